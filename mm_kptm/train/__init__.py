@@ -1,0 +1,1 @@
+"""The training engine: a loop, its optimiser, its checkpoints and its log."""
