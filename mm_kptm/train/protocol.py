@@ -1,20 +1,21 @@
 """What the trainer asks of a model and of its data: three protocols, and nothing about text, images or facts.
 
-A task, an objective mixture or a toy in a test satisfies them by having the methods; nobody inherits from them.
+A task, an objective mixture or a toy in a test satisfies them by having the methods; nobody inherits from them. Which
+batch it is lies between a source and its model, so both are generic in it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, Self, runtime_checkable
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
+from typing_extensions import TypeVar
 
 
-@runtime_checkable
 class Batch(Protocol):
-    """Some examples, put together; what is inside is between the source and the model."""
+    """Some examples, put together."""
 
     def to(self, device: torch.device | str) -> Self:
         """The same batch with every tensor on ``device``."""
@@ -23,19 +24,22 @@ class Batch(Protocol):
         """How many examples are in it."""
 
 
-@runtime_checkable
-class Trainable(Protocol):
-    """A module that scores a batch; the trainer expects it to be a ``torch.nn.Module`` as well."""
+BatchT = TypeVar("BatchT", bound=Batch, default=Batch)
+BatchTaken = TypeVar("BatchTaken", bound=Batch, default=Batch, contravariant=True)
+BatchGiven = TypeVar("BatchGiven", bound=Batch, default=Batch, covariant=True)
 
-    def loss(self, batch: Batch) -> Tensor:
+
+class Trainable(Protocol[BatchTaken]):
+    """What scores a batch; it must be a ``torch.nn.Module`` as well, which a protocol cannot say."""
+
+    def loss(self, batch: BatchTaken) -> Tensor:
         """The mean loss over the examples of the batch, a scalar."""
 
-    def measure(self, batch: Batch) -> dict[str, Tensor]:
+    def measure(self, batch: BatchTaken) -> dict[str, Tensor]:
         """Named measures, one number per example, each [B] in the order of the batch."""
 
 
-@runtime_checkable
-class Source(Protocol):
+class Source(Protocol[BatchGiven]):
     """Examples by number, and the batch made of some of them."""
 
     def __len__(self) -> int:
@@ -44,5 +48,5 @@ class Source(Protocol):
     def length(self, index: int) -> int:
         """How many rows (tokens, regions) that example brings; batches are made of similar ones."""
 
-    def batch(self, indices: Sequence[int], generator: torch.Generator) -> Batch:
+    def batch(self, indices: Sequence[int], generator: torch.Generator) -> BatchGiven:
         """The batch of these examples in this order; every random choice comes from ``generator``."""
