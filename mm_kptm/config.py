@@ -2,7 +2,7 @@
 
 The shape of a file is a frozen dataclass whose fields are values, mappings, other such dataclasses, or a choice of
 them (``NumberWorld | VqaFiles``), in which the first field of each, a ``Literal``, says which one is meant. This is
-the one module that knows YAML's lines and jsonargparse, which converts single values and prints the typed help.
+the one module that knows the lines of YAML, and jsonargparse, which turns single values into what their type says.
 
 Words: a *branch* is a YAML mapping, a *leaf* any other value, a *place* the file and line (or the option) it is from.
 """
@@ -10,14 +10,17 @@ Words: a *branch* is a YAML mapping, a *leaf* any other value, a *place* the fil
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import types
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
+import docstring_parser
+import jsonargparse
 import yaml
 
 from mm_kptm.errors import UserError
@@ -77,13 +80,30 @@ def plain(settings: object) -> Plain:
     return str(settings)
 
 
-def describe(shape: type[Settings], prog: str) -> str:
-    """Every key of an experiment file with its type, default and meaning, as a help page."""
-    from jsonargparse import ArgumentParser
+def describe(shape: type[Settings]) -> str:
+    """A help page: every key of an experiment file as an override, its default, its type and what it means."""
+    return "\n\n".join("\n".join(lines) for lines in _sections(shape, prefix=""))
 
-    parser = ArgumentParser(prog=prog, add_help=False, usage="")
-    parser.add_class_arguments(shape)
-    return parser.format_help()
+
+def _sections(shape: type[Settings], prefix: str, choice: str = "") -> Iterator[list[str]]:
+    """The lines of one dataclass, then those of the dataclasses in it."""
+    documented = docstring_parser.parse(shape.__doc__ or "")
+    meanings = {param.arg_name: " ".join((param.description or "").split()).rstrip(".") for param in documented.params}
+    lines = [f"{prefix.rstrip('.') or 'experiment'}{choice}: {documented.short_description}"]
+    inner: list[Iterator[list[str]]] = []
+    for field, kind in _typed_fields(shape):
+        key = prefix + field.name
+        shapes = _shapes(kind)
+        for one in shapes:
+            tag = f", {fields(one)[0].name} {_tag(one)}" if len(shapes) > 1 else ""
+            inner.append(_sections(one, f"{key}.", tag))
+        if not shapes:
+            given = "..." if _required(field) else json.dumps(plain(_default(field)), ensure_ascii=False)
+            meaning = "; ".join(filter(None, (meanings.get(field.name), _words(kind))))
+            lines.append(f"  {f'--{key}={given}':<34}  {meaning}")
+    yield lines
+    for sections in inner:
+        yield from sections
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -102,7 +122,7 @@ class _Loader(yaml.SafeLoader):
     """YAML's safe loader, for which 1e-3 is a number as it is everywhere else."""
 
 
-_Loader.add_implicit_resolver(  # type: ignore[no-untyped-call]
+_Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"[-+]?(\d[\d_]*)(\.\d*)?[eE][-+]?\d+"),
     list("-+0123456789"),
@@ -119,7 +139,7 @@ def _parse(path: Path) -> _Branch:
     try:
         for event in yaml.parse(text, _Loader):
             if isinstance(event, yaml.AliasEvent):
-                line = event.start_mark.line + 1
+                line = event.start_mark.line + 1 if event.start_mark else 1
                 raise UserError(f"{path}, line {line}: *{event.anchor} repeats another part; write it out instead")
         node = yaml.compose(text, _Loader)
     except yaml.MarkedYAMLError as error:
@@ -127,6 +147,8 @@ def _parse(path: Path) -> _Branch:
         raise UserError(f"{path}, line {line}: this is not YAML ({error.problem})") from None
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not YAML ({str(error).splitlines()[0]})") from None
+    except RecursionError:
+        raise UserError(f"{path} is not an experiment file: its brackets nest too deep") from None
     if node is None:
         raise UserError(f"the experiment file {path} is empty")
     tree = _tree(node, str(path))
@@ -141,7 +163,7 @@ def _tree(node: yaml.Node, source: str) -> _Branch | _Leaf:
     loader = _Loader("")
     if not isinstance(node, yaml.MappingNode):
         try:
-            return _Leaf(loader.construct_object(node, deep=True), place)  # type: ignore[no-untyped-call]
+            return _Leaf(loader.construct_object(node, deep=True), place)
         except (yaml.YAMLError, ValueError) as error:
             reason = getattr(error, "problem", None) or str(error)
             raise UserError(f"{place}: this value cannot be read ({reason})") from None
@@ -179,15 +201,13 @@ def _lay(tree: _Branch | _Leaf | None, keys: Sequence[str], value: _Branch | _Le
 
 
 def _build(shape: type[S], branch: _Branch, prefix: str) -> S:
-    kinds = get_type_hints(shape)
-    names = {field.name for field in fields(shape) if field.init}
+    kinds = {field.name: kind for field, kind in _typed_fields(shape)}
     for key, entry in branch.entries.items():
-        if key not in names:
-            raise UserError(f"{entry.place}: unknown key {prefix}{key}{nearest(key, names)}")
-    for field in fields(shape):
-        required = field.default is MISSING and field.default_factory is MISSING
-        if required and field.init and field.name not in branch.entries:
-            raise UserError(f"{branch.place}: the key {prefix}{field.name} is missing ({_words(kinds[field.name])})")
+        if key not in kinds:
+            raise UserError(f"{entry.place}: unknown key {prefix}{key}{nearest(key, kinds)}")
+    for field, kind in _typed_fields(shape):
+        if _required(field) and field.name not in branch.entries:
+            raise UserError(f"{branch.place}: the key {prefix}{field.name} is missing ({_words(kind)})")
     values = {key: _value(kinds[key], entry, prefix + key) for key, entry in branch.entries.items()}
     try:
         return shape(**values)
@@ -196,35 +216,35 @@ def _build(shape: type[S], branch: _Branch, prefix: str) -> S:
 
 
 def _value(kind: Any, entry: _Branch | _Leaf, key: str) -> Any:
-    members = _members(kind)
-    choices = [member for member in members if is_dataclass(member)]
-    if choices and not (isinstance(entry, _Leaf) and entry.value is None and type(None) in members):
-        if isinstance(entry, _Leaf):
-            raise UserError(f"{entry.place}: {key} holds keys and values, not {_shown(entry.value)}")
-        shape = choices[0] if len(choices) == 1 else _chosen(choices, entry, key)
+    shapes = _shapes(kind)
+    optional = type(None) in _members(kind)
+    if shapes and isinstance(entry, _Branch):
+        shape = shapes[0] if len(shapes) == 1 else _chosen(shapes, entry, key)
         return _build(shape, entry, prefix=f"{key}.")
     value = _flat(entry)
-    if value is None and type(None) not in members:
+    if value is None and optional:
+        return None
+    if shapes:
+        raise UserError(f"{entry.place}: {key} holds keys and values, not {_shown(value)}")
+    if value is None:
         raise UserError(f"{entry.place}: {key} has no value; it is {_words(kind)}")
-    from jsonargparse import ArgumentError
-
     try:
         return _converter(kind).parse_object({"value": value}).value
-    except (ArgumentError, TypeError):
+    except (jsonargparse.ArgumentError, TypeError):
         hint = nearest(str(value), map(str, get_args(kind))) if get_origin(kind) is Literal else ""
         raise UserError(f"{entry.place}: {key} must be {_words(kind)}, not {_shown(value)}{hint}") from None
 
 
-def _chosen(choices: Sequence[type], branch: _Branch, key: str) -> type:
-    """The dataclass whose tag, its first field, is the one the file names."""
-    tag = fields(choices[0])[0].name
-    tagged = {get_args(get_type_hints(choice)[tag])[0]: choice for choice in choices}
-    if tag not in branch.entries:
-        raise UserError(f"{branch.place}: {key}.{tag} is missing; it is one of {', '.join(tagged)}")
-    name = _flat(branch.entries[tag])
+def _chosen(shapes: Sequence[type[Settings]], branch: _Branch, key: str) -> type[Settings]:
+    """The dataclass whose tag is the one the file names."""
+    field = fields(shapes[0])[0].name
+    tagged = {_tag(shape): shape for shape in shapes}
+    if field not in branch.entries:
+        raise UserError(f"{branch.place}: {key}.{field} is missing; it is one of {', '.join(tagged)}")
+    name = _flat(branch.entries[field])
     if not isinstance(name, str) or name not in tagged:
-        place = branch.entries[tag].place
-        raise UserError(f"{place}: {key}.{tag} cannot be {_shown(name)}{nearest(str(name), tagged)}")
+        place = branch.entries[field].place
+        raise UserError(f"{place}: {key}.{field} cannot be {_shown(name)}{nearest(str(name), tagged)}")
     return tagged[name]
 
 
@@ -235,21 +255,51 @@ def _flat(entry: _Branch | _Leaf) -> Plain:
 
 
 @cache
-def _converter(kind: Any) -> Any:
-    from jsonargparse import ArgumentParser
-
-    parser = ArgumentParser(exit_on_error=False, add_help=False)
+def _converter(kind: Any) -> jsonargparse.ArgumentParser:
+    parser = jsonargparse.ArgumentParser(exit_on_error=False, add_help=False)
     parser.add_argument("--value", type=kind)
     return parser
+
+
+# ------------------------------------------------------------------------------------------------------ kinds of values
+
+
+def _typed_fields(shape: type[Settings]) -> Iterator[tuple[Field[Any], Any]]:
+    kinds = get_type_hints(shape)
+    return ((field, kinds[field.name]) for field in fields(shape) if field.init)
+
+
+def _required(field: Field[Any]) -> bool:
+    return field.default is MISSING and field.default_factory is MISSING
+
+
+def _default(field: Field[Any]) -> object:
+    return field.default if field.default_factory is MISSING else field.default_factory()
 
 
 def _members(kind: Any) -> tuple[Any, ...]:
     return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
 
 
+def _shapes(kind: Any) -> list[type[Settings]]:
+    return [member for member in _members(kind) if isinstance(member, type) and is_dataclass(member)]
+
+
+def _tag(shape: type[Settings]) -> str:
+    """The word that a choice between dataclasses knows this one by: the literal of its first field."""
+    return str(get_args(get_type_hints(shape)[fields(shape)[0].name])[0])
+
+
 def _words(kind: Any) -> str:
     """``kind`` as a reader would say it."""
-    simple = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
+    simple = {
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        str: "text",
+        Path: "a path",
+        type(None): "null",
+    }
     if kind in simple:
         return simple[kind]
     members = _members(kind)

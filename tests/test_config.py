@@ -30,7 +30,11 @@ class Files:
 
 @dataclass(frozen=True)
 class Train:
-    """How long and how fast."""
+    """How long and how fast.
+
+    Args:
+        steps: how many updates.
+    """
 
     steps: int = 500
     lr: float = 1e-3
@@ -108,9 +112,12 @@ def test_the_name_of_a_choice_picks_its_keys(write):
     assert trial.data == Files("files", Path("q.json"))
 
 
-def test_help_names_every_key_with_its_type():
-    page = config.describe(Trial, prog="mm-kptm train")
-    assert "--train.steps" in page and "type: int, default: 500" in page and "--sizes" in page
+def test_help_gives_every_key_its_default_its_meaning_and_its_type():
+    page = config.describe(Trial)
+    assert "experiment: A whole experiment." in page
+    assert "  --task=...                          text" in page
+    assert "  --train.steps=500                   how many updates; a whole number" in page
+    assert "data, name files: Examples read from a file." in page and "--data.questions=..." in page
 
 
 MISTAKES = {
@@ -137,7 +144,7 @@ MISTAKES = {
     "a missing key": ("train: {steps: 1}\n", "trial.yaml, line 1: the key task is missing (text)"),
     "a missing key inside": (
         "task: vqa\ndata: {name: files}\n",
-        "trial.yaml, line 2: the key data.questions is missing (Path)",
+        "trial.yaml, line 2: the key data.questions is missing (a path)",
     ),
     "a wrong type": (
         "task: vqa\ntrain:\n  steps: many\n",
@@ -189,6 +196,14 @@ MISTAKES = {
         "(could not determine a constructor for the tag 'tag:yaml.org,2002:python/object:os.system')",
     ),
     "an empty file": ("", "the experiment file trial.yaml is empty"),
+    "a file of brackets": (
+        "task: " + "[" * 5000,
+        "trial.yaml is not an experiment file: its brackets nest too deep",
+    ),
+    "unprintable text": (
+        "task: \x00",
+        "trial.yaml is not YAML (unacceptable character #x0000: special characters are not allowed)",
+    ),
     "a mere word": ("vqa\n", "trial.yaml, line 1: an experiment file holds keys and values, such as `task: vqa`"),
 }
 
