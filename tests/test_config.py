@@ -197,7 +197,7 @@ MISTAKES = {
     ),
     "an empty file": ("", "the experiment file trial.yaml is empty"),
     "a file of brackets": (
-        "task: " + "[" * 5000,
+        "task: " + "[" * 1500 + "]" * 1500,
         "trial.yaml is not an experiment file: its brackets nest too deep",
     ),
     "unprintable text": (
