@@ -10,6 +10,7 @@ Words: a *branch* is a YAML mapping, a *leaf* any other value, a *place* the fil
 from __future__ import annotations
 
 import difflib
+import inspect
 import json
 import re
 import types
@@ -19,7 +20,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
-import docstring_parser
 import jsonargparse
 import yaml
 
@@ -81,15 +81,14 @@ def plain(settings: object) -> Plain:
 
 
 def describe(shape: type[Settings]) -> str:
-    """A help page: every key of an experiment file as an override, its default, its type and what it means."""
+    """A help page: every key of an experiment file as an override, its default, its type and its ``#:`` comment."""
     return "\n\n".join("\n".join(lines) for lines in _sections(shape, prefix=""))
 
 
 def _sections(shape: type[Settings], prefix: str, choice: str = "") -> Iterator[list[str]]:
     """The lines of one dataclass, then those of the dataclasses in it."""
-    documented = docstring_parser.parse(shape.__doc__ or "")
-    meanings = {param.arg_name: " ".join((param.description or "").split()).rstrip(".") for param in documented.params}
-    lines = [f"{prefix.rstrip('.') or 'experiment'}{choice}: {documented.short_description}"]
+    meanings = dict(re.findall(r"^    (\w+): .*#: (.+)$", inspect.getsource(shape), re.MULTILINE))
+    lines = [f"{prefix.rstrip('.') or 'experiment'}{choice}: {(shape.__doc__ or '').splitlines()[0]}"]
     inner: list[Iterator[list[str]]] = []
     for field, kind in _typed_fields(shape):
         key = prefix + field.name

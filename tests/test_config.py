@@ -30,13 +30,9 @@ class Files:
 
 @dataclass(frozen=True)
 class Train:
-    """How long and how fast.
+    """How long and how fast."""
 
-    Args:
-        steps: how many updates.
-    """
-
-    steps: int = 500
+    steps: int = 500  #: how many updates
     lr: float = 1e-3
     compile: bool = False
     betas: tuple[float, float] = (0.9, 0.999)
