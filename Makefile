@@ -1,0 +1,48 @@
+# `make demo` and `make test` need nothing but Python 3.11 or newer; the first of them makes the environment in .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# Two test processes with one thread each: more of either only makes them wait for each other on a small machine.
+WORKERS ?= 2
+PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+ARGS ?=
+
+.PHONY: demo test slow gpu check format bench clean
+
+demo: $(STAMP)
+	HF_HUB_OFFLINE=1 $(BIN)/mm-kptm demo $(ARGS)
+
+test: $(STAMP)
+	$(PYTEST) -n $(WORKERS) --dist loadfile $(ARGS)
+
+slow: $(STAMP)
+	$(PYTEST) -m "slow and not gpu" $(ARGS)
+
+gpu: $(STAMP)
+	$(PYTEST) -m gpu $(ARGS)
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP)
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.run $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# The stamp is written last, so an installation that was broken off starts again.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "$(PYTHON) is older than Python 3.11; name another one: make PYTHON=python3.11 ..." >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'
+	@touch $@
