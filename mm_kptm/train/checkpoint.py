@@ -1,0 +1,236 @@
+"""Checkpoints that are whole or absent: written under another name, synced, then moved into place.
+
+A run folder holds ``checkpoints/step-00000100/`` with ``model.safetensors`` (weights), ``trainer.pt`` (optimiser, place
+in the data; loads with ``weights_only=True``), what the caller adds (a config), and ``manifest.json`` with the size and
+SHA-256 of each. ``checkpoints/latest`` and ``checkpoints/best`` are text files with the name of one of these folders.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypedDict
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from mm_kptm.data.sampler import SamplerState
+from mm_kptm.errors import UserError
+
+WEIGHTS = "model.safetensors"
+TRAINER = "trainer.pt"
+MANIFEST = "manifest.json"
+
+
+class Best(TypedDict):
+    """The highest value so far of the measure that a run watches."""
+
+    value: float
+    step: int
+
+
+class TrainerState(TypedDict):
+    """All that a run needs besides its weights to go on as if it had never stopped."""
+
+    step: int
+    sampler: SamplerState
+    optimizer: dict[str, object]
+    window: list[float]  #: losses since the last line of the log
+    best: Best | None
+
+
+class Checkpoints:
+    """The checkpoints of one run folder."""
+
+    def __init__(self, run: Path) -> None:
+        self.folder = run / "checkpoints"
+
+    def save(self, weights: Mapping[str, Tensor], trainer: TrainerState, extra: Mapping[str, str]) -> Path:
+        """Write a checkpoint and point ``latest`` at it; stopped half way, it leaves the previous one in force."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._sweep()
+        final = self.folder / _name(trainer["step"])
+        draft = self.folder / f".draft-{final.name}"
+        draft.mkdir()
+        write_weights(weights, draft / WEIGHTS)
+        torch.save(dict(trainer), draft / TRAINER)
+        for name, text in extra.items():
+            (draft / name).write_text(text, encoding="utf-8")
+        _seal(draft)
+        self._discard(final)  # a restart from an older checkpoint reaches this step again
+        draft.rename(final)
+        _sync(self.folder)
+        self.point("latest", final)
+        return final
+
+    def point(self, pointer: str, checkpoint: Path) -> None:
+        """Make ``latest`` or ``best`` name a checkpoint, in one move."""
+        draft = self.folder / f".draft-{pointer}"
+        draft.write_text(checkpoint.name + "\n", encoding="utf-8")
+        _sync(draft)
+        draft.replace(self.folder / pointer)
+        _sync(self.folder)
+
+    def find(self, pointer: str) -> Path | None:
+        """The checkpoint that ``latest`` or ``best`` names; none when nothing was ever saved."""
+        file = self.folder / pointer
+        if not file.is_file():
+            return None
+        name = file.read_text(encoding="utf-8").strip()
+        checkpoint = self.folder / name
+        if not name.startswith("step-") or not checkpoint.is_dir():
+            there = ", ".join(self._names()) or "none"
+            raise UserError(f"{file} names the checkpoint {name!r}, which is not there; checkpoints that are: {there}")
+        return checkpoint
+
+    def prune(self, keep: int) -> None:
+        """Remove all but the ``keep`` youngest and those that ``latest`` and ``best`` name."""
+        named = {self.find("latest"), self.find("best")}
+        for name in self._names()[:-keep]:
+            if self.folder / name not in named:
+                self._discard(self.folder / name)
+
+    def rewind(self, step: int, best: Best | None) -> None:
+        """Forget what was written after ``step``: a run that goes on from there writes it again."""
+        for name in self._names():
+            if name > _name(step):
+                self._discard(self.folder / name)
+        if best is not None:
+            self.point("best", self.folder / _name(best["step"]))
+        else:
+            (self.folder / "best").unlink(missing_ok=True)
+
+    def _names(self) -> list[str]:
+        return sorted(path.name for path in self.folder.glob("step-*") if path.is_dir())
+
+    def _discard(self, checkpoint: Path) -> None:
+        """Remove a checkpoint without ever leaving half of one under its name."""
+        if checkpoint.is_dir():
+            trash = self.folder / f".draft-old-{checkpoint.name}"
+            checkpoint.rename(trash)
+            shutil.rmtree(trash)
+
+    def _sweep(self) -> None:
+        """Remove what an earlier process was writing or removing when it was killed."""
+        for path in self.folder.glob(".draft-*"):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def verify(checkpoint: Path) -> None:
+    """Check every file of a checkpoint against its manifest; ``UserError`` names the one that is damaged."""
+    way_out = f"name another checkpoint in {checkpoint.parent / 'latest'} or start a new run"
+    file = checkpoint / MANIFEST
+    try:
+        manifest: dict[str, dict[str, object]] = json.loads(file.read_text(encoding="utf-8"))
+        entries = [(name, entry["bytes"], entry["sha256"]) for name, entry in manifest.items()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{file} is missing or unreadable, so the checkpoint cannot be trusted; {way_out}") from error
+    for name, size, digest in entries:
+        file = checkpoint / name
+        if not file.is_file():
+            raise UserError(f"{file} is missing from the checkpoint; {way_out}")
+        if file.stat().st_size != size:
+            raise UserError(f"{file} has {file.stat().st_size} bytes where {size} were written; {way_out}")
+        if _digest(file) != digest:
+            raise UserError(f"{file} is not what was written (its checksum differs); {way_out}")
+
+
+def load_trainer(checkpoint: Path) -> TrainerState:
+    """The trainer's state in a verified checkpoint."""
+    file = checkpoint / TRAINER
+    try:
+        state: TrainerState = torch.load(file, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
+        raise UserError(f"{file} holds no state of a trainer; resume from a checkpoint that training wrote") from error
+    return state
+
+
+def load_weights(checkpoint: Path, model: nn.Module) -> None:
+    """Put the weights of a checkpoint into ``model``; names or shapes that do not fit raise ``UserError``."""
+    file = checkpoint / WEIGHTS
+    weights = read_weights(file)
+    wanted = model.state_dict()
+    missing = sorted(wanted.keys() - weights.keys())
+    strangers = sorted(weights.keys() - wanted.keys())
+    if missing or strangers:
+        raise UserError(
+            f"{file} does not fit this model: it lacks {_some(missing)} and has {_some(strangers)} besides; "
+            "build the model from the config beside the checkpoint"
+        )
+    for name, tensor in weights.items():
+        if tensor.shape != wanted[name].shape:
+            raise UserError(
+                f"{file} does not fit this model: {name} is {list(tensor.shape)} there and {list(wanted[name].shape)} "
+                "here; build the model from the config beside the checkpoint"
+            )
+    model.load_state_dict(weights)
+
+
+def write_weights(weights: Mapping[str, Tensor], file: Path) -> None:
+    """Write named tensors as safetensors; tensors tied to one memory are stored once, under their first name."""
+    first: dict[tuple[int, torch.Size, tuple[int, ...]], str] = {}
+    stored: dict[str, Tensor] = {}
+    tied: dict[str, str] = {}
+    for name, tensor in weights.items():
+        place = (tensor.data_ptr(), tensor.shape, tensor.stride())
+        owner = first.setdefault(place, name) if tensor.numel() else name
+        if owner != name:
+            tied[name] = owner
+        else:
+            whole = tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
+            stored[name] = tensor.detach().cpu().contiguous() if whole else tensor.detach().cpu().contiguous().clone()
+    save_file(stored, file, metadata={"format": "pt", "tied": json.dumps(tied)})
+
+
+def read_weights(file: Path) -> dict[str, Tensor]:
+    """The named tensors in a safetensors file, tied ones under each of their names."""
+    try:
+        with safe_open(file, framework="pt") as archive:
+            weights = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118 (it is no mapping)
+            tied: dict[str, str] = json.loads((archive.metadata() or {}).get("tied", "{}"))
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"{file} cannot be read as safetensors ({error}); it is missing, cut short or of another kind"
+        ) from error
+    return weights | {name: weights[owner] for name, owner in tied.items()}
+
+
+def _name(step: int) -> str:
+    return f"step-{step:08d}"
+
+
+def _seal(draft: Path) -> None:
+    """Write the manifest of a finished draft and make the disk hold all of it."""
+    files = sorted(draft.iterdir())
+    manifest = {file.name: {"bytes": file.stat().st_size, "sha256": _digest(file)} for file in files}
+    (draft / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    for path in (*files, draft / MANIFEST, draft):
+        _sync(path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:3])
+    return (f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown) or "nothing"

@@ -1,0 +1,99 @@
+"""Measure a model on every example of a source, exactly once, however many processes share the work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import torch
+import torch.distributed
+from torch import Tensor, nn
+
+from mm_kptm.data.sampler import in_order, seeded
+from mm_kptm.errors import UserError
+from mm_kptm.train.feed import feed
+from mm_kptm.train.protocol import BatchT, Source, Trainable
+
+Numbered = tuple[int, tuple[int, ...]]  #: the number of a batch and of its examples
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured on each example."""
+
+    per_example: dict[str, Tensor]  #: every measure in the order of the source, float64 on the CPU, [n]
+    n: int
+
+    @property
+    def means(self) -> dict[str, float]:
+        """The mean of every measure over all examples."""
+        return {name: values.mean().item() for name, values in self.per_example.items()}
+
+
+@torch.no_grad()
+def evaluate(
+    model: Trainable[BatchT],
+    source: Source[BatchT],
+    *,
+    batch_size: int = 64,
+    precision: Literal["fp32", "bf16"] = "fp32",
+    seed: int = 0,
+    num_workers: int = 0,
+) -> Evaluation:
+    """Measure ``model`` where it lies on every example of ``source``.
+
+    Batches are made before they are dealt to the processes, so any number of processes computes the same batches and the
+    same numbers; all of them get the whole result. Must be called by every process.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"a model must be a torch.nn.Module, but {type(model).__name__} is not")
+    if not len(source):
+        raise UserError("there is no example to evaluate on; a source of at least one is needed")
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    rank, processes = _place()
+    orders = list(enumerate(in_order([source.length(i) for i in range(len(source))], batch_size)))[rank::processes]
+    mine: dict[str, list[Tensor]] = {}
+    training = model.training
+    model.eval()
+    try:
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            for (_, indices), batch in feed(partial(_make, source, seed), orders, num_workers=num_workers):
+                for name, values in model.measure(batch.to(device)).items():
+                    if values.shape != (len(indices),):
+                        raise ValueError(
+                            f"{type(model).__name__} measured {name} as {list(values.shape)} on {len(indices)} "
+                            "examples; one number an example is needed"
+                        )
+                    mine.setdefault(name, []).append(values)
+    finally:
+        model.train(training)
+    measured = {name: torch.cat(values).double().cpu() for name, values in mine.items()}
+    return _gathered([i for _, indices in orders for i in indices], measured, len(source), processes)
+
+
+def _make(source: Source[BatchT], seed: int, order: Numbered) -> BatchT:
+    number, indices = order
+    return source.batch(indices, seeded(seed, number))
+
+
+def _place() -> tuple[int, int]:
+    """Which process this is, and of how many."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
+
+
+def _gathered(indices: Sequence[int], measured: dict[str, Tensor], n: int, processes: int) -> Evaluation:
+    """Put what every process measured where its example stands."""
+    parts: list[tuple[Sequence[int], dict[str, Tensor]]] = [(indices, measured)]
+    if processes > 1:
+        parts *= processes
+        torch.distributed.all_gather_object(parts, (indices, measured))
+    per_example: dict[str, Tensor] = {}
+    for where, values in parts:
+        for name, value in values.items():
+            whole = per_example.setdefault(name, torch.full((n,), torch.nan, dtype=torch.float64))
+            whole[torch.tensor(where)] = value
+    return Evaluation(per_example, n)

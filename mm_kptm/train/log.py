@@ -1,0 +1,131 @@
+"""What a run says while it trains: ``metrics.jsonl``, TensorBoard events and one live line on standard error."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NoReturn, Self, TextIO
+
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+METRICS = "metrics.jsonl"
+QUIET_SECONDS = 5.0  #: between two plain lines when nobody watches a terminal
+
+
+class Metrics:
+    """The file of measures, one JSON object a line, written through at once.
+
+    A resumed run passes the step of its checkpoint: later lines, and a last line cut short, are removed first, so that
+    no step stands there twice.
+    """
+
+    def __init__(self, run: Path, *, after: int) -> None:
+        file = run / METRICS
+        if file.exists():
+            kept = "".join(line for line in file.read_text(encoding="utf-8").splitlines(True) if _belongs(line, after))
+            draft = run / f".draft-{METRICS}"
+            draft.write_text(kept, encoding="utf-8")
+            draft.replace(file)
+        self._file = file.open("a", encoding="utf-8", buffering=1)
+
+    def write(self, step: int, split: str, values: Mapping[str, float | int]) -> None:
+        """Add a line; a value that is no number becomes null, since JSON has no other word for it."""
+        plain = {name: value if math.isfinite(value) else None for name, value in values.items()}
+        self._file.write(json.dumps({"step": step, "split": split, **plain}) + "\n")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class Progress:
+    """One live line with an ETA on a terminal, a plain line every few seconds elsewhere; always on standard error."""
+
+    def __init__(self, label: str, *, steps: int, start: int, stream: TextIO | None = None) -> None:
+        self._label = label
+        self._steps = steps
+        self._start = start
+        self._step = start
+        self._stream = sys.stderr if stream is None else stream
+        self._began = self._spoke = time.monotonic()
+        self._note = ""
+        self._bar: tqdm[NoReturn] | None = None
+        if self._stream.isatty():
+            self._bar = tqdm(
+                total=steps, initial=start, desc=label, unit="step", file=self._stream, dynamic_ncols=True, leave=True
+            )
+
+    def step(self) -> None:
+        """One more step is done."""
+        self._step += 1
+        if self._bar is not None:
+            self._bar.update()
+        elif self._step == self._steps or time.monotonic() - self._spoke >= QUIET_SECONDS:
+            self._spoke = time.monotonic()
+            self._stream.write(f"{self._label} {self._step}/{self._steps}{self._note}, {self._left()}\n")
+            self._stream.flush()
+
+    def note(self, *, loss: float, rows_per_s: float) -> None:
+        """What to show beside the step from now on."""
+        self._note = f", loss {loss:.4g}, {rows_per_s:,.0f} rows/s"
+        if self._bar is not None:
+            self._bar.set_postfix_str(f"loss {loss:.4g}, {rows_per_s:,.0f} rows/s", refresh=False)
+
+    def close(self) -> None:
+        """Leave the line as it stands."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def _left(self) -> str:
+        took = time.monotonic() - self._began
+        if self._step == self._steps:
+            return f"done in {took:.0f} s"
+        return f"about {took / (self._step - self._start) * (self._steps - self._step):.0f} s left"
+
+
+class Log:
+    """Everything above at once; a process that is not ``speaking`` (all but the first) stays silent."""
+
+    def __init__(self, run: Path, *, label: str, steps: int, start: int, speaking: bool, progress: bool) -> None:
+        self._metrics = Metrics(run, after=start) if speaking else None
+        # events of steps that will come again are hidden by TensorBoard itself
+        self._events = SummaryWriter(str(run / "events"), purge_step=start + 1) if speaking else None
+        self._progress = Progress(label, steps=steps, start=start) if speaking and progress else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for part in (self._progress, self._metrics, self._events):
+            if part is not None:
+                part.close()
+
+    def step(self) -> None:
+        """One more step is done."""
+        if self._progress is not None:
+            self._progress.step()
+
+    def measures(self, step: int, split: str, values: Mapping[str, float | int]) -> None:
+        """Record what was measured on ``split`` after ``step``."""
+        if self._metrics is not None:
+            self._metrics.write(step, split, values)
+        if self._events is not None:
+            for name, value in values.items():
+                self._events.add_scalar(f"{split}/{name}", value, step)
+        if self._progress is not None and "rows_per_s" in values:
+            self._progress.note(loss=values["loss"], rows_per_s=values["rows_per_s"])
+
+
+def _belongs(line: str, after: int) -> bool:
+    """Whether a line is whole and of a step that the checkpoint has seen."""
+    if not line.endswith("\n"):
+        return False
+    try:
+        return bool(json.loads(line)["step"] <= after)
+    except (ValueError, KeyError, TypeError):
+        return False

@@ -1,0 +1,64 @@
+"""How a run is trained: the numbers of a ``train:`` block, checked when they are given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mm_kptm.errors import UserError
+
+_POSITIVE = (
+    "steps", "batch_size", "rows_per_batch", "lr", "eps", "clip", "accumulate", "eval_every", "save_every", "keep",
+    "log_every",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Everything the trainer can be told; a value that makes no sense raises ``UserError``."""
+
+    steps: int = 1000  #: optimiser steps of the whole run, resumed or not
+    batch_size: int = 32  #: examples of a step, over all processes and accumulated parts; also of an evaluation batch
+    rows_per_batch: int | None = None  #: cut training batches at this sum of lengths instead of at ``batch_size``
+    lr: float = 1e-4  #: the highest learning rate
+    warmup: float = 0.1  #: fraction of the steps over which the rate rises from zero
+    schedule: Literal["linear", "cosine", "constant"] = "linear"  #: how it falls afterwards
+    optimizer: Literal["adamw", "bert-adam"] = "adamw"  #: ``bert-adam`` is Adam without bias correction
+    weight_decay: float = 0.01  #: not applied to vectors and scalars (biases, norms)
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8  #: BERT's Adam was published with 1e-6
+    clip: float | None = 1.0  #: longest gradient norm
+    accumulate: int = 1  #: parts a process computes one after the other to make a step
+    seed: int = 0  #: order of the examples, masks, dropout
+    precision: Literal["fp32", "bf16"] = "fp32"  #: bf16 is autocast: the weights stay float32
+    compile: bool = False  #: torch.compile the loss
+    fused: bool = True  #: one kernel for the whole AdamW update
+    unused_parameters: bool = False  #: say so when a step may leave some without gradient (several processes only)
+    eval_every: int | None = None  #: steps between evaluations; there is always one at the end
+    save_every: int | None = None  #: steps between checkpoints; there is always one at the end
+    keep: int = 2  #: youngest checkpoints kept
+    best: str | None = None  #: also keep the one with the highest ``split/measure``, such as ``dev/accuracy``
+    log_every: int = 10  #: steps between lines of the log
+    num_workers: int = 0  #: processes that make batches ahead of time; 0 makes them in this one
+
+    def __post_init__(self) -> None:
+        for name in _POSITIVE:
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise UserError(f"train.{name} is {value} but must be greater than 0")
+        for name in ("weight_decay", "num_workers"):
+            if not getattr(self, name) >= 0:
+                raise UserError(f"train.{name} is {getattr(self, name)} but must not be negative")
+        if not 0 <= self.warmup <= 1:
+            raise UserError(f"train.warmup is {self.warmup} but must be a fraction of the steps between 0 and 1")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise UserError(f"train.betas are {list(self.betas)} but must lie between 0 and 1")
+        for name, choices in (
+            ("schedule", ("linear", "cosine", "constant")),
+            ("optimizer", ("adamw", "bert-adam")),
+            ("precision", ("fp32", "bf16")),
+        ):
+            if getattr(self, name) not in choices:
+                raise UserError(f"train.{name} is {getattr(self, name)!r} but must be one of {', '.join(choices)}")
+        if self.best is not None and "/" not in self.best:
+            raise UserError(f"train.best is {self.best!r} but must name a split and a measure, such as dev/accuracy")
