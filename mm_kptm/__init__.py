@@ -1,0 +1,23 @@
+"""Multimodal and knowledge-enhanced pretrained Transformers: every published system on one core."""
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "build", "catalogue", "load", "save"]
+
+if TYPE_CHECKING:
+    from mm_kptm.pretrained import build, load, save
+    from mm_kptm.recipe import catalogue
+
+
+def __getattr__(name: str) -> Any:
+    """Import the few public names when they are first used: ``import mm_kptm`` alone stays light."""
+    if name == "catalogue":
+        from mm_kptm.recipe import catalogue
+
+        return catalogue
+    if name in ("build", "load", "save"):
+        from mm_kptm import pretrained
+
+        return getattr(pretrained, name)
+    raise AttributeError(f"module 'mm_kptm' has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""The cross-lingual wing: parallel text, languages, transfer."""

@@ -1,0 +1,1 @@
+"""The knowledge wing: entities and facts beside text."""

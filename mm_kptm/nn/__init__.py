@@ -1,0 +1,1 @@
+"""Parts: attention, sublayers, steps, embeddings, visibility, heads."""

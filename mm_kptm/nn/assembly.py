@@ -1,0 +1,79 @@
+"""From inputs to the sequence that a single-stream encoder reads.
+
+An embedder turns :class:`~mm_kptm.batch.Inputs` into an :class:`Assembled` sequence; the encoder knows no modalities.
+
+Shapes: T token rows, L and R rows of two streams to be joined, D dim.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from mm_kptm.batch import ALL, NONE, Inputs, Layout, Rows, Tokens
+from mm_kptm.errors import UserError
+from mm_kptm.nn.steps import Stream
+
+
+class Assembled(NamedTuple):
+    """An embedded sequence and where its parts stand in it."""
+
+    stream: Stream
+    tokens: Rows  #: rows of the sequence that are the tokens, in their order
+    regions: Rows  #: rows of the sequence that are regions, in the order of the texts
+
+
+class Joint(NamedTuple):
+    """Two layouts joined sequence by sequence, left part first."""
+
+    layout: Layout
+    left: Tensor  #: where each left row went, [L]
+    right: Tensor  #: where each right row went, [R]
+
+    def rows(self, left: Tensor, right: Tensor) -> Tensor:
+        """The joined rows [L + R, D]."""
+        joined = left.new_zeros(self.layout.total, left.shape[-1])
+        return joined.index_copy(0, self.left, left).index_copy(0, self.right, right.to(left.dtype))
+
+
+def join(left: Layout, right: Layout, device: torch.device) -> Joint:
+    """Put every right sequence directly behind the left sequence of the same number, without padding between.
+
+    Raises:
+        UserError: the two do not hold the same number of sequences.
+    """
+    if len(left) != len(right):
+        raise UserError(f"{len(left)} texts cannot be joined with the regions of {len(right)} images; give image_of")
+    layout = Layout(tuple(a + b for a, b in zip(left.lengths, right.lengths, strict=True)))
+    firsts, sizes = layout.firsts(device), left.bounds(device).long().diff()
+    owners = right.owners(device)
+    return Joint(
+        layout,
+        left=firsts[left.owners(device)] + left.places(device),
+        right=firsts[owners] + sizes[owners] + right.places(device),
+    )
+
+
+def required_text(inputs: Inputs) -> Tokens:
+    """The text of the inputs.
+
+    Raises:
+        UserError: there is none.
+    """
+    if inputs.text is None:
+        raise UserError("this model reads text, but the inputs have none")
+    return inputs.text
+
+
+class TextOnly(nn.Module):
+    """The sequence of a text encoder: the tokens as they are."""
+
+    def __init__(self, text: nn.Module) -> None:
+        super().__init__()
+        self.text = text
+
+    def forward(self, inputs: Inputs) -> Assembled:
+        tokens = required_text(inputs)
+        return Assembled(Stream.of(self.text(tokens), tokens.layout, tokens.sees), tokens=ALL, regions=NONE)

@@ -1,0 +1,61 @@
+"""Multi-head attention, within one stream or from one stream to another.
+
+Shapes: Q reading rows, S rows read, D dim of the readers, W width of the attention, H heads.
+"""
+
+from torch import Tensor, nn
+
+from mm_kptm.errors import UserError
+from mm_kptm.nn.ragged import Reading, attend, weights
+
+
+class Attention(nn.Module):
+    r"""Multi-head attention (Vaswani et al. 2017, section 3.2).
+
+    .. math:: \mathrm{head}_h = \mathrm{softmax}(Q_h K_h^\top / \sqrt{W/H})\, V_h
+
+    Reader and source may differ in dim, and ``width`` may differ from both (ViLBERT's co-attention).
+
+    Raises:
+        UserError: the width cannot be divided evenly among the heads.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        *,
+        source_dim: int | None = None,
+        width: int | None = None,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        width = dim if width is None else width
+        source_dim = dim if source_dim is None else source_dim
+        if num_heads < 1 or width % num_heads:
+            raise UserError(f"a dim of {width} cannot be divided evenly among {num_heads} heads")
+        self.num_heads = num_heads
+        self.dropout = dropout
+        self.query = nn.Linear(dim, width)
+        self.key = nn.Linear(source_dim, width)
+        self.value = nn.Linear(source_dim, width)
+        self.merge = nn.Linear(width, dim)
+
+    def forward(self, x: Tensor, source: Tensor, reading: Reading) -> Tensor:
+        """Let the rows ``x`` [Q, D] read the rows ``source`` [S, source_dim] of their sequences: [Q, D]."""
+        read = attend(
+            self._heads(self.query(x)),
+            self._heads(self.key(source)),
+            self._heads(self.value(source)),
+            reading,
+            dropout=self.dropout if self.training else 0.0,
+        )
+        return self.merge(read.flatten(1))
+
+    def weights(self, x: Tensor, source: Tensor, reading: Reading) -> list[Tensor]:
+        """How much each row reads each source row, one [H, n, m] per sequence."""
+        return weights(self._heads(self.query(x)), self._heads(self.key(source)), reading)
+
+    def _heads(self, rows: Tensor) -> Tensor:
+        """[Q, W] -> [Q, H, W / H]."""
+        return rows.unflatten(-1, (self.num_heads, -1))

@@ -1,0 +1,64 @@
+"""What a row holds before the first layer.
+
+Shapes: T token rows, D dim.
+"""
+
+from torch import Tensor, nn
+
+from mm_kptm.batch import Tokens
+from mm_kptm.errors import UserError
+from mm_kptm.nn.sublayers import bert_norm
+
+
+class TextEmbedding(nn.Module):
+    """Word + position + segment (+ language), norm, dropout (Devlin et al. 2019, section 3).
+
+    Positions come with the tokens; ``position_offset`` is added to them first (0 for BERT, padding index + 1 for
+    RoBERTa and its kin). ``num_segments`` or ``num_languages`` of 0 leaves that table out.
+
+    Raises:
+        UserError: a position has no row in the table (checked on the CPU), or languages are read but not given.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        dim: int,
+        *,
+        max_positions: int = 512,
+        num_segments: int = 2,
+        num_languages: int = 0,
+        position_offset: int = 0,
+        norm: nn.Module | None = None,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.word = nn.Embedding(vocab_size, dim)
+        self.position = nn.Embedding(max_positions, dim)
+        self.segment = nn.Embedding(num_segments, dim) if num_segments else None
+        self.language = nn.Embedding(num_languages, dim) if num_languages else None
+        self.norm = bert_norm(dim) if norm is None else norm
+        self.drop = nn.Dropout(dropout)
+        self.position_offset = position_offset
+
+    def forward(self, tokens: Tokens) -> Tensor:
+        """The embedding of every token, [T, D]; ``tokens.vectors`` stand in for the word table when given."""
+        positions = tokens.positions + self.position_offset
+        self._check(positions)
+        x = self.word(tokens.ids) if tokens.vectors is None else tokens.vectors
+        x = x + self.position(positions)
+        if self.segment is not None:
+            x = x + self.segment(tokens.segments)
+        if self.language is not None:
+            if tokens.languages is None:
+                raise UserError("this model embeds the language of every token, but the tokens carry no languages")
+            x = x + self.language(tokens.languages)
+        return self.drop(self.norm(x))
+
+    def _check(self, positions: Tensor) -> None:
+        rows = self.position.num_embeddings
+        if not positions.is_cuda and len(positions) and (last := int(positions.max())) >= rows:
+            raise UserError(
+                f"a token stands at position {last}, but the model has {rows} positions; cut the text or build the "
+                f"model with max_positions={last + 1}"
+            )

@@ -1,0 +1,206 @@
+"""Attention over ragged rows: the one place that knows where a sequence ends.
+
+A :class:`Reading` says which rows read which; :func:`attend` computes it with the back end that suits the device:
+on a CPU neighbouring sequences of equal length are read in one call (no padding, no mask), on CUDA the rows go to
+``torch.nn.attention.varlen`` or, where visibility is structured, to FlexAttention. :func:`padded_attend` is the plain
+form that the tests compare the others with.
+
+Shapes: B sequences, Q query rows, S source rows, H heads, E dim of one head, n and m rows of one sequence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache, cached_property, lru_cache
+from itertools import groupby
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
+from torch.nn.attention.varlen import varlen_attn
+
+from mm_kptm.batch import Layout, Visibility, pad
+
+
+@dataclass(frozen=True)
+class Block:
+    """Neighbouring sequences that are alike in length on both sides."""
+
+    rows: slice  #: of the queries
+    sources: slice
+    count: int  #: how many sequences
+    mask: Tensor | None  #: true where seen, [count, 1, n, m]; None: all is seen
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """Which rows read which: made once per batch and shared by all layers."""
+
+    queries: Layout
+    sources: Layout
+    sees: Visibility | None = None
+    rows: Tensor | None = None  #: the source rows that the queries are, when only some of them read, [Q]
+
+    def asked(self, x: Tensor) -> Tensor:
+        """The rows of a stream that do the reading."""
+        return x if self.rows is None else x[self.rows]
+
+    def narrowed(self, rows: Tensor) -> Reading:
+        """The same reading by some rows only; ``rows`` [Q] in ascending order."""
+        counts = torch.bincount(self.queries.owners(rows.device)[rows], minlength=len(self.queries))
+        return Reading(Layout(tuple(counts.tolist())), self.sources, self.sees, rows)
+
+    @cached_property
+    def blocks(self) -> tuple[Block, ...]:
+        """What the CPU reads one after the other."""
+        return tuple(
+            Block(rows, sources, count, self._mask(rows, sources, count))
+            for rows, sources, count in runs(self.queries, self.sources)
+        )
+
+    @cached_property
+    def block_mask(self) -> BlockMask:
+        """The whole reading as FlexAttention wants it: one long sequence in which sequences do not see each other."""
+        sees, rows = self.sees, self.rows
+        device = torch.device("cuda", torch.cuda.current_device())
+        mine, theirs = self.queries.owners(device), self.sources.owners(device)
+
+        def mask(_batch: Tensor, _head: Tensor, query: Tensor, source: Tensor) -> Tensor:
+            together = mine[query] == theirs[source]
+            if sees is None:
+                return together
+            row = query if rows is None else rows[query]
+            return together & (sees.sees(row, source) | (row == source))
+
+        return create_block_mask(mask, None, None, self.queries.total, self.sources.total, device=str(device))
+
+    def _mask(self, rows: slice, sources: slice, count: int) -> Tensor | None:
+        if self.sees is None:
+            return None
+        numbers = torch.arange(rows.start, rows.stop) if self.rows is None else self.rows[rows]
+        query = numbers.view(count, -1, 1)
+        source = torch.arange(sources.start, sources.stop, device=query.device).view(count, 1, -1)
+        return finite(self.sees.sees(query, source)).unsqueeze(1)
+
+
+def finite(mask: Tensor) -> Tensor:
+    """Let a row that would see nothing see everything, as adding one large number to all its scores does."""
+    return mask | ~mask.any(-1, keepdim=True)
+
+
+@lru_cache(maxsize=64)
+def within(layout: Layout) -> Reading:
+    """Every row reads its whole sequence."""
+    return Reading(layout, layout)
+
+
+@lru_cache(maxsize=64)
+def across(queries: Layout, sources: Layout) -> Reading:
+    """Every row reads the whole sequence of the same number in another stream."""
+    return Reading(queries, sources)
+
+
+def reading_within(layout: Layout, sees: Visibility | None) -> Reading:
+    """How a stream reads itself."""
+    return within(layout) if sees is None else Reading(layout, layout, sees)
+
+
+def runs(queries: Layout, sources: Layout) -> Iterator[tuple[slice, slice, int]]:
+    """Neighbouring sequences of equal lengths on both sides, as row slices and their count.
+
+    >>> list(runs(Layout((2, 2, 3)), Layout((1, 1, 1))))
+    [(slice(0, 4, None), slice(0, 2, None), 2), (slice(4, 7, None), slice(2, 3, None), 1)]
+    """
+    start = 0
+    for lengths, alike in groupby(zip(queries.lengths, sources.lengths, strict=True)):
+        stop = start + len(list(alike))
+        if lengths[0]:
+            yield (
+                slice(queries.offsets[start], queries.offsets[stop]),
+                slice(sources.offsets[start], sources.offsets[stop]),
+                stop - start,
+            )
+        start = stop
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, reading: Reading, *, dropout: float = 0.0) -> Tensor:
+    """What every query row reads: [Q, H, E] from query [Q, H, E], key and value [S, H, E].
+
+    Scaled dot-product attention (Vaswani et al. 2017, eq. 1) within the sequences of ``reading``.
+    """
+    if query.is_cuda and not dropout:
+        if reading.sees is None and query.dtype in (torch.float16, torch.bfloat16):
+            return _varlen(query, key, value, reading)
+        if reading.sees is not None:
+            return _flex(query, key, value, reading)
+    return _by_run(query, key, value, reading, dropout)
+
+
+def _by_run(query: Tensor, key: Tensor, value: Tensor, reading: Reading, dropout: float) -> Tensor:
+    read = []
+    for block in reading.blocks:
+        q = _sequences(query[block.rows], block.count)
+        k = _sequences(key[block.sources], block.count)
+        v = _sequences(value[block.sources], block.count)
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=block.mask, dropout_p=dropout)
+        read.append(out.transpose(1, 2).flatten(0, 1))
+    return torch.cat(read) if read else query
+
+
+def _sequences(rows: Tensor, count: int) -> Tensor:
+    """[count * n, H, E] -> [count, H, n, E]."""
+    return rows.unflatten(0, (count, -1)).transpose(1, 2)
+
+
+def _varlen(query: Tensor, key: Tensor, value: Tensor, reading: Reading) -> Tensor:
+    longest_query, longest_source = max(reading.queries.lengths), max(reading.sources.lengths)
+    bounds = reading.queries.bounds(query.device), reading.sources.bounds(query.device)
+    return cast(Tensor, varlen_attn(query, key, value, *bounds, longest_query, longest_source))
+
+
+@cache
+def _compiled_flex() -> Callable[..., Tensor]:
+    return torch.compile(flex_attention, dynamic=True)
+
+
+def _flex(query: Tensor, key: Tensor, value: Tensor, reading: Reading) -> Tensor:
+    q, k, v = (rows.transpose(0, 1).unsqueeze(0) for rows in (query, key, value))  # [1, H, Q or S, E]
+    read = _compiled_flex()(q, k, v, block_mask=reading.block_mask)
+    return read.squeeze(0).transpose(0, 1)
+
+
+def padded_attend(query: Tensor, key: Tensor, value: Tensor, reading: Reading) -> Tensor:
+    """The same as :func:`attend`, by padding every sequence to the longest: slow, plain, for comparison."""
+    q = pad(query, reading.queries).transpose(1, 2)  # [B, H, n, E]
+    k, v = (pad(rows, reading.sources).transpose(1, 2) for rows in (key, value))
+    read = padded_weights(q, k, reading) @ v
+    return read.transpose(1, 2)[_real(reading.queries, query.device)]
+
+
+def weights(query: Tensor, key: Tensor, reading: Reading) -> list[Tensor]:
+    """How much each query row reads each source row, one [H, n, m] per sequence; rows sum to one."""
+    q, k = (pad(rows, layout).transpose(1, 2) for rows, layout in ((query, reading.queries), (key, reading.sources)))
+    shares = padded_weights(q, k, reading)
+    sizes = zip(shares, reading.queries.lengths, reading.sources.lengths, strict=True)
+    return [share[:, :n, :m] for share, n, m in sizes]
+
+
+def padded_weights(query: Tensor, key: Tensor, reading: Reading) -> Tensor:
+    """Softmax of the scores where a source is real and seen, [B, H, n, m]."""
+    device = query.device
+    rows = torch.arange(reading.queries.total, device=device) if reading.rows is None else reading.rows
+    numbers = pad(rows, reading.queries)[:, :, None]
+    sources = pad(torch.arange(reading.sources.total, device=device), reading.sources)[:, None, :]
+    seen = _real(reading.sources, device)[:, None, :].expand(-1, numbers.shape[1], -1)
+    if reading.sees is not None:
+        visible = seen & reading.sees.sees(numbers, sources)
+        seen = torch.where(visible.any(-1, keepdim=True), visible, seen)
+    scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
+    return scores.masked_fill(~seen.unsqueeze(1), float("-inf")).softmax(-1)
+
+
+def _real(layout: Layout, device: torch.device) -> Tensor:
+    return pad(torch.ones(layout.total, dtype=torch.bool, device=device), layout)

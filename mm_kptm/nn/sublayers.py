@@ -1,0 +1,150 @@
+"""Sublayers, the atoms of every encoder, and the layer made of two of them.
+
+Shapes: Q reading rows, S rows read, D dim.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mm_kptm.errors import UserError
+from mm_kptm.nn.attention import Attention
+from mm_kptm.nn.ragged import Reading
+
+Activation = Callable[[Tensor], Tensor]
+NormBuilder = Callable[[int], nn.Module]
+
+
+def gelu_tanh(x: Tensor) -> Tensor:
+    """The tanh approximation of GELU (Hendrycks and Gimpel 2016, section 2)."""
+    return F.gelu(x, approximate="tanh")
+
+
+def quick_gelu(x: Tensor) -> Tensor:
+    """The sigmoid approximation of GELU that OpenAI's CLIP was trained with."""
+    return x * torch.sigmoid(1.702 * x)
+
+
+ACTIVATIONS: dict[str, Activation] = {
+    "gelu": F.gelu,
+    "relu": F.relu,
+    "tanh": torch.tanh,
+    "gelu_new": gelu_tanh,
+    "gelu_pytorch_tanh": gelu_tanh,
+    "quick_gelu": quick_gelu,
+}
+
+
+def activation_named(name: str) -> Activation:
+    """The activation that published configurations call ``name``.
+
+    Raises:
+        UserError: the name is unknown.
+    """
+    if name not in ACTIVATIONS:
+        raise UserError(f"no activation is called {name!r}; there are {', '.join(ACTIVATIONS)}")
+    return ACTIVATIONS[name]
+
+
+def bert_norm(dim: int) -> nn.LayerNorm:
+    """BERT's LayerNorm: biased variance, eps 1e-12 inside the root."""
+    return nn.LayerNorm(dim, eps=1e-12)
+
+
+class UnbiasedNorm(nn.Module):
+    r"""The LayerNorm of UER and so of K-BERT: :math:`g\,(x - \mu) / (s + \epsilon) + b`.
+
+    The standard deviation :math:`s` divides by n - 1 and eps stands outside the root.
+    """
+
+    def __init__(self, dim: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(dim))
+        self.bias = nn.Parameter(torch.zeros(dim))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        std, mean = torch.std_mean(x, dim=-1, keepdim=True)
+        return torch.addcmul(self.bias, self.weight, (x - mean) / (std + self.eps))
+
+
+class AttentionSublayer(nn.Module):
+    """Read, add, norm: the attention half of a post-norm Transformer layer."""
+
+    def __init__(self, attention: Attention, norm: nn.Module, *, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.attention = attention
+        self.norm = norm
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, reading: Reading, source: Tensor | None = None) -> Tensor:
+        """Let the asked rows of ``x`` [T, D] read ``source`` [S, source_dim], or ``x`` itself: [Q, D]."""
+        asked = reading.asked(x)
+        return self.norm(asked + self.drop(self.attention(asked, x if source is None else source, reading)))
+
+
+class FeedForwardSublayer(nn.Module):
+    """Widen, bend, narrow, add, norm: the position-wise half of a post-norm Transformer layer."""
+
+    def __init__(
+        self, dim: int, ffn_dim: int, norm: nn.Module, *, activation: str = "gelu", dropout: float = 0.1
+    ) -> None:
+        super().__init__()
+        self.widen = nn.Linear(dim, ffn_dim)
+        self.narrow = nn.Linear(ffn_dim, dim)
+        self.norm = norm
+        self.drop = nn.Dropout(dropout)
+        self.activation = activation_named(activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[Q, D] -> [Q, D]."""
+        return self.norm(x + self.drop(self.narrow(self.activation(self.widen(x)))))
+
+
+class Layer(nn.Module):
+    """Read, then think: an attention sublayer followed by a feed-forward sublayer."""
+
+    def __init__(self, attend: nn.Module, feed: nn.Module) -> None:
+        super().__init__()
+        self.attend = attend
+        self.feed = feed
+
+    def forward(self, x: Tensor, reading: Reading, source: Tensor | None = None) -> Tensor:
+        """The asked rows of ``x`` [T, D] after reading ``source`` or the stream itself: [Q, D]."""
+        return self.feed(self.attend(x, reading, source))
+
+
+def attention_sublayer(
+    dim: int,
+    num_heads: int,
+    *,
+    source_dim: int | None = None,
+    width: int | None = None,
+    dropout: float = 0.1,
+    norm: NormBuilder = bert_norm,
+) -> AttentionSublayer:
+    """BERT's attention sublayer; ``norm`` and the widths are what papers vary."""
+    attention = Attention(dim, num_heads, source_dim=source_dim, width=width, dropout=dropout)
+    return AttentionSublayer(attention, norm(dim), dropout=dropout)
+
+
+def bert_layer(
+    dim: int,
+    num_heads: int,
+    *,
+    ffn_dim: int | None = None,
+    source_dim: int | None = None,
+    width: int | None = None,
+    activation: str = "gelu",
+    dropout: float = 0.1,
+    norm: NormBuilder = bert_norm,
+) -> Layer:
+    """A layer of BERT (Devlin et al. 2019): post-norm, feed-forward width 4 x dim unless given."""
+    return Layer(
+        attention_sublayer(dim, num_heads, source_dim=source_dim, width=width, dropout=dropout, norm=norm),
+        FeedForwardSublayer(
+            dim, 4 * dim if ffn_dim is None else ffn_dim, norm(dim), activation=activation, dropout=dropout
+        ),
+    )

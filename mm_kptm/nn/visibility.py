@@ -1,0 +1,117 @@
+"""The forms in which a sequence can say who sees whom inside it.
+
+Each form is a few integers per row; the attention back end lowers it once per batch to what it likes best.
+
+Shapes: T rows of the batch, n rows of one sequence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mm_kptm.batch import Layout, Visibility
+from mm_kptm.errors import UserError
+
+
+@dataclass(frozen=True, eq=False)
+class Causal(Visibility):
+    """A row sees itself and the rows before it."""
+
+    def sees(self, queries: Tensor, sources: Tensor) -> Tensor:
+        return queries >= sources
+
+    def spread(self, places: Tensor, total: int) -> Causal:
+        return self
+
+
+@dataclass(frozen=True, eq=False)
+class Prefix(Visibility):
+    """Rows of the prefix see the whole prefix; a row after it also sees itself and what stands before it.
+
+    The mask of sequence-to-sequence pretraining in one encoder (Dong et al. 2019, UniLM, section 2.3).
+    """
+
+    inside: Tensor  #: true where the row belongs to the prefix, [T]
+
+    def sees(self, queries: Tensor, sources: Tensor) -> Tensor:
+        return self.inside[sources] | (queries >= sources)
+
+    def spread(self, places: Tensor, total: int) -> Prefix:
+        inside = torch.ones(total, dtype=torch.bool, device=places.device)
+        inside[places] = self.inside
+        return Prefix(inside)
+
+
+@dataclass(frozen=True, eq=False)
+class Branches(Visibility):
+    """A trunk that sees itself, and branches that see only themselves and the word they hang from.
+
+    The visible matrix of K-BERT (Liu et al. 2020, eq. 3) from two integers per row.
+
+    >>> tree = Branches(words=torch.tensor([0, 1, 1, 2]), branches=torch.tensor([0, 0, 1, 0]))
+    >>> rows = torch.arange(4)
+    >>> tree.sees(rows[:, None], rows[None, :]).int()
+    tensor([[1, 1, 0, 1],
+            [1, 1, 1, 1],
+            [0, 1, 1, 0],
+            [1, 1, 0, 1]], dtype=torch.int32)
+    """
+
+    words: Tensor  #: the word of the trunk that a row belongs to or hangs from, [T]
+    branches: Tensor  #: 0 on the trunk, otherwise the number of the branch at its word, [T]
+
+    def sees(self, queries: Tensor, sources: Tensor) -> Tensor:
+        mine, theirs = self.branches[queries], self.branches[sources]
+        on_trunk, from_trunk = mine == 0, theirs == 0
+        related = self.words[queries] == self.words[sources]
+        return (on_trunk & from_trunk) | (related & (on_trunk | from_trunk | (mine == theirs)))
+
+    def spread(self, places: Tensor, total: int) -> Branches:
+        words = self.words.new_full((total,), -1)
+        branches = self.branches.new_zeros(total)
+        words[places] = self.words
+        branches[places] = self.branches
+        return Branches(words, branches)
+
+
+@dataclass(frozen=True, eq=False)
+class Matrix(Visibility):
+    """Any visibility at all, one matrix per sequence: for files and tests, quadratic in memory."""
+
+    cells: Tensor  #: the matrices end to end, row by row, [sum of n * n]
+    starts: Tensor  #: where the matrix row of a row begins among the cells, -1 for a row that sees all, [T]
+    columns: Tensor  #: which column of its matrix a row is, [T]
+
+    @classmethod
+    def of(cls, matrices: Sequence[Tensor]) -> Matrix:
+        """From one boolean matrix [n, n] per sequence, true where the row sees the column.
+
+        Raises:
+            UserError: a matrix is not square.
+        """
+        for number, matrix in enumerate(matrices):
+            if matrix.dim() != 2 or matrix.shape[0] != matrix.shape[1]:
+                raise UserError(f"visibility {number} must be a square matrix, but its shape is {list(matrix.shape)}")
+        layout = Layout(tuple(len(matrix) for matrix in matrices))
+        lengths = torch.tensor(layout.lengths, dtype=torch.long)
+        squares = torch.cat([lengths.new_zeros(1), (lengths * lengths).cumsum(0)[:-1]])
+        owners, columns = layout.owners(torch.device("cpu")), layout.places(torch.device("cpu"))
+        cells = torch.cat([matrix.bool().flatten() for matrix in matrices])
+        return cls(cells, squares[owners] + columns * lengths[owners], columns)
+
+    def sees(self, queries: Tensor, sources: Tensor) -> Tensor:
+        starts = self.starts[queries]
+        ordinary = (starts < 0) | (self.starts[sources] < 0)
+        cell = (starts + self.columns[sources]).clamp(0, len(self.cells) - 1)
+        return ordinary | self.cells[cell]
+
+    def spread(self, places: Tensor, total: int) -> Matrix:
+        starts = self.starts.new_full((total,), -1)
+        columns = self.columns.new_zeros(total)
+        starts[places] = self.starts
+        columns[places] = self.columns
+        return Matrix(self.cells, starts, columns)

@@ -1,0 +1,148 @@
+"""Systems from recipes: with fresh weights, from an official checkpoint, from a folder that this suite saved."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from mm_kptm.errors import UserError
+from mm_kptm.keymap import Translation, fit, read_weights, translate
+from mm_kptm.models.system import System
+from mm_kptm.recipe import Recipe, find
+
+Heads = Iterable[str] | Mapping[str, Mapping[str, Any]]
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+_CHECKPOINT_NAMES = ("model.safetensors", "weights.safetensors", "pytorch_model.bin", "model.bin", "model.pt")
+
+
+def build(name: str, *, heads: Heads | None = None, seed: int | None = None, **sizes: Any) -> System:
+    """A system with fresh weights.
+
+    Args:
+        name: of a recipe (``uniter-base``) or of a family (``uniter``); :func:`mm_kptm.catalogue` has them all.
+        heads: names of heads to build, or names with their sizes; the published pretraining's unless given.
+        seed: for the fresh weights; torch's global state otherwise.
+        sizes: any argument of the recipe's builder in place of the published value.
+
+    Raises:
+        UserError: the recipe, a head or a size does not exist.
+    """
+    recipe = find(name)
+    chosen = _head_sizes(recipe, recipe.objectives if heads is None else heads)
+    if seed is None:
+        return _assemble(recipe, recipe.resolved_sizes(sizes), chosen)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _assemble(recipe, recipe.resolved_sizes(sizes), chosen)
+
+
+def load(name: str, path: str | Path | None = None, *, heads: Heads | None = None, **sizes: Any) -> System:
+    """A system with the weights of an official checkpoint, or of a folder that this suite saved.
+
+    Args:
+        name: of a recipe or family; the folder itself when it was saved by :func:`save`.
+        path: a checkpoint file, or a folder that holds one (and perhaps the published ``config.json``).
+        heads: as in :func:`build`; by default every head of the recipe that the file fills.
+        sizes: as in :func:`build`; they win over ``config.json``.
+
+    Raises:
+        UserError: no such file, or the checkpoint does not fit; the message lists what is left over on either side.
+    """
+    if path is None or _is_saved(Path(path)):
+        return load_saved(Path(name if path is None else path), name=None if path is None else name)
+    recipe = find(name)
+    file, config = _checkpoint(Path(path))
+    translation = translate(read_weights(file), recipe.weights)
+    chosen = _head_sizes(recipe, _filled_heads(recipe, translation) if heads is None else heads)
+    system = _assemble(recipe, recipe.resolved_sizes(recipe.sizes_of(config) | sizes), chosen)
+    _fill(system, fit(translation, shapes(system), known=[f"heads.{head}." for head in recipe.heads]))
+    return system
+
+
+def save(system: System, folder: str | Path) -> None:
+    """Write ``model.safetensors`` and ``config.json`` (recipe, sizes, heads, version) into ``folder``."""
+    from mm_kptm import __version__
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    described = {
+        "mm_kptm": __version__,
+        "recipe": system.recipe,
+        "sizes": system.sizes,
+        "heads": system.head_sizes,
+    }
+    save_file({name: tensor.contiguous() for name, tensor in parameters(system).items()}, folder / WEIGHTS)
+    (folder / CONFIG).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
+
+
+def load_saved(folder: Path, *, name: str | None = None) -> System:
+    """A system from a folder that :func:`save` wrote.
+
+    Raises:
+        UserError: the folder is not of that kind, or holds another recipe than ``name``.
+    """
+    if not _is_saved(folder):
+        raise UserError(f"{folder} is no folder with {CONFIG} and {WEIGHTS} that this suite saved")
+    described = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    recipe = find(described["recipe"])
+    if name is not None and name not in (recipe.name, recipe.family):
+        raise UserError(f"{folder} holds {recipe.name}, but {name} was asked for")
+    system = _assemble(recipe, recipe.resolved_sizes(described["sizes"]), _head_sizes(recipe, described["heads"]))
+    _fill(system, fit(Translation(tensors=read_weights(folder / WEIGHTS)), shapes(system)))
+    return system
+
+
+def parameters(module: nn.Module) -> dict[str, Tensor]:
+    """Every parameter once, under its first name; tied ones are not repeated."""
+    return {name: parameter.detach() for name, parameter in module.named_parameters()}
+
+
+def shapes(module: nn.Module) -> dict[str, torch.Size]:
+    """The shape of every parameter."""
+    return {name: parameter.shape for name, parameter in parameters(module).items()}
+
+
+@torch.no_grad()
+def _fill(system: System, tensors: Mapping[str, Tensor]) -> None:
+    for name, parameter in parameters(system).items():
+        parameter.copy_(tensors[name])
+
+
+def _assemble(recipe: Recipe, sizes: Mapping[str, Any], heads: Mapping[str, Mapping[str, Any]]) -> System:
+    encoder = recipe.build(**sizes)
+    built = {name: recipe.heads[name](encoder, **head_sizes) for name, head_sizes in heads.items()}
+    return System(encoder, built, recipe=recipe.name, sizes=sizes, head_sizes=heads).eval()
+
+
+def _head_sizes(recipe: Recipe, heads: Heads) -> dict[str, dict[str, Any]]:
+    chosen = {name: dict(heads[name]) if isinstance(heads, Mapping) else {} for name in heads}
+    for name in chosen:
+        if name not in recipe.heads:
+            raise UserError(f"{recipe.name} has no head {name!r}; it has {', '.join(recipe.heads) or 'none'}")
+    return chosen
+
+
+def _filled_heads(recipe: Recipe, translation: Translation) -> list[str]:
+    return [name for name in recipe.heads if any(key.startswith(f"heads.{name}.") for key in translation.tensors)]
+
+
+def _is_saved(folder: Path) -> bool:
+    config = folder / CONFIG
+    return config.is_file() and (folder / WEIGHTS).is_file() and '"mm_kptm"' in config.read_text(encoding="utf-8")
+
+
+def _checkpoint(path: Path) -> tuple[Path, dict[str, Any]]:
+    """The checkpoint file of a path, and the published configuration beside it."""
+    if not path.is_dir():
+        return path, {}
+    files = [path / name for name in _CHECKPOINT_NAMES if (path / name).is_file()]
+    if not files:
+        raise UserError(f"{path} holds no checkpoint; one of {', '.join(_CHECKPOINT_NAMES)} was looked for")
+    config = path / CONFIG
+    return files[0], json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}

@@ -1,0 +1,116 @@
+"""Recipes: what a published system is, as a value; and the catalogue of all of them.
+
+:func:`catalogue` finds every :class:`Recipe` in the recipe packages of the house and in installed plug-ins (entry point
+group ``mm_kptm.recipes``): no decorator, no import order, no central list to edit.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cache
+from importlib.metadata import entry_points
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from mm_kptm.errors import UserError
+from mm_kptm.keymap import Rule
+
+if TYPE_CHECKING:
+    from torch import nn
+
+PACKAGES = (
+    "mm_kptm.recipes",
+    "mm_kptm.knowledge.recipes",
+    "mm_kptm.vision.recipes",
+    "mm_kptm.crosslingual.recipes",
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A published system in one published size."""
+
+    name: str
+    family: str  #: the name that its sizes share; finds the first of them
+    paper: str
+    build: Callable[..., nn.Module]  #: the encoder; defaults are the published sizes
+    reads: frozenset[str]  #: streams that it can read: text, regions, images, entities, languages
+    weights: tuple[Rule, ...]  #: from published names to ours, the first rule that fits counts
+    heads: Mapping[str, Callable[..., nn.Module]] = field(default_factory=dict)  #: encoder -> head; may take sizes
+    objectives: tuple[str, ...] = ()  #: heads of the published pretraining, built unless told otherwise
+    sizes: Mapping[str, Any] = field(default_factory=dict)  #: where this size departs from the builder's defaults
+    fields: Mapping[str, str] = field(default_factory=dict)  #: names in published configurations -> arguments of build
+    notes: tuple[str, ...] = ()  #: where the released code, or ours, departs from the paper
+
+    def published_sizes(self) -> dict[str, Any]:
+        """Every argument of the builder with its value in this recipe."""
+        defaults = {name: parameter.default for name, parameter in inspect.signature(self.build).parameters.items()}
+        return defaults | dict(self.sizes)
+
+    def resolved_sizes(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The published sizes with ``given`` in place of some.
+
+        Raises:
+            UserError: the builder has no such size, or the value is of another type.
+        """
+        published = self.published_sizes()
+        for name, value in given.items():
+            if name not in published:
+                raise UserError(
+                    f"{self.name} has no size {name!r}{_nearest(name, published)}; it has {', '.join(published)}"
+                )
+            if isinstance(published[name], int) and not isinstance(value, int):
+                raise UserError(f"the size {name} of {self.name} must be a whole number, not {value!r}")
+        return published | dict(given)
+
+    def sizes_of(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """The sizes that a published ``config.json`` asks for; fields that do not size anything are passed over."""
+        return {ours: config[theirs] for theirs, ours in self.fields.items() if theirs in config}
+
+
+@cache
+def catalogue() -> dict[str, Recipe]:
+    """Every recipe by name, in alphabetical order.
+
+    Raises:
+        UserError: two recipes share a name.
+    """
+    modules = [module for package in PACKAGES for module in _modules(package)]
+    modules += [entry.load() for entry in entry_points(group="mm_kptm.recipes")]
+    found: dict[str, Recipe] = {}
+    for module in modules:
+        for value in vars(module).values():
+            if isinstance(value, Recipe) and found.setdefault(value.name, value) is not value:
+                raise UserError(f"two recipes are called {value.name!r}; rename the one in {module.__name__}")
+    return dict(sorted(found.items()))
+
+
+def find(name: str) -> Recipe:
+    """The recipe of that name, or the first one (in order of its sizes) of that family.
+
+    Raises:
+        UserError: there is none; near names are listed.
+    """
+    recipes = catalogue()
+    if name in recipes:
+        return recipes[name]
+    kin = [recipe for recipe in recipes.values() if recipe.family == name]
+    if kin:
+        return min(kin, key=lambda recipe: (bool(recipe.sizes), recipe.name))
+    known = {*recipes, *(recipe.family for recipe in recipes.values())}
+    raise UserError(f"no system is called {name!r}{_nearest(name, known)}; `mm-kptm list systems` shows all of them")
+
+
+def _modules(package: str) -> list[ModuleType]:
+    home = importlib.import_module(package)
+    return [importlib.import_module(f"{package}.{info.name}") for info in pkgutil.iter_modules(home.__path__)]
+
+
+def _nearest(name: str, known: Mapping[str, Any] | set[str]) -> str:
+    near = get_close_matches(name, sorted(known), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""

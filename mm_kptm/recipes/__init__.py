@@ -1,0 +1,1 @@
+"""Published systems that need no wing: text encoders."""

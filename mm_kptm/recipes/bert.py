@@ -1,0 +1,128 @@
+"""BERT and multilingual BERT."""
+
+from torch import nn
+
+from mm_kptm.keymap import Drop, Rename, Same
+from mm_kptm.models.single import SingleStream
+from mm_kptm.nn.assembly import TextOnly
+from mm_kptm.nn.embeddings import TextEmbedding
+from mm_kptm.nn.heads import Pooler, TiedVocabulary, Transform
+from mm_kptm.nn.init import bert_init
+from mm_kptm.nn.sublayers import bert_layer
+from mm_kptm.recipe import Recipe
+
+
+def bert(
+    *,
+    dim: int = 768,
+    num_heads: int = 12,
+    num_layers: int = 12,
+    ffn_dim: int = 3072,
+    vocab_size: int = 30522,
+    max_positions: int = 512,
+    num_segments: int = 2,
+    activation: str = "gelu",
+    dropout: float = 0.1,
+) -> SingleStream:
+    """The encoder of Devlin et al. (2019, section 3); the defaults are BERT-base, uncased."""
+    text = TextEmbedding(vocab_size, dim, max_positions=max_positions, num_segments=num_segments, dropout=dropout)
+    layers = (
+        bert_layer(dim, num_heads, ffn_dim=ffn_dim, activation=activation, dropout=dropout) for _ in range(num_layers)
+    )
+    encoder = SingleStream(TextOnly(text), layers, Pooler(dim), dim=dim)
+    bert_init(encoder)
+    return encoder
+
+
+def masked_tokens(encoder: SingleStream) -> TiedVocabulary:
+    """Dense, GELU, norm, then the word embeddings as output matrix (Devlin et al. 2019, task 1)."""
+    head = TiedVocabulary(Transform(encoder.dim), encoder.embed.text.word)  # type: ignore[union-attr, arg-type]
+    bert_init(head.transform)
+    return head
+
+
+def pair_classes(encoder: SingleStream, *, num_classes: int = 2) -> nn.Linear:
+    """A linear layer on the pooled state; next-sentence prediction has 0 = is next, 1 = random (task 2)."""
+    head = nn.Linear(encoder.dim, num_classes)
+    bert_init(head)
+    return head
+
+
+#: Key names of a BERT layer below ``theirs``, and ours below ``ours``; used by every system that grew out of BERT.
+def layer_rules(theirs: str, ours: str) -> tuple[Rename, ...]:
+    """The renamings of one BERT layer found under the prefix ``theirs`` and placed under ``ours``."""
+    return (
+        Rename(f"{theirs}.attention.self.{{role}}.{{leaf}}", f"{ours}.attend.attention.{{role}}.{{leaf}}"),
+        Rename(f"{theirs}.attention.output.dense.{{leaf}}", f"{ours}.attend.attention.merge.{{leaf}}"),
+        Rename(f"{theirs}.attention.output.LayerNorm.{{leaf}}", f"{ours}.attend.norm.{{leaf}}"),
+        Rename(f"{theirs}.intermediate.dense.{{leaf}}", f"{ours}.feed.widen.{{leaf}}"),
+        Rename(f"{theirs}.output.dense.{{leaf}}", f"{ours}.feed.narrow.{{leaf}}"),
+        Rename(f"{theirs}.output.LayerNorm.{{leaf}}", f"{ours}.feed.norm.{{leaf}}"),
+    )
+
+
+def embedding_rules(theirs: str, ours: str) -> tuple[Rename, ...]:
+    """The renamings of BERT's text embeddings found under the prefix ``theirs`` and placed under ``ours``."""
+    return (
+        Rename(f"{theirs}.word_embeddings.weight", f"{ours}.word.weight"),
+        Rename(f"{theirs}.position_embeddings.weight", f"{ours}.position.weight"),
+        Rename(f"{theirs}.token_type_embeddings.weight", f"{ours}.segment.weight"),
+        Rename(f"{theirs}.LayerNorm.{{leaf}}", f"{ours}.norm.{{leaf}}"),
+    )
+
+
+def vocabulary_rules(word: str) -> tuple[Rename | Same, ...]:
+    """The renamings of BERT's masked-token head, tied to the published word table ``word``."""
+    return (
+        Rename("cls.predictions.bias", "heads.masked-tokens.bias"),
+        Rename("cls.predictions.transform.dense.{leaf}", "heads.masked-tokens.transform.dense.{leaf}"),
+        Rename("cls.predictions.transform.LayerNorm.{leaf}", "heads.masked-tokens.transform.norm.{leaf}"),
+        Same("cls.predictions.decoder.weight", as_=word),
+        Same("cls.predictions.decoder.bias", as_="cls.predictions.bias"),
+    )
+
+
+#: Fields of a published ``config.json`` that size an encoder of BERT's kind.
+BERT_FIELDS = {
+    "hidden_size": "dim",
+    "num_attention_heads": "num_heads",
+    "num_hidden_layers": "num_layers",
+    "intermediate_size": "ffn_dim",
+    "vocab_size": "vocab_size",
+    "max_position_embeddings": "max_positions",
+    "type_vocab_size": "num_segments",
+    "hidden_act": "activation",
+    "hidden_dropout_prob": "dropout",
+}
+
+_PAPER = "Devlin et al. 2019, BERT: Pre-training of Deep Bidirectional Transformers, NAACL, arXiv:1810.04805"
+
+BERT_BASE = Recipe(
+    name="bert-base",
+    family="bert",
+    paper=_PAPER,
+    build=bert,
+    reads=frozenset({"text"}),
+    heads={"masked-tokens": masked_tokens, "next-sentence": pair_classes},
+    objectives=("masked-tokens", "next-sentence"),
+    weights=(
+        *embedding_rules("[bert.]embeddings", "encoder.embed.text"),
+        Drop("[bert.]embeddings.position_ids", because="a buffer that counts from 0"),
+        *layer_rules("[bert.]encoder.layer.{i}", "encoder.layers.{i}"),
+        Rename("[bert.]pooler.dense.{leaf}", "encoder.pooler.dense.{leaf}"),
+        *vocabulary_rules("bert.embeddings.word_embeddings.weight"),
+        Rename("cls.seq_relationship.{leaf}", "heads.next-sentence.{leaf}"),
+    ),
+    fields=BERT_FIELDS,
+    notes=("attention dropout equals the dropout of the states, as in every published configuration",),
+)
+
+BERT_LARGE = Recipe(
+    **{
+        **vars(BERT_BASE),
+        "name": "bert-large",
+        "sizes": {"dim": 1024, "num_heads": 16, "num_layers": 24, "ffn_dim": 4096},
+    }
+)
+
+MBERT = Recipe(**{**vars(BERT_BASE), "name": "mbert-base", "family": "mbert", "sizes": {"vocab_size": 119547}})

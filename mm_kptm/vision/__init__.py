@@ -1,0 +1,1 @@
+"""The vision wing: regions of images beside text."""

@@ -1,0 +1,1 @@
+"""Published vision-language systems."""
