@@ -1,0 +1,42 @@
+"""The handwritten digits that ship inside scikit-learn, in three blocks that share no scan.
+
+Source: Alpaydin and Kaynak 1998, "Optical recognition of handwritten digits" (UCI), the 1,797 scans of its test half, read
+with ``sklearn.datasets.load_digits``: 8 x 8 pixels of 17 grey levels (0 paper, 16 ink). Neighbouring scans
+are often of one hand, so the blocks are runs of neighbours with a gap of forty scans between them.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.datasets import load_digits
+
+from mm_kptm.errors import UserError
+
+#: First scan and the one after the last; the gaps belong to nobody.
+BLOCKS = {"train": (0, 1200), "dev": (1240, 1440), "test": (1480, 1797)}
+
+
+@dataclass(frozen=True, eq=False)
+class Scans:
+    """The scans of one block."""
+
+    images: NDArray[np.uint8]  #: grey levels 0-16, [N, 8, 8]
+    labels: NDArray[np.uint8]  #: the digit, [N]
+    table: NDArray[np.int64]  #: scans of each digit, repeated from the first to fill the row, [10, M]
+    counts: NDArray[np.int64]  #: how many scans each digit has, [10]
+
+
+@cache
+def scans(block: str) -> Scans:
+    """The scans of the block ``train``, ``dev`` or ``test``; raises UserError for another name."""
+    if block not in BLOCKS:
+        raise UserError(f"there is no block of scans called {block!r}; the blocks are {', '.join(BLOCKS)}")
+    first, stop = BLOCKS[block]
+    digits = load_digits()
+    images = digits.images[first:stop].astype(np.uint8)
+    labels = digits.target[first:stop].astype(np.uint8)
+    counts = np.bincount(labels, minlength=10).astype(np.int64)
+    table = np.stack([np.resize(np.flatnonzero(labels == digit), int(counts.max())) for digit in range(10)])
+    return Scans(images, labels, table.astype(np.int64), counts)
