@@ -1,0 +1,66 @@
+"""What was found, for people: statistics, tables for the terminal, and one HTML page for a run or a comparison."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from mm_kptm.errors import UserError
+from mm_kptm.report.comparison import FILE, Claim, Comparison, Row, Table, as_json, read_comparison, write_comparison
+from mm_kptm.report.gallery import Box, Example, Fact, Token, picture, read_gallery, write_gallery
+from mm_kptm.report.page import write_page
+from mm_kptm.report.runs import Run, read_run
+from mm_kptm.report.statistics import Interval, Spread, bootstrap, difference, holm, over_seeds, permutation
+from mm_kptm.report.tables import comparison_text
+
+__all__ = [
+    "Box",
+    "Claim",
+    "Comparison",
+    "Example",
+    "Fact",
+    "Interval",
+    "Row",
+    "Run",
+    "Spread",
+    "Table",
+    "Token",
+    "as_json",
+    "bootstrap",
+    "comparison_text",
+    "difference",
+    "holm",
+    "over_seeds",
+    "permutation",
+    "picture",
+    "read_comparison",
+    "read_gallery",
+    "read_run",
+    "write",
+    "write_comparison",
+    "write_gallery",
+    "write_page",
+]
+
+PAGE = "report.html"
+
+
+def write(runs: Sequence[Path], out: Path | None = None) -> Path:
+    """Write the report of run folders and return its path.
+
+    A folder with ``arms.json`` is a comparison and brings the runs it names; it is reported alone. One run is reported
+    in its own folder, several in the folder they share, unless ``out`` names a file (or a folder, for ``report.html``).
+    """
+    if not runs:
+        raise UserError("a report was asked for without a run; name at least one run folder")
+    comparisons = [folder for folder in runs if (folder / FILE).is_file()]
+    if comparisons and len(runs) > 1:
+        raise UserError(
+            f"{comparisons[0]} is a comparison and is reported alone, but {len(runs)} folders were named; "
+            "report it by itself, or name run folders only"
+        )
+    home = Path(os.path.commonpath([folder.resolve() for folder in runs]))
+    target = home / PAGE if out is None else out / PAGE if out.is_dir() else out
+    if comparisons:
+        comparison = read_comparison(comparisons[0])
+        return write_page(target, [read_run(comparisons[0] / name) for name in comparison.runs], comparison)
+    return write_page(target, [read_run(folder) for folder in runs])

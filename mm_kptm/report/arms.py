@@ -1,0 +1,167 @@
+"""Runs put together into arms, and the tables their predictions support.
+
+An arm is what is compared: the runs that differ in nothing but their seed. Its score on an example is the mean over its
+seeds, and intervals draw groups of examples (`statistics`), so they speak of new scenes and not of new seeds; the
+standard deviation over seeds stands beside them.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mm_kptm.report.comparison import Row, Table
+from mm_kptm.report.fields import Json
+from mm_kptm.report.runs import Prediction, Run
+from mm_kptm.report.statistics import Interval, bootstrap, difference, holm, over_seeds, permutation
+from mm_kptm.report.tables import counted
+
+_CELL_DRAWS = 2_000  # a breakdown has many cells, each read at a glance
+_NOT_THE_ARM = frozenset({"seed", "seeds", "name", "out", "folder"})
+
+
+@dataclass(frozen=True)
+class Arm:
+    """The runs of one set-up, one for each seed."""
+
+    name: str
+    runs: tuple[Run, ...]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """An example with the arm's mean score on it."""
+
+    prediction: Prediction
+    score: float
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """One arm against another on the same examples."""
+
+    split: str
+    arm: str
+    reference: str
+    gap: Interval
+    p: float  #: after Holm's correction over all contrasts of the page
+
+
+def gather(runs: Sequence[Run]) -> tuple[Arm, ...]:
+    """Arms in order of their first run; a run whose config names no seed is an arm of its own."""
+    together: dict[str, list[Run]] = {}
+    for number, run in enumerate(runs):
+        alone = run.seed is None or not run.settings
+        key = f"run {number}" if alone else json.dumps(_unseeded(dict(run.settings)), sort_keys=True, default=str)
+        if any(other.seed == run.seed for other in together.get(key, ())):
+            key = f"run {number}"  # the same seed twice is a repetition, not another seed
+        together.setdefault(key, []).append(run)
+    return tuple(Arm(_shared_name([run.name for run in members]), tuple(members)) for members in together.values())
+
+
+def splits(arms: Sequence[Arm]) -> list[str]:
+    """The splits that any arm predicted, in alphabetical order."""
+    return sorted({split for arm in arms for run in arm.runs for split in run.predictions})
+
+
+def scored(arm: Arm, split: str) -> list[Scored]:
+    """Every example of a split that the arm answered, with its mean score over the seeds."""
+    scores: dict[str, list[float]] = {}
+    first: dict[str, Prediction] = {}
+    for run in arm.runs:
+        for prediction in run.predictions.get(split, ()):
+            first.setdefault(prediction.id, prediction)
+            scores.setdefault(prediction.id, []).append(prediction.correct)
+    return [Scored(first[name], sum(found) / len(found)) for name, found in scores.items()]
+
+
+def headline(arms: Sequence[Arm], split: str, generator: np.random.Generator) -> Table:
+    """Accuracy of every arm on a split, and under them the baselines that need no model."""
+    rows = []
+    groups = 0
+    for arm in arms:
+        if not (examples := scored(arm, split)):
+            continue
+        found = _interval(examples, generator)
+        groups = max(groups, found.groups)
+        seeds = [
+            float(np.mean([prediction.correct for prediction in run.predictions[split]]))
+            for run in arm.runs
+            if split in run.predictions
+        ]
+        rows.append(
+            Row(arm.name, "accuracy", found.value, found.low, found.high, found.n, std=over_seeds(seeds).std)
+        )
+    computed: dict[str, float] = {}
+    for arm in arms:
+        for run in arm.runs:
+            computed |= run.baselines.get(split, {})
+    rows += [Row(name, "accuracy", share, baseline=True) for name, share in sorted(computed.items())]
+    return Table(f"Split {split}", tuple(rows), f"Intervals of 95 % from drawing {counted(groups, 'group')} of examples.")
+
+
+def contrasts(arms: Sequence[Arm], generator: np.random.Generator) -> list[Contrast]:
+    """Every arm against the first, split by split, on the examples that both answered."""
+    found: list[tuple[str, str, Interval, float]] = []
+    for split in splits(arms):
+        reference = {item.prediction.id: item for item in scored(arms[0], split)}
+        for arm in arms[1:]:
+            shared = [item for item in scored(arm, split) if item.prediction.id in reference]
+            if not shared:
+                continue
+            ours = [item.score for item in shared]
+            theirs = [reference[item.prediction.id].score for item in shared]
+            groups = [item.prediction.group for item in shared]
+            gap = difference(ours, theirs, groups, generator)
+            found.append((split, arm.name, gap, permutation(ours, theirs, groups, generator)))
+    adjusted = holm([p for *_, p in found])
+    return [
+        Contrast(split, arm, arms[0].name, gap, p) for (split, arm, gap, _), p in zip(found, adjusted, strict=True)
+    ]
+
+
+def breakdown(
+    arm: Arm, split: str, by: Callable[[Prediction], str], generator: np.random.Generator
+) -> Mapping[str, Interval]:
+    """The arm's accuracy for every kind of example, the kinds in alphabetical order; examples without a kind drop out."""
+    kinds: dict[str, list[Scored]] = {}
+    for item in scored(arm, split):
+        if kind := by(item.prediction):
+            kinds.setdefault(kind, []).append(item)
+    return {kind: _interval(kinds[kind], generator, draws=_CELL_DRAWS) for kind in sorted(kinds)}
+
+
+def confusions(arm: Arm, split: str, count: int = 8) -> list[tuple[str, str, int]]:
+    """The commonest mistakes over all seeds: what was right, what was answered instead, how often."""
+    mistakes: dict[tuple[str, str], int] = {}
+    for run in arm.runs:
+        for prediction in run.predictions.get(split, ()):
+            if prediction.correct < 0.5 and prediction.answer != prediction.target:
+                pair = prediction.target, prediction.answer
+                mistakes[pair] = mistakes.get(pair, 0) + 1
+    ordered = sorted(mistakes.items(), key=lambda item: (-item[1], item[0]))
+    return [(target, answer, times) for (target, answer), times in ordered[:count]]
+
+
+def _interval(examples: Sequence[Scored], generator: np.random.Generator, draws: int = 10_000) -> Interval:
+    return bootstrap(
+        [item.score for item in examples], [item.prediction.group for item in examples], generator, draws=draws
+    )
+
+
+def _unseeded(value: Json) -> Json:
+    """A config without what may differ inside an arm."""
+    if isinstance(value, dict):
+        return {key: _unseeded(inner) for key, inner in value.items() if key not in _NOT_THE_ARM}
+    return value
+
+
+def _shared_name(names: Sequence[str]) -> str:
+    """What the names of an arm's runs begin with, without the trailing word that would number the seed."""
+    if len(names) == 1:
+        return names[0]
+    alike = 0
+    while alike < min(map(len, names)) and len({name[alike] for name in names}) == 1:
+        alike += 1
+    return names[0][:alike].removesuffix("seed").rstrip("-_. ").removesuffix("-seed") or names[0]

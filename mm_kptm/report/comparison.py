@@ -1,0 +1,157 @@
+"""What a comparison found: tables of arms, and the claims they carry. The file is ``arms.json``.
+
+Every value here is a share or a difference of shares, between -1 and 1; tables show it in per cent.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from mm_kptm.errors import UserError
+from mm_kptm.report.fields import Fields, Json, read_json
+
+FILE = "arms.json"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One arm measured by one metric; an arm without an interval was not measured, but computed or counted."""
+
+    arm: str
+    metric: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None  #: examples
+    baseline: bool = False
+    std: float | None = None  #: over seeds
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows that answer one question; the note says what is measured on what."""
+
+    title: str
+    rows: tuple[Row, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence that a number must support, and whether it does."""
+
+    text: str
+    value: float
+    bound: float
+    holds: bool
+
+    @property
+    def sense(self) -> Literal["at least", "at most"]:
+        """The side of the bound on which the claim lies, told from where the value is and whether that is good."""
+        return "at least" if (self.value >= self.bound) == self.holds else "at most"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A whole comparison: what was compared, at which tier, with how many seeds."""
+
+    title: str
+    tier: str
+    seeds: int
+    tables: tuple[Table, ...]
+    claims: tuple[Claim, ...] = ()
+    runs: tuple[str, ...] = ()  #: folders of its runs, relative to the folder of the comparison
+
+
+def write_comparison(folder: Path, comparison: Comparison) -> Path:
+    """Write ``arms.json`` into a folder; the file appears whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = folder / (FILE + ".part")
+    unfinished.write_text(json.dumps(as_json(comparison), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    return unfinished.replace(folder / FILE)
+
+
+def read_comparison(folder: Path) -> Comparison:
+    """The comparison in a folder; a malformed file is named with the place and the key."""
+    path = folder / FILE
+    fields = Fields(read_json(path), str(path))
+    return Comparison(
+        title=fields.text("title"),
+        tier=fields.text("tier"),
+        seeds=fields.whole("seeds"),
+        tables=tuple(
+            Table(table.text("title"), tuple(_row(row) for row in table.objects("rows")), table.text("note", ""))
+            for table in fields.objects("tables")
+        ),
+        claims=tuple(
+            Claim(claim.text("text"), _share(claim, "value"), _share(claim, "bound"), claim.truth("holds"))
+            for claim in fields.objects("claims")
+        ),
+        runs=tuple(_folder(item, fields.place) for item in fields.items("runs")),
+    )
+
+
+def as_json(comparison: Comparison) -> Json:
+    """The comparison as plain lists and objects, as in the file; what was not measured is left out."""
+    return {
+        "title": comparison.title,
+        "tier": comparison.tier,
+        "seeds": comparison.seeds,
+        "claims": [
+            {"text": claim.text, "value": claim.value, "bound": claim.bound, "holds": claim.holds}
+            for claim in comparison.claims
+        ],
+        "tables": [
+            {"title": table.title, "note": table.note, "rows": _rows(table.rows)} for table in comparison.tables
+        ],
+        "runs": list(comparison.runs),
+    }
+
+
+def _rows(rows: Sequence[Row]) -> Json:
+    listed: list[Json] = []
+    for row in rows:
+        values: dict[str, Json] = {
+            "arm": row.arm,
+            "metric": row.metric,
+            "value": row.value,
+            "low": row.low,
+            "high": row.high,
+            "n": row.n,
+            "baseline": row.baseline,
+            "std": row.std,
+        }
+        listed.append({key: value for key, value in values.items() if value is not None})
+    return listed
+
+
+def _row(fields: Fields) -> Row:
+    low, high = (_share(fields, key) if fields.has(key) else None for key in ("low", "high"))
+    value = _share(fields, "value")
+    if (low is None) != (high is None) or (low is not None and high is not None and not low <= value <= high):
+        raise UserError(f"{fields.place}: the value {value} must lie between 'low' {low} and 'high' {high}")
+    return Row(
+        arm=fields.text("arm"),
+        metric=fields.text("metric"),
+        value=value,
+        low=low,
+        high=high,
+        n=fields.whole("n") if fields.has("n") else None,
+        baseline=fields.truth("baseline", False),
+        std=fields.share("std") if fields.has("std") else None,
+    )
+
+
+def _share(fields: Fields, key: str) -> float:
+    value = fields.number(key)
+    if not -1 <= value <= 1:
+        raise UserError(f"{fields.place}: '{key}' is {value:g}; shares and their differences lie between -1 and 1")
+    return value
+
+
+def _folder(item: Json, place: str) -> str:
+    if not isinstance(item, str):
+        raise UserError(f"{place}: 'runs' must be a list of folder names, found {item}")
+    return item

@@ -1,0 +1,162 @@
+"""Drawings in SVG that live inside the page: learning curves, and the strip that shows an interval in a table row.
+
+Colours are names of the style sheet's variables, so a drawing follows the light or dark page and the printer.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mm_kptm.report.comparison import Row
+from mm_kptm.report.markup import Markup, join, number, tag
+from mm_kptm.report.tables import percent
+
+COLOURS = 8
+_DASHES = ("", "5 3", "1.5 3", "8 3 1.5 3")
+_WIDTH, _HEIGHT = 360.0, 210.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 18.0, 10.0, 26.0
+_POINTS = 240  # a curve has no room for more; the rest is averaged
+
+
+@dataclass(frozen=True)
+class Line:
+    """One curve: what it shows, the colour of its arm, the dashes of its split, and its points (step, value)."""
+
+    label: str
+    colour: int
+    dashes: int
+    points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The curves of one metric; shares are drawn from 0 to 100 per cent, other numbers where they lie."""
+
+    title: str
+    lines: tuple[Line, ...]
+    share: bool
+
+
+@dataclass(frozen=True)
+class Scale:
+    """From values to coordinates, linearly."""
+
+    low: float
+    high: float
+    start: float
+    stop: float
+
+    def __call__(self, value: float) -> float:
+        return self.start + (value - self.low) / (self.high - self.low) * (self.stop - self.start)
+
+
+def curves(panel: Panel) -> Markup:
+    """A panel with axes, one path for each line, and a key that also tells the last values."""
+    points = [point for line in panel.lines for point in line.points]
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    low, high = (0.0, 1.0) if panel.share else (min(ys), max(ys))
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    marks = ticks(low, high, 4)
+    across = Scale(min(0.0, *xs), max(xs) if max(xs) > 0 else 1.0, _LEFT, _WIDTH - _RIGHT)
+    up = Scale(min(low, marks[0]), max(high, marks[-1]), _HEIGHT - _BOTTOM, _TOP)
+    drawing = tag(
+        "svg",
+        [_level(mark, up(mark), panel.share) for mark in marks],
+        [_step(mark, across(mark)) for mark in ticks(across.low, across.high, 4) if mark <= across.high],
+        [_path(line, across, up) for line in panel.lines],
+        viewBox=f"0 0 {number(_WIDTH)} {number(_HEIGHT)}",
+        class_="curves",
+        role="img",
+        aria_label=f"{panel.title} by training step",
+    )
+    key = tag(
+        "ul",
+        [
+            tag("li", swatch(line), line.label, " ", tag("b", _shown(line.points[-1][1], panel.share)))
+            for line in panel.lines
+        ],
+        class_="key",
+    )
+    return tag("figure", tag("figcaption", panel.title), drawing, key, class_="panel")
+
+
+def swatch(line: Line) -> Markup:
+    """A short piece of a line, for a key."""
+    stroke = tag("line", x1=0, y1=5, x2=22, y2=5, stroke_dasharray=_DASHES[line.dashes % len(_DASHES)] or None)
+    return tag("svg", stroke, viewBox="0 0 22 10", class_=f"swatch c{line.colour % COLOURS}", aria_hidden="true")
+
+
+def strip(row: Row, low: float, high: float, guides: Sequence[float]) -> Markup:
+    """The interval of one table row on the scale that all rows share; faint guides mark the baselines."""
+    across = Scale(low, high, 4, 236)
+    parts = [tag("line", x1=4, x2=236, y1=11, y2=11, class_="rail")]
+    if low < 0:
+        parts.append(tag("line", x1=across(0), x2=across(0), y1=0, y2=22, class_="zero"))
+    parts += [tag("line", x1=across(guide), x2=across(guide), y1=0, y2=22, class_="guide") for guide in guides]
+    if row.low is not None and row.high is not None:
+        parts.append(tag("line", x1=across(row.low), x2=across(row.high), y1=11, y2=11, class_="whisker"))
+    parts.append(tag("circle", cx=across(row.value), cy=11, r=4.2, class_="hollow" if row.baseline else "dot"))
+    bounds = f", {percent(row.low)} to {percent(row.high)}" if row.low is not None and row.high is not None else ""
+    return tag(
+        "svg", parts, viewBox="0 0 240 22", class_="strip", role="img", aria_label=f"{percent(row.value)}{bounds}"
+    )
+
+
+def strip_scale(low: float, high: float) -> Markup:
+    """The heading over a column of strips: its ends and its middle."""
+    marks = [low, (low + high) / 2, high]
+    return tag("span", [tag("span", percent(mark, 0)) for mark in marks], class_="scale")
+
+
+def ticks(low: float, high: float, about: int) -> list[float]:
+    """Round numbers from at or below ``low`` to at or above ``high``, roughly ``about`` steps apart (Heckbert 1990).
+
+    >>> ticks(0.0, 1.0, 4)
+    [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    >>> ticks(3.1, 4.4, 4)
+    [3.0, 3.5, 4.0, 4.5]
+    """
+    rough = (high - low) / about
+    size = 10.0 ** math.floor(math.log10(rough))
+    step = next(size * factor for factor in (1, 2, 5, 10) if size * factor * 1.5 >= rough)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(count * step, 12) for count in range(first, last + 1)]
+
+
+def thinned(points: Sequence[tuple[float, float]], most: int = _POINTS) -> list[tuple[float, float]]:
+    """At most ``most`` points, each the mean of neighbours; the last point stays where it is."""
+    size = math.ceil(len(points) / most)
+    if size <= 1:
+        return list(points)
+    blocks = [points[start : start + size] for start in range(0, len(points), size)]
+    means = [(sum(x for x, _ in block) / len(block), sum(y for _, y in block) / len(block)) for block in blocks]
+    return [*means[:-1], points[-1]]
+
+
+def _path(line: Line, across: Scale, up: Scale) -> Markup:
+    places = [(across(x), up(y)) for x, y in thinned(line.points)]
+    dashes = _DASHES[line.dashes % len(_DASHES)] or None
+    name = f"c{line.colour % COLOURS}"
+    end = tag("circle", cx=places[-1][0], cy=places[-1][1], r=2.4, class_=f"end {name}")
+    if len(places) == 1:
+        return end
+    drawn = "M" + "L".join(f"{number(x, 1)} {number(y, 1)}" for x, y in places)
+    return join(tag("path", d=drawn, class_=f"curve {name}", stroke_dasharray=dashes), end)
+
+
+def _level(value: float, y: float, share: bool) -> Markup:
+    return join(
+        tag("line", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=y, y2=y, class_="grid"),
+        tag("text", _shown(value, share, tick=True), x=_LEFT - 6, y=y + 3.5, text_anchor="end"),
+    )
+
+
+def _step(value: float, x: float) -> Markup:
+    return tag("text", f"{value:,.0f}", x=x, y=_HEIGHT - 8, text_anchor="middle")
+
+
+def _shown(value: float, share: bool, tick: bool = False) -> str:
+    if share:
+        return f"{percent(value, 0 if tick else 1)} %"
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"

@@ -1,0 +1,143 @@
+"""A run folder, read: what was measured at which step, and what was answered to which example."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from mm_kptm.errors import UserError
+from mm_kptm.report.fields import Fields, Json, read_json, read_lines, read_text
+from mm_kptm.report.gallery import Example, read_gallery
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The numbers of one split at one step."""
+
+    step: int
+    split: str
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a run answered to one example, and how right that was."""
+
+    id: str
+    answer: str
+    target: str
+    correct: float  #: between 0 and 1
+    group: str  #: the scene or world it shares with others; its own id when it shares none
+    type: str = ""
+    language: str = ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything a report reads from one folder. ``tier`` is empty and ``seed`` None where the config names none."""
+
+    name: str
+    folder: Path
+    tier: str
+    seed: str | None
+    config: str  #: the text of config.yaml
+    settings: Mapping[str, Json]  #: the same, parsed
+    records: Mapping[str, str]  #: the texts of environment.json and data.json, by file name
+    measurements: tuple[Measurement, ...]
+    predictions: Mapping[str, tuple[Prediction, ...]]  #: by split
+    baselines: Mapping[str, Mapping[str, float]]  #: by split, then by name
+    gallery: tuple[Example, ...]
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run folder. Only ``metrics.jsonl`` or a file of predictions must be there."""
+    if not folder.is_dir():
+        raise UserError(f"a report on {folder} was asked for, but there is no such folder")
+    metrics = folder / "metrics.jsonl"
+    predictions = {path.stem: _predictions(path) for path in sorted((folder / "predictions").glob("*.jsonl"))}
+    if not metrics.exists() and not predictions:
+        raise UserError(
+            f"{folder} holds nothing to report: neither metrics.jsonl nor predictions/*.jsonl nor arms.json; "
+            "name a run folder, or the folder of a comparison"
+        )
+    config = folder / "config.yaml"
+    text = read_text(config) if config.exists() else ""
+    settings = _settings(config, text)
+    tier, seed = _named(settings, "tier"), _named(settings, "seed")
+    return Run(
+        name=folder.resolve().name,
+        folder=folder,
+        tier="" if tier is None else tier,
+        seed=seed,
+        config=text,
+        settings=settings,
+        records={
+            name: read_text(folder / name) for name in ("environment.json", "data.json") if (folder / name).exists()
+        },
+        measurements=_measurements(metrics) if metrics.exists() else (),
+        predictions=predictions,
+        baselines=_baselines(folder / "baselines.json") if (folder / "baselines.json").exists() else {},
+        gallery=read_gallery(folder / "gallery.json") if (folder / "gallery.json").exists() else (),
+    )
+
+
+def _measurements(path: Path) -> tuple[Measurement, ...]:
+    """In order of step. A resumed run may log a step again; the later line stands."""
+    found: dict[tuple[int, str], dict[str, float]] = {}
+    for line in read_lines(path):
+        step, split = line.whole("step"), line.text("split")
+        numbers = {
+            key: float(value)
+            for key, value in line.values.items()
+            if key != "step" and isinstance(value, int | float) and not isinstance(value, bool)
+        }
+        # A diverged loss leaves a gap in its curve.
+        found[step, split] = {key: value for key, value in numbers.items() if abs(value) < float("inf")}
+    return tuple(Measurement(step, split, values) for (step, split), values in sorted(found.items()))
+
+
+def _predictions(path: Path) -> tuple[Prediction, ...]:
+    found: dict[str, Prediction] = {}
+    for line in read_lines(path):
+        name = line.text("id")
+        if name in found:
+            raise UserError(f"{line.place}: the id '{name}' was predicted before in this file; ids must differ")
+        right = line.values.get("correct")
+        found[name] = Prediction(
+            id=name,
+            answer=line.text("answer", ""),
+            target=line.text("target", ""),
+            correct=float(right) if isinstance(right, bool) else line.share("correct"),
+            group=line.text("group", name),
+            type=line.text("type", ""),
+            language=line.text("language", ""),
+        )
+    if not found:
+        raise UserError(f"{path} holds no prediction; write one JSON object a line, or remove the file")
+    return tuple(found.values())
+
+
+def _baselines(path: Path) -> dict[str, dict[str, float]]:
+    by_split = Fields(read_json(path), str(path))
+    return {
+        split: {name: named.share(name) for name in named.values}
+        for split, named in ((split, Fields(value, f"{path}, {split}")) for split, value in by_split.values.items())
+    }
+
+
+def _settings(path: Path, text: str) -> dict[str, Json]:
+    try:
+        settings = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        line = getattr(getattr(error, "problem_mark", None), "line", 0) + 1
+        raise UserError(f"{path}, line {line}: this is no valid YAML") from None
+    return Fields(settings, str(path)).values
+
+
+def _named(settings: Mapping[str, Json], key: str) -> str | None:
+    """The setting of that name nearest to the top of a nested config."""
+    if isinstance(found := settings.get(key), str | int | float):
+        return str(found)
+    deeper = (_named(value, key) for value in settings.values() if isinstance(value, dict))
+    return next((found for found in deeper if found is not None), None)

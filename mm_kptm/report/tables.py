@@ -1,0 +1,108 @@
+"""Tables for the terminal: aligned columns of text, as wide as their content, and never wider than they need be."""
+
+import unicodedata
+from collections.abc import Sequence
+
+from mm_kptm.report.comparison import Claim, Comparison, Row, Table
+
+MINUS = "\u2212"
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share in per cent, with a true minus and no sign on zero.
+
+    >>> percent(0.8125), percent(-0.031), percent(-0.0001)
+    ('81.2', '−3.1', '0.0')
+    """
+    shown = f"{abs(share) * 100:.{digits}f}"
+    return MINUS + shown if share < 0 and float(shown) else shown
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """The two ends in per cent, or nothing."""
+    return "" if low is None or high is None else f"{percent(low)} to {percent(high)}"
+
+
+def counted(n: int, noun: str) -> str:
+    """A number with its noun: one seed, 3 seeds.
+
+    >>> counted(1, "seed"), counted(3, "seed")
+    ('1 seed', '3 seeds')
+    """
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def stated(tier: str, seeds: int) -> str:
+    """The tier and the seeds that stand beside every number."""
+    return f"{tier + ' tier' if tier else 'no tier named'}, {counted(seeds, 'seed')}"
+
+
+def metrics(rows: Sequence[Row]) -> list[str]:
+    """The metrics of some rows, in order of appearance."""
+    return list(dict.fromkeys(row.metric for row in rows))
+
+
+def comparison_text(comparison: Comparison) -> str:
+    """Everything a comparison found, as the terminal prints it."""
+    parts = [f"{comparison.title} ({stated(comparison.tier, comparison.seeds)}; values in per cent)"]
+    parts += [table_text(table) for table in comparison.tables]
+    if comparison.claims:
+        parts.append("\n".join(claim_text(claim) for claim in comparison.claims))
+    return "\n\n".join(parts)
+
+
+def table_text(table: Table) -> str:
+    """One table; columns that no row fills are left out."""
+    several = len(metrics(table.rows)) > 1
+    cells = [("arm", "metric", "value", "std", "95 % interval", "n")]
+    cells += [
+        (
+            f"({row.arm})" if row.baseline else row.arm,
+            row.metric if several else "",
+            percent(row.value),
+            "" if row.std is None else percent(row.std),
+            interval(row.low, row.high),
+            "" if row.n is None else str(row.n),
+        )
+        for row in table.rows
+    ]
+    title = table.title if several or not table.rows else f"{table.title}: {table.rows[0].metric}"
+    lines = [title, *([table.note] if table.note else [])]
+    return "\n".join([*lines, *(f"  {line}" for line in aligned(cells, left=2))])
+
+
+def claim_text(claim: Claim) -> str:
+    """One claim, its value, and the bound it had to reach."""
+    verdict = "holds " if claim.holds else "FAILS "
+    return f"{verdict} {claim.text}: {percent(claim.value)} ({claim.sense} {percent(claim.bound)})"
+
+
+def aligned(cells: Sequence[Sequence[str]], *, left: int) -> list[str]:
+    """Rows under a heading: the first ``left`` columns start together, the others end together.
+
+    A column that is empty below its heading is left out. Widths count terminal cells, so Chinese lines up too.
+    """
+    columns = [
+        (number, [row[number] for row in cells])
+        for number in range(len(cells[0]))
+        if any(row[number] for row in cells[1:])
+    ]
+    padded = []
+    for number, column in columns:
+        wide = max(map(width, column))
+        padded.append([_pad(cell, wide, at_left=number < left) for cell in column])
+    lines = ["  ".join(line).rstrip() for line in zip(*padded, strict=True)]
+    return [lines[0], "─" * max(map(width, lines)), *lines[1:]] if lines else []
+
+
+def width(text: str) -> int:
+    """How many cells of a terminal a text takes: two for wide characters, none for combining ones."""
+    return sum(
+        0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+        for letter in text
+    )
+
+
+def _pad(text: str, wide: int, *, at_left: bool) -> str:
+    gap = " " * (wide - width(text))
+    return text + gap if at_left else gap + text
