@@ -9,12 +9,12 @@ from typing import Literal
 
 import torch
 import torch.distributed
-from torch import Tensor, nn
+from torch import Tensor
 
 from mm_kptm.data.sampler import in_order, seeded
 from mm_kptm.errors import UserError
 from mm_kptm.train.feed import feed
-from mm_kptm.train.protocol import BatchT, Source, Trainable
+from mm_kptm.train.protocol import BatchT, Source, Trainable, module_of
 
 Numbered = tuple[int, tuple[int, ...]]  #: the number of a batch and of its examples
 
@@ -44,19 +44,18 @@ def evaluate(
 ) -> Evaluation:
     """Measure ``model`` where it lies on every example of ``source``.
 
-    Batches are made before they are dealt to the processes, so any number of processes computes the same batches and the
-    same numbers; all of them get the whole result. Must be called by every process.
+    Batches are made before they are dealt to the processes, so any number of processes computes the same batches and
+    the same numbers; all of them get the whole result. Must be called by every process.
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"a model must be a torch.nn.Module, but {type(model).__name__} is not")
+    module = module_of(model)
     if not len(source):
         raise UserError("there is no example to evaluate on; a source of at least one is needed")
-    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
     rank, processes = _place()
     orders = list(enumerate(in_order([source.length(i) for i in range(len(source))], batch_size)))[rank::processes]
     mine: dict[str, list[Tensor]] = {}
-    training = model.training
-    model.eval()
+    training = module.training
+    module.eval()
     try:
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             for (_, indices), batch in feed(partial(_make, source, seed), orders, num_workers=num_workers):
@@ -68,7 +67,7 @@ def evaluate(
                         )
                     mine.setdefault(name, []).append(values)
     finally:
-        model.train(training)
+        module.train(training)
     measured = {name: torch.cat(values).double().cpu() for name, values in mine.items()}
     return _gathered([i for _, indices in orders for i in indices], measured, len(source), processes)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from torch.utils.data import DataLoader, Dataset
 
@@ -32,5 +32,5 @@ def feed(make: Callable[[Order], Made], orders: Iterable[Order], *, num_workers:
     return iter(DataLoader(kitchen, batch_size=None, sampler=orders, num_workers=num_workers, collate_fn=_as_it_is))
 
 
-def _as_it_is(made: tuple[Order, Made]) -> tuple[Order, Made]:
+def _as_it_is(made: Any) -> Any:  # as DataLoader types it
     return made

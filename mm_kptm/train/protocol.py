@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Protocol, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import TypeVar
 
 
@@ -50,3 +50,10 @@ class Source(Protocol[BatchGiven]):
 
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> BatchGiven:
         """The batch of these examples in this order; every random choice comes from ``generator``."""
+
+
+def module_of(model: Trainable[BatchT]) -> nn.Module:
+    """The same object as a module; ``TypeError`` when it is none."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"a model must be a torch.nn.Module, but {type(model).__name__} is not")
+    return model

@@ -25,8 +25,8 @@ class TrainSettings:
     schedule: Literal["linear", "cosine", "constant"] = "linear"  #: how it falls afterwards
     optimizer: Literal["adamw", "bert-adam"] = "adamw"  #: ``bert-adam`` is Adam without bias correction
     weight_decay: float = 0.01  #: not applied to vectors and scalars (biases, norms)
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8  #: BERT's Adam was published with 1e-6
+    betas: tuple[float, float] = (0.9, 0.999)  #: how slowly the means of gradient and squared gradient forget
+    eps: float = 1e-8  #: added to the divisor of an update; BERT was published with 1e-6
     clip: float | None = 1.0  #: longest gradient norm
     accumulate: int = 1  #: parts a process computes one after the other to make a step
     seed: int = 0  #: order of the examples, masks, dropout

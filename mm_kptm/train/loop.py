@@ -1,0 +1,300 @@
+"""The training loop: steps, evaluations and checkpoints, exact across restarts and over several processes.
+
+Everything random in a step follows from (seed, step, process): the order of the examples, the masks and, because the
+global generator is seeded anew at every step, dropout. So a run killed anywhere and resumed from its last checkpoint
+repeats the same steps, and no state of a generator has to be saved. Processes come from ``torchrun`` or ``accelerate
+launch``.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs, DistributedType
+from accelerate.state import AcceleratorState
+from torch import Tensor, nn
+
+from mm_kptm.data.sampler import Sampler, seed_of
+from mm_kptm.errors import UserError
+from mm_kptm.train.checkpoint import Best, Checkpoints, TrainerState, load_trainer, load_weights, verify
+from mm_kptm.train.environment import environment, write_environment
+from mm_kptm.train.evaluation import Evaluation
+from mm_kptm.train.evaluation import evaluate as measure
+from mm_kptm.train.feed import feed
+from mm_kptm.train.log import Log
+from mm_kptm.train.losses import Losses
+from mm_kptm.train.optim import lr_at, optimizer_for
+from mm_kptm.train.protocol import BatchT, BatchTaken, Source, Trainable, module_of
+from mm_kptm.train.settings import TrainSettings
+from mm_kptm.train.step import Maker, Plan
+
+_PARALLEL = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU, DistributedType.MULTI_XPU)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a run ended."""
+
+    checkpoint: Path  #: the last one, whose weights the model has
+    best: Path | None  #: the one with the highest ``settings.best``, where that was asked for
+    evaluations: dict[str, Evaluation]  #: what the final weights do on each split
+
+
+def fit(
+    model: Trainable[BatchT],
+    source: Source[BatchT],
+    settings: TrainSettings,
+    folder: Path,
+    *,
+    evaluate: Mapping[str, Source[BatchT]] | None = None,
+    resume: bool = False,
+    extra: Mapping[str, str] | None = None,
+    label: str = "train",
+    progress: bool = True,
+) -> Fit:
+    """Train ``model`` on ``source`` and leave a run in ``folder``.
+
+    Args:
+        model: a module with a loss and measures; its weights are changed in place.
+        source: the examples.
+        settings: how to train.
+        folder: the run folder; gets ``environment.json``, ``metrics.jsonl``, ``events/`` and ``checkpoints/``.
+        evaluate: the sources measured during and after training, by the name of their split.
+        resume: go on from the last checkpoint in ``folder``, or begin where there is none yet. Needs the model, source
+            and settings the run began with; only ``steps`` and what does not shape the weights may differ.
+        extra: text files to put into every checkpoint, by name, such as the config that rebuilds the model.
+        label: what the line of progress calls this run.
+        progress: whether to show that line.
+
+    Raises:
+        UserError: the folder holds another run, a checkpoint is damaged or of other data, the loss is not finite.
+    """
+    splits = dict(evaluate or {})
+    if settings.best is not None and (split := settings.best.partition("/")[0]) not in splits:
+        raise UserError(
+            f"train.best is {settings.best}, but no split {split!r} is evaluated; "
+            f"splits that are: {', '.join(splits) or 'none'}"
+        )
+    checkpoints = Checkpoints(folder)
+    start = checkpoints.find("latest")
+    if start is not None and not resume:
+        raise UserError(f"{folder} already holds a run ({start.name}); resume it or name another folder")
+    run = _Run(model, source, settings, folder, splits, dict(extra or {}))
+    if start is not None:
+        run.restore(start)
+    with torch.random.fork_rng([run.device] if run.device.type == "cuda" else []):
+        return run.train(resume=resume, label=label, progress=progress)
+
+
+class _Loss(nn.Module, Generic[BatchTaken]):
+    """A model's loss as a forward pass, which is where parallel wrappers and autocast take hold."""
+
+    def __init__(self, model: Trainable[BatchTaken], *, compiled: bool) -> None:
+        super().__init__()
+        self.model = module_of(model)
+        self._loss = torch.compile(model.loss, dynamic=True) if compiled else model.loss
+
+    def forward(self, batch: BatchTaken) -> Tensor:
+        """The loss of the batch, a scalar."""
+        return self._loss(batch)
+
+
+class _Run(Generic[BatchT]):
+    """The moving parts of one ``fit``."""
+
+    def __init__(
+        self,
+        model: Trainable[BatchT],
+        source: Source[BatchT],
+        settings: TrainSettings,
+        folder: Path,
+        splits: dict[str, Source[BatchT]],
+        extra: dict[str, str],
+    ) -> None:
+        self._sampler = Sampler(
+            [source.length(i) for i in range(len(source))],
+            batch_size=settings.batch_size,
+            rows_per_batch=settings.rows_per_batch,
+            seed=settings.seed,
+        )
+        AcceleratorState._reset_state()  # else a second run in this process could not choose its own precision
+        self._accelerator = Accelerator(
+            mixed_precision="bf16" if settings.precision == "bf16" else "no",
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=settings.unused_parameters)],
+        )
+        if self._accelerator.distributed_type not in _PARALLEL:
+            raise UserError(
+                f"this launch asks for {self._accelerator.distributed_type.value}, but training runs in one process or "
+                "data-parallel; use torchrun or accelerate launch --multi_gpu"
+            )
+        self.device: torch.device = self._accelerator.device
+        self._model = model
+        self._module = module_of(model)
+        self._optimizer = optimizer_for(self._module, settings)
+        self._loss, self._stepper = self._accelerator.prepare(_Loss(model, compiled=settings.compile), self._optimizer)
+        rank, processes = self._accelerator.process_index, self._accelerator.num_processes
+        self._make = Maker(
+            source,
+            settings.seed,
+            mine=range(rank * settings.accumulate, (rank + 1) * settings.accumulate),
+            parts=processes * settings.accumulate,
+        )
+        self._losses = Losses(self._accelerator.gather, settings.lr)
+        self._checkpoints = Checkpoints(folder)
+        self._settings, self._folder, self._splits, self._extra = settings, folder, splits, extra
+        self._step = 0
+        self._best: Best | None = None
+
+    def restore(self, checkpoint: Path) -> None:
+        """Stand where the run stood when it wrote ``checkpoint``."""
+        verify(checkpoint)
+        load_weights(checkpoint, self._module)
+        state = load_trainer(checkpoint)
+        if state["step"] > self._settings.steps:
+            raise UserError(
+                f"{checkpoint} is at step {state['step']}, past train.steps {self._settings.steps}; "
+                f"ask for at least {state['step']} steps"
+            )
+        self._sampler.load_state_dict(state["sampler"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._step, self._losses.window, self._best = state["step"], state["window"], state["best"]
+        if self._accelerator.is_main_process:
+            self._checkpoints.rewind(self._step, self._best)
+
+    def train(self, *, resume: bool, label: str, progress: bool) -> Fit:
+        """Compute the steps that are left."""
+        settings, main = self._settings, self._accelerator.is_main_process
+        if main:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            facts = environment(device=self.device, processes=self._accelerator.num_processes, seed=settings.seed)
+            write_environment(self._folder, facts, resumed_at=self._step if resume else None)
+        self._accelerator.wait_for_everyone()
+        evaluations: dict[str, Evaluation] = {}
+        self._module.train()
+        with Log(
+            self._folder, label=label, steps=settings.steps, start=self._step, speaking=main, progress=progress
+        ) as log:
+            rows, began = 0, time.perf_counter()
+            for plan, batches in feed(self._make, self._plans(), num_workers=settings.num_workers):
+                self._compute(plan, batches)
+                rows += self._sampler.rows(plan.draw.indices)
+                last = self._step == settings.steps
+                looks = last or _due(self._step, settings.eval_every)
+                saves = last or _due(self._step, settings.save_every)
+                speaks = last or _due(self._step, settings.log_every)
+                if looks or saves or speaks or (self.device.type == "cpu" and self._accelerator.num_processes == 1):
+                    self._losses.settle()
+                if speaks:
+                    log.measures(self._step, "train", self._spoken(rows / (time.perf_counter() - began)))
+                    rows, began = 0, time.perf_counter()
+                paused = time.perf_counter()
+                if looks:
+                    evaluations = self._evaluate(log)
+                    saves |= self._is_best(evaluations)
+                if saves:
+                    self._save()
+                began += time.perf_counter() - paused
+                log.step()
+        if not evaluations:  # resumed when all was done: measured again, not logged again
+            evaluations = {split: self._measure(source) for split, source in self._splits.items()}
+        self._accelerator.wait_for_everyone()
+        saved = self._checkpoints.find("latest")
+        if saved is None:
+            raise FileNotFoundError(f"the checkpoints in {self._folder} vanished while the run was writing them")
+        return Fit(saved, self._checkpoints.find("best"), evaluations)
+
+    def _plans(self) -> Iterator[Plan]:
+        """The steps that are left."""
+        left = range(self._step + 1, self._settings.steps + 1)
+        return (Plan(step, draw) for step, draw in zip(left, self._sampler, strict=False))
+
+    def _compute(self, plan: Plan, batches: list[BatchT]) -> None:
+        """One step of the optimiser; its numbers stay on the device until they are asked for."""
+        settings, make = self._settings, self._make
+        torch.manual_seed(seed_of(settings.seed, plan.step, make.mine.start))
+        for group in self._optimizer.param_groups:
+            group["lr"] = lr_at(plan.step, settings)
+        losses: list[Tensor] = []
+        for part, batch in zip(make.mine, batches, strict=True):
+            # the wrapper averages over processes, so their number is put back
+            weight = plan.weight(part, make.parts) * self._accelerator.num_processes
+            quiet = self._accelerator.no_sync(self._loss) if part != make.mine[-1] else nullcontext()
+            with quiet:
+                loss: Tensor = self._loss(batch.to(self.device))
+                self._accelerator.backward(loss * weight)
+            losses.append(loss.detach().float())
+        clip = math.inf if settings.clip is None else settings.clip
+        norm: Tensor = self._accelerator.clip_grad_norm_(self._module.parameters(), clip)
+        self._stepper.step()
+        self._stepper.zero_grad()
+        self._step = plan.step
+        self._sampler.advance(plan.draw)
+        self._losses.add(plan, losses, norm)
+
+    def _spoken(self, rows_per_s: float) -> dict[str, float]:
+        """What the log says about the steps since it last spoke."""
+        return {
+            "loss": self._losses.mean(),
+            "lr": lr_at(self._step, self._settings),
+            "grad_norm": self._losses.norm,
+            "rows_per_s": round(rows_per_s),
+        }
+
+    def _evaluate(self, log: Log) -> dict[str, Evaluation]:
+        evaluations = {}
+        for split, source in self._splits.items():
+            evaluations[split] = self._measure(source)
+            log.measures(self._step, split, {**evaluations[split].means, "n": evaluations[split].n})
+        return evaluations
+
+    def _measure(self, source: Source[BatchT]) -> Evaluation:
+        settings = self._settings
+        return measure(
+            self._model,
+            source,
+            batch_size=settings.batch_size,
+            precision=settings.precision,
+            seed=settings.seed,
+            num_workers=settings.num_workers,
+        )
+
+    def _is_best(self, evaluations: dict[str, Evaluation]) -> bool:
+        """Whether the measure that the run watches was never higher; remembers it then."""
+        if self._settings.best is None:
+            return False
+        split, _, name = self._settings.best.partition("/")
+        means = evaluations[split].means
+        if name not in means:
+            raise UserError(
+                f"train.best is {self._settings.best}, but {split} has no measure {name!r}; it has {', '.join(means)}"
+            )
+        better = self._best is None or means[name] > self._best["value"]
+        if better:
+            self._best = {"value": means[name], "step": self._step}
+        return better
+
+    def _save(self) -> None:
+        if not self._accelerator.is_main_process:
+            return
+        state: TrainerState = {
+            "step": self._step,
+            "sampler": self._sampler.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "window": self._losses.window,
+            "best": self._best,
+        }
+        checkpoint = self._checkpoints.save(self._module.state_dict(), state, self._extra)
+        if self._best is not None and self._best["step"] == self._step:
+            self._checkpoints.point("best", checkpoint)
+        self._checkpoints.prune(self._settings.keep)
+
+
+def _due(step: int, every: int | None) -> bool:
+    return every is not None and step % every == 0

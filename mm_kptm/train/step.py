@@ -1,0 +1,43 @@
+"""What a step of training consists of, and which part of it each process makes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, NamedTuple
+
+from mm_kptm.data.sampler import Draw, seeded, share
+from mm_kptm.train.protocol import BatchGiven, Source
+
+
+class Plan(NamedTuple):
+    """A step to be computed, in one or several parts: over processes, and one after the other within each."""
+
+    step: int
+    draw: Draw
+
+    def examples(self, part: int, parts: int) -> tuple[int, ...]:
+        """The examples of one part; a batch smaller than the number of parts leaves some empty."""
+        return share(self.draw.indices, part, parts)
+
+    def weight(self, part: int, parts: int) -> float:
+        """The fraction of the step's examples that one part has."""
+        return len(self.examples(part, parts)) / len(self.draw.indices)
+
+
+@dataclass(frozen=True)
+class Maker(Generic[BatchGiven]):
+    """Makes the batches of the parts that belong to one process; may be sent to another process to work ahead."""
+
+    source: Source[BatchGiven]
+    seed: int
+    mine: range  #: numbers of the parts this process computes
+    parts: int  #: how many there are in all processes
+
+    def __call__(self, plan: Plan) -> list[BatchGiven]:
+        """One batch a part; an empty part computes the first example, with weight zero."""
+        return [
+            self.source.batch(
+                plan.examples(part, self.parts) or plan.draw.indices[:1], seeded(self.seed, plan.step, part)
+            )
+            for part in self.mine
+        ]
