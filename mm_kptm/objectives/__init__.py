@@ -1,0 +1,1 @@
+"""Losses on encoded batches, and how a batch becomes a puzzle."""

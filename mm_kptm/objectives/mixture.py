@@ -1,0 +1,83 @@
+"""A weighted mixture of objectives on one batch, in the form that the trainer trains.
+
+Shapes: B examples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+import torch
+from torch import Tensor, nn
+
+from mm_kptm.batch import Inputs
+from mm_kptm.errors import UserError
+
+
+class Objective(Protocol):
+    """Turns inputs into a puzzle, and scores a system on it."""
+
+    name: str
+
+    def puzzle(self, inputs: Inputs, generator: torch.Generator) -> Any:
+        """A corrupted copy of the inputs with what is to be found; movable between devices."""
+
+    def loss(self, system: Any, puzzle: Any) -> Tensor:
+        """A scalar."""
+
+    def measure(self, system: Any, puzzle: Any) -> Tensor:
+        """The loss of each example, [B]."""
+
+
+@dataclass(frozen=True)
+class Puzzles:
+    """One puzzle per objective, all made from the same examples."""
+
+    by_name: Mapping[str, Any]
+    size: int
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same puzzles with their tensors on ``device``."""
+        return type(self)({name: puzzle.to(device) for name, puzzle in self.by_name.items()}, self.size)
+
+    def __len__(self) -> int:
+        return self.size
+
+
+class Mixture(nn.Module):
+    r"""The weighted sum :math:`\sum_o w_o L_o` of the losses of several objectives over one system.
+
+    Raises:
+        UserError: there is no objective, or a weight is not positive.
+    """
+
+    def __init__(self, system: nn.Module, objectives: Mapping[str, Objective], weights: Mapping[str, float]) -> None:
+        super().__init__()
+        if not objectives:
+            raise UserError("a mixture needs at least one objective")
+        for name in objectives:
+            if not weights[name] > 0:
+                raise UserError(f"the weight of objective {name} must be positive, not {weights[name]}")
+        self.system = system
+        self.objectives = dict(objectives)
+        self.weights = {name: float(weights[name]) for name in objectives}
+
+    def puzzles(self, inputs: Inputs, generator: torch.Generator) -> Puzzles:
+        """One puzzle per objective, drawn in the order of their names."""
+        return Puzzles(
+            {name: self.objectives[name].puzzle(inputs, generator) for name in sorted(self.objectives)}, len(inputs)
+        )
+
+    def loss(self, batch: Puzzles) -> Tensor:
+        """The weighted sum."""
+        losses = [
+            self.weights[name] * self.objectives[name].loss(self.system, puzzle)
+            for name, puzzle in batch.by_name.items()
+        ]
+        return torch.stack(losses).sum()
+
+    def measure(self, batch: Puzzles) -> dict[str, Tensor]:
+        """The loss of every objective on each example."""
+        return {name: self.objectives[name].measure(self.system, puzzle) for name, puzzle in batch.by_name.items()}

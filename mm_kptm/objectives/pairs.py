@@ -1,0 +1,66 @@
+"""Do the two parts of an example belong together?
+
+Shapes: B examples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mm_kptm.batch import POOLED, Encoded, Inputs, Movable
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs(Movable):
+    """Inputs of which some were given the companion of another example."""
+
+    inputs: Inputs
+    matched: Tensor  #: 1 where the pair is as it was, 0 where the companion is another's, [B]
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+class ImageTextMatching:
+    """Tell matched from mismatched pairs with the system's head of that name; class 1 means matched.
+
+    A system whose checkpoint has the other polarity (Oscar, ViLBERT) says so in its head's builder.
+    """
+
+    name = "image-text-matching"
+
+    def __init__(self, *, rate: float = 0.5) -> None:
+        self.rate = rate
+
+    def puzzle(self, inputs: Inputs, generator: torch.Generator) -> Pairs:
+        """Give a share ``rate`` of the examples the companion of another example of the batch."""
+        count = len(inputs)
+        own = torch.arange(count) if inputs.image_of is None else inputs.image_of
+        swapped = torch.rand(count, generator=generator) < self.rate
+        shift = torch.randint(1, max(count, 2), (count,), generator=generator)
+        others = own[(torch.arange(count) + shift) % count] if count else own
+        given = torch.where(swapped, others, own)
+        return Pairs(replace(inputs, image_of=given), (given == own).long())
+
+    def losses(self, system: torch.nn.Module, puzzle: Pairs) -> Tensor:
+        """Cross-entropy of every pair, [B]."""
+        encoded: Encoded = system(puzzle.inputs, POOLED)
+        scores = system.head(self.name)(encoded.pooled)  # type: ignore[operator]
+        return F.cross_entropy(scores, puzzle.matched, reduction="none")
+
+    def loss(self, system: torch.nn.Module, puzzle: Pairs) -> Tensor:
+        """The mean over pairs."""
+        return self.losses(system, puzzle).mean()
+
+    def measure(self, system: torch.nn.Module, puzzle: Pairs) -> Tensor:
+        """The loss of each pair, [B]."""
+        return self.losses(system, puzzle)
+
+
+def pair_loss(scores: Tensor, classes: Tensor) -> Tensor:
+    """Mean cross-entropy of two-way scores [B, 2] against classes [B]."""
+    return F.cross_entropy(scores, classes)

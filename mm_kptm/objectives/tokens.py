@@ -1,0 +1,192 @@
+"""Masked-token prediction: one masking engine whose policies are all that BERT, XLM, UNITER and their kin vary.
+
+Whether a model must guess from a sentence (BERT), from a sentence and its translation (TLM, Conneau and Lample 2019) or
+from a caption and its image (Chen et al. 2020) is the batch's business, not ours.
+
+Shapes: T token rows, P predicted rows, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mm_kptm.batch import NONE, Encoded, Inputs, Layout, Movable, Tokens, Wanted
+from mm_kptm.errors import UserError
+
+
+class Choice(Protocol):
+    """Which of the rows that may be hidden are hidden."""
+
+    def __call__(self, draws: Tensor, may: Tensor, layout: Layout) -> Tensor:
+        """True where hidden, [T], from uniform ``draws`` [T] and the rows that ``may`` be chosen [T]."""
+
+
+@dataclass(frozen=True)
+class Bernoulli:
+    """Every row by itself with probability ``rate`` (XLM, LXMERT)."""
+
+    rate: float = 0.15
+
+    def __call__(self, draws: Tensor, may: Tensor, layout: Layout) -> Tensor:
+        return may & (draws < self.rate)
+
+
+@dataclass(frozen=True)
+class BernoulliOrFirst:
+    """Every row by itself; in a sequence where none was drawn, the first that may be (UNITER)."""
+
+    rate: float = 0.15
+
+    def __call__(self, draws: Tensor, may: Tensor, layout: Layout) -> Tensor:
+        hidden = may & (draws < self.rate)
+        owners = layout.owners(may.device)
+        none = torch.zeros(len(layout), dtype=torch.long).index_add(0, owners, hidden.long()) == 0
+        rank = _rank(torch.arange(len(may), dtype=torch.double), may, layout)
+        return hidden | (may & none[owners] & (rank == 0))
+
+
+@dataclass(frozen=True)
+class ExactCount:
+    """A fixed share of every sequence, specials counted in its length (Devlin et al. 2019, released script)."""
+
+    rate: float = 0.15
+    at_least: int = 1
+    at_most: int = 512
+
+    def __call__(self, draws: Tensor, may: Tensor, layout: Layout) -> Tensor:
+        counts = [min(self.at_most, max(self.at_least, round(self.rate * length))) for length in layout.lengths]
+        return may & (_rank(draws.double(), may, layout) < torch.tensor(counts)[layout.owners(may.device)])
+
+
+def _rank(draws: Tensor, may: Tensor, layout: Layout) -> Tensor:
+    """The place of every row when the rows of its sequence that ``may`` are put in order of their draws, [T]."""
+    owners = layout.owners(draws.device)
+    order = torch.argsort(draws + (~may) * 2.0 * (1.0 + draws.abs().max() if len(draws) else 1.0), stable=True)
+    order = order[torch.argsort(owners[order], stable=True)]
+    rank = torch.empty_like(order)
+    rank[order] = layout.places(draws.device)
+    return rank
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The uniform numbers that a corruption is made of; injected by tests, drawn otherwise."""
+
+    choose: Tensor  #: per unit that is hidden together, laid on its rows, [T]
+    treat: Tensor  #: mask, replace or keep, [T]
+    replace: Tensor  #: which token instead, [T]
+
+    @classmethod
+    def fresh(cls, units: Tensor, generator: torch.Generator) -> Draws:
+        """New numbers; rows of one unit share the one that decides whether they are hidden."""
+        per_unit = torch.rand(int(units.max()) + 1 if len(units) else 0, generator=generator)
+        treat, instead = torch.rand(2, len(units), generator=generator)
+        return cls(per_unit[units], treat, instead)
+
+
+@dataclass(frozen=True)
+class Masking:
+    """How tokens are hidden: which, and what stands in their place.
+
+    Args:
+        mask_id: id of the mask token.
+        pool: random replacements are drawn from ids ``pool[0]`` to ``pool[1] - 1``.
+        never: ids that are never hidden (markers of beginning and end).
+        choice: the policy.
+        masked: share of hidden rows that become ``mask_id``; of the rest, ``swapped`` becomes a random token.
+    """
+
+    mask_id: int
+    pool: tuple[int, int]
+    never: frozenset[int]
+    choice: Choice = Bernoulli()
+    masked: float = 0.8
+    swapped: float = 0.1
+
+    def hide(
+        self, tokens: Tokens, generator: torch.Generator, *, units: Tensor | None = None, draws: Draws | None = None
+    ) -> tuple[Tokens, Tensor]:
+        """The corrupted tokens and the rows that were hidden, in order, [P].
+
+        Args:
+            tokens: are left as they are.
+            generator: unused when ``draws`` are given.
+            units: rows with the same number are hidden together (whole words, phrases, entities), [T]; rows otherwise.
+            draws: numbers to use in place of fresh ones.
+        """
+        units = torch.arange(len(tokens.ids)) if units is None else units
+        draws = Draws.fresh(units, generator) if draws is None else draws
+        may = ~torch.isin(tokens.ids, torch.tensor(sorted(self.never), dtype=torch.long))
+        hidden = self.choice(draws.choose, may, tokens.layout)
+        low, high = self.pool
+        random = low + (draws.replace * (high - low)).long()
+        masked = hidden & (draws.treat < self.masked)
+        swapped = hidden & ~masked & (draws.treat < self.masked + self.swapped)
+        ids = torch.where(masked, self.mask_id, torch.where(swapped, random, tokens.ids))
+        return replace(tokens, ids=ids), hidden.nonzero().squeeze(1)
+
+
+@dataclass(frozen=True, eq=False)
+class MaskedText(Movable):
+    """Inputs with hidden tokens, which rows they are, and what stood there."""
+
+    inputs: Inputs
+    rows: Tensor  #: [P]
+    labels: Tensor  #: [P]
+    owners: Tensor  #: the example of each, [P]
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+class MaskedTokens:
+    """Predict the hidden tokens from everything the encoder saw, with the system's head of that name."""
+
+    name = "masked-tokens"
+
+    def __init__(self, masking: Masking) -> None:
+        self.masking = masking
+
+    def puzzle(self, inputs: Inputs, generator: torch.Generator) -> MaskedText:
+        """Hide some tokens of the inputs.
+
+        Raises:
+            UserError: there is no text to hide.
+        """
+        if inputs.text is None:
+            raise UserError("masked-tokens hides text, but the inputs have none")
+        hidden, rows = self.masking.hide(inputs.text, generator)
+        owners = inputs.text.layout.owners(rows.device)[rows]
+        return MaskedText(replace(inputs, text=hidden), rows, inputs.text.ids[rows], owners)
+
+    def losses(self, system: torch.nn.Module, puzzle: MaskedText) -> Tensor:
+        """The cross-entropy of every hidden token, [P]; the vocabulary is scored only there."""
+        encoded: Encoded = system(puzzle.inputs, Wanted(tokens=puzzle.rows, regions=NONE, pooled=False))
+        scores = system.head(self.name)(encoded.tokens)  # type: ignore[operator]
+        return F.cross_entropy(scores, puzzle.labels, reduction="none")
+
+    def loss(self, system: torch.nn.Module, puzzle: MaskedText) -> Tensor:
+        """The mean over all hidden tokens of the batch."""
+        return mean(self.losses(system, puzzle))
+
+    def measure(self, system: torch.nn.Module, puzzle: MaskedText) -> Tensor:
+        """The mean over the hidden tokens of each example, [B]; the batch's mean where an example hides none."""
+        losses = self.losses(system, puzzle)
+        sums = losses.new_zeros(len(puzzle)).index_add(0, puzzle.owners, losses)
+        counts = losses.new_zeros(len(puzzle)).index_add(0, puzzle.owners, torch.ones_like(losses))
+        return torch.where(counts > 0, sums / counts.clamp(min=1), mean(losses))
+
+
+def mean(losses: Tensor) -> Tensor:
+    """The mean, and zero, still connected to the graph, when there is nothing to average."""
+    return losses.mean() if len(losses) else losses.sum()
+
+
+def token_loss(scores: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy of scores [P, V] against token ids [P]; zero when P is 0."""
+    return mean(F.cross_entropy(scores, labels, reduction="none"))

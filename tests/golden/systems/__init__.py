@@ -1,0 +1,1 @@
+"""What each system is asked in its golden cases."""
