@@ -90,15 +90,15 @@ def headline(arms: Sequence[Arm], split: str, generator: np.random.Generator) ->
             for run in arm.runs
             if split in run.predictions
         ]
-        rows.append(
-            Row(arm.name, "accuracy", found.value, found.low, found.high, found.n, std=over_seeds(seeds).std)
-        )
+        rows.append(Row(arm.name, "accuracy", found.value, found.low, found.high, found.n, std=over_seeds(seeds).std))
     computed: dict[str, float] = {}
     for arm in arms:
         for run in arm.runs:
             computed |= run.baselines.get(split, {})
     rows += [Row(name, "accuracy", share, baseline=True) for name, share in sorted(computed.items())]
-    return Table(f"Split {split}", tuple(rows), f"Intervals of 95 % from drawing {counted(groups, 'group')} of examples.")
+    return Table(
+        f"Split {split}", tuple(rows), f"Intervals of 95 % from drawing {counted(groups, 'group')} of examples."
+    )
 
 
 def contrasts(arms: Sequence[Arm], generator: np.random.Generator) -> list[Contrast]:
@@ -116,15 +116,13 @@ def contrasts(arms: Sequence[Arm], generator: np.random.Generator) -> list[Contr
             gap = difference(ours, theirs, groups, generator)
             found.append((split, arm.name, gap, permutation(ours, theirs, groups, generator)))
     adjusted = holm([p for *_, p in found])
-    return [
-        Contrast(split, arm, arms[0].name, gap, p) for (split, arm, gap, _), p in zip(found, adjusted, strict=True)
-    ]
+    return [Contrast(split, arm, arms[0].name, gap, p) for (split, arm, gap, _), p in zip(found, adjusted, strict=True)]
 
 
 def breakdown(
     arm: Arm, split: str, by: Callable[[Prediction], str], generator: np.random.Generator
 ) -> Mapping[str, Interval]:
-    """The arm's accuracy for every kind of example, the kinds in alphabetical order; examples without a kind drop out."""
+    """The arm's accuracy for every kind of example, the kinds in alphabetical order; those without one drop out."""
     kinds: dict[str, list[Scored]] = {}
     for item in scored(arm, split):
         if kind := by(item.prediction):

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from mm_kptm.errors import UserError
 
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 _KINDS = {dict: "an object", list: "a list", bool: "true or false", type(None): "null"}
 

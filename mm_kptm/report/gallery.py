@@ -69,7 +69,7 @@ class Example:
 
 
 def picture(pixels: NDArray[np.uint8]) -> str:
-    """A picture [H, W, 3] or [H, W] of bytes as the data address of a PNG file (ISO/IEC 15948), the same on every machine."""
+    """A picture [H, W, 3] or [H, W] of bytes as the data address of a PNG file (ISO/IEC 15948, section 5)."""
     if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3):
         raise UserError(
             f"a picture of shape {list(pixels.shape)} and type {pixels.dtype} cannot be shown; "

@@ -1,6 +1,6 @@
 """HTML and SVG made of nested calls, in which text can never become markup by accident.
 
-``Markup`` is text that is already safe. ``tag`` makes it, escaping every child and every attribute that is not ``Markup``
+``Markup`` is text that is already safe. ``tag`` makes it, escaping every child and every attribute that is not markup
 itself, so what comes from a data file is harmless wherever it ends up.
 """
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from html import escape
 from typing import TypeAlias
 
-Child: TypeAlias = "str | float | None | Iterable[Child]"
+Child: TypeAlias = "str | float | Iterable[Child] | None"
 Attribute: TypeAlias = "str | float | bool | None"
 
 _VOID = frozenset({"br", "hr", "img", "link", "meta", "path", "rect", "line", "circle", "polyline", "image"})

@@ -26,19 +26,30 @@ def write_page(out: Path, runs: Sequence[Run], comparison: Comparison | None = N
 
 
 def page(runs: Sequence[Run], comparison: Comparison | None = None) -> str:
-    """The whole document. A comparison brings its own tables and claims; otherwise they come from the predictions."""
+    """The whole document. A comparison brings its own tables and claims; the rest comes from the runs' files."""
     generator = np.random.default_rng(_SEED)
     arms = gather(runs)
-    stands = _stands(arms, comparison)
-    title = comparison.title if comparison else " / ".join(arm.name for arm in arms)
-    body: list[Child] = [_header(title, stands, runs, comparison)]
+    stands = _stands(arms)
     if comparison:
-        body.append(claims(comparison.claims, stands))
-        body.append(section("Results", [table(given, stands) for given in comparison.tables]))
-        body.append(section("Runs", _measured(arms, stands, generator)))
+        told = stated(comparison.tier, comparison.seeds)
+        title = comparison.title
+        found = [
+            claims(comparison.claims, told),
+            section("Results", [table(given, told) for given in comparison.tables]),
+            section("Runs", _measured(arms, stands, generator)),
+        ]
     else:
-        body.append(section("Results", _measured(arms, stands, generator)))
-    body += [learning(arms, stands), breakdowns(arms, stands, generator), galleries(runs), provenance(runs)]
+        told = stands
+        title = " / ".join(arm.name for arm in arms)
+        found = [section("Results", _measured(arms, stands, generator))]
+    body: list[Child] = [
+        _header(title, told, runs),
+        found,
+        learning(arms, stands),
+        breakdowns(arms, stands, generator),
+        galleries(runs),
+        provenance(runs),
+    ]
     style = Markup((files("mm_kptm.report") / "page.css").read_text(encoding="utf-8"))
     head = tag(
         "head",
@@ -51,8 +62,8 @@ def page(runs: Sequence[Run], comparison: Comparison | None = None) -> str:
     return "<!doctype html>\n" + tag("html", head, tag("body", tag("main", body)), lang="en") + "\n"
 
 
-def _header(title: str, stands: str, runs: Sequence[Run], comparison: Comparison | None) -> Markup:
-    kind = "comparison" if comparison or len(runs) > 1 else "run"
+def _header(title: str, stands: str, runs: Sequence[Run]) -> Markup:
+    kind = "run" if len(runs) == 1 else "comparison"
     steps = max((measured.step for run in runs for measured in run.measurements), default=0)
     facts = [stands, counted(len(runs), "run") if runs else None, f"{steps:,} steps" if steps else None]
     return tag(
@@ -69,9 +80,10 @@ def _measured(arms: Sequence[Arm], stands: str, generator: np.random.Generator) 
     return join(tables, contrast_table(contrasts(arms, generator), stands) if len(arms) > 1 else None)
 
 
-def _stands(arms: Sequence[Arm], comparison: Comparison | None) -> str:
-    """Tier and seeds; where arms differ in them, all that occur."""
-    if comparison:
-        return stated(comparison.tier, comparison.seeds)
+def _stands(arms: Sequence[Arm]) -> str:
+    """Tier and seeds of what was read from runs; where arms differ in them, all that occur."""
     tiers = sorted({run.tier for arm in arms for run in arm.runs} - {""})
-    return stated(" and ".join(tiers), min(len(arm.runs) for arm in arms))
+    seeds = sorted({len(arm.runs) for arm in arms}) or [0]
+    if len(seeds) > 1:
+        return f"{stated(' and '.join(tiers), seeds[-1])} for some arms, fewer for others"
+    return stated(" and ".join(tiers), seeds[0])

@@ -6,15 +6,17 @@ Colours are names of the style sheet's variables, so a drawing follows the light
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from mm_kptm.report.comparison import Row
 from mm_kptm.report.markup import Markup, join, number, tag
-from mm_kptm.report.tables import percent
+from mm_kptm.report.tables import interval, percent
 
 COLOURS = 8
 _DASHES = ("", "5 3", "1.5 3", "8 3 1.5 3")
 _WIDTH, _HEIGHT = 360.0, 210.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 18.0, 10.0, 26.0
+_STRIP_EDGE = 2.0  # per cent of a strip's width left free at either end; the style sheet's .scale agrees
 _POINTS = 240  # a curve has no room for more; the rest is averaged
 
 
@@ -30,11 +32,14 @@ class Line:
 
 @dataclass(frozen=True)
 class Panel:
-    """The curves of one metric; shares are drawn from 0 to 100 per cent, other numbers where they lie."""
+    """The curves of one metric.
+
+    A share is drawn from 0 to 100 per cent, an amount from zero, a loss where it lies.
+    """
 
     title: str
     lines: tuple[Line, ...]
-    share: bool
+    kind: Literal["share", "amount", "loss"]
 
 
 @dataclass(frozen=True)
@@ -51,18 +56,23 @@ class Scale:
 
 
 def curves(panel: Panel) -> Markup:
-    """A panel with axes, one path for each line, and a key that also tells the last values."""
+    """A panel with axes, one path for each line, and a key that also tells the last values.
+
+    Lines of one label are the seeds of one arm: they share an entry of the key, which tells the mean of their last
+    values.
+    """
     points = [point for line in panel.lines for point in line.points]
     xs, ys = [x for x, _ in points], [y for _, y in points]
-    low, high = (0.0, 1.0) if panel.share else (min(ys), max(ys))
+    low, high = {"share": (0.0, 1.0), "amount": (min(0.0, *ys), max(ys)), "loss": (min(ys), max(ys))}[panel.kind]
     if low == high:
         low, high = low - 0.5, high + 0.5
     marks = ticks(low, high, 4)
     across = Scale(min(0.0, *xs), max(xs) if max(xs) > 0 else 1.0, _LEFT, _WIDTH - _RIGHT)
-    up = Scale(min(low, marks[0]), max(high, marks[-1]), _HEIGHT - _BOTTOM, _TOP)
+    up = Scale(marks[0], marks[-1], _HEIGHT - _BOTTOM, _TOP)
+    share = panel.kind == "share"
     drawing = tag(
         "svg",
-        [_level(mark, up(mark), panel.share) for mark in marks],
+        [_level(mark, up(mark), share) for mark in marks],
         [_step(mark, across(mark)) for mark in ticks(across.low, across.high, 4) if mark <= across.high],
         [_path(line, across, up) for line in panel.lines],
         viewBox=f"0 0 {number(_WIDTH)} {number(_HEIGHT)}",
@@ -70,15 +80,20 @@ def curves(panel: Panel) -> Markup:
         role="img",
         aria_label=f"{panel.title} by training step",
     )
-    key = tag(
-        "ul",
-        [
-            tag("li", swatch(line), line.label, " ", tag("b", _shown(line.points[-1][1], panel.share)))
-            for line in panel.lines
-        ],
-        class_="key",
-    )
-    return tag("figure", tag("figcaption", panel.title), drawing, key, class_="panel")
+    entries: dict[str, list[Line]] = {}
+    for line in panel.lines:
+        entries.setdefault(line.label, []).append(line)
+    key = [
+        tag(
+            "li",
+            swatch(lines[0]),
+            label,
+            " ",
+            tag("b", _shown(sum(x.points[-1][1] for x in lines) / len(lines), share)),
+        )
+        for label, lines in entries.items()
+    ]
+    return tag("figure", tag("figcaption", panel.title), drawing, tag("ul", key, class_="key"), class_="panel")
 
 
 def swatch(line: Line) -> Markup:
@@ -88,18 +103,30 @@ def swatch(line: Line) -> Markup:
 
 
 def strip(row: Row, low: float, high: float, guides: Sequence[float]) -> Markup:
-    """The interval of one table row on the scale that all rows share; faint guides mark the baselines."""
-    across = Scale(low, high, 4, 236)
-    parts = [tag("line", x1=4, x2=236, y1=11, y2=11, class_="rail")]
-    if low < 0:
-        parts.append(tag("line", x1=across(0), x2=across(0), y1=0, y2=22, class_="zero"))
-    parts += [tag("line", x1=across(guide), x2=across(guide), y1=0, y2=22, class_="guide") for guide in guides]
-    if row.low is not None and row.high is not None:
-        parts.append(tag("line", x1=across(row.low), x2=across(row.high), y1=11, y2=11, class_="whisker"))
-    parts.append(tag("circle", cx=across(row.value), cy=11, r=4.2, class_="hollow" if row.baseline else "dot"))
-    bounds = f", {percent(row.low)} to {percent(row.high)}" if row.low is not None and row.high is not None else ""
+    """The interval of one table row on the scale that all rows share; faint guides mark the baselines.
+
+    Places are per cents of the width, so the strip fills its column and its marks keep their shape.
+    """
+    across = Scale(low, high, _STRIP_EDGE, 100 - _STRIP_EDGE)
+
+    def upright(value: float, kind: str) -> Markup:
+        x = _place(across(value))
+        return tag("line", x1=x, x2=x, y1=0, y2=22, class_=kind)
+
+    def level(start: float, stop: float, kind: str) -> Markup:
+        return tag("line", x1=_place(across(start)), x2=_place(across(stop)), y1=11, y2=11, class_=kind)
+
+    bounds = interval(row.low, row.high)
     return tag(
-        "svg", parts, viewBox="0 0 240 22", class_="strip", role="img", aria_label=f"{percent(row.value)}{bounds}"
+        "svg",
+        level(low, high, "rail"),
+        upright(0, "zero") if low < 0 else None,
+        [upright(guide, "guide") for guide in guides],
+        None if row.low is None or row.high is None else level(row.low, row.high, "whisker"),
+        tag("circle", cx=_place(across(row.value)), cy=11, r=4.2, class_="hollow" if row.baseline else "dot"),
+        class_="strip",
+        role="img",
+        aria_label=f"{percent(row.value)} per cent{bounds and f', from {bounds}'}",
     )
 
 
@@ -107,6 +134,10 @@ def strip_scale(low: float, high: float) -> Markup:
     """The heading over a column of strips: its ends and its middle."""
     marks = [low, (low + high) / 2, high]
     return tag("span", [tag("span", percent(mark, 0)) for mark in marks], class_="scale")
+
+
+def _place(across: float) -> str:
+    return f"{number(across)}%"
 
 
 def ticks(low: float, high: float, about: int) -> list[float]:

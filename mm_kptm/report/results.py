@@ -13,14 +13,17 @@ from mm_kptm.report.statistics import Interval
 from mm_kptm.report.tables import MINUS, counted, interval, metrics, percent
 
 
-def table(given: Table, stands: str) -> Markup:
-    """A table of arms. ``stands`` says the tier and the seeds; hollow marks and faint guides are baselines."""
+def table(given: Table, stands: str, *, named: str = "arm") -> Markup:
+    """A table of arms, or of what ``named`` calls its rows; hollow marks and faint guides are baselines.
+
+    ``stands`` says the tier and the seeds.
+    """
     several = len(metrics(given.rows)) > 1
     spread = any(row.std is not None for row in given.rows)
     sure = any(row.low is not None for row in given.rows)
     low, high = _domain(given.rows)
     head = [
-        _head("arm"),
+        _head(named),
         _head("metric") if several else None,
         _head("value", "figure"),
         _head("std", "figure") if spread else None,
@@ -42,9 +45,9 @@ def table(given: Table, stands: str) -> Markup:
         )
         for row in given.rows
     ]
-    measured = "" if several or not given.rows else f"{given.rows[0].metric} "
+    measured = "In" if several or not given.rows else f"{given.rows[0].metric[:1].upper()}{given.rows[0].metric[1:]} in"
     note = f"{given.note.rstrip('.')}. " if given.note else ""
-    return _wide(given.title, f"{note}{measured[:1].upper()}{measured[1:]}in per cent; {stands}.", head, body)
+    return _wide(given.title, f"{note}{measured} per cent; {stands}.", head, body)
 
 
 def contrast_table(found: Sequence[Contrast], stands: str) -> Markup | None:
@@ -68,22 +71,27 @@ def contrast_table(found: Sequence[Contrast], stands: str) -> Markup | None:
         "p by permutation of groups, corrected after Holm."
     )
     names = ("difference", "95 % interval", "p", "n")
-    return _wide("Paired differences", about, [_head("arms"), _head("split"), *(_head(n, "figure") for n in names)], body)
+    return _wide(
+        "Paired differences", about, [_head("arms"), _head("split"), *(_head(n, "figure") for n in names)], body
+    )
 
 
-def kinds_table(title: str, arms: Sequence[Arm], found: Sequence[Mapping[str, Interval]], stands: str) -> Markup | None:
+def kinds_table(
+    split: str, kind: str, arms: Sequence[Arm], found: Sequence[Mapping[str, Interval]], stands: str
+) -> Markup | None:
     """Accuracy by kind of example: strips for one arm, arms side by side for several. One kind is no breakdown."""
+    title = f"Split {split}, by {kind}"
     names = sorted({name for cells in found for name in cells})
     if len(names) < 2:
         return None
     if len(arms) == 1:
         rows = [Row(name, "accuracy", cell.value, cell.low, cell.high, cell.n) for name, cell in found[0].items()]
-        return table(Table(title, tuple(rows)), stands)
+        return table(Table(title, tuple(rows)), stands, named=kind)
     body = [
         tag("tr", tag("th", name, scope="row"), [_cell(cells.get(name)) for cells in found], class_="cells")
         for name in names
     ]
-    head = [_head(""), *(_head(arm.name, "figure") for arm in arms)]
+    head = [_head(kind), *(_head(arm.name, "figure") for arm in arms)]
     return _wide(title, f"Accuracy in per cent, with 95 % intervals; {stands}.", head, body)
 
 
@@ -100,12 +108,20 @@ def crossed_table(arm: Arm, split: str, stands: str, generator: np.random.Genera
 
     found = breakdown(arm, split, both, generator)
     body = [
-        tag("tr", tag("th", kind, scope="row"), [_cell(found.get(f"{kind}\n{name}")) for name in languages], class_="cells")
+        tag(
+            "tr",
+            tag("th", kind, scope="row"),
+            [_cell(found.get(f"{kind}\n{name}")) for name in languages],
+            class_="cells",
+        )
         for kind in types
     ]
-    head = [_head(""), *(_head(name, "figure") for name in languages)]
+    head = [_head("question type"), *(_head(name, "figure") for name in languages)]
     return _wide(
-        f"Split {split}, by question type and language", f"Accuracy in per cent, with 95 % intervals; {stands}.", head, body
+        f"Split {split}, by question type and language",
+        f"Accuracy in per cent, with 95 % intervals; {stands}.",
+        head,
+        body,
     )
 
 
@@ -135,9 +151,7 @@ def signed(share: float) -> str:
 def _wide(title: str, about: str, head: Child, body: Child) -> Markup:
     """A table that scrolls by itself where the page is narrower; its caption does not scroll along."""
     drawn = tag("table", tag("thead", tag("tr", head)), tag("tbody", body))
-    return tag(
-        "figure", tag("figcaption", tag("b", title), " ", about), tag("div", drawn, class_="wide", tabindex="0")
-    )
+    return tag("figure", tag("figcaption", tag("b", title), " ", about), tag("div", drawn, class_="wide", tabindex="0"))
 
 
 def _head(name: str, kind: str | None = None) -> Markup:

@@ -51,7 +51,10 @@ def card(example: Example) -> Markup:
 
 
 def scene(example: Example) -> Markup:
-    """The picture with its boxes; a box is the more opaque, the more attention it got."""
+    """The picture with its boxes; a box is drawn the stronger, the more attention it got.
+
+    Boxes stay empty: a tint would change the colours that a question may ask about.
+    """
     wide, high = float(example.width), float(example.height)
     peak = _peak([box.attention for box in example.boxes])
     size = max(wide, high) / 22
@@ -61,17 +64,10 @@ def scene(example: Example) -> Markup:
             side * length for side, length in zip(box.xyxy, (wide, high, wide, high), strict=True)
         )
         weight = _weight(box.attention, peak)
+        place = {"x": left, "y": top, "width": right - left, "height": bottom - top}
+        drawn.append(tag("rect", **place, class_="ground"))
         drawn.append(
-            tag(
-                "rect",
-                x=left,
-                y=top,
-                width=right - left,
-                height=bottom - top,
-                class_="box",
-                stroke_opacity=0.3 + 0.7 * weight,
-                fill_opacity=0.3 * weight,
-            )
+            tag("rect", **place, class_="box", stroke_opacity=0.25 + 0.75 * weight, stroke_width=1.5 + 3 * weight)
         )
         inside = top < size * 1.3
         drawn.append(
@@ -141,14 +137,14 @@ def tokens(read: Sequence[Token]) -> Markup | None:
     shown = [
         tag(
             "span",
-            tag("span", class_="level", style=f"height:{number(_weight(token.attention, peak) * 1.6)}em"),
+            tag("span", class_="level", style=f"height:{number(_weight(token.attention, peak) * 2)}em"),
             token.text,
+            tag("small", "" if token.attention is None else percent(token.attention, 0)),
             class_="token",
-            title=None if token.attention is None else f"{percent(token.attention)} %",
         )
         for token in read
     ]
-    return join(tag("h5", "attention to tokens" if peak else "tokens"), tag("p", shown, class_="tokens"))
+    return join(tag("h5", "attention to tokens, in per cent" if peak else "tokens"), tag("p", shown, class_="tokens"))
 
 
 def _bar(weight: float) -> Markup:

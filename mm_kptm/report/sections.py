@@ -1,6 +1,7 @@
 """The sections of a page, each made from what was read; a section that has nothing to show is None."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -43,7 +44,6 @@ def claims(made: Sequence[Claim], stands: str) -> Markup | None:
 
 def learning(arms: Sequence[Arm], stands: str) -> Markup | None:
     """One panel for each metric that was logged, one line for each run and split."""
-    single = sum(len(arm.runs) for arm in arms) == 1
     logged = {measured.split for arm in arms for run in arm.runs for measured in run.measurements}
     kinds = sorted(logged, key=lambda split: (split != "train", split))
     panels: dict[str, list[Line]] = {}
@@ -52,14 +52,16 @@ def learning(arms: Sequence[Arm], stands: str) -> Markup | None:
             for dashes, split in enumerate(kinds):
                 for metric, points in _points(run, split).items():
                     line = (
-                        Line(split, dashes, 0, points) if single else Line(f"{run.name}, {split}", colour, dashes, points)
+                        Line(split, dashes, 0, points)  # a lone arm has its colours free to tell splits apart
+                        if len(arms) == 1
+                        else Line(f"{arm.name}, {split}", colour, dashes, points)
                     )
                     panels.setdefault(metric, []).append(line)
     order = sorted(panels, key=lambda metric: (metric in _PACE, metric != "loss", metric))
-    drawn = [curves(Panel(metric, tuple(panels[metric]), _is_share(metric, panels[metric]))) for metric in order]
+    drawn = [curves(Panel(metric, tuple(panels[metric]), _kind(metric, panels[metric]))) for metric in order]
     if not drawn:
         return None
-    note = f"By training step; the key gives the last value of each line; {stands}."
+    note = f"By training step; the key gives last values, for several seeds their mean; {stands}."
     return section("Learning curves", tag("div", drawn, class_="panels"), note=note)
 
 
@@ -69,7 +71,7 @@ def breakdowns(arms: Sequence[Arm], stands: str, generator: np.random.Generator)
     for split in splits(arms):
         for name, kind in (("question type", _type), ("language", _language)):
             found = [breakdown(arm, split, kind, generator) for arm in arms]
-            parts.append(kinds_table(f"Split {split}, by {name}", arms, found, stands))
+            parts.append(kinds_table(split, name, arms, found, stands))
         if len(arms) == 1:
             parts.append(crossed_table(arms[0], split, stands, generator))
             parts.append(mistakes_table(arms[0], split, stands))
@@ -84,7 +86,7 @@ def galleries(runs: Sequence[Run]) -> Markup | None:
         "● marks a fact the question needs, ○ one it does not."
     )
     if len(shown) == 1:
-        return section("Examples", gallery(shown[0].gallery), note=f"{_about(shown[0])}. {note}")
+        return section("Examples", gallery(shown[0].gallery), note=f"{note} From a run of {_about(shown[0])}.")
     folds = [
         tag(
             "details",
@@ -114,7 +116,11 @@ def provenance(runs: Sequence[Run]) -> Markup | None:
 
 
 def _about(run: Run) -> str:
-    return stated(run.tier, 1) if run.seed is None else f"{run.tier + ' tier' if run.tier else 'no tier named'}, seed {run.seed}"
+    return (
+        stated(run.tier, 1)
+        if run.seed is None
+        else f"{run.tier + ' tier' if run.tier else 'no tier named'}, seed {run.seed}"
+    )
 
 
 def _points(run: Run, split: str) -> dict[str, tuple[tuple[float, float], ...]]:
@@ -128,11 +134,12 @@ def _points(run: Run, split: str) -> dict[str, tuple[tuple[float, float], ...]]:
     return {metric: tuple(points) for metric, points in found.items()}
 
 
-def _is_share(metric: str, lines: Sequence[Line]) -> bool:
-    """Whether a metric is drawn in per cent: all its values are shares, and it is no loss and no learning rate."""
-    if "loss" in metric or metric in _PACE:
-        return False
-    return all(0 <= value <= 1 for line in lines for _, value in line.points)
+def _kind(metric: str, lines: Sequence[Line]) -> Literal["share", "amount", "loss"]:
+    """How a metric is drawn; one that no name tells is a share when all its values are."""
+    if "loss" in metric:
+        return "loss"
+    shares = all(0 <= value <= 1 for line in lines for _, value in line.points)
+    return "share" if shares and metric not in _PACE else "amount"
 
 
 def _type(prediction: Prediction) -> str:

@@ -185,9 +185,7 @@ def _checked(scores: ArrayLike, groups: Sequence[object], what: str) -> tuple[Fl
     return values, np.array([seen.setdefault(group, len(seen)) for group in groups], dtype=np.int64)
 
 
-def _paired(
-    ours: ArrayLike, theirs: ArrayLike, groups: Sequence[object]
-) -> tuple[Floats, Floats, NDArray[np.int64]]:
+def _paired(ours: ArrayLike, theirs: ArrayLike, groups: Sequence[object]) -> tuple[Floats, Floats, NDArray[np.int64]]:
     first, members = _checked(ours, groups, "scores of the first arm")
     second, _ = _checked(theirs, groups, "scores of the second arm")
     return first, second, members
@@ -195,7 +193,7 @@ def _paired(
 
 def _per_group(values: Floats, members: NDArray[np.int64]) -> tuple[Floats, Floats]:
     """Sum and count of each group, [G] each."""
-    return np.bincount(members, weights=values), np.bincount(members).astype(np.float64)
+    return np.bincount(members, weights=values).astype(np.float64), np.bincount(members).astype(np.float64)
 
 
 def _blocks(draws: int, groups: int) -> Iterator[int]:

@@ -25,9 +25,7 @@ def make_run(folder: Path, *, seed: int = 0, accuracy: float = 0.8, scenes: int 
     """Write a run folder whose answers are right with about the given chance, scene by scene."""
     generator = np.random.default_rng(seed)
     (folder / "predictions").mkdir(parents=True)
-    (folder / "config.yaml").write_text(
-        f"tier: tiny\nmodel:\n  recipe: uniter-base\n  num_layers: 2\nknowledge: {arm}\ntrain:\n  seed: {seed}\n  steps: 300\n"
-    )
+    (folder / "config.yaml").write_text(f"tier: tiny\nknowledge: {arm}\ntrain:\n  seed: {seed}\n  steps: 300\n")
     (folder / "environment.json").write_text(json.dumps({"python": "3.11", "torch": "2.10"}, indent=1))
     lines: list[dict[str, object]] = []
     for step in range(10, 301, 10):
@@ -86,8 +84,14 @@ def example(number: int, generator: np.random.Generator) -> Example:
         language=language,
         type="owner-of",
         boxes=tuple(boxes),
-        facts=tuple(Fact(box.label, "owner", name, place == 0) for place, (box, name) in enumerate(zip(boxes, ("Mara", "Otto", "Lin"), strict=True))),
-        tokens=tuple(Token(piece, float(share)) for piece, share in zip(pieces, generator.dirichlet([0.6] * len(pieces)), strict=True)),
+        facts=tuple(
+            Fact(box.label, "owner", name, place == 0)
+            for place, (box, name) in enumerate(zip(boxes, ("Mara", "Otto", "Lin"), strict=True))
+        ),
+        tokens=tuple(
+            Token(piece, float(share))
+            for piece, share in zip(pieces, generator.dirichlet([0.6] * len(pieces)), strict=True)
+        ),
     )
 
 
