@@ -57,12 +57,18 @@ def load(name: str, path: str | Path | None = None, *, heads: Heads | None = Non
     if path is None or _is_saved(Path(path)):
         return load_saved(Path(name if path is None else path), name=None if path is None else name)
     recipe = find(name)
-    file, config = _checkpoint(Path(path))
-    translation = translate(read_weights(file), recipe.weights)
+    _, config = _checkpoint(Path(path))
+    translation = translated(name, path)
     chosen = _head_sizes(recipe, _filled_heads(recipe, translation) if heads is None else heads)
     system = _assemble(recipe, recipe.resolved_sizes(recipe.sizes_of(config) | sizes), chosen)
     _fill(system, fit(translation, shapes(system), known=[f"heads.{head}." for head in recipe.heads]))
     return system
+
+
+def translated(name: str, path: str | Path) -> Translation:
+    """What the rules of a recipe make of an official checkpoint: placed, left behind, unknown; nothing is built."""
+    file, _ = _checkpoint(Path(path))
+    return translate(read_weights(file), find(name).weights)
 
 
 def save(system: System, folder: str | Path) -> None:

@@ -9,7 +9,7 @@ from typing import Literal
 import pytest
 
 from mm_kptm import config
-from mm_kptm.errors import UserError
+from mm_kptm.errors import UserError, nearest
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,13 @@ def test_the_name_of_a_choice_picks_its_keys(write):
     assert trial.data == Files("files", Path("q.json"))
 
 
+def test_an_unquoted_word_is_text_where_text_is_wanted(write):
+    assert config.read(Trial, write("task: 2024\n")).task == "2024"
+    assert config.read(Trial, write("task: true\n")).task == "true"
+    with pytest.raises(UserError, match="line 1: task has no value; it is text"):
+        config.read(Trial, write("task: null\n"))
+
+
 def test_help_gives_every_key_its_default_its_meaning_and_its_type():
     page = config.describe(Trial)
     assert "experiment: A whole experiment." in page
@@ -132,6 +139,10 @@ MISTAKES = {
     "an unknown choice": (
         "task: vqa\ndata: {name: toy}\n",
         "trial.yaml, line 2: data.name cannot be 'toy'; did you mean toys?",
+    ),
+    "an odd choice": (
+        "task: vqa\ndata: {name: [toys]}\n",
+        "trial.yaml, line 2: data.name cannot be a list; there are files, toys",
     ),
     "a choice not made": (
         "task: vqa\ndata: {count: 3}\n",
@@ -240,6 +251,6 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
 
 
 def test_a_word_is_matched_with_the_nearest_or_all():
-    assert config.nearest("unitr-base", ["uniter-base", "kbert"]) == "; did you mean uniter-base?"
-    assert config.nearest("zzz", ["b", "a"]) == "; there are a, b"
-    assert config.nearest("zzz", []) == ""
+    assert nearest("unitr-base", ["uniter-base", "kbert"]) == "; did you mean uniter-base?"
+    assert nearest("zzz", ["b", "a"]) == "; there are a, b"
+    assert nearest("zzz", []) == ""

@@ -1,0 +1,81 @@
+"""The command line: it says what was asked for to the floors below and prints what they answer.
+
+Nothing imports it, and it imports what a verb needs when the verb runs: ``mm-kptm --help`` answers at once. A user's
+mistake ends in one sentence on stderr and exit code 2; whatever is not a mistake of a user's keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import re
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from mm_kptm.cli import catalogue, convert, doctor, runs, threads
+from mm_kptm.errors import UserError
+
+STOPPED, PIPE_CLOSED, MISTAKE = 130, 141, 2
+REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+_OVERRIDE = re.compile(r"--(?!resume=)[\w.-]+=.*", re.DOTALL)
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose complaint is the one sentence of the house."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see `{self.prog} --help`")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every verb with its options; a verb is a function in ``run``."""
+    from mm_kptm import __version__
+
+    root = _Parser(
+        prog="mm-kptm",
+        description="Multimodal, knowledge-enhanced and cross-lingual pretrained Transformers, measured honestly.",
+        epilog="Start with `mm-kptm demo`. A mistake of yours ends with exit code 2 and one sentence.",
+        allow_abbrev=False,
+    )
+    root.add_argument("--version", action="version", version=f"mm-kptm {__version__}")
+    verbs = root.add_subparsers(title="verbs", metavar="VERB", dest="verb", required=True)
+    for room in (runs, catalogue, convert, doctor):
+        room.add_verbs(verbs)
+    return root
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; ``arguments`` are those of the process unless given. Returns the exit code."""
+    if arguments is None:
+        threads.settle(os.environ)
+    try:
+        own, overrides = _apart(sys.argv[1:] if arguments is None else arguments)
+        options = parser().parse_args(own, argparse.Namespace(overrides=overrides))
+        code: int = options.run(options)
+        sys.stdout.flush()
+    except UserError as mistake:
+        print(f"mm-kptm: {mistake}", file=sys.stderr)
+        return MISTAKE
+    except KeyboardInterrupt:
+        print("\nmm-kptm: stopped", file=sys.stderr)
+        return STOPPED
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough; without a place to flush to, Python would complain while it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+    except OSError as error:
+        if error.errno not in REFUSALS:
+            raise
+        print(f"mm-kptm: {error.filename or 'the disk'} cannot be written or read: {error.strerror}", file=sys.stderr)
+        return MISTAKE
+    return code
+
+
+def _apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The arguments of the verb, and the overrides of ``train``, which may bear any name and hold spaces."""
+    if not arguments or arguments[0] != "train":
+        return list(arguments), []
+    overrides = [argument for argument in arguments if _OVERRIDE.fullmatch(argument)]
+    return [argument for argument in arguments if argument not in overrides], overrides

@@ -1,0 +1,56 @@
+"""The verb that turns an official checkpoint into a folder of this suite."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from mm_kptm.errors import UserError
+
+
+def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Describe the verb."""
+    convert = verbs.add_parser("convert", help="turn an official checkpoint into a folder of this suite")
+    convert.description = "Every published parameter is renamed, or left behind for a stated reason, or reported."
+    convert.add_argument("recipe", metavar="RECIPE", help="a system from `mm-kptm list systems`")
+    convert.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a file, or a folder with config.json")
+    convert.add_argument("out", type=Path, nargs="?", metavar="OUT", help="the folder to write")
+    convert.add_argument("--dry-run", action="store_true", help="print what goes where, and write nothing")
+    convert.set_defaults(run=_convert)
+
+
+def _convert(options: argparse.Namespace) -> int:
+    import mm_kptm
+
+    if options.dry_run:
+        return _dry_run(options)
+    if options.out is None:
+        raise UserError("convert needs a folder to write, after the checkpoint; --dry-run does without")
+    if options.out.exists():
+        raise UserError(f"{options.out} exists already; name a folder that does not")
+    system = mm_kptm.load(options.recipe, options.checkpoint)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    # Written beside its place and moved there whole: a conversion that is stopped leaves no half folder.
+    with TemporaryDirectory(dir=options.out.parent, prefix=f".{options.out.name}-") as temporary:
+        whole = Path(temporary) / options.out.name
+        mm_kptm.save(system, whole)
+        whole.rename(options.out)
+    print(options.out)
+    return 0
+
+
+def _dry_run(options: argparse.Namespace) -> int:
+    import mm_kptm
+    from mm_kptm.pretrained import translated
+
+    found = translated(options.recipe, options.checkpoint)
+    for theirs, ours in found.placed.items():
+        print(f"{theirs} -> {ours}")
+    for theirs, reason in found.left.items():
+        print(f"{theirs} stays behind: {reason}")
+    for theirs in found.strangers:
+        print(f"{theirs} has no rule")
+    mm_kptm.load(options.recipe, options.checkpoint)
+    print(f"{len(found.placed)} placed, {len(found.left)} left behind; the checkpoint fits")
+    return 0

@@ -1,0 +1,56 @@
+"""What a command prints: text for readers, one JSON value for machines, never both."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+
+from mm_kptm.config import plain
+
+
+def add_json(verb: argparse.ArgumentParser) -> None:
+    """The option that every listing has."""
+    verb.add_argument("--json", action="store_true", help="print one JSON value and nothing else on stdout")
+
+
+def print_json(value: object) -> None:
+    """One JSON value on stdout; dataclasses, paths and sets as plain values."""
+    print(json.dumps(plain(value), ensure_ascii=False, indent=2))
+
+
+def print_rows(rows: Sequence[Mapping[str, object]]) -> None:
+    """Rows of the same keys as aligned columns under their names."""
+    from mm_kptm.report.tables import aligned
+
+    if rows:
+        cells = [[str(key) for key in rows[0]], *([_cell(value) for value in row.values()] for row in rows)]
+        print("\n".join(aligned(cells, left=len(cells[0]))))
+
+
+def print_pairs(pairs: Mapping[str, object], indent: str = "") -> None:
+    """Names and values, one pair a line; a mapping indents its own."""
+    wide = max((len(name) for name in pairs), default=0)
+    for name, value in pairs.items():
+        if isinstance(value, Mapping):
+            print(f"{indent}{name}")
+            print_pairs(value, indent + "  ")
+        else:
+            print(f"{indent}{name:<{wide}}  {_cell(value)}".rstrip())
+
+
+@contextlib.contextmanager
+def only_json(wanted: bool) -> Iterator[None]:
+    """While a command works for a machine, whatever a library prints goes to stderr."""
+    with contextlib.redirect_stdout(sys.stderr) if wanted else contextlib.nullcontext():
+        yield
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_cell, value))
+    return "" if value is None else str(value)

@@ -1,0 +1,152 @@
+"""The verbs that work on runs: demo, train, evaluate, report."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mm_kptm import config
+from mm_kptm.cli.output import add_json, only_json, print_json, print_pairs
+from mm_kptm.errors import UserError
+
+if TYPE_CHECKING:
+    from mm_kptm.experiment.settings import Experiment
+
+TIERS = {"tiny": "seconds", "demo": "minutes on two cores", "paper": "about an hour, five seeds"}
+LATEST = "the run folder of the experiment"
+
+
+class _Keys(argparse.Action):
+    """``--keys`` prints what an experiment file may say, and ends."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from mm_kptm.experiment.settings import Experiment
+
+        print(config.describe(Experiment))
+        parser.exit()
+
+
+def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Describe the verbs."""
+    demo = verbs.add_parser("demo", help="train, ablate and report on Number World, with no download")
+    demo.description = "Pretrain, fine-tune and ablate on the embedded benchmark, print the tables, write a report."
+    tiers = "; ".join(f"{tier}: {cost}" for tier, cost in TIERS.items())
+    demo.add_argument("--tier", choices=TIERS, default="demo", help=f"how much of it ({tiers})")
+    demo.add_argument("--out", type=Path, default=Path("demo"), help="folder for runs and report (default: demo)")
+    add_json(demo)
+    demo.set_defaults(run=_demo)
+
+    train = verbs.add_parser(
+        "train",
+        help="pretrain or fine-tune as an experiment file says",
+        usage="mm-kptm train EXPERIMENT.yaml [--a.b=c ...] [--resume] | mm-kptm train --resume RUN",
+        epilog="Any key of the file can be overridden as --a.b=c, for example --train.steps=10; --keys lists them.",
+        allow_abbrev=False,
+    )
+    train.description = "Train what an experiment file says, into the run folder OUT/NAME that it names."
+    train.add_argument("experiment", nargs="?", type=Path, metavar="EXPERIMENT.yaml", help="an experiment file")
+    train.add_argument(
+        "--resume", nargs="?", const=LATEST, metavar="RUN", help="go on exactly where this run, or this RUN, stopped"
+    )
+    train.add_argument("--keys", action=_Keys, nargs=0, help="list every key of an experiment file, and end")
+    train.set_defaults(run=_train)
+
+    evaluate = verbs.add_parser("evaluate", help="measure a trained run on a split")
+    evaluate.description = "Measure a run's last checkpoint, and write predictions/SPLIT.jsonl into its folder."
+    evaluate.add_argument("folder", type=Path, metavar="RUN", help="a run folder")
+    evaluate.add_argument("--split", default="test", help="which examples (default: test)")
+    add_json(evaluate)
+    evaluate.set_defaults(run=_evaluate)
+
+    report = verbs.add_parser("report", help="write one HTML page about one or several runs")
+    report.description = "Curves, tables, examples with boxes and attention: one page that needs nothing else."
+    report.add_argument("folders", type=Path, nargs="+", metavar="RUN", help="run folders")
+    report.add_argument("--out", type=Path, help="the page (default: report.html in the run, or beside several)")
+    report.set_defaults(run=_report)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from mm_kptm import experiment
+
+    with only_json(options.json):
+        result = experiment.demo(options.tier, options.out)
+    if options.json:
+        print_json(result.plain())
+    else:
+        print(result.text())
+        print(f"\nreport: {result.report}")
+    return 0
+
+
+def _train(options: argparse.Namespace) -> int:
+    from mm_kptm import experiment
+
+    settings, folder = _asked(options)
+    experiment.train(settings, folder, resume=options.resume is not None)
+    if _first_process():
+        print(folder)
+    return 0
+
+
+def _asked(options: argparse.Namespace) -> tuple[Experiment, Path]:
+    """What to train and into which folder: as a file says, or as an earlier run's own file does."""
+    from mm_kptm.experiment.settings import Experiment
+
+    if options.resume not in (None, LATEST) and Path(options.resume).is_file() and options.experiment is None:
+        options.experiment, options.resume = Path(options.resume), LATEST  # `train --resume EXPERIMENT.yaml`
+    if options.experiment is None:
+        if options.resume in (None, LATEST):
+            raise UserError("train needs an experiment file, or --resume with a run folder")
+        if options.overrides:
+            raise UserError(f"{options.overrides[0]} would change a resumed run; it keeps the settings it began with")
+        folder = Path(options.resume)
+        return config.read(Experiment, _config_of(folder)), folder
+    settings = config.read(Experiment, options.experiment, options.overrides)
+    folder = settings.folder if options.resume in (None, LATEST) else Path(options.resume)
+    if options.resume is not None:
+        _check_same(settings, config.read(Experiment, _config_of(folder)), folder)
+    elif _first_process() and folder.exists() and any(folder.iterdir()):
+        raise UserError(f"the run folder {folder} is not empty; go on with --resume, or name another with --name=...")
+    return settings, folder
+
+
+def _config_of(folder: Path) -> Path:
+    path = folder / "config.yaml"
+    if not path.is_file():
+        raise UserError(f"{folder} is no run folder: it has no config.yaml; start the run without --resume")
+    return path
+
+
+def _check_same(asked: Experiment, began: Experiment, folder: Path) -> None:
+    ours, theirs = config.leaves(asked), config.leaves(began)
+    for key in sorted(ours | theirs):
+        if ours.get(key) != theirs.get(key):
+            raise UserError(
+                f"{folder} began with {key} {theirs.get(key)!r}, not {ours.get(key)!r}; resume it as it began, "
+                f"with `mm-kptm train --resume {folder}`, or start a new run"
+            )
+
+
+def _first_process() -> bool:
+    """Whether this is the process that speaks; ``torchrun`` and ``accelerate launch`` number theirs."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from mm_kptm import experiment
+
+    _config_of(options.folder)
+    with only_json(options.json):
+        measured = experiment.evaluate(options.folder, options.split)
+    if _first_process():
+        print_json(measured) if options.json else print_pairs(measured)
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from mm_kptm import report
+
+    print(report.write(options.folders, options.out))
+    return 0

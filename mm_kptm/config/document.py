@@ -1,0 +1,128 @@
+"""YAML text as a tree that remembers where each part of it stands.
+
+A *branch* is a YAML mapping, a *leaf* any other value, a *place* the file and line, or the option, that it is from.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeAlias
+
+import yaml
+
+from mm_kptm.errors import UserError
+
+Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | None"
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A value and its place."""
+
+    value: Plain
+    place: str
+    text: str | None = None  #: a scalar as it stands in the file: `true` may be a word, 2024 a name
+
+
+@dataclass(frozen=True)
+class Branch:
+    """The entries of a mapping and its place."""
+
+    entries: Mapping[str, Branch | Leaf]
+    place: str
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader, for which 1e-3 is a number as it is everywhere else."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\d[\d_]*)(\.\d*)?[eE][-+]?\d+"),
+    list("-+0123456789"),
+)
+
+
+def parse(path: Path) -> Branch:
+    """The tree of a file.
+
+    Raises:
+        UserError: the file cannot be read, is no YAML, has a key twice, or repeats parts of itself by aliases.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"the experiment file {path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"the experiment file {path} is not UTF-8 text") from None
+    try:
+        for event in yaml.parse(text, _Loader):
+            if isinstance(event, yaml.AliasEvent):
+                line = event.start_mark.line + 1 if event.start_mark else 1
+                raise UserError(f"{path}, line {line}: *{event.anchor} repeats another part; write it out instead")
+        node = yaml.compose(text, _Loader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise UserError(f"{path}, line {line}: this is not YAML ({error.problem})") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not YAML ({str(error).splitlines()[0]})") from None
+    except RecursionError:
+        raise UserError(f"{path} is not an experiment file: its brackets nest too deep") from None
+    if node is None:
+        raise UserError(f"the experiment file {path} is empty")
+    tree = _tree(node, str(path))
+    if isinstance(tree, Leaf):
+        raise UserError(f"{tree.place}: an experiment file holds keys and values, such as `task: vqa`")
+    return tree
+
+
+def _tree(node: yaml.Node, source: str) -> Branch | Leaf:
+    """The composed YAML as a tree of branches and leaves that know their places."""
+    place = f"{source}, line {node.start_mark.line + 1}"
+    loader = _Loader("")
+    if not isinstance(node, yaml.MappingNode):
+        try:
+            text = node.value if isinstance(node, yaml.ScalarNode) else None
+            return Leaf(loader.construct_object(node, deep=True), place, text)
+        except (yaml.YAMLError, ValueError) as error:
+            reason = getattr(error, "problem", None) or str(error)
+            raise UserError(f"{place}: this value cannot be read ({reason})") from None
+    entries: dict[str, Branch | Leaf] = {}
+    for key_node, value_node in node.value:
+        key = str(key_node.value)
+        here = f"{source}, line {key_node.start_mark.line + 1}"
+        if key in entries:
+            raise UserError(f"{here}: {key} stands here for the second time, first at {entries[key].place}")
+        entries[key] = replace(_tree(value_node, source), place=here)
+    return Branch(entries, place)
+
+
+def split(override: str) -> tuple[list[str], Branch | Leaf]:
+    """The path of keys and the value of an override such as ``--train.steps=10``."""
+    option, equals, text = override.partition("=")
+    keys = option.removeprefix("--").split(".")
+    if not option.startswith("--") or not equals or not all(keys):
+        raise UserError(f"{override} is no override; write it like --train.steps=10")
+    try:
+        node = yaml.compose(text, _Loader)
+    except yaml.YAMLError:
+        raise UserError(f"{option}: the value {text!r} is not YAML") from None
+    return keys, Leaf(None, option) if node is None else replace(_tree(node, option), place=option)
+
+
+def lay(tree: Branch | Leaf | None, keys: Sequence[str], value: Branch | Leaf, place: str) -> Branch:
+    """``tree`` with ``value`` at the end of the path ``keys``."""
+    entries = dict(tree.entries) if isinstance(tree, Branch) else {}
+    key, *rest = keys
+    entries[key] = lay(entries.get(key), rest, value, place) if rest else value
+    return Branch(entries, tree.place if isinstance(tree, Branch) else place)
+
+
+def flat(entry: Branch | Leaf) -> Plain:
+    """The bare values."""
+    if isinstance(entry, Leaf):
+        return entry.value
+    return {key: flat(value) for key, value in entry.entries.items()}

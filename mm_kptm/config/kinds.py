@@ -1,0 +1,78 @@
+"""The kinds of values that settings have: in words, as choices, as text."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator
+from dataclasses import MISSING, Field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol, Union, get_args, get_origin, get_type_hints
+
+from mm_kptm.config.document import Plain
+
+
+class Settings(Protocol):
+    """Any dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+
+def typed_fields(shape: type[Settings]) -> Iterator[tuple[Field[Any], Any]]:
+    kinds = get_type_hints(shape)
+    return ((field, kinds[field.name]) for field in fields(shape) if field.init)
+
+
+def required(field: Field[Any]) -> bool:
+    return field.default is MISSING and field.default_factory is MISSING
+
+
+def default(field: Field[Any]) -> object:
+    return field.default if field.default_factory is MISSING else field.default_factory()
+
+
+def members(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+
+
+def shapes_of(kind: Any) -> list[type[Settings]]:
+    return [member for member in members(kind) if isinstance(member, type) and is_dataclass(member)]
+
+
+def is_text(kind: Any) -> bool:
+    """Whether nothing but text, or null, will do; then an unquoted value counts as it is written."""
+    kinds = {type(word) for word in get_args(kind)} if get_origin(kind) is Literal else set(members(kind))
+    return kinds <= {str, Path, type(None)}
+
+
+def tag_of(shape: type[Settings]) -> str:
+    """The word that a choice between dataclasses knows this one by: the literal of its first field."""
+    return str(get_args(get_type_hints(shape)[fields(shape)[0].name])[0])
+
+
+_SIMPLE = {
+    int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path", type(None): "null",
+}  # fmt: skip
+
+
+def words(kind: Any) -> str:
+    """``kind`` as a reader would say it."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if kind in _SIMPLE:
+        return _SIMPLE[kind]
+    if len(members(kind)) > 1:
+        return " or ".join(map(words, members(kind)))
+    if origin is Literal:
+        return "one of " * (len(arguments) > 1) + ", ".join(map(str, arguments))
+    if origin is tuple and Ellipsis not in arguments:
+        return f"a list of {len(arguments)}, each {words(arguments[0])}"
+    if origin in (tuple, list):
+        return f"a list, each {words(arguments[0])}"
+    if origin is dict:
+        return f"keys, each with {words(arguments[1])}"
+    return "keys and values"
+
+
+def shown(value: Plain) -> str:
+    if value is None:
+        return "nothing"
+    return "a list" if isinstance(value, list) else "keys and values" if isinstance(value, dict) else repr(value)
