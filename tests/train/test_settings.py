@@ -1,0 +1,32 @@
+"""Settings that make no sense are refused where they are given."""
+
+from __future__ import annotations
+
+import pytest
+
+from mm_kptm.errors import UserError
+from mm_kptm.train import TrainSettings
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"steps": 0}, "train.steps is 0 but must be greater than 0"),
+        ({"lr": float("nan")}, "train.lr is nan but must be greater than 0"),
+        ({"clip": -1.0}, "train.clip is -1.0 but must be greater than 0"),
+        ({"weight_decay": -0.1}, "train.weight_decay is -0.1 but must not be negative"),
+        ({"warmup": 1.5}, "train.warmup is 1.5 but must be a fraction of the steps between 0 and 1"),
+        ({"betas": (0.9, 1.0)}, r"train.betas are \[0.9, 1.0\] but must lie between 0 and 1"),
+        ({"schedule": "stairs"}, "train.schedule is 'stairs' but must be one of linear, cosine, constant"),
+        ({"optimizer": "sgd"}, "train.optimizer is 'sgd' but must be one of adamw, bert-adam"),
+        ({"precision": "fp16"}, "train.precision is 'fp16' but must be one of fp32, bf16"),
+        ({"best": "accuracy"}, "train.best is 'accuracy' but must name a split and a measure, such as dev/accuracy"),
+    ],
+)
+def test_a_setting_out_of_range_is_named_with_its_value(given, message):
+    with pytest.raises(UserError, match=message):
+        TrainSettings(**given)
+
+
+def test_what_may_be_left_out_may_be_none():
+    TrainSettings(rows_per_batch=None, clip=None, eval_every=None, save_every=None)
