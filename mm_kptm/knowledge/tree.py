@@ -1,0 +1,253 @@
+"""Sentence trees: facts hang as branches from the words of a sentence (Liu et al. 2020, K-BERT, sections 3.2-3.4).
+
+A word with its facts looks the same wherever it stands, so it is written out once; a batch of sentences is then a few
+gathers. Who sees whom is two small integers a token, never a matrix.
+
+Shapes: B sentences, T tokens of all of them, facts included.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mm_kptm.batch import Layout, Movable, Tokens
+from mm_kptm.errors import UserError
+from mm_kptm.nn.visibility import Branches
+
+Pieces = Callable[[str], Sequence[int]]  #: the token ids of a word or of a fact
+Facts = Callable[[str], Sequence[str]]  #: what hangs from a word, the most wanted first
+Fit = Callable[["Trees", int], Tensor]  #: which tokens stay when a tree may have so many, true where kept, [T]
+
+LONGEST = 32767  #: positions and words are counted in 16 bits
+MOST_FACTS = 127  #: branches are counted in 8 bits
+_MOST_WORDS = 1 << 18  # written-out words that are kept between two calls
+
+
+class Grafted(NamedTuple):
+    """A word whose facts are given, in place of those that a graph would give."""
+
+    word: str
+    facts: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Trees(Movable):
+    """Sentence trees, flattened: every word is followed by its facts. Nine bytes a token."""
+
+    ids: Tensor  #: int32, [T]
+    positions: Tensor  #: soft positions: a fact goes on counting from its word, as if it were the only one; int16, [T]
+    words: Tensor  #: which word of its sentence a token belongs to or hangs from, int16, [T]
+    branches: Tensor  #: 0 on the trunk, otherwise which fact of its word, int8, [T]
+    layout: Layout
+
+    def __len__(self) -> int:
+        """Number of sentences."""
+        return len(self.layout)
+
+    @property
+    def sees(self) -> Branches | None:
+        """Who sees whom (Liu et al. 2020, eq. 3); None when no fact hangs anywhere."""
+        return Branches(self.words, self.branches) if bool(self.branches.any()) else None
+
+    def tokens(self, *, separator: int | None = None, first_segment: int = 0) -> Tokens:
+        """What an encoder reads.
+
+        Segments begin at ``first_segment`` and go up by one behind every token ``separator``; a fact has the segment
+        of its place.
+        """
+        return Tokens(
+            ids=self.ids.long(),
+            layout=self.layout,
+            positions=self.positions.long(),
+            segments=self._segments(separator) + first_segment,
+            sees=self.sees,
+        )
+
+    def labels(self, labels: Sequence[Sequence[int]], *, on_facts: int) -> Tensor:
+        """The label of every token, [T], from those of the trunk tokens of each sentence; facts have ``on_facts``.
+
+        Labels of trunk tokens that were cut off are passed over.
+
+        Raises:
+            UserError: a sentence has more trunk tokens than labels, or there are not as many sentences.
+        """
+        if len(labels) != len(self):
+            raise UserError(f"there are labels for {len(labels)} sentences but {len(self)} sentence trees")
+        on_trunk = self.branches == 0
+        given: list[int] = []
+        for number, (trunk, own) in enumerate(zip(self.layout.split(on_trunk), labels, strict=True)):
+            if len(own) < (count := int(trunk.sum())):
+                raise UserError(f"sentence {number} has {count} tokens without its facts but {len(own)} labels")
+            given.extend(own[:count])
+        spread = torch.full_like(self.ids, on_facts, dtype=torch.long)
+        spread[on_trunk] = torch.tensor(given, dtype=torch.long, device=spread.device)
+        return spread
+
+    def take(self, sentences: Tensor) -> Trees:
+        """The trees of those sentences, in that order."""
+        layout, rows = self.layout.take(sentences)
+        return Trees(self.ids[rows], self.positions[rows], self.words[rows], self.branches[rows], layout)
+
+    def kept(self, keep: Tensor) -> Trees:
+        """The trees without the tokens that are not marked in ``keep``, [T]; positions and words stay as they are."""
+        lengths = self.layout.owners(keep.device)[keep].bincount(minlength=len(self))
+        layout = Layout(tuple(lengths.tolist()))
+        return Trees(self.ids[keep], self.positions[keep], self.words[keep], self.branches[keep], layout)
+
+    def _segments(self, separator: int | None) -> Tensor:
+        if separator is None:
+            return torch.zeros_like(self.ids, dtype=torch.long)
+        closes = (self.ids == separator).long()
+        before = closes.cumsum(0) - closes
+        starts = torch.cat([before, before.new_zeros(1)])[self.layout.firsts(before.device)]
+        return before - starts[self.layout.owners(before.device)]
+
+
+def cut(trees: Trees, limit: int) -> Tensor:
+    """Keep the first tokens of each flattened tree, as the released code does: facts push the sentence's end out."""
+    return trees.layout.places(trees.ids.device) < limit
+
+
+def spare_trunk(trees: Trees, limit: int) -> Tensor:
+    """Keep the sentence, then as many whole facts as there is room for: the first of every word, the second, ...
+
+    Only a sentence that is too long without any fact is cut. The first fact without room ends the list.
+    """
+    owners = trees.layout.owners(trees.ids.device)
+    order = (owners * (MOST_FACTS + 1) + trees.branches).argsort(stable=True)
+    fact = (owners * (LONGEST + 1) + trees.words.long()) * (MOST_FACTS + 1) + trees.branches
+    # on the trunk every token stands or falls alone, a fact stands or falls with its last token
+    alone = trees.branches[order] == 0
+    last = torch.ones_like(alone)
+    last[:-1] = fact[order][1:] != fact[order][:-1]
+    ends = (last | alone).nonzero().squeeze(1)
+    group = (last | alone).cumsum(0) - (last | alone).long()
+    keep = torch.empty_like(alone)
+    keep[order] = ends[group] - trees.layout.firsts(owners.device)[owners[order]] < limit
+    return keep
+
+
+def no_facts(_word: str) -> tuple[str, ...]:
+    """The knowledge of a model that has none."""
+    return ()
+
+
+class TreeBuilder:
+    """Hangs facts from the words of sentences.
+
+    Args:
+        pieces: the token ids of a word or a fact; characters for the published K-BERT, word pieces for other encoders.
+        facts: of a word; only asked about words that come without their own (:class:`Grafted`).
+        max_facts: how many facts a word may carry.
+        max_length: how many tokens a sentence and its facts may have.
+        fit: which tokens stay when there are more: :func:`spare_trunk`, or :func:`cut` as published.
+
+    The answers of ``pieces`` and ``facts`` are remembered: they must not change.
+
+    Raises:
+        UserError: a limit is out of range.
+
+    >>> pets = {"cat": ["is animal"], "fish": []}
+    >>> code = {"the": [1], "cat": [2, 3], "eats": [4], "fish": [5], "is animal": [6, 7]}
+    >>> trees = TreeBuilder(code.__getitem__, lambda word: pets.get(word, []))([["the", "cat", "eats", "fish"]])
+    >>> trees.ids.tolist()
+    [1, 2, 3, 6, 7, 4, 5]
+    >>> trees.positions.tolist()
+    [0, 1, 2, 3, 4, 3, 4]
+    >>> trees.branches.tolist()
+    [0, 0, 0, 1, 1, 0, 0]
+    """
+
+    def __init__(
+        self,
+        pieces: Pieces,
+        facts: Facts = no_facts,
+        *,
+        max_facts: int = 2,
+        max_length: int = 256,
+        fit: Fit = spare_trunk,
+    ) -> None:
+        if not 0 <= max_facts <= MOST_FACTS:
+            raise UserError(f"max_facts is {max_facts}, but a word carries between 0 and {MOST_FACTS} facts")
+        if not 1 <= max_length <= LONGEST:
+            raise UserError(f"max_length is {max_length}, but a sentence tree has between 1 and {LONGEST} tokens")
+        self.max_length = max_length
+        self.fit = fit
+        self._written = _Written(pieces, facts, max_facts)
+
+    def __call__(self, sentences: Sequence[Sequence[str | Grafted]]) -> Trees:
+        """One tree per sentence; a sentence is its words, special tokens such as ``[CLS]`` among them."""
+        trees = self._written.trees(sentences)
+        if max(trees.layout.lengths, default=0) > self.max_length:
+            trees = trees.kept(self.fit(trees, self.max_length))
+        return trees
+
+
+class _Written(dict[str | Grafted, int]):
+    """Words written out with their facts, end to end in arrays, and the number of each word."""
+
+    def __init__(self, pieces: Pieces, facts: Facts, max_facts: int) -> None:
+        super().__init__()
+        self.pieces = pieces
+        self.facts = facts
+        self.max_facts = max_facts
+        self.forget()
+
+    def forget(self) -> None:
+        self.clear()
+        self.ids = array("i")
+        self.steps = array("i")  # from the first position of the word
+        self.branches = array("b")
+        self.ends = array("q", [0])
+        self.spans = array("i")  # how far a word moves the positions of the trunk on
+
+    def __missing__(self, word: str | Grafted) -> int:
+        text, facts = (word, self.facts(word)) if isinstance(word, str) else word
+        trunk = self.pieces(text)
+        # without a piece there is nothing that a fact could hang from
+        written = [self.pieces(fact) for fact in facts[: self.max_facts]] if len(trunk) else []
+        for branch, ids in enumerate([trunk, *filter(len, written)]):
+            self.ids.extend(ids)
+            first = len(trunk) if branch else 0
+            self.steps.extend(range(first, first + len(ids)))
+            self.branches.extend([branch] * len(ids))
+        self.ends.append(len(self.ids))
+        self.spans.append(len(trunk))
+        number = len(self)
+        self[word] = number
+        return number
+
+    def trees(self, sentences: Sequence[Sequence[str | Grafted]]) -> Trees:
+        if len(self) > _MOST_WORDS:
+            self.forget()
+        counts = np.fromiter(map(len, sentences), np.int64, len(sentences))
+        met = np.fromiter(map(self.__getitem__, chain.from_iterable(sentences)), np.int64, int(counts.sum()))
+        bounds = _ends(counts)  # of sentences among words
+        ends = np.asarray(self.ends)
+        sizes = ends[met + 1] - ends[met]
+        starts = _ends(sizes)  # of words among tokens
+        rows = np.arange(starts[-1]) + np.repeat(ends[met] - starts[:-1], sizes)
+        trunk = _ends(np.asarray(self.spans)[met])
+        since = trunk[:-1] - np.repeat(trunk[bounds[:-1]], counts)
+        numbers = np.arange(len(met)) - np.repeat(bounds[:-1], counts)
+        return Trees(
+            ids=torch.from_numpy(np.asarray(self.ids)[rows]),
+            # what overflows here stands behind the longest possible tree and is cut
+            positions=torch.from_numpy((np.asarray(self.steps)[rows] + np.repeat(since, sizes)).astype(np.int16)),
+            words=torch.from_numpy(np.repeat(numbers.astype(np.int16), sizes)),
+            branches=torch.from_numpy(np.asarray(self.branches)[rows]),
+            layout=Layout(tuple(np.diff(starts[bounds]).tolist())),
+        )
+
+
+def _ends(sizes: np.ndarray) -> np.ndarray:
+    """0 and the running sums."""
+    return np.concatenate([[0], sizes.cumsum()])
