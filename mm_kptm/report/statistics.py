@@ -78,7 +78,7 @@ def bootstrap(
     if np.ptp(sums / counts) < 1e-12:
         low, high = wilson(mean, len(sums), level=level)
     else:
-        low, high = _quantiles(_means(sums, counts, generator, draws), len(sums), level)
+        low, high = _quantiles(_means(sums, counts, generator, draws), mean, len(sums), level)
     return Interval(mean, low, high, len(values), len(sums), level)
 
 
@@ -107,7 +107,7 @@ def difference(
         (a_low, a_high), (b_low, b_high) = (wilson(share, len(sums), level=level) for share in (a, b))
         low, high = mean - sqrt((a - a_low) ** 2 + (b_high - b) ** 2), mean + sqrt((a_high - a) ** 2 + (b - b_low) ** 2)
     else:
-        low, high = _quantiles(_means(sums, counts, generator, draws), len(sums), level)
+        low, high = _quantiles(_means(sums, counts, generator, draws), mean, len(sums), level)
     return Interval(mean, low, high, len(gaps), len(sums), level)
 
 
@@ -168,7 +168,7 @@ def wilson(share: float, n: int, *, level: float = LEVEL) -> tuple[float, float]
     z = float(stdtrit(np.inf, (1 + level) / 2))
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z * sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))  # rounding may pass the share
 
 
 def _checked(scores: ArrayLike, groups: Sequence[object], what: str) -> tuple[Floats, NDArray[np.int64]]:
@@ -212,9 +212,9 @@ def _means(sums: Floats, counts: Floats, generator: np.random.Generator, draws: 
     return np.concatenate(means)
 
 
-def _quantiles(means: Floats, groups: int, level: float) -> tuple[float, float]:
-    """The two ends of the expanded percentile interval."""
+def _quantiles(means: Floats, mean: float, groups: int, level: float) -> tuple[float, float]:
+    """The two ends of the expanded percentile interval, never short of the mean itself."""
     reach = float(stdtrit(groups - 1, (1 + level) / 2)) * sqrt(groups / (groups - 1))
     tail = erfc(reach / sqrt(2)) / 2  # the normal's share beyond the reach of the t interval
     low, high = np.quantile(means, [tail, 1 - tail])
-    return float(low), float(high)
+    return min(float(low), mean), max(float(high), mean)

@@ -1,0 +1,119 @@
+"""A malformed file is named with its line or place and its key."""
+
+import json
+
+import pytest
+
+from mm_kptm.errors import UserError
+from mm_kptm.report import read_comparison, read_gallery, read_run
+from mm_kptm.report.fields import read_text
+
+EXAMPLE = {
+    "id": 7,
+    "image": "data:image/png;base64,AAAA",
+    "width": 4,
+    "height": 4,
+    "question": "how many?",
+    "answer": "2",
+    "target": "2",
+    "correct": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("metrics.jsonl", '{"step": 1, "split": "dev"}\n{"step": 2,', r"metrics.jsonl, line 2: this is no valid JSON"),
+        (
+            "metrics.jsonl",
+            '\n{"step": -1, "split": "dev"}',
+            "line 2: 'step' must be a whole number of 0 or more, found -1.0",
+        ),
+        ("metrics.jsonl", '{"step": 1}', "line 1: the key 'split' is missing; the keys found are: step"),
+        ("metrics.jsonl", "[1]", "line 1: expected an object, found a list"),
+        ("metrics.jsonl", '{"step": "x", "split": "dev"}', "'step' must be a finite number, found the text 'x'"),
+        ("metrics.jsonl", '{"step": 1, "split": {}}', "'split' must be a text, found an object"),
+        (
+            "predictions/test.jsonl",
+            '{"id": 1, "correct": 81}',
+            "line 1: 'correct' must be a share between 0 and 1, found 81",
+        ),
+        (
+            "predictions/test.jsonl",
+            '{"id": 1, "correct": 1}\n{"id": 1, "correct": 0}',
+            "test.jsonl, line 2: the id '1' was predicted before in this file; ids must differ",
+        ),
+        (
+            "predictions/test.jsonl",
+            "\n",
+            "test.jsonl holds no prediction; write one JSON object a line, or remove the file",
+        ),
+        ("baselines.json", '{"test": {"chance": 3}}', "baselines.json, test: 'chance' must be a share"),
+        ("baselines.json", '{"test": 0.1}', "baselines.json, test: expected an object, found 0.1"),
+        ("config.yaml", "a: 1\nb: [", "config.yaml, line 2: this is no valid YAML"),
+        ("config.yaml", "- 1", "config.yaml: expected an object, found a list"),
+        ("gallery.json", "{}", "gallery.json: a gallery is a list of examples; this file holds something else"),
+    ],
+)
+def test_a_malformed_run_file_is_named(run_folder, name, content, message):
+    (run_folder / name).write_text(content)
+    with pytest.raises(UserError, match=message):
+        read_run(run_folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"image": "http://elsewhere/x.png"}, "example 0: 'image' must be a PNG or JPEG data address .* found 'http://else"),
+        ({"image": 'data:image/png;base64,AA"onload="x'}, "'image' must be a PNG or JPEG data address"),
+        ({"boxes": [{"xyxy": [0, 0, 20, 20]}]}, r"example 0, boxes\[0\]: 'xyxy' must be left, top"),
+        ({"boxes": [{"xyxy": [0.9, 0, 0.1, 1]}]}, "'xyxy' must be left, top, right and bottom"),
+        ({"boxes": 3}, "example 0: 'boxes' must be a list, found 3"),
+        ({"facts": [{"subject": 27, "relation": "owner", "object": "Mo", "used": 1}]}, "'used' must be true or false"),
+        ({"tokens": [{"text": "a", "attention": 2}]}, r"tokens\[0\]: 'attention' must be a share"),
+        ({"question": None}, "example 0: the key 'question' is missing; the keys found are: answer, correct"),
+    ],
+)  # fmt: skip
+def test_a_malformed_example_is_named(tmp_path, change, message):
+    path = tmp_path / "gallery.json"
+    path.write_text(json.dumps([EXAMPLE | change]))
+    with pytest.raises(UserError, match=message):
+        read_gallery(path)
+
+
+ROW = {"arm": "a", "metric": "accuracy", "value": 0.5, "low": 0.4, "high": 0.6}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"value": 50}, r"tables\[0\], rows\[0\]: 'value' is 50; shares and their differences lie between -1 and 1"),
+        ({"value": 0.7}, "the value 0.7 must lie between 'low' 0.4 and 'high' 0.6"),
+        ({"high": None}, "the value 0.5 must lie between 'low' 0.4 and 'high' None"),
+    ],
+)
+def test_a_malformed_arm_is_named(tmp_path, change, message):
+    table = {"title": "t", "rows": [ROW | change]}
+    (tmp_path / "arms.json").write_text(json.dumps({"title": "t", "tier": "tiny", "seeds": 1, "tables": [table]}))
+    with pytest.raises(UserError, match=message):
+        read_comparison(tmp_path)
+
+
+def test_runs_of_a_comparison_are_names(tmp_path):
+    (tmp_path / "arms.json").write_text(json.dumps({"title": "t", "tier": "tiny", "seeds": 1, "runs": [3]}))
+    with pytest.raises(UserError, match="'runs' must be a list of folder names, found 3"):
+        read_comparison(tmp_path)
+
+
+def test_a_file_that_is_not_there_or_no_text_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"nowhere.json was asked for, but there is no such file"):
+        read_text(tmp_path / "nowhere.json")
+    (tmp_path / "bytes.json").write_bytes(b"\xff\xfe\x80")
+    with pytest.raises(UserError, match=r"bytes.json cannot be read as text"):
+        read_text(tmp_path / "bytes.json")
+
+
+def test_a_broken_json_file_is_named_with_its_line(tmp_path):
+    (tmp_path / "gallery.json").write_text("[\n1,\n")
+    with pytest.raises(UserError, match=r"gallery.json, line 3: this is no valid JSON"):
+        read_gallery(tmp_path / "gallery.json")

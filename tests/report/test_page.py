@@ -1,0 +1,239 @@
+"""The page stands alone, shows what the files hold, and trusts none of it."""
+
+import base64
+import io
+import json
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mm_kptm.errors import UserError
+from mm_kptm.report import (
+    Claim,
+    Comparison,
+    Row,
+    Table,
+    picture,
+    read_comparison,
+    read_gallery,
+    write,
+    write_comparison,
+    write_gallery,
+)
+
+VOID = {"meta", "br", "hr", "img", "link"}
+
+
+class Page(HTMLParser):
+    """What a browser would load and show; complains of an element closed out of turn."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.addresses: list[str] = []
+        self.tags: list[str] = []
+        self.text = ""
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.addresses += [value for key, value in attrs if key in ("src", "href", "xlink:href", "data", "action")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.text += data + "|"
+
+
+def read(path) -> Page:
+    return Page(path.read_text(encoding="utf-8"))
+
+
+def headings(page: Page) -> list[str]:
+    return [part for part in page.text.split("|") if part in SECTIONS]
+
+
+SECTIONS = ["Claims", "Results", "Runs", "Learning curves", "Breakdown", "Examples", "Provenance"]
+
+
+def compared(folder, maker) -> Comparison:
+    """A comparison of two runs in a folder, written there."""
+    maker(folder / "vision", accuracy=0.8, arm="true")
+    maker(folder / "blind", accuracy=0.3, arm="none")
+    rows = (Row("vision", "accuracy", 0.8, 0.75, 0.85, 240), Row("chance", "accuracy", 0.03, baseline=True))
+    found = Comparison(
+        "What vision brings",
+        "demo",
+        3,
+        (Table("Vision", rows, "unseen scans"),),
+        (Claim("vision gap", 0.5, 0.5, True),),
+        ("vision", "blind"),
+    )
+    write_comparison(folder, found)
+    return found
+
+
+def test_a_run_is_reported_in_its_folder(run_folder):
+    path = write([run_folder])
+    assert path == run_folder / "report.html"
+    page = read(path)
+    assert headings(page) == ["Results", "Learning curves", "Breakdown", "Examples", "Provenance"]
+    for shown in ("question-only", "colour-of", "zh", "Wem gehört die rote Zahl?", "owner", "Mara", "✗ wrong"):
+        assert shown in page.text
+    assert page.tags.count("article") == 5
+    assert not list(run_folder.glob("*.part"))
+
+
+def test_the_page_needs_nothing_but_itself(run_folder):
+    path = write([run_folder])
+    page = read(path)
+    assert page.addresses and all(address.startswith("data:image/png;base64,") for address in page.addresses)
+    assert not {"script", "link", "iframe", "object"} & set(page.tags)
+    assert "url(" not in path.read_text() and "@import" not in path.read_text()
+
+
+def test_every_table_says_its_tier_and_seeds(run_folder):
+    page = read(write([run_folder]))
+    about = [
+        part
+        for part in page.text.split("|")
+        if "uracy in per" in part or "By training" in part or "Target, and" in part
+    ]
+    assert len(about) >= 6
+    assert all("tiny tier, 1 seed" in part for part in about)
+
+
+def test_the_same_files_give_the_same_page(run_folder, tmp_path):
+    first = write([run_folder]).read_bytes()
+    assert write([run_folder], tmp_path / "again.html").read_bytes() == first
+
+
+def test_what_a_file_holds_is_shown_and_not_obeyed(run_folder):
+    evil = "</style><script>alert(1)</script><img src=x onerror=alert(1)>"
+    (run_folder / "config.yaml").write_text(f"tier: {evil!r}\nseed: 1\n")
+    (run_folder / "environment.json").write_text(json.dumps(evil))
+    (run_folder / "baselines.json").write_text(json.dumps({"test": {evil: 0.5}}))
+    lines = [
+        {"id": number, "type": f"{evil}{number % 2}", "language": evil, "answer": evil, "target": "1", "correct": 0}
+        for number in range(4)
+    ]
+    (run_folder / "predictions" / "test.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    (run_folder / "metrics.jsonl").write_text(json.dumps({"step": 1, "split": evil, evil: 1}))
+    gallery = read_gallery(run_folder / "gallery.json")
+    hostile = replace(
+        gallery[0],
+        id=evil,
+        question=evil,
+        answer=evil,
+        target=evil + "t",
+        language=evil,
+        type=evil,
+        boxes=(replace(gallery[0].boxes[0], label=evil),),
+        facts=(replace(gallery[0].facts[0], subject=evil, relation=evil, object=evil),),
+        tokens=(replace(gallery[0].tokens[0], text=evil),),
+    )
+    write_gallery(run_folder / "gallery.json", [hostile])
+    page = read(write([run_folder]))
+    assert not {"script", "img"} & set(page.tags)
+    assert page.text.count("alert(1)") >= 15
+
+
+def test_runs_are_compared_in_the_folder_they_share(tmp_path, maker):
+    folders = [
+        maker(tmp_path / "runs" / "vision", accuracy=0.8, arm="true"),
+        maker(tmp_path / "runs" / "blind", accuracy=0.3, arm="no"),
+    ]
+    path = write(folders)
+    assert path == tmp_path / "runs" / "report.html"
+    assert "blind over vision" in read(path).text
+    assert write(folders, tmp_path) == tmp_path / "report.html"
+
+
+def test_a_comparison_brings_its_tables_claims_and_runs(tmp_path, maker):
+    compared(tmp_path, maker)
+    page = read(write([tmp_path]))
+    assert headings(page) == SECTIONS
+    assert "What vision brings" in page.text and "unseen scans. Accuracy in per cent; demo tier, 3 seeds." in page.text
+    assert "✓ holds" in page.text and "at least 50.0" in page.text
+
+
+def test_figures_of_a_comparison_and_of_its_runs_state_their_own_seeds(tmp_path, maker):
+    compared(tmp_path, maker)
+    page = read(write([tmp_path]))
+    assert "Accuracy in per cent; demo tier, 3 seeds." in page.text
+    assert "Accuracy in per cent; tiny tier, 1 seed." in page.text
+
+
+def test_a_comparison_may_come_without_runs(tmp_path):
+    write_comparison(tmp_path, Comparison("Counts", "tiny", 1, (Table("t", (Row("chance", "accuracy", 0.1),)),)))
+    page = read(write([tmp_path]))
+    assert headings(page) == ["Results"]
+    assert "tiny tier, 1 seed" in page.text
+
+
+def test_a_comparison_reads_back_as_it_was_written(tmp_path, maker):
+    written = compared(tmp_path, maker)
+    assert read_comparison(tmp_path) == written
+
+
+def test_a_gallery_reads_back_as_it_was_written(run_folder, tmp_path):
+    examples = read_gallery(run_folder / "gallery.json")
+    write_gallery(tmp_path / "gallery.json", examples)
+    assert read_gallery(tmp_path / "gallery.json") == examples
+    assert len(examples) == 5 and examples[0].facts[0].used is True
+
+
+@pytest.mark.parametrize("shape", [(5, 7, 3), (5, 7)])
+def test_a_picture_is_a_png_of_the_same_pixels(shape):
+    pixels = np.random.default_rng(0).integers(0, 256, size=shape, dtype=np.uint8)
+    read_back = Image.open(io.BytesIO(base64.b64decode(picture(pixels).split(",")[1])))
+    np.testing.assert_array_equal(np.asarray(read_back), pixels)
+
+
+def test_a_picture_of_another_kind_is_refused():
+    with pytest.raises(UserError, match=r"a picture of shape \[2, 2, 4\] and type uint8 cannot be shown; give bytes"):
+        picture(np.zeros((2, 2, 4), np.uint8))
+    with pytest.raises(UserError, match="type float64 cannot be shown"):
+        picture(np.zeros((2, 2)))
+
+
+def test_metrics_alone_make_a_page(run_folder):
+    for name in ("config.yaml", "baselines.json", "gallery.json", "environment.json", "predictions/test.jsonl"):
+        (run_folder / name).unlink()
+    page = read(write([run_folder]))
+    assert headings(page) == ["Learning curves", "Provenance"]
+    assert "no tier named, 1 seed" in page.text
+
+
+def test_predictions_without_kinds_make_no_breakdown(run_folder):
+    (run_folder / "metrics.jsonl").unlink()
+    lines = [{"id": number, "correct": 1} for number in range(3)]
+    (run_folder / "predictions" / "test.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert headings(read(write([run_folder]))) == ["Results", "Examples", "Provenance"]
+
+
+def test_what_cannot_be_reported_is_said(tmp_path, maker):
+    with pytest.raises(UserError, match="a report was asked for without a run; name at least one run folder"):
+        write([])
+    with pytest.raises(UserError, match=r"a report on .*nowhere was asked for, but there is no such folder"):
+        write([tmp_path / "nowhere"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"empty holds nothing to report: neither metrics\.jsonl nor predictions"):
+        write([tmp_path / "empty"])
+    compared(tmp_path / "both", maker)
+    with pytest.raises(UserError, match="both is a comparison and is reported alone, but 2 folders were named"):
+        write([tmp_path / "both", tmp_path / "both" / "vision"])
+    assert not (tmp_path / "empty" / "report.html").exists()
