@@ -1,8 +1,8 @@
 """The handwritten digits that ship inside scikit-learn, in three blocks that share no scan.
 
-Source: Alpaydin and Kaynak 1998, "Optical recognition of handwritten digits" (UCI), the 1,797 scans of its test half, read
-with ``sklearn.datasets.load_digits``: 8 x 8 pixels of 17 grey levels (0 paper, 16 ink). Neighbouring scans
-are often of one hand, so the blocks are runs of neighbours with a gap of forty scans between them.
+Source: Alpaydin and Kaynak 1998, "Optical recognition of handwritten digits" (UCI), the 1,797 scans of its test
+half, read with ``sklearn.datasets.load_digits``: 8 x 8 pixels of 17 grey levels (0 paper, 16 ink). Neighbouring
+scans are often of one hand, so the blocks are runs of neighbours with a gap of forty scans between them.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Random draws that are the same bytes on every machine and with every version of numpy.
 
-Numpy promises that the raw words of a seeded ``PCG64`` never change, but not that the numbers a ``Generator`` makes of them
-stay the same. So everything here is made of raw words by integer arithmetic.
+Numpy promises that the raw words of a seeded ``PCG64`` never change, but not that the numbers a ``Generator``
+makes of them stay the same. So everything here is made of raw words by integer arithmetic.
 """
 
 from math import prod

@@ -1,7 +1,8 @@
 """How questions about facts are asked: four ways for each relation in each language.
 
-The number meant is named by what is seen of it ("the red number"), never by its name. Slots: ``{it}`` the number as subject
-or object, ``{of_it}`` and ``{to_it}`` the same in the genitive and the dative (or with the contracted preposition).
+The number meant is named by what is seen of it ("the red number"), never by its name. Slots: ``{it}`` the
+number as subject or object, ``{of_it}`` and ``{to_it}`` the same in the genitive and the dative (or with the
+contracted preposition).
 """
 
 from collections.abc import Mapping
@@ -18,16 +19,29 @@ MEANT: Mapping[str, tuple[str, str, str]] = {
 }
 #: The number after the one meant: the second hop.
 AFTER: Mapping[str, tuple[str, str, str]] = {
-    "en": ("the number after the {c} number", "of the number after the {c} number", "to the number after the {c} number"),
+    "en": (
+        "the number after the {c} number",
+        "of the number after the {c} number",
+        "to the number after the {c} number",
+    ),
     "de": ("die Zahl nach der {c2} Zahl", "der Zahl nach der {c2} Zahl", "der Zahl nach der {c2} Zahl"),
     "fr": ("le nombre qui suit le nombre {c}", "du nombre qui suit le nombre {c}", "au nombre qui suit le nombre {c}"),
-    "es": ("el número que sigue al número {c}", "del número que sigue al número {c}", "al número que sigue al número {c}"),
+    "es": (
+        "el número que sigue al número {c}",
+        "del número que sigue al número {c}",
+        "al número que sigue al número {c}",
+    ),
     "zh": ("{c}的数字的下一个数", "{c}的数字的下一个数", "{c}的数字的下一个数"),
 }
 
 KNOWN: Mapping[str, Wording] = {
     "en": {
-        "owner": ("Who owns {it}?", "Who is the owner {of_it}?", "To whom does {it} belong?", "Name the owner {of_it}."),
+        "owner": (
+            "Who owns {it}?",
+            "Who is the owner {of_it}?",
+            "To whom does {it} belong?",
+            "Name the owner {of_it}.",
+        ),
         "guild": (
             "Which guild does {it} belong to?",
             "What is the guild {of_it}?",
@@ -249,11 +263,21 @@ KNOWN: Mapping[str, Wording] = {
         "owner": ("谁拥有{it}？", "{it}属于谁？", "{it}的主人是谁？", "请说出{it}的主人。"),
         "guild": ("{it}属于哪个行会？", "{it}的行会是什么？", "{it}在哪个行会？", "请说出{it}的行会。"),
         "home": ("{it}住在哪里？", "{it}住在哪个城市？", "{it}的家在哪里？", "请说出{it}的家在哪里。"),
-        "parity": ("{it}是偶数还是奇数？", "{it}是奇数还是偶数？", "{it}的奇偶性是什么？", "请说出{it}是奇数还是偶数。"),
+        "parity": (
+            "{it}是偶数还是奇数？",
+            "{it}是奇数还是偶数？",
+            "{it}的奇偶性是什么？",
+            "请说出{it}是奇数还是偶数。",
+        ),
         "successor": ("{it}加一是多少？", "{it}的下一个数是多少？", "{it}的后继数是什么？", "请说出{it}的下一个数。"),
         "multiple": ("{it}是三的倍数吗？", "{it}能被三整除吗？", "{it}可以被三整除吗？", "请说出{it}是不是三的倍数。"),
         "prime": ("{it}是质数吗？", "{it}是不是质数？", "{it}算质数吗？", "请说出{it}是不是质数。"),
         "square": ("{it}是平方数吗？", "{it}是不是平方数？", "{it}算平方数吗？", "请说出{it}是不是平方数。"),
-        "roman": ("{it}用罗马数字怎么写？", "{it}的罗马数字是什么？", "哪个罗马数字表示{it}？", "请用罗马数字写出{it}。"),
+        "roman": (
+            "{it}用罗马数字怎么写？",
+            "{it}的罗马数字是什么？",
+            "哪个罗马数字表示{it}？",
+            "请用罗马数字写出{it}。",
+        ),
     },
 }

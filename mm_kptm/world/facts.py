@@ -1,8 +1,8 @@
 """What is known about the numbers: a graph of three families of facts, and the worlds in which the last is redrawn.
 
-*Computable* facts follow from the number, *lookup* facts are looked up in a table, *arbitrary* facts hold in one world and
-follow from nothing. With one fixed graph a model learns the arbitrary facts by heart and ignores the ones it is given; with
-a new draw in every world it can only read them.
+*Computable* facts follow from the number, *lookup* facts are looked up in a table, *arbitrary* facts hold in
+one world and follow from nothing. With one fixed graph a model learns the arbitrary facts by heart and ignores
+the ones it is given; with a new draw in every world it can only read them.
 """
 
 from collections.abc import Mapping

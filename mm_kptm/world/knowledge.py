@@ -1,9 +1,9 @@
 """Questions that need a fact about a number that is seen, and the facts injected for them.
 
-"Who owns the red number?" needs the picture (the red number is 27), the link from the picture to a name (*twenty-seven*)
-and the fact that hangs on the name (owner Anna). The names of the scene's numbers follow the question, as a linker over
-detected tags would give them, in an order that tells nothing; every name carries the same relations, so that neither the
-names nor the facts alone give the answer away.
+"Who owns the red number?" needs the picture (the red number is 27), the link from the picture to a name
+(*twenty-seven*) and the fact that hangs on the name (owner Anna). The names of the scene's numbers follow the
+question, as a linker over detected tags would give them, in an order that tells nothing; every name carries the
+same relations, so that neither the names nor the facts alone give the answer away.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +24,8 @@ from mm_kptm.world.questions import Answer, Branch, Question
 from mm_kptm.world.scene import Scenes, compose
 from mm_kptm.world.splits import Part, held_facts, scene_masks
 
-#: What a model may be told: nothing, facts drawn blindly, those of another world, the true ones, only the one that is needed.
+#: What a model may be told: nothing, facts drawn blindly, those of another world, the true ones, only the one
+#: that is needed.
 ARMS = ("none", "random", "swapped", "true", "oracle")
 
 Item = TypeVar("Item", int, str)
@@ -59,7 +60,8 @@ def generate(
     """``count`` scenes and one question about a fact of each one's focus, with the true facts injected.
 
     Args:
-        facts_per_number: relations that each name carries, the asked one among them; the way to the second hop comes on top.
+        facts_per_number: relations that each name carries, the asked one among them; the way to the second hop
+            comes on top.
         distractors: names of numbers that are not in the scene.
         relations_shown: relations from which the others are drawn; those that vary from world to world when omitted.
 
@@ -76,7 +78,7 @@ def generate(
         numbers=numbers,
         sizes=part.sizes,
         allowed=allowed,
-        focus=focus & askable.any(axis=1)[:, None],
+        focus=focus & askable.any(axis=1, keepdims=True),
     )
     shown = tuple(RANGES) if relations_shown is None else tuple(relations_shown)
     known = worlds.of(part.worlds)
@@ -207,7 +209,7 @@ def _blind(question: FactQuestion, draw: Draw) -> Callable[[int, str], str]:
     kinds = {
         **RANGES,
         "parity": ("parity:even", "parity:odd"),
-        **{relation: ("yes", "no") for relation in ("multiple", "prime", "square")},
+        **dict.fromkeys(("multiple", "prime", "square"), ("yes", "no")),
     }
 
     def object(number: int, relation: str) -> str:
@@ -225,9 +227,7 @@ def _askable(part: Part, numbers: int) -> NDArray[np.bool_]:
         raise UserError(f"the split {part.split!r} holds back facts, which are asked over one hop; use hops of 1")
     lasting = [relation for relation in part.relations if relation not in RANGES]
     if 2 in part.hops and lasting:
-        raise UserError(
-            f"the relation {lasting[0]!r} was asked over two hops, but only these are: {', '.join(RANGES)}"
-        )
+        raise UserError(f"the relation {lasting[0]!r} was asked over two hops, but only these are: {', '.join(RANGES)}")
     askable = np.ones((numbers, len(part.relations)), dtype=bool)
     if part.holds_facts:
         held = held_facts(numbers)[:, [RELATIONS.index(relation) for relation in part.relations]]

@@ -1,13 +1,14 @@
 """From a wording and its fillers to a sentence, from a sentence to words, from words to ids.
 
-The rule for words: lower case; a word is a run of letters, hyphens included (*quatre-vingt-dix-sept*, *a-t-il*), an elided
-word keeps its apostrophe (*l'*), every other sign is a word of its own. The name of a number is always one word, even where
-it is written in three (*vingt et un*, *noventa y nueve*). Chinese is cut into the longest words of a list, and into single
-characters where the list has none. One vocabulary serves all five languages.
+The rule for words: lower case; a word is a run of letters, hyphens included (*quatre-vingt-dix-sept*,
+*a-t-il*), an elided word keeps its apostrophe (*l'*), every other sign is a word of its own. The name of a
+number is always one word, even where it is written in three (*vingt et un*, *noventa y nueve*). Chinese is cut
+into the longest words of a list, and into single characters where the list has none. One vocabulary serves all
+five languages.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache
 
 from mm_kptm.errors import UserError
@@ -20,12 +21,11 @@ from mm_kptm.world.wording import MORE, MOST, SEEN, SIDES
 
 PAD, UNKNOWN, START, BREAK, MASK = SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
-_PIECE = re.compile(r"[^\W\d_]+'|[^\W\d_]+(?:-[^\W\d_]+)*|\d+|[^\w\s]")
 _SLOT = re.compile(r"\{\w+\}")
 _CHINESE_WORDS = (
-    "数字", "什么", "颜色", "哪个", "多少", "几个", "一个", "第一个", "下一个", "下一个数", "数一数", "加一", "是不是", "请", "说出",
-    "读出", "没有", "看到", "可以", "图中", "这里", "这些", "哪里", "城市", "属于", "拥有", "住在", "偶数", "奇数", "还是", "整除",
-    "后继数", "表示", "写出", "写作", "等于", "从左到右", "相比", "紧靠", "紧挨着", "那个", "位于", "对吗",
+    "数字", "什么", "颜色", "哪个", "多少", "几个", "一个", "第一个", "下一个", "下一个数", "数一数", "加一", "是不是", "请",
+    "说出", "读出", "没有", "看到", "可以", "图中", "这里", "这些", "哪里", "城市", "属于", "拥有", "住在", "偶数", "奇数", "还是",
+    "整除", "后继数", "表示", "写出", "写作", "等于", "从左到右", "相比", "紧靠", "紧挨着", "那个", "位于", "对吗",
 )  # fmt: skip
 
 
@@ -84,51 +84,19 @@ def words(text: str, language: str) -> tuple[str, ...]:
     """
     if language not in LANGUAGES:
         raise UserError(f"there are no words for the language {language!r}; the languages are {', '.join(LANGUAGES)}")
-    text = text.lower()
+    return tuple(_pattern(language).findall(text.lower()))
+
+
+@cache
+def _pattern(language: str) -> re.Pattern[str]:
+    """The rule as one expression; what is known is tried from the longest down."""
     if language == "zh":
-        return tuple(_longest(text))
-    return tuple(_joined(_PIECE.findall(text), language))
-
-
-def _joined(pieces: Sequence[str], language: str) -> Iterable[str]:
-    """Join the names of numbers that are written in three words."""
-    place = 0
-    while place < len(pieces):
-        three = " ".join(pieces[place : place + 3])
-        found = three in _long_names(language)
-        yield three if found else pieces[place]
-        place += 3 if found else 1
-
-
-def _longest(text: str) -> Iterable[str]:
-    """Cut Chinese from left to right into the longest known words; letters of other scripts stay together."""
-    known, longest = _chinese()
-    place = 0
-    while place < len(text):
-        foreign = re.compile(r"[a-z]+|\s+").match(text, place)
-        if foreign:
-            place = foreign.end()
-            if not foreign[0].isspace():
-                yield foreign[0]
-            continue
-        piece = next(
-            text[place : place + size]
-            for size in range(longest, 0, -1)
-            if size == 1 or text[place : place + size] in known
-        )
-        yield piece
-        place += len(piece)
-
-
-@cache
-def _long_names(language: str) -> frozenset[str]:
-    return frozenset(name(number, language) for number in range(100) if " " in name(number, language))
-
-
-@cache
-def _chinese() -> tuple[frozenset[str], int]:
-    known = {*_CHINESE_WORDS, *RELATION_WORDS["zh"].values(), *(surface(label, "zh") for label in answers())}
-    return frozenset(known), max(len(word) for word in known)
+        known = {*_CHINESE_WORDS, *RELATION_WORDS["zh"].values(), *(surface(label, "zh") for label in answers())}
+        listed = sorted((word.lower() for word in known if not word.isascii()), key=lambda word: (-len(word), word))
+        return re.compile("|".join(("[a-z]+", *listed, r"\S")))
+    long = [name(number, language) for number in range(100) if " " in name(number, language)]
+    pieces = r"[^\W\d_]+'|[^\W\d_]+(?:-[^\W\d_]+)*|\d+|[^\w\s]"
+    return re.compile("|".join((*(rf"{one}(?![\w-])" for one in long), pieces)))
 
 
 class Vocabulary:

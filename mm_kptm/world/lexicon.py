@@ -7,8 +7,8 @@ from mm_kptm.world.facts import GUILDS, PEOPLE, RANGES, TOWNS
 from mm_kptm.world.numerals import name, roman
 from mm_kptm.world.scene import COLOURS
 
-#: Form 0 stands alone, form 1 in the plural. German: 0 predicate, 1 after "die" and "eine" or in a bare plural, 2 in the
-#: dative and genitive and in the plural after "die". "Rosa" never changes.
+#: Form 0 stands alone, form 1 in the plural. German: 0 predicate, 1 after "die" and "eine" or in a bare plural,
+#: 2 in the dative and genitive and in the plural after "die". "Rosa" never changes.
 _FORMS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "en": tuple((colour, colour) for colour in COLOURS),
     "de": (
@@ -43,7 +43,8 @@ _TOWNS: Mapping[str, tuple[str, ...]] = {
            "Tokyo", "Moscou"),
     "es": ("Londres", "Roma", "Atenas", "Lisboa", "Viena", "Praga", "Varsovia", "Ginebra", "Nápoles", "Berlín", "Tokio",
            "Moscú"),
-    "zh": ("伦敦", "罗马", "雅典", "里斯本", "维也纳", "布拉格", "华沙", "日内瓦", "那不勒斯", "柏林", "东京", "莫斯科"),
+    "zh": ("伦敦", "罗马", "雅典", "里斯本", "维也纳", "布拉格", "华沙", "日内瓦", "那不勒斯", "柏林", "东京",
+           "莫斯科"),
 }  # fmt: skip
 
 _CHINESE_PEOPLE = ("安娜", "鲍里斯", "克拉拉", "大卫", "艾玛", "菲利克斯", "格蕾丝", "雨果", "艾琳", "约纳斯", "劳拉",

@@ -63,8 +63,8 @@ class Asked:
 def generate(part: Part, count: int, draw: Draw, *, numbers: int = 100) -> tuple[Scenes, tuple[Question, ...]]:
     """``count`` scenes and one question about each.
 
-    Yes and no are equally likely, as are the types; a type that a scene does not allow (comparing two numbers that share
-    their colours with others) gives way to a question about the focus.
+    Yes and no are equally likely, as are the types; a type that a scene does not allow (comparing two numbers
+    that share their colours with others) gives way to a question about the focus.
     """
     types = TYPES if part.types is None else part.types
     unknown = sorted(set(types) - set(TYPES))
@@ -82,7 +82,9 @@ def generate(part: Part, count: int, draw: Draw, *, numbers: int = 100) -> tuple
         roll = rolls[scene]
         type_, language = types[pick(roll[0], len(types))], languages[pick(roll[1], len(languages))]
         form = part.forms[pick(roll[2], len(part.forms))]
-        view = _View(scenes.things(scene), int(scenes.focus[scene]), language, roll[3:], numbers, part.asks_held_cells, shown)
+        view = _View(
+            scenes.things(scene), int(scenes.focus[scene]), language, roll[3:], numbers, part.asks_held_cells, shown
+        )
         asked = _ASK[type_](view)
         if asked is None:
             type_ = "number"
@@ -152,7 +154,9 @@ def _count(view: _View) -> Asked:
 def _count_colour(view: _View) -> Asked:
     """Mostly a colour that is there, so that none is not the usual answer."""
     here = [thing.colour for thing in view.things]
-    colour = here[pick(view.rolls[1], len(here))] if pick(view.rolls[0], 4) else COLOURS[pick(view.rolls[1], 8)]
+    colour = (
+        here[pick(view.rolls[1], len(here))] if pick(view.rolls[0], 4) else COLOURS[pick(view.rolls[1], len(COLOURS))]
+    )
     return Asked(colour_slots(colour, view.language), f"count:{here.count(colour)}")
 
 

@@ -1,8 +1,9 @@
 """Scenes: two to five coloured handwritten numbers on a noisy canvas, with known boxes.
 
-The canvas is a grid of 5 x 4 places of 20 x 12 pixels. Each number takes a column of its own and any row, and moves freely
-inside its place, so boxes never overlap and "left of" is never in doubt. No two numbers of a scene are equal. One of them,
-the *focus*, is the only one of its colour and has a successor and a Roman numeral: questions can always be asked about it.
+The canvas is a grid of 5 x 4 places of 20 x 12 pixels. Each number takes a column of its own and any row, and
+moves freely inside its place, so boxes never overlap and "left of" is never in doubt. No two numbers of a scene
+are equal. One of them, the *focus*, is the only one of its colour and has a successor and a Roman numeral:
+questions can always be asked about it.
 
 Shapes: S scenes, R regions (numbers) of all scenes end to end.
 """
@@ -71,9 +72,7 @@ class Scenes:
     def _things(self) -> tuple[tuple[Thing, ...], ...]:
         flat = [
             Thing(value, COLOURS[colour], (box[0], box[1], box[2], box[3]))
-            for value, colour, box in zip(
-                self.values.tolist(), self.colours.tolist(), self.boxes.tolist(), strict=True
-            )
+            for value, colour, box in zip(self.values.tolist(), self.colours.tolist(), self.boxes.tolist(), strict=True)
         ]
         return tuple(tuple(flat[self.rows(scene)]) for scene in range(len(self)))
 
@@ -97,7 +96,7 @@ class Scenes:
     def fractions(self, scenes: Sequence[int]) -> NDArray[np.float32]:
         """The boxes of the named scenes as x1 y1 x2 y2 fractions of the canvas, [R, 4]."""
         taken = np.concatenate([self.boxes[self.rows(scene)] for scene in scenes])
-        return taken.astype(np.float32) / np.array([WIDTH, HEIGHT, WIDTH, HEIGHT], dtype=np.float32)
+        return (taken / np.array([WIDTH, HEIGHT, WIDTH, HEIGHT])).astype(np.float32)
 
     def image(self, scene: int) -> NDArray[np.uint8]:
         """The whole canvas of one scene, [48, 100, 3]; its boxes show exactly ``crops``."""
@@ -148,7 +147,9 @@ def compose(
         UserError: for numbers or sizes outside these bounds.
     """
     if not 10 <= numbers <= 100:
-        raise UserError(f"a world of {numbers} numbers was asked for, but the numbers are 0-9 at least and 0-99 at most")
+        raise UserError(
+            f"a world of {numbers} numbers was asked for, but the numbers are 0-9 at least and 0-99 at most"
+        )
     if not sizes or not set(sizes) <= set(SIZES):
         raise UserError(f"scenes of {list(sizes)} numbers were asked for, but a scene holds 2, 3, 4 or 5")
     allowed = np.ones((numbers, len(COLOURS)), dtype=bool) if allowed is None else allowed

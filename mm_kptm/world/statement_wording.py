@@ -1,7 +1,8 @@
 """How things are stated: captions, sentences about two numbers, facts.
 
-Slots: ``{n}`` and ``{m}`` the names of two numbers, ``{c}`` a colour (``{C}`` as a German noun), ``{side}`` left or right,
-``{o}`` the object of a fact, ``{list}`` the numbers of a scene with their articles and colours, from left to right.
+Slots: ``{n}`` and ``{m}`` the names of two numbers, ``{c}`` a colour (``{C}`` as a German noun), ``{side}``
+left or right, ``{o}`` the object of a fact, ``{list}`` the numbers of a scene with their articles and colours,
+from left to right.
 """
 
 from collections.abc import Mapping

@@ -1,8 +1,8 @@
 """How questions about what is seen are asked: four ways for each type in each language.
 
-Slots: ``{n}`` and ``{m}`` the names of two numbers, ``{x}`` a number with its article and perhaps its colour, ``{c}`` and
-``{d}`` two colours (``{c1}``, ``{c2}`` ... their other forms, see ``lexicon``; ``{C}`` the colour as a German noun),
-``{side}`` left or right, ``{most}`` largest or smallest, ``{more}`` larger or smaller.
+Slots: ``{n}`` and ``{m}`` the names of two numbers, ``{x}`` a number with its article and perhaps its colour,
+``{c}`` and ``{d}`` two colours (``{c1}``, ``{c2}`` ... their other forms, see ``lexicon``; ``{C}`` the colour
+as a German noun), ``{side}`` left or right, ``{most}`` largest or smallest, ``{more}`` larger or smaller.
 """
 
 from collections.abc import Mapping
