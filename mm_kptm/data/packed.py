@@ -1,0 +1,62 @@
+"""Many sequences of different lengths, end to end in a few arrays: what a batch is cut from without a loop.
+
+Shapes: S sequences, R rows of all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Columns = Mapping[str, NDArray[np.generic]]
+
+
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """Columns of numbers, one number a row, and where each sequence begins."""
+
+    offsets: NDArray[np.int64]  #: [S + 1]
+    columns: Columns  #: each [R]
+
+    @classmethod
+    def of(cls, **columns: Sequence[Sequence[int]]) -> Packed:
+        """From one list of lists per column; the lists of a sequence are equally long in all of them.
+
+        >>> Packed.of(ids=[[5, 6], [7]]).take([1, 0])[0]["ids"].tolist()
+        [7, 5, 6]
+        """
+        lengths = np.array([len(sequence) for sequence in next(iter(columns.values()))], dtype=np.int64)
+        return cls(
+            np.concatenate([np.zeros(1, np.int64), lengths.cumsum()]),
+            {
+                name: np.fromiter((number for sequence in column for number in sequence), np.int64, int(lengths.sum()))
+                for name, column in columns.items()
+            },
+        )
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Rows of every sequence, [S]."""
+        return np.diff(self.offsets)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def take(self, sequences: ArrayLike) -> tuple[dict[str, NDArray[np.generic]], tuple[int, ...]]:
+        """The columns of the given sequences, end to end in the given order, and the rows of each."""
+        rows, lengths = gather(self.offsets, np.asarray(sequences, dtype=np.int64))
+        return {name: column[rows] for name, column in self.columns.items()}, tuple(lengths.tolist())
+
+
+def gather(
+    offsets: NDArray[np.int64], sequences: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The row numbers of the given sequences, end to end, and how many each has."""
+    firsts = offsets[sequences]
+    lengths = offsets[sequences + 1] - firsts
+    ends = lengths.cumsum()
+    total = int(ends[-1]) if len(ends) else 0
+    return np.arange(total) + np.repeat(firsts - ends + lengths, lengths), lengths
