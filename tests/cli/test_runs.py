@@ -1,0 +1,184 @@
+"""The verbs on runs ask the floors below for what the user asked of them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from mm_kptm import cli, config, experiment, report
+from mm_kptm.experiment.settings import Experiment
+
+FILE = """\
+name: trial
+task: vqa
+encoder: {recipe: uniter-base, sizes: {num_layers: 2}}
+data: {name: number-world, questions: 100}
+train: {steps: 10}
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("trial.yaml").write_text(FILE)
+    return tmp_path
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """What ``experiment.train`` was asked, each time."""
+    asked: list[tuple[Experiment, Path, bool]] = []
+
+    def train(settings: Experiment, folder: Path, *, resume: bool) -> None:
+        asked.append((settings, folder, resume))
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.yaml").write_text(config.dump(settings))
+
+    monkeypatch.setattr(experiment, "train", train, raising=False)
+    return asked
+
+
+def test_train_reads_the_file_and_the_overrides(trained, capsys):
+    assert cli.main(["train", "trial.yaml", "--train.steps=3", "--data.languages=[en, de]"]) == 0
+    ((settings, folder, resume),) = trained
+    assert (settings.train.steps, settings.data.languages, settings.encoder.sizes) == (
+        3,
+        ("en", "de"),
+        {"num_layers": 2},
+    )
+    assert (folder, resume) == (Path("runs/trial"), False)
+    assert capsys.readouterr().out == "runs/trial\n"
+
+
+def test_a_run_is_resumed_by_its_file_or_by_its_folder(trained):
+    cli.main(["train", "trial.yaml", "--train.steps=3"])
+    assert cli.main(["train", "trial.yaml", "--train.steps=3", "--resume"]) == 0
+    assert cli.main(["train", "--train.steps=3", "--resume", "trial.yaml"]) == 0
+    assert cli.main(["train", "--resume", "runs/trial"]) == 0
+    assert trained[1:] == [(trained[0][0], Path("runs/trial"), True)] * 3
+
+
+def test_a_moved_run_is_resumed_where_it_is(trained):
+    cli.main(["train", "trial.yaml"])
+    Path("runs/trial").rename("moved")
+    assert cli.main(["train", "--resume", "moved"]) == 0
+    assert cli.main(["train", "trial.yaml", "--resume=moved"]) == 0
+    assert [folder for _, folder, _ in trained[1:]] == [Path("moved")] * 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "train needs an experiment file, or --resume with a run folder"),
+        (["--resume"], "train needs an experiment file, or --resume with a run folder"),
+        (
+            ["trial.yaml"],
+            "the run folder runs/trial is not empty; go on with --resume, or name another with --name=...",
+        ),
+        (
+            ["trial.yaml", "--resume", "--train.steps=11"],
+            "runs/trial began with train.steps 10, not 11; resume it as it began, with "
+            "`mm-kptm train --resume runs/trial`, or start a new run",
+        ),
+        (
+            ["trial.yaml", "--resume", "--encoder.sizes.dim=8"],
+            "runs/trial began with encoder.sizes.dim None, not 8; resume it as it began, with "
+            "`mm-kptm train --resume runs/trial`, or start a new run",
+        ),
+        (
+            ["--resume", "runs/trial", "--train.steps=11"],
+            "--train.steps=11 would change a resumed run; it keeps the settings it began with",
+        ),
+        (["--resume", "nix"], "nix is no run folder: it has no config.yaml; start the run without --resume"),
+        (
+            ["trial.yaml", "--resume", "--name=other"],
+            "runs/other is no run folder: it has no config.yaml; start the run without --resume",
+        ),
+        (["trial.yaml", "--trian.steps=1"], "--trian.steps: unknown key trian; did you mean train?"),
+        (["trial.yaml", "--name=a/b"], "name is 'a/b' but names a folder: letters, digits, dots and dashes"),
+        (["trial.yaml", "--task=null"], "there is nothing to train: give a task, or objectives with their weights"),
+        (["trial.yaml", "--objectives.mlm=0"], "objectives.mlm has the weight 0.0 but must be greater than 0"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_anything_is_written(trained, capsys, arguments, sentence):
+    cli.main(["train", "trial.yaml"])
+    capsys.readouterr()
+    assert cli.main(["train", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.removeprefix("mm-kptm: ").removeprefix("trial.yaml, line 1: ") == sentence + "\n"
+    assert len(trained) == 1
+
+
+def test_only_the_first_of_several_processes_minds_the_folder(trained, monkeypatch, capsys):
+    monkeypatch.setenv("RANK", "1")
+    Path("runs/trial").mkdir(parents=True)
+    Path("runs/trial/config.yaml").write_text("made by the first process a moment ago")
+    assert cli.main(["train", "trial.yaml"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_the_keys_of_a_file_are_listed(capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["train", "--keys"])
+    assert ended.value.code == 0
+    assert "--train.steps=1000" in capsys.readouterr().out
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a demo found."""
+
+    report: Path
+
+    def text(self) -> str:
+        return "a table"
+
+    def plain(self) -> dict[str, object]:
+        return {"gap": 0.5, "report": self.report}
+
+
+def test_demo_prints_its_tables_and_the_report(monkeypatch, capsys):
+    monkeypatch.setattr(experiment, "demo", lambda tier, out: Shown(out / f"{tier}.html"), raising=False)
+    assert cli.main(["demo", "--tier", "tiny", "--out", "here"]) == 0
+    assert capsys.readouterr().out == "a table\n\nreport: here/tiny.html\n"
+
+
+def test_demo_for_machines_prints_json_and_nothing_else(monkeypatch, capsys):
+    def chatty(tier: str, out: Path) -> Shown:
+        print("a library talks")
+        return Shown(out / "report.html")
+
+    monkeypatch.setattr(experiment, "demo", chatty, raising=False)
+    assert cli.main(["demo", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"gap": 0.5, "report": "demo/report.html"}
+    assert "a library talks" in err
+
+
+def test_evaluate_prints_what_was_measured(trained, monkeypatch, capsys):
+    cli.main(["train", "trial.yaml"])
+    monkeypatch.setattr(experiment, "evaluate", lambda run, split: {"split": split, "accuracy": 0.75}, raising=False)
+    capsys.readouterr()
+    assert cli.main(["evaluate", "runs/trial"]) == 0
+    assert capsys.readouterr().out == "split     test\naccuracy  0.75\n"
+    assert cli.main(["evaluate", "runs/trial", "--split", "dev", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"split": "dev", "accuracy": 0.75}
+
+
+def test_evaluate_wants_a_run_folder(capsys):
+    assert cli.main(["evaluate", "nix"]) == 2
+    assert "nix is no run folder: it has no config.yaml" in capsys.readouterr().err
+
+
+def test_report_is_written_where_it_says(monkeypatch, capsys):
+    def write(runs: list[Path], out: Path | None = None) -> Path:
+        return out or runs[0] / "report.html"
+
+    monkeypatch.setattr(report, "write", write)
+    assert cli.main(["report", "runs/a"]) == 0
+    assert cli.main(["report", "runs/a", "runs/b", "--out", "both.html"]) == 0
+    assert capsys.readouterr().out == "runs/a/report.html\nboth.html\n"
