@@ -70,7 +70,7 @@ def test_every_command_in_the_documents_exists(root):
     targets = set(re.findall(r"^([a-z]+):", (root / "Makefile").read_text(), re.MULTILINE))
     for path in (root / "README.md", *sorted((root / "docs").glob("*.md"))):
         text = path.read_text()
-        assert set(re.findall(r"^ *(?:\$ )?mm-kptm ([a-z]+)", text, re.MULTILINE)) <= verbs, path.name
-        assert set(re.findall(r"^ *(?:\$ )?make ([a-z]+)", text, re.MULTILINE)) <= targets, path.name
+        assert set(re.findall(r"(?:^|`)mm-kptm ([a-z]+)", text, re.MULTILINE)) <= verbs, path.name
+        assert set(re.findall(r"(?:^|`)make ([a-z]+)", text, re.MULTILINE)) <= targets, path.name
         for link in re.findall(r"\]\(([^)#:]+)\)", text):
             assert (path.parent / link).exists(), f"{path.name} links to {link}"
