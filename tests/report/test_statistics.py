@@ -39,17 +39,14 @@ def test_a_known_effect_is_found():
 
 
 def test_no_effect_is_found_where_there_is_none():
-    """Of 200 comparisons of equal arms, about one in twenty is called significant at 5 %."""
+    """Of 200 comparisons of arms that differ by noise alone, about one in twenty is called significant at 5 %."""
     generator = np.random.default_rng(2)
     p_values, covered = [], 0
     for _ in range(200):
         theirs, groups = clustered(generator, 40, 3, 0.6)
-        ours = generator.permutation(theirs.reshape(40, 3), axis=1).ravel()
-        swap = np.repeat(generator.random(40) < 0.5, 3)
-        ours, theirs = np.where(swap, theirs, ours), np.where(swap, ours, theirs)
-        noise = np.repeat(generator.normal(0, 0.2, size=40), 3)
-        p_values.append(permutation(theirs + noise, theirs, groups, generator, draws=300))
-        gap = difference(theirs + noise, theirs, groups, generator, draws=300)
+        ours = theirs + np.repeat(generator.normal(0, 0.2, size=40), 3)
+        p_values.append(permutation(ours, theirs, groups, generator, draws=300))
+        gap = difference(ours, theirs, groups, generator, draws=300)
         covered += gap.low <= 0 <= gap.high
     assert 0.01 <= np.mean(np.array(p_values) < 0.05) <= 0.11
     assert 0.90 <= covered / 200 <= 0.99
