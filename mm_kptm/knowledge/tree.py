@@ -19,10 +19,11 @@ import torch
 from torch import Tensor
 
 from mm_kptm.batch import Layout, Movable, Tokens
+from mm_kptm.data.tokenizer import BERT_SPECIALS, Tokenizer
 from mm_kptm.errors import UserError
 from mm_kptm.nn.visibility import Branches
 
-Pieces = Callable[[str], Sequence[int]]  #: the token ids of a word or of a fact
+Spelling = Callable[[str], Sequence[int]]  #: the token ids of a word or of a fact
 Facts = Callable[[str], Sequence[str]]  #: what hangs from a word, the most wanted first
 Fit = Callable[["Trees", int], Tensor]  #: which tokens stay when a tree may have so many, true where kept, [T]
 
@@ -140,17 +141,30 @@ def no_facts(_word: str) -> tuple[str, ...]:
     return ()
 
 
+def spelling_of(tokenizer: Tokenizer, language: str | None = None) -> Spelling:
+    """How a tokenizer spells words, ``[CLS]`` and its like being the tokenizer's own special tokens."""
+    special = tokenizer.specials
+    ids = (special.pad, special.unknown, special.start, special.stop, special.mask)
+    known = {name: (number,) for name, number in zip(BERT_SPECIALS, ids, strict=True)}
+
+    def spelling(word: str) -> Sequence[int]:
+        return known[word] if word in known else tokenizer.encode(word, language).ids
+
+    return spelling
+
+
 class TreeBuilder:
     """Hangs facts from the words of sentences.
 
     Args:
-        pieces: the token ids of a word or a fact; characters for the published K-BERT, word pieces for other encoders.
+        spelling: the token ids of a word or a fact; :func:`spelling_of` a tokenizer, for the published K-BERT of
+            :class:`~mm_kptm.knowledge.characters.Characters`.
         facts: of a word; only asked about words that come without their own (:class:`Grafted`).
         max_facts: how many facts a word may carry.
         max_length: how many tokens a sentence and its facts may have.
         fit: which tokens stay when there are more: :func:`spare_trunk`, or :func:`cut` as published.
 
-    The answers of ``pieces`` and ``facts`` are remembered: they must not change.
+    The answers of ``spelling`` and ``facts`` are remembered: they must not change.
 
     Raises:
         UserError: a limit is out of range.
@@ -168,7 +182,7 @@ class TreeBuilder:
 
     def __init__(
         self,
-        pieces: Pieces,
+        spelling: Spelling,
         facts: Facts = no_facts,
         *,
         max_facts: int = 2,
@@ -181,7 +195,7 @@ class TreeBuilder:
             raise UserError(f"max_length is {max_length}, but a sentence tree has between 1 and {LONGEST} tokens")
         self.max_length = max_length
         self.fit = fit
-        self._written = _Written(pieces, facts, max_facts)
+        self._written = _Written(spelling, facts, max_facts)
 
     def __call__(self, sentences: Sequence[Sequence[str | Grafted]]) -> Trees:
         """One tree per sentence; a sentence is its words, special tokens such as ``[CLS]`` among them."""
@@ -194,9 +208,9 @@ class TreeBuilder:
 class _Written(dict[str | Grafted, int]):
     """Words written out with their facts, end to end in arrays, and the number of each word."""
 
-    def __init__(self, pieces: Pieces, facts: Facts, max_facts: int) -> None:
+    def __init__(self, spelling: Spelling, facts: Facts, max_facts: int) -> None:
         super().__init__()
-        self.pieces = pieces
+        self.spelling = spelling
         self.facts = facts
         self.max_facts = max_facts
         self.forget()
@@ -211,9 +225,9 @@ class _Written(dict[str | Grafted, int]):
 
     def __missing__(self, word: str | Grafted) -> int:
         text, facts = (word, self.facts(word)) if isinstance(word, str) else word
-        trunk = self.pieces(text)
-        # without a piece there is nothing that a fact could hang from
-        written = [self.pieces(fact) for fact in facts[: self.max_facts]] if len(trunk) else []
+        trunk = self.spelling(text)
+        # without a token there is nothing that a fact could hang from
+        written = [self.spelling(fact) for fact in facts[: self.max_facts]] if len(trunk) else []
         for branch, ids in enumerate([trunk, *filter(len, written)]):
             self.ids.extend(ids)
             first = len(trunk) if branch else 0
