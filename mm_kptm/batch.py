@@ -20,6 +20,10 @@ from torch import Tensor
 
 from mm_kptm.errors import UserError
 
+Rows = Tensor | slice
+ALL = slice(None)
+NONE = slice(0, 0)
+
 
 class Movable:
     """Sends every tensor of a frozen dataclass, however deep, to one device."""
@@ -211,6 +215,7 @@ class Regions(Movable):
     layout: Layout
     segments: Tensor | None = None  #: which kind of region, for systems that tell left from right images, [R]
     hidden: Tensor | None = None  #: true where an objective hid the region, [R]
+    classes: Tensor | None = None  #: the detector's distribution over classes, class 0 is background, [R, C]
 
     @classmethod
     def padded(
@@ -221,8 +226,9 @@ class Regions(Movable):
         *,
         segments: Tensor | None = None,
         hidden: Tensor | None = None,
+        classes: Tensor | None = None,
     ) -> Regions:
-        """Ragged regions from padded tensors: features [B, M, F], boxes [B, M, 4], the others [B, M]."""
+        """Ragged regions from padded tensors: features [B, M, F], boxes [B, M, 4], classes [B, M, C], others [B, M]."""
         real = real.bool()
         return cls(
             features=features[real],
@@ -230,6 +236,7 @@ class Regions(Movable):
             layout=layout_of(real),
             segments=None if segments is None else segments[real],
             hidden=None if hidden is None else hidden[real],
+            classes=None if classes is None else classes[real],
         )
 
 
@@ -265,17 +272,39 @@ class Inputs(Movable):
                 return len(stream.layout)
         return 0 if self.images is None else len(self.images.pixels)
 
+    def shown(self) -> tuple[Layout, Rows]:
+        """With every example the regions of its image: their layout, and the region rows in that order.
+
+        Raises:
+            UserError: there are no regions, an image that does not exist is asked about, or texts and images differ
+                in number and nothing says which belong together.
+        """
+        if self.regions is None:
+            raise UserError("regions are read here, but the inputs have none")
+        images = self.regions.layout
+        if self.text is None:
+            return images, ALL
+        if self.image_of is None:
+            if len(self.text.layout) != len(images):
+                raise UserError(
+                    f"{len(self.text.layout)} texts cannot be joined with the regions of {len(images)} images; "
+                    "give image_of, the number of the image that each text is about"
+                )
+            return images, ALL
+        asked: list[int] = self.image_of.tolist()
+        if len(asked) != len(self.text.layout):
+            raise UserError(f"image_of names an image for {len(asked)} texts, but there are {len(self.text.layout)}")
+        for text, image in enumerate(asked):
+            if not 0 <= image < len(images):
+                raise UserError(f"text {text} is about image {image}, but the images are 0 to {len(images) - 1}")
+        return images.take(self.image_of)
+
 
 def _flat(name: str, sequences: Sequence[Sequence[int]], layout: Layout) -> Tensor:
     for number, (sequence, length) in enumerate(zip(sequences, layout.lengths, strict=True)):
         if len(sequence) != length:
             raise UserError(f"sequence {number} has {length} ids but {len(sequence)} {name}")
     return torch.tensor([number for sequence in sequences for number in sequence], dtype=torch.long)
-
-
-Rows = Tensor | slice
-ALL = slice(None)
-NONE = slice(0, 0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -42,6 +42,16 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Take:
+    """One row of a published table, kept as a table of one row; the others stay behind for a stated reason."""
+
+    theirs: str
+    ours: str
+    row: int
+    because: str
+
+
+@dataclass(frozen=True)
 class Same:
     """A published key that repeats another one, because the two were tied; refused when they differ."""
 
@@ -57,7 +67,7 @@ class Drop:
     because: str
 
 
-Rule = Rename | Split | Same | Drop
+Rule = Rename | Split | Take | Same | Drop
 
 
 class UnmappedKeys(UserError):
@@ -121,6 +131,8 @@ def translate(state: Mapping[str, Tensor], rules: Sequence[Rule]) -> Translation
             case Split(ours=ours):
                 pieces = tensor.chunk(len(ours))
                 _place(result, key, {name.format(**found): p for name, p in zip(ours, pieces, strict=True)})
+            case Take(ours=ours, row=number):
+                _place(result, key, {ours.format(**found): tensor[number : number + 1]})
             case Same(as_=other):
                 twin = state.get(other.format(**found))
                 if twin is not None and not torch.equal(twin, tensor):
@@ -147,13 +159,20 @@ def _place(result: Translation, key: str, tensors: Mapping[str, Tensor]) -> None
     result.placed[key] = ", ".join(tensors)
 
 
-def fit(translation: Translation, wanted: Mapping[str, torch.Size], *, known: Iterable[str] = ()) -> dict[str, Tensor]:
+def fit(
+    translation: Translation,
+    wanted: Mapping[str, torch.Size],
+    *,
+    known: Iterable[str] = (),
+    fresh: Iterable[str] = (),
+) -> dict[str, Tensor]:
     """The tensors that fill exactly the ``wanted`` parameters.
 
     Args:
         translation: of the checkpoint.
         wanted: shape of every parameter of the model.
         known: beginnings of names that the recipe knows but this model was built without; such tensors stay behind.
+        fresh: beginnings of names that may stay as they are when nothing fills them.
 
     Raises:
         UnmappedKeys: a published key has no rule, a parameter of ours stays empty, a rule points nowhere, or a shape
@@ -167,7 +186,8 @@ def fit(translation: Translation, wanted: Mapping[str, torch.Size], *, known: It
                 excess.append(name)
         elif tensor.shape != wanted[name]:
             shapes.append(f"{name} {list(tensor.shape)} instead of {list(wanted[name])}")
-    missing = [name for name in wanted if name not in translation.tensors]
+    unfilled = tuple(fresh)
+    missing = [name for name in wanted if name not in translation.tensors and not name.startswith(unfilled)]
     complaints = [
         ("no rule for published keys", translation.strangers),
         ("nothing fills our parameters", missing),
@@ -178,7 +198,7 @@ def fit(translation: Translation, wanted: Mapping[str, torch.Size], *, known: It
         raise UnmappedKeys(
             "this checkpoint does not fit this model:" + "".join(_some(text, names) for text, names in complaints)
         )
-    return {name: translation.tensors[name] for name in wanted}
+    return {name: translation.tensors[name] for name in wanted if name in translation.tensors}
 
 
 def _some(text: str, names: Sequence[str], most: int = 3) -> str:

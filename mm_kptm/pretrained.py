@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,24 +35,32 @@ def build(name: str, *, heads: Heads | None = None, seed: int | None = None, **s
     """
     recipe = find(name)
     chosen = _head_sizes(recipe, recipe.objectives if heads is None else heads)
-    if seed is None:
-        return _assemble(recipe, recipe.resolved_sizes(sizes), chosen)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return _assemble(recipe, recipe.resolved_sizes(sizes), chosen)
+    return _assemble(recipe, recipe.resolved_sizes(sizes), chosen, seed)
 
 
-def load(name: str, path: str | Path | None = None, *, heads: Heads | None = None, **sizes: Any) -> System:
+def load(
+    name: str,
+    path: str | Path | None = None,
+    *,
+    heads: Heads | None = None,
+    fresh: Sequence[str] = (),
+    seed: int | None = None,
+    **sizes: Any,
+) -> System:
     """A system with the weights of an official checkpoint, or of a folder that this suite saved.
 
     Args:
         name: of a recipe or family; the folder itself when it was saved by :func:`save`.
         path: a checkpoint file, or a folder that holds one (and perhaps the published ``config.json``).
         heads: as in :func:`build`; by default every head of the recipe that the file fills.
+        fresh: beginnings of our parameter names that keep fresh weights where the file has none (``heads.vqa.`` to
+            fine-tune on VQA, ``encoder.embed.regions.`` to start UNITER from BERT).
+        seed: for the fresh weights; torch's global state otherwise.
         sizes: as in :func:`build`; they win over ``config.json``.
 
     Raises:
-        UserError: no such file, or the checkpoint does not fit; the message lists what is left over on either side.
+        UserError: no such file, nothing in the model begins like one of ``fresh``, or the checkpoint does not fit; the
+            message lists what is left over on either side.
     """
     if path is None or _is_saved(Path(path)):
         return load_saved(Path(name if path is None else path), name=None if path is None else name)
@@ -60,8 +68,12 @@ def load(name: str, path: str | Path | None = None, *, heads: Heads | None = Non
     _, config = _checkpoint(Path(path))
     translation = translated(name, path)
     chosen = _head_sizes(recipe, _filled_heads(recipe, translation) if heads is None else heads)
-    system = _assemble(recipe, recipe.resolved_sizes(recipe.sizes_of(config) | sizes), chosen)
-    _fill(system, fit(translation, shapes(system), known=[f"heads.{head}." for head in recipe.heads]))
+    system = _assemble(recipe, recipe.resolved_sizes(recipe.sizes_of(config) | sizes), chosen, seed)
+    wanted = shapes(system)
+    for beginning in fresh:
+        if not any(parameter.startswith(beginning) for parameter in wanted):
+            raise UserError(f"no parameter of {recipe.name} begins with {beginning!r}, so nothing there can stay fresh")
+    _fill(system, fit(translation, wanted, known=[f"heads.{head}." for head in recipe.heads], fresh=fresh))
     return system
 
 
@@ -116,11 +128,18 @@ def shapes(module: nn.Module) -> dict[str, torch.Size]:
 
 @torch.no_grad()
 def _fill(system: System, tensors: Mapping[str, Tensor]) -> None:
-    for name, parameter in parameters(system).items():
-        parameter.copy_(tensors[name])
+    ours = parameters(system)
+    for name, tensor in tensors.items():
+        ours[name].copy_(tensor)
 
 
-def _assemble(recipe: Recipe, sizes: Mapping[str, Any], heads: Mapping[str, Mapping[str, Any]]) -> System:
+def _assemble(
+    recipe: Recipe, sizes: Mapping[str, Any], heads: Mapping[str, Mapping[str, Any]], seed: int | None = None
+) -> System:
+    if seed is not None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return _assemble(recipe, sizes, heads)
     encoder = recipe.build(**sizes)
     built = {name: recipe.heads[name](encoder, **head_sizes) for name, head_sizes in heads.items()}
     return System(encoder, built, recipe=recipe.name, sizes=sizes, head_sizes=heads).eval()

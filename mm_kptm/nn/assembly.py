@@ -31,11 +31,11 @@ class Joint(NamedTuple):
     layout: Layout
     left: Tensor  #: where each left row went, [L]
     right: Tensor  #: where each right row went, [R]
+    order: Tensor  #: where each joined row comes from when the right rows stand behind all left ones, [L + R]
 
     def rows(self, left: Tensor, right: Tensor) -> Tensor:
         """The joined rows [L + R, D]."""
-        joined = left.new_zeros(self.layout.total, left.shape[-1])
-        return joined.index_copy(0, self.left, left).index_copy(0, self.right, right.to(left.dtype))
+        return torch.cat([left, right.to(left.dtype)]).index_select(0, self.order)
 
 
 def join(left: Layout, right: Layout, device: torch.device) -> Joint:
@@ -45,15 +45,16 @@ def join(left: Layout, right: Layout, device: torch.device) -> Joint:
         UserError: the two do not hold the same number of sequences.
     """
     if len(left) != len(right):
-        raise UserError(f"{len(left)} texts cannot be joined with the regions of {len(right)} images; give image_of")
+        raise UserError(f"{len(left)} sequences cannot be joined with {len(right)}: every one needs its companion")
     layout = Layout(tuple(a + b for a, b in zip(left.lengths, right.lengths, strict=True)))
     firsts, sizes = layout.firsts(device), left.bounds(device).long().diff()
     owners = right.owners(device)
-    return Joint(
-        layout,
-        left=firsts[left.owners(device)] + left.places(device),
-        right=firsts[owners] + sizes[owners] + right.places(device),
-    )
+    left_rows = firsts[left.owners(device)] + left.places(device)
+    right_rows = firsts[owners] + sizes[owners] + right.places(device)
+    order = torch.empty(layout.total, dtype=torch.long, device=device)
+    order[left_rows] = torch.arange(left.total, device=device)
+    order[right_rows] = torch.arange(left.total, layout.total, device=device)
+    return Joint(layout, left_rows, right_rows, order)
 
 
 def required_text(inputs: Inputs) -> Tokens:

@@ -51,6 +51,17 @@ class BernoulliOrFirst:
 
 
 @dataclass(frozen=True)
+class BernoulliOrAny:
+    """Every row by itself; in a sequence where none was drawn, any one that may be (UNITER's regions)."""
+
+    rate: float = 0.15
+
+    def __call__(self, draws: Tensor, may: Tensor, layout: Layout) -> Tensor:
+        # where no draw fell below the rate, the smallest one is uniform over the rows
+        return may & ((draws < self.rate) | (_rank(draws, may, layout) == 0))
+
+
+@dataclass(frozen=True)
 class ExactCount:
     """A fixed share of every sequence, specials counted in its length (Devlin et al. 2019, released script)."""
 
@@ -176,15 +187,19 @@ class MaskedTokens:
 
     def measure(self, system: torch.nn.Module, puzzle: MaskedText) -> Tensor:
         """The mean over the hidden tokens of each example, [B]; the batch's mean where an example hides none."""
-        losses = self.losses(system, puzzle)
-        sums = losses.new_zeros(len(puzzle)).index_add(0, puzzle.owners, losses)
-        counts = losses.new_zeros(len(puzzle)).index_add(0, puzzle.owners, torch.ones_like(losses))
-        return torch.where(counts > 0, sums / counts.clamp(min=1), mean(losses))
+        return mean_of_each(self.losses(system, puzzle), puzzle.owners, len(puzzle))
 
 
 def mean(losses: Tensor) -> Tensor:
     """The mean, and zero, still connected to the graph, when there is nothing to average."""
     return losses.mean() if len(losses) else losses.sum()
+
+
+def mean_of_each(losses: Tensor, owners: Tensor, count: int) -> Tensor:
+    """The mean over what each example owns, [count]; the mean of all where it owns nothing."""
+    sums = losses.new_zeros(count).index_add(0, owners, losses)
+    counts = losses.new_zeros(count).index_add(0, owners, torch.ones_like(losses))
+    return torch.where(counts > 0, sums / counts.clamp(min=1), mean(losses))
 
 
 def token_loss(scores: Tensor, labels: Tensor) -> Tensor:
