@@ -1,0 +1,42 @@
+"""Text and regions in one sequence.
+
+Shapes: T token rows, R region rows as the texts see them.
+"""
+
+from torch import nn
+
+from mm_kptm.batch import ALL, NONE, Inputs
+from mm_kptm.errors import UserError
+from mm_kptm.nn.assembly import Assembled, join
+from mm_kptm.nn.steps import Stream
+
+
+class TextThenRegions(nn.Module):
+    """The tokens of every text, directly followed by the regions of its image (Chen et al. 2020, section 3.1).
+
+    An image is embedded once, however many texts are about it. Either part may be missing. What the text hides from
+    itself (K-BERT's branches) stays hidden; regions belong to the trunk.
+
+    Raises:
+        UserError: the inputs have neither text nor regions.
+    """
+
+    def __init__(self, text: nn.Module, regions: nn.Module) -> None:
+        super().__init__()
+        self.text = text
+        self.regions = regions
+
+    def forward(self, inputs: Inputs) -> Assembled:
+        tokens, regions = inputs.text, inputs.regions
+        if tokens is None:
+            if regions is None:
+                raise UserError("this model reads text, regions or both, but the inputs have neither")
+            return Assembled(Stream.of(self.regions(regions), regions.layout), tokens=NONE, regions=ALL)
+        if regions is None:
+            return Assembled(Stream.of(self.text(tokens), tokens.layout, tokens.sees), tokens=ALL, regions=NONE)
+        shown, rows = inputs.shown()
+        joint = join(tokens.layout, shown, tokens.ids.device)
+        embedded = self.regions(regions)
+        x = joint.rows(self.text(tokens), embedded if rows is ALL else embedded.index_select(0, rows))
+        sees = None if tokens.sees is None else tokens.sees.spread(joint.left, joint.layout.total)
+        return Assembled(Stream.of(x, joint.layout, sees), tokens=joint.left, regions=joint.right)

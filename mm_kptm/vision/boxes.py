@@ -1,0 +1,31 @@
+"""Boxes as numbers that a model can read.
+
+Everywhere in the suite a box is x1, y1, x2, y2 as fractions of its image; what else a system wants is derived here.
+
+Shapes: R regions.
+"""
+
+import torch
+from torch import Tensor
+
+from mm_kptm.errors import UserError
+
+
+def corners_size_area(boxes: Tensor) -> Tensor:
+    """x1, y1, x2, y2, width, height, area of boxes [R, 4]: [R, 7] (Chen et al. 2020, section 3.1)."""
+    size = boxes[:, 2:] - boxes[:, :2]
+    return torch.cat([boxes, size, size[:, :1] * size[:, 1:]], dim=1)
+
+
+def require_fractions(boxes: Tensor) -> None:
+    """Refuse boxes in pixels; looked at on the CPU only, where it does not hold anything up.
+
+    Raises:
+        UserError: a coordinate lies far outside the image.
+    """
+    # detectors may overshoot the border a little; pixels overshoot it by far
+    if not boxes.is_cuda and len(boxes) and (largest := float(boxes.max())) > 2.0:
+        raise UserError(
+            f"boxes are x1 y1 x2 y2 as fractions of the image, but one has a coordinate of {largest:g}; "
+            "divide x by the width and y by the height of the image"
+        )
