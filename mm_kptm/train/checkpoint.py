@@ -189,7 +189,8 @@ def write_weights(weights: Mapping[str, Tensor], file: Path) -> None:
         else:
             whole = tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
             stored[name] = tensor.detach().cpu().contiguous() if whole else tensor.detach().cpu().contiguous().clone()
-    save_file(stored, file, metadata={"format": "pt", "tied": json.dumps(tied)})
+    # one entry only: the library writes several in any order, and the same weights must be the same bytes
+    save_file(stored, file, metadata={"tied": json.dumps(tied)})
 
 
 def read_weights(file: Path) -> dict[str, Tensor]:

@@ -12,14 +12,15 @@ from pathlib import Path
 import torch
 
 ENVIRONMENT = "environment.json"
-PACKAGES = ("mm-kptm", "torch", "torchvision", "numpy", "accelerate", "safetensors", "tokenizers", "scikit-learn")
+PACKAGES = ("mm-kptm", "torchvision", "numpy", "accelerate", "safetensors", "tokenizers", "scikit-learn")
 
 
 def environment(*, device: torch.device, processes: int, seed: int) -> dict[str, object]:
     """The facts that a result may depend on; no variable of the shell and no path of a package among them."""
     return {
         "python": platform.python_version(),
-        "packages": {name: found for name in PACKAGES if (found := _version(name)) is not None},
+        "packages": {"torch": torch.__version__}  # with its build, which the metadata leave out
+        | {name: found for name in PACKAGES if (found := _version(name)) is not None},
         "system": f"{platform.system()} {platform.machine()}",
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "processes": processes,

@@ -48,6 +48,12 @@ def test_tied_weights_are_stored_once_and_stay_tied(tmp_path):
     assert weights.keys() == model.state_dict().keys()
 
 
+def test_the_same_weights_are_the_same_bytes(tmp_path):
+    for i in range(8):
+        write_weights(Line().state_dict(), tmp_path / f"{i}.safetensors")
+    assert len({file.read_bytes() for file in tmp_path.iterdir()}) == 1
+
+
 def test_views_of_one_memory_are_stored_as_what_they_show(tmp_path):
     whole = torch.arange(12.0).reshape(3, 4)
     write_weights({"row": whole[1], "column": whole[:, 1], "whole": whole}, tmp_path / "views.safetensors")
@@ -61,7 +67,9 @@ def test_a_damaged_file_is_named(tmp_path, file):
     checkpoint = saved(tmp_path)
     content = (checkpoint / file).read_bytes()
     (checkpoint / file).write_bytes(content[:-1])
-    with pytest.raises(UserError, match=rf"{file} has {len(content) - 1} bytes where {len(content)} were written; name"):
+    with pytest.raises(
+        UserError, match=rf"{file} has {len(content) - 1} bytes where {len(content)} were written; name"
+    ):
         verify(checkpoint)
     (checkpoint / file).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(UserError, match=rf"{file} is not what was written \(its checksum differs\)"):
@@ -77,7 +85,7 @@ def test_a_checkpoint_without_its_manifest_is_not_trusted(tmp_path, text):
     (checkpoint / "manifest.json").unlink()
     if text is not None:
         (checkpoint / "manifest.json").write_text(text)
-    with pytest.raises(UserError, match="manifest.json is missing or unreadable"):
+    with pytest.raises(UserError, match=r"manifest\.json is missing or unreadable"):
         verify(checkpoint)
 
 
@@ -104,7 +112,9 @@ def test_weights_of_another_kind_are_refused(tmp_path):
 
 def test_weights_of_another_model_are_refused_by_name_and_shape(tmp_path):
     checkpoint = saved(tmp_path)
-    with pytest.raises(UserError, match=r"it lacks weight and has first.bias, first.weight, last.bias and 5 more besides"):
+    with pytest.raises(
+        UserError, match=r"it lacks weight and has first.bias, first.weight, last.bias and 5 more besides"
+    ):
         load_weights(checkpoint, nn.LayerNorm(4, bias=False))
     model = Line()
     model.last = nn.Linear(4, 2)
@@ -120,7 +130,7 @@ def test_a_pointer_to_nothing_lists_what_is_there(tmp_path):
     with pytest.raises(UserError, match="'step-00000009', which is not there; checkpoints that are: step-00000002"):
         checkpoints.find("latest")
     (tmp_path / "checkpoints" / "latest").write_text("../../elsewhere")
-    with pytest.raises(UserError, match="names the checkpoint '../../elsewhere'"):
+    with pytest.raises(UserError, match=r"names the checkpoint '\.\./\.\./elsewhere'"):
         checkpoints.find("latest")
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from mm_kptm.errors import UserError
 from mm_kptm.train import evaluate
-from tests.train.toy import Line, PointSource, Points
+from tests.train.toy import Line, Points, PointSource
 
 
 class Recall(nn.Module):
@@ -78,5 +78,5 @@ def test_a_measure_must_be_one_number_an_example():
 
 
 def test_a_model_must_be_a_module():
-    with pytest.raises(TypeError, match="a model must be a torch.nn.Module, but object is not"):
+    with pytest.raises(TypeError, match=r"a model must be a torch\.nn\.Module, but object is not"):
         evaluate(object(), PointSource(3))

@@ -25,7 +25,13 @@ def test_a_line_is_on_disk_as_soon_as_it_is_written(tmp_path):
 
 
 def test_a_resumed_run_drops_later_and_torn_lines(tmp_path):
-    lines = ['{"step": 1, "loss": 1}', '{"step": 3, "loss": 2}', "nonsense", '{"step": 2, "loss": 3}', '{"step": 2, "lo']
+    lines = [
+        '{"step": 1, "loss": 1}',
+        '{"step": 3, "loss": 2}',
+        "nonsense",
+        '{"step": 2, "loss": 3}',
+        '{"step": 2, "lo',
+    ]
     (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
     metrics = Metrics(tmp_path, after=2)
     metrics.write(3, "train", {"loss": 4.0})

@@ -175,7 +175,7 @@ def test_the_best_checkpoint_is_kept_beside_the_last(tmp_path):
 
 
 def test_a_best_that_nothing_measures_is_refused(tmp_path):
-    with pytest.raises(UserError, match="train.best is test/error, but no split 'test' is evaluated; .* are: dev"):
+    with pytest.raises(UserError, match=r"train.best is test/error, but no split 'test' is evaluated; .* are: dev"):
         run(tmp_path, dev=PointSource(9), best="test/error")
     with pytest.raises(UserError, match="dev has no measure 'accuracy'; it has error, closeness"):
         run(tmp_path, dev=PointSource(9), best="dev/accuracy")
@@ -199,7 +199,7 @@ def test_a_finished_run_resumes_to_its_results(tmp_path):
 
 def test_a_run_cannot_resume_beyond_its_end_or_with_other_data(tmp_path):
     run(tmp_path)
-    with pytest.raises(UserError, match="is at step 12, past train.steps 10; ask for at least 12 steps"):
+    with pytest.raises(UserError, match=r"is at step 12, past train.steps 10; ask for at least 12 steps"):
         run(tmp_path, resume=True, steps=10)
     with pytest.raises(UserError, match="has examples 60 but examples 61 is asked for"):
         run(tmp_path, resume=True, source=PointSource(61))

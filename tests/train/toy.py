@@ -1,4 +1,4 @@
-"""A model and a source small enough to train in a moment: a line of numbers, a hidden layer with dropout, a tied matrix."""
+"""A model and a source small enough to train in a moment, with what is hard to resume: dropout, noise, tied weights."""
 
 from __future__ import annotations
 
