@@ -78,7 +78,7 @@ class Reading:
         return create_block_mask(mask, None, None, self.queries.total, self.sources.total, device=str(device))
 
     def _mask(self, rows: slice, sources: slice, count: int) -> Tensor | None:
-        if self.sees is None:
+        if self.sees is None or rows.start == rows.stop:
             return None
         numbers = torch.arange(rows.start, rows.stop) if self.rows is None else self.rows[rows]
         query = numbers.view(count, -1, 1)
@@ -115,14 +115,13 @@ def runs(queries: Layout, sources: Layout) -> Iterator[tuple[slice, slice, int]]
     [(slice(0, 4, None), slice(0, 2, None), 2), (slice(4, 7, None), slice(2, 3, None), 1)]
     """
     start = 0
-    for lengths, alike in groupby(zip(queries.lengths, sources.lengths, strict=True)):
+    for _, alike in groupby(zip(queries.lengths, sources.lengths, strict=True)):
         stop = start + len(list(alike))
-        if lengths[0]:
-            yield (
-                slice(queries.offsets[start], queries.offsets[stop]),
-                slice(sources.offsets[start], sources.offsets[stop]),
-                stop - start,
-            )
+        yield (
+            slice(queries.offsets[start], queries.offsets[stop]),
+            slice(sources.offsets[start], sources.offsets[stop]),
+            stop - start,
+        )
         start = stop
 
 
@@ -140,11 +139,15 @@ def attend(query: Tensor, key: Tensor, value: Tensor, reading: Reading, *, dropo
 
 
 def _by_run(query: Tensor, key: Tensor, value: Tensor, reading: Reading, dropout: float) -> Tensor:
+    blocks = reading.blocks
+    # one split of all rows: the gradients of its pieces are joined once, those of slices are added up one by one
+    queries = query.split([block.rows.stop - block.rows.start for block in blocks])
+    sizes = [block.sources.stop - block.sources.start for block in blocks]
     read = []
-    for block in reading.blocks:
-        q = _sequences(query[block.rows], block.count)
-        k = _sequences(key[block.sources], block.count)
-        v = _sequences(value[block.sources], block.count)
+    for block, *pieces in zip(blocks, queries, key.split(sizes), value.split(sizes), strict=True):
+        if not len(pieces[0]):
+            continue
+        q, k, v = (_sequences(piece, block.count) for piece in pieces)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=block.mask, dropout_p=dropout)
         read.append(out.transpose(1, 2).flatten(0, 1))
     return torch.cat(read) if read else query

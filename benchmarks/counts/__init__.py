@@ -1,0 +1,1 @@
+"""Exact counts of work: no clock."""
