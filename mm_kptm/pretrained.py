@@ -68,7 +68,8 @@ def load(
     _, config = _checkpoint(Path(path))
     translation = translated(name, path)
     chosen = _head_sizes(recipe, _filled_heads(recipe, translation) if heads is None else heads)
-    system = _assemble(recipe, recipe.resolved_sizes(recipe.sizes_of(config) | sizes), chosen, seed)
+    published = recipe.sizes_told(translation.tensors) | recipe.sizes_of(config)
+    system = _assemble(recipe, recipe.resolved_sizes(published | sizes), chosen, seed)
     wanted = shapes(system)
     for beginning in fresh:
         if not any(parameter.startswith(beginning) for parameter in wanted):

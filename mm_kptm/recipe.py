@@ -21,7 +21,7 @@ from mm_kptm.errors import UserError
 from mm_kptm.keymap import Rule
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 PACKAGES = (
     "mm_kptm.recipes",
@@ -45,6 +45,7 @@ class Recipe:
     objectives: tuple[str, ...] = ()  #: heads of the published pretraining, built unless told otherwise
     sizes: Mapping[str, Any] = field(default_factory=dict)  #: where this size departs from the builder's defaults
     fields: Mapping[str, str] = field(default_factory=dict)  #: names in published configurations -> arguments of build
+    told: Mapping[str, tuple[str, int]] = field(default_factory=dict)  #: arguments of build -> our parameter, its axis
     notes: tuple[str, ...] = ()  #: where the released code, or ours, departs from the paper
 
     def published_sizes(self) -> dict[str, Any]:
@@ -71,6 +72,10 @@ class Recipe:
     def sizes_of(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """The sizes that a published ``config.json`` asks for; fields that do not size anything are passed over."""
         return {ours: config[theirs] for theirs, ours in self.fields.items() if theirs in config}
+
+    def sizes_told(self, tensors: Mapping[str, Tensor]) -> dict[str, int]:
+        """The sizes that no published configuration holds, but the shapes of a translated checkpoint do."""
+        return {size: tensors[ours].shape[axis] for size, (ours, axis) in self.told.items() if ours in tensors}
 
 
 @cache

@@ -1,0 +1,132 @@
+"""K-BERT: any BERT of the UER toolkit, reading sentence trees."""
+
+from collections import OrderedDict
+
+from torch import nn
+
+from mm_kptm.keymap import Rename
+from mm_kptm.models.single import SingleStream
+from mm_kptm.nn.assembly import TextOnly
+from mm_kptm.nn.embeddings import TextEmbedding
+from mm_kptm.nn.heads import Pooler, Transform
+from mm_kptm.nn.init import bert_init
+from mm_kptm.nn.sublayers import UnbiasedNorm, bert_layer
+from mm_kptm.recipe import Recipe
+
+
+def kbert(
+    *,
+    dim: int = 768,
+    num_heads: int = 12,
+    num_layers: int = 12,
+    ffn_dim: int = 3072,
+    vocab_size: int = 21128,
+    max_positions: int = 512,
+    num_segments: int = 3,
+    dropout: float = 0.1,
+) -> SingleStream:
+    """BERT with UER's norm (Liu et al. 2020, section 3.4); the defaults are its Chinese base model.
+
+    Knowledge adds no parameter: :class:`~mm_kptm.knowledge.tree.Trees` bring soft positions and who sees whom, and any
+    text encoder of the suite reads them alike. Segment 0 is UER's padding; sentences are segments 1 and 2. The pooled
+    state is the first one as it is: each head has a dense layer of its own for it.
+    """
+    text = TextEmbedding(
+        vocab_size,
+        dim,
+        max_positions=max_positions,
+        num_segments=num_segments,
+        norm=UnbiasedNorm(dim),
+        dropout=dropout,
+    )
+    layers = (
+        bert_layer(dim, num_heads, ffn_dim=ffn_dim, dropout=dropout, norm=UnbiasedNorm) for _ in range(num_layers)
+    )
+    encoder = SingleStream(TextOnly(text), layers, nn.Identity(), dim=dim)
+    bert_init(encoder)
+    return encoder
+
+
+def masked_tokens(encoder: SingleStream) -> nn.Sequential:
+    """Dense, GELU, UER's norm, and an output matrix that is not tied to the word embeddings."""
+    vocab_size = encoder.embed.text.word.num_embeddings  # type: ignore[union-attr]
+    out = nn.Linear(encoder.dim, vocab_size)  # type: ignore[arg-type]
+    return _fresh(transform=Transform(encoder.dim, norm=UnbiasedNorm), out=out)
+
+
+def sentence_classes(encoder: SingleStream, *, num_classes: int = 2) -> nn.Sequential:
+    """Dense and tanh on one state of each sentence (:mod:`mm_kptm.nn.pooling`), then the classes; for pairs as well."""
+    return _fresh(pool=Pooler(encoder.dim), out=nn.Linear(encoder.dim, num_classes))
+
+
+def token_classes(encoder: SingleStream, *, num_classes: int = 2) -> nn.Linear:
+    """A linear layer on every token, facts included, which have a class of their own."""
+    head = nn.Linear(encoder.dim, num_classes)
+    bert_init(head)
+    return head
+
+
+def _fresh(**parts: nn.Module) -> nn.Sequential:
+    head = nn.Sequential(OrderedDict(parts))
+    bert_init(head)
+    return head
+
+
+_LAYER = "encoder.transformer.{i}"
+_OURS = "encoder.layers.{i}"
+
+KBERT_BASE = Recipe(
+    name="kbert-base",
+    family="kbert",
+    paper="Liu et al. 2020, K-BERT: Enabling Language Representation with Knowledge Graph, AAAI, arXiv:1909.07606",
+    build=kbert,
+    reads=frozenset({"text"}),
+    heads={
+        "masked-tokens": masked_tokens,
+        "next-sentence": sentence_classes,
+        "classifier": sentence_classes,
+        "tagger": token_classes,
+    },
+    objectives=("masked-tokens", "next-sentence"),
+    weights=(
+        Rename("embedding.word_embedding.weight", "encoder.embed.text.word.weight"),
+        Rename("embedding.position_embedding.weight", "encoder.embed.text.position.weight"),
+        Rename("embedding.segment_embedding.weight", "encoder.embed.text.segment.weight"),
+        Rename("embedding.layer_norm.{leaf}", "encoder.embed.text.norm.{leaf}"),
+        Rename(f"{_LAYER}.self_attn.linear_layers.0.{{leaf}}", f"{_OURS}.attend.attention.query.{{leaf}}"),
+        Rename(f"{_LAYER}.self_attn.linear_layers.1.{{leaf}}", f"{_OURS}.attend.attention.key.{{leaf}}"),
+        Rename(f"{_LAYER}.self_attn.linear_layers.2.{{leaf}}", f"{_OURS}.attend.attention.value.{{leaf}}"),
+        Rename(f"{_LAYER}.self_attn.final_linear.{{leaf}}", f"{_OURS}.attend.attention.merge.{{leaf}}"),
+        Rename(f"{_LAYER}.layer_norm_1.{{leaf}}", f"{_OURS}.attend.norm.{{leaf}}"),
+        Rename(f"{_LAYER}.feed_forward.linear_1.{{leaf}}", f"{_OURS}.feed.widen.{{leaf}}"),
+        Rename(f"{_LAYER}.feed_forward.linear_2.{{leaf}}", f"{_OURS}.feed.narrow.{{leaf}}"),
+        Rename(f"{_LAYER}.layer_norm_2.{{leaf}}", f"{_OURS}.feed.norm.{{leaf}}"),
+        Rename("target.mlm_linear_1.{leaf}", "heads.masked-tokens.transform.dense.{leaf}"),
+        Rename("target.layer_norm.{leaf}", "heads.masked-tokens.transform.norm.{leaf}"),
+        Rename("target.mlm_linear_2.{leaf}", "heads.masked-tokens.out.{leaf}"),
+        Rename("target.nsp_linear_1.{leaf}", "heads.next-sentence.pool.dense.{leaf}"),
+        Rename("target.nsp_linear_2.{leaf}", "heads.next-sentence.out.{leaf}"),
+        Rename("output_layer_1.{leaf}", "heads.classifier.pool.dense.{leaf}"),
+        Rename("output_layer_2.{leaf}", "heads.classifier.out.{leaf}"),
+        Rename("output_layer.{leaf}", "heads.tagger.{leaf}"),
+    ),
+    fields={
+        "hidden_size": "dim",
+        "heads_num": "num_heads",
+        "layers_num": "num_layers",
+        "feedforward_size": "ffn_dim",
+        "dropout": "dropout",
+    },
+    told={
+        "vocab_size": ("encoder.embed.text.word.weight", 0),
+        "max_positions": ("encoder.embed.text.position.weight", 0),
+        "num_segments": ("encoder.embed.text.segment.weight", 0),
+    },
+    notes=(
+        "the released code picks the facts of a word in the order of a Python set, which changes from run to run; "
+        "here they come in the order of the file",
+        "fresh biases are zero, where UER draws them like weights",
+        "facts that do not fit are left out whole (mm_kptm.knowledge.tree.spare_trunk); the released code cuts the "
+        "sentence's end instead (cut)",
+    ),
+)

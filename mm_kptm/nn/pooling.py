@@ -1,0 +1,37 @@
+"""One vector out of the rows of each sequence.
+
+Shapes: T rows, B sequences, D dim.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from mm_kptm.batch import Layout
+
+Pooling = Callable[[Tensor, Layout], Tensor]
+
+
+def first(rows: Tensor, layout: Layout) -> Tensor:
+    """The first row of every sequence, [B, D]."""
+    return rows[layout.firsts(rows.device)]
+
+
+def last(rows: Tensor, layout: Layout) -> Tensor:
+    """The last row of every sequence, [B, D]."""
+    return rows[layout.bounds(rows.device)[1:].long() - 1]
+
+
+def mean(rows: Tensor, layout: Layout) -> Tensor:
+    """The mean over the rows of every sequence, [B, D]."""
+    return torch.segment_reduce(rows, "mean", lengths=layout.bounds(rows.device).long().diff(), axis=0)
+
+
+def maximum(rows: Tensor, layout: Layout) -> Tensor:
+    """The largest value of every dimension over the rows of every sequence, [B, D]."""
+    return torch.segment_reduce(rows, "max", lengths=layout.bounds(rows.device).long().diff(), axis=0)
+
+
+#: By the names of published options.
+POOLINGS: dict[str, Pooling] = {"first": first, "mean": mean, "max": maximum, "last": last}
