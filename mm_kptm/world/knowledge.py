@@ -83,7 +83,8 @@ def generate(
     shown = tuple(RANGES) if relations_shown is None else tuple(relations_shown)
     known = worlds.of(part.worlds)
     rolls = draw.child("questions").words(count, 8 + max(distractors, 0)).tolist()
-    shuffles = draw.child("orders").words(count, 32).tolist()
+    most = 2 * max(part.sizes) + max(distractors, 0)  # names after a question
+    shuffles = draw.child("orders").words(count, most + 2 * len(RELATIONS)).tolist()
     questions = []
     for scene in range(count):
         roll = rolls[scene]
@@ -125,7 +126,7 @@ def generate(
                 number=number,
                 facts_language=facts_language,
                 candidates=_shuffled(tuple(dict.fromkeys(named)), shuffles[scene]),
-                injected=_relations(relation, others, facts_per_number, hops, shuffles[scene][24:]),
+                injected=_relations(relation, others, facts_per_number, hops, shuffles[scene][most:]),
                 true_answer=answer,
             )
         )
@@ -245,7 +246,7 @@ def _relations(asked: str, others: list[str], count: int, hops: int, rolls: Sequ
     """The asked relation and some others, shuffled, so that its place tells nothing."""
     extra = _shuffled(tuple(others), rolls)[: count - 1]
     way = ("successor",) if hops == 2 and "successor" not in extra else ()
-    return _shuffled((asked, *extra, *way), rolls[::-1])
+    return _shuffled((asked, *extra, *way), rolls[len(RELATIONS) :])
 
 
 def _shuffled(items: tuple[Item, ...], rolls: Sequence[int]) -> tuple[Item, ...]:

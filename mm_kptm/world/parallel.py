@@ -59,10 +59,10 @@ def corpus(
     stream = draw.child("corpus", side)
     seen: set[tuple[str | int, ...]] = set()
     sentences: list[Parallel] = []
-    tries = 0
+    fruitless = 0
     while len(sentences) < count:
+        before = len(sentences)
         for roll in stream.words(1024, 24).tolist():
-            tries += 1
             meaning = _meaning(topics[pick(roll[0], len(topics))], roll[1:14], numbers, sizes)
             if meaning in seen or side_of(meaning) != side or len(sentences) == count:
                 continue
@@ -72,7 +72,8 @@ def corpus(
                 for language, word in zip(languages, roll[14:], strict=False)
             }
             sentences.append(Parallel(f"parallel-{side}-{len(sentences):06d}", side, str(meaning[0]), meaning, said))
-        if tries > 200 * (count + 1024):
+        fruitless = fruitless + 1 if len(sentences) == before else 0
+        if fruitless == 16:
             raise UserError(
                 f"{count} different sentences were asked for, but only {len(sentences)} were found about "
                 f"{', '.join(topics)}; ask for fewer or add the topic caption"

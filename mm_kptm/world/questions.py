@@ -171,7 +171,7 @@ def _exists(view: _View) -> Asked:
     return Asked({"x": indefinite(absent, None, view.language)}, "no")
 
 
-def _exists_coloured(view: _View) -> Asked:
+def _exists_coloured(view: _View) -> Asked | None:
     """The wrong answer is a near miss: a number that is there, in a colour that is there on another number."""
     subject = view.some(1)
     thing = view.things[subject]
@@ -181,6 +181,8 @@ def _exists_coloured(view: _View) -> Asked:
     colours = [c for k, c in enumerate(COLOURS) if c != thing.colour and view.shown[thing.value, k]]
     near = {other.colour for other in view.things}
     colours = [colour for colour in colours if colour in near] or colours
+    if not colours:
+        return None
     wrong = colours[pick(view.rolls[2], len(colours))]
     return Asked({"x": indefinite(thing.value, wrong, view.language)}, "no", subject)
 

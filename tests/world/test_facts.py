@@ -61,7 +61,7 @@ def test_a_fixed_graph_is_the_same_for_all_and_can_still_be_swapped():
 
 
 def test_facts_that_never_change_are_not_swapped(worlds):
-    with pytest.raises(UserError, match="'prime', but it is the same in every world; .*: owner, guild, home"):
+    with pytest.raises(UserError, match=r"'prime', but it is the same in every world; .*: owner, guild, home"):
         substitute(worlds, 0, 7, "prime", Draw(0))
 
 

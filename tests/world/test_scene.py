@@ -106,7 +106,7 @@ def test_features_and_boxes_are_fractions(scenes):
     rows = len(scenes.things(4)) + len(scenes.things(2))
     assert features.shape == (rows, FEATURES) and boxes.shape == (rows, 4)
     assert features.dtype == boxes.dtype == np.float32
-    assert 0 <= features.min() and NOISE / 255 < features.max() <= 1
+    assert features.min() >= 0 and NOISE / 255 < features.max() <= 1
     assert (boxes[:, :2] < boxes[:, 2:]).all() and boxes.max() <= 1
     np.testing.assert_array_equal(features[: len(scenes.things(4))], scenes.features([4]))
 
