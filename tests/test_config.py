@@ -183,7 +183,7 @@ MISTAKES = {
     ),
     "a section's own rule": (
         "task: vqa\ntrain:\n  steps: 0\n",
-        "trial.yaml, line 2: train.steps must be at least 1, not 0",
+        "trial.yaml, line 3: train.steps must be at least 1, not 0",
     ),
     "a doubled key": (
         "task: vqa\ntask: vqa\n",
@@ -228,6 +228,7 @@ def test_one_sentence_names_the_line_and_the_key(write, mistake):
     [
         ("--train.stepps=1", "--train.stepps: unknown key train.stepps; did you mean steps?"),
         ("--train.steps=x", "--train.steps: train.steps must be a whole number, not 'x'"),
+        ("--train.steps=0", "--train.steps: train.steps must be at least 1, not 0"),
         ("--train.steps", "--train.steps is no override; write it like --train.steps=10"),
         ("steps=1", "steps=1 is no override; write it like --train.steps=10"),
         ("--task={", "--task: the value '{' is not YAML"),

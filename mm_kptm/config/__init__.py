@@ -124,7 +124,9 @@ def _build(shape: type[S], branch: Branch, prefix: str) -> S:
     try:
         return shape(**values)
     except UserError as error:
-        raise UserError(f"{branch.place}: {error}") from None
+        # A rule of the dataclass begins its sentence with the key that breaks it.
+        blamed = re.split(r"[ .]", str(error).removeprefix(prefix), maxsplit=1)[0]
+        raise UserError(f"{branch.entries.get(blamed, branch).place}: {error}") from None
 
 
 def _value(kind: Any, entry: Branch | Leaf, key: str) -> Any:

@@ -98,9 +98,12 @@ def test_a_moved_run_is_resumed_where_it_is(trained):
             "runs/other is no run folder: it has no config.yaml; start the run without --resume",
         ),
         (["trial.yaml", "--trian.steps=1"], "--trian.steps: unknown key trian; did you mean train?"),
-        (["trial.yaml", "--name=a/b"], "name is 'a/b' but names a folder: letters, digits, dots and dashes"),
+        (["trial.yaml", "--name=a/b"], "--name: name is 'a/b' but names a folder: letters, digits, dots and dashes"),
         (["trial.yaml", "--task=null"], "there is nothing to train: give a task, or objectives with their weights"),
-        (["trial.yaml", "--objectives.mlm=0"], "objectives.mlm has the weight 0.0 but must be greater than 0"),
+        (
+            ["trial.yaml", "--objectives.mlm=0"],
+            "--objectives.mlm: objectives.mlm has the weight 0.0 but must be greater than 0",
+        ),
     ],
 )
 def test_what_cannot_be_trained_is_refused_before_anything_is_written(trained, capsys, arguments, sentence):
