@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -37,7 +38,18 @@ class Packed:
             },
         )
 
-    @property
+    @classmethod
+    def joined(cls, *parts: Packed) -> Packed:
+        """The sequences of all parts, one part behind the other; a column that some part lacks is left out."""
+        ends = np.cumsum([0, *(part.offsets[-1] for part in parts)])
+        offsets = [part.offsets[:-1] + end for part, end in zip(parts, ends[:-1], strict=True)]
+        shared = [name for name in parts[0].columns if all(name in part.columns for part in parts)]
+        return cls(
+            np.concatenate([*offsets, ends[-1:]]),
+            {name: np.concatenate([part.columns[name] for part in parts]) for name in shared},
+        )
+
+    @cached_property
     def lengths(self) -> NDArray[np.int64]:
         """Rows of every sequence, [S]."""
         return np.diff(self.offsets)
@@ -51,9 +63,7 @@ class Packed:
         return {name: column[rows] for name, column in self.columns.items()}, tuple(lengths.tolist())
 
 
-def gather(
-    offsets: NDArray[np.int64], sequences: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def gather(offsets: NDArray[np.int64], sequences: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The row numbers of the given sequences, end to end, and how many each has."""
     firsts = offsets[sequences]
     lengths = offsets[sequences + 1] - firsts

@@ -1,7 +1,7 @@
 """Tokenizers: from text to pieces that know the characters they stand for.
 
-Every tokenizer of the suite answers :meth:`Tokenizer.encode` with :class:`Pieces` and has the same five special tokens, so
-that sources, the masking engine and entity linking need not know which one they were given.
+Every tokenizer of the suite answers :meth:`Tokenizer.encode` with :class:`Pieces` and has the same five special tokens,
+so that sources, the masking engine and entity linking need not know which one they were given.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ class WordPiece:
     """BERT's tokenizer: clean, cut at blanks, punctuation and ideographs, then the longest known pieces.
 
     The behaviour of the released ``FullTokenizer`` (Devlin et al. 2019). A word without match, or of more than
-    ``longest_word`` characters (200 there, 100 in Hugging Face's), becomes ``[UNK]`` as a whole. Markers such as ``[MASK]``
-    inside a text are plain text.
+    ``longest_word`` characters (200 there, 100 in Hugging Face's), becomes ``[UNK]`` as a whole. Markers such as
+    ``[MASK]`` inside a text are plain text.
 
     Args:
         vocabulary: every piece; its place is its id (the last place of one that is there twice).

@@ -1,0 +1,115 @@
+"""From packed texts and pictures to the inputs of a batch: a few gathers, no loop over examples.
+
+Shapes: T token rows, R region rows, S texts, P pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mm_kptm.batch import Inputs, Layout, Regions, Tokens
+from mm_kptm.data.packed import Packed, gather
+from mm_kptm.nn.visibility import Branches
+
+Whole = NDArray[np.int64]
+
+
+class Pictures(Protocol):
+    """The regions of many images."""
+
+    @property
+    def lengths(self) -> Whole:
+        """Regions of every image, [P]."""
+
+    def regions(self, images: Whole) -> Regions:
+        """The regions of the given images, in that order."""
+
+
+@dataclass(frozen=True, eq=False)
+class Crops:
+    """Pictures whose regions are bytes in memory, given to the model as numbers between 0 and 1."""
+
+    pixels: NDArray[np.uint8]  #: [R, F]
+    boxes: NDArray[np.float32]  #: x1 y1 x2 y2 as fractions of the image, [R, 4]
+    offsets: Whole  #: [P + 1]
+
+    @classmethod
+    def blank(cls, features: int) -> Crops:
+        """One picture of one black region as large as the image: it tells nothing, not even how much there is."""
+        return cls(np.zeros((1, features), np.uint8), np.array([[0, 0, 1, 1]], np.float32), np.array([0, 1]))
+
+    @cached_property
+    def lengths(self) -> Whole:
+        return np.diff(self.offsets)
+
+    def regions(self, images: Whole) -> Regions:
+        rows, lengths = gather(self.offsets, images)
+        return Regions(
+            features=torch.from_numpy(self.pixels[rows]).float().div_(255),
+            boxes=torch.from_numpy(self.boxes[rows]),
+            layout=Layout(tuple(lengths.tolist())),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class TextsOfPictures:
+    """Texts, each perhaps about a picture: a source of :class:`~mm_kptm.batch.Inputs`.
+
+    A picture that several texts of a batch are about is given once.
+
+    Args:
+        texts: columns ``ids`` and ``positions``; ``languages`` where known; ``words`` and ``branches`` where facts hang
+            from words.
+        pictures: None for texts alone.
+        about: the picture of every text, [S].
+    """
+
+    texts: Packed
+    pictures: Pictures | None = None
+    about: Whole | None = None
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def length(self, index: int) -> int:
+        """Tokens and regions of a text."""
+        rows = int(self.texts.lengths[index])
+        return rows if self.pictures is None else rows + int(self.pictures.lengths[self._picture_of[index]])
+
+    def batch(self, indices: Sequence[int], generator: torch.Generator) -> Inputs:
+        """The given texts with their pictures; nothing is drawn."""
+        chosen = np.asarray(indices, dtype=np.int64)
+        text = tokens(self.texts, chosen)
+        if self.pictures is None:
+            return Inputs(text=text)
+        images = self._picture_of[chosen]
+        distinct, places = np.unique(images, return_inverse=True)
+        if len(distinct) == len(images):
+            return Inputs(text=text, regions=self.pictures.regions(images))
+        return Inputs(text=text, regions=self.pictures.regions(distinct), image_of=torch.from_numpy(places))
+
+    @cached_property
+    def _picture_of(self) -> Whole:
+        return np.arange(len(self.texts)) if self.about is None else self.about
+
+
+def tokens(texts: Packed, indices: Whole) -> Tokens:
+    """The tokens of the given texts; facts see only themselves and their word."""
+    columns, lengths = texts.take(indices)
+    rows = {name: torch.from_numpy(column.astype(np.int64, copy=False)) for name, column in columns.items()}
+    branches = rows.get("branches")
+    return Tokens(
+        ids=rows["ids"],
+        layout=Layout(lengths),
+        positions=rows["positions"],
+        segments=torch.zeros_like(rows["ids"]),
+        languages=rows.get("languages"),
+        sees=Branches(rows["words"], branches) if branches is not None and bool(branches.any()) else None,
+    )

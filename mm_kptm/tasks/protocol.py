@@ -1,0 +1,131 @@
+"""What a task is, the catalogue of all tasks, and whether a system can serve one."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import ClassVar, Generic
+
+import torch
+from torch import Tensor, nn
+
+from mm_kptm.data.sampler import in_order, seeded
+from mm_kptm.errors import UserError
+from mm_kptm.models.system import System
+from mm_kptm.recipe import Recipe
+from mm_kptm.recipe import catalogue as recipes
+from mm_kptm.train.protocol import BatchT, Source
+
+#: One line of ``predictions/<split>.jsonl``: id, type, language, group, answer, target, correct, and what a task adds.
+Row = Mapping[str, str | float]
+
+
+class Task(nn.Module, ABC, Generic[BatchT]):
+    """A system with what a task adds to it; the trainer trains and measures it, and it writes down its answers.
+
+    A subclass with a ``name`` joins the catalogue by standing in a module of this package.
+    """
+
+    name: ClassVar[str]  #: as experiment files call it
+    needs: ClassVar[frozenset[str]]  #: streams that a system must read
+
+    def __init__(self, system: System) -> None:
+        super().__init__()
+        self.system = system
+
+    @abstractmethod
+    def loss(self, batch: BatchT) -> Tensor:
+        """The mean loss over the examples of the batch, a scalar."""
+
+    @abstractmethod
+    def measure(self, batch: BatchT) -> dict[str, Tensor]:
+        """Named measures, one number per example, each [B] in the order of the batch."""
+
+    @abstractmethod
+    def predict(self, batch: BatchT) -> list[Row]:
+        """What is answered to every example of the batch, in its order."""
+
+    @torch.no_grad()
+    def predictions(self, source: Source[BatchT], *, batch_size: int = 64, seed: int = 0) -> list[Row]:
+        """What is answered to every example of a source, in its order."""
+        device = next((parameter.device for parameter in self.parameters()), torch.device("cpu"))
+        orders = in_order([source.length(index) for index in range(len(source))], batch_size)
+        rows: dict[int, Row] = {}
+        training = self.training
+        self.eval()
+        try:
+            for number, indices in enumerate(orders):
+                batch = source.batch(indices, seeded(seed, number)).to(device)
+                rows |= zip(indices, self.predict(batch), strict=True)
+        finally:
+            self.train(training)
+        return [rows[index] for index in range(len(source))]
+
+
+def write_predictions(rows: Iterable[Row], path: Path) -> None:
+    """One JSON object a line; the file appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".part")
+    with unfinished.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    unfinished.replace(path)
+
+
+@cache
+def catalogue() -> dict[str, type[Task]]:
+    """Every task by name, in alphabetical order.
+
+    Raises:
+        UserError: two tasks share a name.
+    """
+    home = importlib.import_module(__package__)
+    modules = [importlib.import_module(f"{__package__}.{info.name}") for info in pkgutil.iter_modules(home.__path__)]
+    found: dict[str, type[Task]] = {}
+    for module in modules:
+        for value in vars(module).values():
+            if not (inspect.isclass(value) and issubclass(value, Task)) or inspect.isabstract(value):
+                continue
+            if found.setdefault(value.name, value) is not value:
+                raise UserError(f"two tasks are called {value.name!r}; rename the one in {module.__name__}")
+    return dict(sorted(found.items()))
+
+
+def find(name: str) -> type[Task]:
+    """The task of that name.
+
+    Raises:
+        UserError: there is none; the nearest is named.
+    """
+    tasks = catalogue()
+    if name not in tasks:
+        near = get_close_matches(name, tasks, n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise UserError(f"no task is called {name!r}{hint}; there are {', '.join(tasks)}")
+    return tasks[name]
+
+
+def check_fit(task: type[Task], recipe: Recipe) -> None:
+    """Refuse a system that cannot read what the task shows; to be called before any file is opened.
+
+    Raises:
+        UserError: a stream is not read; the recipes that read all of them are named.
+    """
+    lacking = task.needs - recipe.reads
+    if lacking:
+        able = [name for name, other in recipes().items() if task.needs <= other.reads]
+        raise UserError(
+            f"the task {task.name} shows {_listed(task.needs)}, but {recipe.name} does not read {_listed(lacking)}; "
+            f"systems that do: {', '.join(able) or 'none'}"
+        )
+
+
+def _listed(streams: frozenset[str]) -> str:
+    *others, last = sorted(streams)
+    return f"{', '.join(others)} and {last}" if others else last

@@ -1,0 +1,200 @@
+"""Region features on disk, read without loading them: the native form of the suite.
+
+A store is a folder with
+
+- ``features.npy``: float16, the regions of all images end to end, [R, F];
+- ``boxes.npy``: float32, x1 y1 x2 y2 as fractions of the image, [R, 4];
+- ``index.json``: ``{"images": [[name, number of regions], ...]}`` in the order of the regions.
+
+Shapes: P images, R regions, F features.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mm_kptm.errors import UserError
+
+FEATURES, BOXES, INDEX = "features.npy", "boxes.npy", "index.json"
+
+
+class RegionStore:
+    """A store opened for reading; features and boxes stay on disk until they are taken.
+
+    Raises:
+        UserError: a file is missing, is no array of that kind, or has not as many regions as the index says.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.features = self._array(FEATURES, np.float16)  #: [R, F]
+        self.boxes = self._array(BOXES, np.float32)  #: [R, 4]
+        names, counts = self._index()
+        self.places = {name: place for place, name in enumerate(names)}  #: the place of every image
+        self.offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)])  #: [P + 1]
+        for name, array in ((FEATURES, self.features), (BOXES, self.boxes)):
+            if len(array) != self.offsets[-1]:
+                raise UserError(
+                    f"{self.folder / name} holds {len(array)} regions, but {self.folder / INDEX} lists "
+                    f"{self.offsets[-1]}; the store is torn, write it again"
+                )
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.places)
+
+    @property
+    def dim(self) -> int:
+        """Features of a region, F."""
+        return int(self.features.shape[1])
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Regions of every image, [P]."""
+        return np.diff(self.offsets)
+
+    def places_of(self, images: Iterable[str]) -> NDArray[np.int64]:
+        """The places of images by name.
+
+        Raises:
+            UserError: an image is not in the store.
+        """
+        places = []
+        for image in images:
+            if image not in self.places:
+                raise UserError(f"{self.folder} has no regions of image {image!r}; it holds {len(self)} images")
+            places.append(self.places[image])
+        return np.array(places, dtype=np.int64)
+
+    def _array(self, name: str, kind: type[np.generic]) -> NDArray[np.generic]:
+        file = self.folder / name
+        if not file.is_file():
+            raise UserError(f"region features were looked for in {self.folder}, but {file} is not there")
+        try:
+            array: NDArray[np.generic] = np.load(file, mmap_mode="r", allow_pickle=False)
+        except (ValueError, EOFError, OSError) as error:
+            raise UserError(f"{file} cannot be read as an array: {error}") from None
+        if array.dtype != kind or array.ndim != 2 or (name == BOXES and array.shape[1] != 4):
+            raise UserError(
+                f"{file} must hold {np.dtype(kind)} rows of {'4' if name == BOXES else 'features'}, but it holds "
+                f"{array.dtype} of shape {list(array.shape)}"
+            )
+        return array
+
+    def _index(self) -> tuple[list[str], list[int]]:
+        file = self.folder / INDEX
+        if not file.is_file():
+            raise UserError(f"region features were looked for in {self.folder}, but {file} is not there")
+        try:
+            listed = json.loads(file.read_text(encoding="utf-8"))["images"]
+            names, counts = [str(name) for name, _ in listed], [int(count) for _, count in listed]
+        except (ValueError, KeyError, TypeError):
+            raise UserError(f'{file} must hold {{"images": [[name, number of regions], ...]}}') from None
+        if len(set(names)) != len(names):
+            twice = next(name for place, name in enumerate(names) if name in names[:place])
+            raise UserError(f"{file} lists image {twice!r} twice")
+        return names, counts
+
+
+class StoreWriter:
+    """Writes a store image by image in constant memory; the index, which makes it one, comes last.
+
+    >>> import tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> with StoreWriter(folder, dim=2) as writer:
+    ...     writer.add("cat.jpg", np.ones((3, 2)), np.zeros((3, 4)))
+    >>> RegionStore(folder).lengths.tolist()
+    [3]
+    """
+
+    def __init__(self, folder: str | Path, *, dim: int) -> None:
+        self.folder = Path(folder)
+        self.dim = dim
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / INDEX).unlink(missing_ok=True)
+        self._images: list[tuple[str, int]] = []
+        self._seen: set[str] = set()
+        self._files = [_Rows(self.folder / FEATURES, dim, "<f2"), _Rows(self.folder / BOXES, 4, "<f4")]
+
+    def add(self, image: str, features: NDArray[np.floating], boxes: NDArray[np.floating]) -> None:
+        """The regions of one image, [n, F] and [n, 4].
+
+        Raises:
+            UserError: of other shapes, not finite as float16, not fractions of the image, or the image was there.
+        """
+        if features.shape != (len(boxes), self.dim) or boxes.shape[1:] != (4,):
+            raise UserError(
+                f"the regions of image {image!r} have features of shape {list(features.shape)} and boxes of shape "
+                f"{list(boxes.shape)}; [n, {self.dim}] and [n, 4] were expected"
+            )
+        if image in self._seen:
+            raise UserError(f"the regions of image {image!r} were added twice")
+        with np.errstate(over="ignore"):
+            small = features.astype("<f2")
+        if not np.isfinite(small).all():
+            raise UserError(f"the features of image {image!r} are not all finite numbers below 65504")
+        if len(boxes) and not (np.isfinite(boxes).all() and boxes.min() >= 0 and boxes.max() <= 1):
+            raise UserError(f"the boxes of image {image!r} must be fractions of the image, between 0 and 1")
+        for file, rows in zip(self._files, (small, boxes.astype("<f4")), strict=True):
+            file.append(rows)
+        self._seen.add(image)
+        self._images.append((image, len(boxes)))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for file in self._files:
+            file.close()
+        if kind is None:
+            unfinished = self.folder / f"{INDEX}.part"
+            unfinished.write_text(json.dumps({"images": self._images}, ensure_ascii=False), encoding="utf-8")
+            unfinished.replace(self.folder / INDEX)
+
+
+class _Rows:
+    """An ``.npy`` file that grows; numpy leaves room in the header for the number of rows."""
+
+    def __init__(self, path: Path, width: int, kind: str) -> None:
+        self._file: BinaryIO = path.open("wb")
+        self._width = width
+        self._kind = kind
+        self._count = 0
+        self._header()
+        self._start = self._file.tell()
+
+    def append(self, rows: NDArray[np.generic]) -> None:
+        self._file.write(np.ascontiguousarray(rows).tobytes())
+        self._count += len(rows)
+
+    def close(self) -> None:
+        self._file.seek(0)
+        self._header()
+        if self._file.tell() != self._start:
+            raise RuntimeError(f"the header of {self._file.name} grew with the number of rows")
+        self._file.close()
+
+    def _header(self) -> None:
+        described = {"descr": self._kind, "fortran_order": False, "shape": (self._count, self._width)}
+        np.lib.format.write_array_header_1_0(self._file, described)
+
+
+def write_store(
+    folder: str | Path, images: Sequence[tuple[str, NDArray[np.floating], NDArray[np.floating]]]
+) -> RegionStore:
+    """A store of the given images: name, features [n, F], boxes [n, 4]; ``UserError`` for none, or as the writer's."""
+    if not images:
+        raise UserError(f"no image was given to write into {folder}")
+    with StoreWriter(folder, dim=images[0][1].shape[1]) as writer:
+        for name, features, boxes in images:
+            writer.add(name, features, boxes)
+    return RegionStore(folder)
