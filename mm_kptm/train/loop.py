@@ -138,7 +138,7 @@ class _Run(Generic[BatchT]):
         self._model = model
         self._module = module_of(model)
         self._optimizer = optimizer_for(self._module, settings)
-        self._loss, self._stepper = self._accelerator.prepare(_Loss(model, compiled=settings.compile), self._optimizer)
+        self._loss = self._accelerator.prepare_model(_Loss(model, compiled=settings.compile))
         rank, processes = self._accelerator.process_index, self._accelerator.num_processes
         self._make = Maker(
             source,
@@ -218,7 +218,7 @@ class _Run(Generic[BatchT]):
     def _compute(self, plan: Plan, batches: list[BatchT]) -> None:
         """One step of the optimiser; its numbers stay on the device until they are asked for."""
         settings, make = self._settings, self._make
-        torch.manual_seed(seed_of(settings.seed, plan.step, make.mine.start))
+        _seed(seed_of(settings.seed, plan.step, make.mine.start), self.device)
         for group in self._optimizer.param_groups:
             group["lr"] = lr_at(plan.step, settings)
         losses: list[Tensor] = []
@@ -228,12 +228,12 @@ class _Run(Generic[BatchT]):
             quiet = self._accelerator.no_sync(self._loss) if part != make.mine[-1] else nullcontext()
             with quiet:
                 loss: Tensor = self._loss(batch.to(self.device))
-                self._accelerator.backward(loss * weight)
+                (loss * weight).backward()
             losses.append(loss.detach().float())
         clip = math.inf if settings.clip is None else settings.clip
-        norm: Tensor = self._accelerator.clip_grad_norm_(self._module.parameters(), clip)
-        self._stepper.step()
-        self._stepper.zero_grad()
+        norm = nn.utils.clip_grad_norm_(self._module.parameters(), clip)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
         self._step = plan.step
         self._sampler.advance(plan.draw)
         self._losses.add(plan, losses, norm)
@@ -294,6 +294,13 @@ class _Run(Generic[BatchT]):
         if self._best is not None and self._best["step"] == self._step:
             self._checkpoints.point("best", checkpoint)
         self._checkpoints.prune(self._settings.keep)
+
+
+def _seed(seed: int, device: torch.device) -> None:
+    """Seed the global generators a step can draw from; ``torch.manual_seed`` also queues calls for absent devices."""
+    torch.default_generator.manual_seed(seed)
+    if device.type != "cpu":
+        torch.get_device_module(device).manual_seed(seed)
 
 
 def _due(step: int, every: int | None) -> bool:

@@ -98,6 +98,13 @@ def test_the_random_state_of_the_caller_is_left_alone(tmp_path):
     assert torch.equal(torch.rand(3), expected)
 
 
+def test_a_step_leaves_nothing_behind_for_devices_that_are_absent(tmp_path):
+    """Seeding through ``torch.manual_seed`` would queue a call with its stack trace at every step."""
+    before = len(torch.cuda._queued_calls)
+    run(tmp_path)
+    assert len(torch.cuda._queued_calls) == before
+
+
 def test_accumulated_parts_give_the_gradient_of_the_whole(tmp_path):
     """Also where the parts are uneven and where a batch has fewer examples than parts."""
     for accumulate in (3, 20):
@@ -211,6 +218,18 @@ def test_a_damaged_checkpoint_does_not_resume(tmp_path):
     file.write_bytes(file.read_bytes()[:50])
     with pytest.raises(UserError, match=r"model.safetensors has 50 bytes where \d+ were written"):
         run(tmp_path, resume=True)
+
+
+def test_a_launch_that_shards_the_model_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("mm_kptm.train.loop._PARALLEL", ())
+    with pytest.raises(UserError, match=r"this launch asks for NO, but training runs in one process or data-parallel"):
+        run(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_must_be_a_module(tmp_path):
+    with pytest.raises(TypeError, match="but object is not"):
+        run(tmp_path, model=object())
 
 
 @pytest.mark.slow

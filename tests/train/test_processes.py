@@ -41,11 +41,24 @@ def work(rank: int, processes: int, port: int, folder: str, poison: int | None) 
         (Path(folder) / f"means-{rank}.json").write_text(json.dumps(means))
     except UserError as error:
         (Path(folder) / f"error-{rank}").write_text(str(error))
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
 
 
-def launch(processes, folder, poison=None):
+class Idle(Line):
+    """Has parameters that no loss reaches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.idle = torch.nn.Linear(4, 4)
+
+
+def work_twice(rank: int, processes: int, port: int, folder: str, poison: int | None) -> None:
+    work(rank, processes, port, f"{folder}/first", poison)
+    settings = TrainSettings(steps=4, batch_size=8, lr=0.01, precision="bf16", unused_parameters=True, accumulate=2)
+    fit(Idle(), PointSource(60), settings, Path(folder) / "second", progress=False)
+    torch.distributed.destroy_process_group()
+
+
+def launch(processes, folder, poison=None, target=work):
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
         ["mm_kptm.train", "tests.train.toy", "torch._dynamo"]
@@ -54,7 +67,7 @@ def launch(processes, folder, poison=None):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     started = [
-        context.Process(target=work, args=(rank, processes, port, str(folder), poison)) for rank in range(processes)
+        context.Process(target=target, args=(rank, processes, port, str(folder), poison)) for rank in range(processes)
     ]
     for process in started:
         process.start()
@@ -109,6 +122,12 @@ def test_two_processes_resume_what_one_began(runs, tmp_path):
     Checkpoints(tmp_path).point("latest", source)
     launch(2, tmp_path)
     torch.testing.assert_close(weights(tmp_path), weights(runs[1]), rtol=1e-4, atol=1e-6)
+
+
+def test_a_second_run_chooses_its_precision_and_may_leave_parameters_idle(tmp_path):
+    launch(2, tmp_path, target=work_twice)
+    torch.testing.assert_close(weights(tmp_path / "second")["idle.weight"], Idle().idle.weight)
+    assert not torch.equal(weights(tmp_path / "second")["last.weight"], Line().last.weight)
 
 
 def test_all_processes_stop_at_the_loss_that_one_of_them_sees(tmp_path):
