@@ -23,6 +23,7 @@ from mm_kptm.objectives.tokens import ExactCount, MaskedText, MaskedTokens, Mask
 
 SIZES = {"dim": 256, "num_heads": 4, "num_layers": 4, "vocab_size": 30522}
 SENTENCES, LONGEST, SPREAD, RATE, LR = 32, 157, 0.555, 0.15, 1e-4
+VERSIONS = hf.VERSION
 MASKING = Masking(MASK, (FIRST_WORD, SIZES["vocab_size"]), frozenset({CLS, SEP}), ExactCount(RATE))
 
 

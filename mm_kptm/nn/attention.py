@@ -6,6 +6,7 @@ Shapes: Q reading rows, S rows read, D dim of the readers, W width of the attent
 from torch import Tensor, nn
 
 from mm_kptm.errors import UserError
+from mm_kptm.nn.fused import project
 from mm_kptm.nn.ragged import Reading, attend, weights
 
 
@@ -44,17 +45,17 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, source: Tensor, reading: Reading) -> Tensor:
         """Let the rows ``x`` [Q, D] read the rows ``source`` [S, source_dim] of their sequences: [Q, D]."""
         read = attend(
-            self._heads(self.query(x)),
-            self._heads(self.key(source)),
-            self._heads(self.value(source)),
+            self._heads(project(self.query, x)),
+            self._heads(project(self.key, source)),
+            self._heads(project(self.value, source)),
             reading,
             dropout=self.dropout if self.training else 0.0,
         )
-        return self.merge(read.flatten(1))
+        return project(self.merge, read.flatten(1))
 
     def weights(self, x: Tensor, source: Tensor, reading: Reading) -> list[Tensor]:
         """How much each row reads each source row, one [H, n, m] per sequence."""
-        return weights(self._heads(self.query(x)), self._heads(self.key(source)), reading)
+        return weights(self._heads(project(self.query, x)), self._heads(project(self.key, source)), reading)
 
     def _heads(self, rows: Tensor) -> Tensor:
         """[Q, W] -> [Q, H, W / H]."""

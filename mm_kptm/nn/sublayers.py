@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mm_kptm.errors import UserError
 from mm_kptm.nn.attention import Attention
+from mm_kptm.nn.fused import project
 from mm_kptm.nn.ragged import Reading
 
 Activation = Callable[[Tensor], Tensor]
@@ -100,7 +101,7 @@ class FeedForwardSublayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[Q, D] -> [Q, D]."""
-        return self.norm(x + self.drop(self.narrow(self.activation(self.widen(x)))))
+        return self.norm(x + self.drop(project(self.narrow, project(self.widen, x, self.activation))))
 
 
 class Layer(nn.Module):
