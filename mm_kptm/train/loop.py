@@ -62,7 +62,7 @@ def fit(
     """Train ``model`` on ``source`` and leave a run in ``folder``.
 
     Args:
-        model: a module with a loss and measures; its weights are changed in place.
+        model: a module with a loss and measures; its weights are changed in place, and it is left in training mode.
         source: the examples.
         settings: how to train.
         folder: the run folder; gets ``environment.json``, ``metrics.jsonl``, ``events/`` and ``checkpoints/``.
@@ -275,7 +275,7 @@ class _Run(Generic[BatchT]):
             raise UserError(
                 f"train.best is {self._settings.best}, but {split} has no measure {name!r}; it has {', '.join(means)}"
             )
-        better = self._best is None or means[name] > self._best["value"]
+        better = math.isfinite(means[name]) and (self._best is None or means[name] > self._best["value"])
         if better:
             self._best = {"value": means[name], "step": self._step}
         return better
