@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from mm_kptm.config import plain
 
+LINE = 100  #: characters of a list that still stand on one line
+
 
 def add_json(verb: argparse.ArgumentParser) -> None:
     """The option that every listing has."""
@@ -31,12 +33,14 @@ def print_rows(rows: Sequence[Mapping[str, object]]) -> None:
 
 
 def print_pairs(pairs: Mapping[str, object], indent: str = "") -> None:
-    """Names and values, one pair a line; a mapping indents its own."""
+    """Names and values, one pair a line; a mapping indents its own, and so does a list too long for a line."""
     wide = max((len(name) for name in pairs), default=0)
     for name, value in pairs.items():
         if isinstance(value, Mapping):
             print(f"{indent}{name}")
             print_pairs(value, indent + "  ")
+        elif isinstance(value, list) and len(_cell(value)) > LINE:
+            print("\n".join([f"{indent}{name}", *(f"{indent}  {_cell(item)}" for item in value)]))
         else:
             print(f"{indent}{name:<{wide}}  {_cell(value)}".rstrip())
 
