@@ -1,0 +1,63 @@
+"""The catalogue of tasks, and which system can serve which."""
+
+import json
+
+import pytest
+
+import mm_kptm
+from mm_kptm.errors import UserError
+from mm_kptm.tasks import protocol
+from mm_kptm.tasks.knowledge_vqa import KnowledgeVQA
+from mm_kptm.tasks.protocol import catalogue, check_fit, find, write_predictions
+from mm_kptm.tasks.sentences import ParallelSentences
+from mm_kptm.tasks.vqa import VQA
+
+
+def test_every_task_is_found_and_says_what_it_is():
+    assert {"vqa": VQA, "knowledge-vqa": KnowledgeVQA, "parallel-sentences": ParallelSentences}.items() <= (
+        catalogue().items()
+    )
+    for task in catalogue().values():
+        assert task.needs and task.__doc__
+
+
+def test_a_task_that_is_not_there_is_named_with_its_neighbour():
+    with pytest.raises(
+        UserError, match=r"no task is called 'vqaa' \(did you mean 'vqa'\?\); there are knowledge-vqa, "
+    ):
+        find("vqaa")
+    assert find("vqa") is VQA
+
+
+def test_two_tasks_of_one_name_are_refused(monkeypatch):
+    class Other(VQA):
+        pass
+
+    monkeypatch.setattr("mm_kptm.tasks.vqa_v2.Other", Other, raising=False)
+    catalogue.cache_clear()
+    with pytest.raises(UserError, match=r"two tasks are called 'vqa'; rename the one in mm_kptm.tasks.vqa_v2"):
+        protocol.catalogue()
+    catalogue.cache_clear()
+
+
+def test_a_system_that_reads_everything_fits():
+    check_fit(VQA, mm_kptm.catalogue()["uniter-base"])
+    check_fit(ParallelSentences, mm_kptm.catalogue()["bert-base"])
+
+
+def test_a_system_that_cannot_see_is_refused_and_others_are_named():
+    message = (
+        r"the task vqa shows regions and text, but bert-base does not read regions; systems that do: .*uniter-base"
+    )
+    with pytest.raises(UserError, match=message) as raised:
+        check_fit(VQA, mm_kptm.catalogue()["bert-base"])
+    assert "bert" not in str(raised.value).partition("systems that do:")[2]
+
+
+def test_predictions_are_lines_of_json(tmp_path):
+    path = tmp_path / "predictions" / "test.jsonl"
+    write_predictions([{"id": "a", "answer": "二十七", "correct": 1.0}, {"id": "b", "correct": 0.0}], path)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["id"] for line in lines] == ["a", "b"]
+    assert "二十七" in lines[0]
+    assert [file.name for file in path.parent.iterdir()] == ["test.jsonl"]
