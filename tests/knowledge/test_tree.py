@@ -116,9 +116,9 @@ def test_a_word_is_spelt_once_however_often_it_stands() -> None:
 
 def test_forgotten_words_are_written_out_again(monkeypatch: pytest.MonkeyPatch) -> None:
     build = TreeBuilder(letters, known)
-    before = rows(build(SENTENCES))
+    build(SENTENCES)
     monkeypatch.setattr(tree, "_MOST_WORDS", 2)
-    assert rows(build(SENTENCES)) == before
+    assert rows(build(SENTENCES[::-1])) == rows(TreeBuilder(letters, known)(SENTENCES[::-1]))
 
 
 def test_a_word_without_tokens_carries_no_facts() -> None:
