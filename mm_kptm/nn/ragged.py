@@ -202,7 +202,9 @@ def padded_weights(query: Tensor, key: Tensor, reading: Reading) -> Tensor:
         visible = seen & reading.sees.sees(numbers, sources)
         seen = torch.where(visible.any(-1, keepdim=True), visible, seen)
     scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
-    return scores.masked_fill(~seen.unsqueeze(1), float("-inf")).softmax(-1)
+    unseen = ~seen.unsqueeze(1)
+    # the second fill is for rows of a sequence that has nothing to read: their softmax is undefined, what they read is 0
+    return scores.masked_fill(unseen, float("-inf")).softmax(-1).masked_fill(unseen, 0.0)
 
 
 def _real(layout: Layout, device: torch.device) -> Tensor:

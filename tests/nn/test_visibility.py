@@ -1,0 +1,83 @@
+"""Who sees whom, by definition."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from mm_kptm.batch import Visibility
+from mm_kptm.errors import UserError
+from mm_kptm.nn.visibility import Branches, Causal, Matrix, Prefix
+
+
+def cells(sees: Visibility, rows: int) -> Tensor:
+    """The whole matrix, [rows, rows]."""
+    numbers = torch.arange(rows)
+    return sees.sees(numbers[:, None], numbers[None, :]).expand(rows, rows).int()
+
+
+def test_causal_rows_see_no_later_row() -> None:
+    assert torch.equal(cells(Causal(), 4), torch.ones(4, 4).tril().int())
+
+
+def test_a_prefix_sees_itself_and_is_seen_by_all() -> None:
+    prefix = Prefix(torch.tensor([True, True, False, False]))
+    assert cells(prefix, 4).tolist() == [[1, 1, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1]]
+
+
+def test_two_branches_of_one_word_do_not_see_each_other() -> None:
+    tree = Branches(words=torch.tensor([0, 1, 1, 1, 1]), branches=torch.tensor([0, 0, 1, 1, 2]))
+    assert cells(tree, 5).tolist() == [
+        [1, 1, 0, 0, 0],
+        [1, 1, 1, 1, 1],
+        [0, 1, 1, 1, 0],
+        [0, 1, 1, 1, 0],
+        [0, 1, 0, 0, 1],
+    ]
+
+
+def test_a_matrix_is_itself() -> None:
+    first, second = torch.rand(3, 3) < 0.5, torch.rand(2, 2) < 0.5
+    sees = Matrix.of([first, second])
+    whole = cells(sees, 5).bool()
+    assert torch.equal(whole[:3, :3], first)
+    assert torch.equal(whole[3:, 3:], second)
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (4,)])
+def test_a_matrix_that_is_not_square_is_refused(shape: tuple[int, ...]) -> None:
+    wanted = rf"^visibility 1 must be a square matrix, but its shape is \[{', '.join(map(str, shape))}\]$"
+    with pytest.raises(UserError, match=wanted):
+        Matrix.of([torch.ones(2, 2), torch.ones(shape)])
+
+
+@pytest.mark.parametrize(
+    "sees",
+    [
+        Prefix(torch.tensor([True, False, False])),
+        Branches(words=torch.tensor([0, 1, 1]), branches=torch.tensor([0, 0, 1])),
+        Matrix.of([torch.tensor([[1, 0, 1], [1, 1, 0], [0, 0, 1]]).bool()]),
+        Causal(),
+    ],
+    ids=lambda sees: type(sees).__name__,
+)
+def test_moved_rows_keep_what_they_see(sees: Visibility) -> None:
+    """Regions put between or behind tokens leave the tokens' own visibility as it was."""
+    places = torch.tensor([0, 1, 3])
+    moved = cells(sees.spread(places, 5), 5)
+    assert torch.equal(moved[places][:, places], cells(sees, 3))
+
+
+def test_new_rows_see_the_trunk_but_no_branch() -> None:
+    tree = Branches(words=torch.tensor([0, 1, 1]), branches=torch.tensor([0, 0, 1]))
+    joined = cells(tree.spread(torch.tensor([0, 1, 2]), 5), 5)
+    assert joined[3].tolist() == joined[:, 3].tolist() == [1, 1, 0, 1, 1]
+
+
+def test_new_rows_and_those_of_a_matrix_see_each_other() -> None:
+    joined = cells(Matrix.of([torch.eye(2).bool()]).spread(torch.tensor([0, 1]), 3), 3)
+    assert joined.tolist() == [[1, 0, 1], [0, 1, 1], [1, 1, 1]]
+
+
+def test_visibility_moves_to_a_device_whole() -> None:
+    tree = Branches(words=torch.tensor([0]), branches=torch.tensor([0])).to("meta")
+    assert tree.words.is_meta and tree.branches.is_meta
