@@ -56,25 +56,24 @@ def load(
         fresh: beginnings of our parameter names that keep fresh weights where the file has none (``heads.vqa.`` to
             fine-tune on VQA, ``encoder.embed.regions.`` to start UNITER from BERT).
         seed: for the fresh weights; torch's global state otherwise.
-        sizes: as in :func:`build`; they win over ``config.json``.
+        sizes: as in :func:`build`; they win over what the checkpoint's tables and ``config.json`` say.
 
     Raises:
-        UserError: no such file, nothing in the model begins like one of ``fresh``, or the checkpoint does not fit; the
-            message lists what is left over on either side.
+        UserError: no such file, sizes for a saved folder, nothing in the model begins like one of ``fresh``, or the
+            checkpoint does not fit; the message lists what is left over on either side.
     """
     if path is None or _is_saved(Path(path)):
-        return load_saved(Path(name if path is None else path), name=None if path is None else name)
+        folder = Path(name if path is None else path)
+        if sizes:
+            raise UserError(f"{folder} was saved with its sizes, so {', '.join(sizes)} cannot be chosen; build another")
+        return load_saved(folder, name=None if path is None else name, heads=heads, fresh=fresh, seed=seed)
     recipe = find(name)
     _, config = _checkpoint(Path(path))
     translation = translated(name, path)
     chosen = _head_sizes(recipe, _filled_heads(recipe, translation) if heads is None else heads)
-    published = recipe.sizes_told(translation.tensors) | recipe.sizes_of(config)
+    published = recipe.sizes_of(config) | recipe.sizes_told(translation.tensors)
     system = _assemble(recipe, recipe.resolved_sizes(published | sizes), chosen, seed)
-    wanted = shapes(system)
-    for beginning in fresh:
-        if not any(parameter.startswith(beginning) for parameter in wanted):
-            raise UserError(f"no parameter of {recipe.name} begins with {beginning!r}, so nothing there can stay fresh")
-    _fill(system, fit(translation, wanted, known=[f"heads.{head}." for head in recipe.heads], fresh=fresh))
+    _fill(system, _fitted(translation, system, recipe, fresh))
     return system
 
 
@@ -100,8 +99,15 @@ def save(system: System, folder: str | Path) -> None:
     (folder / CONFIG).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
 
 
-def load_saved(folder: Path, *, name: str | None = None) -> System:
-    """A system from a folder that :func:`save` wrote.
+def load_saved(
+    folder: Path,
+    *,
+    name: str | None = None,
+    heads: Heads | None = None,
+    fresh: Sequence[str] = (),
+    seed: int | None = None,
+) -> System:
+    """A system from a folder that :func:`save` wrote, with the heads it was saved with or others.
 
     Raises:
         UserError: the folder is not of that kind, or holds another recipe than ``name``.
@@ -112,9 +118,20 @@ def load_saved(folder: Path, *, name: str | None = None) -> System:
     recipe = find(described["recipe"])
     if name is not None and name not in (recipe.name, recipe.family):
         raise UserError(f"{folder} holds {recipe.name}, but {name} was asked for")
-    system = _assemble(recipe, recipe.resolved_sizes(described["sizes"]), _head_sizes(recipe, described["heads"]))
-    _fill(system, fit(Translation(tensors=read_weights(folder / WEIGHTS)), shapes(system)))
+    chosen = _head_sizes(recipe, described["heads"] if heads is None else heads)
+    saved = {head: described["heads"].get(head, {}) | chosen[head] for head in chosen}
+    system = _assemble(recipe, recipe.resolved_sizes(described["sizes"]), saved, seed)
+    _fill(system, _fitted(Translation(tensors=read_weights(folder / WEIGHTS)), system, recipe, fresh))
     return system
+
+
+def _fitted(translation: Translation, system: System, recipe: Recipe, fresh: Sequence[str]) -> dict[str, Tensor]:
+    """What fills a system, heads that it was built without left behind and ``fresh`` parts left as they are."""
+    wanted = shapes(system)
+    for beginning in fresh:
+        if not any(parameter.startswith(beginning) for parameter in wanted):
+            raise UserError(f"no parameter of {recipe.name} begins with {beginning!r}, so nothing there can stay fresh")
+    return fit(translation, wanted, known=[f"heads.{head}." for head in recipe.heads], fresh=fresh)
 
 
 def parameters(module: nn.Module) -> dict[str, Tensor]:

@@ -74,7 +74,7 @@ class Recipe:
         return {ours: config[theirs] for theirs, ours in self.fields.items() if theirs in config}
 
     def sizes_told(self, tensors: Mapping[str, Tensor]) -> dict[str, int]:
-        """The sizes that no published configuration holds, but the shapes of a translated checkpoint do."""
+        """The sizes that the shapes of a translated checkpoint tell, whatever its configuration says of them."""
         return {size: tensors[ours].shape[axis] for size, (ours, axis) in self.told.items() if ours in tensors}
 
 

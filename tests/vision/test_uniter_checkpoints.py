@@ -46,23 +46,21 @@ def test_a_bert_without_leave_for_fresh_regions_is_refused() -> None:
 
 def test_a_new_head_may_stay_fresh_on_a_pretrained_encoder() -> None:
     folder = GOLDEN / "uniter" / "pretrain"
-    tuned = mm_kptm.load(
-        "uniter", folder, heads={"vqa": {"num_answers": 5}}, fresh=["heads.vqa."], seed=2, region_dim=24
-    )
-    pretrained = mm_kptm.load("uniter", folder, heads=[], region_dim=24)
+    tuned = mm_kptm.load("uniter", folder, heads={"vqa": {"num_answers": 5}}, fresh=["heads.vqa."], seed=2)
+    pretrained = mm_kptm.load("uniter", folder, heads=[])
     torch.testing.assert_close(tuned(TEXT).pooled, pretrained(TEXT).pooled)
     assert tuned.head("vqa")(tuned(TEXT).pooled).shape == (2, 5)
 
 
 def test_a_fresh_part_that_does_not_exist_is_refused() -> None:
     with pytest.raises(UserError, match=r"no parameter of uniter-base begins with 'heads\.vqq\.', so nothing there"):
-        mm_kptm.load("uniter", GOLDEN / "uniter" / "pretrain", heads=[], fresh=["heads.vqq."], region_dim=24)
+        mm_kptm.load("uniter", GOLDEN / "uniter" / "pretrain", heads=[], fresh=["heads.vqq."])
 
 
 def test_the_unused_row_of_the_mask_table_stays_behind() -> None:
     folder = GOLDEN / "uniter" / "pretrain"
     table = load_file(folder / "weights.safetensors")["uniter.img_embeddings.mask_embedding.weight"]
-    system = mm_kptm.load("uniter", folder, heads=[], region_dim=24)
+    system = mm_kptm.load("uniter", folder, heads=[])
     assert table[0].any() and torch.equal(system.encoder.embed.regions.mask.detach(), table[1:])
 
 
@@ -74,7 +72,7 @@ def test_grounding_with_two_layers_is_placed(tmp_path: Path) -> None:
     weights |= {f"re_output.{name}": x.clone() for name, x in theirs.state_dict().items()}
     save_file(weights, tmp_path / "weights.safetensors")
     (tmp_path / "config.json").write_text((folder / "config.json").read_text())
-    system = mm_kptm.load("uniter", tmp_path, heads={"grounding": {"num_layers": 2}}, region_dim=24)
+    system = mm_kptm.load("uniter", tmp_path, heads={"grounding": {"num_layers": 2}})
     rows = torch.randn(4, 32)
     torch.testing.assert_close(system.head("grounding")(rows), theirs(rows))
 
@@ -94,12 +92,38 @@ def test_every_head_can_be_built_saved_and_loaded(tmp_path: Path) -> None:
     assert all(torch.equal(a, b) for a, b in zip(system.parameters(), again.parameters(), strict=True))
 
 
+def test_a_saved_pretraining_takes_a_fresh_head(tmp_path: Path) -> None:
+    pretrained = small_uniter()
+    mm_kptm.save(pretrained, tmp_path)
+    tuned = mm_kptm.load(
+        "uniter", tmp_path, heads={"vqa": {"num_answers": 5}, "masked-region-classes": {}}, fresh=["heads.vqa."], seed=0
+    )
+    assert list(tuned.heads) == ["vqa", "masked-region-classes"]
+    torch.testing.assert_close(tuned(TEXT).pooled, pretrained(TEXT).pooled)
+    rows = torch.randn(2, 16)
+    torch.testing.assert_close(
+        tuned.head("masked-region-classes")(rows), pretrained.head("masked-region-classes")(rows)
+    )
+
+
+def test_a_saved_folder_keeps_its_sizes(tmp_path: Path) -> None:
+    mm_kptm.save(small_uniter(), tmp_path)
+    with pytest.raises(UserError, match="was saved with its sizes, so num_layers cannot be chosen; build another"):
+        mm_kptm.load("uniter", tmp_path, num_layers=3)
+
+
+def test_a_checkpoint_tells_how_far_its_tables_were_grown() -> None:
+    nlvr2, vcr = (mm_kptm.load("uniter", GOLDEN / "uniter" / case, heads=[]) for case in ("nlvr2_paired_attn", "vcr"))
+    assert (nlvr2.sizes["num_segments"], nlvr2.sizes["vocab_size"], nlvr2.sizes["region_dim"]) == (3, 120, 24)
+    assert (vcr.sizes["num_segments"], vcr.sizes["vocab_size"]) == (4, 125)
+
+
 def test_half_precision_checkpoints_load(tmp_path: Path) -> None:
     folder = GOLDEN / "uniter" / "vqa"
     weights = {name: x.half() for name, x in load_file(folder / "weights.safetensors").items()}
     torch.save(weights, tmp_path / "model.pt")
     (tmp_path / "config.json").write_text((folder / "config.json").read_text())
-    system = mm_kptm.load("uniter", tmp_path, heads={"vqa": {"num_answers": 17}}, region_dim=24)
+    system = mm_kptm.load("uniter", tmp_path, heads={"vqa": {"num_answers": 17}})
     assert {parameter.dtype for parameter in system.parameters()} == {torch.float32}
 
 

@@ -187,12 +187,17 @@ UNITER_BASE = Recipe(
         *_BERT_START,
     ),
     fields=BERT_FIELDS,
+    told={  # published configurations lack the first, and fine-tuning grew the others beyond what theirs say
+        "region_dim": ("encoder.embed.regions.feature.weight", 1),
+        "num_segments": ("encoder.embed.text.segment.weight", 0),
+        "vocab_size": ("encoder.embed.text.word.weight", 0),
+    },
     notes=(
         "a checkpoint of BERT is a start: load its folder with fresh=['encoder.embed.regions.']",
         "a hidden region's feature is the mask row; the released code zeroes the feature and then adds that row",
         "attention dropout equals the dropout of the states, as in every published configuration",
-        "NLVR2 checkpoints have num_segments=3 (left image 1, right image 2); VCR checkpoints have num_segments=4 "
-        "(question 0, regions 1, answer 2, rationale 3) and a vocabulary grown by 81 person and object tags",
+        "NLVR2 adds segment 2 (left image 1, right image 2); VCR adds segments 2 and 3 (question 0, regions 1, "
+        "answer 2, rationale 3) and 81 words for person and object tags; a checkpoint tells the size of its tables",
         "the loss of masked-region-distributions is averaged over all elements, not over regions",
     ),
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -66,21 +65,18 @@ class Given:
         return Inputs(text=self.tokens(), regions=self.image())
 
 
-def loaded(case: Case, *heads: str, **head_sizes: Any) -> System:
-    """The system of a case; what the fixture sizes beside the official configuration is passed on."""
-    fixture = case.config["_fixture"]
-    sizes = {"region_dim": fixture["img_dim"]}
-    if "type_vocab_size_after_init_type_embedding" in fixture:
-        sizes["num_segments"] = fixture["type_vocab_size_after_init_type_embedding"]
-    sizes["vocab_size"] = case.config["vocab_size"] + fixture.get("num_special_tokens", 0)
-    return mm_kptm.load("uniter", case.folder, heads={head: head_sizes.get(head, {}) for head in heads}, **sizes)
+def loaded(case: Case, **heads: dict[str, int]) -> System:
+    """The system of a case with these heads (underscores for dashes) and what the fixture sizes of them."""
+    return mm_kptm.load("uniter", case.folder, heads={name.replace("_", "-"): heads[name] for name in heads})
 
 
 def pretrain(case: Case) -> dict[str, Answer]:
     system = loaded(
         case,
-        *("masked-tokens", "masked-region-features", "masked-region-classes", "image-text-matching"),
-        **{"masked-region-classes": {"num_classes": case.config["_fixture"]["img_label_dim"]}},
+        masked_tokens={},
+        masked_region_features={},
+        masked_region_classes={"num_classes": case.config["_fixture"]["img_label_dim"]},
+        image_text_matching={},
     )
     given = Given(case)
     tensors, inputs = given.tensors, given.inputs()
@@ -160,7 +156,7 @@ def joined(system: System, inputs: Inputs) -> tuple[Tensor, Layout]:
 
 
 def vqa(case: Case) -> dict[str, Answer]:
-    system = loaded(case, "vqa", vqa={"num_answers": case.config["_fixture"]["num_answer"]})
+    system = loaded(case, vqa={"num_answers": case.config["_fixture"]["num_answer"]})
     given = Given(case)
     inputs = given.inputs()
     pooled = system(inputs).pooled
@@ -176,7 +172,7 @@ def vqa(case: Case) -> dict[str, Answer]:
 
 
 def nlvr2(case: Case) -> dict[str, Answer]:
-    system = loaded(case, "nlvr2")
+    system = loaded(case, nlvr2={})
     given = Given(case)
     rows, layout = joined(system, given.inputs())
     scores = system.head("nlvr2")(rows, layout)
@@ -189,7 +185,7 @@ def nlvr2(case: Case) -> dict[str, Answer]:
 
 def retrieval(case: Case) -> dict[str, Answer]:
     fixture = case.config["_fixture"]
-    system = mm_kptm.load("uniter", case.folder, region_dim=fixture["img_dim"])
+    system = mm_kptm.load("uniter", case.folder)
     scores = system.head("retrieval")(system(Given(case).inputs()).pooled)
     groups = scores.view(-1, fixture["sample_size"])
     return {
@@ -199,7 +195,7 @@ def retrieval(case: Case) -> dict[str, Answer]:
 
 
 def refexp(case: Case) -> dict[str, Answer]:
-    system = loaded(case, "grounding", grounding={"num_layers": case.config["_fixture"]["mlp"]})
+    system = loaded(case, grounding={"num_layers": case.config["_fixture"]["mlp"]})
     given = Given(case)
     objects = ~given.tensors["obj_masks"]
     scores = system.head("grounding")(system(given.inputs()).regions).squeeze(1)
@@ -214,7 +210,7 @@ def refexp(case: Case) -> dict[str, Answer]:
 
 
 def vcr(case: Case) -> dict[str, Answer]:
-    system = loaded(case, "vcr")
+    system = loaded(case, vcr={})
     given = Given(case)
     scores = system.head("vcr")(system(given.inputs()).pooled)
     loss = F.cross_entropy(scores, given.tensors["targets"].squeeze(1))
