@@ -29,8 +29,9 @@ Likeness = Callable[[Tensor, Tensor], Tensor]  #: [N, D] and [N, D] -> how alike
 
 def mean_state(system: System, inputs: Inputs) -> Tensor:
     """The mean of the final states of all tokens, special ones included."""
+    layout = _layout(inputs)
     encoded: Encoded = system(inputs, Wanted(regions=NONE, pooled=False))
-    return _means(encoded.tokens, _layout(inputs))
+    return _means(encoded.tokens, layout)
 
 
 def first_state(system: System, inputs: Inputs) -> Tensor:
@@ -51,9 +52,10 @@ class MeanAtDepth:
 
     def __call__(self, system: System, inputs: Inputs) -> Tensor:
         """One vector per sentence; ``UserError`` when the encoder is not that deep."""
+        layout = _layout(inputs)
         for depth, stream in enumerate(system.walk(inputs)):
             if depth == self.depth:
-                return _means(stream.x, _layout(inputs))
+                return _means(stream.x, layout)
         raise UserError(f"the states after layer {self.depth} were asked for, but {system.recipe} has {depth} layers")
 
 
@@ -152,6 +154,7 @@ class ParallelSentences(Task[Translations]):
         left, right = self(batch.left), self(batch.right)
         return {"cosine": F.cosine_similarity(left, right), "contrast": in_batch_contrast(left, right)}
 
+    @torch.no_grad()
     def predict(self, batch: Translations) -> list[Row]:
         """The best match of every left sentence among the right ones of the same languages in the batch, and back."""
         return self._retrieved(batch.meanings, self(batch.left), self(batch.right))

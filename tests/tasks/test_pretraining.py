@@ -1,0 +1,33 @@
+"""Captions become puzzles that a system is pretrained on."""
+
+import torch
+
+from mm_kptm.batch import Inputs
+from mm_kptm.data.sampler import seeded
+from mm_kptm.objectives.mixture import Mixture
+from mm_kptm.objectives.pairs import ImageTextMatching
+from mm_kptm.objectives.tokens import MaskedTokens, Masking
+from mm_kptm.tasks import number_world
+from mm_kptm.tasks.pretraining import PuzzleSource
+from mm_kptm.world import captions as describing
+from mm_kptm.world.draw import Draw
+from mm_kptm.world.splits import part
+
+
+def test_captions_become_the_puzzles_of_a_mixture(reader):
+    scenes, described = describing.captions(part("iid", "train"), 6, Draw(0), numbers=20)
+    captions = number_world.captions(scenes, described)
+    specials = number_world.specials()
+    masking = Masking(specials.mask, (5, len(number_world.tokenizer())), specials.never_hidden)
+    objectives = {"masked-tokens": MaskedTokens(masking), "image-text-matching": ImageTextMatching()}
+    system = reader(heads=list(objectives))
+    mixture = Mixture(system, objectives, dict.fromkeys(objectives, 1.0))
+    source = PuzzleSource(captions, mixture)
+    assert len(source) == 30 and source.length(3) == captions.length(3)
+    puzzles, again, other = (source.batch(range(20), seeded(seed)) for seed in (0, 0, 1))
+    assert mixture.loss(puzzles) == mixture.loss(again) != mixture.loss(other)
+    hidden = puzzles.by_name["masked-tokens"]
+    plain: Inputs = captions.batch(range(20), seeded(0))
+    assert torch.equal(hidden.labels, plain.text.ids[hidden.rows])
+    mixture.loss(puzzles).backward()
+    assert system.encoder.embed.regions.feature.weight.grad.abs().sum() > 0
