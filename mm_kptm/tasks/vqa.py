@@ -91,7 +91,7 @@ def each_answer(logits: Tensor, scores: Tensor) -> Tensor:
 def one_answer(logits: Tensor, scores: Tensor) -> Tensor:
     """Cross-entropy of a softmax over all answers against the scores made to sum to one.
 
-    Learns far faster than :func:`each_answer` where every question has one right answer. A question without any answer
+    Learns faster than :func:`each_answer` where every question has one right answer. A question without any answer
     of worth among the choices costs nothing.
     """
     return F.cross_entropy(logits, scores / scores.sum(dim=1, keepdim=True).clamp(min=1e-6), reduction="none")
