@@ -1,1 +1,5 @@
 """An experiment: its file becomes encoder, knowledge, objectives, task and data, and a run folder."""
+
+from mm_kptm.experiment.run import evaluate, train
+
+__all__ = ["evaluate", "train"]

@@ -5,35 +5,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal, Union
 
 from mm_kptm.errors import UserError
+from mm_kptm.tasks.supply import PRETRAINING, datasets
 from mm_kptm.train.settings import TrainSettings
 
-
-@dataclass(frozen=True)
-class NumberWorldData:
-    """Number World, the embedded benchmark: handwritten numbers, five languages, facts; nothing is downloaded."""
-
-    name: Literal["number-world"] = "number-world"
-    split: str = "iid"  #: which generalisation is asked for
-    questions: int = 20000  #: training questions
-    numbers: int = 30  #: the scenes show 0 up to this number, at most 100
-    languages: tuple[str, ...] = ("en", "de", "fr", "es", "zh")
-    worlds: int = 64  #: worlds with facts of their own to train on; 1 is one fixed graph
-    seed: int = 0  #: same seed, same bytes
-
-
-@dataclass(frozen=True)
-class VqaV2Data:
-    """VQA v2's own question and annotation files, with region features of yours."""
-
-    name: Literal["vqa-v2"]
-    questions: Path  #: a file such as v2_OpenEnded_mscoco_train2014_questions.json
-    annotations: Path  #: a file such as v2_mscoco_train2014_annotations.json
-    features: Path  #: region features of the images
-    dev_questions: Path | None = None  #: questions to evaluate on
-    dev_annotations: Path | None = None  #: annotations to evaluate with
+if TYPE_CHECKING:
+    Data = Any
+else:  # every data set that some task can be fed from, plug-ins included
+    Data = Union[datasets()]  # noqa: UP007
 
 
 @dataclass(frozen=True)
@@ -43,6 +24,10 @@ class EncoderSettings:
     recipe: str  #: from `mm-kptm list systems`
     sizes: dict[str, int | float | bool | str] = field(default_factory=dict)  #: in place of the published ones
     weights: Path | None = None  #: an official checkpoint or a saved folder; fresh weights when null
+    fresh: tuple[str, ...] = ()  #: beginnings of parameter names that stay fresh where `weights` has none
+    init_std: float | None = (
+        None  #: spread of fresh weights; as published when null, small encoders learn faster with 0.1
+    )
 
 
 @dataclass(frozen=True)
@@ -52,6 +37,11 @@ class KnowledgeSettings:
     kind: Literal["none", "tree"] = "none"  #: tree hangs facts into the sentence as K-BERT does
     facts: Literal["none", "true", "random", "swapped", "oracle"] = "true"  #: the true ones or a control
 
+    @property
+    def given(self) -> str:
+        """Which facts are given."""
+        return "none" if self.kind == "none" else self.facts
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -59,7 +49,7 @@ class Experiment:
 
     name: str  #: names the run folder inside `out`
     encoder: EncoderSettings
-    data: NumberWorldData | VqaV2Data
+    data: Data
     task: str | None = None  #: from `mm-kptm list tasks`; null for pretraining alone
     knowledge: KnowledgeSettings = KnowledgeSettings()
     objectives: dict[str, float] = field(default_factory=dict)  #: pretraining objectives and their weights
@@ -71,9 +61,19 @@ class Experiment:
             raise UserError(f"name is {self.name!r} but names a folder: letters, digits, dots and dashes")
         if self.task is None and not self.objectives:
             raise UserError("there is nothing to train: give a task, or objectives with their weights")
+        if self.task is not None and self.objectives:
+            raise UserError(
+                f"both a task ({self.task}) and objectives ({', '.join(self.objectives)}) are given; pretrain in a run "
+                "without a task, and let encoder.weights of a second run name what it saved"
+            )
         for objective, weight in self.objectives.items():
             if not weight > 0:
                 raise UserError(f"objectives.{objective} has the weight {weight} but must be greater than 0")
+
+    @property
+    def trained(self) -> str:
+        """The task, or the word for having objectives alone."""
+        return PRETRAINING if self.task is None else self.task
 
     @property
     def folder(self) -> Path:

@@ -19,7 +19,9 @@ from mm_kptm.errors import UserError
 class Objective(Protocol):
     """Turns inputs into a puzzle, and scores a system on it."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """As experiment files and mixtures call it."""
 
     def puzzle(self, inputs: Inputs, generator: torch.Generator) -> Any:
         """A corrupted copy of the inputs with what is to be found; movable between devices."""
@@ -46,6 +48,18 @@ class Puzzles:
         return self.size
 
 
+@dataclass(frozen=True)
+class Objectives:
+    """Several objectives by name: what makes the puzzles of a batch, without the system that will solve them."""
+
+    by_name: Mapping[str, Objective]
+
+    def puzzles(self, inputs: Inputs, generator: torch.Generator) -> Puzzles:
+        """One puzzle per objective, drawn in the order of their names."""
+        made = {name: self.by_name[name].puzzle(inputs, generator) for name in sorted(self.by_name)}
+        return Puzzles(made, len(inputs))
+
+
 class Mixture(nn.Module):
     r"""The weighted sum :math:`\sum_o w_o L_o` of the losses of several objectives over one system.
 
@@ -65,10 +79,8 @@ class Mixture(nn.Module):
         self.weights = {name: float(weights[name]) for name in objectives}
 
     def puzzles(self, inputs: Inputs, generator: torch.Generator) -> Puzzles:
-        """One puzzle per objective, drawn in the order of their names."""
-        return Puzzles(
-            {name: self.objectives[name].puzzle(inputs, generator) for name in sorted(self.objectives)}, len(inputs)
-        )
+        """As :meth:`Objectives.puzzles`."""
+        return Objectives(self.objectives).puzzles(inputs, generator)
 
     def loss(self, batch: Puzzles) -> Tensor:
         """The weighted sum."""

@@ -1,15 +1,28 @@
-"""Pretraining: the batches of a source turned into the puzzles of a mixture of objectives."""
+"""Pretraining: objectives by their names, and the batches of a source turned into puzzles."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 
 from mm_kptm.batch import Inputs
-from mm_kptm.objectives.mixture import Mixture, Puzzles
+from mm_kptm.data.tokenizer import Specials
+from mm_kptm.errors import UserError, nearest
+from mm_kptm.objectives.mixture import Objective, Puzzles
+from mm_kptm.objectives.pairs import ImageTextMatching
+from mm_kptm.objectives.tokens import MaskedTokens, Masking
 from mm_kptm.train.protocol import Source
+from mm_kptm.vision.objectives import MaskedRegionFeatures, WordRegionAlignment
+
+
+class PuzzleMaker(Protocol):
+    """Makes the puzzles of a batch: a mixture, or its objectives alone."""
+
+    def puzzles(self, inputs: Inputs, generator: torch.Generator) -> Puzzles:
+        """One puzzle per objective."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +30,7 @@ class PuzzleSource:
     """The examples of ``inputs`` as puzzles of ``mixture``; what is hidden is drawn from the batch's generator."""
 
     inputs: Source[Inputs]
-    mixture: Mixture
+    mixture: PuzzleMaker
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -29,3 +42,33 @@ class PuzzleSource:
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> Puzzles:
         """The puzzles of the given examples."""
         return self.mixture.puzzles(self.inputs.batch(indices, generator), generator)
+
+
+def _masked_tokens(specials: Specials, vocab_size: int) -> MaskedTokens:
+    return MaskedTokens(Masking(specials.mask, pool=(0, vocab_size), never=specials.never_hidden))
+
+
+#: Every objective that an experiment's ``objectives:`` may name, from what the vocabulary holds.
+OBJECTIVES: Mapping[str, Callable[[Specials, int], Objective]] = {
+    "masked-tokens": _masked_tokens,
+    "image-text-matching": lambda specials, vocab_size: ImageTextMatching(),
+    "masked-region-features": lambda specials, vocab_size: MaskedRegionFeatures(),
+    "word-region-alignment": lambda specials, vocab_size: WordRegionAlignment(),
+}
+
+
+def objectives_named(names: Iterable[str], specials: Specials, vocab_size: int) -> dict[str, Objective]:
+    """The objectives of these names.
+
+    Raises:
+        UserError: a name is unknown.
+    """
+    for name in names:
+        if name not in OBJECTIVES:
+            raise UserError(f"no objective is called {name!r}{nearest(name, OBJECTIVES)}")
+    return {name: OBJECTIVES[name](specials, vocab_size) for name in names}
+
+
+def heads_of(objectives: Mapping[str, Objective]) -> dict[str, dict[str, Any]]:
+    """The heads that a system needs for some objectives; most objectives are called like theirs."""
+    return {getattr(objective, "head", name): {} for name, objective in objectives.items()}

@@ -1,0 +1,87 @@
+"""From an experiment's settings to a model and its data: the one place that knows all wings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import nn
+
+from mm_kptm import pretrained
+from mm_kptm.errors import UserError
+from mm_kptm.experiment.settings import EncoderSettings, Experiment
+from mm_kptm.models.system import System
+from mm_kptm.nn.init import bert_init
+from mm_kptm.recipe import Recipe, find
+from mm_kptm.tasks.protocol import check_fit
+from mm_kptm.tasks.protocol import find as find_task
+from mm_kptm.tasks.supply import Prepared, Request, find_supply
+from mm_kptm.train.protocol import Source, Trainable, module_of
+
+
+@dataclass(frozen=True, eq=False)
+class Built:
+    """A model with the data it is trained and measured on."""
+
+    model: Trainable[Any]
+    system: System
+    prepared: Prepared
+
+    @cached_property
+    def sources(self) -> dict[str, Source[Any]]:
+        """The splits opened so far."""
+        return {}
+
+    def source(self, split: str) -> Source[Any]:
+        """One split, opened once.
+
+        Raises:
+            UserError: these data have no such split.
+        """
+        if split not in self.prepared.sources:
+            raise UserError(f"these data have no split {split!r}; there are {', '.join(self.prepared.sources)}")
+        if split not in self.sources:
+            self.sources[split] = self.prepared.sources[split]()
+        return self.sources[split]
+
+
+def build(settings: Experiment) -> Built:
+    """Everything that the settings describe, on the CPU.
+
+    Raises:
+        UserError: a name is unknown, the system cannot read what the task shows, a file is missing or malformed.
+    """
+    recipe = find(settings.encoder.recipe)
+    if settings.task is not None:
+        check_fit(find_task(settings.task), recipe)  # before any file is opened
+    supply = find_supply(settings.trained, settings.data)
+    prepared = supply.prepare(settings.data, Request(recipe, settings.knowledge.given, settings.objectives))
+    with torch.random.fork_rng(devices=[]):  # every fresh weight follows from the seed of the run
+        torch.manual_seed(settings.train.seed)
+        system = _system(recipe, settings.encoder, prepared)
+        model = prepared.model(system)
+        if settings.encoder.init_std is not None and settings.encoder.weights is None:
+            bert_init(module_of(model), settings.encoder.init_std)
+    return Built(model, system, prepared)
+
+
+def _system(recipe: Recipe, asked: EncoderSettings, prepared: Prepared) -> System:
+    """The encoder, sized by the experiment first, then by the data, then as published."""
+    sizes: dict[str, Any] = dict(asked.sizes)
+    if asked.weights is not None:
+        return pretrained.load(recipe.name, asked.weights, heads=prepared.heads, fresh=_fresh(asked, prepared), **sizes)
+    published = recipe.published_sizes()
+    by_data = {name: size for name, size in prepared.sizes.items() if name in published}
+    return pretrained.build(recipe.name, heads=prepared.heads, **(by_data | sizes))
+
+
+def _fresh(asked: EncoderSettings, prepared: Prepared) -> list[str]:
+    """What may stay fresh: what the experiment names, and the heads of the task, which few checkpoints hold."""
+    return [*asked.fresh, *(f"heads.{head}." for head in prepared.heads)]
+
+
+def parameter_count(module: nn.Module) -> int:
+    """How many numbers are trained."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

@@ -1,0 +1,135 @@
+"""Run folders: train into one, go on in one, measure one.
+
+A folder holds ``config.yaml`` (resolved), ``environment.json``, ``data.json`` (hashes), ``metrics.jsonl``, TensorBoard
+``events/``, ``checkpoints/``, ``model/`` (what :func:`mm_kptm.load` opens), ``predictions/<split>.jsonl`` and
+``baselines.json``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mm_kptm import config, pretrained
+from mm_kptm.errors import UserError
+from mm_kptm.experiment.build import Built, build
+from mm_kptm.experiment.settings import Experiment
+from mm_kptm.tasks.protocol import Row, Task, write_predictions
+from mm_kptm.train.checkpoint import Checkpoints, load_weights
+from mm_kptm.train.evaluation import evaluate as measure
+from mm_kptm.train.loop import fit
+from mm_kptm.train.protocol import module_of
+
+CONFIG, DATA, MODEL, BASELINES = "config.yaml", "data.json", "model", "baselines.json"
+
+
+def train(settings: Experiment, folder: Path, *, resume: bool = False, progress: bool = True) -> Built:
+    """Train what ``settings`` describe into ``folder``, or go on there exactly where the run stopped.
+
+    Raises:
+        UserError: the settings do not fit together, a file is missing or malformed, or the folder holds other data.
+    """
+    built = build(settings)
+    source = built.source("train")
+    evaluated = {"dev": built.source("dev")} if "dev" in built.prepared.sources else {}
+    _check_data(folder, built.prepared.hashes)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / CONFIG, config.dump(settings))
+    _write(folder / DATA, json.dumps(dict(built.prepared.hashes), indent=1) + "\n")
+    fit(
+        built.model,
+        source,
+        settings.train,
+        folder,
+        evaluate=evaluated,
+        resume=resume,
+        extra={CONFIG: config.dump(settings)},
+        label=settings.name,
+        progress=progress,
+    )
+    pretrained.save(built.system, folder / MODEL)
+    return built
+
+
+def opened(folder: Path) -> tuple[Experiment, Built]:
+    """A run's settings, and its model with the weights of its last checkpoint.
+
+    Raises:
+        UserError: the folder is no run, has no checkpoint yet, or its data are no longer what they were.
+    """
+    path = folder / CONFIG
+    if not path.is_file():
+        raise UserError(f"{folder} is no run folder: it has no {CONFIG}")
+    settings = config.read(Experiment, path)
+    checkpoint = Checkpoints(folder).find("latest")
+    if checkpoint is None:
+        raise UserError(f"{folder} has no checkpoint yet; go on with `mm-kptm train --resume {folder}`")
+    built = build(settings)
+    _check_data(folder, built.prepared.hashes)
+    load_weights(checkpoint, module_of(built.model))
+    return settings, built
+
+
+def evaluate(run: Path, split: str = "test") -> dict[str, object]:
+    """Measure a run's last checkpoint on a split, and write down its predictions and the baselines.
+
+    Returns:
+        the run, the split, the number of examples, the mean of every measure, accuracies by type and language of the
+        predictions, and baselines that need no model.
+    """
+    settings, built = opened(run)
+    return evaluated(run, settings, built, split)
+
+
+def evaluated(run: Path, settings: Experiment, built: Built, split: str) -> dict[str, object]:
+    """As :func:`evaluate`, with the model at hand."""
+    source = built.source(split)
+    evaluation = measure(built.model, source, batch_size=settings.train.batch_size, precision=settings.train.precision)
+    result: dict[str, object] = {"run": str(run), "split": split, "n": evaluation.n, **evaluation.means}
+    if isinstance(built.model, Task):
+        rows = built.model.predictions(source, batch_size=settings.train.batch_size)
+        write_predictions(rows, run / "predictions" / f"{split}.jsonl")
+        result["accuracy"] = _mean(rows)
+        for key in ("type", "language"):
+            result[f"by_{key}"] = _by(rows, key)
+    baselines = dict(built.prepared.baselines(split))
+    if baselines:
+        result["baselines"] = baselines
+        _remember_baselines(run, split, baselines)
+    return result
+
+
+def _mean(rows: Sequence[Row]) -> float:
+    return sum(float(row["correct"]) for row in rows) / len(rows)
+
+
+def _by(rows: Sequence[Row], key: str) -> dict[str, float]:
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[str(row[key])].append(row)
+    return {name: _mean(groups[name]) for name in sorted(groups)}
+
+
+def _remember_baselines(run: Path, split: str, scores: Mapping[str, float]) -> None:
+    path = run / BASELINES
+    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    _write(path, json.dumps(known | {split: dict(scores)}, indent=1) + "\n")
+
+
+def _check_data(folder: Path, hashes: Mapping[str, str]) -> None:
+    path = folder / DATA
+    if not path.is_file():
+        return
+    began = json.loads(path.read_text(encoding="utf-8"))
+    for name in sorted(began.keys() | hashes.keys()):
+        if began.get(name) != hashes.get(name):
+            raise UserError(f"{folder} was trained on other data: {name} has changed since; start a new run")
+
+
+def _write(path: Path, text: str) -> None:
+    """The file appears whole or not at all."""
+    draft = path.with_name(path.name + ".part")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)

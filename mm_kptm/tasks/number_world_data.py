@@ -1,0 +1,228 @@
+"""Number World as data of an experiment: its settings, and the tasks it feeds."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from typing import Literal
+
+from mm_kptm.crosslingual.bitext import every_pair, monolingual, translations
+from mm_kptm.data.packed import Packed
+from mm_kptm.errors import UserError
+from mm_kptm.objectives.mixture import Mixture, Objectives
+from mm_kptm.tasks import number_world
+from mm_kptm.tasks.inputs import TextsOfPictures
+from mm_kptm.tasks.knowledge_vqa import KnowledgeVQA
+from mm_kptm.tasks.pretraining import PuzzleSource, heads_of, objectives_named
+from mm_kptm.tasks.sentences import ParallelSentences, TranslationSource
+from mm_kptm.tasks.supply import Prepared, Request, Supply
+from mm_kptm.tasks.vqa import VQA, QuestionSource, one_answer
+from mm_kptm.world import WORLD_VERSION, baselines, knowledge, questions
+from mm_kptm.world import captions as world_captions
+from mm_kptm.world.draw import Draw
+from mm_kptm.world.facts import Worlds, draw_fixed, draw_worlds
+from mm_kptm.world.language import vocabulary
+from mm_kptm.world.lexicon import answers
+from mm_kptm.world.numerals import LANGUAGES
+from mm_kptm.world.parallel import Parallel, corpus
+from mm_kptm.world.questions import Question
+from mm_kptm.world.scene import FEATURES, SIZES, Scenes
+from mm_kptm.world.splits import SIDES_OF_A_SPLIT, Part, part
+
+SWAPPED = "-swapped"  #: ends the name of a split whose questions are told the facts of another world
+
+Asked = tuple[Scenes, Sequence[Question]]
+
+
+@dataclass(frozen=True)
+class NumberWorldData:
+    """Number World, the embedded benchmark: handwritten numbers, five languages, facts; nothing is downloaded."""
+
+    name: Literal["number-world"] = "number-world"
+    split: str = "iid"  #: which generalisation is asked for
+    questions: int = 20000  #: training questions, captions or sentences
+    held: int = 1000  #: questions of dev and of test
+    numbers: int = 30  #: the scenes show 0 up to this number, at most 100
+    sizes: tuple[int, ...] = SIZES  #: how many numbers a scene shows, where the split leaves it open
+    languages: tuple[str, ...] = LANGUAGES  #: of questions, captions and sentences, where the split leaves it open
+    types: tuple[str, ...] | None = None  #: types of question about what is seen; all when null
+    relations: tuple[str, ...] | None = None  #: that questions about facts ask for; those of the split when null
+    forms: tuple[int, ...] | None = None  #: wordings of a question; those of the split when null
+    vision: Literal["true", "shuffled", "blank"] = "true"  #: the scenes, those of other questions, or nothing to see
+    graph: Literal["worlds", "fixed"] = "worlds"  #: arbitrary facts drawn anew for every world, or one fixed graph
+    facts_per_number: int = 2  #: facts that hang on each name
+    distractors: int = 0  #: names of numbers that are not in the scene
+    texts: Literal["captions", "sentences", "translations"] = "captions"  #: what pretraining reads
+    seed: int = 0  #: same seed, same bytes
+
+    def __post_init__(self) -> None:
+        for language in self.languages:
+            if language not in LANGUAGES:
+                raise UserError(f"data.languages has {language!r}, but Number World speaks {', '.join(LANGUAGES)}")
+        for key in ("questions", "held"):
+            if getattr(self, key) < 1:
+                raise UserError(f"data.{key} is {getattr(self, key)} but must be at least 1")
+        if not self.languages:
+            raise UserError("data.languages is empty; name at least one")
+        part(self.split, "train")
+
+    def side(self, side: str) -> Part:
+        """One side of the split, narrowed to what the settings ask for."""
+        chosen = part(self.split, side)
+        pairs = tuple(pair for pair in chosen.pairs if set(pair) <= set(self.languages))
+        if not pairs:
+            raise UserError(
+                f"the {side} side of {self.split} speaks {', '.join(chosen.languages)}, but data.languages allows "
+                f"{', '.join(self.languages)}"
+            )
+        sizes = tuple(size for size in chosen.sizes if size in self.sizes)
+        return replace(
+            chosen,
+            pairs=pairs,
+            sizes=sizes,
+            types=self.types if chosen.types is None else chosen.types,
+            relations=chosen.relations if self.relations is None else self.relations,
+            forms=chosen.forms if self.forms is None else self.forms,
+        )
+
+    def count(self, side: str) -> int:
+        """How many examples a side has."""
+        return self.questions if side == "train" else self.held
+
+    def draw(self, *path: int | str) -> Draw:
+        """A stream of numbers for one part of the data."""
+        return Draw(self.seed, *path)
+
+    @property
+    def worlds(self) -> Worlds:
+        """The facts."""
+        drawn = draw_worlds if self.graph == "worlds" else draw_fixed
+        return drawn(self.draw("worlds"), numbers=self.numbers)
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """What these data are: the version of the generator and the settings that shape it."""
+        return {"number-world": WORLD_VERSION, "settings": hashlib.sha256(repr(self).encode()).hexdigest()}
+
+
+def vqa(data: NumberWorldData, request: Request) -> Prepared:
+    """Questions about what a scene shows."""
+
+    @cache
+    def asked(split: str) -> Asked:
+        return questions.generate(data.side(split), data.count(split), data.draw("vqa", split), numbers=data.numbers)
+
+    return _answering(VQA, data, request, asked, SIDES_OF_A_SPLIT)
+
+
+def knowledge_vqa(data: NumberWorldData, request: Request) -> Prepared:
+    """Questions about facts of what a scene shows; the facts told are those of ``request.facts``."""
+    worlds = data.worlds
+
+    @cache
+    def true_facts(side: str) -> tuple[Scenes, tuple[knowledge.FactQuestion, ...]]:
+        return knowledge.generate(
+            data.side(side),
+            data.count(side),
+            data.draw("knowledge-vqa", side),
+            worlds,
+            facts_per_number=data.facts_per_number,
+            distractors=data.distractors,
+        )
+
+    @cache
+    def asked(split: str) -> Asked:
+        side = split.removesuffix(SWAPPED)
+        scenes, generated = true_facts(side)
+        arm = "swapped" if split.endswith(SWAPPED) else request.facts
+        return scenes, knowledge.inject(generated, arm, worlds, data.draw("facts", split))
+
+    return _answering(KnowledgeVQA, data, request, asked, (*SIDES_OF_A_SPLIT, "test" + SWAPPED))
+
+
+def _answering(
+    task: type[VQA],
+    data: NumberWorldData,
+    request: Request,
+    asked: Callable[[str], Asked],
+    splits: Sequence[str],
+) -> Prepared:
+    labels = answers(data.numbers)
+
+    def source(split: str) -> QuestionSource:
+        scenes, generated = asked(split)
+        return number_world.questions(
+            scenes, generated, labels, vision=data.vision, draw=data.draw("shuffled scenes", split)
+        )
+
+    def score(split: str) -> Mapping[str, float]:
+        train, test = asked("train")[1], asked(split)[1]
+        return {
+            "chance": baselines.chance(train, test),
+            "majority": baselines.accuracy(baselines.majority(train, test), test),
+            "question-only": baselines.accuracy(baselines.question_only(train, test), test),
+        }
+
+    return Prepared(
+        sources={split: partial(source, split) for split in splits},
+        model=lambda system: task(system, labels, criterion=one_answer),
+        sizes={"vocab_size": len(vocabulary()), "region_dim": FEATURES},
+        heads=task.heads(request.recipe, len(labels)),
+        hashes=data.hashes,
+        baselines=score,
+    )
+
+
+def parallel_sentences(data: NumberWorldData, request: Request) -> Prepared:
+    """Sentences and their translations; test sentences stand in no parallel data that training could see."""
+
+    def source(side: str) -> TranslationSource:
+        return number_world.translations(_corpus(data, side), data.languages)
+
+    return Prepared(
+        sources={side: partial(source, side) for side in SIDES_OF_A_SPLIT},
+        model=ParallelSentences,
+        sizes={"vocab_size": len(vocabulary())},
+        hashes=data.hashes,
+        baselines=lambda side: {"chance": 1 / data.count(side)},
+    )
+
+
+def pretraining(data: NumberWorldData, request: Request) -> Prepared:
+    """Captions with their scenes, sentences by themselves, or sentences and as many translations."""
+    objectives = objectives_named(request.objectives, number_world.specials(), len(vocabulary()))
+
+    def inputs(side: str) -> TextsOfPictures:
+        if data.texts == "captions":
+            made = world_captions.captions(
+                data.side(side), data.count(side), data.draw("captions", side), numbers=data.numbers
+            )
+            return number_world.captions(*made, data.languages)
+        spoken = number_world.meanings(_corpus(data, side), data.languages)
+        alone = monolingual((sentence for meaning in spoken for sentence in meaning), number_world.specials())
+        if data.texts == "sentences":
+            return TextsOfPictures(alone)
+        return TextsOfPictures(Packed.joined(alone, translations(every_pair(spoken), number_world.specials())))
+
+    def source(side: str) -> PuzzleSource:
+        return PuzzleSource(inputs(side), Objectives(objectives))
+
+    return Prepared(
+        sources={side: partial(source, side) for side in SIDES_OF_A_SPLIT},
+        model=lambda system: Mixture(system, objectives, request.objectives),
+        sizes={"vocab_size": len(vocabulary()), "region_dim": FEATURES, "num_languages": len(LANGUAGES)},
+        heads=heads_of(objectives),
+        hashes=data.hashes,
+    )
+
+
+def _corpus(data: NumberWorldData, side: str) -> tuple[Parallel, ...]:
+    return corpus(side, data.count(side), data.draw("sentences"), numbers=data.numbers, languages=data.languages)
+
+
+VQA_SUPPLY = Supply(VQA, NumberWorldData, vqa)
+KNOWLEDGE_VQA_SUPPLY = Supply(KnowledgeVQA, NumberWorldData, knowledge_vqa)
+SENTENCES_SUPPLY = Supply(ParallelSentences, NumberWorldData, parallel_sentences)
+PRETRAINING_SUPPLY = Supply(None, NumberWorldData, pretraining)

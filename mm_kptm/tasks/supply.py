@@ -1,0 +1,99 @@
+"""Which data can feed which task: the supplies, found by walking this package and installed plug-ins.
+
+A :class:`Supply` joins a task, a data set and the function that turns one into the other. A data set is a frozen
+dataclass of settings whose first field, a ``Literal``, is its name; it becomes a choice of an experiment's ``data:``
+block by being named in a supply. Entry point group for plug-ins: ``mm_kptm.tasks``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import entry_points
+from types import ModuleType
+from typing import Any, get_args, get_type_hints
+
+from mm_kptm.errors import UserError
+from mm_kptm.models.system import System
+from mm_kptm.recipe import Recipe
+from mm_kptm.tasks.protocol import Task
+from mm_kptm.train.protocol import Source, Trainable
+
+PRETRAINING = "pretraining"  #: stands in for a task where there are objectives alone
+
+
+@dataclass(frozen=True)
+class Request:
+    """What an experiment asks of its data, beside the data's own settings."""
+
+    recipe: Recipe
+    facts: str = "none"  #: which facts are given: none, true, random, swapped or oracle
+    objectives: Mapping[str, float] = field(default_factory=dict)  #: of pretraining, with their weights
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything about a task on its data that needs no model yet."""
+
+    sources: Mapping[str, Callable[[], Source[Any]]]  #: by split; made when first asked for
+    model: Callable[[System], Trainable[Any]]  #: what is trained and measured, a module
+    sizes: Mapping[str, int] = field(default_factory=dict)  #: what the data asks of an encoder with fresh weights
+    heads: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  #: that the system is built with
+    hashes: Mapping[str, str] = field(default_factory=dict)  #: what tells these data from others
+    baselines: Callable[[str], Mapping[str, float]] = lambda split: {}  #: what needs no model scores on a split
+
+
+@dataclass(frozen=True)
+class Supply:
+    """A task on a data set."""
+
+    task: type[Task[Any]] | None  #: None for pretraining
+    data: type[Any]  #: a frozen dataclass of settings
+    prepare: Callable[[Any, Request], Prepared]
+
+    @property
+    def task_name(self) -> str:
+        """As experiment files call it."""
+        return PRETRAINING if self.task is None else self.task.name
+
+
+def data_name(data: type[Any]) -> str:
+    """The name of a data set: the literal that its first field holds."""
+    return str(get_args(get_type_hints(data)["name"])[0])
+
+
+@cache
+def supplies() -> tuple[Supply, ...]:
+    """Every supply there is, in a fixed order."""
+    home = importlib.import_module(__package__)
+    modules: list[ModuleType] = [
+        importlib.import_module(f"{__package__}.{info.name}")
+        for info in sorted(pkgutil.iter_modules(home.__path__), key=lambda info: info.name)
+    ]
+    modules += [entry.load() for entry in entry_points(group="mm_kptm.tasks")]
+    found = [value for module in modules for value in vars(module).values() if isinstance(value, Supply)]
+    return tuple(dict.fromkeys(found))
+
+
+@cache
+def datasets() -> tuple[type[Any], ...]:
+    """Every data set of a supply, each once, by name."""
+    found = {data_name(supply.data): supply.data for supply in supplies()}
+    return tuple(found[name] for name in sorted(found))
+
+
+def find_supply(task: str, data: Any) -> Supply:
+    """The supply of a task from the given settings of data.
+
+    Raises:
+        UserError: there is none; what that data set can feed is named.
+    """
+    ours = [supply for supply in supplies() if supply.data is type(data)]
+    for supply in ours:
+        if supply.task_name == task:
+            return supply
+    able = ", ".join(supply.task_name for supply in ours)
+    raise UserError(f"{data_name(type(data))} cannot feed {task}; it can feed {able}")

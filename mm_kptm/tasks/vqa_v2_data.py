@@ -1,0 +1,86 @@
+"""VQA v2 as data of an experiment: its own files, and the task they feed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Literal
+
+from mm_kptm.data.tokenizer import WordPiece
+from mm_kptm.errors import UserError
+from mm_kptm.tasks.answers import vqa_accuracy
+from mm_kptm.tasks.supply import Prepared, Request, Supply
+from mm_kptm.tasks.vqa import VQA, QuestionSource, each_answer
+from mm_kptm.tasks.vqa_v2 import LONGEST, VqaV2
+from mm_kptm.vision.stores import RegionStore
+
+
+@dataclass(frozen=True)
+class VqaV2Data:
+    """VQA v2's own question and annotation files, with region features of yours."""
+
+    name: Literal["vqa-v2"]
+    questions: Path  #: a file such as v2_OpenEnded_mscoco_train2014_questions.json
+    annotations: Path  #: a file such as v2_mscoco_train2014_annotations.json
+    features: Path  #: a folder of region features of all the images
+    vocabulary: Path  #: vocab.txt of the word pieces, one a line
+    lowercase: bool = True  #: whether the word pieces are of an uncased model
+    dev_questions: Path | None = None  #: questions to evaluate on
+    dev_annotations: Path | None = None  #: annotations to evaluate with
+    test_questions: Path | None = None  #: questions to answer, whose answers nobody published
+    min_count: int = 9  #: an answer is learnt when it is the most frequent one of this many questions
+    longest: int = LONGEST  #: pieces of a question that are read
+
+    def __post_init__(self) -> None:
+        if (self.dev_questions is None) != (self.dev_annotations is None):
+            raise UserError("data.dev_questions and data.dev_annotations belong together; give both or neither")
+
+    @property
+    def files(self) -> dict[str, tuple[Path, Path | None]]:
+        """Questions and annotations of every split there is."""
+        splits: dict[str, tuple[Path, Path | None]] = {"train": (self.questions, self.annotations)}
+        if self.dev_questions is not None:
+            splits["dev"] = (self.dev_questions, self.dev_annotations)
+        if self.test_questions is not None:
+            splits["test"] = (self.test_questions, None)
+        return splits
+
+
+def vqa(data: VqaV2Data, request: Request) -> Prepared:
+    """Open-ended questions about photographs (Goyal et al. 2017)."""
+    tokenizer = WordPiece.open(data.vocabulary, lowercase=data.lowercase)
+    store = RegionStore(data.features)
+
+    @cache
+    def read(split: str) -> VqaV2:
+        return VqaV2.read(*data.files[split])
+
+    answers = read("train").answers(min_count=data.min_count)
+
+    def source(split: str) -> QuestionSource:
+        return read(split).source(answers, tokenizer, store, longest=data.longest)
+
+    def score(split: str) -> Mapping[str, float]:
+        given = [annotation.answers for annotation in read(split).annotations.values()]
+        most = answers[0]
+        return {"majority": sum(vqa_accuracy(most, people) for people in given) / len(given)} if given else {}
+
+    return Prepared(
+        sources={split: partial(source, split) for split in data.files},
+        model=lambda system: VQA(system, answers, criterion=each_answer),
+        sizes={"vocab_size": len(tokenizer), "region_dim": store.dim},
+        heads=VQA.heads(request.recipe, len(answers)),
+        hashes={file.name: _hash(file) for files in data.files.values() for file in files if file is not None},
+        baselines=score,
+    )
+
+
+def _hash(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+VQA_SUPPLY = Supply(VQA, VqaV2Data, vqa)
