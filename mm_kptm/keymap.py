@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import struct
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -67,7 +68,18 @@ class Drop:
     because: str
 
 
-Rule = Rename | Split | Take | Same | Drop
+@dataclass(frozen=True)
+class OneOf:
+    """A published name that different tasks gave to different parts of ours; the part that is built takes the tensor.
+
+    When a file is loaded without saying which heads to build, the first one does.
+    """
+
+    theirs: str
+    ours: tuple[str, ...]
+
+
+Rule = Rename | Split | Take | OneOf | Same | Drop
 
 
 class UnmappedKeys(UserError):
@@ -82,6 +94,7 @@ class Translation:
     placed: dict[str, str] = field(default_factory=dict)  #: published key -> our name(s)
     left: dict[str, str] = field(default_factory=dict)  #: published key -> why it stays behind
     strangers: list[str] = field(default_factory=list)  #: published keys that no rule knows
+    second: set[str] = field(default_factory=set)  #: our names that are a tensor's second choice, see OneOf
 
 
 @cache
@@ -133,6 +146,10 @@ def translate(state: Mapping[str, Tensor], rules: Sequence[Rule]) -> Translation
                 _place(result, key, {name.format(**found): p for name, p in zip(ours, pieces, strict=True)})
             case Take(ours=ours, row=number):
                 _place(result, key, {ours.format(**found): tensor[number : number + 1]})
+            case OneOf(ours=ours):
+                names = [name.format(**found) for name in ours]
+                _place(result, key, dict.fromkeys(names, tensor))
+                result.second.update(names[1:])
             case Same(as_=other):
                 twin = state.get(other.format(**found))
                 if twin is not None and not torch.equal(twin, tensor):
@@ -242,7 +259,7 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
         if "Unsupported" in str(error) or "weights_only" in str(error).lower():
             raise UserError(_PICKLE_REFUSED.format(path=path)) from None
         raise UserError(f"{path} is no whole torch file ({_sentence(error)}); fetch it again") from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, struct.error, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is no whole torch file ({_sentence(error)}); fetch it again") from None
     for wrapper in ("model", "state_dict", "model_state_dict"):
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):

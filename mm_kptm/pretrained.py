@@ -172,7 +172,8 @@ def _head_sizes(recipe: Recipe, heads: Heads) -> dict[str, dict[str, Any]]:
 
 
 def _filled_heads(recipe: Recipe, translation: Translation) -> list[str]:
-    return [name for name in recipe.heads if any(key.startswith(f"heads.{name}.") for key in translation.tensors)]
+    filled = translation.tensors.keys() - translation.second
+    return [name for name in recipe.heads if any(key.startswith(f"heads.{name}.") for key in filled)]
 
 
 def _is_saved(folder: Path) -> bool:

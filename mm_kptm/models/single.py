@@ -5,12 +5,13 @@ Shapes: T rows of the batch, B sequences, D dim.
 
 from collections.abc import Iterable, Iterator
 
-import torch
 from torch import Tensor, nn
 
 from mm_kptm.batch import ALL, EVERYTHING, Encoded, Inputs, Rows, Wanted
 from mm_kptm.errors import UserError
+from mm_kptm.models.rows import compact, numbers
 from mm_kptm.nn.assembly import Assembled
+from mm_kptm.nn.ragged import Reading
 from mm_kptm.nn.steps import Stream
 
 
@@ -47,23 +48,29 @@ class SingleStream(nn.Module):
     def forward(self, inputs: Inputs, wanted: Wanted = EVERYTHING) -> Encoded:
         """The final states of what is wanted; the last layer finishes only those rows."""
         assembled: Assembled = self.embed(inputs)
-        x, reading = assembled.stream
-        *earlier, last = self.layers
-        for layer in earlier:
-            x = layer(x, reading)
-        firsts = assembled.stream.layout.firsts(x.device)
+        stream = assembled.stream
+        firsts = stream.layout.firsts(stream.x.device)
         tokens, regions = _chosen(assembled.tokens, wanted.tokens), _chosen(assembled.regions, wanted.regions)
-        if wanted.tokens is ALL and wanted.regions is ALL:
-            x = last(x, reading)
-        else:
-            rows, (firsts, tokens, regions) = _compact(
+        last = stream.reading
+        if wanted.tokens is not ALL or wanted.regions is not ALL:
+            rows, (firsts, tokens, regions) = compact(
                 firsts if wanted.pooled else firsts[:0],
-                _numbers(tokens, len(x), x.device),
-                _numbers(regions, len(x), x.device),
+                numbers(tokens, len(stream.x), stream.x.device),
+                numbers(regions, len(stream.x), stream.x.device),
             )
-            x = last(x, reading.narrowed(rows))
+            last = last.narrowed(rows)
+        x = self.run(inputs, assembled, last)
         pooled = self.pooler(x[firsts]) if wanted.pooled else x.new_empty(0, x.shape[-1])
         return Encoded(tokens=x[tokens], regions=x[regions], pooled=pooled)
+
+    def run(self, inputs: Inputs, assembled: Assembled, last: Reading) -> Tensor:
+        """The final states of the rows that ``last`` asks for, the reading of the last layer."""
+        x, reading = assembled.stream.x, assembled.stream.reading
+        *earlier, final = self.layers
+        for layer in earlier:
+            x = layer(x, reading)
+        rows: Tensor = final(x, last)
+        return rows
 
 
 def _chosen(places: Rows, wanted: Rows) -> Rows:
@@ -71,13 +78,3 @@ def _chosen(places: Rows, wanted: Rows) -> Rows:
     if isinstance(places, slice):
         return wanted if places is ALL else places
     return places[wanted]
-
-
-def _numbers(rows: Rows, total: int, device: torch.device) -> Tensor:
-    return torch.arange(total, device=device)[rows] if isinstance(rows, slice) else rows
-
-
-def _compact(*groups: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """All rows of some groups once and in order, and where each group finds its own among them."""
-    rows, found = torch.unique(torch.cat(groups), return_inverse=True)
-    return rows, found.split([len(group) for group in groups])

@@ -43,11 +43,14 @@ class Attention(nn.Module):
         self.merge = nn.Linear(width, dim)
 
     def forward(self, x: Tensor, source: Tensor, reading: Reading) -> Tensor:
-        """Let the rows ``x`` [Q, D] read the rows ``source`` [S, source_dim] of their sequences: [Q, D]."""
+        """Let the rows ``x`` [Q, D] read the rows ``source`` [S, source_dim] of their sequences: [Q, D].
+
+        A source that several sequences share is projected once.
+        """
         read = attend(
             self._heads(project(self.query, x)),
-            self._heads(project(self.key, source)),
-            self._heads(project(self.value, source)),
+            self._heads(reading.offered(project(self.key, source))),
+            self._heads(reading.offered(project(self.value, source))),
             reading,
             dropout=self.dropout if self.training else 0.0,
         )
@@ -55,7 +58,8 @@ class Attention(nn.Module):
 
     def weights(self, x: Tensor, source: Tensor, reading: Reading) -> list[Tensor]:
         """How much each row reads each source row, one [H, n, m] per sequence."""
-        return weights(self._heads(project(self.query, x)), self._heads(project(self.key, source)), reading)
+        key = reading.offered(project(self.key, source))
+        return weights(self._heads(project(self.query, x)), self._heads(key), reading)
 
     def _heads(self, rows: Tensor) -> Tensor:
         """[Q, W] -> [Q, H, W / H]."""

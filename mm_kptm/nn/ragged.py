@@ -11,7 +11,7 @@ Shapes: B sequences, Q query rows, S source rows, H heads, E dim of one head, n 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property, lru_cache
 from itertools import groupby
 from typing import cast
@@ -42,16 +42,23 @@ class Reading:
     queries: Layout
     sources: Layout
     sees: Visibility | None = None
-    rows: Tensor | None = None  #: the source rows that the queries are, when only some of them read, [Q]
+    rows: Tensor | None = None  #: the rows of their stream that the queries are, unless all of them in order, [Q]
+    shared: Tensor | None = None  #: the rows of the stream read that the sources are, unless all of them in order, [S]
+    itself: bool = True  #: the stream read is the readers' own
 
     def asked(self, x: Tensor) -> Tensor:
         """The rows of a stream that do the reading."""
         return x if self.rows is None else x[self.rows]
 
+    def offered(self, source: Tensor) -> Tensor:
+        """The rows of a stream that are read; sequences that share them have them each."""
+        return source if self.shared is None else source.index_select(0, self.shared)
+
     def narrowed(self, rows: Tensor) -> Reading:
-        """The same reading by some rows only; ``rows`` [Q] in ascending order."""
+        """The same reading by some of its queries only; ``rows`` [Q] in ascending order."""
         counts = torch.bincount(self.queries.owners(rows.device)[rows], minlength=len(self.queries))
-        return Reading(Layout(tuple(counts.tolist())), self.sources, self.sees, rows)
+        numbers = rows if self.rows is None else self.rows[rows]
+        return replace(self, queries=Layout(tuple(counts.tolist())), rows=numbers)
 
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
@@ -64,7 +71,7 @@ class Reading:
     @cached_property
     def block_mask(self) -> BlockMask:
         """The whole reading as FlexAttention wants it: one long sequence in which sequences do not see each other."""
-        sees, rows = self.sees, self.rows
+        sees, rows, itself = self.sees, self.rows, self.itself
         device = torch.device("cuda", torch.cuda.current_device())
         mine, theirs = self.queries.owners(device), self.sources.owners(device)
 
@@ -73,7 +80,8 @@ class Reading:
             if sees is None:
                 return together
             row = query if rows is None else rows[query]
-            return together & (sees.sees(row, source) | (row == source))
+            seen = sees.sees(row, source)
+            return together & (seen | (row == source) if itself else seen)
 
         return create_block_mask(mask, None, None, self.queries.total, self.sources.total, device=str(device))
 
@@ -100,7 +108,7 @@ def within(layout: Layout) -> Reading:
 @lru_cache(maxsize=64)
 def across(queries: Layout, sources: Layout) -> Reading:
     """Every row reads the whole sequence of the same number in another stream."""
-    return Reading(queries, sources)
+    return Reading(queries, sources, itself=False)
 
 
 def reading_within(layout: Layout, sees: Visibility | None) -> Reading:
@@ -146,6 +154,9 @@ def _by_run(query: Tensor, key: Tensor, value: Tensor, reading: Reading, dropout
     read = []
     for block, *pieces in zip(blocks, queries, key.split(sizes), value.split(sizes), strict=True):
         if not len(pieces[0]):
+            continue
+        if not len(pieces[1]):
+            read.append(torch.zeros_like(pieces[0]))  # nothing to read
             continue
         q, k, v = (_sequences(piece, block.count) for piece in pieces)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=block.mask, dropout_p=dropout)

@@ -115,3 +115,24 @@ class Matrix(Visibility):
         starts[places] = self.starts
         columns[places] = self.columns
         return Matrix(self.cells, starts, columns)
+
+
+@dataclass(frozen=True, eq=False)
+class Open(Visibility):
+    """What another stream sees of one that hides some of its rows: those that an ordinary row would see."""
+
+    rows: Tensor  #: true where seen, [T]
+
+    @classmethod
+    def of(cls, sees: Visibility, total: int, device: torch.device) -> Open:
+        """The rows that ``sees`` would show to one more row behind the ``total`` that there are."""
+        numbers = torch.arange(total, device=device)
+        return cls(sees.spread(numbers, total + 1).sees(numbers.new_tensor([total]), numbers))
+
+    def sees(self, queries: Tensor, sources: Tensor) -> Tensor:
+        return self.rows[sources]
+
+    def spread(self, places: Tensor, total: int) -> Open:
+        rows = torch.ones(total, dtype=torch.bool, device=places.device)
+        rows[places] = self.rows
+        return Open(rows)
