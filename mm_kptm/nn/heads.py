@@ -5,7 +5,7 @@ Shapes: P rows, D dim, V vocabulary, C classes.
 
 from torch import Tensor, nn
 
-from mm_kptm.nn.sublayers import NormBuilder, activation_named, bert_norm
+from mm_kptm.nn.sublayers import Activation, NormBuilder, activation_named, bert_norm
 
 
 class Pooler(nn.Module):
@@ -25,7 +25,12 @@ class Transform(nn.Module):
     """Dense, activation, norm: what BERT puts before every prediction about a position."""
 
     def __init__(
-        self, dim: int, out_dim: int | None = None, *, activation: str = "gelu", norm: NormBuilder = bert_norm
+        self,
+        dim: int,
+        out_dim: int | None = None,
+        *,
+        activation: str | Activation = "gelu",
+        norm: NormBuilder = bert_norm,
     ) -> None:
         super().__init__()
         out_dim = dim if out_dim is None else out_dim

@@ -214,7 +214,7 @@ def padded_weights(query: Tensor, key: Tensor, reading: Reading) -> Tensor:
         seen = torch.where(visible.any(-1, keepdim=True), visible, seen)
     scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
     unseen = ~seen.unsqueeze(1)
-    # the second fill is for rows of a sequence that has nothing to read: their softmax is undefined, what they read is 0
+    # the second fill is for rows that have nothing to read: their softmax is undefined, and what they read is zero
     return scores.masked_fill(unseen, float("-inf")).softmax(-1).masked_fill(unseen, 0.0)
 
 

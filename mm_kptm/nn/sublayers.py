@@ -38,12 +38,14 @@ ACTIVATIONS: dict[str, Activation] = {
 }
 
 
-def activation_named(name: str) -> Activation:
-    """The activation that published configurations call ``name``.
+def activation_named(name: str | Activation) -> Activation:
+    """The activation that published configurations call ``name``; an activation is itself.
 
     Raises:
         UserError: the name is unknown.
     """
+    if not isinstance(name, str):
+        return name
     if name not in ACTIVATIONS:
         raise UserError(f"no activation is called {name!r}; there are {', '.join(ACTIVATIONS)}")
     return ACTIVATIONS[name]

@@ -35,8 +35,9 @@ def bert(
 
 
 def masked_tokens(encoder: SingleStream) -> TiedVocabulary:
-    """Dense, GELU, norm, then the word embeddings as output matrix (Devlin et al. 2019, task 1)."""
-    head = TiedVocabulary(Transform(encoder.dim), encoder.embed.text.word)  # type: ignore[union-attr, arg-type]
+    """Dense, the encoder's activation, norm, then the words as output matrix (Devlin et al. 2019, task 1)."""
+    transform = Transform(encoder.dim, activation=encoder.layers[0].feed.activation)  # type: ignore[union-attr, arg-type]
+    head = TiedVocabulary(transform, encoder.embed.text.word)  # type: ignore[union-attr, arg-type]
     bert_init(head.transform)
     return head
 

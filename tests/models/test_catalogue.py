@@ -1,0 +1,116 @@
+"""What holds for every recipe of the catalogue."""
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import mm_kptm
+from mm_kptm.batch import Inputs, Layout, Regions, Tokens
+from mm_kptm.keymap import Drop, Same
+from mm_kptm.models.system import System
+from mm_kptm.recipe import Recipe
+
+SMALL: dict[str, Any] = {
+    "dim": 8,
+    "num_heads": 2,
+    "num_layers": 2,
+    "ffn_dim": 12,
+    "vocab_size": 30,
+    "max_positions": 20,
+    "region_dim": 6,
+    "entity_dim": 4,
+    "entity_heads": 2,
+    "entity_ffn_dim": 6,
+}
+RECIPES = list(mm_kptm.catalogue().values())
+
+
+def tiny(recipe: Recipe, **more: Any) -> System:
+    """A system of this recipe that is as small as its builder allows."""
+    takes = inspect.signature(recipe.build).parameters
+    return mm_kptm.build(recipe.name, seed=0, **{name: size for name, size in SMALL.items() if name in takes}, **more)
+
+
+@pytest.fixture(params=RECIPES, ids=lambda recipe: recipe.name)
+def recipe(request: pytest.FixtureRequest) -> Recipe:
+    return request.param
+
+
+def test_a_recipe_is_documented(recipe: Recipe) -> None:
+    """A paper with a year, a builder and heads that say what they are, sizes that are all arguments by name."""
+    assert any(word.strip(",.")[:4].isdigit() for word in recipe.paper.split()), recipe.paper
+    for built in (recipe.build, *recipe.heads.values()):
+        assert built.__doc__, built
+    assert all(p.kind is p.KEYWORD_ONLY for p in inspect.signature(recipe.build).parameters.values())
+    assert all(rule.because for rule in recipe.weights if isinstance(rule, Drop))
+
+
+def test_a_recipe_is_consistent(recipe: Recipe) -> None:
+    assert set(recipe.objectives) <= set(recipe.heads)
+    assert set(recipe.sizes) <= set(recipe.published_sizes())
+    assert set(recipe.fields.values()) <= set(recipe.published_sizes())
+    assert recipe.reads <= {"text", "regions", "images", "entities", "languages"}
+    assert len(set(recipe.weights)) == len(recipe.weights), "a rule that stands twice is reached once"
+
+
+def test_every_head_of_a_recipe_builds_tiny(recipe: Recipe) -> None:
+    assert set(tiny(recipe, heads=list(recipe.heads)).heads) == set(recipe.heads)
+
+
+def test_the_seed_decides_the_weights(recipe: Recipe) -> None:
+    first, second = tiny(recipe), tiny(recipe)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+
+
+def test_a_system_comes_back_from_its_folder(recipe: Recipe, tmp_path: Path) -> None:
+    system = tiny(recipe)
+    mm_kptm.save(system, tmp_path)
+    back = mm_kptm.load(recipe.name, tmp_path)
+    assert (back.recipe, back.sizes, back.head_sizes) == (system.recipe, system.sizes, system.head_sizes)
+    ours, theirs = dict(system.named_parameters()), dict(back.named_parameters())
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(parameter, theirs[name]) for name, parameter in ours.items())
+
+
+def test_every_parameter_is_the_target_of_a_rule(recipe: Recipe) -> None:
+    """The key map covers the encoder and the heads of the published pretraining."""
+    targets: list[str] = []
+    for rule in recipe.weights:
+        if not isinstance(rule, Drop | Same):
+            targets += [rule.ours] if isinstance(rule.ours, str) else rule.ours
+    for name, _ in tiny(recipe).named_parameters():
+        assert any(fits(target, name) for target in targets), f"no rule of {recipe.name} fills {name}"
+
+
+def fits(target: str, name: str) -> bool:
+    """Whether a rule that writes to ``target`` can write to ``name``; a field in braces stands for one part."""
+    wanted, parts = target.split("."), name.split(".")
+    return len(wanted) == len(parts) and all(
+        want.startswith("{") or want == part for want, part in zip(wanted, parts, strict=True)
+    )
+
+
+def inputs_for(recipe: Recipe) -> Inputs:
+    """Two small examples with every stream that the recipe reads."""
+    draw = torch.Generator().manual_seed(0)
+    text = Tokens.of([[4, 9, 5], [7, 3]], segments=[[0, 0, 1], [0, 1]])
+    if "regions" not in recipe.reads:
+        return Inputs(text=text)
+    features, boxes = torch.randn(5, SMALL["region_dim"], generator=draw), torch.rand(5, 4, generator=draw)
+    hidden = torch.tensor([False, True, False, False, True])
+    return Inputs(text=text, regions=Regions(features, boxes, Layout((2, 3)), hidden=hidden))
+
+
+def test_a_gradient_reaches_every_parameter(recipe: Recipe) -> None:
+    """Of the encoder, and of every head of the published pretraining."""
+    system = tiny(recipe)
+    encoded = system(inputs_for(recipe))
+    parts = [encoded.tokens, encoded.regions, encoded.pooled, *(head(encoded.tokens) for head in system.heads.values())]
+    torch.stack([(part * torch.randn_like(part)).sum() for part in parts]).sum().backward()
+    for name, parameter in system.named_parameters():
+        assert parameter.grad is not None, name
+        # a bias on all keys moves all scores of a row alike, so its true gradient is zero
+        assert name.endswith("key.bias") or parameter.grad.any(), name

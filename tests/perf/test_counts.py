@@ -1,0 +1,123 @@
+"""Work grows with what is there, by exact counts of floating-point operations. No clock."""
+
+import pytest
+import torch
+
+import mm_kptm
+from benchmarks.counts.flops import attention_products, counted
+from mm_kptm.batch import NONE, POOLED, Inputs, Layout, Regions, Tokens, Wanted
+from mm_kptm.models.system import System
+
+pytestmark = pytest.mark.perf_counts
+
+DIM, HEADS, LAYERS, FFN, VOCABULARY = 64, 4, 3, 128, 500
+
+
+def text(*lengths: int) -> Inputs:
+    return Inputs(text=Tokens.of([[7] * n for n in lengths]))
+
+
+@pytest.fixture(scope="module")
+def system() -> System:
+    return mm_kptm.build(
+        "bert-base",
+        heads=["masked-tokens"],
+        seed=0,
+        dim=DIM,
+        num_heads=HEADS,
+        num_layers=LAYERS,
+        ffn_dim=FFN,
+        vocab_size=VOCABULARY,
+        dropout=0.0,
+    )
+
+
+def forward(system: System, inputs: Inputs, wanted: Wanted) -> int:
+    with torch.no_grad():
+        return counted(lambda: system(inputs, wanted))
+
+
+def step(system: System, inputs: Inputs) -> int:
+    return counted(lambda: system(inputs, Wanted(pooled=False)).tokens.sum().backward())
+
+
+TOKENS_ONLY = Wanted(pooled=False)
+#: Multiplications and additions of one row in one layer, without attention.
+PER_ROW = 2 * (4 * DIM * DIM + 2 * DIM * FFN)
+
+
+def closed_form(*lengths: int) -> int:
+    """The encoder's cost: linear in real rows, and in the square of each length."""
+    return LAYERS * sum(n * PER_ROW + 2 * 2 * n * n * DIM for n in lengths)
+
+
+@pytest.mark.parametrize("lengths", [(1,), (5, 9), (30, 30, 7), (64,)])
+def test_the_encoder_costs_its_closed_form(system: System, lengths: tuple[int, ...]) -> None:
+    assert forward(system, text(*lengths), TOKENS_ONLY) == closed_form(*lengths)
+
+
+@pytest.mark.parametrize("lengths", [(5, 9), (30, 30, 7)])
+def test_training_costs_what_it_must(system: System, lengths: tuple[int, ...]) -> None:
+    """Backward: two products for each of forward, and five instead of two within attention."""
+    rows, squares = sum(lengths), sum(n * n for n in lengths)
+    assert step(system, text(*lengths)) == LAYERS * (3 * rows * PER_ROW + 7 * 2 * squares * DIM)
+
+
+def test_a_long_sentence_costs_only_its_own_share(system: System) -> None:
+    """One sentence of 512 tokens beside 31 of 30: no more than 1.1 times what it costs by itself."""
+    short, long = [30] * 31, 512
+    for cost in (lambda *n: forward(system, text(*n), TOKENS_ONLY), lambda *n: step(system, text(*n))):
+        assert cost(*short, long) - cost(*short) <= 1.1 * cost(long)
+
+
+def test_padding_costs_nothing(system: System) -> None:
+    real = torch.zeros(3, 64, dtype=torch.bool)
+    for row, length in enumerate((5, 9, 30)):
+        real[row, :length] = True
+    padded = Inputs(text=Tokens.padded(torch.full((3, 64), 7), real))
+    assert forward(system, padded, TOKENS_ONLY) == forward(system, text(5, 9, 30), TOKENS_ONLY)
+
+
+def test_the_vocabulary_is_scored_only_where_asked(system: System) -> None:
+    """Linear in hidden tokens: each costs one transform and one row of scores."""
+    states, head = torch.randn(400, DIM), system.head("masked-tokens")
+    with torch.no_grad():
+        costs = [counted(lambda n=n: head(states[:n])) for n in (0, 10, 20, 40, 80)]
+    assert costs == [n * 2 * (DIM * DIM + DIM * VOCABULARY) for n in (0, 10, 20, 40, 80)]
+
+
+def test_the_last_layer_finishes_only_what_is_read(system: System) -> None:
+    """The rows that nobody reads cost one layer less, save for the keys and values that others read."""
+    lengths, asked = (30, 30, 7), torch.tensor([3, 31, 60])
+    everything = forward(system, text(*lengths), TOKENS_ONLY)
+    some = forward(system, text(*lengths), Wanted(tokens=asked, regions=NONE, pooled=False))
+    keys_and_values = sum(lengths) * 2 * 2 * DIM * DIM
+    rows = 3 * (PER_ROW - 2 * 2 * DIM * DIM) + 2 * 2 * (30 + 30 + 7) * DIM
+    assert some == everything - closed_form(*lengths) // LAYERS + keys_and_values + rows
+
+
+def test_a_sentence_vector_finishes_only_first_rows(system: System) -> None:
+    assert forward(system, text(30, 30, 7), POOLED) < 0.85 * forward(system, text(30, 30, 7), Wanted())
+
+
+def test_images_cost_by_how_many_there_are() -> None:
+    """A region is projected once per image, not once per question about it; questions cost the same either way."""
+    sizes = {"dim": DIM, "num_heads": HEADS, "num_layers": 1, "ffn_dim": FFN, "vocab_size": 50, "region_dim": 100}
+    system = mm_kptm.build("uniter-base", heads=[], seed=0, **sizes)
+
+    def cost(images: int) -> int:
+        regions = Regions(torch.rand(images * 9, 100), torch.rand(images * 9, 4), Layout((9,) * images))
+        inputs = Inputs(text=Tokens.of([[7] * 5] * 8), regions=regions, image_of=torch.arange(8) % images)
+        return forward(system, inputs, POOLED)
+
+    first, second, third, fourth = (cost(images) for images in (1, 2, 4, 8))
+    projection = 9 * 2 * (100 + 7) * DIM  # features, and the seven numbers of a box
+    assert [second - first, third - second, fourth - third] == [projection, 2 * projection, 4 * projection]
+
+
+def test_attention_is_counted_by_its_products() -> None:
+    """The count is the same whether torch attends in one operator or in two products and a softmax."""
+    query, key, value = (torch.randn(2, 3, n, 8) for n in (5, 11, 11))
+    fused = counted(lambda: torch.nn.functional.scaled_dot_product_attention(query, key, value))
+    plain = counted(lambda: (query @ key.transpose(-1, -2)).softmax(-1) @ value)
+    assert fused == plain == attention_products(query.shape, key.shape, 2)
