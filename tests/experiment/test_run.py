@@ -1,0 +1,168 @@
+"""A run folder holds what is needed to go on, to measure and to open the model elsewhere."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import mm_kptm
+from mm_kptm import config, experiment
+from mm_kptm.errors import UserError
+from mm_kptm.experiment.build import build
+from mm_kptm.experiment.run import opened
+from mm_kptm.experiment.settings import EncoderSettings, Experiment, KnowledgeSettings
+from mm_kptm.tasks.number_world_data import NumberWorldData
+from mm_kptm.tasks.vqa_v2_data import VqaV2Data
+from mm_kptm.train.settings import TrainSettings
+
+TINY = EncoderSettings(
+    recipe="uniter-base",
+    sizes={"num_layers": 1, "dim": 16, "num_heads": 2, "ffn_dim": 32, "dropout": 0.0},
+    init_std=0.1,
+)
+DATA = NumberWorldData(questions=60, held=20, languages=("en", "fr"))
+
+
+def tiny(out: Path, **changes: object) -> Experiment:
+    settings = Experiment(
+        name="tiny",
+        task="vqa",
+        encoder=TINY,
+        data=DATA,
+        train=TrainSettings(steps=4, batch_size=16, lr=1e-3, log_every=2),
+        out=out,
+    )
+    return replace(settings, **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("task", ["vqa", "knowledge-vqa", "parallel-sentences"])
+def test_every_task_of_number_world_trains_and_is_measured(task: str, tmp_path: Path) -> None:
+    settings = tiny(tmp_path, task=task, knowledge=KnowledgeSettings("tree", "true"))
+    experiment.train(settings, settings.folder, progress=False)
+    result = experiment.evaluate(settings.folder, "test")
+    rows = [json.loads(line) for line in (settings.folder / "predictions" / "test.jsonl").read_text().splitlines()]
+    assert 0 <= float(str(result["accuracy"])) <= 1
+    assert result["accuracy"] == pytest.approx(sum(row["correct"] for row in rows) / len(rows))
+    assert {row["language"] for row in rows} <= {"en", "fr"}
+    assert result["baselines"] == json.loads((settings.folder / "baselines.json").read_text())["test"]
+
+
+def test_swapped_facts_are_a_split_of_their_own(tmp_path: Path) -> None:
+    settings = tiny(tmp_path, task="knowledge-vqa", knowledge=KnowledgeSettings("tree", "true"))
+    experiment.train(settings, settings.folder, progress=False)
+    assert "sticks" in experiment.evaluate(settings.folder, "test-swapped")
+
+
+def test_without_a_tree_no_facts_are_told(tmp_path: Path) -> None:
+    told = build(tiny(tmp_path, task="knowledge-vqa", knowledge=KnowledgeSettings("tree", "true"))).source("test")
+    silent = build(tiny(tmp_path, task="knowledge-vqa", knowledge=KnowledgeSettings("none"))).source("test")
+    generator = torch.Generator()
+    assert told.batch([0], generator).inputs.text.sees is not None
+    assert silent.batch([0], generator).inputs.text.sees is None
+
+
+@pytest.mark.parametrize("texts", ["captions", "sentences", "translations"])
+def test_objectives_alone_pretrain(texts: str, tmp_path: Path) -> None:
+    objectives = {"masked-tokens": 1.0} | ({"image-text-matching": 0.5} if texts == "captions" else {})
+    settings = tiny(tmp_path, task=None, objectives=objectives, data=replace(DATA, texts=texts))
+    experiment.train(settings, settings.folder, progress=False)
+    measured = experiment.evaluate(settings.folder, "dev")
+    assert set(objectives) <= measured.keys()
+
+
+def test_what_was_pretrained_is_opened_by_the_next_run(tmp_path: Path) -> None:
+    first = tiny(tmp_path, name="first", task=None, objectives={"masked-tokens": 1.0})
+    experiment.train(first, first.folder, progress=False)
+    second = tiny(tmp_path, name="second", encoder=EncoderSettings("uniter", weights=first.folder / "model"))
+    before = build(second)
+    pretrained = mm_kptm.load(str(first.folder / "model"))
+    torch.testing.assert_close(before.system.encoder.state_dict(), pretrained.encoder.state_dict())
+    experiment.train(second, second.folder, progress=False)
+    assert "vqa" in mm_kptm.load(str(second.folder / "model")).heads
+
+
+def test_a_run_says_what_it_was(tmp_path: Path) -> None:
+    settings = tiny(tmp_path)
+    experiment.train(settings, settings.folder, progress=False)
+    assert config.read(Experiment, settings.folder / "config.yaml") == settings
+    assert json.loads((settings.folder / "data.json").read_text()) == settings.data.hashes
+    again, built = opened(settings.folder)
+    saved = mm_kptm.load(str(settings.folder / "model"))
+    torch.testing.assert_close(built.system.state_dict(), saved.state_dict())
+    assert again == settings
+
+
+def test_the_same_seed_gives_the_same_fresh_weights(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    one = build(tiny(tmp_path)).model.state_dict()  # type: ignore[attr-defined]
+    torch.manual_seed(2)
+    two = build(tiny(tmp_path)).model.state_dict()  # type: ignore[attr-defined]
+    torch.testing.assert_close(one, two, rtol=0, atol=0)
+    three = build(tiny(tmp_path, train=TrainSettings(seed=1))).model.state_dict()  # type: ignore[attr-defined]
+    assert any(not torch.equal(one[name], three[name]) for name in one)
+
+
+def test_other_data_are_refused_when_a_run_goes_on(tmp_path: Path) -> None:
+    settings = tiny(tmp_path)
+    experiment.train(settings, settings.folder, progress=False)
+    other = replace(settings, data=replace(DATA, seed=9))
+    with pytest.raises(UserError, match="was trained on other data: settings has changed since; start a new run"):
+        experiment.train(other, settings.folder, resume=True, progress=False)
+
+
+def test_a_task_that_the_system_cannot_serve_opens_no_file(tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere"
+    data = VqaV2Data("vqa-v2", nowhere, nowhere, nowhere, nowhere)
+    with pytest.raises(UserError, match="the task vqa shows regions and text, but bert-base does not read regions"):
+        build(tiny(tmp_path, encoder=EncoderSettings("bert-base"), data=data))
+
+
+def test_data_that_cannot_feed_a_task_say_what_they_can(tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere"
+    data = VqaV2Data("vqa-v2", nowhere, nowhere, nowhere, nowhere)
+    with pytest.raises(UserError, match="vqa-v2 cannot feed parallel-sentences; it can feed vqa"):
+        build(tiny(tmp_path, task="parallel-sentences", data=data))
+
+
+def test_a_split_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="these data have no split 'tset'; there are train, dev, test"):
+        build(tiny(tmp_path)).source("tset")
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"is no run folder: it has no config\.yaml"):
+        experiment.evaluate(tmp_path)
+    settings = tiny(tmp_path)
+    settings.folder.mkdir()
+    (settings.folder / "config.yaml").write_text(config.dump(settings))
+    with pytest.raises(UserError, match="has no checkpoint yet; go on with `mm-kptm train --resume"):
+        experiment.evaluate(settings.folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"languages": ("en", "it")}, "data.languages has 'it', but Number World speaks en, de, fr, es, zh"),
+        ({"languages": ()}, "data.languages is empty; name at least one"),
+        ({"questions": 0}, "data.questions is 0 but must be at least 1"),
+        ({"held": 0}, "data.held is 0 but must be at least 1"),
+        ({"split": "idd"}, "there is no split called 'idd'"),
+    ],
+)
+def test_settings_of_number_world_that_make_no_sense_are_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        replace(DATA, **change)  # type: ignore[arg-type]
+
+
+def test_a_side_without_an_allowed_language_is_refused() -> None:
+    with pytest.raises(
+        UserError, match=r"the test side of lang-0 speaks de, fr, es, zh, but data\.languages allows en"
+    ):
+        replace(DATA, split="lang-0", languages=("en",)).side("test")
+
+
+def test_an_unknown_objective_is_refused_with_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no objective is called .masked-token.; did you mean masked-tokens\?"):
+        build(tiny(tmp_path, task=None, objectives={"masked-token": 1.0}))
