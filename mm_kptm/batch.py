@@ -207,6 +207,14 @@ class Tokens(Movable):
 
 
 @dataclass(frozen=True, eq=False)
+class Detected(Movable):
+    """What a detector called every region, and how sure it was."""
+
+    ids: Tensor  #: [R]
+    confidence: Tensor  #: between 0 and 1, [R]
+
+
+@dataclass(frozen=True, eq=False)
 class Regions(Movable):
     """Ragged image regions; the sequences are images, each held once however many texts ask about it."""
 
@@ -216,6 +224,8 @@ class Regions(Movable):
     segments: Tensor | None = None  #: which kind of region, for systems that tell left from right images, [R]
     hidden: Tensor | None = None  #: true where an objective hid the region, [R]
     classes: Tensor | None = None  #: the detector's distribution over classes, class 0 is background, [R, C]
+    objects: Detected | None = None  #: the detector's best object of every region, without a background class
+    attributes: Detected | None = None  #: the detector's best attribute (colour, material) of every region
 
     @classmethod
     def padded(
@@ -253,6 +263,7 @@ class Entities(Movable):
 
     vectors: Tensor  #: one row per token, zero where nothing is linked, [T, E]
     linked: Tensor  #: true where a token carries an entity, [T]
+    ids: Tensor | None = None  #: the number of the entity in its table, -1 where none, [T]; objectives read it
 
 
 @dataclass(frozen=True, eq=False)

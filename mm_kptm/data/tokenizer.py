@@ -81,6 +81,7 @@ class WordPiece:
     Args:
         vocabulary: every piece; its place is its id (the last place of one that is there twice).
         lowercase: lower-case and strip accents, as uncased models do; cased ones do neither.
+        ideographs: cut at ideographs; ERNIE of Tsinghua does not.
         name: says in messages where the vocabulary came from.
 
     Raises:
@@ -88,19 +89,25 @@ class WordPiece:
     """
 
     def __init__(
-        self, vocabulary: Sequence[str], *, lowercase: bool, longest_word: int = 200, name: str = "the vocabulary"
+        self,
+        vocabulary: Sequence[str],
+        *,
+        lowercase: bool,
+        ideographs: bool = True,
+        longest_word: int = 200,
+        name: str = "the vocabulary",
     ) -> None:
         self.vocabulary = tuple(vocabulary)
         ids = {piece: place for place, piece in enumerate(self.vocabulary)}
         self.specials = _specials(ids, name)
         self._engine = Engine(models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=longest_word))
         self._engine.normalizer = normalizers.BertNormalizer(
-            clean_text=True, handle_chinese_chars=True, strip_accents=lowercase, lowercase=lowercase
+            clean_text=True, handle_chinese_chars=ideographs, strip_accents=lowercase, lowercase=lowercase
         )
         self._engine.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
 
     @classmethod
-    def open(cls, path: str | Path, *, lowercase: bool) -> WordPiece:
+    def open(cls, path: str | Path, *, lowercase: bool, ideographs: bool = True, longest_word: int = 200) -> WordPiece:
         """From a ``vocab.txt``, or from a folder that holds one.
 
         Raises:
@@ -118,7 +125,7 @@ class WordPiece:
         pieces = [line.strip() for line in text.removesuffix("\n").split("\n")]  # U+2028 is a piece, no line end
         if not any(pieces):
             raise UserError(f"{file} is empty; a vocabulary has one piece a line")
-        return cls(pieces, lowercase=lowercase, name=str(file))
+        return cls(pieces, lowercase=lowercase, ideographs=ideographs, longest_word=longest_word, name=str(file))
 
     def __len__(self) -> int:
         return len(self.vocabulary)
