@@ -274,6 +274,7 @@ class Inputs(Movable):
     regions: Regions | None = None
     entities: Entities | None = None
     images: Images | None = None
+    target: Tokens | None = None  #: what is written while the other streams are read
     image_of: Tensor | None = None  #: which image each text is about, [B]; None: text b is about image b
 
     def __len__(self) -> int:

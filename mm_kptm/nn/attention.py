@@ -47,13 +47,17 @@ class Attention(nn.Module):
 
         A source that several sequences share is projected once.
         """
-        read = attend(
-            self._heads(project(self.query, x)),
-            self._heads(reading.offered(project(self.key, source))),
-            self._heads(reading.offered(project(self.value, source))),
-            reading,
-            dropout=self.dropout if self.training else 0.0,
-        )
+        key, value = self.offer(source)
+        return self.read(x, reading.offered(key), reading.offered(value), reading)
+
+    def offer(self, source: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of the rows of a source, each [S, H, W / H]: what a decoder keeps of rows that it has read."""
+        return self._heads(project(self.key, source)), self._heads(project(self.value, source))
+
+    def read(self, x: Tensor, key: Tensor, value: Tensor, reading: Reading) -> Tensor:
+        """Let the rows ``x`` [Q, D] read keys and values [S, H, W / H]: [Q, D]."""
+        dropout = self.dropout if self.training else 0.0
+        read = attend(self._heads(project(self.query, x)), key, value, reading, dropout=dropout)
         return project(self.merge, read.flatten(1))
 
     def weights(self, x: Tensor, source: Tensor, reading: Reading) -> list[Tensor]:

@@ -85,7 +85,11 @@ class AttentionSublayer(nn.Module):
     def forward(self, x: Tensor, reading: Reading, source: Tensor | None = None) -> Tensor:
         """Let the asked rows of ``x`` [T, D] read ``source`` [S, source_dim], or ``x`` itself: [Q, D]."""
         asked = reading.asked(x)
-        return self.norm(asked + self.drop(self.attention(asked, x if source is None else source, reading)))
+        return self.add(asked, self.attention(asked, x if source is None else source, reading))
+
+    def add(self, x: Tensor, read: Tensor) -> Tensor:
+        """What rows hold once they have what they read added to them, [Q, D]."""
+        return self.norm(x + self.drop(read))
 
 
 class FeedForwardSublayer(nn.Module):
