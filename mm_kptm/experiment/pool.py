@@ -1,0 +1,66 @@
+"""Jobs in worker processes of one thread each; what a job answers does not depend on how many workers there are.
+
+Small models gain little from a second thread and lose exactness by it (sums in another order), so a machine with two
+cores does two runs at a time instead of one run twice as fast.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+import torch
+
+from mm_kptm.errors import UserError
+
+Job = TypeVar("Job")
+Outcome = TypeVar("Outcome")
+
+
+def outcomes(work: Callable[[Job], Outcome], jobs: Sequence[Job], *, workers: int) -> Iterator[tuple[int, Outcome]]:
+    """The number of each job with what ``work`` made of it, in the order in which they end.
+
+    The jobs are begun in their order. Whatever ends the iteration early (a job's error, Ctrl-C, a reader that stops)
+    ends the workers too. Nothing that a worker prints reaches stdout.
+
+    Args:
+        work: a function of a module, and jobs and outcomes that can be pickled: the workers are spawned.
+        workers: processes at a time.
+
+    Raises:
+        UserError: fewer than one worker was asked for, or a worker died; what a job raises is raised here.
+    """
+    if workers < 1:
+        raise UserError(f"{workers} workers were asked for; at least 1 is needed")
+    if not jobs:
+        return
+    others = set(multiprocessing.active_children())
+    executor = ProcessPoolExecutor(
+        min(workers, len(jobs)), mp_context=multiprocessing.get_context("spawn"), initializer=_settle
+    )
+    try:
+        places = {executor.submit(work, job): place for place, job in enumerate(jobs)}
+        for future in as_completed(places):
+            yield places[future], future.result()
+    except BrokenProcessPool:
+        raise UserError(
+            "a worker process died without a word, as it does when memory runs out; start again with fewer workers"
+        ) from None
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)
+        for child in set(multiprocessing.active_children()) - others:
+            child.terminate()
+
+
+def _settle() -> None:
+    """One thread; Ctrl-C is the parent's to handle; stdout is the parent's alone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    sys.stdout.flush()
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
