@@ -63,6 +63,10 @@ class Stream(NamedTuple):
         numbers = rows if self.shown is None else self.shown.rows[rows]
         return Stream.of(self.x[numbers], within(self.beside).narrowed(rows).queries)  # type: ignore[arg-type]
 
+    def repeated(self) -> Stream:
+        """Every sequence beside its own; what is shared is held as often as it is shown."""
+        return self if self.shown is None else Stream.of(self.x.index_select(0, self.shown.rows), self.shown.layout)
+
 
 class Pair(NamedTuple):
     """The text stream and its companion: another modality, or another form of the same text."""

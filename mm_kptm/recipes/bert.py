@@ -4,11 +4,12 @@ from torch import nn
 
 from mm_kptm.keymap import Drop, Rename, Same
 from mm_kptm.models.single import SingleStream
+from mm_kptm.models.two_stream import TwoStream
 from mm_kptm.nn.assembly import TextOnly
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Pooler, TiedVocabulary, Transform
 from mm_kptm.nn.init import bert_init
-from mm_kptm.nn.sublayers import bert_layer
+from mm_kptm.nn.sublayers import Activation, FeedForwardSublayer, bert_layer
 from mm_kptm.recipe import Recipe
 
 
@@ -34,15 +35,20 @@ def bert(
     return encoder
 
 
-def masked_tokens(encoder: SingleStream) -> TiedVocabulary:
+def masked_tokens(encoder: SingleStream | TwoStream) -> TiedVocabulary:
     """Dense, the encoder's activation, norm, then the words as output matrix (Devlin et al. 2019, task 1)."""
-    transform = Transform(encoder.dim, activation=encoder.layers[0].feed.activation)  # type: ignore[union-attr, arg-type]
+    transform = Transform(encoder.dim, activation=activation_of(encoder))
     head = TiedVocabulary(transform, encoder.embed.text.word)  # type: ignore[union-attr, arg-type]
     bert_init(head.transform)
     return head
 
 
-def pair_classes(encoder: SingleStream, *, num_classes: int = 2) -> nn.Linear:
+def activation_of(encoder: nn.Module) -> Activation:
+    """The activation of an encoder's feed-forward sublayers, which the heads of its pretraining share."""
+    return next(part.activation for part in encoder.modules() if isinstance(part, FeedForwardSublayer))
+
+
+def pair_classes(encoder: SingleStream | TwoStream, *, num_classes: int = 2) -> nn.Linear:
     """A linear layer on the pooled state; next-sentence prediction has 0 = is next, 1 = random (task 2)."""
     head = nn.Linear(encoder.dim, num_classes)
     bert_init(head)

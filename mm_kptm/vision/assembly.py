@@ -1,14 +1,15 @@
-"""Text and regions in one sequence.
+"""Text and regions in one sequence, or side by side.
 
 Shapes: T token rows, R region rows as the texts see them.
 """
 
+import torch
 from torch import nn
 
-from mm_kptm.batch import ALL, NONE, Inputs
+from mm_kptm.batch import ALL, NONE, Inputs, Layout, Regions, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.nn.assembly import Assembled, join
-from mm_kptm.nn.steps import Stream
+from mm_kptm.nn.steps import Pair, Shown, Stream
 
 
 class TextThenRegions(nn.Module):
@@ -40,3 +41,38 @@ class TextThenRegions(nn.Module):
         x = joint.rows(self.text(tokens), embedded if rows is ALL else embedded.index_select(0, rows))
         sees = None if tokens.sees is None else tokens.sees.spread(joint.left, joint.layout.total)
         return Assembled(Stream.of(x, joint.layout, sees), tokens=joint.left, regions=joint.right)
+
+
+class TextBesideRegions(nn.Module):
+    """The tokens of every text on the left, the regions of its image on the right (Tan and Bansal 2019, section 2.1).
+
+    An image is embedded once, however many texts are about it. A part that is missing has no rows: every text then has
+    an image without regions, every image a text without words.
+
+    Raises:
+        UserError: the inputs have neither text nor regions.
+    """
+
+    def __init__(self, text: nn.Module, regions: nn.Module) -> None:
+        super().__init__()
+        self.text = text
+        self.regions = regions
+
+    def forward(self, inputs: Inputs) -> Pair:
+        tokens, regions = inputs.text, inputs.regions
+        if tokens is None:
+            if regions is None:
+                raise UserError("this model reads text, regions or both, but the inputs have neither")
+            x = self.regions(regions)
+            return Pair(Stream.of(x[:0], _empty(regions)), Stream.of(x, regions.layout))
+        x = self.text(tokens)
+        left = Stream.of(x, tokens.layout, tokens.sees)
+        if regions is None:
+            return Pair(left, Stream.of(x[:0], _empty(tokens)))
+        layout, rows = inputs.shown()
+        shown = Shown(layout, rows) if isinstance(rows, torch.Tensor) else None
+        return Pair(left, Stream.of(self.regions(regions), regions.layout, shown=shown))
+
+
+def _empty(beside: Tokens | Regions) -> Layout:
+    return Layout((0,) * len(beside.layout))

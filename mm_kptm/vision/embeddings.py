@@ -45,7 +45,7 @@ class RegionEmbedding(nn.Module):
 
     def forward(self, regions: Regions) -> Tensor:
         """The embedding of every region, [R, D]."""
-        self._check(regions)
+        require_regions(regions, self.feature.in_features)
         features = regions.features
         if regions.hidden is not None:
             features = torch.where(regions.hidden[:, None], self.mask.to(features.dtype), features)
@@ -53,11 +53,47 @@ class RegionEmbedding(nn.Module):
         kind = self.segment.weight[1] if regions.segments is None else self.segment(regions.segments)
         return self.drop(self.norm(x + kind))
 
-    def _check(self, regions: Regions) -> None:
-        width = self.feature.in_features
-        if regions.features.shape[-1] != width:
-            raise UserError(
-                f"the model reads region features of {width} numbers, but these have {regions.features.shape[-1]}; "
-                f"build it with region_dim={regions.features.shape[-1]}"
-            )
-        require_fractions(regions.boxes)
+
+class MeanRegionEmbedding(nn.Module):
+    r"""The mean of feature and box, each with a norm of its own (Tan and Bansal 2019, section 2.1, eq. 1).
+
+    .. math:: (\mathrm{LN}(W_f f) + \mathrm{LN}(W_b b)) / 2
+
+    where b are the corners of the box as fractions of the image. What hides a region is in its feature: there is no
+    learned mask.
+
+    Args:
+        region_dim: width of the features, F.
+        dim: D.
+
+    Raises:
+        UserError: features of another width, or boxes that are no fractions.
+    """
+
+    def __init__(self, region_dim: int, dim: int, *, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.feature = nn.Linear(region_dim, dim)
+        self.feature_norm = bert_norm(dim)
+        self.box = nn.Linear(4, dim)
+        self.box_norm = bert_norm(dim)
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, regions: Regions) -> Tensor:
+        """The embedding of every region, [R, D]."""
+        require_regions(regions, self.feature.in_features)
+        x = self.feature_norm(self.feature(regions.features)) + self.box_norm(self.box(regions.boxes))
+        return self.drop(x / 2)
+
+
+def require_regions(regions: Regions, width: int) -> None:
+    """Refuse regions that a model with features of ``width`` cannot read.
+
+    Raises:
+        UserError: features of another width, or boxes that are no fractions.
+    """
+    if regions.features.shape[-1] != width:
+        raise UserError(
+            f"the model reads region features of {width} numbers, but these have {regions.features.shape[-1]}; "
+            f"build it with region_dim={regions.features.shape[-1]}"
+        )
+    require_fractions(regions.boxes)

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from mm_kptm.batch import Layout, pad
 from mm_kptm.errors import UserError
 from mm_kptm.nn.attention import Attention
-from mm_kptm.nn.heads import Transform
+from mm_kptm.nn.heads import Classifier, Transform
 from mm_kptm.nn.ragged import across
+from mm_kptm.nn.sublayers import Activation
 
 
 class TiedFeatures(nn.Module):
@@ -78,3 +79,51 @@ class PairedImages(nn.Module):
 
     def _mixed(self, rows: Tensor, read: Tensor) -> Tensor:
         return self.drop(torch.relu(self.mix(torch.cat([read, rows], dim=1))))
+
+
+class PooledPairs(Classifier):
+    """Classes of a text about two images from the pooled states of its two readings (Tan and Bansal 2019, NLVR2).
+
+    Sequence 2k is about the left image of pair k, sequence 2k + 1 about the right one.
+    """
+
+    def __init__(self, dim: int, *, num_classes: int = 2) -> None:
+        super().__init__(2 * dim, num_classes, inner_dim=2 * dim)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """The scores of every pair, [B / 2, C], from pooled states [B, D].
+
+        Raises:
+            UserError: the number of sequences is odd.
+        """
+        if len(rows) % 2:
+            raise UserError(f"two images a text need an even number of sequences, but there are {len(rows)}")
+        return super().forward(rows.unflatten(0, (len(rows) // 2, 2)).flatten(1))
+
+
+class ObjectScores(nn.Module):
+    """Scores of the detector's objects and attributes, and the features, of regions (Tan and Bansal 2019, section 3.1).
+
+    One transform, then one linear layer each; the three stand side by side, :attr:`widths` wide.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        num_objects: int,
+        num_attributes: int,
+        region_dim: int,
+        activation: str | Activation = "gelu",
+    ) -> None:
+        super().__init__()
+        self.widths = (num_objects, num_attributes, region_dim)
+        self.transform = Transform(dim, activation=activation)
+        self.objects = nn.Linear(dim, num_objects)
+        self.attributes = nn.Linear(dim, num_attributes)
+        self.features = nn.Linear(dim, region_dim)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """[P, D] -> [P, objects + attributes + features]."""
+        x = self.transform(rows)
+        return torch.cat([self.objects(x), self.attributes(x), self.features(x)], dim=1)

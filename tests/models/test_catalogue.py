@@ -1,6 +1,7 @@
 """What holds for every recipe of the catalogue."""
 
 import inspect
+import re
 from pathlib import Path
 from typing import Any
 
@@ -86,11 +87,9 @@ def test_every_parameter_is_the_target_of_a_rule(recipe: Recipe) -> None:
 
 
 def fits(target: str, name: str) -> bool:
-    """Whether a rule that writes to ``target`` can write to ``name``; a field in braces stands for one part."""
-    wanted, parts = target.split("."), name.split(".")
-    return len(wanted) == len(parts) and all(
-        want.startswith("{") or want == part for want, part in zip(wanted, parts, strict=True)
-    )
+    """Whether a rule that writes to ``target`` can write to ``name``; a field in braces stands for all but dots."""
+    pattern = "".join("[^.]+" if part.startswith("{") else re.escape(part) for part in re.split(r"({\w+})", target))
+    return re.fullmatch(pattern, name) is not None
 
 
 def inputs_for(recipe: Recipe) -> Inputs:
