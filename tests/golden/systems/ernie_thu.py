@@ -1,9 +1,13 @@
 """ERNIE of Tsinghua against its released code: the model with all its heads, annotations and pretraining instances."""
 
 import json
+import random
+import re
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -12,12 +16,27 @@ from torch import Tensor
 
 import mm_kptm
 from mm_kptm.batch import Entities, Inputs, Tokens
+from mm_kptm.data.tokenizer import WordPiece
+from mm_kptm.knowledge.annotations import (
+    Annotated,
+    Annotator,
+    Gridded,
+    confident,
+    from_the_start,
+    mark_linked_pair,
+    mark_pair,
+    mark_target,
+)
 from mm_kptm.knowledge.denoising import Denoising, EntityDenoising
 from mm_kptm.knowledge.fusion import FusedLayer, FusedState
+from mm_kptm.knowledge.grid import Mention, read_entity_ids, whole_words, word_starts
+from mm_kptm.knowledge.instances import Instance, InstanceMaker, alternating, read_documents
 from mm_kptm.models.system import System
 from mm_kptm.objectives.pairs import pair_loss
 from mm_kptm.objectives.tokens import token_loss
 from tests.golden.case import Answer, Case
+
+Number = TypeVar("Number", int, float)
 
 
 def loaded(case: Case) -> System:
@@ -102,4 +121,121 @@ def on_the_grid(system: System, number: int, depths: list[FusedState], vectors: 
     return grid.index_copy(0, after.rows, after.x)
 
 
-CASES = {"pretrain_tiny": pretrain}
+def data(case: Case) -> tuple[dict[str, Answer], dict[str, Any]]:
+    """Annotated texts of the released readers as tokens with entities, padded as the released code pads them."""
+    tokenizer = WordPiece.open(case.folder / "vocab.txt", lowercase=True, ideographs=False, longest_word=100)
+    answers: dict[str, Answer] = {}
+    truths: dict[str, Any] = {}
+
+    def compare(name: str, ours: Any, theirs: Any) -> None:
+        answers[name], truths[name] = Answer(ours), theirs
+
+    for number, told in enumerate(case.json("alignment.json")):
+        pieces = tokenizer.encode(told["text"])
+        mentions = [Mention(*mention) for mention in told["ents"]]
+        compare(f"alignment {number} tokens", list(pieces.texts), told["tokens"])
+        rules = {"entities_first_subtoken": word_starts, "span_mode_entities": whole_words}
+        for key, place in rules.items():
+            ours = [entity or "UNK" for entity in place(told["text"], pieces, mentions)]
+            compare(f"alignment {number} {key}", ours, told[key])
+
+    numbers = read_entity_ids(case.folder / "entity2id.txt")
+    for task, told in case.json("features.json").items():
+        raw = case.json(f"raw_{task}.json")
+        annotate = Annotator(tokenizer, numbers, max_length=told["max_seq_length"])
+        kept = [
+            (example, gridded) for example in raw if (gridded := annotate(READERS[task](example, told))) is not None
+        ]
+        compare(f"{task} number", len(kept), len(told["features"]))
+        compare(f"{task} label_list", classes(raw), told["label_list"])
+        for number, ((example, gridded), features) in enumerate(zip(kept, told["features"], strict=True)):
+            ours = padded(gridded, told["max_seq_length"]) | labelled(example, told["label_list"])
+            compare(f"{task} {number} keys", sorted(ours), sorted(features))
+            for key, theirs in features.items():
+                compare(f"{task} {number} {key}", ours[key], theirs)
+            compare(
+                f"{task} {number} tokens",
+                [tokenizer.vocabulary[token] for token in ours["input_ids"]],
+                told["tokens"][number],
+            )
+    return answers, truths
+
+
+def typing(example: dict[str, Any], told: dict[str, Any]) -> Annotated:
+    mentions = confident([Mention(*mention) for mention in example["ents"]], told["threshold"])
+    return mark_target(example["sent"], example["start"], example["end"], mentions)
+
+
+def tacred(example: dict[str, Any], told: dict[str, Any]) -> Annotated:
+    head, tail = (from_the_start(Mention(*mention)) for mention in example["ents"])
+    mentions = confident([Mention(*mention) for mention in example["ann"]], told["threshold"])
+    return mark_pair(example["text"], head, tail, mentions)
+
+
+def fewrel(example: dict[str, Any], told: dict[str, Any]) -> Annotated:
+    head, tail = (from_the_start(Mention(*mention)) for mention in example["ents"])
+    return mark_linked_pair(example["text"], head, tail)
+
+
+READERS = {"typing": typing, "tacred": tacred, "fewrel": fewrel}
+
+
+def classes(raw: list[dict[str, Any]]) -> list[str]:
+    return sorted({label for example in raw for label in example.get("labels", [example.get("label")])})
+
+
+def labelled(example: dict[str, Any], label_list: list[str]) -> dict[str, Any]:
+    if "labels" in example:
+        return {"labels": [int(label in example["labels"]) for label in label_list]}
+    return {"label_id": label_list.index(example["label"])}
+
+
+def padded(gridded: Gridded, length: int) -> dict[str, Any]:
+    """The released features; their mask counts the first token as linked, which is the model's business here."""
+    rest = length - len(gridded.ids)
+    linked = [int(place == 0 or entity >= 0) for place, entity in enumerate(gridded.entities)]
+    return {
+        "input_ids": [*gridded.ids, *[0] * rest],
+        "input_mask": [1] * len(gridded.ids) + [0] * rest,
+        "segment_ids": [0] * length,
+        "input_ent": [*gridded.entities, *[-1] * rest],
+        "ent_mask": [*linked, *[0] * rest],
+    }
+
+
+def instances(case: Case) -> dict[str, Answer]:
+    """The released script's instances from the same seed; what it was called with stands in the case's description."""
+    description = (case.folder / "README.md").read_text(encoding="utf-8")
+
+    def told(name: str, cast: type[Number]) -> Number:
+        found = re.search(rf"{name}\D{{1,3}}([\d.]*\d)", description)
+        assert found is not None, f"{case.folder} does not say its {name}"
+        return cast(found[1])
+
+    numbers = read_entity_ids(case.folder / "entity2id.txt")
+    documents = read_documents(case.folder / "in_token.txt", case.folder / "in_entity.txt", numbers, thin=alternating)
+    length = told("max_seq_length", int)
+    maker = InstanceMaker(
+        max_length=length,
+        short_rate=told("short_seq_prob", float),
+        hidden_rate=told("masked_lm_prob", float),
+        most_hidden=told("max_predictions_per_seq", int),
+        copies=told("dupe_factor", int),
+    )
+    made = list(maker(documents, random.Random(told("random.Random", int))))
+
+    def rows(column: Callable[[Instance], Sequence[int]], padding: int) -> Answer:
+        return Answer(torch.tensor([[*column(one), *[padding] * (length - len(one.ids))] for one in made]))
+
+    return {
+        "input_ids": rows(lambda one: one.ids, 0),
+        "input_mask": rows(lambda one: [1] * len(one.ids), 0),
+        "segment_ids": rows(lambda one: one.segments, 0),
+        "masked_lm_labels": rows(lambda one: one.labels, -1),
+        "entity": rows(lambda one: one.entities, -1),
+        "entity_mask": rows(lambda one: [int(entity >= 0) for entity in one.entities], 0),
+        "next_sentence_label": Answer(torch.tensor([int(one.random_next) for one in made])),
+    }
+
+
+CASES = {"pretrain_tiny": pretrain, "data": data, "instances": instances}
