@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +16,9 @@ from mm_kptm.experiment.settings import EncoderSettings, Experiment
 from mm_kptm.models.system import System
 from mm_kptm.nn.init import bert_init
 from mm_kptm.recipe import Recipe, find
-from mm_kptm.tasks.protocol import check_fit
+from mm_kptm.tasks.joint import Joint
+from mm_kptm.tasks.pretraining import heads_of
+from mm_kptm.tasks.protocol import Task, check_fit
 from mm_kptm.tasks.protocol import find as find_task
 from mm_kptm.tasks.supply import Prepared, Request, find_supply
 from mm_kptm.train.protocol import Source, Trainable, module_of
@@ -46,6 +49,18 @@ class Built:
             self.sources[split] = self.prepared.sources[split]()
         return self.sources[split]
 
+    @property
+    def training(self) -> Source[Any]:
+        """What the model is trained on: the split ``train``, with puzzles where objectives stand beside the task."""
+        source = self.source("train")
+        return self.model.training_source(source) if isinstance(self.model, Joint) else source
+
+    @property
+    def task(self) -> Task[Any] | None:
+        """What answers; None where objectives alone are trained."""
+        model = self.model.task if isinstance(self.model, Joint) else self.model
+        return model if isinstance(model, Task) else None
+
 
 def build(settings: Experiment) -> Built:
     """Everything that the settings describe, on the CPU.
@@ -58,6 +73,8 @@ def build(settings: Experiment) -> Built:
         check_fit(find_task(settings.task), recipe)  # before any file is opened
     supply = find_supply(settings.trained, settings.data)
     prepared = supply.prepare(settings.data, Request(recipe, settings.knowledge.given, settings.objectives))
+    if settings.task is not None and settings.objectives:
+        prepared = _beside(settings.task, prepared, settings.objectives)
     with torch.random.fork_rng(devices=[]):  # every fresh weight follows from the seed of the run
         torch.manual_seed(settings.train.seed)
         system = _system(recipe, settings.encoder, prepared)
@@ -65,6 +82,24 @@ def build(settings: Experiment) -> Built:
         if settings.encoder.init_std is not None and settings.encoder.weights is None:
             bert_init(module_of(model), settings.encoder.init_std)
     return Built(model, system, prepared)
+
+
+def _beside(task: str, prepared: Prepared, weights: Mapping[str, float]) -> Prepared:
+    """A task with objectives beside it."""
+    if prepared.objectives is None:
+        raise UserError(
+            f"objectives ({', '.join(weights)}) were asked for beside {task}, whose data make no puzzles; pretrain in "
+            "a run without a task, and let encoder.weights of a second run name what it saved"
+        )
+    objectives = prepared.objectives(weights)
+
+    def model(system: System) -> Joint:
+        answering = prepared.model(system)
+        if not isinstance(answering, Task):
+            raise TypeError(f"{task} is trained by {type(answering).__name__}, which is no task")
+        return Joint(answering, objectives, weights)
+
+    return replace(prepared, model=model, heads={**heads_of(objectives), **prepared.heads})
 
 
 def _system(recipe: Recipe, asked: EncoderSettings, prepared: Prepared) -> System:

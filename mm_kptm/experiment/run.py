@@ -16,7 +16,7 @@ from mm_kptm import config, pretrained
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import Built, build
 from mm_kptm.experiment.settings import Experiment
-from mm_kptm.tasks.protocol import Row, Task, write_predictions
+from mm_kptm.tasks.protocol import Row, write_predictions
 from mm_kptm.train.checkpoint import Checkpoints, load_weights
 from mm_kptm.train.evaluation import evaluate as measure
 from mm_kptm.train.loop import fit
@@ -32,7 +32,7 @@ def train(settings: Experiment, folder: Path, *, resume: bool = False, progress:
         UserError: the settings do not fit together, a file is missing or malformed, or the folder holds other data.
     """
     built = build(settings)
-    source = built.source("train")
+    source = built.training
     evaluated = {"dev": built.source("dev")} if "dev" in built.prepared.sources else {}
     _check_data(folder, built.prepared.hashes)
     folder.mkdir(parents=True, exist_ok=True)
@@ -88,8 +88,8 @@ def evaluated(run: Path, settings: Experiment, built: Built, split: str) -> dict
     source = built.source(split)
     evaluation = measure(built.model, source, batch_size=settings.train.batch_size, precision=settings.train.precision)
     result: dict[str, object] = {"run": str(run), "split": split, "n": evaluation.n, **evaluation.means}
-    if isinstance(built.model, Task):
-        rows = built.model.predictions(source, batch_size=settings.train.batch_size)
+    if built.task is not None:
+        rows = built.task.predictions(source, batch_size=settings.train.batch_size)
         write_predictions(rows, run / "predictions" / f"{split}.jsonl")
         result["accuracy"] = _mean(rows)
         for key in ("type", "language"):

@@ -52,7 +52,7 @@ class Experiment:
     data: Data
     task: str | None = None  #: from `mm-kptm list tasks`; null for pretraining alone
     knowledge: KnowledgeSettings = KnowledgeSettings()
-    objectives: dict[str, float] = field(default_factory=dict)  #: pretraining objectives and their weights
+    objectives: dict[str, float] = field(default_factory=dict)  #: and their weights; alone or beside a task
     train: TrainSettings = field(default_factory=TrainSettings)
     out: Path = Path("runs")  #: where run folders are made
 
@@ -61,11 +61,6 @@ class Experiment:
             raise UserError(f"name is {self.name!r} but names a folder: letters, digits, dots and dashes")
         if self.task is None and not self.objectives:
             raise UserError("there is nothing to train: give a task, or objectives with their weights")
-        if self.task is not None and self.objectives:
-            raise UserError(
-                f"both a task ({self.task}) and objectives ({', '.join(self.objectives)}) are given; pretrain in a run "
-                "without a task, and let encoder.weights of a second run name what it saved"
-            )
         for objective, weight in self.objectives.items():
             if not weight > 0:
                 raise UserError(f"objectives.{objective} has the weight {weight} but must be greater than 0")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Literal
@@ -11,7 +11,7 @@ from typing import Literal
 from mm_kptm.crosslingual.bitext import every_pair, monolingual, translations
 from mm_kptm.data.packed import Packed
 from mm_kptm.errors import UserError
-from mm_kptm.objectives.mixture import Mixture, Objectives
+from mm_kptm.objectives.mixture import Mixture, Objective, Objectives
 from mm_kptm.tasks import number_world
 from mm_kptm.tasks.inputs import TextsOfPictures
 from mm_kptm.tasks.knowledge_vqa import KnowledgeVQA
@@ -172,6 +172,7 @@ def _answering(
         heads=task.heads(request.recipe, len(labels)),
         hashes=data.hashes,
         baselines=score,
+        objectives=_objectives,
     )
 
 
@@ -192,7 +193,7 @@ def parallel_sentences(data: NumberWorldData, request: Request) -> Prepared:
 
 def pretraining(data: NumberWorldData, request: Request) -> Prepared:
     """Captions with their scenes, sentences by themselves, or sentences and as many translations."""
-    objectives = objectives_named(request.objectives, number_world.specials(), len(vocabulary()))
+    objectives = _objectives(request.objectives)
 
     def inputs(side: str) -> TextsOfPictures:
         if data.texts == "captions":
@@ -216,6 +217,10 @@ def pretraining(data: NumberWorldData, request: Request) -> Prepared:
         heads=heads_of(objectives),
         hashes=data.hashes,
     )
+
+
+def _objectives(names: Iterable[str]) -> dict[str, Objective]:
+    return objectives_named(names, number_world.specials(), len(vocabulary()))
 
 
 def _corpus(data: NumberWorldData, side: str) -> tuple[Parallel, ...]:

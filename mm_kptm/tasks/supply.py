@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
@@ -18,6 +18,7 @@ from typing import Any, get_args, get_type_hints
 
 from mm_kptm.errors import UserError
 from mm_kptm.models.system import System
+from mm_kptm.objectives.mixture import Objective
 from mm_kptm.recipe import Recipe
 from mm_kptm.tasks.protocol import Task
 from mm_kptm.train.protocol import Source, Trainable
@@ -44,6 +45,7 @@ class Prepared:
     heads: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  #: that the system is built with
     hashes: Mapping[str, str] = field(default_factory=dict)  #: what tells these data from others
     baselines: Callable[[str], Mapping[str, float]] = lambda split: {}  #: what needs no model scores on a split
+    objectives: Callable[[Iterable[str]], Mapping[str, Objective]] | None = None  #: by name
 
 
 @dataclass(frozen=True)

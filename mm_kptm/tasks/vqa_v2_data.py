@@ -12,6 +12,7 @@ from typing import Literal
 from mm_kptm.data.tokenizer import WordPiece
 from mm_kptm.errors import UserError
 from mm_kptm.tasks.answers import vqa_accuracy
+from mm_kptm.tasks.pretraining import objectives_named
 from mm_kptm.tasks.supply import Prepared, Request, Supply
 from mm_kptm.tasks.vqa import VQA, QuestionSource, each_answer
 from mm_kptm.tasks.vqa_v2 import LONGEST, VqaV2
@@ -75,6 +76,7 @@ def vqa(data: VqaV2Data, request: Request) -> Prepared:
         heads=VQA.heads(request.recipe, len(answers)),
         hashes={file.name: _hash(file) for files in data.files.values() for file in files if file is not None},
         baselines=score,
+        objectives=partial(objectives_named, specials=tokenizer.specials, vocab_size=len(tokenizer)),
     )
 
 

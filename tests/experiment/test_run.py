@@ -166,3 +166,18 @@ def test_a_side_without_an_allowed_language_is_refused() -> None:
 def test_an_unknown_objective_is_refused_with_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no objective is called .masked-token.; did you mean masked-tokens\?"):
         build(tiny(tmp_path, task=None, objectives={"masked-token": 1.0}))
+
+
+def test_objectives_stand_beside_a_task(tmp_path: Path) -> None:
+    """The loss has both parts, and the run is measured, saved and opened as that of a task."""
+    settings = tiny(tmp_path, objectives={"masked-tokens": 0.5})
+    trained = experiment.train(settings, settings.folder, progress=False)
+    assert trained.task is not None and {"vqa", "masked-tokens"} == set(trained.system.heads)
+    result = experiment.evaluate(settings.folder, "test")
+    assert {"accuracy", "loss", "by_type"} <= result.keys()
+    assert set(mm_kptm.load(str(settings.folder / "model")).heads) == {"vqa", "masked-tokens"}
+
+
+def test_objectives_beside_a_task_of_two_texts_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"objectives \(masked-tokens\) were asked for beside parallel-sentences"):
+        build(tiny(tmp_path, task="parallel-sentences", objectives={"masked-tokens": 1.0}))
