@@ -53,26 +53,23 @@ class TextBesideRegions(nn.Module):
         UserError: the inputs have neither text nor regions.
     """
 
-    def __init__(self, text: nn.Module, regions: nn.Module) -> None:
+    def __init__(self, text: nn.Module, regions: nn.Module, *, region_dim: int) -> None:
         super().__init__()
         self.text = text
         self.regions = regions
+        self.region_dim = region_dim
 
     def forward(self, inputs: Inputs) -> Pair:
         tokens, regions = inputs.text, inputs.regions
         if tokens is None:
             if regions is None:
                 raise UserError("this model reads text, regions or both, but the inputs have neither")
-            x = self.regions(regions)
-            return Pair(Stream.of(x[:0], _empty(regions)), Stream.of(x, regions.layout))
-        x = self.text(tokens)
-        left = Stream.of(x, tokens.layout, tokens.sees)
+            tokens = Tokens.of([()] * len(regions.layout)).to(regions.features.device)
+        left = Stream.of(self.text(tokens), tokens.layout, tokens.sees)
         if regions is None:
-            return Pair(left, Stream.of(x[:0], _empty(tokens)))
+            none = Layout((0,) * len(tokens.layout))
+            regions = Regions(left.x.new_zeros(0, self.region_dim), left.x.new_zeros(0, 4), none)
+            return Pair(left, Stream.of(self.regions(regions), none))
         layout, rows = inputs.shown()
         shown = Shown(layout, rows) if isinstance(rows, torch.Tensor) else None
         return Pair(left, Stream.of(self.regions(regions), regions.layout, shown=shown))
-
-
-def _empty(beside: Tokens | Regions) -> Layout:
-    return Layout((0,) * len(beside.layout))

@@ -61,7 +61,8 @@ def lxmert(
 
     text = TextEmbedding(vocab_size, dim, max_positions=max_positions, num_segments=num_segments, dropout=dropout)
     regions = MeanRegionEmbedding(region_dim, dim, dropout=dropout)
-    return _fresh(TwoStream(TextBesideRegions(text, regions), steps(), Pooler(dim), dim=dim))
+    embed = TextBesideRegions(text, regions, region_dim=region_dim)
+    return _fresh(TwoStream(embed, steps(), Pooler(dim), dim=dim))
 
 
 def masked_objects(encoder: TwoStream, *, num_objects: int = 1600, num_attributes: int = 400) -> ObjectScores:
@@ -69,7 +70,7 @@ def masked_objects(encoder: TwoStream, *, num_objects: int = 1600, num_attribute
 
     Objects and attributes are those of the detector of Anderson et al. (2018), without a background class.
     """
-    region_dim: int = encoder.embed.regions.feature.in_features  # type: ignore[union-attr, assignment]
+    region_dim: int = encoder.embed.region_dim  # type: ignore[assignment]
     head = ObjectScores(
         encoder.dim,
         num_objects=num_objects,
