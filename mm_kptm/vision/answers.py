@@ -31,7 +31,8 @@ def plain_answer(answer: str) -> str:
     if answer.endswith("."):
         answer = answer[:-1].strip()
     for article in _ARTICLES:
-        answer = answer.removeprefix(article).strip() if answer.startswith(article) else answer
+        if answer.startswith(article):
+            answer = answer.removeprefix(article).strip()
     return _PLAIN.get(answer, answer)
 
 

@@ -1,4 +1,4 @@
-"""A small UNITER, and texts about images for it."""
+"""A small UNITER, a small LXMERT, and texts about images for them."""
 
 import pytest
 import torch
@@ -19,6 +19,23 @@ def small_uniter(**sizes: int | float | None) -> System:
         heads={**{head: {} for head in heads}, "masked-region-classes": {"num_classes": 7}},
         seed=3,
         **{**chosen, "region_dim": REGION_DIM, "dropout": 0.0, **sizes},
+    )
+
+
+def small_lxmert() -> System:
+    """Two layers of every kind, without dropout, with every head."""
+    classes = {"masked-objects": {"num_objects": 7, "num_attributes": 3}, "question-answering": {"num_answers": 6}}
+    chosen = {"dim": 16, "num_heads": 2, "ffn_dim": 32, "vocab_size": 40, "max_positions": 20}
+    return mm_kptm.build(
+        "lxmert",
+        heads={"masked-tokens": {}, "image-text-matching": {}, **classes, "vqa": {"num_answers": 5}, "nlvr2": {}},
+        seed=3,
+        num_layers=2,
+        num_region_layers=2,
+        num_cross_layers=2,
+        region_dim=REGION_DIM,
+        dropout=0.0,
+        **chosen,
     )
 
 
