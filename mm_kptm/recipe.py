@@ -45,6 +45,7 @@ class Recipe:
     objectives: tuple[str, ...] = ()  #: heads of the published pretraining, built unless told otherwise
     sizes: Mapping[str, Any] = field(default_factory=dict)  #: where this size departs from the builder's defaults
     fields: Mapping[str, str] = field(default_factory=dict)  #: names in published configurations -> arguments of build
+    sizes_in: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None  #: what of a configuration no name says
     told: Mapping[str, tuple[str, int]] = field(default_factory=dict)  #: arguments of build -> our parameter, its axis
     notes: tuple[str, ...] = ()  #: where the released code, or ours, departs from the paper
 
@@ -71,7 +72,8 @@ class Recipe:
 
     def sizes_of(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """The sizes that a published ``config.json`` asks for; fields that do not size anything are passed over."""
-        return {ours: config[theirs] for theirs, ours in self.fields.items() if theirs in config}
+        named = {ours: config[theirs] for theirs, ours in self.fields.items() if theirs in config}
+        return named if self.sizes_in is None else {**named, **self.sizes_in(config)}
 
     def sizes_told(self, tensors: Mapping[str, Tensor]) -> dict[str, int]:
         """The sizes that the shapes of a translated checkpoint tell, whatever its configuration says of them."""

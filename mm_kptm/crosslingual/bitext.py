@@ -52,6 +52,24 @@ def translations(pairs: Iterable[tuple[Sentence, Sentence]], specials: Specials)
     return _packed(pairs, specials)
 
 
+def sentence_pairs(pairs: Iterable[tuple[Sentence, Sentence]], specials: Specials) -> Packed:
+    """Two sentences in a row as one text: what a model of sentence pairs reads (XNLI; Conneau and Lample 2019, 4.1).
+
+    The sentences share the token between them, which carries the second language, and positions run on.
+
+    >>> pair = Sentence((7, 8), 0), Sentence((9,), 1)
+    >>> texts = sentence_pairs([pair], Specials(0, 1, 2, 3, 4))
+    >>> [texts.columns[name].tolist() for name in ("ids", "positions", "languages")]
+    [[2, 7, 8, 3, 9, 3], [0, 1, 2, 3, 4, 5], [0, 0, 0, 1, 1, 1]]
+    """
+    pairs = list(pairs)
+    ids = [(specials.start, *first.ids, specials.stop, *second.ids, specials.stop) for first, second in pairs]
+    languages = [
+        [first.language] * (len(first.ids) + 1) + [second.language] * (len(second.ids) + 2) for first, second in pairs
+    ]
+    return Packed.of(ids=ids, positions=[range(len(text)) for text in ids], languages=languages)
+
+
 def every_pair(meanings: Iterable[Sequence[Sentence]]) -> list[tuple[Sentence, Sentence]]:
     """Of sentences that mean the same in several languages, every pair in both orders."""
     return [pair for sentences in meanings for pair in permutations(sentences, 2)]

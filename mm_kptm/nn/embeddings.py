@@ -3,6 +3,7 @@
 Shapes: T token rows, D dim.
 """
 
+import torch
 from torch import Tensor, nn
 
 from mm_kptm.batch import Tokens
@@ -62,3 +63,13 @@ class TextEmbedding(nn.Module):
                 f"a token stands at position {last}, but the model has {rows} positions; cut the text or build the "
                 f"model with max_positions={last + 1}"
             )
+
+
+def sinusoids(count: int, dim: int) -> Tensor:
+    r"""Positions as waves, [count, dim] (Vaswani et al. 2017, section 3.5).
+
+    .. math:: s_{p, 2j} = \sin(p / 10000^{2j/D}), \quad s_{p, 2j+1} = \cos(p / 10000^{2j/D})
+    """
+    evens = torch.arange(0, dim, 2, dtype=torch.double)
+    angles = torch.arange(count, dtype=torch.double)[:, None] / 10000 ** (evens / dim)
+    return torch.stack([angles.sin(), angles.cos()], -1).flatten(1)[:, :dim].float()

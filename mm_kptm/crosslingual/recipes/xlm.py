@@ -1,0 +1,263 @@
+"""XLM: masked tokens in many languages, translations side by side, and the encoder-decoder started from it."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from mm_kptm.crosslingual.heads import BorrowedRows
+from mm_kptm.errors import UserError
+from mm_kptm.keymap import Drop, Rename, Same
+from mm_kptm.models.seq2seq import Seq2Seq
+from mm_kptm.models.single import SingleStream
+from mm_kptm.nn.assembly import TextOnly
+from mm_kptm.nn.decoder import Decoder, DecoderLayer
+from mm_kptm.nn.embeddings import TextEmbedding, sinusoids
+from mm_kptm.nn.heads import TiedVocabulary
+from mm_kptm.nn.sublayers import FeedForwardSublayer, attention_sublayer, bert_layer, bert_norm
+from mm_kptm.recipe import Recipe
+
+
+def xlm(
+    *,
+    dim: int = 1024,
+    num_heads: int = 8,
+    num_layers: int = 12,
+    ffn_dim: int | None = None,
+    vocab_size: int = 95000,
+    max_positions: int = 512,
+    num_languages: int = 15,
+    positions: str = "learned",
+    activation: str = "gelu",
+    dropout: float = 0.1,
+) -> SingleStream:
+    """The encoder of Conneau and Lample (2019, section 3); the defaults are the model of 15 languages.
+
+    No segments, a language with every token (0 of ``num_languages``: none), and a feed-forward width of 4 x ``dim``
+    unless given. There is no pooler: a sentence is the state of its first token.
+
+    Raises:
+        UserError: ``positions`` are neither ``learned`` nor ``sinusoidal``.
+    """
+    text = _embedding(vocab_size, dim, max_positions, num_languages, positions, dropout)
+    layers = [
+        bert_layer(dim, num_heads, ffn_dim=ffn_dim, activation=activation, dropout=dropout) for _ in range(num_layers)
+    ]
+    return SingleStream(TextOnly(text), layers, nn.Identity(), dim=dim)
+
+
+def xlm_mt(
+    *,
+    dim: int = 1024,
+    num_heads: int = 8,
+    num_layers: int = 6,
+    ffn_dim: int | None = None,
+    vocab_size: int = 64139,
+    max_positions: int = 512,
+    num_languages: int = 2,
+    positions: str = "learned",
+    activation: str = "gelu",
+    dropout: float = 0.1,
+) -> Seq2Seq:
+    """An XLM that reads and one that writes (Conneau and Lample 2019, section 4.2); the defaults are English-French.
+
+    Raises:
+        UserError: as :func:`xlm`.
+    """
+    source = xlm(
+        dim=dim,
+        num_heads=num_heads,
+        num_layers=num_layers,
+        ffn_dim=ffn_dim,
+        vocab_size=vocab_size,
+        max_positions=max_positions,
+        num_languages=num_languages,
+        positions=positions,
+        activation=activation,
+        dropout=dropout,
+    )
+
+    def layers() -> Iterator[DecoderLayer]:
+        for _ in range(num_layers):
+            attend, look = (attention_sublayer(dim, num_heads, dropout=dropout) for _ in range(2))
+            width = 4 * dim if ffn_dim is None else ffn_dim
+            feed = FeedForwardSublayer(dim, width, bert_norm(dim), activation=activation, dropout=dropout)
+            yield DecoderLayer(attend, look, feed)
+
+    text = _embedding(vocab_size, dim, max_positions, num_languages, positions, dropout)
+    return Seq2Seq(source, Decoder(text, layers()))
+
+
+@torch.no_grad()
+def _embedding(
+    vocab_size: int, dim: int, max_positions: int, num_languages: int, positions: str, dropout: float
+) -> TextEmbedding:
+    """XLM's embeddings with its fresh weights: tables normal with 1 / sqrt(dim); everything else as torch makes it."""
+    if positions not in ("learned", "sinusoidal"):
+        raise UserError(f"positions are learned or sinusoidal, not {positions!r}")
+    text = TextEmbedding(
+        vocab_size, dim, max_positions=max_positions, num_segments=0, num_languages=num_languages, dropout=dropout
+    )
+    for table in (text.word, text.position, text.language):
+        if table is not None:
+            table.weight.normal_(0.0, dim**-0.5)
+    if positions == "sinusoidal":
+        text.position.weight.copy_(sinusoids(max_positions, dim))
+        text.position.weight.requires_grad_(False)
+    return text
+
+
+def masked_tokens(encoder: SingleStream | Seq2Seq) -> TiedVocabulary:
+    """The word embeddings as output matrix, with a bias and nothing before it (Conneau and Lample 2019, section 3.3)."""
+    return TiedVocabulary(nn.Identity(), _words(encoder))
+
+
+def next_tokens(encoder: Seq2Seq) -> TiedVocabulary:
+    """The same over the words of the decoder (section 4.2)."""
+    return TiedVocabulary(nn.Identity(), encoder.target.embed.word)  # type: ignore[union-attr, arg-type]
+
+
+def parallel_pairs(encoder: SingleStream) -> BorrowedRows:
+    """Whether two sentences translate each other, with rows 8 and 9 of the word table; of the released code alone."""
+    return BorrowedRows(_words(encoder), weight=8, bias=9)
+
+
+def classes(encoder: SingleStream, *, num_classes: int = 3, dropout: float = 0.0) -> nn.Sequential:
+    """Linear on the first state; XNLI has contradiction 0, neutral 1, entailment 2 (section 4.1)."""
+    return nn.Sequential(nn.Dropout(dropout), nn.Linear(encoder.dim, num_classes))
+
+
+def _words(encoder: SingleStream | Seq2Seq) -> nn.Embedding:
+    source = encoder.source if isinstance(encoder, Seq2Seq) else encoder
+    return source.embed.text.word  # type: ignore[union-attr, return-value]
+
+
+def sizes_in(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Sizes from the ``params`` of a checkpoint, or from a configuration of Hugging Face with the same fields.
+
+    Languages are embedded where there are several, unless ``use_lang_emb`` says no; older files lack that field.
+    """
+    params = config.get("params", config)
+    names = {
+        "emb_dim": "dim",
+        "n_heads": "num_heads",
+        "n_layers": "num_layers",
+        "n_words": "vocab_size",
+        "vocab_size": "vocab_size",
+        "max_position_embeddings": "max_positions",
+        "dropout": "dropout",
+    }
+    sizes = {ours: params[theirs] for theirs, ours in names.items() if theirs in params}
+    if "gelu_activation" in params:
+        sizes["activation"] = "gelu" if params["gelu_activation"] else "relu"
+    if "sinusoidal_embeddings" in params:
+        sizes["positions"] = "sinusoidal" if params["sinusoidal_embeddings"] else "learned"
+    if "n_langs" in params:
+        embedded = params["n_langs"] > 1 and params.get("use_lang_emb", True)
+        sizes["num_languages"] = params["n_langs"] if embedded else 0
+    return sizes
+
+
+def _stack_rules(theirs: str, text: str, layers: str) -> tuple[Rename | Drop, ...]:
+    """The renamings of one published stack: its embeddings to ``text``, its layers to ``layers``."""
+    roles = {"q_lin": "query", "k_lin": "key", "v_lin": "value", "out_lin": "merge"}
+    sublayers = {"attentions": "attend", "encoder_attn": "look"}
+    return (
+        Rename(f"{theirs}embeddings.weight", f"{text}.word.weight"),
+        Rename(f"{theirs}position_embeddings.weight", f"{text}.position.weight"),
+        Rename(f"{theirs}lang_embeddings.weight", f"{text}.language.weight"),
+        Rename(f"{theirs}layer_norm_emb.{{leaf}}", f"{text}.norm.{{leaf}}"),
+        Drop(f"{theirs}position_ids", because="a buffer that counts from 0"),
+        *(
+            Rename(f"{theirs}{sublayer}.{{i}}.{role}.{{leaf}}", f"{layers}.{{i}}.{ours}.attention.{part}.{{leaf}}")
+            for sublayer, ours in sublayers.items()
+            for role, part in roles.items()
+        ),
+        Rename(f"{theirs}layer_norm1.{{i}}.{{leaf}}", f"{layers}.{{i}}.attend.norm.{{leaf}}"),
+        Rename(f"{theirs}layer_norm15.{{i}}.{{leaf}}", f"{layers}.{{i}}.look.norm.{{leaf}}"),
+        Rename(f"{theirs}ffns.{{i}}.lin1.{{leaf}}", f"{layers}.{{i}}.feed.widen.{{leaf}}"),
+        Rename(f"{theirs}ffns.{{i}}.lin2.{{leaf}}", f"{layers}.{{i}}.feed.narrow.{{leaf}}"),
+        Rename(f"{theirs}layer_norm2.{{i}}.{{leaf}}", f"{layers}.{{i}}.feed.norm.{{leaf}}"),
+    )
+
+
+def _vocabulary_rules(theirs: str, head: str, word: str) -> tuple[Rename | Same, ...]:
+    """The renamings of the output layer, tied to the published word table ``word``."""
+    return (
+        Rename(f"{theirs}pred_layer.proj.bias", f"heads.{head}.bias"),
+        Same(f"{theirs}pred_layer.proj.weight", as_=word),
+    )
+
+
+def _told(text: str) -> dict[str, tuple[str, int]]:
+    return {
+        "dim": (f"{text}.word.weight", 1),
+        "vocab_size": (f"{text}.word.weight", 0),
+        "max_positions": (f"{text}.position.weight", 0),
+        "num_languages": (f"{text}.language.weight", 0),
+    }
+
+
+_PAPER = "Conneau and Lample 2019, Cross-lingual Language Model Pretraining, NeurIPS, arXiv:1901.07291"
+_NOTES = (
+    "languages are numbered in alphabetical order of their codes, as in the params of the checkpoint",
+    "positions have 512 rows whatever the longest text; a translation's positions begin at 0 again (TLM)",
+    "attention dropout equals the dropout of the states, as in every published configuration",
+    "the published models have no product-key memory and no adaptive softmax, and neither has this one",
+)
+
+XLM_15 = Recipe(
+    name="xlm-15",
+    family="xlm",
+    paper=_PAPER,
+    build=xlm,
+    reads=frozenset({"text", "languages"}),
+    heads={"masked-tokens": masked_tokens, "parallel-pairs": parallel_pairs, "classifier": classes},
+    objectives=("masked-tokens",),
+    weights=(
+        *_stack_rules("[transformer.]", "encoder.embed.text", "encoder.layers"),
+        *_vocabulary_rules("", "masked-tokens", "embeddings.weight"),
+    ),
+    sizes_in=sizes_in,
+    told=_told("encoder.embed.text"),
+    notes=_NOTES,
+)
+
+XLM_17 = Recipe(
+    **{
+        **vars(XLM_15),
+        "name": "xlm-17",
+        "reads": frozenset({"text"}),
+        "sizes": {"dim": 1280, "num_heads": 16, "num_layers": 16, "vocab_size": 200000, "num_languages": 0},
+    }
+)
+
+XLM_100 = Recipe(**{**vars(XLM_17), "name": "xlm-100"})
+
+XLM_ENGLISH = Recipe(
+    **{
+        **vars(XLM_17),
+        "name": "xlm-en",
+        "sizes": {"dim": 2048, "num_heads": 16, "vocab_size": 30145, "num_languages": 0},
+    }
+)
+
+XLM_MT = Recipe(
+    name="xlm-mt",
+    family="xlm_mt",
+    paper=_PAPER,
+    build=xlm_mt,
+    reads=frozenset({"text", "languages", "target"}),
+    heads={"masked-tokens": masked_tokens, "next-tokens": next_tokens},
+    objectives=("next-tokens",),
+    weights=(
+        *_stack_rules("encoder.", "encoder.source.embed.text", "encoder.source.layers"),
+        *_vocabulary_rules("encoder.", "masked-tokens", "encoder.embeddings.weight"),
+        *_stack_rules("decoder.", "encoder.target.embed", "encoder.target.layers"),
+        *_vocabulary_rules("decoder.", "next-tokens", "decoder.embeddings.weight"),
+    ),
+    sizes_in=sizes_in,
+    told=_told("encoder.source.embed.text"),
+    notes=_NOTES,
+)

@@ -1,0 +1,192 @@
+"""Writing a text with a decoder: always the best next token, or the best of several hypotheses.
+
+Shapes: B sources, K hypotheses (texts being written), V vocabulary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from mm_kptm.batch import Inputs, Layout, Tokens
+from mm_kptm.errors import UserError
+from mm_kptm.models.seq2seq import Seq2Seq
+from mm_kptm.models.system import System
+from mm_kptm.nn.decoder import Memory
+
+
+@dataclass(frozen=True)
+class Writing:
+    """How a text begins, ends and how long it may become; longer ones are cut and closed.
+
+    Raises:
+        UserError: there is no room for anything between beginning and end.
+    """
+
+    start: int
+    stop: int
+    longest: int  #: tokens, the first and the last included
+    language: int | None = None  #: of every written token
+
+    def __post_init__(self) -> None:
+        if self.longest < 2:
+            raise UserError(f"a written text has a first and a last token, but longest is {self.longest}")
+
+    def row(self, ids: Tensor, place: int) -> Tokens:
+        """The token at ``place`` of every hypothesis, [K]."""
+        return Tokens(
+            ids=ids,
+            layout=Layout((1,) * len(ids)),
+            positions=torch.full_like(ids, place),
+            segments=torch.zeros_like(ids),
+            languages=None if self.language is None else torch.full_like(ids, self.language),
+        )
+
+
+@torch.no_grad()
+def greedy(system: System, inputs: Inputs, writing: Writing) -> list[list[int]]:
+    """The text of every source that takes the best next token at each place.
+
+    A text that is not closed when it is as long as it may be has its last token replaced by the closing one.
+
+    Raises:
+        UserError: the system cannot write.
+    """
+    model, score = _writer(system)
+    source = model.read(inputs)
+    count = len(source.beside)
+    texts = [[writing.start] for _ in range(count)]
+    memory = model.target.begin(source)
+    live = torch.arange(count, device=source.x.device)  # the sources whose text is not closed
+    ids = torch.full_like(live, writing.start)
+    for place in range(writing.longest - 1):
+        states, memory = model.target.step(writing.row(ids, place), memory)
+        ids = score(states).argmax(-1)
+        for text, token in zip(live.tolist(), ids.tolist(), strict=True):
+            texts[text].append(token)
+        going = (ids != writing.stop).nonzero().squeeze(1)
+        if not len(going):
+            return texts
+        live, ids = live[going], ids[going]
+        memory = memory.kept(going, Layout(tuple(torch.bincount(live, minlength=count).tolist())))
+    for text in live.tolist():
+        texts[text][-1] = writing.stop
+    return texts
+
+
+@dataclass
+class _Finished:
+    """The best closed texts of one source, and when no better one can come."""
+
+    most: int
+    length_penalty: float
+    texts: list[tuple[float, list[int]]] = field(default_factory=list)
+
+    def add(self, text: list[int], log_likelihood: float) -> None:
+        """Take a text without its closing token, if it is among the best."""
+        self.texts.append((log_likelihood / len(text) ** self.length_penalty, text))
+        self.texts.sort(key=lambda scored: scored[0], reverse=True)  # of equal ones the earlier stays
+        del self.texts[self.most :]
+
+    def beaten_by(self, log_likelihood: float, length: int) -> bool:
+        """Whether a hypothesis could, at this length, still come among the best."""
+        return len(self.texts) < self.most or self.texts[-1][0] < log_likelihood / length**self.length_penalty
+
+
+@dataclass(frozen=True)
+class _Hypothesis:
+    text: list[int]
+    log_likelihood: float
+    parent: int  #: the hypothesis of the step before that it goes on from
+
+
+@torch.no_grad()
+def beam(
+    system: System,
+    inputs: Inputs,
+    writing: Writing,
+    *,
+    width: int,
+    length_penalty: float = 1.0,
+    stop_early: bool = False,
+) -> list[list[int]]:
+    """The likeliest text of every source among ``width`` hypotheses.
+
+    The released search of Conneau and Lample (2019): a text scores its log-likelihood, closing token included, divided
+    by its length to the power of ``length_penalty``. At the longest length a hypothesis is closed in place of the token
+    it would go on with, whose likelihood still counts.
+
+    Args:
+        system: has a decoder and the head ``next-tokens``.
+        inputs: the sources.
+        writing: how a text begins and ends.
+        width: hypotheses kept, and closed texts that must be found.
+        length_penalty: above 1 favours long texts.
+        stop_early: stop at ``width`` closed texts, even if a better one could still come.
+
+    Raises:
+        UserError: the system cannot write, or ``width`` is no number of hypotheses.
+    """
+    if width < 1:
+        raise UserError(f"a beam holds at least one hypothesis, not {width}")
+    model, score = _writer(system)
+    source = model.read(inputs)
+    device, count = source.x.device, len(source.beside)
+    finished = [_Finished(width, length_penalty) for _ in range(count)]
+    alive = [[_Hypothesis([writing.start], 0.0, number)] for number in range(count)]
+    memory = model.target.begin(source)
+    for place in range(writing.longest - 1):
+        ids = torch.tensor([hypothesis.text[-1] for beam in alive for hypothesis in beam], device=device)
+        states, memory = model.target.step(writing.row(ids, place), memory)
+        totals = score(states).log_softmax(-1) + torch.tensor(
+            [hypothesis.log_likelihood for beam in alive for hypothesis in beam], device=device, dtype=states.dtype
+        ).unsqueeze(1)  # [K, V]
+        first, grown = 0, []
+        for done, beam, scores in zip(finished, alive, totals.split([len(beam) for beam in alive]), strict=True):
+            grown.append(_grow(beam, first, scores, done, writing, stop_early=stop_early))
+            first += len(beam)
+        alive = grown
+        if not any(alive):
+            break
+        parents = torch.tensor([hypothesis.parent for beam in alive for hypothesis in beam], device=device)
+        memory = memory.kept(parents, Layout(tuple(map(len, alive))))
+    return [[*done.texts[0][1], writing.stop] for done in finished]
+
+
+def _grow(
+    beam: list[_Hypothesis], first: int, scores: Tensor, done: _Finished, writing: Writing, *, stop_early: bool
+) -> list[_Hypothesis]:
+    """The hypotheses of one source after one more token; those that close go to ``done``.
+
+    Args:
+        beam: the hypotheses so far; ``first`` is the number of the first of them among all sources'.
+        scores: log-likelihoods of all ways to go on, [len(beam), V].
+        done: the closed texts.
+    """
+    if not beam:
+        return []
+    # twice as many as are kept: each hypothesis may close at most once
+    values, places = (x.tolist() for x in scores.flatten().topk(min(2 * done.most, scores.numel())))
+    length = len(beam[0].text)
+    enough = len(done.texts) == done.most and stop_early
+    if enough or not done.beaten_by(values[0], writing.longest - 1):
+        return []
+    grown: list[_Hypothesis] = []
+    for value, place in zip(values, places, strict=True):
+        number, token = divmod(place, scores.shape[1])
+        text = beam[number].text
+        if token == writing.stop or length + 1 == writing.longest:
+            done.add(text, value)
+        else:
+            grown.append(_Hypothesis([*text, token], value, first + number))
+        if len(grown) == done.most:
+            break
+    return grown
+
+
+def _writer(system: System) -> tuple[Seq2Seq, nn.Module]:
+    if not isinstance(system.encoder, Seq2Seq):
+        raise UserError(f"{system.recipe} has no decoder to write with; a system with one, such as xlm-mt, does")
+    return system.encoder, system.head("next-tokens")

@@ -1,0 +1,55 @@
+"""An encoder that reads and a decoder that writes.
+
+Shapes: B sources, T target rows, D dim.
+"""
+
+from collections.abc import Iterator
+
+from torch import Tensor, nn
+
+from mm_kptm.batch import EVERYTHING, Encoded, Inputs, Wanted
+from mm_kptm.models.single import SingleStream
+from mm_kptm.nn.decoder import Decoder
+from mm_kptm.nn.steps import Stream
+
+
+class Seq2Seq(nn.Module):
+    """An encoder of any kind of source, and a decoder that reads all its rows while it writes a text.
+
+    Without a target in the inputs it is its encoder alone.
+
+    Args:
+        source: reads everything but the target.
+        target: writes it.
+    """
+
+    def __init__(self, source: SingleStream, target: Decoder) -> None:
+        super().__init__()
+        self.source = source
+        self.target = target
+        self.dim = source.dim
+
+    def read(self, inputs: Inputs) -> Stream:
+        """The final states of the source, which the decoder reads."""
+        *_, stream = self.source.walk(inputs)
+        return stream
+
+    def walk(self, inputs: Inputs) -> Iterator[Stream]:
+        """The source at every depth, and then the target at every depth."""
+        for stream in self.source.walk(inputs):
+            yield stream
+        if inputs.target is not None:
+            yield from self.target.walk(inputs.target, stream)
+
+    def forward(self, inputs: Inputs, wanted: Wanted = EVERYTHING) -> Encoded:
+        """The final states of the target's wanted rows, beside the vectors of the sources.
+
+        Rows are numbers among the target rows; no region is given back. Without a target, what the encoder gives.
+        """
+        if inputs.target is None:
+            return self.source(inputs, wanted)
+        stream = self.read(inputs)
+        tokens: Tensor = self.target(inputs.target, stream, wanted.tokens)
+        nothing = stream.x[:0]
+        pooled = self.source.pooler(stream.x[stream.layout.firsts(stream.x.device)]) if wanted.pooled else nothing
+        return Encoded(tokens=tokens, regions=nothing, pooled=pooled)

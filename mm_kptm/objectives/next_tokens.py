@@ -1,0 +1,74 @@
+"""Predicting every token from those before it: causal language models, and decoders that translate or caption.
+
+Shapes: T token rows, P predicted rows, B examples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mm_kptm.batch import NONE, Encoded, Inputs, Movable, Wanted
+from mm_kptm.errors import UserError
+from mm_kptm.nn.visibility import Causal
+from mm_kptm.objectives.tokens import mean, mean_of_each
+
+
+@dataclass(frozen=True, eq=False)
+class Continuation(Movable):
+    """Inputs whose text is read from left to right, the rows that something follows, and what follows them."""
+
+    inputs: Inputs
+    rows: Tensor  #: [P]
+    labels: Tensor  #: [P]
+    owners: Tensor  #: the example of each, [P]
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+class NextTokens:
+    """Predict each next token of the target, or of the text itself where no target is written.
+
+    Args:
+        head: of the system, scores the vocabulary; XLM's causal models share theirs with masked tokens.
+    """
+
+    name = "next-tokens"
+
+    def __init__(self, *, head: str = "next-tokens") -> None:
+        self.head = head
+
+    def puzzle(self, inputs: Inputs, generator: torch.Generator | None = None) -> Continuation:
+        """What is to be continued; nothing is drawn.
+
+        Raises:
+            UserError: there is neither text nor target.
+        """
+        if inputs.target is not None:
+            tokens = inputs.target
+        elif inputs.text is not None:
+            tokens = inputs.text
+            inputs = replace(inputs, text=replace(tokens, sees=Causal()))
+        else:
+            raise UserError("next-tokens continues a text, but the inputs have none")
+        owners = tokens.layout.owners(tokens.ids.device)
+        rows = (owners[:-1] == owners[1:]).nonzero().squeeze(1)
+        return Continuation(inputs, rows, tokens.ids[rows + 1], owners[rows])
+
+    def losses(self, system: torch.nn.Module, puzzle: Continuation) -> Tensor:
+        """The cross-entropy of every predicted token, [P]."""
+        encoded: Encoded = system(puzzle.inputs, Wanted(tokens=puzzle.rows, regions=NONE, pooled=False))
+        scores = system.head(self.head)(encoded.tokens)  # type: ignore[operator]
+        return F.cross_entropy(scores, puzzle.labels, reduction="none")
+
+    def loss(self, system: torch.nn.Module, puzzle: Continuation) -> Tensor:
+        """The mean over all predicted tokens of the batch."""
+        return mean(self.losses(system, puzzle))
+
+    def measure(self, system: torch.nn.Module, puzzle: Continuation) -> Tensor:
+        """The mean over the predicted tokens of each example, [B]."""
+        return mean_of_each(self.losses(system, puzzle), puzzle.owners, len(puzzle))
