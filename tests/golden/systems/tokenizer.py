@@ -1,7 +1,8 @@
-"""WordPiece against the tokenizer of BERT's released code."""
+"""Tokenizers against those of the released code: BERT's WordPiece, and XLM's byte-pair encoding."""
 
 from typing import Any
 
+from mm_kptm.data.fastbpe import FastBpe
 from mm_kptm.data.tokenizer import WordPiece
 from tests.golden.case import Answer, Case
 
@@ -26,4 +27,21 @@ def uncased(case: Case) -> tuple[dict[str, Answer], dict[str, Any]]:
     return wordpiece(case, lowercase=True)
 
 
-CASES = {"wordpiece-cased": cased, "wordpiece-uncased": uncased}
+def xlm_bpe(case: Case) -> tuple[dict[str, Answer], dict[str, Any]]:
+    tokenizer = FastBpe.open(case.folder / "codes", case.folder / "vocab", lowercase=True)
+    answers, truths = {}, {}
+    for number, official in enumerate(case.json("cases.json")):
+        pieces = tokenizer.encode(official["tokenized"])
+        marker = tokenizer.specials.stop
+        ours = {
+            "normalized": tokenizer.normalized(official["tokenized"]),
+            "pieces": list(pieces.texts),
+            "ids": list(pieces.ids),
+            "ids_with_markers": [marker, *pieces.ids, marker],
+        }
+        answers |= {f"{number} {name}": Answer(value) for name, value in ours.items()}
+        truths |= {f"{number} {name}": official[name] for name in ours}
+    return answers, truths
+
+
+CASES = {"wordpiece-cased": cased, "wordpiece-uncased": uncased, "xlm-bpe": xlm_bpe}
