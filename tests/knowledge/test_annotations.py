@@ -50,7 +50,7 @@ def test_texts_become_tokens_with_entities() -> None:
 def test_an_entity_without_a_number_is_none() -> None:
     gridded = Annotator(TOKENIZER, {"Qr": 7})(mark_pair(TEXT, ANN, BOB, [ANN, ROME]))
     assert gridded is not None
-    assert {entity for entity in gridded.entities} == {-1, 7}
+    assert set(gridded.entities) == {-1, 7}
 
 
 def test_another_placement_finds_what_begins_inside_a_word() -> None:

@@ -91,15 +91,15 @@ def test_released_files_are_read(tmp_path: Path) -> None:
 def test_broken_files_are_said_by_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"entities were looked for in .*entity2id.txt, but there is no such file"):
         EntityTable.open(tmp_path)
-    with pytest.raises(UserError, match="entity2id.txt, line 3: a name and its number, set apart by a tab, not 'Q2'"):
+    with pytest.raises(UserError, match=r"entity2id.txt, line 3: a name and its number, set apart by a tab, not 'Q2'"):
         read_entity_ids(written(tmp_path, "2\nQ1\t0\nQ2\n") / "entity2id.txt")
     with pytest.raises(UserError, match=r"gives Q9 the number 7, but entity2vec.vec has 2 lines; numbers count from 0"):
         EntityTable.open(written(tmp_path, "1\nQ9\t7\n"))
-    with pytest.raises(UserError, match="entity2vec.vec, line 2: a vector is numbers set apart by tabs, not 'two'"):
+    with pytest.raises(UserError, match=r"entity2vec.vec, line 2: a vector is numbers set apart by tabs, not 'two'"):
         EntityTable.open(written(tmp_path, "1\nQ1\t0\n", "1\t2\ntwo\n"))
-    with pytest.raises(UserError, match="entity2vec.vec, line 2: 1 numbers, but the lines before have 2"):
+    with pytest.raises(UserError, match=r"entity2vec.vec, line 2: 1 numbers, but the lines before have 2"):
         EntityTable.open(written(tmp_path, "1\nQ1\t0\n", "1\t2\n3\n"))
-    with pytest.raises(UserError, match="entity2vec.vec is empty; it has one vector a line"):
+    with pytest.raises(UserError, match=r"entity2vec.vec is empty; it has one vector a line"):
         EntityTable.open(written(tmp_path, "1\nQ1\t0\n", ""))
 
 

@@ -67,7 +67,6 @@ def test_a_run_keeps_its_first_token() -> None:
     assert alternating(values, named) == [3, 7, -1, 7, 2, 7, -1]
     assert first_of_run([7, 7], [False, True]) == [7, 7]
     assert alternating([7, 7], [False, True]) == [7, -1]
-    assert first_of_run([], []) == []
 
 
 def written(folder: Path, tokens: str, entities: str) -> list[Document]:
