@@ -15,16 +15,20 @@ def line(record: Mapping[str, Any], goals: Mapping[str, Mapping[str, Any]]) -> s
     noisy = "  (noisy: not comparable)" if record["noisy"] else ""
     lines = [
         f"{record['case']}  {record['title']}{noisy}",
-        f"  {PEER:<14} {record['seconds'][PEER]:9.4f} s   {record['gflop'][PEER]:8.1f} GFLOP",
+        f"  {PEER:<14} {record['seconds'][PEER]:9.4f} s   {_cost(record, PEER)}",
     ]
     for variant, ratio in record["ratios"].items():
         aim = _aim(variant, goal)
         lines.append(
-            f"  {variant:<14} {record['seconds'][variant]:9.4f} s   {record['gflop'][variant]:8.1f} GFLOP   "
+            f"  {variant:<14} {record['seconds'][variant]:9.4f} s   {_cost(record, variant)}   "
             f"x{ratio['median']:.2f} [{ratio['low']:.2f}-{ratio['high']:.2f}]{aim}"
         )
     lines.append(f"  {record['work_per_s']:,.0f} {record['unit']} a second ({record['clock']})")
     return "\n".join(lines)
+
+
+def _cost(record: Mapping[str, Any], variant: str) -> str:
+    return f"{record['gflop'][variant]:8.1f} GFLOP {record['peak_bytes'][variant] / 2**20:8.0f} MiB"
 
 
 def _aim(variant: str, goal: Mapping[str, Any]) -> str:

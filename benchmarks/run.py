@@ -20,6 +20,7 @@ import torch
 import benchmarks.cases
 from benchmarks import history
 from benchmarks.counts.flops import counted
+from benchmarks.counts.memory import peak_bytes
 from benchmarks.harness import OURS, PEER, Case, Unequal, measure
 from benchmarks.machine import commit, load, machine, machine_key, now
 from benchmarks.report import line
@@ -70,6 +71,7 @@ def run(module: ModuleType, *, rounds: int, threads: int, seed: int = 0) -> dict
         "unit": case.unit,
         "work_per_s": round(case.work / timing.median(OURS), 1),
         "differences": differences,
+        "peak_bytes": {name: peak_bytes(variant) for name, variant in case.variants.items()},
         "gflop": {variant: round(count / 1e9, 3) for variant, count in flops.items()},
     }
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from itertools import accumulate
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -99,6 +99,8 @@ class Visibility(Movable, ABC):
 
     Rows are numbered over the whole batch; a pair from different sequences is never asked about.
     """
+
+    may_blind: ClassVar[bool] = False  #: whether a row may see nothing at all; it then reads its whole sequence
 
     @abstractmethod
     def sees(self, queries: Tensor, sources: Tensor) -> Tensor:

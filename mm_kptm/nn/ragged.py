@@ -44,7 +44,6 @@ class Reading:
     sees: Visibility | None = None
     rows: Tensor | None = None  #: the rows of their stream that the queries are, unless all of them in order, [Q]
     shared: Tensor | None = None  #: the rows of the stream read that the sources are, unless all of them in order, [S]
-    itself: bool = True  #: the stream read is the readers' own
 
     def asked(self, x: Tensor) -> Tensor:
         """The rows of a stream that do the reading."""
@@ -61,37 +60,61 @@ class Reading:
         return replace(self, queries=Layout(tuple(counts.tolist())), rows=numbers)
 
     @cached_property
-    def blocks(self) -> tuple[Block, ...]:
-        """What the CPU reads one after the other."""
-        return tuple(
-            Block(rows, sources, count, self._mask(rows, sources, count))
-            for rows, sources, count in runs(self.queries, self.sources)
-        )
+    def _lowered(self) -> dict[tuple[str, torch.device], object]:
+        return {}
 
-    @cached_property
-    def block_mask(self) -> BlockMask:
+    def blocks(self, device: torch.device) -> tuple[Block, ...]:
+        """What is read one after the other; made once per device."""
+        key = ("blocks", device)
+        if key not in self._lowered:
+            self._lowered[key] = tuple(
+                Block(rows, sources, count, self._mask(rows, sources, count, device))
+                for rows, sources, count in runs(self.queries, self.sources)
+            )
+        return cast(tuple[Block, ...], self._lowered[key])
+
+    def block_mask(self, device: torch.device) -> BlockMask:
         """The whole reading as FlexAttention wants it: one long sequence in which sequences do not see each other."""
-        sees, rows, itself = self.sees, self.rows, self.itself
-        device = torch.device("cuda", torch.cuda.current_device())
+        key = ("block mask", device)
+        if key not in self._lowered:
+            mask = self._seen_by_number(device)
+            sizes = self.queries.total, self.sources.total
+            self._lowered[key] = create_block_mask(mask, None, None, *sizes, device=str(device))
+        return cast(BlockMask, self._lowered[key])
+
+    def _seen_by_number(self, device: torch.device) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
+        """Whether the query of one number reads the source of another."""
+        sees, rows = self.sees, self.rows
         mine, theirs = self.queries.owners(device), self.sources.owners(device)
+        blind = torch.zeros_like(mine, dtype=torch.bool)
+        if sees is not None and sees.may_blind:
+            seeing = [self._seen(sees, *run, device).any(-1).flatten() for run in runs(self.queries, self.sources)]
+            blind = ~torch.cat(seeing)
 
         def mask(_batch: Tensor, _head: Tensor, query: Tensor, source: Tensor) -> Tensor:
             together = mine[query] == theirs[source]
             if sees is None:
                 return together
             row = query if rows is None else rows[query]
-            seen = sees.sees(row, source)
-            return together & (seen | (row == source) if itself else seen)
+            return together & (sees.sees(row, source) | blind[query])
 
-        return create_block_mask(mask, None, None, self.queries.total, self.sources.total, device=str(device))
+        return mask
 
-    def _mask(self, rows: slice, sources: slice, count: int) -> Tensor | None:
+    def _seen(self, sees: Visibility, rows: slice, sources: slice, count: int, device: torch.device) -> Tensor:
+        """Who sees whom in some sequences that are alike in length, [count, n, m]."""
+        numbers = torch.arange(rows.start, rows.stop, device=device) if self.rows is None else self.rows[rows]
+        source = torch.arange(sources.start, sources.stop, device=device)
+        return sees.sees(_by_sequence(numbers, count).unsqueeze(2), _by_sequence(source, count).unsqueeze(1))
+
+    def _mask(self, rows: slice, sources: slice, count: int, device: torch.device) -> Tensor | None:
         if self.sees is None or rows.start == rows.stop:
             return None
-        numbers = torch.arange(rows.start, rows.stop) if self.rows is None else self.rows[rows]
-        query = numbers.view(count, -1, 1)
-        source = torch.arange(sources.start, sources.stop, device=query.device).view(count, 1, -1)
-        return finite(self.sees.sees(query, source)).unsqueeze(1)
+        return finite(self._seen(self.sees, rows, sources, count, device)).unsqueeze(1)
+
+
+def _by_sequence(numbers: Tensor, count: int) -> Tensor:
+    """[count * n] -> [count, n]; n may be 0."""
+    return numbers.view(count, len(numbers) // count)
 
 
 def finite(mask: Tensor) -> Tensor:
@@ -108,7 +131,7 @@ def within(layout: Layout) -> Reading:
 @lru_cache(maxsize=64)
 def across(queries: Layout, sources: Layout) -> Reading:
     """Every row reads the whole sequence of the same number in another stream."""
-    return Reading(queries, sources, itself=False)
+    return Reading(queries, sources)
 
 
 def reading_within(layout: Layout, sees: Visibility | None) -> Reading:
@@ -147,7 +170,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, reading: Reading, *, dropo
 
 
 def _by_run(query: Tensor, key: Tensor, value: Tensor, reading: Reading, dropout: float) -> Tensor:
-    blocks = reading.blocks
+    blocks = reading.blocks(query.device)
     # one split of all rows: the gradients of its pieces are joined once, those of slices are added up one by one
     queries = query.split([block.rows.stop - block.rows.start for block in blocks])
     sizes = [block.sources.stop - block.sources.start for block in blocks]
@@ -182,7 +205,7 @@ def _compiled_flex() -> Callable[..., Tensor]:
 
 def _flex(query: Tensor, key: Tensor, value: Tensor, reading: Reading) -> Tensor:
     q, k, v = (rows.transpose(0, 1).unsqueeze(0) for rows in (query, key, value))  # [1, H, Q or S, E]
-    read = _compiled_flex()(q, k, v, block_mask=reading.block_mask)
+    read = _compiled_flex()(q, k, v, block_mask=reading.block_mask(query.device))
     return read.squeeze(0).transpose(0, 1)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -85,6 +86,8 @@ class Matrix(Visibility):
     cells: Tensor  #: the matrices end to end, row by row, [sum of n * n]
     starts: Tensor  #: where the matrix row of a row begins among the cells, -1 for a row that sees all, [T]
     columns: Tensor  #: which column of its matrix a row is, [T]
+
+    may_blind: ClassVar[bool] = True
 
     @classmethod
     def of(cls, matrices: Sequence[Tensor]) -> Matrix:

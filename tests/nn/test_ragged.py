@@ -3,8 +3,10 @@
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.attention.flex_attention import flex_attention
 
 from mm_kptm.batch import Layout, Visibility
+from mm_kptm.nn import ragged
 from mm_kptm.nn.ragged import Reading, across, attend, padded_attend, reading_within, runs, weights, within
 from mm_kptm.nn.visibility import Branches, Causal, Matrix, Prefix
 
@@ -129,6 +131,21 @@ def test_dropout_drops() -> None:
     torch.manual_seed(0)
     dropped = attend(rows, rows, rows, within(LAYOUT), dropout=0.5)
     assert not torch.allclose(dropped, attend(rows, rows, rows, within(LAYOUT)))
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+@pytest.mark.parametrize("narrow", [False, True])
+def test_the_block_mask_reads_as_the_padded_form_does(
+    sees: Visibility | None, narrow: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a GPU is given for structured visibility, here through FlexAttention's plain form."""
+    monkeypatch.setattr(ragged, "_compiled_flex", lambda: flex_attention)
+    reading = reading_within(LAYOUT, sees)
+    query, key, value = (draw(LAYOUT.total, 2, 16, seed=seed) for seed in range(3))
+    if narrow:
+        reading = reading.narrowed(torch.tensor([0, 2, 5, 6, 9, 19, 20]))
+    asked = reading.asked(query)
+    torch.testing.assert_close(ragged._flex(asked, key, value, reading), padded_attend(asked, key, value, reading))
 
 
 @pytest.mark.gpu

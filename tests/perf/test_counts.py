@@ -5,8 +5,10 @@ import torch
 
 import mm_kptm
 from benchmarks.counts.flops import attention_products, counted
+from benchmarks.counts.memory import peak_bytes
 from mm_kptm.batch import NONE, POOLED, Inputs, Layout, Regions, Tokens, Wanted
 from mm_kptm.models.system import System
+from mm_kptm.objectives.tokens import MaskedText, MaskedTokens, Masking
 
 pytestmark = pytest.mark.perf_counts
 
@@ -113,6 +115,32 @@ def test_images_cost_by_how_many_there_are() -> None:
     first, second, third, fourth = (cost(images) for images in (1, 2, 4, 8))
     projection = 9 * 2 * (100 + 7) * DIM  # features, and the seven numbers of a box
     assert [second - first, third - second, fourth - third] == [projection, 2 * projection, 4 * projection]
+
+
+def test_memory_is_counted_while_it_is_held() -> None:
+    """Two products of 4,000 bytes alive at once, a third after the first is gone, and a view that is free."""
+    rows = torch.zeros(1000)
+
+    def work() -> None:
+        first = rows + 1
+        second = (first + 1).view(10, 100)
+        del first
+        second.add(1)
+
+    assert peak_bytes(work) == 2 * 4000
+
+
+def test_training_holds_no_scores_of_tokens_that_were_not_hidden(system: System) -> None:
+    """Beyond the gradients, a step with ten hidden words holds little, however long the texts are."""
+    masking = Masking(3, (10, 20), frozenset())
+    objective, inputs = MaskedTokens(masking), text(100, 100)
+    rows = torch.arange(10)
+    assert inputs.text is not None
+    puzzle = MaskedText(inputs, rows, inputs.text.ids[rows], torch.zeros(10, dtype=torch.long))
+    held = peak_bytes(lambda: objective.loss(system, puzzle))
+    scores_everywhere = 200 * VOCABULARY * 4
+    states = 200 * (LAYERS * (8 * DIM + 3 * FFN) + 8 * DIM) * 4
+    assert held < states + scores_everywhere / 2
 
 
 def test_attention_is_counted_by_its_products() -> None:
