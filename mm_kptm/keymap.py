@@ -10,10 +10,12 @@ import pickle
 import re
 import struct
 import zipfile
+from argparse import Namespace
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -231,10 +233,38 @@ _PICKLE_REFUSED = (
 )
 
 
-def read_weights(path: Path | str) -> dict[str, Tensor]:
-    """The tensors of a .safetensors, .pt, .pth or .bin file; no code in it is ever run.
+#: In how many ways torch's reader fails on a file that is not whole.
+_TORN = (
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    struct.error,
+    zipfile.BadZipFile,
+)
 
-    A file that wraps its state dict under ``model``, ``state_dict`` or ``model_state_dict`` is unwrapped.
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint file holds."""
+
+    tensors: dict[str, Tensor]  #: published names
+    config: dict[str, Any]  #: what its trainer noted of itself under ``params``, by that name; most files have nothing
+
+
+def read_weights(path: Path | str) -> dict[str, Tensor]:
+    """The tensors of a checkpoint file, see :func:`read_checkpoint`."""
+    return read_checkpoint(path).tensors
+
+
+def read_checkpoint(path: Path | str) -> Checkpoint:
+    """What a .safetensors, .pt, .pth or .bin file holds; no code in it is ever run.
+
+    A file that wraps its state dict under ``model``, ``state_dict`` or ``model_state_dict`` is unwrapped; of one that
+    has an ``encoder`` and a ``decoder`` side by side, these become the beginnings of the names.
 
     Raises:
         UserError: no such file, another ending, a torn file, or a pickle that is more than tensors.
@@ -244,7 +274,7 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
         raise UserError(f"there is no file {path}; give the path of a .safetensors, .pt, .pth or .bin checkpoint")
     if path.suffix == ".safetensors":
         try:
-            return load_file(path)
+            return Checkpoint(load_file(path), {})
         except (SafetensorError, OSError) as error:
             raise UserError(f"{path} is no whole safetensors file ({error}); fetch or convert it again") from None
     if path.suffix not in (".pt", ".pth", ".bin"):
@@ -252,20 +282,32 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
     return _read_pickle(path)
 
 
-def _read_pickle(path: Path) -> dict[str, Tensor]:
+def _read_pickle(path: Path) -> Checkpoint:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        # a namespace is no more than a dictionary with another way to ask; its values are held to the same rule
+        with torch.serialization.safe_globals([Namespace]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "Unsupported" in str(error) or "weights_only" in str(error).lower():
             raise UserError(_PICKLE_REFUSED.format(path=path)) from None
         raise UserError(f"{path} is no whole torch file ({_sentence(error)}); fetch it again") from None
-    except (RuntimeError, EOFError, OSError, ValueError, LookupError, struct.error, zipfile.BadZipFile) as error:
+    except _TORN as error:
         raise UserError(f"{path} is no whole torch file ({_sentence(error)}); fetch it again") from None
+    params = content.get("params") if isinstance(content, dict) else None
+    noted = vars(params) if isinstance(params, Namespace) else params
+    tensors = _unwrapped(content)
+    if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
+        raise UserError(f"{path} holds no state dict: a mapping from names to tensors was looked for")
+    return Checkpoint(tensors, {"params": noted} if isinstance(noted, dict) else {})
+
+
+def _unwrapped(content: Any) -> Any:
     for wrapper in ("model", "state_dict", "model_state_dict"):
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise UserError(f"{path} holds no state dict: a mapping from names to tensors was looked for")
+    sides = ("encoder", "decoder")
+    if isinstance(content, dict) and all(isinstance(content.get(side), dict) for side in sides):
+        return {f"{side}.{name}": tensor for side in sides for name, tensor in content[side].items()}
     return content
 
 

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mm_kptm.errors import UserError
-from mm_kptm.keymap import Translation, fit, read_weights, translate
+from mm_kptm.keymap import Translation, fit, read_checkpoint, read_weights, translate
 from mm_kptm.models.system import System
 from mm_kptm.recipe import Recipe, find
 
@@ -68,10 +68,11 @@ def load(
             raise UserError(f"{folder} was saved with its sizes, so {', '.join(sizes)} cannot be chosen; build another")
         return load_saved(folder, name=None if path is None else name, heads=heads, fresh=fresh, seed=seed)
     recipe = find(name)
-    _, config = _checkpoint(Path(path))
-    translation = translated(name, path)
+    file, config = _checkpoint(Path(path))
+    found = read_checkpoint(file)
+    translation = translate(found.tensors, recipe.weights)
     chosen = _head_sizes(recipe, _filled_heads(recipe, translation) if heads is None else heads)
-    published = recipe.sizes_of(config) | recipe.sizes_told(translation.tensors)
+    published = recipe.sizes_of(found.config | config) | recipe.sizes_told(translation.tensors)
     system = _assemble(recipe, recipe.resolved_sizes(published | sizes), chosen, seed)
     _fill(system, _fitted(translation, system, recipe, fresh))
     return system
