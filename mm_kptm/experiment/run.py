@@ -92,6 +92,7 @@ def evaluated(run: Path, settings: Experiment, built: Built, split: str) -> dict
         rows = built.task.predictions(source, batch_size=settings.train.batch_size)
         write_predictions(rows, run / "predictions" / f"{split}.jsonl")
         result["accuracy"] = _mean(rows)
+        result |= built.task.summary(rows)
         for key in ("type", "language"):
             result[f"by_{key}"] = _by(rows, key)
     baselines = dict(built.prepared.baselines(split))

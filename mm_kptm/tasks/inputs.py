@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from mm_kptm.batch import Inputs, Layout, Regions, Tokens
 from mm_kptm.data.packed import Packed, gather
+from mm_kptm.errors import UserError
 from mm_kptm.nn.visibility import Branches
 
 Whole = NDArray[np.int64]
@@ -65,8 +66,8 @@ class TextsOfPictures:
     A picture that several texts of a batch are about is given once.
 
     Args:
-        texts: columns ``ids`` and ``positions``; ``languages`` where known; ``words`` and ``branches`` where facts hang
-            from words.
+        texts: columns ``ids`` and ``positions``; ``segments`` where there are several; ``languages`` where known;
+            ``words`` and ``branches`` where facts hang from words.
         pictures: None for texts alone.
         about: the picture of every text, [S].
     """
@@ -86,10 +87,15 @@ class TextsOfPictures:
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> Inputs:
         """The given texts with their pictures; nothing is drawn."""
         chosen = np.asarray(indices, dtype=np.int64)
-        text = tokens(self.texts, chosen)
         if self.pictures is None:
-            return Inputs(text=text)
-        images = self._picture_of[chosen]
+            return Inputs(text=tokens(self.texts, chosen))
+        return self.beside(chosen, self._picture_of[chosen])
+
+    def beside(self, texts: Whole, images: Whole) -> Inputs:
+        """The given texts, each with the picture given for it, whatever it is about."""
+        text = tokens(self.texts, texts)
+        if self.pictures is None:
+            raise UserError("texts were to be shown beside pictures, but there are none")
         distinct, places = np.unique(images, return_inverse=True)
         if len(distinct) == len(images):
             return Inputs(text=text, regions=self.pictures.regions(images))
@@ -109,7 +115,7 @@ def tokens(texts: Packed, indices: Whole) -> Tokens:
         ids=rows["ids"],
         layout=Layout(lengths),
         positions=rows["positions"],
-        segments=torch.zeros_like(rows["ids"]),
+        segments=rows["segments"] if "segments" in rows else torch.zeros_like(rows["ids"]),
         languages=rows.get("languages"),
         sees=Branches(rows["words"], branches) if branches is not None and bool(branches.any()) else None,
     )

@@ -54,6 +54,7 @@ class NumberWorldData:
     graph: Literal["worlds", "fixed"] = "worlds"  #: arbitrary facts drawn anew for every world, or one fixed graph
     facts_per_number: int = 2  #: facts that hang on each name
     distractors: int = 0  #: names of numbers that are not in the scene
+    pool: int = 50  #: captions, and their scenes, that retrieval searches at a time
     texts: Literal["captions", "sentences", "translations"] = "captions"  #: what pretraining reads
     seed: int = 0  #: same seed, same bytes
 

@@ -7,10 +7,12 @@ import inspect
 import json
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import ClassVar, Generic
 
 import torch
@@ -30,7 +32,8 @@ Row = Mapping[str, str | float]
 class Task(nn.Module, ABC, Generic[BatchT]):
     """A system with what a task adds to it; the trainer trains and measures it, and it writes down its answers.
 
-    A subclass with a ``name`` joins the catalogue by standing in a module of this package.
+    A subclass with a ``name`` joins the catalogue by standing in a module of this package, or in a module that an
+    installed plug-in names in the entry point group ``mm_kptm.tasks``.
     """
 
     name: ClassVar[str]  #: as experiment files call it
@@ -51,6 +54,10 @@ class Task(nn.Module, ABC, Generic[BatchT]):
     @abstractmethod
     def predict(self, batch: BatchT) -> list[Row]:
         """What is answered to every example of the batch, in its order."""
+
+    def summary(self, rows: Sequence[Row]) -> dict[str, float]:
+        """Official metrics that are no mean over examples, from all predictions together; none by default."""
+        return {}
 
     @torch.no_grad()
     def predictions(self, source: Source[BatchT], *, batch_size: int = 64, seed: int = 0) -> list[Row]:
@@ -79,18 +86,25 @@ def write_predictions(rows: Iterable[Row], path: Path) -> None:
 
 
 @cache
+def modules() -> tuple[ModuleType, ...]:
+    """The modules of this package by name, then those of plug-ins: where tasks and their data are looked for."""
+    home = importlib.import_module(__package__)
+    names = sorted(info.name for info in pkgutil.iter_modules(home.__path__))
+    ours = [importlib.import_module(f"{__package__}.{name}") for name in names]
+    return (*ours, *(entry.load() for entry in entry_points(group="mm_kptm.tasks")))
+
+
+@cache
 def catalogue() -> dict[str, type[Task]]:
     """Every task by name, in alphabetical order.
 
     Raises:
         UserError: two tasks share a name.
     """
-    home = importlib.import_module(__package__)
-    modules = [importlib.import_module(f"{__package__}.{info.name}") for info in pkgutil.iter_modules(home.__path__)]
     found: dict[str, type[Task]] = {}
-    for module in modules:
+    for module in modules():
         for value in vars(module).values():
-            if not (inspect.isclass(value) and issubclass(value, Task)) or inspect.isabstract(value):
+            if not (inspect.isclass(value) and issubclass(value, Task)) or not hasattr(value, "name"):
                 continue
             if found.setdefault(value.name, value) is not value:
                 raise UserError(f"two tasks are called {value.name!r}; rename the one in {module.__name__}")

@@ -7,20 +7,16 @@ block by being named in a supply. Entry point group for plug-ins: ``mm_kptm.task
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import entry_points
-from types import ModuleType
 from typing import Any, get_args, get_type_hints
 
 from mm_kptm.errors import UserError
 from mm_kptm.models.system import System
 from mm_kptm.objectives.mixture import Objective
 from mm_kptm.recipe import Recipe
-from mm_kptm.tasks.protocol import Task
+from mm_kptm.tasks.protocol import Task, modules
 from mm_kptm.train.protocol import Source, Trainable
 
 PRETRAINING = "pretraining"  #: stands in for a task where there are objectives alone
@@ -45,6 +41,7 @@ class Prepared:
     heads: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  #: that the system is built with
     hashes: Mapping[str, str] = field(default_factory=dict)  #: what tells these data from others
     baselines: Callable[[str], Mapping[str, float]] = lambda split: {}  #: what needs no model scores on a split
+    tells_facts: bool = False  #: whether the facts that were asked for are part of the examples
     objectives: Callable[[Iterable[str]], Mapping[str, Objective]] | None = None  #: by name
 
 
@@ -70,13 +67,7 @@ def data_name(data: type[Any]) -> str:
 @cache
 def supplies() -> tuple[Supply, ...]:
     """Every supply there is, in a fixed order."""
-    home = importlib.import_module(__package__)
-    modules: list[ModuleType] = [
-        importlib.import_module(f"{__package__}.{info.name}")
-        for info in sorted(pkgutil.iter_modules(home.__path__), key=lambda info: info.name)
-    ]
-    modules += [entry.load() for entry in entry_points(group="mm_kptm.tasks")]
-    found = [value for module in modules for value in vars(module).values() if isinstance(value, Supply)]
+    found = [value for module in modules() for value in vars(module).values() if isinstance(value, Supply)]
     return tuple(dict.fromkeys(found))
 
 

@@ -1,0 +1,57 @@
+"""Which head answers a task: one that the system was built with, or a fresh one.
+
+Shapes: P rows that are scored, D dim, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from torch import nn
+
+from mm_kptm.errors import UserError
+from mm_kptm.models.system import System
+from mm_kptm.nn.init import bert_init
+from mm_kptm.recipe import Recipe
+
+Heads = dict[str, dict[str, int]]  #: names of heads and their sizes, as :func:`mm_kptm.build` takes them
+
+
+class ChosenHead(nn.Module):
+    """The first head of ``names`` that a system has; where it has none of them, a fresh one.
+
+    Args:
+        system: whose heads are looked at; the one chosen stays its own.
+        names: from the best to the last resort.
+        fresh: makes a head from rows [P, D] to scores [P, C].
+    """
+
+    def __init__(self, system: System, names: Sequence[str], fresh: Callable[[], nn.Module]) -> None:
+        super().__init__()
+        self.name = next((name for name in names if name in system.heads), None)
+        self.fresh = fresh() if self.name is None else None
+        if self.fresh is not None:
+            bert_init(self.fresh)
+
+    def of(self, system: System) -> nn.Module:
+        """The head."""
+        return system.head(self.name) if self.name is not None else self.get_submodule("fresh")
+
+    def check_width(self, system: System, wanted: int, *, what: str, size: str) -> None:
+        """Refuse a head of another width than there are things to choose from.
+
+        Raises:
+            UserError: how many it scores, and the size to build it with.
+        """
+        scored = [part.out_features for part in self.of(system).modules() if isinstance(part, nn.Linear)][-1]
+        if scored != wanted:
+            raise UserError(
+                f"the head {self.name} of {system.recipe} scores {scored} {what}, but there are {wanted} to choose "
+                f"from; build it with {size}={wanted}"
+            )
+
+
+def wanted(recipe: Recipe, names: Sequence[str], sizes: Mapping[str, int] | None = None) -> Heads:
+    """What to ask of :func:`mm_kptm.build` so that a system has the best of ``names`` that its recipe knows."""
+    name = next((name for name in names if name in recipe.heads), None)
+    return {} if name is None else {name: dict(sizes or {})}

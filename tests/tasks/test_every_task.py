@@ -1,0 +1,72 @@
+"""What holds for every task that Number World feeds: it learns, reaches its weights and writes rows of one form."""
+
+import json
+from functools import cache
+
+import pytest
+import torch
+
+from mm_kptm.data.sampler import seeded
+from mm_kptm.experiment.build import Built, build
+from mm_kptm.experiment.settings import EncoderSettings, Experiment
+from mm_kptm.tasks.number_world_data import NumberWorldData
+from mm_kptm.tasks.supply import supplies
+from mm_kptm.train.settings import TrainSettings
+
+TASKS = [supply.task_name for supply in supplies() if supply.data is NumberWorldData and supply.task is not None]
+ROW = {"id", "type", "language", "group", "answer", "target", "correct"}
+SMALL = {"num_layers": 2, "dim": 64, "num_heads": 2, "ffn_dim": 128, "dropout": 0.0}
+
+
+@cache
+def built(task: str) -> Built:
+    settings = Experiment(
+        name="eight",
+        task=task,
+        encoder=EncoderSettings("uniter-base", sizes=SMALL, init_std=0.1),
+        data=NumberWorldData(questions=8, held=8, pool=4, languages=("en", "de")),
+        train=TrainSettings(seed=1),
+    )
+    return build(settings)
+
+
+def test_every_task_of_the_issue_is_fed():
+    assert {"retrieval", "grounding", "entailment", "entity-typing", "relation-classification"} <= set(TASKS)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_eight_examples_are_learnt_and_every_weight_is_reached(task):
+    model, source = built(task).model, built(task).source("train")
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.0)
+    reached: set[str] = set()
+    for step in range(150):
+        loss = model.loss(source.batch(range(8), seeded(0, step % 4)))
+        if step == 0:
+            first = loss.item()
+        optimizer.zero_grad()
+        loss.backward()
+        reached |= {name for name, weight in model.named_parameters() if weight.grad is not None and weight.grad.any()}
+        optimizer.step()
+        if loss.item() < 0.01 * first:
+            break
+    assert loss.item() < 0.1 * first
+    unread = {name for name, _ in model.named_parameters() if name not in reached}
+    pooled = {"grounding": ("pooler",), "parallel-sentences": ("pooler", "regions")}.get(task, ())
+    spoken = () if task in ("retrieval", "grounding", "vqa", "knowledge-vqa") else ("regions",)
+    assert not {name for name in unread if not any(part in name for part in (*pooled, *spoken, "regions.mask"))}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_predictions_are_rows_of_one_form(task):
+    model, source = built(task).model, built(task).source("dev")
+    rows = model.predictions(source, batch_size=3)
+    assert len(rows) >= len(source)
+    assert len({row["id"] + row["type"] for row in rows}) == len(rows)
+    for row in rows:
+        assert row.keys() >= ROW
+        assert 0 <= row["correct"] <= 1
+        assert json.loads(json.dumps(row)) == row
+    alone = model.predictions(source, batch_size=len(source))
+    assert [row["answer"] for row in alone] == [row["answer"] for row in rows]
+    for name, value in model.summary(rows).items():
+        assert 0 <= value <= 1, name
