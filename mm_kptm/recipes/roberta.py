@@ -1,0 +1,201 @@
+"""RoBERTa, and what every system that grew out of it shares: builder, heads and the names of both published layouts."""
+
+from collections import OrderedDict
+from functools import partial
+
+from torch import nn
+
+from mm_kptm.keymap import Drop, Rename, Rule, Same, Split
+from mm_kptm.models.single import SingleStream
+from mm_kptm.nn.assembly import TextOnly
+from mm_kptm.nn.embeddings import TextEmbedding
+from mm_kptm.nn.heads import Pooler, TiedVocabulary, Transform
+from mm_kptm.nn.init import bert_init
+from mm_kptm.nn.sublayers import NormBuilder, bert_layer
+from mm_kptm.recipe import Recipe
+from mm_kptm.recipes.bert import BERT_FIELDS, activation_of, embedding_rules, layer_rules
+
+
+def roberta(
+    *,
+    dim: int = 768,
+    num_heads: int = 12,
+    num_layers: int = 12,
+    ffn_dim: int = 3072,
+    vocab_size: int = 50265,
+    max_positions: int = 514,
+    num_segments: int = 0,
+    position_offset: int = 2,
+    activation: str = "gelu",
+    norm_eps: float = 1e-5,
+    dropout: float = 0.1,
+) -> SingleStream:
+    """The encoder of Liu et al. (2019, section 3); the defaults are RoBERTa-base.
+
+    BERT without segments, with eps 1e-5 in its norms. The first token of a text has position ``position_offset``, the
+    padding id + 1, so that two rows of ``max_positions`` are never read. Hugging Face's files have a table of one
+    segment. There is no trained pooler: the pooled state is the first one as it is.
+    """
+    norm = partial(nn.LayerNorm, eps=norm_eps)
+    text = TextEmbedding(
+        vocab_size,
+        dim,
+        max_positions=max_positions,
+        num_segments=num_segments,
+        position_offset=position_offset,
+        norm=norm(dim),
+        dropout=dropout,
+    )
+    layers = (
+        bert_layer(dim, num_heads, ffn_dim=ffn_dim, activation=activation, dropout=dropout, norm=norm)
+        for _ in range(num_layers)
+    )
+    encoder = SingleStream(TextOnly(text), layers, nn.Identity(), dim=dim)
+    bert_init(encoder)
+    return encoder
+
+
+def norm_of(encoder: nn.Module) -> NormBuilder:
+    """Norms with the eps of an encoder's, which the heads of its pretraining share."""
+    return partial(nn.LayerNorm, eps=next(part.eps for part in encoder.modules() if isinstance(part, nn.LayerNorm)))
+
+
+def masked_tokens(encoder: SingleStream) -> TiedVocabulary:
+    """Dense, the encoder's activation, norm, then the words as output matrix (Liu et al. 2019, section 2.3)."""
+    transform = Transform(encoder.dim, activation=activation_of(encoder), norm=norm_of(encoder))
+    head = TiedVocabulary(transform, encoder.embed.text.word)  # type: ignore[union-attr, arg-type]
+    bert_init(head.transform)
+    return head
+
+
+def classes(encoder: SingleStream, *, num_classes: int = 2, dropout: float = 0.0) -> nn.Sequential:
+    """Dense, tanh, linear on the first state of a text or a pair of texts (Liu et al. 2019, section 5.1)."""
+    return dense_tanh_linear(encoder.dim, num_classes, dropout=dropout)
+
+
+def dense_tanh_linear(width: int, num_classes: int, *, dropout: float = 0.0) -> nn.Sequential:
+    """RoBERTa's classification head on rows of any width; dropout comes before either matrix."""
+    parts: list[tuple[str, nn.Module]] = [
+        ("drop_in", nn.Dropout(dropout)),
+        ("pool", Pooler(width)),
+        ("drop_out", nn.Dropout(dropout)),
+        ("out", nn.Linear(width, num_classes)),
+    ]
+    head = nn.Sequential(OrderedDict(parts))
+    bert_init(head)
+    return head
+
+
+_ATTENTION = ("query", "key", "value")
+
+
+def fairseq_rules(theirs: str, ours: str) -> tuple[Rule, ...]:
+    """The renamings of fairseq's encoder under the prefix ``theirs``, placed under ``ours``.
+
+    Older files stack the projections of query, key and value in one tensor, newer ones hold three.
+    """
+    layer, place = f"{theirs}.layers.{{i}}", f"{ours}.layers.{{i}}"
+    attention = f"{place}.attend.attention"
+    stacked = {leaf: tuple(f"{attention}.{role}.{leaf}" for role in _ATTENTION) for leaf in ("weight", "bias")}
+    return (
+        Rename(f"{theirs}.embed_tokens.weight", f"{ours}.embed.text.word.weight"),
+        Rename(f"{theirs}.embed_positions.weight", f"{ours}.embed.text.position.weight"),
+        Rename(f"{theirs}.emb_layer_norm.{{leaf}}", f"{ours}.embed.text.norm.{{leaf}}"),
+        Rename(f"{theirs}.layernorm_embedding.{{leaf}}", f"{ours}.embed.text.norm.{{leaf}}"),
+        Drop(f"{theirs}.version", because="a number that says which fairseq wrote the file"),
+        *(Split(f"{layer}.self_attn.in_proj_{leaf}", names) for leaf, names in stacked.items()),
+        *(Rename(f"{layer}.self_attn.{role[0]}_proj.{{leaf}}", f"{attention}.{role}.{{leaf}}") for role in _ATTENTION),
+        Rename(f"{layer}.self_attn.out_proj.{{leaf}}", f"{attention}.merge.{{leaf}}"),
+        Rename(f"{layer}.self_attn_layer_norm.{{leaf}}", f"{place}.attend.norm.{{leaf}}"),
+        Rename(f"{layer}.fc1.{{leaf}}", f"{place}.feed.widen.{{leaf}}"),
+        Rename(f"{layer}.fc2.{{leaf}}", f"{place}.feed.narrow.{{leaf}}"),
+        Rename(f"{layer}.final_layer_norm.{{leaf}}", f"{place}.feed.norm.{{leaf}}"),
+    )
+
+
+def fairseq_head_rules(side: str) -> tuple[Rule, ...]:
+    """The renamings of fairseq's masked-token head in the part of the model that its file calls ``side``."""
+    head = "heads.masked-tokens"
+    return (
+        Rename(f"{side}.lm_head.bias", f"{head}.bias"),
+        Rename(f"{side}.lm_head.dense.{{leaf}}", f"{head}.transform.dense.{{leaf}}"),
+        Rename(f"{side}.lm_head.layer_norm.{{leaf}}", f"{head}.transform.norm.{{leaf}}"),
+        Same(f"{side}.lm_head.weight", as_=f"{side}.sentence_encoder.embed_tokens.weight"),
+    )
+
+
+def hugging_face_rules(theirs: str, ours: str) -> tuple[Rule, ...]:
+    """The renamings of Hugging Face's encoder under the prefix ``theirs`` (with its dot), placed under ``ours``."""
+    return (
+        *embedding_rules(f"{theirs}embeddings", f"{ours}.embed.text"),
+        Drop(f"{theirs}embeddings.position_ids", because="a buffer that counts from 0"),
+        *layer_rules(f"{theirs}encoder.layer.{{i}}", f"{ours}.layers.{{i}}"),
+        Drop(
+            f"{theirs}pooler.dense.{{leaf}}", because="no pretraining trained it; heads have dense layers of their own"
+        ),
+    )
+
+
+#: The renamings of Hugging Face's masked-token head.
+HUGGING_FACE_HEAD_RULES: tuple[Rule, ...] = (
+    Rename("lm_head.bias", "heads.masked-tokens.bias"),
+    Rename("lm_head.dense.{leaf}", "heads.masked-tokens.transform.dense.{leaf}"),
+    Rename("lm_head.layer_norm.{leaf}", "heads.masked-tokens.transform.norm.{leaf}"),
+    Same("lm_head.decoder.weight", as_="roberta.embeddings.word_embeddings.weight"),
+    Same("lm_head.decoder.bias", as_="lm_head.bias"),
+)
+
+#: Fields of Hugging Face's ``config.json`` and of fairseq's arguments that size an encoder of RoBERTa's kind.
+ROBERTA_FIELDS = {
+    **BERT_FIELDS,
+    "layer_norm_eps": "norm_eps",
+    "encoder_embed_dim": "dim",
+    "encoder_attention_heads": "num_heads",
+    "encoder_layers": "num_layers",
+    "encoder_ffn_embed_dim": "ffn_dim",
+    "activation_fn": "activation",
+    "dropout": "dropout",
+}
+
+#: Tables whose sizes a checkpoint tells whatever its configuration says of them.
+ROBERTA_TABLES = {
+    "vocab_size": ("encoder.embed.text.word.weight", 0),
+    "max_positions": ("encoder.embed.text.position.weight", 0),
+    "num_segments": ("encoder.embed.text.segment.weight", 0),
+}
+
+ROBERTA_NOTES = ("attention dropout equals the dropout of the states, as in the published configurations",)
+
+#: What fairseq calls the part with the encoder in it: ``decoder`` in older files, ``encoder`` in newer ones.
+SIDE = "{side}"
+
+ROBERTA_BASE = Recipe(
+    name="roberta-base",
+    family="roberta",
+    paper="Liu et al. 2019, RoBERTa: A Robustly Optimized BERT Pretraining Approach, arXiv:1907.11692",
+    build=roberta,
+    reads=frozenset({"text"}),
+    heads={"masked-tokens": masked_tokens, "classifier": classes},
+    objectives=("masked-tokens",),
+    weights=(
+        *fairseq_rules(f"{SIDE}.sentence_encoder", "encoder"),
+        *fairseq_head_rules(SIDE),
+        Rename("classification_heads.{name}.dense.{leaf}", "heads.classifier.pool.dense.{leaf}"),
+        Rename("classification_heads.{name}.out_proj.{leaf}", "heads.classifier.out.{leaf}"),
+        *hugging_face_rules("[roberta.]", "encoder"),
+        *HUGGING_FACE_HEAD_RULES,
+        Rename("classifier.dense.{leaf}", "heads.classifier.pool.dense.{leaf}"),
+        Rename("classifier.out_proj.{leaf}", "heads.classifier.out.{leaf}"),
+    ),
+    fields=ROBERTA_FIELDS,
+    told=ROBERTA_TABLES,
+    notes=ROBERTA_NOTES,
+)
+
+ROBERTA_LARGE = Recipe(
+    **{
+        **vars(ROBERTA_BASE),
+        "name": "roberta-large",
+        "sizes": {"dim": 1024, "num_heads": 16, "num_layers": 24, "ffn_dim": 4096},
+    }
+)
