@@ -14,7 +14,7 @@ import numpy as np
 from mm_kptm.report.comparison import Row, Table
 from mm_kptm.report.fields import Json
 from mm_kptm.report.runs import Prediction, Run
-from mm_kptm.report.statistics import Interval, bootstrap, difference, holm, over_seeds, permutation
+from mm_kptm.report.statistics import DRAWS, Interval, bootstrap, difference, holm, over_seeds, permutation
 from mm_kptm.report.tables import counted
 
 _CELL_DRAWS = 2_000  # a breakdown has many cells, each read at a glance
@@ -101,7 +101,7 @@ def headline(arms: Sequence[Arm], split: str, generator: np.random.Generator) ->
     )
 
 
-def contrasts(arms: Sequence[Arm], generator: np.random.Generator) -> list[Contrast]:
+def contrasts(arms: Sequence[Arm], generator: np.random.Generator, *, draws: int = DRAWS) -> list[Contrast]:
     """Every arm against the first, split by split, on the examples that both answered."""
     found: list[tuple[str, str, Interval, float]] = []
     for split in splits(arms):
@@ -113,8 +113,9 @@ def contrasts(arms: Sequence[Arm], generator: np.random.Generator) -> list[Contr
             ours = [item.score for item in shared]
             theirs = [reference[item.prediction.id].score for item in shared]
             groups = [item.prediction.group for item in shared]
-            gap = difference(ours, theirs, groups, generator)
-            found.append((split, arm.name, gap, permutation(ours, theirs, groups, generator)))
+            gap = difference(ours, theirs, groups, generator, draws=draws)
+            p = permutation(ours, theirs, groups, generator, draws=draws)
+            found.append((split, arm.name, gap, p))
     adjusted = holm([p for *_, p in found])
     return [Contrast(split, arm, arms[0].name, gap, p) for (split, arm, gap, _), p in zip(found, adjusted, strict=True)]
 
@@ -142,7 +143,7 @@ def confusions(arm: Arm, split: str, count: int = 8) -> list[tuple[str, str, int
     return [(target, answer, times) for (target, answer), times in ordered[:count]]
 
 
-def _interval(examples: Sequence[Scored], generator: np.random.Generator, draws: int = 10_000) -> Interval:
+def _interval(examples: Sequence[Scored], generator: np.random.Generator, draws: int = DRAWS) -> Interval:
     return bootstrap(
         [item.score for item in examples], [item.prediction.group for item in examples], generator, draws=draws
     )

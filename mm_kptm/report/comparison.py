@@ -4,8 +4,8 @@ Every value here is a share or a difference of shares, between -1 and 1; tables 
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +27,7 @@ class Row:
     n: int | None = None  #: examples
     baseline: bool = False
     std: float | None = None  #: over seeds
+    p: float | None = None  #: of a difference between arms, corrected for how many were tested
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ class Comparison:
     tables: tuple[Table, ...]
     claims: tuple[Claim, ...] = ()
     runs: tuple[str, ...] = ()  #: folders of its runs, relative to the folder of the comparison
+    #: The runs of every arm that the tables speak of, by its name; where it is empty the tables summarise other runs.
+    arms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def write_comparison(folder: Path, comparison: Comparison) -> Path:
@@ -90,6 +93,7 @@ def read_comparison(folder: Path) -> Comparison:
             for claim in fields.objects("claims")
         ),
         runs=tuple(_folder(item, fields.place) for item in fields.items("runs")),
+        arms=_arms(fields),
     )
 
 
@@ -107,6 +111,7 @@ def as_json(comparison: Comparison) -> Json:
             {"title": table.title, "note": table.note, "rows": _rows(table.rows)} for table in comparison.tables
         ],
         "runs": list(comparison.runs),
+        **({"arms": {name: list(runs) for name, runs in comparison.arms.items()}} if comparison.arms else {}),
     }
 
 
@@ -122,6 +127,7 @@ def _rows(rows: Sequence[Row]) -> Json:
             "n": row.n,
             "baseline": row.baseline,
             "std": row.std,
+            "p": row.p,
         }
         listed.append({key: value for key, value in values.items() if value is not None})
     return listed
@@ -141,7 +147,20 @@ def _row(fields: Fields) -> Row:
         n=fields.whole("n") if fields.has("n") else None,
         baseline=fields.truth("baseline", False),
         std=fields.share("std") if fields.has("std") else None,
+        p=fields.share("p") if fields.has("p") else None,
     )
+
+
+def _arms(fields: Fields) -> dict[str, tuple[str, ...]]:
+    if not fields.has("arms"):
+        return {}
+    named = Fields(fields.values["arms"], f"{fields.place}, arms")
+    runs = {name: tuple(_folder(item, named.place) for item in named.items(name)) for name in named.values}
+    for name, folders in runs.items():
+        for folder in folders:
+            if folder not in fields.items("runs"):
+                raise UserError(f"{named.place}: '{name}' has the run '{folder}', which is not among 'runs'")
+    return runs
 
 
 def _share(fields: Fields, key: str) -> float:

@@ -28,7 +28,7 @@ def write_page(out: Path, runs: Sequence[Run], comparison: Comparison | None = N
 def page(runs: Sequence[Run], comparison: Comparison | None = None) -> str:
     """The whole document. A comparison brings its own tables and claims; the rest comes from the runs' files."""
     generator = np.random.default_rng(_SEED)
-    arms = gather(runs)
+    arms = _named(comparison, runs) if comparison and comparison.arms else gather(runs)
     stands = _stands(arms)
     if comparison:
         told = stated(comparison.tier, comparison.seeds)
@@ -36,7 +36,7 @@ def page(runs: Sequence[Run], comparison: Comparison | None = None) -> str:
         found = [
             claims(comparison.claims, told),
             section("Results", [table(given, told) for given in comparison.tables]),
-            section("Runs", _measured(arms, stands, generator)),
+            None if comparison.arms else section("Runs", _measured(arms, stands, generator)),
         ]
     else:
         told = stands
@@ -60,6 +60,12 @@ def page(runs: Sequence[Run], comparison: Comparison | None = None) -> str:
         tag("style", style),
     )
     return "<!doctype html>\n" + tag("html", head, tag("body", tag("main", body)), lang="en") + "\n"
+
+
+def _named(comparison: Comparison, runs: Sequence[Run]) -> tuple[Arm, ...]:
+    """The arms of a comparison with their runs."""
+    read = dict(zip(comparison.runs, runs, strict=True))
+    return tuple(Arm(name, tuple(read[folder] for folder in folders)) for name, folders in comparison.arms.items())
 
 
 def _header(title: str, stands: str, runs: Sequence[Run]) -> Markup:

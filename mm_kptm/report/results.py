@@ -10,7 +10,7 @@ from mm_kptm.report.markup import Child, Markup, tag
 from mm_kptm.report.plots import strip, strip_scale
 from mm_kptm.report.runs import Prediction
 from mm_kptm.report.statistics import Interval
-from mm_kptm.report.tables import MINUS, counted, interval, metrics, percent
+from mm_kptm.report.tables import MINUS, chance, counted, interval, metrics, percent
 
 
 def table(given: Table, stands: str, *, named: str = "arm") -> Markup:
@@ -21,6 +21,7 @@ def table(given: Table, stands: str, *, named: str = "arm") -> Markup:
     several = len(metrics(given.rows)) > 1
     spread = any(row.std is not None for row in given.rows)
     sure = any(row.low is not None for row in given.rows)
+    tested = any(row.p is not None for row in given.rows)
     low, high = _domain(given.rows)
     head = [
         _head(named),
@@ -28,6 +29,7 @@ def table(given: Table, stands: str, *, named: str = "arm") -> Markup:
         _head("value", "figure"),
         _head("std", "figure") if spread else None,
         _head("95 % interval", "figure") if sure else None,
+        _head("p", "figure") if tested else None,
         _head(strip_scale(low, high), "drawn"),
         _head("n", "figure"),
     ]
@@ -39,6 +41,7 @@ def table(given: Table, stands: str, *, named: str = "arm") -> Markup:
             _figure(tag("b", percent(row.value))),
             _figure("" if row.std is None else f"± {percent(row.std)}") if spread else None,
             _figure(interval(row.low, row.high)) if sure else None,
+            _figure("" if row.p is None else chance(row.p)) if tested else None,
             tag("td", strip(row, low, high, _guides(given.rows, row.metric)), class_="drawn"),
             _figure("" if row.n is None else f"{row.n:,}"),
             class_="baseline" if row.baseline else None,
@@ -61,7 +64,7 @@ def contrast_table(found: Sequence[Contrast], stands: str) -> Markup | None:
             tag("td", contrast.split),
             _figure(tag("b", signed(contrast.gap.value))),
             _figure(f"{signed(contrast.gap.low)} to {signed(contrast.gap.high)}"),
-            _figure("< 0.001" if contrast.p < 0.001 else f"{contrast.p:.3f}"),
+            _figure(chance(contrast.p)),
             _figure(f"{contrast.gap.n:,}"),
         )
         for contrast in found

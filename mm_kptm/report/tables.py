@@ -23,6 +23,15 @@ def interval(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f"{percent(low)} to {percent(high)}"
 
 
+def chance(p: float) -> str:
+    """A p value to three digits, or that it is smaller.
+
+    >>> chance(0.0421), chance(0.0002)
+    ('0.042', '< 0.001')
+    """
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def counted(n: int, noun: str) -> str:
     """A number with its noun: one seed, 3 seeds.
 
@@ -54,7 +63,7 @@ def comparison_text(comparison: Comparison) -> str:
 def table_text(table: Table) -> str:
     """One table; columns that no row fills are left out."""
     several = len(metrics(table.rows)) > 1
-    cells = [("arm", "metric", "value", "std", "95 % interval", "n")]
+    cells = [("arm", "metric", "value", "std", "95 % interval", "p", "n")]
     cells += [
         (
             f"({row.arm})" if row.baseline else row.arm,
@@ -62,6 +71,7 @@ def table_text(table: Table) -> str:
             percent(row.value),
             "" if row.std is None else percent(row.std),
             interval(row.low, row.high),
+            "" if row.p is None else chance(row.p),
             "" if row.n is None else str(row.n),
         )
         for row in table.rows

@@ -237,3 +237,24 @@ def test_what_cannot_be_reported_is_said(tmp_path, maker):
     with pytest.raises(UserError, match="both is a comparison and is reported alone, but 2 folders were named"):
         write([tmp_path / "both", tmp_path / "both" / "vision"])
     assert not (tmp_path / "empty" / "report.html").exists()
+
+
+def test_named_arms_need_no_second_table(tmp_path, maker):
+    """A comparison that says which runs make its arms has its tables already, and names the curves after the arms."""
+    runs = {"seeing": ("a", "b"), "blind": ("c",)}
+    for seed, folder in enumerate("abc"):
+        maker(tmp_path / folder, seed=seed)
+    rows = (Row("blind over seeing", "difference", -0.5, -0.6, -0.4, 240, p=0.0004),)
+    written = Comparison("Named", "tiny", 2, (Table("Differences", rows),), runs=("a", "b", "c"), arms=runs)
+    write_comparison(tmp_path, written)
+    assert read_comparison(tmp_path) == written
+    page = read(write([tmp_path]))
+    assert "Runs" not in headings(page)
+    assert "< 0.001" in page.text
+    assert "seeing, train" in page.text
+
+
+def test_an_arm_of_a_run_that_is_not_there_is_named(tmp_path):
+    write_comparison(tmp_path, Comparison("Named", "tiny", 1, (), arms={"seeing": ("a",)}))
+    with pytest.raises(UserError, match=r"arms: 'seeing' has the run 'a', which is not among 'runs'"):
+        read_comparison(tmp_path)
