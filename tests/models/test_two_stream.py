@@ -124,6 +124,15 @@ def test_wanted_rows_are_those_of_the_whole(
     torch.testing.assert_close(some.pooled, whole.pooled[: 3 if wanted.pooled else 0])
 
 
+def test_a_shared_image_may_be_asked_for_right_where_the_streams_meet(questions: Inputs) -> None:
+    torch.manual_seed(0)
+    last = model(meeting()[:3])
+    rows = torch.tensor([7, 0, 3])
+    whole, some = last(questions), last(questions, Wanted(tokens=torch.tensor([4]), regions=rows))
+    torch.testing.assert_close(some.regions, whole.regions[rows])
+    torch.testing.assert_close(some.tokens, whole.tokens[[4]])
+
+
 def rows_of_calls(encoder: TwoStream) -> dict[str, int]:
     """Fills with the rows that each layer returned, by the name of its step and side."""
     counted: dict[str, int] = {}

@@ -130,11 +130,16 @@ def test_every_published_key_is_placed() -> None:
         assert set(translation.left) <= {"cls.predictions.decoder.weight"}
 
 
-def test_a_fine_tuned_file_fills_the_head_that_is_asked_for() -> None:
+def test_a_fine_tuned_file_fills_the_head_that_is_asked_for(tmp_path: Path) -> None:
     """All tasks call their head logit_fc; VQA is meant unless another is named."""
     assert list(mm_kptm.load("lxmert", GOLDEN / "nlvr2", heads=["nlvr2"], **LAYERS).heads) == ["nlvr2"]
     with pytest.raises(UnmappedKeys, match=r"other shapes than this model has: heads\.vqa\.out\.bias \[2\] instead"):
         mm_kptm.load("lxmert", GOLDEN / "nlvr2", **LAYERS)
+    weights = load_file(GOLDEN / "vqa" / "weights.safetensors")
+    weights |= {"logit_fc.3.weight": torch.zeros(3129, 64), "logit_fc.3.bias": torch.zeros(3129)}
+    save_file(weights, tmp_path / "weights.safetensors")
+    (tmp_path / "config.json").write_text((GOLDEN / "vqa" / "config.json").read_text())
+    assert list(mm_kptm.load("lxmert", tmp_path, **LAYERS).heads) == ["vqa"]
 
 
 def test_fine_tuning_starts_from_pretraining_with_a_fresh_head() -> None:
