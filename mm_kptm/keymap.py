@@ -81,7 +81,15 @@ class OneOf:
     ours: tuple[str, ...]
 
 
-Rule = Rename | Split | Take | OneOf | Same | Drop
+@dataclass(frozen=True)
+class Copies:
+    """A published tensor that several parts of ours start from, such as both sides of a translation model."""
+
+    theirs: str
+    ours: tuple[str, ...]
+
+
+Rule = Rename | Split | Take | OneOf | Copies | Same | Drop
 
 
 class UnmappedKeys(UserError):
@@ -152,6 +160,8 @@ def translate(state: Mapping[str, Tensor], rules: Sequence[Rule]) -> Translation
                 names = [name.format(**found) for name in ours]
                 _place(result, key, dict.fromkeys(names, tensor))
                 result.second.update(names[1:])
+            case Copies(ours=ours):
+                _place(result, key, {name.format(**found): tensor for name in ours})
             case Same(as_=other):
                 twin = state.get(other.format(**found))
                 if twin is not None and not torch.equal(twin, tensor):

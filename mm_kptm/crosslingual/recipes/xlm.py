@@ -8,7 +8,7 @@ from torch import nn
 
 from mm_kptm.crosslingual.heads import BorrowedRows
 from mm_kptm.errors import UserError
-from mm_kptm.keymap import Drop, Rename, Same
+from mm_kptm.keymap import Copies, Drop, Rename, Rule, Same
 from mm_kptm.models.seq2seq import Seq2Seq
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.assembly import TextOnly
@@ -161,24 +161,28 @@ def sizes_in(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _stack_rules(theirs: str, text: str, layers: str) -> tuple[Rename | Drop, ...]:
     """The renamings of one published stack: its embeddings to ``text``, its layers to ``layers``."""
-    roles = {"q_lin": "query", "k_lin": "key", "v_lin": "value", "out_lin": "merge"}
-    sublayers = {"attentions": "attend", "encoder_attn": "look"}
     return (
         Rename(f"{theirs}embeddings.weight", f"{text}.word.weight"),
         Rename(f"{theirs}position_embeddings.weight", f"{text}.position.weight"),
         Rename(f"{theirs}lang_embeddings.weight", f"{text}.language.weight"),
         Rename(f"{theirs}layer_norm_emb.{{leaf}}", f"{text}.norm.{{leaf}}"),
         Drop(f"{theirs}position_ids", because="a buffer that counts from 0"),
-        *(
-            Rename(f"{theirs}{sublayer}.{{i}}.{role}.{{leaf}}", f"{layers}.{{i}}.{ours}.attention.{part}.{{leaf}}")
-            for sublayer, ours in sublayers.items()
-            for role, part in roles.items()
-        ),
-        Rename(f"{theirs}layer_norm1.{{i}}.{{leaf}}", f"{layers}.{{i}}.attend.norm.{{leaf}}"),
-        Rename(f"{theirs}layer_norm15.{{i}}.{{leaf}}", f"{layers}.{{i}}.look.norm.{{leaf}}"),
+        *_reading_rules(f"{theirs}attentions", f"{theirs}layer_norm1", f"{layers}.{{i}}.attend"),
         Rename(f"{theirs}ffns.{{i}}.lin1.{{leaf}}", f"{layers}.{{i}}.feed.widen.{{leaf}}"),
         Rename(f"{theirs}ffns.{{i}}.lin2.{{leaf}}", f"{layers}.{{i}}.feed.narrow.{{leaf}}"),
         Rename(f"{theirs}layer_norm2.{{i}}.{{leaf}}", f"{layers}.{{i}}.feed.norm.{{leaf}}"),
+    )
+
+
+def _reading_rules(attentions: str, norms: str, ours: str) -> tuple[Rename, ...]:
+    """The renamings of the sublayers that read, in all layers of a stack."""
+    roles = {"q_lin": "query", "k_lin": "key", "v_lin": "value", "out_lin": "merge"}
+    return (
+        *(
+            Rename(f"{attentions}.{{i}}.{role}.{{leaf}}", f"{ours}.attention.{part}.{{leaf}}")
+            for role, part in roles.items()
+        ),
+        Rename(f"{norms}.{{i}}.{{leaf}}", f"{ours}.norm.{{leaf}}"),
     )
 
 
@@ -187,6 +191,22 @@ def _vocabulary_rules(theirs: str, head: str, word: str) -> tuple[Rename | Same,
     return (
         Rename(f"{theirs}pred_layer.proj.bias", f"heads.{head}.bias"),
         Same(f"{theirs}pred_layer.proj.weight", as_=word),
+    )
+
+
+def _start_rules() -> tuple[Rule, ...]:
+    """A single XLM to start both sides from: every tensor goes to the source and to the target."""
+    source = (
+        *_stack_rules("", "encoder.source.embed.text", "encoder.source.layers"),
+        *_vocabulary_rules("", "masked-tokens", "embeddings.weight"),
+    )
+    target = (
+        *_stack_rules("", "encoder.target.embed", "encoder.target.layers"),
+        *_vocabulary_rules("", "next-tokens", "embeddings.weight"),
+    )
+    return tuple(
+        Copies(one.theirs, (one.ours, other.ours)) if isinstance(one, Rename) and isinstance(other, Rename) else one
+        for one, other in zip(source, target, strict=True)
     )
 
 
@@ -255,9 +275,15 @@ XLM_MT = Recipe(
         *_stack_rules("encoder.", "encoder.source.embed.text", "encoder.source.layers"),
         *_vocabulary_rules("encoder.", "masked-tokens", "encoder.embeddings.weight"),
         *_stack_rules("decoder.", "encoder.target.embed", "encoder.target.layers"),
+        *_reading_rules("decoder.encoder_attn", "decoder.layer_norm15", "encoder.target.layers.{i}.look"),
         *_vocabulary_rules("decoder.", "next-tokens", "decoder.embeddings.weight"),
+        *_start_rules(),
     ),
     sizes_in=sizes_in,
     told=_told("encoder.source.embed.text"),
-    notes=_NOTES,
+    notes=(
+        *_NOTES,
+        "a checkpoint of masked tokens is a start for both sides: load it with fresh=['encoder.target.layers.0.look.', "
+        "...], one for every layer, as only a decoder reads a source",
+    ),
 )
