@@ -114,14 +114,20 @@ def inputs_for(recipe: Recipe) -> Inputs:
 
 
 def scores(head: nn.Module, rows: torch.Tensor) -> torch.Tensor:
-    """What a head makes of some rows, with candidates where it wants them."""
-    if "candidates" in inspect.signature(head.forward).parameters:
+    """What a head makes of some rows, with candidates, or a relation to other rows, where it wants them."""
+    wants = inspect.signature(head.forward).parameters
+    if "candidates" in wants:
         return head(rows, torch.ones(3, SMALL["entity_dim"]))
+    if "tails" in wants:
+        return head(rows, head.relation(torch.arange(len(rows))), rows.flip(0))
     return head(rows)
 
 
-#: Parameters that were published though nothing reads what they make, by family.
-UNREAD = {"ernie_thu": re.compile(r"encoder\.fusions\.1\.fuse\.entity_(out|norm)\..*")}
+#: Parameters that were published though nothing reads what they make, or as constants, by family.
+UNREAD = {
+    "ernie_thu": re.compile(r"encoder\.fusions\.1\.fuse\.entity_(out|norm)\..*"),
+    "kepler": re.compile(r"heads\.knowledge-embedding\.margin"),
+}
 
 
 def test_a_gradient_reaches_every_parameter(recipe: Recipe) -> None:
