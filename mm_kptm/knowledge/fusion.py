@@ -91,7 +91,7 @@ class FusionSublayer(nn.Module):
         widen = self.feed.widen
         mixed = F.linear(x, widen.weight, widen.bias + self.entity_in.bias)
         told = F.linear(entities, self.entity_in.weight)
-        return self.feed.activation(mixed.index_add(0, rows, told.to(mixed.dtype)))
+        return self.feed.activation(mixed.index_add_(0, rows, told.to(mixed.dtype)))
 
     def tokens(self, x: Tensor, mixed: Tensor) -> Tensor:
         """The tokens [Q, D] after their mixture [Q, F]."""
