@@ -2,7 +2,9 @@
 
 import os
 import pickle
+from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +12,21 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mm_kptm.errors import UserError
-from mm_kptm.keymap import Drop, Rename, Rule, Same, Split, Take, UnmappedKeys, fit, plain, read_weights, translate
+from mm_kptm.keymap import (
+    Copies,
+    Drop,
+    Rename,
+    Rule,
+    Same,
+    Split,
+    Take,
+    UnmappedKeys,
+    fit,
+    plain,
+    read_checkpoint,
+    read_weights,
+    translate,
+)
 
 ONE = torch.ones(1)
 
@@ -170,6 +186,56 @@ def test_a_pickle_that_runs_code_is_refused_and_not_run(way: str, tmp_path: Path
         f"{file} holds more than tensors, and reading it would run code from the file; if you trust where it comes "
         "from, load it once with torch.load(..., weights_only=False) yourself and save its state dict as .safetensors"
     )
+
+
+@pytest.mark.parametrize("legacy", [True, False])
+@pytest.mark.parametrize("kept_as", [dict, Namespace])
+def test_the_params_of_a_trainer_are_read_as_data(kept_as: Any, legacy: bool, tmp_path: Path) -> None:
+    params = {"emb_dim": 4, "lang2id": {"en": 0}, "optimizer": "adam,lr=0.1"}
+    file = tmp_path / "w.pth"
+    torch.save({"model": {"a": ONE}, "params": kept_as(**params)}, file, _use_new_zipfile_serialization=not legacy)
+    read = read_checkpoint(file)
+    assert torch.equal(read.tensors["a"], ONE)
+    assert read.config == {"params": params}
+
+
+def test_an_encoder_beside_a_decoder_gives_both_their_names(tmp_path: Path) -> None:
+    torch.save({"encoder": {"a": ONE}, "decoder": {"a": ONE + 1}, "epoch": 3}, tmp_path / "w.pth")
+    read = read_checkpoint(tmp_path / "w.pth")
+    assert {name: tensor.item() for name, tensor in read.tensors.items()} == {"encoder.a": 1, "decoder.a": 2}
+    assert read.config == {}
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_what_params_hold_is_held_to_the_same_rule(tmp_path: Path) -> None:
+    file, mark = tmp_path / "w.pth", tmp_path / "it-ran"
+    torch.save({"model": {"a": ONE}, "params": Namespace(bomb=Bomb(mark))}, file)
+    with pytest.raises(UserError, match="holds more than tensors"):
+        read_checkpoint(file)
+    assert not mark.exists()
+
+
+class Miscalled:
+    """A namespace made in a way that none can be made."""
+
+    def __init__(self, *way: object) -> None:
+        self.way = way
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Namespace, *self.way)
+
+
+@pytest.mark.parametrize("way", [((1,),), ((), 5)])
+def test_a_namespace_that_cannot_be_is_no_whole_file(way: tuple[object, ...], tmp_path: Path) -> None:
+    torch.save({"model": {"a": ONE}, "params": Miscalled(*way)}, tmp_path / "w.pth")
+    with pytest.raises(UserError, match=r"w\.pth is no whole torch file"):
+        read_checkpoint(tmp_path / "w.pth")
+
+
+def test_a_tensor_may_start_several_of_ours() -> None:
+    made = translate(state("a.x"), [Copies("a.{leaf}", ("left.{leaf}", "right.{leaf}"))])
+    assert made.tensors.keys() == {"left.x", "right.x"}
+    assert made.placed == {"a.x": "left.x, right.x"}
 
 
 @pytest.mark.parametrize("name", ["w.safetensors", "w.bin", "legacy.pt"])

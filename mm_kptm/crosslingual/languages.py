@@ -29,7 +29,7 @@ def shares(counts: Mapping[str, int], factor: float) -> dict[str, float]:
     """
     for language, count in counts.items():
         if count < 1:
-            raise UserError(f"the language {language} has {count} sentences, so none of them can be drawn; leave it out")
+            raise UserError(f"the language {language} has {count} sentences, so none can be drawn; leave it out")
     total = sum(counts.values())
     weights = {language: (count / total) ** factor for language, count in counts.items()}
     whole = math.fsum(weights.values())

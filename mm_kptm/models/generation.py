@@ -14,7 +14,6 @@ from mm_kptm.batch import Inputs, Layout, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.models.seq2seq import Seq2Seq
 from mm_kptm.models.system import System
-from mm_kptm.nn.decoder import Memory
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ class Attention(nn.Module):
         return self.read(x, reading.offered(key), reading.offered(value), reading)
 
     def offer(self, source: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values of the rows of a source, each [S, H, W / H]: what a decoder keeps of rows that it has read."""
+        """Keys and values of the rows of a source, each [S, H, W / H]: what a decoder keeps of rows it has read."""
         return self._heads(project(self.key, source)), self._heads(project(self.value, source))
 
     def read(self, x: Tensor, key: Tensor, value: Tensor, reading: Reading) -> Tensor:

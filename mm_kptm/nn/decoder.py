@@ -49,7 +49,7 @@ class Memory:
 
 
 class DecoderLayer(nn.Module):
-    """Read what was written, read the source, think: a layer of the Transformer's decoder (Vaswani et al. 2017, 3.1)."""
+    """Read what was written, read the source, think (Vaswani et al. 2017, section 3.1)."""
 
     def __init__(self, attend: AttentionSublayer, look: AttentionSublayer, feed: nn.Module) -> None:
         super().__init__()
@@ -74,8 +74,8 @@ class DecoderLayer(nn.Module):
         key, value = (torch.cat([old, row[:, None]], 1) for old, row in zip(memory.written, new, strict=True))
         rows = Layout((1,) * len(x)), Layout((key.shape[1],) * len(x))
         x = self.attend.add(x, self.attend.attention.read(x, key.flatten(0, 1), value.flatten(0, 1), across(*rows)))
-        sources = [reading.offered(part) for part in memory.source]
-        x = self.look.add(x, self.look.attention.read(x, *sources, reading))
+        key_read, value_read = (reading.offered(part) for part in memory.source)
+        x = self.look.add(x, self.look.attention.read(x, key_read, value_read, reading))
         return self.feed(x), replace(memory, written=(key, value))
 
 

@@ -112,5 +112,5 @@ def test_what_a_source_hides_is_hidden_from_its_reader() -> None:
 
 
 def test_a_decoder_needs_a_layer() -> None:
-    with pytest.raises(UserError, match="^a decoder needs at least one layer, but num_layers is 0$"):
+    with pytest.raises(UserError, match=r"^a decoder needs at least one layer, but num_layers is 0$"):
         Decoder(nn.Identity(), [])

@@ -109,13 +109,13 @@ def _embedding(
 
 
 def masked_tokens(encoder: SingleStream | Seq2Seq) -> TiedVocabulary:
-    """The word embeddings as output matrix, with a bias and nothing before it (Conneau and Lample 2019, section 3.3)."""
+    """The word embeddings as output matrix, with a bias and nothing before it (Conneau and Lample 2019, 3.3)."""
     return TiedVocabulary(nn.Identity(), _words(encoder))
 
 
 def next_tokens(encoder: Seq2Seq) -> TiedVocabulary:
     """The same over the words of the decoder (section 4.2)."""
-    return TiedVocabulary(nn.Identity(), encoder.target.embed.word)  # type: ignore[union-attr, arg-type]
+    return TiedVocabulary(nn.Identity(), encoder.target.embed.word)  # type: ignore[arg-type]
 
 
 def parallel_pairs(encoder: SingleStream) -> BorrowedRows:

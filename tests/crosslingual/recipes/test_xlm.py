@@ -87,7 +87,9 @@ def test_xlm_agrees_with_transformers(
 def test_the_company_of_a_text_changes_nothing(sees: Causal | None) -> None:
     system = small().double()
     together = text(sees=sees)
-    for sequence, number, expected in zip(TEXTS, range(3), together.layout.split(states(system, together)), strict=True):
+    for sequence, number, expected in zip(
+        TEXTS, range(3), together.layout.split(states(system, together)), strict=True
+    ):
         alone = Tokens.of([sequence], languages=[[number] * len(sequence)], sees=sees)
         torch.testing.assert_close(states(system, alone), expected, atol=1e-12, rtol=0)
 
@@ -125,7 +127,7 @@ def test_waves_are_stored_and_stay_as_they_are() -> None:
 
 
 def test_positions_of_another_kind_are_refused() -> None:
-    with pytest.raises(UserError, match="^positions are learned or sinusoidal, not 'rotary'$"):
+    with pytest.raises(UserError, match=r"^positions are learned or sinusoidal, not 'rotary'$"):
         small(positions="rotary")
 
 
@@ -147,7 +149,12 @@ def test_the_published_file_tells_all_its_sizes(kept_as: Any, tmp_path: Path) ->
     """Weights of a wrapped model, and the trainer's params as dictionary or namespace, with no file beside it."""
     tensors, config = published("mlm-tlm")
     wrapped = {f"module.{name}": tensor for name, tensor in tensors.items()}
-    content = {"model": wrapped, "params": kept_as(**config["params"]), "dico_id2word": dict(enumerate("ab")), "epoch": 3}
+    content = {
+        "model": wrapped,
+        "params": kept_as(**config["params"]),
+        "dico_id2word": dict(enumerate("ab")),
+        "epoch": 3,
+    }
     torch.save(content, tmp_path / "xlm.pth")
     system, expected = mm_kptm.load("xlm", tmp_path / "xlm.pth"), mm_kptm.load("xlm", GOLDEN / "mlm-tlm")
     assert system.sizes == expected.sizes

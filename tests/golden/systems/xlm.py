@@ -3,6 +3,7 @@
 The released tensors lie [rows, sequences], padded behind; a sequence is a row of ours.
 """
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -22,7 +23,8 @@ from mm_kptm.objectives.tokens import token_loss
 from mm_kptm.tasks.inputs import tokens
 from tests.golden.case import Answer, Case
 
-LONGEST, WIDTH = 12, 3  #: of the texts that the released code was asked to write, and of its beam
+#: What the README of a case says of its beam; the configuration says nothing of it.
+ASKED = re.compile(r"beam-(?P<width>\d+) output, length_penalty (?P<penalty>[\d.]+), .*max_len (?P<longest>\d+)")
 
 
 def encoder(case: Case) -> dict[str, Answer]:
@@ -99,10 +101,13 @@ def translation(case: Case) -> dict[str, Answer]:
     rows = rows_of(mask, given["len2"])
     scores = system.head("next-tokens")(system(inputs, Wanted(tokens=rows)).tokens)
     labels = laid(target.ids, target.layout, len(given["x2"]))
-    writing = Writing(special.start, special.stop, LONGEST, language=int(given["lang_ids"][1]))
+    asked = ASKED.search((case.folder / "README.md").read_text(encoding="utf-8"))
+    assert asked, "how long texts may become and how wide the beam is stands in the README of a case"
+    width, penalty = int(asked["width"]), float(asked["penalty"])
+    writing = Writing(special.start, special.stop, int(asked["longest"]), language=int(given["lang_ids"][1]))
     texts = {
         "greedy": greedy(system, Inputs(text=source), writing),
-        "beam": beam(system, Inputs(text=source), writing, width=WIDTH),
+        "beam": beam(system, Inputs(text=source), writing, width=width, length_penalty=penalty),
     }
     return {
         "enc_hidden": Answer(system(Inputs(text=source)).tokens, behind(source.layout, len(given["x1"]))),
