@@ -12,11 +12,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mm_kptm.errors import UserError
-from mm_kptm.keymap import Translation, fit, read_checkpoint, read_weights, translate
+from mm_kptm.keymap import Checkpoint, Translation, fit, read_checkpoint, read_weights, translate
 from mm_kptm.models.system import System
 from mm_kptm.recipe import Recipe, find
 
 Heads = Iterable[str] | Mapping[str, Mapping[str, Any]]
+Files = str | Path | Mapping[str, str | Path]
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 _CHECKPOINT_NAMES = ("model.safetensors", "weights.safetensors", "pytorch_model.bin", "model.bin", "model.pt")
 
@@ -40,7 +41,7 @@ def build(name: str, *, heads: Heads | None = None, seed: int | None = None, **s
 
 def load(
     name: str,
-    path: str | Path | None = None,
+    path: Files | None = None,
     *,
     heads: Heads | None = None,
     fresh: Sequence[str] = (),
@@ -51,7 +52,9 @@ def load(
 
     Args:
         name: of a recipe or family; the folder itself when it was saved by :func:`save`.
-        path: a checkpoint file, or a folder that holds one (and perhaps the published ``config.json``).
+        path: a checkpoint file, or a folder that holds one (and perhaps the published ``config.json``). Where a system
+            was published in several, all of them, each by what its names begin with in the recipe: ``{"": backbone,
+            "fac_adapter.": adapters}``.
         heads: as in :func:`build`; by default every head of the recipe that the file fills.
         fresh: beginnings of our parameter names that keep fresh weights where the file has none (``heads.vqa.`` to
             fine-tune on VQA, ``encoder.embed.regions.`` to start UNITER from BERT).
@@ -59,29 +62,28 @@ def load(
         sizes: as in :func:`build`; they win over what the checkpoint's tables and ``config.json`` say.
 
     Raises:
-        UserError: no such file, sizes for a saved folder, nothing in the model begins like one of ``fresh``, or the
-            checkpoint does not fit; the message lists what is left over on either side.
+        UserError: no such file, sizes for a saved folder, two files with the same name in them, nothing in the model
+            begins like one of ``fresh``, or the checkpoint does not fit; the message lists what is left over on either
+            side.
     """
-    if path is None or _is_saved(Path(path)):
+    if path is None or (not isinstance(path, Mapping) and _is_saved(Path(path))):
         folder = Path(name if path is None else path)
         if sizes:
             raise UserError(f"{folder} was saved with its sizes, so {', '.join(sizes)} cannot be chosen; build another")
         return load_saved(folder, name=None if path is None else name, heads=heads, fresh=fresh, seed=seed)
     recipe = find(name)
-    file, config = _checkpoint(Path(path))
-    found = read_checkpoint(file)
+    found = _read(path)
     translation = translate(found.tensors, recipe.weights)
     chosen = _head_sizes(recipe, _filled_heads(recipe, translation) if heads is None else heads)
-    published = recipe.sizes_of(found.config | config) | recipe.sizes_told(translation.tensors)
+    published = recipe.sizes_of(found.config) | recipe.sizes_told(translation.tensors)
     system = _assemble(recipe, recipe.resolved_sizes(published | sizes), chosen, seed)
     _fill(system, _fitted(translation, system, recipe, fresh))
     return system
 
 
-def translated(name: str, path: str | Path) -> Translation:
+def translated(name: str, path: Files) -> Translation:
     """What the rules of a recipe make of an official checkpoint: placed, left behind, unknown; nothing is built."""
-    file, _ = _checkpoint(Path(path))
-    return translate(read_weights(file), find(name).weights)
+    return translate(_read(path).tensors, find(name).weights)
 
 
 def save(system: System, folder: str | Path) -> None:
@@ -180,6 +182,23 @@ def _filled_heads(recipe: Recipe, translation: Translation) -> list[str]:
 def _is_saved(folder: Path) -> bool:
     config = folder / CONFIG
     return config.is_file() and (folder / WEIGHTS).is_file() and '"mm_kptm"' in config.read_text(encoding="utf-8")
+
+
+def _read(path: Files) -> Checkpoint:
+    """All tensors of one or several checkpoints, and what is said of them, the first word on a thing being the last."""
+    tensors: dict[str, Tensor] = {}
+    config: dict[str, Any] = {}
+    for beginning, one in path.items() if isinstance(path, Mapping) else [("", path)]:
+        file, beside = _checkpoint(Path(one))
+        found = read_checkpoint(file)
+        for name, tensor in found.tensors.items():
+            if beginning + name in tensors:
+                raise UserError(
+                    f"{file} holds {name} like another file; tell them apart by what their names begin with"
+                )
+            tensors[beginning + name] = tensor
+        config = found.config | beside | config
+    return Checkpoint(tensors, config)
 
 
 def _checkpoint(path: Path) -> tuple[Path, dict[str, Any]]:

@@ -15,7 +15,8 @@ class TextEmbedding(nn.Module):
     """Word + position + segment (+ language), norm, dropout (Devlin et al. 2019, section 3).
 
     Positions come with the tokens; ``position_offset`` is added to them first (0 for BERT, padding index + 1 for
-    RoBERTa and its kin). ``num_segments`` or ``num_languages`` of 0 leaves that table out.
+    RoBERTa and its kin). ``num_segments`` or ``num_languages`` of 0 leaves that table out. A table of one segment is
+    every token's, whatever part of a pair it stands in (RoBERTa in Hugging Face's files).
 
     Raises:
         UserError: a position has no row in the table (checked on the CPU), or languages are read but not given.
@@ -49,7 +50,7 @@ class TextEmbedding(nn.Module):
         x = self.word(tokens.ids) if tokens.vectors is None else tokens.vectors
         x = x + self.position(positions)
         if self.segment is not None:
-            x = x + self.segment(tokens.segments)
+            x = x + (self.segment.weight if len(self.segment.weight) == 1 else self.segment(tokens.segments))
         if self.language is not None:
             if tokens.languages is None:
                 raise UserError("this model embeds the language of every token, but the tokens carry no languages")

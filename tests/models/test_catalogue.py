@@ -14,6 +14,7 @@ import mm_kptm
 from mm_kptm.batch import Entities, Inputs, Layout, Regions, Tokens
 from mm_kptm.keymap import Drop, Same
 from mm_kptm.models.system import System
+from mm_kptm.nn.ragged import within
 from mm_kptm.nn.visibility import Causal
 from mm_kptm.recipe import Recipe
 
@@ -28,6 +29,9 @@ SMALL: dict[str, Any] = {
     "entity_dim": 4,
     "entity_heads": 2,
     "entity_ffn_dim": 6,
+    "adapter_dim": 6,
+    "adapter_heads": 2,
+    "adapter_ffn_dim": 10,
 }
 RECIPES = list(mm_kptm.catalogue().values())
 
@@ -114,13 +118,17 @@ def inputs_for(recipe: Recipe) -> Inputs:
 
 
 def scores(head: nn.Module, rows: torch.Tensor) -> torch.Tensor:
-    """What a head makes of some rows, with candidates, or a relation to other rows, where it wants them."""
+    """What a head makes of some rows, with all that it wants beside them."""
     wants = inspect.signature(head.forward).parameters
     if "candidates" in wants:
         return head(rows, torch.ones(3, SMALL["entity_dim"]))
     if "tails" in wants:
         return head(rows, head.relation(torch.arange(len(rows))), rows.flip(0))
-    return head(rows)
+    if "reading" in wants:
+        return head(rows, within(Layout((3, 2))))
+    widths = [part.in_features for part in head.modules() if isinstance(part, nn.Linear)]
+    together = widths[0] // rows.shape[1] if widths else 1  # how many rows it takes side by side
+    return head(rows.repeat(1, together))
 
 
 #: Parameters that were published though nothing reads what they make, or as constants, by family.

@@ -30,6 +30,13 @@ def test_an_embedding_is_the_norm_of_a_sum() -> None:
     torch.testing.assert_close(x, nn.functional.layer_norm(expected, (4,), eps=1e-12))
 
 
+def test_a_table_of_one_segment_is_every_tokens() -> None:
+    embed = TextEmbedding(10, 4, num_segments=1).eval()
+    assert torch.equal(embed(tokens(segments=[[0, 1], [1]])), embed(tokens()))
+    embed(tokens()).square().sum().backward()
+    assert embed.segment.weight.grad.any()
+
+
 def test_vectors_stand_in_for_words() -> None:
     embed = TextEmbedding(10, 4, num_segments=0, norm=nn.Identity()).eval()
     given = torch.randn(3, 4)

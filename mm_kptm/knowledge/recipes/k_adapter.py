@@ -1,0 +1,235 @@
+"""K-Adapter: a RoBERTa that stays as it is, with adapters for facts and for syntax beside it."""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+
+from mm_kptm.keymap import Drop, OneOf, Rename, Rule
+from mm_kptm.knowledge.adapter import AdaptedStream, Adapter, AdapterSet
+from mm_kptm.nn.attention import Attention
+from mm_kptm.nn.init import bert_init
+from mm_kptm.nn.ragged import Reading
+from mm_kptm.nn.sublayers import AttentionSublayer, NormBuilder, bert_layer
+from mm_kptm.recipe import Recipe
+from mm_kptm.recipes.bert import layer_rules
+from mm_kptm.recipes.roberta import ROBERTA_FIELDS, ROBERTA_NOTES, ROBERTA_TABLES, hugging_face_rules, norm_of, roberta
+
+PUBLISHED_SETS = ("factual", "linguistic")
+
+
+def k_adapter(
+    *,
+    dim: int = 1024,
+    num_heads: int = 16,
+    num_layers: int = 24,
+    ffn_dim: int = 4096,
+    vocab_size: int = 50265,
+    max_positions: int = 514,
+    num_segments: int = 1,
+    activation: str = "gelu",
+    norm_eps: float = 1e-5,
+    dropout: float = 0.1,
+    adapters: Sequence[str] | None = None,
+    adapter_depths: Sequence[int] | None = None,
+    adapter_dim: int = 768,
+    adapter_heads: int = 12,
+    adapter_layers: int = 2,
+    adapter_ffn_dim: int = 3072,
+    adapter_skip: int = 0,
+    adapter_sight: str = "visible",
+    fusion: str = "concat",
+) -> AdaptedStream:
+    """RoBERTa-large with the published adapters (Wang et al. 2021, figure 2).
+
+    ``adapters`` names the sets, both published ones unless given. ``adapter_depths`` says which states they read, 0 for
+    the embedded text: 0, 11 and 22 unless given, in that proportion for other depths. For ``adapter_skip``,
+    ``adapter_sight`` and ``fusion`` see :mod:`mm_kptm.knowledge.adapter`.
+    """
+    encoder = roberta(
+        dim=dim,
+        num_heads=num_heads,
+        num_layers=num_layers,
+        ffn_dim=ffn_dim,
+        vocab_size=vocab_size,
+        max_positions=max_positions,
+        num_segments=num_segments,
+        activation=activation,
+        norm_eps=norm_eps,
+        dropout=dropout,
+    )
+    depths = [num_layers * depth // 24 for depth in (0, 11, 22)] if adapter_depths is None else adapter_depths
+    norm = partial(nn.LayerNorm, eps=norm_eps)
+
+    def layers() -> Iterator[nn.Module]:
+        for _ in range(adapter_layers):
+            yield bert_layer(adapter_dim, adapter_heads, ffn_dim=adapter_ffn_dim, dropout=dropout, norm=norm)
+
+    sides = {
+        name: AdapterSet([Adapter(dim, adapter_dim, layers()) for _ in depths], depths, skip=adapter_skip)
+        for name in (PUBLISHED_SETS if adapters is None else adapters)
+    }
+    return AdaptedStream(encoder, sides, fusion=fusion, sight=adapter_sight)
+
+
+class DependencyHeads(nn.Module):
+    """Which token governs each: one more attention of one head, then a score for every place (section 3.4).
+
+    A place is a number of its own, as in the released code: a text has at most ``max_length`` tokens.
+    """
+
+    def __init__(self, dim: int, max_length: int, norm: NormBuilder, *, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.attend = AttentionSublayer(Attention(dim, 1, dropout=dropout), norm(dim), dropout=dropout)
+        self.dense = nn.Linear(dim, dim)
+        self.drop = nn.Dropout(dropout)
+        self.out = nn.Linear(dim, max_length)
+
+    def forward(self, rows: Tensor, reading: Reading) -> Tensor:
+        """[T, D] -> [T, max_length]."""
+        return self.out(self.drop(self.dense(self.attend(rows, reading))))
+
+
+def marked_relation(encoder: AdaptedStream, *, num_classes: int = 42, dropout: float = 0.1) -> nn.Sequential:
+    """Two linear maps on the states at the marks before subject and object, side by side, [B, 2 D] (section 3.3)."""
+    return _two_maps(2 * encoder.dim, encoder.dim, num_classes, dropout)
+
+
+def marked_typing(encoder: AdaptedStream, *, num_classes: int = 9, dropout: float = 0.1) -> nn.Sequential:
+    """Two linear maps on the state at the mark before the mention; a type holds where its score is positive (4.1)."""
+    return _two_maps(encoder.dim, encoder.dim, num_classes, dropout)
+
+
+def dependency_heads(encoder: AdaptedStream, *, max_length: int = 64) -> DependencyHeads:
+    """The place of the governor of every token (section 3.4); read with the encoder's own reading."""
+    head = DependencyHeads(encoder.dim, max_length, norm_of(encoder))
+    bert_init(head)
+    return head
+
+
+def _two_maps(width: int, inner: int, num_classes: int, dropout: float) -> nn.Sequential:
+    parts: list[tuple[str, nn.Module]] = [
+        ("dense", nn.Linear(width, inner)),
+        ("drop", nn.Dropout(dropout)),
+        ("out", nn.Linear(inner, num_classes)),
+    ]
+    head = nn.Sequential(OrderedDict(parts))
+    bert_init(head)
+    return head
+
+
+def _side_rules(theirs: str, name: str) -> tuple[Rule, ...]:
+    """The renamings of a set under the prefix ``theirs`` (with its dot)."""
+    adapter, place = f"{theirs}adapter.{{i}}", f"encoder.sides.{name}.adapters.{{i}}"
+    return (
+        Rename(f"{adapter}.down_project.{{leaf}}", f"{place}.down.{{leaf}}"),
+        Rename(f"{adapter}.up_project.{{leaf}}", f"{place}.up.{{leaf}}"),
+        *layer_rules(f"{adapter}.encoder.layer.{{j}}", f"{place}.layers.{{j}}"),
+    )
+
+
+def _head_rules(theirs: str, heads: Sequence[str]) -> tuple[Rule, ...]:
+    """The last two maps, which every task calls alike."""
+    return (
+        OneOf(f"{theirs}dense.{{leaf}}", tuple(f"heads.{head}.dense.{{leaf}}" for head in heads)),
+        OneOf(f"{theirs}out_proj.{{leaf}}", tuple(f"heads.{head}.out.{{leaf}}" for head in heads)),
+    )
+
+
+def _forgotten(theirs: str) -> tuple[Drop, ...]:
+    """The parts of a released set that only its pretraining read."""
+    parts = ("com_dense", "dense", "out_proj", "self_attention.{half}.dense", "self_attention.{half}.LayerNorm")
+    because = "the set's pretraining read it; what comes after has its own"
+    return (
+        *(Drop(f"{theirs}{part}.{{leaf}}", because=because) for part in parts),
+        Drop(f"{theirs}self_attention.self.{{role}}.{{leaf}}", because=because),
+    )
+
+
+_BACKBONE: tuple[Rule, ...] = (
+    *hugging_face_rules("[model.][roberta.]", "encoder"),
+    Drop("lm_head.{leaf}", because="adapters are not trained to predict words"),
+    Drop("lm_head.{part}.{leaf}", because="adapters are not trained to predict words"),
+)
+
+
+def _tables(name: str) -> dict[str, tuple[str, int]]:
+    adapter = f"encoder.sides.{name}.adapters.0"
+    told = {
+        "adapter_dim": (f"{adapter}.down.weight", 0),
+        "adapter_ffn_dim": (f"{adapter}.layers.0.feed.widen.weight", 0),
+    }
+    return {**ROBERTA_TABLES, **told}
+
+
+_SHARED: dict[str, Any] = {
+    "family": "k_adapter",
+    "paper": "Wang et al. 2021, K-Adapter: Infusing Knowledge into Pre-Trained Models with Adapters, "
+    "Findings of ACL, arXiv:2002.01808",
+    "build": k_adapter,
+    "reads": frozenset({"text"}),
+    "fields": ROBERTA_FIELDS,
+    "notes": (
+        *ROBERTA_NOTES,
+        "adapters read no padding; in the released code they do, so that its results depend on how far a text was "
+        "padded (reproduced by giving padding as hidden tokens, with adapter_sight='everything')",
+        "an adapter adds to what it reads, so a set without any knowledge makes the sum of the states that it reads",
+        "labels of the released dependency task stand in consecutive slots, one a word, while its texts are cut into "
+        "smaller pieces",
+    ),
+}
+
+K_ADAPTER = Recipe(
+    name="k-adapter-large",
+    heads={"marked-relation": marked_relation, "marked-typing": marked_typing},
+    weights=(
+        *_BACKBONE,
+        *_side_rules("fac_adapter.", "factual"),
+        *_side_rules("lin_adapter.", "linguistic"),
+        *_forgotten("fac_adapter."),
+        *_forgotten("lin_adapter."),
+        Rename("task_dense_fac.{leaf}", "encoder.fusion.each.factual.{leaf}"),
+        Rename("task_dense_lin.{leaf}", "encoder.fusion.each.linguistic.{leaf}"),
+        Rename("task_dense.{leaf}", "encoder.fusion.join.{leaf}"),
+        *_head_rules("", ("marked-relation", "marked-typing")),
+    ),
+    told=_tables("factual"),
+    **_SHARED,
+)
+
+K_ADAPTER_FACTUAL = Recipe(
+    name="k-adapter-factual",
+    heads={"marked-relation": marked_relation},
+    objectives=("marked-relation",),
+    weights=(
+        *_BACKBONE,
+        *_side_rules("[fac_adapter.]", "factual"),
+        Rename("[fac_adapter.]com_dense.{leaf}", "encoder.fusion.each.factual.{leaf}"),
+        *_head_rules("[fac_adapter.]", ("marked-relation",)),
+    ),
+    sizes={"adapters": ["factual"]},
+    told=_tables("factual"),
+    **_SHARED,
+)
+
+_EXTRA = "[lin_adapter.]self_attention"
+
+K_ADAPTER_LINGUISTIC = Recipe(
+    name="k-adapter-linguistic",
+    heads={"dependency-heads": dependency_heads},
+    objectives=("dependency-heads",),
+    weights=(
+        *_BACKBONE,
+        *_side_rules("[lin_adapter.]", "linguistic"),
+        Rename("[lin_adapter.]com_dense.{leaf}", "encoder.fusion.each.linguistic.{leaf}"),
+        Rename(f"{_EXTRA}.self.{{role}}.{{leaf}}", "heads.dependency-heads.attend.attention.{role}.{leaf}"),
+        Rename(f"{_EXTRA}.output.dense.{{leaf}}", "heads.dependency-heads.attend.attention.merge.{leaf}"),
+        Rename(f"{_EXTRA}.output.LayerNorm.{{leaf}}", "heads.dependency-heads.attend.norm.{leaf}"),
+        *_head_rules("[lin_adapter.]", ("dependency-heads",)),
+    ),
+    sizes={"adapters": ["linguistic"]},
+    told=_tables("linguistic"),
+    **_SHARED,
+)
