@@ -7,16 +7,17 @@ block by being named in a supply. Entry point group for plug-ins: ``mm_kptm.task
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from mm_kptm.errors import UserError
 from mm_kptm.models.system import System
 from mm_kptm.objectives.mixture import Objective
 from mm_kptm.recipe import Recipe
-from mm_kptm.tasks.protocol import Task, modules
+from mm_kptm.tasks.protocol import Row, Task, modules
 from mm_kptm.train.protocol import Source, Trainable
 
 PRETRAINING = "pretraining"  #: stands in for a task where there are objectives alone
@@ -43,6 +44,8 @@ class Prepared:
     baselines: Callable[[str], Mapping[str, float]] = lambda split: {}  #: what needs no model scores on a split
     tells_facts: bool = False  #: whether the facts that were asked for are part of the examples
     objectives: Callable[[Iterable[str]], Mapping[str, Objective]] | None = None  #: by name
+    more: Callable[[Path], Source[Any]] | None = None  #: examples of another file; answers may be missing there
+    submit: Callable[[str, Sequence[Row], Path], Sequence[Path]] | None = None  #: official files of a split's answers
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class Supply:
     task: type[Task[Any]] | None  #: None for pretraining
     data: type[Any]  #: a frozen dataclass of settings
     prepare: Callable[[Any, Request], Prepared]
+    read: Callable[[Path], Sequence[object]] | None = None  #: the examples of one file, where they lie in files
 
     @property
     def task_name(self) -> str:

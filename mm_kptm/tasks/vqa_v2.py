@@ -16,10 +16,10 @@ from mm_kptm.data.readers import (
     VqaAnnotation,
     VqaQuestion,
     annotated,
-    read_json,
     read_vqa_annotations,
     read_vqa_questions,
 )
+from mm_kptm.data.records import read_json
 from mm_kptm.data.tokenizer import Tokenizer, framed
 from mm_kptm.errors import UserError
 from mm_kptm.tasks.answers import answer_vocabulary, soft_scores

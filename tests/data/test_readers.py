@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from mm_kptm.data.readers import annotated, read_json, read_vqa_annotations, read_vqa_questions
+from mm_kptm.data.readers import annotated, read_vqa_annotations, read_vqa_questions
+from mm_kptm.data.records import read_json
 from mm_kptm.errors import UserError
 
 QUESTION = {"question_id": 7, "image_id": 3, "question": "What is it?"}

@@ -1,0 +1,88 @@
+"""Data that lies in files: the settings that all of them share, and what follows from the settings."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+from mm_kptm.data.tokenizer import WordPiece
+from mm_kptm.errors import UserError
+from mm_kptm.vision.stores import RegionStore
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextSettings:
+    """How text in files becomes ids."""
+
+    name: str
+    vocabulary: Path  #: vocab.txt of the word pieces, one a line
+    lowercase: bool = True  #: whether the word pieces are of an uncased model
+    ideographs: bool = True  #: whether text is cut at every ideograph; ERNIE of Tsinghua does not
+    longest: int = 128  #: pieces of an example that are read, special ones included
+    languages: tuple[str, ...] = ()  #: in the order of the encoder's language ids, where it reads them
+
+    def __post_init__(self) -> None:
+        if self.longest < 8:
+            raise UserError(f"data.longest is {self.longest} but must be at least 8")
+
+    def tokenizer(self) -> WordPiece:
+        """The pieces; ``UserError`` where the vocabulary cannot be read."""
+        return WordPiece.open(self.vocabulary, lowercase=self.lowercase, ideographs=self.ideographs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitFiles(TextSettings):
+    """One file a split."""
+
+    train: Path  #: examples to learn from
+    dev: Path | None = None  #: examples to choose a model by
+    test: Path | None = None  #: examples to measure it on; answers may be missing
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The file of every split there is."""
+        given = {"train": self.train, "dev": self.dev, "test": self.test}
+        return {split: path for split, path in given.items() if path is not None}
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """What tells these data from others."""
+        return hashes({**self.files, "vocabulary": self.vocabulary})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegionFiles(SplitFiles):
+    """One file a split, about images whose regions lie in a store."""
+
+    features: Path  #: a folder of region features of all the images
+
+    def store(self) -> RegionStore:
+        """The regions; ``UserError`` where they cannot be read."""
+        return RegionStore(self.features)
+
+
+def by_split(files: Mapping[str, Path], read: Callable[[Path], Sequence[T]]) -> Callable[[str], Sequence[T]]:
+    """The examples of a split, read once."""
+
+    @cache
+    def examples(split: str) -> Sequence[T]:
+        return read(files[split])
+
+    return examples
+
+
+def hashes(files: Mapping[str, Path]) -> dict[str, str]:
+    """The digest of every file by its part in the data; ``UserError`` for a file that is not there."""
+    found = {}
+    for part, file in files.items():
+        if not file.is_file():
+            raise UserError(f"{file} was to be read, but there is no such file")
+        with file.open("rb") as stream:
+            found[part] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return found

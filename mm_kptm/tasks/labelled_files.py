@@ -1,0 +1,99 @@
+"""How files of labelled texts feed a task: the same for every format, once its reader has read them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mm_kptm.errors import UserError
+from mm_kptm.knowledge.grid import EntityTable
+from mm_kptm.models.system import System
+from mm_kptm.recipe import Recipe
+from mm_kptm.tasks.files import SplitFiles, by_split
+from mm_kptm.tasks.labels import LabelledSource, Labelling
+from mm_kptm.tasks.supply import Prepared, Request
+from mm_kptm.tasks.text_sources import Reading
+from mm_kptm.train.protocol import Trainable
+
+T = TypeVar("T")
+Make = Callable[[Sequence[T], Sequence[str], Reading], LabelledSource]
+
+
+def labelled_files(
+    data: SplitFiles,
+    request: Request,
+    task: type[Labelling],
+    read: Callable[[Path], Sequence[T]],
+    make: Make[T],
+    labels: Sequence[str] | Callable[[Sequence[T]], Sequence[str]],
+    *,
+    reading: Reading | None = None,
+    **choices: Any,
+) -> Prepared:
+    """A labelling task on files.
+
+    Args:
+        read: the examples of one file.
+        make: a source of examples with the given labels.
+        labels: to choose from, or how they are found among the training examples.
+        reading: how text becomes ids; by the settings unless given.
+        choices: of the task, beside its labels.
+    """
+    reading = Reading(data.tokenizer(), data.longest, data.languages) if reading is None else reading
+    examples = by_split(data.files, read)
+    chosen = tuple(labels(examples("train")) if callable(labels) else labels)
+
+    def source(split: str) -> LabelledSource:
+        return make(examples(split), chosen, reading)
+
+    def majority(split: str) -> Mapping[str, float]:
+        usual = Counter(about.target for about in source("train").about).most_common(1)[0][0]
+        targets = [about.target for about in source(split).about]
+        return {"majority": targets.count(usual) / len(targets)} if any(targets) else {}
+
+    def model(system: System) -> Trainable[Any]:
+        return task(system, chosen, **choices)
+
+    entities = {} if reading.table is None else {"entity_dim": reading.table.vectors.shape[1]}
+    return Prepared(
+        sources={split: partial(source, split) for split in data.files},
+        model=model,
+        sizes={"vocab_size": len(reading.tokenizer), "num_languages": max(len(data.languages), 1), **entities},
+        heads=task.heads(request.recipe, len(chosen)),
+        hashes=data.hashes,
+        baselines=majority,
+        more=lambda path: make(read(path), chosen, reading),
+    )
+
+
+def linked(folder: Path | None, recipe: Recipe) -> EntityTable | None:
+    """The vectors of entities, if any are given.
+
+    Raises:
+        UserError: the recipe reads none, or they cannot be read.
+    """
+    if folder is None:
+        return None
+    if "entities" not in recipe.reads:
+        raise UserError(f"data.entities is {folder}, but {recipe.name} reads no entities; leave it null")
+    return EntityTable.open(folder)
+
+
+def names_of(told: Callable[[T], Sequence[str]], what: str) -> Callable[[Sequence[T]], tuple[str, ...]]:
+    """How labels are found: all that the training examples have, in alphabetical order.
+
+    The function it makes raises ``UserError`` where there are fewer than two.
+    """
+
+    def found(examples: Sequence[T]) -> tuple[str, ...]:
+        names = sorted({name for one in examples for name in told(one)})
+        if len(names) < 2:
+            raise UserError(
+                f"the training examples have {len(names)} {what}; there must be two at least to choose from"
+            )
+        return tuple(names)
+
+    return found

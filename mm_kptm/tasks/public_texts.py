@@ -1,0 +1,104 @@
+"""Open Entity, FIGER, TACRED and FewRel as data of an experiment: the published files, with or without entities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from mm_kptm.data.readers_mentions import (
+    RelatedMentions,
+    TypedMention,
+    read_fewrel,
+    read_figer,
+    read_open_entity,
+    read_tacred,
+)
+from mm_kptm.tasks.entity_typing import EntityTyping
+from mm_kptm.tasks.files import SplitFiles
+from mm_kptm.tasks.labelled_files import labelled_files, linked, names_of
+from mm_kptm.tasks.relation import RelationClassification
+from mm_kptm.tasks.supply import Prepared, Request, Supply
+from mm_kptm.tasks.text_sources import Reading, related, typed
+
+NO_RELATION = "no_relation"  #: as TACRED calls it
+
+
+@dataclass(frozen=True, kw_only=True)
+class MentionFiles(SplitFiles):
+    """One file a split, with mentions that a linker may have found entities for."""
+
+    longest: int = 256  #: pieces of an example that are read, special ones included
+    entities: Path | None = None  #: a folder with entity2id.txt and entity2vec.vec, for encoders that read entities
+    threshold: float = 0.3  #: entities that the linker is less sure of are left out
+
+    def reading(self, request: Request) -> Reading:
+        """How text becomes ids, with its entities."""
+        table = linked(self.entities, request.recipe)
+        return Reading(self.tokenizer(), self.longest, self.languages, table, self.threshold)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenEntityData(MentionFiles):
+    """Open Entity's files (Choi et al. 2018), or ERNIE's form of them."""
+
+    name: Literal["open-entity"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FigerData(MentionFiles):
+    """FIGER's files (Ling and Weld 2012), or ERNIE's form of them."""
+
+    name: Literal["figer"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TacredData(MentionFiles):
+    """TACRED's files (Zhang et al. 2017), or ERNIE's form of them."""
+
+    name: Literal["tacred"]
+    threshold: float = 0.4  #: entities that the linker is less sure of are left out
+
+
+@dataclass(frozen=True, kw_only=True)
+class FewRelData(MentionFiles):
+    """FewRel's files (Han et al. 2018), or ERNIE's form of them; trained and tested on the same relations."""
+
+    name: Literal["fewrel"]
+
+
+def typing(read: Callable[[Path], Sequence[TypedMention]], **choices: Any) -> Callable[[Any, Request], Prepared]:
+    """Entity typing on files that ``read`` reads."""
+
+    def prepare(data: MentionFiles, request: Request) -> Prepared:
+        labels = names_of(_types, "types")
+        reading = data.reading(request)
+        return labelled_files(data, request, EntityTyping, read, typed, labels, reading=reading, **choices)
+
+    return prepare
+
+
+def relation(read: Callable[[Path], Sequence[RelatedMentions]], **choices: Any) -> Callable[[Any, Request], Prepared]:
+    """Relation classification on files that ``read`` reads."""
+
+    def prepare(data: MentionFiles, request: Request) -> Prepared:
+        labels = names_of(_relations, "relations")
+        reading = data.reading(request)
+        return labelled_files(data, request, RelationClassification, read, related, labels, reading=reading, **choices)
+
+    return prepare
+
+
+def _types(one: TypedMention) -> Sequence[str]:
+    return one.types or ()
+
+
+def _relations(one: RelatedMentions) -> Sequence[str]:
+    return () if one.relation is None else (one.relation,)
+
+
+OPEN_ENTITY_SUPPLY = Supply(EntityTyping, OpenEntityData, typing(read_open_entity), read_open_entity)
+FIGER_SUPPLY = Supply(EntityTyping, FigerData, typing(read_figer, best_too=True), read_figer)
+TACRED_SUPPLY = Supply(RelationClassification, TacredData, relation(read_tacred, no_relation=NO_RELATION), read_tacred)
+FEWREL_SUPPLY = Supply(RelationClassification, FewRelData, relation(read_fewrel), read_fewrel)
