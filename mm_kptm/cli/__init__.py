@@ -14,12 +14,16 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from mm_kptm.cli import catalogue, convert, doctor, runs, threads
+from mm_kptm.cli import catalogue, compare, convert, doctor, runs, threads
 from mm_kptm.errors import UserError
 
 STOPPED, PIPE_CLOSED, MISTAKE = 130, 141, 2
 REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
-_OVERRIDE = re.compile(r"--(?!resume=)[\w.-]+=.*", re.DOTALL)
+#: What changes the experiment files of a verb: any key of the one file of ``train``, keys of blocks for ``compare``.
+_OVERRIDES = {
+    "train": re.compile(r"--(?!resume=)[\w.-]+=.*", re.DOTALL),
+    "compare": re.compile(r"--[\w-]+\.[\w.-]+=.*", re.DOTALL),
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -41,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     )
     root.add_argument("--version", action="version", version=f"mm-kptm {__version__}")
     verbs = root.add_subparsers(title="verbs", metavar="VERB", dest="verb", required=True)
-    for room in (runs, catalogue, convert, doctor):
+    for room in (runs, compare, catalogue, convert, doctor):
         room.add_verbs(verbs)
     return root
 
@@ -74,8 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The arguments of the verb, and the overrides of ``train``, which may bear any name and hold spaces."""
-    if not arguments or arguments[0] != "train":
+    """The arguments of the verb, and the overrides of its experiments, which may bear any name and hold spaces."""
+    if not arguments or arguments[0] not in _OVERRIDES:
         return list(arguments), []
-    overrides = [argument for argument in arguments if _OVERRIDE.fullmatch(argument)]
+    overrides = [argument for argument in arguments if _OVERRIDES[arguments[0]].fullmatch(argument)]
     return [argument for argument in arguments if argument not in overrides], overrides

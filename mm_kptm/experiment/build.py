@@ -73,6 +73,11 @@ def build(settings: Experiment) -> Built:
         check_fit(find_task(settings.task), recipe)  # before any file is opened
     supply = find_supply(settings.trained, settings.data)
     prepared = supply.prepare(settings.data, Request(recipe, settings.knowledge.given, settings.objectives))
+    if settings.knowledge.given != "none" and not prepared.tells_facts:
+        raise UserError(
+            f"knowledge ({settings.knowledge.kind}, {settings.knowledge.facts} facts) was asked for, but there are no "
+            f"facts in the {settings.trained} of these data; say knowledge.kind none"
+        )
     if settings.task is not None and settings.objectives:
         prepared = _beside(settings.task, prepared, settings.objectives)
     with torch.random.fork_rng(devices=[]):  # every fresh weight follows from the seed of the run

@@ -56,6 +56,7 @@ def outcomes(work: Callable[[Job], Outcome], jobs: Sequence[Job], *, workers: in
         executor.shutdown(wait=False, cancel_futures=True)
         for child in set(multiprocessing.active_children()) - others:
             child.terminate()
+            child.join()
 
 
 def _settle() -> None:

@@ -140,7 +140,16 @@ def knowledge_vqa(data: NumberWorldData, request: Request) -> Prepared:
         arm = "swapped" if split.endswith(SWAPPED) else request.facts
         return scenes, knowledge.inject(generated, arm, worlds, data.draw("facts", split))
 
-    return _answering(KnowledgeVQA, data, request, asked, (*SIDES_OF_A_SPLIT, "test" + SWAPPED))
+    prepared = _answering(KnowledgeVQA, data, request, asked, (*SIDES_OF_A_SPLIT, "test" + SWAPPED))
+    scored = prepared.baselines
+
+    def score(split: str) -> Mapping[str, float]:
+        told = [question for question in asked(split)[1] if isinstance(question, knowledge.FactQuestion)]
+        if request.facts == "none":
+            return scored(split)
+        return {**scored(split), "facts-only": baselines.accuracy(baselines.facts_only(told), told)}
+
+    return replace(prepared, baselines=score, tells_facts=True)
 
 
 def _answering(
@@ -159,11 +168,12 @@ def _answering(
         )
 
     def score(split: str) -> Mapping[str, float]:
-        train, test = asked("train")[1], asked(split)[1]
+        (train_scenes, train), (test_scenes, test) = asked("train"), asked(split)
         return {
             "chance": baselines.chance(train, test),
             "majority": baselines.accuracy(baselines.majority(train, test), test),
             "question-only": baselines.accuracy(baselines.question_only(train, test), test),
+            "image-only": baselines.accuracy(baselines.image_only(train, train_scenes, test, test_scenes), test),
         }
 
     return Prepared(

@@ -39,7 +39,8 @@ def tiny(out: Path, **changes: object) -> Experiment:
 
 @pytest.mark.parametrize("task", ["vqa", "knowledge-vqa", "parallel-sentences"])
 def test_every_task_of_number_world_trains_and_is_measured(task: str, tmp_path: Path) -> None:
-    settings = tiny(tmp_path, task=task, knowledge=KnowledgeSettings("tree", "true"))
+    told = KnowledgeSettings("tree", "true") if task == "knowledge-vqa" else KnowledgeSettings()
+    settings = tiny(tmp_path, task=task, knowledge=told)
     experiment.train(settings, settings.folder, progress=False)
     result = experiment.evaluate(settings.folder, "test")
     rows = [json.loads(line) for line in (settings.folder / "predictions" / "test.jsonl").read_text().splitlines()]
@@ -181,3 +182,10 @@ def test_objectives_stand_beside_a_task(tmp_path: Path) -> None:
 def test_objectives_beside_a_task_of_two_texts_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"objectives \(masked-tokens\) were asked for beside parallel-sentences"):
         build(tiny(tmp_path, task="parallel-sentences", objectives={"masked-tokens": 1.0}))
+
+
+def test_facts_that_reach_no_example_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"knowledge \(tree, true facts\) was asked for, but there are no facts in the vqa"
+    ):
+        build(tiny(tmp_path, knowledge=KnowledgeSettings("tree", "true")))

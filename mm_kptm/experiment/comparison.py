@@ -1,0 +1,226 @@
+"""A comparison: every arm trained with several seeds on one budget, and what their answers to the same examples say.
+
+The folder of a comparison holds ``arms.json``, ``report.html`` and one run folder for each arm and seed. A run that is
+whole is not repeated, one that was killed goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from mm_kptm import config, report
+from mm_kptm.errors import UserError
+from mm_kptm.experiment.budget import Budget, check_equal, check_same_examples, differences, glance
+from mm_kptm.experiment.build import build
+from mm_kptm.experiment.nulls import Arm, arms_of
+from mm_kptm.experiment.pool import outcomes
+from mm_kptm.experiment.run import CONFIG, evaluated, train
+from mm_kptm.experiment.settings import Experiment
+from mm_kptm.report import arms as reported
+from mm_kptm.report.tables import counted
+
+SAVES = 10  #: checkpoints over a run, so that little is lost when it is killed
+RESAMPLING = 0  #: seed of the bootstrap; the same answers give the same intervals
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of an arm, and the splits that it answers."""
+
+    settings: Experiment
+    splits: tuple[str, ...]
+
+    @property
+    def folder(self) -> Path:
+        """Its run folder."""
+        return self.settings.folder
+
+    @property
+    def done(self) -> bool:
+        """Whether every answer is there."""
+        return all((self.folder / "predictions" / f"{split}.jsonl").is_file() for split in self.splits)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What a comparison found, and the page about it."""
+
+    comparison: report.Comparison
+    report: Path
+
+
+def compare(
+    experiments: Sequence[Experiment],
+    out: Path,
+    *,
+    seeds: int = 5,
+    workers: int = 2,
+    splits: Sequence[str] = ("test",),
+    nulls: bool = True,
+    unequal: bool = False,
+    say: Say = lambda line: None,
+) -> Compared:
+    """Train, measure and compare; the first experiment is the one that all others are compared with.
+
+    Args:
+        experiments: the arms; their own seeds are the first of ``seeds`` consecutive ones.
+        out: the folder of the comparison; an unfinished comparison there goes on.
+        seeds: runs of every arm.
+        workers: processes at a time, one thread each; the result does not depend on them.
+        splits: what is answered.
+        nulls: whether null arms are added (:mod:`mm_kptm.experiment.nulls`).
+        unequal: whether arms may differ in their budgets, which is then printed.
+        say: is told what will be done, and of every run that ends.
+
+    Raises:
+        UserError: an experiment cannot be built, the arms differ in budget or examples, or ``out`` holds other runs.
+    """
+    if seeds < 1:
+        raise UserError(f"{seeds} seeds were asked for; at least 1 is needed")
+    arms = arms_of(experiments, nulls=nulls)
+    budgets = _examined([arm for arm in arms if not arm.null], splits)
+    if not unequal:
+        check_equal(budgets)
+    jobs = {arm.name: [_job(arm, seed, out, splits) for seed in range(seeds)] for arm in arms}
+    listed = [job for of_arm in jobs.values() for job in of_arm]
+    for job in listed:
+        _check_began(job)
+    _run([job for job in listed if not job.done], _plan(arms, seeds, listed, budgets), workers, say)
+    runs = {name: tuple(report.read_run(job.folder) for job in of_arm) for name, of_arm in jobs.items()}
+    _check_answers(runs, splits)
+    comparison = report.Comparison(
+        title=" / ".join(settings.name for settings in experiments),
+        tier="",
+        seeds=seeds,
+        tables=tuple(_tables(arms, runs, splits, _spent(budgets))),
+        runs=tuple(job.folder.name for job in listed),
+        arms={name: tuple(job.folder.name for job in of_arm) for name, of_arm in jobs.items()},
+    )
+    report.write_comparison(out, comparison)
+    return Compared(comparison, report.write([out]))
+
+
+def _examined(arms: Sequence[Arm], splits: Sequence[str]) -> dict[str, Budget]:
+    """The budgets of the arms, each built once and none trained; refuses arms that are not asked the same."""
+    budgets = {}
+    asked: dict[str, dict[str, dict[str, tuple[object, ...]]]] = {split: {} for split in splits}
+    for arm in arms:
+        built = build(arm.settings)
+        budgets[arm.name] = Budget.of(arm.settings, built)
+        for split in splits:
+            rows = glance(built, split)
+            asked[split][arm.name] = {
+                str(row["id"]): tuple(row.get(key, "") for key in ("type", "language", "group", "target"))
+                for row in rows
+            }
+    for split, of_arms in asked.items():
+        check_same_examples(split, of_arms)
+    return budgets
+
+
+def _job(arm: Arm, seed: int, out: Path, splits: Sequence[str]) -> Job:
+    """An arm with one of its seeds, named for both."""
+    ours = arm.settings.train
+    own = ours.seed + seed
+    saves = ours.save_every or max(1, ours.steps // SAVES)
+    trained = replace(ours, seed=own, save_every=saves, keep=1)
+    return Job(replace(arm.settings, name=f"{arm.name}-seed-{own}", out=out, train=trained), tuple(splits))
+
+
+def _check_began(job: Job) -> None:
+    """Refuse a folder that holds another run than the job's."""
+    path = job.folder / CONFIG
+    if not path.is_file():
+        if job.folder.exists() and any(job.folder.iterdir()):
+            raise UserError(f"{job.folder} is no run of this comparison: it has no {CONFIG}; name another --out")
+        return
+    ours, theirs = config.leaves(job.settings), config.leaves(config.read(Experiment, path))
+    for key in sorted(ours.keys() | theirs.keys()):
+        if key != "out" and ours.get(key) != theirs.get(key):  # a comparison may have moved as a whole
+            raise UserError(
+                f"{job.folder} began with {key} {theirs.get(key)!r}, not {ours.get(key)!r}; name another --out, or "
+                "remove that run to have it again"
+            )
+
+
+def _plan(arms: Sequence[Arm], seeds: int, jobs: Sequence[Job], budgets: Mapping[str, Budget]) -> str:
+    """What will be run, in words."""
+    null = sum(arm.null for arm in arms)
+    kinds = [counted(len(arms) - null, "arm"), *([counted(null, "null arm")] if null else [])]
+    done = sum(job.done for job in jobs)
+    left = f", {done} of them done" if done else ""
+    return f"{' and '.join(kinds)} with {counted(seeds, 'seed')}: {counted(len(jobs), 'run')}{left}. {_spent(budgets)}"
+
+
+def _spent(budgets: Mapping[str, Budget]) -> str:
+    found = differences(budgets)
+    if found:
+        return f"Budgets differ in {'; '.join(found)}."
+    return f"Every run: {next(iter(budgets.values())).text()}."
+
+
+def _run(jobs: Sequence[Job], plan: str, workers: int, say: Say) -> None:
+    say(plan)
+    for number, (place, told) in enumerate(outcomes(run, jobs, workers=workers), 1):
+        say(f"{number} of {len(jobs)}: {jobs[place].settings.name}, {told}")
+
+
+def run(job: Job) -> str:
+    """Do a job, from where it stands, and tell how it went."""
+    began = time.monotonic()
+    try:
+        built = train(job.settings, job.folder, resume=True, progress=False)
+        measured = [
+            f"{split} {evaluated(job.folder, job.settings, built, split)['accuracy']:.3f}" for split in job.splits
+        ]
+    except UserError as mistake:
+        raise UserError(f"{job.settings.name}: {mistake}") from None
+    return f"{', '.join(measured)} ({time.monotonic() - began:.0f} s)"
+
+
+def _check_answers(runs: Mapping[str, Sequence[report.Run]], splits: Sequence[str]) -> None:
+    """Every run must have answered the very same examples, or pairs would be of strangers."""
+    for split in splits:
+        asked = {
+            one.name: {p.id: (p.type, p.language, p.group, p.target) for p in one.predictions[split]}
+            for of_arm in runs.values()
+            for one in of_arm
+        }
+        check_same_examples(split, asked)
+
+
+def _tables(
+    arms: Sequence[Arm], runs: Mapping[str, tuple[report.Run, ...]], splits: Sequence[str], spent: str
+) -> Iterator[report.Table]:
+    """Accuracy of every arm with the baselines, and its difference from the first arm, split by split."""
+    generator = np.random.default_rng(RESAMPLING)
+    # what facts alone would score in a null arm is no baseline of the others
+    found = [
+        reported.Arm(
+            arm.name, tuple(replace(one, baselines={}) for one in runs[arm.name]) if arm.null else runs[arm.name]
+        )
+        for arm in arms
+    ]
+    contrasts = reported.contrasts(found, generator) if len(found) > 1 else []
+    for split in splits:
+        accuracy = reported.headline(found, split, generator)
+        yield replace(accuracy, note=f"{accuracy.note} {spent}")
+        rows = tuple(
+            report.Row(f"{c.arm} over {c.reference}", "difference", c.gap.value, c.gap.low, c.gap.high, c.gap.n, p=c.p)
+            for c in contrasts
+            if c.split == split
+        )
+        if rows:
+            yield report.Table(
+                f"Split {split}, paired differences",
+                rows,
+                f"On the same examples, by bootstrap over {counted(contrasts[0].gap.groups, 'group')}; p by "
+                f"permutation of groups, corrected after Holm for {counted(len(contrasts), 'difference')}.",
+            )
