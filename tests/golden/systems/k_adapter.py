@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
+from mm_kptm.knowledge.marked import DependencyHead, Governed, Marked, MarkedRelation, MarkedTyping, marked_scores
 from mm_kptm.models.system import System
 from mm_kptm.nn.visibility import Matrix
 from mm_kptm.recipe import find
@@ -76,13 +76,14 @@ def tiny(case: Case) -> dict[str, Answer]:
     def grid(rows: Tensor) -> Tensor:
         return rows.unflatten(0, real.shape)
 
-    def pair(system: System) -> Tensor:
-        states = grid(system(inputs).tokens)
-        return torch.cat([states[subjects], states[objects]], dim=-1)
+    numbers = grid(torch.arange(real.numel()))
+    both_marks = torch.stack([numbers[subjects], numbers[objects]], dim=1)
+    pretraining, tacred = (Marked(inputs, both_marks, given[f"{name}_labels"]) for name in ("relation", "tacred"))
+    typing = Marked(inputs, numbers[subjects][:, None], given["typing_labels"])
+    relate, describe = MarkedRelation(), MarkedTyping()
 
     relation: Head = ("marked-relation", {"num_classes": case.config["n_rel"]})
     factual = pretrained(case, "k-adapter-factual", "fac", relation, skip=skip)
-    related = factual.head("marked-relation")(pair(factual))
     places: Head = ("dependency-heads", {"max_length": case.config["args"]["max_seq_length"]})
     linguistic = pretrained(case, "k-adapter-linguistic", "lin", places, skip=skip)
     *backbone, fused = linguistic.walk(inputs)
@@ -94,26 +95,26 @@ def tiny(case: Case) -> dict[str, Answer]:
         **{f"backbone.hidden_states.{depth}": Answer(grid(stream.x)) for depth, stream in enumerate(backbone)},
         **made("fac", factual.encoder.adapted(inputs)["factual"], grid),
         **made("lin", linguistic.encoder.adapted(inputs)["linguistic"], grid),
-        "fac.relation_logits": Answer(related),
-        "fac.relation_loss": Answer(F.cross_entropy(related, given["relation_labels"])),
+        "fac.relation_logits": Answer(marked_scores(factual, relate.name, pretraining)),
+        "fac.relation_loss": Answer(relate.loss(factual, pretraining)),
         "lin.head_logits": Answer(grid(governed)),
-        "lin.head_loss": Answer(F.cross_entropy(governed[real.flatten()], given["head_labels"][real])),
+        "lin.head_loss": Answer(
+            DependencyHead().loss(linguistic, Governed(inputs, numbers[real], given["head_labels"][real]))
+        ),
         "lin.attention_probs": Answer(shares),
     }
     if case.config["skip_case"]:
         skipping = pretrained(case, "k-adapter-factual", "fac", relation, skip=case.config["skip_case"])
-        answers["fac.skip.relation_logits"] = Answer(skipping.head("marked-relation")(pair(skipping)))
+        answers["fac.skip.relation_logits"] = Answer(marked_scores(skipping, relate.name, pretraining))
 
     both, one = {"fac": "factual", "lin": "linguistic"}, {"fac": "factual"}
     for name, fusion, sides in (("concat", "concat", both), ("add", "add", both), ("add.fac_only", "add", one)):
-        system = fine_tuned(case, "tacred", "marked-relation", fusion, sides)
-        logits = system.head("marked-relation")(pair(system))
-        answers[f"tacred.{name}.logits"] = Answer(logits)
-        answers[f"tacred.{name}.loss"] = Answer(F.cross_entropy(logits, given["tacred_labels"]))
-        system = fine_tuned(case, "openentity", "marked-typing", fusion, sides)
-        logits = system.head("marked-typing")(grid(system(inputs).tokens)[subjects])
-        answers[f"openentity.{name}.logits"] = Answer(logits)
-        answers[f"openentity.{name}.loss"] = Answer(F.binary_cross_entropy_with_logits(logits, given["typing_labels"]))
+        system = fine_tuned(case, "tacred", relate.name, fusion, sides)
+        answers[f"tacred.{name}.logits"] = Answer(marked_scores(system, relate.name, tacred))
+        answers[f"tacred.{name}.loss"] = Answer(relate.loss(system, tacred))
+        system = fine_tuned(case, "openentity", describe.name, fusion, sides)
+        answers[f"openentity.{name}.logits"] = Answer(marked_scores(system, describe.name, typing))
+        answers[f"openentity.{name}.loss"] = Answer(describe.loss(system, typing))
     return answers
 
 
