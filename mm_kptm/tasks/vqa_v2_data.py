@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Literal
 
+from mm_kptm.data.readers import read_vqa_questions
 from mm_kptm.data.tokenizer import WordPiece
 from mm_kptm.errors import UserError
 from mm_kptm.tasks.answers import vqa_accuracy
 from mm_kptm.tasks.pretraining import objectives_named
+from mm_kptm.tasks.protocol import Row
 from mm_kptm.tasks.supply import Prepared, Request, Supply
 from mm_kptm.tasks.vqa import VQA, QuestionSource, each_answer
-from mm_kptm.tasks.vqa_v2 import LONGEST, VqaV2
+from mm_kptm.tasks.vqa_v2 import LONGEST, VqaV2, check_submission, write_submission
 from mm_kptm.vision.stores import RegionStore
 
 
@@ -64,6 +66,12 @@ def vqa(data: VqaV2Data, request: Request) -> Prepared:
     def source(split: str) -> QuestionSource:
         return read(split).source(answers, tokenizer, store, longest=data.longest)
 
+    def submit(split: str, rows: Sequence[Row], folder: Path) -> list[Path]:
+        path = folder / f"vqa-v2-{split}.json"
+        write_submission(rows, path)
+        check_submission(path, read(split).questions)
+        return [path]
+
     def score(split: str) -> Mapping[str, float]:
         given = [annotation.answers for annotation in read(split).annotations.values()]
         most = answers[0]
@@ -74,6 +82,8 @@ def vqa(data: VqaV2Data, request: Request) -> Prepared:
         model=lambda system: VQA(system, answers, criterion=each_answer),
         sizes={"vocab_size": len(tokenizer), "region_dim": store.dim},
         heads=VQA.heads(request.recipe, len(answers)),
+        more=lambda path: VqaV2.read(path).source(answers, tokenizer, store, longest=data.longest),
+        submit=submit,
         hashes={file.name: _hash(file) for files in data.files.values() for file in files if file is not None},
         baselines=score,
         objectives=partial(objectives_named, specials=tokenizer.specials, vocab_size=len(tokenizer)),
@@ -85,4 +95,4 @@ def _hash(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-VQA_SUPPLY = Supply(VQA, VqaV2Data, vqa)
+VQA_SUPPLY = Supply(VQA, VqaV2Data, vqa, read_vqa_questions)

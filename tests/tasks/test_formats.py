@@ -217,7 +217,7 @@ def _built(home: Path, case: str):
 
 
 def test_every_supply_from_files_is_tried_here():
-    tried = set(FORMATS) | {"own-texts", "own-images"}
+    tried = set(FORMATS) | {"own-texts", "own-images", "vqa-v2"}  # vqa-v2 has tests of its own
     assert {data_name(supply.data) for supply in supplies() if supply.read is not None} <= tried
 
 

@@ -1,0 +1,59 @@
+"""The verbs that write answers down: predict, submit."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from mm_kptm.cli.output import add_json, only_json, print_json
+from mm_kptm.errors import UserError
+
+
+def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Describe the verbs."""
+    predict = verbs.add_parser("predict", help="write what a trained run answers, one JSON object a line")
+    predict.description = "Answer a split of the run's data, or a file of yours in the same format, as lines of JSON."
+    predict.add_argument("folder", type=Path, metavar="RUN", help="a run folder")
+    asked = predict.add_mutually_exclusive_group()
+    asked.add_argument("--split", default="test", help="which examples (default: test)")
+    asked.add_argument("--input", type=Path, metavar="FILE", help="examples of your own; answers may be missing")
+    predict.add_argument("--out", type=Path, metavar="FILE", help="where to (default: print them)")
+    predict.set_defaults(run=_predict)
+
+    submit = verbs.add_parser("submit", help="write the files that an official evaluation takes")
+    submit.description = "Answer a split and write the official files (VQA v2, XNLI); they are checked once written."
+    submit.add_argument("folder", type=Path, metavar="RUN", help="a run folder")
+    submit.add_argument("--split", default="test", help="which examples (default: test)")
+    submit.add_argument("--out", type=Path, metavar="FOLDER", help="where to (default: submission in the run)")
+    add_json(submit)
+    submit.set_defaults(run=_submit)
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from mm_kptm.experiment.answers import predict
+    from mm_kptm.tasks.protocol import write_predictions
+
+    if options.out is not None and options.out.is_dir():
+        raise UserError(f"--out is {options.out}, a folder, but names the file to write")
+    with only_json(True):
+        rows = predict(options.folder, split=options.split, file=options.input)
+    if options.out is None:
+        sys.stdout.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    else:
+        write_predictions(rows, options.out)
+        print(options.out)
+    return 0
+
+
+def _submit(options: argparse.Namespace) -> int:
+    from mm_kptm.experiment.answers import submit
+
+    with only_json(options.json):
+        files = submit(options.folder, split=options.split, folder=options.out)
+    if options.json:
+        print_json(list(files))
+    else:
+        print("\n".join(map(str, files)))
+    return 0
