@@ -262,7 +262,7 @@ class Checkpoint:
     """What a checkpoint file holds."""
 
     tensors: dict[str, Tensor]  #: published names
-    config: dict[str, Any]  #: what its trainer noted of itself under ``params``, by that name; most files have nothing
+    config: dict[str, Any]  #: what its trainer noted under ``params`` (XLM) or ``args`` (fairseq), by that name
 
 
 def read_weights(path: Path | str) -> dict[str, Tensor]:
@@ -303,12 +303,12 @@ def _read_pickle(path: Path) -> Checkpoint:
         raise UserError(f"{path} is no whole torch file ({_sentence(error)}); fetch it again") from None
     except _TORN as error:
         raise UserError(f"{path} is no whole torch file ({_sentence(error)}); fetch it again") from None
-    params = content.get("params") if isinstance(content, dict) else None
-    noted = vars(params) if isinstance(params, Namespace) else params
+    notes = {name: content[name] for name in ("params", "args") if name in content} if isinstance(content, dict) else {}
+    notes = {name: vars(noted) if isinstance(noted, Namespace) else noted for name, noted in notes.items()}
     tensors = _unwrapped(content)
     if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise UserError(f"{path} holds no state dict: a mapping from names to tensors was looked for")
-    return Checkpoint(tensors, {"params": noted} if isinstance(noted, dict) else {})
+    return Checkpoint(tensors, {name: noted for name, noted in notes.items() if isinstance(noted, dict)})
 
 
 def _unwrapped(content: Any) -> Any:

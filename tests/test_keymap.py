@@ -190,13 +190,14 @@ def test_a_pickle_that_runs_code_is_refused_and_not_run(way: str, tmp_path: Path
 
 @pytest.mark.parametrize("legacy", [True, False])
 @pytest.mark.parametrize("kept_as", [dict, Namespace])
-def test_the_params_of_a_trainer_are_read_as_data(kept_as: Any, legacy: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["params", "args"])
+def test_the_notes_of_a_trainer_are_read_as_data(name: str, kept_as: Any, legacy: bool, tmp_path: Path) -> None:
     params = {"emb_dim": 4, "lang2id": {"en": 0}, "optimizer": "adam,lr=0.1"}
     file = tmp_path / "w.pth"
-    torch.save({"model": {"a": ONE}, "params": kept_as(**params)}, file, _use_new_zipfile_serialization=not legacy)
+    torch.save({"model": {"a": ONE}, name: kept_as(**params)}, file, _use_new_zipfile_serialization=not legacy)
     read = read_checkpoint(file)
     assert torch.equal(read.tensors["a"], ONE)
-    assert read.config == {"params": params}
+    assert read.config == {name: params}
 
 
 def test_an_encoder_beside_a_decoder_gives_both_their_names(tmp_path: Path) -> None:

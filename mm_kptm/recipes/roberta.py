@@ -1,7 +1,9 @@
 """RoBERTa, and what every system that grew out of it shares: builder, heads and the names of both published layouts."""
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 from torch import nn
 
@@ -145,10 +147,7 @@ HUGGING_FACE_HEAD_RULES: tuple[Rule, ...] = (
     Same("lm_head.decoder.bias", as_="lm_head.bias"),
 )
 
-#: Fields of Hugging Face's ``config.json`` and of fairseq's arguments that size an encoder of RoBERTa's kind.
-ROBERTA_FIELDS = {
-    **BERT_FIELDS,
-    "layer_norm_eps": "norm_eps",
+_FAIRSEQ_FIELDS = {
     "encoder_embed_dim": "dim",
     "encoder_attention_heads": "num_heads",
     "encoder_layers": "num_layers",
@@ -156,6 +155,16 @@ ROBERTA_FIELDS = {
     "activation_fn": "activation",
     "dropout": "dropout",
 }
+
+#: Fields of Hugging Face's ``config.json`` and of fairseq's arguments that size an encoder of RoBERTa's kind.
+ROBERTA_FIELDS = {**BERT_FIELDS, "layer_norm_eps": "norm_eps", **_FAIRSEQ_FIELDS}
+
+
+def fairseq_sizes(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The sizes among the arguments that fairseq's trainer leaves in its checkpoint."""
+    args = config.get("args", {})
+    return {ours: args[theirs] for theirs, ours in _FAIRSEQ_FIELDS.items() if theirs in args}
+
 
 #: Tables whose sizes a checkpoint tells whatever its configuration says of them.
 ROBERTA_TABLES = {
@@ -188,6 +197,7 @@ ROBERTA_BASE = Recipe(
         Rename("classifier.out_proj.{leaf}", "heads.classifier.out.{leaf}"),
     ),
     fields=ROBERTA_FIELDS,
+    sizes_in=fairseq_sizes,
     told=ROBERTA_TABLES,
     notes=ROBERTA_NOTES,
 )

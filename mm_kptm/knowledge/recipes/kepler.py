@@ -20,6 +20,7 @@ from mm_kptm.recipes.roberta import (
     dense_tanh_linear,
     fairseq_head_rules,
     fairseq_rules,
+    fairseq_sizes,
     hugging_face_rules,
     masked_tokens,
     roberta,
@@ -83,6 +84,7 @@ KEPLER = Recipe(
         Rename("typing.out_proj.{leaf}", "heads.marked-typing.out.{leaf}"),
     ),
     fields=ROBERTA_FIELDS,
+    sizes_in=fairseq_sizes,
     told=ROBERTA_TABLES,
     notes=(
         *ROBERTA_NOTES,

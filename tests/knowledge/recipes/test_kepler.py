@@ -35,8 +35,16 @@ def same(one: System, other: System) -> bool:
 
 def test_the_trainers_own_file_is_read_without_running_code(tmp_path: Path) -> None:
     file = tmp_path / "checkpoint_best.pt"
-    torch.save({"model": pretrained(), "args": Namespace(arch="roberta_base", lr=[1e-4])}, file)
-    first = mm_kptm.load("kepler", file, heads=PRETRAINED, **SIZES)
+    args = Namespace(
+        arch="roberta_base",
+        lr=[1e-4],
+        encoder_layers=3,
+        encoder_embed_dim=32,
+        encoder_ffn_embed_dim=48,
+        encoder_attention_heads=4,
+    )
+    torch.save({"model": pretrained(), "args": args}, file)
+    first = mm_kptm.load("kepler", file, heads=PRETRAINED)
     assert same(first, mm_kptm.load("kepler", WEIGHTS, heads=PRETRAINED))
     assert first.head("knowledge-embedding").margin.tolist() == published()["ke_heads.wikiData.gamma"].tolist()
 
