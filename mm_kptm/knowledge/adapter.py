@@ -22,6 +22,7 @@ from mm_kptm.nn.fused import project
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.ragged import Reading, within
 from mm_kptm.nn.steps import Stream
+from mm_kptm.nn.sublayers import NormBuilder, bert_layer, bert_norm
 
 
 class Adapter(nn.Module):
@@ -211,3 +212,44 @@ class AdaptedStream(SingleStream):
 
     def _sets(self) -> Iterable[tuple[str, AdapterSet]]:
         return cast("Iterable[tuple[str, AdapterSet]]", self.sides.items())
+
+
+def adapt(
+    encoder: SingleStream,
+    sets: Sequence[str],
+    *,
+    depths: Sequence[int] | None = None,
+    width: int = 768,
+    num_heads: int = 12,
+    num_layers: int = 2,
+    ffn_dim: int | None = None,
+    skip: int = 0,
+    norm: NormBuilder = bert_norm,
+    dropout: float = 0.1,
+    fusion: str = "concat",
+    sight: str = "visible",
+) -> AdaptedStream:
+    """Put sets of adapters with fresh weights beside an encoder: RoBERTa's, or UNITER's with regions behind the text.
+
+    Args:
+        encoder: any plain single stream.
+        sets: their names.
+        depths: of the adapters of every set; the bottom, 11/24 and 22/24 of the way up unless given, as published.
+        width, num_heads, num_layers, ffn_dim, norm, dropout: of the Transformer in every adapter.
+        skip: as for :class:`AdapterSet`.
+        fusion, sight: as for :class:`AdaptedStream`.
+
+    Raises:
+        UserError: as :class:`AdapterSet` and :class:`AdaptedStream`.
+    """
+    if depths is None:
+        depths = [len(encoder.layers) * depth // 24 for depth in (0, 11, 22)]
+
+    def layers() -> Iterator[nn.Module]:
+        for _ in range(num_layers):
+            yield bert_layer(width, num_heads, ffn_dim=ffn_dim, dropout=dropout, norm=norm)
+
+    sides = {
+        name: AdapterSet([Adapter(encoder.dim, width, layers()) for _ in depths], depths, skip=skip) for name in sets
+    }
+    return AdaptedStream(encoder, sides, fusion=fusion, sight=sight)

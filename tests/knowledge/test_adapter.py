@@ -1,5 +1,6 @@
 """K-Adapter: sets of adapters beside an encoder."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import mm_kptm
-from mm_kptm.batch import Encoded, Inputs, Tokens, Wanted
+from mm_kptm.batch import Encoded, Inputs, Regions, Tokens, Wanted
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.adapter import AdaptedStream, Adapter, AdapterSet
+from mm_kptm.knowledge.adapter import AdaptedStream, Adapter, AdapterSet, adapt
 from mm_kptm.knowledge.fusion import fuse
 from mm_kptm.knowledge.marked import DependencyHead, Governed, Marked, MarkedRelation, MarkedTyping
 from mm_kptm.models.system import System
-from mm_kptm.nn.sublayers import bert_layer
 from mm_kptm.nn.visibility import Causal
 from mm_kptm.recipes.bert import bert
 
@@ -168,17 +168,34 @@ def test_skipping_adds_an_earlier_adapter() -> None:
     assert all(torch.equal(a, b) for a, b in zip(skipping.outputs(states, reading), made, strict=True))
 
 
+@torch.no_grad()
 def test_adapters_stand_beside_any_plain_encoder() -> None:
+    """UNITER too: its regions are read and told as the words are."""
     torch.manual_seed(0)
-    system = mm_kptm.build("bert", seed=0, heads=(), dim=16, num_heads=2, num_layers=2, ffn_dim=24, vocab_size=40)
-    side = AdapterSet([Adapter(16, 8, [bert_layer(8, 2)]) for _ in range(2)], [1, 2])
-    encoder = AdaptedStream(system.encoder, {"facts": side}, fusion="add").eval()  # type: ignore[arg-type]
-    with torch.no_grad():
-        plain, told = system(INPUTS), encoder(INPUTS)
-        states = [stream.x for stream in system.walk(INPUTS)]
-    assert told.pooled.shape == plain.pooled.shape
+    sizes = {"dim": 16, "num_heads": 2, "num_layers": 4, "ffn_dim": 24, "vocab_size": 40, "max_positions": 8}
+    system = mm_kptm.build("uniter", seed=0, heads=(), region_dim=4, **sizes)
+    encoder = adapt(system.encoder, ["facts"], width=8, num_heads=2, fusion="add").eval()  # type: ignore[arg-type]
+    boxes = torch.tensor([0.1, 0.1, 0.5, 0.5]).expand(3, 2, 4)
+    given = replace(INPUTS, regions=Regions.padded(torch.rand(3, 2, 4), boxes, torch.ones(3, 2)))
+    plain, told = system.encoder(given), encoder(given)
+    states = [stream.x for stream in system.walk(given)]
+    joined = states[0] + states[1] + states[3]
     # fresh adapters hardly add anything of their own
-    torch.testing.assert_close(told.tokens, plain.tokens + states[1] + states[2], atol=1e-2, rtol=1e-2)
+    firsts = next(iter(system.walk(given))).layout.firsts(joined.device)
+    torch.testing.assert_close(encoder.pooler((states[4] + joined)[firsts]), told.pooled, atol=1e-2, rtol=1e-2)
+    assert told.regions.shape == plain.regions.shape and not torch.allclose(told.regions, plain.regions)
+
+
+@torch.no_grad()
+def test_a_text_without_padding_is_read_as_in_the_released_code() -> None:
+    given, expected = (load_file(WEIGHTS / f"{name}.safetensors") for name in ("inputs", "outputs"))
+    whole = int(given["attention_mask"].all(1).nonzero()[0])
+    sizes = {"dim": 32, "num_heads": 4, "num_layers": 4, "ffn_dim": 32, "adapter_heads": 4, "adapter_depths": [0, 2, 4]}
+    files = {"": WEIGHTS / "weights.safetensors", "fac_adapter.": WEIGHTS / "weights_fac_adapter.safetensors"}
+    system = mm_kptm.load("k-adapter-factual", files, heads=(), **sizes)
+    text = Inputs(text=Tokens.of([given["input_ids"][whole].tolist()]))
+    for number, rows in enumerate(system.encoder.adapted(text)["factual"]):
+        torch.testing.assert_close(rows, expected[f"fac.adapter.{number}"][whole], atol=1e-5, rtol=1e-4)
 
 
 def test_released_files_make_one_system(tmp_path: Path) -> None:

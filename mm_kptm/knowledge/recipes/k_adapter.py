@@ -1,18 +1,18 @@
 """K-Adapter: a RoBERTa that stays as it is, with adapters for facts and for syntax beside it."""
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
 from mm_kptm.keymap import Drop, OneOf, Rename, Rule
-from mm_kptm.knowledge.adapter import AdaptedStream, Adapter, AdapterSet
+from mm_kptm.knowledge.adapter import AdaptedStream, adapt
 from mm_kptm.nn.attention import Attention
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.ragged import Reading
-from mm_kptm.nn.sublayers import AttentionSublayer, NormBuilder, bert_layer
+from mm_kptm.nn.sublayers import AttentionSublayer, NormBuilder
 from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.bert import layer_rules
 from mm_kptm.recipes.roberta import ROBERTA_FIELDS, ROBERTA_NOTES, ROBERTA_TABLES, hugging_face_rules, norm_of, roberta
@@ -60,18 +60,20 @@ def k_adapter(
         norm_eps=norm_eps,
         dropout=dropout,
     )
-    depths = [num_layers * depth // 24 for depth in (0, 11, 22)] if adapter_depths is None else adapter_depths
-    norm = partial(nn.LayerNorm, eps=norm_eps)
-
-    def layers() -> Iterator[nn.Module]:
-        for _ in range(adapter_layers):
-            yield bert_layer(adapter_dim, adapter_heads, ffn_dim=adapter_ffn_dim, dropout=dropout, norm=norm)
-
-    sides = {
-        name: AdapterSet([Adapter(dim, adapter_dim, layers()) for _ in depths], depths, skip=adapter_skip)
-        for name in (PUBLISHED_SETS if adapters is None else adapters)
-    }
-    return AdaptedStream(encoder, sides, fusion=fusion, sight=adapter_sight)
+    return adapt(
+        encoder,
+        PUBLISHED_SETS if adapters is None else adapters,
+        depths=adapter_depths,
+        width=adapter_dim,
+        num_heads=adapter_heads,
+        num_layers=adapter_layers,
+        ffn_dim=adapter_ffn_dim,
+        skip=adapter_skip,
+        norm=partial(nn.LayerNorm, eps=norm_eps),
+        dropout=dropout,
+        fusion=fusion,
+        sight=adapter_sight,
+    )
 
 
 class DependencyHeads(nn.Module):
