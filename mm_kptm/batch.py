@@ -143,6 +143,7 @@ class Tokens(Movable):
     languages: Tensor | None = None  #: [T]
     sees: Visibility | None = None  #: None: every row sees its whole sequence
     vectors: Tensor | None = None  #: taken in place of the word embeddings, [T, D]
+    units: Tensor | None = None  #: rows with the same number are hidden together, -1 never; None: each by itself, [T]
 
     @classmethod
     def of(
@@ -153,11 +154,14 @@ class Tokens(Movable):
         segments: Sequence[Sequence[int]] | None = None,
         languages: Sequence[Sequence[int]] | None = None,
         sees: Visibility | None = None,
+        units: Sequence[Sequence[int]] | None = None,
     ) -> Tokens:
         """Ragged tokens from lists; positions count from 0 and segments are 0 unless given.
 
+        Units are numbered in each sequence by itself, below its length.
+
         Raises:
-            UserError: a list of positions, segments or languages is not as long as its sequence.
+            UserError: a list of positions, segments, languages or units is not as long as its sequence.
         """
         layout = Layout(tuple(map(len, sequences)))
         counted = layout.places(torch.device("cpu"))
@@ -168,6 +172,7 @@ class Tokens(Movable):
             segments=torch.zeros_like(counted) if segments is None else _flat("segments", segments, layout),
             languages=None if languages is None else _flat("languages", languages, layout),
             sees=sees,
+            units=None if units is None else _apart(_flat("units", units, layout), layout),
         )
 
     @classmethod
@@ -319,6 +324,12 @@ def _flat(name: str, sequences: Sequence[Sequence[int]], layout: Layout) -> Tens
         if len(sequence) != length:
             raise UserError(f"sequence {number} has {length} ids but {len(sequence)} {name}")
     return torch.tensor([number for sequence in sequences for number in sequence], dtype=torch.long)
+
+
+def _apart(units: Tensor, layout: Layout) -> Tensor:
+    """Numbers that count in each sequence as numbers that no two sequences share."""
+    firsts = layout.firsts(units.device)[layout.owners(units.device)]
+    return torch.where(units < 0, -1, firsts + units)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from mm_kptm.data.hiding import Treatment, hide
 from mm_kptm.data.tokenizer import Specials
+from mm_kptm.data.units import NO_UNIT
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.grid import NOTHING
 
@@ -213,18 +215,11 @@ class InstanceMaker:
         )
 
     def _hide(self, ids: Sequence[int], rng: random.Random) -> tuple[list[int], list[int]]:
-        """80 % of the hidden tokens become the mask, 10 % stay, 10 % become a random token (Devlin et al. 2019)."""
         never = (self.specials.start, self.specials.stop)
-        places = [place for place, token in enumerate(ids) if token not in never]
-        rng.shuffle(places)
-        hidden, labels = list(ids), [UNHIDDEN] * len(ids)
-        for place in places[: min(self.most_hidden, max(1, round(len(ids) * self.hidden_rate)))]:
-            labels[place] = ids[place]
-            if rng.random() < 0.8:
-                hidden[place] = self.specials.mask
-            elif rng.random() >= 0.5:
-                hidden[place] = rng.randint(self.pool[0], self.pool[1] - 1)
-        return hidden, labels
+        alone = [NO_UNIT if token in never else place for place, token in enumerate(ids)]
+        treatment = Treatment(self.specials.mask, range(*self.pool))
+        hidden, stood = hide(ids, alone, treatment, rng, rate=self.hidden_rate, at_most=self.most_hidden)
+        return hidden, [stood.get(place, UNHIDDEN) for place in range(len(ids))]
 
 
 def _chunk(document: Document, first: int, aimed: int) -> Document:

@@ -74,6 +74,31 @@ class ExactCount:
         return may & (_rank(draws.double(), may, layout) < torch.tensor(counts)[layout.owners(may.device)])
 
 
+@dataclass(frozen=True)
+class FittingUnits:
+    """A fixed share of every sequence, in whole units: one that no longer fits is passed over, not cut.
+
+    Whole-word masking (BERT's models of 2019; Cui et al. 2021). Rows of one unit are those with the same draw.
+    """
+
+    rate: float = 0.15
+    at_least: int = 1
+    at_most: int = 512
+
+    def __call__(self, draws: Tensor, may: Tensor, layout: Layout) -> Tensor:
+        hidden = torch.zeros_like(may)
+        for first, length in zip(layout.offsets, layout.lengths, strict=False):
+            rows = first + may[first : first + length].nonzero().squeeze(1)
+            _, unit, sizes = torch.unique(draws[rows], return_inverse=True, return_counts=True)
+            room = min(self.at_most, max(self.at_least, round(self.rate * length)))
+            fits = []
+            for size in sizes.tolist():
+                fits.append(size <= room)
+                room -= size * fits[-1]
+            hidden[rows] = torch.tensor(fits, dtype=torch.bool)[unit]
+        return hidden
+
+
 def _rank(draws: Tensor, may: Tensor, layout: Layout) -> Tensor:
     """The place of every row when the rows of its sequence that ``may`` are put in order of their draws, [T]."""
     owners = layout.owners(draws.device)
@@ -95,7 +120,7 @@ class Draws:
     @classmethod
     def fresh(cls, units: Tensor, generator: torch.Generator) -> Draws:
         """New numbers; rows of one unit share the one that decides whether they are hidden."""
-        per_unit = torch.rand(int(units.max()) + 1 if len(units) else 0, generator=generator)
+        per_unit = torch.rand(int(units.max().clamp(min=0)) + 1 if len(units) else 0, generator=generator)
         treat, instead = torch.rand(2, len(units), generator=generator)
         return cls(per_unit[units], treat, instead)
 
@@ -127,12 +152,14 @@ class Masking:
         Args:
             tokens: are left as they are.
             generator: unused when ``draws`` are given.
-            units: rows with the same number are hidden together (whole words, phrases, entities), [T]; rows otherwise.
+            units: rows with the same number are hidden together (whole words, phrases, entities), those with -1 not at
+                all, [T]; what the tokens say of it unless given.
             draws: numbers to use in place of fresh ones.
         """
+        units = tokens.units if units is None else units
         units = torch.arange(len(tokens.ids)) if units is None else units
         draws = Draws.fresh(units, generator) if draws is None else draws
-        may = ~torch.isin(tokens.ids, torch.tensor(sorted(self.never), dtype=torch.long))
+        may = ~torch.isin(tokens.ids, torch.tensor(sorted(self.never), dtype=torch.long)) & (units >= 0)
         hidden = self.choice(draws.choose, may, tokens.layout)
         low, high = self.pool
         random = low + (draws.replace * (high - low)).long()

@@ -15,6 +15,7 @@ from mm_kptm.objectives.tokens import (
     BernoulliOrFirst,
     Draws,
     ExactCount,
+    FittingUnits,
     MaskedTokens,
     Masking,
     mean,
@@ -178,3 +179,35 @@ def test_the_mean_of_nothing_is_zero() -> None:
     assert mean(torch.zeros(0)) == 0
     assert token_loss(torch.zeros(0, 5), torch.zeros(0, dtype=torch.long)) == 0
     torch.testing.assert_close(token_loss(torch.zeros(3, 5), torch.tensor([0, 1, 2])), torch.tensor(5.0).log())
+
+
+def test_whole_units_are_hidden_and_those_too_long_are_passed_over() -> None:
+    """Three rows may be hidden: never the unit of four, and always three or the most that fits."""
+    units = [-1, 0, 0, 0, 0, 1, 1, 2, 3, 3, -1]
+    tokens = Tokens.of([list(range(30, 41))] * 40, units=[units] * 40)
+    _, rows = replace(MASKING, choice=FittingUnits(0.3)).hide(tokens, generator())
+    for sequence in range(40):
+        hidden = {int(row) - 11 * sequence for row in rows if row // 11 == sequence}
+        assert hidden in ({5, 6, 7}, {7, 8, 9})
+    assert {int(row) % 11 for row in rows} == {5, 6, 7, 8, 9}
+
+
+def test_units_of_one_row_are_as_many_as_an_exact_count() -> None:
+    tokens = sentences(12, 40, 7)
+    fitting, exact = (replace(MASKING, choice=c).hide(tokens, generator())[1] for c in (FittingUnits(), ExactCount()))
+    assert torch.equal(fitting, exact)
+
+
+def test_sequences_draw_their_units_apart() -> None:
+    """Units are numbered in each sequence from 0, and yet no two sequences share a draw."""
+    tokens = Tokens.of([[50] * 4] * 200, units=[[0, 0, 1, -1]] * 200)
+    _, rows = replace(MASKING, choice=Bernoulli(0.5)).hide(tokens, generator())
+    first = torch.zeros(800, dtype=torch.bool).index_fill(0, rows, True).view(200, 4)
+    assert torch.equal(first[:, 0], first[:, 1]) and not first[:, 3].any()
+    assert 60 < int(first[:, 0].sum()) < 140 and 60 < int(first[:, 2].sum()) < 140
+
+
+def test_units_given_apart_from_the_tokens_win() -> None:
+    tokens = Tokens.of([[50, 50]], units=[[0, 1]])
+    _, rows = replace(MASKING, choice=Bernoulli(1.0)).hide(tokens, generator(), units=torch.tensor([-1, 0]))
+    assert rows.tolist() == [1]
