@@ -13,6 +13,8 @@ from torch import nn
 from mm_kptm import pretrained
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
+from mm_kptm.knowledge.fusion import fuse
+from mm_kptm.models.single import SingleStream
 from mm_kptm.models.system import System
 from mm_kptm.nn.init import bert_init
 from mm_kptm.recipe import Recipe, find
@@ -31,6 +33,7 @@ class Built:
     model: Trainable[Any]
     system: System
     prepared: Prepared
+    native: bool = True  #: whether its recipe alone rebuilds the system; not where an experiment added fusion
 
     @cached_property
     def sources(self) -> dict[str, Source[Any]]:
@@ -72,21 +75,25 @@ def build(settings: Experiment) -> Built:
     if settings.task is not None:
         check_fit(find_task(settings.task), recipe)  # before any file is opened
     supply = find_supply(settings.trained, settings.data)
-    prepared = supply.prepare(settings.data, Request(recipe, settings.knowledge.given, settings.objectives))
-    if settings.knowledge.given != "none" and not prepared.tells_facts:
+    prepared = supply.prepare(settings.data, _request(recipe, settings))
+    kind = settings.knowledge.kind
+    if settings.knowledge.given != "none" and kind not in prepared.tells:
         raise UserError(
-            f"knowledge ({settings.knowledge.kind}, {settings.knowledge.facts} facts) was asked for, but there are no "
-            f"facts in the {settings.trained} of these data; say knowledge.kind none"
+            f"knowledge.kind is {kind}, but the {settings.trained} of these data cannot tell facts in that form; they "
+            f"can in {', '.join(sorted(prepared.tells)) or 'none'}"
         )
     if settings.task is not None and settings.objectives:
         prepared = _beside(settings.task, prepared, settings.objectives)
     with torch.random.fork_rng(devices=[]):  # every fresh weight follows from the seed of the run
         torch.manual_seed(settings.train.seed)
         system = _system(recipe, settings.encoder, prepared)
+        native = kind != "fusion" or "entities" in recipe.reads
+        if not native:
+            system.encoder = _fused(system.encoder, recipe, prepared)
         model = prepared.model(system)
         if settings.encoder.init_std is not None and settings.encoder.weights is None:
             bert_init(module_of(model), settings.encoder.init_std)
-    return Built(model, system, prepared)
+    return Built(model, system, prepared, native)
 
 
 def _beside(task: str, prepared: Prepared, weights: Mapping[str, float]) -> Prepared:
@@ -120,6 +127,20 @@ def _system(recipe: Recipe, asked: EncoderSettings, prepared: Prepared) -> Syste
 def _fresh(asked: EncoderSettings, prepared: Prepared) -> list[str]:
     """What may stay fresh: what the experiment names, and the heads of the task, which few checkpoints hold."""
     return [*asked.fresh, *(f"heads.{head}." for head in prepared.heads)]
+
+
+def _request(recipe: Recipe, settings: Experiment) -> Request:
+    return Request(recipe, settings.knowledge.kind, settings.knowledge.given, settings.objectives)
+
+
+def _fused(encoder: nn.Module, recipe: Recipe, prepared: Prepared) -> nn.Module:
+    """An encoder that knows no entities, with the upper half of its layers mixing them in as ERNIE's do."""
+    if not isinstance(encoder, SingleStream):
+        raise UserError(
+            f"knowledge.kind fusion was asked for with {recipe.name}, which is no single stream of layers to mix "
+            "entities in; use one that is, such as uniter-base, or knowledge.kind tree"
+        )
+    return fuse(encoder, entity_dim=prepared.sizes["entity_dim"])
 
 
 def parameter_count(module: nn.Module) -> int:

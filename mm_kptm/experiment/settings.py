@@ -34,7 +34,7 @@ class EncoderSettings:
 class KnowledgeSettings:
     """Whether facts are given to the encoder, how, and which."""
 
-    kind: Literal["none", "tree"] = "none"  #: tree hangs facts into the sentence as K-BERT does
+    kind: Literal["none", "tree", "fusion"] = "none"  #: facts as branches of the text (K-BERT) or fused vectors (ERNIE)
     facts: Literal["none", "true", "random", "swapped", "oracle"] = "true"  #: the true ones or a control
 
     @property

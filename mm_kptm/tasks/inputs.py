@@ -13,8 +13,9 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from mm_kptm.batch import Inputs, Layout, Regions, Tokens
+from mm_kptm.batch import Entities, Inputs, Layout, Regions, Tokens
 from mm_kptm.data.packed import Packed, gather
 from mm_kptm.errors import UserError
 from mm_kptm.nn.visibility import Branches
@@ -46,6 +47,16 @@ class Crops:
         """One picture of one black region as large as the image: it tells nothing, not even how much there is."""
         return cls(np.zeros((1, features), np.uint8), np.array([[0, 0, 1, 1]], np.float32), np.array([0, 1]))
 
+    @classmethod
+    def joined(cls, *parts: Crops) -> Crops:
+        """The pictures of all parts, one part behind the other."""
+        ends = np.cumsum([0, *(part.offsets[-1] for part in parts)])
+        return cls(
+            np.concatenate([part.pixels for part in parts]),
+            np.concatenate([part.boxes for part in parts]),
+            np.concatenate([*(part.offsets[:-1] + end for part, end in zip(parts, ends[:-1], strict=True)), ends[-1:]]),
+        )
+
     @cached_property
     def lengths(self) -> Whole:
         return np.diff(self.offsets)
@@ -67,14 +78,16 @@ class TextsOfPictures:
 
     Args:
         texts: columns ``ids`` and ``positions``; ``segments`` where there are several; ``languages`` where known;
-            ``words`` and ``branches`` where facts hang from words.
+            ``words`` and ``branches`` where facts hang from words; ``entities`` where tokens name some.
         pictures: None for texts alone.
         about: the picture of every text, [S].
+        entities: the vectors that the column of that name numbers; number 0 stands for no entity, [N, E].
     """
 
     texts: Packed
     pictures: Pictures | None = None
     about: Whole | None = None
+    entities: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -88,18 +101,30 @@ class TextsOfPictures:
         """The given texts with their pictures; nothing is drawn."""
         chosen = np.asarray(indices, dtype=np.int64)
         if self.pictures is None:
-            return Inputs(text=tokens(self.texts, chosen))
+            return Inputs(text=tokens(self.texts, chosen), entities=self._entities(chosen))
         return self.beside(chosen, self._picture_of[chosen])
 
     def beside(self, texts: Whole, images: Whole) -> Inputs:
         """The given texts, each with the picture given for it, whatever it is about."""
-        text = tokens(self.texts, texts)
+        text, entities = tokens(self.texts, texts), self._entities(texts)
         if self.pictures is None:
             raise UserError("texts were to be shown beside pictures, but there are none")
         distinct, places = np.unique(images, return_inverse=True)
         if len(distinct) == len(images):
-            return Inputs(text=text, regions=self.pictures.regions(images))
-        return Inputs(text=text, regions=self.pictures.regions(distinct), image_of=torch.from_numpy(places))
+            return Inputs(text=text, regions=self.pictures.regions(images), entities=entities)
+        return Inputs(
+            text=text,
+            regions=self.pictures.regions(distinct),
+            entities=entities,
+            image_of=torch.from_numpy(places),
+        )
+
+    def _entities(self, texts: Whole) -> Entities | None:
+        if self.entities is None:
+            return None
+        column = Packed(self.texts.offsets, {"entities": self.texts.columns["entities"]})
+        numbers = torch.from_numpy(column.take(texts)[0]["entities"].astype(np.int64, copy=False))
+        return Entities(vectors=self.entities[numbers], linked=numbers > 0, ids=numbers - 1)
 
     @cached_property
     def _picture_of(self) -> Whole:

@@ -79,6 +79,25 @@ def questions(
     )
 
 
+def joined(*sources: QuestionSource) -> QuestionSource:
+    """The questions of several sources that :func:`questions` made for the same answers, one behind the other."""
+    crops = [source.shown.pictures for source in sources if isinstance(source.shown.pictures, Crops)]
+    firsts = np.cumsum([0, *(len(part.lengths) for part in crops)])
+    about = [
+        source.shown.about + first
+        for source, first in zip(sources, firsts[:-1], strict=True)
+        if source.shown.about is not None
+    ]
+    return QuestionSource(
+        TextsOfPictures(
+            Packed.joined(*(source.shown.texts for source in sources)), Crops.joined(*crops), np.concatenate(about)
+        ),
+        sources[0].answers,
+        Packed.joined(*(source.worth for source in sources)),
+        tuple(about for source in sources for about in source.about),
+    )
+
+
 def captions(scenes: Scenes, described: Sequence[Caption], languages: Sequence[str] = LANGUAGES) -> TextsOfPictures:
     """Every caption in every language with its scene: what image-grounded pretraining reads."""
     chosen = [(caption, language) for caption in described for language in languages]

@@ -15,6 +15,7 @@ from mm_kptm.objectives.mixture import Mixture, Objective, Objectives
 from mm_kptm.tasks import number_world
 from mm_kptm.tasks.inputs import TextsOfPictures
 from mm_kptm.tasks.knowledge_vqa import KnowledgeVQA
+from mm_kptm.tasks.number_world_entities import WIDTH, linked, untold
 from mm_kptm.tasks.pretraining import PuzzleSource, heads_of, objectives_named
 from mm_kptm.tasks.sentences import ParallelSentences, TranslationSource
 from mm_kptm.tasks.supply import Prepared, Request, Supply
@@ -31,6 +32,7 @@ from mm_kptm.world.questions import Question
 from mm_kptm.world.scene import FEATURES, SIZES, Scenes
 from mm_kptm.world.splits import SIDES_OF_A_SPLIT, Part, part
 
+TELLS = frozenset({"tree", "fusion"})  #: as branches of names, or as a vector at each name
 SWAPPED = "-swapped"  #: ends the name of a split whose questions are told the facts of another world
 
 Asked = tuple[Scenes, Sequence[Question]]
@@ -54,6 +56,7 @@ class NumberWorldData:
     graph: Literal["worlds", "fixed"] = "worlds"  #: arbitrary facts drawn anew for every world, or one fixed graph
     facts_per_number: int = 2  #: facts that hang on each name
     distractors: int = 0  #: names of numbers that are not in the scene
+    seen: int = 0  #: questions about what is seen that stand among the training questions about facts
     pool: int = 50  #: captions, and their scenes, that retrieval searches at a time
     texts: Literal["captions", "sentences", "translations"] = "captions"  #: what pretraining reads
     seed: int = 0  #: same seed, same bytes
@@ -65,6 +68,8 @@ class NumberWorldData:
         for key in ("questions", "held"):
             if getattr(self, key) < 1:
                 raise UserError(f"data.{key} is {getattr(self, key)} but must be at least 1")
+        if self.seen < 0:
+            raise UserError(f"data.seen is {self.seen} but must not be negative")
         if not self.languages:
             raise UserError("data.languages is empty; name at least one")
         part(self.split, "train")
@@ -110,12 +115,7 @@ class NumberWorldData:
 
 def vqa(data: NumberWorldData, request: Request) -> Prepared:
     """Questions about what a scene shows."""
-
-    @cache
-    def asked(split: str) -> Asked:
-        return questions.generate(data.side(split), data.count(split), data.draw("vqa", split), numbers=data.numbers)
-
-    return _answering(VQA, data, request, asked, SIDES_OF_A_SPLIT)
+    return _answering(VQA, data, request, cache(partial(_seen, data)), SIDES_OF_A_SPLIT)
 
 
 def knowledge_vqa(data: NumberWorldData, request: Request) -> Prepared:
@@ -149,7 +149,14 @@ def knowledge_vqa(data: NumberWorldData, request: Request) -> Prepared:
             return scored(split)
         return {**scored(split), "facts-only": baselines.accuracy(baselines.facts_only(told), told)}
 
-    return replace(prepared, baselines=score, tells_facts=True)
+    if not data.seen:
+        return replace(prepared, baselines=score, tells=TELLS)
+
+    def mixed() -> QuestionSource:
+        about_seen = _seen(replace(data, questions=data.seen), "train")
+        return _source(data, request, "train", asked("train"), about_seen)
+
+    return replace(prepared, sources={**prepared.sources, "train": mixed}, baselines=score, tells=TELLS)
 
 
 def _answering(
@@ -162,10 +169,7 @@ def _answering(
     labels = answers(data.numbers)
 
     def source(split: str) -> QuestionSource:
-        scenes, generated = asked(split)
-        return number_world.questions(
-            scenes, generated, labels, vision=data.vision, draw=data.draw("shuffled scenes", split)
-        )
+        return _source(data, request, split, asked(split))
 
     def score(split: str) -> Mapping[str, float]:
         (train_scenes, train), (test_scenes, test) = asked("train"), asked(split)
@@ -179,12 +183,33 @@ def _answering(
     return Prepared(
         sources={split: partial(source, split) for split in splits},
         model=lambda system: task(system, labels, criterion=one_answer),
-        sizes={"vocab_size": len(vocabulary()), "region_dim": FEATURES},
+        sizes={"vocab_size": len(vocabulary()), "region_dim": FEATURES, "entity_dim": WIDTH},
         heads=task.heads(request.recipe, len(labels)),
         hashes=data.hashes,
         baselines=score,
         objectives=_objectives,
     )
+
+
+def _seen(data: NumberWorldData, split: str) -> Asked:
+    return questions.generate(data.side(split), data.count(split), data.draw("vqa", split), numbers=data.numbers)
+
+
+def _source(data: NumberWorldData, request: Request, split: str, *asked: Asked) -> QuestionSource:
+    """Questions about one or more sets of scenes, with what is told in the form that was asked for."""
+    fused = request.knowledge == "fusion"
+    sources = [
+        number_world.questions(
+            scenes,
+            untold(generated) if fused else generated,
+            answers(data.numbers),
+            vision=data.vision,
+            draw=data.draw("shuffled scenes", split),
+        )
+        for scenes, generated in asked
+    ]
+    source = sources[0] if len(sources) == 1 else number_world.joined(*sources)
+    return linked(source, [question for _, generated in asked for question in generated]) if fused else source
 
 
 def parallel_sentences(data: NumberWorldData, request: Request) -> Prepared:

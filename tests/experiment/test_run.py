@@ -13,6 +13,7 @@ from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import build
 from mm_kptm.experiment.run import opened
 from mm_kptm.experiment.settings import EncoderSettings, Experiment, KnowledgeSettings
+from mm_kptm.knowledge.fusion import FusedStream
 from mm_kptm.tasks.number_world_data import NumberWorldData
 from mm_kptm.tasks.vqa_v2_data import VqaV2Data
 from mm_kptm.train.settings import TrainSettings
@@ -149,6 +150,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
         ({"languages": ()}, "data.languages is empty; name at least one"),
         ({"questions": 0}, "data.questions is 0 but must be at least 1"),
         ({"held": 0}, "data.held is 0 but must be at least 1"),
+        ({"seen": -1}, "data.seen is -1 but must not be negative"),
         ({"split": "idd"}, "there is no split called 'idd'"),
     ],
 )
@@ -186,6 +188,39 @@ def test_objectives_beside_a_task_of_two_texts_are_refused(tmp_path: Path) -> No
 
 def test_facts_that_reach_no_example_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        UserError, match=r"knowledge \(tree, true facts\) was asked for, but there are no facts in the vqa"
+        UserError,
+        match=r"knowledge\.kind is tree, but the vqa of these data cannot tell facts in that form; they can in none",
     ):
         build(tiny(tmp_path, knowledge=KnowledgeSettings("tree", "true")))
+
+
+def test_facts_are_fused_into_an_encoder_that_knows_no_entities(tmp_path: Path) -> None:
+    """It trains, is measured and opened as a run; its recipe alone could not rebuild it."""
+    fusion = KnowledgeSettings("fusion", "true")
+    settings = tiny(tmp_path, task="knowledge-vqa", knowledge=fusion)
+    trained = experiment.train(settings, settings.folder, progress=False)
+    assert isinstance(trained.system.encoder, FusedStream)
+    assert not (settings.folder / "model").exists()
+    _, built = opened(settings.folder)
+    torch.testing.assert_close(built.system.state_dict(), trained.system.state_dict())
+    batch = built.source("test").batch(range(4), torch.Generator())
+    assert batch.inputs.text.sees is None and bool(batch.inputs.entities.linked.any())
+    assert "sticks" in experiment.evaluate(settings.folder, "test-swapped")
+
+
+def test_fused_facts_change_what_is_answered(tmp_path: Path) -> None:
+    two_layers = replace(TINY, sizes={**TINY.sizes, "num_layers": 2})  # one to fuse, one to read what was fused
+    fusion = KnowledgeSettings("fusion", "true")
+    built = build(tiny(tmp_path, task="knowledge-vqa", encoder=two_layers, knowledge=fusion))
+    inputs = built.source("test").batch(range(8), torch.Generator()).inputs
+    silent = replace(inputs, entities=replace(inputs.entities, vectors=torch.zeros_like(inputs.entities.vectors)))
+    assert not torch.allclose(built.model(inputs), built.model(silent), atol=1e-4)  # type: ignore[operator]
+
+
+def test_fusion_wants_layers_to_mix_in(tmp_path: Path) -> None:
+    sizes = {"dim": 16, "num_heads": 2, "ffn_dim": 32}
+    lxmert = EncoderSettings("lxmert-base", sizes=sizes)
+    with pytest.raises(
+        UserError, match=r"knowledge\.kind fusion was asked for with lxmert-base, which is no single stream"
+    ):
+        build(tiny(tmp_path, task="knowledge-vqa", encoder=lxmert, knowledge=KnowledgeSettings("fusion")))

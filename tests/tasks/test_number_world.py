@@ -131,3 +131,19 @@ def test_batches_follow_from_the_examples_alone(asked, answers):
     source = number_world.questions(*asked, answers)
     one, other = (source.batch([3, 1], seeded(seed)).inputs for seed in (0, 1))
     assert torch.equal(one.text.ids, other.text.ids) and torch.equal(one.regions.features, other.regions.features)
+
+
+def test_joined_sources_keep_every_question_with_its_picture_and_answer(asked, answers):
+    scenes, questions = asked
+    others = asking.generate(part("iid", "dev"), 10, Draw(1), numbers=20)
+    one, two = number_world.questions(scenes, questions, answers), number_world.questions(*others, answers)
+    both = number_world.joined(one, two)
+    assert len(both) == 40
+    for source, index, place in ((one, 4, 4), (two, 7, 37)):
+        alone, among = (given.batch([number], seeded(0)) for given, number in ((source, index), (both, place)))
+        assert torch.equal(alone.inputs.text.ids, among.inputs.text.ids)
+        assert torch.equal(alone.inputs.regions.features, among.inputs.regions.features)
+        assert torch.equal(alone.inputs.regions.boxes, among.inputs.regions.boxes)
+        assert torch.equal(alone.scores, among.scores)
+        assert alone.about == among.about
+        assert source.length(index) == both.length(place)

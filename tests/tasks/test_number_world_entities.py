@@ -1,0 +1,57 @@
+"""Facts as vectors: they stand at the names that carried them, and say what was told and nothing else."""
+
+import pytest
+import torch
+
+from mm_kptm.data.sampler import seeded
+from mm_kptm.tasks import number_world
+from mm_kptm.tasks.number_world_entities import WIDTH, linked, untold
+from mm_kptm.world import knowledge
+from mm_kptm.world.draw import Draw
+from mm_kptm.world.language import vocabulary
+from mm_kptm.world.splits import part
+
+
+@pytest.fixture(scope="module")
+def told(worlds):
+    return knowledge.generate(part("iid", "train"), 30, Draw(0), worlds, facts_per_number=2)
+
+
+@pytest.fixture(scope="module")
+def source(told, answers):
+    scenes, questions = told
+    return linked(number_world.questions(scenes, untold(questions), answers), questions)
+
+
+def test_entities_stand_at_the_names_and_nowhere_else(told, source):
+    _, questions = told
+    inputs = source.batch([3, 8], seeded(0)).inputs
+    spelt = [vocabulary().words[number] for number in inputs.text.ids.tolist()]
+    named = [spelt[place] for place in inputs.entities.linked.nonzero().squeeze(1).tolist()]
+    carried = [list(dict.fromkeys(branch.anchor for branch in questions[place].branches)) for place in (3, 8)]
+    assert named == [
+        questions[q].words[anchor] for q, anchors in zip((3, 8), carried, strict=True) for anchor in sorted(anchors)
+    ]
+    assert inputs.text.sees is None
+    assert inputs.entities.vectors.shape == (inputs.text.rows, WIDTH)
+    assert not inputs.entities.vectors[~inputs.entities.linked].any()
+
+
+def test_the_same_facts_are_the_same_vector_wherever_they_are_told(told, source):
+    """Two names of a world that share an owner and nothing else have vectors that share one code."""
+    _, questions = told
+    rows = {}
+    for index, question in enumerate(questions):
+        inputs = source.batch([index], seeded(0)).inputs
+        for anchor in {branch.anchor for branch in question.branches}:
+            facts = frozenset(branch.words for branch in question.branches if branch.anchor == anchor)
+            rows.setdefault(facts, []).append(inputs.entities.vectors[anchor + 1])
+    assert all(torch.equal(first, other) for first, *others in rows.values() for other in others)
+    assert len({tuple(vectors[0].tolist()) for vectors in rows.values()}) == len(rows)
+
+
+def test_where_nothing_is_told_nothing_is_linked(told, answers, worlds):
+    scenes, questions = told
+    silent = knowledge.inject(questions, "none", worlds, Draw(1))
+    inputs = linked(number_world.questions(scenes, untold(silent), answers), silent).batch([0, 1], seeded(0)).inputs
+    assert not inputs.entities.linked.any()
