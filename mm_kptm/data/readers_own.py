@@ -19,6 +19,7 @@ from mm_kptm.data.records import Json, Record, expected, once, one_of, read_line
 from mm_kptm.errors import UserError, nearest
 
 T = TypeVar("T")
+PEOPLE = 10  #: who answered every question of VQA v2
 
 
 @dataclass(frozen=True)
@@ -101,11 +102,17 @@ def _language(record: Record) -> str:
 
 
 def _vqa(record: Record, id_: str) -> AskedImage:
+    answers = record.texts("answers") if "answers" in record.values else ()
+    if len(answers) not in (0, 1, PEOPLE):
+        raise UserError(
+            f"{record.place}: 'answers' holds {len(answers)}; give one answer, or those of {PEOPLE} people, which the "
+            "official accuracy needs"
+        )
     return AskedImage(
         id=id_,
         image=record.name("image"),
         question=_filled(record, "question"),
-        answers=record.texts("answers") if "answers" in record.values else (),
+        answers=answers,
         language=_language(record),
         type=_filled(record, "type") if "type" in record.values else "question",
     )

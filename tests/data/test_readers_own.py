@@ -43,6 +43,7 @@ def test_what_need_not_be_said_is_left_out(tmp_path):
         (own.read_grounding, {"image": 1.5, "text": "A"}, "line 2: 'image' must be a text, but it is 1.5"),
         (own.read_retrieval, {"image": "a", "captions": "A"}, "line 2: 'captions' must be a list"),
         (own.read_vqa, {"image": "a", "question": "A", "answers": []}, "line 2: 'answers' is empty; at least one"),
+        (own.read_vqa, {"image": "a", "question": "A", "answers": ["x"] * 3}, "'answers' holds 3; give one answer, or"),
         (own.read_vqa, {"image": "a"}, "line 2 has no 'question'; it has image"),
     ],
 )

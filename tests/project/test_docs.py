@@ -1,0 +1,101 @@
+"""The pages that tell how to add something are followed to the letter, in a copy of the package."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mm_kptm import cli, config
+from mm_kptm.experiment.settings import Experiment
+from mm_kptm.tasks.protocol import catalogue
+from mm_kptm.tasks.schemas import OWN, readers
+
+ROOT = Path(__file__).parents[2]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: str, kind: str) -> list[str]:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    return [body for language, body in BLOCK.findall(text) if language == kind]
+
+
+def named(page: str, kind: str) -> dict[str, str]:
+    """Blocks whose first line is a comment with a file's name."""
+    return {body.split("\n", 1)[0].removeprefix("# "): body for body in blocks(page, kind)}
+
+
+def run(command: str, where: Path, path: Path) -> str:
+    """One command of a page, with the package that lies in ``path``."""
+    words = [sys.executable, "-m", "mm_kptm", *command.split()[1:]]
+    environment = {**os.environ, "PYTHONPATH": str(path), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(words, cwd=where, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("house")
+    shutil.copytree(ROOT / "mm_kptm", home / "mm_kptm", ignore=shutil.ignore_patterns("__pycache__"))
+    return home
+
+
+@pytest.mark.parametrize(("page", "expected"), [("add-a-task.md", '"accuracy"'), ("add-a-system.md", "runs/averaged")])
+def test_one_new_file_is_all_it_takes(page: str, expected: str, copy: Path, tmp_path: Path) -> None:
+    ((file, code),) = named(page, "python").items()
+    assert not (ROOT / file).exists()
+    (copy / file).write_text(code, encoding="utf-8")
+    for name, settings in named(page, "yaml").items():
+        (tmp_path / name).write_text(settings, encoding="utf-8")
+    (commands,) = blocks(page, "sh")
+    printed = [run(command, tmp_path, copy) for command in commands.strip().split("\n")]
+    assert expected in printed[-1]
+    if page == "add-a-task.md":
+        assert json.loads(printed[-1])["accuracy"] > 0.5  # chance is 0.2
+    else:
+        assert "deep-averaging" in printed[0]
+
+
+def test_a_package_of_ones_own_adds_as_much(tmp_path: Path) -> None:
+    lines = []
+    for page in ("add-a-task.md", "add-a-system.md"):
+        ((file, code),) = named(page, "python").items()
+        (tmp_path / "my_package").mkdir(exist_ok=True)
+        (tmp_path / "my_package" / Path(file).name).write_text(code, encoding="utf-8")
+        (told,) = blocks(page, "toml")
+        lines += [told.replace("[project.entry-points.", "[").replace('"', "")]
+    distribution = tmp_path / "my_package-1.0.dist-info"
+    distribution.mkdir()
+    (distribution / "METADATA").write_text("Metadata-Version: 2.1\nName: my_package\nVersion: 1.0\n")
+    (distribution / "entry_points.txt").write_text("\n".join(lines))
+    path = Path(f"{tmp_path}{os.pathsep}{ROOT}")
+    assert "language-of" in run("mm-kptm list tasks --json", tmp_path, path)
+    assert "deep-averaging" in run("mm-kptm list systems --json", tmp_path, path)
+
+
+OWN_TASKS = sorted(task for task in catalogue() if OWN in readers(task))
+
+
+@pytest.mark.parametrize("task", OWN_TASKS)
+def test_every_schema_has_an_example_that_is_right(
+    task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (ROOT / "docs" / "own-data.md").read_text(encoding="utf-8")
+    (section,) = (part for part in text.split("\n### ") if part.startswith(f"`{task}`"))
+    (example,) = (body for language, body in BLOCK.findall(section) if language == "json")
+    (tmp_path / "own.jsonl").write_text(example, encoding="utf-8")
+    assert cli.main(["data", "validate", task, str(tmp_path / "own.jsonl"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["examples"] == len(example.strip().split("\n"))
+
+
+def test_the_experiments_on_ones_own_data_are_read(tmp_path: Path) -> None:
+    for name, settings in named("own-data.md", "yaml").items():
+        (tmp_path / name).write_text(settings, encoding="utf-8")
+        assert config.read(Experiment, tmp_path / name).data.train == Path("train.jsonl")
