@@ -55,6 +55,14 @@ class Take:
 
 
 @dataclass(frozen=True)
+class Transpose:
+    """A published matrix that lies the other way round: Paddle stores those of linear layers as [in, out]."""
+
+    theirs: str
+    ours: str
+
+
+@dataclass(frozen=True)
 class Same:
     """A published key that repeats another one, because the two were tied; refused when they differ."""
 
@@ -89,7 +97,7 @@ class Copies:
     ours: tuple[str, ...]
 
 
-Rule = Rename | Split | Take | OneOf | Copies | Same | Drop
+Rule = Rename | Split | Take | Transpose | OneOf | Copies | Same | Drop
 
 
 class UnmappedKeys(UserError):
@@ -156,6 +164,8 @@ def translate(state: Mapping[str, Tensor], rules: Sequence[Rule]) -> Translation
                 _place(result, key, {name.format(**found): p for name, p in zip(ours, pieces, strict=True)})
             case Take(ours=ours, row=number):
                 _place(result, key, {ours.format(**found): tensor[number : number + 1]})
+            case Transpose(ours=ours):
+                _place(result, key, {ours.format(**found): tensor.t()})
             case OneOf(ours=ours):
                 names = [name.format(**found) for name in ours]
                 _place(result, key, dict.fromkeys(names, tensor))

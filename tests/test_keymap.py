@@ -20,6 +20,7 @@ from mm_kptm.keymap import (
     Same,
     Split,
     Take,
+    Transpose,
     UnmappedKeys,
     fit,
     plain,
@@ -73,6 +74,13 @@ def test_packed_tensors_are_split_in_order() -> None:
         "k.weight": [2, 3],
         "v.weight": [4, 5],
     }
+
+
+def test_a_matrix_that_lies_the_other_way_is_turned() -> None:
+    matrix = torch.arange(6.0).view(2, 3)
+    found = translate({"fc_4.w_0": matrix}, [Transpose("fc_{i}.w_0", "layers.{i}.weight")])
+    assert torch.equal(found.tensors["layers.4.weight"], matrix.T)
+    assert found.placed == {"fc_4.w_0": "layers.4.weight"}
 
 
 def test_one_row_is_kept_as_a_table() -> None:

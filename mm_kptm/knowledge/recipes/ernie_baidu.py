@@ -1,0 +1,115 @@
+"""ERNIE of Baidu: BERT with another activation, told of words, phrases and entities by what its pretraining hides."""
+
+from functools import partial
+
+from torch import nn
+
+from mm_kptm.keymap import Drop, Rename, Rule, Transpose
+from mm_kptm.models.single import SingleStream
+from mm_kptm.nn.assembly import TextOnly
+from mm_kptm.nn.embeddings import TextEmbedding
+from mm_kptm.nn.heads import Pooler
+from mm_kptm.nn.init import bert_init
+from mm_kptm.nn.sublayers import bert_layer
+from mm_kptm.recipe import Recipe
+from mm_kptm.recipes.bert import BERT_FIELDS, embedding_rules, layer_rules, pair_classes, vocabulary_rules
+from mm_kptm.recipes.roberta import masked_tokens
+
+
+def ernie_baidu(
+    *,
+    dim: int = 768,
+    num_heads: int = 12,
+    num_layers: int = 12,
+    ffn_dim: int = 3072,
+    vocab_size: int = 18000,
+    max_positions: int = 513,
+    num_segments: int = 2,
+    activation: str = "relu",
+    norm_eps: float = 1e-5,
+    dropout: float = 0.1,
+) -> SingleStream:
+    """The encoder of Sun et al. (2019, section 3.1); the defaults are the released Chinese base model.
+
+    BERT with ReLU in place of GELU and eps 1e-5 in its norms. Knowledge adds no parameter and no input:
+    :mod:`mm_kptm.knowledge.phrases` says what is hidden together.
+    """
+    norm = partial(nn.LayerNorm, eps=norm_eps)
+    text = TextEmbedding(
+        vocab_size, dim, max_positions=max_positions, num_segments=num_segments, norm=norm(dim), dropout=dropout
+    )
+    layers = (
+        bert_layer(dim, num_heads, ffn_dim=ffn_dim, activation=activation, dropout=dropout, norm=norm)
+        for _ in range(num_layers)
+    )
+    encoder = SingleStream(TextOnly(text), layers, Pooler(dim), dim=dim)
+    bert_init(encoder)
+    return encoder
+
+
+def _paddle(theirs: str, ours: str) -> tuple[Rule, ...]:
+    """A linear layer, which Paddle stores as [in, out]."""
+    return (Transpose(f"{theirs}.w_0", f"{ours}.weight"), Rename(f"{theirs}.b_0", f"{ours}.bias"))
+
+
+def _paddle_norm(theirs: str, ours: str) -> tuple[Rule, ...]:
+    return (Rename(f"{theirs}_scale", f"{ours}.weight"), Rename(f"{theirs}_bias", f"{ours}.bias"))
+
+
+_LAYER, _OURS = "encoder_layer_{i}", "encoder.layers.{i}"
+_TEXT, _WORDS = "encoder.embed.text", "heads.masked-tokens"
+
+#: The names of Baidu's own files.
+PADDLE_RULES: tuple[Rule, ...] = (
+    Rename("word_embedding", f"{_TEXT}.word.weight"),
+    Rename("pos_embedding", f"{_TEXT}.position.weight"),
+    Rename("sent_embedding", f"{_TEXT}.segment.weight"),
+    *_paddle_norm("pre_encoder_layer_norm", f"{_TEXT}.norm"),
+    *_paddle(f"{_LAYER}_multi_head_att_query_fc", f"{_OURS}.attend.attention.query"),
+    *_paddle(f"{_LAYER}_multi_head_att_key_fc", f"{_OURS}.attend.attention.key"),
+    *_paddle(f"{_LAYER}_multi_head_att_value_fc", f"{_OURS}.attend.attention.value"),
+    *_paddle(f"{_LAYER}_multi_head_att_output_fc", f"{_OURS}.attend.attention.merge"),
+    *_paddle_norm(f"{_LAYER}_post_att_layer_norm", f"{_OURS}.attend.norm"),
+    *_paddle(f"{_LAYER}_ffn_fc_0", f"{_OURS}.feed.widen"),
+    *_paddle(f"{_LAYER}_ffn_fc_1", f"{_OURS}.feed.narrow"),
+    *_paddle_norm(f"{_LAYER}_post_ffn_layer_norm", f"{_OURS}.feed.norm"),
+    *_paddle("pooled_fc", "encoder.pooler.dense"),
+    *_paddle("mask_lm_trans_fc", f"{_WORDS}.transform.dense"),
+    *_paddle_norm("mask_lm_trans_layer_norm", f"{_WORDS}.transform.norm"),
+    Rename("mask_lm_out_fc.b_0", f"{_WORDS}.bias"),
+    *_paddle("next_sent_fc", "heads.next-sentence"),
+)
+
+ERNIE_BAIDU_BASE = Recipe(
+    name="ernie-baidu-base",
+    family="ernie_baidu",
+    paper="Sun et al. 2019, ERNIE: Enhanced Representation through Knowledge Integration, arXiv:1904.09223",
+    build=ernie_baidu,
+    reads=frozenset({"text"}),
+    heads={"masked-tokens": masked_tokens, "next-sentence": pair_classes},
+    objectives=("masked-tokens", "next-sentence"),
+    weights=(
+        *embedding_rules("[ernie.][bert.]embeddings", _TEXT),
+        Drop("[ernie.][bert.]embeddings.position_ids", because="a buffer that counts from 0"),
+        *layer_rules("[ernie.][bert.]encoder.layer.{i}", _OURS),
+        Rename("[ernie.][bert.]pooler.dense.{leaf}", "encoder.pooler.dense.{leaf}"),
+        *vocabulary_rules("ernie.embeddings.word_embeddings.weight"),
+        Rename("cls.seq_relationship.{leaf}", "heads.next-sentence.{leaf}"),
+        *PADDLE_RULES,
+    ),
+    fields={**BERT_FIELDS, "layer_norm_eps": "norm_eps"},
+    told={
+        "vocab_size": (f"{_TEXT}.word.weight", 0),
+        "max_positions": (f"{_TEXT}.position.weight", 0),
+        "num_segments": (f"{_TEXT}.segment.weight", 0),
+    },
+    notes=(
+        "class 1 of next-sentence means that the second sentence follows, the inverse of BERT's",
+        "the paper hides words, phrases and entities in stages; the released code knows units and characters, and each "
+        "data file says which: a stage is a file",
+        "the released code draws once for whether a unit is hidden and how its first token is treated; "
+        "mm_kptm.knowledge.phrases.one_draw_each does so, fresh draws are independent",
+        "the paper's dialogue embeddings are not in the released model",
+        "attention dropout equals the dropout of the states, as in the released configuration",
+    ),
+)

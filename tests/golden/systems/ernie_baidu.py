@@ -1,0 +1,65 @@
+"""ERNIE of Baidu against its released masking, and against Hugging Face's ErnieForPreTraining."""
+
+from typing import Any
+
+import torch
+
+import mm_kptm
+from mm_kptm.batch import Inputs, Tokens
+from mm_kptm.data.units import closed
+from mm_kptm.knowledge.phrases import LabelledText, one_draw_each, tokens_in_units
+from mm_kptm.objectives.pairs import pair_loss
+from mm_kptm.objectives.tokens import Masking, token_loss
+from tests.golden.case import Answer, Case
+
+POOL = (1, 200)
+MASKING = Masking(mask_id=3, pool=POOL, never=frozenset())
+
+
+def model(case: Case) -> dict[str, Answer]:
+    given, system = case.inputs, mm_kptm.load("ernie_baidu", case.folder)
+    real = given["attention_mask"].bool()
+    inputs = Inputs(text=Tokens.padded(given["input_ids"], real, segments=given["token_type_ids"]))
+    encoded, depths = system(inputs), list(system.walk(inputs))
+    words, classes = system.head("masked-tokens"), system.head("next-sentence")
+    labels = given["labels"][real]
+    mlm = token_loss(words(encoded.tokens[labels >= 0]), labels[labels >= 0])
+    nsp = pair_loss(classes(encoded.pooled), given["next_sentence_label"])
+    return {
+        **{f"hidden_states.{number}": Answer(state.x, real) for number, state in enumerate(depths)},
+        "pooled_output": Answer(encoded.pooled),
+        "mlm_logits": Answer(words(encoded.tokens), real),
+        "nsp_logits": Answer(classes(encoded.pooled)),
+        "total_loss": Answer(mlm + nsp),
+    }
+
+
+def masking(case: Case) -> tuple[dict[str, Answer], dict[str, Any]]:
+    """From the numbers that the released code drew, the same masks; its positions are those of padded texts."""
+    answers: dict[str, Answer] = {}
+    truths: dict[str, Any] = {}
+    low, high = POOL
+    for number, told in enumerate(case.json("masking.json")):
+        texts = [
+            LabelledText(tuple(ids), (0,) * len(ids), tuple(range(len(ids))), tuple(labels), follows=True)
+            for ids, labels in zip(told["tokens"], told["seg_labels"], strict=True)
+        ]
+        tokens = tokens_in_units(texts, [bool(tag) for tag in told["mask_word_tags"]], units=closed)
+        assert tokens.units is not None
+        uniform = torch.tensor(told["uniform"], dtype=torch.double)
+        instead = (torch.tensor(told["replacement"], dtype=torch.double) - low + 0.5) / (high - low)
+        draws = one_draw_each(uniform, instead, tokens.units)
+        hidden, rows = MASKING.hide(tokens, torch.Generator(), draws=draws)
+        layout, longest = tokens.layout, max(tokens.layout.lengths)
+        places = layout.owners(rows.device) * longest + layout.places(rows.device)
+        ours = {
+            "masked": [ids.tolist() for ids in layout.split(hidden.ids)],
+            "mask_label": tokens.ids[rows].tolist(),
+            "mask_pos": places[rows].tolist(),
+        }
+        for name, answer in ours.items():
+            answers[f"{number} {name}"], truths[f"{number} {name}"] = Answer(answer), told[name]
+    return answers, truths
+
+
+CASES = {"model_tiny": model, "masking": masking}
