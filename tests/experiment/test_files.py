@@ -1,0 +1,45 @@
+"""The experiment files that come with the suite, and those that its pages show, say what can be run."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mm_kptm import config
+from mm_kptm.experiment.build import build
+from mm_kptm.experiment.nulls import arms_of
+from mm_kptm.experiment.settings import Experiment, KnowledgeSettings
+from mm_kptm.recipe import find
+from mm_kptm.tasks.supply import find_supply
+
+HOME = Path(__file__).parents[2]
+FILES = sorted((HOME / "experiments").rglob("*.yaml"))
+SMALL = ("--encoder.sizes={num_layers: 2, dim: 16, num_heads: 2, ffn_dim: 32}", "--data.questions=30", "--data.seen=10")
+
+
+@pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(HOME / "experiments")) for path in FILES])
+def test_every_file_names_a_system_and_a_task_that_its_data_feed(path):
+    settings = config.read(Experiment, path)
+    assert find(settings.encoder.recipe)
+    assert find_supply(settings.trained, settings.data)
+
+
+def test_the_joint_pair_differs_in_the_graph_alone():
+    with_graph, without = (
+        config.read(Experiment, HOME / "experiments" / "joint" / f"{name}-graph.yaml") for name in ("with", "without")
+    )
+    assert replace(without, name="with-graph", knowledge=KnowledgeSettings("tree")) == with_graph
+    start = config.read(Experiment, HOME / "experiments" / "joint" / "start.yaml")
+    assert with_graph.encoder.weights == start.folder / "model"
+    assert len(arms_of([without, with_graph], nulls=True)) == 7
+
+
+@pytest.mark.parametrize("kind", ["tree", "fusion"])
+def test_the_mixture_on_the_page_about_comparisons_can_be_built(kind, tmp_path):
+    (block,) = re.findall(r"```yaml\n(.+?)```", (HOME / "docs" / "compare.md").read_text(), re.DOTALL)
+    path = tmp_path / "mixed.yaml"
+    path.write_text(block)
+    built = build(config.read(Experiment, path, (*SMALL, f"--knowledge.kind={kind}")))
+    assert built.task is not None and len(built.training) == 40
+    assert set(built.system.heads) == {"vqa", "masked-tokens"}
