@@ -48,7 +48,11 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     train.description = "Train what an experiment file says, into the run folder OUT/NAME that it names."
     train.add_argument("experiment", nargs="?", type=Path, metavar="EXPERIMENT.yaml", help="an experiment file")
     train.add_argument(
-        "--resume", nargs="?", const=LATEST, metavar="RUN", help="go on exactly where this run, or this RUN, stopped"
+        "--resume",
+        nargs="?",
+        const=LATEST,
+        metavar="RUN",
+        help="go on exactly where this run, or this RUN, stopped; what was killed before it began, begins",
     )
     train.add_argument("--keys", action=_Keys, nargs=0, help="list every key of an experiment file, and end")
     train.set_defaults(run=_train)
@@ -105,7 +109,7 @@ def _asked(options: argparse.Namespace) -> tuple[Experiment, Path]:
         return config.read(Experiment, _config_of(folder)), folder
     settings = config.read(Experiment, options.experiment, options.overrides)
     folder = settings.folder if options.resume in (None, LATEST) else Path(options.resume)
-    if options.resume is not None:
+    if options.resume is not None and (folder / "config.yaml").is_file():
         _check_same(settings, config.read(Experiment, _config_of(folder)), folder)
     elif _first_process() and folder.exists() and any(folder.iterdir()):
         raise UserError(f"the run folder {folder} is not empty; go on with --resume, or name another with --name=...")
