@@ -150,8 +150,9 @@ def _figer(record: Record, at: int) -> tuple[TypedMention, ...]:
 
 
 def _ernie_relation(record: Record, at: int) -> RelatedMentions:
+    """Head and tail that begin at character 1 begin at 0: the released readers' repair."""
     text = record.get("text", str)
-    ends = _links(record, "ents", text)
+    ends = tuple(end._replace(start=0) if end.start == 1 else end for end in _links(record, "ents", text))
     if len(ends) != 2:
         raise UserError(f"{record.place}: 'ents' must hold head and tail, but it holds {len(ends)}")
     relation = record.get("label", str) if "label" in record.values else None

@@ -23,7 +23,6 @@ from mm_kptm.knowledge.annotations import (
     Annotated,
     Annotator,
     confident,
-    from_the_start,
     mark_linked_pair,
     mark_pair,
     mark_target,
@@ -153,7 +152,7 @@ def related(examples: Sequence[RelatedMentions], labels: Sequence[str], reading:
         if one.links in ((one.head, one.tail), ()):
             marked.append(mark_linked_pair(one.text, head, tail))
         else:
-            marked.append(mark_pair(one.text, head, tail, map(from_the_start, _linked(one.links, reading.threshold))))
+            marked.append(mark_pair(one.text, head, tail, _linked(one.links, reading.threshold)))
     about = [About(one.id, one.relation or "", one.language, one.id, one.relation or "") for one in examples]
     held = [() if one.relation is None else (one.relation,) for one in examples]
     return labelled(reading.mentions(marked, [one.language for one in examples]), labels, held, about)

@@ -1,14 +1,25 @@
 """Texts are labelled as published: framed, marked, scored and measured."""
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 
 import mm_kptm
-from mm_kptm.data.readers_mentions import RelatedMentions, Span, TypedMention
+from mm_kptm.data.readers_mentions import (
+    RelatedMentions,
+    Span,
+    TypedMention,
+    read_fewrel,
+    read_open_entity,
+    read_tacred,
+)
 from mm_kptm.data.readers_pairs import Pair
 from mm_kptm.data.sampler import seeded
 from mm_kptm.data.tokenizer import BERT_SPECIALS, WordPiece
 from mm_kptm.errors import UserError
+from mm_kptm.knowledge.grid import EntityTable, read_entity_ids
 from mm_kptm.tasks import number_world, text_sources
 from mm_kptm.tasks import number_world_texts as texts
 from mm_kptm.tasks.entailment import Entailment
@@ -19,6 +30,7 @@ from mm_kptm.world import statements
 from mm_kptm.world.draw import Draw
 from mm_kptm.world.splits import part
 
+RELEASED = Path(__file__).parents[1] / "golden" / "data" / "ernie_thu" / "data"
 TOKENIZER = WordPiece((*BERT_SPECIALS, *"a b c d e f 。 # $".split()), lowercase=True)  # noqa: SIM905
 
 
@@ -70,6 +82,32 @@ def test_number_world_marks_with_signs_that_no_statement_holds(worlds):
     pair = statements.entailment(part("lang-pairs", "test"), 1, Draw(0))[0]
     batch = texts.entailment([pair]).batch([0], seeded(0))
     assert len(set(batch.inputs.text.languages.tolist())) == 2
+
+
+@pytest.mark.parametrize(
+    ("task", "read", "make"),
+    [
+        ("typing", read_open_entity, text_sources.typed),
+        ("tacred", read_tacred, text_sources.related),
+        ("fewrel", read_fewrel, text_sources.related),
+    ],
+)
+def test_released_files_become_the_released_features(task, read, make):
+    """Tokens, entities and labels that the official code made of the same files."""
+    told = json.loads((RELEASED / "features.json").read_text())[task]
+    numbers = read_entity_ids(RELEASED / "entity2id.txt")
+    tokenizer = WordPiece.open(RELEASED / "vocab.txt", lowercase=True, ideographs=False)
+    table = EntityTable(numbers, torch.zeros(1 + max(numbers.values()), 4))
+    reading = Reading(tokenizer, told["max_seq_length"], table=table, threshold=told.get("threshold", 0.0))
+    source = make(read(RELEASED / f"raw_{task}.json"), told["label_list"], reading)
+    assert len(source) == len(told["features"])
+    for place, features in enumerate(told["features"]):
+        batch = source.batch([place], seeded(0))
+        count = sum(features["input_mask"])
+        assert batch.inputs.text.ids.tolist() == features["input_ids"][:count]
+        assert batch.inputs.entities.ids.tolist() == features["input_ent"][:count]
+        labels = features.get("labels") or [int(n == features["label_id"]) for n in range(len(source.labels))]
+        assert batch.truth.tolist() == [labels]
 
 
 def test_types_are_measured_by_the_three_official_measures():
