@@ -27,7 +27,7 @@ from mm_kptm.world.facts import Worlds, draw_fixed, draw_worlds
 from mm_kptm.world.language import vocabulary
 from mm_kptm.world.lexicon import answers
 from mm_kptm.world.numerals import LANGUAGES
-from mm_kptm.world.parallel import Parallel, corpus
+from mm_kptm.world.parallel import TOPICS, Parallel, corpus
 from mm_kptm.world.questions import Question
 from mm_kptm.world.scene import FEATURES, SIZES, Scenes
 from mm_kptm.world.splits import SIDES_OF_A_SPLIT, Part, part
@@ -59,6 +59,8 @@ class NumberWorldData:
     seen: int = 0  #: questions about what is seen that stand among the training questions about facts
     pool: int = 50  #: captions, and their scenes, that retrieval searches at a time
     texts: Literal["captions", "sentences", "translations"] = "captions"  #: what pretraining reads
+    topics: tuple[str, ...] | None = None  #: what sentences are about; everything when null
+    hidden: float = 0.15  #: the share of tokens that masked-tokens hides
     seed: int = 0  #: same seed, same bytes
 
     def __post_init__(self) -> None:
@@ -68,6 +70,8 @@ class NumberWorldData:
         for key in ("questions", "held"):
             if getattr(self, key) < 1:
                 raise UserError(f"data.{key} is {getattr(self, key)} but must be at least 1")
+        if not 0 < self.hidden < 1:
+            raise UserError(f"data.hidden is {self.hidden} but must be a share of the tokens, above 0 and below 1")
         if self.seen < 0:
             raise UserError(f"data.seen is {self.seen} but must not be negative")
         if not self.languages:
@@ -115,7 +119,7 @@ class NumberWorldData:
 
 def vqa(data: NumberWorldData, request: Request) -> Prepared:
     """Questions about what a scene shows."""
-    return _answering(VQA, data, request, cache(partial(_seen, data)), SIDES_OF_A_SPLIT)
+    return _answering(VQA, data, request, cache(partial(asked_about_seen, data)), SIDES_OF_A_SPLIT)
 
 
 def knowledge_vqa(data: NumberWorldData, request: Request) -> Prepared:
@@ -123,22 +127,8 @@ def knowledge_vqa(data: NumberWorldData, request: Request) -> Prepared:
     worlds = data.worlds
 
     @cache
-    def true_facts(side: str) -> tuple[Scenes, tuple[knowledge.FactQuestion, ...]]:
-        return knowledge.generate(
-            data.side(side),
-            data.count(side),
-            data.draw("knowledge-vqa", side),
-            worlds,
-            facts_per_number=data.facts_per_number,
-            distractors=data.distractors,
-        )
-
-    @cache
     def asked(split: str) -> Asked:
-        side = split.removesuffix(SWAPPED)
-        scenes, generated = true_facts(side)
-        arm = "swapped" if split.endswith(SWAPPED) else request.facts
-        return scenes, knowledge.inject(generated, arm, worlds, data.draw("facts", split))
+        return asked_about_facts(data, split, request.facts, worlds)
 
     prepared = _answering(KnowledgeVQA, data, request, asked, (*SIDES_OF_A_SPLIT, "test" + SWAPPED))
     scored = prepared.baselines
@@ -153,7 +143,7 @@ def knowledge_vqa(data: NumberWorldData, request: Request) -> Prepared:
         return replace(prepared, baselines=score, tells=TELLS)
 
     def mixed() -> QuestionSource:
-        about_seen = _seen(replace(data, questions=data.seen), "train")
+        about_seen = asked_about_seen(replace(data, questions=data.seen), "train")
         return _source(data, request, "train", asked("train"), about_seen)
 
     return replace(prepared, sources={**prepared.sources, "train": mixed}, baselines=score, tells=TELLS)
@@ -187,11 +177,29 @@ def _answering(
         heads=task.heads(request.recipe, len(labels)),
         hashes=data.hashes,
         baselines=score,
-        objectives=_objectives,
+        objectives=partial(_objectives, data),
     )
 
 
-def _seen(data: NumberWorldData, split: str) -> Asked:
+def asked_about_facts(
+    data: NumberWorldData, split: str, facts: str, worlds: Worlds
+) -> tuple[Scenes, tuple[knowledge.FactQuestion, ...]]:
+    """The scenes of a split and the questions about facts; a split that ends in :data:`SWAPPED` is told swapped ones."""
+    side = split.removesuffix(SWAPPED)
+    scenes, generated = knowledge.generate(
+        data.side(side),
+        data.count(side),
+        data.draw("knowledge-vqa", side),
+        worlds,
+        facts_per_number=data.facts_per_number,
+        distractors=data.distractors,
+    )
+    arm = "swapped" if split.endswith(SWAPPED) else facts
+    return scenes, knowledge.inject(generated, arm, worlds, data.draw("facts", split))
+
+
+def asked_about_seen(data: NumberWorldData, split: str) -> tuple[Scenes, tuple[Question, ...]]:
+    """The scenes of a split and the questions about what they show."""
     return questions.generate(data.side(split), data.count(split), data.draw("vqa", split), numbers=data.numbers)
 
 
@@ -229,7 +237,7 @@ def parallel_sentences(data: NumberWorldData, request: Request) -> Prepared:
 
 def pretraining(data: NumberWorldData, request: Request) -> Prepared:
     """Captions with their scenes, sentences by themselves, or sentences and as many translations."""
-    objectives = _objectives(request.objectives)
+    objectives = _objectives(data, request.objectives)
 
     def inputs(side: str) -> TextsOfPictures:
         if data.texts == "captions":
@@ -255,12 +263,20 @@ def pretraining(data: NumberWorldData, request: Request) -> Prepared:
     )
 
 
-def _objectives(names: Iterable[str]) -> dict[str, Objective]:
-    return objectives_named(names, number_world.specials(), len(vocabulary()))
+def _objectives(data: NumberWorldData, names: Iterable[str]) -> dict[str, Objective]:
+    return objectives_named(names, number_world.specials(), len(vocabulary()), hidden=data.hidden)
 
 
 def _corpus(data: NumberWorldData, side: str) -> tuple[Parallel, ...]:
-    return corpus(side, data.count(side), data.draw("sentences"), numbers=data.numbers, languages=data.languages)
+    return corpus(
+        side,
+        data.count(side),
+        data.draw("sentences"),
+        numbers=data.numbers,
+        languages=data.languages,
+        topics=TOPICS if data.topics is None else data.topics,
+        sizes=data.sizes,
+    )
 
 
 VQA_SUPPLY = Supply(VQA, NumberWorldData, vqa)

@@ -13,7 +13,7 @@ from mm_kptm.data.tokenizer import Specials
 from mm_kptm.errors import UserError, nearest
 from mm_kptm.objectives.mixture import Objective, Puzzles
 from mm_kptm.objectives.pairs import ImageTextMatching
-from mm_kptm.objectives.tokens import MaskedTokens, Masking
+from mm_kptm.objectives.tokens import Bernoulli, MaskedTokens, Masking
 from mm_kptm.train.protocol import Source
 from mm_kptm.vision.objectives import MaskedRegionFeatures, WordRegionAlignment
 
@@ -44,21 +44,24 @@ class PuzzleSource:
         return self.mixture.puzzles(self.inputs.batch(indices, generator), generator)
 
 
-def _masked_tokens(specials: Specials, vocab_size: int) -> MaskedTokens:
-    return MaskedTokens(Masking(specials.mask, pool=(0, vocab_size), never=specials.never_hidden))
+def _masked_tokens(specials: Specials, vocab_size: int, hidden: float) -> MaskedTokens:
+    choice = Bernoulli(hidden)
+    return MaskedTokens(Masking(specials.mask, pool=(0, vocab_size), never=specials.never_hidden, choice=choice))
 
 
-#: Every objective that an experiment's ``objectives:`` may name, from what the vocabulary holds.
-OBJECTIVES: Mapping[str, Callable[[Specials, int], Objective]] = {
+#: Every objective that an experiment's ``objectives:`` may name, from what the vocabulary holds and the share hidden.
+OBJECTIVES: Mapping[str, Callable[[Specials, int, float], Objective]] = {
     "masked-tokens": _masked_tokens,
-    "image-text-matching": lambda specials, vocab_size: ImageTextMatching(),
-    "masked-region-features": lambda specials, vocab_size: MaskedRegionFeatures(),
-    "word-region-alignment": lambda specials, vocab_size: WordRegionAlignment(),
+    "image-text-matching": lambda specials, vocab_size, hidden: ImageTextMatching(),
+    "masked-region-features": lambda specials, vocab_size, hidden: MaskedRegionFeatures(),
+    "word-region-alignment": lambda specials, vocab_size, hidden: WordRegionAlignment(),
 }
 
 
-def objectives_named(names: Iterable[str], specials: Specials, vocab_size: int) -> dict[str, Objective]:
-    """The objectives of these names.
+def objectives_named(
+    names: Iterable[str], specials: Specials, vocab_size: int, *, hidden: float = 0.15
+) -> dict[str, Objective]:
+    """The objectives of these names; those on tokens hide a share ``hidden`` of them.
 
     Raises:
         UserError: a name is unknown.
@@ -66,7 +69,7 @@ def objectives_named(names: Iterable[str], specials: Specials, vocab_size: int) 
     for name in names:
         if name not in OBJECTIVES:
             raise UserError(f"no objective is called {name!r}{nearest(name, OBJECTIVES)}")
-    return {name: OBJECTIVES[name](specials, vocab_size) for name in names}
+    return {name: OBJECTIVES[name](specials, vocab_size, hidden) for name in names}
 
 
 def heads_of(objectives: Mapping[str, Objective]) -> dict[str, dict[str, Any]]:

@@ -64,6 +64,15 @@ def cosine(left: Tensor, right: Tensor) -> Tensor:
     return F.normalize(left, dim=-1) @ F.normalize(right, dim=-1).T
 
 
+def centred(left: Tensor, right: Tensor) -> Tensor:
+    """The cosine of every two vectors after each side has lost its mean.
+
+    The mean of a language's sentences is mostly the language (Libovický et al. 2020, On the language neutrality of
+    pre-trained multilingual representations, section 3).
+    """
+    return cosine(left - left.mean(dim=0), right - right.mean(dim=0))
+
+
 def margin(left: Tensor, right: Tensor, *, neighbours: int = 4) -> Tensor:
     r"""The cosine against that of the nearest neighbours (Artetxe and Schwenk 2019, eq. 2, ratio).
 
@@ -129,7 +138,7 @@ class ParallelSentences(Task[Translations]):
     Args:
         system: reads text.
         vectors: what stands for a sentence.
-        likeness: :func:`cosine` or :func:`margin`.
+        likeness: :func:`cosine`, :func:`centred` or :func:`margin`.
     """
 
     name = "parallel-sentences"
