@@ -32,13 +32,18 @@ def modules() -> dict[str, ModuleType]:
     return {name.split("_")[0]: importlib.import_module(f"benchmarks.cases.{name}") for name in names}
 
 
-def run(module: ModuleType, *, rounds: int, threads: int, seed: int = 0) -> dict[str, Any]:
+def cases(module: ModuleType, seed: int = 0) -> tuple[Case, ...]:
+    """The cases of one file: a forward one may come with a training one on the same inputs."""
+    built: Case | tuple[Case, ...] = module.build(seed)
+    return (built,) if isinstance(built, Case) else built
+
+
+def run(case: Case, module: ModuleType, *, rounds: int, threads: int) -> dict[str, Any]:
     """Parity, counts, times: the record of one case.
 
     Raises:
         Unequal: the variants do not do the same work.
     """
-    case: Case = module.build(seed)
     differences = case.check()
     flops = {name: counted(variant) for name, variant in case.variants.items()}
     described = machine()
@@ -91,24 +96,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(chosen.threads)
     failed = False
     for name in chosen.cases or known:
-        try:
-            record = run(known[name], rounds=chosen.rounds, threads=chosen.threads)
-            print(line(record, history.goals()), flush=True)
-            if chosen.record:
-                failed |= not _keep(record, known[name], chosen)
-        except Unequal as unequal:
-            print(f"{name}: no time, {unequal}", flush=True)
-            failed = True
+        for case in cases(known[name]):
+            try:
+                record = run(case, known[name], rounds=chosen.rounds, threads=chosen.threads)
+                print(line(record, history.goals()), flush=True)
+                if chosen.record:
+                    failed |= not _keep(record, case, known[name], chosen)
+            except Unequal as unequal:
+                print(f"{case.name}: no time, {unequal}", flush=True)
+                failed = True
     return int(failed)
 
 
-def _keep(record: dict[str, Any], module: ModuleType, chosen: argparse.Namespace) -> bool:
+def _keep(record: dict[str, Any], case: Case, module: ModuleType, chosen: argparse.Namespace) -> bool:
     """Append a record; whether it reached its floor, now or in a second run."""
     floor = history.floor(record, history.read())
     print(f"  recorded in {history.append(record).name}")
     if floor is None or record["noisy"] or record["ratios"][OURS]["median"] >= floor:
         return True
-    again = run(module, rounds=chosen.rounds, threads=chosen.threads)
+    again = run(case, module, rounds=chosen.rounds, threads=chosen.threads)
     history.append(again)
     reached = again["ratios"][OURS]["median"]
     if reached < floor:

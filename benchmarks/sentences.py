@@ -1,0 +1,70 @@
+"""Sentences of words with facts, as a segmenter would cut them: the inputs of the K-BERT cases.
+
+A token is a character, as in the published model. Words are drawn by rank, frequent ones often, as in real text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+FIRST_CHARACTER, CHARACTERS = 0x4E00, 3000
+
+
+@dataclass(frozen=True)
+class Lexicon:
+    """Words and the facts that are known about some of them."""
+
+    words: list[str]
+    facts: dict[str, list[str]]
+
+    @classmethod
+    def draw(cls, count: int, known: float, generator: torch.Generator) -> Lexicon:
+        """Words of 1 to 3 characters; a share ``known`` of them has 1 to 3 facts of 3 to 8 characters."""
+
+        def text(low: int, high: int) -> str:
+            length = int(torch.randint(low, high + 1, (), generator=generator))
+            return "".join(
+                chr(FIRST_CHARACTER + i) for i in torch.randint(CHARACTERS, (length,), generator=generator).tolist()
+            )
+
+        words = list(dict.fromkeys(text(1, 3) for _ in range(count)))
+        facts: dict[str, list[str]] = {}
+        for word, draw in zip(words, torch.rand(len(words), generator=generator).tolist(), strict=True):
+            if draw < known:
+                number = int(torch.randint(1, 4, (), generator=generator))
+                facts[word] = list(dict.fromkeys(text(3, 8) for _ in range(number)))
+        return cls(words, facts)
+
+    def about(self, word: str) -> list[str]:
+        """The facts of a word, in order."""
+        return self.facts.get(word, [])
+
+    def size(self, word: str, max_facts: int) -> int:
+        """Characters of a word and its first facts."""
+        return len(word) + sum(map(len, self.about(word)[:max_facts]))
+
+    def sentence(self, length: int, max_facts: int, generator: torch.Generator) -> list[str]:
+        """Words that come to ``length`` tokens with their facts, the opening tag among them; words without facts
+        fill what is left."""
+        words, room = ["[CLS]"], length - 1
+        plain = [word for word in self.words if len(word) == 1 and word not in self.facts]
+        while room:
+            rank = int(len(self.words) ** float(torch.rand((), generator=generator))) - 1
+            word = self.words[rank]
+            if self.size(word, max_facts) > room:
+                word = plain[int(torch.randint(len(plain), (), generator=generator))]
+            words.append(word)
+            room -= self.size(word, max_facts)
+        return words
+
+
+def spelling(word: str) -> list[int]:
+    """One id a character, and one for a tag."""
+    if word.startswith("["):
+        return [1]
+    return [ord(character) - FIRST_CHARACTER + 10 for character in word]
+
+
+VOCABULARY = CHARACTERS + 10
