@@ -9,6 +9,7 @@ Shapes: T token rows.
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,7 @@ class LabelledText:
 
 
 def read_labelled(path: str | Path, *, max_length: int = 512) -> Iterator[LabelledText]:
-    """The texts of one of ERNIE's pretraining files, plain or ``.gz``, without those of more than ``max_length`` pieces.
+    """The texts of one of ERNIE's pretraining files, plain or ``.gz``, but none of more than ``max_length`` pieces.
 
     A line is five fields set apart by semicolons: token ids, segments, positions, labels of units (0 begin, 1 inside,
     -1 separator), each with blanks between its numbers, and 1 where the second text follows the first.
@@ -60,7 +61,7 @@ def _lines(path: Path) -> Iterator[str]:
     try:
         with opened(path, "rt", encoding="utf-8") as lines:
             yield from lines
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise UserError(f"{path} cannot be read to its end ({error}); fetch or write it again") from None
 
 

@@ -79,6 +79,57 @@ class Branches(Visibility):
         return Branches(words, branches)
 
 
+_JOINS_NONE = -2
+
+
+@dataclass(frozen=True, eq=False)
+class Links(Visibility):
+    """A trunk that sees itself, and links that see the two nodes they join and are seen by them, wherever these stand.
+
+    The adjacency of CoLAKE's word-knowledge graph (Sun et al. 2020, section 3.1) from three integers per row: words and
+    the entities mentioned among them are the trunk, a relation links its head and its tail, and a tail off the trunk
+    sees only itself and its relations.
+
+    >>> graph = Links.of(Layout((4,)), torch.tensor([True, True, False, False]), [[(3, 1, 2)]])
+    >>> rows = torch.arange(4)
+    >>> graph.sees(rows[:, None], rows[None, :]).int()
+    tensor([[1, 1, 0, 0],
+            [1, 1, 0, 1],
+            [0, 0, 1, 1],
+            [0, 1, 1, 1]], dtype=torch.int32)
+    """
+
+    nodes: Tensor  #: which node of its sequence a row is, [T]
+    trunk: Tensor  #: true where on the trunk, [T]
+    heads: Tensor  #: the first of the two nodes that a row joins, -2 where it joins none, [T]
+    tails: Tensor  #: the second one, [T]
+
+    @classmethod
+    def of(cls, layout: Layout, trunk: Tensor, links: Sequence[Sequence[tuple[int, int, int]]]) -> Links:
+        """From the links of every sequence: a node and the two that it joins, counted from the sequence's first row."""
+        heads = torch.full((layout.total,), _JOINS_NONE)
+        tails = heads.clone()
+        for first, joined in zip(layout.offsets, links, strict=False):
+            for link, head, tail in joined:
+                heads[first + link], tails[first + link] = head, tail
+        return cls(layout.places(torch.device("cpu")), trunk, heads, tails)
+
+    def sees(self, queries: Tensor, sources: Tensor) -> Tensor:
+        mine, theirs = self.nodes[queries], self.nodes[sources]
+        joins = (self.heads[queries] == theirs) | (self.tails[queries] == theirs)
+        joined = (self.heads[sources] == mine) | (self.tails[sources] == mine)
+        return (self.trunk[queries] & self.trunk[sources]) | (mine == theirs) | joins | joined
+
+    def spread(self, places: Tensor, total: int) -> Links:
+        def moved(old: Tensor, value: int) -> Tensor:
+            new = old.new_full((total,), value)
+            new[places] = old
+            return new
+
+        ends = moved(self.heads, _JOINS_NONE), moved(self.tails, _JOINS_NONE)
+        return Links(moved(self.nodes, -1), moved(self.trunk, 1), *ends)
+
+
 @dataclass(frozen=True, eq=False)
 class Matrix(Visibility):
     """Any visibility at all, one matrix per sequence: for files and tests, quadratic in memory."""

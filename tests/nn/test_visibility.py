@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from mm_kptm.batch import Visibility
+from mm_kptm.batch import Layout, Visibility
 from mm_kptm.errors import UserError
-from mm_kptm.nn.visibility import Branches, Causal, Matrix, Prefix
+from mm_kptm.nn.visibility import Branches, Causal, Links, Matrix, Prefix
 
 
 def cells(sees: Visibility, rows: int) -> Tensor:
@@ -35,6 +35,35 @@ def test_two_branches_of_one_word_do_not_see_each_other() -> None:
     ]
 
 
+def test_a_tail_off_the_trunk_sees_itself_and_its_links() -> None:
+    """Rows: a word, an entity of the text, a tail, another one, and three links: two share a tail, one ties one node."""
+    trunk = torch.tensor([1, 1, 0, 0, 0, 0, 0]).bool()
+    links = Links.of(Layout((7,)), trunk, [[(4, 1, 2), (5, 2, 1), (6, 3, 3)]])
+    assert cells(links, 7).tolist() == [
+        [1, 1, 0, 0, 0, 0, 0],
+        [1, 1, 0, 0, 1, 1, 0],
+        [0, 0, 1, 0, 1, 1, 0],
+        [0, 0, 0, 1, 0, 0, 1],
+        [0, 1, 1, 0, 1, 0, 0],
+        [0, 1, 1, 0, 0, 1, 0],
+        [0, 0, 0, 1, 0, 0, 1],
+    ]
+
+
+def test_links_count_in_their_own_sequence() -> None:
+    trunk = torch.tensor([1, 0, 0, 1, 0, 0]).bool()
+    links = Links.of(Layout((3, 3)), trunk, [[(2, 0, 1)], [(2, 0, 1)]])
+    rows = torch.arange(6).view(2, 3)
+    first, second = links.sees(rows[:, :, None], rows[:, None, :])
+    assert torch.equal(first, second) and first.int().tolist() == [[1, 0, 1], [0, 1, 1], [1, 1, 1]]
+
+
+def test_new_rows_see_the_trunk_but_no_link_and_no_tail() -> None:
+    links = Links.of(Layout((3,)), torch.tensor([True, False, False]), [[(2, 0, 1)]])
+    joined = cells(links.spread(torch.tensor([0, 1, 2]), 5), 5)
+    assert joined[3].tolist() == joined[:, 3].tolist() == [1, 0, 0, 1, 1]
+
+
 def test_a_matrix_is_itself() -> None:
     first, second = torch.rand(3, 3) < 0.5, torch.rand(2, 2) < 0.5
     sees = Matrix.of([first, second])
@@ -57,6 +86,7 @@ def test_a_matrix_that_is_not_square_is_refused(shape: tuple[int, ...]) -> None:
         Branches(words=torch.tensor([0, 1, 1]), branches=torch.tensor([0, 0, 1])),
         Matrix.of([torch.tensor([[1, 0, 1], [1, 1, 0], [0, 0, 1]]).bool()]),
         Causal(),
+        Links.of(Layout((3,)), torch.tensor([True, False, False]), [[(2, 0, 1)]]),
     ],
     ids=lambda sees: type(sees).__name__,
 )
