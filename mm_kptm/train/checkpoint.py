@@ -1,8 +1,9 @@
 """Checkpoints that are whole or absent: written under another name, synced, then moved into place.
 
 A run folder holds ``checkpoints/step-00000100/`` with ``model.safetensors`` (weights), ``trainer.pt`` (optimiser, place
-in the data; loads with ``weights_only=True``), what the caller adds (a config), and ``manifest.json`` with the size and
-SHA-256 of each. ``checkpoints/latest`` and ``checkpoints/best`` are text files with the name of one of these folders.
+in the data; loads with ``weights_only=True``), ``shards/`` (weights and optimiser, where they were sharded), what the
+caller adds (a config), and ``manifest.json`` with the size and SHA-256 of each. ``checkpoints/latest`` and
+``checkpoints/best`` are text files with the name of one of these folders.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 
 from mm_kptm.data.sampler import SamplerState
 from mm_kptm.errors import UserError
+from mm_kptm.train.optim import OptimizerState
 
 WEIGHTS = "model.safetensors"
 TRAINER = "trainer.pt"
@@ -41,7 +43,7 @@ class TrainerState(TypedDict):
 
     step: int
     sampler: SamplerState
-    optimizer: dict[str, object]
+    optimizer: OptimizerState | None  #: None: it lies in the shards beside this
     window: list[float]  #: losses since the last line of the log
     best: Best | None
 
@@ -54,11 +56,25 @@ class Checkpoints:
 
     def save(self, weights: Mapping[str, Tensor], trainer: TrainerState, extra: Mapping[str, str]) -> Path:
         """Write a checkpoint and point ``latest`` at it; stopped half way, it leaves the previous one in force."""
+        draft = self.draft(trainer["step"])
+        self.begin(draft)
+        return self.finish(draft, weights, trainer, extra)
+
+    def draft(self, step: int) -> Path:
+        """The folder that a checkpoint is written in until it is whole."""
+        return self.folder / f".draft-{_name(step)}"
+
+    def begin(self, draft: Path) -> None:
+        """Make a draft, for files that are written before it is finished."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._sweep()
-        final = self.folder / _name(trainer["step"])
-        draft = self.folder / f".draft-{final.name}"
         draft.mkdir()
+
+    def finish(
+        self, draft: Path, weights: Mapping[str, Tensor], trainer: TrainerState, extra: Mapping[str, str]
+    ) -> Path:
+        """Write the rest of a draft, move it into place and point ``latest`` at it."""
+        final = self.folder / _name(trainer["step"])
         write_weights(weights, draft / WEIGHTS)
         torch.save(dict(trainer), draft / TRAINER)
         for name, text in extra.items():
@@ -160,20 +176,25 @@ def load_weights(checkpoint: Path, model: nn.Module) -> None:
     file = checkpoint / WEIGHTS
     weights = read_weights(file)
     wanted = model.state_dict()
-    missing = sorted(wanted.keys() - weights.keys())
-    strangers = sorted(weights.keys() - wanted.keys())
+    check_fit(file, _sizes(weights), _sizes(wanted))
+    model.load_state_dict(weights)
+
+
+def check_fit(file: Path, there: Mapping[str, torch.Size], here: Mapping[str, torch.Size]) -> None:
+    """Compare the names and shapes in ``file`` with those of a model; a difference raises ``UserError``."""
+    missing = sorted(here.keys() - there.keys())
+    strangers = sorted(there.keys() - here.keys())
     if missing or strangers:
         raise UserError(
             f"{file} does not fit this model: it lacks {_some(missing)} and has {_some(strangers)} besides; "
             "build the model from the config beside the checkpoint"
         )
-    for name, tensor in weights.items():
-        if tensor.shape != wanted[name].shape:
+    for name, shape in there.items():
+        if shape != here[name]:
             raise UserError(
-                f"{file} does not fit this model: {name} is {list(tensor.shape)} there and {list(wanted[name].shape)} "
-                "here; build the model from the config beside the checkpoint"
+                f"{file} does not fit this model: {name} is {list(shape)} there and {list(here[name])} here; build the "
+                "model from the config beside the checkpoint"
             )
-    model.load_state_dict(weights)
 
 
 def write_weights(weights: Mapping[str, Tensor], file: Path) -> None:
@@ -206,16 +227,23 @@ def read_weights(file: Path) -> dict[str, Tensor]:
     return weights | {name: weights[owner] for name, owner in tied.items()}
 
 
+def _sizes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in tensors.items()}
+
+
 def _name(step: int) -> str:
     return f"step-{step:08d}"
 
 
 def _seal(draft: Path) -> None:
     """Write the manifest of a finished draft and make the disk hold all of it."""
-    files = sorted(draft.iterdir())
-    manifest = {file.name: {"bytes": file.stat().st_size, "sha256": _digest(file)} for file in files}
+    inside = sorted(draft.rglob("*"))
+    files = [path for path in inside if path.is_file()]
+    manifest = {
+        file.relative_to(draft).as_posix(): {"bytes": file.stat().st_size, "sha256": _digest(file)} for file in files
+    }
     (draft / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-    for path in (*files, draft / MANIFEST, draft):
+    for path in (*inside, draft / MANIFEST, draft):
         _sync(path)
 
 

@@ -15,7 +15,7 @@ ENVIRONMENT = "environment.json"
 PACKAGES = ("mm-kptm", "torchvision", "numpy", "accelerate", "safetensors", "tokenizers", "scikit-learn")
 
 
-def environment(*, device: torch.device, processes: int, seed: int) -> dict[str, object]:
+def environment(*, device: torch.device, processes: int, parallel: str, seed: int) -> dict[str, object]:
     """The facts that a result may depend on; no variable of the shell and no path of a package among them."""
     return {
         "python": platform.python_version(),
@@ -24,6 +24,7 @@ def environment(*, device: torch.device, processes: int, seed: int) -> dict[str,
         "system": f"{platform.system()} {platform.machine()}",
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "processes": processes,
+        "parallel": parallel,
         "threads": torch.get_num_threads(),
         "seed": seed,
         "commit": _commit(),

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
 import torch
-import torch.distributed
 from torch import Tensor
 
 from mm_kptm.data.sampler import in_order, seeded
 from mm_kptm.errors import UserError
 from mm_kptm.train.feed import feed
+from mm_kptm.train.processes import everywhere, place
 from mm_kptm.train.protocol import BatchT, Source, Trainable, module_of
 
 Numbered = tuple[int, tuple[int, ...]]  #: the number of a batch and of its examples
@@ -51,8 +52,7 @@ def evaluate(
     if not len(source):
         raise UserError("there is no example to evaluate on; a source of at least one is needed")
     device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
-    rank, processes = _place()
-    orders = list(enumerate(in_order([source.length(i) for i in range(len(source))], batch_size)))[rank::processes]
+    orders = dealt(in_order([source.length(i) for i in range(len(source))], batch_size))
     mine: dict[str, list[Tensor]] = {}
     training = module.training
     module.eval()
@@ -69,7 +69,7 @@ def evaluate(
     finally:
         module.train(training)
     measured = {name: torch.cat(values).double().cpu() for name, values in mine.items()}
-    return _gathered([i for _, indices in orders for i in indices], measured, len(source), processes)
+    return _gathered([i for _, indices in orders for i in indices], measured, len(source))
 
 
 def _make(source: Source[BatchT], seed: int, order: Numbered) -> BatchT:
@@ -77,21 +77,22 @@ def _make(source: Source[BatchT], seed: int, order: Numbered) -> BatchT:
     return source.batch(indices, seeded(seed, number))
 
 
-def _place() -> tuple[int, int]:
-    """Which process this is, and of how many."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    return 0, 1
+def dealt(batches: Sequence[tuple[int, ...]]) -> list[Numbered]:
+    """The batches of this process: every so many-th, and the last one where others have one more.
+
+    All processes have equally many, because sharded weights are put together by all of them at once. What is computed
+    twice is the same and takes the same place, so every example counts once.
+    """
+    rank, processes = place()
+    most = math.ceil(len(batches) / processes)
+    mine = (min(turn * processes + rank, len(batches) - 1) for turn in range(most))
+    return [(number, batches[number]) for number in mine]
 
 
-def _gathered(indices: Sequence[int], measured: dict[str, Tensor], n: int, processes: int) -> Evaluation:
+def _gathered(indices: Sequence[int], measured: dict[str, Tensor], n: int) -> Evaluation:
     """Put what every process measured where its example stands."""
-    parts: list[tuple[Sequence[int], dict[str, Tensor]]] = [(indices, measured)]
-    if processes > 1:
-        parts *= processes
-        torch.distributed.all_gather_object(parts, (indices, measured))
     per_example: dict[str, Tensor] = {}
-    for where, values in parts:
+    for where, values in everywhere((indices, measured)):
         for name, value in values.items():
             whole = per_example.setdefault(name, torch.full((n,), torch.nan, dtype=torch.float64))
             whole[torch.tensor(where)] = value

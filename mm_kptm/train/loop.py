@@ -17,25 +17,23 @@ from pathlib import Path
 from typing import Generic
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs, DistributedType
-from accelerate.state import AcceleratorState
-from torch import Tensor, nn
+from torch import Tensor
 
 from mm_kptm.data.sampler import Sampler, seed_of
 from mm_kptm.errors import UserError
-from mm_kptm.train.checkpoint import Best, Checkpoints, TrainerState, load_trainer, load_weights, verify
+from mm_kptm.train.checkpoint import Best, Checkpoints, TrainerState, load_trainer, verify
 from mm_kptm.train.environment import environment, write_environment
 from mm_kptm.train.evaluation import Evaluation
 from mm_kptm.train.evaluation import evaluate as measure
 from mm_kptm.train.feed import feed
 from mm_kptm.train.log import Log
 from mm_kptm.train.losses import Losses
-from mm_kptm.train.optim import lr_at, optimizer_for
-from mm_kptm.train.protocol import BatchT, BatchTaken, Source, Trainable, module_of
+from mm_kptm.train.optim import lr_at
+from mm_kptm.train.parallel import accelerator_for, parallel_for, way_for
+from mm_kptm.train.processes import first, meet, place
+from mm_kptm.train.protocol import BatchT, Source, Trainable, module_of
 from mm_kptm.train.settings import TrainSettings
 from mm_kptm.train.step import Maker, Plan
-
-_PARALLEL = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU, DistributedType.MULTI_XPU)
 
 
 @dataclass(frozen=True)
@@ -93,19 +91,6 @@ def fit(
         return run.train(resume=resume, label=label, progress=progress)
 
 
-class _Loss(nn.Module, Generic[BatchTaken]):
-    """A model's loss as a forward pass, which is where parallel wrappers and autocast take hold."""
-
-    def __init__(self, model: Trainable[BatchTaken], *, compiled: bool) -> None:
-        super().__init__()
-        self.model = module_of(model)
-        self._loss = torch.compile(model.loss, dynamic=True) if compiled else model.loss
-
-    def forward(self, batch: BatchTaken) -> Tensor:
-        """The loss of the batch, a scalar."""
-        return self._loss(batch)
-
-
 class _Run(Generic[BatchT]):
     """The moving parts of one ``fit``."""
 
@@ -124,29 +109,19 @@ class _Run(Generic[BatchT]):
             rows_per_batch=settings.rows_per_batch,
             seed=settings.seed,
         )
-        AcceleratorState._reset_state()  # else a second run in this process could not choose its own precision
-        self._accelerator = Accelerator(
-            mixed_precision="bf16" if settings.precision == "bf16" else "no",
-            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=settings.unused_parameters)],
-        )
-        if self._accelerator.distributed_type not in _PARALLEL:
-            raise UserError(
-                f"this launch asks for {self._accelerator.distributed_type.value}, but training runs in one process or "
-                "data-parallel; use torchrun or accelerate launch --multi_gpu"
-            )
-        self.device: torch.device = self._accelerator.device
-        self._model = model
-        self._module = module_of(model)
-        self._optimizer = optimizer_for(self._module, settings)
-        self._loss = self._accelerator.prepare_model(_Loss(model, compiled=settings.compile))
-        rank, processes = self._accelerator.process_index, self._accelerator.num_processes
+        accelerator = accelerator_for(settings)
+        self.device: torch.device = accelerator.device
+        self._way = way_for(settings)
+        self._parallel = parallel_for(model, accelerator, settings)
+        self._training = module_of(self._parallel.measured)
+        rank, self._processes = place()
         self._make = Maker(
             source,
             settings.seed,
             mine=range(rank * settings.accumulate, (rank + 1) * settings.accumulate),
-            parts=processes * settings.accumulate,
+            parts=self._processes * settings.accumulate,
         )
-        self._losses = Losses(self._accelerator.gather, settings.lr)
+        self._losses = Losses(accelerator.gather, settings.lr)
         self._checkpoints = Checkpoints(folder)
         self._settings, self._folder, self._splits, self._extra = settings, folder, splits, extra
         self._step = 0
@@ -155,7 +130,6 @@ class _Run(Generic[BatchT]):
     def restore(self, checkpoint: Path) -> None:
         """Stand where the run stood when it wrote ``checkpoint``."""
         verify(checkpoint)
-        load_weights(checkpoint, self._module)
         state = load_trainer(checkpoint)
         if state["step"] > self._settings.steps:
             raise UserError(
@@ -163,21 +137,21 @@ class _Run(Generic[BatchT]):
                 f"ask for at least {state['step']} steps"
             )
         self._sampler.load_state_dict(state["sampler"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        self._parallel.restore(checkpoint, state["optimizer"])
         self._step, self._losses.window, self._best = state["step"], state["window"], state["best"]
-        if self._accelerator.is_main_process:
+        if first():
             self._checkpoints.rewind(self._step, self._best)
 
     def train(self, *, resume: bool, label: str, progress: bool) -> Fit:
         """Compute the steps that are left."""
-        settings, main = self._settings, self._accelerator.is_main_process
+        settings, main = self._settings, first()
         if main:
             self._folder.mkdir(parents=True, exist_ok=True)
-            facts = environment(device=self.device, processes=self._accelerator.num_processes, seed=settings.seed)
+            facts = environment(device=self.device, processes=self._processes, parallel=self._way, seed=settings.seed)
             write_environment(self._folder, facts, resumed_at=self._step if resume else None)
-        self._accelerator.wait_for_everyone()
+        meet()
         evaluations: dict[str, Evaluation] = {}
-        self._module.train()
+        self._training.train()
         with Log(
             self._folder, label=label, steps=settings.steps, start=self._step, speaking=main, progress=progress
         ) as log:
@@ -189,7 +163,7 @@ class _Run(Generic[BatchT]):
                 looks = last or _due(self._step, settings.eval_every)
                 saves = last or _due(self._step, settings.save_every)
                 speaks = last or _due(self._step, settings.log_every)
-                if looks or saves or speaks or (self.device.type == "cpu" and self._accelerator.num_processes == 1):
+                if looks or saves or speaks or (self.device.type == "cpu" and self._processes == 1):
                     self._losses.settle()
                 if speaks:
                     log.measures(self._step, "train", self._spoken(rows / (time.perf_counter() - began)))
@@ -204,7 +178,8 @@ class _Run(Generic[BatchT]):
                 log.step()
         if not evaluations:  # resumed when all was done: measured again, not logged again
             evaluations = {split: self._measure(source) for split, source in self._splits.items()}
-        self._accelerator.wait_for_everyone()
+        self._parallel.hand_back()
+        meet()
         saved = self._checkpoints.find("latest")
         if saved is None:
             raise FileNotFoundError(f"the checkpoints in {self._folder} vanished while the run was writing them")
@@ -217,23 +192,21 @@ class _Run(Generic[BatchT]):
 
     def _compute(self, plan: Plan, batches: list[BatchT]) -> None:
         """One step of the optimiser; its numbers stay on the device until they are asked for."""
-        settings, make = self._settings, self._make
+        settings, make, optimizer = self._settings, self._make, self._parallel.optimizer
         _seed(seed_of(settings.seed, plan.step, make.mine.start), self.device)
-        for group in self._optimizer.param_groups:
+        for group in optimizer.param_groups:
             group["lr"] = lr_at(plan.step, settings)
         losses: list[Tensor] = []
         for part, batch in zip(make.mine, batches, strict=True):
             # the wrapper averages over processes, so their number is put back
-            weight = plan.weight(part, make.parts) * self._accelerator.num_processes
-            quiet = self._accelerator.no_sync(self._loss) if part != make.mine[-1] else nullcontext()
-            with quiet:
-                loss: Tensor = self._loss(batch.to(self.device))
+            weight = plan.weight(part, make.parts) * self._processes
+            with self._parallel.alone() if part != make.mine[-1] else nullcontext():
+                loss = self._parallel.loss(batch.to(self.device))
                 (loss * weight).backward()
-            losses.append(loss.detach().float())
-        clip = math.inf if settings.clip is None else settings.clip
-        norm = nn.utils.clip_grad_norm_(self._module.parameters(), clip)
-        self._optimizer.step()
-        self._optimizer.zero_grad()
+            losses.append(loss.detach())
+        norm = self._parallel.clip(settings.clip)
+        optimizer.step()
+        optimizer.zero_grad()
         self._step = plan.step
         self._sampler.advance(plan.draw)
         self._losses.add(plan, losses, norm)
@@ -257,7 +230,7 @@ class _Run(Generic[BatchT]):
     def _measure(self, source: Source[BatchT]) -> Evaluation:
         settings = self._settings
         return measure(
-            self._model,
+            self._parallel.measured,
             source,
             batch_size=settings.batch_size,
             precision=settings.precision,
@@ -281,16 +254,16 @@ class _Run(Generic[BatchT]):
         return better
 
     def _save(self) -> None:
-        if not self._accelerator.is_main_process:
-            return
         state: TrainerState = {
             "step": self._step,
             "sampler": self._sampler.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
+            "optimizer": None,
             "window": self._losses.window,
             "best": self._best,
         }
-        checkpoint = self._checkpoints.save(self._module.state_dict(), state, self._extra)
+        checkpoint = self._parallel.save(self._checkpoints, state, self._extra)
+        if checkpoint is None:
+            return
         if self._best is not None and self._best["step"] == self._step:
             self._checkpoints.point("best", checkpoint)
         self._checkpoints.prune(self._settings.keep)

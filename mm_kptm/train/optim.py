@@ -12,6 +12,8 @@ from torch.optim.optimizer import ParamsT
 from mm_kptm.errors import UserError
 from mm_kptm.train.settings import TrainSettings
 
+OptimizerState = dict[str, dict[str, Tensor]]  #: what an optimiser remembers of each parameter, by the latter's name
+
 
 class BertAdam(torch.optim.Optimizer):
     r"""Adam as BERT was trained with it: no bias correction, and decay beside the gradient (Devlin et al. 2019).
@@ -81,6 +83,31 @@ def optimizer_for(model: nn.Module, settings: TrainSettings) -> torch.optim.Opti
     return torch.optim.AdamW(
         grouped, lr=settings.lr, betas=settings.betas, eps=settings.eps, fused=True if settings.fused else None
     )
+
+
+def state_of(optimizer: torch.optim.Optimizer, model: nn.Module) -> OptimizerState:
+    """What the optimiser remembers, by the names of the parameters; their order and groups are the code's business."""
+    names = _names(optimizer, model)
+    return {names[number]: values for number, values in optimizer.state_dict()["state"].items()}
+
+
+def load_state(optimizer: torch.optim.Optimizer, model: nn.Module, state: OptimizerState) -> None:
+    """Let the optimiser remember ``state``; ``UserError`` when a parameter in it is not trained here."""
+    names = _names(optimizer, model)
+    strangers = sorted(state.keys() - set(names))
+    if strangers:
+        raise UserError(
+            f"the run to resume trained {', '.join(strangers[:3])}{' and more' * (len(strangers) > 3)}, but this model "
+            "does not; freeze what was frozen then, or start a new run"
+        )
+    numbered = {number: state[name] for number, name in enumerate(names) if name in state}
+    optimizer.load_state_dict({"state": numbered, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _names(optimizer: torch.optim.Optimizer, model: nn.Module) -> list[str]:
+    """The names of the optimiser's parameters in the order of its groups, which is how torch numbers them."""
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    return [names[parameter] for group in optimizer.param_groups for parameter in group["params"]]
 
 
 def lr_at(step: int, settings: TrainSettings) -> float:

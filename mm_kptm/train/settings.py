@@ -31,6 +31,7 @@ class TrainSettings:
     accumulate: int = 1  #: parts a process computes one after the other to make a step
     seed: int = 0  #: order of the examples, masks, dropout
     precision: Literal["fp32", "bf16"] = "fp32"  #: bf16 is autocast: the weights stay float32
+    parallel: Literal["auto", "ddp", "fsdp"] = "auto"  #: whole weights in each process, or sharded over all
     compile: bool = False  #: torch.compile the loss
     fused: bool = True  #: one kernel for the whole AdamW update
     unused_parameters: bool = False  #: say so when a step may leave some without gradient (several processes only)
@@ -57,6 +58,7 @@ class TrainSettings:
             ("schedule", ("linear", "cosine", "constant", "inverse-sqrt")),
             ("optimizer", ("adamw", "bert-adam")),
             ("precision", ("fp32", "bf16")),
+            ("parallel", ("auto", "ddp", "fsdp")),
         ):
             if getattr(self, name) not in choices:
                 raise UserError(f"train.{name} is {getattr(self, name)!r} but must be one of {', '.join(choices)}")

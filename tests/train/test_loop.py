@@ -232,8 +232,8 @@ def test_a_damaged_checkpoint_does_not_resume(tmp_path):
         run(tmp_path, resume=True)
 
 
-def test_a_launch_that_shards_the_model_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("mm_kptm.train.loop._PARALLEL", ())
+def test_a_launch_of_another_kind_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("mm_kptm.train.parallel._LAUNCHES", ())
     with pytest.raises(UserError, match=r"this launch asks for NO, but training runs in one process or data-parallel"):
         run(tmp_path)
     assert not list(tmp_path.iterdir())

@@ -1,11 +1,13 @@
-"""Two processes train and measure what one does."""
+"""Several processes train and measure what one does, with whole weights in each or sharded over all."""
 
 from __future__ import annotations
 
 import json
 import multiprocessing
 import os
+import shutil
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,25 +15,35 @@ import torch
 import torch.distributed
 
 from mm_kptm.errors import UserError
-from mm_kptm.train import Checkpoints, TrainSettings, fit, read_weights
-from tests.train.toy import Line, PointSource
+from mm_kptm.train import Checkpoints, TrainSettings, fit, read_weights, verify
+from mm_kptm.train.checkpoint import load_trainer
+from mm_kptm.train.sharded import units
+from tests.train.toy import Deep, Line, PointSource
 
-#: 8 examples a step are cut into even parts; 9 and 13 examples are measured in uneven shares
-SETTINGS = TrainSettings(steps=20, batch_size=8, lr=0.01, eval_every=10, save_every=10, log_every=5)
+#: 8 examples a step make even parts for two processes and uneven ones for three, who measure 9, 13 and 1 example too
+SETTINGS = TrainSettings(steps=12, batch_size=8, lr=0.01, eval_every=6, save_every=6, log_every=3)
 SPLITS = {"dev": 9, "test": 13, "few": 1}
+WAYS = {"one": (1, "auto"), "ddp2": (2, "ddp"), "ddp3": (3, "auto"), "fsdp2": (2, "fsdp"), "fsdp3": (3, "fsdp")}
+SEVERAL = [way for way in WAYS if way != "one"]
 
 
-def work(rank: int, processes: int, port: int, folder: str, poison: int | None) -> None:
+def join(rank: int, processes: int, port: int) -> None:
     os.environ.update(
         RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(processes), LOCAL_WORLD_SIZE=str(processes),
         MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), ACCELERATE_USE_CPU="true",
     )  # fmt: skip
     torch.set_num_threads(1)
+
+
+def work(rank: int, processes: int, port: int, folder: str, settings: TrainSettings, poison: int | None) -> None:
+    if processes > 1:
+        join(rank, processes, port)
+    model = Deep()
     try:
         fitted = fit(
-            Line(dropout=0.0),
+            model,
             PointSource(60, shake=0.0, poison=poison),
-            SETTINGS,
+            settings,
             Path(folder),
             evaluate={split: PointSource(n) for split, n in SPLITS.items()},
             resume=True,
@@ -39,26 +51,37 @@ def work(rank: int, processes: int, port: int, folder: str, poison: int | None) 
         )
         means = {split: evaluation.means for split, evaluation in fitted.evaluations.items()}
         (Path(folder) / f"means-{rank}.json").write_text(json.dumps(means))
+        torch.save(model.state_dict(), Path(folder) / f"model-{rank}.pt")
     except UserError as error:
         (Path(folder) / f"error-{rank}").write_text(str(error))
 
 
 class Idle(Line):
-    """Has parameters that no loss reaches."""
+    """Has parameters that no loss reaches, and others that only some examples reach."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(dropout=0.0)
         self.idle = torch.nn.Linear(4, 4)
+        self.rare = torch.nn.Linear(4, 1)
+
+    def loss(self, batch):
+        loss, some = super().loss(batch), batch.x[batch.x[:, 0] > 0.8]
+        return loss + self.rare(some).square().sum() / len(batch) if len(some) else loss
 
 
-def work_twice(rank: int, processes: int, port: int, folder: str, poison: int | None) -> None:
-    work(rank, processes, port, f"{folder}/first", poison)
-    settings = TrainSettings(steps=4, batch_size=8, lr=0.01, precision="bf16", unused_parameters=True, accumulate=2)
-    fit(Idle(), PointSource(60), settings, Path(folder) / "second", progress=False)
-    torch.distributed.destroy_process_group()
+def work_twice(rank: int, processes: int, port: int, folder: str, settings: TrainSettings, poison: int | None) -> None:
+    work(rank, processes, port, f"{folder}/first", settings, poison)
+    wide = TrainSettings(
+        steps=6, batch_size=4, lr=0.01, unused_parameters=True, accumulate=2, optimizer="bert-adam",
+        parallel=settings.parallel, save_every=1 if processes == 1 else None, keep=6,
+    )  # fmt: skip
+    fit(Idle(), PointSource(60, shake=0.0), wide, Path(folder) / "second", progress=False)
+    fit(Line(), PointSource(60), replace(settings, precision="bf16"), Path(folder) / "third", progress=False)
+    if processes > 1:
+        torch.distributed.destroy_process_group()
 
 
-def launch(processes, folder, poison=None, target=work):
+def launch(processes, folder, *, poison=None, target=work, **changes):
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
         ["mm_kptm.train", "tests.train.toy", "torch._dynamo"]
@@ -66,8 +89,10 @@ def launch(processes, folder, poison=None, target=work):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    settings = replace(SETTINGS, **changes)
     started = [
-        context.Process(target=target, args=(rank, processes, port, str(folder), poison)) for rank in range(processes)
+        context.Process(target=target, args=(rank, processes, port, str(folder), settings, poison))
+        for rank in range(processes)
     ]
     for process in started:
         process.start()
@@ -79,9 +104,9 @@ def launch(processes, folder, poison=None, target=work):
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     folders = {}
-    for processes in (1, 2):
-        folders[processes] = tmp_path_factory.mktemp(f"by{processes}")
-        launch(processes, folders[processes])
+    for way, (processes, parallel) in WAYS.items():
+        folders[way] = tmp_path_factory.mktemp(way)
+        launch(processes, folders[way], parallel=parallel)
     return folders
 
 
@@ -93,45 +118,102 @@ def records(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_two_processes_make_the_weights_of_one(runs):
-    torch.testing.assert_close(weights(runs[2]), weights(runs[1]), rtol=1e-4, atol=1e-6)
+def shards(folder):
+    return [read_weights(path) for path in sorted((Checkpoints(folder).find("latest") / "shards").iterdir())]
 
 
-def test_two_processes_log_the_losses_and_measures_of_one(runs):
-    one, two = records(runs[1]), records(runs[2])
-    assert [(r["step"], r["split"]) for r in one] == [(r["step"], r["split"]) for r in two]
-    for mine, theirs in zip(one, two, strict=True):
+def began(folder, source):
+    """A run that stopped after the first checkpoint of another."""
+    name = "step-00000006"
+    shutil.copytree(source / "checkpoints" / name, folder / "checkpoints" / name)
+    Checkpoints(folder).point("latest", Path(name))
+    return folder
+
+
+@pytest.mark.parametrize("way", SEVERAL)
+def test_several_processes_make_the_weights_of_one(runs, way):
+    torch.testing.assert_close(weights(runs[way]), weights(runs["one"]), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("way", SEVERAL)
+def test_several_processes_log_the_losses_and_measures_of_one(runs, way):
+    one, several = records(runs["one"]), records(runs[way])
+    assert [(r["step"], r["split"]) for r in one] == [(r["step"], r["split"]) for r in several]
+    for mine, theirs in zip(one, several, strict=True):
         for name in {"loss", "lr", "error", "closeness", "n", "grad_norm"} & mine.keys():
             assert theirs[name] == pytest.approx(mine[name], rel=1e-3), (mine["step"], name)
 
 
-def test_every_process_gets_the_whole_evaluation(runs):
-    means = [json.loads((runs[2] / f"means-{rank}.json").read_text()) for rank in range(2)]
-    assert means[0] == means[1] and means[0].keys() == SPLITS.keys()
+@pytest.mark.parametrize("way", SEVERAL)
+def test_every_process_gets_the_whole_evaluation_and_the_trained_model(runs, way):
+    processes = WAYS[way][0]
+    means = [json.loads((runs[way] / f"means-{rank}.json").read_text()) for rank in range(processes)]
+    assert all(other == means[0] for other in means) and means[0].keys() == SPLITS.keys()
+    for rank in range(processes):
+        model = torch.load(runs[way] / f"model-{rank}.pt")
+        torch.testing.assert_close(model, weights(runs[way]), rtol=0, atol=0)
 
 
-def test_the_environment_says_how_many(runs):
-    assert [json.loads((runs[n] / "environment.json").read_text())["processes"] for n in (1, 2)] == [1, 2]
+def test_the_environment_says_how_many_and_how(runs):
+    facts = {way: json.loads((folder / "environment.json").read_text()) for way, folder in runs.items()}
+    assert {way: fact["processes"] for way, fact in facts.items()} == {way: n for way, (n, _) in WAYS.items()}
+    assert [facts[way]["parallel"] for way in WAYS] == ["one process", "ddp", "ddp", "fsdp", "fsdp"]
 
 
-def test_two_processes_resume_what_one_began(runs, tmp_path):
-    """From the checkpoint of step 10, with the same batches as before."""
-    source = runs[1] / "checkpoints" / "step-00000010"
-    (tmp_path / "checkpoints").mkdir()
-    source.rename(tmp_path / "checkpoints" / source.name)
-    Checkpoints(tmp_path).point("latest", source)
-    launch(2, tmp_path)
-    torch.testing.assert_close(weights(tmp_path), weights(runs[1]), rtol=1e-4, atol=1e-6)
+def test_every_process_writes_its_shards_and_the_manifest_covers_them(runs):
+    for way, n in (("fsdp2", 2), ("fsdp3", 3)):
+        checkpoint = Checkpoints(runs[way]).find("latest")
+        names = {f"shards/{path.name}" for path in (checkpoint / "shards").iterdir()}
+        assert len(names) == n
+        verify(checkpoint)
+        assert names < json.loads((checkpoint / "manifest.json").read_text()).keys()
+        assert load_trainer(checkpoint)["optimizer"] is None
 
 
-def test_a_second_run_chooses_its_precision_and_may_leave_parameters_idle(tmp_path):
-    launch(2, tmp_path, target=work_twice)
-    torch.testing.assert_close(weights(tmp_path / "second")["idle.weight"], Idle().idle.weight)
-    assert not torch.equal(weights(tmp_path / "second")["last.weight"], Line().last.weight)
+def test_no_process_holds_more_than_its_share(runs):
+    """4 rows are two and two for two processes, and two, two and none for three."""
+    for way, rows in (("fsdp2", [2, 2]), ("fsdp3", [2, 2, 0])):
+        for name in ("model.first.weight", "model.layers.1.attend.weight", "optimizer.first.weight.exp_avg"):
+            assert [len(shard[name]) for shard in shards(runs[way])] == rows
 
 
-def test_all_processes_stop_at_the_loss_that_one_of_them_sees(tmp_path):
-    launch(2, tmp_path, poison=17)
+@pytest.mark.parametrize(
+    ("source", "processes", "parallel"),
+    [("one", 2, "ddp"), ("one", 2, "fsdp"), ("fsdp2", 3, "fsdp"), ("fsdp3", 1, "auto"), ("fsdp2", 2, "ddp")],
+)
+def test_a_run_goes_on_with_other_processes(runs, tmp_path, source, processes, parallel):
+    """With the same batches as before, whoever computes them and however the weights lie."""
+    launch(processes, began(tmp_path, runs[source]), parallel=parallel)
+    torch.testing.assert_close(weights(tmp_path), weights(runs["one"]), rtol=1e-4, atol=1e-6)
+
+
+def test_sharded_weights_resume_exactly(runs, tmp_path):
+    launch(2, began(tmp_path, runs["fsdp2"]), parallel="fsdp")
+    torch.testing.assert_close(weights(tmp_path), weights(runs["fsdp2"]), rtol=0, atol=0)
+    torch.testing.assert_close(shards(tmp_path), shards(runs["fsdp2"]), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_later_runs_of_a_process_may_have_idle_parameters_and_another_precision(tmp_path, parallel):
+    """What no example of a step reaches neither moves nor decays, as in one process."""
+    launch(1, tmp_path / "one", target=work_twice)
+    launch(2, tmp_path / "two", target=work_twice, parallel=parallel)
+    one, two = weights(tmp_path / "one" / "second"), weights(tmp_path / "two" / "second")
+    torch.testing.assert_close(two, one, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(two["idle.weight"], Idle().idle.weight, rtol=0, atol=0)
+    steps = [read_weights(path / "model.safetensors") for path in (tmp_path / "one/second/checkpoints").glob("step-*")]
+    assert 1 < len({tuple(step["rare.bias"].tolist()) for step in steps}) < len(steps)  # reached by some steps only
+    assert not torch.equal(weights(tmp_path / "two" / "third")["last.weight"], Line().last.weight)
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_all_processes_stop_at_the_loss_that_one_of_them_sees(tmp_path, parallel):
+    launch(2, tmp_path, poison=17, parallel=parallel)
     errors = [(tmp_path / f"error-{rank}").read_text() for rank in range(2)]
     assert errors[0] == errors[1] and errors[0].startswith("the loss is nan at step")
     assert "17" in errors[0].split(" on examples ")[1].split(";")[0]
+
+
+def test_layers_are_put_together_one_by_one():
+    model = Deep()
+    assert units(model) == list(model.layers)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import random
 import signal
 import time
@@ -76,7 +75,7 @@ def kill_when(processes, folder, moment):
     deadline = time.monotonic() + 30
     while process.is_alive() and not moment() and time.monotonic() < deadline:
         time.sleep(0.0005)
-    os.kill(process.pid, signal.SIGKILL)
+    process.kill()
     process.join(30)
     return process.exitcode == -signal.SIGKILL
 

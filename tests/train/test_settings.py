@@ -20,6 +20,7 @@ from mm_kptm.train import TrainSettings
         ({"schedule": "stairs"}, "train.schedule is 'stairs' but must be one of linear, cosine, constant"),
         ({"optimizer": "sgd"}, "train.optimizer is 'sgd' but must be one of adamw, bert-adam"),
         ({"precision": "fp16"}, "train.precision is 'fp16' but must be one of fp32, bf16"),
+        ({"parallel": "fsdp1"}, "train.parallel is 'fsdp1' but must be one of auto, ddp, fsdp"),
         ({"best": "accuracy"}, "train.best is 'accuracy' but must name a split and a measure, such as dev/accuracy"),
     ],
 )

@@ -9,6 +9,8 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from mm_kptm.nn.sublayers import FeedForwardSublayer, Layer, bert_norm
+
 
 @dataclass(frozen=True)
 class Points:
@@ -65,3 +67,25 @@ class Line(nn.Module):
     def measure(self, batch: Points) -> dict[str, Tensor]:
         error = (self(batch.x) - batch.y).squeeze(1).abs()
         return {"error": error, "closeness": -error}
+
+
+class Look(nn.Linear):
+    """Stands where attention does."""
+
+    def forward(self, x: Tensor, reading: None, source: None = None) -> Tensor:
+        return x + super().forward(x).tanh()
+
+
+class Deep(Line):
+    """A line behind two layers, which sharding puts together one by one."""
+
+    def __init__(self) -> None:
+        super().__init__(dropout=0.0)
+        feeds = [FeedForwardSublayer(4, 6, bert_norm(4), dropout=0.0) for _ in range(2)]
+        self.layers = nn.ModuleList(Layer(Look(4, 4), feed) for feed in feeds)
+        self.register_buffer("scale", torch.tensor([2.0, 1.0, 0.5, 1.0]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x * self.scale, None)
+        return super().forward(x)
