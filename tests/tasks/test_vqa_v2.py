@@ -5,11 +5,14 @@ import json
 import numpy as np
 import pytest
 
+import mm_kptm
 from mm_kptm.data.sampler import seeded
 from mm_kptm.data.tokenizer import BERT_SPECIALS, WordPiece
 from mm_kptm.errors import UserError
+from mm_kptm.tasks.supply import Request
 from mm_kptm.tasks.vqa import VQA
 from mm_kptm.tasks.vqa_v2 import VqaV2, check_submission, write_submission
+from mm_kptm.tasks.vqa_v2_data import VqaV2Data, vqa
 from mm_kptm.vision.stores import write_store
 
 TOKENIZER = WordPiece((*BERT_SPECIALS, "what", "is", "it", "red", "?"), lowercase=True)
@@ -122,3 +125,16 @@ def test_a_submission_that_the_server_would_refuse_is_refused(folder, split, cha
     (folder / "s.json").write_text(json.dumps(change(answers)))
     with pytest.raises(UserError, match=message):
         check_submission(folder / "s.json", split.questions)
+
+
+def test_a_run_writes_the_file_of_its_own_split(folder):
+    (folder / "vocab.txt").write_text("\n".join(TOKENIZER.vocabulary))
+    asked = {"test_questions": folder / "q.json", "features": folder / "regions", "vocabulary": folder / "vocab.txt"}
+    data = VqaV2Data("vqa-v2", folder / "q.json", folder / "a.json", min_count=1, **asked)
+    prepared = vqa(data, Request(mm_kptm.catalogue()["uniter-base"]))
+    rows = [{"id": str(100 + number), "answer": "yes"} for number in range(12)]
+    (path,) = prepared.submit("test", rows, folder)
+    assert json.loads(path.read_text())[3] == {"question_id": 103, "answer": "yes"}
+    with pytest.raises(UserError, match=r"vqa-v2-test.json has no answer to 1 questions, the first of them 111"):
+        prepared.submit("test", rows[:-1], folder)
+    assert len(prepared.more(folder / "q.json")) == 12
