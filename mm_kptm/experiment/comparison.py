@@ -91,7 +91,7 @@ def compare(
     jobs = {arm.name: [_job(arm, seed, out, splits) for seed in range(seeds)] for arm in arms}
     listed = [job for of_arm in jobs.values() for job in of_arm]
     for job in listed:
-        _check_began(job)
+        check_began(job)
     _run([job for job in listed if not job.done], _plan(arms, seeds, listed, budgets), workers, say)
     runs = {name: tuple(report.read_run(job.folder) for job in of_arm) for name, of_arm in jobs.items()}
     _check_answers(runs, splits)
@@ -134,8 +134,8 @@ def _job(arm: Arm, seed: int, out: Path, splits: Sequence[str]) -> Job:
     return Job(replace(arm.settings, name=f"{arm.name}-seed-{own}", out=out, train=trained), tuple(splits))
 
 
-def _check_began(job: Job) -> None:
-    """Refuse a folder that holds another run than the job's."""
+def check_began(job: Job) -> None:
+    """Refuse a folder that holds another run than the job's; ``UserError`` says in which key."""
     path = job.folder / CONFIG
     if not path.is_file():
         if job.folder.exists() and any(job.folder.iterdir()):

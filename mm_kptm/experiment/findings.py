@@ -1,0 +1,114 @@
+"""What the arms of the demonstration show: tables with their baselines, and claims held against bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from mm_kptm.experiment.arms import FACTS, TEXTS, TOLD_OTHERS, VISION, Tier
+from mm_kptm.report import Claim, Row, Run, Table, bootstrap, over_seeds
+from mm_kptm.report import arms as reported
+from mm_kptm.report.fields import read_lines
+from mm_kptm.report.tables import counted
+
+RESAMPLING = 0  #: seed of the bootstrap; the same answers give the same intervals
+PRIOR = "question-only"
+
+Runs = Mapping[str, tuple[Run, ...]]
+
+
+def tables(runs: Runs) -> Iterator[Table]:
+    """One table for each question that the arms answer."""
+    generator = np.random.default_rng(RESAMPLING)
+    yield _headline(runs, tuple(VISION), "test", "What is seen", "Questions about new scenes.", generator)
+    yield _headline(
+        runs, FACTS, "test", "Facts about what is seen", "The graph is one that training never saw, or the fixed one.",
+        generator,
+    )  # fmt: skip
+    yield _knowledge_use(runs, generator)
+    found = _headline(
+        runs, tuple(TEXTS), "test", "Translations found", "Sentences of no parallel data; centred mean states.", generator
+    )
+    searched = len({prediction.group for prediction in runs["text-tlm"][0].predictions["test"]})
+    yield replace(found, rows=(*found.rows, Row("chance", "accuracy", 1 / searched, baseline=True)))
+
+
+def claims(tier: Tier, runs: Runs) -> Iterator[Claim]:
+    """What must hold, with the values found."""
+    bounds = tier.bounds
+    blind = max(_accuracy(runs[arm], "test") for arm in ("vqa-blank", "vqa-shuffled"))
+    yield _at_least(
+        "vision: right answers over those without vision and with another scene",
+        _accuracy(runs["vqa-true"], "test") - blind,
+        bounds.vision,
+    )
+    if bounds.follows is not None:
+        yield _at_least(
+            "knowledge, trained in many worlds: swapped facts are followed",
+            _accuracy(runs["facts-worlds"], TOLD_OTHERS),
+            bounds.follows,
+        )
+    yield _at_most(
+        "knowledge, trained on one fixed graph: swapped facts are followed",
+        _accuracy(runs["facts-fixed"], TOLD_OTHERS),
+        bounds.fixed,
+    )
+    if bounds.translation is not None:
+        yield _at_least(
+            "translations found with TLM over MLM alone",
+            _accuracy(runs["text-tlm"], "test") - _accuracy(runs["text-mlm"], "test"),
+            bounds.translation,
+        )
+    for arm, what in (("vqa-blank", "no vision"), ("vqa-shuffled", "another scene"), ("facts-none", "no facts")):
+        prior = float(np.mean([run.baselines["test"][PRIOR] for run in runs[arm]]))
+        yield _at_most(
+            f"null arm ({what}): distance from the {PRIOR} prior", abs(_accuracy(runs[arm], "test") - prior), bounds.null
+        )
+
+
+def _headline(
+    runs: Runs, names: Sequence[str], split: str, title: str, note: str, generator: np.random.Generator
+) -> Table:
+    """Accuracy of some arms with the baselines of the first."""
+    found = [
+        reported.Arm(name, runs[name] if name == names[0] else tuple(replace(run, baselines={}) for run in runs[name]))
+        for name in names
+    ]
+    table = reported.headline(found, split, generator)
+    return replace(table, title=title, note=f"{note} {table.note}")
+
+
+def _knowledge_use(runs: Runs, generator: np.random.Generator) -> Table:
+    """Answers by the facts told and by those of training, when the two differ."""
+    rows = []
+    groups = 0
+    for arm in ("facts-worlds", "facts-fixed"):
+        for key, metric in (("correct", "follows the facts told"), ("sticks", "sticks to the true facts")):
+            scores, owners, means = [], [], []
+            for run in runs[arm]:
+                lines = list(read_lines(run.folder / "predictions" / f"{TOLD_OTHERS}.jsonl"))
+                values = [line.share(key) for line in lines]
+                scores += values
+                owners += [(line.text("group"), line.text("id")) if arm == "facts-fixed" else line.text("group")
+                           for line in lines]  # fmt: skip
+                means.append(float(np.mean(values)))
+            found = bootstrap(scores, owners, generator)
+            groups = max(groups, found.groups)
+            rows.append(Row(arm, metric, found.value, found.low, found.high, found.n, std=over_seeds(means).std))
+    note = f"The questions are told the facts of another world. Intervals of 95 % from drawing up to {counted(groups, 'group')}."
+    return Table("Facts swapped", tuple(rows), note)
+
+
+def _accuracy(runs: Sequence[Run], split: str) -> float:
+    """The mean over examples and seeds."""
+    return float(np.mean([np.mean([answer.correct for answer in run.predictions[split]]) for run in runs]))
+
+
+def _at_least(text: str, value: float, bound: float) -> Claim:
+    return Claim(text, value, bound, holds=value >= bound)
+
+
+def _at_most(text: str, value: float, bound: float) -> Claim:
+    return Claim(text, value, bound, holds=value <= bound)
