@@ -168,8 +168,12 @@ def _spent(budgets: Mapping[str, Budget]) -> str:
 
 def _run(jobs: Sequence[Job], plan: str, workers: int, say: Say) -> None:
     say(plan)
+    began = time.monotonic()
     for number, (place, told) in enumerate(outcomes(run, jobs, workers=workers), 1):
-        say(f"{number} of {len(jobs)}: {jobs[place].settings.name}, {told}")
+        left = len(jobs) - number
+        seconds = (time.monotonic() - began) / number * left
+        still = f", about {seconds:.0f} s left" if left else ""
+        say(f"{number} of {len(jobs)}: {jobs[place].settings.name}, {told}{still}")
 
 
 def run(job: Job) -> str:

@@ -1,0 +1,72 @@
+"""Facts reach every system that reads text: as branches of its sentence, and as vectors in any single stream."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+import mm_kptm
+from mm_kptm.batch import Entities, Inputs, Layout, Regions, Tokens
+from mm_kptm.knowledge.fusion import FusedStream, fuse
+from mm_kptm.models.single import SingleStream
+from mm_kptm.models.system import System
+from mm_kptm.nn.init import bert_init
+from mm_kptm.nn.visibility import Branches
+
+READERS = [name for name, recipe in mm_kptm.catalogue().items() if "text" in recipe.reads]
+TREE = Branches(
+    torch.tensor([0, 1, 1, 1, 2]), torch.tensor([0, 0, 1, 1, 0])
+)  # two tokens hang from the word in the middle
+
+
+def small(name: str) -> System:
+    """A system of two layers, or one of each kind, in a few thousand parameters."""
+    published = mm_kptm.catalogue()[name].published_sizes()
+    sizes = {"dim": 16, "num_heads": 2, "ffn_dim": 32, "vocab_size": 50, "region_dim": 8, "max_positions": 64}
+    layers = {size: 2 if size == "num_layers" else 1 for size in published if size.endswith("_layers")}
+    chosen = {size: value for size, value in (sizes | layers).items() if size in published}
+    system = mm_kptm.build(name, heads=[], **chosen)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        bert_init(system, 0.3)  # at the published 0.02 so narrow a model hardly moves
+    return system
+
+
+#: The systems that fusion can be added to.
+PLAIN = [name for name in READERS if type(small(name).encoder) is SingleStream]
+
+
+def inputs(name: str, ids=(5, 6, 7, 8, 9)) -> Inputs:
+    """A sentence, with two regions for a system that reads them."""
+    generator = torch.Generator().manual_seed(0)
+    regions = Regions(torch.rand(2, 8, generator=generator), torch.rand(2, 4, generator=generator), Layout((2,)))
+    sees_regions = "regions" in mm_kptm.catalogue()[name].reads
+    return Inputs(text=Tokens.of([ids], languages=[[0] * len(ids)]), regions=regions if sees_regions else None)
+
+
+@pytest.mark.parametrize("name", READERS)
+@torch.no_grad()
+def test_a_tree_is_heeded_by_every_system_that_reads_text(name):
+    """Branches change what is read, and a fact that hangs from a word arrives at the sentence through it."""
+    system, plain = small(name), inputs(name)
+    tree = replace(plain, text=replace(plain.text, sees=TREE))
+    other = inputs(name, ids=(5, 6, 11, 12, 9))
+    told_other = replace(other, text=replace(other.text, sees=TREE))
+    read = system(tree).pooled
+    assert not torch.allclose(read, system(plain).pooled, atol=1e-6)
+    assert not torch.allclose(read, system(told_other).pooled, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", PLAIN)
+@torch.no_grad()
+def test_entities_can_be_fused_into_every_plain_single_stream(name):
+    system = small(name)
+    torch.manual_seed(0)
+    system.encoder = fuse(system.encoder, entity_dim=4, entity_heads=2).eval()
+    assert isinstance(system.encoder, FusedStream)
+    linked = torch.tensor([False, False, True, False, False])
+    told, other = (
+        replace(inputs(name), entities=Entities(vectors=linked[:, None] * torch.full((5, 4), value), linked=linked))
+        for value in (1.0, -1.0)
+    )
+    assert not torch.allclose(system(told).pooled, system(other).pooled, atol=1e-6)
