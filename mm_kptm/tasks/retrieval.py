@@ -52,7 +52,8 @@ class Captioned:
 class Triplets(Movable):
     """Captions with their images, then with other images, then other texts with the first images: 3 B pairs."""
 
-    pairs: Inputs
+    pairs: Inputs  #: in order of length, which makes attention cheap
+    places: Tensor  #: where the right pairs, those with other images and those with other texts stand, [3 B]
     captions: tuple[Captioned, ...]
 
     def __len__(self) -> int:
@@ -124,8 +125,19 @@ class CaptionSource:
             near = self._misses_of.get(caption, ())
             if draw < 0.5 and near:
                 texts[place] = near[int(2 * draw * len(near))]
-        pairs = self.shown.beside(np.concatenate([chosen, chosen, texts]), np.concatenate([own, others, own]))
-        return Triplets(pairs, tuple(self.captions[index] for index in indices))
+        said, shown = np.concatenate([chosen, chosen, texts]), np.concatenate([own, others, own])
+        order = self.by_length(said, shown)
+        return Triplets(
+            self.shown.beside(said[order], shown[order]),
+            torch.from_numpy(np.argsort(order)),
+            tuple(self.captions[index] for index in indices),
+        )
+
+    def by_length(self, texts: Whole, images: Whole) -> Whole:
+        """The order of pairs by their tokens and regions together, then by their tokens."""
+        tokens = self.shown.texts.lengths[texts]
+        regions = 0 if self.shown.pictures is None else self.shown.pictures.lengths[images]
+        return np.lexsort((tokens, tokens + regions))
 
     def _another(self, own: Whole, draw: NDArray[np.float32]) -> Whole:
         """An image other than the own one, each as likely."""
@@ -166,20 +178,20 @@ class Retrieval(Task[Triplets]):
 
     def loss(self, batch: Triplets) -> Tensor:
         """The criterion, averaged over captions."""
-        scores = self(batch.pairs).view(3, len(batch))
+        scores = self._three(batch)
         return self.criterion(scores[0], scores[1:]).mean()
 
     @torch.no_grad()
     def measure(self, batch: Triplets) -> dict[str, Tensor]:
         """Whether the right pair leads both wrong ones, and the criterion; recall needs all pairs at once."""
-        scores = self(batch.pairs).view(3, len(batch))
+        scores = self._three(batch)
         leads = (scores[0] > scores[1:].amax(dim=0)).float()
         return {"leads": leads, "loss": self.criterion(scores[0], scores[1:])}
 
     @torch.no_grad()
     def predict(self, batch: Triplets) -> list[Row]:
         """Which of the three pairs of every caption of the batch is the best."""
-        best = self(batch.pairs).view(3, len(batch)).argmax(dim=0).tolist()
+        best = self._three(batch).argmax(dim=0).tolist()
         names = ("right", "wrong image", "wrong text")
         return [
             _row(about, "triplet", names[place], names[0]) for about, place in zip(batch.captions, best, strict=True)
@@ -209,6 +221,10 @@ class Retrieval(Task[Triplets]):
             found |= {f"{way}-recall@{k}": sum(rank <= k for rank in ranks) / len(ranks) for k in RANKS if ranks}
         near = [float(row["correct"]) for row in rows if str(row["type"]).startswith(NEAR_MISS)]
         return found | ({f"{NEAR_MISS}-accuracy": sum(near) / len(near)} if near else {})
+
+    def _three(self, batch: Triplets) -> Tensor:
+        """The scores of right pairs, of those with other images and of those with other texts, [3, B]."""
+        return self(batch.pairs)[batch.places].view(3, len(batch))
 
     def _ranked(self, source: CaptionSource, batch_size: int) -> Iterator[Row]:
         for pool in np.unique(source.pools):
@@ -241,7 +257,7 @@ class Retrieval(Task[Triplets]):
     def _scores(self, source: CaptionSource, texts: Whole, images: Whole, batch_size: int) -> Tensor:
         """Of pairs in the given order; they are read in order of length."""
         device = next(self.parameters()).device
-        order = np.argsort(source.shown.texts.lengths[texts], kind="stable")
+        order = source.by_length(texts, images)
         scores = torch.empty(len(texts))
         for first in range(0, len(order), batch_size):
             part = order[first : first + batch_size]

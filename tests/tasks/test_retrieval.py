@@ -83,22 +83,34 @@ def test_ranks_are_counted_within_the_pool_in_both_directions():
     assert summary["image-to-text-recall@1"] == 2 / 4 and "near-miss-accuracy" not in summary
 
 
+def spelt(batch):
+    """The ids of all pairs: the right ones, those with other images, those with other texts."""
+    said = [rows.tolist() for rows in batch.pairs.text.layout.split(batch.pairs.text.ids)]
+    return [said[place] for place in batch.places.tolist()]
+
+
 def test_what_is_drawn_is_never_the_own_image(source):
     for seed in range(20):
         batch = source.batch(range(12), seeded(seed))
-        own, others, again = batch.pairs.image_of.view(3, 12)
+        own, others, again = batch.pairs.image_of[batch.places].view(3, 12)
         assert (own != others).all() and (own == again).all()
-        words = [rows.tolist() for rows in batch.pairs.text.layout.split(batch.pairs.text.ids)]
+        words = spelt(batch)
         assert all(right != wrong for right, wrong in zip(words[:12], words[24:], strict=True))
     one, other = (source.batch([3, 1], seeded(7)).pairs for _ in range(2))
     assert torch.equal(one.text.ids, other.text.ids)
 
 
+def test_pairs_stand_in_order_of_length(source):
+    pairs = source.batch(range(12), seeded(0)).pairs
+    shown, _ = pairs.shown()
+    lengths = [sum(two) for two in zip(pairs.text.layout.lengths, shown.lengths, strict=True)]
+    assert lengths == sorted(lengths)
+
+
 def test_half_of_the_texts_are_near_misses(source):
     drawn = []
     for seed in range(20):
-        said = source.batch(range(12), seeded(seed)).pairs.text
-        drawn += [rows.tolist() for rows in said.layout.split(said.ids)][24:]
+        drawn += spelt(source.batch(range(12), seeded(seed)))[24:]
     columns, lengths = source.shown.texts.take(np.arange(12, len(source.shown.texts)))
     misses = {tuple(ids.tolist()) for ids in torch.from_numpy(columns["ids"]).split(list(lengths))}
     assert 0.35 < sum(tuple(ids) in misses for ids in drawn) / len(drawn) < 0.65
