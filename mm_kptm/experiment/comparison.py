@@ -89,7 +89,7 @@ def compare(
     if not unequal:
         check_equal(budgets)
     jobs = {arm.name: [_job(arm, seed, out, splits) for seed in range(seeds)] for arm in arms}
-    listed = [job for of_arm in jobs.values() for job in of_arm]
+    listed = [job for of_seed in zip(*jobs.values(), strict=True) for job in of_seed]  # every arm once, then again
     for job in listed:
         check_began(job)
     _run([job for job in listed if not job.done], _plan(arms, seeds, listed, budgets), workers, say)

@@ -6,10 +6,12 @@ cores does two runs at a time instead of one run twice as fast.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -45,7 +47,8 @@ def outcomes(work: Callable[[Job], Outcome], jobs: Sequence[Job], *, workers: in
         min(workers, len(jobs)), mp_context=multiprocessing.get_context("spawn"), initializer=_settle
     )
     try:
-        places = {executor.submit(work, job): place for place, job in enumerate(jobs)}
+        with _deaf():  # the workers are spawned here and inherit it
+            places = {executor.submit(work, job): place for place, job in enumerate(jobs)}
         for future in as_completed(places):
             yield places[future], future.result()
     except BrokenProcessPool:
@@ -59,9 +62,21 @@ def outcomes(work: Callable[[Job], Outcome], jobs: Sequence[Job], *, workers: in
             child.join()
 
 
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """While it lasts Ctrl-C does nothing; what is begun meanwhile leaves it to its parent for good."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may choose
+        yield
+        return
+    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, heard)
+
+
 def _settle() -> None:
-    """One thread; Ctrl-C is the parent's to handle; stdout is the parent's alone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """One thread; stdout is the parent's alone."""
     torch.set_num_threads(1)
     sys.stdout.flush()
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

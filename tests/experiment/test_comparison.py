@@ -77,7 +77,9 @@ def test_it_is_written_as_json_and_as_a_page(compared):
 def test_what_it_will_do_is_said_before_and_every_run_after(compared):
     _, _, said = compared
     assert said[0].startswith("2 arms with 2 seeds: 4 runs. Every run: 4 steps of 16 examples out of 120")
-    assert len(said) == 5 and said[1].startswith("1 of 4: tree-seed-0, test 0.")
+    names = [line.split()[3].rstrip(",") for line in said[1:]]
+    assert names == ["tree-seed-0", "bare-seed-0", "tree-seed-1", "bare-seed-1"]
+    assert said[1].startswith("1 of 4: tree-seed-0, test 0.") and said[1].endswith("s left")
 
 
 def test_what_is_whole_is_not_run_again(compared):

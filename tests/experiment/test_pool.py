@@ -3,12 +3,29 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 import torch
 
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.pool import outcomes
+
+WAITING = """
+import multiprocessing, threading, time
+from mm_kptm.experiment.pool import outcomes
+
+def wait(job):
+    time.sleep(60)
+
+if __name__ == "__main__":
+    threading.Timer(1.0, lambda: print("begun", flush=True)).start()
+    try:
+        list(outcomes(wait, [1, 2], workers=2))
+    except KeyboardInterrupt:
+        print(f"stopped, {len(multiprocessing.active_children())} children")
+"""
 
 
 def describe(job: int) -> tuple[int, int, float]:
@@ -51,6 +68,19 @@ def test_the_mistake_of_a_job_ends_all_of_them():
 def test_a_worker_that_is_killed_is_told_of():
     with pytest.raises(UserError, match="a worker process died without a word, as it does when memory runs out"):
         list(outcomes(die, [0], workers=1))
+
+
+def test_ctrl_c_ends_the_workers_without_a_word_of_theirs(tmp_path):
+    """It reaches the whole group of processes; the parent alone says what happens, even while workers start."""
+    script = tmp_path / "wait.py"
+    script.write_text(WAITING)
+    process = subprocess.Popen(
+        [sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout is not None and process.stdout.readline() == "begun\n"
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (out, err) == ("stopped, 0 children\n", "")
 
 
 def test_no_job_needs_no_worker():
