@@ -9,7 +9,7 @@ Shapes: B sequences, T token rows, R region rows, F region features, N padded le
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from itertools import accumulate
@@ -32,12 +32,18 @@ class Movable:
         """The same value with its tensors on ``device``."""
         if not is_dataclass(self):
             return self
-        moved = {
-            part.name: value.to(device)
-            for part in fields(self)
-            if isinstance(value := getattr(self, part.name), Tensor | Movable)
-        }
+        moved = {part.name: _sent(getattr(self, part.name), device) for part in fields(self)}
+        moved = {name: value for name, value in moved.items() if value is not None}
         return replace(self, **moved) if moved else self
+
+
+def _sent(value: object, device: torch.device | str) -> object | None:
+    """A value on another device, or a mapping to such values; None where nothing can be moved."""
+    if isinstance(value, Tensor | Movable):
+        return value.to(device)
+    if isinstance(value, Mapping) and all(isinstance(part, Tensor | Movable) for part in value.values()):
+        return {name: part.to(device) for name, part in value.items()}
+    return None
 
 
 @dataclass(frozen=True)
@@ -274,12 +280,62 @@ class Entities(Movable):
 
 
 @dataclass(frozen=True, eq=False)
+class Candidates(Movable):
+    """Spans of the texts that may be mentions, and the entities of one knowledge base that each of them may mean.
+
+    A text without mentions has one blank span, so that there is always something to read; it covers no token.
+    """
+
+    spans: Tensor  #: first and last token row of each, counted over the batch; -1 for a blank one, [S, 2]
+    layout: Layout  #: the spans of each text
+    entities: Tensor  #: 0 where a span has fewer candidates than others, [S, C]
+    priors: Tensor  #: how likely each candidate is before the text is read, [S, C]
+    gold: Tensor | None = None  #: the entity that is meant, [S]
+
+    @classmethod
+    def padded(
+        cls, spans: Tensor, entities: Tensor, priors: Tensor, real: Tensor, *, gold: Tensor | None = None
+    ) -> Candidates:
+        """From padded tensors: spans [B, S, 2] in columns, -1 for padding, entities and priors [B, S, C], gold [B, S].
+
+        ``real`` [B, N] marks the columns that hold tokens.
+
+        Raises:
+            UserError: a span lies outside the tokens of its text, or ends before it begins.
+        """
+        kept = spans[:, :, 0] >= 0
+        kept[:, 0] |= ~kept.any(1)
+        real = real.bool()
+        rows = (real.flatten().cumsum(0) - 1).view(real.shape)
+        first, last = spans[..., 0], spans[..., 1]
+        inside = (first <= last) & (last < real.shape[1])
+        within = spans.clamp(0, real.shape[1] - 1).flatten(1)
+        inside &= real.gather(1, within).view(spans.shape).all(-1)
+        if not (inside | (first < 0)).all():
+            text, place = ((first >= 0) & ~inside).nonzero()[0].tolist()
+            raise UserError(
+                f"span {place} of text {text} is columns {first[text, place]} to {last[text, place]}, which are no "
+                "tokens of it; a span has its first and last column, both of them tokens"
+            )
+        numbers = torch.where(first[..., None] < 0, -1, rows.gather(1, within).view(spans.shape))
+        return cls(numbers[kept], layout_of(kept), entities[kept], priors[kept], None if gold is None else gold[kept])
+
+    @classmethod
+    def none(cls, texts: int, device: torch.device) -> Candidates:
+        """What texts without any mention have."""
+        layout = Layout((1,) * texts)
+        blank = torch.full((texts, 2), -1, device=device)
+        return cls(blank, layout, torch.zeros_like(blank[:, :1]), torch.ones(texts, 1, device=device))
+
+
+@dataclass(frozen=True, eq=False)
 class Inputs(Movable):
     """The streams of a batch; a model takes those it reads and refuses to run without them."""
 
     text: Tokens | None = None
     regions: Regions | None = None
     entities: Entities | None = None
+    candidates: Mapping[str, Candidates] | None = None  #: by knowledge base
     images: Images | None = None
     target: Tokens | None = None  #: what is written while the other streams are read
     image_of: Tensor | None = None  #: which image each text is about, [B]; None: text b is about image b

@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -281,7 +282,9 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
 
 
 def read_checkpoint(path: Path | str) -> Checkpoint:
-    """What a .safetensors, .pt, .pth or .bin file holds; no code in it is ever run.
+    """What a .safetensors, .pt, .pth, .bin or .npy file holds; no code in it is ever run.
+
+    A ``.npy`` file holds one tensor, which has no name of its own.
 
     A file that wraps its state dict under ``model``, ``state_dict`` or ``model_state_dict`` is unwrapped; of one that
     has an ``encoder`` and a ``decoder`` side by side, these become the beginnings of the names.
@@ -291,14 +294,19 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"there is no file {path}; give the path of a .safetensors, .pt, .pth or .bin checkpoint")
+        raise UserError(f"there is no file {path}; give the path of a .safetensors, .pt, .pth, .bin or .npy file")
     if path.suffix == ".safetensors":
         try:
             return Checkpoint(load_file(path), {})
         except (SafetensorError, OSError) as error:
             raise UserError(f"{path} is no whole safetensors file ({error}); fetch or convert it again") from None
+    if path.suffix == ".npy":
+        try:
+            return Checkpoint({"": torch.from_numpy(np.load(path, allow_pickle=False))}, {})
+        except (ValueError, EOFError, OSError, TypeError) as error:
+            raise UserError(f"{path} is no whole array of numbers ({_sentence(error)}); fetch it again") from None
     if path.suffix not in (".pt", ".pth", ".bin"):
-        raise UserError(f"{path} is no checkpoint that can be read; .safetensors, .pt, .pth and .bin files can")
+        raise UserError(f"{path} is no checkpoint that can be read; .safetensors, .pt, .pth, .bin and .npy files can")
     return _read_pickle(path)
 
 

@@ -6,6 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -286,14 +287,33 @@ def test_a_file_without_a_state_dict_is_refused(content: object, tmp_path: Path)
         read_weights(tmp_path / "w.pt")
 
 
+def test_an_array_is_one_tensor_without_a_name(tmp_path: Path) -> None:
+    np.save(tmp_path / "entities.npy", np.arange(6, dtype=np.float32).reshape(2, 3))
+    found = read_weights(tmp_path / "entities.npy")
+    assert list(found) == [""] and torch.equal(found[""], torch.arange(6.0).view(2, 3))
+
+
+@pytest.mark.parametrize("content", [b"", b"no array", b"\x93NUMPY\x01\x00"])
+def test_a_file_that_is_no_array_is_refused(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "w.npy").write_bytes(content)
+    with pytest.raises(UserError, match=r"w\.npy is no whole array of numbers \(.*\); fetch it again$"):
+        read_weights(tmp_path / "w.npy")
+
+
+def test_an_array_that_runs_code_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "w.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(UserError, match=r"w\.npy is no whole array of numbers"):
+        read_weights(tmp_path / "w.npy")
+
+
 def test_a_file_that_does_not_exist_is_refused(tmp_path: Path) -> None:
-    wanted = r"^there is no file .*nowhere\.bin; give the path of a \.safetensors, \.pt, \.pth or \.bin checkpoint$"
+    wanted = r"^there is no file .*nowhere\.bin; give the path of a \.safetensors, \.pt, \.pth, \.bin or \.npy file$"
     with pytest.raises(UserError, match=wanted):
         read_weights(tmp_path / "nowhere.bin")
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     (tmp_path / "w.ckpt").write_bytes(b"")
-    wanted = r"w\.ckpt is no checkpoint that can be read; \.safetensors, \.pt, \.pth and \.bin files can$"
+    wanted = r"w\.ckpt is no checkpoint that can be read; \.safetensors, \.pt, \.pth, \.bin and \.npy files can$"
     with pytest.raises(UserError, match=wanted):
         read_weights(tmp_path / "w.ckpt")

@@ -1,4 +1,4 @@
-"""Supervised objectives on marked texts: the relation of two mentions, the types of one, the governor of every token.
+"""Supervised objectives on marked texts: relations and types of mentions, governors of tokens, senses of words.
 
 The marks are ordinary tokens that stand in the text (``@`` and ``#`` for K-Adapter, Wang et al. 2021, sections 3.3 and
 4; made-up words for KEPLER); a head reads the states at them.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -66,6 +67,34 @@ class MarkedTyping:
         """Binary cross-entropy, averaged over types, [B]."""
         scores = marked_scores(system, self.name, batch)
         return F.binary_cross_entropy_with_logits(scores, batch.truth.to(scores.dtype), reduction="none").mean(1)
+
+    def loss(self, system: nn.Module, batch: Marked) -> Tensor:
+        """The mean over examples."""
+        return self.losses(system, batch).mean()
+
+    def measure(self, system: nn.Module, batch: Marked) -> Tensor:
+        """The loss of each example, [B]."""
+        return self.losses(system, batch)
+
+
+class WordInContext:
+    """Tell whether a word that is marked in two sentences has one sense, with the system's head of that name.
+
+    The head reads the pooled state and those at both marks (Peters et al. 2019, section 4.3).
+    """
+
+    name = "word-in-context"
+
+    def scores(self, system: nn.Module, batch: Marked) -> Tensor:
+        """What the head makes of an example, [B, C]."""
+        encoded: Encoded = system(batch.inputs, Wanted(tokens=batch.marks.flatten(), regions=NONE))
+        states = encoded.tokens.unflatten(0, batch.marks.shape).flatten(1)
+        scores: Tensor = system.head(self.name)(torch.cat([encoded.pooled, states], dim=-1))  # type: ignore[operator]
+        return scores
+
+    def losses(self, system: nn.Module, batch: Marked) -> Tensor:
+        """The cross-entropy of every example, [B]."""
+        return F.cross_entropy(self.scores(system, batch), batch.truth, reduction="none")
 
     def loss(self, system: nn.Module, batch: Marked) -> Tensor:
         """The mean over examples."""

@@ -78,14 +78,14 @@ def embedding_rules(theirs: str, ours: str) -> tuple[Rename, ...]:
     )
 
 
-def vocabulary_rules(word: str) -> tuple[Rename | Same, ...]:
-    """The renamings of BERT's masked-token head, tied to the published word table ``word``."""
+def vocabulary_rules(word: str, theirs: str = "cls") -> tuple[Rename | Same, ...]:
+    """The renamings of BERT's masked-token head, under ``theirs``, tied to the published word table ``word``."""
     return (
-        Rename("cls.predictions.bias", "heads.masked-tokens.bias"),
-        Rename("cls.predictions.transform.dense.{leaf}", "heads.masked-tokens.transform.dense.{leaf}"),
-        Rename("cls.predictions.transform.LayerNorm.{leaf}", "heads.masked-tokens.transform.norm.{leaf}"),
-        Same("cls.predictions.decoder.weight", as_=word),
-        Same("cls.predictions.decoder.bias", as_="cls.predictions.bias"),
+        Rename(f"{theirs}.predictions.bias", "heads.masked-tokens.bias"),
+        Rename(f"{theirs}.predictions.transform.dense.{{leaf}}", "heads.masked-tokens.transform.dense.{leaf}"),
+        Rename(f"{theirs}.predictions.transform.LayerNorm.{{leaf}}", "heads.masked-tokens.transform.norm.{leaf}"),
+        Same(f"{theirs}.predictions.decoder.weight", as_=word),
+        Same(f"{theirs}.predictions.decoder.bias", as_=f"{theirs}.predictions.bias"),
     )
 
 

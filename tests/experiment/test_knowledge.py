@@ -23,6 +23,7 @@ def small(name: str) -> System:
     """A system of two layers, or one of each kind, in a few thousand parameters."""
     published = mm_kptm.catalogue()[name].published_sizes()
     sizes = {"dim": 16, "num_heads": 2, "ffn_dim": 32, "vocab_size": 50, "region_dim": 8, "max_positions": 64}
+    sizes["bases"] = {"wiki": {"num_entities": 9, "entity_dim": 8}}
     layers = {size: 2 if size == "num_layers" else 1 for size in published if size.endswith("_layers")}
     chosen = {size: value for size, value in (sizes | layers).items() if size in published}
     system = mm_kptm.build(name, heads=[], **chosen)

@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 import mm_kptm
-from mm_kptm.batch import Entities, Inputs, Layout, Regions, Tokens
+from mm_kptm.batch import Candidates, Entities, Inputs, Layout, Regions, Tokens
 from mm_kptm.keymap import Drop, Same
+from mm_kptm.knowledge.nodes import TiedCandidates
 from mm_kptm.models.system import System
 from mm_kptm.nn.ragged import within
 from mm_kptm.nn.visibility import Causal
@@ -29,9 +30,15 @@ SMALL: dict[str, Any] = {
     "entity_dim": 4,
     "entity_heads": 2,
     "entity_ffn_dim": 6,
+    "num_entities": 12,
+    "num_relations": 5,
     "adapter_dim": 6,
     "adapter_heads": 2,
     "adapter_ffn_dim": 10,
+    "bases": {
+        "wiki": {"num_entities": 9, "entity_dim": 4, "span_ffn_dim": 5, "read_ffn_dim": 6, "threshold": -10.0},
+        "wordnet": {"num_entities": 9, "entity_dim": 4, "raw_dim": 3, "span_ffn_dim": 5, "read_ffn_dim": 6},
+    },
 }
 RECIPES = list(mm_kptm.catalogue().values())
 
@@ -60,7 +67,7 @@ def test_a_recipe_is_consistent(recipe: Recipe) -> None:
     assert set(recipe.objectives) <= set(recipe.heads)
     assert set(recipe.sizes) <= set(recipe.published_sizes())
     assert set(recipe.fields.values()) <= set(recipe.published_sizes())
-    assert recipe.reads <= {"text", "regions", "images", "entities", "languages", "target"}
+    assert recipe.reads <= {"text", "regions", "images", "entities", "candidates", "languages", "target"}
     assert len(set(recipe.weights)) == len(recipe.weights), "a rule that stands twice is reached once"
 
 
@@ -112,6 +119,11 @@ def inputs_for(recipe: Recipe) -> Inputs:
         linked = torch.tensor([True, False, True, False, True])
         vectors = torch.randn(5, SMALL["entity_dim"], generator=draw) * linked[:, None]
         inputs = replace(inputs, entities=Entities(vectors, linked))
+    if "candidates" in recipe.reads:
+        spans = torch.tensor([[0, 1], [1, 2], [3, 3]])
+        entities, priors = torch.tensor([[4, 5], [6, 0], [7, 8]]), torch.tensor([[0.4, 0.6], [1.0, 0.0], [0.5, 0.5]])
+        linking = Candidates(spans, Layout((2, 1)), entities, priors, gold=entities[:, 0])
+        inputs = replace(inputs, candidates=dict.fromkeys(SMALL["bases"], linking))
     if "target" in recipe.reads:
         inputs = replace(inputs, target=Tokens.of([[4, 8], [2, 1, 6]], languages=[[1, 1], [0, 0, 0]], sees=Causal()))
     return inputs
@@ -121,7 +133,8 @@ def scores(head: nn.Module, rows: torch.Tensor) -> torch.Tensor:
     """What a head makes of some rows, with all that it wants beside them."""
     wants = inspect.signature(head.forward).parameters
     if "candidates" in wants:
-        return head(rows, torch.ones(3, SMALL["entity_dim"]))
+        table = isinstance(head, TiedCandidates)  # which takes numbers of its rows, others take the vectors themselves
+        return head(rows, torch.arange(3) if table else torch.ones(3, SMALL["entity_dim"]))
     if "tails" in wants:
         return head(rows, head.relation(torch.arange(len(rows))), rows.flip(0))
     if "reading" in wants:
@@ -134,6 +147,7 @@ def scores(head: nn.Module, rows: torch.Tensor) -> torch.Tensor:
 #: Parameters that were published though nothing reads what they make, or as constants, by family.
 UNREAD = {
     "ernie_thu": re.compile(r"encoder\.fusions\.1\.fuse\.entity_(out|norm)\..*"),
+    "knowbert": re.compile(r"encoder\.kars\.\w+\.linker\.table\.(vectors|classes|null)"),
     "kepler": re.compile(r"heads\.knowledge-embedding\.margin"),
 }
 
@@ -151,5 +165,5 @@ def test_a_gradient_reaches_every_parameter(recipe: Recipe) -> None:
             assert parameter.grad is None, f"{name} is read after all"
             continue
         assert parameter.grad is not None, name
-        # a bias on all keys moves all scores of a row alike, so its true gradient is zero
-        assert name.endswith("key.bias") or parameter.grad.any(), name
+        # a bias on all that a softmax compares moves it not at all, so its true gradient is zero
+        assert name.endswith(("key.bias", "pool.score.bias", "score.narrow.bias")) or parameter.grad.any(), name

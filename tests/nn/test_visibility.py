@@ -36,7 +36,7 @@ def test_two_branches_of_one_word_do_not_see_each_other() -> None:
 
 
 def test_a_tail_off_the_trunk_sees_itself_and_its_links() -> None:
-    """Rows: a word, an entity of the text, a tail, another one, and three links: two share a tail, one ties one node."""
+    """Rows: a word, an entity of the text, a tail, another one, and three links: two share their ends."""
     trunk = torch.tensor([1, 1, 0, 0, 0, 0, 0]).bool()
     links = Links.of(Layout((7,)), trunk, [[(4, 1, 2), (5, 2, 1), (6, 3, 3)]])
     assert cells(links, 7).tolist() == [

@@ -1,0 +1,232 @@
+"""KnowBERT: a BERT that Wikipedia and WordNet speak to between its layers."""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from mm_kptm.keymap import OneOf, Rename, Rule, Same
+from mm_kptm.knowledge.bases import Sizes, recontextualise
+from mm_kptm.knowledge.recontextualise import RecontextualisedStream
+from mm_kptm.nn.init import bert_init
+from mm_kptm.recipe import Recipe
+from mm_kptm.recipes.bert import (
+    BERT_FIELDS,
+    bert,
+    embedding_rules,
+    layer_rules,
+    masked_tokens,
+    pair_classes,
+    vocabulary_rules,
+)
+
+#: What the released models hold; the sizes of tables are those of the checkpoint that is loaded.
+WIKI: dict[str, Any] = {"num_entities": 470_000, "entity_dim": 300}
+WORDNET: dict[str, Any] = {
+    "num_entities": 117_663,
+    "entity_dim": 200,
+    "raw_dim": 2248,
+    "null": "none",
+    "decision": "softmax",
+}
+_RELEASED = {"wiki": WIKI, "wordnet": WORDNET}
+_DEPTH = 12  # of the released encoders, whose layers 9 and 10 the knowledge bases stand behind
+
+
+def knowbert(
+    *,
+    dim: int = 768,
+    num_heads: int = 12,
+    num_layers: int = 12,
+    ffn_dim: int = 3072,
+    vocab_size: int = 30522,
+    max_positions: int = 512,
+    num_segments: int = 2,
+    activation: str = "gelu",
+    dropout: float = 0.1,
+    bases: Mapping[str, Sizes] | None = None,
+) -> RecontextualisedStream:
+    """The encoder of Peters et al. (2019, figure 1); the defaults are the released model with both knowledge bases.
+
+    ``bases`` are knowledge bases by name, each with its sizes (:class:`~mm_kptm.knowledge.bases.Base`). Unless given,
+    Wikipedia behind layer 9 and WordNet behind layer 10 of 12, in that proportion for other depths; so a base called
+    ``wiki`` or ``wordnet`` takes the released value of what is not said of it.
+    """
+    encoder = bert(
+        dim=dim,
+        num_heads=num_heads,
+        num_layers=num_layers,
+        ffn_dim=ffn_dim,
+        vocab_size=vocab_size,
+        max_positions=max_positions,
+        num_segments=num_segments,
+        activation=activation,
+        dropout=dropout,
+    )
+    both: Mapping[str, Sizes] = {"wiki": {}, "wordnet": {"layer": 10 * num_layers // _DEPTH}}
+    sized = {
+        name: {"layer": 9 * num_layers // _DEPTH, **_RELEASED.get(name, {}), **sizes}
+        for name, sizes in (both if bases is None else bases).items()
+    }
+    return recontextualise(encoder, sized, dropout=dropout)
+
+
+def _states_beside(encoder: RecontextualisedStream, states: int, num_classes: int, dropout: float) -> nn.Sequential:
+    parts: list[tuple[str, nn.Module]] = [
+        ("drop", nn.Dropout(dropout)),
+        ("out", nn.Linear(states * encoder.dim, num_classes)),
+    ]
+    head = nn.Sequential(OrderedDict(parts))
+    bert_init(head)
+    return head
+
+
+def marked_relation(encoder: RecontextualisedStream, *, num_classes: int = 42, dropout: float = 0.1) -> nn.Sequential:
+    """A linear map on the states at the marks before subject and object, side by side (section 4.3)."""
+    return _states_beside(encoder, 2, num_classes, dropout)
+
+
+def marked_typing(encoder: RecontextualisedStream, *, num_classes: int = 9, dropout: float = 0.1) -> nn.Sequential:
+    """A linear map on the state at the mark before the mention; a type holds where its score is positive (4.3)."""
+    return _states_beside(encoder, 1, num_classes, dropout)
+
+
+def word_in_context(encoder: RecontextualisedStream, *, num_classes: int = 2, dropout: float = 0.1) -> nn.Sequential:
+    """A linear map on the pooled state and the states of a word in two sentences: is it one sense? (4.3)."""
+    return _states_beside(encoder, 3, num_classes, dropout)
+
+
+def _bert_rules(theirs: str) -> tuple[Rule, ...]:
+    """The renamings of the encoder and its pretraining heads, which an archive holds three times over."""
+    inner, cls, again = f"{theirs}pretrained_bert.bert", f"{theirs}pretrained_bert.cls", f"{theirs}pretraining_heads"
+    head = "predictions.transform"
+    return (
+        *embedding_rules(f"{inner}.embeddings", "encoder.embed.text"),
+        *layer_rules(f"{inner}.encoder.layer.{{i}}", "encoder.layers.{i}"),
+        Rename(f"{inner}.pooler.dense.{{leaf}}", "encoder.pooler.dense.{leaf}"),
+        *vocabulary_rules(f"{inner}.embeddings.word_embeddings.weight", cls),
+        Rename(f"{cls}.seq_relationship.{{leaf}}", "heads.next-sentence.{leaf}"),
+        Same(f"{again}.predictions.bias", as_=f"{cls}.predictions.bias"),
+        Same(f"{again}.{head}.dense.{{leaf}}", as_=f"{cls}.{head}.dense.{{leaf}}"),
+        Same(f"{again}.{head}.LayerNorm.{{leaf}}", as_=f"{cls}.{head}.LayerNorm.{{leaf}}"),
+        Same(f"{again}.predictions.decoder.weight", as_=f"{cls}.predictions.decoder.weight"),
+        Same(f"{again}.seq_relationship.{{leaf}}", as_=f"{cls}.seq_relationship.{{leaf}}"),
+        Same(f"{theirs}pooler.dense.{{leaf}}", as_=f"{inner}.pooler.dense.{{leaf}}"),
+    )
+
+
+def _base_rules(theirs: str) -> tuple[Rule, ...]:
+    """The renamings of every knowledge base, whatever it is called."""
+    kar, linker = f"{theirs}{{base}}_soldered_kg", f"{theirs}{{base}}_soldered_kg.entity_linker.disambiguator"
+    table, score = f"{linker}.entity_embeddings", f"{linker}.dot_attention_with_prior"
+    ours = "encoder.kars.{base}"
+    places = {
+        f"{linker}.bert_to_kg_projector": "linker.narrow",
+        f"{linker}.span_extractor._global_attention": "linker.pool.score",
+        f"{linker}.projected_span_layer_norm": "linker.span_norm",
+        f"{linker}.kg_layer_norm": "linker.entity_norm",
+        f"{score}.out_layer_1": "linker.score.widen",
+        f"{score}.out_layer_2": "linker.score.narrow",
+        f"{table}.proj_feed_forward": "linker.table.map",
+        f"{kar}.weighted_entity_layer_norm": "told_norm",
+        f"{kar}.kg_to_bert_projection": "widen",
+        f"{kar}.output_layer_norm": "norm",
+    }
+    return (
+        *(Rename(f"{part}.{{leaf}}", f"{ours}.{place}.{{leaf}}") for part, place in places.items()),
+        *layer_rules(f"{linker}.span_encoder.layer.{{i}}", f"{ours}.linker.layers.{{i}}"),
+        Rename(
+            f"{kar}.span_attention_layer.attention.attention.{{role}}.{{leaf}}",
+            f"{ours}.read.attend.attention.{{role}}.{{leaf}}",
+        ),
+        *layer_rules(f"{kar}.span_attention_layer", f"{ours}.read"),
+        Rename(f"{table}.weight", f"{ours}.linker.table.vectors"),
+        Rename(f"{table}.entity_embeddings.weight", f"{ours}.linker.table.vectors"),
+        Rename(f"{table}.entity_id_to_pos_index", f"{ours}.linker.table.classes"),
+        Rename(f"{table}.pos_embeddings.weight", f"{ours}.linker.table.class_vectors.weight"),
+        # where the null is learned, the scorer holds the same vector once more
+        Rename(f"{table}.null_embedding", f"{ours}.linker.table.null"),
+        Rename(f"{score}.null_embedding", f"{ours}.linker.table.null"),
+    )
+
+
+def _sizes_in(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The sizes in a published configuration: that of an archive (under ``model``), or its parts."""
+    config = config.get("model", config)
+    encoder = config.get("bert_config", {})
+    sizes = {ours: encoder[theirs] for theirs, ours in BERT_FIELDS.items() if theirs in encoder}
+    if "soldered_layers" in config:
+        layers = config["soldered_layers"]
+        sizes["bases"] = {name: _base_sizes(told, layers[name]) for name, told in config["soldered_kgs"].items()}
+    return sizes
+
+
+def _base_sizes(told: Mapping[str, Any], layer: int) -> dict[str, Any]:
+    linker = told.get("entity_linker", told)
+    synsets = linker.get("concat_entity_embedder", told if told.get("type") == "wordnet" else None)
+    vectors = linker.get("entity_embedding", {})
+    spans, read = linker["span_encoder_config"], told["span_attention_config"]
+    sizes = {
+        "layer": layer,
+        "entity_dim": spans["hidden_size"],
+        "decision": linker.get("loss_type", "margin"),
+        "threshold": linker.get("decode_threshold", 0.0),
+        "margin": linker.get("margin", 0.2),
+        "span_layers": spans["num_hidden_layers"],
+        "span_heads": spans["num_attention_heads"],
+        "span_ffn_dim": spans["intermediate_size"],
+        "read_heads": read["num_attention_heads"],
+        "read_ffn_dim": read["intermediate_size"],
+        "null": "table",
+    }
+    if "num_entities" in told or "num_embeddings" in vectors:
+        sizes["num_entities"] = told.get("num_entities", vectors.get("num_embeddings"))
+    if synsets is not None:
+        sizes["raw_dim"] = told.get("raw_dim", WORDNET["raw_dim"])
+        sizes["class_dim"] = synsets.get("pos_embedding_dim", 25)
+        sizes["null"] = "learned" if synsets.get("include_null_embedding") else "none"
+    else:
+        sizes["raw_dim"] = 0
+    return sizes
+
+
+_SHARED: dict[str, Any] = {
+    "family": "knowbert",
+    "paper": "Peters et al. 2019, Knowledge Enhanced Contextual Word Representations, EMNLP, arXiv:1909.04164",
+    "build": knowbert,
+    "reads": frozenset({"text", "candidates"}),
+    "heads": {
+        "masked-tokens": masked_tokens,
+        "next-sentence": pair_classes,
+        "marked-relation": marked_relation,
+        "marked-typing": marked_typing,
+        "word-in-context": word_in_context,
+    },
+    "objectives": ("masked-tokens", "next-sentence"),
+    "weights": (
+        *_bert_rules(""),
+        *_bert_rules("model."),
+        *_base_rules("[model.]"),
+        OneOf(
+            "classifier.{leaf}",
+            tuple(f"heads.{head}.out.{{leaf}}" for head in ("marked-relation", "marked-typing", "word-in-context")),
+        ),
+    ),
+    "sizes_in": _sizes_in,
+    "notes": (
+        "a mention of nothing is told the vector of no entity as the table has it, while candidates are normed first",
+        "a text without mentions is still told something: what a blank span makes of the norms' biases",
+        "the vectors of synset classes have as many rows as there are entities, though only nine are read",
+        "where no candidate of a synset mention is right, the first one is taken for right",
+        "the released code fills the map back to the encoder with a pseudo-inverse once linkers are trained, which is "
+        "ill-posed at the released sizes and off in the model with both knowledge bases; fresh maps are random here",
+        "spans pool the rows of their tokens; padding inside a span, which the released code would pool, is no row",
+    ),
+}
+
+KNOWBERT = Recipe(name="knowbert-wiki-wordnet", **_SHARED)
+
+KNOWBERT_WIKI = Recipe(name="knowbert-wiki", sizes={"bases": {"wiki": {}}}, **_SHARED)
+
+KNOWBERT_WORDNET = Recipe(name="knowbert-wordnet", sizes={"bases": {"wordnet": {}}}, **_SHARED)
