@@ -81,6 +81,9 @@ def rank(scorer: Scorer, triples: Tensor, known: Tensor, *, block: int = BLOCK) 
     entities = scorer.num_entities
     rows = max(1, block // (_FLOAT * entities))
 
+    # columns apart, or every step below would gather them anew
+    triples, known = (given.T.contiguous().T for given in (triples, known))
+
     def tails(keys: Tensor) -> Tensor:
         return scorer.tails(keys % entities, keys // entities)
 
@@ -109,9 +112,7 @@ def _side(
 ) -> Ranks:
     """The ranks of one side; ``rows`` rows of scores at a time."""
     distinct, query_of = queries.unique(return_inverse=True)
-    rival_of, rivals = _known_answers(distinct, _query(known, 2 - sought, entities), known[:, sought])
-    removed = (rival_of * entities + rivals).unique()
-    removed_of, removed = removed // entities, removed % entities
+    removed_of, removed = _known_answers(distinct, _query(known, 2 - sought, entities), known[:, sought], entities)
     left = entities - torch.bincount(removed_of, minlength=len(distinct))
     order = query_of.argsort(stable=True)
     sorted_queries = query_of[order]
@@ -134,11 +135,14 @@ def _side(
     return Ranks(better + 1, as_good + absent, left[query_of] + absent)
 
 
-def _known_answers(distinct: Tensor, keys: Tensor, answers: Tensor) -> tuple[Tensor, Tensor]:
-    """The known answers to queries, and which query each answers."""
-    place = torch.searchsorted(distinct, keys).clamp_(max=len(distinct) - 1)
-    asked = distinct[place] == keys
-    return place[asked], answers[asked]
+def _known_answers(distinct: Tensor, keys: Tensor, answers: Tensor, entities: int) -> tuple[Tensor, Tensor]:
+    """The distinct known answers to every query, and which query each answers, in order."""
+    pairs = (keys * entities + answers).unique()
+    first = torch.searchsorted(pairs, distinct * entities)
+    counts = torch.searchsorted(pairs, (distinct + 1) * entities) - first
+    query_of = torch.repeat_interleave(counts)
+    within = torch.arange(len(query_of), device=counts.device) - (counts.cumsum(0) - counts)[query_of]
+    return query_of, pairs[first[query_of] + within] % entities
 
 
 def _between(values: Tensor, start: int, stop: int) -> slice:

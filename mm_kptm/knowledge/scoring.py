@@ -178,5 +178,5 @@ def _flat(values: Tensor) -> Tensor:
 
 
 def _nearness(queries: Tensor, candidates: Tensor, norm: int) -> Tensor:
-    # The quick way over a matrix product cancels, and lets equal candidates differ in the last bit: ties would be lost.
+    # A matrix product would be quicker, but cancels, and tells some equal candidates apart by rounding: ties are lost.
     return -torch.cdist(queries, candidates, p=norm, compute_mode="donot_use_mm_for_euclid_dist")
