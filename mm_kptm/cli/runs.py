@@ -86,9 +86,11 @@ def _demo(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     from mm_kptm import experiment
+    from mm_kptm.train.processes import together
 
-    settings, folder = _asked(options)
-    experiment.train(settings, folder, resume=options.resume is not None)
+    with together():
+        settings, folder = _asked(options)
+        experiment.train(settings, folder, resume=options.resume is not None)
     if _first_process():
         print(folder)
     return 0
@@ -140,9 +142,10 @@ def _first_process() -> bool:
 
 def _evaluate(options: argparse.Namespace) -> int:
     from mm_kptm import experiment
+    from mm_kptm.train.processes import together
 
-    _config_of(options.folder)
-    with only_json(options.json):
+    with only_json(options.json), together():
+        _config_of(options.folder)
         measured = experiment.evaluate(options.folder, options.split)
     if _first_process():
         print_json(measured) if options.json else print_pairs(measured)

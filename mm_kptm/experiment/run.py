@@ -20,6 +20,7 @@ from mm_kptm.tasks.protocol import Row, write_predictions
 from mm_kptm.train.checkpoint import Checkpoints, load_weights
 from mm_kptm.train.evaluation import evaluate as measure
 from mm_kptm.train.loop import fit
+from mm_kptm.train.processes import first, start
 from mm_kptm.train.protocol import module_of
 
 CONFIG, DATA, MODEL, BASELINES = "config.yaml", "data.json", "model", "baselines.json"
@@ -28,16 +29,20 @@ CONFIG, DATA, MODEL, BASELINES = "config.yaml", "data.json", "model", "baselines
 def train(settings: Experiment, folder: Path, *, resume: bool = False, progress: bool = True) -> Built:
     """Train what ``settings`` describe into ``folder``, or go on there exactly where the run stopped.
 
+    To be called by every process of a launch; the first one writes.
+
     Raises:
         UserError: the settings do not fit together, a file is missing or malformed, or the folder holds other data.
     """
+    start()
     built = build(settings)
     source = built.training
     evaluated = {"dev": built.source("dev")} if "dev" in built.prepared.sources else {}
     _check_data(folder, built.prepared.hashes)
-    folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / CONFIG, config.dump(settings))
-    _write(folder / DATA, json.dumps(dict(built.prepared.hashes), indent=1) + "\n")
+    if first():
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(folder / CONFIG, config.dump(settings))
+        _write(folder / DATA, json.dumps(dict(built.prepared.hashes), indent=1) + "\n")
     fit(
         built.model,
         source,
@@ -49,7 +54,7 @@ def train(settings: Experiment, folder: Path, *, resume: bool = False, progress:
         label=settings.name,
         progress=progress,
     )
-    if built.native:
+    if built.native and first():
         pretrained.save(built.system, folder / MODEL)
     return built
 
@@ -76,10 +81,13 @@ def opened(folder: Path) -> tuple[Experiment, Built]:
 def evaluate(run: Path, split: str = "test") -> dict[str, object]:
     """Measure a run's last checkpoint on a split, and write down its predictions and the baselines.
 
+    Several processes share the work; the first one writes.
+
     Returns:
         the run, the split, the number of examples, the mean of every measure, accuracies by type and language of the
         predictions, and baselines that need no model.
     """
+    start()
     settings, built = opened(run)
     return evaluated(run, settings, built, split)
 
@@ -91,7 +99,8 @@ def evaluated(run: Path, settings: Experiment, built: Built, split: str) -> dict
     result: dict[str, object] = {"run": str(run), "split": split, "n": evaluation.n, **evaluation.means}
     if built.task is not None:
         rows = built.task.predictions(source, batch_size=settings.train.batch_size)
-        write_predictions(rows, run / "predictions" / f"{split}.jsonl")
+        if first():
+            write_predictions(rows, run / "predictions" / f"{split}.jsonl")
         result["accuracy"] = _mean(rows)
         result |= built.task.summary(rows)
         for key in ("type", "language"):
@@ -99,6 +108,7 @@ def evaluated(run: Path, settings: Experiment, built: Built, split: str) -> dict
     baselines = dict(built.prepared.baselines(split))
     if baselines:
         result["baselines"] = baselines
+    if baselines and first():
         _remember_baselines(run, split, baselines)
     return result
 

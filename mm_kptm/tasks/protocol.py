@@ -23,6 +23,8 @@ from mm_kptm.errors import UserError
 from mm_kptm.models.system import System
 from mm_kptm.recipe import Recipe
 from mm_kptm.recipe import catalogue as recipes
+from mm_kptm.train.evaluation import dealt
+from mm_kptm.train.processes import everywhere
 from mm_kptm.train.protocol import BatchT, Source
 
 #: One line of ``predictions/<split>.jsonl``: id, type, language, group, answer, target, correct, and what a task adds.
@@ -61,18 +63,20 @@ class Task(nn.Module, ABC, Generic[BatchT]):
 
     @torch.no_grad()
     def predictions(self, source: Source[BatchT], *, batch_size: int = 64, seed: int = 0) -> list[Row]:
-        """What is answered to every example of a source, in its order."""
+        """What is answered to every example of a source, in its order; several processes share the work."""
         device = next((parameter.device for parameter in self.parameters()), torch.device("cpu"))
         orders = in_order([source.length(index) for index in range(len(source))], batch_size)
         rows: dict[int, Row] = {}
         training = self.training
         self.eval()
         try:
-            for number, indices in enumerate(orders):
+            for number, indices in dealt(orders):
                 batch = source.batch(indices, seeded(seed, number)).to(device)
                 rows |= zip(indices, self.predict(batch), strict=True)
         finally:
             self.train(training)
+        for others in everywhere(rows):
+            rows |= others
         return [rows[index] for index in range(len(source))]
 
 

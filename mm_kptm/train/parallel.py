@@ -15,6 +15,7 @@ from torch import Tensor
 from mm_kptm.errors import UserError
 from mm_kptm.train.checkpoint import Checkpoints, TrainerState
 from mm_kptm.train.optim import OptimizerState
+from mm_kptm.train.processes import start
 from mm_kptm.train.protocol import BatchT, Trainable
 from mm_kptm.train.settings import TrainSettings
 from mm_kptm.train.sharded import Sharded
@@ -53,6 +54,7 @@ class Parallel(Protocol[BatchT]):
 
 def accelerator_for(settings: TrainSettings) -> Accelerator:
     """The processes of this launch and their devices; ``UserError`` for a launch that is neither of the two ways."""
+    start()
     accelerator = Accelerator(
         mixed_precision="no",  # the loss narrows itself, whatever the launcher was told
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=settings.unused_parameters)],

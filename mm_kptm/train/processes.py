@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TypeVar
 
+import torch
 import torch.distributed
 from accelerate import PartialState
 
@@ -26,7 +27,10 @@ LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe") 
 
 def start() -> None:
     """Join the processes of this launch, if it has not happened yet."""
-    PartialState()
+    launched = "LOCAL_RANK" in os.environ
+    told = os.environ.get("ACCELERATE_USE_CPU", "false").lower() in ("true", "1")
+    # not told, accelerate takes launched processes without a GPU for so many single ones, each with a run of its own
+    PartialState(cpu=told or (launched and not (torch.cuda.is_available() or torch.xpu.is_available())))
 
 
 def place() -> tuple[int, int]:

@@ -34,7 +34,7 @@ class TrainSettings:
     parallel: Literal["auto", "ddp", "fsdp"] = "auto"  #: whole weights in each process, or sharded over all
     compile: bool = False  #: torch.compile the loss
     fused: bool = True  #: one kernel for the whole AdamW update
-    unused_parameters: bool = False  #: say so when a step may leave some without gradient (several processes only)
+    unused_parameters: bool = True  #: a step may leave some without gradient; false saves several processes a look
     eval_every: int | None = None  #: steps between evaluations; there is always one at the end
     save_every: int | None = None  #: steps between checkpoints; there is always one at the end
     keep: int = 2  #: youngest checkpoints kept

@@ -188,7 +188,7 @@ def _agree_on_unused(root: FSDPModule) -> None:
     """Let every process exchange a gradient for every parameter, of zeros where its part of the step had none."""
     if not hasattr(root, "set_reduce_scatter_unused_params"):
         raise UserError(
-            f"train.unused_parameters was asked for with sharded weights, but torch {torch.__version__} cannot do "
-            "that; install a newer one, or say train.parallel ddp"
+            f"sharded weights with train.unused_parameters need a newer torch than {torch.__version__}; say "
+            "train.unused_parameters false where every example reaches the same parameters, or train.parallel ddp"
         )
     root.set_reduce_scatter_unused_params(True)

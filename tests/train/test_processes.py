@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 import shutil
-import socket
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed
 
 from mm_kptm.errors import UserError
 from mm_kptm.train import Checkpoints, TrainSettings, fit, read_weights, verify
 from mm_kptm.train.checkpoint import load_trainer
+from mm_kptm.train.processes import place
 from mm_kptm.train.sharded import units
+from tests.train import launching
 from tests.train.toy import Deep, Line, PointSource
 
 #: 8 examples a step make even parts for two processes and uneven ones for three, who measure 9, 13 and 1 example too
@@ -27,17 +25,7 @@ WAYS = {"one": (1, "auto"), "ddp2": (2, "ddp"), "ddp3": (3, "auto"), "fsdp2": (2
 SEVERAL = [way for way in WAYS if way != "one"]
 
 
-def join(rank: int, processes: int, port: int) -> None:
-    os.environ.update(
-        RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(processes), LOCAL_WORLD_SIZE=str(processes),
-        MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), ACCELERATE_USE_CPU="true",
-    )  # fmt: skip
-    torch.set_num_threads(1)
-
-
-def work(rank: int, processes: int, port: int, folder: str, settings: TrainSettings, poison: int | None) -> None:
-    if processes > 1:
-        join(rank, processes, port)
+def work(folder: str, settings: TrainSettings, poison: int | None) -> None:
     model = Deep()
     try:
         fitted = fit(
@@ -50,10 +38,10 @@ def work(rank: int, processes: int, port: int, folder: str, settings: TrainSetti
             progress=False,
         )
         means = {split: evaluation.means for split, evaluation in fitted.evaluations.items()}
-        (Path(folder) / f"means-{rank}.json").write_text(json.dumps(means))
-        torch.save(model.state_dict(), Path(folder) / f"model-{rank}.pt")
+        (Path(folder) / f"means-{place()[0]}.json").write_text(json.dumps(means))
+        torch.save(model.state_dict(), Path(folder) / f"model-{place()[0]}.pt")
     except UserError as error:
-        (Path(folder) / f"error-{rank}").write_text(str(error))
+        (Path(folder) / f"error-{place()[0]}").write_text(str(error))
 
 
 class Idle(Line):
@@ -69,36 +57,20 @@ class Idle(Line):
         return loss + self.rare(some).square().sum() / len(batch) if len(some) else loss
 
 
-def work_twice(rank: int, processes: int, port: int, folder: str, settings: TrainSettings, poison: int | None) -> None:
-    work(rank, processes, port, f"{folder}/first", settings, poison)
+def work_thrice(folder: str, settings: TrainSettings, poison: int | None) -> None:
+    work(f"{folder}/first", settings, poison)
+    alone = place()[1] == 1
     wide = TrainSettings(
-        steps=6, batch_size=4, lr=0.01, unused_parameters=True, accumulate=2, optimizer="bert-adam",
-        parallel=settings.parallel, save_every=1 if processes == 1 else None, keep=6,
+        steps=6, batch_size=4, lr=0.01, accumulate=2, optimizer="bert-adam", parallel=settings.parallel,
+        save_every=1 if alone else None, keep=6,
     )  # fmt: skip
     fit(Idle(), PointSource(60, shake=0.0), wide, Path(folder) / "second", progress=False)
     fit(Line(), PointSource(60), replace(settings, precision="bf16"), Path(folder) / "third", progress=False)
-    if processes > 1:
-        torch.distributed.destroy_process_group()
 
 
 def launch(processes, folder, *, poison=None, target=work, **changes):
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["mm_kptm.train", "tests.train.toy", "torch._dynamo"]
-    )  # the optimiser imports the last
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    settings = replace(SETTINGS, **changes)
-    started = [
-        context.Process(target=target, args=(rank, processes, port, str(folder), settings, poison))
-        for rank in range(processes)
-    ]
-    for process in started:
-        process.start()
-    for process in started:
-        process.join(90)
-        assert process.exitcode == 0
+    codes = launching.start(target, processes, str(folder), replace(SETTINGS, **changes), poison)
+    assert codes == [0] * processes
 
 
 @pytest.fixture(scope="module")
@@ -196,8 +168,8 @@ def test_sharded_weights_resume_exactly(runs, tmp_path):
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
 def test_later_runs_of_a_process_may_have_idle_parameters_and_another_precision(tmp_path, parallel):
     """What no example of a step reaches neither moves nor decays, as in one process."""
-    launch(1, tmp_path / "one", target=work_twice)
-    launch(2, tmp_path / "two", target=work_twice, parallel=parallel)
+    launch(1, tmp_path / "one", target=work_thrice)
+    launch(2, tmp_path / "two", target=work_thrice, parallel=parallel)
     one, two = weights(tmp_path / "one" / "second"), weights(tmp_path / "two" / "second")
     torch.testing.assert_close(two, one, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(two["idle.weight"], Idle().idle.weight, rtol=0, atol=0)
