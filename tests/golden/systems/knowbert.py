@@ -19,6 +19,7 @@ from mm_kptm.models.system import System
 from mm_kptm.objectives.pairs import pair_loss
 from mm_kptm.objectives.tokens import token_loss
 from tests.golden.case import Answer, Case
+from tests.golden.systems.knowbert_candidates import data
 
 
 def fine_tuned(case: Case, task: str, head: str) -> System:
@@ -119,4 +120,4 @@ def tuned(case: Case, inputs: Inputs, real: Tensor) -> dict[str, Answer]:
     }
 
 
-CASES = {"wordnet_wiki": model}
+CASES = {"wordnet_wiki": model, "data": data}
