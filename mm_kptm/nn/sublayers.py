@@ -13,6 +13,7 @@ from mm_kptm.errors import UserError
 from mm_kptm.nn.attention import Attention
 from mm_kptm.nn.fused import project
 from mm_kptm.nn.ragged import Reading
+from mm_kptm.nn.unbiased import unbiased_norm
 
 Activation = Callable[[Tensor], Tensor]
 NormBuilder = Callable[[int], nn.Module]
@@ -69,8 +70,7 @@ class UnbiasedNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        std, mean = torch.std_mean(x, dim=-1, keepdim=True)
-        return torch.addcmul(self.bias, self.weight, (x - mean) / (std + self.eps))
+        return unbiased_norm(x.to(self.weight.dtype), self.weight, self.bias, self.eps)
 
 
 class AttentionSublayer(nn.Module):
