@@ -1,141 +1,19 @@
-"""Values that travel through the house: ragged streams of tokens and regions, and the inputs of a model.
+"""The streams of a batch: tokens, regions, images, entities and candidates, each a frozen dataclass of ragged rows.
 
-A stream holds the rows of all its sequences end to end; a :class:`Layout` says where each one lies. Padding exists
-only at the edges: :meth:`Tokens.padded` and :meth:`Regions.padded` take padded tensors in, :func:`pad` gives them back.
-
-Shapes: B sequences, T token rows, R region rows, F region features, N padded length.
+Shapes: B sequences, T token rows, R region rows, F region features, N and M padded lengths.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
-from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
+from mm_kptm.batch.rows import Layout, Movable, Visibility, layout_of
 from mm_kptm.errors import UserError
-
-Rows = Tensor | slice
-ALL = slice(None)
-NONE = slice(0, 0)
-
-
-class Movable:
-    """Sends every tensor of a frozen dataclass, however deep, to one device."""
-
-    def to(self, device: torch.device | str) -> Self:
-        """The same value with its tensors on ``device``."""
-        if not is_dataclass(self):
-            return self
-        moved = {part.name: _sent(getattr(self, part.name), device) for part in fields(self)}
-        moved = {name: value for name, value in moved.items() if value is not None}
-        return replace(self, **moved) if moved else self
-
-
-def _sent(value: object, device: torch.device | str) -> object | None:
-    """A value on another device, or a mapping to such values; None where nothing can be moved."""
-    if isinstance(value, Tensor | Movable):
-        return value.to(device)
-    if isinstance(value, Mapping) and all(isinstance(part, Tensor | Movable) for part in value.values()):
-        return {name: part.to(device) for name, part in value.items()}
-    return None
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where each sequence lies among the rows; made once per batch and shared by every layer."""
-
-    lengths: tuple[int, ...]
-
-    @cached_property
-    def offsets(self) -> tuple[int, ...]:
-        """First row of every sequence, and the number of rows at the end; B + 1 numbers."""
-        return (0, *accumulate(self.lengths))
-
-    @property
-    def total(self) -> int:
-        """Number of rows."""
-        return self.offsets[-1]
-
-    @cached_property
-    def _on_device(self) -> dict[torch.device, Tensor]:
-        return {}
-
-    def bounds(self, device: torch.device) -> Tensor:
-        """:attr:`offsets` as int32 on ``device``, [B + 1]; copied there once."""
-        if device not in self._on_device:
-            self._on_device[device] = torch.tensor(self.offsets, dtype=torch.int32, device=device)
-        return self._on_device[device]
-
-    def firsts(self, device: torch.device) -> Tensor:
-        """Row number of the first row of every sequence, [B]."""
-        return self.bounds(device)[:-1].long()
-
-    def owners(self, device: torch.device) -> Tensor:
-        """The sequence that each row belongs to, [T]."""
-        bounds = self.bounds(device).long()
-        return torch.repeat_interleave(torch.arange(len(self), device=device), bounds.diff(), output_size=self.total)
-
-    def places(self, device: torch.device) -> Tensor:
-        """How far each row stands from the first row of its sequence, [T]."""
-        return torch.arange(self.total, device=device) - self.firsts(device)[self.owners(device)]
-
-    def take(self, sequences: Tensor) -> tuple[Layout, Tensor]:
-        """The layout of the given sequences (repeats allowed), and the rows to gather, in order."""
-        chosen = [(self.offsets[b], self.lengths[b]) for b in sequences.tolist()]
-        taken = Layout(tuple(length for _, length in chosen))
-        firsts = torch.tensor([first for first, _ in chosen], dtype=torch.long, device=sequences.device)
-        return taken, firsts[taken.owners(sequences.device)] + taken.places(sequences.device)
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def split(self, rows: Tensor) -> Iterator[Tensor]:
-        """The rows [T, ...] of one sequence after another."""
-        return iter(rows.split(list(self.lengths)))
-
-
-class Visibility(Movable, ABC):
-    """Who sees whom inside each sequence, as a function of row numbers; never a matrix per batch.
-
-    Rows are numbered over the whole batch; a pair from different sequences is never asked about.
-    """
-
-    may_blind: ClassVar[bool] = False  #: whether a row may see nothing at all; it then reads its whole sequence
-
-    @abstractmethod
-    def sees(self, queries: Tensor, sources: Tensor) -> Tensor:
-        """True where the query row may see the source row; two broadcastable tensors of row numbers."""
-
-    @abstractmethod
-    def spread(self, places: Tensor, total: int) -> Visibility:
-        """The same visibility after row i moved to ``places[i]`` among ``total`` rows.
-
-        Rows that are new see, and are seen by, every row that is not hidden from ordinary rows.
-        """
-
-
-def pad(rows: Tensor, layout: Layout, *, value: float = 0.0, length: int | None = None) -> Tensor:
-    """Ragged rows [T, ...] as a padded tensor [B, N, ...], N the longest sequence or ``length``."""
-    longest = max(layout.lengths, default=0) if length is None else length
-    padded = rows.new_full((len(layout), longest, *rows.shape[1:]), value)
-    padded[layout.owners(rows.device), layout.places(rows.device)] = rows
-    return padded
-
-
-def unpad(padded: Tensor, real: Tensor) -> Tensor:
-    """The real rows of a padded tensor [B, N, ...], end to end; ``real`` [B, N] is true where no padding."""
-    return padded[real]
-
-
-def layout_of(real: Tensor) -> Layout:
-    """The layout of the sequences whose real positions are marked, [B, N]."""
-    return Layout(tuple(real.sum(1).tolist()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -328,53 +206,6 @@ class Candidates(Movable):
         return cls(blank, layout, torch.zeros_like(blank[:, :1]), torch.ones(texts, 1, device=device))
 
 
-@dataclass(frozen=True, eq=False)
-class Inputs(Movable):
-    """The streams of a batch; a model takes those it reads and refuses to run without them."""
-
-    text: Tokens | None = None
-    regions: Regions | None = None
-    entities: Entities | None = None
-    candidates: Mapping[str, Candidates] | None = None  #: by knowledge base
-    images: Images | None = None
-    target: Tokens | None = None  #: what is written while the other streams are read
-    image_of: Tensor | None = None  #: which image each text is about, [B]; None: text b is about image b
-
-    def __len__(self) -> int:
-        """Number of examples."""
-        for stream in (self.text, self.regions):
-            if stream is not None:
-                return len(stream.layout)
-        return 0 if self.images is None else len(self.images.pixels)
-
-    def shown(self) -> tuple[Layout, Rows]:
-        """With every example the regions of its image: their layout, and the region rows in that order.
-
-        Raises:
-            UserError: there are no regions, an image that does not exist is asked about, or texts and images differ
-                in number and nothing says which belong together.
-        """
-        if self.regions is None:
-            raise UserError("regions are read here, but the inputs have none")
-        images = self.regions.layout
-        if self.text is None:
-            return images, ALL
-        if self.image_of is None:
-            if len(self.text.layout) != len(images):
-                raise UserError(
-                    f"{len(self.text.layout)} texts cannot be joined with the regions of {len(images)} images; "
-                    "give image_of, the number of the image that each text is about"
-                )
-            return images, ALL
-        asked: list[int] = self.image_of.tolist()
-        if len(asked) != len(self.text.layout):
-            raise UserError(f"image_of names an image for {len(asked)} texts, but there are {len(self.text.layout)}")
-        for text, image in enumerate(asked):
-            if not 0 <= image < len(images):
-                raise UserError(f"text {text} is about image {image}, but the images are 0 to {len(images) - 1}")
-        return images.take(self.image_of)
-
-
 def _flat(name: str, sequences: Sequence[Sequence[int]], layout: Layout) -> Tensor:
     for number, (sequence, length) in enumerate(zip(sequences, layout.lengths, strict=True)):
         if len(sequence) != length:
@@ -386,28 +217,3 @@ def _apart(units: Tensor, layout: Layout) -> Tensor:
     """Numbers that count in each sequence as numbers that no two sequences share."""
     firsts = layout.firsts(units.device)[layout.owners(units.device)]
     return torch.where(units < 0, -1, firsts + units)
-
-
-@dataclass(frozen=True, eq=False)
-class Wanted(Movable):
-    """What will be read off the last layer, which then finishes only those rows.
-
-    Rows are numbers into the token rows [T] or region rows of the batch, :data:`ALL` or :data:`NONE`.
-    """
-
-    tokens: Rows = field(default_factory=lambda: ALL)
-    regions: Rows = field(default_factory=lambda: ALL)
-    pooled: bool = True
-
-
-EVERYTHING = Wanted()
-POOLED = Wanted(tokens=NONE, regions=NONE)
-
-
-@dataclass(frozen=True, eq=False)
-class Encoded(Movable):
-    """The final states that were wanted; what was not wanted has no rows."""
-
-    tokens: Tensor  #: [T or as many as wanted, D]
-    regions: Tensor  #: with every text its own image: [sum over texts of the regions of its image, D]
-    pooled: Tensor  #: one vector per sequence, [B, D]

@@ -1,0 +1,129 @@
+"""Rows without padding: where sequences lie among them, who sees whom, and the way to padding and back.
+
+Shapes: B sequences, T rows, N padded length.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cached_property
+from itertools import accumulate
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor
+
+
+class Movable:
+    """Sends every tensor of a frozen dataclass, however deep, to one device."""
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same value with its tensors on ``device``."""
+        if not is_dataclass(self):
+            return self
+        moved = {part.name: _sent(getattr(self, part.name), device) for part in fields(self)}
+        moved = {name: value for name, value in moved.items() if value is not None}
+        return replace(self, **moved) if moved else self
+
+
+def _sent(value: object, device: torch.device | str) -> object | None:
+    """A value on another device, or a mapping to such values; None where nothing can be moved."""
+    if isinstance(value, Tensor | Movable):
+        return value.to(device)
+    if isinstance(value, Mapping) and all(isinstance(part, Tensor | Movable) for part in value.values()):
+        return {name: part.to(device) for name, part in value.items()}
+    return None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each sequence lies among the rows; made once per batch and shared by every layer."""
+
+    lengths: tuple[int, ...]
+
+    @cached_property
+    def offsets(self) -> tuple[int, ...]:
+        """First row of every sequence, and the number of rows at the end; B + 1 numbers."""
+        return (0, *accumulate(self.lengths))
+
+    @property
+    def total(self) -> int:
+        """Number of rows."""
+        return self.offsets[-1]
+
+    @cached_property
+    def _on_device(self) -> dict[torch.device, Tensor]:
+        return {}
+
+    def bounds(self, device: torch.device) -> Tensor:
+        """:attr:`offsets` as int32 on ``device``, [B + 1]; copied there once."""
+        if device not in self._on_device:
+            self._on_device[device] = torch.tensor(self.offsets, dtype=torch.int32, device=device)
+        return self._on_device[device]
+
+    def firsts(self, device: torch.device) -> Tensor:
+        """Row number of the first row of every sequence, [B]."""
+        return self.bounds(device)[:-1].long()
+
+    def owners(self, device: torch.device) -> Tensor:
+        """The sequence that each row belongs to, [T]."""
+        bounds = self.bounds(device).long()
+        return torch.repeat_interleave(torch.arange(len(self), device=device), bounds.diff(), output_size=self.total)
+
+    def places(self, device: torch.device) -> Tensor:
+        """How far each row stands from the first row of its sequence, [T]."""
+        return torch.arange(self.total, device=device) - self.firsts(device)[self.owners(device)]
+
+    def take(self, sequences: Tensor) -> tuple[Layout, Tensor]:
+        """The layout of the given sequences (repeats allowed), and the rows to gather, in order."""
+        chosen = [(self.offsets[b], self.lengths[b]) for b in sequences.tolist()]
+        taken = Layout(tuple(length for _, length in chosen))
+        firsts = torch.tensor([first for first, _ in chosen], dtype=torch.long, device=sequences.device)
+        return taken, firsts[taken.owners(sequences.device)] + taken.places(sequences.device)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def split(self, rows: Tensor) -> Iterator[Tensor]:
+        """The rows [T, ...] of one sequence after another."""
+        return iter(rows.split(list(self.lengths)))
+
+
+class Visibility(Movable, ABC):
+    """Who sees whom inside each sequence, as a function of row numbers; never a matrix per batch.
+
+    Rows are numbered over the whole batch; a pair from different sequences is never asked about.
+    """
+
+    may_blind: ClassVar[bool] = False  #: whether a row may see nothing at all; it then reads its whole sequence
+
+    @abstractmethod
+    def sees(self, queries: Tensor, sources: Tensor) -> Tensor:
+        """True where the query row may see the source row; two broadcastable tensors of row numbers."""
+
+    @abstractmethod
+    def spread(self, places: Tensor, total: int) -> Visibility:
+        """The same visibility after row i moved to ``places[i]`` among ``total`` rows.
+
+        Rows that are new see, and are seen by, every row that is not hidden from ordinary rows.
+        """
+
+
+def pad(rows: Tensor, layout: Layout, *, value: float = 0.0, length: int | None = None) -> Tensor:
+    """Ragged rows [T, ...] as a padded tensor [B, N, ...], N the longest sequence or ``length``."""
+    longest = max(layout.lengths, default=0) if length is None else length
+    padded = rows.new_full((len(layout), longest, *rows.shape[1:]), value)
+    padded[layout.owners(rows.device), layout.places(rows.device)] = rows
+    return padded
+
+
+def unpad(padded: Tensor, real: Tensor) -> Tensor:
+    """The real rows of a padded tensor [B, N, ...], end to end; ``real`` [B, N] is true where no padding."""
+    return padded[real]
+
+
+def layout_of(real: Tensor) -> Layout:
+    """The layout of the sequences whose real positions are marked, [B, N]."""
+    return Layout(tuple(real.sum(1).tolist()))
