@@ -1,8 +1,9 @@
 """The training loop: steps, evaluations and checkpoints, exact across restarts and over several processes.
 
-Everything random in a step follows from (seed, step, process): the order of the examples, the masks and, because the
-global generator is seeded anew at every step, dropout. So a run killed anywhere and resumed from its last checkpoint
-repeats the same steps, and no state of a generator has to be saved. Processes come from ``torchrun`` or ``accelerate
+Everything random in a step follows from (seed, step, part): the order of the examples, the masks and, because the
+global generator is seeded anew for every part, dropout. So a run killed anywhere and resumed from its last checkpoint
+repeats the same steps, and no state of a generator has to be saved; and as many parts are the same step whether
+processes compute them side by side or one computes them in turn. Processes come from ``torchrun`` or ``accelerate
 launch``.
 """
 
@@ -193,11 +194,11 @@ class _Run(Generic[BatchT]):
     def _compute(self, plan: Plan, batches: list[BatchT]) -> None:
         """One step of the optimiser; its numbers stay on the device until they are asked for."""
         settings, make, optimizer = self._settings, self._make, self._parallel.optimizer
-        _seed(seed_of(settings.seed, plan.step, make.mine.start), self.device)
         for group in optimizer.param_groups:
             group["lr"] = lr_at(plan.step, settings)
         losses: list[Tensor] = []
         for part, batch in zip(make.mine, batches, strict=True):
+            _seed(seed_of(settings.seed, plan.step, part), self.device)
             # the wrapper averages over processes, so their number is put back
             weight = plan.weight(part, make.parts) * self._processes
             with self._parallel.alone() if part != make.mine[-1] else nullcontext():
@@ -270,7 +271,7 @@ class _Run(Generic[BatchT]):
 
 
 def _seed(seed: int, device: torch.device) -> None:
-    """Seed the global generators a step can draw from; ``torch.manual_seed`` also queues calls for absent devices."""
+    """Seed the global generators a part can draw from; ``torch.manual_seed`` also queues calls for absent devices."""
     torch.default_generator.manual_seed(seed)
     if device.type != "cpu":
         torch.get_device_module(device).manual_seed(seed)
