@@ -76,6 +76,8 @@ def load(
     translation = translate(found.tensors, recipe.weights)
     chosen = _head_sizes(recipe, _filled_heads(recipe, translation) if heads is None else heads)
     published = recipe.sizes_of(found.config) | recipe.sizes_told(translation.tensors)
+    if recipe.sizes_from is not None:
+        published |= recipe.sizes_from(translation.tensors, published)
     system = _assemble(recipe, recipe.resolved_sizes(published | sizes), chosen, seed)
     _fill(system, _fitted(translation, system, recipe, fresh))
     return system

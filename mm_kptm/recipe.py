@@ -47,6 +47,8 @@ class Recipe:
     fields: Mapping[str, str] = field(default_factory=dict)  #: names in published configurations -> arguments of build
     sizes_in: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None  #: what of a configuration no name says
     told: Mapping[str, tuple[str, int]] = field(default_factory=dict)  #: arguments of build -> our parameter, its axis
+    sizes_from: Callable[[Mapping[str, Tensor], Mapping[str, Any]], Mapping[str, Any]] | None = None
+    """What a translated checkpoint and the sizes known so far tell of sizes that are no plain numbers."""
     notes: tuple[str, ...] = ()  #: where the released code, or ours, departs from the paper
 
     def published_sizes(self) -> dict[str, Any]:

@@ -24,7 +24,9 @@ class Base:
     entity_dim: int = 300
     raw_dim: int = 0  #: width of synset vectors that a map narrows; 0: vectors are read as they are
     class_dim: int = 25  #: width of the learned vectors of synset classes
-    null: str = "table"  #: what stands for no entity: the row of the ``table``, or for synsets ``none`` or ``learned``
+    null: str = (
+        "table"  #: what stands for no entity: ``none``, its row of the ``table``, or for synsets one ``learned``
+    )
     decision: str = "margin"  #: or ``softmax``
     threshold: float = 0.0  #: of ``margin``
     margin: float = 0.2  #: of ``margin``
@@ -76,12 +78,12 @@ def _kar(name: str, base: Base, dim: int, dropout: float) -> Recontextualiser:
 
 
 def _table(name: str, base: Base, dropout: float) -> VectorTable | SynsetTable:
-    kinds = ("none", "learned") if base.raw_dim else ("table",)
+    kinds = ("none", "learned") if base.raw_dim else ("none", "table")
     if base.null not in kinds:
         held = "synsets through a map" if base.raw_dim else "vectors as they are"
         raise UserError(f"{name} holds {held}, so its null cannot be {base.null!r}; it can be {' or '.join(kinds)}")
     if not base.raw_dim:
-        return VectorTable(base.num_entities, base.entity_dim)
+        return VectorTable(base.num_entities, base.entity_dim, null=base.null == "table")
     return SynsetTable(
         base.num_entities,
         base.raw_dim,
@@ -98,5 +100,5 @@ def _decision(name: str, base: Base) -> Decision:
     if base.decision != "margin":
         raise UserError(f"{name} cannot decide by {base.decision!r}; there are margin and softmax")
     if base.null == "none":
-        raise UserError(f"{name} decides by a margin and so needs a vector for no entity; give it a learned null")
+        raise UserError(f"{name} decides by a margin and so needs a vector of no entity; its null cannot be none")
     return ByMargin(base.threshold, base.margin)

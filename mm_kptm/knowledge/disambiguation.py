@@ -33,17 +33,24 @@ def frozen(*shape: int) -> nn.Parameter:
 
 
 class VectorTable(nn.Module):
-    """Entity vectors as they are; ``null`` stands for a mention of nothing.
+    """Entity vectors as they are.
+
+    Args:
+        num_entities: rows of the table.
+        entity_dim: E.
+        null: whether the vector of the entity that means nothing is kept for mentions of nothing.
 
     Raises:
         UserError: there is no room for the entities that stand for nothing.
     """
 
-    def __init__(self, num_entities: int, entity_dim: int) -> None:
+    null: nn.Parameter | None
+
+    def __init__(self, num_entities: int, entity_dim: int, *, null: bool = True) -> None:
         super().__init__()
         _check_size(num_entities)
         self.vectors = frozen(num_entities, entity_dim)
-        self.null = nn.Parameter(self.vectors[NULL].clone(), requires_grad=False)
+        self.null = nn.Parameter(self.vectors[NULL].clone(), requires_grad=False) if null else None
 
     def forward(self, entities: Tensor) -> Tensor:
         """[U] -> [U, E]."""

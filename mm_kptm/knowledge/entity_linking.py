@@ -63,14 +63,14 @@ def _told(system: nn.Module) -> RecontextualisedStream:
 
 
 def linker_only(system: nn.Module) -> None:
-    """Train what links and nothing below: the first stage of the published training (section 3.4).
+    """Train what links and nothing else: the first stage of the published training (section 3.4).
 
-    The encoder and the tables stay as they are.
+    The encoder, the tables, and the way back from the entities to the encoder stay as they are.
     """
     encoder = _told(system)
     frozen = {name for name, part in encoder.named_parameters() if not part.requires_grad}
     system.requires_grad_(False)
     for base, kar in encoder.kars.items():
         assert isinstance(kar, Recontextualiser)
-        for name, part in kar.named_parameters():
-            part.requires_grad_(f"kars.{base}.{name}" not in frozen)
+        for name, part in kar.linker.named_parameters():
+            part.requires_grad_(f"kars.{base}.linker.{name}" not in frozen)

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from mm_kptm.keymap import OneOf, Rename, Rule, Same
 from mm_kptm.knowledge.bases import Sizes, recontextualise
@@ -49,9 +49,9 @@ def knowbert(
 ) -> RecontextualisedStream:
     """The encoder of Peters et al. (2019, figure 1); the defaults are the released model with both knowledge bases.
 
-    ``bases`` are knowledge bases by name, each with its sizes (:class:`~mm_kptm.knowledge.bases.Base`). Unless given,
-    Wikipedia behind layer 9 and WordNet behind layer 10 of 12, in that proportion for other depths; so a base called
-    ``wiki`` or ``wordnet`` takes the released value of what is not said of it.
+    ``bases`` are knowledge bases by name, each with its sizes (:class:`~mm_kptm.knowledge.bases.Base`); one that is
+    called ``wiki`` or ``wordnet`` takes the released values of what is not said of it. A base speaks behind layer 9 of
+    12 unless told, WordNet beside Wikipedia behind layer 10, in that proportion for other depths.
     """
     encoder = bert(
         dim=dim,
@@ -64,10 +64,11 @@ def knowbert(
         activation=activation,
         dropout=dropout,
     )
-    both: Mapping[str, Sizes] = {"wiki": {}, "wordnet": {"layer": 10 * num_layers // _DEPTH}}
+    told: Mapping[str, Sizes] = {"wiki": {}, "wordnet": {}} if bases is None else bases
+    layers = {name: 10 if name == "wordnet" and "wiki" in told else 9 for name in told}
     sized = {
-        name: {"layer": 9 * num_layers // _DEPTH, **_RELEASED.get(name, {}), **sizes}
-        for name, sizes in (both if bases is None else bases).items()
+        name: {"layer": layers[name] * num_layers // _DEPTH, **_RELEASED.get(name, {}), **sizes}
+        for name, sizes in told.items()
     }
     return recontextualise(encoder, sized, dropout=dropout)
 
@@ -163,29 +164,41 @@ def _sizes_in(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _base_sizes(told: Mapping[str, Any], layer: int) -> dict[str, Any]:
+    """What only a configuration says; the widths are the checkpoint's."""
     linker = told.get("entity_linker", told)
-    synsets = linker.get("concat_entity_embedder", told if told.get("type") == "wordnet" else None)
-    vectors = linker.get("entity_embedding", {})
-    spans, read = linker["span_encoder_config"], told["span_attention_config"]
-    sizes = {
+    return {
         "layer": layer,
-        "entity_dim": spans["hidden_size"],
         "decision": linker.get("loss_type", "margin"),
         "threshold": linker.get("decode_threshold", 0.0),
         "margin": linker.get("margin", 0.2),
-        "span_layers": spans["num_hidden_layers"],
-        "span_heads": spans["num_attention_heads"],
-        "span_ffn_dim": spans["intermediate_size"],
-        "read_heads": read["num_attention_heads"],
-        "read_ffn_dim": read["intermediate_size"],
-        "null": "table",
+        "span_heads": linker["span_encoder_config"]["num_attention_heads"],
+        "read_heads": told["span_attention_config"]["num_attention_heads"],
     }
-    if "num_entities" in told or "num_embeddings" in vectors:
-        sizes["num_entities"] = told.get("num_entities", vectors.get("num_embeddings"))
-    if synsets is not None:
-        sizes["raw_dim"] = told.get("raw_dim", WORDNET["raw_dim"])
-        sizes["class_dim"] = synsets.get("pos_embedding_dim", 25)
-        sizes["null"] = "learned" if synsets.get("include_null_embedding") else "none"
+
+
+def _sizes_from(tensors: Mapping[str, Tensor], sizes: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint itself tells of its knowledge bases: all but layers, heads and decisions."""
+    known = sizes.get("bases", {})
+    names = {key.split(".")[2] for key in tensors if key.startswith("encoder.kars.")}
+    return {"bases": {name: {**known.get(name, {}), **_base_told(tensors, name)} for name in sorted(names)}}
+
+
+def _base_told(tensors: Mapping[str, Tensor], name: str) -> dict[str, Any]:
+    kar = f"encoder.kars.{name}."
+    own = {key.removeprefix(kar): tensor.shape for key, tensor in tensors.items() if key.startswith(kar)}
+    synsets, held = "linker.table.map.weight" in own, "linker.table.null" in own
+    rows = {
+        "entity_dim": "linker.narrow.weight",
+        "num_entities": "linker.table.vectors",
+        "span_ffn_dim": "linker.layers.0.feed.widen.weight",
+        "read_ffn_dim": "read.feed.widen.weight",
+    }
+    sizes: dict[str, Any] = {size: own[key][0] for size, key in rows.items() if key in own}
+    sizes["span_layers"] = sum(key.startswith("linker.layers.") and key.endswith("widen.weight") for key in own)
+    sizes["null"] = "none" if not held else "learned" if synsets else "table"
+    if synsets:
+        sizes["raw_dim"] = own["linker.table.vectors"][1]
+        sizes["class_dim"] = own.get("linker.table.class_vectors.weight", (0, 0))[1]
     else:
         sizes["raw_dim"] = 0
     return sizes
@@ -214,6 +227,14 @@ _SHARED: dict[str, Any] = {
         ),
     ),
     "sizes_in": _sizes_in,
+    "sizes_from": _sizes_from,
+    "told": {
+        "dim": ("encoder.embed.text.word.weight", 1),
+        "vocab_size": ("encoder.embed.text.word.weight", 0),
+        "max_positions": ("encoder.embed.text.position.weight", 0),
+        "num_segments": ("encoder.embed.text.segment.weight", 0),
+        "ffn_dim": ("encoder.layers.0.feed.widen.weight", 0),
+    },
     "notes": (
         "a mention of nothing is told the vector of no entity as the table has it, while candidates are normed first",
         "a text without mentions is still told something: what a blank span makes of the norms' biases",
