@@ -1,10 +1,10 @@
 """The arms of the demonstration: what is trained, on what, for how long, at each tier.
 
-Eight arms in three groups. Within a group the encoder, its size, its fresh weights and the number of steps are the same,
-and one thing differs: what is shown (``vqa-*``), which facts are told (``facts-*``), or whether the sentences stand beside
-their translations (``text-*``). The ``facts-*`` arms begin with the weights of ``vqa-true``, which can already read
-numbers and colours, so that what they learn is to use a fact; a share of questions about what is seen stays in their
-training.
+Eight arms in three groups. Within a group the encoder, its size, its fresh weights and the number of steps are the
+same, and one thing differs: what is shown (``vqa-*``), which facts are told (``facts-*``), or whether the sentences stand
+beside their translations (``text-*``). The ``facts-*`` arms begin with the weights of ``vqa-true``, which can already
+read numbers and colours, so that what they learn is to use a fact; a share of questions about what is seen stays in
+their training.
 """
 
 from __future__ import annotations
@@ -72,16 +72,14 @@ TIERS: Mapping[str, Tier] = {
             seen=replace(_SEEN, questions=2000, held=400, numbers=10, sizes=(2,)),
             told=replace(_TOLD, questions=2000, held=200, numbers=10, sizes=(2,), seen=1000),
             said=replace(_SAID, questions=300, held=40),
-            vqa_steps=60,
+            vqa_steps=150,
             facts_steps=30,
             text_steps=30,
-            bounds=Bounds(vision=0.05, follows=None, translation=None, null=0.08),
+            bounds=Bounds(vision=0.1, follows=None, translation=None, null=0.08),
             dim=64,
             layers=2,
         ),
-        Tier(
-            name="demo", seeds=1, seen=_SEEN, told=_TOLD, said=_SAID, vqa_steps=500, facts_steps=700, text_steps=900
-        ),
+        Tier(name="demo", seeds=1, seen=_SEEN, told=_TOLD, said=_SAID, vqa_steps=500, facts_steps=700, text_steps=1600),
         Tier(
             name="paper",
             seeds=5,
@@ -120,9 +118,7 @@ def experiments(tier: Tier, seed: int, out: Path) -> dict[str, Experiment]:
     return arms
 
 
-def _answering(
-    tier: Tier, name: str, task: str, data: NumberWorldData, steps: int, seed: int, out: Path
-) -> Experiment:
+def _answering(tier: Tier, name: str, task: str, data: NumberWorldData, steps: int, seed: int, out: Path) -> Experiment:
     return Experiment(
         name=f"{name}-seed-{seed}",
         task=task,

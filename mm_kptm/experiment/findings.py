@@ -22,6 +22,7 @@ Runs = Mapping[str, tuple[Run, ...]]
 def tables(runs: Runs) -> Iterator[Table]:
     """One table for each question that the arms answer."""
     generator = np.random.default_rng(RESAMPLING)
+    runs = {**runs, "facts-fixed": tuple(_each_alone(run) for run in runs["facts-fixed"])}
     yield _headline(runs, tuple(VISION), "test", "What is seen", "Questions about new scenes.", generator)
     yield _headline(
         runs, FACTS, "test", "Facts about what is seen", "The graph is one that training never saw, or the fixed one.",
@@ -29,7 +30,12 @@ def tables(runs: Runs) -> Iterator[Table]:
     )  # fmt: skip
     yield _knowledge_use(runs, generator)
     found = _headline(
-        runs, tuple(TEXTS), "test", "Translations found", "Sentences of no parallel data; centred mean states.", generator
+        runs,
+        tuple(TEXTS),
+        "test",
+        "Translations found",
+        "Sentences of no parallel data; centred mean states.",
+        generator,
     )
     searched = len({prediction.group for prediction in runs["text-tlm"][0].predictions["test"]})
     yield replace(found, rows=(*found.rows, Row("chance", "accuracy", 1 / searched, baseline=True)))
@@ -64,7 +70,9 @@ def claims(tier: Tier, runs: Runs) -> Iterator[Claim]:
     for arm, what in (("vqa-blank", "no vision"), ("vqa-shuffled", "another scene"), ("facts-none", "no facts")):
         prior = float(np.mean([run.baselines["test"][PRIOR] for run in runs[arm]]))
         yield _at_most(
-            f"null arm ({what}): distance from the {PRIOR} prior", abs(_accuracy(runs[arm], "test") - prior), bounds.null
+            f"null arm ({what}): distance from the {PRIOR} prior",
+            abs(_accuracy(runs[arm], "test") - prior),
+            bounds.null,
         )
 
 
@@ -85,20 +93,31 @@ def _knowledge_use(runs: Runs, generator: np.random.Generator) -> Table:
     rows = []
     groups = 0
     for arm in ("facts-worlds", "facts-fixed"):
+        owners = [answer.group for run in runs[arm] for answer in run.predictions[TOLD_OTHERS]]
         for key, metric in (("correct", "follows the facts told"), ("sticks", "sticks to the true facts")):
-            scores, owners, means = [], [], []
-            for run in runs[arm]:
-                lines = list(read_lines(run.folder / "predictions" / f"{TOLD_OTHERS}.jsonl"))
-                values = [line.share(key) for line in lines]
-                scores += values
-                owners += [(line.text("group"), line.text("id")) if arm == "facts-fixed" else line.text("group")
-                           for line in lines]  # fmt: skip
-                means.append(float(np.mean(values)))
+            of_runs = [_column(run, key) for run in runs[arm]]
+            scores = [score for column in of_runs for score in column]
+            means = [float(np.mean(column)) for column in of_runs]
             found = bootstrap(scores, owners, generator)
             groups = max(groups, found.groups)
             rows.append(Row(arm, metric, found.value, found.low, found.high, found.n, std=over_seeds(means).std))
-    note = f"The questions are told the facts of another world. Intervals of 95 % from drawing up to {counted(groups, 'group')}."
+    drawn = counted(groups, "group")
+    note = f"The questions are told the facts of another world. Intervals of 95 % from drawing up to {drawn}."
     return Table("Facts swapped", tuple(rows), note)
+
+
+def _column(run: Run, key: str) -> list[float]:
+    """One number of every answer to questions with swapped facts."""
+    return [line.share(key) for line in read_lines(run.folder / "predictions" / f"{TOLD_OTHERS}.jsonl")]
+
+
+def _each_alone(run: Run) -> Run:
+    """A run in which no two answers share a group: with one graph, the world would be the only one."""
+    alone = {
+        split: tuple(replace(answer, group=answer.id) for answer in answers)
+        for split, answers in run.predictions.items()
+    }
+    return replace(run, predictions=alone)
 
 
 def _accuracy(runs: Sequence[Run], split: str) -> float:

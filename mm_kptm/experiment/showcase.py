@@ -19,7 +19,7 @@ from mm_kptm.report import Box, Example, Fact, Token, picture, write_gallery
 from mm_kptm.tasks.knowledge_vqa import KnowledgeVQA
 from mm_kptm.tasks.number_world_data import NumberWorldData, asked_about_facts, asked_about_seen
 from mm_kptm.tasks.protocol import Row
-from mm_kptm.tasks.vqa import QuestionSource, Questions
+from mm_kptm.tasks.vqa import Questions, QuestionSource
 from mm_kptm.world.knowledge import FactQuestion
 from mm_kptm.world.language import vocabulary, words
 from mm_kptm.world.lexicon import RELATION_WORDS, surface
