@@ -1,10 +1,10 @@
 """The arms of the demonstration: what is trained, on what, for how long, at each tier.
 
 Eight arms in three groups. Within a group the encoder, its size, its fresh weights and the number of steps are the
-same, and one thing differs: what is shown (``vqa-*``), which facts are told (``facts-*``), or whether the sentences stand
-beside their translations (``text-*``). The ``facts-*`` arms begin with the weights of ``vqa-true``, which can already
-read numbers and colours, so that what they learn is to use a fact; a share of questions about what is seen stays in
-their training.
+same, and one thing differs: what is shown (``vqa-*``), which facts are told (``facts-*``), or whether the sentences
+stand beside their translations (``text-*``). The ``facts-*`` arms begin with the weights of ``vqa-true``, which can
+already read numbers and colours, so that what they learn is to use a fact; a share of questions about what is seen
+stays in their training.
 """
 
 from __future__ import annotations
