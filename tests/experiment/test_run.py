@@ -151,6 +151,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
         ({"questions": 0}, "data.questions is 0 but must be at least 1"),
         ({"held": 0}, "data.held is 0 but must be at least 1"),
         ({"seen": -1}, "data.seen is -1 but must not be negative"),
+        ({"hidden": 1.0}, "data.hidden is 1.0 but must be a share of the tokens, above 0 and below 1"),
         ({"split": "idd"}, "there is no split called 'idd'"),
     ],
 )

@@ -13,6 +13,7 @@ from mm_kptm.tasks.sentences import (
     MeanAtDepth,
     ParallelSentences,
     accuracy_by_pair,
+    centred,
     cosine,
     first_state,
     margin,
@@ -117,3 +118,11 @@ def test_the_margin_stops_a_sentence_that_is_near_to_all():
     )
     assert (cosine(left, right).argmax(1) == 3).all()
     assert margin(left, right, neighbours=3).argmax(1).tolist() == [0, 1, 2]
+
+
+def test_centring_takes_away_what_all_sentences_of_a_language_share():
+    """Two languages that differ by one large vector: the cosine sees little else, centred it is gone."""
+    meaning = torch.randn(6, 8, generator=torch.Generator().manual_seed(0))
+    language = torch.full((8,), 50.0)
+    torch.testing.assert_close(centred(meaning, meaning + language), centred(meaning, meaning))
+    assert centred(meaning, meaning + language).argmax(1).tolist() == list(range(6))

@@ -1,0 +1,37 @@
+"""The settings of Number World reach what is made of it."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from mm_kptm.data.sampler import seeded
+from mm_kptm.errors import UserError
+from mm_kptm.recipe import find
+from mm_kptm.tasks.number_world import specials
+from mm_kptm.tasks.number_world_data import NumberWorldData, parallel_sentences, pretraining
+from mm_kptm.tasks.supply import Request
+
+SAID = NumberWorldData(questions=60, held=12, numbers=24, languages=("en", "de"), texts="translations")
+REQUEST = Request(find("xlm-15"), objectives={"masked-tokens": 1.0})
+
+
+def test_sentences_are_about_the_topics_asked_for():
+    data = replace(SAID, topics=("owner", "colour"))
+    source = parallel_sentences(data, REQUEST).sources["test"]()
+    assert {meaning.type for meaning in source.meanings} == {"owner", "colour"}
+
+
+def test_a_topic_that_does_not_exist_is_named():
+    with pytest.raises(UserError, match="there are no sentences about 'weather'; the topics are caption, colour"):
+        parallel_sentences(replace(SAID, topics=("weather",)), REQUEST).sources["test"]()
+
+
+@pytest.mark.parametrize("share", [0.15, 0.4])
+def test_the_share_hidden_is_the_one_asked_for(share):
+    source = pretraining(replace(SAID, hidden=share), REQUEST).sources["train"]()
+    every = range(len(source))
+    puzzle = source.batch(every, seeded(0)).by_name["masked-tokens"]
+    markers = torch.tensor(sorted(specials().never_hidden))
+    may = (~torch.isin(source.inputs.batch(every, seeded(0)).text.ids, markers)).sum().item()
+    assert len(puzzle.rows) / may == pytest.approx(share, abs=0.03)
