@@ -55,6 +55,10 @@ class Parallel(Protocol[BatchT]):
 def accelerator_for(settings: TrainSettings) -> Accelerator:
     """The processes of this launch and their devices; ``UserError`` for a launch that is neither of the two ways."""
     start()
+    if _launched_sharded() and os.environ.get("FSDP_VERSION", "1") == "1":
+        raise UserError(
+            "this launch asks for fsdp of version 1, but weights are sharded as version 2 does; add --fsdp_version 2"
+        )
     accelerator = Accelerator(
         mixed_precision="no",  # the loss narrows itself, whatever the launcher was told
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=settings.unused_parameters)],
@@ -71,7 +75,7 @@ def way_for(settings: TrainSettings) -> Literal["one process", "ddp", "fsdp"]:
     """How this launch trains, once its processes have joined."""
     if not torch.distributed.is_initialized():
         return "one process"
-    launched = os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
+    launched = _launched_sharded()
     if launched and settings.parallel == "ddp":
         raise UserError(
             "train.parallel is ddp, but this launch asks for fsdp; launch without --use_fsdp or say train.parallel auto"
@@ -83,3 +87,8 @@ def parallel_for(model: Trainable[BatchT], accelerator: Accelerator, settings: T
     """The model as ``settings`` and the launch want it trained."""
     way = way_for(settings)
     return Sharded(model, accelerator, settings) if way == "fsdp" else Whole(model, accelerator, settings)
+
+
+def _launched_sharded() -> bool:
+    """Whether ``accelerate launch`` was told to shard."""
+    return os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"

@@ -77,7 +77,7 @@ def together() -> Iterator[None]:
         if place()[1] > 1 and not _is_first_to_fail():
             time.sleep(PATIENCE)
             raise SystemExit(2) from None
-        if any(words in str(error) for words in LOST):
+        if isinstance(error, RuntimeError) and any(words in str(error) for words in LOST):
             raise UserError(
                 "another process of this launch died without a word, as it does when memory runs out; what the "
                 "launcher says below names it, and --resume goes on from the last checkpoint"

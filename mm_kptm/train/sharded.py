@@ -106,9 +106,8 @@ class Sharded(Generic[BatchT]):
             for name, tensor in self._tensors().items():
                 tensor.copy_(_like(tensor, whole[name]))
             state = {
-                name: {key: _like(parameters[name], value) for key, value in values.items()}
+                name: {key: _like(parameters.get(name, value), value) for key, value in values.items()}
                 for name, values in state.items()
-                if name in parameters
             }
         load_state(self.optimizer, self._module, state)
 
