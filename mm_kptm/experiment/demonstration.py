@@ -28,7 +28,7 @@ from mm_kptm.tasks.sentences import ParallelSentences, centred
 from mm_kptm.tasks.supply import Request, find_supply
 
 SHOWN = {START: ("test", 8), "facts-worlds": (TOLD_OTHERS, 8), "facts-fixed": (TOLD_OTHERS, 4)}
-MOST_WORKERS = 8  # each holds torch and its data, about half a gigabyte
+MOST_WORKERS = 8  # each holds torch and its data, about a gigabyte
 
 Say = Callable[[str], None]
 
