@@ -31,20 +31,21 @@ class _UnbiasedNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
         dim = x.shape[-1]
-        standard, mean, inverse = torch.native_layer_norm(x, (dim,), None, None, _TINY)
+        normed, mean, inverse = torch.native_layer_norm(x, (dim,), None, None, _TINY)
         share = 1 / ((dim / (dim - 1)) ** 0.5 + eps * inverse)
-        ctx.save_for_backward(x, weight, standard, mean, inverse, share)
+        normed.mul_(share.to(x.dtype))
+        ctx.save_for_backward(x, weight, normed, mean, inverse, share)
         ctx.eps = eps
-        return torch.addcmul(bias, weight, standard * share.to(x.dtype))
+        return torch.addcmul(bias, weight, normed)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        x, weight, standard, mean, inverse, share = ctx.saved_tensors
-        of_x, of_weight, _ = torch.ops.aten.native_layer_norm_backward(
-            gradient * share.to(x.dtype), x, x.shape[-1:], mean, inverse, weight, None, [True, True, False]
+        x, weight, normed, mean, inverse, share = ctx.saved_tensors
+        of_x, _, _ = torch.ops.aten.native_layer_norm_backward(
+            gradient, x, x.shape[-1:], mean, inverse, weight, None, [True, False, False]
         )
-        along = (gradient * standard).matmul(weight).unsqueeze(-1)
-        bend = ctx.eps * (share * inverse).square() * along / x.shape[-1]
-        of_x = torch.addcmul(of_x, standard, bend.to(x.dtype))
-        return of_x, of_weight, gradient.flatten(0, -2).sum(0), None
+        along = gradient * normed
+        bend = ctx.eps * inverse.square() * along.matmul(weight).unsqueeze(-1) / x.shape[-1]
+        of_x.mul_(share.to(x.dtype)).addcmul_(normed, bend.to(x.dtype))
+        return of_x, along.flatten(0, -2).sum(0), gradient.flatten(0, -2).sum(0), None

@@ -73,3 +73,44 @@ def test_without_the_operator_the_numbers_are_the_same(monkeypatch: pytest.Monke
     ours = project(linear, x, F.gelu)
     monkeypatch.setattr(fused, "_HAS_OPERATOR", False)
     torch.testing.assert_close(ours, project(linear, x, F.gelu), atol=1e-6, rtol=1e-5)
+
+
+@pytest.fixture
+def learning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small maps are trained as large ones are."""
+    monkeypatch.setattr(fused, "_WORTH_LEARNING", 0)
+
+
+@needs_operator
+@pytest.mark.usefixtures("learning")
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("pull", [torch.randn(9, 24), torch.ones(1, 1).expand(9, 24), torch.randn(24, 9).t()])
+def test_training_has_the_gradients_of_the_linear_map(bias: bool, pull: Tensor, calls: list[str]) -> None:
+    """However the gradient that comes back lies in memory."""
+    torch.manual_seed(0)
+    linear, x = nn.Linear(16, 24, bias=bias), torch.randn(9, 16, requires_grad=True)
+    wanted = [x, *linear.parameters()]
+    expected = torch.autograd.grad(linear(x), wanted, pull)
+    for ours, theirs in zip(torch.autograd.grad(project(linear, x), wanted, pull), expected, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+    assert calls == ["none", "none"]  # forward, and the gradient of the rows
+
+
+@needs_operator
+@pytest.mark.usefixtures("learning")
+def test_frozen_maps_and_given_rows_have_no_gradient(calls: list[str]) -> None:
+    linear, x = nn.Linear(16, 24), torch.randn(9, 16, requires_grad=True)
+    project(linear, x.detach()).sum().backward()
+    assert calls == ["none"] and x.grad is None and linear.weight.grad is not None
+    frozen = nn.Linear(16, 24).requires_grad_(False)
+    project(frozen, x).sum().backward()
+    assert frozen.weight.grad is None and frozen.bias.grad is None and x.grad is not None
+
+
+@needs_operator
+def test_small_maps_are_trained_the_plain_way(calls: list[str]) -> None:
+    linear = nn.Linear(256, 1024)
+    project(linear, torch.zeros(255, 256)).sum().backward()
+    assert calls == []
+    project(linear, torch.zeros(256, 256))
+    assert calls == ["none"]
