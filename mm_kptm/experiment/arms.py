@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from mm_kptm.experiment.settings import EncoderSettings, Experiment, KnowledgeSettings
-from mm_kptm.tasks.number_world_data import SWAPPED, NumberWorldData
+from mm_kptm.tasks.number_world_data import NumberWorldData
 from mm_kptm.train.settings import TrainSettings
 from mm_kptm.world.numerals import LANGUAGES
 
@@ -25,7 +25,14 @@ VISION: Mapping[str, Literal["true", "blank", "shuffled"]] = {
 }  # fmt: skip
 FACTS = ("facts-worlds", "facts-fixed", "facts-none")
 TEXTS: Mapping[str, Literal["sentences", "translations"]] = {"text-mlm": "sentences", "text-tlm": "translations"}
-TOLD_OTHERS = "test" + SWAPPED
+TOLD_OTHERS = "test-swapped"
+#: What an arm trained on true facts is told when it is measured, by split.
+TOLD_INSTEAD = {
+    "test": "true",
+    "test-oracle": "only the one that is needed",
+    "test-random": "random",
+    "test-none": "none",
+}
 
 
 @dataclass(frozen=True)

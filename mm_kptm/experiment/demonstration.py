@@ -16,7 +16,7 @@ from pathlib import Path
 from mm_kptm import report
 from mm_kptm.errors import UserError
 from mm_kptm.experiment import findings
-from mm_kptm.experiment.arms import START, TEXTS, TIERS, TOLD_OTHERS, Tier, experiments
+from mm_kptm.experiment.arms import START, TEXTS, TIERS, TOLD_INSTEAD, TOLD_OTHERS, Tier, experiments
 from mm_kptm.experiment.comparison import Job, check_began
 from mm_kptm.experiment.pool import outcomes
 from mm_kptm.experiment.run import evaluated, train
@@ -83,7 +83,9 @@ def demo(tier: str, out: Path, *, workers: int | None = None, say: Say | None = 
 
 
 def _splits(arm: str) -> tuple[str, ...]:
-    return ("test", TOLD_OTHERS) if arm in ("facts-worlds", "facts-fixed") else ("test",)
+    if arm == "facts-worlds":
+        return (TOLD_OTHERS, *TOLD_INSTEAD)
+    return ("test", TOLD_OTHERS) if arm == "facts-fixed" else ("test",)
 
 
 def _found(tier: Tier, jobs: Mapping[str, Sequence[Job]], out: Path) -> Demonstration:
@@ -93,7 +95,7 @@ def _found(tier: Tier, jobs: Mapping[str, Sequence[Job]], out: Path) -> Demonstr
         title="Number World: does it look, does it read the facts, does it find translations?",
         tier=tier.name,
         seeds=tier.seeds,
-        tables=tuple(findings.tables(runs)),
+        tables=tuple(findings.tables(tier, runs)),
         claims=tuple(findings.claims(tier, runs)),
         runs=tuple(name for of_arm in names.values() for name in of_arm),
         arms=names,

@@ -33,7 +33,8 @@ from mm_kptm.world.scene import FEATURES, SIZES, Scenes
 from mm_kptm.world.splits import SIDES_OF_A_SPLIT, Part, part
 
 TELLS = frozenset({"tree", "fusion"})  #: as branches of names, or as a vector at each name
-SWAPPED = "-swapped"  #: ends the name of a split whose questions are told the facts of another world
+#: Ends the name of a split whose questions are told other facts than training was, with what they are told.
+TOLD = {f"-{facts}": facts for facts in ("swapped", "random", "oracle", "none")}
 
 Asked = tuple[Scenes, Sequence[Question]]
 
@@ -130,7 +131,7 @@ def knowledge_vqa(data: NumberWorldData, request: Request) -> Prepared:
     def asked(split: str) -> Asked:
         return asked_about_facts(data, split, request.facts, worlds)
 
-    prepared = _answering(KnowledgeVQA, data, request, asked, (*SIDES_OF_A_SPLIT, "test" + SWAPPED))
+    prepared = _answering(KnowledgeVQA, data, request, asked, (*SIDES_OF_A_SPLIT, *(f"test{end}" for end in TOLD)))
     scored = prepared.baselines
 
     def score(split: str) -> Mapping[str, float]:
@@ -184,8 +185,8 @@ def _answering(
 def asked_about_facts(
     data: NumberWorldData, split: str, facts: str, worlds: Worlds
 ) -> tuple[Scenes, tuple[knowledge.FactQuestion, ...]]:
-    """The scenes of a split and the questions about facts; a split that ends in :data:`SWAPPED` is told swapped ones."""
-    side = split.removesuffix(SWAPPED)
+    """The scenes of a split and the questions about facts; the end of a split may say which, as in :data:`TOLD`."""
+    side = split.partition("-")[0]
     scenes, generated = knowledge.generate(
         data.side(side),
         data.count(side),
@@ -194,7 +195,7 @@ def asked_about_facts(
         facts_per_number=data.facts_per_number,
         distractors=data.distractors,
     )
-    arm = "swapped" if split.endswith(SWAPPED) else facts
+    arm = TOLD.get(split.removeprefix(side), facts)
     return scenes, knowledge.inject(generated, arm, worlds, data.draw("facts", split))
 
 

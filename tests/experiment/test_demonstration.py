@@ -12,7 +12,7 @@ import torch
 from mm_kptm import cli, config
 from mm_kptm.errors import UserError
 from mm_kptm.experiment import Demonstration, arms, demo, demonstration
-from mm_kptm.experiment.arms import FACTS, TEXTS, TIERS, TOLD_OTHERS, VISION, Bounds, Tier, experiments
+from mm_kptm.experiment.arms import FACTS, TEXTS, TIERS, TOLD_INSTEAD, TOLD_OTHERS, VISION, Bounds, Tier, experiments
 from mm_kptm.experiment.comparison import Job
 from mm_kptm.report import read_comparison, read_gallery
 
@@ -76,7 +76,9 @@ def test_only_the_tiny_tier_claims_less_than_the_suite_promises():
 
 def test_every_arm_stands_in_a_table_beside_what_needs_no_model(shown):
     _, found, _ = shown
-    seen, facts, swapped, translations = found.comparison.tables
+    seen, facts, swapped, told, translations = found.comparison.tables
+    assert [row.metric for row in told.rows] == [f"right, told: {facts}" for facts in TOLD_INSTEAD.values()]
+    assert told.rows[0].value == next(row.value for row in facts.rows if row.arm == "facts-worlds")
     assert [row.arm for row in seen.rows if not row.baseline] == list(VISION)
     assert [row.arm for row in facts.rows if not row.baseline] == list(FACTS)
     assert {(row.arm, row.metric) for row in swapped.rows} == {
@@ -92,7 +94,7 @@ def test_every_arm_stands_in_a_table_beside_what_needs_no_model(shown):
 
 def test_claims_are_the_differences_of_the_tables(shown):
     _, found, _ = shown
-    seen, facts, swapped, _ = ({(r.arm, r.metric): r.value for r in table.rows} for table in found.comparison.tables)
+    seen, facts, swapped, _, _ = ({(r.arm, r.metric): r.value for r in table.rows} for table in found.comparison.tables)
     vision, fixed, blank, shuffled, none = found.comparison.claims
     accuracy = {arm: value for (arm, metric), value in (seen | facts).items() if metric == "accuracy"}
     blind = max(accuracy["vqa-blank"], accuracy["vqa-shuffled"])
