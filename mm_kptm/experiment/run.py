@@ -87,8 +87,9 @@ def evaluate(run: Path, split: str = "test") -> dict[str, object]:
         the run, the split, the number of examples, the mean of every measure, accuracies by type and language of the
         predictions, and baselines that need no model.
     """
-    start()
+    device = start()
     settings, built = opened(run)
+    module_of(built.model).to(device)
     return evaluated(run, settings, built, split)
 
 

@@ -25,12 +25,14 @@ PATIENCE = 2.0  #: seconds that the others leave the one that speaks, for a laun
 LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")  #: what gloo says of a dead process
 
 
-def start() -> None:
-    """Join the processes of this launch, if it has not happened yet."""
+def start() -> torch.device:
+    """Join the processes of this launch, if it has not happened yet; the device that is this process's."""
     launched = "LOCAL_RANK" in os.environ
     told = os.environ.get("ACCELERATE_USE_CPU", "false").lower() in ("true", "1")
     # not told, accelerate takes launched processes without a GPU for so many single ones, each with a run of its own
-    PartialState(cpu=told or (launched and not (torch.cuda.is_available() or torch.xpu.is_available())))
+    state = PartialState(cpu=told or (launched and not (torch.cuda.is_available() or torch.xpu.is_available())))
+    device: torch.device = state.device
+    return device
 
 
 def place() -> tuple[int, int]:
