@@ -5,9 +5,8 @@ A token is a character, as in the published model. Words are drawn by rank, freq
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
-
-import torch
 
 FIRST_CHARACTER, CHARACTERS = 0x4E00, 3000
 
@@ -20,21 +19,18 @@ class Lexicon:
     facts: dict[str, list[str]]
 
     @classmethod
-    def draw(cls, count: int, known: float, generator: torch.Generator) -> Lexicon:
+    def draw(cls, count: int, known: float, draw: random.Random) -> Lexicon:
         """Words of 1 to 3 characters; a share ``known`` of them has 1 to 3 facts of 3 to 8 characters."""
 
         def text(low: int, high: int) -> str:
-            length = int(torch.randint(low, high + 1, (), generator=generator))
-            return "".join(
-                chr(FIRST_CHARACTER + i) for i in torch.randint(CHARACTERS, (length,), generator=generator).tolist()
-            )
+            return "".join(chr(FIRST_CHARACTER + draw.randrange(CHARACTERS)) for _ in range(draw.randint(low, high)))
 
         words = list(dict.fromkeys(text(1, 3) for _ in range(count)))
-        facts: dict[str, list[str]] = {}
-        for word, draw in zip(words, torch.rand(len(words), generator=generator).tolist(), strict=True):
-            if draw < known:
-                number = int(torch.randint(1, 4, (), generator=generator))
-                facts[word] = list(dict.fromkeys(text(3, 8) for _ in range(number)))
+        facts = {
+            word: list(dict.fromkeys(text(3, 8) for _ in range(draw.randint(1, 3))))
+            for word in words
+            if draw.random() < known
+        }
         return cls(words, facts)
 
     def about(self, word: str) -> list[str]:
@@ -45,16 +41,18 @@ class Lexicon:
         """Characters of a word and its first facts."""
         return len(word) + sum(map(len, self.about(word)[:max_facts]))
 
-    def sentence(self, length: int, max_facts: int, generator: torch.Generator) -> list[str]:
-        """Words that come to ``length`` tokens with their facts, the opening tag among them; words without facts
-        fill what is left."""
+    def sentence(self, length: int, max_facts: int, draw: random.Random) -> list[str]:
+        """Words that come to ``length`` tokens with their facts, the opening tag among them.
+
+        Short words without facts fill what is left.
+        """
         words, room = ["[CLS]"], length - 1
         plain = [word for word in self.words if len(word) == 1 and word not in self.facts]
         while room:
-            rank = int(len(self.words) ** float(torch.rand((), generator=generator))) - 1
+            rank = int(len(self.words) ** draw.random()) - 1
             word = self.words[rank]
             if self.size(word, max_facts) > room:
-                word = plain[int(torch.randint(len(plain), (), generator=generator))]
+                word = draw.choice(plain)
             words.append(word)
             room -= self.size(word, max_facts)
         return words

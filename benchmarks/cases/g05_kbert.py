@@ -1,16 +1,19 @@
 """G5: K-BERT's encoder on sentence trees.
 
 The peer is the encoder in the form of its released code: every sentence padded to 128 places, one dense matrix a
-sentence, scores with -10000 added. The careful peer pads four batches of sentences that were sorted by length to
-their own longest. Ours packs the tokens and makes the matrices of its batch from two small integers a token.
+sentence, scores with -10000 added, GELU written out. The careful peer pads four batches of sentences that were sorted
+by length to their own longest, and calls torch's GELU. Ours packs the tokens and makes the matrices of its batch from
+two small integers a token.
 """
 
 from __future__ import annotations
 
 import copy
+import random
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.encoders import Comparison, Encoder, Part, whole
@@ -29,33 +32,38 @@ VERSIONS: dict[str, str] = {}
 def build(seed: int = 0) -> tuple[Case, ...]:
     """The cases at their published sizes."""
     generator = torch.Generator().manual_seed(seed)
-    lexicon = Lexicon.draw(WORDS, KNOWN, generator)
+    draw = random.Random(seed)
+    lexicon = Lexicon.draw(WORDS, KNOWN, draw)
     lengths = skewed_lengths(SENTENCES, LENGTH, SPREAD)
-    sentences = [lexicon.sentence(length, MAX_FACTS, generator) for length in lengths]
+    sentences = [lexicon.sentence(length, MAX_FACTS, draw) for length in lengths]
     trees = TreeBuilder(spelling, lexicon.about, max_facts=MAX_FACTS, max_length=LENGTH)(sentences)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         theirs = uer.Encoder(**SIZES)
+        careful = uer.Encoder(**SIZES, gelu=F.gelu)
+    careful.load_state_dict(theirs.state_dict())
     ours = hf.ours_of(theirs, "kbert", [], **SIZES, ffn_dim=4 * SIZES["dim"], dropout=0.0).train()
     coarse = copy.deepcopy(ours)
     inputs = Inputs(text=trees.tokens(first_segment=1))
     wanted = Wanted(pooled=False)
     rows = torch.arange(trees.layout.total)
 
-    def part(chosen: Tensor, length: int | None) -> Part:
+    def part(model: uer.Encoder, chosen: Tensor, length: int | None) -> Part:
         given, places = padded(trees.take(chosen), length)
-        return Part(lambda: theirs(*given), places, trees.layout.take(chosen)[1])
+        return Part(lambda: model(*given), places, trees.layout.take(chosen)[1])
 
     shuffled = torch.randperm(SENTENCES, generator=generator)
-    words = theirs.embedding.word_embedding
+    short_first = torch.arange(SENTENCES).chunk(4)
     return Comparison(
         name="g05",
         title="states of K-BERT, 4 layers of 256, 32 sentence trees, fill 0.41 of 128",
         unit="sentences",
         work=float(SENTENCES),
         encoders={
-            PEER: Encoder(theirs, words, [part(shuffled, LENGTH)]),
-            "careful peer": Encoder(theirs, words, [part(chosen, None) for chosen in torch.arange(SENTENCES).chunk(4)]),
+            PEER: Encoder(theirs, theirs.embedding.word_embedding, [part(theirs, shuffled, LENGTH)]),
+            "careful peer": Encoder(
+                careful, careful.embedding.word_embedding, [part(careful, chosen, None) for chosen in short_first]
+            ),
             OURS: whole(ours, ours.encoder.embed.text.word, lambda: ours(inputs, wanted).tokens, len(rows)),
             "ours bf16": whole(
                 coarse, coarse.encoder.embed.text.word, lambda: coarse(inputs, wanted).tokens, len(rows), bf16=True

@@ -8,8 +8,10 @@ Shapes: B sentences, N padded length, H heads, D dim.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -60,26 +62,32 @@ class SelfAttention(nn.Module):
         return self.final_linear(read.transpose(1, 2).contiguous().flatten(2))
 
 
+def written_gelu(x: Tensor) -> Tensor:
+    """The exact GELU as that code writes it out."""
+    return x * 0.5 * (1.0 + torch.erf(x / math.sqrt(2.0)))
+
+
 class FeedForward(nn.Module):
     """Two maps with the exact GELU between."""
 
-    def __init__(self, dim: int, ffn_dim: int) -> None:
+    def __init__(self, dim: int, ffn_dim: int, gelu: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
+        self.gelu = gelu
         self.linear_1 = nn.Linear(dim, ffn_dim)
         self.linear_2 = nn.Linear(ffn_dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear_2(F.gelu(self.linear_1(x)))
+        return self.linear_2(self.gelu(self.linear_1(x)))
 
 
 class Layer(nn.Module):
     """A post-norm layer."""
 
-    def __init__(self, dim: int, num_heads: int, ffn_dim: int) -> None:
+    def __init__(self, dim: int, num_heads: int, ffn_dim: int, gelu: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         self.self_attn = SelfAttention(dim, num_heads)
         self.layer_norm_1 = Norm(dim)
-        self.feed_forward = FeedForward(dim, ffn_dim)
+        self.feed_forward = FeedForward(dim, ffn_dim, gelu)
         self.layer_norm_2 = Norm(dim)
 
     def forward(self, x: Tensor, added: Tensor) -> Tensor:
@@ -90,11 +98,20 @@ class Layer(nn.Module):
 class Encoder(nn.Module):
     """The published encoder; without dropout, so that gradients can be compared."""
 
-    def __init__(self, *, dim: int, num_heads: int, num_layers: int, vocab_size: int, max_positions: int = 512) -> None:
+    def __init__(
+        self,
+        *,
+        dim: int,
+        num_heads: int,
+        num_layers: int,
+        vocab_size: int,
+        max_positions: int = 512,
+        gelu: Callable[[Tensor], Tensor] = written_gelu,
+    ) -> None:
         super().__init__()
         self.embedding = Embedding(dim, vocab_size, max_positions)
         self.encoder = nn.ModuleDict(
-            {"transformer": nn.ModuleList(Layer(dim, num_heads, 4 * dim) for _ in range(num_layers))}
+            {"transformer": nn.ModuleList(Layer(dim, num_heads, 4 * dim, gelu) for _ in range(num_layers))}
         )
         for table in self.embedding.children():
             if isinstance(table, nn.Embedding):
