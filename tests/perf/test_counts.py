@@ -7,6 +7,7 @@ import mm_kptm
 from benchmarks.counts.flops import attention_products, counted
 from benchmarks.counts.memory import peak_bytes
 from mm_kptm.batch import NONE, POOLED, Inputs, Layout, Regions, Tokens, Wanted
+from mm_kptm.knowledge.tree import TreeBuilder
 from mm_kptm.models.system import System
 from mm_kptm.objectives.tokens import MaskedText, MaskedTokens, Masking
 
@@ -149,3 +150,64 @@ def test_attention_is_counted_by_its_products() -> None:
     fused = counted(lambda: torch.nn.functional.scaled_dot_product_attention(query, key, value))
     plain = counted(lambda: (query @ key.transpose(-1, -2)).softmax(-1) @ value)
     assert fused == plain == attention_products(query.shape, key.shape, 2)
+
+
+def test_a_question_costs_nothing_of_its_image_until_they_meet() -> None:
+    """LXMERT: layers of the regions are paid per image, layers that read both per question."""
+    sizes = {"dim": DIM, "num_heads": HEADS, "ffn_dim": FFN, "vocab_size": 50, "region_dim": 100}
+
+    def cost(region_layers: int, images: int, questions: int = 8) -> int:
+        system = mm_kptm.build(
+            "lxmert-base",
+            heads=[],
+            seed=0,
+            num_layers=1,
+            num_region_layers=region_layers,
+            num_cross_layers=1,
+            **sizes,
+        )
+        regions = Regions(torch.rand(images * 9, 100), torch.rand(images * 9, 4), Layout((9,) * images))
+        image_of = torch.arange(questions) % images
+        return forward(
+            system, Inputs(text=Tokens.of([[7] * 5] * questions), regions=regions, image_of=image_of), POOLED
+        )
+
+    layer = 9 * PER_ROW + 2 * 2 * 9 * 9 * DIM
+    assert cost(3, images=2) - cost(1, images=2) == 2 * 2 * layer
+    assert cost(3, images=8) - cost(1, images=8) == 8 * 2 * layer
+
+
+def test_the_last_cross_layer_finishes_only_what_the_vector_reads() -> None:
+    """Of the regions' side nothing, of the text its first row; both are finished when states are wanted."""
+    system = mm_kptm.build(
+        "lxmert-base",
+        heads=[],
+        seed=0,
+        num_layers=1,
+        num_region_layers=1,
+        num_cross_layers=1,
+        dim=DIM,
+        num_heads=HEADS,
+        ffn_dim=FFN,
+        vocab_size=50,
+        region_dim=100,
+    )
+    regions = Regions(torch.rand(9, 100), torch.rand(9, 4), Layout((9,)))
+    inputs = Inputs(text=Tokens.of([[7] * 5]), regions=regions)
+    square = 2 * DIM * DIM
+    # the regions read the text: queries of 9 rows, keys and values of 5, scores and sums, merge; then a whole layer
+    of_regions = (9 + 2 * 5 + 9) * square + 2 * 2 * 9 * 5 * DIM + 9 * PER_ROW + 2 * 2 * 9 * 9 * DIM
+    # four rows of the text need no query, merge or feed-forward
+    of_text = 4 * (2 * square + 2 * 2 * DIM * FFN) + 2 * 2 * 4 * 5 * DIM
+    assert forward(system, inputs, Wanted()) - forward(system, inputs, POOLED) == of_regions + of_text
+
+
+def test_what_facts_add_is_their_tokens() -> None:
+    """A visibility costs no product of its own: K-BERT is counted as BERT is."""
+    sizes = {"dim": DIM, "num_heads": HEADS, "num_layers": LAYERS, "ffn_dim": FFN, "vocab_size": VOCABULARY}
+    system = mm_kptm.build("kbert", heads=[], seed=0, **sizes)
+    trees = TreeBuilder(lambda word: [7] * len(word), lambda _: ["abc"])([["ab", "c"], ["abcd"]])
+    assert trees.layout.lengths == (9, 7)
+    inputs = Inputs(text=trees.tokens())
+    assert forward(system, inputs, TOKENS_ONLY) == closed_form(9, 7)
+    assert step(system, inputs) == LAYERS * (3 * 16 * PER_ROW + 7 * 2 * (81 + 49) * DIM)
