@@ -76,9 +76,11 @@ def demo(tier: str, out: Path, *, workers: int | None = None, say: Say | None = 
         check_began(job)
     say(f"{tier} tier: {len(jobs)} arms, {len(every)} runs, {workers} at a time")
     first = (START, "vqa-shuffled")
-    _run([job for arm in first for job in jobs[arm]], workers, say)
     later = sorted((arm for arm in jobs if arm not in first), key=lambda arm: arm in TEXTS)  # the longest begin first
-    _run([job for arm in later for job in jobs[arm]], workers, say)
+    starts, others = ([job for arm in arms for job in jobs[arm] if not job.done] for arms in (first, later))
+    left = [*starts, *others]
+    for place, told in outcomes(run, left, workers=workers, first=len(starts)):
+        say(f"{left[place].settings.name}: {told}")
     return _found(chosen, jobs, out)
 
 
@@ -102,12 +104,6 @@ def _found(tier: Tier, jobs: Mapping[str, Sequence[Job]], out: Path) -> Demonstr
     )
     report.write_comparison(out, comparison)
     return Demonstration(comparison, report.write([out]))
-
-
-def _run(jobs: Sequence[Job], workers: int, say: Say) -> None:
-    left = [job for job in jobs if not job.done]
-    for place, told in outcomes(run, left, workers=workers):
-        say(f"{left[place].settings.name}: {told}")
 
 
 def run(job: Job) -> str:

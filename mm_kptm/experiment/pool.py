@@ -25,7 +25,9 @@ Job = TypeVar("Job")
 Outcome = TypeVar("Outcome")
 
 
-def outcomes(work: Callable[[Job], Outcome], jobs: Sequence[Job], *, workers: int) -> Iterator[tuple[int, Outcome]]:
+def outcomes(
+    work: Callable[[Job], Outcome], jobs: Sequence[Job], *, workers: int, first: int = 0
+) -> Iterator[tuple[int, Outcome]]:
     """The number of each job with what ``work`` made of it, in the order in which they end.
 
     The jobs are begun in their order. Whatever ends the iteration early (a job's error, Ctrl-C, a reader that stops)
@@ -34,6 +36,7 @@ def outcomes(work: Callable[[Job], Outcome], jobs: Sequence[Job], *, workers: in
     Args:
         work: a function of a module, and jobs and outcomes that can be pickled: the workers are spawned.
         workers: processes at a time.
+        first: this many jobs must have ended before any other begins.
 
     Raises:
         UserError: fewer than one worker was asked for, or a worker died; what a job raises is raised here.
@@ -47,10 +50,11 @@ def outcomes(work: Callable[[Job], Outcome], jobs: Sequence[Job], *, workers: in
         min(workers, len(jobs)), mp_context=multiprocessing.get_context("spawn"), initializer=_settle
     )
     try:
-        with _deaf():  # the workers are spawned here and inherit it
-            places = {executor.submit(work, job): place for place, job in enumerate(jobs)}
-        for future in as_completed(places):
-            yield places[future], future.result()
+        for wave in (range(first), range(first, len(jobs))):
+            with _deaf():  # the workers are spawned here and inherit it
+                places = {executor.submit(work, jobs[place]): place for place in wave}
+            for future in as_completed(places):
+                yield places[future], future.result()
     except BrokenProcessPool:
         raise UserError(
             "a worker process died without a word, as it does when memory runs out; start again with fewer workers"

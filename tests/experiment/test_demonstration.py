@@ -31,7 +31,9 @@ SMALLEST = replace(
 ARMS = (*VISION, *FACTS, *TEXTS)
 
 
-def one_by_one(work: Callable[[Job], str], jobs: Sequence[Job], *, workers: int) -> Iterator[tuple[int, str]]:
+def one_by_one(
+    work: Callable[[Job], str], jobs: Sequence[Job], *, workers: int, first: int
+) -> Iterator[tuple[int, str]]:
     """The pool without its processes, on one thread like them."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

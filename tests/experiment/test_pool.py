@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -90,3 +92,17 @@ def test_no_job_needs_no_worker():
 def test_fewer_than_one_worker_is_refused():
     with pytest.raises(UserError, match="0 workers were asked for; at least 1 is needed"):
         list(outcomes(describe, [1], workers=0))
+
+
+def note(job: tuple[Path, str]) -> list[str]:
+    folder, name = job
+    time.sleep(0.3 if name == "slow" else 0)
+    seen = sorted(file.name for file in folder.iterdir())
+    (folder / name).touch()
+    return seen
+
+
+def test_the_first_jobs_have_ended_before_the_others_begin(tmp_path):
+    jobs = [(tmp_path, "slow"), (tmp_path, "quick"), (tmp_path, "later")]
+    told = dict(outcomes(note, jobs, workers=2, first=2))
+    assert {"quick", "slow"} <= set(told[2])
