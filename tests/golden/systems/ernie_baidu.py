@@ -1,5 +1,6 @@
 """ERNIE of Baidu against its released masking, and against Hugging Face's ErnieForPreTraining."""
 
+import re
 from typing import Any
 
 import torch
@@ -12,8 +13,7 @@ from mm_kptm.objectives.pairs import pair_loss
 from mm_kptm.objectives.tokens import Masking, token_loss
 from tests.golden.case import Answer, Case
 
-POOL = (1, 200)
-MASKING = Masking(mask_id=3, pool=POOL, never=frozenset())
+MASK, FIRST = 3, 1  # what hides a token, and the first token that may stand instead
 
 
 def model(case: Case) -> dict[str, Answer]:
@@ -38,7 +38,10 @@ def masking(case: Case) -> tuple[dict[str, Answer], dict[str, Any]]:
     """From the numbers that the released code drew, the same masks; its positions are those of padded texts."""
     answers: dict[str, Answer] = {}
     truths: dict[str, Any] = {}
-    low, high = POOL
+    sized = re.search(r"vocabulary size (\d+)", (case.folder / "README.md").read_text(encoding="utf-8"))
+    assert sized is not None, f"{case.folder} does not say the size of its vocabulary"
+    high = int(sized[1])
+    rule = Masking(mask_id=MASK, pool=(FIRST, high), never=frozenset())
     for number, told in enumerate(case.json("masking.json")):
         texts = [
             LabelledText(tuple(ids), (0,) * len(ids), tuple(range(len(ids))), tuple(labels), follows=True)
@@ -47,9 +50,9 @@ def masking(case: Case) -> tuple[dict[str, Answer], dict[str, Any]]:
         tokens = tokens_in_units(texts, [bool(tag) for tag in told["mask_word_tags"]], units=closed)
         assert tokens.units is not None
         uniform = torch.tensor(told["uniform"], dtype=torch.double)
-        instead = (torch.tensor(told["replacement"], dtype=torch.double) - low + 0.5) / (high - low)
+        instead = (torch.tensor(told["replacement"], dtype=torch.double) - FIRST + 0.5) / (high - FIRST)
         draws = one_draw_each(uniform, instead, tokens.units)
-        hidden, rows = MASKING.hide(tokens, torch.Generator(), draws=draws)
+        hidden, rows = rule.hide(tokens, torch.Generator(), draws=draws)
         layout, longest = tokens.layout, max(tokens.layout.lengths)
         places = layout.owners(rows.device) * longest + layout.places(rows.device)
         ours = {
