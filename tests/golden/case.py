@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -56,6 +57,12 @@ class Case:
 
     def json(self, name: str) -> Any:
         return json.loads((self.folder / name).read_text(encoding="utf-8"))
+
+    def called_with(self, name: str) -> float:
+        """The number behind ``name`` in the README: what the official code was called with, where no file says it."""
+        told = re.search(rf"{name}\D{{1,3}}(\d*\.?\d+)", (self.folder / "README.md").read_text(encoding="utf-8"))
+        assert told is not None, f"{self.folder} does not say its {name}"
+        return float(told[1])
 
 
 def cases(root: Path) -> list[Case]:

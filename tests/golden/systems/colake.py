@@ -2,7 +2,6 @@
 
 import json
 import random
-import re
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -42,10 +41,10 @@ def graph(case: Case) -> tuple[dict[str, Answer], dict[str, Any]]:
         told["entities"],
         spelling=lambda text: [numbers.get(word, 3) for word in text.split()],
         sentences=lambda text: [f"{part} ." for part in text.split(" . ")],
-        min_length=described(case, "min_seq_len"),
-        max_facts=described(case, "max_neighbors"),
+        min_length=int(case.called_with("min_seq_len")),
+        max_facts=int(case.called_with("max_neighbors")),
     )
-    rng = random.Random(described(case, "seeded with"))
+    rng = random.Random(int(case.called_with("seeded with")))
     made = [one.record() for document in told["documents"] for one in make(document, rng)]
     answers = {"number": Answer(len(made))}
     truths: dict[str, Any] = {"number": len(lines(case, "graphs.jsonl"))}
@@ -55,14 +54,6 @@ def graph(case: Case) -> tuple[dict[str, Answer], dict[str, Any]]:
         for name, value in theirs.items():
             answers[f"{number} {name}"], truths[f"{number} {name}"] = Answer(ours[name]), value
     return answers, truths
-
-
-def described(case: Case, name: str) -> int:
-    """A number that stands in the case's description."""
-    description = (case.folder / "README.md").read_text(encoding="utf-8")
-    found = re.search(rf"{name}\D{{1,3}}(\d+)", description)
-    assert found is not None, f"{case.folder} does not say its {name}"
-    return int(found[1])
 
 
 def pretrain(case: Case) -> tuple[dict[str, Answer], dict[str, Any]]:
@@ -109,7 +100,7 @@ def pretrain(case: Case) -> tuple[dict[str, Answer], dict[str, Any]]:
         **finetuned(case, system),
     }
     gold = torch.tensor([node for block in stood[1] for node in block.values()])
-    drawn = objective.candidates(gold, torch.Generator().manual_seed(described(case, "manual_seed")))
+    drawn = objective.candidates(gold, torch.Generator().manual_seed(int(case.called_with("manual_seed"))))
     truths = case.outputs | {"input_ids": given["input_ids"], "ent_index": given["ent_index"][0]}
     answers |= {"input_ids": Answer(ids, real), "ent_index": Answer(drawn[: len(puzzle.candidates)])}
     for name, label, own, at in zip(LABELS, labels, stood, where, strict=True):

@@ -1,6 +1,5 @@
 """ERNIE of Baidu against its released masking, and against Hugging Face's ErnieForPreTraining."""
 
-import re
 from typing import Any
 
 import torch
@@ -38,9 +37,7 @@ def masking(case: Case) -> tuple[dict[str, Answer], dict[str, Any]]:
     """From the numbers that the released code drew, the same masks; its positions are those of padded texts."""
     answers: dict[str, Answer] = {}
     truths: dict[str, Any] = {}
-    sized = re.search(r"vocabulary size (\d+)", (case.folder / "README.md").read_text(encoding="utf-8"))
-    assert sized is not None, f"{case.folder} does not say the size of its vocabulary"
-    high = int(sized[1])
+    high = int(case.called_with("vocabulary size"))
     rule = Masking(mask_id=MASK, pool=(FIRST, high), never=frozenset())
     for number, told in enumerate(case.json("masking.json")):
         texts = [

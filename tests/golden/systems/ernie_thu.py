@@ -2,7 +2,6 @@
 
 import json
 import random
-import re
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -205,24 +204,17 @@ def padded(gridded: Gridded, length: int) -> dict[str, Any]:
 
 def instances(case: Case) -> dict[str, Answer]:
     """The released script's instances from the same seed; what it was called with stands in the case's description."""
-    description = (case.folder / "README.md").read_text(encoding="utf-8")
-
-    def told(name: str, cast: type[Number]) -> Number:
-        found = re.search(rf"{name}\D{{1,3}}([\d.]*\d)", description)
-        assert found is not None, f"{case.folder} does not say its {name}"
-        return cast(found[1])
-
     numbers = read_entity_ids(case.folder / "entity2id.txt")
     documents = read_documents(case.folder / "in_token.txt", case.folder / "in_entity.txt", numbers, thin=alternating)
-    length = told("max_seq_length", int)
+    length = int(case.called_with("max_seq_length"))
     maker = InstanceMaker(
         max_length=length,
-        short_rate=told("short_seq_prob", float),
-        hidden_rate=told("masked_lm_prob", float),
-        most_hidden=told("max_predictions_per_seq", int),
-        copies=told("dupe_factor", int),
+        short_rate=case.called_with("short_seq_prob"),
+        hidden_rate=case.called_with("masked_lm_prob"),
+        most_hidden=int(case.called_with("max_predictions_per_seq")),
+        copies=int(case.called_with("dupe_factor")),
     )
-    made = list(maker(documents, random.Random(told("random.Random", int))))
+    made = list(maker(documents, random.Random(int(case.called_with("random.Random")))))
 
     def rows(column: Callable[[Instance], Sequence[int]], padding: int) -> Answer:
         return Answer(torch.tensor([[*column(one), *[padding] * (length - len(one.ids))] for one in made]))

@@ -8,8 +8,6 @@ from mm_kptm.knowledge.senses import SenseList
 from mm_kptm.knowledge.spans import SpannedText, Spanner, Words
 from tests.golden.case import Answer, Case
 
-MAX_LENGTH = 20
-
 
 def data(case: Case) -> tuple[dict[str, Answer], dict[str, Any]]:
     names = read_names(case.folder / "p_e_m.txt", case.json("entity_world.json"))
@@ -17,7 +15,7 @@ def data(case: Case) -> tuple[dict[str, Answer], dict[str, Any]]:
         names, case.json("stop_words.json"), ignored=RELEASED_SIGNS.__contains__, merged=last_spelling
     )
     words = Words((case.folder / "vocab.txt").read_text(encoding="utf-8").split())
-    spanner = Spanner(words, {"wiki": find}, max_length=MAX_LENGTH)
+    spanner = Spanner(words, {"wiki": find}, max_length=int(case.called_with("max_word_piece_sequence_length")))
     answers: dict[str, Any] = {}
     truths: dict[str, Any] = {}
     for number, told in enumerate(case.json("single.json")):
