@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.graph import KnowledgeGraph, Triple, Words, numbered_lines
@@ -43,37 +44,56 @@ _POINTERS = {
 _DERIVED = {"a": "pertainym", "r": "derived_from_adjective"}  # the pointer \ of either file
 
 
+class Synset(NamedTuple):
+    """A line of a database file."""
+
+    name: str
+    supersense: int  #: the lexicographers' file that it comes from, see :mod:`mm_kptm.knowledge.supersenses`
+    lemmas: tuple[str, ...]
+    pointers: tuple[Triple, ...]
+    gloss: str
+
+
 def read_wordnet(folder: str | Path) -> KnowledgeGraph:
     """The graph of ``data.noun``, ``data.verb``, ``data.adj`` and ``data.adv``, with English words and glosses.
 
     Raises:
         UserError: a file is missing, or a line cannot be read; the message names the line.
     """
-    folder = Path(folder)
     words: dict[str, tuple[str, ...]] = {}
     glosses: dict[str, str] = {}
 
     def triples() -> Iterator[Triple]:
-        for name, letter in FILES.items():
-            path = folder / f"data.{name}"
-            if not path.is_file():
-                raise UserError(f"{folder} has no {path.name}; WordNet is data.noun, data.verb, data.adj and data.adv")
-            for number, line in numbered_lines(path):
-                if line.startswith("  "):
-                    continue  # the licence
-                try:
-                    synset, lemmas, pointers, gloss = _synset(line, letter)
-                except (ValueError, KeyError, IndexError):
-                    raise UserError(f"{path}, line {number} is no synset of WordNet: {line[:60]!r}") from None
-                words[synset], glosses[synset] = lemmas, gloss
-                yield from pointers
+        for synset in read_synsets(folder):
+            words[synset.name], glosses[synset.name] = synset.lemmas, synset.gloss
+            yield from synset.pointers
 
     known = list(triples())
     return KnowledgeGraph(known, Words({"en": words}, {"en": glosses}), entities=words)
 
 
-def _synset(line: str, letter: str) -> tuple[str, tuple[str, ...], list[Triple], str]:
-    """Name, words, pointers and gloss: offset, file, type, count and words, count and pointers, ``|`` gloss."""
+def read_synsets(folder: str | Path) -> Iterator[Synset]:
+    """The synsets of the four files, in their order.
+
+    Raises:
+        UserError: as :func:`read_wordnet`.
+    """
+    folder = Path(folder)
+    for name, letter in FILES.items():
+        path = folder / f"data.{name}"
+        if not path.is_file():
+            raise UserError(f"{folder} has no {path.name}; WordNet is data.noun, data.verb, data.adj and data.adv")
+        for number, line in numbered_lines(path):
+            if line.startswith("  "):
+                continue  # the licence
+            try:
+                yield _synset(line, letter)
+            except (ValueError, KeyError, IndexError):
+                raise UserError(f"{path}, line {number} is no synset of WordNet: {line[:60]!r}") from None
+
+
+def _synset(line: str, letter: str) -> Synset:
+    """Offset, lexicographers' file, type, count and words, count and pointers, ``|`` gloss."""
     data, _, gloss = line.partition(" | ")
     parts = data.split()
     name, count = f"{int(parts[0]):08d}-{letter}", int(parts[3], 16)
@@ -82,9 +102,10 @@ def _synset(line: str, letter: str) -> tuple[str, tuple[str, ...], list[Triple],
     end = start + 1 + 4 * int(parts[start])
     if len(lemmas) != count or len(parts) < end:
         raise ValueError
-    pointers = [
+    pointers = tuple(
         Triple(name, _DERIVED[letter] if sign == "\\" else _POINTERS[sign], f"{offset}-{pos}")
         for sign, offset, pos in zip(*(parts[start + 1 + step : end : 4] for step in range(3)), strict=True)
-    ]
+    )
     # an adjective's place in a sentence, such as "(p)", is no part of the word
-    return name, tuple(lemma.partition("(")[0].replace("_", " ") for lemma in lemmas), pointers, gloss.strip()
+    words = tuple(lemma.partition("(")[0].replace("_", " ") for lemma in lemmas)
+    return Synset(name, int(parts[1]), words, pointers, gloss.strip())
