@@ -14,6 +14,7 @@ from mm_kptm.errors import UserError
 from mm_kptm.objectives.mixture import Mixture, Objective, Objectives
 from mm_kptm.tasks import number_world
 from mm_kptm.tasks.inputs import TextsOfPictures
+from mm_kptm.tasks.knowledge_use import TOLD
 from mm_kptm.tasks.knowledge_vqa import KnowledgeVQA
 from mm_kptm.tasks.number_world_entities import WIDTH, linked, untold
 from mm_kptm.tasks.pretraining import PuzzleSource, heads_of, objectives_named
@@ -33,8 +34,6 @@ from mm_kptm.world.scene import FEATURES, SIZES, Scenes
 from mm_kptm.world.splits import SIDES_OF_A_SPLIT, Part, part
 
 TELLS = frozenset({"tree", "fusion"})  #: as branches of names, or as a vector at each name
-#: Ends the name of a split whose questions are told other facts than training was, with what they are told.
-TOLD = {f"-{facts}": facts for facts in ("swapped", "random", "oracle", "none")}
 
 Asked = tuple[Scenes, Sequence[Question]]
 
@@ -185,7 +184,7 @@ def _answering(
 def asked_about_facts(
     data: NumberWorldData, split: str, facts: str, worlds: Worlds
 ) -> tuple[Scenes, tuple[knowledge.FactQuestion, ...]]:
-    """The scenes of a split and the questions about facts; the end of a split may say which, as in :data:`TOLD`."""
+    """The scenes of a split and the questions about facts; the end of a split may say which, as in ``TOLD``."""
     side = split.partition("-")[0]
     scenes, generated = knowledge.generate(
         data.side(side),

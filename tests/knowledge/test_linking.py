@@ -3,7 +3,7 @@ from pathlib import Path
 
 from mm_kptm.knowledge.characters import Characters
 from mm_kptm.knowledge.graph import KnowledgeGraph, relation_and_tail
-from mm_kptm.knowledge.linking import Segmenter
+from mm_kptm.knowledge.linking import Segmenter, running
 from mm_kptm.knowledge.tree import TreeBuilder, spelling_of
 
 FIXTURE = Path(__file__).parents[1] / "golden/data/kbert/zh_en"
@@ -51,3 +51,12 @@ def test_trees_are_those_of_the_recorded_words() -> None:
         assert ours.ids.tolist() == theirs.ids.tolist()
         assert ours.positions.tolist() == theirs.positions.tolist()
         assert ours.branches.tolist() == theirs.branches.tolist()
+
+
+def test_words_know_their_characters_and_run_on_as_text():
+    segment = Segmenter(["New York", "小猫"])
+    text = running(["in", "New", "York", ",", "小", "猫", "sits"])
+    assert text == "in New York ,小猫sits"
+    assert [(word.text, text[word.start : word.end]) for word in segment.words(text)] == [
+        ("in", "in"), ("New York", "New York"), (",", ","), ("小猫", "小猫"), ("sits", "sits")
+    ]  # fmt: skip

@@ -4,9 +4,8 @@ import pytest
 import torch
 
 from mm_kptm.data.sampler import seeded
-from mm_kptm.errors import UserError
 from mm_kptm.tasks import number_world
-from mm_kptm.tasks.knowledge_vqa import KnowledgeUse, KnowledgeVQA, knowledge_use
+from mm_kptm.tasks.knowledge_vqa import KnowledgeVQA
 from mm_kptm.tasks.vqa import one_answer
 from mm_kptm.world import knowledge
 from mm_kptm.world.draw import Draw
@@ -73,19 +72,3 @@ def test_eight_questions_are_learnt_and_swapped_facts_show_what_was_learnt(sourc
     assert [row["sticks"] for row in rows] == measured["sticks"].tolist()
     assert [row["correct"] for row in rows] == measured["accuracy"].tolist()
     assert (measured["sticks"] + measured["accuracy"] <= 1).all()
-
-
-def test_knowledge_use_is_what_follows_minus_what_sticks():
-    rows = [{"correct": 1.0, "sticks": 0.0}] * 3 + [{"correct": 0.0, "sticks": 1.0}, {"correct": 0.0, "sticks": 0.0}]
-    use = knowledge_use(rows)
-    assert use == KnowledgeUse(0.6, 0.2)
-    assert use.score == pytest.approx(0.4)
-
-
-def test_knowledge_use_needs_swapped_facts():
-    with pytest.raises(
-        UserError, match="knowledge use was asked for, but the facts of question q1 are not swapped ones"
-    ):
-        knowledge_use([{"id": "q1", "correct": 1.0}])
-    with pytest.raises(UserError, match="knowledge use was asked for over no predictions"):
-        knowledge_use([])

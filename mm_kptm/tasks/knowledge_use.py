@@ -1,0 +1,98 @@
+"""Whether a model uses the facts it is told, for every task that tells facts: told other ones, what does it answer?
+
+Where the answer expected follows from a fact, it is known what a model would say that *follows* the facts told and what
+one would say that *sticks* to the true ones. Where it is not (the sentiment of a text, the names in it), it is measured
+how much accuracy is lost when the facts are swapped, and how many answers stay as they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from mm_kptm.errors import UserError
+from mm_kptm.tasks.protocol import Row
+from mm_kptm.tasks.vqa import About
+
+#: Ends the name of a split whose examples are told other facts than training was, with what they are told.
+TOLD = {f"-{facts}": facts for facts in ("true", "swapped", "random", "oracle", "none")}
+_SWAPPED, _TRUE = "-swapped", "-true"
+
+
+class KnowledgeUse(NamedTuple):
+    """What a model does when it is told other facts than it was trained on."""
+
+    follows: float  #: share of answers by the facts told
+    sticks: float  #: share of answers by the true facts
+
+    @property
+    def score(self) -> float:
+        """The knowledge-use score: from 1, only the facts told count, to -1, they are ignored."""
+        return self.follows - self.sticks
+
+
+class Heed(NamedTuple):
+    """What changes when facts are swapped that no answer follows from."""
+
+    drop: float  #: accuracy with true facts minus accuracy with swapped ones
+    agreement: float  #: share of examples answered alike with both
+
+
+def sticking(row: Row, about: About, answer: str) -> Row:
+    """The row with ``sticks``, 1 where the answer is the one by the true facts, if others were told."""
+    return row if about.untold is None else {**row, "sticks": float(answer == about.untold)}
+
+
+def knowledge_use(rows: Iterable[Row]) -> KnowledgeUse:
+    """The knowledge-use score of predictions on examples with swapped facts.
+
+    Raises:
+        UserError: there is none, or the facts of one were not swapped.
+    """
+    follows, sticks = [], []
+    for row in rows:
+        if "sticks" not in row:
+            raise UserError(f"knowledge use was asked for, but the facts of question {row['id']} are not swapped ones")
+        follows.append(float(row["correct"]))
+        sticks.append(float(row["sticks"]))
+    if not follows:
+        raise UserError("knowledge use was asked for over no predictions; it needs one at least")
+    return KnowledgeUse(sum(follows) / len(follows), sum(sticks) / len(sticks))
+
+
+def heed(swapped: Sequence[Row], true: Sequence[Row]) -> Heed:
+    """What the same examples are answered with swapped facts and with the true ones.
+
+    Raises:
+        UserError: there is none, or the two are not about the same examples.
+    """
+    if not swapped or [row["id"] for row in swapped] != [row["id"] for row in true]:
+        raise UserError(
+            f"{len(swapped)} answers with swapped facts were to be held against {len(true)} with true ones; both must "
+            "be about the same examples, one at least"
+        )
+    lost = [float(one["correct"]) - float(other["correct"]) for one, other in zip(true, swapped, strict=True)]
+    alike = [one["answer"] == other["answer"] for one, other in zip(true, swapped, strict=True)]
+    return Heed(sum(lost) / len(lost), sum(alike) / len(alike))
+
+
+def use_of(split: str, rows: Sequence[Row], answered: Callable[[str], Sequence[Row]]) -> dict[str, float]:
+    """What is said of knowledge beside the measures of a split whose facts are swapped; nothing of other splits.
+
+    Args:
+        split: whose name says which facts were told, as in :data:`TOLD`.
+        rows: its predictions.
+        answered: the predictions of another split; asked for the one with the true facts, if no answer follows from
+            the facts.
+
+    Returns:
+        ``follows``, ``sticks`` and ``knowledge-use`` over the examples whose answer follows from a fact told, with
+        their share ``told``; where there are none, ``drop`` and ``agreement``.
+    """
+    if not split.endswith(_SWAPPED):
+        return {}
+    known = [row for row in rows if "sticks" in row]
+    if not known:
+        return {**heed(rows, answered(split.removesuffix(_SWAPPED) + _TRUE))._asdict()}
+    use = knowledge_use(known)
+    return {**use._asdict(), "knowledge-use": use.score, "told": len(known) / len(rows)}
