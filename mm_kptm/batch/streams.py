@@ -169,6 +169,7 @@ class Candidates(Movable):
     entities: Tensor  #: 0 where a span has fewer candidates than others, [S, C]
     priors: Tensor  #: how likely each candidate is before the text is read, [S, C]
     gold: Tensor | None = None  #: the entity that is meant, [S]
+    vectors: Tensor | None = None  #: of the candidates, where they come with the text and not from a table, [S, C, E]
 
     @classmethod
     def padded(

@@ -12,11 +12,9 @@ from torch import nn
 
 from mm_kptm import pretrained
 from mm_kptm.errors import UserError
+from mm_kptm.experiment import knowledge
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
-from mm_kptm.knowledge.fusion import fuse
-from mm_kptm.models.single import SingleStream
 from mm_kptm.models.system import System
-from mm_kptm.nn.init import bert_init
 from mm_kptm.recipe import Recipe, find
 from mm_kptm.tasks.joint import Joint
 from mm_kptm.tasks.pretraining import heads_of
@@ -33,7 +31,7 @@ class Built:
     model: Trainable[Any]
     system: System
     prepared: Prepared
-    native: bool = True  #: whether its recipe alone rebuilds the system; not where an experiment added fusion
+    native: bool = True  #: whether its recipe alone rebuilds the system; not where knowledge added parts to it
 
     @cached_property
     def sources(self) -> dict[str, Source[Any]]:
@@ -87,12 +85,13 @@ def build(settings: Experiment) -> Built:
     with torch.random.fork_rng(devices=[]):  # every fresh weight follows from the seed of the run
         torch.manual_seed(settings.train.seed)
         system = _system(recipe, settings.encoder, prepared)
-        native = kind != "fusion" or "entities" in recipe.reads
+        loaded = list(system.modules()) if settings.encoder.weights is not None else []
+        native = not knowledge.added(kind, recipe)
         if not native:
-            system.encoder = _fused(system.encoder, recipe, prepared)
+            system.encoder = knowledge.informed(system.encoder, kind, recipe, prepared)
         model = prepared.model(system)
-        if settings.encoder.init_std is not None and settings.encoder.weights is None:
-            bert_init(module_of(model), settings.encoder.init_std)
+        if settings.encoder.init_std is not None:
+            knowledge.spread(module_of(model), loaded, settings.encoder.init_std)
     return Built(model, system, prepared, native)
 
 
@@ -131,16 +130,6 @@ def _fresh(asked: EncoderSettings, prepared: Prepared) -> list[str]:
 
 def _request(recipe: Recipe, settings: Experiment) -> Request:
     return Request(recipe, settings.knowledge.kind, settings.knowledge.given, settings.objectives)
-
-
-def _fused(encoder: nn.Module, recipe: Recipe, prepared: Prepared) -> nn.Module:
-    """An encoder that knows no entities, with the upper half of its layers mixing them in as ERNIE's do."""
-    if not isinstance(encoder, SingleStream):
-        raise UserError(
-            f"knowledge.kind fusion was asked for with {recipe.name}, which is no single stream of layers to mix "
-            "entities in; use one that is, such as uniter-base, or knowledge.kind tree"
-        )
-    return fuse(encoder, entity_dim=prepared.sizes["entity_dim"])
 
 
 def parameter_count(module: nn.Module) -> int:

@@ -1,8 +1,8 @@
 """Run folders: train into one, go on in one, measure one.
 
 A folder holds ``config.yaml`` (resolved), ``environment.json``, ``data.json`` (hashes), ``metrics.jsonl``, TensorBoard
-``events/``, ``checkpoints/``, ``model/`` (what :func:`mm_kptm.load` opens; absent where fusion was added to an encoder,
-which no recipe rebuilds), ``predictions/<split>.jsonl`` and ``baselines.json``.
+``events/``, ``checkpoints/``, ``model/`` (what :func:`mm_kptm.load` opens; absent where knowledge added parts to an
+encoder, which no recipe rebuilds), ``predictions/<split>.jsonl`` and ``baselines.json``.
 """
 
 from __future__ import annotations

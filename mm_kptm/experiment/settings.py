@@ -17,6 +17,9 @@ else:  # every data set that some task can be fed from, plug-ins included
     Data = Union[datasets()]  # noqa: UP007
 
 
+Kind = Literal["none", "tree", "fusion", "recontextualise"]
+
+
 @dataclass(frozen=True)
 class EncoderSettings:
     """Which published system reads the input."""
@@ -25,16 +28,14 @@ class EncoderSettings:
     sizes: dict[str, int | float | bool | str] = field(default_factory=dict)  #: in place of the published ones
     weights: Path | None = None  #: an official checkpoint or a saved folder; fresh weights when null
     fresh: tuple[str, ...] = ()  #: beginnings of parameter names that stay fresh where `weights` has none
-    init_std: float | None = (
-        None  #: spread of fresh weights; as published when null, small encoders learn faster with 0.1
-    )
+    init_std: float | None = None  #: spread of fresh weights, those that knowledge adds too; 0.1 suits small encoders
 
 
 @dataclass(frozen=True)
 class KnowledgeSettings:
     """Whether facts are given to the encoder, how, and which."""
 
-    kind: Literal["none", "tree", "fusion"] = "none"  #: facts as branches of the text (K-BERT) or fused vectors (ERNIE)
+    kind: Kind = "none"  #: branches (K-BERT), fused vectors (ERNIE) or candidates of mentions (KnowBERT)
     facts: Literal["none", "true", "random", "swapped", "oracle"] = "true"  #: the true ones or a control
 
     @property

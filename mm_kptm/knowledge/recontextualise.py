@@ -70,19 +70,21 @@ class Linker(nn.Module):
         spans, reading = self.span_norm(pooled), within(candidates.layout)
         for layer in self.layers:
             spans = layer(spans, reading)
-        vectors = self.vectors(candidates.entities)
+        vectors = self.vectors(candidates)
         scores = self.score(spans, vectors, candidates)
         mixture = self.decision.mix(scores, vectors, cast(Tensor | None, self.table.null))
         return Linked(candidates, words, pooled, spans, scores, mixture)
 
-    def vectors(self, entities: Tensor) -> Tensor:
-        """Normed vectors of entities [S, C], each looked up once: [S, C, E].
+    def vectors(self, candidates: Candidates) -> Tensor:
+        """Normed vectors of the candidates, [S, C, E]: those they come with, or each looked up once in the table.
 
         Raises:
-            UserError: one of them is not in the table.
+            UserError: one of them is not in the table, or those they come with have another width.
         """
+        if candidates.vectors is not None:
+            return self._given(candidates.vectors)
         size = len(cast(Tensor, self.table.vectors))
-        known, places = torch.unique(entities, return_inverse=True)
+        known, places = torch.unique(candidates.entities, return_inverse=True)
         if len(known) and not 0 <= int(known[0]) <= int(known[-1]) < size:
             stranger = int(known[-1]) if int(known[-1]) >= size else int(known[0])
             raise UserError(
@@ -91,6 +93,15 @@ class Linker(nn.Module):
             )
         vectors: Tensor = self.entity_norm(self.table(known))
         return vectors[places]
+
+    def _given(self, vectors: Tensor) -> Tensor:
+        width = self.narrow.out_features
+        if vectors.shape[-1] != width:
+            raise UserError(
+                f"the candidates for {self.name} come with vectors of width {vectors.shape[-1]}, but it reads entities "
+                f"of width {width}; build it with entity_dim={vectors.shape[-1]}"
+            )
+        return cast(Tensor, self.entity_norm(vectors.to(self.narrow.weight.dtype)))
 
 
 class Recontextualiser(nn.Module):

@@ -6,7 +6,7 @@ Shapes: T token rows, R region rows, S texts, P pictures.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -15,9 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mm_kptm.batch import Entities, Inputs, Layout, Regions, Tokens
+from mm_kptm.batch import Candidates, Entities, Inputs, Layout, Regions, Tokens
 from mm_kptm.data.packed import Packed, gather
 from mm_kptm.errors import UserError
+from mm_kptm.knowledge.disambiguation import NULL, PADDING
 from mm_kptm.nn.visibility import Branches
 
 Whole = NDArray[np.int64]
@@ -82,12 +83,15 @@ class TextsOfPictures:
         pictures: None for texts alone.
         about: the picture of every text, [S].
         entities: the vectors that the column of that name numbers; number 0 stands for no entity, [N, E].
+        base: the knowledge base that those entities are of; a token that names one is then a mention with it as its
+            only candidate, and no entity of the token grid.
     """
 
     texts: Packed
     pictures: Pictures | None = None
     about: Whole | None = None
     entities: Tensor | None = None
+    base: str | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -101,34 +105,57 @@ class TextsOfPictures:
         """The given texts with their pictures; nothing is drawn."""
         chosen = np.asarray(indices, dtype=np.int64)
         if self.pictures is None:
-            return Inputs(text=tokens(self.texts, chosen), entities=self._entities(chosen))
+            return self._told(Inputs(text=tokens(self.texts, chosen)), chosen)
         return self.beside(chosen, self._picture_of[chosen])
 
     def beside(self, texts: Whole, images: Whole) -> Inputs:
         """The given texts, each with the picture given for it, whatever it is about."""
-        text, entities = tokens(self.texts, texts), self._entities(texts)
         if self.pictures is None:
             raise UserError("texts were to be shown beside pictures, but there are none")
         distinct, places = np.unique(images, return_inverse=True)
-        if len(distinct) == len(images):
-            return Inputs(text=text, regions=self.pictures.regions(images), entities=entities)
-        return Inputs(
-            text=text,
-            regions=self.pictures.regions(distinct),
-            entities=entities,
-            image_of=torch.from_numpy(places),
-        )
+        apart = len(distinct) == len(images)
+        regions = self.pictures.regions(images if apart else distinct)
+        image_of = None if apart else torch.from_numpy(places)
+        return self._told(Inputs(text=tokens(self.texts, texts), regions=regions, image_of=image_of), texts)
 
-    def _entities(self, texts: Whole) -> Entities | None:
+    def _told(self, inputs: Inputs, texts: Whole) -> Inputs:
+        """The inputs with the entities that their texts name."""
         if self.entities is None:
-            return None
+            return inputs
         column = Packed(self.texts.offsets, {"entities": self.texts.columns["entities"]})
-        numbers = torch.from_numpy(column.take(texts)[0]["entities"].astype(np.int64, copy=False))
-        return Entities(vectors=self.entities[numbers], linked=numbers > 0, ids=numbers - 1)
+        taken, lengths = column.take(texts)
+        numbers = torch.from_numpy(taken["entities"].astype(np.int64, copy=False))
+        if self.base is not None:
+            return replace(inputs, candidates={self.base: mentions(numbers, Layout(lengths), self.entities)})
+        return replace(inputs, entities=Entities(self.entities[numbers], linked=numbers > 0, ids=numbers - 1))
 
     @cached_property
     def _picture_of(self) -> Whole:
         return np.arange(len(self.texts)) if self.about is None else self.about
+
+
+def mentions(numbers: Tensor, layout: Layout, vectors: Tensor) -> Candidates:
+    """Every token that names an entity as a mention of one token with that one candidate.
+
+    Args:
+        numbers: of the entities among ``vectors``, 0 where there is none, [T].
+        layout: of the tokens.
+        vectors: [N, E].
+    """
+    rows = numbers.nonzero().squeeze(1)
+    owners = layout.owners(numbers.device)[rows]
+    silent = torch.bincount(owners, minlength=len(layout)) == 0  # has one blank span
+    order = torch.cat([owners, silent.nonzero().squeeze(1)]).argsort(stable=True)
+    spans = torch.cat([rows, torch.full((int(silent.sum()),), -1)])[order]
+    named = torch.where(spans < 0, 0, numbers[spans.clamp(min=0)])
+    counts = torch.bincount(owners, minlength=len(layout)) + silent
+    return Candidates(
+        spans=spans[:, None].expand(-1, 2),
+        layout=Layout(tuple(counts.tolist())),
+        entities=torch.where(named > 0, named + NULL, PADDING)[:, None],
+        priors=torch.ones(len(spans), 1),
+        vectors=vectors[named][:, None],
+    )
 
 
 def tokens(texts: Packed, indices: Whole) -> Tokens:

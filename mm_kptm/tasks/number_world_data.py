@@ -16,7 +16,7 @@ from mm_kptm.tasks import number_world
 from mm_kptm.tasks.inputs import TextsOfPictures
 from mm_kptm.tasks.knowledge_use import TOLD
 from mm_kptm.tasks.knowledge_vqa import KnowledgeVQA
-from mm_kptm.tasks.number_world_entities import WIDTH, linked, untold
+from mm_kptm.tasks.number_world_entities import BASE, WIDTH, linked, untold
 from mm_kptm.tasks.pretraining import PuzzleSource, heads_of, objectives_named
 from mm_kptm.tasks.sentences import ParallelSentences, TranslationSource
 from mm_kptm.tasks.supply import Prepared, Request, Supply
@@ -33,7 +33,8 @@ from mm_kptm.world.questions import Question
 from mm_kptm.world.scene import FEATURES, SIZES, Scenes
 from mm_kptm.world.splits import SIDES_OF_A_SPLIT, Part, part
 
-TELLS = frozenset({"tree", "fusion"})  #: as branches of names, or as a vector at each name
+#: As branches of names, as a vector at each name, or as the candidate that each name means.
+TELLS = frozenset({"tree", "fusion", "recontextualise"})
 
 Asked = tuple[Scenes, Sequence[Question]]
 
@@ -140,13 +141,13 @@ def knowledge_vqa(data: NumberWorldData, request: Request) -> Prepared:
         return {**scored(split), "facts-only": baselines.accuracy(baselines.facts_only(told), told)}
 
     if not data.seen:
-        return replace(prepared, baselines=score, tells=TELLS)
+        return replace(prepared, baselines=score, tells=TELLS, bases=(BASE,))
 
     def mixed() -> QuestionSource:
         about_seen = asked_about_seen(replace(data, questions=data.seen), "train")
         return _source(data, request, "train", asked("train"), about_seen)
 
-    return replace(prepared, sources={**prepared.sources, "train": mixed}, baselines=score, tells=TELLS)
+    return replace(prepared, sources={**prepared.sources, "train": mixed}, baselines=score, tells=TELLS, bases=(BASE,))
 
 
 def _answering(
@@ -205,11 +206,11 @@ def asked_about_seen(data: NumberWorldData, split: str) -> tuple[Scenes, tuple[Q
 
 def _source(data: NumberWorldData, request: Request, split: str, *asked: Asked) -> QuestionSource:
     """Questions about one or more sets of scenes, with what is told in the form that was asked for."""
-    fused = request.knowledge == "fusion"
+    by_vectors = request.knowledge in ("fusion", "recontextualise")
     sources = [
         number_world.questions(
             scenes,
-            untold(generated) if fused else generated,
+            generated if request.knowledge == "tree" else untold(generated),
             answers(data.numbers),
             vision=data.vision,
             draw=data.draw("shuffled scenes", split),
@@ -217,7 +218,10 @@ def _source(data: NumberWorldData, request: Request, split: str, *asked: Asked) 
         for scenes, generated in asked
     ]
     source = sources[0] if len(sources) == 1 else number_world.joined(*sources)
-    return linked(source, [question for _, generated in asked for question in generated]) if fused else source
+    if not by_vectors:
+        return source
+    base = BASE if request.knowledge == "recontextualise" else None
+    return linked(source, [question for _, generated in asked for question in generated], base=base)
 
 
 def parallel_sentences(data: NumberWorldData, request: Request) -> Prepared:

@@ -1,4 +1,4 @@
-"""The facts of Number World as vectors of entities, for encoders that fuse them with the tokens that name them.
+"""The facts of Number World as vectors of entities, for encoders that mix them with the tokens that name them.
 
 An entity is what is told about one number: its vector is the sum of the codes of its facts, a code being as many signs
 drawn once for the words of a fact. It is what an embedding of the graph that forgets nothing would hold; nothing about
@@ -21,6 +21,7 @@ from mm_kptm.world.draw import Draw
 from mm_kptm.world.questions import Question
 
 WIDTH = 64  #: of an entity vector
+BASE = "numbers"  #: what the knowledge base is called, where entities are candidates of mentions
 
 Facts = tuple[tuple[str, ...], ...]
 
@@ -30,8 +31,11 @@ def untold(asked: Iterable[Question]) -> list[Question]:
     return [replace(question, branches=()) for question in asked]
 
 
-def linked(source: QuestionSource, asked: Sequence[Question]) -> QuestionSource:
-    """The source of :func:`untold` questions with an entity at every name that carried facts."""
+def linked(source: QuestionSource, asked: Sequence[Question], *, base: str | None = None) -> QuestionSource:
+    """The source of :func:`untold` questions with an entity at every name that carried facts.
+
+    Names of numbers are unambiguous: where the entities are those of a knowledge ``base``, each is the only candidate.
+    """
     texts = source.shown.texts
     known: dict[Facts, int] = {}
     column = np.zeros(int(texts.offsets[-1]), np.int64)
@@ -43,6 +47,7 @@ def linked(source: QuestionSource, asked: Sequence[Question]) -> QuestionSource:
         source.shown,
         texts=Packed(texts.offsets, {**texts.columns, "entities": column}),
         entities=torch.from_numpy(vectors),
+        base=base,
     )
     return replace(source, shown=shown)
 

@@ -28,7 +28,7 @@ class Request:
     """What an experiment asks of its data, beside the data's own settings."""
 
     recipe: Recipe
-    knowledge: str = "none"  #: in which form facts are given: none, tree or fusion
+    knowledge: str = "none"  #: in which form facts are given: none, tree, fusion or recontextualise
     facts: str = "none"  #: which facts are given: none, true, random, swapped or oracle
     objectives: Mapping[str, float] = field(default_factory=dict)  #: of pretraining, with their weights
 
@@ -43,7 +43,8 @@ class Prepared:
     heads: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  #: that the system is built with
     hashes: Mapping[str, str] = field(default_factory=dict)  #: what tells these data from others
     baselines: Callable[[str], Mapping[str, float]] = lambda split: {}  #: what needs no model scores on a split
-    tells: frozenset[str] = frozenset()  #: the forms in which the examples can tell facts: tree, fusion
+    tells: frozenset[str] = frozenset()  #: the forms in which facts can be told: tree, fusion, recontextualise
+    bases: tuple[str, ...] = ()  #: knowledge bases of the candidates, where facts are told as such
     objectives: Callable[[Iterable[str]], Mapping[str, Objective]] | None = None  #: by name
     more: Callable[[Path], Source[Any]] | None = None  #: examples of another file; answers may be missing there
     submit: Callable[[str, Sequence[Row], Path], Sequence[Path]] | None = None  #: official files of a split's answers

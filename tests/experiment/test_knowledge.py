@@ -7,13 +7,19 @@ import torch
 
 import mm_kptm
 from mm_kptm.batch import Entities, Inputs, Layout, Regions, Tokens
+from mm_kptm.errors import UserError
+from mm_kptm.experiment.knowledge import informed, spread
 from mm_kptm.knowledge.fusion import FusedStream, fuse
 from mm_kptm.models.single import SingleStream
 from mm_kptm.models.system import System
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.visibility import Branches
+from mm_kptm.tasks.inputs import mentions
+from mm_kptm.tasks.supply import Prepared
 
 READERS = [name for name, recipe in mm_kptm.catalogue().items() if "text" in recipe.reads]
+LINKED = torch.tensor([0, 0, 1, 0, 0])  #: the number of the entity that each token names
+FIRST, OTHER = (torch.stack([torch.zeros(8), vector]) for vector in torch.randn(2, 8, generator=torch.manual_seed(0)))
 TREE = Branches(
     torch.tensor([0, 1, 1, 1, 2]), torch.tensor([0, 0, 1, 1, 0])
 )  # two tokens hang from the word in the middle
@@ -56,6 +62,52 @@ def test_a_tree_is_heeded_by_every_system_that_reads_text(name):
     read = system(tree).pooled
     assert not torch.allclose(read, system(plain).pooled, atol=1e-6)
     assert not torch.allclose(read, system(told_other).pooled, atol=1e-6)
+
+
+TOLD = Prepared(sources={}, model=System.head, sizes={"entity_dim": 8}, bases=("numbers",))
+
+
+@pytest.mark.parametrize("name", PLAIN)
+@torch.no_grad()
+def test_candidates_reach_every_plain_single_stream_with_vectors_of_their_own(name):
+    system = small(name)
+    torch.manual_seed(0)
+    system.encoder = informed(system.encoder, "recontextualise", mm_kptm.catalogue()[name], TOLD).eval()
+    bert_init(system.encoder.kars, 0.3)
+    told, other, scaled = (
+        replace(inputs(name), candidates={"numbers": mentions(LINKED, Layout((5,)), vectors)})
+        for vectors in (FIRST, OTHER, 2 * FIRST)
+    )
+    assert not torch.allclose(system(told).pooled, system(other).pooled, atol=1e-6)
+    assert torch.allclose(system(told).pooled, system(scaled).pooled, atol=1e-5)  # entities are normed
+
+
+def test_candidates_of_another_width_are_refused():
+    system = small("bert-base")
+    system.encoder = informed(system.encoder, "recontextualise", mm_kptm.catalogue()["bert-base"], TOLD)
+    told = {"numbers": mentions(LINKED, Layout((5,)), FIRST[:, :3])}
+    with pytest.raises(UserError, match="come with vectors of width 3, but it reads entities of width 8"):
+        system(replace(inputs("bert-base"), candidates=told))
+
+
+@pytest.mark.parametrize("kind", ["fusion", "recontextualise"])
+@pytest.mark.parametrize("name", ["lxmert-base", "knowbert-wiki", "ernie-thu-base"])
+def test_parts_are_added_to_plain_single_streams_alone(name, kind):
+    """An encoder that reads facts in its own way would lose that way."""
+    with pytest.raises(UserError, match=rf"{kind} was asked for with {name}, which is no plain single stream"):
+        informed(small(name).encoder, kind, mm_kptm.catalogue()[name], TOLD)
+
+
+def test_only_what_was_added_is_drawn_anew():
+    system = small("bert-base")
+    before = {name: value.clone() for name, value in system.encoder.state_dict().items()}
+    known = list(system.modules())
+    encoder = informed(system.encoder, "fusion", mm_kptm.catalogue()["bert-base"], TOLD)
+    narrow = encoder.fusions["1"].fuse.entity_in.weight.std()
+    spread(encoder, known, 0.5)
+    after = encoder.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    assert narrow < 0.1 < encoder.fusions["1"].fuse.entity_in.weight.std()
 
 
 @pytest.mark.parametrize("name", PLAIN)

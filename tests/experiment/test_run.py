@@ -12,8 +12,9 @@ from mm_kptm import config, experiment
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import build
 from mm_kptm.experiment.run import opened
-from mm_kptm.experiment.settings import EncoderSettings, Experiment, KnowledgeSettings
+from mm_kptm.experiment.settings import EncoderSettings, Experiment, Kind, KnowledgeSettings
 from mm_kptm.knowledge.fusion import FusedStream
+from mm_kptm.knowledge.recontextualise import RecontextualisedStream
 from mm_kptm.tasks.number_world_data import NumberWorldData
 from mm_kptm.tasks.vqa_v2_data import VqaV2Data
 from mm_kptm.train.settings import TrainSettings
@@ -195,18 +196,27 @@ def test_facts_that_reach_no_example_are_refused(tmp_path: Path) -> None:
         build(tiny(tmp_path, knowledge=KnowledgeSettings("tree", "true")))
 
 
-def test_facts_are_fused_into_an_encoder_that_knows_no_entities(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "made"), [("fusion", FusedStream), ("recontextualise", RecontextualisedStream)])
+def test_facts_reach_an_encoder_that_was_published_without_them(kind: Kind, made: type, tmp_path: Path) -> None:
     """It trains, is measured and opened as a run; its recipe alone could not rebuild it."""
-    fusion = KnowledgeSettings("fusion", "true")
-    settings = tiny(tmp_path, task="knowledge-vqa", knowledge=fusion)
+    settings = tiny(tmp_path, task="knowledge-vqa", knowledge=KnowledgeSettings(kind))
     trained = experiment.train(settings, settings.folder, progress=False)
-    assert isinstance(trained.system.encoder, FusedStream)
+    assert isinstance(trained.system.encoder, made)
     assert not (settings.folder / "model").exists()
     _, built = opened(settings.folder)
     torch.testing.assert_close(built.system.state_dict(), trained.system.state_dict())
-    batch = built.source("test").batch(range(4), torch.Generator())
-    assert batch.inputs.text.sees is None and bool(batch.inputs.entities.linked.any())
     assert "sticks" in experiment.evaluate(settings.folder, "test-swapped")
+
+
+def test_facts_are_told_in_the_form_that_was_asked_for_and_no_other(tmp_path: Path) -> None:
+    told = {}
+    for kind in ("none", "tree", "fusion", "recontextualise"):
+        settings = tiny(tmp_path, task="knowledge-vqa", knowledge=KnowledgeSettings(kind))  # type: ignore[arg-type]
+        for split in ("test", "test-swapped"):
+            inputs = build(settings).source(split).batch(range(4), torch.Generator()).inputs
+            told[kind, split] = (inputs.text.sees is not None, inputs.entities is not None, bool(inputs.candidates))
+    assert {kind for kind, found in told.items() if not any(found)} == {("none", "test"), ("none", "test-swapped")}
+    assert all(sum(found) == (kind != "none") for (kind, _), found in told.items())
 
 
 def test_fused_facts_change_what_is_answered(tmp_path: Path) -> None:
@@ -222,6 +232,6 @@ def test_fusion_wants_layers_to_mix_in(tmp_path: Path) -> None:
     sizes = {"dim": 16, "num_heads": 2, "ffn_dim": 32}
     lxmert = EncoderSettings("lxmert-base", sizes=sizes)
     with pytest.raises(
-        UserError, match=r"knowledge\.kind fusion was asked for with lxmert-base, which is no single stream"
+        UserError, match=r"knowledge\.kind fusion was asked for with lxmert-base, which is no plain single stream"
     ):
         build(tiny(tmp_path, task="knowledge-vqa", encoder=lxmert, knowledge=KnowledgeSettings("fusion")))

@@ -3,9 +3,12 @@
 import pytest
 import torch
 
+from mm_kptm.batch import Layout
 from mm_kptm.data.sampler import seeded
+from mm_kptm.knowledge.disambiguation import NULL, PADDING
 from mm_kptm.tasks import number_world
-from mm_kptm.tasks.number_world_entities import WIDTH, linked, untold
+from mm_kptm.tasks.inputs import mentions
+from mm_kptm.tasks.number_world_entities import BASE, WIDTH, linked, untold
 from mm_kptm.world import knowledge
 from mm_kptm.world.draw import Draw
 from mm_kptm.world.language import vocabulary
@@ -55,3 +58,29 @@ def test_where_nothing_is_told_nothing_is_linked(told, answers, worlds):
     silent = knowledge.inject(questions, "none", worlds, Draw(1))
     inputs = linked(number_world.questions(scenes, untold(silent), answers), silent).batch([0, 1], seeded(0)).inputs
     assert not inputs.entities.linked.any()
+
+
+def test_candidates_are_the_same_entities_at_the_same_names(told, source, answers):
+    """Every name is a mention of one token with one candidate; its vector is the one that fusion is given there."""
+    scenes, questions = told
+    fused = source.batch([3, 8], seeded(0)).inputs
+    inputs = (
+        linked(number_world.questions(scenes, untold(questions), answers), questions, base=BASE)
+        .batch([3, 8], seeded(0))
+        .inputs
+    )
+    found = inputs.candidates[BASE]
+    rows = fused.entities.linked.nonzero().squeeze(1)
+    assert inputs.entities is None
+    assert found.spans.tolist() == [[row, row] for row in rows.tolist()]
+    assert torch.equal(found.vectors, fused.entities.vectors[rows][:, None])
+    assert found.layout.lengths == tuple(len({branch.anchor for branch in questions[q].branches}) for q in (3, 8))
+
+
+def test_a_text_without_mentions_has_one_blank_span_between_those_that_have_some():
+    numbers = torch.tensor([0, 2, 1, 0, 0, 1])
+    found = mentions(numbers, Layout((3, 2, 1)), torch.tensor([[0.0], [10.0], [20.0]]))
+    assert found.spans.tolist() == [[1, 1], [2, 2], [-1, -1], [5, 5]]
+    assert found.layout.lengths == (2, 1, 1)
+    assert found.entities.squeeze(1).tolist() == [2 + NULL, 1 + NULL, PADDING, 1 + NULL]
+    assert found.vectors.flatten().tolist() == [20.0, 10.0, 0.0, 10.0]
