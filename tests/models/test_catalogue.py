@@ -90,13 +90,22 @@ def test_a_system_comes_back_from_its_folder(recipe: Recipe, tmp_path: Path) -> 
     assert all(torch.equal(parameter, theirs[name]) for name, parameter in ours.items())
 
 
+#: Parameters that no file with names of parameters was published with, by family.
+UNPUBLISHED = {
+    "sensebert": re.compile(r"encoder\.embed\.text\.(sense\.weight|allowed)|heads\.supersenses\..*"),
+}
+
+
 def test_every_parameter_is_the_target_of_a_rule(recipe: Recipe) -> None:
     """The key map covers the encoder and the heads of the published pretraining."""
     targets: list[str] = []
     for rule in recipe.weights:
         if not isinstance(rule, Drop | Same):
             targets += [rule.ours] if isinstance(rule.ours, str) else rule.ours
+    unpublished = UNPUBLISHED.get(recipe.family)
     for name, _ in tiny(recipe).named_parameters():
+        if unpublished is not None and unpublished.fullmatch(name):
+            continue
         assert any(fits(target, name) for target in targets), f"no rule of {recipe.name} fills {name}"
 
 
@@ -137,6 +146,8 @@ def scores(head: nn.Module, rows: torch.Tensor) -> torch.Tensor:
         return head(rows, torch.arange(3) if table else torch.ones(3, SMALL["entity_dim"]))
     if "tails" in wants:
         return head(rows, head.relation(torch.arange(len(rows))), rows.flip(0))
+    if "places" in wants:
+        return head(rows.repeat(1, 2), torch.zeros(len(rows), dtype=torch.long))
     if "reading" in wants:
         return head(rows, within(Layout((3, 2))))
     widths = [part.in_features for part in head.modules() if isinstance(part, nn.Linear)]
@@ -149,6 +160,7 @@ UNREAD = {
     "ernie_thu": re.compile(r"encoder\.fusions\.1\.fuse\.entity_(out|norm)\..*"),
     "knowbert": re.compile(r"encoder\.kars\.\w+\.linker\.table\.(vectors|classes|null)"),
     "kepler": re.compile(r"heads\.knowledge-embedding\.margin"),
+    "sensebert": re.compile(r"encoder\.embed\.text\.allowed"),
 }
 
 
