@@ -124,6 +124,20 @@ class Draws:
         treat, instead = torch.rand(2, len(units), generator=generator)
         return cls(per_unit[units], treat, instead)
 
+    def alike(self, units: Tensor) -> Draws:
+        """The same numbers, but the rows of a unit are all masked, all replaced or all kept, as its first row is."""
+        rows, numbers = torch.arange(len(units)), units.clamp(min=0)
+        firsts = torch.full((int(numbers.max()) + 1 if len(rows) else 0,), len(rows))
+        firsts = firsts.scatter_reduce(0, numbers[units >= 0], rows[units >= 0], "amin")
+        return replace(self, treat=self.treat[torch.where(units < 0, rows, firsts[numbers])])
+
+
+class StandIn(Protocol):
+    """What a masked row shows in place of the mask token."""
+
+    def __call__(self, tokens: Tokens, draws: Draws, random: Tensor) -> Tensor:
+        """Ids for every row, whether it is masked or not, [T]; ``random`` [T] holds random ones of the pool."""
+
 
 @dataclass(frozen=True)
 class Masking:
@@ -135,6 +149,8 @@ class Masking:
         never: ids that are never hidden (markers of beginning and end).
         choice: the policy.
         masked: share of hidden rows that become ``mask_id``; of the rest, ``swapped`` becomes a random token.
+        stand_in: what masked rows show in place of ``mask_id``.
+        alike: whether the rows of a unit are masked, replaced or kept together, not each by itself.
     """
 
     mask_id: int
@@ -143,6 +159,8 @@ class Masking:
     choice: Choice = Bernoulli()
     masked: float = 0.8
     swapped: float = 0.1
+    stand_in: StandIn | None = None
+    alike: bool = False
 
     def hide(
         self, tokens: Tokens, generator: torch.Generator, *, units: Tensor | None = None, draws: Draws | None = None
@@ -159,14 +177,26 @@ class Masking:
         units = tokens.units if units is None else units
         units = torch.arange(len(tokens.ids)) if units is None else units
         draws = Draws.fresh(units, generator) if draws is None else draws
-        may = ~torch.isin(tokens.ids, torch.tensor(sorted(self.never), dtype=torch.long)) & (units >= 0)
-        hidden = self.choice(draws.choose, may, tokens.layout)
+        draws = draws.alike(units) if self.alike else draws
+        hidden = self.choice(draws.choose, self.may(tokens, units), tokens.layout)
         low, high = self.pool
         random = low + (draws.replace * (high - low)).long()
         masked = hidden & (draws.treat < self.masked)
         swapped = hidden & ~masked & (draws.treat < self.masked + self.swapped)
-        ids = torch.where(masked, self.mask_id, torch.where(swapped, random, tokens.ids))
+        shown = self.mask_id if self.stand_in is None else self.stand_in(tokens, draws, random)
+        ids = torch.where(masked, shown, torch.where(swapped, random, tokens.ids))
         return replace(tokens, ids=ids), hidden.nonzero().squeeze(1)
+
+    def may(self, tokens: Tokens, units: Tensor) -> Tensor:
+        """True where a row may be hidden, [T]."""
+        return ~torch.isin(tokens.ids, torch.tensor(sorted(self.never), dtype=torch.long)) & (units >= 0)
+
+
+class Hiding(Protocol):
+    """A way to hide tokens: :class:`Masking`, or one that says more of which tokens go together."""
+
+    def hide(self, tokens: Tokens, generator: torch.Generator) -> tuple[Tokens, Tensor]:
+        """The corrupted tokens and the rows that were hidden, in order, [P]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,7 +217,7 @@ class MaskedTokens:
 
     name = "masked-tokens"
 
-    def __init__(self, masking: Masking) -> None:
+    def __init__(self, masking: Hiding) -> None:
         self.masking = masking
 
     def puzzle(self, inputs: Inputs, generator: torch.Generator) -> MaskedText:

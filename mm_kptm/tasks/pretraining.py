@@ -13,6 +13,8 @@ from mm_kptm.data.tokenizer import Specials
 from mm_kptm.errors import UserError, nearest
 from mm_kptm.objectives.mixture import Objective, Puzzles
 from mm_kptm.objectives.pairs import ImageTextMatching
+from mm_kptm.objectives.span_boundary import MaskedSpans
+from mm_kptm.objectives.spans import CutSpans, RunMasking, everything
 from mm_kptm.objectives.tokens import Bernoulli, MaskedTokens, Masking
 from mm_kptm.train.protocol import Source
 from mm_kptm.vision.objectives import MaskedRegionFeatures, WordRegionAlignment
@@ -49,9 +51,15 @@ def _masked_tokens(specials: Specials, vocab_size: int, hidden: float) -> Masked
     return MaskedTokens(Masking(specials.mask, pool=(0, vocab_size), never=specials.never_hidden, choice=choice))
 
 
+def _masked_spans(specials: Specials, vocab_size: int, hidden: float) -> MaskedSpans:
+    masking = everything(specials.mask, (0, vocab_size), specials.never_hidden)
+    return MaskedSpans(RunMasking(masking, CutSpans(rate=hidden)))
+
+
 #: Every objective that an experiment's ``objectives:`` may name, from what the vocabulary holds and the share hidden.
 OBJECTIVES: Mapping[str, Callable[[Specials, int, float], Objective]] = {
     "masked-tokens": _masked_tokens,
+    "masked-spans": _masked_spans,
     "image-text-matching": lambda specials, vocab_size, hidden: ImageTextMatching(),
     "masked-region-features": lambda specials, vocab_size, hidden: MaskedRegionFeatures(),
     "word-region-alignment": lambda specials, vocab_size, hidden: WordRegionAlignment(),
@@ -73,5 +81,10 @@ def objectives_named(
 
 
 def heads_of(objectives: Mapping[str, Objective]) -> dict[str, dict[str, Any]]:
-    """The heads that a system needs for some objectives; most objectives are called like theirs."""
-    return {getattr(objective, "head", name): {} for name, objective in objectives.items()}
+    """The heads that a system needs for some objectives; most objectives have one, and are called like it."""
+    return {head: {} for name, objective in objectives.items() for head in _heads(name, objective)}
+
+
+def _heads(name: str, objective: Objective) -> tuple[str, ...]:
+    heads: tuple[str, ...] = getattr(objective, "heads", (getattr(objective, "head", name),))
+    return heads
