@@ -5,7 +5,7 @@ Shapes: B sequences, T token rows, R region rows, F region features, N and M pad
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -28,6 +28,7 @@ class Tokens(Movable):
     sees: Visibility | None = None  #: None: every row sees its whole sequence
     vectors: Tensor | None = None  #: taken in place of the word embeddings, [T, D]
     units: Tensor | None = None  #: rows with the same number are hidden together, -1 never; None: each by itself, [T]
+    marks: Mapping[str, Tensor] | None = None  #: what else a source knows of every row, for objectives, each [T]
 
     @classmethod
     def of(

@@ -135,8 +135,8 @@ class Draws:
 class StandIn(Protocol):
     """What a masked row shows in place of the mask token."""
 
-    def __call__(self, tokens: Tokens, draws: Draws, random: Tensor) -> Tensor:
-        """Ids for every row, whether it is masked or not, [T]; ``random`` [T] holds random ones of the pool."""
+    def __call__(self, tokens: Tokens, masked: Tensor, random: Tensor, draws: Draws) -> Tensor:
+        """Ids, of which those of the ``masked`` rows count, [T]; ``random`` [T] holds random ones of the pool."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ class Masking:
         random = low + (draws.replace * (high - low)).long()
         masked = hidden & (draws.treat < self.masked)
         swapped = hidden & ~masked & (draws.treat < self.masked + self.swapped)
-        shown = self.mask_id if self.stand_in is None else self.stand_in(tokens, draws, random)
+        shown = self.mask_id if self.stand_in is None else self.stand_in(tokens, masked, random, draws)
         ids = torch.where(masked, shown, torch.where(swapped, random, tokens.ids))
         return replace(tokens, ids=ids), hidden.nonzero().squeeze(1)
 

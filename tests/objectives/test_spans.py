@@ -110,6 +110,12 @@ def test_grams_are_of_whole_words_within_their_share() -> None:
         assert len(hidden) == round(0.15 * 120)  # words of one row fill what is left
 
 
+def test_grams_share_no_word() -> None:
+    """Gaps that are shorter than a gram stay, however much may be hidden."""
+    counts = {len(WholeGrams(alone(3), 0.99)([[row] for row in range(12)], generator(seed))) for seed in range(40)}
+    assert min(counts) < 10 and max(counts) == 12
+
+
 def test_grams_are_of_one_to_four_words_in_the_shares_of_the_paper() -> None:
     """A first gram that fits is what was drawn."""
     words = [[row] for row in range(100)]

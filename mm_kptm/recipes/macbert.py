@@ -1,0 +1,45 @@
+"""MacBERT: BERT that corrects words, since it was shown similar words where others show masks.
+
+The words: :func:`mm_kptm.data.similar_words.read_similar_words` reads a table of them, and
+:func:`mm_kptm.objectives.similar_words.similar_words_masking` puts them in place of words and n-grams.
+"""
+
+from typing import Any
+
+from mm_kptm.keymap import Rename
+from mm_kptm.recipe import Recipe
+from mm_kptm.recipes.bert import BERT_BASE, masked_tokens, pair_classes
+
+_ORDER = "cls.seq_relationship.{leaf}"
+
+_SHARED: dict[str, Any] = {
+    **vars(BERT_BASE),
+    "family": "macbert",
+    "paper": "Cui et al. 2020, Revisiting Pre-Trained Models for Chinese Natural Language Processing, Findings of "
+    "EMNLP, arXiv:2004.13922",
+    "heads": {"masked-tokens": masked_tokens, "sentence-order": pair_classes},
+    "objectives": ("masked-tokens", "sentence-order"),
+    "weights": (
+        *(rule for rule in BERT_BASE.weights if rule.theirs != _ORDER),
+        Rename(_ORDER, "heads.sentence-order.{leaf}"),
+    ),
+    "told": {"vocab_size": ("encoder.embed.text.word.weight", 0)},
+    "notes": (
+        *BERT_BASE.notes,
+        "the code of its pretraining was not released: which n-grams may follow each other, and that class 1 of "
+        "sentence-order means swapped, is as recalled from ALBERT",
+        "a similar word stands in place of a word with as many pieces; the paper does not say what becomes of others, "
+        "here they are left out of the table",
+        "the similar words were found by the Synonyms toolkit; here any table is taken",
+    ),
+}
+
+MACBERT_BASE = Recipe(**{**_SHARED, "name": "macbert-base-chinese", "sizes": {"vocab_size": 21128}})
+
+MACBERT_LARGE = Recipe(
+    **{
+        **_SHARED,
+        "name": "macbert-large-chinese",
+        "sizes": {"vocab_size": 21128, "dim": 1024, "num_heads": 16, "num_layers": 24, "ffn_dim": 4096},
+    }
+)

@@ -1,0 +1,98 @@
+"""Parts of texts change places, and the pooled state has to say so."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import mm_kptm
+from mm_kptm.batch import Inputs, Tokens
+from mm_kptm.errors import UserError
+from mm_kptm.models.system import System
+from mm_kptm.objectives.order import SentenceOrder, reordered
+
+CLS, SEP = 1, 2
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def pairs(count: int) -> Inputs:
+    """First parts of words 10 to 19, second ones of 20 to 29, their lengths drawn."""
+    draw, ids, segments = generator(3), [], []
+    for _ in range(count):
+        one, other = torch.randint(2, 6, (2,), generator=draw).tolist()
+        parts = [torch.randint(low, low + 10, (n,), generator=draw).tolist() for low, n in ((10, one), (20, other))]
+        ids.append([CLS, *parts[0], SEP, *parts[1], SEP])
+        segments.append([0] * (one + 2) + [1] * (other + 1))
+    marks = {"place": torch.cat([torch.arange(len(one)) for one in ids])}
+    text = Tokens.of(ids, segments=segments, units=[range(len(one)) for one in ids])
+    return Inputs(text=Tokens(**{**vars(text), "marks": marks}))
+
+
+@pytest.fixture
+def system() -> System:
+    sizes = {"dim": 32, "num_heads": 2, "num_layers": 2, "ffn_dim": 64, "vocab_size": 60, "max_positions": 32}
+    return mm_kptm.build("macbert-base-chinese", seed=0, heads=["sentence-order"], dropout=0.0, **sizes)
+
+
+def test_swapped_parts_are_framed_as_others_are() -> None:
+    inputs = pairs(40)
+    puzzle = SentenceOrder().puzzle(inputs, generator())
+    moved = puzzle.inputs.text
+    assert torch.equal(moved.positions, inputs.text.positions)
+    for swapped, before, after, segments, places in zip(
+        puzzle.classes.tolist(),
+        inputs.text.layout.split(inputs.text.ids),
+        moved.layout.split(moved.ids),
+        moved.layout.split(moved.segments),
+        moved.layout.split(moved.marks["place"]),
+        strict=True,
+    ):
+        first, second = ([word for word in before.tolist() if word // 10 == ten] for ten in (1, 2))
+        one, other = (second, first) if swapped else (first, second)
+        assert after.tolist() == [CLS, *one, SEP, *other, SEP]
+        assert segments.tolist() == [0] * (len(one) + 2) + [1] * (len(other) + 1)
+        assert torch.equal(before[places], after)
+
+
+def test_half_of_the_pairs_are_swapped() -> None:
+    classes = SentenceOrder().puzzle(pairs(1000), generator()).classes
+    assert abs(classes.float().mean() - 0.5) < 4 * math.sqrt(0.25 / 1000)
+
+
+def test_the_loss_is_that_of_the_pooled_state(system: System) -> None:
+    objective = SentenceOrder()
+    puzzle = objective.puzzle(pairs(6), generator())
+    scores = system.head("sentence-order")(system(puzzle.inputs).pooled)
+    expected = F.cross_entropy(scores, puzzle.classes, reduction="none")
+    torch.testing.assert_close(objective.measure(system, puzzle), expected)
+    torch.testing.assert_close(objective.loss(system, puzzle), expected.mean())
+
+
+def test_order_is_learnt_for_pairs_never_seen(system: System) -> None:
+    objective, optimizer = SentenceOrder(), torch.optim.AdamW(system.train().parameters(), lr=3e-3)
+    inputs = pairs(32)
+    for step in range(80):
+        optimizer.zero_grad()
+        objective.loss(system, objective.puzzle(inputs, generator(step))).backward()
+        optimizer.step()
+    assert objective.loss(system, objective.puzzle(pairs(60), generator(99))) < 0.1
+
+
+def test_one_part_cannot_be_swapped() -> None:
+    message = r"^sentence-order swaps two parts of a text, but text 1 has one; give pairs of texts$"
+    text = Tokens.of([[CLS, 5, SEP, 6, SEP], [CLS, 5, SEP]], segments=[[0, 0, 0, 1, 1], [0, 0, 0]])
+    with pytest.raises(UserError, match=message):
+        SentenceOrder().puzzle(Inputs(text=text), generator())
+    with pytest.raises(UserError, match=r"^sentence-order swaps the parts of a text, but the inputs have none$"):
+        SentenceOrder().puzzle(Inputs(), generator())
+
+
+def test_what_belongs_to_a_row_moves_with_it() -> None:
+    tokens = Tokens.of([[5, 6, 7]], languages=[[0, 1, 2]], units=[[0, 0, 1]], segments=[[0, 0, 1]])
+    moved = reordered(tokens, torch.tensor([2, 0, 1]))
+    assert (moved.ids.tolist(), moved.languages.tolist(), moved.units.tolist()) == ([7, 5, 6], [2, 0, 1], [1, 0, 0])
+    assert (moved.positions.tolist(), moved.segments.tolist()) == ([0, 1, 2], [0, 0, 1])
