@@ -125,20 +125,13 @@ def _whole(matches: Matches, words: Words, folded: Folded) -> Flags:
 
 def _longest(matches: Matches) -> Integers:
     """The leftmost longest of matches in order of their places, the longer first."""
-    stops = matches.words + matches.counts
-    reached = np.maximum.accumulate(stops)
-    # a match that begins behind all before it and ends before all behind it overlaps none
-    begins = np.ones(len(stops), dtype=bool)
-    begins[1:] = matches.words[1:] >= reached[:-1]
-    alone = begins & np.append(begins[1:], True)
-    kept = alone.copy()
-    crowded = np.flatnonzero(~alone)
-    end = -1
-    for place, word, stop in zip(*(x.tolist() for x in (crowded, matches.words[crowded], stops[crowded])), strict=True):
-        if word >= end:
-            kept[place] = True
-            end = stop
-    return np.flatnonzero(kept)
+    behind = np.searchsorted(matches.words, matches.words + matches.counts).tolist()
+    kept = []
+    place = 0
+    while place < len(behind):
+        kept.append(place)
+        place = behind[place]
+    return np.array(kept, dtype=np.int64)
 
 
 def _mentions(matches: Matches, words: Words, folded: Folded, first: int) -> Mentions:

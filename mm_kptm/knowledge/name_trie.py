@@ -56,6 +56,10 @@ class NameTrie:
             keys.append(steps)
         steps = np.concatenate(keys) if keys else np.zeros(0, dtype=np.uint64)
         self._next = NumberTable(steps, np.arange(1, count, dtype=np.int32))
+        # every word of a text asks for the first step, so that one is a plain array
+        first = symbols[starts[lengths > 0]]
+        self._first = np.full(int(first.max(initial=-1)) + 1, MISSING, dtype=np.int32)
+        self._first[first] = self._next(_keys(np.zeros_like(first), first))
         ends, firsts, places = np.unique(nodes, return_index=True, return_inverse=True)
         #: The number of each name: that of the first of those with the same symbols, -1 for one without any, [N].
         self.numbers: Integers = np.where(lengths > 0, firsts[places], MISSING)
@@ -72,8 +76,8 @@ class NameTrie:
             firsts: the symbol of each word where a name begins with it, :data:`MISSING` for none, [U].
             symbols: further on in a name, [U].
         """
-        words = np.flatnonzero(firsts != MISSING)
-        nodes = self._next(_keys(np.zeros(len(words), dtype=np.int64), firsts[words]))
+        words = np.flatnonzero((firsts != MISSING) & (firsts < len(self._first)))
+        nodes = self._first[firsts[words]]
         found = [Matches(words[:0], words[:0], nodes[:0])]
         for count in range(1, self.longest + 1):
             on_path = nodes != MISSING
