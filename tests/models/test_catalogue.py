@@ -13,6 +13,7 @@ from torch import nn
 import mm_kptm
 from mm_kptm.batch import Candidates, Entities, Inputs, Layout, Regions, Tokens
 from mm_kptm.keymap import Drop, Same
+from mm_kptm.knowledge.ngrams import N_GRAMS
 from mm_kptm.knowledge.nodes import TiedCandidates
 from mm_kptm.models.system import System
 from mm_kptm.nn.ragged import within
@@ -32,6 +33,8 @@ SMALL: dict[str, Any] = {
     "entity_ffn_dim": 6,
     "num_entities": 12,
     "num_relations": 5,
+    "num_ngrams": 12,
+    "num_ngram_layers": 1,
     "adapter_dim": 6,
     "adapter_heads": 2,
     "adapter_ffn_dim": 10,
@@ -92,6 +95,7 @@ def test_a_system_comes_back_from_its_folder(recipe: Recipe, tmp_path: Path) -> 
 
 #: Parameters that no file with names of parameters was published with, by family.
 UNPUBLISHED = {
+    "libert": re.compile(r"heads\.lexical-relation\.out\..*"),
     "sensebert": re.compile(r"encoder\.embed\.text\.(sense\.weight|allowed)|heads\.supersenses\..*"),
 }
 
@@ -132,7 +136,8 @@ def inputs_for(recipe: Recipe) -> Inputs:
         spans = torch.tensor([[0, 1], [1, 2], [3, 3]])
         entities, priors = torch.tensor([[4, 5], [6, 0], [7, 8]]), torch.tensor([[0.4, 0.6], [1.0, 0.0], [0.5, 0.5]])
         linking = Candidates(spans, Layout((2, 1)), entities, priors, gold=entities[:, 0])
-        inputs = replace(inputs, candidates=dict.fromkeys(SMALL["bases"], linking))
+        names = [N_GRAMS] if recipe.family == "zen" else SMALL["bases"]
+        inputs = replace(inputs, candidates=dict.fromkeys(names, linking))
     if "target" in recipe.reads:
         inputs = replace(inputs, target=Tokens.of([[4, 8], [2, 1, 6]], languages=[[1, 1], [0, 0, 0]], sees=Causal()))
     return inputs
