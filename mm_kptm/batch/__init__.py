@@ -6,7 +6,7 @@ only at the edges: :meth:`Tokens.padded` and :meth:`Regions.padded` take padded 
 
 from mm_kptm.batch.inputs import ALL, EVERYTHING, NONE, POOLED, Encoded, Inputs, Rows, Wanted
 from mm_kptm.batch.rows import Layout, Movable, Visibility, layout_of, pad, unpad
-from mm_kptm.batch.streams import Candidates, Detected, Entities, Images, Regions, Tokens
+from mm_kptm.batch.streams import Candidates, Detected, Entities, Images, Regions, Tokens, apart
 
 __all__ = [
     "ALL",
@@ -26,6 +26,7 @@ __all__ = [
     "Tokens",
     "Visibility",
     "Wanted",
+    "apart",
     "layout_of",
     "pad",
     "unpad",

@@ -57,7 +57,7 @@ class Tokens(Movable):
             segments=torch.zeros_like(counted) if segments is None else _flat("segments", segments, layout),
             languages=None if languages is None else _flat("languages", languages, layout),
             sees=sees,
-            units=None if units is None else _apart(_flat("units", units, layout), layout),
+            units=None if units is None else apart(_flat("units", units, layout), layout),
         )
 
     @classmethod
@@ -215,7 +215,7 @@ def _flat(name: str, sequences: Sequence[Sequence[int]], layout: Layout) -> Tens
     return torch.tensor([number for sequence in sequences for number in sequence], dtype=torch.long)
 
 
-def _apart(units: Tensor, layout: Layout) -> Tensor:
+def apart(units: Tensor, layout: Layout) -> Tensor:
     """Numbers that count in each sequence as numbers that no two sequences share."""
     firsts = layout.firsts(units.device)[layout.owners(units.device)]
     return torch.where(units < 0, -1, firsts + units)

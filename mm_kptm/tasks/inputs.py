@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mm_kptm.batch import Candidates, Entities, Inputs, Layout, Regions, Tokens
+from mm_kptm.batch import Candidates, Entities, Inputs, Layout, Regions, Tokens, apart
 from mm_kptm.data.packed import Packed, gather
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.disambiguation import NULL, PADDING
@@ -158,16 +158,27 @@ def mentions(numbers: Tensor, layout: Layout, vectors: Tensor) -> Candidates:
     )
 
 
+MARK = "mark_"  #: begins the names of columns that are marks
+
+
 def tokens(texts: Packed, indices: Whole) -> Tokens:
-    """The tokens of the given texts; facts see only themselves and their word."""
+    """The tokens of the given texts; facts see only themselves and their word.
+
+    Columns beside those of :class:`TextsOfPictures`: ``units``, numbered in each text by itself, and ``mark_`` with the
+    name of a mark.
+    """
     columns, lengths = texts.take(indices)
     rows = {name: torch.from_numpy(column.astype(np.int64, copy=False)) for name, column in columns.items()}
     branches = rows.get("branches")
+    layout = Layout(lengths)
+    marks = {name.removeprefix(MARK): column for name, column in rows.items() if name.startswith(MARK)}
     return Tokens(
         ids=rows["ids"],
-        layout=Layout(lengths),
+        layout=layout,
         positions=rows["positions"],
         segments=rows["segments"] if "segments" in rows else torch.zeros_like(rows["ids"]),
         languages=rows.get("languages"),
         sees=Branches(rows["words"], branches) if branches is not None and bool(branches.any()) else None,
+        units=apart(rows["units"], layout) if "units" in rows else None,
+        marks=marks or None,
     )

@@ -46,6 +46,9 @@ class PuzzleSource:
         return self.mixture.puzzles(self.inputs.batch(indices, generator), generator)
 
 
+Maker = Callable[[Specials, int, float], Objective]  #: from special tokens, size of the vocabulary and share hidden
+
+
 def _masked_tokens(specials: Specials, vocab_size: int, hidden: float) -> MaskedTokens:
     choice = Bernoulli(hidden)
     return MaskedTokens(Masking(specials.mask, pool=(0, vocab_size), never=specials.never_hidden, choice=choice))
@@ -56,8 +59,8 @@ def _masked_spans(specials: Specials, vocab_size: int, hidden: float) -> MaskedS
     return MaskedSpans(RunMasking(masking, CutSpans(rate=hidden)))
 
 
-#: Every objective that an experiment's ``objectives:`` may name, from what the vocabulary holds and the share hidden.
-OBJECTIVES: Mapping[str, Callable[[Specials, int, float], Objective]] = {
+#: Every objective that an experiment's ``objectives:`` may name, whatever its data.
+OBJECTIVES: Mapping[str, Maker] = {
     "masked-tokens": _masked_tokens,
     "masked-spans": _masked_spans,
     "image-text-matching": lambda specials, vocab_size, hidden: ImageTextMatching(),
@@ -67,17 +70,26 @@ OBJECTIVES: Mapping[str, Callable[[Specials, int, float], Objective]] = {
 
 
 def objectives_named(
-    names: Iterable[str], specials: Specials, vocab_size: int, *, hidden: float = 0.15
+    names: Iterable[str],
+    specials: Specials,
+    vocab_size: int,
+    *,
+    hidden: float = 0.15,
+    more: Mapping[str, Maker] | None = None,
 ) -> dict[str, Objective]:
     """The objectives of these names; those on tokens hide a share ``hidden`` of them.
+
+    Args:
+        names: of :data:`OBJECTIVES`, or of ``more`` that only these data can feed.
 
     Raises:
         UserError: a name is unknown.
     """
+    known = {**OBJECTIVES, **(more or {})}
     for name in names:
-        if name not in OBJECTIVES:
-            raise UserError(f"no objective is called {name!r}{nearest(name, OBJECTIVES)}")
-    return {name: OBJECTIVES[name](specials, vocab_size, hidden) for name in names}
+        if name not in known:
+            raise UserError(f"no objective is called {name!r}{nearest(name, known)}")
+    return {name: known[name](specials, vocab_size, hidden) for name in names}
 
 
 def heads_of(objectives: Mapping[str, Objective]) -> dict[str, dict[str, Any]]:

@@ -1,0 +1,40 @@
+"""WKLM: BERT, told of entities by texts in which some were replaced by others of their type."""
+
+from torch import nn
+
+from mm_kptm.keymap import Drop
+from mm_kptm.models.single import SingleStream
+from mm_kptm.nn.init import bert_init
+from mm_kptm.recipe import Recipe
+from mm_kptm.recipes.bert import BERT_BASE, bert, masked_tokens
+
+
+def entity_replacement(encoder: SingleStream) -> nn.Linear:
+    """A linear layer to one score on the states before and behind a mention, [M, 2 D] (Xiong et al. 2020, 3.2)."""
+    head = nn.Linear(2 * encoder.dim, 1)
+    bert_init(head)
+    return head
+
+
+WKLM_BASE = Recipe(
+    name="wklm-base",
+    family="wklm",
+    paper="Xiong et al. 2020, Pretrained Encyclopedia: Weakly Supervised Knowledge-Pretrained Language Model, ICLR, "
+    "arXiv:1912.09637",
+    build=bert,
+    reads=frozenset({"text"}),
+    heads={"masked-tokens": masked_tokens, "entity-replacement": entity_replacement},
+    objectives=("entity-replacement", "masked-tokens"),
+    weights=(
+        *(rule for rule in BERT_BASE.weights if not rule.theirs.startswith("cls.seq_relationship")),
+        Drop("cls.seq_relationship.{leaf}", because="WKLM starts from BERT and has no next-sentence prediction"),
+    ),
+    fields=BERT_BASE.fields,
+    notes=(
+        *BERT_BASE.notes,
+        "neither code nor weights were released; it starts from BERT's file, with heads.entity-replacement fresh",
+        "the share of mentions that are replaced is not recalled; data.replaced says it, and 0.5 is taken",
+        "the first and last token of a text stand around mentions at its edges",
+        "the losses are means over mentions and over hidden tokens; the paper sums over mentions",
+    ),
+)
