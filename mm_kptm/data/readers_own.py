@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from mm_kptm.data.readers_images import Described, Pointed
+from mm_kptm.data.readers_kbert import Classified, Tagged, checked
 from mm_kptm.data.readers_mentions import RelatedMentions, TypedMention, span
 from mm_kptm.data.readers_pairs import LABELS, Pair
 from mm_kptm.data.records import Json, Record, expected, once, one_of, read_lines
@@ -60,6 +61,16 @@ def read_grounding(path: str | Path) -> tuple[Pointed, ...]:
 def read_entailment(path: str | Path) -> tuple[Pair, ...]:
     """``{"premise", "hypothesis"}`` and perhaps ``label``, ``language``."""
     return _read(path, _pair, ("premise", "hypothesis", "label", "language"))
+
+
+def read_classification(path: str | Path) -> tuple[Classified, ...]:
+    """``{"text"}`` and perhaps ``pair``, ``label``, ``language``."""
+    return _read(path, _classified, ("text", "pair", "label", "language"))
+
+
+def read_named_entities(path: str | Path) -> tuple[Tagged, ...]:
+    """``{"words": [...]}`` and perhaps as many ``tags``, ``language``."""
+    return _read(path, _tagged, ("words", "tags", "language"))
 
 
 def read_typing(path: str | Path) -> tuple[TypedMention, ...]:
@@ -140,6 +151,27 @@ def _pair(record: Record, id_: str) -> Pair:
     if "label" in record.values:
         label = one_of(record.get("label", str), LABELS, f"{record.place}: 'label'")
     return Pair(id_, _filled(record, "premise"), _filled(record, "hypothesis"), label, _language(record), f"pair-{id_}")
+
+
+def _classified(record: Record, id_: str) -> Classified:
+    texts = tuple(_filled(record, key) for key in ("text", "pair") if key == "text" or key in record.values)
+    label = _filled(record, "label") if "label" in record.values else None
+    return Classified(id_, texts, label, _language(record))
+
+
+def _tagged(record: Record, id_: str) -> Tagged:
+    words = _unbroken(record, "words")
+    tags = checked(words, _unbroken(record, "tags"), record.place) if "tags" in record.values else None
+    return Tagged(id_, words, tags, _language(record))
+
+
+def _unbroken(record: Record, key: str) -> tuple[str, ...]:
+    """A list of texts without blanks inside."""
+    listed = record.texts(key)
+    for at, text in enumerate(listed):
+        if len(text.split()) != 1:
+            raise UserError(f"{record.place}: {key}[{at}] is {text!r}; one word without blanks was expected")
+    return listed
 
 
 def _typed(record: Record, id_: str) -> TypedMention:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from mm_kptm import config, pretrained
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import Built, build
 from mm_kptm.experiment.settings import Experiment
+from mm_kptm.tasks.knowledge_use import use_of
 from mm_kptm.tasks.protocol import Row, write_predictions
 from mm_kptm.train.checkpoint import Checkpoints, load_weights
 from mm_kptm.train.evaluation import evaluate as measure
@@ -84,8 +86,9 @@ def evaluate(run: Path, split: str = "test") -> dict[str, object]:
     Several processes share the work; the first one writes.
 
     Returns:
-        the run, the split, the number of examples, the mean of every measure, accuracies by type and language of the
-        predictions, and baselines that need no model.
+        the run, the split, the number of examples, the mean of every measure, official metrics of the task, what is
+        said of the use of knowledge (:func:`~mm_kptm.tasks.knowledge_use.use_of`), accuracies by type and language of
+        the predictions, and baselines that need no model.
     """
     device = start()
     settings, built = opened(run)
@@ -104,6 +107,7 @@ def evaluated(run: Path, settings: Experiment, built: Built, split: str) -> dict
             write_predictions(rows, run / "predictions" / f"{split}.jsonl")
         result["accuracy"] = _mean(rows)
         result |= built.task.summary(rows)
+        result |= use_of(split, rows, partial(_answered, settings, built))
         for key in ("type", "language"):
             result[f"by_{key}"] = _by(rows, key)
     baselines = dict(built.prepared.baselines(split))
@@ -112,6 +116,13 @@ def evaluated(run: Path, settings: Experiment, built: Built, split: str) -> dict
     if baselines and first():
         _remember_baselines(run, split, baselines)
     return result
+
+
+def _answered(settings: Experiment, built: Built, split: str) -> Sequence[Row]:
+    """The predictions on another split, to hold others against."""
+    if built.task is None:
+        raise TypeError(f"{settings.name} has no task that could answer")
+    return built.task.predictions(built.source(split), batch_size=settings.train.batch_size)
 
 
 def _mean(rows: Sequence[Row]) -> float:

@@ -15,8 +15,8 @@ from mm_kptm.errors import UserError
 from mm_kptm.tasks.answers import normalised, soft_scores
 from mm_kptm.tasks.grounding import NOWHERE, ExpressionSource
 from mm_kptm.tasks.inputs import TextsOfPictures, Whole
+from mm_kptm.tasks.reading import Reading
 from mm_kptm.tasks.retrieval import Captioned, CaptionSource
-from mm_kptm.tasks.text_sources import Reading
 from mm_kptm.tasks.vqa import About, QuestionSource
 from mm_kptm.tasks.vqa_v2 import StoredPictures
 from mm_kptm.vision.stores import RegionStore

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,10 +13,11 @@ from mm_kptm.errors import UserError
 from mm_kptm.knowledge.grid import EntityTable
 from mm_kptm.models.system import System
 from mm_kptm.recipe import Recipe
-from mm_kptm.tasks.files import SplitFiles, by_split
+from mm_kptm.tasks.files import by_split
 from mm_kptm.tasks.labels import LabelledSource, Labelling
+from mm_kptm.tasks.reading import Reading
 from mm_kptm.tasks.supply import Prepared, Request
-from mm_kptm.tasks.text_sources import Reading
+from mm_kptm.tasks.told_files import TREE, ToldFiles, told_splits
 from mm_kptm.train.protocol import Trainable
 
 T = TypeVar("T")
@@ -23,7 +25,7 @@ Make = Callable[[Sequence[T], Sequence[str], Reading], LabelledSource]
 
 
 def labelled_files(
-    data: SplitFiles,
+    data: ToldFiles,
     request: Request,
     task: type[Labelling],
     read: Callable[[Path], Sequence[T]],
@@ -31,6 +33,7 @@ def labelled_files(
     labels: Sequence[str] | Callable[[Sequence[T]], Sequence[str]],
     *,
     reading: Reading | None = None,
+    oracle: bool = False,
     **choices: Any,
 ) -> Prepared:
     """A labelling task on files.
@@ -39,15 +42,19 @@ def labelled_files(
         read: the examples of one file.
         make: a source of examples with the given labels.
         labels: to choose from, or how they are found among the training examples.
-        reading: how text becomes ids; by the settings unless given.
+        reading: how text becomes ids and what it is told; by the settings unless given.
+        oracle: whether the examples say which fact they need.
         choices: of the task, beside its labels.
     """
-    reading = Reading(data.tokenizer(), data.longest, data.languages) if reading is None else reading
+    if reading is None:
+        reading = data.reading(request, oracle=oracle)
+    splits = told_splits(data.files, request, oracle=oracle)
     examples = by_split(data.files, read)
     chosen = tuple(labels(examples("train")) if callable(labels) else labels)
 
     def source(split: str) -> LabelledSource:
-        return make(examples(split), chosen, reading)
+        file, facts = splits[split]
+        return make(examples(file), chosen, replace(reading, facts=facts))
 
     def majority(split: str) -> Mapping[str, float]:
         usual = Counter(about.target for about in source("train").about).most_common(1)[0][0]
@@ -59,12 +66,13 @@ def labelled_files(
 
     entities = {} if reading.table is None else {"entity_dim": reading.table.vectors.shape[1]}
     return Prepared(
-        sources={split: partial(source, split) for split in data.files},
+        sources={split: partial(source, split) for split in splits},
         model=model,
         sizes={"vocab_size": len(reading.tokenizer), "num_languages": max(len(data.languages), 1), **entities},
         heads=task.heads(request.recipe, len(chosen)),
         hashes=data.hashes,
         baselines=majority,
+        tells=frozenset() if reading.teller is None else frozenset({TREE}),
         more=lambda path: make(read(path), chosen, reading),
     )
 

@@ -21,13 +21,17 @@ from mm_kptm.tasks.entity_typing import EntityTyping
 from mm_kptm.tasks.files import RegionFiles, SplitFiles, by_split
 from mm_kptm.tasks.grounding import Grounding
 from mm_kptm.tasks.heads import Heads, wanted
+from mm_kptm.tasks.kbert_files import classification, tagging
 from mm_kptm.tasks.labelled_files import labelled_files
+from mm_kptm.tasks.named_entities import NamedEntities
 from mm_kptm.tasks.public_texts import MentionFiles, relation, typing
+from mm_kptm.tasks.reading import Reading
 from mm_kptm.tasks.relation import RelationClassification
 from mm_kptm.tasks.retrieval import Retrieval
+from mm_kptm.tasks.sentence_classification import SentenceClassification
 from mm_kptm.tasks.sentences import ParallelSentences
 from mm_kptm.tasks.supply import Prepared, Request, Supply
-from mm_kptm.tasks.text_sources import Reading, pairs, translated
+from mm_kptm.tasks.text_sources import pairs, translated
 from mm_kptm.tasks.vqa import VQA, one_answer
 from mm_kptm.train.protocol import Source, Trainable
 from mm_kptm.vision.stores import RegionStore
@@ -159,6 +163,10 @@ VQA_SUPPLY = Supply(VQA, OwnImages, vqa, own.read_vqa)
 RETRIEVAL_SUPPLY = Supply(Retrieval, OwnImages, retrieval, own.read_retrieval)
 GROUNDING_SUPPLY = Supply(Grounding, OwnImages, grounding, own.read_grounding)
 ENTAILMENT_SUPPLY = Supply(Entailment, OwnTexts, entailment, own.read_entailment)
+CLASSIFICATION_SUPPLY = Supply(
+    SentenceClassification, OwnTexts, classification(own.read_classification), own.read_classification
+)
+NAMES_SUPPLY = Supply(NamedEntities, OwnTexts, tagging(own.read_named_entities), own.read_named_entities)
 TYPING_SUPPLY = Supply(EntityTyping, OwnTexts, typing(own.read_typing), own.read_typing)
 RELATION_SUPPLY = Supply(RelationClassification, OwnTexts, relation_classification, own.read_relation)
 SENTENCES_SUPPLY = Supply(ParallelSentences, OwnTexts, parallel_sentences, own.read_parallel)

@@ -14,9 +14,9 @@ from mm_kptm.tasks import image_sources
 from mm_kptm.tasks.files import TextSettings, hashes
 from mm_kptm.tasks.grounding import ExpressionSource, Grounding
 from mm_kptm.tasks.heads import wanted
+from mm_kptm.tasks.reading import Reading
 from mm_kptm.tasks.retrieval import CaptionSource, Retrieval
 from mm_kptm.tasks.supply import Prepared, Request, Supply
-from mm_kptm.tasks.text_sources import Reading
 from mm_kptm.vision.stores import RegionStore
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,28 +15,35 @@ from mm_kptm.data.readers_mentions import (
     read_open_entity,
     read_tacred,
 )
+from mm_kptm.errors import UserError
 from mm_kptm.tasks.entity_typing import EntityTyping
-from mm_kptm.tasks.files import SplitFiles
 from mm_kptm.tasks.labelled_files import labelled_files, linked, names_of
+from mm_kptm.tasks.reading import Reading
 from mm_kptm.tasks.relation import RelationClassification
 from mm_kptm.tasks.supply import Prepared, Request, Supply
-from mm_kptm.tasks.text_sources import Reading, related, typed
+from mm_kptm.tasks.text_sources import related, typed
+from mm_kptm.tasks.told_files import ToldFiles
 
 NO_RELATION = "no_relation"  #: as TACRED calls it
 
 
 @dataclass(frozen=True, kw_only=True)
-class MentionFiles(SplitFiles):
+class MentionFiles(ToldFiles):
     """One file a split, with mentions that a linker may have found entities for."""
 
     longest: int = 256  #: pieces of an example that are read, special ones included
     entities: Path | None = None  #: a folder with entity2id.txt and entity2vec.vec, for encoders that read entities
     threshold: float = 0.3  #: entities that the linker is less sure of are left out
 
-    def reading(self, request: Request) -> Reading:
-        """How text becomes ids, with its entities."""
-        table = linked(self.entities, request.recipe)
-        return Reading(self.tokenizer(), self.longest, self.languages, table, self.threshold)
+    def linked(self, request: Request) -> Reading:
+        """How text becomes ids, with its entities or with what it is told."""
+        reading, table = self.reading(request, oracle=True), linked(self.entities, request.recipe)
+        if table is not None and reading.teller is not None:
+            raise UserError(
+                f"data.entities is {self.entities} and knowledge.kind is tree, but a text carries either vectors of "
+                "entities or facts; leave one of them out"
+            )
+        return replace(reading, table=table, threshold=self.threshold)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +79,8 @@ def typing(read: Callable[[Path], Sequence[TypedMention]], **choices: Any) -> Ca
     """Entity typing on files that ``read`` reads."""
 
     def prepare(data: MentionFiles, request: Request) -> Prepared:
-        labels = names_of(_types, "types")
-        reading = data.reading(request)
-        return labelled_files(data, request, EntityTyping, read, typed, labels, reading=reading, **choices)
+        labels, linked = names_of(_types, "types"), data.linked(request)
+        return labelled_files(data, request, EntityTyping, read, typed, labels, reading=linked, oracle=True, **choices)
 
     return prepare
 
@@ -83,9 +89,10 @@ def relation(read: Callable[[Path], Sequence[RelatedMentions]], **choices: Any) 
     """Relation classification on files that ``read`` reads."""
 
     def prepare(data: MentionFiles, request: Request) -> Prepared:
-        labels = names_of(_relations, "relations")
-        reading = data.reading(request)
-        return labelled_files(data, request, RelationClassification, read, related, labels, reading=reading, **choices)
+        labels, linked = names_of(_relations, "relations"), data.linked(request)
+        return labelled_files(
+            data, request, RelationClassification, read, related, labels, reading=linked, oracle=True, **choices
+        )
 
     return prepare
 

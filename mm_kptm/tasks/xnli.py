@@ -12,17 +12,17 @@ from mm_kptm.data.readers_pairs import LABELS, Pair, read_xnli
 from mm_kptm.data.records import one_of, read_text
 from mm_kptm.errors import UserError
 from mm_kptm.tasks.entailment import Entailment
-from mm_kptm.tasks.files import SplitFiles
 from mm_kptm.tasks.labelled_files import labelled_files
 from mm_kptm.tasks.protocol import Row
 from mm_kptm.tasks.supply import Prepared, Request, Supply
 from mm_kptm.tasks.text_sources import pairs
+from mm_kptm.tasks.told_files import ToldFiles
 
 LANGUAGES = ("ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh")
 
 
 @dataclass(frozen=True, kw_only=True)
-class XnliData(SplitFiles):
+class XnliData(ToldFiles):
     """XNLI's own files, those of its machine translations, or XTREME's."""
 
     name: Literal["xnli"]

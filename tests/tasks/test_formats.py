@@ -13,6 +13,7 @@ from mm_kptm.data.tokenizer import BERT_SPECIALS
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import build
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
+from mm_kptm.tasks.kbert_files import KbertData
 from mm_kptm.tasks.own_data import OwnImages, OwnTexts
 from mm_kptm.tasks.public_images import KarpathyData, RefCocoData
 from mm_kptm.tasks.public_texts import FewRelData, FigerData, OpenEntityData, TacredData
@@ -67,6 +68,25 @@ FORMATS = {
                     [text, f"the {text}", ("neutral", "entailment", "contradiction")[n % 3]]
                     for n, text in enumerate(TEXTS)
                 ],
+            ),
+        ),
+    ),
+    "kbert-tsv": lambda f: (
+        "sentence-classification",
+        KbertData(
+            name="kbert-tsv",
+            vocabulary=f / "vocab.txt",
+            train=_tsv(f / "classes.tsv", [["label", "text_a"], *([str(n % 2), text] for n, text in enumerate(TEXTS))]),
+        ),
+    ),
+    "kbert-tsv names": lambda f: (
+        "named-entities",
+        KbertData(
+            name="kbert-tsv",
+            vocabulary=f / "vocab.txt",
+            train=_tsv(
+                f / "names.tsv",
+                [["text_a", "label"], *([text, f"{('B-N', 'B-M')[n % 2]} O B-C"] for n, text in enumerate(TEXTS))],
             ),
         ),
     ),
@@ -178,6 +198,10 @@ FORMATS = {
     ),
 }
 OWN_TEXTS = {
+    "sentence-classification": [
+        {"text": t, "pair": f"a {t}", "label": ("good", "bad", "fair")[n % 3]} for n, t in enumerate(TEXTS)
+    ],
+    "named-entities": [{"words": t.split(), "tags": [("B-N", "B-M")[n % 2], "O", "B-C"]} for n, t in enumerate(TEXTS)],
     "entailment": [
         {"premise": t, "hypothesis": f"a {t}", "label": ("entailment", "neutral")[n % 2]} for n, t in enumerate(TEXTS)
     ],

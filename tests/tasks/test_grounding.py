@@ -12,7 +12,7 @@ from mm_kptm.errors import UserError
 from mm_kptm.tasks import image_sources
 from mm_kptm.tasks import number_world_texts as texts
 from mm_kptm.tasks.grounding import NOWHERE, Grounding
-from mm_kptm.tasks.text_sources import Reading
+from mm_kptm.tasks.reading import Reading
 from mm_kptm.vision.stores import write_store
 from mm_kptm.world import captions
 from mm_kptm.world.draw import Draw

@@ -24,8 +24,8 @@ from mm_kptm.tasks import number_world, text_sources
 from mm_kptm.tasks import number_world_texts as texts
 from mm_kptm.tasks.entailment import Entailment
 from mm_kptm.tasks.entity_typing import EntityTyping, loose
+from mm_kptm.tasks.reading import Reading
 from mm_kptm.tasks.relation import RelationClassification, micro
-from mm_kptm.tasks.text_sources import Reading
 from mm_kptm.world import statements
 from mm_kptm.world.draw import Draw
 from mm_kptm.world.splits import part

@@ -1,0 +1,133 @@
+"""What texts are told: the facts of a graph, hung from the names that the texts mention (Liu et al. 2020, K-BERT).
+
+The pieces of a text are the same with and without facts, so that two arms of an experiment differ in what is told
+alone. Which facts are told is the arm: the true ones, those of other names, random ones, or only what is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+
+import numpy as np
+
+from mm_kptm.data.packed import Packed
+from mm_kptm.data.tokenizer import Pieces, Tokenizer
+from mm_kptm.knowledge.graph import KnowledgeGraph, Triple, Wording
+from mm_kptm.knowledge.linking import Segmenter
+from mm_kptm.knowledge.tree import LONGEST, MOST_FACTS, Grafted, TreeBuilder, no_facts
+from mm_kptm.tasks.controls import objects_of, swapped
+from mm_kptm.world.draw import Draw
+
+Needed = Callable[[Triple], bool]  #: whether an example cannot be answered without a fact
+Trunk = list[str | Grafted]  #: pieces of a text, those of a name together; each written as its ids between blanks
+
+
+class Teller:
+    """Hangs facts from the names that texts mention.
+
+    Args:
+        graph: the true facts.
+        wording: a fact as text.
+        most: facts that a name carries.
+        draw: what swapped and random facts are drawn from.
+    """
+
+    def __init__(self, graph: KnowledgeGraph, wording: Wording, most: int, draw: Draw) -> None:
+        self.graph = graph
+        self._wording, self._most, self._draw = wording, most, draw
+        self._segment = Segmenter(graph.heads)
+
+    @cached_property
+    def _swapped(self) -> KnowledgeGraph:
+        return swapped(self.graph, self._draw)
+
+    @cached_property
+    def _objects(self) -> dict[str, tuple[str, ...]]:
+        return dict(objects_of(self.graph))
+
+    def facts(self, name: str, arm: str, example: str, needed: Needed | None = None) -> tuple[Triple, ...]:
+        """What is told about a name.
+
+        Args:
+            name: of the graph; nothing is told about another.
+            arm: true, swapped, random, oracle or none. Random objects are drawn for every example anew.
+            example: whose text mentions the name.
+            needed: of oracle facts, which the example needs.
+        """
+        true = self.graph.about(name)
+        match arm:
+            case "true":
+                return true[: self._most]
+            case "swapped":
+                return self._swapped.about(name)[: self._most]
+            case "random":
+                draw = self._draw.child("random", example, name)
+                objects = [self._objects[fact.relation] for fact in true[: self._most]]
+                return tuple(
+                    fact._replace(tail=known[draw.one(len(known))]) for fact, known in zip(true, objects, strict=False)
+                )
+            case "oracle":
+                return tuple(fact for fact in true if needed is not None and needed(fact))[: self._most]
+            case _:
+                return ()
+
+    def trunk(
+        self,
+        text: str,
+        pieces: Pieces,
+        tokenizer: Tokenizer,
+        *,
+        arm: str,
+        example: str,
+        needed: Needed | None = None,
+        room: int | None = None,
+    ) -> Trunk:
+        """The first pieces of a text, with facts at those names that are kept whole.
+
+        Args:
+            text: what was cut into pieces.
+            pieces: of the text.
+            tokenizer: spells the facts.
+            arm: which facts are told.
+            example: whose text it is.
+            needed: the facts that it needs.
+            room: how many pieces are kept; all when None.
+        """
+        kept = len(pieces.ids) if room is None else room
+        written: Trunk = []
+        place = first = 0
+        for word in self._segment.words(text):
+            while first < kept and pieces.spans[first][0] < word.start:
+                first += 1
+            after = first
+            while after < len(pieces.ids) and pieces.spans[after][1] <= word.end:
+                after += 1
+            told = () if not first < after <= kept else self.facts(word.text, arm, example, needed)
+            if not told:
+                continue
+            written += (str(number) for number in pieces.ids[place:first])
+            said = tuple(dict.fromkeys(map(self._wording, told)))
+            branches = tuple(_written(tokenizer.encode(fact).ids) for fact in said)
+            written.append(Grafted(_written(pieces.ids[first:after]), branches))
+            place = after
+        return [*written, *(str(number) for number in pieces.ids[place:kept])]
+
+
+def grown(trunks: Sequence[Trunk], *, longest: int) -> Packed:
+    """Trees of these trunks, flattened: columns ``ids``, ``positions``, ``words`` and ``branches``.
+
+    Facts that do not fit are left out whole; a trunk is never longer than ``longest``.
+    """
+    build = TreeBuilder(_ids, no_facts, max_facts=MOST_FACTS, max_length=min(longest, LONGEST))
+    trees = build(trunks)
+    columns = {name: getattr(trees, name).numpy() for name in ("ids", "positions", "words", "branches")}
+    return Packed(np.array(trees.layout.offsets, dtype=np.int64), columns)
+
+
+def _written(ids: Sequence[int]) -> str:
+    return " ".join(map(str, ids))
+
+
+def _ids(written: str) -> list[int]:
+    return [int(number) for number in written.split()]
