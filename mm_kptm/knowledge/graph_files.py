@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
+from urllib.error import URLError
 
 import networkx as nx
 
@@ -185,15 +187,32 @@ def from_pykeen(name: str) -> KnowledgeGraph:
     """The training triples of a data set that pykeen knows; nations, umls and kinships need no network.
 
     Raises:
-        UserError: pykeen has none of that name.
+        UserError: as :func:`pykeen_data`.
+    """
+    training = pykeen_data(name).training
+    return KnowledgeGraph(training.label_triples(training.mapped_triples).tolist())
+
+
+def pykeen_data(name: str) -> Any:
+    """A data set of pykeen, a ``pykeen.datasets.Dataset``.
+
+    Raises:
+        UserError: pykeen has none of that name, or must fetch it and cannot.
     """
     from pykeen.datasets import dataset_resolver, get_dataset
 
     known = dataset_resolver.lookup_dict
     if dataset_resolver.normalize(name) not in known:
         raise UserError(f"pykeen has no data set {name!r}{nearest(name, known)}")
-    training = get_dataset(dataset=name).training
-    return KnowledgeGraph(training.label_triples(training.mapped_triples).tolist())  # type: ignore[attr-defined]
+    try:
+        data = get_dataset(dataset=name)
+        data.training  # noqa: B018 fetched and read when it is first looked at
+    except URLError as error:
+        raise UserError(
+            f"pykeen fetches {name} from the network, which cannot be reached ({error.reason}); nations, umls and "
+            "kinships are in its package"
+        ) from None
+    return data
 
 
 def _term(text: str) -> str:

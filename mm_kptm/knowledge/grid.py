@@ -172,18 +172,19 @@ class EntityTable:
 
 
 def read_entity_ids(path: str | Path) -> dict[str, int]:
-    """The numbers of entities in a released ``entity2id.txt``: a count, then a name and a number a line.
+    """The numbers of entities in a released ``entity2id.txt``: perhaps a count, then a name and a number a line.
 
     Raises:
         UserError: there is no such file, or a line is not of that form.
     """
     numbers: dict[str, int] = {}
     for place, line in enumerate(_lines(Path(path)), start=1):
-        parts = line.split()
-        if place > 1 and (len(parts) != 2 or not parts[1].isdigit()):
+        parts = line.strip().rsplit(maxsplit=1)  # a name may hold blanks
+        if place == 1 and len(parts) == 1 and parts[0].isdigit():
+            continue
+        if len(parts) != 2 or not parts[1].isdigit():
             raise UserError(f"{path}, line {place}: a name and its number, set apart by a tab, not {line.strip()!r}")
-        if place > 1:
-            numbers[parts[0]] = int(parts[1])
+        numbers[parts[0]] = int(parts[1])
     return numbers
 
 

@@ -1,0 +1,20 @@
+"""The verbs that work on knowledge graphs, as a group: kg info, kg neighbours, kg train.
+
+A module of this package with ``add_verbs`` joins the group by standing in :data:`ROOMS`.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from mm_kptm.cli import kg_embeddings, kg_graphs
+
+ROOMS = (kg_graphs, kg_embeddings)
+
+
+def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Describe the group."""
+    group = verbs.add_parser("kg", help="knowledge graphs: what one holds, and vectors of its entities")
+    actions = group.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
+    for room in ROOMS:
+        room.add_verbs(actions)

@@ -1,0 +1,91 @@
+"""The verb that makes vectors of a graph's entities: kg train."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mm_kptm.cli.kg_graphs import GRAPH
+from mm_kptm.cli.output import add_json, only_json, print_json, print_rows
+from mm_kptm.errors import UserError
+
+PRINTED = ("mrr", "hits@1", "hits@3", "hits@10", "mean_rank")
+
+
+def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Describe the verb."""
+    train = verbs.add_parser("train", help="train embeddings of a graph, and rank what was held out")
+    train.description = (
+        "Train vectors of entities and relations with pykeen, print the filtered ranks of valid and test, and write "
+        "the vectors into a folder."
+    )
+    train.add_argument(
+        "graph", metavar="GRAPH", help=f"{GRAPH}; or a folder with train.tsv, valid.tsv and test.tsv (or .txt)"
+    )
+    train.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to write")
+    train.add_argument("--model", default="transe", help="transe, rotate, complex, distmult, or another of pykeen's")
+    train.add_argument("--dim", type=int, default=64, help="numbers of a vector (default: 64)")
+    train.add_argument("--epochs", type=int, default=200, help="times through the triples (default: 200)")
+    train.add_argument("--batch-size", type=int, default=256, metavar="N", help="triples of a step (default: 256)")
+    train.add_argument("--lr", type=float, default=0.01, help="learning rate of Adam (default: 0.01)")
+    train.add_argument("--loop", default="", metavar="KIND", help="slcwa: drawn negatives, lcwa: against all entities")
+    train.add_argument("--loss", default="", metavar="NAME", help="of pykeen (default: the usual one of the model)")
+    train.add_argument("--negatives", type=int, default=32, metavar="N", help="of a triple, with slcwa (default: 32)")
+    train.add_argument("--margin", type=float, default=6.0, help="of nssa and marginranking (default: 6)")
+    train.add_argument("--seed", type=int, default=0, help="same seed, same vectors (default: 0)")
+    train.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    train.add_argument(
+        "--held", type=float, default=0.1, metavar="SHARE", help="of triples without parts, for valid and for test"
+    )
+    add_json(train)
+    train.set_defaults(run=_train)
+
+
+def _train(options: argparse.Namespace) -> int:
+    if options.out.exists():
+        raise UserError(f"{options.out} exists already; name a folder that does not")
+    from mm_kptm.knowledge.embedding_training import EmbeddingSettings, evaluate_embeddings, train_embeddings
+    from mm_kptm.knowledge.embeddings import save_embeddings
+    from mm_kptm.knowledge.splits import open_splits
+
+    _check_device(options.device)
+    settings = EmbeddingSettings(
+        model=options.model,
+        dim=options.dim,
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        lr=options.lr,
+        loop=options.loop,
+        loss=options.loss,
+        negatives=options.negatives,
+        margin=options.margin,
+        seed=options.seed,
+    )
+    with only_json(options.json):
+        graph = open_splits(options.graph, held=options.held, seed=options.seed)
+        for part, lost in graph.dropped.items():
+            print(f"{part}: {lost} triples with entities or relations unseen in train are dropped", file=sys.stderr)
+        trained = train_embeddings(graph, settings, device=options.device, progress=sys.stderr.isatty())
+        measured = evaluate_embeddings(trained.scorer, graph)
+        save_embeddings(trained.embeddings, options.out)
+    if options.json:
+        counts = {part: len(graph.part(part)) for part in ("train", "valid", "test")}
+        print_json({"folder": options.out, "triples": counts, "dropped": graph.dropped, "filtered": measured})
+        return 0
+    print_rows(
+        [
+            {"part": part, "triples": len(graph.part(part)), **{name: found[name] for name in PRINTED}}
+            for part, found in measured.items()
+        ]
+    )
+    print(options.out)
+    return 0
+
+
+def _check_device(name: str) -> None:
+    import torch
+
+    known = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
+    if name.partition(":")[0] not in known:
+        raise UserError(f"--device is {name!r}, but there is {' and '.join(known)}{' alone' * (len(known) == 1)} here")
