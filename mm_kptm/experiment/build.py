@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -15,12 +14,13 @@ from mm_kptm.errors import UserError
 from mm_kptm.experiment import knowledge
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
 from mm_kptm.models.system import System
+from mm_kptm.objectives.mixture import Objective
 from mm_kptm.recipe import Recipe, find
 from mm_kptm.tasks.joint import Joint
 from mm_kptm.tasks.pretraining import heads_of
 from mm_kptm.tasks.protocol import Task, check_fit
 from mm_kptm.tasks.protocol import find as find_task
-from mm_kptm.tasks.supply import Prepared, Request, find_supply
+from mm_kptm.tasks.supply import Learnt, Prepared, Request, find_supply
 from mm_kptm.train.protocol import Source, Trainable, module_of
 
 
@@ -31,7 +31,7 @@ class Built:
     model: Trainable[Any]
     system: System
     prepared: Prepared
-    native: bool = True  #: whether its recipe alone rebuilds the system; not where knowledge added parts to it
+    native: bool = True  #: whether its recipe alone rebuilds the system; not where knowledge added parts or a head
 
     @cached_property
     def sources(self) -> dict[str, Source[Any]]:
@@ -80,29 +80,38 @@ def build(settings: Experiment) -> Built:
             f"knowledge.kind is {kind}, but the {settings.trained} of these data cannot tell facts in that form; they "
             f"can in {', '.join(sorted(prepared.tells)) or 'none'}"
         )
-    if settings.task is not None and settings.objectives:
-        prepared = _beside(settings.task, prepared, settings.objectives)
+    learnt = prepared.learnt() if prepared.learnt is not None and settings.knowledge.given != "none" else None
+    if settings.task is not None and (settings.objectives or learnt is not None):
+        prepared = _beside(settings.task, prepared, settings, learnt)
     with torch.random.fork_rng(devices=[]):  # every fresh weight follows from the seed of the run
         torch.manual_seed(settings.train.seed)
         system = _system(recipe, settings.encoder, prepared)
         loaded = list(system.modules()) if settings.encoder.weights is not None else []
-        native = not knowledge.added(kind, recipe)
-        if not native:
+        if added := knowledge.added(kind, recipe):
             system.encoder = knowledge.informed(system.encoder, kind, recipe, prepared)
+        if learnt is not None:
+            system.heads[learnt.objective.name] = learnt.head(system.dim)
         model = prepared.model(system)
         if settings.encoder.init_std is not None:
             knowledge.spread(module_of(model), loaded, settings.encoder.init_std)
-    return Built(model, system, prepared, native)
+    return Built(model, system, prepared, native=not added and learnt is None)
 
 
-def _beside(task: str, prepared: Prepared, weights: Mapping[str, float]) -> Prepared:
-    """A task with objectives beside it."""
-    if prepared.objectives is None:
+def _beside(task: str, prepared: Prepared, settings: Experiment, learnt: Learnt | None) -> Prepared:
+    """A task with objectives beside it: those asked for, and that of facts to be learnt."""
+    weights = dict(settings.objectives)
+    objectives: dict[str, Objective] = {}
+    if weights and prepared.objectives is None:
         raise UserError(
             f"objectives ({', '.join(weights)}) were asked for beside {task}, whose data make no puzzles; pretrain in "
             "a run without a task, and let encoder.weights of a second run name what it saved"
         )
-    objectives = prepared.objectives(weights)
+    if weights and prepared.objectives is not None:
+        objectives |= prepared.objectives(weights)
+    heads = {**heads_of(objectives), **prepared.heads}
+    if learnt is not None:
+        objectives[learnt.objective.name] = learnt.objective
+        weights[learnt.objective.name] = settings.knowledge.weight
 
     def model(system: System) -> Joint:
         answering = prepared.model(system)
@@ -110,7 +119,7 @@ def _beside(task: str, prepared: Prepared, weights: Mapping[str, float]) -> Prep
             raise TypeError(f"{task} is trained by {type(answering).__name__}, which is no task")
         return Joint(answering, objectives, weights)
 
-    return replace(prepared, model=model, heads={**heads_of(objectives), **prepared.heads})
+    return replace(prepared, model=model, heads=heads)
 
 
 def _system(recipe: Recipe, asked: EncoderSettings, prepared: Prepared) -> System:

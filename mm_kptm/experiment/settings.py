@@ -17,7 +17,7 @@ else:  # every data set that some task can be fed from, plug-ins included
     Data = Union[datasets()]  # noqa: UP007
 
 
-Kind = Literal["none", "tree", "fusion", "recontextualise"]
+Kind = Literal["none", "tree", "fusion", "recontextualise", "adapter", "embedding"]
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,13 @@ class EncoderSettings:
 class KnowledgeSettings:
     """Whether facts are given to the encoder, how, and which."""
 
-    kind: Kind = "none"  #: branches (K-BERT), fused vectors (ERNIE) or candidates of mentions (KnowBERT)
+    kind: Kind = "none"  #: as K-BERT, ERNIE and KnowBERT tell facts, or as K-Adapter and KEPLER learn them
     facts: Literal["none", "true", "random", "swapped", "oracle"] = "true"  #: the true ones or a control
+    weight: float = 1.0  #: of the loss on facts, where they are learnt beside the task (adapter, embedding)
+
+    def __post_init__(self) -> None:
+        if not self.weight > 0:
+            raise UserError(f"knowledge.weight is {self.weight} but must be greater than 0")
 
     @property
     def given(self) -> str:

@@ -188,6 +188,16 @@ class AdaptedStream(SingleStream):
         reading = self._sight(streams[0].reading)
         return {name: list(side.outputs(states, reading)) for name, side in self._sets()}
 
+    def beside(self, inputs: Inputs) -> Tensor:
+        """The final states of the tokens, [T, D], with no gradient for the encoder: what trains the sets alone."""
+        assembled: Assembled = self.embed(inputs)
+        x, reading = assembled.stream.x, assembled.stream.reading
+        states = {0: x.detach()}  # under no_grad, autocast would keep cast weights that the task could not train
+        for depth, layer in enumerate(self.layers, start=1):
+            states[depth] = layer(states[depth - 1], reading).detach()
+        final: Tensor = self.fusion(states[len(self.layers)], self._told(states, reading))
+        return final[assembled.tokens]
+
     def run(self, inputs: Inputs, assembled: Assembled, last: Reading) -> Tensor:
         """The final states of the rows that ``last`` asks for; all are finished only where an adapter reads them."""
         x, reading = assembled.stream.x, assembled.stream.reading

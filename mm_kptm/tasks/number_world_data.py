@@ -17,9 +17,10 @@ from mm_kptm.tasks.inputs import TextsOfPictures
 from mm_kptm.tasks.knowledge_use import TOLD
 from mm_kptm.tasks.knowledge_vqa import KnowledgeVQA
 from mm_kptm.tasks.number_world_entities import BASE, WIDTH, linked, untold
+from mm_kptm.tasks.number_world_facts import KEPT, learnt, stated
 from mm_kptm.tasks.pretraining import PuzzleSource, heads_of, objectives_named
 from mm_kptm.tasks.sentences import ParallelSentences, TranslationSource
-from mm_kptm.tasks.supply import Prepared, Request, Supply
+from mm_kptm.tasks.supply import Learnt, Prepared, Request, Supply
 from mm_kptm.tasks.vqa import VQA, QuestionSource, one_answer
 from mm_kptm.world import WORLD_VERSION, baselines, knowledge, questions
 from mm_kptm.world import captions as world_captions
@@ -33,8 +34,8 @@ from mm_kptm.world.questions import Question
 from mm_kptm.world.scene import FEATURES, SIZES, Scenes
 from mm_kptm.world.splits import SIDES_OF_A_SPLIT, Part, part
 
-#: As branches of names, as a vector at each name, or as the candidate that each name means.
-TELLS = frozenset({"tree", "fusion", "recontextualise"})
+#: As branches of names, as a vector at each name, as the candidate that each name means, or beside the questions.
+TELLS = frozenset({"tree", "fusion", "recontextualise", *KEPT})
 
 Asked = tuple[Scenes, Sequence[Question]]
 
@@ -107,6 +108,11 @@ class NumberWorldData:
         return Draw(self.seed, *path)
 
     @property
+    def asked_relations(self) -> tuple[str, ...]:
+        """The relations that training or test asks for."""
+        return tuple(dict.fromkeys((*self.side("train").relations, *self.side("test").relations)))
+
+    @property
     def worlds(self) -> Worlds:
         """The facts."""
         drawn = draw_worlds if self.graph == "worlds" else draw_fixed
@@ -136,18 +142,25 @@ def knowledge_vqa(data: NumberWorldData, request: Request) -> Prepared:
 
     def score(split: str) -> Mapping[str, float]:
         told = [question for question in asked(split)[1] if isinstance(question, knowledge.FactQuestion)]
-        if request.facts == "none":
+        if request.facts == "none" or request.knowledge in KEPT:
             return scored(split)
         return {**scored(split), "facts-only": baselines.accuracy(baselines.facts_only(told), told)}
 
+    def kept() -> Learnt:
+        facts = stated(worlds.of("train"), data.asked_relations, request.facts, data.draw("stated facts"))
+        return learnt(request.knowledge, facts, data.languages)
+
+    prepared = replace(
+        prepared, baselines=score, tells=TELLS, bases=(BASE,), learnt=kept if request.knowledge in KEPT else None
+    )
     if not data.seen:
-        return replace(prepared, baselines=score, tells=TELLS, bases=(BASE,))
+        return prepared
 
     def mixed() -> QuestionSource:
         about_seen = asked_about_seen(replace(data, questions=data.seen), "train")
         return _source(data, request, "train", asked("train"), about_seen)
 
-    return replace(prepared, sources={**prepared.sources, "train": mixed}, baselines=score, tells=TELLS, bases=(BASE,))
+    return replace(prepared, sources={**prepared.sources, "train": mixed})
 
 
 def _answering(

@@ -13,6 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+from torch import nn
+
 from mm_kptm.errors import UserError
 from mm_kptm.models.system import System
 from mm_kptm.objectives.mixture import Objective
@@ -28,9 +30,17 @@ class Request:
     """What an experiment asks of its data, beside the data's own settings."""
 
     recipe: Recipe
-    knowledge: str = "none"  #: in which form facts are given: none, tree, fusion or recontextualise
+    knowledge: str = "none"  #: in which form facts are given: none, tree, fusion, recontextualise, adapter, embedding
     facts: str = "none"  #: which facts are given: none, true, random, swapped or oracle
     objectives: Mapping[str, float] = field(default_factory=dict)  #: of pretraining, with their weights
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """Facts that are told with no example and kept in weights: what trains them, beside the task."""
+
+    objective: Objective
+    head: Callable[[int], nn.Module]  #: that the objective reads by its own name, from the width of the encoder
 
 
 @dataclass(frozen=True)
@@ -43,8 +53,9 @@ class Prepared:
     heads: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  #: that the system is built with
     hashes: Mapping[str, str] = field(default_factory=dict)  #: what tells these data from others
     baselines: Callable[[str], Mapping[str, float]] = lambda split: {}  #: what needs no model scores on a split
-    tells: frozenset[str] = frozenset()  #: the forms in which facts can be told: tree, fusion, recontextualise
+    tells: frozenset[str] = frozenset()  #: the forms in which facts can be given: tree, fusion, ...
     bases: tuple[str, ...] = ()  #: knowledge bases of the candidates, where facts are told as such
+    learnt: Callable[[], Learnt] | None = None  #: the facts, where they are learnt beside the task
     objectives: Callable[[Iterable[str]], Mapping[str, Objective]] | None = None  #: by name
     more: Callable[[Path], Source[Any]] | None = None  #: examples of another file; answers may be missing there
     submit: Callable[[str, Sequence[Row], Path], Sequence[Path]] | None = None  #: official files of a split's answers

@@ -3,13 +3,14 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from mm_kptm import config
 from mm_kptm.experiment.build import build
 from mm_kptm.experiment.nulls import arms_of
-from mm_kptm.experiment.settings import Experiment, KnowledgeSettings
+from mm_kptm.experiment.settings import Experiment, Kind, KnowledgeSettings
 from mm_kptm.recipe import find
 from mm_kptm.tasks.supply import find_supply
 
@@ -43,3 +44,15 @@ def test_the_mixture_on_the_page_about_comparisons_can_be_built(kind, tmp_path):
     built = build(config.read(Experiment, path, (*SMALL, f"--knowledge.kind={kind}")))
     assert built.task is not None and len(built.training) == 40
     assert set(built.system.heads) == {"vqa", "masked-tokens"}
+
+
+def test_the_ways_of_telling_differ_in_knowledge_alone():
+    """One encoder, start, budget and data; the first in order is the one that is told nothing."""
+    arms = [config.read(Experiment, path) for path in sorted((HOME / "experiments" / "knowledge").glob("*.yaml"))]
+    bare = arms[0]
+    assert bare.knowledge.given == "none"
+    assert all(replace(arm, name=bare.name, knowledge=bare.knowledge) == bare for arm in arms)
+    assert [arm.knowledge.kind for arm in arms if arm.knowledge.facts == "true"] == list(get_args(Kind))
+    start = config.read(Experiment, HOME / "experiments" / "knowledge-start.yaml")
+    assert bare.encoder.weights == start.folder / "model"
+    assert len(arms_of(arms, nulls=False)) == len(arms) == 8

@@ -8,7 +8,7 @@ import torch
 import mm_kptm
 from mm_kptm.batch import Entities, Inputs, Layout, Regions, Tokens
 from mm_kptm.errors import UserError
-from mm_kptm.experiment.knowledge import informed, spread
+from mm_kptm.experiment.knowledge import BUILT, informed, spread
 from mm_kptm.knowledge.fusion import FusedStream, fuse
 from mm_kptm.models.single import SingleStream
 from mm_kptm.models.system import System
@@ -82,6 +82,14 @@ def test_candidates_reach_every_plain_single_stream_with_vectors_of_their_own(na
     assert torch.allclose(system(told).pooled, system(scaled).pooled, atol=1e-5)  # entities are normed
 
 
+@pytest.mark.parametrize("name", PLAIN)
+def test_adapters_stand_beside_every_plain_single_stream(name):
+    system = small(name)
+    torch.manual_seed(0)
+    system.encoder = informed(system.encoder, "adapter", mm_kptm.catalogue()[name], TOLD).eval()
+    torch.testing.assert_close(system.encoder.beside(inputs(name)), system(inputs(name)).tokens)
+
+
 def test_candidates_of_another_width_are_refused():
     system = small("bert-base")
     system.encoder = informed(system.encoder, "recontextualise", mm_kptm.catalogue()["bert-base"], TOLD)
@@ -90,7 +98,7 @@ def test_candidates_of_another_width_are_refused():
         system(replace(inputs("bert-base"), candidates=told))
 
 
-@pytest.mark.parametrize("kind", ["fusion", "recontextualise"])
+@pytest.mark.parametrize("kind", BUILT)
 @pytest.mark.parametrize("name", ["lxmert-base", "knowbert-wiki", "ernie-thu-base"])
 def test_parts_are_added_to_plain_single_streams_alone(name, kind):
     """An encoder that reads facts in its own way would lose that way."""

@@ -13,6 +13,7 @@ from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import build
 from mm_kptm.experiment.run import opened
 from mm_kptm.experiment.settings import EncoderSettings, Experiment, Kind, KnowledgeSettings
+from mm_kptm.knowledge.adapter import AdaptedStream
 from mm_kptm.knowledge.fusion import FusedStream
 from mm_kptm.knowledge.recontextualise import RecontextualisedStream
 from mm_kptm.tasks.number_world_data import NumberWorldData
@@ -217,6 +218,36 @@ def test_facts_are_told_in_the_form_that_was_asked_for_and_no_other(tmp_path: Pa
             told[kind, split] = (inputs.text.sees is not None, inputs.entities is not None, bool(inputs.candidates))
     assert {kind for kind, found in told.items() if not any(found)} == {("none", "test"), ("none", "test-swapped")}
     assert all(sum(found) == (kind != "none") for (kind, _), found in told.items())
+
+
+@pytest.mark.parametrize("kind", ["adapter", "embedding"])
+def test_facts_are_learnt_beside_a_task(kind: Kind, tmp_path: Path) -> None:
+    """They stand in no question; what they add to the loss has the weight that was asked for."""
+    settings = tiny(tmp_path, task="knowledge-vqa", knowledge=KnowledgeSettings(kind, weight=0.5))
+    trained = experiment.train(settings, settings.folder, progress=False)
+    assert not (settings.folder / "model").exists()
+    _, built = opened(settings.folder)
+    torch.testing.assert_close(built.system.state_dict(), trained.system.state_dict())
+    batch = built.training.batch(range(4), torch.Generator())
+    inputs = batch.examples.inputs  # type: ignore[attr-defined]
+    assert inputs.text.sees is None and inputs.entities is None and inputs.candidates is None
+    (name,) = batch.puzzles.by_name  # type: ignore[attr-defined]
+    learnt = built.model.objectives[name].loss(built.system, batch.puzzles.by_name[name])  # type: ignore[attr-defined]
+    torch.testing.assert_close(built.model.loss(batch), built.task.loss(batch.examples) + 0.5 * learnt)  # type: ignore[attr-defined, union-attr]
+    assert "facts-only" not in built.prepared.baselines("test")
+
+
+def test_an_arm_that_is_given_no_facts_learns_none(tmp_path: Path) -> None:
+    for kind in ("adapter", "embedding"):
+        settings = tiny(tmp_path, task="knowledge-vqa", knowledge=KnowledgeSettings(kind, "none"))  # type: ignore[arg-type]
+        built = build(settings)
+        assert built.task is built.model
+        assert isinstance(built.system.encoder, AdaptedStream) == (kind == "adapter")
+
+
+def test_a_weight_of_facts_is_positive() -> None:
+    with pytest.raises(UserError, match=r"knowledge\.weight is 0 but must be greater than 0"):
+        KnowledgeSettings("embedding", weight=0)
 
 
 def test_fused_facts_change_what_is_answered(tmp_path: Path) -> None:
