@@ -10,18 +10,21 @@ from __future__ import annotations
 
 import unicodedata
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mm_kptm.batch import Entities, Inputs, Tokens
 from mm_kptm.data.tokenizer import Pieces
 from mm_kptm.errors import UserError
+from mm_kptm.knowledge.graph import numbered_lines
 
 NOTHING = -1  #: the number that stands for no entity
 
@@ -132,7 +135,7 @@ class EntityTable:
             UserError: a file is missing or a line of it cannot be read, or an entity has no vector.
         """
         numbers = read_entity_ids(Path(folder) / "entity2id.txt")
-        vectors = _read_vectors(Path(folder) / "entity2vec.vec")
+        vectors = read_vectors(Path(folder) / "entity2vec.vec")
         for name, number in numbers.items():
             if number >= len(vectors):
                 raise UserError(
@@ -178,7 +181,7 @@ def read_entity_ids(path: str | Path) -> dict[str, int]:
         UserError: there is no such file, or a line is not of that form.
     """
     numbers: dict[str, int] = {}
-    for place, line in enumerate(_lines(Path(path)), start=1):
+    for place, line in _numbered(Path(path)):
         parts = line.strip().rsplit(maxsplit=1)  # a name may hold blanks
         if place == 1 and len(parts) == 1 and parts[0].isdigit():
             continue
@@ -188,11 +191,16 @@ def read_entity_ids(path: str | Path) -> dict[str, int]:
     return numbers
 
 
-def _read_vectors(path: Path) -> Tensor:
-    rows: list[Tensor] = []
-    for place, line in enumerate(_lines(path), start=1):
+def read_vectors(path: str | Path) -> Tensor:
+    """The vectors of a released ``entity2vec.vec``, one a line, its numbers set apart by tabs or blanks, [N, E].
+
+    Raises:
+        UserError: there is no such file, it is empty, or a line holds no numbers or more or fewer than those before.
+    """
+    rows: list[NDArray[np.float32]] = []
+    for place, line in _numbered(Path(path)):
         try:
-            row = torch.tensor([float(part) for part in line.split()])
+            row = np.array(line.split(), dtype=np.float32)
         except ValueError:
             raise UserError(f"{path}, line {place}: a vector is numbers set apart by tabs, not {line[:40]!r}") from None
         if rows and len(row) != len(rows[0]):
@@ -200,10 +208,10 @@ def _read_vectors(path: Path) -> Tensor:
         rows.append(row)
     if not rows:
         raise UserError(f"{path} is empty; it has one vector a line")
-    return torch.stack(rows)
+    return torch.from_numpy(np.stack(rows))
 
 
-def _lines(path: Path) -> list[str]:
+def _numbered(path: Path) -> Iterator[tuple[int, str]]:
     if not path.is_file():
         raise UserError(f"entities were looked for in {path}, but there is no such file")
-    return path.read_text(encoding="utf-8").splitlines()
+    return numbered_lines(path)
