@@ -72,13 +72,14 @@ def nulls_of(settings: Experiment) -> Iterator[tuple[str, Experiment]]:
 
 
 def _essence(settings: Experiment) -> str:
-    """What an arm is, but for its name, its place and its seed; a tree without facts is no tree."""
+    """What an arm is, but for its name, its place and its seed; a tree without facts is no tree, and so on."""
     bare = KnowledgeSettings("none", "none")
-    knowledge = bare if settings.knowledge.kind == "none" or _is_bare_tree(settings) else settings.knowledge
+    knowledge = bare if _adds_nothing(settings.knowledge) else settings.knowledge
     train = replace(settings.train, seed=0)
     stripped: dict[str, Plain] = config.leaves(replace(settings, knowledge=knowledge, train=train))
     return repr(sorted((key, repr(value)) for key, value in stripped.items() if key not in ("name", "out")))
 
 
-def _is_bare_tree(settings: Experiment) -> bool:
-    return settings.knowledge.kind == "tree" and settings.knowledge.facts == "none"
+def _adds_nothing(knowledge: KnowledgeSettings) -> bool:
+    """Whether a model is neither told anything nor given parts for it."""
+    return knowledge.given == "none" and knowledge.kind in ("none", "tree", "embedding")

@@ -56,3 +56,10 @@ def test_the_ways_of_telling_differ_in_knowledge_alone():
     start = config.read(Experiment, HOME / "experiments" / "knowledge-start.yaml")
     assert bare.encoder.weights == start.folder / "model"
     assert len(arms_of(arms, nulls=False)) == len(arms) == 8
+
+
+def test_null_arms_of_ways_that_add_no_parts_are_the_arm_that_is_told_nothing():
+    folder = HOME / "experiments" / "knowledge"
+    arms = [config.read(Experiment, folder / f"{file}.yaml") for file in ("0-no-knowledge", "1-k-bert", "5-kepler")]
+    untold = {arm.name for arm in arms_of([*arms, config.read(Experiment, folder / "2-ernie.yaml")], nulls=True)}
+    assert {name for name in untold if name.endswith("no-facts")} == {"ernie-no-facts"}

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import mm_kptm
+from mm_kptm import cli
 from mm_kptm.batch import Entities, Inputs, Layout, Regions, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.knowledge import BUILT, informed, spread
@@ -104,6 +105,18 @@ def test_parts_are_added_to_plain_single_streams_alone(name, kind):
     """An encoder that reads facts in its own way would lose that way."""
     with pytest.raises(UserError, match=rf"{kind} was asked for with {name}, which is no plain single stream"):
         informed(small(name).encoder, kind, mm_kptm.catalogue()[name], TOLD)
+
+
+def test_the_command_line_refuses_an_encoder_without_room_for_the_parts_in_one_sentence(tmp_path, capsys):
+    path = tmp_path / "mixed.yaml"
+    path.write_text(
+        "name: mixed\ntask: knowledge-vqa\ndata: {name: number-world, questions: 20}\n"
+        "encoder: {recipe: lxmert-base, sizes: {dim: 16, num_heads: 2, ffn_dim: 32}}\nknowledge: {kind: adapter}\n"
+    )
+    assert cli.main(["train", str(path), f"--out={tmp_path}"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "knowledge.kind adapter was asked for with lxmert-base" in said
+    assert "use one that is, such as uniter-base, or knowledge.kind tree" in said
 
 
 def test_only_what_was_added_is_drawn_anew():
