@@ -1,4 +1,4 @@
-"""ZEN's n-gram encoder: n-grams read each other, and tell every character that they cover (Diao et al. 2020, 2.2).
+"""ZEN's n-gram encoder: n-grams read each other, and tell every character that they cover (Diao et al. 2020, ZEN).
 
 Which characters an n-gram covers is kept as pairs of row numbers, never as a matrix of characters by n-grams.
 
@@ -60,11 +60,11 @@ class Covering(NamedTuple):
 
     @classmethod
     def of(cls, candidates: Candidates, assembled: Assembled) -> Covering:
-        """The n-grams that candidates are, blank ones left out."""
+        """The n-grams that candidates are; number 0 is none."""
         device, layout = assembled.stream.x.device, assembled.stream.layout
         if len(candidates.layout) != len(layout):
             raise UserError(f"{len(layout)} texts have n-grams in {len(candidates.layout)} texts")
-        spans, columns = ((candidates.entities > 0) & (candidates.spans[:, :1] >= 0)).nonzero(as_tuple=True)
+        spans, columns = (candidates.entities > 0).nonzero(as_tuple=True)
         owners = candidates.layout.owners(device)[spans]
         counts = torch.bincount(owners, minlength=len(layout)).tolist()
         first, last = candidates.spans[spans].unbind(1)
@@ -84,7 +84,7 @@ class Covering(NamedTuple):
 
 
 class NgramStream(SingleStream):
-    r"""A single stream beside which n-grams are encoded (section 2.2).
+    r"""A single stream beside which n-grams are encoded.
 
     .. math:: v^{(l)} \leftarrow v^{(l)} + \sum_k u_k^{(l)}
 

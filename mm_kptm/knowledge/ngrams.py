@@ -1,4 +1,4 @@
-"""N-grams of a lexicon in a text: words and phrases that its characters may be part of (Diao et al. 2020, ZEN, 2.1).
+"""N-grams of a lexicon in a text: words and phrases that its characters may be part of (Diao et al. 2020, ZEN).
 
 An n-gram that stands in a text is a span with one candidate, its number in the lexicon
 (:class:`~mm_kptm.batch.Candidates`). Several may share a character, and none is chosen over another.
