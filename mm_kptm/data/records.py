@@ -107,7 +107,12 @@ def read_lines(path: str | Path) -> list[Record]:
     """
     lines = read_text(path, "a file of one JSON object a line").split("\n")
     places = [(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
-    return [Record.of(_parsed(line, place, whole=False), place) for line, place in places]
+    return [read_line(line, place) for line, place in places]
+
+
+def read_line(line: str, place: str) -> Record:
+    """The JSON object of one line; ``UserError`` if it is no JSON, or no object."""
+    return Record.of(_parsed(line, place, whole=False), place)
 
 
 def read_listed(path: str | Path) -> list[Record]:
