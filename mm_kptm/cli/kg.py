@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import argparse
 
-from mm_kptm.cli import kg_embeddings, kg_graphs
+from mm_kptm.cli import kg_embeddings, kg_graphs, kg_link
 
-ROOMS = (kg_graphs, kg_embeddings)
+ROOMS = (kg_graphs, kg_embeddings, kg_link)
 
 
 def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -141,7 +141,7 @@ def write_linked(texts: Iterable[LinkedText], path: str | Path) -> None:
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """The lines that are not blank, with their numbers."""
-    if not path.is_file():
+    if not path.exists() or path.is_dir():  # a pipe will do
         raise UserError(f"texts were looked for in {path}, but there is no such file")
     empty = True
     for number, line in numbered_lines(path):

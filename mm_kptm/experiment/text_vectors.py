@@ -1,0 +1,87 @@
+"""Vectors of texts by a trained run or a saved model: what reads the text around a mention."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mm_kptm import pretrained
+from mm_kptm.batch import Inputs, Tokens
+from mm_kptm.data.tokenizer import Tokenizer, WordPiece, framed
+from mm_kptm.errors import UserError
+from mm_kptm.experiment.run import CONFIG, opened
+from mm_kptm.models.system import System
+from mm_kptm.recipe import find
+from mm_kptm.tasks import number_world
+from mm_kptm.tasks.files import TextSettings
+from mm_kptm.tasks.number_world_data import NumberWorldData
+from mm_kptm.tasks.sentences import mean_state
+
+_AT_ONCE = 64  # texts
+
+
+@dataclass(frozen=True, eq=False)
+class TextVectors:
+    """The mean of an encoder's final states, one vector a text."""
+
+    system: System
+    tokenizer: Tokenizer
+    longest: int = 128  #: pieces of a text that are read, special ones included
+
+    @torch.no_grad()
+    def __call__(self, texts: Sequence[str]) -> Tensor:
+        """[n] -> [n, D]."""
+        room = self.longest - 2
+        ids = [framed(self.tokenizer.specials, self.tokenizer.encode(text).ids[:room])[0] for text in texts]
+        order = sorted(range(len(ids)), key=lambda place: len(ids[place]))
+        parts = [
+            mean_state(self.system, Inputs(text=Tokens.of([ids[place] for place in order[first : first + _AT_ONCE]])))
+            for first in range(0, len(order), _AT_ONCE)
+        ]
+        vectors = torch.zeros(len(ids), self.system.dim)
+        vectors[order] = torch.cat(parts).to(vectors) if parts else vectors
+        return vectors
+
+
+def text_vectors(folder: str | Path) -> TextVectors:
+    """From a run folder, or from a folder of :func:`mm_kptm.save` with the ``vocab.txt`` of its word pieces in it.
+
+    A vocabulary that has capital letters is taken for that of a cased model.
+
+    Raises:
+        UserError: it is neither, or what it holds does not read text alone.
+    """
+    folder = Path(folder)
+    if (folder / CONFIG).is_file():
+        settings, built = opened(folder)
+        return _readable(TextVectors(built.system.eval(), _tokenizer(settings.data, folder)), folder)
+    if not (folder / "vocab.txt").is_file():
+        raise UserError(
+            f"{folder} is no encoder of texts: neither a run folder nor a saved model with the vocab.txt of its pieces"
+        )
+    pieces = WordPiece.open(folder, lowercase=False)
+    cased = any(piece != piece.lower() for piece in pieces.vocabulary if not piece.startswith("["))
+    tokenizer = pieces if cased else WordPiece.open(folder, lowercase=True)
+    return _readable(TextVectors(pretrained.load(str(folder)), tokenizer), folder)
+
+
+def _tokenizer(data: object, folder: Path) -> Tokenizer:
+    if isinstance(data, TextSettings):
+        return data.tokenizer()
+    if isinstance(data, NumberWorldData):
+        return number_world.tokenizer()
+    raise UserError(f"{folder} was trained on data whose texts this cannot cut into pieces; take a run on text files")
+
+
+def _readable(vectors: TextVectors, folder: Path) -> TextVectors:
+    reads = find(vectors.system.recipe).reads
+    if "text" not in reads or reads & {"regions", "images"}:
+        raise UserError(
+            f"{folder} holds {vectors.system.recipe}, which reads {', '.join(sorted(reads))}; an encoder that reads "
+            "text alone was expected"
+        )
+    return vectors
