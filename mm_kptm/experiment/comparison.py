@@ -23,6 +23,7 @@ from mm_kptm.experiment.run import CONFIG, evaluated, train
 from mm_kptm.experiment.settings import Experiment
 from mm_kptm.report import arms as reported
 from mm_kptm.report.tables import counted
+from mm_kptm.report.uses import uses
 
 SAVES = 10  #: checkpoints over a run, so that little is lost when it is killed
 RESAMPLING = 0  #: seed of the bootstrap; the same answers give the same intervals
@@ -203,7 +204,7 @@ def _check_answers(runs: Mapping[str, Sequence[report.Run]], splits: Sequence[st
 def _tables(
     arms: Sequence[Arm], runs: Mapping[str, tuple[report.Run, ...]], splits: Sequence[str], spent: str
 ) -> Iterator[report.Table]:
-    """Accuracy of every arm with the baselines, and its difference from the first arm, split by split."""
+    """Accuracy of every arm with the baselines, what it uses, and its difference from the first arm, split by split."""
     generator = np.random.default_rng(RESAMPLING)
     # what facts alone would score in a null arm is no baseline of the others
     found = [
@@ -216,6 +217,8 @@ def _tables(
     for split in splits:
         accuracy = reported.headline(found, split, generator)
         yield replace(accuracy, note=f"{accuracy.note} {spent}")
+        if (used := uses(found, split, generator)) is not None:
+            yield used
         rows = tuple(
             report.Row(f"{c.arm} over {c.reference}", "difference", c.gap.value, c.gap.low, c.gap.high, c.gap.n, p=c.p)
             for c in contrasts

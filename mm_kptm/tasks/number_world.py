@@ -74,8 +74,12 @@ def questions(
     right = Packed.of(answers=[[place[question.answer.label]] for question in asked], tenths=[[10]] * len(asked))
     about = np.array([question.scene for question in asked], dtype=np.int64)
     shown = _shown(scenes, about, vision, draw)
+    worlds = {question.world for question in asked} - {None}
     return QuestionSource(
-        TextsOfPictures(_trees(asked), *shown), tuple(answers), right, tuple(_about(question) for question in asked)
+        TextsOfPictures(_trees(asked), *shown),
+        tuple(answers),
+        right,
+        tuple(_about(question, by_world=len(worlds) > 1) for question in asked),
     )
 
 
@@ -137,13 +141,13 @@ def specials() -> Specials:
     return tokenizer().specials
 
 
-def _about(question: Question) -> About:
+def _about(question: Question, *, by_world: bool) -> About:
     swapped = isinstance(question, FactQuestion) and question.arm == "swapped"
     return About(
         id=question.id,
         type=question.type,
         language=question.language,
-        group=f"scene-{question.scene}" if question.world is None else f"world-{question.world}",
+        group=f"scene-{question.scene}" if question.world is None or not by_world else f"world-{question.world}",
         target=question.answer.label,
         untold=question.true_answer.label if swapped and isinstance(question, FactQuestion) else None,
     )

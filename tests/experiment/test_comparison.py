@@ -66,6 +66,15 @@ def test_every_arm_has_its_mean_its_spread_and_the_baselines(compared):
     assert "4 steps of 16 examples out of 120, 41,117 parameters" in accuracy.note
 
 
+def test_where_facts_are_swapped_it_is_said_who_uses_them(here, tmp_path):
+    accuracy, used, _ = compare([TREE, BARE], tmp_path, seeds=1, nulls=False, splits=["test-swapped"]).comparison.tables
+    assert used.title == "Split test-swapped, knowledge use"
+    follows = {row.arm: row.value for row in accuracy.rows}
+    rows = {(row.arm, row.metric): row.value for row in used.rows}
+    for arm in ("tree", "bare"):
+        assert rows[arm, "knowledge use"] == pytest.approx(follows[arm] - rows[arm, "sticks"])
+
+
 def test_it_is_written_as_json_and_as_a_page(compared):
     out, found, _ = compared
     assert read_comparison(out) == found.comparison

@@ -11,9 +11,10 @@ from mm_kptm.data.sampler import seeded
 from mm_kptm.errors import UserError
 from mm_kptm.tasks import number_world
 from mm_kptm.world import captions as describing
-from mm_kptm.world import parallel
+from mm_kptm.world import knowledge, parallel
 from mm_kptm.world import questions as asking
 from mm_kptm.world.draw import Draw
+from mm_kptm.world.facts import draw_fixed
 from mm_kptm.world.language import SPECIALS, vocabulary, words
 from mm_kptm.world.numerals import LANGUAGES
 from mm_kptm.world.splits import part
@@ -147,3 +148,11 @@ def test_joined_sources_keep_every_question_with_its_picture_and_answer(asked, a
         assert torch.equal(alone.scores, among.scores)
         assert alone.about == among.about
         assert source.length(index) == both.length(place)
+
+
+def test_questions_of_one_world_share_nothing_but_their_scene(answers, worlds):
+    """Intervals draw worlds where there are several; a single one could not be drawn again."""
+    for known, beginning in ((worlds, "world-"), (draw_fixed(Draw(0), numbers=20), "scene-")):
+        scenes, asked = knowledge.generate(part("world", "test"), 20, Draw(0), known)
+        groups = {about.group for about in number_world.questions(scenes, asked, answers).about}
+        assert len(groups) > 1 and all(group.startswith(beginning) for group in groups)
