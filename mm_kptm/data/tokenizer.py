@@ -6,8 +6,10 @@ so that sources, the masking engine and entity linking need not know which one t
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +26,18 @@ class Pieces:
     ids: tuple[int, ...]
     texts: tuple[str, ...]  #: as the vocabulary spells them
     spans: tuple[tuple[int, int], ...]  #: first character of the text, and the one after the last
+
+    def covering(self, start: int, end: int) -> range:
+        """The pieces that stand for any of the characters from ``start`` up to ``end``.
+
+        None where a tokenizer drops all of these.
+
+        >>> Pieces((7, 8, 9), ("in", "ro", "##me"), ((0, 2), (3, 5), (5, 7))).covering(3, 7)
+        range(1, 3)
+        """
+        first = bisect_right(self.spans, start, key=itemgetter(1))
+        behind = bisect_left(self.spans, end, key=itemgetter(0)) if start < end else first
+        return range(first, max(first, behind))
 
 
 @dataclass(frozen=True)
