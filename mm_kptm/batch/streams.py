@@ -28,6 +28,7 @@ class Tokens(Movable):
     sees: Visibility | None = None  #: None: every row sees its whole sequence
     vectors: Tensor | None = None  #: taken in place of the word embeddings, [T, D]
     units: Tensor | None = None  #: rows with the same number are hidden together, -1 never; None: each by itself, [T]
+    tasks: Tensor | None = None  #: which task of pretraining each row is shown for, [T]; None: task 0
     marks: Mapping[str, Tensor] | None = None  #: what else a source knows of every row, for objectives, each [T]
 
     @classmethod

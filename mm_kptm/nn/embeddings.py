@@ -12,14 +12,15 @@ from mm_kptm.nn.sublayers import bert_norm
 
 
 class TextEmbedding(nn.Module):
-    """Word + position + segment (+ language), norm, dropout (Devlin et al. 2019, section 3).
+    """Word + position + segment (+ language) (+ task), norm, dropout (Devlin et al. 2019, section 3).
 
     Positions come with the tokens; ``position_offset`` is added to them first (0 for BERT, padding index + 1 for
-    RoBERTa and its kin). ``num_segments`` or ``num_languages`` of 0 leaves that table out. A table of one segment is
-    every token's, whatever part of a pair it stands in (RoBERTa in Hugging Face's files).
+    RoBERTa and its kin). ``num_segments``, ``num_languages`` or ``num_tasks`` of 0 leaves that table out. A
+    table of one segment is every token's, whatever part of a pair it stands in (RoBERTa in Hugging Face's files).
 
     Raises:
-        UserError: a position has no row in the table (checked on the CPU), or languages are read but not given.
+        UserError: a position or a task has no row in its table (checked on the CPU), or languages are read but not
+            given.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class TextEmbedding(nn.Module):
         max_positions: int = 512,
         num_segments: int = 2,
         num_languages: int = 0,
+        num_tasks: int = 0,
         position_offset: int = 0,
         norm: nn.Module | None = None,
         dropout: float = 0.1,
@@ -39,6 +41,7 @@ class TextEmbedding(nn.Module):
         self.position = nn.Embedding(max_positions, dim)
         self.segment = nn.Embedding(num_segments, dim) if num_segments else None
         self.language = nn.Embedding(num_languages, dim) if num_languages else None
+        self.task = nn.Embedding(num_tasks, dim) if num_tasks else None
         self.norm = bert_norm(dim) if norm is None else norm
         self.drop = nn.Dropout(dropout)
         self.position_offset = position_offset
@@ -55,7 +58,17 @@ class TextEmbedding(nn.Module):
             if tokens.languages is None:
                 raise UserError("this model embeds the language of every token, but the tokens carry no languages")
             x = x + self.language(tokens.languages)
+        if self.task is not None:
+            x = x + (self.task.weight[0] if tokens.tasks is None else self.task(self._known(tokens.tasks)))
         return self.drop(self.norm(x))
+
+    def _known(self, tasks: Tensor) -> Tensor:
+        rows = 0 if self.task is None else self.task.num_embeddings
+        if not tasks.is_cuda and len(tasks) and (last := int(tasks.max())) >= rows:
+            raise UserError(
+                f"a token is shown for task {last}, but the model has {rows} tasks; build it with num_tasks={last + 1}"
+            )
+        return tasks
 
     def _check(self, positions: Tensor) -> None:
         rows = self.position.num_embeddings

@@ -1,4 +1,4 @@
-"""Which class is a whole text or pair of texts of? What the pooled state is trained on beside the tokens.
+"""Which class is a whole text, or pair of texts, of? What the pooled state is trained on beside the tokens.
 
 Shapes: T token rows, B examples, C classes.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from itertools import permutations
 
 import torch
 import torch.nn.functional as F
@@ -88,6 +89,77 @@ class SentenceOrder(PooledClasses):
             segments += [0] * (1 + len(parts[0])) + [1] * len(parts[1])
         moved = replace(reordered(text, torch.tensor(order)), segments=torch.tensor(segments))
         return Classified(replace(inputs, text=moved), swapped.long())
+
+
+class SentenceReordering(PooledClasses):
+    r"""In which order were the segments of a paragraph, before they were shuffled (Sun et al. 2020, ERNIE 2.0, 4.2.2)?
+
+    A paragraph is cut between sentences into 1 to m segments, which are put in any order. Every order of every number
+    of segments is a class, :math:`k = \sum_{n=1}^m n!` of them. A paragraph of fewer sentences has fewer segments.
+
+    Args:
+        most: m; 3 is recalled of no publication, the paper leaves it open.
+    """
+
+    name = "sentence-reordering"
+
+    def __init__(self, *, most: int = 3) -> None:
+        self.orders = [order for count in range(1, most + 1) for order in permutations(range(count))]
+        self.most = most
+
+    def puzzle(self, inputs: Inputs, generator: torch.Generator) -> Classified:
+        """Shuffle the segments of every text; rows that are in no sentence stay where they are.
+
+        Raises:
+            UserError: the text does not mark its sentences.
+        """
+        text = _marked(inputs, "sentence", self.name)
+        order, classes = torch.arange(len(text.ids)), []
+        for first, length in zip(text.layout.offsets, text.layout.lengths, strict=False):
+            sentences = text.marks["sentence"][first : first + length]  # type: ignore[index]
+            rows = first + (sentences >= 0).nonzero().squeeze(1)
+            begins = (sentences[sentences >= 0].diff() != 0).nonzero().squeeze(1) + 1
+            count = int(torch.randint(min(self.most, len(begins) + 1), (1,), generator=generator)) + 1
+            cuts = begins[torch.randperm(len(begins), generator=generator)[: count - 1]].sort().values
+            moved = torch.randperm(count, generator=generator).tolist()
+            segments = rows.tensor_split(cuts)
+            order[rows] = torch.cat([segments[place] for place in moved])
+            classes.append(self.orders.index(tuple(moved)))
+        shown = reordered(text, order)
+        return Classified(replace(inputs, text=shown), torch.tensor(classes, dtype=torch.long))
+
+
+class MarkedPairs(PooledClasses):
+    """The class that the source gave a text or a pair of texts, as the mark of its rows that is called like it.
+
+    Args:
+        name: of the objective, its head and the mark.
+        num_classes: where data say how many there are.
+    """
+
+    def __init__(self, name: str, num_classes: int | None = None) -> None:
+        self.name = name
+        self.sizes: dict[str, int] = {} if num_classes is None else {"num_classes": num_classes}
+
+    def puzzle(self, inputs: Inputs, generator: torch.Generator) -> Classified:
+        """Nothing is drawn.
+
+        Raises:
+            UserError: the text has no such mark.
+        """
+        text = _marked(inputs, self.name, self.name)
+        firsts = text.layout.firsts(text.ids.device)
+        return Classified(inputs, text.marks[self.name][firsts])  # type: ignore[index]
+
+
+def _marked(inputs: Inputs, mark: str, objective: str) -> Tokens:
+    """The text of the inputs, if its source marked it so."""
+    text = inputs.text
+    if text is None or text.marks is None or mark not in text.marks:
+        raise UserError(
+            f"{objective} reads marks of {mark}, but the inputs have none; take data that do, as documents do"
+        )
+    return text
 
 
 def reordered(tokens: Tokens, order: Tensor) -> Tokens:

@@ -1,6 +1,10 @@
 """Parts of texts change places, and the pooled state has to say so."""
 
 import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -10,7 +14,7 @@ import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.models.system import System
-from mm_kptm.objectives.order import SentenceOrder, reordered
+from mm_kptm.objectives.order import MarkedPairs, SentenceOrder, SentenceReordering, reordered
 
 CLS, SEP = 1, 2
 
@@ -96,3 +100,85 @@ def test_what_belongs_to_a_row_moves_with_it() -> None:
     moved = reordered(tokens, torch.tensor([2, 0, 1]))
     assert (moved.ids.tolist(), moved.languages.tolist(), moved.units.tolist()) == ([7, 5, 6], [2, 0, 1], [1, 0, 0])
     assert (moved.positions.tolist(), moved.segments.tolist()) == ([0, 1, 2], [0, 0, 1])
+
+
+def paragraphs(count: int, sentences: int = 5) -> Inputs:
+    """Sentence n has two or three words n + 10; what they say of themselves tells their order."""
+    draw, ids, marks = generator(5), [], []
+    for _ in range(count):
+        lengths = torch.randint(2, 4, (sentences,), generator=draw).tolist()
+        numbers = [number for number, length in enumerate(lengths) for _ in range(length)]
+        ids.append([CLS, *(number + 10 for number in numbers), SEP])
+        marks += [-1, *numbers, -1]
+    return Inputs(text=replace(Tokens.of(ids), marks={"sentence": torch.tensor(marks)}))
+
+
+def test_segments_change_places_and_sentences_stay_whole() -> None:
+    """From the class and the text as it is shown follows the text as it was."""
+    inputs, objective = paragraphs(200), SentenceReordering()
+    puzzle = objective.puzzle(inputs, generator())
+    assert len(objective.orders) == 9
+    for number, before, after in zip(
+        puzzle.classes.tolist(),
+        inputs.text.layout.split(inputs.text.ids),
+        puzzle.inputs.text.layout.split(puzzle.inputs.text.ids),
+        strict=True,
+    ):
+        shown = after.tolist()
+        assert (shown[0], shown[-1]) == (CLS, SEP) and sorted(shown) == sorted(before.tolist())
+        sentences = [word - 10 for word in shown[1:-1]]
+        seen = breaks(sentences, lambda one, other: other in (one, one + 1))
+        drawn = breaks(objective.orders[number], lambda one, other: other == one + 1)
+        assert ranks(seen) == ranks(drawn)
+
+
+def breaks(numbers: Sequence[int], goes_on: Callable[[int, int], bool]) -> list[int]:
+    """The first number, and every one that does not go on from the one before."""
+    return [numbers[0], *(other for one, other in pairwise(numbers) if not goes_on(one, other))]
+
+
+def ranks(numbers: list[int]) -> list[int]:
+    return [sorted(numbers).index(number) for number in numbers]
+
+
+def test_numbers_of_segments_and_their_orders_are_as_likely() -> None:
+    orders = SentenceReordering().orders
+    found = Counter(SentenceReordering().puzzle(paragraphs(3000), generator()).classes.tolist())
+    for number, order in enumerate(orders):
+        share = 1 / 3 / math.factorial(len(order))
+        assert abs(found[number] / 3000 - share) < 4 * math.sqrt(share / 3000)
+
+
+def test_a_paragraph_of_one_sentence_has_one_order() -> None:
+    assert SentenceReordering().puzzle(paragraphs(20, sentences=1), generator()).classes.tolist() == [0] * 20
+
+
+def test_reordering_is_learnt() -> None:
+    """Every paragraph begins with a word of its own: the orders of one, two and three that move nothing look alike."""
+    sizes = {"dim": 32, "num_heads": 2, "num_layers": 2, "ffn_dim": 64, "vocab_size": 60, "max_positions": 32}
+    system = mm_kptm.build("ernie2", seed=0, heads=["sentence-reordering"], dropout=0.0, **sizes).train()
+    text = paragraphs(24, 3).text
+    own = text.ids.index_copy(0, text.layout.firsts(text.ids.device), torch.arange(20, 44))
+    puzzle = SentenceReordering().puzzle(Inputs(text=replace(text, ids=own)), generator())
+    optimizer = torch.optim.AdamW(system.parameters(), lr=5e-3)
+    for _ in range(100):
+        optimizer.zero_grad()
+        loss = SentenceReordering().loss(system, puzzle)
+        loss.backward()
+        optimizer.step()
+    assert len(puzzle.classes.unique()) > 5 and loss < 0.1
+
+
+def test_a_class_is_the_mark_of_the_first_row() -> None:
+    text = replace(Tokens.of([[CLS, 5], [CLS, 6, 7]]), marks={"ir-relevance": torch.tensor([2, 2, 0, 0, 0])})
+    assert MarkedPairs("ir-relevance").puzzle(Inputs(text=text), generator()).classes.tolist() == [2, 0]
+    assert MarkedPairs("discourse-relation", 5).sizes == {"num_classes": 5}
+
+
+@pytest.mark.parametrize("objective", [SentenceReordering(), MarkedPairs("sentence-distance")])
+def test_what_is_not_marked_cannot_be_asked(objective: SentenceReordering | MarkedPairs) -> None:
+    mark = "sentence" if isinstance(objective, SentenceReordering) else objective.name
+    message = rf"^{objective.name} reads marks of {mark}, but the inputs have none; take data that do, as documents do$"
+    for inputs in (Inputs(), Inputs(text=Tokens.of([[CLS]]))):
+        with pytest.raises(UserError, match=message):
+            objective.puzzle(inputs, generator())

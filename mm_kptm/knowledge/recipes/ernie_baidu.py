@@ -25,18 +25,25 @@ def ernie_baidu(
     vocab_size: int = 18000,
     max_positions: int = 513,
     num_segments: int = 2,
+    num_tasks: int = 0,
     activation: str = "relu",
     norm_eps: float = 1e-5,
     dropout: float = 0.1,
 ) -> SingleStream:
     """The encoder of Sun et al. (2019, section 3.1); the defaults are the released Chinese base model.
 
-    BERT with ReLU in place of GELU and eps 1e-5 in its norms. Knowledge adds no parameter and no input:
-    :mod:`mm_kptm.knowledge.phrases` says what is hidden together.
+    BERT with ReLU in place of GELU and eps 1e-5 in its norms; ERNIE 2.0 embeds tasks as well. Knowledge adds no
+    parameter and no input: :mod:`mm_kptm.knowledge.phrases` says what is hidden together.
     """
     norm = partial(nn.LayerNorm, eps=norm_eps)
     text = TextEmbedding(
-        vocab_size, dim, max_positions=max_positions, num_segments=num_segments, norm=norm(dim), dropout=dropout
+        vocab_size,
+        dim,
+        max_positions=max_positions,
+        num_segments=num_segments,
+        num_tasks=num_tasks,
+        norm=norm(dim),
+        dropout=dropout,
     )
     layers = (
         bert_layer(dim, num_heads, ffn_dim=ffn_dim, activation=activation, dropout=dropout, norm=norm)

@@ -1,0 +1,109 @@
+"""ERNIE 2.0: pretraining tasks that arrive one after the other, each with an embedding of its own.
+
+The tasks: :mod:`mm_kptm.objectives.token_classes` (capitals, words of the document), :mod:`mm_kptm.objectives.order`
+(reordering, and pairs of sentences by distance, discourse relation and relevance), knowledge masking as in ERNIE 1.0.
+:class:`mm_kptm.objectives.continual.ContinualSchedule` says when each is trained.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from mm_kptm.keymap import Rename
+from mm_kptm.knowledge.recipes.ernie_baidu import ERNIE_BAIDU_BASE
+from mm_kptm.models.single import SingleStream
+from mm_kptm.nn.init import bert_init
+from mm_kptm.recipe import Recipe
+from mm_kptm.recipes.bert import pair_classes
+
+
+def token_classes(encoder: SingleStream, *, num_classes: int = 2) -> nn.Linear:
+    """A linear layer on the state of every token (Sun et al. 2020, section 4.2.1)."""
+    head = nn.Linear(encoder.dim, num_classes)
+    bert_init(head)
+    return head
+
+
+def orders(encoder: SingleStream, *, num_classes: int = 9) -> nn.Linear:
+    """A linear layer on the pooled state; the orders of one, two and three segments are nine (section 4.2.2)."""
+    return pair_classes(encoder, num_classes=num_classes)
+
+
+def three_classes(encoder: SingleStream, *, num_classes: int = 3) -> nn.Linear:
+    """A linear layer on the pooled state: neighbours, one document or two; or how relevant a title is."""
+    return pair_classes(encoder, num_classes=num_classes)
+
+
+def discourse_relations(encoder: SingleStream, *, num_classes: int = 174) -> nn.Linear:
+    """A linear layer on the pooled state; the markers between sentences are 174 (Sileo et al. 2019)."""
+    return pair_classes(encoder, num_classes=num_classes)
+
+
+def embedded_tasks(config: Mapping[str, Any]) -> dict[str, int]:
+    """How many tasks a configuration in Hugging Face's form says the model embeds."""
+    if "use_task_id" not in config:
+        return {}
+    return {"num_tasks": config.get("task_type_vocab_size", 3) if config["use_task_id"] else 0}
+
+
+_TASK = "encoder.embed.text.task.weight"
+
+ERNIE2_BASE = Recipe(
+    **{
+        **vars(ERNIE_BAIDU_BASE),
+        "name": "ernie-2.0-base",
+        "family": "ernie2",
+        "paper": "Sun et al. 2020, ERNIE 2.0: A Continual Pre-Training Framework for Language Understanding, AAAI, "
+        "arXiv:1907.12412",
+        "heads": {
+            **ERNIE_BAIDU_BASE.heads,
+            "capitals": token_classes,
+            "document-words": token_classes,
+            "sentence-reordering": orders,
+            "sentence-distance": three_classes,
+            "discourse-relation": discourse_relations,
+            "ir-relevance": three_classes,
+        },
+        "objectives": (
+            "masked-tokens",
+            "capitals",
+            "document-words",
+            "sentence-reordering",
+            "sentence-distance",
+            "discourse-relation",
+            "ir-relevance",
+        ),
+        "sizes": {
+            "vocab_size": 30522,
+            "max_positions": 512,
+            "num_segments": 4,
+            "num_tasks": 16,
+            "activation": "gelu",
+        },
+        "weights": (
+            Rename("[ernie.][bert.]embeddings.task_type_embeddings.weight", _TASK),
+            Rename("task_embedding", _TASK),
+            *ERNIE_BAIDU_BASE.weights,
+        ),
+        "sizes_in": embedded_tasks,
+        "told": {**ERNIE_BAIDU_BASE.told, "num_tasks": (_TASK, 0)},
+        "notes": (
+            "the names of the tasks' heads in the released files are not known, so those heads always begin fresh",
+            "activation, segments and the table of 16 tasks are those of the released English model, as recalled; "
+            "files tell their tables themselves",
+            "fine-tuning may embed any task; a text that says none has task 0, as in Hugging Face's models",
+            "the paper leaves open into how many segments sentence reordering cuts; three are taken",
+            "the paper's table of steps is as recalled; mm_kptm.objectives.continual.SEQUENTIAL_MULTI_TASK has it",
+            "attention dropout equals the dropout of the states, as in the released configuration",
+        ),
+    }
+)
+
+ERNIE2_LARGE = Recipe(
+    **{
+        **vars(ERNIE2_BASE),
+        "name": "ernie-2.0-large",
+        "sizes": {**ERNIE2_BASE.sizes, "dim": 1024, "num_heads": 16, "num_layers": 24, "ffn_dim": 4096},
+    }
+)

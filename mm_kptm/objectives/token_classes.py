@@ -1,0 +1,71 @@
+"""Which of two classes is each token of, by what its source knows of it?
+
+ERNIE 2.0 (Sun et al. 2020, section 4.2.1) asks whether a word is written with a capital, which an uncased vocabulary
+does not show, and whether a token of a segment stands in other segments of its document too.
+
+Shapes: T token rows, P marked rows, B examples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mm_kptm.batch import NONE, Encoded, Inputs, Movable, Wanted
+from mm_kptm.errors import UserError
+from mm_kptm.objectives.tokens import mean, mean_of_each
+
+
+@dataclass(frozen=True, eq=False)
+class ClassedTokens(Movable):
+    """Inputs as they are, the rows that are asked about, and the class of each."""
+
+    inputs: Inputs
+    rows: Tensor  #: [P]
+    classes: Tensor  #: [P]
+    owners: Tensor  #: the example of each, [P]
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+class TokenClasses:
+    """The class of every token, as the mark of its row that is called like the objective; -1 is not asked about.
+
+    Args:
+        name: of the objective, its head and the mark: ``capitals`` or ``document-words`` of ERNIE 2.0.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def puzzle(self, inputs: Inputs, generator: torch.Generator) -> ClassedTokens:
+        """Nothing is drawn.
+
+        Raises:
+            UserError: the text has no such mark.
+        """
+        text = inputs.text
+        if text is None or text.marks is None or self.name not in text.marks:
+            raise UserError(
+                f"{self.name} reads marks of {self.name}, but the inputs have none; take data that do, as documents do"
+            )
+        rows = (text.marks[self.name] >= 0).nonzero().squeeze(1)
+        return ClassedTokens(inputs, rows, text.marks[self.name][rows], text.layout.owners(rows.device)[rows])
+
+    def losses(self, system: nn.Module, puzzle: ClassedTokens) -> Tensor:
+        """The cross-entropy of every token that is asked about, [P]."""
+        encoded: Encoded = system(puzzle.inputs, Wanted(tokens=puzzle.rows, regions=NONE, pooled=False))
+        scores = system.head(self.name)(encoded.tokens)  # type: ignore[operator]
+        return F.cross_entropy(scores, puzzle.classes, reduction="none")
+
+    def loss(self, system: nn.Module, puzzle: ClassedTokens) -> Tensor:
+        """The mean over tokens."""
+        return mean(self.losses(system, puzzle))
+
+    def measure(self, system: nn.Module, puzzle: ClassedTokens) -> Tensor:
+        """The mean over the tokens of each example, [B]."""
+        return mean_of_each(self.losses(system, puzzle), puzzle.owners, len(puzzle))
