@@ -163,6 +163,15 @@ class DescribedGraph:
 
         return self.described([self._negatives(self.triples[number], negatives, draw) for number in numbers])
 
+    def length(self, number: int) -> int:
+        """Tokens of the texts of a triple's head and tail."""
+        triple = self.triples[number]
+        return len(self._entity(triple.head)) + len(self._entity(triple.tail))
+
+    def entities(self, numbers: Sequence[int]) -> Inputs:
+        """The texts of entities, in the given order."""
+        return Inputs(text=Tokens.of([self._entity(number) for number in numbers]))
+
     def described(self, examples: Sequence[Contrasted]) -> DescribedTriples:
         """The texts of triples whose false entities are already drawn."""
         triples = [example.triple for example in examples]
@@ -233,9 +242,13 @@ class KnowledgeEmbedding:
 
 
 def scores(system: nn.Module, triples: DescribedTriples) -> tuple[Tensor, Tensor]:
+    """As :func:`scores_by`, with the system's head of the objective's name."""
+    return scores_by(cast(Translation, system.head(KnowledgeEmbedding.name)), system, triples)  # type: ignore[operator]
+
+
+def scores_by(head: Translation, system: nn.Module, triples: DescribedTriples) -> tuple[Tensor, Tensor]:
     """The score of every triple, [B], and of its false ones, heads before tails, [B, 2 N]."""
     encoded: Encoded = system(triples.texts, POOLED)
-    head = cast(Translation, system.head(KnowledgeEmbedding.name))  # type: ignore[operator]
     states = encoded.pooled
     told = triples.relation_texts
     relations = head.relation(triples.relations) if told is None else states[told]

@@ -95,7 +95,7 @@ def open_splits(source: str | Path, *, held: float = 0.1, seed: int = 0) -> Spli
     folder = Path(source)
     if (folder / "train2id.txt").is_file():
         return _of_openke(folder)
-    files = _files(folder)
+    files = files_of(folder)
     if "train" in files:
         return SplitGraph.of(*(read_triples(files[part]) if part in files else () for part in PARTS))
     return drawn(open_graph(source), held, seed)
@@ -171,7 +171,7 @@ def _by_number(path: Path) -> dict[int, str]:
     return {number: name for name, number in read_entity_ids(path).items()}
 
 
-def _files(folder: Path) -> dict[str, Path]:
+def files_of(folder: Path) -> dict[str, Path]:
     """The file of every part that a folder has."""
     found = {}
     for part in PARTS:
