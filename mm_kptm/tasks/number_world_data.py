@@ -137,7 +137,8 @@ def knowledge_vqa(data: NumberWorldData, request: Request) -> Prepared:
     def asked(split: str) -> Asked:
         return asked_about_facts(data, split, request.facts, worlds)
 
-    prepared = _answering(KnowledgeVQA, data, request, asked, (*SIDES_OF_A_SPLIT, *(f"test{end}" for end in TOLD)))
+    told_others = (f"{side}{end}" for side in ("dev", "test") for end in TOLD)
+    prepared = _answering(KnowledgeVQA, data, request, asked, (*SIDES_OF_A_SPLIT, *told_others))
     scored = prepared.baselines
 
     def score(split: str) -> Mapping[str, float]:

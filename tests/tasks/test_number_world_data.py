@@ -9,7 +9,7 @@ from mm_kptm.data.sampler import seeded
 from mm_kptm.errors import UserError
 from mm_kptm.recipe import find
 from mm_kptm.tasks.number_world import specials
-from mm_kptm.tasks.number_world_data import NumberWorldData, parallel_sentences, pretraining
+from mm_kptm.tasks.number_world_data import NumberWorldData, knowledge_vqa, parallel_sentences, pretraining
 from mm_kptm.tasks.supply import Request
 
 SAID = NumberWorldData(questions=60, held=12, numbers=24, languages=("en", "de"), texts="translations")
@@ -35,3 +35,13 @@ def test_the_share_hidden_is_the_one_asked_for(share):
     markers = torch.tensor(sorted(specials().never_hidden))
     may = (~torch.isin(source.inputs.batch(every, seeded(0)).text.ids, markers)).sum().item()
     assert len(puzzle.rows) / may == pytest.approx(share, abs=0.03)
+
+
+@pytest.mark.parametrize("side", ["dev", "test"])
+def test_both_sides_that_are_measured_can_be_told_other_facts(side):
+    data = NumberWorldData(split="world", questions=30, held=20, numbers=20)
+    sources = knowledge_vqa(data, Request(find("uniter-base"), "tree", "true")).sources
+    true, swapped = (sources[split]().about for split in (side, f"{side}-swapped"))
+    assert [about.id for about in swapped] == [about.id for about in true]
+    assert [about.untold for about in swapped] == [about.target for about in true]
+    assert all(about.untold != about.target for about in swapped)
