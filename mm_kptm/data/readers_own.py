@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from mm_kptm.data.readers_cloze import BLANK, Cloze
 from mm_kptm.data.readers_images import Described, Pointed
 from mm_kptm.data.readers_kbert import Classified, Tagged, checked
 from mm_kptm.data.readers_mentions import RelatedMentions, TypedMention, span
@@ -71,6 +72,11 @@ def read_classification(path: str | Path) -> tuple[Classified, ...]:
 def read_named_entities(path: str | Path) -> tuple[Tagged, ...]:
     """``{"words": [...]}`` and perhaps as many ``tags``, ``language``."""
     return _read(path, _tagged, ("words", "tags", "language"))
+
+
+def read_cloze(path: str | Path) -> tuple[Cloze, ...]:
+    """``{"text"}`` with a blank, and perhaps ``answer``, ``subject``, ``relation``, ``language``."""
+    return _read(path, _cloze, ("text", "answer", "subject", "relation", "language"))
 
 
 def read_typing(path: str | Path) -> tuple[TypedMention, ...]:
@@ -163,6 +169,16 @@ def _tagged(record: Record, id_: str) -> Tagged:
     words = _unbroken(record, "words")
     tags = checked(words, _unbroken(record, "tags"), record.place) if "tags" in record.values else None
     return Tagged(id_, words, tags, _language(record))
+
+
+def _cloze(record: Record, id_: str) -> Cloze:
+    text = _filled(record, "text")
+    if BLANK not in text:
+        raise UserError(f"{record.place}: 'text' has no {BLANK}, which stands for what is asked")
+    answer, subject, relation = (
+        _filled(record, key) if key in record.values else None for key in ("answer", "subject", "relation")
+    )
+    return Cloze(id_, text, answer, relation or "blank", subject, (relation,) if relation else (), _language(record))
 
 
 def _unbroken(record: Record, key: str) -> tuple[str, ...]:

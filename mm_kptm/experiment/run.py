@@ -38,7 +38,8 @@ def train(settings: Experiment, folder: Path, *, resume: bool = False, progress:
     """
     start()
     built = build(settings)
-    source = built.training
+    untrained = settings.train.steps == 0 and "train" not in built.prepared.sources
+    source = built.source(next(iter(built.prepared.sources))) if untrained else built.training
     evaluated = {"dev": built.source("dev")} if "dev" in built.prepared.sources else {}
     _check_data(folder, built.prepared.hashes)
     if first():
@@ -86,9 +87,9 @@ def evaluate(run: Path, split: str = "test") -> dict[str, object]:
     Several processes share the work; the first one writes.
 
     Returns:
-        the run, the split, the number of examples, the mean of every measure, official metrics of the task, what is
-        said of the use of knowledge (:func:`~mm_kptm.tasks.knowledge_use.use_of`), accuracies by type and language of
-        the predictions, and baselines that need no model.
+        the run, the split, the number of examples (and of those left out, if any), the mean of every measure, official
+        metrics of the task, what is said of the use of knowledge (:func:`~mm_kptm.tasks.knowledge_use.use_of`),
+        accuracies by type and language of the predictions, and baselines that need no model.
     """
     device = start()
     settings, built = opened(run)
@@ -110,6 +111,8 @@ def evaluated(run: Path, settings: Experiment, built: Built, split: str) -> dict
         result |= use_of(split, rows, partial(_answered, settings, built))
         for key in ("type", "language"):
             result[f"by_{key}"] = _by(rows, key)
+    if left_out := built.prepared.left_out(split):
+        result["left_out"] = left_out
     baselines = dict(built.prepared.baselines(split))
     if baselines:
         result["baselines"] = baselines

@@ -16,6 +16,8 @@ from mm_kptm.errors import UserError
 from mm_kptm.models.system import System
 from mm_kptm.tasks import image_sources
 from mm_kptm.tasks.answers import normalised
+from mm_kptm.tasks.cloze import FillBlanks
+from mm_kptm.tasks.cloze_files import cloze
 from mm_kptm.tasks.entailment import Entailment
 from mm_kptm.tasks.entity_typing import EntityTyping
 from mm_kptm.tasks.files import RegionFiles, SplitFiles, by_split
@@ -45,6 +47,7 @@ class OwnTexts(MentionFiles):
 
     name: Literal["own-texts"]
     no_relation: str | None = None  #: the relation that says there is none; micro F1 leaves it out
+    candidates: Path | None = None  #: words that may fill a blank, one a line; all of the vocabulary when null
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +63,11 @@ class OwnImages(RegionFiles):
 def entailment(data: OwnTexts, request: Request) -> Prepared:
     """Pairs of sentences."""
     return labelled_files(data, request, Entailment, own.read_entailment, pairs, LABELS)
+
+
+def blanks(data: OwnTexts, request: Request) -> Prepared:
+    """Sentences with blanks."""
+    return cloze(data, request, own.read_cloze, data.candidates)
 
 
 def relation_classification(data: OwnTexts, request: Request) -> Prepared:
@@ -167,6 +175,7 @@ CLASSIFICATION_SUPPLY = Supply(
     SentenceClassification, OwnTexts, classification(own.read_classification), own.read_classification
 )
 NAMES_SUPPLY = Supply(NamedEntities, OwnTexts, tagging(own.read_named_entities), own.read_named_entities)
+CLOZE_SUPPLY = Supply(FillBlanks, OwnTexts, blanks, own.read_cloze)
 TYPING_SUPPLY = Supply(EntityTyping, OwnTexts, typing(own.read_typing), own.read_typing)
 RELATION_SUPPLY = Supply(RelationClassification, OwnTexts, relation_classification, own.read_relation)
 SENTENCES_SUPPLY = Supply(ParallelSentences, OwnTexts, parallel_sentences, own.read_parallel)

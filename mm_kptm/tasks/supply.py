@@ -57,6 +57,7 @@ class Prepared:
     bases: tuple[str, ...] = ()  #: knowledge bases of the candidates, where facts are told as such
     learnt: Callable[[], Learnt] | None = None  #: the facts, where they are learnt beside the task
     objectives: Callable[[Iterable[str]], Mapping[str, Objective]] | None = None  #: by name
+    left_out: Callable[[str], int] = lambda split: 0  #: examples of a split's file that cannot be asked
     more: Callable[[Path], Source[Any]] | None = None  #: examples of another file; answers may be missing there
     submit: Callable[[str, Sequence[Row], Path], Sequence[Path]] | None = None  #: official files of a split's answers
 

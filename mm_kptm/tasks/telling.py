@@ -46,6 +46,10 @@ class Teller:
     def _objects(self) -> dict[str, tuple[str, ...]]:
         return dict(objects_of(self.graph))
 
+    def names_in(self, text: str) -> frozenset[str]:
+        """The names of the graph that a text mentions, among its other words."""
+        return frozenset(self._segment(text))
+
     def facts(self, name: str, arm: str, example: str, needed: Needed | None = None) -> tuple[Triple, ...]:
         """What is told about a name.
 

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from mm_kptm.data.tokenizer import Tokenizer
+from mm_kptm.data.tokenizer import WordPiece
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.characters import Characters
 from mm_kptm.knowledge.graph import Wording, relation_and_tail, relation_blank_tail, tail_only
 from mm_kptm.knowledge.graph_files import open_graph
 from mm_kptm.knowledge.tree import MOST_FACTS
 from mm_kptm.recipe import Recipe
-from mm_kptm.tasks.files import SplitFiles, hashes
+from mm_kptm.tasks.files import SplitFiles, TextSettings, hashes
 from mm_kptm.tasks.knowledge_use import TOLD
 from mm_kptm.tasks.reading import BERT, UER, UER_WORDS, Reading
 from mm_kptm.tasks.supply import Request
@@ -25,7 +25,7 @@ WORDINGS: dict[str, Wording] = {"joined": relation_and_tail, "spaced": relation_
 
 
 @dataclass(frozen=True, kw_only=True)
-class ToldTexts:
+class ToldTexts(TextSettings):
     """What texts are told, and what they look like to an encoder."""
 
     graph: Path | None = None  #: a file of triples, told with `knowledge.kind: tree`
@@ -38,8 +38,8 @@ class ToldTexts:
     """Word pieces laid out as BERT's, or characters laid out as UER's, which K-BERT reads; as fits the encoder when
     null."""
 
-    def check_told(self) -> None:
-        """Refuse settings that make no sense."""
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if not 1 <= self.facts_per_name <= MOST_FACTS:
             raise UserError(f"data.facts_per_name is {self.facts_per_name} but must be between 1 and {MOST_FACTS}")
 
@@ -70,20 +70,6 @@ class ToldTexts:
             )
         return Teller(open_graph(self.graph), WORDINGS[self.wording or wording], self.facts_per_name, Draw(self.seed))
 
-
-@dataclass(frozen=True, kw_only=True)
-class ToldFiles(ToldTexts, SplitFiles):
-    """One file a split, with texts that can be told the facts of a graph."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_told()
-
-    @property
-    def hashes(self) -> dict[str, str]:
-        """What tells these data from others."""
-        return super().hashes if self.graph is None else {**super().hashes, **hashes({"graph": self.graph})}
-
     def reading(
         self, request: Request, *, object_alone: bool = False, words: bool = False, oracle: bool = False
     ) -> Reading:
@@ -103,9 +89,19 @@ class ToldFiles(ToldTexts, SplitFiles):
             self.spelling(request.recipe), self.longest, self.languages, teller=teller, facts=request.facts, frame=frame
         )
 
-    def spelling(self, recipe: Recipe) -> Tokenizer:
+    def spelling(self, recipe: Recipe) -> WordPiece | Characters:
         """How the encoder spells."""
         return Characters.open(self.vocabulary) if self.is_uer(recipe) else self.tokenizer()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToldFiles(ToldTexts, SplitFiles):
+    """One file a split, with texts that can be told the facts of a graph."""
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """What tells these data from others."""
+        return super().hashes if self.graph is None else {**super().hashes, **hashes({"graph": self.graph})}
 
 
 def told_splits(files: dict[str, Path], request: Request, *, oracle: bool) -> dict[str, tuple[str, str]]:

@@ -177,6 +177,8 @@ class _Run(Generic[BatchT]):
                     self._save()
                 began += time.perf_counter() - paused
                 log.step()
+        if settings.steps == 0:
+            self._save()
         if not evaluations:  # resumed when all was done: measured again, not logged again
             evaluations = {split: self._measure(source) for split, source in self._splits.items()}
         self._parallel.hand_back()

@@ -8,7 +8,7 @@ from typing import Literal
 from mm_kptm.errors import UserError
 
 _POSITIVE = (
-    "steps", "batch_size", "rows_per_batch", "lr", "eps", "clip", "accumulate", "eval_every", "save_every", "keep",
+    "batch_size", "rows_per_batch", "lr", "eps", "clip", "accumulate", "eval_every", "save_every", "keep",
     "log_every",
 )  # fmt: skip
 
@@ -17,7 +17,7 @@ _POSITIVE = (
 class TrainSettings:
     """Everything the trainer can be told; a value that makes no sense raises ``UserError``."""
 
-    steps: int = 1000  #: optimiser steps of the whole run, resumed or not
+    steps: int = 1000  #: optimiser steps of the whole run, resumed or not; 0 leaves the weights as they are
     batch_size: int = 32  #: examples of a step, over all processes and accumulated parts; also of an evaluation batch
     rows_per_batch: int | None = None  #: cut training batches at this sum of lengths instead of at ``batch_size``
     lr: float = 1e-4  #: the highest learning rate
@@ -47,7 +47,7 @@ class TrainSettings:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UserError(f"train.{name} is {value} but must be greater than 0")
-        for name in ("weight_decay", "num_workers"):
+        for name in ("steps", "weight_decay", "num_workers"):
             if not getattr(self, name) >= 0:
                 raise UserError(f"train.{name} is {getattr(self, name)} but must not be negative")
         if not 0 <= self.warmup <= 1:

@@ -13,6 +13,7 @@ from mm_kptm.data.tokenizer import BERT_SPECIALS
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import build
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
+from mm_kptm.tasks.cloze_files import LamaData
 from mm_kptm.tasks.kbert_files import KbertData
 from mm_kptm.tasks.own_data import OwnImages, OwnTexts
 from mm_kptm.tasks.public_images import KarpathyData, RefCocoData
@@ -77,6 +78,21 @@ FORMATS = {
             name="kbert-tsv",
             vocabulary=f / "vocab.txt",
             train=_tsv(f / "classes.tsv", [["label", "text_a"], *([str(n % 2), text] for n, text in enumerate(TEXTS))]),
+        ),
+    ),
+    "lama": lambda f: (
+        "cloze",
+        LamaData(
+            name="lama",
+            vocabulary=f / "vocab.txt",
+            train=_lines(
+                f / "P1.jsonl",
+                [
+                    {"sub_label": number, "obj_label": t.split()[2], "masked_sentences": [f"{number} is [MASK]"]}
+                    for number, t in zip(NUMBERS, TEXTS, strict=True)
+                ],
+            ),
+            test=f / "P1.jsonl",
         ),
     ),
     "kbert-tsv names": lambda f: (
@@ -200,6 +216,10 @@ FORMATS = {
 OWN_TEXTS = {
     "sentence-classification": [
         {"text": t, "pair": f"a {t}", "label": ("good", "bad", "fair")[n % 3]} for n, t in enumerate(TEXTS)
+    ],
+    "cloze": [
+        {"text": f"{t.split()[0]} is [MASK]", "answer": t.split()[2], "subject": t.split()[0], "relation": "is"}
+        for t in TEXTS
     ],
     "named-entities": [{"words": t.split(), "tags": [("B-N", "B-M")[n % 2], "O", "B-C"]} for n, t in enumerate(TEXTS)],
     "entailment": [

@@ -11,7 +11,7 @@ from mm_kptm.train import TrainSettings
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"steps": 0}, "train.steps is 0 but must be greater than 0"),
+        ({"steps": -1}, "train.steps is -1 but must not be negative"),
         ({"lr": float("nan")}, "train.lr is nan but must be greater than 0"),
         ({"clip": -1.0}, "train.clip is -1.0 but must be greater than 0"),
         ({"weight_decay": -0.1}, "train.weight_decay is -0.1 but must not be negative"),
