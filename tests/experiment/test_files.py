@@ -36,14 +36,15 @@ def test_the_joint_pair_differs_in_the_graph_alone():
     assert len(arms_of([without, with_graph], nulls=True)) == 7
 
 
-@pytest.mark.parametrize("kind", ["tree", "fusion"])
+@pytest.mark.parametrize("kind", get_args(Kind))
 def test_the_mixture_on_the_page_about_comparisons_can_be_built(kind, tmp_path):
     (block,) = re.findall(r"```yaml\n(.+?)```", (HOME / "docs" / "compare.md").read_text(), re.DOTALL)
     path = tmp_path / "mixed.yaml"
     path.write_text(block)
     built = build(config.read(Experiment, path, (*SMALL, f"--knowledge.kind={kind}")))
     assert built.task is not None and len(built.training) == 40
-    assert set(built.system.heads) == {"vqa", "masked-tokens"}
+    learnt = {"adapter": {"fact-completion"}, "embedding": {"knowledge-embedding"}}.get(kind, set())
+    assert set(built.system.heads) == {"vqa", "masked-tokens"} | learnt
 
 
 def test_the_ways_of_telling_differ_in_knowledge_alone():
