@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import gzip
+import zlib
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain, count, islice
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, overload
 
 import numpy as np
 
 from mm_kptm.errors import UserError, nearest
-from mm_kptm.knowledge.stores import Integers, TripleStore
+from mm_kptm.knowledge.stores import Around, Integers, OrderedStore, TripleStore
+from mm_kptm.knowledge.triple_files import Numbered, read_at_once
+
+_AT_ONCE = 1 << 16  # triples that are numbered in one go
 
 
 class Triple(NamedTuple):
@@ -70,21 +76,14 @@ class KnowledgeGraph:
     def __init__(
         self, triples: Iterable[Sequence[str]], words: Words | None = None, *, entities: Iterable[str] = ()
     ) -> None:
-        numbers: dict[str, int] = {}
-        relations: dict[str, int] = {}
-        flat: list[int] = []
-        for head, relation, tail in triples:
-            flat += (
-                numbers.setdefault(head, len(numbers)),
-                relations.setdefault(relation, len(relations)),
-                numbers.setdefault(tail, len(numbers)),
-            )
+        read = read_at_once(triples.paths) if isinstance(triples, _Files) else None
+        numbered = _numbered(triples) if read is None else read
+        self._numbers = {name: number for number, name in enumerate(numbered.names)}
         for name in entities:
-            numbers.setdefault(name, len(numbers))
-        self._numbers = numbers
-        self.entities = tuple(numbers)
-        self.relations = tuple(relations)
-        self.store = TripleStore(np.array(flat, dtype=np.int64), len(numbers))
+            self._numbers.setdefault(name, len(self._numbers))
+        self.entities = tuple(self._numbers)
+        self.relations = numbered.relations
+        self.store = OrderedStore(numbered.triples, len(self.entities))
         self.words = words if words is not None else Words()
 
     @classmethod
@@ -94,12 +93,13 @@ class KnowledgeGraph:
         Raises:
             UserError: a file cannot be read, or a line does not hold three parts; the message names the line.
         """
-        return cls(triple for path in paths for triple in read_triples(Path(path)))
+        return cls(_Files(tuple(map(Path, paths))))
 
     @cached_property
     def heads(self) -> tuple[str, ...]:
         """Every name that something is known about, in the order of its first triple."""
-        return tuple(dict.fromkeys(triple.head for triple in self))
+        numbers = self.store.heads_of(np.argsort(self.store.came))
+        return tuple(self.entities[number] for number in dict.fromkeys(numbers.tolist()))
 
     def number_of(self, name: str) -> int:
         """The number of a name.
@@ -115,15 +115,27 @@ class KnowledgeGraph:
     def about(self, head: str) -> tuple[Triple, ...]:
         """What is known about a name; nothing about one that the graph does not have."""
         number = self._numbers.get(head)
-        return () if number is None else tuple(self._at(np.arange(len(self.store))[self.store.about(number)]))
+        if number is None:
+            return ()
+        found = self.store.about(number)
+        pairs = zip(self.store.relations[found].tolist(), self.store.tails[found].tolist(), strict=True)
+        return tuple(Triple(head, self.relations[relation], self.entities[tail]) for relation, tail in pairs)
 
-    def around(self, name: str, hops: int = 1) -> tuple[Triple, ...]:
+    def around(self, name: str, hops: int = 1) -> Triples:
         """The triples that begin fewer than ``hops`` steps from a name, the nearest first.
 
         Raises:
             UserError: the graph does not have the name, or ``hops`` is not at least 1.
         """
-        return tuple(self._at(self.store.around(self.number_of(name), hops)))
+        return Triples(self, self.store.around(self.number_of(name), hops))
+
+    def around_each(self, names: Iterable[str], hops: int = 1) -> Around:
+        """The neighbourhoods of several names by number, quicker than one by one.
+
+        Raises:
+            UserError: as :meth:`around`.
+        """
+        return self.store.around_each([self.number_of(name) for name in names], hops)
 
     def leading_to(self, name: str) -> tuple[Triple, ...]:
         """The triples whose tail is a name.
@@ -169,21 +181,85 @@ class KnowledgeGraph:
         return len(self.store)
 
     def __iter__(self) -> Iterator[Triple]:
-        return self._at(np.argsort(self.store.came))
+        places = np.argsort(self.store.came)
+        store = self.store
+        return self.in_words(store.heads_of(places), store.relations[places], store.tails[places])
+
+    def in_words(self, heads: Integers, relations: Integers, tails: Integers) -> Iterator[Triple]:
+        """Triples whose columns are given by number."""
+        names, called = self.entities.__getitem__, self.relations.__getitem__
+        columns = map(names, heads.tolist()), map(called, relations.tolist()), map(names, tails.tolist())
+        return map(Triple._make, zip(*columns, strict=True))
 
     @cached_property
     def _backwards(self) -> TripleStore:
         return self.store.reversed()
 
-    def _at(self, places: Integers) -> Iterator[Triple]:
-        store = self.store
-        columns = (store.heads_of(places), store.relations[places], store.tails[places])
-        for head, relation, tail in zip(*(column.tolist() for column in columns), strict=True):
-            yield Triple(self.entities[head], self.relations[relation], self.entities[tail])
-
     def _close(self, name: str) -> str:
         alike = [other for other in self.entities if other[:1].lower() == name[:1].lower()] if name else []
         return nearest(name, alike) if alike and "did you mean" in nearest(name, alike) else ""
+
+
+class Triples(Sequence[Triple]):
+    """Triples around a name, put into words when they are read: how many there are is known without."""
+
+    def __init__(self, graph: KnowledgeGraph, around: Around) -> None:
+        self._graph = graph
+        self.numbers = around  #: the same by number
+
+    @cached_property
+    def _words(self) -> tuple[Triple, ...]:
+        found = self.numbers
+        return tuple(self._graph.in_words(found.heads, found.relations, found.tails))
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __iter__(self) -> Iterator[Triple]:
+        return iter(self._words)
+
+    @overload
+    def __getitem__(self, place: int) -> Triple: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[Triple, ...]: ...
+    def __getitem__(self, place: int | slice) -> Triple | tuple[Triple, ...]:
+        return self._words[place]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Triples | tuple) and self._words == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(self._words)
+
+    def __repr__(self) -> str:
+        return repr(self._words)
+
+
+@dataclass(frozen=True)
+class _Files(Iterable[Triple]):
+    """The triples of some files, one file after the other."""
+
+    paths: tuple[Path, ...]
+
+    def __iter__(self) -> Iterator[Triple]:
+        return chain.from_iterable(map(read_triples, self.paths))
+
+
+def _numbered(triples: Iterable[Sequence[str]]) -> Numbered:
+    names: defaultdict[str, int] = defaultdict(count().__next__)  # so that one look-up finds or gives a number
+    relations: defaultdict[str, int] = defaultdict(count().__next__)
+    parts = [np.empty((0, 3), dtype=np.int64)]
+    rows = iter(triples)
+    while block := list(islice(rows, _AT_ONCE)):
+        if wrong := next((row for row in block if len(row) != 3), None):
+            raise UserError(f"a triple is head, relation and tail, not {wrong!r}")
+        flat = list(chain.from_iterable(block))
+        part = np.empty((len(block), 3), dtype=np.int64)
+        part[:, 1] = np.fromiter(map(relations.__getitem__, flat[1::3]), np.int64, len(block))
+        del flat[1::3]
+        part[:, ::2] = np.fromiter(map(names.__getitem__, flat), np.int64, len(flat)).reshape(-1, 2)
+        parts.append(part)
+    return Numbered(tuple(names), tuple(relations), np.concatenate(parts))
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -199,7 +275,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
                 yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
         except UnicodeDecodeError:
             raise UserError(f"{path}, line {number} is not UTF-8; save the file in that encoding") from None
-        except (EOFError, gzip.BadGzipFile):
+        except (EOFError, gzip.BadGzipFile, zlib.error):
             raise UserError(f"{path} breaks off after line {number}; fetch it again") from None
 
 

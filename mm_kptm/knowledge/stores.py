@@ -1,12 +1,17 @@
 """Triples as integers: what leaves an entity lies side by side, so that a look-up is a slice.
 
 Compressed rows: ``starts[h]`` to ``starts[h + 1]`` are the places of what is known about entity h. A triple takes the
-bytes of its tail and of its relation, and four for where it came from: about ten in all.
+bytes of its tail and of its relation, about five in all; the order in which triples came takes four more, where it is
+kept (:class:`OrderedStore`). A neighbourhood is the entities that it begins at: its triples are read when asked for.
 
-Shapes: M triples, N entities.
+Shapes: M triples, N entities, S seeds, R entities of all neighbourhoods.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +19,9 @@ from numpy.typing import NDArray
 from mm_kptm.errors import UserError
 
 Integers = NDArray[np.integer]
+_TOGETHER = 64  #: seeds whose neighbourhoods grow side by side: enough to hide the calls, few enough for the caches
+_SPARSE = 16  #: fewer numbers than one in so many are sorted, more are ticked off in a list of all
+_FEW = 32  #: calls of NumPy cost more than such small sets do
 
 
 class TripleStore:
@@ -24,19 +32,25 @@ class TripleStore:
         num_entities: numbered from 0.
 
     Raises:
-        UserError: a number is negative, or there is no such entity.
+        UserError: the triples are no whole numbers, one is negative, or there is no such entity.
+
+    >>> store = TripleStore([[0, 0, 1], [1, 0, 2], [2, 1, 0]], num_entities=3)
+    >>> store.around(0, hops=2).triples.tolist()
+    [[0, 0, 1], [1, 0, 2]]
     """
 
-    def __init__(self, triples: Integers, num_entities: int) -> None:
-        triples = np.asarray(triples, dtype=np.int64).reshape(-1, 3)
-        _check(triples, num_entities)
-        heads, relations, tails, came = _distinct(triples, num_entities)
-        counts = np.bincount(heads, minlength=num_entities)
-        self.starts: Integers = np.concatenate([[0], counts.cumsum()]).astype(np.uint32)
-        self.relations: Integers = relations.astype(np.min_scalar_type(int(relations.max(initial=0))))
-        self.tails: Integers = tails.astype(np.min_scalar_type(max(num_entities - 1, 0)))
-        #: which of the given triples stands at each place, [M]
-        self.came: Integers = came.astype(np.uint32)
+    def __init__(self, triples: Integers | Sequence[Sequence[int]], num_entities: int) -> None:
+        self._fill(triples, num_entities)
+
+    def _fill(self, triples: Integers | Sequence[Sequence[int]], entities: int) -> Integers:
+        """Which of the given triples stands at each place, [M]."""
+        heads, relations, tails = _columns(np.asarray(triples), entities)
+        came, heads = _distinct(heads, relations, tails)
+        counts = np.bincount(heads, minlength=entities)
+        self.starts: Integers = _ends(counts).astype(np.int32 if len(came) < 2**31 else np.int64)
+        self.relations: Integers = relations.astype(np.min_scalar_type(int(relations.max(initial=0))))[came]
+        self.tails: Integers = tails.astype(np.min_scalar_type(max(entities - 1, 0)))[came]
+        return came
 
     @property
     def num_entities(self) -> int:
@@ -46,7 +60,7 @@ class TripleStore:
     @property
     def nbytes(self) -> int:
         """What the arrays hold."""
-        return sum(part.nbytes for part in (self.starts, self.relations, self.tails, self.came))
+        return self.starts.nbytes + self.relations.nbytes + self.tails.nbytes
 
     def __len__(self) -> int:
         return len(self.tails)
@@ -61,62 +75,214 @@ class TripleStore:
 
     def reversed(self) -> TripleStore:
         """The same triples from tail to head, for what leads to an entity."""
-        places = np.arange(len(self))
-        return TripleStore(np.stack([self.tails, self.relations, self.heads_of(places)], axis=1), self.num_entities)
+        heads = np.repeat(np.arange(self.num_entities), np.diff(self.starts))
+        return TripleStore(np.stack([self.tails, self.relations, heads], axis=1), self.num_entities)
 
-    def around(self, seed: int, hops: int) -> Integers:
-        """The places of all triples that begin fewer than ``hops`` steps from an entity, the nearest first.
+    def around(self, seed: int, hops: int) -> Around:
+        """All triples that begin fewer than ``hops`` steps from an entity, the nearest first.
 
         Raises:
             UserError: there is no such entity, or no hop.
         """
         if not 0 <= seed < self.num_entities:
             raise UserError(f"there is no entity {seed}; they are numbered 0 to {self.num_entities - 1}")
-        if hops < 1:
-            raise UserError(f"neighbours are one hop away at least, not {hops}")
-        seen = np.zeros(self.num_entities, dtype=bool)
-        seen[seed] = True
-        places = np.arange(self.starts[seed], self.starts[seed + 1], dtype=np.int64)
-        found = [places]
-        for _ in range(hops - 1):
-            reached = np.unique(self.tails[places])
-            frontier = reached[~seen[reached]]
-            seen[frontier] = True
-            places = _written_out(self.starts[frontier], self.starts[frontier + np.uint32(1)])
-            found.append(places)
-        return np.concatenate(found)
+        _check_hops(hops)
+        reached, seen = self.tails[self.about(seed)], np.array([seed])
+        found = [seen]
+        for hop in range(1, hops):
+            met = _fresh(reached, seen, self.num_entities)
+            found.append(met)
+            if hop + 1 < hops:
+                seen = np.sort(np.concatenate([seen, met]))
+                reached = self._tails_of(met)[0]
+        entities = np.concatenate(found)
+        return Around(self, entities, np.array([0, len(entities)]))
+
+    def around_each(self, seeds: Integers | Sequence[int], hops: int) -> Around:
+        """The neighbourhoods of several entities, one after the other: much quicker than one call for each.
+
+        Raises:
+            UserError: there is no such entity, or no hop.
+        """
+        asked = np.asarray(seeds, dtype=np.int64)
+        if len(asked) and not 0 <= asked.min() <= asked.max() < self.num_entities:
+            wrong = asked[(asked < 0) | (asked >= self.num_entities)][0]
+            raise UserError(f"there is no entity {wrong}; they are numbered 0 to {self.num_entities - 1}")
+        _check_hops(hops)
+        if hops == 1:
+            return Around(self, asked, np.arange(len(asked) + 1))
+        parts = [self._near(asked[start : start + _TOGETHER], hops) for start in range(0, len(asked), _TOGETHER)]
+        entities = np.concatenate([part for part, _ in parts]) if parts else asked
+        return Around(self, entities, _ends(np.concatenate([counts for _, counts in parts]) if parts else asked))
+
+    def _near(self, seeds: Integers, hops: int) -> tuple[Integers, Integers]:
+        """The entities fewer than ``hops`` steps away, seed by seed; and how many each seed has."""
+        entities = self.num_entities
+        # a seed and an entity in one number, so that one call serves all seeds
+        keys: Integers = np.arange(len(seeds)) * entities + seeds
+        met, seen, found = seeds, keys, [keys]
+        for hop in range(1, hops):
+            tails, counts = self._tails_of(met)
+            keys = _fresh(tails + np.repeat(keys - met, counts), seen, len(seeds) * entities)
+            found.append(keys)
+            if hop + 1 < hops:
+                seen = np.sort(np.concatenate([seen, keys]))
+                met = keys % entities
+        every = np.concatenate(found)
+        of = every // entities
+        order = of.argsort(kind="stable")
+        return (every - of * entities)[order], np.bincount(of, minlength=len(seeds))
+
+    def _tails_of(self, heads: Integers) -> tuple[Integers, Integers]:
+        """What some entities lead to, and how many triples each has."""
+        first = self.starts[heads]
+        counts = self.starts[heads + 1] - first
+        return self.tails[_written_out(first, counts)], counts
 
 
-def _written_out(first: Integers, last: Integers) -> Integers:
-    """The numbers of all ranges ``first`` to ``last``, range by range."""
-    counts = (last - first).astype(np.int64)
-    shift = first.astype(np.int64) - (counts.cumsum() - counts)
-    return np.asarray(np.repeat(shift, counts) + np.arange(int(counts.sum())), dtype=np.int64)
+class OrderedStore(TripleStore):
+    """A store that also knows in which order its triples came."""
+
+    def __init__(self, triples: Integers | Sequence[Sequence[int]], num_entities: int) -> None:
+        #: which of the given triples stands at each place, [M]
+        self.came: Integers = self._fill(triples, num_entities).astype(np.uint32)
+
+    @property
+    def nbytes(self) -> int:
+        """What the arrays hold."""
+        return super().nbytes + self.came.nbytes
 
 
-def _distinct(triples: Integers, entities: int) -> tuple[Integers, Integers, Integers, Integers]:
-    """Each triple once, by head and then as they came; and which of the given ones it was first."""
-    heads, relations, tails = triples.T
-    count = len(triples)
-    kept = np.arange(count)
-    keys = (heads * (int(relations.max(initial=0)) + 1) + relations) * entities + tails
-    order = np.argsort(keys)  # by itself in an order that equal keys need not keep
-    keys = keys[order]
-    new = np.concatenate([[True], keys[1:] != keys[:-1]]) if count else np.zeros(0, dtype=bool)
-    if not new.all():
-        kept = np.sort(np.minimum.reduceat(order, np.flatnonzero(new)))
-    # head and place in one number: sorting numbers is several times quicker than sorting places by a key
-    kept = np.sort(heads[kept] * count + kept) % max(count, 1)
-    return heads[kept], relations[kept], tails[kept], kept
+@dataclass(frozen=True, eq=False)
+class Around:
+    """The triples around one or several entities: everything that is known about some entities.
+
+    The number of triples costs nothing more; the columns are written out when they are first read.
+    """
+
+    store: TripleStore
+    entities: Integers  #: whose triples these are, those of one seed together, the nearest first, [R]
+    bounds: Integers  #: where the entities of each seed begin, and the last end, [S + 1]
+
+    @property
+    def counts(self) -> Integers:
+        """How many triples each of the entities has, [R]."""
+        return self.store.starts[self.entities + 1] - self.store.starts[self.entities]
+
+    def __len__(self) -> int:
+        return int(np.add.reduce(self.counts))
+
+    @property
+    def sizes(self) -> Integers:
+        """How many triples each seed has, [S]."""
+        return np.diff(_ends(self.counts)[self.bounds])
+
+    @cached_property
+    def places(self) -> Integers:
+        """Of the triples in the store."""
+        return _written_out(self.store.starts[self.entities], self.counts)
+
+    @property
+    def heads(self) -> Integers:
+        """Of the triples."""
+        return np.repeat(self.entities.astype(self.store.tails.dtype), self.counts)
+
+    @property
+    def relations(self) -> Integers:
+        """Of the triples."""
+        return self.store.relations[self.places]
+
+    @property
+    def tails(self) -> Integers:
+        """Of the triples."""
+        return self.store.tails[self.places]
+
+    @property
+    def triples(self) -> Integers:
+        """Head, relation and tail of each."""
+        return np.stack([self.heads, self.relations, self.tails], axis=1)
 
 
-def _check(triples: Integers, entities: int) -> None:
-    if not len(triples):
-        return
-    if triples.min() < 0:
-        raise UserError(f"numbers of entities and relations count from 0, but {triples.min()} is among them")
-    highest, relations = int(triples[:, [0, 2]].max()), int(triples[:, 1].max()) + 1
+def _check_hops(hops: int) -> None:
+    if hops < 1:
+        raise UserError(f"neighbours are one hop away at least, not {hops}")
+
+
+def _columns(triples: Integers, entities: int) -> Integers:
+    """Checked, and each column by itself, [3, M]."""
+    if triples.size == 0:
+        return np.zeros((3, 0), dtype=np.int64)
+    if triples.dtype.kind not in "iu" or triples.ndim != 2 or triples.shape[1] != 3:
+        raise UserError(f"triples are whole numbers, three a row, not {triples.dtype} {list(triples.shape)}")
+    if (lowest := triples.min()) < 0:
+        raise UserError(f"numbers of entities and relations count from 0, but {lowest} is among them")
+    columns = np.ascontiguousarray(triples.T, dtype=np.int64)
+    highest, relations = int(columns[::2].max()), int(columns[1].max()) + 1
     if highest >= entities:
         raise UserError(f"a triple is about entity {highest}, but there are {entities}, numbered from 0")
-    if entities * entities * relations >= 2**63 or len(triples) >= 2**32:
+    if 2 * entities.bit_length() + relations.bit_length() > 63 or columns.shape[1] >= 2**32:
         raise UserError(f"{entities} entities, {relations} relations: more than 64 bits number; split the graph")
+    return columns
+
+
+def _distinct(heads: Integers, relations: Integers, tails: Integers) -> tuple[Integers, Integers]:
+    """Where each distinct triple first stands, by head and then as they came; and those heads."""
+    count = len(heads)
+    bits = [int(column.max(initial=0)).bit_length() for column in (heads, relations, tails)]
+    room = count.bit_length()
+    # in place, because a fresh array of such a size costs as much as what is done to it
+    keys = heads << bits[1]
+    keys |= relations
+    keys <<= bits[2]
+    keys |= tails
+    # a key and its place in one number: sorting numbers is several times quicker than sorting places by a key
+    if sum(bits) + room <= 63:
+        keys <<= room
+        keys |= np.arange(count)
+        keys.sort()
+        first = keys[_new(keys >> room)]
+        first &= (1 << room) - 1
+    else:
+        order = np.argsort(keys)  # equal keys in any order
+        first = np.minimum.reduceat(order, np.flatnonzero(_new(keys[order])))
+    by_head = heads[first]
+    by_head <<= room
+    by_head |= first
+    by_head.sort()
+    return by_head & ((1 << room) - 1), by_head >> room
+
+
+def _new(values: Integers) -> NDArray[np.bool_]:
+    """Where numbers in order are not those before."""
+    new = np.ones(len(values), dtype=bool)
+    np.not_equal(values[1:], values[:-1], out=new[1:])
+    return new
+
+
+def _fresh(values: Integers, seen: Integers, high: int) -> Integers:
+    """The distinct numbers below ``high`` that are not among those seen, in order; so are ``seen``."""
+    if len(values) < _FEW:
+        return np.array(sorted(set(values.tolist()).difference(seen.tolist())), dtype=np.int64)
+    if len(values) * _SPARSE > high:
+        met = np.zeros(high, dtype=bool)
+        met[values] = True
+        met[seen] = False
+        return np.flatnonzero(met)
+    values = np.sort(values)
+    values = values[_new(values)]
+    at = seen.searchsorted(values)
+    at[at == len(seen)] = 0
+    return values[seen[at] != values]
+
+
+def _written_out(first: Integers, counts: Integers) -> Integers:
+    """The numbers from each ``first`` on, so many."""
+    ends = counts.cumsum(dtype=np.int64)
+    numbers: Integers = np.repeat(first - (ends - counts), counts)
+    numbers += np.arange(len(numbers))
+    return numbers
+
+
+def _ends(sizes: Integers) -> Integers:
+    """0 and the running sums."""
+    return np.concatenate([[0], sizes.cumsum(dtype=np.int64)])
