@@ -12,6 +12,7 @@ from torch import Tensor
 from mm_kptm import pretrained
 from mm_kptm.batch import Inputs, Tokens
 from mm_kptm.data.tokenizer import Tokenizer, WordPiece, framed
+from mm_kptm.data.tokenizer_json import TokenizerJson
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.run import CONFIG, opened
 from mm_kptm.models.system import System
@@ -22,6 +23,7 @@ from mm_kptm.tasks.number_world_data import NumberWorldData
 from mm_kptm.tasks.sentences import mean_state
 
 _AT_ONCE = 64  # texts
+_LONGEST = 128  # pieces of a text
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +32,11 @@ class TextVectors:
 
     system: System
     tokenizer: Tokenizer
-    longest: int = 128  #: pieces of a text that are read, special ones included
+
+    @property
+    def longest(self) -> int:
+        """Pieces of a text that are read, special ones included; RoBERTa's positions begin at 2."""
+        return min(_LONGEST, self.system.sizes.get("max_positions", _LONGEST + 2) - 2)
 
     @torch.no_grad()
     def __call__(self, texts: Sequence[str]) -> Tensor:
@@ -43,14 +49,15 @@ class TextVectors:
             for first in range(0, len(order), _AT_ONCE)
         ]
         vectors = torch.zeros(len(ids), self.system.dim)
-        vectors[order] = torch.cat(parts).to(vectors) if parts else vectors
+        if parts:
+            vectors[order] = torch.cat(parts).to(vectors)
         return vectors
 
 
 def text_vectors(folder: str | Path) -> TextVectors:
-    """From a run folder, or from a folder of :func:`mm_kptm.save` with the ``vocab.txt`` of its word pieces in it.
+    """From a run folder, or from a folder of :func:`mm_kptm.save` with its ``tokenizer.json`` or ``vocab.txt`` in it.
 
-    A vocabulary that has capital letters is taken for that of a cased model.
+    A ``vocab.txt`` that has capital letters is taken for that of a cased model.
 
     Raises:
         UserError: it is neither, or what it holds does not read text alone.
@@ -59,14 +66,22 @@ def text_vectors(folder: str | Path) -> TextVectors:
     if (folder / CONFIG).is_file():
         settings, built = opened(folder)
         return _readable(TextVectors(built.system.eval(), _tokenizer(settings.data, folder)), folder)
+    tokenizer = _beside(folder)
+    return _readable(TextVectors(pretrained.load(str(folder)), tokenizer), folder)
+
+
+def _beside(folder: Path) -> Tokenizer:
+    """The tokenizer that lies beside a saved model."""
+    if (folder / "tokenizer.json").is_file():
+        return TokenizerJson.open(folder)
     if not (folder / "vocab.txt").is_file():
         raise UserError(
-            f"{folder} is no encoder of texts: neither a run folder nor a saved model with the vocab.txt of its pieces"
+            f"{folder} is no encoder of texts: neither a run folder nor a saved model with the tokenizer.json or "
+            "vocab.txt of its pieces"
         )
     pieces = WordPiece.open(folder, lowercase=False)
     cased = any(piece != piece.lower() for piece in pieces.vocabulary if not piece.startswith("["))
-    tokenizer = pieces if cased else WordPiece.open(folder, lowercase=True)
-    return _readable(TextVectors(pretrained.load(str(folder)), tokenizer), folder)
+    return pieces if cased else WordPiece.open(folder, lowercase=True)
 
 
 def _tokenizer(data: object, folder: Path) -> Tokenizer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -53,6 +54,17 @@ def test_every_text_comes_back_with_its_mentions(folder, capsys):
     assert entities(linked(capsys, "--language", "de")) == [["Q90"], []]
     assert entities(linked(capsys, "--language", "en", "--threshold", "0.95")) == [[None], ["Q60"]]
     assert entities(linked(capsys, names="graph.nt")) == [["q:90"], []]
+
+
+def test_the_page_shows_what_is_printed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[2] / "docs" / "knowledge.md").read_text(encoding="utf-8")
+    section = page[page.index("## Entity linking") :]
+    table, command, line = (re.search(f"```{kind}\n(.*?)```", section, re.DOTALL)[1] for kind in ("tsv", "sh", "json"))
+    Path("names.tsv").write_text(table, encoding="utf-8")
+    Path("texts.txt").write_text(json.loads(line)["text"], encoding="utf-8")
+    assert cli.main(command.split()[1:]) == 0
+    assert Path("linked.jsonl").read_text(encoding="utf-8") == line
 
 
 def test_json_is_one_value(folder, capsys):

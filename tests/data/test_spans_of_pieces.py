@@ -99,7 +99,7 @@ def test_the_pieces_of_a_mention_cover_it_and_nothing_else(name, parts):
 
 
 def _seen(letter: str) -> bool:
-    """Whether every tokenizer keeps the character: no blank, no control, no mark that is stripped or joined to a letter."""
+    """Whether every tokenizer keeps the character: no blank, no control, no mark that vanishes in a letter."""
     return not letter.isspace() and unicodedata.category(letter)[0] not in "CM" and letter != "\uff9f"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import repeat
 
 import pytest
 import torch
@@ -109,6 +110,8 @@ def test_a_stream_is_linked_like_a_list(monkeypatch):
     linker = MentionLinker(ALIASES)
     assert list(linker.stream(iter(texts))) == linker(texts)
     assert list(linker.stream([])) == linker([]) == []
+    endless = linker.stream(repeat(LinkedText("1", "Paris")))
+    assert next(endless) == linker([LinkedText("1", "Paris")])[0]
 
 
 def test_settings_out_of_range_are_refused():
