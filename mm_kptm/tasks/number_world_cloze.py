@@ -51,7 +51,7 @@ def cloze(data: NumberWorldData, request: Request) -> Prepared:
         answers = [one.answer for one in asked(split)]
         return {"chance": 1 / len(choices.words), "majority": answers.count(best) / len(answers)}
 
-    splits = (*SIDES_OF_A_SPLIT, *(f"test{end}" for end in TOLD))
+    splits = (*SIDES_OF_A_SPLIT, *(f"{side}{end}" for side in ("dev", "test") for end in TOLD))
     return Prepared(
         sources={split: partial(lambda split: source(asked(split), choices), split) for split in splits},
         model=lambda system: FillBlanks(system, choices),

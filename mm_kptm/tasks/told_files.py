@@ -105,7 +105,7 @@ class ToldFiles(ToldTexts, SplitFiles):
 
 
 def told_splits(files: dict[str, Path], request: Request, *, oracle: bool) -> dict[str, tuple[str, str]]:
-    """The file and the facts of every split: ``test-swapped`` is the test told swapped facts.
+    """The file and the facts of every split: ``test-swapped`` is the test told swapped facts; dev has such splits too.
 
     Args:
         files: of the splits.
@@ -113,7 +113,9 @@ def told_splits(files: dict[str, Path], request: Request, *, oracle: bool) -> di
         oracle: whether the examples say which fact they need.
     """
     plain = {split: (split, request.facts) for split in files}
-    if request.knowledge != TREE or "test" not in plain:
+    if request.knowledge != TREE:
         return plain
     ends = {end: facts for end, facts in TOLD.items() if oracle or facts != "oracle"}
-    return plain | {f"test{end}": ("test", facts) for end, facts in ends.items()}
+    return plain | {
+        f"{side}{end}": (side, facts) for side in ("dev", "test") if side in plain for end, facts in ends.items()
+    }

@@ -17,6 +17,7 @@ from mm_kptm.tasks.kbert_files import KbertData
 from mm_kptm.tasks.sentence_classification import SentenceClassification, reciprocal_rank
 from mm_kptm.train.settings import TrainSettings
 
+GOLDEN = Path(__file__).parents[1] / "golden/data/kbert/zh_en"
 SIZES = {"num_layers": 1, "dim": 32, "num_heads": 2, "ffn_dim": 64, "dropout": 0.0}
 PLACES, BEASTS = ("北京", "东京"), ("小猫", "小狗")
 CLASSES = [(str(n % 2), f"我在{name}") for n, name in enumerate((*PLACES, *BEASTS) * 3)]
@@ -198,3 +199,43 @@ def test_a_class_that_training_never_had_is_missed(home):
     built = build(settings(home, "sentence-classification", "classes.tsv", test="new.tsv"))
     (row,) = built.model.predictions(built.source("test"))
     assert (row["target"], row["correct"]) == ("7", 0.0)
+
+
+def ordered(told: dict[str, list[str]], joined: bool) -> str:
+    """The golden's triples, those of a name in the order in which the released code happened to use them."""
+    facts = [line.split("\t") for line in (GOLDEN / "toy.spo").read_text(encoding="utf-8").splitlines()]
+    wording = {(head, relation + tail if joined else tail): (head, relation, tail) for head, relation, tail in facts}
+    return "".join("\t".join(wording[head, said]) + "\n" for head, known in told.items() for said in known)
+
+
+@pytest.mark.parametrize("task", ["sentence-classification", "named-entities"])
+def test_tables_become_what_the_released_scripts_make_of_them(task, tmp_path):
+    """Ids, soft positions, segments and labels of the official readers, facts in the same order."""
+    lookup = json.loads((GOLDEN / "lookup.json").read_text(encoding="utf-8"))
+    joined = task == "sentence-classification"
+    facts = ordered(lookup["predicate" if joined else "no_predicate"], joined)
+    (tmp_path / "graph.spo").write_text(facts, encoding="utf-8")
+    if joined:
+        expected = json.loads((GOLDEN / "classification.json").read_text(encoding="utf-8"))
+        texts = ["小猫住在上海", "机器人喜欢小猫和鱼", "A robot 去 Mars 写诗", "上海", "长江 flows 上海"]
+        rows = [(str(one["label"]), text) for one, text in zip(expected, texts, strict=True)]
+        del rows[2], expected[2]  # longer than the script's 28 tokens
+        path = table(tmp_path / "train.tsv", "label text_a", rows)
+    else:
+        golden = json.loads((GOLDEN / "ner.json").read_text(encoding="utf-8"))
+        expected, rows = golden["data"], [(one["text"], one["labels"]) for one in golden["raw"]]
+        path = table(tmp_path / "train.tsv", "text_a label", rows)
+    data = KbertData(name="kbert-tsv", vocabulary=GOLDEN / "vocab.txt", train=path, graph=tmp_path / "graph.spo")
+    encoder = EncoderSettings("kbert-base", sizes={**SIZES, "vocab_size": 154})
+    built = build(Experiment("x", encoder, data, task, KnowledgeSettings("tree")))
+    batch = built.source("train").batch(range(len(expected)), None)
+    text = batch.inputs.text
+    columns = zip(*(text.layout.split(column) for column in (text.ids, text.positions, text.segments)), strict=True)
+    for (ids, positions, segments), one in zip(columns, expected, strict=True):
+        assert ids.tolist() == [number for number in one["token_ids"] if number]
+        assert positions.tolist() == one["positions"][: len(ids)]
+        assert segments.tolist() == one["mask"][: len(ids)]
+    if not joined:
+        labels = [label for one in expected for label in one["labels"] if label]
+        assert batch.truth.tolist() == labels
+        assert built.model.tags == tuple(golden["label_map"])
