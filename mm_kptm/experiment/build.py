@@ -14,10 +14,11 @@ from mm_kptm.errors import UserError
 from mm_kptm.experiment import knowledge
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
 from mm_kptm.models.system import System
+from mm_kptm.objectives.continual import ContinualSchedule
 from mm_kptm.objectives.mixture import Objective
 from mm_kptm.recipe import Recipe, find
 from mm_kptm.tasks.joint import Joint
-from mm_kptm.tasks.pretraining import heads_of
+from mm_kptm.tasks.pretraining import PuzzleSource, SourcesOfObjectives, Staged, heads_of
 from mm_kptm.tasks.protocol import Task, check_fit
 from mm_kptm.tasks.protocol import find as find_task
 from mm_kptm.tasks.supply import Learnt, Prepared, Request, find_supply
@@ -32,6 +33,7 @@ class Built:
     system: System
     prepared: Prepared
     native: bool = True  #: whether its recipe alone rebuilds the system; not where knowledge added parts or a head
+    schedule: ContinualSchedule | None = None  #: which objective is trained when, where they arrive in stages
 
     @cached_property
     def sources(self) -> dict[str, Source[Any]]:
@@ -54,6 +56,10 @@ class Built:
     def training(self) -> Source[Any]:
         """What the model is trained on: the split ``train``, with puzzles where objectives stand beside the task."""
         source = self.source("train")
+        if self.schedule is not None:
+            if not isinstance(source, PuzzleSource | SourcesOfObjectives):
+                raise UserError("stages were asked for, but these data make the puzzles of all objectives in one")
+            return Staged(source, self.schedule)
         return self.model.training_source(source) if isinstance(self.model, Joint) else source
 
     @property
@@ -94,7 +100,7 @@ def build(settings: Experiment) -> Built:
         model = prepared.model(system)
         if settings.encoder.init_std is not None:
             knowledge.spread(module_of(model), loaded, settings.encoder.init_std)
-    return Built(model, system, prepared, native=not added and learnt is None)
+    return Built(model, system, prepared, native=not added and learnt is None, schedule=settings.schedule)
 
 
 def _beside(task: str, prepared: Prepared, settings: Experiment, learnt: Learnt | None) -> Prepared:

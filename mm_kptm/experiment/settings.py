@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Union
 
 from mm_kptm.errors import UserError
+from mm_kptm.objectives.continual import ContinualSchedule
 from mm_kptm.tasks.supply import PRETRAINING, datasets
 from mm_kptm.train.settings import TrainSettings
 
@@ -59,6 +60,9 @@ class Experiment:
     task: str | None = None  #: from `mm-kptm list tasks`; null for pretraining alone
     knowledge: KnowledgeSettings = KnowledgeSettings()
     objectives: dict[str, float] = field(default_factory=dict)  #: and their weights; alone or beside a task
+    stages: dict[str, tuple[int, ...]] = field(
+        default_factory=dict
+    )  #: steps of each objective in every stage, where they arrive one after the other as ERNIE 2.0's
     train: TrainSettings = field(default_factory=TrainSettings)
     out: Path = Path("runs")  #: where run folders are made
 
@@ -70,6 +74,22 @@ class Experiment:
         for objective, weight in self.objectives.items():
             if not weight > 0:
                 raise UserError(f"objectives.{objective} has the weight {weight} but must be greater than 0")
+        if self.stages:
+            self._check_stages()
+
+    def _check_stages(self) -> None:
+        if self.task is not None:
+            raise UserError(f"stages are of objectives alone, but the task {self.task} is trained beside them")
+        if self.stages.keys() != self.objectives.keys():
+            staged, named = (", ".join(sorted(given)) for given in (self.stages, self.objectives))
+            raise UserError(f"stages are of {staged}, but objectives are {named}; give every objective its steps")
+        if (steps := ContinualSchedule(self.stages).steps) != self.train.steps:
+            raise UserError(f"stages have {steps} steps in all, but train.steps is {self.train.steps}; make them equal")
+
+    @property
+    def schedule(self) -> ContinualSchedule | None:
+        """Which objective is trained when, where stages say so."""
+        return ContinualSchedule(self.stages) if self.stages else None
 
     @property
     def trained(self) -> str:

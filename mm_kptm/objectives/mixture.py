@@ -59,6 +59,10 @@ class Objectives:
         made = {name: self.by_name[name].puzzle(inputs, generator) for name in sorted(self.by_name)}
         return Puzzles(made, len(inputs))
 
+    def only(self, name: str) -> Objectives:
+        """One of them alone."""
+        return Objectives({name: self.by_name[name]})
+
 
 class Mixture(nn.Module):
     r"""The weighted sum :math:`\sum_o w_o L_o` of the losses of several objectives over one system.
@@ -82,8 +86,12 @@ class Mixture(nn.Module):
         """As :meth:`Objectives.puzzles`."""
         return Objectives(self.objectives).puzzles(inputs, generator)
 
+    def only(self, name: str) -> Objectives:
+        """One of the objectives alone."""
+        return Objectives(self.objectives).only(name)
+
     def loss(self, batch: Puzzles) -> Tensor:
-        """The weighted sum."""
+        """The weighted sum over the objectives that the batch has puzzles of."""
         losses = [
             self.weights[name] * self.objectives[name].loss(self.system, puzzle)
             for name, puzzle in batch.by_name.items()

@@ -11,10 +11,13 @@ import torch
 from mm_kptm.batch import Inputs
 from mm_kptm.data.tokenizer import Specials
 from mm_kptm.errors import UserError, nearest
+from mm_kptm.objectives.continual import ContinualSchedule
 from mm_kptm.objectives.mixture import Objective, Puzzles
+from mm_kptm.objectives.order import MarkedPairs, SentenceOrder, SentenceReordering
 from mm_kptm.objectives.pairs import ImageTextMatching
 from mm_kptm.objectives.span_boundary import MaskedSpans
 from mm_kptm.objectives.spans import CutSpans, RunMasking, everything
+from mm_kptm.objectives.token_classes import TokenClasses
 from mm_kptm.objectives.tokens import Bernoulli, MaskedTokens, Masking
 from mm_kptm.train.protocol import Source
 from mm_kptm.vision.objectives import MaskedRegionFeatures, WordRegionAlignment
@@ -25,6 +28,9 @@ class PuzzleMaker(Protocol):
 
     def puzzles(self, inputs: Inputs, generator: torch.Generator) -> Puzzles:
         """One puzzle per objective."""
+
+    def only(self, name: str) -> PuzzleMaker:
+        """What makes the puzzles of one objective alone."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,86 @@ class PuzzleSource:
         """The puzzles of the given examples."""
         return self.mixture.puzzles(self.inputs.batch(indices, generator), generator)
 
+    def only(self, name: str) -> PuzzleSource:
+        """The same examples as puzzles of one objective alone."""
+        return PuzzleSource(self.inputs, self.mixture.only(name))
+
+
+@dataclass(frozen=True)
+class SourcesOfObjectives:
+    """Every objective with inputs of its own; where it has fewer of them than another, they begin anew.
+
+    Args:
+        inputs: by objective.
+        objectives: by name, as many.
+    """
+
+    inputs: Mapping[str, Source[Inputs]]
+    objectives: Mapping[str, Objective]
+
+    def __len__(self) -> int:
+        return max(map(len, self.inputs.values()))
+
+    def length(self, index: int) -> int:
+        """Of the longest of its inputs."""
+        return max(inputs.length(index % len(inputs)) for inputs in self.inputs.values())
+
+    def batch(self, indices: Sequence[int], generator: torch.Generator) -> Puzzles:
+        """A puzzle of every objective, drawn in the order of their names."""
+        made = {}
+        for name in sorted(self.objectives):
+            inputs = self.inputs[name]
+            given = inputs.batch([index % len(inputs) for index in indices], generator)
+            made[name] = self.objectives[name].puzzle(given, generator)
+        return Puzzles(made, len(indices))
+
+    def only(self, name: str) -> SourcesOfObjectives:
+        """The puzzles of one objective alone, as many as of all."""
+        inputs = Repeated(self.inputs[name], len(self))
+        return SourcesOfObjectives({name: inputs}, {name: self.objectives[name]})
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """Inputs that begin anew until there are ``count``."""
+
+    inputs: Source[Inputs]
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def length(self, index: int) -> int:
+        """As that of the inputs."""
+        return self.inputs.length(index % len(self.inputs))
+
+    def batch(self, indices: Sequence[int], generator: torch.Generator) -> Inputs:
+        """The given examples."""
+        return self.inputs.batch([index % len(self.inputs) for index in indices], generator)
+
+
+@dataclass(frozen=True)
+class Staged:
+    """Puzzles of one objective a step, as a schedule has it; all of them where no step is asked for."""
+
+    source: PuzzleSource | SourcesOfObjectives
+    schedule: ContinualSchedule
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def length(self, index: int) -> int:
+        """As that of the source."""
+        return self.source.length(index)
+
+    def batch(self, indices: Sequence[int], generator: torch.Generator) -> Puzzles:
+        """The puzzles of all objectives."""
+        return self.source.batch(indices, generator)
+
+    def at(self, step: int) -> PuzzleSource | SourcesOfObjectives:
+        """The puzzles of the objective that is trained at a step."""
+        return self.source.only(self.schedule.objective(step))
+
 
 Maker = Callable[[Specials, int, float], Objective]  #: from special tokens, size of the vocabulary and share hidden
 
@@ -63,6 +149,11 @@ def _masked_spans(specials: Specials, vocab_size: int, hidden: float) -> MaskedS
 OBJECTIVES: Mapping[str, Maker] = {
     "masked-tokens": _masked_tokens,
     "masked-spans": _masked_spans,
+    "sentence-order": lambda specials, vocab_size, hidden: SentenceOrder(),
+    "sentence-reordering": lambda specials, vocab_size, hidden: SentenceReordering(),
+    "capitals": lambda specials, vocab_size, hidden: TokenClasses("capitals"),
+    "document-words": lambda specials, vocab_size, hidden: TokenClasses("document-words"),
+    "sentence-distance": lambda specials, vocab_size, hidden: MarkedPairs("sentence-distance"),
     "image-text-matching": lambda specials, vocab_size, hidden: ImageTextMatching(),
     "masked-region-features": lambda specials, vocab_size, hidden: MaskedRegionFeatures(),
     "word-region-alignment": lambda specials, vocab_size, hidden: WordRegionAlignment(),
@@ -94,7 +185,11 @@ def objectives_named(
 
 def heads_of(objectives: Mapping[str, Objective]) -> dict[str, dict[str, Any]]:
     """The heads that a system needs for some objectives; most objectives have one, and are called like it."""
-    return {head: {} for name, objective in objectives.items() for head in _heads(name, objective)}
+    return {
+        head: dict(getattr(objective, "sizes", {}))
+        for name, objective in objectives.items()
+        for head in _heads(name, objective)
+    }
 
 
 def _heads(name: str, objective: Objective) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ batch it is lies between a source and its model, so both are generic in it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +50,14 @@ class Source(Protocol[BatchGiven]):
 
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> BatchGiven:
         """The batch of these examples in this order; every random choice comes from ``generator``."""
+
+
+@runtime_checkable
+class Scheduled(Protocol[BatchGiven]):
+    """A source whose batches change as training goes on; what it gives follows from the step alone."""
+
+    def at(self, step: int) -> Source[BatchGiven]:
+        """What is trained on at a step, the first being 1; its examples are numbered as those of the source."""
 
 
 def module_of(model: Trainable[BatchT]) -> nn.Module:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Generic, NamedTuple
 
 from mm_kptm.data.sampler import Draw, seeded, share
-from mm_kptm.train.protocol import BatchGiven, Source
+from mm_kptm.train.protocol import BatchGiven, Scheduled, Source
 
 
 class Plan(NamedTuple):
@@ -35,9 +35,8 @@ class Maker(Generic[BatchGiven]):
 
     def __call__(self, plan: Plan) -> list[BatchGiven]:
         """One batch a part; an empty part computes the first example, with weight zero."""
+        source: Source[BatchGiven] = self.source.at(plan.step) if isinstance(self.source, Scheduled) else self.source
         return [
-            self.source.batch(
-                plan.examples(part, self.parts) or plan.draw.indices[:1], seeded(self.seed, plan.step, part)
-            )
+            source.batch(plan.examples(part, self.parts) or plan.draw.indices[:1], seeded(self.seed, plan.step, part))
             for part in self.mine
         ]
