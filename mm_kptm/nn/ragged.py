@@ -161,6 +161,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, reading: Reading, *, dropo
 
     Scaled dot-product attention (Vaswani et al. 2017, eq. 1) within the sequences of ``reading``.
     """
+    if not len(query):
+        return query  # the kernels want a row at least
     if query.is_cuda and not dropout:
         if reading.sees is None and query.dtype in (torch.float16, torch.bfloat16):
             return _varlen(query, key, value, reading)
@@ -184,7 +186,7 @@ def _by_run(query: Tensor, key: Tensor, value: Tensor, reading: Reading, dropout
         q, k, v = (_sequences(piece, block.count) for piece in pieces)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=block.mask, dropout_p=dropout)
         read.append(out.transpose(1, 2).flatten(0, 1))
-    return torch.cat(read) if read else query
+    return torch.cat(read)
 
 
 def _sequences(rows: Tensor, count: int) -> Tensor:
