@@ -54,6 +54,14 @@ def test_without_meaning_it_is_bert(system: System) -> None:
     torch.testing.assert_close(system(INPUTS).pooled, bert(INPUTS).pooled)
 
 
+def test_it_is_23_million_parameters_larger_than_bert() -> None:
+    """As the paper says of its doubled vocabulary (section 3.4)."""
+    with torch.device("meta"):
+        ours, theirs = (mm_kptm.build(name, heads=[]) for name in ("sensebert-base", "bert-base"))
+    learned = [sum(part.numel() for part in system.parameters() if part.requires_grad) for system in (ours, theirs)]
+    assert round((learned[0] - learned[1]) / 1e6) == 23
+
+
 def test_meanings_are_saved_and_come_back(system: System, tmp_path: Path) -> None:
     system.encoder.embed.text.allow(meaning(w9=(5, 7), w4=(0,)))
     mm_kptm.save(system, tmp_path)

@@ -192,6 +192,13 @@ def test_released_files_load_and_tell_their_tables(system: System, tmp_path: Pat
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in parameters(system).items())
 
 
+def test_it_is_as_large_as_the_released_model() -> None:
+    """Which its re-publishers call ZEN-224M."""
+    with torch.device("meta"):
+        system = mm_kptm.build("zen", heads=[])
+    assert sum(parameter.numel() for parameter in system.parameters()) // 1_000_000 == 224
+
+
 def test_the_released_configuration_sizes_it() -> None:
     recipe = mm_kptm.catalogue()["zen-base"]
     assert recipe.sizes_of({"num_hidden_word_layers": 6, "word_size": 104089}) == {
