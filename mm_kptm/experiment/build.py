@@ -95,12 +95,15 @@ def build(settings: Experiment) -> Built:
         loaded = list(system.modules()) if settings.encoder.weights is not None else []
         if added := knowledge.added(kind, recipe):
             system.encoder = knowledge.informed(system.encoder, kind, recipe, prepared)
+        if settings.knowledge.trainable:
+            system.encoder = knowledge.learning(system.encoder, kind, prepared)
         if learnt is not None:
             system.heads[learnt.objective.name] = learnt.head(system.dim)
         model = prepared.model(system)
         if settings.encoder.init_std is not None:
             knowledge.spread(module_of(model), loaded, settings.encoder.init_std)
-    return Built(model, system, prepared, native=not added and learnt is None, schedule=settings.schedule)
+    native = not added and learnt is None and not settings.knowledge.trainable
+    return Built(model, system, prepared, native, settings.schedule)
 
 
 def _beside(task: str, prepared: Prepared, settings: Experiment, learnt: Learnt | None) -> Prepared:
@@ -144,7 +147,8 @@ def _fresh(asked: EncoderSettings, prepared: Prepared) -> list[str]:
 
 
 def _request(recipe: Recipe, settings: Experiment) -> Request:
-    return Request(recipe, settings.knowledge.kind, settings.knowledge.given, settings.objectives)
+    told = settings.knowledge
+    return Request(recipe, told.kind, told.given, settings.objectives, told.vectors)
 
 
 def parameter_count(module: nn.Module) -> int:

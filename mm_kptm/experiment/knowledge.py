@@ -9,6 +9,7 @@ from torch import nn
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.adapter import adapt
 from mm_kptm.knowledge.bases import Sizes, recontextualise
+from mm_kptm.knowledge.entity_vectors import EntityVectors, WithVectors
 from mm_kptm.knowledge.fusion import fuse
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.init import bert_init
@@ -51,6 +52,19 @@ def informed(encoder: nn.Module, kind: str, recipe: Recipe, prepared: Prepared) 
         "read_ffn_dim": 4 * width,
     }
     return recontextualise(encoder, dict.fromkeys(prepared.bases, base), dropout=dropout)
+
+
+def learning(encoder: nn.Module, kind: str, prepared: Prepared) -> nn.Module:
+    """An encoder whose entity vectors learn with it; of another kind than fusion, as it is.
+
+    Raises:
+        UserError: the data number no entities.
+    """
+    if kind != "fusion":
+        return encoder
+    if prepared.vectors is None:
+        raise UserError("knowledge.trainable is true, but these data have no entities whose vectors could be trained")
+    return WithVectors(encoder, EntityVectors(prepared.vectors))
 
 
 def spread(module: nn.Module, known: Iterable[nn.Module], std: float) -> None:

@@ -39,8 +39,14 @@ class KnowledgeSettings:
     kind: Kind = "none"  #: as K-BERT, ERNIE and KnowBERT tell facts, or as K-Adapter and KEPLER learn them
     facts: Literal["none", "true", "random", "swapped", "oracle"] = "true"  #: the true ones or a control
     weight: float = 1.0  #: of the loss on facts, where they are learnt beside the task (adapter, embedding)
+    vectors: Path | None = None  #: entity vectors for fusion: a folder of `mm-kptm kg train`, ERNIE's or KEPLER's files
+    trainable: bool = False  #: whether these vectors learn with the encoder
 
     def __post_init__(self) -> None:
+        if self.vectors is not None and self.kind not in ("none", "fusion"):
+            raise UserError(f"vectors is {self.vectors}, but knowledge of kind {self.kind} reads none; leave it null")
+        if self.trainable and self.vectors is None:
+            raise UserError("trainable is true, but there are no vectors; name a folder of them")
         if not self.weight > 0:
             raise UserError(f"knowledge.weight is {self.weight} but must be greater than 0")
 

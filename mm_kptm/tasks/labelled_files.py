@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mm_kptm.errors import UserError
+from mm_kptm.knowledge.embedding_files import open_embeddings
+from mm_kptm.knowledge.entity_vectors import told
 from mm_kptm.knowledge.grid import EntityTable
 from mm_kptm.models.system import System
-from mm_kptm.recipe import Recipe
 from mm_kptm.tasks.files import by_split
 from mm_kptm.tasks.labels import LabelledSource, Labelling
 from mm_kptm.tasks.reading import Reading
@@ -20,6 +21,7 @@ from mm_kptm.tasks.supply import Prepared, Request
 from mm_kptm.tasks.told_files import TREE, ToldFiles, told_splits
 from mm_kptm.train.protocol import Trainable
 
+FUSION = "fusion"
 T = TypeVar("T")
 Make = Callable[[Sequence[T], Sequence[str], Reading], LabelledSource]
 
@@ -72,22 +74,28 @@ def labelled_files(
         heads=task.heads(request.recipe, len(chosen)),
         hashes=data.hashes,
         baselines=majority,
-        tells=frozenset() if reading.teller is None else frozenset({TREE}),
+        tells=frozenset({TREE} if reading.teller is not None else {FUSION} if reading.table is not None else ()),
+        vectors=None if reading.table is None else reading.table.vectors,
         more=lambda path: make(read(path), chosen, reading),
     )
 
 
-def linked(folder: Path | None, recipe: Recipe) -> EntityTable | None:
-    """The vectors of entities, if any are given.
+def linked(folder: Path | None, request: Request, *, seed: int = 0) -> EntityTable | None:
+    """The vectors of entities, if any are given: those of ``knowledge.vectors`` first.
 
     Raises:
-        UserError: the recipe reads none, or they cannot be read.
+        UserError: the recipe reads none, they were to be fused but are not there, or they cannot be read.
     """
+    if request.knowledge == FUSION:
+        folder = request.vectors or folder
+        if folder is None:
+            raise UserError("knowledge.kind is fusion, but knowledge.vectors is null; name a folder of entity vectors")
+        return told(open_embeddings(folder).table(), request.facts, seed=seed)
     if folder is None:
         return None
-    if "entities" not in recipe.reads:
-        raise UserError(f"data.entities is {folder}, but {recipe.name} reads no entities; leave it null")
-    return EntityTable.open(folder)
+    if "entities" not in request.recipe.reads:
+        raise UserError(f"data.entities is {folder}, but {request.recipe.name} reads no entities; leave it null")
+    return open_embeddings(folder).table()
 
 
 def names_of(told: Callable[[T], Sequence[str]], what: str) -> Callable[[Sequence[T]], tuple[str, ...]]:

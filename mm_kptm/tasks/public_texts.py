@@ -32,12 +32,12 @@ class MentionFiles(ToldFiles):
     """One file a split, with mentions that a linker may have found entities for."""
 
     longest: int = 256  #: pieces of an example that are read, special ones included
-    entities: Path | None = None  #: a folder with entity2id.txt and entity2vec.vec, for encoders that read entities
+    entities: Path | None = None  #: a folder of entity vectors, for encoders that read entities
     threshold: float = 0.3  #: entities that the linker is less sure of are left out
 
     def linked(self, request: Request) -> Reading:
         """How text becomes ids, with its entities or with what it is told."""
-        reading, table = self.reading(request, oracle=True), linked(self.entities, request.recipe)
+        reading, table = self.reading(request, oracle=True), linked(self.entities, request, seed=self.seed)
         if table is not None and reading.teller is not None:
             raise UserError(
                 f"data.entities is {self.entities} and knowledge.kind is tree, but a text carries either vectors of "

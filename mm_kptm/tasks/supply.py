@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from torch import nn
+from torch import Tensor, nn
 
 from mm_kptm.errors import UserError
 from mm_kptm.models.system import System
@@ -33,6 +33,7 @@ class Request:
     knowledge: str = "none"  #: in which form facts are given: none, tree, fusion, recontextualise, adapter, embedding
     facts: str = "none"  #: which facts are given: none, true, random, swapped or oracle
     objectives: Mapping[str, float] = field(default_factory=dict)  #: of pretraining, with their weights
+    vectors: Path | None = None  #: a folder of entity vectors, for knowledge that is fused
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Prepared:
     tells: frozenset[str] = frozenset()  #: the forms in which facts can be given: tree, fusion, ...
     bases: tuple[str, ...] = ()  #: knowledge bases of the candidates, where facts are told as such
     learnt: Callable[[], Learnt] | None = None  #: the facts, where they are learnt beside the task
+    vectors: Tensor | None = None  #: of the entities that examples number, where these can be trained
     objectives: Callable[[Iterable[str]], Mapping[str, Objective]] | None = None  #: by name
     left_out: Callable[[str], int] = lambda split: 0  #: examples of a split's file that cannot be asked
     more: Callable[[Path], Source[Any]] | None = None  #: examples of another file; answers may be missing there
