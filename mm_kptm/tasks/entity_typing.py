@@ -76,4 +76,4 @@ def _above_zero(logits: Tensor) -> Tensor:
 
 
 def _none_or_best(logits: Tensor) -> Tensor:
-    return (logits > 0) | F.one_hot(logits.argmax(dim=1), logits.shape[1]).bool()
+    return (logits > 0) | (logits == logits.amax(dim=1, keepdim=True))  # of equally good ones all, as released

@@ -15,7 +15,8 @@ class RelationClassification(OneLabel):
     Args:
         system: as for :class:`~mm_kptm.tasks.labels.Labelling`.
         labels: the relations.
-        no_relation: the one that says there is none; micro precision, recall and F1 leave it out.
+        no_relation: names of the one that says there is none; micro precision, recall and F1 leave out the first that
+            is among the labels.
         dropout: before the head.
     """
 
@@ -23,10 +24,10 @@ class RelationClassification(OneLabel):
     HEADS = ("relation",)
 
     def __init__(
-        self, system: System, labels: Sequence[str], *, no_relation: str | None = None, dropout: float = 0.1
+        self, system: System, labels: Sequence[str], *, no_relation: Sequence[str] = (), dropout: float = 0.1
     ) -> None:
         super().__init__(system, labels, dropout=dropout)
-        self.no_relation = no_relation
+        self.no_relation = next((name for name in no_relation if name in self.labels), None)
 
     def summary(self, rows: Sequence[Row]) -> dict[str, float]:
         """Micro precision, recall and F1."""
