@@ -72,7 +72,8 @@ def blanks(data: OwnTexts, request: Request) -> Prepared:
 
 def relation_classification(data: OwnTexts, request: Request) -> Prepared:
     """Texts with two mentions."""
-    return relation(own.read_relation, no_relation=data.no_relation)(data, request)
+    none = () if data.no_relation is None else (data.no_relation,)
+    return relation(own.read_relation, no_relation=none)(data, request)
 
 
 def parallel_sentences(data: OwnTexts, request: Request) -> Prepared:

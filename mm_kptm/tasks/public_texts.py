@@ -24,7 +24,7 @@ from mm_kptm.tasks.supply import Prepared, Request, Supply
 from mm_kptm.tasks.text_sources import related, typed
 from mm_kptm.tasks.told_files import ToldFiles
 
-NO_RELATION = "no_relation"  #: as TACRED calls it
+NO_RELATION = ("no_relation", "NA")  #: as TACRED calls it, and ERNIE's form of it
 
 
 @dataclass(frozen=True, kw_only=True)
