@@ -137,7 +137,7 @@ class TripleStore:
         """What some entities lead to, and how many triples each has."""
         first = self.starts[heads]
         counts = self.starts[heads + 1] - first
-        return self.tails[_written_out(first, counts)], counts
+        return self.tails[written_out(first, counts)], counts
 
 
 class OrderedStore(TripleStore):
@@ -180,7 +180,7 @@ class Around:
     @cached_property
     def places(self) -> Integers:
         """Of the triples in the store."""
-        return _written_out(self.store.starts[self.entities], self.counts)
+        return written_out(self.store.starts[self.entities], self.counts)
 
     @property
     def heads(self) -> Integers:
@@ -275,7 +275,7 @@ def _fresh(values: Integers, seen: Integers, high: int) -> Integers:
     return values[seen[at] != values]
 
 
-def _written_out(first: Integers, counts: Integers) -> Integers:
+def written_out(first: Integers, counts: Integers) -> Integers:
     """The numbers from each ``first`` on, so many."""
     ends = counts.cumsum(dtype=np.int64)
     numbers: Integers = np.repeat(first - (ends - counts), counts)
