@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
@@ -15,8 +15,10 @@ from mm_kptm.data.similar_words import read_similar_words
 from mm_kptm.data.tokenizer import Specials, WordPiece
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.mention_index import MentionIndex
+from mm_kptm.knowledge.ngrams import MaskedTokensAmongNgrams, NgramLexicon
+from mm_kptm.models.system import System
 from mm_kptm.objectives.continual import ForTask
-from mm_kptm.objectives.mixture import Mixture, Objective
+from mm_kptm.objectives.mixture import Mixture
 from mm_kptm.objectives.order import MarkedPairs
 from mm_kptm.objectives.similar_words import SimilarWords, similar_words_masking
 from mm_kptm.objectives.spans import WholeGrams
@@ -24,7 +26,8 @@ from mm_kptm.objectives.tokens import FittingUnits, MaskedTokens, Masking
 from mm_kptm.tasks.document_sources import Distances, labelled_pairs, segments
 from mm_kptm.tasks.files import SplitFiles, hashes
 from mm_kptm.tasks.inputs import MARK
-from mm_kptm.tasks.pretraining import SourcesOfObjectives, heads_of, objectives_named
+from mm_kptm.tasks.lexicons import Lexicons, wordnet_files
+from mm_kptm.tasks.pretraining import Maker, SourcesOfObjectives, heads_of, objectives_named
 from mm_kptm.tasks.supply import Prepared, Request, Supply
 from mm_kptm.train.protocol import Source
 
@@ -43,6 +46,9 @@ class Documents(SplitFiles):
     blanks: bool = False  #: whether words are what blanks part, as in Chinese that a segmenter cut
     phrases: Path | None = None  #: phrases and names of entities, one a line, which are hidden whole
     similar: Path | None = None  #: a word and words similar to it a line, between tabs, for masked-similar-words
+    wordnet: Path | None = None  #: folder of WordNet's files, for masked-senses and lexical-relation
+    vectors: Path | None = None  #: a word and its numbers a line, for lexical-relation
+    ngrams: Path | None = None  #: an n-gram, a comma and its count a line; hidden tokens stand among them, for ZEN
     pairs: dict[str, Path] = field(default_factory=dict)  #: two texts and a label a line, by objective
     held_pairs: dict[str, Path] = field(default_factory=dict)  #: the same for dev
 
@@ -59,15 +65,16 @@ class Documents(SplitFiles):
         """What tells these data from others."""
         files = {"phrases": self.phrases, "similar": self.similar, **self.pairs}
         files |= {f"held {name}": path for name, path in self.held_pairs.items()}
+        files |= {"vectors": self.vectors, "ngrams": self.ngrams, **wordnet_files(self.wordnet)}
         return {**super().hashes, **hashes({name: path for name, path in files.items() if path is not None})}
 
 
 def pretraining(data: Documents, request: Request) -> Prepared:
     """Documents, and labelled pairs where an objective is on those; every objective is a task of its own."""
     tokenizer = data.tokenizer()
-    named = objectives_named(
-        request.objectives, tokenizer.specials, len(tokenizer), hidden=data.hidden, more=_more(data, tokenizer)
-    )
+    lexicons = Lexicons(tokenizer, data.wordnet, data.vectors, data.ngrams)
+    more = {**lexicons.objectives, **_more(data, tokenizer, lexicons.known_ngrams)}
+    named = objectives_named(request.objectives, tokenizer.specials, len(tokenizer), hidden=data.hidden, more=more)
     objectives = {name: ForTask(objective, task) for task, (name, objective) in enumerate(named.items())}
 
     @cache
@@ -93,21 +100,27 @@ def pretraining(data: Documents, request: Request) -> Prepared:
         found = {name: one for name in objectives if (one := inputs(split, name)) is not None}
         return SourcesOfObjectives(found, {name: objectives[name] for name in found})
 
+    def model(system: System) -> Mixture:
+        lexicons.tell(system, objectives)
+        return Mixture(system, objectives, request.objectives)
+
+    sizes = {"vocab_size": len(tokenizer), "num_tasks": len(objectives)}
     return Prepared(
         sources={split: partial(source, split) for split in data.files},
-        model=lambda system: Mixture(system, objectives, request.objectives),
-        sizes={"vocab_size": len(tokenizer), "num_tasks": len(objectives)},
+        model=model,
+        sizes=sizes if lexicons.known_ngrams is None else {**sizes, "num_ngrams": len(lexicons.known_ngrams)},
         heads=heads_of(objectives),
         hashes=data.hashes,
     )
 
 
-def _more(data: Documents, tokenizer: WordPiece) -> Mapping[str, Callable[[Specials, int, float], Objective]]:
+def _more(data: Documents, tokenizer: WordPiece, ngrams: NgramLexicon | None) -> Mapping[str, Maker]:
     """Objectives that only documents, or a file beside them, can feed."""
 
     def masked_tokens(specials: Specials, vocab_size: int, hidden: float) -> MaskedTokens:
         choice = FittingUnits(hidden, at_most=data.longest)
-        return MaskedTokens(Masking(specials.mask, (0, vocab_size), specials.never_hidden, choice=choice))
+        masking = Masking(specials.mask, (0, vocab_size), specials.never_hidden, choice=choice)
+        return MaskedTokens(masking) if ngrams is None else MaskedTokensAmongNgrams(masking, ngrams)
 
     def similar_words(specials: Specials, vocab_size: int, hidden: float) -> MaskedTokens:
         if data.similar is None:

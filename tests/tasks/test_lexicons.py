@@ -1,4 +1,4 @@
-"""Texts of one's own pretrain a system, with lexicons beside them."""
+"""Lexicons beside documents feed objectives of their own."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +15,10 @@ from mm_kptm.experiment.settings import EncoderSettings, Experiment
 from mm_kptm.knowledge.masked_senses import MaskedSense
 from mm_kptm.knowledge.ngrams import N_GRAMS
 from mm_kptm.knowledge.wordnet import FILES
-from mm_kptm.tasks.plain_texts import PlainTexts
+from mm_kptm.tasks.documents import Documents
 from mm_kptm.train import TrainSettings
 
-TEXT = ["the horse saw a guitar", "a mare saw the horse", "", "the instrument", "the guitar saw an animal and a mare"]
+TEXT = ["the horse saw a guitar", "a mare saw the horse", "", "the guitar saw an animal", "the instrument saw a mare"]
 NOUNS = """00000001 05 n 02 horse 0 mare 0 001 @ 00000003 n 0000 | runs
 00000002 06 n 01 guitar 0 001 @ 00000004 n 0000 | sounds
 00000003 05 n 01 animal 0 000 | lives
@@ -28,7 +28,7 @@ SIZES = {"dim": 16, "num_heads": 2, "num_layers": 1, "ffn_dim": 24}
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> PlainTexts:
+def data(tmp_path: Path) -> Documents:
     words = dict.fromkeys(" ".join(TEXT).split())
     (tmp_path / "vocab.txt").write_text("\n".join([*BERT_SPECIALS, *words]) + "\n")
     (tmp_path / "train.txt").write_text("\n".join(TEXT) + "\n")
@@ -38,18 +38,19 @@ def data(tmp_path: Path) -> PlainTexts:
     vectors = [f"{word} {number % 3} {number % 2} 1" for number, word in enumerate(words)]
     (tmp_path / "words.vec").write_text("\n".join(vectors) + "\n")
     (tmp_path / "ngram.txt").write_text("the horse,9\nthe guitar,7\na mare,2\nsaw the horse,1\n")
-    return PlainTexts(
-        name="plain-texts",
+    return Documents(
+        name="documents",
         vocabulary=tmp_path / "vocab.txt",
         train=tmp_path / "train.txt",
         test=tmp_path / "train.txt",
         hidden=0.3,
+        longest=12,
         wordnet=tmp_path / "wordnet",
         vectors=tmp_path / "words.vec",
     )
 
 
-def asked(data: PlainTexts, recipe: str, *objectives: str, **sizes: int) -> Experiment:
+def asked(data: Documents, recipe: str, *objectives: str, **sizes: int) -> Experiment:
     return Experiment(
         name=recipe,
         encoder=EncoderSettings(recipe, {**SIZES, **sizes}),
@@ -59,41 +60,32 @@ def asked(data: PlainTexts, recipe: str, *objectives: str, **sizes: int) -> Expe
     )
 
 
-def test_lines_become_texts_between_markers(data: PlainTexts) -> None:
-    built = build(asked(replace(data, longest=8), "bert-base", "masked-tokens"))
-    source = built.source("train")
-    assert len(source) == 4, "blank lines are passed over"
-    assert [source.length(place) for place in range(4)] == [7, 7, 4, 8], "the last one is cut"
-    text = source.batch([2, 3], seeded(0)).by_name["masked-tokens"].inputs.text
-    assert text.ids[text.layout.firsts(text.ids.device)].tolist() == [2, 2]
-
-
-def test_words_mean_what_wordnet_says(data: PlainTexts) -> None:
+def test_words_mean_what_wordnet_says(data: Documents) -> None:
     built = build(asked(data, "sensebert-base", "masked-senses"))
     text = built.system.encoder.embed.text
     words = (data.vocabulary).read_text().split()
     meant = {word: row.nonzero().flatten().tolist() for word, row in zip(words, text.allowed, strict=True) if row.any()}
     assert meant == {"horse": [5], "guitar": [6], "mare": [5], "instrument": [6], "animal": [5]}
-    puzzle = built.source("train").batch(range(4), seeded(1)).by_name["masked-senses"]
+    puzzle = built.source("train").batch(range(3), seeded(1)).by_name["masked-senses"]
     assert isinstance(puzzle, MaskedSense) and torch.equal(puzzle.allowed, text.allowed[puzzle.labels])
 
 
-def test_related_words_stand_beside_texts(data: PlainTexts) -> None:
+def test_related_words_stand_beside_texts(data: Documents) -> None:
     built = build(asked(data, "libert-base", "masked-tokens", "lexical-relation"))
-    puzzles = built.source("train").batch(range(4), seeded(0))
+    puzzles = built.source("train").batch(range(3), seeded(0))
     assert sorted(puzzles.by_name) == ["lexical-relation", "masked-tokens"]
     judged = puzzles.by_name["lexical-relation"]
-    assert len(judged) == 4 and (judged.classes == 0).sum() == 4 and (judged.classes == 1).any()
+    assert len(judged) == 3 and (judged.classes == 0).sum() == 3 and (judged.classes == 1).any()
     assert built.model.loss(puzzles).isfinite()
 
 
-def test_hidden_tokens_stand_among_ngrams(data: PlainTexts, tmp_path: Path) -> None:
+def test_hidden_tokens_stand_among_ngrams(data: Documents, tmp_path: Path) -> None:
     settings = asked(replace(data, ngrams=tmp_path / "ngram.txt"), "zen-base", "masked-tokens", num_ngram_layers=1)
     built = build(settings)
     assert built.system.encoder.embed_ngrams.word.num_embeddings == 5
-    puzzle = built.source("train").batch(range(4), seeded(0)).by_name["masked-tokens"]
+    puzzle = built.source("train").batch(range(3), seeded(0)).by_name["masked-tokens"]
     assert puzzle.inputs.candidates[N_GRAMS].entities.any()
-    assert built.model.loss(built.source("train").batch(range(4), seeded(0))).isfinite()
+    assert built.model.loss(built.source("train").batch(range(3), seeded(0))).isfinite()
 
 
 @pytest.mark.parametrize(
@@ -105,7 +97,7 @@ def test_hidden_tokens_stand_among_ngrams(data: PlainTexts, tmp_path: Path) -> N
     ],
 )
 def test_a_run_trains_and_can_be_measured(
-    data: PlainTexts, tmp_path: Path, recipe: str, objectives: tuple[str, ...]
+    data: Documents, tmp_path: Path, recipe: str, objectives: tuple[str, ...]
 ) -> None:
     settings = asked(data, recipe, *objectives)
     if recipe == "zen-base":
@@ -123,34 +115,34 @@ def test_a_run_trains_and_can_be_measured(
         ("libert-base", "lexical-relation", "vectors"),
     ],
 )
-def test_a_lexicon_that_is_not_named_is_asked_for(data: PlainTexts, recipe: str, objective: str, missing: str) -> None:
+def test_a_lexicon_that_is_not_named_is_asked_for(data: Documents, recipe: str, objective: str, missing: str) -> None:
     with pytest.raises(UserError) as raised:
         build(asked(replace(data, **{missing: None}), recipe, objective))
     assert str(raised.value) == f"objectives.{objective} reads data.{missing}, which is null; name it"
 
 
-def test_a_system_that_predicts_no_supersense_is_refused(data: PlainTexts) -> None:
+def test_a_system_that_predicts_no_supersense_is_refused(data: Documents) -> None:
     with pytest.raises(UserError, match=r"^bert-base has no head 'supersenses'; it has masked-tokens, next-sentence$"):
         build(asked(data, "bert-base", "masked-senses"))
 
 
-def test_files_without_text_are_refused(data: PlainTexts, tmp_path: Path) -> None:
-    data.train.write_text("\n \n")
-    with pytest.raises(UserError, match=r"train\.txt holds no text; it has one a line$"):
-        build(asked(data, "bert-base", "masked-tokens")).source("train")
-    with pytest.raises(
-        UserError, match=r"^data\.hidden is 1\.0 but must be a share of the tokens, above 0 and below 1$"
-    ):
-        replace(data, hidden=1.0)
+def test_lexicons_tell_data_from_others(data: Documents) -> None:
+    """By what the files hold."""
+    assert data.wordnet is not None
+    names = {"vectors", *(f"wordnet.{name}" for name in FILES)}
+    assert names <= data.hashes.keys() and not names & replace(data, wordnet=None, vectors=None).hashes.keys()
+    before = data.hashes
+    (data.wordnet / "data.noun").write_text(NOUNS.replace("runs", "trots"))
+    assert {name for name, digest in data.hashes.items() if digest != before[name]} == {"wordnet.noun"}
 
 
 def test_a_mistake_on_the_command_line_is_one_sentence(
-    data: PlainTexts, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    data: Documents, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "senses.yaml"
     file.write_text(
         f"name: senses\nobjectives: {{masked-senses: 1}}\nencoder: {{recipe: sensebert-base}}\n"
-        f"data: {{name: plain-texts, vocabulary: {data.vocabulary}, train: {data.train}}}\n"
+        f"data: {{name: documents, vocabulary: {data.vocabulary}, train: {data.train}}}\n"
     )
     assert cli.main(["train", str(file)]) == 2
     assert "objectives.masked-senses reads data.wordnet, which is null; name it" in capsys.readouterr().err
