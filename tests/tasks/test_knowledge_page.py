@@ -1,0 +1,36 @@
+"""What the page about knowledge shows of the tasks can be read, and its tables name what there is."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from mm_kptm import config
+from mm_kptm.experiment.settings import Experiment
+from mm_kptm.tasks.knowledge_use import TOLD
+from mm_kptm.tasks.protocol import catalogue
+from mm_kptm.tasks.schemas import readers
+
+PAGE = (Path(__file__).parents[2] / "docs" / "knowledge.md").read_text(encoding="utf-8")
+SECTION = PAGE.split("\n## Tasks\n")[1].split("\n## ")[0]
+
+
+@pytest.mark.parametrize("name", ["lama", "blanks"])
+def test_its_experiments_are_read(name, tmp_path):
+    (block,) = re.findall(rf"```yaml\n# {name}.yaml\n(.+?)```", SECTION, re.DOTALL)
+    (tmp_path / "experiment.yaml").write_text(block)
+    settings = config.read(Experiment, tmp_path / "experiment.yaml")
+    assert (settings.name, settings.task) == (name, "cloze")
+
+
+def test_its_table_names_tasks_and_the_formats_that_they_read():
+    rows = re.findall(r"^\| `([\w-]+)` \| ((?:`[\w-]+`(?:, )?)+) \|", SECTION, re.MULTILINE)
+    assert len(rows) == 5
+    for task, listed in rows:
+        assert task in catalogue()
+        formats = {"own-texts" if name == "own" else name for name in readers(task)}
+        assert set(re.findall(r"`([\w-]+)`", listed)) - {"number-world"} == formats
+
+
+def test_its_table_names_every_control():
+    assert set(re.findall(r"^\| `(\w+)` \| [a-z]", SECTION, re.MULTILINE)) == set(TOLD.values())
