@@ -129,7 +129,7 @@ def train_embeddings(
     from pykeen.training.training_loop import NonFiniteLossError
     from pykeen.triples import CoreTriplesFactory
 
-    with _apart(settings.seed):
+    with _apart():
         factory = CoreTriplesFactory.create(
             graph.train, num_entities=len(graph.entities), num_relations=len(graph.relations)
         )
@@ -227,10 +227,8 @@ def _check_names(model: str, loss: str) -> None:
 
 
 @contextmanager
-def _apart(seed: int) -> Iterator[None]:
+def _apart() -> Iterator[None]:
     """pykeen draws from the generators of the process, talks, and collects rubbish: none of it is seen outside."""
-    from pykeen.utils import set_random_seed
-
     states = random.getstate(), np.random.get_state()
     talk = logging.getLogger("pykeen")
     level = talk.level
@@ -238,7 +236,6 @@ def _apart(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*pin_memory", category=UserWarning)
         talk.setLevel(logging.ERROR)
-        set_random_seed(seed)
         if freezes:
             gc.freeze()
         try:

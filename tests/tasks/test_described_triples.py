@@ -97,6 +97,21 @@ def test_ranks_are_those_of_the_vectors(folder: Path) -> None:
     assert told["mrr"] == pytest.approx((told["head-mrr"] + told["tail-mrr"]) / 2)
 
 
+def test_other_known_answers_are_no_rivals(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "train.tsv").write_text("e0\tnear\te1\ne0\tnear\te4\ne0\tnear\te5\n")
+    run = built(folder, "link-prediction")
+    model = run.model
+    assert isinstance(model, LinkPrediction)
+    places = torch.zeros(16, SMALL["dim"])
+    places[:, 0] = 100.0 * torch.arange(16)
+    places[[0, 1, 4, 5], 0] = torch.tensor([0.0, 10.0, 11.0, 12.0])  # one behind the other, e1 where the relation leads
+    with torch.no_grad():
+        model.scorer.relation.weight.zero_()[:, 0] = 10.0
+    monkeypatch.setattr(model, "vectors", lambda source, numbers, batch_size: places[list(numbers)])
+    rows = [row for row in model.predictions(run.source("train")) if row["type"] == "tail"]
+    assert [(row["answer"], row["rank"]) for row in rows] == [("e1", 1), ("e4", 1), ("e5", 1)]
+
+
 def test_candidates_can_be_those_of_the_split(folder: Path) -> None:
     source = built(folder, "link-prediction", candidates="split").source("test")
     assert source.candidates == (12, 13, 14, 15)
