@@ -190,6 +190,17 @@ def test_stages_train_one_objective_a_step_and_measure_all(data: Documents, tmp_
     assert {"masked-tokens", "capitals", "sentence-distance"} <= held.keys()
 
 
+def test_an_objective_learns_in_its_stages_alone(data: Documents, tmp_path: Path) -> None:
+    """What has no step keeps the weights that it began with."""
+    objectives = ("masked-tokens", "capitals")
+    settings = experiment(data, objectives, train=TrainSettings(steps=4, batch_size=4, lr=1e-3))
+    before = build(settings).system.head("capitals").weight
+    for steps, learns in ((0, False), (1, True)):
+        stages = {"masked-tokens": (4 - steps,), "capitals": (steps,)}
+        built = train(replace(settings, stages=stages), tmp_path / str(steps), progress=False)
+        assert torch.equal(built.system.head("capitals").weight, before) is not learns
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
