@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -157,19 +158,20 @@ def felt(
     return tuple(found)
 
 
-def felt_tokens(texts: Sequence[FeltText], start: int, stop: int, *, max_length: int = 512) -> Tokens:
-    """What an encoder reads of such texts, a word a unit; what goes beyond ``max_length`` is cut.
+def felt_columns(
+    texts: Sequence[FeltText], start: int, stop: int, *, max_length: int = 512
+) -> dict[str, list[list[int]]]:
+    """Labelled texts as numbers, one list a text: ``ids``, ``units`` (a word each), and what :data:`UNKNOWN` names.
 
     Args:
-        texts: of a batch.
+        texts: in order.
         start, stop: ids that stand around a text; nothing is known of them.
-        max_length: tokens of a text, these two counted.
+        max_length: tokens of a text, these two counted; what goes beyond is cut.
 
     Raises:
         UserError: a text has a grade that there is not.
     """
-    ids, units = [], []
-    marks: dict[str, list[int]] = {name: [] for name in UNKNOWN}
+    columns: dict[str, list[list[int]]] = {name: [] for name in ("ids", "units", *UNKNOWN)}
     for place, text in enumerate(texts):
         if not 0 <= text.grade <= UNGRADED:
             raise UserError(
@@ -177,16 +179,22 @@ def felt_tokens(texts: Sequence[FeltText], start: int, stop: int, *, max_length:
             )
         pieces = [(piece, number, word) for number, word in enumerate(text.words) for piece in word.pieces]
         pieces = pieces[: max_length - 2]
-        ids.append([start, *(piece for piece, _, _ in pieces), stop])
-        units.append([NO_UNIT, *(number for _, number, _ in pieces), NO_UNIT])
+        columns["ids"].append([start, *(piece for piece, _, _ in pieces), stop])
+        columns["units"].append([NO_UNIT, *(number for _, number, _ in pieces), NO_UNIT])
         known = {
             "part": [word.part for _, _, word in pieces],
             "polarity": [word.polarity for _, _, word in pieces],
             "grade": [text.grade] * len(pieces),
         }
         for name, numbers in known.items():
-            marks[name] += [UNKNOWN[name], *numbers, UNKNOWN[name]]
+            columns[name].append([UNKNOWN[name], *numbers, UNKNOWN[name]])
+    return columns
+
+
+def felt_tokens(texts: Sequence[FeltText], start: int, stop: int, *, max_length: int = 512) -> Tokens:
+    """What an encoder reads of labelled texts; arguments and errors as of :func:`felt_columns`."""
+    columns = felt_columns(texts, start, stop, max_length=max_length)
     return replace(
-        Tokens.of(ids, units=units),
-        marks={name: torch.tensor(numbers, dtype=torch.long) for name, numbers in marks.items()},
+        Tokens.of(columns["ids"], units=columns["units"]),
+        marks={name: torch.tensor(list(chain.from_iterable(columns[name])), dtype=torch.long) for name in UNKNOWN},
     )
