@@ -218,6 +218,9 @@ class _Written(dict[str | Grafted, int]):
     def forget(self) -> None:
         self.clear()
         self.ids = array("i")
+        self.lengths = array("i")  # of pieces: each word's trunk, then its facts
+        self.kinds = array("b")  # of pieces: 0 or the number of the fact
+        self.told = 0  # pieces whose tokens have their step and branch
         self.steps = array("i")  # from the first position of the word
         self.branches = array("b")
         self.ends = array("q", [0])
@@ -227,23 +230,41 @@ class _Written(dict[str | Grafted, int]):
         text, facts = (word, self.facts(word)) if isinstance(word, str) else word
         trunk = self.spelling(text)
         # without a token there is nothing that a fact could hang from
-        written = [self.spelling(fact) for fact in facts[: self.max_facts]] if len(trunk) else []
-        for branch, ids in enumerate([trunk, *filter(len, written)]):
+        written = [self.spelling(fact) for fact in facts[: self.max_facts]] if facts and len(trunk) else ()
+        self.ids.extend(trunk)
+        self.lengths.append(len(trunk))
+        self.kinds.append(0)
+        for kind, ids in enumerate(filter(len, written), 1):
             self.ids.extend(ids)
-            first = len(trunk) if branch else 0
-            self.steps.extend(range(first, first + len(ids)))
-            self.branches.extend([branch] * len(ids))
-        self.ends.append(len(self.ids))
-        self.spans.append(len(trunk))
+            self.lengths.append(len(ids))
+            self.kinds.append(kind)
         number = len(self)
         self[word] = number
         return number
+
+    def _tell(self) -> None:
+        """Where the tokens of new words stand: of all at once, since a batch may bring thousands."""
+        lengths, kinds = np.array(self.lengths[self.told :]), np.array(self.kinds[self.told :])
+        if not len(kinds):
+            return
+        self.told = len(self.kinds)
+        trunks = kinds == 0
+        spans = lengths[trunks]
+        ends = lengths.cumsum()
+        first = np.where(trunks, 0, spans[trunks.cumsum() - 1])
+        steps = np.arange(ends[-1]) - np.repeat(ends - lengths - first, lengths)
+        self.steps.frombytes(steps.astype(np.int32).tobytes())
+        self.branches.frombytes(np.repeat(kinds, lengths).tobytes())
+        self.spans.frombytes(spans.tobytes())
+        last = np.append(np.flatnonzero(trunks)[1:], len(kinds)) - 1  # piece of each word
+        self.ends.frombytes((self.ends[-1] + ends[last]).astype(np.int64).tobytes())
 
     def trees(self, sentences: Sequence[Sequence[str | Grafted]]) -> Trees:
         if len(self) > _MOST_WORDS:
             self.forget()
         counts = np.fromiter(map(len, sentences), np.int64, len(sentences))
         met = np.fromiter(map(self.__getitem__, chain.from_iterable(sentences)), np.int64, int(counts.sum()))
+        self._tell()
         bounds = _ends(counts)  # of sentences among words
         ends = np.asarray(self.ends)
         sizes = ends[met + 1] - ends[met]
