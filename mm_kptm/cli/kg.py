@@ -1,4 +1,4 @@
-"""The verbs that work on knowledge graphs, as a group: kg info, kg neighbours, kg train.
+"""The verbs that work on knowledge graphs, as a group: kg info, kg neighbours, kg train, kg link.
 
 A module of this package with ``add_verbs`` joins the group by standing in :data:`ROOMS`.
 """
@@ -14,7 +14,9 @@ ROOMS = (kg_graphs, kg_embeddings, kg_link)
 
 def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Describe the group."""
-    group = verbs.add_parser("kg", help="knowledge graphs: what one holds, and vectors of its entities")
+    group = verbs.add_parser(
+        "kg", help="knowledge graphs: what one holds, vectors of its entities, and where texts name them"
+    )
     actions = group.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
     for room in ROOMS:
         room.add_verbs(actions)

@@ -42,7 +42,8 @@ class TextVectors:
     def __call__(self, texts: Sequence[str]) -> Tensor:
         """[n] -> [n, D]."""
         room = self.longest - 2
-        ids = [framed(self.tokenizer.specials, self.tokenizer.encode(text).ids[:room])[0] for text in texts]
+        whole = (text.encode("utf-8", "replace").decode("utf-8") for text in texts)  # no half characters
+        ids = [framed(self.tokenizer.specials, self.tokenizer.encode(text).ids[:room])[0] for text in whole]
         order = sorted(range(len(ids)), key=lambda place: len(ids[place]))
         parts = [
             mean_state(self.system, Inputs(text=Tokens.of([ids[place] for place in order[first : first + _AT_ONCE]])))

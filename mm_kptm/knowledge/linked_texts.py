@@ -8,6 +8,7 @@ means nothing that is known; a candidate has a prior or a score, or both.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,6 +19,8 @@ from mm_kptm.data.readers_mentions import Span, inside
 from mm_kptm.data.records import Json, Record, expected, read_line, shown
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.graph import numbered_lines
+
+_HALF = re.compile("[\ud800-\udfff]")  # half of a character, left where a text was cut; no UTF-8 can hold it
 
 
 class Candidate(NamedTuple):
@@ -123,7 +126,8 @@ def as_json(linked: LinkedText) -> str:
         for link in linked.mentions
     ]
     told = {"id": linked.id, "text": linked.text, "language": linked.language, "mentions": mentions}
-    return json.dumps(told, ensure_ascii=False)
+    line = json.dumps(told, ensure_ascii=False)
+    return json.dumps(told) if _HALF.search(line) else line
 
 
 def write_linked(texts: Iterable[LinkedText], path: str | Path) -> None:

@@ -21,7 +21,7 @@ from mm_kptm.train.settings import TrainSettings
 
 SIZES = {"dim": 16, "num_layers": 1, "num_heads": 2, "ffn_dim": 32}
 PIECES = (*BERT_SPECIALS, "rain", "wet", "dry")
-TEXTS = ["rain", "", "wet wet dry", "rain " * 300]
+TEXTS = ["rain", "", "wet wet dry", "rain " * 300, "wet \ud83d"]
 
 
 def saved(folder: Path, recipe: str = "bert-base", **sizes: int) -> Path:

@@ -62,6 +62,12 @@ def test_a_line_is_the_published_object():
     }
 
 
+def test_half_a_character_is_written_as_it_was_read(tmp_path):
+    text = LinkedText("1", "Rome \ud83d", None, (Link(5, 6, (), None),))
+    write_linked([text], tmp_path / "linked.jsonl")
+    assert list(read_linked(tmp_path / "linked.jsonl")) == [text]
+
+
 def test_much_may_be_left_out(tmp_path):
     path = written(tmp_path, {"text": "in Rome"}, {"id": 7, "text": "in Rome", "mentions": [{"start": 3, "end": 7}]})
     bare, named = read_linked(path)

@@ -216,3 +216,23 @@ def test_mentions_do_not_depend_on_the_seed_of_hashes():
         for seed in ("1", "2")
     }
     assert len(printed) == 1
+
+
+@pytest.mark.perf_counts
+def test_a_word_that_is_in_no_name_is_looked_up_once(monkeypatch):
+    """Twice the text is twice the look-ups, and only what a name goes on with is looked up again."""
+    asked = []
+    look_up = NumberTable.__call__
+    monkeypatch.setattr(NumberTable, "__call__", lambda table, keys: asked.append(len(keys)) or look_up(table, keys))
+    index = MentionIndex(["new york", "new york city", "小猫"])
+
+    def look_ups(text: str) -> int:
+        asked.clear()
+        index.find([text])
+        return sum(asked) - 1  # the wall behind the text
+
+    assert look_ups("we saw it " * 10) == 30
+    assert look_ups("we saw it " * 20) == 60
+    assert look_ups("new car " * 10) == 20
+    assert look_ups("new york " * 10) == 20 + 10 + 9
+    assert look_ups("小猫") == 2 + 1
