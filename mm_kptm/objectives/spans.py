@@ -104,6 +104,8 @@ class WholeGrams:
         room = max(1, round(self.rate * sum(map(len, words))))
         hidden: set[int] = set()
         for first, length in _drawn(len(words), self.lengths, generator):
+            if len(hidden) == room:
+                break
             fitting = (set(chain(*words[first : first + count])) for count in range(length, 0, -1))
             gram = next((rows for rows in fitting if len(hidden) + len(rows) <= room), None)
             if gram is not None and hidden.isdisjoint(gram):
