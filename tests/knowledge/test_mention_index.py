@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mm_kptm.knowledge import text_words
+from mm_kptm.knowledge.linking import Segmenter
 from mm_kptm.knowledge.mention_index import MentionIndex
 from mm_kptm.knowledge.number_table import MISSING, NumberTable
 
@@ -77,6 +78,16 @@ def test_without_blanks_the_index_finds_every_slice(names, texts):
             every = by_slices(names, text)
             expected += [(place, *span) for span in (every if overlaps else leftmost_longest(every))]
         assert [mention[:3] for mention in found] == expected
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.text("aB 小猫-", min_size=1, max_size=4), max_size=6), st.text("aB  小猫-\n", max_size=14))
+def test_the_index_and_the_segmenter_of_sentence_trees_find_the_same(names, text):
+    """One by hashes over a batch, the other by dictionaries over a sentence; scripts mixed."""
+    known = {" ".join(name.split()) for name in names} - {""}
+    words = Segmenter(names, tags=()).words(text)
+    by_segmenter = [word[1:] for word in words if " ".join(word.text.split()) in known]
+    assert [mention[1:3] for mention in MentionIndex(names, cased=True).find([text])] == by_segmenter
 
 
 @settings(max_examples=300, deadline=None)
