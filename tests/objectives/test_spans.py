@@ -117,15 +117,14 @@ def test_grams_share_no_word() -> None:
 
 
 def test_grams_are_of_one_to_four_words_in_the_shares_of_the_paper() -> None:
-    """A first gram that fits is what was drawn."""
-    words = [[row] for row in range(100)]
-    lengths = Counter(len(WholeGrams(rate=0.04)(words, generator(seed))) for seed in range(300))
-    assert set(lengths) == {4}  # shorter ones are followed by more
-    drawn = Counter()
-    for seed in range(3000):
-        hidden = sorted(WholeGrams(rate=0.04)(words, generator(seed)))
-        drawn[hidden[-1] - hidden[0] == 3] += 1
-    assert abs(drawn[True] / 3000 - 0.1) < 0.03
+    """Forty words of a thousand, so that few grams touch and few are made shorter to fit."""
+    runs: Counter[int] = Counter()
+    for seed in range(100):
+        hidden = torch.zeros(1000, dtype=torch.bool)
+        hidden[sorted(WholeGrams(rate=0.04)([[row] for row in range(1000)], generator(seed)))] = True
+        runs.update(Counter(touching(hidden, hidden, Layout((1000,)))[hidden].tolist()).values())
+    shares = [runs[length] / sum(runs.values()) for length in range(1, 5)]
+    assert all(abs(share - told) < 0.04 for share, told in zip(shares, (0.4, 0.3, 0.2, 0.1), strict=True)), shares
 
 
 def test_a_word_is_decided_on_by_itself_in_a_gram() -> None:
