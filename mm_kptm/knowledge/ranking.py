@@ -10,6 +10,7 @@ Shapes: B triples, N entities, Q distinct queries.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -139,7 +140,7 @@ def _ranks(
     for start in range(0, len(queries.keys), rows):
         stop = min(start + rows, len(queries.keys))
         scores = score(moved(queries.keys[start:stop]))
-        if not scores.sum().isfinite():
+        if not math.isfinite(float(scores.sum())):
             raise UserError("a score is no finite number, and cannot be ranked; look at the embeddings")
         first, last = queries.query_of.searchsorted((start, stop)).tolist()
         row, answer = moved(queries.query_of[first:last] - start), moved(queries.answers[first:last])
@@ -185,6 +186,6 @@ def _check(what: str, triples: Tensor, scorer: Scorer) -> None:
         ("entities", triples[:, ::2], scorer.num_entities),
         ("relations", triples[:, 1], scorer.num_relations),
     ):
-        low, high = int(numbers.min()), int(numbers.max())
+        low, high = (int(end) for end in numbers.aminmax())
         if low < 0 or high >= rows:
             raise UserError(f"{what} triples have {kind} {low} to {high}, but there are vectors of {rows}, from 0 on")
