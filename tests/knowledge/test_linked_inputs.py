@@ -40,6 +40,14 @@ def test_candidates_stand_at_the_words_of_their_mentions():
     assert inputs.candidates["wiki"].entities.tolist() == [[5, 6], [7, 0]]
 
 
+def test_a_mention_whose_end_was_cut_off_is_no_span():
+    linked = LinkedText("1", "New Rome's", None, (Link(0, 8, (Candidate("Q1", 1.0, 1.0),), "Q1"),))
+    find = candidate_spans(linked)
+    assert find(["New"]) == []
+    assert find(["New", "Rome"]) == find(["New", "Rome", "'", "s"]) == [Span(0, 1, ("Q1",), (1.0,))]
+    assert find(["New", "Rome's"]) == [Span(0, 1, ("Q1",), (1.0,))]
+
+
 def test_words_are_found_behind_what_the_tokenizer_drops():
     """Control characters vanish inside and between words."""
     text = "a\x00 P\u200baris\ufffd Paris"
