@@ -8,7 +8,7 @@ Shapes: M triples of a part.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.graph import Triple, numbered_lines, read_triples
+from mm_kptm.knowledge.graph import KnowledgeGraph, Triple, numbered_lines
 from mm_kptm.knowledge.graph_files import PYKEEN, open_graph, pykeen_data
 from mm_kptm.knowledge.grid import read_entity_ids
 
@@ -24,7 +24,7 @@ PARTS = ("train", "valid", "test")
 _NAMES = {"train": ("train",), "valid": ("valid", "dev", "validation"), "test": ("test",)}
 _ENDINGS = (".tsv", ".txt", ".spo", ".tsv.gz", ".txt.gz")
 
-Strings = Iterable[Sequence[str]]
+Strings = KnowledgeGraph | Iterable[Sequence[str]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,32 +40,21 @@ class SplitGraph:
 
     @classmethod
     def of(cls, train: Strings, valid: Strings = (), test: Strings = ()) -> SplitGraph:
-        """From heads, relations and tails by name; what train does not know is dropped from the other parts.
+        """From graphs, or heads, relations and tails by name; what train does not know is dropped from the other parts.
 
         Raises:
             UserError: there is nothing to learn from.
         """
-        known = [tuple(triple) for triple in train]
-        if not known:
-            raise UserError("there is no triple to learn from; the part train holds one at least")
-        entities = tuple(sorted({name for head, _, tail in known for name in (head, tail)}))
-        relations = tuple(sorted({relation for _, relation, _ in known}))
-        names, ways = ({name: number for number, name in enumerate(all_)} for all_ in (entities, relations))
-
-        def numbered(triples: Strings) -> tuple[Tensor, int]:
-            given = [tuple(triple) for triple in triples]
-            rows = [(names[h], ways[r], names[t]) for h, r, t in given if h in names and r in ways and t in names]
-            return _distinct(rows), len(given) - len(rows)
-
-        parts = {part: numbered(triples) for part, triples in (("valid", valid), ("test", test))}
-        return cls(
-            entities,
-            relations,
-            numbered(known)[0],
-            parts["valid"][0],
-            parts["test"][0],
-            {part: lost for part, (_, lost) in parts.items() if lost},
+        known, *others = (
+            part if isinstance(part, KnowledgeGraph) else KnowledgeGraph(part) for part in (train, valid, test)
         )
+        if not len(known):
+            raise UserError("there is no triple to learn from; the part train holds one at least")
+        told = {known.entities[number] for number in np.unique(known.numbered()[:, [0, 2]]).tolist()}
+        entities, relations = tuple(sorted(told)), tuple(sorted(known.relations))
+        learnt, *rest = (_numbered(graph, entities, relations) for graph in (known, *others))
+        lost = {part: len(graph) - len(kept) for part, graph, kept in zip(PARTS[1:], others, rest, strict=True)}
+        return cls(entities, relations, learnt, *rest, {part: count for part, count in lost.items() if count})
 
     def part(self, name: str) -> Tensor:
         """The triples of one of :data:`PARTS`."""
@@ -97,11 +86,11 @@ def open_splits(source: str | Path, *, held: float = 0.1, seed: int = 0) -> Spli
         return _of_openke(folder)
     files = files_of(folder)
     if "train" in files:
-        return SplitGraph.of(*(read_triples(files[part]) if part in files else () for part in PARTS))
+        return SplitGraph.of(*(KnowledgeGraph.open(files[part]) if part in files else () for part in PARTS))
     return drawn(open_graph(source), held, seed)
 
 
-def drawn(triples: Iterable[Triple], held: float, seed: int) -> SplitGraph:
+def drawn(triples: Strings, held: float, seed: int) -> SplitGraph:
     """Parts of triples that come in none; train keeps a triple at least of every entity and relation.
 
     Raises:
@@ -109,28 +98,24 @@ def drawn(triples: Iterable[Triple], held: float, seed: int) -> SplitGraph:
     """
     if not 0 <= held < 0.5:
         raise UserError(f"valid and test can each hold a share of 0 up to 0.5 of the triples, not {held}")
-    given = sorted(set(triples))
-    size = int(held * len(given))
-    left: dict[tuple[str, str], int] = {}
-    for triple in given:
-        for thing in _things(triple):
-            left[thing] = left.get(thing, 0) + 1
-    out: list[Triple] = []
-    order = torch.randperm(len(given), generator=torch.Generator().manual_seed(seed)).tolist()
-    for place in order:
+    whole = SplitGraph.of(triples)
+    size, rows = int(held * len(whole.train)), whole.train.tolist()
+    entities = torch.bincount(whole.train[:, [0, 2]].flatten()).tolist()
+    relations = torch.bincount(whole.train[:, 1]).tolist()
+    out: list[int] = []
+    for place in torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)).tolist():
         if len(out) == 2 * size:
             break
-        things = list(_things(given[place]))
-        if all(left[thing] > things.count(thing) for thing in things):
-            out.append(given[place])
-            for thing in things:
-                left[thing] -= 1
-    gone, half = set(out), len(out) // 2
-    return SplitGraph.of((triple for triple in given if triple not in gone), out[:half], out[half:])
-
-
-def _things(triple: Triple) -> Iterator[tuple[str, str]]:
-    yield from (("entity", triple.head), ("relation", triple.relation), ("entity", triple.tail))
+        head, relation, tail = rows[place]
+        if relations[relation] > 1 and min(entities[head], entities[tail]) > 1 + (head == tail):
+            out.append(place)
+            relations[relation] -= 1
+            entities[head] -= 1
+            entities[tail] -= 1
+    kept = torch.ones(len(rows), dtype=torch.bool)
+    kept[out] = False
+    valid, test = (whole.train[sorted(half)] for half in (out[: len(out) // 2], out[len(out) // 2 :]))
+    return replace(whole, train=whole.train[kept], valid=valid, test=test)
 
 
 def _of_pykeen(name: str) -> SplitGraph:
@@ -183,5 +168,12 @@ def files_of(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _distinct(rows: Sequence[tuple[int, int, int]]) -> Tensor:
-    return torch.from_numpy(np.unique(np.array(rows, dtype=np.int64).reshape(-1, 3), axis=0))
+def _numbered(graph: KnowledgeGraph, entities: Sequence[str], relations: Sequence[str]) -> Tensor:
+    """The triples between these names by their places, in order; others are left out."""
+    columns = graph.numbered().T
+    names = {name: number for number, name in enumerate(entities)}
+    ways = {name: number for number, name in enumerate(relations)}
+    places = np.array([names.get(name, -1) for name in graph.entities], dtype=np.int64)
+    turns = np.array([ways.get(name, -1) for name in graph.relations], dtype=np.int64)
+    rows = np.stack([places[columns[0]], turns[columns[1]], places[columns[2]]], axis=1)
+    return torch.from_numpy(np.unique(rows[(rows >= 0).all(axis=1)], axis=0))
