@@ -99,3 +99,21 @@ def test_the_encoder_is_berts() -> None:
     weights = {name: tensor for name, tensor in parameters(system).items() if name.startswith("encoder.")}
     assert not bert.load_state_dict(weights, strict=False).unexpected_keys
     torch.testing.assert_close(bert(INPUTS).tokens, system(INPUTS).tokens)
+
+
+def test_the_boundary_head_is_the_papers() -> None:
+    """Its two equations, from the published names: left, right, place; gelu; norm; twice."""
+    system, draw = random_system(4), torch.Generator().manual_seed(4)
+    ours = parameters(system)
+    theirs = {name: ours[f"heads.span-boundary.{place}"] for name, place in PAIR.items()}
+    left, right = torch.randn(2, 3, 8, generator=draw)
+    places = torch.tensor([0, 5, 19])
+    rows = torch.cat([left, right, theirs["position_embeddings.weight"][places]], -1)
+    for number in ("1", "2"):
+        mlp = "mlp_layer_norm."
+        rows = rows @ theirs[f"{mlp}linear{number}.weight"].T + theirs[f"{mlp}linear{number}.bias"]
+        rows = 0.5 * rows * (1 + torch.erf(rows / 2**0.5))
+        rows = (rows - rows.mean(-1, keepdim=True)) / (rows.var(-1, correction=0, keepdim=True) + 1e-12).sqrt()
+        rows = rows * theirs[f"{mlp}layer_norm{number}.gamma"] + theirs[f"{mlp}layer_norm{number}.beta"]
+    expected = rows @ ours["encoder.embed.text.word.weight"].T + theirs["bias"]
+    torch.testing.assert_close(system.head("span-boundary")(torch.cat([left, right], -1), places), expected)
