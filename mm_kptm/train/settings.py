@@ -22,7 +22,8 @@ class TrainSettings:
     rows_per_batch: int | None = None  #: cut training batches at this sum of lengths instead of at ``batch_size``
     lr: float = 1e-4  #: the highest learning rate
     warmup: float = 0.1  #: fraction of the steps over which the rate rises from zero
-    schedule: Literal["linear", "cosine", "constant", "inverse-sqrt"] = "linear"  #: how it falls afterwards
+    schedule: Literal["linear", "cosine", "constant", "held", "inverse-sqrt"] = "linear"  #: how it falls afterwards
+    decay: float = 0.3  #: fraction of the steps, the last ones, over which a ``held`` rate falls to zero
     optimizer: Literal["adamw", "bert-adam"] = "adamw"  #: ``bert-adam`` is Adam without bias correction
     weight_decay: float = 0.01  #: not applied to vectors and scalars (biases, norms)
     betas: tuple[float, float] = (0.9, 0.999)  #: how slowly the means of gradient and squared gradient forget
@@ -52,10 +53,14 @@ class TrainSettings:
                 raise UserError(f"train.{name} is {getattr(self, name)} but must not be negative")
         if not 0 <= self.warmup <= 1:
             raise UserError(f"train.warmup is {self.warmup} but must be a fraction of the steps between 0 and 1")
+        if not 0 < self.decay <= 1:
+            raise UserError(
+                f"train.decay is {self.decay} but must be a fraction of the steps above 0 and not greater than 1"
+            )
         if not all(0 <= beta < 1 for beta in self.betas):
             raise UserError(f"train.betas are {list(self.betas)} but must lie between 0 and 1")
         for name, choices in (
-            ("schedule", ("linear", "cosine", "constant", "inverse-sqrt")),
+            ("schedule", ("linear", "cosine", "constant", "held", "inverse-sqrt")),
             ("optimizer", ("adamw", "bert-adam")),
             ("precision", ("fp32", "bf16")),
             ("parallel", ("auto", "ddp", "fsdp")),

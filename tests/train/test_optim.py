@@ -80,11 +80,12 @@ def test_the_fused_update_is_the_plain_one():
         ("linear", [0.5, 1, 1, 0.75, 0.5, 0.25]),
         ("cosine", [0.5, 1, 1, 0.5 + 0.25 * math.sqrt(2), 0.5, 0.5 - 0.25 * math.sqrt(2)]),
         ("constant", [0.5, 1, 1, 1, 1, 1]),
+        ("held", [0.5, 1, 1, 1, 2 / 3, 1 / 3]),
         ("inverse-sqrt", [0.5, 1, math.sqrt(2 / 3), math.sqrt(2 / 4), math.sqrt(2 / 5), math.sqrt(2 / 6)]),
     ],
 )
 def test_the_rate_rises_over_the_warmup_and_then_follows_its_schedule(schedule, rates):
-    settings = TrainSettings(steps=6, lr=2.0, warmup=1 / 3, schedule=schedule)
+    settings = TrainSettings(steps=6, lr=2.0, warmup=1 / 3, schedule=schedule, decay=0.5)
     assert [lr_at(step, settings) for step in range(1, 7)] == pytest.approx([2 * rate for rate in rates])
 
 

@@ -16,6 +16,7 @@ from mm_kptm.train import TrainSettings
         ({"clip": -1.0}, "train.clip is -1.0 but must be greater than 0"),
         ({"weight_decay": -0.1}, "train.weight_decay is -0.1 but must not be negative"),
         ({"warmup": 1.5}, "train.warmup is 1.5 but must be a fraction of the steps between 0 and 1"),
+        ({"decay": 0.0}, "train.decay is 0.0 but must be a fraction of the steps above 0 and not greater than 1"),
         ({"betas": (0.9, 1.0)}, r"train.betas are \[0.9, 1.0\] but must lie between 0 and 1"),
         ({"schedule": "stairs"}, "train.schedule is 'stairs' but must be one of linear, cosine, constant"),
         ({"optimizer": "sgd"}, "train.optimizer is 'sgd' but must be one of adamw, bert-adam"),
