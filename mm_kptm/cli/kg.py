@@ -1,4 +1,4 @@
-"""The verbs that work on knowledge graphs, as a group: kg info, kg neighbours, kg train, kg link.
+"""The verbs that work on knowledge graphs, as a group: kg info, kg neighbours, kg train, kg evaluate, kg link.
 
 A module of this package with ``add_verbs`` joins the group by standing in :data:`ROOMS`.
 """

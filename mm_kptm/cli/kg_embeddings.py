@@ -1,20 +1,25 @@
-"""The verb that makes vectors of a graph's entities: kg train."""
+"""The verbs that make and rank vectors of a graph's entities: kg train, kg evaluate."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mm_kptm.cli.kg_graphs import GRAPH
 from mm_kptm.cli.output import add_json, only_json, print_json, print_rows
 from mm_kptm.errors import UserError
 
+if TYPE_CHECKING:
+    from mm_kptm.knowledge.splits import SplitGraph
+
 PRINTED = ("mrr", "hits@1", "hits@3", "hits@10", "mean_rank")
 
 
 def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Describe the verb."""
+    """Describe the verbs."""
     train = verbs.add_parser("train", help="train embeddings of a graph, and rank what was held out")
     train.description = (
         "Train vectors of entities and relations with pykeen, print the filtered ranks of valid and test, and write "
@@ -40,6 +45,18 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     )
     add_json(train)
     train.set_defaults(run=_train)
+
+    evaluate = verbs.add_parser("evaluate", help="rank what a graph holds out by vectors that were saved or published")
+    evaluate.description = "The filtered ranks of valid and test among the entities of the graph."
+    evaluate.add_argument(
+        "vectors", type=Path, metavar="DIR", help="a folder of `kg train`, OpenKE's or KEPLER's files"
+    )
+    evaluate.add_argument("graph", metavar="GRAPH", help="as for `kg train`; parts that are drawn are drawn as there")
+    evaluate.add_argument("--model", default="", help="whose score it is, where the folder does not say")
+    evaluate.add_argument("--norm", type=int, choices=(1, 2), help="of TransE's distance, where it does not say")
+    evaluate.add_argument("--held", type=float, default=0.1, metavar="SHARE", help="as for `kg train`")
+    add_json(evaluate)
+    evaluate.set_defaults(run=_evaluate)
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -69,18 +86,37 @@ def _train(options: argparse.Namespace) -> int:
         trained = train_embeddings(graph, settings, device=options.device, progress=sys.stderr.isatty())
         measured = evaluate_embeddings(trained.scorer, graph)
         save_embeddings(trained.embeddings, options.out)
+    _print(options, options.out, graph, measured)
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from mm_kptm.knowledge.embedding_files import open_embeddings
+    from mm_kptm.knowledge.embedding_training import evaluate_embeddings
+    from mm_kptm.knowledge.splits import open_splits
+
+    with only_json(options.json):
+        vectors = open_embeddings(options.vectors, model=options.model, norm=options.norm)
+        graph = open_splits(options.graph, held=options.held, seed=int(vectors.settings.get("seed") or 0))
+        measured = evaluate_embeddings(vectors.among(graph.entities, graph.relations).score(), graph)
+    _print(options, options.vectors, graph, measured)
+    return 0
+
+
+def _print(
+    options: argparse.Namespace, folder: Path, graph: SplitGraph, measured: Mapping[str, Mapping[str, float]]
+) -> None:
+    counts = {part: len(graph.part(part)) for part in ("train", "valid", "test")}
     if options.json:
-        counts = {part: len(graph.part(part)) for part in ("train", "valid", "test")}
-        print_json({"folder": options.out, "triples": counts, "dropped": graph.dropped, "filtered": measured})
-        return 0
+        print_json({"folder": folder, "triples": counts, "dropped": graph.dropped, "filtered": measured})
+        return
     print_rows(
         [
-            {"part": part, "triples": len(graph.part(part)), **{name: found[name] for name in PRINTED}}
+            {"part": part, "triples": counts[part], **{name: found[name] for name in PRINTED}}
             for part, found in measured.items()
         ]
     )
-    print(options.out)
-    return 0
+    print(folder)
 
 
 def _check_device(name: str) -> None:

@@ -37,7 +37,7 @@ def open_embeddings(folder: str | Path, *, model: str = "", norm: int | None = N
     folder = Path(folder)
     if (folder / VECTORS).exists() or (folder / INDEX).exists():
         ours = load_embeddings(folder)
-        return replace(ours, model=model) if model else ours
+        return ours if not model else replace(ours, model=score_name(model))
     entities = _table(folder, "entity")
     if entities is None:
         raise UserError(
@@ -46,10 +46,13 @@ def open_embeddings(folder: str | Path, *, model: str = "", norm: int | None = N
     relations = _table(folder, "relation")
     names, vectors = entities
     ways, steps = relations if relations is not None else ((), None)
-    if model:
-        score_of(model)
     settings = {} if norm is None else {"norm": norm}
-    return Embeddings(names, vectors, ways, steps, model=model.lower(), settings=settings)
+    return Embeddings(names, vectors, ways, steps, model=score_name(model), settings=settings)
+
+
+def score_name(model: str) -> str:
+    """A score as it is named here, empty where none is; ``UserError`` where there is none of that name."""
+    return score_of(model).__name__.lower() if model else ""
 
 
 def _table(folder: Path, kind: str) -> tuple[tuple[str, ...], Tensor] | None:

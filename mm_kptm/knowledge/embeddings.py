@@ -82,6 +82,18 @@ class Embeddings:
         real = torch.view_as_real(vectors.resolve_conj()).flatten(1) if vectors.is_complex() else vectors
         return EntityTable(self.numbers, real.float())
 
+    def among(self, entities: Sequence[str], relations: Sequence[str]) -> Embeddings:
+        """The vectors of these names, in their order.
+
+        Raises:
+            UserError: a name has no vector.
+        """
+        if self.relation_vectors is None:
+            raise UserError("triples were to be scored, but there are vectors of entities alone; load relations, too")
+        vectors = self.entity_vectors[_rows("entities", self.entities, entities)]
+        steps = self.relation_vectors[_rows("relations", self.relations, relations)]
+        return Embeddings(tuple(entities), vectors, tuple(relations), steps, self.model, self.settings)
+
     def score(self) -> Scorer:
         """The published score that the vectors were trained for.
 
@@ -152,6 +164,17 @@ def load_embeddings(folder: str | Path) -> Embeddings:
         raise UserError(f"{folder} lacks {error} in {INDEX} or {SETTINGS}; save the embeddings again") from None
     except UserError as error:
         raise UserError(f"{folder} does not fit together: {error}") from None
+
+
+def _rows(kind: str, known: Sequence[str], wanted: Sequence[str]) -> Tensor:
+    numbers = {name: number for number, name in enumerate(known)}
+    lacking = [name for name in wanted if name not in numbers]
+    if lacking:
+        raise UserError(
+            f"{len(lacking)} of {len(wanted)} {kind} of the graph have no vector, such as {lacking[0]}; train vectors "
+            "on this graph, or leave its triples out"
+        )
+    return torch.tensor([numbers[name] for name in wanted], dtype=torch.long)
 
 
 def _check(kind: str, names: Sequence[str], vectors: Tensor) -> None:

@@ -52,9 +52,10 @@ class SplitGraph:
             raise UserError("there is no triple to learn from; the part train holds one at least")
         told = {known.entities[number] for number in np.unique(known.numbered()[:, [0, 2]]).tolist()}
         entities, relations = tuple(sorted(told)), tuple(sorted(known.relations))
-        learnt, *rest = (_numbered(graph, entities, relations) for graph in (known, *others))
-        lost = {part: len(graph) - len(kept) for part, graph, kept in zip(PARTS[1:], others, rest, strict=True)}
-        return cls(entities, relations, learnt, *rest, {part: count for part, count in lost.items() if count})
+        parts = [_numbered(graph, entities, relations) for graph in (known, *others)]
+        lost = {part: len(graph) - len(kept) for part, graph, kept in zip(PARTS[1:], others, parts[1:], strict=True)}
+        dropped = {part: count for part, count in lost.items() if count}
+        return cls(entities, relations, parts[0], parts[1], parts[2], dropped)
 
     def part(self, name: str) -> Tensor:
         """The triples of one of :data:`PARTS`."""

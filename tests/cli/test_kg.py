@@ -62,6 +62,19 @@ def test_vectors_are_trained_measured_and_written(capsys):
     assert table.splitlines()[-1] == "plain"
 
 
+def test_saved_vectors_are_ranked_as_they_were_when_trained(capsys):
+    for graph, model in (("pykeen:nations", "rotate"), ("towns.tsv", "transe")):
+        arguments = ["--model", model, "--epochs", "2", "--dim", "8", "--held", "0.2", "--seed", "3", "--json"]
+        trained = json.loads(asked(capsys, "train", graph, "--out", model, *arguments))
+        again = json.loads(asked(capsys, "evaluate", model, graph, "--held", "0.2", "--json"))
+        assert again["filtered"] == trained["filtered"]
+        assert again["triples"] == trained["triples"]
+    assert asked(capsys, "evaluate", "rotate", "pykeen:nations").splitlines()[-1] == "rotate"
+    assert cli.main(["kg", "evaluate", "rotate", "towns.tsv"]) == 2
+    sentence = "5 of 5 entities of the graph have no vector, such as europe; train vectors on this graph, or leave its"
+    assert sentence in capsys.readouterr().err
+
+
 def test_what_train_does_not_know_is_counted(capsys):
     Path("parts").mkdir()
     Path("parts/train.tsv").write_text(GRAPH)

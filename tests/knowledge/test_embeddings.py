@@ -85,3 +85,15 @@ def test_an_unknown_entity_is_told_its_nearest_name() -> None:
     assert drawn("transe").number_of("cat") == 1
     with pytest.raises(UserError, match=r"there are vectors of 3 entities, but none of 'dogg'; did you mean dog\?"):
         drawn("transe").number_of("dogg")
+
+
+def test_vectors_are_put_in_the_order_of_a_graph() -> None:
+    turned = drawn("rotate").among(("dog", "cat"), ("is a",))
+    assert torch.equal(turned.entity_vectors, drawn("rotate").entity_vectors[[2, 1]])
+    assert turned.relation_vectors is not None and len(turned.relation_vectors) == 1
+    with pytest.raises(
+        UserError, match=r"1 of 2 entities of the graph have no vector, such as emu; train vectors on th"
+    ):
+        drawn("rotate").among(("dog", "emu"), ())
+    with pytest.raises(UserError, match="triples were to be scored, but there are vectors of entities alone"):
+        Embeddings(NAMES, torch.zeros(3, 2)).among(NAMES, ())
