@@ -201,7 +201,7 @@ def _told(one: Cloze, reading: Reading) -> str | None:
         return None
     if one.subject not in reading.teller.names_in(one.text):
         return None
-    told = reading.teller.facts(one.subject, reading.facts, one.id)
+    told = reading.teller.facts(one.subject, reading.facts)
     return next((fact.tail for fact in told if fact.relation in one.called), None)
 
 

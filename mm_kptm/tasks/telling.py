@@ -7,7 +7,7 @@ alone. Which facts are told is the arm: the true ones, those of other names, ran
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -36,7 +36,9 @@ class Teller:
     def __init__(self, graph: KnowledgeGraph, wording: Wording, most: int, draw: Draw) -> None:
         self.graph = graph
         self._wording, self._most, self._draw = wording, most, draw
+        self._heads = frozenset(graph.heads)
         self._segment = Segmenter(graph.heads)
+        self._known: dict[tuple[str, str], tuple[Triple, ...]] = {}  # by name and arm, where the text does not matter
 
     @cached_property
     def _swapped(self) -> KnowledgeGraph:
@@ -47,34 +49,39 @@ class Teller:
         return dict(objects_of(self.graph))
 
     def names_in(self, text: str) -> frozenset[str]:
-        """The names of the graph that a text mentions, among its other words."""
-        return frozenset(self._segment(text))
+        """The names of the graph that a text mentions."""
+        return self._heads.intersection(self._segment(text))
 
-    def facts(self, name: str, arm: str, example: str, needed: Needed | None = None) -> tuple[Triple, ...]:
+    def facts(self, name: str, arm: str, draw: Draw | None = None, needed: Needed | None = None) -> tuple[Triple, ...]:
         """What is told about a name.
 
         Args:
             name: of the graph; nothing is told about another.
-            arm: true, swapped, random, oracle or none. Random objects are drawn for every example anew.
-            example: whose text mentions the name.
+            arm: true, swapped, random, oracle or none.
+            draw: of random facts, the objects; one for each text, so that they are drawn anew.
             needed: of oracle facts, which the example needs.
         """
-        true = self.graph.about(name)
         match arm:
-            case "true":
-                return true[: self._most]
-            case "swapped":
-                return self._swapped.about(name)[: self._most]
+            case "true" | "swapped":
+                return self._of(name, arm)[: self._most]
             case "random":
-                draw = self._draw.child("random", example, name)
-                objects = [self._objects[fact.relation] for fact in true[: self._most]]
+                draw = self._draw if draw is None else draw
+                true = self._of(name, "true")[: self._most]
+                objects = [self._objects[fact.relation] for fact in true]
                 return tuple(
-                    fact._replace(tail=known[draw.one(len(known))]) for fact, known in zip(true, objects, strict=False)
+                    fact._replace(tail=known[draw.one(len(known))]) for fact, known in zip(true, objects, strict=True)
                 )
             case "oracle":
+                true = self._of(name, "true")
                 return tuple(fact for fact in true if needed is not None and needed(fact))[: self._most]
             case _:
                 return ()
+
+    def _of(self, name: str, arm: str) -> tuple[Triple, ...]:
+        """Everything that the true or the swapped graph says of a name."""
+        if (name, arm) not in self._known:
+            self._known[name, arm] = (self.graph if arm == "true" else self._swapped).about(name)
+        return self._known[name, arm]
 
     def trunk(
         self,
@@ -99,20 +106,23 @@ class Teller:
             room: how many pieces are kept; all when None.
         """
         kept = len(pieces.ids) if room is None else room
+        draw = self._draw.child("random", example) if arm == "random" else None
         written: Trunk = []
         place = first = 0
         for word in self._segment.words(text):
+            if word.text not in self._heads:
+                continue
             while first < kept and pieces.spans[first][0] < word.start:
                 first += 1
             after = first
             while after < len(pieces.ids) and pieces.spans[after][1] <= word.end:
                 after += 1
-            told = () if not first < after <= kept else self.facts(word.text, arm, example, needed)
+            told = () if not first < after <= kept else self.facts(word.text, arm, draw, needed)
             if not told:
                 continue
             written += (str(number) for number in pieces.ids[place:first])
             said = tuple(dict.fromkeys(map(self._wording, told)))
-            branches = tuple(_written(tokenizer.encode(fact).ids) for fact in said)
+            branches = tuple(_spelled(tokenizer, fact) for fact in said)
             written.append(Grafted(_written(pieces.ids[first:after]), branches))
             place = after
         return [*written, *(str(number) for number in pieces.ids[place:kept])]
@@ -127,6 +137,11 @@ def grown(trunks: Sequence[Trunk], *, longest: int) -> Packed:
     trees = build(trunks)
     columns = {name: getattr(trees, name).numpy() for name in ("ids", "positions", "words", "branches")}
     return Packed(np.array(trees.layout.offsets, dtype=np.int64), columns)
+
+
+@lru_cache(maxsize=1 << 18)
+def _spelled(tokenizer: Tokenizer, fact: str) -> str:
+    return _written(tokenizer.encode(fact).ids)
 
 
 def _written(ids: Sequence[int]) -> str:
