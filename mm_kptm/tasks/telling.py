@@ -7,7 +7,7 @@ alone. Which facts are told is the arm: the true ones, those of other names, ran
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 
@@ -39,6 +39,7 @@ class Teller:
         self._heads = frozenset(graph.heads)
         self._segment = Segmenter(graph.heads)
         self._known: dict[tuple[str, str], tuple[Triple, ...]] = {}  # by name and arm, where the text does not matter
+        self._spelled: dict[tuple[Tokenizer, str], str] = {}
 
     @cached_property
     def _swapped(self) -> KnowledgeGraph:
@@ -76,6 +77,11 @@ class Teller:
                 return tuple(fact for fact in true if needed is not None and needed(fact))[: self._most]
             case _:
                 return ()
+
+    def _spell(self, tokenizer: Tokenizer, fact: str) -> str:
+        if (tokenizer, fact) not in self._spelled:
+            self._spelled[tokenizer, fact] = _written(tokenizer.encode(fact).ids)
+        return self._spelled[tokenizer, fact]
 
     def _of(self, name: str, arm: str) -> tuple[Triple, ...]:
         """Everything that the true or the swapped graph says of a name."""
@@ -122,7 +128,7 @@ class Teller:
                 continue
             written += (str(number) for number in pieces.ids[place:first])
             said = tuple(dict.fromkeys(map(self._wording, told)))
-            branches = tuple(_spelled(tokenizer, fact) for fact in said)
+            branches = tuple(self._spell(tokenizer, fact) for fact in said)
             written.append(Grafted(_written(pieces.ids[first:after]), branches))
             place = after
         return [*written, *(str(number) for number in pieces.ids[place:kept])]
@@ -137,11 +143,6 @@ def grown(trunks: Sequence[Trunk], *, longest: int) -> Packed:
     trees = build(trunks)
     columns = {name: getattr(trees, name).numpy() for name in ("ids", "positions", "words", "branches")}
     return Packed(np.array(trees.layout.offsets, dtype=np.int64), columns)
-
-
-@lru_cache(maxsize=1 << 18)
-def _spelled(tokenizer: Tokenizer, fact: str) -> str:
-    return _written(tokenizer.encode(fact).ids)
 
 
 def _written(ids: Sequence[int]) -> str:
