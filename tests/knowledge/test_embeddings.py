@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.embeddings import INDEX, VECTORS, Embeddings, load_embeddings, save_embeddings
@@ -69,6 +70,12 @@ def test_a_folder_that_is_torn_or_of_another_size_is_refused(tmp_path: Path) -> 
     (folder / INDEX).write_text(whole)
     (folder / VECTORS).write_bytes((folder / VECTORS).read_bytes()[:-8])
     with pytest.raises(UserError, match=r"embeddings.safetensors is no whole safetensors file"):
+        load_embeddings(folder)
+    save_file({"relations": torch.zeros(2, 4)}, folder / VECTORS)
+    with pytest.raises(UserError, match=r"embeddings.safetensors has no table of entities; it has relations"):
+        load_embeddings(folder)
+    (folder / INDEX).write_text("[]")
+    with pytest.raises(UserError, match=r"index.json holds no keys and values; save the embeddings again"):
         load_embeddings(folder)
     with pytest.raises(UserError, match=r"nothing is no folder of embeddings: it has no index.json"):
         load_embeddings(tmp_path / "nothing")

@@ -1,5 +1,6 @@
 import gzip
 from pathlib import Path
+from urllib.error import URLError
 
 import networkx as nx
 import pytest
@@ -150,3 +151,14 @@ def test_neighbours_are_found_by_name() -> None:
     assert graph.numbered().tolist() == [[0, 0, 1], [2, 0, 0], [2, 1, 1]]
     with pytest.raises(UserError, match="the graph of 3 entities has none called 'd'"):
         graph.around("d")
+
+
+def test_a_data_set_that_cannot_be_fetched_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetched(*, dataset: str) -> None:
+        raise URLError("no route to host")
+
+    monkeypatch.setattr("pykeen.datasets.get_dataset", fetched)
+    with pytest.raises(
+        UserError, match=r"pykeen fetches fb15k237 from the network, which cannot be reached \(no route"
+    ):
+        open_graph("pykeen:fb15k237")
