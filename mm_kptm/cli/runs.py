@@ -34,6 +34,7 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     demo.description = "Pretrain, fine-tune and ablate on the embedded benchmark, print the tables, write a report."
     tiers = "; ".join(f"{tier}: {cost}" for tier, cost in TIERS.items())
     demo.add_argument("--tier", choices=TIERS, default="demo", help=f"how much of it ({tiers})")
+    demo.add_argument("--seeds", type=int, help="runs of every arm, with the seeds from 0 on (default: the tier's)")
     demo.add_argument("--out", type=Path, default=Path("demo"), help="folder for runs and report (default: demo)")
     add_json(demo)
     demo.set_defaults(run=_demo)
@@ -75,7 +76,7 @@ def _demo(options: argparse.Namespace) -> int:
     from mm_kptm import experiment
 
     with only_json(options.json):
-        result = experiment.demo(options.tier, options.out)
+        result = experiment.demo(options.tier, options.out, seeds=options.seeds)
     if options.json:
         print_json(result.plain())
     else:

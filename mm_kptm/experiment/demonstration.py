@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mm_kptm import report
@@ -52,21 +52,26 @@ class Demonstration:
         return {**found, "report": str(self.report)}
 
 
-def demo(tier: str, out: Path, *, workers: int | None = None, say: Say | None = None) -> Demonstration:
+def demo(
+    tier: str, out: Path, *, seeds: int | None = None, workers: int | None = None, say: Say | None = None
+) -> Demonstration:
     """Train every arm of a tier, measure it and write ``arms.json`` and ``report.html`` into ``out``.
 
     Args:
         tier: one of :data:`~mm_kptm.experiment.arms.TIERS`.
         out: the folder; a demonstration of the same tier that was stopped there goes on.
+        seeds: runs of every arm, with the seeds from 0 on; as the tier has it unless given.
         workers: processes at a time; as many as there are cores unless given.
         say: is told of every arm that ends; standard error unless given.
 
     Raises:
-        UserError: there is no such tier, or ``out`` holds other runs.
+        UserError: there is no such tier, less than one seed, or ``out`` holds other runs.
     """
     if tier not in TIERS:
         raise UserError(f"there is no tier {tier!r}; the tiers are {', '.join(TIERS)}")
-    chosen = TIERS[tier]
+    chosen = TIERS[tier] if seeds is None else replace(TIERS[tier], seeds=seeds)
+    if chosen.seeds < 1:
+        raise UserError(f"{seeds} seeds were asked for; at least 1 is needed")
     workers = min(MOST_WORKERS, _cores()) if workers is None else workers
     say = _to_stderr if say is None else say
     of_seed = [experiments(chosen, seed, out) for seed in range(chosen.seeds)]

@@ -165,6 +165,22 @@ def test_an_arm_that_fails_ends_the_demonstration_with_its_name(monkeypatch, tmp
         demo("tiny", tmp_path, workers=1, say=lambda line: None)
 
 
+def test_as_many_seeds_are_run_as_are_asked_for(monkeypatch, tmp_path):
+    monkeypatch.setitem(arms.TIERS, "tiny", SMALLEST)
+    monkeypatch.setattr(demonstration, "outcomes", one_by_one)
+    monkeypatch.setattr(demonstration, "SHOWN", {})
+    said: list[str] = []
+    found = demo("tiny", tmp_path, seeds=2, workers=1, say=said.append)
+    assert said[0] == "tiny tier: 8 arms, 16 runs, 1 at a time" and len(said) == 17
+    assert found.comparison.seeds == 2
+    assert found.comparison.arms == {arm: (f"{arm}-seed-0", f"{arm}-seed-1") for arm in ARMS}
+
+
+def test_no_seeds_are_refused(tmp_path, capsys):
+    assert cli.main(["demo", "--seeds", "0", "--out", str(tmp_path)]) == 2
+    assert "0 seeds were asked for; at least 1 is needed" in capsys.readouterr().err
+
+
 def test_an_unknown_tier_is_refused(tmp_path):
     with pytest.raises(UserError, match="there is no tier 'huge'; the tiers are tiny, demo, paper"):
         demo("huge", tmp_path)
