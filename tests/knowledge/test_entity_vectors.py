@@ -58,7 +58,7 @@ def test_random_vectors_are_those_of_other_entities() -> None:
     assert torch.equal(random.vectors, told(big, "random", seed=1).vectors)
     assert told(big, "true") is big
     assert told(big, "none").number_of("Q1") == -1
-    with pytest.raises(UserError, match=r"knowledge.facts is swapped, but vectors of entities that lie in files can be"):
+    with pytest.raises(UserError, match=r"knowledge.facts is swapped, but vectors of entities that lie in files can"):
         told(big, "swapped")
 
 
