@@ -52,7 +52,11 @@ def test_other_lines_are_refused_by_number(tmp_path: Path, line: str, message: s
         list(read_labelled(written(tmp_path, LINE, line)))
 
 
-@pytest.mark.parametrize("content", [b"1 2;0 0", gzip.compress(LINE.encode() * 99)[:-20], b"\xff"])
+@pytest.mark.parametrize(
+    "content",
+    [b"1 2;0 0", gzip.compress(LINE.encode() * 99, mtime=0)[:-20], b"\xff"],
+    ids=["not packed", "cut off", "no text"],
+)
 def test_a_file_that_is_not_whole_is_refused(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / ("stage.txt" if content == b"\xff" else "stage.gz")
     file.write_bytes(content)
