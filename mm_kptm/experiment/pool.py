@@ -61,9 +61,10 @@ def outcomes(
         ) from None
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
-        for child in set(multiprocessing.active_children()) - others:
-            child.terminate()
-            child.join()
+        while left := set(multiprocessing.active_children()) - others:  # one may have been begun meanwhile
+            for child in left:
+                child.terminate()
+                child.join()
 
 
 @contextlib.contextmanager

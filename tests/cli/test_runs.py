@@ -146,13 +146,13 @@ class Shown:
 
 
 def test_demo_prints_its_tables_and_the_report(monkeypatch, capsys):
-    monkeypatch.setattr(experiment, "demo", lambda tier, out: Shown(out / f"{tier}.html"), raising=False)
+    monkeypatch.setattr(experiment, "demo", lambda tier, out, seeds: Shown(out / f"{tier}.html"), raising=False)
     assert cli.main(["demo", "--tier", "tiny", "--out", "here"]) == 0
     assert capsys.readouterr().out == "a table\n\nreport: here/tiny.html\n"
 
 
 def test_demo_for_machines_prints_json_and_nothing_else(monkeypatch, capsys):
-    def chatty(tier: str, out: Path) -> Shown:
+    def chatty(tier: str, out: Path, seeds: int | None) -> Shown:
         print("a library talks")
         return Shown(out / "report.html")
 

@@ -75,13 +75,11 @@ def test_it_stands_beside_masked_tokens(system: System) -> None:
 
 def test_related_words_are_learned(system: System) -> None:
     """Puzzles are drawn anew at every step; six pairs and what is near to them are soon known by heart."""
-    system.train()
-    optimiser = torch.optim.Adam(system.parameters(), lr=1e-2)
+    optimiser = torch.optim.Adam(system.parameters(), lr=5e-3)  # the system stays as built: nothing is dropped out
     texts = Inputs(text=Tokens.of([[5]] * 6))
     draw = seeded()
-    for _ in range(150):
+    for _ in range(200):
         optimiser.zero_grad()
         OBJECTIVE.loss(system, OBJECTIVE.puzzle(texts, draw)).backward()
         optimiser.step()
-    system.eval()
     assert OBJECTIVE.loss(system, OBJECTIVE.puzzle(texts, seeded(9))).item() < 0.1
