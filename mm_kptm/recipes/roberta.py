@@ -1,7 +1,7 @@
 """RoBERTa, and what every system that grew out of it shares: builder, heads and the names of both published layouts."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -52,6 +52,11 @@ def roberta(
         bert_layer(dim, num_heads, ffn_dim=ffn_dim, activation=activation, dropout=dropout, norm=norm)
         for _ in range(num_layers)
     )
+    return text_stream(text, layers, dim=dim)
+
+
+def text_stream(text: nn.Module, layers: Iterable[nn.Module], *, dim: int) -> SingleStream:
+    """Fresh layers over embedded text, whose pooled state is the first one as it is."""
     encoder = SingleStream(TextOnly(text), layers, nn.Identity(), dim=dim)
     bert_init(encoder)
     return encoder

@@ -15,7 +15,7 @@ class Recall(nn.Module):
     """Measures the first number of each example, which tells the examples apart."""
 
     def loss(self, batch):
-        raise NotImplementedError
+        pytest.fail("an evaluation asks for no loss")
 
     def measure(self, batch):
         return {"first": batch.x[:, 0], "squared": batch.x[:, 0] ** 2}

@@ -8,7 +8,6 @@ from torch import nn
 from mm_kptm.keymap import Rename, Rule, Same
 from mm_kptm.knowledge.label_aware import FeltEmbedding
 from mm_kptm.models.single import SingleStream
-from mm_kptm.nn.assembly import TextOnly
 from mm_kptm.nn.heads import TiedVocabulary, Transform
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
@@ -23,6 +22,7 @@ from mm_kptm.recipes.roberta import (
     hugging_face_rules,
     masked_tokens,
     norm_of,
+    text_stream,
 )
 
 
@@ -59,9 +59,7 @@ def sentilare(
         bert_layer(dim, num_heads, ffn_dim=ffn_dim, activation=activation, dropout=dropout, norm=norm)
         for _ in range(num_layers)
     )
-    encoder = SingleStream(TextOnly(text), layers, nn.Identity(), dim=dim)
-    bert_init(encoder)
-    return encoder
+    return text_stream(text, layers, dim=dim)
 
 
 def _of_marks(name: str) -> Callable[..., nn.Module]:
