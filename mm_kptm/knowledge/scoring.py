@@ -7,12 +7,15 @@ Shapes: N entities, R relations, Q queries, B triples, D dim.
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from mm_kptm.errors import UserError, nearest
+
+_PIECE = 16  # dimensions whose distances are summed at once
 
 
 class Scorer(Protocol):
@@ -46,7 +49,7 @@ class _Tables:
                     f"{type(self).__name__} scores {kind} vectors, one a row, but the {name} are {table.dtype} "
                     f"of shape {list(table.shape)}"
                 )
-            if not table.isfinite().all():
+            if table.numel() and not math.isfinite(torch.linalg.vector_norm(table, math.inf)):
                 raise UserError(f"the vectors of the {name} hold values that are no finite numbers; train them anew")
         if entities.shape[1] != relations.shape[1]:
             raise UserError(
@@ -178,5 +181,17 @@ def _flat(values: Tensor) -> Tensor:
 
 
 def _nearness(queries: Tensor, candidates: Tensor, norm: int) -> Tensor:
+    """Minus the distances of [Q, D] and [N, D], [Q, N]."""
+    if norm == 2:
+        return _apart(queries, candidates, 2).neg_()
+    # a sum over dimensions is one over pieces of them, and short vectors stay in the nearest cache
+    pieces = zip(queries.split(_PIECE, 1), candidates.split(_PIECE, 1), strict=True)
+    far = _apart(*next(pieces), 1)
+    for some, others in pieces:
+        far += _apart(some, others, 1)
+    return far.neg_()
+
+
+def _apart(queries: Tensor, candidates: Tensor, norm: int) -> Tensor:
     # A matrix product would be quicker, but cancels, and tells some equal candidates apart by rounding: ties are lost.
-    return -torch.cdist(queries, candidates, p=norm, compute_mode="donot_use_mm_for_euclid_dist")
+    return torch.cdist(queries, candidates, p=norm, compute_mode="donot_use_mm_for_euclid_dist")

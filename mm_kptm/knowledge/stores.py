@@ -47,7 +47,7 @@ class TripleStore:
         heads, relations, tails = _columns(np.asarray(triples), entities)
         came, heads = _distinct(heads, relations, tails)
         counts = np.bincount(heads, minlength=entities)
-        self.starts: Integers = _ends(counts).astype(np.int32 if len(came) < 2**31 else np.int64)
+        self.starts: Integers = ends_of(counts).astype(np.int32 if len(came) < 2**31 else np.int64)
         self.relations: Integers = relations.astype(np.min_scalar_type(int(relations.max(initial=0))))[came]
         self.tails: Integers = tails.astype(np.min_scalar_type(max(entities - 1, 0)))[came]
         return came
@@ -113,7 +113,7 @@ class TripleStore:
             return Around(self, asked, np.arange(len(asked) + 1))
         parts = [self._near(asked[start : start + _TOGETHER], hops) for start in range(0, len(asked), _TOGETHER)]
         entities = np.concatenate([part for part, _ in parts]) if parts else asked
-        return Around(self, entities, _ends(np.concatenate([counts for _, counts in parts]) if parts else asked))
+        return Around(self, entities, ends_of(np.concatenate([counts for _, counts in parts]) if parts else asked))
 
     def _near(self, seeds: Integers, hops: int) -> tuple[Integers, Integers]:
         """The entities fewer than ``hops`` steps away, seed by seed; and how many each seed has."""
@@ -175,7 +175,7 @@ class Around:
     @property
     def sizes(self) -> Integers:
         """How many triples each seed has, [S]."""
-        return np.diff(_ends(self.counts)[self.bounds])
+        return np.diff(ends_of(self.counts)[self.bounds])
 
     @cached_property
     def places(self) -> Integers:
@@ -283,6 +283,6 @@ def written_out(first: Integers, counts: Integers) -> Integers:
     return numbers
 
 
-def _ends(sizes: Integers) -> Integers:
+def ends_of(sizes: Integers) -> Integers:
     """0 and the running sums."""
     return np.concatenate([[0], sizes.cumsum(dtype=np.int64)])

@@ -1,11 +1,12 @@
 from itertools import product
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor
 
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.ranking import BothSides, Ranks, measures, rank
+from mm_kptm.knowledge.ranking import Ranks, measures, rank
 from mm_kptm.knowledge.scoring import SCORES, ComplEx, DistMult, RotatE, TransE, score_of
 
 ENTITIES, RELATIONS, DIM = 11, 3, 4
@@ -39,7 +40,7 @@ def drawn(count: int, generator: torch.Generator) -> Tensor:
     return whole[torch.randperm(len(whole), generator=generator)[:count]]
 
 
-def straight(table: Table, triples: Tensor, known: Tensor) -> BothSides:
+def straight(table: Table, triples: Tensor, known: Tensor) -> list[Ranks]:
     """The definition, word by word."""
     true = {tuple(triple) for triple in known.tolist()}
     sides = []
@@ -55,7 +56,7 @@ def straight(table: Table, triples: Tensor, known: Tensor) -> BothSides:
                     left.append(float(table.scores[tuple(other)]))
             rows.append((1 + sum(s > own for s in left), sum(s >= own for s in left), len(left)))
         sides.append(Ranks(*torch.tensor(rows).T))
-    return BothSides(*sides)
+    return sides
 
 
 @pytest.mark.parametrize("block", [1, 200, 2**20])
@@ -64,10 +65,32 @@ def test_ranks_are_those_of_the_definition_whatever_the_block(block: int) -> Non
     table, triples = tied_scores(generator), drawn(90, generator)
     known = torch.cat([triples[:60], drawn(80, generator)])  # not all ranked triples are known
     ours, truth = rank(table, triples, known, block=block), straight(table, triples, known)
-    for mine, theirs in ((ours.heads, truth.heads), (ours.tails, truth.tails)):
+    for mine, theirs in zip((ours.heads, ours.tails), truth, strict=True):
         assert mine.optimistic.tolist() == theirs.optimistic.tolist()
         assert mine.pessimistic.tolist() == theirs.pessimistic.tolist()
         assert mine.candidates.tolist() == theirs.candidates.tolist()
+
+
+def test_ranks_do_not_depend_on_how_they_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    table, triples = tied_scores(generator), drawn(90, generator)
+    quick = rank(table, triples, triples[:60]).both
+    monkeypatch.setattr("mm_kptm.knowledge.ranking._EXACT", 1)
+    slow = rank(table, triples, triples[:60]).both
+    table.scores = table.scores.half()
+    for other in (slow, rank(table, triples, triples[:60]).both):
+        assert torch.equal(
+            torch.stack([other.optimistic, other.pessimistic]), torch.stack([quick.optimistic, quick.pessimistic])
+        )
+
+
+def test_many_entities_are_told_apart() -> None:
+    """A query and its answer are one number here, which no 32 bits hold."""
+    entities = torch.arange(40_000.0)[:, None]
+    triples = torch.tensor([[39_990, 1, 39_999], [3, 0, 39_998], [39_999, 1, 0]])
+    ranks = rank(TransE(entities, torch.tensor([[0.0], [4.0]])), triples, triples[:1])
+
+    assert ranks.tails.pessimistic.tolist() == [11, 39_999, 40_000]
 
 
 def test_a_query_is_scored_once_and_in_blocks() -> None:
@@ -139,6 +162,8 @@ def test_what_cannot_be_ranked_is_named() -> None:
         rank(table, some[:0], some)
     with pytest.raises(UserError, match=r"ranked triples are whole numbers, three a row, not torch.float32 \[1, 3\]"):
         rank(table, some.float(), some)
+    with pytest.raises(UserError, match=r"4294967296 entities and 1 relations are more than can be ranked"):
+        rank(SimpleNamespace(num_entities=2**32, num_relations=1), torch.tensor([[0, 0, 1]]), some)
     table.scores[0, 0, 5] = torch.nan
     with pytest.raises(UserError, match="a score is no finite number, and cannot be ranked; look at the embeddings"):
         rank(table, some, some)
