@@ -8,7 +8,13 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+from mm_kptm.data.tokenizer import BERT_SPECIALS
+
 FIRST_CHARACTER, CHARACTERS = 0x4E00, 3000
+PIECES = (*BERT_SPECIALS, *(chr(FIRST_CHARACTER + place) for place in range(CHARACTERS)))
+VOCABULARY = len(PIECES)
+_IDS = {token: place for place, token in enumerate(PIECES)}
+_UNKNOWN = _IDS["[UNK]"]
 
 
 @dataclass(frozen=True)
@@ -59,10 +65,5 @@ class Lexicon:
 
 
 def spelling(word: str) -> list[int]:
-    """One id a character, and one for a tag."""
-    if word.startswith("["):
-        return [1]
-    return [ord(character) - FIRST_CHARACTER + 10 for character in word]
-
-
-VOCABULARY = CHARACTERS + 10
+    """The ids of a word as the released code looks them up: one character after another, and a tag as it is."""
+    return [_IDS.get(token, _UNKNOWN) for token in ([word] if word.startswith("[") else word)]

@@ -3,7 +3,7 @@
 The peer is the construction of the released code: loops over the tokens of one sentence a call, and a dense float64
 matrix. The careful peer keeps its loops for the tree and makes the matrix at once, as bits. Both pad to 128 places.
 Ours writes a word out once and keeps two small integers a token; who sees whom is computed from them where it is read.
-All get the same words, spellings and facts, and a batch that they have not seen before, call by call; ours has read
+All get the same words, vocabulary and facts, and a batch that they have not seen before, call by call; ours has read
 other batches of the same language. "Ours cold" has read none: the first batch of a run.
 """
 
@@ -18,7 +18,8 @@ import torch
 
 from benchmarks.harness import OURS, PEER, Case, within
 from benchmarks.peers.sentence_trees import Inputs, by_loops, by_numbers
-from benchmarks.sentences import Lexicon, spelling
+from benchmarks.sentences import PIECES, Lexicon, spelling
+from mm_kptm.knowledge.characters import Characters
 from mm_kptm.knowledge.tree import TreeBuilder, Trees
 
 SENTENCES, TOKENS, LENGTH, MAX_FACTS, WORDS, KNOWN = 256, 44, 128, 2, 20000, 0.12
@@ -40,8 +41,10 @@ def build(seed: int = 0) -> Case:
     batches = [[lexicon.sentence(TOKENS, MAX_FACTS, draw) for _ in range(SENTENCES)] for _ in range(READ + UNREAD)]
     unread = batches[READ:]
 
+    characters = Characters(PIECES)
+
     def builder() -> TreeBuilder:
-        return TreeBuilder(spelling, lexicon.about, max_facts=MAX_FACTS, max_length=LENGTH)
+        return TreeBuilder(characters, lexicon.about, max_facts=MAX_FACTS, max_length=LENGTH)
 
     warm = builder()
     for batch in batches[:READ]:

@@ -9,10 +9,11 @@ Shapes: B sentences, T tokens of all of them, facts included.
 from __future__ import annotations
 
 from array import array
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
-from typing import NamedTuple
+from itertools import chain, count, islice
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from torch import Tensor
 from mm_kptm.batch import Layout, Movable, Tokens
 from mm_kptm.data.tokenizer import BERT_SPECIALS, Tokenizer
 from mm_kptm.errors import UserError
+from mm_kptm.knowledge.stores import Integers, ends_of
 from mm_kptm.nn.visibility import Branches
 
 Spelling = Callable[[str], Sequence[int]]  #: the token ids of a word or of a fact
@@ -30,6 +32,24 @@ Fit = Callable[["Trees", int], Tensor]  #: which tokens stay when a tree may hav
 LONGEST = 32767  #: positions and words are counted in 16 bits
 MOST_FACTS = 127  #: branches are counted in 8 bits
 _MOST_WORDS = 1 << 18  # written-out words that are kept between two calls
+
+
+class Spelt(NamedTuple):
+    """The token ids of many texts, end to end."""
+
+    ids: Integers  #: [T]
+    lengths: Integers  #: how many are of each text
+
+
+@runtime_checkable
+class SpellsMany(Protocol):
+    """A spelling that is quicker with many texts than with one after another."""
+
+    def __call__(self, text: str, /) -> Sequence[int]:
+        """The token ids of a text."""
+
+    def many(self, texts: Sequence[str]) -> Spelt:
+        """Those of many."""
 
 
 class Grafted(NamedTuple):
@@ -143,6 +163,8 @@ def no_facts(_word: str) -> tuple[str, ...]:
 
 def spelling_of(tokenizer: Tokenizer, language: str | None = None) -> Spelling:
     """How a tokenizer spells words, ``[CLS]`` and its like being the tokenizer's own special tokens."""
+    if isinstance(tokenizer, SpellsMany):
+        return tokenizer  # and knows its special tokens when it meets them
     special = tokenizer.specials
     ids = (special.pad, special.unknown, special.start, special.stop, special.mask)
     known = {name: (number,) for name, number in zip(BERT_SPECIALS, ids, strict=True)}
@@ -157,8 +179,8 @@ class TreeBuilder:
     """Hangs facts from the words of sentences.
 
     Args:
-        spelling: the token ids of a word or a fact; :func:`spelling_of` a tokenizer, for the published K-BERT of
-            :class:`~mm_kptm.knowledge.characters.Characters`.
+        spelling: the token ids of a word or a fact: :func:`spelling_of` a tokenizer; for the published K-BERT
+            :class:`~mm_kptm.knowledge.characters.Characters` themselves, which spell many at once.
         facts: of a word; only asked about words that come without their own (:class:`Grafted`).
         max_facts: how many facts a word may carry.
         max_length: how many tokens a sentence and its facts may have.
@@ -205,84 +227,93 @@ class TreeBuilder:
         return trees
 
 
-class _Written(dict[str | Grafted, int]):
+class _Written:
     """Words written out with their facts, end to end in arrays, and the number of each word."""
 
     def __init__(self, spelling: Spelling, facts: Facts, max_facts: int) -> None:
-        super().__init__()
         self.spelling = spelling
         self.facts = facts
         self.max_facts = max_facts
         self.forget()
 
     def forget(self) -> None:
-        self.clear()
+        # a word that was never met gets the next number by being asked for, which is the quickest way to meet many
+        self.numbers: defaultdict[str | Grafted, int] = defaultdict(count().__next__)
         self.ids = array("i")
-        self.lengths = array("i")  # of pieces: each word's trunk, then its facts
-        self.kinds = array("b")  # of pieces: 0 or the number of the fact
-        self.told = 0  # pieces whose tokens have their step and branch
-        self.steps = array("i")  # from the first position of the word
-        self.branches = array("b")
-        self.ends = array("q", [0])
+        self.steps = array("i")  # of tokens: from the first position of the word
+        self.branches = array("b")  # of tokens: 0 or the number of the fact
+        self.ends = array("q", [0])  # of words among tokens
         self.spans = array("i")  # how far a word moves the positions of the trunk on
 
-    def __missing__(self, word: str | Grafted) -> int:
-        text, facts = (word, self.facts(word)) if isinstance(word, str) else word
-        trunk = self.spelling(text)
-        # without a token there is nothing that a fact could hang from
-        written = [self.spelling(fact) for fact in facts[: self.max_facts]] if facts and len(trunk) else ()
-        self.ids.extend(trunk)
-        self.lengths.append(len(trunk))
-        self.kinds.append(0)
-        for kind, ids in enumerate(filter(len, written), 1):
-            self.ids.extend(ids)
-            self.lengths.append(len(ids))
-            self.kinds.append(kind)
-        number = len(self)
-        self[word] = number
-        return number
-
-    def _tell(self) -> None:
-        """Where the tokens of new words stand: of all at once, since a batch may bring thousands."""
-        lengths, kinds = np.array(self.lengths[self.told :]), np.array(self.kinds[self.told :])
-        if not len(kinds):
-            return
-        self.told = len(self.kinds)
-        trunks = kinds == 0
+    def _write(self, words: Sequence[str | Grafted]) -> None:
+        """Write out new words, all at once, since a batch may bring thousands."""
+        pieces, facts = self._pieces(words)
+        ids, lengths = self._spelt(pieces)
+        trunks = np.zeros(len(pieces), np.bool_)
+        trunks[ends_of(facts + 1)[:-1]] = True
         spans = lengths[trunks]
-        ends = lengths.cumsum()
-        first = np.where(trunks, 0, spans[trunks.cumsum() - 1])
-        steps = np.arange(ends[-1]) - np.repeat(ends - lengths - first, lengths)
+        own = spans.repeat(facts + 1)  # tokens of the word that a piece belongs to
+        # without a token there is nothing that a fact could hang from
+        stays = trunks | ((own > 0) & (lengths > 0))
+        if not stays.all():
+            ids = ids[stays.repeat(lengths)]
+            trunks, lengths, own = trunks[stays], lengths[stays], own[stays]
+        ends, firsts = ends_of(lengths), np.flatnonzero(trunks)
+        kinds = np.arange(len(trunks)) - firsts[trunks.cumsum() - 1]
+        steps = np.arange(len(ids)) - (ends[:-1] - np.where(trunks, 0, own)).repeat(lengths)
+        self.ids.frombytes(ids.astype(np.int32).tobytes())
         self.steps.frombytes(steps.astype(np.int32).tobytes())
-        self.branches.frombytes(np.repeat(kinds, lengths).tobytes())
-        self.spans.frombytes(spans.tobytes())
-        last = np.append(np.flatnonzero(trunks)[1:], len(kinds)) - 1  # piece of each word
-        self.ends.frombytes((self.ends[-1] + ends[last]).astype(np.int64).tobytes())
+        self.branches.frombytes(kinds.astype(np.int8).repeat(lengths).tobytes())
+        self.spans.frombytes(spans.astype(np.int32).tobytes())
+        self.ends.frombytes((self.ends[-1] + ends[np.append(firsts[1:], len(trunks))]).astype(np.int64).tobytes())
+
+    def _pieces(self, words: Sequence[str | Grafted]) -> tuple[list[str], Integers]:
+        """Every word with its facts behind it, and how many these are."""
+        texts = [word if isinstance(word, str) else word.word for word in words]
+        if texts == words:
+            told = [*map(self.facts, texts)]
+        else:
+            told = [self.facts(word) if isinstance(word, str) else word.facts for word in words]
+        counts = np.fromiter(map(len, told), np.int64, len(told)).clip(max=self.max_facts)
+        pieces: list[str] = []
+        first = 0
+        for place in np.flatnonzero(counts).tolist():
+            pieces += texts[first : (first := place + 1)]
+            pieces += told[place][: self.max_facts]
+        return pieces + texts[first:], counts
+
+    def _spelt(self, texts: Sequence[str]) -> Spelt:
+        if isinstance(self.spelling, SpellsMany):
+            return self.spelling.many(texts)
+        spelt = [*map(self.spelling, texts)]
+        lengths = np.fromiter(map(len, spelt), np.int64, len(spelt))
+        return Spelt(np.fromiter(chain.from_iterable(spelt), np.int32, int(lengths.sum())), lengths)
 
     def trees(self, sentences: Sequence[Sequence[str | Grafted]]) -> Trees:
-        if len(self) > _MOST_WORDS:
+        if len(self.numbers) > _MOST_WORDS:
             self.forget()
+        known = len(self.numbers)
         counts = np.fromiter(map(len, sentences), np.int64, len(sentences))
-        met = np.fromiter(map(self.__getitem__, chain.from_iterable(sentences)), np.int64, int(counts.sum()))
-        self._tell()
-        bounds = _ends(counts)  # of sentences among words
+        met = np.fromiter(map(self.numbers.__getitem__, chain.from_iterable(sentences)), np.int64, int(counts.sum()))
+        if new := len(self.numbers) - known:
+            try:
+                self._write([*islice(reversed(self.numbers), new)][::-1])
+            except BaseException:
+                self.forget()  # words that have a number but are not written out
+                raise
+        bounds = ends_of(counts)  # of sentences among words
         ends = np.asarray(self.ends)
         sizes = ends[met + 1] - ends[met]
-        starts = _ends(sizes)  # of words among tokens
+        starts = ends_of(sizes)  # of words among tokens
         rows = np.arange(starts[-1]) + np.repeat(ends[met] - starts[:-1], sizes)
-        trunk = _ends(np.asarray(self.spans)[met])
+        trunk = ends_of(np.asarray(self.spans).take(met))
         since = trunk[:-1] - np.repeat(trunk[bounds[:-1]], counts)
         numbers = np.arange(len(met)) - np.repeat(bounds[:-1], counts)
         return Trees(
-            ids=torch.from_numpy(np.asarray(self.ids)[rows]),
+            ids=torch.from_numpy(np.asarray(self.ids).take(rows)),
             # what overflows here stands behind the longest possible tree and is cut
-            positions=torch.from_numpy((np.asarray(self.steps)[rows] + np.repeat(since, sizes)).astype(np.int16)),
+            positions=torch.from_numpy((np.asarray(self.steps).take(rows) + np.repeat(since, sizes)).astype(np.int16)),
             words=torch.from_numpy(np.repeat(numbers.astype(np.int16), sizes)),
-            branches=torch.from_numpy(np.asarray(self.branches)[rows]),
+            branches=torch.from_numpy(np.asarray(self.branches).take(rows)),
             layout=Layout(tuple(np.diff(starts[bounds]).tolist())),
         )
-
-
-def _ends(sizes: np.ndarray) -> np.ndarray:
-    """0 and the running sums."""
-    return np.concatenate([[0], sizes.cumsum()])

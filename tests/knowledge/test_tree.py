@@ -121,6 +121,16 @@ def test_forgotten_words_are_written_out_again(monkeypatch: pytest.MonkeyPatch) 
     assert rows(build(SENTENCES[::-1])) == rows(TreeBuilder(letters, known)(SENTENCES[::-1]))
 
 
+def test_a_spelling_that_fails_leaves_no_word_half_written() -> None:
+    spelt = {"a": [1], "is": [2]}
+    build = TreeBuilder(spelt.__getitem__)
+    build([["a"]])
+    with pytest.raises(KeyError):
+        build([["a", "new", "is"]])
+    spelt["new"] = [3, 4]
+    assert build([["a", "new", "is"]]).ids.tolist() == [1, 3, 4, 2]
+
+
 def test_a_word_without_tokens_carries_no_facts() -> None:
     spelt = {"": [], "cat": [1], "purrs": [2], "isanimal": []}
     facts = {"": ["purrs"], "cat": ["isanimal", "purrs"]}
