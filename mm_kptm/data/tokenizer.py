@@ -49,11 +49,16 @@ class Specials:
     start: int
     stop: int  #: at the end of every part
     mask: int
+    between: int = 1  #: how many stops stand between two parts; RoBERTa and its kin have two, and no segments
 
     @property
     def never_hidden(self) -> frozenset[int]:
         """What the masking engine leaves alone."""
         return frozenset({self.pad, self.start, self.stop})
+
+    def around(self, parts: int) -> int:
+        """How many of them stand around so many parts."""
+        return 1 + parts + (parts - 1) * (self.between - 1)
 
 
 #: How BERT's vocabulary files, and Number World, spell the special tokens.
@@ -64,6 +69,7 @@ class Tokenizer(Protocol):
     """What the suite asks of a tokenizer."""
 
     specials: Specials
+    vocabulary: tuple[str, ...]  #: every piece; its place is its id
 
     def __len__(self) -> int:
         """Number of ids."""
@@ -77,11 +83,17 @@ def framed(specials: Specials, *parts: Sequence[int]) -> tuple[list[int], list[i
 
     >>> framed(Specials(0, 1, 2, 3, 4), (7, 8), (9,))
     ([2, 7, 8, 3, 9, 3], [0, 0, 0, 0, 1, 1])
+
+    RoBERTa's ``<s> A </s></s> B </s>``:
+
+    >>> framed(Specials(pad=1, unknown=3, start=0, stop=2, mask=4, between=2), (7, 8), (9,))
+    ([0, 7, 8, 2, 2, 9, 2], [0, 0, 0, 0, 0, 1, 1])
     """
     ids, segments = [specials.start], [0]
-    for number, part in enumerate(parts):
-        ids += [*part, specials.stop]
-        segments += [number] * (len(part) + 1)
+    for number, part in enumerate(parts, 1):
+        stops = specials.between if number < len(parts) else 1
+        ids += [*part, *[specials.stop] * stops]
+        segments += [number - 1] * (len(part) + stops)
     return ids, segments
 
 

@@ -17,7 +17,7 @@ class TokenizerJson:
     """A tokenizer out of a ``tokenizer.json``.
 
     A piece stands for the characters that it shows: a blank that it begins with is not among them. Of a character whose
-    bytes are several pieces, each stands for all of it.
+    bytes are several pieces, each stands for all of it. Markers such as ``<mask>`` inside a text are plain text.
 
     Args:
         engine: cuts texts.
@@ -31,7 +31,10 @@ class TokenizerJson:
         self._engine = engine
         self._engine.no_truncation()
         self._engine.no_padding()
+        self._engine.encode_special_tokens = True
         self.specials = _specials(engine, name)
+        pieces = {number: piece for piece, number in engine.get_vocab().items()}
+        self.vocabulary = tuple(pieces.get(number, "") for number in range(max(pieces) + 1))
 
     @classmethod
     def open(cls, path: str | Path) -> TokenizerJson:
@@ -52,7 +55,14 @@ class TokenizerJson:
         return cls(engine, name=str(file))
 
     def __len__(self) -> int:
-        return self._engine.get_vocab_size()
+        return len(self.vocabulary)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What the pieces look like in a text, without the blanks that they begin with."""
+        decoder = self._engine.decoder
+        shown = self.vocabulary if decoder is None else (decoder.decode([piece]) for piece in self.vocabulary)
+        return tuple(word.strip() for word in shown)
 
     def encode(self, text: str, language: str | None = None) -> Pieces:
         """The pieces of a text in any language."""
@@ -62,10 +72,11 @@ class TokenizerJson:
 
 
 def _specials(engine: Engine, name: str) -> Specials:
-    for names in (BERT_SPECIALS, ROBERTA_SPECIALS):
+    for names, between in ((BERT_SPECIALS, 1), (ROBERTA_SPECIALS, 2)):
         ids = [number for one in names if (number := engine.token_to_id(one)) is not None]
         if len(ids) == len(names):
-            return Specials(*ids)
+            pad, unknown, start, stop, mask = ids
+            return Specials(pad, unknown, start, stop, mask, between)
     raise UserError(f"{name} has neither {', '.join(BERT_SPECIALS)} nor {', '.join(ROBERTA_SPECIALS)}")
 
 

@@ -34,6 +34,11 @@ def whole_words(pieces: Sequence[str], *, alone: frozenset[str] = frozenset({"[C
     return units
 
 
+def joins(vocabulary: Iterable[str]) -> bool:
+    """Whether pieces say with ``##`` that they continue a word."""
+    return any(piece.startswith("##") for piece in vocabulary)
+
+
 def continued(characters: Sequence[str], words: Iterable[str]) -> list[str]:
     """Characters with ``##`` before each that continues a word: BERT-wwm's Chinese (Cui et al. 2021, section 3.1).
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from mm_kptm import pretrained
 from mm_kptm.batch import Inputs, Tokens
-from mm_kptm.data.tokenizer import Tokenizer, WordPiece, framed
-from mm_kptm.data.tokenizer_json import TokenizerJson
+from mm_kptm.data.tokenizer import Tokenizer, framed
+from mm_kptm.data.tokenizer_files import holds_tokenizer, open_tokenizer
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.run import CONFIG, opened
 from mm_kptm.models.system import System
@@ -58,7 +58,8 @@ class TextVectors:
 def text_vectors(folder: str | Path) -> TextVectors:
     """From a run folder, or from a folder of :func:`mm_kptm.save` with its ``tokenizer.json`` or ``vocab.txt`` in it.
 
-    A ``vocab.txt`` that has capital letters is taken for that of a cased model.
+    Other tokenizers will do (:mod:`mm_kptm.data.tokenizer_files`). A ``vocab.txt`` that has capital letters is taken
+    for that of a cased model.
 
     Raises:
         UserError: it is neither, or what it holds does not read text alone.
@@ -73,16 +74,12 @@ def text_vectors(folder: str | Path) -> TextVectors:
 
 def _beside(folder: Path) -> Tokenizer:
     """The tokenizer that lies beside a saved model."""
-    if (folder / "tokenizer.json").is_file():
-        return TokenizerJson.open(folder)
-    if not (folder / "vocab.txt").is_file():
+    if not holds_tokenizer(folder):
         raise UserError(
             f"{folder} is no encoder of texts: neither a run folder nor a saved model with the tokenizer.json or "
             "vocab.txt of its pieces"
         )
-    pieces = WordPiece.open(folder, lowercase=False)
-    cased = any(piece != piece.lower() for piece in pieces.vocabulary if not piece.startswith("["))
-    return pieces if cased else WordPiece.open(folder, lowercase=True)
+    return open_tokenizer(folder)
 
 
 def _tokenizer(data: object, folder: Path) -> Tokenizer:

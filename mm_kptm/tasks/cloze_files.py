@@ -6,7 +6,7 @@ its fact is left out, and counted, as LAMA does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -17,9 +17,9 @@ import numpy as np
 from mm_kptm.data.packed import Packed
 from mm_kptm.data.readers_cloze import BLANK, Cloze, read_lama, read_templates
 from mm_kptm.data.records import read_text
-from mm_kptm.data.tokenizer import BERT_SPECIALS, Pieces, Tokenizer, WordPiece
+from mm_kptm.data.tokenizer import BERT_SPECIALS, Pieces, Tokenizer
+from mm_kptm.data.tokenizer_json import TokenizerJson
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.characters import Characters
 from mm_kptm.knowledge.graph import Triple
 from mm_kptm.tasks.cloze import UNKNOWN, Candidates, ClozeSource, FillBlanks, first_blanks
 from mm_kptm.tasks.files import by_split, hashes
@@ -51,7 +51,7 @@ class LamaData(ToldTexts):
     def hashes(self) -> dict[str, str]:
         """What tells these data from others."""
         parts = {"templates": self.templates, "candidates": self.candidates, "graph": self.graph}
-        files = {part: path for part, path in parts.items() if path is not None} | {"vocabulary": self.vocabulary}
+        files = {part: path for part, path in parts.items() if path is not None} | self.spelling_files
         for split, path in self.files.items():
             members = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
             files |= {f"{split}/{member.name}" if path.is_dir() else split: member for member in members}
@@ -59,9 +59,12 @@ class LamaData(ToldTexts):
 
 
 class Blanked:
-    """A tokenizer to which the blank of a text is the token that masks."""
+    """A tokenizer to which the blank of a text is the token that masks.
 
-    def __init__(self, tokenizer: WordPiece | Characters) -> None:
+    Spaces before it are dropped, as by RoBERTa, of which they would be pieces.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
         self.specials = tokenizer.specials
         self.vocabulary = tokenizer.vocabulary
@@ -81,7 +84,7 @@ class Blanked:
                 texts.append(BLANK)
                 spans.append((start, start + len(BLANK)))
                 start += len(BLANK)
-            pieces = self.tokenizer.encode(part, language)
+            pieces = self.tokenizer.encode(part.rstrip(), language)
             ids += pieces.ids
             texts += pieces.texts
             spans += ((first + start, end + start) for first, end in pieces.spans)
@@ -90,8 +93,8 @@ class Blanked:
 
 
 def one_token(word: str, tokenizer: Tokenizer) -> int | None:
-    """The id of a word that is one known token."""
-    ids = tokenizer.encode(word).ids
+    """The id of a word that is one known token where it stands behind a space."""
+    ids = tokenizer.encode(f" {word}").ids
     return ids[0] if len(ids) == 1 and ids[0] != tokenizer.specials.unknown else None
 
 
@@ -102,8 +105,7 @@ def candidates(tokenizer: Blanked, file: Path | None) -> Candidates:
         UserError: the file cannot be read, or fewer than two of its words are one token.
     """
     if file is None:
-        whole = [piece for piece in tokenizer.vocabulary if not piece.startswith("##") and not _is_special(piece)]
-        words = list(dict.fromkeys(piece for piece in whole if piece))
+        words = list(dict.fromkeys(filter(None, _whole(tokenizer.tokenizer))))
     else:
         lines = read_text(file, "a file of one word a line").split("\n")
         words = list(dict.fromkeys(line.strip() for line in lines if line.strip()))
@@ -219,6 +221,13 @@ def _fills(one: Cloze) -> Callable[[Triple], bool]:
 def _place(word: str | None, tokenizer: Tokenizer, places: Mapping[int, int]) -> int:
     number = None if word is None else one_token(word, tokenizer)
     return UNKNOWN if number is None else places.get(number, UNKNOWN)
+
+
+def _whole(tokenizer: Tokenizer) -> Iterable[str]:
+    """What may be words among the pieces."""
+    if isinstance(tokenizer, TokenizerJson):
+        return tokenizer.words
+    return (piece for piece in tokenizer.vocabulary if not piece.startswith("##") and not _is_special(piece))
 
 
 def _is_special(piece: str) -> bool:

@@ -161,7 +161,7 @@ def prepared(
         model=lambda system: task(system, len(found.relations), source),
         sizes={"vocab_size": len(tokenizer), "num_languages": max(len(data.languages), 1)},
         heads=wanted(request.recipe, DescribedTask.HEADS, {"num_relations": len(found.relations)}),
-        hashes=hashes({**data.files, "descriptions": data.described, "vocabulary": data.vocabulary}),
+        hashes=hashes({**data.files, "descriptions": data.described, **data.spelling_files}),
     )
 
 

@@ -37,7 +37,7 @@ def segments(documents: Sequence[Sequence[Sentence]], specials: Specials, longes
     """
     columns: dict[str, list[Sequence[int]]] = {}
     for document in documents:
-        whole = list(chunks(document, longest - 1 - parts))
+        whole = list(chunks(document, longest - specials.around(parts)))
         for place, chunk in enumerate(whole):
             others = {token for at, other in enumerate(whole) if at != place for one in other for token in one.ids}
             split: Parts | None = (chunk,) if parts == 1 else halves(chunk)
@@ -46,8 +46,8 @@ def segments(documents: Sequence[Sequence[Sentence]], specials: Specials, longes
                     columns.setdefault(name, []).append(column)
     if not columns:
         raise UserError(
-            f"pairs of segments were asked for, but no document has two neighbouring sentences of {longest - 3} pieces "
-            "together; give longer documents or a larger data.longest"
+            "pairs of segments were asked for, but no document has two neighbouring sentences of "
+            f"{longest - specials.around(2)} pieces together; give longer documents or a larger data.longest"
         )
     return TextsOfPictures(Packed.of(**columns))
 
@@ -112,14 +112,14 @@ class Distances:
     def length(self, index: int) -> int:
         """Pieces of the first sentence and the one behind it."""
         document, place = self.firsts[index]
-        return sum(len(sentence) for sentence in self.documents[document][place : place + 2]) + 3
+        return sum(len(sentence) for sentence in self.documents[document][place : place + 2]) + self.specials.around(2)
 
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> Inputs:
         """The given sentences, each with another one; mark ``sentence-distance`` is the class."""
         columns: dict[str, list[Sequence[int]]] = {}
         for document, place in (self.firsts[index] for index in indices):
             second, distance = self._second(document, place, generator)
-            room = self.longest - 3
+            room = self.longest - self.specials.around(2)
             kept = shortened(self.documents[document][place], second, room=room)
             for name, column in _pair(*kept, "sentence-distance", distance, self.specials).items():
                 columns.setdefault(name, []).append(column)
@@ -146,10 +146,11 @@ def labelled_pairs(path: Path, name: str, labels: Sequence[str], tokenizer: Toke
         UserError: the file cannot be read, or a label is not among those of training.
     """
     columns: dict[str, list[Sequence[int]]] = {}
+    room = longest - tokenizer.specials.around(2)
     for pair in read_labelled_pairs(path):
         if pair.label not in labels:
             raise UserError(f"{path} has the label {pair.label!r}, which training has not: {', '.join(labels)}")
-        parts = shortened(tokenizer.encode(pair.first).ids, tokenizer.encode(pair.second).ids, room=longest - 3)
+        parts = shortened(tokenizer.encode(pair.first).ids, tokenizer.encode(pair.second).ids, room=room)
         for column, values in _pair(*parts, name, labels.index(pair.label), tokenizer.specials).items():
             columns.setdefault(column, []).append(values)
     return TextsOfPictures(Packed.of(**columns))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Literal
@@ -12,7 +12,8 @@ from mm_kptm.batch import Inputs
 from mm_kptm.data.documents import Sentence, read_documents, read_labelled_pairs, written
 from mm_kptm.data.records import read_text
 from mm_kptm.data.similar_words import read_similar_words
-from mm_kptm.data.tokenizer import Specials, WordPiece
+from mm_kptm.data.tokenizer import Specials, Tokenizer
+from mm_kptm.data.units import joins
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.mention_index import MentionIndex
 from mm_kptm.knowledge.ngrams import MaskedTokensAmongNgrams, NgramLexicon
@@ -43,7 +44,9 @@ class Documents(SplitFiles):
     longest: int = 512  #: pieces of an example that are read, special ones included
     parts: Literal[1, 2] = 1  #: segments of an example; BERT and MacBERT have two, SpanBERT and RoBERTa one
     hidden: float = 0.15  #: the share of tokens that is hidden
-    blanks: bool = False  #: whether words are what blanks part, as in Chinese that a segmenter cut
+    blanks: bool = False
+    """Whether words are what blanks part, as in Chinese that a segmenter cut; always where no piece begins with ##, as
+    RoBERTa's."""
     phrases: Path | None = None  #: phrases and names of entities, one a line, which are hidden whole
     similar: Path | None = None  #: a word and words similar to it a line, between tabs, for masked-similar-words
     wordnet: Path | None = None  #: folder of WordNet's files, for masked-senses and lexical-relation
@@ -72,6 +75,7 @@ class Documents(SplitFiles):
 def pretraining(data: Documents, request: Request) -> Prepared:
     """Documents, and labelled pairs where an objective is on those; every objective is a task of its own."""
     tokenizer = data.tokenizer()
+    specials = replace(tokenizer.specials, between=1)  # parts that sentence-order swaps end alike
     lexicons = Lexicons(tokenizer, data.wordnet, data.vectors, data.ngrams)
     more = {**lexicons.objectives, **_more(data, tokenizer, lexicons.known_ngrams)}
     named = objectives_named(request.objectives, tokenizer.specials, len(tokenizer), hidden=data.hidden, more=more)
@@ -86,9 +90,9 @@ def pretraining(data: Documents, request: Request) -> Prepared:
             path = {"train": data.pairs, "dev": data.held_pairs}.get(split, {}).get(name)
             return None if path is None else labelled_pairs(path, name, _labels(data, name), tokenizer, data.longest)
         if name == "sentence-distance":
-            return Distances.of(sentences(split), tokenizer.specials, data.longest)
+            return Distances.of(sentences(split), specials, data.longest)
         parts = 2 if name in OF_PAIRS else data.parts
-        texts = segments(sentences(split), tokenizer.specials, data.longest, parts)
+        texts = segments(sentences(split), specials, data.longest, parts)
         if name == "document-words" and not (texts.texts.columns[f"{MARK}{name}"] >= 0).any():  # type: ignore[operator]
             raise UserError(
                 f"document-words looks for words in other segments of their document, but each of {data.files[split]} "
@@ -114,7 +118,7 @@ def pretraining(data: Documents, request: Request) -> Prepared:
     )
 
 
-def _more(data: Documents, tokenizer: WordPiece, ngrams: NgramLexicon | None) -> Mapping[str, Maker]:
+def _more(data: Documents, tokenizer: Tokenizer, ngrams: NgramLexicon | None) -> Mapping[str, Maker]:
     """Objectives that only documents, or a file beside them, can feed."""
 
     def masked_tokens(specials: Specials, vocab_size: int, hidden: float) -> MaskedTokens:
@@ -126,7 +130,7 @@ def _more(data: Documents, tokenizer: WordPiece, ngrams: NgramLexicon | None) ->
         if data.similar is None:
             raise UserError("masked-similar-words reads a table of similar words; name it as data.similar")
         table = read_similar_words(data.similar)
-        similar = SimilarWords.of(table, lambda word: tokenizer.encode(word).ids, specials.unknown)
+        similar = SimilarWords.of(table, lambda word: tokenizer.encode(f" {word}").ids, specials.unknown)
         rule = WholeGrams(rate=hidden)
         return MaskedTokens(similar_words_masking(specials.mask, (0, vocab_size), specials.never_hidden, similar, rule))
 
@@ -150,7 +154,7 @@ def _labels(data: Documents, name: str) -> tuple[str, ...]:
     return labels
 
 
-def _written(data: Documents, tokenizer: WordPiece, path: Path) -> Sequence[Sequence[Sentence]]:
+def _written(data: Documents, tokenizer: Tokenizer, path: Path) -> Sequence[Sequence[Sentence]]:
     documents = read_documents(path)
     phrases: dict[tuple[int, int], list[tuple[int, int]]] = {}
     if data.phrases is not None:
@@ -159,8 +163,9 @@ def _written(data: Documents, tokenizer: WordPiece, path: Path) -> Sequence[Sequ
         found = MentionIndex(names).find([documents[number][at] for number, at in places])
         for text, start, end, _ in found:
             phrases.setdefault(places[text], []).append((start, end))
+    blanks = data.blanks or not joins(tokenizer.vocabulary)
     return [
-        [written(text, tokenizer, phrases.get((n, at), ()), blanks=data.blanks) for at, text in enumerate(document)]
+        [written(text, tokenizer, phrases.get((n, at), ()), blanks=blanks) for at, text in enumerate(document)]
         for n, document in enumerate(documents)
     ]
 

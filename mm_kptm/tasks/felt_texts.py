@@ -10,7 +10,7 @@ from typing import Literal
 
 from mm_kptm.data.packed import Packed
 from mm_kptm.data.records import read_lines
-from mm_kptm.data.tokenizer import Specials, WordPiece
+from mm_kptm.data.tokenizer import Specials, Tokenizer
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.label_aware import LabelAwareWords
 from mm_kptm.knowledge.sentiment import GRADES, UNGRADED, UNKNOWN, FeltText, SentiWordNet, felt, felt_columns
@@ -74,7 +74,7 @@ def pretraining(data: FeltTexts, request: Request) -> Prepared:
     )
 
 
-def read_felt(path: str | Path, lexicon: SentiWordNet, tokenizer: WordPiece) -> Iterator[FeltText]:
+def read_felt(path: str | Path, lexicon: SentiWordNet, tokenizer: Tokenizer) -> Iterator[FeltText]:
     """Texts, one JSON object a line: ``{"words": [...], "tags": [...]}`` and perhaps ``grade``, 0 the worst.
 
     Raises:
@@ -90,7 +90,7 @@ def read_felt(path: str | Path, lexicon: SentiWordNet, tokenizer: WordPiece) -> 
             raise UserError(
                 f"{record.place}: 'grade' is {grade}; grades are 0 to {GRADES - 1}, none where it is left out"
             )
-        labelled = felt(list(zip(words, tags, strict=True)), lexicon, lambda word: tokenizer.encode(word).ids)
+        labelled = felt(list(zip(words, tags, strict=True)), lexicon, lambda word: tokenizer.encode(f" {word}").ids)
         yield FeltText(labelled, grade)
 
 

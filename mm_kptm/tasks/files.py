@@ -9,7 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
-from mm_kptm.data.tokenizer import WordPiece
+from mm_kptm.data.tokenizer import Tokenizer
+from mm_kptm.data.tokenizer_files import open_tokenizer, tokenizer_files
 from mm_kptm.errors import UserError
 from mm_kptm.vision.stores import RegionStore
 
@@ -21,8 +22,10 @@ class TextSettings:
     """How text in files becomes ids."""
 
     name: str
-    vocabulary: Path  #: vocab.txt of the word pieces, one a line
-    lowercase: bool = True  #: whether the word pieces are of an uncased model
+    vocabulary: Path
+    """The encoder's tokenizer: its vocab.txt or tokenizer.json, or a folder with one of these, RoBERTa's vocab.json and
+    merges.txt (fairseq's encoder.json, vocab.bpe and dict.txt), or XLM's codes and vocab."""
+    lowercase: bool = True  #: whether word pieces, or XLM's, are of an uncased model; others say it themselves
     ideographs: bool = True  #: whether text is cut at every ideograph; ERNIE of Tsinghua does not
     longest: int = 128  #: pieces of an example that are read, special ones included
     languages: tuple[str, ...] = ()  #: in the order of the encoder's language ids, where it reads them
@@ -31,9 +34,15 @@ class TextSettings:
         if self.longest < 8:
             raise UserError(f"data.longest is {self.longest} but must be at least 8")
 
-    def tokenizer(self) -> WordPiece:
+    @property
+    def spelling_files(self) -> dict[str, Path]:
+        """The files of the tokenizer by their part in the data; ``UserError`` where there is none."""
+        files = tokenizer_files(self.vocabulary)
+        return {"vocabulary": files[0]} if len(files) == 1 else {f"vocabulary/{file.name}": file for file in files}
+
+    def tokenizer(self) -> Tokenizer:
         """The pieces; ``UserError`` where the vocabulary cannot be read."""
-        return WordPiece.open(self.vocabulary, lowercase=self.lowercase, ideographs=self.ideographs)
+        return open_tokenizer(self.vocabulary, lowercase=self.lowercase, ideographs=self.ideographs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +62,7 @@ class SplitFiles(TextSettings):
     @property
     def hashes(self) -> dict[str, str]:
         """What tells these data from others."""
-        return hashes({**self.files, "vocabulary": self.vocabulary})
+        return hashes({**self.files, **self.spelling_files})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from mm_kptm.data.tokenizer import Specials, WordPiece
+from mm_kptm.data.tokenizer import Specials, Tokenizer, WordPiece
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.lexical_relation import LexicalRelation
 from mm_kptm.knowledge.masked_senses import MaskedSenses
@@ -31,7 +31,7 @@ class Lexicons:
         ngrams: file of n-grams, for ZEN.
     """
 
-    tokenizer: WordPiece
+    tokenizer: Tokenizer
     wordnet: Path | None = None
     vectors: Path | None = None
     ngrams: Path | None = None
@@ -54,6 +54,11 @@ class Lexicons:
     @cached_property
     def _senses(self) -> SenseVocabulary:
         inventory = Inventory.open(_named(self.wordnet, "wordnet", MaskedSenses.name))
+        if not isinstance(self.tokenizer, WordPiece):
+            raise UserError(
+                f"{MaskedSenses.name} tells what word pieces mean, but data.vocabulary holds pieces of another kind; "
+                "name a vocab.txt"
+            )
         return SenseVocabulary.of(self.tokenizer.vocabulary, inventory)
 
     def _masked_senses(self, specials: Specials, vocab_size: int, hidden: float) -> MaskedSenses:

@@ -67,7 +67,7 @@ def retrieval(data: KarpathyData, request: Request) -> Prepared:
         model=Retrieval,
         sizes={"vocab_size": len(reading.tokenizer), "region_dim": store.dim},
         heads=wanted(request.recipe, Retrieval.HEADS),
-        hashes=hashes({"captions": data.captions, "vocabulary": data.vocabulary}),
+        hashes=hashes({"captions": data.captions, **data.spelling_files}),
         baselines=chance,
     )
 
@@ -95,7 +95,7 @@ def grounding(data: RefCocoData, request: Request) -> Prepared:
         model=Grounding,
         sizes={"vocab_size": len(reading.tokenizer), "region_dim": store.dim},
         heads=wanted(request.recipe, Grounding.HEADS, sizes),
-        hashes=hashes({**files, "vocabulary": data.vocabulary}),
+        hashes=hashes({**files, **data.spelling_files}),
     )
 
 

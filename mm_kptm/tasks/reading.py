@@ -31,23 +31,22 @@ class Said:
 
 @dataclass(frozen=True)
 class Frame:
-    """Which special tokens stand around a text, and which segment it begins with; between two parts is always one."""
+    """Which special tokens stand around a text, and which segment it begins with; between two parts are always some."""
 
     opened: bool = True  #: begins with [CLS]
     closed: bool = True  #: ends with [SEP], if it has one part
     first_segment: int = 0
 
-    def room(self, longest: int, parts: int) -> int:
+    def room(self, longest: int, parts: int, specials: Specials) -> int:
         """Pieces that fit beside the special tokens."""
-        return longest - self.opened - (parts if parts > 1 else self.closed)
+        return longest - specials.around(parts) + (not self.opened) + (parts == 1 and not self.closed)
 
     def around(self, parts: Sequence[Trunk], specials: Specials) -> Trunk:
         """The parts in a row with what stands around them."""
         written: Trunk = [str(specials.start)] if self.opened else []
-        for part in parts:
-            written += part
-            if self.closed or len(parts) > 1:
-                written.append(str(specials.stop))
+        for number, part in enumerate(parts, 1):
+            stops = specials.between if number < len(parts) else int(self.closed or len(parts) > 1)
+            written += [*part, *[str(specials.stop)] * stops]
         return written
 
 
@@ -107,7 +106,7 @@ class Reading:
     def cut(self, said: Said) -> list[tuple[Pieces, int]]:
         """The pieces of every part, and how many of them are read; of two parts the longer one gives way."""
         pieces = [self.tokenizer.encode(part, said.language) for part in said.parts]
-        room = self.frame.room(self.longest, len(pieces))
+        room = self.frame.room(self.longest, len(pieces), self.tokenizer.specials)
         if len(pieces) == 1:
             return [(pieces[0], min(len(pieces[0].ids), room))]
         kept = shortened(*(part.ids for part in pieces), room=room)
@@ -152,7 +151,9 @@ class Reading:
         return trunks
 
     def _segments(self, texts: Packed) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        """A part's number, its [SEP] included; a fact has the segment of its place."""
+        """A part's number, its [SEP] included; a fact has the segment of its place. RoBERTa's kin know 0 alone."""
+        if self.tokenizer.specials.between > 1:
+            return np.zeros(texts.offsets[-1], dtype=np.int64)
         closes = texts.columns["ids"] == self.tokenizer.specials.stop
         if "branches" in texts.columns:
             closes &= texts.columns["branches"] == 0

@@ -80,7 +80,7 @@ class Teller:
 
     def _spell(self, tokenizer: Tokenizer, fact: str) -> str:
         if (tokenizer, fact) not in self._spelled:
-            self._spelled[tokenizer, fact] = _written(tokenizer.encode(fact).ids)
+            self._spelled[tokenizer, fact] = _written(tokenizer.encode(f" {fact}").ids)  # behind a name
         return self._spelled[tokenizer, fact]
 
     def _of(self, name: str, arm: str) -> tuple[Triple, ...]:

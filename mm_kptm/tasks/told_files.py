@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from mm_kptm.data.tokenizer import WordPiece
+from mm_kptm.data.tokenizer import Tokenizer
+from mm_kptm.data.tokenizer_files import tokenizer_files
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.characters import Characters
 from mm_kptm.knowledge.graph import Wording, relation_and_tail, relation_blank_tail, tail_only
@@ -35,8 +36,8 @@ class ToldTexts(TextSettings):
     when null."""
     seed: int = 0  #: of what swapped and random facts draw
     layout: Literal["bert", "uer"] | None = None
-    """Word pieces laid out as BERT's, or characters laid out as UER's, which K-BERT reads; as fits the encoder when
-    null."""
+    """Pieces laid out as the encoder's tokenizer does, or characters laid out as UER's, which K-BERT reads; as fits the
+    encoder when null."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -89,9 +90,9 @@ class ToldTexts(TextSettings):
             self.spelling(request.recipe), self.longest, self.languages, teller=teller, facts=request.facts, frame=frame
         )
 
-    def spelling(self, recipe: Recipe) -> WordPiece | Characters:
+    def spelling(self, recipe: Recipe) -> Tokenizer:
         """How the encoder spells."""
-        return Characters.open(self.vocabulary) if self.is_uer(recipe) else self.tokenizer()
+        return Characters.open(tokenizer_files(self.vocabulary)[0]) if self.is_uer(recipe) else self.tokenizer()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from mm_kptm.data.readers import read_vqa_questions
-from mm_kptm.data.tokenizer import WordPiece
+from mm_kptm.data.tokenizer_files import open_tokenizer
 from mm_kptm.errors import UserError
 from mm_kptm.tasks.answers import vqa_accuracy
 from mm_kptm.tasks.pretraining import objectives_named
@@ -29,8 +29,8 @@ class VqaV2Data:
     questions: Path  #: a file such as v2_OpenEnded_mscoco_train2014_questions.json
     annotations: Path  #: a file such as v2_mscoco_train2014_annotations.json
     features: Path  #: a folder of region features of all the images
-    vocabulary: Path  #: vocab.txt of the word pieces, one a line
-    lowercase: bool = True  #: whether the word pieces are of an uncased model
+    vocabulary: Path  #: the encoder's tokenizer: its vocab.txt or tokenizer.json, or a folder with the files of one
+    lowercase: bool = True  #: whether word pieces are of an uncased model
     dev_questions: Path | None = None  #: questions to evaluate on
     dev_annotations: Path | None = None  #: annotations to evaluate with
     test_questions: Path | None = None  #: questions to answer, whose answers nobody published
@@ -54,7 +54,7 @@ class VqaV2Data:
 
 def vqa(data: VqaV2Data, request: Request) -> Prepared:
     """Open-ended questions about photographs (Goyal et al. 2017)."""
-    tokenizer = WordPiece.open(data.vocabulary, lowercase=data.lowercase)
+    tokenizer = open_tokenizer(data.vocabulary, lowercase=data.lowercase)
     store = RegionStore(data.features)
 
     @cache
