@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,23 @@ from torch import Tensor, nn
 from mm_kptm.errors import UserError
 from mm_kptm.keymap import Checkpoint, Translation, fit, read_checkpoint, read_weights, translate
 from mm_kptm.models.system import System
-from mm_kptm.recipe import Recipe, find
+from mm_kptm.recipe import Recipe, check_sizes, find, find_addition, heads_of
 
 Heads = Iterable[str] | Mapping[str, Mapping[str, Any]]
 Files = str | Path | Mapping[str, str | Path]
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 _CHECKPOINT_NAMES = ("model.safetensors", "weights.safetensors", "pytorch_model.bin", "model.bin", "model.pt")
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What the ``config.json`` of a saved folder says."""
+
+    recipe: str
+    sizes: Mapping[str, Any]
+    heads: Mapping[str, Mapping[str, Any]]
+    added: Mapping[str, Mapping[str, Any]]  #: parts around the encoder, the innermost first
+    data: Mapping[str, str]  #: what it was trained on, hashes by name
 
 
 def build(name: str, *, heads: Heads | None = None, seed: int | None = None, **sizes: Any) -> System:
@@ -36,7 +49,8 @@ def build(name: str, *, heads: Heads | None = None, seed: int | None = None, **s
     """
     recipe = find(name)
     chosen = _head_sizes(recipe, recipe.objectives if heads is None else heads)
-    return _assemble(recipe, recipe.resolved_sizes(sizes), chosen, seed)
+    with _seeded(seed):
+        return _assemble(recipe, recipe.resolved_sizes(sizes), chosen)
 
 
 def load(
@@ -78,7 +92,8 @@ def load(
     published = recipe.sizes_of(found.config) | recipe.sizes_told(translation.tensors)
     if recipe.sizes_from is not None:
         published |= recipe.sizes_from(translation.tensors, published)
-    system = _assemble(recipe, recipe.resolved_sizes(published | sizes), chosen, seed)
+    with _seeded(seed):
+        system = _assemble(recipe, recipe.resolved_sizes(published | sizes), chosen)
     _fill(system, _fitted(translation, system, recipe, fresh))
     return system
 
@@ -88,8 +103,38 @@ def translated(name: str, path: Files) -> Translation:
     return translate(_read(path).tensors, find(name).weights)
 
 
+def add(system: System, name: str, sizes: Mapping[str, Any]) -> None:
+    """Put parts with fresh weights around the encoder of a system, which a recipe alone would not build.
+
+    Args:
+        system: is changed; a folder that it is saved to says what was added.
+        name: of an addition.
+        sizes: of its builder, all plain values.
+
+    Raises:
+        UserError: there is no such addition or size, or the encoder has no room for it.
+    """
+    addition = find_addition(name)
+    system.encoder = addition.around(system.encoder, sizes)
+    system.added[name] = addition.resolved_sizes(sizes)
+    system.train(system.training)
+
+
+def add_head(system: System, name: str, sizes: Mapping[str, Any]) -> None:
+    """Put a head with fresh weights beside the encoder of a system.
+
+    Raises:
+        UserError: the recipe has no such head, and neither has any addition; or the head no such size.
+    """
+    recipe = find(system.recipe)
+    (chosen,) = _head_sizes(recipe, {name: sizes}).values()
+    system.heads[name] = _head(recipe, name, system.encoder, chosen)
+    system.head_sizes[name] = chosen
+    system.train(system.training)
+
+
 def save(system: System, folder: str | Path) -> None:
-    """Write ``model.safetensors`` and ``config.json`` (recipe, sizes, heads, version) into ``folder``."""
+    """Write ``model.safetensors`` and ``config.json`` (recipe, sizes, heads, added parts, data, version)."""
     from mm_kptm import __version__
 
     folder = Path(folder)
@@ -99,9 +144,30 @@ def save(system: System, folder: str | Path) -> None:
         "recipe": system.recipe,
         "sizes": system.sizes,
         "heads": system.head_sizes,
+        "added": system.added,
+        "data": system.data,
     }
     save_file({name: tensor.contiguous() for name, tensor in parameters(system).items()}, folder / WEIGHTS)
     (folder / CONFIG).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
+
+
+def saved(folder: str | Path) -> Saved | None:
+    """What a folder holds, or None where :func:`save` did not write it.
+
+    Raises:
+        UserError: its ``config.json`` is broken.
+    """
+    path = Path(folder) / CONFIG
+    if not _is_saved(path.parent):
+        return None
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+        recipe, parts = said["recipe"], [said["sizes"], said["heads"], said.get("added", {}), said.get("data", {})]
+        if not all(isinstance(part, dict) for part in parts):
+            raise ValueError
+        return Saved(recipe, *parts)
+    except (ValueError, LookupError, TypeError):
+        raise UserError(f"{path} does not say which system lies beside it; save the system again") from None
 
 
 def load_saved(
@@ -115,18 +181,30 @@ def load_saved(
     """A system from a folder that :func:`save` wrote, with the heads it was saved with or others.
 
     Raises:
-        UserError: the folder is not of that kind, or holds another recipe than ``name``.
+        UserError: the folder is not of that kind, holds another recipe than ``name``, or lacks parts that it names.
     """
-    if not _is_saved(folder):
+    held = saved(folder)
+    if held is None:
         raise UserError(f"{folder} is no folder with {CONFIG} and {WEIGHTS} that this suite saved")
-    described = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    recipe = find(described["recipe"])
+    recipe = find(held.recipe)
     if name is not None and name not in (recipe.name, recipe.family):
         raise UserError(f"{folder} holds {recipe.name}, but {name} was asked for")
-    chosen = _head_sizes(recipe, described["heads"] if heads is None else heads)
-    saved = {head: described["heads"].get(head, {}) | chosen[head] for head in chosen}
-    system = _assemble(recipe, recipe.resolved_sizes(described["sizes"]), saved, seed)
-    _fill(system, _fitted(Translation(tensors=read_weights(folder / WEIGHTS)), system, recipe, fresh))
+    chosen = _head_sizes(recipe, held.heads if heads is None else heads)
+    sized = {head: {**held.heads.get(head, {}), **chosen[head]} for head in chosen}
+    with _seeded(seed):
+        system = _assemble(recipe, recipe.resolved_sizes(held.sizes), sized)
+        published = set(system.parameters())
+        for addition, sizes in held.added.items():
+            add(system, addition, sizes)
+    tensors = read_weights(folder / WEIGHTS)
+    for parameter, value in system.named_parameters():
+        if value not in published and parameter not in tensors:
+            raise UserError(
+                f"{folder} says that it holds {recipe.name} with {' and '.join(held.added)}, but its {WEIGHTS} has no "
+                f"{parameter}; save the system again"
+            )
+    _fill(system, _fitted(Translation(tensors=tensors), system, recipe, fresh))
+    system.data = dict(held.data)
     return system
 
 
@@ -136,7 +214,7 @@ def _fitted(translation: Translation, system: System, recipe: Recipe, fresh: Seq
     for beginning in fresh:
         if not any(parameter.startswith(beginning) for parameter in wanted):
             raise UserError(f"no parameter of {recipe.name} begins with {beginning!r}, so nothing there can stay fresh")
-    return fit(translation, wanted, known=[f"heads.{head}." for head in recipe.heads], fresh=fresh)
+    return fit(translation, wanted, known=[f"heads.{head}." for head in heads_of(recipe)], fresh=fresh)
 
 
 def parameters(module: nn.Module) -> dict[str, Tensor]:
@@ -156,22 +234,34 @@ def _fill(system: System, tensors: Mapping[str, Tensor]) -> None:
         ours[name].copy_(tensor)
 
 
-def _assemble(
-    recipe: Recipe, sizes: Mapping[str, Any], heads: Mapping[str, Mapping[str, Any]], seed: int | None = None
-) -> System:
-    if seed is not None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return _assemble(recipe, sizes, heads)
+@contextmanager
+def _seeded(seed: int | None) -> Iterator[None]:
+    """Fresh weights follow from the seed, and torch's global state is left as it was; without one, from that state."""
+    if seed is None:
+        yield
+        return
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def _assemble(recipe: Recipe, sizes: Mapping[str, Any], heads: Mapping[str, Mapping[str, Any]]) -> System:
     encoder = recipe.build(**sizes)
-    built = {name: recipe.heads[name](encoder, **head_sizes) for name, head_sizes in heads.items()}
+    built = {name: _head(recipe, name, encoder, head_sizes) for name, head_sizes in heads.items()}
     return System(encoder, built, recipe=recipe.name, sizes=sizes, head_sizes=heads).eval()
+
+
+def _head(recipe: Recipe, name: str, encoder: nn.Module, sizes: Mapping[str, Any]) -> nn.Module:
+    build = heads_of(recipe)[name]
+    check_sizes(f"the head {name}", build, sizes)
+    return build(encoder, **sizes)
 
 
 def _head_sizes(recipe: Recipe, heads: Heads) -> dict[str, dict[str, Any]]:
     chosen = {name: dict(heads[name]) if isinstance(heads, Mapping) else {} for name in heads}
+    known = heads_of(recipe)
     for name in chosen:
-        if name not in recipe.heads:
+        if name not in known:
             raise UserError(f"{recipe.name} has no head {name!r}; it has {', '.join(recipe.heads) or 'none'}")
     return chosen
 

@@ -1,7 +1,8 @@
-"""Recipes: what a published system is, as a value; and the catalogue of all of them.
+"""Recipes: what a published system is, as a value; additions: what can be put on many of them; and where all are found.
 
 :func:`catalogue` finds every :class:`Recipe` in the recipe packages of the house and in installed plug-ins (entry point
-group ``mm_kptm.recipes``): no decorator, no import order, no central list to edit.
+group ``mm_kptm.recipes``), :func:`additions` every :class:`Addition`: no decorator, no import order, no central list to
+edit.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import entry_points
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from mm_kptm.errors import UserError
 from mm_kptm.keymap import Rule
@@ -29,6 +30,7 @@ PACKAGES = (
     "mm_kptm.vision.recipes",
     "mm_kptm.crosslingual.recipes",
 )
+Named = TypeVar("Named", "Recipe", "Addition")
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,34 @@ class Recipe:
         return {size: tensors[ours].shape[axis] for size, (ours, axis) in self.told.items() if ours in tensors}
 
 
+@dataclass(frozen=True)
+class Addition:
+    """What can be put on systems whose recipes do not have it: parts around an encoder, heads beside it."""
+
+    name: str
+    paper: str
+    build: Callable[..., nn.Module] | None = None  #: an encoder -> the same with added parts; takes sizes by name
+    heads: Mapping[str, Callable[..., nn.Module]] = field(default_factory=dict)  #: encoder -> head; may take sizes
+
+    def resolved_sizes(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The sizes that its parts are built with: ``given`` ones, and the defaults of the others.
+
+        Raises:
+            UserError: there are no such parts, or they have no such size, or need one that is not given.
+        """
+        if self.build is None:
+            raise UserError(f"{self.name} adds no part to an encoder; it has the heads {', '.join(self.heads)}")
+        check_sizes(self.name, self.build, given)
+        _, *takes = inspect.signature(self.build).parameters.values()
+        defaults = {size.name: size.default for size in takes if isinstance(size.default, bool | int | float | str)}
+        return defaults | dict(given)
+
+    def around(self, encoder: nn.Module, sizes: Mapping[str, Any]) -> nn.Module:
+        """The encoder with the added parts, whose weights are fresh; errors as :meth:`resolved_sizes`."""
+        sizes = self.resolved_sizes(sizes)
+        return cast("Callable[..., nn.Module]", self.build)(encoder, **sizes)
+
+
 @cache
 def catalogue() -> dict[str, Recipe]:
     """Every recipe by name, in alphabetical order.
@@ -89,14 +119,23 @@ def catalogue() -> dict[str, Recipe]:
     Raises:
         UserError: two recipes share a name.
     """
-    modules = [module for package in PACKAGES for module in _modules(package)]
-    modules += [entry.load() for entry in entry_points(group="mm_kptm.recipes")]
-    found: dict[str, Recipe] = {}
-    for module in modules:
-        for value in vars(module).values():
-            if isinstance(value, Recipe) and found.setdefault(value.name, value) is not value:
-                raise UserError(f"two recipes are called {value.name!r}; rename the one in {module.__name__}")
-    return dict(sorted(found.items()))
+    return _found(Recipe, "recipes")
+
+
+@cache
+def additions() -> dict[str, Addition]:
+    """Every addition by name, in alphabetical order.
+
+    Raises:
+        UserError: two additions share a name.
+    """
+    return _found(Addition, "additions")
+
+
+def heads_of(recipe: Recipe) -> dict[str, Callable[..., nn.Module]]:
+    """Every head that a system of this recipe can have: those of additions, and its own, which win."""
+    added = {name: head for addition in additions().values() for name, head in addition.heads.items()}
+    return {**added, **recipe.heads}
 
 
 def find(name: str) -> Recipe:
@@ -113,6 +152,47 @@ def find(name: str) -> Recipe:
         return min(kin, key=lambda recipe: (bool(recipe.sizes), recipe.name))
     known = {*recipes, *(recipe.family for recipe in recipes.values())}
     raise UserError(f"no system is called {name!r}{_nearest(name, known)}; `mm-kptm list systems` shows all of them")
+
+
+def check_sizes(what: str, build: Callable[..., nn.Module], sizes: Mapping[str, Any]) -> None:
+    """Refuse sizes of an addition or a head that its builder, called with an encoder, does not take.
+
+    Raises:
+        UserError: there is no such size, or one that has no published value is missing.
+    """
+    _, *takes = inspect.signature(build).parameters.values()
+    names = {size.name: size.default for size in takes}
+    for name in sizes:
+        if name not in names:
+            raise UserError(f"{what} has no size {name!r}{_nearest(name, names)}; it has {', '.join(names) or 'none'}")
+    for name, default in names.items():
+        if default is inspect.Parameter.empty and name not in sizes:
+            raise UserError(f"{what} needs a size {name}, which is not given")
+
+
+def find_addition(name: str) -> Addition:
+    """The addition of that name.
+
+    Raises:
+        UserError: there is none; near names are listed.
+    """
+    known = additions()
+    if name not in known:
+        raise UserError(
+            f"no addition is called {name!r}{_nearest(name, known)}; there are {', '.join(known) or 'none'}"
+        )
+    return known[name]
+
+
+def _found(kind: type[Named], what: str) -> dict[str, Named]:
+    modules = [module for package in PACKAGES for module in _modules(package)]
+    modules += [entry.load() for entry in entry_points(group="mm_kptm.recipes")]
+    found: dict[str, Named] = {}
+    for module in modules:
+        for value in vars(module).values():
+            if isinstance(value, kind) and found.setdefault(value.name, value) is not value:
+                raise UserError(f"two {what} are called {value.name!r}; rename the one in {module.__name__}")
+    return dict(sorted(found.items()))
 
 
 def _modules(package: str) -> list[ModuleType]:

@@ -4,8 +4,10 @@ import types
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib.metadata import EntryPoint, EntryPoints
+from pathlib import Path
 
 import pytest
+import torch
 from torch import nn
 
 import mm_kptm
@@ -13,7 +15,8 @@ from mm_kptm import recipe as recipes
 from mm_kptm.errors import UserError
 from mm_kptm.keymap import Rename
 from mm_kptm.models.system import System
-from mm_kptm.recipe import Recipe, catalogue, find
+from mm_kptm.pretrained import add, add_head
+from mm_kptm.recipe import Addition, Recipe, additions, catalogue, find
 
 
 def toy(*, dim: int = 4, activation: str = "gelu", share: float = 0.5) -> nn.Module:
@@ -45,9 +48,11 @@ def plug_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[types.ModuleType]:
 
     entry = Entry("toys", "toys", "mm_kptm.recipes")
     monkeypatch.setattr(recipes, "entry_points", lambda group: EntryPoints([entry]).select(group=group))
-    catalogue.cache_clear()
+    for found in (catalogue, additions):
+        found.cache_clear()
     yield module
-    catalogue.cache_clear()
+    for found in (catalogue, additions):
+        found.cache_clear()
 
 
 def test_the_catalogue_is_in_alphabetical_order() -> None:
@@ -61,6 +66,40 @@ def test_a_plug_in_joins_the_catalogue(plug_in: types.ModuleType) -> None:
     assert catalogue()["toy-base"] is TOY
     system = mm_kptm.build("toy", dim=6)
     assert isinstance(system, System) and system.encoder.weight.shape == (6, 6)
+
+
+class Scaled(nn.Module):
+    """An encoder whose states a number that is learnt multiplies."""
+
+    def __init__(self, encoder: nn.Module, *, by: float = 1.0) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.by = nn.Parameter(torch.tensor(by))
+
+
+SCALE = Addition(
+    "scale", "Nobody 2020", Scaled, heads={"guess": lambda encoder, *, num_guesses: nn.Linear(4, num_guesses)}
+)
+
+
+def test_what_a_plug_in_adds_is_saved_and_comes_back(plug_in: types.ModuleType, tmp_path: Path) -> None:
+    """Parts around an encoder and a head beside it, which the recipe knows nothing of, in any order of adding."""
+    plug_in.TOY, plug_in.SCALE = TOY, SCALE  # type: ignore[attr-defined]
+    system = mm_kptm.build("toy")
+    add_head(system, "guess", {"num_guesses": 3})
+    add(system, "scale", {"by": 2.5})
+    mm_kptm.save(system, tmp_path)
+    back = mm_kptm.load("toy", tmp_path)
+    assert isinstance(back.encoder, Scaled) and not back.encoder.training
+    assert (back.added, back.head_sizes) == ({"scale": {"by": 2.5}}, {"guess": {"num_guesses": 3}})
+    torch.testing.assert_close(back.state_dict(), system.state_dict(), rtol=0, atol=0)
+    assert "guess" not in mm_kptm.load("toy", tmp_path, heads=[]).heads
+
+
+def test_two_additions_of_one_name_are_refused(plug_in: types.ModuleType) -> None:
+    plug_in.SCALE, plug_in.TWIN = SCALE, replace(SCALE, paper="Somebody 2021")  # type: ignore[attr-defined]
+    with pytest.raises(UserError, match=r"^two additions are called 'scale'; rename the one in toys$"):
+        additions()
 
 
 def test_two_recipes_of_one_name_are_refused(plug_in: types.ModuleType) -> None:

@@ -32,7 +32,6 @@ class Built:
     model: Trainable[Any]
     system: System
     prepared: Prepared
-    native: bool = True  #: whether its recipe alone rebuilds the system; not where knowledge added parts or a head
     schedule: ContinualSchedule | None = None  #: which objective is trained when, where they arrive in stages
 
     @cached_property
@@ -91,19 +90,16 @@ def build(settings: Experiment) -> Built:
         prepared = _beside(settings.task, prepared, settings, learnt)
     with torch.random.fork_rng(devices=[]):  # every fresh weight follows from the seed of the run
         torch.manual_seed(settings.train.seed)
-        system = _system(recipe, settings.encoder, prepared)
+        system = _system(recipe, settings.encoder, prepared, learnt)
         loaded = list(system.modules()) if settings.encoder.weights is not None else []
-        if added := knowledge.added(kind, recipe):
-            system.encoder = knowledge.informed(system.encoder, kind, recipe, prepared)
-        if settings.knowledge.trainable:
-            system.encoder = knowledge.learning(system.encoder, kind, prepared)
-        if learnt is not None:
-            system.heads[learnt.objective.name] = learnt.head(system.dim)
+        knowledge.inform(system, settings.knowledge, prepared)
+        if learnt is not None and learnt.objective.name not in system.heads:
+            pretrained.add_head(system, learnt.objective.name, learnt.sizes)
+        system.data = dict(prepared.hashes)
         model = prepared.model(system)
         if settings.encoder.init_std is not None:
             knowledge.spread(module_of(model), loaded, settings.encoder.init_std)
-    native = not added and learnt is None and not settings.knowledge.trainable
-    return Built(model, system, prepared, native, settings.schedule)
+    return Built(model, system, prepared, settings.schedule)
 
 
 def _beside(task: str, prepared: Prepared, settings: Experiment, learnt: Learnt | None) -> Prepared:
@@ -131,11 +127,14 @@ def _beside(task: str, prepared: Prepared, settings: Experiment, learnt: Learnt 
     return replace(prepared, model=model, heads=heads)
 
 
-def _system(recipe: Recipe, asked: EncoderSettings, prepared: Prepared) -> System:
+def _system(recipe: Recipe, asked: EncoderSettings, prepared: Prepared, learnt: Learnt | None) -> System:
     """The encoder, sized by the experiment first, then by the data, then as published."""
     sizes: dict[str, Any] = dict(asked.sizes)
     if asked.weights is not None:
-        return pretrained.load(recipe.name, asked.weights, heads=prepared.heads, fresh=_fresh(asked, prepared), **sizes)
+        heads, saved = dict(prepared.heads), pretrained.saved(asked.weights)
+        if learnt is not None and saved is not None and learnt.objective.name in saved.heads:
+            heads[learnt.objective.name] = learnt.sizes
+        return pretrained.load(recipe.name, asked.weights, heads=heads, fresh=_fresh(asked, prepared), **sizes)
     published = recipe.published_sizes()
     by_data = {name: size for name, size in prepared.sizes.items() if name in published}
     return pretrained.build(recipe.name, heads=prepared.heads, **(by_data | sizes))

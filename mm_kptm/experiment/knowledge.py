@@ -1,70 +1,124 @@
-"""How facts reach an encoder that was published without them: what each ``knowledge.kind`` builds around it."""
+"""How facts reach an encoder that was published without them: what each ``knowledge.kind`` puts around it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
+import torch
 from torch import nn
 
+from mm_kptm import pretrained
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.adapter import adapt
-from mm_kptm.knowledge.bases import Sizes, recontextualise
-from mm_kptm.knowledge.entity_vectors import EntityVectors, WithVectors
-from mm_kptm.knowledge.fusion import fuse
+from mm_kptm.experiment.settings import KnowledgeSettings
+from mm_kptm.knowledge.entity_vectors import WithVectors
+from mm_kptm.knowledge.fusion import published_kinds
+from mm_kptm.knowledge.recipes.additions import ADAPTER, FUSION, RECONTEXTUALISE, VECTORS
 from mm_kptm.models.single import SingleStream
+from mm_kptm.models.system import System
 from mm_kptm.nn.init import bert_init
-from mm_kptm.recipe import Recipe
+from mm_kptm.recipe import Recipe, find
 from mm_kptm.tasks.supply import Prepared
 
-BUILT = ("fusion", "recontextualise", "adapter")  #: the kinds that add parts to an encoder
-READ_NATIVELY = {"fusion": "entities"}  #: the stream of a recipe that needs no such parts
+BUILT = (FUSION.name, RECONTEXTUALISE.name, ADAPTER.name)  #: the kinds that add parts to an encoder
+READ_NATIVELY = {FUSION.name: "entities"}  #: the stream of a recipe that needs no such parts
 SET = "factual"  #: what the adapters are called
 
-
-def added(kind: str, recipe: Recipe) -> bool:
-    """Whether an experiment with this kind adds parts that the recipe does not build."""
-    return kind in BUILT and READ_NATIVELY.get(kind) not in recipe.reads
+Sizes = Mapping[str, Any]
 
 
-def informed(encoder: nn.Module, kind: str, recipe: Recipe, prepared: Prepared) -> SingleStream:
-    """An encoder with the parts that read facts, fresh ones; all of its own are shared.
+def additions(settings: KnowledgeSettings, recipe: Recipe) -> tuple[str, ...]:
+    """The names of what an experiment puts around an encoder of a recipe, the innermost first."""
+    parts = (settings.kind,) if settings.kind in BUILT and READ_NATIVELY.get(settings.kind) not in recipe.reads else ()
+    return (*parts, VECTORS.name) if settings.trainable and settings.kind == FUSION.name else parts
+
+
+def inform(system: System, settings: KnowledgeSettings, prepared: Prepared) -> None:
+    """Put what reads or keeps facts around the encoder of a system, with fresh weights but where it was loaded with it.
 
     Raises:
-        UserError: it is no plain single stream of layers.
+        UserError: it was loaded with other parts, sizes or entities, it is no plain single stream, or the data number
+            no entities.
     """
-    if not isinstance(encoder, SingleStream) or type(encoder) is not SingleStream:
+    names = additions(settings, find(system.recipe))
+    if system.added.keys() - set(names):
         raise UserError(
-            f"knowledge.kind {kind} was asked for with {recipe.name}, which is no plain single stream of layers to add "
-            "its parts to; use one that is, such as uniter-base, or knowledge.kind tree"
+            f"encoder.weights holds {system.recipe} with {' and '.join(system.added)}, but knowledge asks for "
+            f"{' and '.join(names) or 'no added parts'}; let knowledge.kind and knowledge.trainable ask for what it "
+            "holds, or begin with other weights"
         )
-    width, dropout = prepared.sizes["entity_dim"], _dropout(encoder)
-    if kind == "fusion":
-        return fuse(encoder, entity_dim=width, dropout=dropout)
-    if kind == "adapter":
-        return adapt(encoder, [SET], width=width, num_heads=4, ffn_dim=4 * width, dropout=dropout)
-    base: Sizes = {
-        "layer": (len(encoder.layers) - 1) // 2,  # in the middle, so that what it tells can still be read
-        "num_entities": 4,  # the candidates come with their vectors
-        "entity_dim": width,
-        "null": "none",
-        "decision": "softmax",
-        "span_ffn_dim": 4 * width,
-        "read_ffn_dim": 4 * width,
-    }
-    return recontextualise(encoder, dict.fromkeys(prepared.bases, base), dropout=dropout)
+    for name in names:
+        sizes = _table_sizes(prepared) if name == VECTORS.name else _sizes(name, system, prepared)
+        if name in system.added:
+            _check_same(system, name, sizes, prepared)
+        else:
+            _put(system, name, sizes, prepared)
 
 
-def learning(encoder: nn.Module, kind: str, prepared: Prepared) -> nn.Module:
-    """An encoder whose entity vectors learn with it; of another kind than fusion, as it is.
+def _put(system: System, name: str, sizes: Sizes, prepared: Prepared) -> None:
+    if name != VECTORS.name and type(system.encoder) is not SingleStream:
+        raise UserError(
+            f"knowledge.kind {name} was asked for with {system.recipe}, which is no plain single stream of layers to "
+            "add its parts to; use one that is, such as uniter-base, or knowledge.kind tree"
+        )
+    pretrained.add(system, name, sizes)
+    if name == VECTORS.name and isinstance(system.encoder, WithVectors) and prepared.vectors is not None:
+        with torch.no_grad():
+            system.encoder.entity_vectors.vectors.copy_(prepared.vectors)
 
-    Raises:
-        UserError: the data number no entities.
-    """
-    if kind != "fusion":
-        return encoder
+
+def _check_same(system: System, name: str, asked: Sizes, prepared: Prepared) -> None:
+    """Refuse data that tell other facts than those of the loaded parts."""
+    held, wanted = _flat(system.added[name]), _flat(asked)
+    for size in sorted(held.keys() & wanted.keys()):
+        if held[size] != wanted[size]:
+            raise UserError(
+                f"encoder.weights holds {system.recipe} with {name} of {size} {held[size]}, but the data of this "
+                f"experiment ask for {wanted[size]}; use data like those it was trained on, or begin with other weights"
+            )
+    if name == VECTORS.name and system.data.get("vectors") != prepared.hashes.get("vectors"):
+        raise UserError(
+            "encoder.weights holds vectors that learnt the entities of another folder than knowledge.vectors names; "
+            "name the one it began with, or begin with other weights"
+        )
+
+
+def _sizes(kind: str, system: System, prepared: Prepared) -> Sizes:
+    """Those of the parts that a kind adds: as wide as the data tell facts, else as suits the encoder."""
+    encoder = system.encoder.encoder if isinstance(system.encoder, WithVectors) else system.encoder
+    if not isinstance(encoder, SingleStream):
+        return {}
+    width, depth = prepared.sizes["entity_dim"], len(encoder.layers)
+    if kind == FUSION.name:
+        sizes = {"entity_dim": width, "kinds": list(published_kinds(depth))}
+    elif kind == ADAPTER.name:
+        sizes = {"sets": [SET], "width": width, "num_heads": 4, "ffn_dim": 4 * width}
+    else:
+        base = {
+            "layer": (depth - 1) // 2,  # in the middle, so that what it tells can still be read
+            "num_entities": 4,  # the candidates come with their vectors
+            "entity_dim": width,
+            "null": "none",
+            "decision": "softmax",
+            "span_ffn_dim": 4 * width,
+            "read_ffn_dim": 4 * width,
+        }
+        sizes = {"bases": dict.fromkeys(prepared.bases, base)}
+    return {**sizes, "dropout": _dropout(encoder)}
+
+
+def _table_sizes(prepared: Prepared) -> Sizes:
     if prepared.vectors is None:
         raise UserError("knowledge.trainable is true, but these data have no entities whose vectors could be trained")
-    return WithVectors(encoder, EntityVectors(prepared.vectors))
+    return dict(zip(("num_entities", "entity_dim"), prepared.vectors.shape, strict=True))
+
+
+def _flat(sizes: Sizes, before: str = "") -> dict[str, Any]:
+    """Sizes of sizes by the names of both, with a dot between."""
+    flat: dict[str, Any] = {}
+    for name, size in sizes.items():
+        flat |= _flat(size, f"{before}{name}.") if isinstance(size, Mapping) else {before + name: size}
+    return flat
 
 
 def spread(module: nn.Module, known: Iterable[nn.Module], std: float) -> None:

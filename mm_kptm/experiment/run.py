@@ -1,8 +1,8 @@
 """Run folders: train into one, go on in one, measure one.
 
 A folder holds ``config.yaml`` (resolved), ``environment.json``, ``data.json`` (hashes), ``metrics.jsonl``, TensorBoard
-``events/``, ``checkpoints/``, ``model/`` (what :func:`mm_kptm.load` opens; absent where knowledge added parts to an
-encoder, which no recipe rebuilds), ``predictions/<split>.jsonl`` and ``baselines.json``.
+``events/``, ``checkpoints/``, ``model/`` (what :func:`mm_kptm.load` opens, with what knowledge put around the encoder),
+``predictions/<split>.jsonl`` and ``baselines.json``.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def train(settings: Experiment, folder: Path, *, resume: bool = False, progress:
         label=settings.name,
         progress=progress,
     )
-    if built.native and first():
+    if first():
         pretrained.save(built.system, folder / MODEL)
     return built
 

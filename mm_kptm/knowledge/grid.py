@@ -8,10 +8,12 @@ Shapes: T token rows, N entities of a table, E entity dim.
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -147,6 +149,12 @@ class EntityTable:
     def number_of(self, name: str | None) -> int:
         """The row of an entity, -1 where there is none."""
         return NOTHING if name is None else self.numbers.get(name, NOTHING)
+
+    @property
+    def hash(self) -> str:
+        """What tells this table from others: of its names with their rows, and of its vectors."""
+        names = json.dumps(sorted((number, name) for name, number in self.numbers.items())).encode()
+        return sha256(names + self.vectors.contiguous().numpy().tobytes()).hexdigest()
 
     def entities(self, grid: Sequence[Sequence[int]]) -> Entities:
         """Vectors and flags of a batch of sequences of entity numbers.

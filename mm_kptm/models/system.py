@@ -15,6 +15,10 @@ class System(nn.Module):
     """What :func:`mm_kptm.build` and :func:`mm_kptm.load` return.
 
     Calling it runs the encoder; a head is reached by its name and applied to the states that were wanted.
+
+    Attributes:
+        added: the parts that were put around the encoder of the recipe, by name, the innermost first, with their sizes.
+        data: what it was trained on, hashes by name; empty where nobody said.
     """
 
     def __init__(
@@ -32,6 +36,8 @@ class System(nn.Module):
         self.recipe = recipe
         self.sizes = dict(sizes)
         self.head_sizes = {name: dict(sizes) for name, sizes in head_sizes.items()}
+        self.added: dict[str, dict[str, Any]] = {}
+        self.data: dict[str, str] = {}
 
     @property
     def dim(self) -> int:

@@ -72,7 +72,7 @@ def labelled_files(
         model=model,
         sizes={"vocab_size": len(reading.tokenizer), "num_languages": max(len(data.languages), 1), **entities},
         heads=task.heads(request.recipe, len(chosen)),
-        hashes=data.hashes,
+        hashes=data.hashes if reading.table is None else {**data.hashes, "vectors": reading.table.hash},
         baselines=majority,
         tells=frozenset({TREE} if reading.teller is not None else {FUSION} if reading.table is not None else ()),
         vectors=None if reading.table is None else reading.table.vectors,

@@ -7,16 +7,12 @@ the many worlds of ``graph: worlds`` contradict each other, and none of them hol
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import partial
 from typing import NamedTuple, TypeVar
-
-from torch import nn
 
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.completion import FactCompletion, OpenFact
-from mm_kptm.knowledge.describe import DescribedGraph, KnowledgeEmbedding, Translation
+from mm_kptm.knowledge.describe import DescribedGraph, KnowledgeEmbedding
 from mm_kptm.knowledge.negatives import Numbered
-from mm_kptm.nn.init import bert_init
 from mm_kptm.tasks import number_world
 from mm_kptm.tasks.supply import Learnt
 from mm_kptm.world.draw import Draw
@@ -79,7 +75,7 @@ def _completion(facts: Sequence[Stated], languages: Sequence[str]) -> Learnt:
         for fact in facts
         for language in languages
     ]
-    return Learnt(FactCompletion(said, number_world.specials()), partial(_scores, len(objects)))
+    return Learnt(FactCompletion(said, number_world.specials()), {"num_objects": len(objects)})
 
 
 def _embedding(facts: Sequence[Stated], languages: Sequence[str]) -> Learnt:
@@ -96,13 +92,7 @@ def _embedding(facts: Sequence[Stated], languages: Sequence[str]) -> Learnt:
         for language in languages
     ]
     graph = DescribedGraph(triples, [_ids(*text) for text in (*heads, *tails)], number_world.specials())
-    return Learnt(KnowledgeEmbedding(graph), partial(Translation, num_relations=len(relations)))
-
-
-def _scores(count: int, dim: int) -> nn.Module:
-    head = nn.Linear(dim, count)
-    bert_init(head)
-    return head
+    return Learnt(KnowledgeEmbedding(graph), {"num_relations": len(relations)})
 
 
 def _numbered(things: Iterable[Thing]) -> dict[Thing, int]:

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from mm_kptm.errors import UserError
 from mm_kptm.models.system import System
@@ -41,7 +41,7 @@ class Learnt:
     """Facts that are told with no example and kept in weights: what trains them, beside the task."""
 
     objective: Objective
-    head: Callable[[int], nn.Module]  #: that the objective reads by its own name, from the width of the encoder
+    sizes: Mapping[str, int]  #: of the head that the objective reads by its own name
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,8 @@ def test_what_vectors_alone_can_tell_is_learnt(home: Path, recipe: str, trainabl
     tables = [name for name, _ in run.model.named_parameters() if name.endswith("entity_vectors.vectors")]
     assert len(tables) == trainable
     assert answered(run) == 1.0
-    assert run.native == (recipe == "ernie-thu-base" and not trainable)
+    parts = [] if recipe == "ernie-thu-base" else ["fusion"]
+    assert list(run.system.added) == [*parts, *(["entity-vectors"] if trainable else [])]
 
 
 def test_vectors_that_learn_begin_as_they_were_and_move(home: Path) -> None:

@@ -9,7 +9,8 @@ import mm_kptm
 from mm_kptm import cli
 from mm_kptm.batch import Entities, Inputs, Layout, Regions, Tokens
 from mm_kptm.errors import UserError
-from mm_kptm.experiment.knowledge import BUILT, informed, spread
+from mm_kptm.experiment.knowledge import BUILT, inform, spread
+from mm_kptm.experiment.settings import KnowledgeSettings
 from mm_kptm.knowledge.fusion import FusedStream, fuse
 from mm_kptm.models.single import SingleStream
 from mm_kptm.models.system import System
@@ -73,7 +74,7 @@ TOLD = Prepared(sources={}, model=System.head, sizes={"entity_dim": 8}, bases=("
 def test_candidates_reach_every_plain_single_stream_with_vectors_of_their_own(name):
     system = small(name)
     torch.manual_seed(0)
-    system.encoder = informed(system.encoder, "recontextualise", mm_kptm.catalogue()[name], TOLD).eval()
+    inform(system, KnowledgeSettings("recontextualise"), TOLD)
     bert_init(system.encoder.kars, 0.3)
     told, other, scaled = (
         replace(inputs(name), candidates={"numbers": mentions(LINKED, Layout((5,)), vectors)})
@@ -87,24 +88,33 @@ def test_candidates_reach_every_plain_single_stream_with_vectors_of_their_own(na
 def test_adapters_stand_beside_every_plain_single_stream(name):
     system = small(name)
     torch.manual_seed(0)
-    system.encoder = informed(system.encoder, "adapter", mm_kptm.catalogue()[name], TOLD).eval()
+    inform(system, KnowledgeSettings("adapter"), TOLD)
     torch.testing.assert_close(system.encoder.beside(inputs(name)), system(inputs(name)).tokens)
 
 
 def test_candidates_of_another_width_are_refused():
     system = small("bert-base")
-    system.encoder = informed(system.encoder, "recontextualise", mm_kptm.catalogue()["bert-base"], TOLD)
+    inform(system, KnowledgeSettings("recontextualise"), TOLD)
     told = {"numbers": mentions(LINKED, Layout((5,)), FIRST[:, :3])}
     with pytest.raises(UserError, match="come with vectors of width 3, but it reads entities of width 8"):
         system(replace(inputs("bert-base"), candidates=told))
 
 
-@pytest.mark.parametrize("kind", BUILT)
-@pytest.mark.parametrize("name", ["lxmert-base", "knowbert-wiki", "ernie-thu-base"])
-def test_parts_are_added_to_plain_single_streams_alone(name, kind):
+OTHERS = [(kind, name) for name in ("lxmert-base", "knowbert-wiki", "ernie-thu-base") for kind in BUILT]
+
+
+@pytest.mark.parametrize(("kind", "name"), [pair for pair in OTHERS if pair != ("fusion", "ernie-thu-base")])
+def test_parts_are_added_to_plain_single_streams_alone(kind, name):
     """An encoder that reads facts in its own way would lose that way."""
     with pytest.raises(UserError, match=rf"{kind} was asked for with {name}, which is no plain single stream"):
-        informed(small(name).encoder, kind, mm_kptm.catalogue()[name], TOLD)
+        inform(small(name), KnowledgeSettings(kind), TOLD)
+
+
+def test_an_encoder_that_was_published_with_entities_is_left_as_it_is():
+    system = small("ernie-thu-base")
+    before = system.encoder
+    inform(system, KnowledgeSettings("fusion"), TOLD)
+    assert system.encoder is before and not system.added
 
 
 def test_the_command_line_refuses_an_encoder_without_room_for_the_parts_in_one_sentence(tmp_path, capsys):
@@ -123,7 +133,8 @@ def test_only_what_was_added_is_drawn_anew():
     system = small("bert-base")
     before = {name: value.clone() for name, value in system.encoder.state_dict().items()}
     known = list(system.modules())
-    encoder = informed(system.encoder, "fusion", mm_kptm.catalogue()["bert-base"], TOLD)
+    inform(system, KnowledgeSettings("fusion"), TOLD)
+    encoder = system.encoder
     narrow = encoder.fusions["1"].fuse.entity_in.weight.std()
     spread(encoder, known, 0.5)
     after = encoder.state_dict()
