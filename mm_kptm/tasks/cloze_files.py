@@ -17,7 +17,8 @@ import numpy as np
 from mm_kptm.data.packed import Packed
 from mm_kptm.data.readers_cloze import BLANK, Cloze, read_lama, read_templates
 from mm_kptm.data.records import read_text
-from mm_kptm.data.tokenizer import BERT_SPECIALS, Pieces, Tokenizer
+from mm_kptm.data.signs import Signed
+from mm_kptm.data.tokenizer import BERT_SPECIALS, Tokenizer
 from mm_kptm.data.tokenizer_json import TokenizerJson
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.graph import Triple
@@ -58,38 +59,11 @@ class LamaData(ToldTexts):
         return hashes(files)
 
 
-class Blanked:
-    """A tokenizer to which the blank of a text is the token that masks.
-
-    Spaces before it are dropped, as by RoBERTa, of which they would be pieces.
-    """
+class Blanked(Signed):
+    """A tokenizer to which the blank of a text is the token that masks."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        self.tokenizer = tokenizer
-        self.specials = tokenizer.specials
-        self.vocabulary = tokenizer.vocabulary
-
-    def __len__(self) -> int:
-        return len(self.tokenizer)
-
-    def encode(self, text: str, language: str | None = None) -> Pieces:
-        """The pieces of a text, every blank being one of them."""
-        ids: list[int] = []
-        texts: list[str] = []
-        spans: list[tuple[int, int]] = []
-        start = 0
-        for number, part in enumerate(text.split(BLANK)):
-            if number:
-                ids.append(self.specials.mask)
-                texts.append(BLANK)
-                spans.append((start, start + len(BLANK)))
-                start += len(BLANK)
-            pieces = self.tokenizer.encode(part.rstrip(), language)
-            ids += pieces.ids
-            texts += pieces.texts
-            spans += ((first + start, end + start) for first, end in pieces.spans)
-            start += len(part)
-        return Pieces(tuple(ids), tuple(texts), tuple(spans))
+        super().__init__(tokenizer, {BLANK: tokenizer.specials.mask})
 
 
 def one_token(word: str, tokenizer: Tokenizer) -> int | None:
