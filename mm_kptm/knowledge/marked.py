@@ -32,11 +32,15 @@ class Marked(Movable):
         return len(self.marks)
 
 
+def marked_states(system: nn.Module, inputs: Inputs, marks: Tensor) -> Tensor:
+    """The states at the marks [B, M] of every example, side by side: [B, M D]."""
+    encoded: Encoded = system(inputs, Wanted(tokens=marks.flatten(), regions=NONE, pooled=False))
+    return encoded.tokens.unflatten(0, marks.shape).flatten(1)
+
+
 def marked_scores(system: nn.Module, name: str, batch: Marked) -> Tensor:
     """What the head ``name`` makes of the states at the marks of an example, side by side: [B, C]."""
-    encoded: Encoded = system(batch.inputs, Wanted(tokens=batch.marks.flatten(), regions=NONE, pooled=False))
-    states = encoded.tokens.unflatten(0, batch.marks.shape).flatten(1)
-    scores: Tensor = system.head(name)(states)  # type: ignore[operator]
+    scores: Tensor = system.head(name)(marked_states(system, batch.inputs, batch.marks))  # type: ignore[operator]
     return scores
 
 

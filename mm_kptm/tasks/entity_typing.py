@@ -23,14 +23,24 @@ class EntityTyping(Labelling):
         system: as for :class:`~mm_kptm.tasks.labels.Labelling`.
         labels: the types.
         best_too: give the best type as well where none scores above zero, as the evaluation of FIGER does.
-        dropout: before the head.
+        dropout, marks: as for :class:`~mm_kptm.tasks.labels.Labelling`.
     """
 
     name = "entity-typing"
     HEADS = ("entity-typing",)
+    MARKED = ("marked-typing",)
+    MENTIONS = 1
 
-    def __init__(self, system: System, labels: Sequence[str], *, best_too: bool = False, dropout: float = 0.1) -> None:
-        super().__init__(system, labels, dropout=dropout)
+    def __init__(
+        self,
+        system: System,
+        labels: Sequence[str],
+        *,
+        best_too: bool = False,
+        dropout: float = 0.1,
+        marks: bool = False,
+    ) -> None:
+        super().__init__(system, labels, dropout=dropout, marks=marks)
         self.threshold = _none_or_best if best_too else _above_zero
 
     def losses(self, logits: Tensor, truth: Tensor) -> Tensor:

@@ -53,6 +53,7 @@ def labelled_files(
     splits = told_splits(data.files, request, oracle=oracle)
     examples = by_split(data.files, read)
     chosen = tuple(labels(examples("train")) if callable(labels) else labels)
+    marks = reading.marks is not None
 
     def source(split: str) -> LabelledSource:
         file, facts = splits[split]
@@ -64,14 +65,14 @@ def labelled_files(
         return {"majority": targets.count(usual) / len(targets)} if any(targets) else {}
 
     def model(system: System) -> Trainable[Any]:
-        return task(system, chosen, **choices)
+        return task(system, chosen, marks=marks, **choices)
 
     entities = {} if reading.table is None else {"entity_dim": reading.table.vectors.shape[1]}
     return Prepared(
         sources={split: partial(source, split) for split in splits},
         model=model,
         sizes={"vocab_size": len(reading.tokenizer), "num_languages": max(len(data.languages), 1), **entities},
-        heads=task.heads(request.recipe, len(chosen)),
+        heads=task.heads(request.recipe, len(chosen), marks=marks),
         hashes=data.hashes if reading.table is None else {**data.hashes, "vectors": reading.table.hash},
         baselines=majority,
         tells=frozenset({TREE} if reading.teller is not None else {FUSION} if reading.table is not None else ()),

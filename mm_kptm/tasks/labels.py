@@ -15,9 +15,11 @@ from torch import Tensor, nn
 
 from mm_kptm.batch import POOLED, Encoded, Inputs, Movable
 from mm_kptm.data.packed import Packed
+from mm_kptm.knowledge.marked import marked_states
 from mm_kptm.models.system import System
 from mm_kptm.recipe import Recipe
 from mm_kptm.tasks.heads import ChosenHead, Heads, wanted
+from mm_kptm.tasks.marking import marked_rows
 from mm_kptm.tasks.protocol import Row, Task
 from mm_kptm.tasks.vqa import About
 from mm_kptm.train.protocol import Source
@@ -77,6 +79,7 @@ class Labelling(Task[Labelled]):
             pooled state, as is usual for encoders of BERT's kind.
         labels: all there are to choose from, in the order of the head's scores.
         dropout: before a fresh head.
+        marks: whether the states at the marks of the mentions are scored, by :attr:`MARKED`, and not the pooled one.
 
     Raises:
         UserError: the head scores another number of labels.
@@ -84,23 +87,31 @@ class Labelling(Task[Labelled]):
 
     needs = frozenset({"text"})
     HEADS: tuple[str, ...] = ()
+    MARKED: tuple[str, ...] = ()  #: heads that score the states at marks
+    MENTIONS = 0  #: that are marked in a text
 
-    def __init__(self, system: System, labels: Sequence[str], *, dropout: float = 0.1) -> None:
+    def __init__(self, system: System, labels: Sequence[str], *, dropout: float = 0.1, marks: bool = False) -> None:
         super().__init__(system)
         self.labels = tuple(labels)
+        self.marks = marks
         self.drop = nn.Dropout(dropout)
-        self.head = ChosenHead(system, self.HEADS, lambda: nn.Linear(system.dim, len(self.labels)))
+        names, width = (self.MARKED, self.MENTIONS * system.dim) if marks else (self.HEADS, system.dim)
+        self.head = ChosenHead(system, names, lambda: nn.Linear(width, len(self.labels)))
         self.head.check_width(system, len(self.labels), what="labels", size="num_classes")
 
     @classmethod
-    def heads(cls, recipe: Recipe, num_classes: int) -> Heads:
+    def heads(cls, recipe: Recipe, num_classes: int, *, marks: bool = False) -> Heads:
         """The heads to ask of :func:`mm_kptm.build` or :func:`mm_kptm.load` for this task."""
-        return wanted(recipe, cls.HEADS, {"num_classes": num_classes})
+        return wanted(recipe, cls.MARKED if marks else cls.HEADS, {"num_classes": num_classes})
 
     def forward(self, inputs: Inputs) -> Tensor:
         """The score of every label, [B, C]."""
-        encoded: Encoded = self.system(inputs, POOLED)
-        return self.head.of(self.system)(self.drop(encoded.pooled))
+        if self.marks:
+            states = marked_states(self.system, inputs, marked_rows(inputs, self.MENTIONS))
+        else:
+            encoded: Encoded = self.system(inputs, POOLED)
+            states = encoded.pooled
+        return self.head.of(self.system)(self.drop(states))
 
     @abstractmethod
     def losses(self, logits: Tensor, truth: Tensor) -> Tensor:

@@ -18,6 +18,8 @@ from mm_kptm.data.readers_mentions import (
 from mm_kptm.errors import UserError
 from mm_kptm.tasks.entity_typing import EntityTyping
 from mm_kptm.tasks.labelled_files import labelled_files, linked, names_of
+from mm_kptm.tasks.labels import Labelling
+from mm_kptm.tasks.marking import MARKINGS, signed
 from mm_kptm.tasks.reading import Reading
 from mm_kptm.tasks.relation import RelationClassification
 from mm_kptm.tasks.supply import Prepared, Request, Supply
@@ -34,15 +36,26 @@ class MentionFiles(ToldFiles):
     longest: int = 256  #: pieces of an example that are read, special ones included
     entities: Path | None = None  #: a folder of entity vectors, for encoders that read entities
     threshold: float = 0.3  #: entities that the linker is less sure of are left out
+    marks: Literal["ernie", "k-adapter", "kepler"] | None = None
+    """What stands around mentions, and whether the states there are read; as fits the encoder when null."""
 
-    def linked(self, request: Request) -> Reading:
-        """How text becomes ids, with its entities or with what it is told."""
+    def linked(self, request: Request, task: type[Labelling]) -> Reading:
+        """How text becomes ids, with its mentions marked for a task, and its entities or what it is told."""
         reading, table = self.reading(request, oracle=True), linked(self.entities, request, seed=self.seed)
         if table is not None and reading.teller is not None:
             raise UserError(
                 f"data.entities is {self.entities} and knowledge.kind is tree, but a text carries either vectors of "
                 "entities or facts; leave one of them out"
             )
+        fitting = "ernie" if table is not None else request.recipe.family.replace("_", "-")
+        marks = MARKINGS.get(self.marks or fitting, {}).get(task.name)
+        if marks is not None and table is not None:
+            raise UserError(
+                f"vectors of entities stand beside texts that are marked as ERNIE's, but data.marks is {self.marks}; "
+                "let it be ernie, or leave the vectors out"
+            )
+        if marks is not None:
+            reading = replace(reading, tokenizer=signed(reading.tokenizer, marks), marks=marks)
         return replace(reading, table=table, threshold=self.threshold)
 
 
@@ -79,7 +92,7 @@ def typing(read: Callable[[Path], Sequence[TypedMention]], **choices: Any) -> Ca
     """Entity typing on files that ``read`` reads."""
 
     def prepare(data: MentionFiles, request: Request) -> Prepared:
-        labels, linked = names_of(_types, "types"), data.linked(request)
+        labels, linked = names_of(_types, "types"), data.linked(request, EntityTyping)
         return labelled_files(data, request, EntityTyping, read, typed, labels, reading=linked, oracle=True, **choices)
 
     return prepare
@@ -89,7 +102,7 @@ def relation(read: Callable[[Path], Sequence[RelatedMentions]], **choices: Any) 
     """Relation classification on files that ``read`` reads."""
 
     def prepare(data: MentionFiles, request: Request) -> Prepared:
-        labels, linked = names_of(_relations, "relations"), data.linked(request)
+        labels, linked = names_of(_relations, "relations"), data.linked(request, RelationClassification)
         return labelled_files(
             data, request, RelationClassification, read, related, labels, reading=linked, oracle=True, **choices
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from mm_kptm.batch import Inputs
 from mm_kptm.data.packed import Packed
@@ -14,7 +15,8 @@ from mm_kptm.data.tokenizer import Pieces, Specials, Tokenizer
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.annotations import Annotated, Annotator
 from mm_kptm.knowledge.grid import EntityTable
-from mm_kptm.tasks.inputs import TextsOfPictures
+from mm_kptm.tasks.inputs import MARK, TextsOfPictures
+from mm_kptm.tasks.marking import READ, Marks
 from mm_kptm.tasks.telling import Needed, Teller, Trunk, grown
 from mm_kptm.train.protocol import Source
 
@@ -92,6 +94,7 @@ class Reading:
     longest: int
     languages: tuple[str, ...] = ()
     table: EntityTable | None = None
+    marks: Marks | None = None  #: of mentions, to which the tokenizer is one with signs
     threshold: float = 0.3  #: links that the linker is less sure of are left out
     teller: Teller | None = None
     facts: str = "none"  #: which facts are told: none, true, random, swapped or oracle
@@ -123,12 +126,14 @@ class Reading:
         return TextsOfPictures(self._spoken(packed, [one.language for one in said]))
 
     def mentions(self, marked: Sequence[Annotated], said: Sequence[Said]) -> Source[Inputs]:
-        """Marked texts with the entities that are linked in them, or with the facts that they are told.
+        """Marked texts with the entities that are linked in them, or with marks of their own and facts that are told.
 
         Args:
             marked: the texts and what is linked in them.
             said: the same texts.
         """
+        if self.marks is not None:
+            return self._marked(said, self.marks)
         if self.table is None:
             return self.texts(said)
         annotate = Annotator(self.tokenizer, self.table.numbers, max_length=self.longest)
@@ -136,6 +141,22 @@ class Reading:
         kept = [row for row in rows if row is not None]
         texts = self.pack([(list(row.ids), [0] * len(row.ids)) for row in kept], [one.language for one in said])
         return LinkedTexts(TextsOfPictures(texts), Packed.of(entities=[row.entities for row in kept]), self.table)
+
+    def on_trunk(self, texts: Packed) -> NDArray[np.bool_]:
+        """Which tokens are of no fact, [T]."""
+        branches = texts.columns.get("branches")
+        return np.ones(texts.offsets[-1], dtype=bool) if branches is None else branches == 0
+
+    def _marked(self, said: Sequence[Said], marks: Marks) -> TextsOfPictures:
+        """Texts that know where the states of their mentions are read."""
+        shown = self.texts(said)
+        read: list[int] = []
+        for one in said:
+            ((pieces, kept),) = self.cut(one)
+            read += [0] * self.frame.opened + marks.read_at(pieces.texts)[:kept] + [0] * self.frame.closed
+        column = np.zeros(shown.texts.offsets[-1], dtype=np.int64)
+        column[self.on_trunk(shown.texts)] = read
+        return replace(shown, texts=Packed(shown.texts.offsets, {**shown.texts.columns, f"{MARK}{READ}": column}))
 
     def _trunks(self, said: Said) -> list[Trunk]:
         trunks: list[Trunk] = []
@@ -150,7 +171,7 @@ class Reading:
             trunks.append(trunk)
         return trunks
 
-    def _segments(self, texts: Packed) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    def _segments(self, texts: Packed) -> NDArray[np.int64]:
         """A part's number, its [SEP] included; a fact has the segment of its place. RoBERTa's kin know 0 alone."""
         if self.tokenizer.specials.between > 1:
             return np.zeros(texts.offsets[-1], dtype=np.int64)

@@ -17,16 +17,24 @@ class RelationClassification(OneLabel):
         labels: the relations.
         no_relation: names of the one that says there is none; micro precision, recall and F1 leave out the first that
             is among the labels.
-        dropout: before the head.
+        dropout, marks: as for :class:`~mm_kptm.tasks.labels.Labelling`.
     """
 
     name = "relation-classification"
     HEADS = ("relation",)
+    MARKED = ("marked-relation",)
+    MENTIONS = 2
 
     def __init__(
-        self, system: System, labels: Sequence[str], *, no_relation: Sequence[str] = (), dropout: float = 0.1
+        self,
+        system: System,
+        labels: Sequence[str],
+        *,
+        no_relation: Sequence[str] = (),
+        dropout: float = 0.1,
+        marks: bool = False,
     ) -> None:
-        super().__init__(system, labels, dropout=dropout)
+        super().__init__(system, labels, dropout=dropout, marks=marks)
         self.no_relation = next((name for name in no_relation if name in self.labels), None)
 
     def summary(self, rows: Sequence[Row]) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """From what readers of text found to sources: sentences, their words, mentions, translations.
 
-Mentions are marked as ERNIE of Tsinghua has it (:mod:`mm_kptm.knowledge.annotations`), whatever the encoder.
+Mentions are marked as ERNIE of Tsinghua has it (:mod:`mm_kptm.knowledge.annotations`) unless the reading has marks.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from mm_kptm.data.readers_mentions import RelatedMentions, Span, TypedMention
 from mm_kptm.data.readers_own import Translated
 from mm_kptm.data.readers_pairs import Pair
 from mm_kptm.data.tokenizer import Pieces, framed
-from mm_kptm.knowledge.annotations import confident, mark_linked_pair, mark_pair, mark_target
+from mm_kptm.knowledge.annotations import Annotated, confident, mark_linked_pair, mark_pair, mark_target
 from mm_kptm.knowledge.grid import Mention
 from mm_kptm.knowledge.linking import running
 from mm_kptm.tasks.labels import SEPARATOR, LabelledSource
+from mm_kptm.tasks.marking import marked
 from mm_kptm.tasks.named_entities import BLANK, FACT, IGNORED, NO_WORD, ON_FACT, SPECIAL, TaggedSource
 from mm_kptm.tasks.reading import Reading, Said
 from mm_kptm.tasks.sentence_classification import CANDIDATE
@@ -71,7 +72,7 @@ def tagged(examples: Sequence[Tagged], tags: Sequence[str], reading: Reading) ->
         told = one.tags or ()
         truth += [places.get(told[word], IGNORED) if 0 <= word < len(told) else IGNORED for word in marks]
     shown = reading.texts(said)
-    on_trunk = shown.texts.columns["branches"] == 0 if reading.teller is not None else np.ones(len(words), dtype=bool)
+    on_trunk = reading.on_trunk(shown.texts)
     columns = {
         "words": np.full(len(on_trunk), FACT, dtype=np.int64),
         "truth": np.full(len(on_trunk), SPECIAL.index(ON_FACT), dtype=np.int64),
@@ -84,13 +85,16 @@ def tagged(examples: Sequence[Tagged], tags: Sequence[str], reading: Reading) ->
 
 def typed(examples: Sequence[TypedMention], labels: Sequence[str], reading: Reading) -> LabelledSource:
     """Texts whose mention is marked; the types in the order of the labels."""
-    marked = [
-        mark_target(one.text, one.mention.start, one.mention.end, _linked(one.links, reading.threshold))
-        for one in examples
-    ]
+    if reading.marks is None:
+        annotated = [
+            mark_target(one.text, one.mention.start, one.mention.end, _linked(one.links, reading.threshold))
+            for one in examples
+        ]
+    else:
+        annotated = [Annotated(marked(one.text, one.mention[:2]), ()) for one in examples]
     said = [
         Said(one.id, (text.text,), one.language, _about(_named(one.text, one.mention)))
-        for one, text in zip(examples, marked, strict=True)
+        for one, text in zip(examples, annotated, strict=True)
     ]
     held = [() if one.types is None else tuple(dict.fromkeys(one.types)) for one in examples]
     order = {label: place for place, label in enumerate(labels)}
@@ -98,23 +102,25 @@ def typed(examples: Sequence[TypedMention], labels: Sequence[str], reading: Read
     about = [
         About(one.id, "mention", one.language, one.id, target) for one, target in zip(examples, ordered, strict=True)
     ]
-    return labelled(reading.mentions(marked, said), labels, held, about)
+    return labelled(reading.mentions(annotated, said), labels, held, about)
 
 
 def related(examples: Sequence[RelatedMentions], labels: Sequence[str], reading: Reading) -> LabelledSource:
     """Texts whose head and tail are marked; entities are what was linked, or head and tail where nothing else was."""
-    marked, said = [], []
+    annotated, said = [], []
     for one in examples:
         head, tail = (_mention(end) for end in (one.head, one.tail))
-        if one.links in ((one.head, one.tail), ()):
-            marked.append(mark_linked_pair(one.text, head, tail))
+        if reading.marks is not None:
+            annotated.append(Annotated(marked(one.text, one.head[:2], one.tail[:2]), ()))
+        elif one.links in ((one.head, one.tail), ()):
+            annotated.append(mark_linked_pair(one.text, head, tail))
         else:
-            marked.append(mark_pair(one.text, head, tail, _linked(one.links, reading.threshold)))
+            annotated.append(mark_pair(one.text, head, tail, _linked(one.links, reading.threshold)))
         needed = _between(_named(one.text, one.head), _named(one.text, one.tail))
-        said.append(Said(one.id, (marked[-1].text,), one.language, needed))
+        said.append(Said(one.id, (annotated[-1].text,), one.language, needed))
     about = [About(one.id, one.relation or "", one.language, one.id, one.relation or "") for one in examples]
     held = [() if one.relation is None else (one.relation,) for one in examples]
-    return labelled(reading.mentions(marked, said), labels, held, about)
+    return labelled(reading.mentions(annotated, said), labels, held, about)
 
 
 def translated(examples: Sequence[Translated], reading: Reading) -> TranslationSource:

@@ -13,6 +13,7 @@ from mm_kptm.data.tokenizer_json import ROBERTA_SPECIALS
 
 #: As RoBERTa numbers them.
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
+MADE_UP = ("madeupword0000", "madeupword0001", "madeupword0002")  #: no text has them
 
 
 def learnt(texts: Iterable[str], *, vocab_size: int = 400) -> Engine:
@@ -23,7 +24,7 @@ def learnt(texts: Iterable[str], *, vocab_size: int = 400) -> Engine:
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=list(SPECIALS), initial_alphabet=alphabet)
     engine.train_from_iterator(texts, trainer)
-    engine.add_special_tokens(["<mask>"])
+    engine.add_special_tokens([*MADE_UP, "<mask>"])
     assert all(engine.token_to_id(special) is not None for special in ROBERTA_SPECIALS)
     return engine
 
@@ -42,8 +43,9 @@ def saved(engine: Engine, folder: Path, form: str) -> Path:
         (folder / "merges.txt").write_text(f"#version: 0.2\n{merges}", encoding="utf-8")
         return folder
     pieces = sorted((piece for piece in numbers if piece not in ROBERTA_SPECIALS), key=numbers.__getitem__)
-    gpt2 = {piece: number for number, piece in enumerate(sorted(pieces))}  # in an order of its own
+    # numbers of their own, which made-up words have none of
+    gpt2 = {piece: number for number, piece in enumerate(sorted(set(pieces) - set(MADE_UP)))}
     (folder / "encoder.json").write_text(json.dumps(gpt2), encoding="utf-8")
     (folder / "vocab.bpe").write_text(f"#version: 0.2\n{merges}", encoding="utf-8")
-    (folder / "dict.txt").write_text("".join(f"{gpt2[piece]} 9\n" for piece in pieces), encoding="utf-8")
+    (folder / "dict.txt").write_text("".join(f"{gpt2.get(piece, piece)} 9\n" for piece in pieces), encoding="utf-8")
     return folder

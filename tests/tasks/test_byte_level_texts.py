@@ -9,10 +9,13 @@ import pytest
 import torch
 
 from mm_kptm.data.sampler import seeded
+from mm_kptm.data.tokenizer import BERT_SPECIALS
 from mm_kptm.data.tokenizer_files import open_tokenizer
+from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import build
 from mm_kptm.experiment.settings import EncoderSettings, Experiment, KnowledgeSettings
 from mm_kptm.tasks.documents import Documents
+from mm_kptm.tasks.marking import marked_rows
 from mm_kptm.tasks.own_data import OwnTexts
 from mm_kptm.train.protocol import module_of
 from mm_kptm.train.settings import TrainSettings
@@ -164,6 +167,75 @@ def test_a_tag_stands_at_the_first_piece_of_its_word(home):
     assert pieces[:2] == ["<s>", "Anna"] and pieces[-2:] == ["ĠRome", "</s>"]
     assert [pieces[row] for row in batch.rows.tolist()] == ["Anna", "Ġ(" if "Ġ(" in pieces else "Ġ", "ĠRome"]
     assert batch.words.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "marks", "around", "read"),
+    [
+        ("k-adapter-large", None, ("@", "@"), "@"),
+        ("kepler-base", None, ("madeupword0000", "madeupword0001"), "ĠRome"),
+        ("roberta-base", "k-adapter", ("@", "@"), "@"),
+        ("kepler-base", "k-adapter", ("@", "@"), "@"),
+    ],
+)
+def test_a_typed_mention_is_marked_as_its_system_reads_it(home, recipe, marks, around, read):
+    row = {"text": "We saw Rome @ noon.", "mention": [7, 11], "types": ["city"]}
+    other = {"text": "Rome.", "mention": [0, 4], "types": ["town"]}
+    (home / "entity-typing.jsonl").write_text(f"{json.dumps(row)}\n{json.dumps(other)}\n")
+    found, batch = batch_of(home, "entity-typing", recipe=recipe, marks=marks)
+    pieces = spelt(home, batch)
+    assert pieces[:6] == ["<s>", "We", "Ġsaw", around[0], "ĠRome", around[1]]
+    assert spelt(home, batch, 1) == ["<s>", around[0], "Rome", around[1], ".", "</s>"]
+    rows = marked_rows(batch.inputs, 1)
+    assert rows.tolist() == [[4 if read == "ĠRome" else 3], [len(pieces) + (2 if read == "ĠRome" else 1)]]
+    assert found.task.head.name == (None if recipe == "roberta-base" else "marked-typing")
+    with torch.no_grad():
+        system = found.system.eval()
+        states = system(batch.inputs).tokens[rows[:, 0]]
+        torch.testing.assert_close(found.task.eval()(batch.inputs), found.task.head.of(system)(states))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "around"), [("k-adapter-large", ("@", "@", "#", "#")), ("kepler-base", ('"', "#", "$", "%"))]
+)
+def test_head_and_tail_are_read_at_their_marks_whichever_stands_first(home, recipe, around):
+    text = "Anna saw Rome."
+    rows = [
+        {"text": text, "head": [0, 4], "tail": [9, 13], "relation": "saw"},
+        {"text": text, "head": [9, 13], "tail": [0, 4], "relation": "seen"},
+    ]
+    (home / "relation-classification.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found, batch = batch_of(home, "relation-classification", recipe=recipe)
+    a, b, c, d = around
+    assert spelt(home, batch) == ["<s>", a, "Anna", b, "Ġsaw", c, "ĠRome", d, ".", "</s>"]
+    assert spelt(home, batch, 1) == ["<s>", c, "Anna", d, "Ġsaw", a, "ĠRome", b, ".", "</s>"]
+    assert marked_rows(batch.inputs, 2).tolist() == [[1, 5], [15, 11]]
+    assert found.task.head.name == "marked-relation"
+    assert found.task(batch.inputs).shape == (2, 2)
+
+
+def test_a_mark_that_is_cut_off_is_read_at_the_first_token(home):
+    row = {"text": "Rome is old, and old, and Anna saw Rome.", "head": [0, 4], "tail": [26, 30], "relation": "a"}
+    rows = [row, {**row, "relation": "b"}]
+    (home / "relation-classification.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    _, batch = batch_of(home, "relation-classification", recipe="k-adapter-large", longest=8)
+    assert marked_rows(batch.inputs, 2).tolist() == [[1, 0], [9, 8]]
+
+
+def test_marks_stand_beside_facts(home):
+    found, batch = batch_of(home, "entity-typing", recipe="k-adapter-large", knowledge="tree", graph=home / "graph.spo")
+    assert spelt(home, batch)[:6] == ["<s>", "@", "Rome", "Ġis", "Ġtown", "@"]
+    assert marked_rows(batch.inputs, 1)[0].tolist() == [1]
+    assert found.model.loss(batch).isfinite()
+
+
+def test_marks_that_the_vocabulary_lacks_are_refused(home):
+    (home / "vocab.txt").write_text("\n".join([*BERT_SPECIALS, "rome", "is", "old", "."]) + "\n")
+    with pytest.raises(
+        UserError, match=r"marked with the pieces @ @, but data.vocabulary has no @; name the tokenizer"
+    ):
+        built(home, "entity-typing", recipe="k-adapter-large", vocabulary=home / "vocab.txt")
+    assert built(home, "entity-typing", recipe="k-adapter-large", vocabulary=home / "vocab.txt", marks="ernie")
 
 
 def test_facts_hang_from_a_name_as_words_behind_it(home):
