@@ -131,9 +131,8 @@ def _system(recipe: Recipe, asked: EncoderSettings, prepared: Prepared, learnt: 
     """The encoder, sized by the experiment first, then by the data, then as published."""
     sizes: dict[str, Any] = dict(asked.sizes)
     if asked.weights is not None:
-        heads, saved = dict(prepared.heads), pretrained.saved(asked.weights)
-        if learnt is not None and saved is not None and learnt.objective.name in saved.heads:
-            heads[learnt.objective.name] = learnt.sizes
+        kept = {} if learnt is None else knowledge.held_head(learnt, asked.weights)
+        heads = {**prepared.heads, **kept}
         return pretrained.load(recipe.name, asked.weights, heads=heads, fresh=_fresh(asked, prepared), **sizes)
     published = recipe.published_sizes()
     by_data = {name: size for name, size in prepared.sizes.items() if name in published}

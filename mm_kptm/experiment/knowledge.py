@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 from mm_kptm import pretrained
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.settings import KnowledgeSettings
+from mm_kptm.knowledge.adapter import published_depths
 from mm_kptm.knowledge.entity_vectors import WithVectors
 from mm_kptm.knowledge.fusion import published_kinds
 from mm_kptm.knowledge.recipes.additions import ADAPTER, FUSION, RECONTEXTUALISE, VECTORS
@@ -18,7 +20,7 @@ from mm_kptm.models.single import SingleStream
 from mm_kptm.models.system import System
 from mm_kptm.nn.init import bert_init
 from mm_kptm.recipe import Recipe, find
-from mm_kptm.tasks.supply import Prepared
+from mm_kptm.tasks.supply import Learnt, Prepared
 
 BUILT = (FUSION.name, RECONTEXTUALISE.name, ADAPTER.name)  #: the kinds that add parts to an encoder
 READ_NATIVELY = {FUSION.name: "entities"}  #: the stream of a recipe that needs no such parts
@@ -49,10 +51,12 @@ def inform(system: System, settings: KnowledgeSettings, prepared: Prepared) -> N
         )
     for name in names:
         sizes = _table_sizes(prepared) if name == VECTORS.name else _sizes(name, system, prepared)
-        if name in system.added:
-            _check_same(system, name, sizes, prepared)
-        else:
+        if name not in system.added:
             _put(system, name, sizes, prepared)
+            continue
+        _check_same(system.recipe, name, system.added[name], sizes)
+        if name == VECTORS.name:
+            _check_entities(system, prepared)
 
 
 def _put(system: System, name: str, sizes: Sizes, prepared: Prepared) -> None:
@@ -67,16 +71,32 @@ def _put(system: System, name: str, sizes: Sizes, prepared: Prepared) -> None:
             system.encoder.entity_vectors.vectors.copy_(prepared.vectors)
 
 
-def _check_same(system: System, name: str, asked: Sizes, prepared: Prepared) -> None:
-    """Refuse data that tell other facts than those of the loaded parts."""
-    held, wanted = _flat(system.added[name]), _flat(asked)
-    for size in sorted(held.keys() & wanted.keys()):
-        if held[size] != wanted[size]:
+def held_head(learnt: Learnt, weights: Path) -> dict[str, Mapping[str, int]]:
+    """The head of facts to be learnt, with its sizes, where a saved folder has it; nothing otherwise.
+
+    Raises:
+        UserError: it was trained on as many objects or relations as there are elsewhere.
+    """
+    saved, name = pretrained.saved(weights), learnt.objective.name
+    if saved is None or name not in saved.heads:
+        return {}
+    _check_same(saved.recipe, name, saved.heads[name], learnt.sizes)
+    return {name: learnt.sizes}
+
+
+def _check_same(recipe: str, name: str, held: Sizes, asked: Sizes) -> None:
+    """Refuse data that tell other facts than those of the loaded part."""
+    ours, theirs = _flat(held), _flat(asked)
+    for size in sorted(ours.keys() & theirs.keys()):
+        if ours[size] != theirs[size]:
             raise UserError(
-                f"encoder.weights holds {system.recipe} with {name} of {size} {held[size]}, but the data of this "
-                f"experiment ask for {wanted[size]}; use data like those it was trained on, or begin with other weights"
+                f"encoder.weights holds {recipe} with {name} of {size} {ours[size]}, but the data of this experiment "
+                f"ask for {theirs[size]}; use data like those it was trained on, or begin with other weights"
             )
-    if name == VECTORS.name and system.data.get("vectors") != prepared.hashes.get("vectors"):
+
+
+def _check_entities(system: System, prepared: Prepared) -> None:
+    if system.data.get("vectors") != prepared.hashes.get("vectors"):
         raise UserError(
             "encoder.weights holds vectors that learnt the entities of another folder than knowledge.vectors names; "
             "name the one it began with, or begin with other weights"
@@ -92,7 +112,8 @@ def _sizes(kind: str, system: System, prepared: Prepared) -> Sizes:
     if kind == FUSION.name:
         sizes = {"entity_dim": width, "kinds": list(published_kinds(depth))}
     elif kind == ADAPTER.name:
-        sizes = {"sets": [SET], "width": width, "num_heads": 4, "ffn_dim": 4 * width}
+        depths = list(published_depths(depth))
+        sizes = {"sets": [SET], "depths": depths, "width": width, "num_heads": 4, "ffn_dim": 4 * width}
     else:
         base = {
             "layer": (depth - 1) // 2,  # in the middle, so that what it tells can still be read

@@ -224,6 +224,15 @@ class AdaptedStream(SingleStream):
         return cast("Iterable[tuple[str, AdapterSet]]", self.sides.items())
 
 
+def published_depths(num_layers: int) -> tuple[int, ...]:
+    """The depths of the released adapters in proportion: the bottom, 11/24 and 22/24 of the way up.
+
+    >>> published_depths(12)
+    (0, 5, 11)
+    """
+    return tuple(num_layers * depth // 24 for depth in (0, 11, 22))
+
+
 def adapt(
     encoder: SingleStream,
     sets: Sequence[str],
@@ -253,7 +262,7 @@ def adapt(
         UserError: as :class:`AdapterSet` and :class:`AdaptedStream`.
     """
     if depths is None:
-        depths = [len(encoder.layers) * depth // 24 for depth in (0, 11, 22)]
+        depths = published_depths(len(encoder.layers))
 
     def layers() -> Iterator[nn.Module]:
         for _ in range(num_layers):

@@ -17,6 +17,7 @@ from mm_kptm import cli, experiment
 from mm_kptm.data.tokenizer import BERT_SPECIALS
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import build
+from mm_kptm.experiment.knowledge import inform
 from mm_kptm.experiment.settings import EncoderSettings, Experiment, Kind, KnowledgeSettings
 from mm_kptm.knowledge.adapter import AdaptedStream
 from mm_kptm.knowledge.embeddings import Embeddings, save_embeddings
@@ -26,6 +27,7 @@ from mm_kptm.knowledge.recontextualise import RecontextualisedStream
 from mm_kptm.models.single import SingleStream
 from mm_kptm.tasks.number_world_data import NumberWorldData
 from mm_kptm.tasks.public_texts import OpenEntityData
+from mm_kptm.tasks.supply import Prepared
 from mm_kptm.train.settings import TrainSettings
 
 SIZES: dict[str, Any] = {"num_layers": 2, "dim": 16, "num_heads": 2, "ffn_dim": 32, "dropout": 0.0}
@@ -192,6 +194,24 @@ def test_another_number_of_entities_is_refused(tmp_path: Path) -> None:
         UserError, match=r"with entity-vectors of num_entities 8, but the data of this experiment ask f"
     ):
         build(typed(home(tmp_path / "second", entities=9), "second", model))
+
+
+def test_another_number_of_relations_is_refused(tmp_path: Path) -> None:
+    model = trained(told(tmp_path, "embedding"))
+    weights, fewer = EncoderSettings("uniter-base", weights=model), replace(DATA, relations=("owner",))
+    with pytest.raises(
+        UserError, match=r"with knowledge-embedding of num_relations 3, but the data of this exp"
+    ):
+        build(told(tmp_path, "embedding", "second", weights, data=fewer))
+
+
+def test_facts_of_another_width_are_refused(tmp_path: Path) -> None:
+    model = trained(told(tmp_path, "recontextualise"))
+    narrow = Prepared({}, lambda system: system, sizes={"entity_dim": 8}, bases=("numbers",))
+    with pytest.raises(
+        UserError, match=r"recontextualise of bases\.numbers\.entity_dim 64, but the data of thi"
+    ):
+        inform(mm_kptm.load(str(model)), KnowledgeSettings("recontextualise"), narrow)
 
 
 def test_vectors_that_learnt_other_entities_are_refused(tmp_path: Path) -> None:
