@@ -199,18 +199,14 @@ def test_another_number_of_entities_is_refused(tmp_path: Path) -> None:
 def test_another_number_of_relations_is_refused(tmp_path: Path) -> None:
     model = trained(told(tmp_path, "embedding"))
     weights, fewer = EncoderSettings("uniter-base", weights=model), replace(DATA, relations=("owner",))
-    with pytest.raises(
-        UserError, match=r"with knowledge-embedding of num_relations 3, but the data of this exp"
-    ):
+    with pytest.raises(UserError, match=r"with knowledge-embedding of num_relations 3, but the data of this exp"):
         build(told(tmp_path, "embedding", "second", weights, data=fewer))
 
 
 def test_facts_of_another_width_are_refused(tmp_path: Path) -> None:
     model = trained(told(tmp_path, "recontextualise"))
     narrow = Prepared({}, lambda system: system, sizes={"entity_dim": 8}, bases=("numbers",))
-    with pytest.raises(
-        UserError, match=r"recontextualise of bases\.numbers\.entity_dim 64, but the data of thi"
-    ):
+    with pytest.raises(UserError, match=r"recontextualise of bases\.numbers\.entity_dim 64, but the data of thi"):
         inform(mm_kptm.load(str(model)), KnowledgeSettings("recontextualise"), narrow)
 
 
