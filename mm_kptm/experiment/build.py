@@ -19,7 +19,7 @@ from mm_kptm.objectives.mixture import Objective
 from mm_kptm.recipe import Recipe, find
 from mm_kptm.tasks.joint import Joint
 from mm_kptm.tasks.pretraining import PuzzleSource, SourcesOfObjectives, Staged, heads_of
-from mm_kptm.tasks.protocol import Task, check_fit
+from mm_kptm.tasks.protocol import Task, check_fit, check_vocabulary
 from mm_kptm.tasks.protocol import find as find_task
 from mm_kptm.tasks.supply import Learnt, Prepared, Request, find_supply
 from mm_kptm.train.protocol import Source, Trainable, module_of
@@ -91,6 +91,7 @@ def build(settings: Experiment) -> Built:
     with torch.random.fork_rng(devices=[]):  # every fresh weight follows from the seed of the run
         torch.manual_seed(settings.train.seed)
         system = _system(recipe, settings.encoder, prepared, learnt)
+        check_vocabulary(system, prepared.sizes.get("vocab_size"), loaded=settings.encoder.weights is not None)
         loaded = list(system.modules()) if settings.encoder.weights is not None else []
         knowledge.inform(system, settings.knowledge, prepared)
         if learnt is not None and learnt.objective.name not in system.heads:

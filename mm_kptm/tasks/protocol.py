@@ -144,6 +144,29 @@ def check_fit(task: type[Task], recipe: Recipe) -> None:
         )
 
 
+def check_vocabulary(system: System, pieces: int | None, *, loaded: bool) -> None:
+    """Refuse texts whose pieces an encoder cannot have been trained on.
+
+    A table may have a few rows that no piece has, for it was padded or given marks.
+
+    Args:
+        pieces: of the data's vocabulary; None where there is no text in pieces.
+        loaded: whether the encoder has weights from a file.
+
+    Raises:
+        UserError: some pieces have no row; or the encoder is loaded and more than a tenth of its rows have no piece.
+    """
+    rows = system.sizes.get("vocab_size")
+    if pieces is None or rows is None or pieces == rows:
+        return
+    if pieces > rows or (loaded and pieces < 0.9 * rows):
+        trained = "name the tokenizer that its weights were trained with"
+        remedy = trained if loaded else "leave encoder.sizes.vocab_size out"
+        raise UserError(
+            f"the vocabulary of the data has {pieces} pieces, but {system.recipe} has vectors of {rows}; {remedy}"
+        )
+
+
 def _listed(streams: frozenset[str]) -> str:
     *others, last = sorted(streams)
     return f"{', '.join(others)} and {last}" if others else last

@@ -8,21 +8,25 @@ from pathlib import Path
 import pytest
 import torch
 
+import mm_kptm
+from mm_kptm import cli
 from mm_kptm.data.sampler import seeded
 from mm_kptm.data.tokenizer import BERT_SPECIALS
 from mm_kptm.data.tokenizer_files import open_tokenizer
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import build
 from mm_kptm.experiment.settings import EncoderSettings, Experiment, KnowledgeSettings
+from mm_kptm.experiment.text_vectors import text_vectors
 from mm_kptm.tasks.documents import Documents
 from mm_kptm.tasks.marking import marked_rows
 from mm_kptm.tasks.own_data import OwnTexts
 from mm_kptm.train.protocol import module_of
 from mm_kptm.train.settings import TrainSettings
-from tests.data.byte_pairs import learnt, saved
+from tests.data.byte_pairs import MADE_UP, learnt, saved
 
 TEXTS = ["Anna was born in Rome.", "Rome is old.", "An old town is no village.", "We saw Anna."]
-SIZES = {"dim": 16, "num_heads": 2, "num_layers": 2, "ffn_dim": 32, "max_positions": 66, "dropout": 0.0}
+SMALL = {"dim": 16, "num_heads": 2, "ffn_dim": 32, "max_positions": 66, "dropout": 0.0}
+SIZES = {**SMALL, "num_layers": 2}
 ADAPTERS = {"adapter_dim": 8, "adapter_heads": 2, "adapter_layers": 1, "adapter_ffn_dim": 16}
 LINES = {
     "entailment": [
@@ -266,3 +270,79 @@ def test_data_are_told_apart_by_every_file_of_the_tokenizer(home):
         stream.write("\n")
     after = built(home, "entailment").prepared.hashes
     assert {name for name in before if before[name] != after[name]} == {"vocabulary/merges.txt"}
+
+
+EXPERIMENT = """\
+name: typed
+task: entity-typing
+data: {name: open-entity, train: train.json, dev: train.json, vocabulary: pieces, longest: 24}
+encoder: {recipe: kepler-base, weights: kepler}
+train: {steps: 2, batch_size: 2}
+"""
+
+
+@pytest.fixture
+def folder(home, monkeypatch):
+    """A saved KEPLER, and an experiment that goes on with it."""
+    monkeypatch.chdir(home)
+    pieces = len(open_tokenizer("pieces"))
+    mm_kptm.save(mm_kptm.build("kepler-base", seed=0, vocab_size=pieces, num_layers=1, **SMALL), "kepler")
+    rows = [{"sent": "Rome is old.", "start": 0, "end": 4, "ents": [], "labels": ["city", "place"]}]
+    rows += [{"sent": "We saw Anna.", "start": 7, "end": 11, "ents": [], "labels": ["person"]}]
+    Path("train.json").write_text(json.dumps(rows))
+    Path("typed.yaml").write_text(EXPERIMENT)
+    return home
+
+
+def test_open_entity_is_learnt_and_answered_by_a_kepler_of_its_own_pieces(folder, capsys):
+    assert cli.main(["train", "typed.yaml"]) == 0
+    assert cli.main(["evaluate", "runs/typed", "--split", "dev", "--json"]) == 0
+    assert "micro-f1" in capsys.readouterr().out
+    assert cli.main(["predict", "runs/typed", "--input", "train.json", "--out", "answers.jsonl"]) == 0
+    answers = [json.loads(line) for line in Path("answers.jsonl").read_text().splitlines()]
+    assert [one["target"] for one in answers] == ["city|place", "person"]
+    assert "marked-typing" in json.loads(Path("runs/typed/model/config.json").read_text())["heads"]
+    vectors = text_vectors("runs/typed")
+    assert vectors(["Rome is old."]).shape == (1, SMALL["dim"])
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "sentence"),
+    [
+        (
+            "vocab.txt",
+            "the vocabulary of the data has 600 pieces, but kepler-base has vectors of {rows}; name the tokenizer that "
+            "its weights were trained with",
+        ),
+        (
+            "few.txt",
+            "the vocabulary of the data has 60 pieces, but kepler-base has vectors of {rows}; name the tokenizer that "
+            "its weights were trained with",
+        ),
+        ("train.json", "train.json is no tokenizer of the tokenizers library: "),
+        ("typed.yaml", "typed.yaml has no [PAD], [UNK], [CLS], [SEP], [MASK]; a vocabulary holds "),
+        ("kepler", "kepler holds no tokenizer; one of tokenizer.json, vocab.txt, vocab.json with merges.txt, "),
+        ("pieces/gone.json", "a vocabulary was looked for in pieces/gone.json, but there is no such file"),
+    ],
+)
+def test_a_vocabulary_that_does_not_fit_is_refused_before_anything_is_written(folder, capsys, vocabulary, sentence):
+    rows = len(open_tokenizer("pieces"))
+    for name, count in (("vocab.txt", 600), ("few.txt", 60)):
+        Path(name).write_text("\n".join([*BERT_SPECIALS, *MADE_UP, *(f"w{n}" for n in range(count - 8))]) + "\n")
+    assert cli.main(["train", "typed.yaml", f"--data.vocabulary={vocabulary}"]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith(f"mm-kptm: {sentence.format(rows=rows)}") and err.count("\n") == 1
+    assert not Path("runs").exists()
+
+
+def test_a_table_that_is_a_little_longer_than_the_vocabulary_is_read(folder):
+    pieces = len(open_tokenizer("pieces"))
+    mm_kptm.save(mm_kptm.build("kepler-base", seed=0, vocab_size=pieces + 3, num_layers=1, **SMALL), "kepler")
+    assert cli.main(["train", "typed.yaml", "--train.steps=1"]) == 0
+
+
+def test_a_fresh_table_that_is_asked_for_too_short_is_refused(folder, capsys):
+    asked = ["--encoder.weights=null", "--encoder.sizes.vocab_size=9", "--encoder.sizes.num_layers=1"]
+    asked += [f"--encoder.sizes.{name}={size}" for name, size in SMALL.items()]
+    assert cli.main(["train", "typed.yaml", *asked]) == 2
+    assert "pieces, but kepler-base has vectors of 9; leave encoder.sizes.vocab_size out" in capsys.readouterr().err
