@@ -196,9 +196,9 @@ def load_saved(
         published = set(system.parameters())
         for addition, sizes in held.added.items():
             add(system, addition, sizes)
-    tensors = read_weights(folder / WEIGHTS)
+    tensors, unfilled = read_weights(folder / WEIGHTS), tuple(fresh)
     for parameter, value in system.named_parameters():
-        if value not in published and parameter not in tensors:
+        if value not in published and parameter not in tensors and not parameter.startswith(unfilled):
             raise UserError(
                 f"{folder} says that it holds {recipe.name} with {' and '.join(held.added)}, but its {WEIGHTS} has no "
                 f"{parameter}; save the system again"

@@ -8,7 +8,6 @@ Shapes: T token rows, N entities of a table, E entity dim.
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -153,8 +152,11 @@ class EntityTable:
     @property
     def hash(self) -> str:
         """What tells this table from others: of its names with their rows, and of its vectors."""
-        names = json.dumps(sorted((number, name) for name, number in self.numbers.items())).encode()
-        return sha256(names + self.vectors.contiguous().numpy().tobytes()).hexdigest()
+        digest = sha256()
+        for name, number in self.numbers.items():
+            digest.update(f"{name}\t{number}\n".encode())
+        digest.update(self.vectors.contiguous().numpy())
+        return digest.hexdigest()
 
     def entities(self, grid: Sequence[Sequence[int]]) -> Entities:
         """Vectors and flags of a batch of sequences of entity numbers.

@@ -268,6 +268,14 @@ def test_a_spoilt_folder_is_refused_in_one_sentence(
     assert complaint in str(raised.value) and "\n" not in str(raised.value)
 
 
+def test_parts_that_the_folder_lacks_can_be_asked_to_be_fresh(tmp_path: Path) -> None:
+    model = trained(told(tmp_path, "fusion"))
+    held = mm_kptm.load(str(model))
+    lacking(model)
+    back = mm_kptm.load(str(model), fresh=["encoder.fusions."], seed=0)
+    assert same(back.encoder.layers, held.encoder.layers) and not same(back.encoder.fusions, held.encoder.fusions)
+
+
 def test_the_command_line_refuses_another_kind_in_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -109,3 +109,15 @@ def test_grids_that_do_not_fit_are_said() -> None:
         table.entities([[2]])
     with pytest.raises(UserError, match="sequence 1 has 2 tokens but 1 entity numbers"):
         table.inputs([[1], [1, 2]], [[0], [0]])
+
+
+def test_a_table_is_told_from_others_by_its_names_their_rows_and_its_vectors() -> None:
+    vectors = torch.arange(4.0).view(2, 2)
+    tables = [
+        EntityTable({"a": 0, "b": 1}, vectors),
+        EntityTable({"a": 1, "b": 0}, vectors),
+        EntityTable({"a": 0, "c": 1}, vectors),
+        EntityTable({"a": 0, "b": 1}, vectors + 1),
+    ]
+    assert len({table.hash for table in tables}) == 4
+    assert EntityTable({"a": 0, "b": 1}, vectors.t().contiguous().t()).hash == tables[0].hash
