@@ -6,8 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+from tokenizers import AddedToken
+from transformers import RobertaTokenizerFast
 
 from mm_kptm.data.fastbpe import FastBpe
+from mm_kptm.data.signs import Signed
 from mm_kptm.data.tokenizer import BERT_SPECIALS, Specials, WordPiece, framed
 from mm_kptm.data.tokenizer_files import holds_tokenizer, open_tokenizer, tokenizer_files
 from mm_kptm.data.tokenizer_json import TokenizerJson
@@ -137,3 +140,19 @@ def test_files_that_do_not_belong_together_are_refused(tmp_path):
     (folder / "vocab.json").write_text('{"a": "b"}')
     with pytest.raises(UserError, match=r"vocab.json: 'a' must be a whole number, but it is"):
         open_tokenizer(folder)
+
+
+def test_texts_pairs_and_blanks_are_framed_as_by_the_tokenizer_of_transformers(tmp_path):
+
+    folder = saved(learnt(TEXTS), tmp_path, "hugging-face")
+    theirs = RobertaTokenizerFast.from_pretrained(str(folder), mask_token=AddedToken("<mask>", lstrip=True))
+    ours = open_tokenizer(folder)
+    first, second = "Anna was  born, \u00e9t\u00e9 \U0001f600", "Rome isn't\told."
+    assert framed(ours.specials, ours.encode(first).ids)[0] == theirs(first)["input_ids"]
+    assert (
+        framed(ours.specials, *(ours.encode(text).ids for text in (first, second)))[0]
+        == (theirs(first, second)["input_ids"])
+    )
+    blanked = Signed(ours, {"<mask>": ours.specials.mask})
+    for text in ("Anna was born in <mask>, today.", "<mask> is old.", "Rome is <mask> and old"):
+        assert framed(ours.specials, blanked.encode(text).ids)[0] == theirs(text)["input_ids"]
