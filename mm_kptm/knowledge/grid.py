@@ -155,7 +155,7 @@ class EntityTable:
         digest = sha256()
         for name, number in self.numbers.items():
             digest.update(f"{name}\t{number}\n".encode())
-        digest.update(self.vectors.contiguous().numpy())
+        digest.update(self.vectors.contiguous().numpy().data)
         return digest.hexdigest()
 
     def entities(self, grid: Sequence[Sequence[int]]) -> Entities:
