@@ -8,6 +8,7 @@ import pytest
 from mm_kptm import config
 from mm_kptm.experiment.settings import Experiment
 from mm_kptm.tasks.knowledge_use import TOLD
+from mm_kptm.tasks.marking import MARKINGS
 from mm_kptm.tasks.protocol import catalogue
 from mm_kptm.tasks.supply import data_name, supplies
 
@@ -15,12 +16,12 @@ PAGE = (Path(__file__).parents[2] / "docs" / "knowledge.md").read_text(encoding=
 SECTION = PAGE.split("\n## Tasks\n")[1].split("\n## ")[0]
 
 
-@pytest.mark.parametrize("name", ["lama", "blanks"])
-def test_its_experiments_are_read(name, tmp_path):
+@pytest.mark.parametrize(("name", "task"), [("lama", "cloze"), ("blanks", "cloze"), ("typed", "entity-typing")])
+def test_its_experiments_are_read(name, task, tmp_path):
     (block,) = re.findall(rf"```yaml\n# {name}.yaml\n(.+?)```", SECTION, re.DOTALL)
     (tmp_path / "experiment.yaml").write_text(block)
     settings = config.read(Experiment, tmp_path / "experiment.yaml")
-    assert (settings.name, settings.task) == (name, "cloze")
+    assert (settings.name, settings.task) == (name, task)
 
 
 def test_its_table_names_tasks_and_the_formats_that_they_read():
@@ -34,3 +35,11 @@ def test_its_table_names_tasks_and_the_formats_that_they_read():
 
 def test_its_table_names_every_control():
     assert set(re.findall(r"^\| `(\w+)` \| [a-z]", SECTION, re.MULTILINE)) == set(TOLD.values())
+
+
+def test_its_table_names_every_way_to_mark():
+    rows = re.findall(r"^\| `([\w-]+)`, .+ \| `", SECTION, re.MULTILINE)
+    assert set(rows) == {"ernie", *MARKINGS}
+    for name in MARKINGS:
+        (row,) = re.findall(rf"^\| `{name}`, .+$", SECTION, re.MULTILINE)
+        assert all(f"`{piece}`" in row for marks in MARKINGS[name].values() for piece in marks.pieces)
