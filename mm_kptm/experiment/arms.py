@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from mm_kptm.experiment.settings import EncoderSettings, Experiment, KnowledgeSettings
-from mm_kptm.tasks.number_world_data import NumberWorldData
+from mm_kptm.tasks.number_world_settings import NumberWorldData
 from mm_kptm.train.settings import TrainSettings
 from mm_kptm.world.numerals import LANGUAGES
 

@@ -12,7 +12,7 @@ from mm_kptm.report import Claim, Row, Run, Table, bootstrap, over_seeds
 from mm_kptm.report import arms as reported
 from mm_kptm.report.fields import read_lines
 from mm_kptm.report.tables import counted
-from mm_kptm.tasks.number_world_data import NumberWorldData
+from mm_kptm.tasks.number_world_settings import NumberWorldData
 
 RESAMPLING = 0  #: seed of the bootstrap; the same answers give the same intervals
 PRIOR = "question-only"

@@ -17,7 +17,8 @@ from mm_kptm.experiment.settings import Experiment
 from mm_kptm.models.single import SingleStream
 from mm_kptm.report import Box, Example, Fact, Token, picture, write_gallery
 from mm_kptm.tasks.knowledge_vqa import KnowledgeVQA
-from mm_kptm.tasks.number_world_data import NumberWorldData, asked_about_facts, asked_about_seen
+from mm_kptm.tasks.number_world_data import asked_about_facts, asked_about_seen
+from mm_kptm.tasks.number_world_settings import NumberWorldData
 from mm_kptm.tasks.protocol import Row
 from mm_kptm.tasks.vqa import Questions, QuestionSource
 from mm_kptm.world.knowledge import FactQuestion

@@ -19,7 +19,7 @@ from mm_kptm.models.system import System
 from mm_kptm.recipe import find
 from mm_kptm.tasks import number_world
 from mm_kptm.tasks.files import TextSettings
-from mm_kptm.tasks.number_world_data import NumberWorldData
+from mm_kptm.tasks.number_world_settings import NumberWorldData
 from mm_kptm.tasks.sentences import mean_state
 
 _AT_ONCE = 64  # texts

@@ -14,7 +14,7 @@ from mm_kptm.tasks import number_world
 from mm_kptm.tasks.cloze import Candidates, ClozeSource, FillBlanks, first_blanks
 from mm_kptm.tasks.inputs import TextsOfPictures
 from mm_kptm.tasks.knowledge_use import TOLD
-from mm_kptm.tasks.number_world_data import NumberWorldData
+from mm_kptm.tasks.number_world_settings import NumberWorldData
 from mm_kptm.tasks.supply import Prepared, Request, Supply
 from mm_kptm.tasks.telling import Trunk, grown
 from mm_kptm.tasks.told_files import TREE

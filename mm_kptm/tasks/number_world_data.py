@@ -1,16 +1,13 @@
-"""Number World as data of an experiment: its settings, and the tasks it feeds."""
+"""The tasks that Number World feeds: questions about scenes and facts, sentences, pretraining."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, partial
-from typing import Literal
 
 from mm_kptm.crosslingual.bitext import every_pair, monolingual, translations
 from mm_kptm.data.packed import Packed
-from mm_kptm.errors import UserError
 from mm_kptm.objectives.mixture import Mixture, Objective, Objectives
 from mm_kptm.tasks import number_world
 from mm_kptm.tasks.inputs import TextsOfPictures
@@ -18,110 +15,26 @@ from mm_kptm.tasks.knowledge_use import TOLD
 from mm_kptm.tasks.knowledge_vqa import KnowledgeVQA
 from mm_kptm.tasks.number_world_entities import BASE, WIDTH, linked, untold
 from mm_kptm.tasks.number_world_facts import KEPT, learnt, stated
+from mm_kptm.tasks.number_world_settings import NumberWorldData
 from mm_kptm.tasks.pretraining import PuzzleSource, heads_of, objectives_named
 from mm_kptm.tasks.sentences import ParallelSentences, TranslationSource
 from mm_kptm.tasks.supply import Learnt, Prepared, Request, Supply
 from mm_kptm.tasks.vqa import VQA, QuestionSource, one_answer
-from mm_kptm.world import WORLD_VERSION, baselines, knowledge, questions
+from mm_kptm.world import baselines, knowledge, questions
 from mm_kptm.world import captions as world_captions
-from mm_kptm.world.draw import Draw
-from mm_kptm.world.facts import Worlds, draw_fixed, draw_worlds
+from mm_kptm.world.facts import Worlds
 from mm_kptm.world.language import vocabulary
 from mm_kptm.world.lexicon import answers
 from mm_kptm.world.numerals import LANGUAGES
 from mm_kptm.world.parallel import TOPICS, Parallel, corpus
 from mm_kptm.world.questions import Question
-from mm_kptm.world.scene import FEATURES, SIZES, Scenes
-from mm_kptm.world.splits import SIDES_OF_A_SPLIT, Part, part
+from mm_kptm.world.scene import FEATURES, Scenes
+from mm_kptm.world.splits import SIDES_OF_A_SPLIT
 
 #: As branches of names, as a vector at each name, as the candidate that each name means, or beside the questions.
 TELLS = frozenset({"tree", "fusion", "recontextualise", *KEPT})
 
 Asked = tuple[Scenes, Sequence[Question]]
-
-
-@dataclass(frozen=True)
-class NumberWorldData:
-    """Number World, the embedded benchmark: handwritten numbers, five languages, facts; nothing is downloaded."""
-
-    name: Literal["number-world"] = "number-world"
-    split: str = "iid"  #: which generalisation is asked for
-    questions: int = 20000  #: training questions, captions or sentences
-    held: int = 1000  #: questions of dev and of test
-    numbers: int = 30  #: the scenes show 0 up to this number, at most 100
-    sizes: tuple[int, ...] = SIZES  #: how many numbers a scene shows, where the split leaves it open
-    languages: tuple[str, ...] = LANGUAGES  #: of questions, captions and sentences, where the split leaves it open
-    types: tuple[str, ...] | None = None  #: types of question about what is seen; all when null
-    relations: tuple[str, ...] | None = None  #: that questions about facts ask for; those of the split when null
-    forms: tuple[int, ...] | None = None  #: wordings of a question; those of the split when null
-    vision: Literal["true", "shuffled", "blank"] = "true"  #: the scenes, those of other questions, or nothing to see
-    graph: Literal["worlds", "fixed"] = "worlds"  #: arbitrary facts drawn anew for every world, or one fixed graph
-    facts_per_number: int = 2  #: facts that hang on each name
-    distractors: int = 0  #: names of numbers that are not in the scene
-    seen: int = 0  #: questions about what is seen that stand among the training questions about facts
-    pool: int = 50  #: captions, and their scenes, that retrieval searches at a time
-    texts: Literal["captions", "sentences", "translations"] = "captions"  #: what pretraining reads
-    topics: tuple[str, ...] | None = None  #: what sentences are about; everything when null
-    hidden: float = 0.15  #: the share of tokens that masked-tokens hides
-    seed: int = 0  #: same seed, same bytes
-
-    def __post_init__(self) -> None:
-        for language in self.languages:
-            if language not in LANGUAGES:
-                raise UserError(f"data.languages has {language!r}, but Number World speaks {', '.join(LANGUAGES)}")
-        for key in ("questions", "held"):
-            if getattr(self, key) < 1:
-                raise UserError(f"data.{key} is {getattr(self, key)} but must be at least 1")
-        if not 0 < self.hidden < 1:
-            raise UserError(f"data.hidden is {self.hidden} but must be a share of the tokens, above 0 and below 1")
-        if self.seen < 0:
-            raise UserError(f"data.seen is {self.seen} but must not be negative")
-        if not self.languages:
-            raise UserError("data.languages is empty; name at least one")
-        part(self.split, "train")
-
-    def side(self, side: str) -> Part:
-        """One side of the split, narrowed to what the settings ask for."""
-        chosen = part(self.split, side)
-        pairs = tuple(pair for pair in chosen.pairs if set(pair) <= set(self.languages))
-        if not pairs:
-            raise UserError(
-                f"the {side} side of {self.split} speaks {', '.join(chosen.languages)}, but data.languages allows "
-                f"{', '.join(self.languages)}"
-            )
-        sizes = tuple(size for size in chosen.sizes if size in self.sizes)
-        return replace(
-            chosen,
-            pairs=pairs,
-            sizes=sizes,
-            types=self.types if chosen.types is None else chosen.types,
-            relations=chosen.relations if self.relations is None else self.relations,
-            forms=chosen.forms if self.forms is None else self.forms,
-        )
-
-    def count(self, side: str) -> int:
-        """How many examples a side has."""
-        return self.questions if side == "train" else self.held
-
-    def draw(self, *path: int | str) -> Draw:
-        """A stream of numbers for one part of the data."""
-        return Draw(self.seed, *path)
-
-    @property
-    def asked_relations(self) -> tuple[str, ...]:
-        """The relations that training or test asks for."""
-        return tuple(dict.fromkeys((*self.side("train").relations, *self.side("test").relations)))
-
-    @property
-    def worlds(self) -> Worlds:
-        """The facts."""
-        drawn = draw_worlds if self.graph == "worlds" else draw_fixed
-        return drawn(self.draw("worlds"), numbers=self.numbers)
-
-    @property
-    def hashes(self) -> dict[str, str]:
-        """What these data are: the version of the generator and the settings that shape it."""
-        return {"number-world": WORLD_VERSION, "settings": hashlib.sha256(repr(self).encode()).hexdigest()}
 
 
 def vqa(data: NumberWorldData, request: Request) -> Prepared:

@@ -12,7 +12,7 @@ from mm_kptm.tasks.entity_typing import EntityTyping
 from mm_kptm.tasks.grounding import ExpressionSource, Grounding
 from mm_kptm.tasks.heads import wanted
 from mm_kptm.tasks.labels import LabelledSource, Labelling
-from mm_kptm.tasks.number_world_data import NumberWorldData
+from mm_kptm.tasks.number_world_settings import NumberWorldData
 from mm_kptm.tasks.relation import RelationClassification
 from mm_kptm.tasks.retrieval import CaptionSource, Retrieval, choice
 from mm_kptm.tasks.supply import Prepared, Request, Supply

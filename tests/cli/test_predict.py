@@ -8,7 +8,7 @@ from mm_kptm import cli, experiment
 from mm_kptm.data.tokenizer import BERT_SPECIALS
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
-from mm_kptm.tasks.number_world_data import NumberWorldData
+from mm_kptm.tasks.number_world_settings import NumberWorldData
 from mm_kptm.tasks.xnli import XnliData, check_submission, read_xnli, write_submission
 from mm_kptm.train.settings import TrainSettings
 

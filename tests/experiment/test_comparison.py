@@ -14,7 +14,7 @@ from mm_kptm.experiment.comparison import Compared, Job, compare
 from mm_kptm.experiment.nulls import arms_of
 from mm_kptm.experiment.settings import EncoderSettings, Experiment, KnowledgeSettings
 from mm_kptm.report import read_comparison
-from mm_kptm.tasks.number_world_data import NumberWorldData
+from mm_kptm.tasks.number_world_settings import NumberWorldData
 from mm_kptm.train.checkpoint import Checkpoints
 from mm_kptm.train.settings import TrainSettings
 

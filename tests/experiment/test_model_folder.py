@@ -25,7 +25,7 @@ from mm_kptm.knowledge.entity_vectors import WithVectors
 from mm_kptm.knowledge.fusion import FusedStream
 from mm_kptm.knowledge.recontextualise import RecontextualisedStream
 from mm_kptm.models.single import SingleStream
-from mm_kptm.tasks.number_world_data import NumberWorldData
+from mm_kptm.tasks.number_world_settings import NumberWorldData
 from mm_kptm.tasks.public_texts import OpenEntityData
 from mm_kptm.tasks.supply import Prepared
 from mm_kptm.train.settings import TrainSettings

@@ -16,7 +16,7 @@ from mm_kptm.experiment.settings import EncoderSettings, Experiment, Kind, Knowl
 from mm_kptm.knowledge.adapter import AdaptedStream
 from mm_kptm.knowledge.fusion import FusedStream
 from mm_kptm.knowledge.recontextualise import RecontextualisedStream
-from mm_kptm.tasks.number_world_data import NumberWorldData
+from mm_kptm.tasks.number_world_settings import NumberWorldData
 from mm_kptm.tasks.vqa_v2_data import VqaV2Data
 from mm_kptm.train.settings import TrainSettings
 

@@ -9,7 +9,7 @@ import torch
 from mm_kptm.data.sampler import seeded
 from mm_kptm.experiment.build import Built, build
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
-from mm_kptm.tasks.number_world_data import NumberWorldData
+from mm_kptm.tasks.number_world_settings import NumberWorldData
 from mm_kptm.tasks.supply import supplies
 from mm_kptm.train.settings import TrainSettings
 

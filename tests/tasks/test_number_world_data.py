@@ -9,7 +9,8 @@ from mm_kptm.data.sampler import seeded
 from mm_kptm.errors import UserError
 from mm_kptm.recipe import find
 from mm_kptm.tasks.number_world import specials
-from mm_kptm.tasks.number_world_data import NumberWorldData, knowledge_vqa, parallel_sentences, pretraining
+from mm_kptm.tasks.number_world_data import knowledge_vqa, parallel_sentences, pretraining
+from mm_kptm.tasks.number_world_settings import NumberWorldData
 from mm_kptm.tasks.supply import Request
 
 SAID = NumberWorldData(questions=60, held=12, numbers=24, languages=("en", "de"), texts="translations")

@@ -13,7 +13,7 @@ from mm_kptm import experiment
 from mm_kptm.experiment.build import build
 from mm_kptm.experiment.settings import EncoderSettings, Experiment, KnowledgeSettings
 from mm_kptm.nn.sublayers import Layer
-from mm_kptm.tasks.number_world_data import NumberWorldData
+from mm_kptm.tasks.number_world_settings import NumberWorldData
 from mm_kptm.train import Checkpoints, TrainSettings, read_weights
 from mm_kptm.train.protocol import module_of
 from mm_kptm.train.sharded import units
