@@ -15,10 +15,11 @@ from typing import NamedTuple
 import numpy as np
 
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.graph import KnowledgeGraph, numbered_lines
+from mm_kptm.knowledge.graph import KnowledgeGraph
 from mm_kptm.knowledge.graph_files import PYKEEN, open_graph
 from mm_kptm.knowledge.mention_index import MentionIndex
 from mm_kptm.knowledge.mentions import read_names
+from mm_kptm.knowledge.triples import numbered_lines
 
 COLUMNS = ("surface", "entity", "count", "language")  #: of an alias file
 EVERY = ""  #: the language of names that have none: they are found in texts of every language

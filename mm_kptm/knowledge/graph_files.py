@@ -11,7 +11,8 @@ from urllib.error import URLError
 import networkx as nx
 
 from mm_kptm.errors import UserError, nearest
-from mm_kptm.knowledge.graph import KnowledgeGraph, Triple, Words, numbered_lines
+from mm_kptm.knowledge.graph import KnowledgeGraph, Words
+from mm_kptm.knowledge.triples import Triple, numbered_lines
 from mm_kptm.knowledge.wordnet import read_wordnet
 
 PYKEEN = "pykeen:"  #: before the name of a data set that pykeen knows

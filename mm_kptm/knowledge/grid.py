@@ -25,7 +25,7 @@ from torch import Tensor
 from mm_kptm.batch import Entities, Inputs, Tokens
 from mm_kptm.data.tokenizer import Pieces
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.graph import numbered_lines
+from mm_kptm.knowledge.triples import numbered_lines
 
 NOTHING = -1  #: the number that stands for no entity
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.graph import Triple
+from mm_kptm.knowledge.triples import Triple
 from mm_kptm.knowledge.word_graph import WordGraph
 
 _AROUND, _BEHIND, _BETWEEN = "sepsepsep", "[_end_]", "[_map_]"

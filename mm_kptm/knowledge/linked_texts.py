@@ -18,7 +18,7 @@ from typing import NamedTuple
 from mm_kptm.data.readers_mentions import Span, inside
 from mm_kptm.data.records import Json, Record, expected, read_line, shown
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.graph import numbered_lines
+from mm_kptm.knowledge.triples import numbered_lines
 
 _HALF = re.compile("[\ud800-\udfff]")  # half of a character, left where a text was cut; no UTF-8 can hold it
 

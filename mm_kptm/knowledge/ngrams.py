@@ -16,7 +16,7 @@ import torch
 from mm_kptm.batch import Candidates, Inputs, Layout, Tokens
 from mm_kptm.data.tokenizer import Tokenizer
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.graph import numbered_lines
+from mm_kptm.knowledge.triples import numbered_lines
 from mm_kptm.objectives.tokens import Hiding, MaskedText, MaskedTokens
 
 N_GRAMS = "n-grams"  #: what their candidates are called in inputs

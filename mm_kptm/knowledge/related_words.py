@@ -21,7 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.graph import KnowledgeGraph, numbered_lines
+from mm_kptm.knowledge.graph import KnowledgeGraph
+from mm_kptm.knowledge.triples import numbered_lines
 
 WordPair = tuple[str, str]
 

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.graph import KnowledgeGraph, Triple, numbered_lines
+from mm_kptm.knowledge.graph import KnowledgeGraph
 from mm_kptm.knowledge.graph_files import PYKEEN, open_graph, pykeen_data
 from mm_kptm.knowledge.grid import read_entity_ids
+from mm_kptm.knowledge.triples import Triple, numbered_lines
 
 PARTS = ("train", "valid", "test")
 _NAMES = {"train": ("train",), "valid": ("valid", "dev", "validation"), "test": ("test",)}

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.graph import Triple
 from mm_kptm.knowledge.negatives import Numbered
+from mm_kptm.knowledge.triples import Triple
 
 
 @dataclass(frozen=True)

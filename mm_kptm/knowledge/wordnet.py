@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.graph import KnowledgeGraph, Triple, Words, numbered_lines
+from mm_kptm.knowledge.graph import KnowledgeGraph, Words
+from mm_kptm.knowledge.triples import Triple, numbered_lines
 
 FILES = {"noun": "n", "verb": "v", "adj": "a", "adv": "r"}
 _POINTERS = {

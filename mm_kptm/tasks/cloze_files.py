@@ -21,7 +21,7 @@ from mm_kptm.data.signs import Signed
 from mm_kptm.data.tokenizer import BERT_SPECIALS, Tokenizer
 from mm_kptm.data.tokenizer_json import TokenizerJson
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.graph import Triple
+from mm_kptm.knowledge.triples import Triple
 from mm_kptm.tasks.cloze import UNKNOWN, Candidates, ClozeSource, FillBlanks, first_blanks
 from mm_kptm.tasks.files import by_split, hashes
 from mm_kptm.tasks.inputs import TextsOfPictures

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 
-from mm_kptm.knowledge.graph import KnowledgeGraph, Triple
+from mm_kptm.knowledge.graph import KnowledgeGraph
+from mm_kptm.knowledge.triples import Triple
 from mm_kptm.world.draw import Draw
 
 

@@ -12,9 +12,9 @@ import torch
 
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.describe import DescribedGraph
-from mm_kptm.knowledge.graph import Triple, numbered_lines
 from mm_kptm.knowledge.negatives import Numbered
 from mm_kptm.knowledge.splits import files_of
+from mm_kptm.knowledge.triples import Triple, numbered_lines
 from mm_kptm.knowledge.wikidata5m import Descriptions, read_descriptions
 from mm_kptm.models.system import System
 from mm_kptm.tasks.described_triples import DescribedSource, DescribedTask

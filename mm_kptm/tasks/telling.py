@@ -13,9 +13,10 @@ import numpy as np
 
 from mm_kptm.data.packed import Packed
 from mm_kptm.data.tokenizer import Pieces, Tokenizer
-from mm_kptm.knowledge.graph import KnowledgeGraph, Triple, Wording
+from mm_kptm.knowledge.graph import KnowledgeGraph
 from mm_kptm.knowledge.linking import Segmenter
 from mm_kptm.knowledge.tree import LONGEST, MOST_FACTS, Grafted, TreeBuilder, no_facts
+from mm_kptm.knowledge.triples import Triple, Wording
 from mm_kptm.tasks.controls import objects_of, swapped
 from mm_kptm.world.draw import Draw
 

@@ -10,9 +10,9 @@ from mm_kptm.data.tokenizer import Tokenizer
 from mm_kptm.data.tokenizer_files import tokenizer_files
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.characters import Characters
-from mm_kptm.knowledge.graph import Wording, relation_and_tail, relation_blank_tail, tail_only
 from mm_kptm.knowledge.graph_files import open_graph
 from mm_kptm.knowledge.tree import MOST_FACTS
+from mm_kptm.knowledge.triples import Wording, relation_and_tail, relation_blank_tail, tail_only
 from mm_kptm.recipe import Recipe
 from mm_kptm.tasks.files import SplitFiles, TextSettings, hashes
 from mm_kptm.tasks.knowledge_use import TOLD

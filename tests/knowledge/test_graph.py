@@ -7,15 +7,9 @@ from pathlib import Path
 import pytest
 
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.graph import (
-    KnowledgeGraph,
-    Triple,
-    read_triples,
-    relation_and_tail,
-    relation_blank_tail,
-    tail_only,
-)
+from mm_kptm.knowledge.graph import KnowledgeGraph
 from mm_kptm.knowledge.triple_files import read_at_once
+from mm_kptm.knowledge.triples import Triple, read_triples, relation_and_tail, relation_blank_tail, tail_only
 
 
 def written(folder: Path, text: str | bytes) -> Path:

@@ -6,8 +6,9 @@ import networkx as nx
 import pytest
 
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.graph import KnowledgeGraph, Triple
+from mm_kptm.knowledge.graph import KnowledgeGraph
 from mm_kptm.knowledge.graph_files import from_networkx, open_graph, read_conceptnet, to_networkx
+from mm_kptm.knowledge.triples import Triple
 from mm_kptm.knowledge.wordnet import FILES
 
 NTRIPLES = r"""# towns

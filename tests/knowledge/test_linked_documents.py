@@ -4,8 +4,9 @@ from dataclasses import replace
 import pytest
 
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.graph import KnowledgeGraph, Triple
+from mm_kptm.knowledge.graph import KnowledgeGraph
 from mm_kptm.knowledge.linked_documents import GraphMaker
+from mm_kptm.knowledge.triples import Triple
 
 FACTS = KnowledgeGraph(
     [Triple("Q1", "P1", "Q2"), Triple("Q1", "P2", "Q3"), Triple("Q2", "P3", "Q1"), Triple("Q1", "P4", "Q1")]

@@ -221,7 +221,8 @@ def test_special_words_are_the_special_tokens_of_the_tokenizer() -> None:
 
 def test_the_seed_of_hashes_changes_nothing() -> None:
     script = """
-from mm_kptm.knowledge.graph import KnowledgeGraph, Triple, tail_only
+from mm_kptm.knowledge.graph import KnowledgeGraph
+from mm_kptm.knowledge.triples import Triple, tail_only
 from mm_kptm.knowledge.linking import Segmenter
 from mm_kptm.knowledge.tree import TreeBuilder
 graph = KnowledgeGraph(Triple("rome", f"r{k}", f"tail{k}") for k in range(9))

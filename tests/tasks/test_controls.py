@@ -4,7 +4,8 @@ from collections import Counter
 
 import pytest
 
-from mm_kptm.knowledge.graph import KnowledgeGraph, Triple
+from mm_kptm.knowledge.graph import KnowledgeGraph
+from mm_kptm.knowledge.triples import Triple
 from mm_kptm.tasks.controls import objects_of, swapped
 from mm_kptm.world.draw import Draw
 

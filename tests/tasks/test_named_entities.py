@@ -9,7 +9,8 @@ from mm_kptm.data.sampler import seeded
 from mm_kptm.data.tokenizer import BERT_SPECIALS
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.characters import Characters
-from mm_kptm.knowledge.graph import KnowledgeGraph, tail_only
+from mm_kptm.knowledge.graph import KnowledgeGraph
+from mm_kptm.knowledge.triples import tail_only
 from mm_kptm.tasks.named_entities import NamedEntities, exact, names, untyped
 from mm_kptm.tasks.reading import UER_WORDS, Reading
 from mm_kptm.tasks.telling import Teller

@@ -13,7 +13,8 @@ from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import build
 from mm_kptm.experiment.settings import EncoderSettings, Experiment, KnowledgeSettings
 from mm_kptm.knowledge.characters import Characters
-from mm_kptm.knowledge.graph import KnowledgeGraph, Triple, relation_blank_tail
+from mm_kptm.knowledge.graph import KnowledgeGraph
+from mm_kptm.knowledge.triples import Triple, relation_blank_tail
 from mm_kptm.tasks.kbert_files import KbertData
 from mm_kptm.tasks.labels import LabelledSource
 from mm_kptm.tasks.public_texts import OpenEntityData

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from mm_kptm.batch import pad
 from mm_kptm.knowledge.characters import Characters
-from mm_kptm.knowledge.graph import KnowledgeGraph, relation_and_tail, tail_only
+from mm_kptm.knowledge.graph import KnowledgeGraph
 from mm_kptm.knowledge.linking import TAGS
 from mm_kptm.knowledge.tree import Spelling, TreeBuilder, Trees, cut, spelling_of
+from mm_kptm.knowledge.triples import relation_and_tail, tail_only
 from tests.golden.case import Answer, Case
 
 LookUp = Mapping[str, Sequence[str]]
