@@ -35,8 +35,9 @@ CONTRAST = {
     "loss": "nssa",
     "loss_kwargs": {"margin": 6.0, "adversarial_temperature": 1.0},
 }
+LOGISTIC = {"training_loop": "slcwa", "negative_sampler_kwargs": {"num_negs_per_pos": 32}, "loss": "softplus"}
 CHOICE = {"training_loop": "lcwa", "loss": "crossentropy"}
-HOW = {"transe": CONTRAST, "rotate": CONTRAST, "complex": CHOICE, "distmult": CHOICE}
+HOW = {"transe": CONTRAST, "rotate": CONTRAST, "complex": LOGISTIC, "distmult": CHOICE}
 
 Row = Mapping[str, str | int | float]
 

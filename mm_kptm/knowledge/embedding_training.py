@@ -32,7 +32,7 @@ USUAL = {
     "transe": ("slcwa", "nssa"),
     "rotate": ("slcwa", "nssa"),
     "distmult": ("lcwa", "crossentropy"),
-    "complex": ("lcwa", "crossentropy"),
+    "complex": ("slcwa", "softplus"),
 }
 LOOPS = ("slcwa", "lcwa")
 _NEED_MORE = ("compgcn", "nodepiece", "inductivenodepiece")  # inverse triples, or a second graph
