@@ -21,6 +21,7 @@ from mm_kptm.recipe import Recipe, check_sizes, find, find_addition, heads_of
 Heads = Iterable[str] | Mapping[str, Mapping[str, Any]]
 Files = str | Path | Mapping[str, str | Path]
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
+_OWN = "task."  #: what the names of a task's own parameters begin with
 _CHECKPOINT_NAMES = ("model.safetensors", "weights.safetensors", "pytorch_model.bin", "model.bin", "model.pt")
 
 
@@ -33,6 +34,7 @@ class Saved:
     heads: Mapping[str, Mapping[str, Any]]
     added: Mapping[str, Mapping[str, Any]]  #: parts around the encoder, the innermost first
     data: Mapping[str, str]  #: what it was trained on, hashes by name
+    task: str | None  #: whose own parts lie beside the system
 
 
 def build(name: str, *, heads: Heads | None = None, seed: int | None = None, **sizes: Any) -> System:
@@ -133,8 +135,17 @@ def add_head(system: System, name: str, sizes: Mapping[str, Any]) -> None:
     system.train(system.training)
 
 
-def save(system: System, folder: str | Path) -> None:
-    """Write ``model.safetensors`` and ``config.json`` (recipe, sizes, heads, added parts, data, version)."""
+def save(
+    system: System, folder: str | Path, *, task: str | None = None, own: Mapping[str, Tensor] | None = None
+) -> None:
+    """Write ``model.safetensors`` and ``config.json`` (recipe, sizes, heads, added parts, data, version).
+
+    Args:
+        system: all of it is written.
+        folder: is made where it is not there.
+        task: that the system was trained on, where the task has parts of its own.
+        own: the parameters of these, such as a head that no recipe has; :func:`load` leaves them behind.
+    """
     from mm_kptm import __version__
 
     folder = Path(folder)
@@ -146,8 +157,10 @@ def save(system: System, folder: str | Path) -> None:
         "heads": system.head_sizes,
         "added": system.added,
         "data": system.data,
+        "task": task,
     }
-    save_file({name: tensor.contiguous() for name, tensor in parameters(system).items()}, folder / WEIGHTS)
+    written = parameters(system) | {_OWN + name: tensor for name, tensor in (own or {}).items()}
+    save_file({name: tensor.contiguous() for name, tensor in written.items()}, folder / WEIGHTS)
     (folder / CONFIG).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
 
 
@@ -162,12 +175,25 @@ def saved(folder: str | Path) -> Saved | None:
         return None
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
-        recipe, parts = said["recipe"], [said["sizes"], said["heads"], said.get("added", {}), said.get("data", {})]
-        if not all(isinstance(part, dict) for part in parts):
+        sizes, heads, added, data = said["sizes"], said["heads"], said.get("added", {}), said.get("data", {})
+        if not all(isinstance(part, dict) for part in (sizes, heads, added, data)):
             raise ValueError
-        return Saved(recipe, *parts)
+        return Saved(said["recipe"], sizes, heads, added, data, said.get("task"))
     except (ValueError, LookupError, TypeError):
         raise UserError(f"{path} does not say which system lies beside it; save the system again") from None
+
+
+def saved_own(folder: str | Path, task: str) -> dict[str, Tensor]:
+    """The parameters that a task has beside the system of a folder; none where the folder was not saved with it.
+
+    Raises:
+        UserError: its ``config.json`` is broken.
+    """
+    held = saved(folder)
+    if held is None or held.task != task:
+        return {}
+    tensors = read_weights(Path(folder) / WEIGHTS)
+    return {name.removeprefix(_OWN): tensor for name, tensor in tensors.items() if name.startswith(_OWN)}
 
 
 def load_saved(
@@ -214,7 +240,7 @@ def _fitted(translation: Translation, system: System, recipe: Recipe, fresh: Seq
     for beginning in fresh:
         if not any(parameter.startswith(beginning) for parameter in wanted):
             raise UserError(f"no parameter of {recipe.name} begins with {beginning!r}, so nothing there can stay fresh")
-    return fit(translation, wanted, known=[f"heads.{head}." for head in heads_of(recipe)], fresh=fresh)
+    return fit(translation, wanted, known=[_OWN, *(f"heads.{head}." for head in heads_of(recipe))], fresh=fresh)
 
 
 def parameters(module: nn.Module) -> dict[str, Tensor]:

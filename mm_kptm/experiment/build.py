@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mm_kptm import pretrained
 from mm_kptm.errors import UserError
@@ -67,6 +68,13 @@ class Built:
         model = self.model.task if isinstance(self.model, Joint) else self.model
         return model if isinstance(model, Task) else None
 
+    @property
+    def own(self) -> dict[str, Tensor]:
+        """The parameters that the task has beside the system, such as a head that no recipe has."""
+        shared = set(self.system.parameters())
+        parts = () if self.task is None else self.task.named_parameters()
+        return {name: value.detach() for name, value in parts if value not in shared}
+
 
 def build(settings: Experiment) -> Built:
     """Everything that the settings describe, on the CPU.
@@ -100,7 +108,19 @@ def build(settings: Experiment) -> Built:
         model = prepared.model(system)
         if settings.encoder.init_std is not None:
             knowledge.spread(module_of(model), loaded, settings.encoder.init_std)
-    return Built(model, system, prepared, settings.schedule)
+    built = Built(model, system, prepared, settings.schedule)
+    if settings.task is not None and settings.encoder.weights is not None:
+        _fill_own(built, pretrained.saved_own(settings.encoder.weights, settings.task))
+    return built
+
+
+@torch.no_grad()
+def _fill_own(built: Built, kept: Mapping[str, Tensor]) -> None:
+    """Go on with the parts that the same task left in a folder; where they are for other labels, they stay fresh."""
+    own = built.own
+    if {name: tensor.shape for name, tensor in kept.items()} == {name: tensor.shape for name, tensor in own.items()}:
+        for name, tensor in kept.items():
+            own[name].copy_(tensor)
 
 
 def _beside(task: str, prepared: Prepared, settings: Experiment, learnt: Learnt | None) -> Prepared:

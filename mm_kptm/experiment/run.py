@@ -58,7 +58,7 @@ def train(settings: Experiment, folder: Path, *, resume: bool = False, progress:
         progress=progress,
     )
     if first():
-        pretrained.save(built.system, folder / MODEL)
+        pretrained.save(built.system, folder / MODEL, task=settings.task if built.own else None, own=built.own)
     return built
 
 

@@ -66,12 +66,12 @@ def home(at: Path, entities: int = 8, seed: int = 0) -> Path:
     return at
 
 
-def typed(at: Path, name: str = "first", weights: Path | None = None, **knowledge: Any) -> Experiment:
+def typed(at: Path, name: str = "first", weights: Path | None = None, steps: int = 4, **knowledge: Any) -> Experiment:
     """Types of entities whose vectors learn."""
     data = OpenEntityData(name="open-entity", vocabulary=at / "vocab.txt", train=at / "train.json", dev=at / "dev.json")
     asked = KnowledgeSettings(**({"kind": "fusion", "vectors": at / "kg", "trainable": True} | knowledge))
     encoder = EncoderSettings("bert-base", sizes={} if weights else SIZES, weights=weights, init_std=0.1)
-    train = TrainSettings(steps=4, batch_size=8, lr=1e-2)
+    train = TrainSettings(steps=steps, batch_size=8, lr=5e-3)
     return Experiment(name, encoder, data, "entity-typing", asked, train=train, out=at)
 
 
@@ -139,9 +139,29 @@ def test_vectors_that_learnt_come_back_as_they_became(tmp_path: Path) -> None:
     assert same(back, run.system) and back.data["vectors"] == run.prepared.hashes["vectors"]
     assert run.prepared.vectors is not None
     assert not torch.equal(back.encoder.entity_vectors.vectors, run.prepared.vectors)
-    second = onward(first, model)
+
+
+def test_a_head_of_the_task_alone_goes_on_too(tmp_path: Path) -> None:
+    """BERT has no head for types: the task's own one is not the system's, and lies in the folder all the same."""
+    first = typed(home(tmp_path), steps=80)
+    run = experiment.train(first, first.folder, progress=False)
+    assert set(run.own) == {"head.fresh.weight", "head.fresh.bias"}
+    second = onward(first, first.folder / "model")
     trained(second)
     assert predicted(first, "dev") == predicted(second, "dev")
+    assert all(json.loads(row)["correct"] for row in predicted(first, "dev").splitlines())
+    assert same(mm_kptm.load(str(first.folder / "model")), run.system)
+
+
+def test_a_head_for_other_labels_is_fresh(tmp_path: Path) -> None:
+    model = trained(typed(home(tmp_path)))
+    rows = json.loads((tmp_path / "train.json").read_text())
+    for row, name in zip(rows, "abcabcab", strict=True):
+        row["labels"] = [name]
+    (tmp_path / "train.json").write_text(json.dumps(rows))
+    run = build(typed(tmp_path, "second", model))
+    assert run.own["head.fresh.weight"].shape == (3, 16)
+    assert same(run.system, mm_kptm.load(str(model)))
 
 
 def test_the_folder_says_which_vectors_were_read(tmp_path: Path) -> None:
