@@ -31,7 +31,7 @@ def outcomes(
     """The number of each job with what ``work`` made of it, in the order in which they end.
 
     The jobs are begun in their order. Whatever ends the iteration early (a job's error, Ctrl-C, a reader that stops)
-    ends the workers too. Nothing that a worker prints reaches stdout.
+    ends the workers too, and so does the death of the process that asked. Nothing that a worker prints reaches stdout.
 
     Args:
         work: a function of a module, and jobs and outcomes that can be pickled: the workers are spawned.
@@ -81,7 +81,16 @@ def _deaf() -> Iterator[None]:
 
 
 def _settle() -> None:
-    """One thread; stdout is the parent's alone."""
+    """One thread; stdout is the parent's alone; no life after it."""
     torch.set_num_threads(1)
+    threading.Thread(target=_follow, daemon=True).start()
     sys.stdout.flush()
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+
+
+def _follow() -> None:
+    """End with the parent: one that was killed can end nobody, and its workers would wait for more work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -15,10 +15,12 @@ from mm_kptm.errors import UserError
 from mm_kptm.experiment.pool import outcomes
 
 WAITING = """
-import multiprocessing, threading, time
+import multiprocessing, pathlib, sys, threading, time
 from mm_kptm.experiment.pool import outcomes
 
 def wait(job):
+    for begun in sys.argv[1:]:
+        pathlib.Path(begun).touch()
     time.sleep(60)
 
 if __name__ == "__main__":
@@ -83,6 +85,19 @@ def test_ctrl_c_ends_the_workers_without_a_word_of_theirs(tmp_path):
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (out, err) == ("stopped, 0 children\n", "")
+
+
+def test_workers_do_not_outlive_who_asked(tmp_path):
+    """They hold its stderr open as long as they live."""
+    script, begun = tmp_path / "wait.py", tmp_path / "begun"
+    script.write_text(WAITING)
+    process = subprocess.Popen([sys.executable, script, begun], stderr=subprocess.PIPE, text=True)
+    while not begun.exists():
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.kill()
+    _, err = process.communicate(timeout=40)
+    assert "Traceback" not in err
 
 
 def test_no_job_needs_no_worker():
