@@ -122,7 +122,9 @@ def _asked(options: argparse.Namespace) -> tuple[Experiment, Path]:
 def _config_of(folder: Path) -> Path:
     path = folder / "config.yaml"
     if not path.is_file():
-        raise UserError(f"{folder} is no run folder: it has no config.yaml; start the run without --resume")
+        inside = (folder.parent / "config.yaml").is_file()
+        remedy = f"{folder.parent} is one" if inside else "name the folder that `mm-kptm train` wrote"
+        raise UserError(f"{folder} is no run folder: it has no config.yaml; {remedy}")
     return path
 
 

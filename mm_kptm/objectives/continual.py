@@ -41,7 +41,7 @@ class ContinualSchedule:
 
     >>> schedule = ContinualSchedule({"old": (2, 1), "new": (0, 3)})
     >>> [schedule.objective(step) for step in range(1, 7)]
-    ['old', 'old', 'new', 'new', 'old', 'new']
+    ['old', 'old', 'new', 'old', 'new', 'new']
 
     Args:
         stages: to every objective its steps in each stage.
