@@ -97,7 +97,10 @@ def test_a_moved_run_is_resumed_where_it_is(trained):
             ["--resume", "runs/trial", "--train.steps=11"],
             "--train.steps=11 would change a resumed run; it keeps the settings it began with",
         ),
-        (["--resume", "nix"], "nix is no run folder: it has no config.yaml; name the folder that `mm-kptm"),
+        (
+            ["--resume", "nix"],
+            "nix is no run folder: it has no config.yaml; name the folder that `mm-kptm train` wrote",
+        ),
         (["trial.yaml", "--trian.steps=1"], "--trian.steps: unknown key trian; did you mean train?"),
         (["trial.yaml", "--name=a/b"], "--name: name is 'a/b' but names a folder: letters, digits, dots and dashes"),
         (["trial.yaml", "--task=null"], "there is nothing to train: give a task, or objectives with their weights"),
