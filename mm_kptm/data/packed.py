@@ -62,6 +62,17 @@ class Packed:
         rows, lengths = gather(self.offsets, np.asarray(sequences, dtype=np.int64))
         return {name: column[rows] for name, column in self.columns.items()}, tuple(lengths.tolist())
 
+    def spread(self, sequences: ArrayLike, places: str, worth: str | None = None, *, width: int) -> NDArray[np.float32]:
+        """The given sequences as rows of ``width`` numbers: ``worth``, or 1, at ``places``, 0 elsewhere.
+
+        >>> Packed.of(place=[[2], [0, 1]], tenths=[[9], [3, 10]]).spread([1, 0], "place", "tenths", width=3).tolist()
+        [[3.0, 10.0, 0.0], [0.0, 0.0, 9.0]]
+        """
+        columns, lengths = self.take(sequences)
+        wide = np.zeros((len(lengths), width), np.float32)
+        wide[np.repeat(np.arange(len(lengths)), lengths), columns[places]] = 1 if worth is None else columns[worth]
+        return wide
+
 
 def gather(offsets: NDArray[np.int64], sequences: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The row numbers of the given sequences, end to end, and how many each has."""

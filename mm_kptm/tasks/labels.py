@@ -64,10 +64,7 @@ class LabelledSource:
 
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> Labelled:
         """The given texts."""
-        columns, lengths = self.truth.take(indices)
-        rows = torch.repeat_interleave(torch.arange(len(indices)), torch.tensor(lengths, dtype=torch.long))
-        truth = torch.zeros(len(indices), len(self.labels))
-        truth[rows, torch.from_numpy(columns["labels"])] = 1
+        truth = torch.from_numpy(self.truth.spread(indices, "labels", width=len(self.labels)))
         return Labelled(self.shown.batch(indices, generator), truth, tuple(self.about[index] for index in indices))
 
 

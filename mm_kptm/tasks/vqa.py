@@ -76,10 +76,7 @@ class QuestionSource:
 
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> Questions:
         """The given questions."""
-        columns, lengths = self.worth.take(indices)
-        rows = torch.repeat_interleave(torch.arange(len(indices)), torch.tensor(lengths, dtype=torch.long))
-        scores = torch.zeros(len(indices), len(self.answers))
-        scores[rows, torch.from_numpy(columns["answers"])] = torch.from_numpy(columns["tenths"]).float() / 10
+        scores = torch.from_numpy(self.worth.spread(indices, "answers", "tenths", width=len(self.answers))) / 10
         return Questions(self.shown.batch(indices, generator), scores, tuple(self.about[index] for index in indices))
 
 
