@@ -44,14 +44,16 @@ def build(seed: int = 0) -> Case:
     characters = Characters(PIECES)
 
     def builder() -> TreeBuilder:
-        return TreeBuilder(characters, lexicon.about, max_facts=MAX_FACTS, max_length=LENGTH)
+        return TreeBuilder(characters, lexicon.facts.get, max_facts=MAX_FACTS, max_length=LENGTH)
 
     warm = builder()
     for batch in batches[:READ]:
         warm(batch)
 
     def theirs(construct: Callable[..., Inputs], sentences: Sentences) -> list[Inputs]:
-        return [construct(words, spelling, lexicon.about, max_facts=MAX_FACTS, length=LENGTH) for words in sentences]
+        return [
+            construct(words, spelling, lexicon.facts.get, max_facts=MAX_FACTS, length=LENGTH) for words in sentences
+        ]
 
     def check() -> dict[str, float]:
         """Cells, ids and positions that differ, in a batch that is not timed: none may."""

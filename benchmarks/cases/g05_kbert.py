@@ -36,7 +36,7 @@ def build(seed: int = 0) -> tuple[Case, ...]:
     lexicon = Lexicon.draw(WORDS, KNOWN, draw)
     lengths = skewed_lengths(SENTENCES, LENGTH, SPREAD)
     sentences = [lexicon.sentence(length, MAX_FACTS, draw) for length in lengths]
-    trees = TreeBuilder(spelling, lexicon.about, max_facts=MAX_FACTS, max_length=LENGTH)(sentences)
+    trees = TreeBuilder(spelling, lexicon.facts.get, max_facts=MAX_FACTS, max_length=LENGTH)(sentences)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         theirs = uer.Encoder(**SIZES)

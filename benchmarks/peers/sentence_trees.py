@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+LookUp = Callable[[str], Sequence[str] | None]  #: the facts of a word, None where there are none
+
 
 class Inputs(NamedTuple):
     """One sentence with its facts, padded."""
@@ -32,9 +34,7 @@ class _Tree(NamedTuple):
     facts: list[list[list[int]]]
 
 
-def _grow(
-    words: Sequence[str], spelling: Callable[[str], list[int]], facts: Callable[[str], Sequence[str]], max_facts: int
-) -> _Tree:
+def _grow(words: Sequence[str], spelling: Callable[[str], list[int]], facts: LookUp, max_facts: int) -> _Tree:
     tree = _Tree([], [], [], [])
     position = 0
     for word in words:
@@ -45,7 +45,7 @@ def _grow(
             tree.positions.append(position)
             position += 1
         branches = []
-        for fact in facts(word)[:max_facts]:
+        for fact in (facts(word) or ())[:max_facts]:
             branch = []
             for step, number in enumerate(spelling(fact)):
                 branch.append(len(tree.ids))
@@ -67,7 +67,7 @@ def _padded(tree: _Tree, visible: NDArray[np.generic], length: int) -> Inputs:
 def by_loops(
     words: Sequence[str],
     spelling: Callable[[str], list[int]],
-    facts: Callable[[str], Sequence[str]],
+    facts: LookUp,
     *,
     max_facts: int,
     length: int,
@@ -92,7 +92,7 @@ def by_loops(
 def by_numbers(
     words: Sequence[str],
     spelling: Callable[[str], list[int]],
-    facts: Callable[[str], Sequence[str]],
+    facts: LookUp,
     *,
     max_facts: int,
     length: int,

@@ -179,7 +179,10 @@ def measures(ranks: Ranks) -> dict[str, float]:
 
     The last is 1 for perfect ranks and 0 for random ones, however many candidates there are (Berrendorf et al. 2020).
     """
-    return dict(_measures(*(numbers.double().cpu().numpy() for numbers in (ranks.realistic, ranks.candidates))))
+    best, worst, candidates = (
+        numbers.cpu().numpy() for numbers in (ranks.optimistic, ranks.pessimistic, ranks.candidates)
+    )
+    return dict(_measures((best + worst) / 2, candidates))
 
 
 def _measures(ranks: Reals, candidates: Reals) -> Iterator[tuple[str, float]]:

@@ -7,7 +7,7 @@ Shapes: N entities, R relations, Q queries, B triples, D dim.
 
 from __future__ import annotations
 
-import math
+import cmath
 from typing import Protocol
 
 import torch
@@ -49,7 +49,7 @@ class _Tables:
                     f"{type(self).__name__} scores {kind} vectors, one a row, but the {name} are {table.dtype} "
                     f"of shape {list(table.shape)}"
                 )
-            if table.numel() and not math.isfinite(torch.linalg.vector_norm(table, math.inf)):
+            if not cmath.isfinite(table.sum(dtype=torch.complex128 if self.complex else torch.float64).item()):
                 raise UserError(f"the vectors of the {name} hold values that are no finite numbers; train them anew")
         if entities.shape[1] != relations.shape[1]:
             raise UserError(

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain, count, islice
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -26,7 +26,9 @@ from mm_kptm.knowledge.stores import Integers, ends_of
 from mm_kptm.nn.visibility import Branches
 
 Spelling = Callable[[str], Sequence[int]]  #: the token ids of a word or of a fact
-Facts = Callable[[str], Sequence[str]]  #: what hangs from a word, the most wanted first
+Facts = Callable[
+    [str], Sequence[str] | None
+]  #: what hangs from a word, the most wanted first; ``get`` of a dict will do
 Fit = Callable[["Trees", int], Tensor]  #: which tokens stay when a tree may have so many, true where kept, [T]
 
 LONGEST = 32767  #: positions and words are counted in 16 bits
@@ -245,7 +247,7 @@ class _Written:
         self.ends = array("q", [0])  # of words among tokens
         self.spans = array("i")  # how far a word moves the positions of the trunk on
 
-    def _write(self, words: Sequence[str | Grafted]) -> None:
+    def _write(self, words: list[str | Grafted]) -> None:
         """Write out new words, all at once, since a batch may bring thousands."""
         pieces, facts = self._pieces(words)
         ids, lengths = self._spelt(pieces)
@@ -267,19 +269,23 @@ class _Written:
         self.spans.frombytes(spans.astype(np.int32).tobytes())
         self.ends.frombytes((self.ends[-1] + ends[np.append(firsts[1:], len(trunks))]).astype(np.int64).tobytes())
 
-    def _pieces(self, words: Sequence[str | Grafted]) -> tuple[list[str], Integers]:
+    def _pieces(self, words: list[str | Grafted]) -> tuple[list[str], Integers]:
         """Every word with its facts behind it, and how many these are."""
-        texts = [word if isinstance(word, str) else word.word for word in words]
-        if texts == words:
+        if set(map(type, words)) == {str}:
+            texts = cast("list[str]", words)
             told = [*map(self.facts, texts)]
         else:
+            texts = [word if isinstance(word, str) else word.word for word in words]
             told = [self.facts(word) if isinstance(word, str) else word.facts for word in words]
-        counts = np.fromiter(map(len, told), np.int64, len(told)).clip(max=self.max_facts)
+        counts = np.zeros(len(words), np.int64)
         pieces: list[str] = []
         first = 0
-        for place in np.flatnonzero(counts).tolist():
-            pieces += texts[first : (first := place + 1)]
-            pieces += told[place][: self.max_facts]
+        for place, facts in enumerate(told):
+            if facts:
+                wanted = facts[: self.max_facts]
+                counts[place] = len(wanted)
+                pieces += texts[first : (first := place + 1)]
+                pieces += wanted
         return pieces + texts[first:], counts
 
     def _spelt(self, texts: Sequence[str]) -> Spelt:

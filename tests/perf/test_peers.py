@@ -26,7 +26,7 @@ def lexicon() -> Lexicon:
 def grown(lexicon: Lexicon, lengths: list[int], limit: int = 128) -> tuple[Trees, list[list[str]]]:
     draw = random.Random(1)
     sentences = [lexicon.sentence(length, 2, draw) for length in lengths]
-    return TreeBuilder(spelling, lexicon.about, max_length=limit, fit=cut)(sentences), sentences
+    return TreeBuilder(spelling, lexicon.facts.get, max_length=limit, fit=cut)(sentences), sentences
 
 
 def test_a_sentence_has_the_tokens_that_were_asked_for(lexicon: Lexicon) -> None:
@@ -44,7 +44,7 @@ def test_loops_numbers_and_ours_grow_one_tree(lexicon: Lexicon, length: int) -> 
     rows = trees.layout.split(torch.arange(trees.layout.total))
     for words, own in zip(sentences, rows, strict=True):
         slow, fast = (
-            construct(words, spelling, lexicon.about, max_facts=2, length=length)
+            construct(words, spelling, lexicon.facts.get, max_facts=2, length=length)
             for construct in (by_loops, by_numbers)
         )
         n = len(own)
