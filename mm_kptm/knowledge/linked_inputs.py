@@ -49,7 +49,7 @@ def grafted_words(linked: LinkedText, facts: Facts, cut: Segmenter | None = None
     for link in linked.mentions:
         if link.entity is not None and link.start >= place:
             words += cut(linked.text[place : link.start])
-            words.append(Grafted(linked.surface(link), tuple(facts(link.entity))))
+            words.append(Grafted(linked.surface(link), tuple(facts(link.entity) or ())))
             place = link.end
     return [*words, *cut(linked.text[place:])]
 

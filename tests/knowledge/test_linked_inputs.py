@@ -64,6 +64,8 @@ def test_facts_hang_from_the_entity_and_not_from_its_words():
     assert words == ["The", "mayor", "of", "(", Grafted("Paris", ("is a city",)), ")", ",", "Rome"]
     trees = TreeBuilder(spelling_of(WordPiece(PIECES, lowercase=True)))([words])
     assert trees.branches.tolist() == [0, 0, 0, 0, 0, 0, 1, 1, 1, 0, 0, 0]
+    assert grafted_words(LINKED, {"Q90": ["is a city"]}.get) == words
+    assert Grafted("Paris", ()) in grafted_words(LINKED, {}.get)
 
 
 def test_of_overlapping_mentions_the_first_carries_facts():
