@@ -69,6 +69,7 @@ class BothSides:
         return self.both[len(self.both) // 2 :]
 
 
+@torch.no_grad()
 def rank(scorer: Scorer, triples: Tensor, known: Tensor, *, block: int = BLOCK) -> BothSides:
     """The filtered ranks of heads and tails.
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mm_kptm.errors import UserError, nearest
 
-_PIECE = 16  # dimensions whose distances are summed at once
+_PIECE = 16  # dimensions whose distances a CPU sums at once
 
 
 class Scorer(Protocol):
@@ -184,8 +184,9 @@ def _nearness(queries: Tensor, candidates: Tensor, norm: int) -> Tensor:
     """Minus the distances of [Q, D] and [N, D], [Q, N]."""
     if norm == 2:
         return _apart(queries, candidates, 2).neg_()
-    # a sum over dimensions is one over pieces of them, and short vectors stay in the nearest cache
-    pieces = zip(queries.split(_PIECE, 1), candidates.split(_PIECE, 1), strict=True)
+    # a sum over dimensions is one over pieces of them, and short vectors stay in the nearest cache of a CPU
+    piece = _PIECE if queries.device.type == "cpu" else max(1, queries.shape[1])
+    pieces = zip(queries.split(piece, 1), candidates.split(piece, 1), strict=True)
     far = _apart(*next(pieces), 1)
     for some, others in pieces:
         far += _apart(some, others, 1)

@@ -247,6 +247,18 @@ class _Written:
         self.ends = array("q", [0])  # of words among tokens
         self.spans = array("i")  # how far a word moves the positions of the trunk on
 
+    def _met(self, sentences: Sequence[Sequence[str | Grafted]], count: int) -> Integers:
+        """The numbers of all words, those that are new written out."""
+        known = len(self.numbers)
+        try:
+            met = np.fromiter(map(self.numbers.__getitem__, chain.from_iterable(sentences)), np.int64, count)
+            if new := len(self.numbers) - known:
+                self._write([*islice(reversed(self.numbers), new)][::-1])
+        except BaseException:
+            self.forget()  # words that have a number but are not written out
+            raise
+        return met
+
     def _write(self, words: list[str | Grafted]) -> None:
         """Write out new words, all at once, since a batch may bring thousands."""
         pieces, facts = self._pieces(words)
@@ -298,15 +310,8 @@ class _Written:
     def trees(self, sentences: Sequence[Sequence[str | Grafted]]) -> Trees:
         if len(self.numbers) > _MOST_WORDS:
             self.forget()
-        known = len(self.numbers)
         counts = np.fromiter(map(len, sentences), np.int64, len(sentences))
-        met = np.fromiter(map(self.numbers.__getitem__, chain.from_iterable(sentences)), np.int64, int(counts.sum()))
-        if new := len(self.numbers) - known:
-            try:
-                self._write([*islice(reversed(self.numbers), new)][::-1])
-            except BaseException:
-                self.forget()  # words that have a number but are not written out
-                raise
+        met = self._met(sentences, int(counts.sum()))
         bounds = ends_of(counts)  # of sentences among words
         ends = np.asarray(self.ends)
         sizes = ends[met + 1] - ends[met]

@@ -84,6 +84,15 @@ def test_ranks_do_not_depend_on_how_they_are_counted(monkeypatch: pytest.MonkeyP
         )
 
 
+@pytest.mark.filterwarnings("error")
+def test_ranking_leaves_no_graph_behind_vectors_that_learn() -> None:
+    entities, relations = torch.randn(9, 20), torch.randn(2, 20)
+    triples = torch.tensor([[0, 0, 1], [2, 1, 3]])
+    fixed = rank(TransE(entities, relations), triples, triples).both
+    learning = rank(TransE(entities.requires_grad_(), relations.requires_grad_()), triples, triples).both
+    assert torch.equal(learning.optimistic, fixed.optimistic)
+
+
 def test_many_entities_are_told_apart() -> None:
     """A query and its answer are one number here, which no 32 bits hold."""
     entities = torch.arange(40_000.0)[:, None]

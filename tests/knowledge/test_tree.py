@@ -127,6 +127,8 @@ def test_a_spelling_that_fails_leaves_no_word_half_written() -> None:
     build([["a"]])
     with pytest.raises(KeyError):
         build([["a", "new", "is"]])
+    with pytest.raises(TypeError):
+        build([["is", ["no word"]]])
     spelt["new"] = [3, 4]
     assert build([["a", "new", "is"]]).ids.tolist() == [1, 3, 4, 2]
 
