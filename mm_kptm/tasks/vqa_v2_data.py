@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -10,9 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from mm_kptm.data.readers import read_vqa_questions
-from mm_kptm.data.tokenizer_files import open_tokenizer
 from mm_kptm.errors import UserError
 from mm_kptm.tasks.answers import vqa_accuracy
+from mm_kptm.tasks.files import TextSettings, hashes
 from mm_kptm.tasks.pretraining import objectives_named
 from mm_kptm.tasks.protocol import Row
 from mm_kptm.tasks.supply import Prepared, Request, Supply
@@ -21,16 +20,14 @@ from mm_kptm.tasks.vqa_v2 import LONGEST, VqaV2, check_submission, write_submiss
 from mm_kptm.vision.stores import RegionStore
 
 
-@dataclass(frozen=True)
-class VqaV2Data:
+@dataclass(frozen=True, kw_only=True)
+class VqaV2Data(TextSettings):
     """VQA v2's own question and annotation files, with region features of yours."""
 
     name: Literal["vqa-v2"]
     questions: Path  #: a file such as v2_OpenEnded_mscoco_train2014_questions.json
     annotations: Path  #: a file such as v2_mscoco_train2014_annotations.json
     features: Path  #: a folder of region features of all the images
-    vocabulary: Path  #: the encoder's tokenizer: its vocab.txt or tokenizer.json, or a folder with the files of one
-    lowercase: bool = True  #: whether word pieces are of an uncased model
     dev_questions: Path | None = None  #: questions to evaluate on
     dev_annotations: Path | None = None  #: annotations to evaluate with
     test_questions: Path | None = None  #: questions to answer, whose answers nobody published
@@ -38,6 +35,7 @@ class VqaV2Data:
     longest: int = LONGEST  #: pieces of a question that are read
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if (self.dev_questions is None) != (self.dev_annotations is None):
             raise UserError("data.dev_questions and data.dev_annotations belong together; give both or neither")
 
@@ -51,10 +49,19 @@ class VqaV2Data:
             splits["test"] = (self.test_questions, None)
         return splits
 
+    @property
+    def hashes(self) -> dict[str, str]:
+        """What tells these data from others."""
+        both = ("questions", "annotations")
+        found = self.spelling_files
+        for split, files in self.files.items():
+            found |= {f"{split} {what}": file for what, file in zip(both, files, strict=True) if file is not None}
+        return hashes(found)
+
 
 def vqa(data: VqaV2Data, request: Request) -> Prepared:
     """Open-ended questions about photographs (Goyal et al. 2017)."""
-    tokenizer = open_tokenizer(data.vocabulary, lowercase=data.lowercase)
+    tokenizer = data.tokenizer()
     store = RegionStore(data.features)
 
     @cache
@@ -84,15 +91,10 @@ def vqa(data: VqaV2Data, request: Request) -> Prepared:
         heads=VQA.heads(request.recipe, len(answers)),
         more=lambda path: VqaV2.read(path).source(answers, tokenizer, store, longest=data.longest),
         submit=submit,
-        hashes={file.name: _hash(file) for files in data.files.values() for file in files if file is not None},
+        hashes=data.hashes,
         baselines=score,
         objectives=partial(objectives_named, specials=tokenizer.specials, vocab_size=len(tokenizer)),
     )
-
-
-def _hash(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 VQA_SUPPLY = Supply(VQA, VqaV2Data, vqa, read_vqa_questions)

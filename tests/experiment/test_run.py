@@ -118,14 +118,14 @@ def test_other_data_are_refused_when_a_run_goes_on(tmp_path: Path) -> None:
 
 def test_a_task_that_the_system_cannot_serve_opens_no_file(tmp_path: Path) -> None:
     nowhere = tmp_path / "nowhere"
-    data = VqaV2Data("vqa-v2", nowhere, nowhere, nowhere, nowhere)
+    data = VqaV2Data(name="vqa-v2", questions=nowhere, annotations=nowhere, features=nowhere, vocabulary=nowhere)
     with pytest.raises(UserError, match="the task vqa shows regions and text, but bert-base does not read regions"):
         build(tiny(tmp_path, encoder=EncoderSettings("bert-base"), data=data))
 
 
 def test_data_that_cannot_feed_a_task_say_what_they_can(tmp_path: Path) -> None:
     nowhere = tmp_path / "nowhere"
-    data = VqaV2Data("vqa-v2", nowhere, nowhere, nowhere, nowhere)
+    data = VqaV2Data(name="vqa-v2", questions=nowhere, annotations=nowhere, features=nowhere, vocabulary=nowhere)
     with pytest.raises(UserError, match="vqa-v2 cannot feed parallel-sentences; it can feed vqa"):
         build(tiny(tmp_path, task="parallel-sentences", data=data))
 

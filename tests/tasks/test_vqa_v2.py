@@ -130,7 +130,8 @@ def test_a_submission_that_the_server_would_refuse_is_refused(folder, split, cha
 def test_a_run_writes_the_file_of_its_own_split(folder):
     (folder / "vocab.txt").write_text("\n".join(TOKENIZER.vocabulary))
     asked = {"test_questions": folder / "q.json", "features": folder / "regions", "vocabulary": folder / "vocab.txt"}
-    data = VqaV2Data("vqa-v2", folder / "q.json", folder / "a.json", min_count=1, **asked)
+    files = {"questions": folder / "q.json", "annotations": folder / "a.json", **asked}
+    data = VqaV2Data(name="vqa-v2", min_count=1, **files)
     prepared = vqa(data, Request(mm_kptm.catalogue()["uniter-base"]))
     rows = [{"id": str(100 + number), "answer": "yes"} for number in range(12)]
     (path,) = prepared.submit("test", rows, folder)
@@ -138,3 +139,6 @@ def test_a_run_writes_the_file_of_its_own_split(folder):
     with pytest.raises(UserError, match=r"vqa-v2-test.json has no answer to 1 questions, the first of them 111"):
         prepared.submit("test", rows[:-1], folder)
     assert len(prepared.more(folder / "q.json")) == 12
+    assert prepared.hashes["train questions"] == prepared.hashes["test questions"]
+    (folder / "vocab.txt").write_text("\n".join([*TOKENIZER.vocabulary, "another"]))
+    assert {part for part, digest in data.hashes.items() if digest != prepared.hashes[part]} == {"vocabulary"}
