@@ -119,6 +119,7 @@ class Regions(Movable):
     classes: Tensor | None = None  #: the detector's distribution over classes, class 0 is background, [R, C]
     objects: Detected | None = None  #: the detector's best object of every region, without a background class
     attributes: Detected | None = None  #: the detector's best attribute (colour, material) of every region
+    words: Tensor | None = None  #: positions of the words that name each region, -1 for none, [R, K]
 
     @classmethod
     def padded(
