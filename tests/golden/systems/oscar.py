@@ -12,8 +12,10 @@ from torch import Tensor
 import mm_kptm
 from mm_kptm.batch import Inputs, Regions, Tokens
 from mm_kptm.models.system import System
+from mm_kptm.objectives.tokens import MaskedText, Masking
 from mm_kptm.vision.modules.caption_visibility import CausalCaption
-from mm_kptm.vision.pretraining.divergences import smoothed_divergences
+from mm_kptm.vision.pretraining.exchanged_parts import ExchangedParts, TagContrast
+from mm_kptm.vision.pretraining.masked_captions import MaskedCaptions
 from tests.golden.case import Answer, Case
 
 
@@ -59,15 +61,17 @@ def pretrain(case: Case) -> dict[str, Answer]:
     words = system.head("masked-tokens")
     contrast = system.head("tag-contrast")(encoded.pooled)
     labels = given.tensors["masked_lm_labels"][:, : given.text.shape[1]][given.text]
-    mlm = F.cross_entropy(words(encoded.tokens), labels, ignore_index=-1)
-    total = mlm + F.cross_entropy(contrast, given.tensors["next_sentence_label"])
+    rows = (labels != -1).nonzero().squeeze(1)
+    owners = covered.text.layout.owners(rows.device)[rows]
+    puzzle = ExchangedParts(covered, rows, labels[rows], owners, given.tensors["next_sentence_label"])
+    objective = TagContrast(Masking(mask_id=4, pool=(5, 6), never=frozenset()))
     return {
         **{f"hidden.{depth}": Answer(stream.x, given.joint) for depth, stream in enumerate(depths)},
         "pooled": Answer(system(inputs).pooled),
         "masked.prediction_scores": Answer(words(list(system.walk(covered))[-1].x), given.joint),
         "masked.seq_relationship_score": Answer(contrast),
-        "loss": Answer(total.reshape(1)),
-        "masked_lm_loss": Answer(mlm.reshape(1)),
+        "loss": Answer(objective.loss(system, puzzle).reshape(1)),
+        "masked_lm_loss": Answer(objective.losses(system, puzzle)[0].mean().reshape(1)),
     }
 
 
@@ -101,14 +105,17 @@ def captioning(case: Case) -> dict[str, Answer]:
     words, seen = real[:, : ids.shape[1]], real[:, ids.shape[1] :]
     text = Tokens.padded(ids, words, segments=given["caption_token_type_ids"])
     text = replace(text, sees=CausalCaption(text.segments == 0))
+    objective = MaskedCaptions(
+        Masking(mask_id=4, pool=(5, 6), never=frozenset()), smoothing=case.config["label_smoothing"]
+    )
     system = loaded(case, masked_tokens={})
-    hidden = given["masked_pos"].bool()[words]
+    rows = given["masked_pos"].bool()[words].nonzero().squeeze(1)
     inputs = Inputs(text=text, regions=regions_of(given["img_feats"], seen))
-    scores = system.head("masked-tokens")(system(inputs).tokens[hidden])
+    scores = system.head("masked-tokens")(system(inputs).tokens[rows])
     counts = given["masked_pos"].sum(1, keepdim=True)
     labels = given["masked_ids"][torch.arange(given["masked_ids"].shape[1]) < counts]
-    losses = smoothed_divergences(scores, labels, smoothing=case.config["label_smoothing"])
-    return {"class_logits": Answer(scores), "loss": Answer(losses.mean().reshape(1))}
+    puzzle = MaskedText(inputs, rows, labels, text.layout.owners(rows.device)[rows])
+    return {"class_logits": Answer(scores), "loss": Answer(objective.loss(system, puzzle).reshape(1))}
 
 
 CASES = {

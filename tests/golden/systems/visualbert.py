@@ -11,8 +11,10 @@ from torch import Tensor
 import mm_kptm
 from mm_kptm.batch import Inputs, Regions, Tokens, layout_of
 from mm_kptm.models.system import System
+from mm_kptm.objectives.tokens import Masking
 from mm_kptm.vision.modules.answer_slot import answer_slots
 from mm_kptm.vision.pretraining.divergences import answer_divergences, phrase_divergences
+from mm_kptm.vision.pretraining.exchanged_parts import CaptionPairs, ExchangedParts
 from tests.golden.case import Answer, Case
 
 
@@ -61,17 +63,20 @@ def pretrain(case: Case) -> dict[str, Answer]:
     scores = system.head("masked-tokens")(last(system, covered))
     matching = system.head("image-text-matching")(encoded.pooled)
     labels = given.tensors["masked_lm_labels"][given.text]
-    mlm = F.cross_entropy(system.head("masked-tokens")(encoded.tokens), labels, ignore_index=-1)
-    pairs = F.cross_entropy(matching, given.tensors["is_random_next"].flatten())
+    rows = (labels != -1).nonzero().squeeze(1)
+    owners = covered.text.layout.owners(rows.device)[rows]
+    puzzle = ExchangedParts(covered, rows, labels[rows], owners, given.tensors["is_random_next"].flatten())
+    objective = CaptionPairs(Masking(mask_id=4, pool=(5, 6), never=frozenset()))
+    words, pairs = objective.losses(system, puzzle)
     return {
         "embeddings": Answer(depths[0].x, given.joint),
         **{f"hidden.{depth}": Answer(stream.x, given.joint) for depth, stream in enumerate(depths[1:])},
         "pooled": Answer(system(inputs).pooled),
         "masked.logits": Answer(scores, given.joint),
         "masked.seq_relationship_score": Answer(matching),
-        "masked_lm_loss": Answer(mlm.reshape(1)),
-        "next_sentence_loss": Answer(pairs.reshape(1)),
-        "loss": Answer((mlm + pairs).reshape(1)),
+        "masked_lm_loss": Answer(words.mean().reshape(1)),
+        "next_sentence_loss": Answer(pairs.mean().reshape(1)),
+        "loss": Answer(objective.loss(system, puzzle).reshape(1)),
     }
 
 

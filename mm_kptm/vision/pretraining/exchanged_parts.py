@@ -1,0 +1,217 @@
+"""Does a part of a text come from elsewhere? VisualBERT's pairs of captions and Oscar's tag contrast.
+
+The first part of a text is segment 0 (``[CLS] caption [SEP]``), the second segment 1 (``tags [SEP]`` or a second
+caption). Both objectives also hide tokens, in exchanged parts too, and add the two losses.
+
+Shapes: B examples, T token rows, P hidden tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mm_kptm.batch import NONE, Encoded, Inputs, Layout, Movable, Tokens, Wanted
+from mm_kptm.errors import UserError
+from mm_kptm.objectives.tokens import Hiding, MaskedTokens, mean, mean_of_each
+
+
+class Part(NamedTuple):
+    """A part of a text of the batch."""
+
+    text: int
+    segment: int
+
+
+def assembled(tokens: Tokens, first: Sequence[Part], second: Sequence[Part]) -> Tokens:
+    """Texts put together of two parts each; positions count anew, the parts become segments 0 and 1.
+
+    A part that was a first one leaves its [CLS] behind when it becomes a second one.
+
+    Raises:
+        UserError: the texts hide some of their tokens from others, which no exchange can follow.
+    """
+    if tokens.sees is not None:
+        raise UserError("parts of texts cannot be exchanged where tokens are hidden from others; give plain texts")
+    owners = tokens.layout.owners(tokens.ids.device)
+    found = [
+        [((owners == text) & (tokens.segments == s)).nonzero().squeeze(1) for s in (0, 1)]
+        for text in range(len(tokens.layout))
+    ]
+    rows, lengths, segments = [], [], []
+    for one, two in zip(first, second, strict=True):
+        left, right = found[one.text][one.segment], found[two.text][two.segment]
+        right = right[1:] if two.segment == 0 else right
+        rows += [left, right]
+        lengths.append(len(left) + len(right))
+        segments += [left.new_zeros(len(left)), left.new_ones(len(right))]
+    taken, layout = torch.cat(rows), Layout(tuple(lengths))
+    return replace(
+        tokens,
+        ids=tokens.ids[taken],
+        layout=layout,
+        positions=layout.places(taken.device),
+        segments=torch.cat(segments),
+        languages=None if tokens.languages is None else tokens.languages[taken],
+        vectors=None if tokens.vectors is None else tokens.vectors[taken],
+        units=None if tokens.units is None else _apart(tokens.units[taken], layout),
+        tasks=None if tokens.tasks is None else tokens.tasks[taken],
+        marks=None if tokens.marks is None else {name: mark[taken] for name, mark in tokens.marks.items()},
+    )
+
+
+def _apart(units: Tensor, layout: Layout) -> Tensor:
+    """Numbers of units that no two texts share, though both took them from the same one."""
+    pairs = torch.stack([layout.owners(units.device), units])
+    _, numbers = torch.unique(pairs, dim=1, return_inverse=True)
+    return torch.where(units < 0, -1, numbers)
+
+
+@dataclass(frozen=True, eq=False)
+class ExchangedParts(Movable):
+    """Texts of which some have a part of another, hidden tokens in them, and the class of every text."""
+
+    inputs: Inputs
+    rows: Tensor  #: hidden tokens, [P]
+    labels: Tensor  #: what stood there, [P]
+    owners: Tensor  #: the example of each hidden token, [P]
+    classes: Tensor  #: [B]
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+class PartContrast:
+    """Tell whether the parts of a text and its image belong together, and predict hidden tokens, in one pass.
+
+    A part of another text counts as wrong only where that text is about another image; where it is not, the example
+    stays as it was.
+
+    Args:
+        masking: of tokens.
+        wrong_first: share of the texts whose first part is another's.
+        wrong_second: share of the texts whose second part is another's.
+        lines: segments of other texts that a wrong second part is drawn from.
+        masks_wrong: whether hidden tokens of a wrong second part are to be predicted (``mask_loss_for_unmatched``).
+    """
+
+    name: ClassVar[str]
+    head: ClassVar[str]  #: of the system
+    right: ClassVar[int]  #: the class of texts whose parts belong together
+    second_wrong: ClassVar[int]
+    first_wrong: ClassVar[int]
+
+    def __init__(
+        self,
+        masking: Hiding,
+        *,
+        wrong_first: float = 0.0,
+        wrong_second: float = 0.5,
+        lines: Sequence[int] = (1,),
+        masks_wrong: bool = True,
+    ) -> None:
+        self.tokens = MaskedTokens(masking)
+        self.wrong_first = wrong_first
+        self.wrong_second = wrong_second
+        self.lines = tuple(lines)
+        self.masks_wrong = masks_wrong
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The heads that a system needs for it."""
+        return ("masked-tokens", self.head)
+
+    def puzzle(self, inputs: Inputs, generator: torch.Generator) -> ExchangedParts:
+        """Exchange parts, then hide tokens.
+
+        Raises:
+            UserError: there is no text, or one that hides tokens from others.
+        """
+        if inputs.text is None:
+            raise UserError(f"{self.name} exchanges parts of texts, but the inputs have none")
+        count = len(inputs)
+        draws, kinds = torch.rand(2, count, generator=generator)
+        shifts = torch.randint(1, max(count, 2), (count,), generator=generator)
+        images = torch.arange(count) if inputs.image_of is None else inputs.image_of
+        donors = (torch.arange(count) + shifts) % max(count, 1)
+        foreign = images[donors] != images
+        first_wrong = foreign & (draws < self.wrong_first)
+        second_wrong = foreign & ~first_wrong & (draws < self.wrong_first + self.wrong_second)
+        first, second = [], []
+        for text, donor in enumerate(donors.tolist()):
+            line = self.lines[int(kinds[text] * len(self.lines))]
+            first.append(Part(donor if first_wrong[text] else text, 0))
+            second.append(Part(donor, line) if second_wrong[text] else Part(text, 1))
+        classes = torch.full((count,), self.right)
+        classes[second_wrong], classes[first_wrong] = self.second_wrong, self.first_wrong
+        exchanged = replace(inputs, text=assembled(inputs.text, first, second))
+        text = self.tokens.puzzle(exchanged, generator)
+        kept = torch.ones_like(text.rows, dtype=torch.bool)
+        if not self.masks_wrong and exchanged.text is not None:
+            kept = ~(second_wrong[text.owners] & (exchanged.text.segments[text.rows] == 1))
+        return ExchangedParts(text.inputs, text.rows[kept], text.labels[kept], text.owners[kept], classes)
+
+    def losses(self, system: nn.Module, puzzle: ExchangedParts) -> tuple[Tensor, Tensor]:
+        """The cross-entropy of hidden tokens, [P], and of the classes of the texts, [B]."""
+        encoded: Encoded = system(puzzle.inputs, Wanted(tokens=puzzle.rows, regions=NONE))
+        words = system.head("masked-tokens")(encoded.tokens)  # type: ignore[operator]
+        texts = system.head(self.head)(encoded.pooled)  # type: ignore[operator]
+        return (
+            F.cross_entropy(words, puzzle.labels, reduction="none"),
+            F.cross_entropy(texts, puzzle.classes, reduction="none"),
+        )
+
+    def loss(self, system: nn.Module, puzzle: ExchangedParts) -> Tensor:
+        """The mean over hidden tokens plus the mean over texts."""
+        words, texts = self.losses(system, puzzle)
+        return mean(words) + texts.mean()
+
+    def measure(self, system: nn.Module, puzzle: ExchangedParts) -> Tensor:
+        """The loss of each example, [B]."""
+        words, texts = self.losses(system, puzzle)
+        return mean_of_each(words, puzzle.owners, len(puzzle)) + texts
+
+
+class CaptionPairs(PartContrast):
+    """Two captions of an image, or one of it and one of another (Li et al. 2019, VisualBERT, section 3.3).
+
+    Class 1 means that both belong to the image. Half of the second captions are another image's.
+    """
+
+    name = "caption-pairs"
+    head = "image-text-matching"
+    right, second_wrong, first_wrong = 1, 0, 0
+
+
+class TagContrast(PartContrast):
+    """A caption, the tags of its image (names of objects) and the regions, some polluted (Li et al. 2020, Oscar).
+
+    Class 0 means that all belong together, 1 that the tags are another image's, 2 that the caption is (Oscar+). By
+    default as in Oscar, where the wrong tags may also be another image's caption; :meth:`plus` has the draws of Oscar+.
+    """
+
+    name = head = "tag-contrast"
+    right, second_wrong, first_wrong = 0, 1, 2
+
+    def __init__(
+        self,
+        masking: Hiding,
+        *,
+        wrong_first: float = 0.0,
+        wrong_second: float = 0.5,
+        lines: Sequence[int] = (0, 1),
+        masks_wrong: bool = True,
+    ) -> None:
+        super().__init__(
+            masking, wrong_first=wrong_first, wrong_second=wrong_second, lines=lines, masks_wrong=masks_wrong
+        )
+
+    @classmethod
+    def plus(cls, masking: Hiding, *, masks_wrong: bool = True) -> TagContrast:
+        """Half of the texts whole, a quarter with wrong tags, a quarter with a wrong caption (Zhang et al. 2021)."""
+        return cls(masking, wrong_first=0.25, wrong_second=0.25, lines=(1,), masks_wrong=masks_wrong)
