@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from mm_kptm.errors import UserError
-from mm_kptm.keymap import Drop, OneOf, Rename
+from mm_kptm.keymap import OneOf, Rename
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Classifier, Pooler
@@ -15,6 +15,7 @@ from mm_kptm.nn.sublayers import bert_layer
 from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.bert import BERT_FIELDS, layer_rules, masked_tokens, pair_classes, vocabulary_rules
 from mm_kptm.vision.modules.region_vectors import BOX_DIM, GivenVectors, RegionVectors
+from mm_kptm.vision.modules.unread_weights import drop_below
 from mm_kptm.vision.modules.visual_linguistic import VisualLinguistic
 
 M = TypeVar("M", bound=nn.Module)
@@ -160,17 +161,14 @@ def _sizes_from(tensors: Mapping[str, Tensor], sizes: Mapping[str, Any]) -> dict
     }
 
 
-def _extractor_rules() -> tuple[Drop, ...]:
-    """Drop what an extractor trained end to end holds, however deep its names are."""
-    parts = (f".{{{letter}}}" for letter in "abcdef")
-    depths: list[str] = []
-    for part in parts:
-        depths.append((depths[-1] if depths else "") + part)
-    because = "the ResNet that makes region features is not part of the encoder; give features, or finished vectors"
-    names = ("backbone", "roi_head_feature_extractor", "head", "c5")
-    return tuple(Drop(f"image_feature_extractor.{name}{depth}", because) for name in names for depth in depths)
-
-
+_EXTRACTOR = tuple(
+    rule
+    for part in ("backbone", "roi_head_feature_extractor", "head", "c5")
+    for rule in drop_below(
+        f"image_feature_extractor.{part}",
+        because="the ResNet that makes region features is no part of the encoder; give features, or finished vectors",
+    )
+)
 _EMBED = "encoder.embed"
 
 VL_BERT_BASE = Recipe(
@@ -219,7 +217,7 @@ VL_BERT_BASE = Recipe(
         Rename("final_mlp.1.{leaf}", "heads.vcr.{leaf}"),
         Rename("cnn_loss_reg.0.dense.{leaf}", "heads.region-objects.transform.dense.{leaf}"),
         Rename("cnn_loss_reg.2.{leaf}", "heads.region-objects.out.{leaf}"),
-        *_extractor_rules(),
+        *_EXTRACTOR,
     ),
     sizes_in=_sizes_in,
     told={"visual_dim": (f"{_EMBED}.regions.project.weight", 0)},
