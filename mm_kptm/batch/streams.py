@@ -120,6 +120,7 @@ class Regions(Movable):
     objects: Detected | None = None  #: the detector's best object of every region, without a background class
     attributes: Detected | None = None  #: the detector's best attribute (colour, material) of every region
     words: Tensor | None = None  #: positions of the words that name each region, -1 for none, [R, K]
+    geometry: Tensor | None = None  #: prepared numbers that say where each region lies, [R, G]
 
     @classmethod
     def padded(

@@ -68,6 +68,7 @@ def taken(regions: Regions, rows: Tensor, layout: Layout) -> Regions:
         objects=None,
         attributes=None,
         words=None,
+        geometry=None,
     )
 
 

@@ -121,4 +121,5 @@ def with_whole_images(regions: Regions) -> Regions:
         objects=None,
         attributes=None,
         words=None,
+        geometry=None,
     )
