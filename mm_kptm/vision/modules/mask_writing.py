@@ -95,7 +95,7 @@ def search(
         length_penalty: above 0 favours long captions.
 
     Raises:
-        UserError: ``width`` is no number of hypotheses.
+        UserError: ``width`` is no number of hypotheses, or larger than the vocabulary.
     """
     if width < 1:
         raise UserError(f"a beam holds at least one hypothesis, not {width}")
@@ -109,6 +109,8 @@ def search(
         alive = totals.shape[1]
         images = torch.arange(count).repeat_interleave(alive)
         scores = _next(system, regions, texts, images, captioning).log_softmax(1)
+        if scores.shape[1] < width:
+            raise UserError(f"a beam of {width} hypotheses begins with as many words, but there are {scores.shape[1]}")
         found = scores.view(count, alive, -1).topk(width)  # each goes on with its own best words
         grown = found.values + (totals + ended * _ENDED)[..., None]
         totals, places = grown.flatten(1).topk(width)
@@ -121,8 +123,8 @@ def search(
             for image, (up, new) in enumerate(rows)
             for parent, word in zip(up, new, strict=True)
         ]
-    beams = (torch.stack(part, dim=1) for part in zip(*frames, strict=True))
-    return _chosen(*beams, captioning, length_penalty)
+    scores, words, parents = (torch.stack(part, dim=1) for part in zip(*frames, strict=True))
+    return Beams(_chosen(scores, words, parents, captioning.stop, length_penalty), scores, words, parents)
 
 
 def cut(ids: list[int], stop: int) -> list[int]:
@@ -141,12 +143,13 @@ def _next(system: System, regions: Regions, texts: list[list[int]], images: Tens
     return scores
 
 
-def _chosen(scores: Tensor, words: Tensor, parents: Tensor, captioning: Captioning, length_penalty: float) -> Beams:
+def _chosen(scores: Tensor, words: Tensor, parents: Tensor, stop: int, length_penalty: float) -> list[list[int]]:
+    """The best caption of every image."""
     best = []
     for image in range(len(scores)):
-        over = (words[image] == captioning.stop).all(1).nonzero().flatten().tolist()
+        over = (words[image] == stop).all(1).nonzero().flatten().tolist()
         last = over[0] if over else words.shape[1] - 1
-        may = words[image, : last + 1] == captioning.stop
+        may = words[image, : last + 1] == stop
         may[last] = True
         lengths = torch.arange(1, last + 2, device=scores.device)[:, None]
         worth = (scores[image, : last + 1] + length_penalty * lengths).masked_fill(~may, float("-inf"))
@@ -156,4 +159,4 @@ def _chosen(scores: Tensor, words: Tensor, parents: Tensor, captioning: Captioni
             text.insert(0, int(words[image, step, hypothesis]))
             hypothesis = int(parents[image, step, hypothesis])
         best.append(text)
-    return Beams(best, scores, words, parents)
+    return best

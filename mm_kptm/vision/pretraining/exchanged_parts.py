@@ -143,10 +143,10 @@ class PartContrast:
         first_wrong = foreign & (draws < self.wrong_first)
         second_wrong = foreign & ~first_wrong & (draws < self.wrong_first + self.wrong_second)
         first, second = [], []
-        for text, donor in enumerate(donors.tolist()):
-            line = self.lines[int(kinds[text] * len(self.lines))]
-            first.append(Part(donor if first_wrong[text] else text, 0))
-            second.append(Part(donor, line) if second_wrong[text] else Part(text, 1))
+        for own, donor in enumerate(donors.tolist()):
+            line = self.lines[int(kinds[own] * len(self.lines))]
+            first.append(Part(donor if first_wrong[own] else own, 0))
+            second.append(Part(donor, line) if second_wrong[own] else Part(own, 1))
         classes = torch.full((count,), self.right)
         classes[second_wrong], classes[first_wrong] = self.second_wrong, self.first_wrong
         exchanged = replace(inputs, text=assembled(inputs.text, first, second))

@@ -91,7 +91,7 @@ def nlvr2(encoder: SingleStream, *, inner_scale: int = 3) -> ConcatenatedPairs:
     With a norm where the regions have one (Oscar+).
     """
     inner = inner_scale * encoder.dim
-    plus = isinstance(encoder.embed.regions.norm, nn.LayerNorm)  # type: ignore[union-attr]
+    plus = isinstance(encoder.embed.regions.norm, nn.LayerNorm)
     norm = nn.LayerNorm(inner, eps=_eps(encoder)) if plus else nn.Identity()
     return _fresh(ConcatenatedPairs(encoder.dim, inner, norm=norm))
 
