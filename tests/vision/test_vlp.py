@@ -256,3 +256,13 @@ def test_what_cannot_be_read_is_refused() -> None:
         search(system, images(2), captioning(), width=41)
     with pytest.raises(UserError, match="two-way-captions hides words of captions, but the inputs have no text"):
         TwoWayCaptions(MASKING).puzzle(Inputs(regions=images(2)), torch.Generator())
+
+
+def test_boxes_may_be_read_alone() -> None:
+    """Without a detector's classes, a box that was given is a certain one."""
+    system = small(num_region_classes=0)
+    bare = replace(given(False, False), regions=replace(regions_of(3, 2), classes=None))
+    sure = replace(bare, regions=replace(bare.regions, objects=Detected(torch.zeros(5), torch.ones(5))))
+    assert torch.equal(system(bare).pooled, system(sure).pooled)
+    moved = replace(bare, regions=replace(bare.regions, boxes=bare.regions.boxes.flip(0)))
+    assert not torch.equal(system(bare).pooled, system(moved).pooled)

@@ -36,11 +36,17 @@ def described_boxes(boxes: Tensor, confidence: Tensor, layout: Layout) -> Tensor
     return torch.cat([scaled, area[:, None], confidence[:, None]], dim=1)
 
 
+def box_geometry(regions: Regions) -> Tensor:
+    """:func:`described_boxes`, normalised without weights, [R, 6]; a box that no detector found is a certain one."""
+    sure = regions.boxes.new_ones(len(regions.boxes)) if regions.objects is None else regions.objects.confidence
+    return F.layer_norm(described_boxes(regions.boxes, sure, regions.layout), (6,), eps=_EPS)
+
+
 def region_geometry(regions: Regions) -> Tensor:
     """The numbers that say where a region lies and what it is, [R, 6 + C] (Zhou et al. 2020, section 3.1).
 
-    :func:`described_boxes` and the detector's distribution over classes, each normalised by itself, without weights.
-    ``Regions.geometry`` is taken as it is where it is given.
+    :func:`box_geometry` and the detector's distribution over classes, normalised likewise. ``Regions.geometry`` is
+    taken as it is where it is given.
 
     Raises:
         UserError: the regions carry no classes or no confidences of a detector.
@@ -50,9 +56,8 @@ def region_geometry(regions: Regions) -> Tensor:
     if regions.classes is None or regions.objects is None:
         missing = "distribution over classes" if regions.classes is None else "confidence in its objects"
         raise UserError(f"this model reads where regions lie together with the detector's {missing}, but there is none")
-    six = described_boxes(regions.boxes, regions.objects.confidence, regions.layout)
-    parts = (six, regions.classes.to(six.dtype))
-    return torch.cat([F.layer_norm(part, part.shape[1:], eps=_EPS) for part in parts], dim=1)
+    classes = F.layer_norm(regions.classes, regions.classes.shape[1:], eps=_EPS)
+    return torch.cat([box_geometry(regions), classes.to(regions.boxes.dtype)], dim=1)
 
 
 class PlacedFeatures(nn.Module):
@@ -60,28 +65,28 @@ class PlacedFeatures(nn.Module):
 
     Args:
         region_dim: F; the first layer, from F to F, starts as the detector's fc7 in the released training.
-        geometry_dim: 6 + C.
+        num_classes: C; 0 to read boxes alone, of regions that no detector named.
         dim: D.
 
     Raises:
         UserError: features or geometry of another width, or boxes that are no fractions.
     """
 
-    def __init__(self, region_dim: int, geometry_dim: int, dim: int, *, dropout: float = 0.1) -> None:
+    def __init__(self, region_dim: int, num_classes: int, dim: int, *, dropout: float = 0.1) -> None:
         super().__init__()
         self.widen = nn.Linear(region_dim, region_dim)
         self.feature = nn.Linear(region_dim, dim)
-        self.geometry = nn.Linear(geometry_dim, dim)
+        self.geometry = nn.Linear(6 + num_classes, dim)
+        self.num_classes = num_classes
         self.drop = nn.Dropout(dropout)
 
     def forward(self, regions: Regions) -> tuple[Tensor, Tensor]:
         """Feature and geometry of every region, [R, D] each; hidden ones are not hidden here."""
         require_regions(regions, self.widen.in_features)
-        geometry = region_geometry(regions)
+        geometry = region_geometry(regions) if self.num_classes else box_geometry(regions)
         if geometry.shape[1] != self.geometry.in_features:
-            classes = self.geometry.in_features - 6
             raise UserError(
-                f"the model reads the detector's distribution over {classes} classes, but these regions have "
+                f"the model reads the detector's distribution over {self.num_classes} classes, but these regions have "
                 f"{geometry.shape[1] - 6}; build it with num_region_classes={geometry.shape[1] - 6}"
             )
         feature = torch.relu(self.feature(torch.relu(self.widen(regions.features))))

@@ -42,12 +42,13 @@ def vlp(
     """The encoder of Zhou et al. (2020, figure 2); the defaults are the released one, cased.
 
     Segments 0 and 1 are image and text where all is read, 4 and 5 where the text is written. Hidden regions are no keys
-    of the attention, unless ``sees_hidden_regions``.
+    of the attention, unless ``sees_hidden_regions``. With ``num_region_classes`` 0 boxes are read alone, for regions
+    that no detector has named.
     """
     text = TextEmbedding(
         vocab_size, dim, max_positions=max_positions, num_segments=num_segments, norm=_norm(dim), dropout=dropout
     )
-    regions = PlacedFeatures(region_dim, 6 + num_region_classes, dim, dropout=dropout)
+    regions = PlacedFeatures(region_dim, num_region_classes, dim, dropout=dropout)
     layers = (
         bert_layer(dim, num_heads, ffn_dim=ffn_dim, activation=activation, dropout=dropout, norm=_norm)
         for _ in range(num_layers)
