@@ -120,6 +120,12 @@ def test_a_checkpoint_of_the_other_one_is_refused_without_a_configuration() -> N
         mm_kptm.load("oscar", GOLDEN / "pretrain_plus" / "weights.safetensors")
 
 
+def test_the_released_oscar_plus_is_built_with_three_classes() -> None:
+    loaded = mm_kptm.load("oscar-plus", GOLDEN / "pretrain_plus")
+    assert loaded.head("tag-contrast").out_features == 3
+    assert mm_kptm.load("oscar", GOLDEN / "pretrain").head("tag-contrast").out_features == 2
+
+
 def test_two_images_need_an_even_number_of_readings(inputs: Inputs) -> None:
     head = ConcatenatedPairs(16, 32, norm=nn.Identity())
     rows = torch.randn(4, 16)

@@ -210,6 +210,7 @@ def test_the_extractor_of_a_checkpoint_trained_end_to_end_stays_behind(tmp_path:
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
+        ("NETWORK.CLASSIFIER_TYPE", "2fc", "sets NETWORK.CLASSIFIER_TYPE to '2fc', but the heads of vl-bert are 'mlm'"),
         (
             "NETWORK.BLIND",
             True,
@@ -231,6 +232,18 @@ def test_the_extractor_of_a_checkpoint_trained_end_to_end_stays_behind(tmp_path:
 def test_what_is_not_built_is_refused(field: str, value: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message):
         mm_kptm.load("vl-bert", changed("pretrain_rel", tmp_path, field, value))
+
+
+def test_positions_may_begin_behind_the_padding(tmp_path: Path) -> None:
+    """As those of a RoBERTa do: its padding stands at 1, the first token at 2."""
+    folder = changed("pretrain_rel", tmp_path, "NETWORK.VLBERT.position_padding_idx", 1)
+    heads = {"masked-region-classes": {"num_classes": 11}}
+    shifted = mm_kptm.load("vl-bert", folder, heads=heads)
+    plain = mm_kptm.load("vl-bert", GOLDEN / "pretrain_rel", heads=heads)
+    text = Tokens.of([[2, 7, 8, 3]])
+    moved = replace(text, positions=text.positions + 2)
+    ours, theirs = shifted.encoder.embed.text(text), plain.encoder.embed.text(moved)
+    torch.testing.assert_close(ours, theirs)
 
 
 def test_what_cannot_be_read_is_refused(inputs: Inputs) -> None:

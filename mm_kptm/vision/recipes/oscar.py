@@ -75,6 +75,11 @@ def tag_contrast(encoder: SingleStream, *, num_classes: int = 2) -> nn.Linear:
     return _fresh(nn.Linear(encoder.dim, num_classes))
 
 
+def three_way_contrast(encoder: SingleStream, *, num_classes: int = 3) -> nn.Linear:
+    """The same with the three classes of the released Oscar+ models."""
+    return tag_contrast(encoder, num_classes=num_classes)
+
+
 def vqa(encoder: SingleStream, *, num_answers: int = 3129) -> nn.Linear:
     """Scores of all answers from the pooled state; GQA is the same with 1853 answers and cross-entropy."""
     return _fresh(nn.Linear(encoder.dim, num_answers))
@@ -196,6 +201,7 @@ OSCAR_PLUS_BASE = Recipe(
         "paper": "Zhang et al. 2021, VinVL: Revisiting Visual Representations in Vision-Language Models, CVPR, "
         "arXiv:2101.00529",
         "sizes": {"region_norm": True},
+        "heads": {**OSCAR_BASE.heads, "tag-contrast": three_way_contrast},
         "weights": _weights(
             Rename("bert.LayerNorm.{leaf}", "encoder.embed.regions.norm.{leaf}"),
             Rename("classifier.2.{leaf}", "heads.nlvr2.norm.{leaf}"),
@@ -204,8 +210,7 @@ OSCAR_PLUS_BASE = Recipe(
         "fields": {**BERT_FIELDS, "layer_norm_eps": "norm_eps", "img_layer_norm_eps": "region_norm_eps"},
         "sizes_in": partial(_sizes_in, plus=True),
         "notes": (
-            "tag-contrast has three classes in the released models (0 real, 1 wrong tags or answer, 2 wrong caption or "
-            "question): build it with num_classes=3",
+            "tag-contrast has three classes: 0 all belong together, 1 wrong tags (answer), 2 wrong caption (question)",
             *OSCAR_BASE.notes,
         ),
     }

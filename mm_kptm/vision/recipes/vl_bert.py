@@ -139,6 +139,12 @@ def _sizes_in(config: Mapping[str, Any]) -> dict[str, Any]:
                 f"the configuration sets {field} to {value}, with which {meaning}; vl-bert is built with {built}, as "
                 "all released models are"
             )
+    classifier = config["NETWORK"].get("CLASSIFIER_TYPE", "mlm")
+    if classifier not in ("mlm", "1fc"):
+        raise UserError(
+            f"the configuration sets NETWORK.CLASSIFIER_TYPE to {classifier!r}, but the heads of vl-bert are 'mlm' "
+            "(VQA, referring expressions) and '1fc' (VCR), as in the released models"
+        )
     network = config["NETWORK"].get("VLBERT", {})
     sizes = {ours: network[theirs] for theirs, ours in BERT_FIELDS.items() if theirs in network}
     sizes |= {ours: network[ours] for ours in ("with_pooler",) if ours in network}
