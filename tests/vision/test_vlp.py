@@ -50,8 +50,8 @@ def given(*written: bool) -> Inputs:
 
 def test_six_numbers_and_the_geometry_of_a_box() -> None:
     """The hand case of two boxes: (0.05, 0.0909, 0.55, 1.0, 0.4545, 0.9) and what the norm makes of it."""
-    boxes = torch.tensor([[10.0, 20, 110, 220], [50, 60, 200, 100]])
-    confidence = torch.tensor([0.9, 0.3])
+    raw = torch.tensor([[10.0, 20, 110, 220, 0.9], [50, 60, 200, 100, 0.3]])
+    boxes, confidence = raw[:, :4], raw[:, 4]
     six = described_boxes(boxes, confidence, Layout((2,)))
     torch.testing.assert_close(six[0], torch.tensor([0.05, 0.0909, 0.55, 1.0, 0.4545, 0.9]), atol=1e-4, rtol=0)
     regions = Regions(

@@ -29,7 +29,7 @@ def described_boxes(boxes: Tensor, confidence: Tensor, layout: Layout) -> Tensor
     """
     owners = layout.owners(boxes.device)
     corners = torch.stack(
-        [part.view(-1, 2).amax(0) if len(part) else boxes.new_zeros(2) for part in layout.split(boxes)]
+        [part.reshape(-1, 2).amax(0) if len(part) else boxes.new_zeros(2) for part in layout.split(boxes)]
     )
     scaled = boxes / corners.clamp(min=1e-12)[owners].repeat(1, 2)
     area = ((scaled[:, 2] - scaled[:, 0]) * (scaled[:, 3] - scaled[:, 1])).clamp(min=0)
