@@ -13,22 +13,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mm_kptm.errors import UserError
-from mm_kptm.keymap import (
-    Copies,
-    Drop,
-    Rename,
-    Rule,
-    Same,
-    Split,
-    Take,
-    Transpose,
-    UnmappedKeys,
-    fit,
-    plain,
-    read_checkpoint,
-    read_weights,
-    translate,
-)
+from mm_kptm.systems.checkpoint_files import read_checkpoint, read_weights
+from mm_kptm.systems.keymap import UnmappedKeys, fit, plain, translate
+from mm_kptm.systems.rules import Copies, Drop, Rename, Rule, Same, Split, Take, Transpose
 
 ONE = torch.ones(1)
 

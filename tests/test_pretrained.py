@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
 from mm_kptm.errors import UserError
-from mm_kptm.keymap import UnmappedKeys
-from mm_kptm.models.system import System
+from mm_kptm.systems.keymap import UnmappedKeys
+from mm_kptm.systems.system import System
 
 SIZES: dict[str, Any] = {
     "dim": 8,

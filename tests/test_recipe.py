@@ -11,12 +11,13 @@ import torch
 from torch import nn
 
 import mm_kptm
-from mm_kptm import recipe as recipes
 from mm_kptm.errors import UserError
-from mm_kptm.keymap import Rename
-from mm_kptm.models.system import System
-from mm_kptm.pretrained import add, add_head
-from mm_kptm.recipe import Addition, Recipe, additions, catalogue, find
+from mm_kptm.systems import recipe as recipes
+from mm_kptm.systems.assembly import add, add_head
+from mm_kptm.systems.discovery import additions, catalogue, find
+from mm_kptm.systems.recipe import Addition, Recipe
+from mm_kptm.systems.rules import Rename
+from mm_kptm.systems.system import System
 
 
 def toy(*, dim: int = 4, activation: str = "gelu", share: float = 0.5) -> nn.Module:

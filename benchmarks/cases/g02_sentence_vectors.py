@@ -18,7 +18,7 @@ from benchmarks.harness import OURS, PEER, Case, within
 from benchmarks.peers import hf
 from benchmarks.texts import Texts, skewed_lengths
 from mm_kptm.batch import POOLED, Inputs
-from mm_kptm.models.system import System
+from mm_kptm.systems.system import System
 
 SIZES = {"dim": 256, "num_heads": 4, "num_layers": 4, "vocab_size": 30522}
 SENTENCES, LONGEST, SPREAD = 32, 157, 0.555

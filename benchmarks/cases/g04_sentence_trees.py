@@ -19,8 +19,8 @@ import torch
 from benchmarks.harness import OURS, PEER, Case, within
 from benchmarks.peers.sentence_trees import Inputs, by_loops, by_numbers
 from benchmarks.sentences import PIECES, Lexicon, spelling
-from mm_kptm.knowledge.characters import Characters
-from mm_kptm.knowledge.tree import TreeBuilder, Trees
+from mm_kptm.knowledge.injection.characters import Characters
+from mm_kptm.knowledge.injection.sentence_tree import TreeBuilder, Trees
 
 SENTENCES, TOKENS, LENGTH, MAX_FACTS, WORDS, KNOWN = 256, 44, 128, 2, 20000, 0.12
 READ, UNREAD = 60, 20  # batches that ours has read before, and more batches than calls

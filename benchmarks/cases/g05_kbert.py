@@ -22,7 +22,7 @@ from benchmarks.peers import hf, uer
 from benchmarks.sentences import VOCABULARY, Lexicon, spelling
 from benchmarks.texts import skewed_lengths
 from mm_kptm.batch import Inputs, Wanted, pad
-from mm_kptm.knowledge.tree import TreeBuilder, Trees
+from mm_kptm.knowledge.injection.sentence_tree import TreeBuilder, Trees
 
 SIZES: dict[str, Any] = {"dim": 256, "num_heads": 4, "num_layers": 4, "vocab_size": VOCABULARY}
 SENTENCES, LENGTH, SPREAD, MAX_FACTS, WORDS, KNOWN = 32, 128, 0.47, 2, 2000, 0.12

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks.harness import OURS, PEER, Case, Unequal
-from mm_kptm.knowledge.mention_index import MentionIndex
+from mm_kptm.knowledge.linking.mention_index import MentionIndex
 
 NAMES, LETTERS, CHARACTERS, SKEW = 100_000, 20_000, 3_000, 1.0
 VERSIONS = {"numpy": np.__version__}

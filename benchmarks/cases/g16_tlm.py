@@ -22,8 +22,8 @@ from benchmarks.harness import OURS, PEER, Case, within
 from benchmarks.peers import hf
 from benchmarks.texts import skewed_lengths
 from mm_kptm.batch import Inputs, Layout, Tokens, Wanted, pad
-from mm_kptm.crosslingual.bitext import Sentence, translations
-from mm_kptm.data.tokenizer import Specials
+from mm_kptm.crosslingual.corpora.bitext import Sentence, translations
+from mm_kptm.data.tokenizers.protocol import Specials
 from mm_kptm.objectives.tokens import ExactCount, MaskedText, MaskedTokens, Masking
 
 SIZES: dict[str, Any] = {"dim": 256, "num_heads": 4, "num_layers": 4, "vocab_size": 30522, "num_languages": 15}

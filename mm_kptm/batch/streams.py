@@ -220,3 +220,6 @@ def apart(units: Tensor, layout: Layout) -> Tensor:
     """Numbers that count in each sequence as numbers that no two sequences share."""
     firsts = layout.firsts(units.device)[layout.owners(units.device)]
     return torch.where(units < 0, -1, firsts + units)
+
+
+SPECIAL_ENTITIES = ("@@PADDING@@", "@@UNKNOWN@@", "@@MASK@@", "@@NULL@@")

@@ -87,7 +87,7 @@ def _demo(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     from mm_kptm import experiment
-    from mm_kptm.train.processes import together
+    from mm_kptm.train.parallel.processes import together
 
     with together():
         settings, folder = _asked(options)
@@ -145,7 +145,7 @@ def _first_process() -> bool:
 
 def _evaluate(options: argparse.Namespace) -> int:
     from mm_kptm import experiment
-    from mm_kptm.train.processes import together
+    from mm_kptm.train.parallel.processes import together
 
     with only_json(options.json), together():
         _config_of(options.folder)

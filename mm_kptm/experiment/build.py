@@ -10,19 +10,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mm_kptm import pretrained
+from mm_kptm.datasets.protocol import Learnt, Prepared, Request, find_supply
 from mm_kptm.errors import UserError
 from mm_kptm.experiment import knowledge
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
-from mm_kptm.models.system import System
 from mm_kptm.objectives.continual import ContinualSchedule
 from mm_kptm.objectives.mixture import Objective
-from mm_kptm.recipe import Recipe, find
-from mm_kptm.tasks.joint import Joint
+from mm_kptm.systems import pretrained
+from mm_kptm.systems.discovery import find
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.system import System
+from mm_kptm.tasks.multitask import Joint
 from mm_kptm.tasks.pretraining import PuzzleSource, SourcesOfObjectives, Staged, heads_of
 from mm_kptm.tasks.protocol import Task, check_fit, check_vocabulary
 from mm_kptm.tasks.protocol import find as find_task
-from mm_kptm.tasks.supply import Learnt, Prepared, Request, find_supply
 from mm_kptm.train.protocol import Source, Trainable, module_of
 
 

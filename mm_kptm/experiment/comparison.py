@@ -17,10 +17,10 @@ from mm_kptm import config, report
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.budget import Budget, check_equal, check_same_examples, differences, glance
 from mm_kptm.experiment.build import build
-from mm_kptm.experiment.nulls import Arm, arms_of
-from mm_kptm.experiment.pool import outcomes
+from mm_kptm.experiment.null_arms import Arm, arms_of
 from mm_kptm.experiment.run import CONFIG, evaluated, train
 from mm_kptm.experiment.settings import Experiment
+from mm_kptm.experiment.worker_pool import outcomes
 from mm_kptm.report import arms as reported
 from mm_kptm.report.tables import counted
 from mm_kptm.report.uses import uses
@@ -76,7 +76,7 @@ def compare(
         seeds: runs of every arm.
         workers: processes at a time, one thread each; the result does not depend on them.
         splits: what is answered.
-        nulls: whether null arms are added (:mod:`mm_kptm.experiment.nulls`).
+        nulls: whether null arms are added (:mod:`mm_kptm.experiment.null_arms`).
         unequal: whether arms may differ in their budgets, which is then printed.
         say: is told what will be done, and of every run that ends.
 

@@ -9,18 +9,19 @@ from typing import Any
 import torch
 from torch import nn
 
-from mm_kptm import pretrained
+from mm_kptm.adaptation.side_adapter import published_depths
+from mm_kptm.datasets.protocol import Learnt, Prepared
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.settings import KnowledgeSettings
-from mm_kptm.knowledge.adapter import published_depths
-from mm_kptm.knowledge.entity_vectors import WithVectors
-from mm_kptm.knowledge.fusion import published_kinds
+from mm_kptm.knowledge.fusion.entity_embedding import WithVectors
+from mm_kptm.knowledge.fusion.ernie import published_kinds
 from mm_kptm.knowledge.recipes.additions import ADAPTER, FUSION, RECONTEXTUALISE, VECTORS
 from mm_kptm.models.single import SingleStream
-from mm_kptm.models.system import System
 from mm_kptm.nn.init import bert_init
-from mm_kptm.recipe import Recipe, find
-from mm_kptm.tasks.supply import Learnt, Prepared
+from mm_kptm.systems import pretrained
+from mm_kptm.systems.discovery import find
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.system import System
 
 BUILT = (FUSION.name, RECONTEXTUALISE.name, ADAPTER.name)  #: the kinds that add parts to an encoder
 READ_NATIVELY = {FUSION.name: "entities"}  #: the stream of a recipe that needs no such parts

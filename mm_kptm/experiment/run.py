@@ -13,16 +13,17 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from mm_kptm import config, pretrained
+from mm_kptm import config
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import Built, build
 from mm_kptm.experiment.settings import Experiment
+from mm_kptm.systems import pretrained
 from mm_kptm.tasks.knowledge_use import use_of
 from mm_kptm.tasks.protocol import Row, write_predictions
 from mm_kptm.train.checkpoint import Checkpoints, load_weights
 from mm_kptm.train.evaluation import evaluate as measure
 from mm_kptm.train.loop import fit
-from mm_kptm.train.processes import first, start
+from mm_kptm.train.parallel.processes import first, start
 from mm_kptm.train.protocol import module_of
 
 CONFIG, DATA, MODEL, BASELINES = "config.yaml", "data.json", "model", "baselines.json"

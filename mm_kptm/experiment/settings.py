@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Union
 
+from mm_kptm.datasets.protocol import PRETRAINING, datasets
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.continual import ContinualSchedule
-from mm_kptm.tasks.supply import PRETRAINING, datasets
 from mm_kptm.train.settings import TrainSettings
 
 if TYPE_CHECKING:

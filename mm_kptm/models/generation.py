@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mm_kptm.batch import Inputs, Layout, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.models.seq2seq import Seq2Seq
-from mm_kptm.models.system import System
+from mm_kptm.systems.system import System
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from torch import nn
 
-from mm_kptm.keymap import Drop, Rename, Same
 from mm_kptm.models.single import SingleStream
 from mm_kptm.models.two_stream import TwoStream
 from mm_kptm.nn.assembly import TextOnly
@@ -10,7 +9,8 @@ from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Pooler, TiedVocabulary, Transform
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import Activation, FeedForwardSublayer, bert_layer
-from mm_kptm.recipe import Recipe
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Drop, Rename, Same
 
 
 def bert(

@@ -1,14 +1,14 @@
 """MacBERT: BERT that corrects words, since it was shown similar words where others show masks.
 
-The words: :func:`mm_kptm.data.similar_words.read_similar_words` reads a table of them, and
+The words: :func:`mm_kptm.data.formats.similar_words.read_similar_words` reads a table of them, and
 :func:`mm_kptm.objectives.similar_words.similar_words_masking` puts them in place of words and n-grams.
 """
 
 from typing import Any
 
-from mm_kptm.keymap import Rename
-from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.bert import BERT_BASE, masked_tokens, pair_classes
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Rename
 
 _ORDER = "cls.seq_relationship.{leaf}"
 

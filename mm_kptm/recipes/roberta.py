@@ -7,15 +7,15 @@ from typing import Any
 
 from torch import nn
 
-from mm_kptm.keymap import Drop, Rename, Rule, Same, Split
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.assembly import TextOnly
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Pooler, TiedVocabulary, Transform
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import NormBuilder, bert_layer
-from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.bert import BERT_FIELDS, activation_of, embedding_rules, layer_rules
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Drop, Rename, Rule, Same, Split
 
 
 def roberta(

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from torch import nn
 
 from mm_kptm.errors import UserError
-from mm_kptm.models.system import System
 from mm_kptm.nn.init import bert_init
-from mm_kptm.recipe import Recipe
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.system import System
 
 Heads = dict[str, dict[str, int]]  #: names of heads and their sizes, as :func:`mm_kptm.build` takes them
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from mm_kptm.errors import UserError
+from mm_kptm.tasks.example import About
 from mm_kptm.tasks.protocol import Row
-from mm_kptm.tasks.vqa import About
 
 #: Ends the name of a split whose examples are told other facts than training was, with what they are told.
 TOLD = {f"-{facts}": facts for facts in ("true", "swapped", "random", "oracle", "none")}

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 
 from mm_kptm.batch import Inputs
-from mm_kptm.data.tokenizer import Specials
+from mm_kptm.data.tokenizers.protocol import Specials
 from mm_kptm.errors import UserError, nearest
 from mm_kptm.objectives.continual import ContinualSchedule
 from mm_kptm.objectives.mixture import Objective, Puzzles
@@ -20,7 +20,7 @@ from mm_kptm.objectives.spans import CutSpans, RunMasking, everything
 from mm_kptm.objectives.token_classes import TokenClasses
 from mm_kptm.objectives.tokens import Bernoulli, MaskedTokens, Masking
 from mm_kptm.train.protocol import Source
-from mm_kptm.vision.objectives import MaskedRegionFeatures, WordRegionAlignment
+from mm_kptm.vision.objectives.masked_regions import MaskedRegionFeatures, WordRegionAlignment
 
 
 class PuzzleMaker(Protocol):

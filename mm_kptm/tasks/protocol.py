@@ -20,11 +20,11 @@ from torch import Tensor, nn
 
 from mm_kptm.data.sampler import in_order, seeded
 from mm_kptm.errors import UserError
-from mm_kptm.models.system import System
-from mm_kptm.recipe import Recipe
-from mm_kptm.recipe import catalogue as recipes
+from mm_kptm.systems.discovery import catalogue as recipes
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.system import System
 from mm_kptm.train.evaluation import dealt
-from mm_kptm.train.processes import everywhere
+from mm_kptm.train.parallel.processes import everywhere
 from mm_kptm.train.protocol import BatchT, Source
 
 #: One line of ``predictions/<split>.jsonl``: id, type, language, group, answer, target, correct, and what a task adds.

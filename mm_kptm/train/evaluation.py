@@ -13,8 +13,8 @@ from torch import Tensor
 
 from mm_kptm.data.sampler import in_order, seeded
 from mm_kptm.errors import UserError
-from mm_kptm.train.feed import feed
-from mm_kptm.train.processes import everywhere, place
+from mm_kptm.train.loading import feed
+from mm_kptm.train.parallel.processes import everywhere, place
 from mm_kptm.train.protocol import BatchT, Source, Trainable, module_of
 
 Numbered = tuple[int, tuple[int, ...]]  #: the number of a batch and of its examples

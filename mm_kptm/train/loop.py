@@ -26,12 +26,12 @@ from mm_kptm.train.checkpoint import Best, Checkpoints, TrainerState, load_train
 from mm_kptm.train.environment import environment, write_environment
 from mm_kptm.train.evaluation import Evaluation
 from mm_kptm.train.evaluation import evaluate as measure
-from mm_kptm.train.feed import feed
+from mm_kptm.train.loading import feed
 from mm_kptm.train.log import Log
 from mm_kptm.train.losses import Losses
 from mm_kptm.train.optim import lr_at
-from mm_kptm.train.parallel import accelerator_for, parallel_for, way_for
-from mm_kptm.train.processes import first, meet, place
+from mm_kptm.train.parallel.processes import first, meet, place
+from mm_kptm.train.parallel.protocol import accelerator_for, parallel_for, way_for
 from mm_kptm.train.protocol import BatchT, Source, Trainable, module_of
 from mm_kptm.train.settings import TrainSettings
 from mm_kptm.train.step import Maker, Plan

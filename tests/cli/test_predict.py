@@ -5,11 +5,11 @@ import json
 import pytest
 
 from mm_kptm import cli, experiment
-from mm_kptm.data.tokenizer import BERT_SPECIALS
+from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
+from mm_kptm.datasets.text.xnli import XnliData, check_submission, read_xnli, write_submission
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
-from mm_kptm.tasks.number_world_settings import NumberWorldData
-from mm_kptm.tasks.xnli import XnliData, check_submission, read_xnli, write_submission
+from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
 from mm_kptm.train.settings import TrainSettings
 
 SMALL = {"num_layers": 1, "dim": 16, "num_heads": 2, "ffn_dim": 32, "max_positions": 64}

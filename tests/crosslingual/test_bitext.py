@@ -2,9 +2,9 @@
 
 import pytest
 
-from mm_kptm.crosslingual.bitext import Sentence, every_pair, monolingual, translations
-from mm_kptm.data.packed import Packed
-from mm_kptm.data.tokenizer import Specials
+from mm_kptm.crosslingual.corpora.bitext import Sentence, every_pair, monolingual, translations
+from mm_kptm.data.packing import Packed
+from mm_kptm.data.tokenizers.protocol import Specials
 from mm_kptm.errors import UserError
 
 SPECIALS = Specials(pad=0, unknown=1, start=2, stop=3, mask=4)

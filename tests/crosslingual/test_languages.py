@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mm_kptm.crosslingual.languages import drawn, shares
+from mm_kptm.crosslingual.corpora.language_sampling import drawn, shares
 from mm_kptm.errors import UserError
 
 COUNTS = {"en": 900, "de": 90, "sw": 10}

@@ -3,8 +3,8 @@
 import torch
 
 from mm_kptm.batch import Tokens
-from mm_kptm.crosslingual.masking import xlm_masking
-from mm_kptm.data.tokenizer import Specials
+from mm_kptm.crosslingual.objectives.masking import xlm_masking
+from mm_kptm.data.tokenizers.protocol import Specials
 
 SPECIALS = Specials(pad=2, unknown=3, start=1, stop=1, mask=5)
 TEXT = Tokens.of([[1, 20, 1, 1, 30, 1], [1, 14, 1]] * 400)

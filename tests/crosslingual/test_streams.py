@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mm_kptm.crosslingual.streams import TokenStream
+from mm_kptm.crosslingual.corpora.token_stream import TokenStream
 from mm_kptm.errors import UserError
 
 STOP = 1

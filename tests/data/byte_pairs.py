@@ -9,7 +9,7 @@ from pathlib import Path
 from tokenizers import Tokenizer as Engine
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
-from mm_kptm.data.tokenizer_json import ROBERTA_SPECIALS
+from mm_kptm.data.tokenizers.tokenizer_json import ROBERTA_SPECIALS
 
 #: As RoBERTa numbers them.
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mm_kptm.data.documents import (
+from mm_kptm.data.formats.documents import (
     LabelledPair,
     Sentence,
     chunks,
@@ -13,7 +13,8 @@ from mm_kptm.data.documents import (
     read_labelled_pairs,
     written,
 )
-from mm_kptm.data.tokenizer import BERT_SPECIALS, WordPiece
+from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
+from mm_kptm.data.tokenizers.wordpiece import WordPiece
 from mm_kptm.errors import UserError
 
 TOKENIZER = WordPiece([*BERT_SPECIALS, "new", "york", "is", "big", "##ger", "使", "用", "词", ","], lowercase=True)

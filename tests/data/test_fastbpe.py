@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mm_kptm.data.fastbpe import SPECIAL_TOKENS, FastBpe
-from mm_kptm.data.tokenizer import Specials
+from mm_kptm.data.tokenizers.fastbpe import SPECIAL_TOKENS, FastBpe
+from mm_kptm.data.tokenizers.protocol import Specials
 from mm_kptm.errors import UserError
 
 MERGES = [("l", "o"), ("lo", "w</w>"), ("e", "r</w>"), ("lo", "w"), ("c", "a"), ("ca", "f")]

@@ -1,7 +1,7 @@
 import random
 from collections import Counter
 
-from mm_kptm.data.hiding import Treatment, budget, fitting, hide, shuffled
+from mm_kptm.data.masking.static import Treatment, budget, fitting, hide, shuffled
 
 
 def test_halves_are_rounded_to_even_between_one_and_the_most() -> None:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mm_kptm.data.packed import Packed
+from mm_kptm.data.packing import Packed
 
 LISTS = st.lists(st.lists(st.integers(0, 99), max_size=5), min_size=1, max_size=8)
 

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from mm_kptm.data.readers import annotated, read_vqa_annotations, read_vqa_questions
-from mm_kptm.data.records import read_json
+from mm_kptm.data.formats.vqa_v2 import annotated, read_vqa_annotations, read_vqa_questions
 from mm_kptm.errors import UserError
+from mm_kptm.io.records import read_json
 
 QUESTION = {"question_id": 7, "image_id": 3, "question": "What is it?"}
 ANNOTATION = {

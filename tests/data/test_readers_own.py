@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mm_kptm.data import readers_own as own
+from mm_kptm.data.formats import jsonl as own
 from mm_kptm.errors import UserError
 
 PAIR = {"premise": "A", "hypothesis": "B"}

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from mm_kptm.data.readers_images import read_karpathy, read_refcoco
-from mm_kptm.data.readers_mentions import Span, read_fewrel, read_figer, read_open_entity, read_tacred
-from mm_kptm.data.readers_pairs import read_xnli
+from mm_kptm.data.formats.captions import read_karpathy, read_refcoco
+from mm_kptm.data.formats.mentions import Span, read_fewrel, read_figer, read_open_entity, read_tacred
+from mm_kptm.data.formats.xnli import read_xnli
 from mm_kptm.errors import UserError
 
 TYPING = {"sent": "Rome is big.", "start": 0, "end": 4, "ents": [["Q220", 0, 4, 0.7]], "labels": ["city", "place"]}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mm_kptm.data.similar_words import read_similar_words
+from mm_kptm.data.formats.similar_words import read_similar_words
 from mm_kptm.errors import UserError
 
 

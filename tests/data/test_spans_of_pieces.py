@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer as Engine
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
-from mm_kptm.data.fastbpe import FastBpe
-from mm_kptm.data.tokenizer import BERT_SPECIALS, Tokenizer, WordLevel, WordPiece
-from mm_kptm.data.tokenizer_json import ROBERTA_SPECIALS, TokenizerJson
+from mm_kptm.data.tokenizers.fastbpe import FastBpe
+from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS, Tokenizer
+from mm_kptm.data.tokenizers.tokenizer_json import ROBERTA_SPECIALS, TokenizerJson
+from mm_kptm.data.tokenizers.word_level import WordLevel
+from mm_kptm.data.tokenizers.wordpiece import WordPiece
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.characters import Characters
+from mm_kptm.knowledge.injection.characters import Characters
 
 #: A text around a mention; what a tokenizer may drop, shift or split is on both sides and inside.
 TRICKY = (

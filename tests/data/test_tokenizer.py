@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mm_kptm.data.tokenizer import BERT_SPECIALS, Specials, WordLevel, WordPiece, framed
+from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS, Specials, framed
+from mm_kptm.data.tokenizers.word_level import WordLevel
+from mm_kptm.data.tokenizers.wordpiece import WordPiece
 from mm_kptm.errors import UserError
 
 PIECES = (*BERT_SPECIALS, "un", "##aff", "##able", "cafe", "café", "Haus", "haus", "狗", "!", *"abcdefgh", "##a", "##b")

@@ -9,11 +9,12 @@ import pytest
 from tokenizers import AddedToken
 from transformers import RobertaTokenizerFast
 
-from mm_kptm.data.fastbpe import FastBpe
-from mm_kptm.data.signs import Signed
-from mm_kptm.data.tokenizer import BERT_SPECIALS, Specials, WordPiece, framed
-from mm_kptm.data.tokenizer_files import holds_tokenizer, open_tokenizer, tokenizer_files
-from mm_kptm.data.tokenizer_json import TokenizerJson
+from mm_kptm.data.tokenizers.added_tokens import Signed
+from mm_kptm.data.tokenizers.fastbpe import FastBpe
+from mm_kptm.data.tokenizers.opening import holds_tokenizer, open_tokenizer, tokenizer_files
+from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS, Specials, framed
+from mm_kptm.data.tokenizers.tokenizer_json import TokenizerJson
+from mm_kptm.data.tokenizers.wordpiece import WordPiece
 from mm_kptm.errors import UserError
 from tests.data.byte_pairs import learnt, saved
 

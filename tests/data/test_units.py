@@ -1,6 +1,6 @@
 import pytest
 
-from mm_kptm.data.units import closed, continued, labelled, whole_words, within_spans
+from mm_kptm.data.masking.units import closed, continued, labelled, whole_words, within_spans
 from mm_kptm.errors import UserError
 
 

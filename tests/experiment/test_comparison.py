@@ -11,10 +11,10 @@ from mm_kptm.errors import UserError
 from mm_kptm.experiment import comparison
 from mm_kptm.experiment.budget import Budget, check_same_examples, differences
 from mm_kptm.experiment.comparison import Compared, Job, compare
-from mm_kptm.experiment.nulls import arms_of
+from mm_kptm.experiment.null_arms import arms_of
 from mm_kptm.experiment.settings import EncoderSettings, Experiment, KnowledgeSettings
 from mm_kptm.report import read_comparison
-from mm_kptm.tasks.number_world_settings import NumberWorldData
+from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
 from mm_kptm.train.checkpoint import Checkpoints
 from mm_kptm.train.settings import TrainSettings
 

@@ -11,10 +11,22 @@ import torch
 
 from mm_kptm import cli, config
 from mm_kptm.errors import UserError
-from mm_kptm.experiment import Demonstration, arms, demo, demonstration
-from mm_kptm.experiment.arms import FACTS, TEXTS, TIERS, TOLD_INSTEAD, TOLD_OTHERS, VISION, Bounds, Tier, experiments
+from mm_kptm.experiment import Demonstration, demo
 from mm_kptm.experiment.comparison import Job
 from mm_kptm.report import read_comparison, read_gallery
+from mm_kptm.suites.number_world.demo import arms
+from mm_kptm.suites.number_world.demo import demo as demonstration
+from mm_kptm.suites.number_world.demo.arms import (
+    FACTS,
+    TEXTS,
+    TIERS,
+    TOLD_INSTEAD,
+    TOLD_OTHERS,
+    VISION,
+    Bounds,
+    Tier,
+    experiments,
+)
 
 TINY = TIERS["tiny"]
 SMALLEST = replace(

@@ -11,12 +11,12 @@ import torch
 
 from mm_kptm import cli
 from mm_kptm.data.sampler import seeded
-from mm_kptm.data.tokenizer import BERT_SPECIALS
+from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
+from mm_kptm.datasets.text.mention_datasets import OpenEntityData
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import Built, build
 from mm_kptm.experiment.settings import EncoderSettings, Experiment, KnowledgeSettings
-from mm_kptm.knowledge.embeddings import Embeddings, save_embeddings
-from mm_kptm.tasks.public_texts import OpenEntityData
+from mm_kptm.knowledge.embedding.embeddings import Embeddings, save_embeddings
 
 SIZES: dict[str, Any] = {"num_layers": 2, "dim": 32, "num_heads": 2, "ffn_dim": 32, "dropout": 0.0}
 NAMES = tuple(f"Q{number}" for number in range(8))

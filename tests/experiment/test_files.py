@@ -8,11 +8,11 @@ from typing import get_args
 import pytest
 
 from mm_kptm import config
+from mm_kptm.datasets.protocol import find_supply
 from mm_kptm.experiment.build import build
-from mm_kptm.experiment.nulls import arms_of
+from mm_kptm.experiment.null_arms import arms_of
 from mm_kptm.experiment.settings import Experiment, Kind, KnowledgeSettings
-from mm_kptm.recipe import find
-from mm_kptm.tasks.supply import find_supply
+from mm_kptm.systems.discovery import find
 
 HOME = Path(__file__).parents[2]
 FILES = sorted((HOME / "experiments").rglob("*.yaml"))

@@ -8,16 +8,16 @@ import torch
 import mm_kptm
 from mm_kptm import cli
 from mm_kptm.batch import Entities, Inputs, Layout, Regions, Tokens
+from mm_kptm.datasets.protocol import Prepared
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.knowledge import BUILT, inform, spread
 from mm_kptm.experiment.settings import KnowledgeSettings
-from mm_kptm.knowledge.fusion import FusedStream, fuse
+from mm_kptm.knowledge.fusion.ernie import FusedStream, fuse
 from mm_kptm.models.single import SingleStream
-from mm_kptm.models.system import System
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.visibility import Branches
-from mm_kptm.tasks.inputs import mentions
-from mm_kptm.tasks.supply import Prepared
+from mm_kptm.preprocessing.inputs import mentions
+from mm_kptm.systems.system import System
 
 READERS = [name for name, recipe in mm_kptm.catalogue().items() if "text" in recipe.reads]
 LINKED = torch.tensor([0, 0, 1, 0, 0])  #: the number of the entity that each token names

@@ -14,20 +14,20 @@ from safetensors.torch import load_file, save_file
 
 import mm_kptm
 from mm_kptm import cli, experiment
-from mm_kptm.data.tokenizer import BERT_SPECIALS
+from mm_kptm.adaptation.side_adapter import AdaptedStream
+from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
+from mm_kptm.datasets.protocol import Prepared
+from mm_kptm.datasets.text.mention_datasets import OpenEntityData
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import build
 from mm_kptm.experiment.knowledge import inform
 from mm_kptm.experiment.settings import EncoderSettings, Experiment, Kind, KnowledgeSettings
-from mm_kptm.knowledge.adapter import AdaptedStream
-from mm_kptm.knowledge.embeddings import Embeddings, save_embeddings
-from mm_kptm.knowledge.entity_vectors import WithVectors
-from mm_kptm.knowledge.fusion import FusedStream
-from mm_kptm.knowledge.recontextualise import RecontextualisedStream
+from mm_kptm.knowledge.embedding.embeddings import Embeddings, save_embeddings
+from mm_kptm.knowledge.fusion.entity_embedding import WithVectors
+from mm_kptm.knowledge.fusion.ernie import FusedStream
+from mm_kptm.knowledge.fusion.kar import RecontextualisedStream
 from mm_kptm.models.single import SingleStream
-from mm_kptm.tasks.number_world_settings import NumberWorldData
-from mm_kptm.tasks.public_texts import OpenEntityData
-from mm_kptm.tasks.supply import Prepared
+from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
 from mm_kptm.train.settings import TrainSettings
 
 SIZES: dict[str, Any] = {"num_layers": 2, "dim": 16, "num_heads": 2, "ffn_dim": 32, "dropout": 0.0}

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from mm_kptm.errors import UserError
-from mm_kptm.experiment.pool import outcomes
+from mm_kptm.experiment.worker_pool import outcomes
 
 WAITING = """
 import multiprocessing, pathlib, sys, threading, time
-from mm_kptm.experiment.pool import outcomes
+from mm_kptm.experiment.worker_pool import outcomes
 
 def wait(job):
     for begun in sys.argv[1:]:

@@ -9,15 +9,15 @@ import torch
 
 import mm_kptm
 from mm_kptm import config, experiment
+from mm_kptm.adaptation.side_adapter import AdaptedStream
+from mm_kptm.datasets.vision.vqa_v2 import VqaV2Data
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import build
 from mm_kptm.experiment.run import opened
 from mm_kptm.experiment.settings import EncoderSettings, Experiment, Kind, KnowledgeSettings
-from mm_kptm.knowledge.adapter import AdaptedStream
-from mm_kptm.knowledge.fusion import FusedStream
-from mm_kptm.knowledge.recontextualise import RecontextualisedStream
-from mm_kptm.tasks.number_world_settings import NumberWorldData
-from mm_kptm.tasks.vqa_v2_data import VqaV2Data
+from mm_kptm.knowledge.fusion.ernie import FusedStream
+from mm_kptm.knowledge.fusion.kar import RecontextualisedStream
+from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
 from mm_kptm.train.settings import TrainSettings
 
 TINY = EncoderSettings(

@@ -12,11 +12,11 @@ from tokenizers import models, pre_tokenizers
 import mm_kptm
 from mm_kptm import experiment
 from mm_kptm.batch import Inputs, Tokens
-from mm_kptm.data.tokenizer import BERT_SPECIALS
+from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
+from mm_kptm.datasets.text.xnli import XnliData
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
-from mm_kptm.experiment.text_vectors import text_vectors
-from mm_kptm.tasks.xnli import XnliData
+from mm_kptm.experiment.text_embedding import text_vectors
 from mm_kptm.train.settings import TrainSettings
 
 SIZES = {"dim": 16, "num_layers": 1, "num_heads": 2, "ffn_dim": 32}

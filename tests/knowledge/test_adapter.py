@@ -9,14 +9,20 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import mm_kptm
+from mm_kptm.adaptation.side_adapter import AdaptedStream, Adapter, AdapterSet, adapt
 from mm_kptm.batch import Encoded, Inputs, Regions, Tokens, Wanted
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.adapter import AdaptedStream, Adapter, AdapterSet, adapt
-from mm_kptm.knowledge.fusion import fuse
-from mm_kptm.knowledge.marked import DependencyHead, Governed, Marked, MarkedRelation, MarkedTyping
-from mm_kptm.models.system import System
+from mm_kptm.knowledge.fusion.ernie import fuse
+from mm_kptm.knowledge.objectives.mention_classification import (
+    DependencyHead,
+    Governed,
+    Marked,
+    MarkedRelation,
+    MarkedTyping,
+)
 from mm_kptm.nn.visibility import Causal
 from mm_kptm.recipes.bert import bert
+from mm_kptm.systems.system import System
 
 SMALL: dict[str, Any] = {
     "dim": 16,

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.aliases import Alias, Aliases, Prior, open_aliases
-from mm_kptm.knowledge.graph import KnowledgeGraph, Words
+from mm_kptm.knowledge.graph.graph import KnowledgeGraph, Words
+from mm_kptm.knowledge.linking.aliases import Alias, Aliases, Prior, open_aliases
 
 PARIS = [Alias("Paris", "Q90", 3, "en"), Alias("Paris", "Q830149", 1, "en"), Alias("巴黎", "Q90", 2, "zh")]
 

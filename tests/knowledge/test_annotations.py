@@ -1,8 +1,10 @@
 import pytest
 
-from mm_kptm.data.tokenizer import BERT_SPECIALS, WordPiece
+from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
+from mm_kptm.data.tokenizers.wordpiece import WordPiece
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.annotations import (
+from mm_kptm.knowledge.injection.entity_grid import Mention, first_pieces
+from mm_kptm.knowledge.injection.mention_markers import (
     Annotated,
     Annotator,
     confident,
@@ -11,7 +13,6 @@ from mm_kptm.knowledge.annotations import (
     mark_pair,
     mark_target,
 )
-from mm_kptm.knowledge.grid import Mention, first_pieces
 
 WORDS = ["ann", "met", "bob", "in", "rome", "today", "#", "$", "。", "."]
 TOKENIZER = WordPiece([*BERT_SPECIALS, *WORDS], lowercase=True, ideographs=False)

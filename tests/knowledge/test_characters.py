@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from mm_kptm.data.tokenizer import BERT_SPECIALS
+from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.characters import Characters
-from mm_kptm.knowledge.tree import Grafted, TreeBuilder, spelling_of
+from mm_kptm.knowledge.injection.characters import Characters
+from mm_kptm.knowledge.injection.sentence_tree import Grafted, TreeBuilder, spelling_of
 
 
 def test_words_fall_into_characters_and_tags_do_not() -> None:

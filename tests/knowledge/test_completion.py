@@ -7,12 +7,12 @@ import torch
 from torch import nn
 
 import mm_kptm
+from mm_kptm.adaptation.side_adapter import adapt
 from mm_kptm.batch import Inputs, Tokens
-from mm_kptm.data.tokenizer import Specials
+from mm_kptm.data.tokenizers.protocol import Specials
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.adapter import adapt
-from mm_kptm.knowledge.completion import FactCompletion, OpenFact
-from mm_kptm.models.system import System
+from mm_kptm.knowledge.objectives.fact_completion import FactCompletion, OpenFact
+from mm_kptm.systems.system import System
 
 SPECIALS = Specials(pad=1, unknown=3, start=0, stop=2, mask=29)
 FACTS = [OpenFact((5, 6), 0), OpenFact((7, 8, 6), 1), OpenFact((9, 6), 2)]

@@ -7,9 +7,9 @@ import torch
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.denoising import Denoising, EntityDenoising
-from mm_kptm.knowledge.grid import EntityTable
-from mm_kptm.models.system import System
+from mm_kptm.knowledge.embedding.entity_table import EntityTable
+from mm_kptm.knowledge.objectives.entity_denoising import Denoising, EntityDenoising
+from mm_kptm.systems.system import System
 
 SMALL: dict[str, Any] = {"dim": 16, "num_heads": 2, "num_layers": 2, "ffn_dim": 24, "vocab_size": 40, "entity_dim": 8}
 TABLE = EntityTable({"a": 0}, torch.randn(50, 8, generator=torch.Generator().manual_seed(3)))

@@ -8,20 +8,21 @@ from torch import Tensor
 
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
-from mm_kptm.data.tokenizer import Specials
+from mm_kptm.data.tokenizers.protocol import Specials
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.describe import (
+from mm_kptm.knowledge.embedding.negatives import Contrasted
+from mm_kptm.knowledge.embedding.transe import Translation
+from mm_kptm.knowledge.graph.numbered import Numbered
+from mm_kptm.knowledge.objectives.knowledge_embedding import (
     DescribedGraph,
     DescribedTriples,
     KnowledgeEmbedding,
-    Translation,
     contrast,
     scores,
 )
-from mm_kptm.knowledge.negatives import Contrasted, Numbered
-from mm_kptm.models.system import System
 from mm_kptm.objectives.mixture import Mixture
 from mm_kptm.objectives.tokens import MaskedTokens, Masking
+from mm_kptm.systems.system import System
 
 SMALL: dict[str, Any] = {"dim": 12, "num_heads": 2, "num_layers": 2, "ffn_dim": 20, "vocab_size": 30, "dropout": 0.0}
 SPECIALS = Specials(pad=1, unknown=3, start=0, stop=2, mask=29)

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.embedding_files import open_embeddings
-from mm_kptm.knowledge.embeddings import Embeddings, save_embeddings
+from mm_kptm.knowledge.embedding.embeddings import Embeddings, save_embeddings
+from mm_kptm.knowledge.embedding.formats import open_embeddings
 
 
 def ernie(folder: Path) -> Path:

@@ -10,8 +10,8 @@ import torch
 from pykeen.pipeline import pipeline
 
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.embedding_training import EmbeddingSettings, evaluate_embeddings, train_embeddings
-from mm_kptm.knowledge.splits import SplitGraph, open_splits
+from mm_kptm.knowledge.embedding.training import EmbeddingSettings, evaluate_embeddings, train_embeddings
+from mm_kptm.knowledge.graph.splits import SplitGraph, open_splits
 
 CONTRAST: dict[str, Any] = {
     "training_loop": "slcwa",

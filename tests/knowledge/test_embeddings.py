@@ -6,8 +6,8 @@ import torch
 from safetensors.torch import save_file
 
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.embeddings import INDEX, VECTORS, Embeddings, load_embeddings, save_embeddings
-from mm_kptm.knowledge.scoring import SCORES
+from mm_kptm.knowledge.embedding.embeddings import INDEX, VECTORS, Embeddings, load_embeddings, save_embeddings
+from mm_kptm.knowledge.embedding.scoring import SCORES
 
 NAMES, RELATIONS = ("Rom\nund\tso", "cat", "dog"), ("eats", "is a")
 

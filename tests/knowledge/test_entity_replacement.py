@@ -11,16 +11,17 @@ import torch.nn.functional as F
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
 from mm_kptm.data.sampler import seeded
-from mm_kptm.data.tokenizer import BERT_SPECIALS, WordPiece
+from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
+from mm_kptm.data.tokenizers.wordpiece import WordPiece
+from mm_kptm.datasets.pretraining.linked_texts import MentionedTexts
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import build
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
-from mm_kptm.knowledge.entity_replacement import EntityReplacement, mentions_of, packed
-from mm_kptm.knowledge.grid import Mention
-from mm_kptm.knowledge.replacement import Mentioned, Replaced, Replacer, TypedEntity
+from mm_kptm.knowledge.injection.entity_grid import Mention
+from mm_kptm.knowledge.objectives.entity_replacement import EntityReplacement, mentions_of, packed
+from mm_kptm.knowledge.objectives.entity_replacement_data import Mentioned, Replaced, Replacer, TypedEntity
 from mm_kptm.objectives.tokens import Bernoulli, Masking
-from mm_kptm.tasks.inputs import TextsOfPictures
-from mm_kptm.tasks.mentioned_texts import MentionedTexts
+from mm_kptm.preprocessing.inputs import TextsOfPictures
 
 WORDS = ["rome", "par", "##is", "oslo", "ada", "bob", "saw", "and", "left", "then", "in", "spring", "."]
 TOKENIZER = WordPiece([*BERT_SPECIALS, *WORDS], lowercase=True)

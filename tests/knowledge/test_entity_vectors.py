@@ -4,8 +4,8 @@ from torch import nn
 
 from mm_kptm.batch import POOLED, Encoded, Entities, Inputs, Tokens, Wanted
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.entity_vectors import EntityVectors, WithVectors, told
-from mm_kptm.knowledge.grid import EntityTable
+from mm_kptm.knowledge.embedding.entity_table import EntityTable
+from mm_kptm.knowledge.fusion.entity_embedding import EntityVectors, WithVectors, told
 
 TABLE = EntityTable({"Q1": 0, "Q2": 1, "Q3": 2}, torch.arange(6.0).view(3, 2))
 

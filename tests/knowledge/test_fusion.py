@@ -8,9 +8,9 @@ from torch import Tensor
 import mm_kptm
 from mm_kptm.batch import Entities, Inputs, Regions, Tokens, Wanted
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.fusion import FusedStream, fuse, published_kinds
-from mm_kptm.models.system import System
+from mm_kptm.knowledge.fusion.ernie import FusedStream, fuse, published_kinds
 from mm_kptm.recipes.bert import bert
+from mm_kptm.systems.system import System
 
 SMALL: dict[str, Any] = {"dim": 16, "num_heads": 2, "ffn_dim": 24, "vocab_size": 40, "max_positions": 32}
 WIDTH = 8

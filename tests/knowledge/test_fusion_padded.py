@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mm_kptm.batch import Entities, Inputs, Tokens
-from mm_kptm.knowledge.fusion import FusedLayer, FusedStream, fuse
+from mm_kptm.knowledge.fusion.ernie import FusedLayer, FusedStream, fuse
 from mm_kptm.nn.sublayers import AttentionSublayer
 from mm_kptm.recipes.bert import bert
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.graph import KnowledgeGraph
-from mm_kptm.knowledge.triple_files import read_at_once
-from mm_kptm.knowledge.triples import Triple, read_triples, relation_and_tail, relation_blank_tail, tail_only
+from mm_kptm.knowledge.graph.bulk_reader import read_at_once
+from mm_kptm.knowledge.graph.graph import KnowledgeGraph
+from mm_kptm.knowledge.graph.triples import Triple, read_triples, relation_and_tail, relation_blank_tail, tail_only
 
 
 def written(folder: Path, text: str | bytes) -> Path:
@@ -138,8 +138,8 @@ BUILT = """
 import hashlib, sys
 from pathlib import Path
 import networkx as nx
-from mm_kptm.knowledge.graph import KnowledgeGraph
-from mm_kptm.knowledge.graph_files import from_networkx, open_graph
+from mm_kptm.knowledge.graph.graph import KnowledgeGraph
+from mm_kptm.knowledge.graph.formats import from_networkx, open_graph
 folder = Path(sys.argv[1])
 edges = nx.MultiDiGraph()
 edges.add_edges_from((f"n{i * 7 % 11}", f"n{i}", {"relation": f"r{i % 3}"}) for i in range(40))

@@ -6,10 +6,10 @@ import networkx as nx
 import pytest
 
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.graph import KnowledgeGraph
-from mm_kptm.knowledge.graph_files import from_networkx, open_graph, read_conceptnet, to_networkx
-from mm_kptm.knowledge.triples import Triple
-from mm_kptm.knowledge.wordnet import FILES
+from mm_kptm.knowledge.graph.formats import from_networkx, open_graph, read_conceptnet, to_networkx
+from mm_kptm.knowledge.graph.graph import KnowledgeGraph
+from mm_kptm.knowledge.graph.triples import Triple
+from mm_kptm.knowledge.graph.wordnet import FILES
 
 NTRIPLES = r"""# towns
 <http://x/rome> <http://x/in> <http://x/it\u0061ly> .

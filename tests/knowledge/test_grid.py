@@ -3,18 +3,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from mm_kptm.data.tokenizer import BERT_SPECIALS, WordPiece
+from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
+from mm_kptm.data.tokenizers.wordpiece import WordPiece
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.grid import (
-    EntityTable,
-    Mention,
-    Placed,
-    Placement,
-    first_pieces,
-    read_entity_ids,
-    whole_words,
-    word_starts,
-)
+from mm_kptm.knowledge.embedding.entity_table import EntityTable
+from mm_kptm.knowledge.graph.openke import read_entity_ids
+from mm_kptm.knowledge.injection.entity_grid import Mention, Placed, Placement, first_pieces, whole_words, word_starts
 
 LETTERS = [*"abcdefghijklmnopqrstuvwxyz"]
 TOKENIZER = WordPiece([*BERT_SPECIALS, *LETTERS, *(f"##{letter}" for letter in LETTERS), *"(),.'-"], lowercase=True)

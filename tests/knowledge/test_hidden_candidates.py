@@ -3,8 +3,8 @@
 import torch
 
 from mm_kptm.batch import Candidates, Inputs, Layout, Tokens
-from mm_kptm.knowledge.disambiguation import MASK
-from mm_kptm.knowledge.hidden_candidates import CandidateHiding, MaskedTokensAndCandidates
+from mm_kptm.knowledge.fusion.entity_disambiguation import MASK
+from mm_kptm.knowledge.objectives.masked_candidates import CandidateHiding, MaskedTokensAndCandidates
 from mm_kptm.objectives.tokens import Bernoulli, Masking
 
 GIVEN = Candidates(

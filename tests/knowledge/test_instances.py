@@ -4,7 +4,13 @@ from pathlib import Path
 import pytest
 
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.instances import Document, InstanceMaker, alternating, first_of_run, read_documents
+from mm_kptm.knowledge.injection.ernie_instances import (
+    Document,
+    InstanceMaker,
+    alternating,
+    first_of_run,
+    read_documents,
+)
 
 NUMBERS = {"Q1": 4, "Q2": 7}
 

@@ -8,8 +8,7 @@ import torch
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.label_aware import LabelAwareWords
-from mm_kptm.knowledge.sentiment import (
+from mm_kptm.knowledge.lexicons.sentiwordnet import (
     NEGATIVE,
     NEUTRAL,
     OTHER,
@@ -19,8 +18,9 @@ from mm_kptm.knowledge.sentiment import (
     FeltWord,
     felt_tokens,
 )
-from mm_kptm.models.system import System
+from mm_kptm.knowledge.objectives.label_aware_mlm import LabelAwareWords
 from mm_kptm.objectives.tokens import Masking
+from mm_kptm.systems.system import System
 
 GOOD, BAD = FeltWord((10, 11), 1, POSITIVE), FeltWord((12,), 1, NEGATIVE)
 TABLE, OF = FeltWord((13,), 3, NEUTRAL), FeltWord((14,), OTHER, NEUTRAL)

@@ -5,12 +5,13 @@ import torch
 
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
-from mm_kptm.data.tokenizer import BERT_SPECIALS, WordPiece
-from mm_kptm.knowledge.lexical_relation import LexicalRelation
-from mm_kptm.knowledge.related_words import RelatedWords, WordVectors
-from mm_kptm.models.system import System
+from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
+from mm_kptm.data.tokenizers.wordpiece import WordPiece
+from mm_kptm.knowledge.lexicons.related_words import RelatedWords, WordVectors
+from mm_kptm.knowledge.objectives.lexical_relation import LexicalRelation
 from mm_kptm.objectives.mixture import Mixture
 from mm_kptm.objectives.tokens import MaskedTokens, Masking
+from mm_kptm.systems.system import System
 
 GROUPS = [("car", "auto"), ("big", "large"), ("cat", "kitty"), ("happy", "glad"), ("begin", "start"), ("sea", "ocean")]
 TOKENIZER = WordPiece([*BERT_SPECIALS, *(word for pair in GROUPS for word in pair), "##s"], lowercase=True)

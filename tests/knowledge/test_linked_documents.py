@@ -4,9 +4,9 @@ from dataclasses import replace
 import pytest
 
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.graph import KnowledgeGraph
-from mm_kptm.knowledge.linked_documents import GraphMaker
-from mm_kptm.knowledge.triples import Triple
+from mm_kptm.knowledge.graph.graph import KnowledgeGraph
+from mm_kptm.knowledge.graph.triples import Triple
+from mm_kptm.knowledge.injection.word_graph_builder import GraphMaker
 
 FACTS = KnowledgeGraph(
     [Triple("Q1", "P1", "Q2"), Triple("Q1", "P2", "Q3"), Triple("Q2", "P3", "Q1"), Triple("Q1", "P4", "Q1")]

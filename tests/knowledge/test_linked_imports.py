@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.aliases import Alias, Aliases
-from mm_kptm.knowledge.linked_imports import known_to, read_imported
-from mm_kptm.knowledge.linked_texts import Candidate, Link
+from mm_kptm.knowledge.linking.aliases import Alias, Aliases
+from mm_kptm.knowledge.linking.importers import known_to, read_imported
+from mm_kptm.knowledge.linking.linked_texts import Candidate, Link
 
 TEXT = "Obama 😀 visited New York"
 TAGME = {

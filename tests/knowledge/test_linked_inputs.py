@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from mm_kptm.data.tokenizer import BERT_SPECIALS, WordPiece
-from mm_kptm.knowledge.annotations import Annotated, Annotator
-from mm_kptm.knowledge.graph import KnowledgeGraph
-from mm_kptm.knowledge.grid import Mention, first_pieces
-from mm_kptm.knowledge.linked_inputs import candidate_spans, entity_mentions, grafted_words
-from mm_kptm.knowledge.linked_texts import Candidate, Link, LinkedText
-from mm_kptm.knowledge.mentions import Span
-from mm_kptm.knowledge.spans import Spanner, Words, batch
-from mm_kptm.knowledge.tree import Grafted, TreeBuilder, spelling_of
-from mm_kptm.knowledge.triples import relation_blank_tail
+from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
+from mm_kptm.data.tokenizers.wordpiece import WordPiece
+from mm_kptm.knowledge.graph.graph import KnowledgeGraph
+from mm_kptm.knowledge.graph.triples import relation_blank_tail
+from mm_kptm.knowledge.injection.candidate_spans import Spanner, Words, batch
+from mm_kptm.knowledge.injection.entity_grid import Mention, first_pieces
+from mm_kptm.knowledge.injection.from_links import candidate_spans, entity_mentions, grafted_words
+from mm_kptm.knowledge.injection.mention_markers import Annotated, Annotator
+from mm_kptm.knowledge.injection.sentence_tree import Grafted, TreeBuilder, spelling_of
+from mm_kptm.knowledge.linking.candidates import Span
+from mm_kptm.knowledge.linking.linked_texts import Candidate, Link, LinkedText
 
 PIECES = (*BERT_SPECIALS, "the", "mayor", "of", "par", "##is", "and", "rome", ",", "a", "city", "is", "new")
 TEXT = "The mayor of (Paris), Rome"

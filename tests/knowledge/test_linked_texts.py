@@ -11,7 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.linked_texts import Candidate, Link, LinkedText, as_json, read_linked, read_texts, write_linked
+from mm_kptm.knowledge.linking.linked_texts import (
+    Candidate,
+    Link,
+    LinkedText,
+    as_json,
+    read_linked,
+    read_texts,
+    write_linked,
+)
 
 ROME = {"start": 3, "end": 7, "surface": "Rome", "candidates": [{"entity": "Q220", "prior": 0.5}], "entity": "Q220"}
 

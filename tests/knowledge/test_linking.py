@@ -1,11 +1,11 @@
 import json
 from pathlib import Path
 
-from mm_kptm.knowledge.characters import Characters
-from mm_kptm.knowledge.graph import KnowledgeGraph
-from mm_kptm.knowledge.linking import Segmenter, running
-from mm_kptm.knowledge.tree import TreeBuilder, spelling_of
-from mm_kptm.knowledge.triples import relation_and_tail
+from mm_kptm.knowledge.graph.graph import KnowledgeGraph
+from mm_kptm.knowledge.graph.triples import relation_and_tail
+from mm_kptm.knowledge.injection.characters import Characters
+from mm_kptm.knowledge.injection.sentence_tree import TreeBuilder, spelling_of
+from mm_kptm.knowledge.linking.segmenter import Segmenter, running
 
 FIXTURE = Path(__file__).parents[1] / "golden/data/kbert/zh_en"
 

@@ -6,9 +6,10 @@ import torch
 
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
-from mm_kptm.data.hiding import Treatment
+from mm_kptm.data.masking.static import Treatment
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.masked_nodes import (
+from mm_kptm.knowledge.injection.word_graph import ENTITY, WordGraph, tokens_of_graphs
+from mm_kptm.knowledge.objectives.masked_nodes import (
     HEADS,
     HiddenNodes,
     MaskedNodes,
@@ -17,8 +18,7 @@ from mm_kptm.knowledge.masked_nodes import (
     places_among,
     released_masking,
 )
-from mm_kptm.knowledge.word_graph import ENTITY, WordGraph, tokens_of_graphs
-from mm_kptm.models.system import System
+from mm_kptm.systems.system import System
 
 NAMES = {f"Q{number}": number for number in range(40)} | {f"P{number}": number for number in range(9)}
 GRAPH = WordGraph(

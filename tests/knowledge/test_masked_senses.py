@@ -8,10 +8,10 @@ import torch
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.masked_senses import MaskedSenses, sense_losses
-from mm_kptm.knowledge.supersenses import SUPERSENSES, SenseVocabulary
-from mm_kptm.models.system import System
+from mm_kptm.knowledge.lexicons.supersenses import SUPERSENSES, SenseVocabulary
+from mm_kptm.knowledge.objectives.masked_senses import MaskedSenses, sense_losses
 from mm_kptm.objectives.tokens import Masking
+from mm_kptm.systems.system import System
 
 #: 0-3 markers, 4-9 words of two meanings, 10-19 words of one, 20-29 of none.
 SENSES = SenseVocabulary(torch.zeros(30, len(SUPERSENSES), dtype=torch.bool), torch.zeros(30, dtype=torch.bool))

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mm_kptm.knowledge import text_words
-from mm_kptm.knowledge.linking import Segmenter
-from mm_kptm.knowledge.mention_index import MentionIndex
-from mm_kptm.knowledge.number_table import MISSING, NumberTable
+from mm_kptm.knowledge.linking import vocabulary as text_words
+from mm_kptm.knowledge.linking.hash_table import MISSING, NumberTable
+from mm_kptm.knowledge.linking.mention_index import MentionIndex
+from mm_kptm.knowledge.linking.segmenter import Segmenter
 
 Spans = list[tuple[int, int]]
 
@@ -181,7 +181,7 @@ def test_texts_of_more_than_one_batch_keep_their_numbers(monkeypatch):
     texts = [f"x Rome {'y ' * (k % 7)}é小猫" for k in range(40)]
     index = MentionIndex(["Rome", "é", "小猫"])
     at_once = list(index.find(texts))
-    monkeypatch.setattr("mm_kptm.knowledge.mention_index._AT_ONCE", 50)
+    monkeypatch.setattr("mm_kptm.knowledge.linking.mention_index._AT_ONCE", 50)
     assert list(index.find(texts)) == at_once
     assert len(at_once) == 120
 
@@ -216,7 +216,7 @@ def test_a_table_knows_its_keys_and_no_others():
 
 def test_mentions_do_not_depend_on_the_seed_of_hashes():
     program = (
-        "from mm_kptm.knowledge.mention_index import MentionIndex\n"
+        "from mm_kptm.knowledge.linking.mention_index import MentionIndex\n"
         "names = sorted({'Rome', 'rome', '小猫', 'new york'})\n"
         "print(list(MentionIndex(names).find(['Rome 小猫 New York'], overlaps=True)))"
     )

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.aliases import Alias, Aliases
-from mm_kptm.knowledge.linked_texts import Candidate, Link, LinkedText
-from mm_kptm.knowledge.mention_linking import Context, MentionLinker, described
+from mm_kptm.knowledge.linking.aliases import Alias, Aliases
+from mm_kptm.knowledge.linking.linked_texts import Candidate, Link, LinkedText
+from mm_kptm.knowledge.linking.linker import Context, MentionLinker, described
 
 ALIASES = Aliases(
     [
@@ -105,7 +105,7 @@ def test_equally_likely_entities_are_decided_by_their_names():
 
 
 def test_a_stream_is_linked_like_a_list(monkeypatch):
-    monkeypatch.setattr("mm_kptm.knowledge.mention_linking._AT_ONCE", 20)
+    monkeypatch.setattr("mm_kptm.knowledge.linking.linker._AT_ONCE", 20)
     texts = [LinkedText(str(at), "Paris " * at, ("de", "en", None)[at % 3]) for at in range(12)]
     linker = MentionLinker(ALIASES)
     assert list(linker.stream(iter(texts))) == linker(texts)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.mentions import (
+from mm_kptm.knowledge.linking.candidates import (
     RELEASED_SIGNS,
     Name,
     NameDictionary,

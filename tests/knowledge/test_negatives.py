@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.negatives import Contrasted, FilteredNegatives, Numbered, contrasted, pair_counts
-from mm_kptm.knowledge.triples import Triple
-from mm_kptm.knowledge.wikidata5m import Numbering, read_descriptions
+from mm_kptm.knowledge.embedding.negatives import Contrasted, FilteredNegatives, contrasted, pair_counts
+from mm_kptm.knowledge.graph.numbered import Numbered
+from mm_kptm.knowledge.graph.triples import Triple
+from mm_kptm.knowledge.graph.wikidata5m import Numbering, read_descriptions
 
 TRIPLES = [Numbered(0, 0, 1), Numbered(2, 0, 1), Numbered(0, 0, 3), Numbered(4, 1, 0)]
 

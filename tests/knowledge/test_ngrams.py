@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from mm_kptm.batch import Inputs, Tokens
-from mm_kptm.data.tokenizer import BERT_SPECIALS
+from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.characters import Characters
-from mm_kptm.knowledge.ngrams import N_GRAMS, MaskedTokensAmongNgrams, Match, NgramLexicon
+from mm_kptm.knowledge.injection.characters import Characters
+from mm_kptm.knowledge.lexicons.ngrams import N_GRAMS, Match, NgramLexicon
+from mm_kptm.knowledge.objectives.masked_ngrams import MaskedTokensAmongNgrams
 from mm_kptm.objectives.tokens import Bernoulli, Masking
 
 TOKENIZER = Characters([*BERT_SPECIALS, *"北京大学生活动"])

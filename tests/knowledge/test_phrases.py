@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from mm_kptm.data.units import closed
+from mm_kptm.data.masking.units import closed
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.phrases import LabelledText, one_draw_each, read_labelled, tokens_in_units
+from mm_kptm.knowledge.objectives.knowledge_masking import LabelledText, one_draw_each, read_labelled, tokens_in_units
 from mm_kptm.objectives.tokens import Bernoulli, Masking
 
 LINE = "1 11 12 13 2 14 2;0 0 0 0 0 1 1;0 1 2 3 4 5 6;-1 0 1 0 -1 0 -1;1"

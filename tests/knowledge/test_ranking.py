@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.ranking import Ranks, measures, rank
-from mm_kptm.knowledge.scoring import SCORES, ComplEx, DistMult, RotatE, TransE, score_of
+from mm_kptm.knowledge.embedding.ranking import Ranks, measures, rank
+from mm_kptm.knowledge.embedding.scoring import SCORES, ComplEx, DistMult, RotatE, TransE, score_of
 
 ENTITIES, RELATIONS, DIM = 11, 3, 4
 
@@ -75,7 +75,7 @@ def test_ranks_do_not_depend_on_how_they_are_counted(monkeypatch: pytest.MonkeyP
     generator = torch.Generator().manual_seed(0)
     table, triples = tied_scores(generator), drawn(90, generator)
     quick = rank(table, triples, triples[:60]).both
-    monkeypatch.setattr("mm_kptm.knowledge.ranking._EXACT", 1)
+    monkeypatch.setattr("mm_kptm.knowledge.embedding.ranking._EXACT", 1)
     slow = rank(table, triples, triples[:60]).both
     table.scores = table.scores.half()
     for other in (slow, rank(table, triples, triples[:60]).both):

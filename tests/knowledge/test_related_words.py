@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.graph import KnowledgeGraph, Words
-from mm_kptm.knowledge.related_words import Judged, RelatedWords, WordVectors, contrasted
-from mm_kptm.knowledge.triples import Triple
+from mm_kptm.knowledge.graph.graph import KnowledgeGraph, Words
+from mm_kptm.knowledge.graph.triples import Triple
+from mm_kptm.knowledge.lexicons.related_words import Judged, RelatedWords, WordVectors, contrasted
 
 CAR = {"1-n": ("car", "Automobile"), "2-n": ("motor vehicle",), "3-n": ("vehicle", "conveyance")}
 WORDNET = KnowledgeGraph(

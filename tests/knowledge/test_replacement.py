@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.grid import Mention
-from mm_kptm.knowledge.replacement import (
+from mm_kptm.knowledge.injection.entity_grid import Mention
+from mm_kptm.knowledge.objectives.entity_replacement_data import (
     Mentioned,
     Replaced,
     Replacer,

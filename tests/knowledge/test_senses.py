@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.mentions import Span
-from mm_kptm.knowledge.senses import Lemma, SenseFinder, SenseList
+from mm_kptm.knowledge.linking.candidates import Span
+from mm_kptm.knowledge.linking.word_senses import Lemma, SenseFinder, SenseList
 
 BANK = [Lemma("bank.n.01", "bank%1:17:01::", "n", 20), Lemma("bank.v.01", "bank%2:40:00::", "v", 5)]
 

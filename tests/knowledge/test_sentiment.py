@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.sentiment import (
+from mm_kptm.knowledge.lexicons.sentiwordnet import (
     NEGATIVE,
     NEUTRAL,
     OTHER,

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import pytest
 
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.mentions import Span
-from mm_kptm.knowledge.spans import Spanner, Words, batch
+from mm_kptm.knowledge.injection.candidate_spans import Spanner, Words, batch
+from mm_kptm.knowledge.linking.candidates import Span
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "par", "##is", "in", "é", "!", "rome"]
 

@@ -5,8 +5,8 @@ import torch
 from pykeen.datasets import Nations
 
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.splits import SplitGraph, drawn, open_splits
-from mm_kptm.knowledge.triples import Triple
+from mm_kptm.knowledge.graph.splits import SplitGraph, drawn, open_splits
+from mm_kptm.knowledge.graph.triples import Triple
 
 TRAIN = "rome\tin\titaly\nmilan\tin\titaly\nitaly\tin\teurope\n007\tis\tNA\n"
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.stores import OrderedStore, TripleStore
+from mm_kptm.knowledge.graph.triple_store import OrderedStore, TripleStore
 
 
 def drawn(triples: int, entities: int) -> np.ndarray:

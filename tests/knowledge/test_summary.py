@@ -2,8 +2,8 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from mm_kptm.knowledge.graph import KnowledgeGraph, Words
-from mm_kptm.knowledge.summary import components, summarise
+from mm_kptm.knowledge.graph.graph import KnowledgeGraph, Words
+from mm_kptm.knowledge.graph.statistics import components, summarise
 
 
 @pytest.mark.parametrize("triples", [5, 60, 150])

@@ -7,8 +7,8 @@ import torch
 
 from mm_kptm.batch import Tokens
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.supersenses import SUPERSENSES, Inventory, SenseVocabulary, names
-from mm_kptm.knowledge.wordnet import FILES
+from mm_kptm.knowledge.graph.wordnet import FILES
+from mm_kptm.knowledge.lexicons.supersenses import SUPERSENSES, Inventory, SenseVocabulary, names
 
 LINES = {
     "noun": "00000001 05 n 02 bass 0 sea_bass 0 000 | a fish\n"

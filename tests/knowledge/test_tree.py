@@ -9,10 +9,20 @@ import torch
 from torch import Tensor
 
 from mm_kptm.batch import Tokens
-from mm_kptm.data.tokenizer import BERT_SPECIALS, WordPiece
+from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
+from mm_kptm.data.tokenizers.wordpiece import WordPiece
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge import tree
-from mm_kptm.knowledge.tree import LONGEST, MOST_FACTS, Grafted, TreeBuilder, Trees, cut, spare_trunk, spelling_of
+from mm_kptm.knowledge.injection import sentence_tree as tree
+from mm_kptm.knowledge.injection.sentence_tree import (
+    LONGEST,
+    MOST_FACTS,
+    Grafted,
+    TreeBuilder,
+    Trees,
+    cut,
+    spare_trunk,
+    spelling_of,
+)
 
 FACTS = {"cat": ["isanimal", "eatsfish", "purrs"], "rome": ["isacity"], "fish": ["swims"]}
 SENTENCES = [["the", "cat", "sees", "rome"], ["fish"], ["a", "cat", "and", "a", "cat", "eat", "fish", "in", "rome"], []]
@@ -223,10 +233,10 @@ def test_special_words_are_the_special_tokens_of_the_tokenizer() -> None:
 
 def test_the_seed_of_hashes_changes_nothing() -> None:
     script = """
-from mm_kptm.knowledge.graph import KnowledgeGraph
-from mm_kptm.knowledge.triples import Triple, tail_only
-from mm_kptm.knowledge.linking import Segmenter
-from mm_kptm.knowledge.tree import TreeBuilder
+from mm_kptm.knowledge.graph.graph import KnowledgeGraph
+from mm_kptm.knowledge.graph.triples import Triple, tail_only
+from mm_kptm.knowledge.linking.segmenter import Segmenter
+from mm_kptm.knowledge.injection.sentence_tree import TreeBuilder
 graph = KnowledgeGraph(Triple("rome", f"r{k}", f"tail{k}") for k in range(9))
 words = Segmenter(graph.heads)("in rome and in rome")
 print(TreeBuilder(lambda word: list(map(ord, word)), graph.facts(tail_only), max_facts=4)([words]).ids.tolist())

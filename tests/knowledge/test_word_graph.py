@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.word_graph import WordGraph, graph_of, read_graphs, renumbered, tokens_of_graphs
+from mm_kptm.knowledge.injection.word_graph import WordGraph, graph_of, read_graphs, renumbered, tokens_of_graphs
 
 #: "<s> Paris is old </s>": Paris is an entity, with a fact whose tail is not mentioned.
 GRAPH = WordGraph(

@@ -12,13 +12,13 @@ from torch import nn
 
 import mm_kptm
 from mm_kptm.batch import Candidates, Entities, Inputs, Layout, Regions, Tokens
-from mm_kptm.keymap import Drop, Same
-from mm_kptm.knowledge.ngrams import N_GRAMS
-from mm_kptm.knowledge.nodes import TiedCandidates
-from mm_kptm.models.system import System
+from mm_kptm.knowledge.fusion.node_embedding import TiedCandidates
+from mm_kptm.knowledge.lexicons.ngrams import N_GRAMS
 from mm_kptm.nn.ragged import within
 from mm_kptm.nn.visibility import Causal
-from mm_kptm.recipe import Recipe
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Drop, Same
+from mm_kptm.systems.system import System
 
 SMALL: dict[str, Any] = {
     "dim": 8,

@@ -10,7 +10,7 @@ import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.models.generation import Writing, beam, greedy
-from mm_kptm.models.system import System
+from mm_kptm.systems.system import System
 
 VOCABULARY, STOP = 5, 1
 TEXTS = [[1, 3, 4, 1], [1, 2, 1], [1, 4, 4, 2, 3, 1]]

@@ -9,8 +9,8 @@ from torch import Tensor
 
 import mm_kptm
 from mm_kptm.batch import POOLED, Inputs, Tokens
-from mm_kptm.keymap import UnmappedKeys
-from mm_kptm.models.system import System
+from mm_kptm.systems.keymap import UnmappedKeys
+from mm_kptm.systems.system import System
 
 transformers = pytest.importorskip("transformers")
 

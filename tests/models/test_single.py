@@ -6,8 +6,8 @@ import torch
 import mm_kptm
 from mm_kptm.batch import EVERYTHING, NONE, POOLED, Inputs, Tokens, Visibility, Wanted
 from mm_kptm.errors import UserError
-from mm_kptm.models.system import System
 from mm_kptm.nn.visibility import Causal, Matrix
+from mm_kptm.systems.system import System
 
 SENTENCES = [[2, 7, 7, 3], [2, 9, 3], [2, 4, 5, 6, 8, 3], [2, 3]]
 FORMS: dict[str, Visibility | None] = {

@@ -19,8 +19,8 @@ from mm_kptm.nn.ragged import padded_attend
 from mm_kptm.nn.steps import WHOLE, Asked, CrossStep, SelfStep, Step, Stream
 from mm_kptm.nn.sublayers import AttentionSublayer, bert_layer
 from mm_kptm.nn.visibility import Branches
-from mm_kptm.vision.assembly import TextBesideRegions
-from mm_kptm.vision.embeddings import MeanRegionEmbedding
+from mm_kptm.vision.modules.assembly import TextBesideRegions
+from mm_kptm.vision.modules.embeddings import MeanRegionEmbedding
 from tests.vision.conftest import REGION_DIM, regions_of
 
 LEFT, RIGHT = 8, 12  # the widths of the streams have nothing to do with each other

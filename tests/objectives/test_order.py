@@ -13,8 +13,8 @@ import torch.nn.functional as F
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
 from mm_kptm.errors import UserError
-from mm_kptm.models.system import System
 from mm_kptm.objectives.order import MarkedPairs, SentenceOrder, SentenceReordering, reordered
+from mm_kptm.systems.system import System
 
 CLS, SEP = 1, 2
 

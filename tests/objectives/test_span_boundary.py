@@ -7,9 +7,9 @@ import torch.nn.functional as F
 import mm_kptm
 from mm_kptm.batch import Inputs, Layout, Tokens
 from mm_kptm.errors import UserError
-from mm_kptm.models.system import System
 from mm_kptm.objectives.span_boundary import MaskedSpans, boundaries
 from mm_kptm.objectives.spans import CutSpans, RunMasking, everything
+from mm_kptm.systems.system import System
 
 CLS, SEP, MASK = 1, 2, 3
 OBJECTIVE = MaskedSpans(RunMasking(everything(MASK, (10, 60), frozenset({CLS, SEP})), CutSpans(rate=0.3)))

@@ -9,7 +9,6 @@ import torch
 import mm_kptm
 from mm_kptm.batch import Inputs, Layout, Regions, Tokens
 from mm_kptm.errors import UserError
-from mm_kptm.models.system import System
 from mm_kptm.objectives.tokens import (
     Bernoulli,
     BernoulliOrFirst,
@@ -21,6 +20,7 @@ from mm_kptm.objectives.tokens import (
     mean,
     token_loss,
 )
+from mm_kptm.systems.system import System
 
 CLS, SEP, MASK = 1, 2, 3
 MASKING = Masking(MASK, pool=(10, 20), never=frozenset({CLS, SEP}))

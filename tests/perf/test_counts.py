@@ -7,9 +7,9 @@ import mm_kptm
 from benchmarks.counts.flops import attention_products, counted
 from benchmarks.counts.memory import peak_bytes
 from mm_kptm.batch import NONE, POOLED, Inputs, Layout, Regions, Tokens, Wanted
-from mm_kptm.knowledge.tree import TreeBuilder
-from mm_kptm.models.system import System
+from mm_kptm.knowledge.injection.sentence_tree import TreeBuilder
 from mm_kptm.objectives.tokens import MaskedText, MaskedTokens, Masking
+from mm_kptm.systems.system import System
 
 pytestmark = pytest.mark.perf_counts
 

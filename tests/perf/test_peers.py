@@ -13,7 +13,7 @@ from benchmarks.peers.sentence_trees import by_loops, by_numbers
 from benchmarks.run import cases
 from benchmarks.sentences import VOCABULARY, Lexicon, spelling
 from mm_kptm.batch import Inputs, Wanted, pad
-from mm_kptm.knowledge.tree import TreeBuilder, Trees, cut
+from mm_kptm.knowledge.injection.sentence_tree import TreeBuilder, Trees, cut
 
 SIZES = {"dim": 16, "num_heads": 2, "num_layers": 2, "vocab_size": VOCABULARY}
 

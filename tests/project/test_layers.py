@@ -22,22 +22,22 @@ FLOORS = (
     ("mm_kptm.knowledge", "mm_kptm.vision", "mm_kptm.crosslingual"),
     ("mm_kptm.train",),
     ("mm_kptm.recipes",),  # those of the core, whose key maps the wings' recipes build upon
-    ("mm_kptm.pretrained",),
+    ("mm_kptm.systems.pretrained",),
     ("mm_kptm.models", "mm_kptm.objectives"),
     ("mm_kptm.nn",),
-    ("mm_kptm.recipe",),
-    ("mm_kptm.batch", "mm_kptm.keymap", "mm_kptm.config", "mm_kptm.data"),
+    ("mm_kptm.systems.recipe",),
+    ("mm_kptm.batch", "mm_kptm.systems.keymap", "mm_kptm.config", "mm_kptm.data"),
     ("mm_kptm.errors",),
 )
 ROOMS = {room: height for height, rooms in enumerate(reversed(FLOORS)) for room in rooms}
 # The front door opens lazily onto these rooms: what is taken from it counts as taken from there.
 DOOR = "mm_kptm"
 BEHIND_THE_DOOR = {
-    "mm_kptm": "mm_kptm.pretrained",
-    "mm_kptm.build": "mm_kptm.pretrained",
-    "mm_kptm.load": "mm_kptm.pretrained",
-    "mm_kptm.save": "mm_kptm.pretrained",
-    "mm_kptm.catalogue": "mm_kptm.recipe",
+    "mm_kptm": "mm_kptm.systems.pretrained",
+    "mm_kptm.build": "mm_kptm.systems.pretrained",
+    "mm_kptm.load": "mm_kptm.systems.pretrained",
+    "mm_kptm.save": "mm_kptm.systems.pretrained",
+    "mm_kptm.catalogue": "mm_kptm.systems.recipe",
 }
 # The recipes of a wing belong to it.
 WINGS = ("knowledge", "vision", "crosslingual")
@@ -103,9 +103,9 @@ def test_no_import_leads_up_or_sideways():
         ("mm_kptm.nn.attention", "from mm_kptm.models import single"),
         ("mm_kptm.nn.attention", "def f():\n    import mm_kptm.train.loop"),
         ("mm_kptm.models.single", "from mm_kptm.objectives.tokens import MaskedTokens"),
-        ("mm_kptm.vision.embeddings", "from mm_kptm.knowledge.tree import visible"),
-        ("mm_kptm.vision.recipes.uniter", "from mm_kptm.knowledge.tree import visible"),
-        ("mm_kptm.vision.embeddings", "from mm_kptm.vision.recipes import uniter"),
+        ("mm_kptm.vision.modules.embeddings", "from mm_kptm.knowledge.injection.sentence_tree import visible"),
+        ("mm_kptm.vision.recipes.uniter", "from mm_kptm.knowledge.injection.sentence_tree import visible"),
+        ("mm_kptm.vision.modules.embeddings", "from mm_kptm.vision.recipes import uniter"),
         ("mm_kptm.nn.steps", "from ..models.single import SingleStream"),
         ("mm_kptm.nn.steps", "from .. import models"),
         ("mm_kptm.experiment.settings", "from mm_kptm import cli"),
@@ -123,10 +123,13 @@ def test_a_planted_trespass_is_found(module, source):
     ("module", "source"),
     [
         ("mm_kptm.models.single", "from mm_kptm.nn.attention import Attention"),
-        ("mm_kptm.vision.recipes.uniter", "from mm_kptm.vision.embeddings import RegionEmbedding"),
-        ("mm_kptm.knowledge.tree", "from mm_kptm.batch import Tokens\nfrom mm_kptm.errors import UserError"),
+        ("mm_kptm.vision.recipes.uniter", "from mm_kptm.vision.modules.embeddings import RegionEmbedding"),
+        (
+            "mm_kptm.knowledge.injection.sentence_tree",
+            "from mm_kptm.batch import Tokens\nfrom mm_kptm.errors import UserError",
+        ),
         ("mm_kptm.nn.steps", "from .attention import Attention\nfrom . import ragged"),
-        ("mm_kptm.pretrained", "from mm_kptm import __version__\nimport torch"),
+        ("mm_kptm.systems.pretrained", "from mm_kptm import __version__\nimport torch"),
         ("mm_kptm.cli.runs", "from mm_kptm import experiment\nimport mm_kptm"),
     ],
 )

@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 import pytest
 
 import mm_kptm
-from mm_kptm.models.system import System
-from mm_kptm.tasks import number_world
-from mm_kptm.tasks.vqa import VQA
-from mm_kptm.world.draw import Draw
-from mm_kptm.world.facts import Worlds, draw_worlds
-from mm_kptm.world.lexicon import answers as labels
-from mm_kptm.world.scene import FEATURES
+from mm_kptm.random_streams import Draw
+from mm_kptm.suites.number_world.datasets import sources as number_world
+from mm_kptm.suites.number_world.generator.facts import Worlds, draw_worlds
+from mm_kptm.suites.number_world.generator.lexicon import answers as labels
+from mm_kptm.suites.number_world.generator.scene import FEATURES
+from mm_kptm.systems.system import System
+from mm_kptm.tasks.vision.vqa import VQA
 
 NUMBERS = 20
 

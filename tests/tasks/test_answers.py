@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mm_kptm.data.readers import VqaAnnotation
-from mm_kptm.tasks.answers import CONTRACTIONS, answer_vocabulary, normalised, soft_scores, vqa_accuracy
+from mm_kptm.data.formats.vqa_v2 import VqaAnnotation
+from mm_kptm.tasks.metrics.vqa import CONTRACTIONS, answer_vocabulary, normalised, soft_scores, vqa_accuracy
 
 
 @pytest.mark.parametrize(

@@ -11,15 +11,15 @@ import torch
 import mm_kptm
 from mm_kptm import cli
 from mm_kptm.data.sampler import seeded
-from mm_kptm.data.tokenizer import BERT_SPECIALS
-from mm_kptm.data.tokenizer_files import open_tokenizer
+from mm_kptm.data.tokenizers.opening import open_tokenizer
+from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
+from mm_kptm.datasets.custom import OwnTexts
+from mm_kptm.datasets.pretraining.documents import Documents
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import build
 from mm_kptm.experiment.settings import EncoderSettings, Experiment, KnowledgeSettings
-from mm_kptm.experiment.text_vectors import text_vectors
-from mm_kptm.tasks.documents import Documents
-from mm_kptm.tasks.marking import marked_rows
-from mm_kptm.tasks.own_data import OwnTexts
+from mm_kptm.experiment.text_embedding import text_vectors
+from mm_kptm.knowledge.injection.marker_tokens import marked_rows
 from mm_kptm.train.protocol import module_of
 from mm_kptm.train.settings import TrainSettings
 from tests.data.byte_pairs import MADE_UP, learnt, saved

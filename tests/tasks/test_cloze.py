@@ -4,11 +4,12 @@ import pytest
 import torch
 
 import mm_kptm
-from mm_kptm.data.packed import Packed
+from mm_kptm.data.packing import Packed
 from mm_kptm.errors import UserError
-from mm_kptm.recipe import find
-from mm_kptm.tasks.cloze import Blanks, Candidates, FillBlanks, first_blanks, over_relations, rank
-from mm_kptm.tasks.vqa import About
+from mm_kptm.systems.discovery import find
+from mm_kptm.tasks.example import About
+from mm_kptm.tasks.knowledge.cloze import Blanks, Candidates, FillBlanks, first_blanks
+from mm_kptm.tasks.metrics.ranking import over_relations, rank
 
 SCORES = torch.tensor([[0.1, 0.9, 0.5, 0.5], [2.0, 2.0, 2.0, 2.0], [0.0, 1.0, 2.0, 3.0]])
 

@@ -7,16 +7,17 @@ import pytest
 import torch
 
 from mm_kptm import cli
-from mm_kptm.data.readers_cloze import read_lama, read_templates
+from mm_kptm.data.formats.lama import read_lama, read_templates
 from mm_kptm.data.sampler import seeded
-from mm_kptm.data.tokenizer import BERT_SPECIALS, WordPiece
+from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
+from mm_kptm.data.tokenizers.wordpiece import WordPiece
+from mm_kptm.datasets.knowledge.lama import Blanked, LamaData, candidates
 from mm_kptm.errors import UserError
 from mm_kptm.experiment import evaluate, train
-from mm_kptm.experiment.answers import predict
 from mm_kptm.experiment.build import build
+from mm_kptm.experiment.predict import predict
 from mm_kptm.experiment.run import opened
 from mm_kptm.experiment.settings import EncoderSettings, Experiment, KnowledgeSettings
-from mm_kptm.tasks.cloze_files import Blanked, LamaData, candidates
 from mm_kptm.train.settings import TrainSettings
 
 PEOPLE, TOWNS = "anna boris clara david emma felix grace hugo".split(), "rome oslo lima bern".split()  # noqa: SIM905

@@ -4,10 +4,10 @@ from collections import Counter
 
 import pytest
 
-from mm_kptm.knowledge.graph import KnowledgeGraph
-from mm_kptm.knowledge.triples import Triple
-from mm_kptm.tasks.controls import objects_of, swapped
-from mm_kptm.world.draw import Draw
+from mm_kptm.knowledge.graph.graph import KnowledgeGraph
+from mm_kptm.knowledge.graph.triples import Triple
+from mm_kptm.knowledge.injection.counterfactuals import objects_of, swapped
+from mm_kptm.random_streams import Draw
 
 TOWNS = ("Rome", "Oslo", "Lima")
 BORN = [Triple(f"p{n}", "born in", TOWNS[n % 3]) for n in range(9)]

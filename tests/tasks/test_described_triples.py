@@ -12,15 +12,15 @@ import torch
 import mm_kptm
 from mm_kptm import cli
 from mm_kptm.data.sampler import seeded
-from mm_kptm.data.tokenizer import BERT_SPECIALS
+from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
+from mm_kptm.datasets.knowledge.triples import TripleData, read_claims
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import Built, build
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
-from mm_kptm.knowledge.ranking import measures, rank
-from mm_kptm.knowledge.scoring import TransE
-from mm_kptm.tasks.described_triples_data import TripleData, read_claims
-from mm_kptm.tasks.link_prediction import LinkPrediction
-from mm_kptm.tasks.triple_classification import TripleClassification, false_ones, thresholds
+from mm_kptm.knowledge.embedding.ranking import measures, rank
+from mm_kptm.knowledge.embedding.scoring import TransE
+from mm_kptm.tasks.knowledge.link_prediction import LinkPrediction
+from mm_kptm.tasks.knowledge.triple_classification import TripleClassification, false_ones, thresholds
 from mm_kptm.train.settings import TrainSettings
 
 PLACES = [(row, column) for row in range(4) for column in range(4)]

@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from mm_kptm import config
-from mm_kptm.data.documents import Sentence
+from mm_kptm.data.formats.documents import Sentence
 from mm_kptm.data.sampler import seeded
-from mm_kptm.data.tokenizer import BERT_SPECIALS, Specials
+from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS, Specials
+from mm_kptm.datasets.pretraining.document_sources import Distances, segments
+from mm_kptm.datasets.pretraining.documents import Documents
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import build
 from mm_kptm.experiment.run import train
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
-from mm_kptm.tasks.document_sources import Distances, segments
-from mm_kptm.tasks.documents import Documents
 from mm_kptm.tasks.pretraining import Staged
 from mm_kptm.train.settings import TrainSettings
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from mm_kptm.data.sampler import seeded
+from mm_kptm.datasets.protocol import supplies
 from mm_kptm.experiment.build import Built, build
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
-from mm_kptm.tasks.number_world_settings import NumberWorldData
-from mm_kptm.tasks.supply import supplies
+from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
 from mm_kptm.train.settings import TrainSettings
 
 TASKS = [supply.task_name for supply in supplies() if supply.data is NumberWorldData and supply.task is not None]

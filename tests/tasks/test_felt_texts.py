@@ -9,13 +9,13 @@ import torch
 
 from mm_kptm import experiment
 from mm_kptm.data.sampler import seeded
-from mm_kptm.data.tokenizer import BERT_SPECIALS
+from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
+from mm_kptm.datasets.pretraining.sentiment_tagged import FeltTexts
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import build
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
-from mm_kptm.knowledge.label_aware import LabelledPuzzle
-from mm_kptm.knowledge.sentiment import NEUTRAL, OTHER, POSITIVE, UNGRADED
-from mm_kptm.tasks.felt_texts import FeltTexts
+from mm_kptm.knowledge.lexicons.sentiwordnet import NEUTRAL, OTHER, POSITIVE, UNGRADED
+from mm_kptm.knowledge.objectives.label_aware_mlm import LabelledPuzzle
 from mm_kptm.train import TrainSettings
 
 LINES = [

@@ -9,18 +9,19 @@ import pytest
 import torch
 
 from mm_kptm.data.sampler import seeded
-from mm_kptm.data.tokenizer import BERT_SPECIALS
+from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
+from mm_kptm.datasets.custom import OwnImages, OwnTexts
+from mm_kptm.datasets.knowledge.lama import LamaData
+from mm_kptm.datasets.protocol import data_name, supplies
+from mm_kptm.datasets.text.mention_datasets import FewRelData, FigerData, OpenEntityData, TacredData
+from mm_kptm.datasets.text.uer_tsv import KbertData
+from mm_kptm.datasets.text.xnli import XnliData
+from mm_kptm.datasets.vision.coco_flickr30k import KarpathyData
+from mm_kptm.datasets.vision.refcoco import RefCocoData
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import build
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
-from mm_kptm.tasks.cloze_files import LamaData
-from mm_kptm.tasks.kbert_files import KbertData
-from mm_kptm.tasks.own_data import OwnImages, OwnTexts
-from mm_kptm.tasks.public_images import KarpathyData, RefCocoData
-from mm_kptm.tasks.public_texts import FewRelData, FigerData, OpenEntityData, TacredData
-from mm_kptm.tasks.supply import data_name, supplies
-from mm_kptm.tasks.xnli import XnliData
-from mm_kptm.vision.stores import write_store
+from mm_kptm.vision.features.store import write_store
 
 NUMBERS, COLOURS = "one two three four five six seven eight".split(), "red blue green".split()  # noqa: SIM905
 WORDS = [*NUMBERS, *COLOURS, "a", "the", "in", "is", "near", "of", ".", "。", "#", "$"]

@@ -5,18 +5,19 @@ import pytest
 import torch
 
 import mm_kptm
-from mm_kptm.data.readers_images import Pointed
+from mm_kptm.data.formats.captions import Pointed
 from mm_kptm.data.sampler import seeded
-from mm_kptm.data.tokenizer import BERT_SPECIALS, WordPiece
+from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
+from mm_kptm.data.tokenizers.wordpiece import WordPiece
+from mm_kptm.datasets.vision import sources as image_sources
 from mm_kptm.errors import UserError
-from mm_kptm.tasks import image_sources
-from mm_kptm.tasks import number_world_texts as texts
-from mm_kptm.tasks.grounding import NOWHERE, Grounding
-from mm_kptm.tasks.reading import Reading
-from mm_kptm.vision.stores import write_store
-from mm_kptm.world import captions
-from mm_kptm.world.draw import Draw
-from mm_kptm.world.splits import part
+from mm_kptm.preprocessing.text import Reading
+from mm_kptm.random_streams import Draw
+from mm_kptm.suites.number_world.datasets import other_sources as texts
+from mm_kptm.suites.number_world.generator import captions
+from mm_kptm.suites.number_world.generator.splits import part
+from mm_kptm.tasks.vision.grounding import NOWHERE, Grounding
+from mm_kptm.vision.features.store import write_store
 
 SIZES = {"dim": 16, "num_heads": 2, "num_layers": 1, "ffn_dim": 16, "vocab_size": 6, "region_dim": 4}
 READING = Reading(WordPiece((*BERT_SPECIALS, "cat"), lowercase=True), 20)

@@ -5,15 +5,15 @@ import torch
 
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.tokens import MaskedTokens, Masking
-from mm_kptm.tasks import number_world
-from mm_kptm.tasks.joint import Both, Joint
-from mm_kptm.tasks.sentences import ParallelSentences
-from mm_kptm.tasks.vqa import VQA, one_answer
-from mm_kptm.world import questions
-from mm_kptm.world.draw import Draw
-from mm_kptm.world.numerals import LANGUAGES
-from mm_kptm.world.parallel import corpus
-from mm_kptm.world.splits import part
+from mm_kptm.random_streams import Draw
+from mm_kptm.suites.number_world.datasets import sources as number_world
+from mm_kptm.suites.number_world.generator import questions
+from mm_kptm.suites.number_world.generator.numerals import LANGUAGES
+from mm_kptm.suites.number_world.generator.parallel import corpus
+from mm_kptm.suites.number_world.generator.splits import part
+from mm_kptm.tasks.multitask import Both, Joint
+from mm_kptm.tasks.text.sentence_retrieval import ParallelSentences
+from mm_kptm.tasks.vision.vqa import VQA, one_answer
 
 
 @pytest.fixture

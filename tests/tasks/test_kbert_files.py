@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 
 from mm_kptm import cli
-from mm_kptm.data.tokenizer import BERT_SPECIALS
+from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
+from mm_kptm.datasets.text.uer_tsv import KbertData
 from mm_kptm.errors import UserError
 from mm_kptm.experiment import evaluate, train
-from mm_kptm.experiment.answers import predict, submit
 from mm_kptm.experiment.build import build
+from mm_kptm.experiment.predict import predict, submit
 from mm_kptm.experiment.settings import EncoderSettings, Experiment, KnowledgeSettings
-from mm_kptm.tasks.kbert_files import KbertData
-from mm_kptm.tasks.sentence_classification import SentenceClassification, reciprocal_rank
+from mm_kptm.tasks.metrics.ranking import reciprocal_rank
+from mm_kptm.tasks.text.sentence_classification import SentenceClassification
 from mm_kptm.train.settings import TrainSettings
 
 GOLDEN = Path(__file__).parents[1] / "golden/data/kbert/zh_en"

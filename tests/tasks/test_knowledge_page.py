@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from mm_kptm import config
+from mm_kptm.datasets.protocol import data_name, supplies
 from mm_kptm.experiment.settings import Experiment
+from mm_kptm.knowledge.injection.marker_tokens import MARKINGS
 from mm_kptm.tasks.knowledge_use import TOLD
-from mm_kptm.tasks.marking import MARKINGS
 from mm_kptm.tasks.protocol import catalogue
-from mm_kptm.tasks.supply import data_name, supplies
 
 PAGE = (Path(__file__).parents[2] / "docs" / "knowledge.md").read_text(encoding="utf-8")
 SECTION = PAGE.split("\n## Tasks\n")[1].split("\n## ")[0]

@@ -3,8 +3,8 @@
 import pytest
 
 from mm_kptm.errors import UserError
+from mm_kptm.tasks.example import About
 from mm_kptm.tasks.knowledge_use import Heed, KnowledgeUse, heed, knowledge_use, sticking, use_of
-from mm_kptm.tasks.vqa import About
 
 SWAPPED = [{"id": "1", "answer": "a", "correct": 1.0}, {"id": "2", "answer": "b", "correct": 0.0}]
 TRUE = [{"id": "1", "answer": "a", "correct": 1.0}, {"id": "2", "answer": "c", "correct": 1.0}]

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from mm_kptm.data.sampler import seeded
-from mm_kptm.tasks import number_world
-from mm_kptm.tasks.knowledge_vqa import KnowledgeVQA
-from mm_kptm.tasks.vqa import one_answer
-from mm_kptm.world import knowledge
-from mm_kptm.world.draw import Draw
-from mm_kptm.world.splits import part
+from mm_kptm.random_streams import Draw
+from mm_kptm.suites.number_world.datasets import sources as number_world
+from mm_kptm.suites.number_world.generator import knowledge
+from mm_kptm.suites.number_world.generator.splits import part
+from mm_kptm.tasks.vision.knowledge_vqa import KnowledgeVQA
+from mm_kptm.tasks.vision.vqa import one_answer
 
 
 @pytest.fixture(scope="module")

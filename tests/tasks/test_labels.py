@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import mm_kptm
-from mm_kptm.data.readers_mentions import (
+from mm_kptm.data.formats.mentions import (
     RelatedMentions,
     Span,
     TypedMention,
@@ -15,20 +15,24 @@ from mm_kptm.data.readers_mentions import (
     read_open_entity,
     read_tacred,
 )
-from mm_kptm.data.readers_pairs import Pair
+from mm_kptm.data.formats.xnli import Pair
 from mm_kptm.data.sampler import seeded
-from mm_kptm.data.tokenizer import BERT_SPECIALS, WordPiece
+from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
+from mm_kptm.data.tokenizers.wordpiece import WordPiece
+from mm_kptm.datasets.text import sources as text_sources
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.grid import EntityTable, read_entity_ids
-from mm_kptm.tasks import number_world, text_sources
-from mm_kptm.tasks import number_world_texts as texts
-from mm_kptm.tasks.entailment import Entailment
-from mm_kptm.tasks.entity_typing import EntityTyping, loose
-from mm_kptm.tasks.reading import Reading
-from mm_kptm.tasks.relation import RelationClassification, micro
-from mm_kptm.world import statements
-from mm_kptm.world.draw import Draw
-from mm_kptm.world.splits import part
+from mm_kptm.knowledge.embedding.entity_table import EntityTable
+from mm_kptm.knowledge.graph.openke import read_entity_ids
+from mm_kptm.preprocessing.text import Reading
+from mm_kptm.random_streams import Draw
+from mm_kptm.suites.number_world.datasets import other_sources as texts
+from mm_kptm.suites.number_world.datasets import sources as number_world
+from mm_kptm.suites.number_world.generator import statements
+from mm_kptm.suites.number_world.generator.splits import part
+from mm_kptm.tasks.knowledge.entity_typing import EntityTyping
+from mm_kptm.tasks.knowledge.relation_classification import RelationClassification
+from mm_kptm.tasks.metrics.classification import loose, micro
+from mm_kptm.tasks.text.entailment import Entailment
 
 RELEASED = Path(__file__).parents[1] / "golden" / "data" / "ernie_thu" / "data"
 TOKENIZER = WordPiece((*BERT_SPECIALS, *"a b c d e f 。 # $".split()), lowercase=True)  # noqa: SIM905

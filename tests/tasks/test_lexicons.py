@@ -8,14 +8,14 @@ import torch
 
 from mm_kptm import cli, experiment
 from mm_kptm.data.sampler import seeded
-from mm_kptm.data.tokenizer import BERT_SPECIALS
+from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
+from mm_kptm.datasets.pretraining.documents import Documents
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import build
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
-from mm_kptm.knowledge.masked_senses import MaskedSense
-from mm_kptm.knowledge.ngrams import N_GRAMS
-from mm_kptm.knowledge.wordnet import FILES
-from mm_kptm.tasks.documents import Documents
+from mm_kptm.knowledge.graph.wordnet import FILES
+from mm_kptm.knowledge.lexicons.ngrams import N_GRAMS
+from mm_kptm.knowledge.objectives.masked_senses import MaskedSense
 from mm_kptm.train import TrainSettings
 
 TEXT = ["the horse saw a guitar", "a mare saw the horse", "", "the guitar saw an animal", "the instrument saw a mare"]

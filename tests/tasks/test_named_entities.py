@@ -4,18 +4,19 @@ import pytest
 import torch
 
 import mm_kptm
-from mm_kptm.data.readers_kbert import Tagged
+from mm_kptm.data.formats.uer_tsv import Tagged
 from mm_kptm.data.sampler import seeded
-from mm_kptm.data.tokenizer import BERT_SPECIALS
+from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
+from mm_kptm.datasets.text.sources import tagged
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.characters import Characters
-from mm_kptm.knowledge.graph import KnowledgeGraph
-from mm_kptm.knowledge.triples import tail_only
-from mm_kptm.tasks.named_entities import NamedEntities, exact, names, untyped
-from mm_kptm.tasks.reading import UER_WORDS, Reading
-from mm_kptm.tasks.telling import Teller
-from mm_kptm.tasks.text_sources import tagged
-from mm_kptm.world.draw import Draw
+from mm_kptm.knowledge.graph.graph import KnowledgeGraph
+from mm_kptm.knowledge.graph.triples import tail_only
+from mm_kptm.knowledge.injection.characters import Characters
+from mm_kptm.knowledge.injection.fact_injector import Teller
+from mm_kptm.preprocessing.text import UER_WORDS, Reading
+from mm_kptm.random_streams import Draw
+from mm_kptm.tasks.metrics.tagging import exact, names, untyped
+from mm_kptm.tasks.text.tagging import NamedEntities
 
 TAGS = ("O", "B-L", "I-L")
 SPELLING = Characters([*BERT_SPECIALS, *"在小猫京东北西我"])

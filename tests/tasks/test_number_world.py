@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from mm_kptm.crosslingual.bitext import every_pair, translations
+from mm_kptm.crosslingual.corpora.bitext import every_pair, translations
 from mm_kptm.data.sampler import seeded
 from mm_kptm.errors import UserError
-from mm_kptm.tasks import number_world
-from mm_kptm.world import captions as describing
-from mm_kptm.world import knowledge, parallel
-from mm_kptm.world import questions as asking
-from mm_kptm.world.draw import Draw
-from mm_kptm.world.facts import draw_fixed
-from mm_kptm.world.language import SPECIALS, vocabulary, words
-from mm_kptm.world.numerals import LANGUAGES
-from mm_kptm.world.splits import part
+from mm_kptm.random_streams import Draw
+from mm_kptm.suites.number_world.datasets import sources as number_world
+from mm_kptm.suites.number_world.generator import captions as describing
+from mm_kptm.suites.number_world.generator import knowledge, parallel
+from mm_kptm.suites.number_world.generator import questions as asking
+from mm_kptm.suites.number_world.generator.facts import draw_fixed
+from mm_kptm.suites.number_world.generator.language import SPECIALS, vocabulary, words
+from mm_kptm.suites.number_world.generator.numerals import LANGUAGES
+from mm_kptm.suites.number_world.generator.splits import part
 
 
 @pytest.fixture(scope="module")

@@ -4,13 +4,13 @@ import pytest
 
 from mm_kptm.data.sampler import seeded
 from mm_kptm.errors import UserError
-from mm_kptm.tasks import number_world
-from mm_kptm.tasks.number_world_cloze import candidates, source
-from mm_kptm.world.blanks import blanks, inform
-from mm_kptm.world.draw import Draw
-from mm_kptm.world.facts import RANGES
-from mm_kptm.world.language import vocabulary
-from mm_kptm.world.splits import part
+from mm_kptm.random_streams import Draw
+from mm_kptm.suites.number_world.datasets import sources as number_world
+from mm_kptm.suites.number_world.datasets.cloze import candidates, source
+from mm_kptm.suites.number_world.generator.blanks import blanks, inform
+from mm_kptm.suites.number_world.generator.facts import RANGES
+from mm_kptm.suites.number_world.generator.language import vocabulary
+from mm_kptm.suites.number_world.generator.splits import part
 
 
 @pytest.fixture(scope="module")

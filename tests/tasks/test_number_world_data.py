@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from mm_kptm.data.sampler import seeded
+from mm_kptm.datasets.protocol import Request
 from mm_kptm.errors import UserError
-from mm_kptm.recipe import find
-from mm_kptm.tasks.number_world import specials
-from mm_kptm.tasks.number_world_data import knowledge_vqa, parallel_sentences, pretraining
-from mm_kptm.tasks.number_world_settings import NumberWorldData
-from mm_kptm.tasks.supply import Request
+from mm_kptm.suites.number_world.datasets.questions import knowledge_vqa, parallel_sentences, pretraining
+from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
+from mm_kptm.suites.number_world.datasets.sources import specials
+from mm_kptm.systems.discovery import find
 
 SAID = NumberWorldData(questions=60, held=12, numbers=24, languages=("en", "de"), texts="translations")
 REQUEST = Request(find("xlm-15"), objectives={"masked-tokens": 1.0})

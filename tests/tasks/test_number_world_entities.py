@@ -5,14 +5,14 @@ import torch
 
 from mm_kptm.batch import Layout
 from mm_kptm.data.sampler import seeded
-from mm_kptm.knowledge.disambiguation import NULL, PADDING
-from mm_kptm.tasks import number_world
-from mm_kptm.tasks.inputs import mentions
-from mm_kptm.tasks.number_world_entities import BASE, WIDTH, linked, untold
-from mm_kptm.world import knowledge
-from mm_kptm.world.draw import Draw
-from mm_kptm.world.language import vocabulary
-from mm_kptm.world.splits import part
+from mm_kptm.knowledge.fusion.entity_disambiguation import NULL, PADDING
+from mm_kptm.preprocessing.inputs import mentions
+from mm_kptm.random_streams import Draw
+from mm_kptm.suites.number_world.datasets import sources as number_world
+from mm_kptm.suites.number_world.datasets.entity_vectors import BASE, WIDTH, linked, untold
+from mm_kptm.suites.number_world.generator import knowledge
+from mm_kptm.suites.number_world.generator.language import vocabulary
+from mm_kptm.suites.number_world.generator.splits import part
 
 
 @pytest.fixture(scope="module")

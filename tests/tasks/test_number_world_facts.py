@@ -7,10 +7,10 @@ import torch
 
 from mm_kptm.batch import Inputs, Tokens
 from mm_kptm.errors import UserError
-from mm_kptm.tasks.number_world_facts import Stated, learnt, stated
-from mm_kptm.world.draw import Draw
-from mm_kptm.world.facts import RANGES, draw_fixed
-from mm_kptm.world.language import vocabulary
+from mm_kptm.random_streams import Draw
+from mm_kptm.suites.number_world.datasets.stored_facts import Stated, learnt, stated
+from mm_kptm.suites.number_world.generator.facts import RANGES, draw_fixed
+from mm_kptm.suites.number_world.generator.language import vocabulary
 
 FIXED = draw_fixed(Draw(0), numbers=20).of("train")
 SHOWN = Inputs(text=Tokens.of([[0]] * 400))

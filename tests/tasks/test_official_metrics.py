@@ -6,13 +6,14 @@ import pytest
 import torch
 
 import mm_kptm
-from mm_kptm.data.tokenizer import BERT_SPECIALS
+from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
+from mm_kptm.datasets.custom import OwnTexts
+from mm_kptm.datasets.text.mention_datasets import FewRelData, TacredData
 from mm_kptm.experiment.build import build
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
-from mm_kptm.tasks.entity_typing import EntityTyping, loose
-from mm_kptm.tasks.own_data import OwnTexts
-from mm_kptm.tasks.public_texts import FewRelData, TacredData
-from mm_kptm.tasks.relation import RelationClassification, micro
+from mm_kptm.tasks.knowledge.entity_typing import EntityTyping
+from mm_kptm.tasks.knowledge.relation_classification import RelationClassification
+from mm_kptm.tasks.metrics.classification import loose, micro
 
 SMALL = {"num_layers": 1, "dim": 8, "num_heads": 2, "ffn_dim": 8, "vocab_size": 20}
 

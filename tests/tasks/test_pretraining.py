@@ -7,11 +7,11 @@ from mm_kptm.data.sampler import seeded
 from mm_kptm.objectives.mixture import Mixture
 from mm_kptm.objectives.pairs import ImageTextMatching
 from mm_kptm.objectives.tokens import MaskedTokens, Masking
-from mm_kptm.tasks import number_world
+from mm_kptm.random_streams import Draw
+from mm_kptm.suites.number_world.datasets import sources as number_world
+from mm_kptm.suites.number_world.generator import captions as describing
+from mm_kptm.suites.number_world.generator.splits import part
 from mm_kptm.tasks.pretraining import PuzzleSource
-from mm_kptm.world import captions as describing
-from mm_kptm.world.draw import Draw
-from mm_kptm.world.splits import part
 
 
 def test_captions_become_the_puzzles_of_a_mixture(reader):

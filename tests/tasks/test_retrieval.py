@@ -7,18 +7,18 @@ from torch import nn
 
 import mm_kptm
 from mm_kptm.batch import Encoded
-from mm_kptm.data.packed import Packed
+from mm_kptm.data.packing import Packed
 from mm_kptm.data.sampler import seeded
 from mm_kptm.errors import UserError
-from mm_kptm.models.system import System
-from mm_kptm.recipe import find
-from mm_kptm.tasks import number_world_texts as texts
+from mm_kptm.preprocessing.inputs import Crops, TextsOfPictures
+from mm_kptm.random_streams import Draw
+from mm_kptm.suites.number_world.datasets import other_sources as texts
+from mm_kptm.suites.number_world.generator import captions
+from mm_kptm.suites.number_world.generator.splits import part
+from mm_kptm.systems.discovery import find
+from mm_kptm.systems.system import System
 from mm_kptm.tasks.heads import wanted
-from mm_kptm.tasks.inputs import Crops, TextsOfPictures
-from mm_kptm.tasks.retrieval import Captioned, CaptionSource, Retrieval, choice, margin
-from mm_kptm.world import captions
-from mm_kptm.world.draw import Draw
-from mm_kptm.world.splits import part
+from mm_kptm.tasks.vision.retrieval import Captioned, CaptionSource, Retrieval, choice, margin
 
 
 @pytest.fixture(scope="module")

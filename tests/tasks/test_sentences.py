@@ -8,19 +8,12 @@ import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
 from mm_kptm.data.sampler import seeded
 from mm_kptm.errors import UserError
-from mm_kptm.tasks import number_world
-from mm_kptm.tasks.sentences import (
-    MeanAtDepth,
-    ParallelSentences,
-    accuracy_by_pair,
-    centred,
-    cosine,
-    first_state,
-    margin,
-    mean_state,
-)
-from mm_kptm.world import parallel
-from mm_kptm.world.draw import Draw
+from mm_kptm.models.sentence_embedding import MeanAtDepth, first_state, mean_state
+from mm_kptm.random_streams import Draw
+from mm_kptm.suites.number_world.datasets import sources as number_world
+from mm_kptm.suites.number_world.generator import parallel
+from mm_kptm.tasks.metrics.similarity import centred, cosine, margin
+from mm_kptm.tasks.text.sentence_retrieval import ParallelSentences, accuracy_by_pair
 
 
 @pytest.fixture(scope="module")

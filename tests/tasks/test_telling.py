@@ -5,23 +5,24 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mm_kptm.data.readers_kbert import Classified, Tagged
-from mm_kptm.data.readers_mentions import RelatedMentions, Span, TypedMention
+from mm_kptm.data.formats.mentions import RelatedMentions, Span, TypedMention
+from mm_kptm.data.formats.uer_tsv import Classified, Tagged
 from mm_kptm.data.sampler import seeded
-from mm_kptm.data.tokenizer import BERT_SPECIALS, WordPiece
+from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
+from mm_kptm.data.tokenizers.wordpiece import WordPiece
+from mm_kptm.datasets.text.mention_datasets import OpenEntityData
+from mm_kptm.datasets.text.sources import classified, related, tagged, typed
+from mm_kptm.datasets.text.uer_tsv import KbertData
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import build
 from mm_kptm.experiment.settings import EncoderSettings, Experiment, KnowledgeSettings
-from mm_kptm.knowledge.characters import Characters
-from mm_kptm.knowledge.graph import KnowledgeGraph
-from mm_kptm.knowledge.triples import Triple, relation_blank_tail
-from mm_kptm.tasks.kbert_files import KbertData
-from mm_kptm.tasks.labels import LabelledSource
-from mm_kptm.tasks.public_texts import OpenEntityData
-from mm_kptm.tasks.reading import BERT, UER, UER_WORDS, Reading, Said
-from mm_kptm.tasks.telling import Teller
-from mm_kptm.tasks.text_sources import classified, related, tagged, typed
-from mm_kptm.world.draw import Draw
+from mm_kptm.knowledge.graph.graph import KnowledgeGraph
+from mm_kptm.knowledge.graph.triples import Triple, relation_blank_tail
+from mm_kptm.knowledge.injection.characters import Characters
+from mm_kptm.knowledge.injection.fact_injector import Teller
+from mm_kptm.preprocessing.text import BERT, UER, UER_WORDS, Reading, Said
+from mm_kptm.random_streams import Draw
+from mm_kptm.tasks.labelling import LabelledSource
 
 FACTS = [
     Triple("new york", "in", "usa"),

@@ -10,14 +10,14 @@ from tokenizers import Tokenizer as Engine
 from tokenizers import decoders, models, pre_tokenizers
 
 from mm_kptm.data.sampler import seeded
-from mm_kptm.data.tokenizer_files import open_tokenizer
+from mm_kptm.data.tokenizers.opening import open_tokenizer
+from mm_kptm.datasets.knowledge.lama import LamaData
+from mm_kptm.datasets.knowledge.triples import TripleData
+from mm_kptm.datasets.pretraining.documents import Documents
+from mm_kptm.datasets.text.xnli import XnliData
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import build
 from mm_kptm.experiment.settings import EncoderSettings, Experiment, KnowledgeSettings
-from mm_kptm.tasks.cloze_files import LamaData
-from mm_kptm.tasks.described_triples_data import TripleData
-from mm_kptm.tasks.documents import Documents
-from mm_kptm.tasks.xnli import XnliData
 from tests.data.byte_pairs import learnt, saved
 
 SIZES = {"dim": 16, "num_heads": 2, "num_layers": 1, "max_positions": 66, "dropout": 0.0}

@@ -8,11 +8,12 @@ import torch
 import mm_kptm
 from mm_kptm.data.sampler import seeded
 from mm_kptm.errors import UserError
-from mm_kptm.tasks import number_world
-from mm_kptm.tasks.vqa import VQA, About, Questions, each_answer, one_answer
-from mm_kptm.world import questions as asking
-from mm_kptm.world.draw import Draw
-from mm_kptm.world.splits import part
+from mm_kptm.random_streams import Draw
+from mm_kptm.suites.number_world.datasets import sources as number_world
+from mm_kptm.suites.number_world.generator import questions as asking
+from mm_kptm.suites.number_world.generator.splits import part
+from mm_kptm.tasks.example import About
+from mm_kptm.tasks.vision.vqa import VQA, Questions, each_answer, one_answer
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,14 @@ import pytest
 
 import mm_kptm
 from mm_kptm.data.sampler import seeded
-from mm_kptm.data.tokenizer import BERT_SPECIALS, WordPiece
+from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
+from mm_kptm.data.tokenizers.wordpiece import WordPiece
+from mm_kptm.datasets.protocol import Request
+from mm_kptm.datasets.vision.vqa_v2 import VqaV2Data, vqa
+from mm_kptm.datasets.vision.vqa_v2_source import VqaV2, check_submission, write_submission
 from mm_kptm.errors import UserError
-from mm_kptm.tasks.supply import Request
-from mm_kptm.tasks.vqa import VQA
-from mm_kptm.tasks.vqa_v2 import VqaV2, check_submission, write_submission
-from mm_kptm.tasks.vqa_v2_data import VqaV2Data, vqa
-from mm_kptm.vision.stores import write_store
+from mm_kptm.tasks.vision.vqa import VQA
+from mm_kptm.vision.features.store import write_store
 
 TOKENIZER = WordPiece((*BERT_SPECIALS, "what", "is", "it", "red", "?"), lowercase=True)
 
@@ -50,7 +51,7 @@ def split(folder):
 
 @pytest.fixture
 def source(folder, split):
-    from mm_kptm.vision.stores import RegionStore
+    from mm_kptm.vision.features.store import RegionStore
 
     return split.source(("yes", "blue", "red"), TOKENIZER, RegionStore(folder / "regions"))
 
@@ -74,7 +75,7 @@ def test_common_answers_are_chosen(split):
 
 
 def test_long_questions_are_cut(folder, split):
-    from mm_kptm.vision.stores import RegionStore
+    from mm_kptm.vision.features.store import RegionStore
 
     source = split.source(("yes",), TOKENIZER, RegionStore(folder / "regions"), longest=3)
     assert source.batch([0], seeded(0)).inputs.text.layout.lengths == (5,)

@@ -13,7 +13,7 @@ import torch.distributed
 
 from mm_kptm import cli, experiment
 from mm_kptm.errors import UserError
-from mm_kptm.train.processes import place
+from mm_kptm.train.parallel.processes import place
 from tests.train import launching
 
 TINY = """\

@@ -233,7 +233,7 @@ def test_a_damaged_checkpoint_does_not_resume(tmp_path):
 
 
 def test_a_launch_of_another_kind_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("mm_kptm.train.parallel._LAUNCHES", ())
+    monkeypatch.setattr("mm_kptm.train.parallel.protocol._LAUNCHES", ())
     with pytest.raises(UserError, match=r"this launch asks for NO, but training runs in one process or data-parallel"):
         run(tmp_path)
     assert not list(tmp_path.iterdir())

@@ -10,9 +10,9 @@ from mm_kptm.errors import UserError
 from mm_kptm.train import TrainSettings
 from mm_kptm.train.evaluation import dealt
 from mm_kptm.train.optim import load_state, optimizer_for, state_of
-from mm_kptm.train.parallel import accelerator_for, way_for
-from mm_kptm.train.sharded import _agree_on_unused, units
-from mm_kptm.train.shards import read_optimizer, sizes_of, write_shards
+from mm_kptm.train.parallel.protocol import accelerator_for, way_for
+from mm_kptm.train.parallel.shard_files import read_optimizer, sizes_of, write_shards
+from mm_kptm.train.parallel.sharded import _agree_on_unused, units
 from tests.train.toy import Deep, Line
 
 

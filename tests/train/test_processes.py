@@ -13,8 +13,8 @@ import torch
 from mm_kptm.errors import UserError
 from mm_kptm.train import Checkpoints, TrainSettings, fit, read_weights, verify
 from mm_kptm.train.checkpoint import load_trainer
-from mm_kptm.train.processes import place
-from mm_kptm.train.sharded import units
+from mm_kptm.train.parallel.processes import place
+from mm_kptm.train.parallel.sharded import units
 from tests.train import launching
 from tests.train.toy import Deep, Line, PointSource
 

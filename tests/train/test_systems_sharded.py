@@ -13,10 +13,10 @@ from mm_kptm import experiment
 from mm_kptm.experiment.build import build
 from mm_kptm.experiment.settings import EncoderSettings, Experiment, KnowledgeSettings
 from mm_kptm.nn.sublayers import Layer
-from mm_kptm.tasks.number_world_settings import NumberWorldData
+from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
 from mm_kptm.train import Checkpoints, TrainSettings, read_weights
+from mm_kptm.train.parallel.sharded import units
 from mm_kptm.train.protocol import module_of
-from mm_kptm.train.sharded import units
 from tests.train import launching
 
 DATA = NumberWorldData(questions=60, held=10, languages=("en", "fr"))

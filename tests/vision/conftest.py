@@ -5,7 +5,7 @@ import torch
 
 import mm_kptm
 from mm_kptm.batch import Inputs, Layout, Regions, Tokens
-from mm_kptm.models.system import System
+from mm_kptm.systems.system import System
 
 REGION_DIM = 12
 

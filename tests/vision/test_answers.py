@@ -5,7 +5,7 @@ import torch
 
 from mm_kptm.errors import UserError
 from mm_kptm.nn.heads import Classifier
-from mm_kptm.vision.answers import draw_answers, matching_answers, plain_answer, reuse_answers
+from mm_kptm.vision.objectives.answer_pretraining import draw_answers, matching_answers, plain_answer, reuse_answers
 
 KNOWN = ["man", "2", "gray", "tree", "10"]
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mm_kptm.errors import UserError
-from mm_kptm.vision.embeddings import RegionEmbedding
+from mm_kptm.vision.modules.embeddings import RegionEmbedding
 from tests.vision.conftest import REGION_DIM, regions_of
 
 

@@ -7,7 +7,7 @@ from torch import nn
 from mm_kptm.batch import Layout
 from mm_kptm.errors import UserError
 from mm_kptm.nn.heads import Transform
-from mm_kptm.vision.heads import AttentionPool, PairedImages, TiedFeatures
+from mm_kptm.vision.modules.heads import AttentionPool, PairedImages, TiedFeatures
 
 
 def test_features_are_regressed_through_the_matrix_that_embeds_them() -> None:

@@ -9,11 +9,11 @@ from torch import nn
 
 from mm_kptm.batch import Inputs, Layout
 from mm_kptm.errors import UserError
-from mm_kptm.models.system import System
 from mm_kptm.objectives.mixture import Mixture
 from mm_kptm.objectives.pairs import ImageTextMatching
 from mm_kptm.objectives.tokens import BernoulliOrAny, MaskedTokens, Masking
-from mm_kptm.vision.objectives import (
+from mm_kptm.systems.system import System
+from mm_kptm.vision.objectives.masked_regions import (
     MaskedRegionClasses,
     MaskedRegionDistributions,
     MaskedRegionFeatures,

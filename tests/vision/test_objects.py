@@ -11,10 +11,10 @@ from torch import nn
 
 from mm_kptm.batch import Detected, Inputs, Layout
 from mm_kptm.errors import UserError
-from mm_kptm.models.system import System
 from mm_kptm.objectives.tokens import Bernoulli, Masking
-from mm_kptm.vision.joint import NO_ANSWER, JointPretraining
-from mm_kptm.vision.objects import RATE, MaskedObjects, RegionMasking
+from mm_kptm.systems.system import System
+from mm_kptm.vision.objectives.lxmert import NO_ANSWER, JointPretraining
+from mm_kptm.vision.objectives.masked_objects import RATE, MaskedObjects, RegionMasking
 from tests.vision.conftest import regions_of, small_lxmert
 
 MASKING = Masking(mask_id=4, pool=(5, 40), never=frozenset({2, 3}))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mm_kptm.errors import UserError
-from mm_kptm.vision.stores import BOXES, FEATURES, INDEX, RegionStore, StoreWriter, write_store
+from mm_kptm.vision.features.store import BOXES, FEATURES, INDEX, RegionStore, StoreWriter, write_store
 
 
 def images(*counts, dim=5):

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 
 from mm_kptm.batch import Layout
-from mm_kptm.vision.transport import transport_distances, transport_plan
+from mm_kptm.vision.objectives.optimal_transport import transport_distances, transport_plan
 
 
 def rows(*shape: int, seed: int = 0) -> torch.Tensor:

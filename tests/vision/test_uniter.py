@@ -8,8 +8,8 @@ from torch import Tensor
 
 from mm_kptm.batch import ALL, NONE, POOLED, Inputs, Layout, Regions, Tokens, Wanted
 from mm_kptm.errors import UserError
-from mm_kptm.models.system import System
 from mm_kptm.nn.visibility import Branches, Matrix
+from mm_kptm.systems.system import System
 from tests.vision.conftest import regions_of, small_uniter
 
 

@@ -3,11 +3,18 @@
 import pytest
 
 from mm_kptm.errors import UserError
-from mm_kptm.world import knowledge, questions
-from mm_kptm.world.baselines import accuracy, chance, facts_only, image_only, majority, question_only
-from mm_kptm.world.draw import Draw
-from mm_kptm.world.facts import draw_fixed, draw_worlds
-from mm_kptm.world.splits import part
+from mm_kptm.random_streams import Draw
+from mm_kptm.suites.number_world.generator import knowledge, questions
+from mm_kptm.suites.number_world.generator.baselines import (
+    accuracy,
+    chance,
+    facts_only,
+    image_only,
+    majority,
+    question_only,
+)
+from mm_kptm.suites.number_world.generator.facts import draw_fixed, draw_worlds
+from mm_kptm.suites.number_world.generator.splits import part
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ from collections import Counter
 import pytest
 
 from mm_kptm.errors import UserError
-from mm_kptm.world.draw import Draw
-from mm_kptm.world.facts import FAMILIES, RANGES, RELATIONS, draw_fixed, draw_worlds, substitute
-from mm_kptm.world.links import links
+from mm_kptm.random_streams import Draw
+from mm_kptm.suites.number_world.generator.facts import FAMILIES, RANGES, RELATIONS, draw_fixed, draw_worlds, substitute
+from mm_kptm.suites.number_world.generator.links import links
 
 
 @pytest.fixture(scope="module")

@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 
 from mm_kptm.errors import UserError
-from mm_kptm.world.draw import Draw
-from mm_kptm.world.facts import RANGES, RELATIONS, draw_fixed, draw_worlds
-from mm_kptm.world.knowledge import ARMS, generate, inject, told_objects
-from mm_kptm.world.language import BREAK, vocabulary, words
-from mm_kptm.world.lexicon import RELATION_WORDS, surface
-from mm_kptm.world.numerals import name
-from mm_kptm.world.splits import part
+from mm_kptm.random_streams import Draw
+from mm_kptm.suites.number_world.generator.facts import RANGES, RELATIONS, draw_fixed, draw_worlds
+from mm_kptm.suites.number_world.generator.knowledge import ARMS, generate, inject, told_objects
+from mm_kptm.suites.number_world.generator.language import BREAK, vocabulary, words
+from mm_kptm.suites.number_world.generator.lexicon import RELATION_WORDS, surface
+from mm_kptm.suites.number_world.generator.numerals import name
+from mm_kptm.suites.number_world.generator.splits import part
 
 
 @pytest.fixture(scope="module")

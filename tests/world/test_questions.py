@@ -6,14 +6,14 @@ from dataclasses import replace
 import pytest
 
 from mm_kptm.errors import UserError
-from mm_kptm.world.draw import Draw
-from mm_kptm.world.language import vocabulary
-from mm_kptm.world.lexicon import answers, colour_word, surface
-from mm_kptm.world.numerals import LANGUAGES, name
-from mm_kptm.world.questions import TYPES, generate
-from mm_kptm.world.scene import COLOURS
-from mm_kptm.world.splits import part
-from mm_kptm.world.wording import MORE, MOST, SIDES
+from mm_kptm.random_streams import Draw
+from mm_kptm.suites.number_world.generator.language import vocabulary
+from mm_kptm.suites.number_world.generator.lexicon import answers, colour_word, surface
+from mm_kptm.suites.number_world.generator.numerals import LANGUAGES, name
+from mm_kptm.suites.number_world.generator.questions import TYPES, generate
+from mm_kptm.suites.number_world.generator.scene import COLOURS
+from mm_kptm.suites.number_world.generator.splits import part
+from mm_kptm.suites.number_world.generator.wording import MORE, MOST, SIDES
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,18 @@ import pytest
 from sklearn.linear_model import RidgeClassifier
 
 from mm_kptm.errors import UserError
-from mm_kptm.world.digits import BLOCKS, scans
-from mm_kptm.world.draw import Draw
-from mm_kptm.world.scene import COLOURS, DIGIT, FEATURES, HEIGHT, NOISE, SLOT_HEIGHT, WIDTH, compose
+from mm_kptm.random_streams import Draw
+from mm_kptm.suites.number_world.generator.digits import BLOCKS, scans
+from mm_kptm.suites.number_world.generator.scene import (
+    COLOURS,
+    DIGIT,
+    FEATURES,
+    HEIGHT,
+    NOISE,
+    SLOT_HEIGHT,
+    WIDTH,
+    compose,
+)
 
 
 def test_blocks_share_no_scan():

@@ -6,14 +6,14 @@ from dataclasses import replace
 import pytest
 
 from mm_kptm.errors import UserError
-from mm_kptm.world.captions import captions, referring
-from mm_kptm.world.draw import Draw
-from mm_kptm.world.facts import draw_worlds
-from mm_kptm.world.language import vocabulary
-from mm_kptm.world.numerals import LANGUAGES, name
-from mm_kptm.world.parallel import corpus, side_of
-from mm_kptm.world.splits import part
-from mm_kptm.world.statements import STATED_RELATIONS, entailment, related, typing
+from mm_kptm.random_streams import Draw
+from mm_kptm.suites.number_world.generator.captions import captions, referring
+from mm_kptm.suites.number_world.generator.facts import draw_worlds
+from mm_kptm.suites.number_world.generator.language import vocabulary
+from mm_kptm.suites.number_world.generator.numerals import LANGUAGES, name
+from mm_kptm.suites.number_world.generator.parallel import corpus, side_of
+from mm_kptm.suites.number_world.generator.splits import part
+from mm_kptm.suites.number_world.generator.statements import STATED_RELATIONS, entailment, related, typing
 
 
 def test_captions_say_what_is_seen_from_left_to_right():

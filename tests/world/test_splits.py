@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from mm_kptm.errors import UserError
-from mm_kptm.world import knowledge, questions
-from mm_kptm.world.draw import Draw
-from mm_kptm.world.facts import RELATIONS, draw_worlds
-from mm_kptm.world.scene import COLOURS
-from mm_kptm.world.splits import SPLITS, held_cells, held_facts, part
+from mm_kptm.random_streams import Draw
+from mm_kptm.suites.number_world.generator import knowledge, questions
+from mm_kptm.suites.number_world.generator.facts import RELATIONS, draw_worlds
+from mm_kptm.suites.number_world.generator.scene import COLOURS
+from mm_kptm.suites.number_world.generator.splits import SPLITS, held_cells, held_facts, part
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from mm_kptm.crosslingual.heads import BorrowedRows
+from mm_kptm.crosslingual.objectives.heads import BorrowedRows
 from mm_kptm.errors import UserError
-from mm_kptm.keymap import Copies, Drop, Rename, Rule, Same
 from mm_kptm.models.seq2seq import Seq2Seq
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.assembly import TextOnly
@@ -16,7 +15,8 @@ from mm_kptm.nn.decoder import Decoder, DecoderLayer
 from mm_kptm.nn.embeddings import TextEmbedding, sinusoids
 from mm_kptm.nn.heads import TiedVocabulary
 from mm_kptm.nn.sublayers import FeedForwardSublayer, attention_sublayer, bert_layer, bert_norm
-from mm_kptm.recipe import Recipe
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Copies, Drop, Rename, Rule, Same
 
 
 def xlm(

@@ -5,19 +5,20 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from mm_kptm.knowledge.adapter import adapt
-from mm_kptm.knowledge.bases import recontextualise
-from mm_kptm.knowledge.completion import FactCompletion
-from mm_kptm.knowledge.describe import KnowledgeEmbedding, Translation
-from mm_kptm.knowledge.entity_vectors import EntityVectors, WithVectors
-from mm_kptm.knowledge.fusion import fuse
+from mm_kptm.adaptation.side_adapter import adapt
+from mm_kptm.knowledge.embedding.transe import Translation
+from mm_kptm.knowledge.fusion.entity_embedding import EntityVectors, WithVectors
+from mm_kptm.knowledge.fusion.ernie import fuse
+from mm_kptm.knowledge.fusion.knowledge_bases import recontextualise
+from mm_kptm.knowledge.objectives.fact_completion import FactCompletion
+from mm_kptm.knowledge.objectives.knowledge_embedding import KnowledgeEmbedding
 from mm_kptm.knowledge.recipes.ernie_thu import ERNIE_THU_BASE
 from mm_kptm.knowledge.recipes.k_adapter import K_ADAPTER
 from mm_kptm.knowledge.recipes.kepler import KEPLER
 from mm_kptm.knowledge.recipes.knowbert import KNOWBERT_WIKI
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.init import bert_init
-from mm_kptm.recipe import Addition
+from mm_kptm.systems.recipe import Addition
 
 
 def with_vectors(encoder: nn.Module, num_entities: int, entity_dim: int) -> WithVectors:

@@ -10,12 +10,12 @@ from typing import Any
 
 from torch import nn
 
-from mm_kptm.keymap import Rename
 from mm_kptm.knowledge.recipes.ernie_baidu import ERNIE_BAIDU_BASE
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.init import bert_init
-from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.bert import pair_classes
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Rename
 
 
 def token_classes(encoder: SingleStream, *, num_classes: int = 2) -> nn.Linear:

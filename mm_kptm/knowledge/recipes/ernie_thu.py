@@ -4,11 +4,9 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from mm_kptm.keymap import Rename
-from mm_kptm.knowledge.denoising import EntityScores
-from mm_kptm.knowledge.fusion import FusedStream, fuse
+from mm_kptm.knowledge.fusion.ernie import FusedStream, fuse
+from mm_kptm.knowledge.objectives.entity_denoising import EntityScores
 from mm_kptm.nn.init import bert_init
-from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.bert import (
     BERT_FIELDS,
     bert,
@@ -18,6 +16,8 @@ from mm_kptm.recipes.bert import (
     pair_classes,
     vocabulary_rules,
 )
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Rename
 
 
 def ernie_thu(
@@ -37,7 +37,7 @@ def ernie_thu(
 ) -> FusedStream:
     """The encoder of Zhang et al. (2019, figure 2); the defaults are the released base model.
 
-    ``layer_types`` names the kind of every layer (:data:`~mm_kptm.knowledge.fusion.KINDS`); unless given, five plain
+    ``layer_types`` names the kind of every layer (:data:`~mm_kptm.knowledge.fusion.ernie.KINDS`); unless given, five plain
     layers, one that mixes and six that attend and mix, in that proportion for other depths.
     """
     encoder = bert(

@@ -7,15 +7,15 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mm_kptm.keymap import Drop, OneOf, Rename, Rule
-from mm_kptm.knowledge.adapter import AdaptedStream, adapt
+from mm_kptm.adaptation.side_adapter import AdaptedStream, adapt
 from mm_kptm.nn.attention import Attention
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.ragged import Reading
 from mm_kptm.nn.sublayers import AttentionSublayer, NormBuilder
-from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.bert import layer_rules
 from mm_kptm.recipes.roberta import ROBERTA_FIELDS, ROBERTA_NOTES, ROBERTA_TABLES, hugging_face_rules, norm_of, roberta
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Drop, OneOf, Rename, Rule
 
 PUBLISHED_SETS = ("factual", "linguistic")
 
@@ -46,7 +46,7 @@ def k_adapter(
 
     ``adapters`` names the sets, both published ones unless given. ``adapter_depths`` says which states they read, 0 for
     the embedded text: 0, 11 and 22 unless given, in that proportion for other depths. For ``adapter_skip``,
-    ``adapter_sight`` and ``fusion`` see :mod:`mm_kptm.knowledge.adapter`.
+    ``adapter_sight`` and ``fusion`` see :mod:`mm_kptm.adaptation.side_adapter`.
     """
     encoder = roberta(
         dim=dim,

@@ -4,14 +4,14 @@ from collections import OrderedDict
 
 from torch import nn
 
-from mm_kptm.keymap import Rename
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.assembly import TextOnly
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Pooler, Transform
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import UnbiasedNorm, bert_layer
-from mm_kptm.recipe import Recipe
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Rename
 
 
 def kbert(
@@ -27,7 +27,7 @@ def kbert(
 ) -> SingleStream:
     """BERT with UER's norm (Liu et al. 2020, section 3.4); the defaults are its Chinese base model.
 
-    Knowledge adds no parameter: :class:`~mm_kptm.knowledge.tree.Trees` bring soft positions and who sees whom, and any
+    Knowledge adds no parameter: :class:`~mm_kptm.knowledge.injection.sentence_tree.Trees` bring soft positions and who sees whom, and any
     text encoder of the suite reads them alike. Segment 0 is UER's padding; sentences are segments 1 and 2. The pooled
     state is the first one as it is: each head has a dense layer of its own for it.
     """
@@ -126,7 +126,7 @@ KBERT_BASE = Recipe(
         "the released code picks the facts of a word in the order of a Python set, which changes from run to run; "
         "here they come in the order of the file",
         "fresh biases are zero, where UER draws them like weights",
-        "facts that do not fit are left out whole (mm_kptm.knowledge.tree.spare_trunk); the released code cuts the "
+        "facts that do not fit are left out whole (mm_kptm.knowledge.injection.sentence_tree.spare_trunk); the released code cuts the "
         "sentence's end instead (cut)",
     ),
 )

@@ -4,12 +4,10 @@ from collections import OrderedDict
 
 from torch import nn
 
-from mm_kptm.keymap import Drop, Rename
-from mm_kptm.knowledge.describe import Translation
+from mm_kptm.knowledge.embedding.transe import Translation
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.heads import Pooler
 from mm_kptm.nn.init import bert_init
-from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.roberta import (
     HUGGING_FACE_HEAD_RULES,
     ROBERTA_FIELDS,
@@ -25,6 +23,8 @@ from mm_kptm.recipes.roberta import (
     masked_tokens,
     roberta,
 )
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Drop, Rename
 
 
 def knowledge_embedding(encoder: SingleStream, *, num_relations: int = 822, margin: float = 4.0) -> Translation:

@@ -6,11 +6,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mm_kptm.keymap import OneOf, Rename, Rule, Same
-from mm_kptm.knowledge.bases import Sizes, recontextualise
-from mm_kptm.knowledge.recontextualise import RecontextualisedStream
+from mm_kptm.knowledge.fusion.kar import RecontextualisedStream
+from mm_kptm.knowledge.fusion.knowledge_bases import Sizes, recontextualise
 from mm_kptm.nn.init import bert_init
-from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.bert import (
     BERT_FIELDS,
     bert,
@@ -20,6 +18,8 @@ from mm_kptm.recipes.bert import (
     pair_classes,
     vocabulary_rules,
 )
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import OneOf, Rename, Rule, Same
 
 #: What the released models hold; the sizes of tables are those of the checkpoint that is loaded.
 WIKI: dict[str, Any] = {"num_entities": 470_000, "entity_dim": 300}
@@ -49,7 +49,7 @@ def knowbert(
 ) -> RecontextualisedStream:
     """The encoder of Peters et al. (2019, figure 1); the defaults are the released model with both knowledge bases.
 
-    ``bases`` are knowledge bases by name, each with its sizes (:class:`~mm_kptm.knowledge.bases.Base`); one that is
+    ``bases`` are knowledge bases by name, each with its sizes (:class:`~mm_kptm.knowledge.fusion.knowledge_bases.Base`); one that is
     called ``wiki`` or ``wordnet`` takes the released values of what is not said of it. A base speaks behind layer 9 of
     12 unless told, WordNet beside Wikipedia behind layer 10, in that proportion for other depths.
     """

@@ -2,11 +2,11 @@
 
 from torch import nn
 
-from mm_kptm.keymap import Drop
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.init import bert_init
-from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.bert import BERT_BASE, bert, masked_tokens
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Drop
 
 
 def entity_replacement(encoder: SingleStream) -> nn.Linear:

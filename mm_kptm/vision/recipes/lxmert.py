@@ -5,14 +5,12 @@ from typing import TypeVar
 
 from torch import nn
 
-from mm_kptm.keymap import Drop, OneOf, Rename
 from mm_kptm.models.two_stream import TwoStream
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Classifier, Pooler
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.steps import CrossStep, SelfStep, Step
 from mm_kptm.nn.sublayers import attention_sublayer, bert_layer
-from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.bert import (
     BERT_FIELDS,
     activation_of,
@@ -22,9 +20,11 @@ from mm_kptm.recipes.bert import (
     pair_classes,
     vocabulary_rules,
 )
-from mm_kptm.vision.assembly import TextBesideRegions
-from mm_kptm.vision.embeddings import MeanRegionEmbedding
-from mm_kptm.vision.heads import ObjectScores, PooledPairs
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Drop, OneOf, Rename
+from mm_kptm.vision.modules.assembly import TextBesideRegions
+from mm_kptm.vision.modules.embeddings import MeanRegionEmbedding
+from mm_kptm.vision.modules.heads import ObjectScores, PooledPairs
 
 M = TypeVar("M", bound=nn.Module)
 

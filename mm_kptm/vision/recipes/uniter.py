@@ -5,13 +5,11 @@ from typing import TypeVar
 from torch import nn
 
 from mm_kptm.errors import UserError
-from mm_kptm.keymap import Drop, Rename, Rule, Same, Split, Take
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Classifier, Pooler, Transform
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
-from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.bert import (
     BERT_FIELDS,
     embedding_rules,
@@ -20,9 +18,11 @@ from mm_kptm.recipes.bert import (
     pair_classes,
     vocabulary_rules,
 )
-from mm_kptm.vision.assembly import TextThenRegions
-from mm_kptm.vision.embeddings import RegionEmbedding
-from mm_kptm.vision.heads import PairedImages, TiedFeatures
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Drop, Rename, Rule, Same, Split, Take
+from mm_kptm.vision.modules.assembly import TextThenRegions
+from mm_kptm.vision.modules.embeddings import RegionEmbedding
+from mm_kptm.vision.modules.heads import PairedImages, TiedFeatures
 
 M = TypeVar("M", bound=nn.Module)
 

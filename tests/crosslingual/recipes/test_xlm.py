@@ -14,11 +14,11 @@ from torch import Tensor
 import mm_kptm
 from mm_kptm.batch import POOLED, Inputs, Tokens, Wanted
 from mm_kptm.errors import UserError
-from mm_kptm.keymap import UnmappedKeys
-from mm_kptm.models.system import System
 from mm_kptm.nn.embeddings import sinusoids
 from mm_kptm.nn.visibility import Causal
 from mm_kptm.objectives.next_tokens import NextTokens
+from mm_kptm.systems.keymap import UnmappedKeys
+from mm_kptm.systems.system import System
 
 SMALL: dict[str, Any] = {"dim": 16, "num_heads": 2, "num_layers": 2, "vocab_size": 40, "num_languages": 3}
 GOLDEN = Path(__file__).parents[2] / "golden/data/xlm"

@@ -3,8 +3,8 @@
 import random
 from typing import Any
 
-from mm_kptm.data.hiding import Treatment, hide
-from mm_kptm.data.units import NO_UNIT, whole_words
+from mm_kptm.data.masking.static import Treatment, hide
+from mm_kptm.data.masking.units import NO_UNIT, whole_words
 from tests.golden.case import Answer, Case
 
 

@@ -15,10 +15,12 @@ from torch import Tensor
 
 import mm_kptm
 from mm_kptm.batch import POOLED, Inputs, Tokens
-from mm_kptm.data.hiding import Treatment
-from mm_kptm.knowledge.graph import KnowledgeGraph
-from mm_kptm.knowledge.linked_documents import GraphMaker
-from mm_kptm.knowledge.masked_nodes import (
+from mm_kptm.data.masking.static import Treatment
+from mm_kptm.knowledge.graph.graph import KnowledgeGraph
+from mm_kptm.knowledge.graph.triples import Triple
+from mm_kptm.knowledge.injection.word_graph import MASK, WordGraph, graph_of, tokens_of_graphs
+from mm_kptm.knowledge.injection.word_graph_builder import GraphMaker
+from mm_kptm.knowledge.objectives.masked_nodes import (
     HEADS,
     HiddenNodes,
     MaskedNodes,
@@ -27,9 +29,7 @@ from mm_kptm.knowledge.masked_nodes import (
     hide_nodes,
     released_masking,
 )
-from mm_kptm.knowledge.triples import Triple
-from mm_kptm.knowledge.word_graph import MASK, WordGraph, graph_of, tokens_of_graphs
-from mm_kptm.models.system import System
+from mm_kptm.systems.system import System
 from tests.golden.case import Answer, Case
 
 

@@ -6,8 +6,8 @@ import torch
 
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
-from mm_kptm.data.units import closed
-from mm_kptm.knowledge.phrases import LabelledText, one_draw_each, tokens_in_units
+from mm_kptm.data.masking.units import closed
+from mm_kptm.knowledge.objectives.knowledge_masking import LabelledText, one_draw_each, tokens_in_units
 from mm_kptm.objectives.pairs import pair_loss
 from mm_kptm.objectives.tokens import Masking, token_loss
 from tests.golden.case import Answer, Case

@@ -15,8 +15,12 @@ from torch import Tensor
 
 import mm_kptm
 from mm_kptm.batch import Entities, Inputs, Tokens
-from mm_kptm.data.tokenizer import WordPiece
-from mm_kptm.knowledge.annotations import (
+from mm_kptm.data.tokenizers.wordpiece import WordPiece
+from mm_kptm.knowledge.fusion.ernie import FusedLayer, FusedState
+from mm_kptm.knowledge.graph.openke import read_entity_ids
+from mm_kptm.knowledge.injection.entity_grid import Mention, whole_words, word_starts
+from mm_kptm.knowledge.injection.ernie_instances import Instance, InstanceMaker, alternating, read_documents
+from mm_kptm.knowledge.injection.mention_markers import (
     Annotated,
     Annotator,
     Gridded,
@@ -26,13 +30,10 @@ from mm_kptm.knowledge.annotations import (
     mark_pair,
     mark_target,
 )
-from mm_kptm.knowledge.denoising import Denoising, EntityDenoising
-from mm_kptm.knowledge.fusion import FusedLayer, FusedState
-from mm_kptm.knowledge.grid import Mention, read_entity_ids, whole_words, word_starts
-from mm_kptm.knowledge.instances import Instance, InstanceMaker, alternating, read_documents
-from mm_kptm.models.system import System
+from mm_kptm.knowledge.objectives.entity_denoising import Denoising, EntityDenoising
 from mm_kptm.objectives.pairs import pair_loss
 from mm_kptm.objectives.tokens import token_loss
+from mm_kptm.systems.system import System
 from tests.golden.case import Answer, Case
 
 Number = TypeVar("Number", int, float)

@@ -15,10 +15,17 @@ from torch import Tensor
 
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
-from mm_kptm.knowledge.marked import DependencyHead, Governed, Marked, MarkedRelation, MarkedTyping, marked_scores
-from mm_kptm.models.system import System
+from mm_kptm.knowledge.objectives.mention_classification import (
+    DependencyHead,
+    Governed,
+    Marked,
+    MarkedRelation,
+    MarkedTyping,
+    marked_scores,
+)
 from mm_kptm.nn.visibility import Matrix
-from mm_kptm.recipe import find
+from mm_kptm.systems.discovery import find
+from mm_kptm.systems.system import System
 from tests.golden.case import Answer, Case
 
 

@@ -16,11 +16,11 @@ from torch import Tensor
 
 import mm_kptm
 from mm_kptm.batch import Inputs, Layout, Tokens, Visibility, pad
-from mm_kptm.models.system import System
 from mm_kptm.nn.pooling import POOLINGS
 from mm_kptm.nn.visibility import Matrix
 from mm_kptm.objectives.pairs import pair_loss
 from mm_kptm.objectives.tokens import token_loss
+from mm_kptm.systems.system import System
 from tests.golden.case import Answer, Case
 from tests.golden.systems.kbert_trees import pipeline
 

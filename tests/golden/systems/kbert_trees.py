@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from mm_kptm.batch import pad
-from mm_kptm.knowledge.characters import Characters
-from mm_kptm.knowledge.graph import KnowledgeGraph
-from mm_kptm.knowledge.linking import TAGS
-from mm_kptm.knowledge.tree import Spelling, TreeBuilder, Trees, cut, spelling_of
-from mm_kptm.knowledge.triples import relation_and_tail, tail_only
+from mm_kptm.knowledge.graph.graph import KnowledgeGraph
+from mm_kptm.knowledge.graph.triples import relation_and_tail, tail_only
+from mm_kptm.knowledge.injection.characters import Characters
+from mm_kptm.knowledge.injection.sentence_tree import Spelling, TreeBuilder, Trees, cut, spelling_of
+from mm_kptm.knowledge.linking.segmenter import TAGS
 from tests.golden.case import Answer, Case
 
 LookUp = Mapping[str, Sequence[str]]

@@ -14,12 +14,12 @@ from torch import Tensor
 
 import mm_kptm
 from mm_kptm.batch import POOLED, Inputs, Tokens
-from mm_kptm.knowledge.describe import DescribedTriples, contrast, scores
-from mm_kptm.knowledge.negatives import Contrasted, FilteredNegatives, contrasted, pair_counts
-from mm_kptm.knowledge.triples import read_triples
-from mm_kptm.knowledge.wikidata5m import Numbering, read_descriptions
-from mm_kptm.models.system import System
+from mm_kptm.knowledge.embedding.negatives import Contrasted, FilteredNegatives, contrasted, pair_counts
+from mm_kptm.knowledge.graph.triples import read_triples
+from mm_kptm.knowledge.graph.wikidata5m import Numbering, read_descriptions
+from mm_kptm.knowledge.objectives.knowledge_embedding import DescribedTriples, contrast, scores
 from mm_kptm.objectives.tokens import token_loss
+from mm_kptm.systems.system import System
 from tests.golden.case import Answer, Case
 
 PAD = 1

@@ -13,11 +13,17 @@ from torch import Tensor
 
 import mm_kptm
 from mm_kptm.batch import Candidates, Inputs, Tokens, Wanted
-from mm_kptm.knowledge.entity_linking import EntityLinking
-from mm_kptm.knowledge.marked import Marked, MarkedRelation, MarkedTyping, WordInContext, marked_scores
-from mm_kptm.models.system import System
+from mm_kptm.knowledge.objectives.entity_linking import EntityLinking
+from mm_kptm.knowledge.objectives.mention_classification import (
+    Marked,
+    MarkedRelation,
+    MarkedTyping,
+    WordInContext,
+    marked_scores,
+)
 from mm_kptm.objectives.pairs import pair_loss
 from mm_kptm.objectives.tokens import token_loss
+from mm_kptm.systems.system import System
 from tests.golden.case import Answer, Case
 from tests.golden.systems.knowbert_candidates import data
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from mm_kptm.knowledge.mentions import RELEASED_SIGNS, NameDictionary, Span, last_spelling, read_names
-from mm_kptm.knowledge.senses import SenseList
-from mm_kptm.knowledge.spans import SpannedText, Spanner, Words
+from mm_kptm.knowledge.injection.candidate_spans import SpannedText, Spanner, Words
+from mm_kptm.knowledge.linking.candidates import RELEASED_SIGNS, NameDictionary, Span, last_spelling, read_names
+from mm_kptm.knowledge.linking.word_senses import SenseList
 from tests.golden.case import Answer, Case
 
 

@@ -11,10 +11,10 @@ from torch import Tensor
 
 import mm_kptm
 from mm_kptm.batch import Detected, Inputs, Regions, Tokens
-from mm_kptm.models.system import System
 from mm_kptm.objectives.tokens import Masking
-from mm_kptm.vision.joint import JointPretraining, JointPuzzle
-from mm_kptm.vision.objects import ObjectTargets
+from mm_kptm.systems.system import System
+from mm_kptm.vision.objectives.lxmert import JointPretraining, JointPuzzle
+from mm_kptm.vision.objectives.masked_objects import ObjectTargets
 from tests.golden.case import Answer, Case
 
 

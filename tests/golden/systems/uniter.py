@@ -10,11 +10,11 @@ from torch import Tensor
 
 import mm_kptm
 from mm_kptm.batch import Inputs, Layout, Regions, Tokens, layout_of
-from mm_kptm.models.system import System
 from mm_kptm.nn.assembly import join
 from mm_kptm.objectives.pairs import ImageTextMatching, Pairs
 from mm_kptm.objectives.tokens import MaskedText, MaskedTokens, Masking
-from mm_kptm.vision.objectives import (
+from mm_kptm.systems.system import System
+from mm_kptm.vision.objectives.masked_regions import (
     HiddenRegions,
     MaskedRegionClasses,
     MaskedRegionDistributions,

@@ -13,14 +13,14 @@ from torch import Tensor
 
 import mm_kptm
 from mm_kptm.batch import POOLED, Inputs, Layout, Tokens, Wanted, pad
-from mm_kptm.crosslingual.bitext import Sentence, monolingual, sentence_pairs, translations
-from mm_kptm.crosslingual.streams import TokenStream
-from mm_kptm.data.packed import Packed
-from mm_kptm.data.tokenizer import Specials
+from mm_kptm.crosslingual.corpora.bitext import Sentence, monolingual, sentence_pairs, translations
+from mm_kptm.crosslingual.corpora.token_stream import TokenStream
+from mm_kptm.data.packing import Packed
+from mm_kptm.data.tokenizers.protocol import Specials
 from mm_kptm.models.generation import Writing, beam, greedy
 from mm_kptm.objectives.next_tokens import NextTokens
 from mm_kptm.objectives.tokens import token_loss
-from mm_kptm.tasks.inputs import tokens
+from mm_kptm.preprocessing.inputs import tokens
 from tests.golden.case import Answer, Case
 
 #: What the README of a case says of its beam; the configuration says nothing of it.

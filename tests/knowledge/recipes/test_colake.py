@@ -11,10 +11,10 @@ from safetensors.torch import save_file
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.nodes import start_from
-from mm_kptm.knowledge.word_graph import WordGraph, tokens_of_graphs
-from mm_kptm.models.system import System
+from mm_kptm.knowledge.fusion.node_embedding import start_from
+from mm_kptm.knowledge.injection.word_graph import WordGraph, tokens_of_graphs
 from mm_kptm.nn.visibility import Matrix
+from mm_kptm.systems.system import System
 
 SIZES = {"dim": 8, "num_heads": 2, "num_layers": 2, "ffn_dim": 12, "vocab_size": 30, "max_positions": 20}
 HEADS = {"masked-relations": {}, "relation": {"num_classes": 3}, "entity-typing": {"num_classes": 4}}

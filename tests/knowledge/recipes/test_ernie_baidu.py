@@ -9,8 +9,8 @@ from safetensors.torch import save_file
 
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
-from mm_kptm.models.system import System
-from mm_kptm.pretrained import parameters
+from mm_kptm.systems.assembly import parameters
+from mm_kptm.systems.system import System
 
 SIZES: dict[str, Any] = {
     "dim": 8,
@@ -80,7 +80,7 @@ def test_converted_files_of_either_age_load(system: System, tmp_path: Path, begi
     ours = parameters(system)
     file = tmp_path / "ernie.safetensors"
     save_file({theirs: ours[name] for theirs, name in pooler.items()}, file)
-    translation = mm_kptm.pretrained.translated("ernie_baidu", file)
+    translation = mm_kptm.systems.pretrained.translated("ernie_baidu", file)
     assert set(translation.tensors) == set(pooler.values()) and not translation.strangers
 
 

@@ -9,8 +9,8 @@ from safetensors.torch import load_file, save_file
 import mm_kptm
 from mm_kptm.batch import POOLED, Inputs
 from mm_kptm.errors import UserError
-from mm_kptm.keymap import UnmappedKeys
-from mm_kptm.knowledge.grid import EntityTable
+from mm_kptm.knowledge.embedding.entity_table import EntityTable
+from mm_kptm.systems.keymap import UnmappedKeys
 
 SMALL: dict[str, Any] = {"dim": 16, "num_heads": 2, "num_layers": 3, "ffn_dim": 24, "vocab_size": 40}
 OFFICIAL = Path(__file__).parents[2] / "golden/data/ernie_thu/pretrain_tiny"

@@ -9,10 +9,10 @@ from torch import Tensor
 
 import mm_kptm
 from mm_kptm.batch import POOLED, Inputs, Regions, Tokens
-from mm_kptm.keymap import UnmappedKeys
-from mm_kptm.knowledge.tree import TreeBuilder, Trees
-from mm_kptm.models.system import System
+from mm_kptm.knowledge.injection.sentence_tree import TreeBuilder, Trees
 from mm_kptm.nn.visibility import Branches
+from mm_kptm.systems.keymap import UnmappedKeys
+from mm_kptm.systems.system import System
 
 SMALL: dict[str, Any] = {"dim": 16, "num_heads": 2, "num_layers": 2, "ffn_dim": 24, "vocab_size": 128}
 FACTS = {"cat": ["isanimal", "eatsfish"], "rome": ["isacity"]}

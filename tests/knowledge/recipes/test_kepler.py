@@ -11,9 +11,9 @@ from torch import Tensor
 
 import mm_kptm
 from mm_kptm.batch import POOLED, Inputs, Tokens
-from mm_kptm.keymap import UnmappedKeys
-from mm_kptm.knowledge.marked import Marked, MarkedRelation, MarkedTyping, marked_scores
-from mm_kptm.models.system import System
+from mm_kptm.knowledge.objectives.mention_classification import Marked, MarkedRelation, MarkedTyping, marked_scores
+from mm_kptm.systems.keymap import UnmappedKeys
+from mm_kptm.systems.system import System
 
 WEIGHTS = Path(__file__).parents[2] / "golden/data/kepler/pretrain_tiny"
 SIZES: dict[str, Any] = {"dim": 32, "num_heads": 4, "num_layers": 3, "ffn_dim": 48}

@@ -16,11 +16,11 @@ from torch import Tensor
 import mm_kptm
 from mm_kptm.batch import NONE, Candidates, Inputs, Tokens, Wanted
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.bases import recontextualise
-from mm_kptm.knowledge.disambiguation import NULL, PADDING, ByMargin, BySoftmax
-from mm_kptm.knowledge.entity_linking import EntityLinking, linker_only
-from mm_kptm.models.system import System
+from mm_kptm.knowledge.fusion.entity_disambiguation import NULL, PADDING, ByMargin, BySoftmax
+from mm_kptm.knowledge.fusion.knowledge_bases import recontextualise
+from mm_kptm.knowledge.objectives.entity_linking import EntityLinking, linker_only
 from mm_kptm.recipes.bert import bert
+from mm_kptm.systems.system import System
 
 OFFICIAL = Path(__file__).parents[2] / "golden/data/knowbert/wordnet_wiki"
 SMALL: dict[str, Any] = {"dim": 16, "num_heads": 2, "num_layers": 3, "ffn_dim": 24, "vocab_size": 40}

@@ -9,8 +9,8 @@ from safetensors.torch import save_file
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.supersenses import SUPERSENSES, SenseVocabulary
-from mm_kptm.models.system import System
+from mm_kptm.knowledge.lexicons.supersenses import SUPERSENSES, SenseVocabulary
+from mm_kptm.systems.system import System
 
 SIZES = {"dim": 8, "num_heads": 2, "num_layers": 2, "ffn_dim": 12, "vocab_size": 30, "max_positions": 20}
 INPUTS = Inputs(text=Tokens.of([[4, 9, 5, 7], [9, 3]]))

@@ -11,9 +11,9 @@ from torch import Tensor
 
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
-from mm_kptm.knowledge.sentiment import UNKNOWN, FeltText, FeltWord, felt_tokens
-from mm_kptm.models.system import System
-from mm_kptm.pretrained import parameters
+from mm_kptm.knowledge.lexicons.sentiwordnet import UNKNOWN, FeltText, FeltWord, felt_tokens
+from mm_kptm.systems.assembly import parameters
+from mm_kptm.systems.system import System
 
 SIZES: dict[str, Any] = {
     "dim": 8,

@@ -12,10 +12,11 @@ from torch import Tensor
 import mm_kptm
 from mm_kptm.batch import NONE, Candidates, Inputs, Layout, Tokens, Wanted
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.ngrams import N_GRAMS, MaskedTokensAmongNgrams, NgramLexicon
-from mm_kptm.models.system import System
+from mm_kptm.knowledge.lexicons.ngrams import N_GRAMS, NgramLexicon
+from mm_kptm.knowledge.objectives.masked_ngrams import MaskedTokensAmongNgrams
 from mm_kptm.objectives.tokens import Bernoulli, Masking
-from mm_kptm.pretrained import parameters
+from mm_kptm.systems.assembly import parameters
+from mm_kptm.systems.system import System
 
 SIZES: dict[str, Any] = {
     "dim": 16,

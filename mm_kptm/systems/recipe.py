@@ -1,0 +1,120 @@
+"""Recipes: what a published system is, as a value; additions: what can be put on many of them; and where all are found.
+
+:func:`catalogue` finds every :class:`Recipe` in the recipe packages of the house and in installed plug-ins (entry point
+group ``mm_kptm.recipes``), :func:`additions` every :class:`Addition`: no decorator, no import order, no central list to
+edit.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, cast
+
+from mm_kptm.errors import UserError
+from mm_kptm.systems.rules import Rule
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A published system in one published size."""
+
+    name: str
+    family: str  #: the name that its sizes share; finds the first of them
+    paper: str
+    build: Callable[..., nn.Module]  #: the encoder; defaults are the published sizes
+    reads: frozenset[str]  #: streams that it can read: text, regions, images, entities, languages
+    weights: tuple[Rule, ...]  #: from published names to ours, the first rule that fits counts
+    heads: Mapping[str, Callable[..., nn.Module]] = field(default_factory=dict)  #: encoder -> head; may take sizes
+    objectives: tuple[str, ...] = ()  #: heads of the published pretraining, built unless told otherwise
+    sizes: Mapping[str, Any] = field(default_factory=dict)  #: where this size departs from the builder's defaults
+    fields: Mapping[str, str] = field(default_factory=dict)  #: names in published configurations -> arguments of build
+    sizes_in: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None  #: what of a configuration no name says
+    told: Mapping[str, tuple[str, int]] = field(default_factory=dict)  #: arguments of build -> our parameter, its axis
+    sizes_from: Callable[[Mapping[str, Tensor], Mapping[str, Any]], Mapping[str, Any]] | None = None
+    """What a translated checkpoint and the sizes known so far tell of sizes that are no plain numbers."""
+    notes: tuple[str, ...] = ()  #: where the released code, or ours, departs from the paper
+
+    def published_sizes(self) -> dict[str, Any]:
+        """Every argument of the builder with its value in this recipe."""
+        defaults = {name: parameter.default for name, parameter in inspect.signature(self.build).parameters.items()}
+        return defaults | dict(self.sizes)
+
+    def resolved_sizes(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The published sizes with ``given`` in place of some.
+
+        Raises:
+            UserError: the builder has no such size, or the value is of another type.
+        """
+        published = self.published_sizes()
+        for name, value in given.items():
+            if name not in published:
+                raise UserError(
+                    f"{self.name} has no size {name!r}{_nearest(name, published)}; it has {', '.join(published)}"
+                )
+            if isinstance(published[name], int) and not isinstance(value, int):
+                raise UserError(f"the size {name} of {self.name} must be a whole number, not {value!r}")
+        return published | dict(given)
+
+    def sizes_of(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """The sizes that a published ``config.json`` asks for; fields that do not size anything are passed over."""
+        named = {ours: config[theirs] for theirs, ours in self.fields.items() if theirs in config}
+        return named if self.sizes_in is None else {**named, **self.sizes_in(config)}
+
+    def sizes_told(self, tensors: Mapping[str, Tensor]) -> dict[str, int]:
+        """The sizes that the shapes of a translated checkpoint tell, whatever its configuration says of them."""
+        return {size: tensors[ours].shape[axis] for size, (ours, axis) in self.told.items() if ours in tensors}
+
+
+@dataclass(frozen=True)
+class Addition:
+    """What can be put on systems whose recipes do not have it: parts around an encoder, heads beside it."""
+
+    name: str
+    paper: str
+    build: Callable[..., nn.Module] | None = None  #: an encoder -> the same with added parts; takes sizes by name
+    heads: Mapping[str, Callable[..., nn.Module]] = field(default_factory=dict)  #: encoder -> head; may take sizes
+
+    def resolved_sizes(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The sizes that its parts are built with: ``given`` ones, and the defaults of the others.
+
+        Raises:
+            UserError: there are no such parts, or they have no such size, or need one that is not given.
+        """
+        if self.build is None:
+            raise UserError(f"{self.name} adds no part to an encoder; it has the heads {', '.join(self.heads)}")
+        check_sizes(self.name, self.build, given)
+        _, *takes = inspect.signature(self.build).parameters.values()
+        defaults = {size.name: size.default for size in takes if isinstance(size.default, bool | int | float | str)}
+        return defaults | dict(given)
+
+    def around(self, encoder: nn.Module, sizes: Mapping[str, Any]) -> nn.Module:
+        """The encoder with the added parts, whose weights are fresh; errors as :meth:`resolved_sizes`."""
+        sizes = self.resolved_sizes(sizes)
+        return cast("Callable[..., nn.Module]", self.build)(encoder, **sizes)
+
+
+def check_sizes(what: str, build: Callable[..., nn.Module], sizes: Mapping[str, Any]) -> None:
+    """Refuse sizes of an addition or a head that its builder, called with an encoder, does not take.
+
+    Raises:
+        UserError: there is no such size, or one that has no published value is missing.
+    """
+    _, *takes = inspect.signature(build).parameters.values()
+    names = {size.name: size.default for size in takes}
+    for name in sizes:
+        if name not in names:
+            raise UserError(f"{what} has no size {name!r}{_nearest(name, names)}; it has {', '.join(names) or 'none'}")
+    for name, default in names.items():
+        if default is inspect.Parameter.empty and name not in sizes:
+            raise UserError(f"{what} needs a size {name}, which is not given")
+
+
+def _nearest(name: str, known: Mapping[str, Any] | set[str]) -> str:
+    near = get_close_matches(name, sorted(known), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
