@@ -18,7 +18,7 @@ def __getattr__(name: str) -> Any:
 
         return catalogue
     if name in ("build", "load", "save"):
-        from mm_kptm.systems import pretrained
+        from mm_kptm.systems import pretrained, saved
 
-        return getattr(pretrained, name)
+        return getattr(saved if name == "save" else pretrained, name)
     raise AttributeError(f"module 'mm_kptm' has no attribute {name!r}")

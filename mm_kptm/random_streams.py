@@ -24,7 +24,7 @@ def pick(word: int, bound: int) -> int:
     return word * bound >> 32
 
 
-class Draw:
+class RandomStream:
     """A stream of random integers, named by a path of numbers and words.
 
     >>> int(Draw(0, "dice").one(6)) == int(Draw(0, "dice").one(6))
@@ -39,9 +39,9 @@ class Draw:
         entropy = [crc32(step.encode()) if isinstance(step, str) else step for step in path]
         self._bits = np.random.PCG64(np.random.SeedSequence(entropy))
 
-    def child(self, *path: int | str) -> "Draw":
+    def child(self, *path: int | str) -> "RandomStream":
         """A stream of its own, which does not depend on how much was drawn from this one."""
-        return Draw(*self.path, *path)
+        return RandomStream(*self.path, *path)
 
     def words(self, *shape: int) -> Integers:
         """Independent 32-bit words as int64 of the given shape."""

@@ -20,7 +20,7 @@ from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.assembly import Assembled
 from mm_kptm.nn.fused import project
 from mm_kptm.nn.init import bert_init
-from mm_kptm.nn.ragged import Reading, within
+from mm_kptm.nn.ragged import AttentionLayout, self_attention_layout
 from mm_kptm.nn.steps import Stream
 from mm_kptm.nn.sublayers import NormBuilder, bert_layer, bert_norm
 
@@ -45,7 +45,7 @@ class Adapter(nn.Module):
         bert_init(self.down, std=2e-4)
         bert_init(self.up, std=2e-4)
 
-    def forward(self, x: Tensor, reading: Reading) -> Tensor:
+    def forward(self, x: Tensor, reading: AttentionLayout) -> Tensor:
         """[T, D] -> [T, D]."""
         narrow = project(self.down, x)
         for layer in self.layers:
@@ -74,17 +74,17 @@ class AdapterSet(nn.Module):
         if skip == 1:
             raise UserError("an adapter_skip of 1 would add an adapter that comes later; give 0 for none, or 2 or more")
 
-    def outputs(self, states: Mapping[int, Tensor], reading: Reading) -> Iterator[Tensor]:
+    def outputs(self, states: Mapping[int, Tensor], reading: AttentionLayout) -> Iterator[Tensor]:
         """What each adapter makes of the states [T, D] at the depths, [T, D]; without what skipping adds."""
         for made, _ in self._walk(states, reading):
             yield made
 
-    def forward(self, states: Mapping[int, Tensor], reading: Reading) -> Tensor:
+    def forward(self, states: Mapping[int, Tensor], reading: AttentionLayout) -> Tensor:
         """What the set makes of the states [T, D] at its depths: [T, D]."""
         *_, (_, last) = self._walk(states, reading)
         return last
 
-    def _walk(self, states: Mapping[int, Tensor], reading: Reading) -> Iterator[tuple[Tensor, Tensor]]:
+    def _walk(self, states: Mapping[int, Tensor], reading: AttentionLayout) -> Iterator[tuple[Tensor, Tensor]]:
         """Behind every adapter what it made, and what the next one is given."""
         outputs: list[Tensor] = []
         told: Tensor | None = None
@@ -120,17 +120,17 @@ class Concatenated(nn.Module):
         return project(self.join, torch.cat(mapped, dim=-1))
 
 
-def _visible(reading: Reading) -> Reading:
+def _visible(reading: AttentionLayout) -> AttentionLayout:
     return reading
 
 
-def _everything(reading: Reading) -> Reading:
-    return within(reading.sources)
+def _everything(reading: AttentionLayout) -> AttentionLayout:
+    return self_attention_layout(reading.sources)
 
 
 #: What the rows of an adapter read: what the encoder lets them see, or every row of their sequence. The released code
 #: does the latter, padding included: there a result depends on how far its text was padded.
-SIGHTS: dict[str, Callable[[Reading], Reading]] = {"visible": _visible, "everything": _everything}
+SIGHTS: dict[str, Callable[[AttentionLayout], AttentionLayout]] = {"visible": _visible, "everything": _everything}
 
 #: Ways to put the sets and the encoder together.
 FUSIONS: dict[str, Callable[[int, Sequence[str]], nn.Module]] = {
@@ -173,50 +173,50 @@ class AdaptedStream(SingleStream):
         self.fusion = FUSIONS[fusion](self.dim, tuple(sides))
         self._sight = SIGHTS[sight]
 
-    def walk(self, inputs: Inputs) -> Iterator[Stream]:
+    def hidden_states(self, inputs: Inputs) -> Iterator[Stream]:
         """The encoder's sequence at every depth, and at last put together with what the adapters made."""
         states: dict[int, Tensor] = {}
-        for depth, stream in enumerate(super().walk(inputs)):
+        for depth, stream in enumerate(super().hidden_states(inputs)):
             states[depth] = stream.x
             yield stream
-        yield stream._replace(x=self.fusion(stream.x, self._told(states, stream.reading)))
+        yield stream._replace(x=self.fusion(stream.x, self._told(states, stream.attention)))
 
     def adapted(self, inputs: Inputs) -> dict[str, list[Tensor]]:
         """What every adapter makes of the inputs, [T, D] each, by the name of its set."""
-        streams = list(super().walk(inputs))
+        streams = list(super().hidden_states(inputs))
         states = {depth: stream.x for depth, stream in enumerate(streams)}
-        reading = self._sight(streams[0].reading)
+        reading = self._sight(streams[0].attention)
         return {name: list(side.outputs(states, reading)) for name, side in self._sets()}
 
     def beside(self, inputs: Inputs) -> Tensor:
         """The final states of the tokens, [T, D], with no gradient for the encoder: what trains the sets alone."""
         assembled: Assembled = self.embed(inputs)
-        x, reading = assembled.stream.x, assembled.stream.reading
+        x, reading = assembled.stream.x, assembled.stream.attention
         states = {0: x.detach()}  # under no_grad, autocast would keep cast weights that the task could not train
         for depth, layer in enumerate(self.layers, start=1):
             states[depth] = layer(states[depth - 1], reading).detach()
         final: Tensor = self.fusion(states[len(self.layers)], self._told(states, reading))
         return final[assembled.tokens]
 
-    def run(self, inputs: Inputs, assembled: Assembled, last: Reading) -> Tensor:
+    def run(self, inputs: Inputs, assembled: Assembled, last: AttentionLayout) -> Tensor:
         """The final states of the rows that ``last`` asks for; all are finished only where an adapter reads them."""
-        x, reading = assembled.stream.x, assembled.stream.reading
-        wanted = {depth for _, side in self._sets() for depth in side.depths}
+        x, reading = assembled.stream.x, assembled.stream.attention
+        output_rows = {depth for _, side in self._sets() for depth in side.depths}
         states = {0: x}
         for depth, layer in enumerate(list(self.layers)[:-1], start=1):
             x = layer(x, reading)
-            if depth in wanted:
+            if depth in output_rows:
                 states[depth] = x
-        if len(self.layers) in wanted:
+        if len(self.layers) in output_rows:
             states[len(self.layers)] = self.layers[-1](x, reading)
-            final = last.asked(states[len(self.layers)])
+            final = last.query_states(states[len(self.layers)])
         else:
             final = self.layers[-1](x, last)
         told = self._told(states, reading)
-        fused: Tensor = self.fusion(final, {name: last.asked(rows) for name, rows in told.items()})
+        fused: Tensor = self.fusion(final, {name: last.query_states(rows) for name, rows in told.items()})
         return fused
 
-    def _told(self, states: Mapping[int, Tensor], reading: Reading) -> dict[str, Tensor]:
+    def _told(self, states: Mapping[int, Tensor], reading: AttentionLayout) -> dict[str, Tensor]:
         reading = self._sight(reading)
         return {name: side(states, reading) for name, side in self._sets()}
 

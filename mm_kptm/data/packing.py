@@ -62,7 +62,9 @@ class Packed:
         rows, lengths = gather(self.offsets, np.asarray(sequences, dtype=np.int64))
         return {name: column[rows] for name, column in self.columns.items()}, tuple(lengths.tolist())
 
-    def spread(self, sequences: ArrayLike, places: str, worth: str | None = None, *, width: int) -> NDArray[np.float32]:
+    def to_dense(
+        self, sequences: ArrayLike, places: str, worth: str | None = None, *, width: int
+    ) -> NDArray[np.float32]:
         """The given sequences as rows of ``width`` numbers: ``worth``, or 1, at ``places``, 0 elsewhere.
 
         >>> Packed.of(place=[[2], [0, 1]], tenths=[[9], [3, 10]]).spread([1, 0], "place", "tenths", width=3).tolist()

@@ -8,28 +8,28 @@ from typing import Literal
 
 from mm_kptm.data.tokenizers.opening import tokenizer_files
 from mm_kptm.data.tokenizers.protocol import Tokenizer
-from mm_kptm.datasets.protocol import Request
-from mm_kptm.datasets.settings import SplitFiles, TextSettings, hashes
+from mm_kptm.datasets.protocol import DataRequest
+from mm_kptm.datasets.settings import SplitFiles, TextSettings, fingerprints
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.graph.formats import open_graph
 from mm_kptm.knowledge.graph.triples import Wording, relation_and_tail, relation_blank_tail, tail_only
 from mm_kptm.knowledge.injection.characters import Characters
-from mm_kptm.knowledge.injection.fact_injector import Teller
+from mm_kptm.knowledge.injection.fact_injector import FactInjector
 from mm_kptm.knowledge.injection.sentence_tree import MOST_FACTS
-from mm_kptm.preprocessing.text import BERT, UER, UER_WORDS, Reading
-from mm_kptm.random_streams import Draw
+from mm_kptm.preprocessing.text import BERT, UER, UER_WORDS, TextEncoding
+from mm_kptm.random_streams import RandomStream
 from mm_kptm.systems.recipe import Recipe
-from mm_kptm.tasks.knowledge_use import TOLD
+from mm_kptm.tasks.knowledge_use import COUNTERFACTUAL_SUFFIXES
 
-TREE = "tree"
+TREE = "sentence-tree"
 WORDINGS: dict[str, Wording] = {"joined": relation_and_tail, "spaced": relation_blank_tail, "object": tail_only}
 
 
 @dataclass(frozen=True, kw_only=True)
-class ToldTexts(TextSettings):
+class KnowledgeTextSettings(TextSettings):
     """What texts are told, and what they look like to an encoder."""
 
-    graph: Path | None = None  #: a file of triples, told with `knowledge.kind: tree`
+    graph: Path | None = None  #: a file of triples, told with `knowledge.kind: sentence-tree`
     facts_per_name: int = 2  #: facts that hang on each name, the first ones of the file
     wording: Literal["joined", "spaced", "object"] | None = None
     """How a fact is said: relation and object without or with a blank between, or the object alone; as fits the task
@@ -48,7 +48,7 @@ class ToldTexts(TextSettings):
         """Whether texts are laid out as UER's."""
         return self.layout == "uer" or (self.layout is None and recipe.family == "kbert")
 
-    def teller(self, request: Request, wording: str, *, what: str, oracle: bool) -> Teller | None:
+    def fact_injector(self, request: DataRequest, wording: str, *, what: str, oracle: bool) -> FactInjector | None:
         """Who tells the facts that were asked for; None where texts are told none.
 
         Args:
@@ -63,17 +63,21 @@ class ToldTexts(TextSettings):
         if request.knowledge != TREE:
             return None
         if self.graph is None:
-            raise UserError("knowledge.kind is tree, but data.graph is null; name a file of triples, or choose none")
+            raise UserError(
+                "knowledge.kind is sentence-tree, but data.graph is null; name a file of triples, or choose none"
+            )
         if request.facts == "oracle" and not oracle:
             raise UserError(
                 f"knowledge.facts is oracle, but no example of {what} says for this task which fact it needs; choose "
                 "none, true, random or swapped"
             )
-        return Teller(open_graph(self.graph), WORDINGS[self.wording or wording], self.facts_per_name, Draw(self.seed))
+        return FactInjector(
+            open_graph(self.graph), WORDINGS[self.wording or wording], self.facts_per_name, RandomStream(self.seed)
+        )
 
-    def reading(
-        self, request: Request, *, object_alone: bool = False, words: bool = False, oracle: bool = False
-    ) -> Reading:
+    def text_encoding(
+        self, request: DataRequest, *, object_alone: bool = False, words: bool = False, oracle: bool = False
+    ) -> TextEncoding:
         """How text becomes ids and what it is told.
 
         Args:
@@ -85,27 +89,36 @@ class ToldTexts(TextSettings):
         uer = self.is_uer(request.recipe)
         wording = "object" if object_alone else "joined" if uer else "spaced"
         frame = (UER_WORDS if words else UER) if uer else BERT
-        teller = self.teller(request, wording, what=self.name, oracle=oracle)
-        return Reading(
-            self.spelling(request.recipe), self.longest, self.languages, teller=teller, facts=request.facts, frame=frame
+        teller = self.fact_injector(request, wording, what=self.name, oracle=oracle)
+        return TextEncoding(
+            self.tokenizer_for(request.recipe),
+            self.max_length,
+            self.languages,
+            injector=teller,
+            facts=request.facts,
+            template=frame,
         )
 
-    def spelling(self, recipe: Recipe) -> Tokenizer:
+    def tokenizer_for(self, recipe: Recipe) -> Tokenizer:
         """How the encoder spells."""
         return Characters.open(tokenizer_files(self.vocabulary)[0]) if self.is_uer(recipe) else self.tokenizer()
 
 
 @dataclass(frozen=True, kw_only=True)
-class ToldFiles(ToldTexts, SplitFiles):
+class KnowledgeFileSettings(KnowledgeTextSettings, SplitFiles):
     """One file a split, with texts that can be told the facts of a graph."""
 
     @property
-    def hashes(self) -> dict[str, str]:
+    def fingerprints(self) -> dict[str, str]:
         """What tells these data from others."""
-        return super().hashes if self.graph is None else {**super().hashes, **hashes({"graph": self.graph})}
+        return (
+            super().fingerprints
+            if self.graph is None
+            else {**super().fingerprints, **fingerprints({"graph": self.graph})}
+        )
 
 
-def told_splits(files: dict[str, Path], request: Request, *, oracle: bool) -> dict[str, tuple[str, str]]:
+def counterfactual_splits(files: dict[str, Path], request: DataRequest, *, oracle: bool) -> dict[str, tuple[str, str]]:
     """The file and the facts of every split: ``test-swapped`` is the test told swapped facts; dev has such splits too.
 
     Args:
@@ -116,7 +129,7 @@ def told_splits(files: dict[str, Path], request: Request, *, oracle: bool) -> di
     plain = {split: (split, request.facts) for split in files}
     if request.knowledge != TREE:
         return plain
-    ends = {end: facts for end, facts in TOLD.items() if oracle or facts != "oracle"}
+    ends = {end: facts for end, facts in COUNTERFACTUAL_SUFFIXES.items() if oracle or facts != "oracle"}
     return plain | {
         f"{side}{end}": (side, facts) for side in ("dev", "test") if side in plain for end, facts in ends.items()
     }

@@ -9,35 +9,35 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mm_kptm.datasets.knowledge_settings import TREE, ToldFiles, told_splits
-from mm_kptm.datasets.protocol import Prepared, Request
+from mm_kptm.datasets.knowledge_settings import TREE, KnowledgeFileSettings, counterfactual_splits
+from mm_kptm.datasets.protocol import DataRequest, PreparedData
 from mm_kptm.datasets.settings import by_split
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.embedding.entity_table import EntityTable
 from mm_kptm.knowledge.embedding.formats import open_embeddings
 from mm_kptm.knowledge.fusion.entity_embedding import told
-from mm_kptm.preprocessing.text import Reading
+from mm_kptm.preprocessing.text import TextEncoding
 from mm_kptm.systems.system import System
 from mm_kptm.tasks.labelling import LabelledSource, Labelling
 from mm_kptm.train.protocol import Trainable
 
-FUSION = "fusion"
+FUSION = "entity-fusion"
 T = TypeVar("T")
-Make = Callable[[Sequence[T], Sequence[str], Reading], LabelledSource]
+Make = Callable[[Sequence[T], Sequence[str], TextEncoding], LabelledSource]
 
 
 def labelled_files(
-    data: ToldFiles,
-    request: Request,
+    data: KnowledgeFileSettings,
+    request: DataRequest,
     task: type[Labelling],
     read: Callable[[Path], Sequence[T]],
     make: Make[T],
     labels: Sequence[str] | Callable[[Sequence[T]], Sequence[str]],
     *,
-    reading: Reading | None = None,
+    reading: TextEncoding | None = None,
     oracle: bool = False,
     **choices: Any,
-) -> Prepared:
+) -> PreparedData:
     """A labelling task on files.
 
     Args:
@@ -49,11 +49,11 @@ def labelled_files(
         choices: of the task, beside its labels.
     """
     if reading is None:
-        reading = data.reading(request, oracle=oracle)
-    splits = told_splits(data.files, request, oracle=oracle)
+        reading = data.text_encoding(request, oracle=oracle)
+    splits = counterfactual_splits(data.files, request, oracle=oracle)
     examples = by_split(data.files, read)
     chosen = tuple(labels(examples("train")) if callable(labels) else labels)
-    marks = reading.marks is not None
+    marks = reading.markers is not None
 
     def source(split: str) -> LabelledSource:
         file, facts = splits[split]
@@ -68,20 +68,24 @@ def labelled_files(
         return task(system, chosen, marks=marks, **choices)
 
     entities = {} if reading.table is None else {"entity_dim": reading.table.vectors.shape[1]}
-    return Prepared(
+    return PreparedData(
         sources={split: partial(source, split) for split in splits},
         model=model,
         sizes={"vocab_size": len(reading.tokenizer), "num_languages": max(len(data.languages), 1), **entities},
         heads=task.heads(request.recipe, len(chosen), marks=marks),
-        hashes=data.hashes if reading.table is None else {**data.hashes, "vectors": reading.table.hash},
+        fingerprints=data.fingerprints
+        if reading.table is None
+        else {**data.fingerprints, "vectors": reading.table.hash},
         baselines=majority,
-        tells=frozenset({TREE} if reading.teller is not None else {FUSION} if reading.table is not None else ()),
+        knowledge_kinds=frozenset(
+            {TREE} if reading.injector is not None else {FUSION} if reading.table is not None else ()
+        ),
         vectors=None if reading.table is None else reading.table.vectors,
-        more=lambda path: make(read(path), chosen, reading),
+        read_file=lambda path: make(read(path), chosen, reading),
     )
 
 
-def linked(folder: Path | None, request: Request, *, seed: int = 0) -> EntityTable | None:
+def linked(folder: Path | None, request: DataRequest, *, seed: int = 0) -> EntityTable | None:
     """The vectors of entities, if any are given: those of ``knowledge.vectors`` first.
 
     Raises:
@@ -90,7 +94,9 @@ def linked(folder: Path | None, request: Request, *, seed: int = 0) -> EntityTab
     if request.knowledge == FUSION:
         folder = request.vectors or folder
         if folder is None:
-            raise UserError("knowledge.kind is fusion, but knowledge.vectors is null; name a folder of entity vectors")
+            raise UserError(
+                "knowledge.kind is entity-fusion, but knowledge.vectors is null; name a folder of entity vectors"
+            )
         return told(open_embeddings(folder).table(), request.facts, seed=seed)
     if folder is None:
         return None

@@ -1,6 +1,6 @@
 """Which data can feed which task: the supplies, found by walking this package and installed plug-ins.
 
-A :class:`Supply` joins a task, a data set and the function that turns one into the other. A data set is a frozen
+A :class:`TaskDataset` joins a task, a data set and the function that turns one into the other. A data set is a frozen
 dataclass of settings whose first field, a ``Literal``, is its name; it becomes a choice of an experiment's ``data:``
 block by being named in a supply. Entry point group for plug-ins: ``mm_kptm.tasks``.
 """
@@ -11,22 +11,32 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, Protocol, get_args, get_type_hints, runtime_checkable
 
 from torch import Tensor
 
+from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.mixture import Objective
+from mm_kptm.systems.discovery import instances
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.system import System
-from mm_kptm.tasks.protocol import Row, Task, modules
+from mm_kptm.tasks.protocol import Row, Task
 from mm_kptm.train.protocol import Source, Trainable
 
 PRETRAINING = "pretraining"  #: stands in for a task where there are objectives alone
 
 
+@runtime_checkable
+class ReadsText(Protocol):
+    """Settings of data whose texts are cut into pieces by one tokenizer."""
+
+    def tokenizer(self) -> Tokenizer:
+        """What cuts the texts."""
+
+
 @dataclass(frozen=True)
-class Request:
+class DataRequest:
     """What an experiment asks of its data, beside the data's own settings."""
 
     recipe: Recipe
@@ -37,7 +47,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Learnt:
+class AuxiliaryObjective:
     """Facts that are told with no example and kept in weights: what trains them, beside the task."""
 
     objective: Objective
@@ -45,32 +55,32 @@ class Learnt:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedData:
     """Everything about a task on its data that needs no model yet."""
 
     sources: Mapping[str, Callable[[], Source[Any]]]  #: by split; made when first asked for
     model: Callable[[System], Trainable[Any]]  #: what is trained and measured, a module
     sizes: Mapping[str, int] = field(default_factory=dict)  #: what the data asks of an encoder with fresh weights
     heads: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  #: that the system is built with
-    hashes: Mapping[str, str] = field(default_factory=dict)  #: what tells these data from others
+    fingerprints: Mapping[str, str] = field(default_factory=dict)  #: what tells these data from others
     baselines: Callable[[str], Mapping[str, float]] = lambda split: {}  #: what needs no model scores on a split
-    tells: frozenset[str] = frozenset()  #: the forms in which facts can be given: tree, fusion, ...
-    bases: tuple[str, ...] = ()  #: knowledge bases of the candidates, where facts are told as such
-    learnt: Callable[[], Learnt] | None = None  #: the facts, where they are learnt beside the task
+    knowledge_kinds: frozenset[str] = frozenset()  #: the forms in which facts can be given: tree, fusion, ...
+    knowledge_bases: tuple[str, ...] = ()  #: knowledge bases of the candidates, where facts are told as such
+    auxiliary: Callable[[], AuxiliaryObjective] | None = None  #: the facts, where they are learnt beside the task
     vectors: Tensor | None = None  #: of the entities that examples number, where these can be trained
     objectives: Callable[[Iterable[str]], Mapping[str, Objective]] | None = None  #: by name
-    left_out: Callable[[str], int] = lambda split: 0  #: examples of a split's file that cannot be asked
-    more: Callable[[Path], Source[Any]] | None = None  #: examples of another file; answers may be missing there
+    skipped: Callable[[str], int] = lambda split: 0  #: examples of a split's file that cannot be asked
+    read_file: Callable[[Path], Source[Any]] | None = None  #: examples of another file; answers may be missing there
     submit: Callable[[str, Sequence[Row], Path], Sequence[Path]] | None = None  #: official files of a split's answers
 
 
 @dataclass(frozen=True)
-class Supply:
+class TaskDataset:
     """A task on a data set."""
 
     task: type[Task[Any]] | None  #: None for pretraining
     data: type[Any]  #: a frozen dataclass of settings
-    prepare: Callable[[Any, Request], Prepared]
+    prepare: Callable[[Any, DataRequest], PreparedData]
     read: Callable[[Path], Sequence[object]] | None = None  #: the examples of one file, where they lie in files
 
     @property
@@ -85,26 +95,26 @@ def data_name(data: type[Any]) -> str:
 
 
 @cache
-def supplies() -> tuple[Supply, ...]:
+def task_datasets() -> tuple[TaskDataset, ...]:
     """Every supply there is, in a fixed order."""
-    found = [value for module in modules() for value in vars(module).values() if isinstance(value, Supply)]
+    found = [supply for room in ("datasets", "tasks") for _, supply in instances(TaskDataset, room)]
     return tuple(dict.fromkeys(found))
 
 
 @cache
 def datasets() -> tuple[type[Any], ...]:
     """Every data set of a supply, each once, by name."""
-    found = {data_name(supply.data): supply.data for supply in supplies()}
+    found = {data_name(supply.data): supply.data for supply in task_datasets()}
     return tuple(found[name] for name in sorted(found))
 
 
-def find_supply(task: str, data: Any) -> Supply:
+def find_task_dataset(task: str, data: Any) -> TaskDataset:
     """The supply of a task from the given settings of data.
 
     Raises:
         UserError: there is none; what that data set can feed is named.
     """
-    ours = [supply for supply in supplies() if supply.data is type(data)]
+    ours = [supply for supply in task_datasets() if supply.data is type(data)]
     for supply in ours:
         if supply.task_name == task:
             return supply

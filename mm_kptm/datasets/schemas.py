@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mm_kptm.datasets.protocol import data_name, supplies
+from mm_kptm.datasets.protocol import data_name, task_datasets
 from mm_kptm.errors import UserError
 from mm_kptm.tasks.protocol import find
 
@@ -17,7 +17,7 @@ def readers(task: str) -> dict[str, Read]:
     """The readers of a task's files by the name of the format, ``own`` for the schema of its own."""
     return {
         name.partition("-")[0] if name.startswith(OWN + "-") else name: supply.read
-        for supply in supplies()
+        for supply in task_datasets()
         if supply.task_name == task and supply.read is not None
         for name in (data_name(supply.data),)
     }

@@ -27,15 +27,15 @@ class TextSettings:
     merges.txt (fairseq's encoder.json, vocab.bpe and dict.txt), or XLM's codes and vocab."""
     lowercase: bool = True  #: whether word pieces, or XLM's, are of an uncased model; others say it themselves
     ideographs: bool = True  #: whether text is cut at every ideograph; ERNIE of Tsinghua does not
-    longest: int = 128  #: pieces of an example that are read, special ones included
+    max_length: int = 128  #: pieces of an example that are read, special ones included
     languages: tuple[str, ...] = ()  #: in the order of the encoder's language ids, where it reads them
 
     def __post_init__(self) -> None:
-        if self.longest < 8:
-            raise UserError(f"data.longest is {self.longest} but must be at least 8")
+        if self.max_length < 8:
+            raise UserError(f"data.max_length is {self.max_length} but must be at least 8")
 
     @property
-    def spelling_files(self) -> dict[str, Path]:
+    def tokenizer_files(self) -> dict[str, Path]:
         """The files of the tokenizer by their part in the data; ``UserError`` where there is none."""
         files = tokenizer_files(self.vocabulary)
         return {"vocabulary": files[0]} if len(files) == 1 else {f"vocabulary/{file.name}": file for file in files}
@@ -60,9 +60,9 @@ class SplitFiles(TextSettings):
         return {split: path for split, path in given.items() if path is not None}
 
     @property
-    def hashes(self) -> dict[str, str]:
+    def fingerprints(self) -> dict[str, str]:
         """What tells these data from others."""
-        return hashes({**self.files, **self.spelling_files})
+        return fingerprints({**self.files, **self.tokenizer_files})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +86,7 @@ def by_split(files: Mapping[str, Path], read: Callable[[Path], Sequence[T]]) -> 
     return examples
 
 
-def hashes(files: Mapping[str, Path]) -> dict[str, str]:
+def fingerprints(files: Mapping[str, Path]) -> dict[str, str]:
     """The digest of every file by its part in the data; ``UserError`` for a file that is not there."""
     found = {}
     for part, file in files.items():

@@ -2,6 +2,5 @@
 
 from mm_kptm.experiment.comparison import Compared, compare
 from mm_kptm.experiment.run import evaluate, train
-from mm_kptm.suites.number_world.demo.demo import Demonstration, demo
 
-__all__ = ["Compared", "Demonstration", "compare", "demo", "evaluate", "train"]
+__all__ = ["Compared", "compare", "evaluate", "train"]

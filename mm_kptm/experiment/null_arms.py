@@ -21,7 +21,7 @@ UNTOLD: tuple[Literal["none", "random"], ...] = ("none", "random")  #: and of tr
 
 
 @dataclass(frozen=True)
-class Arm:
+class ExperimentArm:
     """An experiment under the name it bears in a comparison."""
 
     name: str
@@ -29,7 +29,7 @@ class Arm:
     null: bool = False
 
 
-def arms_of(experiments: Sequence[Experiment], *, nulls: bool) -> tuple[Arm, ...]:
+def arms_of(experiments: Sequence[Experiment], *, nulls: bool) -> tuple[ExperimentArm, ...]:
     """The experiments as arms and, behind them, those of their null arms that are no arm yet.
 
     Raises:
@@ -38,7 +38,7 @@ def arms_of(experiments: Sequence[Experiment], *, nulls: bool) -> tuple[Arm, ...
     if not experiments:
         raise UserError("a comparison was asked for without an experiment; name one or more experiment files")
     known: dict[str, str] = {}  # what an arm is, and its name
-    arms: list[Arm] = []
+    arms: list[ExperimentArm] = []
     for settings in experiments:
         if settings.task is None:
             raise UserError(f"{settings.name} has no task, so there is nothing that its arms could be compared by")
@@ -46,7 +46,7 @@ def arms_of(experiments: Sequence[Experiment], *, nulls: bool) -> tuple[Arm, ...
             raise UserError(f"two experiments are called {settings.name}; give them different names")
         if (same := known.setdefault(_essence(settings), settings.name)) != settings.name:
             raise UserError(f"{same} and {settings.name} are the same experiment; seeds are added by themselves")
-        arms.append(Arm(settings.name, settings))
+        arms.append(ExperimentArm(settings.name, settings))
     if not nulls:
         return tuple(arms)
     for settings in experiments:
@@ -55,14 +55,14 @@ def arms_of(experiments: Sequence[Experiment], *, nulls: bool) -> tuple[Arm, ...
             if any(arm.name == name for arm in arms):
                 raise UserError(f"{name} is the name of a null arm of {settings.name}; call the experiment otherwise")
             if known.setdefault(_essence(changed), name) == name:
-                arms.append(Arm(name, replace(changed, name=name), null=True))
+                arms.append(ExperimentArm(name, replace(changed, name=name), null=True))
     return tuple(arms)
 
 
 def nulls_of(settings: Experiment) -> Iterator[tuple[str, Experiment]]:
     """What an experiment becomes when its pictures, or its facts, are taken away or made up, and a word for each."""
-    sees = settings.task is not None and "regions" in find(settings.task).needs
-    if sees and getattr(settings.data, "vision", None) == "true":  # data that can be shown blindly say so by this key
+    mask = settings.task is not None and "regions" in find(settings.task).needs
+    if mask and getattr(settings.data, "vision", None) == "true":  # data that can be shown blindly say so by this key
         for vision in BLIND:
             yield f"{vision}-vision", replace(settings, data=replace(settings.data, vision=vision))
     if settings.knowledge.given not in UNTOLD:
@@ -82,4 +82,4 @@ def _essence(settings: Experiment) -> str:
 
 def _adds_nothing(knowledge: KnowledgeSettings) -> bool:
     """Whether a model is neither told anything nor given parts for it."""
-    return knowledge.given == "none" and knowledge.kind in ("none", "tree", "embedding")
+    return knowledge.given == "none" and knowledge.kind in ("none", "sentence-tree", "knowledge-embedding")

@@ -30,12 +30,12 @@ def predict(run: Path, *, split: str = "test", file: Path | None = None) -> list
         rows = task.predictions(built.source(split), batch_size=settings.train.batch_size)
         write_predictions(rows, run / "predictions" / f"{split}.jsonl")
     else:
-        if built.prepared.more is None:
+        if built.prepared.read_file is None:
             raise UserError(
                 f"{run} was trained on {settings.data.name}, which is read from no file of one split; "
                 f"predict one of its splits: {', '.join(built.prepared.sources)}"
             )
-        rows = task.predictions(built.prepared.more(file), batch_size=settings.train.batch_size)
+        rows = task.predictions(built.prepared.read_file(file), batch_size=settings.train.batch_size)
     return [_untold(row) for row in rows]
 
 

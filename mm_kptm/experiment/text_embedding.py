@@ -12,12 +12,10 @@ from torch import Tensor
 from mm_kptm.batch import Inputs, Tokens
 from mm_kptm.data.tokenizers.opening import holds_tokenizer, open_tokenizer
 from mm_kptm.data.tokenizers.protocol import Tokenizer, framed
-from mm_kptm.datasets.settings import TextSettings
+from mm_kptm.datasets.protocol import ReadsText
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.run import CONFIG, opened
 from mm_kptm.models.sentence_embedding import mean_state
-from mm_kptm.suites.number_world.datasets import sources as number_world
-from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
 from mm_kptm.systems import pretrained
 from mm_kptm.systems.discovery import find
 from mm_kptm.systems.system import System
@@ -34,14 +32,14 @@ class TextVectors:
     tokenizer: Tokenizer
 
     @property
-    def longest(self) -> int:
+    def max_length(self) -> int:
         """Pieces of a text that are read, special ones included; RoBERTa's positions begin at 2."""
         return min(_LONGEST, self.system.sizes.get("max_positions", _LONGEST + 2) - 2)
 
     @torch.no_grad()
     def __call__(self, texts: Sequence[str]) -> Tensor:
         """[n] -> [n, D]."""
-        room = self.longest - 2
+        room = self.max_length - 2
         whole = (text.encode("utf-8", "replace").decode("utf-8") for text in texts)  # no half characters
         ids = [framed(self.tokenizer.specials, self.tokenizer.encode(text).ids[:room])[0] for text in whole]
         order = sorted(range(len(ids)), key=lambda place: len(ids[place]))
@@ -83,10 +81,8 @@ def _beside(folder: Path) -> Tokenizer:
 
 
 def _tokenizer(data: object, folder: Path) -> Tokenizer:
-    if isinstance(data, TextSettings):
+    if isinstance(data, ReadsText):
         return data.tokenizer()
-    if isinstance(data, NumberWorldData):
-        return number_world.tokenizer()
     raise UserError(f"{folder} was trained on data whose texts this cannot cut into pieces; take a run on text files")
 
 

@@ -15,41 +15,41 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mm_kptm.batch import Candidates, Entities, Inputs, Layout, Regions, Tokens, apart
+from mm_kptm.batch import Candidates, Entities, Inputs, Regions, SequenceLayout, Tokens, apart
+from mm_kptm.batch.special_entities import NULL, PADDING
 from mm_kptm.data.packing import Packed, gather
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.fusion.entity_disambiguation import NULL, PADDING
 from mm_kptm.nn.visibility import Branches
 
-Whole = NDArray[np.int64]
+IntArray = NDArray[np.int64]
 
 
-class Pictures(Protocol):
+class RegionProvider(Protocol):
     """The regions of many images."""
 
     @property
-    def lengths(self) -> Whole:
+    def lengths(self) -> IntArray:
         """Regions of every image, [P]."""
 
-    def regions(self, images: Whole) -> Regions:
+    def regions(self, images: IntArray) -> Regions:
         """The regions of the given images, in that order."""
 
 
 @dataclass(frozen=True, eq=False)
-class Crops:
+class RegionCrops:
     """Pictures whose regions are bytes in memory, given to the model as numbers between 0 and 1."""
 
     pixels: NDArray[np.uint8]  #: [R, F]
     boxes: NDArray[np.float32]  #: x1 y1 x2 y2 as fractions of the image, [R, 4]
-    offsets: Whole  #: [P + 1]
+    offsets: IntArray  #: [P + 1]
 
     @classmethod
-    def blank(cls, features: int) -> Crops:
+    def blank(cls, features: int) -> RegionCrops:
         """One picture of one black region as large as the image: it tells nothing, not even how much there is."""
         return cls(np.zeros((1, features), np.uint8), np.array([[0, 0, 1, 1]], np.float32), np.array([0, 1]))
 
     @classmethod
-    def joined(cls, *parts: Crops) -> Crops:
+    def joined(cls, *parts: RegionCrops) -> RegionCrops:
         """The pictures of all parts, one part behind the other."""
         ends = np.cumsum([0, *(part.offsets[-1] for part in parts)])
         return cls(
@@ -59,20 +59,20 @@ class Crops:
         )
 
     @cached_property
-    def lengths(self) -> Whole:
+    def lengths(self) -> IntArray:
         return np.diff(self.offsets)
 
-    def regions(self, images: Whole) -> Regions:
+    def regions(self, images: IntArray) -> Regions:
         rows, lengths = gather(self.offsets, images)
         return Regions(
             features=torch.from_numpy(self.pixels[rows]).float().div_(255),
             boxes=torch.from_numpy(self.boxes[rows]),
-            layout=Layout(tuple(lengths.tolist())),
+            layout=SequenceLayout(tuple(lengths.tolist())),
         )
 
 
 @dataclass(frozen=True, eq=False)
-class TextsOfPictures:
+class InputSource:
     """Texts, each perhaps about a picture: a source of :class:`~mm_kptm.batch.Inputs`.
 
     A picture that several texts of a batch are about is given once.
@@ -88,8 +88,8 @@ class TextsOfPictures:
     """
 
     texts: Packed
-    pictures: Pictures | None = None
-    about: Whole | None = None
+    pictures: RegionProvider | None = None
+    about: IntArray | None = None
     entities: Tensor | None = None
     base: str | None = None
 
@@ -105,10 +105,10 @@ class TextsOfPictures:
         """The given texts with their pictures; nothing is drawn."""
         chosen = np.asarray(indices, dtype=np.int64)
         if self.pictures is None:
-            return self._told(Inputs(text=tokens(self.texts, chosen)), chosen)
-        return self.beside(chosen, self._picture_of[chosen])
+            return self._with_facts(Inputs(text=tokens(self.texts, chosen)), chosen)
+        return self.with_images(chosen, self._picture_of[chosen])
 
-    def beside(self, texts: Whole, images: Whole) -> Inputs:
+    def with_images(self, texts: IntArray, images: IntArray) -> Inputs:
         """The given texts, each with the picture given for it, whatever it is about."""
         if self.pictures is None:
             raise UserError("texts were to be shown beside pictures, but there are none")
@@ -116,9 +116,9 @@ class TextsOfPictures:
         apart = len(distinct) == len(images)
         regions = self.pictures.regions(images if apart else distinct)
         image_of = None if apart else torch.from_numpy(places)
-        return self._told(Inputs(text=tokens(self.texts, texts), regions=regions, image_of=image_of), texts)
+        return self._with_facts(Inputs(text=tokens(self.texts, texts), regions=regions, image_of=image_of), texts)
 
-    def _told(self, inputs: Inputs, texts: Whole) -> Inputs:
+    def _with_facts(self, inputs: Inputs, texts: IntArray) -> Inputs:
         """The inputs with the entities that their texts name."""
         if self.entities is None:
             return inputs
@@ -126,15 +126,15 @@ class TextsOfPictures:
         taken, lengths = column.take(texts)
         numbers = torch.from_numpy(taken["entities"].astype(np.int64, copy=False))
         if self.base is not None:
-            return replace(inputs, candidates={self.base: mentions(numbers, Layout(lengths), self.entities)})
+            return replace(inputs, candidates={self.base: mentions(numbers, SequenceLayout(lengths), self.entities)})
         return replace(inputs, entities=Entities(self.entities[numbers], linked=numbers > 0, ids=numbers - 1))
 
     @cached_property
-    def _picture_of(self) -> Whole:
+    def _picture_of(self) -> IntArray:
         return np.arange(len(self.texts)) if self.about is None else self.about
 
 
-def mentions(numbers: Tensor, layout: Layout, vectors: Tensor) -> Candidates:
+def mentions(numbers: Tensor, layout: SequenceLayout, vectors: Tensor) -> Candidates:
     """Every token that names an entity as a mention of one token with that one candidate.
 
     Args:
@@ -143,7 +143,7 @@ def mentions(numbers: Tensor, layout: Layout, vectors: Tensor) -> Candidates:
         vectors: [N, E].
     """
     rows = numbers.nonzero().squeeze(1)
-    owners = layout.owners(numbers.device)[rows]
+    owners = layout.sequence_ids(numbers.device)[rows]
     silent = torch.bincount(owners, minlength=len(layout)) == 0  # has one blank span
     order = torch.cat([owners, silent.nonzero().squeeze(1)]).argsort(stable=True)
     spans = torch.cat([rows, torch.full((int(silent.sum()),), -1)])[order]
@@ -151,7 +151,7 @@ def mentions(numbers: Tensor, layout: Layout, vectors: Tensor) -> Candidates:
     counts = torch.bincount(owners, minlength=len(layout)) + silent
     return Candidates(
         spans=spans[:, None].expand(-1, 2),
-        layout=Layout(tuple(counts.tolist())),
+        layout=SequenceLayout(tuple(counts.tolist())),
         entities=torch.where(named > 0, named + NULL, PADDING)[:, None],
         priors=torch.ones(len(spans), 1),
         vectors=vectors[named][:, None],
@@ -161,16 +161,16 @@ def mentions(numbers: Tensor, layout: Layout, vectors: Tensor) -> Candidates:
 MARK = "mark_"  #: begins the names of columns that are marks
 
 
-def tokens(texts: Packed, indices: Whole) -> Tokens:
+def tokens(texts: Packed, indices: IntArray) -> Tokens:
     """The tokens of the given texts; facts see only themselves and their word.
 
-    Columns beside those of :class:`TextsOfPictures`: ``units``, numbered in each text by itself, and ``mark_`` with the
+    Columns beside those of :class:`InputSource`: ``units``, numbered in each text by itself, and ``mark_`` with the
     name of a mark.
     """
     columns, lengths = texts.take(indices)
     rows = {name: torch.from_numpy(column.astype(np.int64, copy=False)) for name, column in columns.items()}
     branches = rows.get("branches")
-    layout = Layout(lengths)
+    layout = SequenceLayout(lengths)
     marks = {name.removeprefix(MARK): column for name, column in rows.items() if name.startswith(MARK)}
     return Tokens(
         ids=rows["ids"],
@@ -178,7 +178,7 @@ def tokens(texts: Packed, indices: Whole) -> Tokens:
         positions=rows["positions"],
         segments=rows["segments"] if "segments" in rows else torch.zeros_like(rows["ids"]),
         languages=rows.get("languages"),
-        sees=Branches(rows["words"], branches) if branches is not None and bool(branches.any()) else None,
-        units=apart(rows["units"], layout) if "units" in rows else None,
-        marks=marks or None,
+        attention_mask=Branches(rows["words"], branches) if branches is not None and bool(branches.any()) else None,
+        mask_groups=apart(rows["units"], layout) if "units" in rows else None,
+        token_labels=marks or None,
     )

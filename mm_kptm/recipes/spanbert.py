@@ -99,8 +99,8 @@ SPANBERT_BASE = Recipe(
         ),
         Rename(f"{_PAIR}.bias", f"{_OURS}.scores.bias"),
     ),
-    fields=BERT_FIELDS,
-    told={
+    config_keys=BERT_FIELDS,
+    infer_from_shapes={
         "vocab_size": ("encoder.embed.text.word.weight", 0),
         "max_positions": ("encoder.embed.text.position.weight", 0),
     },

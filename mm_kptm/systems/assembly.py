@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mm_kptm.errors import UserError
 from mm_kptm.systems.discovery import find, find_addition, heads_of
-from mm_kptm.systems.keymap import Translation, fit
+from mm_kptm.systems.keymap import TranslatedState, fit
 from mm_kptm.systems.recipe import Recipe, check_sizes
 from mm_kptm.systems.system import System
 
@@ -21,7 +21,7 @@ Heads = Iterable[str] | Mapping[str, Mapping[str, Any]]
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
-_OWN = "task."  #: what the names of a task's own parameters begin with
+TASK_PREFIX = "task."  #: what the names of a task's own parameters begin with
 
 
 def add(system: System, name: str, sizes: Mapping[str, Any]) -> None:
@@ -36,7 +36,7 @@ def add(system: System, name: str, sizes: Mapping[str, Any]) -> None:
         UserError: there is no such addition or size, or the encoder has no room for it.
     """
     addition = find_addition(name)
-    system.encoder = addition.around(system.encoder, sizes)
+    system.encoder = addition.wrap(system.encoder, sizes)
     system.added[name] = addition.resolved_sizes(sizes)
     system.train(system.training)
 
@@ -48,19 +48,21 @@ def add_head(system: System, name: str, sizes: Mapping[str, Any]) -> None:
         UserError: the recipe has no such head, and neither has any addition; or the head no such size.
     """
     recipe = find(system.recipe)
-    (chosen,) = _head_sizes(recipe, {name: sizes}).values()
+    (chosen,) = chosen_heads(recipe, {name: sizes}).values()
     system.heads[name] = _head(recipe, name, system.encoder, chosen)
     system.head_sizes[name] = chosen
     system.train(system.training)
 
 
-def _fitted(translation: Translation, system: System, recipe: Recipe, fresh: Sequence[str]) -> dict[str, Tensor]:
+def fitted(translation: TranslatedState, system: System, recipe: Recipe, fresh: Sequence[str]) -> dict[str, Tensor]:
     """What fills a system, heads that it was built without left behind and ``fresh`` parts left as they are."""
-    wanted = shapes(system)
+    expected = shapes(system)
     for beginning in fresh:
-        if not any(parameter.startswith(beginning) for parameter in wanted):
+        if not any(parameter.startswith(beginning) for parameter in expected):
             raise UserError(f"no parameter of {recipe.name} begins with {beginning!r}, so nothing there can stay fresh")
-    return fit(translation, wanted, known=[_OWN, *(f"heads.{head}." for head in heads_of(recipe))], fresh=fresh)
+    return fit(
+        translation, expected, known=[TASK_PREFIX, *(f"heads.{head}." for head in heads_of(recipe))], fresh=fresh
+    )
 
 
 def parameters(module: nn.Module) -> dict[str, Tensor]:
@@ -74,14 +76,14 @@ def shapes(module: nn.Module) -> dict[str, torch.Size]:
 
 
 @torch.no_grad()
-def _fill(system: System, tensors: Mapping[str, Tensor]) -> None:
+def fill(system: System, tensors: Mapping[str, Tensor]) -> None:
     ours = parameters(system)
     for name, tensor in tensors.items():
         ours[name].copy_(tensor)
 
 
 @contextmanager
-def _seeded(seed: int | None) -> Iterator[None]:
+def seeded_weights(seed: int | None) -> Iterator[None]:
     """Fresh weights follow from the seed, and torch's global state is left as it was; without one, from that state."""
     if seed is None:
         yield
@@ -91,7 +93,7 @@ def _seeded(seed: int | None) -> Iterator[None]:
         yield
 
 
-def _assemble(recipe: Recipe, sizes: Mapping[str, Any], heads: Mapping[str, Mapping[str, Any]]) -> System:
+def assemble(recipe: Recipe, sizes: Mapping[str, Any], heads: Mapping[str, Mapping[str, Any]]) -> System:
     encoder = recipe.build(**sizes)
     built = {name: _head(recipe, name, encoder, head_sizes) for name, head_sizes in heads.items()}
     return System(encoder, built, recipe=recipe.name, sizes=sizes, head_sizes=heads).eval()
@@ -103,7 +105,7 @@ def _head(recipe: Recipe, name: str, encoder: nn.Module, sizes: Mapping[str, Any
     return build(encoder, **sizes)
 
 
-def _head_sizes(recipe: Recipe, heads: Heads) -> dict[str, dict[str, Any]]:
+def chosen_heads(recipe: Recipe, heads: Heads) -> dict[str, dict[str, Any]]:
     chosen = {name: dict(heads[name]) if isinstance(heads, Mapping) else {} for name in heads}
     known = heads_of(recipe)
     for name in chosen:

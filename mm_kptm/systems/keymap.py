@@ -23,7 +23,7 @@ class UnmappedKeys(UserError):
 
 
 @dataclass
-class Translation:
+class TranslatedState:
     """What became of a checkpoint."""
 
     tensors: dict[str, Tensor] = field(default_factory=dict)  #: our names
@@ -64,14 +64,14 @@ def plain(key: str) -> str:
     return ".".join([*parts[:-1], _SPELLINGS.get(parts[-1], parts[-1])])
 
 
-def translate(state: Mapping[str, Tensor], rules: Sequence[Rule]) -> Translation:
+def translate(state: Mapping[str, Tensor], rules: Sequence[Rule]) -> TranslatedState:
     """Rename a published state by the first rule that fits each key.
 
     Raises:
         UserError: a key that should repeat another one holds other values.
     """
     state = {plain(key): tensor for key, tensor in state.items()}
-    result = Translation()
+    result = TranslatedState()
     for key, tensor in state.items():
         rule, found = _first(rules, key)
         match rule:
@@ -111,14 +111,14 @@ def _first(rules: Iterable[Rule], key: str) -> tuple[Rule | None, dict[str, str]
     return None, {}
 
 
-def _place(result: Translation, key: str, tensors: Mapping[str, Tensor]) -> None:
+def _place(result: TranslatedState, key: str, tensors: Mapping[str, Tensor]) -> None:
     result.tensors.update(tensors)
     result.placed[key] = ", ".join(tensors)
 
 
 def fit(
-    translation: Translation,
-    wanted: Mapping[str, torch.Size],
+    translation: TranslatedState,
+    expected: Mapping[str, torch.Size],
     *,
     known: Iterable[str] = (),
     fresh: Iterable[str] = (),
@@ -138,13 +138,13 @@ def fit(
     beginnings = tuple(known)
     excess, shapes = [], []
     for name, tensor in translation.tensors.items():
-        if name not in wanted:
+        if name not in expected:
             if not name.startswith(beginnings):
                 excess.append(name)
-        elif tensor.shape != wanted[name]:
-            shapes.append(f"{name} {list(tensor.shape)} instead of {list(wanted[name])}")
+        elif tensor.shape != expected[name]:
+            shapes.append(f"{name} {list(tensor.shape)} instead of {list(expected[name])}")
     unfilled = tuple(fresh)
-    missing = [name for name in wanted if name not in translation.tensors and not name.startswith(unfilled)]
+    missing = [name for name in expected if name not in translation.tensors and not name.startswith(unfilled)]
     complaints = [
         ("no rule for published keys", translation.strangers),
         ("nothing fills our parameters", missing),
@@ -155,7 +155,7 @@ def fit(
         raise UnmappedKeys(
             "this checkpoint does not fit this model:" + "".join(_some(text, names) for text, names in complaints)
         )
-    return {name: translation.tensors[name] for name in wanted if name in translation.tensors}
+    return {name: translation.tensors[name] for name in expected if name in translation.tensors}
 
 
 def _some(text: str, names: Sequence[str], most: int = 3) -> str:

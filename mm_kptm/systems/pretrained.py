@@ -10,12 +10,12 @@ from typing import Any
 from torch import Tensor
 
 from mm_kptm.errors import UserError
-from mm_kptm.systems.assembly import CONFIG, Heads, _assemble, _fill, _fitted, _head_sizes, _seeded
+from mm_kptm.systems.assembly import CONFIG, Heads, assemble, chosen_heads, fill, fitted, seeded_weights
 from mm_kptm.systems.checkpoint_files import Checkpoint, read_checkpoint
 from mm_kptm.systems.discovery import find
-from mm_kptm.systems.keymap import Translation, translate
+from mm_kptm.systems.keymap import TranslatedState, translate
 from mm_kptm.systems.recipe import Recipe
-from mm_kptm.systems.saved import _is_saved, load_saved
+from mm_kptm.systems.saved import is_saved, load_saved
 from mm_kptm.systems.system import System
 
 Files = str | Path | Mapping[str, str | Path]
@@ -37,9 +37,9 @@ def build(name: str, *, heads: Heads | None = None, seed: int | None = None, **s
         UserError: the recipe, a head or a size does not exist.
     """
     recipe = find(name)
-    chosen = _head_sizes(recipe, recipe.objectives if heads is None else heads)
-    with _seeded(seed):
-        return _assemble(recipe, recipe.resolved_sizes(sizes), chosen)
+    chosen = chosen_heads(recipe, recipe.objectives if heads is None else heads)
+    with seeded_weights(seed):
+        return assemble(recipe, recipe.resolved_sizes(sizes), chosen)
 
 
 def load(
@@ -69,7 +69,7 @@ def load(
             begins like one of ``fresh``, or the checkpoint does not fit; the message lists what is left over on either
             side.
     """
-    if path is None or (not isinstance(path, Mapping) and _is_saved(Path(path))):
+    if path is None or (not isinstance(path, Mapping) and is_saved(Path(path))):
         folder = Path(name if path is None else path)
         if sizes:
             raise UserError(f"{folder} was saved with its sizes, so {', '.join(sizes)} cannot be chosen; build another")
@@ -77,22 +77,22 @@ def load(
     recipe = find(name)
     found = _read(path)
     translation = translate(found.tensors, recipe.weights)
-    chosen = _head_sizes(recipe, _filled_heads(recipe, translation) if heads is None else heads)
-    published = recipe.sizes_of(found.config) | recipe.sizes_told(translation.tensors)
-    if recipe.sizes_from is not None:
-        published |= recipe.sizes_from(translation.tensors, published)
-    with _seeded(seed):
-        system = _assemble(recipe, recipe.resolved_sizes(published | sizes), chosen)
-    _fill(system, _fitted(translation, system, recipe, fresh))
+    chosen = chosen_heads(recipe, _filled_heads(recipe, translation) if heads is None else heads)
+    published = recipe.configured_sizes(found.config) | recipe.inferred_sizes(translation.tensors)
+    if recipe.infer_sizes is not None:
+        published |= recipe.infer_sizes(translation.tensors, published)
+    with seeded_weights(seed):
+        system = assemble(recipe, recipe.resolved_sizes(published | sizes), chosen)
+    fill(system, fitted(translation, system, recipe, fresh))
     return system
 
 
-def translated(name: str, path: Files) -> Translation:
+def translated(name: str, path: Files) -> TranslatedState:
     """What the rules of a recipe make of an official checkpoint: placed, left behind, unknown; nothing is built."""
     return translate(_read(path).tensors, find(name).weights)
 
 
-def _filled_heads(recipe: Recipe, translation: Translation) -> list[str]:
+def _filled_heads(recipe: Recipe, translation: TranslatedState) -> list[str]:
     filled = translation.tensors.keys() - translation.second
     return [name for name in recipe.heads if any(key.startswith(f"heads.{name}.") for key in filled)]
 

@@ -1,19 +1,13 @@
-"""Recipes: what a published system is, as a value; additions: what can be put on many of them; and where all are found.
-
-:func:`catalogue` finds every :class:`Recipe` in the recipe packages of the house and in installed plug-ins (entry point
-group ``mm_kptm.recipes``), :func:`additions` every :class:`Addition`: no decorator, no import order, no central list to
-edit.
-"""
+"""Recipes: what a published system is, as a value; additions: what can be put on many of them."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, cast
 
-from mm_kptm.errors import UserError
+from mm_kptm.errors import UserError, did_you_mean
 from mm_kptm.systems.rules import Rule
 
 if TYPE_CHECKING:
@@ -33,10 +27,14 @@ class Recipe:
     heads: Mapping[str, Callable[..., nn.Module]] = field(default_factory=dict)  #: encoder -> head; may take sizes
     objectives: tuple[str, ...] = ()  #: heads of the published pretraining, built unless told otherwise
     sizes: Mapping[str, Any] = field(default_factory=dict)  #: where this size departs from the builder's defaults
-    fields: Mapping[str, str] = field(default_factory=dict)  #: names in published configurations -> arguments of build
-    sizes_in: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None  #: what of a configuration no name says
-    told: Mapping[str, tuple[str, int]] = field(default_factory=dict)  #: arguments of build -> our parameter, its axis
-    sizes_from: Callable[[Mapping[str, Tensor], Mapping[str, Any]], Mapping[str, Any]] | None = None
+    config_keys: Mapping[str, str] = field(
+        default_factory=dict
+    )  #: names in published configurations -> arguments of build
+    read_config: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None  #: what of a configuration no name says
+    infer_from_shapes: Mapping[str, tuple[str, int]] = field(
+        default_factory=dict
+    )  #: arguments of build -> our parameter, its axis
+    infer_sizes: Callable[[Mapping[str, Tensor], Mapping[str, Any]], Mapping[str, Any]] | None = None
     """What a translated checkpoint and the sizes known so far tell of sizes that are no plain numbers."""
     notes: tuple[str, ...] = ()  #: where the released code, or ours, departs from the paper
 
@@ -55,20 +53,22 @@ class Recipe:
         for name, value in given.items():
             if name not in published:
                 raise UserError(
-                    f"{self.name} has no size {name!r}{_nearest(name, published)}; it has {', '.join(published)}"
+                    f"{self.name} has no size {name!r}{did_you_mean(name, published)}; it has {', '.join(published)}"
                 )
             if isinstance(published[name], int) and not isinstance(value, int):
                 raise UserError(f"the size {name} of {self.name} must be a whole number, not {value!r}")
         return published | dict(given)
 
-    def sizes_of(self, config: Mapping[str, Any]) -> dict[str, Any]:
+    def configured_sizes(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """The sizes that a published ``config.json`` asks for; fields that do not size anything are passed over."""
-        named = {ours: config[theirs] for theirs, ours in self.fields.items() if theirs in config}
-        return named if self.sizes_in is None else {**named, **self.sizes_in(config)}
+        named = {ours: config[theirs] for theirs, ours in self.config_keys.items() if theirs in config}
+        return named if self.read_config is None else {**named, **self.read_config(config)}
 
-    def sizes_told(self, tensors: Mapping[str, Tensor]) -> dict[str, int]:
+    def inferred_sizes(self, tensors: Mapping[str, Tensor]) -> dict[str, int]:
         """The sizes that the shapes of a translated checkpoint tell, whatever its configuration says of them."""
-        return {size: tensors[ours].shape[axis] for size, (ours, axis) in self.told.items() if ours in tensors}
+        return {
+            size: tensors[ours].shape[axis] for size, (ours, axis) in self.infer_from_shapes.items() if ours in tensors
+        }
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Addition:
         defaults = {size.name: size.default for size in takes if isinstance(size.default, bool | int | float | str)}
         return defaults | dict(given)
 
-    def around(self, encoder: nn.Module, sizes: Mapping[str, Any]) -> nn.Module:
+    def wrap(self, encoder: nn.Module, sizes: Mapping[str, Any]) -> nn.Module:
         """The encoder with the added parts, whose weights are fresh; errors as :meth:`resolved_sizes`."""
         sizes = self.resolved_sizes(sizes)
         return cast("Callable[..., nn.Module]", self.build)(encoder, **sizes)
@@ -109,12 +109,9 @@ def check_sizes(what: str, build: Callable[..., nn.Module], sizes: Mapping[str, 
     names = {size.name: size.default for size in takes}
     for name in sizes:
         if name not in names:
-            raise UserError(f"{what} has no size {name!r}{_nearest(name, names)}; it has {', '.join(names) or 'none'}")
+            raise UserError(
+                f"{what} has no size {name!r}{did_you_mean(name, names)}; it has {', '.join(names) or 'none'}"
+            )
     for name, default in names.items():
         if default is inspect.Parameter.empty and name not in sizes:
             raise UserError(f"{what} needs a size {name}, which is not given")
-
-
-def _nearest(name: str, known: Mapping[str, Any] | set[str]) -> str:
-    near = get_close_matches(name, sorted(known), n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""

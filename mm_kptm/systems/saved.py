@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +14,21 @@ from torch import Tensor
 
 from mm_kptm.errors import UserError
 from mm_kptm.systems.assembly import (
-    _OWN,
     CONFIG,
+    TASK_PREFIX,
     WEIGHTS,
     Heads,
-    _assemble,
-    _fill,
-    _fitted,
-    _head_sizes,
-    _seeded,
     add,
+    assemble,
+    chosen_heads,
+    fill,
+    fitted,
     parameters,
+    seeded_weights,
 )
 from mm_kptm.systems.checkpoint_files import read_weights
 from mm_kptm.systems.discovery import find
-from mm_kptm.systems.keymap import Translation
+from mm_kptm.systems.keymap import TranslatedState
 from mm_kptm.systems.system import System
 
 
@@ -54,12 +55,10 @@ def save(
         task: that the system was trained on, where the task has parts of its own.
         own: the parameters of these, such as a head that no recipe has; :func:`load` leaves them behind.
     """
-    from mm_kptm import __version__
-
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     described = {
-        "mm_kptm": __version__,
+        "mm_kptm": version("mm-kptm"),
         "recipe": system.recipe,
         "sizes": system.sizes,
         "heads": system.head_sizes,
@@ -67,19 +66,19 @@ def save(
         "data": system.data,
         "task": task,
     }
-    written = parameters(system) | {_OWN + name: tensor for name, tensor in (own or {}).items()}
+    written = parameters(system) | {TASK_PREFIX + name: tensor for name, tensor in (own or {}).items()}
     save_file({name: tensor.contiguous() for name, tensor in written.items()}, folder / WEIGHTS)
     (folder / CONFIG).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
 
 
-def saved(folder: str | Path) -> Saved | None:
+def read_saved(folder: str | Path) -> Saved | None:
     """What a folder holds, or None where :func:`save` did not write it.
 
     Raises:
         UserError: its ``config.json`` is broken.
     """
     path = Path(folder) / CONFIG
-    if not _is_saved(path.parent):
+    if not is_saved(path.parent):
         return None
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
@@ -91,17 +90,17 @@ def saved(folder: str | Path) -> Saved | None:
         raise UserError(f"{path} does not say which system lies beside it; save the system again") from None
 
 
-def saved_own(folder: str | Path, task: str) -> dict[str, Tensor]:
+def saved_task_parameters(folder: str | Path, task: str) -> dict[str, Tensor]:
     """The parameters that a task has beside the system of a folder; none where the folder was not saved with it.
 
     Raises:
         UserError: its ``config.json`` is broken.
     """
-    held = saved(folder)
+    held = read_saved(folder)
     if held is None or held.task != task:
         return {}
     tensors = read_weights(Path(folder) / WEIGHTS)
-    return {name.removeprefix(_OWN): tensor for name, tensor in tensors.items() if name.startswith(_OWN)}
+    return {name.removeprefix(TASK_PREFIX): tensor for name, tensor in tensors.items() if name.startswith(TASK_PREFIX)}
 
 
 def load_saved(
@@ -117,16 +116,16 @@ def load_saved(
     Raises:
         UserError: the folder is not of that kind, holds another recipe than ``name``, or lacks parts that it names.
     """
-    held = saved(folder)
+    held = read_saved(folder)
     if held is None:
         raise UserError(f"{folder} is no folder with {CONFIG} and {WEIGHTS} that this suite saved")
     recipe = find(held.recipe)
     if name is not None and name not in (recipe.name, recipe.family):
         raise UserError(f"{folder} holds {recipe.name}, but {name} was asked for")
-    chosen = _head_sizes(recipe, held.heads if heads is None else heads)
+    chosen = chosen_heads(recipe, held.heads if heads is None else heads)
     sized = {head: {**held.heads.get(head, {}), **chosen[head]} for head in chosen}
-    with _seeded(seed):
-        system = _assemble(recipe, recipe.resolved_sizes(held.sizes), sized)
+    with seeded_weights(seed):
+        system = assemble(recipe, recipe.resolved_sizes(held.sizes), sized)
         published = set(system.parameters())
         for addition, sizes in held.added.items():
             add(system, addition, sizes)
@@ -137,11 +136,11 @@ def load_saved(
                 f"{folder} says that it holds {recipe.name} with {' and '.join(held.added)}, but its {WEIGHTS} has no "
                 f"{parameter}; save the system again"
             )
-    _fill(system, _fitted(Translation(tensors=tensors), system, recipe, fresh))
+    fill(system, fitted(TranslatedState(tensors=tensors), system, recipe, fresh))
     system.data = dict(held.data)
     return system
 
 
-def _is_saved(folder: Path) -> bool:
+def is_saved(folder: Path) -> bool:
     config = folder / CONFIG
     return config.is_file() and (folder / WEIGHTS).is_file() and '"mm_kptm"' in config.read_text(encoding="utf-8")

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from torch import nn
 
-from mm_kptm.batch import EVERYTHING, Encoded, Inputs, Wanted
+from mm_kptm.batch import ALL_ROWS, Encoded, Inputs, OutputRows
 from mm_kptm.errors import UserError
 
 
@@ -44,14 +44,14 @@ class System(nn.Module):
         """Width of the encoder's states."""
         return cast(int, self.encoder.dim)
 
-    def forward(self, inputs: Inputs, wanted: Wanted = EVERYTHING) -> Encoded:
-        """Encode; see :class:`~mm_kptm.batch.Wanted` for what to ask of the last layer."""
-        encoded: Encoded = self.encoder(inputs, wanted)
+    def forward(self, inputs: Inputs, output_rows: OutputRows = ALL_ROWS) -> Encoded:
+        """Encode; see :class:`~mm_kptm.batch.OutputRows` for what to ask of the last layer."""
+        encoded: Encoded = self.encoder(inputs, output_rows)
         return encoded
 
-    def walk(self, inputs: Inputs) -> Iterator[Any]:
+    def hidden_states(self, inputs: Inputs) -> Iterator[Any]:
         """The states at every depth, from the embeddings on."""
-        depths: Iterator[Any] = self.encoder.walk(inputs)  # type: ignore[operator]
+        depths: Iterator[Any] = self.encoder.hidden_states(inputs)  # type: ignore[operator]
         return depths
 
     def head(self, name: str) -> nn.Module:

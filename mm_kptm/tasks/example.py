@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class About:
+class Example:
     """What is known of a question beside what a model sees."""
 
     id: str
@@ -14,5 +14,5 @@ class About:
     language: str
     group: str  #: what it shares with questions that are not independent of it: the scene or the world
     target: str  #: the expected answer
-    given: tuple[str, ...] = ()  #: what ten people answered, where they were asked
-    untold: str | None = None  #: the answer by the true facts, where others were told
+    given_answers: tuple[str, ...] = ()  #: what ten people answered, where they were asked
+    factual_answer: str | None = None  #: the answer by the true facts, where others were told

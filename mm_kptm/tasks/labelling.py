@@ -13,14 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm_kptm.batch import POOLED, Encoded, Inputs, Movable
+from mm_kptm.batch import POOLED_ONLY, Encoded, Inputs, Movable
 from mm_kptm.data.packing import Packed
 from mm_kptm.knowledge.injection.marker_tokens import marked_rows
 from mm_kptm.knowledge.objectives.mention_classification import marked_states
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.system import System
-from mm_kptm.tasks.example import About
-from mm_kptm.tasks.heads import ChosenHead, Heads, wanted
+from mm_kptm.tasks.example import Example
+from mm_kptm.tasks.heads import ChosenHead, Heads, requested_heads
 from mm_kptm.tasks.protocol import Row, Task
 from mm_kptm.train.protocol import Source
 
@@ -33,7 +33,7 @@ class Labelled(Movable):
 
     inputs: Inputs
     truth: Tensor  #: 1 for every label that holds, [B, C]
-    about: tuple[About, ...]
+    about: tuple[Example, ...]
 
     def __len__(self) -> int:
         return len(self.about)
@@ -53,7 +53,7 @@ class LabelledSource:
     shown: Source[Inputs]
     labels: tuple[str, ...]
     truth: Packed
-    about: tuple[About, ...]
+    about: tuple[Example, ...]
 
     def __len__(self) -> int:
         return len(self.about)
@@ -64,7 +64,7 @@ class LabelledSource:
 
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> Labelled:
         """The given texts."""
-        truth = torch.from_numpy(self.truth.spread(indices, "labels", width=len(self.labels)))
+        truth = torch.from_numpy(self.truth.to_dense(indices, "labels", width=len(self.labels)))
         return Labelled(self.shown.batch(indices, generator), truth, tuple(self.about[index] for index in indices))
 
 
@@ -99,14 +99,14 @@ class Labelling(Task[Labelled]):
     @classmethod
     def heads(cls, recipe: Recipe, num_classes: int, *, marks: bool = False) -> Heads:
         """The heads to ask of :func:`mm_kptm.build` or :func:`mm_kptm.load` for this task."""
-        return wanted(recipe, cls.MARKED if marks else cls.HEADS, {"num_classes": num_classes})
+        return requested_heads(recipe, cls.MARKED if marks else cls.HEADS, {"num_classes": num_classes})
 
     def forward(self, inputs: Inputs) -> Tensor:
         """The score of every label, [B, C]."""
         if self.marks:
             states = marked_states(self.system, inputs, marked_rows(inputs, self.MENTIONS))
         else:
-            encoded: Encoded = self.system(inputs, POOLED)
+            encoded: Encoded = self.system(inputs, POOLED_ONLY)
             states = encoded.pooled
         return self.head.of(self.system)(self.drop(states))
 
@@ -135,7 +135,7 @@ class Labelling(Task[Labelled]):
         given = self.given(self(batch.inputs)).tolist()
         return [self.row(about, chosen) for about, chosen in zip(batch.about, given, strict=True)]
 
-    def row(self, about: About, chosen: Sequence[bool]) -> Row:
+    def row(self, about: Example, chosen: Sequence[bool]) -> Row:
         """A line of the predictions."""
         answer = SEPARATOR.join(label for label, holds in zip(self.labels, chosen, strict=True) if holds)
         return {

@@ -17,28 +17,28 @@ from torch import Tensor, nn
 
 from mm_kptm.batch import Inputs
 from mm_kptm.errors import UserError
-from mm_kptm.objectives.mixture import Objective, Objectives, Puzzles
+from mm_kptm.objectives.mixture import MixtureBatch, Objective, Objectives
 from mm_kptm.tasks.protocol import Task
 from mm_kptm.train.protocol import Source
 
 
 @dataclass(frozen=True)
-class Both:
+class MultiTaskBatch:
     """Examples of a task, and puzzles made of their inputs."""
 
     examples: Any  #: a batch of the task
-    puzzles: Puzzles
+    batches: MixtureBatch
 
     def to(self, device: torch.device | str) -> Self:
         """The same with every tensor on ``device``."""
-        return type(self)(self.examples.to(device), self.puzzles.to(device))
+        return type(self)(self.examples.to(device), self.batches.to(device))
 
     def __len__(self) -> int:
         return len(self.examples)
 
 
 @dataclass(frozen=True)
-class JointSource:
+class MultiTaskSource:
     """The examples of a task with puzzles; what is hidden is drawn from the batch's generator."""
 
     examples: Source[Any]
@@ -51,7 +51,7 @@ class JointSource:
         """As that of the example."""
         return self.examples.length(index)
 
-    def batch(self, indices: Sequence[int], generator: torch.Generator) -> Both:
+    def batch(self, indices: Sequence[int], generator: torch.Generator) -> MultiTaskBatch:
         """The given examples.
 
         Raises:
@@ -64,10 +64,10 @@ class JointSource:
                 f"objectives were asked for beside a task whose batches ({type(examples).__name__}) hold no single "
                 "inputs to make puzzles of; pretrain in a run of its own"
             )
-        return Both(examples, self.objectives.puzzles(inputs, generator))
+        return MultiTaskBatch(examples, self.objectives.prepare(inputs, generator))
 
 
-class Joint(nn.Module):
+class MultiTask(nn.Module):
     r"""A task with objectives beside it: the loss is :math:`L_\mathrm{task} + \sum_o w_o L_o`.
 
     It is measured as the task is, on the task's own batches.
@@ -79,15 +79,15 @@ class Joint(nn.Module):
         self.objectives = dict(objectives)
         self.weights = {name: float(weights[name]) for name in objectives}
 
-    def training_source(self, examples: Source[Any]) -> JointSource:
+    def training_source(self, examples: Source[Any]) -> MultiTaskSource:
         """What it is trained on, made of what the task is trained on."""
-        return JointSource(examples, Objectives(self.objectives))
+        return MultiTaskSource(examples, Objectives(self.objectives))
 
-    def loss(self, batch: Both) -> Tensor:
+    def loss(self, batch: MultiTaskBatch) -> Tensor:
         """The task's loss and the weighted losses of the objectives, a scalar."""
         losses = [
-            self.weights[name] * self.objectives[name].loss(self.task.system, puzzle)
-            for name, puzzle in batch.puzzles.by_name.items()
+            self.weights[name] * self.objectives[name].loss(self.task.system, prepared)
+            for name, prepared in batch.batches.by_name.items()
         ]
         return torch.stack([self.task.loss(batch.examples), *losses]).sum()
 

@@ -11,7 +11,7 @@ Order = TypeVar("Order")
 Made = TypeVar("Made")
 
 
-class _Kitchen(Dataset[tuple[Order, Made]], Generic[Order, Made]):
+class _OnDemandDataset(Dataset[tuple[Order, Made]], Generic[Order, Made]):
     """``make`` as a data set that is indexed by orders instead of numbers."""
 
     def __init__(self, make: Callable[[Order], Made]) -> None:
@@ -21,14 +21,16 @@ class _Kitchen(Dataset[tuple[Order, Made]], Generic[Order, Made]):
         return order, self._make(order)
 
 
-def feed(make: Callable[[Order], Made], orders: Iterable[Order], *, num_workers: int) -> Iterator[tuple[Order, Made]]:
+def prefetch(
+    make: Callable[[Order], Made], orders: Iterable[Order], *, num_workers: int
+) -> Iterator[tuple[Order, Made]]:
     """Every order with what ``make`` made of it, in order.
 
     What is made must follow from the order alone; then it does not matter which process makes it, or when.
     """
     if not num_workers:
         return ((order, make(order)) for order in orders)
-    kitchen = _Kitchen(make)
+    kitchen = _OnDemandDataset(make)
     return iter(DataLoader(kitchen, batch_size=None, sampler=orders, num_workers=num_workers, collate_fn=_as_it_is))
 
 

@@ -17,10 +17,10 @@ LAYER = {
     "attention.self.query": "attend.attention.query",
     "attention.self.key": "attend.attention.key",
     "attention.self.value": "attend.attention.value",
-    "attention.output.dense": "attend.attention.merge",
+    "attention.output.dense": "attend.attention.out_proj",
     "attention.output.LayerNorm": "attend.norm",
-    "intermediate.dense": "feed.widen",
-    "output.dense": "feed.narrow",
+    "intermediate.dense": "feed.up_proj",
+    "output.dense": "feed.down_proj",
     "output.LayerNorm": "feed.norm",
 }
 PAIR = {

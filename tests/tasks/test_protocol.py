@@ -33,11 +33,9 @@ def test_two_tasks_of_one_name_are_refused(monkeypatch):
     class Other(VQA):
         pass
 
-    monkeypatch.setattr("mm_kptm.datasets.vision.vqa_v2_source.Other", Other, raising=False)
+    monkeypatch.setattr("mm_kptm.tasks.vision.vqa.Other", Other, raising=False)
     catalogue.cache_clear()
-    with pytest.raises(
-        UserError, match=r"two tasks are called 'vqa'; rename the one in mm_kptm.datasets.vision.vqa_v2_source"
-    ):
+    with pytest.raises(UserError, match=r"two tasks are called 'vqa'; rename the one in mm_kptm.tasks.vision.vqa"):
         protocol.catalogue()
     catalogue.cache_clear()
 

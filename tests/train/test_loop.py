@@ -144,7 +144,7 @@ def test_batches_of_rows_are_trained_on(tmp_path):
             seen.append(sum(self.length(i) for i in indices))
             return super().batch(indices, generator)
 
-    run(tmp_path, source=Source(60), rows_per_batch=20)
+    run(tmp_path, source=Source(60), max_tokens=20)
     assert len(seen) == 12 and max(seen) <= 20
 
 
@@ -194,7 +194,7 @@ def test_what_is_no_number_is_never_the_best(tmp_path):
 
 
 def test_a_best_that_nothing_measures_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"train.best is test/error, but no split 'test' is evaluated; .* are: dev"):
+    with pytest.raises(UserError, match=r"train.monitor is test/error, but no split 'test' is evaluated; .* are: dev"):
         run(tmp_path, dev=PointSource(9), best="test/error")
     with pytest.raises(UserError, match="dev has no measure 'accuracy'; it has error, closeness"):
         run(tmp_path, dev=PointSource(9), best="dev/accuracy")

@@ -15,14 +15,14 @@ from mm_kptm.data.tokenizers.protocol import Specials
 from mm_kptm.errors import UserError
 
 
-class Sentence(NamedTuple):
+class EncodedSentence(NamedTuple):
     """A sentence as ids, without special tokens."""
 
     ids: Sequence[int]
     language: int
 
 
-def monolingual(sentences: Iterable[Sentence], specials: Specials) -> Packed:
+def monolingual(sentences: Iterable[EncodedSentence], specials: Specials) -> Packed:
     """Every sentence alone: what masked language modelling reads.
 
     >>> monolingual([Sentence((7, 8), 1)], Specials(0, 1, 2, 3, 4)).columns["ids"].tolist()
@@ -31,7 +31,7 @@ def monolingual(sentences: Iterable[Sentence], specials: Specials) -> Packed:
     return _packed([(sentence,) for sentence in sentences], specials)
 
 
-def translations(pairs: Iterable[tuple[Sentence, Sentence]], specials: Specials) -> Packed:
+def translations(pairs: Iterable[tuple[EncodedSentence, EncodedSentence]], specials: Specials) -> Packed:
     """A sentence and its translation in a row: what translation language modelling reads (Conneau and Lample 2019).
 
     Positions begin anew at the translation and every token carries its language (section 3.4 and figure 1), so that
@@ -52,7 +52,7 @@ def translations(pairs: Iterable[tuple[Sentence, Sentence]], specials: Specials)
     return _packed(pairs, specials)
 
 
-def sentence_pairs(pairs: Iterable[tuple[Sentence, Sentence]], specials: Specials) -> Packed:
+def sentence_pairs(pairs: Iterable[tuple[EncodedSentence, EncodedSentence]], specials: Specials) -> Packed:
     """Two sentences in a row as one text: what a model of sentence pairs reads (XNLI; Conneau and Lample 2019, 4.1).
 
     The sentences share the token between them, which carries the second language, and positions run on.
@@ -70,12 +70,12 @@ def sentence_pairs(pairs: Iterable[tuple[Sentence, Sentence]], specials: Special
     return Packed.of(ids=ids, positions=[range(len(text)) for text in ids], languages=languages)
 
 
-def every_pair(meanings: Iterable[Sequence[Sentence]]) -> list[tuple[Sentence, Sentence]]:
+def every_pair(meanings: Iterable[Sequence[EncodedSentence]]) -> list[tuple[EncodedSentence, EncodedSentence]]:
     """Of sentences that mean the same in several languages, every pair in both orders."""
     return [pair for sentences in meanings for pair in permutations(sentences, 2)]
 
 
-def _packed(rows: Sequence[Sequence[Sentence]], specials: Specials) -> Packed:
+def _packed(rows: Sequence[Sequence[EncodedSentence]], specials: Specials) -> Packed:
     ids, positions, languages = [], [], []
     for row in rows:
         framed = [(specials.start, *sentence.ids, specials.stop) for sentence in row]

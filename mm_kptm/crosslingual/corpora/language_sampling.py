@@ -46,8 +46,8 @@ def drawn(languages: Sequence[str], factor: float, size: int, generator: torch.G
         generator: decides which.
     """
     counts = {language: languages.count(language) for language in dict.fromkeys(languages)}
-    wanted = shares(counts, factor)
-    weights = torch.tensor([wanted[language] / counts[language] for language in languages], dtype=torch.double)
+    output_rows = shares(counts, factor)
+    weights = torch.tensor([output_rows[language] / counts[language] for language in languages], dtype=torch.double)
     # by where uniform numbers fall among the running sums: the same examples on every machine
     sums = weights.cumsum(0)
     points = torch.rand(size, generator=generator, dtype=torch.double) * sums[-1]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, from_numpy
 
-from mm_kptm.batch import Layout, Tokens
+from mm_kptm.batch import SequenceLayout, Tokens
 from mm_kptm.errors import UserError
 
 
@@ -57,11 +57,11 @@ class TokenStream:
         """The tokens of one batch, each column a sequence; positions count from its first row."""
         cut = self.rows[number * self.length : (number + 1) * self.length]
         ids: Tensor = from_numpy(np.ascontiguousarray(cut.T).reshape(-1))
-        layout = Layout((self.length,) * cut.shape[1])
+        layout = SequenceLayout((self.length,) * cut.shape[1])
         return Tokens(
             ids=ids,
             layout=layout,
-            positions=layout.places(ids.device),
+            positions=layout.offsets_in_sequence(ids.device),
             segments=ids.new_zeros(len(ids)),
             languages=None if self.language is None else ids.new_full((len(ids),), self.language),
         )

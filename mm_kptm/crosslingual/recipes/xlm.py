@@ -167,10 +167,10 @@ def _stack_rules(theirs: str, text: str, layers: str) -> tuple[Rename | Drop, ..
         Rename(f"{theirs}lang_embeddings.weight", f"{text}.language.weight"),
         Rename(f"{theirs}layer_norm_emb.{{leaf}}", f"{text}.norm.{{leaf}}"),
         Drop(f"{theirs}position_ids", because="a buffer that counts from 0"),
-        *_reading_rules(f"{theirs}attentions", f"{theirs}layer_norm1", f"{layers}.{{i}}.attend"),
-        Rename(f"{theirs}ffns.{{i}}.lin1.{{leaf}}", f"{layers}.{{i}}.feed.widen.{{leaf}}"),
-        Rename(f"{theirs}ffns.{{i}}.lin2.{{leaf}}", f"{layers}.{{i}}.feed.narrow.{{leaf}}"),
-        Rename(f"{theirs}layer_norm2.{{i}}.{{leaf}}", f"{layers}.{{i}}.feed.norm.{{leaf}}"),
+        *_reading_rules(f"{theirs}attentions", f"{theirs}layer_norm1", f"{layers}.{{i}}.self_attention"),
+        Rename(f"{theirs}ffns.{{i}}.lin1.{{leaf}}", f"{layers}.{{i}}.ffn.up_proj.{{leaf}}"),
+        Rename(f"{theirs}ffns.{{i}}.lin2.{{leaf}}", f"{layers}.{{i}}.ffn.down_proj.{{leaf}}"),
+        Rename(f"{theirs}layer_norm2.{{i}}.{{leaf}}", f"{layers}.{{i}}.ffn.norm.{{leaf}}"),
     )
 
 
@@ -239,8 +239,8 @@ XLM_15 = Recipe(
         *_stack_rules("[transformer.]", "encoder.embed.text", "encoder.layers"),
         *_vocabulary_rules("", "masked-tokens", "embeddings.weight"),
     ),
-    sizes_in=sizes_in,
-    told=_told("encoder.embed.text"),
+    read_config=sizes_in,
+    infer_from_shapes=_told("encoder.embed.text"),
     notes=_NOTES,
 )
 
@@ -275,15 +275,15 @@ XLM_MT = Recipe(
         *_stack_rules("encoder.", "encoder.source.embed.text", "encoder.source.layers"),
         *_vocabulary_rules("encoder.", "masked-tokens", "encoder.embeddings.weight"),
         *_stack_rules("decoder.", "encoder.target.embed", "encoder.target.layers"),
-        *_reading_rules("decoder.encoder_attn", "decoder.layer_norm15", "encoder.target.layers.{i}.look"),
+        *_reading_rules("decoder.encoder_attn", "decoder.layer_norm15", "encoder.target.layers.{i}.cross_attention"),
         *_vocabulary_rules("decoder.", "next-tokens", "decoder.embeddings.weight"),
         *_start_rules(),
     ),
-    sizes_in=sizes_in,
-    told=_told("encoder.source.embed.text"),
+    read_config=sizes_in,
+    infer_from_shapes=_told("encoder.source.embed.text"),
     notes=(
         *_NOTES,
-        "a checkpoint of masked tokens is a start for both sides: load it with fresh=['encoder.target.layers.0.look.', "
+        "a checkpoint of masked tokens is a start for both sides: load it with fresh=['encoder.target.layers.0.cross_attention.', "
         "...], one for every layer, as only a decoder reads a source",
     ),
 )

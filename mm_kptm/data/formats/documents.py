@@ -18,16 +18,16 @@ Document = tuple[str, ...]  #: its sentences
 
 
 @dataclass(frozen=True)
-class Sentence:
+class DocumentSentence:
     """A sentence in pieces."""
 
     ids: tuple[int, ...]
     units: tuple[int, ...]  #: pieces of one word or phrase have one number, from 0
     capitals: tuple[bool, ...]  #: whether the word of each piece is written with a capital
 
-    def cut(self, longest: int) -> Sentence:
+    def cut(self, max_length: int) -> DocumentSentence:
         """The first pieces."""
-        return Sentence(self.ids[:longest], self.units[:longest], self.capitals[:longest])
+        return DocumentSentence(self.ids[:max_length], self.units[:max_length], self.capitals[:max_length])
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def read_labelled_pairs(path: str | Path) -> tuple[LabelledPair, ...]:
 
 def written(
     text: str, tokenizer: Tokenizer, phrases: Iterable[tuple[int, int]] = (), *, blanks: bool = False
-) -> Sentence:
+) -> DocumentSentence:
     """A sentence in pieces.
 
     Args:
@@ -81,12 +81,12 @@ def written(
     units = within_spans(pieces.spans, [*phrases, *words])
     owners = within_spans(pieces.spans, words)
     large = {owner for owner, (start, stop) in zip(owners, pieces.spans, strict=True) if _capital(text[start:stop])}
-    return Sentence(pieces.ids, tuple(units), tuple(owner in large for owner in owners))
+    return DocumentSentence(pieces.ids, tuple(units), tuple(owner in large for owner in owners))
 
 
-def chunks(sentences: Sequence[Sentence], room: int) -> Iterator[tuple[Sentence, ...]]:
+def chunks(sentences: Sequence[DocumentSentence], room: int) -> Iterator[tuple[DocumentSentence, ...]]:
     """Neighbouring sentences of a document, as many as fit; one that is longer than ``room`` is cut."""
-    held: list[Sentence] = []
+    held: list[DocumentSentence] = []
     for sentence in sentences:
         short = sentence.cut(room)
         if held and sum(len(one.ids) for one in held) + len(short.ids) > room:
@@ -97,7 +97,7 @@ def chunks(sentences: Sequence[Sentence], room: int) -> Iterator[tuple[Sentence,
         yield tuple(held)
 
 
-def halves(chunk: Sequence[Sentence]) -> tuple[Sequence[Sentence], Sequence[Sentence]] | None:
+def halves(chunk: Sequence[DocumentSentence]) -> tuple[Sequence[DocumentSentence], Sequence[DocumentSentence]] | None:
     """A chunk cut between sentences as near to its middle as can be; None for one sentence."""
     lengths = [len(sentence.ids) for sentence in chunk]
     cuts = range(1, len(chunk))

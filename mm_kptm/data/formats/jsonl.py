@@ -15,8 +15,8 @@ from typing import TypeVar
 from mm_kptm.data.formats.captions import Described, Pointed
 from mm_kptm.data.formats.lama import BLANK, Cloze
 from mm_kptm.data.formats.mentions import RelatedMentions, TypedMention, span
-from mm_kptm.data.formats.uer_tsv import Classified, Tagged, checked
-from mm_kptm.data.formats.xnli import LABELS, Pair
+from mm_kptm.data.formats.uer_tsv import ClassifiedText, Tagged, checked
+from mm_kptm.data.formats.xnli import LABELS, SentencePair
 from mm_kptm.errors import UserError, nearest
 from mm_kptm.io.records import Json, Record, expected, once, one_of, read_lines
 
@@ -59,12 +59,12 @@ def read_grounding(path: str | Path) -> tuple[Pointed, ...]:
     return _read(path, _pointed, ("image", "text", "box", "language"))
 
 
-def read_entailment(path: str | Path) -> tuple[Pair, ...]:
+def read_entailment(path: str | Path) -> tuple[SentencePair, ...]:
     """``{"premise", "hypothesis"}`` and perhaps ``label``, ``language``."""
     return _read(path, _pair, ("premise", "hypothesis", "label", "language"))
 
 
-def read_classification(path: str | Path) -> tuple[Classified, ...]:
+def read_classification(path: str | Path) -> tuple[ClassifiedText, ...]:
     """``{"text"}`` and perhaps ``pair``, ``label``, ``language``."""
     return _read(path, _classified, ("text", "pair", "label", "language"))
 
@@ -152,17 +152,19 @@ def _pointed(record: Record, id_: str) -> Pointed:
     return Pointed(id_, (record.name("image"),), _filled(record, "text"), box, language=_language(record))
 
 
-def _pair(record: Record, id_: str) -> Pair:
+def _pair(record: Record, id_: str) -> SentencePair:
     label = None
     if "label" in record.values:
         label = one_of(record.get("label", str), LABELS, f"{record.place}: 'label'")
-    return Pair(id_, _filled(record, "premise"), _filled(record, "hypothesis"), label, _language(record), f"pair-{id_}")
+    return SentencePair(
+        id_, _filled(record, "premise"), _filled(record, "hypothesis"), label, _language(record), f"pair-{id_}"
+    )
 
 
-def _classified(record: Record, id_: str) -> Classified:
+def _classified(record: Record, id_: str) -> ClassifiedText:
     texts = tuple(_filled(record, key) for key in ("text", "pair") if key == "text" or key in record.values)
     label = _filled(record, "label") if "label" in record.values else None
-    return Classified(id_, texts, label, _language(record))
+    return ClassifiedText(id_, texts, label, _language(record))
 
 
 def _tagged(record: Record, id_: str) -> Tagged:

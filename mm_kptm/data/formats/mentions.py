@@ -17,7 +17,7 @@ from mm_kptm.io.records import Json, Record, expected, read_json, read_lines, re
 T = TypeVar("T")
 
 
-class Span(NamedTuple):
+class MentionSpan(NamedTuple):
     """Some characters of a text, and perhaps what they name."""
 
     start: int
@@ -32,9 +32,9 @@ class TypedMention:
 
     id: str
     text: str
-    mention: Span
+    mention: MentionSpan
     types: tuple[str, ...] | None  #: None where they are not told
-    links: tuple[Span, ...] = ()  #: what a linker found in the text
+    links: tuple[MentionSpan, ...] = ()  #: what a linker found in the text
     language: str = "en"
 
 
@@ -44,10 +44,10 @@ class RelatedMentions:
 
     id: str
     text: str
-    head: Span
-    tail: Span
+    head: MentionSpan
+    tail: MentionSpan
     relation: str | None  #: None where it is not told
-    links: tuple[Span, ...] = ()
+    links: tuple[MentionSpan, ...] = ()
     language: str = "en"
 
 
@@ -90,17 +90,17 @@ def read_fewrel(path: str | Path) -> tuple[RelatedMentions, ...]:
     return tuple(found)
 
 
-def span(record: Record, key: str, text: str) -> Span:
+def span(record: Record, key: str, text: str) -> MentionSpan:
     """``[first character, the one after the last]`` under a key, inside the text.
 
     Raises:
         UserError: it is something else, empty, or outside.
     """
     start, end = record.numbers(key, 2)
-    return inside(Span(int(start), int(end)), text, f"{record.place}: {key!r}")
+    return inside(MentionSpan(int(start), int(end)), text, f"{record.place}: {key!r}")
 
 
-def inside(span: Span, text: str, place: str) -> Span:
+def inside(span: MentionSpan, text: str, place: str) -> MentionSpan:
     """The span, if it holds characters of the text."""
     if not 0 <= span.start < span.end <= len(text):
         raise UserError(
@@ -120,7 +120,7 @@ def _listed_or_lines(
 
 def _ernie_typing(record: Record, at: int) -> TypedMention:
     text = record.get("sent", str)
-    mention = inside(Span(record.get("start", int), record.get("end", int)), text, record.place)
+    mention = inside(MentionSpan(record.get("start", int), record.get("end", int)), text, record.place)
     types = record.texts("labels") if "labels" in record.values else None
     return TypedMention(str(at), text, mention, types, _links(record, "ents", text))
 
@@ -133,7 +133,7 @@ def _choi(record: Record, at: int) -> tuple[TypedMention]:
     mention = record.get("mention_span", str)
     before = "".join(f"{word} " for word in left)
     text = " ".join([*left, mention, *right])
-    place = inside(Span(len(before), len(before) + len(mention)), text, f"{record.place}: 'mention_span'")
+    place = inside(MentionSpan(len(before), len(before) + len(mention)), text, f"{record.place}: 'mention_span'")
     types = record.texts("y_str") if "y_str" in record.values else None
     return (TypedMention(record.name("annot_id") if "annot_id" in record.values else str(at), text, place, types),)
 
@@ -170,7 +170,7 @@ def _tacred(record: Record, at: int) -> RelatedMentions:
     return RelatedMentions(record.name("id") if "id" in record.values else str(at), text, head, tail, relation)
 
 
-def _links(record: Record, key: str, text: str) -> tuple[Span, ...]:
+def _links(record: Record, key: str, text: str) -> tuple[MentionSpan, ...]:
     """Entity, first character, end and perhaps confidence of every mention."""
     found = []
     for at, entry in enumerate(record.get(key, list)):
@@ -181,11 +181,11 @@ def _links(record: Record, key: str, text: str) -> tuple[Span, ...]:
         score = expected(listed[3], float, f"{place}[3]") if len(listed) == 4 else 1.0
         start, end = (expected(listed[k], int, f"{place}[{k}]") for k in (1, 2))
         entity = expected(listed[0], str, f"{place}[0]")
-        found.append(inside(Span(start, end, entity, score), text, place))
+        found.append(inside(MentionSpan(start, end, entity, score), text, place))
     return tuple(found)
 
 
-def _token_span(record: Record, key: str, spans: Sequence[Span]) -> Span:
+def _token_span(record: Record, key: str, spans: Sequence[MentionSpan]) -> MentionSpan:
     """FewRel's ``[name, entity, [[tokens of a mention], ...]]``: its first mention."""
     listed: Sequence[Json] = record.get(key, list)
     place = f"{record.place}: {key!r}"
@@ -198,16 +198,16 @@ def _token_span(record: Record, key: str, spans: Sequence[Span]) -> Span:
     return _between(spans, min(tokens), max(tokens), place)._replace(entity=expected(listed[1], str, place))
 
 
-def _joined(tokens: Sequence[str]) -> tuple[str, list[Span]]:
+def _joined(tokens: Sequence[str]) -> tuple[str, list[MentionSpan]]:
     """Tokens with blanks between, and where each stands."""
     spans, end = [], 0
     for token in tokens:
-        spans.append(Span(end, end + len(token)))
+        spans.append(MentionSpan(end, end + len(token)))
         end += len(token) + 1
     return " ".join(tokens), spans
 
 
-def _between(spans: Sequence[Span], first: int, last: int, place: str) -> Span:
+def _between(spans: Sequence[MentionSpan], first: int, last: int, place: str) -> MentionSpan:
     if not 0 <= first <= last < len(spans):
         raise UserError(f"{place} says tokens {first} to {last}, but the tokens are 0 to {len(spans) - 1}")
-    return Span(spans[first].start, spans[last].end)
+    return MentionSpan(spans[first].start, spans[last].end)

@@ -17,7 +17,7 @@ _WORDS, _TAGS = ("text_a", "text", "tokens"), ("label", "labels")
 
 
 @dataclass(frozen=True)
-class Classified:
+class ClassifiedText:
     """A sentence, or two, and its class."""
 
     id: str
@@ -37,7 +37,7 @@ class Tagged:
     language: str = "en"
 
 
-def read_classified(path: str | Path, *, language: str = "zh") -> tuple[Classified, ...]:
+def read_classified(path: str | Path, *, language: str = "zh") -> tuple[ClassifiedText, ...]:
     """Columns ``text_a`` and perhaps ``label``, ``text_b`` and ``qid``, the question of a candidate answer.
 
     Raises:
@@ -46,7 +46,7 @@ def read_classified(path: str | Path, *, language: str = "zh") -> tuple[Classifi
     examples = []
     for number, (row, _) in enumerate(_rows(path, ("text_a",), ("label", "text_b", "qid")), 1):
         texts = tuple(row[name] for name in ("text_a", "text_b") if name in row)
-        examples.append(Classified(str(number), texts, row.get("label"), language, row.get("qid")))
+        examples.append(ClassifiedText(str(number), texts, row.get("label"), language, row.get("qid")))
     return tuple(examples)
 
 

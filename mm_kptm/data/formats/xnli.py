@@ -18,7 +18,7 @@ _RAW, _TRANSLATED = ("language", "gold_label", "sentence1", "sentence2"), ("prem
 
 
 @dataclass(frozen=True)
-class Pair:
+class SentencePair:
     """A premise and a hypothesis."""
 
     id: str
@@ -29,7 +29,7 @@ class Pair:
     group: str  #: what it shares with its translations
 
 
-def read_xnli(path: str | Path) -> tuple[Pair, ...]:
+def read_xnli(path: str | Path) -> tuple[SentencePair, ...]:
     """Pairs of an ``xnli.dev.tsv``, of a ``multinli.train.de.tsv``, or of a ``test-de.tsv`` as XTREME has it.
 
     The first has a header and tells the language of every line; the second has the header *premise, hypo, label*; the
@@ -60,10 +60,10 @@ def _pairs(
     label: int,
     place_of: Callable[[str], int] | None,
     language: str = "",
-) -> tuple[Pair, ...]:
+) -> tuple[SentencePair, ...]:
     if not lines:
         raise UserError(f"{path} has a header and no line below it; at least one pair was expected")
-    pairs: list[Pair] = []
+    pairs: list[SentencePair] = []
     counts: Counter[str] = Counter()
     for cells, place in lines:
         needed = 1 + max(sentences if place_of is None else [*sentences, label])
@@ -76,7 +76,7 @@ def _pairs(
         spoken = language if place_of is None else cells[place_of("language")]
         counts[spoken] += 1
         pairs.append(
-            Pair(
+            SentencePair(
                 id=f"{spoken}-{counts[spoken]}",
                 premise=premise,
                 hypothesis=hypothesis,

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from mm_kptm.data.masking.units import NO_UNIT
+from mm_kptm.data.masking.units import NO_GROUP
 
 Token = TypeVar("Token", int, str)
 
@@ -25,7 +25,7 @@ def shuffled(units: Sequence[int], rng: random.Random) -> list[list[int]]:
     """The places of every unit (:mod:`mm_kptm.data.masking.units`), units in random order; one draw a unit."""
     places: dict[int, list[int]] = {}
     for place, unit in enumerate(units):
-        if unit != NO_UNIT:
+        if unit != NO_GROUP:
             places.setdefault(unit, []).append(place)
     order = list(places.values())
     rng.shuffle(order)

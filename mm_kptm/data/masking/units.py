@@ -1,6 +1,6 @@
 """Which pieces of a text belong together: words, phrases, entities, hidden and predicted as wholes.
 
-Every function answers one number per piece: pieces with the same number are one unit, and a piece of :data:`NO_UNIT`
+Every function answers one number per piece: pieces with the same number are one unit, and a piece of :data:`NO_GROUP`
 belongs to none. :class:`~mm_kptm.batch.Tokens` carry the numbers to the masking engine.
 """
 
@@ -11,7 +11,7 @@ from itertools import accumulate
 
 from mm_kptm.errors import UserError
 
-NO_UNIT = -1
+NO_GROUP = -1
 OUTSIDE, BEGIN, INSIDE = -1, 0, 1  #: how ERNIE's files label pieces: separators, first pieces of units, the others
 
 
@@ -27,7 +27,7 @@ def whole_words(pieces: Sequence[str], *, alone: frozenset[str] = frozenset({"[C
     units, last = [], -1
     for piece in pieces:
         if piece in alone:
-            units.append(NO_UNIT)
+            units.append(NO_GROUP)
             continue
         last += last < 0 or not piece.startswith("##")
         units.append(last)
@@ -95,7 +95,7 @@ def labelled(labels: Sequence[int]) -> list[int]:
     for label in labels:
         last += label == BEGIN or (label == INSIDE and not open_)
         open_ = label != OUTSIDE
-        units.append(last if open_ else NO_UNIT)
+        units.append(last if open_ else NO_GROUP)
     return units
 
 
@@ -108,7 +108,7 @@ def closed(labels: Sequence[int]) -> list[int]:
     >>> closed([-1, 0, 1, 0, -1, 0])
     [-1, 0, 0, 1, -1, -1]
     """
-    units = [NO_UNIT] * len(labels)
+    units = [NO_GROUP] * len(labels)
     begin, count = 0, 0
     for place, label in enumerate(labels):
         if label == INSIDE:

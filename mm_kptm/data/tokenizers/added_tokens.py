@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from mm_kptm.data.tokenizers.protocol import Pieces, Tokenizer
 
 
-class Signed:
+class PlaceholderTokenizer:
     """A tokenizer to which some signs are pieces, found wherever they stand; spaces before one are dropped.
 
     What stands between two signs is cut by itself. Pieces that spaces belong to, as RoBERTa's, so keep the space that

@@ -16,24 +16,29 @@ import numpy as np
 
 from mm_kptm.data.formats.lama import BLANK, Cloze, read_lama, read_templates
 from mm_kptm.data.packing import Packed
-from mm_kptm.data.tokenizers.added_tokens import Signed
+from mm_kptm.data.tokenizers.added_tokens import PlaceholderTokenizer
 from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS, Tokenizer
 from mm_kptm.data.tokenizers.tokenizer_json import TokenizerJson
-from mm_kptm.datasets.knowledge_settings import TREE, ToldFiles, ToldTexts, told_splits
-from mm_kptm.datasets.protocol import Prepared, Request, Supply
-from mm_kptm.datasets.settings import by_split, hashes
+from mm_kptm.datasets.knowledge_settings import (
+    TREE,
+    KnowledgeFileSettings,
+    KnowledgeTextSettings,
+    counterfactual_splits,
+)
+from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
+from mm_kptm.datasets.settings import by_split, fingerprints
 from mm_kptm.errors import UserError
 from mm_kptm.io.records import read_text
 from mm_kptm.knowledge.graph.triples import Triple
-from mm_kptm.preprocessing.inputs import TextsOfPictures
-from mm_kptm.preprocessing.text import Reading, Said
-from mm_kptm.tasks.example import About
-from mm_kptm.tasks.knowledge.cloze import Candidates, ClozeSource, FillBlanks, first_blanks
+from mm_kptm.preprocessing.inputs import InputSource
+from mm_kptm.preprocessing.text import TextEncoding, TextExample
+from mm_kptm.tasks.example import Example
+from mm_kptm.tasks.knowledge.cloze import CandidateWords, ClozeSource, FillBlanks, first_blanks
 from mm_kptm.tasks.metrics.ranking import UNKNOWN
 
 
 @dataclass(frozen=True, kw_only=True)
-class LamaData(ToldTexts):
+class LamaData(KnowledgeTextSettings):
     """LAMA's facts (Petroni et al. 2019): a file of JSON lines, or a folder with one for each relation."""
 
     name: Literal["lama"]
@@ -50,17 +55,17 @@ class LamaData(ToldTexts):
         return {split: path for split, path in given.items() if path is not None}
 
     @property
-    def hashes(self) -> dict[str, str]:
+    def fingerprints(self) -> dict[str, str]:
         """What tells these data from others."""
         parts = {"templates": self.templates, "candidates": self.candidates, "graph": self.graph}
-        files = {part: path for part, path in parts.items() if path is not None} | self.spelling_files
+        files = {part: path for part, path in parts.items() if path is not None} | self.tokenizer_files
         for split, path in self.files.items():
             members = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
             files |= {f"{split}/{member.name}" if path.is_dir() else split: member for member in members}
-        return hashes(files)
+        return fingerprints(files)
 
 
-class Blanked(Signed):
+class Blanked(PlaceholderTokenizer):
     """A tokenizer to which the blank of a text is the token that masks."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -73,7 +78,7 @@ def one_token(word: str, tokenizer: Tokenizer) -> int | None:
     return ids[0] if len(ids) == 1 and ids[0] != tokenizer.specials.unknown else None
 
 
-def candidates(tokenizer: Blanked, file: Path | None) -> Candidates:
+def candidates(tokenizer: Blanked, file: Path | None) -> CandidateWords:
     """The words of a file that are one token each, or every whole word of the vocabulary.
 
     Raises:
@@ -93,44 +98,51 @@ def candidates(tokenizer: Blanked, file: Path | None) -> Candidates:
             f"{len(found)} of {len(words)} candidates are one token of the vocabulary; a blank needs two at least to "
             "choose from"
         )
-    return Candidates(tuple(found.values()), tuple(found))
+    return CandidateWords(tuple(found.values()), tuple(found))
 
 
-def blanks(examples: Sequence[Cloze], choices: Candidates, reading: Reading) -> tuple[ClozeSource, int]:
+def blanks(examples: Sequence[Cloze], choices: CandidateWords, reading: TextEncoding) -> tuple[ClozeSource, int]:
     """Sentences with blanks, and how many were left out because their answer cannot be given or their blank is cut off.
 
     Where swapped facts are told, the answer expected is the object told of the subject; the sentences are the same.
     """
     places = {number: place for place, number in enumerate(choices.ids)}
     answers = [_place(one.answer, reading.tokenizer, places) for one in examples]
-    said = [Said(one.id, (one.text,), one.language, _fills(one)) for one in examples]
+    said = [TextExample(one.id, (one.text,), one.language, _fills(one)) for one in examples]
     texts = reading.texts(said)
     spots = first_blanks(texts.texts, reading.tokenizer.specials.mask)
     kept = [at for at, one in enumerate(examples) if spots[at] >= 0 and (one.answer is None or answers[at] != UNKNOWN)]
     truth, about = [], []
     for at in kept:
-        one, place, untold = examples[at], answers[at], None
+        one, place, without_facts = examples[at], answers[at], None
         other = _place(_told(one, reading), reading.tokenizer, places)
         if other != UNKNOWN and _is_said(texts.texts, at, choices.ids[other]):
-            untold, place = choices.words[place], other
+            without_facts, place = choices.words[place], other
         target = "" if place == UNKNOWN else choices.words[place]
-        about.append(About(one.id, one.relation, one.language, f"{one.subject or one.id}", target, untold=untold))
+        about.append(
+            Example(
+                one.id, one.relation, one.language, f"{one.subject or one.id}", target, factual_answer=without_facts
+            )
+        )
         truth.append(place)
     columns, lengths = texts.texts.take(kept)
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-    shown = TextsOfPictures(replace(texts.texts, offsets=offsets, columns=columns))
+    shown = InputSource(replace(texts.texts, offsets=offsets, columns=columns))
     return ClozeSource(shown, spots[kept], np.array(truth, np.int64), tuple(about)), len(examples) - len(kept)
 
 
 def cloze(
-    data: LamaData | ToldFiles, request: Request, read: Callable[[Path], Sequence[Cloze]], file: Path | None
-) -> Prepared:
+    data: LamaData | KnowledgeFileSettings,
+    request: DataRequest,
+    read: Callable[[Path], Sequence[Cloze]],
+    file: Path | None,
+) -> PreparedData:
     """Blanks in the sentences that ``read`` reads, with the candidates of a file or of the vocabulary."""
     heads = FillBlanks.heads(request.recipe)
-    spelling = Blanked(data.spelling(request.recipe))
+    spelling = Blanked(data.tokenizer_for(request.recipe))
     choices, examples = candidates(spelling, file), by_split(data.files, read)
-    reading = replace(data.reading(request, oracle=True), tokenizer=spelling)
-    splits = told_splits(data.files, request, oracle=True)
+    reading = replace(data.text_encoding(request, oracle=True), tokenizer=spelling)
+    splits = counterfactual_splits(data.files, request, oracle=True)
 
     @cache
     def made(split: str) -> tuple[ClozeSource, int]:
@@ -139,30 +151,30 @@ def cloze(
         if not len(source):
             raise UserError(
                 f"every one of the {left_out} facts of {data.files[part]} was left out: no object is one token among "
-                "the candidates, or every blank is cut off; give other candidates or a greater data.longest"
+                "the candidates, or every blank is cut off; give other candidates or a greater data.max_length"
             )
         return source, left_out
 
-    return Prepared(
+    return PreparedData(
         sources={split: partial(lambda split: made(split)[0], split) for split in splits},
         model=lambda system: FillBlanks(system, choices),
         sizes={"vocab_size": len(spelling), "num_languages": max(len(data.languages), 1)},
         heads=heads,
-        hashes=data.hashes,
+        fingerprints=data.fingerprints,
         baselines=lambda split: _usual(made(split)[0].about, len(choices.words)),
-        left_out=lambda split: made(split)[1],
-        tells=frozenset() if reading.teller is None else frozenset({TREE}),
-        more=lambda path: blanks(read(path), choices, reading)[0],
+        skipped=lambda split: made(split)[1],
+        knowledge_kinds=frozenset() if reading.injector is None else frozenset({TREE}),
+        read_file=lambda path: blanks(read(path), choices, reading)[0],
     )
 
 
-def lama(data: LamaData, request: Request) -> Prepared:
+def lama(data: LamaData, request: DataRequest) -> PreparedData:
     """LAMA's facts in their own sentences or in templates."""
     templates = {} if data.templates is None else read_templates(data.templates)
     return cloze(data, request, lambda path: read_lama(path, templates), data.candidates)
 
 
-def _usual(about: Sequence[About], count: int) -> Mapping[str, float]:
+def _usual(about: Sequence[Example], count: int) -> Mapping[str, float]:
     """How often the most frequent answer of its relation is right, and chance."""
     by_relation: dict[str, dict[str, int]] = {}
     for one in about:
@@ -172,13 +184,13 @@ def _usual(about: Sequence[About], count: int) -> Mapping[str, float]:
     return {"chance": 1 / count, "usual-object": best / len(about)}
 
 
-def _told(one: Cloze, reading: Reading) -> str | None:
+def _told(one: Cloze, reading: TextEncoding) -> str | None:
     """The object that swapped facts tell of the subject; None where they tell none, or others than swapped are told."""
-    if reading.teller is None or reading.facts != "swapped" or one.subject is None or one.answer is None:
+    if reading.injector is None or reading.facts != "swapped" or one.subject is None or one.answer is None:
         return None
-    if one.subject not in reading.teller.names_in(one.text):
+    if one.subject not in reading.injector.names_in(one.text):
         return None
-    told = reading.teller.facts(one.subject, reading.facts)
+    told = reading.injector.facts(one.subject, reading.facts)
     return next((fact.tail for fact in told if fact.relation in one.called), None)
 
 
@@ -209,4 +221,4 @@ def _is_special(piece: str) -> bool:
     return piece in BERT_SPECIALS or piece.startswith("[unused")
 
 
-LAMA_SUPPLY = Supply(FillBlanks, LamaData, lama, read_lama)
+LAMA_SUPPLY = TaskDataset(FillBlanks, LamaData, lama, read_lama)

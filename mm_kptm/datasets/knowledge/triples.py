@@ -10,16 +10,16 @@ from typing import Literal, NamedTuple
 
 import torch
 
-from mm_kptm.datasets.protocol import Prepared, Request, Supply
-from mm_kptm.datasets.settings import TextSettings, hashes
+from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
+from mm_kptm.datasets.settings import TextSettings, fingerprints
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.graph.numbered import Numbered
+from mm_kptm.knowledge.graph.indexed_triple import IndexedTriple
 from mm_kptm.knowledge.graph.splits import files_of
 from mm_kptm.knowledge.graph.triples import Triple, numbered_lines
 from mm_kptm.knowledge.graph.wikidata5m import Descriptions, read_descriptions
 from mm_kptm.knowledge.objectives.knowledge_embedding import DescribedGraph
 from mm_kptm.systems.system import System
-from mm_kptm.tasks.heads import wanted
+from mm_kptm.tasks.heads import requested_heads
 from mm_kptm.tasks.knowledge.described_triples import DescribedSource, DescribedTask
 from mm_kptm.tasks.knowledge.link_prediction import LinkPrediction
 from mm_kptm.tasks.knowledge.triple_classification import TripleClassification
@@ -29,7 +29,7 @@ DESCRIPTIONS = ("descriptions.tsv", "wikidata5m_text.txt", "entity2text.txt")
 _TRUTH = {"1": True, "-1": False, "0": False}
 
 
-class Claim(NamedTuple):
+class LabelledTriple(NamedTuple):
     """A triple, and whether it is true."""
 
     triple: Triple
@@ -68,7 +68,7 @@ class TripleData(TextSettings):
         return next((file for file in files if file.is_file()), files[0])
 
 
-def read_claims(path: Path) -> list[Claim]:
+def read_claims(path: Path) -> list[LabelledTriple]:
     """Head, relation and tail between tabs, and where there is a fourth column, 1 for true and -1 for false.
 
     Raises:
@@ -79,7 +79,7 @@ def read_claims(path: Path) -> list[Claim]:
     return list(_claims(path))
 
 
-def _claims(path: Path) -> Iterator[Claim]:
+def _claims(path: Path) -> Iterator[LabelledTriple]:
     for number, line in numbered_lines(path):
         if not line.strip():
             continue
@@ -89,7 +89,7 @@ def _claims(path: Path) -> Iterator[Claim]:
                 f"{path}, line {number} is {line.strip()[:60]!r}; a triple is head, relation and tail between tabs, "
                 "with 1 or -1 behind where it says whether it is true"
             )
-        yield Claim(Triple(head, relation, tail), _TRUTH[truth])
+        yield LabelledTriple(Triple(head, relation, tail), _TRUTH[truth])
 
 
 class _Read(NamedTuple):
@@ -97,8 +97,8 @@ class _Read(NamedTuple):
 
     names: tuple[str, ...]
     relations: tuple[str, ...]
-    true: dict[str, tuple[Numbered, ...]]
-    false: dict[str, tuple[Numbered, ...]]
+    true: dict[str, tuple[IndexedTriple, ...]]
+    false: dict[str, tuple[IndexedTriple, ...]]
 
 
 def read(data: TripleData, described: Descriptions) -> _Read:
@@ -118,7 +118,7 @@ def read(data: TripleData, described: Descriptions) -> _Read:
                 f"in {data.described} or leave their triples out"
             )
         numbered = [
-            Numbered(described.numbers[h], relations.setdefault(r, len(relations)), described.numbers[t])
+            IndexedTriple(described.numbers[h], relations.setdefault(r, len(relations)), described.numbers[t])
             for (h, r, t), _ in claims
         ]
         true[split], false[split] = (
@@ -132,9 +132,9 @@ def read(data: TripleData, described: Descriptions) -> _Read:
 
 def prepared(
     data: TripleData,
-    request: Request,
+    request: DataRequest,
     task: Callable[[System, int, Callable[[str], DescribedSource]], DescribedTask],
-) -> Prepared:
+) -> PreparedData:
     """A task on the files."""
     tokenizer = data.tokenizer()
     described = read_descriptions(data.described)
@@ -147,7 +147,7 @@ def prepared(
         known = [triple for part in before for triple in found.true.get(part, ())]
         own = {entity for head, _, tail in found.true[split] for entity in (head, tail)}
         return DescribedSource(
-            DescribedGraph(found.true[split], texts, tokenizer.specials, known=known, max_length=data.longest),
+            DescribedGraph(found.true[split], texts, tokenizer.specials, known=known, max_length=data.max_length),
             found.names,
             found.relations,
             torch.tensor(known, dtype=torch.long),
@@ -156,16 +156,16 @@ def prepared(
             data.negatives,
         )
 
-    return Prepared(
+    return PreparedData(
         sources={split: partial(source, split) for split in data.files},
         model=lambda system: task(system, len(found.relations), source),
         sizes={"vocab_size": len(tokenizer), "num_languages": max(len(data.languages), 1)},
-        heads=wanted(request.recipe, DescribedTask.HEADS, {"num_relations": len(found.relations)}),
-        hashes=hashes({**data.files, "descriptions": data.described, **data.spelling_files}),
+        heads=requested_heads(request.recipe, DescribedTask.HEADS, {"num_relations": len(found.relations)}),
+        fingerprints=fingerprints({**data.files, "descriptions": data.described, **data.tokenizer_files}),
     )
 
 
-def link_prediction(data: TripleData, request: Request) -> Prepared:
+def link_prediction(data: TripleData, request: DataRequest) -> PreparedData:
     """Heads and tails among all entities that are described."""
 
     def task(system: System, relations: int, source: Callable[[str], DescribedSource]) -> LinkPrediction:
@@ -174,7 +174,7 @@ def link_prediction(data: TripleData, request: Request) -> Prepared:
     return prepared(data, request, task)
 
 
-def triple_classification(data: TripleData, request: Request) -> Prepared:
+def triple_classification(data: TripleData, request: DataRequest) -> PreparedData:
     """True triples and false ones; thresholds are chosen on ``dev``.
 
     Raises:
@@ -189,5 +189,5 @@ def triple_classification(data: TripleData, request: Request) -> Prepared:
     return prepared(data, request, task)
 
 
-LINK_PREDICTION_SUPPLY = Supply(LinkPrediction, TripleData, link_prediction, read_claims)
-TRIPLE_CLASSIFICATION_SUPPLY = Supply(TripleClassification, TripleData, triple_classification, read_claims)
+LINK_PREDICTION_SUPPLY = TaskDataset(LinkPrediction, TripleData, link_prediction, read_claims)
+TRIPLE_CLASSIFICATION_SUPPLY = TaskDataset(TripleClassification, TripleData, triple_classification, read_claims)

@@ -12,21 +12,23 @@ from pathlib import Path
 import torch
 
 from mm_kptm.batch import Inputs
-from mm_kptm.data.formats.documents import Sentence, chunks, halves, read_labelled_pairs
-from mm_kptm.data.masking.units import NO_UNIT
+from mm_kptm.data.formats.documents import DocumentSentence, chunks, halves, read_labelled_pairs
+from mm_kptm.data.masking.units import NO_GROUP
 from mm_kptm.data.packing import Packed
 from mm_kptm.data.tokenizers.protocol import Specials, Tokenizer, framed
 from mm_kptm.errors import UserError
-from mm_kptm.preprocessing.inputs import MARK, TextsOfPictures
+from mm_kptm.preprocessing.inputs import MARK, InputSource
 from mm_kptm.preprocessing.text import shortened
 
 NOT_ASKED = -1
 NEAR, SAME_DOCUMENT, OTHER_DOCUMENT = 0, 1, 2  #: the classes of sentence distance (Sun et al. 2020, section 4.2.2)
 
-Parts = tuple[Sequence[Sentence], ...]
+Parts = tuple[Sequence[DocumentSentence], ...]
 
 
-def segments(documents: Sequence[Sequence[Sentence]], specials: Specials, longest: int, parts: int) -> TextsOfPictures:
+def segments(
+    documents: Sequence[Sequence[DocumentSentence]], specials: Specials, max_length: int, parts: int
+) -> InputSource:
     """Neighbouring sentences as texts of one part, or of two halves; a text of one sentence has no halves.
 
     Marks: ``capitals`` and ``document-words`` of every piece (the latter where its document has other segments), and
@@ -37,7 +39,7 @@ def segments(documents: Sequence[Sequence[Sentence]], specials: Specials, longes
     """
     columns: dict[str, list[Sequence[int]]] = {}
     for document in documents:
-        whole = list(chunks(document, longest - specials.around(parts)))
+        whole = list(chunks(document, max_length - specials.around(parts)))
         for place, chunk in enumerate(whole):
             others = {token for at, other in enumerate(whole) if at != place for one in other for token in one.ids}
             split: Parts | None = (chunk,) if parts == 1 else halves(chunk)
@@ -47,16 +49,16 @@ def segments(documents: Sequence[Sequence[Sentence]], specials: Specials, longes
     if not columns:
         raise UserError(
             "pairs of segments were asked for, but no document has two neighbouring sentences of "
-            f"{longest - specials.around(2)} pieces together; give longer documents or a larger data.longest"
+            f"{max_length - specials.around(2)} pieces together; give longer documents or a larger data.max_length"
         )
-    return TextsOfPictures(Packed.of(**columns))
+    return InputSource(Packed.of(**columns))
 
 
 def _columns(parts: Parts, others: set[int] | None, specials: Specials) -> dict[str, list[int]]:
     """Every column of a text; ``others`` are the tokens of the other segments of its document, if it has any."""
     ids, numbers = framed(specials, *([token for one in part for token in one.ids] for part in parts))
     columns = {"ids": ids, "segments": numbers, "positions": list(range(len(ids)))}
-    units, capitals, words, sentence = [NO_UNIT], [NOT_ASKED], [NOT_ASKED], [NOT_ASKED]
+    units, capitals, words, sentence = [NO_GROUP], [NOT_ASKED], [NOT_ASKED], [NOT_ASKED]
     units_so_far, sentences_so_far = 0, 0
     for part in parts:
         for one in part:
@@ -88,10 +90,10 @@ class Distances:
     documents: Sequence[Sequence[tuple[int, ...]]]
     firsts: Sequence[tuple[int, int]]
     specials: Specials
-    longest: int
+    max_length: int
 
     @classmethod
-    def of(cls, documents: Sequence[Sequence[Sentence]], specials: Specials, longest: int) -> Distances:
+    def of(cls, documents: Sequence[Sequence[DocumentSentence]], specials: Specials, max_length: int) -> Distances:
         """Every sentence that has a next one is a first one.
 
         Raises:
@@ -104,7 +106,7 @@ class Distances:
                 f"sentence-distance tells sentences of one document from those of two, but there are {len(pieces)} "
                 f"documents with {len(firsts)} neighbouring sentences; set documents apart by blank lines"
             )
-        return cls(pieces, firsts, specials, longest)
+        return cls(pieces, firsts, specials, max_length)
 
     def __len__(self) -> int:
         return len(self.firsts)
@@ -119,12 +121,12 @@ class Distances:
         columns: dict[str, list[Sequence[int]]] = {}
         for document, place in (self.firsts[index] for index in indices):
             second, distance = self._second(document, place, generator)
-            room = self.longest - self.specials.around(2)
+            room = self.max_length - self.specials.around(2)
             kept = shortened(self.documents[document][place], second, room=room)
             for name, column in _pair(*kept, "sentence-distance", distance, self.specials).items():
                 columns.setdefault(name, []).append(column)
         packed = Packed.of(**columns)
-        return TextsOfPictures(packed).batch(range(len(packed)), generator)
+        return InputSource(packed).batch(range(len(packed)), generator)
 
     def _second(self, document: int, place: int, generator: torch.Generator) -> tuple[tuple[int, ...], int]:
         """Another sentence, and its distance; each that there is, is as likely."""
@@ -139,21 +141,21 @@ class Distances:
         return other[_drawn(len(other), generator)], OTHER_DOCUMENT
 
 
-def labelled_pairs(path: Path, name: str, labels: Sequence[str], tokenizer: Tokenizer, longest: int) -> TextsOfPictures:
+def labelled_pairs(path: Path, name: str, labels: Sequence[str], tokenizer: Tokenizer, max_length: int) -> InputSource:
     """The pairs of a file, each with its label as the mark ``name``.
 
     Raises:
         UserError: the file cannot be read, or a label is not among those of training.
     """
     columns: dict[str, list[Sequence[int]]] = {}
-    room = longest - tokenizer.specials.around(2)
+    room = max_length - tokenizer.specials.around(2)
     for pair in read_labelled_pairs(path):
         if pair.label not in labels:
             raise UserError(f"{path} has the label {pair.label!r}, which training has not: {', '.join(labels)}")
         parts = shortened(tokenizer.encode(pair.first).ids, tokenizer.encode(pair.second).ids, room=room)
         for column, values in _pair(*parts, name, labels.index(pair.label), tokenizer.specials).items():
             columns.setdefault(column, []).append(values)
-    return TextsOfPictures(Packed.of(**columns))
+    return InputSource(Packed.of(**columns))
 
 
 def _pair(

@@ -10,8 +10,8 @@ from typing import Literal
 
 from mm_kptm.data.packing import Packed
 from mm_kptm.data.tokenizers.protocol import Specials, Tokenizer
-from mm_kptm.datasets.protocol import Prepared, Request, Supply
-from mm_kptm.datasets.settings import SplitFiles, hashes
+from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
+from mm_kptm.datasets.settings import SplitFiles, fingerprints
 from mm_kptm.errors import UserError
 from mm_kptm.io.records import read_lines
 from mm_kptm.knowledge.lexicons.sentiwordnet import (
@@ -26,59 +26,59 @@ from mm_kptm.knowledge.lexicons.sentiwordnet import (
 from mm_kptm.knowledge.objectives.label_aware_mlm import LabelAwareWords
 from mm_kptm.objectives.mixture import Mixture, Objectives
 from mm_kptm.objectives.tokens import Masking
-from mm_kptm.preprocessing.inputs import MARK, TextsOfPictures
-from mm_kptm.tasks.pretraining import PuzzleSource, heads_of, objectives_named
+from mm_kptm.preprocessing.inputs import MARK, InputSource
+from mm_kptm.tasks.pretraining import ObjectiveSource, heads_of, objectives_named
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeltTexts(SplitFiles):
     """Lines of JSON, each a text in words with their tags of the Penn Treebank, and perhaps its grade."""
 
-    name: Literal["felt-texts"]
+    name: Literal["sentiment-tagged"]
     sentiwordnet: Path  #: SentiWordNet_3.0.0.txt
-    felt: float = 0.3  #: share of the words with a polarity that are hidden
-    hidden: float = 0.15  #: share of the other words
-    late: float = 0.2  #: share of the texts whose grade is to be found and not given
+    mask_rate_polar: float = 0.3  #: share of the words with a polarity that are hidden
+    mask_rate: float = 0.15  #: share of the other words
+    late_supervision_rate: float = 0.2  #: share of the texts whose grade is to be found and not given
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for setting in ("felt", "hidden", "late"):
+        for setting in ("mask_rate_polar", "mask_rate", "late_supervision_rate"):
             if not 0 <= (share := getattr(self, setting)) <= 1:
                 raise UserError(f"data.{setting} is {share} but must be a share, between 0 and 1")
 
     @property
-    def hashes(self) -> dict[str, str]:
+    def fingerprints(self) -> dict[str, str]:
         """What tells these data from others."""
-        return {**super().hashes, **hashes({"sentiwordnet": self.sentiwordnet})}
+        return {**super().fingerprints, **fingerprints({"sentiwordnet": self.sentiwordnet})}
 
 
-def pretraining(data: FeltTexts, request: Request) -> Prepared:
+def pretraining(data: FeltTexts, request: DataRequest) -> PreparedData:
     """Labelled words, in the order of the file."""
     tokenizer = data.tokenizer()
     lexicon = SentiWordNet.open(data.sentiwordnet)
 
     def label_aware(specials: Specials, vocab_size: int, hidden: float) -> LabelAwareWords:
         masking = Masking(specials.mask, (0, vocab_size), specials.never_hidden)
-        return LabelAwareWords(masking, felt=data.felt, others=hidden, late=data.late)
+        return LabelAwareWords(masking, felt=data.mask_rate_polar, others=hidden, late=data.late_supervision_rate)
 
     objectives = objectives_named(
         request.objectives,
         tokenizer.specials,
         len(tokenizer),
-        hidden=data.hidden,
+        mask_rate=data.mask_rate,
         more={LabelAwareWords.name: label_aware},
     )
 
-    def source(split: str) -> PuzzleSource:
+    def source(split: str) -> ObjectiveSource:
         texts = list(read_felt(data.files[split], lexicon, tokenizer))
-        return PuzzleSource(packed(texts, tokenizer.specials, data.longest), Objectives(objectives))
+        return ObjectiveSource(packed(texts, tokenizer.specials, data.max_length), Objectives(objectives))
 
-    return Prepared(
+    return PreparedData(
         sources={split: partial(source, split) for split in data.files},
         model=lambda system: Mixture(system, objectives, request.objectives),
         sizes={"vocab_size": len(tokenizer)},
         heads=heads_of(objectives),
-        hashes=data.hashes,
+        fingerprints=data.fingerprints,
     )
 
 
@@ -102,12 +102,12 @@ def read_felt(path: str | Path, lexicon: SentiWordNet, tokenizer: Tokenizer) -> 
         yield FeltText(labelled, grade)
 
 
-def packed(texts: list[FeltText], specials: Specials, longest: int) -> TextsOfPictures:
+def packed(texts: list[FeltText], specials: Specials, max_length: int) -> InputSource:
     """Texts that know what their words are."""
-    columns = felt_columns(texts, specials.start, specials.stop, max_length=longest)
+    columns = felt_columns(texts, specials.start, specials.stop, max_length=max_length)
     marks = {MARK + name: columns[name] for name in UNKNOWN}
     positions = [range(len(ids)) for ids in columns["ids"]]
-    return TextsOfPictures(Packed.of(ids=columns["ids"], positions=positions, units=columns["units"], **marks))
+    return InputSource(Packed.of(ids=columns["ids"], positions=positions, units=columns["units"], **marks))
 
 
-PRETRAINING_SUPPLY = Supply(None, FeltTexts, pretraining)
+PRETRAINING_SUPPLY = TaskDataset(None, FeltTexts, pretraining)

@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from mm_kptm.data.formats.uer_tsv import Classified, Tagged, read_classified, read_tagged
-from mm_kptm.datasets.knowledge_settings import TREE, ToldFiles, told_splits
+from mm_kptm.data.formats.uer_tsv import ClassifiedText, Tagged, read_classified, read_tagged
+from mm_kptm.datasets.knowledge_settings import TREE, KnowledgeFileSettings, counterfactual_splits
 from mm_kptm.datasets.labelled import labelled_files
-from mm_kptm.datasets.protocol import Prepared, Request, Supply
+from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import by_split
 from mm_kptm.datasets.text.sources import classified, tagged
 from mm_kptm.errors import UserError
@@ -21,30 +21,30 @@ from mm_kptm.tasks.text.tagging import BLANK, NamedEntities, TaggedSource
 
 
 @dataclass(frozen=True, kw_only=True)
-class KbertData(ToldFiles):
+class KbertData(KnowledgeFileSettings):
     """K-BERT's tables (Liu et al. 2020), a header and cells between tabs."""
 
     name: Literal["kbert-tsv"]
-    longest: int = 256  #: pieces of an example that are read, special ones and facts included
+    max_length: int = 256  #: pieces of an example that are read, special ones and facts included
     language: str = "zh"  #: of the texts
 
 
-def classification(read: Callable[[Path], Sequence[Classified]]) -> Callable[[Any, Request], Prepared]:
+def classification(read: Callable[[Path], Sequence[ClassifiedText]]) -> Callable[[Any, DataRequest], PreparedData]:
     """Classes of sentences on files that ``read`` reads."""
 
-    def prepare(data: ToldFiles, request: Request) -> Prepared:
+    def prepare(data: KnowledgeFileSettings, request: DataRequest) -> PreparedData:
         return labelled_files(data, request, SentenceClassification, read, classified, _classes)
 
     return prepare
 
 
-def tagging(read: Callable[[Path], Sequence[Tagged]]) -> Callable[[Any, Request], Prepared]:
+def tagging(read: Callable[[Path], Sequence[Tagged]]) -> Callable[[Any, DataRequest], PreparedData]:
     """Names among words on files that ``read`` reads."""
 
-    def prepare(data: ToldFiles, request: Request) -> Prepared:
-        reading, examples = data.reading(request, object_alone=True, words=True), by_split(data.files, read)
+    def prepare(data: KnowledgeFileSettings, request: DataRequest) -> PreparedData:
+        reading, examples = data.text_encoding(request, object_alone=True, words=True), by_split(data.files, read)
         tags = _tags(examples("train"))
-        splits = told_splits(data.files, request, oracle=False)
+        splits = counterfactual_splits(data.files, request, oracle=False)
 
         def source(split: str) -> TaggedSource:
             file, facts = splits[split]
@@ -54,21 +54,21 @@ def tagging(read: Callable[[Path], Sequence[Tagged]]) -> Callable[[Any, Request]
             held = [tag for one in examples(splits[split][0]) for tag in one.tags or ()]
             return {"no-names": held.count(OUTSIDE) / len(held)} if held else {}
 
-        return Prepared(
+        return PreparedData(
             sources={split: partial(source, split) for split in splits},
             model=lambda system: NamedEntities(system, tags),
             sizes={"vocab_size": len(reading.tokenizer), "num_languages": max(len(data.languages), 1)},
             heads=NamedEntities.heads(request.recipe, len(tags)),
-            hashes=data.hashes,
+            fingerprints=data.fingerprints,
             baselines=nothing,
-            tells=frozenset() if reading.teller is None else frozenset({TREE}),
-            more=lambda path: tagged(read(path), tags, reading),
+            knowledge_kinds=frozenset() if reading.injector is None else frozenset({TREE}),
+            read_file=lambda path: tagged(read(path), tags, reading),
         )
 
     return prepare
 
 
-def _classes(examples: Sequence[Classified]) -> tuple[str, ...]:
+def _classes(examples: Sequence[ClassifiedText]) -> tuple[str, ...]:
     """The classes of the training examples: numbers by size, otherwise in alphabetical order."""
     found = {one.label for one in examples if one.label is not None}
     if len(found) < 2:
@@ -84,17 +84,17 @@ def _tags(examples: Sequence[Tagged]) -> tuple[str, ...]:
     return found
 
 
-def kbert_classification(data: KbertData, request: Request) -> Prepared:
+def kbert_classification(data: KbertData, request: DataRequest) -> PreparedData:
     """Classes of sentences or pairs."""
     return classification(partial(read_classified, language=data.language))(data, request)
 
 
-def kbert_tagging(data: KbertData, request: Request) -> Prepared:
+def kbert_tagging(data: KbertData, request: DataRequest) -> PreparedData:
     """Names among words, and the tables that K-BERT's scripts read."""
     prepared = tagging(partial(read_tagged, language=data.language))(data, request)
 
     def submit(split: str, rows: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
-        asked = read_tagged(data.files[told_splits(data.files, request, oracle=False)[split][0]])
+        asked = read_tagged(data.files[counterfactual_splits(data.files, request, oracle=False)[split][0]])
         path = folder / f"{split}.tsv"
         lines = [f"{BLANK.join(one.words)}\t{row['answer']}\n" for one, row in zip(asked, rows, strict=True)]
         path.write_text("text_a\tlabel\n" + "".join(lines), encoding="utf-8")
@@ -104,5 +104,5 @@ def kbert_tagging(data: KbertData, request: Request) -> Prepared:
     return replace(prepared, submit=submit)
 
 
-CLASSIFICATION_SUPPLY = Supply(SentenceClassification, KbertData, kbert_classification, read_classified)
-TAGGING_SUPPLY = Supply(NamedEntities, KbertData, kbert_tagging, read_tagged)
+CLASSIFICATION_SUPPLY = TaskDataset(SentenceClassification, KbertData, kbert_classification, read_classified)
+TAGGING_SUPPLY = TaskDataset(NamedEntities, KbertData, kbert_tagging, read_tagged)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from mm_kptm.data.formats.xnli import LABELS, Pair, read_xnli
-from mm_kptm.datasets.knowledge_settings import ToldFiles
+from mm_kptm.data.formats.xnli import LABELS, SentencePair, read_xnli
+from mm_kptm.datasets.knowledge_settings import KnowledgeFileSettings
 from mm_kptm.datasets.labelled import labelled_files
-from mm_kptm.datasets.protocol import Prepared, Request, Supply
+from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.text.sources import pairs
 from mm_kptm.errors import UserError
 from mm_kptm.io.records import one_of, read_text
@@ -22,7 +22,7 @@ LANGUAGES = ("ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "
 
 
 @dataclass(frozen=True, kw_only=True)
-class XnliData(ToldFiles):
+class XnliData(KnowledgeFileSettings):
     """XNLI's own files, those of its machine translations, or XTREME's."""
 
     name: Literal["xnli"]
@@ -35,7 +35,7 @@ class XnliData(ToldFiles):
             raise UserError(f"data.labels is {', '.join(self.labels)} but must hold {', '.join(LABELS)}, in any order")
 
 
-def xnli(data: XnliData, request: Request) -> Prepared:
+def xnli(data: XnliData, request: DataRequest) -> PreparedData:
     """Entailment in fifteen languages."""
     prepared = labelled_files(data, request, Entailment, read_xnli, pairs, data.labels)
 
@@ -61,7 +61,7 @@ def write_submission(rows: Sequence[Row], folder: Path, split: str = "test") -> 
     return files
 
 
-def check_submission(folder: Path, split: str, asked: Sequence[Pair]) -> None:
+def check_submission(folder: Path, split: str, asked: Sequence[SentencePair]) -> None:
     """Refuse files that the evaluation would refuse or score wrongly.
 
     Raises:
@@ -79,4 +79,4 @@ def check_submission(folder: Path, split: str, asked: Sequence[Pair]) -> None:
             one_of(line, LABELS, f"{path}, line {number}")
 
 
-XNLI_SUPPLY = Supply(Entailment, XnliData, xnli, read_xnli)
+XNLI_SUPPLY = TaskDataset(Entailment, XnliData, xnli, read_xnli)

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Literal
 
 from mm_kptm.data.formats.captions import Pointed, read_refcoco
-from mm_kptm.datasets.protocol import Prepared, Request, Supply
-from mm_kptm.datasets.settings import TextSettings, hashes
+from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
+from mm_kptm.datasets.settings import TextSettings, fingerprints
 from mm_kptm.datasets.vision import sources as image_sources
-from mm_kptm.preprocessing.text import Reading
-from mm_kptm.tasks.heads import wanted
+from mm_kptm.preprocessing.text import TextEncoding
+from mm_kptm.tasks.heads import requested_heads
 from mm_kptm.tasks.vision.grounding import ExpressionSource, Grounding
 from mm_kptm.vision.features.store import RegionStore
 
@@ -27,13 +27,13 @@ class RefCocoData(TextSettings):
     features: Path  #: a folder of region features of all the images
     dev_expressions: Path | None = None  #: where every split has a file of its own
     test_expressions: Path | None = None  #: where every split has a file of its own
-    longest: int = 60  #: pieces of an expression that are read, special ones included
+    max_length: int = 60  #: pieces of an expression that are read, special ones included
     head_layers: int = 1  #: of the head grounding; UNITER's for RefCOCO+ has 2
 
 
-def grounding(data: RefCocoData, request: Request) -> Prepared:
+def grounding(data: RefCocoData, request: DataRequest) -> PreparedData:
     """Referring expressions on photographs (Yu et al. 2016); UNITER reads two layers of its head for RefCOCO+."""
-    store, reading = RegionStore(data.features), Reading(data.tokenizer(), data.longest, data.languages)
+    store, reading = RegionStore(data.features), TextEncoding(data.tokenizer(), data.max_length, data.languages)
     given = {"train": data.expressions, "dev": data.dev_expressions, "test": data.test_expressions}
     files = {split: path for split, path in given.items() if path is not None}
 
@@ -49,13 +49,13 @@ def grounding(data: RefCocoData, request: Request) -> Prepared:
         return image_sources.expressions(splits()[split], reading, store)
 
     sizes = {"num_layers": data.head_layers} if data.head_layers != 1 else {}
-    return Prepared(
+    return PreparedData(
         sources={split: partial(source, split) for split in splits()},
         model=Grounding,
         sizes={"vocab_size": len(reading.tokenizer), "region_dim": store.dim},
-        heads=wanted(request.recipe, Grounding.HEADS, sizes),
-        hashes=hashes({**files, **data.spelling_files}),
+        heads=requested_heads(request.recipe, Grounding.HEADS, sizes),
+        fingerprints=fingerprints({**files, **data.tokenizer_files}),
     )
 
 
-REFCOCO_SUPPLY = Supply(Grounding, RefCocoData, grounding, read_refcoco)
+REFCOCO_SUPPLY = TaskDataset(Grounding, RefCocoData, grounding, read_refcoco)

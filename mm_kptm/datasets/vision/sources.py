@@ -11,22 +11,22 @@ from mm_kptm.data.formats.captions import Described, Pointed, overlap
 from mm_kptm.data.formats.jsonl import AskedImage
 from mm_kptm.data.packing import Packed
 from mm_kptm.data.tokenizers.protocol import framed
+from mm_kptm.datasets.vision.stored_regions import StoredRegions
 from mm_kptm.errors import UserError
-from mm_kptm.preprocessing.inputs import TextsOfPictures, Whole
-from mm_kptm.preprocessing.text import Reading
-from mm_kptm.tasks.example import About
+from mm_kptm.preprocessing.inputs import InputSource, IntArray
+from mm_kptm.preprocessing.text import TextEncoding
+from mm_kptm.tasks.example import Example
 from mm_kptm.tasks.metrics.vqa import normalised, soft_scores
 from mm_kptm.tasks.vision.grounding import NOWHERE, ExpressionSource
 from mm_kptm.tasks.vision.retrieval import Captioned, CaptionSource
 from mm_kptm.tasks.vision.vqa import QuestionSource
 from mm_kptm.vision.features.store import RegionStore
-from mm_kptm.vision.features.stored_images import StoredPictures
 
 FOUND = 0.5  #: overlap with the object from which on a region counts as found, as is usual
 
 
 def captions(
-    examples: Sequence[Described], reading: Reading, store: RegionStore, *, pool: int | None = None
+    examples: Sequence[Described], reading: TextEncoding, store: RegionStore, *, pool: int | None = None
 ) -> CaptionSource:
     """Captions of images.
 
@@ -45,7 +45,7 @@ def captions(
     return CaptionSource(shown, about, np.array([min(at // size, last) for at, *_ in said], dtype=np.int64))
 
 
-def expressions(examples: Sequence[Pointed], reading: Reading, store: RegionStore) -> ExpressionSource:
+def expressions(examples: Sequence[Pointed], reading: TextEncoding, store: RegionStore) -> ExpressionSource:
     """Expressions; regions that overlap the object by half are right, the one that does so most is the target.
 
     Raises:
@@ -63,13 +63,13 @@ def expressions(examples: Sequence[Pointed], reading: Reading, store: RegionStor
         right.append([int(share >= FOUND) for share in overlaps])
         targets.append(best if found else NOWHERE)
         target = "" if one.box is None else str(best) if found else "none"
-        about.append(About(one.id, one.split, one.language, f"image-{one.names[0]}", target))
+        about.append(Example(one.id, one.split, one.language, f"image-{one.names[0]}", target))
     shown = _texts(reading, store, [(one.text, one.language) for one in examples], places)
     return ExpressionSource(shown, Packed.of(right=right), tuple(targets), tuple(about))
 
 
 def questions(
-    examples: Sequence[AskedImage], answers: Sequence[str], reading: Reading, store: RegionStore
+    examples: Sequence[AskedImage], answers: Sequence[str], reading: TextEncoding, store: RegionStore
 ) -> QuestionSource:
     """Questions with one answer, or with what ten people answered (VQA v2's soft scores).
 
@@ -82,13 +82,13 @@ def questions(
         for one in examples
     ]
     about = tuple(
-        About(
+        Example(
             id=one.id,
             type=one.type,
             language=one.language,
             group=f"image-{one.image}",
             target=usual(one.answers) if one.answers else "",
-            given=one.answers if len(one.answers) > 1 else (),
+            given_answers=one.answers if len(one.answers) > 1 else (),
         )
         for one in examples
     )
@@ -107,7 +107,7 @@ def usual(answers: Sequence[str]) -> str:
     return Counter(map(normalised, answers)).most_common(1)[0][0]
 
 
-def stored(store: RegionStore, names: Iterable[Sequence[str]]) -> Whole:
+def stored(store: RegionStore, names: Iterable[Sequence[str]]) -> IntArray:
     """The place of every image, under the first of its names that the store knows.
 
     Raises:
@@ -124,9 +124,9 @@ def _tenths(answers: Sequence[str]) -> dict[str, int]:
 
 
 def _texts(
-    reading: Reading, store: RegionStore, said: Sequence[tuple[str, str]], images: Sequence[int] | Whole
-) -> TextsOfPictures:
+    reading: TextEncoding, store: RegionStore, said: Sequence[tuple[str, str]], images: Sequence[int] | IntArray
+) -> InputSource:
     encode, specials = reading.tokenizer.encode, reading.tokenizer.specials
-    framings = [framed(specials, encode(text, language).ids[: reading.longest - 2]) for text, language in said]
+    framings = [framed(specials, encode(text, language).ids[: reading.max_length - 2]) for text, language in said]
     texts = reading.pack(framings, [language for _, language in said])
-    return TextsOfPictures(texts, StoredPictures(store), np.asarray(images, dtype=np.int64))
+    return InputSource(texts, StoredRegions(store), np.asarray(images, dtype=np.int64))

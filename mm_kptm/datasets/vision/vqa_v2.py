@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from mm_kptm.data.formats.vqa_v2 import read_vqa_questions
-from mm_kptm.datasets.protocol import Prepared, Request, Supply
-from mm_kptm.datasets.settings import TextSettings, hashes
+from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
+from mm_kptm.datasets.settings import TextSettings, fingerprints
 from mm_kptm.datasets.vision.vqa_v2_source import LONGEST, VqaV2, check_submission, write_submission
 from mm_kptm.errors import UserError
 from mm_kptm.tasks.metrics.vqa import vqa_accuracy
@@ -32,7 +32,7 @@ class VqaV2Data(TextSettings):
     dev_annotations: Path | None = None  #: annotations to evaluate with
     test_questions: Path | None = None  #: questions to answer, whose answers nobody published
     min_count: int = 9  #: an answer is learnt when it is the most frequent one of this many questions
-    longest: int = LONGEST  #: pieces of a question that are read
+    max_length: int = LONGEST  #: pieces of a question that are read
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -50,16 +50,16 @@ class VqaV2Data(TextSettings):
         return splits
 
     @property
-    def hashes(self) -> dict[str, str]:
+    def fingerprints(self) -> dict[str, str]:
         """What tells these data from others."""
         both = ("questions", "annotations")
-        found = self.spelling_files
+        found = self.tokenizer_files
         for split, files in self.files.items():
             found |= {f"{split} {what}": file for what, file in zip(both, files, strict=True) if file is not None}
-        return hashes(found)
+        return fingerprints(found)
 
 
-def vqa(data: VqaV2Data, request: Request) -> Prepared:
+def vqa(data: VqaV2Data, request: DataRequest) -> PreparedData:
     """Open-ended questions about photographs (Goyal et al. 2017)."""
     tokenizer = data.tokenizer()
     store = RegionStore(data.features)
@@ -71,7 +71,7 @@ def vqa(data: VqaV2Data, request: Request) -> Prepared:
     answers = read("train").answers(min_count=data.min_count)
 
     def source(split: str) -> QuestionSource:
-        return read(split).source(answers, tokenizer, store, longest=data.longest)
+        return read(split).source(answers, tokenizer, store, max_length=data.max_length)
 
     def submit(split: str, rows: Sequence[Row], folder: Path) -> list[Path]:
         path = folder / f"vqa-v2-{split}.json"
@@ -84,17 +84,17 @@ def vqa(data: VqaV2Data, request: Request) -> Prepared:
         most = answers[0]
         return {"majority": sum(vqa_accuracy(most, people) for people in given) / len(given)} if given else {}
 
-    return Prepared(
+    return PreparedData(
         sources={split: partial(source, split) for split in data.files},
         model=lambda system: VQA(system, answers, criterion=each_answer),
         sizes={"vocab_size": len(tokenizer), "region_dim": store.dim},
         heads=VQA.heads(request.recipe, len(answers)),
-        more=lambda path: VqaV2.read(path).source(answers, tokenizer, store, longest=data.longest),
+        read_file=lambda path: VqaV2.read(path).source(answers, tokenizer, store, max_length=data.max_length),
         submit=submit,
-        hashes=data.hashes,
+        fingerprints=data.fingerprints,
         baselines=score,
         objectives=partial(objectives_named, specials=tokenizer.specials, vocab_size=len(tokenizer)),
     )
 
 
-VQA_SUPPLY = Supply(VQA, VqaV2Data, vqa, read_vqa_questions)
+VQA_SUPPLY = TaskDataset(VQA, VqaV2Data, vqa, read_vqa_questions)

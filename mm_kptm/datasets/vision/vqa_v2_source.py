@@ -10,15 +10,15 @@ from pathlib import Path
 from mm_kptm.data.formats.vqa_v2 import VqaAnnotation, VqaQuestion, annotated, read_vqa_annotations, read_vqa_questions
 from mm_kptm.data.packing import Packed
 from mm_kptm.data.tokenizers.protocol import Tokenizer, framed
+from mm_kptm.datasets.vision.stored_regions import StoredRegions
 from mm_kptm.errors import UserError
 from mm_kptm.io.records import read_json
-from mm_kptm.preprocessing.inputs import TextsOfPictures
-from mm_kptm.tasks.example import About
+from mm_kptm.preprocessing.inputs import InputSource
+from mm_kptm.tasks.example import Example
 from mm_kptm.tasks.metrics.vqa import answer_vocabulary, soft_scores
 from mm_kptm.tasks.protocol import Row
 from mm_kptm.tasks.vision.vqa import QuestionSource
 from mm_kptm.vision.features.store import RegionStore
-from mm_kptm.vision.features.stored_images import StoredPictures
 
 LONGEST = 20  #: pieces of a question that are read, as in UNITER and LXMERT
 
@@ -54,7 +54,7 @@ class VqaV2:
         return found
 
     def source(
-        self, answers: Sequence[str], tokenizer: Tokenizer, store: RegionStore, *, longest: int = LONGEST
+        self, answers: Sequence[str], tokenizer: Tokenizer, store: RegionStore, *, max_length: int = LONGEST
     ) -> QuestionSource:
         """The questions with the regions of their images.
 
@@ -64,7 +64,9 @@ class VqaV2:
         Raises:
             UserError: the store lacks an image.
         """
-        framings = [framed(tokenizer.specials, tokenizer.encode(asked.text).ids[:longest]) for asked in self.questions]
+        framings = [
+            framed(tokenizer.specials, tokenizer.encode(asked.text).ids[:max_length]) for asked in self.questions
+        ]
         texts = Packed.of(
             ids=[ids for ids, _ in framings],
             positions=[range(len(ids)) for ids, _ in framings],
@@ -78,22 +80,22 @@ class VqaV2:
             answers=[list(row) for row in scores], tenths=[[round(10 * x) for x in row.values()] for row in scores]
         )
         images = store.places_of(str(question.image) for question in self.questions)
-        shown = TextsOfPictures(texts, StoredPictures(store), images)
+        shown = InputSource(texts, StoredRegions(store), images)
         return QuestionSource(shown, tuple(answers), worth, tuple(map(self._about, self.questions)))
 
     def _given(self, question: VqaQuestion) -> tuple[str, ...]:
         annotation = self.annotations.get(question.id)
         return () if annotation is None else annotation.answers
 
-    def _about(self, question: VqaQuestion) -> About:
+    def _about(self, question: VqaQuestion) -> Example:
         annotation = self.annotations.get(question.id)
-        return About(
+        return Example(
             id=str(question.id),
             type="" if annotation is None else annotation.answer_type,
             language="en",
             group=f"image-{question.image}",
             target="" if annotation is None else annotation.most_frequent,
-            given=self._given(question),
+            given_answers=self._given(question),
         )
 
 

@@ -166,15 +166,15 @@ def load_embeddings(folder: str | Path) -> Embeddings:
         raise UserError(f"{folder} does not fit together: {error}") from None
 
 
-def _rows(kind: str, known: Sequence[str], wanted: Sequence[str]) -> Tensor:
+def _rows(kind: str, known: Sequence[str], names: Sequence[str]) -> Tensor:
     numbers = {name: number for number, name in enumerate(known)}
-    lacking = [name for name in wanted if name not in numbers]
+    lacking = [name for name in names if name not in numbers]
     if lacking:
         raise UserError(
-            f"{len(lacking)} of {len(wanted)} {kind} of the graph have no vector, such as {lacking[0]}; train vectors "
+            f"{len(lacking)} of {len(names)} {kind} of the graph have no vector, such as {lacking[0]}; train vectors "
             "on this graph, or leave its triples out"
         )
-    return torch.tensor([numbers[name] for name in wanted], dtype=torch.long)
+    return torch.tensor([numbers[name] for name in names], dtype=torch.long)
 
 
 def _check(kind: str, names: Sequence[str], vectors: Tensor) -> None:

@@ -14,7 +14,8 @@ from torch import Tensor
 from mm_kptm.batch import Entities, Inputs, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.graph.openke import read_entity_ids, read_vectors
-from mm_kptm.knowledge.injection.entity_grid import NOTHING
+
+NOTHING = -1  #: the number that stands for no entity
 
 
 @dataclass(frozen=True, eq=False)

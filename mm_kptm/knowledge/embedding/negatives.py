@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.graph.numbered import Numbered
+from mm_kptm.knowledge.graph.indexed_triple import IndexedTriple
 
 Draw = Callable[[int], Iterable[int]]  #: that many entity numbers, each uniform over all entities
 
@@ -15,14 +15,14 @@ Draw = Callable[[int], Iterable[int]]  #: that many entity numbers, each uniform
 class Contrasted:
     """A triple, and entities that make it false in place of its head or of its tail."""
 
-    triple: Numbered
+    triple: IndexedTriple
     false_heads: tuple[int, ...]
     false_tails: tuple[int, ...]
 
-    def size(self, lengths: Sequence[int], *, longest: int = 512) -> int:
+    def size(self, lengths: Sequence[int], *, max_length: int = 512) -> int:
         """The tokens of all descriptions that are read for it, each cut at ``longest``."""
         read = (self.triple.head, self.triple.tail, *self.false_heads, *self.false_tails)
-        return sum(min(lengths[entity], longest) for entity in read)
+        return sum(min(lengths[entity], max_length) for entity in read)
 
 
 class FilteredNegatives:
@@ -36,7 +36,7 @@ class FilteredNegatives:
         num_entities: entities are numbered from 0.
     """
 
-    def __init__(self, triples: Iterable[Numbered], num_entities: int) -> None:
+    def __init__(self, triples: Iterable[IndexedTriple], num_entities: int) -> None:
         self.num_entities = num_entities
         self._heads: dict[tuple[int, int], set[int]] = {}
         self._tails: dict[tuple[int, int], set[int]] = {}
@@ -44,7 +44,7 @@ class FilteredNegatives:
             self._heads.setdefault((relation, tail), set()).add(head)
             self._tails.setdefault((relation, head), set()).add(tail)
 
-    def __call__(self, triple: Numbered, count: int, draw: Draw) -> Contrasted:
+    def __call__(self, triple: IndexedTriple, count: int, draw: Draw) -> Contrasted:
         """A triple with ``count`` false heads and then as many false tails.
 
         Raises:
@@ -54,7 +54,7 @@ class FilteredNegatives:
         tails = self._false(self._tails.get((triple.relation, triple.head), set()), triple, "tail", count, draw)
         return Contrasted(triple, heads, tails)
 
-    def _false(self, true: set[int], triple: Numbered, side: str, count: int, draw: Draw) -> tuple[int, ...]:
+    def _false(self, true: set[int], triple: IndexedTriple, side: str, count: int, draw: Draw) -> tuple[int, ...]:
         if len(true) >= self.num_entities:
             raise UserError(
                 f"all {self.num_entities} entities are true as the {side} of the triple {tuple(triple)}, so there is "
@@ -67,18 +67,18 @@ class FilteredNegatives:
 
 
 def contrasted(
-    triples: Iterable[Numbered], negatives: FilteredNegatives, count: int, draw: Draw
+    triples: Iterable[IndexedTriple], negatives: FilteredNegatives, count: int, draw: Draw
 ) -> Iterator[Contrasted]:
     """Every triple with false ones, in order."""
     return (negatives(triple, count, draw) for triple in triples)
 
 
-def pair_counts(triples: Iterable[Numbered], *, start: int = 4) -> dict[tuple[int, int], int]:
+def pair_counts(triples: Iterable[IndexedTriple], *, start: int = 4) -> dict[tuple[int, int], int]:
     """How often an entity occurs with a relation, for subsampling frequent pairs (Sun et al. 2019, RotatE).
 
     Keys are (head, relation) and (tail, -relation - 1); counts begin at ``start`` for the first occurrence.
 
-    >>> pair_counts([Numbered(0, 0, 2), Numbered(0, 0, 1)])
+    >>> pair_counts([IndexedTriple(0, 0, 2), IndexedTriple(0, 0, 1)])
     {(0, 0): 5, (2, -1): 4, (1, -1): 4}
     """
     counts: dict[tuple[int, int], int] = {}

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Translation(nn.Module):
+class TransEScore(nn.Module):
     r"""TransE's score with relations from a table (Bordes et al. 2013; Wang et al. 2021, eq. 4).
 
     .. math:: s(h, r, t) = \gamma - \lVert h + r - t \rVert_2

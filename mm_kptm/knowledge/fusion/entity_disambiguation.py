@@ -15,12 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm_kptm.batch import Candidates, Layout
-from mm_kptm.batch.streams import SPECIAL_ENTITIES
+from mm_kptm.batch import Candidates, SequenceLayout
+from mm_kptm.batch.special_entities import NULL, PADDING, SPECIAL_ENTITIES
 from mm_kptm.errors import UserError
-
-PADDING, UNKNOWN, MASK, NULL = range(4)  #: the first entities of every published table
-
 
 #: Classes of WordNet's entities: its five parts of speech, and what stands for no synset.
 SYNSET_CLASSES = ("@@PADDING@@", "n", "v", "a", "r", "s", "@@MASK@@", "@@NULL@@", "@@UNKNOWN@@")
@@ -124,9 +121,9 @@ class SpanPooling(nn.Module):
     def forward(self, rows: Tensor, spans: Tensor) -> Tensor:
         """[T, E] and first and last rows [S, 2] -> [S, E]; zero for a blank span."""
         first, last = spans.unbind(1)
-        widths = Layout(tuple(torch.where(first < 0, 0, last - first + 1).tolist()))
-        owners = widths.owners(rows.device)
-        taken = first[owners] + widths.places(rows.device)
+        widths = SequenceLayout(tuple(torch.where(first < 0, 0, last - first + 1).tolist()))
+        owners = widths.sequence_ids(rows.device)
+        taken = first[owners] + widths.offsets_in_sequence(rows.device)
         scores = self.score(rows).squeeze(1)[taken]
         best = scores.new_full((len(spans),), float("-inf")).scatter_reduce(0, owners, scores.detach(), "amax")
         shares = (scores - best[owners]).exp()
@@ -140,14 +137,14 @@ class PriorScores(nn.Module):
 
     def __init__(self, hidden_dim: int = 100) -> None:
         super().__init__()
-        self.widen = nn.Linear(2, hidden_dim)
-        self.narrow = nn.Linear(hidden_dim, 1)
+        self.up_proj = nn.Linear(2, hidden_dim)
+        self.down_proj = nn.Linear(hidden_dim, 1)
 
     def forward(self, spans: Tensor, vectors: Tensor, candidates: Candidates) -> Tensor:
         """Spans [S, E] against the vectors of their candidates [S, C, E]: [S, C]."""
         products = torch.einsum("se,sce->sc", spans, vectors) / spans.shape[-1] ** 0.5
         both = torch.stack([products, candidates.priors.to(products.dtype)], dim=-1)
-        scores: Tensor = self.narrow(self.widen(both).relu()).squeeze(-1)
+        scores: Tensor = self.down_proj(self.up_proj(both).relu()).squeeze(-1)
         return scores.masked_fill(candidates.entities == PADDING, _HIDDEN)
 
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from mm_kptm.batch import EVERYTHING, Encoded, Entities, Inputs, Wanted
+from mm_kptm.batch import ALL_ROWS, Encoded, Entities, Inputs, OutputRows
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.embedding.entity_table import EntityTable
 
@@ -59,14 +59,14 @@ class WithVectors(nn.Module):
         """Width of the encoder's states."""
         return cast(int, self.encoder.dim)
 
-    def forward(self, inputs: Inputs, wanted: Wanted = EVERYTHING) -> Encoded:
+    def forward(self, inputs: Inputs, output_rows: OutputRows = ALL_ROWS) -> Encoded:
         """As the encoder."""
-        encoded: Encoded = self.encoder(self._looked_up(inputs), wanted)
+        encoded: Encoded = self.encoder(self._looked_up(inputs), output_rows)
         return encoded
 
-    def walk(self, inputs: Inputs) -> Iterator[Any]:
+    def hidden_states(self, inputs: Inputs) -> Iterator[Any]:
         """As the encoder."""
-        depths: Iterator[Any] = self.encoder.walk(self._looked_up(inputs))  # type: ignore[operator]
+        depths: Iterator[Any] = self.encoder.hidden_states(self._looked_up(inputs))  # type: ignore[operator]
         return depths
 
     def _looked_up(self, inputs: Inputs) -> Inputs:

@@ -16,27 +16,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm_kptm.batch import Entities, Inputs, Layout
+from mm_kptm.batch import Entities, Inputs, SequenceLayout
 from mm_kptm.errors import UserError
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.assembly import Assembled
 from mm_kptm.nn.fused import project
 from mm_kptm.nn.init import bert_init
-from mm_kptm.nn.ragged import Reading, within
+from mm_kptm.nn.ragged import AttentionLayout, self_attention_layout
 from mm_kptm.nn.sublayers import AttentionSublayer, FeedForwardSublayer, Layer, attention_sublayer, bert_norm
 
 KINDS = ("sim", "mix", "norm")  #: the released names of a plain layer, of one that mixes, of one that attends and mixes
 
 
-class Linked(NamedTuple):
+class LinkedEntities(NamedTuple):
     """The entities of a batch, and the rows that they stand at."""
 
     x: Tensor  #: [L, E]
     rows: Tensor  #: ascending, [L]
-    reading: Reading  #: the entities of a sequence read each other
+    reading: AttentionLayout  #: the entities of a sequence read each other
 
     @classmethod
-    def of(cls, entities: Entities | None, assembled: Assembled, entity_dim: int) -> Linked:
+    def of(cls, entities: Entities | None, assembled: Assembled, entity_dim: int) -> LinkedEntities:
         """The linked rows of a sequence; its first row always counts as one, with a zero vector if it has none.
 
         This is the released code's rule for ``[CLS]``: every token then has an entity to read.
@@ -45,7 +45,7 @@ class Linked(NamedTuple):
             UserError: the entities are not one a token, or their vectors are of another width.
         """
         stream = assembled.stream
-        places = stream.layout.places(stream.x.device)
+        places = stream.layout.offsets_in_sequence(stream.x.device)
         taken = places == 0
         grid = stream.x.new_zeros(len(places), entity_dim)
         if entities is not None:
@@ -56,15 +56,17 @@ class Linked(NamedTuple):
             taken[at] = True
             grid[at] = entities.vectors[entities.linked.bool()].to(grid.dtype)
         rows = taken.nonzero().squeeze(1)
-        counts = torch.bincount(stream.layout.owners(rows.device)[rows], minlength=len(stream.layout))
-        return cls(grid[rows], rows, within(Layout(tuple(counts.tolist()))))
+        counts = torch.bincount(stream.layout.sequence_ids(rows.device)[rows], minlength=len(stream.layout))
+        return cls(grid[rows], rows, self_attention_layout(SequenceLayout(tuple(counts.tolist()))))
 
-    def asked(self, last: Reading) -> Linked:
+    def asked(self, last: AttentionLayout) -> LinkedEntities:
         """The entities at the rows that ``last`` asks for, numbered among those; the others are still read."""
-        if last.rows is None:
+        if last.query_rows is None:
             return self
-        kept = torch.isin(self.rows, last.rows).nonzero().squeeze(1)
-        return Linked(self.x, torch.searchsorted(last.rows, self.rows[kept]), self.reading.narrowed(kept))
+        kept = torch.isin(self.rows, last.query_rows).nonzero().squeeze(1)
+        return LinkedEntities(
+            self.x, torch.searchsorted(last.query_rows, self.rows[kept]), self.reading.restrict_queries(kept)
+        )
 
 
 class FusionSublayer(nn.Module):
@@ -80,27 +82,27 @@ class FusionSublayer(nn.Module):
 
     def __init__(self, feed: FeedForwardSublayer, entity_dim: int) -> None:
         super().__init__()
-        ffn_dim = feed.widen.out_features
-        self.feed = feed
+        ffn_dim = feed.up_proj.out_features
+        self.ffn = feed
         self.entity_in = nn.Linear(entity_dim, ffn_dim)
         self.entity_out = nn.Linear(ffn_dim, entity_dim)
         self.entity_norm = bert_norm(entity_dim)
 
     def mix(self, x: Tensor, entities: Tensor, rows: Tensor) -> Tensor:
         """What tokens ``x`` [Q, D] and the entities [L, E] at ``rows`` of them make together, [Q, F]."""
-        widen = self.feed.widen
+        widen = self.ffn.up_proj
         mixed = F.linear(x, widen.weight, widen.bias + self.entity_in.bias)
         told = F.linear(entities, self.entity_in.weight)
-        return self.feed.activation(mixed.index_add_(0, rows, told.to(mixed.dtype)))
+        return self.ffn.activation(mixed.index_add_(0, rows, told.to(mixed.dtype)))
 
     def tokens(self, x: Tensor, mixed: Tensor) -> Tensor:
         """The tokens [Q, D] after their mixture [Q, F]."""
-        narrowed = project(self.feed.narrow, mixed)
-        return cast(Tensor, self.feed.norm(x + self.feed.drop(narrowed)))
+        narrowed = project(self.ffn.down_proj, mixed)
+        return cast(Tensor, self.ffn.norm(x + self.ffn.drop(narrowed)))
 
     def entities(self, entities: Tensor, mixed: Tensor) -> Tensor:
         """The entities [L, E] after the mixture at their rows [L, F]."""
-        return cast(Tensor, self.entity_norm(entities + self.feed.drop(project(self.entity_out, mixed))))
+        return cast(Tensor, self.entity_norm(entities + self.ffn.drop(project(self.entity_out, mixed))))
 
     def forward(self, x: Tensor, entities: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens [Q, D] and entities [L, E] after the sublayer."""
@@ -114,32 +116,36 @@ class FusedLayer(nn.Module):
     def __init__(self, layer: Layer, attend: AttentionSublayer | None, fuse: FusionSublayer) -> None:
         super().__init__()
         self.layer = layer
-        self.attend = attend
+        self.self_attention = attend
         self.fuse = fuse
 
-    def forward(self, x: Tensor, reading: Reading, linked: Linked) -> tuple[Tensor, Linked]:
+    def forward(self, x: Tensor, reading: AttentionLayout, linked: LinkedEntities) -> tuple[Tensor, LinkedEntities]:
         """The rows [T, D] and the linked entities after the layer."""
         x, entities = self._attended(x, reading, linked)
         x, entities = self.fuse(x, entities, linked.rows)
         return x, linked._replace(x=entities)
 
-    def finish(self, x: Tensor, last: Reading, linked: Linked) -> Tensor:
+    def finish(self, x: Tensor, last: AttentionLayout, linked: LinkedEntities) -> Tensor:
         """The rows that ``last`` asks for, [Q, D]; the entities end here."""
         linked = linked.asked(last)
         x, entities = self._attended(x, last, linked)
         return self.fuse.tokens(x, self.fuse.mix(x, entities, linked.rows))
 
-    def _attended(self, x: Tensor, reading: Reading, linked: Linked) -> tuple[Tensor, Tensor]:
-        entities = linked.reading.asked(linked.x) if self.attend is None else self.attend(linked.x, linked.reading)
-        return self.layer.attend(x, reading), entities
+    def _attended(self, x: Tensor, reading: AttentionLayout, linked: LinkedEntities) -> tuple[Tensor, Tensor]:
+        entities = (
+            linked.reading.query_states(linked.x)
+            if self.self_attention is None
+            else self.self_attention(linked.x, linked.reading)
+        )
+        return self.layer.self_attention(x, reading), entities
 
 
 class FusedState(NamedTuple):
     """The sequence at one depth, with its entities."""
 
     x: Tensor  #: [T, D]
-    reading: Reading
-    linked: Linked
+    reading: AttentionLayout
+    linked: LinkedEntities
 
 
 class FusedStream(SingleStream):
@@ -161,20 +167,20 @@ class FusedStream(SingleStream):
             unread.entity_out.requires_grad_(False)
             unread.entity_norm.requires_grad_(False)
 
-    def walk(self, inputs: Inputs) -> Iterator[FusedState]:  # type: ignore[override]
+    def hidden_states(self, inputs: Inputs) -> Iterator[FusedState]:  # type: ignore[override]
         """The sequence and its entities at every depth: embedded, then after each layer."""
         assembled: Assembled = self.embed(inputs)
-        x, reading = assembled.stream.x, assembled.stream.reading
-        linked = Linked.of(inputs.entities, assembled, self.entity_dim)
+        x, reading = assembled.stream.x, assembled.stream.attention
+        linked = LinkedEntities.of(inputs.entities, assembled, self.entity_dim)
         yield FusedState(x, reading, linked)
         for number in range(len(self.layers)):
             x, linked = self._layer(number, x, reading, linked)
             yield FusedState(x, reading, linked)
 
-    def run(self, inputs: Inputs, assembled: Assembled, last: Reading) -> Tensor:
+    def run(self, inputs: Inputs, assembled: Assembled, last: AttentionLayout) -> Tensor:
         """The final states of the rows that ``last`` asks for."""
-        x, reading = assembled.stream.x, assembled.stream.reading
-        linked = Linked.of(inputs.entities, assembled, self.entity_dim)
+        x, reading = assembled.stream.x, assembled.stream.attention
+        linked = LinkedEntities.of(inputs.entities, assembled, self.entity_dim)
         final = len(self.layers) - 1
         for number in range(final):
             x, linked = self._layer(number, x, reading, linked)
@@ -182,9 +188,11 @@ class FusedStream(SingleStream):
             return fused.finish(x, last, linked)
         return cast(Tensor, self.layers[final](x, last))
 
-    def _layer(self, number: int, x: Tensor, reading: Reading, linked: Linked) -> tuple[Tensor, Linked]:
+    def _layer(
+        self, number: int, x: Tensor, reading: AttentionLayout, linked: LinkedEntities
+    ) -> tuple[Tensor, LinkedEntities]:
         if (fused := self._fused(number)) is not None:
-            return cast(tuple[Tensor, Linked], fused(x, reading, linked))
+            return cast(tuple[Tensor, LinkedEntities], fused(x, reading, linked))
         return self.layers[number](x, reading), linked
 
     def _fused(self, number: int) -> FusedLayer | None:
@@ -232,10 +240,10 @@ def fuse(
             raise UserError(f"layer {number} cannot be of type {kind!r}; there are {', '.join(KINDS)}")
         if kind == "sim":
             continue
-        if not isinstance(layer, Layer) or not isinstance(layer.feed, FeedForwardSublayer):
+        if not isinstance(layer, Layer) or not isinstance(layer.ffn, FeedForwardSublayer):
             raise UserError(f"layer {number} cannot be fused with entities: it has no post-norm feed-forward half")
         attend = attention_sublayer(entity_dim, entity_heads, dropout=dropout) if kind == "norm" else None
-        sublayer = FusionSublayer(layer.feed, entity_dim)
+        sublayer = FusionSublayer(layer.ffn, entity_dim)
         for part in (attend, sublayer.entity_in, sublayer.entity_out):
             if part is not None:
                 bert_init(part)

@@ -21,12 +21,12 @@ from mm_kptm.knowledge.fusion.entity_disambiguation import Decision, PriorScores
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.assembly import Assembled
 from mm_kptm.nn.fused import project
-from mm_kptm.nn.ragged import Reading, within
+from mm_kptm.nn.ragged import AttentionLayout, self_attention_layout
 from mm_kptm.nn.steps import Stream
 from mm_kptm.nn.sublayers import Layer
 
 
-class Linked(NamedTuple):
+class LinkedSpans(NamedTuple):
     """What a knowledge base has to say about the spans of a batch."""
 
     candidates: Candidates
@@ -54,7 +54,7 @@ class Linker(nn.Module):
     ) -> None:
         super().__init__()
         self.table = table
-        self.narrow = nn.Linear(dim, entity_dim)
+        self.down_proj = nn.Linear(dim, entity_dim)
         self.pool = SpanPooling(entity_dim)
         self.span_norm = nn.LayerNorm(entity_dim)
         self.entity_norm = nn.LayerNorm(entity_dim)
@@ -63,17 +63,17 @@ class Linker(nn.Module):
         self.decision = decision
         self.name = name
 
-    def forward(self, x: Tensor, candidates: Candidates) -> Linked:
+    def forward(self, x: Tensor, candidates: Candidates) -> LinkedSpans:
         """What the candidates are worth in the context of the rows ``x`` [T, D]."""
-        words = project(self.narrow, x)
+        words = project(self.down_proj, x)
         pooled = self.pool(words, candidates.spans)
-        spans, reading = self.span_norm(pooled), within(candidates.layout)
+        spans, reading = self.span_norm(pooled), self_attention_layout(candidates.layout)
         for layer in self.layers:
             spans = layer(spans, reading)
         vectors = self.vectors(candidates)
         scores = self.score(spans, vectors, candidates)
         mixture = self.decision.mix(scores, vectors, cast(Tensor | None, self.table.null))
-        return Linked(candidates, words, pooled, spans, scores, mixture)
+        return LinkedSpans(candidates, words, pooled, spans, scores, mixture)
 
     def vectors(self, candidates: Candidates) -> Tensor:
         """Normed vectors of the candidates, [S, C, E]: those they come with, or each looked up once in the table.
@@ -95,13 +95,13 @@ class Linker(nn.Module):
         return vectors[places]
 
     def _given(self, vectors: Tensor) -> Tensor:
-        width = self.narrow.out_features
+        width = self.down_proj.out_features
         if vectors.shape[-1] != width:
             raise UserError(
                 f"the candidates for {self.name} come with vectors of width {vectors.shape[-1]}, but it reads entities "
                 f"of width {width}; build it with entity_dim={vectors.shape[-1]}"
             )
-        return cast(Tensor, self.entity_norm(vectors.to(self.narrow.weight.dtype)))
+        return cast(Tensor, self.entity_norm(vectors.to(self.down_proj.weight.dtype)))
 
 
 class Recontextualiser(nn.Module):
@@ -120,22 +120,22 @@ class Recontextualiser(nn.Module):
         self.linker = linker
         self.told_norm = nn.LayerNorm(entity_dim)
         self.read = read
-        self.widen = nn.Linear(entity_dim, dim)
+        self.up_proj = nn.Linear(entity_dim, dim)
         self.norm = nn.LayerNorm(dim)
         self.drop = nn.Dropout(dropout)
 
-    def told(self, linked: Linked) -> Tensor:
+    def told(self, linked: LinkedSpans) -> Tensor:
         """The spans with what their candidates add, [S, E]."""
         return cast(Tensor, self.told_norm(linked.spans + self.drop(linked.mixture)))
 
-    def reading(self, reading: Reading, linked: Linked) -> Reading:
+    def reading(self, reading: AttentionLayout, linked: LinkedSpans) -> AttentionLayout:
         """The rows that ``reading`` asks for read the spans of their text."""
-        return Reading(reading.queries, linked.candidates.layout, rows=reading.rows)
+        return AttentionLayout(reading.queries, linked.candidates.layout, query_rows=reading.query_rows)
 
-    def forward(self, x: Tensor, reading: Reading, linked: Linked) -> Tensor:
+    def forward(self, x: Tensor, reading: AttentionLayout, linked: LinkedSpans) -> Tensor:
         """The asked rows of ``x`` [T, D] after they were told: [Q, D]."""
         words = self.read(linked.words, self.reading(reading, linked), self.told(linked))
-        return cast(Tensor, self.norm(reading.asked(x) + self.drop(project(self.widen, words))))
+        return cast(Tensor, self.norm(reading.query_states(x) + self.drop(project(self.up_proj, words))))
 
 
 class Stop(NamedTuple):
@@ -144,7 +144,7 @@ class Stop(NamedTuple):
     stream: Stream
     depth: int  #: layers so far; 0 for the embedded sequence
     base: str | None  #: who has spoken, None for the layer itself
-    linked: Linked | None
+    linked: LinkedSpans | None
 
 
 class RecontextualisedStream(SingleStream):
@@ -174,14 +174,14 @@ class RecontextualisedStream(SingleStream):
         candidates = self._candidates(inputs, assembled)
         yield Stop(stream, 0, None, None)
         for depth, layer in enumerate(self.layers, start=1):
-            stream = stream._replace(x=layer(stream.x, stream.reading))
+            stream = stream._replace(x=layer(stream.x, stream.attention))
             yield Stop(stream, depth, None, None)
             for name, kar in self._speakers(depth - 1):
                 linked = kar.linker(stream.x, candidates[name])
-                stream = stream._replace(x=kar(stream.x, stream.reading, linked))
+                stream = stream._replace(x=kar(stream.x, stream.attention, linked))
                 yield Stop(stream, depth, name, linked)
 
-    def walk(self, inputs: Inputs) -> Iterator[Stream]:
+    def hidden_states(self, inputs: Inputs) -> Iterator[Stream]:
         """The sequence at every depth: embedded, then after each layer and whatever stands behind it."""
         before: Stop | None = None
         for stop in self.stops(inputs):
@@ -191,7 +191,7 @@ class RecontextualisedStream(SingleStream):
         if before is not None:
             yield before.stream
 
-    def link(self, inputs: Inputs, name: str) -> Linked:
+    def link(self, inputs: Inputs, name: str) -> LinkedSpans:
         """What the knowledge base ``name`` makes of its candidates; no layer beyond it runs.
 
         Raises:
@@ -203,9 +203,9 @@ class RecontextualisedStream(SingleStream):
             raise UserError(f"mentions are to be linked to {name}, but the inputs have no candidates for it")
         return next(stop.linked for stop in self.stops(inputs) if stop.base == name and stop.linked is not None)
 
-    def run(self, inputs: Inputs, assembled: Assembled, last: Reading) -> Tensor:
+    def run(self, inputs: Inputs, assembled: Assembled, last: AttentionLayout) -> Tensor:
         """The final states of the rows that ``last`` asks for."""
-        x, reading = assembled.stream.x, assembled.stream.reading
+        x, reading = assembled.stream.x, assembled.stream.attention
         candidates = self._candidates(inputs, assembled)
         *steps, (final, speaker) = self._steps()
         for step, base in steps:
@@ -240,7 +240,7 @@ class RecontextualisedStream(SingleStream):
         return found
 
 
-def _taken(step: nn.Module, x: Tensor, asked: Reading, candidates: Candidates | None) -> Tensor:
+def _taken(step: nn.Module, x: Tensor, asked: AttentionLayout, candidates: Candidates | None) -> Tensor:
     """The asked rows of ``x`` after a layer, or after they were told of candidates."""
     told = () if candidates is None else (cast(Recontextualiser, step).linker(x, candidates),)
     rows: Tensor = step(x, asked, *told)

@@ -12,7 +12,7 @@ from mm_kptm.knowledge.lexicons.sentiwordnet import UNKNOWN
 from mm_kptm.nn.embeddings import TextEmbedding
 
 
-class FeltEmbedding(TextEmbedding):
+class SentimentEmbedding(TextEmbedding):
     """Text embeddings with the part of speech, the polarity and the grade of each token added.
 
     Tokens of which nothing is known have the rows of the unknown.
@@ -42,7 +42,7 @@ class FeltEmbedding(TextEmbedding):
 
     def forward(self, tokens: Tokens) -> Tensor:
         """The embedding of every token, [T, D]."""
-        known = tokens.marks or {}
+        known = tokens.token_labels or {}
         x = self.word(tokens.ids) if tokens.vectors is None else tokens.vectors
         for name, table in self.marks.items():
             x = x + table(known.get(name, torch.full_like(tokens.ids, UNKNOWN[name])))

@@ -13,12 +13,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from mm_kptm.batch import Candidates, Inputs, Layout
+from mm_kptm.batch import Candidates, Inputs, SequenceLayout
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.lexicons.ngrams import N_GRAMS
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.assembly import Assembled, required_text
-from mm_kptm.nn.ragged import Reading, within
+from mm_kptm.nn.ragged import AttentionLayout, self_attention_layout
 from mm_kptm.nn.steps import Stream
 from mm_kptm.nn.sublayers import bert_norm
 
@@ -54,7 +54,7 @@ class Covering(NamedTuple):
 
     numbers: Tensor  #: in the lexicon, [G]
     firsts: Tensor  #: the first token that each covers, [G]
-    reading: Reading  #: the n-grams of a text read each other
+    reading: AttentionLayout  #: the n-grams of a text read each other
     rows: Tensor  #: a covered row of the sequence, [M]
     ngrams: Tensor  #: what covers it, [M]
 
@@ -65,21 +65,29 @@ class Covering(NamedTuple):
         if len(candidates.layout) != len(layout):
             raise UserError(f"{len(layout)} texts have n-grams in {len(candidates.layout)} texts")
         spans, columns = (candidates.entities > 0).nonzero(as_tuple=True)
-        owners = candidates.layout.owners(device)[spans]
+        owners = candidates.layout.sequence_ids(device)[spans]
         counts = torch.bincount(owners, minlength=len(layout)).tolist()
         first, last = candidates.spans[spans].unbind(1)
         lengths = last - first + 1
-        covered = Layout(tuple(lengths.tolist()))
-        ngrams = covered.owners(device)
-        rows = torch.arange(layout.total, device=device)[assembled.tokens][first[ngrams] + covered.places(device)]
-        return cls(candidates.entities[spans, columns], first, within(Layout(tuple(counts))), rows, ngrams)
+        covered = SequenceLayout(tuple(lengths.tolist()))
+        ngrams = covered.sequence_ids(device)
+        rows = torch.arange(layout.total, device=device)[assembled.tokens][
+            first[ngrams] + covered.offsets_in_sequence(device)
+        ]
+        return cls(
+            candidates.entities[spans, columns],
+            first,
+            self_attention_layout(SequenceLayout(tuple(counts))),
+            rows,
+            ngrams,
+        )
 
-    def told(self, x: Tensor, ngrams: Tensor, asked: Reading) -> Tensor:
+    def told(self, x: Tensor, ngrams: Tensor, asked: AttentionLayout) -> Tensor:
         """The rows that ``asked`` asks for [Q, D], each with the states [G, D] of all that covers it added."""
         rows, covers = self.rows, self.ngrams
-        if asked.rows is not None:
-            kept = torch.isin(rows, asked.rows)
-            rows, covers = torch.searchsorted(asked.rows, rows[kept]), covers[kept]
+        if asked.query_rows is not None:
+            kept = torch.isin(rows, asked.query_rows)
+            rows, covers = torch.searchsorted(asked.query_rows, rows[kept]), covers[kept]
         return x.index_add(0, rows, ngrams[covers].to(x.dtype))
 
 
@@ -110,25 +118,25 @@ class NgramStream(SingleStream):
                 "one and at most one a layer"
             )
 
-    def walk(self, inputs: Inputs) -> Iterator[Stream]:
+    def hidden_states(self, inputs: Inputs) -> Iterator[Stream]:
         """The sequence at every depth: embedded, then after each layer and what n-grams told it."""
         assembled: Assembled = self.embed(inputs)
         stream = assembled.stream
         yield stream
-        for x in self._depths(inputs, assembled, stream.reading):
+        for x in self._depths(inputs, assembled, stream.attention):
             yield stream._replace(x=x)
 
-    def run(self, inputs: Inputs, assembled: Assembled, last: Reading) -> Tensor:
+    def run(self, inputs: Inputs, assembled: Assembled, last: AttentionLayout) -> Tensor:
         """The final states of the rows that ``last`` asks for."""
         *_, x = self._depths(inputs, assembled, last)
         return x
 
-    def _depths(self, inputs: Inputs, assembled: Assembled, last: Reading) -> Iterator[Tensor]:
+    def _depths(self, inputs: Inputs, assembled: Assembled, last: AttentionLayout) -> Iterator[Tensor]:
         covering = self._covering(inputs, assembled)
         ngrams = self.embed_ngrams(covering.numbers, required_text(inputs).segments[covering.firsts])
         x = assembled.stream.x
         for number, layer in enumerate(self.layers):
-            asked = last if number == len(self.layers) - 1 else assembled.stream.reading
+            asked = last if number == len(self.layers) - 1 else assembled.stream.attention
             if number < len(self.ngram_layers):
                 ngrams = self.ngram_layers[number](ngrams, covering.reading)
             x = covering.told(layer(x, asked), ngrams, asked)

@@ -20,7 +20,7 @@ _COLUMNS = ("head", "relation", "tail")
 
 
 @dataclass(frozen=True)
-class Numbered:
+class IndexedTriples:
     """Names and relations in order of first sight, and the triples between them."""
 
     names: tuple[str, ...]
@@ -28,7 +28,7 @@ class Numbered:
     triples: Integers  #: by number, in the order of the files, [M, 3]
 
 
-def read_at_once(paths: Sequence[Path]) -> Numbered | None:
+def read_at_once(paths: Sequence[Path]) -> IndexedTriples | None:
     """Triples between tabs from several files; None where a line is not three parts, or one needs a second look."""
     tables = [table for path in paths if (table := _table(path)) is not None]
     if not tables or len(tables) < len(paths):
@@ -50,7 +50,7 @@ def read_at_once(paths: Sequence[Path]) -> Numbered | None:
     triples = np.empty((len(rows), 3), dtype=np.int64)
     triples[:, ::2] = met.indices.to_numpy().reshape(-1, 2)
     triples[:, 1] = called.indices.to_numpy()
-    return Numbered(names, kinds, triples)
+    return IndexedTriples(names, kinds, triples)
 
 
 def _table(path: Path) -> pa.Table | None:

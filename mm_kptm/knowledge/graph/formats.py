@@ -11,7 +11,7 @@ from urllib.error import URLError
 import networkx as nx
 
 from mm_kptm.errors import UserError, nearest
-from mm_kptm.knowledge.graph.graph import KnowledgeGraph, Words
+from mm_kptm.knowledge.graph.graph import KnowledgeGraph, NameIndex
 from mm_kptm.knowledge.graph.triples import Triple, numbered_lines
 from mm_kptm.knowledge.graph.wordnet import read_wordnet
 
@@ -89,7 +89,7 @@ def read_ntriples(path: str | Path) -> KnowledgeGraph:
             elif relation in DESCRIBES:
                 descriptions.setdefault(language or "und", {}).setdefault(name, _unescaped(literal))
 
-    return KnowledgeGraph(triples(), Words(aliases, descriptions))
+    return KnowledgeGraph(triples(), NameIndex(aliases, descriptions))
 
 
 def read_conceptnet(path: str | Path, *, language: str | None = None) -> KnowledgeGraph:
@@ -123,7 +123,7 @@ def read_conceptnet(path: str | Path, *, language: str | None = None) -> Knowled
                 aliases.setdefault(end[2], {}).setdefault(name, (end[3].replace("_", " "),))
             yield Triple(names[0], columns[1].removeprefix("/r/"), names[1])
 
-    graph = KnowledgeGraph(triples(), Words(aliases))
+    graph = KnowledgeGraph(triples(), NameIndex(aliases))
     if language is not None and not len(graph):
         raise UserError(f"{path} has no assertion between words of {language!r}; languages are codes such as en or zh")
     return graph
@@ -141,7 +141,7 @@ def read_wikidata5m(folder: str | Path) -> KnowledgeGraph:
         raise UserError(f"{folder} is no folder of WordNet (data.noun) or of Wikidata5M (wikidata5m_*_train.txt)")
     aliases = {name: tuple(rest) for name, *rest in _columns(folder / "wikidata5m_entity.txt")}
     texts = {name: "\t".join(rest) for name, *rest in _columns(folder / "wikidata5m_text.txt")}
-    words = Words({"en": aliases} if aliases else {}, {"en": texts} if texts else {})
+    words = NameIndex({"en": aliases} if aliases else {}, {"en": texts} if texts else {})
     return KnowledgeGraph(KnowledgeGraph.open(found[0]), words)
 
 

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Words:
+class NameIndex:
     """What entities are called and how they are described, by language (a code such as ``en``) and name."""
 
     aliases: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class KnowledgeGraph:
     """
 
     def __init__(
-        self, triples: Iterable[Sequence[str]], words: Words | None = None, *, entities: Iterable[str] = ()
+        self, triples: Iterable[Sequence[str]], words: NameIndex | None = None, *, entities: Iterable[str] = ()
     ) -> None:
         read = read_at_once(triples.paths) if isinstance(triples, TripleFiles) else None
         numbered = number_triples(triples) if read is None else read
@@ -54,7 +54,7 @@ class KnowledgeGraph:
         self.entities = tuple(self._numbers)
         self.relations = numbered.relations
         self.store = OrderedStore(numbered.triples, len(self.entities))
-        self.words = words if words is not None else Words()
+        self.words = words if words is not None else NameIndex()
 
     @classmethod
     def open(cls, *paths: str | Path) -> KnowledgeGraph:

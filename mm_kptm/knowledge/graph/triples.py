@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.graph.bulk_reader import Numbered
+from mm_kptm.knowledge.graph.bulk_reader import IndexedTriples
 
 _AT_ONCE = 1 << 16  # triples that are numbered in one go
 
@@ -55,7 +55,7 @@ class TripleFiles(Iterable[Triple]):
         return chain.from_iterable(map(read_triples, self.paths))
 
 
-def number_triples(triples: Iterable[Sequence[str]]) -> Numbered:
+def number_triples(triples: Iterable[Sequence[str]]) -> IndexedTriples:
     """Names and relations numbered as they are first met.
 
     Raises:
@@ -74,7 +74,7 @@ def number_triples(triples: Iterable[Sequence[str]]) -> Numbered:
         del flat[1::3]
         part[:, ::2] = np.fromiter(map(names.__getitem__, flat), np.int64, len(flat)).reshape(-1, 2)
         parts.append(part)
-    return Numbered(tuple(names), tuple(relations), np.concatenate(parts))
+    return IndexedTriples(tuple(names), tuple(relations), np.concatenate(parts))
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:

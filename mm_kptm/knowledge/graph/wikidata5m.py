@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.graph.numbered import Numbered
+from mm_kptm.knowledge.graph.indexed_triple import IndexedTriple
 from mm_kptm.knowledge.graph.triples import Triple
 
 
@@ -66,7 +66,7 @@ class Numbering:
     relations: dict[str, int] = field(default_factory=dict)
     left_out: int = 0  #: triples about an entity that has no description
 
-    def __call__(self, triples: Iterable[Triple]) -> list[Numbered]:
+    def __call__(self, triples: Iterable[Triple]) -> list[IndexedTriple]:
         """The triples between described entities, in order; the others are counted in :attr:`left_out`."""
         numbered = []
         for head, relation, tail in triples:
@@ -74,5 +74,5 @@ class Numbering:
                 self.left_out += 1
                 continue
             number = self.relations.setdefault(relation, len(self.relations))
-            numbered.append(Numbered(self.entities[head], number, self.entities[tail]))
+            numbered.append(IndexedTriple(self.entities[head], number, self.entities[tail]))
         return numbered

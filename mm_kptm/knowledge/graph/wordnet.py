@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.graph.graph import KnowledgeGraph, Words
+from mm_kptm.knowledge.graph.graph import KnowledgeGraph, NameIndex
 from mm_kptm.knowledge.graph.triples import Triple, numbered_lines
 
 FILES = {"noun": "n", "verb": "v", "adj": "a", "adv": "r"}
@@ -70,7 +70,7 @@ def read_wordnet(folder: str | Path) -> KnowledgeGraph:
             yield from synset.pointers
 
     known = list(triples())
-    return KnowledgeGraph(known, Words({"en": words}, {"en": glosses}), entities=words)
+    return KnowledgeGraph(known, NameIndex({"en": words}, {"en": glosses}), entities=words)
 
 
 def read_synsets(folder: str | Path) -> Iterator[Synset]:

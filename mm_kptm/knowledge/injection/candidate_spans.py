@@ -14,15 +14,15 @@ import torch
 from tokenizers import models, normalizers, pre_tokenizers
 from torch import Tensor
 
-from mm_kptm.batch import Candidates, Inputs, Layout, Tokens
+from mm_kptm.batch import Candidates, Inputs, SequenceLayout, Tokens
+from mm_kptm.batch.special_entities import PADDING, UNKNOWN
 from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.fusion.entity_disambiguation import PADDING, UNKNOWN
-from mm_kptm.knowledge.linking.candidates import Finder, Span
+from mm_kptm.knowledge.linking.candidates import CandidateSpan, Finder
 
 
 @dataclass(frozen=True)
-class SpannedText:
+class TextWithCandidates:
     """A text, or two, in pieces, ``[CLS]`` and ``[SEP]`` included, and the spans that may be mentions."""
 
     pieces: tuple[str, ...]
@@ -30,10 +30,10 @@ class SpannedText:
     segments: tuple[int, ...]
     words: tuple[tuple[str, ...], ...]  #: of each part
     ends: tuple[tuple[int, ...], ...]  #: the piece behind each word
-    spans: Mapping[str, tuple[Span, ...]]  #: by knowledge base, of pieces
+    spans: Mapping[str, tuple[CandidateSpan, ...]]  #: by knowledge base, of pieces
 
 
-class Words:
+class CandidateWordSpans:
     """Cuts texts into words and words into pieces, as the released KnowBERT does.
 
     Accents are kept, unlike by BERT's own tokenizer; a word of more than ``longest_word`` characters is unknown.
@@ -86,21 +86,21 @@ class Spanner:
         UserError: there is no room for the special pieces.
     """
 
-    def __init__(self, words: Words, finders: Mapping[str, Finder], *, max_length: int = 512) -> None:
+    def __init__(self, words: CandidateWordSpans, finders: Mapping[str, Finder], *, max_length: int = 512) -> None:
         if max_length < 3:
             raise UserError(f"max_length is {max_length}, which leaves no room between [CLS] and [SEP]; 3 is the least")
         self._words = words
         self._finders = dict(finders)
         self._max_length = max_length
 
-    def __call__(self, text: str, second: str | None = None) -> SpannedText:
+    def __call__(self, text: str, second: str | None = None) -> TextWithCandidates:
         """A text, or two in a row, with the spans of both."""
         words = [self._words(part) for part in ((text,) if second is None else (text, second))]
         pieces = [[self._words.pieces(word) for word in part] for part in words]
         _shorten(pieces, self._max_length - 1 - len(pieces))
         words = [part[: len(kept)] for part, kept in zip(words, pieces, strict=True)]
         whole, segments, ends = ["[CLS]"], [0], []
-        spans: dict[str, list[Span]] = {name: [] for name in self._finders}
+        spans: dict[str, list[CandidateSpan]] = {name: [] for name in self._finders}
         for number, (part, kept) in enumerate(zip(words, pieces, strict=True)):
             bounds = list(accumulate(map(len, kept), initial=len(whole)))
             for name, found in spans.items():
@@ -108,7 +108,7 @@ class Spanner:
             whole += [piece for word in kept for piece in word] + ["[SEP]"]
             segments += [number] * (len(whole) - len(segments))
             ends.append(tuple(bounds[1:]))
-        return SpannedText(
+        return TextWithCandidates(
             pieces=tuple(whole),
             ids=tuple(self._words.ids[piece] for piece in whole),
             segments=tuple(segments),
@@ -118,7 +118,7 @@ class Spanner:
         )
 
 
-def batch(texts: Sequence[SpannedText], numbers: Mapping[str, Mapping[str, int]]) -> Inputs:
+def batch(texts: Sequence[TextWithCandidates], numbers: Mapping[str, Mapping[str, int]]) -> Inputs:
     """What an encoder reads.
 
     Args:
@@ -135,7 +135,7 @@ def batch(texts: Sequence[SpannedText], numbers: Mapping[str, Mapping[str, int]]
     )
 
 
-def numbered(spans: Sequence[Sequence[Span]], texts: Layout, numbers: Mapping[str, int]) -> Candidates:
+def numbered(spans: Sequence[Sequence[CandidateSpan]], texts: SequenceLayout, numbers: Mapping[str, int]) -> Candidates:
     """The spans of texts as rows of a batch, their entities as numbers."""
     most = max((len(span.entities) for found in spans for span in found), default=1)
     rows: list[tuple[int, int]] = []
@@ -151,7 +151,7 @@ def numbered(spans: Sequence[Sequence[Span]], texts: Layout, numbers: Mapping[st
             rows.append((-1, -1))
             entities.append([PADDING] * most)
             priors.append([1.0] + [0.0] * (most - 1))
-    layout = Layout(tuple(max(len(found), 1) for found in spans))
+    layout = SequenceLayout(tuple(max(len(found), 1) for found in spans))
     return Candidates(torch.tensor(rows), layout, torch.tensor(entities), _floats(priors))
 
 
@@ -159,13 +159,13 @@ def _floats(rows: list[list[float]]) -> Tensor:
     return torch.tensor(rows, dtype=torch.float32)
 
 
-def _of_pieces(span: Span, bounds: Sequence[int]) -> Span:
-    return Span(bounds[span.first], bounds[span.last + 1] - 1, span.entities, span.priors)
+def _of_pieces(span: CandidateSpan, bounds: Sequence[int]) -> CandidateSpan:
+    return CandidateSpan(bounds[span.first], bounds[span.last + 1] - 1, span.entities, span.priors)
 
 
 def _shorten(parts: Sequence[list[list[str]]], room: int) -> None:
     """Take words from the end of the longest part until all fit."""
     lengths = [sum(map(len, part)) for part in parts]
     while sum(lengths) > room:
-        longest = lengths.index(max(lengths))
-        lengths[longest] -= len(parts[longest].pop())
+        max_length = lengths.index(max(lengths))
+        lengths[max_length] -= len(parts[max_length].pop())

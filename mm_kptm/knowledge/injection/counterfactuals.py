@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 from mm_kptm.knowledge.graph.graph import KnowledgeGraph
 from mm_kptm.knowledge.graph.triples import Triple
-from mm_kptm.random_streams import Draw
+from mm_kptm.random_streams import RandomStream
 
 
-def swapped(graph: KnowledgeGraph, draw: Draw) -> KnowledgeGraph:
+def swapped(graph: KnowledgeGraph, draw: RandomStream) -> KnowledgeGraph:
     """The graph in which every name has the facts of others: the objects of each relation change places.
 
     Heads and relations stay where they are, so that a text is told as much as before and of the same kind. No fact
@@ -45,7 +45,7 @@ def objects_of(graph: KnowledgeGraph) -> Mapping[str, tuple[str, ...]]:
     return {relation: tuple(objects) for relation, objects in found.items()}
 
 
-def _ring(tails: list[str], draw: Draw) -> list[int]:
+def _ring(tails: list[str], draw: RandomStream) -> list[int]:
     """The places in a random order in which those of one tail are neighbours."""
     order = draw.orders(1, len(tails))[0].tolist()
     first: dict[str, int] = {}

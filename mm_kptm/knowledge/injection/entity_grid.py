@@ -16,8 +16,6 @@ from typing import NamedTuple
 
 from mm_kptm.data.tokenizers.protocol import Pieces
 
-NOTHING = -1  #: the number that stands for no entity
-
 
 class Mention(NamedTuple):
     """Some characters of a text and the entity that they name."""

@@ -13,10 +13,10 @@ from itertools import pairwise
 from pathlib import Path
 
 from mm_kptm.data.masking.static import Treatment, hide
-from mm_kptm.data.masking.units import NO_UNIT
+from mm_kptm.data.masking.units import NO_GROUP
 from mm_kptm.data.tokenizers.protocol import Specials
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.injection.entity_grid import NOTHING
+from mm_kptm.knowledge.embedding.entity_table import NOTHING
 
 UNHIDDEN = -1  #: the label of a token that is not to be predicted
 BERT_UNCASED = Specials(pad=0, unknown=100, start=101, stop=102, mask=103)
@@ -216,7 +216,7 @@ class InstanceMaker:
 
     def _hide(self, ids: Sequence[int], rng: random.Random) -> tuple[list[int], list[int]]:
         never = (self.specials.start, self.specials.stop)
-        alone = [NO_UNIT if token in never else place for place, token in enumerate(ids)]
+        alone = [NO_GROUP if token in never else place for place, token in enumerate(ids)]
         treatment = Treatment(self.specials.mask, range(*self.pool))
         hidden, stood = hide(ids, alone, treatment, rng, rate=self.hidden_rate, at_most=self.most_hidden)
         return hidden, [stood.get(place, UNHIDDEN) for place in range(len(ids))]

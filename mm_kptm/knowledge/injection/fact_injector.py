@@ -16,15 +16,17 @@ from mm_kptm.data.tokenizers.protocol import Pieces, Tokenizer
 from mm_kptm.knowledge.graph.graph import KnowledgeGraph
 from mm_kptm.knowledge.graph.triples import Triple, Wording
 from mm_kptm.knowledge.injection.counterfactuals import objects_of, swapped
-from mm_kptm.knowledge.injection.sentence_tree import LONGEST, MOST_FACTS, Grafted, TreeBuilder, no_facts
+from mm_kptm.knowledge.injection.sentence_tree import LONGEST, MOST_FACTS, TokenWithFacts, TreeBuilder, no_facts
 from mm_kptm.knowledge.linking.segmenter import Segmenter
-from mm_kptm.random_streams import Draw
+from mm_kptm.random_streams import RandomStream
 
 Needed = Callable[[Triple], bool]  #: whether an example cannot be answered without a fact
-Trunk = list[str | Grafted]  #: pieces of a text, those of a name together; each written as its ids between blanks
+TokenSequence = list[
+    str | TokenWithFacts
+]  #: pieces of a text, those of a name together; each written as its ids between blanks
 
 
-class Teller:
+class FactInjector:
     """Hangs facts from the names that texts mention.
 
     Args:
@@ -34,7 +36,7 @@ class Teller:
         draw: what swapped and random facts are drawn from.
     """
 
-    def __init__(self, graph: KnowledgeGraph, wording: Wording, most: int, draw: Draw) -> None:
+    def __init__(self, graph: KnowledgeGraph, wording: Wording, most: int, draw: RandomStream) -> None:
         self.graph = graph
         self._wording, self._most, self._draw = wording, most, draw
         self._heads = frozenset(graph.heads)
@@ -54,7 +56,9 @@ class Teller:
         """The names of the graph that a text mentions."""
         return self._heads.intersection(self._segment(text))
 
-    def facts(self, name: str, arm: str, draw: Draw | None = None, needed: Needed | None = None) -> tuple[Triple, ...]:
+    def facts(
+        self, name: str, arm: str, draw: RandomStream | None = None, needed: Needed | None = None
+    ) -> tuple[Triple, ...]:
         """What is told about a name.
 
         Args:
@@ -90,7 +94,7 @@ class Teller:
             self._known[name, arm] = (self.graph if arm == "true" else self._swapped).about(name)
         return self._known[name, arm]
 
-    def trunk(
+    def inject(
         self,
         text: str,
         pieces: Pieces,
@@ -99,8 +103,8 @@ class Teller:
         arm: str,
         example: str,
         needed: Needed | None = None,
-        room: int | None = None,
-    ) -> Trunk:
+        max_pieces: int | None = None,
+    ) -> TokenSequence:
         """The first pieces of a text, with facts at those names that are kept whole.
 
         Args:
@@ -112,9 +116,9 @@ class Teller:
             needed: the facts that it needs.
             room: how many pieces are kept; all when None.
         """
-        kept = len(pieces.ids) if room is None else room
+        kept = len(pieces.ids) if max_pieces is None else max_pieces
         draw = self._draw.child("random", example) if arm == "random" else None
-        written: Trunk = []
+        written: TokenSequence = []
         place = first = 0
         for word in self._segment.words(text):
             if word.text not in self._heads:
@@ -130,17 +134,17 @@ class Teller:
             written += (str(number) for number in pieces.ids[place:first])
             said = tuple(dict.fromkeys(map(self._wording, told)))
             branches = tuple(self._spell(tokenizer, fact) for fact in said)
-            written.append(Grafted(_written(pieces.ids[first:after]), branches))
+            written.append(TokenWithFacts(_written(pieces.ids[first:after]), branches))
             place = after
         return [*written, *(str(number) for number in pieces.ids[place:kept])]
 
 
-def grown(trunks: Sequence[Trunk], *, longest: int) -> Packed:
+def build_trees(trunks: Sequence[TokenSequence], *, max_length: int) -> Packed:
     """Trees of these trunks, flattened: columns ``ids``, ``positions``, ``words`` and ``branches``.
 
     Facts that do not fit are left out whole; a trunk is never longer than ``longest``.
     """
-    build = TreeBuilder(_ids, no_facts, max_facts=MOST_FACTS, max_length=min(longest, LONGEST))
+    build = TreeBuilder(_ids, no_facts, max_facts=MOST_FACTS, max_length=min(max_length, LONGEST))
     trees = build(trunks)
     columns = {name: getattr(trees, name).numpy() for name in ("ids", "positions", "words", "branches")}
     return Packed(np.array(trees.layout.offsets, dtype=np.int64), columns)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mm_kptm.knowledge.injection.entity_grid import Mention
-from mm_kptm.knowledge.injection.sentence_tree import Facts, Grafted
-from mm_kptm.knowledge.linking.candidates import Finder, Span
+from mm_kptm.knowledge.injection.sentence_tree import Facts, TokenWithFacts
+from mm_kptm.knowledge.linking.candidates import CandidateSpan, Finder
 from mm_kptm.knowledge.linking.linked_texts import Link, LinkedText
 from mm_kptm.knowledge.linking.segmenter import Segmenter
 
@@ -22,7 +22,7 @@ def candidate_spans(linked: LinkedText) -> Finder:
     A mention that ends inside a word takes the whole of it; one whose end was cut off is no span.
     """
 
-    def find(words: Sequence[str]) -> list[Span]:
+    def find(words: Sequence[str]) -> list[CandidateSpan]:
         places = _places(words, linked.text)
         spans = []
         for link in linked.mentions:
@@ -34,7 +34,7 @@ def candidate_spans(linked: LinkedText) -> Finder:
     return find
 
 
-def grafted_words(linked: LinkedText, facts: Facts, cut: Segmenter | None = None) -> list[str | Grafted]:
+def grafted_words(linked: LinkedText, facts: Facts, cut: Segmenter | None = None) -> list[str | TokenWithFacts]:
     """The words of K-BERT's sentence tree: from a mention hang the facts of the entity that it means.
 
     Of mentions that overlap the first counts.
@@ -44,12 +44,12 @@ def grafted_words(linked: LinkedText, facts: Facts, cut: Segmenter | None = None
         cut: cuts the text between mentions.
     """
     cut = Segmenter([]) if cut is None else cut
-    words: list[str | Grafted] = []
+    words: list[str | TokenWithFacts] = []
     place = 0
     for link in linked.mentions:
         if link.entity is not None and link.start >= place:
             words += cut(linked.text[place : link.start])
-            words.append(Grafted(linked.surface(link), tuple(facts(link.entity) or ())))
+            words.append(TokenWithFacts(linked.surface(link), tuple(facts(link.entity) or ())))
             place = link.end
     return [*words, *cut(linked.text[place:])]
 
@@ -66,7 +66,7 @@ def _places(words: Sequence[str], text: str) -> list[tuple[int, int]]:
     return places
 
 
-def _span(first: int, last: int, link: Link) -> Span:
+def _span(first: int, last: int, link: Link) -> CandidateSpan:
     total = sum(one.prior for one in link.candidates)
     share = [one.prior / total if total else 1 / len(link.candidates) for one in link.candidates]
-    return Span(first, last, tuple(one.entity for one in link.candidates), tuple(share))
+    return CandidateSpan(first, last, tuple(one.entity for one in link.candidates), tuple(share))

@@ -14,18 +14,18 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from mm_kptm.batch import Inputs
-from mm_kptm.data.tokenizers.added_tokens import Signed
+from mm_kptm.data.tokenizers.added_tokens import PlaceholderTokenizer
 from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.errors import UserError
 from mm_kptm.nn.assembly import required_text
 
 READ = "read_at"  #: the mark of tokens whose states are read: the number of their mention, 0 of others
 #: Stand in texts for the marks before and behind a first and a second mention; no script has these characters.
-SIGNS = ("\ue000", "\ue001", "\ue002", "\ue003")
+PLACEHOLDERS = ("\ue000", "\ue001", "\ue002", "\ue003")
 
 
 @dataclass(frozen=True)
-class Marks:
+class MarkerTokens:
     """The pieces before and behind a mention, and before and behind the second where there are two.
 
     Args:
@@ -41,21 +41,24 @@ class Marks:
         >>> Marks(("@", "@")).read_at(["he", SIGNS[0], "Rome", SIGNS[1]])
         [0, 1, 0, 0]
         """
-        numbers = [SIGNS.index(text) // 2 + 1 if text in SIGNS[::2] else 0 for text in texts]
+        numbers = [PLACEHOLDERS.index(text) // 2 + 1 if text in PLACEHOLDERS[::2] else 0 for text in texts]
         return [0, *numbers[:-1]] if self.inside else numbers
 
 
 #: By who marks so, and by task (Wang et al. 2021, K-Adapter, section 4; KEPLER's released code, section 5.1).
 MARKINGS = {
-    "k-adapter": {"entity-typing": Marks(("@", "@")), "relation-classification": Marks(("@", "@", "#", "#"))},
+    "k-adapter": {
+        "entity-typing": MarkerTokens(("@", "@")),
+        "relation-classification": MarkerTokens(("@", "@", "#", "#")),
+    },
     "kepler": {
-        "entity-typing": Marks(("madeupword0000", "madeupword0001"), inside=True),
-        "relation-classification": Marks(('"', "#", "$", "%")),  # numbers 1 to 4 of GPT-2's pieces
+        "entity-typing": MarkerTokens(("madeupword0000", "madeupword0001"), inside=True),
+        "relation-classification": MarkerTokens(('"', "#", "$", "%")),  # numbers 1 to 4 of GPT-2's pieces
     },
 }
 
 
-def marked(text: str, *spans: tuple[int, int]) -> str:
+def with_markers(text: str, *spans: tuple[int, int]) -> str:
     """The text with :data:`SIGNS` around some characters; a space before a mention stays with it.
 
     >>> marked("he saw Rome.", (7, 11)).replace(SIGNS[0], "<").replace(SIGNS[1], ">")
@@ -64,13 +67,13 @@ def marked(text: str, *spans: tuple[int, int]) -> str:
     places = []
     for number, (start, end) in enumerate(spans):
         spaces = len(text[:start]) - len(text[:start].rstrip())
-        places += [(start - spaces, 1, SIGNS[2 * number]), (end, 0, SIGNS[2 * number + 1])]
+        places += [(start - spaces, 1, PLACEHOLDERS[2 * number]), (end, 0, PLACEHOLDERS[2 * number + 1])]
     for place, _, sign in sorted(places, reverse=True):
         text = text[:place] + sign + text[place:]
     return text
 
 
-def signed(tokenizer: Tokenizer, marks: Marks) -> Signed:
+def marker_tokenizer(tokenizer: Tokenizer, marks: MarkerTokens) -> PlaceholderTokenizer:
     """A tokenizer to which :data:`SIGNS` are the pieces of the marks; ``UserError`` where it lacks one."""
     pieces = marks.pieces
     ids = {piece: number for number, piece in enumerate(tokenizer.vocabulary)}
@@ -79,16 +82,18 @@ def signed(tokenizer: Tokenizer, marks: Marks) -> Signed:
             f"mentions are marked with the pieces {' '.join(pieces)}, but data.vocabulary has no {missing[0]}; name "
             "the tokenizer of the encoder, or let data.marks be ernie"
         )
-    return Signed(tokenizer, {sign: ids[piece] for sign, piece in zip(SIGNS, pieces, strict=False)})
+    return PlaceholderTokenizer(
+        tokenizer, {sign: ids[piece] for sign, piece in zip(PLACEHOLDERS, pieces, strict=False)}
+    )
 
 
 def marked_rows(inputs: Inputs, mentions: int) -> Tensor:
     """Where the states of every mention are read, [B, M]; at the first token where its mark was cut off."""
     text = required_text(inputs)
-    if text.marks is None or READ not in text.marks:
+    if text.token_labels is None or READ not in text.token_labels:
         raise UserError("the states at the marks of mentions are scored, but these texts have no marks")
-    numbers = text.marks[READ]
-    rows = text.layout.firsts(numbers.device)[:, None].repeat(1, mentions)
+    numbers = text.token_labels[READ]
+    rows = text.layout.starts(numbers.device)[:, None].repeat(1, mentions)
     at = numbers.nonzero().squeeze(1)
-    rows[text.layout.owners(at.device)[at], numbers[at] - 1] = at
+    rows[text.layout.sequence_ids(at.device)[at], numbers[at] - 1] = at
     return rows

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mm_kptm.batch import Layout, Movable, Tokens
+from mm_kptm.batch import Movable, SequenceLayout, Tokens
 from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS, Tokenizer
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.graph.triple_store import Integers, ends_of
@@ -54,7 +54,7 @@ class SpellsMany(Protocol):
         """Those of many."""
 
 
-class Grafted(NamedTuple):
+class TokenWithFacts(NamedTuple):
     """A word whose facts are given, in place of those that a graph would give."""
 
     word: str
@@ -69,14 +69,14 @@ class Trees(Movable):
     positions: Tensor  #: soft positions: a fact goes on counting from its word, as if it were the only one; int16, [T]
     words: Tensor  #: which word of its sentence a token belongs to or hangs from, int16, [T]
     branches: Tensor  #: 0 on the trunk, otherwise which fact of its word, int8, [T]
-    layout: Layout
+    layout: SequenceLayout
 
     def __len__(self) -> int:
         """Number of sentences."""
         return len(self.layout)
 
     @property
-    def sees(self) -> Branches | None:
+    def mask(self) -> Branches | None:
         """Who sees whom (Liu et al. 2020, eq. 3); None when no fact hangs anywhere."""
         return Branches(self.words, self.branches) if bool(self.branches.any()) else None
 
@@ -91,7 +91,7 @@ class Trees(Movable):
             layout=self.layout,
             positions=self.positions.long(),
             segments=self._segments(separator) + first_segment,
-            sees=self.sees,
+            attention_mask=self.mask,
         )
 
     def labels(self, labels: Sequence[Sequence[int]], *, on_facts: int) -> Tensor:
@@ -116,13 +116,13 @@ class Trees(Movable):
 
     def take(self, sentences: Tensor) -> Trees:
         """The trees of those sentences, in that order."""
-        layout, rows = self.layout.take(sentences)
+        layout, rows = self.layout.select(sentences)
         return Trees(self.ids[rows], self.positions[rows], self.words[rows], self.branches[rows], layout)
 
     def kept(self, keep: Tensor) -> Trees:
         """The trees without the tokens that are not marked in ``keep``, [T]; positions and words stay as they are."""
-        lengths = self.layout.owners(keep.device)[keep].bincount(minlength=len(self))
-        layout = Layout(tuple(lengths.tolist()))
+        lengths = self.layout.sequence_ids(keep.device)[keep].bincount(minlength=len(self))
+        layout = SequenceLayout(tuple(lengths.tolist()))
         return Trees(self.ids[keep], self.positions[keep], self.words[keep], self.branches[keep], layout)
 
     def _segments(self, separator: int | None) -> Tensor:
@@ -130,13 +130,13 @@ class Trees(Movable):
             return torch.zeros_like(self.ids, dtype=torch.long)
         closes = (self.ids == separator).long()
         before = closes.cumsum(0) - closes
-        starts = torch.cat([before, before.new_zeros(1)])[self.layout.firsts(before.device)]
-        return before - starts[self.layout.owners(before.device)]
+        starts = torch.cat([before, before.new_zeros(1)])[self.layout.starts(before.device)]
+        return before - starts[self.layout.sequence_ids(before.device)]
 
 
 def cut(trees: Trees, limit: int) -> Tensor:
     """Keep the first tokens of each flattened tree, as the released code does: facts push the sentence's end out."""
-    return trees.layout.places(trees.ids.device) < limit
+    return trees.layout.offsets_in_sequence(trees.ids.device) < limit
 
 
 def spare_trunk(trees: Trees, limit: int) -> Tensor:
@@ -144,7 +144,7 @@ def spare_trunk(trees: Trees, limit: int) -> Tensor:
 
     Only a sentence that is too long without any fact is cut. The first fact without room ends the list.
     """
-    owners = trees.layout.owners(trees.ids.device)
+    owners = trees.layout.sequence_ids(trees.ids.device)
     order = (owners * (MOST_FACTS + 1) + trees.branches).argsort(stable=True)
     fact = (owners * (LONGEST + 1) + trees.words.long()) * (MOST_FACTS + 1) + trees.branches
     # on the trunk every token stands or falls alone, a fact stands or falls with its last token
@@ -154,7 +154,7 @@ def spare_trunk(trees: Trees, limit: int) -> Tensor:
     ends = (last | alone).nonzero().squeeze(1)
     group = (last | alone).cumsum(0) - (last | alone).long()
     keep = torch.empty_like(alone)
-    keep[order] = ends[group] - trees.layout.firsts(owners.device)[owners[order]] < limit
+    keep[order] = ends[group] - trees.layout.starts(owners.device)[owners[order]] < limit
     return keep
 
 
@@ -183,7 +183,7 @@ class TreeBuilder:
     Args:
         spelling: the token ids of a word or a fact: :func:`spelling_of` a tokenizer; for the published K-BERT
             :class:`~mm_kptm.knowledge.injection.characters.Characters` themselves, which spell many at once.
-        facts: of a word; only asked about words that come without their own (:class:`Grafted`).
+        facts: of a word; only asked about words that come without their own (:class:`TokenWithFacts`).
         max_facts: how many facts a word may carry.
         max_length: how many tokens a sentence and its facts may have.
         fit: which tokens stay when there are more: :func:`spare_trunk`, or :func:`cut` as published.
@@ -221,7 +221,7 @@ class TreeBuilder:
         self.fit = fit
         self._written = _Written(spelling, facts, max_facts)
 
-    def __call__(self, sentences: Sequence[Sequence[str | Grafted]]) -> Trees:
+    def __call__(self, sentences: Sequence[Sequence[str | TokenWithFacts]]) -> Trees:
         """One tree per sentence; a sentence is its words, special tokens such as ``[CLS]`` among them."""
         trees = self._written.trees(sentences)
         if max(trees.layout.lengths, default=0) > self.max_length:
@@ -240,14 +240,14 @@ class _Written:
 
     def forget(self) -> None:
         # a word that was never met gets the next number by being asked for, which is the quickest way to meet many
-        self.numbers: defaultdict[str | Grafted, int] = defaultdict(count().__next__)
+        self.numbers: defaultdict[str | TokenWithFacts, int] = defaultdict(count().__next__)
         self.ids = array("i")
         self.steps = array("i")  # of tokens: from the first position of the word
         self.branches = array("b")  # of tokens: 0 or the number of the fact
         self.ends = array("q", [0])  # of words among tokens
         self.spans = array("i")  # how far a word moves the positions of the trunk on
 
-    def _met(self, sentences: Sequence[Sequence[str | Grafted]], count: int) -> Integers:
+    def _met(self, sentences: Sequence[Sequence[str | TokenWithFacts]], count: int) -> Integers:
         """The numbers of all words, those that are new written out."""
         known = len(self.numbers)
         try:
@@ -259,7 +259,7 @@ class _Written:
             raise
         return met
 
-    def _write(self, words: list[str | Grafted]) -> None:
+    def _write(self, words: list[str | TokenWithFacts]) -> None:
         """Write out new words, all at once, since a batch may bring thousands."""
         pieces, facts = self._pieces(words)
         ids, lengths = self._spelt(pieces)
@@ -281,7 +281,7 @@ class _Written:
         self.spans.frombytes(spans.astype(np.int32).tobytes())
         self.ends.frombytes((self.ends[-1] + ends[np.append(firsts[1:], len(trunks))]).astype(np.int64).tobytes())
 
-    def _pieces(self, words: list[str | Grafted]) -> tuple[list[str], Integers]:
+    def _pieces(self, words: list[str | TokenWithFacts]) -> tuple[list[str], Integers]:
         """Every word with its facts behind it, and how many these are."""
         if set(map(type, words)) == {str}:
             texts = cast("list[str]", words)
@@ -294,10 +294,10 @@ class _Written:
         first = 0
         for place, facts in enumerate(told):
             if facts:
-                wanted = facts[: self.max_facts]
-                counts[place] = len(wanted)
+                output_rows = facts[: self.max_facts]
+                counts[place] = len(output_rows)
                 pieces += texts[first : (first := place + 1)]
-                pieces += wanted
+                pieces += output_rows
         return pieces + texts[first:], counts
 
     def _spelt(self, texts: Sequence[str]) -> Spelt:
@@ -307,7 +307,7 @@ class _Written:
         lengths = np.fromiter(map(len, spelt), np.int64, len(spelt))
         return Spelt(np.fromiter(chain.from_iterable(spelt), np.int32, int(lengths.sum())), lengths)
 
-    def trees(self, sentences: Sequence[Sequence[str | Grafted]]) -> Trees:
+    def trees(self, sentences: Sequence[Sequence[str | TokenWithFacts]]) -> Trees:
         if len(self.numbers) > _MOST_WORDS:
             self.forget()
         counts = np.fromiter(map(len, sentences), np.int64, len(sentences))
@@ -326,5 +326,5 @@ class _Written:
             positions=torch.from_numpy((np.asarray(self.steps).take(rows) + np.repeat(since, sizes)).astype(np.int16)),
             words=torch.from_numpy(np.repeat(numbers.astype(np.int16), sizes)),
             branches=torch.from_numpy(np.asarray(self.branches).take(rows)),
-            layout=Layout(tuple(np.diff(starts[bounds]).tolist())),
+            layout=SequenceLayout(tuple(np.diff(starts[bounds]).tolist())),
         )

@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mm_kptm.batch import Layout, Tokens
+from mm_kptm.batch import SequenceLayout, Tokens
 from mm_kptm.errors import UserError
-from mm_kptm.nn.visibility import Links
+from mm_kptm.nn.visibility import LinkMask
 
 WORD, ENTITY, RELATION = 0, 1, 2  #: kinds of nodes; CoLAKE embeds them as segments
 SPECIALS = ("<unk>", "<pad>", "<mask>")  #: the first names among entities and among relations
@@ -62,8 +62,8 @@ class WordGraph:
     def adjacency(self) -> list[list[int]]:
         """1 where the node of the row sees that of the column, as the released files have it."""
         rows = torch.arange(len(self))
-        links = Links.of(Layout((len(self),)), torch.tensor(self.trunk, dtype=torch.bool), [self.links])
-        seen: list[list[int]] = links.sees(rows[:, None], rows[None, :]).long().tolist()
+        links = LinkMask.of(SequenceLayout((len(self),)), torch.tensor(self.trunk, dtype=torch.bool), [self.links])
+        seen: list[list[int]] = links.mask_mod(rows[:, None], rows[None, :]).long().tolist()
         return seen
 
     def record(self) -> dict[str, Any]:
@@ -162,8 +162,8 @@ def tokens_of_graphs(graphs: Sequence[WordGraph], entities: Mapping[str, int], r
     trunk = torch.tensor([on for graph in graphs for on in graph.trunk], dtype=torch.bool)
     if bool(trunk.all()):
         return tokens
-    sees = Links.of(tokens.layout, trunk, [graph.links for graph in graphs])
-    return Tokens(tokens.ids, tokens.layout, tokens.positions, tokens.segments, sees=sees)
+    mask = LinkMask.of(tokens.layout, trunk, [graph.links for graph in graphs])
+    return Tokens(tokens.ids, tokens.layout, tokens.positions, tokens.segments, attention_mask=mask)
 
 
 def _numbers(names: Sequence[str], numbers: Mapping[str, int], kind: str) -> list[int]:

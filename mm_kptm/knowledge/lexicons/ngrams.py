@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import torch
 
-from mm_kptm.batch import Candidates, Layout, Tokens
+from mm_kptm.batch import Candidates, SequenceLayout, Tokens
 from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.graph.triples import numbered_lines
@@ -36,12 +36,12 @@ class NgramLexicon:
         shortest, longest: tokens of those that are looked for; others have their numbers only.
     """
 
-    def __init__(self, ngrams: Iterable[Sequence[int]], *, shortest: int = 2, longest: int = 7) -> None:
+    def __init__(self, ngrams: Iterable[Sequence[int]], *, shortest: int = 2, max_length: int = 7) -> None:
         self._numbers: dict[tuple[int, ...], int] = {}
         lengths: dict[int, set[int]] = {}
         number = 0
         for number, ngram in enumerate(map(tuple, ngrams), start=1):
-            if shortest <= len(ngram) <= longest:
+            if shortest <= len(ngram) <= max_length:
                 self._numbers[ngram] = number
                 lengths.setdefault(ngram[0], set()).add(len(ngram))
         self._lengths = {first: tuple(sorted(found)) for first, found in lengths.items()}
@@ -96,7 +96,7 @@ class NgramLexicon:
             counts.append(max(len(found), 1))
         return Candidates(
             torch.tensor(spans, dtype=torch.long).view(-1, 2),
-            Layout(tuple(counts)),
+            SequenceLayout(tuple(counts)),
             torch.tensor(numbers, dtype=torch.long)[:, None],
             torch.ones(len(numbers), 1),
         )

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 
 from mm_kptm.batch import Tokens
-from mm_kptm.data.masking.units import NO_UNIT
+from mm_kptm.data.masking.units import NO_GROUP
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.graph.triples import numbered_lines
 
@@ -52,7 +52,7 @@ def alike(text: str, glosses: Sequence[str]) -> list[float]:
     return [1.0] * len(glosses)
 
 
-class Sense(NamedTuple):
+class SentimentSense(NamedTuple):
     """One sense of a word."""
 
     rank: int  #: 1 is the most common one
@@ -64,7 +64,7 @@ class Sense(NamedTuple):
 class SentiWordNet:
     """The senses of words by part of speech."""
 
-    senses: Mapping[tuple[str, str], tuple[Sense, ...]]
+    senses: Mapping[tuple[str, str], tuple[SentimentSense, ...]]
 
     @classmethod
     def open(cls, path: str | Path) -> SentiWordNet:
@@ -76,7 +76,7 @@ class SentiWordNet:
         path = Path(path)
         if not path.is_file():
             raise UserError(f"SentiWordNet was looked for in {path}, but there is no such file")
-        senses: dict[tuple[str, str], list[Sense]] = {}
+        senses: dict[tuple[str, str], list[SentimentSense]] = {}
         for number, line in numbered_lines(path):
             if not line.strip() or line.startswith("#"):
                 continue
@@ -94,7 +94,7 @@ class SentiWordNet:
                 )
             plain = gloss.partition('"')[0].rstrip(" ;")
             for word, rank in ranked:
-                senses.setdefault((word, part), []).append(Sense(rank, feeling, plain))
+                senses.setdefault((word, part), []).append(SentimentSense(rank, feeling, plain))
         return cls({key: tuple(found) for key, found in senses.items()})
 
     def feeling(self, word: str, part: str, text: str = "", similarity: Similarity = alike) -> float:
@@ -180,7 +180,7 @@ def felt_columns(
         pieces = [(piece, number, word) for number, word in enumerate(text.words) for piece in word.pieces]
         pieces = pieces[: max_length - 2]
         columns["ids"].append([start, *(piece for piece, _, _ in pieces), stop])
-        columns["units"].append([NO_UNIT, *(number for _, number, _ in pieces), NO_UNIT])
+        columns["units"].append([NO_GROUP, *(number for _, number, _ in pieces), NO_GROUP])
         known = {
             "part": [word.part for _, _, word in pieces],
             "polarity": [word.polarity for _, _, word in pieces],
@@ -195,6 +195,8 @@ def felt_tokens(texts: Sequence[FeltText], start: int, stop: int, *, max_length:
     """What an encoder reads of labelled texts; arguments and errors as of :func:`felt_columns`."""
     columns = felt_columns(texts, start, stop, max_length=max_length)
     return replace(
-        Tokens.of(columns["ids"], units=columns["units"]),
-        marks={name: torch.tensor(list(chain.from_iterable(columns[name])), dtype=torch.long) for name in UNKNOWN},
+        Tokens.of(columns["ids"], mask_groups=columns["units"]),
+        token_labels={
+            name: torch.tensor(list(chain.from_iterable(columns[name])), dtype=torch.long) for name in UNKNOWN
+        },
     )

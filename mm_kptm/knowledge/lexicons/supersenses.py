@@ -148,7 +148,7 @@ class SenseVocabulary:
     def of_words(self, tokens: Tokens) -> Tensor:
         """What the token rows may mean as whole words, [T, 45]: nothing where a word was cut into pieces."""
         continued = self.continues[tokens.ids]
-        first = tokens.layout.places(continued.device) == 0
+        first = tokens.layout.offsets_in_sequence(continued.device) == 0
         followed = torch.cat([continued[1:] & ~first[1:], continued.new_zeros(1)])[: len(continued)]
         return self.allowed[tokens.ids] & ~(continued | followed)[:, None]
 

@@ -14,7 +14,7 @@ from mm_kptm.errors import UserError
 
 
 @dataclass(frozen=True)
-class Span:
+class CandidateSpan:
     """Neighbouring words, or pieces, that may be a mention, and what it may mean."""
 
     first: int
@@ -23,10 +23,10 @@ class Span:
     priors: tuple[float, ...]  #: sum to 1
 
 
-Finder = Callable[[Sequence[str]], list[Span]]  #: from the words of a text to its spans
+Finder = Callable[[Sequence[str]], list[CandidateSpan]]  #: from the words of a text to its spans
 
 
-class Sense(NamedTuple):
+class EntityPrior(NamedTuple):
     """A page that a string has led to."""
 
     number: str  #: of the page
@@ -38,10 +38,10 @@ class Name(NamedTuple):
     """A string, and where it led."""
 
     times: int
-    senses: tuple[Sense, ...]
+    senses: tuple[EntityPrior, ...]
 
 
-Merging = Callable[[Mapping[str, Name], int], dict[str, list[Sense]]]
+Merging = Callable[[Mapping[str, Name], int], dict[str, list[EntityPrior]]]
 
 #: The words that the released code takes for punctuation. It reads them off patterns in which ``!``, ``?``, brackets,
 #: ``*``, ``'`` and ``$`` are written with a backslash, and so does not find those; nor does it know ``.`` and ``-``.
@@ -55,9 +55,9 @@ def no_word(word: str) -> bool:
     return not any(letter.isalnum() for letter in word)
 
 
-def all_spellings(names: Mapping[str, Name], most: int) -> dict[str, list[Sense]]:
+def all_spellings(names: Mapping[str, Name], most: int) -> dict[str, list[EntityPrior]]:
     """Where the spellings of a lower-cased string led, each page once with its highest prior."""
-    best: dict[str, dict[str, Sense]] = {}
+    best: dict[str, dict[str, EntityPrior]] = {}
     for spelling, name in names.items():
         found = best.setdefault(spelling.lower(), {})
         for sense in name.senses:
@@ -66,17 +66,17 @@ def all_spellings(names: Mapping[str, Name], most: int) -> dict[str, list[Sense]
     return {small: _likeliest(found.values(), most) for small, found in best.items()}
 
 
-def last_spelling(names: Mapping[str, Name], most: int) -> dict[str, list[Sense]]:
+def last_spelling(names: Mapping[str, Name], most: int) -> dict[str, list[EntityPrior]]:
     """The released code's merging: where the last spelling led and where the lower-cased one did.
 
     Where both led to one page and the second is likelier, the page is kept with its first prior, and the last of such
     pages stands there once more with its second one.
     """
-    merged: dict[str, list[Sense]] = {}
+    merged: dict[str, list[EntityPrior]] = {}
     for spelling, name in names.items():
         small = spelling.lower()
-        found: dict[str, Sense] = {}
-        again: list[Sense] = []
+        found: dict[str, EntityPrior] = {}
+        again: list[EntityPrior] = []
         for sense in (*name.senses, *(names[small].senses if small in names else ())):
             if sense.number not in found:
                 found[sense.number] = sense
@@ -107,7 +107,7 @@ class NameDictionary:
         stop_words: Collection[str],
         *,
         ignored: Callable[[str], bool] = no_word,
-        longest: int = 5,
+        max_length: int = 5,
         most: int = 30,
         merged: Merging = all_spellings,
     ) -> None:
@@ -115,19 +115,19 @@ class NameDictionary:
         self._small = merged(names, most)
         self._stop_words = frozenset(stop_words)
         self._ignored = ignored
-        self._longest = longest
+        self._longest = max_length
 
-    def __call__(self, words: Sequence[str]) -> list[Span]:
+    def __call__(self, words: Sequence[str]) -> list[CandidateSpan]:
         """The spans that the dictionary knows, in order of their first word."""
         spans = []
         for first, last in spans_up_to(len(words), self._longest):
             if self._may_be(words[first : last + 1]) and (senses := self.senses(" ".join(words[first : last + 1]))):
                 total = sum(sense.prior for sense in senses)
                 entities = tuple(sense.entity for sense in senses)
-                spans.append(Span(first, last, entities, tuple(sense.prior / total for sense in senses)))
+                spans.append(CandidateSpan(first, last, entities, tuple(sense.prior / total for sense in senses)))
         return spans
 
-    def senses(self, string: str) -> Sequence[Sense]:
+    def senses(self, string: str) -> Sequence[EntityPrior]:
         """Where a string may lead, as it was counted."""
         written, titled = self._names.get(string), self._names.get(string.title())
         found = written if _times(written) > _times(titled) else titled
@@ -163,14 +163,14 @@ def read_names(path: str | Path, entities: Collection[str] | None = None, *, mos
     return names
 
 
-def spans_up_to(words: int, longest: int) -> Iterator[tuple[int, int]]:
+def spans_up_to(words: int, max_length: int) -> Iterator[tuple[int, int]]:
     """First and last word of every run of at most ``longest`` words.
 
     >>> list(spans_up_to(3, 2))
     [(0, 0), (0, 1), (1, 1), (1, 2), (2, 2)]
     """
     for first in range(words):
-        for last in range(first, min(first + longest, words)):
+        for last in range(first, min(first + max_length, words)):
             yield first, last
 
 
@@ -186,12 +186,12 @@ def _parsed(line: str, where: str) -> tuple[str, Name]:
     return string, Name(times, tuple(senses))
 
 
-def _sense(part: str) -> Sense:
+def _sense(part: str) -> EntityPrior:
     number, prior, title = (piece.strip() for piece in part.split(",", 2))
-    return Sense(number, title, float(prior))
+    return EntityPrior(number, title, float(prior))
 
 
-def _likeliest(senses: Iterable[Sense], most: int) -> list[Sense]:
+def _likeliest(senses: Iterable[EntityPrior], most: int) -> list[EntityPrior]:
     return sorted(senses, key=lambda sense: -sense.prior)[:most]
 
 

@@ -14,7 +14,7 @@ from functools import cache
 from itertools import accumulate
 from pathlib import Path
 
-from mm_kptm.data.formats.mentions import Span, inside
+from mm_kptm.data.formats.mentions import MentionSpan, inside
 from mm_kptm.errors import UserError, nearest
 from mm_kptm.io.records import Json, Record, expected, shown
 from mm_kptm.knowledge.linking.aliases import Aliases
@@ -84,7 +84,7 @@ def _tagme(record: Record, text: str) -> Iterator[Link]:
     places = list(accumulate((1 + (letter > "\uffff") for letter in text), initial=0))
     for found in _listed(record, "annotations"):
         start, end = (_of_units(found.get(key, int), places) for key in ("start", "end"))
-        inside(Span(start, end), text, found.place)
+        inside(MentionSpan(start, end), text, found.place)
         _alike(found.get("spot", str), text[start:end], found.place)
         yield _single(start, end, found.get("title", str), found.get("rho", float))
 
@@ -96,7 +96,7 @@ def _rel(record: Record, text: str) -> Iterator[Link]:
         if len(listed) < 5:
             raise UserError(f"{place} holds {len(listed)} things; REL tells start, length, mention, title, confidence")
         start, length = (expected(value, int, f"{place}[{k}]") for k, value in enumerate(listed[:2]))
-        inside(Span(start, start + length), text, place)
+        inside(MentionSpan(start, start + length), text, place)
         _alike(expected(listed[2], str, f"{place}[2]"), text[start : start + length], place)
         score = expected(listed[4], float, f"{place}[4]")
         yield _single(start, start + length, expected(listed[3], str, f"{place}[3]"), score)
@@ -106,7 +106,7 @@ def _refined(record: Record, text: str) -> Iterator[Link]:
     for found in _listed(record, "spans"):
         start = found.get("start", int)
         end = start + found.get("ln", int)
-        inside(Span(start, end), text, found.place)
+        inside(MentionSpan(start, end), text, found.place)
         _alike(found.get("text", str), text[start:end], found.place)
         entity = _refined_entity(found.values.get("predicted_entity"), found.place)
         sure = found.values.get("entity_linking_model_confidence_score")
@@ -145,7 +145,7 @@ def _spacy(record: Record, text: str) -> Iterator[Link]:
         groups = [_listed(spans, name) for name in sorted(spans.values)]
     for found in (found for group in groups for found in group):
         start, end = found.get("start", int), found.get("end", int)
-        inside(Span(start, end), text, found.place)
+        inside(MentionSpan(start, end), text, found.place)
         told = [found.get(key, str) for key in ("kb_id", "ent_id", "id") if isinstance(found.values.get(key), str)]
         yield _single(start, end, next((name for name in told if name not in _NOTHING), ""), 1.0)
 

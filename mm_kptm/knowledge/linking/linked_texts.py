@@ -15,7 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from mm_kptm.data.formats.mentions import Span, inside
+from mm_kptm.data.formats.mentions import MentionSpan, inside
 from mm_kptm.errors import UserError
 from mm_kptm.io.records import Json, Record, expected, read_line, shown
 from mm_kptm.knowledge.graph.triples import numbered_lines
@@ -158,7 +158,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 def _link(record: Record, text: str) -> Link:
     start, end = record.get("start", int), record.get("end", int)
-    inside(Span(start, end), text, record.place)
+    inside(MentionSpan(start, end), text, record.place)
     if "surface" in record.values and (surface := record.get("surface", str)) != text[start:end]:
         raise UserError(
             f"{record.place} says {shown(surface)}, but characters {start} to {end} of its text are "

@@ -16,8 +16,8 @@ import numpy as np
 
 from mm_kptm.knowledge.linking.hash_table import MISSING
 from mm_kptm.knowledge.linking.name_trie import Matches, NameTrie
-from mm_kptm.knowledge.linking.normalization import Flags, Folded, Integers, folding
-from mm_kptm.knowledge.linking.vocabulary import Vocabulary, Words
+from mm_kptm.knowledge.linking.normalization import Flags, Integers, NormalizedText, folding
+from mm_kptm.knowledge.linking.vocabulary import LinkingVocabulary, SplitWords
 
 _AT_ONCE = 1 << 17  # characters whose arrays stay near the processor
 
@@ -52,11 +52,11 @@ class MentionIndex:
 
     def __init__(self, names: Sequence[str], *, cased: bool = False) -> None:
         self._folding = folding(cased)
-        words = Words.of(self._folding(names))
+        words = SplitWords.of(self._folding(names))
         walls = words.walls
         lengths = np.diff(walls, prepend=-1) - 1
         words = words.take(np.delete(np.arange(len(words.starts)), walls))
-        self._vocabulary = Vocabulary(words)
+        self._vocabulary = LinkingVocabulary(words)
         symbols = _symbols(self._vocabulary.numbers, words.apart)
         firsts = (lengths.cumsum() - lengths)[lengths > 0]
         symbols[firsts] = _symbols(self._vocabulary.numbers[firsts], np.zeros(len(firsts), dtype=bool))
@@ -82,7 +82,7 @@ class MentionIndex:
 
     def _found(self, texts: Sequence[str], first: int, overlaps: bool) -> Mentions:
         folded = self._folding(texts)
-        words = Words.of(folded)
+        words = SplitWords.of(folded)
         numbers = self._vocabulary(words)
         known = numbers != MISSING
         starting = np.where(known, _symbols(numbers, np.zeros(len(numbers), dtype=bool)), MISSING)
@@ -94,7 +94,7 @@ class MentionIndex:
             matches = matches.take(_longest(matches))
         return _mentions(matches, words, folded, first)
 
-    def _true(self, matches: Matches, words: Words, numbers: Integers) -> Flags:
+    def _true(self, matches: Matches, words: SplitWords, numbers: Integers) -> Flags:
         """Whether all words of a match have the letters that their hashes promise."""
         used = np.zeros(len(numbers) + 1, dtype=np.int64)
         np.add.at(used, matches.words, 1)
@@ -113,7 +113,7 @@ def _symbols(numbers: Integers, apart: Flags) -> Integers:
     return 2 * numbers.astype(np.int64) + apart
 
 
-def _whole(matches: Matches, words: Words, folded: Folded) -> Flags:
+def _whole(matches: Matches, words: SplitWords, folded: NormalizedText) -> Flags:
     """Whether a match begins and ends between two characters of the text, and not inside what one was folded to."""
     if folded.origins is None:
         return np.ones(len(matches), dtype=bool)
@@ -134,7 +134,7 @@ def _longest(matches: Matches) -> Integers:
     return np.array(kept, dtype=np.int64)
 
 
-def _mentions(matches: Matches, words: Words, folded: Folded, first: int) -> Mentions:
+def _mentions(matches: Matches, words: SplitWords, folded: NormalizedText, first: int) -> Mentions:
     """Matches by the characters of their texts."""
     starts, lasts = words.starts[matches.words], words.ends[matches.words + matches.counts - 1] - 1
     if folded.origins is not None:

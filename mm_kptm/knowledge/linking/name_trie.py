@@ -47,8 +47,8 @@ class NameTrie:
         nodes = np.zeros(len(lengths), dtype=np.int64)
         keys: list[Keys] = []
         count = 1  # nodes, the root among them
-        longest = int(lengths.max(initial=0))
-        for depth in range(longest):
+        max_length = int(lengths.max(initial=0))
+        for depth in range(max_length):
             rows = np.flatnonzero(lengths > depth)
             steps, places = np.unique(_keys(nodes[rows], symbols[starts[rows] + depth]), return_inverse=True)
             nodes[rows] = count + places
@@ -67,7 +67,7 @@ class NameTrie:
         self._name[ends] = self.numbers[firsts]
         self._goes_on = np.zeros(count, dtype=bool)
         self._goes_on[(steps >> _NODE_BITS).astype(np.int64)] = True
-        self.longest = longest
+        self.max_length = max_length
 
     def walk(self, firsts: Integers, symbols: Integers) -> Matches:
         """All matches in a text.
@@ -79,7 +79,7 @@ class NameTrie:
         words = np.flatnonzero((firsts != MISSING) & (firsts < len(self._first)))
         nodes = self._first[firsts[words]]
         found = [Matches(words[:0], words[:0], nodes[:0])]
-        for count in range(1, self.longest + 1):
+        for count in range(1, self.max_length + 1):
             on_path = nodes != MISSING
             words, nodes = words[on_path], nodes[on_path]
             names = self._name[nodes]

@@ -39,7 +39,7 @@ _UNSPACED = re.compile(f"[{UNSPACED}]")
 
 
 @dataclass(frozen=True)
-class Folded:
+class NormalizedText:
     """A batch of texts, a :data:`WALL` behind each."""
 
     codes: Integers  #: [F]
@@ -69,7 +69,7 @@ class Folding:
         self._classes = np.zeros(WALL + 1, dtype=np.uint8)  # canonical combining classes
         self._kinds[WALL] = EDGE
 
-    def __call__(self, texts: Sequence[str]) -> Folded:
+    def __call__(self, texts: Sequence[str]) -> NormalizedText:
         """The texts, end to end."""
         ends = np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)) + 1) - 1
         characters = np.frombuffer("\0".join([*texts, ""]).encode("utf-32-le", "surrogatepass"), dtype=np.uint32).copy()
@@ -85,7 +85,7 @@ class Folding:
             codes, origins = self._spread_out(characters, codes, spreading)
             kinds = self._kinds[codes]
         self._order(codes, kinds)
-        return Folded(codes, kinds, origins, ends)
+        return NormalizedText(codes, kinds, origins, ends)
 
     def _meet(self, characters: Integers) -> None:
         for number in characters.tolist():

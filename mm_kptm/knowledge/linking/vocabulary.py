@@ -15,7 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mm_kptm.knowledge.linking.hash_table import Keys, NumberTable
-from mm_kptm.knowledge.linking.normalization import ALONE, BLANK, EDGE, LETTER, MARK, WALL, Flags, Folded, Integers
+from mm_kptm.knowledge.linking.normalization import (
+    ALONE,
+    BLANK,
+    EDGE,
+    LETTER,
+    MARK,
+    WALL,
+    Flags,
+    Integers,
+    NormalizedText,
+)
 
 #: Odd, so that their powers have inverses. Each is for words of which the one before makes two equal.
 _MULTIPLIERS = (0x2545F4914F6CDD1D, 0xD1342543DE82EF95, 0xAEF17502108EF2D9)
@@ -23,7 +33,7 @@ _TAIL = 7  # a mark on a word of a single character
 
 
 @dataclass(frozen=True, eq=False)
-class Words:
+class SplitWords:
     """Where words stand among folded characters; a wall is one, too."""
 
     codes: Integers  #: [F]
@@ -32,7 +42,7 @@ class Words:
     apart: Flags  #: whether there is a blank before it, [U]
 
     @classmethod
-    def of(cls, folded: Folded) -> Words:
+    def of(cls, folded: NormalizedText) -> SplitWords:
         """The words of all texts in order."""
         kinds = _with_marks(folded.kinds)
         letters = kinds == LETTER
@@ -51,19 +61,19 @@ class Words:
         """Which words are walls."""
         return np.flatnonzero(self.codes[self.starts] == WALL)
 
-    def take(self, which: Integers | Flags) -> Words:
+    def take(self, which: Integers | Flags) -> SplitWords:
         """Some of the words."""
-        return Words(self.codes, self.starts[which], self.ends[which], self.apart[which])
+        return SplitWords(self.codes, self.starts[which], self.ends[which], self.apart[which])
 
 
-class Vocabulary:
+class LinkingVocabulary:
     """Numbers for different words; a word of a text has one or none.
 
     Args:
         words: none of them a wall.
     """
 
-    def __init__(self, words: Words) -> None:
+    def __init__(self, words: SplitWords) -> None:
         for multiplier in _MULTIPLIERS:
             self._hashing = _hashing(multiplier)
             keys, firsts, numbers = np.unique(self._hashing(words), return_index=True, return_inverse=True)
@@ -78,11 +88,11 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self._words.starts)
 
-    def __call__(self, words: Words) -> Integers:
+    def __call__(self, words: SplitWords) -> Integers:
         """The number that each word has if it has one, -1 where it has none, [U]; :meth:`same` knows the truth."""
         return self._table(self._hashing(words))
 
-    def same(self, words: Words, numbers: Integers) -> Flags:
+    def same(self, words: SplitWords, numbers: Integers) -> Flags:
         """Whether words are letter by letter those of the given numbers, [U]."""
         known = self._words.take(numbers)
         lengths = words.ends - words.starts
@@ -110,7 +120,7 @@ class _Hashing:
         self._inverse = pow(multiplier, -1, 1 << 64)
         self._grow(1)
 
-    def __call__(self, words: Words) -> Keys:
+    def __call__(self, words: SplitWords) -> Keys:
         length = len(words.codes)
         if length > len(self._powers):
             self._grow(1 << length.bit_length())

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.linking.candidates import Span, spans_up_to
+from mm_kptm.knowledge.linking.candidates import CandidateSpan, spans_up_to
 
 Lemmatiser = Callable[[Sequence[str]], Sequence[str]]  #: from the words of a text to their lemmas, one each
 
@@ -81,25 +81,25 @@ class SenseFinder:
 
     senses: SenseList
     lemmas: Lemmatiser = lower_case
-    longest: int = 6
+    max_length: int = 6
     most: int = 30
     smoothing: float = 1
     surface: bool = False
 
-    def __call__(self, words: Sequence[str]) -> list[Span]:
+    def __call__(self, words: Sequence[str]) -> list[CandidateSpan]:
         """The spans that have senses, in order of their first word."""
         forms = [[lemma.lower().replace(".", "") for lemma in self.lemmas(words)]]
         if self.surface:
             forms.append([word.lower().replace(".", "") for word in words])
         spans = []
-        for first, last in spans_up_to(len(words), self.longest):
+        for first, last in spans_up_to(len(words), self.max_length):
             strings = [form[first : last + 1] for form in forms]
             different = strings[:1] + [string for string in strings[1:] if string != strings[0]]
             found = [lemma for string in different for lemma in self._of(string)]
             if found:
                 kept = self.senses.likeliest(found, self.most, self.smoothing)
                 entities, priors = zip(*((lemma.synset, prior) for lemma, prior in kept), strict=True)
-                spans.append(Span(first, last, entities, priors))
+                spans.append(CandidateSpan(first, last, entities, priors))
         return spans
 
     def _of(self, words: Sequence[str]) -> Sequence[Lemma]:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm_kptm.batch import NONE, Encoded, Entities, Inputs, Movable, Wanted
+from mm_kptm.batch import NO_ROWS, Encoded, Entities, Inputs, Movable, OutputRows
 from mm_kptm.errors import UserError
 from mm_kptm.nn.heads import Transform
 from mm_kptm.nn.sublayers import Activation
@@ -66,7 +66,7 @@ class EntityDenoising:
         self.swapped = swapped
         self.dropped = dropped
 
-    def puzzle(self, inputs: Inputs, generator: torch.Generator) -> Denoising:
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> Denoising:
         """A copy of the inputs with corrupted entities; every entity is to be found, whatever became of it.
 
         Raises:
@@ -93,19 +93,19 @@ class EntityDenoising:
             candidates=torch.cat([shown.new_zeros(1, shown.shape[1]), shown]),
             rows=rows,
             labels=labels + 1,
-            owners=text.layout.owners(rows.device)[rows],
+            owners=text.layout.sequence_ids(rows.device)[rows],
         )
 
-    def losses(self, system: nn.Module, puzzle: Denoising) -> Tensor:
+    def losses(self, system: nn.Module, batch: Denoising) -> Tensor:
         """The cross-entropy of every entity, [P]."""
-        encoded: Encoded = system(puzzle.inputs, Wanted(tokens=puzzle.rows, regions=NONE, pooled=False))
-        scores = system.head(self.name)(encoded.tokens, puzzle.candidates)  # type: ignore[operator]
-        return F.cross_entropy(scores, puzzle.labels, reduction="none")
+        encoded: Encoded = system(batch.inputs, OutputRows(tokens=batch.rows, regions=NO_ROWS, pooled=False))
+        scores = system.head(self.name)(encoded.tokens, batch.candidates)  # type: ignore[operator]
+        return F.cross_entropy(scores, batch.labels, reduction="none")
 
-    def loss(self, system: nn.Module, puzzle: Denoising) -> Tensor:
+    def loss(self, system: nn.Module, batch: Denoising) -> Tensor:
         """The mean over all entities of the batch."""
-        return mean(self.losses(system, puzzle))
+        return mean(self.losses(system, batch))
 
-    def measure(self, system: nn.Module, puzzle: Denoising) -> Tensor:
+    def measure(self, system: nn.Module, batch: Denoising) -> Tensor:
         """The mean over the entities of each example, [B]; the batch's mean where an example has none."""
-        return mean_of_each(self.losses(system, puzzle), puzzle.owners, len(puzzle))
+        return mean_of_each(self.losses(system, batch), batch.owners, len(batch))

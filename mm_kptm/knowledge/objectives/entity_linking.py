@@ -25,7 +25,7 @@ class EntityLinking:
         self.base = base
         self.name = f"entity-linking-{base}"
 
-    def puzzle(self, inputs: Inputs, generator: object = None) -> Inputs:
+    def prepare(self, inputs: Inputs, generator: object = None) -> Inputs:
         """The inputs as they are: their candidates say which entities are meant.
 
         Raises:
@@ -36,23 +36,23 @@ class EntityLinking:
         gold(inputs.candidates[self.base])  # type: ignore[index]
         return inputs
 
-    def losses(self, system: nn.Module, puzzle: Inputs) -> tuple[Tensor, Tensor]:
+    def losses(self, system: nn.Module, batch: Inputs) -> tuple[Tensor, Tensor]:
         """The loss of everything that is scored, [P], and the text that each belongs to, [P]."""
         encoder = _told(system)
-        linked = encoder.link(puzzle, self.base)
+        linked = encoder.link(batch, self.base)
         linker: Linker = encoder.kars[self.base].linker  # type: ignore[assignment]
         losses, spans = linker.decision.losses(linked.scores, linked.candidates)
-        return losses, linked.candidates.layout.owners(spans.device)[spans]
+        return losses, linked.candidates.layout.sequence_ids(spans.device)[spans]
 
-    def loss(self, system: nn.Module, puzzle: Inputs) -> Tensor:
+    def loss(self, system: nn.Module, batch: Inputs) -> Tensor:
         """The mean over candidates (by a margin) or spans (by a softmax)."""
-        losses, _ = self.losses(system, puzzle)
+        losses, _ = self.losses(system, batch)
         return mean(losses)
 
-    def measure(self, system: nn.Module, puzzle: Inputs) -> Tensor:
+    def measure(self, system: nn.Module, batch: Inputs) -> Tensor:
         """The mean over what is scored in each text, [B]; the batch's mean where nothing is."""
-        losses, owners = self.losses(system, puzzle)
-        return mean_of_each(losses, owners, len(puzzle))
+        losses, owners = self.losses(system, batch)
+        return mean_of_each(losses, owners, len(batch))
 
 
 def _told(system: nn.Module) -> RecontextualisedStream:

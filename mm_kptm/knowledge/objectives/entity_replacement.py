@@ -12,13 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm_kptm.batch import NONE, Encoded, Inputs, Movable, Wanted
-from mm_kptm.data.masking.units import NO_UNIT
+from mm_kptm.batch import NO_ROWS, Encoded, Inputs, Movable, OutputRows
+from mm_kptm.data.masking.units import NO_GROUP
 from mm_kptm.data.packing import Packed
 from mm_kptm.data.tokenizers.protocol import Tokenizer, framed
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.objectives.entity_replacement_data import Replaced
-from mm_kptm.objectives.tokens import Hiding, mean, mean_of_each
+from mm_kptm.objectives.tokens import TokenMasker, mean, mean_of_each
 
 NO_MENTION = -1
 
@@ -41,7 +41,7 @@ def packed(texts: Sequence[Replaced], tokenizer: Tokenizer, *, max_length: int =
         ids, _ = framed(tokenizer.specials, pieces.ids[:room])
         inside = [NO_MENTION, *owners[:room], NO_MENTION]
         columns["ids"].append(ids)
-        columns["units"].append([NO_UNIT if owner != NO_MENTION else place for place, owner in enumerate(inside)])
+        columns["units"].append([NO_GROUP if owner != NO_MENTION else place for place, owner in enumerate(inside)])
         columns["mark_mention"].append([owner if owner in kept else NO_MENTION for owner in inside])
         columns["mark_true"].append([int(owner != NO_MENTION and text.true[owner]) for owner in inside])
     return Packed.of(**columns, positions=[range(len(ids)) for ids in columns["ids"]])
@@ -85,54 +85,54 @@ class EntityReplacement:
     name = "entity-replacement"
     heads = ("entity-replacement", "masked-tokens")
 
-    def __init__(self, masking: Hiding) -> None:
+    def __init__(self, masking: TokenMasker) -> None:
         self.masking = masking
 
-    def puzzle(self, inputs: Inputs, generator: torch.Generator) -> Doubted:
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> Doubted:
         """Hide some tokens; the entities were replaced when the texts were made.
 
         Raises:
             UserError: the text does not say which mentions it has.
         """
         text = inputs.text
-        if text is None or text.marks is None or not {"mention", "true"} <= text.marks.keys():
+        if text is None or text.token_labels is None or not {"mention", "true"} <= text.token_labels.keys():
             raise UserError(
                 "entity-replacement doubts the mentions of a text, but the inputs mark none; take data that do, as "
-                "mentioned-texts do"
+                "linked-texts do"
             )
-        shown, rows = self.masking.hide(text, generator)
-        owners = text.layout.owners(text.ids.device)
-        around, first = mentions_of(text.marks["mention"])
+        shown, rows = self.masking.mask(text, generator)
+        owners = text.layout.sequence_ids(text.ids.device)
+        around, first = mentions_of(text.token_labels["mention"])
         return Doubted(
             replace(inputs, text=shown),
             rows,
             text.ids[rows],
             owners[rows],
             around,
-            text.marks["true"][first].float(),
+            text.token_labels["true"][first].float(),
             owners[first],
         )
 
-    def losses(self, system: nn.Module, puzzle: Doubted) -> tuple[Tensor, Tensor]:
+    def losses(self, system: nn.Module, batch: Doubted) -> tuple[Tensor, Tensor]:
         """The binary cross-entropy of every mention [M], and the cross-entropy of every hidden token [P]."""
-        rows = torch.cat([puzzle.rows, puzzle.around.flatten()])
-        encoded: Encoded = system(puzzle.inputs, Wanted(tokens=rows, regions=NONE, pooled=False))
-        hidden, around = encoded.tokens.split([len(puzzle.rows), 2 * len(puzzle.around)])
+        rows = torch.cat([batch.rows, batch.around.flatten()])
+        encoded: Encoded = system(batch.inputs, OutputRows(tokens=rows, regions=NO_ROWS, pooled=False))
+        hidden, around = encoded.tokens.split([len(batch.rows), 2 * len(batch.around)])
         head: Callable[[str], nn.Module] = system.head  # type: ignore[assignment]
         scores = head(self.name)(around.reshape(-1, 2 * hidden.shape[1])).squeeze(1)
-        doubted = F.binary_cross_entropy_with_logits(scores, puzzle.true, reduction="none")
-        return doubted, F.cross_entropy(head("masked-tokens")(hidden), puzzle.labels, reduction="none")
+        doubted = F.binary_cross_entropy_with_logits(scores, batch.true, reduction="none")
+        return doubted, F.cross_entropy(head("masked-tokens")(hidden), batch.labels, reduction="none")
 
-    def loss(self, system: nn.Module, puzzle: Doubted) -> Tensor:
+    def loss(self, system: nn.Module, batch: Doubted) -> Tensor:
         """The mean over mentions plus the mean over hidden tokens."""
-        doubted, hidden = self.losses(system, puzzle)
+        doubted, hidden = self.losses(system, batch)
         return mean(doubted) + mean(hidden)
 
-    def measure(self, system: nn.Module, puzzle: Doubted) -> Tensor:
+    def measure(self, system: nn.Module, batch: Doubted) -> Tensor:
         """The same two means for each example, [B]."""
-        doubted, hidden = self.losses(system, puzzle)
-        of_mentions = mean_of_each(doubted, puzzle.mentioned_by, len(puzzle))
-        return of_mentions + mean_of_each(hidden, puzzle.owners, len(puzzle))
+        doubted, hidden = self.losses(system, batch)
+        of_mentions = mean_of_each(doubted, batch.mentioned_by, len(batch))
+        return of_mentions + mean_of_each(hidden, batch.owners, len(batch))
 
 
 def mentions_of(marks: Tensor) -> tuple[Tensor, Tensor]:

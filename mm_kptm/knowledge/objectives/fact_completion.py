@@ -61,7 +61,7 @@ class FactCompletion:
         self.facts = tuple(facts)
         self.specials = specials
 
-    def puzzle(self, inputs: Inputs, generator: torch.Generator) -> OpenFacts:
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> OpenFacts:
         """As many facts as there are examples, whatever the inputs show."""
         numbers = torch.randint(len(self.facts), (len(inputs),), generator=generator).tolist()
         special = self.specials
@@ -70,7 +70,7 @@ class FactCompletion:
         ends = torch.tensor(text.layout.offsets[1:])
         return OpenFacts(Inputs(text=text), ends - 2, torch.tensor([fact.object for fact in chosen]))
 
-    def losses(self, system: nn.Module, puzzle: OpenFacts) -> Tensor:
+    def losses(self, system: nn.Module, batch: OpenFacts) -> Tensor:
         """The cross-entropy of every object, [B].
 
         Raises:
@@ -79,14 +79,14 @@ class FactCompletion:
         encoder = system.encoder
         if not isinstance(encoder, AdaptedStream):
             raise UserError(f"{self.name} trains adapters, but a {type(encoder).__name__} has none; put some beside it")
-        states = encoder.beside(puzzle.texts)[puzzle.blanks]
+        states = encoder.beside(batch.texts)[batch.blanks]
         scores: Tensor = system.head(self.name)(states)  # type: ignore[operator]
-        return F.cross_entropy(scores, puzzle.objects, reduction="none")
+        return F.cross_entropy(scores, batch.objects, reduction="none")
 
-    def loss(self, system: nn.Module, puzzle: OpenFacts) -> Tensor:
+    def loss(self, system: nn.Module, batch: OpenFacts) -> Tensor:
         """The mean over facts."""
-        return self.losses(system, puzzle).mean()
+        return self.losses(system, batch).mean()
 
-    def measure(self, system: nn.Module, puzzle: OpenFacts) -> Tensor:
+    def measure(self, system: nn.Module, batch: OpenFacts) -> Tensor:
         """The loss of each fact, [B]."""
-        return self.losses(system, puzzle)
+        return self.losses(system, batch)

@@ -13,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm_kptm.batch import POOLED, Encoded, Inputs, Movable, Tokens
+from mm_kptm.batch import POOLED_ONLY, Encoded, Inputs, Movable, Tokens
 from mm_kptm.data.tokenizers.protocol import Specials
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.embedding.negatives import Contrasted, FilteredNegatives
-from mm_kptm.knowledge.embedding.transe import Translation
-from mm_kptm.knowledge.graph.numbered import Numbered
+from mm_kptm.knowledge.embedding.transe import TransEScore
+from mm_kptm.knowledge.graph.indexed_triple import IndexedTriple
 
 Text = Sequence[int]
 
@@ -111,11 +111,11 @@ class DescribedGraph:
 
     def __init__(
         self,
-        triples: Sequence[Numbered],
+        triples: Sequence[IndexedTriple],
         texts: Sequence[Text],
         specials: Specials,
         *,
-        known: Sequence[Numbered] = (),
+        known: Sequence[IndexedTriple] = (),
         relations: str = "table",
         relation_texts: Sequence[Text] | None = None,
         max_length: int = 512,
@@ -204,32 +204,32 @@ class KnowledgeEmbedding:
         self.graph = graph
         self.negatives = negatives
 
-    def puzzle(self, inputs: Inputs, generator: torch.Generator) -> DescribedTriples:
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> DescribedTriples:
         """As many triples as there are examples; the graph has its own texts, whatever the inputs show."""
         numbers = torch.randint(len(self.graph), (len(inputs),), generator=generator)
         return self.graph.batch(numbers.tolist(), self.negatives, generator)
 
-    def losses(self, system: nn.Module, puzzle: DescribedTriples) -> Tensor:
+    def losses(self, system: nn.Module, batch: DescribedTriples) -> Tensor:
         """The loss of every triple, [B]."""
-        return contrast(*scores(system, puzzle))
+        return contrast(*scores(system, batch))
 
-    def loss(self, system: nn.Module, puzzle: DescribedTriples) -> Tensor:
+    def loss(self, system: nn.Module, batch: DescribedTriples) -> Tensor:
         """The mean over triples."""
-        return self.losses(system, puzzle).mean()
+        return self.losses(system, batch).mean()
 
-    def measure(self, system: nn.Module, puzzle: DescribedTriples) -> Tensor:
+    def measure(self, system: nn.Module, batch: DescribedTriples) -> Tensor:
         """The loss of each triple, [B]."""
-        return self.losses(system, puzzle)
+        return self.losses(system, batch)
 
 
 def scores(system: nn.Module, triples: DescribedTriples) -> tuple[Tensor, Tensor]:
     """As :func:`scores_by`, with the system's head of the objective's name."""
-    return scores_by(cast(Translation, system.head(KnowledgeEmbedding.name)), system, triples)  # type: ignore[operator]
+    return scores_by(cast(TransEScore, system.head(KnowledgeEmbedding.name)), system, triples)  # type: ignore[operator]
 
 
-def scores_by(head: Translation, system: nn.Module, triples: DescribedTriples) -> tuple[Tensor, Tensor]:
+def scores_by(head: TransEScore, system: nn.Module, triples: DescribedTriples) -> tuple[Tensor, Tensor]:
     """The score of every triple, [B], and of its false ones, heads before tails, [B, 2 N]."""
-    encoded: Encoded = system(triples.texts, POOLED)
+    encoded: Encoded = system(triples.texts, POOLED_ONLY)
     states = encoded.pooled
     told = triples.relation_texts
     relations = head.relation(triples.relations) if told is None else states[told]
@@ -248,7 +248,7 @@ def contrast(true: Tensor, false: Tensor) -> Tensor:
     return -(F.logsigmoid(true) + F.logsigmoid(-false).mean(dim=1)) / 2
 
 
-def _check(triples: Sequence[Numbered], entities: int, relations: int | None) -> None:
+def _check(triples: Sequence[IndexedTriple], entities: int, relations: int | None) -> None:
     if not triples:
         raise UserError("there is no triple to learn from")
     for triple in triples:

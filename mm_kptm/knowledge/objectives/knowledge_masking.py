@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from mm_kptm.batch import Tokens
-from mm_kptm.data.masking.units import BEGIN, INSIDE, NO_UNIT, OUTSIDE, labelled
+from mm_kptm.data.masking.units import BEGIN, INSIDE, NO_GROUP, OUTSIDE, labelled
 from mm_kptm.errors import UserError
-from mm_kptm.objectives.tokens import Draws
+from mm_kptm.objectives.tokens import MaskingDraws
 
 Reading = Callable[[Sequence[int]], list[int]]  #: the units of a text from its labels
 
@@ -105,15 +105,15 @@ def tokens_in_units(
         [text.ids for text in texts],
         positions=[text.positions for text in texts],
         segments=[text.segments for text in texts],
-        units=numbers,
+        mask_groups=numbers,
     )
 
 
 def _pieces(ids: Sequence[int], separators: frozenset[int]) -> list[int]:
-    return [NO_UNIT if token in separators else place for place, token in enumerate(ids)]
+    return [NO_GROUP if token in separators else place for place, token in enumerate(ids)]
 
 
-def one_draw_each(uniform: Tensor, instead: Tensor, units: Tensor, *, rate: float = 0.15) -> Draws:
+def one_draw_each(uniform: Tensor, instead: Tensor, units: Tensor, *, rate: float = 0.15) -> MaskingDraws:
     """The released code's draws: one number a row decides whether its unit is hidden and how the row is treated.
 
     The number of a unit's first row decides for the unit. Where it does, it lies below ``rate``, and its place there
@@ -132,4 +132,4 @@ def one_draw_each(uniform: Tensor, instead: Tensor, units: Tensor, *, rate: floa
     firsts = firsts.scatter_reduce(0, numbers[~unitless], rows[~unitless], "amin")
     first = torch.where(unitless, rows, firsts[numbers])
     treat = torch.where(first == rows, (rate - uniform) / rate, 1 - uniform)
-    return Draws(choose=uniform[first], treat=treat, replace=instead)
+    return MaskingDraws(choose=uniform[first], treat=treat, replace=instead)

@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm_kptm.batch import NONE, Encoded, Inputs, Layout, Movable, Wanted
+from mm_kptm.batch import NO_ROWS, Encoded, Inputs, Movable, OutputRows, SequenceLayout
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.lexicons.sentiwordnet import NEUTRAL, OTHER, UNGRADED, UNKNOWN
-from mm_kptm.objectives.tokens import Draws, Masking, mean, mean_of_each
+from mm_kptm.objectives.tokens import Masking, MaskingDraws, mean, mean_of_each
 
 NOT_SOUGHT = -1  #: in place of a label
 
@@ -27,12 +27,12 @@ class RowRates:
 
     rates: Tensor  #: [T]
 
-    def __call__(self, draws: Tensor, may: Tensor, layout: Layout) -> Tensor:
+    def __call__(self, draws: Tensor, may: Tensor, layout: SequenceLayout) -> Tensor:
         return may & (draws < self.rates)
 
 
 @dataclass(frozen=True, eq=False)
-class LabelledPuzzle(Movable):
+class LabelAwareBatch(Movable):
     """Texts with hidden words, and all that is sought of them; what is not sought of a row is -1."""
 
     inputs: Inputs
@@ -69,29 +69,29 @@ class LabelAwareWords:
         self.others = others
         self.late = late
 
-    def puzzle(self, inputs: Inputs, generator: torch.Generator) -> LabelledPuzzle:
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> LabelAwareBatch:
         """Hide words with what is known of them.
 
         Raises:
             UserError: there is no text, or nothing is known of its words.
         """
         text = inputs.text
-        if text is None or text.marks is None or not UNKNOWN.keys() <= text.marks.keys():
+        if text is None or text.token_labels is None or not UNKNOWN.keys() <= text.token_labels.keys():
             raise UserError(
                 f"label-aware-words hides words of which {', '.join(UNKNOWN)} are known; give the text these marks, as "
                 "mm_kptm.knowledge.lexicons.sentiwordnet.felt_tokens does"
             )
-        part, polarity, grade = (text.marks[name] for name in UNKNOWN)
-        units = torch.arange(len(text.ids)) if text.units is None else text.units
-        draws = Draws.fresh(units, generator).alike(units)
+        part, polarity, grade = (text.token_labels[name] for name in UNKNOWN)
+        units = torch.arange(len(text.ids)) if text.mask_groups is None else text.mask_groups
+        draws = MaskingDraws.fresh(units, generator).per_group(units)
         late = torch.rand(len(text.layout), generator=generator) < self.late
         rates = torch.where(polarity == NEUTRAL, self.others, self.felt)
-        masking = replace(self.masking, choice=RowRates(rates))
-        hidden, rows = masking.hide(text, generator, draws=draws)
+        masking = replace(self.masking, policy=RowRates(rates))
+        hidden, rows = masking.mask(text, generator, draws=draws)
         # a word that stays in sight keeps what is known of it
         lost = torch.zeros_like(text.ids, dtype=torch.bool).index_fill(0, rows, True)
-        lost &= draws.treat < masking.masked + masking.swapped
-        owners = text.layout.owners(rows.device)
+        lost &= draws.treat < masking.mask_share + masking.random_share
+        owners = text.layout.sequence_ids(rows.device)
         marks = {
             "part": part.masked_fill(lost, OTHER),
             "polarity": polarity.masked_fill(lost, NEUTRAL),
@@ -100,28 +100,28 @@ class LabelAwareWords:
         of_text = torch.full_like(late, UNGRADED, dtype=torch.long).scatter_reduce(0, owners, grade, "amin")
         sought = (late & (of_text != UNGRADED)).nonzero().squeeze(1)
         plain = (polarity[rows] == NEUTRAL) & (part[rows] == OTHER)
-        return LabelledPuzzle(
-            inputs=replace(inputs, text=replace(hidden, marks=marks)),
+        return LabelAwareBatch(
+            inputs=replace(inputs, text=replace(hidden, token_labels=marks)),
             rows=rows,
             words=text.ids[rows],
             parts=part[rows].masked_fill(plain, NOT_SOUGHT),
             polarities=polarity[rows].masked_fill(plain, NOT_SOUGHT),
             owners=owners[rows],
-            firsts=text.layout.firsts(rows.device)[sought],
+            firsts=text.layout.starts(rows.device)[sought],
             grades=of_text[sought],
             graded=sought,
         )
 
-    def losses(self, system: nn.Module, puzzle: LabelledPuzzle) -> dict[str, tuple[Tensor, Tensor]]:
+    def losses(self, system: nn.Module, batch: LabelAwareBatch) -> dict[str, tuple[Tensor, Tensor]]:
         """The cross-entropies of all that is sought and the text of each, by the head that found it."""
-        wanted = torch.cat([puzzle.rows, puzzle.firsts])
-        encoded: Encoded = system(puzzle.inputs, Wanted(tokens=wanted, regions=NONE, pooled=False))
-        hidden, firsts = encoded.tokens.split([len(puzzle.rows), len(puzzle.firsts)])
+        output_rows = torch.cat([batch.rows, batch.firsts])
+        encoded: Encoded = system(batch.inputs, OutputRows(tokens=output_rows, regions=NO_ROWS, pooled=False))
+        hidden, firsts = encoded.tokens.split([len(batch.rows), len(batch.firsts)])
         sought = zip(
             self.heads,
             (hidden, hidden, hidden, firsts),
-            (puzzle.words, puzzle.parts, puzzle.polarities, puzzle.grades),
-            (puzzle.owners, puzzle.owners, puzzle.owners, puzzle.graded),
+            (batch.words, batch.parts, batch.polarities, batch.grades),
+            (batch.owners, batch.owners, batch.owners, batch.graded),
             strict=True,
         )
         found = {}
@@ -131,11 +131,11 @@ class LabelAwareWords:
             found[name] = F.cross_entropy(scores, labels[kept], reduction="none"), owners[kept]
         return found
 
-    def loss(self, system: nn.Module, puzzle: LabelledPuzzle) -> Tensor:
+    def loss(self, system: nn.Module, batch: LabelAwareBatch) -> Tensor:
         """The sum of the means over words, parts of speech, polarities and grades; none of a kind adds nothing."""
-        return torch.stack([mean(losses) for losses, _ in self.losses(system, puzzle).values()]).sum()
+        return torch.stack([mean(losses) for losses, _ in self.losses(system, batch).values()]).sum()
 
-    def measure(self, system: nn.Module, puzzle: LabelledPuzzle) -> Tensor:
+    def measure(self, system: nn.Module, batch: LabelAwareBatch) -> Tensor:
         """The same sum for each text, [B]; the batch's mean where nothing of a kind is sought of a text."""
-        found = self.losses(system, puzzle).values()
-        return torch.stack([mean_of_each(losses, owners, len(puzzle)) for losses, owners in found]).sum(0)
+        found = self.losses(system, batch).values()
+        return torch.stack([mean_of_each(losses, owners, len(batch)) for losses, owners in found]).sum(0)

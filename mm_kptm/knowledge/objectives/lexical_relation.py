@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm_kptm.batch import POOLED, Encoded, Inputs, Movable, Tokens
+from mm_kptm.batch import POOLED_ONLY, Encoded, Inputs, Movable, Tokens
 from mm_kptm.data.tokenizers.protocol import Tokenizer, framed
 from mm_kptm.knowledge.lexicons.related_words import RelatedWords, WordVectors, contrasted
 from mm_kptm.objectives.tokens import mean, mean_of_each
@@ -51,7 +51,7 @@ class LexicalRelation:
         self.vectors = vectors
         self.tokenizer = tokenizer
 
-    def puzzle(self, inputs: Inputs, generator: torch.Generator) -> JudgedPairs:
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> JudgedPairs:
         """As many related pairs as there are texts, with near ones beside them; the texts are not looked at."""
         drawn = torch.randint(len(self.related), (len(inputs),), generator=generator)
         batch = [self.related.pairs[number] for number in drawn.tolist()]
@@ -65,16 +65,16 @@ class LexicalRelation:
             len(inputs),
         )
 
-    def losses(self, system: nn.Module, puzzle: JudgedPairs) -> Tensor:
+    def losses(self, system: nn.Module, batch: JudgedPairs) -> Tensor:
         """The cross-entropy of every pair, [N]."""
-        encoded: Encoded = system(puzzle.inputs, POOLED)
+        encoded: Encoded = system(batch.inputs, POOLED_ONLY)
         scores = system.head(self.name)(encoded.pooled)  # type: ignore[operator]
-        return F.cross_entropy(scores, puzzle.classes, reduction="none")
+        return F.cross_entropy(scores, batch.classes, reduction="none")
 
-    def loss(self, system: nn.Module, puzzle: JudgedPairs) -> Tensor:
+    def loss(self, system: nn.Module, batch: JudgedPairs) -> Tensor:
         """The mean over all pairs, related or not."""
-        return mean(self.losses(system, puzzle))
+        return mean(self.losses(system, batch))
 
-    def measure(self, system: nn.Module, puzzle: JudgedPairs) -> Tensor:
+    def measure(self, system: nn.Module, batch: JudgedPairs) -> Tensor:
         """The mean over each related pair and what was made of it, [B]."""
-        return mean_of_each(self.losses(system, puzzle), puzzle.owners, len(puzzle))
+        return mean_of_each(self.losses(system, batch), batch.owners, len(batch))

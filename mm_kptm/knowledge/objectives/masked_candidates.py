@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from mm_kptm.batch import Candidates, Inputs
-from mm_kptm.knowledge.fusion.entity_disambiguation import MASK, NULL, PADDING
+from mm_kptm.batch.special_entities import MASK, NULL, PADDING
 from mm_kptm.objectives.tokens import MaskedText, MaskedTokens, Masking
 
 
@@ -35,7 +35,7 @@ class CandidateHiding:
         entities, priors = candidates.entities.clone(), candidates.priors.clone()
         first, last = candidates.spans[:, :1], candidates.spans[:, 1:]
         touched = ((first <= hidden) & (hidden <= last)).sum(1)
-        owners = candidates.layout.owners(hidden.device)
+        owners = candidates.layout.sequence_ids(hidden.device)
         for span in touched.nonzero().flatten().tolist():
             for chance in torch.rand(int(touched[span]), generator=generator).tolist():
                 if chance < self.masked:
@@ -71,13 +71,13 @@ class MaskedTokensAndCandidates(MaskedTokens):
         super().__init__(masking)
         self.hiding = CandidateHiding() if hiding is None else hiding
 
-    def puzzle(self, inputs: Inputs, generator: torch.Generator) -> MaskedText:
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> MaskedText:
         """Hide some tokens, and what their mentions may mean in every knowledge base.
 
         Raises:
             UserError: there is no text to hide.
         """
-        puzzle = super().puzzle(inputs, generator)
+        batch = super().prepare(inputs, generator)
         given = inputs.candidates or {}
-        hidden = {name: self.hiding.hide(given[name], puzzle.rows, generator) for name in sorted(given)}
-        return replace(puzzle, inputs=replace(puzzle.inputs, candidates=hidden or inputs.candidates))
+        hidden = {name: self.hiding.hide(given[name], batch.rows, generator) for name in sorted(given)}
+        return replace(batch, inputs=replace(batch.inputs, candidates=hidden or inputs.candidates))

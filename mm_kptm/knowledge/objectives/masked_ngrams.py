@@ -8,7 +8,7 @@ import torch
 
 from mm_kptm.batch import Inputs
 from mm_kptm.knowledge.lexicons.ngrams import N_GRAMS, NgramLexicon
-from mm_kptm.objectives.tokens import Hiding, MaskedText, MaskedTokens
+from mm_kptm.objectives.tokens import MaskedText, MaskedTokens, TokenMasker
 
 
 class MaskedTokensAmongNgrams(MaskedTokens):
@@ -20,19 +20,19 @@ class MaskedTokensAmongNgrams(MaskedTokens):
         most: n-grams of a text.
     """
 
-    def __init__(self, masking: Hiding, lexicon: NgramLexicon, *, most: int = 20) -> None:
+    def __init__(self, masking: TokenMasker, lexicon: NgramLexicon, *, most: int = 20) -> None:
         super().__init__(masking)
         self.lexicon = lexicon
         self.most = most
 
-    def puzzle(self, inputs: Inputs, generator: torch.Generator) -> MaskedText:
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> MaskedText:
         """Hide some tokens, and find the n-grams of what is left.
 
         Raises:
             UserError: there is no text to hide.
         """
-        puzzle = super().puzzle(inputs, generator)
-        if puzzle.inputs.text is None:
+        batch = super().prepare(inputs, generator)
+        if batch.inputs.text is None:
             raise TypeError("a puzzle of hidden tokens has a text")
-        found = self.lexicon.candidates(puzzle.inputs.text, generator, most=self.most)
-        return replace(puzzle, inputs=replace(puzzle.inputs, candidates={N_GRAMS: found}))
+        found = self.lexicon.candidates(batch.inputs.text, generator, most=self.most)
+        return replace(batch, inputs=replace(batch.inputs, candidates={N_GRAMS: found}))

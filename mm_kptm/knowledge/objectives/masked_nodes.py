@@ -13,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm_kptm.batch import NONE, Encoded, Inputs, Layout, Movable, Tokens, Wanted
+from mm_kptm.batch import NO_ROWS, Encoded, Inputs, Movable, OutputRows, SequenceLayout, Tokens
 from mm_kptm.data.masking.static import Treatment, budget, shuffled
-from mm_kptm.data.masking.units import NO_UNIT
+from mm_kptm.data.masking.units import NO_GROUP
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.injection.word_graph import ENTITY, RELATION
-from mm_kptm.nn.visibility import Links
+from mm_kptm.nn.visibility import LinkMask
 from mm_kptm.objectives.tokens import ExactCount, Masking, mean, mean_of_each
 
 HEADS = ("masked-tokens", "masked-entities", "masked-relations")  #: of the kinds, in their order
@@ -55,7 +55,7 @@ def released_masking(mask_id: int, count: int, never: Collection[int]) -> Maskin
         count: the kind's ids are 0 to ``count - 1``, and any may stand for a hidden one.
         never: ids that are never hidden.
     """
-    return Masking(mask_id, (0, count), frozenset(never), choice=ExactCount(at_most=15))
+    return Masking(mask_id, (0, count), frozenset(never), policy=ExactCount(at_most=15))
 
 
 class MaskedNodes:
@@ -88,7 +88,7 @@ class MaskedNodes:
         self.num_negatives = num_negatives
         self.shown = shown
 
-    def puzzle(self, inputs: Inputs, generator: torch.Generator) -> HiddenNodes:
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> HiddenNodes:
         """The graphs with some nodes of every kind hidden.
 
         Raises:
@@ -100,12 +100,14 @@ class MaskedNodes:
         if len(text.segments) and not 0 <= int(text.segments.min()) <= int(text.segments.max()) <= RELATION:
             raise UserError("masked-nodes reads kinds (0 word, 1 entity, 2 relation) as segments, but there are others")
         ids, sought = text.ids, []
-        owners = text.layout.owners(ids.device)
+        owners = text.layout.sequence_ids(ids.device)
         for kind, masking in enumerate(self.maskings):
             rows = (text.segments == kind).nonzero().squeeze(1)
             lengths = owners[rows].bincount(minlength=len(text.layout))
-            block = Tokens(text.ids[rows], Layout(tuple(lengths.tolist())), text.positions[rows], text.segments[rows])
-            hidden, chosen = masking.hide(block, generator)
+            block = Tokens(
+                text.ids[rows], SequenceLayout(tuple(lengths.tolist())), text.positions[rows], text.segments[rows]
+            )
+            hidden, chosen = masking.mask(block, generator)
             given = hidden.ids
             if kind == ENTITY:
                 given, chosen = self._mentions(block, given, chosen, _mentioned(text)[rows], generator)
@@ -123,9 +125,9 @@ class MaskedNodes:
         masking = self.maskings[ENTITY]
         half = (1 - self.shown) / 2
         others = mentioned.index_fill(0, chosen, False)
-        rest = replace(masking, choice=_All(), masked=half, swapped=half)
-        units = torch.where(others, torch.arange(len(others)), NO_UNIT)
-        hidden, more = rest.hide(replace(block, ids=given), generator, units=units)
+        rest = replace(masking, policy=_All(), mask_share=half, random_share=half)
+        units = torch.where(others, torch.arange(len(others)), NO_GROUP)
+        hidden, more = rest.mask(replace(block, ids=given), generator, groups=units)
         return hidden.ids, torch.cat([chosen, more]).sort().values
 
     def candidates(self, sought: Tensor, generator: torch.Generator) -> Tensor:
@@ -136,31 +138,31 @@ class MaskedNodes:
         drawn = torch.multinomial(self.weights, count, replacement=True, generator=generator) if count else sought[:0]
         return torch.tensor(list(dict.fromkeys([*sought.tolist(), *drawn.tolist()])))
 
-    def losses(self, system: nn.Module, puzzle: HiddenNodes) -> dict[str, Tensor]:
+    def losses(self, system: nn.Module, batch: HiddenNodes) -> dict[str, Tensor]:
         """The cross-entropies of all hidden nodes by the head that scored them, [P] each."""
-        parts = (puzzle.words, puzzle.entities, puzzle.relations)
+        parts = (batch.words, batch.entities, batch.relations)
         rows = torch.cat([part.rows for part in parts])
-        encoded: Encoded = system(puzzle.inputs, Wanted(tokens=rows, regions=NONE, pooled=False))
+        encoded: Encoded = system(batch.inputs, OutputRows(tokens=rows, regions=NO_ROWS, pooled=False))
         states = encoded.tokens.split([len(part.rows) for part in parts])
         losses = {}
         for kind, (name, part, own) in enumerate(zip(HEADS, parts, states, strict=True)):
             head = system.head(name)  # type: ignore[operator]
-            scores = head(own, puzzle.candidates) if kind == ENTITY else head(own)
+            scores = head(own, batch.candidates) if kind == ENTITY else head(own)
             losses[name] = F.cross_entropy(scores, part.labels, reduction="none")
         return losses
 
-    def loss(self, system: nn.Module, puzzle: HiddenNodes) -> Tensor:
+    def loss(self, system: nn.Module, batch: HiddenNodes) -> Tensor:
         """The sum of the mean over words, the mean over entities and the mean over relations.
 
         A kind of which nothing is hidden adds nothing, where the released code becomes NaN.
         """
-        return torch.stack([mean(losses) for losses in self.losses(system, puzzle).values()]).sum()
+        return torch.stack([mean(losses) for losses in self.losses(system, batch).values()]).sum()
 
-    def measure(self, system: nn.Module, puzzle: HiddenNodes) -> Tensor:
+    def measure(self, system: nn.Module, batch: HiddenNodes) -> Tensor:
         """The same sum for each graph, [B]; a kind's mean over the batch where a graph hides none of it."""
-        losses = self.losses(system, puzzle).values()
-        parts = (puzzle.words, puzzle.entities, puzzle.relations)
-        each = [mean_of_each(own, part.owners, len(puzzle)) for own, part in zip(losses, parts, strict=True)]
+        losses = self.losses(system, batch).values()
+        parts = (batch.words, batch.entities, batch.relations)
+        each = [mean_of_each(own, part.owners, len(batch)) for own, part in zip(losses, parts, strict=True)]
         return torch.stack(each).sum(0)
 
 
@@ -168,13 +170,17 @@ class MaskedNodes:
 class _All:
     """Everything that may be hidden."""
 
-    def __call__(self, draws: Tensor, may: Tensor, layout: Layout) -> Tensor:
+    def __call__(self, draws: Tensor, may: Tensor, layout: SequenceLayout) -> Tensor:
         return may
 
 
 def _mentioned(text: Tokens) -> Tensor:
     """Which nodes are of the text itself, [T]."""
-    return text.sees.trunk if isinstance(text.sees, Links) else torch.ones_like(text.ids, dtype=torch.bool)
+    return (
+        text.attention_mask.trunk
+        if isinstance(text.attention_mask, LinkMask)
+        else torch.ones_like(text.ids, dtype=torch.bool)
+    )
 
 
 def places_among(entities: Tensor, candidates: Tensor) -> Tensor:
@@ -213,7 +219,7 @@ def hide_nodes(
     """
     hidden, stood = list(ids), {}
     count = budget(len(ids), rate=0.15, at_most=15)
-    order = shuffled([NO_UNIT if node in never else place for place, node in enumerate(ids)], rng)
+    order = shuffled([NO_GROUP if node in never else place for place, node in enumerate(ids)], rng)
     for number, (place,) in enumerate(order):
         if number < count:
             hidden[place] = treatment(ids[place], rng)

@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm_kptm.batch import NONE, Encoded, Inputs, Tokens, Wanted
+from mm_kptm.batch import NO_ROWS, Encoded, Inputs, OutputRows, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.lexicons.supersenses import SenseVocabulary
-from mm_kptm.objectives.tokens import Draws, ExactCount, MaskedText, Masking, mean, mean_of_each
+from mm_kptm.objectives.tokens import ExactCount, MaskedText, Masking, MaskingDraws, mean, mean_of_each
 
 
 def sense_losses(scores: Tensor, allowed: Tensor) -> Tensor:
@@ -60,13 +60,13 @@ class MaskedSenses:
         singles: float = 0.5,
         most: float = 0.4,
     ) -> None:
-        self.masking = replace(masking, choice=ExactCount(rate))
+        self.masking = replace(masking, policy=ExactCount(rate))
         self.senses = senses
         self.rate = rate
         self.singles = singles
         self.most = most
 
-    def puzzle(self, inputs: Inputs, generator: torch.Generator) -> MaskedSense:
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> MaskedSense:
         """Hide some tokens of the inputs.
 
         Raises:
@@ -78,12 +78,12 @@ class MaskedSenses:
         if len(text.ids) and (last := int(text.ids.max())) >= len(self.senses.allowed):
             raise UserError(f"the text has the id {last}, but senses are known of {len(self.senses.allowed)} pieces")
         allowed = self.senses.of_words(text)
-        units = torch.arange(len(text.ids)) if text.units is None else text.units
-        draws = Draws.fresh(units, generator)
+        units = torch.arange(len(text.ids)) if text.mask_groups is None else text.mask_groups
+        draws = MaskingDraws.fresh(units, generator)
         # fresh numbers lie above 0: a row with a lower one is among the first that an exact count takes
         chosen = draws.choose.index_fill(0, self._favoured(text, allowed, generator), -1.0)
-        hidden, rows = self.masking.hide(text, generator, draws=replace(draws, choose=chosen))
-        owners = text.layout.owners(rows.device)[rows]
+        hidden, rows = self.masking.mask(text, generator, draws=replace(draws, choose=chosen))
+        owners = text.layout.sequence_ids(rows.device)[rows]
         return MaskedSense(replace(inputs, text=hidden), rows, text.ids[rows], owners, allowed[rows])
 
     def _favoured(self, text: Tokens, allowed: Tensor, generator: torch.Generator) -> Tensor:
@@ -97,19 +97,19 @@ class MaskedSenses:
             found.append(rows[order[rows].argsort()[:count]])
         return torch.cat(found) if found else torch.zeros(0, dtype=torch.long)
 
-    def losses(self, system: nn.Module, puzzle: MaskedSense) -> tuple[Tensor, Tensor]:
+    def losses(self, system: nn.Module, batch: MaskedSense) -> tuple[Tensor, Tensor]:
         """The cross-entropy of every hidden word [P], and how far what it means is from what it may mean [P]."""
-        encoded: Encoded = system(puzzle.inputs, Wanted(tokens=puzzle.rows, regions=NONE, pooled=False))
+        encoded: Encoded = system(batch.inputs, OutputRows(tokens=batch.rows, regions=NO_ROWS, pooled=False))
         words, senses = (system.head(name)(encoded.tokens) for name in self.heads)  # type: ignore[operator]
-        return F.cross_entropy(words, puzzle.labels, reduction="none"), sense_losses(senses, puzzle.allowed)
+        return F.cross_entropy(words, batch.labels, reduction="none"), sense_losses(senses, batch.allowed)
 
-    def loss(self, system: nn.Module, puzzle: MaskedSense) -> Tensor:
+    def loss(self, system: nn.Module, batch: MaskedSense) -> Tensor:
         """The mean over hidden words, and the mean over those of them that mean something, added."""
-        words, senses = self.losses(system, puzzle)
-        return mean(words) + mean(senses[puzzle.allowed.any(-1)])
+        words, senses = self.losses(system, batch)
+        return mean(words) + mean(senses[batch.allowed.any(-1)])
 
-    def measure(self, system: nn.Module, puzzle: MaskedSense) -> Tensor:
+    def measure(self, system: nn.Module, batch: MaskedSense) -> Tensor:
         """The same sum for each example, [B]; the batch's mean where an example hides nothing of a kind."""
-        words, senses = self.losses(system, puzzle)
-        some, size = puzzle.allowed.any(-1), len(puzzle)
-        return mean_of_each(words, puzzle.owners, size) + mean_of_each(senses[some], puzzle.owners[some], size)
+        words, senses = self.losses(system, batch)
+        some, size = batch.allowed.any(-1), len(batch)
+        return mean_of_each(words, batch.owners, size) + mean_of_each(senses[some], batch.owners[some], size)

@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm_kptm.batch import NONE, Encoded, Inputs, Movable, Wanted
+from mm_kptm.batch import NO_ROWS, Encoded, Inputs, Movable, OutputRows
 from mm_kptm.nn.assembly import required_text
-from mm_kptm.nn.ragged import reading_within
+from mm_kptm.nn.ragged import masked_self_attention_layout
 from mm_kptm.objectives.tokens import mean, mean_of_each
 
 
@@ -34,7 +34,7 @@ class Marked(Movable):
 
 def marked_states(system: nn.Module, inputs: Inputs, marks: Tensor) -> Tensor:
     """The states at the marks [B, M] of every example, side by side: [B, M D]."""
-    encoded: Encoded = system(inputs, Wanted(tokens=marks.flatten(), regions=NONE, pooled=False))
+    encoded: Encoded = system(inputs, OutputRows(tokens=marks.flatten(), regions=NO_ROWS, pooled=False))
     return encoded.tokens.unflatten(0, marks.shape).flatten(1)
 
 
@@ -91,7 +91,7 @@ class WordInContext:
 
     def scores(self, system: nn.Module, batch: Marked) -> Tensor:
         """What the head makes of an example, [B, C]."""
-        encoded: Encoded = system(batch.inputs, Wanted(tokens=batch.marks.flatten(), regions=NONE))
+        encoded: Encoded = system(batch.inputs, OutputRows(tokens=batch.marks.flatten(), regions=NO_ROWS))
         states = encoded.tokens.unflatten(0, batch.marks.shape).flatten(1)
         scores: Tensor = system.head(self.name)(torch.cat([encoded.pooled, states], dim=-1))  # type: ignore[operator]
         return scores
@@ -129,8 +129,8 @@ class DependencyHead:
     def losses(self, system: nn.Module, batch: Governed) -> Tensor:
         """The cross-entropy of every governed token, [T]."""
         text = required_text(batch.inputs)
-        encoded: Encoded = system(batch.inputs, Wanted(regions=NONE, pooled=False))
-        scores = system.head(self.name)(encoded.tokens, reading_within(text.layout, text.sees))  # type: ignore[operator]
+        encoded: Encoded = system(batch.inputs, OutputRows(regions=NO_ROWS, pooled=False))
+        scores = system.head(self.name)(encoded.tokens, masked_self_attention_layout(text.layout, text.attention_mask))  # type: ignore[operator]
         return F.cross_entropy(scores[batch.rows], batch.places, reduction="none")
 
     def loss(self, system: nn.Module, batch: Governed) -> Tensor:
@@ -139,5 +139,5 @@ class DependencyHead:
 
     def measure(self, system: nn.Module, batch: Governed) -> Tensor:
         """The mean over the governed tokens of each text, [B]."""
-        owners = required_text(batch.inputs).layout.owners(batch.rows.device)[batch.rows]
+        owners = required_text(batch.inputs).layout.sequence_ids(batch.rows.device)[batch.rows]
         return mean_of_each(self.losses(system, batch), owners, len(batch))

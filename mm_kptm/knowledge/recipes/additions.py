@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from mm_kptm.adaptation.side_adapter import adapt
-from mm_kptm.knowledge.embedding.transe import Translation
+from mm_kptm.knowledge.embedding.transe import TransEScore
 from mm_kptm.knowledge.fusion.entity_embedding import EntityVectors, WithVectors
 from mm_kptm.knowledge.fusion.ernie import fuse
 from mm_kptm.knowledge.fusion.knowledge_bases import recontextualise
@@ -33,13 +33,13 @@ def object_scores(encoder: SingleStream, *, num_objects: int) -> nn.Linear:
     return head
 
 
-def translation(encoder: nn.Module, *, num_relations: int) -> Translation:
+def translation(encoder: nn.Module, *, num_relations: int) -> TransEScore:
     """TransE over the first states of descriptions, as KEPLER's."""
-    return Translation(encoder.dim, num_relations)  # type: ignore[arg-type]
+    return TransEScore(encoder.dim, num_relations)  # type: ignore[arg-type]
 
 
-FUSION = Addition("fusion", ERNIE_THU_BASE.paper, fuse)
+FUSION = Addition("entity-fusion", ERNIE_THU_BASE.paper, fuse)
 VECTORS = Addition("entity-vectors", ERNIE_THU_BASE.paper, with_vectors)
-RECONTEXTUALISE = Addition("recontextualise", KNOWBERT_WIKI.paper, recontextualise)
-ADAPTER = Addition("adapter", K_ADAPTER.paper, adapt, heads={FactCompletion.name: object_scores})
-EMBEDDING = Addition("embedding", KEPLER.paper, heads={KnowledgeEmbedding.name: translation})
+RECONTEXTUALISE = Addition("kar", KNOWBERT_WIKI.paper, recontextualise)
+ADAPTER = Addition("side-adapter", K_ADAPTER.paper, adapt, heads={FactCompletion.name: object_scores})
+EMBEDDING = Addition("knowledge-embedding", KEPLER.paper, heads={KnowledgeEmbedding.name: translation})

@@ -138,8 +138,8 @@ COLAKE = Recipe(
         *_classes("rel_head", "relation"),
         *_classes("cls_head", "entity-typing"),
     ),
-    fields={name: size for name, size in ROBERTA_FIELDS.items() if size != "num_segments"},
-    told={
+    config_keys={name: size for name, size in ROBERTA_FIELDS.items() if size != "num_segments"},
+    infer_from_shapes={
         "vocab_size": (f"{_NODES}.word.weight", 0),
         "max_positions": (f"{_NODES}.position.weight", 0),
         "num_entities": (f"{_NODES}.entity.weight", 0),

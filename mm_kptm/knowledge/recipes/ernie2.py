@@ -58,7 +58,7 @@ ERNIE2_BASE = Recipe(
         "arXiv:1907.12412",
         "heads": {
             **ERNIE_BAIDU_BASE.heads,
-            "capitals": token_classes,
+            "capitalization": token_classes,
             "document-words": token_classes,
             "sentence-reordering": orders,
             "sentence-distance": three_classes,
@@ -67,7 +67,7 @@ ERNIE2_BASE = Recipe(
         },
         "objectives": (
             "masked-tokens",
-            "capitals",
+            "capitalization",
             "document-words",
             "sentence-reordering",
             "sentence-distance",
@@ -87,7 +87,7 @@ ERNIE2_BASE = Recipe(
             *ERNIE_BAIDU_BASE.weights,
         ),
         "sizes_in": embedded_tasks,
-        "told": {**ERNIE_BAIDU_BASE.told, "num_tasks": (_TASK, 0)},
+        "told": {**ERNIE_BAIDU_BASE.infer_from_shapes, "num_tasks": (_TASK, 0)},
         "notes": (
             "the names of the tasks' heads in the released files are not known, so those heads always begin fresh",
             "activation, segments and the table of 16 tasks are those of the released English model, as recalled; "

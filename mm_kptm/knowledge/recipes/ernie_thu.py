@@ -56,7 +56,7 @@ def ernie_thu(
 
 def entity_scores(encoder: FusedStream) -> EntityScores:
     """Token states against the vectors of the batch's entities (Zhang et al. 2019, section 3.4)."""
-    activation = encoder.layers[0].feed.activation  # type: ignore[union-attr]
+    activation = encoder.layers[0].ffn.activation  # type: ignore[union-attr]
     head = EntityScores(encoder.dim, encoder.entity_dim, activation=activation)  # type: ignore[arg-type]
     bert_init(head)
     return head
@@ -88,9 +88,11 @@ ERNIE_THU_BASE = Recipe(
     weights=(
         *embedding_rules("bert.embeddings", "encoder.embed.text"),
         *layer_rules(_LAYER, "encoder.layers.{i}"),
-        Rename(f"{_LAYER}.attention.self_ent.{{role}}.{{leaf}}", f"{_FUSED}.attend.attention.{{role}}.{{leaf}}"),
-        Rename(f"{_LAYER}.attention.output_ent.dense.{{leaf}}", f"{_FUSED}.attend.attention.merge.{{leaf}}"),
-        Rename(f"{_LAYER}.attention.output_ent.LayerNorm.{{leaf}}", f"{_FUSED}.attend.norm.{{leaf}}"),
+        Rename(
+            f"{_LAYER}.attention.self_ent.{{role}}.{{leaf}}", f"{_FUSED}.self_attention.attention.{{role}}.{{leaf}}"
+        ),
+        Rename(f"{_LAYER}.attention.output_ent.dense.{{leaf}}", f"{_FUSED}.self_attention.attention.out_proj.{{leaf}}"),
+        Rename(f"{_LAYER}.attention.output_ent.LayerNorm.{{leaf}}", f"{_FUSED}.self_attention.norm.{{leaf}}"),
         Rename(f"{_LAYER}.intermediate.dense_ent.{{leaf}}", f"{_FUSED}.fuse.entity_in.{{leaf}}"),
         Rename(f"{_LAYER}.output.dense_ent.{{leaf}}", f"{_FUSED}.fuse.entity_out.{{leaf}}"),
         Rename(f"{_LAYER}.output.LayerNorm_ent.{{leaf}}", f"{_FUSED}.fuse.entity_norm.{{leaf}}"),
@@ -102,8 +104,8 @@ ERNIE_THU_BASE = Recipe(
         Rename("typing.{leaf}", "heads.entity-typing.{leaf}"),
         Rename("classifier.{leaf}", "heads.relation.{leaf}"),
     ),
-    fields={**BERT_FIELDS, "layer_types": "layer_types"},
-    told={
+    config_keys={**BERT_FIELDS, "layer_types": "layer_types"},
+    infer_from_shapes={
         "vocab_size": ("encoder.embed.text.word.weight", 0),
         "max_positions": ("encoder.embed.text.position.weight", 0),
         "num_segments": ("encoder.embed.text.segment.weight", 0),

@@ -123,12 +123,12 @@ def _base_rules(theirs: str) -> tuple[Rule, ...]:
     table, score = f"{linker}.entity_embeddings", f"{linker}.dot_attention_with_prior"
     ours = "encoder.kars.{base}"
     places = {
-        f"{linker}.bert_to_kg_projector": "linker.narrow",
+        f"{linker}.bert_to_kg_projector": "linker.down_proj",
         f"{linker}.span_extractor._global_attention": "linker.pool.score",
         f"{linker}.projected_span_layer_norm": "linker.span_norm",
         f"{linker}.kg_layer_norm": "linker.entity_norm",
-        f"{score}.out_layer_1": "linker.score.widen",
-        f"{score}.out_layer_2": "linker.score.narrow",
+        f"{score}.out_layer_1": "linker.score.up_proj",
+        f"{score}.out_layer_2": "linker.score.down_proj",
         f"{table}.proj_feed_forward": "linker.table.map",
         f"{kar}.weighted_entity_layer_norm": "told_norm",
         f"{kar}.kg_to_bert_projection": "widen",
@@ -139,7 +139,7 @@ def _base_rules(theirs: str) -> tuple[Rule, ...]:
         *layer_rules(f"{linker}.span_encoder.layer.{{i}}", f"{ours}.linker.layers.{{i}}"),
         Rename(
             f"{kar}.span_attention_layer.attention.attention.{{role}}.{{leaf}}",
-            f"{ours}.read.attend.attention.{{role}}.{{leaf}}",
+            f"{ours}.read.self_attention.attention.{{role}}.{{leaf}}",
         ),
         *layer_rules(f"{kar}.span_attention_layer", f"{ours}.read"),
         Rename(f"{table}.weight", f"{ours}.linker.table.vectors"),
@@ -188,10 +188,10 @@ def _base_told(tensors: Mapping[str, Tensor], name: str) -> dict[str, Any]:
     own = {key.removeprefix(kar): tensor.shape for key, tensor in tensors.items() if key.startswith(kar)}
     synsets, held = "linker.table.map.weight" in own, "linker.table.null" in own
     rows = {
-        "entity_dim": "linker.narrow.weight",
+        "entity_dim": "linker.down_proj.weight",
         "num_entities": "linker.table.vectors",
-        "span_ffn_dim": "linker.layers.0.feed.widen.weight",
-        "read_ffn_dim": "read.feed.widen.weight",
+        "span_ffn_dim": "linker.layers.0.ffn.up_proj.weight",
+        "read_ffn_dim": "read.ffn.up_proj.weight",
     }
     sizes: dict[str, Any] = {size: own[key][0] for size, key in rows.items() if key in own}
     sizes["span_layers"] = sum(key.startswith("linker.layers.") and key.endswith("widen.weight") for key in own)
@@ -233,7 +233,7 @@ _SHARED: dict[str, Any] = {
         "vocab_size": ("encoder.embed.text.word.weight", 0),
         "max_positions": ("encoder.embed.text.position.weight", 0),
         "num_segments": ("encoder.embed.text.segment.weight", 0),
-        "ffn_dim": ("encoder.layers.0.feed.widen.weight", 0),
+        "ffn_dim": ("encoder.layers.0.ffn.up_proj.weight", 0),
     },
     "notes": (
         "a mention of nothing is told the vector of no entity as the table has it, while candidates are normed first",

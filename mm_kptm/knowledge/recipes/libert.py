@@ -32,7 +32,7 @@ LIBERT = Recipe(
     heads={**BERT_BASE.heads, LexicalRelation.name: lexical_relation},
     objectives=(*BERT_BASE.objectives, LexicalRelation.name),
     weights=BERT_BASE.weights,
-    fields=BERT_BASE.fields,
+    config_keys=BERT_BASE.config_keys,
     notes=(
         "BERT-base with a third objective (mm_kptm.knowledge.objectives.lexical_relation), pretrained from fresh weights",
         "no weights were published: the map is BERT's, to start from a BERT with fresh=['heads.lexical-relation.']",

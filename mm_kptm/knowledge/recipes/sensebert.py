@@ -71,8 +71,8 @@ SENSEBERT_BASE = Recipe(
         *vocabulary_rules("bert.embeddings.word_embeddings.weight"),
         Rename("cls.seq_relationship.{leaf}", "heads.next-sentence.{leaf}"),
     ),
-    fields=BERT_FIELDS,
-    told={
+    config_keys=BERT_FIELDS,
+    infer_from_shapes={
         "vocab_size": ("encoder.embed.text.word.weight", 0),
         "max_positions": ("encoder.embed.text.position.weight", 0),
         "num_segments": ("encoder.embed.text.segment.weight", 0),

@@ -5,7 +5,7 @@ from functools import partial
 
 from torch import nn
 
-from mm_kptm.knowledge.fusion.label_embedding import FeltEmbedding
+from mm_kptm.knowledge.fusion.label_embedding import SentimentEmbedding
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.heads import TiedVocabulary, Transform
 from mm_kptm.nn.init import bert_init
@@ -46,7 +46,7 @@ def sentilare(
     and polarity, and the grade of the text. The pooled state is the first one as it is.
     """
     norm = partial(nn.LayerNorm, eps=norm_eps)
-    text = FeltEmbedding(
+    text = SentimentEmbedding(
         vocab_size,
         dim,
         max_positions=max_positions,
@@ -114,8 +114,8 @@ SENTILARE = Recipe(
         Rename("classifier.dense.{leaf}", "heads.classifier.pool.dense.{leaf}"),
         Rename("classifier.out_proj.{leaf}", "heads.classifier.out.{leaf}"),
     ),
-    fields=ROBERTA_FIELDS,
-    told=ROBERTA_TABLES,
+    config_keys=ROBERTA_FIELDS,
+    infer_from_shapes=ROBERTA_TABLES,
     notes=(
         *ROBERTA_NOTES,
         "names and wiring follow the released code, against whose outputs they were not held",

@@ -29,7 +29,7 @@ WKLM_BASE = Recipe(
         *(rule for rule in BERT_BASE.weights if not rule.theirs.startswith("cls.seq_relationship")),
         Drop("cls.seq_relationship.{leaf}", because="WKLM starts from BERT and has no next-sentence prediction"),
     ),
-    fields=BERT_BASE.fields,
+    config_keys=BERT_BASE.config_keys,
     notes=(
         *BERT_BASE.notes,
         "neither code nor weights were released; it starts from BERT's file, with heads.entity-replacement fresh",

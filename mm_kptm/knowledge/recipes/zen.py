@@ -79,8 +79,8 @@ ZEN = Recipe(
         *vocabulary_rules("bert.embeddings.word_embeddings.weight"),
         Rename("cls.seq_relationship.{leaf}", "heads.next-sentence.{leaf}"),
     ),
-    fields={**BERT_FIELDS, "num_hidden_word_layers": "num_ngram_layers", "word_size": "num_ngrams"},
-    told={
+    config_keys={**BERT_FIELDS, "num_hidden_word_layers": "num_ngram_layers", "word_size": "num_ngrams"},
+    infer_from_shapes={
         "vocab_size": (f"{_TEXT}.word.weight", 0),
         "max_positions": (f"{_TEXT}.position.weight", 0),
         "num_segments": (f"{_TEXT}.segment.weight", 0),

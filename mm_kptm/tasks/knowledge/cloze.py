@@ -13,16 +13,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mm_kptm.batch import NONE, Encoded, Inputs, Movable, Wanted
+from mm_kptm.batch import NO_ROWS, Encoded, Inputs, Movable, OutputRows
 from mm_kptm.data.packing import Packed
 from mm_kptm.errors import UserError
-from mm_kptm.preprocessing.inputs import TextsOfPictures, Whole
+from mm_kptm.preprocessing.inputs import InputSource, IntArray
 from mm_kptm.systems.discovery import catalogue
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.system import System
-from mm_kptm.tasks.example import About
+from mm_kptm.tasks.example import Example
 from mm_kptm.tasks.heads import Heads
-from mm_kptm.tasks.knowledge_use import sticking
+from mm_kptm.tasks.knowledge_use import with_memorised
 from mm_kptm.tasks.metrics.ranking import UNKNOWN, over_relations, rank
 from mm_kptm.tasks.protocol import Row, Task
 
@@ -30,7 +30,7 @@ HEAD = "masked-tokens"
 
 
 @dataclass(frozen=True)
-class Candidates:
+class CandidateWords:
     """What may fill a blank: words that are one token each."""
 
     words: tuple[str, ...]
@@ -44,7 +44,7 @@ class Blanks(Movable):
     inputs: Inputs
     rows: Tensor  #: of the blanks among the tokens, [B]
     truth: Tensor  #: the place of the answer among the candidates, :data:`UNKNOWN` where it is not told, [B]
-    about: tuple[About, ...]
+    about: tuple[Example, ...]
 
     def __len__(self) -> int:
         return len(self.about)
@@ -61,10 +61,10 @@ class ClozeSource:
         about: per sentence; the type is the relation.
     """
 
-    shown: TextsOfPictures
-    blanks: Whole
-    truth: Whole
-    about: tuple[About, ...]
+    shown: InputSource
+    blanks: IntArray
+    truth: IntArray
+    about: tuple[Example, ...]
 
     def __len__(self) -> int:
         return len(self.about)
@@ -100,7 +100,7 @@ class FillBlanks(Task[Blanks]):
     name = "cloze"
     needs = frozenset({"text"})
 
-    def __init__(self, system: System, candidates: Candidates) -> None:
+    def __init__(self, system: System, candidates: CandidateWords) -> None:
         super().__init__(system)
         self.words = candidates.words
         self.ids: Tensor
@@ -123,7 +123,7 @@ class FillBlanks(Task[Blanks]):
 
     def forward(self, inputs: Inputs, rows: Tensor) -> Tensor:
         """The score of every candidate at the given rows, [B, V]."""
-        encoded: Encoded = self.system(inputs, Wanted(tokens=rows, regions=NONE, pooled=False))
+        encoded: Encoded = self.system(inputs, OutputRows(tokens=rows, regions=NO_ROWS, pooled=False))
         scores: Tensor = self.system.head(HEAD)(encoded.tokens)
         return scores[:, self.ids]
 
@@ -144,9 +144,11 @@ class FillBlanks(Task[Blanks]):
             "reciprocal_rank": torch.where(ranks > 0, 1 / ranks.clamp(min=1), 0.0),
             "loss": F.cross_entropy(scores, batch.truth, ignore_index=UNKNOWN, reduction="none"),
         }
-        if all(about.untold is not None for about in batch.about):
+        if all(about.factual_answer is not None for about in batch.about):
             best = scores.argmax(dim=1).tolist()
-            stuck = [float(self.words[place] == one.untold) for one, place in zip(batch.about, best, strict=True)]
+            stuck = [
+                float(self.words[place] == one.factual_answer) for one, place in zip(batch.about, best, strict=True)
+            ]
             measured["sticks"] = torch.tensor(stuck, device=scores.device)
         return measured
 
@@ -156,11 +158,11 @@ class FillBlanks(Task[Blanks]):
         scores = self(batch.inputs, batch.rows)
         best, ranks = scores.argmax(dim=1).tolist(), rank(scores, batch.truth).tolist()
         return [
-            sticking(self.row(about, self.words[place], at), about, self.words[place])
+            with_memorised(self.row(about, self.words[place], at), about, self.words[place])
             for about, place, at in zip(batch.about, best, ranks, strict=True)
         ]
 
-    def row(self, about: About, answer: str, at: int) -> Row:
+    def row(self, about: Example, answer: str, at: int) -> Row:
         """A line of the predictions."""
         return {
             "id": about.id,
@@ -178,7 +180,7 @@ class FillBlanks(Task[Blanks]):
         return over_relations(rows)
 
 
-def first_blanks(texts: Packed, mask: int) -> Whole:
+def first_blanks(texts: Packed, mask: int) -> IntArray:
     """The place of the first blank in every sentence, -1 where there is none, [S]; facts have none."""
     hidden = texts.columns["ids"] == mask
     if "branches" in texts.columns:

@@ -16,10 +16,10 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from mm_kptm.batch import POOLED, Encoded
+from mm_kptm.batch import POOLED_ONLY, Encoded
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.embedding.transe import Translation
-from mm_kptm.knowledge.graph.numbered import Numbered
+from mm_kptm.knowledge.embedding.transe import TransEScore
+from mm_kptm.knowledge.graph.indexed_triple import IndexedTriple
 from mm_kptm.knowledge.objectives.knowledge_embedding import DescribedGraph, DescribedTriples, contrast, scores_by
 from mm_kptm.systems.system import System
 from mm_kptm.tasks.heads import ChosenHead
@@ -45,7 +45,7 @@ class DescribedSource:
     relations: tuple[str, ...]
     known: Tensor
     candidates: tuple[int, ...]
-    false: tuple[Numbered, ...] = ()
+    false: tuple[IndexedTriple, ...] = ()
     negatives: int = 1
 
     def __len__(self) -> int:
@@ -86,7 +86,7 @@ class DescribedTask(Task[DescribedTriples]):
 
     def __init__(self, system: System, num_relations: int) -> None:
         super().__init__(system)
-        self.head = ChosenHead(system, self.HEADS, lambda: Translation(system.dim, num_relations))
+        self.head = ChosenHead(system, self.HEADS, lambda: TransEScore(system.dim, num_relations))
         have = self.scorer.relation.num_embeddings
         if have < num_relations:
             raise UserError(
@@ -95,9 +95,9 @@ class DescribedTask(Task[DescribedTriples]):
             )
 
     @property
-    def scorer(self) -> Translation:
+    def scorer(self) -> TransEScore:
         """Scores vectors of heads, relations and tails."""
-        return cast(Translation, self.head.of(self.system))
+        return cast(TransEScore, self.head.of(self.system))
 
     def loss(self, batch: DescribedTriples) -> Tensor:
         """The mean over triples."""
@@ -129,7 +129,7 @@ class DescribedTask(Task[DescribedTriples]):
         for first in range(0, len(order), batch_size):
             part = order[first : first + batch_size]
             inputs = source.graph.entities([numbers[place] for place in part]).to(device)
-            encoded: Encoded = self.system(inputs, POOLED)
+            encoded: Encoded = self.system(inputs, POOLED_ONLY)
             found[part] = encoded.pooled.float().cpu()
         return found
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from mm_kptm.data.sampler import seeded
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.embedding.negatives import FilteredNegatives
-from mm_kptm.knowledge.graph.numbered import Numbered
+from mm_kptm.knowledge.graph.indexed_triple import IndexedTriple
 from mm_kptm.knowledge.objectives.knowledge_embedding import DescribedTriples
 from mm_kptm.systems.system import System
 from mm_kptm.tasks.knowledge.described_triples import DescribedSource, DescribedTask, checked, row
@@ -84,12 +84,12 @@ class TripleClassification(DescribedTask):
         return scores, triples[:, 1], torch.arange(len(triples)) < len(true)
 
 
-def false_ones(source: DescribedSource) -> Sequence[Numbered]:
+def false_ones(source: DescribedSource) -> Sequence[IndexedTriple]:
     """The false triples that a split names, or one for each true one that nothing known contradicts."""
     if source.false:
         return source.false
     negatives = FilteredNegatives(
-        [*source.graph.triples, *map(Numbered._make, source.known.tolist())], len(source.entities)
+        [*source.graph.triples, *map(IndexedTriple._make, source.known.tolist())], len(source.entities)
     )
     generator = seeded(0, len(source))
 

@@ -18,7 +18,7 @@ from mm_kptm.data.packing import Packed
 from mm_kptm.data.sampler import in_order, seeded
 from mm_kptm.models.sentence_embedding import Vectors, mean_state
 from mm_kptm.objectives.contrast import in_batch_contrast
-from mm_kptm.preprocessing.inputs import TextsOfPictures
+from mm_kptm.preprocessing.inputs import InputSource
 from mm_kptm.systems.system import System
 from mm_kptm.tasks.metrics.similarity import Likeness, cosine
 from mm_kptm.tasks.protocol import Row, Task
@@ -63,7 +63,7 @@ class TranslationSource:
 
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> Translations:
         """The given pairs."""
-        left, right = (TextsOfPictures(side).batch(indices, generator) for side in (self.left, self.right))
+        left, right = (InputSource(side).batch(indices, generator) for side in (self.left, self.right))
         return Translations(left, right, tuple(self.meanings[index] for index in indices))
 
 

@@ -13,13 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm_kptm.batch import NONE, Encoded, Inputs, Movable, Wanted
+from mm_kptm.batch import NO_ROWS, Encoded, Inputs, Movable, OutputRows
 from mm_kptm.data.packing import Packed
-from mm_kptm.preprocessing.inputs import TextsOfPictures
+from mm_kptm.preprocessing.inputs import InputSource
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.system import System
-from mm_kptm.tasks.example import About
-from mm_kptm.tasks.heads import ChosenHead, Heads, wanted
+from mm_kptm.tasks.example import Example
+from mm_kptm.tasks.heads import ChosenHead, Heads, requested_heads
 from mm_kptm.tasks.metrics.tagging import ON_FACT, OUTSIDE, PADDING, begins, exact, untyped
 from mm_kptm.tasks.protocol import Row, Task
 
@@ -44,7 +44,7 @@ class TaggedTexts(Movable):
     truth: Tensor  #: the place of each row's tag, :data:`IGNORED` where it is not known, [L]
     words: Tensor  #: which word of its sentence a row is, -1 on facts, [L]
     owners: Tensor  #: the sentence of each row, [L]
-    about: tuple[About, ...]
+    about: tuple[Example, ...]
     lengths: tuple[int, ...]  #: words of each sentence, those that were cut off included
 
     def __len__(self) -> int:
@@ -63,9 +63,9 @@ class TaggedSource:
         sizes: words of each sentence.
     """
 
-    shown: TextsOfPictures
+    shown: InputSource
     marks: Packed
-    about: tuple[About, ...]
+    about: tuple[Example, ...]
     sizes: tuple[int, ...]
 
     def __len__(self) -> int:
@@ -120,11 +120,11 @@ class NamedEntities(Task[TaggedTexts]):
     @classmethod
     def heads(cls, recipe: Recipe, num_tags: int) -> Heads:
         """The heads to ask of :func:`mm_kptm.build` or :func:`mm_kptm.load`, for so many tags of the data."""
-        return wanted(recipe, cls.HEADS, {"num_classes": num_tags + len(SPECIAL)})
+        return requested_heads(recipe, cls.HEADS, {"num_classes": num_tags + len(SPECIAL)})
 
     def forward(self, inputs: Inputs, rows: Tensor) -> Tensor:
         """The score of every tag at the given rows, [L, C]."""
-        encoded: Encoded = self.system(inputs, Wanted(tokens=rows, regions=NONE, pooled=False))
+        encoded: Encoded = self.system(inputs, OutputRows(tokens=rows, regions=NO_ROWS, pooled=False))
         return self.head.of(self.system)(self.drop(encoded.tokens))
 
     def loss(self, batch: TaggedTexts) -> Tensor:
@@ -163,7 +163,7 @@ class NamedEntities(Task[TaggedTexts]):
         counted = zip(batch.about, given, right, on_facts, strict=True)
         return [self.row(about, tags, hits, spurious) for about, tags, hits, spurious in counted]
 
-    def row(self, about: About, tags: Sequence[str], right: int, on_facts: int) -> Row:
+    def row(self, about: Example, tags: Sequence[str], right: int, on_facts: int) -> Row:
         """A line of the predictions; ``correct`` is the share of right tags."""
         return {
             "id": about.id,

@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm_kptm.batch import ALL, NONE, Encoded, Inputs, Layout, Movable, Wanted, pad
+from mm_kptm.batch import EVERY_ROW, NO_ROWS, Encoded, Inputs, Movable, OutputRows, SequenceLayout, pad
 from mm_kptm.data.packing import Packed
-from mm_kptm.preprocessing.inputs import TextsOfPictures
+from mm_kptm.preprocessing.inputs import InputSource
 from mm_kptm.systems.system import System
-from mm_kptm.tasks.example import About
+from mm_kptm.tasks.example import Example
 from mm_kptm.tasks.heads import ChosenHead
 from mm_kptm.tasks.protocol import Row, Task
 
@@ -30,7 +30,7 @@ class Expressions(Movable):
     inputs: Inputs
     targets: Tensor  #: the best region, counted inside its image; -1 where none is right, [B]
     right: Tensor  #: true for every region that counts as found, [R]
-    about: tuple[About, ...]
+    about: tuple[Example, ...]
 
     def __len__(self) -> int:
         return len(self.about)
@@ -47,10 +47,10 @@ class ExpressionSource:
         about: per expression.
     """
 
-    shown: TextsOfPictures
+    shown: InputSource
     right: Packed
     targets: tuple[int, ...]
-    about: tuple[About, ...]
+    about: tuple[Example, ...]
 
     def __len__(self) -> int:
         return len(self.about)
@@ -87,7 +87,7 @@ class Grounding(Task[Expressions]):
 
     def forward(self, inputs: Inputs) -> Tensor:
         """The score of every region, [R]."""
-        encoded: Encoded = self.system(inputs, Wanted(tokens=NONE, regions=ALL, pooled=False))
+        encoded: Encoded = self.system(inputs, OutputRows(tokens=NO_ROWS, regions=EVERY_ROW, pooled=False))
         scores: Tensor = self.head.of(self.system)(encoded.regions)
         return scores[:, 0]
 
@@ -102,15 +102,15 @@ class Grounding(Task[Expressions]):
     def measure(self, batch: Expressions) -> dict[str, Tensor]:
         """Whether the best region is a right one, and the cross-entropy."""
         scores = self(batch.inputs)
-        chosen = _best(scores, batch.inputs.shown()[0])
+        chosen = _best(scores, batch.inputs.repeat_shared()[0])
         return {"accuracy": batch.right[chosen].float(), "loss": self._losses(scores, batch)}
 
     @torch.no_grad()
     def predict(self, batch: Expressions) -> list[Row]:
         """The best region of every expression, by its number in the image."""
-        layout = batch.inputs.shown()[0]
+        layout = batch.inputs.repeat_shared()[0]
         chosen = _best(self(batch.inputs), layout)
-        places = (chosen - layout.firsts(chosen.device)).tolist()
+        places = (chosen - layout.starts(chosen.device)).tolist()
         found = zip(batch.about, places, batch.right[chosen].float().tolist(), strict=True)
         return [
             {
@@ -126,10 +126,10 @@ class Grounding(Task[Expressions]):
         ]
 
     def _losses(self, scores: Tensor, batch: Expressions) -> Tensor:
-        padded = pad(scores, batch.inputs.shown()[0], value=float("-inf"))
+        padded = pad(scores, batch.inputs.repeat_shared()[0], value=float("-inf"))
         return F.cross_entropy(padded, batch.targets, ignore_index=NOWHERE, reduction="none")
 
 
-def _best(scores: Tensor, layout: Layout) -> Tensor:
+def _best(scores: Tensor, layout: SequenceLayout) -> Tensor:
     """The row of the best region of every image, [B]."""
-    return pad(scores, layout, value=float("-inf")).argmax(dim=1) + layout.firsts(scores.device)
+    return pad(scores, layout, value=float("-inf")).argmax(dim=1) + layout.starts(scores.device)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mm_kptm.tasks.example import About
-from mm_kptm.tasks.knowledge_use import sticking
+from mm_kptm.tasks.example import Example
+from mm_kptm.tasks.knowledge_use import with_memorised
 from mm_kptm.tasks.protocol import Row
 from mm_kptm.tasks.vision.vqa import VQA, Questions
 
@@ -32,12 +32,12 @@ class KnowledgeVQA(VQA):
             "accuracy": batch.scores.gather(1, best[:, None]).squeeze(1),
             "loss": self.criterion(logits, batch.scores),
         }
-        if all(about.untold is not None for about in batch.about):
+        if all(about.factual_answer is not None for about in batch.about):
             pairs = zip(batch.about, best.tolist(), strict=True)
-            stuck = [float(self.answers[place] == about.untold) for about, place in pairs]
+            stuck = [float(self.answers[place] == about.factual_answer) for about, place in pairs]
             measured["sticks"] = torch.tensor(stuck, device=logits.device)
         return measured
 
-    def row(self, about: About, answer: str) -> Row:
+    def row(self, about: Example, answer: str) -> Row:
         """With ``sticks``, 1 where the answer is the one by the true facts, if others were told."""
-        return sticking(super().row(about, answer), about, answer)
+        return with_memorised(super().row(about, answer), about, answer)

@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mm_kptm.batch import POOLED, Encoded, Inputs, Movable
+from mm_kptm.batch import POOLED_ONLY, Encoded, Inputs, Movable
 from mm_kptm.errors import UserError
-from mm_kptm.preprocessing.inputs import TextsOfPictures, Whole
+from mm_kptm.preprocessing.inputs import InputSource, IntArray
 from mm_kptm.systems.system import System
 from mm_kptm.tasks.heads import ChosenHead
 from mm_kptm.tasks.protocol import Row, Task
@@ -74,9 +74,9 @@ class CaptionSource:
         UserError: there are no two different pictures.
     """
 
-    shown: TextsOfPictures
+    shown: InputSource
     captions: tuple[Captioned, ...]
-    pools: Whole
+    pools: IntArray
     misses: tuple[tuple[int, str], ...] = ()
 
     def __post_init__(self) -> None:
@@ -91,13 +91,13 @@ class CaptionSource:
         return self.shown.length(index)
 
     @cached_property
-    def image_of(self) -> Whole:
+    def image_of(self) -> IntArray:
         """The picture of every caption, [S]."""
         about = np.arange(len(self)) if self.shown.about is None else self.shown.about
         return about[: len(self)]
 
     @cached_property
-    def images(self) -> Whole:
+    def images(self) -> IntArray:
         """The pictures that are described, each once, [P]."""
         return np.unique(self.image_of)
 
@@ -128,24 +128,24 @@ class CaptionSource:
         said, shown = np.concatenate([chosen, chosen, texts]), np.concatenate([own, others, own])
         order = self.by_length(said, shown)
         return Triplets(
-            self.shown.beside(said[order], shown[order]),
+            self.shown.with_images(said[order], shown[order]),
             torch.from_numpy(np.argsort(order)),
             tuple(self.captions[index] for index in indices),
         )
 
-    def by_length(self, texts: Whole, images: Whole) -> Whole:
+    def by_length(self, texts: IntArray, images: IntArray) -> IntArray:
         """The order of pairs by their tokens and regions together, then by their tokens."""
         tokens = self.shown.texts.lengths[texts]
         regions = 0 if self.shown.pictures is None else self.shown.pictures.lengths[images]
         return np.lexsort((tokens, tokens + regions))
 
-    def _another(self, own: Whole, draw: NDArray[np.float32]) -> Whole:
+    def _another(self, own: IntArray, draw: NDArray[np.float32]) -> IntArray:
         """An image other than the own one, each as likely."""
         count = len(self.images)
         step = 1 + np.minimum((draw * (count - 1)).astype(np.int64), count - 2)
         return self.images[(np.searchsorted(self.images, own) + step) % count]
 
-    def _caption_of(self, images: Whole, draw: NDArray[np.float32]) -> Whole:
+    def _caption_of(self, images: IntArray, draw: NDArray[np.float32]) -> IntArray:
         order, firsts = self._by_image
         places = np.searchsorted(self.images, images)
         counts = firsts[places + 1] - firsts[places]
@@ -172,7 +172,7 @@ class Retrieval(Task[Triplets]):
 
     def forward(self, inputs: Inputs) -> Tensor:
         """How well each text fits its image, [B]."""
-        encoded: Encoded = self.system(inputs, POOLED)
+        encoded: Encoded = self.system(inputs, POOLED_ONLY)
         scores: Tensor = self.head.of(self.system)(encoded.pooled)
         return scores[:, 0] if scores.shape[1] == 1 else scores[:, 1] - scores[:, 0]
 
@@ -254,14 +254,14 @@ class Retrieval(Task[Triplets]):
             answer = "caption" if leads else NEAR_MISS
             yield _row(about, f"{NEAR_MISS}-{kind}", answer, "caption") | {"id": f"{about.id}-{kind}"}
 
-    def _scores(self, source: CaptionSource, texts: Whole, images: Whole, batch_size: int) -> Tensor:
+    def _scores(self, source: CaptionSource, texts: IntArray, images: IntArray, batch_size: int) -> Tensor:
         """Of pairs in the given order; they are read in order of length."""
         device = next(self.parameters()).device
         order = source.by_length(texts, images)
         scores = torch.empty(len(texts))
         for first in range(0, len(order), batch_size):
             part = order[first : first + batch_size]
-            inputs = source.shown.beside(texts[part], images[part]).to(device)
+            inputs = source.shown.with_images(texts[part], images[part]).to(device)
             scores[torch.from_numpy(part)] = self(inputs).float().cpu()
         return scores
 

@@ -12,15 +12,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm_kptm.batch import POOLED, Encoded, Inputs, Movable
+from mm_kptm.batch import POOLED_ONLY, Encoded, Inputs, Movable
 from mm_kptm.data.packing import Packed
 from mm_kptm.errors import UserError
 from mm_kptm.nn.heads import Classifier
 from mm_kptm.nn.init import bert_init
-from mm_kptm.preprocessing.inputs import TextsOfPictures
+from mm_kptm.preprocessing.inputs import InputSource
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.system import System
-from mm_kptm.tasks.example import About
+from mm_kptm.tasks.example import Example
 from mm_kptm.tasks.metrics.vqa import vqa_accuracy
 from mm_kptm.tasks.protocol import Row, Task
 
@@ -33,7 +33,7 @@ class Questions(Movable):
 
     inputs: Inputs
     scores: Tensor  #: between 0 and 1, [B, A]
-    about: tuple[About, ...]
+    about: tuple[Example, ...]
 
     def __len__(self) -> int:
         return len(self.about)
@@ -50,10 +50,10 @@ class QuestionSource:
         about: per question.
     """
 
-    shown: TextsOfPictures
+    shown: InputSource
     answers: tuple[str, ...]
     worth: Packed
-    about: tuple[About, ...]
+    about: tuple[Example, ...]
 
     def __len__(self) -> int:
         return len(self.about)
@@ -64,7 +64,7 @@ class QuestionSource:
 
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> Questions:
         """The given questions."""
-        scores = torch.from_numpy(self.worth.spread(indices, "answers", "tenths", width=len(self.answers))) / 10
+        scores = torch.from_numpy(self.worth.to_dense(indices, "answers", "tenths", width=len(self.answers))) / 10
         return Questions(self.shown.batch(indices, generator), scores, tuple(self.about[index] for index in indices))
 
 
@@ -122,7 +122,7 @@ class VQA(Task[Questions]):
 
     def forward(self, inputs: Inputs) -> Tensor:
         """The score of every answer, [B, A]."""
-        encoded: Encoded = self.system(inputs, POOLED)
+        encoded: Encoded = self.system(inputs, POOLED_ONLY)
         head = self.system.head(self.HEAD) if self.fresh is None else self.fresh
         return head(encoded.pooled)
 
@@ -143,7 +143,7 @@ class VQA(Task[Questions]):
         best = self(batch.inputs).argmax(dim=1).tolist()
         return [self.row(about, self.answers[place]) for about, place in zip(batch.about, best, strict=True)]
 
-    def row(self, about: About, answer: str) -> Row:
+    def row(self, about: Example, answer: str) -> Row:
         """A line of the predictions."""
         return {
             "id": about.id,
@@ -152,5 +152,7 @@ class VQA(Task[Questions]):
             "group": about.group,
             "answer": answer,
             "target": about.target,
-            "correct": vqa_accuracy(answer, about.given) if about.given else float(answer == about.target),
+            "correct": vqa_accuracy(answer, about.given_answers)
+            if about.given_answers
+            else float(answer == about.target),
         }

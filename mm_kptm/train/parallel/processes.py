@@ -35,27 +35,27 @@ def start() -> torch.device:
     return device
 
 
-def place() -> tuple[int, int]:
+def rank_and_world_size() -> tuple[int, int]:
     """Which process this is, and of how many."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1
 
 
-def first() -> bool:
+def is_main_process() -> bool:
     """Whether this is the process that speaks and writes."""
-    return place()[0] == 0
+    return rank_and_world_size()[0] == 0
 
 
-def meet() -> None:
+def barrier() -> None:
     """Wait until every process has come here."""
-    if place()[1] > 1:
+    if rank_and_world_size()[1] > 1:
         torch.distributed.barrier()
 
 
-def everywhere(value: Value) -> list[Value]:
+def all_gather_object(value: Value) -> list[Value]:
     """What every process has here, in their order; anything that can be pickled."""
-    _, processes = place()
+    _, processes = rank_and_world_size()
     values = [value] * processes
     if processes > 1:
         torch.distributed.all_gather_object(values, value)
@@ -63,7 +63,7 @@ def everywhere(value: Value) -> list[Value]:
 
 
 @contextmanager
-def together() -> Iterator[None]:
+def process_group() -> Iterator[None]:
     """Start and end with the other processes of this launch; around a whole command.
 
     When something fails, the first process that it fails in goes on with its error and all others exit silently with
@@ -76,7 +76,7 @@ def together() -> Iterator[None]:
     try:
         yield
     except (Exception, KeyboardInterrupt) as error:
-        if place()[1] > 1 and not _is_first_to_fail():
+        if rank_and_world_size()[1] > 1 and not _is_first_to_fail():
             time.sleep(PATIENCE)
             raise SystemExit(2) from None
         if isinstance(error, RuntimeError) and any(words in str(error) for words in LOST):
@@ -85,7 +85,7 @@ def together() -> Iterator[None]:
                 "launcher says below names it, and --resume goes on from the last checkpoint"
             ) from error
         raise
-    meet()
+    barrier()
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 

@@ -16,8 +16,8 @@ from mm_kptm.errors import UserError
 from mm_kptm.train.checkpoint import Checkpoints, TrainerState
 from mm_kptm.train.optim import OptimizerState
 from mm_kptm.train.parallel.processes import start
-from mm_kptm.train.parallel.replicated import Whole
-from mm_kptm.train.parallel.sharded import Sharded
+from mm_kptm.train.parallel.replicated import Replicated
+from mm_kptm.train.parallel.sharded import FullySharded
 from mm_kptm.train.protocol import BatchT, Trainable
 from mm_kptm.train.settings import TrainSettings
 
@@ -36,10 +36,10 @@ class Parallel(Protocol[BatchT]):
     def loss(self, batch: BatchT) -> Tensor:
         """The loss of a part of a step, a float32 scalar."""
 
-    def alone(self) -> AbstractContextManager[None]:
+    def no_sync(self) -> AbstractContextManager[None]:
         """While gradients are only added up in this process: those of the last part of a step take them along."""
 
-    def clip(self, longest: float | None) -> Tensor:
+    def clip_grad_norm(self, max_length: float | None) -> Tensor:
         """Shorten the gradient to ``longest``; its length before that."""
 
     def save(self, checkpoints: Checkpoints, trainer: TrainerState, extra: Mapping[str, str]) -> Path | None:
@@ -48,7 +48,7 @@ class Parallel(Protocol[BatchT]):
     def restore(self, checkpoint: Path, state: OptimizerState | None) -> None:
         """Take weights and the optimiser's state from a checkpoint."""
 
-    def hand_back(self) -> None:
+    def gather_weights(self) -> None:
         """Give the model its trained weights, in every process."""
 
 
@@ -71,7 +71,7 @@ def accelerator_for(settings: TrainSettings) -> Accelerator:
     return accelerator
 
 
-def way_for(settings: TrainSettings) -> Literal["one process", "ddp", "fsdp"]:
+def parallel_strategy(settings: TrainSettings) -> Literal["one process", "ddp", "fsdp"]:
     """How this launch trains, once its processes have joined."""
     if not torch.distributed.is_initialized():
         return "one process"
@@ -85,8 +85,8 @@ def way_for(settings: TrainSettings) -> Literal["one process", "ddp", "fsdp"]:
 
 def parallel_for(model: Trainable[BatchT], accelerator: Accelerator, settings: TrainSettings) -> Parallel[BatchT]:
     """The model as ``settings`` and the launch want it trained."""
-    way = way_for(settings)
-    return Sharded(model, accelerator, settings) if way == "fsdp" else Whole(model, accelerator, settings)
+    way = parallel_strategy(settings)
+    return FullySharded(model, accelerator, settings) if way == "fsdp" else Replicated(model, accelerator, settings)
 
 
 def _launched_sharded() -> bool:

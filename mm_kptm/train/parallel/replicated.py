@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from mm_kptm.train.checkpoint import Checkpoints, TrainerState, load_weights
 from mm_kptm.train.optim import OptimizerState, load_state, optimizer_for, state_of
-from mm_kptm.train.parallel.processes import first
+from mm_kptm.train.parallel.processes import is_main_process
 from mm_kptm.train.parallel.shard_files import SHARDS, read_optimizer
 from mm_kptm.train.protocol import BatchT, BatchTaken, Trainable, module_of
 from mm_kptm.train.settings import TrainSettings
 
 
-class Scored(nn.Module, Generic[BatchTaken]):
+class LossModule(nn.Module, Generic[BatchTaken]):
     """A model's loss as a forward pass, which is where parallel wrappers and autocast take hold."""
 
     def __init__(self, model: Trainable[BatchTaken], device: torch.device, settings: TrainSettings) -> None:
@@ -46,14 +46,14 @@ class Scored(nn.Module, Generic[BatchTaken]):
         return self._measure(batch)
 
 
-class Whole(Generic[BatchT]):
+class Replicated(Generic[BatchT]):
     """One process, or several with all weights each."""
 
     def __init__(self, model: Trainable[BatchT], accelerator: Accelerator, settings: TrainSettings) -> None:
         self.measured = model
         self._module = module_of(model)
         self._accelerator = accelerator
-        self._scored = accelerator.prepare_model(Scored(model, accelerator.device, settings))
+        self._scored = accelerator.prepare_model(LossModule(model, accelerator.device, settings))
         self.optimizer = optimizer_for(self._module, settings)
 
     def loss(self, batch: BatchT) -> Tensor:
@@ -61,18 +61,18 @@ class Whole(Generic[BatchT]):
         loss: Tensor = self._scored(batch)
         return loss
 
-    def alone(self) -> AbstractContextManager[None]:
+    def no_sync(self) -> AbstractContextManager[None]:
         """While gradients are only added up in this process: those of the last part of a step take them along."""
         quiet: AbstractContextManager[None] = self._accelerator.no_sync(self._scored)
         return quiet
 
-    def clip(self, longest: float | None) -> Tensor:
+    def clip_grad_norm(self, max_length: float | None) -> Tensor:
         """Shorten the gradient to ``longest``; its length before that."""
-        return nn.utils.clip_grad_norm_(self._module.parameters(), math.inf if longest is None else longest)
+        return nn.utils.clip_grad_norm_(self._module.parameters(), math.inf if max_length is None else max_length)
 
     def save(self, checkpoints: Checkpoints, trainer: TrainerState, extra: Mapping[str, str]) -> Path | None:
         """Write a checkpoint; None in all processes but the first."""
-        if not first():
+        if not is_main_process():
             return None
         trainer = {**trainer, "optimizer": state_of(self.optimizer, self._module)}
         return checkpoints.save(self._module.state_dict(), trainer, extra)
@@ -84,5 +84,5 @@ class Whole(Generic[BatchT]):
             state = read_optimizer(checkpoint / SHARDS, dict(self._module.named_parameters()))
         load_state(self.optimizer, self._module, state)
 
-    def hand_back(self) -> None:
+    def gather_weights(self) -> None:
         """The model has its trained weights all along."""

@@ -28,8 +28,8 @@ from mm_kptm.nn.steps import Step
 from mm_kptm.nn.sublayers import Layer
 from mm_kptm.train.checkpoint import Checkpoints, TrainerState, check_fit, load_weights
 from mm_kptm.train.optim import OptimizerState, load_state, optimizer_for, state_of
-from mm_kptm.train.parallel.processes import first, meet, place
-from mm_kptm.train.parallel.replicated import Scored
+from mm_kptm.train.parallel.processes import barrier, is_main_process, rank_and_world_size
+from mm_kptm.train.parallel.replicated import LossModule
 from mm_kptm.train.parallel.shard_files import (
     MODEL,
     SHARDS,
@@ -43,7 +43,7 @@ from mm_kptm.train.protocol import BatchT, Trainable, module_of
 from mm_kptm.train.settings import TrainSettings
 
 
-class Sharded(Generic[BatchT]):
+class FullySharded(Generic[BatchT]):
     """Several processes with a part of the weights each.
 
     What is trained is a sharded copy; the model itself stays where it is and receives the weights with every
@@ -52,9 +52,9 @@ class Sharded(Generic[BatchT]):
 
     def __init__(self, model: Trainable[BatchT], accelerator: Accelerator, settings: TrainSettings) -> None:
         self._whole = module_of(model)
-        self._scored = Scored(copy.deepcopy(model), accelerator.device, settings)
+        self._scored = LossModule(copy.deepcopy(model), accelerator.device, settings)
         self._module = self._scored.model
-        mesh = init_device_mesh(accelerator.device.type, (place()[1],))
+        mesh = init_device_mesh(accelerator.device.type, (rank_and_world_size()[1],))
         for unit in units(self._module):
             fully_shard(unit, mesh=mesh)
         self._root = fully_shard(self._scored, mesh=mesh)
@@ -71,7 +71,7 @@ class Sharded(Generic[BatchT]):
         return loss
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def no_sync(self) -> Iterator[None]:
         """While gradients are only added up in this process: those of the last part of a step take them along."""
         self._root.set_requires_gradient_sync(False)
         try:
@@ -79,24 +79,24 @@ class Sharded(Generic[BatchT]):
         finally:
             self._root.set_requires_gradient_sync(True)
 
-    def clip(self, longest: float | None) -> Tensor:
+    def clip_grad_norm(self, max_length: float | None) -> Tensor:
         """Shorten the gradient to ``longest``; its length before that."""
         if self._may_be_unused:
             self._forget_zeros()
-        norm = nn.utils.clip_grad_norm_(self._module.parameters(), math.inf if longest is None else longest)
+        norm = nn.utils.clip_grad_norm_(self._module.parameters(), math.inf if max_length is None else max_length)
         return norm.full_tensor() if isinstance(norm, DTensor) else norm
 
     def save(self, checkpoints: Checkpoints, trainer: TrainerState, extra: Mapping[str, str]) -> Path | None:
         """Write a checkpoint: every process its shards, the first one the whole weights beside them."""
         self._root.reshard()  # what lies outside of the layers is still together after a measurement
         draft = checkpoints.draft(trainer["step"])
-        if first():
+        if is_main_process():
             checkpoints.begin(draft)
-        meet()
+        barrier()
         state = state_of(self.optimizer, self._module)
         write_shards(named_in_shards(self._tensors(), state), draft / SHARDS)
-        self._gather(keep=first())
-        return checkpoints.finish(draft, self._whole.state_dict(), trainer, extra) if first() else None
+        self._gather(keep=is_main_process())
+        return checkpoints.finish(draft, self._whole.state_dict(), trainer, extra) if is_main_process() else None
 
     def restore(self, checkpoint: Path, state: OptimizerState | None) -> None:
         """Take weights and the optimiser's state from a checkpoint; None: both lie in its shards."""
@@ -119,7 +119,7 @@ class Sharded(Generic[BatchT]):
             }
         load_state(self.optimizer, self._module, state)
 
-    def hand_back(self) -> None:
+    def gather_weights(self) -> None:
         """Give the model its trained weights, in every process."""
         self._root.reshard()
         self._gather(keep=True)

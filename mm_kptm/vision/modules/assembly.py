@@ -6,10 +6,10 @@ Shapes: T token rows, R region rows as the texts see them.
 import torch
 from torch import nn
 
-from mm_kptm.batch import ALL, NONE, Inputs, Layout, Regions, Tokens
+from mm_kptm.batch import EVERY_ROW, NO_ROWS, Inputs, Regions, SequenceLayout, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.nn.assembly import Assembled, join
-from mm_kptm.nn.steps import Pair, Shown, Stream
+from mm_kptm.nn.steps import Pair, SharedSequences, Stream
 
 
 class TextThenRegions(nn.Module):
@@ -32,15 +32,17 @@ class TextThenRegions(nn.Module):
         if tokens is None:
             if regions is None:
                 raise UserError("this model reads text, regions or both, but the inputs have neither")
-            return Assembled(Stream.of(self.regions(regions), regions.layout), tokens=NONE, regions=ALL)
+            return Assembled(Stream.of(self.regions(regions), regions.layout), tokens=NO_ROWS, regions=EVERY_ROW)
         if regions is None:
-            return Assembled(Stream.of(self.text(tokens), tokens.layout, tokens.sees), tokens=ALL, regions=NONE)
-        shown, rows = inputs.shown()
+            return Assembled(
+                Stream.of(self.text(tokens), tokens.layout, tokens.attention_mask), tokens=EVERY_ROW, regions=NO_ROWS
+            )
+        shown, rows = inputs.repeat_shared()
         joint = join(tokens.layout, shown, tokens.ids.device)
         embedded = self.regions(regions)
-        x = joint.rows(self.text(tokens), embedded if rows is ALL else embedded.index_select(0, rows))
-        sees = None if tokens.sees is None else tokens.sees.spread(joint.left, joint.layout.total)
-        return Assembled(Stream.of(x, joint.layout, sees), tokens=joint.left, regions=joint.right)
+        x = joint.rows(self.text(tokens), embedded if rows is EVERY_ROW else embedded.index_select(0, rows))
+        mask = None if tokens.attention_mask is None else tokens.attention_mask.scatter(joint.left, joint.layout.total)
+        return Assembled(Stream.of(x, joint.layout, mask), tokens=joint.left, regions=joint.right)
 
 
 class TextBesideRegions(nn.Module):
@@ -65,11 +67,11 @@ class TextBesideRegions(nn.Module):
             if regions is None:
                 raise UserError("this model reads text, regions or both, but the inputs have neither")
             tokens = Tokens.of([()] * len(regions.layout)).to(regions.features.device)
-        left = Stream.of(self.text(tokens), tokens.layout, tokens.sees)
+        left = Stream.of(self.text(tokens), tokens.layout, tokens.attention_mask)
         if regions is None:
-            none = Layout((0,) * len(tokens.layout))
+            none = SequenceLayout((0,) * len(tokens.layout))
             regions = Regions(left.x.new_zeros(0, self.region_dim), left.x.new_zeros(0, 4), none)
             return Pair(left, Stream.of(self.regions(regions), none))
-        layout, rows = inputs.shown()
-        shown = Shown(layout, rows) if isinstance(rows, torch.Tensor) else None
-        return Pair(left, Stream.of(self.regions(regions), regions.layout, shown=shown))
+        layout, rows = inputs.repeat_shared()
+        shown = SharedSequences(layout, rows) if isinstance(rows, torch.Tensor) else None
+        return Pair(left, Stream.of(self.regions(regions), regions.layout, shared=shown))

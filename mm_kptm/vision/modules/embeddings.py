@@ -47,8 +47,8 @@ class RegionEmbedding(nn.Module):
         """The embedding of every region, [R, D]."""
         require_regions(regions, self.feature.in_features)
         features = regions.features
-        if regions.hidden is not None:
-            features = torch.where(regions.hidden[:, None], self.mask.to(features.dtype), features)
+        if regions.masked is not None:
+            features = torch.where(regions.masked[:, None], self.mask.to(features.dtype), features)
         x = self.feature_norm(self.feature(features)) + self.box_norm(self.box(corners_size_area(regions.boxes)))
         kind = self.segment.weight[1] if regions.segments is None else self.segment(regions.segments)
         return self.drop(self.norm(x + kind))

@@ -6,11 +6,11 @@ Shapes: P hidden regions, F width of region features, T rows of the batch, B seq
 import torch
 from torch import Tensor, nn
 
-from mm_kptm.batch import Layout, pad
+from mm_kptm.batch import SequenceLayout, pad
 from mm_kptm.errors import UserError
 from mm_kptm.nn.attention import Attention
 from mm_kptm.nn.heads import Classifier, Transform
-from mm_kptm.nn.ragged import across
+from mm_kptm.nn.ragged import cross_attention_layout
 from mm_kptm.nn.sublayers import Activation
 
 
@@ -39,7 +39,7 @@ class AttentionPool(nn.Module):
         self.score = nn.Linear(dim, 1)
         self.drop = nn.Dropout(dropout)
 
-    def forward(self, rows: Tensor, layout: Layout) -> Tensor:
+    def forward(self, rows: Tensor, layout: SequenceLayout) -> Tensor:
         """[T, D] -> [B, D]."""
         scores = torch.relu(self.score(rows)).squeeze(1)
         shares = self.drop(pad(scores, layout, value=float("-inf")).softmax(1))  # [B, N]
@@ -62,7 +62,7 @@ class PairedImages(nn.Module):
         self.out = nn.Linear(2 * dim, num_classes)
         self.drop = nn.Dropout(dropout)
 
-    def forward(self, rows: Tensor, layout: Layout) -> Tensor:
+    def forward(self, rows: Tensor, layout: SequenceLayout) -> Tensor:
         """The scores of every pair, [B / 2, C], from all final states [T, D] of text and regions.
 
         Raises:
@@ -71,9 +71,12 @@ class PairedImages(nn.Module):
         if len(layout) % 2:
             raise UserError(f"two images a text need an even number of sequences, but there are {len(layout)}")
         numbers = torch.arange(len(layout), device=rows.device)
-        (left, left_rows), (right, right_rows) = layout.take(numbers[::2]), layout.take(numbers[1::2])
+        (left, left_rows), (right, right_rows) = layout.select(numbers[::2]), layout.select(numbers[1::2])
         x, y = rows[left_rows], rows[right_rows]
-        x_read, y_read = self.left(x, y, across(left, right)), self.right(y, x, across(right, left))
+        x_read, y_read = (
+            self.left(x, y, cross_attention_layout(left, right)),
+            self.right(y, x, cross_attention_layout(right, left)),
+        )
         pooled = [self.pool(self._mixed(x, x_read), left), self.pool(self._mixed(y, y_read), right)]
         return self.out(torch.cat(pooled, dim=1))
 

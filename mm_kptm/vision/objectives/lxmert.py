@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm_kptm.batch import Encoded, Inputs, Movable, Wanted
+from mm_kptm.batch import Encoded, Inputs, Movable, OutputRows
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.pairs import ImageTextMatching
 from mm_kptm.objectives.tokens import MaskedTokens, Masking, mean, mean_of_each
@@ -23,7 +23,7 @@ NO_ANSWER = -1
 
 
 @dataclass(frozen=True, eq=False)
-class JointPuzzle(Movable):
+class LxmertBatch(Movable):
     """Inputs with swapped images, hidden tokens and hidden regions, and all that is to be found in them."""
 
     inputs: Inputs
@@ -38,7 +38,7 @@ class JointPuzzle(Movable):
         return len(self.inputs)
 
 
-class JointPretraining:
+class LxmertPretraining:
     """Masked tokens, masked objects, image-text matching and question answering from one pass over each batch.
 
     The sum with equal weights of Tan and Bansal (2019, section 3.1), in the form of the released code: tokens and
@@ -60,7 +60,7 @@ class JointPretraining:
         self.objects = MaskedObjects(regions)
         self.matching = ImageTextMatching(rate=rate)
 
-    def puzzle(self, inputs: Inputs, generator: torch.Generator, answers: Tensor | None = None) -> JointPuzzle:
+    def prepare(self, inputs: Inputs, generator: torch.Generator, answers: Tensor | None = None) -> LxmertBatch:
         """Swap images between texts, then hide tokens and regions.
 
         Raises:
@@ -68,32 +68,32 @@ class JointPretraining:
         """
         if answers is not None and len(answers) != len(inputs):
             raise UserError(f"there are {len(answers)} answers to {len(inputs)} texts; give {NO_ANSWER} where none is")
-        pairs = self.matching.puzzle(inputs, generator)
-        text = self.tokens.puzzle(pairs.inputs, generator)
-        objects = self.objects.puzzle(text.inputs, generator)
+        pairs = self.matching.prepare(inputs, generator)
+        text = self.tokens.prepare(pairs.inputs, generator)
+        objects = self.objects.prepare(text.inputs, generator)
         known = None if answers is None else answers.masked_fill(pairs.matched == 0, NO_ANSWER)
-        return JointPuzzle(objects.inputs, pairs.matched, text.rows, text.labels, text.owners, objects.targets, known)
+        return LxmertBatch(objects.inputs, pairs.matched, text.rows, text.labels, text.owners, objects.targets, known)
 
-    def losses(self, system: nn.Module, puzzle: JointPuzzle) -> dict[str, Tensor]:
+    def losses(self, system: nn.Module, batch: LxmertBatch) -> dict[str, Tensor]:
         """The losses of hidden tokens [P], pairs [B], regions [R', 3] and, if there are answers, questions [B]."""
-        encoded: Encoded = system(puzzle.inputs, Wanted(tokens=puzzle.rows))
+        encoded: Encoded = system(batch.inputs, OutputRows(tokens=batch.rows))
         scores = {name: system.head(name) for name in self.heads[:3]}  # type: ignore[operator]
         tokens, matching, objects = scores.values()
         losses = {
-            "masked-tokens": F.cross_entropy(tokens(encoded.tokens), puzzle.labels, reduction="none"),
-            "image-text-matching": F.cross_entropy(matching(encoded.pooled), puzzle.matched, reduction="none"),
-            "masked-objects": puzzle.targets.losses(objects(encoded.regions), objects.widths),
+            "masked-tokens": F.cross_entropy(tokens(encoded.tokens), batch.labels, reduction="none"),
+            "image-text-matching": F.cross_entropy(matching(encoded.pooled), batch.matched, reduction="none"),
+            "masked-objects": batch.targets.losses(objects(encoded.regions), objects.widths),
         }
-        if puzzle.answers is not None:
+        if batch.answers is not None:
             asked = system.head("question-answering")(encoded.pooled)  # type: ignore[operator]
             losses["question-answering"] = F.cross_entropy(
-                asked, puzzle.answers, ignore_index=NO_ANSWER, reduction="none"
+                asked, batch.answers, ignore_index=NO_ANSWER, reduction="none"
             )
         return losses
 
-    def parts(self, system: nn.Module, puzzle: JointPuzzle) -> dict[str, Tensor]:
+    def parts(self, system: nn.Module, batch: LxmertBatch) -> dict[str, Tensor]:
         """The scalars whose sum is the loss, by name; questions are averaged over those that have an answer."""
-        losses = self.losses(system, puzzle)
+        losses = self.losses(system, batch)
         objects, attributes, features = losses["masked-objects"].unbind(1)
         parts = {
             "masked-tokens": mean(losses["masked-tokens"]),
@@ -102,18 +102,18 @@ class JointPretraining:
             "attributes": mean(attributes),
             "features": mean(features),
         }
-        if puzzle.answers is not None:
-            answered = (puzzle.answers != NO_ANSWER).sum()
+        if batch.answers is not None:
+            answered = (batch.answers != NO_ANSWER).sum()
             parts["question-answering"] = losses["question-answering"].sum() / answered.clamp(min=1)
         return parts
 
-    def loss(self, system: nn.Module, puzzle: JointPuzzle) -> Tensor:
+    def loss(self, system: nn.Module, batch: LxmertBatch) -> Tensor:
         """The sum of all parts."""
-        return torch.stack(list(self.parts(system, puzzle).values())).sum()
+        return torch.stack(list(self.parts(system, batch).values())).sum()
 
-    def measure(self, system: nn.Module, puzzle: JointPuzzle) -> Tensor:
+    def measure(self, system: nn.Module, batch: LxmertBatch) -> Tensor:
         """The sum of the losses of each example, [B]."""
-        losses = self.losses(system, puzzle)
-        total = mean_of_each(losses["masked-tokens"], puzzle.owners, len(puzzle)) + losses["image-text-matching"]
-        total = total + mean_of_each(losses["masked-objects"].sum(1), puzzle.targets.owners, len(puzzle))
-        return total + losses["question-answering"] if puzzle.answers is not None else total
+        losses = self.losses(system, batch)
+        total = mean_of_each(losses["masked-tokens"], batch.owners, len(batch)) + losses["image-text-matching"]
+        total = total + mean_of_each(losses["masked-objects"].sum(1), batch.targets.owners, len(batch))
+        return total + losses["question-answering"] if batch.answers is not None else total

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm_kptm.batch import NONE, Detected, Encoded, Inputs, Movable, Regions, Wanted
+from mm_kptm.batch import NO_ROWS, Detected, Encoded, Inputs, Movable, OutputRows, Regions
 from mm_kptm.errors import UserError
-from mm_kptm.objectives.tokens import Bernoulli, Choice, mean, mean_of_each
+from mm_kptm.objectives.tokens import Bernoulli, MaskingPolicy, mean, mean_of_each
 from mm_kptm.vision.modules.heads import ObjectScores
 
 #: The share of regions that LXMERT hides; its losses, averaged over all regions, are divided by it.
@@ -32,7 +32,7 @@ class RegionMasking:
         masked: share of hidden regions whose feature becomes zero; of the rest, ``swapped`` becomes another's.
     """
 
-    choice: Choice = field(default_factory=lambda: Bernoulli(RATE))
+    choice: MaskingPolicy = field(default_factory=lambda: Bernoulli(RATE))
     masked: float = 0.8
     swapped: float = 0.1
 
@@ -64,7 +64,7 @@ class ObjectTargets(Movable):
         Raises:
             UserError: there are no regions, or the detector's objects or attributes are missing.
         """
-        layout, rows = inputs.shown()
+        layout, rows = inputs.repeat_shared()
         regions = inputs.regions
         assert regions is not None  # shown() has refused inputs without regions
         if regions.objects is None or regions.attributes is None:
@@ -75,7 +75,7 @@ class ObjectTargets(Movable):
             attributes=Detected(regions.attributes.ids[rows], regions.attributes.confidence[rows]),
             features=regions.features[rows],
             hidden=hidden[rows],
-            owners=layout.owners(hidden.device),
+            owners=layout.sequence_ids(hidden.device),
         )
 
     def losses(self, scores: Tensor, widths: tuple[int, int, int]) -> Tensor:
@@ -117,7 +117,7 @@ class MaskedObjects:
     def __init__(self, masking: RegionMasking | None = None) -> None:
         self.masking = RegionMasking() if masking is None else masking
 
-    def puzzle(self, inputs: Inputs, generator: torch.Generator) -> HiddenObjects:
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> HiddenObjects:
         """Hide some regions of every image.
 
         Raises:
@@ -128,16 +128,16 @@ class MaskedObjects:
         covered, hidden = self.masking.hide(inputs.regions, generator)
         return HiddenObjects(replace(inputs, regions=covered), ObjectTargets.of(inputs, hidden))
 
-    def losses(self, system: nn.Module, puzzle: HiddenObjects) -> Tensor:
+    def losses(self, system: nn.Module, batch: HiddenObjects) -> Tensor:
         """The losses of every region, [R', 3]; see :meth:`ObjectTargets.losses`."""
-        encoded: Encoded = system(puzzle.inputs, Wanted(tokens=NONE, pooled=False))
+        encoded: Encoded = system(batch.inputs, OutputRows(tokens=NO_ROWS, pooled=False))
         head: ObjectScores = system.head(self.name)  # type: ignore[operator]
-        return puzzle.targets.losses(head(encoded.regions), head.widths)
+        return batch.targets.losses(head(encoded.regions), head.widths)
 
-    def loss(self, system: nn.Module, puzzle: HiddenObjects) -> Tensor:
+    def loss(self, system: nn.Module, batch: HiddenObjects) -> Tensor:
         """The sum of the three means over all regions of the batch."""
-        return mean(self.losses(system, puzzle).sum(1))
+        return mean(self.losses(system, batch).sum(1))
 
-    def measure(self, system: nn.Module, puzzle: HiddenObjects) -> Tensor:
+    def measure(self, system: nn.Module, batch: HiddenObjects) -> Tensor:
         """The sum of the three means over the regions of each example, [B]."""
-        return mean_of_each(self.losses(system, puzzle).sum(1), puzzle.targets.owners, len(puzzle))
+        return mean_of_each(self.losses(system, batch).sum(1), batch.targets.owners, len(batch))

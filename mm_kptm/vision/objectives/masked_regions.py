@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm_kptm.batch import NONE, Encoded, Inputs, Layout, Movable, Regions, Wanted, pad
+from mm_kptm.batch import NO_ROWS, Encoded, Inputs, Movable, OutputRows, Regions, SequenceLayout, pad
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.pairs import ImageTextMatching, Pairs
-from mm_kptm.objectives.tokens import BernoulliOrAny, Choice, mean, mean_of_each
+from mm_kptm.objectives.tokens import BernoulliOrAny, MaskingPolicy, mean, mean_of_each
 from mm_kptm.vision.objectives.optimal_transport import transport_distances
 
 
@@ -43,7 +43,7 @@ class MaskedRegions(ABC):
     name: ClassVar[str]
     head: ClassVar[str]  #: of the system
 
-    def __init__(self, choice: Choice | None = None) -> None:
+    def __init__(self, choice: MaskingPolicy | None = None) -> None:
         self.choice = BernoulliOrAny(0.15) if choice is None else choice
 
     @abstractmethod
@@ -54,13 +54,13 @@ class MaskedRegions(ABC):
     def elements(self, predicted: Tensor, targets: Tensor) -> Tensor:
         """The loss of every hidden region, [P], or of every number predicted about it, [P, F or C]."""
 
-    def puzzle(self, inputs: Inputs, generator: torch.Generator) -> HiddenRegions:
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> HiddenRegions:
         """Hide some regions of every image: their features are zero, and the model puts its mask in their place.
 
         Raises:
             UserError: there are no regions, or they lack what is to be predicted.
         """
-        shown, rows = inputs.shown()
+        shown, rows = inputs.repeat_shared()
         regions = inputs.regions
         assert regions is not None  # shown() has refused inputs without regions
         targets = self.targets(regions)
@@ -68,23 +68,23 @@ class MaskedRegions(ABC):
         hidden = self.choice(draws, torch.ones_like(draws, dtype=torch.bool), regions.layout)
         asked = hidden[rows].nonzero().squeeze(1)
         features = regions.features.masked_fill(hidden[:, None], 0.0)
-        covered = replace(regions, features=features, hidden=hidden, classes=None)
-        owners = shown.owners(asked.device)[asked]
+        covered = replace(regions, features=features, masked=hidden, classes=None)
+        owners = shown.sequence_ids(asked.device)[asked]
         return HiddenRegions(replace(inputs, regions=covered), asked, targets[rows][asked], owners)
 
-    def losses(self, system: nn.Module, puzzle: HiddenRegions) -> Tensor:
+    def losses(self, system: nn.Module, batch: HiddenRegions) -> Tensor:
         """:meth:`elements` of the predictions of the system's head."""
-        encoded: Encoded = system(puzzle.inputs, Wanted(tokens=NONE, regions=puzzle.rows, pooled=False))
-        return self.elements(system.head(self.head)(encoded.regions), puzzle.targets)  # type: ignore[operator]
+        encoded: Encoded = system(batch.inputs, OutputRows(tokens=NO_ROWS, regions=batch.rows, pooled=False))
+        return self.elements(system.head(self.head)(encoded.regions), batch.targets)  # type: ignore[operator]
 
-    def loss(self, system: nn.Module, puzzle: HiddenRegions) -> Tensor:
+    def loss(self, system: nn.Module, batch: HiddenRegions) -> Tensor:
         """The mean over all elements of the batch."""
-        return mean(self.losses(system, puzzle).flatten())
+        return mean(self.losses(system, batch).flatten())
 
-    def measure(self, system: nn.Module, puzzle: HiddenRegions) -> Tensor:
+    def measure(self, system: nn.Module, batch: HiddenRegions) -> Tensor:
         """The mean over the elements of each example, [B]."""
-        losses = self.losses(system, puzzle)
-        return mean_of_each(losses.flatten(1).mean(1) if losses.dim() > 1 else losses, puzzle.owners, len(puzzle))
+        losses = self.losses(system, batch)
+        return mean_of_each(losses.flatten(1).mean(1) if losses.dim() > 1 else losses, batch.owners, len(batch))
 
 
 class MaskedRegionFeatures(MaskedRegions):
@@ -145,13 +145,13 @@ class WordRegionAlignment(ImageTextMatching):
         super().__init__(rate=rate)
         self.weight = weight
 
-    def losses(self, system: nn.Module, puzzle: Pairs) -> Tensor:
+    def losses(self, system: nn.Module, batch: Pairs) -> Tensor:
         """Cross-entropy plus the weighted, signed distance of every pair, [B]."""
-        encoded: Encoded = system(puzzle.inputs)
+        encoded: Encoded = system(batch.inputs)
         scores = system.head(ImageTextMatching.name)(encoded.pooled)  # type: ignore[operator]
-        distances = pair_distances(encoded, puzzle.inputs)
-        signs = puzzle.matched.to(distances.dtype) * 2 - 1
-        return F.cross_entropy(scores, puzzle.matched, reduction="none") + self.weight * signs * distances
+        distances = pair_distances(encoded, batch.inputs)
+        signs = batch.matched.to(distances.dtype) * 2 - 1
+        return F.cross_entropy(scores, batch.matched, reduction="none") + self.weight * signs * distances
 
 
 def pair_distances(encoded: Encoded, inputs: Inputs) -> Tensor:
@@ -162,7 +162,7 @@ def pair_distances(encoded: Encoded, inputs: Inputs) -> Tensor:
     """
     if inputs.text is None:
         raise UserError("words and regions are to be aligned, but the inputs have no text")
-    shown, _ = inputs.shown()
+    shown, _ = inputs.repeat_shared()
     return transport_distances(encoded.tokens, inputs.text.layout, encoded.regions, shown)
 
 
@@ -180,7 +180,7 @@ def ranking_losses(scores: Tensor, *, margin: float = 0.2) -> Tensor:
     return (margin + shares[:, 1:] - shares[:, :1]).clamp(min=0.0)
 
 
-def grounding_losses(scores: Tensor, layout: Layout, targets: Tensor) -> Tensor:
+def grounding_losses(scores: Tensor, layout: SequenceLayout, targets: Tensor) -> Tensor:
     """Cross-entropy of the right region among those of its image, [B]; the published training sums them.
 
     Args:

@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mm_kptm.batch import Layout, pad
+from mm_kptm.batch import SequenceLayout, pad
 
 BETA, ITERATIONS = 0.5, 50  # of Chen et al. (2020), released code
 
 
-def transport_distances(words: Tensor, texts: Layout, regions: Tensor, images: Layout) -> Tensor:
+def transport_distances(words: Tensor, texts: SequenceLayout, regions: Tensor, images: SequenceLayout) -> Tensor:
     r"""The cost of the best transport from the words to the regions of each example, [B] (Chen et al. 2020, eq. 4).
 
     .. math:: \min_T \sum_{ij} T_{ij}\, (1 - \cos(w_i, v_j))
@@ -67,5 +67,5 @@ def _inverse(amounts: Tensor, real: Tensor) -> Tensor:
     return torch.where(real, 1.0 / amounts.masked_fill(~real, 1.0), 0.0)
 
 
-def _real(layout: Layout, device: torch.device) -> Tensor:
+def _real(layout: SequenceLayout, device: torch.device) -> Tensor:
     return pad(torch.ones(layout.total, dtype=torch.bool, device=device), layout)

@@ -63,7 +63,7 @@ def pretrain(case: Case) -> dict[str, Answer]:
         vectors=given["input_ent"][real], linked=given["ent_mask"][real] > 0, ids=given["entity_ids_noised"][real]
     )
     inputs = Inputs(text=text, entities=entities)
-    encoded, depths = system(inputs), list(system.walk(inputs))
+    encoded, depths = system(inputs), list(system.hidden_states(inputs))
 
     words, classes = system.head("masked-tokens"), system.head("next-sentence")
     hidden, labels = encoded.tokens, given["masked_lm_labels"][real]
@@ -72,7 +72,7 @@ def pretrain(case: Case) -> dict[str, Answer]:
 
     candidates, aims = given["candidate"], given["ent_labels"][real]
     rows = (aims >= 0).nonzero().squeeze(1)
-    owners = text.layout.owners(rows.device)[rows]
+    owners = text.layout.sequence_ids(rows.device)[rows]
     dea = EntityDenoising().loss(system, Denoising(inputs, candidates, rows, aims[rows], owners))
 
     typed, related = system.head("entity-typing")(encoded.pooled), system.head("relation")(encoded.pooled)
@@ -114,8 +114,8 @@ def on_the_grid(system: System, number: int, depths: list[FusedState], vectors: 
         layer = system.encoder.fusions[str(fused[-1])]
         assert isinstance(layer, FusedLayer)
         before, linked = depths[fused[-1]], depths[fused[-1]].linked
-        x = layer.layer.attend(before.x, before.reading)
-        entities = linked.x if layer.attend is None else layer.attend(linked.x, linked.reading)
+        x = layer.layer.self_attention(before.x, before.reading)
+        entities = linked.x if layer.self_attention is None else layer.self_attention(linked.x, linked.reading)
         grid = layer.fuse.entities(torch.zeros_like(vectors), layer.fuse.mix(x, entities, linked.rows))
     after = depths[number + 1].linked
     return grid.index_copy(0, after.rows, after.x)

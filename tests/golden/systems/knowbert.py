@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import mm_kptm
-from mm_kptm.batch import Candidates, Inputs, Tokens, Wanted
+from mm_kptm.batch import Candidates, Inputs, OutputRows, Tokens
 from mm_kptm.knowledge.objectives.entity_linking import EntityLinking
 from mm_kptm.knowledge.objectives.mention_classification import (
     Marked,
@@ -60,7 +60,7 @@ def model(case: Case) -> dict[str, Answer]:
     labels = given["lm_labels"][real]
     hidden = labels.nonzero().squeeze(1)
     words, classes = system.head("masked-tokens"), system.head("next-sentence")
-    mlm = token_loss(words(system(inputs, Wanted(tokens=hidden)).tokens), labels[hidden])
+    mlm = token_loss(words(system(inputs, OutputRows(tokens=hidden)).tokens), labels[hidden])
     nsp = pair_loss(classes(encoded.pooled), given["next_sentence_label"])
     linking = {name: EntityLinking(name).loss(system, inputs) for name in bases}
     answers = {
@@ -88,7 +88,7 @@ def said(system: System, stop: Any, real: Tensor, spans: Tensor) -> dict[str, An
     kept = linked.candidates.spans[:, 0] >= 0
     layout = linked.candidates.layout
     reading = kar.reading(stop.stream.reading, linked)
-    maps = kar.read.attend.attention.weights(linked.words, kar.told(linked), reading)
+    maps = kar.read.self_attention.attention.weights(linked.words, kar.told(linked), reading)
     seen = (real[:, None, :, None] & spans[:, None, None, :]).expand(-1, len(maps[0]), -1, -1)
     shares = [share for share, first in zip(maps, layout.offsets, strict=False) if kept[first]]
     return {

@@ -37,7 +37,7 @@ def text(*graphs: WordGraph) -> Tokens:
 def test_links_and_the_matrix_that_they_stand_for_give_the_same_states(system: System) -> None:
     linked = text(GRAPH, PLAIN)
     dense = Matrix.of([torch.tensor(graph.adjacency()).bool() for graph in (GRAPH, PLAIN)])
-    first, second = (system(Inputs(text=one)).tokens for one in (linked, replace(linked, sees=dense)))
+    first, second = (system(Inputs(text=one)).tokens for one in (linked, replace(linked, mask=dense)))
     torch.testing.assert_close(first, second)
 
 
@@ -62,7 +62,7 @@ def test_what_a_tail_holds_reaches_the_text_through_its_relation_only(system: Sy
     depths = []
     for tail in ("Q4", "Q9"):
         graph = replace(GRAPH, entities=("Q3", tail))
-        depths.append([state.x for state in system.walk(Inputs(text=text(graph)))])
+        depths.append([state.x for state in system.hidden_states(Inputs(text=text(graph)))])
     changed = [(one != other).any(1).nonzero().squeeze(1).tolist() for one, other in zip(*depths, strict=True)]
     assert changed == [[5], [5, 6], [4, 5, 6]]
 
@@ -93,11 +93,11 @@ def published(system: System) -> dict[str, torch.Tensor]:
         ("embed.text.position.", "roberta.embeddings.position_embeddings."),
         ("embed.text.segment.", "roberta.embeddings.token_type_embeddings."),
         ("embed.text.norm.", "roberta.embeddings.LayerNorm."),
-        ("attend.attention.merge.", "attention.output.dense."),
+        ("attend.attention.out_proj.", "attention.output.dense."),
         ("attend.attention.", "attention.self."),
         ("attend.norm.", "attention.output.LayerNorm."),
-        ("feed.widen.", "intermediate.dense."),
-        ("feed.narrow.", "output.dense."),
+        ("feed.up_proj.", "intermediate.dense."),
+        ("feed.down_proj.", "output.dense."),
         ("feed.norm.", "output.LayerNorm."),
         ("layers.", "roberta.encoder.layer."),
     ]

@@ -91,10 +91,10 @@ def test_it_starts_from_a_published_bert(system: System, tmp_path: Path) -> None
         "attend.attention.query": "attention.self.query",
         "attend.attention.key": "attention.self.key",
         "attend.attention.value": "attention.self.value",
-        "attend.attention.merge": "attention.output.dense",
+        "attend.attention.out_proj": "attention.output.dense",
         "attend.norm": "attention.output.LayerNorm",
-        "feed.widen": "intermediate.dense",
-        "feed.narrow": "output.dense",
+        "feed.up_proj": "intermediate.dense",
+        "feed.down_proj": "output.dense",
         "feed.norm": "output.LayerNorm",
     }
     for number in range(2):

@@ -42,9 +42,9 @@ def system() -> System:
 def test_a_token_adds_what_is_known_of_it(system: System) -> None:
     tokens = felt_tokens(TEXTS, 0, 2)
     embed: Any = system.encoder.embed.text
-    assert tokens.marks is not None
+    assert tokens.token_labels is not None
     expected = embed.word(tokens.ids) + embed.position(tokens.positions + 2) + embed.segment.weight
-    for name, mark in tokens.marks.items():
+    for name, mark in tokens.token_labels.items():
         expected = expected + embed.marks[name](mark)
     torch.testing.assert_close(embed(tokens), embed.norm(expected))
 
@@ -105,10 +105,10 @@ def in_the_released_files(system: System) -> dict[str, Tensor]:
         tables[f"heads.{ours}.transform.dense"] = f"{theirs}_head.dense"
         tables[f"heads.{ours}.transform.norm"] = f"{theirs}_head.layer_norm"
     sublayers = {
-        "attend.attention.merge": "attention.output.dense",
+        "attend.attention.out_proj": "attention.output.dense",
         "attend.norm": "attention.output.LayerNorm",
-        "feed.widen": "intermediate.dense",
-        "feed.narrow": "output.dense",
+        "feed.up_proj": "intermediate.dense",
+        "feed.down_proj": "output.dense",
         "feed.norm": "output.LayerNorm",
         **{f"attend.attention.{role}": f"attention.self.{role}" for role in ("query", "key", "value")},
     }

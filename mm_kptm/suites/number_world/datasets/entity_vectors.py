@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from mm_kptm.data.packing import Packed
-from mm_kptm.random_streams import Draw
+from mm_kptm.random_streams import RandomStream
 from mm_kptm.suites.number_world.generator.questions import Question
 from mm_kptm.tasks.vision.vqa import QuestionSource
 
@@ -26,7 +26,7 @@ BASE = "numbers"  #: what the knowledge base is called, where entities are candi
 Facts = tuple[tuple[str, ...], ...]
 
 
-def untold(asked: Iterable[Question]) -> list[Question]:
+def without_facts(asked: Iterable[Question]) -> list[Question]:
     """The questions without branches: the names stay, what is told of them goes."""
     return [replace(question, branches=()) for question in asked]
 
@@ -67,4 +67,4 @@ def _vector(facts: Facts) -> NDArray[np.float32]:
 @cache
 def _code(fact: tuple[str, ...]) -> NDArray[np.float32]:
     """Signs that follow from the words alone, [WIDTH]."""
-    return (Draw(0, "fact", *fact).words(WIDTH) % 2 * 2 - 1).astype(np.float32)
+    return (RandomStream(0, "fact", *fact).words(WIDTH) % 2 * 2 - 1).astype(np.float32)

@@ -14,8 +14,8 @@ import numpy as np
 from mm_kptm.data.packing import Packed
 from mm_kptm.data.tokenizers.protocol import framed
 from mm_kptm.errors import UserError
-from mm_kptm.preprocessing.inputs import Crops, TextsOfPictures
-from mm_kptm.random_streams import Draw
+from mm_kptm.preprocessing.inputs import InputSource, RegionCrops
+from mm_kptm.random_streams import RandomStream
 from mm_kptm.suites.number_world.datasets import sources as number_world
 from mm_kptm.suites.number_world.datasets.sources import Vision
 from mm_kptm.suites.number_world.generator.captions import Caption, Referring
@@ -26,11 +26,11 @@ from mm_kptm.suites.number_world.generator.statements import (
     ENTITY_TYPES,
     STATED_RELATIONS,
     VERDICTS,
-    Entailment,
+    EntailmentPair,
     Related,
     Typing,
 )
-from mm_kptm.tasks.example import About
+from mm_kptm.tasks.example import Example
 from mm_kptm.tasks.labelling import SEPARATOR, LabelledSource
 from mm_kptm.tasks.vision.grounding import ExpressionSource
 from mm_kptm.tasks.vision.retrieval import Captioned, CaptionSource
@@ -38,7 +38,7 @@ from mm_kptm.tasks.vision.retrieval import Captioned, CaptionSource
 HEAD, TAIL = "¿", "？"
 
 
-def seen(scenes: Scenes, vision: Vision, draw: Draw) -> Crops:
+def seen(scenes: Scenes, vision: Vision, draw: RandomStream) -> RegionCrops:
     """The scenes as pictures; ``blank``: every crop is black, ``shuffled``: crops of all scenes change places.
 
     Boxes stay in either arm, so that there is still something to point at.
@@ -53,7 +53,9 @@ def seen(scenes: Scenes, vision: Vision, draw: Draw) -> Crops:
             return crops
 
 
-def captions(pictures: Crops, described: Sequence[Caption], languages: Sequence[str], *, pool: int) -> CaptionSource:
+def captions(
+    pictures: RegionCrops, described: Sequence[Caption], languages: Sequence[str], *, pool: int
+) -> CaptionSource:
     """Every caption in one of the languages in turn, with its near misses.
 
     Args:
@@ -73,33 +75,33 @@ def captions(pictures: Crops, described: Sequence[Caption], languages: Sequence[
     about = [caption.scene for caption in described]
     about += [about[place] for place, _, _ in missed]
     return CaptionSource(
-        shown=TextsOfPictures(Packed.joined(texts, wrong), pictures, np.array(about, np.int64)),
+        shown=InputSource(Packed.joined(texts, wrong), pictures, np.array(about, np.int64)),
         captions=tuple(Captioned(caption.id, language, f"scene-{caption.scene}") for _, caption, language in chosen),
         pools=_pools(len(chosen), len(languages), pool),
         misses=tuple((place, negative.kind) for place, negative, _ in missed),
     )
 
 
-def expressions(pictures: Crops, pointed: Sequence[Referring]) -> ExpressionSource:
+def expressions(pictures: RegionCrops, pointed: Sequence[Referring]) -> ExpressionSource:
     """Expressions that point at one number of a scene."""
     texts = number_world.sentences((referring.sentence.words, referring.language) for referring in pointed)
     about = np.array([referring.scene for referring in pointed], dtype=np.int64)
     counts = pictures.lengths[about].tolist()
     right = [[int(row == one.target) for row in range(count)] for one, count in zip(pointed, counts, strict=True)]
     return ExpressionSource(
-        TextsOfPictures(texts, pictures, about),
+        InputSource(texts, pictures, about),
         Packed.of(right=right),
         tuple(referring.target for referring in pointed),
-        tuple(About(one.id, one.type, one.language, f"scene-{one.scene}", str(one.target)) for one in pointed),
+        tuple(Example(one.id, one.type, one.language, f"scene-{one.scene}", str(one.target)) for one in pointed),
     )
 
 
-def entailment(examples: Sequence[Entailment]) -> LabelledSource:
+def entailment(examples: Sequence[EntailmentPair]) -> LabelledSource:
     """Premise and hypothesis in a row, each in its language."""
     texts = _packed(
         [[(one.premise.words, one.languages[0]), (one.hypothesis.words, one.languages[1])] for one in examples]
     )
-    about = tuple(About(one.id, "-".join(one.languages), one.languages[0], one.id, one.verdict) for one in examples)
+    about = tuple(Example(one.id, "-".join(one.languages), one.languages[0], one.id, one.verdict) for one in examples)
     return _labelled(texts, VERDICTS, [(one.verdict,) for one in examples], about)
 
 
@@ -107,7 +109,7 @@ def typing(examples: Sequence[Typing]) -> LabelledSource:
     """Sentences whose mention is marked; numbers are what is not independent."""
     texts = _packed([[(_marked(one.sentence.words, {one.mention: HEAD}), one.language)] for one in examples])
     about = tuple(
-        About(one.id, "number", one.language, f"number-{one.number}", SEPARATOR.join(one.types)) for one in examples
+        Example(one.id, "number", one.language, f"number-{one.number}", SEPARATOR.join(one.types)) for one in examples
     )
     return _labelled(texts, ENTITY_TYPES, [one.types for one in examples], about)
 
@@ -118,18 +120,18 @@ def related(examples: Sequence[Related]) -> LabelledSource:
         [[(_marked(one.sentence.words, {one.head: HEAD, one.tail: TAIL}), one.language)] for one in examples]
     )
     about = tuple(
-        About(one.id, one.relation, one.language, one.id if one.world is None else f"world-{one.world}", one.relation)
+        Example(one.id, one.relation, one.language, one.id if one.world is None else f"world-{one.world}", one.relation)
         for one in examples
     )
     return _labelled(texts, STATED_RELATIONS, [(one.relation,) for one in examples], about)
 
 
 def _labelled(
-    texts: Packed, labels: Sequence[str], held: Iterable[Sequence[str]], about: tuple[About, ...]
+    texts: Packed, labels: Sequence[str], held: Iterable[Sequence[str]], about: tuple[Example, ...]
 ) -> LabelledSource:
     places = {label: place for place, label in enumerate(labels)}
     truth = Packed.of(labels=[[places[label] for label in one] for one in held])
-    return LabelledSource(TextsOfPictures(texts), tuple(labels), truth, about)
+    return LabelledSource(InputSource(texts), tuple(labels), truth, about)
 
 
 def _marked(spoken: Sequence[str], marks: dict[int, str]) -> list[str]:

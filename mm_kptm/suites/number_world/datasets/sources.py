@@ -13,22 +13,22 @@ from typing import Literal
 
 import numpy as np
 
-from mm_kptm.crosslingual.corpora.bitext import Sentence, monolingual
+from mm_kptm.crosslingual.corpora.bitext import EncodedSentence, monolingual
 from mm_kptm.data.packing import Packed
 from mm_kptm.data.tokenizers.protocol import Specials
-from mm_kptm.data.tokenizers.word_level import WordLevel
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.injection.sentence_tree import Grafted, TreeBuilder, Trees
-from mm_kptm.preprocessing.inputs import Crops, TextsOfPictures, Whole
-from mm_kptm.random_streams import Draw
+from mm_kptm.knowledge.injection.sentence_tree import TokenWithFacts, TreeBuilder, Trees
+from mm_kptm.preprocessing.inputs import InputSource, IntArray, RegionCrops
+from mm_kptm.random_streams import RandomStream
+from mm_kptm.suites.number_world.datasets.settings import tokenizer
 from mm_kptm.suites.number_world.generator.captions import Caption
 from mm_kptm.suites.number_world.generator.knowledge import FactQuestion
-from mm_kptm.suites.number_world.generator.language import BREAK, START, vocabulary, words
+from mm_kptm.suites.number_world.generator.language import BREAK, START, vocabulary
 from mm_kptm.suites.number_world.generator.numerals import LANGUAGES
-from mm_kptm.suites.number_world.generator.parallel import Parallel
+from mm_kptm.suites.number_world.generator.parallel import ParallelCorpus
 from mm_kptm.suites.number_world.generator.questions import Question
 from mm_kptm.suites.number_world.generator.scene import FEATURES, Scenes
-from mm_kptm.tasks.example import About
+from mm_kptm.tasks.example import Example
 from mm_kptm.tasks.text.sentence_retrieval import Meaning, TranslationSource
 from mm_kptm.tasks.vision.vqa import QuestionSource
 
@@ -36,16 +36,10 @@ Vision = Literal["true", "shuffled", "blank"]
 _JOINT = "\n"  # between the words of a fact; inside a word there may be blanks
 
 
-@cache
-def tokenizer() -> WordLevel:
-    """Number World's words as a tokenizer for text that anybody types."""
-    return WordLevel(vocabulary().words, words)
-
-
-def pictures(scenes: Scenes) -> Crops:
+def pictures(scenes: Scenes) -> RegionCrops:
     """The scenes as pictures; their features are the crops."""
     every = range(len(scenes))
-    return Crops(scenes.crops.reshape(-1, FEATURES), scenes.fractions(every), scenes.offsets)
+    return RegionCrops(scenes.crops.reshape(-1, FEATURES), scenes.fractions(every), scenes.offsets)
 
 
 def questions(
@@ -54,7 +48,7 @@ def questions(
     answers: Sequence[str],
     *,
     vision: Vision = "true",
-    draw: Draw | None = None,
+    draw: RandomStream | None = None,
 ) -> QuestionSource:
     """Questions about scenes; facts hang as branches from the words that carry them.
 
@@ -78,7 +72,7 @@ def questions(
     shown = _shown(scenes, about, vision, draw)
     worlds = {question.world for question in asked} - {None}
     return QuestionSource(
-        TextsOfPictures(_trees(asked), *shown),
+        InputSource(_trees(asked), *shown),
         tuple(answers),
         right,
         tuple(_about(question, by_world=len(worlds) > 1) for question in asked),
@@ -87,7 +81,7 @@ def questions(
 
 def joined(*sources: QuestionSource) -> QuestionSource:
     """The questions of several sources that :func:`questions` made for the same answers, one behind the other."""
-    crops = [source.shown.pictures for source in sources if isinstance(source.shown.pictures, Crops)]
+    crops = [source.shown.pictures for source in sources if isinstance(source.shown.pictures, RegionCrops)]
     firsts = np.cumsum([0, *(len(part.lengths) for part in crops)])
     about = [
         source.shown.about + first
@@ -95,8 +89,10 @@ def joined(*sources: QuestionSource) -> QuestionSource:
         if source.shown.about is not None
     ]
     return QuestionSource(
-        TextsOfPictures(
-            Packed.joined(*(source.shown.texts for source in sources)), Crops.joined(*crops), np.concatenate(about)
+        InputSource(
+            Packed.joined(*(source.shown.texts for source in sources)),
+            RegionCrops.joined(*crops),
+            np.concatenate(about),
         ),
         sources[0].answers,
         Packed.joined(*(source.worth for source in sources)),
@@ -104,12 +100,12 @@ def joined(*sources: QuestionSource) -> QuestionSource:
     )
 
 
-def captions(scenes: Scenes, described: Sequence[Caption], languages: Sequence[str] = LANGUAGES) -> TextsOfPictures:
+def captions(scenes: Scenes, described: Sequence[Caption], languages: Sequence[str] = LANGUAGES) -> InputSource:
     """Every caption in every language with its scene: what image-grounded pretraining reads."""
     chosen = [(caption, language) for caption in described for language in languages]
     texts = sentences((caption.sentences[language].words, language) for caption, language in chosen)
     about = np.array([caption.scene for caption, _ in chosen], dtype=np.int64)
-    return TextsOfPictures(texts, pictures(scenes), about)
+    return InputSource(texts, pictures(scenes), about)
 
 
 def sentences(said: Iterable[tuple[Sequence[str], str]]) -> Packed:
@@ -117,17 +113,17 @@ def sentences(said: Iterable[tuple[Sequence[str], str]]) -> Packed:
     return monolingual((sentence(spoken, language) for spoken, language in said), specials())
 
 
-def sentence(spoken: Sequence[str], language: str) -> Sentence:
+def sentence(spoken: Sequence[str], language: str) -> EncodedSentence:
     """Words as ids, and their language as its place among Number World's."""
-    return Sentence(vocabulary().encode(spoken), LANGUAGES.index(language))
+    return EncodedSentence(vocabulary().encode(spoken), LANGUAGES.index(language))
 
 
-def meanings(corpus: Sequence[Parallel], languages: Sequence[str] = LANGUAGES) -> list[list[Sentence]]:
+def meanings(corpus: Sequence[ParallelCorpus], languages: Sequence[str] = LANGUAGES) -> list[list[EncodedSentence]]:
     """What :func:`mm_kptm.crosslingual.corpora.bitext.every_pair` pairs: the same sentence in each language."""
     return [[sentence(parallel.sentences[language].words, language) for language in languages] for parallel in corpus]
 
 
-def translations(corpus: Sequence[Parallel], languages: Sequence[str] = LANGUAGES) -> TranslationSource:
+def translations(corpus: Sequence[ParallelCorpus], languages: Sequence[str] = LANGUAGES) -> TranslationSource:
     """The sentences of a corpus to be found from language to language; each two languages once, in the order given."""
     pairs = [pair for pair in permutations(languages, 2) if languages.index(pair[0]) < languages.index(pair[1])]
     chosen = [(parallel, pair) for pair in pairs for parallel in corpus]
@@ -143,22 +139,22 @@ def specials() -> Specials:
     return tokenizer().specials
 
 
-def _about(question: Question, *, by_world: bool) -> About:
+def _about(question: Question, *, by_world: bool) -> Example:
     swapped = isinstance(question, FactQuestion) and question.arm == "swapped"
-    return About(
+    return Example(
         id=question.id,
         type=question.type,
         language=question.language,
         group=f"scene-{question.scene}" if question.world is None or not by_world else f"world-{question.world}",
         target=question.answer.label,
-        untold=question.true_answer.label if swapped and isinstance(question, FactQuestion) else None,
+        factual_answer=question.true_answer.label if swapped and isinstance(question, FactQuestion) else None,
     )
 
 
-def _shown(scenes: Scenes, about: Whole, vision: Vision, draw: Draw | None) -> tuple[Crops, Whole]:
+def _shown(scenes: Scenes, about: IntArray, vision: Vision, draw: RandomStream | None) -> tuple[RegionCrops, IntArray]:
     match vision:
         case "blank":
-            return Crops.blank(FEATURES), np.zeros_like(about)
+            return RegionCrops.blank(FEATURES), np.zeros_like(about)
         case "shuffled":
             if draw is None or len(about) < 2:
                 raise UserError("shuffled pictures were asked for; they need a draw and at least two questions")
@@ -168,7 +164,7 @@ def _shown(scenes: Scenes, about: Whole, vision: Vision, draw: Draw | None) -> t
             return pictures(scenes), about
 
 
-def _along_ring(about: Whole, order: Whole) -> Whole:
+def _along_ring(about: IntArray, order: IntArray) -> IntArray:
     shown = np.empty_like(about)
     shown[order] = about[np.roll(order, 1)]
     return shown
@@ -186,17 +182,17 @@ def _trees(asked: Sequence[Question]) -> Packed:
     return _flat(trees, languages)
 
 
-def _with_facts(question: Question) -> list[str | Grafted]:
+def _with_facts(question: Question) -> list[str | TokenWithFacts]:
     hung: dict[int, list[str]] = {}
     for branch in question.branches:
         hung.setdefault(branch.anchor, []).append(_JOINT.join(branch.words))
     carried = (
-        Grafted(word, tuple(hung[place])) if place in hung else word for place, word in enumerate(question.words)
+        TokenWithFacts(word, tuple(hung[place])) if place in hung else word for place, word in enumerate(question.words)
     )
     return [START, *carried, BREAK]
 
 
-def _flat(trees: Trees, languages: Whole) -> Packed:
+def _flat(trees: Trees, languages: IntArray) -> Packed:
     offsets = np.array(trees.layout.offsets, dtype=np.int64)
     columns = {name: getattr(trees, name).numpy() for name in ("ids", "positions", "words", "branches")}
     return Packed(offsets, {**columns, "languages": np.repeat(languages, np.diff(offsets))})

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
-from mm_kptm.datasets.protocol import Learnt
+from mm_kptm.datasets.protocol import AuxiliaryObjective
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.graph.numbered import Numbered
+from mm_kptm.knowledge.graph.indexed_triple import IndexedTriple
 from mm_kptm.knowledge.objectives.fact_completion import FactCompletion, OpenFact
 from mm_kptm.knowledge.objectives.knowledge_embedding import DescribedGraph, KnowledgeEmbedding
-from mm_kptm.random_streams import Draw
+from mm_kptm.random_streams import RandomStream
 from mm_kptm.suites.number_world.datasets import sources as number_world
 from mm_kptm.suites.number_world.generator.facts import World
 from mm_kptm.suites.number_world.generator.language import vocabulary, words
@@ -23,7 +23,7 @@ from mm_kptm.suites.number_world.generator.numerals import name
 
 Thing = TypeVar("Thing")
 
-KEPT = ("adapter", "embedding")  #: the kinds of knowledge that are learnt
+KEPT = ("side-adapter", "knowledge-embedding")  #: the kinds of knowledge that are learnt
 STATED = ("none", "true", "random")  #: which facts can be
 
 
@@ -35,7 +35,7 @@ class Stated(NamedTuple):
     object: str
 
 
-def stated(worlds: Sequence[World], relations: Sequence[str], arm: str, draw: Draw) -> tuple[Stated, ...]:
+def stated(worlds: Sequence[World], relations: Sequence[str], arm: str, draw: RandomStream) -> tuple[Stated, ...]:
     """What some worlds hold of every number, each fact once; ``random`` facts have the object of another number.
 
     Raises:
@@ -60,12 +60,12 @@ def stated(worlds: Sequence[World], relations: Sequence[str], arm: str, draw: Dr
     return tuple(dict.fromkeys(blind))
 
 
-def learnt(kind: str, facts: Sequence[Stated], languages: Sequence[str]) -> Learnt:
+def learnt(kind: str, facts: Sequence[Stated], languages: Sequence[str]) -> AuxiliaryObjective:
     """What trains a kind of :data:`KEPT` on facts, each said in every language."""
-    return (_completion if kind == "adapter" else _embedding)(facts, languages)
+    return (_completion if kind == "side-adapter" else _embedding)(facts, languages)
 
 
-def _completion(facts: Sequence[Stated], languages: Sequence[str]) -> Learnt:
+def _completion(facts: Sequence[Stated], languages: Sequence[str]) -> AuxiliaryObjective:
     objects = _numbered(fact.object for fact in facts)
     said = [
         OpenFact(
@@ -75,15 +75,15 @@ def _completion(facts: Sequence[Stated], languages: Sequence[str]) -> Learnt:
         for fact in facts
         for language in languages
     ]
-    return Learnt(FactCompletion(said, number_world.specials()), {"num_objects": len(objects)})
+    return AuxiliaryObjective(FactCompletion(said, number_world.specials()), {"num_objects": len(objects)})
 
 
-def _embedding(facts: Sequence[Stated], languages: Sequence[str]) -> Learnt:
+def _embedding(facts: Sequence[Stated], languages: Sequence[str]) -> AuxiliaryObjective:
     relations = _numbered(fact.relation for fact in facts)
     heads = _numbered((name(fact.number, language), language) for fact in facts for language in languages)
     tails = _numbered((surface(fact.object, language), language) for fact in facts for language in languages)
     triples = [
-        Numbered(
+        IndexedTriple(
             heads[name(fact.number, language), language],
             relations[fact.relation],
             len(heads) + tails[surface(fact.object, language), language],
@@ -92,7 +92,7 @@ def _embedding(facts: Sequence[Stated], languages: Sequence[str]) -> Learnt:
         for language in languages
     ]
     graph = DescribedGraph(triples, [_ids(*text) for text in (*heads, *tails)], number_world.specials())
-    return Learnt(KnowledgeEmbedding(graph), {"num_relations": len(relations)})
+    return AuxiliaryObjective(KnowledgeEmbedding(graph), {"num_relations": len(relations)})
 
 
 def _numbered(things: Iterable[Thing]) -> dict[Thing, int]:

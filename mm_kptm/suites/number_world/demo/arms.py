@@ -54,9 +54,9 @@ class Tier:
 
     name: str
     seeds: int
-    seen: NumberWorldData  #: of the ``vqa-*`` arms
-    told: NumberWorldData  #: of the ``facts-*`` arms
-    said: NumberWorldData  #: of the ``text-*`` arms
+    vision_data: NumberWorldData  #: of the ``vqa-*`` arms
+    facts_data: NumberWorldData  #: of the ``facts-*`` arms
+    text_data: NumberWorldData  #: of the ``text-*`` arms
     vqa_steps: int
     facts_steps: int
     text_steps: int
@@ -66,10 +66,10 @@ class Tier:
 
 
 _SEEN = NumberWorldData(questions=20000, numbers=20, sizes=(2, 3), languages=("en",), types=("colour", "number"))
-_TOLD = replace(_SEEN, split="world", relations=("owner",), facts_per_number=1, seen=10000)
+_TOLD = replace(_SEEN, split="world", relations=("owner",), facts_per_number=1, num_perception_questions=10000)
 _SAID = NumberWorldData(
-    questions=700, held=90, numbers=24, languages=("en", "de", "fr"), topics=("colour", "owner", "guild", "home"),
-    hidden=0.4,
+    questions=700, eval_questions=90, numbers=24, languages=("en", "de", "fr"), topics=("colour", "owner", "guild", "home"),
+    mask_rate=0.4,
 )  # fmt: skip
 
 TIERS: Mapping[str, Tier] = {
@@ -78,9 +78,11 @@ TIERS: Mapping[str, Tier] = {
         Tier(
             name="tiny",
             seeds=1,
-            seen=replace(_SEEN, questions=2000, held=400, numbers=10, sizes=(2,)),
-            told=replace(_TOLD, questions=2000, held=200, numbers=10, sizes=(2,), seen=1000),
-            said=replace(_SAID, questions=300, held=40),
+            vision_data=replace(_SEEN, questions=2000, eval_questions=400, numbers=10, sizes=(2,)),
+            facts_data=replace(
+                _TOLD, questions=2000, eval_questions=200, numbers=10, sizes=(2,), num_perception_questions=1000
+            ),
+            text_data=replace(_SAID, questions=300, eval_questions=40),
             vqa_steps=150,
             facts_steps=30,
             text_steps=30,
@@ -88,13 +90,29 @@ TIERS: Mapping[str, Tier] = {
             dim=64,
             layers=2,
         ),
-        Tier(name="demo", seeds=1, seen=_SEEN, told=_TOLD, said=_SAID, vqa_steps=500, facts_steps=700, text_steps=1600),
+        Tier(
+            name="demo",
+            seeds=1,
+            vision_data=_SEEN,
+            facts_data=_TOLD,
+            text_data=_SAID,
+            vqa_steps=500,
+            facts_steps=700,
+            text_steps=1600,
+        ),
         Tier(
             name="paper",
             seeds=5,
-            seen=replace(_SEEN, questions=40000, held=2000, numbers=100, languages=LANGUAGES),
-            told=replace(_TOLD, questions=40000, held=2000, numbers=100, languages=LANGUAGES, seen=20000),
-            said=replace(_SAID, questions=2000, held=300, numbers=100, languages=LANGUAGES),
+            vision_data=replace(_SEEN, questions=40000, eval_questions=2000, numbers=100, languages=LANGUAGES),
+            facts_data=replace(
+                _TOLD,
+                questions=40000,
+                eval_questions=2000,
+                numbers=100,
+                languages=LANGUAGES,
+                num_perception_questions=20000,
+            ),
+            text_data=replace(_SAID, questions=2000, eval_questions=300, numbers=100, languages=LANGUAGES),
             vqa_steps=3000,
             facts_steps=3000,
             text_steps=4000,
@@ -107,21 +125,21 @@ def experiments(tier: Tier, seed: int, out: Path) -> dict[str, Experiment]:
     """Every arm of a tier with one seed, by its name."""
     arms: dict[str, Experiment] = {}
     for name, vision in VISION.items():
-        data = replace(tier.seen, vision=vision)
+        data = replace(tier.vision_data, vision=vision)
         arms[name] = _answering(tier, name, "vqa", data, _held(tier.vqa_steps, 1e-3, seed), out)
     for name in FACTS:
-        data = replace(tier.told, graph="fixed" if name == "facts-fixed" else "worlds")
+        data = replace(tier.facts_data, graph="fixed" if name == "facts-fixed" else "worlds")
         arm = _answering(tier, name, "knowledge-vqa", data, _held(tier.facts_steps, 1.5e-3, seed), out)
         told: Literal["none", "true"] = "none" if name == "facts-none" else "true"
         started = replace(arm.encoder, sizes={}, weights=out / f"{START}-seed-{FIRST_SEED}" / "model")
-        arms[name] = replace(arm, encoder=started, knowledge=KnowledgeSettings("tree", told))
+        arms[name] = replace(arm, encoder=started, knowledge=KnowledgeSettings("sentence-tree", told))
     for name, texts in TEXTS.items():
         arms[name] = Experiment(
             name=f"{name}-seed-{seed}",
             encoder=EncoderSettings("xlm-15", sizes=_sizes(tier) | {"num_layers": 2}),
-            data=replace(tier.said, texts=texts),
+            data=replace(tier.text_data, texts=texts),
             objectives={"masked-tokens": 1.0},
-            train=replace(_train(tier.text_steps, 3e-3, seed), rows_per_batch=1100),
+            train=replace(_train(tier.text_steps, 3e-3, seed), max_tokens=1100),
             out=out,
         )
     return arms
@@ -144,7 +162,7 @@ def _sizes(tier: Tier) -> dict[str, int | float | bool | str]:
 
 def _held(steps: int, lr: float, seed: int) -> TrainSettings:
     """When a model begins to use what it is shown differs between seeds; the rate must not have fallen by then."""
-    return replace(_train(steps, lr, seed), schedule="held", decay=0.4)
+    return replace(_train(steps, lr, seed), schedule="wsd", decay_fraction=0.4)
 
 
 def _train(steps: int, lr: float, seed: int) -> TrainSettings:
@@ -155,6 +173,6 @@ def _train(steps: int, lr: float, seed: int) -> TrainSettings:
         betas=(0.9, 0.98),
         log_every=max(1, steps // 50),
         save_every=max(1, steps // 4),
-        keep=1,
+        keep_last=1,
         seed=seed,
     )

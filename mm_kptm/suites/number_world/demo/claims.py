@@ -24,13 +24,13 @@ def tables(tier: Tier, runs: Runs) -> Iterator[Table]:
     """One table for each question that the arms answer."""
     generator = np.random.default_rng(RESAMPLING)
     runs = {**runs, "facts-fixed": tuple(_each_alone(run) for run in runs["facts-fixed"])}
-    yield _headline(runs, tuple(VISION), "test", "What is seen", f"{_scenes(tier.seen)}.", generator)
+    yield _headline(runs, tuple(VISION), "test", "What is seen", f"{_scenes(tier.vision_data)}.", generator)
     yield _headline(
         runs,
         FACTS,
         "test",
         "Facts about what is seen",
-        f"{_scenes(tier.told)}. The graph is one that training never saw, or the fixed one.",
+        f"{_scenes(tier.facts_data)}. The graph is one that training never saw, or the fixed one.",
         generator,
     )
     yield _knowledge_use(runs, generator)
@@ -40,7 +40,7 @@ def tables(tier: Tier, runs: Runs) -> Iterator[Table]:
         tuple(TEXTS),
         "test",
         "Translations found",
-        f"Sentences of no parallel data in {', '.join(tier.said.languages)}; centred mean states.",
+        f"Sentences of no parallel data in {', '.join(tier.text_data.languages)}; centred mean states.",
         generator,
     )
     searched = len({prediction.group for prediction in runs["text-tlm"][0].predictions["test"]})
@@ -105,7 +105,9 @@ def _headline(
 ) -> Table:
     """Accuracy of some arms with the baselines of the first."""
     found = [
-        reported.Arm(name, runs[name] if name == names[0] else tuple(replace(run, baselines={}) for run in runs[name]))
+        reported.ReportedArm(
+            name, runs[name] if name == names[0] else tuple(replace(run, baselines={}) for run in runs[name])
+        )
         for name in names
     ]
     table = reported.headline(found, split, generator)

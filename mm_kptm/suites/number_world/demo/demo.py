@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mm_kptm import report
-from mm_kptm.datasets.protocol import Request, find_supply
+from mm_kptm.datasets.protocol import DataRequest, find_task_dataset
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.comparison import Job, check_began
 from mm_kptm.experiment.run import evaluated, train
@@ -123,7 +123,9 @@ def run(job: Job) -> str:
             show(settings, built, *SHOWN[arm], folder)
         if settings.task is None:
             task = ParallelSentences(built.system, likeness=centred)
-            asked = find_supply(task.name, settings.data).prepare(settings.data, Request(find(settings.encoder.recipe)))
+            asked = find_task_dataset(task.name, settings.data).prepare(
+                settings.data, DataRequest(find(settings.encoder.recipe))
+            )
             rows = task.predictions(asked.sources["test"]())
             write_predictions(rows, folder / "predictions" / "test.jsonl")
             told = f"translations found {sum(float(row['correct']) for row in rows) / len(rows):.3f}"

@@ -15,7 +15,7 @@ from mm_kptm.data.sampler import seeded
 from mm_kptm.experiment.build import Built
 from mm_kptm.experiment.settings import Experiment
 from mm_kptm.models.single import SingleStream
-from mm_kptm.report import Box, Example, Fact, Token, picture, write_gallery
+from mm_kptm.report import Box, Fact, GalleryExample, Token, picture, write_gallery
 from mm_kptm.suites.number_world.datasets.questions import asked_about_facts, asked_about_seen
 from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
 from mm_kptm.suites.number_world.generator.knowledge import FactQuestion
@@ -58,20 +58,20 @@ def _asked(settings: Experiment, built: Built, split: str) -> tuple[Scenes, Sequ
 @torch.no_grad()
 def _read_at_first(encoder: SingleStream, batch: Questions) -> Tensor:
     """How much the first row, which answers, reads every row in the last layer: the mean over heads, [T + R]."""
-    *_, stream, _ = encoder.walk(batch.inputs)
-    attention = encoder.layers[-1].attend.attention  # type: ignore[union-attr]
-    (shares,) = attention.weights(stream.x, stream.x, stream.reading)  # type: ignore[operator, union-attr]
+    *_, stream, _ = encoder.hidden_states(batch.inputs)
+    attention = encoder.layers[-1].self_attention.attention  # type: ignore[union-attr]
+    (shares,) = attention.weights(stream.x, stream.x, stream.attention)  # type: ignore[operator, union-attr]
     read: Tensor = shares[:, 0].mean(dim=0)
     return read
 
 
-def _example(scenes: Scenes, question: Question, row: Row, batch: Questions, read: Tensor) -> Example:
+def _example(scenes: Scenes, question: Question, row: Row, batch: Questions, read: Tensor) -> GalleryExample:
     if batch.inputs.text is None:
         raise TypeError("a question has text")
     ids = batch.inputs.text.ids.tolist()
     shares = [round(share, 4) for share in read.tolist()]
     known = vocabulary().words
-    return Example(
+    return GalleryExample(
         id=question.id,
         image=picture(scenes.image(question.scene)),
         width=WIDTH,

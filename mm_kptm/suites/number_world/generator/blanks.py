@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from mm_kptm.errors import UserError
-from mm_kptm.random_streams import Draw, pick
-from mm_kptm.suites.number_world.generator.captions import Sentence
+from mm_kptm.random_streams import RandomStream, pick
+from mm_kptm.suites.number_world.generator.captions import CaptionText
 from mm_kptm.suites.number_world.generator.facts import RANGES, World, Worlds, substitute
 from mm_kptm.suites.number_world.generator.knowledge import ARMS
 from mm_kptm.suites.number_world.generator.language import fill, words
@@ -31,16 +31,18 @@ class Blank:
     world: int
     relation: str
     number: int
-    sentence: Sentence
+    sentence: CaptionText
     subject: int  #: the word that names the number
     blank: int  #: the word that is left open
     shown: tuple[str, ...]  #: relations of the facts that are told, in their order
     answer: str  #: the word expected
     true_answer: str  #: the word by the facts of the world
-    told: tuple[tuple[str, str], ...] = ()  #: relation and object, in words
+    injected: tuple[tuple[str, str], ...] = ()  #: relation and object, in words
 
 
-def blanks(part: Part, count: int, draw: Draw, worlds: Worlds, *, facts_per_number: int = 2) -> tuple[Blank, ...]:
+def blanks(
+    part: Part, count: int, draw: RandomStream, worlds: Worlds, *, facts_per_number: int = 2
+) -> tuple[Blank, ...]:
     """Statements of facts of the part's worlds, with the true facts told.
 
     Raises:
@@ -57,7 +59,7 @@ def blanks(part: Part, count: int, draw: Draw, worlds: Worlds, *, facts_per_numb
         world, number = known[pick(roll[2], len(known))], pick(roll[3], worlds.all[0].numbers)
         called, said = name(number, language), _said(world, number, relation, language)
         text = fill(STATED[language][relation][pick(roll[4], 2)], language, n=called, o=said)
-        sentence, answer = Sentence(text, words(text, language)), _word(said, language)
+        sentence, answer = CaptionText(text, words(text, language)), _word(said, language)
         others = [other for other in RANGES if other != relation]
         first = pick(roll[6], len(others))
         others = [*others[first:], *others[:first]][: max(facts_per_number - 1, 0)]
@@ -83,7 +85,7 @@ def blanks(part: Part, count: int, draw: Draw, worlds: Worlds, *, facts_per_numb
     return inform(examples, "true", worlds, draw.child("inform"))
 
 
-def inform(examples: Sequence[Blank], arm: str, worlds: Worlds, draw: Draw) -> tuple[Blank, ...]:
+def inform(examples: Sequence[Blank], arm: str, worlds: Worlds, draw: RandomStream) -> tuple[Blank, ...]:
     """The same blanks told other facts, as :func:`mm_kptm.suites.number_world.generator.knowledge.inject` does to questions.
 
     Raises:
@@ -94,9 +96,9 @@ def inform(examples: Sequence[Blank], arm: str, worlds: Worlds, draw: Draw) -> t
     return tuple(_inform(blank, arm, worlds, draw) for blank in examples)
 
 
-def _inform(blank: Blank, arm: str, worlds: Worlds, draw: Draw) -> Blank:
+def _inform(blank: Blank, arm: str, worlds: Worlds, draw: RandomStream) -> Blank:
     if arm == "none":
-        return replace(blank, answer=blank.true_answer, told=())
+        return replace(blank, answer=blank.true_answer, injected=())
     answer, world = blank.true_answer, worlds[blank.world]
     if arm == "swapped":
         world = substitute(worlds, blank.world, blank.number, blank.relation, draw)
@@ -108,7 +110,7 @@ def _inform(blank: Blank, arm: str, worlds: Worlds, draw: Draw) -> Blank:
         else:
             said = _said(world, blank.number, relation, language)
         told.append((_word(RELATION_WORDS[language][relation], language), _word(said, language)))
-    return replace(blank, answer=answer, told=tuple(told))
+    return replace(blank, answer=answer, injected=tuple(told))
 
 
 def _said(world: World, number: int, relation: str, language: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mm_kptm.random_streams import Draw, pick
+from mm_kptm.random_streams import RandomStream, pick
 from mm_kptm.suites.number_world.generator.language import colour_slots, fill, indefinite, words
 from mm_kptm.suites.number_world.generator.numerals import LANGUAGES, name
 from mm_kptm.suites.number_world.generator.scene import COLOURS, Scenes, Thing, compose
@@ -13,7 +13,7 @@ from mm_kptm.suites.number_world.generator.wording import MOST, SIDES
 
 
 @dataclass(frozen=True)
-class Sentence:
+class CaptionText:
     """A text and the words a model reads."""
 
     text: str
@@ -25,7 +25,7 @@ class Negative:
     """A caption that is wrong in one way: ``colour``, ``number``, ``colours`` (two exchanged) or ``order``."""
 
     kind: str
-    sentence: Sentence
+    sentence: CaptionText
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Caption:
     split: str
     side: str
     scene: int
-    sentences: Mapping[str, Sentence]  #: by language
+    sentences: Mapping[str, CaptionText]  #: by language
     negatives: Mapping[str, tuple[Negative, ...]]  #: by language, the same kinds in each
 
 
@@ -50,11 +50,11 @@ class Referring:
     type: str
     language: str
     scene: int
-    sentence: Sentence
+    sentence: CaptionText
     target: int  #: the region, counted inside its scene
 
 
-def describe(things: Sequence[Thing], language: str, form: int) -> Sentence:
+def describe(things: Sequence[Thing], language: str, form: int) -> CaptionText:
     """The scene from left to right.
 
     >>> describe([Thing(8, "orange", (0, 0, 8, 8)), Thing(27, "red", (20, 0, 36, 8))], "en", 0).text
@@ -70,7 +70,7 @@ def describe(things: Sequence[Thing], language: str, form: int) -> Sentence:
 
 
 def captions(
-    part: Part, count: int, draw: Draw, *, numbers: int = 100, languages: Sequence[str] = LANGUAGES
+    part: Part, count: int, draw: RandomStream, *, numbers: int = 100, languages: Sequence[str] = LANGUAGES
 ) -> tuple[Scenes, tuple[Caption, ...]]:
     """``count`` scenes with a caption in every language, saying the same in the same wording."""
     allowed, focus = scene_masks(part, numbers)
@@ -129,7 +129,9 @@ def _changed(things: Sequence[Thing], changes: Mapping[int, Thing]) -> list[Thin
     return [changes.get(place, thing) for place, thing in enumerate(things)]
 
 
-def referring(part: Part, count: int, draw: Draw, *, numbers: int = 100) -> tuple[Scenes, tuple[Referring, ...]]:
+def referring(
+    part: Part, count: int, draw: RandomStream, *, numbers: int = 100
+) -> tuple[Scenes, tuple[Referring, ...]]:
     """``count`` scenes and one expression for each that points at one of its numbers and no other."""
     allowed, focus = scene_masks(part, numbers)
     scenes = compose(
@@ -185,5 +187,5 @@ def _pointed(
             return {**colour_slots(things[focus].colour, language), "side": SIDES[language][way]}, target
 
 
-def _sentence(text: str, language: str) -> Sentence:
-    return Sentence(text, words(text, language))
+def _sentence(text: str, language: str) -> CaptionText:
+    return CaptionText(text, words(text, language))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import isqrt
 
 from mm_kptm.errors import UserError
-from mm_kptm.random_streams import Draw
+from mm_kptm.random_streams import RandomStream
 from mm_kptm.suites.number_world.generator.numerals import roman
 
 FAMILIES: Mapping[str, tuple[str, ...]] = {
@@ -79,18 +79,18 @@ class Worlds:
         return len(self.all) == 1
 
 
-def draw_worlds(draw: Draw, *, numbers: int = 100) -> Worlds:
+def draw_worlds(draw: RandomStream, *, numbers: int = 100) -> Worlds:
     """The 64 + 8 + 8 worlds over the numbers 0 up to ``numbers`` (excluded)."""
     lasting = _lasting(numbers)
     return Worlds(tuple(_world(id, draw.child("world", id), numbers, lasting) for id in range(WORLDS["test"][1])))
 
 
-def draw_fixed(draw: Draw, *, numbers: int = 100) -> Worlds:
+def draw_fixed(draw: RandomStream, *, numbers: int = 100) -> Worlds:
     """One graph for training and test alike: what a model can learn by heart."""
     return Worlds((_world(0, draw.child("world", 0), numbers, _lasting(numbers)),))
 
 
-def substitute(worlds: Worlds, id: int, number: int, relation: str, draw: Draw) -> World:
+def substitute(worlds: Worlds, id: int, number: int, relation: str, draw: RandomStream) -> World:
     """A world, seen or not by training as ``id`` is, in which ``number`` points at something else.
 
     Where the graph is fixed there is no other world to read; a fresh one is drawn.
@@ -111,7 +111,7 @@ def substitute(worlds: Worlds, id: int, number: int, relation: str, draw: Draw) 
     return others[draw.one(len(others))]
 
 
-def _world(id: int, draw: Draw, numbers: int, lasting: Mapping[str, tuple[str | None, ...]]) -> World:
+def _world(id: int, draw: RandomStream, numbers: int, lasting: Mapping[str, tuple[str | None, ...]]) -> World:
     drawn: dict[str, tuple[str | None, ...]] = {}
     for relation, objects in RANGES.items():
         order = draw.orders(1, numbers)[0].tolist()  # an order instead of free draws: every object is equally frequent

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from mm_kptm.random_streams import Draw
+from mm_kptm.random_streams import RandomStream
 from mm_kptm.suites.number_world.generator import WORLD_VERSION, captions, knowledge, parallel, questions, statements
 from mm_kptm.suites.number_world.generator.facts import draw_worlds
 from mm_kptm.suites.number_world.generator.language import vocabulary
@@ -34,7 +34,7 @@ def fingerprint(seed: int = 0, *, numbers: int = 100, count: int = 20) -> str:
     def everything() -> Iterable[bytes | str]:
         yield WORLD_VERSION
         yield from vocabulary().words
-        draw = Draw(seed)
+        draw = RandomStream(seed)
         worlds = draw_worlds(draw.child("facts"), numbers=numbers)
         for world in worlds.all:
             yield repr(world.triples())

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mm_kptm.errors import UserError
-from mm_kptm.random_streams import Draw, pick
+from mm_kptm.random_streams import RandomStream, pick
 from mm_kptm.suites.number_world.generator.fact_wording import AFTER, KNOWN, MEANT
 from mm_kptm.suites.number_world.generator.facts import FAMILY, RANGES, RELATIONS, World, Worlds, substitute
 from mm_kptm.suites.number_world.generator.language import BREAK, colour_slots, fill, words
 from mm_kptm.suites.number_world.generator.lexicon import RELATION_WORDS, surface
 from mm_kptm.suites.number_world.generator.numerals import name
-from mm_kptm.suites.number_world.generator.questions import Answer, Branch, Question
+from mm_kptm.suites.number_world.generator.questions import Answer, InjectedFact, Question
 from mm_kptm.suites.number_world.generator.scene import Scenes, compose
 from mm_kptm.suites.number_world.generator.splits import Part, held_facts, scene_masks
 
@@ -43,14 +43,14 @@ class FactQuestion(Question):
     candidates: tuple[int, ...]  #: the numbers named after the question, in their order
     injected: tuple[str, ...]  #: the relations that every name carries, in their order
     arm: str = "true"
-    told: int | None = None  #: the world whose facts are injected; None where they are of no world
+    injected_world: int | None = None  #: the world whose facts are injected; None where they are of no world
     true_answer: Answer  #: the answer in the question's own world, whatever is injected
 
 
 def generate(
     part: Part,
     count: int,
-    draw: Draw,
+    draw: RandomStream,
     worlds: Worlds,
     *,
     facts_per_number: int = 2,
@@ -133,7 +133,7 @@ def generate(
     return scenes, inject(questions, "true", worlds, draw.child("inject"))
 
 
-def inject(questions: Sequence[FactQuestion], arm: str, worlds: Worlds, draw: Draw) -> tuple[FactQuestion, ...]:
+def inject(questions: Sequence[FactQuestion], arm: str, worlds: Worlds, draw: RandomStream) -> tuple[FactQuestion, ...]:
     """The same questions told other facts.
 
     ``swapped`` facts are those of another world in which the answer differs; the answer expected then follows them, and
@@ -154,7 +154,7 @@ def told_objects(question: FactQuestion) -> tuple[str, ...]:
     return tuple(branch.words[1] for branch in question.branches if branch.words[0] == relation)
 
 
-def _inject(question: FactQuestion, arm: str, worlds: Worlds, draw: Draw) -> FactQuestion:
+def _inject(question: FactQuestion, arm: str, worlds: Worlds, draw: RandomStream) -> FactQuestion:
     if question.world is None:
         raise RuntimeError(f"question {question.id} has no world")
     world: World | None = worlds[question.world]
@@ -168,7 +168,7 @@ def _inject(question: FactQuestion, arm: str, worlds: Worlds, draw: Draw) -> Fac
             if label is None:
                 raise RuntimeError(f"question {question.id} has no answer in world {world.id}")
             answer = Answer(label, surface(label, question.language))
-    branches: tuple[Branch, ...] = ()
+    branches: tuple[InjectedFact, ...] = ()
     trunk = (*words(question.sentence, question.language), BREAK)
     if arm != "none":
         told = _blind(question, draw) if world is None else world.object
@@ -181,7 +181,7 @@ def _inject(question: FactQuestion, arm: str, worlds: Worlds, draw: Draw) -> Fac
         branches=branches,
         answer=answer,
         arm=arm,
-        told=None if world is None else world.id,
+        injected_world=None if world is None else world.id,
     )
 
 
@@ -190,7 +190,7 @@ def _branches(
     start: int,
     told: Callable[[int, str], str | None],
     needed: set[tuple[int, str]] | None,
-) -> tuple[Branch, ...]:
+) -> tuple[InjectedFact, ...]:
     """One branch for each fact of each name: the word of the relation and the word of its object."""
     language = question.facts_language
     branches = []
@@ -201,11 +201,11 @@ def _branches(
                 continue
             (head,) = words(RELATION_WORDS[language][relation], language)
             (tail,) = words(surface(label, language), language)
-            branches.append(Branch(start + place, (head, tail)))
+            branches.append(InjectedFact(start + place, (head, tail)))
     return tuple(branches)
 
 
-def _blind(question: FactQuestion, draw: Draw) -> Callable[[int, str], str]:
+def _blind(question: FactQuestion, draw: RandomStream) -> Callable[[int, str], str]:
     """Objects of the right kind, drawn for this question and no other."""
     kinds = {
         **RANGES,

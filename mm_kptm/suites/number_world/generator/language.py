@@ -100,7 +100,7 @@ def _pattern(language: str) -> re.Pattern[str]:
     return re.compile("|".join((*(rf"{one}(?![\w-])" for one in long), pieces)))
 
 
-class Vocabulary:
+class WorldVocabulary:
     """Every word that Number World can say, special tokens first, then in the order of their code points."""
 
     def __init__(self, known: Iterable[str]) -> None:
@@ -117,9 +117,11 @@ class Vocabulary:
 
 
 @cache
-def vocabulary() -> Vocabulary:
+def vocabulary() -> WorldVocabulary:
     """The one vocabulary of all languages; the same for every size of the world."""
-    return Vocabulary(word for language in LANGUAGES for text in _texts(language) for word in words(text, language))
+    return WorldVocabulary(
+        word for language in LANGUAGES for text in _texts(language) for word in words(text, language)
+    )
 
 
 def _texts(language: str) -> Iterable[str]:

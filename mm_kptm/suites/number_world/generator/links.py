@@ -10,7 +10,7 @@ from mm_kptm.suites.number_world.generator.splits import held_facts
 
 
 @dataclass(frozen=True, eq=False)
-class Links:
+class MentionLinks:
     """A graph with a fifth of its facts held back; rows are head, relation, tail.
 
     Arbitrary facts cannot be predicted from others by anybody: on them a model is at chance, and should be.
@@ -25,7 +25,7 @@ class Links:
     families: tuple[str, ...]  #: of each relation, in their order
 
 
-def links(world: World) -> Links:
+def links(world: World) -> MentionLinks:
     """The triples of a world in three parts: held-out facts are shared out between dev and test, head by head."""
     triples = world.triples()
     entities = tuple(sorted({entity for head, _, tail in triples for entity in (head, tail)}))
@@ -38,4 +38,4 @@ def links(world: World) -> Links:
         parts[side].append((ids[head], row, ids[tail]))
     train, dev, test = (np.asarray(parts[side], dtype=np.int64).reshape(-1, 3) for side in ("train", "dev", "test"))
     families = tuple(FAMILY[relation] for relation in RELATIONS)
-    return Links(world.id, entities, RELATIONS, train, dev, test, families)
+    return MentionLinks(world.id, entities, RELATIONS, train, dev, test, families)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from zlib import crc32
 
 from mm_kptm.errors import UserError
-from mm_kptm.random_streams import Draw, pick
-from mm_kptm.suites.number_world.generator.captions import Sentence, describe
+from mm_kptm.random_streams import RandomStream, pick
+from mm_kptm.suites.number_world.generator.captions import CaptionText, describe
 from mm_kptm.suites.number_world.generator.facts import RANGES
 from mm_kptm.suites.number_world.generator.language import colour_slots, fill, words
 from mm_kptm.suites.number_world.generator.lexicon import surface
@@ -25,26 +25,26 @@ TOPICS = ("caption", "colour", "beside", "larger", *RANGES)
 
 
 @dataclass(frozen=True)
-class Parallel:
+class ParallelCorpus:
     """One meaning in several languages."""
 
     id: str
     side: str
     type: str
     meaning: tuple[str | int, ...]
-    sentences: Mapping[str, Sentence]  #: by language; each in a wording of its own
+    sentences: Mapping[str, CaptionText]  #: by language; each in a wording of its own
 
 
 def corpus(
     side: str,
     count: int,
-    draw: Draw,
+    draw: RandomStream,
     *,
     numbers: int = 100,
     languages: Sequence[str] = LANGUAGES,
     topics: Sequence[str] = TOPICS,
     sizes: Sequence[int] = SIZES,
-) -> tuple[Parallel, ...]:
+) -> tuple[ParallelCorpus, ...]:
     """``count`` different sentences of one side.
 
     The statements are about no world in particular: that the 27 belongs to Anna holds in some. With small
@@ -58,7 +58,7 @@ def corpus(
         raise UserError(f"there are no sentences about {unknown[0]!r}; the topics are {', '.join(TOPICS)}")
     stream = draw.child("corpus", side)
     seen: set[tuple[str | int, ...]] = set()
-    sentences: list[Parallel] = []
+    sentences: list[ParallelCorpus] = []
     fruitless = 0
     while len(sentences) < count:
         before = len(sentences)
@@ -71,7 +71,9 @@ def corpus(
                 language: say(meaning, language, pick(word, len(STATED[language][str(meaning[0])])))
                 for language, word in zip(languages, roll[14:], strict=False)
             }
-            sentences.append(Parallel(f"parallel-{side}-{len(sentences):06d}", side, str(meaning[0]), meaning, said))
+            sentences.append(
+                ParallelCorpus(f"parallel-{side}-{len(sentences):06d}", side, str(meaning[0]), meaning, said)
+            )
         fruitless = fruitless + 1 if len(sentences) == before else 0
         if fruitless == 16:
             raise UserError(
@@ -87,7 +89,7 @@ def side_of(meaning: tuple[str | int, ...]) -> str:
     return ("test", "dev")[tenth] if tenth < 2 else "train"
 
 
-def say(meaning: tuple[str | int, ...], language: str, form: int) -> Sentence:
+def say(meaning: tuple[str | int, ...], language: str, form: int) -> CaptionText:
     """The meaning in one language and wording.
 
     >>> say(("owner", 27, "person:anna"), "fr", 0).text, say(("colour", 27, "red"), "de", 1).text
@@ -111,7 +113,7 @@ def say(meaning: tuple[str | int, ...], language: str, form: int) -> Sentence:
         case _:
             slots |= {"o": surface(str(rest[1]), language)}
     text = fill(STATED[language][str(topic)][form], language, **slots)
-    return Sentence(text, words(text, language))
+    return CaptionText(text, words(text, language))
 
 
 def _meaning(topic: str, rolls: Sequence[int], numbers: int, sizes: Sequence[int]) -> tuple[str | int, ...]:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mm_kptm.errors import UserError
-from mm_kptm.random_streams import Draw, pick
+from mm_kptm.random_streams import RandomStream, pick
 from mm_kptm.suites.number_world.generator.language import colour_slots, fill, indefinite, words
 from mm_kptm.suites.number_world.generator.lexicon import surface
 from mm_kptm.suites.number_world.generator.numerals import name
@@ -25,7 +25,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Branch:
+class InjectedFact:
     """A fact as K-BERT hangs it on a word: the words and the place of the word that carries them."""
 
     anchor: int
@@ -47,12 +47,12 @@ class Question:
     sentence: str  #: the question as people write it
     words: tuple[str, ...]  #: what a model reads; with knowledge, the question, [SEP] and the names that carry facts
     answer: Answer
-    branches: tuple[Branch, ...] = ()
+    branches: tuple[InjectedFact, ...] = ()
     subject: int | None = None  #: the region the question is about, counted inside its scene
 
 
 @dataclass(frozen=True)
-class Asked:
+class AskedNumber:
     """What a type of question makes of a scene: the slots of its wording, the answer, the region it is about."""
 
     slots: Mapping[str, str]
@@ -60,7 +60,7 @@ class Asked:
     subject: int | None = None
 
 
-def generate(part: Part, count: int, draw: Draw, *, numbers: int = 100) -> tuple[Scenes, tuple[Question, ...]]:
+def generate(part: Part, count: int, draw: RandomStream, *, numbers: int = 100) -> tuple[Scenes, tuple[Question, ...]]:
     """``count`` scenes and one question about each.
 
     Yes and no are equally likely, as are the types; a type that a scene does not allow (comparing two numbers
@@ -134,49 +134,49 @@ class _View:
         return bool(pick(self.rolls[roll], 2))
 
 
-def _colour(view: _View) -> Asked:
+def _colour(view: _View) -> AskedNumber:
     subject = view.some(0)
     thing = view.things[subject]
-    return Asked({"n": name(thing.value, view.language)}, f"colour:{thing.colour}", subject)
+    return AskedNumber({"n": name(thing.value, view.language)}, f"colour:{thing.colour}", subject)
 
 
-def _number(view: _View) -> Asked:
+def _number(view: _View) -> AskedNumber:
     alone = [view.focus] if view.only_focus else view.alone()
     subject = alone[pick(view.rolls[0], len(alone))]
     thing = view.things[subject]
-    return Asked(colour_slots(thing.colour, view.language), f"number:{thing.value}", subject)
+    return AskedNumber(colour_slots(thing.colour, view.language), f"number:{thing.value}", subject)
 
 
-def _count(view: _View) -> Asked:
-    return Asked({}, f"count:{len(view.things)}")
+def _count(view: _View) -> AskedNumber:
+    return AskedNumber({}, f"count:{len(view.things)}")
 
 
-def _count_colour(view: _View) -> Asked:
+def _count_colour(view: _View) -> AskedNumber:
     """Mostly a colour that is there, so that none is not the usual answer."""
     here = [thing.colour for thing in view.things]
     colour = (
         here[pick(view.rolls[1], len(here))] if pick(view.rolls[0], 4) else COLOURS[pick(view.rolls[1], len(COLOURS))]
     )
-    return Asked(colour_slots(colour, view.language), f"count:{here.count(colour)}")
+    return AskedNumber(colour_slots(colour, view.language), f"count:{here.count(colour)}")
 
 
-def _exists(view: _View) -> Asked:
+def _exists(view: _View) -> AskedNumber:
     values = [thing.value for thing in view.things]
     if view.heads(0):
         subject = pick(view.rolls[1], len(values))
-        return Asked({"x": indefinite(values[subject], None, view.language)}, "yes", subject)
+        return AskedNumber({"x": indefinite(values[subject], None, view.language)}, "yes", subject)
     absent = pick(view.rolls[1], view.numbers - len(values))
     for value in sorted(values):
         absent += value <= absent  # skip those that are there
-    return Asked({"x": indefinite(absent, None, view.language)}, "no")
+    return AskedNumber({"x": indefinite(absent, None, view.language)}, "no")
 
 
-def _exists_coloured(view: _View) -> Asked | None:
+def _exists_coloured(view: _View) -> AskedNumber | None:
     """The wrong answer is a near miss: a number that is there, in a colour that is there on another number."""
     subject = view.some(1)
     thing = view.things[subject]
     if view.heads(0):
-        return Asked({"x": indefinite(thing.value, thing.colour, view.language)}, "yes", subject)
+        return AskedNumber({"x": indefinite(thing.value, thing.colour, view.language)}, "yes", subject)
     # a cell held back is not named either, or training would teach that the answer to it is no
     colours = [c for k, c in enumerate(COLOURS) if c != thing.colour and view.shown[thing.value, k]]
     near = {other.colour for other in view.things}
@@ -184,20 +184,20 @@ def _exists_coloured(view: _View) -> Asked | None:
     if not colours:
         return None
     wrong = colours[pick(view.rolls[2], len(colours))]
-    return Asked({"x": indefinite(thing.value, wrong, view.language)}, "no", subject)
+    return AskedNumber({"x": indefinite(thing.value, wrong, view.language)}, "no", subject)
 
 
-def _side(view: _View, side: int) -> Asked:
+def _side(view: _View, side: int) -> AskedNumber:
     place = sorted(range(len(view.things)), key=lambda row: view.things[row].box[0])[-side]
-    return Asked({"side": SIDES[view.language][side]}, f"number:{view.things[place].value}", place)
+    return AskedNumber({"side": SIDES[view.language][side]}, f"number:{view.things[place].value}", place)
 
 
-def _extreme(view: _View, rank: int) -> Asked:
+def _extreme(view: _View, rank: int) -> AskedNumber:
     place = sorted(range(len(view.things)), key=lambda row: view.things[row].value)[rank - 1]
-    return Asked({"most": MOST[view.language][rank]}, f"number:{view.things[place].value}", place)
+    return AskedNumber({"most": MOST[view.language][rank]}, f"number:{view.things[place].value}", place)
 
 
-def _compare(view: _View) -> Asked | None:
+def _compare(view: _View) -> AskedNumber | None:
     alone = view.alone()
     if len(alone) < 2:
         return None
@@ -207,24 +207,24 @@ def _compare(view: _View) -> Asked | None:
     smaller = int(view.heads(2))
     truth = (one.value < other.value) == bool(smaller)
     slots = {**colour_slots(one.colour, view.language), **colour_slots(other.colour, view.language, "d")}
-    return Asked({**slots, "more": MORE[view.language][smaller]}, _yes(truth), alone[first])
+    return AskedNumber({**slots, "more": MORE[view.language][smaller]}, _yes(truth), alone[first])
 
 
-def _beside(view: _View) -> Asked:
+def _beside(view: _View) -> AskedNumber:
     first = pick(view.rolls[0], len(view.things))
     second = (first + 1 + pick(view.rolls[1], len(view.things) - 1)) % len(view.things)
     one, other = view.things[first], view.things[second]
     side = int(view.heads(2))
     truth = (one.box[0] > other.box[0]) == bool(side)
     slots = {"n": name(one.value, view.language), "m": name(other.value, view.language)}
-    return Asked({**slots, "side": SIDES[view.language][side]}, _yes(truth), first)
+    return AskedNumber({**slots, "side": SIDES[view.language][side]}, _yes(truth), first)
 
 
 def _yes(truth: bool) -> str:
     return "yes" if truth else "no"
 
 
-_ASK: Mapping[str, Callable[[_View], Asked | None]] = {
+_ASK: Mapping[str, Callable[[_View], AskedNumber | None]] = {
     "colour": _colour,
     "number": _number,
     "count": _count,

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mm_kptm.errors import UserError
-from mm_kptm.random_streams import Draw, Integers
+from mm_kptm.random_streams import Integers, RandomStream
 from mm_kptm.suites.number_world.generator.digits import scans
 
 COLOURS = ("red", "green", "blue", "yellow", "white", "purple", "orange", "pink")
@@ -128,7 +128,7 @@ class Scenes:
 def compose(
     block: str,
     count: int,
-    draw: Draw,
+    draw: RandomStream,
     *,
     numbers: int = 100,
     sizes: Sequence[int] = SIZES,
@@ -183,7 +183,7 @@ def compose(
     )
 
 
-def _colours(values: Integers, chosen: Integers, allowed: NDArray[np.bool_], draw: Draw) -> Integers:
+def _colours(values: Integers, chosen: Integers, allowed: NDArray[np.bool_], draw: RandomStream) -> Integers:
     """A colour for every number, uniform over what is allowed; none but the focus has the focus's colour."""
     free = allowed[values] & (np.arange(len(COLOURS)) != chosen[:, None, None])  # [S, M, 8]
     rank = draw.below(free.sum(axis=2), *values.shape)
@@ -192,14 +192,14 @@ def _colours(values: Integers, chosen: Integers, allowed: NDArray[np.bool_], dra
     return colours
 
 
-def _boxes(values: Integers, columns: Integers, draw: Draw) -> Integers:
+def _boxes(values: Integers, columns: Integers, draw: RandomStream) -> Integers:
     width = np.where(values >= 10, 2 * DIGIT, DIGIT)
     x = columns * SLOT_WIDTH + draw.below(SLOT_WIDTH - width, len(values))
     y = draw.below(ROWS, len(values)) * SLOT_HEIGHT + draw.below(SLOT_HEIGHT - DIGIT, len(values))
     return np.stack([x, y, x + width, y + DIGIT], axis=1)
 
 
-def _written(block: str, values: Integers, draw: Draw) -> Integers:
+def _written(block: str, values: Integers, draw: RandomStream) -> Integers:
     table, counts = scans(block).table, scans(block).counts
     digits = np.stack([values // 10, values % 10], axis=1)
     written = table[digits, draw.below(counts[digits], *digits.shape)]

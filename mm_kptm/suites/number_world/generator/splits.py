@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mm_kptm.errors import UserError
-from mm_kptm.random_streams import Draw
+from mm_kptm.random_streams import RandomStream
 from mm_kptm.suites.number_world.generator.facts import RANGES, RELATIONS
 from mm_kptm.suites.number_world.generator.numerals import LANGUAGES
 from mm_kptm.suites.number_world.generator.scene import COLOURS, SIZES
@@ -113,7 +113,7 @@ def held_cells(numbers: int, fifths: int) -> NDArray[np.bool_]:
 
     The hold-out is graded: the cells of ``comp-20`` are among those of ``comp-40``, and each number keeps some colours.
     """
-    order = Draw(0, "held cells").orders(1, numbers)[0]
+    order = RandomStream(0, "held cells").orders(1, numbers)[0]
     cells = (order[:, None] * 3 + np.arange(len(COLOURS))) % 5 < fifths
     cells.flags.writeable = False
     return cells
@@ -122,7 +122,7 @@ def held_cells(numbers: int, fifths: int) -> NDArray[np.bool_]:
 @cache
 def held_facts(numbers: int) -> NDArray[np.bool_]:
     """The facts held back, [numbers, 9]: a fifth of each relation, at most two of a number."""
-    order = Draw(0, "held facts").orders(1, numbers)[0]
+    order = RandomStream(0, "held facts").orders(1, numbers)[0]
     facts = (order[:, None] + 2 * np.arange(len(RELATIONS))) % 5 == 0
     facts.flags.writeable = False
     return facts

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mm_kptm.random_streams import Draw, pick
-from mm_kptm.suites.number_world.generator.captions import Sentence
+from mm_kptm.random_streams import RandomStream, pick
+from mm_kptm.suites.number_world.generator.captions import CaptionText
 from mm_kptm.suites.number_world.generator.facts import World, Worlds
 from mm_kptm.suites.number_world.generator.language import fill, words
 from mm_kptm.suites.number_world.generator.lexicon import surface
@@ -28,7 +28,7 @@ class Typing:
     id: str
     side: str
     language: str
-    sentence: Sentence
+    sentence: CaptionText
     mention: int  #: the word that names the number
     number: int
     types: tuple[str, ...]
@@ -42,21 +42,21 @@ class Related:
     side: str
     language: str
     world: int | None
-    sentence: Sentence
+    sentence: CaptionText
     head: int  #: word of the first mention
     tail: int  #: word of the second mention
     relation: str
 
 
 @dataclass(frozen=True)
-class Entailment:
+class EntailmentPair:
     """A premise and a hypothesis, perhaps in two languages, as in XNLI (Conneau et al. 2018)."""
 
     id: str
     side: str
     languages: tuple[str, str]  #: of premise and hypothesis
-    premise: Sentence
-    hypothesis: Sentence
+    premise: CaptionText
+    hypothesis: CaptionText
     verdict: str
 
 
@@ -79,7 +79,7 @@ def types_of(number: int, world: World) -> tuple[str, ...]:
     return tuple(type_ for type_ in ENTITY_TYPES if truths[type_])
 
 
-def typing(part: Part, count: int, draw: Draw, worlds: Worlds) -> tuple[Typing, ...]:
+def typing(part: Part, count: int, draw: RandomStream, worlds: Worlds) -> tuple[Typing, ...]:
     """Sentences about the colour of a number; the types follow from the number, never from the sentence."""
     world, languages = worlds.all[0], part.languages
     examples = []
@@ -93,7 +93,7 @@ def typing(part: Part, count: int, draw: Draw, worlds: Worlds) -> tuple[Typing, 
     return tuple(examples)
 
 
-def related(part: Part, count: int, draw: Draw, worlds: Worlds) -> tuple[Related, ...]:
+def related(part: Part, count: int, draw: RandomStream, worlds: Worlds) -> tuple[Related, ...]:
     """Sentences that state one relation between two mentions: a fact of one of the part's worlds, or a comparison."""
     known, languages = worlds.of(part.worlds), part.languages
     numbers = known[0].numbers
@@ -114,7 +114,7 @@ def related(part: Part, count: int, draw: Draw, worlds: Worlds) -> tuple[Related
             tail = surface(world.object(number, relation) or "", language)
             wording = STATED[language][relation][form]
             text = fill(wording, language, n=name(number, language), o=tail)
-            sentence = Sentence(text, words(text, language))
+            sentence = CaptionText(text, words(text, language))
         examples.append(
             Related(
                 id=f"related-{part.side}-{place:06d}",
@@ -130,14 +130,14 @@ def related(part: Part, count: int, draw: Draw, worlds: Worlds) -> tuple[Related
     return tuple(examples)
 
 
-def entailment(part: Part, count: int, draw: Draw, *, numbers: int = 100) -> tuple[Entailment, ...]:
+def entailment(part: Part, count: int, draw: RandomStream, *, numbers: int = 100) -> tuple[EntailmentPair, ...]:
     """What follows from where two numbers stand or which is larger: the hypothesis may turn the sentence round.
 
     Entailed: the converse (*the 5 is to the right of the 27*). Contradicted: the same claim with the sides exchanged.
     Neutral: the same claim about a third number. The sides of the split share no premise.
     """
     stream, pairs = draw.child("entailment"), part.pairs
-    examples: list[Entailment] = []
+    examples: list[EntailmentPair] = []
     while len(examples) < count:
         for roll in stream.words(256, 10).tolist():
             one, other, third = _three(roll[:3], numbers)
@@ -152,7 +152,7 @@ def entailment(part: Part, count: int, draw: Draw, *, numbers: int = 100) -> tup
                 "neutral": ("beside", third, (side, 1 - side)[pick(roll[6], 2)], one),
             }[verdict]
             examples.append(
-                Entailment(
+                EntailmentPair(
                     id=f"entailment-{part.side}-{len(examples):06d}",
                     side=part.side,
                     languages=languages,
@@ -174,7 +174,7 @@ def _three(rolls: Sequence[int], numbers: int) -> tuple[int, int, int]:
     return first, second, third
 
 
-def _place(sentence: Sentence, mention: str, language: str) -> int:
+def _place(sentence: CaptionText, mention: str, language: str) -> int:
     """Where a one-word mention stands among the words of its sentence."""
     (word,) = words(mention, language)
     return sentence.words.index(word)
