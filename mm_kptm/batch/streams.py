@@ -116,6 +116,7 @@ class Regions(Movable):
     layout: Layout
     segments: Tensor | None = None  #: which kind of region, for systems that tell left from right images, [R]
     hidden: Tensor | None = None  #: true where an objective hid the region, [R]
+    whole: Tensor | None = None  #: features of whole images where they are no means of their regions, [images, F]
     classes: Tensor | None = None  #: the detector's distribution over classes, class 0 is background, [R, C]
     objects: Detected | None = None  #: the detector's best object of every region, without a background class
     attributes: Detected | None = None  #: the detector's best attribute (colour, material) of every region

@@ -1,0 +1,1 @@
+"""Parts of vision-language encoders and their heads."""

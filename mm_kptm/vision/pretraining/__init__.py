@@ -1,0 +1,1 @@
+"""Pretraining objectives of vision-language systems."""
