@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -240,7 +240,26 @@ def _fitted(translation: Translation, system: System, recipe: Recipe, fresh: Seq
     for beginning in fresh:
         if not any(parameter.startswith(beginning) for parameter in wanted):
             raise UserError(f"no parameter of {recipe.name} begins with {beginning!r}, so nothing there can stay fresh")
+    translation = _without_repeats(translation, system)
     return fit(translation, wanted, known=[_OWN, *(f"heads.{head}." for head in heads_of(recipe))], fresh=fresh)
+
+
+def _without_repeats(translation: Translation, system: System) -> Translation:
+    """The translation without what a parameter that stands in several places would be filled with again.
+
+    Raises:
+        UserError: the file holds other values for one of the places.
+    """
+    tensors, firsts = dict(translation.tensors), dict[nn.Parameter, str]()
+    for name, parameter in system.named_parameters(remove_duplicate=False):
+        first = firsts.setdefault(parameter, name)
+        if first != name and name in tensors:
+            repeated = tensors.pop(name)
+            if not torch.equal(tensors.setdefault(first, repeated), repeated):
+                raise UserError(
+                    f"{name} and {first} are one parameter of {system.recipe}, but the file has two for them"
+                )
+    return replace(translation, tensors=tensors)
 
 
 def parameters(module: nn.Module) -> dict[str, Tensor]:
