@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mm_kptm.batch import Regions
 from mm_kptm.errors import UserError
+from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.sublayers import bert_norm
 from mm_kptm.vision.boxes import corners_size_area
 from mm_kptm.vision.embeddings import require_regions
@@ -115,20 +116,20 @@ class PlacedRegionEmbedding(nn.Module):
 
     Args:
         region_dim: F.
-        norm: of the text.
-        num_segments: rows of the published table, of which row 1 is used.
-        max_positions: rows of the published table, of which row 0 is used.
+        text: the text's embedding; the regions share its norm and have tables of their own as long as the text's, of
+            which one row each is used.
+
+    Raises:
+        UserError: the segments have no row 1.
     """
 
-    def __init__(
-        self, region_dim: int, norm: nn.LayerNorm, *, num_segments: int, max_positions: int, dropout: float = 0.1
-    ) -> None:
+    def __init__(self, region_dim: int, text: TextEmbedding, *, dropout: float = 0.1) -> None:
         super().__init__()
-        (dim,) = norm.normalized_shape
+        dim, num_segments = text.word.embedding_dim, require_rows(text.segment, 2).num_embeddings
         self.feature = nn.Linear(region_dim, dim)
-        self.segment = require_rows(nn.Embedding(num_segments, dim), 2)
-        self.position = nn.Embedding(max_positions, dim)
-        self.norm = norm
+        self.segment = nn.Embedding(num_segments, dim)
+        self.position = nn.Embedding(text.position.num_embeddings, dim)
+        self.norm = text.norm
         self.drop = nn.Dropout(dropout)
 
     def forward(self, regions: Regions) -> Tensor:

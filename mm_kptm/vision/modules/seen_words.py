@@ -83,7 +83,7 @@ class SeenWords(TextBesideImage):
     Args:
         text: the text's embedding; row 2 of its segments, its positions and its norm serve the regions, too.
         region_dim: F.
-        region_states: width of what is seen.
+        waves: how many waves stand for each coordinate of a box.
         num_slots: how many regions, the whole image among them, the released loader makes room for. An image that
             leaves some empty has an empty one last: words see nothing, and no region ends the sequence. 0: the last
             region of an image is its last, however many there are.
@@ -98,20 +98,16 @@ class SeenWords(TextBesideImage):
         text: TextEmbedding,
         *,
         region_dim: int,
-        region_states: int,
         waves: int,
         num_slots: int = 0,
         masks_words: bool = False,
         dropout: float = 0.1,
     ) -> None:
         super().__init__(
-            text, SeenRegions(region_dim, region_states, waves=waves, dropout=dropout), region_dim=region_dim
+            text, SeenRegions(region_dim, text.word.embedding_dim, waves=waves, dropout=dropout), region_dim=region_dim
         )
         dim = text.word.embedding_dim
         require_rows(text.segment, 3)
-        self.text_sight, self.region_sight = (
-            nn.Identity() if region_states == dim else nn.Linear(region_states, dim) for _ in range(2)
-        )
         self.text_sight_norm, self.region_sight_norm = bert_norm(dim), bert_norm(dim)
         self.region_word, self.end_word = nn.Embedding(1, dim), nn.Embedding(1, dim)
         self.masked_word = nn.Embedding(1, dim) if masks_words else None
@@ -132,8 +128,8 @@ class SeenWords(TextBesideImage):
         ends = filled(layout, device) & (lengths >= self.num_slots)  # whose last region is the last slot
         lasts = (layout.bounds(device)[1:].long() - 1)[ends]
         sights = self.regions.empty().expand(len(layout), -1).index_copy(0, ends.nonzero().squeeze(1), seen[lasts])  # type: ignore[operator]
-        sees = self.text_sight_norm(self.text_sight(sights))[text.layout.owners(device)]
-        words = self.text.word(text.ids) if text.vectors is None else text.vectors  # type: ignore[operator, union-attr]
+        sees = self.text_sight_norm(sights)[text.layout.owners(device)]
+        words = self.text.word(text.ids) if text.vectors is None else text.vectors  # type: ignore[operator]
         left = Stream.of(self.text(replace(text, vectors=words + sees)), text.layout, text.sees)
         return Pair(left, Stream.of(self._regions(seen, masked, text, layout.owners(device), lasts), layout))
 
@@ -152,7 +148,7 @@ class SeenWords(TextBesideImage):
                 f"text or build the model with max_positions={last + 1}"
             )
         assert embedding.segment is not None  # a table without row 2 was refused
-        x = words + self.region_sight_norm(self.region_sight(seen))
+        x = words + self.region_sight_norm(seen)
         x = x + embedding.position(places) + embedding.segment.weight[2]
         embedded: Tensor = embedding.drop(embedding.norm(x))
         return embedded

@@ -1,6 +1,6 @@
 """ViLBERT and 12-in-1: text and regions in two streams of different widths that read each other in co-attention."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from torch import nn
@@ -24,9 +24,10 @@ from mm_kptm.recipes.bert import (
 )
 from mm_kptm.vision.heads import PooledPairs
 from mm_kptm.vision.modules.box_regions import SummedRegionEmbedding
-from mm_kptm.vision.modules.coattention import GuidedAttention, GuidedStep
+from mm_kptm.vision.modules.coattention import GuidedAttention, GuidedStep, cross_places
+from mm_kptm.vision.modules.fused_heads import image_text_matching, retrieval, visual_entailment
 from mm_kptm.vision.modules.fused_streams import FusedPooler, FusedTwoStream
-from mm_kptm.vision.modules.region_predictions import MatchedFirst, RegionPredictions, chosen_widths
+from mm_kptm.vision.modules.region_predictions import RegionPredictions, chosen_widths
 from mm_kptm.vision.modules.whole_image import TaskBesideImage, TextBesideImage
 from mm_kptm.vision.pretraining.region_targets import TARGETS, target_widths
 
@@ -122,36 +123,6 @@ def vilbert(
     return _fresh(FusedTwoStream(embed, steps(), pooler, dim=dim, region_states=region_states))
 
 
-def cross_places(
-    num_layers: int,
-    num_region_layers: int,
-    num_cross_layers: int,
-    cross_text: Sequence[int] | None,
-    cross_regions: Sequence[int] | None,
-) -> list[tuple[int, int]]:
-    """How many layers of text and of regions stand before each co-attention.
-
-    Raises:
-        UserError: the places are not one of each stream per co-attention, not in order, or beyond the layers.
-    """
-    chosen = []
-    for what, layers, places in (("text", num_layers, cross_text), ("regions", num_region_layers, cross_regions)):
-        count = num_cross_layers
-        last = [max(0, layers - count + i) for i in range(count)] if places is None else list(places)
-        if len(last) != count or last != sorted(last) or any(not 0 <= place <= layers for place in last):
-            raise UserError(
-                f"{count} co-attentions among {layers} layers of {what} stand at {count} places from 0 to {layers} in "
-                f"ascending order, not at {', '.join(map(str, last)) or 'none'}"
-            )
-        chosen.append(last)
-    return list(zip(*chosen, strict=True))
-
-
-def image_text_matching(encoder: FusedTwoStream) -> MatchedFirst:
-    """Mismatched (0) or matched (1) from the pooled vector; published with the two the other way round."""
-    return _fresh(MatchedFirst(encoder.pooled_dim))
-
-
 def masked_regions(
     encoder: FusedTwoStream, *, target: str = "distributions", num_classes: int = 1601
 ) -> RegionPredictions:
@@ -180,16 +151,6 @@ def gqa(encoder: FusedTwoStream, *, num_answers: int = 1533) -> Classifier:
 def nlvr2(encoder: FusedTwoStream, *, num_classes: int = 2) -> PooledPairs:
     """False (0) or true (1) of a text about two images, from the pooled vectors of its two readings."""
     return _fresh(PooledPairs(encoder.pooled_dim, num_classes=num_classes))
-
-
-def retrieval(encoder: FusedTwoStream) -> nn.Linear:
-    """One score per pair from the pooled vector; VCR's choices and those of dialogs are scored by it, too."""
-    return _fresh(nn.Linear(encoder.pooled_dim, 1))
-
-
-def visual_entailment(encoder: FusedTwoStream) -> nn.Linear:
-    """Three scores from the pooled vector (SNLI-VE, GuessWhat)."""
-    return _fresh(nn.Linear(encoder.pooled_dim, 3))
 
 
 def grounding(encoder: FusedTwoStream) -> nn.Linear:
@@ -269,7 +230,7 @@ def _classifier_rules(theirs: str, head: str) -> tuple[Rename, ...]:
 _SELF = "bert.encoder.v_layer.{i}.attention.self"
 
 #: Heads of the published multi-task model, by the names of this suite.
-TASKS = {
+TASKS: dict[str, Callable[..., nn.Module]] = {
     "vqa": vqa,
     "gqa": gqa,
     "nlvr2": nlvr2,

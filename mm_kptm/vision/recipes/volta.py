@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
@@ -10,40 +10,22 @@ from torch import nn
 
 from mm_kptm.errors import UserError
 from mm_kptm.keymap import Drop, OneOf, Rename, Rule, Same
-from mm_kptm.nn.attention import Attention
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Classifier
 from mm_kptm.nn.init import bert_init
-from mm_kptm.nn.steps import SelfStep, Step
-from mm_kptm.nn.sublayers import AttentionSublayer, FeedForwardSublayer, bert_norm
 from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.bert import BERT_FIELDS, activation_of, embedding_rules, masked_tokens, vocabulary_rules
 from mm_kptm.vision.heads import PooledPairs
-from mm_kptm.vision.modules.box_regions import (
-    AveragedRegionEmbedding,
-    PlacedRegionEmbedding,
-    SummedRegionEmbedding,
-    TypedRegionEmbedding,
-)
+from mm_kptm.vision.modules.controlled_embeddings import controlled_embedding
+from mm_kptm.vision.modules.fused_heads import image_text_matching, retrieval, visual_entailment
 from mm_kptm.vision.modules.fused_streams import FusedPooler, FusedTwoStream
-from mm_kptm.vision.modules.gated import FeedStep, GatedStep
-from mm_kptm.vision.modules.region_predictions import MatchedFirst, RegionPredictions, chosen_widths
-from mm_kptm.vision.modules.schedule import Sublayer, joined, schedule_in, side_by_side, sublayers, text_first
+from mm_kptm.vision.modules.gated_sublayers import StreamSizes, gated_steps, own_sizes_in
+from mm_kptm.vision.modules.region_predictions import RegionPredictions, chosen_widths
+from mm_kptm.vision.modules.schedule import joined, schedule_in, side_by_side, text_first
 from mm_kptm.vision.modules.seen_words import SeenWords
-from mm_kptm.vision.modules.whole_image import TextBesideImage
 from mm_kptm.vision.pretraining.region_targets import TARGETS, target_widths
 
 M = TypeVar("M", bound=nn.Module)
-
-#: Sizes that one sub-layer may have for itself, and the published dictionaries that say so.
-OWN_SIZES = {
-    "width": "sublayer2attn_hidden_size",
-    "num_heads": "sublayer2num_attention_heads",
-    "ffn_dim": "sublayer2intermediate_size",
-    "region_width": "sublayer2v_attn_hidden_size",
-    "region_heads": "sublayer2v_num_attention_heads",
-    "region_ffn_dim": "sublayer2v_intermediate_size",
-}
 
 
 def volta(
@@ -94,105 +76,25 @@ def volta(
     region_states = dim if region_states is None else region_states
     region_heads = num_heads if region_heads is None else region_heads
     region_ffn_dim = ffn_dim if region_ffn_dim is None else region_ffn_dim
-    own = {} if own_sizes is None else own_sizes
-    check_own_sizes(own, len(schedule.split()))
-
-    def sizes(number: int, stream: str) -> tuple[int, int, int]:
-        """Width and heads of the attention, and width of the feed-forward sublayer."""
-        told = own.get(str(number), {})
-        if stream == "t":
-            return told.get("width", dim), told.get("num_heads", num_heads), told.get("ffn_dim", ffn_dim)
-        return (
-            told.get("region_width", region_states),
-            told.get("region_heads", region_heads),
-            told.get("region_ffn_dim", region_ffn_dim),
-        )
-
-    def attend(number: int, stream: str) -> AttentionSublayer:
-        width, heads, _ = sizes(number, stream)
-        size, drop, attention_drop = (
-            (dim, dropout, attention_dropout)
-            if stream == "t"
-            else (region_states, region_dropout, region_attention_dropout)
-        )
-        attention = Attention(size, heads, source_dim=size, width=width, dropout=attention_drop)
-        return AttentionSublayer(attention, bert_norm(size), dropout=drop)
-
-    def feed(number: int, stream: str) -> FeedForwardSublayer:
-        _, _, width = sizes(number, stream)
-        size, drop, bend = (
-            (dim, dropout, activation) if stream == "t" else (region_states, region_dropout, region_activation)
-        )
-        return FeedForwardSublayer(size, width, bert_norm(size), activation=bend, dropout=drop)
-
-    def step(number: int, sublayer: Sublayer) -> Step:
-        build: Callable[[int, str], Any] = attend if sublayer.reads else feed
-        left, right = (build(number, stream) if sublayer.concerns(stream) else None for stream in ("t", "v"))
-        if sublayer.shared:
-            if dim != region_states or sizes(number, "t") != sizes(number, "v"):
-                raise UserError(
-                    f"in sub-layer {number} text and regions share weights, so both need the same sizes, but text has "
-                    f"{dim} and {sizes(number, 't')}, regions {region_states} and {sizes(number, 'v')}"
-                )
-            right = left
-        if sublayer.feeds:
-            return FeedStep(left, right)
-        return GatedStep(left, right, sublayer.reads) if {"tv", "vt"} & sublayer.reads else SelfStep(left, right)  # type: ignore[arg-type]
-
+    text = StreamSizes(dim, num_heads, ffn_dim, activation, dropout, attention_dropout)
+    regions = StreamSizes(
+        region_states, region_heads, region_ffn_dim, region_activation, region_dropout, region_attention_dropout
+    )
+    steps = gated_steps(schedule, text, regions, {} if own_sizes is None else own_sizes)
     words = TextEmbedding(vocab_size, dim, max_positions=max_positions, num_segments=num_segments, dropout=dropout)
-    named: dict[str, Callable[[], TextBesideImage]] = {
-        "vilbert": lambda: beside(
-            SummedRegionEmbedding(region_dim, region_states, box_dim=box_dim, dropout=region_dropout)
-        ),
-        "lxmert": lambda: beside(
-            AveragedRegionEmbedding(region_dim, region_states, box_dim=box_dim, dropout=region_dropout)
-        ),
-        "uniter": lambda: beside(
-            TypedRegionEmbedding(region_dim, dim, segment=words.segment, box_dim=box_dim, dropout=dropout)
-        ),
-        "visualbert": lambda: beside(
-            PlacedRegionEmbedding(
-                region_dim, words.norm, num_segments=num_segments, max_positions=max_positions, dropout=dropout
-            )
-        ),
-        "vl-bert": lambda: SeenWords(
-            words,
-            region_dim=region_dim,
-            region_states=region_states,
-            waves=box_waves,
-            num_slots=num_slots,
-            masks_words=masks_words,
-            dropout=region_attention_dropout,  # as the released code has it
-        ),
-    }
-
-    def beside(regions: nn.Module) -> TextBesideImage:
-        return TextBesideImage(words, regions, region_dim=region_dim)
-
-    if embedding not in named:
-        raise UserError(f"VOLTA has the embeddings of {', '.join(named)}, not of {embedding!r}")
-    steps = ((str(number), step(number, sublayer)) for number, sublayer in enumerate(sublayers(schedule)))
+    embed = controlled_embedding(
+        embedding,
+        words,
+        region_dim=region_dim,
+        region_states=region_states,
+        box_dim=box_dim,
+        box_waves=box_waves,
+        num_slots=num_slots,
+        masks_words=masks_words,
+        dropout=region_dropout,
+    )
     pooler = FusedPooler(dim, region_states, pooled_dim, fusion=fusion, activation=pooler_activation)
-    return _fresh(FusedTwoStream(named[embedding](), steps, pooler, dim=dim, region_states=region_states))
-
-
-def check_own_sizes(own: Mapping[str, Mapping[str, int]], count: int) -> None:
-    """Refuse sizes of sub-layers that do not exist, and names that are none.
-
-    Raises:
-        UserError: either of the two.
-    """
-    for number, sizes in own.items():
-        if not number.isdecimal() or int(number) >= count:
-            raise UserError(f"there are sizes for sub-layer {number}, but the schedule has sub-layers 0 to {count - 1}")
-        for name in sizes:
-            if name not in OWN_SIZES:
-                raise UserError(f"sub-layer {number} has no size {name!r}; it has {', '.join(OWN_SIZES)}")
-
-
-def image_text_matching(encoder: FusedTwoStream) -> MatchedFirst:
-    """Mismatched (0) or matched (1) from the pooled vector; published with the two the other way round."""
-    return _fresh(MatchedFirst(encoder.pooled_dim))
+    return _fresh(FusedTwoStream(embed, steps, pooler, dim=dim, region_states=region_states))
 
 
 def masked_regions(
@@ -202,37 +104,20 @@ def masked_regions(
     num_classes: int = 1601,
     num_objects: int = 1600,
     num_attributes: int = 400,
-    normalized: bool = True,
+    normalized: bool | None = None,
 ) -> RegionPredictions:
     """What hidden regions were (Bugliarello et al. 2021, appendix B).
 
     ``targets`` are names of :data:`~mm_kptm.vision.pretraining.region_targets.TARGETS` with spaces between them, in the
-    order of ``visual_target_weights``. The activation is that of the text.
+    order of ``visual_target_weights``. The activation is that of the text. A norm ends the transform
+    (``image_head_ln``) unless the embeddings are VL-BERT's, or as ``normalized`` says.
     """
     region_dim: int = encoder.embed.region_dim  # type: ignore[assignment]
     sizes = target_widths(region_dim, num_classes=num_classes, num_objects=num_objects, num_attributes=num_attributes)
     widths = chosen_widths(targets, sizes)
-    activation = activation_of(encoder)
-    return _fresh(RegionPredictions(encoder.region_states, widths, activation=activation, normalized=normalized))
-
-
-def masked_regions_without_norm(
-    encoder: FusedTwoStream,
-    *,
-    targets: str = "distributions",
-    num_classes: int = 1601,
-    num_objects: int = 1600,
-    num_attributes: int = 400,
-) -> RegionPredictions:
-    """What hidden regions were, without a norm in the head, as VL-BERT's configuration has it (``image_head_ln``)."""
-    return masked_regions(
-        encoder,
-        targets=targets,
-        num_classes=num_classes,
-        num_objects=num_objects,
-        num_attributes=num_attributes,
-        normalized=False,
-    )
+    normalized = not isinstance(encoder.embed, SeenWords) if normalized is None else normalized
+    bend = activation_of(encoder)
+    return _fresh(RegionPredictions(encoder.region_states, widths, activation=bend, normalized=normalized))
 
 
 def vqa(encoder: FusedTwoStream, *, num_answers: int = 3129, inner_dim: int = 1536) -> Classifier:
@@ -243,16 +128,6 @@ def vqa(encoder: FusedTwoStream, *, num_answers: int = 3129, inner_dim: int = 15
 def nlvr2(encoder: FusedTwoStream, *, num_classes: int = 2, inner_dim: int = 1536) -> PooledPairs:
     """False (0) or true (1) of a text about two images, from the pooled vectors of its two readings."""
     return _fresh(PooledPairs(encoder.pooled_dim, num_classes=num_classes, inner_dim=inner_dim))
-
-
-def retrieval(encoder: FusedTwoStream) -> nn.Linear:
-    """One score per pair from the pooled vector; VCR's choices are scored by it, too."""
-    return _fresh(nn.Linear(encoder.pooled_dim, 1))
-
-
-def visual_entailment(encoder: FusedTwoStream) -> nn.Linear:
-    """Three scores from the pooled vector (SNLI-VE)."""
-    return _fresh(nn.Linear(encoder.pooled_dim, 3))
 
 
 def grounding(encoder: FusedTwoStream, *, num_layers: int = 1) -> nn.Module:
@@ -308,11 +183,7 @@ def sizes_in(config: Mapping[str, Any], *, embedding: str) -> dict[str, Any]:
     sizes: dict[str, Any] = {}
     if (schedule := schedule_in(config)) is not None:
         sizes["schedule"] = schedule
-    own: dict[str, dict[str, int]] = {}
-    for name, field in OWN_SIZES.items():
-        for number, size in config.get(field, {}).items():
-            own.setdefault(number, {})[name] = size
-    if own:
+    if own := own_sizes_in(config):
         sizes["own_sizes"] = own
     if config.get("v_coordinate_embeddings_dim") is not None:
         sizes["box_waves"] = config["v_coordinate_embeddings_dim"]
@@ -381,21 +252,13 @@ EMBEDDINGS: dict[str, tuple[Rule, ...]] = {
         Rename(f"{_JOINT}.object_linguistic_embeddings.weight", "encoder.embed.region_word.weight"),
         Rename(f"{_JOINT}.object_mask_word_embedding.weight", "encoder.embed.masked_word.weight"),
         Rename(f"{_JOINT}.end_embedding.weight", "encoder.embed.end_word.weight"),
-        *(
-            rule
-            for part, ours in (("text", "text"), ("object", "region"))
-            for rule in (
-                Rename(f"{_JOINT}.visual_ln_{part}.{{leaf}}", f"encoder.embed.{ours}_sight_norm.{{leaf}}"),
-                Rename(f"{_JOINT}.visual_1x1_{part}.{{leaf}}", f"encoder.embed.{ours}_sight.{{leaf}}"),
-            )
-        ),
+        Rename(f"{_JOINT}.visual_ln_text.{{leaf}}", "encoder.embed.text_sight_norm.{leaf}"),
+        Rename(f"{_JOINT}.visual_ln_object.{{leaf}}", "encoder.embed.region_sight_norm.{leaf}"),
     ),
 }
 
 
-def _recipe(
-    embedding: str, schedule: str, *, of: str, heads: Mapping[str, Callable[..., nn.Module]], **sizes: Any
-) -> Recipe:
+def _recipe(embedding: str, schedule: str, *, of: str, **sizes: Any) -> Recipe:
     """One of the five controlled models."""
     told = (f"{_OURS}.mask" if embedding == "vl-bert" else f"{_OURS}.feature.weight", 1)
     return Recipe(
@@ -414,7 +277,6 @@ def _recipe(
             "retrieval": retrieval,
             "visual-entailment": visual_entailment,
             "grounding": grounding,
-            **heads,
         },
         objectives=("masked-tokens", "image-text-matching", "masked-regions"),
         weights=(
@@ -473,10 +335,8 @@ VL_BERT_NOTES = (
     "the released code shifts positions of words by the batch's shortest text; here results do not depend on the batch",
 )
 
-VOLTA_VILBERT = _recipe("vilbert", text_first(6, 6), of="ViLBERT", heads={})
-VOLTA_LXMERT = _recipe("lxmert", side_by_side(9, 5, 5), of="LXMERT", heads={})
-VOLTA_UNITER = _recipe("uniter", joined(12), of="UNITER", heads={})
-VOLTA_VISUALBERT = _recipe("visualbert", joined(12), of="VisualBERT", heads={})
-VOLTA_VL_BERT = _recipe(
-    "vl-bert", joined(12), of="VL-BERT", heads={"masked-regions": masked_regions_without_norm}, num_segments=3
-)
+VOLTA_VILBERT = _recipe("vilbert", text_first(6, 6), of="ViLBERT")
+VOLTA_LXMERT = _recipe("lxmert", side_by_side(9, 5, 5), of="LXMERT")
+VOLTA_UNITER = _recipe("uniter", joined(12), of="UNITER")
+VOLTA_VISUALBERT = _recipe("visualbert", joined(12), of="VisualBERT")
+VOLTA_VL_BERT = _recipe("vl-bert", joined(12), of="VL-BERT", num_segments=3)

@@ -17,6 +17,7 @@ def loaded(case: Case) -> tuple[System, dict[str, float]]:
     config = case.config
     weights = {list(TARGETS)[int(number)]: weight for number, weight in config["visual_target_weights"].items()}
     regions: dict[str, Any] = {"targets": " ".join(weights), "num_classes": config["_fixture"]["region_classes"]}
+    regions["normalized"] = config.get("image_head_ln", True)
     more = {}
     if config["image_embeddings"] == "vl-bert":  # the official loader pads images, and that changes its words
         more["num_slots"] = case.inputs["image_feat"].shape[1]
