@@ -6,7 +6,7 @@ Shapes: R regions, F width of their features, N numbers of a box, D dim.
 import torch
 from torch import Tensor, nn
 
-from mm_kptm.batch import Regions
+from mm_kptm.batch import Layout, Regions, pad
 from mm_kptm.errors import UserError
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.sublayers import bert_norm
@@ -156,11 +156,11 @@ def require_rows(segment: nn.Embedding | None, least: int) -> nn.Embedding:
     return segment
 
 
-def pairwise_overlaps(boxes: Tensor, owners: Tensor) -> Tensor:
-    """Intersection over union of every two boxes of one image, 0 across images: [R, 4] and [R] to [R, R]."""
-    corner = torch.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    other = torch.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
-    shared = (other - corner).clamp(min=0).prod(-1)
-    areas = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(-1)
-    union = areas[:, None] + areas[None, :] - shared
-    return torch.where(owners[:, None] == owners[None, :], shared / union.clamp(min=1e-12), 0.0)
+def overlaps_of_images(boxes: Tensor, layout: Layout) -> Tensor:
+    """Intersection over union of every two boxes of an image: [R, 4] to [images, n, n], n the most that one has."""
+    padded = pad(boxes, layout)
+    low, high = padded[..., :2], padded[..., 2:]
+    shared = torch.minimum(high[:, :, None], high[:, None]) - torch.maximum(low[:, :, None], low[:, None])
+    area = shared.clamp(min=0).prod(-1)
+    own = (high - low).clamp(min=0).prod(-1)
+    return area / (own[:, :, None] + own[:, None] - area).clamp(min=1e-12)

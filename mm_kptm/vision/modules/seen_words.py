@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from mm_kptm.batch import ALL, Inputs, Regions, Tokens
+from mm_kptm.batch import ALL, Inputs, Layout, Regions, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.steps import Pair, Stream
@@ -86,11 +86,12 @@ class SeenWords(TextBesideImage):
         waves: how many waves stand for each coordinate of a box.
         num_slots: how many regions, the whole image among them, the released loader makes room for. An image that
             leaves some empty has an empty one last: words see nothing, and no region ends the sequence. 0: the last
-            region of an image is its last, however many there are.
+            region of an image is its last, however many there are; words see nothing where there is none.
         masks_words: whether a hidden region has a word of its own, too (``visual_target_weights`` 6).
 
     Raises:
-        UserError: the segments have no row 2, or there is no position for the regions.
+        UserError: the segments have no row 2, there is no position for the regions, or the inputs have neither text nor
+            regions.
     """
 
     def __init__(
@@ -114,13 +115,17 @@ class SeenWords(TextBesideImage):
         self.num_slots = num_slots
 
     def forward(self, inputs: Inputs) -> Pair:
-        if inputs.regions is None:
-            return super().forward(inputs)
-        inputs = replace(inputs, regions=with_whole_image(inputs.regions))
-        regions, (layout, shown) = inputs.regions, inputs.shown()
-        assert regions is not None  # it has just been put there
+        regions, text = inputs.regions, inputs.text
+        if regions is None:
+            if text is None:
+                raise UserError("this model reads text, regions or both, but the inputs have neither")
+            mask: Tensor = self.regions.mask  # type: ignore[assignment]
+            none = Layout((0,) * len(text.layout))
+            regions, inputs = Regions(mask[:0], mask.new_zeros(0, 4), none), replace(inputs, image_of=None)
+        regions = with_whole_image(regions)
+        layout, shown = replace(inputs, regions=regions).shown()
         device = regions.features.device
-        text = Tokens.of([()] * len(layout)).to(device) if inputs.text is None else inputs.text
+        text = Tokens.of([()] * len(layout)).to(device) if text is None else text
         seen, masked = self.regions(regions), self.regions.masked(regions)  # type: ignore[operator]
         if shown is not ALL:
             seen, masked = seen[shown], masked[shown]

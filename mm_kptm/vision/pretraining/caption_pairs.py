@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm_kptm.batch import Encoded, Inputs, Layout, Movable, Regions, Wanted
+from mm_kptm.batch import Encoded, Inputs, Layout, Movable, Regions, Wanted, pad
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.pairs import ImageTextMatching
 from mm_kptm.objectives.tokens import Bernoulli, Choice, Hiding, MaskedTokens, mean, mean_of_each
-from mm_kptm.vision.modules.box_regions import pairwise_overlaps
+from mm_kptm.vision.modules.box_regions import overlaps_of_images
 from mm_kptm.vision.pretraining.region_targets import TARGETS, RegionTruths, drawn_negatives
 
 
@@ -46,12 +46,13 @@ class ZeroedRegions:
         choose, treat = torch.rand(2, regions.layout.total, generator=generator)
         hidden = self.choice(choose, torch.ones_like(choose, dtype=torch.bool), regions.layout)
         features = regions.features.masked_fill((hidden & (treat < self.zeroed))[:, None], 0.0)
-        owners = regions.layout.owners(hidden.device)
-        shows = hidden | (pairwise_overlaps(regions.boxes, owners)[:, hidden] > self.overlap).any(1)
-        counts = torch.zeros(len(regions.layout)).index_add(0, owners, (~shows).float())
+        layout, owners = regions.layout, regions.layout.owners(hidden.device)
+        overlapping = (overlaps_of_images(regions.boxes, layout) > self.overlap) & pad(hidden, layout)[:, None]
+        shows = hidden | overlapping.any(-1)[owners, layout.places(hidden.device)]
+        counts = torch.zeros(len(layout)).index_add(0, owners, (~shows).float())
         if self.slots is not None:
-            counts = counts + (self.slots - torch.tensor(regions.layout.lengths)).clamp(min=0)
-        sums = features.new_zeros(len(regions.layout), features.shape[1]).index_add(0, owners, features)
+            counts = counts + (self.slots - torch.tensor(layout.lengths)).clamp(min=0)
+        sums = features.new_zeros(len(layout), features.shape[1]).index_add(0, owners, features)
         whole = sums / counts.clamp(min=1).to(sums.dtype)[:, None]
         covered = replace(regions, features=features, whole=whole, classes=None, objects=None, attributes=None)
         return covered, hidden

@@ -43,16 +43,6 @@ class RegionTruths(Movable):
             negatives=None if negatives is None else regions.features[negatives],
         )
 
-    def taken(self, rows: Tensor) -> RegionTruths:
-        """Those of some of the hidden regions."""
-        return RegionTruths(
-            self.features[rows],
-            None if self.classes is None else self.classes[rows],
-            _picked(self.objects, rows),
-            _picked(self.attributes, rows),
-            None if self.negatives is None else self.negatives[rows],
-        )
-
 
 def distributions(predicted: Tensor, truths: RegionTruths) -> Tensor:
     """The divergence of the prediction from the detector's distribution, summed over classes."""
