@@ -18,7 +18,7 @@ from benchmarks.encoders import Comparison, Encoder, Part, whole
 from benchmarks.harness import OURS, PEER, Case
 from benchmarks.peers import hf
 from benchmarks.texts import Texts, skewed_lengths
-from mm_kptm.batch import POOLED, Inputs, Layout, Regions
+from mm_kptm.batch import POOLED_ONLY, Inputs, Regions, SequenceLayout
 
 SIZES: dict[str, Any] = {"dim": 256, "num_heads": 4, "num_layers": 12}
 VOCABULARY, FEATURES = 30522, 2048
@@ -63,7 +63,9 @@ def build(seed: int = 0) -> tuple[Case, ...]:
     coarse = copy.deepcopy(ours)
     inputs = Inputs(
         text=texts.tokens(),
-        regions=Regions(features[order].flatten(0, 1), torch.zeros(PAIRS * REGIONS, 4), Layout((REGIONS,) * PAIRS)),
+        regions=Regions(
+            features[order].flatten(0, 1), torch.zeros(PAIRS * REGIONS, 4), SequenceLayout((REGIONS,) * PAIRS)
+        ),
     )
     words = theirs.embeddings.word_embeddings
     return Comparison(
@@ -74,9 +76,9 @@ def build(seed: int = 0) -> tuple[Case, ...]:
         encoders={
             PEER: Encoder(theirs, words, [part(list(range(PAIRS)))]),
             "careful peer": Encoder(theirs, words, [part(bucket) for bucket in texts.buckets(4)]),
-            OURS: whole(ours, ours.encoder.embed.text.word, lambda: ours(inputs, POOLED).pooled, PAIRS),
+            OURS: whole(ours, ours.encoder.embed.text.word, lambda: ours(inputs, POOLED_ONLY).pooled, PAIRS),
             "ours bf16": whole(
-                coarse, coarse.encoder.embed.text.word, lambda: coarse(inputs, POOLED).pooled, PAIRS, bf16=True
+                coarse, coarse.encoder.embed.text.word, lambda: coarse(inputs, POOLED_ONLY).pooled, PAIRS, bf16=True
             ),
         },
         sizes={**SIZES, "pairs": PAIRS, "regions": REGIONS, "rows": texts.rows},

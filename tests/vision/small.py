@@ -8,8 +8,8 @@ import torch
 
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
-from mm_kptm.models.system import System
 from mm_kptm.nn.init import bert_init
+from mm_kptm.systems.system import System
 from tests.vision.conftest import REGION_DIM, regions_of
 
 SIZES: dict[str, Any] = {"dim": 16, "num_heads": 2, "ffn_dim": 32, "vocab_size": 40, "max_positions": 20}
@@ -37,7 +37,7 @@ def small_vilbert(name: str = "vilbert", *, heads: Any = None, **sizes: Any) -> 
 def small_volta(model: str, *, heads: Any = None, **sizes: Any) -> System:
     """A few sub-layers of every kind that the model has."""
     chosen = {"schedule": SCHEDULES.get(model, "tt+tv+vt+vv= t+v= tt+tv+vt+vv= t+v="), "pooled_dim": 10}
-    chosen |= {"region_dim": REGION_DIM, "box_waves": 3}
+    chosen |= {"region_dim": REGION_DIM, "box_frequencies": 3}
     heads = {"masked-tokens": {}, "image-text-matching": {}, "masked-regions": {"num_classes": 7}} | (heads or {})
     return vigorous(mm_kptm.build(f"volta-{model}", heads=heads, seed=3, **{**SIZES, **DRY, **chosen, **sizes}))
 

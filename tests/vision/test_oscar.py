@@ -14,10 +14,10 @@ from torch import nn
 import mm_kptm
 from mm_kptm.batch import Inputs
 from mm_kptm.errors import UserError
-from mm_kptm.keymap import UnmappedKeys
-from mm_kptm.pretrained import translated
-from mm_kptm.vision.modules.paired_readings import ConcatenatedPairs
-from mm_kptm.vision.modules.projected_regions import BoxedFeatureEmbedding
+from mm_kptm.systems.keymap import UnmappedKeys
+from mm_kptm.systems.pretrained import translated
+from mm_kptm.vision.modules.single_stream.concatenated_pairs import ConcatenatedPairs
+from mm_kptm.vision.modules.single_stream.region_projection import BoxedFeatureEmbedding
 from tests.vision.conftest import REGION_DIM, regions_of
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "data" / "oscar"

@@ -10,13 +10,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import mm_kptm
-from mm_kptm.batch import Inputs, Layout, Tokens
+from mm_kptm.batch import Inputs, SequenceLayout, Tokens
 from mm_kptm.errors import UserError
-from mm_kptm.models.system import System
 from mm_kptm.objectives.pairs import ImageTextMatching
-from mm_kptm.pretrained import translated
-from mm_kptm.vision.modules.grid_cells import cells_of, grid_places, sampled_cells, taken
-from mm_kptm.vision.pretraining.sampled_cells import OnSampledCells
+from mm_kptm.systems.pretrained import translated
+from mm_kptm.systems.system import System
+from mm_kptm.vision.modules.single_stream.grid_features import cells_of, grid_places, sampled_cells, select_cells
+from mm_kptm.vision.objectives.random_pixel_sampling import RandomPixelSampling
 
 CASE = Path(__file__).parents[1] / "golden" / "data" / "pixel_bert" / "pretrain"
 
@@ -79,19 +79,19 @@ def test_a_cell_is_embedded_alike_with_and_without_the_others() -> None:
     cells = cells_of(maps())
     rows = torch.tensor([1, 6, 11, 13, 18, 23])
     embed = system.encoder.embed.regions
-    torch.testing.assert_close(embed(taken(cells, rows, Layout((3, 3)))), embed(cells)[rows])
+    torch.testing.assert_close(embed(select_cells(cells, rows, SequenceLayout((3, 3)))), embed(cells)[rows])
 
 
 def test_pretraining_sees_a_share_and_all_else_everything() -> None:
     system = small()
-    objective = OnSampledCells(ImageTextMatching(), count=5)
+    objective = RandomPixelSampling(ImageTextMatching(), count=5)
     inputs = Inputs(text=texts(), regions=cells_of(maps()))
-    puzzle = objective.puzzle(inputs, torch.Generator().manual_seed(0))
-    assert puzzle.inputs.regions.layout.lengths == (5, 5) and objective.name == "image-text-matching"
-    torch.testing.assert_close(objective.loss(system, puzzle), objective.measure(system, puzzle).mean())
+    batch = objective.prepare(inputs, torch.Generator().manual_seed(0))
+    assert batch.inputs.regions.layout.lengths == (5, 5) and objective.name == "image-text-matching"
+    torch.testing.assert_close(objective.loss(system, batch), objective.measure(system, batch).mean())
     assert system(inputs).regions.shape == (24, 16)
     with pytest.raises(UserError, match="cells of images are sampled for image-text-matching, but the inputs have no"):
-        objective.puzzle(Inputs(text=texts()), torch.Generator())
+        objective.prepare(Inputs(text=texts()), torch.Generator())
 
 
 def test_a_larger_map_is_refused() -> None:

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 import mm_kptm
 from mm_kptm.errors import UserError
-from mm_kptm.pretrained import translated
+from mm_kptm.systems.pretrained import translated
 from tests.vision.small import small_vilbert, three_texts
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "data" / "vilbert"
@@ -125,7 +125,7 @@ def test_the_task_is_heard_and_moves_no_word() -> None:
     system, inputs = small_vilbert("12-in-1"), three_texts()
     tasks = torch.tensor([4, 4, 4, 1, 1, 1, 1, 1, 9, 9, 9, 9, 9, 9])
     asked = replace(inputs, text=replace(inputs.text, tasks=tasks))
-    first = next(iter(system.walk(asked)))
+    first = next(iter(system.hidden_states(asked)))
     words = system.encoder.embed.text(inputs.text)
     assert first.left.layout.lengths == (4, 6, 7)
     torch.testing.assert_close(first.left.x[[0, 2, 3]], words[:3])
@@ -147,7 +147,7 @@ def test_a_task_that_the_model_does_not_know_is_refused() -> None:
 
 def test_features_of_whole_images_must_be_one_each() -> None:
     system, inputs = small_vilbert(), three_texts()
-    regions = replace(inputs.regions, whole=inputs.regions.features[:2])
+    regions = replace(inputs.regions, whole_image=inputs.regions.features[:2])
     with pytest.raises(UserError, match="there are 3 images, but 2 features of whole images"):
         system(replace(inputs, regions=regions))
 
@@ -160,6 +160,6 @@ def test_the_text_guides_the_regions_before_they_meet() -> None:
         text = replace(inputs.text, ids=inputs.text.ids.clone())
         text.ids[4] = 30
         place = list(system.encoder.steps).index("regions-0") + 1
-        ours, theirs = (list(system.walk(replace(inputs, text=t)))[place].right.x for t in (inputs.text, text))
+        ours, theirs = (list(system.hidden_states(replace(inputs, text=t)))[place].right.x for t in (inputs.text, text))
         assert torch.equal(ours[:3], theirs[:3]) and torch.equal(ours[8:], theirs[8:])
         assert torch.allclose(ours[3:8], theirs[3:8], atol=1e-5) != guided

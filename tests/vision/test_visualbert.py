@@ -18,12 +18,12 @@ from transformers import (
 )
 
 import mm_kptm
-from mm_kptm.batch import Inputs, Layout, Regions, Tokens, layout_of
+from mm_kptm.batch import Inputs, Regions, SequenceLayout, Tokens, layout_of
 from mm_kptm.errors import UserError
-from mm_kptm.models.system import System
-from mm_kptm.pretrained import translated
-from mm_kptm.vision.modules.answer_slot import answer_slots
-from mm_kptm.vision.pretraining.divergences import answer_divergences
+from mm_kptm.systems.pretrained import translated
+from mm_kptm.systems.system import System
+from mm_kptm.vision.modules.single_stream.mask_readout import answer_mask_rows
+from mm_kptm.vision.objectives.soft_targets import answer_kl
 from tests.vision.conftest import REGION_DIM, regions_of
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "data"
@@ -113,7 +113,7 @@ def test_answers_as_the_independent_implementation(
         expected = theirs(**drawn.theirs(aligned=aligned))
         states = theirs.visual_bert(**drawn.theirs(aligned=aligned))
         encoded = ours(drawn.ours(aligned=aligned))
-        joint = list(ours.walk(drawn.ours(aligned=aligned)))[-1].x
+        joint = list(ours.hidden_states(drawn.ours(aligned=aligned)))[-1].x
         answers = {
             "states": (joint, states.last_hidden_state[both]),
             "pooled": (encoded.pooled, states.pooler_output),
@@ -131,11 +131,11 @@ def test_answers_questions_as_the_independent_implementation(dtype: torch.dtype,
     worth = torch.rand(3, 7, dtype=dtype)
     with torch.no_grad():
         inputs = drawn.ours()
-        scores = ours.head("vqa-at-mask")(ours(inputs).tokens[answer_slots(inputs.text.layout, worth.device)])
+        scores = ours.head("vqa-at-mask")(ours(inputs).tokens[answer_mask_rows(inputs.text.layout, worth.device)])
         expected = theirs(**drawn.theirs(), labels=worth)
     # with labels the other one gives the logarithms of the shares
     compare({"scores": (scores.log_softmax(1), expected.logits)}, atol)
-    compare({"loss": (answer_divergences(scores, worth).mean().reshape(1), expected.loss.reshape(1))}, atol)
+    compare({"loss": (answer_kl(scores, worth).mean().reshape(1), expected.loss.reshape(1))}, atol)
 
 
 @DTYPES
@@ -148,9 +148,9 @@ def test_grounds_phrases_as_the_independent_implementation(dtype: torch.dtype, a
         expected = theirs(**drawn.theirs(), region_to_phrase_position=places).logits
         inputs = drawn.ours()
         encoded = ours(inputs)
-        rows = (inputs.text.layout.firsts(places.device)[:, None] + places).flatten()
+        rows = (inputs.text.layout.starts(places.device)[:, None] + places).flatten()
         shown = inputs.regions.layout
-        scores = ours.head("phrase-grounding")(encoded.tokens[rows], encoded.regions, Layout((2, 2, 2)), shown)
+        scores = ours.head("phrase-grounding")(encoded.tokens[rows], encoded.regions, SequenceLayout((2, 2, 2)), shown)
     real = scores > float("-inf")
     assert torch.equal(real, drawn.seen.repeat_interleave(2, dim=0))
     compare({"scores": (scores[real], expected.flatten(0, 1)[real])}, atol)
@@ -219,7 +219,7 @@ def test_the_form_that_hides_regions_from_the_layers_is_refused(tmp_path: Path) 
 
 def test_a_question_without_a_place_for_its_answer_is_refused() -> None:
     with pytest.raises(UserError, match=r"a text has fewer than two tokens; end every question with \[MASK\] \[SEP\]"):
-        answer_slots(Layout((4, 1)), torch.device("cpu"))
+        answer_mask_rows(SequenceLayout((4, 1)), torch.device("cpu"))
 
 
 def test_a_word_behind_the_last_position_is_refused(inputs: Inputs) -> None:

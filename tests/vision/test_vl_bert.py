@@ -12,13 +12,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import mm_kptm
-from mm_kptm.batch import NONE, Inputs, Layout, Regions, Tokens, Wanted
+from mm_kptm.batch import NO_ROWS, Inputs, OutputRows, Regions, SequenceLayout, Tokens
 from mm_kptm.errors import UserError
-from mm_kptm.models.system import System
 from mm_kptm.nn.visibility import Branches
-from mm_kptm.pretrained import translated
-from mm_kptm.vision.modules.region_vectors import box_waves, with_whole_images
-from mm_kptm.vision.modules.visual_linguistic import REGION_MARK
+from mm_kptm.systems.pretrained import translated
+from mm_kptm.systems.system import System
+from mm_kptm.vision.boxes import sinusoidal_boxes
+from mm_kptm.vision.modules.single_stream.visual_features import prepend_region_mean
+from mm_kptm.vision.modules.single_stream.vl_bert_embedding import REGION_LABEL
 from tests.vision.conftest import REGION_DIM, regions_of
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "data" / "vlbert"
@@ -52,7 +53,7 @@ def changed(case: str, folder: Path, field: str, value: Any) -> Path:
 
 def test_waves_of_a_box() -> None:
     """Centre and size in percent, 256 sines then 256 cosines each, over a base of 1000."""
-    waves = box_waves(torch.tensor([[0.2, 0.1, 0.6, 0.4]], dtype=torch.double)).view(4, 2, 256)
+    waves = sinusoidal_boxes(torch.tensor([[0.2, 0.1, 0.6, 0.4]], dtype=torch.double)).view(4, 2, 256)
     for number, value in enumerate((40.0, 25.0, 40.0, 30.0)):
         angles = torch.tensor([value / 1000 ** (i / 256) for i in range(256)], dtype=torch.double)
         torch.testing.assert_close(waves[number], torch.stack([angles.sin(), angles.cos()]))
@@ -60,23 +61,23 @@ def test_waves_of_a_box() -> None:
 
 def test_the_whole_image_is_the_mean_of_the_regions_that_are_not_hidden() -> None:
     regions = regions_of(2, 3)
-    whole = with_whole_images(regions)
+    whole = prepend_region_mean(regions)
     assert whole.layout.lengths == (3, 4)
     torch.testing.assert_close(whole.features[0], regions.features[:2].mean(0))
     torch.testing.assert_close(whole.features[3], regions.features[2:].mean(0))
     assert whole.boxes[[0, 3]].tolist() == [[0.0, 0.0, 1.0, 1.0]] * 2
     assert torch.equal(whole.features[[1, 2, 4, 5, 6]], regions.features)
-    hidden = replace(regions, hidden=torch.tensor([True, False, True, True, True]))
-    covered = with_whole_images(hidden)
+    masked = replace(regions, masked=torch.tensor([True, False, True, True, True]))
+    covered = prepend_region_mean(masked)
     torch.testing.assert_close(covered.features[0], regions.features[1] / (1 + 1e-5))
     assert covered.features[3].tolist() == [0.0] * REGION_DIM
-    assert covered.hidden.tolist() == [False, True, False, False, True, True, True]
+    assert covered.masked.tolist() == [False, True, False, False, True, True, True]
 
 
 def test_the_whole_image_may_be_made_or_given(inputs: Inputs) -> None:
     """Made of the regions it has no row of its own among them; given it is one of them."""
     made, given = small(), small(whole_image="first")
-    whole = replace(inputs, regions=with_whole_images(inputs.regions))
+    whole = replace(inputs, regions=prepend_region_mean(inputs.regions))
     a, b = made(inputs), given(whole)
     torch.testing.assert_close(a.tokens, b.tokens)
     assert a.regions.shape == (9, 16) and b.regions.shape == (12, 16)
@@ -100,7 +101,7 @@ def test_company_changes_nothing(inputs: Inputs) -> None:
     texts = list(inputs.text.layout.split(inputs.text.ids))
     features, boxes = (list(inputs.regions.layout.split(x)) for x in (inputs.regions.features, inputs.regions.boxes))
     for number in range(3):
-        image = Regions(features[number], boxes[number], Layout((len(boxes[number]),)))
+        image = Regions(features[number], boxes[number], SequenceLayout((len(boxes[number]),)))
         alone = system(Inputs(text=Tokens.of([texts[number].tolist()]), regions=image))
         torch.testing.assert_close(alone.tokens, list(inputs.text.layout.split(together.tokens))[number])
         torch.testing.assert_close(alone.regions, list(inputs.regions.layout.split(together.regions))[number])
@@ -110,15 +111,15 @@ def test_a_word_carries_the_region_that_it_names(inputs: Inputs) -> None:
     """Region 0 is the whole image, which every other word carries."""
     system = small()
     marks = torch.zeros(14, dtype=torch.long)
-    plain = next(system.walk(inputs)).x
-    marked = replace(inputs, text=replace(inputs.text, marks={REGION_MARK: marks}))
-    assert torch.equal(next(system.walk(marked)).x, plain)
+    plain = next(system.hidden_states(inputs)).x
+    marked = replace(inputs, text=replace(inputs.text, token_labels={REGION_LABEL: marks}))
+    assert torch.equal(next(system.hidden_states(marked)).x, plain)
     marks = marks.clone()
     marks[4] = 3  # the second word of the second text
-    named = replace(inputs, text=replace(inputs.text, marks={REGION_MARK: marks}))
-    changed_rows = (next(system.walk(named)).x != plain).any(1).nonzero().squeeze(1).tolist()
+    named = replace(inputs, text=replace(inputs.text, token_labels={REGION_LABEL: marks}))
+    changed_rows = (next(system.hidden_states(named)).x != plain).any(1).nonzero().squeeze(1).tolist()
     assert changed_rows == [3 + 3 + 1 + 1], "behind text, whole image, regions and end of the first, one word further"
-    torch.testing.assert_close(system(named, Wanted(tokens=NONE)).pooled.shape, (3, 16))
+    torch.testing.assert_close(system(named, OutputRows(tokens=NO_ROWS)).pooled.shape, (3, 16))
 
 
 def test_an_image_is_embedded_once_however_many_texts_ask(inputs: Inputs) -> None:
@@ -128,7 +129,7 @@ def test_an_image_is_embedded_once_however_many_texts_ask(inputs: Inputs) -> Non
     shared = replace(inputs, regions=regions_of(4, 2), image_of=torch.tensor([1, 0, 1]))
     rows = torch.tensor([4, 5, 0, 1, 2, 3, 4, 5])
     regions = shared.regions
-    repeated = replace(inputs, regions=Regions(regions.features[rows], regions.boxes[rows], Layout((2, 4, 2))))
+    repeated = replace(inputs, regions=Regions(regions.features[rows], regions.boxes[rows], SequenceLayout((2, 4, 2))))
     a, b = system(shared), system(repeated)
     assert counted == [6 + 2, 8 + 3]
     for ours, theirs in ((a.tokens, b.tokens), (a.regions, b.regions), (a.pooled, b.pooled)):
@@ -141,7 +142,7 @@ def test_a_branch_hides_from_regions(inputs: Inputs) -> None:
     sees = Branches(words=torch.tensor([0, 1, 1, 2]), branches=torch.tensor([0, 0, 1, 0]))
     given = [
         Inputs(
-            Tokens.of([[2, 7, branch, 3]], positions=[[0, 1, 2, 2]], sees=sees),
+            Tokens.of([[2, 7, branch, 3]], positions=[[0, 1, 2, 2]], attention_mask=sees),
             regions_of(2),
         )
         for branch in (20, 30)
@@ -253,14 +254,14 @@ def test_what_cannot_be_read_is_refused(inputs: Inputs) -> None:
     ):
         small(reads_text_alone=False)(alone)
     assert small()(alone).regions.shape == (0, 16)
-    hidden = replace(inputs, regions=replace(inputs.regions, hidden=torch.ones(9, dtype=torch.bool)))
+    masked = replace(inputs, regions=replace(inputs.regions, masked=torch.ones(9, dtype=torch.bool)))
     with pytest.raises(
-        UserError, match="built without rows that stand for hidden regions; build it with masks_regions"
+        UserError, match="built without rows that stand for masked regions; build it with masks_regions"
     ):
-        small(masks_regions=False)(hidden)
+        small(masks_regions=False)(masked)
     with pytest.raises(UserError, match="this model reads text, regions or both, but the inputs have neither"):
         small()(Inputs())
-    named = replace(inputs, text=replace(inputs.text, marks={REGION_MARK: torch.full((14,), 3)}))
+    named = replace(inputs, text=replace(inputs.text, token_labels={REGION_LABEL: torch.full((14,), 3)}))
     with pytest.raises(
         UserError, match="a word of text 0 names region 3, but its image has 3 regions, the whole image"
     ):

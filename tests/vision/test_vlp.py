@@ -11,19 +11,19 @@ import pytest
 import torch
 
 import mm_kptm
-from mm_kptm.batch import Detected, Inputs, Layout, Regions, Tokens
+from mm_kptm.batch import Detected, Inputs, Regions, SequenceLayout, Tokens
 from mm_kptm.errors import UserError
-from mm_kptm.models.system import System
 from mm_kptm.objectives.tokens import Masking
-from mm_kptm.pretrained import translated
-from mm_kptm.vision.modules.image_in_text import described_boxes, region_geometry
-from mm_kptm.vision.modules.mask_writing import Captioning, cut, search, write
-from mm_kptm.vision.pretraining.masked_captions import CaptionShare
-from mm_kptm.vision.pretraining.two_way_captions import TwoWayCaptions, read_or_written, region_losses
+from mm_kptm.systems.pretrained import translated
+from mm_kptm.systems.system import System
+from mm_kptm.vision.modules.single_stream.caption_decoding import Captioning, beam_search, cut, greedy_search
+from mm_kptm.vision.modules.single_stream.vlp_embedding import box_descriptors, region_geometry
+from mm_kptm.vision.objectives.masked_captions import CaptionShare
+from mm_kptm.vision.objectives.vlp import VlpPretraining, bidirectional_or_seq2seq, region_losses
 from tests.vision.conftest import REGION_DIM, regions_of
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "data" / "vlp"
-MASKING = Masking(mask_id=4, pool=(5, 40), never=frozenset(), choice=CaptionShare(beside=-1))
+MASKING = Masking(mask_id=4, pool=(5, 40), never=frozenset(), policy=CaptionShare(beside=-1))
 
 
 def small(**sizes: int | bool) -> System:
@@ -45,19 +45,19 @@ def texts() -> Tokens:
 
 
 def given(*written: bool) -> Inputs:
-    return Inputs(text=read_or_written(texts(), torch.tensor(written)), regions=images(3, 2))
+    return Inputs(text=bidirectional_or_seq2seq(texts(), torch.tensor(written)), regions=images(3, 2))
 
 
 def test_six_numbers_and_the_geometry_of_a_box() -> None:
     """The hand case of two boxes: (0.05, 0.0909, 0.55, 1.0, 0.4545, 0.9) and what the norm makes of it."""
     raw = torch.tensor([[10.0, 20, 110, 220, 0.9], [50, 60, 200, 100, 0.3]])
     boxes, confidence = raw[:, :4], raw[:, 4]
-    six = described_boxes(boxes, confidence, Layout((2,)))
+    six = box_descriptors(boxes, confidence, SequenceLayout((2,)))
     torch.testing.assert_close(six[0], torch.tensor([0.05, 0.0909, 0.55, 1.0, 0.4545, 0.9]), atol=1e-4, rtol=0)
     regions = Regions(
         torch.zeros(2, 4),
         boxes / 1000,
-        Layout((2,)),
+        SequenceLayout((2,)),
         classes=torch.eye(2),
         objects=Detected(torch.zeros(2), confidence),
     )
@@ -69,9 +69,9 @@ def test_six_numbers_and_the_geometry_of_a_box() -> None:
 
 def test_every_image_has_a_corner_of_its_own() -> None:
     boxes = torch.tensor([[0.1, 0.1, 0.5, 0.4], [0.0, 0.2, 0.2, 0.8]])
-    apart = described_boxes(boxes, torch.ones(2), Layout((1, 1)))
+    apart = box_descriptors(boxes, torch.ones(2), SequenceLayout((1, 1)))
     torch.testing.assert_close(apart[:, 2:4], torch.ones(2, 2))
-    assert described_boxes(boxes[:0], torch.ones(0), Layout((0, 0))).shape == (0, 6)
+    assert box_descriptors(boxes[:0], torch.ones(0), SequenceLayout((0, 0))).shape == (0, 6)
 
 
 def test_the_image_stands_behind_the_first_token_and_moves_the_positions_of_the_text() -> None:
@@ -103,71 +103,73 @@ def test_segments_say_which_way_a_caption_is_used() -> None:
 
 def test_hidden_regions_are_seen_by_none_unless_asked_for() -> None:
     inputs = given(False, False)
-    hidden = torch.tensor([False, True, False, False, False])
+    masked = torch.tensor([False, True, False, False, False])
     for sees, changes in ((False, False), (True, True)):
-        system = small(sees_hidden_regions=sees)
-        covered = replace(inputs, regions=replace(inputs.regions, hidden=hidden))
-        fewer = replace(inputs.regions, features=inputs.regions.features + 9 * hidden[:, None])
-        moved = replace(inputs, regions=replace(fewer, hidden=hidden))
+        system = small(attends_to_masked_regions=sees)
+        covered = replace(inputs, regions=replace(inputs.regions, masked=masked))
+        fewer = replace(inputs.regions, features=inputs.regions.features + 9 * masked[:, None])
+        moved = replace(inputs, regions=replace(fewer, masked=masked))
         assert torch.equal(system(covered).tokens, system(moved).tokens), "its feature is gone"
         embed = system.encoder.embed
-        embed.text.segment.weight.data[0] += 1  # the only thing that a hidden region still has
+        embed.text.segment.weight.data[0] += 1  # the only thing that a masked region still has
         assert (system(covered).regions[1] - system(moved).regions[1]).abs().max() == 0
         rows = embed(covered)
-        sight = rows.stream.reading.sees
+        sight = rows.stream.attention.mask
         seen = (
-            torch.ones(3, dtype=torch.bool) if sight is None else sight.sees(torch.tensor([0, 4, 5]), torch.tensor(2))
+            torch.ones(3, dtype=torch.bool)
+            if sight is None
+            else sight.mask_mod(torch.tensor([0, 4, 5]), torch.tensor(2))
         )
         assert bool(seen.all()) == changes
 
 
 def test_captions_are_written_three_times_in_four() -> None:
     many = Inputs(text=Tokens.of([[2, 3, 7, 8, 9, 3]] * 800))
-    puzzle = TwoWayCaptions(MASKING).puzzle(many, torch.Generator().manual_seed(0))
-    share = float((puzzle.inputs.text.segments.view(800, 6)[:, 0] == 4).float().mean())
+    batch = VlpPretraining(MASKING).prepare(many, torch.Generator().manual_seed(0))
+    share = float((batch.inputs.text.segments.view(800, 6)[:, 0] == 4).float().mean())
     assert abs(share - 0.75) < 4 * (0.75 * 0.25 / 800) ** 0.5
-    places = puzzle.rows % 6
+    places = batch.rows % 6
     assert set(places.tolist()) == {2, 3, 4, 5}, "words and the last [SEP]"
-    assert len(puzzle.rows) == 800
+    assert len(batch.rows) == 800
 
 
 def test_the_loss_is_the_sum_over_all_predictions_by_their_number() -> None:
     system = small()
-    two = Masking(mask_id=4, pool=(5, 40), never=frozenset(), choice=CaptionShare(rate=0.5, beside=-1))
-    puzzle = TwoWayCaptions(two).puzzle(Inputs(texts(), images(3, 2)), torch.Generator().manual_seed(0))
-    losses = TwoWayCaptions(two).losses(system, puzzle)
-    assert puzzle.owners.tolist() == [0, 0, 1]
-    torch.testing.assert_close(TwoWayCaptions(two).loss(system, puzzle), losses.sum() / 3.00001)
-    worst = TwoWayCaptions(two, drop_worst=0.5).loss(system, puzzle)
+    two = Masking(mask_id=4, pool=(5, 40), never=frozenset(), policy=CaptionShare(rate=0.5, beside=-1))
+    batch = VlpPretraining(two).prepare(Inputs(texts(), images(3, 2)), torch.Generator().manual_seed(0))
+    losses = VlpPretraining(two).losses(system, batch)
+    assert batch.owners.tolist() == [0, 0, 1]
+    torch.testing.assert_close(VlpPretraining(two).loss(system, batch), losses.sum() / 3.00001)
+    worst = VlpPretraining(two, drop_worst=0.5).loss(system, batch)
     of_each = torch.stack([losses[:2].sum(), losses[2]])
     expected = of_each.min() / ((2.00001, 1.00001)[int(of_each.argmin())])
     torch.testing.assert_close(worst, expected)
-    assert TwoWayCaptions(two).measure(system, puzzle).shape == (2,)
+    assert VlpPretraining(two).measure(system, batch).shape == (2,)
 
 
 def test_hidden_regions_are_told_apart() -> None:
     system = small()
-    objective = TwoWayCaptions(MASKING, hidden_regions=0.67)
-    puzzle = objective.puzzle(Inputs(texts(), images(3, 2)), torch.Generator().manual_seed(0))
-    assert [int(part.sum()) for part in puzzle.inputs.regions.hidden.split([3, 2])] == [2, 1]
-    each = region_losses(system, puzzle.inputs)
+    objective = VlpPretraining(MASKING, masked_region_rate=0.67)
+    batch = objective.prepare(Inputs(texts(), images(3, 2)), torch.Generator().manual_seed(0))
+    assert [int(part.sum()) for part in batch.inputs.regions.masked.split([3, 2])] == [2, 1]
+    each = region_losses(system, batch.inputs)
     assert each.tolist()[1] == 0.0 < each.tolist()[0], "one region cannot be taken for another"
-    parts = objective.parts(system, puzzle)
-    torch.testing.assert_close(objective.loss(system, puzzle), parts["words"] + each.mean())
+    parts = objective.parts(system, batch)
+    torch.testing.assert_close(objective.loss(system, batch), parts["words"] + each.mean())
 
 
-def captioning(longest: int = 5) -> Captioning:
+def captioning(max_length: int = 5) -> Captioning:
     def written(tokens: Tokens) -> Tokens:
-        return read_or_written(tokens, torch.ones(len(tokens.layout), dtype=torch.bool))
+        return bidirectional_or_seq2seq(tokens, torch.ones(len(tokens.layout), dtype=torch.bool))
 
-    return Captioning(start=(2, 3), mask=4, stop=3, longest=longest, written=written)
+    return Captioning(start=(2, 3), mask=4, stop=3, max_length=max_length, written=written)
 
 
 def test_a_beam_of_all_words_finds_the_likeliest_caption() -> None:
     """A beam as wide as the vocabulary looks at every caption of two words: the best of an exhaustive count."""
     system = small(vocab_size=6)
     how, image = captioning(2), images(3)
-    found = search(system, image, how, width=6)
+    found = beam_search(system, image, how, width=6)
 
     def likelihoods(text: list[int]) -> torch.Tensor:
         tokens = how.written(Tokens.of([[2, 3, *text, 4]]))
@@ -188,16 +190,16 @@ def test_a_beam_of_all_words_finds_the_likeliest_caption() -> None:
 
 def test_a_beam_of_one_writes_what_greedy_writes_up_to_the_end() -> None:
     system, image = small(), images(3, 2)
-    ids, _ = write(system, image, captioning())
-    found = search(system, image, captioning(), width=1)
+    ids, _ = greedy_search(system, image, captioning())
+    found = beam_search(system, image, captioning(), width=1)
     for text, best in zip(ids.tolist(), found.best, strict=True):
         assert cut(text, 3) == cut(best, 3)
 
 
 def test_a_length_penalty_favours_long_captions() -> None:
     system, image = small(), images(3)
-    short = search(system, image, captioning(), width=3, length_penalty=-10.0).best[0]
-    long = search(system, image, captioning(), width=3, length_penalty=10.0).best[0]
+    short = beam_search(system, image, captioning(), width=3, length_penalty=-10.0).best[0]
+    long = beam_search(system, image, captioning(), width=3, length_penalty=10.0).best[0]
     assert len(short) <= len(long) == 5
 
 
@@ -220,8 +222,8 @@ def test_published_sizes() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("relax_projection", 4, "the configuration sets relax_projection to 4, with which the head for hidden tokens"),
-        ("task_idx", 2, "the configuration sets task_idx to 2, with which the head for hidden tokens has a projection"),
+        ("relax_projection", 4, "the configuration sets relax_projection to 4, with which the head for masked tokens"),
+        ("task_idx", 2, "the configuration sets task_idx to 2, with which the head for masked tokens has a projection"),
         ("fp32_embedding", True, "the configuration sets fp32_embedding to True, with which embeddings are kept in an"),
     ],
 )
@@ -248,14 +250,14 @@ def test_what_cannot_be_read_is_refused() -> None:
         UserError, match=r"behind the first token of a text, but a text has none; begin it with \[CLS\]"
     ):
         system(replace(inputs, text=Tokens.of([[2, 3], []])))
-    with pytest.raises(UserError, match="a caption has at least one word, but longest is 0"):
+    with pytest.raises(UserError, match="a caption has at least one word, but max_length is 0"):
         captioning(0)
     with pytest.raises(UserError, match="a beam holds at least one hypothesis, not 0"):
-        search(system, images(2), captioning(), width=0)
+        beam_search(system, images(2), captioning(), width=0)
     with pytest.raises(UserError, match="a beam of 41 hypotheses begins with as many words, but there are 40"):
-        search(system, images(2), captioning(), width=41)
-    with pytest.raises(UserError, match="two-way-captions hides words of captions, but the inputs have no text"):
-        TwoWayCaptions(MASKING).puzzle(Inputs(regions=images(2)), torch.Generator())
+        beam_search(system, images(2), captioning(), width=41)
+    with pytest.raises(UserError, match="vlp-pretraining masks words of captions, but the inputs have no text"):
+        VlpPretraining(MASKING).prepare(Inputs(regions=images(2)), torch.Generator())
 
 
 def test_boxes_may_be_read_alone() -> None:

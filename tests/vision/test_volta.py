@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 
 import mm_kptm
 from mm_kptm.errors import UserError
-from mm_kptm.keymap import UnmappedKeys
-from mm_kptm.pretrained import translated
+from mm_kptm.systems.keymap import UnmappedKeys
+from mm_kptm.systems.pretrained import translated
 from tests.vision.small import EMBEDDINGS, small_volta, three_texts
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "data" / "volta"
@@ -159,7 +159,9 @@ def test_words_of_vl_bert_see_the_last_region_if_there_is_no_empty_slot() -> Non
         features = regions.features.clone()
         features[[1, 5, 8]] += 1.0  # the last region of every image
         before, after = (
-            next(iter(system.walk(replace(inputs, regions=replace(regions, features=x, whole=means))))).left
+            next(
+                iter(system.hidden_states(replace(inputs, regions=replace(regions, features=x, whole_image=means))))
+            ).left
             for x in (regions.features, features)
         )
         moved = [
@@ -174,11 +176,11 @@ def test_a_region_of_vl_bert_without_a_feature_shows_the_mask() -> None:
     system, inputs = small_volta("vl-bert", masks_words=True), three_texts()
     regions = inputs.regions
     system.encoder.embed.regions.mask.fill_(0.7)
-    hidden = torch.zeros(9, dtype=torch.bool)
-    hidden[3] = True
+    masked = torch.zeros(9, dtype=torch.bool)
+    masked[3] = True
     means = torch.stack([rows.mean(0) for rows in regions.layout.split(regions.features)])
-    flagged = replace(regions, hidden=hidden, whole=means)
-    zeroed = replace(regions, features=regions.features.masked_fill(hidden[:, None], 0.0), whole=means)
+    flagged = replace(regions, masked=masked, whole_image=means)
+    zeroed = replace(regions, features=regions.features.masked_fill(masked[:, None], 0.0), whole_image=means)
     ours, theirs = (system(replace(inputs, regions=part)).regions for part in (flagged, zeroed))
     torch.testing.assert_close(ours, theirs)
     assert not torch.allclose(ours, system(inputs).regions, atol=1e-4)

@@ -7,13 +7,11 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from mm_kptm.errors import UserError
-from mm_kptm.keymap import OneOf, Rename, Rule
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Pooler, TiedVocabulary
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
-from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.bert import (
     BERT_FIELDS,
     embedding_rules,
@@ -21,9 +19,11 @@ from mm_kptm.recipes.bert import (
     vocabulary_rules,
 )
 from mm_kptm.recipes.bert import masked_tokens as bert_masked_tokens
-from mm_kptm.vision.assembly import TextThenRegions
-from mm_kptm.vision.modules.paired_readings import ConcatenatedPairs
-from mm_kptm.vision.modules.projected_regions import BoxedFeatureEmbedding
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import OneOf, Rename, Rule
+from mm_kptm.vision.modules.assembly import TextThenRegions
+from mm_kptm.vision.modules.single_stream.concatenated_pairs import ConcatenatedPairs
+from mm_kptm.vision.modules.single_stream.region_projection import BoxedFeatureEmbedding
 
 M = TypeVar("M", bound=nn.Module)
 BOX = 6  #: numbers of the box that published features carry behind the feature
@@ -64,7 +64,7 @@ def oscar(
 
 
 def masked_tokens(encoder: SingleStream) -> TiedVocabulary:
-    """BERT's head for hidden tokens of caption and tags; image captioning writes with the same."""
+    """BERT's head for masked tokens of caption and tags; image captioning writes with the same."""
     head = bert_masked_tokens(encoder)
     head.transform.norm = nn.LayerNorm(encoder.dim, eps=_eps(encoder))
     return head
@@ -111,7 +111,7 @@ def _fresh(module: M) -> M:
     return module
 
 
-def _sizes_in(config: Mapping[str, Any], *, plus: bool) -> dict[str, Any]:
+def _read_config(config: Mapping[str, Any], *, plus: bool) -> dict[str, Any]:
     if bool(config.get("use_img_layernorm")) != plus and "img_feature_dim" in config:
         theirs, name = ("Oscar+", "oscar-plus") if not plus else ("Oscar", "oscar")
         raise UserError(
@@ -133,7 +133,7 @@ def _sizes_in(config: Mapping[str, Any], *, plus: bool) -> dict[str, Any]:
     return {**wide, **({"region_norm": True} if plus else {})}
 
 
-def _sizes_from(tensors: Mapping[str, Tensor], sizes: Mapping[str, Any]) -> dict[str, int]:
+def _infer_sizes(tensors: Mapping[str, Tensor], sizes: Mapping[str, Any]) -> dict[str, int]:
     feature = tensors.get("encoder.embed.regions.feature.weight")
     return {} if feature is None else {"region_dim": feature.shape[1] - BOX}
 
@@ -171,15 +171,15 @@ OSCAR_BASE = Recipe(
     },
     objectives=("masked-tokens", "tag-contrast"),
     weights=_weights(Rename("classifier.2.{leaf}", "heads.nlvr2.out.{leaf}")),
-    fields={**BERT_FIELDS, "layer_norm_eps": "norm_eps"},
-    sizes_in=partial(_sizes_in, plus=False),
-    sizes_from=_sizes_from,
+    config_keys={**BERT_FIELDS, "layer_norm_eps": "norm_eps"},
+    read_config=partial(_read_config, plus=False),
+    infer_sizes=_infer_sizes,
     notes=(
         "class 0 of tag-contrast means that caption, tags and image belong together, 1 that the tags are another's; "
         "class 1 of image-text-matching, the head of retrieval, means that caption and image belong together",
         "the text is caption or question in segment 0, then the names of the objects in segment 1",
-        "image captioning has the caption in segment 0 with mm_kptm.vision.modules.caption_visibility; tags stand at "
-        "positions behind the longest caption, 40 in the released models",
+        "image captioning has the caption in segment 0 with mm_kptm.vision.modules.single_stream.caption_mask; tags "
+        "stand at positions behind the longest caption, 40 in the released models",
         "a checkpoint of BERT is a start: load its folder with fresh=['encoder.embed.regions.', 'heads.tag-contrast.']",
         "the released code pads between text and regions; here nothing stands there, and no state depends on it",
     ),
@@ -207,8 +207,8 @@ OSCAR_PLUS_BASE = Recipe(
             Rename("classifier.2.{leaf}", "heads.nlvr2.norm.{leaf}"),
             Rename("classifier.3.{leaf}", "heads.nlvr2.out.{leaf}"),
         ),
-        "fields": {**BERT_FIELDS, "layer_norm_eps": "norm_eps", "img_layer_norm_eps": "region_norm_eps"},
-        "sizes_in": partial(_sizes_in, plus=True),
+        "config_keys": {**BERT_FIELDS, "layer_norm_eps": "norm_eps", "img_layer_norm_eps": "region_norm_eps"},
+        "read_config": partial(_read_config, plus=True),
         "notes": (
             "tag-contrast has three classes: 0 all belong together, 1 wrong tags (answer), 2 wrong caption (question)",
             *OSCAR_BASE.notes,

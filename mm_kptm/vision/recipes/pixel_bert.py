@@ -4,13 +4,11 @@ from typing import TypeVar
 
 from torch import nn
 
-from mm_kptm.keymap import Drop, Rename
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Classifier, Pooler
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
-from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.bert import (
     BERT_FIELDS,
     embedding_rules,
@@ -19,9 +17,10 @@ from mm_kptm.recipes.bert import (
     pair_classes,
     vocabulary_rules,
 )
-from mm_kptm.vision.assembly import TextThenRegions
-from mm_kptm.vision.modules.grid_cells import CellEmbedding
-from mm_kptm.vision.modules.unread_weights import drop_below
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Drop, Rename, drop_prefix
+from mm_kptm.vision.modules.assembly import TextThenRegions
+from mm_kptm.vision.modules.single_stream.grid_features import CellEmbedding
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -42,7 +41,8 @@ def pixel_bert(
 ) -> SingleStream:
     """The encoder of Huang et al. (2020, figure 2) as the public re-implementation has it.
 
-    It reads finished feature maps, ``dim`` wide, as the regions of :func:`~mm_kptm.vision.modules.grid_cells.cells_of`.
+    It reads finished feature maps, ``dim`` wide, as the regions of
+    :func:`~mm_kptm.vision.modules.single_stream.grid_features.cells_of`.
     """
     text = TextEmbedding(vocab_size, dim, max_positions=max_positions, num_segments=num_segments, dropout=dropout)
     cells = CellEmbedding(dim, max_rows=max_rows, max_columns=max_columns, dropout=dropout)
@@ -91,14 +91,14 @@ PIXEL_BERT_BASE = Recipe(
         Rename("transformer.cls.seq_relationship.{leaf}", "heads.image-text-matching.{leaf}"),
         Rename("[transformer.]classifier.0.{leaf}", "heads.vqa.transform.dense.{leaf}"),
         Rename("[transformer.]classifier.2.{leaf}", "heads.vqa.out.{leaf}"),
-        *drop_below("cnn", because="the convolutions that make the feature map are no part of the encoder"),
+        *drop_prefix("cnn", because="the convolutions that make the feature map are no part of the encoder"),
     ),
-    fields={
+    config_keys={
         **BERT_FIELDS,
         "max_grid_row_position_embeddings": "max_rows",
         "max_grid_col_position_embeddings": "max_columns",
     },
-    told={
+    infer_from_shapes={
         "num_segments": ("encoder.embed.text.segment.weight", 0),
         "max_rows": ("encoder.embed.regions.row.weight", 0),
         "max_columns": ("encoder.embed.regions.column.weight", 0),
@@ -107,7 +107,8 @@ PIXEL_BERT_BASE = Recipe(
         "no official code is public: names, positions of rows and columns and the sampling follow the re-"
         "implementation zezeze97/pixelbert; the paper gives pixels one shared row and no position",
         "class 1 of image-text-matching means that text and image belong together",
-        "pretraining sees 100 random cells of every image (mm_kptm.vision.pretraining.sampled_cells), all else all",
+        "pretraining sees 100 random cells of every image (mm_kptm.vision.objectives.random_pixel_sampling), "
+        "all else all",
         "the convolutions of a checkpoint stay behind; maps come finished, pooled to 1/64 of the picture and dim wide",
     ),
 )

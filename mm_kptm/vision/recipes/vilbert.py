@@ -6,14 +6,12 @@ from typing import Any, TypeVar
 from torch import nn
 
 from mm_kptm.errors import UserError
-from mm_kptm.keymap import Drop, OneOf, Rename, Rule
 from mm_kptm.nn.attention import Attention
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Classifier
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.steps import CrossStep, SelfStep, Step
 from mm_kptm.nn.sublayers import AttentionSublayer, FeedForwardSublayer, Layer, bert_norm
-from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.bert import (
     BERT_FIELDS,
     activation_of,
@@ -22,14 +20,16 @@ from mm_kptm.recipes.bert import (
     masked_tokens,
     vocabulary_rules,
 )
-from mm_kptm.vision.heads import PooledPairs
-from mm_kptm.vision.modules.box_regions import SummedRegionEmbedding
-from mm_kptm.vision.modules.coattention import GuidedAttention, GuidedStep, cross_places
-from mm_kptm.vision.modules.fused_heads import image_text_matching, retrieval, visual_entailment
-from mm_kptm.vision.modules.fused_streams import FusedPooler, FusedTwoStream
-from mm_kptm.vision.modules.region_predictions import RegionPredictions, chosen_widths
-from mm_kptm.vision.modules.whole_image import TaskBesideImage, TextBesideImage
-from mm_kptm.vision.pretraining.region_targets import TARGETS, target_widths
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Drop, OneOf, Rename, Rule
+from mm_kptm.vision.modules.heads import PooledPairs
+from mm_kptm.vision.modules.two_stream.coattention import GuidedAttention, GuidedStep, cross_places
+from mm_kptm.vision.modules.two_stream.fused_two_stream import FusedPooler, FusedTwoStream
+from mm_kptm.vision.modules.two_stream.pooled_heads import image_text_matching, retrieval, visual_entailment
+from mm_kptm.vision.modules.two_stream.region_embeddings import SummedRegionEmbedding
+from mm_kptm.vision.modules.two_stream.region_heads import MaskedRegionHead, chosen_widths
+from mm_kptm.vision.modules.two_stream.whole_image import TaskBesideImage, TextBesideImage
+from mm_kptm.vision.objectives.region_targets import TARGETS, target_widths
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -125,8 +125,8 @@ def vilbert(
 
 def masked_regions(
     encoder: FusedTwoStream, *, target: str = "distributions", num_classes: int = 1601
-) -> RegionPredictions:
-    """What hidden regions were (Lu et al. 2019, section 2.3).
+) -> MaskedRegionHead:
+    """What masked regions were (Lu et al. 2019, section 2.3).
 
     ``target`` is distributions (``visual_target`` 0), features (1) or contrast (2), the last two as wide as a feature.
     The activation is that of the text.
@@ -134,7 +134,7 @@ def masked_regions(
     region_dim: int = encoder.embed.region_dim  # type: ignore[assignment]
     sizes = target_widths(region_dim, num_classes=num_classes, num_objects=num_classes, num_attributes=num_classes)
     published = {name: sizes[name] for name in list(TARGETS)[:3]}
-    head = RegionPredictions(encoder.region_states, chosen_widths(target, published), activation=activation_of(encoder))
+    head = MaskedRegionHead(encoder.region_states, chosen_widths(target, published), activation=activation_of(encoder))
     return _fresh(head)
 
 
@@ -172,7 +172,7 @@ def _refuse(asked: str, instead: str) -> UserError:
     return UserError(f"this configuration of ViLBERT asks for {asked}, which is not built; {instead}")
 
 
-def sizes_in(config: Mapping[str, Any]) -> dict[str, Any]:
+def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """What a published configuration says of the co-attentions and of options.
 
     Raises:
@@ -206,17 +206,17 @@ _CROSS, _OURS = "bert.encoder.c_layer.{i}", "encoder.steps.cross-{i}"
 def _cross_rules() -> Iterator[Rule]:
     """Published queries, keys and values bear the number of the stream they are made of: 1 regions, 2 text."""
     for reader, query, source in (("left", 2, 1), ("right", 1, 2)):
-        attention = f"{_OURS}.{reader}.attend.attention"
+        attention = f"{_OURS}.{reader}.self_attention.attention"
         yield Rename(f"{_CROSS}.biattention.query{query}.{{leaf}}", f"{attention}.query.{{leaf}}")
         yield Rename(f"{_CROSS}.biattention.key{source}.{{leaf}}", f"{attention}.key.{{leaf}}")
         yield Rename(f"{_CROSS}.biattention.value{source}.{{leaf}}", f"{attention}.value.{{leaf}}")
-        yield Rename(f"{_CROSS}.biOutput.dense{query}.{{leaf}}", f"{attention}.merge.{{leaf}}")
-        yield Rename(f"{_CROSS}.biOutput.LayerNorm{query}.{{leaf}}", f"{_OURS}.{reader}.attend.norm.{{leaf}}")
+        yield Rename(f"{_CROSS}.biOutput.dense{query}.{{leaf}}", f"{attention}.out_proj.{{leaf}}")
+        yield Rename(f"{_CROSS}.biOutput.LayerNorm{query}.{{leaf}}", f"{_OURS}.{reader}.self_attention.norm.{{leaf}}")
         yield Drop(f"{_CROSS}.biOutput.q_dense{query}.{{leaf}}", because="the released code never uses it")
     for theirs, reader in (("t", "left"), ("v", "right")):
-        yield Rename(f"{_CROSS}.{theirs}_intermediate.dense.{{leaf}}", f"{_OURS}.{reader}.feed.widen.{{leaf}}")
-        yield Rename(f"{_CROSS}.{theirs}_output.dense.{{leaf}}", f"{_OURS}.{reader}.feed.narrow.{{leaf}}")
-        yield Rename(f"{_CROSS}.{theirs}_output.LayerNorm.{{leaf}}", f"{_OURS}.{reader}.feed.norm.{{leaf}}")
+        yield Rename(f"{_CROSS}.{theirs}_intermediate.dense.{{leaf}}", f"{_OURS}.{reader}.ffn.up_proj.{{leaf}}")
+        yield Rename(f"{_CROSS}.{theirs}_output.dense.{{leaf}}", f"{_OURS}.{reader}.ffn.down_proj.{{leaf}}")
+        yield Rename(f"{_CROSS}.{theirs}_output.LayerNorm.{{leaf}}", f"{_OURS}.{reader}.ffn.norm.{{leaf}}")
 
 
 def _classifier_rules(theirs: str, head: str) -> tuple[Rename, ...]:
@@ -262,8 +262,12 @@ VILBERT_BASE = Recipe(
         Rename("bert.v_embeddings.image_location_embeddings.{leaf}", "encoder.embed.regions.box.{leaf}"),
         Rename("bert.v_embeddings.LayerNorm.{leaf}", "encoder.embed.regions.norm.{leaf}"),
         *layer_rules("bert.encoder.layer.{i}", "encoder.steps.text-{i}.left"),
-        Rename(f"{_SELF}.dyLinear_q.{{leaf}}", "encoder.steps.regions-{i}.right.attend.attention.query_gate.{leaf}"),
-        Rename(f"{_SELF}.dyLinear_k.{{leaf}}", "encoder.steps.regions-{i}.right.attend.attention.key_gate.{leaf}"),
+        Rename(
+            f"{_SELF}.dyLinear_q.{{leaf}}", "encoder.steps.regions-{i}.right.self_attention.attention.query_gate.{leaf}"
+        ),
+        Rename(
+            f"{_SELF}.dyLinear_k.{{leaf}}", "encoder.steps.regions-{i}.right.self_attention.attention.key_gate.{leaf}"
+        ),
         *layer_rules("bert.encoder.v_layer.{i}", "encoder.steps.regions-{i}.right"),
         *_cross_rules(),
         Rename("bert.t_pooler.dense.{leaf}", "encoder.pooler.text.{leaf}"),
@@ -284,7 +288,7 @@ VILBERT_BASE = Recipe(
         Rename("vision_logit.{leaf}", "heads.grounding.{leaf}"),
         Rename("linguisic_logit.{leaf}", "heads.token-scores.{leaf}"),
     ),
-    fields={
+    config_keys={
         **BERT_FIELDS,
         "v_hidden_size": "region_states",
         "v_num_attention_heads": "region_heads",
@@ -300,15 +304,15 @@ VILBERT_BASE = Recipe(
         "v_hidden_dropout_prob": "region_dropout",
         "v_attention_probs_dropout_prob": "region_attention_dropout",
     },
-    sizes_in=sizes_in,
-    told={
+    read_config=read_config,
+    infer_from_shapes={
         "region_dim": ("encoder.embed.regions.feature.weight", 1),
         "vocab_size": ("encoder.embed.text.word.weight", 0),
         "num_tasks": ("encoder.embed.task.weight", 0),
     },
     notes=(
         "the first region of every image is the whole image; its feature is the mean of the others unless "
-        "Regions.whole says otherwise",
+        "Regions.whole_image says otherwise",
         "the published label of a pair is 0 where it matches; image-text-matching has 1 there, as all systems here",
         "load a checkpoint that regresses features (visual_target 1) with heads={'masked-regions': {'target': "
         "'features'}, ...}",

@@ -6,13 +6,11 @@ from typing import Any, TypeVar
 from torch import nn
 
 from mm_kptm.errors import UserError
-from mm_kptm.keymap import Copies, Drop, OneOf, Rename, Rule
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Pooler
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
-from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.bert import (
     BERT_FIELDS,
     embedding_rules,
@@ -21,9 +19,11 @@ from mm_kptm.recipes.bert import (
     pair_classes,
     vocabulary_rules,
 )
-from mm_kptm.vision.assembly import TextThenRegions
-from mm_kptm.vision.modules.phrase_attention import PhraseAttention
-from mm_kptm.vision.modules.projected_regions import AlignedRegionEmbedding
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Copies, Drop, OneOf, Rename, Rule
+from mm_kptm.vision.modules.assembly import TextThenRegions
+from mm_kptm.vision.modules.single_stream.phrase_attention import PhraseAttention
+from mm_kptm.vision.modules.single_stream.region_projection import AlignedRegionEmbedding
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -59,7 +59,7 @@ def visualbert(
 def vqa_at_mask(encoder: SingleStream, *, num_answers: int = 3129) -> nn.Linear:
     """Scores of all answers from the state of the [MASK] behind the question.
 
-    :func:`~mm_kptm.vision.modules.answer_slot.answer_slots` finds its row; no pooled state is read.
+    :func:`~mm_kptm.vision.modules.single_stream.mask_readout.answer_mask_rows` finds its row; no pooled state is read.
     """
     return _fresh(nn.Linear(encoder.dim, num_answers))
 
@@ -76,7 +76,7 @@ def vcr(encoder: SingleStream) -> nn.Linear:
 
 def phrase_grounding(encoder: SingleStream) -> PhraseAttention:
     """Scores of regions for phrases, from an attention as wide as one head of the encoder."""
-    num_heads: int = encoder.layers[0].attend.attention.num_heads  # type: ignore[union-attr, assignment]
+    num_heads: int = encoder.layers[0].self_attention.attention.num_heads  # type: ignore[union-attr, assignment]
     return _fresh(PhraseAttention(encoder.dim, encoder.dim // num_heads))
 
 
@@ -85,7 +85,7 @@ def _fresh(module: M) -> M:
     return module
 
 
-def _sizes_in(config: Mapping[str, Any]) -> dict[str, Any]:
+def _read_config(config: Mapping[str, Any]) -> dict[str, Any]:
     if config.get("bypass_transformer"):
         raise UserError(
             "the configuration sets bypass_transformer, in which the regions skip all layers but one more; visualbert "
@@ -130,6 +130,32 @@ _BERT_START: tuple[Rule, ...] = (
     *vocabulary_rules("bert.embeddings.word_embeddings.weight"),
 )
 
+#: The names of the released code and of Hugging Face, and those of BERT; what two of them share stands once.
+_WEIGHTS: tuple[Rule, ...] = tuple(
+    dict.fromkeys(
+        (
+            *embedding_rules(f"{_VB}embeddings", "encoder.embed.text"),
+            Drop(f"{_VB}embeddings.position_ids", because="a buffer that counts from 0"),
+            Rename(f"{_VB}embeddings.[visual_]projection.{{leaf}}", f"{_REGIONS}.feature.{{leaf}}"),
+            Rename("bert.bert.embeddings.token_type_embeddings_visual.weight", f"{_REGIONS}.segment.weight"),
+            Rename("bert.bert.embeddings.position_embeddings_visual.weight", f"{_REGIONS}.position.weight"),
+            Rename("[visual_bert.]embeddings.visual_token_type_embeddings.weight", f"{_REGIONS}.segment.weight"),
+            Rename("[visual_bert.]embeddings.visual_position_embeddings.weight", f"{_REGIONS}.position.weight"),
+            *layer_rules(f"{_VB}encoder.layer.{{i}}", "encoder.layers.{i}"),
+            Rename(f"{_VB}pooler.dense.{{leaf}}", "encoder.pooler.dense.{leaf}"),
+            *vocabulary_rules("bert.bert.embeddings.word_embeddings.weight", "bert.cls"),
+            Rename("bert.cls.seq_relationship.{leaf}", "heads.image-text-matching.{leaf}"),
+            *_classifier_rules("bert.classifier"),
+            *_phrase_rules("bert.flickr_attention"),
+            *vocabulary_rules("visual_bert.embeddings.word_embeddings.weight"),
+            Rename("cls.seq_relationship.{leaf}", "heads.image-text-matching.{leaf}"),
+            *_classifier_rules("cls"),
+            *_phrase_rules("attention"),
+            *_BERT_START,
+        )
+    )
+)
+
 VISUALBERT = Recipe(
     name="visualbert-base",
     family="visualbert",
@@ -145,29 +171,10 @@ VISUALBERT = Recipe(
         "phrase-grounding": phrase_grounding,
     },
     objectives=("masked-tokens", "image-text-matching"),
-    weights=(
-        *embedding_rules(f"{_VB}embeddings", "encoder.embed.text"),
-        Drop(f"{_VB}embeddings.position_ids", because="a buffer that counts from 0"),
-        Rename(f"{_VB}embeddings.[visual_]projection.{{leaf}}", f"{_REGIONS}.feature.{{leaf}}"),
-        Rename("bert.bert.embeddings.token_type_embeddings_visual.weight", f"{_REGIONS}.segment.weight"),
-        Rename("bert.bert.embeddings.position_embeddings_visual.weight", f"{_REGIONS}.position.weight"),
-        Rename("[visual_bert.]embeddings.visual_token_type_embeddings.weight", f"{_REGIONS}.segment.weight"),
-        Rename("[visual_bert.]embeddings.visual_position_embeddings.weight", f"{_REGIONS}.position.weight"),
-        *layer_rules(f"{_VB}encoder.layer.{{i}}", "encoder.layers.{i}"),
-        Rename(f"{_VB}pooler.dense.{{leaf}}", "encoder.pooler.dense.{leaf}"),
-        *vocabulary_rules("bert.bert.embeddings.word_embeddings.weight", "bert.cls"),
-        Rename("bert.cls.seq_relationship.{leaf}", "heads.image-text-matching.{leaf}"),
-        *_classifier_rules("bert.classifier"),
-        *_phrase_rules("bert.flickr_attention"),
-        *vocabulary_rules("visual_bert.embeddings.word_embeddings.weight"),
-        Rename("cls.seq_relationship.{leaf}", "heads.image-text-matching.{leaf}"),
-        *_classifier_rules("cls"),
-        *_phrase_rules("attention"),
-        *_BERT_START,
-    ),
-    fields=BERT_FIELDS,
-    sizes_in=_sizes_in,
-    told={"region_dim": (f"{_REGIONS}.feature.weight", 1)},
+    weights=_WEIGHTS,
+    config_keys=BERT_FIELDS,
+    read_config=_read_config,
+    infer_from_shapes={"region_dim": (f"{_REGIONS}.feature.weight", 1)},
     notes=(
         "class 1 of image-text-matching means that both captions belong to the image (the released code calls the "
         "label is_random_next)",

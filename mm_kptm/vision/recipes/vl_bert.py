@@ -6,17 +6,16 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from mm_kptm.errors import UserError
-from mm_kptm.keymap import OneOf, Rename
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Classifier, Pooler
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
-from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.bert import BERT_FIELDS, layer_rules, masked_tokens, pair_classes, vocabulary_rules
-from mm_kptm.vision.modules.region_vectors import BOX_DIM, GivenVectors, RegionVectors
-from mm_kptm.vision.modules.unread_weights import drop_below
-from mm_kptm.vision.modules.visual_linguistic import VisualLinguistic
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import OneOf, Rename, drop_prefix
+from mm_kptm.vision.modules.single_stream.visual_features import BOX_DIM, PrecomputedFeatures, VisualFeatureEmbedding
+from mm_kptm.vision.modules.single_stream.vl_bert_embedding import VlBertEmbedding
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -57,11 +56,11 @@ def vl_bert(
         dropout=0.0,
     )
     regions = (
-        RegionVectors(region_dim, visual_dim, masked=masks_regions, dropout=dropout)
+        VisualFeatureEmbedding(region_dim, visual_dim, masked=masks_regions, dropout=dropout)
         if region_dim
-        else GivenVectors(visual_dim)
+        else PrecomputedFeatures(visual_dim)
     )
-    embed = VisualLinguistic(
+    embed = VlBertEmbedding(
         text,
         regions,
         visual_dim=visual_dim,
@@ -77,20 +76,20 @@ def vl_bert(
 
 
 def masked_region_classes(encoder: SingleStream, *, num_classes: int = 1601) -> Classifier:
-    """The detector's classes of hidden regions; class 0 is background (Su et al. 2020, section 3.3, task 2)."""
+    """The detector's classes of masked regions; class 0 is background (Su et al. 2020, section 3.3, task 2)."""
     return _fresh(_without_norm(Classifier(encoder.dim, num_classes, inner_dim=encoder.dim)))
 
 
 def vqa_at_mask(encoder: SingleStream, *, num_answers: int = 3129) -> Classifier:
-    """Scores of all answers from the state of the [MASK] behind the question; starts from the head for hidden tokens.
+    """Scores of all answers from the state of the [MASK] behind the question; starts from the head for masked tokens.
 
-    :func:`~mm_kptm.vision.modules.answer_slot.answer_slots` finds its row; no pooled state is read.
+    :func:`~mm_kptm.vision.modules.single_stream.mask_readout.answer_mask_rows` finds its row; no pooled state is read.
     """
     return _fresh(Classifier(encoder.dim, num_answers, inner_dim=encoder.dim))
 
 
 def grounding(encoder: SingleStream) -> Classifier:
-    """One score per region state, each true or false by itself; starts from the head for hidden regions."""
+    """One score per region state, each true or false by itself; starts from the head for masked regions."""
     return _fresh(_without_norm(Classifier(encoder.dim, 1, inner_dim=encoder.dim)))
 
 
@@ -127,7 +126,7 @@ _REFUSED = {
 }
 
 
-def _sizes_in(config: Mapping[str, Any]) -> dict[str, Any]:
+def _read_config(config: Mapping[str, Any]) -> dict[str, Any]:
     if "NETWORK" not in config:
         return {}
     for field, (built, meaning) in _REFUSED.items():
@@ -155,13 +154,13 @@ def _sizes_in(config: Mapping[str, Any]) -> dict[str, Any]:
     return sizes
 
 
-def _sizes_from(tensors: Mapping[str, Tensor], sizes: Mapping[str, Any]) -> dict[str, Any]:
+def _infer_sizes(tensors: Mapping[str, Tensor], sizes: Mapping[str, Any]) -> dict[str, Any]:
     if "encoder.embed.linguistic" not in tensors:
         return {}
     projection = tensors.get("encoder.embed.regions.project.weight")
     return {
         "region_dim": 0 if projection is None else projection.shape[1] - BOX_DIM,
-        "masks_regions": "encoder.embed.hidden" in tensors,
+        "masks_regions": "encoder.embed.masked" in tensors,
         "reads_text_alone": "encoder.embed.no_image" in tensors,
         "with_pooler": "encoder.pooler.dense.weight" in tensors,
     }
@@ -170,7 +169,7 @@ def _sizes_from(tensors: Mapping[str, Tensor], sizes: Mapping[str, Any]) -> dict
 _EXTRACTOR = tuple(
     rule
     for part in ("backbone", "roi_head_feature_extractor", "head", "c5")
-    for rule in drop_below(
+    for rule in drop_prefix(
         f"image_feature_extractor.{part}",
         because="the ResNet that makes region features is no part of the encoder; give features, or finished vectors",
     )
@@ -204,7 +203,7 @@ VL_BERT_BASE = Recipe(
         Rename("vlbert.visual_1x1_text.{leaf}", f"{_EMBED}.of_words.project.{{leaf}}"),
         Rename("vlbert.visual_1x1_object.{leaf}", f"{_EMBED}.of_regions.project.{{leaf}}"),
         Rename("object_linguistic_embeddings.weight", f"{_EMBED}.linguistic"),
-        Rename("object_mask_word_embedding.weight", f"{_EMBED}.hidden"),
+        Rename("object_mask_word_embedding.weight", f"{_EMBED}.masked"),
         Rename("object_mask_visual_embedding.weight", f"{_EMBED}.regions.mask"),
         Rename("aux_text_visual_embedding.weight", f"{_EMBED}.no_image"),
         Rename("image_feature_extractor.obj_downsample.1.{leaf}", f"{_EMBED}.regions.project.{{leaf}}"),
@@ -225,13 +224,13 @@ VL_BERT_BASE = Recipe(
         Rename("cnn_loss_reg.2.{leaf}", "heads.region-objects.out.{leaf}"),
         *_EXTRACTOR,
     ),
-    sizes_in=_sizes_in,
-    told={"visual_dim": (f"{_EMBED}.regions.project.weight", 0)},
-    sizes_from=_sizes_from,
+    read_config=_read_config,
+    infer_from_shapes={"visual_dim": (f"{_EMBED}.regions.project.weight", 0)},
+    infer_sizes=_infer_sizes,
     notes=(
         "the released features carry the whole image as region 0: give whole_image='first' for such; by default it is "
         "made of the regions, with a box that fills the picture exactly (released: one pixel short)",
-        "words that name regions (VCR) have the region's number under 'region' among the marks of the tokens",
+        "words that name regions (VCR) have the region's number under 'region' among the labels of the tokens",
         "texts alone (BooksCorpus, Wikipedia) have no [CLS] and [SEP] in the released pretraining",
         "both visual norms begin with weight 0, so a fresh model ignores vision until it is trained",
         "the published learning rate is per sample: multiply it by the examples of a step, 1e-7 by 256 and so on",

@@ -9,21 +9,21 @@ from typing import Any, TypeVar
 from torch import nn
 
 from mm_kptm.errors import UserError
-from mm_kptm.keymap import Drop, OneOf, Rename, Rule, Same
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Classifier
 from mm_kptm.nn.init import bert_init
-from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.bert import BERT_FIELDS, activation_of, embedding_rules, masked_tokens, vocabulary_rules
-from mm_kptm.vision.heads import PooledPairs
-from mm_kptm.vision.modules.controlled_embeddings import controlled_embedding
-from mm_kptm.vision.modules.fused_heads import image_text_matching, retrieval, visual_entailment
-from mm_kptm.vision.modules.fused_streams import FusedPooler, FusedTwoStream
-from mm_kptm.vision.modules.gated_sublayers import StreamSizes, gated_steps, own_sizes_in
-from mm_kptm.vision.modules.region_predictions import RegionPredictions, chosen_widths
-from mm_kptm.vision.modules.schedule import joined, schedule_in, side_by_side, text_first
-from mm_kptm.vision.modules.seen_words import SeenWords
-from mm_kptm.vision.pretraining.region_targets import TARGETS, target_widths
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Drop, OneOf, Rename, Rule, Same
+from mm_kptm.vision.modules.heads import PooledPairs
+from mm_kptm.vision.modules.two_stream.fused_two_stream import FusedPooler, FusedTwoStream
+from mm_kptm.vision.modules.two_stream.gated_sublayers import StreamSizes, gated_steps, own_sizes_in
+from mm_kptm.vision.modules.two_stream.pooled_heads import image_text_matching, retrieval, visual_entailment
+from mm_kptm.vision.modules.two_stream.region_heads import MaskedRegionHead, chosen_widths
+from mm_kptm.vision.modules.two_stream.sublayer_schedule import joined, schedule_in, side_by_side, text_first
+from mm_kptm.vision.modules.two_stream.volta_embeddings import volta_embedding
+from mm_kptm.vision.modules.two_stream.volta_vl_bert_embedding import VoltaVlBertEmbedding
+from mm_kptm.vision.objectives.region_targets import TARGETS, target_widths
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -45,7 +45,7 @@ def volta(
     num_segments: int = 2,
     region_dim: int = 2048,
     box_dim: int = 5,
-    box_waves: int = 256,
+    box_frequencies: int = 256,
     num_slots: int = 0,
     masks_words: bool = False,
     fusion: str = "mul",
@@ -61,14 +61,14 @@ def volta(
 
     Args:
         embedding: whose embeddings: lxmert, uniter, vilbert, visualbert or vl-bert.
-        schedule: what every sub-layer does, see :mod:`mm_kptm.vision.modules.schedule`.
+        schedule: what every sub-layer does, see :mod:`mm_kptm.vision.modules.two_stream.sublayer_schedule`.
         own_sizes: sizes of single sub-layers by their number: width, num_heads and ffn_dim of the text's part,
             region_width, region_heads and region_ffn_dim of the regions'.
         region_states: width of the regions' stream, where ``region_dim`` is that of their features; as wide as the text
             unless given, and so are ``region_heads`` and ``region_ffn_dim``.
         box_dim: how many numbers of a box the embeddings of LXMERT, UNITER and ViLBERT read.
-        box_waves: of VL-BERT's embedding; so are ``num_slots`` and ``masks_words``, see
-            :class:`~mm_kptm.vision.modules.seen_words.SeenWords`.
+        box_frequencies: of VL-BERT's embedding; so are ``num_slots`` and ``masks_words``, see
+            :class:`~mm_kptm.vision.modules.two_stream.volta_vl_bert_embedding.VoltaVlBertEmbedding`.
 
     Raises:
         UserError: another embedding, or a schedule or own sizes that make no encoder.
@@ -82,13 +82,13 @@ def volta(
     )
     steps = gated_steps(schedule, text, regions, {} if own_sizes is None else own_sizes)
     words = TextEmbedding(vocab_size, dim, max_positions=max_positions, num_segments=num_segments, dropout=dropout)
-    embed = controlled_embedding(
+    embed = volta_embedding(
         embedding,
         words,
         region_dim=region_dim,
         region_states=region_states,
         box_dim=box_dim,
-        box_waves=box_waves,
+        box_frequencies=box_frequencies,
         num_slots=num_slots,
         masks_words=masks_words,
         dropout=region_dropout,
@@ -105,19 +105,19 @@ def masked_regions(
     num_objects: int = 1600,
     num_attributes: int = 400,
     normalized: bool | None = None,
-) -> RegionPredictions:
-    """What hidden regions were (Bugliarello et al. 2021, appendix B).
+) -> MaskedRegionHead:
+    """What masked regions were (Bugliarello et al. 2021, appendix B).
 
-    ``targets`` are names of :data:`~mm_kptm.vision.pretraining.region_targets.TARGETS` with spaces between them, in the
+    ``targets`` are names of :data:`~mm_kptm.vision.objectives.region_targets.TARGETS` with spaces between them, in the
     order of ``visual_target_weights``. The activation is that of the text. A norm ends the transform
     (``image_head_ln``) unless the embeddings are VL-BERT's, or as ``normalized`` says.
     """
     region_dim: int = encoder.embed.region_dim  # type: ignore[assignment]
     sizes = target_widths(region_dim, num_classes=num_classes, num_objects=num_objects, num_attributes=num_attributes)
     widths = chosen_widths(targets, sizes)
-    normalized = not isinstance(encoder.embed, SeenWords) if normalized is None else normalized
+    normalized = not isinstance(encoder.embed, VoltaVlBertEmbedding) if normalized is None else normalized
     bend = activation_of(encoder)
-    return _fresh(RegionPredictions(encoder.region_states, widths, activation=bend, normalized=normalized))
+    return _fresh(MaskedRegionHead(encoder.region_states, widths, activation=bend, normalized=normalized))
 
 
 def vqa(encoder: FusedTwoStream, *, num_answers: int = 3129, inner_dim: int = 1536) -> Classifier:
@@ -153,7 +153,7 @@ def _refuse(asked: str, instead: str) -> UserError:
     return UserError(f"this configuration of VOLTA asks for {asked}, which is not built; {instead}")
 
 
-def sizes_in(config: Mapping[str, Any], *, embedding: str) -> dict[str, Any]:
+def read_config(config: Mapping[str, Any], *, embedding: str) -> dict[str, Any]:
     """What a published configuration says of sub-layers and options.
 
     Raises:
@@ -186,7 +186,7 @@ def sizes_in(config: Mapping[str, Any], *, embedding: str) -> dict[str, Any]:
     if own := own_sizes_in(config):
         sizes["own_sizes"] = own
     if config.get("v_coordinate_embeddings_dim") is not None:
-        sizes["box_waves"] = config["v_coordinate_embeddings_dim"]
+        sizes["box_frequencies"] = config["v_coordinate_embeddings_dim"]
     if "6" in config.get("visual_target_weights", {}):
         sizes["masks_words"] = config["visual_target_weights"]["6"] > 0
     return sizes
@@ -200,10 +200,10 @@ def _sublayer_rules() -> Iterator[Rule]:
     for mark, side in (("", "left"), ("v_", "right")):
         for role in ("query", "key", "value"):
             yield Rename(f"{_LAYER}.attention_self.{mark}{role}.{{leaf}}", f"{_STEP}.{side}.attention.{role}.{{leaf}}")
-        yield Rename(f"{_LAYER}.attention_output.{mark}dense.{{leaf}}", f"{_STEP}.{side}.attention.merge.{{leaf}}")
+        yield Rename(f"{_LAYER}.attention_output.{mark}dense.{{leaf}}", f"{_STEP}.{side}.attention.out_proj.{{leaf}}")
         yield Rename(f"{_LAYER}.attention_output.{mark}LayerNorm.{{leaf}}", f"{_STEP}.{side}.norm.{{leaf}}")
-        yield Rename(f"{_LAYER}.intermediate.{mark}dense.{{leaf}}", f"{_STEP}.{side}.widen.{{leaf}}")
-        yield Rename(f"{_LAYER}.output.{mark}dense.{{leaf}}", f"{_STEP}.{side}.narrow.{{leaf}}")
+        yield Rename(f"{_LAYER}.intermediate.{mark}dense.{{leaf}}", f"{_STEP}.{side}.up_proj.{{leaf}}")
+        yield Rename(f"{_LAYER}.output.{mark}dense.{{leaf}}", f"{_STEP}.{side}.down_proj.{{leaf}}")
         yield Rename(f"{_LAYER}.output.{mark}LayerNorm.{{leaf}}", f"{_STEP}.{side}.norm.{{leaf}}")
 
 
@@ -252,15 +252,15 @@ EMBEDDINGS: dict[str, tuple[Rule, ...]] = {
         Rename(f"{_JOINT}.object_linguistic_embeddings.weight", "encoder.embed.region_word.weight"),
         Rename(f"{_JOINT}.object_mask_word_embedding.weight", "encoder.embed.masked_word.weight"),
         Rename(f"{_JOINT}.end_embedding.weight", "encoder.embed.end_word.weight"),
-        Rename(f"{_JOINT}.visual_ln_text.{{leaf}}", "encoder.embed.text_sight_norm.{leaf}"),
-        Rename(f"{_JOINT}.visual_ln_object.{{leaf}}", "encoder.embed.region_sight_norm.{leaf}"),
+        Rename(f"{_JOINT}.visual_ln_text.{{leaf}}", "encoder.embed.text_visual_norm.{leaf}"),
+        Rename(f"{_JOINT}.visual_ln_object.{{leaf}}", "encoder.embed.region_visual_norm.{leaf}"),
     ),
 }
 
 
 def _recipe(embedding: str, schedule: str, *, of: str, **sizes: Any) -> Recipe:
     """One of the five controlled models."""
-    told = (f"{_OURS}.mask" if embedding == "vl-bert" else f"{_OURS}.feature.weight", 1)
+    region_shape = (f"{_OURS}.mask" if embedding == "vl-bert" else f"{_OURS}.feature.weight", 1)
     return Recipe(
         name=f"volta-{embedding}",
         family="volta",
@@ -300,7 +300,7 @@ def _recipe(embedding: str, schedule: str, *, of: str, **sizes: Any) -> Recipe:
             *_task_rules(),
         ),
         sizes={"embedding": embedding, "schedule": schedule, **sizes},
-        fields={
+        config_keys={
             **{theirs: ours for theirs, ours in BERT_FIELDS.items() if ours != "num_layers"},
             "v_hidden_size": "region_states",
             "v_num_attention_heads": "region_heads",
@@ -315,8 +315,8 @@ def _recipe(embedding: str, schedule: str, *, of: str, **sizes: Any) -> Recipe:
             "v_hidden_dropout_prob": "region_dropout",
             "v_attention_probs_dropout_prob": "region_attention_dropout",
         },
-        sizes_in=partial(sizes_in, embedding=embedding),
-        told={"region_dim": told, "vocab_size": ("encoder.embed.text.word.weight", 0)},
+        read_config=partial(read_config, embedding=embedding),
+        infer_from_shapes={"region_dim": region_shape, "vocab_size": ("encoder.embed.text.word.weight", 0)},
         notes=(
             "the controlled form is not the original: boxes are 5 numbers, the whole image stands before the regions, "
             "and both streams are pooled",

@@ -11,11 +11,11 @@ from torch import Tensor
 
 import mm_kptm
 from mm_kptm.batch import Inputs, Regions, Tokens
-from mm_kptm.models.system import System
 from mm_kptm.objectives.tokens import MaskedText, Masking
-from mm_kptm.vision.modules.caption_visibility import CausalCaption
-from mm_kptm.vision.pretraining.exchanged_parts import ExchangedParts, TagContrast
-from mm_kptm.vision.pretraining.masked_captions import MaskedCaptions
+from mm_kptm.systems.system import System
+from mm_kptm.vision.modules.single_stream.caption_mask import CausalCaption
+from mm_kptm.vision.objectives.masked_captions import MaskedCaptions
+from mm_kptm.vision.objectives.part_contrast import PartContrastBatch, TagContrast
 from tests.golden.case import Answer, Case
 
 
@@ -56,22 +56,22 @@ def pretrain(case: Case) -> dict[str, Answer]:
     system = loaded(case, masked_tokens={}, tag_contrast={"num_classes": classes})
     given = Given(case)
     inputs, covered = given.inputs(), given.inputs("masked_input_ids")
-    depths = list(system.walk(inputs))
+    depths = list(system.hidden_states(inputs))
     encoded = system(covered)
     words = system.head("masked-tokens")
     contrast = system.head("tag-contrast")(encoded.pooled)
     labels = given.tensors["masked_lm_labels"][:, : given.text.shape[1]][given.text]
     rows = (labels != -1).nonzero().squeeze(1)
-    owners = covered.text.layout.owners(rows.device)[rows]
-    puzzle = ExchangedParts(covered, rows, labels[rows], owners, given.tensors["next_sentence_label"])
+    owners = covered.text.layout.sequence_ids(rows.device)[rows]
+    batch = PartContrastBatch(covered, rows, labels[rows], owners, given.tensors["next_sentence_label"])
     objective = TagContrast(Masking(mask_id=4, pool=(5, 6), never=frozenset()))
     return {
         **{f"hidden.{depth}": Answer(stream.x, given.joint) for depth, stream in enumerate(depths)},
         "pooled": Answer(system(inputs).pooled),
-        "masked.prediction_scores": Answer(words(list(system.walk(covered))[-1].x), given.joint),
+        "masked.prediction_scores": Answer(words(list(system.hidden_states(covered))[-1].x), given.joint),
         "masked.seq_relationship_score": Answer(contrast),
-        "loss": Answer(objective.loss(system, puzzle).reshape(1)),
-        "masked_lm_loss": Answer(objective.losses(system, puzzle)[0].mean().reshape(1)),
+        "loss": Answer(objective.loss(system, batch).reshape(1)),
+        "masked_lm_loss": Answer(objective.losses(system, batch)[0].mean().reshape(1)),
     }
 
 
@@ -104,7 +104,7 @@ def captioning(case: Case) -> dict[str, Answer]:
     real = given["attention_mask_2d"].diagonal(dim1=1, dim2=2).bool()
     words, seen = real[:, : ids.shape[1]], real[:, ids.shape[1] :]
     text = Tokens.padded(ids, words, segments=given["caption_token_type_ids"])
-    text = replace(text, sees=CausalCaption(text.segments == 0))
+    text = replace(text, attention_mask=CausalCaption(text.segments == 0))
     objective = MaskedCaptions(
         Masking(mask_id=4, pool=(5, 6), never=frozenset()), smoothing=case.config["label_smoothing"]
     )
@@ -114,8 +114,8 @@ def captioning(case: Case) -> dict[str, Answer]:
     scores = system.head("masked-tokens")(system(inputs).tokens[rows])
     counts = given["masked_pos"].sum(1, keepdim=True)
     labels = given["masked_ids"][torch.arange(given["masked_ids"].shape[1]) < counts]
-    puzzle = MaskedText(inputs, rows, labels, text.layout.owners(rows.device)[rows])
-    return {"class_logits": Answer(scores), "loss": Answer(objective.loss(system, puzzle).reshape(1))}
+    batch = MaskedText(inputs, rows, labels, text.layout.sequence_ids(rows.device)[rows])
+    return {"class_logits": Answer(scores), "loss": Answer(objective.loss(system, batch).reshape(1))}
 
 
 CASES = {

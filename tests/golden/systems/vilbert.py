@@ -11,9 +11,9 @@ from torch import Tensor
 
 import mm_kptm
 from mm_kptm.batch import Inputs, Regions, Tokens
-from mm_kptm.models.system import System
-from mm_kptm.vision.pretraining.caption_pairs import CaptionPairs, CaptionPretraining, region_losses
-from mm_kptm.vision.pretraining.region_targets import RegionTruths
+from mm_kptm.systems.system import System
+from mm_kptm.vision.objectives.region_targets import RegionTruths
+from mm_kptm.vision.objectives.vilbert import VilbertBatch, VilbertPretraining, region_losses
 from tests.golden.case import Answer, Case
 
 TARGET = {0: "distributions", 1: "features"}
@@ -37,7 +37,7 @@ class Given:
             text = replace(text, tasks=given["task_ids"].expand_as(self.text)[self.text])
         boxes, rows = given["image_loc"][:, 1:, :4], given[features]
         regions = Regions.padded(rows[:, 1:], boxes, self.image[:, 1:])
-        return Inputs(text=text, regions=replace(regions, whole=rows[:, 0]))
+        return Inputs(text=text, regions=replace(regions, whole_image=rows[:, 0]))
 
 
 def pooled(system: System, given: Given, tokens: Tensor, regions: Tensor) -> dict[str, Answer]:
@@ -58,7 +58,7 @@ def pretrain(case: Case) -> dict[str, Answer]:
     system = loaded(case, {**heads, "masked-regions": sizes})
     given = Given(case)
     inputs = given.inputs()
-    depths = dict(zip(["embedded", *system.encoder.steps], system.walk(inputs), strict=True))
+    depths = dict(zip(["embedded", *system.encoder.steps], system.hidden_states(inputs), strict=True))
     named = {}
     for name, pair in depths.items():
         kind, _, number = name.partition("-")
@@ -95,18 +95,18 @@ def masked(system: System, given: Given, target: str) -> dict[str, Answer]:
         "features": tensors.get("mlm.image_target_feat", tensors["image_feat"][:, 1:])[boxes][regions],
         "classes": tensors["mlm.image_target"][boxes][regions] if "mlm.image_target" in tensors else None,
     }
-    puzzle = CaptionPairs(
+    batch = VilbertBatch(
         inputs,
         matched=1 - tensors["mlm.next_sentence_label"],
         rows=rows,
         labels=labels[rows],
-        owners=inputs.text.layout.owners(rows.device)[rows],
+        owners=inputs.text.layout.sequence_ids(rows.device)[rows],
         regions=regions,
         truths=RegionTruths(**seen),
-        region_owners=inputs.regions.layout.owners(rows.device)[regions],
+        region_owners=inputs.regions.layout.sequence_ids(rows.device)[regions],
     )
-    parts = CaptionPretraining(targets={target: 1.0}).parts(system, puzzle)
-    encoded, last = system(inputs), list(system.walk(inputs))[-1]
+    parts = VilbertPretraining(targets={target: 1.0}).parts(system, batch)
+    encoded, last = system(inputs), list(system.hidden_states(inputs))[-1]
     return {
         "mlm.scores": Answer(system.head("masked-tokens")(encoded.tokens), given.text),
         "mlm.image_scores": Answer(system.head("masked-regions").by_target(last.right.x)[target], given.image),
@@ -129,7 +129,7 @@ def vl_tasks(case: Case) -> dict[str, Answer]:
     system = loaded(case, heads | {name: {} for name in single}, "12-in-1")
     given = Given(case)
     inputs = given.inputs()
-    encoded, last = system(inputs), list(system.walk(inputs))[-1]
+    encoded, last = system(inputs), list(system.hidden_states(inputs))[-1]
     tokens, regions = last.left.x, last.right.x  # with the task of every text, and with the whole image
     longer = torch.cat([torch.ones_like(given.text[:, :1]), given.text], 1)
     grid = torch.full((*given.image.shape, 1), -1e4)

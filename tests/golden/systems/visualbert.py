@@ -10,11 +10,11 @@ from torch import Tensor
 
 import mm_kptm
 from mm_kptm.batch import Inputs, Regions, Tokens, layout_of
-from mm_kptm.models.system import System
 from mm_kptm.objectives.tokens import Masking
-from mm_kptm.vision.modules.answer_slot import answer_slots
-from mm_kptm.vision.pretraining.divergences import answer_divergences, phrase_divergences
-from mm_kptm.vision.pretraining.exchanged_parts import CaptionPairs, ExchangedParts
+from mm_kptm.systems.system import System
+from mm_kptm.vision.modules.single_stream.mask_readout import answer_mask_rows
+from mm_kptm.vision.objectives.part_contrast import PartContrastBatch, SentenceImagePrediction
+from mm_kptm.vision.objectives.soft_targets import answer_kl, phrase_kl
 from tests.golden.case import Answer, Case
 
 
@@ -50,7 +50,7 @@ def loaded(case: Case, **heads: dict[str, Any]) -> System:
 
 def last(system: System, inputs: Inputs) -> Tensor:
     """The final states of text and regions."""
-    states: Tensor = list(system.walk(inputs))[-1].x
+    states: Tensor = list(system.hidden_states(inputs))[-1].x
     return states
 
 
@@ -58,16 +58,16 @@ def pretrain(case: Case) -> dict[str, Answer]:
     system = loaded(case, masked_tokens={}, image_text_matching={})
     given = Given(case)
     inputs, covered = given.inputs(), given.inputs("masked_input_ids")
-    depths = list(system.walk(inputs))
+    depths = list(system.hidden_states(inputs))
     encoded = system(covered)
     scores = system.head("masked-tokens")(last(system, covered))
     matching = system.head("image-text-matching")(encoded.pooled)
     labels = given.tensors["masked_lm_labels"][given.text]
     rows = (labels != -1).nonzero().squeeze(1)
-    owners = covered.text.layout.owners(rows.device)[rows]
-    puzzle = ExchangedParts(covered, rows, labels[rows], owners, given.tensors["is_random_next"].flatten())
-    objective = CaptionPairs(Masking(mask_id=4, pool=(5, 6), never=frozenset()))
-    words, pairs = objective.losses(system, puzzle)
+    owners = covered.text.layout.sequence_ids(rows.device)[rows]
+    batch = PartContrastBatch(covered, rows, labels[rows], owners, given.tensors["is_random_next"].flatten())
+    objective = SentenceImagePrediction(Masking(mask_id=4, pool=(5, 6), never=frozenset()))
+    words, pairs = objective.losses(system, batch)
     return {
         "embeddings": Answer(depths[0].x, given.joint),
         **{f"hidden.{depth}": Answer(stream.x, given.joint) for depth, stream in enumerate(depths[1:])},
@@ -76,7 +76,7 @@ def pretrain(case: Case) -> dict[str, Answer]:
         "masked.seq_relationship_score": Answer(matching),
         "masked_lm_loss": Answer(words.mean().reshape(1)),
         "next_sentence_loss": Answer(pairs.mean().reshape(1)),
-        "loss": Answer(objective.loss(system, puzzle).reshape(1)),
+        "loss": Answer(objective.loss(system, batch).reshape(1)),
     }
 
 
@@ -85,12 +85,12 @@ def vqa(case: Case) -> dict[str, Answer]:
     system = loaded(case, vqa_at_mask={"num_answers": truth.shape[1]})
     given = Given(case)
     inputs = given.inputs()
-    slots = answer_slots(inputs.text.layout, truth.device)
+    slots = answer_mask_rows(inputs.text.layout, truth.device)
     scores = system.head("vqa-at-mask")(system(inputs).tokens[slots])
     return {
         "sequence": Answer(last(system, inputs), given.joint),
         "logits": Answer(scores.unsqueeze(1)),
-        "loss": Answer(answer_divergences(scores, truth).mean().reshape(1)),
+        "loss": Answer(answer_kl(scores, truth).mean().reshape(1)),
     }
 
 
@@ -114,7 +114,7 @@ def vcr(case: Case) -> dict[str, Answer]:
     inputs = given.inputs()
     scores = system.head("vcr")(system(inputs).pooled).view(case.inputs["input_ids"].shape[:2])
     return {
-        "embeddings": Answer(next(system.walk(inputs)).x, given.joint),
+        "embeddings": Answer(next(system.hidden_states(inputs)).x, given.joint),
         "logits": Answer(scores),
         "loss": Answer(F.cross_entropy(scores, given.tensors["label"]).reshape(1)),
     }
@@ -128,12 +128,12 @@ def flickr(case: Case) -> dict[str, Answer]:
     places, targets = given.tensors["flickr_position"], given.tensors["flickr_label"]
     phrases = places >= 0
     asked, shown = layout_of(phrases), inputs.regions.layout
-    rows = (inputs.text.layout.firsts(places.device)[:, None] + places)[phrases]
+    rows = (inputs.text.layout.starts(places.device)[:, None] + places)[phrases]
     scores = system.head("phrase-grounding")(encoded.tokens[rows], encoded.regions, asked, shown)
     seen = given.regions[:, None] & phrases[..., None]
     wanted = torch.zeros_like(scores)
     wanted[scores > float("-inf")] = targets[seen]
-    losses = phrase_divergences(scores, wanted)
+    losses = phrase_kl(scores, wanted)
     return {
         "sequence": Answer(last(system, inputs), given.joint),
         "scores": Answer(scores[scores > float("-inf")], seen),

@@ -12,17 +12,17 @@ from torch import Tensor
 
 import mm_kptm
 from mm_kptm.batch import Inputs, Regions, Tokens, layout_of, pad
-from mm_kptm.models.system import System
 from mm_kptm.objectives.pairs import ImageTextMatching
 from mm_kptm.objectives.tokens import Masking
-from mm_kptm.vision.modules.answer_slot import answer_slots
-from mm_kptm.vision.modules.visual_linguistic import REGION_MARK
-from mm_kptm.vision.pretraining.masked_words_and_regions import (
-    HiddenWordsAndRegions,
-    MaskedWordsAndRegions,
+from mm_kptm.systems.system import System
+from mm_kptm.vision.modules.single_stream.mask_readout import answer_mask_rows
+from mm_kptm.vision.modules.single_stream.vl_bert_embedding import REGION_LABEL
+from mm_kptm.vision.objectives.vl_bert import (
     Reduction,
-    over_all,
-    over_examples,
+    VlBertBatch,
+    VlBertPretraining,
+    mean_over_examples,
+    mean_over_predictions,
 )
 from tests.golden.case import Answer, Case
 
@@ -41,14 +41,14 @@ def image(case: Case) -> tuple[Regions, Tensor]:
     boxes = given["boxes"]
     real = boxes[..., 0] > -1.5
     size = given["im_info"][:, None, [0, 1, 0, 1]]
-    hidden = given["mvrc_ops"].bool() if "mvrc_ops" in given else None
-    return Regions.padded(boxes[..., 4:], boxes[..., :4] / size, real, hidden=hidden), real
+    masked = given["mvrc_ops"].bool() if "mvrc_ops" in given else None
+    return Regions.padded(boxes[..., 4:], boxes[..., :4] / size, real, masked=masked), real
 
 
 def states(case: Case, system: System, inputs: Inputs, text: Tensor, real: Tensor) -> dict[str, Answer]:
     """What the official encoder is asked in every case; the joint sequence is padded as the official one is."""
     width = case.outputs["joint_mask"].shape[1]
-    embedded = next(system.walk(inputs))
+    embedded = next(system.hidden_states(inputs))
     encoded = system(inputs)
     joint = pad(torch.ones(embedded.layout.total), embedded.layout, length=width).bool()
     return {
@@ -68,24 +68,24 @@ def stacked(caption: Answer, alone: Answer) -> Answer:
 
 
 def labelled(labels: Tensor, text: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Hidden token rows, what stood there, and the example of each."""
+    """Masked token rows, what stood there, and the example of each."""
     flat = labels[text]
     rows = (flat != -1).nonzero().squeeze(1)
-    return rows, flat[rows], layout_of(text).owners(rows.device)[rows]
+    return rows, flat[rows], layout_of(text).sequence_ids(rows.device)[rows]
 
 
-def puzzle_of(case: Case, inputs: Inputs, text: Tensor, real: Tensor) -> HiddenWordsAndRegions:
+def puzzle_of(case: Case, inputs: Inputs, text: Tensor, real: Tensor) -> VlBertBatch:
     given = case.inputs
     rows, labels, owners = labelled(given["mlm_labels"], text)
     classes = given["mvrc_labels"][real]
     named = ((classes.sum(1) - 1).abs() < 0.1).nonzero().squeeze(1)
-    region_owners = layout_of(real).owners(named.device)[named]
-    return HiddenWordsAndRegions(inputs, rows, labels, owners, named, classes[named], region_owners)
+    region_owners = layout_of(real).sequence_ids(named.device)[named]
+    return VlBertBatch(inputs, rows, labels, owners, named, classes[named], region_owners)
 
 
-def objective(reduction: Reduction, *, matching: bool) -> MaskedWordsAndRegions:
+def objective(reduction: Reduction, *, matching: bool) -> VlBertPretraining:
     masking = Masking(mask_id=MASK, pool=(5, 6), never=frozenset())
-    return MaskedWordsAndRegions(masking, matching=ImageTextMatching() if matching else None, reduction=reduction)
+    return VlBertPretraining(masking, matching=ImageTextMatching() if matching else None, reduction=reduction)
 
 
 def multitask(case: Case) -> dict[str, Answer]:
@@ -94,19 +94,19 @@ def multitask(case: Case) -> dict[str, Answer]:
     system = loaded(case, masked_tokens={}, masked_region_classes={"num_classes": classes})
     regions, real = image(case)
     text, aux = given["text"] > 0, given["aux_text"] > 0
-    longest = max(text.shape[1], aux.shape[1])
-    text_wide, aux_wide = (F.pad(where, (0, longest - where.shape[1])) for where in (text, aux))
+    max_length = max(text.shape[1], aux.shape[1])
+    text_wide, aux_wide = (F.pad(where, (0, max_length - where.shape[1])) for where in (text, aux))
     captions = Inputs(text=Tokens.padded(given["text"], text), regions=regions)
     alone = Inputs(text=Tokens.padded(given["aux_text"], aux))
     none = torch.zeros(len(aux), real.shape[1], dtype=torch.bool)
     first = states(case, system, captions, text_wide, real)
     second = states(case, system, alone, aux_wide, none)
     words, named = system.head("masked-tokens"), system.head("masked-region-classes")
-    puzzle = puzzle_of(case, captions, text, real)
+    batch = puzzle_of(case, captions, text, real)
     rows, labels, owners = labelled(given["aux_mlm_labels"], aux)
-    texts = HiddenWordsAndRegions(alone, rows, labels, owners, rows[:0], torch.zeros(0, classes), rows[:0])
-    chosen = objective(over_all, matching=False)
-    parts, text_parts = chosen.parts(system, puzzle), chosen.parts(system, texts)
+    texts = VlBertBatch(alone, rows, labels, owners, rows[:0], torch.zeros(0, classes), rows[:0])
+    chosen = objective(mean_over_predictions, matching=False)
+    parts, text_parts = chosen.parts(system, batch), chosen.parts(system, texts)
     return {
         "obj_reps": Answer(system.encoder.embed.regions(regions), real),
         **{name: stacked(first[name], second[name]) for name in first},
@@ -116,7 +116,7 @@ def multitask(case: Case) -> dict[str, Answer]:
         "mlm_loss_wvc": Answer(parts["masked-tokens"].reshape(1)),
         "mlm_loss_aux": Answer(text_parts["masked-tokens"].reshape(1)),
         "mvrc_loss": Answer(parts["masked-region-classes"].reshape(1)),
-        "total_loss": Answer((chosen.loss(system, puzzle) + chosen.loss(system, texts)).reshape(1)),
+        "total_loss": Answer((chosen.loss(system, batch) + chosen.loss(system, texts)).reshape(1)),
     }
 
 
@@ -128,10 +128,10 @@ def rel(case: Case) -> dict[str, Answer]:
     text = given["text"] > 0
     inputs = Inputs(text=Tokens.padded(given["text"], text), regions=regions)
     answers = states(case, system, inputs, text, real)
-    puzzle = replace(puzzle_of(case, inputs, text, real), matched=given["relationship_label"])
+    batch = replace(puzzle_of(case, inputs, text, real), matched=given["relationship_label"])
     per_example = case.config["NETWORK"]["MLM_LOSS_NORM_IN_BATCH_FIRST"]
-    chosen = objective(over_examples if per_example else over_all, matching=True)
-    parts = chosen.parts(system, puzzle)
+    chosen = objective(mean_over_examples if per_example else mean_over_predictions, matching=True)
+    parts = chosen.parts(system, batch)
     return {
         "obj_reps": Answer(system.encoder.embed.regions(regions), real),
         **answers,
@@ -141,7 +141,7 @@ def rel(case: Case) -> dict[str, Answer]:
         "mlm_loss": Answer(parts["masked-tokens"].reshape(1)),
         "mvrc_loss": Answer(parts["masked-region-classes"].reshape(1)),
         "relationship_loss": Answer(parts["image-text-matching"].reshape(1)),
-        "total_loss": Answer(chosen.loss(system, puzzle).reshape(1)),
+        "total_loss": Answer(chosen.loss(system, batch).reshape(1)),
     }
 
 
@@ -161,7 +161,7 @@ def vqa(case: Case) -> dict[str, Answer]:
     tokens, text = built(texts, segments, case.outputs["hidden_text"].shape[1])
     inputs = Inputs(text=tokens, regions=regions)
     answers = states(case, system, inputs, text, real)
-    slots = answer_slots(tokens.layout, truth.device)
+    slots = answer_mask_rows(tokens.layout, truth.device)
     scores = system.head("vqa-at-mask")(answers["hidden_text"].ours[slots])
     loss = F.binary_cross_entropy_with_logits(scores, truth, reduction="none").sum(1).mean()
     return {
@@ -206,7 +206,7 @@ def vcr(case: Case) -> dict[str, Answer]:
             segments.append([0] * (len(asked) + 2) + [1] * (len(said) + 1))
             marks.append(torch.tensor([0, *(region for _, region in asked), 0, *(region for _, region in said), 0]))
     tokens, text = built(texts, segments, case.outputs["hidden_text"].shape[2])
-    tokens = replace(tokens, marks={REGION_MARK: torch.cat(marks)})
+    tokens = replace(tokens, token_labels={REGION_LABEL: torch.cat(marks)})
     image_of = torch.arange(number).repeat_interleave(choices)
     encoded = system(Inputs(text=tokens, regions=regions, image_of=image_of))
     seen = real[image_of]

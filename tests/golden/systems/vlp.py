@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 import mm_kptm
-from mm_kptm.batch import Detected, Inputs, Layout, Regions, Tokens, layout_of
-from mm_kptm.models.system import System
+from mm_kptm.batch import Detected, Inputs, Regions, SequenceLayout, Tokens, layout_of
 from mm_kptm.objectives.tokens import MaskedText, Masking
-from mm_kptm.vision.modules.mask_writing import Captioning, search, write
-from mm_kptm.vision.pretraining.two_way_captions import TwoWayCaptions, read_or_written, region_losses
+from mm_kptm.systems.system import System
+from mm_kptm.vision.modules.single_stream.caption_decoding import Captioning, beam_search, greedy_search
+from mm_kptm.vision.objectives.vlp import VlpPretraining, bidirectional_or_seq2seq, region_losses
 from tests.golden.case import Answer, Case
 
 MASKING = Masking(mask_id=4, pool=(5, 6), never=frozenset())
@@ -30,11 +30,11 @@ class Given:
         self.count = given["img"].shape[1]
         columns = torch.arange(given["input_ids"].shape[1])
         #: the first key of every text is [CLS]; what some query sees, or is masked as an image, is real
-        hidden = torch.zeros_like(given["input_ids"], dtype=torch.bool)
+        masked = torch.zeros_like(given["input_ids"], dtype=torch.bool)
         if "vis_masked_pos" in given:
-            hidden.scatter_(1, given["vis_masked_pos"], value=True)
-        self.hidden = hidden[:, 1 : self.count + 1]
-        self.real = given["input_mask"].bool().any(1) | hidden
+            masked.scatter_(1, given["vis_masked_pos"], value=True)
+        self.masked = masked[:, 1 : self.count + 1]
+        self.real = given["input_mask"].bool().any(1) | masked
         self.image = (columns > 0) & (columns <= self.count)
         self.written = given["segment_ids"][:, 0] == 4
 
@@ -42,39 +42,39 @@ class Given:
         """[CLS] [SEP] words [SEP]: what is real and no image."""
         ids, real = self.tensors["input_ids"], self.real[:, ~self.image]
         positions = (real.cumsum(1) - 1).clamp(min=0)
-        return read_or_written(Tokens.padded(ids[:, ~self.image], real, positions=positions), self.written)
+        return bidirectional_or_seq2seq(Tokens.padded(ids[:, ~self.image], real, positions=positions), self.written)
 
     def regions(self) -> Regions:
         features = self.tensors["img"]
         return Regions(
             features.flatten(0, 1),
             torch.zeros(features.shape[0] * self.count, 4),
-            Layout((self.count,) * len(features)),
+            SequenceLayout((self.count,) * len(features)),
             geometry=self.tensors["vis_pe"].flatten(0, 1),
-            hidden=self.hidden.flatten() if bool(self.hidden.any()) else None,
+            masked=self.masked.flatten() if bool(self.masked.any()) else None,
         )
 
-    def puzzle(self, inputs: Inputs) -> MaskedText:
+    def prepare(self, inputs: Inputs) -> MaskedText:
         """What is to be predicted, in order of the official tables."""
         tensors = self.tensors
         chosen = tensors["masked_weights"].bool()
         places = tensors["masked_pos"] - self.count * (tensors["masked_pos"] > 0)  # without the image
-        rows = (inputs.text.layout.firsts(places.device)[:, None] + places)[chosen]
-        return MaskedText(inputs, rows, tensors["masked_ids"][chosen], layout_of(chosen).owners(rows.device))
+        rows = (inputs.text.layout.starts(places.device)[:, None] + places)[chosen]
+        return MaskedText(inputs, rows, tensors["masked_ids"][chosen], layout_of(chosen).sequence_ids(rows.device))
 
 
-def answers(system: System, given: Given, inputs: Inputs, objective: TwoWayCaptions) -> dict[str, Answer]:
+def answers(system: System, given: Given, inputs: Inputs, objective: VlpPretraining) -> dict[str, Answer]:
     """What every batch for pretraining is asked."""
-    depths = list(system.walk(inputs))
+    depths = list(system.hidden_states(inputs))
     encoded = system(inputs)
-    puzzle = given.puzzle(inputs)
+    batch = given.prepare(inputs)
     chosen = given.tensors["masked_weights"].bool()
     return {
         "embeddings": Answer(depths[0].x, given.real),
         "sequence": Answer(depths[-1].x, given.real),
         "pooled": Answer(encoded.pooled),
-        "logits": Answer(system.head("masked-tokens")(encoded.tokens[puzzle.rows]), chosen),
-        "loss": Answer(objective.parts(system, puzzle)["words"].reshape(1)),
+        "logits": Answer(system.head("masked-tokens")(encoded.tokens[batch.rows]), chosen),
+        "loss": Answer(objective.parts(system, batch)["words"].reshape(1)),
     }
 
 
@@ -96,19 +96,19 @@ def pretrain(case: Case) -> dict[str, Answer]:
                 geometry=None,
             )
         inputs = Inputs(text=given.text(), regions=regions)
-        for name, answer in answers(system, given, inputs, TwoWayCaptions(MASKING)).items():
+        for name, answer in answers(system, given, inputs, VlpPretraining(MASKING)).items():
             compared[f"{mode}.{name}"] = answer
     return compared
 
 
 def vismask(case: Case) -> dict[str, Answer]:
     given = Given(case)
-    # the loader takes hidden regions out of the mask; what the official code was given decides
+    # the loader takes masked regions out of the mask; what the official code was given decides
     keys = given.tensors["input_mask"][:, 0, 1 : given.count + 1].bool()
-    seen = bool(keys[given.hidden].any())
-    system = mm_kptm.load("vlp", case.folder, heads=["masked-tokens"], sees_hidden_regions=seen)
+    seen = bool(keys[given.masked].any())
+    system = mm_kptm.load("vlp", case.folder, heads=["masked-tokens"], attends_to_masked_regions=seen)
     inputs = Inputs(text=given.text(), regions=given.regions())
-    objective = TwoWayCaptions(
+    objective = VlpPretraining(
         MASKING, smoothing=case.config["label_smoothing"], drop_worst=case.config["drop_worst_ratio"]
     )
     compared = answers(system, given, inputs, objective)
@@ -124,7 +124,7 @@ def vqa(case: Case) -> dict[str, Answer]:
     scores = system.head("fused-answers")(system(inputs).tokens, inputs.text.layout)
     loss = F.binary_cross_entropy_with_logits(scores, truth, reduction="none").sum(1).mean()
     return {
-        "sequence": Answer(list(system.walk(inputs))[-1].x, given.real),
+        "sequence": Answer(list(system.hidden_states(inputs))[-1].x, given.real),
         "logits": Answer(scores),
         "loss": Answer(loss.reshape(1)),
         "answer": Answer(scores[:, 1:].argmax(1) + 1),
@@ -138,7 +138,7 @@ def captioning(case: Case) -> dict[str, Answer]:
     image = Regions(
         given["img"].flatten(0, 1),
         torch.zeros(count * regions, 4),
-        Layout((regions,) * count),
+        SequenceLayout((regions,) * count),
         geometry=given["vis_pe"].flatten(0, 1),
     )
     length = given["segment_ids"].shape[1]
@@ -146,11 +146,11 @@ def captioning(case: Case) -> dict[str, Answer]:
         start=(int(given["input_ids"][0, 0]), int(given["input_ids"][0, -1])),
         mask=case.config["mask_word_id"],
         stop=case.config["eos_id"],
-        longest=length - given["input_ids"].shape[1],
-        written=lambda tokens: read_or_written(tokens, torch.ones(len(tokens.layout), dtype=torch.bool)),
+        max_length=length - given["input_ids"].shape[1],
+        written=lambda tokens: bidirectional_or_seq2seq(tokens, torch.ones(len(tokens.layout), dtype=torch.bool)),
     )
-    ids, scores = write(system, image, how)
-    found = search(system, image, how, width=case.config["beam"])
+    ids, scores = greedy_search(system, image, how)
+    found = beam_search(system, image, how, width=case.config["beam"])
 
     def wide(frames: Tensor) -> Tensor:
         """As long as the official tables, which go on with zeros."""

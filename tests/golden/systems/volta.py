@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import mm_kptm
-from mm_kptm.models.system import System
-from mm_kptm.vision.pretraining.caption_pairs import CaptionPairs, CaptionPretraining
-from mm_kptm.vision.pretraining.region_targets import TARGETS, RegionTruths
+from mm_kptm.systems.system import System
+from mm_kptm.vision.objectives.region_targets import TARGETS, RegionTruths
+from mm_kptm.vision.objectives.vilbert import VilbertBatch, VilbertPretraining
 from tests.golden.case import Answer, Case
 from tests.golden.systems.vilbert import Given, pooled
 
@@ -29,7 +29,7 @@ def controlled(case: Case) -> dict[str, Answer]:
     system, weights = loaded(case)
     given = Given(case)
     inputs = given.inputs()
-    depths = list(system.walk(inputs))
+    depths = list(system.hidden_states(inputs))
     named = {}
     for number, pair in enumerate(depths[1:]):
         named[f"sub.{number}.t"] = Answer(pair.left.x, given.text)
@@ -49,20 +49,20 @@ def masked(system: System, given: Given, weights: dict[str, float]) -> dict[str,
     labels, boxes = tensors["masked_lm_labels"][given.text], given.image[:, 1:]
     rows = (labels != -1).nonzero().squeeze(1)
     regions = (tensors["image_label"][boxes] == 1).nonzero().squeeze(1)
-    puzzle = CaptionPairs(
+    batch = VilbertBatch(
         inputs,
         matched=1 - tensors["next_sentence_label"],
         rows=rows,
         labels=labels[rows],
-        owners=inputs.text.layout.owners(rows.device)[rows],
+        owners=inputs.text.layout.sequence_ids(rows.device)[rows],
         regions=regions,
         truths=RegionTruths(
             features=tensors["image_feat"][:, 1:][boxes][regions], classes=tensors["image_cls"][boxes][regions]
         ),
-        region_owners=inputs.regions.layout.owners(rows.device)[regions],
+        region_owners=inputs.regions.layout.sequence_ids(rows.device)[regions],
     )
-    parts = CaptionPretraining(targets=weights).parts(system, puzzle)
-    encoded, last = system(inputs), list(system.walk(inputs))[-1]
+    parts = VilbertPretraining(targets=weights).parts(system, batch)
+    encoded, last = system(inputs), list(system.hidden_states(inputs))[-1]
     predicted = system.head("masked-regions").by_target(last.right.x)
     return {
         "masked.prediction_t": Answer(system.head("masked-tokens")(encoded.tokens), given.text),

@@ -1,1 +1,0 @@
-"""Pretraining objectives of vision-language systems."""
