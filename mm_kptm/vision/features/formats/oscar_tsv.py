@@ -8,7 +8,7 @@ the image's size), ``predictions.tsv`` (id, JSON of sizes and objects), for each
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import zip_longest
 from pathlib import Path
@@ -40,7 +40,8 @@ def read(path: Path) -> Iterator[Detections]:
         if count and both.shape[1] <= GEOMETRY:
             raise UserError(f"{where}: a region has {both.shape[1]} numbers; {GEOMETRY} of them are its box")
         features, boxes = both[:, :-GEOMETRY], both[:, -GEOMETRY:-2]
-        size, columns = None, {}
+        size: tuple[int, int] | None = None
+        columns: dict[str, Any] = {}
         if prediction is not None:
             size, columns = _predicted(values["id"], count, prediction)
         yield Detections(
@@ -92,17 +93,15 @@ def _columns(objects: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _told(image: Detections, boxes: Array) -> list[dict[str, Any]]:
     """What a detector said about each region, as both tools write it."""
-    names = image.object_names or (str(number) for number in image.object_ids) if _named(image) else None
+    names: Iterable[str] | None = image.object_names
+    if names is None and image.object_ids is not None:
+        names = map(str, image.object_ids.tolist())
     told: list[dict[str, Any]] = [{"rect": [float(x) for x in box]} for box in boxes]
     if names is not None:
         told = [each | {"class": name} for each, name in zip(told, names, strict=True)]
     if image.object_confidences is not None:
         told = [each | {"conf": float(c)} for each, c in zip(told, image.object_confidences, strict=True)]
     return told
-
-
-def _named(image: Detections) -> bool:
-    return image.object_names is not None or image.object_ids is not None
 
 
 class _IndexedRows:
