@@ -139,25 +139,27 @@ class DetectionWriter:
             raise UserError(f"the regions of image {image.image!r} were added twice")
         values = _values(image, self._placed(image))
         shape = {name: list(array.shape[1:]) for name, array in values.items()}
+        if not len(image):  # no region, so no width either
+            values = {name: array for name, array in values.items() if name == "sizes"}
+            if self._shape is None:
+                self.images[image.image] = 0
+                self._empty.append(image)
+                return
+            shape = {name: inner for name, inner in self._shape.items() if name != "sizes" or values}
         if self._shape is None:
             self._open(shape, rows=0, images=0)
             self._say({"columns": shape})
-        elif not len(image):  # no region, so no width either
-            values = {
-                name: array.reshape(-1, *self._shape[name]) for name, array in values.items() if name in self._shape
-            }
-        if self._shape != shape and len(image):
+            for empty in self._empty:
+                del self.images[empty.image]
+                self.add(empty)
+        if self._shape != shape:
             raise UserError(
                 f"image {image.image!r} comes with {_told(shape)}, but the images before it with {_told(self._shape)}"
             )
         for name, array in values.items():
             self._arrays[name].append(array)
-        known = len(self._words)
         self.images[image.image] = len(image)
-        told: dict[str, Any] = {"image": image.image, "regions": len(image)}
-        if image.object_names is not None:
-            told["words"] = known
-        self._say(told)
+        self._say({"image": image.image, "regions": len(image)})
 
     def __enter__(self) -> Self:
         return self
