@@ -88,7 +88,9 @@ class GridExtractor(nn.Module):
         side = size or (published.input_size[-1] if published else 224)
         try:
             self.model: Any = _backbone(backbone, side)
-            self._map = "NCHW"
+            patch = getattr(getattr(self.model, "patch_embed", None), "patch_size", (1, 1))
+            if side % patch[0]:
+                raise UserError(f"backbone {backbone} cuts patches of {patch[0]} pixels, which do not fill {side}")
             with torch.no_grad():
                 rows = self.eval().grid(torch.zeros(1, 3, side, side), cells)
         except UserError:

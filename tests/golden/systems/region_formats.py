@@ -24,6 +24,7 @@ from tests.golden.case import Answer, Case
 #: Names in the truth, and what they are in :class:`Detections`.
 LXMERT = {"oid": "object_ids", "oc": "object_confidences", "aid": "attribute_ids", "ac": "attribute_confidences"}
 UNITER = {"cls": "class_probs", "conf": "confidences"}
+TRUTH = "expected.safetensors"
 HALF = {"atol": 2e-3, "rtol": 2e-3}  # float16 on disk
 
 Answers = tuple[dict[str, Answer], dict[str, Any]]
@@ -34,7 +35,8 @@ class Comparison:
 
     def __init__(self, case: Case) -> None:
         self.case = case
-        self.truth = load_file(case.folder.parent / "expected.safetensors")
+        beside = case.folder / TRUTH
+        self.truth = load_file(beside if beside.is_file() else case.folder.parent / TRUTH)
         self.numbers = sorted({int(name.split(".")[0]) for name in self.truth})
         self.answers: dict[str, Answer] = {}
         self.truths: dict[str, Any] = {}
