@@ -129,7 +129,7 @@ def _extract(options: argparse.Namespace) -> int:
     import torch
 
     from mm_kptm.vision.extractors.build import ExtractorSettings, build_extractor
-    from mm_kptm.vision.features.extract import extract
+    from mm_kptm.vision.extractors.extract import extract
 
     least, most = _range(options.boxes)
     for name in ("batch", "patch"):
@@ -262,7 +262,7 @@ def _hold_against_pictures(
 ) -> None:
     """Extract the first pictures again, in both orders of colours."""
     from mm_kptm.vision.extractors.build import extractor_of
-    from mm_kptm.vision.features.extract import extract_again
+    from mm_kptm.vision.extractors.extract import extract_again
 
     if contract is None or sizes is None:
         raise UserError("extracting again needs the pictures (--images) and a contract beside the features")

@@ -57,7 +57,7 @@ def test_extract_speaks_json(tmp_path, pictures, capsys):
         (["--extractor", "patches", "--boxes", "many"], "--boxes is a number such as 36, or limits such as 10-100"),
         (["--extractor", "patches", "--batch", "0"], "--batch must be at least 1, but it is 0"),
         (["--extractor", "patches", "--workers", "-1"], "--workers must be at least 0, but it is -1"),
-        (["--weights", "nowhere.pth"], "weights were looked for in nowhere.pth, which is not there"),
+        (["--weights", "nowhere.pth"], "there is no file nowhere.pth; give the path of a .safetensors"),
     ],
 )
 def test_a_mistake_ends_in_a_sentence(tmp_path, pictures, capsys, arguments, message):

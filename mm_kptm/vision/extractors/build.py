@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mm_kptm.errors import UserError
-from mm_kptm.train.checkpoint import read_weights
+from mm_kptm.systems.checkpoint_files import read_weights
 from mm_kptm.vision.extractors.bottom_up import BottomUpDetector
 from mm_kptm.vision.extractors.cells import GridExtractor, PatchExtractor
 from mm_kptm.vision.extractors.extractor import Extractor, Picture, Prepare
@@ -141,7 +141,7 @@ def _fresh(settings: ExtractorSettings) -> Any:
 
 def _fill(extractor: nn.Module, weights: Path) -> None:
     """Copy a file's weights into the extractor; the network inside may be named as it is published."""
-    found = read_state(weights)
+    found = read_weights(weights)
     inner = extractor.get_submodule("model") if hasattr(extractor, "model") else extractor
     wanted = inner.state_dict()
     if isinstance(extractor, TorchvisionDetector):
@@ -161,23 +161,3 @@ def _fill(extractor: nn.Module, weights: Path) -> None:
                 "is the number of classes right?"
             )
     inner.load_state_dict({name: found[name] for name in wanted})
-
-
-def read_state(weights: Path) -> dict[str, Tensor]:
-    """A state dict out of a safetensors file or a torch file that holds tensors only.
-
-    Raises:
-        UserError: the file is missing, broken, or asks to run code.
-    """
-    if not weights.is_file():
-        raise UserError(f"the extractor's weights were looked for in {weights}, which is not there")
-    if weights.suffix == ".safetensors":
-        return read_weights(weights)
-    try:
-        found = torch.load(weights, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch fails in many ways
-        raise UserError(f"{weights} cannot be read as weights: {str(error).splitlines()[0]}") from None
-    state = found.get("model", found.get("state_dict", found)) if isinstance(found, dict) else found
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"{weights} holds no state dict of tensors")
-    return state

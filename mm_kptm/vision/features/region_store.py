@@ -1,6 +1,6 @@
 """The native store with everything that a detector says, memory-mapped, and its writer, which survives a kill.
 
-Beside ``features.npy``, ``boxes.npy`` and ``index.json`` of :mod:`mm_kptm.vision.stores` there may be, each optional:
+Beside ``features.npy``, ``boxes.npy`` and ``index.json`` of :mod:`.store` there may be, each optional:
 ``class_probs.npy`` and ``attribute_probs.npy`` (float16), ``object_ids.npy`` and ``attribute_ids.npy`` (int32),
 ``object_confidences.npy``, ``attribute_confidences.npy`` and ``confidences.npy`` (float32), ``object_names.npy`` (int32
 places in ``names.json``), ``sizes.npy`` (int32 width and height of every image), ``contract.json``.
@@ -24,7 +24,7 @@ from mm_kptm.errors import UserError
 from mm_kptm.vision.features.contract import CONTRACT, FeatureContract, read_contract
 from mm_kptm.vision.features.detections import OPTIONAL, Array, Detections
 from mm_kptm.vision.features.growing import GrowingArray
-from mm_kptm.vision.stores import INDEX, RegionStore
+from mm_kptm.vision.features.store import INDEX, RegionStore
 
 SIZES, NAMES = "sizes.npy", "names.json"
 PROGRESS = "images.jsonl.part"  #: the images written so far, one a line; gone when the store is whole

@@ -7,11 +7,11 @@ import pytest
 from PIL import Image
 
 from mm_kptm.vision.extractors.build import ExtractorSettings, build_extractor
+from mm_kptm.vision.extractors.extract import extract_again
 from mm_kptm.vision.features.contract import FeatureContract
 from mm_kptm.vision.features.convert import PictureSizes
 from mm_kptm.vision.features.detections import Detections
 from mm_kptm.vision.features.doctor import FAULTS, Doctor
-from mm_kptm.vision.features.extract import extract_again
 from mm_kptm.vision.features.formats.format import format_named
 
 SIZES = [(640, 480), (640, 427), (333, 500), (500, 375), (480, 640), (500, 333)]

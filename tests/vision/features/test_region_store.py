@@ -14,7 +14,7 @@ from mm_kptm.errors import UserError
 from mm_kptm.vision.features.detections import Detections
 from mm_kptm.vision.features.formats.format import format_named
 from mm_kptm.vision.features.region_store import PROGRESS, DetectionStore, DetectionWriter, write_detections
-from mm_kptm.vision.stores import INDEX, RegionStore
+from mm_kptm.vision.features.store import INDEX, RegionStore
 
 
 def image(name, count=3, dim=4, seed=0):

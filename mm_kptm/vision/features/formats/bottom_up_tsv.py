@@ -34,7 +34,7 @@ def write(path: Path) -> Iterator[Add]:
             width, height = image.require("size", "the bottom-up TSV")
             boxes, features = encode(image.pixel_boxes(), "<f4"), encode(image.features, "<f4")
             values = (image_number(image.image), width, height, len(image), boxes, features)
-            file.write("\t".join(map(str, values)) + "\n")
+            file.write("\t".join(map(str, values)) + "\r\n")  # as the csv writer of the release ends lines
 
         yield add
 

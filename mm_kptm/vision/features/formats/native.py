@@ -12,7 +12,7 @@ from mm_kptm.vision.features.formats.files import unfinished
 from mm_kptm.vision.features.formats.format import Add, Format
 from mm_kptm.vision.features.growing import row_slices
 from mm_kptm.vision.features.region_store import COLUMNS, DetectionStore, DetectionWriter, detections
-from mm_kptm.vision.stores import BOXES, FEATURES, INDEX
+from mm_kptm.vision.features.store import BOXES, FEATURES, INDEX
 
 
 def read(path: Path) -> Iterator[Detections]:

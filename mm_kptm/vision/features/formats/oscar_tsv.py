@@ -175,7 +175,7 @@ def write_sgb(path: Path) -> Iterator[Add]:
                 for number, (each, feature) in enumerate(zip(told, image.features, strict=True))
             ]
             offsets.append(file.tell())
-            file.write(f"{image.image}\t{json.dumps({'objects': objects, 'relations': []})}\n".encode())
+            file.write(f"{image.image}\t{json.dumps({'objects': objects, 'relations': None})}\n".encode())
 
         yield add
         path.with_suffix(".lineidx").write_text("".join(f"{offset}\n" for offset in offsets))
