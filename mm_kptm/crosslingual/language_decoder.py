@@ -85,7 +85,7 @@ class LanguageDecoder(Decoder):
 
     def walk(self, tokens: Tokens, source: Stream) -> Iterator[Stream]:
         """The target at every depth: embedded, then after each layer."""
-        stream, languages = self._embedded(tokens), _languages(tokens)
+        languages, stream = _languages(tokens), self._embedded(tokens)
         yield stream
         for layer in self.layers:
             stream = stream._replace(x=layer(stream.x, stream.reading, source, languages))
@@ -93,7 +93,7 @@ class LanguageDecoder(Decoder):
 
     def forward(self, tokens: Tokens, source: Stream, wanted: Rows = ALL) -> Tensor:
         """The final states of the wanted rows, [Q, D]; the last layer finishes only those."""
-        (x, reading, _), languages = self._embedded(tokens), _languages(tokens)
+        languages, (x, reading, _) = _languages(tokens), self._embedded(tokens)
         *earlier, last = self.layers
         for layer in earlier:
             x = layer(x, reading, source, languages)
@@ -107,7 +107,7 @@ class LanguageDecoder(Decoder):
 
     def step(self, tokens: Tokens, memory: Memory) -> tuple[Tensor, Memory]:
         """The final state of the next row of every hypothesis, [K, D], and the memory with it."""
-        x, languages = self.embed(tokens), _languages(tokens)
+        languages, x = _languages(tokens), self.embed(tokens)
         layers = []
         for layer, kept in zip(self.layers, memory.layers, strict=True):
             x, kept = layer.step(x, kept, memory.reading, languages)  # type: ignore[operator]

@@ -124,7 +124,5 @@ def asked_spans(inputs: Inputs, hidden: Tensor, shown: Tensor) -> Continuation:
 
 def columns_of(layout: Layout, places: Sequence[Sequence[int]]) -> Tensor:
     """Row numbers of places that count from the first token of each text, in order, [P]."""
-    rows = [
-        first + place for first, found in zip(layout.offsets, places, strict=False) for place in found
-    ]
+    rows = [first + place for first, found in zip(layout.offsets, places, strict=False) for place in found]
     return torch.tensor(rows, dtype=torch.long)

@@ -169,7 +169,9 @@ class WordAlignment:
             found.append(align_words(plan, rounds=self.rounds) + plan.new_tensor([begin, other], dtype=torch.long))
         return found
 
-    def pointer_losses(self, system: nn.Module, states: Tensor, spans: Tensor, asked: Pointers, *, back: bool) -> Tensor:
+    def pointer_losses(
+        self, system: nn.Module, states: Tensor, spans: Tensor, asked: Pointers, *, back: bool
+    ) -> Tensor:
         """The cross-entropy of every pointer among the tokens of the other sentence, [P], in order.
 
         Args:
@@ -219,16 +221,24 @@ def _in_a_row(sources: Tokens, translations: Tokens) -> tuple[Tokens, Tensor]:
     """Pairs ``<s> a </s> b </s>``, and where the two sentences lie in the batch without their framing tokens."""
     ids, languages, spans, start = [], [], [], 0
     sides = [(side, [part.tolist() for part in side.layout.split(side.ids)]) for side in (sources, translations)]
-    told = [side.layout.split(side.languages) if side.languages is not None else None for side in (sources, translations)]
+    told = [
+        side.layout.split(side.languages) if side.languages is not None else None for side in (sources, translations)
+    ]
     for first, second in zip(sides[0][1], sides[1][1], strict=True):
         ids.append([*first, *second[1:]])
         border = start + len(first)
         spans.append([start + 1, border - 1, border, border + len(second) - 2])
         start += len(ids[-1])
-    if told[0] is not None and told[1] is not None:
-        languages = [[*a.tolist(), *b.tolist()[1:]] for a, b in zip(told[0], told[1], strict=True)]
-    pairs = Tokens.of(ids, languages=languages or None)
+    languages = None
+    if sources.languages is not None and translations.languages is not None:
+        told = _lists(sources, sources.languages), _lists(translations, translations.languages)
+        languages = [[*first, *second[1:]] for first, second in zip(*told, strict=True)]
+    pairs = Tokens.of(ids, languages=languages)
     return pairs.to(sources.ids.device), torch.tensor(spans, dtype=torch.long, device=sources.ids.device).view(-1, 4)
+
+
+def _lists(tokens: Tokens, numbers: Tensor) -> list[list[int]]:
+    return [part.tolist() for part in tokens.layout.split(numbers)]
 
 
 def pairs_of(tokens: Tokens, clean: Tensor, rows: Tensor, spans: Tensor) -> MaskedPairs:

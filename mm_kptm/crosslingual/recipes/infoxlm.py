@@ -1,7 +1,5 @@
 """InfoXLM and XLM-Align: XLM-R trained further on translations, by contrast or by word alignment."""
 
-from torch import nn
-
 from mm_kptm.crosslingual.pretraining.momentum_contrast import MomentumContrast
 from mm_kptm.crosslingual.pretraining.word_alignment import Pointer
 from mm_kptm.crosslingual.recipes.xlm_r import HEADS, HUGGING_FACE_RULES, LARGE, NOTES, encoder_rules, sizes_in, xlm_r

@@ -4,8 +4,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from torch import nn
-
 from mm_kptm.batch import Inputs
 from mm_kptm.crosslingual.language_decoder import LanguageDecoder, LanguageDecoderLayer, PerLanguageAttention
 from mm_kptm.crosslingual.recipes.xlm import masked_tokens, next_tokens, xlm

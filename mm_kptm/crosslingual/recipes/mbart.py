@@ -103,7 +103,10 @@ def _stack_rules(theirs: str, text: str, ours: str) -> tuple[Rule, ...]:
             for read, part in reads.items()
             for role, mine in roles.items()
         ),
-        *(Rename(f"{layer}.{read}_layer_norm.{{leaf}}", f"{place}.{part}.norm.{{leaf}}") for read, part in reads.items()),
+        *(
+            Rename(f"{layer}.{read}_layer_norm.{{leaf}}", f"{place}.{part}.norm.{{leaf}}")
+            for read, part in reads.items()
+        ),
         Rename(f"{layer}.fc1.{{leaf}}", f"{place}.feed.widen.{{leaf}}"),
         Rename(f"{layer}.fc2.{{leaf}}", f"{place}.feed.narrow.{{leaf}}"),
         Rename(f"{layer}.final_layer_norm.{{leaf}}", f"{place}.feed.norm.{{leaf}}"),

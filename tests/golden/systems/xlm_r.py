@@ -1,6 +1,5 @@
 """XLM-R against fairseq, with separate and with packed projections, and against Hugging Face."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 

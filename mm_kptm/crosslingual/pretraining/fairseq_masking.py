@@ -1,0 +1,65 @@
+"""How fairseq hides tokens of XLM-R and its successors.
+
+Shapes: T token rows, P hidden rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from mm_kptm.batch import Tokens
+from mm_kptm.errors import UserError
+
+
+@dataclass(frozen=True)
+class FairseqMasking:
+    """A share of every sequence without replacement, its ends among them (fairseq's MaskTokensDataset).
+
+    ``floor(rate * length + u)`` tokens with u uniform below 1, so that the share is met on average. Of these, each by
+    itself, ``kept`` stay, ``swapped`` become a random token, the others the mask.
+
+    Args:
+        mask: id of the mask.
+        vocab_size: random tokens are drawn below it, the mask among them.
+        rate: share of the tokens of a sequence.
+        specials: ids below it are not drawn as random tokens.
+        kept: share of the hidden tokens that are shown as they are.
+        swapped: share that become a random token.
+
+    Raises:
+        UserError: the shares are none.
+    """
+
+    mask: int
+    vocab_size: int
+    rate: float = 0.15
+    specials: int = 4
+    kept: float = 0.1
+    swapped: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.rate < 1 or self.kept < 0 or self.swapped < 0 or self.kept + self.swapped > 1:
+            raise UserError(
+                f"a share of the tokens is hidden, kept or swapped, but rate is {self.rate}, kept {self.kept} and "
+                f"swapped {self.swapped}"
+            )
+
+    def hide(self, tokens: Tokens, generator: torch.Generator) -> tuple[Tokens, Tensor]:
+        """The corrupted tokens and the rows that were hidden, in order, [P]."""
+        lengths = torch.tensor(tokens.layout.lengths, dtype=torch.double)
+        draws = torch.rand(len(lengths), generator=generator, dtype=torch.double)
+        counts = (self.rate * lengths + draws).long().tolist()
+        orders = (torch.randperm(length, generator=generator) for length in tokens.layout.lengths)
+        chosen = [
+            first + order[:count] for first, order, count in zip(tokens.layout.offsets, orders, counts, strict=False)
+        ]
+        rows = torch.cat([*chosen, torch.zeros(0, dtype=torch.long)]).sort().values
+        treat = torch.rand(len(rows), generator=generator)
+        random = torch.randint(self.specials, self.vocab_size, (len(rows),), generator=generator)
+        shown = torch.where(treat < self.kept, tokens.ids[rows], random)
+        ids = tokens.ids.clone()
+        ids[rows] = torch.where(treat < self.kept + self.swapped, shown, self.mask)
+        return replace(tokens, ids=ids), rows
