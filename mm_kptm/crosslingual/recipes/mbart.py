@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mm_kptm.keymap import Copies, Drop, Rename, Rule, Same
+from mm_kptm.crosslingual.recipes.fairseq_layout import stack_rules
+from mm_kptm.keymap import Copies, Rename, Rule, Same
 from mm_kptm.models.normed import NormedSingleStream
 from mm_kptm.models.seq2seq import Seq2Seq
 from mm_kptm.nn.assembly import TextOnly
@@ -88,31 +89,6 @@ _WORD = "encoder.source.embed.text.word.weight"
 _WORD_AND_HEAD = (_WORD, "heads.next-tokens.word.weight")
 
 
-def _stack_rules(theirs: str, text: str, ours: str) -> tuple[Rule, ...]:
-    """The renamings of one stack under the published prefix ``theirs``."""
-    layer, place = f"{theirs}.layers.{{i}}", f"{ours}.layers.{{i}}"
-    roles = {"q_proj": "query", "k_proj": "key", "v_proj": "value", "out_proj": "merge"}
-    reads = {"self_attn": "attend", "encoder_attn": "look"}
-    return (
-        Rename(f"{theirs}.embed_positions.weight", f"{text}.position.weight"),
-        Rename(f"{theirs}.layernorm_embedding.{{leaf}}", f"{text}.norm.{{leaf}}"),
-        Rename(f"{theirs}.layer_norm.{{leaf}}", f"{ours}.norm.{{leaf}}"),
-        Drop(f"{theirs}.version", because="a number that says which fairseq wrote the file"),
-        *(
-            Rename(f"{layer}.{read}.{role}.{{leaf}}", f"{place}.{part}.attention.{mine}.{{leaf}}")
-            for read, part in reads.items()
-            for role, mine in roles.items()
-        ),
-        *(
-            Rename(f"{layer}.{read}_layer_norm.{{leaf}}", f"{place}.{part}.norm.{{leaf}}")
-            for read, part in reads.items()
-        ),
-        Rename(f"{layer}.fc1.{{leaf}}", f"{place}.feed.widen.{{leaf}}"),
-        Rename(f"{layer}.fc2.{{leaf}}", f"{place}.feed.narrow.{{leaf}}"),
-        Rename(f"{layer}.final_layer_norm.{{leaf}}", f"{place}.feed.norm.{{leaf}}"),
-    )
-
-
 _WEIGHTS: tuple[Rule, ...] = (
     Copies("model.shared.weight", _WORD_AND_HEAD),
     Same("model.encoder.embed_tokens.weight", as_="model.shared.weight"),
@@ -122,8 +98,8 @@ _WEIGHTS: tuple[Rule, ...] = (
     Copies("encoder.embed_tokens.weight", _WORD_AND_HEAD),
     Same("decoder.embed_tokens.weight", as_="encoder.embed_tokens.weight"),
     Same("decoder.output_projection.weight", as_="encoder.embed_tokens.weight"),
-    *_stack_rules("[model.]encoder", "encoder.source.embed.text", "encoder.source"),
-    *_stack_rules("[model.]decoder", "encoder.target.embed", "encoder.target"),
+    *stack_rules("[model.]encoder", "encoder.source.embed.text", "encoder.source"),
+    *stack_rules("[model.]decoder", "encoder.target.embed", "encoder.target"),
 )
 
 #: What a configuration in either layout may ask for; absent fields ask for nothing.
