@@ -46,7 +46,8 @@ class SpanChoice:
         inner = segments[len(first) : len(segments) - len(last)]
         mixed = [*inner, *[0] * (length - 1 - count)]  # 0 is a token that stays
         rng.shuffle(mixed)
-        found, place = [], 1
+        found: list[int] = []
+        place = 1
         for size in (*first, *mixed, *last):
             found += range(place, place + size)
             place += max(size, 1)

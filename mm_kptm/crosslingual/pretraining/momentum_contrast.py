@@ -162,7 +162,7 @@ class CrossLingualContrast:
             return ContrastedTexts(*sides)
         modes = torch.randint(0, 8, (count // 2,), generator=generator).tolist()
         even, odd = torch.arange(count // 2 * 2), torch.arange(count // 2 * 2, count)
-        mixed = mixed_up(*(_sequences(side, even) for side in sides), modes)
+        mixed = mixed_up(_sequences(sides[0], even), _sequences(sides[1], even), modes)
         if not len(odd):
             return mixed
         left = [_sequences(side, odd) for side in sides]

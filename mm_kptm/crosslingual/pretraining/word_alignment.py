@@ -219,12 +219,8 @@ class WordAlignment:
 
 def _in_a_row(sources: Tokens, translations: Tokens) -> tuple[Tokens, Tensor]:
     """Pairs ``<s> a </s> b </s>``, and where the two sentences lie in the batch without their framing tokens."""
-    ids, languages, spans, start = [], [], [], 0
-    sides = [(side, [part.tolist() for part in side.layout.split(side.ids)]) for side in (sources, translations)]
-    told = [
-        side.layout.split(side.languages) if side.languages is not None else None for side in (sources, translations)
-    ]
-    for first, second in zip(sides[0][1], sides[1][1], strict=True):
+    ids, spans, start = [], [], 0
+    for first, second in zip(*(_lists(side, side.ids) for side in (sources, translations)), strict=True):
         ids.append([*first, *second[1:]])
         border = start + len(first)
         spans.append([start + 1, border - 1, border, border + len(second) - 2])

@@ -1,6 +1,6 @@
 """XLM-R: RoBERTa on a hundred languages, which the systems that grew out of it share."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import nn
@@ -139,7 +139,7 @@ HUGGING_FACE_RULES: tuple[Rule, ...] = (
 )
 
 #: Heads of the published checkpoints and of Hugging Face's fine-tuned ones.
-HEADS = {
+HEADS: dict[str, Callable[..., nn.Module]] = {
     "masked-tokens": masked_tokens,
     "classifier": classes,
     "token-classifier": token_classes,

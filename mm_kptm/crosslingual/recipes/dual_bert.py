@@ -1,0 +1,213 @@
+"""Dual BERT: a question and a passage that are read beside their translation."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from mm_kptm.batch import ALL, EVERYTHING, Encoded, Inputs, Wanted
+from mm_kptm.errors import UserError
+from mm_kptm.keymap import Rename, Rule, Transpose
+from mm_kptm.models.single import SingleStream
+from mm_kptm.nn.assembly import required_text
+from mm_kptm.nn.init import bert_init
+from mm_kptm.nn.steps import Stream
+from mm_kptm.nn.sublayers import bert_norm
+from mm_kptm.nn.visibility import Open
+from mm_kptm.recipe import Recipe
+from mm_kptm.recipes.bert import BERT_FIELDS, bert
+
+
+class SelfAdaptiveAttention(nn.Module):
+    """Attention to a translation whose scores are smoothed by either text's own (Cui et al. 2019, section 4.2).
+
+    ``softmax(softmax(Q Q') Q K' softmax(K K')' / sqrt(d)) V`` per head, dense, plus the state of the translation at the
+    same place, norm. As released, the inner products are not scaled, and rows that nobody sees take part in the inner
+    softmaxes: texts that are padded in length, with padding as hidden rows, give the released numbers.
+
+    Shapes: T text rows, U translation rows, D dim, H heads, n and m rows of one text and its translation.
+    """
+
+    def __init__(self, dim: int, num_heads: int, *, dropout: float = 0.1) -> None:
+        super().__init__()
+        if num_heads < 1 or dim % num_heads:
+            raise UserError(f"a dim of {dim} cannot be divided evenly among {num_heads} heads")
+        self.num_heads = num_heads
+        self.query, self.key, self.value, self.dense = (nn.Linear(dim, dim) for _ in range(4))
+        self.norm = bert_norm(dim)
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, text: Stream, other: Stream) -> Tensor:
+        """What every text row reads of the translation, [T, D]; a place that a translation lacks adds no state."""
+        seen = _seen(other)
+        read, beside = [], []
+        parts = zip(
+            text.layout.split(self.query(text.x)),
+            other.layout.split(self.key(other.x)),
+            other.layout.split(self.value(other.x)),
+            other.layout.split(seen),
+            other.layout.split(other.x),
+            strict=True,
+        )
+        for query, key, value, shown, states in parts:
+            q, k, v = (rows.unflatten(-1, (self.num_heads, -1)).transpose(0, 1) for rows in (query, key, value))
+            scores = (q @ q.mT).softmax(-1) @ (q @ k.mT) @ (k @ k.mT).softmax(-1).mT / q.shape[-1] ** 0.5  # [H, n, m]
+            shares = self.drop(scores.masked_fill(~shown, -1e4).softmax(-1))
+            read.append((shares @ v).transpose(0, 1).flatten(1))
+            short = max(len(query) - len(states), 0)
+            beside.append(torch.cat([states[: len(query)], states.new_zeros(short, states.shape[1])]))
+        joined: Tensor = self.norm(self.drop(self.dense(torch.cat(read))) + torch.cat(beside))
+        return joined
+
+
+def _seen(stream: Stream) -> Tensor:
+    """The rows that an ordinary row would see, [U]."""
+    sees, device = stream.reading.sees, stream.x.device
+    if sees is None:
+        return torch.ones(len(stream.x), dtype=torch.bool, device=device)
+    return Open.of(sees, len(stream.x), device).rows
+
+
+class DualBert(nn.Module):
+    """One BERT for a text and for its translation, the target of the inputs, and an attention between them.
+
+    Encoded ``tokens`` are [T, 2 D], the states of the text beside what they read; ``regions`` are the states of the
+    translation.
+    """
+
+    def __init__(self, bert: SingleStream, fuse: SelfAdaptiveAttention) -> None:
+        super().__init__()
+        self.bert = bert
+        self.fuse = fuse
+        self.dim = bert.dim
+
+    def walk(self, inputs: Inputs) -> Iterator[Stream]:
+        """The text alone at every depth."""
+        return self.bert.walk(Inputs(text=inputs.text))
+
+    def forward(self, inputs: Inputs, wanted: Wanted = EVERYTHING) -> Encoded:
+        """The final states of what is wanted.
+
+        Raises:
+            UserError: there is no translation.
+        """
+        required_text(inputs)
+        if inputs.target is None:
+            raise UserError("dual-bert reads a text beside its translation, so the inputs need a target")
+        *_, text = self.walk(inputs)
+        *_, other = self.walk(Inputs(text=inputs.target))
+        fused = torch.cat([text.x, self.fuse(text, other)], -1)
+        firsts = text.layout.firsts(text.x.device)
+        pooled = self.bert.pooler(text.x[firsts]) if wanted.pooled else text.x[:0]
+        return Encoded(tokens=fused[wanted.tokens], regions=other.x[wanted.regions], pooled=pooled)
+
+    def translated(self, inputs: Inputs) -> Tensor:
+        """The states of the text alone, [T, D]: what the vector of an answer is made of."""
+        states: Tensor = self.bert(Inputs(text=inputs.text), replace(EVERYTHING, tokens=ALL, pooled=False)).tokens
+        return states
+
+
+def dual_bert(
+    *,
+    dim: int = 768,
+    num_heads: int = 12,
+    num_layers: int = 12,
+    ffn_dim: int = 3072,
+    vocab_size: int = 119547,
+    max_positions: int = 512,
+    num_segments: int = 2,
+    activation: str = "gelu",
+    dropout: float = 0.1,
+) -> DualBert:
+    """The reader of Cui et al. (2019, section 4); the defaults are those of multilingual BERT."""
+    encoder = bert(
+        dim=dim,
+        num_heads=num_heads,
+        num_layers=num_layers,
+        ffn_dim=ffn_dim,
+        vocab_size=vocab_size,
+        max_positions=max_positions,
+        num_segments=num_segments,
+        activation=activation,
+        dropout=dropout,
+    )
+    fuse = SelfAdaptiveAttention(dim, num_heads, dropout=dropout)
+    bert_init(fuse)
+    return DualBert(encoder, fuse)
+
+
+def answer_spans(encoder: DualBert) -> nn.Linear:
+    """Scores of every fused row as the first and as the last of an answer, [P, 2 D] -> [P, 2]."""
+    return nn.Linear(2 * encoder.dim, 2)
+
+
+def translated_spans(encoder: DualBert) -> nn.Linear:
+    """The same of every row of the translation, [P, D] -> [P, 2]."""
+    return nn.Linear(encoder.dim, 2)
+
+
+def _dense(theirs: str, ours: str) -> tuple[Rule, ...]:
+    return Transpose(f"{theirs}/kernel", f"{ours}.weight"), Rename(f"{theirs}/bias", f"{ours}.bias")
+
+
+def _norm(theirs: str, ours: str) -> tuple[Rule, ...]:
+    return Rename(f"{theirs}/gamma", f"{ours}.weight"), Rename(f"{theirs}/beta", f"{ours}.bias")
+
+
+def tensorflow_rules(theirs: str, ours: str) -> tuple[Rule, ...]:
+    """The renamings of BERT's TensorFlow variables in the scope ``theirs``, whose matrices are [in, out]."""
+    text, layer, place = f"{ours}.embed.text", f"{theirs}/encoder/layer_{{i}}", f"{ours}.layers.{{i}}"
+    tables = {"word_embeddings": "word", "token_type_embeddings": "segment", "position_embeddings": "position"}
+    return (
+        *(Rename(f"{theirs}/embeddings/{table}", f"{text}.{mine}.weight") for table, mine in tables.items()),
+        *_norm(f"{theirs}/embeddings/LayerNorm", f"{text}.norm"),
+        *(
+            rule
+            for role in ("query", "key", "value")
+            for rule in _dense(f"{layer}/attention/self/{role}", f"{place}.attend.attention.{role}")
+        ),
+        *_dense(f"{layer}/attention/output/dense", f"{place}.attend.attention.merge"),
+        *_norm(f"{layer}/attention/output/LayerNorm", f"{place}.attend.norm"),
+        *_dense(f"{layer}/intermediate/dense", f"{place}.feed.widen"),
+        *_dense(f"{layer}/output/dense", f"{place}.feed.narrow"),
+        *_norm(f"{layer}/output/LayerNorm", f"{place}.feed.norm"),
+        *_dense(f"{theirs}/pooler/dense", f"{ours}.pooler.dense"),
+    )
+
+
+_FUSION = "target/attention_fusion"
+
+DUAL_BERT = Recipe(
+    name="dual-bert",
+    family="dual-bert",
+    paper="Cui et al. 2019, Cross-Lingual Machine Reading Comprehension, EMNLP, arXiv:1909.00361",
+    build=dual_bert,
+    reads=frozenset({"text", "target"}),
+    heads={"answer-spans": answer_spans, "translated-spans": translated_spans},
+    objectives=(),
+    weights=(
+        *tensorflow_rules("bert", "encoder.bert"),
+        *(
+            rule
+            for role in ("query", "key", "value")
+            for rule in _dense(f"{_FUSION}/attention/{role}", f"encoder.fuse.{role}")
+        ),
+        *_dense(f"{_FUSION}/transform/dense", "encoder.fuse.dense"),
+        *_norm(f"{_FUSION}/transform/LayerNorm", "encoder.fuse.norm"),
+        Rename("target/cls/squad/output_weights", "heads.answer-spans.weight"),
+        Rename("target/cls/squad/output_bias", "heads.answer-spans.bias"),
+        Rename("source/cls/squad/output_weights", "heads.translated-spans.weight"),
+        Rename("source/cls/squad/output_bias", "heads.translated-spans.bias"),
+    ),
+    fields=BERT_FIELDS,
+    told={
+        "vocab_size": ("encoder.bert.embed.text.word.weight", 0),
+        "max_positions": ("encoder.bert.embed.text.position.weight", 0),
+        "num_segments": ("encoder.bert.embed.text.segment.weight", 0),
+    },
+    notes=(
+        "the state beside what is read is that of the translation at the same place, as released",
+        "released inner softmaxes run over padding: give both texts one length, with padding as rows that nobody sees",
+    ),
+)
