@@ -36,7 +36,7 @@ class RunningBatchNorm(nn.Module):
 
 
 class Projection(nn.Module):
-    """Linear maps without bias, each normalised over the batch, with ReLU between (Jiang et al. 2022, released code)."""
+    """Linear maps without bias, each normalised over the batch, with ReLU between (code of Jiang et al. 2022)."""
 
     def __init__(self, dim: int, num_layers: int) -> None:
         super().__init__()
@@ -164,7 +164,7 @@ class EntityDefinition:
         return DefinedMentions(replace(hidden, marks=None), rows, text.ids[rows], documents, starts)
 
     def states(self, system: nn.Module, puzzle: DefinedMentions) -> tuple[Tensor, Tensor, Tensor]:
-        """Final states of the sentences, [T, D], and the states that are projected, of mentions and documents, [B, D]."""
+        """Final states of the sentences, [T, D], and what is projected of mentions and of documents, [B, D] each."""
         depths = [stream.x for stream in system.walk(Inputs(text=puzzle.text))]  # type: ignore[operator]
         documents = [stream.x for stream in system.walk(Inputs(text=puzzle.documents))]  # type: ignore[operator]
         firsts = puzzle.text.layout.firsts(puzzle.starts.device)

@@ -1,7 +1,8 @@
 """Dual BERT: a question and a passage that are read beside their translation."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from mm_kptm.nn.sublayers import bert_norm
 from mm_kptm.nn.visibility import Open
 from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.bert import BERT_FIELDS, bert
+from mm_kptm.recipes.published_fields import check_fields
 
 
 class SelfAdaptiveAttention(nn.Module):
@@ -137,6 +139,16 @@ def dual_bert(
     return DualBert(encoder, fuse)
 
 
+def sizes_in(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Nothing that no name says.
+
+    Raises:
+        UserError: the configuration asks for what the reader has no part for.
+    """
+    check_fields("dual-bert", config, {"position_embedding_type": ("absolute",), "is_decoder": (False,)})
+    return {}
+
+
 def answer_spans(encoder: DualBert) -> nn.Linear:
     """Scores of every fused row as the first and as the last of an answer, [P, 2 D] -> [P, 2]."""
     return nn.Linear(2 * encoder.dim, 2)
@@ -201,6 +213,7 @@ DUAL_BERT = Recipe(
         Rename("source/cls/squad/output_bias", "heads.translated-spans.bias"),
     ),
     fields=BERT_FIELDS,
+    sizes_in=sizes_in,
     told={
         "vocab_size": ("encoder.bert.embed.text.word.weight", 0),
         "max_positions": ("encoder.bert.embed.text.position.weight", 0),

@@ -14,7 +14,6 @@ from mm_kptm.nn.positions import counted_positions
 from mm_kptm.nn.visibility import Open
 from tests.golden.case import Answer, Case
 
-
 #: Released states differ from ours in float64 by 2e-5 after 24 layers, by their own rounding.
 ROUNDED = 1e-4
 

@@ -1,0 +1,97 @@
+"""VECO: what is plugged in where, and which decoder layers are kept."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import mm_kptm
+from mm_kptm.batch import Inputs, Tokens
+from mm_kptm.crosslingual.pretraining.fairseq_masking import FairseqMasking
+from mm_kptm.crosslingual.pretraining.plugged_attention import PluggedAttention
+from mm_kptm.crosslingual.recipes.veco import keep_decoder_layers
+from mm_kptm.errors import UserError
+
+SMALL = {
+    "dim": 8,
+    "num_heads": 2,
+    "num_layers": 2,
+    "ffn_dim": 12,
+    "vocab_size": 30,
+    "max_positions": 20,
+    "dropout": 0.0,
+}
+
+
+def built() -> Any:
+    return mm_kptm.build("veco", seed=0, **SMALL)
+
+
+def inputs() -> Inputs:
+    return Inputs(text=Tokens.of([[0, 5, 6, 2], [0, 7, 2]]), target=Tokens.of([[0, 8, 2], [0, 8, 9, 10, 2]]))
+
+
+@torch.no_grad()
+def test_left_out_the_cross_attention_is_not_read() -> None:
+    system = built()
+    alone = Inputs(text=inputs().text)
+    before, plugged = system(alone).tokens, system(inputs()).tokens
+    torch.testing.assert_close(before, system.encoder.both(inputs()).alone[0])
+    for layer in system.encoder.layers:
+        layer.look.attention.value.weight.normal_()
+    torch.testing.assert_close(system(alone).tokens, before)
+    assert not torch.allclose(system(inputs()).tokens, plugged)
+
+
+def test_the_loss_is_the_sum_of_four_means() -> None:
+    system, objective = built(), PluggedAttention(FairseqMasking(mask=29, vocab_size=30, rate=0.5))
+    puzzle = objective.puzzle(inputs(), torch.Generator().manual_seed(0))
+    losses = objective.losses(system, puzzle)
+    assert list(losses) == ["x", "x_given_y", "y", "y_given_x"]
+    torch.testing.assert_close(objective.loss(system, puzzle), sum(each.mean() for each in losses.values()))
+    assert objective.measure(system, puzzle).shape == (2,)
+    system.train()
+    objective.loss(system, puzzle).backward()
+    assert all(parameter.grad is not None for parameter in system.parameters())
+
+
+def test_pairs_without_a_translation_are_refused() -> None:
+    text = Inputs(text=inputs().text)
+    with pytest.raises(UserError, match="the inputs need a text and a target"):
+        PluggedAttention(FairseqMasking(mask=29, vocab_size=30)).puzzle(text, torch.Generator())
+    with pytest.raises(UserError, match="where there is a translation, but the inputs have no target"):
+        built().encoder.both(text)
+
+
+def test_kept_layers_are_numbered_anew_and_nothing_else_is() -> None:
+    tensors = {f"decoder.layers.{n}.fc{k}.weight": torch.tensor([n, k]) for n in range(4) for k in (1, 2)}
+    kept = keep_decoder_layers({**tensors, "encoder.layers.1.fc1.weight": torch.zeros(1)}, [2, 1])
+    assert set(kept) == {
+        "encoder.layers.1.fc1.weight",
+        *(f"decoder.layers.{n}.fc{k}.weight" for n in (0, 1) for k in (1, 2)),
+    }
+    assert kept["decoder.layers.0.fc2.weight"].tolist() == [2, 2]
+    assert kept["decoder.layers.1.fc1.weight"].tolist() == [1, 1]
+    with pytest.raises(UserError, match=r"decoder layers \[1, 9\] are kept"):
+        keep_decoder_layers(tensors, [1, 9])
+    with pytest.raises(UserError, match=r"decoder layers \[1, 1\] are kept"):
+        keep_decoder_layers(tensors, [1, 1])
+
+
+@pytest.mark.parametrize(
+    ("config", "field"),
+    [
+        ({"encoder_normalize_before": True}, "encoder_normalize_before=True"),
+        ({"layernorm_embedding": False}, "layernorm_embedding=False"),
+        ({"embed_dim": 16, "embed_scale": 3.0}, "embed_scale=3.0"),
+    ],
+)
+def test_a_configuration_that_asks_for_more_is_refused(config: dict[str, Any], field: str, tmp_path: Path) -> None:
+    save_file({"encoder.embed_tokens.weight": torch.zeros(5, 8)}, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    for name in ("veco", "veco-nmt"):
+        with pytest.raises(UserError, match=f"the configuration says {field}, but veco is built with"):
+            mm_kptm.load(name, tmp_path)
