@@ -57,8 +57,8 @@ class PreNormDecoderLayer(DecoderLayer):
         key, value = (torch.cat([old, row[:, None]], 1) for old, row in zip(memory.written, new, strict=True))
         own = across(Layout((1,) * len(x)), Layout((key.shape[1],) * len(x)))
         x = self.attend.add(x, self.attend.attention.read(normed, key.flatten(0, 1), value.flatten(0, 1), own))
-        key, value = (reading.offered(part) for part in memory.source)
-        x = self.look.add(x, self.look.attention.read(self.look.norm(x), key, value, reading))
+        key_read, value_read = (reading.offered(part) for part in memory.source)
+        x = self.look.add(x, self.look.attention.read(self.look.norm(x), key_read, value_read, reading))
         return self.feed(x), replace(memory, written=(key, value))
 
 
