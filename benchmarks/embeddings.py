@@ -22,8 +22,8 @@ from statistics import mean, stdev
 
 from pykeen.pipeline import pipeline
 
-from mm_kptm.knowledge.embedding_training import EmbeddingSettings, evaluate_embeddings, train_embeddings
-from mm_kptm.knowledge.splits import open_splits
+from mm_kptm.knowledge.embedding.training import EmbeddingSettings, evaluate_embeddings, train_embeddings
+from mm_kptm.knowledge.graph.splits import open_splits
 
 GRAPHS, MODELS, SEEDS = ("nations", "umls", "kinships"), ("transe", "distmult", "complex", "rotate"), range(3)
 OURS, PEER = "mm-kptm", "pykeen"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from mm_kptm.data.tokenizer import BERT_SPECIALS
+from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
 
 FIRST_CHARACTER, CHARACTERS = 0x4E00, 3000
 PIECES = (*BERT_SPECIALS, *(chr(FIRST_CHARACTER + place) for place in range(CHARACTERS)))

@@ -13,12 +13,12 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from mm_kptm.batch import Layout, Tokens, pad
+from mm_kptm.batch import SequenceLayout, Tokens, pad
 
 CLS, SEP, MASK, FIRST_WORD = 101, 102, 103, 1000
 
 
-def skewed_lengths(count: int, longest: int, spread: float) -> list[int]:
+def skewed_lengths(count: int, max_length: int, spread: float) -> list[int]:
     """The lengths at the quantiles of a log-normal whose greatest is ``longest``; no draw, so always the same.
 
     >>> skewed_lengths(4, 100, 0.5)
@@ -26,7 +26,7 @@ def skewed_lengths(count: int, longest: int, spread: float) -> list[int]:
     """
     normal = statistics.NormalDist()
     places = [normal.inv_cdf((number + 0.5) / count) for number in range(count)]
-    return [round(longest * math.exp(spread * (place - places[-1]))) for place in places]
+    return [round(max_length * math.exp(spread * (place - places[-1]))) for place in places]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Texts:
     def padded(self, chosen: list[int] | None = None) -> tuple[Tensor, Tensor]:
         """Ids and attention mask of some sentences or all, both [B, N]."""
         sentences = self.sentences if chosen is None else [self.sentences[i] for i in chosen]
-        layout = Layout(tuple(map(len, sentences)))
+        layout = SequenceLayout(tuple(map(len, sentences)))
         ids = pad(torch.tensor([i for sentence in sentences for i in sentence]), layout)
         return ids, pad(torch.ones(layout.total, dtype=torch.long), layout)
 

@@ -6,18 +6,19 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "build", "catalogue", "load", "save"]
 
 if TYPE_CHECKING:
-    from mm_kptm.pretrained import build, load, save
-    from mm_kptm.recipe import catalogue
+    from mm_kptm.systems.discovery import catalogue
+    from mm_kptm.systems.pretrained import build, load
+    from mm_kptm.systems.saved import save
 
 
 def __getattr__(name: str) -> Any:
     """Import the few public names when they are first used: ``import mm_kptm`` alone stays light."""
     if name == "catalogue":
-        from mm_kptm.recipe import catalogue
+        from mm_kptm.systems.discovery import catalogue
 
         return catalogue
     if name in ("build", "load", "save"):
-        from mm_kptm import pretrained
+        from mm_kptm.systems import pretrained, saved
 
-        return getattr(pretrained, name)
+        return getattr(saved if name == "save" else pretrained, name)
     raise AttributeError(f"module 'mm_kptm' has no attribute {name!r}")

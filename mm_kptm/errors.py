@@ -13,6 +13,12 @@ class UserError(ValueError):
     """
 
 
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`` (did you mean 'this'?)`` where a known word is close to ``word``, else nothing."""
+    close = difflib.get_close_matches(word, sorted(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """``; did you mean this?`` where a known word is close to ``word``, else the words there are."""
     known = sorted(known)

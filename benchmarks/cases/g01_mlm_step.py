@@ -30,11 +30,11 @@ MASKING = Masking(MASK, (FIRST_WORD, SIZES["vocab_size"]), frozenset({CLS, SEP})
 class Ours:
     """Our step: no padding, vocabulary scores and last layer only where a token is hidden, fused AdamW."""
 
-    def __init__(self, model: BertForPreTraining, puzzle: MaskedText, *, bf16: bool = False) -> None:
+    def __init__(self, model: BertForPreTraining, batch: MaskedText, *, bf16: bool = False) -> None:
         self.system = hf.ours_of(model, "bert", ["masked-tokens"], **SIZES, ffn_dim=4 * SIZES["dim"], dropout=0.0)
         self.system.train()
         self.objective = MaskedTokens(MASKING)
-        self.puzzle = puzzle
+        self.batch = batch
         self.optimizer = torch.optim.AdamW(self.system.parameters(), lr=LR, fused=True)
         self.bf16 = bf16
 
@@ -42,7 +42,7 @@ class Ours:
         """Loss before the step."""
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
-            loss = self.objective.loss(self.system, self.puzzle)
+            loss = self.objective.loss(self.system, self.batch)
         loss.backward()
         self.optimizer.step()
         return loss.detach()
@@ -80,23 +80,23 @@ def _gradient(table: Any) -> Tensor:
     return table.weight.grad.clone()
 
 
-def padded_batches(texts: Texts, puzzle: MaskedText, buckets: list[list[int]]) -> list[dict[str, Tensor]]:
+def padded_batches(texts: Texts, batch: MaskedText, buckets: list[list[int]]) -> list[dict[str, Tensor]]:
     """The puzzle in their form: corrupted ids, attention mask, and labels of -100 where nothing is hidden."""
-    assert puzzle.inputs.text is not None
-    corrupted = list(puzzle.inputs.text.layout.split(puzzle.inputs.text.ids))
-    answers = torch.full_like(puzzle.inputs.text.ids, -100)
-    answers[puzzle.rows] = puzzle.labels
-    labels = list(puzzle.inputs.text.layout.split(answers))
+    assert batch.inputs.text is not None
+    corrupted = list(batch.inputs.text.layout.split(batch.inputs.text.ids))
+    answers = torch.full_like(batch.inputs.text.ids, -100)
+    answers[batch.rows] = batch.labels
+    labels = list(batch.inputs.text.layout.split(answers))
     place = {sentence: number for number, sentence in enumerate(texts.by_length)}
     batches = []
     for bucket in buckets:
         ids, seen = texts.padded(bucket)
-        wanted = torch.full_like(ids, -100)
+        padded_labels = torch.full_like(ids, -100)
         for row, sentence in enumerate(bucket):
             length = len(texts.sentences[sentence])
             ids[row, :length] = corrupted[place[sentence]]
-            wanted[row, :length] = labels[place[sentence]]
-        batches.append({"input_ids": ids, "attention_mask": seen, "labels": wanted})
+            padded_labels[row, :length] = labels[place[sentence]]
+        batches.append({"input_ids": ids, "attention_mask": seen, "labels": padded_labels})
     return batches
 
 
@@ -105,17 +105,17 @@ def build(seed: int = 0) -> Case:
     generator = torch.Generator().manual_seed(seed)
     lengths = skewed_lengths(SENTENCES, LONGEST, SPREAD)
     texts = Texts.draw(lengths, SIZES["vocab_size"], generator)
-    puzzle = MaskedTokens(MASKING).puzzle(Inputs(text=texts.tokens()), generator)
+    batch = MaskedTokens(MASKING).prepare(Inputs(text=texts.tokens()), generator)
     config = hf.bert_config(**SIZES)
     weights = hf.seeded(BertForPreTraining, config, seed)
 
-    whole = padded_batches(texts, puzzle, [list(range(SENTENCES))])
-    sorted_ = padded_batches(texts, puzzle, texts.buckets(4))
+    whole = padded_batches(texts, batch, [list(range(SENTENCES))])
+    sorted_ = padded_batches(texts, batch, texts.buckets(4))
     steppers: dict[str, Peer | Ours] = {
         PEER: Peer(hf.part_of(weights, BertForMaskedLM, config), whole),
         "careful peer": Peer(hf.part_of(weights, BertForMaskedLM, config), sorted_, fused=True),
-        OURS: Ours(weights, puzzle),
-        "ours bf16": Ours(weights, puzzle, bf16=True),
+        OURS: Ours(weights, batch),
+        "ours bf16": Ours(weights, batch, bf16=True),
     }
 
     def check() -> dict[str, float]:
@@ -147,5 +147,5 @@ def build(seed: int = 0) -> Case:
         work=float(texts.rows),
         variants={name: does_all(stepper) for name, stepper in steppers.items()},
         check=check,
-        sizes={**SIZES, "sentences": SENTENCES, "rows": texts.rows, "hidden": len(puzzle.rows)},
+        sizes={**SIZES, "sentences": SENTENCES, "rows": texts.rows, "hidden": len(batch.rows)},
     )

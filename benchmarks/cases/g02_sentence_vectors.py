@@ -17,8 +17,8 @@ from transformers import BertModel
 from benchmarks.harness import OURS, PEER, Case, within
 from benchmarks.peers import hf
 from benchmarks.texts import Texts, skewed_lengths
-from mm_kptm.batch import POOLED, Inputs
-from mm_kptm.models.system import System
+from mm_kptm.batch import POOLED_ONLY, Inputs
+from mm_kptm.systems.system import System
 
 SIZES = {"dim": 256, "num_heads": 4, "num_layers": 4, "vocab_size": 30522}
 SENTENCES, LONGEST, SPREAD = 32, 157, 0.555
@@ -43,7 +43,7 @@ def build(seed: int = 0) -> Case:
         return vectors
 
     def vectors_of(model: System) -> Callable[[], Tensor]:
-        return lambda: model(inputs, POOLED).pooled.float()
+        return lambda: model(inputs, POOLED_ONLY).pooled.float()
 
     def peer_in_bf16() -> Tensor:
         with torch.autocast("cpu", torch.bfloat16):

@@ -19,8 +19,8 @@ import torch
 from benchmarks.harness import OURS, PEER, Case, within
 from benchmarks.peers.sentence_trees import Inputs, by_loops, by_numbers
 from benchmarks.sentences import PIECES, Lexicon, spelling
-from mm_kptm.knowledge.characters import Characters
-from mm_kptm.knowledge.tree import TreeBuilder, Trees
+from mm_kptm.knowledge.injection.characters import Characters
+from mm_kptm.knowledge.injection.sentence_tree import TreeBuilder, Trees
 
 SENTENCES, TOKENS, LENGTH, MAX_FACTS, WORDS, KNOWN = 256, 44, 128, 2, 20000, 0.12
 READ, UNREAD = 60, 20  # batches that ours has read before, and more batches than calls
@@ -93,8 +93,8 @@ def build(seed: int = 0) -> Case:
 
 def _differing(trees: Trees, expected: list[Inputs]) -> float:
     """Ids, positions and cells of the matrix that are not those of the peer."""
-    sees, differing = trees.sees, 0
-    assert sees is not None
+    mask, differing = trees.mask, 0
+    assert mask is not None
     rows = torch.arange(trees.layout.total)
     parts = zip(*(trees.layout.split(part) for part in (rows, trees.ids, trees.positions)), expected, strict=True)
     for own, ids, positions, sentence in parts:
@@ -104,6 +104,6 @@ def _differing(trees: Trees, expected: list[Inputs]) -> float:
         differing += int((ids != torch.tensor(sentence.ids[:n])).sum())
         differing += int((positions != torch.tensor(sentence.positions[:n])).sum())
         cells = torch.from_numpy(sentence.visible).bool()
-        differing += int((sees.sees(own[:, None], own[None, :]) != cells[:n, :n]).sum())
+        differing += int((mask.mask_mod(own[:, None], own[None, :]) != cells[:n, :n]).sum())
         differing += int(cells[n:].sum()) + int(cells[:, n:].sum())
     return float(differing)

@@ -21,8 +21,8 @@ from benchmarks.harness import OURS, PEER, Case
 from benchmarks.peers import hf, uer
 from benchmarks.sentences import VOCABULARY, Lexicon, spelling
 from benchmarks.texts import skewed_lengths
-from mm_kptm.batch import Inputs, Wanted, pad
-from mm_kptm.knowledge.tree import TreeBuilder, Trees
+from mm_kptm.batch import Inputs, OutputRows, pad
+from mm_kptm.knowledge.injection.sentence_tree import TreeBuilder, Trees
 
 SIZES: dict[str, Any] = {"dim": 256, "num_heads": 4, "num_layers": 4, "vocab_size": VOCABULARY}
 SENTENCES, LENGTH, SPREAD, MAX_FACTS, WORDS, KNOWN = 32, 128, 0.47, 2, 2000, 0.12
@@ -45,7 +45,7 @@ def build(seed: int = 0) -> tuple[Case, ...]:
     ours = hf.ours_of(theirs, "kbert", [], **SIZES, ffn_dim=4 * SIZES["dim"], dropout=0.0).train()
     coarse = copy.deepcopy(ours)
     inputs = Inputs(text=trees.tokens(first_segment=1))
-    wanted = Wanted(pooled=False)
+    output_rows = OutputRows(pooled=False)
     rows = torch.arange(trees.layout.total)
 
     def part(model: uer.Encoder, chosen: Tensor, length: int | None) -> Part:
@@ -64,9 +64,9 @@ def build(seed: int = 0) -> tuple[Case, ...]:
             "careful peer": Encoder(
                 careful, careful.embedding.word_embedding, [part(careful, chosen, None) for chosen in short_first]
             ),
-            OURS: whole(ours, ours.encoder.embed.text.word, lambda: ours(inputs, wanted).tokens, len(rows)),
+            OURS: whole(ours, ours.encoder.embed.text.word, lambda: ours(inputs, output_rows).tokens, len(rows)),
             "ours bf16": whole(
-                coarse, coarse.encoder.embed.text.word, lambda: coarse(inputs, wanted).tokens, len(rows), bf16=True
+                coarse, coarse.encoder.embed.text.word, lambda: coarse(inputs, output_rows).tokens, len(rows), bf16=True
             ),
         },
         sizes={**SIZES, "sentences": SENTENCES, "length": LENGTH, "rows": len(rows), "seen": seen(trees)},
@@ -76,11 +76,11 @@ def build(seed: int = 0) -> tuple[Case, ...]:
 def padded(trees: Trees, length: int | None) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], Tensor]:
     """Ids, positions, segments and matrices in their form, and where the real tokens stand among the places."""
     layout = trees.layout
-    longest = max(layout.lengths) if length is None else length
-    ids = pad(trees.ids.long(), layout, length=longest)
-    real = pad(torch.ones(layout.total, dtype=torch.bool), layout, length=longest)
-    positions = pad(trees.positions.long(), layout, value=longest - 1, length=longest)
-    visible = torch.zeros(len(layout), longest, longest)
+    max_length = max(layout.lengths) if length is None else length
+    ids = pad(trees.ids.long(), layout, length=max_length)
+    real = pad(torch.ones(layout.total, dtype=torch.bool), layout, length=max_length)
+    positions = pad(trees.positions.long(), layout, value=max_length - 1, length=max_length)
+    visible = torch.zeros(len(layout), max_length, max_length)
     for matrix, own in zip(visible, _matrices(trees), strict=True):
         matrix[: len(own), : len(own)] = own
     return (ids, positions, real.long(), visible), real.flatten().nonzero().squeeze(1)
@@ -92,6 +92,6 @@ def seen(trees: Trees) -> float:
 
 
 def _matrices(trees: Trees) -> list[Tensor]:
-    sees = trees.sees
-    assert sees is not None
-    return [sees.sees(own[:, None], own[None, :]) for own in trees.layout.split(torch.arange(trees.layout.total))]
+    mask = trees.mask
+    assert mask is not None
+    return [mask.mask_mod(own[:, None], own[None, :]) for own in trees.layout.split(torch.arange(trees.layout.total))]

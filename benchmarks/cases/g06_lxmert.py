@@ -18,7 +18,7 @@ from benchmarks.encoders import Comparison, Encoder, Part, whole
 from benchmarks.harness import OURS, PEER, Case
 from benchmarks.peers import hf
 from benchmarks.texts import Texts, skewed_lengths
-from mm_kptm.batch import POOLED, Inputs, Layout, Regions
+from mm_kptm.batch import POOLED_ONLY, Inputs, Regions, SequenceLayout
 
 SIZES: dict[str, Any] = {"dim": 256, "num_heads": 4, "num_layers": 9, "num_region_layers": 5, "num_cross_layers": 5}
 VOCABULARY, FEATURES = 30522, 2048
@@ -68,7 +68,7 @@ def build(seed: int = 0) -> tuple[Case, ...]:
     coarse = copy.deepcopy(ours)
     inputs = Inputs(
         text=texts.tokens(),
-        regions=Regions(features.flatten(0, 1), corners.flatten(0, 1), Layout((REGIONS,) * IMAGES)),
+        regions=Regions(features.flatten(0, 1), corners.flatten(0, 1), SequenceLayout((REGIONS,) * IMAGES)),
         image_of=image_of[order],
     )
     words = theirs.embeddings.word_embeddings
@@ -80,9 +80,9 @@ def build(seed: int = 0) -> tuple[Case, ...]:
         encoders={
             PEER: Encoder(theirs, words, [part(list(range(count)))]),
             "careful peer": Encoder(theirs, words, [part(bucket) for bucket in texts.buckets(4)]),
-            OURS: whole(ours, ours.encoder.embed.text.word, lambda: ours(inputs, POOLED).pooled, count),
+            OURS: whole(ours, ours.encoder.embed.text.word, lambda: ours(inputs, POOLED_ONLY).pooled, count),
             "ours bf16": whole(
-                coarse, coarse.encoder.embed.text.word, lambda: coarse(inputs, POOLED).pooled, count, bf16=True
+                coarse, coarse.encoder.embed.text.word, lambda: coarse(inputs, POOLED_ONLY).pooled, count, bf16=True
             ),
         },
         sizes={**SIZES, "questions": count, "images": IMAGES, "regions": REGIONS, "rows": texts.rows},

@@ -19,8 +19,8 @@ from pykeen.nn.modules import RotatEInteraction, TransEInteraction
 from torch import Tensor
 
 from benchmarks.harness import OURS, PEER, Case, within
-from mm_kptm.knowledge.ranking import BothSides, measures, rank
-from mm_kptm.knowledge.scoring import RotatE, TransE
+from mm_kptm.knowledge.embedding.ranking import BothSides, measures, rank
+from mm_kptm.knowledge.embedding.scoring import RotatE, TransE
 
 DIM, BATCH = 64, 256
 VERSIONS = {"pykeen": version("pykeen")}

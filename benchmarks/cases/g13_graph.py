@@ -17,8 +17,8 @@ import networkx as nx
 import numpy as np
 
 from benchmarks.harness import OURS, PEER, Case, Unequal
-from mm_kptm.knowledge.graph import KnowledgeGraph
-from mm_kptm.knowledge.stores import Around, Integers, TripleStore
+from mm_kptm.knowledge.graph.graph import KnowledgeGraph
+from mm_kptm.knowledge.graph.triple_store import Around, Integers, TripleStore
 
 TRIPLES, ENTITIES, RELATIONS, SEEDS, TAIL = 1_000_000, 100_000, 50, 64, 0.6
 VERSIONS = {"networkx": nx.__version__, "numpy": np.__version__}

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks.harness import OURS, PEER, Case, Unequal
-from mm_kptm.knowledge.mention_index import MentionIndex
+from mm_kptm.knowledge.linking.mention_index import MentionIndex
 
 NAMES, LETTERS, CHARACTERS, SKEW = 100_000, 20_000, 3_000, 1.0
 VERSIONS = {"numpy": np.__version__}
@@ -63,7 +63,7 @@ def by_loop(names: list[str], text: str, blanks: bool) -> Spans:
     return sorted(found, key=lambda span: (span[0], -span[1]))
 
 
-def longest(found: Spans) -> Spans:
+def max_length(found: Spans) -> Spans:
     """The leftmost longest of all mentions."""
     kept: Spans = []
     for start, end in found:
@@ -90,7 +90,7 @@ def _case(name: str, title: str, drawn: Callable[[int], tuple[list[str], str]], 
         """The same mentions, and some."""
         every = by_loop(names, text, blanks)
         told = {
-            "the loop's": longest(every) == ours(False),
+            "the loop's": max_length(every) == ours(False),
             "all of the loop's": every == ours(True),
             "the expression's": [match.span() for match in pattern.finditer(text)] == ours(False),
         }
@@ -108,7 +108,7 @@ def _case(name: str, title: str, drawn: Callable[[int], tuple[list[str], str]], 
         unit="characters",
         work=float(len(text)),
         variants={
-            PEER: lambda: read(longest(by_loop(names, text, blanks))),
+            PEER: lambda: read(max_length(by_loop(names, text, blanks))),
             "careful peer": lambda: read([match.span() for match in pattern.finditer(text)]),
             OURS: lambda: read(ours(False)),
             "ours overlaps": lambda: read(ours(True)),

@@ -21,9 +21,9 @@ from benchmarks.encoders import Comparison, Encoder, Part, whole
 from benchmarks.harness import OURS, PEER, Case, within
 from benchmarks.peers import hf
 from benchmarks.texts import skewed_lengths
-from mm_kptm.batch import Inputs, Layout, Tokens, Wanted, pad
-from mm_kptm.crosslingual.bitext import Sentence, translations
-from mm_kptm.data.tokenizer import Specials
+from mm_kptm.batch import Inputs, OutputRows, SequenceLayout, Tokens, pad
+from mm_kptm.crosslingual.corpora.bitext import EncodedSentence, translations
+from mm_kptm.data.tokenizers.protocol import Specials
 from mm_kptm.objectives.tokens import ExactCount, MaskedText, MaskedTokens, Masking
 
 SIZES: dict[str, Any] = {"dim": 256, "num_heads": 4, "num_layers": 4, "vocab_size": 30522, "num_languages": 15}
@@ -36,8 +36,8 @@ MASKING = Masking(SPECIALS.mask, (FIRST_WORD, SIZES["vocab_size"]), frozenset({0
 def drawn(generator: torch.Generator) -> Tokens:
     """Pairs of random words in two of the languages, in order of length as the sampler keeps them."""
 
-    def sentence(length: int, language: int) -> Sentence:
-        return Sentence(
+    def sentence(length: int, language: int) -> EncodedSentence:
+        return EncodedSentence(
             torch.randint(FIRST_WORD, SIZES["vocab_size"], (length,), generator=generator).tolist(), language
         )
 
@@ -49,14 +49,14 @@ def drawn(generator: torch.Generator) -> Tokens:
         pairs.append((sentence(first, languages[0]), sentence(words - first, languages[1])))
     packed = translations(pairs, SPECIALS)
     ids, positions, languages = (torch.from_numpy(packed.columns[name]) for name in ("ids", "positions", "languages"))
-    layout = Layout(tuple(packed.lengths.tolist()))
+    layout = SequenceLayout(tuple(packed.lengths.tolist()))
     return Tokens(ids, layout, positions, torch.zeros_like(ids), languages)
 
 
 def padded(tokens: Tokens, chosen: Tensor, labels: Tensor | None = None) -> tuple[dict[str, Tensor], Tensor, Tensor]:
     """Some pairs in their form; where their tokens stand among the places; and which tokens of the batch they are."""
     assert tokens.languages is not None
-    layout, rows = tokens.layout.take(chosen)
+    layout, rows = tokens.layout.select(chosen)
     real = pad(torch.ones(layout.total, dtype=torch.bool), layout)
     given = {
         "input_ids": pad(tokens.ids[rows], layout, value=SPECIALS.pad),
@@ -89,9 +89,9 @@ def build(seed: int = 0) -> tuple[Case, ...]:
     tokens = drawn(generator)
     unsorted = torch.randperm(PAIRS, generator=generator)
     theirs = hf.seeded(XLMWithLMHeadModel, config(), seed)
-    puzzle = MaskedTokens(MASKING).puzzle(Inputs(text=tokens), generator)
-    sizes = {**SIZES, "pairs": PAIRS, "rows": tokens.rows, "hidden": len(puzzle.rows)}
-    return (*_states(theirs, tokens, unsorted, sizes).cases(seed), _step(theirs, puzzle, unsorted, sizes))
+    batch = MaskedTokens(MASKING).prepare(Inputs(text=tokens), generator)
+    sizes = {**SIZES, "pairs": PAIRS, "rows": tokens.rows, "hidden": len(batch.rows)}
+    return (*_states(theirs, tokens, unsorted, sizes).cases(seed), _step(theirs, batch, unsorted, sizes))
 
 
 def _ours(theirs: nn.Module, heads: list[str]) -> Any:
@@ -108,7 +108,7 @@ def _states(whole_model: nn.Module, tokens: Tokens, unsorted: Tensor, sizes: dic
 
     ours = _ours(theirs, [])
     coarse = copy.deepcopy(ours)
-    inputs, wanted = Inputs(text=tokens), Wanted(pooled=False)
+    inputs, output_rows = Inputs(text=tokens), OutputRows(pooled=False)
     words: nn.Embedding = theirs.embeddings  # type: ignore[assignment]
     return Comparison(
         name="g16",
@@ -118,9 +118,13 @@ def _states(whole_model: nn.Module, tokens: Tokens, unsorted: Tensor, sizes: dic
         encoders={
             PEER: Encoder(theirs, words, [part(unsorted)]),
             "careful peer": Encoder(theirs, words, [part(chosen) for chosen in torch.arange(PAIRS).chunk(4)]),
-            OURS: whole(ours, ours.encoder.embed.text.word, lambda: ours(inputs, wanted).tokens, tokens.rows),
+            OURS: whole(ours, ours.encoder.embed.text.word, lambda: ours(inputs, output_rows).tokens, tokens.rows),
             "ours bf16": whole(
-                coarse, coarse.encoder.embed.text.word, lambda: coarse(inputs, wanted).tokens, tokens.rows, bf16=True
+                coarse,
+                coarse.encoder.embed.text.word,
+                lambda: coarse(inputs, output_rows).tokens,
+                tokens.rows,
+                bf16=True,
             ),
         },
         sizes=sizes,
@@ -147,18 +151,18 @@ class Stepper:
         return total
 
 
-def _step(theirs: nn.Module, puzzle: MaskedText, unsorted: Tensor, sizes: dict[str, Any]) -> Case:
-    tokens = puzzle.inputs.text
+def _step(theirs: nn.Module, batch: MaskedText, unsorted: Tensor, sizes: dict[str, Any]) -> Case:
+    tokens = batch.inputs.text
     assert tokens is not None
     labels = torch.full_like(tokens.ids, -100)
-    labels[puzzle.rows] = puzzle.labels
+    labels[batch.rows] = batch.labels
 
     def peer(batches: Sequence[Tensor], *, fused: bool) -> Stepper:
         model = copy.deepcopy(theirs).train()
 
         def loss_of(chosen: Tensor) -> Callable[[], Tensor]:
             given, _, _ = padded(tokens, chosen, labels)
-            share = float((given["labels"] >= 0).sum()) / len(puzzle.rows)
+            share = float((given["labels"] >= 0).sum()) / len(batch.rows)
             return lambda: model(**given).loss * share
 
         return Stepper(model, [loss_of(chosen) for chosen in batches], fused=fused)
@@ -168,7 +172,7 @@ def _step(theirs: nn.Module, puzzle: MaskedText, unsorted: Tensor, sizes: dict[s
 
         def loss() -> Tensor:
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                return objective.loss(system, puzzle)
+                return objective.loss(system, batch)
 
         return Stepper(system, [loss], fused=True)
 

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 import mm_kptm
-from mm_kptm.models.system import System
+from mm_kptm.systems.system import System
 
 VERSION = {"transformers": transformers.__version__}
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from mm_kptm.batch.rows import Layout, Movable
+from mm_kptm.batch.rows import Movable, SequenceLayout
 from mm_kptm.batch.streams import Candidates, Entities, Images, Regions, Tokens
 from mm_kptm.errors import UserError
 
 Rows = Tensor | slice
-ALL = slice(None)
-NONE = slice(0, 0)
+EVERY_ROW = slice(None)
+NO_ROWS = slice(0, 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class Inputs(Movable):
                 return len(stream.layout)
         return 0 if self.images is None else len(self.images.pixels)
 
-    def shown(self) -> tuple[Layout, Rows]:
+    def repeat_shared(self) -> tuple[SequenceLayout, Rows]:
         """With every example the regions of its image: their layout, and the region rows in that order.
 
         Raises:
@@ -49,37 +49,37 @@ class Inputs(Movable):
             raise UserError("regions are read here, but the inputs have none")
         images = self.regions.layout
         if self.text is None:
-            return images, ALL
+            return images, EVERY_ROW
         if self.image_of is None:
             if len(self.text.layout) != len(images):
                 raise UserError(
                     f"{len(self.text.layout)} texts cannot be joined with the regions of {len(images)} images; "
                     "give image_of, the number of the image that each text is about"
                 )
-            return images, ALL
+            return images, EVERY_ROW
         asked: list[int] = self.image_of.tolist()
         if len(asked) != len(self.text.layout):
             raise UserError(f"image_of names an image for {len(asked)} texts, but there are {len(self.text.layout)}")
         for text, image in enumerate(asked):
             if not 0 <= image < len(images):
                 raise UserError(f"text {text} is about image {image}, but the images are 0 to {len(images) - 1}")
-        return images.take(self.image_of)
+        return images.select(self.image_of)
 
 
 @dataclass(frozen=True, eq=False)
-class Wanted(Movable):
+class OutputRows(Movable):
     """What will be read off the last layer, which then finishes only those rows.
 
-    Rows are numbers into the token rows [T] or region rows of the batch, :data:`ALL` or :data:`NONE`.
+    Rows are numbers into the token rows [T] or region rows of the batch, :data:`EVERY_ROW` or :data:`NO_ROWS`.
     """
 
-    tokens: Rows = field(default_factory=lambda: ALL)
-    regions: Rows = field(default_factory=lambda: ALL)
+    tokens: Rows = field(default_factory=lambda: EVERY_ROW)
+    regions: Rows = field(default_factory=lambda: EVERY_ROW)
     pooled: bool = True
 
 
-EVERYTHING = Wanted()
-POOLED = Wanted(tokens=NONE, regions=NONE)
+ALL_ROWS = OutputRows()
+POOLED_ONLY = OutputRows(tokens=NO_ROWS, regions=NO_ROWS)
 
 
 @dataclass(frozen=True, eq=False)

@@ -38,7 +38,7 @@ def _sent(value: object, device: torch.device | str) -> object | None:
 
 
 @dataclass(frozen=True)
-class Layout:
+class SequenceLayout:
     """Where each sequence lies among the rows; made once per batch and shared by every layer."""
 
     lengths: tuple[int, ...]
@@ -57,31 +57,31 @@ class Layout:
     def _on_device(self) -> dict[torch.device, Tensor]:
         return {}
 
-    def bounds(self, device: torch.device) -> Tensor:
+    def cu_seqlens(self, device: torch.device) -> Tensor:
         """:attr:`offsets` as int32 on ``device``, [B + 1]; copied there once."""
         if device not in self._on_device:
             self._on_device[device] = torch.tensor(self.offsets, dtype=torch.int32, device=device)
         return self._on_device[device]
 
-    def firsts(self, device: torch.device) -> Tensor:
+    def starts(self, device: torch.device) -> Tensor:
         """Row number of the first row of every sequence, [B]."""
-        return self.bounds(device)[:-1].long()
+        return self.cu_seqlens(device)[:-1].long()
 
-    def owners(self, device: torch.device) -> Tensor:
+    def sequence_ids(self, device: torch.device) -> Tensor:
         """The sequence that each row belongs to, [T]."""
-        bounds = self.bounds(device).long()
+        bounds = self.cu_seqlens(device).long()
         return torch.repeat_interleave(torch.arange(len(self), device=device), bounds.diff(), output_size=self.total)
 
-    def places(self, device: torch.device) -> Tensor:
+    def offsets_in_sequence(self, device: torch.device) -> Tensor:
         """How far each row stands from the first row of its sequence, [T]."""
-        return torch.arange(self.total, device=device) - self.firsts(device)[self.owners(device)]
+        return torch.arange(self.total, device=device) - self.starts(device)[self.sequence_ids(device)]
 
-    def take(self, sequences: Tensor) -> tuple[Layout, Tensor]:
+    def select(self, sequences: Tensor) -> tuple[SequenceLayout, Tensor]:
         """The layout of the given sequences (repeats allowed), and the rows to gather, in order."""
         chosen = [(self.offsets[b], self.lengths[b]) for b in sequences.tolist()]
-        taken = Layout(tuple(length for _, length in chosen))
+        taken = SequenceLayout(tuple(length for _, length in chosen))
         firsts = torch.tensor([first for first, _ in chosen], dtype=torch.long, device=sequences.device)
-        return taken, firsts[taken.owners(sequences.device)] + taken.places(sequences.device)
+        return taken, firsts[taken.sequence_ids(sequences.device)] + taken.offsets_in_sequence(sequences.device)
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -91,31 +91,31 @@ class Layout:
         return iter(rows.split(list(self.lengths)))
 
 
-class Visibility(Movable, ABC):
+class AttentionMask(Movable, ABC):
     """Who sees whom inside each sequence, as a function of row numbers; never a matrix per batch.
 
     Rows are numbered over the whole batch; a pair from different sequences is never asked about.
     """
 
-    may_blind: ClassVar[bool] = False  #: whether a row may see nothing at all; it then reads its whole sequence
+    may_hide_all: ClassVar[bool] = False  #: whether a row may see nothing at all; it then reads its whole sequence
 
     @abstractmethod
-    def sees(self, queries: Tensor, sources: Tensor) -> Tensor:
+    def mask_mod(self, queries: Tensor, sources: Tensor) -> Tensor:
         """True where the query row may see the source row; two broadcastable tensors of row numbers."""
 
     @abstractmethod
-    def spread(self, places: Tensor, total: int) -> Visibility:
+    def scatter(self, places: Tensor, total: int) -> AttentionMask:
         """The same visibility after row i moved to ``places[i]`` among ``total`` rows.
 
         Rows that are new see, and are seen by, every row that is not hidden from ordinary rows.
         """
 
 
-def pad(rows: Tensor, layout: Layout, *, value: float = 0.0, length: int | None = None) -> Tensor:
+def pad(rows: Tensor, layout: SequenceLayout, *, value: float = 0.0, length: int | None = None) -> Tensor:
     """Ragged rows [T, ...] as a padded tensor [B, N, ...], N the longest sequence or ``length``."""
-    longest = max(layout.lengths, default=0) if length is None else length
-    padded = rows.new_full((len(layout), longest, *rows.shape[1:]), value)
-    padded[layout.owners(rows.device), layout.places(rows.device)] = rows
+    max_length = max(layout.lengths, default=0) if length is None else length
+    padded = rows.new_full((len(layout), max_length, *rows.shape[1:]), value)
+    padded[layout.sequence_ids(rows.device), layout.offsets_in_sequence(rows.device)] = rows
     return padded
 
 
@@ -124,6 +124,6 @@ def unpad(padded: Tensor, real: Tensor) -> Tensor:
     return padded[real]
 
 
-def layout_of(real: Tensor) -> Layout:
+def layout_of(real: Tensor) -> SequenceLayout:
     """The layout of the sequences whose real positions are marked, [B, N]."""
-    return Layout(tuple(real.sum(1).tolist()))
+    return SequenceLayout(tuple(real.sum(1).tolist()))

@@ -12,7 +12,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from mm_kptm.batch.rows import Layout, Movable, Visibility, layout_of
+from mm_kptm.batch.rows import AttentionMask, Movable, SequenceLayout, layout_of
 from mm_kptm.errors import UserError
 
 
@@ -21,15 +21,17 @@ class Tokens(Movable):
     """Ragged tokens and everything an embedding may want to know of them."""
 
     ids: Tensor  #: [T]
-    layout: Layout
+    layout: SequenceLayout
     positions: Tensor  #: [T]; soft positions under K-BERT
     segments: Tensor  #: [T]
     languages: Tensor | None = None  #: [T]
-    sees: Visibility | None = None  #: None: every row sees its whole sequence
+    attention_mask: AttentionMask | None = None  #: None: every row sees its whole sequence
     vectors: Tensor | None = None  #: taken in place of the word embeddings, [T, D]
-    units: Tensor | None = None  #: rows with the same number are hidden together, -1 never; None: each by itself, [T]
+    mask_groups: Tensor | None = (
+        None  #: rows with the same number are hidden together, -1 never; None: each by itself, [T]
+    )
     tasks: Tensor | None = None  #: which task of pretraining each row is shown for, [T]; None: task 0
-    marks: Mapping[str, Tensor] | None = None  #: what else a source knows of every row, for objectives, each [T]
+    token_labels: Mapping[str, Tensor] | None = None  #: what else a source knows of every row, for objectives, each [T]
 
     @classmethod
     def of(
@@ -39,8 +41,8 @@ class Tokens(Movable):
         positions: Sequence[Sequence[int]] | None = None,
         segments: Sequence[Sequence[int]] | None = None,
         languages: Sequence[Sequence[int]] | None = None,
-        sees: Visibility | None = None,
-        units: Sequence[Sequence[int]] | None = None,
+        attention_mask: AttentionMask | None = None,
+        mask_groups: Sequence[Sequence[int]] | None = None,
     ) -> Tokens:
         """Ragged tokens from lists; positions count from 0 and segments are 0 unless given.
 
@@ -49,16 +51,16 @@ class Tokens(Movable):
         Raises:
             UserError: a list of positions, segments, languages or units is not as long as its sequence.
         """
-        layout = Layout(tuple(map(len, sequences)))
-        counted = layout.places(torch.device("cpu"))
+        layout = SequenceLayout(tuple(map(len, sequences)))
+        counted = layout.offsets_in_sequence(torch.device("cpu"))
         return cls(
             ids=_flat("ids", sequences, layout),
             layout=layout,
             positions=counted if positions is None else _flat("positions", positions, layout),
             segments=torch.zeros_like(counted) if segments is None else _flat("segments", segments, layout),
             languages=None if languages is None else _flat("languages", languages, layout),
-            sees=sees,
-            units=None if units is None else apart(_flat("units", units, layout), layout),
+            attention_mask=attention_mask,
+            mask_groups=None if mask_groups is None else apart(_flat("units", mask_groups, layout), layout),
         )
 
     @classmethod
@@ -70,7 +72,7 @@ class Tokens(Movable):
         positions: Tensor | None = None,
         segments: Tensor | None = None,
         languages: Tensor | None = None,
-        sees: Visibility | None = None,
+        attention_mask: AttentionMask | None = None,
     ) -> Tokens:
         """Ragged tokens from padded tensors, all [B, N]; positions are the columns unless given.
 
@@ -90,7 +92,7 @@ class Tokens(Movable):
             positions=positions[real],
             segments=segments[real],
             languages=None if languages is None else languages[real],
-            sees=sees,
+            attention_mask=attention_mask,
         )
 
     @cached_property
@@ -113,9 +115,9 @@ class Regions(Movable):
 
     features: Tensor  #: [R, F]
     boxes: Tensor  #: x1 y1 x2 y2 as fractions of the image, [R, 4]
-    layout: Layout
+    layout: SequenceLayout
     segments: Tensor | None = None  #: which kind of region, for systems that tell left from right images, [R]
-    hidden: Tensor | None = None  #: true where an objective hid the region, [R]
+    masked: Tensor | None = None  #: true where an objective hid the region, [R]
     classes: Tensor | None = None  #: the detector's distribution over classes, class 0 is background, [R, C]
     objects: Detected | None = None  #: the detector's best object of every region, without a background class
     attributes: Detected | None = None  #: the detector's best attribute (colour, material) of every region
@@ -128,7 +130,7 @@ class Regions(Movable):
         real: Tensor,
         *,
         segments: Tensor | None = None,
-        hidden: Tensor | None = None,
+        masked: Tensor | None = None,
         classes: Tensor | None = None,
     ) -> Regions:
         """Ragged regions from padded tensors: features [B, M, F], boxes [B, M, 4], classes [B, M, C], others [B, M]."""
@@ -138,7 +140,7 @@ class Regions(Movable):
             boxes=boxes[real],
             layout=layout_of(real),
             segments=None if segments is None else segments[real],
-            hidden=None if hidden is None else hidden[real],
+            masked=None if masked is None else masked[real],
             classes=None if classes is None else classes[real],
         )
 
@@ -167,7 +169,7 @@ class Candidates(Movable):
     """
 
     spans: Tensor  #: first and last token row of each, counted over the batch; -1 for a blank one, [S, 2]
-    layout: Layout  #: the spans of each text
+    layout: SequenceLayout  #: the spans of each text
     entities: Tensor  #: 0 where a span has fewer candidates than others, [S, C]
     priors: Tensor  #: how likely each candidate is before the text is read, [S, C]
     gold: Tensor | None = None  #: the entity that is meant, [S]
@@ -204,19 +206,19 @@ class Candidates(Movable):
     @classmethod
     def none(cls, texts: int, device: torch.device) -> Candidates:
         """What texts without any mention have."""
-        layout = Layout((1,) * texts)
+        layout = SequenceLayout((1,) * texts)
         blank = torch.full((texts, 2), -1, device=device)
         return cls(blank, layout, torch.zeros_like(blank[:, :1]), torch.ones(texts, 1, device=device))
 
 
-def _flat(name: str, sequences: Sequence[Sequence[int]], layout: Layout) -> Tensor:
+def _flat(name: str, sequences: Sequence[Sequence[int]], layout: SequenceLayout) -> Tensor:
     for number, (sequence, length) in enumerate(zip(sequences, layout.lengths, strict=True)):
         if len(sequence) != length:
             raise UserError(f"sequence {number} has {length} ids but {len(sequence)} {name}")
     return torch.tensor([number for sequence in sequences for number in sequence], dtype=torch.long)
 
 
-def apart(units: Tensor, layout: Layout) -> Tensor:
+def apart(groups: Tensor, layout: SequenceLayout) -> Tensor:
     """Numbers that count in each sequence as numbers that no two sequences share."""
-    firsts = layout.firsts(units.device)[layout.owners(units.device)]
-    return torch.where(units < 0, -1, firsts + units)
+    firsts = layout.starts(groups.device)[layout.sequence_ids(groups.device)]
+    return torch.where(groups < 0, -1, firsts + groups)

@@ -79,7 +79,7 @@ def _system(name: str, depth: int) -> dict[str, object]:
     import torch
 
     import mm_kptm
-    from mm_kptm.recipe import find
+    from mm_kptm.systems.discovery import find
 
     recipe = find(name)
     with torch.device("meta"):

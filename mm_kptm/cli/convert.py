@@ -42,7 +42,7 @@ def _convert(options: argparse.Namespace) -> int:
 
 def _dry_run(options: argparse.Namespace) -> int:
     import mm_kptm
-    from mm_kptm.pretrained import translated
+    from mm_kptm.systems.pretrained import translated
 
     found = translated(options.recipe, options.checkpoint)
     for theirs, ours in found.placed.items():

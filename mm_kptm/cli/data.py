@@ -26,7 +26,7 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 
 def _validate(options: argparse.Namespace) -> int:
-    from mm_kptm.tasks.schemas import reader
+    from mm_kptm.datasets.schemas import reader
 
     read = reader(options.task, options.format)
     rows = [{"file": str(file), "examples": len(read(file))} for file in options.files]

@@ -13,7 +13,7 @@ from mm_kptm.cli.output import add_json, only_json, print_json, print_rows
 from mm_kptm.errors import UserError
 
 if TYPE_CHECKING:
-    from mm_kptm.knowledge.splits import SplitGraph
+    from mm_kptm.knowledge.graph.splits import SplitGraph
 
 PRINTED = ("mrr", "hits@1", "hits@3", "hits@10", "mean_rank")
 
@@ -62,9 +62,9 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 def _train(options: argparse.Namespace) -> int:
     if options.out.exists():
         raise UserError(f"{options.out} exists already; name a folder that does not")
-    from mm_kptm.knowledge.embedding_training import EmbeddingSettings, evaluate_embeddings, train_embeddings
-    from mm_kptm.knowledge.embeddings import save_embeddings
-    from mm_kptm.knowledge.splits import open_splits
+    from mm_kptm.knowledge.embedding.embeddings import save_embeddings
+    from mm_kptm.knowledge.embedding.training import EmbeddingSettings, evaluate_embeddings, train_embeddings
+    from mm_kptm.knowledge.graph.splits import open_splits
 
     _check_device(options.device)
     settings = EmbeddingSettings(
@@ -91,9 +91,9 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from mm_kptm.knowledge.embedding_files import open_embeddings
-    from mm_kptm.knowledge.embedding_training import evaluate_embeddings
-    from mm_kptm.knowledge.splits import open_splits
+    from mm_kptm.knowledge.embedding.formats import open_embeddings
+    from mm_kptm.knowledge.embedding.training import evaluate_embeddings
+    from mm_kptm.knowledge.graph.splits import open_splits
 
     with only_json(options.json):
         vectors = open_embeddings(options.vectors, model=options.model, norm=options.norm)

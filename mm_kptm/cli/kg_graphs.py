@@ -10,7 +10,7 @@ from mm_kptm.cli.output import add_json, only_json, print_json, print_pairs, pri
 from mm_kptm.errors import UserError, nearest
 
 if TYPE_CHECKING:
-    from mm_kptm.knowledge.graph import KnowledgeGraph
+    from mm_kptm.knowledge.graph.graph import KnowledgeGraph
 
 GRAPH = "triples between tabs (.tsv, .spo), .nt, ConceptNet's .csv, a folder of WordNet or Wikidata5M, or pykeen:NAME"
 SHOWN = 12  #: relations that are listed for a reader
@@ -36,7 +36,7 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 
 def _info(options: argparse.Namespace) -> int:
-    from mm_kptm.knowledge.summary import summarise
+    from mm_kptm.knowledge.graph.statistics import summarise
 
     with only_json(options.json):
         found = summarise(_opened(options.graph))
@@ -72,14 +72,14 @@ def _neighbours(options: argparse.Namespace) -> int:
 
 
 def _opened(source: str) -> KnowledgeGraph:
-    from mm_kptm.knowledge.graph_files import open_graph
+    from mm_kptm.knowledge.graph.formats import open_graph
 
     return open_graph(source)
 
 
 def _along(graph: KnowledgeGraph, relation: str) -> KnowledgeGraph:
     """The same entities, and the triples of one relation."""
-    from mm_kptm.knowledge.graph import KnowledgeGraph
+    from mm_kptm.knowledge.graph.graph import KnowledgeGraph
 
     if relation not in graph.relations:
         raise UserError(f"the graph has no relation {relation!r}{nearest(relation, graph.relations)}")

@@ -13,9 +13,9 @@ from mm_kptm.cli.output import add_json, only_json, print_json
 from mm_kptm.errors import UserError
 
 if TYPE_CHECKING:
-    from mm_kptm.knowledge.aliases import Aliases
-    from mm_kptm.knowledge.linked_texts import LinkedText
-    from mm_kptm.knowledge.mention_linking import MentionLinker
+    from mm_kptm.knowledge.linking.aliases import Aliases
+    from mm_kptm.knowledge.linking.linked_texts import LinkedText
+    from mm_kptm.knowledge.linking.linker import MentionLinker
 
 NAMES = (
     "a table between tabs whose first line names its columns (surface, entity, count, language), KnowBERT's or ERNIE's "
@@ -45,7 +45,7 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 
 def _link(options: argparse.Namespace) -> int:
-    from mm_kptm.knowledge.linked_texts import as_json, write_linked
+    from mm_kptm.knowledge.linking.linked_texts import as_json, write_linked
 
     if options.out is not None and options.out.is_dir():
         raise UserError(f"--out is {options.out}, a folder, but names the file to write")
@@ -64,9 +64,9 @@ def _link(options: argparse.Namespace) -> int:
 
 
 def _linked(options: argparse.Namespace) -> Iterator[LinkedText]:
-    from mm_kptm.knowledge.aliases import open_aliases
-    from mm_kptm.knowledge.linked_imports import known_to, read_imported
-    from mm_kptm.knowledge.linked_texts import read_texts
+    from mm_kptm.knowledge.linking.aliases import open_aliases
+    from mm_kptm.knowledge.linking.importers import known_to, read_imported
+    from mm_kptm.knowledge.linking.linked_texts import read_texts
 
     aliases = open_aliases(options.names)
     if options.language is not None:
@@ -83,11 +83,11 @@ def _linked(options: argparse.Namespace) -> Iterator[LinkedText]:
 
 
 def _linker(aliases: Aliases, options: argparse.Namespace) -> MentionLinker:
-    from mm_kptm.knowledge.mention_linking import Context, MentionLinker, described
+    from mm_kptm.knowledge.linking.linker import Context, MentionLinker, described
 
     context = None
     if options.encoder is not None and options.linker is None:
-        from mm_kptm.experiment.text_vectors import text_vectors
+        from mm_kptm.experiment.text_embedding import text_vectors
 
         encode = text_vectors(options.encoder)
         context = Context(encode, described(aliases, encode, options.language))

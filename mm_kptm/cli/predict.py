@@ -32,7 +32,7 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from mm_kptm.experiment.answers import predict
+    from mm_kptm.experiment.predict import predict
     from mm_kptm.tasks.protocol import write_predictions
 
     if options.out is not None and options.out.is_dir():
@@ -48,7 +48,7 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def _submit(options: argparse.Namespace) -> int:
-    from mm_kptm.experiment.answers import submit
+    from mm_kptm.experiment.predict import submit
 
     with only_json(options.json):
         files = submit(options.folder, split=options.split, folder=options.out)

@@ -73,10 +73,10 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from mm_kptm import experiment
+    from mm_kptm.suites.number_world.demo.demo import demo
 
     with only_json(options.json):
-        result = experiment.demo(options.tier, options.out, seeds=options.seeds)
+        result = demo(options.tier, options.out, seeds=options.seeds)
     if options.json:
         print_json(result.plain())
     else:
@@ -87,9 +87,9 @@ def _demo(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     from mm_kptm import experiment
-    from mm_kptm.train.processes import together
+    from mm_kptm.train.parallel.processes import process_group
 
-    with together():
+    with process_group():
         settings, folder = _asked(options)
         experiment.train(settings, folder, resume=options.resume is not None)
     if _first_process():
@@ -145,9 +145,9 @@ def _first_process() -> bool:
 
 def _evaluate(options: argparse.Namespace) -> int:
     from mm_kptm import experiment
-    from mm_kptm.train.processes import together
+    from mm_kptm.train.parallel.processes import process_group
 
-    with only_json(options.json), together():
+    with only_json(options.json), process_group():
         _config_of(options.folder)
         measured = experiment.evaluate(options.folder, options.split)
     if _first_process():

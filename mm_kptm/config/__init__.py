@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 import jsonargparse
 import yaml
 
-from mm_kptm.config.document import Branch, Leaf, Plain, flat, lay, parse, split
+from mm_kptm.config.document import MappingNode, Plain, ScalarNode, flat, lay, parse, split
 from mm_kptm.config.kinds import (
     Settings,
     default,
@@ -112,7 +112,7 @@ def _sections(shape: type[Settings], prefix: str, choice: str = "") -> Iterator[
         yield from sections
 
 
-def _build(shape: type[S], branch: Branch, prefix: str) -> S:
+def _build(shape: type[S], branch: MappingNode, prefix: str) -> S:
     kinds = {field.name: kind for field, kind in typed_fields(shape)}
     for key, entry in branch.entries.items():
         if key not in kinds:
@@ -129,10 +129,10 @@ def _build(shape: type[S], branch: Branch, prefix: str) -> S:
         raise UserError(f"{branch.entries.get(blamed, branch).place}: {error}") from None
 
 
-def _value(kind: Any, entry: Branch | Leaf, key: str) -> Any:
+def _value(kind: Any, entry: MappingNode | ScalarNode, key: str) -> Any:
     shapes = shapes_of(kind)
     optional = type(None) in members(kind)
-    if shapes and isinstance(entry, Branch):
+    if shapes and isinstance(entry, MappingNode):
         shape = shapes[0] if len(shapes) == 1 else _chosen(shapes, entry, key)
         return _build(shape, entry, prefix=f"{key}.")
     value = flat(entry)
@@ -142,7 +142,7 @@ def _value(kind: Any, entry: Branch | Leaf, key: str) -> Any:
         raise UserError(f"{entry.place}: {key} holds keys and values, not {shown(value)}")
     if value is None:
         raise UserError(f"{entry.place}: {key} has no value; it is {words(kind)}")
-    if isinstance(entry, Leaf) and entry.text is not None and is_text(kind):
+    if isinstance(entry, ScalarNode) and entry.text is not None and is_text(kind):
         value = entry.text
     try:
         return _converter(kind).parse_object({"value": value}).value
@@ -151,14 +151,14 @@ def _value(kind: Any, entry: Branch | Leaf, key: str) -> Any:
         raise UserError(f"{entry.place}: {key} must be {words(kind)}, not {shown(value)}{hint}") from None
 
 
-def _chosen(shapes: Sequence[type[Settings]], branch: Branch, key: str) -> type[Settings]:
+def _chosen(shapes: Sequence[type[Settings]], branch: MappingNode, key: str) -> type[Settings]:
     """The dataclass whose tag is the one the file names."""
     field = fields(shapes[0])[0].name
     tagged = {tag_of(shape): shape for shape in shapes}
     if field not in branch.entries:
         raise UserError(f"{branch.place}: {key}.{field} is missing; it is one of {', '.join(tagged)}")
     entry = branch.entries[field]
-    name = entry.text if isinstance(entry, Leaf) else None
+    name = entry.text if isinstance(entry, ScalarNode) else None
     if name not in tagged:
         raise UserError(f"{entry.place}: {key}.{field} cannot be {shown(flat(entry))}{nearest(str(name), tagged)}")
     return tagged[name]

@@ -19,7 +19,7 @@ Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | 
 
 
 @dataclass(frozen=True)
-class Leaf:
+class ScalarNode:
     """A value and its place."""
 
     value: Plain
@@ -28,10 +28,10 @@ class Leaf:
 
 
 @dataclass(frozen=True)
-class Branch:
+class MappingNode:
     """The entries of a mapping and its place."""
 
-    entries: Mapping[str, Branch | Leaf]
+    entries: Mapping[str, MappingNode | ScalarNode]
     place: str
 
 
@@ -46,7 +46,7 @@ _Loader.add_implicit_resolver(
 )
 
 
-def parse(path: Path) -> Branch:
+def parse(path: Path) -> MappingNode:
     """The tree of a file.
 
     Raises:
@@ -74,33 +74,33 @@ def parse(path: Path) -> Branch:
     if node is None:
         raise UserError(f"the experiment file {path} is empty")
     tree = _tree(node, str(path))
-    if isinstance(tree, Leaf):
+    if isinstance(tree, ScalarNode):
         raise UserError(f"{tree.place}: an experiment file holds keys and values, such as `task: vqa`")
     return tree
 
 
-def _tree(node: yaml.Node, source: str) -> Branch | Leaf:
+def _tree(node: yaml.Node, source: str) -> MappingNode | ScalarNode:
     """The composed YAML as a tree of branches and leaves that know their places."""
     place = f"{source}, line {node.start_mark.line + 1}"
     loader = _Loader("")
     if not isinstance(node, yaml.MappingNode):
         try:
             text = node.value if isinstance(node, yaml.ScalarNode) else None
-            return Leaf(loader.construct_object(node, deep=True), place, text)
+            return ScalarNode(loader.construct_object(node, deep=True), place, text)
         except (yaml.YAMLError, ValueError) as error:
             reason = getattr(error, "problem", None) or str(error)
             raise UserError(f"{place}: this value cannot be read ({reason})") from None
-    entries: dict[str, Branch | Leaf] = {}
+    entries: dict[str, MappingNode | ScalarNode] = {}
     for key_node, value_node in node.value:
         key = str(key_node.value)
         here = f"{source}, line {key_node.start_mark.line + 1}"
         if key in entries:
             raise UserError(f"{here}: {key} stands here for the second time, first at {entries[key].place}")
         entries[key] = replace(_tree(value_node, source), place=here)
-    return Branch(entries, place)
+    return MappingNode(entries, place)
 
 
-def split(override: str) -> tuple[list[str], Branch | Leaf]:
+def split(override: str) -> tuple[list[str], MappingNode | ScalarNode]:
     """The path of keys and the value of an override such as ``--train.steps=10``."""
     option, equals, text = override.partition("=")
     keys = option.removeprefix("--").split(".")
@@ -110,19 +110,21 @@ def split(override: str) -> tuple[list[str], Branch | Leaf]:
         node = yaml.compose(text, _Loader)
     except yaml.YAMLError:
         raise UserError(f"{option}: the value {text!r} is not YAML") from None
-    return keys, Leaf(None, option) if node is None else replace(_tree(node, option), place=option)
+    return keys, ScalarNode(None, option) if node is None else replace(_tree(node, option), place=option)
 
 
-def lay(tree: Branch | Leaf | None, keys: Sequence[str], value: Branch | Leaf, place: str) -> Branch:
+def lay(
+    tree: MappingNode | ScalarNode | None, keys: Sequence[str], value: MappingNode | ScalarNode, place: str
+) -> MappingNode:
     """``tree`` with ``value`` at the end of the path ``keys``."""
-    entries = dict(tree.entries) if isinstance(tree, Branch) else {}
+    entries = dict(tree.entries) if isinstance(tree, MappingNode) else {}
     key, *rest = keys
     entries[key] = lay(entries.get(key), rest, value, place) if rest else value
-    return Branch(entries, tree.place if isinstance(tree, Branch) else place)
+    return MappingNode(entries, tree.place if isinstance(tree, MappingNode) else place)
 
 
-def flat(entry: Branch | Leaf) -> Plain:
+def flat(entry: MappingNode | ScalarNode) -> Plain:
     """The bare values."""
-    if isinstance(entry, Leaf):
+    if isinstance(entry, ScalarNode):
         return entry.value
     return {key: flat(value) for key, value in entry.entries.items()}

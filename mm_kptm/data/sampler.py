@@ -36,7 +36,7 @@ def seeded(*parts: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed_of(*parts))
 
 
-class Draw(NamedTuple):
+class BatchIndices(NamedTuple):
     """A batch to be made: its place in the order of the run, and the numbers of its examples by ascending length."""
 
     epoch: int
@@ -50,7 +50,7 @@ class SamplerState(TypedDict):
     seed: int
     examples: int
     batch_size: int
-    rows_per_batch: int | None
+    max_tokens: int | None
     epoch: int
     position: int
 
@@ -60,37 +60,37 @@ class Sampler:
 
     Reading ahead does not move the state: a draw counts when ``advance`` says that it has been trained on. Batches have
     exactly ``batch_size`` examples; what does not fill the last one sits out, by lot, until the next epoch. With
-    ``rows_per_batch`` they are cut by their sum of lengths instead. A source smaller than a batch is one batch.
+    ``max_tokens`` they are cut by their sum of lengths instead. A source smaller than a batch is one batch.
     """
 
     def __init__(
-        self, lengths: Sequence[int], *, batch_size: int, rows_per_batch: int | None = None, seed: int = 0
+        self, lengths: Sequence[int], *, batch_size: int, max_tokens: int | None = None, seed: int = 0
     ) -> None:
         if not lengths:
             raise UserError("there is no example to train on; a source of at least one is needed")
         self._lengths = np.asarray(lengths, dtype=np.int64)
         longest = int(self._lengths.argmax())
-        if rows_per_batch is not None and self._lengths[longest] > rows_per_batch:
+        if max_tokens is not None and self._lengths[longest] > max_tokens:
             raise UserError(
-                f"example {longest} has {self._lengths[longest]} rows and does not fit into rows_per_batch "
-                f"{rows_per_batch}; raise it to {self._lengths[longest]} or shorten the example"
+                f"example {longest} has {self._lengths[longest]} rows and does not fit into max_tokens "
+                f"{max_tokens}; raise it to {self._lengths[longest]} or shorten the example"
             )
         self._batch_size = batch_size
-        self._rows_per_batch = rows_per_batch
+        self._max_tokens = max_tokens
         self._seed = seed
         self._epoch = 0
         self._position = 0
 
-    def __iter__(self) -> Iterator[Draw]:
+    def __iter__(self) -> Iterator[BatchIndices]:
         """Every draw from the present place on, without end."""
         position = self._position
         for epoch in count(self._epoch):
             batches = self._batches(epoch)
             for at in range(position, len(batches)):
-                yield Draw(epoch, at, tuple(batches[at].tolist()))
+                yield BatchIndices(epoch, at, tuple(batches[at].tolist()))
             position = 0
 
-    def advance(self, draw: Draw) -> None:
+    def advance(self, draw: BatchIndices) -> None:
         """Note that ``draw`` has been trained on."""
         self._epoch, self._position = draw.epoch, draw.position + 1
 
@@ -104,7 +104,7 @@ class Sampler:
             "seed": self._seed,
             "examples": len(self._lengths),
             "batch_size": self._batch_size,
-            "rows_per_batch": self._rows_per_batch,
+            "max_tokens": self._max_tokens,
             "epoch": self._epoch,
             "position": self._position,
         }
@@ -112,7 +112,7 @@ class Sampler:
     def load_state_dict(self, state: SamplerState) -> None:
         """Go to the place in ``state``; a place in another order of examples raises ``UserError``."""
         here = self.state_dict()
-        for key in ("seed", "examples", "batch_size", "rows_per_batch"):
+        for key in ("seed", "examples", "batch_size", "max_tokens"):
             if state[key] != here[key]:
                 raise UserError(
                     f"the run to resume has {key} {state[key]} but {key} {here[key]} is asked for, so the batches "
@@ -124,12 +124,12 @@ class Sampler:
         generator = seeded(self._seed, epoch)
         order = torch.randperm(len(self._lengths), generator=generator).numpy()
         batches: list[npt.NDArray[np.int64]] = []
-        if self._rows_per_batch is None:
+        if self._max_tokens is None:
             if len(order) > self._batch_size:
                 order = order[: len(order) - len(order) % self._batch_size]
             pool_size = POOL * self._batch_size
         else:
-            pool_size = POOL * max(1, int(self._rows_per_batch / max(1.0, float(self._lengths.mean()))))
+            pool_size = POOL * max(1, int(self._max_tokens / max(1.0, float(self._lengths.mean()))))
         for start in range(0, len(order), pool_size):
             pool = order[start : start + pool_size]
             batches += self._cut(pool[np.argsort(self._lengths[pool], kind="stable")])
@@ -137,11 +137,11 @@ class Sampler:
 
     def _cut(self, pool: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
         """A pool in order of length, cut into batches."""
-        if self._rows_per_batch is None:
+        if self._max_tokens is None:
             return [pool[i : i + self._batch_size] for i in range(0, len(pool), self._batch_size)]
         cuts, rows = [], 0
         for at, length in enumerate(self._lengths[pool].tolist()):
-            if rows and rows + length > self._rows_per_batch:
+            if rows and rows + length > self._max_tokens:
                 cuts.append(at)
                 rows = 0
             rows += length

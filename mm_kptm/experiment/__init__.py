@@ -1,7 +1,6 @@
 """An experiment: its file becomes encoder, knowledge, objectives, task and data, and a run folder."""
 
 from mm_kptm.experiment.comparison import Compared, compare
-from mm_kptm.experiment.demonstration import Demonstration, demo
 from mm_kptm.experiment.run import evaluate, train
 
-__all__ = ["Compared", "Demonstration", "compare", "demo", "evaluate", "train"]
+__all__ = ["Compared", "compare", "evaluate", "train"]

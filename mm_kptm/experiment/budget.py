@@ -23,7 +23,7 @@ class Budget:
 
     steps: int
     batch_size: int
-    rows_per_batch: int | None
+    max_tokens: int | None
     examples: int  #: to train on
     parameters: int  #: that are trained
 
@@ -34,14 +34,14 @@ class Budget:
         return cls(
             steps=train.steps,
             batch_size=train.batch_size,
-            rows_per_batch=train.rows_per_batch,
+            max_tokens=train.max_tokens,
             examples=len(built.source("train")),
             parameters=parameter_count(module_of(built.model)),
         )
 
     def text(self) -> str:
         """In words."""
-        cut = "" if self.rows_per_batch is None else f", cut at {self.rows_per_batch:,} rows"
+        cut = "" if self.max_tokens is None else f", cut at {self.max_tokens:,} rows"
         return (
             f"{self.steps:,} steps of {self.batch_size:,} examples{cut} out of {self.examples:,}, "
             f"{self.parameters:,} parameters"

@@ -10,19 +10,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mm_kptm import pretrained
+from mm_kptm.datasets.protocol import AuxiliaryObjective, DataRequest, PreparedData, find_task_dataset
 from mm_kptm.errors import UserError
 from mm_kptm.experiment import knowledge
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
-from mm_kptm.models.system import System
 from mm_kptm.objectives.continual import ContinualSchedule
 from mm_kptm.objectives.mixture import Objective
-from mm_kptm.recipe import Recipe, find
-from mm_kptm.tasks.joint import Joint
-from mm_kptm.tasks.pretraining import PuzzleSource, SourcesOfObjectives, Staged, heads_of
+from mm_kptm.systems import assembly, pretrained
+from mm_kptm.systems.discovery import find
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.saved import saved_task_parameters
+from mm_kptm.systems.system import System
+from mm_kptm.tasks.multitask import MultiTask
+from mm_kptm.tasks.pretraining import ObjectiveSource, SourcesOfObjectives, Staged, heads_of
 from mm_kptm.tasks.protocol import Task, check_fit, check_vocabulary
 from mm_kptm.tasks.protocol import find as find_task
-from mm_kptm.tasks.supply import Learnt, Prepared, Request, find_supply
 from mm_kptm.train.protocol import Source, Trainable, module_of
 
 
@@ -32,7 +34,7 @@ class Built:
 
     model: Trainable[Any]
     system: System
-    prepared: Prepared
+    prepared: PreparedData
     schedule: ContinualSchedule | None = None  #: which objective is trained when, where they arrive in stages
 
     @cached_property
@@ -57,15 +59,15 @@ class Built:
         """What the model is trained on: the split ``train``, with puzzles where objectives stand beside the task."""
         source = self.source("train")
         if self.schedule is not None:
-            if not isinstance(source, PuzzleSource | SourcesOfObjectives):
+            if not isinstance(source, ObjectiveSource | SourcesOfObjectives):
                 raise UserError("stages were asked for, but these data make the puzzles of all objectives in one")
             return Staged(source, self.schedule)
-        return self.model.training_source(source) if isinstance(self.model, Joint) else source
+        return self.model.training_source(source) if isinstance(self.model, MultiTask) else source
 
     @property
     def task(self) -> Task[Any] | None:
         """What answers; None where objectives alone are trained."""
-        model = self.model.task if isinstance(self.model, Joint) else self.model
+        model = self.model.task if isinstance(self.model, MultiTask) else self.model
         return model if isinstance(model, Task) else None
 
     @property
@@ -85,15 +87,15 @@ def build(settings: Experiment) -> Built:
     recipe = find(settings.encoder.recipe)
     if settings.task is not None:
         check_fit(find_task(settings.task), recipe)  # before any file is opened
-    supply = find_supply(settings.trained, settings.data)
+    supply = find_task_dataset(settings.trained, settings.data)
     prepared = supply.prepare(settings.data, _request(recipe, settings))
     kind = settings.knowledge.kind
-    if settings.knowledge.given != "none" and kind not in prepared.tells:
+    if settings.knowledge.given != "none" and kind not in prepared.knowledge_kinds:
         raise UserError(
             f"knowledge.kind is {kind}, but the {settings.trained} of these data cannot tell facts in that form; they "
-            f"can in {', '.join(sorted(prepared.tells)) or 'none'}"
+            f"can in {', '.join(sorted(prepared.knowledge_kinds)) or 'none'}"
         )
-    learnt = prepared.learnt() if prepared.learnt is not None and settings.knowledge.given != "none" else None
+    learnt = prepared.auxiliary() if prepared.auxiliary is not None and settings.knowledge.given != "none" else None
     if settings.task is not None and (settings.objectives or learnt is not None):
         prepared = _beside(settings.task, prepared, settings, learnt)
     with torch.random.fork_rng(devices=[]):  # every fresh weight follows from the seed of the run
@@ -101,16 +103,16 @@ def build(settings: Experiment) -> Built:
         system = _system(recipe, settings.encoder, prepared, learnt)
         check_vocabulary(system, prepared.sizes.get("vocab_size"), loaded=settings.encoder.weights is not None)
         loaded = list(system.modules()) if settings.encoder.weights is not None else []
-        knowledge.inform(system, settings.knowledge, prepared)
+        knowledge.apply_knowledge(system, settings.knowledge, prepared)
         if learnt is not None and learnt.objective.name not in system.heads:
-            pretrained.add_head(system, learnt.objective.name, learnt.sizes)
-        system.data = dict(prepared.hashes)
+            assembly.add_head(system, learnt.objective.name, learnt.sizes)
+        system.data = dict(prepared.fingerprints)
         model = prepared.model(system)
         if settings.encoder.init_std is not None:
-            knowledge.spread(module_of(model), loaded, settings.encoder.init_std)
+            knowledge.reinitialise(module_of(model), loaded, settings.encoder.init_std)
     built = Built(model, system, prepared, settings.schedule)
     if settings.task is not None and settings.encoder.weights is not None:
-        _fill_own(built, pretrained.saved_own(settings.encoder.weights, settings.task))
+        _fill_own(built, saved_task_parameters(settings.encoder.weights, settings.task))
     return built
 
 
@@ -123,7 +125,7 @@ def _fill_own(built: Built, kept: Mapping[str, Tensor]) -> None:
             own[name].copy_(tensor)
 
 
-def _beside(task: str, prepared: Prepared, settings: Experiment, learnt: Learnt | None) -> Prepared:
+def _beside(task: str, prepared: PreparedData, settings: Experiment, learnt: AuxiliaryObjective | None) -> PreparedData:
     """A task with objectives beside it: those asked for, and that of facts to be learnt."""
     weights = dict(settings.objectives)
     objectives: dict[str, Objective] = {}
@@ -139,16 +141,18 @@ def _beside(task: str, prepared: Prepared, settings: Experiment, learnt: Learnt 
         objectives[learnt.objective.name] = learnt.objective
         weights[learnt.objective.name] = settings.knowledge.weight
 
-    def model(system: System) -> Joint:
+    def model(system: System) -> MultiTask:
         answering = prepared.model(system)
         if not isinstance(answering, Task):
             raise TypeError(f"{task} is trained by {type(answering).__name__}, which is no task")
-        return Joint(answering, objectives, weights)
+        return MultiTask(answering, objectives, weights)
 
     return replace(prepared, model=model, heads=heads)
 
 
-def _system(recipe: Recipe, asked: EncoderSettings, prepared: Prepared, learnt: Learnt | None) -> System:
+def _system(
+    recipe: Recipe, asked: EncoderSettings, prepared: PreparedData, learnt: AuxiliaryObjective | None
+) -> System:
     """The encoder, sized by the experiment first, then by the data, then as published."""
     sizes: dict[str, Any] = dict(asked.sizes)
     if asked.weights is not None:
@@ -160,14 +164,14 @@ def _system(recipe: Recipe, asked: EncoderSettings, prepared: Prepared, learnt: 
     return pretrained.build(recipe.name, heads=prepared.heads, **(by_data | sizes))
 
 
-def _fresh(asked: EncoderSettings, prepared: Prepared) -> list[str]:
+def _fresh(asked: EncoderSettings, prepared: PreparedData) -> list[str]:
     """What may stay fresh: what the experiment names, and the heads of the task, which few checkpoints hold."""
     return [*asked.fresh, *(f"heads.{head}." for head in prepared.heads)]
 
 
-def _request(recipe: Recipe, settings: Experiment) -> Request:
+def _request(recipe: Recipe, settings: Experiment) -> DataRequest:
     told = settings.knowledge
-    return Request(recipe, told.kind, told.given, settings.objectives, told.vectors)
+    return DataRequest(recipe, told.kind, told.given, settings.objectives, told.vectors)
 
 
 def parameter_count(module: nn.Module) -> int:

@@ -17,10 +17,10 @@ from mm_kptm import config, report
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.budget import Budget, check_equal, check_same_examples, differences, glance
 from mm_kptm.experiment.build import build
-from mm_kptm.experiment.nulls import Arm, arms_of
-from mm_kptm.experiment.pool import outcomes
+from mm_kptm.experiment.null_arms import ExperimentArm, arms_of
 from mm_kptm.experiment.run import CONFIG, evaluated, train
 from mm_kptm.experiment.settings import Experiment
+from mm_kptm.experiment.worker_pool import outcomes
 from mm_kptm.report import arms as reported
 from mm_kptm.report.tables import counted
 from mm_kptm.report.uses import uses
@@ -76,7 +76,7 @@ def compare(
         seeds: runs of every arm.
         workers: processes at a time, one thread each; the result does not depend on them.
         splits: what is answered.
-        nulls: whether null arms are added (:mod:`mm_kptm.experiment.nulls`).
+        nulls: whether null arms are added (:mod:`mm_kptm.experiment.null_arms`).
         unequal: whether arms may differ in their budgets, which is then printed.
         say: is told what will be done, and of every run that ends.
 
@@ -108,7 +108,7 @@ def compare(
     return Compared(comparison, report.write([out]))
 
 
-def _examined(arms: Sequence[Arm], splits: Sequence[str]) -> dict[str, Budget]:
+def _examined(arms: Sequence[ExperimentArm], splits: Sequence[str]) -> dict[str, Budget]:
     """The budgets of the arms, each built once and none trained; refuses arms that are not asked the same."""
     budgets = {}
     asked: dict[str, dict[str, dict[str, tuple[object, ...]]]] = {split: {} for split in splits}
@@ -126,12 +126,12 @@ def _examined(arms: Sequence[Arm], splits: Sequence[str]) -> dict[str, Budget]:
     return budgets
 
 
-def _job(arm: Arm, seed: int, out: Path, splits: Sequence[str]) -> Job:
+def _job(arm: ExperimentArm, seed: int, out: Path, splits: Sequence[str]) -> Job:
     """An arm with one of its seeds, named for both."""
     ours = arm.settings.train
     own = ours.seed + seed
     saves = ours.save_every or max(1, ours.steps // SAVES)
-    trained = replace(ours, seed=own, save_every=saves, keep=1)
+    trained = replace(ours, seed=own, save_every=saves, keep_last=1)
     return Job(replace(arm.settings, name=f"{arm.name}-seed-{own}", out=out, train=trained), tuple(splits))
 
 
@@ -151,7 +151,7 @@ def check_began(job: Job) -> None:
             )
 
 
-def _plan(arms: Sequence[Arm], seeds: int, jobs: Sequence[Job], budgets: Mapping[str, Budget]) -> str:
+def _plan(arms: Sequence[ExperimentArm], seeds: int, jobs: Sequence[Job], budgets: Mapping[str, Budget]) -> str:
     """What will be run, in words."""
     null = sum(arm.null for arm in arms)
     kinds = [counted(len(arms) - null, "arm"), *([counted(null, "null arm")] if null else [])]
@@ -202,13 +202,13 @@ def _check_answers(runs: Mapping[str, Sequence[report.Run]], splits: Sequence[st
 
 
 def _tables(
-    arms: Sequence[Arm], runs: Mapping[str, tuple[report.Run, ...]], splits: Sequence[str], spent: str
+    arms: Sequence[ExperimentArm], runs: Mapping[str, tuple[report.Run, ...]], splits: Sequence[str], spent: str
 ) -> Iterator[report.Table]:
     """Accuracy of every arm with the baselines, what it uses, and its difference from the first arm, split by split."""
     generator = np.random.default_rng(RESAMPLING)
     # what facts alone would score in a null arm is no baseline of the others
     found = [
-        reported.Arm(
+        reported.ReportedArm(
             arm.name, tuple(replace(one, baselines={}) for one in runs[arm.name]) if arm.null else runs[arm.name]
         )
         for arm in arms

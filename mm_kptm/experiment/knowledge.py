@@ -9,18 +9,20 @@ from typing import Any
 import torch
 from torch import nn
 
-from mm_kptm import pretrained
+from mm_kptm.adaptation.side_adapter import published_depths
+from mm_kptm.datasets.protocol import AuxiliaryObjective, PreparedData
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.settings import KnowledgeSettings
-from mm_kptm.knowledge.adapter import published_depths
-from mm_kptm.knowledge.entity_vectors import WithVectors
-from mm_kptm.knowledge.fusion import published_kinds
+from mm_kptm.knowledge.fusion.entity_embedding import WithVectors
+from mm_kptm.knowledge.fusion.ernie import published_kinds
 from mm_kptm.knowledge.recipes.additions import ADAPTER, FUSION, RECONTEXTUALISE, VECTORS
 from mm_kptm.models.single import SingleStream
-from mm_kptm.models.system import System
 from mm_kptm.nn.init import bert_init
-from mm_kptm.recipe import Recipe, find
-from mm_kptm.tasks.supply import Learnt, Prepared
+from mm_kptm.systems import assembly
+from mm_kptm.systems.discovery import find
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.saved import read_saved
+from mm_kptm.systems.system import System
 
 BUILT = (FUSION.name, RECONTEXTUALISE.name, ADAPTER.name)  #: the kinds that add parts to an encoder
 READ_NATIVELY = {FUSION.name: "entities"}  #: the stream of a recipe that needs no such parts
@@ -35,7 +37,7 @@ def additions(settings: KnowledgeSettings, recipe: Recipe) -> tuple[str, ...]:
     return (*parts, VECTORS.name) if settings.trainable and settings.kind == FUSION.name else parts
 
 
-def inform(system: System, settings: KnowledgeSettings, prepared: Prepared) -> None:
+def apply_knowledge(system: System, settings: KnowledgeSettings, prepared: PreparedData) -> None:
     """Put what reads or keeps facts around the encoder of a system, with fresh weights but where it was loaded with it.
 
     Raises:
@@ -59,25 +61,25 @@ def inform(system: System, settings: KnowledgeSettings, prepared: Prepared) -> N
             _check_entities(system, prepared)
 
 
-def _put(system: System, name: str, sizes: Sizes, prepared: Prepared) -> None:
+def _put(system: System, name: str, sizes: Sizes, prepared: PreparedData) -> None:
     if name != VECTORS.name and type(system.encoder) is not SingleStream:
         raise UserError(
             f"knowledge.kind {name} was asked for with {system.recipe}, which is no plain single stream of layers to "
-            "add its parts to; use one that is, such as uniter-base, or knowledge.kind tree"
+            "add its parts to; use one that is, such as uniter-base, or knowledge.kind sentence-tree"
         )
-    pretrained.add(system, name, sizes)
+    assembly.add(system, name, sizes)
     if name == VECTORS.name and isinstance(system.encoder, WithVectors) and prepared.vectors is not None:
         with torch.no_grad():
             system.encoder.entity_vectors.vectors.copy_(prepared.vectors)
 
 
-def held_head(learnt: Learnt, weights: Path) -> dict[str, Mapping[str, int]]:
+def held_head(learnt: AuxiliaryObjective, weights: Path) -> dict[str, Mapping[str, int]]:
     """The head of facts to be learnt, with its sizes, where a saved folder has it; nothing otherwise.
 
     Raises:
         UserError: it was trained on as many objects or relations as there are elsewhere.
     """
-    saved, name = pretrained.saved(weights), learnt.objective.name
+    saved, name = read_saved(weights), learnt.objective.name
     if saved is None or name not in saved.heads:
         return {}
     _check_same(saved.recipe, name, saved.heads[name], learnt.sizes)
@@ -95,15 +97,15 @@ def _check_same(recipe: str, name: str, held: Sizes, asked: Sizes) -> None:
             )
 
 
-def _check_entities(system: System, prepared: Prepared) -> None:
-    if system.data.get("vectors") != prepared.hashes.get("vectors"):
+def _check_entities(system: System, prepared: PreparedData) -> None:
+    if system.data.get("vectors") != prepared.fingerprints.get("vectors"):
         raise UserError(
             "encoder.weights holds vectors that learnt the entities of another folder than knowledge.vectors names; "
             "name the one it began with, or begin with other weights"
         )
 
 
-def _sizes(kind: str, system: System, prepared: Prepared) -> Sizes:
+def _sizes(kind: str, system: System, prepared: PreparedData) -> Sizes:
     """Those of the parts that a kind adds: as wide as the data tell facts, else as suits the encoder."""
     encoder = system.encoder.encoder if isinstance(system.encoder, WithVectors) else system.encoder
     if not isinstance(encoder, SingleStream):
@@ -124,11 +126,11 @@ def _sizes(kind: str, system: System, prepared: Prepared) -> Sizes:
             "span_ffn_dim": 4 * width,
             "read_ffn_dim": 4 * width,
         }
-        sizes = {"bases": dict.fromkeys(prepared.bases, base)}
+        sizes = {"bases": dict.fromkeys(prepared.knowledge_bases, base)}
     return {**sizes, "dropout": _dropout(encoder)}
 
 
-def _table_sizes(prepared: Prepared) -> Sizes:
+def _table_sizes(prepared: PreparedData) -> Sizes:
     if prepared.vectors is None:
         raise UserError("knowledge.trainable is true, but these data have no entities whose vectors could be trained")
     return dict(zip(("num_entities", "entity_dim"), prepared.vectors.shape, strict=True))
@@ -142,7 +144,7 @@ def _flat(sizes: Sizes, before: str = "") -> dict[str, Any]:
     return flat
 
 
-def spread(module: nn.Module, known: Iterable[nn.Module], std: float) -> None:
+def reinitialise(module: nn.Module, known: Iterable[nn.Module], std: float) -> None:
     """Draw the fresh weights of a module anew, those of its parts that are ``known`` left as they are."""
     kept = set(known)
     for part in module.modules():

@@ -13,16 +13,17 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from mm_kptm import config, pretrained
+from mm_kptm import config
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import Built, build
 from mm_kptm.experiment.settings import Experiment
+from mm_kptm.systems.saved import save
 from mm_kptm.tasks.knowledge_use import use_of
 from mm_kptm.tasks.protocol import Row, write_predictions
 from mm_kptm.train.checkpoint import Checkpoints, load_weights
 from mm_kptm.train.evaluation import evaluate as measure
 from mm_kptm.train.loop import fit
-from mm_kptm.train.processes import first, start
+from mm_kptm.train.parallel.processes import is_main_process, start
 from mm_kptm.train.protocol import module_of
 
 CONFIG, DATA, MODEL, BASELINES = "config.yaml", "data.json", "model", "baselines.json"
@@ -41,11 +42,11 @@ def train(settings: Experiment, folder: Path, *, resume: bool = False, progress:
     untrained = settings.train.steps == 0 and "train" not in built.prepared.sources
     source = built.source(next(iter(built.prepared.sources))) if untrained else built.training
     evaluated = {"dev": built.source("dev")} if "dev" in built.prepared.sources else {}
-    _check_data(folder, built.prepared.hashes)
-    if first():
+    _check_data(folder, built.prepared.fingerprints)
+    if is_main_process():
         folder.mkdir(parents=True, exist_ok=True)
         _write(folder / CONFIG, config.dump(settings))
-        _write(folder / DATA, json.dumps(dict(built.prepared.hashes), indent=1) + "\n")
+        _write(folder / DATA, json.dumps(dict(built.prepared.fingerprints), indent=1) + "\n")
     fit(
         built.model,
         source,
@@ -57,8 +58,8 @@ def train(settings: Experiment, folder: Path, *, resume: bool = False, progress:
         label=settings.name,
         progress=progress,
     )
-    if first():
-        pretrained.save(built.system, folder / MODEL, task=settings.task if built.own else None, own=built.own)
+    if is_main_process():
+        save(built.system, folder / MODEL, task=settings.task if built.own else None, own=built.own)
     return built
 
 
@@ -76,7 +77,7 @@ def opened(folder: Path) -> tuple[Experiment, Built]:
     if checkpoint is None:
         raise UserError(f"{folder} has no checkpoint yet; go on with `mm-kptm train --resume {folder}`")
     built = build(settings)
-    _check_data(folder, built.prepared.hashes)
+    _check_data(folder, built.prepared.fingerprints)
     load_weights(checkpoint, module_of(built.model))
     return settings, built
 
@@ -104,19 +105,19 @@ def evaluated(run: Path, settings: Experiment, built: Built, split: str) -> dict
     result: dict[str, object] = {"run": str(run), "split": split, "n": evaluation.n, **evaluation.means}
     if built.task is not None:
         rows = built.task.predictions(source, batch_size=settings.train.batch_size)
-        if first():
+        if is_main_process():
             write_predictions(rows, run / "predictions" / f"{split}.jsonl")
         result["accuracy"] = _mean(rows)
         result |= built.task.summary(rows)
         result |= use_of(split, rows, partial(_answered, settings, built))
         for key in ("type", "language"):
             result[f"by_{key}"] = _by(rows, key)
-    if left_out := built.prepared.left_out(split):
+    if left_out := built.prepared.skipped(split):
         result["left_out"] = left_out
     baselines = dict(built.prepared.baselines(split))
     if baselines:
         result["baselines"] = baselines
-    if baselines and first():
+    if baselines and is_main_process():
         _remember_baselines(run, split, baselines)
     return result
 
@@ -145,13 +146,13 @@ def _remember_baselines(run: Path, split: str, scores: Mapping[str, float]) -> N
     _write(path, json.dumps(known | {split: dict(scores)}, indent=1) + "\n")
 
 
-def _check_data(folder: Path, hashes: Mapping[str, str]) -> None:
+def _check_data(folder: Path, fingerprints: Mapping[str, str]) -> None:
     path = folder / DATA
     if not path.is_file():
         return
     began = json.loads(path.read_text(encoding="utf-8"))
-    for name in sorted(began.keys() | hashes.keys()):
-        if began.get(name) != hashes.get(name):
+    for name in sorted(began.keys() | fingerprints.keys()):
+        if began.get(name) != fingerprints.get(name):
             raise UserError(f"{folder} was trained on other data: {name} has changed since; start a new run")
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Union
 
+from mm_kptm.datasets.protocol import PRETRAINING, datasets
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.continual import ContinualSchedule
-from mm_kptm.tasks.supply import PRETRAINING, datasets
 from mm_kptm.train.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ else:  # every data set that some task can be fed from, plug-ins included
     Data = Union[datasets()]  # noqa: UP007
 
 
-Kind = Literal["none", "tree", "fusion", "recontextualise", "adapter", "embedding"]
+Kind = Literal["none", "sentence-tree", "entity-fusion", "kar", "side-adapter", "knowledge-embedding"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class KnowledgeSettings:
     trainable: bool = False  #: whether these vectors learn with the encoder
 
     def __post_init__(self) -> None:
-        if self.vectors is not None and self.kind not in ("none", "fusion"):
+        if self.vectors is not None and self.kind not in ("none", "entity-fusion"):
             raise UserError(f"vectors is {self.vectors}, but knowledge of kind {self.kind} reads none; leave it null")
         if self.trainable and self.vectors is None:
             raise UserError("trainable is true, but there are no vectors; name a folder of them")

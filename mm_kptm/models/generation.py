@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from mm_kptm.batch import Inputs, Layout, Tokens
+from mm_kptm.batch import Inputs, SequenceLayout, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.models.seq2seq import Seq2Seq
-from mm_kptm.models.system import System
+from mm_kptm.systems.system import System
 
 
 @dataclass(frozen=True)
@@ -26,18 +26,18 @@ class Writing:
 
     start: int
     stop: int
-    longest: int  #: tokens, the first and the last included
+    max_length: int  #: tokens, the first and the last included
     language: int | None = None  #: of every written token
 
     def __post_init__(self) -> None:
-        if self.longest < 2:
-            raise UserError(f"a written text has a first and a last token, but longest is {self.longest}")
+        if self.max_length < 2:
+            raise UserError(f"a written text has a first and a last token, but longest is {self.max_length}")
 
     def row(self, ids: Tensor, place: int) -> Tokens:
         """The token at ``place`` of every hypothesis, [K]."""
         return Tokens(
             ids=ids,
-            layout=Layout((1,) * len(ids)),
+            layout=SequenceLayout((1,) * len(ids)),
             positions=torch.full_like(ids, place),
             segments=torch.zeros_like(ids),
             languages=None if self.language is None else torch.full_like(ids, self.language),
@@ -55,12 +55,12 @@ def greedy(system: System, inputs: Inputs, writing: Writing) -> list[list[int]]:
     """
     model, score = _writer(system)
     source = model.read(inputs)
-    count = len(source.beside)
+    count = len(source.aligned_layout)
     texts = [[writing.start] for _ in range(count)]
     memory = model.target.begin(source)
     live = torch.arange(count, device=source.x.device)  # the sources whose text is not closed
     ids = torch.full_like(live, writing.start)
-    for place in range(writing.longest - 1):
+    for place in range(writing.max_length - 1):
         states, memory = model.target.step(writing.row(ids, place), memory)
         ids = score(states).argmax(-1)
         for text, token in zip(live.tolist(), ids.tolist(), strict=True):
@@ -69,7 +69,7 @@ def greedy(system: System, inputs: Inputs, writing: Writing) -> list[list[int]]:
         if not len(going):
             return texts
         live, ids = live[going], ids[going]
-        memory = memory.kept(going, Layout(tuple(torch.bincount(live, minlength=count).tolist())))
+        memory = memory.select(going, SequenceLayout(tuple(torch.bincount(live, minlength=count).tolist())))
     for text in live.tolist():
         texts[text][-1] = writing.stop
     return texts
@@ -132,25 +132,25 @@ def beam(
         raise UserError(f"a beam holds at least one hypothesis, not {width}")
     model, score = _writer(system)
     source = model.read(inputs)
-    device, count = source.x.device, len(source.beside)
+    device, count = source.x.device, len(source.aligned_layout)
     finished = [_Finished(width, length_penalty) for _ in range(count)]
     alive = [[_Hypothesis([writing.start], 0.0, number)] for number in range(count)]
     memory = model.target.begin(source)
-    for place in range(writing.longest - 1):
+    for place in range(writing.max_length - 1):
         ids = torch.tensor([hypothesis.text[-1] for beam in alive for hypothesis in beam], device=device)
         states, memory = model.target.step(writing.row(ids, place), memory)
         totals = score(states).log_softmax(-1) + torch.tensor(
             [hypothesis.log_likelihood for beam in alive for hypothesis in beam], device=device, dtype=states.dtype
         ).unsqueeze(1)  # [K, V]
-        first, grown = 0, []
+        first, build_trees = 0, []
         for done, beam, scores in zip(finished, alive, totals.split([len(beam) for beam in alive]), strict=True):
-            grown.append(_grow(beam, first, scores, done, writing, stop_early=stop_early))
+            build_trees.append(_grow(beam, first, scores, done, writing, stop_early=stop_early))
             first += len(beam)
-        alive = grown
+        alive = build_trees
         if not any(alive):
             break
         parents = torch.tensor([hypothesis.parent for beam in alive for hypothesis in beam], device=device)
-        memory = memory.kept(parents, Layout(tuple(map(len, alive))))
+        memory = memory.select(parents, SequenceLayout(tuple(map(len, alive))))
     return [[*done.texts[0][1], writing.stop] for done in finished]
 
 
@@ -170,19 +170,19 @@ def _grow(
     values, places = (x.tolist() for x in scores.flatten().topk(min(2 * done.most, scores.numel())))
     length = len(beam[0].text)
     enough = len(done.texts) == done.most and stop_early
-    if enough or not done.beaten_by(values[0], writing.longest - 1):
+    if enough or not done.beaten_by(values[0], writing.max_length - 1):
         return []
-    grown: list[_Hypothesis] = []
+    build_trees: list[_Hypothesis] = []
     for value, place in zip(values, places, strict=True):
         number, token = divmod(place, scores.shape[1])
         text = beam[number].text
-        if token == writing.stop or length + 1 == writing.longest:
+        if token == writing.stop or length + 1 == writing.max_length:
             done.add(text, value)
         else:
-            grown.append(_Hypothesis([*text, token], value, first + number))
-        if len(grown) == done.most:
+            build_trees.append(_Hypothesis([*text, token], value, first + number))
+        if len(build_trees) == done.most:
             break
-    return grown
+    return build_trees
 
 
 def _writer(system: System) -> tuple[Seq2Seq, nn.Module]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 
-from mm_kptm.batch import EVERYTHING, Encoded, Inputs, Wanted
+from mm_kptm.batch import ALL_ROWS, Encoded, Inputs, OutputRows
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.decoder import Decoder
 from mm_kptm.nn.steps import Stream
@@ -31,25 +31,25 @@ class Seq2Seq(nn.Module):
 
     def read(self, inputs: Inputs) -> Stream:
         """The final states of the source, which the decoder reads."""
-        *_, stream = self.source.walk(inputs)
+        *_, stream = self.source.hidden_states(inputs)
         return stream
 
-    def walk(self, inputs: Inputs) -> Iterator[Stream]:
+    def hidden_states(self, inputs: Inputs) -> Iterator[Stream]:
         """The source at every depth, and then the target at every depth."""
-        for stream in self.source.walk(inputs):
+        for stream in self.source.hidden_states(inputs):
             yield stream
         if inputs.target is not None:
-            yield from self.target.walk(inputs.target, stream)
+            yield from self.target.hidden_states(inputs.target, stream)
 
-    def forward(self, inputs: Inputs, wanted: Wanted = EVERYTHING) -> Encoded:
+    def forward(self, inputs: Inputs, output_rows: OutputRows = ALL_ROWS) -> Encoded:
         """The final states of the target's wanted rows, beside the vectors of the sources.
 
         Rows are numbers among the target rows; no region is given back. Without a target, what the encoder gives.
         """
         if inputs.target is None:
-            return self.source(inputs, wanted)
+            return self.source(inputs, output_rows)
         stream = self.read(inputs)
-        tokens: Tensor = self.target(inputs.target, stream, wanted.tokens)
+        tokens: Tensor = self.target(inputs.target, stream, output_rows.tokens)
         nothing = stream.x[:0]
-        pooled = self.source.pooler(stream.x[stream.layout.firsts(stream.x.device)]) if wanted.pooled else nothing
+        pooled = self.source.pooler(stream.x[stream.layout.starts(stream.x.device)]) if output_rows.pooled else nothing
         return Encoded(tokens=tokens, regions=nothing, pooled=pooled)

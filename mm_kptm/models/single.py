@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 
 from torch import Tensor, nn
 
-from mm_kptm.batch import ALL, EVERYTHING, Encoded, Inputs, Rows, Wanted
+from mm_kptm.batch import ALL_ROWS, EVERY_ROW, Encoded, Inputs, OutputRows, Rows
 from mm_kptm.errors import UserError
-from mm_kptm.models.rows import compact, numbers
+from mm_kptm.models.rows import row_numbers, union_of_rows
 from mm_kptm.nn.assembly import Assembled
-from mm_kptm.nn.ragged import Reading
+from mm_kptm.nn.ragged import AttentionLayout
 from mm_kptm.nn.steps import Stream
 
 
@@ -37,35 +37,35 @@ class SingleStream(nn.Module):
         if not self.layers:
             raise UserError("an encoder needs at least one layer, but num_layers is 0")
 
-    def walk(self, inputs: Inputs) -> Iterator[Stream]:
+    def hidden_states(self, inputs: Inputs) -> Iterator[Stream]:
         """The sequence at every depth: embedded, then after each layer."""
         stream: Stream = self.embed(inputs).stream
         yield stream
         for layer in self.layers:
-            stream = stream._replace(x=layer(stream.x, stream.reading))
+            stream = stream._replace(x=layer(stream.x, stream.attention))
             yield stream
 
-    def forward(self, inputs: Inputs, wanted: Wanted = EVERYTHING) -> Encoded:
+    def forward(self, inputs: Inputs, output_rows: OutputRows = ALL_ROWS) -> Encoded:
         """The final states of what is wanted; the last layer finishes only those rows."""
         assembled: Assembled = self.embed(inputs)
         stream = assembled.stream
-        firsts = stream.layout.firsts(stream.x.device)
-        tokens, regions = _chosen(assembled.tokens, wanted.tokens), _chosen(assembled.regions, wanted.regions)
-        last = stream.reading
-        if wanted.tokens is not ALL or wanted.regions is not ALL:
-            rows, (firsts, tokens, regions) = compact(
-                firsts if wanted.pooled else firsts[:0],
-                numbers(tokens, len(stream.x), stream.x.device),
-                numbers(regions, len(stream.x), stream.x.device),
+        firsts = stream.layout.starts(stream.x.device)
+        tokens, regions = _chosen(assembled.tokens, output_rows.tokens), _chosen(assembled.regions, output_rows.regions)
+        last = stream.attention
+        if output_rows.tokens is not EVERY_ROW or output_rows.regions is not EVERY_ROW:
+            rows, (firsts, tokens, regions) = union_of_rows(
+                firsts if output_rows.pooled else firsts[:0],
+                row_numbers(tokens, len(stream.x), stream.x.device),
+                row_numbers(regions, len(stream.x), stream.x.device),
             )
-            last = last.narrowed(rows)
+            last = last.restrict_queries(rows)
         x = self.run(inputs, assembled, last)
-        pooled = self.pooler(x[firsts]) if wanted.pooled else x.new_empty(0, x.shape[-1])
+        pooled = self.pooler(x[firsts]) if output_rows.pooled else x.new_empty(0, x.shape[-1])
         return Encoded(tokens=x[tokens], regions=x[regions], pooled=pooled)
 
-    def run(self, inputs: Inputs, assembled: Assembled, last: Reading) -> Tensor:
+    def run(self, inputs: Inputs, assembled: Assembled, last: AttentionLayout) -> Tensor:
         """The final states of the rows that ``last`` asks for, the reading of the last layer."""
-        x, reading = assembled.stream.x, assembled.stream.reading
+        x, reading = assembled.stream.x, assembled.stream.attention
         *earlier, final = self.layers
         for layer in earlier:
             x = layer(x, reading)
@@ -73,8 +73,8 @@ class SingleStream(nn.Module):
         return rows
 
 
-def _chosen(places: Rows, wanted: Rows) -> Rows:
+def _chosen(places: Rows, output_rows: Rows) -> Rows:
     """Where the wanted rows of a part stand in the sequence."""
     if isinstance(places, slice):
-        return wanted if places is ALL else places
-    return places[wanted]
+        return output_rows if places is EVERY_ROW else places
+    return places[output_rows]

@@ -9,10 +9,10 @@ from typing import cast
 
 from torch import nn
 
-from mm_kptm.batch import EVERYTHING, Encoded, Inputs, Wanted
+from mm_kptm.batch import ALL_ROWS, Encoded, Inputs, OutputRows
 from mm_kptm.errors import UserError
-from mm_kptm.models.rows import finished
-from mm_kptm.nn.steps import Asked, Pair, SelfStep, Step
+from mm_kptm.models.rows import rows_to_finish
+from mm_kptm.nn.steps import Pair, PairRows, SelfStep, Step
 
 
 class TwoStream(nn.Module):
@@ -48,7 +48,7 @@ class TwoStream(nn.Module):
     def _all(self) -> list[Step]:
         return cast(list[Step], list(self.steps.values()))
 
-    def walk(self, inputs: Inputs) -> Iterator[Pair]:
+    def hidden_states(self, inputs: Inputs) -> Iterator[Pair]:
         """The pair at every depth: embedded, then after each step; what is shared is repeated where streams meet."""
         pair: Pair = self.embed(inputs)
         yield pair
@@ -63,24 +63,26 @@ class TwoStream(nn.Module):
             pair = step(pair)
         return pair
 
-    def together(self, pair: Pair, wanted: Wanted = EVERYTHING) -> Encoded:
+    def together(self, pair: Pair, output_rows: OutputRows = ALL_ROWS) -> Encoded:
         """The final states of streams that have come as far as :meth:`apart`."""
         device, layout = pair.left.x.device, pair.left.layout
-        pooled = wanted.pooled and layout.total > 0
-        firsts = layout.firsts(device)
-        left, (tokens, first) = finished(layout.total, device, wanted.tokens, firsts if pooled else firsts[:0])
-        right, (regions,) = finished(pair.right.beside.total, device, wanted.regions)
+        pooled = output_rows.pooled and layout.total > 0
+        firsts = layout.starts(device)
+        left, (tokens, first) = rows_to_finish(
+            layout.total, device, output_rows.tokens, firsts if pooled else firsts[:0]
+        )
+        right, (regions,) = rows_to_finish(pair.right.aligned_layout.total, device, output_rows.regions)
         steps = self._all()[len(self._apart()) :]
-        asked = [Asked(left, right)]  # after the last step; then what each step needs, from the last to the first
+        asked = [PairRows(left, right)]  # after the last step; then what each step needs, from the last to the first
         for step in reversed(steps):
             asked.append(step.needs(asked[-1]))
         before = asked.pop()
-        pair = Pair(pair.left.taken(before.left), pair.right.taken(before.right))
+        pair = Pair(pair.left.select(before.left), pair.right.select(before.right))
         for step, rows in zip(steps, reversed(asked), strict=True):
             pair = step(pair, rows)
         x, y = pair.left.x, pair.right.repeated().x
         return Encoded(tokens=x[tokens], regions=y[regions], pooled=self.pooler(x[first]))
 
-    def forward(self, inputs: Inputs, wanted: Wanted = EVERYTHING) -> Encoded:
+    def forward(self, inputs: Inputs, output_rows: OutputRows = ALL_ROWS) -> Encoded:
         """The final states of what is wanted; without text nothing is pooled."""
-        return self.together(self.apart(inputs), wanted)
+        return self.together(self.apart(inputs), output_rows)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from mm_kptm.batch import ALL, NONE, Inputs, Layout, Rows, Tokens
+from mm_kptm.batch import EVERY_ROW, NO_ROWS, Inputs, Rows, SequenceLayout, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.nn.steps import Stream
 
@@ -25,10 +25,10 @@ class Assembled(NamedTuple):
     regions: Rows  #: rows of the sequence that are regions, in the order of the texts
 
 
-class Joint(NamedTuple):
+class JoinedLayout(NamedTuple):
     """Two layouts joined sequence by sequence, left part first."""
 
-    layout: Layout
+    layout: SequenceLayout
     left: Tensor  #: where each left row went, [L]
     right: Tensor  #: where each right row went, [R]
     order: Tensor  #: where each joined row comes from when the right rows stand behind all left ones, [L + R]
@@ -38,7 +38,7 @@ class Joint(NamedTuple):
         return torch.cat([left, right.to(left.dtype)]).index_select(0, self.order)
 
 
-def join(left: Layout, right: Layout, device: torch.device) -> Joint:
+def join(left: SequenceLayout, right: SequenceLayout, device: torch.device) -> JoinedLayout:
     """Put every right sequence directly behind the left sequence of the same number, without padding between.
 
     Raises:
@@ -46,15 +46,15 @@ def join(left: Layout, right: Layout, device: torch.device) -> Joint:
     """
     if len(left) != len(right):
         raise UserError(f"{len(left)} sequences cannot be joined with {len(right)}: every one needs its companion")
-    layout = Layout(tuple(a + b for a, b in zip(left.lengths, right.lengths, strict=True)))
-    firsts, sizes = layout.firsts(device), left.bounds(device).long().diff()
-    owners = right.owners(device)
-    left_rows = firsts[left.owners(device)] + left.places(device)
-    right_rows = firsts[owners] + sizes[owners] + right.places(device)
+    layout = SequenceLayout(tuple(a + b for a, b in zip(left.lengths, right.lengths, strict=True)))
+    firsts, sizes = layout.starts(device), left.cu_seqlens(device).long().diff()
+    owners = right.sequence_ids(device)
+    left_rows = firsts[left.sequence_ids(device)] + left.offsets_in_sequence(device)
+    right_rows = firsts[owners] + sizes[owners] + right.offsets_in_sequence(device)
     order = torch.empty(layout.total, dtype=torch.long, device=device)
     order[left_rows] = torch.arange(left.total, device=device)
     order[right_rows] = torch.arange(left.total, layout.total, device=device)
-    return Joint(layout, left_rows, right_rows, order)
+    return JoinedLayout(layout, left_rows, right_rows, order)
 
 
 def required_text(inputs: Inputs) -> Tokens:
@@ -77,4 +77,6 @@ class TextOnly(nn.Module):
 
     def forward(self, inputs: Inputs) -> Assembled:
         tokens = required_text(inputs)
-        return Assembled(Stream.of(self.text(tokens), tokens.layout, tokens.sees), tokens=ALL, regions=NONE)
+        return Assembled(
+            Stream.of(self.text(tokens), tokens.layout, tokens.attention_mask), tokens=EVERY_ROW, regions=NO_ROWS
+        )

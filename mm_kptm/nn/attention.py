@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mm_kptm.errors import UserError
 from mm_kptm.nn.fused import project
-from mm_kptm.nn.ragged import Reading, attend, weights
+from mm_kptm.nn.ragged import AttentionLayout, attend, weights
 
 
 class Attention(nn.Module):
@@ -40,29 +40,29 @@ class Attention(nn.Module):
         self.query = nn.Linear(dim, width)
         self.key = nn.Linear(source_dim, width)
         self.value = nn.Linear(source_dim, width)
-        self.merge = nn.Linear(width, dim)
+        self.out_proj = nn.Linear(width, dim)
 
-    def forward(self, x: Tensor, source: Tensor, reading: Reading) -> Tensor:
+    def forward(self, x: Tensor, source: Tensor, reading: AttentionLayout) -> Tensor:
         """Let the rows ``x`` [Q, D] read the rows ``source`` [S, source_dim] of their sequences: [Q, D].
 
         A source that several sequences share is projected once.
         """
         key, value = self.offer(source)
-        return self.read(x, reading.offered(key), reading.offered(value), reading)
+        return self.read(x, reading.key_states(key), reading.key_states(value), reading)
 
     def offer(self, source: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of the rows of a source, each [S, H, W / H]: what a decoder keeps of rows it has read."""
         return self._heads(project(self.key, source)), self._heads(project(self.value, source))
 
-    def read(self, x: Tensor, key: Tensor, value: Tensor, reading: Reading) -> Tensor:
+    def read(self, x: Tensor, key: Tensor, value: Tensor, reading: AttentionLayout) -> Tensor:
         """Let the rows ``x`` [Q, D] read keys and values [S, H, W / H]: [Q, D]."""
         dropout = self.dropout if self.training else 0.0
         read = attend(self._heads(project(self.query, x)), key, value, reading, dropout=dropout)
-        return project(self.merge, read.flatten(1))
+        return project(self.out_proj, read.flatten(1))
 
-    def weights(self, x: Tensor, source: Tensor, reading: Reading) -> list[Tensor]:
+    def weights(self, x: Tensor, source: Tensor, reading: AttentionLayout) -> list[Tensor]:
         """How much each row reads each source row, one [H, n, m] per sequence."""
-        key = reading.offered(project(self.key, source))
+        key = reading.key_states(project(self.key, source))
         return weights(self._heads(project(self.query, x)), self._heads(key), reading)
 
     def _heads(self, rows: Tensor) -> Tensor:

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from mm_kptm.batch import ALL, Layout, Rows, Tokens
+from mm_kptm.batch import EVERY_ROW, Rows, SequenceLayout, Tokens
 from mm_kptm.errors import UserError
-from mm_kptm.nn.ragged import Reading, across
+from mm_kptm.nn.ragged import AttentionLayout, cross_attention_layout
 from mm_kptm.nn.steps import Stream, between
 from mm_kptm.nn.sublayers import AttentionSublayer
 from mm_kptm.nn.visibility import Causal
@@ -32,10 +32,10 @@ class Memory:
     """What a decoder has read, so that a further row is computed without the rows before it."""
 
     layers: tuple[LayerMemory, ...]
-    reading: Reading  #: how a source is read by one row of each of its hypotheses
+    reading: AttentionLayout  #: how a source is read by one row of each of its hypotheses
     written: int  #: rows of each hypothesis, t
 
-    def kept(self, parents: Tensor, counts: Layout) -> Memory:
+    def select(self, parents: Tensor, counts: SequenceLayout) -> Memory:
         """The memory of other hypotheses: each goes on from one of the old.
 
         Args:
@@ -51,32 +51,37 @@ class Memory:
 class DecoderLayer(nn.Module):
     """Read what was written, read the source, think (Vaswani et al. 2017, section 3.1)."""
 
-    def __init__(self, attend: AttentionSublayer, look: AttentionSublayer, feed: nn.Module) -> None:
+    def __init__(self, self_attention: AttentionSublayer, cross_attention: AttentionSublayer, ffn: nn.Module) -> None:
         super().__init__()
-        self.attend = attend
-        self.look = look
-        self.feed = feed
+        self.self_attention = self_attention
+        self.cross_attention = cross_attention
+        self.ffn = ffn
 
-    def forward(self, x: Tensor, reading: Reading, source: Stream) -> Tensor:
+    def forward(self, x: Tensor, reading: AttentionLayout, source: Stream) -> Tensor:
         """The asked rows of ``x`` [T, D] after reading: [Q, D]."""
-        x = self.attend(x, reading)
-        return self.feed(self.look(x, between(Stream.of(x, reading.queries), source), source.x))
+        x = self.self_attention(x, reading)
+        return self.ffn(self.cross_attention(x, between(Stream.of(x, reading.queries), source), source.x))
 
     def remember(self, source: Tensor, count: int) -> LayerMemory:
         """The memory of ``count`` hypotheses without a row yet, about a source [S, D]."""
-        key, value = self.look.attention.offer(source)
+        key, value = self.cross_attention.attention.offer(source)
         empty = key.new_empty(count, 0, *key.shape[1:])
         return LayerMemory(source=(key, value), written=(empty, empty))
 
-    def step(self, x: Tensor, memory: LayerMemory, reading: Reading) -> tuple[Tensor, LayerMemory]:
+    def step(self, x: Tensor, memory: LayerMemory, reading: AttentionLayout) -> tuple[Tensor, LayerMemory]:
         """The next row of every hypothesis, [K, D], and the memory with it."""
-        new = self.attend.attention.offer(x)
+        new = self.self_attention.attention.offer(x)
         key, value = (torch.cat([old, row[:, None]], 1) for old, row in zip(memory.written, new, strict=True))
-        rows = Layout((1,) * len(x)), Layout((key.shape[1],) * len(x))
-        x = self.attend.add(x, self.attend.attention.read(x, key.flatten(0, 1), value.flatten(0, 1), across(*rows)))
-        key_read, value_read = (reading.offered(part) for part in memory.source)
-        x = self.look.add(x, self.look.attention.read(x, key_read, value_read, reading))
-        return self.feed(x), replace(memory, written=(key, value))
+        rows = SequenceLayout((1,) * len(x)), SequenceLayout((key.shape[1],) * len(x))
+        x = self.self_attention.add(
+            x,
+            self.self_attention.attention.read(
+                x, key.flatten(0, 1), value.flatten(0, 1), cross_attention_layout(*rows)
+            ),
+        )
+        key_read, value_read = (reading.key_states(part) for part in memory.source)
+        x = self.cross_attention.add(x, self.cross_attention.attention.read(x, key_read, value_read, reading))
+        return self.ffn(x), replace(memory, written=(key, value))
 
 
 class Decoder(nn.Module):
@@ -97,30 +102,30 @@ class Decoder(nn.Module):
         if not self.layers:
             raise UserError("a decoder needs at least one layer, but num_layers is 0")
 
-    def walk(self, tokens: Tokens, source: Stream) -> Iterator[Stream]:
+    def hidden_states(self, tokens: Tokens, source: Stream) -> Iterator[Stream]:
         """The target at every depth: embedded, then after each layer."""
         stream = self._embedded(tokens)
         yield stream
         for layer in self.layers:
-            stream = stream._replace(x=layer(stream.x, stream.reading, source))
+            stream = stream._replace(x=layer(stream.x, stream.attention, source))
             yield stream
 
-    def forward(self, tokens: Tokens, source: Stream, wanted: Rows = ALL) -> Tensor:
+    def forward(self, tokens: Tokens, source: Stream, output_rows: Rows = EVERY_ROW) -> Tensor:
         """The final states of the wanted rows, [Q, D]; the last layer finishes only those."""
         x, reading, _ = self._embedded(tokens)
         *earlier, last = self.layers
         for layer in earlier:
             x = layer(x, reading, source)
-        if wanted is ALL:
+        if output_rows is EVERY_ROW:
             return last(x, reading, source)
-        numbers = torch.arange(len(x), device=x.device)[wanted] if isinstance(wanted, slice) else wanted
+        numbers = torch.arange(len(x), device=x.device)[output_rows] if isinstance(output_rows, slice) else output_rows
         rows, places = torch.unique(numbers, return_inverse=True)  # a reading is narrowed to rows in order
-        return last(x, reading.narrowed(rows), source)[places]
+        return last(x, reading.restrict_queries(rows), source)[places]
 
     def begin(self, source: Stream) -> Memory:
         """The memory of one hypothesis per source, before its first row."""
-        count = len(source.beside)
-        first = Stream.of(source.x[:0], Layout((1,) * count))
+        count = len(source.aligned_layout)
+        first = Stream.of(source.x[:0], SequenceLayout((1,) * count))
         layers = tuple(layer.remember(source.x, count) for layer in self.layers)  # type: ignore[operator]
         return Memory(layers, between(first, source), written=0)
 

@@ -8,29 +8,29 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mm_kptm.batch import Layout
+from mm_kptm.batch import SequenceLayout
 
-Pooling = Callable[[Tensor, Layout], Tensor]
+Pooling = Callable[[Tensor, SequenceLayout], Tensor]
 
 
-def first(rows: Tensor, layout: Layout) -> Tensor:
+def first(rows: Tensor, layout: SequenceLayout) -> Tensor:
     """The first row of every sequence, [B, D]."""
-    return rows[layout.firsts(rows.device)]
+    return rows[layout.starts(rows.device)]
 
 
-def last(rows: Tensor, layout: Layout) -> Tensor:
+def last(rows: Tensor, layout: SequenceLayout) -> Tensor:
     """The last row of every sequence, [B, D]."""
-    return rows[layout.bounds(rows.device)[1:].long() - 1]
+    return rows[layout.cu_seqlens(rows.device)[1:].long() - 1]
 
 
-def mean(rows: Tensor, layout: Layout) -> Tensor:
+def mean(rows: Tensor, layout: SequenceLayout) -> Tensor:
     """The mean over the rows of every sequence, [B, D]."""
-    return torch.segment_reduce(rows, "mean", lengths=layout.bounds(rows.device).long().diff(), axis=0)
+    return torch.segment_reduce(rows, "mean", lengths=layout.cu_seqlens(rows.device).long().diff(), axis=0)
 
 
-def maximum(rows: Tensor, layout: Layout) -> Tensor:
+def maximum(rows: Tensor, layout: SequenceLayout) -> Tensor:
     """The largest value of every dimension over the rows of every sequence, [B, D]."""
-    return torch.segment_reduce(rows, "max", lengths=layout.bounds(rows.device).long().diff(), axis=0)
+    return torch.segment_reduce(rows, "max", lengths=layout.cu_seqlens(rows.device).long().diff(), axis=0)
 
 
 #: By the names of published options.

@@ -1,6 +1,6 @@
 """Attention over ragged rows: the one place that knows where a sequence ends.
 
-A :class:`Reading` says which rows read which; :func:`attend` computes it with the back end that suits the device:
+A :class:`AttentionLayout` says which rows read which; :func:`attend` computes it with the back end that suits the device:
 on a CPU neighbouring sequences of equal length are read in one call (no padding, no mask), on CUDA the rows go to
 ``torch.nn.attention.varlen`` or, where visibility is structured, to FlexAttention. :func:`padded_attend` is the plain
 form that the tests compare the others with.
@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 from torch.nn.attention.varlen import varlen_attn
 
-from mm_kptm.batch import Layout, Visibility, pad
+from mm_kptm.batch import AttentionMask, SequenceLayout, pad
 
 
 @dataclass(frozen=True)
@@ -36,28 +36,30 @@ class Block:
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
+class AttentionLayout:
     """Which rows read which: made once per batch and shared by all layers."""
 
-    queries: Layout
-    sources: Layout
-    sees: Visibility | None = None
-    rows: Tensor | None = None  #: the rows of their stream that the queries are, unless all of them in order, [Q]
-    shared: Tensor | None = None  #: the rows of the stream read that the sources are, unless all of them in order, [S]
+    queries: SequenceLayout
+    sources: SequenceLayout
+    mask: AttentionMask | None = None
+    query_rows: Tensor | None = None  #: the rows of their stream that the queries are, unless all of them in order, [Q]
+    source_rows: Tensor | None = (
+        None  #: the rows of the stream read that the sources are, unless all of them in order, [S]
+    )
 
-    def asked(self, x: Tensor) -> Tensor:
+    def query_states(self, x: Tensor) -> Tensor:
         """The rows of a stream that do the reading."""
-        return x if self.rows is None else x[self.rows]
+        return x if self.query_rows is None else x[self.query_rows]
 
-    def offered(self, source: Tensor) -> Tensor:
+    def key_states(self, source: Tensor) -> Tensor:
         """The rows of a stream that are read; sequences that share them have them each."""
-        return source if self.shared is None else source.index_select(0, self.shared)
+        return source if self.source_rows is None else source.index_select(0, self.source_rows)
 
-    def narrowed(self, rows: Tensor) -> Reading:
+    def restrict_queries(self, rows: Tensor) -> AttentionLayout:
         """The same reading by some of its queries only; ``rows`` [Q] in ascending order."""
-        counts = torch.bincount(self.queries.owners(rows.device)[rows], minlength=len(self.queries))
-        numbers = rows if self.rows is None else self.rows[rows]
-        return replace(self, queries=Layout(tuple(counts.tolist())), rows=numbers)
+        counts = torch.bincount(self.queries.sequence_ids(rows.device)[rows], minlength=len(self.queries))
+        numbers = rows if self.query_rows is None else self.query_rows[rows]
+        return replace(self, queries=SequenceLayout(tuple(counts.tolist())), query_rows=numbers)
 
     @cached_property
     def _lowered(self) -> dict[tuple[str, torch.device], object]:
@@ -84,32 +86,38 @@ class Reading:
 
     def _seen_by_number(self, device: torch.device) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
         """Whether the query of one number reads the source of another."""
-        sees, rows = self.sees, self.rows
-        mine, theirs = self.queries.owners(device), self.sources.owners(device)
+        visible, rows = self.mask, self.query_rows
+        mine, theirs = self.queries.sequence_ids(device), self.sources.sequence_ids(device)
         blind = torch.zeros_like(mine, dtype=torch.bool)
-        if sees is not None and sees.may_blind:
-            seeing = [self._seen(sees, *run, device).any(-1).flatten() for run in runs(self.queries, self.sources)]
+        if visible is not None and visible.may_hide_all:
+            seeing = [self._seen(visible, *run, device).any(-1).flatten() for run in runs(self.queries, self.sources)]
             blind = ~torch.cat(seeing)
 
         def mask(_batch: Tensor, _head: Tensor, query: Tensor, source: Tensor) -> Tensor:
             together = mine[query] == theirs[source]
-            if sees is None:
+            if visible is None:
                 return together
             row = query if rows is None else rows[query]
-            return together & (sees.sees(row, source) | blind[query])
+            return together & (visible.mask_mod(row, source) | blind[query])
 
         return mask
 
-    def _seen(self, sees: Visibility, rows: slice, sources: slice, count: int, device: torch.device) -> Tensor:
+    def _seen(
+        self, attention_mask: AttentionMask, rows: slice, sources: slice, count: int, device: torch.device
+    ) -> Tensor:
         """Who sees whom in some sequences that are alike in length, [count, n, m]."""
-        numbers = torch.arange(rows.start, rows.stop, device=device) if self.rows is None else self.rows[rows]
+        numbers = (
+            torch.arange(rows.start, rows.stop, device=device) if self.query_rows is None else self.query_rows[rows]
+        )
         source = torch.arange(sources.start, sources.stop, device=device)
-        return sees.sees(_by_sequence(numbers, count).unsqueeze(2), _by_sequence(source, count).unsqueeze(1))
+        return attention_mask.mask_mod(
+            _by_sequence(numbers, count).unsqueeze(2), _by_sequence(source, count).unsqueeze(1)
+        )
 
     def _mask(self, rows: slice, sources: slice, count: int, device: torch.device) -> Tensor | None:
-        if self.sees is None or rows.start == rows.stop:
+        if self.mask is None or rows.start == rows.stop:
             return None
-        return finite(self._seen(self.sees, rows, sources, count, device)).unsqueeze(1)
+        return finite(self._seen(self.mask, rows, sources, count, device)).unsqueeze(1)
 
 
 def _by_sequence(numbers: Tensor, count: int) -> Tensor:
@@ -123,23 +131,23 @@ def finite(mask: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=64)
-def within(layout: Layout) -> Reading:
+def self_attention_layout(layout: SequenceLayout) -> AttentionLayout:
     """Every row reads its whole sequence."""
-    return Reading(layout, layout)
+    return AttentionLayout(layout, layout)
 
 
 @lru_cache(maxsize=64)
-def across(queries: Layout, sources: Layout) -> Reading:
+def cross_attention_layout(queries: SequenceLayout, sources: SequenceLayout) -> AttentionLayout:
     """Every row reads the whole sequence of the same number in another stream."""
-    return Reading(queries, sources)
+    return AttentionLayout(queries, sources)
 
 
-def reading_within(layout: Layout, sees: Visibility | None) -> Reading:
+def masked_self_attention_layout(layout: SequenceLayout, mask: AttentionMask | None) -> AttentionLayout:
     """How a stream reads itself."""
-    return within(layout) if sees is None else Reading(layout, layout, sees)
+    return self_attention_layout(layout) if mask is None else AttentionLayout(layout, layout, mask)
 
 
-def runs(queries: Layout, sources: Layout) -> Iterator[tuple[slice, slice, int]]:
+def runs(queries: SequenceLayout, sources: SequenceLayout) -> Iterator[tuple[slice, slice, int]]:
     """Neighbouring sequences of equal lengths on both sides, as row slices and their count.
 
     >>> list(runs(Layout((2, 2, 3)), Layout((1, 1, 1))))
@@ -156,7 +164,7 @@ def runs(queries: Layout, sources: Layout) -> Iterator[tuple[slice, slice, int]]
         start = stop
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, reading: Reading, *, dropout: float = 0.0) -> Tensor:
+def attend(query: Tensor, key: Tensor, value: Tensor, reading: AttentionLayout, *, dropout: float = 0.0) -> Tensor:
     """What every query row reads: [Q, H, E] from query [Q, H, E], key and value [S, H, E].
 
     Scaled dot-product attention (Vaswani et al. 2017, eq. 1) within the sequences of ``reading``.
@@ -164,14 +172,14 @@ def attend(query: Tensor, key: Tensor, value: Tensor, reading: Reading, *, dropo
     if not len(query):
         return query  # the kernels want a row at least
     if query.is_cuda and not dropout:
-        if reading.sees is None and query.dtype in (torch.float16, torch.bfloat16):
+        if reading.mask is None and query.dtype in (torch.float16, torch.bfloat16):
             return _varlen(query, key, value, reading)
-        if reading.sees is not None:
+        if reading.mask is not None:
             return _flex(query, key, value, reading)
     return _by_run(query, key, value, reading, dropout)
 
 
-def _by_run(query: Tensor, key: Tensor, value: Tensor, reading: Reading, dropout: float) -> Tensor:
+def _by_run(query: Tensor, key: Tensor, value: Tensor, reading: AttentionLayout, dropout: float) -> Tensor:
     blocks = reading.blocks(query.device)
     # one split of all rows: the gradients of its pieces are joined once, those of slices are added up one by one
     queries = query.split([block.rows.stop - block.rows.start for block in blocks])
@@ -194,9 +202,9 @@ def _sequences(rows: Tensor, count: int) -> Tensor:
     return rows.unflatten(0, (count, -1)).transpose(1, 2)
 
 
-def _varlen(query: Tensor, key: Tensor, value: Tensor, reading: Reading) -> Tensor:
+def _varlen(query: Tensor, key: Tensor, value: Tensor, reading: AttentionLayout) -> Tensor:
     longest_query, longest_source = max(reading.queries.lengths), max(reading.sources.lengths)
-    bounds = reading.queries.bounds(query.device), reading.sources.bounds(query.device)
+    bounds = reading.queries.cu_seqlens(query.device), reading.sources.cu_seqlens(query.device)
     return cast(Tensor, varlen_attn(query, key, value, *bounds, longest_query, longest_source))
 
 
@@ -205,13 +213,13 @@ def _compiled_flex() -> Callable[..., Tensor]:
     return torch.compile(flex_attention, dynamic=True)
 
 
-def _flex(query: Tensor, key: Tensor, value: Tensor, reading: Reading) -> Tensor:
+def _flex(query: Tensor, key: Tensor, value: Tensor, reading: AttentionLayout) -> Tensor:
     q, k, v = (rows.transpose(0, 1).unsqueeze(0) for rows in (query, key, value))  # [1, H, Q or S, E]
     read = _compiled_flex()(q, k, v, block_mask=reading.block_mask(query.device))
     return read.squeeze(0).transpose(0, 1)
 
 
-def padded_attend(query: Tensor, key: Tensor, value: Tensor, reading: Reading) -> Tensor:
+def padded_attend(query: Tensor, key: Tensor, value: Tensor, reading: AttentionLayout) -> Tensor:
     """The same as :func:`attend`, by padding every sequence to the longest: slow, plain, for comparison."""
     q = pad(query, reading.queries).transpose(1, 2)  # [B, H, n, E]
     k, v = (pad(rows, reading.sources).transpose(1, 2) for rows in (key, value))
@@ -219,7 +227,7 @@ def padded_attend(query: Tensor, key: Tensor, value: Tensor, reading: Reading) -
     return read.transpose(1, 2)[_real(reading.queries, query.device)]
 
 
-def weights(query: Tensor, key: Tensor, reading: Reading) -> list[Tensor]:
+def weights(query: Tensor, key: Tensor, reading: AttentionLayout) -> list[Tensor]:
     """How much each query row reads each source row, one [H, n, m] per sequence; rows sum to one."""
     q, k = (pad(rows, layout).transpose(1, 2) for rows, layout in ((query, reading.queries), (key, reading.sources)))
     shares = padded_weights(q, k, reading)
@@ -227,15 +235,15 @@ def weights(query: Tensor, key: Tensor, reading: Reading) -> list[Tensor]:
     return [share[:, :n, :m] for share, n, m in sizes]
 
 
-def padded_weights(query: Tensor, key: Tensor, reading: Reading) -> Tensor:
+def padded_weights(query: Tensor, key: Tensor, reading: AttentionLayout) -> Tensor:
     """Softmax of the scores where a source is real and seen, [B, H, n, m]."""
     device = query.device
-    rows = torch.arange(reading.queries.total, device=device) if reading.rows is None else reading.rows
+    rows = torch.arange(reading.queries.total, device=device) if reading.query_rows is None else reading.query_rows
     numbers = pad(rows, reading.queries)[:, :, None]
     sources = pad(torch.arange(reading.sources.total, device=device), reading.sources)[:, None, :]
     seen = _real(reading.sources, device)[:, None, :].expand(-1, numbers.shape[1], -1)
-    if reading.sees is not None:
-        visible = seen & reading.sees.sees(numbers, sources)
+    if reading.mask is not None:
+        visible = seen & reading.mask.mask_mod(numbers, sources)
         seen = torch.where(visible.any(-1, keepdim=True), visible, seen)
     scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
     unseen = ~seen.unsqueeze(1)
@@ -243,5 +251,5 @@ def padded_weights(query: Tensor, key: Tensor, reading: Reading) -> Tensor:
     return scores.masked_fill(unseen, float("-inf")).softmax(-1).masked_fill(unseen, 0.0)
 
 
-def _real(layout: Layout, device: torch.device) -> Tensor:
+def _real(layout: SequenceLayout, device: torch.device) -> Tensor:
     return pad(torch.ones(layout.total, dtype=torch.bool, device=device), layout)

@@ -2,7 +2,7 @@
 
 Every two-stream encoder of the suite is a list of steps. A step takes a :class:`Pair` and returns a :class:`Pair`;
 which steps, in which order, is all that separates ViLBERT from LXMERT from ERNIE. A step can be told which rows of its
-result will be read (:class:`Asked`), and says which rows of the pair before it that takes; what nobody reads is not
+result will be read (:class:`PairRows`), and says which rows of the pair before it that takes; what nobody reads is not
 computed.
 
 Shapes: T rows of the left stream, R rows of the right one, D and E their dims.
@@ -16,15 +16,20 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from mm_kptm.batch import ALL, NONE, Layout, Rows, Visibility
-from mm_kptm.nn.ragged import Reading, across, reading_within, within
+from mm_kptm.batch import EVERY_ROW, NO_ROWS, AttentionMask, Rows, SequenceLayout
+from mm_kptm.nn.ragged import (
+    AttentionLayout,
+    cross_attention_layout,
+    masked_self_attention_layout,
+    self_attention_layout,
+)
 from mm_kptm.nn.visibility import Open
 
 
-class Shown(NamedTuple):
+class SharedSequences(NamedTuple):
     """How the sequences of a stream are repeated so that every sequence beside it has one of its own."""
 
-    layout: Layout
+    layout: SequenceLayout
     rows: Tensor  #: the row of the stream that each repeated row is
 
 
@@ -36,36 +41,43 @@ class Stream(NamedTuple):
     """
 
     x: Tensor  #: [T, D]
-    reading: Reading
-    shown: Shown | None = None  #: None: every sequence stands beside the one of the same number
+    attention: AttentionLayout
+    shared: SharedSequences | None = None  #: None: every sequence stands beside the one of the same number
 
     @classmethod
-    def of(cls, x: Tensor, layout: Layout, sees: Visibility | None = None, *, shown: Shown | None = None) -> Stream:
+    def of(
+        cls,
+        x: Tensor,
+        layout: SequenceLayout,
+        mask: AttentionMask | None = None,
+        *,
+        shared: SharedSequences | None = None,
+    ) -> Stream:
         """A stream whose rows see their whole sequence, or what ``sees`` allows."""
-        return cls(x, reading_within(layout, sees), shown)
+        return cls(x, masked_self_attention_layout(layout, mask), shared)
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> SequenceLayout:
         """Where each sequence lies."""
-        return self.reading.sources
+        return self.attention.sources
 
     @property
-    def beside(self) -> Layout:
+    def aligned_layout(self) -> SequenceLayout:
         """Where each sequence lies once it stands beside the one that it belongs to."""
-        return self.layout if self.shown is None else self.shown.layout
+        return self.layout if self.shared is None else self.shared.layout
 
-    def taken(self, rows: Rows) -> Stream:
+    def select(self, rows: Rows) -> Stream:
         """Only some of the rows, counted when every sequence stands beside its own; none of them reads any more."""
-        if rows is ALL:
+        if rows is EVERY_ROW:
             return self
-        if rows is NONE:
-            return Stream.of(self.x[:0], Layout((0,) * len(self.beside)))
-        numbers = rows if self.shown is None else self.shown.rows[rows]
-        return Stream.of(self.x[numbers], within(self.beside).narrowed(rows).queries)  # type: ignore[arg-type]
+        if rows is NO_ROWS:
+            return Stream.of(self.x[:0], SequenceLayout((0,) * len(self.aligned_layout)))
+        numbers = rows if self.shared is None else self.shared.rows[rows]
+        return Stream.of(self.x[numbers], self_attention_layout(self.aligned_layout).restrict_queries(rows).queries)  # type: ignore[arg-type]
 
     def repeated(self) -> Stream:
         """Every sequence beside its own; what is shared is held as often as it is shown."""
-        return self if self.shown is None else Stream.of(self.x.index_select(0, self.shown.rows), self.shown.layout)
+        return self if self.shared is None else Stream.of(self.x.index_select(0, self.shared.rows), self.shared.layout)
 
 
 class Pair(NamedTuple):
@@ -75,25 +87,25 @@ class Pair(NamedTuple):
     right: Stream
 
 
-class Asked(NamedTuple):
-    """The rows of a pair that are read: :data:`~mm_kptm.batch.ALL`, :data:`~mm_kptm.batch.NONE`, or their numbers."""
+class PairRows(NamedTuple):
+    """The rows of a pair that are read: :data:`~mm_kptm.batch.EVERY_ROW`, :data:`~mm_kptm.batch.NO_ROWS`, or their numbers."""
 
     left: Rows
     right: Rows
 
 
-WHOLE = Asked(ALL, ALL)
+ALL_PAIR_ROWS = PairRows(EVERY_ROW, EVERY_ROW)
 
 
 class Step(nn.Module, ABC):
     """One move of a pair of streams."""
 
     @abstractmethod
-    def forward(self, pair: Pair, asked: Asked = WHOLE) -> Pair:
+    def forward(self, pair: Pair, asked: PairRows = ALL_PAIR_ROWS) -> Pair:
         """The pair after the step, finished only where it is asked for."""
 
     @abstractmethod
-    def needs(self, asked: Asked) -> Asked:
+    def needs(self, asked: PairRows) -> PairRows:
         """What has to be there before the step, for what is asked for after it."""
 
 
@@ -105,13 +117,13 @@ class SelfStep(Step):
         self.left = left
         self.right = right
 
-    def forward(self, pair: Pair, asked: Asked = WHOLE) -> Pair:
-        return Pair(_alone(self.left, pair.left, asked.left), _alone(self.right, pair.right, asked.right))
+    def forward(self, pair: Pair, asked: PairRows = ALL_PAIR_ROWS) -> Pair:
+        return Pair(_self_attend(self.left, pair.left, asked.left), _self_attend(self.right, pair.right, asked.right))
 
-    def needs(self, asked: Asked) -> Asked:
-        return Asked(
-            asked.left if self.left is None or asked.left is NONE else ALL,
-            asked.right if self.right is None or asked.right is NONE else ALL,
+    def needs(self, asked: PairRows) -> PairRows:
+        return PairRows(
+            asked.left if self.left is None or asked.left is NO_ROWS else EVERY_ROW,
+            asked.right if self.right is None or asked.right is NO_ROWS else EVERY_ROW,
         )
 
 
@@ -128,43 +140,45 @@ class CrossStep(Step):
         self.left = left
         self.right = right
 
-    def forward(self, pair: Pair, asked: Asked = WHOLE) -> Pair:
+    def forward(self, pair: Pair, asked: PairRows = ALL_PAIR_ROWS) -> Pair:
         left, right = pair
-        return Pair(_facing(self.left, left, right, asked.left), _facing(self.right, right, left, asked.right))
+        return Pair(
+            _cross_attend(self.left, left, right, asked.left), _cross_attend(self.right, right, left, asked.right)
+        )
 
-    def needs(self, asked: Asked) -> Asked:
-        return asked if asked.left is NONE and asked.right is NONE else WHOLE
+    def needs(self, asked: PairRows) -> PairRows:
+        return asked if asked.left is NO_ROWS and asked.right is NO_ROWS else ALL_PAIR_ROWS
 
 
-def between(reader: Stream, source: Stream) -> Reading:
+def between(reader: Stream, source: Stream) -> AttentionLayout:
     """How one stream reads another, sequence by sequence."""
-    reading = across(reader.beside, source.beside)
-    if reader.shown is not None:
-        reading = replace(reading, rows=reader.shown.rows)
-    if source.shown is not None:
-        reading = replace(reading, shared=source.shown.rows)
-    if source.reading.sees is not None:
-        reading = replace(reading, sees=Open.of(source.reading.sees, source.layout.total, source.x.device))
+    reading = cross_attention_layout(reader.aligned_layout, source.aligned_layout)
+    if reader.shared is not None:
+        reading = replace(reading, query_rows=reader.shared.rows)
+    if source.shared is not None:
+        reading = replace(reading, source_rows=source.shared.rows)
+    if source.attention.mask is not None:
+        reading = replace(reading, mask=Open.of(source.attention.mask, source.layout.total, source.x.device))
     return reading
 
 
-def _alone(layer: nn.Module | None, stream: Stream, rows: Rows) -> Stream:
+def _self_attend(layer: nn.Module | None, stream: Stream, rows: Rows) -> Stream:
     if layer is None:
         return stream
-    if rows is ALL:
-        return stream._replace(x=layer(stream.x, stream.reading))
-    if rows is NONE:
-        return stream.taken(NONE)
-    reading = stream.reading.narrowed(rows)  # type: ignore[arg-type]
+    if rows is EVERY_ROW:
+        return stream._replace(x=layer(stream.x, stream.attention))
+    if rows is NO_ROWS:
+        return stream.select(NO_ROWS)
+    reading = stream.attention.restrict_queries(rows)  # type: ignore[arg-type]
     return Stream.of(layer(stream.x, reading), reading.queries)
 
 
-def _facing(layer: nn.Module, reader: Stream, source: Stream, rows: Rows) -> Stream:
-    if rows is NONE:
-        return reader.taken(NONE)
+def _cross_attend(layer: nn.Module, reader: Stream, source: Stream, rows: Rows) -> Stream:
+    if rows is NO_ROWS:
+        return reader.select(NO_ROWS)
     reading = between(reader, source)
-    if rows is ALL:
+    if rows is EVERY_ROW:
         read = layer(reader.x, reading, source.x)
-        return reader._replace(x=read) if reader.shown is None else Stream.of(read, reader.beside)
-    reading = reading.narrowed(rows)  # type: ignore[arg-type]
+        return reader._replace(x=read) if reader.shared is None else Stream.of(read, reader.aligned_layout)
+    reading = reading.restrict_queries(rows)  # type: ignore[arg-type]
     return Stream.of(layer(reader.x, reading, source.x), reading.queries)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mm_kptm.errors import UserError
 from mm_kptm.nn.attention import Attention
 from mm_kptm.nn.fused import project
-from mm_kptm.nn.ragged import Reading
+from mm_kptm.nn.ragged import AttentionLayout
 from mm_kptm.nn.unbiased import unbiased_norm
 
 Activation = Callable[[Tensor], Tensor]
@@ -82,9 +82,9 @@ class AttentionSublayer(nn.Module):
         self.norm = norm
         self.drop = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, reading: Reading, source: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, reading: AttentionLayout, source: Tensor | None = None) -> Tensor:
         """Let the asked rows of ``x`` [T, D] read ``source`` [S, source_dim], or ``x`` itself: [Q, D]."""
-        asked = reading.asked(x)
+        asked = reading.query_states(x)
         return self.add(asked, self.attention(asked, x if source is None else source, reading))
 
     def add(self, x: Tensor, read: Tensor) -> Tensor:
@@ -99,28 +99,28 @@ class FeedForwardSublayer(nn.Module):
         self, dim: int, ffn_dim: int, norm: nn.Module, *, activation: str = "gelu", dropout: float = 0.1
     ) -> None:
         super().__init__()
-        self.widen = nn.Linear(dim, ffn_dim)
-        self.narrow = nn.Linear(ffn_dim, dim)
+        self.up_proj = nn.Linear(dim, ffn_dim)
+        self.down_proj = nn.Linear(ffn_dim, dim)
         self.norm = norm
         self.drop = nn.Dropout(dropout)
         self.activation = activation_named(activation)
 
     def forward(self, x: Tensor) -> Tensor:
         """[Q, D] -> [Q, D]."""
-        return self.norm(x + self.drop(project(self.narrow, project(self.widen, x, self.activation))))
+        return self.norm(x + self.drop(project(self.down_proj, project(self.up_proj, x, self.activation))))
 
 
 class Layer(nn.Module):
     """Read, then think: an attention sublayer followed by a feed-forward sublayer."""
 
-    def __init__(self, attend: nn.Module, feed: nn.Module) -> None:
+    def __init__(self, self_attention: nn.Module, ffn: nn.Module) -> None:
         super().__init__()
-        self.attend = attend
-        self.feed = feed
+        self.self_attention = self_attention
+        self.ffn = ffn
 
-    def forward(self, x: Tensor, reading: Reading, source: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, reading: AttentionLayout, source: Tensor | None = None) -> Tensor:
         """The asked rows of ``x`` [T, D] after reading ``source`` or the stream itself: [Q, D]."""
-        return self.feed(self.attend(x, reading, source))
+        return self.ffn(self.self_attention(x, reading, source))
 
 
 def attention_sublayer(

@@ -14,23 +14,23 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from mm_kptm.batch import Layout, Visibility
+from mm_kptm.batch import AttentionMask, SequenceLayout
 from mm_kptm.errors import UserError
 
 
 @dataclass(frozen=True, eq=False)
-class Causal(Visibility):
+class Causal(AttentionMask):
     """A row sees itself and the rows before it."""
 
-    def sees(self, queries: Tensor, sources: Tensor) -> Tensor:
+    def mask_mod(self, queries: Tensor, sources: Tensor) -> Tensor:
         return queries >= sources
 
-    def spread(self, places: Tensor, total: int) -> Causal:
+    def scatter(self, places: Tensor, total: int) -> Causal:
         return self
 
 
 @dataclass(frozen=True, eq=False)
-class Prefix(Visibility):
+class Prefix(AttentionMask):
     """Rows of the prefix see the whole prefix; a row after it also sees itself and what stands before it.
 
     The mask of sequence-to-sequence pretraining in one encoder (Dong et al. 2019, UniLM, section 2.3).
@@ -38,24 +38,24 @@ class Prefix(Visibility):
 
     inside: Tensor  #: true where the row belongs to the prefix, [T]
 
-    def sees(self, queries: Tensor, sources: Tensor) -> Tensor:
+    def mask_mod(self, queries: Tensor, sources: Tensor) -> Tensor:
         return self.inside[sources] | (queries >= sources)
 
-    def spread(self, places: Tensor, total: int) -> Prefix:
+    def scatter(self, places: Tensor, total: int) -> Prefix:
         inside = torch.ones(total, dtype=torch.bool, device=places.device)
         inside[places] = self.inside
         return Prefix(inside)
 
 
 @dataclass(frozen=True, eq=False)
-class Branches(Visibility):
+class Branches(AttentionMask):
     """A trunk that sees itself, and branches that see only themselves and the word they hang from.
 
     The visible matrix of K-BERT (Liu et al. 2020, eq. 3) from two integers per row.
 
     >>> tree = Branches(words=torch.tensor([0, 1, 1, 2]), branches=torch.tensor([0, 0, 1, 0]))
     >>> rows = torch.arange(4)
-    >>> tree.sees(rows[:, None], rows[None, :]).int()
+    >>> tree.mask_mod(rows[:, None], rows[None, :]).int()
     tensor([[1, 1, 0, 1],
             [1, 1, 1, 1],
             [0, 1, 1, 0],
@@ -65,13 +65,13 @@ class Branches(Visibility):
     words: Tensor  #: the word of the trunk that a row belongs to or hangs from, [T]
     branches: Tensor  #: 0 on the trunk, otherwise the number of the branch at its word, [T]
 
-    def sees(self, queries: Tensor, sources: Tensor) -> Tensor:
+    def mask_mod(self, queries: Tensor, sources: Tensor) -> Tensor:
         mine, theirs = self.branches[queries], self.branches[sources]
         on_trunk, from_trunk = mine == 0, theirs == 0
         related = self.words[queries] == self.words[sources]
         return (on_trunk & from_trunk) | (related & (on_trunk | from_trunk | (mine == theirs)))
 
-    def spread(self, places: Tensor, total: int) -> Branches:
+    def scatter(self, places: Tensor, total: int) -> Branches:
         words = self.words.new_full((total,), -1)
         branches = self.branches.new_zeros(total)
         words[places] = self.words
@@ -83,7 +83,7 @@ _JOINS_NONE = -2
 
 
 @dataclass(frozen=True, eq=False)
-class Links(Visibility):
+class LinkMask(AttentionMask):
     """A trunk that sees itself, and links that see the two nodes they join and are seen by them, wherever these stand.
 
     The adjacency of CoLAKE's word-knowledge graph (Sun et al. 2020, section 3.1) from three integers per row: words and
@@ -92,7 +92,7 @@ class Links(Visibility):
 
     >>> graph = Links.of(Layout((4,)), torch.tensor([True, True, False, False]), [[(3, 1, 2)]])
     >>> rows = torch.arange(4)
-    >>> graph.sees(rows[:, None], rows[None, :]).int()
+    >>> graph.mask_mod(rows[:, None], rows[None, :]).int()
     tensor([[1, 1, 0, 0],
             [1, 1, 0, 1],
             [0, 0, 1, 1],
@@ -105,33 +105,33 @@ class Links(Visibility):
     tails: Tensor  #: the second one, [T]
 
     @classmethod
-    def of(cls, layout: Layout, trunk: Tensor, links: Sequence[Sequence[tuple[int, int, int]]]) -> Links:
+    def of(cls, layout: SequenceLayout, trunk: Tensor, links: Sequence[Sequence[tuple[int, int, int]]]) -> LinkMask:
         """From the links of every sequence: a node and the two that it joins, counted from the sequence's first row."""
         heads = torch.full((layout.total,), _JOINS_NONE)
         tails = heads.clone()
         for first, joined in zip(layout.offsets, links, strict=False):
             for link, head, tail in joined:
                 heads[first + link], tails[first + link] = head, tail
-        return cls(layout.places(torch.device("cpu")), trunk, heads, tails)
+        return cls(layout.offsets_in_sequence(torch.device("cpu")), trunk, heads, tails)
 
-    def sees(self, queries: Tensor, sources: Tensor) -> Tensor:
+    def mask_mod(self, queries: Tensor, sources: Tensor) -> Tensor:
         mine, theirs = self.nodes[queries], self.nodes[sources]
         joins = (self.heads[queries] == theirs) | (self.tails[queries] == theirs)
         joined = (self.heads[sources] == mine) | (self.tails[sources] == mine)
         return (self.trunk[queries] & self.trunk[sources]) | (mine == theirs) | joins | joined
 
-    def spread(self, places: Tensor, total: int) -> Links:
+    def scatter(self, places: Tensor, total: int) -> LinkMask:
         def moved(old: Tensor, value: int) -> Tensor:
             new = old.new_full((total,), value)
             new[places] = old
             return new
 
         ends = moved(self.heads, _JOINS_NONE), moved(self.tails, _JOINS_NONE)
-        return Links(moved(self.nodes, -1), moved(self.trunk, 1), *ends)
+        return LinkMask(moved(self.nodes, -1), moved(self.trunk, 1), *ends)
 
 
 @dataclass(frozen=True, eq=False)
-class Matrix(Visibility):
+class Matrix(AttentionMask):
     """Any visibility at all, one matrix per sequence: for files and tests, quadratic in memory."""
 
     cells: Tensor  #: the matrices end to end, row by row, [sum of n * n]
@@ -150,20 +150,20 @@ class Matrix(Visibility):
         for number, matrix in enumerate(matrices):
             if matrix.dim() != 2 or matrix.shape[0] != matrix.shape[1]:
                 raise UserError(f"visibility {number} must be a square matrix, but its shape is {list(matrix.shape)}")
-        layout = Layout(tuple(len(matrix) for matrix in matrices))
+        layout = SequenceLayout(tuple(len(matrix) for matrix in matrices))
         lengths = torch.tensor(layout.lengths, dtype=torch.long)
         squares = torch.cat([lengths.new_zeros(1), (lengths * lengths).cumsum(0)[:-1]])
-        owners, columns = layout.owners(torch.device("cpu")), layout.places(torch.device("cpu"))
+        owners, columns = layout.sequence_ids(torch.device("cpu")), layout.offsets_in_sequence(torch.device("cpu"))
         cells = torch.cat([matrix.bool().flatten() for matrix in matrices])
         return cls(cells, squares[owners] + columns * lengths[owners], columns)
 
-    def sees(self, queries: Tensor, sources: Tensor) -> Tensor:
+    def mask_mod(self, queries: Tensor, sources: Tensor) -> Tensor:
         starts = self.starts[queries]
         ordinary = (starts < 0) | (self.starts[sources] < 0)
         cell = (starts + self.columns[sources]).clamp(0, len(self.cells) - 1)
         return ordinary | self.cells[cell]
 
-    def spread(self, places: Tensor, total: int) -> Matrix:
+    def scatter(self, places: Tensor, total: int) -> Matrix:
         starts = self.starts.new_full((total,), -1)
         columns = self.columns.new_zeros(total)
         starts[places] = self.starts
@@ -172,21 +172,21 @@ class Matrix(Visibility):
 
 
 @dataclass(frozen=True, eq=False)
-class Open(Visibility):
+class Open(AttentionMask):
     """What another stream sees of one that hides some of its rows: those that an ordinary row would see."""
 
     rows: Tensor  #: true where seen, [T]
 
     @classmethod
-    def of(cls, sees: Visibility, total: int, device: torch.device) -> Open:
+    def of(cls, mask: AttentionMask, total: int, device: torch.device) -> Open:
         """The rows that ``sees`` would show to one more row behind the ``total`` that there are."""
         numbers = torch.arange(total, device=device)
-        return cls(sees.spread(numbers, total + 1).sees(numbers.new_tensor([total]), numbers))
+        return cls(mask.scatter(numbers, total + 1).mask_mod(numbers.new_tensor([total]), numbers))
 
-    def sees(self, queries: Tensor, sources: Tensor) -> Tensor:
+    def mask_mod(self, queries: Tensor, sources: Tensor) -> Tensor:
         return self.rows[sources]
 
-    def spread(self, places: Tensor, total: int) -> Open:
+    def scatter(self, places: Tensor, total: int) -> Open:
         rows = torch.ones(total, dtype=torch.bool, device=places.device)
         rows[places] = self.rows
         return Open(rows)

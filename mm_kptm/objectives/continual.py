@@ -26,7 +26,7 @@ from mm_kptm.objectives.mixture import Objective
 #: The steps of every task in four stages, 50,000 each (Sun et al. 2020, table of training strategies, as recalled).
 SEQUENTIAL_MULTI_TASK: Mapping[str, tuple[int, ...]] = {
     "masked-tokens": (20_000, 10_000, 10_000, 10_000),
-    "capitals": (0, 30_000, 10_000, 10_000),
+    "capitalization": (0, 30_000, 10_000, 10_000),
     "document-words": (0, 0, 40_000, 10_000),
     "sentence-reordering": (0, 0, 0, 50_000),
 }
@@ -126,17 +126,17 @@ class ForTask:
         """As the objective's."""
         return self.objective.name
 
-    def puzzle(self, inputs: Inputs, generator: torch.Generator) -> Any:
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> Any:
         """A puzzle of the objective; every row of the text is told the task."""
         if inputs.text is not None:
             tasks = torch.full_like(inputs.text.ids, self.task)
             inputs = replace(inputs, text=replace(inputs.text, tasks=tasks))
-        return self.objective.puzzle(inputs, generator)
+        return self.objective.prepare(inputs, generator)
 
-    def loss(self, system: nn.Module, puzzle: Any) -> Tensor:
+    def loss(self, system: nn.Module, batch: Any) -> Tensor:
         """As the objective's."""
-        return self.objective.loss(system, puzzle)
+        return self.objective.loss(system, batch)
 
-    def measure(self, system: nn.Module, puzzle: Any) -> Tensor:
+    def measure(self, system: nn.Module, batch: Any) -> Tensor:
         """As the objective's, [B]."""
-        return self.objective.measure(system, puzzle)
+        return self.objective.measure(system, batch)

@@ -17,32 +17,32 @@ from mm_kptm.errors import UserError
 
 
 class Objective(Protocol):
-    """Turns inputs into a puzzle, and scores a system on it."""
+    """Turns inputs into a prepared, and scores a system on it."""
 
     @property
     def name(self) -> str:
         """As experiment files and mixtures call it."""
 
-    def puzzle(self, inputs: Inputs, generator: torch.Generator) -> Any:
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> Any:
         """A corrupted copy of the inputs with what is to be found; movable between devices."""
 
-    def loss(self, system: Any, puzzle: Any) -> Tensor:
+    def loss(self, system: Any, batch: Any) -> Tensor:
         """A scalar."""
 
-    def measure(self, system: Any, puzzle: Any) -> Tensor:
+    def measure(self, system: Any, batch: Any) -> Tensor:
         """The loss of each example, [B]."""
 
 
 @dataclass(frozen=True)
-class Puzzles:
-    """One puzzle per objective, all made from the same examples."""
+class MixtureBatch:
+    """One prepared per objective, all made from the same examples."""
 
     by_name: Mapping[str, Any]
     size: int
 
     def to(self, device: torch.device | str) -> Self:
         """The same puzzles with their tensors on ``device``."""
-        return type(self)({name: puzzle.to(device) for name, puzzle in self.by_name.items()}, self.size)
+        return type(self)({name: prepared.to(device) for name, prepared in self.by_name.items()}, self.size)
 
     def __len__(self) -> int:
         return self.size
@@ -54,10 +54,10 @@ class Objectives:
 
     by_name: Mapping[str, Objective]
 
-    def puzzles(self, inputs: Inputs, generator: torch.Generator) -> Puzzles:
-        """One puzzle per objective, drawn in the order of their names."""
-        made = {name: self.by_name[name].puzzle(inputs, generator) for name in sorted(self.by_name)}
-        return Puzzles(made, len(inputs))
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> MixtureBatch:
+        """One prepared per objective, drawn in the order of their names."""
+        made = {name: self.by_name[name].prepare(inputs, generator) for name in sorted(self.by_name)}
+        return MixtureBatch(made, len(inputs))
 
     def only(self, name: str) -> Objectives:
         """One of them alone."""
@@ -82,22 +82,22 @@ class Mixture(nn.Module):
         self.objectives = dict(objectives)
         self.weights = {name: float(weights[name]) for name in objectives}
 
-    def puzzles(self, inputs: Inputs, generator: torch.Generator) -> Puzzles:
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> MixtureBatch:
         """As :meth:`Objectives.puzzles`."""
-        return Objectives(self.objectives).puzzles(inputs, generator)
+        return Objectives(self.objectives).prepare(inputs, generator)
 
     def only(self, name: str) -> Objectives:
         """One of the objectives alone."""
         return Objectives(self.objectives).only(name)
 
-    def loss(self, batch: Puzzles) -> Tensor:
+    def loss(self, batch: MixtureBatch) -> Tensor:
         """The weighted sum over the objectives that the batch has puzzles of."""
         losses = [
-            self.weights[name] * self.objectives[name].loss(self.system, puzzle)
-            for name, puzzle in batch.by_name.items()
+            self.weights[name] * self.objectives[name].loss(self.system, prepared)
+            for name, prepared in batch.by_name.items()
         ]
         return torch.stack(losses).sum()
 
-    def measure(self, batch: Puzzles) -> dict[str, Tensor]:
+    def measure(self, batch: MixtureBatch) -> dict[str, Tensor]:
         """The loss of every objective on each example."""
-        return {name: self.objectives[name].measure(self.system, puzzle) for name, puzzle in batch.by_name.items()}
+        return {name: self.objectives[name].measure(self.system, prepared) for name, prepared in batch.by_name.items()}

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mm_kptm.batch import NONE, Encoded, Inputs, Movable, Wanted
+from mm_kptm.batch import NO_ROWS, Encoded, Inputs, Movable, OutputRows
 from mm_kptm.errors import UserError
 from mm_kptm.nn.visibility import Causal
 from mm_kptm.objectives.tokens import mean, mean_of_each
@@ -42,7 +42,7 @@ class NextTokens:
     def __init__(self, *, head: str = "next-tokens") -> None:
         self.head = head
 
-    def puzzle(self, inputs: Inputs, generator: torch.Generator | None = None) -> Continuation:
+    def prepare(self, inputs: Inputs, generator: torch.Generator | None = None) -> Continuation:
         """What is to be continued; nothing is drawn.
 
         Raises:
@@ -52,23 +52,23 @@ class NextTokens:
             tokens = inputs.target
         elif inputs.text is not None:
             tokens = inputs.text
-            inputs = replace(inputs, text=replace(tokens, sees=Causal()))
+            inputs = replace(inputs, text=replace(tokens, attention_mask=Causal()))
         else:
             raise UserError("next-tokens continues a text, but the inputs have none")
-        owners = tokens.layout.owners(tokens.ids.device)
+        owners = tokens.layout.sequence_ids(tokens.ids.device)
         rows = (owners[:-1] == owners[1:]).nonzero().squeeze(1)
         return Continuation(inputs, rows, tokens.ids[rows + 1], owners[rows])
 
-    def losses(self, system: torch.nn.Module, puzzle: Continuation) -> Tensor:
+    def losses(self, system: torch.nn.Module, batch: Continuation) -> Tensor:
         """The cross-entropy of every predicted token, [P]."""
-        encoded: Encoded = system(puzzle.inputs, Wanted(tokens=puzzle.rows, regions=NONE, pooled=False))
+        encoded: Encoded = system(batch.inputs, OutputRows(tokens=batch.rows, regions=NO_ROWS, pooled=False))
         scores = system.head(self.head)(encoded.tokens)  # type: ignore[operator]
-        return F.cross_entropy(scores, puzzle.labels, reduction="none")
+        return F.cross_entropy(scores, batch.labels, reduction="none")
 
-    def loss(self, system: torch.nn.Module, puzzle: Continuation) -> Tensor:
+    def loss(self, system: torch.nn.Module, batch: Continuation) -> Tensor:
         """The mean over all predicted tokens of the batch."""
-        return mean(self.losses(system, puzzle))
+        return mean(self.losses(system, batch))
 
-    def measure(self, system: torch.nn.Module, puzzle: Continuation) -> Tensor:
+    def measure(self, system: torch.nn.Module, batch: Continuation) -> Tensor:
         """The mean over the predicted tokens of each example, [B]."""
-        return mean_of_each(self.losses(system, puzzle), puzzle.owners, len(puzzle))
+        return mean_of_each(self.losses(system, batch), batch.owners, len(batch))

@@ -13,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm_kptm.batch import POOLED, Encoded, Inputs, Movable, Tokens
+from mm_kptm.batch import POOLED_ONLY, Encoded, Inputs, Movable, Tokens
 from mm_kptm.errors import UserError
 
 
 @dataclass(frozen=True, eq=False)
-class Classified(Movable):
+class ClassifiedTexts(Movable):
     """Inputs, and the class of each example."""
 
     inputs: Inputs
@@ -34,22 +34,22 @@ class PooledClasses(ABC):
     name: str
 
     @abstractmethod
-    def puzzle(self, inputs: Inputs, generator: torch.Generator) -> Classified:
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> ClassifiedTexts:
         """Inputs with their classes."""
 
-    def losses(self, system: nn.Module, puzzle: Classified) -> Tensor:
+    def losses(self, system: nn.Module, batch: ClassifiedTexts) -> Tensor:
         """The cross-entropy of every example, [B]."""
-        encoded: Encoded = system(puzzle.inputs, POOLED)
+        encoded: Encoded = system(batch.inputs, POOLED_ONLY)
         scores = system.head(self.name)(encoded.pooled)  # type: ignore[operator]
-        return F.cross_entropy(scores, puzzle.classes, reduction="none")
+        return F.cross_entropy(scores, batch.classes, reduction="none")
 
-    def loss(self, system: nn.Module, puzzle: Classified) -> Tensor:
+    def loss(self, system: nn.Module, batch: ClassifiedTexts) -> Tensor:
         """The mean over examples."""
-        return self.losses(system, puzzle).mean()
+        return self.losses(system, batch).mean()
 
-    def measure(self, system: nn.Module, puzzle: Classified) -> Tensor:
+    def measure(self, system: nn.Module, batch: ClassifiedTexts) -> Tensor:
         """The loss of each example, [B]."""
-        return self.losses(system, puzzle)
+        return self.losses(system, batch)
 
 
 class SentenceOrder(PooledClasses):
@@ -66,7 +66,7 @@ class SentenceOrder(PooledClasses):
     def __init__(self, *, rate: float = 0.5) -> None:
         self.rate = rate
 
-    def puzzle(self, inputs: Inputs, generator: torch.Generator) -> Classified:
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> ClassifiedTexts:
         """Swap the segments of some pairs, ``[CLS] A [SEP] B [SEP]``; the first row stays where it is.
 
         Raises:
@@ -88,7 +88,7 @@ class SentenceOrder(PooledClasses):
             order += [first, *parts[0], *parts[1]]
             segments += [0] * (1 + len(parts[0])) + [1] * len(parts[1])
         moved = replace(reordered(text, torch.tensor(order)), segments=torch.tensor(segments))
-        return Classified(replace(inputs, text=moved), swapped.long())
+        return ClassifiedTexts(replace(inputs, text=moved), swapped.long())
 
 
 class SentenceReordering(PooledClasses):
@@ -107,7 +107,7 @@ class SentenceReordering(PooledClasses):
         self.orders = [order for count in range(1, most + 1) for order in permutations(range(count))]
         self.most = most
 
-    def puzzle(self, inputs: Inputs, generator: torch.Generator) -> Classified:
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> ClassifiedTexts:
         """Shuffle the segments of every text; rows that are in no sentence stay where they are.
 
         Raises:
@@ -116,7 +116,7 @@ class SentenceReordering(PooledClasses):
         text = _marked(inputs, "sentence", self.name)
         order, classes = torch.arange(len(text.ids)), []
         for first, length in zip(text.layout.offsets, text.layout.lengths, strict=False):
-            sentences = text.marks["sentence"][first : first + length]  # type: ignore[index]
+            sentences = text.token_labels["sentence"][first : first + length]  # type: ignore[index]
             rows = first + (sentences >= 0).nonzero().squeeze(1)
             begins = (sentences[sentences >= 0].diff() != 0).nonzero().squeeze(1) + 1
             count = int(torch.randint(min(self.most, len(begins) + 1), (1,), generator=generator)) + 1
@@ -126,10 +126,10 @@ class SentenceReordering(PooledClasses):
             order[rows] = torch.cat([segments[place] for place in moved])
             classes.append(self.orders.index(tuple(moved)))
         shown = reordered(text, order)
-        return Classified(replace(inputs, text=shown), torch.tensor(classes, dtype=torch.long))
+        return ClassifiedTexts(replace(inputs, text=shown), torch.tensor(classes, dtype=torch.long))
 
 
-class MarkedPairs(PooledClasses):
+class PairClassification(PooledClasses):
     """The class that the source gave a text or a pair of texts, as the mark of its rows that is called like it.
 
     Args:
@@ -141,21 +141,21 @@ class MarkedPairs(PooledClasses):
         self.name = name
         self.sizes: dict[str, int] = {} if num_classes is None else {"num_classes": num_classes}
 
-    def puzzle(self, inputs: Inputs, generator: torch.Generator) -> Classified:
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> ClassifiedTexts:
         """Nothing is drawn.
 
         Raises:
             UserError: the text has no such mark.
         """
         text = _marked(inputs, self.name, self.name)
-        firsts = text.layout.firsts(text.ids.device)
-        return Classified(inputs, text.marks[self.name][firsts])  # type: ignore[index]
+        firsts = text.layout.starts(text.ids.device)
+        return ClassifiedTexts(inputs, text.token_labels[self.name][firsts])  # type: ignore[index]
 
 
 def _marked(inputs: Inputs, mark: str, objective: str) -> Tokens:
     """The text of the inputs, if its source marked it so."""
     text = inputs.text
-    if text is None or text.marks is None or mark not in text.marks:
+    if text is None or text.token_labels is None or mark not in text.token_labels:
         raise UserError(
             f"{objective} reads marks of {mark}, but the inputs have none; take data that do, as documents do"
         )
@@ -172,6 +172,8 @@ def reordered(tokens: Tokens, order: Tensor) -> Tokens:
         tokens,
         ids=tokens.ids[order],
         languages=None if tokens.languages is None else tokens.languages[order],
-        units=None if tokens.units is None else tokens.units[order],
-        marks=None if tokens.marks is None else {name: mark[order] for name, mark in tokens.marks.items()},
+        mask_groups=None if tokens.mask_groups is None else tokens.mask_groups[order],
+        token_labels=None
+        if tokens.token_labels is None
+        else {name: mark[order] for name, mark in tokens.token_labels.items()},
     )

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mm_kptm.batch import POOLED, Encoded, Inputs, Movable
+from mm_kptm.batch import POOLED_ONLY, Encoded, Inputs, Movable
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class ImageTextMatching:
     def __init__(self, *, rate: float = 0.5) -> None:
         self.rate = rate
 
-    def puzzle(self, inputs: Inputs, generator: torch.Generator) -> Pairs:
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> Pairs:
         """Give a share ``rate`` of the examples the companion of another example of the batch."""
         count = len(inputs)
         own = torch.arange(count) if inputs.image_of is None else inputs.image_of
@@ -46,19 +46,19 @@ class ImageTextMatching:
         given = torch.where(swapped, others, own)
         return Pairs(replace(inputs, image_of=given), (given == own).long())
 
-    def losses(self, system: torch.nn.Module, puzzle: Pairs) -> Tensor:
+    def losses(self, system: torch.nn.Module, batch: Pairs) -> Tensor:
         """Cross-entropy of every pair, [B]."""
-        encoded: Encoded = system(puzzle.inputs, POOLED)
+        encoded: Encoded = system(batch.inputs, POOLED_ONLY)
         scores = system.head(self.name)(encoded.pooled)  # type: ignore[operator]
-        return F.cross_entropy(scores, puzzle.matched, reduction="none")
+        return F.cross_entropy(scores, batch.matched, reduction="none")
 
-    def loss(self, system: torch.nn.Module, puzzle: Pairs) -> Tensor:
+    def loss(self, system: torch.nn.Module, batch: Pairs) -> Tensor:
         """The mean over pairs."""
-        return self.losses(system, puzzle).mean()
+        return self.losses(system, batch).mean()
 
-    def measure(self, system: torch.nn.Module, puzzle: Pairs) -> Tensor:
+    def measure(self, system: torch.nn.Module, batch: Pairs) -> Tensor:
         """The loss of each pair, [B]."""
-        return self.losses(system, puzzle)
+        return self.losses(system, batch)
 
 
 def pair_loss(scores: Tensor, classes: Tensor) -> Tensor:

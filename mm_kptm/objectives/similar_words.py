@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mm_kptm.batch import Tokens
 from mm_kptm.objectives.spans import RunMasking, RunRule, WholeGrams, everything, word_by_word
-from mm_kptm.objectives.tokens import Draws
+from mm_kptm.objectives.tokens import MaskingDraws
 
 Ids = tuple[int, ...]
 
@@ -42,10 +42,10 @@ class SimilarWords:
                     found.setdefault(pieces, []).append(instead)
         return cls(found)
 
-    def __call__(self, tokens: Tokens, masked: Tensor, random: Tensor, draws: Draws) -> Tensor:
-        """See :class:`mm_kptm.objectives.tokens.StandIn`; words are the units of the tokens."""
+    def __call__(self, tokens: Tokens, masked: Tensor, random: Tensor, draws: MaskingDraws) -> Tensor:
+        """See :class:`mm_kptm.objectives.tokens.Replacement`; words are the units of the tokens."""
         rows = masked.nonzero().squeeze(1)
-        words = rows if tokens.units is None else tokens.units[rows]
+        words = rows if tokens.mask_groups is None else tokens.mask_groups[rows]
         shown = random.clone()
         _, sizes = torch.unique_consecutive(words, return_counts=True)
         for word in rows.split(sizes.tolist()) if len(rows) else ():
@@ -64,5 +64,5 @@ def similar_words_masking(
     rule: RunRule | None = None,
 ) -> RunMasking:
     """MacBERT's: n-grams of words, 80 % of the words similar ones, 10 % random, 10 % as they are (section 3.1)."""
-    masking = replace(everything(mask_id, pool, never), stand_in=similar)
+    masking = replace(everything(mask_id, pool, never), replacement=similar)
     return RunMasking(masking, WholeGrams() if rule is None else rule, word_by_word)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm_kptm.batch import NONE, Encoded, Inputs, Layout, Movable, Wanted
+from mm_kptm.batch import NO_ROWS, Encoded, Inputs, Movable, OutputRows, SequenceLayout
 from mm_kptm.errors import UserError
 from mm_kptm.nn.heads import TiedVocabulary, Transform
 from mm_kptm.nn.sublayers import Activation
@@ -53,7 +53,7 @@ class SpanBoundary(nn.Module):
 
 
 @dataclass(frozen=True, eq=False)
-class SpannedText(Movable):
+class MaskedSpanText(Movable):
     """Inputs with hidden spans, what stood there, and where the boundaries of the spans are."""
 
     inputs: Inputs
@@ -86,7 +86,7 @@ class MaskedSpans:
         self.masking = masking
         self.num_places = num_places
 
-    def puzzle(self, inputs: Inputs, generator: torch.Generator) -> SpannedText:
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> MaskedSpanText:
         """Hide some spans of the text.
 
         Raises:
@@ -95,44 +95,44 @@ class MaskedSpans:
         text = inputs.text
         if text is None:
             raise UserError("masked-spans hides text, but the inputs have none")
-        shown, rows = self.masking.hide(text, generator)
+        shown, rows = self.masking.mask(text, generator)
         hidden = torch.zeros(len(text.ids), dtype=torch.bool).index_fill(0, rows, True)
         markers = torch.isin(text.ids, torch.tensor(sorted(self.masking.masking.never), dtype=torch.long))
         bounded, around, places = boundaries(hidden, markers, text.layout)
         kept = places < self.num_places
-        return SpannedText(
+        return MaskedSpanText(
             replace(inputs, text=shown),
             rows,
             text.ids[rows],
-            text.layout.owners(rows.device)[rows],
+            text.layout.sequence_ids(rows.device)[rows],
             bounded[kept],
             around[kept],
             places[kept],
         )
 
-    def losses(self, system: nn.Module, puzzle: SpannedText) -> tuple[Tensor, Tensor]:
+    def losses(self, system: nn.Module, batch: MaskedSpanText) -> tuple[Tensor, Tensor]:
         """The cross-entropy of every hidden token [P], and of those told by boundaries again [S]."""
-        rows = torch.cat([puzzle.rows, puzzle.around.flatten()])
-        encoded: Encoded = system(puzzle.inputs, Wanted(tokens=rows, regions=NONE, pooled=False))
-        own, around = encoded.tokens.split([len(puzzle.rows), 2 * len(puzzle.bounded)])
+        rows = torch.cat([batch.rows, batch.around.flatten()])
+        encoded: Encoded = system(batch.inputs, OutputRows(tokens=rows, regions=NO_ROWS, pooled=False))
+        own, around = encoded.tokens.split([len(batch.rows), 2 * len(batch.bounded)])
         head: Callable[[str], nn.Module] = system.head  # type: ignore[assignment]
-        alone = F.cross_entropy(head("masked-tokens")(own), puzzle.labels, reduction="none")
-        told = head("span-boundary")(around.reshape(-1, 2 * own.shape[1]), puzzle.places)
-        return alone, F.cross_entropy(told, puzzle.labels[puzzle.bounded], reduction="none")
+        alone = F.cross_entropy(head("masked-tokens")(own), batch.labels, reduction="none")
+        told = head("span-boundary")(around.reshape(-1, 2 * own.shape[1]), batch.places)
+        return alone, F.cross_entropy(told, batch.labels[batch.bounded], reduction="none")
 
-    def loss(self, system: nn.Module, puzzle: SpannedText) -> Tensor:
+    def loss(self, system: nn.Module, batch: MaskedSpanText) -> Tensor:
         """The mean over hidden tokens plus the mean over those told by boundaries."""
-        alone, told = self.losses(system, puzzle)
+        alone, told = self.losses(system, batch)
         return mean(alone) + mean(told)
 
-    def measure(self, system: nn.Module, puzzle: SpannedText) -> Tensor:
+    def measure(self, system: nn.Module, batch: MaskedSpanText) -> Tensor:
         """The same two means for each example, [B]."""
-        alone, told = self.losses(system, puzzle)
-        own = mean_of_each(alone, puzzle.owners, len(puzzle))
-        return own + mean_of_each(told, puzzle.owners[puzzle.bounded], len(puzzle))
+        alone, told = self.losses(system, batch)
+        own = mean_of_each(alone, batch.owners, len(batch))
+        return own + mean_of_each(told, batch.owners[batch.bounded], len(batch))
 
 
-def boundaries(hidden: Tensor, markers: Tensor, layout: Layout) -> tuple[Tensor, Tensor, Tensor]:
+def boundaries(hidden: Tensor, markers: Tensor, layout: SequenceLayout) -> tuple[Tensor, Tensor, Tensor]:
     """Which hidden rows, counted among themselves, have tokens on both sides of their span.
 
     Returns:
@@ -143,7 +143,7 @@ def boundaries(hidden: Tensor, markers: Tensor, layout: Layout) -> tuple[Tensor,
     _, lengths = torch.unique_consecutive(spans, return_counts=True)
     first = rows[torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])[:-1]]
     around = torch.stack([first - 1, first + lengths], -1)  # [spans, 2]
-    owners = layout.owners(rows.device)
+    owners = layout.sequence_ids(rows.device)
     inside = around.clamp(0, max(len(owners) - 1, 0))
     good = (inside == around) & (owners[inside] == owners[first][:, None]) & ~markers[inside]
     bounded = good.all(-1)[spans].nonzero().squeeze(1)

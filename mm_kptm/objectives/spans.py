@@ -16,7 +16,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from mm_kptm.batch import Layout, Tokens
+from mm_kptm.batch import SequenceLayout, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.tokens import Bernoulli, Masking
 
@@ -30,13 +30,13 @@ class RunRule(Protocol):
         """Rows out of ``words``."""
 
 
-def geometric(p: float = 0.2, longest: int = 10) -> tuple[float, ...]:
+def geometric(p: float = 0.2, max_length: int = 10) -> tuple[float, ...]:
     """The chances of lengths 1 to ``longest``, :math:`p (1 - p)^{l - 1}` brought to sum to 1 (Joshi et al. 2020, 3.1).
 
     >>> [round(chance, 2) for chance in geometric(0.5, 3)]
     [0.57, 0.29, 0.14]
     """
-    chances = [p * (1 - p) ** place for place in range(longest)]
+    chances = [p * (1 - p) ** place for place in range(max_length)]
     return tuple(chance / sum(chances) for chance in chances)
 
 
@@ -113,18 +113,20 @@ class WholeGrams:
         return hidden
 
 
-Grouping = Callable[[Tensor, Tensor, Layout], Tensor]  #: from what is hidden, and words, to what is decided together
+Grouping = Callable[
+    [Tensor, Tensor, SequenceLayout], Tensor
+]  #: from what is hidden, and words, to what is decided together
 
 
-def touching(hidden: Tensor, words: Tensor, layout: Layout) -> Tensor:
+def touching(hidden: Tensor, words: Tensor, layout: SequenceLayout) -> Tensor:
     """Hidden rows without a gap between them are one unit, others are in none, [T]."""
-    owners = layout.owners(hidden.device)
+    owners = layout.sequence_ids(hidden.device)
     begins = hidden.clone()
     begins[1:] &= ~(hidden[:-1] & (owners[:-1] == owners[1:]))
     return torch.where(hidden, begins.cumsum(0) - 1, -1)
 
 
-def word_by_word(hidden: Tensor, words: Tensor, layout: Layout) -> Tensor:
+def word_by_word(hidden: Tensor, words: Tensor, layout: SequenceLayout) -> Tensor:
     """Hidden words are units, others are in none, [T]."""
     return torch.where(hidden, words, -1)
 
@@ -143,20 +145,20 @@ class RunMasking:
     rule: RunRule
     together: Grouping = touching
 
-    def hide(self, tokens: Tokens, generator: torch.Generator) -> tuple[Tokens, Tensor]:
+    def mask(self, tokens: Tokens, generator: torch.Generator) -> tuple[Tokens, Tensor]:
         """See :meth:`mm_kptm.objectives.tokens.Masking.hide`; words are the units of the tokens."""
-        words = torch.arange(len(tokens.ids)) if tokens.units is None else tokens.units
-        may = self.masking.may(tokens, words)
+        words = torch.arange(len(tokens.ids)) if tokens.mask_groups is None else tokens.mask_groups
+        may = self.masking.maskable(tokens, words)
         hidden = torch.zeros_like(may)
         for first, length in zip(tokens.layout.offsets, tokens.layout.lengths, strict=False):
             rows = [first + place for place in may[first : first + length].nonzero().squeeze(1).tolist()]
             hidden[sorted(self.rule(_by_word(rows, words), generator))] = True
-        return self.masking.hide(tokens, generator, units=self.together(hidden, words, tokens.layout))
+        return self.masking.mask(tokens, generator, groups=self.together(hidden, words, tokens.layout))
 
 
 def everything(mask_id: int, pool: tuple[int, int], never: frozenset[int]) -> Masking:
     """The engine for a :class:`RunMasking`: whatever is in a unit is hidden, and treated as its unit is."""
-    return Masking(mask_id, pool=pool, never=never, choice=Bernoulli(1.0), alike=True)
+    return Masking(mask_id, pool=pool, never=never, policy=Bernoulli(1.0), mask_units_alike=True)
 
 
 def _by_word(rows: Sequence[int], words: Tensor) -> list[list[int]]:

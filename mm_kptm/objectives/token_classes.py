@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm_kptm.batch import NONE, Encoded, Inputs, Movable, Wanted
+from mm_kptm.batch import NO_ROWS, Encoded, Inputs, Movable, OutputRows
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.tokens import mean, mean_of_each
 
@@ -42,30 +42,32 @@ class TokenClasses:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def puzzle(self, inputs: Inputs, generator: torch.Generator) -> ClassedTokens:
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> ClassedTokens:
         """Nothing is drawn.
 
         Raises:
             UserError: the text has no such mark.
         """
         text = inputs.text
-        if text is None or text.marks is None or self.name not in text.marks:
+        if text is None or text.token_labels is None or self.name not in text.token_labels:
             raise UserError(
                 f"{self.name} reads marks of {self.name}, but the inputs have none; take data that do, as documents do"
             )
-        rows = (text.marks[self.name] >= 0).nonzero().squeeze(1)
-        return ClassedTokens(inputs, rows, text.marks[self.name][rows], text.layout.owners(rows.device)[rows])
+        rows = (text.token_labels[self.name] >= 0).nonzero().squeeze(1)
+        return ClassedTokens(
+            inputs, rows, text.token_labels[self.name][rows], text.layout.sequence_ids(rows.device)[rows]
+        )
 
-    def losses(self, system: nn.Module, puzzle: ClassedTokens) -> Tensor:
+    def losses(self, system: nn.Module, batch: ClassedTokens) -> Tensor:
         """The cross-entropy of every token that is asked about, [P]."""
-        encoded: Encoded = system(puzzle.inputs, Wanted(tokens=puzzle.rows, regions=NONE, pooled=False))
+        encoded: Encoded = system(batch.inputs, OutputRows(tokens=batch.rows, regions=NO_ROWS, pooled=False))
         scores = system.head(self.name)(encoded.tokens)  # type: ignore[operator]
-        return F.cross_entropy(scores, puzzle.classes, reduction="none")
+        return F.cross_entropy(scores, batch.classes, reduction="none")
 
-    def loss(self, system: nn.Module, puzzle: ClassedTokens) -> Tensor:
+    def loss(self, system: nn.Module, batch: ClassedTokens) -> Tensor:
         """The mean over tokens."""
-        return mean(self.losses(system, puzzle))
+        return mean(self.losses(system, batch))
 
-    def measure(self, system: nn.Module, puzzle: ClassedTokens) -> Tensor:
+    def measure(self, system: nn.Module, batch: ClassedTokens) -> Tensor:
         """The mean over the tokens of each example, [B]."""
-        return mean_of_each(self.losses(system, puzzle), puzzle.owners, len(puzzle))
+        return mean_of_each(self.losses(system, batch), batch.owners, len(batch))

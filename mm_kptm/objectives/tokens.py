@@ -15,14 +15,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mm_kptm.batch import NONE, Encoded, Inputs, Layout, Movable, Tokens, Wanted
+from mm_kptm.batch import NO_ROWS, Encoded, Inputs, Movable, OutputRows, SequenceLayout, Tokens
 from mm_kptm.errors import UserError
 
 
-class Choice(Protocol):
+class MaskingPolicy(Protocol):
     """Which of the rows that may be hidden are hidden."""
 
-    def __call__(self, draws: Tensor, may: Tensor, layout: Layout) -> Tensor:
+    def __call__(self, draws: Tensor, may: Tensor, layout: SequenceLayout) -> Tensor:
         """True where hidden, [T], from uniform ``draws`` [T] and the rows that ``may`` be chosen [T]."""
 
 
@@ -32,7 +32,7 @@ class Bernoulli:
 
     rate: float = 0.15
 
-    def __call__(self, draws: Tensor, may: Tensor, layout: Layout) -> Tensor:
+    def __call__(self, draws: Tensor, may: Tensor, layout: SequenceLayout) -> Tensor:
         return may & (draws < self.rate)
 
 
@@ -42,9 +42,9 @@ class BernoulliOrFirst:
 
     rate: float = 0.15
 
-    def __call__(self, draws: Tensor, may: Tensor, layout: Layout) -> Tensor:
+    def __call__(self, draws: Tensor, may: Tensor, layout: SequenceLayout) -> Tensor:
         hidden = may & (draws < self.rate)
-        owners = layout.owners(may.device)
+        owners = layout.sequence_ids(may.device)
         none = torch.zeros(len(layout), dtype=torch.long).index_add(0, owners, hidden.long()) == 0
         rank = _rank(torch.arange(len(may), dtype=torch.double), may, layout)
         return hidden | (may & none[owners] & (rank == 0))
@@ -56,7 +56,7 @@ class BernoulliOrAny:
 
     rate: float = 0.15
 
-    def __call__(self, draws: Tensor, may: Tensor, layout: Layout) -> Tensor:
+    def __call__(self, draws: Tensor, may: Tensor, layout: SequenceLayout) -> Tensor:
         # where no draw fell below the rate, the smallest one is uniform over the rows
         return may & ((draws < self.rate) | (_rank(draws, may, layout) == 0))
 
@@ -69,13 +69,13 @@ class ExactCount:
     at_least: int = 1
     at_most: int = 512
 
-    def __call__(self, draws: Tensor, may: Tensor, layout: Layout) -> Tensor:
+    def __call__(self, draws: Tensor, may: Tensor, layout: SequenceLayout) -> Tensor:
         counts = [min(self.at_most, max(self.at_least, round(self.rate * length))) for length in layout.lengths]
-        return may & (_rank(draws.double(), may, layout) < torch.tensor(counts)[layout.owners(may.device)])
+        return may & (_rank(draws.double(), may, layout) < torch.tensor(counts)[layout.sequence_ids(may.device)])
 
 
 @dataclass(frozen=True)
-class FittingUnits:
+class WholeUnitCount:
     """A fixed share of every sequence, in whole units: one that no longer fits is passed over, not cut.
 
     Whole-word masking (BERT's models of 2019; Cui et al. 2021). Rows of one unit are those with the same draw.
@@ -85,7 +85,7 @@ class FittingUnits:
     at_least: int = 1
     at_most: int = 512
 
-    def __call__(self, draws: Tensor, may: Tensor, layout: Layout) -> Tensor:
+    def __call__(self, draws: Tensor, may: Tensor, layout: SequenceLayout) -> Tensor:
         hidden = torch.zeros_like(may)
         for first, length in zip(layout.offsets, layout.lengths, strict=False):
             rows = first + may[first : first + length].nonzero().squeeze(1)
@@ -99,18 +99,18 @@ class FittingUnits:
         return hidden
 
 
-def _rank(draws: Tensor, may: Tensor, layout: Layout) -> Tensor:
+def _rank(draws: Tensor, may: Tensor, layout: SequenceLayout) -> Tensor:
     """The place of every row when the rows of its sequence that ``may`` are put in order of their draws, [T]."""
-    owners = layout.owners(draws.device)
+    owners = layout.sequence_ids(draws.device)
     order = torch.argsort(draws + (~may) * 2.0 * (1.0 + draws.abs().max() if len(draws) else 1.0), stable=True)
     order = order[torch.argsort(owners[order], stable=True)]
     rank = torch.empty_like(order)
-    rank[order] = layout.places(draws.device)
+    rank[order] = layout.offsets_in_sequence(draws.device)
     return rank
 
 
 @dataclass(frozen=True)
-class Draws:
+class MaskingDraws:
     """The uniform numbers that a corruption is made of; injected by tests, drawn otherwise."""
 
     choose: Tensor  #: per unit that is hidden together, laid on its rows, [T]
@@ -118,24 +118,24 @@ class Draws:
     replace: Tensor  #: which token instead, [T]
 
     @classmethod
-    def fresh(cls, units: Tensor, generator: torch.Generator) -> Draws:
+    def fresh(cls, groups: Tensor, generator: torch.Generator) -> MaskingDraws:
         """New numbers; rows of one unit share the one that decides whether they are hidden."""
-        per_unit = torch.rand(int(units.max().clamp(min=0)) + 1 if len(units) else 0, generator=generator)
-        treat, instead = torch.rand(2, len(units), generator=generator)
-        return cls(per_unit[units], treat, instead)
+        per_unit = torch.rand(int(groups.max().clamp(min=0)) + 1 if len(groups) else 0, generator=generator)
+        treat, instead = torch.rand(2, len(groups), generator=generator)
+        return cls(per_unit[groups], treat, instead)
 
-    def alike(self, units: Tensor) -> Draws:
+    def per_group(self, groups: Tensor) -> MaskingDraws:
         """The same numbers, but the rows of a unit are all masked, all replaced or all kept, as its first row is."""
-        rows, numbers = torch.arange(len(units)), units.clamp(min=0)
+        rows, numbers = torch.arange(len(groups)), groups.clamp(min=0)
         firsts = torch.full((int(numbers.max()) + 1 if len(rows) else 0,), len(rows))
-        firsts = firsts.scatter_reduce(0, numbers[units >= 0], rows[units >= 0], "amin")
-        return replace(self, treat=self.treat[torch.where(units < 0, rows, firsts[numbers])])
+        firsts = firsts.scatter_reduce(0, numbers[groups >= 0], rows[groups >= 0], "amin")
+        return replace(self, treat=self.treat[torch.where(groups < 0, rows, firsts[numbers])])
 
 
-class StandIn(Protocol):
+class Replacement(Protocol):
     """What a masked row shows in place of the mask token."""
 
-    def __call__(self, tokens: Tokens, masked: Tensor, random: Tensor, draws: Draws) -> Tensor:
+    def __call__(self, tokens: Tokens, masked: Tensor, random: Tensor, draws: MaskingDraws) -> Tensor:
         """Ids, of which those of the ``masked`` rows count, [T]; ``random`` [T] holds random ones of the pool."""
 
 
@@ -156,14 +156,19 @@ class Masking:
     mask_id: int
     pool: tuple[int, int]
     never: frozenset[int]
-    choice: Choice = Bernoulli()
-    masked: float = 0.8
-    swapped: float = 0.1
-    stand_in: StandIn | None = None
-    alike: bool = False
+    policy: MaskingPolicy = Bernoulli()
+    mask_share: float = 0.8
+    random_share: float = 0.1
+    replacement: Replacement | None = None
+    mask_units_alike: bool = False
 
-    def hide(
-        self, tokens: Tokens, generator: torch.Generator, *, units: Tensor | None = None, draws: Draws | None = None
+    def mask(
+        self,
+        tokens: Tokens,
+        generator: torch.Generator,
+        *,
+        groups: Tensor | None = None,
+        draws: MaskingDraws | None = None,
     ) -> tuple[Tokens, Tensor]:
         """The corrupted tokens and the rows that were hidden, in order, [P].
 
@@ -174,28 +179,28 @@ class Masking:
                 all, [T]; what the tokens say of it unless given.
             draws: numbers to use in place of fresh ones.
         """
-        units = tokens.units if units is None else units
-        units = torch.arange(len(tokens.ids)) if units is None else units
-        draws = Draws.fresh(units, generator) if draws is None else draws
-        draws = draws.alike(units) if self.alike else draws
-        hidden = self.choice(draws.choose, self.may(tokens, units), tokens.layout)
+        groups = tokens.mask_groups if groups is None else groups
+        groups = torch.arange(len(tokens.ids)) if groups is None else groups
+        draws = MaskingDraws.fresh(groups, generator) if draws is None else draws
+        draws = draws.per_group(groups) if self.mask_units_alike else draws
+        hidden = self.policy(draws.choose, self.maskable(tokens, groups), tokens.layout)
         low, high = self.pool
         random = low + (draws.replace * (high - low)).long()
-        masked = hidden & (draws.treat < self.masked)
-        swapped = hidden & ~masked & (draws.treat < self.masked + self.swapped)
-        shown = self.mask_id if self.stand_in is None else self.stand_in(tokens, masked, random, draws)
+        masked = hidden & (draws.treat < self.mask_share)
+        swapped = hidden & ~masked & (draws.treat < self.mask_share + self.random_share)
+        shown = self.mask_id if self.replacement is None else self.replacement(tokens, masked, random, draws)
         ids = torch.where(masked, shown, torch.where(swapped, random, tokens.ids))
         return replace(tokens, ids=ids), hidden.nonzero().squeeze(1)
 
-    def may(self, tokens: Tokens, units: Tensor) -> Tensor:
+    def maskable(self, tokens: Tokens, groups: Tensor) -> Tensor:
         """True where a row may be hidden, [T]."""
-        return ~torch.isin(tokens.ids, torch.tensor(sorted(self.never), dtype=torch.long)) & (units >= 0)
+        return ~torch.isin(tokens.ids, torch.tensor(sorted(self.never), dtype=torch.long)) & (groups >= 0)
 
 
-class Hiding(Protocol):
+class TokenMasker(Protocol):
     """A way to hide tokens: :class:`Masking`, or one that says more of which tokens go together."""
 
-    def hide(self, tokens: Tokens, generator: torch.Generator) -> tuple[Tokens, Tensor]:
+    def mask(self, tokens: Tokens, generator: torch.Generator) -> tuple[Tokens, Tensor]:
         """The corrupted tokens and the rows that were hidden, in order, [P]."""
 
 
@@ -217,10 +222,10 @@ class MaskedTokens:
 
     name = "masked-tokens"
 
-    def __init__(self, masking: Hiding) -> None:
+    def __init__(self, masking: TokenMasker) -> None:
         self.masking = masking
 
-    def puzzle(self, inputs: Inputs, generator: torch.Generator) -> MaskedText:
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> MaskedText:
         """Hide some tokens of the inputs.
 
         Raises:
@@ -228,23 +233,23 @@ class MaskedTokens:
         """
         if inputs.text is None:
             raise UserError("masked-tokens hides text, but the inputs have none")
-        hidden, rows = self.masking.hide(inputs.text, generator)
-        owners = inputs.text.layout.owners(rows.device)[rows]
+        hidden, rows = self.masking.mask(inputs.text, generator)
+        owners = inputs.text.layout.sequence_ids(rows.device)[rows]
         return MaskedText(replace(inputs, text=hidden), rows, inputs.text.ids[rows], owners)
 
-    def losses(self, system: torch.nn.Module, puzzle: MaskedText) -> Tensor:
+    def losses(self, system: torch.nn.Module, batch: MaskedText) -> Tensor:
         """The cross-entropy of every hidden token, [P]; the vocabulary is scored only there."""
-        encoded: Encoded = system(puzzle.inputs, Wanted(tokens=puzzle.rows, regions=NONE, pooled=False))
+        encoded: Encoded = system(batch.inputs, OutputRows(tokens=batch.rows, regions=NO_ROWS, pooled=False))
         scores = system.head(self.name)(encoded.tokens)  # type: ignore[operator]
-        return F.cross_entropy(scores, puzzle.labels, reduction="none")
+        return F.cross_entropy(scores, batch.labels, reduction="none")
 
-    def loss(self, system: torch.nn.Module, puzzle: MaskedText) -> Tensor:
+    def loss(self, system: torch.nn.Module, batch: MaskedText) -> Tensor:
         """The mean over all hidden tokens of the batch."""
-        return mean(self.losses(system, puzzle))
+        return mean(self.losses(system, batch))
 
-    def measure(self, system: torch.nn.Module, puzzle: MaskedText) -> Tensor:
+    def measure(self, system: torch.nn.Module, batch: MaskedText) -> Tensor:
         """The mean over the hidden tokens of each example, [B]; the batch's mean where an example hides none."""
-        return mean_of_each(self.losses(system, puzzle), puzzle.owners, len(puzzle))
+        return mean_of_each(self.losses(system, batch), batch.owners, len(batch))
 
 
 def mean(losses: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from torch import nn
 
-from mm_kptm.keymap import Drop, Rename, Same
 from mm_kptm.models.single import SingleStream
 from mm_kptm.models.two_stream import TwoStream
 from mm_kptm.nn.assembly import TextOnly
@@ -10,7 +9,8 @@ from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Pooler, TiedVocabulary, Transform
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import Activation, FeedForwardSublayer, bert_layer
-from mm_kptm.recipe import Recipe
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Drop, Rename, Same
 
 
 def bert(
@@ -59,12 +59,12 @@ def pair_classes(encoder: SingleStream | TwoStream, *, num_classes: int = 2) -> 
 def layer_rules(theirs: str, ours: str) -> tuple[Rename, ...]:
     """The renamings of one BERT layer found under the prefix ``theirs`` and placed under ``ours``."""
     return (
-        Rename(f"{theirs}.attention.self.{{role}}.{{leaf}}", f"{ours}.attend.attention.{{role}}.{{leaf}}"),
-        Rename(f"{theirs}.attention.output.dense.{{leaf}}", f"{ours}.attend.attention.merge.{{leaf}}"),
-        Rename(f"{theirs}.attention.output.LayerNorm.{{leaf}}", f"{ours}.attend.norm.{{leaf}}"),
-        Rename(f"{theirs}.intermediate.dense.{{leaf}}", f"{ours}.feed.widen.{{leaf}}"),
-        Rename(f"{theirs}.output.dense.{{leaf}}", f"{ours}.feed.narrow.{{leaf}}"),
-        Rename(f"{theirs}.output.LayerNorm.{{leaf}}", f"{ours}.feed.norm.{{leaf}}"),
+        Rename(f"{theirs}.attention.self.{{role}}.{{leaf}}", f"{ours}.self_attention.attention.{{role}}.{{leaf}}"),
+        Rename(f"{theirs}.attention.output.dense.{{leaf}}", f"{ours}.self_attention.attention.out_proj.{{leaf}}"),
+        Rename(f"{theirs}.attention.output.LayerNorm.{{leaf}}", f"{ours}.self_attention.norm.{{leaf}}"),
+        Rename(f"{theirs}.intermediate.dense.{{leaf}}", f"{ours}.ffn.up_proj.{{leaf}}"),
+        Rename(f"{theirs}.output.dense.{{leaf}}", f"{ours}.ffn.down_proj.{{leaf}}"),
+        Rename(f"{theirs}.output.LayerNorm.{{leaf}}", f"{ours}.ffn.norm.{{leaf}}"),
     )
 
 
@@ -120,7 +120,7 @@ BERT_BASE = Recipe(
         *vocabulary_rules("bert.embeddings.word_embeddings.weight"),
         Rename("cls.seq_relationship.{leaf}", "heads.next-sentence.{leaf}"),
     ),
-    fields=BERT_FIELDS,
+    config_keys=BERT_FIELDS,
     notes=("attention dropout equals the dropout of the states, as in every published configuration",),
 )
 

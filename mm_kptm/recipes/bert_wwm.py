@@ -1,19 +1,19 @@
 """BERT with whole-word masking, in English and Chinese: BERT's encoder and files, other masks in its pretraining.
 
-The masks: :func:`mm_kptm.data.units.whole_words` says which pieces are one word (Chinese words come from any segmenter,
-:func:`~mm_kptm.data.units.continued` marks them), :class:`~mm_kptm.objectives.tokens.FittingUnits` hides whole words in
-every batch anew, and :func:`mm_kptm.data.hiding.hide` draws the masks of the released script.
+The masks: :func:`mm_kptm.data.masking.units.whole_words` says which pieces are one word (Chinese words come from any segmenter,
+:func:`~mm_kptm.data.masking.units.continued` marks them), :class:`~mm_kptm.objectives.tokens.WholeUnitCount` hides whole words in
+every batch anew, and :func:`mm_kptm.data.masking.static.hide` draws the masks of the released script.
 """
 
 from typing import Any
 
-from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.bert import BERT_BASE
+from mm_kptm.systems.recipe import Recipe
 
 _SHARED: dict[str, Any] = {
     **vars(BERT_BASE),
     "family": "bert_wwm",
-    "told": {"vocab_size": ("encoder.embed.text.word.weight", 0)},
+    "infer_from_shapes": {"vocab_size": ("encoder.embed.text.word.weight", 0)},
 }
 
 _CHINESE = "Cui et al. 2021, Pre-Training with Whole Word Masking for Chinese BERT, IEEE/ACM TASLP, arXiv:1906.08101"

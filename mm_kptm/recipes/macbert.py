@@ -1,14 +1,14 @@
 """MacBERT: BERT that corrects words, since it was shown similar words where others show masks.
 
-The words: :func:`mm_kptm.data.similar_words.read_similar_words` reads a table of them, and
+The words: :func:`mm_kptm.data.formats.similar_words.read_similar_words` reads a table of them, and
 :func:`mm_kptm.objectives.similar_words.similar_words_masking` puts them in place of words and n-grams.
 """
 
 from typing import Any
 
-from mm_kptm.keymap import Rename
-from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.bert import BERT_BASE, masked_tokens, pair_classes
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Rename
 
 _ORDER = "cls.seq_relationship.{leaf}"
 
@@ -23,7 +23,7 @@ _SHARED: dict[str, Any] = {
         *(rule for rule in BERT_BASE.weights if rule.theirs != _ORDER),
         Rename(_ORDER, "heads.sentence-order.{leaf}"),
     ),
-    "told": {"vocab_size": ("encoder.embed.text.word.weight", 0)},
+    "infer_from_shapes": {"vocab_size": ("encoder.embed.text.word.weight", 0)},
     "notes": (
         *BERT_BASE.notes,
         "the code of its pretraining was not released: which n-grams may follow each other, and that class 1 of "

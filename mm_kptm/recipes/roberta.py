@@ -7,15 +7,15 @@ from typing import Any
 
 from torch import nn
 
-from mm_kptm.keymap import Drop, Rename, Rule, Same, Split
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.assembly import TextOnly
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Pooler, TiedVocabulary, Transform
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import NormBuilder, bert_layer
-from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.bert import BERT_FIELDS, activation_of, embedding_rules, layer_rules
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Drop, Rename, Rule, Same, Split
 
 
 def roberta(
@@ -102,7 +102,7 @@ def fairseq_rules(theirs: str, ours: str) -> tuple[Rule, ...]:
     Older files stack the projections of query, key and value in one tensor, newer ones hold three.
     """
     layer, place = f"{theirs}.layers.{{i}}", f"{ours}.layers.{{i}}"
-    attention = f"{place}.attend.attention"
+    attention = f"{place}.self_attention.attention"
     stacked = {leaf: tuple(f"{attention}.{role}.{leaf}" for role in _ATTENTION) for leaf in ("weight", "bias")}
     return (
         Rename(f"{theirs}.embed_tokens.weight", f"{ours}.embed.text.word.weight"),
@@ -112,11 +112,11 @@ def fairseq_rules(theirs: str, ours: str) -> tuple[Rule, ...]:
         Drop(f"{theirs}.version", because="a number that says which fairseq wrote the file"),
         *(Split(f"{layer}.self_attn.in_proj_{leaf}", names) for leaf, names in stacked.items()),
         *(Rename(f"{layer}.self_attn.{role[0]}_proj.{{leaf}}", f"{attention}.{role}.{{leaf}}") for role in _ATTENTION),
-        Rename(f"{layer}.self_attn.out_proj.{{leaf}}", f"{attention}.merge.{{leaf}}"),
-        Rename(f"{layer}.self_attn_layer_norm.{{leaf}}", f"{place}.attend.norm.{{leaf}}"),
-        Rename(f"{layer}.fc1.{{leaf}}", f"{place}.feed.widen.{{leaf}}"),
-        Rename(f"{layer}.fc2.{{leaf}}", f"{place}.feed.narrow.{{leaf}}"),
-        Rename(f"{layer}.final_layer_norm.{{leaf}}", f"{place}.feed.norm.{{leaf}}"),
+        Rename(f"{layer}.self_attn.out_proj.{{leaf}}", f"{attention}.out_proj.{{leaf}}"),
+        Rename(f"{layer}.self_attn_layer_norm.{{leaf}}", f"{place}.self_attention.norm.{{leaf}}"),
+        Rename(f"{layer}.fc1.{{leaf}}", f"{place}.ffn.up_proj.{{leaf}}"),
+        Rename(f"{layer}.fc2.{{leaf}}", f"{place}.ffn.down_proj.{{leaf}}"),
+        Rename(f"{layer}.final_layer_norm.{{leaf}}", f"{place}.ffn.norm.{{leaf}}"),
     )
 
 
@@ -201,9 +201,9 @@ ROBERTA_BASE = Recipe(
         Rename("classifier.dense.{leaf}", "heads.classifier.pool.dense.{leaf}"),
         Rename("classifier.out_proj.{leaf}", "heads.classifier.out.{leaf}"),
     ),
-    fields=ROBERTA_FIELDS,
-    sizes_in=fairseq_sizes,
-    told=ROBERTA_TABLES,
+    config_keys=ROBERTA_FIELDS,
+    read_config=fairseq_sizes,
+    infer_from_shapes=ROBERTA_TABLES,
     notes=ROBERTA_NOTES,
 )
 

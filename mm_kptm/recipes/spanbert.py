@@ -4,11 +4,9 @@ from typing import Any
 
 from torch import nn
 
-from mm_kptm.keymap import Drop, Rename, Rule, Same
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.init import bert_init
 from mm_kptm.objectives.span_boundary import SpanBoundary
-from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.bert import (
     BERT_FIELDS,
     activation_of,
@@ -18,6 +16,8 @@ from mm_kptm.recipes.bert import (
     masked_tokens,
     vocabulary_rules,
 )
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Drop, Rename, Rule, Same
 
 
 def spanbert(
@@ -99,8 +99,8 @@ SPANBERT_BASE = Recipe(
         ),
         Rename(f"{_PAIR}.bias", f"{_OURS}.scores.bias"),
     ),
-    fields=BERT_FIELDS,
-    told={
+    config_keys=BERT_FIELDS,
+    infer_from_shapes={
         "vocab_size": ("encoder.embed.text.word.weight", 0),
         "max_positions": ("encoder.embed.text.position.weight", 0),
     },

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mm_kptm.errors import UserError
 from mm_kptm.report.comparison import FILE, Claim, Comparison, Row, Table, as_json, read_comparison, write_comparison
-from mm_kptm.report.gallery import Box, Example, Fact, Token, picture, read_gallery, write_gallery
+from mm_kptm.report.gallery import Box, Fact, GalleryExample, Token, picture, read_gallery, write_gallery
 from mm_kptm.report.page import write_page
 from mm_kptm.report.runs import Run, read_run
 from mm_kptm.report.statistics import Interval, Spread, bootstrap, difference, holm, over_seeds, permutation
@@ -16,8 +16,8 @@ __all__ = [
     "Box",
     "Claim",
     "Comparison",
-    "Example",
     "Fact",
+    "GalleryExample",
     "Interval",
     "Row",
     "Run",

@@ -22,7 +22,7 @@ _NOT_THE_ARM = frozenset({"seed", "seeds", "name", "out", "folder"})
 
 
 @dataclass(frozen=True)
-class Arm:
+class ReportedArm:
     """The runs of one set-up, one for each seed."""
 
     name: str
@@ -30,7 +30,7 @@ class Arm:
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredArm:
     """An example with the arm's mean score on it."""
 
     prediction: Prediction
@@ -48,7 +48,7 @@ class Contrast:
     p: float  #: after Holm's correction over all contrasts of the page
 
 
-def gather(runs: Sequence[Run]) -> tuple[Arm, ...]:
+def gather(runs: Sequence[Run]) -> tuple[ReportedArm, ...]:
     """Arms in order of their first run; a run whose config names no seed is an arm of its own."""
     together: dict[str, list[Run]] = {}
     for number, run in enumerate(runs):
@@ -57,15 +57,17 @@ def gather(runs: Sequence[Run]) -> tuple[Arm, ...]:
         if any(other.seed == run.seed for other in together.get(key, ())):
             key = f"run {number}"  # the same seed twice is a repetition, not another seed
         together.setdefault(key, []).append(run)
-    return tuple(Arm(_shared_name([run.name for run in members]), tuple(members)) for members in together.values())
+    return tuple(
+        ReportedArm(_shared_name([run.name for run in members]), tuple(members)) for members in together.values()
+    )
 
 
-def splits(arms: Sequence[Arm]) -> list[str]:
+def splits(arms: Sequence[ReportedArm]) -> list[str]:
     """The splits that any arm predicted, in alphabetical order."""
     return sorted({split for arm in arms for run in arm.runs for split in run.predictions})
 
 
-def scored(arm: Arm, split: str) -> list[Scored]:
+def scored(arm: ReportedArm, split: str) -> list[ScoredArm]:
     """Every example of a split that the arm answered, with its mean score over the seeds."""
     scores: dict[str, list[float]] = {}
     first: dict[str, Prediction] = {}
@@ -73,10 +75,10 @@ def scored(arm: Arm, split: str) -> list[Scored]:
         for prediction in run.predictions.get(split, ()):
             first.setdefault(prediction.id, prediction)
             scores.setdefault(prediction.id, []).append(prediction.correct)
-    return [Scored(first[name], sum(found) / len(found)) for name, found in scores.items()]
+    return [ScoredArm(first[name], sum(found) / len(found)) for name, found in scores.items()]
 
 
-def headline(arms: Sequence[Arm], split: str, generator: np.random.Generator) -> Table:
+def headline(arms: Sequence[ReportedArm], split: str, generator: np.random.Generator) -> Table:
     """Accuracy of every arm on a split, and under them the baselines that need no model."""
     rows = []
     groups = 0
@@ -101,7 +103,7 @@ def headline(arms: Sequence[Arm], split: str, generator: np.random.Generator) ->
     )
 
 
-def contrasts(arms: Sequence[Arm], generator: np.random.Generator, *, draws: int = DRAWS) -> list[Contrast]:
+def contrasts(arms: Sequence[ReportedArm], generator: np.random.Generator, *, draws: int = DRAWS) -> list[Contrast]:
     """Every arm against the first, split by split, on the examples that both answered."""
     found: list[tuple[str, str, Interval, float]] = []
     for split in splits(arms):
@@ -121,17 +123,17 @@ def contrasts(arms: Sequence[Arm], generator: np.random.Generator, *, draws: int
 
 
 def breakdown(
-    arm: Arm, split: str, by: Callable[[Prediction], str], generator: np.random.Generator
+    arm: ReportedArm, split: str, by: Callable[[Prediction], str], generator: np.random.Generator
 ) -> Mapping[str, Interval]:
     """The arm's accuracy for every kind of example, the kinds in alphabetical order; those without one drop out."""
-    kinds: dict[str, list[Scored]] = {}
+    kinds: dict[str, list[ScoredArm]] = {}
     for item in scored(arm, split):
         if kind := by(item.prediction):
             kinds.setdefault(kind, []).append(item)
     return {kind: _interval(kinds[kind], generator, draws=_CELL_DRAWS) for kind in sorted(kinds)}
 
 
-def confusions(arm: Arm, split: str, count: int = 8) -> list[tuple[str, str, int]]:
+def confusions(arm: ReportedArm, split: str, count: int = 8) -> list[tuple[str, str, int]]:
     """The commonest mistakes over all seeds: what was right, what was answered instead, how often."""
     mistakes: dict[tuple[str, str], int] = {}
     for run in arm.runs:
@@ -143,7 +145,7 @@ def confusions(arm: Arm, split: str, count: int = 8) -> list[tuple[str, str, int
     return [(target, answer, times) for (target, answer), times in ordered[:count]]
 
 
-def _interval(examples: Sequence[Scored], generator: np.random.Generator, draws: int = DRAWS) -> Interval:
+def _interval(examples: Sequence[ScoredArm], generator: np.random.Generator, draws: int = DRAWS) -> Interval:
     return bootstrap(
         [item.score for item in examples], [item.prediction.group for item in examples], generator, draws=draws
     )

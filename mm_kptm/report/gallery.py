@@ -50,7 +50,7 @@ class Token:
 
 
 @dataclass(frozen=True)
-class Example:
+class GalleryExample:
     """One question about one scene."""
 
     id: str
@@ -84,14 +84,14 @@ def picture(pixels: NDArray[np.uint8]) -> str:
     return "data:image/png;base64," + base64.b64encode(b"\x89PNG\r\n\x1a\n" + chunks).decode()
 
 
-def write_gallery(path: Path, examples: Sequence[Example]) -> None:
+def write_gallery(path: Path, examples: Sequence[GalleryExample]) -> None:
     """Write ``gallery.json``; the file appears whole or not at all."""
     unfinished = path.with_name(path.name + ".part")
     unfinished.write_text(json.dumps([asdict(example) for example in examples], ensure_ascii=False), encoding="utf-8")
     unfinished.replace(path)
 
 
-def read_gallery(path: Path) -> tuple[Example, ...]:
+def read_gallery(path: Path) -> tuple[GalleryExample, ...]:
     """The examples of a gallery file; a malformed one is named with its place."""
     listed = read_json(path)
     if not isinstance(listed, list):
@@ -99,7 +99,7 @@ def read_gallery(path: Path) -> tuple[Example, ...]:
     return tuple(_example(Fields(item, f"{path}, example {number}")) for number, item in enumerate(listed))
 
 
-def _example(fields: Fields) -> Example:
+def _example(fields: Fields) -> GalleryExample:
     image = fields.text("image")
     if not _PICTURE.fullmatch(image):
         raise UserError(
@@ -107,7 +107,7 @@ def _example(fields: Fields) -> Example:
             f"found '{image[:40]}'"
         )
     correct = fields.values.get("correct")
-    return Example(
+    return GalleryExample(
         id=fields.text("id"),
         image=image,
         width=fields.whole("width"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mm_kptm.report.arms import Arm, contrasts, gather, headline, splits
+from mm_kptm.report.arms import ReportedArm, contrasts, gather, headline, splits
 from mm_kptm.report.comparison import Comparison
 from mm_kptm.report.markup import Child, Markup, join, tag
 from mm_kptm.report.results import contrast_table, table
@@ -62,10 +62,12 @@ def page(runs: Sequence[Run], comparison: Comparison | None = None) -> str:
     return "<!doctype html>\n" + tag("html", head, tag("body", tag("main", body)), lang="en") + "\n"
 
 
-def _named(comparison: Comparison, runs: Sequence[Run]) -> tuple[Arm, ...]:
+def _named(comparison: Comparison, runs: Sequence[Run]) -> tuple[ReportedArm, ...]:
     """The arms of a comparison with their runs."""
     read = dict(zip(comparison.runs, runs, strict=True))
-    return tuple(Arm(name, tuple(read[folder] for folder in folders)) for name, folders in comparison.arms.items())
+    return tuple(
+        ReportedArm(name, tuple(read[folder] for folder in folders)) for name, folders in comparison.arms.items()
+    )
 
 
 def _header(title: str, stands: str, runs: Sequence[Run]) -> Markup:
@@ -80,13 +82,13 @@ def _header(title: str, stands: str, runs: Sequence[Run]) -> Markup:
     )
 
 
-def _measured(arms: Sequence[Arm], stands: str, generator: np.random.Generator) -> Markup:
+def _measured(arms: Sequence[ReportedArm], stands: str, generator: np.random.Generator) -> Markup:
     """Accuracy on every split with predictions, and the paired differences between arms."""
     tables = [table(headline(arms, split, generator), stands) for split in splits(arms)]
     return join(tables, contrast_table(contrasts(arms, generator), stands) if len(arms) > 1 else None)
 
 
-def _stands(arms: Sequence[Arm]) -> str:
+def _stands(arms: Sequence[ReportedArm]) -> str:
     """Tier and seeds of what was read from runs; where arms differ in them, all that occur."""
     tiers = sorted({run.tier for arm in arms for run in arm.runs} - {""})
     seeds = sorted({len(arm.runs) for arm in arms}) or [0]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mm_kptm.report.arms import Arm, Contrast, breakdown, confusions, scored
+from mm_kptm.report.arms import Contrast, ReportedArm, breakdown, confusions, scored
 from mm_kptm.report.comparison import Row, Table
 from mm_kptm.report.markup import Child, Markup, tag
 from mm_kptm.report.plots import strip, strip_scale
@@ -80,7 +80,7 @@ def contrast_table(found: Sequence[Contrast], stands: str) -> Markup | None:
 
 
 def kinds_table(
-    split: str, kind: str, arms: Sequence[Arm], found: Sequence[Mapping[str, Interval]], stands: str
+    split: str, kind: str, arms: Sequence[ReportedArm], found: Sequence[Mapping[str, Interval]], stands: str
 ) -> Markup | None:
     """Accuracy by kind of example: strips for one arm, arms side by side for several. One kind is no breakdown."""
     title = f"Split {split}, by {kind}"
@@ -98,7 +98,7 @@ def kinds_table(
     return _wide(title, f"Accuracy in per cent, with 95 % intervals; {stands}.", head, body)
 
 
-def crossed_table(arm: Arm, split: str, stands: str, generator: np.random.Generator) -> Markup | None:
+def crossed_table(arm: ReportedArm, split: str, stands: str, generator: np.random.Generator) -> Markup | None:
     """Question types by languages, shaded by accuracy; needs two of each."""
     items = scored(arm, split)
     languages = sorted({item.prediction.language for item in items} - {""})
@@ -128,7 +128,7 @@ def crossed_table(arm: Arm, split: str, stands: str, generator: np.random.Genera
     )
 
 
-def mistakes_table(arm: Arm, split: str, stands: str) -> Markup | None:
+def mistakes_table(arm: ReportedArm, split: str, stands: str) -> Markup | None:
     """The commonest mistakes."""
     body = [
         tag("tr", tag("th", target, scope="row"), tag("td", answer or "(none)"), _figure(f"{times:,}"))

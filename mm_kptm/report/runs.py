@@ -8,7 +8,7 @@ import yaml
 
 from mm_kptm.errors import UserError
 from mm_kptm.report.fields import Fields, Json, read_json, read_lines, read_text
-from mm_kptm.report.gallery import Example, read_gallery
+from mm_kptm.report.gallery import GalleryExample, read_gallery
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Run:
     measurements: tuple[Measurement, ...]
     predictions: Mapping[str, tuple[Prediction, ...]]  #: by split
     baselines: Mapping[str, Mapping[str, float]]  #: by split, then by name
-    gallery: tuple[Example, ...]
+    gallery: tuple[GalleryExample, ...]
 
 
 def read_run(folder: Path) -> Run:

@@ -6,17 +6,17 @@ distribution can be read; the printed figures are the shares themselves.
 
 from collections.abc import Sequence
 
-from mm_kptm.report.gallery import Box, Example, Fact, Token
+from mm_kptm.report.gallery import Box, Fact, GalleryExample, Token
 from mm_kptm.report.markup import Markup, join, number, tag
 from mm_kptm.report.tables import percent
 
 
-def gallery(examples: Sequence[Example]) -> Markup:
+def gallery(examples: Sequence[GalleryExample]) -> Markup:
     """All cards in the order given."""
     return tag("div", [card(example) for example in examples], class_="gallery")
 
 
-def card(example: Example) -> Markup:
+def card(example: GalleryExample) -> Markup:
     """One example."""
     right = example.correct >= 0.5
     labels = [label for label in (example.type, example.language, example.id) if label]
@@ -50,7 +50,7 @@ def card(example: Example) -> Markup:
     )
 
 
-def scene(example: Example) -> Markup:
+def scene(example: GalleryExample) -> Markup:
     """The picture with its boxes; a box is drawn the stronger, the more attention it got.
 
     Boxes stay empty: a tint would change the colours that a question may ask about.

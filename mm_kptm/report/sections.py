@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from mm_kptm.report.arms import Arm, breakdown, splits
+from mm_kptm.report.arms import ReportedArm, breakdown, splits
 from mm_kptm.report.comparison import Claim
 from mm_kptm.report.markup import Child, Markup, join, tag
 from mm_kptm.report.plots import Line, Panel, curves
@@ -42,7 +42,7 @@ def claims(made: Sequence[Claim], stands: str) -> Markup | None:
     return section("Claims", tag("ul", lines, class_="claims"), note=f"In per cent; {stands}.")
 
 
-def learning(arms: Sequence[Arm], stands: str) -> Markup | None:
+def learning(arms: Sequence[ReportedArm], stands: str) -> Markup | None:
     """One panel for each metric that was logged, one line for each run and split."""
     logged = {measured.split for arm in arms for run in arm.runs for measured in run.measurements}
     kinds = sorted(logged, key=lambda split: (split != "train", split))
@@ -65,7 +65,7 @@ def learning(arms: Sequence[Arm], stands: str) -> Markup | None:
     return section("Learning curves", tag("div", drawn, class_="panels"), note=note)
 
 
-def breakdowns(arms: Sequence[Arm], stands: str, generator: np.random.Generator) -> Markup | None:
+def breakdowns(arms: Sequence[ReportedArm], stands: str, generator: np.random.Generator) -> Markup | None:
     """Accuracy by question type and by language; for a single arm also by both at once, and its mistakes."""
     parts: list[Child] = []
     for split in splits(arms):

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mm_kptm.report.arms import Arm
+from mm_kptm.report.arms import ReportedArm
 from mm_kptm.report.comparison import Row, Table
 from mm_kptm.report.statistics import bootstrap, difference, over_seeds
 from mm_kptm.report.tables import counted
 
 
-def uses(arms: Sequence[Arm], split: str, generator: np.random.Generator) -> Table | None:
+def uses(arms: Sequence[ReportedArm], split: str, generator: np.random.Generator) -> Table | None:
     """How many answers of every arm stick to the true facts, and its knowledge-use score; None without such answers.
 
     The score is the share of answers that follow the facts told minus the share that stick to the true ones: 1 where

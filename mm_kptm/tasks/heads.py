@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from torch import nn
 
 from mm_kptm.errors import UserError
-from mm_kptm.models.system import System
 from mm_kptm.nn.init import bert_init
-from mm_kptm.recipe import Recipe
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.system import System
 
 Heads = dict[str, dict[str, int]]  #: names of heads and their sizes, as :func:`mm_kptm.build` takes them
 
@@ -37,21 +37,21 @@ class ChosenHead(nn.Module):
         """The head."""
         return system.head(self.name) if self.name is not None else self.get_submodule("fresh")
 
-    def check_width(self, system: System, wanted: int, *, what: str, size: str) -> None:
+    def check_width(self, system: System, expected: int, *, what: str, size: str) -> None:
         """Refuse a head of another width than there are things to choose from.
 
         Raises:
             UserError: how many it scores, and the size to build it with.
         """
         scored = [part.out_features for part in self.of(system).modules() if isinstance(part, nn.Linear)][-1]
-        if scored != wanted:
+        if scored != expected:
             raise UserError(
-                f"the head {self.name} of {system.recipe} scores {scored} {what}, but there are {wanted} to choose "
-                f"from; build it with {size}={wanted}"
+                f"the head {self.name} of {system.recipe} scores {scored} {what}, but there are {expected} to choose "
+                f"from; build it with {size}={expected}"
             )
 
 
-def wanted(recipe: Recipe, names: Sequence[str], sizes: Mapping[str, int] | None = None) -> Heads:
+def requested_heads(recipe: Recipe, names: Sequence[str], sizes: Mapping[str, int] | None = None) -> Heads:
     """What to ask of :func:`mm_kptm.build` so that a system has the best of ``names`` that its recipe knows."""
     name = next((name for name in names if name in recipe.heads), None)
     return {} if name is None else {name: dict(sizes or {})}

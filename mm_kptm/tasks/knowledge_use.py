@@ -11,36 +11,36 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from mm_kptm.errors import UserError
+from mm_kptm.tasks.example import Example
 from mm_kptm.tasks.protocol import Row
-from mm_kptm.tasks.vqa import About
 
 #: Ends the name of a split whose examples are told other facts than training was, with what they are told.
-TOLD = {f"-{facts}": facts for facts in ("true", "swapped", "random", "oracle", "none")}
+COUNTERFACTUAL_SUFFIXES = {f"-{facts}": facts for facts in ("true", "swapped", "random", "oracle", "none")}
 _SWAPPED, _TRUE = "-swapped", "-true"
 
 
 class KnowledgeUse(NamedTuple):
     """What a model does when it is told other facts than it was trained on."""
 
-    follows: float  #: share of answers by the facts told
-    sticks: float  #: share of answers by the true facts
+    follows_context: float  #: share of answers by the facts told
+    memorised: float  #: share of answers by the true facts
 
     @property
     def score(self) -> float:
         """The knowledge-use score: from 1, only the facts told count, to -1, they are ignored."""
-        return self.follows - self.sticks
+        return self.follows_context - self.memorised
 
 
-class Heed(NamedTuple):
+class AnswerStability(NamedTuple):
     """What changes when facts are swapped that no answer follows from."""
 
     drop: float  #: accuracy with true facts minus accuracy with swapped ones
     agreement: float  #: share of examples answered alike with both
 
 
-def sticking(row: Row, about: About, answer: str) -> Row:
+def with_memorised(row: Row, about: Example, answer: str) -> Row:
     """The row with ``sticks``, 1 where the answer is the one by the true facts, if others were told."""
-    return row if about.untold is None else {**row, "sticks": float(answer == about.untold)}
+    return row if about.factual_answer is None else {**row, "sticks": float(answer == about.factual_answer)}
 
 
 def knowledge_use(rows: Iterable[Row]) -> KnowledgeUse:
@@ -60,7 +60,7 @@ def knowledge_use(rows: Iterable[Row]) -> KnowledgeUse:
     return KnowledgeUse(sum(follows) / len(follows), sum(sticks) / len(sticks))
 
 
-def heed(swapped: Sequence[Row], true: Sequence[Row]) -> Heed:
+def answer_stability(swapped: Sequence[Row], true: Sequence[Row]) -> AnswerStability:
     """What the same examples are answered with swapped facts and with the true ones.
 
     Raises:
@@ -73,14 +73,14 @@ def heed(swapped: Sequence[Row], true: Sequence[Row]) -> Heed:
         )
     lost = [float(one["correct"]) - float(other["correct"]) for one, other in zip(true, swapped, strict=True)]
     alike = [one["answer"] == other["answer"] for one, other in zip(true, swapped, strict=True)]
-    return Heed(sum(lost) / len(lost), sum(alike) / len(alike))
+    return AnswerStability(sum(lost) / len(lost), sum(alike) / len(alike))
 
 
 def use_of(split: str, rows: Sequence[Row], answered: Callable[[str], Sequence[Row]]) -> dict[str, float]:
     """What is said of knowledge beside the measures of a split whose facts are swapped; nothing of other splits.
 
     Args:
-        split: whose name says which facts were told, as in :data:`TOLD`.
+        split: whose name says which facts were told, as in :data:`COUNTERFACTUAL_SUFFIXES`.
         rows: its predictions.
         answered: the predictions of another split; asked for the one with the true facts, if no answer follows from
             the facts.
@@ -93,6 +93,6 @@ def use_of(split: str, rows: Sequence[Row], answered: Callable[[str], Sequence[R
         return {}
     known = [row for row in rows if "sticks" in row]
     if not known:
-        return {**heed(rows, answered(split.removesuffix(_SWAPPED) + _TRUE))._asdict()}
+        return {**answer_stability(rows, answered(split.removesuffix(_SWAPPED) + _TRUE))._asdict()}
     use = knowledge_use(known)
     return {**use._asdict(), "knowledge-use": use.score, "told": len(known) / len(rows)}

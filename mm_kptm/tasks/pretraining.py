@@ -9,36 +9,36 @@ from typing import Any, Protocol
 import torch
 
 from mm_kptm.batch import Inputs
-from mm_kptm.data.tokenizer import Specials
+from mm_kptm.data.tokenizers.protocol import Specials
 from mm_kptm.errors import UserError, nearest
 from mm_kptm.objectives.continual import ContinualSchedule
-from mm_kptm.objectives.mixture import Objective, Puzzles
-from mm_kptm.objectives.order import MarkedPairs, SentenceOrder, SentenceReordering
+from mm_kptm.objectives.mixture import MixtureBatch, Objective
+from mm_kptm.objectives.order import PairClassification, SentenceOrder, SentenceReordering
 from mm_kptm.objectives.pairs import ImageTextMatching
 from mm_kptm.objectives.span_boundary import MaskedSpans
 from mm_kptm.objectives.spans import CutSpans, RunMasking, everything
 from mm_kptm.objectives.token_classes import TokenClasses
 from mm_kptm.objectives.tokens import Bernoulli, MaskedTokens, Masking
 from mm_kptm.train.protocol import Source
-from mm_kptm.vision.objectives import MaskedRegionFeatures, WordRegionAlignment
+from mm_kptm.vision.objectives.masked_regions import MaskedRegionFeatures, WordRegionAlignment
 
 
-class PuzzleMaker(Protocol):
+class BatchPreparer(Protocol):
     """Makes the puzzles of a batch: a mixture, or its objectives alone."""
 
-    def puzzles(self, inputs: Inputs, generator: torch.Generator) -> Puzzles:
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> MixtureBatch:
         """One puzzle per objective."""
 
-    def only(self, name: str) -> PuzzleMaker:
+    def only(self, name: str) -> BatchPreparer:
         """What makes the puzzles of one objective alone."""
 
 
 @dataclass(frozen=True)
-class PuzzleSource:
+class ObjectiveSource:
     """The examples of ``inputs`` as puzzles of ``mixture``; what is hidden is drawn from the batch's generator."""
 
     inputs: Source[Inputs]
-    mixture: PuzzleMaker
+    mixture: BatchPreparer
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -47,13 +47,13 @@ class PuzzleSource:
         """As that of the inputs."""
         return self.inputs.length(index)
 
-    def batch(self, indices: Sequence[int], generator: torch.Generator) -> Puzzles:
+    def batch(self, indices: Sequence[int], generator: torch.Generator) -> MixtureBatch:
         """The puzzles of the given examples."""
-        return self.mixture.puzzles(self.inputs.batch(indices, generator), generator)
+        return self.mixture.prepare(self.inputs.batch(indices, generator), generator)
 
-    def only(self, name: str) -> PuzzleSource:
+    def only(self, name: str) -> ObjectiveSource:
         """The same examples as puzzles of one objective alone."""
-        return PuzzleSource(self.inputs, self.mixture.only(name))
+        return ObjectiveSource(self.inputs, self.mixture.only(name))
 
 
 @dataclass(frozen=True)
@@ -75,14 +75,14 @@ class SourcesOfObjectives:
         """Of the longest of its inputs."""
         return max(inputs.length(index % len(inputs)) for inputs in self.inputs.values())
 
-    def batch(self, indices: Sequence[int], generator: torch.Generator) -> Puzzles:
+    def batch(self, indices: Sequence[int], generator: torch.Generator) -> MixtureBatch:
         """A puzzle of every objective, drawn in the order of their names."""
         made = {}
         for name in sorted(self.objectives):
             inputs = self.inputs[name]
             given = inputs.batch([index % len(inputs) for index in indices], generator)
-            made[name] = self.objectives[name].puzzle(given, generator)
-        return Puzzles(made, len(indices))
+            made[name] = self.objectives[name].prepare(given, generator)
+        return MixtureBatch(made, len(indices))
 
     def only(self, name: str) -> SourcesOfObjectives:
         """The puzzles of one objective alone, as many as of all."""
@@ -113,7 +113,7 @@ class Repeated:
 class Staged:
     """Puzzles of one objective a step, as a schedule has it; all of them where no step is asked for."""
 
-    source: PuzzleSource | SourcesOfObjectives
+    source: ObjectiveSource | SourcesOfObjectives
     schedule: ContinualSchedule
 
     def __len__(self) -> int:
@@ -123,11 +123,11 @@ class Staged:
         """As that of the source."""
         return self.source.length(index)
 
-    def batch(self, indices: Sequence[int], generator: torch.Generator) -> Puzzles:
+    def batch(self, indices: Sequence[int], generator: torch.Generator) -> MixtureBatch:
         """The puzzles of all objectives."""
         return self.source.batch(indices, generator)
 
-    def at(self, step: int) -> PuzzleSource | SourcesOfObjectives:
+    def at(self, step: int) -> ObjectiveSource | SourcesOfObjectives:
         """The puzzles of the objective that is trained at a step."""
         return self.source.only(self.schedule.objective(step))
 
@@ -137,7 +137,7 @@ Maker = Callable[[Specials, int, float], Objective]  #: from special tokens, siz
 
 def _masked_tokens(specials: Specials, vocab_size: int, hidden: float) -> MaskedTokens:
     choice = Bernoulli(hidden)
-    return MaskedTokens(Masking(specials.mask, pool=(0, vocab_size), never=specials.never_hidden, choice=choice))
+    return MaskedTokens(Masking(specials.mask, pool=(0, vocab_size), never=specials.never_hidden, policy=choice))
 
 
 def _masked_spans(specials: Specials, vocab_size: int, hidden: float) -> MaskedSpans:
@@ -151,9 +151,9 @@ OBJECTIVES: Mapping[str, Maker] = {
     "masked-spans": _masked_spans,
     "sentence-order": lambda specials, vocab_size, hidden: SentenceOrder(),
     "sentence-reordering": lambda specials, vocab_size, hidden: SentenceReordering(),
-    "capitals": lambda specials, vocab_size, hidden: TokenClasses("capitals"),
+    "capitalization": lambda specials, vocab_size, hidden: TokenClasses("capitalization"),
     "document-words": lambda specials, vocab_size, hidden: TokenClasses("document-words"),
-    "sentence-distance": lambda specials, vocab_size, hidden: MarkedPairs("sentence-distance"),
+    "sentence-distance": lambda specials, vocab_size, hidden: PairClassification("sentence-distance"),
     "image-text-matching": lambda specials, vocab_size, hidden: ImageTextMatching(),
     "masked-region-features": lambda specials, vocab_size, hidden: MaskedRegionFeatures(),
     "word-region-alignment": lambda specials, vocab_size, hidden: WordRegionAlignment(),
@@ -165,7 +165,7 @@ def objectives_named(
     specials: Specials,
     vocab_size: int,
     *,
-    hidden: float = 0.15,
+    mask_rate: float = 0.15,
     more: Mapping[str, Maker] | None = None,
 ) -> dict[str, Objective]:
     """The objectives of these names; those on tokens hide a share ``hidden`` of them.
@@ -180,7 +180,7 @@ def objectives_named(
     for name in names:
         if name not in known:
             raise UserError(f"no objective is called {name!r}{nearest(name, known)}")
-    return {name: known[name](specials, vocab_size, hidden) for name in names}
+    return {name: known[name](specials, vocab_size, mask_rate) for name in names}
 
 
 def heads_of(objectives: Mapping[str, Objective]) -> dict[str, dict[str, Any]]:

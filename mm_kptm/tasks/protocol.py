@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import json
-import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from functools import cache
-from importlib.metadata import entry_points
 from pathlib import Path
-from types import ModuleType
 from typing import ClassVar, Generic
 
 import torch
 from torch import Tensor, nn
 
 from mm_kptm.data.sampler import in_order, seeded
-from mm_kptm.errors import UserError
-from mm_kptm.models.system import System
-from mm_kptm.recipe import Recipe
-from mm_kptm.recipe import catalogue as recipes
-from mm_kptm.train.evaluation import dealt
-from mm_kptm.train.processes import everywhere
+from mm_kptm.errors import UserError, did_you_mean
+from mm_kptm.systems.discovery import by_name, modules
+from mm_kptm.systems.discovery import catalogue as recipes
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.system import System
+from mm_kptm.train.evaluation import shard_batches
+from mm_kptm.train.parallel.processes import all_gather_object
 from mm_kptm.train.protocol import BatchT, Source
 
 #: One line of ``predictions/<split>.jsonl``: id, type, language, group, answer, target, correct, and what a task adds.
@@ -70,12 +66,12 @@ class Task(nn.Module, ABC, Generic[BatchT]):
         training = self.training
         self.eval()
         try:
-            for number, indices in dealt(orders):
+            for number, indices in shard_batches(orders):
                 batch = source.batch(indices, seeded(seed, number)).to(device)
                 rows |= zip(indices, self.predict(batch), strict=True)
         finally:
             self.train(training)
-        for others in everywhere(rows):
+        for others in all_gather_object(rows):
             rows |= others
         return [rows[index] for index in range(len(source))]
 
@@ -90,29 +86,20 @@ def write_predictions(rows: Iterable[Row], path: Path) -> None:
 
 
 @cache
-def modules() -> tuple[ModuleType, ...]:
-    """The modules of this package by name, then those of plug-ins: where tasks and their data are looked for."""
-    home = importlib.import_module(__package__)
-    names = sorted(info.name for info in pkgutil.iter_modules(home.__path__))
-    ours = [importlib.import_module(f"{__package__}.{name}") for name in names]
-    return (*ours, *(entry.load() for entry in entry_points(group="mm_kptm.tasks")))
-
-
-@cache
 def catalogue() -> dict[str, type[Task]]:
     """Every task by name, in alphabetical order.
 
     Raises:
         UserError: two tasks share a name.
     """
-    found: dict[str, type[Task]] = {}
-    for module in modules():
-        for value in vars(module).values():
-            if not (inspect.isclass(value) and issubclass(value, Task)) or not hasattr(value, "name"):
-                continue
-            if found.setdefault(value.name, value) is not value:
-                raise UserError(f"two tasks are called {value.name!r}; rename the one in {module.__name__}")
-    return dict(sorted(found.items()))
+    classes = [
+        (module.__name__, value)
+        for room in ("tasks", "datasets")
+        for module in modules(room)
+        for value in vars(module).values()
+        if inspect.isclass(value) and issubclass(value, Task) and hasattr(value, "name")
+    ]
+    return by_name(classes, "tasks")
 
 
 def find(name: str) -> type[Task]:
@@ -123,9 +110,7 @@ def find(name: str) -> type[Task]:
     """
     tasks = catalogue()
     if name not in tasks:
-        near = get_close_matches(name, tasks, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise UserError(f"no task is called {name!r}{hint}; there are {', '.join(tasks)}")
+        raise UserError(f"no task is called {name!r}{did_you_mean(name, tasks)}; there are {', '.join(tasks)}")
     return tasks[name]
 
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from mm_kptm.data.sampler import in_order, seeded
 from mm_kptm.errors import UserError
-from mm_kptm.train.feed import feed
-from mm_kptm.train.processes import everywhere, place
+from mm_kptm.train.loading import prefetch
+from mm_kptm.train.parallel.processes import all_gather_object, rank_and_world_size
 from mm_kptm.train.protocol import BatchT, Source, Trainable, module_of
 
 Numbered = tuple[int, tuple[int, ...]]  #: the number of a batch and of its examples
@@ -52,13 +52,13 @@ def evaluate(
     if not len(source):
         raise UserError("there is no example to evaluate on; a source of at least one is needed")
     device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
-    orders = dealt(in_order([source.length(i) for i in range(len(source))], batch_size))
+    orders = shard_batches(in_order([source.length(i) for i in range(len(source))], batch_size))
     mine: dict[str, list[Tensor]] = {}
     training = module.training
     module.eval()
     try:
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            for (_, indices), batch in feed(partial(_make, source, seed), orders, num_workers=num_workers):
+            for (_, indices), batch in prefetch(partial(_make, source, seed), orders, num_workers=num_workers):
                 for name, values in model.measure(batch.to(device)).items():
                     if values.shape != (len(indices),):
                         raise ValueError(
@@ -77,13 +77,13 @@ def _make(source: Source[BatchT], seed: int, order: Numbered) -> BatchT:
     return source.batch(indices, seeded(seed, number))
 
 
-def dealt(batches: Sequence[tuple[int, ...]]) -> list[Numbered]:
+def shard_batches(batches: Sequence[tuple[int, ...]]) -> list[Numbered]:
     """The batches of this process: every so many-th, and the last one where others have one more.
 
     All processes have equally many, because sharded weights are put together by all of them at once. What is computed
     twice is the same and takes the same place, so every example counts once.
     """
-    rank, processes = place()
+    rank, processes = rank_and_world_size()
     most = math.ceil(len(batches) / processes)
     mine = (min(turn * processes + rank, len(batches) - 1) for turn in range(most))
     return [(number, batches[number]) for number in mine]
@@ -92,7 +92,7 @@ def dealt(batches: Sequence[tuple[int, ...]]) -> list[Numbered]:
 def _gathered(indices: Sequence[int], measured: dict[str, Tensor], n: int) -> Evaluation:
     """Put what every process measured where its example stands."""
     per_example: dict[str, Tensor] = {}
-    for where, values in everywhere((indices, measured)):
+    for where, values in all_gather_object((indices, measured)):
         for name, value in values.items():
             whole = per_example.setdefault(name, torch.full((n,), torch.nan, dtype=torch.float64))
             whole[torch.tensor(where)] = value

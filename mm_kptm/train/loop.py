@@ -26,15 +26,15 @@ from mm_kptm.train.checkpoint import Best, Checkpoints, TrainerState, load_train
 from mm_kptm.train.environment import environment, write_environment
 from mm_kptm.train.evaluation import Evaluation
 from mm_kptm.train.evaluation import evaluate as measure
-from mm_kptm.train.feed import feed
+from mm_kptm.train.loading import prefetch
 from mm_kptm.train.log import Log
 from mm_kptm.train.losses import Losses
 from mm_kptm.train.optim import lr_at
-from mm_kptm.train.parallel import accelerator_for, parallel_for, way_for
-from mm_kptm.train.processes import first, meet, place
+from mm_kptm.train.parallel.processes import barrier, is_main_process, rank_and_world_size
+from mm_kptm.train.parallel.protocol import accelerator_for, parallel_for, parallel_strategy
 from mm_kptm.train.protocol import BatchT, Source, Trainable, module_of
 from mm_kptm.train.settings import TrainSettings
-from mm_kptm.train.step import Maker, Plan
+from mm_kptm.train.step import BatchBuilder, StepPlan
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,9 @@ def fit(
         UserError: the folder holds another run, a checkpoint is damaged or of other data, the loss is not finite.
     """
     splits = dict(evaluate or {})
-    if settings.best is not None and (split := settings.best.partition("/")[0]) not in splits:
+    if settings.monitor is not None and (split := settings.monitor.partition("/")[0]) not in splits:
         raise UserError(
-            f"train.best is {settings.best}, but no split {split!r} is evaluated; "
+            f"train.monitor is {settings.monitor}, but no split {split!r} is evaluated; "
             f"splits that are: {', '.join(splits) or 'none'}"
         )
     checkpoints = Checkpoints(folder)
@@ -107,20 +107,22 @@ class _Run(Generic[BatchT]):
         self._sampler = Sampler(
             [source.length(i) for i in range(len(source))],
             batch_size=settings.batch_size,
-            rows_per_batch=settings.rows_per_batch,
+            max_tokens=settings.max_tokens,
             seed=settings.seed,
         )
         accelerator = accelerator_for(settings)
         self.device: torch.device = accelerator.device
-        self._way = way_for(settings)
+        self._way = parallel_strategy(settings)
         self._parallel = parallel_for(model, accelerator, settings)
         self._training = module_of(self._parallel.measured)
-        rank, self._processes = place()
-        self._make = Maker(
+        rank, self._processes = rank_and_world_size()
+        self._make = BatchBuilder(
             source,
             settings.seed,
-            mine=range(rank * settings.accumulate, (rank + 1) * settings.accumulate),
-            parts=self._processes * settings.accumulate,
+            local_parts=range(
+                rank * settings.gradient_accumulation_steps, (rank + 1) * settings.gradient_accumulation_steps
+            ),
+            parts=self._processes * settings.gradient_accumulation_steps,
         )
         self._losses = Losses(accelerator.gather, settings.lr)
         self._checkpoints = Checkpoints(folder)
@@ -140,32 +142,32 @@ class _Run(Generic[BatchT]):
         self._sampler.load_state_dict(state["sampler"])
         self._parallel.restore(checkpoint, state["optimizer"])
         self._step, self._losses.window, self._best = state["step"], state["window"], state["best"]
-        if first():
+        if is_main_process():
             self._checkpoints.rewind(self._step, self._best)
 
     def train(self, *, resume: bool, label: str, progress: bool) -> Fit:
         """Compute the steps that are left."""
-        settings, main = self._settings, first()
+        settings, main = self._settings, is_main_process()
         if main:
             self._folder.mkdir(parents=True, exist_ok=True)
             facts = environment(device=self.device, processes=self._processes, parallel=self._way, seed=settings.seed)
             write_environment(self._folder, facts, resumed_at=self._step if resume else None)
-        meet()
+        barrier()
         evaluations: dict[str, Evaluation] = {}
         self._training.train()
         with Log(
             self._folder, label=label, steps=settings.steps, start=self._step, speaking=main, progress=progress
         ) as log:
             rows, began = 0, time.perf_counter()
-            for plan, batches in feed(self._make, self._plans(), num_workers=settings.num_workers):
+            for plan, batches in prefetch(self._make, self._plans(), num_workers=settings.num_workers):
                 self._compute(plan, batches)
-                rows += self._sampler.rows(plan.draw.indices)
+                rows += self._sampler.rows(plan.indices.indices)
                 last = self._step == settings.steps
                 looks = last or _due(self._step, settings.eval_every)
                 saves = last or _due(self._step, settings.save_every)
                 speaks = last or _due(self._step, settings.log_every)
                 if looks or saves or speaks or (self.device.type == "cpu" and self._processes == 1):
-                    self._losses.settle()
+                    self._losses.flush()
                 if speaks:
                     log.measures(self._step, "train", self._spoken(rows / (time.perf_counter() - began)))
                     rows, began = 0, time.perf_counter()
@@ -181,37 +183,37 @@ class _Run(Generic[BatchT]):
             self._save()
         if not evaluations:  # resumed when all was done: measured again, not logged again
             evaluations = {split: self._measure(source) for split, source in self._splits.items()}
-        self._parallel.hand_back()
-        meet()
+        self._parallel.gather_weights()
+        barrier()
         saved = self._checkpoints.find("latest")
         if saved is None:
             raise FileNotFoundError(f"the checkpoints in {self._folder} vanished while the run was writing them")
         return Fit(saved, self._checkpoints.find("best"), evaluations)
 
-    def _plans(self) -> Iterator[Plan]:
+    def _plans(self) -> Iterator[StepPlan]:
         """The steps that are left."""
         left = range(self._step + 1, self._settings.steps + 1)
-        return (Plan(step, draw) for step, draw in zip(left, self._sampler, strict=False))
+        return (StepPlan(step, draw) for step, draw in zip(left, self._sampler, strict=False))
 
-    def _compute(self, plan: Plan, batches: list[BatchT]) -> None:
+    def _compute(self, plan: StepPlan, batches: list[BatchT]) -> None:
         """One step of the optimiser; its numbers stay on the device until they are asked for."""
         settings, make, optimizer = self._settings, self._make, self._parallel.optimizer
         for group in optimizer.param_groups:
             group["lr"] = lr_at(plan.step, settings)
         losses: list[Tensor] = []
-        for part, batch in zip(make.mine, batches, strict=True):
+        for part, batch in zip(make.local_parts, batches, strict=True):
             _seed(seed_of(settings.seed, plan.step, part), self.device)
             # the wrapper averages over processes, so their number is put back
             weight = plan.weight(part, make.parts) * self._processes
-            with self._parallel.alone() if part != make.mine[-1] else nullcontext():
+            with self._parallel.no_sync() if part != make.local_parts[-1] else nullcontext():
                 loss = self._parallel.loss(batch.to(self.device))
                 (loss * weight).backward()
             losses.append(loss.detach())
-        norm = self._parallel.clip(settings.clip)
+        norm = self._parallel.clip_grad_norm(settings.max_grad_norm)
         optimizer.step()
         optimizer.zero_grad()
         self._step = plan.step
-        self._sampler.advance(plan.draw)
+        self._sampler.advance(plan.indices)
         self._losses.add(plan, losses, norm)
 
     def _spoken(self, rows_per_s: float) -> dict[str, float]:
@@ -243,13 +245,13 @@ class _Run(Generic[BatchT]):
 
     def _is_best(self, evaluations: dict[str, Evaluation]) -> bool:
         """Whether the measure that the run watches was never higher; remembers it then."""
-        if self._settings.best is None:
+        if self._settings.monitor is None:
             return False
-        split, _, name = self._settings.best.partition("/")
+        split, _, name = self._settings.monitor.partition("/")
         means = evaluations[split].means
         if name not in means:
             raise UserError(
-                f"train.best is {self._settings.best}, but {split} has no measure {name!r}; it has {', '.join(means)}"
+                f"train.monitor is {self._settings.monitor}, but {split} has no measure {name!r}; it has {', '.join(means)}"
             )
         better = math.isfinite(means[name]) and (self._best is None or means[name] > self._best["value"])
         if better:
@@ -269,7 +271,7 @@ class _Run(Generic[BatchT]):
             return
         if self._best is not None and self._best["step"] == self._step:
             self._checkpoints.point("best", checkpoint)
-        self._checkpoints.prune(self._settings.keep)
+        self._checkpoints.prune(self._settings.keep_last)
 
 
 def _seed(seed: int, device: torch.device) -> None:

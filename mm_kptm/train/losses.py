@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from mm_kptm.errors import UserError
-from mm_kptm.train.step import Plan
+from mm_kptm.train.step import StepPlan
 
 
 class _Computed(NamedTuple):
     """A step whose numbers are still on the device."""
 
-    plan: Plan
+    plan: StepPlan
     numbers: Tensor  #: the loss of each part this process computed, then the gradient's norm, [parts + 1]
 
 
@@ -35,11 +35,11 @@ class Losses:
         self.window: list[float] = []  #: the mean loss of each step since ``mean`` was last asked for
         self.norm = 0.0  #: length of the last gradient before clipping
 
-    def add(self, plan: Plan, losses: list[Tensor], norm: Tensor) -> None:
+    def add(self, plan: StepPlan, losses: list[Tensor], norm: Tensor) -> None:
         """Remember a step without waiting for it; ``losses`` are scalars, one a part of this process."""
         self._pending.append(_Computed(plan, torch.stack([*losses, norm])))
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Read what is remembered; the first step that is not finite raises ``UserError`` in every process."""
         if not self._pending:
             return
@@ -59,7 +59,7 @@ class Losses:
         self.window = []
         return mean
 
-    def _check(self, plan: Plan, losses: list[float]) -> None:
+    def _check(self, plan: StepPlan, losses: list[float]) -> None:
         bad = [part for part, loss in enumerate(losses) if not math.isfinite(loss)]
         if not bad and math.isfinite(self.norm):
             return

@@ -121,8 +121,8 @@ def lr_at(step: int, settings: TrainSettings) -> float:
         return settings.lr * step / warmup
     if settings.schedule == "constant":
         return settings.lr
-    if settings.schedule == "held":  # Hu et al. 2024, MiniCPM, section 4: warm-up, stable, decay
-        return settings.lr * min(1.0, (settings.steps - step + 1) / (settings.decay * settings.steps))
+    if settings.schedule == "wsd":  # Hu et al. 2024, MiniCPM, section 4: warm-up, stable, decay
+        return settings.lr * min(1.0, (settings.steps - step + 1) / (settings.decay_fraction * settings.steps))
     if settings.schedule == "inverse-sqrt":  # Vaswani et al. 2017, equation 3; XLM was trained with it
         return settings.lr * math.sqrt(max(warmup, 1) / step)
     done = (step - 1 - warmup) / (settings.steps - warmup)  # never quite 1: no step is wasted on a rate of zero

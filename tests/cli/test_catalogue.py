@@ -25,7 +25,7 @@ def test_systems_are_listed_with_what_they_read(capsys):
 
 def test_data_sets_are_the_choices_of_the_experiment_file(capsys):
     names = [row["name"] for row in json.loads(printed(capsys, "list", "datasets", "--json"))]
-    assert names == sorted(names) and {"number-world", "vqa-v2", "xnli", "own-texts"} <= set(names)
+    assert names == sorted(names) and {"number-world", "vqa-v2", "xnli", "custom-text"} <= set(names)
 
 
 def test_tasks_are_listed_with_what_they_need(capsys):

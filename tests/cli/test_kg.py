@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mm_kptm import cli
-from mm_kptm.knowledge.embeddings import load_embeddings
+from mm_kptm.knowledge.embedding.embeddings import load_embeddings
 
 GRAPH = "rome\tin\titaly\nmilan\tin\titaly\nitaly\tin\teurope\nitaly\tborders\tfrance\nfrance\tborders\titaly\n"
 

@@ -15,7 +15,7 @@ import pytest
 
 import mm_kptm
 from mm_kptm import cli
-from mm_kptm.data.tokenizer import BERT_SPECIALS
+from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
 
 NAMES = (
     "surface\tentity\tcount\tlanguage\nParis\tQ90\t9\ten\nParis\tQ167646\t1\ten\nNew York\tQ60\t1\ten\n"

@@ -5,11 +5,11 @@ import json
 import pytest
 
 from mm_kptm import cli, experiment
-from mm_kptm.data.tokenizer import BERT_SPECIALS
+from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
+from mm_kptm.datasets.text.xnli import XnliData, check_submission, read_xnli, write_submission
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
-from mm_kptm.tasks.number_world_settings import NumberWorldData
-from mm_kptm.tasks.xnli import XnliData, check_submission, read_xnli, write_submission
+from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
 from mm_kptm.train.settings import TrainSettings
 
 SMALL = {"num_layers": 1, "dim": 16, "num_heads": 2, "ffn_dim": 32, "max_positions": 64}
@@ -26,7 +26,7 @@ def run(tmp_path_factory):
         HEADER + "de\tneutral\train\train\nde\tentailment\train\twet\nfr\tneutral\train\train\n"
     )
     data = XnliData(
-        name="xnli", vocabulary=home / "vocab.txt", train=home / "train-en.tsv", test=home / "test.tsv", longest=16
+        name="xnli", vocabulary=home / "vocab.txt", train=home / "train-en.tsv", test=home / "test.tsv", max_length=16
     )
     settings = Experiment(
         "tiny", EncoderSettings("bert-base", sizes=SMALL), data, "entailment", train=TrainSettings(steps=1), out=home
@@ -78,7 +78,7 @@ def test_what_a_server_would_refuse_is_refused_first(run, tmp_path):
 
 
 def test_runs_that_cannot_are_told_so(run, tmp_path, capsys):
-    data = NumberWorldData(questions=8, held=4)
+    data = NumberWorldData(questions=8, eval_questions=4)
     encoder = EncoderSettings("uniter-base", sizes=SMALL)
     steps = TrainSettings(steps=1, batch_size=4)
     asking = Experiment("asking", encoder, data, "entailment", train=steps, out=tmp_path)

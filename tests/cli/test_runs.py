@@ -149,7 +149,9 @@ class Shown:
 
 
 def test_demo_prints_its_tables_and_the_report(monkeypatch, capsys):
-    monkeypatch.setattr(experiment, "demo", lambda tier, out, seeds: Shown(out / f"{tier}.html"), raising=False)
+    monkeypatch.setattr(
+        "mm_kptm.suites.number_world.demo.demo.demo", lambda tier, out, seeds: Shown(out / f"{tier}.html")
+    )
     assert cli.main(["demo", "--tier", "tiny", "--out", "here"]) == 0
     assert capsys.readouterr().out == "a table\n\nreport: here/tiny.html\n"
 
@@ -159,7 +161,7 @@ def test_demo_for_machines_prints_json_and_nothing_else(monkeypatch, capsys):
         print("a library talks")
         return Shown(out / "report.html")
 
-    monkeypatch.setattr(experiment, "demo", chatty, raising=False)
+    monkeypatch.setattr("mm_kptm.suites.number_world.demo.demo.demo", chatty)
     assert cli.main(["demo", "--json"]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out) == {"gap": 0.5, "report": "demo/report.html"}

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mm_kptm.data.sampler import Draw, Sampler, in_order, seed_of, seeded, share
+from mm_kptm.data.sampler import BatchIndices, Sampler, in_order, seed_of, seeded, share
 from mm_kptm.errors import UserError
 
 LENGTHS = [3 + (i * 37) % 50 for i in range(103)]
 
 
-def epoch_of(sampler: Sampler, number: int) -> list[Draw]:
+def epoch_of(sampler: Sampler, number: int) -> list[BatchIndices]:
     return [draw for draw in islice(sampler, 60) if draw.epoch == number]
 
 
@@ -42,19 +42,19 @@ def test_a_batch_is_in_order_of_length_and_of_similar_lengths():
 
 
 def test_the_order_is_that_of_the_seed_on_every_machine():
-    assert next(iter(Sampler(LENGTHS, batch_size=4, seed=5))) == Draw(0, 0, (33, 6, 52, 2))
+    assert next(iter(Sampler(LENGTHS, batch_size=4, seed=5))) == BatchIndices(0, 0, (33, 6, 52, 2))
     assert seed_of(1, 2, 3) == 1517167407554927345
     assert seeded(1, 2).initial_seed() == seed_of(1, 2) != seed_of(2, 1)
 
 
-@pytest.mark.parametrize("rows_per_batch", [None, 200])
-def test_a_restart_anywhere_continues_the_same_order(rows_per_batch):
-    whole = list(islice(Sampler(LENGTHS, batch_size=8, rows_per_batch=rows_per_batch, seed=1), 40))
+@pytest.mark.parametrize("max_tokens", [None, 200])
+def test_a_restart_anywhere_continues_the_same_order(max_tokens):
+    whole = list(islice(Sampler(LENGTHS, batch_size=8, max_tokens=max_tokens, seed=1), 40))
     for done in (0, 1, 11, 12, 13, 39):
-        first = Sampler(LENGTHS, batch_size=8, rows_per_batch=rows_per_batch, seed=1)
+        first = Sampler(LENGTHS, batch_size=8, max_tokens=max_tokens, seed=1)
         for draw in whole[:done]:
             first.advance(draw)
-        second = Sampler(LENGTHS, batch_size=8, rows_per_batch=rows_per_batch, seed=1)
+        second = Sampler(LENGTHS, batch_size=8, max_tokens=max_tokens, seed=1)
         second.load_state_dict(first.state_dict())
         assert list(islice(second, 40 - done)) == whole[done:]
 
@@ -75,15 +75,15 @@ def test_a_place_in_another_order_is_refused():
 
 
 def test_batches_of_rows_keep_the_budget_and_drop_nothing():
-    draws = epoch_of(Sampler(LENGTHS, batch_size=8, rows_per_batch=200), 0)
+    draws = epoch_of(Sampler(LENGTHS, batch_size=8, max_tokens=200), 0)
     assert sorted(i for draw in draws for i in draw.indices) == list(range(103))
     rows = [sum(LENGTHS[i] for i in draw.indices) for draw in draws]
     assert max(rows) <= 200 and sum(rows) / len(rows) > 150
 
 
 def test_an_example_above_the_budget_is_named():
-    with pytest.raises(UserError, match="example 1 has 9 rows and does not fit into rows_per_batch 8; raise it to 9"):
-        Sampler([2, 9, 3], batch_size=1, rows_per_batch=8)
+    with pytest.raises(UserError, match="example 1 has 9 rows and does not fit into max_tokens 8; raise it to 9"):
+        Sampler([2, 9, 3], batch_size=1, max_tokens=8)
 
 
 def test_no_examples_is_an_error():

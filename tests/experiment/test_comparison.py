@@ -11,10 +11,10 @@ from mm_kptm.errors import UserError
 from mm_kptm.experiment import comparison
 from mm_kptm.experiment.budget import Budget, check_same_examples, differences
 from mm_kptm.experiment.comparison import Compared, Job, compare
-from mm_kptm.experiment.nulls import arms_of
+from mm_kptm.experiment.null_arms import arms_of
 from mm_kptm.experiment.settings import EncoderSettings, Experiment, KnowledgeSettings
 from mm_kptm.report import read_comparison
-from mm_kptm.tasks.number_world_settings import NumberWorldData
+from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
 from mm_kptm.train.checkpoint import Checkpoints
 from mm_kptm.train.settings import TrainSettings
 
@@ -24,8 +24,8 @@ TREE = Experiment(
     encoder=EncoderSettings(
         "uniter-base", {"num_layers": 1, "dim": 16, "num_heads": 2, "ffn_dim": 32, "dropout": 0.0}, init_std=0.1
     ),
-    data=NumberWorldData(questions=120, held=40, numbers=20, languages=("en", "fr")),
-    knowledge=KnowledgeSettings("tree"),
+    data=NumberWorldData(questions=120, eval_questions=40, numbers=20, languages=("en", "fr")),
+    knowledge=KnowledgeSettings("sentence-tree"),
     train=TrainSettings(steps=4, batch_size=16, lr=1e-3, log_every=2),
 )
 BARE = replace(TREE, name="bare", knowledge=KnowledgeSettings("none"))
@@ -147,7 +147,9 @@ def test_null_arms_take_away_or_make_up_what_an_arm_uses():
 
 def test_null_arms_are_run_and_counted(here, tmp_path):
     said: list[str] = []
-    only = replace(TREE, data=replace(TREE.data, questions=40, held=20), train=TrainSettings(steps=1, batch_size=8))
+    only = replace(
+        TREE, data=replace(TREE.data, questions=40, eval_questions=20), train=TrainSettings(steps=1, batch_size=8)
+    )
     found = compare([only], tmp_path, seeds=1, say=said.append)
     assert said[0].startswith("1 arm and 4 null arms with 1 seed: 5 runs.")
     assert {row.arm for row in found.comparison.tables[1].rows} == {
@@ -160,7 +162,7 @@ def test_null_arms_are_run_and_counted(here, tmp_path):
     [
         ({"train": replace(TREE.train, steps=5)}, r"steps: tree 4, bare 5"),
         ({"train": replace(TREE.train, batch_size=8)}, r"batch size: tree 16, bare 8"),
-        ({"train": replace(TREE.train, rows_per_batch=90)}, r"rows per batch: tree none, bare 90"),
+        ({"train": replace(TREE.train, max_tokens=90)}, r"rows per batch: tree none, bare 90"),
         ({"data": replace(TREE.data, questions=100)}, r"examples: tree 120, bare 100"),
         ({"encoder": EncoderSettings("uniter-base", {**TREE.encoder.sizes, "dim": 18})}, r"parameters: tree 41,117"),
     ],
@@ -238,6 +240,6 @@ def test_no_seed_is_refused(tmp_path):
 
 
 def test_equal_budgets_do_not_differ():
-    one = Budget(steps=10, batch_size=2, rows_per_batch=None, examples=5, parameters=7)
+    one = Budget(steps=10, batch_size=2, max_tokens=None, examples=5, parameters=7)
     assert differences({"a": one, "b": one}) == []
     assert differences({"a": one, "b": replace(one, parameters=1234)}) == ["parameters: a 7, b 1,234"]

@@ -11,12 +11,12 @@ import torch
 
 from mm_kptm import cli
 from mm_kptm.data.sampler import seeded
-from mm_kptm.data.tokenizer import BERT_SPECIALS
+from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
+from mm_kptm.datasets.text.mention_datasets import OpenEntityData
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import Built, build
 from mm_kptm.experiment.settings import EncoderSettings, Experiment, KnowledgeSettings
-from mm_kptm.knowledge.embeddings import Embeddings, save_embeddings
-from mm_kptm.tasks.public_texts import OpenEntityData
+from mm_kptm.knowledge.embedding.embeddings import Embeddings, save_embeddings
 
 SIZES: dict[str, Any] = {"num_layers": 2, "dim": 32, "num_heads": 2, "ffn_dim": 32, "dropout": 0.0}
 NAMES = tuple(f"Q{number}" for number in range(8))
@@ -42,7 +42,7 @@ def built(home: Path, recipe: str = "bert-base", **knowledge: Any) -> Built:
     data = OpenEntityData(
         name="open-entity", vocabulary=home / "vocab.txt", train=home / "train.json", dev=home / "dev.json"
     )
-    told = KnowledgeSettings(kind="fusion", **({"vectors": home / "kg"} | knowledge))
+    told = KnowledgeSettings(kind="entity-fusion", **({"vectors": home / "kg"} | knowledge))
     return build(Experiment("x", EncoderSettings(recipe, sizes=SIZES, init_std=0.1), data, "entity-typing", told))
 
 
@@ -66,7 +66,7 @@ def test_what_vectors_alone_can_tell_is_learnt(home: Path, recipe: str, trainabl
     tables = [name for name, _ in run.model.named_parameters() if name.endswith("entity_vectors.vectors")]
     assert len(tables) == trainable
     assert answered(run) == 1.0
-    parts = [] if recipe == "ernie-thu-base" else ["fusion"]
+    parts = [] if recipe == "ernie-thu-base" else ["entity-fusion"]
     assert list(run.system.added) == [*parts, *(["entity-vectors"] if trainable else [])]
 
 
@@ -91,7 +91,7 @@ def test_an_experiment_file_names_the_folder(
         "name: typing\ntask: entity-typing\n"
         "data: {name: open-entity, vocabulary: vocab.txt, train: train.json, dev: dev.json}\n"
         f"encoder: {{recipe: bert-base, init_std: 0.1, sizes: {json.dumps(SIZES)}}}\n"
-        "knowledge: {kind: fusion, vectors: kg, trainable: true}\n"
+        "knowledge: {kind: entity-fusion, vectors: kg, trainable: true}\n"
         "train: {steps: 2, batch_size: 8, lr: 1e-3}\n"
     )
     assert cli.main(["train", "typing.yaml"]) == 0
@@ -102,7 +102,7 @@ def test_an_experiment_file_names_the_folder(
 
 def test_what_cannot_be_fused_is_one_sentence(home: Path) -> None:
     with pytest.raises(
-        UserError, match=r"knowledge.kind is fusion, but knowledge.vectors is null; name a folder of en"
+        UserError, match=r"knowledge.kind is entity-fusion, but knowledge.vectors is null; name a folder of en"
     ):
         built(home, vectors=None)
     with pytest.raises(
@@ -112,7 +112,7 @@ def test_what_cannot_be_fused_is_one_sentence(home: Path) -> None:
     with pytest.raises(UserError, match=r"trainable is true, but there are no vectors; name a folder of them"):
         built(home, vectors=None, trainable=True)
     with pytest.raises(UserError, match=r"vectors is kg, but knowledge of kind tree reads none; leave it null"):
-        KnowledgeSettings(kind="tree", vectors=Path("kg"))
+        KnowledgeSettings(kind="sentence-tree", vectors=Path("kg"))
     narrow = built(home)
     batch = narrow.source("train").batch([0], seeded(0))
     batch.inputs.entities.vectors.resize_(len(batch.inputs.entities.vectors), 8)

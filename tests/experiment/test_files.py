@@ -8,29 +8,33 @@ from typing import get_args
 import pytest
 
 from mm_kptm import config
+from mm_kptm.datasets.protocol import find_task_dataset
 from mm_kptm.experiment.build import build
-from mm_kptm.experiment.nulls import arms_of
+from mm_kptm.experiment.null_arms import arms_of
 from mm_kptm.experiment.settings import Experiment, Kind, KnowledgeSettings
-from mm_kptm.recipe import find
-from mm_kptm.tasks.supply import find_supply
+from mm_kptm.systems.discovery import find
 
 HOME = Path(__file__).parents[2]
 FILES = sorted((HOME / "experiments").rglob("*.yaml"))
-SMALL = ("--encoder.sizes={num_layers: 2, dim: 16, num_heads: 2, ffn_dim: 32}", "--data.questions=30", "--data.seen=10")
+SMALL = (
+    "--encoder.sizes={num_layers: 2, dim: 16, num_heads: 2, ffn_dim: 32}",
+    "--data.questions=30",
+    "--data.num_perception_questions=10",
+)
 
 
 @pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(HOME / "experiments")) for path in FILES])
 def test_every_file_names_a_system_and_a_task_that_its_data_feed(path):
     settings = config.read(Experiment, path)
     assert find(settings.encoder.recipe)
-    assert find_supply(settings.trained, settings.data)
+    assert find_task_dataset(settings.trained, settings.data)
 
 
 def test_the_joint_pair_differs_in_the_graph_alone():
     with_graph, without = (
         config.read(Experiment, HOME / "experiments" / "joint" / f"{name}-graph.yaml") for name in ("with", "without")
     )
-    assert replace(without, name="with-graph", knowledge=KnowledgeSettings("tree")) == with_graph
+    assert replace(without, name="with-graph", knowledge=KnowledgeSettings("sentence-tree")) == with_graph
     start = config.read(Experiment, HOME / "experiments" / "joint" / "start.yaml")
     assert with_graph.encoder.weights == start.folder / "model"
     assert len(arms_of([without, with_graph], nulls=True)) == 7
@@ -43,7 +47,7 @@ def test_the_mixture_on_the_page_about_comparisons_can_be_built(kind, tmp_path):
     path.write_text(block)
     built = build(config.read(Experiment, path, (*SMALL, f"--knowledge.kind={kind}")))
     assert built.task is not None and len(built.training) == 40
-    learnt = {"adapter": {"fact-completion"}, "embedding": {"knowledge-embedding"}}.get(kind, set())
+    learnt = {"side-adapter": {"fact-completion"}, "knowledge-embedding": {"knowledge-embedding"}}.get(kind, set())
     assert set(built.system.heads) == {"vqa", "masked-tokens"} | learnt
 
 
@@ -62,5 +66,5 @@ def test_the_ways_of_telling_differ_in_knowledge_alone():
 def test_null_arms_of_ways_that_add_no_parts_are_the_arm_that_is_told_nothing():
     folder = HOME / "experiments" / "knowledge"
     arms = [config.read(Experiment, folder / f"{file}.yaml") for file in ("0-no-knowledge", "1-k-bert", "5-kepler")]
-    untold = {arm.name for arm in arms_of([*arms, config.read(Experiment, folder / "2-ernie.yaml")], nulls=True)}
-    assert {name for name in untold if name.endswith("no-facts")} == {"ernie-no-facts"}
+    without_facts = {arm.name for arm in arms_of([*arms, config.read(Experiment, folder / "2-ernie.yaml")], nulls=True)}
+    assert {name for name in without_facts if name.endswith("no-facts")} == {"ernie-no-facts"}

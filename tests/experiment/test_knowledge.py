@@ -7,17 +7,17 @@ import torch
 
 import mm_kptm
 from mm_kptm import cli
-from mm_kptm.batch import Entities, Inputs, Layout, Regions, Tokens
+from mm_kptm.batch import Entities, Inputs, Regions, SequenceLayout, Tokens
+from mm_kptm.datasets.protocol import PreparedData
 from mm_kptm.errors import UserError
-from mm_kptm.experiment.knowledge import BUILT, inform, spread
+from mm_kptm.experiment.knowledge import BUILT, apply_knowledge, reinitialise
 from mm_kptm.experiment.settings import KnowledgeSettings
-from mm_kptm.knowledge.fusion import FusedStream, fuse
+from mm_kptm.knowledge.fusion.ernie import FusedStream, fuse
 from mm_kptm.models.single import SingleStream
-from mm_kptm.models.system import System
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.visibility import Branches
-from mm_kptm.tasks.inputs import mentions
-from mm_kptm.tasks.supply import Prepared
+from mm_kptm.preprocessing.inputs import mentions
+from mm_kptm.systems.system import System
 
 READERS = [name for name, recipe in mm_kptm.catalogue().items() if "text" in recipe.reads]
 LINKED = torch.tensor([0, 0, 1, 0, 0])  #: the number of the entity that each token names
@@ -48,7 +48,9 @@ PLAIN = [name for name in READERS if type(small(name).encoder) is SingleStream]
 def inputs(name: str, ids=(5, 6, 7, 8, 9)) -> Inputs:
     """A sentence, with two regions for a system that reads them."""
     generator = torch.Generator().manual_seed(0)
-    regions = Regions(torch.rand(2, 8, generator=generator), torch.rand(2, 4, generator=generator), Layout((2,)))
+    regions = Regions(
+        torch.rand(2, 8, generator=generator), torch.rand(2, 4, generator=generator), SequenceLayout((2,))
+    )
     sees_regions = "regions" in mm_kptm.catalogue()[name].reads
     return Inputs(text=Tokens.of([ids], languages=[[0] * len(ids)]), regions=regions if sees_regions else None)
 
@@ -58,15 +60,15 @@ def inputs(name: str, ids=(5, 6, 7, 8, 9)) -> Inputs:
 def test_a_tree_is_heeded_by_every_system_that_reads_text(name):
     """Branches change what is read, and a fact that hangs from a word arrives at the sentence through it."""
     system, plain = small(name), inputs(name)
-    tree = replace(plain, text=replace(plain.text, sees=TREE))
+    tree = replace(plain, text=replace(plain.text, mask=TREE))
     other = inputs(name, ids=(5, 6, 11, 12, 9))
-    told_other = replace(other, text=replace(other.text, sees=TREE))
+    told_other = replace(other, text=replace(other.text, mask=TREE))
     read = system(tree).pooled
     assert not torch.allclose(read, system(plain).pooled, atol=1e-6)
     assert not torch.allclose(read, system(told_other).pooled, atol=1e-6)
 
 
-TOLD = Prepared(sources={}, model=System.head, sizes={"entity_dim": 8}, bases=("numbers",))
+TOLD = PreparedData(sources={}, model=System.head, sizes={"entity_dim": 8}, knowledge_bases=("numbers",))
 
 
 @pytest.mark.parametrize("name", PLAIN)
@@ -74,10 +76,10 @@ TOLD = Prepared(sources={}, model=System.head, sizes={"entity_dim": 8}, bases=("
 def test_candidates_reach_every_plain_single_stream_with_vectors_of_their_own(name):
     system = small(name)
     torch.manual_seed(0)
-    inform(system, KnowledgeSettings("recontextualise"), TOLD)
+    apply_knowledge(system, KnowledgeSettings("kar"), TOLD)
     bert_init(system.encoder.kars, 0.3)
     told, other, scaled = (
-        replace(inputs(name), candidates={"numbers": mentions(LINKED, Layout((5,)), vectors)})
+        replace(inputs(name), candidates={"numbers": mentions(LINKED, SequenceLayout((5,)), vectors)})
         for vectors in (FIRST, OTHER, 2 * FIRST)
     )
     assert not torch.allclose(system(told).pooled, system(other).pooled, atol=1e-6)
@@ -88,14 +90,14 @@ def test_candidates_reach_every_plain_single_stream_with_vectors_of_their_own(na
 def test_adapters_stand_beside_every_plain_single_stream(name):
     system = small(name)
     torch.manual_seed(0)
-    inform(system, KnowledgeSettings("adapter"), TOLD)
+    apply_knowledge(system, KnowledgeSettings("side-adapter"), TOLD)
     torch.testing.assert_close(system.encoder.beside(inputs(name)), system(inputs(name)).tokens)
 
 
 def test_candidates_of_another_width_are_refused():
     system = small("bert-base")
-    inform(system, KnowledgeSettings("recontextualise"), TOLD)
-    told = {"numbers": mentions(LINKED, Layout((5,)), FIRST[:, :3])}
+    apply_knowledge(system, KnowledgeSettings("kar"), TOLD)
+    told = {"numbers": mentions(LINKED, SequenceLayout((5,)), FIRST[:, :3])}
     with pytest.raises(UserError, match="come with vectors of width 3, but it reads entities of width 8"):
         system(replace(inputs("bert-base"), candidates=told))
 
@@ -103,17 +105,17 @@ def test_candidates_of_another_width_are_refused():
 OTHERS = [(kind, name) for name in ("lxmert-base", "knowbert-wiki", "ernie-thu-base") for kind in BUILT]
 
 
-@pytest.mark.parametrize(("kind", "name"), [pair for pair in OTHERS if pair != ("fusion", "ernie-thu-base")])
+@pytest.mark.parametrize(("kind", "name"), [pair for pair in OTHERS if pair != ("entity-fusion", "ernie-thu-base")])
 def test_parts_are_added_to_plain_single_streams_alone(kind, name):
     """An encoder that reads facts in its own way would lose that way."""
     with pytest.raises(UserError, match=rf"{kind} was asked for with {name}, which is no plain single stream"):
-        inform(small(name), KnowledgeSettings(kind), TOLD)
+        apply_knowledge(small(name), KnowledgeSettings(kind), TOLD)
 
 
 def test_an_encoder_that_was_published_with_entities_is_left_as_it_is():
     system = small("ernie-thu-base")
     before = system.encoder
-    inform(system, KnowledgeSettings("fusion"), TOLD)
+    apply_knowledge(system, KnowledgeSettings("entity-fusion"), TOLD)
     assert system.encoder is before and not system.added
 
 
@@ -121,7 +123,7 @@ def test_the_command_line_refuses_an_encoder_without_room_for_the_parts_in_one_s
     path = tmp_path / "mixed.yaml"
     path.write_text(
         "name: mixed\ntask: knowledge-vqa\ndata: {name: number-world, questions: 20}\n"
-        "encoder: {recipe: lxmert-base, sizes: {dim: 16, num_heads: 2, ffn_dim: 32}}\nknowledge: {kind: adapter}\n"
+        "encoder: {recipe: lxmert-base, sizes: {dim: 16, num_heads: 2, ffn_dim: 32}}\nknowledge: {kind: side-adapter}\n"
     )
     assert cli.main(["train", str(path), f"--out={tmp_path}"]) == 2
     said = capsys.readouterr().err
@@ -133,10 +135,10 @@ def test_only_what_was_added_is_drawn_anew():
     system = small("bert-base")
     before = {name: value.clone() for name, value in system.encoder.state_dict().items()}
     known = list(system.modules())
-    inform(system, KnowledgeSettings("fusion"), TOLD)
+    apply_knowledge(system, KnowledgeSettings("entity-fusion"), TOLD)
     encoder = system.encoder
     narrow = encoder.fusions["1"].fuse.entity_in.weight.std()
-    spread(encoder, known, 0.5)
+    reinitialise(encoder, known, 0.5)
     after = encoder.state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items())
     assert narrow < 0.1 < encoder.fusions["1"].fuse.entity_in.weight.std()

@@ -14,33 +14,33 @@ from safetensors.torch import load_file, save_file
 
 import mm_kptm
 from mm_kptm import cli, experiment
-from mm_kptm.data.tokenizer import BERT_SPECIALS
+from mm_kptm.adaptation.side_adapter import AdaptedStream
+from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
+from mm_kptm.datasets.protocol import PreparedData
+from mm_kptm.datasets.text.mention_datasets import OpenEntityData
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import build
-from mm_kptm.experiment.knowledge import inform
+from mm_kptm.experiment.knowledge import apply_knowledge
 from mm_kptm.experiment.settings import EncoderSettings, Experiment, Kind, KnowledgeSettings
-from mm_kptm.knowledge.adapter import AdaptedStream
-from mm_kptm.knowledge.embeddings import Embeddings, save_embeddings
-from mm_kptm.knowledge.entity_vectors import WithVectors
-from mm_kptm.knowledge.fusion import FusedStream
-from mm_kptm.knowledge.recontextualise import RecontextualisedStream
+from mm_kptm.knowledge.embedding.embeddings import Embeddings, save_embeddings
+from mm_kptm.knowledge.fusion.entity_embedding import WithVectors
+from mm_kptm.knowledge.fusion.ernie import FusedStream
+from mm_kptm.knowledge.fusion.kar import RecontextualisedStream
 from mm_kptm.models.single import SingleStream
-from mm_kptm.tasks.number_world_settings import NumberWorldData
-from mm_kptm.tasks.public_texts import OpenEntityData
-from mm_kptm.tasks.supply import Prepared
+from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
 from mm_kptm.train.settings import TrainSettings
 
 SIZES: dict[str, Any] = {"num_layers": 2, "dim": 16, "num_heads": 2, "ffn_dim": 32, "dropout": 0.0}
-DATA = NumberWorldData(questions=60, held=20, languages=("en",))
+DATA = NumberWorldData(questions=60, eval_questions=20, languages=("en",))
 FRESH = EncoderSettings("uniter-base", sizes=SIZES, init_std=0.1)
 MADE: dict[Kind, type] = {
-    "tree": SingleStream,
-    "fusion": FusedStream,
-    "recontextualise": RecontextualisedStream,
-    "adapter": AdaptedStream,
-    "embedding": SingleStream,
+    "sentence-tree": SingleStream,
+    "entity-fusion": FusedStream,
+    "kar": RecontextualisedStream,
+    "side-adapter": AdaptedStream,
+    "knowledge-embedding": SingleStream,
 }
-HEADS = {"adapter": {"fact-completion"}, "embedding": {"knowledge-embedding"}}
+HEADS = {"side-adapter": {"fact-completion"}, "knowledge-embedding": {"knowledge-embedding"}}
 
 
 def told(out: Path, kind: Kind, name: str = "first", encoder: EncoderSettings = FRESH, **changes: Any) -> Experiment:
@@ -69,7 +69,7 @@ def home(at: Path, entities: int = 8, seed: int = 0) -> Path:
 def typed(at: Path, name: str = "first", weights: Path | None = None, steps: int = 4, **knowledge: Any) -> Experiment:
     """Types of entities whose vectors learn."""
     data = OpenEntityData(name="open-entity", vocabulary=at / "vocab.txt", train=at / "train.json", dev=at / "dev.json")
-    asked = KnowledgeSettings(**({"kind": "fusion", "vectors": at / "kg", "trainable": True} | knowledge))
+    asked = KnowledgeSettings(**({"kind": "entity-fusion", "vectors": at / "kg", "trainable": True} | knowledge))
     encoder = EncoderSettings("bert-base", sizes={} if weights else SIZES, weights=weights, init_std=0.1)
     train = TrainSettings(steps=steps, batch_size=8, lr=5e-3)
     return Experiment(name, encoder, data, "entity-typing", asked, train=train, out=at)
@@ -106,7 +106,7 @@ def test_a_run_with_knowledge_comes_back_from_its_model_folder(kind: Kind, tmp_p
     assert type(back.encoder) is MADE[kind] and same(back, run.system) and not back.training
     assert set(back.heads) == {"vqa"} | HEADS.get(kind, set())
     assert (back.added, back.head_sizes) == (run.system.added, run.system.head_sizes)
-    assert back.data == DATA.hashes
+    assert back.data == DATA.fingerprints
     assert {path.name for path in (first.folder / "model").iterdir()} == {"config.json", "model.safetensors"}
     said = json.loads((first.folder / "model" / "config.json").read_text())
     assert (said["recipe"], list(said["added"])) == ("uniter-base", [kind] if MADE[kind] is not SingleStream else [])
@@ -135,8 +135,8 @@ def test_vectors_that_learnt_come_back_as_they_became(tmp_path: Path) -> None:
     run = experiment.train(first, first.folder, progress=False)
     model = first.folder / "model"
     back = mm_kptm.load(str(model))
-    assert isinstance(back.encoder, WithVectors) and list(back.added) == ["fusion", "entity-vectors"]
-    assert same(back, run.system) and back.data["vectors"] == run.prepared.hashes["vectors"]
+    assert isinstance(back.encoder, WithVectors) and list(back.added) == ["entity-fusion", "entity-vectors"]
+    assert same(back, run.system) and back.data["vectors"] == run.prepared.fingerprints["vectors"]
     assert run.prepared.vectors is not None
     assert not torch.equal(back.encoder.entity_vectors.vectors, run.prepared.vectors)
 
@@ -169,14 +169,16 @@ def test_the_folder_says_which_vectors_were_read(tmp_path: Path) -> None:
     homes = [home(tmp_path / str(seed), seed=seed) for seed in range(2)]
     models = [trained(typed(at, trainable=False)) for at in homes]
     one, other = (mm_kptm.load(str(model)) for model in models)
-    assert list(one.added) == ["fusion"] and not any("entity_vectors" in name for name, _ in one.named_parameters())
+    assert list(one.added) == ["entity-fusion"] and not any(
+        "entity_vectors" in name for name, _ in one.named_parameters()
+    )
     assert len(one.data["vectors"]) == 64 and one.data["vectors"] != other.data["vectors"]
 
 
 def test_parts_are_fresh_where_the_folder_has_none(tmp_path: Path) -> None:
     model = trained(told(tmp_path, "none", "start"))
     start = mm_kptm.load(str(model))
-    run = build(told(tmp_path, "fusion", encoder=EncoderSettings("uniter-base", weights=model)))
+    run = build(told(tmp_path, "entity-fusion", encoder=EncoderSettings("uniter-base", weights=model)))
     held, ours = dict(start.encoder.named_parameters()), dict(run.system.encoder.named_parameters())
     assert held.keys() < ours.keys() and all(torch.equal(ours[name], held[name]) for name in held)
 
@@ -184,21 +186,25 @@ def test_parts_are_fresh_where_the_folder_has_none(tmp_path: Path) -> None:
 def test_vectors_can_begin_to_learn_later(tmp_path: Path) -> None:
     model = trained(typed(home(tmp_path), trainable=False))
     run = build(typed(tmp_path, "second", model))
-    assert list(run.system.added) == ["fusion", "entity-vectors"] and isinstance(run.system.encoder, WithVectors)
+    assert list(run.system.added) == ["entity-fusion", "entity-vectors"] and isinstance(run.system.encoder, WithVectors)
     assert run.prepared.vectors is not None
     assert torch.equal(run.system.encoder.entity_vectors.vectors, run.prepared.vectors)
     assert same(run.system.encoder.encoder, mm_kptm.load(str(model)).encoder)
 
 
 def test_a_head_of_learnt_facts_is_left_behind_by_who_learns_none(tmp_path: Path) -> None:
-    model = trained(told(tmp_path, "embedding"))
+    model = trained(told(tmp_path, "knowledge-embedding"))
     run = build(told(tmp_path, "none", "second", EncoderSettings("uniter", weights=model)))
     assert set(run.system.heads) == {"vqa"}
 
 
 @pytest.mark.parametrize(
     ("held", "kind", "asks"),
-    [("fusion", "none", "no added parts"), ("fusion", "tree", "no added parts"), ("adapter", "fusion", "fusion")],
+    [
+        ("entity-fusion", "none", "no added parts"),
+        ("entity-fusion", "sentence-tree", "no added parts"),
+        ("side-adapter", "entity-fusion", "entity-fusion"),
+    ],
 )
 def test_a_folder_of_another_kind_is_refused(held: Kind, kind: Kind, asks: str, tmp_path: Path) -> None:
     model = trained(told(tmp_path, held))
@@ -217,17 +223,17 @@ def test_another_number_of_entities_is_refused(tmp_path: Path) -> None:
 
 
 def test_another_number_of_relations_is_refused(tmp_path: Path) -> None:
-    model = trained(told(tmp_path, "embedding"))
+    model = trained(told(tmp_path, "knowledge-embedding"))
     weights, fewer = EncoderSettings("uniter-base", weights=model), replace(DATA, relations=("owner",))
     with pytest.raises(UserError, match=r"with knowledge-embedding of num_relations 3, but the data of this exp"):
-        build(told(tmp_path, "embedding", "second", weights, data=fewer))
+        build(told(tmp_path, "knowledge-embedding", "second", weights, data=fewer))
 
 
 def test_facts_of_another_width_are_refused(tmp_path: Path) -> None:
-    model = trained(told(tmp_path, "recontextualise"))
-    narrow = Prepared({}, lambda system: system, sizes={"entity_dim": 8}, bases=("numbers",))
+    model = trained(told(tmp_path, "kar"))
+    narrow = PreparedData({}, lambda system: system, sizes={"entity_dim": 8}, knowledge_bases=("numbers",))
     with pytest.raises(UserError, match=r"recontextualise of bases\.numbers\.entity_dim 64, but the data of thi"):
-        inform(mm_kptm.load(str(model)), KnowledgeSettings("recontextualise"), narrow)
+        apply_knowledge(mm_kptm.load(str(model)), KnowledgeSettings("kar"), narrow)
 
 
 def test_vectors_that_learnt_other_entities_are_refused(tmp_path: Path) -> None:
@@ -261,13 +267,22 @@ def torn(model: Path) -> None:
         (lacking, "says that it holds uniter-base with fusion, but its model.safetensors has no encoder.fusions.0."),
         (torn, "config.json does not say which system lies beside it; save the system again"),
         (saying(added=[]), "config.json does not say which system lies beside it; save the system again"),
-        (saying(added={"fuson": {}}), "no addition is called 'fuson' (did you mean 'fusion'?); there are adapter, emb"),
-        (saying(added={"fusion": {"width": 3}}), "fusion has no size 'width'; it has entity_dim, entity_heads, kinds"),
+        (
+            saying(added={"fuson": {}}),
+            "no addition is called 'fuson' (did you mean 'entity-fusion'?); there are adapter, emb",
+        ),
+        (
+            saying(added={"entity-fusion": {"width": 3}}),
+            "fusion has no size 'width'; it has entity_dim, entity_heads, kinds",
+        ),
         (
             saying(added={"entity-vectors": {"entity_dim": 3}}),
             "entity-vectors needs a size num_entities, which is not g",
         ),
-        (saying(added={"embedding": {}}), "embedding adds no part to an encoder; it has the heads knowledge-embedding"),
+        (
+            saying(added={"knowledge-embedding": {}}),
+            "embedding adds no part to an encoder; it has the heads knowledge-embedding",
+        ),
         (
             saying(heads={"fact-completion": {}}),
             "the head fact-completion needs a size num_objects, which is not g",
@@ -281,7 +296,7 @@ def torn(model: Path) -> None:
 def test_a_spoilt_folder_is_refused_in_one_sentence(
     spoil: Callable[[Path], None], complaint: str, tmp_path: Path
 ) -> None:
-    model = trained(told(tmp_path, "fusion"))
+    model = trained(told(tmp_path, "entity-fusion"))
     spoil(model)
     with pytest.raises(UserError) as raised:
         mm_kptm.load(str(model))
@@ -289,7 +304,7 @@ def test_a_spoilt_folder_is_refused_in_one_sentence(
 
 
 def test_parts_that_the_folder_lacks_can_be_asked_to_be_fresh(tmp_path: Path) -> None:
-    model = trained(told(tmp_path, "fusion"))
+    model = trained(told(tmp_path, "entity-fusion"))
     held = mm_kptm.load(str(model))
     lacking(model)
     back = mm_kptm.load(str(model), fresh=["encoder.fusions."], seed=0)
@@ -299,11 +314,11 @@ def test_parts_that_the_folder_lacks_can_be_asked_to_be_fresh(tmp_path: Path) ->
 def test_the_command_line_refuses_another_kind_in_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model = trained(told(tmp_path, "fusion"))
+    model = trained(told(tmp_path, "entity-fusion"))
     path = tmp_path / "second.yaml"
     path.write_text(
         "name: second\ntask: knowledge-vqa\ndata: {name: number-world, questions: 20}\n"
-        f"encoder: {{recipe: uniter-base, weights: {model}}}\nknowledge: {{kind: recontextualise}}\n"
+        f"encoder: {{recipe: uniter-base, weights: {model}}}\nknowledge: {{kind: kar}}\n"
     )
     assert cli.main(["train", str(path), f"--out={tmp_path}"]) == 2
     said = capsys.readouterr().err

@@ -9,15 +9,15 @@ import torch
 
 import mm_kptm
 from mm_kptm import config, experiment
+from mm_kptm.adaptation.side_adapter import AdaptedStream
+from mm_kptm.datasets.vision.vqa_v2 import VqaV2Data
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import build
 from mm_kptm.experiment.run import opened
 from mm_kptm.experiment.settings import EncoderSettings, Experiment, Kind, KnowledgeSettings
-from mm_kptm.knowledge.adapter import AdaptedStream
-from mm_kptm.knowledge.fusion import FusedStream
-from mm_kptm.knowledge.recontextualise import RecontextualisedStream
-from mm_kptm.tasks.number_world_settings import NumberWorldData
-from mm_kptm.tasks.vqa_v2_data import VqaV2Data
+from mm_kptm.knowledge.fusion.ernie import FusedStream
+from mm_kptm.knowledge.fusion.kar import RecontextualisedStream
+from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
 from mm_kptm.train.settings import TrainSettings
 
 TINY = EncoderSettings(
@@ -25,7 +25,7 @@ TINY = EncoderSettings(
     sizes={"num_layers": 1, "dim": 16, "num_heads": 2, "ffn_dim": 32, "dropout": 0.0},
     init_std=0.1,
 )
-DATA = NumberWorldData(questions=60, held=20, languages=("en", "fr"))
+DATA = NumberWorldData(questions=60, eval_questions=20, languages=("en", "fr"))
 
 
 def tiny(out: Path, **changes: object) -> Experiment:
@@ -42,7 +42,7 @@ def tiny(out: Path, **changes: object) -> Experiment:
 
 @pytest.mark.parametrize("task", ["vqa", "knowledge-vqa", "parallel-sentences"])
 def test_every_task_of_number_world_trains_and_is_measured(task: str, tmp_path: Path) -> None:
-    told = KnowledgeSettings("tree", "true") if task == "knowledge-vqa" else KnowledgeSettings()
+    told = KnowledgeSettings("sentence-tree", "true") if task == "knowledge-vqa" else KnowledgeSettings()
     settings = tiny(tmp_path, task=task, knowledge=told)
     experiment.train(settings, settings.folder, progress=False)
     result = experiment.evaluate(settings.folder, "test")
@@ -54,17 +54,19 @@ def test_every_task_of_number_world_trains_and_is_measured(task: str, tmp_path: 
 
 
 def test_swapped_facts_are_a_split_of_their_own(tmp_path: Path) -> None:
-    settings = tiny(tmp_path, task="knowledge-vqa", knowledge=KnowledgeSettings("tree", "true"))
+    settings = tiny(tmp_path, task="knowledge-vqa", knowledge=KnowledgeSettings("sentence-tree", "true"))
     experiment.train(settings, settings.folder, progress=False)
     assert "sticks" in experiment.evaluate(settings.folder, "test-swapped")
 
 
 def test_without_a_tree_no_facts_are_told(tmp_path: Path) -> None:
-    told = build(tiny(tmp_path, task="knowledge-vqa", knowledge=KnowledgeSettings("tree", "true"))).source("test")
+    told = build(tiny(tmp_path, task="knowledge-vqa", knowledge=KnowledgeSettings("sentence-tree", "true"))).source(
+        "test"
+    )
     silent = build(tiny(tmp_path, task="knowledge-vqa", knowledge=KnowledgeSettings("none"))).source("test")
     generator = torch.Generator()
-    assert told.batch([0], generator).inputs.text.sees is not None
-    assert silent.batch([0], generator).inputs.text.sees is None
+    assert told.batch([0], generator).inputs.text.mask is not None
+    assert silent.batch([0], generator).inputs.text.mask is None
 
 
 @pytest.mark.parametrize("texts", ["captions", "sentences", "translations"])
@@ -91,7 +93,7 @@ def test_a_run_says_what_it_was(tmp_path: Path) -> None:
     settings = tiny(tmp_path)
     experiment.train(settings, settings.folder, progress=False)
     assert config.read(Experiment, settings.folder / "config.yaml") == settings
-    assert json.loads((settings.folder / "data.json").read_text()) == settings.data.hashes
+    assert json.loads((settings.folder / "data.json").read_text()) == settings.data.fingerprints
     again, built = opened(settings.folder)
     saved = mm_kptm.load(str(settings.folder / "model"))
     torch.testing.assert_close(built.system.state_dict(), saved.state_dict())
@@ -151,9 +153,9 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
         ({"languages": ("en", "it")}, "data.languages has 'it', but Number World speaks en, de, fr, es, zh"),
         ({"languages": ()}, "data.languages is empty; name at least one"),
         ({"questions": 0}, "data.questions is 0 but must be at least 1"),
-        ({"held": 0}, "data.held is 0 but must be at least 1"),
-        ({"seen": -1}, "data.seen is -1 but must not be negative"),
-        ({"hidden": 1.0}, "data.hidden is 1.0 but must be a share of the tokens, above 0 and below 1"),
+        ({"eval_questions": 0}, "data.eval_questions is 0 but must be at least 1"),
+        ({"num_perception_questions": -1}, "data.num_perception_questions is -1 but must not be negative"),
+        ({"mask_rate": 1.0}, "data.mask_rate is 1.0 but must be a share of the tokens, above 0 and below 1"),
         ({"split": "idd"}, "there is no split called 'idd'"),
     ],
 )
@@ -192,12 +194,12 @@ def test_objectives_beside_a_task_of_two_texts_are_refused(tmp_path: Path) -> No
 def test_facts_that_reach_no_example_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
         UserError,
-        match=r"knowledge\.kind is tree, but the vqa of these data cannot tell facts in that form; they can in none",
+        match=r"knowledge\.kind is sentence-tree, but the vqa of these data cannot tell facts in that form; they can in none",
     ):
-        build(tiny(tmp_path, knowledge=KnowledgeSettings("tree", "true")))
+        build(tiny(tmp_path, knowledge=KnowledgeSettings("sentence-tree", "true")))
 
 
-@pytest.mark.parametrize(("kind", "made"), [("fusion", FusedStream), ("recontextualise", RecontextualisedStream)])
+@pytest.mark.parametrize(("kind", "made"), [("entity-fusion", FusedStream), ("kar", RecontextualisedStream)])
 def test_facts_reach_an_encoder_that_was_published_without_them(kind: Kind, made: type, tmp_path: Path) -> None:
     """It trains, is measured and opened as a run."""
     settings = tiny(tmp_path, task="knowledge-vqa", knowledge=KnowledgeSettings(kind))
@@ -210,16 +212,16 @@ def test_facts_reach_an_encoder_that_was_published_without_them(kind: Kind, made
 
 def test_facts_are_told_in_the_form_that_was_asked_for_and_no_other(tmp_path: Path) -> None:
     told = {}
-    for kind in ("none", "tree", "fusion", "recontextualise"):
+    for kind in ("none", "sentence-tree", "entity-fusion", "kar"):
         settings = tiny(tmp_path, task="knowledge-vqa", knowledge=KnowledgeSettings(kind))  # type: ignore[arg-type]
         for split in ("test", "test-swapped"):
             inputs = build(settings).source(split).batch(range(4), torch.Generator()).inputs
-            told[kind, split] = (inputs.text.sees is not None, inputs.entities is not None, bool(inputs.candidates))
+            told[kind, split] = (inputs.text.mask is not None, inputs.entities is not None, bool(inputs.candidates))
     assert {kind for kind, found in told.items() if not any(found)} == {("none", "test"), ("none", "test-swapped")}
     assert all(sum(found) == (kind != "none") for (kind, _), found in told.items())
 
 
-@pytest.mark.parametrize("kind", ["adapter", "embedding"])
+@pytest.mark.parametrize("kind", ["side-adapter", "knowledge-embedding"])
 def test_facts_are_learnt_beside_a_task(kind: Kind, tmp_path: Path) -> None:
     """They stand in no question; what they add to the loss has the weight that was asked for."""
     settings = tiny(tmp_path, task="knowledge-vqa", knowledge=KnowledgeSettings(kind, weight=0.5))
@@ -228,29 +230,29 @@ def test_facts_are_learnt_beside_a_task(kind: Kind, tmp_path: Path) -> None:
     torch.testing.assert_close(built.system.state_dict(), trained.system.state_dict())
     batch = built.training.batch(range(4), torch.Generator())
     inputs = batch.examples.inputs  # type: ignore[attr-defined]
-    assert inputs.text.sees is None and inputs.entities is None and inputs.candidates is None
-    (name,) = batch.puzzles.by_name  # type: ignore[attr-defined]
-    learnt = built.model.objectives[name].loss(built.system, batch.puzzles.by_name[name])  # type: ignore[attr-defined]
+    assert inputs.text.mask is None and inputs.entities is None and inputs.candidates is None
+    (name,) = batch.batches.by_name  # type: ignore[attr-defined]
+    learnt = built.model.objectives[name].loss(built.system, batch.batches.by_name[name])  # type: ignore[attr-defined]
     torch.testing.assert_close(built.model.loss(batch), built.task.loss(batch.examples) + 0.5 * learnt)  # type: ignore[attr-defined, union-attr]
     assert "facts-only" not in built.prepared.baselines("test")
 
 
 def test_an_arm_that_is_given_no_facts_learns_none(tmp_path: Path) -> None:
-    for kind in ("adapter", "embedding"):
+    for kind in ("side-adapter", "knowledge-embedding"):
         settings = tiny(tmp_path, task="knowledge-vqa", knowledge=KnowledgeSettings(kind, "none"))  # type: ignore[arg-type]
         built = build(settings)
         assert built.task is built.model
-        assert isinstance(built.system.encoder, AdaptedStream) == (kind == "adapter")
+        assert isinstance(built.system.encoder, AdaptedStream) == (kind == "side-adapter")
 
 
 def test_a_weight_of_facts_is_positive() -> None:
     with pytest.raises(UserError, match=r"knowledge\.weight is 0 but must be greater than 0"):
-        KnowledgeSettings("embedding", weight=0)
+        KnowledgeSettings("knowledge-embedding", weight=0)
 
 
 def test_fused_facts_change_what_is_answered(tmp_path: Path) -> None:
     two_layers = replace(TINY, sizes={**TINY.sizes, "num_layers": 2})  # one to fuse, one to read what was fused
-    fusion = KnowledgeSettings("fusion", "true")
+    fusion = KnowledgeSettings("entity-fusion", "true")
     built = build(tiny(tmp_path, task="knowledge-vqa", encoder=two_layers, knowledge=fusion))
     inputs = built.source("test").batch(range(8), torch.Generator()).inputs
     silent = replace(inputs, entities=replace(inputs.entities, vectors=torch.zeros_like(inputs.entities.vectors)))
@@ -261,6 +263,7 @@ def test_fusion_wants_layers_to_mix_in(tmp_path: Path) -> None:
     sizes = {"dim": 16, "num_heads": 2, "ffn_dim": 32}
     lxmert = EncoderSettings("lxmert-base", sizes=sizes)
     with pytest.raises(
-        UserError, match=r"knowledge\.kind fusion was asked for with lxmert-base, which is no plain single stream"
+        UserError,
+        match=r"knowledge\.kind entity-fusion was asked for with lxmert-base, which is no plain single stream",
     ):
-        build(tiny(tmp_path, task="knowledge-vqa", encoder=lxmert, knowledge=KnowledgeSettings("fusion")))
+        build(tiny(tmp_path, task="knowledge-vqa", encoder=lxmert, knowledge=KnowledgeSettings("entity-fusion")))

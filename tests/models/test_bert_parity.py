@@ -51,5 +51,5 @@ def test_bert_agrees_with_transformers(
 
     agrees(ours.head("masked-tokens")(encoded.tokens), expected.prediction_logits[real])
     agrees(ours.head("next-sentence")(encoded.pooled), expected.seq_relationship_logits)
-    for stream, states in zip(ours.walk(inputs), expected.hidden_states, strict=True):
+    for stream, states in zip(ours.hidden_states(inputs), expected.hidden_states, strict=True):
         agrees(stream.x, states[real])

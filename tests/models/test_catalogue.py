@@ -11,14 +11,14 @@ import torch
 from torch import nn
 
 import mm_kptm
-from mm_kptm.batch import Candidates, Entities, Inputs, Layout, Regions, Tokens
-from mm_kptm.keymap import Drop, Same
-from mm_kptm.knowledge.ngrams import N_GRAMS
-from mm_kptm.knowledge.nodes import TiedCandidates
-from mm_kptm.models.system import System
-from mm_kptm.nn.ragged import within
+from mm_kptm.batch import Candidates, Entities, Inputs, Regions, SequenceLayout, Tokens
+from mm_kptm.knowledge.fusion.node_embedding import TiedCandidates
+from mm_kptm.knowledge.lexicons.ngrams import N_GRAMS
+from mm_kptm.nn.ragged import self_attention_layout
 from mm_kptm.nn.visibility import Causal
-from mm_kptm.recipe import Recipe
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Drop, Same
+from mm_kptm.systems.system import System
 
 SMALL: dict[str, Any] = {
     "dim": 8,
@@ -69,7 +69,7 @@ def test_a_recipe_is_documented(recipe: Recipe) -> None:
 def test_a_recipe_is_consistent(recipe: Recipe) -> None:
     assert set(recipe.objectives) <= set(recipe.heads)
     assert set(recipe.sizes) <= set(recipe.published_sizes())
-    assert set(recipe.fields.values()) <= set(recipe.published_sizes())
+    assert set(recipe.config_keys.values()) <= set(recipe.published_sizes())
     assert recipe.reads <= {"text", "regions", "images", "entities", "candidates", "languages", "target"}
     assert len(set(recipe.weights)) == len(recipe.weights), "a rule that stands twice is reached once"
 
@@ -129,7 +129,7 @@ def inputs_for(recipe: Recipe) -> Inputs:
     if "regions" in recipe.reads:
         features, boxes = torch.randn(5, SMALL["region_dim"], generator=draw), torch.rand(5, 4, generator=draw)
         hidden = torch.tensor([False, True, False, False, True])
-        inputs = replace(inputs, regions=Regions(features, boxes, Layout((2, 3)), hidden=hidden))
+        inputs = replace(inputs, regions=Regions(features, boxes, SequenceLayout((2, 3)), masked=hidden))
     if "entities" in recipe.reads:
         linked = torch.tensor([True, False, True, False, True])
         vectors = torch.randn(5, SMALL["entity_dim"], generator=draw) * linked[:, None]
@@ -137,11 +137,13 @@ def inputs_for(recipe: Recipe) -> Inputs:
     if "candidates" in recipe.reads:
         spans = torch.tensor([[0, 1], [1, 2], [3, 3]])
         entities, priors = torch.tensor([[4, 5], [6, 0], [7, 8]]), torch.tensor([[0.4, 0.6], [1.0, 0.0], [0.5, 0.5]])
-        linking = Candidates(spans, Layout((2, 1)), entities, priors, gold=entities[:, 0])
+        linking = Candidates(spans, SequenceLayout((2, 1)), entities, priors, gold=entities[:, 0])
         names = [N_GRAMS] if recipe.family == "zen" else SMALL["bases"]
         inputs = replace(inputs, candidates=dict.fromkeys(names, linking))
     if "target" in recipe.reads:
-        inputs = replace(inputs, target=Tokens.of([[4, 8], [2, 1, 6]], languages=[[1, 1], [0, 0, 0]], sees=Causal()))
+        inputs = replace(
+            inputs, target=Tokens.of([[4, 8], [2, 1, 6]], languages=[[1, 1], [0, 0, 0]], attention_mask=Causal())
+        )
     return inputs
 
 
@@ -156,7 +158,7 @@ def scores(head: nn.Module, rows: torch.Tensor) -> torch.Tensor:
     if "places" in wants:
         return head(rows.repeat(1, 2), torch.zeros(len(rows), dtype=torch.long))
     if "reading" in wants:
-        return head(rows, within(Layout((3, 2))))
+        return head(rows, self_attention_layout(SequenceLayout((3, 2))))
     widths = [part.in_features for part in head.modules() if isinstance(part, nn.Linear)]
     together = widths[0] // rows.shape[1] if widths else 1  # how many rows it takes side by side
     return head(rows.repeat(1, together))
@@ -185,4 +187,4 @@ def test_a_gradient_reaches_every_parameter(recipe: Recipe) -> None:
             continue
         assert parameter.grad is not None, name
         # a bias on all that a softmax compares moves it not at all, so its true gradient is zero
-        assert name.endswith(("key.bias", "pool.score.bias", "score.narrow.bias")) or parameter.grad.any(), name
+        assert name.endswith(("key.bias", "pool.score.bias", "score.down_proj.bias")) or parameter.grad.any(), name

@@ -10,7 +10,7 @@ import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.models.generation import Writing, beam, greedy
-from mm_kptm.models.system import System
+from mm_kptm.systems.system import System
 
 VOCABULARY, STOP = 5, 1
 TEXTS = [[1, 3, 4, 1], [1, 2, 1], [1, 4, 4, 2, 3, 1]]
@@ -28,8 +28,8 @@ def sources(texts: list[list[int]] = TEXTS) -> Inputs:
     return Inputs(text=Tokens.of(texts, languages=[[0] * len(text) for text in texts]))
 
 
-def writing(longest: int = 5) -> Writing:
-    return Writing(start=STOP, stop=STOP, longest=longest, language=1)
+def writing(max_length: int = 5) -> Writing:
+    return Writing(start=STOP, stop=STOP, max_length=max_length, language=1)
 
 
 @torch.no_grad()
@@ -41,27 +41,27 @@ def scores(system: System, source: list[int], text: list[int]) -> Tensor:
 
 
 def test_greedy_takes_the_best_token_at_each_place() -> None:
-    system, longest = writer(), 6
-    for source, text in zip(TEXTS, greedy(system, sources(), writing(longest)), strict=True):
+    system, max_length = writer(), 6
+    for source, text in zip(TEXTS, greedy(system, sources(), writing(max_length)), strict=True):
         best = scores(system, source, text[:-1]).argmax(-1).tolist()
         assert text[0] == text[-1] == STOP and STOP not in text[1:-1]
-        assert text[1:] == best if len(text) < longest else text[1:-1] == best[:-1]
+        assert text[1:] == best if len(text) < max_length else text[1:-1] == best[:-1]
 
 
 @pytest.mark.parametrize("penalty", [0.0, 1.0])
 def test_a_wide_beam_finds_the_best_of_all_texts(penalty: float) -> None:
     """Every text up to the longest is scored by itself; where it is cut, the token that is cut off counts."""
-    system, longest = writer(), 4
-    found = beam(system, sources(), writing(longest), width=150, length_penalty=penalty)
+    system, max_length = writer(), 4
+    found = beam(system, sources(), writing(max_length), width=150, length_penalty=penalty)
     words = [word for word in range(VOCABULARY) if word != STOP]
     for source, text in zip(TEXTS, found, strict=True):
         best: dict[tuple[int, ...], float] = {}
-        for length in range(longest - 1):
+        for length in range(max_length - 1):
             for inner in product(words, repeat=length):
                 written = (STOP, *inner)
                 rows = scores(system, source, list(written))
                 total = sum(rows[place, word].item() for place, word in enumerate(inner))
-                last = rows[-1].max().item() if len(written) + 1 == longest else rows[-1, STOP].item()
+                last = rows[-1].max().item() if len(written) + 1 == max_length else rows[-1, STOP].item()
                 best[(*written, STOP)] = (total + last) / len(written) ** penalty
         assert tuple(text) == max(best, key=best.__getitem__)
 

@@ -8,9 +8,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import mm_kptm
-from mm_kptm.batch import POOLED, Inputs, Tokens
-from mm_kptm.keymap import UnmappedKeys
-from mm_kptm.models.system import System
+from mm_kptm.batch import POOLED_ONLY, Inputs, Tokens
+from mm_kptm.systems.keymap import UnmappedKeys
+from mm_kptm.systems.system import System
 
 transformers = pytest.importorskip("transformers")
 
@@ -57,7 +57,7 @@ def test_roberta_agrees_with_transformers(dtype: torch.dtype, atol: float, tmp_p
         torch.testing.assert_close(mine, other, atol=atol, rtol=atol)
 
     agrees(ours.head("masked-tokens")(ours(inputs).tokens), expected.logits[real])
-    for stream, states in zip(ours.walk(inputs), expected.hidden_states, strict=True):
+    for stream, states in zip(ours.hidden_states(inputs), expected.hidden_states, strict=True):
         agrees(stream.x, states[real])
 
 
@@ -78,17 +78,17 @@ def in_fairseq_names(system: System, *, side: str, stacked: bool) -> dict[str, T
         named[f"{side}.lm_head.layer_norm.{leaf}"] = ours[f"heads.masked-tokens.transform.norm.{leaf}"]
         for number in range(len(system.encoder.layers)):
             place, layer = f"encoder.layers.{number}", f"{stack}.layers.{number}"
-            roles = [ours[f"{place}.attend.attention.{role}.{leaf}"] for role in ("query", "key", "value")]
+            roles = [ours[f"{place}.self_attention.attention.{role}.{leaf}"] for role in ("query", "key", "value")]
             if stacked:
                 named[f"{layer}.self_attn.in_proj_{leaf}"] = torch.cat(roles)
             else:
                 named |= {f"{layer}.self_attn.{role}_proj.{leaf}": p for role, p in zip("qkv", roles, strict=True)}
             for theirs, mine in {
-                "self_attn.out_proj": "attend.attention.merge",
-                "self_attn_layer_norm": "attend.norm",
-                "fc1": "feed.widen",
-                "fc2": "feed.narrow",
-                "final_layer_norm": "feed.norm",
+                "self_attn.out_proj": "self_attention.attention.out_proj",
+                "self_attn_layer_norm": "self_attention.norm",
+                "fc1": "ffn.up_proj",
+                "fc2": "ffn.down_proj",
+                "final_layer_norm": "ffn.norm",
             }.items():
                 named[f"{layer}.{theirs}.{leaf}"] = ours[f"{place}.{mine}.{leaf}"]
     return named
@@ -113,7 +113,7 @@ def test_every_layout_of_fairseq_is_read(side: str, stacked: bool, tmp_path: Pat
 def test_a_text_of_the_longest_length_fits_and_one_more_does_not() -> None:
     system = mm_kptm.build("roberta", seed=0, heads=(), **SMALL)
     with torch.no_grad():
-        assert system(Inputs(text=Tokens.of([[5] * 14])), POOLED).pooled.shape == (1, 12)
+        assert system(Inputs(text=Tokens.of([[5] * 14])), POOLED_ONLY).pooled.shape == (1, 12)
         with pytest.raises(ValueError, match="a token stands at position 16, but the model has 16 positions"):
             system(Inputs(text=Tokens.of([[5] * 15])))
 

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 import mm_kptm
-from mm_kptm.batch import EVERYTHING, NONE, POOLED, Inputs, Tokens, Visibility, Wanted
+from mm_kptm.batch import ALL_ROWS, NO_ROWS, POOLED_ONLY, AttentionMask, Inputs, OutputRows, Tokens
 from mm_kptm.errors import UserError
-from mm_kptm.models.system import System
 from mm_kptm.nn.visibility import Causal, Matrix
+from mm_kptm.systems.system import System
 
 SENTENCES = [[2, 7, 7, 3], [2, 9, 3], [2, 4, 5, 6, 8, 3], [2, 3]]
-FORMS: dict[str, Visibility | None] = {
+FORMS: dict[str, AttentionMask | None] = {
     "everything": None,
     "causal": Causal(),
     "matrix": Matrix.of(
@@ -28,25 +28,25 @@ def system() -> System:
 
 @pytest.fixture(params=FORMS)
 def inputs(request: pytest.FixtureRequest) -> Inputs:
-    return Inputs(text=Tokens.of(SENTENCES, sees=FORMS[request.param]))
+    return Inputs(text=Tokens.of(SENTENCES, attention_mask=FORMS[request.param]))
 
 
 def test_wanted_rows_are_those_of_the_whole_run(system: System, inputs: Inputs) -> None:
     everything = system(inputs)
     rows = torch.tensor([9, 1, 1, 14])  # any order, repeats allowed
-    some = system(inputs, Wanted(tokens=rows, regions=NONE))
+    some = system(inputs, OutputRows(tokens=rows, regions=NO_ROWS))
     torch.testing.assert_close(some.tokens, everything.tokens[rows])
     torch.testing.assert_close(some.pooled, everything.pooled)
 
 
 def test_pooled_alone_is_that_of_the_whole_run(system: System, inputs: Inputs) -> None:
-    pooled = system(inputs, POOLED)
+    pooled = system(inputs, POOLED_ONLY)
     torch.testing.assert_close(pooled.pooled, system(inputs).pooled)
     assert len(pooled.tokens) == 0 and len(pooled.regions) == 0
 
 
 def test_what_is_not_wanted_has_no_rows(system: System, inputs: Inputs) -> None:
-    nothing = system(inputs, Wanted(tokens=NONE, regions=NONE, pooled=False))
+    nothing = system(inputs, OutputRows(tokens=NO_ROWS, regions=NO_ROWS, pooled=False))
     assert [len(part) for part in (nothing.tokens, nothing.regions, nothing.pooled)] == [0, 0, 0]
 
 
@@ -54,14 +54,14 @@ def test_gradients_do_not_depend_on_what_else_is_computed(system: System, inputs
     rows = torch.tensor([2, 8])
     parameters = [p for name, p in system.encoder.named_parameters() if "pooler" not in name]
     whole = torch.autograd.grad(system(inputs).tokens[rows].pow(2).sum(), parameters)
-    part = torch.autograd.grad(system(inputs, Wanted(tokens=rows, pooled=False)).tokens.pow(2).sum(), parameters)
+    part = torch.autograd.grad(system(inputs, OutputRows(tokens=rows, pooled=False)).tokens.pow(2).sum(), parameters)
     torch.testing.assert_close(part, whole)
 
 
 def test_a_walk_ends_where_a_run_does(system: System, inputs: Inputs) -> None:
-    depths = [stream.x for stream in system.walk(inputs)]
+    depths = [stream.x for stream in system.hidden_states(inputs)]
     assert len(depths) == 4
-    torch.testing.assert_close(depths[-1], system(inputs, EVERYTHING).tokens)
+    torch.testing.assert_close(depths[-1], system(inputs, ALL_ROWS).tokens)
 
 
 def test_padding_changes_nothing(system: System) -> None:
@@ -96,6 +96,6 @@ def test_an_encoder_without_layers_is_refused() -> None:
 
 
 def test_a_head_that_was_not_built_is_refused(system: System) -> None:
-    wanted = r"^bert-base was built without the head 'vqa'; it has masked-tokens, next-sentence$"
-    with pytest.raises(UserError, match=wanted):
+    output_rows = r"^bert-base was built without the head 'vqa'; it has masked-tokens, next-sentence$"
+    with pytest.raises(UserError, match=output_rows):
         system.head("vqa")

@@ -8,20 +8,20 @@ from safetensors.torch import save_file
 
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
-from mm_kptm.pretrained import parameters
+from mm_kptm.systems.assembly import parameters
 
 SIZES = {"dim": 8, "num_heads": 2, "num_layers": 2, "ffn_dim": 12, "vocab_size": 30, "max_positions": 20}
 INPUTS = Inputs(text=Tokens.of([[4, 9, 5], [7, 3]]))
 
 LAYER = {
-    "attention.self.query": "attend.attention.query",
-    "attention.self.key": "attend.attention.key",
-    "attention.self.value": "attend.attention.value",
-    "attention.output.dense": "attend.attention.merge",
-    "attention.output.LayerNorm": "attend.norm",
-    "intermediate.dense": "feed.widen",
-    "output.dense": "feed.narrow",
-    "output.LayerNorm": "feed.norm",
+    "attention.self.query": "self_attention.attention.query",
+    "attention.self.key": "self_attention.attention.key",
+    "attention.self.value": "self_attention.attention.value",
+    "attention.output.dense": "self_attention.attention.out_proj",
+    "attention.output.LayerNorm": "self_attention.norm",
+    "intermediate.dense": "ffn.up_proj",
+    "output.dense": "ffn.down_proj",
+    "output.LayerNorm": "ffn.norm",
 }
 PAIR = {
     "position_embeddings.weight": "place.weight",
@@ -52,7 +52,7 @@ def encoder_names(ours: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return theirs
 
 
-def random_system(seed: int) -> mm_kptm.models.system.System:
+def random_system(seed: int) -> mm_kptm.systems.system.System:
     system = mm_kptm.build("spanbert-base", seed=seed, **SIZES)
     draw = torch.Generator().manual_seed(seed)
     for parameter in system.parameters():

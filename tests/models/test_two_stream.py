@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mm_kptm.batch import ALL, NONE, POOLED, Inputs, Layout, Regions, Tokens, Wanted
+from mm_kptm.batch import EVERY_ROW, NO_ROWS, POOLED_ONLY, Inputs, OutputRows, Regions, SequenceLayout, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.models.single import SingleStream
 from mm_kptm.models.two_stream import TwoStream
@@ -16,11 +16,11 @@ from mm_kptm.nn.assembly import Assembled, TextOnly
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Pooler
 from mm_kptm.nn.ragged import padded_attend
-from mm_kptm.nn.steps import WHOLE, Asked, CrossStep, SelfStep, Step, Stream
+from mm_kptm.nn.steps import ALL_PAIR_ROWS, CrossStep, PairRows, SelfStep, Step, Stream
 from mm_kptm.nn.sublayers import AttentionSublayer, bert_layer
 from mm_kptm.nn.visibility import Branches
-from mm_kptm.vision.assembly import TextBesideRegions
-from mm_kptm.vision.embeddings import MeanRegionEmbedding
+from mm_kptm.vision.modules.assembly import TextBesideRegions
+from mm_kptm.vision.modules.embeddings import MeanRegionEmbedding
 from tests.vision.conftest import REGION_DIM, regions_of
 
 LEFT, RIGHT = 8, 12  # the widths of the streams have nothing to do with each other
@@ -65,7 +65,7 @@ def questions(inputs: Inputs) -> Inputs:
 
 def each_alone(inputs: Inputs) -> Inputs:
     """The same with every text given its own copy of its image."""
-    layout, rows = inputs.shown()
+    layout, rows = inputs.repeat_shared()
     regions = Regions(inputs.regions.features[rows], inputs.regions.boxes[rows], layout)
     return replace(inputs, regions=regions, image_of=None)
 
@@ -77,7 +77,7 @@ class RegionsOnly(nn.Module):
 
     def forward(self, inputs: Inputs) -> Assembled:
         stream = Stream.of(self.regions(inputs.regions), inputs.regions.layout)
-        return Assembled(stream, tokens=NONE, regions=ALL)
+        return Assembled(stream, tokens=NO_ROWS, regions=EVERY_ROW)
 
 
 def test_without_cross_steps_it_is_two_single_streams(inputs: Inputs) -> None:
@@ -96,39 +96,39 @@ def test_shared_images_that_never_meet_their_texts_are_repeated_in_the_end(quest
     apart = model([("right-0", SelfStep(None, one(RIGHT)))])
     rows = torch.tensor([7, 0, 3])
     torch.testing.assert_close(apart(questions).regions, apart(each_alone(questions)).regions)
-    some = apart(questions, Wanted(regions=rows))
+    some = apart(questions, OutputRows(regions=rows))
     torch.testing.assert_close(some.regions, apart(questions).regions[rows])
 
 
 @pytest.mark.parametrize(
-    "wanted",
+    "output_rows",
     [
-        Wanted(tokens=torch.tensor([11, 1, 1]), regions=torch.tensor([0, 7])),
-        Wanted(tokens=NONE, regions=torch.tensor([3, 2]), pooled=False),
-        Wanted(tokens=torch.tensor([4]), regions=NONE, pooled=False),
-        Wanted(tokens=ALL, regions=NONE),
-        Wanted(tokens=NONE, regions=ALL),
-        Wanted(tokens=NONE, regions=NONE, pooled=False),
-        POOLED,
+        OutputRows(tokens=torch.tensor([11, 1, 1]), regions=torch.tensor([0, 7])),
+        OutputRows(tokens=NO_ROWS, regions=torch.tensor([3, 2]), pooled=False),
+        OutputRows(tokens=torch.tensor([4]), regions=NO_ROWS, pooled=False),
+        OutputRows(tokens=EVERY_ROW, regions=NO_ROWS),
+        OutputRows(tokens=NO_ROWS, regions=EVERY_ROW),
+        OutputRows(tokens=NO_ROWS, regions=NO_ROWS, pooled=False),
+        POOLED_ONLY,
     ],
     ids=["some", "regions", "a token", "text", "regions and pooled", "nothing", "pooled"],
 )
 @pytest.mark.parametrize("shared", [False, True], ids=["own image", "shared images"])
 def test_wanted_rows_are_those_of_the_whole(
-    encoder: TwoStream, questions: Inputs, shared: bool, wanted: Wanted
+    encoder: TwoStream, questions: Inputs, shared: bool, output_rows: OutputRows
 ) -> None:
     given = questions if shared else each_alone(questions)
-    whole, some = encoder(given), encoder(given, wanted)
-    torch.testing.assert_close(some.tokens, whole.tokens[wanted.tokens])
-    torch.testing.assert_close(some.regions, whole.regions[wanted.regions])
-    torch.testing.assert_close(some.pooled, whole.pooled[: 3 if wanted.pooled else 0])
+    whole, some = encoder(given), encoder(given, output_rows)
+    torch.testing.assert_close(some.tokens, whole.tokens[output_rows.tokens])
+    torch.testing.assert_close(some.regions, whole.regions[output_rows.regions])
+    torch.testing.assert_close(some.pooled, whole.pooled[: 3 if output_rows.pooled else 0])
 
 
 def test_a_shared_image_may_be_asked_for_right_where_the_streams_meet(questions: Inputs) -> None:
     torch.manual_seed(0)
     last = model(meeting()[:3])
     rows = torch.tensor([7, 0, 3])
-    whole, some = last(questions), last(questions, Wanted(tokens=torch.tensor([4]), regions=rows))
+    whole, some = last(questions), last(questions, OutputRows(tokens=torch.tensor([4]), regions=rows))
     torch.testing.assert_close(some.regions, whole.regions[rows])
     torch.testing.assert_close(some.tokens, whole.tokens[[4]])
 
@@ -159,7 +159,7 @@ def test_an_image_goes_through_its_own_layers_once(encoder: TwoStream, questions
 
 def test_a_shared_image_is_projected_once_where_the_streams_meet(encoder: TwoStream, questions: Inputs) -> None:
     counted: list[int] = []
-    key = encoder.steps["cross-0"].left.attend.attention.key
+    key = encoder.steps["cross-0"].left.self_attention.attention.key
     key.register_forward_hook(lambda _module, given, _out: counted.append(len(given[0])))
     encoder(questions)
     encoder(each_alone(questions))
@@ -169,7 +169,7 @@ def test_a_shared_image_is_projected_once_where_the_streams_meet(encoder: TwoStr
 def test_gradients_do_not_depend_on_what_is_shared_or_read(encoder: TwoStream, questions: Inputs) -> None:
     parameters = [p for name, p in encoder.named_parameters() if not name.startswith(("steps.after-1.right",))]
     runs = [
-        encoder(questions, POOLED).pooled,
+        encoder(questions, POOLED_ONLY).pooled,
         encoder(questions).pooled,
         encoder(each_alone(questions)).pooled,
     ]
@@ -182,7 +182,7 @@ def test_gradients_do_not_depend_on_what_is_shared_or_read(encoder: TwoStream, q
 
 def test_the_pooled_state_alone_needs_little_of_the_last_layers(encoder: TwoStream, inputs: Inputs) -> None:
     counted = rows_of_calls(encoder)
-    encoder(inputs, POOLED)
+    encoder(inputs, POOLED_ONLY)
     assert "after-1.right" not in counted and "cross-1.right" not in counted
     assert (counted["after-1.left"], counted["cross-1.left"], counted["after-0.right"]) == (3, 12, 9)
 
@@ -190,10 +190,12 @@ def test_the_pooled_state_alone_needs_little_of_the_last_layers(encoder: TwoStre
 def test_steps_say_what_they_need() -> None:
     some = torch.tensor([1])
     alone, cross = SelfStep(one(8), None), CrossStep(one(8), one(8))
-    assert alone.needs(Asked(some, some)) == Asked(ALL, some)
-    assert alone.needs(Asked(NONE, NONE)) == Asked(NONE, NONE)
-    assert cross.needs(Asked(some, NONE)) == WHOLE and cross.needs(Asked(NONE, some)) == WHOLE
-    assert cross.needs(Asked(NONE, NONE)) == Asked(NONE, NONE)
+    assert alone.needs(PairRows(some, some)) == PairRows(EVERY_ROW, some)
+    assert alone.needs(PairRows(NO_ROWS, NO_ROWS)) == PairRows(NO_ROWS, NO_ROWS)
+    assert (
+        cross.needs(PairRows(some, NO_ROWS)) == ALL_PAIR_ROWS and cross.needs(PairRows(NO_ROWS, some)) == ALL_PAIR_ROWS
+    )
+    assert cross.needs(PairRows(NO_ROWS, NO_ROWS)) == PairRows(NO_ROWS, NO_ROWS)
 
 
 def test_streams_may_be_kept_until_they_meet(encoder: TwoStream, inputs: Inputs) -> None:
@@ -205,7 +207,7 @@ def test_streams_may_be_kept_until_they_meet(encoder: TwoStream, inputs: Inputs)
 
 
 def test_a_walk_ends_where_a_run_does(encoder: TwoStream, questions: Inputs) -> None:
-    depths = list(encoder.walk(questions))
+    depths = list(encoder.hidden_states(questions))
     assert len(depths) == 1 + len(encoder.steps)
     assert [len(pair.right.x) for pair in depths] == [6, 6, 6, 8, 8, 8, 8]
     torch.testing.assert_close(depths[-1].left.x, encoder(questions).tokens)
@@ -214,12 +216,12 @@ def test_a_walk_ends_where_a_run_does(encoder: TwoStream, questions: Inputs) -> 
 
 def test_company_and_order_change_nothing(encoder: TwoStream, questions: Inputs) -> None:
     together = encoder(questions)
-    layout, _ = questions.shown()
+    layout, _ = questions.repeat_shared()
     for text, image in enumerate(questions.image_of.tolist()):
         regions, words = questions.regions, questions.text
         features, boxes = (list(regions.layout.split(x))[image] for x in (regions.features, regions.boxes))
         ids = list(words.layout.split(words.ids))[text]
-        alone = encoder(Inputs(Tokens.of([ids.tolist()]), Regions(features, boxes, Layout((len(boxes),)))))
+        alone = encoder(Inputs(Tokens.of([ids.tolist()]), Regions(features, boxes, SequenceLayout((len(boxes),)))))
         torch.testing.assert_close(alone.pooled[0], together.pooled[text])
         torch.testing.assert_close(alone.tokens, list(words.layout.split(together.tokens))[text])
         torch.testing.assert_close(alone.regions, list(layout.split(together.regions))[text])
@@ -231,9 +233,9 @@ def test_no_regions_are_an_image_without_any(encoder: TwoStream, inputs: Inputs)
     without = encoder(replace(inputs, regions=None))
     torch.testing.assert_close(encoder(mixed).pooled[1], without.pooled[1])
     assert without.regions.shape == (0, RIGHT) and without.pooled.isfinite().all()
-    blind = encoder.steps["cross-0"].left.attend
+    blind = encoder.steps["cross-0"].left.self_attention
     pair = encoder.apart(replace(inputs, regions=None))
-    expected = blind.norm(pair.left.x + blind.attention.merge.bias)
+    expected = blind.norm(pair.left.x + blind.attention.out_proj.bias)
     torch.testing.assert_close(encoder.steps["cross-0"].left.feed(expected), encoder.steps["cross-0"](pair).left.x)
 
 
@@ -259,7 +261,7 @@ def tree(branch_token: int) -> Inputs:
     text = Tokens.of(
         [[2, 7, branch_token, 21, 8, 3], [2, 9, 3]],
         positions=[[0, 1, 2, 3, 2, 3], [0, 1, 2]],
-        sees=Branches(words=words, branches=branches),
+        attention_mask=Branches(words=words, branches=branches),
     )
     return Inputs(text=text, regions=regions_of(3), image_of=torch.tensor([0, 0]))
 
@@ -281,9 +283,9 @@ def test_cross_reading_agrees_with_padding(encoder: TwoStream, monkeypatch: pyte
     given = replace(tree(20), image_of=torch.tensor([1, 0]), regions=regions_of(3, 0))
     ragged = encoder(given)
     monkeypatch.setattr(
-        "mm_kptm.nn.attention.attend", lambda q, k, v, reading, dropout: padded_attend(q, k, v, reading)
+        "mm_kptm.nn.attention.self_attention", lambda q, k, v, reading, dropout: padded_attend(q, k, v, reading)
     )
     padded = encoder(given)
-    assert isinstance(encoder.steps["cross-0"].left.attend, AttentionSublayer)
+    assert isinstance(encoder.steps["cross-0"].left.self_attention, AttentionSublayer)
     torch.testing.assert_close(ragged.tokens, padded.tokens)
     torch.testing.assert_close(ragged.regions, padded.regions)

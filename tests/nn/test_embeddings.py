@@ -52,8 +52,8 @@ def test_a_table_left_out_has_no_parameters() -> None:
 
 def test_a_text_longer_than_the_positions_is_refused_with_the_way_out() -> None:
     embed = TextEmbedding(10, 4, max_positions=3, position_offset=2)
-    wanted = "^a token stands at position 3, but the model has 3 positions; cut the text or build the model with max_"
-    with pytest.raises(UserError, match=wanted + "positions=4$"):
+    message = "^a token stands at position 3, but the model has 3 positions; cut the text or build the model with max_"
+    with pytest.raises(UserError, match=message + "positions=4$"):
         embed(tokens())
 
 

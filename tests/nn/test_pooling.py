@@ -1,11 +1,11 @@
 import torch
 
-from mm_kptm.batch import Layout
+from mm_kptm.batch import SequenceLayout
 from mm_kptm.nn.pooling import POOLINGS
 
 
 def test_poolings_are_those_of_each_sequence_alone() -> None:
-    layout = Layout((3, 1, 4))
+    layout = SequenceLayout((3, 1, 4))
     rows = torch.randn(8, 5)
     alone = {
         "first": lambda part: part[0],
@@ -20,7 +20,7 @@ def test_poolings_are_those_of_each_sequence_alone() -> None:
 
 
 def test_gradients_flow_through_every_pooling() -> None:
-    layout = Layout((2, 3))
+    layout = SequenceLayout((2, 3))
     for pooling in POOLINGS.values():
         rows = torch.randn(5, 4, requires_grad=True)
         pooling(rows, layout).sum().backward()

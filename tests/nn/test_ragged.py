@@ -5,13 +5,22 @@ import torch
 from torch import Tensor
 from torch.nn.attention.flex_attention import flex_attention
 
-from mm_kptm.batch import Layout, Visibility
+from mm_kptm.batch import AttentionMask, SequenceLayout
 from mm_kptm.nn import ragged
-from mm_kptm.nn.ragged import Reading, across, attend, padded_attend, reading_within, runs, weights, within
+from mm_kptm.nn.ragged import (
+    AttentionLayout,
+    attend,
+    cross_attention_layout,
+    masked_self_attention_layout,
+    padded_attend,
+    runs,
+    self_attention_layout,
+    weights,
+)
 from mm_kptm.nn.visibility import Branches, Causal, Matrix, Prefix
 
 LENGTHS = (1, 3, 3, 0, 4, 4, 6)
-LAYOUT = Layout(LENGTHS)
+LAYOUT = SequenceLayout(LENGTHS)
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:
@@ -22,7 +31,7 @@ def chance(*shape: int, seed: int) -> Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-FORMS: dict[str, Visibility | None] = {
+FORMS: dict[str, AttentionMask | None] = {
     "everything": None,
     "causal": Causal(),
     "prefix": Prefix(chance(LAYOUT.total, seed=1) < 0.5),
@@ -35,18 +44,18 @@ FORMS: dict[str, Visibility | None] = {
 
 
 @pytest.fixture(params=FORMS)
-def sees(request: pytest.FixtureRequest) -> Visibility | None:
+def mask(request: pytest.FixtureRequest) -> AttentionMask | None:
     return FORMS[request.param]
 
 
-def test_runs_read_as_the_padded_form_does(sees: Visibility | None) -> None:
-    reading = reading_within(LAYOUT, sees)
+def test_runs_read_as_the_padded_form_does(mask: AttentionMask | None) -> None:
+    reading = masked_self_attention_layout(LAYOUT, mask)
     query, key, value = (draw(LAYOUT.total, 2, 4, seed=seed) for seed in range(3))
     torch.testing.assert_close(attend(query, key, value, reading), padded_attend(query, key, value, reading))
 
 
-def test_gradients_are_those_of_the_padded_form(sees: Visibility | None) -> None:
-    reading = reading_within(LAYOUT, sees)
+def test_gradients_are_those_of_the_padded_form(mask: AttentionMask | None) -> None:
+    reading = masked_self_attention_layout(LAYOUT, mask)
     streams = [draw(LAYOUT.total, 2, 4, seed=seed).double().requires_grad_() for seed in range(3)]
     direction = draw(LAYOUT.total, 2, 4, seed=3).double()
     ours = torch.autograd.grad((attend(*streams, reading) * direction).sum(), streams)
@@ -54,19 +63,19 @@ def test_gradients_are_those_of_the_padded_form(sees: Visibility | None) -> None
     torch.testing.assert_close(ours, plain)
 
 
-def test_some_rows_read_what_they_read_among_all(sees: Visibility | None) -> None:
-    reading = reading_within(LAYOUT, sees)
+def test_some_rows_read_what_they_read_among_all(mask: AttentionMask | None) -> None:
+    reading = masked_self_attention_layout(LAYOUT, mask)
     query, key, value = (draw(LAYOUT.total, 2, 4, seed=seed) for seed in range(3))
     everything = attend(query, key, value, reading)
     rows = torch.tensor([0, 2, 5, 6, 9, 19, 20])
-    narrow = reading.narrowed(rows)
-    torch.testing.assert_close(attend(narrow.asked(query), key, value, narrow), everything[rows])
-    torch.testing.assert_close(padded_attend(narrow.asked(query), key, value, narrow), everything[rows])
+    narrow = reading.restrict_queries(rows)
+    torch.testing.assert_close(attend(narrow.query_states(query), key, value, narrow), everything[rows])
+    torch.testing.assert_close(padded_attend(narrow.query_states(query), key, value, narrow), everything[rows])
 
 
 def test_one_stream_reads_another() -> None:
-    sources = Layout((2, 2, 2, 5, 0, 3, 3))
-    reading = across(LAYOUT, sources)
+    sources = SequenceLayout((2, 2, 2, 5, 0, 3, 3))
+    reading = cross_attention_layout(LAYOUT, sources)
     query, key, value = draw(LAYOUT.total, 2, 4), draw(sources.total, 2, 4, seed=1), draw(sources.total, 2, 4, seed=2)
     ours = attend(query, key, value, reading)
     torch.testing.assert_close(ours, padded_attend(query, key, value, reading))
@@ -74,10 +83,10 @@ def test_one_stream_reads_another() -> None:
     assert (ours[nothing_to_read] == 0).all()
 
 
-def test_neighbours_change_nothing(sees: Visibility | None) -> None:
+def test_neighbours_change_nothing(mask: AttentionMask | None) -> None:
     """What a sequence reads does not depend on which sequences share its batch."""
     query, key, value = (draw(LAYOUT.total, 2, 4, seed=seed) for seed in range(3))
-    reading = reading_within(LAYOUT, sees)
+    reading = masked_self_attention_layout(LAYOUT, mask)
     together = attend(query, key, value, reading)
     others = torch.ones(LAYOUT.total, dtype=torch.bool)
     mine = slice(LAYOUT.offsets[4], LAYOUT.offsets[5])
@@ -89,14 +98,14 @@ def test_neighbours_change_nothing(sees: Visibility | None) -> None:
 def test_a_row_that_sees_nothing_reads_everything() -> None:
     blind = Matrix.of([torch.zeros(3, 3, dtype=torch.bool)])
     query, key, value = (draw(3, 2, 4, seed=seed) for seed in range(3))
-    read = attend(query, key, value, reading_within(Layout((3,)), blind))
+    read = attend(query, key, value, masked_self_attention_layout(SequenceLayout((3,)), blind))
     assert read.isfinite().all()
-    torch.testing.assert_close(read, attend(query, key, value, within(Layout((3,)))))
+    torch.testing.assert_close(read, attend(query, key, value, self_attention_layout(SequenceLayout((3,)))))
 
 
-def test_weights_are_shares(sees: Visibility | None) -> None:
+def test_weights_are_shares(mask: AttentionMask | None) -> None:
     query, key, value = (draw(LAYOUT.total, 2, 4, seed=seed) for seed in range(3))
-    reading = reading_within(LAYOUT, sees)
+    reading = masked_self_attention_layout(LAYOUT, mask)
     shares = weights(query, key, reading)
     assert [tuple(share.shape) for share in shares] == [(2, n, n) for n in LENGTHS]
     read = torch.cat([share @ own.transpose(0, 1) for share, own in zip(shares, LAYOUT.split(value), strict=True)], 1)
@@ -107,9 +116,9 @@ def test_weights_are_shares(sees: Visibility | None) -> None:
 
 @pytest.mark.parametrize("lengths", [(), (0,), (0, 0), (5,)])
 def test_small_batches_are_read(lengths: tuple[int, ...]) -> None:
-    layout = Layout(lengths)
+    layout = SequenceLayout(lengths)
     rows = draw(layout.total, 2, 4)
-    assert attend(rows, rows, rows, within(layout)).shape == rows.shape
+    assert attend(rows, rows, rows, self_attention_layout(layout)).shape == rows.shape
 
 
 def test_runs_join_neighbours_of_equal_lengths() -> None:
@@ -118,43 +127,43 @@ def test_runs_join_neighbours_of_equal_lengths() -> None:
 
 
 def test_equal_lengths_apart_on_the_other_side_are_no_run() -> None:
-    assert [count for _, _, count in runs(Layout((2, 2, 2)), Layout((1, 1, 4)))] == [2, 1]
+    assert [count for _, _, count in runs(SequenceLayout((2, 2, 2)), SequenceLayout((1, 1, 4)))] == [2, 1]
 
 
 def test_a_reading_is_made_once_per_layout() -> None:
-    assert within(Layout((2, 3))) is within(Layout((2, 3)))
-    assert within(Layout((2, 3))) is not within(Layout((3, 2)))
+    assert self_attention_layout(SequenceLayout((2, 3))) is self_attention_layout(SequenceLayout((2, 3)))
+    assert self_attention_layout(SequenceLayout((2, 3))) is not self_attention_layout(SequenceLayout((3, 2)))
 
 
 def test_dropout_drops() -> None:
     rows = draw(LAYOUT.total, 2, 4)
     torch.manual_seed(0)
-    dropped = attend(rows, rows, rows, within(LAYOUT), dropout=0.5)
-    assert not torch.allclose(dropped, attend(rows, rows, rows, within(LAYOUT)))
+    dropped = attend(rows, rows, rows, self_attention_layout(LAYOUT), dropout=0.5)
+    assert not torch.allclose(dropped, attend(rows, rows, rows, self_attention_layout(LAYOUT)))
 
 
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
 @pytest.mark.parametrize("narrow", [False, True])
 def test_the_block_mask_reads_as_the_padded_form_does(
-    sees: Visibility | None, narrow: bool, monkeypatch: pytest.MonkeyPatch
+    mask: AttentionMask | None, narrow: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a GPU is given for structured visibility, here through FlexAttention's plain form."""
     monkeypatch.setattr(ragged, "_compiled_flex", lambda: flex_attention)
-    reading = reading_within(LAYOUT, sees)
+    reading = masked_self_attention_layout(LAYOUT, mask)
     query, key, value = (draw(LAYOUT.total, 2, 16, seed=seed) for seed in range(3))
     if narrow:
-        reading = reading.narrowed(torch.tensor([0, 2, 5, 6, 9, 19, 20]))
-    asked = reading.asked(query)
+        reading = reading.restrict_queries(torch.tensor([0, 2, 5, 6, 9, 19, 20]))
+    asked = reading.query_states(query)
     torch.testing.assert_close(ragged._flex(asked, key, value, reading), padded_attend(asked, key, value, reading))
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("form", FORMS)
 def test_the_gpu_reads_as_the_cpu_does(form: str) -> None:
-    sees = FORMS[form]
-    reading = reading_within(LAYOUT, sees)
+    mask = FORMS[form]
+    reading = masked_self_attention_layout(LAYOUT, mask)
     query, key, value = (draw(LAYOUT.total, 2, 64, seed=seed) for seed in range(3))
     expected = padded_attend(query, key, value, reading)
-    there = Reading(LAYOUT, LAYOUT, None if sees is None else sees.to("cuda"))
+    there = AttentionLayout(LAYOUT, LAYOUT, None if mask is None else mask.to("cuda"))
     ours = attend(*(stream.to("cuda", torch.bfloat16) for stream in (query, key, value)), there)
     torch.testing.assert_close(ours.float().cpu(), expected, atol=3e-2, rtol=3e-2)

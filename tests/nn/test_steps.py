@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor
 
-from mm_kptm.batch import Layout
-from mm_kptm.nn.ragged import across, within
+from mm_kptm.batch import SequenceLayout
+from mm_kptm.nn.ragged import cross_attention_layout, self_attention_layout
 from mm_kptm.nn.steps import CrossStep, Pair, SelfStep, Stream
 from mm_kptm.nn.sublayers import attention_sublayer, bert_layer
 
-LEFT, RIGHT = Layout((2, 3)), Layout((4, 1))
+LEFT, RIGHT = SequenceLayout((2, 3)), SequenceLayout((4, 1))
 
 
 def streams() -> Pair:
@@ -20,14 +20,14 @@ def test_a_side_without_a_layer_waits_unchanged() -> None:
     pair, layer = streams(), bert_layer(8, 2).eval()
     after = SelfStep(None, layer)(pair)
     assert after.left.x is pair.left.x
-    torch.testing.assert_close(after.right.x, layer(pair.right.x, within(RIGHT)))
+    torch.testing.assert_close(after.right.x, layer(pair.right.x, self_attention_layout(RIGHT)))
 
 
 def test_both_sides_read_the_other_as_it_was_before() -> None:
     pair, left, right = streams(), bert_layer(8, 2).eval(), bert_layer(8, 2).eval()
     after = CrossStep(left, right)(pair)
-    torch.testing.assert_close(after.left.x, left(pair.left.x, across(LEFT, RIGHT), pair.right.x))
-    torch.testing.assert_close(after.right.x, right(pair.right.x, across(RIGHT, LEFT), pair.left.x))
+    torch.testing.assert_close(after.left.x, left(pair.left.x, cross_attention_layout(LEFT, RIGHT), pair.right.x))
+    torch.testing.assert_close(after.right.x, right(pair.right.x, cross_attention_layout(RIGHT, LEFT), pair.left.x))
     assert after.left.layout == LEFT and after.right.layout == RIGHT
 
 
@@ -58,5 +58,5 @@ def test_cut_off_streams_are_two_single_streams() -> None:
     pair = streams()
     noisy = pair._replace(right=pair.right._replace(x=pair.right.x + 1e3))
     assert torch.equal(run(pair), run(noisy))
-    alone = layers[2](layers[0](pair.left.x, within(LEFT)), within(LEFT))
+    alone = layers[2](layers[0](pair.left.x, self_attention_layout(LEFT)), self_attention_layout(LEFT))
     torch.testing.assert_close(run(pair), alone)

@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mm_kptm.batch import Layout, pad
+from mm_kptm.batch import SequenceLayout, pad
 from mm_kptm.errors import UserError
-from mm_kptm.nn.ragged import across, within
+from mm_kptm.nn.ragged import cross_attention_layout, self_attention_layout
 from mm_kptm.nn.sublayers import UnbiasedNorm, activation_named, attention_sublayer, bert_layer, gelu_tanh, quick_gelu
 
 
@@ -18,40 +18,44 @@ def _seed() -> None:
 
 @pytest.mark.parametrize("activation", ["gelu", "relu"])
 def test_a_layer_agrees_with_torch(activation: str) -> None:
-    layout = Layout((4, 1, 6))
+    layout = SequenceLayout((4, 1, 6))
     ours = bert_layer(12, 3, ffn_dim=20, activation=activation).eval()
     theirs = nn.TransformerEncoderLayer(12, 3, 20, activation=activation, layer_norm_eps=1e-12, batch_first=True)
-    attention = ours.attend.attention
+    attention = ours.self_attention.attention
     with torch.no_grad():
         theirs.self_attn.in_proj_weight.copy_(
             torch.cat([attention.query.weight, attention.key.weight, attention.value.weight])
         )
         theirs.self_attn.in_proj_bias.copy_(torch.cat([attention.query.bias, attention.key.bias, attention.value.bias]))
-    theirs.self_attn.out_proj.load_state_dict(attention.merge.state_dict())
-    theirs.linear1.load_state_dict(ours.feed.widen.state_dict())
-    theirs.linear2.load_state_dict(ours.feed.narrow.state_dict())
+    theirs.self_attn.out_proj.load_state_dict(attention.out_proj.state_dict())
+    theirs.linear1.load_state_dict(ours.ffn.up_proj.state_dict())
+    theirs.linear2.load_state_dict(ours.ffn.down_proj.state_dict())
     x = torch.randn(layout.total, 12)
     real = pad(torch.ones(layout.total), layout).bool()
     expected = theirs.train(False)(pad(x, layout), src_key_padding_mask=~real)[real]
-    torch.testing.assert_close(ours(x, within(layout)), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(ours(x, self_attention_layout(layout)), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_a_layer_finishes_only_the_rows_that_ask() -> None:
-    layout, layer = Layout((4, 1, 6)), bert_layer(8, 2).eval()
+    layout, layer = SequenceLayout((4, 1, 6)), bert_layer(8, 2).eval()
     x, rows = torch.randn(layout.total, 8), torch.tensor([0, 3, 9])
-    torch.testing.assert_close(layer(x, within(layout).narrowed(rows)), layer(x, within(layout))[rows])
+    torch.testing.assert_close(
+        layer(x, self_attention_layout(layout).restrict_queries(rows)), layer(x, self_attention_layout(layout))[rows]
+    )
 
 
 def test_a_sublayer_reads_the_source_and_adds_itself() -> None:
-    queries, sources = Layout((2, 3)), Layout((4, 1))
+    queries, sources = SequenceLayout((2, 3)), SequenceLayout((4, 1))
     sublayer = attention_sublayer(8, 2, source_dim=6).eval()
     x, source = torch.randn(5, 8), torch.randn(5, 6)
-    read = sublayer.attention(x, source, across(queries, sources))
-    torch.testing.assert_close(sublayer(x, across(queries, sources), source), F.layer_norm(x + read, (8,), eps=1e-12))
+    read = sublayer.attention(x, source, cross_attention_layout(queries, sources))
+    torch.testing.assert_close(
+        sublayer(x, cross_attention_layout(queries, sources), source), F.layer_norm(x + read, (8,), eps=1e-12)
+    )
 
 
 def test_dropout_acts_in_training_only() -> None:
-    layer, x, reading = bert_layer(8, 2, dropout=0.5), torch.randn(4, 8), within(Layout((4,)))
+    layer, x, reading = bert_layer(8, 2, dropout=0.5), torch.randn(4, 8), self_attention_layout(SequenceLayout((4,)))
     assert not torch.equal(layer(x, reading), layer(x, reading))
     layer.eval()
     assert torch.equal(layer(x, reading), layer(x, reading))

@@ -66,8 +66,8 @@ def test_there_are_no_steps_outside_the_stages(step: int) -> None:
 def words(seed: int) -> Inputs:
     """Twelve words a text; the two tasks ask for two different bits of each word's number."""
     ids = torch.randint(4, 24, (16, 12), generator=torch.Generator().manual_seed(seed))
-    marks = {"capitals": ids.flatten() % 2, "document-words": ids.flatten() // 2 % 2}
-    return Inputs(text=replace(Tokens.of(ids.tolist()), marks=marks))
+    marks = {"capitalization": ids.flatten() % 2, "document-words": ids.flatten() // 2 % 2}
+    return Inputs(text=replace(Tokens.of(ids.tolist()), token_labels=marks))
 
 
 def trained(stages: dict[str, tuple[int, ...]], seed: int) -> dict[str, float]:
@@ -80,30 +80,30 @@ def trained(stages: dict[str, tuple[int, ...]], seed: int) -> dict[str, float]:
     for step in range(1, schedule.steps + 1):
         objective = objectives[schedule.objective(step)]
         optimizer.zero_grad()
-        objective.loss(system, objective.puzzle(words(step), torch.Generator())).backward()
+        objective.loss(system, objective.prepare(words(step), torch.Generator())).backward()
         optimizer.step()
     with torch.no_grad():
-        held = {name: objective.puzzle(words(10_000), torch.Generator()) for name, objective in objectives.items()}
-        return {name: objectives[name].loss(system, puzzle).item() for name, puzzle in held.items()}
+        held = {name: objective.prepare(words(10_000), torch.Generator()) for name, objective in objectives.items()}
+        return {name: objectives[name].loss(system, batch).item() for name, batch in held.items()}
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_old_tasks_are_not_forgotten(seed: int) -> None:
     """As many steps of each task, one after the other or with the old one going on: 1.1 against 0.02 when measured."""
-    plain = trained({"capitals": (80, 0), "document-words": (0, 80)}, seed)
-    continual = trained({"capitals": (56, 24), "document-words": (0, 80)}, seed)
-    assert plain["capitals"] > 0.5 > 0.1 > continual["capitals"]
+    plain = trained({"capitalization": (80, 0), "document-words": (0, 80)}, seed)
+    continual = trained({"capitalization": (56, 24), "document-words": (0, 80)}, seed)
+    assert plain["capitalization"] > 0.5 > 0.1 > continual["capitalization"]
     assert max(plain["document-words"], continual["document-words"]) < 0.1
 
 
 def test_every_row_is_told_its_task() -> None:
     """And the objective sees nothing else of it."""
-    puzzle = ForTask(TokenClasses("capitals"), 3).puzzle(words(0), torch.Generator())
-    assert torch.equal(puzzle.inputs.text.tasks, torch.full((192,), 3))
+    batch = ForTask(TokenClasses("capitalization"), 3).prepare(words(0), torch.Generator())
+    assert torch.equal(batch.inputs.text.tasks, torch.full((192,), 3))
     assert words(0).text.tasks is None
-    one, other = (ForTask(TokenClasses("capitals"), task) for task in (0, 1))
-    assert one.name == "capitals" and one.heads == ("capitals",)
+    one, other = (ForTask(TokenClasses("capitalization"), task) for task in (0, 1))
+    assert one.name == "capitalization" and one.heads == ("capitalization",)
     sizes = {"dim": 8, "num_heads": 2, "num_layers": 1, "ffn_dim": 8, "vocab_size": 24, "max_positions": 12}
-    system = mm_kptm.build("ernie2", seed=0, heads=["capitals"], num_tasks=2, **sizes)
-    losses = [task.loss(system, task.puzzle(words(0), torch.Generator())) for task in (one, other)]
+    system = mm_kptm.build("ernie2", seed=0, heads=["capitalization"], num_tasks=2, **sizes)
+    losses = [task.loss(system, task.prepare(words(0), torch.Generator())) for task in (one, other)]
     assert losses[0] != losses[1]

@@ -23,14 +23,14 @@ class Constant:
     def __init__(self, name: str, value: float) -> None:
         self.name, self.value = name, value
 
-    def puzzle(self, inputs: Inputs, generator: torch.Generator) -> Drawn:
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> Drawn:
         return Drawn(torch.rand(len(inputs), generator=generator))
 
-    def loss(self, system: Any, puzzle: Drawn) -> Tensor:
+    def loss(self, system: Any, batch: Drawn) -> Tensor:
         return system.weight.sum() * 0 + self.value
 
-    def measure(self, system: Any, puzzle: Drawn) -> Tensor:
-        return puzzle.value
+    def measure(self, system: Any, batch: Drawn) -> Tensor:
+        return batch.value
 
 
 INPUTS = Inputs(text=Tokens.of([[1], [2, 3]]))
@@ -43,22 +43,22 @@ def mixture(*names: str, weights: tuple[float, ...] = (2.0, 0.5)) -> Mixture:
 
 def test_losses_add_up_by_their_weights() -> None:
     mixed = mixture("b", "a")
-    puzzles = mixed.puzzles(INPUTS, torch.Generator().manual_seed(0))
-    assert mixed.loss(puzzles) == 2.0 * 3 + 0.5 * 4
-    assert mixed.loss(puzzles).requires_grad
+    batches = mixed.prepare(INPUTS, torch.Generator().manual_seed(0))
+    assert mixed.loss(batches) == 2.0 * 3 + 0.5 * 4
+    assert mixed.loss(batches).requires_grad
 
 
 def test_draws_do_not_depend_on_the_order_of_the_objectives() -> None:
     first, second = (
-        mixture(*names).measure(mixture(*names).puzzles(INPUTS, torch.Generator().manual_seed(3)))
+        mixture(*names).measure(mixture(*names).prepare(INPUTS, torch.Generator().manual_seed(3)))
         for names in (("a", "b"), ("b", "a"))
     )
     assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_puzzles_count_examples_and_move() -> None:
-    puzzles = mixture("a", "b").puzzles(INPUTS, torch.Generator())
-    assert len(puzzles) == 2 and all(puzzle.value.is_meta for puzzle in puzzles.to("meta").by_name.values())
+    batches = mixture("a", "b").prepare(INPUTS, torch.Generator())
+    assert len(batches) == 2 and all(batch.value.is_meta for batch in batches.to("meta").by_name.values())
 
 
 def test_a_mixture_of_nothing_is_refused() -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mm_kptm.batch import EVERYTHING, Encoded, Inputs, Tokens, Wanted
+from mm_kptm.batch import ALL_ROWS, Encoded, Inputs, OutputRows, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.nn.visibility import Causal
 from mm_kptm.objectives.next_tokens import NextTokens
@@ -30,9 +30,9 @@ class Told(nn.Module):
         super().__init__()
         self.words = Scores(nn.functional.one_hot(told, 10) * sure)
 
-    def forward(self, inputs: Inputs, wanted: Wanted = EVERYTHING) -> Encoded:
-        assert inputs.text is not None and isinstance(inputs.text.sees, Causal)
-        rows = torch.arange(inputs.text.rows, dtype=torch.float)[wanted.tokens, None]
+    def forward(self, inputs: Inputs, output_rows: OutputRows = ALL_ROWS) -> Encoded:
+        assert inputs.text is not None and isinstance(inputs.text.attention_mask, Causal)
+        rows = torch.arange(inputs.text.rows, dtype=torch.float)[output_rows.tokens, None]
         return Encoded(tokens=rows, regions=rows[:0], pooled=rows[:0])
 
     def head(self, name: str) -> nn.Module:
@@ -40,30 +40,30 @@ class Told(nn.Module):
 
 
 def test_all_rows_but_the_last_of_each_text_are_read() -> None:
-    puzzle = NextTokens().puzzle(Inputs(text=TEXT))
-    assert puzzle.rows.tolist() == [0, 1, 2, 5]
-    assert puzzle.labels.tolist() == [7, 8, 1, 9]
-    assert puzzle.owners.tolist() == [0, 0, 0, 2]
-    assert len(puzzle) == 3
-    assert TEXT.sees is None, "the given text is left as it is"
+    batch = NextTokens().prepare(Inputs(text=TEXT))
+    assert batch.rows.tolist() == [0, 1, 2, 5]
+    assert batch.labels.tolist() == [7, 8, 1, 9]
+    assert batch.owners.tolist() == [0, 0, 0, 2]
+    assert len(batch) == 3
+    assert TEXT.attention_mask is None, "the given text is left as it is"
 
 
 def test_a_target_is_continued_in_place_of_the_text() -> None:
     inputs = Inputs(text=TEXT, target=Tokens.of([[1, 5], [1, 6, 1], [1]]))
-    puzzle = NextTokens().puzzle(inputs)
-    assert puzzle.labels.tolist() == [5, 6, 1]
-    assert puzzle.inputs is inputs, "the source keeps seeing all of itself"
+    batch = NextTokens().prepare(inputs)
+    assert batch.labels.tolist() == [5, 6, 1]
+    assert batch.inputs is inputs, "the source keeps seeing all of itself"
 
 
 def test_the_loss_is_that_of_the_tokens_that_come() -> None:
     objective = NextTokens(head="words")
-    puzzle = objective.puzzle(Inputs(text=TEXT))
+    batch = objective.prepare(Inputs(text=TEXT))
     knowing, unknowing = (Told(TEXT.ids.roll(-1), sure=sure) for sure in (50.0, 0.0))
-    assert objective.loss(knowing, puzzle) < 1e-6
-    torch.testing.assert_close(objective.loss(unknowing, puzzle), torch.tensor(10.0).log())
-    torch.testing.assert_close(objective.measure(unknowing, puzzle), torch.tensor(10.0).log().expand(3))
+    assert objective.loss(knowing, batch) < 1e-6
+    torch.testing.assert_close(objective.loss(unknowing, batch), torch.tensor(10.0).log())
+    torch.testing.assert_close(objective.measure(unknowing, batch), torch.tensor(10.0).log().expand(3))
 
 
 def test_nothing_to_continue_is_refused() -> None:
     with pytest.raises(UserError, match=r"^next-tokens continues a text, but the inputs have none$"):
-        NextTokens().puzzle(Inputs())
+        NextTokens().prepare(Inputs())

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
 from mm_kptm.errors import UserError
-from mm_kptm.models.system import System
-from mm_kptm.objectives.order import MarkedPairs, SentenceOrder, SentenceReordering, reordered
+from mm_kptm.objectives.order import PairClassification, SentenceOrder, SentenceReordering, reordered
+from mm_kptm.systems.system import System
 
 CLS, SEP = 1, 2
 
@@ -32,8 +32,8 @@ def pairs(count: int) -> Inputs:
         ids.append([CLS, *parts[0], SEP, *parts[1], SEP])
         segments.append([0] * (one + 2) + [1] * (other + 1))
     marks = {"place": torch.cat([torch.arange(len(one)) for one in ids])}
-    text = Tokens.of(ids, segments=segments, units=[range(len(one)) for one in ids])
-    return Inputs(text=Tokens(**{**vars(text), "marks": marks}))
+    text = Tokens.of(ids, segments=segments, mask_groups=[range(len(one)) for one in ids])
+    return Inputs(text=Tokens(**{**vars(text), "token_labels": marks}))
 
 
 @pytest.fixture
@@ -44,15 +44,15 @@ def system() -> System:
 
 def test_swapped_parts_are_framed_as_others_are() -> None:
     inputs = pairs(40)
-    puzzle = SentenceOrder().puzzle(inputs, generator())
-    moved = puzzle.inputs.text
+    batch = SentenceOrder().prepare(inputs, generator())
+    moved = batch.inputs.text
     assert torch.equal(moved.positions, inputs.text.positions)
     for swapped, before, after, segments, places in zip(
-        puzzle.classes.tolist(),
+        batch.classes.tolist(),
         inputs.text.layout.split(inputs.text.ids),
         moved.layout.split(moved.ids),
         moved.layout.split(moved.segments),
-        moved.layout.split(moved.marks["place"]),
+        moved.layout.split(moved.token_labels["place"]),
         strict=True,
     ):
         first, second = ([word for word in before.tolist() if word // 10 == ten] for ten in (1, 2))
@@ -63,17 +63,17 @@ def test_swapped_parts_are_framed_as_others_are() -> None:
 
 
 def test_half_of_the_pairs_are_swapped() -> None:
-    classes = SentenceOrder().puzzle(pairs(1000), generator()).classes
+    classes = SentenceOrder().prepare(pairs(1000), generator()).classes
     assert abs(classes.float().mean() - 0.5) < 4 * math.sqrt(0.25 / 1000)
 
 
 def test_the_loss_is_that_of_the_pooled_state(system: System) -> None:
     objective = SentenceOrder()
-    puzzle = objective.puzzle(pairs(6), generator())
-    scores = system.head("sentence-order")(system(puzzle.inputs).pooled)
-    expected = F.cross_entropy(scores, puzzle.classes, reduction="none")
-    torch.testing.assert_close(objective.measure(system, puzzle), expected)
-    torch.testing.assert_close(objective.loss(system, puzzle), expected.mean())
+    batch = objective.prepare(pairs(6), generator())
+    scores = system.head("sentence-order")(system(batch.inputs).pooled)
+    expected = F.cross_entropy(scores, batch.classes, reduction="none")
+    torch.testing.assert_close(objective.measure(system, batch), expected)
+    torch.testing.assert_close(objective.loss(system, batch), expected.mean())
 
 
 def test_order_is_learnt_for_pairs_never_seen(system: System) -> None:
@@ -81,24 +81,28 @@ def test_order_is_learnt_for_pairs_never_seen(system: System) -> None:
     inputs = pairs(32)
     for step in range(80):
         optimizer.zero_grad()
-        objective.loss(system, objective.puzzle(inputs, generator(step))).backward()
+        objective.loss(system, objective.prepare(inputs, generator(step))).backward()
         optimizer.step()
-    assert objective.loss(system, objective.puzzle(pairs(60), generator(99))) < 0.1
+    assert objective.loss(system, objective.prepare(pairs(60), generator(99))) < 0.1
 
 
 def test_one_part_cannot_be_swapped() -> None:
     message = r"^sentence-order swaps two parts of a text, but text 1 has one; give pairs of texts$"
     text = Tokens.of([[CLS, 5, SEP, 6, SEP], [CLS, 5, SEP]], segments=[[0, 0, 0, 1, 1], [0, 0, 0]])
     with pytest.raises(UserError, match=message):
-        SentenceOrder().puzzle(Inputs(text=text), generator())
+        SentenceOrder().prepare(Inputs(text=text), generator())
     with pytest.raises(UserError, match=r"^sentence-order swaps the parts of a text, but the inputs have none$"):
-        SentenceOrder().puzzle(Inputs(), generator())
+        SentenceOrder().prepare(Inputs(), generator())
 
 
 def test_what_belongs_to_a_row_moves_with_it() -> None:
-    tokens = Tokens.of([[5, 6, 7]], languages=[[0, 1, 2]], units=[[0, 0, 1]], segments=[[0, 0, 1]])
+    tokens = Tokens.of([[5, 6, 7]], languages=[[0, 1, 2]], mask_groups=[[0, 0, 1]], segments=[[0, 0, 1]])
     moved = reordered(tokens, torch.tensor([2, 0, 1]))
-    assert (moved.ids.tolist(), moved.languages.tolist(), moved.units.tolist()) == ([7, 5, 6], [2, 0, 1], [1, 0, 0])
+    assert (moved.ids.tolist(), moved.languages.tolist(), moved.mask_groups.tolist()) == (
+        [7, 5, 6],
+        [2, 0, 1],
+        [1, 0, 0],
+    )
     assert (moved.positions.tolist(), moved.segments.tolist()) == ([0, 1, 2], [0, 0, 1])
 
 
@@ -110,18 +114,18 @@ def paragraphs(count: int, sentences: int = 5) -> Inputs:
         numbers = [number for number, length in enumerate(lengths) for _ in range(length)]
         ids.append([CLS, *(number + 10 for number in numbers), SEP])
         marks += [-1, *numbers, -1]
-    return Inputs(text=replace(Tokens.of(ids), marks={"sentence": torch.tensor(marks)}))
+    return Inputs(text=replace(Tokens.of(ids), token_labels={"sentence": torch.tensor(marks)}))
 
 
 def test_segments_change_places_and_sentences_stay_whole() -> None:
     """From the class and the text as it is shown follows the text as it was."""
     inputs, objective = paragraphs(200), SentenceReordering()
-    puzzle = objective.puzzle(inputs, generator())
+    batch = objective.prepare(inputs, generator())
     assert len(objective.orders) == 9
     for number, before, after in zip(
-        puzzle.classes.tolist(),
+        batch.classes.tolist(),
         inputs.text.layout.split(inputs.text.ids),
-        puzzle.inputs.text.layout.split(puzzle.inputs.text.ids),
+        batch.inputs.text.layout.split(batch.inputs.text.ids),
         strict=True,
     ):
         shown = after.tolist()
@@ -143,14 +147,14 @@ def ranks(numbers: list[int]) -> list[int]:
 
 def test_numbers_of_segments_and_their_orders_are_as_likely() -> None:
     orders = SentenceReordering().orders
-    found = Counter(SentenceReordering().puzzle(paragraphs(3000), generator()).classes.tolist())
+    found = Counter(SentenceReordering().prepare(paragraphs(3000), generator()).classes.tolist())
     for number, order in enumerate(orders):
         share = 1 / 3 / math.factorial(len(order))
         assert abs(found[number] / 3000 - share) < 4 * math.sqrt(share / 3000)
 
 
 def test_a_paragraph_of_one_sentence_has_one_order() -> None:
-    assert SentenceReordering().puzzle(paragraphs(20, sentences=1), generator()).classes.tolist() == [0] * 20
+    assert SentenceReordering().prepare(paragraphs(20, sentences=1), generator()).classes.tolist() == [0] * 20
 
 
 def test_reordering_is_learnt() -> None:
@@ -158,27 +162,27 @@ def test_reordering_is_learnt() -> None:
     sizes = {"dim": 32, "num_heads": 2, "num_layers": 2, "ffn_dim": 64, "vocab_size": 60, "max_positions": 32}
     system = mm_kptm.build("ernie2", seed=0, heads=["sentence-reordering"], dropout=0.0, **sizes).train()
     text = paragraphs(24, 3).text
-    own = text.ids.index_copy(0, text.layout.firsts(text.ids.device), torch.arange(20, 44))
-    puzzle = SentenceReordering().puzzle(Inputs(text=replace(text, ids=own)), generator())
+    own = text.ids.index_copy(0, text.layout.starts(text.ids.device), torch.arange(20, 44))
+    batch = SentenceReordering().prepare(Inputs(text=replace(text, ids=own)), generator())
     optimizer = torch.optim.AdamW(system.parameters(), lr=5e-3)
     for _ in range(100):
         optimizer.zero_grad()
-        loss = SentenceReordering().loss(system, puzzle)
+        loss = SentenceReordering().loss(system, batch)
         loss.backward()
         optimizer.step()
-    assert len(puzzle.classes.unique()) > 5 and loss < 0.1
+    assert len(batch.classes.unique()) > 5 and loss < 0.1
 
 
 def test_a_class_is_the_mark_of_the_first_row() -> None:
-    text = replace(Tokens.of([[CLS, 5], [CLS, 6, 7]]), marks={"ir-relevance": torch.tensor([2, 2, 0, 0, 0])})
-    assert MarkedPairs("ir-relevance").puzzle(Inputs(text=text), generator()).classes.tolist() == [2, 0]
-    assert MarkedPairs("discourse-relation", 5).sizes == {"num_classes": 5}
+    text = replace(Tokens.of([[CLS, 5], [CLS, 6, 7]]), token_labels={"ir-relevance": torch.tensor([2, 2, 0, 0, 0])})
+    assert PairClassification("ir-relevance").prepare(Inputs(text=text), generator()).classes.tolist() == [2, 0]
+    assert PairClassification("discourse-relation", 5).sizes == {"num_classes": 5}
 
 
-@pytest.mark.parametrize("objective", [SentenceReordering(), MarkedPairs("sentence-distance")])
-def test_what_is_not_marked_cannot_be_asked(objective: SentenceReordering | MarkedPairs) -> None:
+@pytest.mark.parametrize("objective", [SentenceReordering(), PairClassification("sentence-distance")])
+def test_what_is_not_marked_cannot_be_asked(objective: SentenceReordering | PairClassification) -> None:
     mark = "sentence" if isinstance(objective, SentenceReordering) else objective.name
     message = rf"^{objective.name} reads marks of {mark}, but the inputs have none; take data that do, as documents do$"
     for inputs in (Inputs(), Inputs(text=Tokens.of([[CLS]]))):
         with pytest.raises(UserError, match=message):
-            objective.puzzle(inputs, generator())
+            objective.prepare(inputs, generator())

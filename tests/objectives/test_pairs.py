@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import mm_kptm
-from mm_kptm.batch import Inputs, Layout, Regions, Tokens
+from mm_kptm.batch import Inputs, Regions, SequenceLayout, Tokens
 from mm_kptm.objectives.pairs import ImageTextMatching, Pairs, pair_loss
 
 
@@ -14,30 +14,30 @@ def examples(count: int, image_of: list[int] | None = None) -> Inputs:
     images = count if image_of is None else max(image_of) + 1
     return Inputs(
         text=Tokens.of([[5, 6]] * count),
-        regions=Regions(torch.rand(images, 6), torch.rand(images, 4), Layout((1,) * images)),
+        regions=Regions(torch.rand(images, 6), torch.rand(images, 4), SequenceLayout((1,) * images)),
         image_of=None if image_of is None else torch.tensor(image_of),
     )
 
 
-def puzzle(inputs: Inputs, rate: float) -> Pairs:
-    return ImageTextMatching(rate=rate).puzzle(inputs, torch.Generator().manual_seed(0))
+def prepare(inputs: Inputs, rate: float) -> Pairs:
+    return ImageTextMatching(rate=rate).prepare(inputs, torch.Generator().manual_seed(0))
 
 
 def test_the_given_share_is_mismatched() -> None:
-    matched = puzzle(examples(10_000), rate=0.3).matched
+    matched = prepare(examples(10_000), rate=0.3).matched
     assert abs(float(matched.float().mean()) - 0.7) < 4 * math.sqrt(0.3 * 0.7 / 10_000)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7])
 def test_matched_means_its_own_image(count: int) -> None:
-    pairs = puzzle(examples(count), rate=1.0)
+    pairs = prepare(examples(count), rate=1.0)
     assert torch.equal(pairs.matched == 1, pairs.inputs.image_of == torch.arange(count))
     assert pairs.matched.sum() == (1 if count == 1 else 0), "a lone example has no other companion"
 
 
 def test_another_text_about_the_same_image_is_no_mismatch() -> None:
     about = [0] * 30 + [1] * 30
-    pairs, own = puzzle(examples(60, about), rate=1.0), torch.tensor(about)
+    pairs, own = prepare(examples(60, about), rate=1.0), torch.tensor(about)
     assert torch.equal(pairs.matched == 1, pairs.inputs.image_of == own)
     assert 0 < pairs.matched.sum() < 60
 
@@ -57,10 +57,12 @@ def test_a_mismatch_is_what_the_system_sees() -> None:
     )
     torch.manual_seed(0)
     objective, inputs = ImageTextMatching(rate=1.0), examples(4)
-    pairs = objective.puzzle(inputs, torch.Generator().manual_seed(1))
+    pairs = objective.prepare(inputs, torch.Generator().manual_seed(1))
     assert inputs.regions is not None and pairs.inputs.image_of is not None
     given = Regions(
-        inputs.regions.features[pairs.inputs.image_of], inputs.regions.boxes[pairs.inputs.image_of], Layout((1,) * 4)
+        inputs.regions.features[pairs.inputs.image_of],
+        inputs.regions.boxes[pairs.inputs.image_of],
+        SequenceLayout((1,) * 4),
     )
     scores = system.head("image-text-matching")(system(Inputs(text=inputs.text, regions=given)).pooled)
     torch.testing.assert_close(objective.measure(system, pairs), -scores.log_softmax(-1)[:, 0])

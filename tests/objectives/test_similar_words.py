@@ -22,7 +22,7 @@ def text(count: int) -> Tokens:
     words = [WORDS[number % 4] for number in range(40)]
     ids = [CLS, *[piece for word in words for piece in word], SEP]
     units = [-1, *[number for number, word in enumerate(words) for _ in word], -1]
-    return Tokens.of([ids] * count, units=[units] * count)
+    return Tokens.of([ids] * count, mask_groups=[units] * count)
 
 
 def masking(rate: float = 0.15):
@@ -33,7 +33,7 @@ def words_of(tokens: Tokens, ids: torch.Tensor, rows: torch.Tensor) -> list[tupl
     """Every hidden word, and what is shown in its place."""
     found: dict[int, tuple[list[int], list[int]]] = {}
     for row in rows.tolist():
-        stood, shown = found.setdefault(int(tokens.units[row]), ([], []))
+        stood, shown = found.setdefault(int(tokens.mask_groups[row]), ([], []))
         stood.append(int(tokens.ids[row]))
         shown.append(int(ids[row]))
     return [(tuple(stood), tuple(shown)) for stood, shown in found.values()]
@@ -80,12 +80,12 @@ def test_corrections_are_learnt() -> None:
     sizes = {"dim": 32, "num_heads": 2, "num_layers": 2, "ffn_dim": 64, "vocab_size": 60, "max_positions": 64}
     system = mm_kptm.build("macbert-base-chinese", seed=0, heads=["masked-tokens"], dropout=0.0, **sizes).train()
     objective = MaskedTokens(masking(0.3))
-    puzzles = [objective.puzzle(Inputs(text=text(4)), torch.Generator().manual_seed(seed)) for seed in range(4)]
+    batches = [objective.prepare(Inputs(text=text(4)), torch.Generator().manual_seed(seed)) for seed in range(4)]
     optimizer = torch.optim.AdamW(system.parameters(), lr=1e-2)
     losses = []
     for step in range(80):
         optimizer.zero_grad()
-        loss = objective.loss(system, puzzles[step % 4])
+        loss = objective.loss(system, batches[step % 4])
         loss.backward()
         optimizer.step()
         losses.append(loss.item())

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from mm_kptm.batch import Layout, Tokens
+from mm_kptm.batch import SequenceLayout, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.spans import (
     CutSpans,
@@ -29,7 +29,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def texts(count: int) -> Tokens:
-    return Tokens.of([[CLS, *[50] * (len(UNITS) - 2), SEP]] * count, units=[UNITS] * count)
+    return Tokens.of([[CLS, *[50] * (len(UNITS) - 2), SEP]] * count, mask_groups=[UNITS] * count)
 
 
 def masking(rule: CutSpans | WholeGrams) -> RunMasking:
@@ -52,8 +52,8 @@ def test_lengths_are_geometric() -> None:
 
 def test_spans_take_exactly_their_share_rounded_up() -> None:
     tokens = texts(30)
-    hidden, rows = masking(CutSpans()).hide(tokens, generator())
-    counts = torch.bincount(tokens.layout.owners(rows.device)[rows], minlength=30)
+    hidden, rows = masking(CutSpans()).mask(tokens, generator())
+    counts = torch.bincount(tokens.layout.sequence_ids(rows.device)[rows], minlength=30)
     assert counts.tolist() == [math.ceil(0.15 * (len(UNITS) - 2))] * 30
     assert not torch.isin(rows, torch.tensor([0, len(UNITS) - 1])).any()
     assert torch.equal(hidden.ids[tokens.ids != 50], tokens.ids[tokens.ids != 50])
@@ -73,7 +73,7 @@ def test_spans_have_the_lengths_that_were_drawn() -> None:
     """Little is hidden of much, so that few spans meet: nearly all are four words."""
     hidden = torch.zeros(4000, dtype=torch.bool)
     hidden[sorted(CutSpans(alone(4), 0.02)([[row] for row in range(4000)], generator()))] = True
-    runs = Counter(touching(hidden, hidden, Layout((4000,)))[hidden].tolist())
+    runs = Counter(touching(hidden, hidden, SequenceLayout((4000,)))[hidden].tolist())
     assert sum(runs.values()) == 80
     lengths = Counter(runs.values())
     assert lengths[4] >= 15 and set(lengths) <= {4, 5, 6, 7, 8}
@@ -90,9 +90,9 @@ def test_spans_begin_anywhere() -> None:
 
 def test_a_span_is_masked_replaced_or_kept_as_a_whole() -> None:
     tokens = texts(300)
-    hidden, rows = masking(CutSpans()).hide(tokens, generator())
+    hidden, rows = masking(CutSpans()).mask(tokens, generator())
     marked = torch.zeros(len(tokens.ids), dtype=torch.bool).index_fill(0, rows, True)
-    spans = touching(marked, tokens.units, tokens.layout)[rows]
+    spans = touching(marked, tokens.mask_groups, tokens.layout)[rows]
     kinds: dict[int, set[str]] = {}
     for span, token in zip(spans.tolist(), hidden.ids[rows].tolist(), strict=True):
         kinds.setdefault(span, set()).add("masked" if token == MASK else "kept" if token == 50 else "replaced")
@@ -122,16 +122,16 @@ def test_grams_are_of_one_to_four_words_in_the_shares_of_the_paper() -> None:
     for seed in range(100):
         hidden = torch.zeros(1000, dtype=torch.bool)
         hidden[sorted(WholeGrams(rate=0.04)([[row] for row in range(1000)], generator(seed)))] = True
-        runs.update(Counter(touching(hidden, hidden, Layout((1000,)))[hidden].tolist()).values())
+        runs.update(Counter(touching(hidden, hidden, SequenceLayout((1000,)))[hidden].tolist()).values())
     shares = [runs[length] / sum(runs.values()) for length in range(1, 5)]
     assert all(abs(share - told) < 0.04 for share, told in zip(shares, (0.4, 0.3, 0.2, 0.1), strict=True)), shares
 
 
 def test_a_word_is_decided_on_by_itself_in_a_gram() -> None:
     tokens = texts(200)
-    hidden, rows = masking(WholeGrams()).hide(tokens, generator())
+    hidden, rows = masking(WholeGrams()).mask(tokens, generator())
     kinds: dict[int, set[str]] = {}
-    for word, token in zip(tokens.units[rows].tolist(), hidden.ids[rows].tolist(), strict=True):
+    for word, token in zip(tokens.mask_groups[rows].tolist(), hidden.ids[rows].tolist(), strict=True):
         kinds.setdefault(word, set()).add("masked" if token == MASK else "kept" if token == 50 else "replaced")
     assert all(len(kind) == 1 for kind in kinds.values())
     neighbours = [(kinds[word], kinds[word + 1]) for word in kinds if word + 1 in kinds]
@@ -140,20 +140,20 @@ def test_a_word_is_decided_on_by_itself_in_a_gram() -> None:
 
 def test_touching_rows_of_two_sequences_are_two_units() -> None:
     hidden = torch.tensor([False, True, True, True, False, True])
-    assert touching(hidden, hidden, Layout((3, 3))).tolist() == [-1, 0, 0, 1, -1, 2]
+    assert touching(hidden, hidden, SequenceLayout((3, 3))).tolist() == [-1, 0, 0, 1, -1, 2]
 
 
 @pytest.mark.parametrize("rule", [CutSpans(), WholeGrams()])
 @pytest.mark.parametrize("sequences", [[], [[]], [[CLS, SEP]]])
 def test_nothing_can_be_hidden_in_nothing(rule: CutSpans | WholeGrams, sequences: list[list[int]]) -> None:
     tokens = Tokens.of(sequences)
-    hidden, rows = masking(rule).hide(tokens, generator())
+    hidden, rows = masking(rule).mask(tokens, generator())
     assert len(rows) == 0 and torch.equal(hidden.ids, tokens.ids)
 
 
 @pytest.mark.parametrize("rule", [CutSpans(), WholeGrams()])
 def test_a_seed_gives_the_same_runs(rule: CutSpans | WholeGrams) -> None:
-    first, again, other = (masking(rule).hide(texts(3), generator(seed))[0].ids for seed in (4, 4, 5))
+    first, again, other = (masking(rule).mask(texts(3), generator(seed))[0].ids for seed in (4, 4, 5))
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 

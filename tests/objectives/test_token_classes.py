@@ -11,24 +11,24 @@ from mm_kptm.batch import Inputs, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.token_classes import TokenClasses
 
-OBJECTIVE = TokenClasses("capitals")
+OBJECTIVE = TokenClasses("capitalization")
 INPUTS = Inputs(
     text=replace(
         Tokens.of([[1, 5, 6, 2], [1, 7, 2], [1, 2]]),
-        marks={"capitals": torch.tensor([-1, 1, 0, -1, -1, 1, -1, -1, -1])},
+        token_labels={"capitalization": torch.tensor([-1, 1, 0, -1, -1, 1, -1, -1, -1])},
     )
 )
 
 
 def test_tokens_with_a_mark_are_asked_about_and_measured() -> None:
     sizes = {"dim": 8, "num_heads": 2, "num_layers": 1, "ffn_dim": 8, "vocab_size": 20, "max_positions": 8}
-    system = mm_kptm.build("ernie2", seed=0, heads=["capitals"], **sizes)
-    puzzle = OBJECTIVE.puzzle(INPUTS, torch.Generator())
-    assert puzzle.rows.tolist() == [1, 2, 5] and puzzle.classes.tolist() == [1, 0, 1]
-    scores = system.head("capitals")(system(INPUTS).tokens)
+    system = mm_kptm.build("ernie2", seed=0, heads=["capitalization"], **sizes)
+    batch = OBJECTIVE.prepare(INPUTS, torch.Generator())
+    assert batch.rows.tolist() == [1, 2, 5] and batch.classes.tolist() == [1, 0, 1]
+    scores = system.head("capitalization")(system(INPUTS).tokens)
     expected = F.cross_entropy(scores[[1, 2, 5]], torch.tensor([1, 0, 1]), reduction="none")
-    torch.testing.assert_close(OBJECTIVE.loss(system, puzzle), expected.mean())
-    measured = OBJECTIVE.measure(system, puzzle)
+    torch.testing.assert_close(OBJECTIVE.loss(system, batch), expected.mean())
+    measured = OBJECTIVE.measure(system, batch)
     torch.testing.assert_close(measured, torch.stack([expected[:2].mean(), expected[2], expected.mean()]))
 
 
@@ -36,4 +36,4 @@ def test_marks_are_needed() -> None:
     message = r"^capitals reads marks of capitals, but the inputs have none; take data that do, as documents do$"
     for inputs in (Inputs(), Inputs(text=Tokens.of([[5]]))):
         with pytest.raises(UserError, match=message):
-            OBJECTIVE.puzzle(inputs, torch.Generator())
+            OBJECTIVE.prepare(inputs, torch.Generator())

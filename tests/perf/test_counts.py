@@ -6,10 +6,10 @@ import torch
 import mm_kptm
 from benchmarks.counts.flops import attention_products, counted
 from benchmarks.counts.memory import peak_bytes
-from mm_kptm.batch import NONE, POOLED, Inputs, Layout, Regions, Tokens, Wanted
-from mm_kptm.knowledge.tree import TreeBuilder
-from mm_kptm.models.system import System
+from mm_kptm.batch import NO_ROWS, POOLED_ONLY, Inputs, OutputRows, Regions, SequenceLayout, Tokens
+from mm_kptm.knowledge.injection.sentence_tree import TreeBuilder
 from mm_kptm.objectives.tokens import MaskedText, MaskedTokens, Masking
+from mm_kptm.systems.system import System
 
 pytestmark = pytest.mark.perf_counts
 
@@ -35,16 +35,16 @@ def system() -> System:
     )
 
 
-def forward(system: System, inputs: Inputs, wanted: Wanted) -> int:
+def forward(system: System, inputs: Inputs, output_rows: OutputRows) -> int:
     with torch.no_grad():
-        return counted(lambda: system(inputs, wanted))
+        return counted(lambda: system(inputs, output_rows))
 
 
 def step(system: System, inputs: Inputs) -> int:
-    return counted(lambda: system(inputs, Wanted(pooled=False)).tokens.sum().backward())
+    return counted(lambda: system(inputs, OutputRows(pooled=False)).tokens.sum().backward())
 
 
-TOKENS_ONLY = Wanted(pooled=False)
+TOKENS_ONLY = OutputRows(pooled=False)
 #: Multiplications and additions of one row in one layer, without attention.
 PER_ROW = 2 * (4 * DIM * DIM + 2 * DIM * FFN)
 
@@ -93,14 +93,14 @@ def test_the_last_layer_finishes_only_what_is_read(system: System) -> None:
     """The rows that nobody reads cost one layer less, save for the keys and values that others read."""
     lengths, asked = (30, 30, 7), torch.tensor([3, 31, 60])
     everything = forward(system, text(*lengths), TOKENS_ONLY)
-    some = forward(system, text(*lengths), Wanted(tokens=asked, regions=NONE, pooled=False))
+    some = forward(system, text(*lengths), OutputRows(tokens=asked, regions=NO_ROWS, pooled=False))
     keys_and_values = sum(lengths) * 2 * 2 * DIM * DIM
     rows = 3 * (PER_ROW - 2 * 2 * DIM * DIM) + 2 * 2 * (30 + 30 + 7) * DIM
     assert some == everything - closed_form(*lengths) // LAYERS + keys_and_values + rows
 
 
 def test_a_sentence_vector_finishes_only_first_rows(system: System) -> None:
-    assert forward(system, text(30, 30, 7), POOLED) < 0.85 * forward(system, text(30, 30, 7), Wanted())
+    assert forward(system, text(30, 30, 7), POOLED_ONLY) < 0.85 * forward(system, text(30, 30, 7), OutputRows())
 
 
 def test_images_cost_by_how_many_there_are() -> None:
@@ -109,9 +109,9 @@ def test_images_cost_by_how_many_there_are() -> None:
     system = mm_kptm.build("uniter-base", heads=[], seed=0, **sizes)
 
     def cost(images: int) -> int:
-        regions = Regions(torch.rand(images * 9, 100), torch.rand(images * 9, 4), Layout((9,) * images))
+        regions = Regions(torch.rand(images * 9, 100), torch.rand(images * 9, 4), SequenceLayout((9,) * images))
         inputs = Inputs(text=Tokens.of([[7] * 5] * 8), regions=regions, image_of=torch.arange(8) % images)
-        return forward(system, inputs, POOLED)
+        return forward(system, inputs, POOLED_ONLY)
 
     first, second, third, fourth = (cost(images) for images in (1, 2, 4, 8))
     projection = 9 * 2 * (100 + 7) * DIM  # features, and the seven numbers of a box
@@ -137,8 +137,8 @@ def test_training_holds_no_scores_of_tokens_that_were_not_hidden(system: System)
     objective, inputs = MaskedTokens(masking), text(100, 100)
     rows = torch.arange(10)
     assert inputs.text is not None
-    puzzle = MaskedText(inputs, rows, inputs.text.ids[rows], torch.zeros(10, dtype=torch.long))
-    held = peak_bytes(lambda: objective.loss(system, puzzle))
+    batch = MaskedText(inputs, rows, inputs.text.ids[rows], torch.zeros(10, dtype=torch.long))
+    held = peak_bytes(lambda: objective.loss(system, batch))
     scores_everywhere = 200 * VOCABULARY * 4
     states = 200 * (LAYERS * (8 * DIM + 3 * FFN) + 8 * DIM) * 4
     assert held < states + scores_everywhere / 2
@@ -166,10 +166,10 @@ def test_a_question_costs_nothing_of_its_image_until_they_meet() -> None:
             num_cross_layers=1,
             **sizes,
         )
-        regions = Regions(torch.rand(images * 9, 100), torch.rand(images * 9, 4), Layout((9,) * images))
+        regions = Regions(torch.rand(images * 9, 100), torch.rand(images * 9, 4), SequenceLayout((9,) * images))
         image_of = torch.arange(questions) % images
         return forward(
-            system, Inputs(text=Tokens.of([[7] * 5] * questions), regions=regions, image_of=image_of), POOLED
+            system, Inputs(text=Tokens.of([[7] * 5] * questions), regions=regions, image_of=image_of), POOLED_ONLY
         )
 
     layer = 9 * PER_ROW + 2 * 2 * 9 * 9 * DIM
@@ -192,14 +192,14 @@ def test_the_last_cross_layer_finishes_only_what_the_vector_reads() -> None:
         vocab_size=50,
         region_dim=100,
     )
-    regions = Regions(torch.rand(9, 100), torch.rand(9, 4), Layout((9,)))
+    regions = Regions(torch.rand(9, 100), torch.rand(9, 4), SequenceLayout((9,)))
     inputs = Inputs(text=Tokens.of([[7] * 5]), regions=regions)
     square = 2 * DIM * DIM
     # the regions read the text: queries of 9 rows, keys and values of 5, scores and sums, merge; then a whole layer
     of_regions = (9 + 2 * 5 + 9) * square + 2 * 2 * 9 * 5 * DIM + 9 * PER_ROW + 2 * 2 * 9 * 9 * DIM
     # four rows of the text need no query, merge or feed-forward
     of_text = 4 * (2 * square + 2 * 2 * DIM * FFN) + 2 * 2 * 4 * 5 * DIM
-    assert forward(system, inputs, Wanted()) - forward(system, inputs, POOLED) == of_regions + of_text
+    assert forward(system, inputs, OutputRows()) - forward(system, inputs, POOLED_ONLY) == of_regions + of_text
 
 
 def test_what_facts_add_is_their_tokens() -> None:

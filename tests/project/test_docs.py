@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from mm_kptm import cli, config
+from mm_kptm.datasets.schemas import OWN, readers
 from mm_kptm.experiment.settings import Experiment
 from mm_kptm.tasks.protocol import catalogue
-from mm_kptm.tasks.schemas import OWN, readers
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -16,7 +16,7 @@ import mm_kptm
 @pytest.fixture(scope="module")
 def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     """The wheel of this tree, built from a copy without network and without a build environment."""
-    tree = tmp_path_factory.mktemp("tree")
+    tree = tmp_path_factory.mktemp("sentence-tree")
     for name in ("mm_kptm", "tests/project", "experiments", "benchmarks"):
         if (root / name).is_dir():
             shutil.copytree(root / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mm_kptm.report import Box, Example, Fact, Token, picture, write_gallery
+from mm_kptm.report import Box, Fact, GalleryExample, Token, picture, write_gallery
 
 TYPES = ("colour-of", "count", "left-of", "owner-of")
 LANGUAGES = ("de", "en", "es", "fr", "zh")
@@ -59,7 +59,7 @@ def make_run(folder: Path, *, seed: int = 0, accuracy: float = 0.8, scenes: int 
     return folder
 
 
-def example(number: int, generator: np.random.Generator) -> Example:
+def example(number: int, generator: np.random.Generator) -> GalleryExample:
     """A scene of three bright patches on noise, with the attention of a model that looks at one of them."""
     pixels = generator.integers(0, 60, size=(64, 112, 3), dtype=np.uint8)
     weights = generator.dirichlet([0.4, 0.4, 0.4])
@@ -72,7 +72,7 @@ def example(number: int, generator: np.random.Generator) -> Example:
     language = LANGUAGES[number % 5]
     pieces = list(ASKED[language]) if language == "zh" else ASKED[language].split()
     right = number % 3 != 1
-    return Example(
+    return GalleryExample(
         id=f"test-{number}",
         image=picture(pixels),
         width=112,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from mm_kptm.report.arms import Arm, contrasts
+from mm_kptm.report.arms import ReportedArm, contrasts
 from mm_kptm.report.runs import Prediction, Run
 
 TABLES, SCENES, QUESTIONS, SEEDS = 200, 40, 4, 2
@@ -22,10 +22,10 @@ def run_of(right: np.ndarray, name: str) -> Run:
     return Run(name, Path(name), "", None, "", {}, {}, (), {"test": answers}, {}, ())
 
 
-def arm_of(name: str, chances: np.ndarray, generator: np.random.Generator) -> Arm:
+def arm_of(name: str, chances: np.ndarray, generator: np.random.Generator) -> ReportedArm:
     """An arm whose seeds answer each question rightly with the chance of its scene, [scenes]."""
     shape = (SCENES, QUESTIONS)
-    return Arm(
+    return ReportedArm(
         name, tuple(run_of(generator.random(shape) < chances[:, None], f"{name}-{seed}") for seed in range(SEEDS))
     )
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mm_kptm.report import read_run
-from mm_kptm.report.arms import Arm
+from mm_kptm.report.arms import ReportedArm
 from mm_kptm.report.uses import uses
 
 
@@ -23,7 +23,7 @@ def arm(folder, name, shares):
         ]
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
         runs.append(read_run(path.parents[1]))
-    return Arm(name, tuple(runs))
+    return ReportedArm(name, tuple(runs))
 
 
 def test_the_score_is_what_follows_minus_what_sticks(tmp_path):
@@ -42,4 +42,4 @@ def test_answers_to_true_facts_have_no_such_score(tmp_path):
     path = tmp_path / "plain" / "predictions" / "test.jsonl"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"id": "q", "answer": "", "correct": 1.0}) + "\n")
-    assert uses([Arm("plain", (read_run(path.parents[1]),))], "test", np.random.default_rng(0)) is None
+    assert uses([ReportedArm("plain", (read_run(path.parents[1]),))], "test", np.random.default_rng(0)) is None

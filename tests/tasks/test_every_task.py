@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from mm_kptm.data.sampler import seeded
+from mm_kptm.datasets.protocol import task_datasets
 from mm_kptm.experiment.build import Built, build
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
-from mm_kptm.tasks.number_world_settings import NumberWorldData
-from mm_kptm.tasks.supply import supplies
+from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
 from mm_kptm.train.settings import TrainSettings
 
-TASKS = [supply.task_name for supply in supplies() if supply.data is NumberWorldData and supply.task is not None]
+TASKS = [supply.task_name for supply in task_datasets() if supply.data is NumberWorldData and supply.task is not None]
 ROW = {"id", "type", "language", "group", "answer", "target", "correct"}
 SMALL = {"num_layers": 2, "dim": 64, "num_heads": 2, "ffn_dim": 128, "dropout": 0.0}
 
@@ -24,7 +24,7 @@ def built(task: str) -> Built:
         name="eight",
         task=task,
         encoder=EncoderSettings("uniter-base", sizes=SMALL, init_std=0.1),
-        data=NumberWorldData(questions=8, held=8, pool=4, languages=("en", "de")),
+        data=NumberWorldData(questions=8, eval_questions=8, candidate_pool_size=4, languages=("en", "de")),
         train=TrainSettings(seed=1),
     )
     return build(settings)

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from mm_kptm import config
+from mm_kptm.datasets.protocol import data_name, task_datasets
 from mm_kptm.experiment.settings import Experiment
-from mm_kptm.tasks.knowledge_use import TOLD
-from mm_kptm.tasks.marking import MARKINGS
+from mm_kptm.knowledge.injection.marker_tokens import MARKINGS
+from mm_kptm.tasks.knowledge_use import COUNTERFACTUAL_SUFFIXES
 from mm_kptm.tasks.protocol import catalogue
-from mm_kptm.tasks.supply import data_name, supplies
 
 PAGE = (Path(__file__).parents[2] / "docs" / "knowledge.md").read_text(encoding="utf-8")
 SECTION = PAGE.split("\n## Tasks\n")[1].split("\n## ")[0]
@@ -29,12 +29,12 @@ def test_its_table_names_tasks_and_the_formats_that_they_read():
     assert len(rows) >= 5
     for task, listed in rows:
         assert task in catalogue()
-        feeds = {data_name(supply.data) for supply in supplies() if supply.task_name == task}
+        feeds = {data_name(supply.data) for supply in task_datasets() if supply.task_name == task}
         assert set(re.findall(r"`([\w-]+)`", listed)) | {"number-world"} == feeds | {"number-world"}
 
 
 def test_its_table_names_every_control():
-    assert set(re.findall(r"^\| `(\w+)` \| [a-z]", SECTION, re.MULTILINE)) == set(TOLD.values())
+    assert set(re.findall(r"^\| `(\w+)` \| [a-z]", SECTION, re.MULTILINE)) == set(COUNTERFACTUAL_SUFFIXES.values())
 
 
 def test_its_table_names_every_way_to_mark():

@@ -3,8 +3,15 @@
 import pytest
 
 from mm_kptm.errors import UserError
-from mm_kptm.tasks.knowledge_use import Heed, KnowledgeUse, heed, knowledge_use, sticking, use_of
-from mm_kptm.tasks.vqa import About
+from mm_kptm.tasks.example import Example
+from mm_kptm.tasks.knowledge_use import (
+    AnswerStability,
+    KnowledgeUse,
+    answer_stability,
+    knowledge_use,
+    use_of,
+    with_memorised,
+)
 
 SWAPPED = [{"id": "1", "answer": "a", "correct": 1.0}, {"id": "2", "answer": "b", "correct": 0.0}]
 TRUE = [{"id": "1", "answer": "a", "correct": 1.0}, {"id": "2", "answer": "c", "correct": 1.0}]
@@ -27,11 +34,11 @@ def test_knowledge_use_needs_swapped_facts():
 
 
 def test_where_no_answer_follows_from_facts_loss_and_agreement_are_told():
-    assert heed(SWAPPED, TRUE) == Heed(drop=0.5, agreement=0.5)
+    assert answer_stability(SWAPPED, TRUE) == AnswerStability(drop=0.5, agreement=0.5)
     with pytest.raises(UserError, match="2 answers with swapped facts were to be held against 1 with true ones"):
-        heed(SWAPPED, TRUE[:1])
+        answer_stability(SWAPPED, TRUE[:1])
     with pytest.raises(UserError, match="0 answers with swapped facts"):
-        heed([], [])
+        answer_stability([], [])
 
 
 def test_only_a_split_with_swapped_facts_is_asked_for_knowledge_use():
@@ -47,7 +54,7 @@ def test_only_a_split_with_swapped_facts_is_asked_for_knowledge_use():
 
 
 def test_an_answer_sticks_where_other_facts_were_told_alone():
-    about = About("1", "owner", "en", "1", target="Anna")
-    assert sticking({"id": "1"}, about, "Boris") == {"id": "1"}
-    swapped = About("1", "owner", "en", "1", target="Anna", untold="Boris")
-    assert [sticking({"id": "1"}, swapped, answer)["sticks"] for answer in ("Boris", "Anna")] == [1.0, 0.0]
+    about = Example("1", "owner", "en", "1", target="Anna")
+    assert with_memorised({"id": "1"}, about, "Boris") == {"id": "1"}
+    swapped = Example("1", "owner", "en", "1", target="Anna", factual_answer="Boris")
+    assert [with_memorised({"id": "1"}, swapped, answer)["sticks"] for answer in ("Boris", "Anna")] == [1.0, 0.0]

@@ -7,10 +7,10 @@ import pytest
 import mm_kptm
 from mm_kptm.errors import UserError
 from mm_kptm.tasks import protocol
-from mm_kptm.tasks.knowledge_vqa import KnowledgeVQA
 from mm_kptm.tasks.protocol import catalogue, check_fit, find, write_predictions
-from mm_kptm.tasks.sentences import ParallelSentences
-from mm_kptm.tasks.vqa import VQA
+from mm_kptm.tasks.text.sentence_retrieval import ParallelSentences
+from mm_kptm.tasks.vision.knowledge_vqa import KnowledgeVQA
+from mm_kptm.tasks.vision.vqa import VQA
 
 
 def test_every_task_is_found_and_says_what_it_is():
@@ -33,9 +33,9 @@ def test_two_tasks_of_one_name_are_refused(monkeypatch):
     class Other(VQA):
         pass
 
-    monkeypatch.setattr("mm_kptm.tasks.vqa_v2.Other", Other, raising=False)
+    monkeypatch.setattr("mm_kptm.tasks.vision.vqa.Other", Other, raising=False)
     catalogue.cache_clear()
-    with pytest.raises(UserError, match=r"two tasks are called 'vqa'; rename the one in mm_kptm.tasks.vqa_v2"):
+    with pytest.raises(UserError, match=r"two tasks are called 'vqa'; rename the one in mm_kptm.tasks.vision.vqa"):
         protocol.catalogue()
     catalogue.cache_clear()
 

@@ -15,7 +15,7 @@ from tests.train.toy import Line
 
 
 def state(step, best=None):
-    sampler = {"seed": 0, "examples": 9, "batch_size": 2, "rows_per_batch": None, "epoch": 0, "position": step}
+    sampler = {"seed": 0, "examples": 9, "batch_size": 2, "max_tokens": None, "epoch": 0, "position": step}
     return {"step": step, "sampler": sampler, "optimizer": {"state": {}}, "window": [0.5], "best": best}
 
 

@@ -13,13 +13,13 @@ import torch.distributed
 
 from mm_kptm import cli, experiment
 from mm_kptm.errors import UserError
-from mm_kptm.train.processes import place
+from mm_kptm.train.parallel.processes import rank_and_world_size
 from tests.train import launching
 
 TINY = """\
 name: tiny
 task: vqa
-data: {name: number-world, questions: 60, held: 21, languages: [en]}
+data: {name: number-world, questions: 60, eval_questions: 21, languages: [en]}
 encoder:
   recipe: uniter-base
   sizes: {num_layers: 1, dim: 16, num_heads: 2, ffn_dim: 32, dropout: 0.0}
@@ -51,7 +51,7 @@ def killed(folder: str, *arguments: str) -> None:
     """The second process is killed while the first waits for it."""
 
     def die(*_: object, **__: object) -> None:
-        assert place() == (1, 2)
+        assert rank_and_world_size() == (1, 2)
         os.kill(os.getpid(), signal.SIGKILL)
 
     if place_of_launch() == 1:

@@ -85,7 +85,7 @@ def test_the_fused_update_is_the_plain_one():
     ],
 )
 def test_the_rate_rises_over_the_warmup_and_then_follows_its_schedule(schedule, rates):
-    settings = TrainSettings(steps=6, lr=2.0, warmup=1 / 3, schedule=schedule, decay=0.5)
+    settings = TrainSettings(steps=6, lr=2.0, warmup=1 / 3, schedule=schedule, decay_fraction=0.5)
     assert [lr_at(step, settings) for step in range(1, 7)] == pytest.approx([2 * rate for rate in rates])
 
 

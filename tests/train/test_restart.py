@@ -20,7 +20,15 @@ from mm_kptm.train.checkpoint import load_trainer, verify
 from tests.train.toy import Line, PointSource
 
 SETTINGS = TrainSettings(
-    steps=60, batch_size=8, lr=0.01, eval_every=10, save_every=7, log_every=4, keep=2, best="dev/closeness", seed=3
+    steps=60,
+    batch_size=8,
+    lr=0.01,
+    eval_every=10,
+    save_every=7,
+    log_every=4,
+    keep_last=2,
+    monitor="dev/closeness",
+    seed=3,
 )
 BALLAST = {"ballast.txt": "x" * 4_000_000}  # makes the writing of a checkpoint long enough to be hit
 

@@ -13,13 +13,13 @@ from mm_kptm import experiment
 from mm_kptm.experiment.build import build
 from mm_kptm.experiment.settings import EncoderSettings, Experiment, KnowledgeSettings
 from mm_kptm.nn.sublayers import Layer
-from mm_kptm.tasks.number_world_settings import NumberWorldData
+from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
 from mm_kptm.train import Checkpoints, TrainSettings, read_weights
+from mm_kptm.train.parallel.sharded import units
 from mm_kptm.train.protocol import module_of
-from mm_kptm.train.sharded import units
 from tests.train import launching
 
-DATA = NumberWorldData(questions=60, held=10, languages=("en", "fr"))
+DATA = NumberWorldData(questions=60, eval_questions=10, languages=("en", "fr"))
 
 TRANSLATIONS = replace(DATA, texts="translations")
 
@@ -48,18 +48,20 @@ EXPERIMENTS = {
         asked("sentences", "bert-base", task="parallel-sentences"),
         asked("puzzles-beside", "uniter-base", objectives={"masked-tokens": 0.5}),
         asked("languages", "xlm-15", task=None, objectives={"masked-tokens": 1.0}, data=TRANSLATIONS),
-        asked("tree", "uniter-base", task="knowledge-vqa", knowledge=KnowledgeSettings("tree")),
-        asked("fusion", "uniter-base", task="knowledge-vqa", knowledge=KnowledgeSettings("fusion")),
-        asked("candidates", "uniter-base", task="knowledge-vqa", knowledge=KnowledgeSettings("recontextualise")),
-        asked("adapter", "uniter-base", task="knowledge-vqa", knowledge=KnowledgeSettings("adapter")),
-        asked("embedding", "uniter-base", task="knowledge-vqa", knowledge=KnowledgeSettings("embedding")),
+        asked("sentence-tree", "uniter-base", task="knowledge-vqa", knowledge=KnowledgeSettings("sentence-tree")),
+        asked("entity-fusion", "uniter-base", task="knowledge-vqa", knowledge=KnowledgeSettings("entity-fusion")),
+        asked("candidates", "uniter-base", task="knowledge-vqa", knowledge=KnowledgeSettings("kar")),
+        asked("side-adapter", "uniter-base", task="knowledge-vqa", knowledge=KnowledgeSettings("side-adapter")),
+        asked("knowledge-embedding", "uniter-base", task="knowledge-vqa", knowledge=KnowledgeSettings("knowledge-embedding")),
     )
 }  # fmt: skip
 
 
 def train(folder: str, parallel: str, accumulate: int) -> None:
     for settings in EXPERIMENTS.values():
-        settings = replace(settings, train=replace(settings.train, parallel=parallel, accumulate=accumulate))
+        settings = replace(
+            settings, train=replace(settings.train, parallel=parallel, gradient_accumulation_steps=accumulate)
+        )
         experiment.train(settings, Path(folder) / settings.name, progress=False)
 
 
@@ -89,4 +91,4 @@ def test_most_weights_are_put_together_layer_by_layer(name):
     model = module_of(build(EXPERIMENTS[name]).model)
     layers = [module for at, module in model.named_modules() if isinstance(module, Layer) and not at.endswith(".read")]
     inside = {module for unit in units(model) for module in unit.modules()}
-    assert layers and all((layer in inside) == (name != "fusion") for layer in layers)
+    assert layers and all((layer in inside) == (name != "entity-fusion") for layer in layers)

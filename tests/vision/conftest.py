@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import mm_kptm
-from mm_kptm.batch import Inputs, Layout, Regions, Tokens
-from mm_kptm.models.system import System
+from mm_kptm.batch import Inputs, Regions, SequenceLayout, Tokens
+from mm_kptm.systems.system import System
 
 REGION_DIM = 12
 
@@ -48,7 +48,7 @@ def regions_of(*counts: int, seed: int = 0) -> Regions:
     return Regions(
         features=torch.randn(total, REGION_DIM, generator=generator),
         boxes=torch.cat([corners, corners + sizes], dim=1),
-        layout=Layout(counts),
+        layout=SequenceLayout(counts),
         classes=torch.rand(total, 7, generator=generator).softmax(1),
     )
 

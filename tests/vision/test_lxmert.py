@@ -13,9 +13,9 @@ from transformers import LxmertConfig, LxmertForPreTraining
 import mm_kptm
 from mm_kptm.batch import Inputs, Regions, Tokens
 from mm_kptm.errors import UserError
-from mm_kptm.keymap import UnmappedKeys
-from mm_kptm.models.system import System
-from mm_kptm.pretrained import translated
+from mm_kptm.systems.keymap import UnmappedKeys
+from mm_kptm.systems.pretrained import translated
+from mm_kptm.systems.system import System
 from tests.vision.conftest import REGION_DIM, small_lxmert
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "data" / "lxmert"

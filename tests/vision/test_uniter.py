@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from mm_kptm.batch import ALL, NONE, POOLED, Inputs, Layout, Regions, Tokens, Wanted
+from mm_kptm.batch import EVERY_ROW, NO_ROWS, POOLED_ONLY, Inputs, OutputRows, Regions, SequenceLayout, Tokens
 from mm_kptm.errors import UserError
-from mm_kptm.models.system import System
 from mm_kptm.nn.visibility import Branches, Matrix
+from mm_kptm.systems.system import System
 from tests.vision.conftest import regions_of, small_uniter
 
 
-def taken(regions: Regions, rows: Tensor, layout: Layout) -> Regions:
+def taken(regions: Regions, rows: Tensor, layout: SequenceLayout) -> Regions:
     return Regions(features=regions.features[rows], boxes=regions.boxes[rows], layout=layout)
 
 
@@ -32,7 +32,7 @@ def test_company_changes_nothing(uniter: System, inputs: Inputs) -> None:
     texts = list(inputs.text.layout.split(inputs.text.ids))
     features, boxes = (list(inputs.regions.layout.split(x)) for x in (inputs.regions.features, inputs.regions.boxes))
     for number in range(3):
-        image = Regions(features[number], boxes[number], Layout((len(boxes[number]),)))
+        image = Regions(features[number], boxes[number], SequenceLayout((len(boxes[number]),)))
         alone = uniter(Inputs(text=Tokens.of([texts[number].tolist()]), regions=image))
         torch.testing.assert_close(alone.pooled[0], together.pooled[number])
         torch.testing.assert_close(alone.tokens, list(inputs.text.layout.split(together.tokens))[number])
@@ -57,7 +57,7 @@ def test_an_image_is_embedded_once_however_many_texts_ask(uniter: System, inputs
     uniter.encoder.embed.regions.feature.register_forward_hook(lambda _m, given, _o: counted.append(len(given[0])))
     shared = replace(inputs, regions=regions_of(4, 2), image_of=torch.tensor([1, 0, 1]))
     rows = torch.tensor([4, 5, 0, 1, 2, 3, 4, 5])
-    repeated = replace(inputs, regions=taken(shared.regions, rows, Layout((2, 4, 2))))
+    repeated = replace(inputs, regions=taken(shared.regions, rows, SequenceLayout((2, 4, 2))))
     a, b = uniter(shared), uniter(repeated)
     assert counted == [6, 8]
     for ours, theirs in ((a.tokens, b.tokens), (a.regions, b.regions), (a.pooled, b.pooled)):
@@ -73,20 +73,20 @@ def test_either_part_may_be_missing(uniter: System, inputs: Inputs) -> None:
 
 
 @pytest.mark.parametrize(
-    "wanted",
+    "output_rows",
     [
-        Wanted(tokens=torch.tensor([1, 5, 13]), regions=torch.tensor([0, 8])),
-        Wanted(tokens=NONE, regions=torch.tensor([2, 3]), pooled=False),
-        Wanted(tokens=ALL, regions=NONE),
-        POOLED,
+        OutputRows(tokens=torch.tensor([1, 5, 13]), regions=torch.tensor([0, 8])),
+        OutputRows(tokens=NO_ROWS, regions=torch.tensor([2, 3]), pooled=False),
+        OutputRows(tokens=EVERY_ROW, regions=NO_ROWS),
+        POOLED_ONLY,
     ],
     ids=["some", "regions", "text", "pooled"],
 )
-def test_wanted_rows_are_those_of_the_whole(uniter: System, inputs: Inputs, wanted: Wanted) -> None:
-    whole, some = uniter(inputs), uniter(inputs, wanted)
-    torch.testing.assert_close(some.tokens, whole.tokens[wanted.tokens])
-    torch.testing.assert_close(some.regions, whole.regions[wanted.regions])
-    torch.testing.assert_close(some.pooled, whole.pooled[: 3 if wanted.pooled else 0])
+def test_wanted_rows_are_those_of_the_whole(uniter: System, inputs: Inputs, output_rows: OutputRows) -> None:
+    whole, some = uniter(inputs), uniter(inputs, output_rows)
+    torch.testing.assert_close(some.tokens, whole.tokens[output_rows.tokens])
+    torch.testing.assert_close(some.regions, whole.regions[output_rows.regions])
+    torch.testing.assert_close(some.pooled, whole.pooled[: 3 if output_rows.pooled else 0])
 
 
 def tree(branch_token: int) -> Inputs:
@@ -94,7 +94,7 @@ def tree(branch_token: int) -> Inputs:
     text = Tokens.of(
         [[2, 7, branch_token, 21, 8, 3], [2, 9, 3]],
         positions=[[0, 1, 2, 3, 2, 3], [0, 1, 2]],
-        sees=Branches(
+        attention_mask=Branches(
             words=torch.tensor([0, 1, 1, 1, 2, 3, 0, 1, 2]), branches=torch.tensor([0, 0, 1, 1, 0, 0, 0, 0, 0])
         ),
     )
@@ -114,8 +114,8 @@ def test_a_fact_reaches_regions_only_through_its_word() -> None:
 def test_branches_agree_with_the_matrix_they_stand_for(uniter: System) -> None:
     given = tree(20)
     rows = torch.arange(9)
-    cells = given.text.sees.sees(rows[:, None], rows[None, :])
-    dense = replace(given.text, sees=Matrix.of([cells[:6, :6], cells[6:, 6:]]))
+    cells = given.text.attention_mask.mask_mod(rows[:, None], rows[None, :])
+    dense = replace(given.text, mask=Matrix.of([cells[:6, :6], cells[6:, 6:]]))
     a, b = uniter(given), uniter(replace(given, text=dense))
     # the dense matrix knows the text only, so it lets regions see the branch; the words of the other text agree
     torch.testing.assert_close(a.tokens[6:], b.tokens[6:])
@@ -142,4 +142,4 @@ def test_texts_without_their_image_are_refused(
 
 def test_showing_no_regions_is_refused(inputs: Inputs) -> None:
     with pytest.raises(UserError, match="regions are read here, but the inputs have none"):
-        replace(inputs, regions=None).shown()
+        replace(inputs, regions=None).repeat_shared()

@@ -10,7 +10,7 @@ from torch import nn
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
 from mm_kptm.errors import UserError
-from mm_kptm.keymap import UnmappedKeys
+from mm_kptm.systems.keymap import UnmappedKeys
 from tests.vision.conftest import regions_of, small_uniter
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "data"

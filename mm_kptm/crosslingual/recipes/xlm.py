@@ -6,9 +6,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from mm_kptm.crosslingual.heads import BorrowedRows
+from mm_kptm.crosslingual.objectives.heads import BorrowedRows
 from mm_kptm.errors import UserError
-from mm_kptm.keymap import Copies, Drop, Rename, Rule, Same
 from mm_kptm.models.seq2seq import Seq2Seq
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.assembly import TextOnly
@@ -16,7 +15,8 @@ from mm_kptm.nn.decoder import Decoder, DecoderLayer
 from mm_kptm.nn.embeddings import TextEmbedding, sinusoids
 from mm_kptm.nn.heads import TiedVocabulary
 from mm_kptm.nn.sublayers import FeedForwardSublayer, attention_sublayer, bert_layer, bert_norm
-from mm_kptm.recipe import Recipe
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Copies, Drop, Rename, Rule, Same
 
 
 def xlm(
@@ -80,10 +80,10 @@ def xlm_mt(
 
     def layers() -> Iterator[DecoderLayer]:
         for _ in range(num_layers):
-            attend, look = (attention_sublayer(dim, num_heads, dropout=dropout) for _ in range(2))
+            self_attention, cross_attention = (attention_sublayer(dim, num_heads, dropout=dropout) for _ in range(2))
             width = 4 * dim if ffn_dim is None else ffn_dim
-            feed = FeedForwardSublayer(dim, width, bert_norm(dim), activation=activation, dropout=dropout)
-            yield DecoderLayer(attend, look, feed)
+            ffn = FeedForwardSublayer(dim, width, bert_norm(dim), activation=activation, dropout=dropout)
+            yield DecoderLayer(self_attention, cross_attention, ffn)
 
     text = _embedding(vocab_size, dim, max_positions, num_languages, positions, dropout)
     return Seq2Seq(source, Decoder(text, layers()))
@@ -167,16 +167,16 @@ def _stack_rules(theirs: str, text: str, layers: str) -> tuple[Rename | Drop, ..
         Rename(f"{theirs}lang_embeddings.weight", f"{text}.language.weight"),
         Rename(f"{theirs}layer_norm_emb.{{leaf}}", f"{text}.norm.{{leaf}}"),
         Drop(f"{theirs}position_ids", because="a buffer that counts from 0"),
-        *_reading_rules(f"{theirs}attentions", f"{theirs}layer_norm1", f"{layers}.{{i}}.attend"),
-        Rename(f"{theirs}ffns.{{i}}.lin1.{{leaf}}", f"{layers}.{{i}}.feed.widen.{{leaf}}"),
-        Rename(f"{theirs}ffns.{{i}}.lin2.{{leaf}}", f"{layers}.{{i}}.feed.narrow.{{leaf}}"),
-        Rename(f"{theirs}layer_norm2.{{i}}.{{leaf}}", f"{layers}.{{i}}.feed.norm.{{leaf}}"),
+        *_reading_rules(f"{theirs}attentions", f"{theirs}layer_norm1", f"{layers}.{{i}}.self_attention"),
+        Rename(f"{theirs}ffns.{{i}}.lin1.{{leaf}}", f"{layers}.{{i}}.ffn.up_proj.{{leaf}}"),
+        Rename(f"{theirs}ffns.{{i}}.lin2.{{leaf}}", f"{layers}.{{i}}.ffn.down_proj.{{leaf}}"),
+        Rename(f"{theirs}layer_norm2.{{i}}.{{leaf}}", f"{layers}.{{i}}.ffn.norm.{{leaf}}"),
     )
 
 
 def _reading_rules(attentions: str, norms: str, ours: str) -> tuple[Rename, ...]:
     """The renamings of the sublayers that read, in all layers of a stack."""
-    roles = {"q_lin": "query", "k_lin": "key", "v_lin": "value", "out_lin": "merge"}
+    roles = {"q_lin": "query", "k_lin": "key", "v_lin": "value", "out_lin": "out_proj"}
     return (
         *(
             Rename(f"{attentions}.{{i}}.{role}.{{leaf}}", f"{ours}.attention.{part}.{{leaf}}")
@@ -239,8 +239,8 @@ XLM_15 = Recipe(
         *_stack_rules("[transformer.]", "encoder.embed.text", "encoder.layers"),
         *_vocabulary_rules("", "masked-tokens", "embeddings.weight"),
     ),
-    sizes_in=sizes_in,
-    told=_told("encoder.embed.text"),
+    read_config=sizes_in,
+    infer_from_shapes=_told("encoder.embed.text"),
     notes=_NOTES,
 )
 
@@ -275,15 +275,15 @@ XLM_MT = Recipe(
         *_stack_rules("encoder.", "encoder.source.embed.text", "encoder.source.layers"),
         *_vocabulary_rules("encoder.", "masked-tokens", "encoder.embeddings.weight"),
         *_stack_rules("decoder.", "encoder.target.embed", "encoder.target.layers"),
-        *_reading_rules("decoder.encoder_attn", "decoder.layer_norm15", "encoder.target.layers.{i}.look"),
+        *_reading_rules("decoder.encoder_attn", "decoder.layer_norm15", "encoder.target.layers.{i}.cross_attention"),
         *_vocabulary_rules("decoder.", "next-tokens", "decoder.embeddings.weight"),
         *_start_rules(),
     ),
-    sizes_in=sizes_in,
-    told=_told("encoder.source.embed.text"),
+    read_config=sizes_in,
+    infer_from_shapes=_told("encoder.source.embed.text"),
     notes=(
         *_NOTES,
-        "a checkpoint of masked tokens is a start for both sides: load it with fresh=['encoder.target.layers.0.look.', "
+        "a checkpoint of masked tokens is a start for both sides: load it with fresh=['encoder.target.layers.0.cross_attention.', "
         "...], one for every layer, as only a decoder reads a source",
     ),
 )

@@ -5,14 +5,12 @@ from functools import partial
 
 from torch import nn
 
-from mm_kptm.keymap import Rename, Rule, Same
-from mm_kptm.knowledge.nodes import NodeEmbedding, TiedCandidates
+from mm_kptm.knowledge.fusion.node_embedding import NodeEmbedding, TiedCandidates
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.assembly import TextOnly
 from mm_kptm.nn.heads import TiedVocabulary, Transform
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
-from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.roberta import (
     HUGGING_FACE_HEAD_RULES,
     ROBERTA_FIELDS,
@@ -21,6 +19,8 @@ from mm_kptm.recipes.roberta import (
     masked_tokens,
     norm_of,
 )
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Rename, Rule, Same
 
 
 def colake(
@@ -39,7 +39,7 @@ def colake(
 ) -> SingleStream:
     """The encoder of Sun et al. (2020, section 3.2); the defaults are the released model's.
 
-    RoBERTa-base that reads :mod:`graphs <mm_kptm.knowledge.word_graph>`: each kind of node has a table of its own,
+    RoBERTa-base that reads :mod:`graphs <mm_kptm.knowledge.injection.word_graph>`: each kind of node has a table of its own,
     positions are soft ones that count from 0, and who sees whom comes with the nodes. The published table of entities
     has 3 million rows in a file of its own and is as large as that file; unless given, there is no entity but the
     special ones. The pooled state is the first one as it is.
@@ -82,7 +82,7 @@ def masked_relations(encoder: SingleStream) -> TiedVocabulary:
 def graph_classes(encoder: SingleStream, *, num_classes: int = 2, dropout: float = 0.3) -> nn.Sequential:
     """Dense, GELU, norm, linear on the first state of a text with its entities (Sun et al. 2020, released code).
 
-    :func:`~mm_kptm.knowledge.nodes.start_from` lets it begin as a head of the pretraining.
+    :func:`~mm_kptm.knowledge.fusion.node_embedding.start_from` lets it begin as a head of the pretraining.
     """
     parts: list[tuple[str, nn.Module]] = [
         ("dense", nn.Linear(encoder.dim, encoder.dim)),
@@ -138,8 +138,8 @@ COLAKE = Recipe(
         *_classes("rel_head", "relation"),
         *_classes("cls_head", "entity-typing"),
     ),
-    fields={name: size for name, size in ROBERTA_FIELDS.items() if size != "num_segments"},
-    told={
+    config_keys={name: size for name, size in ROBERTA_FIELDS.items() if size != "num_segments"},
+    infer_from_shapes={
         "vocab_size": (f"{_NODES}.word.weight", 0),
         "max_positions": (f"{_NODES}.position.weight", 0),
         "num_entities": (f"{_NODES}.entity.weight", 0),
@@ -151,7 +151,7 @@ COLAKE = Recipe(
         "entities are a file of their own: load the system from {'': 'model.bin', 'entities': 'entities.npy'}",
         "a kind of which a batch hides no node adds nothing to the loss, which is NaN in the released code",
         "masks are drawn anew for every batch; the released code draws the same ones for graphs of the same size "
-        "(mm_kptm.knowledge.masked_nodes.hide_nodes)",
+        "(mm_kptm.knowledge.objectives.masked_nodes.hide_nodes)",
         "the row of padding among relations, and of position 1, is trained like any other; the released code leaves "
         "both as they are, and no real node reads the former",
     ),

@@ -10,12 +10,12 @@ from typing import Any
 
 from torch import nn
 
-from mm_kptm.keymap import Rename
 from mm_kptm.knowledge.recipes.ernie_baidu import ERNIE_BAIDU_BASE
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.init import bert_init
-from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.bert import pair_classes
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Rename
 
 
 def token_classes(encoder: SingleStream, *, num_classes: int = 2) -> nn.Linear:
@@ -58,7 +58,7 @@ ERNIE2_BASE = Recipe(
         "arXiv:1907.12412",
         "heads": {
             **ERNIE_BAIDU_BASE.heads,
-            "capitals": token_classes,
+            "capitalization": token_classes,
             "document-words": token_classes,
             "sentence-reordering": orders,
             "sentence-distance": three_classes,
@@ -67,7 +67,7 @@ ERNIE2_BASE = Recipe(
         },
         "objectives": (
             "masked-tokens",
-            "capitals",
+            "capitalization",
             "document-words",
             "sentence-reordering",
             "sentence-distance",
@@ -86,8 +86,8 @@ ERNIE2_BASE = Recipe(
             Rename("task_embedding", _TASK),
             *ERNIE_BAIDU_BASE.weights,
         ),
-        "sizes_in": embedded_tasks,
-        "told": {**ERNIE_BAIDU_BASE.told, "num_tasks": (_TASK, 0)},
+        "read_config": embedded_tasks,
+        "infer_from_shapes": {**ERNIE_BAIDU_BASE.infer_from_shapes, "num_tasks": (_TASK, 0)},
         "notes": (
             "the names of the tasks' heads in the released files are not known, so those heads always begin fresh",
             "activation, segments and the table of 16 tasks are those of the released English model, as recalled; "

@@ -4,16 +4,16 @@ from functools import partial
 
 from torch import nn
 
-from mm_kptm.keymap import Drop, Rename, Rule, Transpose
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.assembly import TextOnly
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Pooler
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
-from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.bert import BERT_FIELDS, embedding_rules, layer_rules, pair_classes, vocabulary_rules
 from mm_kptm.recipes.roberta import masked_tokens
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Drop, Rename, Rule, Transpose
 
 
 def ernie_baidu(
@@ -33,7 +33,7 @@ def ernie_baidu(
     """The encoder of Sun et al. (2019, section 3.1); the defaults are the released Chinese base model.
 
     BERT with ReLU in place of GELU and eps 1e-5 in its norms; ERNIE 2.0 embeds tasks as well. Knowledge adds no
-    parameter and no input: :mod:`mm_kptm.knowledge.phrases` says what is hidden together.
+    parameter and no input: :mod:`mm_kptm.knowledge.objectives.knowledge_masking` says what is hidden together.
     """
     norm = partial(nn.LayerNorm, eps=norm_eps)
     text = TextEmbedding(
@@ -72,14 +72,14 @@ PADDLE_RULES: tuple[Rule, ...] = (
     Rename("pos_embedding", f"{_TEXT}.position.weight"),
     Rename("sent_embedding", f"{_TEXT}.segment.weight"),
     *_paddle_norm("pre_encoder_layer_norm", f"{_TEXT}.norm"),
-    *_paddle(f"{_LAYER}_multi_head_att_query_fc", f"{_OURS}.attend.attention.query"),
-    *_paddle(f"{_LAYER}_multi_head_att_key_fc", f"{_OURS}.attend.attention.key"),
-    *_paddle(f"{_LAYER}_multi_head_att_value_fc", f"{_OURS}.attend.attention.value"),
-    *_paddle(f"{_LAYER}_multi_head_att_output_fc", f"{_OURS}.attend.attention.merge"),
-    *_paddle_norm(f"{_LAYER}_post_att_layer_norm", f"{_OURS}.attend.norm"),
-    *_paddle(f"{_LAYER}_ffn_fc_0", f"{_OURS}.feed.widen"),
-    *_paddle(f"{_LAYER}_ffn_fc_1", f"{_OURS}.feed.narrow"),
-    *_paddle_norm(f"{_LAYER}_post_ffn_layer_norm", f"{_OURS}.feed.norm"),
+    *_paddle(f"{_LAYER}_multi_head_att_query_fc", f"{_OURS}.self_attention.attention.query"),
+    *_paddle(f"{_LAYER}_multi_head_att_key_fc", f"{_OURS}.self_attention.attention.key"),
+    *_paddle(f"{_LAYER}_multi_head_att_value_fc", f"{_OURS}.self_attention.attention.value"),
+    *_paddle(f"{_LAYER}_multi_head_att_output_fc", f"{_OURS}.self_attention.attention.out_proj"),
+    *_paddle_norm(f"{_LAYER}_post_att_layer_norm", f"{_OURS}.self_attention.norm"),
+    *_paddle(f"{_LAYER}_ffn_fc_0", f"{_OURS}.ffn.up_proj"),
+    *_paddle(f"{_LAYER}_ffn_fc_1", f"{_OURS}.ffn.down_proj"),
+    *_paddle_norm(f"{_LAYER}_post_ffn_layer_norm", f"{_OURS}.ffn.norm"),
     *_paddle("pooled_fc", "encoder.pooler.dense"),
     *_paddle("mask_lm_trans_fc", f"{_WORDS}.transform.dense"),
     *_paddle_norm("mask_lm_trans_layer_norm", f"{_WORDS}.transform.norm"),
@@ -104,8 +104,8 @@ ERNIE_BAIDU_BASE = Recipe(
         Rename("cls.seq_relationship.{leaf}", "heads.next-sentence.{leaf}"),
         *PADDLE_RULES,
     ),
-    fields={**BERT_FIELDS, "layer_norm_eps": "norm_eps"},
-    told={
+    config_keys={**BERT_FIELDS, "layer_norm_eps": "norm_eps"},
+    infer_from_shapes={
         "vocab_size": (f"{_TEXT}.word.weight", 0),
         "max_positions": (f"{_TEXT}.position.weight", 0),
         "num_segments": (f"{_TEXT}.segment.weight", 0),
@@ -115,7 +115,7 @@ ERNIE_BAIDU_BASE = Recipe(
         "the paper hides words, phrases and entities in stages; the released code knows units and characters, and each "
         "data file says which: a stage is a file",
         "the released code draws once for whether a unit is hidden and how its first token is treated; "
-        "mm_kptm.knowledge.phrases.one_draw_each does so, fresh draws are independent",
+        "mm_kptm.knowledge.objectives.knowledge_masking.one_draw_each does so, fresh draws are independent",
         "the paper's dialogue embeddings are not in the released model",
         "attention dropout equals the dropout of the states, as in the released configuration",
     ),

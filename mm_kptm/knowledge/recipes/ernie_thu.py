@@ -4,11 +4,9 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from mm_kptm.keymap import Rename
-from mm_kptm.knowledge.denoising import EntityScores
-from mm_kptm.knowledge.fusion import FusedStream, fuse
+from mm_kptm.knowledge.fusion.ernie import FusedStream, fuse
+from mm_kptm.knowledge.objectives.entity_denoising import EntityScores
 from mm_kptm.nn.init import bert_init
-from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.bert import (
     BERT_FIELDS,
     bert,
@@ -18,6 +16,8 @@ from mm_kptm.recipes.bert import (
     pair_classes,
     vocabulary_rules,
 )
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Rename
 
 
 def ernie_thu(
@@ -37,7 +37,7 @@ def ernie_thu(
 ) -> FusedStream:
     """The encoder of Zhang et al. (2019, figure 2); the defaults are the released base model.
 
-    ``layer_types`` names the kind of every layer (:data:`~mm_kptm.knowledge.fusion.KINDS`); unless given, five plain
+    ``layer_types`` names the kind of every layer (:data:`~mm_kptm.knowledge.fusion.ernie.KINDS`); unless given, five plain
     layers, one that mixes and six that attend and mix, in that proportion for other depths.
     """
     encoder = bert(
@@ -56,7 +56,7 @@ def ernie_thu(
 
 def entity_scores(encoder: FusedStream) -> EntityScores:
     """Token states against the vectors of the batch's entities (Zhang et al. 2019, section 3.4)."""
-    activation = encoder.layers[0].feed.activation  # type: ignore[union-attr]
+    activation = encoder.layers[0].ffn.activation  # type: ignore[union-attr]
     head = EntityScores(encoder.dim, encoder.entity_dim, activation=activation)  # type: ignore[arg-type]
     bert_init(head)
     return head
@@ -88,9 +88,11 @@ ERNIE_THU_BASE = Recipe(
     weights=(
         *embedding_rules("bert.embeddings", "encoder.embed.text"),
         *layer_rules(_LAYER, "encoder.layers.{i}"),
-        Rename(f"{_LAYER}.attention.self_ent.{{role}}.{{leaf}}", f"{_FUSED}.attend.attention.{{role}}.{{leaf}}"),
-        Rename(f"{_LAYER}.attention.output_ent.dense.{{leaf}}", f"{_FUSED}.attend.attention.merge.{{leaf}}"),
-        Rename(f"{_LAYER}.attention.output_ent.LayerNorm.{{leaf}}", f"{_FUSED}.attend.norm.{{leaf}}"),
+        Rename(
+            f"{_LAYER}.attention.self_ent.{{role}}.{{leaf}}", f"{_FUSED}.self_attention.attention.{{role}}.{{leaf}}"
+        ),
+        Rename(f"{_LAYER}.attention.output_ent.dense.{{leaf}}", f"{_FUSED}.self_attention.attention.out_proj.{{leaf}}"),
+        Rename(f"{_LAYER}.attention.output_ent.LayerNorm.{{leaf}}", f"{_FUSED}.self_attention.norm.{{leaf}}"),
         Rename(f"{_LAYER}.intermediate.dense_ent.{{leaf}}", f"{_FUSED}.fuse.entity_in.{{leaf}}"),
         Rename(f"{_LAYER}.output.dense_ent.{{leaf}}", f"{_FUSED}.fuse.entity_out.{{leaf}}"),
         Rename(f"{_LAYER}.output.LayerNorm_ent.{{leaf}}", f"{_FUSED}.fuse.entity_norm.{{leaf}}"),
@@ -102,8 +104,8 @@ ERNIE_THU_BASE = Recipe(
         Rename("typing.{leaf}", "heads.entity-typing.{leaf}"),
         Rename("classifier.{leaf}", "heads.relation.{leaf}"),
     ),
-    fields={**BERT_FIELDS, "layer_types": "layer_types"},
-    told={
+    config_keys={**BERT_FIELDS, "layer_types": "layer_types"},
+    infer_from_shapes={
         "vocab_size": ("encoder.embed.text.word.weight", 0),
         "max_positions": ("encoder.embed.text.position.weight", 0),
         "num_segments": ("encoder.embed.text.segment.weight", 0),

@@ -7,15 +7,15 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mm_kptm.keymap import Drop, OneOf, Rename, Rule
-from mm_kptm.knowledge.adapter import AdaptedStream, adapt
+from mm_kptm.adaptation.side_adapter import AdaptedStream, adapt
 from mm_kptm.nn.attention import Attention
 from mm_kptm.nn.init import bert_init
-from mm_kptm.nn.ragged import Reading
+from mm_kptm.nn.ragged import AttentionLayout
 from mm_kptm.nn.sublayers import AttentionSublayer, NormBuilder
-from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.bert import layer_rules
 from mm_kptm.recipes.roberta import ROBERTA_FIELDS, ROBERTA_NOTES, ROBERTA_TABLES, hugging_face_rules, norm_of, roberta
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Drop, OneOf, Rename, Rule
 
 PUBLISHED_SETS = ("factual", "linguistic")
 
@@ -46,7 +46,7 @@ def k_adapter(
 
     ``adapters`` names the sets, both published ones unless given. ``adapter_depths`` says which states they read, 0 for
     the embedded text: 0, 11 and 22 unless given, in that proportion for other depths. For ``adapter_skip``,
-    ``adapter_sight`` and ``fusion`` see :mod:`mm_kptm.knowledge.adapter`.
+    ``adapter_sight`` and ``fusion`` see :mod:`mm_kptm.adaptation.side_adapter`.
     """
     encoder = roberta(
         dim=dim,
@@ -84,14 +84,14 @@ class DependencyHeads(nn.Module):
 
     def __init__(self, dim: int, max_length: int, norm: NormBuilder, *, dropout: float = 0.1) -> None:
         super().__init__()
-        self.attend = AttentionSublayer(Attention(dim, 1, dropout=dropout), norm(dim), dropout=dropout)
+        self.self_attention = AttentionSublayer(Attention(dim, 1, dropout=dropout), norm(dim), dropout=dropout)
         self.dense = nn.Linear(dim, dim)
         self.drop = nn.Dropout(dropout)
         self.out = nn.Linear(dim, max_length)
 
-    def forward(self, rows: Tensor, reading: Reading) -> Tensor:
+    def forward(self, rows: Tensor, reading: AttentionLayout) -> Tensor:
         """[T, D] -> [T, max_length]."""
-        return self.out(self.drop(self.dense(self.attend(rows, reading))))
+        return self.out(self.drop(self.dense(self.self_attention(rows, reading))))
 
 
 def marked_relation(encoder: AdaptedStream, *, num_classes: int = 42, dropout: float = 0.1) -> nn.Sequential:
@@ -161,7 +161,7 @@ def _tables(name: str) -> dict[str, tuple[str, int]]:
     adapter = f"encoder.sides.{name}.adapters.0"
     told = {
         "adapter_dim": (f"{adapter}.down.weight", 0),
-        "adapter_ffn_dim": (f"{adapter}.layers.0.feed.widen.weight", 0),
+        "adapter_ffn_dim": (f"{adapter}.layers.0.ffn.up_proj.weight", 0),
     }
     return {**ROBERTA_TABLES, **told}
 
@@ -172,7 +172,7 @@ _SHARED: dict[str, Any] = {
     "Findings of ACL, arXiv:2002.01808",
     "build": k_adapter,
     "reads": frozenset({"text"}),
-    "fields": ROBERTA_FIELDS,
+    "config_keys": ROBERTA_FIELDS,
     "notes": (
         *ROBERTA_NOTES,
         "adapters read no padding; in the released code they do, so that its results depend on how far a text was "
@@ -197,7 +197,7 @@ K_ADAPTER = Recipe(
         Rename("task_dense.{leaf}", "encoder.fusion.join.{leaf}"),
         *_head_rules("", ("marked-relation", "marked-typing")),
     ),
-    told=_tables("factual"),
+    infer_from_shapes=_tables("factual"),
     **_SHARED,
 )
 
@@ -212,7 +212,7 @@ K_ADAPTER_FACTUAL = Recipe(
         *_head_rules("[fac_adapter.]", ("marked-relation",)),
     ),
     sizes={"adapters": ["factual"]},
-    told=_tables("factual"),
+    infer_from_shapes=_tables("factual"),
     **_SHARED,
 )
 
@@ -226,12 +226,12 @@ K_ADAPTER_LINGUISTIC = Recipe(
         *_BACKBONE,
         *_side_rules("[lin_adapter.]", "linguistic"),
         Rename("[lin_adapter.]com_dense.{leaf}", "encoder.fusion.each.linguistic.{leaf}"),
-        Rename(f"{_EXTRA}.self.{{role}}.{{leaf}}", "heads.dependency-heads.attend.attention.{role}.{leaf}"),
-        Rename(f"{_EXTRA}.output.dense.{{leaf}}", "heads.dependency-heads.attend.attention.merge.{leaf}"),
-        Rename(f"{_EXTRA}.output.LayerNorm.{{leaf}}", "heads.dependency-heads.attend.norm.{leaf}"),
+        Rename(f"{_EXTRA}.self.{{role}}.{{leaf}}", "heads.dependency-heads.self_attention.attention.{role}.{leaf}"),
+        Rename(f"{_EXTRA}.output.dense.{{leaf}}", "heads.dependency-heads.self_attention.attention.out_proj.{leaf}"),
+        Rename(f"{_EXTRA}.output.LayerNorm.{{leaf}}", "heads.dependency-heads.self_attention.norm.{leaf}"),
         *_head_rules("[lin_adapter.]", ("dependency-heads",)),
     ),
     sizes={"adapters": ["linguistic"]},
-    told=_tables("linguistic"),
+    infer_from_shapes=_tables("linguistic"),
     **_SHARED,
 )

@@ -4,14 +4,14 @@ from collections import OrderedDict
 
 from torch import nn
 
-from mm_kptm.keymap import Rename
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.assembly import TextOnly
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Pooler, Transform
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import UnbiasedNorm, bert_layer
-from mm_kptm.recipe import Recipe
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Rename
 
 
 def kbert(
@@ -27,7 +27,7 @@ def kbert(
 ) -> SingleStream:
     """BERT with UER's norm (Liu et al. 2020, section 3.4); the defaults are its Chinese base model.
 
-    Knowledge adds no parameter: :class:`~mm_kptm.knowledge.tree.Trees` bring soft positions and who sees whom, and any
+    Knowledge adds no parameter: :class:`~mm_kptm.knowledge.injection.sentence_tree.Trees` bring soft positions and who sees whom, and any
     text encoder of the suite reads them alike. Segment 0 is UER's padding; sentences are segments 1 and 2. The pooled
     state is the first one as it is: each head has a dense layer of its own for it.
     """
@@ -93,14 +93,14 @@ KBERT_BASE = Recipe(
         Rename("embedding.position_embedding.weight", "encoder.embed.text.position.weight"),
         Rename("embedding.segment_embedding.weight", "encoder.embed.text.segment.weight"),
         Rename("embedding.layer_norm.{leaf}", "encoder.embed.text.norm.{leaf}"),
-        Rename(f"{_LAYER}.self_attn.linear_layers.0.{{leaf}}", f"{_OURS}.attend.attention.query.{{leaf}}"),
-        Rename(f"{_LAYER}.self_attn.linear_layers.1.{{leaf}}", f"{_OURS}.attend.attention.key.{{leaf}}"),
-        Rename(f"{_LAYER}.self_attn.linear_layers.2.{{leaf}}", f"{_OURS}.attend.attention.value.{{leaf}}"),
-        Rename(f"{_LAYER}.self_attn.final_linear.{{leaf}}", f"{_OURS}.attend.attention.merge.{{leaf}}"),
-        Rename(f"{_LAYER}.layer_norm_1.{{leaf}}", f"{_OURS}.attend.norm.{{leaf}}"),
-        Rename(f"{_LAYER}.feed_forward.linear_1.{{leaf}}", f"{_OURS}.feed.widen.{{leaf}}"),
-        Rename(f"{_LAYER}.feed_forward.linear_2.{{leaf}}", f"{_OURS}.feed.narrow.{{leaf}}"),
-        Rename(f"{_LAYER}.layer_norm_2.{{leaf}}", f"{_OURS}.feed.norm.{{leaf}}"),
+        Rename(f"{_LAYER}.self_attn.linear_layers.0.{{leaf}}", f"{_OURS}.self_attention.attention.query.{{leaf}}"),
+        Rename(f"{_LAYER}.self_attn.linear_layers.1.{{leaf}}", f"{_OURS}.self_attention.attention.key.{{leaf}}"),
+        Rename(f"{_LAYER}.self_attn.linear_layers.2.{{leaf}}", f"{_OURS}.self_attention.attention.value.{{leaf}}"),
+        Rename(f"{_LAYER}.self_attn.final_linear.{{leaf}}", f"{_OURS}.self_attention.attention.out_proj.{{leaf}}"),
+        Rename(f"{_LAYER}.layer_norm_1.{{leaf}}", f"{_OURS}.self_attention.norm.{{leaf}}"),
+        Rename(f"{_LAYER}.feed_forward.linear_1.{{leaf}}", f"{_OURS}.ffn.up_proj.{{leaf}}"),
+        Rename(f"{_LAYER}.feed_forward.linear_2.{{leaf}}", f"{_OURS}.ffn.down_proj.{{leaf}}"),
+        Rename(f"{_LAYER}.layer_norm_2.{{leaf}}", f"{_OURS}.ffn.norm.{{leaf}}"),
         Rename("target.mlm_linear_1.{leaf}", "heads.masked-tokens.transform.dense.{leaf}"),
         Rename("target.layer_norm.{leaf}", "heads.masked-tokens.transform.norm.{leaf}"),
         Rename("target.mlm_linear_2.{leaf}", "heads.masked-tokens.out.{leaf}"),
@@ -110,14 +110,14 @@ KBERT_BASE = Recipe(
         Rename("output_layer_2.{leaf}", "heads.classifier.out.{leaf}"),
         Rename("output_layer.{leaf}", "heads.tagger.{leaf}"),
     ),
-    fields={
+    config_keys={
         "hidden_size": "dim",
         "heads_num": "num_heads",
         "layers_num": "num_layers",
         "feedforward_size": "ffn_dim",
         "dropout": "dropout",
     },
-    told={
+    infer_from_shapes={
         "vocab_size": ("encoder.embed.text.word.weight", 0),
         "max_positions": ("encoder.embed.text.position.weight", 0),
         "num_segments": ("encoder.embed.text.segment.weight", 0),
@@ -126,7 +126,7 @@ KBERT_BASE = Recipe(
         "the released code picks the facts of a word in the order of a Python set, which changes from run to run; "
         "here they come in the order of the file",
         "fresh biases are zero, where UER draws them like weights",
-        "facts that do not fit are left out whole (mm_kptm.knowledge.tree.spare_trunk); the released code cuts the "
+        "facts that do not fit are left out whole (mm_kptm.knowledge.injection.sentence_tree.spare_trunk); the released code cuts the "
         "sentence's end instead (cut)",
     ),
 )

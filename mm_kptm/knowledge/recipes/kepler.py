@@ -4,12 +4,10 @@ from collections import OrderedDict
 
 from torch import nn
 
-from mm_kptm.keymap import Drop, Rename
-from mm_kptm.knowledge.describe import Translation
+from mm_kptm.knowledge.embedding.transe import TransEScore
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.heads import Pooler
 from mm_kptm.nn.init import bert_init
-from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.roberta import (
     HUGGING_FACE_HEAD_RULES,
     ROBERTA_FIELDS,
@@ -25,11 +23,13 @@ from mm_kptm.recipes.roberta import (
     masked_tokens,
     roberta,
 )
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Drop, Rename
 
 
-def knowledge_embedding(encoder: SingleStream, *, num_relations: int = 822, margin: float = 4.0) -> Translation:
+def knowledge_embedding(encoder: SingleStream, *, num_relations: int = 822, margin: float = 4.0) -> TransEScore:
     """TransE over the first states of descriptions (Wang et al. 2021, section 3.2); the defaults are Wikidata5M's."""
-    return Translation(encoder.dim, num_relations, margin=margin)
+    return TransEScore(encoder.dim, num_relations, margin=margin)
 
 
 def marked_relation(encoder: SingleStream, *, num_classes: int = 42, dropout: float = 0.0) -> nn.Sequential:
@@ -83,9 +83,9 @@ KEPLER = Recipe(
         Rename("typing.dense.{leaf}", "heads.marked-typing.second.dense.{leaf}"),
         Rename("typing.out_proj.{leaf}", "heads.marked-typing.out.{leaf}"),
     ),
-    fields=ROBERTA_FIELDS,
-    sizes_in=fairseq_sizes,
-    told=ROBERTA_TABLES,
+    config_keys=ROBERTA_FIELDS,
+    read_config=fairseq_sizes,
+    infer_from_shapes=ROBERTA_TABLES,
     notes=(
         *ROBERTA_NOTES,
         "the released code encodes heads and tails twice and every negative anew; here every distinct text of a batch "

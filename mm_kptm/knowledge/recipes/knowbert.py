@@ -6,11 +6,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mm_kptm.keymap import OneOf, Rename, Rule, Same
-from mm_kptm.knowledge.bases import Sizes, recontextualise
-from mm_kptm.knowledge.recontextualise import RecontextualisedStream
+from mm_kptm.knowledge.fusion.kar import RecontextualisedStream
+from mm_kptm.knowledge.fusion.knowledge_bases import Sizes, recontextualise
 from mm_kptm.nn.init import bert_init
-from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.bert import (
     BERT_FIELDS,
     bert,
@@ -20,6 +18,8 @@ from mm_kptm.recipes.bert import (
     pair_classes,
     vocabulary_rules,
 )
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import OneOf, Rename, Rule, Same
 
 #: What the released models hold; the sizes of tables are those of the checkpoint that is loaded.
 WIKI: dict[str, Any] = {"num_entities": 470_000, "entity_dim": 300}
@@ -49,7 +49,7 @@ def knowbert(
 ) -> RecontextualisedStream:
     """The encoder of Peters et al. (2019, figure 1); the defaults are the released model with both knowledge bases.
 
-    ``bases`` are knowledge bases by name, each with its sizes (:class:`~mm_kptm.knowledge.bases.Base`); one that is
+    ``bases`` are knowledge bases by name, each with its sizes (:class:`~mm_kptm.knowledge.fusion.knowledge_bases.Base`); one that is
     called ``wiki`` or ``wordnet`` takes the released values of what is not said of it. A base speaks behind layer 9 of
     12 unless told, WordNet beside Wikipedia behind layer 10, in that proportion for other depths.
     """
@@ -123,15 +123,15 @@ def _base_rules(theirs: str) -> tuple[Rule, ...]:
     table, score = f"{linker}.entity_embeddings", f"{linker}.dot_attention_with_prior"
     ours = "encoder.kars.{base}"
     places = {
-        f"{linker}.bert_to_kg_projector": "linker.narrow",
+        f"{linker}.bert_to_kg_projector": "linker.down_proj",
         f"{linker}.span_extractor._global_attention": "linker.pool.score",
         f"{linker}.projected_span_layer_norm": "linker.span_norm",
         f"{linker}.kg_layer_norm": "linker.entity_norm",
-        f"{score}.out_layer_1": "linker.score.widen",
-        f"{score}.out_layer_2": "linker.score.narrow",
+        f"{score}.out_layer_1": "linker.score.up_proj",
+        f"{score}.out_layer_2": "linker.score.down_proj",
         f"{table}.proj_feed_forward": "linker.table.map",
         f"{kar}.weighted_entity_layer_norm": "told_norm",
-        f"{kar}.kg_to_bert_projection": "widen",
+        f"{kar}.kg_to_bert_projection": "up_proj",
         f"{kar}.output_layer_norm": "norm",
     }
     return (
@@ -139,7 +139,7 @@ def _base_rules(theirs: str) -> tuple[Rule, ...]:
         *layer_rules(f"{linker}.span_encoder.layer.{{i}}", f"{ours}.linker.layers.{{i}}"),
         Rename(
             f"{kar}.span_attention_layer.attention.attention.{{role}}.{{leaf}}",
-            f"{ours}.read.attend.attention.{{role}}.{{leaf}}",
+            f"{ours}.read.self_attention.attention.{{role}}.{{leaf}}",
         ),
         *layer_rules(f"{kar}.span_attention_layer", f"{ours}.read"),
         Rename(f"{table}.weight", f"{ours}.linker.table.vectors"),
@@ -188,13 +188,13 @@ def _base_told(tensors: Mapping[str, Tensor], name: str) -> dict[str, Any]:
     own = {key.removeprefix(kar): tensor.shape for key, tensor in tensors.items() if key.startswith(kar)}
     synsets, held = "linker.table.map.weight" in own, "linker.table.null" in own
     rows = {
-        "entity_dim": "linker.narrow.weight",
+        "entity_dim": "linker.down_proj.weight",
         "num_entities": "linker.table.vectors",
-        "span_ffn_dim": "linker.layers.0.feed.widen.weight",
-        "read_ffn_dim": "read.feed.widen.weight",
+        "span_ffn_dim": "linker.layers.0.ffn.up_proj.weight",
+        "read_ffn_dim": "read.ffn.up_proj.weight",
     }
     sizes: dict[str, Any] = {size: own[key][0] for size, key in rows.items() if key in own}
-    sizes["span_layers"] = sum(key.startswith("linker.layers.") and key.endswith("widen.weight") for key in own)
+    sizes["span_layers"] = sum(key.startswith("linker.layers.") and key.endswith("up_proj.weight") for key in own)
     sizes["null"] = "none" if not held else "learned" if synsets else "table"
     if synsets:
         sizes["raw_dim"] = own["linker.table.vectors"][1]
@@ -226,14 +226,14 @@ _SHARED: dict[str, Any] = {
             tuple(f"heads.{head}.out.{{leaf}}" for head in ("marked-relation", "marked-typing", "word-in-context")),
         ),
     ),
-    "sizes_in": _sizes_in,
-    "sizes_from": _sizes_from,
-    "told": {
+    "read_config": _sizes_in,
+    "infer_sizes": _sizes_from,
+    "infer_from_shapes": {
         "dim": ("encoder.embed.text.word.weight", 1),
         "vocab_size": ("encoder.embed.text.word.weight", 0),
         "max_positions": ("encoder.embed.text.position.weight", 0),
         "num_segments": ("encoder.embed.text.segment.weight", 0),
-        "ffn_dim": ("encoder.layers.0.feed.widen.weight", 0),
+        "ffn_dim": ("encoder.layers.0.ffn.up_proj.weight", 0),
     },
     "notes": (
         "a mention of nothing is told the vector of no entity as the table has it, while candidates are normed first",

@@ -4,11 +4,11 @@ from collections import OrderedDict
 
 from torch import nn
 
-from mm_kptm.knowledge.lexical_relation import LexicalRelation
+from mm_kptm.knowledge.objectives.lexical_relation import LexicalRelation
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.init import bert_init
-from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.bert import BERT_BASE
+from mm_kptm.systems.recipe import Recipe
 
 
 def lexical_relation(encoder: SingleStream, *, num_classes: int = 2, dropout: float = 0.1) -> nn.Sequential:
@@ -32,9 +32,9 @@ LIBERT = Recipe(
     heads={**BERT_BASE.heads, LexicalRelation.name: lexical_relation},
     objectives=(*BERT_BASE.objectives, LexicalRelation.name),
     weights=BERT_BASE.weights,
-    fields=BERT_BASE.fields,
+    config_keys=BERT_BASE.config_keys,
     notes=(
-        "BERT-base with a third objective (mm_kptm.knowledge.lexical_relation), pretrained from fresh weights",
+        "BERT-base with a third objective (mm_kptm.knowledge.objectives.lexical_relation), pretrained from fresh weights",
         "no weights were published: the map is BERT's, to start from a BERT with fresh=['heads.lexical-relation.']",
         "the released script makes two near pairs of every related one, (a, nearest to a) and (b, nearest to b), from "
         "batches of 32; ours are as large as the batch of texts, and drawn anew for every batch",

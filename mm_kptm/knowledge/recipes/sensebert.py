@@ -2,14 +2,12 @@
 
 from torch import nn
 
-from mm_kptm.keymap import Drop, Rename
-from mm_kptm.knowledge.masked_senses import SenseEmbedding
+from mm_kptm.knowledge.fusion.sense_embedding import SenseEmbedding
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.assembly import TextOnly
 from mm_kptm.nn.heads import Pooler, TiedVocabulary, Transform
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
-from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.bert import (
     BERT_FIELDS,
     activation_of,
@@ -19,6 +17,8 @@ from mm_kptm.recipes.bert import (
     pair_classes,
     vocabulary_rules,
 )
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Drop, Rename
 
 
 def sensebert(
@@ -36,7 +36,7 @@ def sensebert(
     """The encoder of Levine et al. (2020, figure 1); the defaults are the base model with its doubled vocabulary.
 
     A fresh system knows of no word what it may mean: ``encoder.embed.text.allow`` takes a
-    :class:`~mm_kptm.knowledge.supersenses.SenseVocabulary`, which saved systems keep.
+    :class:`~mm_kptm.knowledge.lexicons.supersenses.SenseVocabulary`, which saved systems keep.
     """
     text = SenseEmbedding(vocab_size, dim, max_positions=max_positions, num_segments=num_segments, dropout=dropout)
     layers = (
@@ -71,8 +71,8 @@ SENSEBERT_BASE = Recipe(
         *vocabulary_rules("bert.embeddings.word_embeddings.weight"),
         Rename("cls.seq_relationship.{leaf}", "heads.next-sentence.{leaf}"),
     ),
-    fields=BERT_FIELDS,
-    told={
+    config_keys=BERT_FIELDS,
+    infer_from_shapes={
         "vocab_size": ("encoder.embed.text.word.weight", 0),
         "max_positions": ("encoder.embed.text.position.weight", 0),
         "num_segments": ("encoder.embed.text.segment.weight", 0),

@@ -5,13 +5,11 @@ from functools import partial
 
 from torch import nn
 
-from mm_kptm.keymap import Rename, Rule, Same
-from mm_kptm.knowledge.label_aware import FeltEmbedding
+from mm_kptm.knowledge.fusion.label_embedding import SentimentEmbedding
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.heads import TiedVocabulary, Transform
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
-from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.bert import activation_of
 from mm_kptm.recipes.roberta import (
     HUGGING_FACE_HEAD_RULES,
@@ -24,6 +22,8 @@ from mm_kptm.recipes.roberta import (
     norm_of,
     text_stream,
 )
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Rename, Rule, Same
 
 
 def sentilare(
@@ -42,11 +42,11 @@ def sentilare(
 ) -> SingleStream:
     """The encoder of Ke et al. (2020); the defaults are the released base model's.
 
-    RoBERTa that adds what :func:`~mm_kptm.knowledge.sentiment.felt_tokens` say of each token: its word's part of speech
+    RoBERTa that adds what :func:`~mm_kptm.knowledge.lexicons.sentiwordnet.felt_tokens` say of each token: its word's part of speech
     and polarity, and the grade of the text. The pooled state is the first one as it is.
     """
     norm = partial(nn.LayerNorm, eps=norm_eps)
-    text = FeltEmbedding(
+    text = SentimentEmbedding(
         vocab_size,
         dim,
         max_positions=max_positions,
@@ -114,8 +114,8 @@ SENTILARE = Recipe(
         Rename("classifier.dense.{leaf}", "heads.classifier.pool.dense.{leaf}"),
         Rename("classifier.out_proj.{leaf}", "heads.classifier.out.{leaf}"),
     ),
-    fields=ROBERTA_FIELDS,
-    told=ROBERTA_TABLES,
+    config_keys=ROBERTA_FIELDS,
+    infer_from_shapes=ROBERTA_TABLES,
     notes=(
         *ROBERTA_NOTES,
         "names and wiring follow the released code, against whose outputs they were not held",

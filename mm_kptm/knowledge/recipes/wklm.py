@@ -2,11 +2,11 @@
 
 from torch import nn
 
-from mm_kptm.keymap import Drop
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.init import bert_init
-from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.bert import BERT_BASE, bert, masked_tokens
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Drop
 
 
 def entity_replacement(encoder: SingleStream) -> nn.Linear:
@@ -29,7 +29,7 @@ WKLM_BASE = Recipe(
         *(rule for rule in BERT_BASE.weights if not rule.theirs.startswith("cls.seq_relationship")),
         Drop("cls.seq_relationship.{leaf}", because="WKLM starts from BERT and has no next-sentence prediction"),
     ),
-    fields=BERT_BASE.fields,
+    config_keys=BERT_BASE.config_keys,
     notes=(
         *BERT_BASE.notes,
         "neither code nor weights were released; it starts from BERT's file, with heads.entity-replacement fresh",

@@ -1,10 +1,8 @@
 """ZEN: a Chinese BERT whose characters are told of the n-grams that they stand in."""
 
-from mm_kptm.keymap import Drop, Rename
-from mm_kptm.knowledge.ngram_stream import NgramEmbedding, NgramStream
+from mm_kptm.knowledge.fusion.ngram_encoder import NgramEmbedding, NgramStream
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
-from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.bert import (
     BERT_FIELDS,
     bert,
@@ -14,6 +12,8 @@ from mm_kptm.recipes.bert import (
     pair_classes,
     vocabulary_rules,
 )
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Drop, Rename
 
 
 def zen(
@@ -33,7 +33,7 @@ def zen(
     """The encoder of Diao et al. (2020, figure 1); the defaults are the released model's.
 
     A text brings its n-grams as candidates called ``n-grams``, which
-    :meth:`~mm_kptm.knowledge.ngrams.NgramLexicon.candidates` finds; one without any is read as by BERT.
+    :meth:`~mm_kptm.knowledge.lexicons.ngrams.NgramLexicon.candidates` finds; one without any is read as by BERT.
     """
     encoder = bert(
         dim=dim,
@@ -79,8 +79,8 @@ ZEN = Recipe(
         *vocabulary_rules("bert.embeddings.word_embeddings.weight"),
         Rename("cls.seq_relationship.{leaf}", "heads.next-sentence.{leaf}"),
     ),
-    fields={**BERT_FIELDS, "num_hidden_word_layers": "num_ngram_layers", "word_size": "num_ngrams"},
-    told={
+    config_keys={**BERT_FIELDS, "num_hidden_word_layers": "num_ngram_layers", "word_size": "num_ngrams"},
+    infer_from_shapes={
         "vocab_size": (f"{_TEXT}.word.weight", 0),
         "max_positions": (f"{_TEXT}.position.weight", 0),
         "num_segments": (f"{_TEXT}.segment.weight", 0),

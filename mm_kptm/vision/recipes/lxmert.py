@@ -5,14 +5,12 @@ from typing import TypeVar
 
 from torch import nn
 
-from mm_kptm.keymap import Drop, OneOf, Rename
 from mm_kptm.models.two_stream import TwoStream
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Classifier, Pooler
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.steps import CrossStep, SelfStep, Step
 from mm_kptm.nn.sublayers import attention_sublayer, bert_layer
-from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.bert import (
     BERT_FIELDS,
     activation_of,
@@ -22,9 +20,11 @@ from mm_kptm.recipes.bert import (
     pair_classes,
     vocabulary_rules,
 )
-from mm_kptm.vision.assembly import TextBesideRegions
-from mm_kptm.vision.embeddings import MeanRegionEmbedding
-from mm_kptm.vision.heads import ObjectScores, PooledPairs
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Drop, OneOf, Rename
+from mm_kptm.vision.modules.assembly import TextBesideRegions
+from mm_kptm.vision.modules.embeddings import MeanRegionEmbedding
+from mm_kptm.vision.modules.heads import ObjectScores, PooledPairs
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -110,12 +110,12 @@ _BOTH = "encoder.steps.cross-{i}.left"
 def _after_rules(theirs: str, ours: str) -> tuple[Rename, ...]:
     """What one side of a cross-modality layer does by itself: the published layer without a name of its own."""
     return (
-        Rename(f"{theirs}_self_att.self.{{role}}.{{leaf}}", f"{ours}.attend.attention.{{role}}.{{leaf}}"),
-        Rename(f"{theirs}_self_att.output.dense.{{leaf}}", f"{ours}.attend.attention.merge.{{leaf}}"),
-        Rename(f"{theirs}_self_att.output.LayerNorm.{{leaf}}", f"{ours}.attend.norm.{{leaf}}"),
-        Rename(f"{theirs}_inter.dense.{{leaf}}", f"{ours}.feed.widen.{{leaf}}"),
-        Rename(f"{theirs}_output.dense.{{leaf}}", f"{ours}.feed.narrow.{{leaf}}"),
-        Rename(f"{theirs}_output.LayerNorm.{{leaf}}", f"{ours}.feed.norm.{{leaf}}"),
+        Rename(f"{theirs}_self_att.self.{{role}}.{{leaf}}", f"{ours}.self_attention.attention.{{role}}.{{leaf}}"),
+        Rename(f"{theirs}_self_att.output.dense.{{leaf}}", f"{ours}.self_attention.attention.out_proj.{{leaf}}"),
+        Rename(f"{theirs}_self_att.output.LayerNorm.{{leaf}}", f"{ours}.self_attention.norm.{{leaf}}"),
+        Rename(f"{theirs}_inter.dense.{{leaf}}", f"{ours}.ffn.up_proj.{{leaf}}"),
+        Rename(f"{theirs}_output.dense.{{leaf}}", f"{ours}.ffn.down_proj.{{leaf}}"),
+        Rename(f"{theirs}_output.LayerNorm.{{leaf}}", f"{ours}.ffn.norm.{{leaf}}"),
     )
 
 
@@ -157,7 +157,7 @@ LXMERT_BASE = Recipe(
             f"{_CROSS}.visual_attention.att.{{role}}.{{leaf}}", "encoder.steps.cross-{i}.left.attention.{role}.{leaf}"
         ),
         Rename(
-            f"{_CROSS}.visual_attention.output.dense.{{leaf}}", "encoder.steps.cross-{i}.left.attention.merge.{leaf}"
+            f"{_CROSS}.visual_attention.output.dense.{{leaf}}", "encoder.steps.cross-{i}.left.attention.out_proj.{leaf}"
         ),
         Rename(f"{_CROSS}.visual_attention.output.LayerNorm.{{leaf}}", f"{_BOTH}.norm.{{leaf}}"),
         *_after_rules(f"{_CROSS}.lang", "encoder.steps.after-{i}.left"),
@@ -173,13 +173,13 @@ LXMERT_BASE = Recipe(
         *_answer_rules("answer_head.logit_fc", "question-answering"),
         *_answer_rules("logit_fc", "vqa", "nlvr2"),
     ),
-    fields={
+    config_keys={
         **{theirs: ours for theirs, ours in BERT_FIELDS.items() if ours != "num_layers"},
         "l_layers": "num_layers",
         "r_layers": "num_region_layers",
         "x_layers": "num_cross_layers",
     },
-    told={
+    infer_from_shapes={
         "region_dim": ("encoder.embed.regions.feature.weight", 1),
         "vocab_size": ("encoder.embed.text.word.weight", 0),
     },

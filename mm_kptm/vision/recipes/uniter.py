@@ -5,13 +5,11 @@ from typing import TypeVar
 from torch import nn
 
 from mm_kptm.errors import UserError
-from mm_kptm.keymap import Drop, Rename, Rule, Same, Split, Take
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Classifier, Pooler, Transform
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
-from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.bert import (
     BERT_FIELDS,
     embedding_rules,
@@ -20,9 +18,11 @@ from mm_kptm.recipes.bert import (
     pair_classes,
     vocabulary_rules,
 )
-from mm_kptm.vision.assembly import TextThenRegions
-from mm_kptm.vision.embeddings import RegionEmbedding
-from mm_kptm.vision.heads import PairedImages, TiedFeatures
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Drop, Rename, Rule, Same, Split, Take
+from mm_kptm.vision.modules.assembly import TextThenRegions
+from mm_kptm.vision.modules.embeddings import RegionEmbedding
+from mm_kptm.vision.modules.heads import PairedImages, TiedFeatures
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -73,7 +73,7 @@ def vqa(encoder: SingleStream, *, num_answers: int = 3129) -> Classifier:
 
 def nlvr2(encoder: SingleStream, *, num_classes: int = 2) -> PairedImages:
     """False or true of a text about two images: the variant with paired attention."""
-    first = encoder.layers[0].attend.attention  # type: ignore[union-attr]
+    first = encoder.layers[0].self_attention.attention  # type: ignore[union-attr]
     return _fresh(PairedImages(encoder.dim, first.num_heads, num_classes=num_classes, dropout=first.dropout))  # type: ignore[union-attr, arg-type]
 
 
@@ -119,7 +119,7 @@ def _packed_attention_rules(theirs: str, ours: str) -> tuple[Split | Rename, ...
             Split(f"{theirs}.in_proj_{leaf}", tuple(f"{ours}.{role}.{leaf}" for role in ("query", "key", "value")))
             for leaf in ("weight", "bias")
         ),
-        Rename(f"{theirs}.out_proj.{{leaf}}", f"{ours}.merge.{{leaf}}"),
+        Rename(f"{theirs}.out_proj.{{leaf}}", f"{ours}.out_proj.{{leaf}}"),
     )
 
 
@@ -186,8 +186,8 @@ UNITER_BASE = Recipe(
         *_classifier_rules("vcr_output", "heads.vcr"),
         *_BERT_START,
     ),
-    fields=BERT_FIELDS,
-    told={  # published configurations lack the first, and fine-tuning grew the others beyond what theirs say
+    config_keys=BERT_FIELDS,
+    infer_from_shapes={  # published configurations lack the first, and fine-tuning grew the others beyond what theirs say
         "region_dim": ("encoder.embed.regions.feature.weight", 1),
         "num_segments": ("encoder.embed.text.segment.weight", 0),
         "vocab_size": ("encoder.embed.text.word.weight", 0),

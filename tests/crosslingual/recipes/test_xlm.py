@@ -12,13 +12,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import mm_kptm
-from mm_kptm.batch import POOLED, Inputs, Tokens, Wanted
+from mm_kptm.batch import POOLED_ONLY, Inputs, OutputRows, Tokens
 from mm_kptm.errors import UserError
-from mm_kptm.keymap import UnmappedKeys
-from mm_kptm.models.system import System
 from mm_kptm.nn.embeddings import sinusoids
 from mm_kptm.nn.visibility import Causal
 from mm_kptm.objectives.next_tokens import NextTokens
+from mm_kptm.systems.keymap import UnmappedKeys
+from mm_kptm.systems.system import System
 
 SMALL: dict[str, Any] = {"dim": 16, "num_heads": 2, "num_layers": 2, "vocab_size": 40, "num_languages": 3}
 GOLDEN = Path(__file__).parents[2] / "golden/data/xlm"
@@ -79,23 +79,23 @@ def test_xlm_agrees_with_transformers(
     inputs = Inputs(text=Tokens.padded(ids, real, positions=positions, languages=languages))
     scores = ours.head("masked-tokens")(ours(inputs).tokens)
     torch.testing.assert_close(scores, expected.logits[real], atol=atol, rtol=atol)
-    for stream, hidden in zip(ours.walk(inputs), expected.hidden_states, strict=True):
+    for stream, hidden in zip(ours.hidden_states(inputs), expected.hidden_states, strict=True):
         torch.testing.assert_close(stream.x, hidden[real], atol=atol, rtol=atol)
 
 
-@pytest.mark.parametrize("sees", [None, Causal()])
-def test_the_company_of_a_text_changes_nothing(sees: Causal | None) -> None:
+@pytest.mark.parametrize("mask", [None, Causal()])
+def test_the_company_of_a_text_changes_nothing(mask: Causal | None) -> None:
     system = small().double()
-    together = text(sees=sees)
+    together = text(mask=mask)
     for sequence, number, expected in zip(
         TEXTS, range(3), together.layout.split(states(system, together)), strict=True
     ):
-        alone = Tokens.of([sequence], languages=[[number] * len(sequence)], sees=sees)
+        alone = Tokens.of([sequence], languages=[[number] * len(sequence)], attention_mask=mask)
         torch.testing.assert_close(states(system, alone), expected, atol=1e-12, rtol=0)
 
 
 def test_a_causal_row_sees_only_the_past() -> None:
-    system, tokens = small().double(), text(sees=Causal())
+    system, tokens = small().double(), text(mask=Causal())
     ids = tokens.ids.clone()
     ids[4] = 33  # the fifth row of the first text
     moved = (states(system, tokens) - states(system, replace(tokens, ids=ids))).abs().amax(1) > 1e-12
@@ -114,7 +114,7 @@ def test_languages_and_positions_are_read() -> None:
 def test_a_sentence_is_the_state_of_its_first_token() -> None:
     system, tokens = small(), text()
     with torch.no_grad():
-        pooled = system(Inputs(text=tokens), POOLED).pooled
+        pooled = system(Inputs(text=tokens), POOLED_ONLY).pooled
     torch.testing.assert_close(pooled, states(system, tokens)[[0, 7, 12]])
 
 
@@ -179,10 +179,12 @@ def test_masked_tokens_are_a_start_for_both_sides(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(UnmappedKeys, match=r"nothing fills our parameters: encoder\.target\.layers\.0\.look"):
         mm_kptm.load("xlm-mt", tmp_path)
-    system = mm_kptm.load("xlm-mt", tmp_path, fresh=[f"encoder.target.layers.{layer}.look." for layer in range(3)])
+    system = mm_kptm.load(
+        "xlm-mt", tmp_path, fresh=[f"encoder.target.layers.{layer}.cross_attention." for layer in range(3)]
+    )
     sides = system.encoder.source.layers, system.encoder.target.layers
     for ours, theirs in zip(*sides, strict=True):
-        assert torch.equal(ours.feed.widen.weight, theirs.feed.widen.weight)
+        assert torch.equal(ours.ffn.up_proj.weight, theirs.ffn.up_proj.weight)
     assert torch.equal(system.encoder.source.embed.text.word.weight, system.encoder.target.embed.word.weight)
 
 
@@ -223,10 +225,10 @@ def test_wanted_rows_of_a_target_are_those_of_all_rows() -> None:
     with torch.no_grad():
         every = system(inputs)
         for rows in (torch.tensor([9, 2, 2]), slice(3, 6), slice(0, 0)):
-            some = system(inputs, Wanted(tokens=rows, pooled=False))
+            some = system(inputs, OutputRows(tokens=rows, pooled=False))
             torch.testing.assert_close(some.tokens, every.tokens[rows])
             assert len(some.pooled) == 0
-    *_, last = system.walk(inputs)
+    *_, last = system.hidden_states(inputs)
     torch.testing.assert_close(last.x, every.tokens)
 
 
@@ -234,7 +236,7 @@ def test_translation_reaches_every_parameter_of_both_sides() -> None:
     system = small("xlm-mt")
     inputs = Inputs(text=text(), target=text([[1, 17, 18, 1], [1, 19, 1], [1, 25, 26, 1]]))
     objective = NextTokens()
-    objective.loss(system, objective.puzzle(inputs)).backward()
+    objective.loss(system, objective.prepare(inputs)).backward()
     for name, parameter in system.named_parameters():
         assert parameter.grad is not None and (name.endswith("key.bias") or parameter.grad.any()), name
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 import mm_kptm
-from mm_kptm.batch import Inputs, Tokens, Wanted
+from mm_kptm.batch import Inputs, OutputRows, Tokens
 from mm_kptm.objectives.pairs import pair_loss
 from mm_kptm.objectives.tokens import token_loss
 from tests.golden.case import Answer, Case
@@ -19,12 +19,12 @@ def pretraining(case: Case) -> dict[str, Answer]:
     encoded = system(inputs)
     labels = given["labels"][real]
     predicted = (labels != -100).nonzero().squeeze(1)
-    masked = system(inputs, Wanted(tokens=predicted))
+    masked = system(inputs, OutputRows(tokens=predicted))
     scores, classes = system.head("masked-tokens"), system.head("next-sentence")
     mlm = token_loss(scores(masked.tokens), labels[predicted])
     nsp = pair_loss(classes(masked.pooled), given["next_sentence_label"])
-    depths = list(system.walk(inputs))
-    maps = system.encoder.layers[0].attend.attention.weights(depths[0].x, depths[0].x, depths[0].reading)
+    depths = list(system.hidden_states(inputs))
+    maps = system.encoder.layers[0].self_attention.attention.weights(depths[0].x, depths[0].x, depths[0].reading)
     length = real.shape[1]
     attention = torch.stack([F.pad(share, (0, length - share.shape[2], 0, length - share.shape[1])) for share in maps])
     seen = (real[:, None, :, None] & real[:, None, None, :]).expand_as(attention)

@@ -3,8 +3,8 @@
 import random
 from typing import Any
 
-from mm_kptm.data.hiding import Treatment, hide
-from mm_kptm.data.units import NO_UNIT, whole_words
+from mm_kptm.data.masking.static import Treatment, hide
+from mm_kptm.data.masking.units import NO_GROUP, whole_words
 from tests.golden.case import Answer, Case
 
 
@@ -16,7 +16,7 @@ def masking(case: Case) -> tuple[dict[str, Answer], dict[str, Any]]:
         tokens = told["tokens"]
         units = whole_words(tokens)
         if not told["whole_word"]:
-            units = [NO_UNIT if unit == NO_UNIT else place for place, unit in enumerate(units)]
+            units = [NO_GROUP if unit == NO_GROUP else place for place, unit in enumerate(units)]
         rng = random.Random(told["python_seed"])
         at_most = told["max_predictions"]
         hidden, stood = hide(tokens, units, treatment, rng, rate=told["masked_lm_prob"], at_most=at_most)

@@ -14,11 +14,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import mm_kptm
-from mm_kptm.batch import POOLED, Inputs, Tokens
-from mm_kptm.data.hiding import Treatment
-from mm_kptm.knowledge.graph import KnowledgeGraph
-from mm_kptm.knowledge.linked_documents import GraphMaker
-from mm_kptm.knowledge.masked_nodes import (
+from mm_kptm.batch import POOLED_ONLY, Inputs, Tokens
+from mm_kptm.data.masking.static import Treatment
+from mm_kptm.knowledge.graph.graph import KnowledgeGraph
+from mm_kptm.knowledge.graph.triples import Triple
+from mm_kptm.knowledge.injection.word_graph import MASK, WordGraph, graph_of, tokens_of_graphs
+from mm_kptm.knowledge.injection.word_graph_builder import GraphMaker
+from mm_kptm.knowledge.objectives.masked_nodes import (
     HEADS,
     HiddenNodes,
     MaskedNodes,
@@ -27,9 +29,7 @@ from mm_kptm.knowledge.masked_nodes import (
     hide_nodes,
     released_masking,
 )
-from mm_kptm.knowledge.triples import Triple
-from mm_kptm.knowledge.word_graph import MASK, WordGraph, graph_of, tokens_of_graphs
-from mm_kptm.models.system import System
+from mm_kptm.systems.system import System
 from tests.golden.case import Answer, Case
 
 
@@ -72,10 +72,10 @@ def pretrain(case: Case) -> tuple[dict[str, Answer], dict[str, Any]]:
         num_relations=system.encoder.embed.text.relation.num_embeddings,
     )
     inputs = Inputs(text=replace(text, ids=ids))
-    encoded, depths = system(inputs), list(system.walk(inputs))
+    encoded, depths = system(inputs), list(system.hidden_states(inputs))
 
     labels = [given[name] for name in LABELS]
-    owners = text.layout.owners(ids.device)
+    owners = text.layout.sequence_ids(ids.device)
     grid = torch.full(real.shape, -1).masked_scatter(real, torch.arange(len(ids)))
     sought = [
         Sought(rows, label[label >= 0], owners[rows])
@@ -83,10 +83,10 @@ def pretrain(case: Case) -> tuple[dict[str, Answer], dict[str, Any]]:
         for rows in [grid[:, block][label >= 0]]
     ]
     objective = released_objective(case, system)
-    puzzle = HiddenNodes(inputs, *sought, candidates=given["ent_index"][0])
-    losses = {name: values.mean() for name, values in objective.losses(system, puzzle).items()}
+    batch = HiddenNodes(inputs, *sought, candidates=given["ent_index"][0])
+    losses = {name: values.mean() for name, values in objective.losses(system, batch).items()}
     scores = [
-        (system.head(name)(rows, puzzle.candidates) if name == "masked-entities" else system.head(name)(rows))
+        (system.head(name)(rows, batch.candidates) if name == "masked-entities" else system.head(name)(rows))
         for name, kind in zip(HEADS, range(3), strict=True)
         for rows in [encoded.tokens[text.segments == kind]]
     ]
@@ -97,16 +97,16 @@ def pretrain(case: Case) -> tuple[dict[str, Answer], dict[str, Any]]:
         **{f"{name}_logits": Answer(*answer) for name, *answer in zip(KINDS, scores, where, strict=True)},
         **{f"{name}_pred": Answer(own.argmax(-1), at) for name, own, at in zip(KINDS, scores, where, strict=True)},
         **{f"{name}_loss": Answer(loss) for name, loss in zip(KINDS, losses.values(), strict=True)},
-        "total_loss": Answer(objective.loss(system, puzzle)),
+        "total_loss": Answer(objective.loss(system, batch)),
         **finetuned(case, system),
     }
     gold = torch.tensor([node for block in stood[1] for node in block.values()])
     drawn = objective.candidates(gold, torch.Generator().manual_seed(int(case.called_with("manual_seed"))))
     truths = case.outputs | {"input_ids": given["input_ids"], "ent_index": given["ent_index"][0]}
-    answers |= {"input_ids": Answer(ids, real), "ent_index": Answer(drawn[: len(puzzle.candidates)])}
+    answers |= {"input_ids": Answer(ids, real), "ent_index": Answer(drawn[: len(batch.candidates)])}
     for name, label, own, at in zip(LABELS, labels, stood, where, strict=True):
         found = [block.get(place, -1) for block, row in zip(own, at, strict=True) for place in range(int(row.sum()))]
-        told = torch.where(label >= 0, puzzle.candidates[label], -1) if name == LABELS[1] else label
+        told = torch.where(label >= 0, batch.candidates[label], -1) if name == LABELS[1] else label
         answers[name], truths[name] = Answer(torch.tensor(found), at), told
     return answers, truths
 
@@ -173,7 +173,7 @@ def finetuned(case: Case, system: System) -> dict[str, Answer]:
     given = {name: case.inputs[f"finetune.{name}"] for name in ("input_ids", "position_ids", "token_type_ids")}
     real = case.inputs["finetune.attention_mask"].any(1)
     text = Tokens.padded(given["input_ids"], real, positions=given["position_ids"], segments=given["token_type_ids"])
-    pooled = system(Inputs(text=text), POOLED).pooled
+    pooled = system(Inputs(text=text), POOLED_ONLY).pooled
     related, typed = system.head("relation")(pooled), system.head("entity-typing")(pooled)
     return {
         "re_logits": Answer(related),

@@ -6,8 +6,8 @@ import torch
 
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
-from mm_kptm.data.units import closed
-from mm_kptm.knowledge.phrases import LabelledText, one_draw_each, tokens_in_units
+from mm_kptm.data.masking.units import closed
+from mm_kptm.knowledge.objectives.knowledge_masking import LabelledText, one_draw_each, tokens_in_units
 from mm_kptm.objectives.pairs import pair_loss
 from mm_kptm.objectives.tokens import Masking, token_loss
 from tests.golden.case import Answer, Case
@@ -19,7 +19,7 @@ def model(case: Case) -> dict[str, Answer]:
     given, system = case.inputs, mm_kptm.load("ernie_baidu", case.folder)
     real = given["attention_mask"].bool()
     inputs = Inputs(text=Tokens.padded(given["input_ids"], real, segments=given["token_type_ids"]))
-    encoded, depths = system(inputs), list(system.walk(inputs))
+    encoded, depths = system(inputs), list(system.hidden_states(inputs))
     words, classes = system.head("masked-tokens"), system.head("next-sentence")
     labels = given["labels"][real]
     mlm = token_loss(words(encoded.tokens[labels >= 0]), labels[labels >= 0])
@@ -45,13 +45,13 @@ def masking(case: Case) -> tuple[dict[str, Answer], dict[str, Any]]:
             for ids, labels in zip(told["tokens"], told["seg_labels"], strict=True)
         ]
         tokens = tokens_in_units(texts, [bool(tag) for tag in told["mask_word_tags"]], units=closed)
-        assert tokens.units is not None
+        assert tokens.mask_groups is not None
         uniform = torch.tensor(told["uniform"], dtype=torch.double)
         instead = (torch.tensor(told["replacement"], dtype=torch.double) - FIRST + 0.5) / (high - FIRST)
-        draws = one_draw_each(uniform, instead, tokens.units)
-        hidden, rows = rule.hide(tokens, torch.Generator(), draws=draws)
-        layout, longest = tokens.layout, max(tokens.layout.lengths)
-        places = layout.owners(rows.device) * longest + layout.places(rows.device)
+        draws = one_draw_each(uniform, instead, tokens.mask_groups)
+        hidden, rows = rule.mask(tokens, torch.Generator(), draws=draws)
+        layout, max_length = tokens.layout, max(tokens.layout.lengths)
+        places = layout.sequence_ids(rows.device) * max_length + layout.offsets_in_sequence(rows.device)
         ours = {
             "masked": [ids.tolist() for ids in layout.split(hidden.ids)],
             "mask_label": tokens.ids[rows].tolist(),

@@ -15,8 +15,12 @@ from torch import Tensor
 
 import mm_kptm
 from mm_kptm.batch import Entities, Inputs, Tokens
-from mm_kptm.data.tokenizer import WordPiece
-from mm_kptm.knowledge.annotations import (
+from mm_kptm.data.tokenizers.wordpiece import WordPiece
+from mm_kptm.knowledge.fusion.ernie import FusedLayer, FusedState
+from mm_kptm.knowledge.graph.openke import read_entity_ids
+from mm_kptm.knowledge.injection.entity_grid import Mention, whole_words, word_starts
+from mm_kptm.knowledge.injection.ernie_instances import Instance, InstanceMaker, alternating, read_documents
+from mm_kptm.knowledge.injection.mention_markers import (
     Annotated,
     Annotator,
     Gridded,
@@ -26,13 +30,10 @@ from mm_kptm.knowledge.annotations import (
     mark_pair,
     mark_target,
 )
-from mm_kptm.knowledge.denoising import Denoising, EntityDenoising
-from mm_kptm.knowledge.fusion import FusedLayer, FusedState
-from mm_kptm.knowledge.grid import Mention, read_entity_ids, whole_words, word_starts
-from mm_kptm.knowledge.instances import Instance, InstanceMaker, alternating, read_documents
-from mm_kptm.models.system import System
+from mm_kptm.knowledge.objectives.entity_denoising import Denoising, EntityDenoising
 from mm_kptm.objectives.pairs import pair_loss
 from mm_kptm.objectives.tokens import token_loss
+from mm_kptm.systems.system import System
 from tests.golden.case import Answer, Case
 
 Number = TypeVar("Number", int, float)
@@ -62,7 +63,7 @@ def pretrain(case: Case) -> dict[str, Answer]:
         vectors=given["input_ent"][real], linked=given["ent_mask"][real] > 0, ids=given["entity_ids_noised"][real]
     )
     inputs = Inputs(text=text, entities=entities)
-    encoded, depths = system(inputs), list(system.walk(inputs))
+    encoded, depths = system(inputs), list(system.hidden_states(inputs))
 
     words, classes = system.head("masked-tokens"), system.head("next-sentence")
     hidden, labels = encoded.tokens, given["masked_lm_labels"][real]
@@ -71,7 +72,7 @@ def pretrain(case: Case) -> dict[str, Answer]:
 
     candidates, aims = given["candidate"], given["ent_labels"][real]
     rows = (aims >= 0).nonzero().squeeze(1)
-    owners = text.layout.owners(rows.device)[rows]
+    owners = text.layout.sequence_ids(rows.device)[rows]
     dea = EntityDenoising().loss(system, Denoising(inputs, candidates, rows, aims[rows], owners))
 
     typed, related = system.head("entity-typing")(encoded.pooled), system.head("relation")(encoded.pooled)
@@ -113,8 +114,8 @@ def on_the_grid(system: System, number: int, depths: list[FusedState], vectors: 
         layer = system.encoder.fusions[str(fused[-1])]
         assert isinstance(layer, FusedLayer)
         before, linked = depths[fused[-1]], depths[fused[-1]].linked
-        x = layer.layer.attend(before.x, before.reading)
-        entities = linked.x if layer.attend is None else layer.attend(linked.x, linked.reading)
+        x = layer.layer.self_attention(before.x, before.reading)
+        entities = linked.x if layer.self_attention is None else layer.self_attention(linked.x, linked.reading)
         grid = layer.fuse.entities(torch.zeros_like(vectors), layer.fuse.mix(x, entities, linked.rows))
     after = depths[number + 1].linked
     return grid.index_copy(0, after.rows, after.x)

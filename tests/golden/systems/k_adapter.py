@@ -15,17 +15,24 @@ from torch import Tensor
 
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
-from mm_kptm.knowledge.marked import DependencyHead, Governed, Marked, MarkedRelation, MarkedTyping, marked_scores
-from mm_kptm.models.system import System
+from mm_kptm.knowledge.objectives.mention_classification import (
+    DependencyHead,
+    Governed,
+    Marked,
+    MarkedRelation,
+    MarkedTyping,
+    marked_scores,
+)
 from mm_kptm.nn.visibility import Matrix
-from mm_kptm.recipe import find
+from mm_kptm.systems.discovery import find
+from mm_kptm.systems.system import System
 from tests.golden.case import Answer, Case
 
 
 def sizes(case: Case, *, skip: int) -> dict[str, Any]:
     args, adapter = case.config["args"], case.config["adapter_config"]
     return {
-        **find("k_adapter").sizes_of(case.config["backbone"]),
+        **find("k_adapter").configured_sizes(case.config["backbone"]),
         "adapter_depths": args["adapter_list"],
         "adapter_dim": adapter["hidden_size"],
         "adapter_heads": adapter["num_attention_heads"],
@@ -70,7 +77,7 @@ def tiny(case: Case) -> dict[str, Answer]:
     given, skip = case.inputs, case.config["args"]["adapter_skip_layers"]
     real = given["attention_mask"].bool()
     seen = Matrix.of([row.expand(len(row), -1) for row in real])
-    inputs = Inputs(text=Tokens.padded(given["input_ids"], torch.ones_like(real), sees=seen))
+    inputs = Inputs(text=Tokens.padded(given["input_ids"], torch.ones_like(real), attention_mask=seen))
     subjects, objects = given["subj_special_start_id"].bool(), given["obj_special_start_id"].bool()
 
     def grid(rows: Tensor) -> Tensor:
@@ -86,10 +93,10 @@ def tiny(case: Case) -> dict[str, Answer]:
     factual = pretrained(case, "k-adapter-factual", "fac", relation, skip=skip)
     places: Head = ("dependency-heads", {"max_length": case.config["args"]["max_seq_length"]})
     linguistic = pretrained(case, "k-adapter-linguistic", "lin", places, skip=skip)
-    *backbone, fused = linguistic.walk(inputs)
+    *backbone, fused = linguistic.hidden_states(inputs)
     syntax = linguistic.head("dependency-heads")
     governed = syntax(fused.x, fused.reading)
-    shares = torch.stack(syntax.attend.attention.weights(fused.x, fused.x, fused.reading))
+    shares = torch.stack(syntax.self_attention.attention.weights(fused.x, fused.x, fused.reading))
 
     answers = {
         **{f"backbone.hidden_states.{depth}": Answer(grid(stream.x)) for depth, stream in enumerate(backbone)},

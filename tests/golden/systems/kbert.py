@@ -15,12 +15,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import mm_kptm
-from mm_kptm.batch import Inputs, Layout, Tokens, Visibility, pad
-from mm_kptm.models.system import System
+from mm_kptm.batch import AttentionMask, Inputs, SequenceLayout, Tokens, pad
 from mm_kptm.nn.pooling import POOLINGS
 from mm_kptm.nn.visibility import Matrix
 from mm_kptm.objectives.pairs import pair_loss
 from mm_kptm.objectives.tokens import token_loss
+from mm_kptm.systems.system import System
 from tests.golden.case import Answer, Case
 from tests.golden.systems.kbert_trees import pipeline
 
@@ -49,10 +49,10 @@ def model(case: Case) -> tuple[dict[str, Answer], dict[str, Tensor]]:
     seen = given["vm"].bool()
     real = seen.diagonal(dim1=1, dim2=2)
     text = Batch(given["src"], given["seg"], given["pos"])
-    depths = [stream.x for stream in system.walk(text.with_padding(matrices(seen)))]
+    depths = [stream.x for stream in system.hidden_states(text.with_padding(matrices(seen)))]
     states = pad(depths[-1], text.layout)
-    ragged = [stream.x for stream in system.walk(text.without_padding(real, seen))]
-    every = Layout((text.length,) * len(real))
+    ragged = [stream.x for stream in system.hidden_states(text.without_padding(real, seen))]
+    every = SequenceLayout((text.length,) * len(real))
     firsts = states[:, 0]
     pooled = {name: classify(pooling(depths[-1], every)) for name, pooling in POOLINGS.items()}
 
@@ -114,18 +114,20 @@ class Batch:
     def __init__(self, ids: Tensor, segments: Tensor, positions: Tensor) -> None:
         self.ids, self.segments, self.positions = ids, segments, positions
         self.length = ids.shape[1]
-        self.layout = Layout((self.length,) * len(ids))
+        self.layout = SequenceLayout((self.length,) * len(ids))
 
-    def with_padding(self, sees: Visibility) -> Inputs:
+    def with_padding(self, mask: AttentionMask) -> Inputs:
         everything = torch.ones_like(self.ids, dtype=torch.bool)
-        return self._inputs(everything, sees)
+        return self._inputs(everything, mask)
 
     def without_padding(self, real: Tensor, seen: Tensor) -> Inputs:
         among = [matrix[rows][:, rows] for matrix, rows in zip(seen, real, strict=True)]
         return self._inputs(real, Matrix.of(among))
 
-    def _inputs(self, real: Tensor, sees: Visibility) -> Inputs:
-        return Inputs(text=Tokens.padded(self.ids, real, positions=self.positions, segments=self.segments, sees=sees))
+    def _inputs(self, real: Tensor, mask: AttentionMask) -> Inputs:
+        return Inputs(
+            text=Tokens.padded(self.ids, real, positions=self.positions, segments=self.segments, attention_mask=mask)
+        )
 
 
 def matrices(seen: Tensor) -> Matrix:

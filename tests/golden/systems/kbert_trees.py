@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from mm_kptm.batch import pad
-from mm_kptm.knowledge.characters import Characters
-from mm_kptm.knowledge.graph import KnowledgeGraph
-from mm_kptm.knowledge.linking import TAGS
-from mm_kptm.knowledge.tree import Spelling, TreeBuilder, Trees, cut, spelling_of
-from mm_kptm.knowledge.triples import relation_and_tail, tail_only
+from mm_kptm.knowledge.graph.graph import KnowledgeGraph
+from mm_kptm.knowledge.graph.triples import relation_and_tail, tail_only
+from mm_kptm.knowledge.injection.characters import Characters
+from mm_kptm.knowledge.injection.sentence_tree import Spelling, TreeBuilder, Trees, cut, spelling_of
+from mm_kptm.knowledge.linking.segmenter import TAGS
 from tests.golden.case import Answer, Case
 
 LookUp = Mapping[str, Sequence[str]]
@@ -42,9 +42,9 @@ def pipeline(case: Case) -> tuple[dict[str, Answer], dict[str, Any]]:
     for told in case.json("pipeline.json"):
         known = look_up["predicate" if told["predicate"] else "no_predicate"]
         length, most = told["max_length"], told["max_entities"]
-        trees = grown(told["words"], spelling_of(characters), known, length, most)
+        trees = build_trees(told["words"], spelling_of(characters), known, length, most)
         written = Written()
-        tokens = written.read(grown(told["words"], written, known, length, most))
+        tokens = written.read(build_trees(told["words"], written, known, length, most))
         ours = {
             "tokens": tokens + ["[PAD]"] * (length - len(tokens)),
             "token_ids": column(trees.ids, trees, length, characters.specials.pad),
@@ -58,7 +58,7 @@ def pipeline(case: Case) -> tuple[dict[str, Answer], dict[str, Any]]:
             seen = case.inputs[f"{kind}_vm.{number}"].bool()
             # the graph knows nothing of [CLS], which so sees nothing but the trunk
             words = words_of(told["token_ids"], seen, seen[0], characters)
-            trees = grown(words, spelling_of(characters), look_up["predicate"], len(seen))
+            trees = build_trees(words, spelling_of(characters), look_up["predicate"], len(seen))
             tokens = trees.tokens(separator=characters.specials.stop, first_segment=1)
             ours = {
                 "token_ids": column(tokens.ids, trees, len(seen), characters.specials.pad),
@@ -73,7 +73,7 @@ def pipeline(case: Case) -> tuple[dict[str, Answer], dict[str, Any]]:
         seen = case.inputs[f"ner_vm.{number}"].bool()
         trunk = seen.diagonal() & (torch.tensor(told["tag"]) == 0)
         words = words_of(told["token_ids"], seen, trunk, characters)
-        trees = grown(words, spelling_of(characters), look_up["no_predicate"], len(seen))
+        trees = build_trees(words, spelling_of(characters), look_up["no_predicate"], len(seen))
         tokens = trees.tokens(first_segment=1)
         labels = trees.labels([[classes[label] for label in raw["labels"].split(" ")]], on_facts=classes["[ENT]"])
         ours = {
@@ -87,7 +87,7 @@ def pipeline(case: Case) -> tuple[dict[str, Answer], dict[str, Any]]:
     return answers, truths
 
 
-def grown(words: Sequence[str], spelling: Spelling, known: LookUp, length: int, most: int = 2) -> Trees:
+def build_trees(words: Sequence[str], spelling: Spelling, known: LookUp, length: int, most: int = 2) -> Trees:
     """The tree of one sentence, facts in the recorded order and cut as released."""
     build = TreeBuilder(spelling, lambda word: known.get(word, ()), max_facts=most, max_length=length, fit=cut)
     return build([words])
@@ -118,8 +118,8 @@ def visible(trees: Trees, length: int) -> Tensor:
     """The visible matrix of a single tree, padding hidden."""
     rows = torch.arange(trees.layout.total)
     matrix = torch.zeros(length, length, dtype=torch.uint8)
-    sees = trees.tokens().sees
-    seen = torch.ones(len(rows), len(rows)) if sees is None else sees.sees(rows[:, None], rows[None, :])
+    mask = trees.tokens().attention_mask
+    seen = torch.ones(len(rows), len(rows)) if mask is None else mask.mask_mod(rows[:, None], rows[None, :])
     matrix[: len(rows), : len(rows)] = seen
     return matrix
 

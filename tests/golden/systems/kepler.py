@@ -13,13 +13,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import mm_kptm
-from mm_kptm.batch import POOLED, Inputs, Tokens
-from mm_kptm.knowledge.describe import DescribedTriples, contrast, scores
-from mm_kptm.knowledge.negatives import Contrasted, FilteredNegatives, contrasted, pair_counts
-from mm_kptm.knowledge.triples import read_triples
-from mm_kptm.knowledge.wikidata5m import Numbering, read_descriptions
-from mm_kptm.models.system import System
+from mm_kptm.batch import POOLED_ONLY, Inputs, Tokens
+from mm_kptm.knowledge.embedding.negatives import Contrasted, FilteredNegatives, contrasted, pair_counts
+from mm_kptm.knowledge.graph.triples import read_triples
+from mm_kptm.knowledge.graph.wikidata5m import Numbering, read_descriptions
+from mm_kptm.knowledge.objectives.knowledge_embedding import DescribedTriples, contrast, scores
 from mm_kptm.objectives.tokens import token_loss
+from mm_kptm.systems.system import System
 from tests.golden.case import Answer, Case
 
 PAD = 1
@@ -52,7 +52,7 @@ def pretrain(case: Case) -> dict[str, Answer]:
     real = given["src_tokens"] != PAD
     text = Tokens.padded(given["src_tokens"], real, positions=real.long().cumsum(1) - 1)
     inputs = Inputs(text=text)
-    depths = [stream.x for stream in system.walk(inputs)]
+    depths = [stream.x for stream in system.hidden_states(inputs)]
     encoded = system(inputs)
     logits, targets = system.head("masked-tokens")(encoded.tokens), given["mlm_target"][real]
     mlm = token_loss(logits[targets != PAD], targets[targets != PAD])
@@ -79,7 +79,9 @@ def pretrain(case: Case) -> dict[str, Answer]:
         **{f"inner_states.{depth}": Answer(x, real) for depth, x in enumerate(depths)},
         "mlm_logits": Answer(grid.transpose(0, 1)[real.T], real.T),
         "mlm_loss": Answer(mlm),
-        "entity_embedding.heads": Answer(system(Inputs(text=Tokens.of(texts(given["base.heads"]))), POOLED).pooled),
+        "entity_embedding.heads": Answer(
+            system(Inputs(text=Tokens.of(texts(given["base.heads"]))), POOLED_ONLY).pooled
+        ),
         "tacred_logits": Answer(related),
         "tacred_loss_sum": Answer(F.cross_entropy(related, given["tacred_labels"], reduction="sum")),
         "sentence_classification_logits": Answer(system.head("classifier")(encoded.pooled)),

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from mm_kptm.knowledge.ranking import Ranks, measures, rank
-from mm_kptm.knowledge.scoring import ComplEx, DistMult, RotatE, TransE
+from mm_kptm.knowledge.embedding.ranking import Ranks, measures, rank
+from mm_kptm.knowledge.embedding.scoring import ComplEx, DistMult, RotatE, TransE
 from tests.golden.case import Answer, Case
 
 

@@ -12,12 +12,18 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import mm_kptm
-from mm_kptm.batch import Candidates, Inputs, Tokens, Wanted
-from mm_kptm.knowledge.entity_linking import EntityLinking
-from mm_kptm.knowledge.marked import Marked, MarkedRelation, MarkedTyping, WordInContext, marked_scores
-from mm_kptm.models.system import System
+from mm_kptm.batch import Candidates, Inputs, OutputRows, Tokens
+from mm_kptm.knowledge.objectives.entity_linking import EntityLinking
+from mm_kptm.knowledge.objectives.mention_classification import (
+    Marked,
+    MarkedRelation,
+    MarkedTyping,
+    WordInContext,
+    marked_scores,
+)
 from mm_kptm.objectives.pairs import pair_loss
 from mm_kptm.objectives.tokens import token_loss
+from mm_kptm.systems.system import System
 from tests.golden.case import Answer, Case
 from tests.golden.systems.knowbert_candidates import data
 
@@ -54,7 +60,7 @@ def model(case: Case) -> dict[str, Answer]:
     labels = given["lm_labels"][real]
     hidden = labels.nonzero().squeeze(1)
     words, classes = system.head("masked-tokens"), system.head("next-sentence")
-    mlm = token_loss(words(system(inputs, Wanted(tokens=hidden)).tokens), labels[hidden])
+    mlm = token_loss(words(system(inputs, OutputRows(tokens=hidden)).tokens), labels[hidden])
     nsp = pair_loss(classes(encoded.pooled), given["next_sentence_label"])
     linking = {name: EntityLinking(name).loss(system, inputs) for name in bases}
     answers = {
@@ -81,8 +87,8 @@ def said(system: System, stop: Any, real: Tensor, spans: Tensor) -> dict[str, An
     linked, kar = stop.linked, system.encoder.kars[stop.base]
     kept = linked.candidates.spans[:, 0] >= 0
     layout = linked.candidates.layout
-    reading = kar.reading(stop.stream.reading, linked)
-    maps = kar.read.attend.attention.weights(linked.words, kar.told(linked), reading)
+    reading = kar.reading(stop.stream.attention, linked)
+    maps = kar.read.self_attention.attention.weights(linked.words, kar.told(linked), reading)
     seen = (real[:, None, :, None] & spans[:, None, None, :]).expand(-1, len(maps[0]), -1, -1)
     shares = [share for share, first in zip(maps, layout.offsets, strict=False) if kept[first]]
     return {

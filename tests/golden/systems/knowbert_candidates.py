@@ -3,9 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-from mm_kptm.knowledge.mentions import RELEASED_SIGNS, NameDictionary, Span, last_spelling, read_names
-from mm_kptm.knowledge.senses import SenseList
-from mm_kptm.knowledge.spans import SpannedText, Spanner, Words
+from mm_kptm.knowledge.injection.candidate_spans import CandidateWordSpans, Spanner, TextWithCandidates
+from mm_kptm.knowledge.linking.candidates import (
+    RELEASED_SIGNS,
+    CandidateSpan,
+    NameDictionary,
+    last_spelling,
+    read_names,
+)
+from mm_kptm.knowledge.linking.word_senses import SenseList
 from tests.golden.case import Answer, Case
 
 
@@ -14,7 +20,7 @@ def data(case: Case) -> tuple[dict[str, Answer], dict[str, Any]]:
     find = NameDictionary(
         names, case.json("stop_words.json"), ignored=RELEASED_SIGNS.__contains__, merged=last_spelling
     )
-    words = Words((case.folder / "vocab.txt").read_text(encoding="utf-8").split())
+    words = CandidateWordSpans((case.folder / "vocab.txt").read_text(encoding="utf-8").split())
     spanner = Spanner(words, {"wiki": find}, max_length=int(case.called_with("max_word_piece_sequence_length")))
     answers: dict[str, Any] = {}
     truths: dict[str, Any] = {}
@@ -35,9 +41,9 @@ def data(case: Case) -> tuple[dict[str, Answer], dict[str, Any]]:
     return {name: Answer(ours) for name, ours in answers.items()}, truths
 
 
-def listed(spans: Sequence[Span]) -> dict[str, Any]:
+def listed(spans: Sequence[CandidateSpan]) -> dict[str, Any]:
     """Spans as the released code lists them; a text without any has one that is blank."""
-    shown = spans or [Span(-1, -1, ("@@PADDING@@",), (1.0,))]
+    shown = spans or [CandidateSpan(-1, -1, ("@@PADDING@@",), (1.0,))]
     return {
         "candidate_spans": [[span.first, span.last] for span in shown],
         "candidate_entities": [list(span.entities) for span in shown],
@@ -45,7 +51,7 @@ def listed(spans: Sequence[Span]) -> dict[str, Any]:
     }
 
 
-def result(spanned: SpannedText, beside: dict[str, Any]) -> dict[str, Any]:
+def result(spanned: TextWithCandidates, beside: dict[str, Any]) -> dict[str, Any]:
     spans = {name: listed(found) for name, found in spanned.spans.items()}
     # the segment of a blank span is that of the piece numbered -1, the last one
     return {

@@ -11,10 +11,10 @@ from torch import Tensor
 
 import mm_kptm
 from mm_kptm.batch import Detected, Inputs, Regions, Tokens
-from mm_kptm.models.system import System
 from mm_kptm.objectives.tokens import Masking
-from mm_kptm.vision.joint import JointPretraining, JointPuzzle
-from mm_kptm.vision.objects import ObjectTargets
+from mm_kptm.systems.system import System
+from mm_kptm.vision.objectives.lxmert import LxmertBatch, LxmertPretraining
+from mm_kptm.vision.objectives.masked_objects import ObjectTargets
 from tests.golden.case import Answer, Case
 
 
@@ -54,7 +54,7 @@ def pretrain(case: Case) -> dict[str, Answer]:
     inputs = Inputs(text=words, regions=Regions.padded(features, given["pos"], every(features)))
     encoded = system(inputs)
     some = system(replace(inputs, regions=Regions.padded(features, given["pos"], seen)))
-    depths = dict(zip(["embedded", *system.encoder.steps], system.walk(inputs), strict=True))
+    depths = dict(zip(["embedded", *system.encoder.steps], system.hidden_states(inputs), strict=True))
     named = {}
     for name, pair in depths.items():
         kind, _, number = name.partition("-")
@@ -92,11 +92,11 @@ def masked(case: Case, system: System) -> dict[str, Answer]:
         attributes=Detected(given["attr_labels"][whole], given["attr_conf"][whole]),
         features=given["visual_feats"][whole],
         hidden=given["feat_mask"][whole].bool(),
-        owners=inputs.regions.layout.owners(covered.device),
+        owners=inputs.regions.layout.sequence_ids(covered.device),
     )
-    owners = words.layout.owners(rows.device)[rows]
-    puzzle = JointPuzzle(inputs, given["matched_label"], rows, labels[rows], owners, targets, given["ans"])
-    objective = JointPretraining(Masking(mask_id=4, pool=(5, 6), never=frozenset()))
+    owners = words.layout.sequence_ids(rows.device)[rows]
+    batch = LxmertBatch(inputs, given["matched_label"], rows, labels[rows], owners, targets, given["ans"])
+    objective = LxmertPretraining(Masking(mask_id=4, pool=(5, 6), never=frozenset()))
     encoded = system(inputs)
     scores = system.head("masked-objects")(encoded.regions).split(system.head("masked-objects").widths, dim=1)
     return {
@@ -104,8 +104,8 @@ def masked(case: Case, system: System) -> dict[str, Answer]:
         "masked.matched_scores": Answer(system.head("image-text-matching")(encoded.pooled)),
         **{f"masked.{name}": Answer(x, whole) for name, x in zip(("obj", "attr", "feat"), scores, strict=True)},
         "masked.answer_scores": Answer(system.head("question-answering")(encoded.pooled)),
-        "losses": Answer(torch.stack(list(objective.parts(system, puzzle).values()))),
-        "total_loss": Answer(objective.loss(system, puzzle).reshape(1)),
+        "losses": Answer(torch.stack(list(objective.parts(system, batch).values()))),
+        "total_loss": Answer(objective.loss(system, batch).reshape(1)),
     }
 
 

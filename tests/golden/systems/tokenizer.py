@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from mm_kptm.data.fastbpe import FastBpe
-from mm_kptm.data.tokenizer import WordPiece
+from mm_kptm.data.tokenizers.fastbpe import FastBpe
+from mm_kptm.data.tokenizers.wordpiece import WordPiece
 from tests.golden.case import Answer, Case
 
 

@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import mm_kptm
-from mm_kptm.batch import Inputs, Layout, Regions, Tokens, layout_of
-from mm_kptm.models.system import System
+from mm_kptm.batch import Inputs, Regions, SequenceLayout, Tokens, layout_of
 from mm_kptm.nn.assembly import join
 from mm_kptm.objectives.pairs import ImageTextMatching, Pairs
 from mm_kptm.objectives.tokens import MaskedText, MaskedTokens, Masking
-from mm_kptm.vision.objectives import (
+from mm_kptm.systems.system import System
+from mm_kptm.vision.objectives.masked_regions import (
     HiddenRegions,
     MaskedRegionClasses,
     MaskedRegionDistributions,
@@ -80,7 +80,7 @@ def pretrain(case: Case) -> dict[str, Answer]:
     )
     given = Given(case)
     tensors, inputs = given.tensors, given.inputs()
-    encoded, depths = system(inputs), list(system.walk(inputs))
+    encoded, depths = system(inputs), list(system.hidden_states(inputs))
     text_only = tensors["input_ids"] != 0
     image_only = torch.arange(given.regions.shape[1]) < tensors["num_bbs"][:, None]
     embed = system.encoder.embed
@@ -100,15 +100,15 @@ def pretrain(case: Case) -> dict[str, Answer]:
 
 def matching(system: System, given: Given) -> dict[str, Answer]:
     inputs, matched = given.inputs(), given.tensors["itm.targets"]
-    puzzle = Pairs(inputs, matched)
+    batch = Pairs(inputs, matched)
     encoded = system(inputs)
     distances = pair_distances(encoded, inputs)
     return {
         "itm.scores": Answer(system.head("image-text-matching")(encoded.pooled)),
-        "itm.loss": Answer(ImageTextMatching().measure(system, puzzle)),
+        "itm.loss": Answer(ImageTextMatching().measure(system, batch)),
         "itm.ot_pos": Answer(distances[matched == 1]),
         "itm.ot_neg": Answer(distances[matched == 0]),
-        "itm.total_loss": Answer(WordRegionAlignment(weight=0.1).loss(system, puzzle).reshape(1)),
+        "itm.total_loss": Answer(WordRegionAlignment(weight=0.1).loss(system, batch).reshape(1)),
     }
 
 
@@ -116,7 +116,7 @@ def masked_text(system: System, given: Given) -> dict[str, Answer]:
     labels = given.tensors["mlm.txt_labels"][given.text]
     rows = (labels != -1).nonzero().squeeze(1)
     inputs = replace(given.inputs(), text=given.tokens("mlm.input_ids"))
-    owners = inputs.text.layout.owners(rows.device)[rows]
+    owners = inputs.text.layout.sequence_ids(rows.device)[rows]
     objective = MaskedTokens(Masking(mask_id=4, pool=(5, 6), never=frozenset()))
     return {
         "mlm.scores": Answer(system.head("masked-tokens")(system(inputs).tokens[rows])),
@@ -130,13 +130,13 @@ def masked_regions(system: System, given: Given) -> dict[str, Answer]:
     covered = replace(given.image(), features=tensors["mrm.img_feat"][given.regions], hidden=hidden)
     inputs = replace(given.inputs(), regions=covered)
     rows = hidden.nonzero().squeeze(1)
-    owners = covered.layout.owners(rows.device)[rows]
+    owners = covered.layout.sequence_ids(rows.device)[rows]
     encoded = system(inputs)
 
     def losses(objective: MaskedRegions, targets: str) -> Tensor:
         return objective.losses(system, HiddenRegions(inputs, rows, tensors[targets], owners))
 
-    joint = list(system.walk(inputs))[-1].x
+    joint = list(system.hidden_states(inputs))[-1].x
     return {
         "mrm.sequence": Answer(joint, given.joint),
         "mrfr.pred": Answer(system.head("masked-region-features")(encoded.regions[rows])),
@@ -147,10 +147,10 @@ def masked_regions(system: System, given: Given) -> dict[str, Answer]:
     }
 
 
-def joined(system: System, inputs: Inputs) -> tuple[Tensor, Layout]:
+def joined(system: System, inputs: Inputs) -> tuple[Tensor, SequenceLayout]:
     """The final states of text and regions of every pair, and where they lie."""
     encoded = system(inputs)
-    shown, _ = inputs.shown()
+    shown, _ = inputs.repeat_shared()
     joint = join(inputs.text.layout, shown, encoded.tokens.device)
     return joint.rows(encoded.tokens, encoded.regions), joint.layout
 

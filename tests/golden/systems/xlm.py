@@ -12,15 +12,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import mm_kptm
-from mm_kptm.batch import POOLED, Inputs, Layout, Tokens, Wanted, pad
-from mm_kptm.crosslingual.bitext import Sentence, monolingual, sentence_pairs, translations
-from mm_kptm.crosslingual.streams import TokenStream
-from mm_kptm.data.packed import Packed
-from mm_kptm.data.tokenizer import Specials
+from mm_kptm.batch import POOLED_ONLY, Inputs, OutputRows, SequenceLayout, Tokens, pad
+from mm_kptm.crosslingual.corpora.bitext import EncodedSentence, monolingual, sentence_pairs, translations
+from mm_kptm.crosslingual.corpora.token_stream import TokenStream
+from mm_kptm.data.packing import Packed
+from mm_kptm.data.tokenizers.protocol import Specials
 from mm_kptm.models.generation import Writing, beam, greedy
 from mm_kptm.objectives.next_tokens import NextTokens
 from mm_kptm.objectives.tokens import token_loss
-from mm_kptm.tasks.inputs import tokens
+from mm_kptm.preprocessing.inputs import tokens
 from tests.golden.case import Answer, Case
 
 #: What the README of a case says of its beam; the configuration says nothing of it.
@@ -40,9 +40,9 @@ def encoder(case: Case) -> dict[str, Answer]:
     masked = Inputs(text=upright(ids, lengths, languages=languages))
     before = Inputs(text=upright(given["mlm_x_before"], lengths, languages=languages))
     mlm_rows = rows_of(given["mlm_pred_mask"], lengths)
-    mlm_scores = score(system(masked, Wanted(tokens=mlm_rows)).tokens)
+    mlm_scores = score(system(masked, OutputRows(tokens=mlm_rows)).tokens)
     causal = NextTokens(head="masked-tokens")
-    continued = causal.puzzle(before)
+    continued = causal.prepare(before)
 
     first, second = (sentences(given[f"para_s{side}"], given["lang_ids"][side - 1]) for side in (1, 2))
     alone = [whole(monolingual(side, special)) for side in (first, second)]
@@ -52,9 +52,9 @@ def encoder(case: Case) -> dict[str, Answer]:
     real = behind(tlm.layout)
     hidden = Inputs(text=replace(tlm, ids=given["tlm_x"].T[real]))
     tlm_rows = rows_of(given["tlm_pred_mask"], lengths_of(tlm.layout))
-    tlm_scores = score(system(hidden, Wanted(tokens=tlm_rows)).tokens)
-    depths = [stream.x for stream in system.walk(hidden)]
-    sentence = system(Inputs(text=pair), POOLED).pooled
+    tlm_scores = score(system(hidden, OutputRows(tokens=tlm_rows)).tokens)
+    depths = [stream.x for stream in system.hidden_states(hidden)]
+    sentence = system(Inputs(text=pair), POOLED_ONLY).pooled
     parallel = system.head("parallel-pairs")(sentence)
 
     return {
@@ -94,12 +94,12 @@ def translation(case: Case) -> dict[str, Answer]:
         for side, language in enumerate(given["lang_ids"].tolist(), 1)
     )
     inputs = Inputs(text=source, target=target)
-    puzzle = NextTokens().puzzle(inputs)
+    batch = NextTokens().prepare(inputs)
     predicted = torch.zeros(target.rows, dtype=torch.bool)
-    predicted[puzzle.rows] = True
+    predicted[batch.rows] = True
     mask = laid(predicted, target.layout, len(given["x2"]))
     rows = rows_of(mask, given["len2"])
-    scores = system.head("next-tokens")(system(inputs, Wanted(tokens=rows)).tokens)
+    scores = system.head("next-tokens")(system(inputs, OutputRows(tokens=rows)).tokens)
     labels = laid(target.ids, target.layout, len(given["x2"]))
     asked = ASKED.search((case.folder / "README.md").read_text(encoding="utf-8"))
     assert asked, "how long texts may become and how wide the beam is stands in the README of a case"
@@ -115,7 +115,7 @@ def translation(case: Case) -> dict[str, Answer]:
         "y": Answer(labels[1:][mask[:-1]]),
         "pred_mask": Answer(mask),
         "scores": Answer(scores),
-        "mt_loss": Answer(NextTokens().loss(system, puzzle)),
+        "mt_loss": Answer(NextTokens().loss(system, batch)),
         **{name: Answer(upright_ids(Tokens.of(written), special)) for name, written in texts.items()},
         **{f"{name}_len": Answer(torch.tensor([len(text) for text in written])) for name, written in texts.items()},
     }
@@ -128,21 +128,21 @@ def specials(case: Case) -> Specials:
     return Specials(params["pad_index"], params["unk_index"], start=stop, stop=stop, mask=params["mask_index"])
 
 
-def sentences(raw: Tensor, language: Tensor) -> list[Sentence]:
+def sentences(raw: Tensor, language: Tensor) -> list[EncodedSentence]:
     """The rows of a table of ids in which -1 is none."""
-    return [Sentence(row[row >= 0].tolist(), int(language)) for row in raw]
+    return [EncodedSentence(row[row >= 0].tolist(), int(language)) for row in raw]
 
 
 def whole(texts: Packed) -> Tokens:
     return tokens(texts, np.arange(len(texts)))
 
 
-def behind(layout: Layout, length: int | None = None) -> Tensor:
+def behind(layout: SequenceLayout, length: int | None = None) -> Tensor:
     """True where a padded tensor [sequences, rows] is real."""
     return pad(torch.ones(layout.total, dtype=torch.bool), layout, length=length)
 
 
-def lengths_of(layout: Layout) -> Tensor:
+def lengths_of(layout: SequenceLayout) -> Tensor:
     return torch.tensor(layout.lengths)
 
 
@@ -156,12 +156,12 @@ def upright_ids(text: Tokens, special: Specials) -> Tensor:
     return pad(text.ids, text.layout, value=special.pad).T
 
 
-def laid(rows: Tensor, layout: Layout, length: int | None = None) -> Tensor:
+def laid(rows: Tensor, layout: SequenceLayout, length: int | None = None) -> Tensor:
     """Our rows as a tensor [rows, sequences, ...]."""
     return pad(rows, layout, length=length).transpose(0, 1)
 
 
-def standing(rows: Tensor, layout: Layout, *, length: int | None = None) -> tuple[Tensor, Tensor]:
+def standing(rows: Tensor, layout: SequenceLayout, *, length: int | None = None) -> tuple[Tensor, Tensor]:
     """Our rows in the order of a tensor [rows, sequences], and where that one is real."""
     real = laid(torch.ones(layout.total, dtype=torch.bool), layout, length)
     return laid(rows, layout, length)[real], real
@@ -169,7 +169,7 @@ def standing(rows: Tensor, layout: Layout, *, length: int | None = None) -> tupl
 
 def rows_of(mask: Tensor, lengths: Tensor) -> Tensor:
     """Our numbers of the rows marked in a tensor [rows, sequences], in the order of that tensor."""
-    layout = Layout(tuple(lengths.tolist()))
+    layout = SequenceLayout(tuple(lengths.tolist()))
     return laid(torch.arange(layout.total), layout, len(mask))[mask]
 
 

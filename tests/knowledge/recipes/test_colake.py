@@ -11,10 +11,10 @@ from safetensors.torch import save_file
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.nodes import start_from
-from mm_kptm.knowledge.word_graph import WordGraph, tokens_of_graphs
-from mm_kptm.models.system import System
+from mm_kptm.knowledge.fusion.node_embedding import start_from
+from mm_kptm.knowledge.injection.word_graph import WordGraph, tokens_of_graphs
 from mm_kptm.nn.visibility import Matrix
+from mm_kptm.systems.system import System
 
 SIZES = {"dim": 8, "num_heads": 2, "num_layers": 2, "ffn_dim": 12, "vocab_size": 30, "max_positions": 20}
 HEADS = {"masked-relations": {}, "relation": {"num_classes": 3}, "entity-typing": {"num_classes": 4}}
@@ -37,7 +37,7 @@ def text(*graphs: WordGraph) -> Tokens:
 def test_links_and_the_matrix_that_they_stand_for_give_the_same_states(system: System) -> None:
     linked = text(GRAPH, PLAIN)
     dense = Matrix.of([torch.tensor(graph.adjacency()).bool() for graph in (GRAPH, PLAIN)])
-    first, second = (system(Inputs(text=one)).tokens for one in (linked, replace(linked, sees=dense)))
+    first, second = (system(Inputs(text=one)).tokens for one in (linked, replace(linked, mask=dense)))
     torch.testing.assert_close(first, second)
 
 
@@ -62,7 +62,7 @@ def test_what_a_tail_holds_reaches_the_text_through_its_relation_only(system: Sy
     depths = []
     for tail in ("Q4", "Q9"):
         graph = replace(GRAPH, entities=("Q3", tail))
-        depths.append([state.x for state in system.walk(Inputs(text=text(graph)))])
+        depths.append([state.x for state in system.hidden_states(Inputs(text=text(graph)))])
     changed = [(one != other).any(1).nonzero().squeeze(1).tolist() for one, other in zip(*depths, strict=True)]
     assert changed == [[5], [5, 6], [4, 5, 6]]
 
@@ -93,12 +93,12 @@ def published(system: System) -> dict[str, torch.Tensor]:
         ("embed.text.position.", "roberta.embeddings.position_embeddings."),
         ("embed.text.segment.", "roberta.embeddings.token_type_embeddings."),
         ("embed.text.norm.", "roberta.embeddings.LayerNorm."),
-        ("attend.attention.merge.", "attention.output.dense."),
-        ("attend.attention.", "attention.self."),
-        ("attend.norm.", "attention.output.LayerNorm."),
-        ("feed.widen.", "intermediate.dense."),
-        ("feed.narrow.", "output.dense."),
-        ("feed.norm.", "output.LayerNorm."),
+        ("self_attention.attention.out_proj.", "attention.output.dense."),
+        ("self_attention.attention.", "attention.self."),
+        ("self_attention.norm.", "attention.output.LayerNorm."),
+        ("ffn.up_proj.", "intermediate.dense."),
+        ("ffn.down_proj.", "output.dense."),
+        ("ffn.norm.", "output.LayerNorm."),
         ("layers.", "roberta.encoder.layer."),
     ]
     tensors = {}

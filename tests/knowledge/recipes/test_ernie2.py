@@ -10,7 +10,7 @@ from transformers import ErnieConfig, ErnieForPreTraining
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
 from mm_kptm.errors import UserError
-from mm_kptm.pretrained import parameters
+from mm_kptm.systems.assembly import parameters
 
 SIZES = {
     "hidden_size": 8,
@@ -66,7 +66,7 @@ def test_baidus_name_of_the_table_is_known(tmp_path: Path) -> None:
     published(tmp_path, use_task_id=True, task_type_vocab_size=4)
     tensors = {"task_embedding": torch.ones(4, 8)}
     recipe = mm_kptm.catalogue()["ernie-2.0-base"]
-    assert list(mm_kptm.keymap.translate(tensors, recipe.weights).tensors) == ["encoder.embed.text.task.weight"]
+    assert list(mm_kptm.systems.keymap.translate(tensors, recipe.weights).tensors) == ["encoder.embed.text.task.weight"]
 
 
 def test_a_task_without_a_row_is_refused() -> None:

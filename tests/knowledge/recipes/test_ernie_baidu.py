@@ -9,8 +9,9 @@ from safetensors.torch import save_file
 
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
-from mm_kptm.models.system import System
-from mm_kptm.pretrained import parameters
+from mm_kptm.systems import pretrained
+from mm_kptm.systems.assembly import parameters
+from mm_kptm.systems.system import System
 
 SIZES: dict[str, Any] = {
     "dim": 8,
@@ -21,14 +22,14 @@ SIZES: dict[str, Any] = {
     "max_positions": 20,
 }
 LINEAR = {
-    "multi_head_att_query_fc": "attend.attention.query",
-    "multi_head_att_key_fc": "attend.attention.key",
-    "multi_head_att_value_fc": "attend.attention.value",
-    "multi_head_att_output_fc": "attend.attention.merge",
-    "ffn_fc_0": "feed.widen",
-    "ffn_fc_1": "feed.narrow",
+    "multi_head_att_query_fc": "self_attention.attention.query",
+    "multi_head_att_key_fc": "self_attention.attention.key",
+    "multi_head_att_value_fc": "self_attention.attention.value",
+    "multi_head_att_output_fc": "self_attention.attention.out_proj",
+    "ffn_fc_0": "ffn.up_proj",
+    "ffn_fc_1": "ffn.down_proj",
 }
-NORMS = {"post_att_layer_norm": "attend.norm", "post_ffn_layer_norm": "feed.norm"}
+NORMS = {"post_att_layer_norm": "self_attention.norm", "post_ffn_layer_norm": "ffn.norm"}
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def test_converted_files_of_either_age_load(system: System, tmp_path: Path, begi
     ours = parameters(system)
     file = tmp_path / "ernie.safetensors"
     save_file({theirs: ours[name] for theirs, name in pooler.items()}, file)
-    translation = mm_kptm.pretrained.translated("ernie_baidu", file)
+    translation = pretrained.translated("ernie_baidu", file)
     assert set(translation.tensors) == set(pooler.values()) and not translation.strangers
 
 
@@ -91,6 +92,6 @@ def test_a_text_beside_another_changes_nothing(system: System) -> None:
 
 
 def test_the_activation_is_relu_in_layers_and_head(system: System) -> None:
-    assert system.encoder.layers[0].feed.activation is torch.nn.functional.relu
+    assert system.encoder.layers[0].ffn.activation is torch.nn.functional.relu
     assert system.head("masked-tokens").transform.activation is torch.nn.functional.relu
-    assert system.head("masked-tokens").transform.norm.eps == system.encoder.layers[1].feed.norm.eps == 1e-5
+    assert system.head("masked-tokens").transform.norm.eps == system.encoder.layers[1].ffn.norm.eps == 1e-5

@@ -7,10 +7,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import mm_kptm
-from mm_kptm.batch import POOLED, Inputs
+from mm_kptm.batch import POOLED_ONLY, Inputs
 from mm_kptm.errors import UserError
-from mm_kptm.keymap import UnmappedKeys
-from mm_kptm.knowledge.grid import EntityTable
+from mm_kptm.knowledge.embedding.entity_table import EntityTable
+from mm_kptm.systems.keymap import UnmappedKeys
 
 SMALL: dict[str, Any] = {"dim": 16, "num_heads": 2, "num_layers": 3, "ffn_dim": 24, "vocab_size": 40}
 OFFICIAL = Path(__file__).parents[2] / "golden/data/ernie_thu/pretrain_tiny"
@@ -24,7 +24,7 @@ def given(width: int = 100) -> Inputs:
 def test_the_released_model_has_its_published_size() -> None:
     with torch.device("meta"):
         system = mm_kptm.build("ernie-thu-base", heads=())
-    kinds = [system.encoder.fusions[str(i)].attend is not None for i in range(5, 12)]  # type: ignore[index, union-attr]
+    kinds = [system.encoder.fusions[str(i)].self_attention is not None for i in range(5, 12)]  # type: ignore[index, union-attr]
     assert kinds == [False] + [True] * 6
     count = sum(parameter.numel() for parameter in system.parameters())
     bert = 109_482_240
@@ -47,7 +47,7 @@ def test_a_bert_checkpoint_starts_it(tmp_path: Path) -> None:
     with pytest.raises(UnmappedKeys, match=r"nothing fills our parameters: encoder.fusions.1"):
         mm_kptm.load("ernie_thu", tmp_path)
     system = mm_kptm.load("ernie_thu", tmp_path, fresh=("encoder.fusions.",), seed=0)
-    filled = dict(system.named_parameters())["encoder.layers.1.feed.widen.weight"]
+    filled = dict(system.named_parameters())["encoder.layers.1.ffn.up_proj.weight"]
     assert torch.equal(filled, weights["bert.encoder.layer.1.intermediate.dense.weight"])
 
 
@@ -58,7 +58,7 @@ def test_a_fine_tuned_typing_model_is_loaded_without_the_pretraining_heads(tmp_p
     system = mm_kptm.load("ernie_thu", tmp_path, heads={"entity-typing": {"num_classes": 6}})
     assert list(system.heads) == ["entity-typing"]
     with torch.no_grad():
-        assert system.head("entity-typing")(system(given(), POOLED).pooled).shape == (2, 6)  # type: ignore[operator]
+        assert system.head("entity-typing")(system(given(), POOLED_ONLY).pooled).shape == (2, 6)  # type: ignore[operator]
 
 
 def test_a_saved_system_answers_alike(tmp_path: Path) -> None:

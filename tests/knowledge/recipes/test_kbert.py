@@ -8,11 +8,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import mm_kptm
-from mm_kptm.batch import POOLED, Inputs, Regions, Tokens
-from mm_kptm.keymap import UnmappedKeys
-from mm_kptm.knowledge.tree import TreeBuilder, Trees
-from mm_kptm.models.system import System
+from mm_kptm.batch import POOLED_ONLY, Inputs, Regions, Tokens
+from mm_kptm.knowledge.injection.sentence_tree import TreeBuilder, Trees
 from mm_kptm.nn.visibility import Branches
+from mm_kptm.systems.keymap import UnmappedKeys
+from mm_kptm.systems.system import System
 
 SMALL: dict[str, Any] = {"dim": 16, "num_heads": 2, "num_layers": 2, "ffn_dim": 24, "vocab_size": 128}
 FACTS = {"cat": ["isanimal", "eatsfish"], "rome": ["isacity"]}
@@ -24,7 +24,7 @@ def letters(word: str) -> list[int]:
     return [ord(letter) for letter in word]
 
 
-def grown(facts: dict[str, list[str]] = FACTS, words: list[list[str]] = WORDS) -> Trees:
+def build_trees(facts: dict[str, list[str]] = FACTS, words: list[list[str]] = WORDS) -> Trees:
     return TreeBuilder(letters, lambda word: facts.get(word, ()))(words)
 
 
@@ -39,21 +39,21 @@ def states(system: System, tokens: Tokens) -> Tensor:
 
 def test_without_facts_it_reads_plain_text() -> None:
     plain = Tokens.of([[letter for word in words for letter in letters(word)] for words in WORDS])
-    torch.testing.assert_close(states(small(), grown({}).tokens()), states(small(), plain))
+    torch.testing.assert_close(states(small(), build_trees({}).tokens()), states(small(), plain))
 
 
 def test_sentences_do_not_touch_each_other() -> None:
-    system, together = small(), grown()
+    system, together = small(), build_trees()
     whole = together.layout.split(states(system, together.tokens()))
     for words, expected in zip(WORDS, whole, strict=True):
-        torch.testing.assert_close(states(system, grown(words=[words]).tokens()), expected)
+        torch.testing.assert_close(states(system, build_trees(words=[words]).tokens()), expected)
 
 
 def test_where_facts_stand_in_the_sequence_changes_nothing() -> None:
     """A tree is told by its positions and branches: the facts may as well come after the sentence, in any order."""
-    system, tokens = small(), grown(words=WORDS[:1]).tokens()
-    assert isinstance(tokens.sees, Branches)
-    branches, words = tokens.sees.branches, tokens.sees.words
+    system, tokens = small(), build_trees(words=WORDS[:1]).tokens()
+    assert isinstance(tokens.attention_mask, Branches)
+    branches, words = tokens.attention_mask.branches, tokens.attention_mask.words
     order = torch.argsort((branches > 0) * (100 - words.long() * 10 + branches), stable=True)
     assert order.tolist() != sorted(order.tolist())
     moved = replace(
@@ -61,7 +61,7 @@ def test_where_facts_stand_in_the_sequence_changes_nothing() -> None:
         ids=tokens.ids[order],
         positions=tokens.positions[order],
         segments=tokens.segments[order],
-        sees=Branches(words[order], branches[order]),
+        mask=Branches(words[order], branches[order]),
     )
     torch.testing.assert_close(states(system, moved), states(system, tokens)[order])
 
@@ -69,10 +69,10 @@ def test_where_facts_stand_in_the_sequence_changes_nothing() -> None:
 @pytest.mark.parametrize("name", ["kbert", "bert"])
 @pytest.mark.parametrize(("num_layers", "reached"), [(1, {"rome"}), (2, {"the", "cat", "sees", "rome", "and"})])
 def test_one_layer_carries_a_fact_to_its_word_and_no_further(name: str, num_layers: int, reached: set[str]) -> None:
-    told, retold = grown(), grown({**FACTS, "rome": ["nogames"]})
+    told, retold = build_trees(), build_trees({**FACTS, "rome": ["nogames"]})
     system = small(name, num_layers=num_layers).double()
     moved = (states(system, told.tokens()) - states(system, retold.tokens())).abs().amax(1) > 1e-12
-    owners = told.layout.owners(moved.device)
+    owners = told.layout.sequence_ids(moved.device)
     for words, sentence in zip(WORDS, range(3), strict=True):
         for number, word in enumerate(words):
             rows = moved[(owners == sentence) & (told.words == number) & (told.branches == 0)]
@@ -82,7 +82,7 @@ def test_one_layer_carries_a_fact_to_its_word_and_no_further(name: str, num_laye
 def test_facts_hang_from_the_words_of_a_question_about_an_image() -> None:
     """The tree joins with regions: a region is read by the sentence, and by no fact."""
     system = mm_kptm.build("uniter", heads=(), seed=0, **{**SMALL, "num_layers": 1}, region_dim=4)
-    trees = grown()
+    trees = build_trees()
 
     def read(features: Tensor) -> Tensor:
         regions = Regions.padded(features, torch.tensor([0.0, 0.0, 0.5, 0.5]).expand(3, 2, 4), torch.ones(3, 2))
@@ -107,7 +107,7 @@ def test_a_fine_tuned_classifier_is_loaded_without_the_pretraining_heads(tmp_pat
     (tmp_path / "config.json").write_text((WEIGHTS / "config.json").read_text())
     system = mm_kptm.load("kbert", tmp_path, heads={"classifier": {"num_classes": 3}})
     with torch.no_grad():
-        encoded = system(Inputs(text=Tokens.of([[1, 2, 3]])), POOLED)
+        encoded = system(Inputs(text=Tokens.of([[1, 2, 3]])), POOLED_ONLY)
         assert system.head("classifier")(encoded.pooled).shape == (1, 3)
     save_file(kept | {"stranger": torch.zeros(1)}, tmp_path / "model.safetensors")
     with pytest.raises(UnmappedKeys, match="no rule for published keys: stranger"):
@@ -117,4 +117,6 @@ def test_a_fine_tuned_classifier_is_loaded_without_the_pretraining_heads(tmp_pat
 def test_a_saved_system_answers_alike(tmp_path: Path) -> None:
     system = small()
     mm_kptm.save(system, tmp_path)
-    assert torch.equal(states(mm_kptm.load(str(tmp_path)), grown().tokens()), states(system, grown().tokens()))
+    assert torch.equal(
+        states(mm_kptm.load(str(tmp_path)), build_trees().tokens()), states(system, build_trees().tokens())
+    )

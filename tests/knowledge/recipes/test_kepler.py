@@ -10,10 +10,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import mm_kptm
-from mm_kptm.batch import POOLED, Inputs, Tokens
-from mm_kptm.keymap import UnmappedKeys
-from mm_kptm.knowledge.marked import Marked, MarkedRelation, MarkedTyping, marked_scores
-from mm_kptm.models.system import System
+from mm_kptm.batch import POOLED_ONLY, Inputs, Tokens
+from mm_kptm.knowledge.objectives.mention_classification import Marked, MarkedRelation, MarkedTyping, marked_scores
+from mm_kptm.systems.keymap import UnmappedKeys
+from mm_kptm.systems.system import System
 
 WEIGHTS = Path(__file__).parents[2] / "golden/data/kepler/pretrain_tiny"
 SIZES: dict[str, Any] = {"dim": 32, "num_heads": 4, "num_layers": 3, "ffn_dim": 48}
@@ -66,7 +66,7 @@ def test_the_encoder_alone_is_enough_for_vectors_of_entities(tmp_path: Path) -> 
     system = mm_kptm.load("kepler", tmp_path / "model.safetensors", **SIZES)
     assert not len(system.heads)
     with torch.no_grad():
-        assert system(Inputs(text=Tokens.of([[0, 5, 2], [0, 2]])), POOLED).pooled.shape == (2, 32)
+        assert system(Inputs(text=Tokens.of([[0, 5, 2], [0, 2]])), POOLED_ONLY).pooled.shape == (2, 32)
 
 
 def test_relations_of_another_number_are_refused() -> None:

@@ -14,13 +14,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import mm_kptm
-from mm_kptm.batch import NONE, Candidates, Inputs, Tokens, Wanted
+from mm_kptm.batch import NO_ROWS, Candidates, Inputs, OutputRows, Tokens
+from mm_kptm.batch.special_entities import NULL, PADDING
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.bases import recontextualise
-from mm_kptm.knowledge.disambiguation import NULL, PADDING, ByMargin, BySoftmax
-from mm_kptm.knowledge.entity_linking import EntityLinking, linker_only
-from mm_kptm.models.system import System
+from mm_kptm.knowledge.fusion.entity_disambiguation import ByMargin, BySoftmax
+from mm_kptm.knowledge.fusion.knowledge_bases import recontextualise
+from mm_kptm.knowledge.objectives.entity_linking import EntityLinking, linker_only
 from mm_kptm.recipes.bert import bert
+from mm_kptm.systems.system import System
 
 OFFICIAL = Path(__file__).parents[2] / "golden/data/knowbert/wordnet_wiki"
 SMALL: dict[str, Any] = {"dim": 16, "num_heads": 2, "num_layers": 3, "ffn_dim": 24, "vocab_size": 40}
@@ -61,20 +62,20 @@ def inputs(*bases: str) -> Inputs:
 
 def attended(layer: Any, x: Tensor, source: Tensor, seen: Tensor) -> Tensor:
     """A padded layer, hidden keys by a large number, as the released code has it."""
-    attention = layer.attend.attention
+    attention = layer.self_attention.attention
     q, k, v = (
         part(rows).unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)
         for part, rows in ((attention.query, x), (attention.key, source), (attention.value, source))
     )
     scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5 + (~seen[:, None, None]) * -10000.0
-    read = attention.merge((scores.softmax(-1) @ v).transpose(1, 2).flatten(2))
-    return layer.feed(layer.attend.norm(x + read))
+    read = attention.out_proj((scores.softmax(-1) @ v).transpose(1, 2).flatten(2))
+    return layer.feed(layer.self_attention.norm(x + read))
 
 
 def spoken(kar: Any, h: Tensor) -> tuple[Tensor, Tensor]:
     """A knowledge base in padded tensors, step by step: states [B, N, D] and scores [B, S, C]."""
     linker, real_spans = kar.linker, SPANS[..., 0] > -1
-    p = linker.narrow(h)
+    p = linker.down_proj(h)
     pooled = torch.zeros(*SPANS.shape[:2], p.shape[-1])
     for text, place in real_spans.nonzero().tolist():
         first, last = SPANS[text, place].tolist()
@@ -90,7 +91,7 @@ def spoken(kar: Any, h: Tensor) -> tuple[Tensor, Tensor]:
         vectors = torch.where((ENTITIES == NULL)[..., None], table.null, vectors)
     vectors = linker.entity_norm(vectors)
     products = (spans[:, :, None] * vectors).sum(-1) / p.shape[-1] ** 0.5
-    scores = linker.score.narrow(linker.score.widen(torch.stack([products, PRIORS], -1)).relu()).squeeze(-1)
+    scores = linker.score.down_proj(linker.score.up_proj(torch.stack([products, PRIORS], -1)).relu()).squeeze(-1)
     scores = scores.masked_fill(ENTITIES == 0, -10000.0)
     heard = scores
     if isinstance(linker.decision, ByMargin):
@@ -99,7 +100,7 @@ def spoken(kar: Any, h: Tensor) -> tuple[Tensor, Tensor]:
     if isinstance(linker.decision, ByMargin):
         mixture[(scores < 0).all(-1)] = table.null
     told = kar.told_norm(spans + mixture)
-    return kar.norm(h + kar.widen(attended(kar.read, p, told, real_spans))), scores
+    return kar.norm(h + kar.up_proj(attended(kar.read, p, told, real_spans))), scores
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,7 @@ def test_ragged_recontextualisation_is_the_padded_one(bases: dict[str, Any]) -> 
     """Padding anywhere, texts without mentions, spans that overlap: real rows and real spans are the same."""
     system = built(bases)
     given = inputs(*bases)
-    embedded, *depths = system.walk(given)
+    embedded, *depths = system.hidden_states(given)
     h = torch.zeros(*REAL.shape, 16)
     h[REAL] = embedded.x
     for number, layer in enumerate(system.encoder.layers):
@@ -133,7 +134,7 @@ def test_wanted_rows_are_those_of_the_whole(layer: int) -> None:
     system = built({"wiki": {**WIKI, "layer": 2}, "b": {**WIKI, "layer": layer}})
     given = inputs("wiki", "b")
     whole, rows = system(given), torch.tensor([1, 4, 9])
-    some = system(given, Wanted(tokens=rows, regions=NONE))
+    some = system(given, OutputRows(tokens=rows, regions=NO_ROWS))
     torch.testing.assert_close(some.tokens, whole.tokens[rows])
     torch.testing.assert_close(some.pooled, whole.pooled)
 
@@ -169,8 +170,8 @@ def test_without_a_base_it_is_the_plain_encoder() -> None:
 def test_a_knowledge_base_that_adds_nothing_leaves_a_norm() -> None:
     system, given = built({"wiki": WIKI}), inputs("wiki")
     kar = system.encoder.kars["wiki"]
-    kar.widen.weight.zero_()
-    kar.widen.bias.zero_()
+    kar.up_proj.weight.zero_()
+    kar.up_proj.bias.zero_()
     before, after = [stop.stream.x for stop in system.encoder.stops(given) if stop.depth == 3]
     torch.testing.assert_close(after, kar.norm(before))
 
@@ -181,7 +182,7 @@ def test_candidates_reach_rows_behind_regions_too() -> None:
     sizes = {**SMALL, "region_dim": 5}
     system = mm_kptm.build("uniter", heads=(), seed=0, **sizes)
     told = recontextualise(system.encoder, {"wiki": WIKI}).eval()
-    regions = mm_kptm.batch.Regions(torch.rand(4, 5), torch.rand(4, 4), mm_kptm.batch.Layout((1, 1, 2)))
+    regions = mm_kptm.batch.Regions(torch.rand(4, 5), torch.rand(4, 4), mm_kptm.batch.SequenceLayout((1, 1, 2)))
     given = replace(inputs("wiki"), regions=regions)
     assert told(given).tokens.shape == (14, 16)
     linked = told.link(given, "wiki")
@@ -216,7 +217,7 @@ def test_linking_is_measured_text_by_text() -> None:
     for name in BASES:
         objective = EntityLinking(name)
         assert objective.name == f"entity-linking-{name}"
-        losses, owners = objective.losses(system, objective.puzzle(given))
+        losses, owners = objective.losses(system, objective.prepare(given))
         measured = objective.measure(system, given)
         torch.testing.assert_close(measured[0], losses[owners == 0].mean())
         torch.testing.assert_close(measured[1], losses.mean())  # a text without mentions
@@ -243,7 +244,7 @@ def test_the_published_sizes_are_the_released_ones() -> None:
         system = mm_kptm.build("knowbert", heads=())
     assert system.encoder.behind == {"wiki": 9, "wordnet": 10}
     assert system.encoder.kars["wiki"].linker.table.vectors.shape[1] == 300
-    assert system.encoder.kars["wordnet"].linker.narrow.out_features == 200
+    assert system.encoder.kars["wordnet"].linker.down_proj.out_features == 200
     with torch.device("meta"):
         assert mm_kptm.build("knowbert-wordnet", heads=()).encoder.behind == {"wordnet": 9}
 
@@ -289,10 +290,10 @@ def test_candidates_that_do_not_fit_are_refused() -> None:
     with pytest.raises(UserError, match="mentions are to be linked to wiki, but the inputs have no candidates for it"):
         system.encoder.link(inputs(), "wiki")
     with pytest.raises(UserError, match="mentions are to be linked to wiki, but the inputs have no candidates for it"):
-        EntityLinking("wiki").puzzle(inputs())
+        EntityLinking("wiki").prepare(inputs())
     unsaid = replace(given.candidates["wiki"], gold=None)  # type: ignore[index]
     with pytest.raises(UserError, match="scored against the entities that are meant, but the candidates have no gold"):
-        EntityLinking("wiki").puzzle(replace(given, candidates={"wiki": unsaid}))
+        EntityLinking("wiki").prepare(replace(given, candidates={"wiki": unsaid}))
     with pytest.raises(UserError, match="linked by knowledge bases, but none speaks to this system"):
         EntityLinking("wiki").loss(mm_kptm.build("bert", **SMALL), given)
 

@@ -9,8 +9,8 @@ from safetensors.torch import save_file
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.supersenses import SUPERSENSES, SenseVocabulary
-from mm_kptm.models.system import System
+from mm_kptm.knowledge.lexicons.supersenses import SUPERSENSES, SenseVocabulary
+from mm_kptm.systems.system import System
 
 SIZES = {"dim": 8, "num_heads": 2, "num_layers": 2, "ffn_dim": 12, "vocab_size": 30, "max_positions": 20}
 INPUTS = Inputs(text=Tokens.of([[4, 9, 5, 7], [9, 3]]))
@@ -88,14 +88,14 @@ def test_it_starts_from_a_published_bert(system: System, tmp_path: Path) -> None
         "pooler.dense.bias": "bert.pooler.dense.bias",
     }
     parts = {
-        "attend.attention.query": "attention.self.query",
-        "attend.attention.key": "attention.self.key",
-        "attend.attention.value": "attention.self.value",
-        "attend.attention.merge": "attention.output.dense",
-        "attend.norm": "attention.output.LayerNorm",
-        "feed.widen": "intermediate.dense",
-        "feed.narrow": "output.dense",
-        "feed.norm": "output.LayerNorm",
+        "self_attention.attention.query": "attention.self.query",
+        "self_attention.attention.key": "attention.self.key",
+        "self_attention.attention.value": "attention.self.value",
+        "self_attention.attention.out_proj": "attention.output.dense",
+        "self_attention.norm": "attention.output.LayerNorm",
+        "ffn.up_proj": "intermediate.dense",
+        "ffn.down_proj": "output.dense",
+        "ffn.norm": "output.LayerNorm",
     }
     for number in range(2):
         for ours, theirs in parts.items():

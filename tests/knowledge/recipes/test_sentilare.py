@@ -11,9 +11,9 @@ from torch import Tensor
 
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
-from mm_kptm.knowledge.sentiment import UNKNOWN, FeltText, FeltWord, felt_tokens
-from mm_kptm.models.system import System
-from mm_kptm.pretrained import parameters
+from mm_kptm.knowledge.lexicons.sentiwordnet import UNKNOWN, FeltText, FeltWord, felt_tokens
+from mm_kptm.systems.assembly import parameters
+from mm_kptm.systems.system import System
 
 SIZES: dict[str, Any] = {
     "dim": 8,
@@ -42,9 +42,9 @@ def system() -> System:
 def test_a_token_adds_what_is_known_of_it(system: System) -> None:
     tokens = felt_tokens(TEXTS, 0, 2)
     embed: Any = system.encoder.embed.text
-    assert tokens.marks is not None
+    assert tokens.token_labels is not None
     expected = embed.word(tokens.ids) + embed.position(tokens.positions + 2) + embed.segment.weight
-    for name, mark in tokens.marks.items():
+    for name, mark in tokens.token_labels.items():
         expected = expected + embed.marks[name](mark)
     torch.testing.assert_close(embed(tokens), embed.norm(expected))
 
@@ -52,9 +52,9 @@ def test_a_token_adds_what_is_known_of_it(system: System) -> None:
 @torch.no_grad()
 def test_tokens_of_which_nothing_is_known_have_the_rows_of_the_unknown(system: System) -> None:
     plain = Tokens.of([[0, 5, 2]])
-    unknown = replace(plain, marks={name: torch.full((3,), last) for name, last in UNKNOWN.items()})
+    unknown = replace(plain, token_labels={name: torch.full((3,), last) for name, last in UNKNOWN.items()})
     assert torch.equal(system(Inputs(text=plain)).tokens, system(Inputs(text=unknown)).tokens)
-    part = replace(plain, marks={"part": torch.tensor([4, 1, 4])})
+    part = replace(plain, token_labels={"part": torch.tensor([4, 1, 4])})
     assert not torch.allclose(system(Inputs(text=part)).tokens, system(Inputs(text=plain)).tokens)
 
 
@@ -105,12 +105,12 @@ def in_the_released_files(system: System) -> dict[str, Tensor]:
         tables[f"heads.{ours}.transform.dense"] = f"{theirs}_head.dense"
         tables[f"heads.{ours}.transform.norm"] = f"{theirs}_head.layer_norm"
     sublayers = {
-        "attend.attention.merge": "attention.output.dense",
-        "attend.norm": "attention.output.LayerNorm",
-        "feed.widen": "intermediate.dense",
-        "feed.narrow": "output.dense",
-        "feed.norm": "output.LayerNorm",
-        **{f"attend.attention.{role}": f"attention.self.{role}" for role in ("query", "key", "value")},
+        "self_attention.attention.out_proj": "attention.output.dense",
+        "self_attention.norm": "attention.output.LayerNorm",
+        "ffn.up_proj": "intermediate.dense",
+        "ffn.down_proj": "output.dense",
+        "ffn.norm": "output.LayerNorm",
+        **{f"self_attention.attention.{role}": f"attention.self.{role}" for role in ("query", "key", "value")},
     }
     for number in range(2):
         for part, name in sublayers.items():

@@ -10,12 +10,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import mm_kptm
-from mm_kptm.batch import NONE, Candidates, Inputs, Layout, Tokens, Wanted
+from mm_kptm.batch import NO_ROWS, Candidates, Inputs, OutputRows, SequenceLayout, Tokens
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.ngrams import N_GRAMS, MaskedTokensAmongNgrams, NgramLexicon
-from mm_kptm.models.system import System
+from mm_kptm.knowledge.lexicons.ngrams import N_GRAMS, NgramLexicon
+from mm_kptm.knowledge.objectives.masked_ngrams import MaskedTokensAmongNgrams
 from mm_kptm.objectives.tokens import Bernoulli, Masking
-from mm_kptm.pretrained import parameters
+from mm_kptm.systems.assembly import parameters
+from mm_kptm.systems.system import System
 
 SIZES: dict[str, Any] = {
     "dim": 16,
@@ -31,7 +32,7 @@ TEXTS = Tokens.of([[2, 5, 6, 7, 3], [2, 8, 3], [2, 9, 5, 6, 3, 7, 3]], segments=
 #: Overlapping n-grams, one twice, none in the second text, and one in the second part of the third.
 FOUND = Candidates(
     spans=torch.tensor([[1, 2], [1, 3], [2, 3], [-1, -1], [9, 10], [10, 11], [13, 14]]),
-    layout=Layout((3, 1, 3)),
+    layout=SequenceLayout((3, 1, 3)),
     entities=torch.tensor([[4], [1], [8], [0], [4], [4], [2]]),
     priors=torch.ones(7, 1),
 )
@@ -51,14 +52,14 @@ def system() -> System:
 
 def attended(layer: Any, x: Tensor) -> Tensor:
     """A layer on one sequence [N, D] that reads itself whole."""
-    attention = layer.attend.attention
+    attention = layer.self_attention.attention
     q, k, v = (
         part(x).unflatten(-1, (attention.num_heads, -1)).transpose(0, 1)
         for part in (attention.query, attention.key, attention.value)
     )
     shares = (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).softmax(-1)
-    read = attention.merge((shares @ v).transpose(0, 1).flatten(1))
-    return layer.feed(layer.attend.norm(x + read))
+    read = attention.out_proj((shares @ v).transpose(0, 1).flatten(1))
+    return layer.feed(layer.self_attention.norm(x + read))
 
 
 def dense(system: System, text: int) -> Tensor:
@@ -94,7 +95,7 @@ def test_states_are_those_of_a_dense_matrix(system: System) -> None:
 
 @torch.no_grad()
 def test_the_last_depth_of_a_walk_is_the_result(system: System) -> None:
-    depths = [stream.x for stream in system.walk(INPUTS)]
+    depths = [stream.x for stream in system.hidden_states(INPUTS)]
     assert len(depths) == 4
     torch.testing.assert_close(depths[-1], system(INPUTS).tokens)
 
@@ -102,7 +103,7 @@ def test_the_last_depth_of_a_walk_is_the_result(system: System) -> None:
 @torch.no_grad()
 def test_rows_that_are_asked_for_are_told_as_in_the_whole(system: System) -> None:
     rows = torch.tensor([0, 2, 7, 10, 14])
-    whole, some = system(INPUTS), system(INPUTS, Wanted(tokens=rows, regions=NONE, pooled=True))
+    whole, some = system(INPUTS), system(INPUTS, OutputRows(tokens=rows, regions=NO_ROWS, pooled=True))
     torch.testing.assert_close(some.tokens, whole.tokens[rows])
     torch.testing.assert_close(some.pooled, whole.pooled)
 
@@ -120,7 +121,7 @@ def test_ngrams_are_a_set(system: System) -> None:
 def test_a_text_beside_others_is_read_as_alone(system: System) -> None:
     alone = Inputs(
         text=Tokens.of([[2, 5, 6, 7, 3]]),
-        candidates={N_GRAMS: Candidates(FOUND.spans[:3], Layout((3,)), FOUND.entities[:3], FOUND.priors[:3])},
+        candidates={N_GRAMS: Candidates(FOUND.spans[:3], SequenceLayout((3,)), FOUND.entities[:3], FOUND.priors[:3])},
     )
     torch.testing.assert_close(system(alone).tokens, system(INPUTS).tokens[:5])
 
@@ -142,7 +143,9 @@ def test_an_ngram_reaches_what_it_covers_first(system: System) -> None:
     """Behind one layer only covered rows differ; behind two, all rows of its text."""
     changed = replace(FOUND, entities=FOUND.entities.clone())
     changed.entities[6] = 3
-    pairs = zip(system.walk(INPUTS), system.walk(replace(INPUTS, candidates={N_GRAMS: changed})), strict=True)
+    pairs = zip(
+        system.hidden_states(INPUTS), system.hidden_states(replace(INPUTS, candidates={N_GRAMS: changed})), strict=True
+    )
     rows = [(one.x != other.x).any(1).nonzero().flatten().tolist() for one, other in pairs]
     # the three n-grams of the text read each other in their own layer, so that each tells what it covers of the change
     assert rows[:2] == [[], [9, 10, 11, 13, 14]] and rows[2] == list(range(8, 15))
@@ -165,12 +168,12 @@ def in_the_released_files(system: System) -> dict[str, Tensor]:
         "heads.next-sentence": "cls.seq_relationship",
     }
     sublayers = {
-        "attend.attention.merge": "attention.output.dense",
-        "attend.norm": "attention.output.LayerNorm",
-        "feed.widen": "intermediate.dense",
-        "feed.narrow": "output.dense",
-        "feed.norm": "output.LayerNorm",
-        **{f"attend.attention.{role}": f"attention.self.{role}" for role in ("query", "key", "value")},
+        "self_attention.attention.out_proj": "attention.output.dense",
+        "self_attention.norm": "attention.output.LayerNorm",
+        "ffn.up_proj": "intermediate.dense",
+        "ffn.down_proj": "output.dense",
+        "ffn.norm": "output.LayerNorm",
+        **{f"self_attention.attention.{role}": f"attention.self.{role}" for role in ("query", "key", "value")},
     }
     for ours, theirs, count in (("layers", "layer", 3), ("ngram_layers", "word_layers", 2)):
         for number in range(count):
@@ -201,7 +204,7 @@ def test_it_is_as_large_as_the_released_model() -> None:
 
 def test_the_released_configuration_sizes_it() -> None:
     recipe = mm_kptm.catalogue()["zen-base"]
-    assert recipe.sizes_of({"num_hidden_word_layers": 6, "word_size": 104089}) == {
+    assert recipe.configured_sizes({"num_hidden_word_layers": 6, "word_size": 104089}) == {
         "num_ngram_layers": 6,
         "num_ngrams": 104089,
     }
@@ -220,7 +223,7 @@ def test_strange_ngrams_are_refused(system: System) -> None:
     with pytest.raises(UserError, match=r"^there are candidates for wiki, but only n-grams are read here$"):
         system(replace(INPUTS, candidates={"wiki": FOUND}))
     with pytest.raises(UserError, match=r"^3 texts have n-grams in 2 texts$"):
-        system(replace(INPUTS, candidates={N_GRAMS: replace(FOUND, layout=Layout((3, 4)))}))
+        system(replace(INPUTS, candidates={N_GRAMS: replace(FOUND, layout=SequenceLayout((3, 4)))}))
     far = replace(FOUND, entities=FOUND.entities + 1)
     with pytest.raises(UserError, match=r"^n-gram 9 .* the model has 9 n-grams; build it with num_ngrams=10 or more$"):
         system(replace(INPUTS, candidates={N_GRAMS: far}))
@@ -232,11 +235,11 @@ def test_eight_sentences_are_learned_by_heart() -> None:
     texts = Tokens.of([[2, *torch.randint(5, 30, (8,), generator=draw).tolist(), 3] for _ in range(8)])
     pairs = [tuple(texts.ids[row : row + 2].tolist()) for row in range(1, 70, 9)]
     objective = MaskedTokensAmongNgrams(Masking(4, (5, 30), frozenset({2, 3}), Bernoulli(0.3)), NgramLexicon(pairs))
-    puzzle = objective.puzzle(Inputs(text=texts), draw)
+    batch = objective.prepare(Inputs(text=texts), draw)
     optimiser = torch.optim.Adam(system.parameters(), lr=3e-3)
     for _ in range(80):
         optimiser.zero_grad()
-        loss = objective.loss(system, puzzle)
+        loss = objective.loss(system, batch)
         loss.backward()
         optimiser.step()
     assert loss.item() < 0.1

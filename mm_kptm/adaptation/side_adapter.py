@@ -1,0 +1,274 @@
+"""Adapters: small Transformers beside an encoder that read some of its states and never write to it (Wang et al. 2021).
+
+Every set of adapters holds one kind of knowledge and is trained by itself; the encoder is read once for all of them. To
+train a set, freeze the rest (``requires_grad_(False)``): no gradient is then kept for the encoder.
+
+Shapes: T rows of the batch, D dim, S sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from mm_kptm.batch import Inputs
+from mm_kptm.errors import UserError
+from mm_kptm.models.single import SingleStream
+from mm_kptm.nn.assembly import Assembled
+from mm_kptm.nn.fused import project
+from mm_kptm.nn.init import bert_init
+from mm_kptm.nn.ragged import AttentionLayout, self_attention_layout
+from mm_kptm.nn.steps import Stream
+from mm_kptm.nn.sublayers import NormBuilder, bert_layer, bert_norm
+
+
+class Adapter(nn.Module):
+    r"""Narrow, read, widen, add (Wang et al. 2021, section 3.1).
+
+    .. math:: a = u + W_\uparrow\,\mathrm{Enc}(W_\downarrow u)
+
+    Args:
+        dim: D.
+        width: of the layers.
+        layers: modules called with rows [T, width] and their reading.
+    """
+
+    def __init__(self, dim: int, width: int, layers: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.down = nn.Linear(dim, width)
+        self.layers = nn.ModuleList(layers)
+        self.up = nn.Linear(width, dim)
+        bert_init(self.layers)
+        bert_init(self.down, std=2e-4)
+        bert_init(self.up, std=2e-4)
+
+    def forward(self, x: Tensor, reading: AttentionLayout) -> Tensor:
+        """[T, D] -> [T, D]."""
+        narrow = project(self.down, x)
+        for layer in self.layers:
+            narrow = layer(narrow, reading)
+        return x + project(self.up, narrow)
+
+
+class AdapterSet(nn.Module):
+    """Adapters of one kind of knowledge; each reads the encoder at its depth and what the one before it made.
+
+    Args:
+        adapters: from the lowest to the highest.
+        depths: of each, 0 for the embedded text, then one a layer.
+        skip: after every so many adapters, the output of an earlier or the same one (number ``count // skip``, counted
+            from 0) is added to the result; 0 never does. The released code counts so; a skip of 1 fails there.
+
+    Raises:
+        UserError: a skip of 1.
+    """
+
+    def __init__(self, adapters: Iterable[Adapter], depths: Sequence[int], *, skip: int = 0) -> None:
+        super().__init__()
+        self.adapters = nn.ModuleList(adapters)
+        self.depths = tuple(depths)
+        self.skip = skip
+        if skip == 1:
+            raise UserError("an adapter_skip of 1 would add an adapter that comes later; give 0 for none, or 2 or more")
+
+    def outputs(self, states: Mapping[int, Tensor], reading: AttentionLayout) -> Iterator[Tensor]:
+        """What each adapter makes of the states [T, D] at the depths, [T, D]; without what skipping adds."""
+        for made, _ in self._walk(states, reading):
+            yield made
+
+    def forward(self, states: Mapping[int, Tensor], reading: AttentionLayout) -> Tensor:
+        """What the set makes of the states [T, D] at its depths: [T, D]."""
+        *_, (_, last) = self._walk(states, reading)
+        return last
+
+    def _walk(self, states: Mapping[int, Tensor], reading: AttentionLayout) -> Iterator[tuple[Tensor, Tensor]]:
+        """Behind every adapter what it made, and what the next one is given."""
+        outputs: list[Tensor] = []
+        told: Tensor | None = None
+        for depth, adapter in zip(self.depths, self.adapters, strict=True):
+            made = adapter(states[depth] if told is None else states[depth] + told, reading)
+            outputs.append(made)
+            told = made
+            if self.skip and len(outputs) % self.skip == 0:
+                told = made + outputs[len(outputs) // self.skip]
+            yield made, told
+
+
+class Added(nn.Module):
+    """The encoder's states and those of every set, summed."""
+
+    def forward(self, final: Tensor, told: Mapping[str, Tensor]) -> Tensor:
+        """[T, D] from the encoder's [T, D] and those of the sets by name."""
+        return torch.stack([final, *told.values()]).sum(0)
+
+
+class Concatenated(nn.Module):
+    """Every set beside the encoder's states through a map of its own; several sets then go through one together."""
+
+    def __init__(self, dim: int, sets: Sequence[str]) -> None:
+        super().__init__()
+        self.each = nn.ModuleDict({name: nn.Linear(2 * dim, dim) for name in sets})
+        self.join = nn.Linear(len(sets) * dim, dim) if len(sets) > 1 else nn.Identity()
+        bert_init(self)
+
+    def forward(self, final: Tensor, told: Mapping[str, Tensor]) -> Tensor:
+        """[T, D] from the encoder's [T, D] and those of the sets by name."""
+        mapped = [project(part, torch.cat([final, told[name]], dim=-1)) for name, part in self.each.items()]
+        return project(self.join, torch.cat(mapped, dim=-1))
+
+
+def _visible(reading: AttentionLayout) -> AttentionLayout:
+    return reading
+
+
+def _everything(reading: AttentionLayout) -> AttentionLayout:
+    return self_attention_layout(reading.sources)
+
+
+#: What the rows of an adapter read: what the encoder lets them see, or every row of their sequence. The released code
+#: does the latter, padding included: there a result depends on how far its text was padded.
+SIGHTS: dict[str, Callable[[AttentionLayout], AttentionLayout]] = {"visible": _visible, "everything": _everything}
+
+#: Ways to put the sets and the encoder together.
+FUSIONS: dict[str, Callable[[int, Sequence[str]], nn.Module]] = {
+    "concat": Concatenated,
+    "add": lambda dim, sets: Added(),
+}
+
+
+class AdaptedStream(SingleStream):
+    """A single stream with sets of adapters beside it; its final states are those of all of them put together.
+
+    Args:
+        encoder: gives its embedder, layers and pooler, all shared.
+        sides: the sets by name.
+        fusion: one of :data:`FUSIONS`.
+        sight: one of :data:`SIGHTS`.
+
+    Raises:
+        UserError: another kind of encoder, no set, a depth that the encoder has not, or an unknown fusion or sight.
+    """
+
+    def __init__(
+        self, encoder: SingleStream, sides: Mapping[str, AdapterSet], *, fusion: str = "concat", sight: str = "visible"
+    ) -> None:
+        super().__init__(encoder.embed, encoder.layers, encoder.pooler, dim=encoder.dim)
+        if type(encoder) is not SingleStream:
+            raise UserError(f"adapters stand beside a plain single stream, not beside a {type(encoder).__name__}")
+        for what, name, known in (("fusion", fusion, FUSIONS), ("adapter_sight", sight, SIGHTS)):
+            if name not in known:
+                raise UserError(f"{what} is one of {', '.join(known)}, not {name!r}")
+        if not sides:
+            raise UserError("there is no set of adapters; name at least one")
+        for name, side in sides.items():
+            if not all(0 <= depth <= len(self.layers) for depth in side.depths):
+                raise UserError(
+                    f"the {name} adapters read depths {', '.join(map(str, side.depths))}, but this encoder has depths "
+                    f"0 to {len(self.layers)}"
+                )
+        self.sides = nn.ModuleDict(sides)
+        self.fusion = FUSIONS[fusion](self.dim, tuple(sides))
+        self._sight = SIGHTS[sight]
+
+    def hidden_states(self, inputs: Inputs) -> Iterator[Stream]:
+        """The encoder's sequence at every depth, and at last put together with what the adapters made."""
+        states: dict[int, Tensor] = {}
+        for depth, stream in enumerate(super().hidden_states(inputs)):
+            states[depth] = stream.x
+            yield stream
+        yield stream._replace(x=self.fusion(stream.x, self._told(states, stream.attention)))
+
+    def adapted(self, inputs: Inputs) -> dict[str, list[Tensor]]:
+        """What every adapter makes of the inputs, [T, D] each, by the name of its set."""
+        streams = list(super().hidden_states(inputs))
+        states = {depth: stream.x for depth, stream in enumerate(streams)}
+        reading = self._sight(streams[0].attention)
+        return {name: list(side.outputs(states, reading)) for name, side in self._sets()}
+
+    def beside(self, inputs: Inputs) -> Tensor:
+        """The final states of the tokens, [T, D], with no gradient for the encoder: what trains the sets alone."""
+        assembled: Assembled = self.embed(inputs)
+        x, reading = assembled.stream.x, assembled.stream.attention
+        states = {0: x.detach()}  # under no_grad, autocast would keep cast weights that the task could not train
+        for depth, layer in enumerate(self.layers, start=1):
+            states[depth] = layer(states[depth - 1], reading).detach()
+        final: Tensor = self.fusion(states[len(self.layers)], self._told(states, reading))
+        return final[assembled.tokens]
+
+    def run(self, inputs: Inputs, assembled: Assembled, last: AttentionLayout) -> Tensor:
+        """The final states of the rows that ``last`` asks for; all are finished only where an adapter reads them."""
+        x, reading = assembled.stream.x, assembled.stream.attention
+        output_rows = {depth for _, side in self._sets() for depth in side.depths}
+        states = {0: x}
+        for depth, layer in enumerate(list(self.layers)[:-1], start=1):
+            x = layer(x, reading)
+            if depth in output_rows:
+                states[depth] = x
+        if len(self.layers) in output_rows:
+            states[len(self.layers)] = self.layers[-1](x, reading)
+            final = last.query_states(states[len(self.layers)])
+        else:
+            final = self.layers[-1](x, last)
+        told = self._told(states, reading)
+        fused: Tensor = self.fusion(final, {name: last.query_states(rows) for name, rows in told.items()})
+        return fused
+
+    def _told(self, states: Mapping[int, Tensor], reading: AttentionLayout) -> dict[str, Tensor]:
+        reading = self._sight(reading)
+        return {name: side(states, reading) for name, side in self._sets()}
+
+    def _sets(self) -> Iterable[tuple[str, AdapterSet]]:
+        return cast("Iterable[tuple[str, AdapterSet]]", self.sides.items())
+
+
+def published_depths(num_layers: int) -> tuple[int, ...]:
+    """The depths of the released adapters in proportion: the bottom, 11/24 and 22/24 of the way up.
+
+    >>> published_depths(12)
+    (0, 5, 11)
+    """
+    return tuple(num_layers * depth // 24 for depth in (0, 11, 22))
+
+
+def adapt(
+    encoder: SingleStream,
+    sets: Sequence[str],
+    *,
+    depths: Sequence[int] | None = None,
+    width: int = 768,
+    num_heads: int = 12,
+    num_layers: int = 2,
+    ffn_dim: int | None = None,
+    skip: int = 0,
+    norm: NormBuilder = bert_norm,
+    dropout: float = 0.1,
+    fusion: str = "concat",
+    sight: str = "visible",
+) -> AdaptedStream:
+    """Put sets of adapters with fresh weights beside an encoder: RoBERTa's, or UNITER's with regions behind the text.
+
+    Args:
+        encoder: any plain single stream.
+        sets: their names.
+        depths: of the adapters of every set; the bottom, 11/24 and 22/24 of the way up unless given, as published.
+        width, num_heads, num_layers, ffn_dim, norm, dropout: of the Transformer in every adapter.
+        skip: as for :class:`AdapterSet`.
+        fusion, sight: as for :class:`AdaptedStream`.
+
+    Raises:
+        UserError: as :class:`AdapterSet` and :class:`AdaptedStream`.
+    """
+    if depths is None:
+        depths = published_depths(len(encoder.layers))
+
+    def layers() -> Iterator[nn.Module]:
+        for _ in range(num_layers):
+            yield bert_layer(width, num_heads, ffn_dim=ffn_dim, dropout=dropout, norm=norm)
+
+    sides = {
+        name: AdapterSet([Adapter(encoder.dim, width, layers()) for _ in depths], depths, skip=skip) for name in sets
+    }
+    return AdaptedStream(encoder, sides, fusion=fusion, sight=sight)

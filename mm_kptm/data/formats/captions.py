@@ -1,0 +1,143 @@
+"""Readers of texts about images: Karpathy's splits of captions, and referring expressions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from mm_kptm.errors import UserError
+from mm_kptm.io.records import Record, once, one_of, read_json
+
+Box = tuple[float, float, float, float]
+KARPATHY_SPLITS = {"train": "train", "restval": "train", "val": "dev", "test": "test"}
+REFER_SPLITS = {"train": "train", "val": "dev", "test": "test", "testA": "testA", "testB": "testB"}
+
+
+@dataclass(frozen=True)
+class Described:
+    """An image and what people said of it."""
+
+    names: tuple[str, ...]  #: what it may be called in a store of regions, the likeliest first
+    captions: tuple[tuple[str, str], ...]  #: id and text of each
+    split: str = "train"
+    language: str = "en"
+
+
+@dataclass(frozen=True)
+class Pointed:
+    """An expression and the box that it means."""
+
+    id: str
+    names: tuple[str, ...]  #: what the image may be called in a store of regions
+    text: str
+    box: Box | None  #: x1 y1 x2 y2 as fractions of the image; None where it is not told
+    split: str = "train"
+    language: str = "en"
+
+
+def read_karpathy(path: str | Path) -> tuple[Described, ...]:
+    """``dataset_coco.json`` or ``dataset_flickr30k.json`` (Karpathy and Fei-Fei 2015); *restval* is training.
+
+    Raises:
+        UserError: the file cannot be read, a key is missing or of another kind, a split is unknown, an image is twice.
+    """
+    seen: dict[str, str] = {}
+    images = []
+    for record in Record.of(read_json(path), str(path)).records("images"):
+        file = record.get("filename", str)
+        once(file, record.place, seen, "image")
+        names = [file, PurePosixPath(file).stem]
+        names += [record.name("cocoid")] if "cocoid" in record.values else []
+        split = one_of(record.get("split", str), tuple(KARPATHY_SPLITS), f"{record.place}: 'split'")
+        captions = [
+            (one.name("sentid") if "sentid" in one.values else f"{file}-{at}", one.get("raw", str))
+            for at, one in enumerate(record.records("sentences"))
+        ]
+        images.append(Described(tuple(names), tuple(captions), KARPATHY_SPLITS[split]))
+    return tuple(images)
+
+
+def read_refcoco(path: str | Path) -> tuple[Pointed, ...]:
+    """RefCOCO, RefCOCO+ or RefCOCOg as JSON, every expression of every object.
+
+    Either one object with ``refs``, ``anns`` (boxes x y width height), ``images`` and ``sentences``, the form that the
+    published pickles were turned into for MAttNet (Yu et al. 2018); or ``images`` with a ``caption`` and
+    ``annotations`` with a ``bbox``, as MDETR has it (Kamath et al. 2021), one file a split.
+
+    Raises:
+        UserError: the file cannot be read, a key is missing or of another kind, something referred to is not there.
+    """
+    whole = Record.of(read_json(path), str(path))
+    images = {one.name("image_id", "id"): one for one in whole.records("images")}
+    return _refer(whole, images) if "refs" in whole.values else _captioned(whole, images)
+
+
+def _refer(whole: Record, images: dict[str, Record]) -> tuple[Pointed, ...]:
+    boxes = {one.name("ann_id"): one for one in whole.records("anns")}
+    sentences = {one.name("sent_id"): one for one in whole.records("sentences")}
+    found = []
+    for ref in whole.records("refs"):
+        image = _there(images, ref.name("image_id"), ref, "image")
+        box = fractions(_there(boxes, ref.name("ann_id"), ref, "object"), "box", image)
+        split = REFER_SPLITS[one_of(ref.get("split", str), tuple(REFER_SPLITS), f"{ref.place}: 'split'")]
+        for number in ref.get("sent_ids", list):
+            sentence = _there(sentences, str(number), ref, "sentence")
+            found.append(Pointed(str(number), names_of(image), sentence.get("sent", str), box, split))
+    return tuple(found)
+
+
+def _captioned(whole: Record, images: dict[str, Record]) -> tuple[Pointed, ...]:
+    return tuple(
+        Pointed(
+            id=one.name("id") if "id" in one.values else str(at),
+            names=names_of(image := _there(images, one.name("image_id"), one, "image")),
+            text=image.get("caption", str),
+            box=fractions(one, "bbox", image),
+        )
+        for at, one in enumerate(whole.records("annotations"))
+    )
+
+
+def fractions(record: Record, key: str, image: Record) -> Box:
+    """A box x y width height in pixels as corners in fractions of its image.
+
+    Raises:
+        UserError: it is no box of positive size that begins inside the image.
+    """
+    x, y, width, height = record.numbers(key, 4)
+    across, down = image.get("width", float), image.get("height", float)
+    if not (width > 0 and height > 0 and 0 <= x < across and 0 <= y < down):
+        raise UserError(
+            f"{record.place}: {key!r} is {[x, y, width, height]} in an image of {across:g} x {down:g}; a box is x, y, "
+            "width and height in pixels, inside the image"
+        )
+    return x / across, y / down, min((x + width) / across, 1.0), min((y + height) / down, 1.0)
+
+
+def names_of(image: Record) -> tuple[str, ...]:
+    """What an image may be called: its file, the file without its ending, its number."""
+    number = image.name("original_id", "image_id", "id")
+    if "file_name" not in image.values:
+        return (number,)
+    file = image.get("file_name", str)
+    return file, PurePosixPath(file).stem, number
+
+
+def overlap(one: Sequence[float], other: Sequence[float]) -> float:
+    """Intersection over union of two boxes x1 y1 x2 y2.
+
+    >>> overlap((0, 0, 2, 2), (1, 0, 3, 2))
+    0.3333333333333333
+    """
+    across = min(one[2], other[2]) - max(one[0], other[0])
+    down = min(one[3], other[3]) - max(one[1], other[1])
+    both = max(across, 0.0) * max(down, 0.0)
+    areas = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
+    return both / (areas - both) if areas > both else 0.0
+
+
+def _there(known: dict[str, Record], name: str, record: Record, what: str) -> Record:
+    if name not in known:
+        raise UserError(f"{record.place} names the {what} {name}, which is not in the file")
+    return known[name]

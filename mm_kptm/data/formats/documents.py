@@ -1,0 +1,126 @@
+"""Plain documents, and the sentences of which examples of pretraining are made.
+
+Documents lie in BERT's form: a sentence a line, a blank line between two documents (Devlin et al. 2019, released code).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mm_kptm.data.masking.units import whole_words, within_spans
+from mm_kptm.data.tokenizers.protocol import Tokenizer
+from mm_kptm.errors import UserError
+from mm_kptm.io.records import read_table, read_text
+
+Document = tuple[str, ...]  #: its sentences
+
+
+@dataclass(frozen=True)
+class DocumentSentence:
+    """A sentence in pieces."""
+
+    ids: tuple[int, ...]
+    units: tuple[int, ...]  #: pieces of one word or phrase have one number, from 0
+    capitals: tuple[bool, ...]  #: whether the word of each piece is written with a capital
+
+    def cut(self, max_length: int) -> DocumentSentence:
+        """The first pieces."""
+        return DocumentSentence(self.ids[:max_length], self.units[:max_length], self.capitals[:max_length])
+
+
+@dataclass(frozen=True)
+class LabelledPair:
+    """Two texts and what they are to each other."""
+
+    first: str
+    second: str
+    label: str
+
+
+def read_documents(path: str | Path) -> tuple[Document, ...]:
+    """The documents of a file; ``UserError`` if it cannot be read, is empty or is no UTF-8."""
+    documents: list[list[str]] = [[]]
+    for line in read_text(path, "a sentence a line, a blank line between documents,").split("\n"):
+        if line.strip():
+            documents[-1].append(line.strip())
+        elif documents[-1]:
+            documents.append([])
+    return tuple(tuple(sentences) for sentences in documents if sentences)
+
+
+def read_labelled_pairs(path: str | Path) -> tuple[LabelledPair, ...]:
+    """Two texts and a label a line, between tabs.
+
+    Raises:
+        UserError: the file cannot be read, or a line is not of that form; the message names the line.
+    """
+    pairs = []
+    for cells, place in read_table(path):
+        if len(cells) != 3 or not all(cell.strip() for cell in cells):
+            raise UserError(
+                f"{place} should be two texts and a label, set apart by tabs; it is {' '.join(cells)[:40]!r}"
+            )
+        pairs.append(LabelledPair(*(cell.strip() for cell in cells)))
+    return tuple(pairs)
+
+
+def written(
+    text: str, tokenizer: Tokenizer, phrases: Iterable[tuple[int, int]] = (), *, blanks: bool = False
+) -> DocumentSentence:
+    """A sentence in pieces.
+
+    Args:
+        phrases: characters of phrases and entities, each of which is one unit; words are the others.
+        blanks: whether words are what stands between blanks, as in Chinese that a segmenter cut; else pieces that
+            ``##`` joins.
+    """
+    pieces = tokenizer.encode(text)
+    words = list(_between_blanks(text)) if blanks else list(_joined(pieces.texts, pieces.spans))
+    units = within_spans(pieces.spans, [*phrases, *words])
+    owners = within_spans(pieces.spans, words)
+    large = {owner for owner, (start, stop) in zip(owners, pieces.spans, strict=True) if _capital(text[start:stop])}
+    return DocumentSentence(pieces.ids, tuple(units), tuple(owner in large for owner in owners))
+
+
+def chunks(sentences: Sequence[DocumentSentence], room: int) -> Iterator[tuple[DocumentSentence, ...]]:
+    """Neighbouring sentences of a document, as many as fit; one that is longer than ``room`` is cut."""
+    held: list[DocumentSentence] = []
+    for sentence in sentences:
+        short = sentence.cut(room)
+        if held and sum(len(one.ids) for one in held) + len(short.ids) > room:
+            yield tuple(held)
+            held = []
+        held.append(short)
+    if held:
+        yield tuple(held)
+
+
+def halves(chunk: Sequence[DocumentSentence]) -> tuple[Sequence[DocumentSentence], Sequence[DocumentSentence]] | None:
+    """A chunk cut between sentences as near to its middle as can be; None for one sentence."""
+    lengths = [len(sentence.ids) for sentence in chunk]
+    cuts = range(1, len(chunk))
+    if not cuts:
+        return None
+    cut = min(cuts, key=lambda place: abs(2 * sum(lengths[:place]) - sum(lengths)))
+    return chunk[:cut], chunk[cut:]
+
+
+def _between_blanks(text: str) -> Iterator[tuple[int, int]]:
+    end = 0
+    for word in text.split():
+        start = text.index(word, end)
+        end = start + len(word)
+        yield start, end
+
+
+def _joined(texts: Sequence[str], spans: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    places: dict[int, list[int]] = {}
+    for place, word in enumerate(whole_words(texts, alone=frozenset())):
+        places.setdefault(word, []).append(place)
+    return ((spans[found[0]][0], spans[found[-1]][1]) for found in places.values())
+
+
+def _capital(text: str) -> bool:
+    return any(letter.isupper() for letter in text)

@@ -1,0 +1,107 @@
+"""Readers of VQA v2's files: every malformed thing is one sentence with the file and the place in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mm_kptm.errors import UserError
+from mm_kptm.io.records import Record, once, read_json
+
+
+@dataclass(frozen=True)
+class VqaQuestion:
+    """One entry of a questions file of VQA v2 (Goyal et al. 2017)."""
+
+    id: int
+    image: int
+    text: str
+
+
+@dataclass(frozen=True)
+class VqaAnnotation:
+    """One entry of an annotations file of VQA v2: what ten people answered."""
+
+    question: int
+    image: int
+    answers: tuple[str, ...]
+    most_frequent: str  #: the field ``multiple_choice_answer``
+    question_type: str
+    answer_type: str  #: yes/no, number or other
+
+
+def read_vqa_questions(path: str | Path) -> tuple[VqaQuestion, ...]:
+    """The questions of a file such as ``v2_OpenEnded_mscoco_train2014_questions.json``, in its order.
+
+    Raises:
+        UserError: as :func:`read_json`; a key is missing or of another type; a question is there twice.
+    """
+    questions = []
+    seen: dict[str, str] = {}
+    for entry in _entries(path, "questions"):
+        question = VqaQuestion(entry.get("question_id", int), entry.get("image_id", int), entry.get("question", str))
+        once(question.id, entry.place, seen, "question")
+        questions.append(question)
+    return tuple(questions)
+
+
+def read_vqa_annotations(path: str | Path) -> tuple[VqaAnnotation, ...]:
+    """The annotations of a file such as ``v2_mscoco_train2014_annotations.json``, in its order.
+
+    Raises:
+        UserError: as :func:`read_vqa_questions`; an annotation without answers.
+    """
+    annotations = []
+    seen: dict[str, str] = {}
+    for entry in _entries(path, "annotations"):
+        given = entry.get("answers", list)
+        if not given:
+            raise UserError(f"{entry.place}: 'answers' is empty, but accuracy needs at least one")
+        people = (Record.of(person, f"{entry.place}, answers[{at}]") for at, person in enumerate(given))
+        annotation = VqaAnnotation(
+            question=entry.get("question_id", int),
+            image=entry.get("image_id", int),
+            answers=tuple(person.get("answer", str) for person in people),
+            most_frequent=entry.get("multiple_choice_answer", str),
+            question_type=entry.get("question_type", str),
+            answer_type=entry.get("answer_type", str),
+        )
+        once(annotation.question, entry.place, seen, "question")
+        annotations.append(annotation)
+    return tuple(annotations)
+
+
+def annotated(
+    questions: tuple[VqaQuestion, ...],
+    annotations: tuple[VqaAnnotation, ...],
+    *,
+    questions_file: str | Path,
+    annotations_file: str | Path,
+) -> dict[int, VqaAnnotation]:
+    """The annotation of every question.
+
+    Raises:
+        UserError: a question has none, or one of another image: the files are not of one split.
+    """
+    by_question = {annotation.question: annotation for annotation in annotations}
+    for question in questions:
+        annotation = by_question.get(question.id)
+        if annotation is None:
+            raise UserError(
+                f"{annotations_file} has no annotation of question {question.id} of {questions_file}; "
+                "give the two files of one split"
+            )
+        if annotation.image != question.image:
+            raise UserError(
+                f"question {question.id} is about image {question.image} in {questions_file} but about image "
+                f"{annotation.image} in {annotations_file}; give the two files of one split"
+            )
+    return {question.id: by_question[question.id] for question in questions}
+
+
+def _entries(path: str | Path, key: str) -> list[Record]:
+    """The objects in the list under ``key``; at least one."""
+    listed = Record.of(read_json(path), str(path)).get(key, list)
+    if not listed:
+        raise UserError(f"{path}: {key!r} is empty; at least one entry was expected")
+    return [Record.of(value, f"{path}, {key}[{at}]") for at, value in enumerate(listed)]

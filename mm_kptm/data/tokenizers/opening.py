@@ -1,0 +1,102 @@
+"""The tokenizer that lies in a file or a folder, of whichever kind it is.
+
+| files | kind |
+|---|---|
+| ``tokenizer.json`` | what the tokenizers library saves, Hugging Face's models among them |
+| ``vocab.txt`` | word pieces of BERT and its kin |
+| ``vocab.json`` and ``merges.txt`` | byte-level pairs of RoBERTa and its kin, as Hugging Face has them |
+| ``encoder.json`` and ``vocab.bpe``, perhaps ``dict.txt`` | the same, as fairseq has them |
+| ``codes...`` and ``vocab...`` | fastBPE's pairs of XLM |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from mm_kptm.data.tokenizers.byte_level import open_byte_level
+from mm_kptm.data.tokenizers.fastbpe import FastBpe
+from mm_kptm.data.tokenizers.protocol import Tokenizer
+from mm_kptm.data.tokenizers.tokenizer_json import TokenizerJson
+from mm_kptm.data.tokenizers.wordpiece import WordPiece
+from mm_kptm.errors import UserError
+
+_ALONE = ("tokenizer.json", "vocab.txt")
+_HUGGING_FACE, _FAIRSEQ = ("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe")
+_WORDS = "dict.txt"
+_CODES, _VOCAB = "codes", "vocab"  # how the names of XLM's files begin
+
+
+def holds_tokenizer(folder: Path) -> bool:
+    """Whether a folder holds the files of a tokenizer."""
+    return bool(_inside(folder))
+
+
+def tokenizer_files(path: str | Path) -> tuple[Path, ...]:
+    """The files that make the tokenizer in a folder, or the one that a file belongs to.
+
+    Raises:
+        UserError: there is no such file, no tokenizer in the folder, or a file lacks its companion.
+    """
+    path = Path(path)
+    if path.is_dir():
+        if found := _inside(path):
+            return found
+        raise UserError(
+            f"{path} holds no tokenizer; one of {', '.join(_ALONE)}, {' with '.join(_HUGGING_FACE)}, "
+            f"{' with '.join(_FAIRSEQ)}, or codes with vocab was looked for"
+        )
+    if not path.is_file():
+        raise UserError(f"a vocabulary was looked for in {path}, but there is no such file")
+    for pair in (_HUGGING_FACE, _FAIRSEQ):
+        if path.name in pair:
+            if found := _pair(path.parent, pair):
+                return found
+            missing = next(name for name in pair if name != path.name)
+            raise UserError(f"{path} is one of two files of byte-level pairs, but there is no {missing} beside it")
+    return (path,)
+
+
+def open_tokenizer(path: str | Path, *, lowercase: bool | None = None, ideographs: bool = True) -> Tokenizer:
+    """The tokenizer in a file or a folder.
+
+    Args:
+        lowercase: whether word pieces and fastBPE's pairs are of an uncased model; when None, they are if none of
+            them has a capital. The other kinds say it themselves.
+        ideographs: whether word pieces are cut at every ideograph.
+
+    Raises:
+        UserError: there is none, its files are malformed, or it lacks special tokens.
+    """
+    files = tokenizer_files(path)
+    first = files[0]
+    if first.suffix == ".json":
+        return TokenizerJson.open(first) if len(files) == 1 else open_byte_level(*files)
+    if first.suffix == ".model":
+        raise UserError(f"{first} is a model of SentencePiece, which is not read; take its tokenizer.json")
+    opened: Callable[..., WordPiece | FastBpe]
+    opened = partial(WordPiece.open, first, ideographs=ideographs) if len(files) == 1 else partial(FastBpe.open, *files)
+    if lowercase is None:
+        pieces = opened(lowercase=False).vocabulary
+        lowercase = all(piece == piece.lower() for piece in pieces if not piece.startswith(("[", "<")))
+    return opened(lowercase=lowercase)
+
+
+def _inside(folder: Path) -> tuple[Path, ...]:
+    for name in _ALONE:
+        if (folder / name).is_file():
+            return (folder / name,)
+    for pair in (_HUGGING_FACE, _FAIRSEQ):
+        if found := _pair(folder, pair):
+            return found
+    codes, vocab = (sorted(folder.glob(f"{beginning}*")) for beginning in (_CODES, _VOCAB))
+    return (*codes, *vocab) if len(codes) == len(vocab) == 1 else ()
+
+
+def _pair(folder: Path, names: Sequence[str]) -> tuple[Path, ...]:
+    files = tuple(folder / name for name in names)
+    if not all(file.is_file() for file in files):
+        return ()
+    words = folder / _WORDS
+    return (*files, words) if names == _FAIRSEQ and words.is_file() else files

@@ -1,0 +1,87 @@
+"""What every tokenizer gives: pieces, special tokens, and framed sequences."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """A text in pieces, without special tokens."""
+
+    ids: tuple[int, ...]
+    texts: tuple[str, ...]  #: as the vocabulary spells them
+    spans: tuple[tuple[int, int], ...]  #: first character of the text, and the one after the last
+
+    def covering(self, start: int, end: int) -> range:
+        """The pieces that stand for any of the characters from ``start`` up to ``end``.
+
+        None where a tokenizer drops all of these.
+
+        >>> Pieces((7, 8, 9), ("in", "ro", "##me"), ((0, 2), (3, 5), (5, 7))).covering(3, 7)
+        range(1, 3)
+        """
+        first = bisect_right(self.spans, start, key=itemgetter(1))
+        behind = bisect_left(self.spans, end, key=itemgetter(0)) if start < end else first
+        return range(first, max(first, behind))
+
+
+@dataclass(frozen=True)
+class Specials:
+    """The ids of the tokens that stand for no text."""
+
+    pad: int
+    unknown: int
+    start: int
+    stop: int  #: at the end of every part
+    mask: int
+    between: int = 1  #: how many stops stand between two parts; RoBERTa and its kin have two, and no segments
+
+    @property
+    def never_hidden(self) -> frozenset[int]:
+        """What the masking engine leaves alone."""
+        return frozenset({self.pad, self.start, self.stop})
+
+    def around(self, parts: int) -> int:
+        """How many of them stand around so many parts."""
+        return 1 + parts + (parts - 1) * (self.between - 1)
+
+
+#: How BERT's vocabulary files, and Number World, spell the special tokens.
+BERT_SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+class Tokenizer(Protocol):
+    """What the suite asks of a tokenizer."""
+
+    specials: Specials
+    vocabulary: tuple[str, ...]  #: every piece; its place is its id
+
+    def __len__(self) -> int:
+        """Number of ids."""
+
+    def encode(self, text: str, language: str | None = None) -> Pieces:
+        """The pieces of a text; only tokenizers that cut languages differently look at ``language``."""
+
+
+def framed(specials: Specials, *parts: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Ids and segments of ``[CLS] A [SEP] B [SEP]``; a part's segment is its number, its ``[SEP]`` included.
+
+    >>> framed(Specials(0, 1, 2, 3, 4), (7, 8), (9,))
+    ([2, 7, 8, 3, 9, 3], [0, 0, 0, 0, 1, 1])
+
+    RoBERTa's ``<s> A </s></s> B </s>``:
+
+    >>> framed(Specials(pad=1, unknown=3, start=0, stop=2, mask=4, between=2), (7, 8), (9,))
+    ([0, 7, 8, 2, 2, 9, 2], [0, 0, 0, 0, 0, 1, 1])
+    """
+    ids, segments = [specials.start], [0]
+    for number, part in enumerate(parts, 1):
+        stops = specials.between if number < len(parts) else 1
+        ids += [*part, *[specials.stop] * stops]
+        segments += [number - 1] * (len(part) + stops)
+    return ids, segments

@@ -1,0 +1,89 @@
+"""Tokenizers as the ``tokenizers`` library saves them: byte-level pairs of RoBERTa, unigrams of XLM-R, and others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tokenizers import Tokenizer as Engine
+
+from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS, Pieces, Specials
+from mm_kptm.errors import UserError
+
+#: How RoBERTa and its kin spell the special tokens, in the order of BERT's.
+ROBERTA_SPECIALS = ("<pad>", "<unk>", "<s>", "</s>", "<mask>")
+
+
+class TokenizerJson:
+    """A tokenizer out of a ``tokenizer.json``.
+
+    A piece stands for the characters that it shows: a blank that it begins with is not among them. Of a character whose
+    bytes are several pieces, each stands for all of it. Markers such as ``<mask>`` inside a text are plain text.
+
+    Args:
+        engine: cuts texts.
+        name: says in messages where it came from.
+
+    Raises:
+        UserError: a special token is missing.
+    """
+
+    def __init__(self, engine: Engine, *, name: str = "the tokenizer") -> None:
+        self._engine = engine
+        self._engine.no_truncation()
+        self._engine.no_padding()
+        self._engine.encode_special_tokens = True
+        self.specials = _specials(engine, name)
+        pieces = {number: piece for piece, number in engine.get_vocab().items()}
+        self.vocabulary = tuple(pieces.get(number, "") for number in range(max(pieces) + 1))
+
+    @classmethod
+    def open(cls, path: str | Path) -> TokenizerJson:
+        """From a ``tokenizer.json``, or from a folder that holds one.
+
+        Raises:
+            UserError: there is none, or it is of another kind.
+        """
+        file = Path(path)
+        if file.is_dir():
+            file /= "tokenizer.json"
+        if not file.is_file():
+            raise UserError(f"a tokenizer was looked for in {file}, but there is no such file")
+        try:
+            engine = Engine.from_file(str(file))
+        except Exception as error:  # the library raises nothing narrower
+            raise UserError(f"{file} is no tokenizer of the tokenizers library: {error}") from None
+        return cls(engine, name=str(file))
+
+    def __len__(self) -> int:
+        return len(self.vocabulary)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What the pieces look like in a text, without the blanks that they begin with."""
+        decoder = self._engine.decoder
+        shown = self.vocabulary if decoder is None else (decoder.decode([piece]) for piece in self.vocabulary)
+        return tuple(word.strip() for word in shown)
+
+    def encode(self, text: str, language: str | None = None) -> Pieces:
+        """The pieces of a text in any language."""
+        encoded = self._engine.encode(text, add_special_tokens=False)
+        spans = tuple(_shown(text, start, end) for start, end in encoded.offsets)
+        return Pieces(tuple(encoded.ids), tuple(encoded.tokens), spans)
+
+
+def _specials(engine: Engine, name: str) -> Specials:
+    for names, between in ((BERT_SPECIALS, 1), (ROBERTA_SPECIALS, 2)):
+        ids = [number for one in names if (number := engine.token_to_id(one)) is not None]
+        if len(ids) == len(names):
+            pad, unknown, start, stop, mask = ids
+            return Specials(pad, unknown, start, stop, mask, between)
+    raise UserError(f"{name} has neither {', '.join(BERT_SPECIALS)} nor {', '.join(ROBERTA_SPECIALS)}")
+
+
+def _shown(text: str, start: int, end: int) -> tuple[int, int]:
+    """Characters without the blanks around them; all of them where there is nothing else."""
+    shown = text[start:end].strip()
+    if not shown:
+        return start, end
+    start += text[start:end].index(shown)
+    return start, start + len(shown)

@@ -1,0 +1,88 @@
+"""Tokenizers: from text to pieces that know the characters they stand for.
+
+Every tokenizer of the suite answers :meth:`Tokenizer.encode` with :class:`Pieces` and has the same five special tokens,
+so that sources, the masking engine and entity linking need not know which one they were given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tokenizers import Tokenizer as Engine
+from tokenizers import models, normalizers, pre_tokenizers
+
+from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS, Pieces, Specials
+from mm_kptm.errors import UserError
+
+
+class WordPiece:
+    """BERT's tokenizer: clean, cut at blanks, punctuation and ideographs, then the longest known pieces.
+
+    The behaviour of the released ``FullTokenizer`` (Devlin et al. 2019). A word without match, or of more than
+    ``longest_word`` characters (200 there, 100 in Hugging Face's), becomes ``[UNK]`` as a whole. Markers such as
+    ``[MASK]`` inside a text are plain text.
+
+    Args:
+        vocabulary: every piece; its place is its id (the last place of one that is there twice).
+        lowercase: lower-case and strip accents, as uncased models do; cased ones do neither.
+        ideographs: cut at ideographs; ERNIE of Tsinghua does not.
+        name: says in messages where the vocabulary came from.
+
+    Raises:
+        UserError: a special token is missing.
+    """
+
+    def __init__(
+        self,
+        vocabulary: Sequence[str],
+        *,
+        lowercase: bool,
+        ideographs: bool = True,
+        longest_word: int = 200,
+        name: str = "the vocabulary",
+    ) -> None:
+        self.vocabulary = tuple(vocabulary)
+        ids = {piece: place for place, piece in enumerate(self.vocabulary)}
+        self.specials = _specials(ids, name)
+        self._engine = Engine(models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=longest_word))
+        self._engine.normalizer = normalizers.BertNormalizer(
+            clean_text=True, handle_chinese_chars=ideographs, strip_accents=lowercase, lowercase=lowercase
+        )
+        self._engine.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+
+    @classmethod
+    def open(cls, path: str | Path, *, lowercase: bool, ideographs: bool = True, longest_word: int = 200) -> WordPiece:
+        """From a ``vocab.txt``, or from a folder that holds one.
+
+        Raises:
+            UserError: there is none, it is empty or no UTF-8, or it is no vocabulary of this kind.
+        """
+        file = Path(path)
+        if file.is_dir():
+            file /= "vocab.txt"
+        if not file.is_file():
+            raise UserError(f"a vocabulary was looked for in {file}, but there is no such file")
+        try:
+            text = file.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise UserError(f"{file} is no UTF-8 text: byte {error.start} cannot be read") from None
+        pieces = [line.strip() for line in text.removesuffix("\n").split("\n")]  # U+2028 is a piece, no line end
+        if not any(pieces):
+            raise UserError(f"{file} is empty; a vocabulary has one piece a line")
+        return cls(pieces, lowercase=lowercase, ideographs=ideographs, longest_word=longest_word, name=str(file))
+
+    def __len__(self) -> int:
+        return len(self.vocabulary)
+
+    def encode(self, text: str, language: str | None = None) -> Pieces:
+        """The pieces of a text in any language."""
+        encoded = self._engine.encode(text, add_special_tokens=False)
+        return Pieces(tuple(encoded.ids), tuple(encoded.tokens), tuple(encoded.offsets))
+
+
+def _specials(ids: Mapping[str, int], name: str) -> Specials:
+    missing = [special for special in BERT_SPECIALS if special not in ids]
+    if missing:
+        raise UserError(f"{name} has no {', '.join(missing)}; a vocabulary holds {', '.join(BERT_SPECIALS)}")
+    return Specials(*(ids[special] for special in BERT_SPECIALS))

@@ -1,0 +1,182 @@
+"""The user's own data as data of an experiment: lines of JSON in one schema per task (``docs/own-data.md``)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from mm_kptm.data.formats import jsonl as own
+from mm_kptm.data.formats.jsonl import AskedImage
+from mm_kptm.data.formats.xnli import LABELS
+from mm_kptm.datasets.knowledge.lama import cloze
+from mm_kptm.datasets.labelled import labelled_files
+from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
+from mm_kptm.datasets.settings import RegionFiles, SplitFiles, by_split
+from mm_kptm.datasets.text.mention_datasets import MentionFiles, relation, typing
+from mm_kptm.datasets.text.sources import pairs, translated
+from mm_kptm.datasets.text.uer_tsv import classification, tagging
+from mm_kptm.datasets.vision import sources as image_sources
+from mm_kptm.errors import UserError
+from mm_kptm.preprocessing.text import TextEncoding
+from mm_kptm.systems.system import System
+from mm_kptm.tasks.heads import Heads, requested_heads
+from mm_kptm.tasks.knowledge.cloze import FillBlanks
+from mm_kptm.tasks.knowledge.entity_typing import EntityTyping
+from mm_kptm.tasks.knowledge.relation_classification import RelationClassification
+from mm_kptm.tasks.metrics.vqa import normalised
+from mm_kptm.tasks.text.entailment import Entailment
+from mm_kptm.tasks.text.sentence_classification import SentenceClassification
+from mm_kptm.tasks.text.sentence_retrieval import ParallelSentences
+from mm_kptm.tasks.text.tagging import NamedEntities
+from mm_kptm.tasks.vision.grounding import Grounding
+from mm_kptm.tasks.vision.retrieval import Retrieval
+from mm_kptm.tasks.vision.vqa import VQA, one_answer
+from mm_kptm.train.protocol import Source, Trainable
+from mm_kptm.vision.features.store import RegionStore
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnTexts(MentionFiles):
+    """Lines of JSON about texts."""
+
+    name: Literal["custom-text"]
+    no_relation: str | None = None  #: the relation that says there is none; micro F1 leaves it out
+    candidates: Path | None = None  #: words that may fill a blank, one a line; all of the vocabulary when null
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnImages(RegionFiles):
+    """Lines of JSON about images."""
+
+    name: Literal["custom-image"]
+    max_length: int = 60  #: pieces of an example that are read, special ones included
+    min_count: int = 1  #: an answer is learnt when it is the usual one of this many questions
+    candidate_pool_size: int | None = None  #: images that retrieval searches at a time; all of the split when null
+
+
+def entailment(data: OwnTexts, request: DataRequest) -> PreparedData:
+    """Pairs of sentences."""
+    return labelled_files(data, request, Entailment, own.read_entailment, pairs, LABELS)
+
+
+def blanks(data: OwnTexts, request: DataRequest) -> PreparedData:
+    """Sentences with blanks."""
+    return cloze(data, request, own.read_cloze, data.candidates)
+
+
+def relation_classification(data: OwnTexts, request: DataRequest) -> PreparedData:
+    """Texts with two mentions."""
+    none = () if data.no_relation is None else (data.no_relation,)
+    return relation(own.read_relation, no_relation=none)(data, request)
+
+
+def parallel_sentences(data: OwnTexts, request: DataRequest) -> PreparedData:
+    """Sentences and their translations."""
+    reading = TextEncoding(data.tokenizer(), data.max_length, data.languages)
+    return _files(
+        data,
+        own.read_parallel,
+        lambda examples: translated(examples, reading),
+        model=ParallelSentences,
+        sizes={"vocab_size": len(reading.tokenizer)},
+    )
+
+
+def vqa(data: OwnImages, request: DataRequest) -> PreparedData:
+    """Questions about images."""
+    store, reading = data.store(), TextEncoding(data.tokenizer(), data.max_length, data.languages)
+    answers = _answers(own.read_vqa(data.train), data.min_count)
+    return _files(
+        data,
+        own.read_vqa,
+        lambda examples: image_sources.questions(examples, answers, reading, store),
+        model=lambda system: VQA(system, answers, criterion=one_answer),
+        sizes=_sizes(reading, store),
+        heads=VQA.heads(request.recipe, len(answers)),
+    )
+
+
+def retrieval(data: OwnImages, request: DataRequest) -> PreparedData:
+    """Images and their captions."""
+    store, reading = data.store(), TextEncoding(data.tokenizer(), data.max_length, data.languages)
+    return _files(
+        data,
+        own.read_retrieval,
+        lambda examples: image_sources.captions(examples, reading, store, pool=data.candidate_pool_size),
+        model=Retrieval,
+        sizes=_sizes(reading, store),
+        heads=requested_heads(request.recipe, Retrieval.HEADS),
+    )
+
+
+def grounding(data: OwnImages, request: DataRequest) -> PreparedData:
+    """Expressions and the boxes that they mean."""
+    store, reading = data.store(), TextEncoding(data.tokenizer(), data.max_length, data.languages)
+    return _files(
+        data,
+        own.read_grounding,
+        lambda examples: image_sources.expressions(examples, reading, store),
+        model=Grounding,
+        sizes=_sizes(reading, store),
+        heads=requested_heads(request.recipe, Grounding.HEADS),
+    )
+
+
+def _files(
+    data: SplitFiles,
+    read: Callable[[Path], Sequence[T]],
+    make: Callable[[Sequence[T]], Source[Any]],
+    *,
+    model: Callable[[System], Trainable[Any]],
+    sizes: dict[str, int],
+    heads: Heads | None = None,
+) -> PreparedData:
+    examples = by_split(data.files, read)
+
+    def source(split: str) -> Source[Any]:
+        return make(examples(split))
+
+    return PreparedData(
+        sources={split: partial(source, split) for split in data.files},
+        model=model,
+        sizes=sizes,
+        heads=heads or {},
+        fingerprints=data.fingerprints,
+        read_file=lambda path: make(read(path)),
+    )
+
+
+def _sizes(reading: TextEncoding, store: RegionStore) -> dict[str, int]:
+    return {"vocab_size": len(reading.tokenizer), "region_dim": store.dim}
+
+
+def _answers(asked: Sequence[AskedImage], min_count: int) -> tuple[str, ...]:
+    """The usual answers of the training questions, the most common first."""
+    counts = Counter(normalised(image_sources.usual(one.answers)) for one in asked if one.answers)
+    found = sorted((-count, answer) for answer, count in counts.items() if count >= min_count)
+    if len(found) < 2:
+        raise UserError(
+            f"{len(found)} answers are the usual one of {min_count} or more training questions; there must be two at "
+            "least to choose from; give more questions or a smaller data.min_count"
+        )
+    return tuple(answer for _, answer in found)
+
+
+VQA_SUPPLY = TaskDataset(VQA, OwnImages, vqa, own.read_vqa)
+RETRIEVAL_SUPPLY = TaskDataset(Retrieval, OwnImages, retrieval, own.read_retrieval)
+GROUNDING_SUPPLY = TaskDataset(Grounding, OwnImages, grounding, own.read_grounding)
+ENTAILMENT_SUPPLY = TaskDataset(Entailment, OwnTexts, entailment, own.read_entailment)
+CLASSIFICATION_SUPPLY = TaskDataset(
+    SentenceClassification, OwnTexts, classification(own.read_classification), own.read_classification
+)
+NAMES_SUPPLY = TaskDataset(NamedEntities, OwnTexts, tagging(own.read_named_entities), own.read_named_entities)
+CLOZE_SUPPLY = TaskDataset(FillBlanks, OwnTexts, blanks, own.read_cloze)
+TYPING_SUPPLY = TaskDataset(EntityTyping, OwnTexts, typing(own.read_typing), own.read_typing)
+RELATION_SUPPLY = TaskDataset(RelationClassification, OwnTexts, relation_classification, own.read_relation)
+SENTENCES_SUPPLY = TaskDataset(ParallelSentences, OwnTexts, parallel_sentences, own.read_parallel)

@@ -1,0 +1,135 @@
+"""Texts in files that can be told facts: the settings they share, and how they are read for an encoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from mm_kptm.data.tokenizers.opening import tokenizer_files
+from mm_kptm.data.tokenizers.protocol import Tokenizer
+from mm_kptm.datasets.protocol import DataRequest
+from mm_kptm.datasets.settings import SplitFiles, TextSettings, fingerprints
+from mm_kptm.errors import UserError
+from mm_kptm.knowledge.graph.formats import open_graph
+from mm_kptm.knowledge.graph.triples import Wording, relation_and_tail, relation_blank_tail, tail_only
+from mm_kptm.knowledge.injection.characters import Characters
+from mm_kptm.knowledge.injection.fact_injector import FactInjector
+from mm_kptm.knowledge.injection.sentence_tree import MOST_FACTS
+from mm_kptm.preprocessing.text import BERT, UER, UER_WORDS, TextEncoding
+from mm_kptm.random_streams import RandomStream
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.tasks.knowledge_use import COUNTERFACTUAL_SUFFIXES
+
+TREE = "sentence-tree"
+WORDINGS: dict[str, Wording] = {"joined": relation_and_tail, "spaced": relation_blank_tail, "object": tail_only}
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnowledgeTextSettings(TextSettings):
+    """What texts are told, and what they look like to an encoder."""
+
+    graph: Path | None = None  #: a file of triples, told with `knowledge.kind: sentence-tree`
+    facts_per_name: int = 2  #: facts that hang on each name, the first ones of the file
+    wording: Literal["joined", "spaced", "object"] | None = None
+    """How a fact is said: relation and object without or with a blank between, or the object alone; as fits the task
+    when null."""
+    seed: int = 0  #: of what swapped and random facts draw
+    layout: Literal["bert", "uer"] | None = None
+    """Pieces laid out as the encoder's tokenizer does, or characters laid out as UER's, which K-BERT reads; as fits the
+    encoder when null."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 1 <= self.facts_per_name <= MOST_FACTS:
+            raise UserError(f"data.facts_per_name is {self.facts_per_name} but must be between 1 and {MOST_FACTS}")
+
+    def is_uer(self, recipe: Recipe) -> bool:
+        """Whether texts are laid out as UER's."""
+        return self.layout == "uer" or (self.layout is None and recipe.family == "kbert")
+
+    def fact_injector(self, request: DataRequest, wording: str, *, what: str, oracle: bool) -> FactInjector | None:
+        """Who tells the facts that were asked for; None where texts are told none.
+
+        Args:
+            request: the form in which facts are told, and which.
+            wording: where the settings leave it open.
+            what: the data, for messages.
+            oracle: whether the examples say which fact they need.
+
+        Raises:
+            UserError: there is no graph, it cannot be read, or only needed facts were asked for where none is known.
+        """
+        if request.knowledge != TREE:
+            return None
+        if self.graph is None:
+            raise UserError(
+                "knowledge.kind is sentence-tree, but data.graph is null; name a file of triples, or choose none"
+            )
+        if request.facts == "oracle" and not oracle:
+            raise UserError(
+                f"knowledge.facts is oracle, but no example of {what} says for this task which fact it needs; choose "
+                "none, true, random or swapped"
+            )
+        return FactInjector(
+            open_graph(self.graph), WORDINGS[self.wording or wording], self.facts_per_name, RandomStream(self.seed)
+        )
+
+    def text_encoding(
+        self, request: DataRequest, *, object_alone: bool = False, words: bool = False, oracle: bool = False
+    ) -> TextEncoding:
+        """How text becomes ids and what it is told.
+
+        Args:
+            request: the encoder, the form in which facts are told, and which.
+            object_alone: whether a fact is said by its object, where the settings leave it open.
+            words: whether every word is asked about.
+            oracle: whether the examples say which fact they need.
+        """
+        uer = self.is_uer(request.recipe)
+        wording = "object" if object_alone else "joined" if uer else "spaced"
+        frame = (UER_WORDS if words else UER) if uer else BERT
+        teller = self.fact_injector(request, wording, what=self.name, oracle=oracle)
+        return TextEncoding(
+            self.tokenizer_for(request.recipe),
+            self.max_length,
+            self.languages,
+            injector=teller,
+            facts=request.facts,
+            template=frame,
+        )
+
+    def tokenizer_for(self, recipe: Recipe) -> Tokenizer:
+        """How the encoder spells."""
+        return Characters.open(tokenizer_files(self.vocabulary)[0]) if self.is_uer(recipe) else self.tokenizer()
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnowledgeFileSettings(KnowledgeTextSettings, SplitFiles):
+    """One file a split, with texts that can be told the facts of a graph."""
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """What tells these data from others."""
+        return (
+            super().fingerprints
+            if self.graph is None
+            else {**super().fingerprints, **fingerprints({"graph": self.graph})}
+        )
+
+
+def counterfactual_splits(files: dict[str, Path], request: DataRequest, *, oracle: bool) -> dict[str, tuple[str, str]]:
+    """The file and the facts of every split: ``test-swapped`` is the test told swapped facts; dev has such splits too.
+
+    Args:
+        files: of the splits.
+        request: says which facts the splits without such an end are told.
+        oracle: whether the examples say which fact they need.
+    """
+    plain = {split: (split, request.facts) for split in files}
+    if request.knowledge != TREE:
+        return plain
+    ends = {end: facts for end, facts in COUNTERFACTUAL_SUFFIXES.items() if oracle or facts != "oracle"}
+    return plain | {
+        f"{side}{end}": (side, facts) for side in ("dev", "test") if side in plain for end, facts in ends.items()
+    }

@@ -1,0 +1,181 @@
+"""Plain documents as data of pretraining: every objective on text reads them in the form that it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Literal
+
+from mm_kptm.batch import Inputs
+from mm_kptm.data.formats.documents import DocumentSentence, read_documents, read_labelled_pairs, written
+from mm_kptm.data.formats.similar_words import read_similar_words
+from mm_kptm.data.masking.units import joins
+from mm_kptm.data.tokenizers.protocol import Specials, Tokenizer
+from mm_kptm.datasets.pretraining.document_sources import Distances, labelled_pairs, segments
+from mm_kptm.datasets.pretraining.lexicons import Lexicons, wordnet_files
+from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
+from mm_kptm.datasets.settings import SplitFiles, fingerprints
+from mm_kptm.errors import UserError
+from mm_kptm.io.records import read_text
+from mm_kptm.knowledge.lexicons.ngrams import NgramLexicon
+from mm_kptm.knowledge.linking.mention_index import MentionIndex
+from mm_kptm.knowledge.objectives.masked_ngrams import MaskedTokensAmongNgrams
+from mm_kptm.objectives.continual import ForTask
+from mm_kptm.objectives.mixture import Mixture
+from mm_kptm.objectives.order import PairClassification
+from mm_kptm.objectives.similar_words import SimilarWords, similar_words_masking
+from mm_kptm.objectives.spans import WholeGrams
+from mm_kptm.objectives.tokens import MaskedTokens, Masking, WholeUnitCount
+from mm_kptm.preprocessing.inputs import MARK
+from mm_kptm.systems.system import System
+from mm_kptm.tasks.pretraining import Maker, SourcesOfObjectives, heads_of, objectives_named
+from mm_kptm.train.protocol import Source
+
+LABELLED = ("discourse-relation", "ir-relevance")  #: objectives on labelled pairs in files of their own
+OF_PAIRS = ("sentence-order",)  #: objectives that always read two segments
+
+
+@dataclass(frozen=True, kw_only=True)
+class Documents(SplitFiles):
+    """A sentence a line, a blank line between documents."""
+
+    name: Literal["documents"]
+    max_length: int = 512  #: pieces of an example that are read, special ones included
+    num_segments: Literal[1, 2] = 1  #: segments of an example; BERT and MacBERT have two, SpanBERT and RoBERTa one
+    mask_rate: float = 0.15  #: the share of tokens that is hidden
+    words_are_space_separated: bool = False
+    """Whether words are what blanks part, as in Chinese that a segmenter cut; always where no piece begins with ##, as
+    RoBERTa's."""
+    phrases: Path | None = None  #: phrases and names of entities, one a line, which are hidden whole
+    similar: Path | None = None  #: a word and words similar to it a line, between tabs, for masked-similar-words
+    wordnet: Path | None = None  #: folder of WordNet's files, for masked-senses and lexical-relation
+    vectors: Path | None = None  #: a word and its numbers a line, for lexical-relation
+    ngrams: Path | None = None  #: an n-gram, a comma and its count a line; hidden tokens stand among them, for ZEN
+    pairs: dict[str, Path] = field(default_factory=dict)  #: two texts and a label a line, by objective
+    dev_pairs: dict[str, Path] = field(default_factory=dict)  #: the same for dev
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.mask_rate < 1:
+            raise UserError(
+                f"data.mask_rate is {self.mask_rate} but must be a share of the tokens, above 0 and below 1"
+            )
+        for given in (self.pairs, self.dev_pairs):
+            if strange := set(given) - set(LABELLED):
+                raise UserError(f"data.pairs are of {', '.join(LABELLED)}, not of {min(strange)}")
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """What tells these data from others."""
+        files = {"phrases": self.phrases, "similar": self.similar, **self.pairs}
+        files |= {f"held {name}": path for name, path in self.dev_pairs.items()}
+        files |= {"vectors": self.vectors, "ngrams": self.ngrams, **wordnet_files(self.wordnet)}
+        return {
+            **super().fingerprints,
+            **fingerprints({name: path for name, path in files.items() if path is not None}),
+        }
+
+
+def pretraining(data: Documents, request: DataRequest) -> PreparedData:
+    """Documents, and labelled pairs where an objective is on those; every objective is a task of its own."""
+    tokenizer = data.tokenizer()
+    specials = replace(tokenizer.specials, between=1)  # parts that sentence-order swaps end alike
+    lexicons = Lexicons(tokenizer, data.wordnet, data.vectors, data.ngrams)
+    more = {**lexicons.objectives, **_more(data, tokenizer, lexicons.known_ngrams)}
+    named = objectives_named(
+        request.objectives, tokenizer.specials, len(tokenizer), mask_rate=data.mask_rate, more=more
+    )
+    objectives = {name: ForTask(objective, task) for task, (name, objective) in enumerate(named.items())}
+
+    @cache
+    def sentences(split: str) -> Sequence[Sequence[DocumentSentence]]:
+        return _written(data, tokenizer, data.files[split])
+
+    def inputs(split: str, name: str) -> Source[Inputs] | None:
+        if name in LABELLED:
+            path = {"train": data.pairs, "dev": data.dev_pairs}.get(split, {}).get(name)
+            return None if path is None else labelled_pairs(path, name, _labels(data, name), tokenizer, data.max_length)
+        if name == "sentence-distance":
+            return Distances.of(sentences(split), specials, data.max_length)
+        parts = 2 if name in OF_PAIRS else data.num_segments
+        texts = segments(sentences(split), specials, data.max_length, parts)
+        if name == "document-words" and not (texts.texts.columns[f"{MARK}{name}"] >= 0).any():  # type: ignore[operator]
+            raise UserError(
+                f"document-words looks for words in other segments of their document, but each of {data.files[split]} "
+                f"has one of {data.max_length} pieces; give longer documents or a smaller data.max_length"
+            )
+        return texts
+
+    def source(split: str) -> SourcesOfObjectives:
+        found = {name: one for name in objectives if (one := inputs(split, name)) is not None}
+        return SourcesOfObjectives(found, {name: objectives[name] for name in found})
+
+    def model(system: System) -> Mixture:
+        lexicons.tell(system, objectives)
+        return Mixture(system, objectives, request.objectives)
+
+    sizes = {"vocab_size": len(tokenizer), "num_tasks": len(objectives)}
+    return PreparedData(
+        sources={split: partial(source, split) for split in data.files},
+        model=model,
+        sizes=sizes if lexicons.known_ngrams is None else {**sizes, "num_ngrams": len(lexicons.known_ngrams)},
+        heads=heads_of(objectives),
+        fingerprints=data.fingerprints,
+    )
+
+
+def _more(data: Documents, tokenizer: Tokenizer, ngrams: NgramLexicon | None) -> Mapping[str, Maker]:
+    """Objectives that only documents, or a file beside them, can feed."""
+
+    def masked_tokens(specials: Specials, vocab_size: int, hidden: float) -> MaskedTokens:
+        choice = WholeUnitCount(hidden, at_most=data.max_length)
+        masking = Masking(specials.mask, (0, vocab_size), specials.never_hidden, policy=choice)
+        return MaskedTokens(masking) if ngrams is None else MaskedTokensAmongNgrams(masking, ngrams)
+
+    def similar_words(specials: Specials, vocab_size: int, hidden: float) -> MaskedTokens:
+        if data.similar is None:
+            raise UserError("masked-similar-words reads a table of similar words; name it as data.similar")
+        table = read_similar_words(data.similar)
+        similar = SimilarWords.of(table, lambda word: tokenizer.encode(f" {word}").ids, specials.unknown)
+        rule = WholeGrams(rate=hidden)
+        return MaskedTokens(similar_words_masking(specials.mask, (0, vocab_size), specials.never_hidden, similar, rule))
+
+    def labelled(name: str, specials: Specials, vocab_size: int, hidden: float) -> PairClassification:
+        if name not in data.pairs:
+            raise UserError(f"{name} reads labelled pairs of texts; name their file as data.pairs.{name}")
+        return PairClassification(name, len(_labels(data, name)))
+
+    return {
+        "masked-tokens": masked_tokens,
+        "masked-similar-words": similar_words,
+        **{name: partial(labelled, name) for name in LABELLED},
+    }
+
+
+def _labels(data: Documents, name: str) -> tuple[str, ...]:
+    """The labels of training pairs, in alphabetical order."""
+    labels = tuple(sorted({pair.label for pair in read_labelled_pairs(data.pairs[name])}))
+    if len(labels) < 2:
+        raise UserError(f"{data.pairs[name]} has one label, {labels[0]!r}; there must be two at least to tell apart")
+    return labels
+
+
+def _written(data: Documents, tokenizer: Tokenizer, path: Path) -> Sequence[Sequence[DocumentSentence]]:
+    documents = read_documents(path)
+    phrases: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    if data.phrases is not None:
+        names = [line.strip() for line in read_text(data.phrases, "a phrase a line").split("\n")]
+        places = [(number, at) for number, document in enumerate(documents) for at in range(len(document))]
+        found = MentionIndex(names).find([documents[number][at] for number, at in places])
+        for text, start, end, _ in found:
+            phrases.setdefault(places[text], []).append((start, end))
+    blanks = data.words_are_space_separated or not joins(tokenizer.vocabulary)
+    return [
+        [written(text, tokenizer, phrases.get((n, at), ()), blanks=blanks) for at, text in enumerate(document)]
+        for n, document in enumerate(documents)
+    ]
+
+
+PRETRAINING_SUPPLY = TaskDataset(None, Documents, pretraining)

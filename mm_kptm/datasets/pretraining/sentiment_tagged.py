@@ -1,0 +1,113 @@
+"""Tagged texts as data of pretraining: words are hidden with what they are and how they feel (SentiLARE)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from mm_kptm.data.packing import Packed
+from mm_kptm.data.tokenizers.protocol import Specials, Tokenizer
+from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
+from mm_kptm.datasets.settings import SplitFiles, fingerprints
+from mm_kptm.errors import UserError
+from mm_kptm.io.records import read_lines
+from mm_kptm.knowledge.lexicons.sentiwordnet import (
+    GRADES,
+    UNGRADED,
+    UNKNOWN,
+    FeltText,
+    SentiWordNet,
+    felt,
+    felt_columns,
+)
+from mm_kptm.knowledge.objectives.label_aware_mlm import LabelAwareWords
+from mm_kptm.objectives.mixture import Mixture, Objectives
+from mm_kptm.objectives.tokens import Masking
+from mm_kptm.preprocessing.inputs import MARK, InputSource
+from mm_kptm.tasks.pretraining import ObjectiveSource, heads_of, objectives_named
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeltTexts(SplitFiles):
+    """Lines of JSON, each a text in words with their tags of the Penn Treebank, and perhaps its grade."""
+
+    name: Literal["sentiment-tagged"]
+    sentiwordnet: Path  #: SentiWordNet_3.0.0.txt
+    mask_rate_polar: float = 0.3  #: share of the words with a polarity that are hidden
+    mask_rate: float = 0.15  #: share of the other words
+    late_supervision_rate: float = 0.2  #: share of the texts whose grade is to be found and not given
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for setting in ("mask_rate_polar", "mask_rate", "late_supervision_rate"):
+            if not 0 <= (share := getattr(self, setting)) <= 1:
+                raise UserError(f"data.{setting} is {share} but must be a share, between 0 and 1")
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """What tells these data from others."""
+        return {**super().fingerprints, **fingerprints({"sentiwordnet": self.sentiwordnet})}
+
+
+def pretraining(data: FeltTexts, request: DataRequest) -> PreparedData:
+    """Labelled words, in the order of the file."""
+    tokenizer = data.tokenizer()
+    lexicon = SentiWordNet.open(data.sentiwordnet)
+
+    def label_aware(specials: Specials, vocab_size: int, hidden: float) -> LabelAwareWords:
+        masking = Masking(specials.mask, (0, vocab_size), specials.never_hidden)
+        return LabelAwareWords(masking, felt=data.mask_rate_polar, others=hidden, late=data.late_supervision_rate)
+
+    objectives = objectives_named(
+        request.objectives,
+        tokenizer.specials,
+        len(tokenizer),
+        mask_rate=data.mask_rate,
+        more={LabelAwareWords.name: label_aware},
+    )
+
+    def source(split: str) -> ObjectiveSource:
+        texts = list(read_felt(data.files[split], lexicon, tokenizer))
+        return ObjectiveSource(packed(texts, tokenizer.specials, data.max_length), Objectives(objectives))
+
+    return PreparedData(
+        sources={split: partial(source, split) for split in data.files},
+        model=lambda system: Mixture(system, objectives, request.objectives),
+        sizes={"vocab_size": len(tokenizer)},
+        heads=heads_of(objectives),
+        fingerprints=data.fingerprints,
+    )
+
+
+def read_felt(path: str | Path, lexicon: SentiWordNet, tokenizer: Tokenizer) -> Iterator[FeltText]:
+    """Texts, one JSON object a line: ``{"words": [...], "tags": [...]}`` and perhaps ``grade``, 0 the worst.
+
+    Raises:
+        UserError: the file cannot be read, a key is missing or of another kind, words and tags differ in number, or
+            there is no such grade; the message names the line.
+    """
+    for record in read_lines(path):
+        words, tags = record.texts("words"), record.texts("tags")
+        if len(words) != len(tags):
+            raise UserError(f"{record.place} has {len(words)} words but {len(tags)} tags; give one tag a word")
+        grade = record.get("grade", int) if "grade" in record.values else UNGRADED
+        if not 0 <= grade <= UNGRADED:
+            raise UserError(
+                f"{record.place}: 'grade' is {grade}; grades are 0 to {GRADES - 1}, none where it is left out"
+            )
+        labelled = felt(list(zip(words, tags, strict=True)), lexicon, lambda word: tokenizer.encode(f" {word}").ids)
+        yield FeltText(labelled, grade)
+
+
+def packed(texts: list[FeltText], specials: Specials, max_length: int) -> InputSource:
+    """Texts that know what their words are."""
+    columns = felt_columns(texts, specials.start, specials.stop, max_length=max_length)
+    marks = {MARK + name: columns[name] for name in UNKNOWN}
+    positions = [range(len(ids)) for ids in columns["ids"]]
+    return InputSource(Packed.of(ids=columns["ids"], positions=positions, units=columns["units"], **marks))
+
+
+PRETRAINING_SUPPLY = TaskDataset(None, FeltTexts, pretraining)

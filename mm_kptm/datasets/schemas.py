@@ -1,0 +1,37 @@
+"""Which reader reads the files of a task in a format: what checks data before a run needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from mm_kptm.datasets.protocol import data_name, task_datasets
+from mm_kptm.errors import UserError
+from mm_kptm.tasks.protocol import find
+
+Read = Callable[[Path], Sequence[object]]
+OWN = "own"  #: the user's own lines, whatever the task
+
+
+def readers(task: str) -> dict[str, Read]:
+    """The readers of a task's files by the name of the format, ``own`` for the schema of its own."""
+    return {
+        name.partition("-")[0] if name.startswith(OWN + "-") else name: supply.read
+        for supply in task_datasets()
+        if supply.task_name == task and supply.read is not None
+        for name in (data_name(supply.data),)
+    }
+
+
+def reader(task: str, form: str = OWN) -> Read:
+    """The reader of a task's files in one format.
+
+    Raises:
+        UserError: no such task, it reads no files, or none in that format.
+    """
+    known = readers(find(task).name)
+    if not known:
+        raise UserError(f"the task {task} reads no files that could be checked; it makes its examples itself")
+    if form not in known:
+        raise UserError(f"the task {task} reads no format {form!r}; it reads {', '.join(sorted(known))}")
+    return known[form]

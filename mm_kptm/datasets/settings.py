@@ -1,0 +1,97 @@
+"""Data that lies in files: the settings that all of them share, and what follows from the settings."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+from mm_kptm.data.tokenizers.opening import open_tokenizer, tokenizer_files
+from mm_kptm.data.tokenizers.protocol import Tokenizer
+from mm_kptm.errors import UserError
+from mm_kptm.vision.features.store import RegionStore
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextSettings:
+    """How text in files becomes ids."""
+
+    name: str
+    vocabulary: Path
+    """The encoder's tokenizer: its vocab.txt or tokenizer.json, or a folder with one of these, RoBERTa's vocab.json and
+    merges.txt (fairseq's encoder.json, vocab.bpe and dict.txt), or XLM's codes and vocab."""
+    lowercase: bool = True  #: whether word pieces, or XLM's, are of an uncased model; others say it themselves
+    ideographs: bool = True  #: whether text is cut at every ideograph; ERNIE of Tsinghua does not
+    max_length: int = 128  #: pieces of an example that are read, special ones included
+    languages: tuple[str, ...] = ()  #: in the order of the encoder's language ids, where it reads them
+
+    def __post_init__(self) -> None:
+        if self.max_length < 8:
+            raise UserError(f"data.max_length is {self.max_length} but must be at least 8")
+
+    @property
+    def tokenizer_files(self) -> dict[str, Path]:
+        """The files of the tokenizer by their part in the data; ``UserError`` where there is none."""
+        files = tokenizer_files(self.vocabulary)
+        return {"vocabulary": files[0]} if len(files) == 1 else {f"vocabulary/{file.name}": file for file in files}
+
+    def tokenizer(self) -> Tokenizer:
+        """The pieces; ``UserError`` where the vocabulary cannot be read."""
+        return open_tokenizer(self.vocabulary, lowercase=self.lowercase, ideographs=self.ideographs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitFiles(TextSettings):
+    """One file a split."""
+
+    train: Path  #: examples to learn from
+    dev: Path | None = None  #: examples to choose a model by
+    test: Path | None = None  #: examples to measure it on; answers may be missing
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The file of every split there is."""
+        given = {"train": self.train, "dev": self.dev, "test": self.test}
+        return {split: path for split, path in given.items() if path is not None}
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """What tells these data from others."""
+        return fingerprints({**self.files, **self.tokenizer_files})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegionFiles(SplitFiles):
+    """One file a split, about images whose regions lie in a store."""
+
+    features: Path  #: a folder of region features of all the images
+
+    def store(self) -> RegionStore:
+        """The regions; ``UserError`` where they cannot be read."""
+        return RegionStore(self.features)
+
+
+def by_split(files: Mapping[str, Path], read: Callable[[Path], Sequence[T]]) -> Callable[[str], Sequence[T]]:
+    """The examples of a split, read once."""
+
+    @cache
+    def examples(split: str) -> Sequence[T]:
+        return read(files[split])
+
+    return examples
+
+
+def fingerprints(files: Mapping[str, Path]) -> dict[str, str]:
+    """The digest of every file by its part in the data; ``UserError`` for a file that is not there."""
+    found = {}
+    for part, file in files.items():
+        if not file.is_file():
+            raise UserError(f"{file} was to be read, but there is no such file")
+        with file.open("rb") as stream:
+            found[part] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return found

@@ -1,0 +1,108 @@
+"""K-BERT's tables as data of an experiment: classes of sentences, and names among the words of a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from mm_kptm.data.formats.uer_tsv import ClassifiedText, Tagged, read_classified, read_tagged
+from mm_kptm.datasets.knowledge_settings import TREE, KnowledgeFileSettings, counterfactual_splits
+from mm_kptm.datasets.labelled import labelled_files
+from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
+from mm_kptm.datasets.settings import by_split
+from mm_kptm.datasets.text.sources import classified, tagged
+from mm_kptm.errors import UserError
+from mm_kptm.tasks.metrics.tagging import OUTSIDE
+from mm_kptm.tasks.text.sentence_classification import SentenceClassification
+from mm_kptm.tasks.text.tagging import BLANK, NamedEntities, TaggedSource
+
+
+@dataclass(frozen=True, kw_only=True)
+class KbertData(KnowledgeFileSettings):
+    """K-BERT's tables (Liu et al. 2020), a header and cells between tabs."""
+
+    name: Literal["kbert-tsv"]
+    max_length: int = 256  #: pieces of an example that are read, special ones and facts included
+    language: str = "zh"  #: of the texts
+
+
+def classification(read: Callable[[Path], Sequence[ClassifiedText]]) -> Callable[[Any, DataRequest], PreparedData]:
+    """Classes of sentences on files that ``read`` reads."""
+
+    def prepare(data: KnowledgeFileSettings, request: DataRequest) -> PreparedData:
+        return labelled_files(data, request, SentenceClassification, read, classified, _classes)
+
+    return prepare
+
+
+def tagging(read: Callable[[Path], Sequence[Tagged]]) -> Callable[[Any, DataRequest], PreparedData]:
+    """Names among words on files that ``read`` reads."""
+
+    def prepare(data: KnowledgeFileSettings, request: DataRequest) -> PreparedData:
+        reading, examples = data.text_encoding(request, object_alone=True, words=True), by_split(data.files, read)
+        tags = _tags(examples("train"))
+        splits = counterfactual_splits(data.files, request, oracle=False)
+
+        def source(split: str) -> TaggedSource:
+            file, facts = splits[split]
+            return tagged(examples(file), tags, replace(reading, facts=facts))
+
+        def nothing(split: str) -> Mapping[str, float]:
+            held = [tag for one in examples(splits[split][0]) for tag in one.tags or ()]
+            return {"no-names": held.count(OUTSIDE) / len(held)} if held else {}
+
+        return PreparedData(
+            sources={split: partial(source, split) for split in splits},
+            model=lambda system: NamedEntities(system, tags),
+            sizes={"vocab_size": len(reading.tokenizer), "num_languages": max(len(data.languages), 1)},
+            heads=NamedEntities.heads(request.recipe, len(tags)),
+            fingerprints=data.fingerprints,
+            baselines=nothing,
+            knowledge_kinds=frozenset() if reading.injector is None else frozenset({TREE}),
+            read_file=lambda path: tagged(read(path), tags, reading),
+        )
+
+    return prepare
+
+
+def _classes(examples: Sequence[ClassifiedText]) -> tuple[str, ...]:
+    """The classes of the training examples: numbers by size, otherwise in alphabetical order."""
+    found = {one.label for one in examples if one.label is not None}
+    if len(found) < 2:
+        raise UserError(f"the training examples have {len(found)} classes; there must be two at least to choose from")
+    return tuple(sorted(found, key=lambda label: (int(label) if label.isdecimal() else -1, label)))
+
+
+def _tags(examples: Sequence[Tagged]) -> tuple[str, ...]:
+    """The tags of the training examples in the order in which they are met, as K-BERT numbers them."""
+    found = tuple(dict.fromkeys(tag for one in examples for tag in one.tags or ()))
+    if len(found) < 2:
+        raise UserError(f"the training examples have {len(found)} tags; there must be two at least to choose from")
+    return found
+
+
+def kbert_classification(data: KbertData, request: DataRequest) -> PreparedData:
+    """Classes of sentences or pairs."""
+    return classification(partial(read_classified, language=data.language))(data, request)
+
+
+def kbert_tagging(data: KbertData, request: DataRequest) -> PreparedData:
+    """Names among words, and the tables that K-BERT's scripts read."""
+    prepared = tagging(partial(read_tagged, language=data.language))(data, request)
+
+    def submit(split: str, rows: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
+        asked = read_tagged(data.files[counterfactual_splits(data.files, request, oracle=False)[split][0]])
+        path = folder / f"{split}.tsv"
+        lines = [f"{BLANK.join(one.words)}\t{row['answer']}\n" for one, row in zip(asked, rows, strict=True)]
+        path.write_text("text_a\tlabel\n" + "".join(lines), encoding="utf-8")
+        read_tagged(path)
+        return [path]
+
+    return replace(prepared, submit=submit)
+
+
+CLASSIFICATION_SUPPLY = TaskDataset(SentenceClassification, KbertData, kbert_classification, read_classified)
+TAGGING_SUPPLY = TaskDataset(NamedEntities, KbertData, kbert_tagging, read_tagged)

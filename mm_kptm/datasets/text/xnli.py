@@ -1,0 +1,82 @@
+"""XNLI as data of an experiment, and the files that its evaluation takes (Conneau et al. 2018; Hu et al. 2020)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from mm_kptm.data.formats.xnli import LABELS, SentencePair, read_xnli
+from mm_kptm.datasets.knowledge_settings import KnowledgeFileSettings
+from mm_kptm.datasets.labelled import labelled_files
+from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
+from mm_kptm.datasets.text.sources import pairs
+from mm_kptm.errors import UserError
+from mm_kptm.io.records import one_of, read_text
+from mm_kptm.tasks.protocol import Row
+from mm_kptm.tasks.text.entailment import Entailment
+
+LANGUAGES = ("ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh")
+
+
+@dataclass(frozen=True, kw_only=True)
+class XnliData(KnowledgeFileSettings):
+    """XNLI's own files, those of its machine translations, or XTREME's."""
+
+    name: Literal["xnli"]
+    languages: tuple[str, ...] = LANGUAGES  #: in the order of the encoder's language ids, where it reads them
+    labels: tuple[str, ...] = LABELS  #: in the order of the head's scores; XLM's has neutral before entailment
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if sorted(self.labels) != sorted(LABELS):
+            raise UserError(f"data.labels is {', '.join(self.labels)} but must hold {', '.join(LABELS)}, in any order")
+
+
+def xnli(data: XnliData, request: DataRequest) -> PreparedData:
+    """Entailment in fifteen languages."""
+    prepared = labelled_files(data, request, Entailment, read_xnli, pairs, data.labels)
+
+    def submit(split: str, rows: Sequence[Row], folder: Path) -> list[Path]:
+        written = write_submission(rows, folder, split)
+        check_submission(folder, split, read_xnli(data.files[split]))
+        return written
+
+    return replace(prepared, submit=submit)
+
+
+def write_submission(rows: Sequence[Row], folder: Path, split: str = "test") -> list[Path]:
+    """XTREME's form: ``xnli/test-de.tsv`` holds one label a line, in the order of that language's pairs."""
+    answers: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        answers[str(row["language"])].append(str(row["answer"]))
+    home = folder / "xnli"
+    home.mkdir(parents=True, exist_ok=True)
+    files = []
+    for language, given in sorted(answers.items()):
+        files.append(home / f"{split}-{language}.tsv")
+        files[-1].write_text("".join(f"{label}\n" for label in given), encoding="utf-8")
+    return files
+
+
+def check_submission(folder: Path, split: str, asked: Sequence[SentencePair]) -> None:
+    """Refuse files that the evaluation would refuse or score wrongly.
+
+    Raises:
+        UserError: the file of a language is missing, has too many or too few lines, or one that is no label.
+    """
+    counts: dict[str, int] = defaultdict(int)
+    for pair in asked:
+        counts[pair.language] += 1
+    for language, count in sorted(counts.items()):
+        path = folder / "xnli" / f"{split}-{language}.tsv"
+        lines = read_text(path, "a file of one label a line").removesuffix("\n").split("\n")
+        if len(lines) != count:
+            raise UserError(f"{path} has {len(lines)} lines, but there are {count} pairs in {language!r}")
+        for number, line in enumerate(lines, 1):
+            one_of(line, LABELS, f"{path}, line {number}")
+
+
+XNLI_SUPPLY = TaskDataset(Entailment, XnliData, xnli, read_xnli)

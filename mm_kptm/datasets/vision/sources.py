@@ -1,0 +1,132 @@
+"""From what readers of texts about images found to sources: captions, referring expressions, questions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from mm_kptm.data.formats.captions import Described, Pointed, overlap
+from mm_kptm.data.formats.jsonl import AskedImage
+from mm_kptm.data.packing import Packed
+from mm_kptm.data.tokenizers.protocol import framed
+from mm_kptm.datasets.vision.stored_regions import StoredRegions
+from mm_kptm.errors import UserError
+from mm_kptm.preprocessing.inputs import InputSource, IntArray
+from mm_kptm.preprocessing.text import TextEncoding
+from mm_kptm.tasks.example import Example
+from mm_kptm.tasks.metrics.vqa import normalised, soft_scores
+from mm_kptm.tasks.vision.grounding import NOWHERE, ExpressionSource
+from mm_kptm.tasks.vision.retrieval import Captioned, CaptionSource
+from mm_kptm.tasks.vision.vqa import QuestionSource
+from mm_kptm.vision.features.store import RegionStore
+
+FOUND = 0.5  #: overlap with the object from which on a region counts as found, as is usual
+
+
+def captions(
+    examples: Sequence[Described], reading: TextEncoding, store: RegionStore, *, pool: int | None = None
+) -> CaptionSource:
+    """Captions of images.
+
+    Args:
+        pool: so many images are searched at a time, in their order (1,000 for the folds of COCO); all when None.
+
+    Raises:
+        UserError: the store lacks an image, or there are fewer than two.
+    """
+    places = stored(store, [one.names for one in examples])
+    size = len(examples) if pool is None else pool
+    last = max(len(examples) // size - 1, 0) if size else 0
+    said = [(image, id_, text, one.language) for image, one in enumerate(examples) for id_, text in one.captions]
+    shown = _texts(reading, store, [(text, language) for *_, text, language in said], [places[at] for at, *_ in said])
+    about = tuple(Captioned(id_, language, f"image-{examples[at].names[0]}") for at, id_, _, language in said)
+    return CaptionSource(shown, about, np.array([min(at // size, last) for at, *_ in said], dtype=np.int64))
+
+
+def expressions(examples: Sequence[Pointed], reading: TextEncoding, store: RegionStore) -> ExpressionSource:
+    """Expressions; regions that overlap the object by half are right, the one that does so most is the target.
+
+    Raises:
+        UserError: the store lacks an image or has no region of it.
+    """
+    places = stored(store, [one.names for one in examples])
+    right, targets, about = [], [], []
+    for one, place in zip(examples, places.tolist(), strict=True):
+        boxes = store.boxes[store.offsets[place] : store.offsets[place + 1]].tolist()
+        if not boxes:
+            raise UserError(f"{store.folder} has no region of image {one.names[0]!r}, so there is nothing to point at")
+        overlaps = [0.0] * len(boxes) if one.box is None else [overlap(box, one.box) for box in boxes]
+        best = max(range(len(boxes)), key=overlaps.__getitem__)
+        found = overlaps[best] >= FOUND
+        right.append([int(share >= FOUND) for share in overlaps])
+        targets.append(best if found else NOWHERE)
+        target = "" if one.box is None else str(best) if found else "none"
+        about.append(Example(one.id, one.split, one.language, f"image-{one.names[0]}", target))
+    shown = _texts(reading, store, [(one.text, one.language) for one in examples], places)
+    return ExpressionSource(shown, Packed.of(right=right), tuple(targets), tuple(about))
+
+
+def questions(
+    examples: Sequence[AskedImage], answers: Sequence[str], reading: TextEncoding, store: RegionStore
+) -> QuestionSource:
+    """Questions with one answer, or with what ten people answered (VQA v2's soft scores).
+
+    Raises:
+        UserError: the store lacks an image.
+    """
+    place = {answer: number for number, answer in enumerate(answers)}
+    worth = [
+        {place[answer]: tenths for answer, tenths in _tenths(one.answers).items() if answer in place}
+        for one in examples
+    ]
+    about = tuple(
+        Example(
+            id=one.id,
+            type=one.type,
+            language=one.language,
+            group=f"image-{one.image}",
+            target=usual(one.answers) if one.answers else "",
+            given_answers=one.answers if len(one.answers) > 1 else (),
+        )
+        for one in examples
+    )
+    shown = _texts(
+        reading,
+        store,
+        [(one.question, one.language) for one in examples],
+        store.places_of(one.image for one in examples),
+    )
+    scores = Packed.of(answers=[list(row) for row in worth], tenths=[list(row.values()) for row in worth])
+    return QuestionSource(shown, tuple(answers), scores, about)
+
+
+def usual(answers: Sequence[str]) -> str:
+    """What most people answered, the first of equals, as the evaluation sees it."""
+    return Counter(map(normalised, answers)).most_common(1)[0][0]
+
+
+def stored(store: RegionStore, names: Iterable[Sequence[str]]) -> IntArray:
+    """The place of every image, under the first of its names that the store knows.
+
+    Raises:
+        UserError: it knows none.
+    """
+    known = store.places
+    return store.places_of(next((name for name in several if name in known), several[0]) for several in names)
+
+
+def _tenths(answers: Sequence[str]) -> dict[str, int]:
+    if len(answers) == 1:
+        return {normalised(answers[0]): 10}
+    return {answer: round(10 * score) for answer, score in soft_scores(answers).items()}
+
+
+def _texts(
+    reading: TextEncoding, store: RegionStore, said: Sequence[tuple[str, str]], images: Sequence[int] | IntArray
+) -> InputSource:
+    encode, specials = reading.tokenizer.encode, reading.tokenizer.specials
+    framings = [framed(specials, encode(text, language).ids[: reading.max_length - 2]) for text, language in said]
+    texts = reading.pack(framings, [language for _, language in said])
+    return InputSource(texts, StoredRegions(store), np.asarray(images, dtype=np.int64))

@@ -1,0 +1,100 @@
+"""VQA v2 as data of an experiment: its own files, and the task they feed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Literal
+
+from mm_kptm.data.formats.vqa_v2 import read_vqa_questions
+from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
+from mm_kptm.datasets.settings import TextSettings, fingerprints
+from mm_kptm.datasets.vision.vqa_v2_source import LONGEST, VqaV2, check_submission, write_submission
+from mm_kptm.errors import UserError
+from mm_kptm.tasks.metrics.vqa import vqa_accuracy
+from mm_kptm.tasks.pretraining import objectives_named
+from mm_kptm.tasks.protocol import Row
+from mm_kptm.tasks.vision.vqa import VQA, QuestionSource, each_answer
+from mm_kptm.vision.features.store import RegionStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class VqaV2Data(TextSettings):
+    """VQA v2's own question and annotation files, with region features of yours."""
+
+    name: Literal["vqa-v2"]
+    questions: Path  #: a file such as v2_OpenEnded_mscoco_train2014_questions.json
+    annotations: Path  #: a file such as v2_mscoco_train2014_annotations.json
+    features: Path  #: a folder of region features of all the images
+    dev_questions: Path | None = None  #: questions to evaluate on
+    dev_annotations: Path | None = None  #: annotations to evaluate with
+    test_questions: Path | None = None  #: questions to answer, whose answers nobody published
+    min_count: int = 9  #: an answer is learnt when it is the most frequent one of this many questions
+    max_length: int = LONGEST  #: pieces of a question that are read
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.dev_questions is None) != (self.dev_annotations is None):
+            raise UserError("data.dev_questions and data.dev_annotations belong together; give both or neither")
+
+    @property
+    def files(self) -> dict[str, tuple[Path, Path | None]]:
+        """Questions and annotations of every split there is."""
+        splits: dict[str, tuple[Path, Path | None]] = {"train": (self.questions, self.annotations)}
+        if self.dev_questions is not None:
+            splits["dev"] = (self.dev_questions, self.dev_annotations)
+        if self.test_questions is not None:
+            splits["test"] = (self.test_questions, None)
+        return splits
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """What tells these data from others."""
+        both = ("questions", "annotations")
+        found = self.tokenizer_files
+        for split, files in self.files.items():
+            found |= {f"{split} {what}": file for what, file in zip(both, files, strict=True) if file is not None}
+        return fingerprints(found)
+
+
+def vqa(data: VqaV2Data, request: DataRequest) -> PreparedData:
+    """Open-ended questions about photographs (Goyal et al. 2017)."""
+    tokenizer = data.tokenizer()
+    store = RegionStore(data.features)
+
+    @cache
+    def read(split: str) -> VqaV2:
+        return VqaV2.read(*data.files[split])
+
+    answers = read("train").answers(min_count=data.min_count)
+
+    def source(split: str) -> QuestionSource:
+        return read(split).source(answers, tokenizer, store, max_length=data.max_length)
+
+    def submit(split: str, rows: Sequence[Row], folder: Path) -> list[Path]:
+        path = folder / f"vqa-v2-{split}.json"
+        write_submission(rows, path)
+        check_submission(path, read(split).questions)
+        return [path]
+
+    def score(split: str) -> Mapping[str, float]:
+        given = [annotation.answers for annotation in read(split).annotations.values()]
+        most = answers[0]
+        return {"majority": sum(vqa_accuracy(most, people) for people in given) / len(given)} if given else {}
+
+    return PreparedData(
+        sources={split: partial(source, split) for split in data.files},
+        model=lambda system: VQA(system, answers, criterion=each_answer),
+        sizes={"vocab_size": len(tokenizer), "region_dim": store.dim},
+        heads=VQA.heads(request.recipe, len(answers)),
+        read_file=lambda path: VqaV2.read(path).source(answers, tokenizer, store, max_length=data.max_length),
+        submit=submit,
+        fingerprints=data.fingerprints,
+        baselines=score,
+        objectives=partial(objectives_named, specials=tokenizer.specials, vocab_size=len(tokenizer)),
+    )
+
+
+VQA_SUPPLY = TaskDataset(VQA, VqaV2Data, vqa, read_vqa_questions)

@@ -1,0 +1,133 @@
+"""VQA v2: its own files as a source, and the file its test server takes (Goyal et al. 2017)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mm_kptm.data.formats.vqa_v2 import VqaAnnotation, VqaQuestion, annotated, read_vqa_annotations, read_vqa_questions
+from mm_kptm.data.packing import Packed
+from mm_kptm.data.tokenizers.protocol import Tokenizer, framed
+from mm_kptm.datasets.vision.stored_regions import StoredRegions
+from mm_kptm.errors import UserError
+from mm_kptm.io.records import read_json
+from mm_kptm.preprocessing.inputs import InputSource
+from mm_kptm.tasks.example import Example
+from mm_kptm.tasks.metrics.vqa import answer_vocabulary, soft_scores
+from mm_kptm.tasks.protocol import Row
+from mm_kptm.tasks.vision.vqa import QuestionSource
+from mm_kptm.vision.features.store import RegionStore
+
+LONGEST = 20  #: pieces of a question that are read, as in UNITER and LXMERT
+
+
+@dataclass(frozen=True)
+class VqaV2:
+    """The questions of one split, with annotations unless it is a test split."""
+
+    questions: tuple[VqaQuestion, ...]
+    annotations: dict[int, VqaAnnotation]  #: by question; empty for a test split
+
+    @classmethod
+    def read(cls, questions: str | Path, annotations: str | Path | None = None) -> VqaV2:
+        """From the published files.
+
+        Raises:
+            UserError: a file is malformed, or the two do not belong together; named with the place.
+        """
+        asked = read_vqa_questions(questions)
+        if annotations is None:
+            return cls(asked, {})
+        given = read_vqa_annotations(annotations)
+        return cls(asked, annotated(asked, given, questions_file=questions, annotations_file=annotations))
+
+    def answers(self, *, min_count: int = 9) -> tuple[str, ...]:
+        """The answers to choose from; ``UserError`` when no answer is that common."""
+        found = answer_vocabulary(self.annotations.values(), min_count=min_count)
+        if not found:
+            raise UserError(
+                f"no answer is the most frequent one of {min_count} or more of the {len(self.annotations)} annotated "
+                "questions; give more questions or a smaller min_count"
+            )
+        return found
+
+    def source(
+        self, answers: Sequence[str], tokenizer: Tokenizer, store: RegionStore, *, max_length: int = LONGEST
+    ) -> QuestionSource:
+        """The questions with the regions of their images.
+
+        Args:
+            longest: pieces of a question that are read; the rest is cut off.
+
+        Raises:
+            UserError: the store lacks an image.
+        """
+        framings = [
+            framed(tokenizer.specials, tokenizer.encode(asked.text).ids[:max_length]) for asked in self.questions
+        ]
+        texts = Packed.of(
+            ids=[ids for ids, _ in framings],
+            positions=[range(len(ids)) for ids, _ in framings],
+        )
+        place = {answer: number for number, answer in enumerate(answers)}
+        scores = [
+            {place[answer]: score for answer, score in soft_scores(given).items() if answer in place}
+            for given in map(self._given, self.questions)
+        ]
+        worth = Packed.of(
+            answers=[list(row) for row in scores], tenths=[[round(10 * x) for x in row.values()] for row in scores]
+        )
+        images = store.places_of(str(question.image) for question in self.questions)
+        shown = InputSource(texts, StoredRegions(store), images)
+        return QuestionSource(shown, tuple(answers), worth, tuple(map(self._about, self.questions)))
+
+    def _given(self, question: VqaQuestion) -> tuple[str, ...]:
+        annotation = self.annotations.get(question.id)
+        return () if annotation is None else annotation.answers
+
+    def _about(self, question: VqaQuestion) -> Example:
+        annotation = self.annotations.get(question.id)
+        return Example(
+            id=str(question.id),
+            type="" if annotation is None else annotation.answer_type,
+            language="en",
+            group=f"image-{question.image}",
+            target="" if annotation is None else annotation.most_frequent,
+            given_answers=self._given(question),
+        )
+
+
+def write_submission(rows: Iterable[Row], path: str | Path) -> None:
+    """The file that the test server takes: a list of ``{"question_id": .., "answer": ..}``."""
+    path = Path(path)
+    answers = [{"question_id": int(row["id"]), "answer": str(row["answer"])} for row in rows]
+    unfinished = path.with_name(path.name + ".part")
+    unfinished.write_text(json.dumps(answers), encoding="utf-8")
+    unfinished.replace(path)
+
+
+def check_submission(path: str | Path, questions: Sequence[VqaQuestion]) -> None:
+    """Refuse a file that the test server would refuse or score wrongly.
+
+    Raises:
+        UserError: no list, an entry without the two fields, a question that is missing, foreign or there twice.
+    """
+    listed = read_json(path)
+    if not isinstance(listed, list):
+        raise UserError(f"{path} must hold a list of answers")
+    asked = {question.id for question in questions}
+    seen: set[int] = set()
+    for place, entry in enumerate(listed):
+        if not isinstance(entry, dict) or set(entry) != {"question_id", "answer"}:
+            raise UserError(f"{path}, entry {place} must have the fields question_id and answer and no other")
+        id_, answer = entry["question_id"], entry["answer"]
+        if not isinstance(id_, int) or isinstance(id_, bool) or not isinstance(answer, str):
+            raise UserError(f"{path}, entry {place}: question_id must be a whole number and answer a text")
+        if id_ not in asked or id_ in seen:
+            wrong = "was answered before" if id_ in seen else "is not one of the split"
+            raise UserError(f"{path}, entry {place}: question {id_} {wrong}")
+        seen.add(id_)
+    if missing := asked - seen:
+        raise UserError(f"{path} has no answer to {len(missing)} questions, the first of them {min(missing)}")

@@ -1,0 +1,70 @@
+"""What a trained run answers: predictions on a split or on a file of yours, and the files that servers take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mm_kptm.errors import UserError
+from mm_kptm.experiment.build import Built
+from mm_kptm.experiment.run import opened
+from mm_kptm.experiment.settings import Experiment
+from mm_kptm.tasks.protocol import Row, Task, write_predictions
+
+#: What a row says of the right answer; left out where nobody told it.
+JUDGED = ("target", "correct", "rank", "sticks")
+
+
+def predict(run: Path, *, split: str = "test", file: Path | None = None) -> list[Row]:
+    """What a run's last checkpoint answers on a split, or on a file in the format of its data.
+
+    Args:
+        split: written to ``predictions/<split>.jsonl`` of the run as well.
+        file: examples whose answers may be missing; taken in place of the split.
+
+    Raises:
+        UserError: the folder is no run of a task, there is no such split, or the file is not of that format.
+    """
+    settings, built, task = _task_of(run)
+    if file is None:
+        rows = task.predictions(built.source(split), batch_size=settings.train.batch_size)
+        write_predictions(rows, run / "predictions" / f"{split}.jsonl")
+    else:
+        if built.prepared.read_file is None:
+            raise UserError(
+                f"{run} was trained on {settings.data.name}, which is read from no file of one split; "
+                f"predict one of its splits: {', '.join(built.prepared.sources)}"
+            )
+        rows = task.predictions(built.prepared.read_file(file), batch_size=settings.train.batch_size)
+    return [_untold(row) for row in rows]
+
+
+def submit(run: Path, *, split: str = "test", folder: Path | None = None) -> Sequence[Path]:
+    """The files that an official evaluation takes, written and then read again and checked.
+
+    Args:
+        folder: where to; ``submission`` inside the run unless given.
+
+    Raises:
+        UserError: the folder is no run of a task, its data have no official file, or there is no such split.
+    """
+    settings, built, task = _task_of(run)
+    if built.prepared.submit is None:
+        raise UserError(
+            f"{run} was trained on {settings.data.name}, whose answers no server takes; `mm-kptm predict` writes them"
+        )
+    rows = task.predictions(built.source(split), batch_size=settings.train.batch_size)
+    folder = run / "submission" if folder is None else folder
+    folder.mkdir(parents=True, exist_ok=True)
+    return built.prepared.submit(split, rows, folder)
+
+
+def _task_of(run: Path) -> tuple[Experiment, Built, Task]:
+    settings, built = opened(run)
+    if built.task is None:
+        raise UserError(f"{run} pretrained without a task and answers nothing; predict a run that has one")
+    return settings, built, built.task
+
+
+def _untold(row: Row) -> Row:
+    return row if row["target"] else {key: value for key, value in row.items() if key not in JUDGED}

@@ -1,0 +1,81 @@
+"""A table of entity vectors by id."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import chain
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mm_kptm.batch import Entities, Inputs, Tokens
+from mm_kptm.errors import UserError
+from mm_kptm.knowledge.graph.openke import read_entity_ids, read_vectors
+
+NOTHING = -1  #: the number that stands for no entity
+
+
+@dataclass(frozen=True, eq=False)
+class EntityTable:
+    """The entities that have a vector; the vectors are looked up here and never trained."""
+
+    numbers: Mapping[str, int]  #: from the name of an entity to its row
+    vectors: Tensor  #: [N, E]
+
+    @classmethod
+    def open(cls, folder: str | Path) -> EntityTable:
+        """From the released ``entity2id.txt`` and ``entity2vec.vec`` of a folder.
+
+        Raises:
+            UserError: a file is missing or a line of it cannot be read, or an entity has no vector.
+        """
+        numbers = read_entity_ids(Path(folder) / "entity2id.txt")
+        vectors = read_vectors(Path(folder) / "entity2vec.vec")
+        for name, number in numbers.items():
+            if number >= len(vectors):
+                raise UserError(
+                    f"{Path(folder) / 'entity2id.txt'} gives {name} the number {number}, but entity2vec.vec has "
+                    f"{len(vectors)} lines; numbers count from 0"
+                )
+        return cls(numbers, vectors)
+
+    def number_of(self, name: str | None) -> int:
+        """The row of an entity, -1 where there is none."""
+        return NOTHING if name is None else self.numbers.get(name, NOTHING)
+
+    @property
+    def hash(self) -> str:
+        """What tells this table from others: of its names with their rows, and of its vectors."""
+        digest = sha256()
+        for name, number in self.numbers.items():
+            digest.update(f"{name}\t{number}\n".encode())
+        digest.update(self.vectors.contiguous().numpy().data)
+        return digest.hexdigest()
+
+    def entities(self, grid: Sequence[Sequence[int]]) -> Entities:
+        """Vectors and flags of a batch of sequences of entity numbers.
+
+        Raises:
+            UserError: a number has no row in the table.
+        """
+        ids = torch.tensor(list(chain.from_iterable(grid)), dtype=torch.long)
+        if len(ids) and int(ids.max()) >= len(self.vectors):
+            raise UserError(f"entity number {int(ids.max())} was asked for, but the table has {len(self.vectors)} rows")
+        linked = ids >= 0
+        vectors = self.vectors.new_zeros(len(ids), self.vectors.shape[1])
+        vectors[linked] = self.vectors[ids[linked]]
+        return Entities(vectors=vectors, linked=linked, ids=ids)
+
+    def inputs(self, tokens: Sequence[Sequence[int]], grid: Sequence[Sequence[int]]) -> Inputs:
+        """A batch of token sequences with the entity numbers beside them.
+
+        Raises:
+            UserError: a sequence has more or fewer entity numbers than tokens.
+        """
+        for number, (ids, entities) in enumerate(zip(tokens, grid, strict=True)):
+            if len(ids) != len(entities):
+                raise UserError(f"sequence {number} has {len(ids)} tokens but {len(entities)} entity numbers")
+        return Inputs(text=Tokens.of(tokens), entities=self.entities(grid))

@@ -1,0 +1,88 @@
+"""Triples by number, and false ones beside them: uniform negatives that no known triple contradicts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from mm_kptm.errors import UserError
+from mm_kptm.knowledge.graph.indexed_triple import IndexedTriple
+
+Draw = Callable[[int], Iterable[int]]  #: that many entity numbers, each uniform over all entities
+
+
+@dataclass(frozen=True)
+class Contrasted:
+    """A triple, and entities that make it false in place of its head or of its tail."""
+
+    triple: IndexedTriple
+    false_heads: tuple[int, ...]
+    false_tails: tuple[int, ...]
+
+    def size(self, lengths: Sequence[int], *, max_length: int = 512) -> int:
+        """The tokens of all descriptions that are read for it, each cut at ``longest``."""
+        read = (self.triple.head, self.triple.tail, *self.false_heads, *self.false_tails)
+        return sum(min(lengths[entity], max_length) for entity in read)
+
+
+class FilteredNegatives:
+    """Draws entities uniformly, heads and tails alike, and never one that is known to be true.
+
+    KEPLER's sampling (Wang et al. 2021, section 3.2, and the released script): twice as many entities as are wanted are
+    drawn at a time, the true ones are taken out, until enough are left. The same entity may come twice.
+
+    Args:
+        triples: everything that is known, valid triples too.
+        num_entities: entities are numbered from 0.
+    """
+
+    def __init__(self, triples: Iterable[IndexedTriple], num_entities: int) -> None:
+        self.num_entities = num_entities
+        self._heads: dict[tuple[int, int], set[int]] = {}
+        self._tails: dict[tuple[int, int], set[int]] = {}
+        for head, relation, tail in triples:
+            self._heads.setdefault((relation, tail), set()).add(head)
+            self._tails.setdefault((relation, head), set()).add(tail)
+
+    def __call__(self, triple: IndexedTriple, count: int, draw: Draw) -> Contrasted:
+        """A triple with ``count`` false heads and then as many false tails.
+
+        Raises:
+            UserError: every entity is true in that place.
+        """
+        heads = self._false(self._heads.get((triple.relation, triple.tail), set()), triple, "head", count, draw)
+        tails = self._false(self._tails.get((triple.relation, triple.head), set()), triple, "tail", count, draw)
+        return Contrasted(triple, heads, tails)
+
+    def _false(self, true: set[int], triple: IndexedTriple, side: str, count: int, draw: Draw) -> tuple[int, ...]:
+        if len(true) >= self.num_entities:
+            raise UserError(
+                f"all {self.num_entities} entities are true as the {side} of the triple {tuple(triple)}, so there is "
+                "no false one to draw; leave such triples out"
+            )
+        found: list[int] = []
+        while len(found) < count:
+            found += [int(entity) for entity in draw(2 * count) if entity not in true]
+        return tuple(found[:count])
+
+
+def contrasted(
+    triples: Iterable[IndexedTriple], negatives: FilteredNegatives, count: int, draw: Draw
+) -> Iterator[Contrasted]:
+    """Every triple with false ones, in order."""
+    return (negatives(triple, count, draw) for triple in triples)
+
+
+def pair_counts(triples: Iterable[IndexedTriple], *, start: int = 4) -> dict[tuple[int, int], int]:
+    """How often an entity occurs with a relation, for subsampling frequent pairs (Sun et al. 2019, RotatE).
+
+    Keys are (head, relation) and (tail, -relation - 1); counts begin at ``start`` for the first occurrence.
+
+    >>> pair_counts([IndexedTriple(0, 0, 2), IndexedTriple(0, 0, 1)])
+    {(0, 0): 5, (2, -1): 4, (1, -1): 4}
+    """
+    counts: dict[tuple[int, int], int] = {}
+    for head, relation, tail in triples:
+        for pair in ((head, relation), (tail, -relation - 1)):
+            counts[pair] = counts[pair] + 1 if pair in counts else start
+    return counts

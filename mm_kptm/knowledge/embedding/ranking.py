@@ -1,0 +1,225 @@
+"""Filtered ranking: where the true entity stands among all entities, other known answers left out.
+
+For each triple the tail is sought for its head and relation, and the head for its relation and tail; whatever else is
+known to be true leaves the competition (Bordes et al. 2013, section 4.1). Ties are counted three ways (Berrendorf et
+al. 2020): the best rank among equals, the worst, and their mean, which is what is reported: scores that say nothing
+earn no first place. A query that several triples share is scored once.
+
+Shapes: B triples, N entities, Q distinct queries.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mm_kptm.errors import UserError
+from mm_kptm.knowledge.embedding.scoring import Scorer
+from mm_kptm.knowledge.graph.triple_store import Integers, ends_of, written_out
+
+BLOCK = 2**26  #: bytes of scores that are held at once
+HITS = (1, 3, 5, 10)
+_FLOAT = 4  # bytes
+_EXACT = 2**24  # whole numbers up to here are exact in 32-bit floats
+
+Reals = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The ranks of some true answers."""
+
+    optimistic: Tensor  #: one more than are better, [B]
+    pessimistic: Tensor  #: as many as are at least as good, itself among them, [B]
+    candidates: Tensor  #: that were left after filtering, itself among them, [B]
+
+    @property
+    def realistic(self) -> Tensor:
+        """The mean of the best and the worst, [B]."""
+        return (self.optimistic + self.pessimistic) / 2
+
+    def __len__(self) -> int:
+        return len(self.optimistic)
+
+    def __getitem__(self, some: slice) -> Ranks:
+        """The ranks of some of the answers."""
+        return Ranks(self.optimistic[some], self.pessimistic[some], self.candidates[some])
+
+
+@dataclass(frozen=True)
+class BothSides:
+    """The ranks of the heads and of the tails of the same triples."""
+
+    both: Ranks  #: heads, then tails, [2 B]
+
+    @property
+    def heads(self) -> Ranks:
+        """Of the heads, [B]."""
+        return self.both[: len(self.both) // 2]
+
+    @property
+    def tails(self) -> Ranks:
+        """Of the tails, [B]."""
+        return self.both[len(self.both) // 2 :]
+
+
+@torch.no_grad()
+def rank(scorer: Scorer, triples: Tensor, known: Tensor, *, block: int = BLOCK) -> BothSides:
+    """The filtered ranks of heads and tails.
+
+    Args:
+        scorer: of queries against every entity.
+        triples: head, relation and tail by number, [B, 3].
+        known: every triple that is true, those of training, validation and test, [K, 3].
+        block: bytes of scores held at once, at least one row of them.
+
+    Raises:
+        UserError: there are no triples, a number has no entity, a score is not a number, or entities are too many.
+    """
+    # NumPy sorts and seeks numbers several times quicker than torch; scores stay where the scorer has them
+    asked, true = _columns("ranked", triples, scorer), _columns("known", known, scorer)
+    if not len(triples):
+        raise UserError("there is no triple to rank; name a file with at least one")
+    entities, relations = scorer.num_entities, scorer.num_relations
+    if 2 * relations * entities**2 >= 2**63:
+        raise UserError(f"{entities} entities and {relations} relations are more than can be ranked; take part of them")
+    queries = _Queries.of(asked, true, entities, relations)
+    return BothSides(_ranks(scorer, queries, max(1, block // (_FLOAT * scorer.num_entities)), triples.device))
+
+
+@dataclass(frozen=True)
+class _Queries:
+    """What is asked, each query once, those for heads before those for tails; and answers in order of their query.
+
+    A query is a number: its relation, R further on where the tail is sought, times N and the entity that is given.
+    """
+
+    keys: Integers  #: ascending, so that those of one relation stand together, [Q]
+    order: Integers  #: of the answers, which came as heads, then tails, [2 B]
+    query_of: Integers  #: of the answers in that order, [2 B]
+    answers: Integers  #: in that order, [2 B]
+    starts: Integers  #: where the known answers to each query begin, and the last end, [Q + 1]
+    known: Integers  #: distinct known answers, query by query
+
+    @classmethod
+    def of(cls, triples: Integers, known: Integers, entities: int, relations: int) -> _Queries:
+        """From triples and known ones in columns, [3, B] and [3, K]."""
+
+        def asked(columns: Integers) -> Integers:
+            heads, relation, tails = columns
+            return np.concatenate([relation * entities + tails, (relation + relations) * entities + heads])
+
+        def answers(columns: Integers) -> Integers:
+            return columns[::2].reshape(-1)
+
+        number = np.int32 if 2 * relations * entities * entities < 2**31 else np.int64
+        triples, known = triples.astype(number), known.astype(number)
+        keys = asked(triples)
+        order = keys.argsort()
+        keys = keys[order]
+        new = _first_of_equals(keys)
+        query_of = new.cumsum() - 1
+        keys = keys[new]
+        pairs = np.sort(asked(known) * entities + answers(known))
+        pairs = pairs[_first_of_equals(pairs)]
+        bounds = pairs.searchsorted(np.stack([keys, keys + 1]) * entities)
+        counts = bounds[1] - bounds[0]
+        answered = pairs[written_out(bounds[0], counts)] % entities
+        return cls(keys, order, query_of, answers(triples)[order], ends_of(counts), answered)
+
+
+def _ranks(scorer: Scorer, queries: _Queries, rows: int, device: torch.device) -> Ranks:
+    """The ranks of all answers; ``rows`` rows of scores at a time."""
+
+    def moved(numbers: Integers) -> Tensor:
+        return torch.from_numpy(numbers).to(device, torch.long)
+
+    better, as_good, absent = torch.empty(3, len(queries.order), dtype=torch.long, device=device)
+    for start in range(0, len(queries.keys), rows):
+        stop = min(start + rows, len(queries.keys))
+        scores = _scores(scorer, queries.keys[start:stop], moved)
+        if not math.isfinite(float(scores.sum())):
+            raise UserError("a score is no finite number, and cannot be ranked; look at the embeddings")
+        first, last = queries.query_of.searchsorted((start, stop)).tolist()
+        row, answer = moved(queries.query_of[first:last] - start), moved(queries.answers[first:last])
+        true = scores[row, answer]
+        removed_of = np.repeat(np.arange(stop - start), np.diff(queries.starts[start : stop + 1]))
+        removed = queries.known[queries.starts[start] : queries.starts[stop]]
+        scores[moved(removed_of), moved(removed)] = torch.nan  # neither better nor as good
+        absent[first:last] = scores[row, answer].isnan()  # an answer that is known itself left with its rivals
+        for piece in range(0, last - first, rows):
+            part = slice(first + piece, min(first + piece + rows, last))
+            rivals = scores.index_select(0, row[piece : piece + rows])
+            better[part], as_good[part] = _counts(rivals, true[piece : piece + rows, None])
+    left = moved(scorer.num_entities - np.diff(queries.starts)[queries.query_of])
+    came = np.empty_like(queries.order)
+    came[queries.order] = np.arange(len(came))
+    return Ranks(*torch.stack([better + 1, as_good + absent, left + absent])[:, moved(came)])
+
+
+def _scores(scorer: Scorer, keys: Integers, moved: Callable[[Integers], Tensor]) -> Tensor:
+    """Every entity as the answer to queries, [Q, N]."""
+    relations, given = map(moved, np.divmod(keys, scorer.num_entities))
+    heads = int(keys.searchsorted(scorer.num_relations * scorer.num_entities))
+    sides = []
+    if heads:
+        sides.append(scorer.heads(relations[:heads], given[:heads]))
+    if heads < len(keys):
+        sides.append(scorer.tails(given[heads:], relations[heads:] - scorer.num_relations))
+    return torch.cat(sides) if len(sides) > 1 else sides[0]
+
+
+def measures(ranks: Ranks) -> dict[str, float]:
+    """MRR, Hits@k, mean rank and the adjusted mean rank index of realistic ranks.
+
+    The last is 1 for perfect ranks and 0 for random ones, however many candidates there are (Berrendorf et al. 2020).
+    """
+    best, worst, candidates = (
+        numbers.cpu().numpy() for numbers in (ranks.optimistic, ranks.pessimistic, ranks.candidates)
+    )
+    return dict(_measures((best + worst) / 2, candidates))
+
+
+def _measures(ranks: Reals, candidates: Reals) -> Iterator[tuple[str, float]]:
+    yield "mrr", float((1 / ranks).mean())
+    for k in HITS:
+        yield f"hits@{k}", float((ranks <= k).mean())
+    mean, by_chance = float(ranks.mean()), float((candidates.mean() + 1) / 2)
+    yield "mean_rank", mean
+    yield "adjusted_mean_rank_index", 1 - (mean - 1) / (by_chance - 1) if by_chance > 1 else 0.0
+
+
+def _counts(rivals: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+    """How many of each row of [B, N] are more than [B, 1], and how many at least as much, [B]; takes ``rivals``."""
+    if rivals.shape[1] > _EXACT:
+        return (rivals > own).sum(1), (rivals >= own).sum(1)
+    # ones and zeros as floats are several times quicker than truth values
+    more = torch.gt(rivals, own, out=torch.empty_like(rivals, dtype=torch.float32)).sum(1)
+    return more, rivals.ge_(own).sum(1, dtype=torch.float32)
+
+
+def _first_of_equals(ascending: Integers) -> NDArray[np.bool_]:
+    first = np.ones(len(ascending), dtype=np.bool_)
+    np.not_equal(ascending[1:], ascending[:-1], out=first[1:])
+    return first
+
+
+def _columns(what: str, triples: Tensor, scorer: Scorer) -> Integers:
+    """Heads, relations and tails, [3, B], all of which have vectors."""
+    if triples.dim() != 2 or triples.shape[1] != 3 or triples.is_floating_point():
+        raise UserError(f"{what} triples are whole numbers, three a row, not {triples.dtype} {list(triples.shape)}")
+    columns: Integers = np.ascontiguousarray(triples.cpu().numpy().T)
+    if not len(triples):
+        return columns
+    low, high = columns.min(1), columns.max(1)
+    for kind, place, rows in (("entities", [0, 2], scorer.num_entities), ("relations", [1], scorer.num_relations)):
+        least, most = low[place].min(), high[place].max()
+        if least < 0 or most >= rows:
+            raise UserError(f"{what} triples have {kind} {least} to {most}, but there are vectors of {rows}, from 0 on")
+    return columns

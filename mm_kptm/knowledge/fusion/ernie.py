@@ -1,0 +1,264 @@
+"""ERNIE's fusion: layers of a text encoder that mix every token with the entity linked to it (Zhang et al. 2019).
+
+Entities are carried only where one is linked. They read each other without a mask, and a token without an entity is
+touched by none. Fusion adds to the layers of any single-stream encoder and shares their weights, so that a checkpoint
+of the plain encoder fills all but :attr:`FusedStream.fusions`.
+
+Shapes: T rows of the batch, Q rows that are asked for, L linked rows, D dim, E entity dim, F feed-forward dim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mm_kptm.batch import Entities, Inputs, SequenceLayout
+from mm_kptm.errors import UserError
+from mm_kptm.models.single import SingleStream
+from mm_kptm.nn.assembly import Assembled
+from mm_kptm.nn.fused import project
+from mm_kptm.nn.init import bert_init
+from mm_kptm.nn.ragged import AttentionLayout, self_attention_layout
+from mm_kptm.nn.sublayers import AttentionSublayer, FeedForwardSublayer, Layer, attention_sublayer, bert_norm
+
+KINDS = ("sim", "mix", "norm")  #: the released names of a plain layer, of one that mixes, of one that attends and mixes
+
+
+class LinkedEntities(NamedTuple):
+    """The entities of a batch, and the rows that they stand at."""
+
+    x: Tensor  #: [L, E]
+    rows: Tensor  #: ascending, [L]
+    reading: AttentionLayout  #: the entities of a sequence read each other
+
+    @classmethod
+    def of(cls, entities: Entities | None, assembled: Assembled, entity_dim: int) -> LinkedEntities:
+        """The linked rows of a sequence; its first row always counts as one, with a zero vector if it has none.
+
+        This is the released code's rule for ``[CLS]``: every token then has an entity to read.
+
+        Raises:
+            UserError: the entities are not one a token, or their vectors are of another width.
+        """
+        stream = assembled.stream
+        places = stream.layout.offsets_in_sequence(stream.x.device)
+        taken = places == 0
+        grid = stream.x.new_zeros(len(places), entity_dim)
+        if entities is not None:
+            tokens = torch.arange(len(places), device=places.device)
+            tokens = tokens[assembled.tokens]
+            _check(entities, len(tokens), entity_dim)
+            at = tokens[entities.linked.bool()]
+            taken[at] = True
+            grid[at] = entities.vectors[entities.linked.bool()].to(grid.dtype)
+        rows = taken.nonzero().squeeze(1)
+        counts = torch.bincount(stream.layout.sequence_ids(rows.device)[rows], minlength=len(stream.layout))
+        return cls(grid[rows], rows, self_attention_layout(SequenceLayout(tuple(counts.tolist()))))
+
+    def asked(self, last: AttentionLayout) -> LinkedEntities:
+        """The entities at the rows that ``last`` asks for, numbered among those; the others are still read."""
+        if last.query_rows is None:
+            return self
+        kept = torch.isin(self.rows, last.query_rows).nonzero().squeeze(1)
+        return LinkedEntities(
+            self.x, torch.searchsorted(last.query_rows, self.rows[kept]), self.reading.restrict_queries(kept)
+        )
+
+
+class FusionSublayer(nn.Module):
+    r"""Mix every token with its entity and split the mixture again (Zhang et al. 2019, eq. 3).
+
+    .. math::
+        h_j &= \sigma(W_t w_j + W_e e_j + b) \\
+        w'_j &= \mathrm{LN}(w_j + W'_t h_j + b_t), \quad e'_j = \mathrm{LN}(e_j + W'_e h_j + b_e)
+
+    Where nothing is linked the entity is zero; the released code leaves the bias of :math:`W_e` there, which the
+    paper's eq. 4 has not. The token half is the feed-forward sublayer of the layer that is fused.
+    """
+
+    def __init__(self, ffn: FeedForwardSublayer, entity_dim: int) -> None:
+        super().__init__()
+        ffn_dim = ffn.up_proj.out_features
+        self.ffn = ffn
+        self.entity_in = nn.Linear(entity_dim, ffn_dim)
+        self.entity_out = nn.Linear(ffn_dim, entity_dim)
+        self.entity_norm = bert_norm(entity_dim)
+
+    def mix(self, x: Tensor, entities: Tensor, rows: Tensor) -> Tensor:
+        """What tokens ``x`` [Q, D] and the entities [L, E] at ``rows`` of them make together, [Q, F]."""
+        up_proj = self.ffn.up_proj
+        mixed = F.linear(x, up_proj.weight, up_proj.bias + self.entity_in.bias)
+        told = F.linear(entities, self.entity_in.weight)
+        return self.ffn.activation(mixed.index_add_(0, rows, told.to(mixed.dtype)))
+
+    def tokens(self, x: Tensor, mixed: Tensor) -> Tensor:
+        """The tokens [Q, D] after their mixture [Q, F]."""
+        narrowed = project(self.ffn.down_proj, mixed)
+        return cast(Tensor, self.ffn.norm(x + self.ffn.drop(narrowed)))
+
+    def entities(self, entities: Tensor, mixed: Tensor) -> Tensor:
+        """The entities [L, E] after the mixture at their rows [L, F]."""
+        return cast(Tensor, self.entity_norm(entities + self.ffn.drop(project(self.entity_out, mixed))))
+
+    def forward(self, x: Tensor, entities: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens [Q, D] and entities [L, E] after the sublayer."""
+        mixed = self.mix(x, entities, rows)
+        return self.tokens(x, mixed), self.entities(entities, mixed[rows])
+
+
+class FusedLayer(nn.Module):
+    """A layer whose feed-forward half is fused; its entities read each other first where ``self_attention`` is given."""
+
+    def __init__(self, layer: Layer, self_attention: AttentionSublayer | None, fuse: FusionSublayer) -> None:
+        super().__init__()
+        self.layer = layer
+        self.self_attention = self_attention
+        self.fuse = fuse
+
+    def forward(self, x: Tensor, reading: AttentionLayout, linked: LinkedEntities) -> tuple[Tensor, LinkedEntities]:
+        """The rows [T, D] and the linked entities after the layer."""
+        x, entities = self._attended(x, reading, linked)
+        x, entities = self.fuse(x, entities, linked.rows)
+        return x, linked._replace(x=entities)
+
+    def finish(self, x: Tensor, last: AttentionLayout, linked: LinkedEntities) -> Tensor:
+        """The rows that ``last`` asks for, [Q, D]; the entities end here."""
+        linked = linked.asked(last)
+        x, entities = self._attended(x, last, linked)
+        return self.fuse.tokens(x, self.fuse.mix(x, entities, linked.rows))
+
+    def _attended(self, x: Tensor, reading: AttentionLayout, linked: LinkedEntities) -> tuple[Tensor, Tensor]:
+        entities = (
+            linked.reading.query_states(linked.x)
+            if self.self_attention is None
+            else self.self_attention(linked.x, linked.reading)
+        )
+        return self.layer.self_attention(x, reading), entities
+
+
+class FusedState(NamedTuple):
+    """The sequence at one depth, with its entities."""
+
+    x: Tensor  #: [T, D]
+    reading: AttentionLayout
+    linked: LinkedEntities
+
+
+class FusedStream(SingleStream):
+    """A single stream some of whose layers are fused with entities.
+
+    Args:
+        encoder: gives its embedder, layers and pooler, all shared.
+        fusions: the fused form of some layers, by the number of the layer.
+        entity_dim: E.
+    """
+
+    def __init__(self, encoder: SingleStream, fusions: Mapping[int, FusedLayer], *, entity_dim: int) -> None:
+        super().__init__(encoder.embed, encoder.layers, encoder.pooler, dim=encoder.dim)
+        self.entity_dim = entity_dim
+        self.fusions = nn.ModuleDict({str(number): fused for number, fused in sorted(fusions.items())})
+        if fusions:
+            # nothing reads the entities of the last fused layer; what makes them is in checkpoints, but cannot learn
+            unread = fusions[max(fusions)].fuse
+            unread.entity_out.requires_grad_(False)
+            unread.entity_norm.requires_grad_(False)
+
+    def hidden_states(self, inputs: Inputs) -> Iterator[FusedState]:  # type: ignore[override]
+        """The sequence and its entities at every depth: embedded, then after each layer."""
+        assembled: Assembled = self.embed(inputs)
+        x, reading = assembled.stream.x, assembled.stream.attention
+        linked = LinkedEntities.of(inputs.entities, assembled, self.entity_dim)
+        yield FusedState(x, reading, linked)
+        for number in range(len(self.layers)):
+            x, linked = self._layer(number, x, reading, linked)
+            yield FusedState(x, reading, linked)
+
+    def run(self, inputs: Inputs, assembled: Assembled, last: AttentionLayout) -> Tensor:
+        """The final states of the rows that ``last`` asks for."""
+        x, reading = assembled.stream.x, assembled.stream.attention
+        linked = LinkedEntities.of(inputs.entities, assembled, self.entity_dim)
+        final = len(self.layers) - 1
+        for number in range(final):
+            x, linked = self._layer(number, x, reading, linked)
+        if (fused := self._fused(final)) is not None:
+            return fused.finish(x, last, linked)
+        return cast(Tensor, self.layers[final](x, last))
+
+    def _layer(
+        self, number: int, x: Tensor, reading: AttentionLayout, linked: LinkedEntities
+    ) -> tuple[Tensor, LinkedEntities]:
+        if (fused := self._fused(number)) is not None:
+            return cast(tuple[Tensor, LinkedEntities], fused(x, reading, linked))
+        return self.layers[number](x, reading), linked
+
+    def _fused(self, number: int) -> FusedLayer | None:
+        return cast(FusedLayer, self.fusions[str(number)]) if str(number) in self.fusions else None
+
+
+def published_kinds(num_layers: int) -> tuple[str, ...]:
+    """The kinds of layers in the proportions of the released model: plain below the middle, one that mixes, the rest.
+
+    >>> published_kinds(12).count("sim"), published_kinds(12).index("mix"), published_kinds(12).count("norm")
+    (5, 5, 6)
+    """
+    plain = max(num_layers // 2 - 1, 0)
+    return ("sim",) * plain + ("mix",) + ("norm",) * (num_layers - plain - 1)
+
+
+def fuse(
+    encoder: SingleStream,
+    *,
+    entity_dim: int = 100,
+    entity_heads: int = 4,
+    kinds: Sequence[str] | None = None,
+    dropout: float = 0.1,
+) -> FusedStream:
+    """Let the layers of an encoder mix tokens with entities; the new parts have fresh weights.
+
+    Args:
+        encoder: any single stream of post-norm layers: BERT's, or UNITER's with regions behind the text.
+        entity_dim: width of the entity vectors.
+        entity_heads: of the attention among entities.
+        kinds: one of :data:`KINDS` per layer, missing ones ``sim``; :func:`published_kinds` unless given.
+        dropout: of the attention among entities; mixtures have that of the layer.
+
+    Raises:
+        UserError: a kind does not exist, there are more kinds than layers, or a layer has no feed-forward half to fuse.
+    """
+    kinds = published_kinds(len(encoder.layers)) if kinds is None else kinds
+    if len(kinds) > len(encoder.layers):
+        raise UserError(
+            f"{len(kinds)} layer types are given for {len(encoder.layers)} layers; give at most one a layer"
+        )
+    fusions = {}
+    for number, (kind, layer) in enumerate(zip(kinds, encoder.layers, strict=False)):
+        if kind not in KINDS:
+            raise UserError(f"layer {number} cannot be of type {kind!r}; there are {', '.join(KINDS)}")
+        if kind == "sim":
+            continue
+        if not isinstance(layer, Layer) or not isinstance(layer.ffn, FeedForwardSublayer):
+            raise UserError(f"layer {number} cannot be fused with entities: it has no post-norm feed-forward half")
+        self_attention = attention_sublayer(entity_dim, entity_heads, dropout=dropout) if kind == "norm" else None
+        sublayer = FusionSublayer(layer.ffn, entity_dim)
+        for part in (self_attention, sublayer.entity_in, sublayer.entity_out):
+            if part is not None:
+                bert_init(part)
+        fusions[number] = FusedLayer(layer, self_attention, sublayer)
+    return FusedStream(encoder, fusions, entity_dim=entity_dim)
+
+
+def _check(entities: Entities, tokens: int, entity_dim: int) -> None:
+    if len(entities.linked) != tokens or len(entities.vectors) != tokens:
+        raise UserError(
+            f"entities stand on the grid of the tokens, but there are {tokens} tokens, {len(entities.vectors)} entity "
+            f"vectors and {len(entities.linked)} linked flags"
+        )
+    if entities.vectors.shape[1] != entity_dim:
+        raise UserError(
+            f"the entity vectors are {entities.vectors.shape[1]} wide, but this model reads entities of width "
+            f"{entity_dim}; build it with entity_dim={entities.vectors.shape[1]}"
+        )

@@ -1,0 +1,75 @@
+"""What nodes of a word-knowledge graph hold before the first layer, and what they are told apart by after the last.
+
+Shapes: T nodes, P nodes to be found, K candidates, D dim.
+"""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from mm_kptm.batch import Tokens
+from mm_kptm.knowledge.injection.word_graph import ENTITY, RELATION, WORD
+from mm_kptm.nn.embeddings import TextEmbedding
+
+
+class NodeEmbedding(TextEmbedding):
+    """Words, entities and relations, each from a table of its own, then what text embeddings add (Sun et al. 2020).
+
+    The segment of a node says its kind (section 3.2: the type embedding).
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        dim: int,
+        *,
+        num_entities: int,
+        num_relations: int,
+        max_positions: int = 512,
+        norm: nn.Module | None = None,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__(vocab_size, dim, max_positions=max_positions, num_segments=3, norm=norm, dropout=dropout)
+        self.entity = nn.Embedding(num_entities, dim)
+        self.relation = nn.Embedding(num_relations, dim)
+
+    def forward(self, tokens: Tokens) -> Tensor:
+        """The embedding of every node, [T, D]."""
+        if tokens.vectors is not None:
+            return super().forward(tokens)
+        vectors = self.word.weight.new_zeros(len(tokens.ids), self.word.embedding_dim)
+        for kind, table in ((WORD, self.word), (ENTITY, self.entity), (RELATION, self.relation)):
+            rows = (tokens.segments == kind).nonzero().squeeze(1)
+            vectors = vectors.index_copy(0, rows, table(tokens.ids[rows]))
+        return super().forward(replace(tokens, vectors=vectors))
+
+
+class TiedCandidates(nn.Module):
+    """Scores against some rows of a table, given at run time, without a bias (Sun et al. 2020, section 3.2)."""
+
+    def __init__(self, transform: nn.Module, table: nn.Embedding) -> None:
+        super().__init__()
+        self.transform = transform
+        self.table = table
+
+    def forward(self, rows: Tensor, candidates: Tensor) -> Tensor:
+        """[P, D] against the rows of the table that ``candidates`` [K] number: [P, K]."""
+        scores: Tensor = self.transform(rows) @ self.table(candidates).T
+        return scores
+
+
+@torch.no_grad()
+def start_from(classes: nn.Module, pretrained: nn.Module, rows: Tensor | None = None) -> None:
+    """Let a head for fine-tuning begin as a head of the pretraining ends (Sun et al. 2020, released code).
+
+    Args:
+        classes: with ``dense`` and ``norm``, and ``out`` when rows are given.
+        pretrained: a head with a transform; with rows, that of the relations.
+        rows: the relation that each class is, [C]; each class then begins with the vector of its relation.
+    """
+    transform: nn.Module = pretrained.transform  # type: ignore[assignment]
+    classes.dense.load_state_dict(transform.dense.state_dict())  # type: ignore[union-attr]
+    classes.norm.load_state_dict(transform.norm.state_dict())  # type: ignore[union-attr]
+    if rows is not None:
+        classes.out.weight.copy_(pretrained.word.weight[rows])  # type: ignore[union-attr,operator,index]

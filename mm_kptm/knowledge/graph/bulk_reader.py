@@ -1,0 +1,70 @@
+"""Files of triples read at once: a million lines in a quarter of a second, where a loop over lines takes two.
+
+Only what is well formed is read here. Anything else is left to :func:`mm_kptm.knowledge.graph.triples.read_triples`, which
+goes line by line and names the one that is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import csv
+
+from mm_kptm.knowledge.graph.triple_store import Integers
+
+_COLUMNS = ("head", "relation", "tail")
+
+
+@dataclass(frozen=True)
+class IndexedTriples:
+    """Names and relations in order of first sight, and the triples between them."""
+
+    names: tuple[str, ...]
+    relations: tuple[str, ...]
+    triples: Integers  #: by number, in the order of the files, [M, 3]
+
+
+def read_at_once(paths: Sequence[Path]) -> IndexedTriples | None:
+    """Triples between tabs from several files; None where a line is not three parts, or one needs a second look."""
+    tables = [table for path in paths if (table := _table(path)) is not None]
+    if not tables or len(tables) < len(paths):
+        return None
+    heads, relations, tails = (
+        pa.chunked_array(
+            [chunk for table in tables for chunk in table[name].chunks], pa.large_string()
+        ).combine_chunks()
+        for name in _COLUMNS
+    )
+    rows = np.arange(len(heads))
+    # heads and tails in turns, as a reader meets them
+    in_turns = pa.array(np.stack([rows, rows + len(rows)], axis=1).ravel())
+    met = pa.concat_arrays([heads, tails]).take(in_turns).dictionary_encode()
+    called = relations.dictionary_encode()
+    names, kinds = tuple(met.dictionary.to_pylist()), tuple(called.dictionary.to_pylist())
+    if any(not name or name != name.strip() for name in (*names, *kinds)):
+        return None
+    triples = np.empty((len(rows), 3), dtype=np.int64)
+    triples[:, ::2] = met.indices.to_numpy().reshape(-1, 2)
+    triples[:, 1] = called.indices.to_numpy()
+    return IndexedTriples(names, kinds, triples)
+
+
+def _table(path: Path) -> pa.Table | None:
+    try:
+        with pa.input_stream(str(path), compression="gzip" if path.suffix == ".gz" else None) as file:
+            buffer = file.read_buffer()
+        # a carriage return ends a line for Arrow wherever it stands
+        if (np.frombuffer(buffer, dtype=np.uint8) == ord("\r")).any():
+            return None
+        return csv.read_csv(
+            pa.BufferReader(buffer),
+            read_options=csv.ReadOptions(column_names=_COLUMNS, use_threads=False),
+            parse_options=csv.ParseOptions(delimiter="\t", quote_char=False),
+            convert_options=csv.ConvertOptions(column_types=dict.fromkeys(_COLUMNS, pa.large_string())),
+        )
+    except (pa.ArrowException, OSError):
+        return None

@@ -1,0 +1,226 @@
+"""Graphs from the public formats: N-Triples, ConceptNet, Wikidata5M, networkx and pykeen; and which a path is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import networkx as nx
+
+from mm_kptm.errors import UserError, nearest
+from mm_kptm.knowledge.graph.graph import KnowledgeGraph, NameIndex
+from mm_kptm.knowledge.graph.triples import Triple, numbered_lines
+from mm_kptm.knowledge.graph.wordnet import read_wordnet
+
+PYKEEN = "pykeen:"  #: before the name of a data set that pykeen knows
+LABELS = (
+    "http://www.w3.org/2000/01/rdf-schema#label",
+    "http://www.w3.org/2004/02/skos/core#prefLabel",
+    "http://www.w3.org/2004/02/skos/core#altLabel",
+)
+DESCRIBES = ("http://schema.org/description", "http://www.w3.org/2000/01/rdf-schema#comment")
+_STATEMENT = re.compile(
+    r'(<[^<>"\s]*>|_:[^\s<>]+)[ \t]*<([^<>"\s]*)>[ \t]*'
+    r'(?:(<[^<>"\s]*>|_:[^\s<>]+)|"((?:[^"\\]|\\.)*)"(?:@([A-Za-z0-9-]+)|\^\^<[^<>"\s]*>)?)[ \t]*\.[ \t]*(?:#.*)?'
+)
+_ESCAPED = re.compile(r'\\(?:u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|([tbnrf"\'\\]))')
+_LETTERS = {"t": "\t", "b": "\b", "n": "\n", "r": "\r", "f": "\f", '"': '"', "'": "'", "\\": "\\"}
+
+
+def open_graph(source: str | Path) -> KnowledgeGraph:
+    """The graph that a path or ``pykeen:NAME`` leads to.
+
+    A folder is WordNet's (it has ``data.noun``) or Wikidata5M's; a file with the ending ``.nt`` holds N-Triples, with
+    ``.csv`` ConceptNet's assertions, and any other one triples between tabs. Files may be packed (``.gz``).
+
+    Raises:
+        UserError: there is nothing, or it cannot be read; the message names file and line.
+    """
+    graph = _read(str(source))
+    if not len(graph):
+        raise UserError(f"{source} holds no triple; a graph has one at least")
+    return graph
+
+
+def _read(source: str) -> KnowledgeGraph:
+    if source.startswith(PYKEEN):
+        return from_pykeen(source.removeprefix(PYKEEN))
+    path = Path(source)
+    if path.is_dir():
+        if (path / "data.noun").is_file():
+            return read_wordnet(path)
+        return read_wikidata5m(path)
+    if not path.is_file():
+        raise UserError(f"there is no graph {path}; name a file of triples, a folder, or {PYKEEN}nations")
+    kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
+    return {".nt": read_ntriples, ".csv": read_conceptnet}.get(kind, KnowledgeGraph.open)(path)
+
+
+def read_ntriples(path: str | Path) -> KnowledgeGraph:
+    """Statements between IRIs and blank nodes (W3C, RDF 1.1 N-Triples); labels and descriptions become words.
+
+    Other literals are no entities and are left out. A literal without a language counts as ``und``.
+
+    Raises:
+        UserError: a line is no statement; the message names it.
+    """
+    path = Path(path)
+    aliases: dict[str, dict[str, tuple[str, ...]]] = {}
+    descriptions: dict[str, dict[str, str]] = {}
+
+    def triples() -> Iterator[Triple]:
+        for number, line in numbered_lines(path):
+            statement = line.strip()
+            if not statement or statement.startswith("#"):
+                continue
+            match = _STATEMENT.fullmatch(statement)
+            if match is None:
+                raise UserError(f"{path}, line {number} is no N-Triples statement: {statement[:60]!r}")
+            subject, relation, node, literal, language = match.groups()
+            name = _term(subject)
+            if node is not None:
+                yield Triple(name, _unescaped(relation), _term(node))
+            elif relation in LABELS:
+                called = aliases.setdefault(language or "und", {})
+                called[name] = (*called.get(name, ()), _unescaped(literal))
+            elif relation in DESCRIBES:
+                descriptions.setdefault(language or "und", {}).setdefault(name, _unescaped(literal))
+
+    return KnowledgeGraph(triples(), NameIndex(aliases, descriptions))
+
+
+def read_conceptnet(path: str | Path, *, language: str | None = None) -> KnowledgeGraph:
+    """ConceptNet's assertions (Speer et al. 2017): names are ``/c/en/dog``, the sense behind them left out.
+
+    Args:
+        path: ``conceptnet-assertions-5.7.0.csv``, or the packed one.
+        language: keep only what begins and ends in it.
+
+    Raises:
+        UserError: a line has not five columns, or no assertion is in the language; the message names the line.
+    """
+    path = Path(path)
+    aliases: dict[str, dict[str, tuple[str, ...]]] = {}
+
+    def triples() -> Iterator[Triple]:
+        for number, line in numbered_lines(path):
+            columns = line.split("\t")
+            if len(columns) != 5 or not columns[1].startswith("/r/"):
+                raise UserError(
+                    f"{path}, line {number} is no assertion of ConceptNet, which is five columns with the relation in "
+                    f"the second, but {line[:60]!r}"
+                )
+            ends = [uri.split("/") for uri in columns[2:4]]
+            if any(len(end) < 4 or end[1] != "c" for end in ends):
+                continue  # a link to another resource
+            if language is not None and any(end[2] != language for end in ends):
+                continue
+            names = ["/".join(end[:4]) for end in ends]
+            for end, name in zip(ends, names, strict=True):
+                aliases.setdefault(end[2], {}).setdefault(name, (end[3].replace("_", " "),))
+            yield Triple(names[0], columns[1].removeprefix("/r/"), names[1])
+
+    graph = KnowledgeGraph(triples(), NameIndex(aliases))
+    if language is not None and not len(graph):
+        raise UserError(f"{path} has no assertion between words of {language!r}; languages are codes such as en or zh")
+    return graph
+
+
+def read_wikidata5m(folder: str | Path) -> KnowledgeGraph:
+    """A folder of Wikidata5M (Wang et al. 2021): its training triples, with English aliases and descriptions if there.
+
+    Raises:
+        UserError: it has no file of training triples, or a line cannot be read; the message names the line.
+    """
+    folder = Path(folder)
+    found = sorted(folder.glob("wikidata5m_*_train.txt"))
+    if not found:
+        raise UserError(f"{folder} is no folder of WordNet (data.noun) or of Wikidata5M (wikidata5m_*_train.txt)")
+    aliases = {name: tuple(rest) for name, *rest in _columns(folder / "wikidata5m_entity.txt")}
+    texts = {name: "\t".join(rest) for name, *rest in _columns(folder / "wikidata5m_text.txt")}
+    words = NameIndex({"en": aliases} if aliases else {}, {"en": texts} if texts else {})
+    return KnowledgeGraph(KnowledgeGraph.open(found[0]), words)
+
+
+def _columns(path: Path) -> Iterator[list[str]]:
+    if path.is_file():
+        for number, line in numbered_lines(path):
+            columns = line.split("\t")
+            if len(columns) < 2 or not columns[0]:
+                raise UserError(f"{path}, line {number} should be a name, a tab and words, not {line[:40]!r}")
+            yield columns
+
+
+def from_networkx(graph: nx.Graph, *, relation: str = "relation") -> KnowledgeGraph:
+    """The edges of a networkx graph; of one without direction, both ways.
+
+    Args:
+        graph: nodes of any kind; their texts are the names.
+        relation: the attribute of an edge that names its relation.
+
+    Raises:
+        UserError: an edge lacks it.
+    """
+
+    def triples() -> Iterable[Triple]:
+        for head, tail, name in graph.edges(data=relation):
+            if name is None:
+                raise UserError(f"the edge from {head!r} to {tail!r} has no attribute {relation!r}, its relation")
+            yield Triple(str(head), str(name), str(tail))
+            if not graph.is_directed():
+                yield Triple(str(tail), str(name), str(head))
+
+    return KnowledgeGraph(triples())
+
+
+def to_networkx(graph: KnowledgeGraph) -> nx.MultiDiGraph:
+    """For analysis: an edge a triple, whose key and attribute ``relation`` are its relation."""
+    found = nx.MultiDiGraph()
+    found.add_nodes_from(graph.entities)
+    found.add_edges_from((head, tail, relation, {"relation": relation}) for head, relation, tail in graph)
+    return found
+
+
+def from_pykeen(name: str) -> KnowledgeGraph:
+    """The training triples of a data set that pykeen knows; nations, umls and kinships need no network.
+
+    Raises:
+        UserError: as :func:`pykeen_data`.
+    """
+    training = pykeen_data(name).training
+    return KnowledgeGraph(training.label_triples(training.mapped_triples).tolist())
+
+
+def pykeen_data(name: str) -> Any:
+    """A data set of pykeen, a ``pykeen.datasets.Dataset``.
+
+    Raises:
+        UserError: pykeen has none of that name, or must fetch it and cannot.
+    """
+    from pykeen.datasets import dataset_resolver, get_dataset
+
+    known = dataset_resolver.lookup_dict
+    if dataset_resolver.normalize(name) not in known:
+        raise UserError(f"pykeen has no data set {name!r}{nearest(name, known)}")
+    try:
+        data = get_dataset(dataset=name)
+        data.training  # noqa: B018 fetched and read when it is first looked at
+    except URLError as error:
+        raise UserError(
+            f"pykeen fetches {name} from the network, which cannot be reached ({error.reason}); nations, umls and "
+            "kinships are in its package"
+        ) from None
+    return data
+
+
+def _term(text: str) -> str:
+    return _unescaped(text[1:-1]) if text.startswith("<") else text
+
+
+def _unescaped(text: str) -> str:
+    if "\\" not in text:
+        return text
+    return _ESCAPED.sub(lambda m: _LETTERS[m[3]] if m[3] else chr(int(m[1] or m[2], 16)), text)

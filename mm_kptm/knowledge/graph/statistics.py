@@ -1,0 +1,75 @@
+"""What a graph is like: its size, how its entities hang together, and what is said of them in which language.
+
+Shapes: M triples, N entities.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from mm_kptm.knowledge.graph.graph import KnowledgeGraph
+from mm_kptm.knowledge.graph.triple_store import Integers
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A graph in numbers."""
+
+    triples: int
+    entities: int
+    relations: dict[str, int]  #: the triples of every relation, the most common first
+    mean_degree: float  #: triples that an entity stands in, as head or tail
+    median_degree: float
+    highest_degree: int
+    best_known: str  #: the entity that has the highest degree
+    components: int  #: parts that no triple joins
+    largest_component: int  #: entities of the largest part
+    described: dict[str, int]  #: entities with a description, by language
+    named: dict[str, int]  #: entities with aliases, by language
+
+
+def summarise(graph: KnowledgeGraph) -> Summary:
+    """Count everything once."""
+    numbered = graph.numbered()
+    degrees = np.bincount(numbered[:, [0, 2]].ravel(), minlength=len(graph.entities))
+    parts = np.bincount(components(numbered, len(graph.entities)))
+    told = Counter(numbered[:, 1].tolist()).most_common()
+    words = graph.words
+    return Summary(
+        triples=len(graph),
+        entities=len(graph.entities),
+        relations={graph.relations[relation]: count for relation, count in told},
+        mean_degree=float(degrees.mean()),
+        median_degree=float(np.median(degrees)),
+        highest_degree=int(degrees.max()),
+        best_known=graph.entities[int(degrees.argmax())],
+        components=int((parts > 0).sum()),
+        largest_component=int(parts.max()),
+        described={language: len(words.descriptions[language]) for language in sorted(words.descriptions)},
+        named={language: len(words.aliases[language]) for language in sorted(words.aliases)},
+    )
+
+
+def components(triples: Integers, num_entities: int) -> Integers:
+    """The part of the graph that every entity is in, directions apart: the number of its first entity, [N].
+
+    Every entity takes the smallest number among itself and its neighbours, then that of the entity it points at, until
+    nothing changes; the number of rounds grows with the logarithm of the longest path.
+    """
+    heads, tails = triples[:, 0], triples[:, 2]
+    part = np.arange(num_entities)
+    while True:
+        # both ends of a triple come to point where the lower one of theirs does
+        lower = np.minimum(part[heads], part[tails])
+        joined = part.copy()
+        for ends in (heads, tails):
+            np.minimum.at(joined, part[ends], lower)
+            np.minimum.at(joined, ends, lower)
+        while not np.array_equal(joined, joined[joined]):
+            joined = joined[joined]
+        if np.array_equal(joined, part):
+            return part
+        part = joined

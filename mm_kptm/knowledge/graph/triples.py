@@ -1,0 +1,114 @@
+"""Triples of surface strings, how they are worded, and files of them line by line."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, count, islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from mm_kptm.errors import UserError
+from mm_kptm.knowledge.graph.bulk_reader import IndexedTriples
+
+_AT_ONCE = 1 << 16  # triples that are numbered in one go
+
+
+class Triple(NamedTuple):
+    """One fact."""
+
+    head: str
+    relation: str
+    tail: str
+
+
+Wording = Callable[[Triple], str]  #: a fact as the text of a branch
+
+
+def relation_and_tail(triple: Triple) -> str:
+    """Without a blank between, as K-BERT words facts for classification."""
+    return triple.relation + triple.tail
+
+
+def relation_blank_tail(triple: Triple) -> str:
+    """With a blank between, for languages that write blanks."""
+    return f"{triple.relation} {triple.tail}"
+
+
+def tail_only(triple: Triple) -> str:
+    """As K-BERT words facts for named entities."""
+    return triple.tail
+
+
+@dataclass(frozen=True)
+class TripleFiles(Iterable[Triple]):
+    """The triples of some files, one file after the other."""
+
+    paths: tuple[Path, ...]
+
+    def __iter__(self) -> Iterator[Triple]:
+        return chain.from_iterable(map(read_triples, self.paths))
+
+
+def number_triples(triples: Iterable[Sequence[str]]) -> IndexedTriples:
+    """Names and relations numbered as they are first met.
+
+    Raises:
+        UserError: a triple has not three parts.
+    """
+    names: defaultdict[str, int] = defaultdict(count().__next__)  # so that one look-up finds or gives a number
+    relations: defaultdict[str, int] = defaultdict(count().__next__)
+    parts = [np.empty((0, 3), dtype=np.int64)]
+    rows = iter(triples)
+    while block := list(islice(rows, _AT_ONCE)):
+        if wrong := next((row for row in block if len(row) != 3), None):
+            raise UserError(f"a triple is head, relation and tail, not {wrong!r}")
+        flat = list(chain.from_iterable(block))
+        part = np.empty((len(block), 3), dtype=np.int64)
+        part[:, 1] = np.fromiter(map(relations.__getitem__, flat[1::3]), np.int64, len(block))
+        del flat[1::3]
+        part[:, ::2] = np.fromiter(map(names.__getitem__, flat), np.int64, len(flat)).reshape(-1, 2)
+        parts.append(part)
+    return IndexedTriples(tuple(names), tuple(relations), np.concatenate(parts))
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a UTF-8 file with their numbers from 1, unpacked where it is a ``.gz``.
+
+    Raises:
+        UserError: a line is not UTF-8, or the packed file is broken.
+    """
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
+        number = 0
+        try:
+            for number, raw in enumerate(lines, 1):
+                yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+        except UnicodeDecodeError:
+            raise UserError(f"{path}, line {number} is not UTF-8; save the file in that encoding") from None
+        except (EOFError, gzip.BadGzipFile, zlib.error):
+            raise UserError(f"{path} breaks off after line {number}; fetch it again") from None
+
+
+def read_triples(path: Path) -> Iterator[Triple]:
+    """The triples of a file, line by line; everything is text, "NA" and "007" too. Empty lines are passed over.
+
+    Raises:
+        UserError: there is no such file, or a line does not hold three parts; the message names the line.
+    """
+    if not path.is_file():
+        raise UserError(f"there is no file {path}; give the path of a .spo or .tsv file with head, relation, tail")
+    for number, line in numbered_lines(path):
+        if not line.strip():
+            continue
+        parts = [part.strip() for part in line.split("\t")]
+        if len(parts) != 3 or not all(parts):
+            raise UserError(
+                f"{path}, line {number} holds {sum(map(bool, parts))} parts between tabs ({line.strip()[:60]!r}); "
+                f"a triple is head, relation and tail"
+            )
+        yield Triple(*parts)

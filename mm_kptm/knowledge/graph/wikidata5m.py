@@ -1,0 +1,78 @@
+"""Wikidata5M (Wang et al. 2021, KEPLER, section 4): descriptions of entities and the triples between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mm_kptm.errors import UserError
+from mm_kptm.knowledge.graph.indexed_triple import IndexedTriple
+from mm_kptm.knowledge.graph.triples import Triple
+
+
+@dataclass(frozen=True)
+class Descriptions:
+    """Texts by the number of what they describe, and the numbers of names."""
+
+    numbers: Mapping[str, int]
+    texts: tuple[str, ...]
+
+
+def _everything(name: str) -> bool:
+    return True
+
+
+def read_descriptions(path: str | Path, *, keep: Callable[[str], bool] = _everything) -> Descriptions:
+    """A file with a name, a tab and a text on every line; tabs in the text belong to it. Numbers follow the file.
+
+    Args:
+        path: such as ``wikidata5m_text.txt``, UTF-8.
+        keep: which names to take. (The released script takes Q1 to Q1000 only, which was meant for trying it out.)
+
+    Raises:
+        UserError: no such file, a line without a tab, or a name that stands twice; the message names the line.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"descriptions were looked for in {path}, but there is no such file")
+    numbers: dict[str, int] = {}
+    texts: list[str] = []
+    with path.open("rb") as lines:
+        for place, raw in enumerate(lines, start=1):
+            try:
+                name, tab, text = raw.decode("utf-8").partition("\t")
+            except UnicodeDecodeError:
+                raise UserError(f"{path}, line {place} is not UTF-8; save the file in that encoding") from None
+            if not tab or not name:
+                raise UserError(f"{path}, line {place} should be a name, a tab and a text, not {name.strip()[:40]!r}")
+            if not keep(name):
+                continue
+            if name in numbers:
+                raise UserError(f"{path}, line {place} describes {name} again; give every entity one description")
+            numbers[name] = len(texts)
+            texts.append(text.strip())
+    return Descriptions(numbers, tuple(texts))
+
+
+@dataclass
+class Numbering:
+    """Gives triples numbers: those of the descriptions to entities, those of first appearance to relations.
+
+    Several files are numbered one after the other, so that they share their relations.
+    """
+
+    entities: Mapping[str, int]
+    relations: dict[str, int] = field(default_factory=dict)
+    left_out: int = 0  #: triples about an entity that has no description
+
+    def __call__(self, triples: Iterable[Triple]) -> list[IndexedTriple]:
+        """The triples between described entities, in order; the others are counted in :attr:`left_out`."""
+        numbered = []
+        for head, relation, tail in triples:
+            if head not in self.entities or tail not in self.entities:
+                self.left_out += 1
+                continue
+            number = self.relations.setdefault(relation, len(self.relations))
+            numbered.append(IndexedTriple(self.entities[head], number, self.entities[tail]))
+        return numbered

@@ -1,0 +1,76 @@
+"""Entity linking as an objective: name the entity that each mention means, among its candidates (Peters et al. 2019).
+
+Shapes: P scored candidates or spans, B texts.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from mm_kptm.batch import Inputs
+from mm_kptm.errors import UserError
+from mm_kptm.knowledge.fusion.entity_disambiguation import gold
+from mm_kptm.knowledge.fusion.kar import Linker, RecontextualisedStream, Recontextualiser
+from mm_kptm.objectives.tokens import mean, mean_of_each
+
+
+class EntityLinking:
+    """Link the mentions of a batch to one knowledge base; its decision says how candidates are scored (section 3.2).
+
+    Args:
+        base: name of the knowledge base.
+    """
+
+    def __init__(self, base: str) -> None:
+        self.base = base
+        self.name = f"entity-linking-{base}"
+
+    def prepare(self, inputs: Inputs, generator: object = None) -> Inputs:
+        """The inputs as they are: their candidates say which entities are meant.
+
+        Raises:
+            UserError: they do not.
+        """
+        if self.base not in (inputs.candidates or {}):
+            raise UserError(f"mentions are to be linked to {self.base}, but the inputs have no candidates for it")
+        gold(inputs.candidates[self.base])  # type: ignore[index]
+        return inputs
+
+    def losses(self, system: nn.Module, batch: Inputs) -> tuple[Tensor, Tensor]:
+        """The loss of everything that is scored, [P], and the text that each belongs to, [P]."""
+        encoder = _told(system)
+        linked = encoder.link(batch, self.base)
+        linker: Linker = encoder.kars[self.base].linker  # type: ignore[assignment]
+        losses, spans = linker.decision.losses(linked.scores, linked.candidates)
+        return losses, linked.candidates.layout.sequence_ids(spans.device)[spans]
+
+    def loss(self, system: nn.Module, batch: Inputs) -> Tensor:
+        """The mean over candidates (by a margin) or spans (by a softmax)."""
+        losses, _ = self.losses(system, batch)
+        return mean(losses)
+
+    def measure(self, system: nn.Module, batch: Inputs) -> Tensor:
+        """The mean over what is scored in each text, [B]; the batch's mean where nothing is."""
+        losses, owners = self.losses(system, batch)
+        return mean_of_each(losses, owners, len(batch))
+
+
+def _told(system: nn.Module) -> RecontextualisedStream:
+    encoder = getattr(system, "encoder", None)
+    if not isinstance(encoder, RecontextualisedStream):
+        raise UserError("mentions are linked by knowledge bases, but none speaks to this system")
+    return encoder
+
+
+def linker_only(system: nn.Module) -> None:
+    """Train what links and nothing else: the first stage of the published training (section 3.4).
+
+    The encoder, the tables, and the way back from the entities to the encoder stay as they are.
+    """
+    encoder = _told(system)
+    frozen = {name for name, part in encoder.named_parameters() if not part.requires_grad}
+    system.requires_grad_(False)
+    for base, kar in encoder.kars.items():
+        assert isinstance(kar, Recontextualiser)
+        for name, part in kar.linker.named_parameters():
+            part.requires_grad_(f"kars.{base}.linker.{name}" not in frozen)

@@ -1,0 +1,92 @@
+"""Facts without their object, and adapters that learn which one is missing (after Wang et al. 2021, K-Adapter).
+
+The published factual adapter names the relation between two marked entities of a sentence (section 3.3), for which it
+never has to know which object is the right one. Here the object is what is asked. As published, only adapters and head
+learn from it: the encoder is read and gets no gradient.
+
+Shapes: B facts, T token rows, D dim, O objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mm_kptm.adaptation.side_adapter import AdaptedStream
+from mm_kptm.batch import Inputs, Movable, Tokens
+from mm_kptm.data.tokenizers.protocol import Specials
+from mm_kptm.errors import UserError
+
+
+class OpenFact(NamedTuple):
+    """A fact up to its object, in tokens without special ones, and the number of the object."""
+
+    words: tuple[int, ...]
+    object: int
+
+
+@dataclass(frozen=True, eq=False)
+class OpenFacts(Movable):
+    """Some facts, each with a mask token in the place of its object."""
+
+    texts: Inputs
+    blanks: Tensor  #: the rows of the mask tokens, [B]
+    objects: Tensor  #: [B]
+
+    def __len__(self) -> int:
+        return len(self.objects)
+
+
+class FactCompletion:
+    """Say which object a fact has, with the system's head of that name: scores [B, O] of states [B, D].
+
+    Args:
+        facts: to be learnt; drawn with replacement.
+        specials: ids of the tokens that stand for no text.
+
+    Raises:
+        UserError: there is no fact.
+    """
+
+    name = "fact-completion"
+
+    def __init__(self, facts: Sequence[OpenFact], specials: Specials) -> None:
+        if not facts:
+            raise UserError("there is no fact to learn from")
+        self.facts = tuple(facts)
+        self.specials = specials
+
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> OpenFacts:
+        """As many facts as there are examples, whatever the inputs show."""
+        numbers = torch.randint(len(self.facts), (len(inputs),), generator=generator).tolist()
+        special = self.specials
+        chosen = sorted((self.facts[number] for number in numbers), key=lambda fact: len(fact.words))
+        text = Tokens.of([(special.start, *fact.words, special.mask, special.stop) for fact in chosen])
+        ends = torch.tensor(text.layout.offsets[1:])
+        return OpenFacts(Inputs(text=text), ends - 2, torch.tensor([fact.object for fact in chosen]))
+
+    def losses(self, system: nn.Module, batch: OpenFacts) -> Tensor:
+        """The cross-entropy of every object, [B].
+
+        Raises:
+            UserError: there are no adapters to learn from it.
+        """
+        encoder = system.encoder
+        if not isinstance(encoder, AdaptedStream):
+            raise UserError(f"{self.name} trains adapters, but a {type(encoder).__name__} has none; put some beside it")
+        states = encoder.beside(batch.texts)[batch.blanks]
+        scores: Tensor = system.head(self.name)(states)  # type: ignore[operator]
+        return F.cross_entropy(scores, batch.objects, reduction="none")
+
+    def loss(self, system: nn.Module, batch: OpenFacts) -> Tensor:
+        """The mean over facts."""
+        return self.losses(system, batch).mean()
+
+    def measure(self, system: nn.Module, batch: OpenFacts) -> Tensor:
+        """The loss of each fact, [B]."""
+        return self.losses(system, batch)

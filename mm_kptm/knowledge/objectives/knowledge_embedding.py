@@ -1,0 +1,262 @@
+"""Knowledge embedding by descriptions: an entity is what a text encoder makes of its text (Wang et al. 2021, KEPLER).
+
+Shapes: B triples, N false heads and as many false tails of each, K distinct texts of a batch, D dim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mm_kptm.batch import POOLED_ONLY, Encoded, Inputs, Movable, Tokens
+from mm_kptm.data.tokenizers.protocol import Specials
+from mm_kptm.errors import UserError
+from mm_kptm.knowledge.embedding.negatives import Contrasted, FilteredNegatives
+from mm_kptm.knowledge.embedding.transe import TransEScore
+from mm_kptm.knowledge.graph.indexed_triple import IndexedTriple
+
+Text = Sequence[int]
+
+
+RELATIONS = ("table", "conditioned", "described")  #: how relations are read, see :class:`DescribedGraph`
+
+
+@dataclass(frozen=True, eq=False)
+class DescribedTriples(Movable):
+    """A batch of triples whose entities are texts; every distinct text is there, and so is encoded, once.
+
+    All numbers but ``relations`` say which of the texts is meant.
+    """
+
+    texts: Inputs  #: K texts, in order of length
+    relations: Tensor  #: rows of the relation table, [B]
+    heads: Tensor  #: [B]
+    tails: Tensor  #: [B]
+    told_heads: Tensor  #: the head, perhaps with the relation told behind it, [B]
+    told_tails: Tensor  #: [B]
+    false_heads: Tensor  #: [B, N]
+    false_tails: Tensor  #: [B, N]
+    relation_texts: Tensor | None = None  #: stand for the relation in place of the table, [B]
+
+    @classmethod
+    def of(
+        cls,
+        relations: Sequence[int],
+        *,
+        heads: Sequence[Text],
+        tails: Sequence[Text],
+        false_heads: Sequence[Sequence[Text]],
+        false_tails: Sequence[Sequence[Text]],
+        told_heads: Sequence[Text] | None = None,
+        told_tails: Sequence[Text] | None = None,
+        relation_texts: Sequence[Text] | None = None,
+    ) -> DescribedTriples:
+        """A batch from texts in tokens, special ones included; told texts are the plain ones unless given."""
+        told_heads = heads if told_heads is None else told_heads
+        told_tails = tails if told_tails is None else told_tails
+        plain = [heads, tails, told_heads, told_tails, [] if relation_texts is None else relation_texts]
+        false = [texts for rows in (false_heads, false_tails) for texts in rows]
+        distinct = {tuple(text) for texts in (*plain, *false) for text in texts}
+        ordered = sorted(distinct, key=lambda text: (len(text), text))
+        number = {text: place for place, text in enumerate(ordered)}
+
+        def places(texts: Sequence[Text]) -> Tensor:
+            return torch.tensor([number[tuple(text)] for text in texts], dtype=torch.long)
+
+        def grid(rows: Sequence[Sequence[Text]]) -> Tensor:
+            return torch.stack([places(texts) for texts in rows])
+
+        return cls(
+            texts=Inputs(text=Tokens.of(ordered)),
+            relations=torch.tensor(relations, dtype=torch.long),
+            heads=places(heads),
+            tails=places(tails),
+            told_heads=places(told_heads),
+            told_tails=places(told_tails),
+            false_heads=grid(false_heads),
+            false_tails=grid(false_tails),
+            relation_texts=None if relation_texts is None else places(relation_texts),
+        )
+
+    def __len__(self) -> int:
+        return len(self.relations)
+
+
+class DescribedGraph:
+    """Triples by number, and the texts of what they are about.
+
+    Relations are read in one of three ways (Wang et al. 2021, section 3.2): from the ``table`` alone; ``conditioned``,
+    where the text of the relation follows the entity's wherever the other side is a plain text, and the table is added
+    all the same; or ``described``, where the encoded text of the relation stands in place of the table.
+
+    Args:
+        triples: to be learnt.
+        texts: of every entity, in tokens without special ones.
+        specials: ids of the tokens that stand for no text.
+        known: more triples that are true, and so no negatives.
+        relations: one of :data:`RELATIONS`.
+        relation_texts: of every relation, for the second and third way.
+        max_length: tokens of a text at most, special ones included; of a relation's alone, an eighth of that. What is
+            cut off may be the closing token, as in the released code.
+
+    Raises:
+        UserError: no triples, another way of reading, no texts of relations where they are read, or a triple about an
+            entity or a relation without a text.
+    """
+
+    def __init__(
+        self,
+        triples: Sequence[IndexedTriple],
+        texts: Sequence[Text],
+        specials: Specials,
+        *,
+        known: Sequence[IndexedTriple] = (),
+        relations: str = "table",
+        relation_texts: Sequence[Text] | None = None,
+        max_length: int = 512,
+    ) -> None:
+        if relations not in RELATIONS:
+            raise UserError(f"relations are read as {', '.join(RELATIONS)}, not as {relations!r}")
+        if relations != "table" and relation_texts is None:
+            raise UserError(f"{relations} relations are texts, but relation_texts were not given")
+        _check(triples, len(texts), None if relation_texts is None else len(relation_texts))
+        self.triples = tuple(triples)
+        self.relations = relations
+        self._max_length = max_length
+        self._entities = [self._framed(specials, text) for text in texts]
+        self._relations = [self._framed(specials, text) for text in relation_texts or ()]
+        self._stop = specials.stop
+        self._negatives = FilteredNegatives((*triples, *known), len(texts))
+
+    def __len__(self) -> int:
+        return len(self.triples)
+
+    def batch(self, numbers: Sequence[int], negatives: int, generator: torch.Generator) -> DescribedTriples:
+        """The triples of these numbers, each with so many fresh false heads and false tails."""
+
+        def draw(count: int) -> list[int]:
+            return torch.randint(len(self._entities), (count,), generator=generator).tolist()
+
+        return self.described([self._negatives(self.triples[number], negatives, draw) for number in numbers])
+
+    def length(self, number: int) -> int:
+        """Tokens of the texts of a triple's head and tail."""
+        triple = self.triples[number]
+        return len(self._entity(triple.head)) + len(self._entity(triple.tail))
+
+    def entities(self, numbers: Sequence[int]) -> Inputs:
+        """The texts of entities, in the given order."""
+        return Inputs(text=Tokens.of([self._entity(number) for number in numbers]))
+
+    def described(self, examples: Sequence[Contrasted]) -> DescribedTriples:
+        """The texts of triples whose false entities are already drawn."""
+        triples = [example.triple for example in examples]
+        conditioned, described = (self.relations == way for way in RELATIONS[1:])
+        return DescribedTriples.of(
+            [triple.relation for triple in triples],
+            heads=[self._entity(triple.head) for triple in triples],
+            tails=[self._entity(triple.tail) for triple in triples],
+            false_heads=[[self._entity(entity) for entity in example.false_heads] for example in examples],
+            false_tails=[[self._entity(entity) for entity in example.false_tails] for example in examples],
+            told_heads=[self._told(triple.head, triple.relation) for triple in triples] if conditioned else None,
+            told_tails=[self._told(triple.tail, triple.relation) for triple in triples] if conditioned else None,
+            relation_texts=[self._relation(triple.relation) for triple in triples] if described else None,
+        )
+
+    def _framed(self, specials: Specials, text: Text) -> tuple[int, ...]:
+        return (specials.start, *text, specials.stop)
+
+    def _entity(self, number: int) -> tuple[int, ...]:
+        return self._entities[number][: self._max_length]
+
+    def _relation(self, number: int) -> tuple[int, ...]:
+        return self._relations[number][: self._max_length // 8]
+
+    def _told(self, entity: int, relation: int) -> tuple[int, ...]:
+        return (*self._entities[entity], self._stop, *self._relations[relation][1:])[: self._max_length]
+
+
+class KnowledgeEmbedding:
+    r"""Tell triples from false ones, with the system's head of that name (Wang et al. 2021, eq. 3).
+
+    .. math::
+        -\tfrac12 \log \sigma(s(h, r, t))
+        - \tfrac1{4N} \sum_i \left( \log \sigma(-s(h'_i, r, t)) + \log \sigma(-s(h, r, t'_i)) \right)
+
+    As in the released code the positive score is the mean of two, one with the told head and one with the told tail,
+    and a false entity meets the told one of the other side.
+
+    Args:
+        graph: the triples.
+        negatives: N.
+    """
+
+    name = "knowledge-embedding"
+
+    def __init__(self, graph: DescribedGraph, *, negatives: int = 1) -> None:
+        if negatives < 1:
+            raise UserError(f"a triple is told from false ones, so negatives must be at least 1, not {negatives}")
+        self.graph = graph
+        self.negatives = negatives
+
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> DescribedTriples:
+        """As many triples as there are examples; the graph has its own texts, whatever the inputs show."""
+        numbers = torch.randint(len(self.graph), (len(inputs),), generator=generator)
+        return self.graph.batch(numbers.tolist(), self.negatives, generator)
+
+    def losses(self, system: nn.Module, batch: DescribedTriples) -> Tensor:
+        """The loss of every triple, [B]."""
+        return contrast(*scores(system, batch))
+
+    def loss(self, system: nn.Module, batch: DescribedTriples) -> Tensor:
+        """The mean over triples."""
+        return self.losses(system, batch).mean()
+
+    def measure(self, system: nn.Module, batch: DescribedTriples) -> Tensor:
+        """The loss of each triple, [B]."""
+        return self.losses(system, batch)
+
+
+def scores(system: nn.Module, triples: DescribedTriples) -> tuple[Tensor, Tensor]:
+    """As :func:`scores_by`, with the system's head of the objective's name."""
+    return scores_by(cast(TransEScore, system.head(KnowledgeEmbedding.name)), system, triples)  # type: ignore[operator]
+
+
+def scores_by(head: TransEScore, system: nn.Module, triples: DescribedTriples) -> tuple[Tensor, Tensor]:
+    """The score of every triple, [B], and of its false ones, heads before tails, [B, 2 N]."""
+    encoded: Encoded = system(triples.texts, POOLED_ONLY)
+    states = encoded.pooled
+    told = triples.relation_texts
+    relations = head.relation(triples.relations) if told is None else states[told]
+    told_heads, told_tails = states[triples.told_heads], states[triples.told_tails]
+    forward = head(told_heads, relations, states[triples.tails])
+    backward = head(states[triples.heads], relations, told_tails)
+    false = (
+        head(states[triples.false_heads], relations[:, None], told_tails[:, None]),
+        head(told_heads[:, None], relations[:, None], states[triples.false_tails]),
+    )
+    return (forward + backward) / 2, torch.cat(false, dim=1)
+
+
+def contrast(true: Tensor, false: Tensor) -> Tensor:
+    """The loss of every triple, [B], from its score [B] and those of its false ones [B, 2 N]."""
+    return -(F.logsigmoid(true) + F.logsigmoid(-false).mean(dim=1)) / 2
+
+
+def _check(triples: Sequence[IndexedTriple], entities: int, relations: int | None) -> None:
+    if not triples:
+        raise UserError("there is no triple to learn from")
+    for triple in triples:
+        if not (0 <= triple.head < entities and 0 <= triple.tail < entities):
+            raise UserError(
+                f"the triple {tuple(triple)} is about an entity without a text; there are texts of {entities} entities"
+            )
+        if relations is not None and not 0 <= triple.relation < relations:
+            raise UserError(
+                f"the triple {tuple(triple)} has a relation without a text; there are texts of {relations} relations"
+            )

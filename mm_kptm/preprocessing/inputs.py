@@ -1,0 +1,184 @@
+"""From packed texts and pictures to the inputs of a batch: a few gathers, no loop over examples.
+
+Shapes: T token rows, R region rows, S texts, P pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mm_kptm.batch import Candidates, Entities, Inputs, Regions, SequenceLayout, Tokens, apart
+from mm_kptm.batch.special_entities import NULL, PADDING
+from mm_kptm.data.packing import Packed, gather
+from mm_kptm.errors import UserError
+from mm_kptm.nn.visibility import Branches
+
+IntArray = NDArray[np.int64]
+
+
+class RegionProvider(Protocol):
+    """The regions of many images."""
+
+    @property
+    def lengths(self) -> IntArray:
+        """Regions of every image, [P]."""
+
+    def regions(self, images: IntArray) -> Regions:
+        """The regions of the given images, in that order."""
+
+
+@dataclass(frozen=True, eq=False)
+class RegionCrops:
+    """Pictures whose regions are bytes in memory, given to the model as numbers between 0 and 1."""
+
+    pixels: NDArray[np.uint8]  #: [R, F]
+    boxes: NDArray[np.float32]  #: x1 y1 x2 y2 as fractions of the image, [R, 4]
+    offsets: IntArray  #: [P + 1]
+
+    @classmethod
+    def blank(cls, features: int) -> RegionCrops:
+        """One picture of one black region as large as the image: it tells nothing, not even how much there is."""
+        return cls(np.zeros((1, features), np.uint8), np.array([[0, 0, 1, 1]], np.float32), np.array([0, 1]))
+
+    @classmethod
+    def joined(cls, *parts: RegionCrops) -> RegionCrops:
+        """The pictures of all parts, one part behind the other."""
+        ends = np.cumsum([0, *(part.offsets[-1] for part in parts)])
+        return cls(
+            np.concatenate([part.pixels for part in parts]),
+            np.concatenate([part.boxes for part in parts]),
+            np.concatenate([*(part.offsets[:-1] + end for part, end in zip(parts, ends[:-1], strict=True)), ends[-1:]]),
+        )
+
+    @cached_property
+    def lengths(self) -> IntArray:
+        return np.diff(self.offsets)
+
+    def regions(self, images: IntArray) -> Regions:
+        rows, lengths = gather(self.offsets, images)
+        return Regions(
+            features=torch.from_numpy(self.pixels[rows]).float().div_(255),
+            boxes=torch.from_numpy(self.boxes[rows]),
+            layout=SequenceLayout(tuple(lengths.tolist())),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class InputSource:
+    """Texts, each perhaps about a picture: a source of :class:`~mm_kptm.batch.Inputs`.
+
+    A picture that several texts of a batch are about is given once.
+
+    Args:
+        texts: columns ``ids`` and ``positions``; ``segments`` where there are several; ``languages`` where known;
+            ``words`` and ``branches`` where facts hang from words; ``entities`` where tokens name some.
+        pictures: None for texts alone.
+        about: the picture of every text, [S].
+        entities: the vectors that the column of that name numbers; number 0 stands for no entity, [N, E].
+        base: the knowledge base that those entities are of; a token that names one is then a mention with it as its
+            only candidate, and no entity of the token grid.
+    """
+
+    texts: Packed
+    pictures: RegionProvider | None = None
+    about: IntArray | None = None
+    entities: Tensor | None = None
+    base: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def length(self, index: int) -> int:
+        """Tokens and regions of a text."""
+        rows = int(self.texts.lengths[index])
+        return rows if self.pictures is None else rows + int(self.pictures.lengths[self._picture_of[index]])
+
+    def batch(self, indices: Sequence[int], generator: torch.Generator) -> Inputs:
+        """The given texts with their pictures; nothing is drawn."""
+        chosen = np.asarray(indices, dtype=np.int64)
+        if self.pictures is None:
+            return self._with_facts(Inputs(text=tokens(self.texts, chosen)), chosen)
+        return self.with_images(chosen, self._picture_of[chosen])
+
+    def with_images(self, texts: IntArray, images: IntArray) -> Inputs:
+        """The given texts, each with the picture given for it, whatever it is about."""
+        if self.pictures is None:
+            raise UserError("texts were to be shown beside pictures, but there are none")
+        distinct, places = np.unique(images, return_inverse=True)
+        apart = len(distinct) == len(images)
+        regions = self.pictures.regions(images if apart else distinct)
+        image_of = None if apart else torch.from_numpy(places)
+        return self._with_facts(Inputs(text=tokens(self.texts, texts), regions=regions, image_of=image_of), texts)
+
+    def _with_facts(self, inputs: Inputs, texts: IntArray) -> Inputs:
+        """The inputs with the entities that their texts name."""
+        if self.entities is None:
+            return inputs
+        column = Packed(self.texts.offsets, {"entities": self.texts.columns["entities"]})
+        taken, lengths = column.take(texts)
+        numbers = torch.from_numpy(taken["entities"].astype(np.int64, copy=False))
+        if self.base is not None:
+            return replace(inputs, candidates={self.base: mentions(numbers, SequenceLayout(lengths), self.entities)})
+        return replace(inputs, entities=Entities(self.entities[numbers], linked=numbers > 0, ids=numbers - 1))
+
+    @cached_property
+    def _picture_of(self) -> IntArray:
+        return np.arange(len(self.texts)) if self.about is None else self.about
+
+
+def mentions(numbers: Tensor, layout: SequenceLayout, vectors: Tensor) -> Candidates:
+    """Every token that names an entity as a mention of one token with that one candidate.
+
+    Args:
+        numbers: of the entities among ``vectors``, 0 where there is none, [T].
+        layout: of the tokens.
+        vectors: [N, E].
+    """
+    rows = numbers.nonzero().squeeze(1)
+    owners = layout.sequence_ids(numbers.device)[rows]
+    silent = torch.bincount(owners, minlength=len(layout)) == 0  # has one blank span
+    order = torch.cat([owners, silent.nonzero().squeeze(1)]).argsort(stable=True)
+    spans = torch.cat([rows, torch.full((int(silent.sum()),), -1)])[order]
+    named = torch.where(spans < 0, 0, numbers[spans.clamp(min=0)])
+    counts = torch.bincount(owners, minlength=len(layout)) + silent
+    return Candidates(
+        spans=spans[:, None].expand(-1, 2),
+        layout=SequenceLayout(tuple(counts.tolist())),
+        entities=torch.where(named > 0, named + NULL, PADDING)[:, None],
+        priors=torch.ones(len(spans), 1),
+        vectors=vectors[named][:, None],
+    )
+
+
+MARK = "mark_"  #: begins the names of columns that are marks
+
+
+def tokens(texts: Packed, indices: IntArray) -> Tokens:
+    """The tokens of the given texts; facts see only themselves and their word.
+
+    Columns beside those of :class:`InputSource`: ``units``, numbered in each text by itself, and ``mark_`` with the
+    name of a mark.
+    """
+    columns, lengths = texts.take(indices)
+    rows = {name: torch.from_numpy(column.astype(np.int64, copy=False)) for name, column in columns.items()}
+    branches = rows.get("branches")
+    layout = SequenceLayout(lengths)
+    marks = {name.removeprefix(MARK): column for name, column in rows.items() if name.startswith(MARK)}
+    return Tokens(
+        ids=rows["ids"],
+        layout=layout,
+        positions=rows["positions"],
+        segments=rows["segments"] if "segments" in rows else torch.zeros_like(rows["ids"]),
+        languages=rows.get("languages"),
+        attention_mask=Branches(rows["words"], branches) if branches is not None and bool(branches.any()) else None,
+        mask_groups=apart(rows["units"], layout) if "units" in rows else None,
+        token_labels=marks or None,
+    )

@@ -1,0 +1,207 @@
+"""How text becomes what an encoder reads: pieces between special tokens, with entities or facts where there are any."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mm_kptm.batch import Inputs
+from mm_kptm.data.packing import Packed
+from mm_kptm.data.tokenizers.protocol import Pieces, Specials, Tokenizer
+from mm_kptm.errors import UserError
+from mm_kptm.knowledge.embedding.entity_table import EntityTable
+from mm_kptm.knowledge.injection.fact_injector import FactInjector, Needed, TokenSequence, build_trees
+from mm_kptm.knowledge.injection.marker_tokens import READ, MarkerTokens
+from mm_kptm.knowledge.injection.mention_markers import Annotated, Annotator
+from mm_kptm.preprocessing.inputs import MARK, InputSource
+from mm_kptm.train.protocol import Source
+
+
+@dataclass(frozen=True)
+class TextExample:
+    """A text of one or two parts."""
+
+    id: str
+    parts: tuple[str, ...]
+    language: str
+    needed: Needed | None = None  #: the facts that it cannot be answered without, where that is known
+
+
+@dataclass(frozen=True)
+class SequenceTemplate:
+    """Which special tokens stand around a text, and which segment it begins with; between two parts are always some."""
+
+    opened: bool = True  #: begins with [CLS]
+    closed: bool = True  #: ends with [SEP], if it has one part
+    first_segment: int = 0
+
+    def max_pieces(self, max_length: int, parts: int, specials: Specials) -> int:
+        """Pieces that fit beside the special tokens."""
+        return max_length - specials.around(parts) + (not self.opened) + (parts == 1 and not self.closed)
+
+    def around(self, parts: Sequence[TokenSequence], specials: Specials) -> TokenSequence:
+        """The parts in a row with what stands around them."""
+        written: TokenSequence = [str(specials.start)] if self.opened else []
+        for number, part in enumerate(parts, 1):
+            stops = specials.between if number < len(parts) else int(self.closed or len(parts) > 1)
+            written += [*part, *[str(specials.stop)] * stops]
+        return written
+
+
+BERT = SequenceTemplate()
+#: UER's toolkit, K-BERT's home: one sentence has no end, and segment 0 is padding.
+UER = SequenceTemplate(closed=False, first_segment=1)
+UER_WORDS = SequenceTemplate(opened=False, closed=False, first_segment=1)  #: where every word is labelled
+
+
+@dataclass(frozen=True, eq=False)
+class LinkedTexts:
+    """Texts whose tokens carry the vectors of entities.
+
+    Args:
+        texts: the texts.
+        grid: column ``entities``, the number of the entity at every token, -1 where there is none.
+        table: the vectors.
+    """
+
+    texts: InputSource
+    grid: Packed
+    table: EntityTable
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def length(self, index: int) -> int:
+        """Tokens of a text."""
+        return self.texts.length(index)
+
+    def batch(self, indices: Sequence[int], generator: torch.Generator) -> Inputs:
+        """The given texts with their entities."""
+        columns, _ = self.grid.take(indices)
+        entities = self.table.entities([columns["entities"].tolist()])
+        return replace(self.texts.batch(indices, generator), entities=entities)
+
+
+@dataclass(frozen=True)
+class TextEncoding:
+    """How text becomes ids, which entities are linked in it and which facts it is told."""
+
+    tokenizer: Tokenizer
+    max_length: int
+    languages: tuple[str, ...] = ()
+    table: EntityTable | None = None
+    markers: MarkerTokens | None = None  #: of mentions, to which the tokenizer is one with signs
+    threshold: float = 0.3  #: links that the linker is less sure of are left out
+    injector: FactInjector | None = None
+    facts: str = "none"  #: which facts are told: none, true, random, swapped or oracle
+    template: SequenceTemplate = BERT
+
+    def pack(self, framings: Sequence[tuple[list[int], list[int]]], spoken: Iterable[str]) -> Packed:
+        """Ids and segments of every text, with its language where the encoder reads them."""
+        ids, segments = [ids for ids, _ in framings], [segments for _, segments in framings]
+        packed = Packed.of(ids=ids, positions=[range(len(one)) for one in ids], segments=segments)
+        return self._with_languages(packed, spoken)
+
+    def cut(self, said: TextExample) -> list[tuple[Pieces, int]]:
+        """The pieces of every part, and how many of them are read; of two parts the longer one gives way."""
+        pieces = [self.tokenizer.encode(part, said.language) for part in said.parts]
+        room = self.template.max_pieces(self.max_length, len(pieces), self.tokenizer.specials)
+        if len(pieces) == 1:
+            return [(pieces[0], min(len(pieces[0].ids), room))]
+        kept = shortened(*(part.ids for part in pieces), room=room)
+        return [(part, len(ids)) for part, ids in zip(pieces, kept, strict=True)]
+
+    def texts(self, said: Sequence[TextExample]) -> InputSource:
+        """Texts with what they are told."""
+        trunks = [self.template.around(self._sequences(one), self.tokenizer.specials) for one in said]
+        packed = build_trees(trunks, max_length=self.max_length)
+        if self.injector is None:
+            packed = Packed(packed.offsets, {name: packed.columns[name] for name in ("ids", "positions")})
+        segments = self._segments(packed)
+        packed = Packed(packed.offsets, {**packed.columns, "segments": segments})
+        return InputSource(self._with_languages(packed, [one.language for one in said]))
+
+    def mentions(self, marked: Sequence[Annotated], said: Sequence[TextExample]) -> Source[Inputs]:
+        """Marked texts with the entities that are linked in them, or with marks of their own and facts that are told.
+
+        Args:
+            marked: the texts and what is linked in them.
+            said: the same texts.
+        """
+        if self.markers is not None:
+            return self._marked(said, self.markers)
+        if self.table is None:
+            return self.texts(said)
+        annotate = Annotator(self.tokenizer, self.table.numbers, max_length=self.max_length)
+        rows = [annotate(replace(one, target=None)) for one in marked]
+        kept = [row for row in rows if row is not None]
+        texts = self.pack([(list(row.ids), [0] * len(row.ids)) for row in kept], [one.language for one in said])
+        return LinkedTexts(InputSource(texts), Packed.of(entities=[row.entities for row in kept]), self.table)
+
+    def outside_facts(self, texts: Packed) -> NDArray[np.bool_]:
+        """Which tokens are of no fact, [T]."""
+        branches = texts.columns.get("branches")
+        return np.ones(texts.offsets[-1], dtype=bool) if branches is None else branches == 0
+
+    def _marked(self, said: Sequence[TextExample], marks: MarkerTokens) -> InputSource:
+        """Texts that know where the states of their mentions are read."""
+        shown = self.texts(said)
+        read: list[int] = []
+        for one in said:
+            ((pieces, kept),) = self.cut(one)
+            read += [0] * self.template.opened + marks.read_at(pieces.texts)[:kept] + [0] * self.template.closed
+        column = np.zeros(shown.texts.offsets[-1], dtype=np.int64)
+        column[self.outside_facts(shown.texts)] = read
+        return replace(shown, texts=Packed(shown.texts.offsets, {**shown.texts.columns, f"{MARK}{READ}": column}))
+
+    def _sequences(self, said: TextExample) -> list[TokenSequence]:
+        trunks: list[TokenSequence] = []
+        for number, (text, (pieces, kept)) in enumerate(zip(said.parts, self.cut(said), strict=True)):
+            if self.injector is None:
+                trunks.append([str(piece) for piece in pieces.ids[:kept]])
+                continue
+            example = f"{said.id}-{number}"
+            trunk = self.injector.inject(
+                text, pieces, self.tokenizer, arm=self.facts, example=example, needed=said.needed, max_pieces=kept
+            )
+            trunks.append(trunk)
+        return trunks
+
+    def _segments(self, texts: Packed) -> NDArray[np.int64]:
+        """A part's number, its [SEP] included; a fact has the segment of its place. RoBERTa's kin know 0 alone."""
+        if self.tokenizer.specials.between > 1:
+            return np.zeros(texts.offsets[-1], dtype=np.int64)
+        closes = texts.columns["ids"] == self.tokenizer.specials.stop
+        if "branches" in texts.columns:
+            closes &= texts.columns["branches"] == 0
+        before = np.concatenate([[0], closes.cumsum()])
+        return before[:-1] - np.repeat(before[texts.offsets[:-1]], texts.lengths) + self.template.first_segment
+
+    def _with_languages(self, texts: Packed, spoken: Iterable[str]) -> Packed:
+        if not self.languages:
+            return texts
+        numbers = np.array([self._language(language) for language in spoken], dtype=np.int64)
+        return Packed(texts.offsets, {**texts.columns, "languages": np.repeat(numbers, texts.lengths)})
+
+    def _language(self, language: str) -> int:
+        if language not in self.languages:
+            raise UserError(
+                f"an example is in {language!r}, but data.languages has {', '.join(self.languages)}; name it there"
+            )
+        return self.languages.index(language)
+
+
+def shortened(one: Sequence[int], other: Sequence[int], *, room: int) -> tuple[Sequence[int], Sequence[int]]:
+    """Both parts, pieces dropped from the end of the longer one until they fit; of equal ones the second gives way.
+
+    >>> shortened((1, 2, 3, 4), (5, 6), room=4)
+    ((1, 2), (5, 6))
+    """
+    first, second = len(one), len(other)
+    while first + second > room:
+        first, second = (first - 1, second) if first > second else (first, second - 1)
+    return one[:first], other[:second]

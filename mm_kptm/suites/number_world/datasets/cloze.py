@@ -1,0 +1,110 @@
+"""Number World's facts as sentences with a blank: *the twelve belongs to [MASK]*, with what is told of the twelve."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cache, partial
+
+import numpy as np
+
+from mm_kptm.data.packing import Packed
+from mm_kptm.datasets.knowledge_settings import TREE
+from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
+from mm_kptm.knowledge.injection.fact_injector import TokenSequence, build_trees
+from mm_kptm.knowledge.injection.sentence_tree import TokenWithFacts
+from mm_kptm.preprocessing.inputs import InputSource
+from mm_kptm.suites.number_world.datasets import sources as number_world
+from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
+from mm_kptm.suites.number_world.generator.blanks import Blank, blanks, inform
+from mm_kptm.suites.number_world.generator.facts import RANGES
+from mm_kptm.suites.number_world.generator.language import vocabulary, words
+from mm_kptm.suites.number_world.generator.lexicon import surface
+from mm_kptm.suites.number_world.generator.numerals import LANGUAGES
+from mm_kptm.suites.number_world.generator.splits import SIDES_OF_A_SPLIT
+from mm_kptm.tasks.example import Example
+from mm_kptm.tasks.knowledge.cloze import CandidateWords, ClozeSource, FillBlanks, first_blanks
+from mm_kptm.tasks.knowledge_use import COUNTERFACTUAL_SUFFIXES
+
+LONGEST = 128  #: far above the longest sentence with its facts
+
+
+def cloze(data: NumberWorldData, request: DataRequest) -> PreparedData:
+    """Blanks in statements of facts; those told are of ``request.facts``."""
+    worlds, choices = data.worlds, candidates(data.languages)
+
+    @cache
+    def asked(split: str) -> tuple[Blank, ...]:
+        side = split.partition("-")[0]
+        made = blanks(
+            data.side(side),
+            data.count(side),
+            data.draw("cloze", side),
+            worlds,
+            facts_per_number=data.facts_per_number,
+        )
+        return inform(
+            made,
+            COUNTERFACTUAL_SUFFIXES.get(split.removeprefix(side), request.facts),
+            worlds,
+            data.draw("facts", split),
+        )
+
+    def usual(split: str) -> Mapping[str, float]:
+        counts = Counter(one.answer for one in asked("train"))
+        best = counts.most_common(1)[0][0]
+        answers = [one.answer for one in asked(split)]
+        return {"chance": 1 / len(choices.words), "majority": answers.count(best) / len(answers)}
+
+    splits = (*SIDES_OF_A_SPLIT, *(f"{side}{end}" for side in ("dev", "test") for end in COUNTERFACTUAL_SUFFIXES))
+    return PreparedData(
+        sources={split: partial(lambda split: source(asked(split), choices), split) for split in splits},
+        model=lambda system: FillBlanks(system, choices),
+        sizes={"vocab_size": len(vocabulary()), "num_languages": len(LANGUAGES)},
+        heads=FillBlanks.heads(request.recipe),
+        fingerprints=data.fingerprints,
+        baselines=usual,
+        knowledge_kinds=frozenset({TREE}),
+    )
+
+
+def candidates(languages: Sequence[str]) -> CandidateWords:
+    """The words for everything that arbitrary facts may point at, in some languages."""
+    labels = [label for objects in RANGES.values() for label in objects]
+    said = dict.fromkeys(words(surface(label, language), language)[0] for language in languages for label in labels)
+    return CandidateWords(tuple(said), tuple(vocabulary().ids[word] for word in said))
+
+
+def source(asked: Sequence[Blank], choices: CandidateWords) -> ClozeSource:
+    """Statements with blanks, and the facts on the names of their numbers."""
+    specials = number_world.specials()
+    trees = build_trees([_trunk(one) for one in asked], max_length=LONGEST)
+    spoken = np.array([LANGUAGES.index(one.language) for one in asked], dtype=np.int64)
+    texts = Packed(trees.offsets, {**trees.columns, "languages": np.repeat(spoken, trees.lengths)})
+    places = {word: place for place, word in enumerate(choices.words)}
+    about = tuple(
+        Example(
+            id=one.id,
+            type=one.relation,
+            language=one.language,
+            group=f"world-{one.world}",
+            target=one.answer,
+            factual_answer=None if one.answer == one.true_answer else one.true_answer,
+        )
+        for one in asked
+    )
+    truth = np.array([places[one.answer] for one in asked], dtype=np.int64)
+    return ClozeSource(InputSource(texts), first_blanks(texts, specials.mask), truth, about)
+
+
+def _trunk(one: Blank) -> TokenSequence:
+    specials, ids = number_world.specials(), vocabulary().ids
+    trunk: TokenSequence = [str(specials.start)]
+    for place, word in enumerate(one.sentence.words):
+        piece = str(specials.mask if place == one.blank else ids[word])
+        facts = tuple(f"{ids[relation]} {ids[object_]}" for relation, object_ in one.injected)
+        trunk.append(TokenWithFacts(piece, facts) if place == one.subject and facts else piece)
+    return [*trunk, str(specials.stop)]
+
+
+CLOZE_SUPPLY = TaskDataset(FillBlanks, NumberWorldData, cloze)

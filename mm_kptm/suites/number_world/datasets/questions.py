@@ -1,0 +1,220 @@
+"""The tasks that Number World feeds: questions about scenes and facts, sentences, pretraining."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache, partial
+
+from mm_kptm.crosslingual.corpora.bitext import every_pair, monolingual, translations
+from mm_kptm.data.packing import Packed
+from mm_kptm.datasets.protocol import AuxiliaryObjective, DataRequest, PreparedData, TaskDataset
+from mm_kptm.objectives.mixture import Mixture, Objective, Objectives
+from mm_kptm.preprocessing.inputs import InputSource
+from mm_kptm.suites.number_world.datasets import sources as number_world
+from mm_kptm.suites.number_world.datasets.entity_vectors import BASE, WIDTH, linked, without_facts
+from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
+from mm_kptm.suites.number_world.datasets.stored_facts import KEPT, learnt, stated
+from mm_kptm.suites.number_world.generator import baselines, knowledge, questions
+from mm_kptm.suites.number_world.generator import captions as world_captions
+from mm_kptm.suites.number_world.generator.facts import Worlds
+from mm_kptm.suites.number_world.generator.language import vocabulary
+from mm_kptm.suites.number_world.generator.lexicon import answers
+from mm_kptm.suites.number_world.generator.numerals import LANGUAGES
+from mm_kptm.suites.number_world.generator.parallel import TOPICS, ParallelCorpus, corpus
+from mm_kptm.suites.number_world.generator.questions import Question
+from mm_kptm.suites.number_world.generator.scene import FEATURES, Scenes
+from mm_kptm.suites.number_world.generator.splits import SIDES_OF_A_SPLIT
+from mm_kptm.tasks.knowledge_use import COUNTERFACTUAL_SUFFIXES
+from mm_kptm.tasks.pretraining import ObjectiveSource, heads_of, objectives_named
+from mm_kptm.tasks.text.sentence_retrieval import ParallelSentences, TranslationSource
+from mm_kptm.tasks.vision.knowledge_vqa import KnowledgeVQA
+from mm_kptm.tasks.vision.vqa import VQA, QuestionSource, one_answer
+
+#: As branches of names, as a vector at each name, as the candidate that each name means, or beside the questions.
+TELLS = frozenset({"sentence-tree", "entity-fusion", "kar", *KEPT})
+
+Asked = tuple[Scenes, Sequence[Question]]
+
+
+def vqa(data: NumberWorldData, request: DataRequest) -> PreparedData:
+    """Questions about what a scene shows."""
+    return _answering(VQA, data, request, cache(partial(asked_about_seen, data)), SIDES_OF_A_SPLIT)
+
+
+def knowledge_vqa(data: NumberWorldData, request: DataRequest) -> PreparedData:
+    """Questions about facts of what a scene shows; the facts told are those of ``request.facts``."""
+    worlds = data.worlds
+
+    @cache
+    def asked(split: str) -> Asked:
+        return asked_about_facts(data, split, request.facts, worlds)
+
+    told_others = (f"{side}{end}" for side in ("dev", "test") for end in COUNTERFACTUAL_SUFFIXES)
+    prepared = _answering(KnowledgeVQA, data, request, asked, (*SIDES_OF_A_SPLIT, *told_others))
+    scored = prepared.baselines
+
+    def score(split: str) -> Mapping[str, float]:
+        told = [question for question in asked(split)[1] if isinstance(question, knowledge.FactQuestion)]
+        if request.facts == "none" or request.knowledge in KEPT:
+            return scored(split)
+        return {**scored(split), "facts-only": baselines.accuracy(baselines.facts_only(told), told)}
+
+    def kept() -> AuxiliaryObjective:
+        facts = stated(worlds.of("train"), data.asked_relations, request.facts, data.draw("stated facts"))
+        return learnt(request.knowledge, facts, data.languages)
+
+    prepared = replace(
+        prepared,
+        baselines=score,
+        knowledge_kinds=TELLS,
+        knowledge_bases=(BASE,),
+        auxiliary=kept if request.knowledge in KEPT else None,
+    )
+    if not data.num_perception_questions:
+        return prepared
+
+    def mixed() -> QuestionSource:
+        about_seen = asked_about_seen(replace(data, questions=data.num_perception_questions), "train")
+        return _source(data, request, "train", asked("train"), about_seen)
+
+    return replace(prepared, sources={**prepared.sources, "train": mixed})
+
+
+def _answering(
+    task: type[VQA],
+    data: NumberWorldData,
+    request: DataRequest,
+    asked: Callable[[str], Asked],
+    splits: Sequence[str],
+) -> PreparedData:
+    labels = answers(data.numbers)
+
+    def source(split: str) -> QuestionSource:
+        return _source(data, request, split, asked(split))
+
+    def score(split: str) -> Mapping[str, float]:
+        (train_scenes, train), (test_scenes, test) = asked("train"), asked(split)
+        return {
+            "chance": baselines.chance(train, test),
+            "majority": baselines.accuracy(baselines.majority(train, test), test),
+            "question-only": baselines.accuracy(baselines.question_only(train, test), test),
+            "image-only": baselines.accuracy(baselines.image_only(train, train_scenes, test, test_scenes), test),
+        }
+
+    return PreparedData(
+        sources={split: partial(source, split) for split in splits},
+        model=lambda system: task(system, labels, criterion=one_answer),
+        sizes={"vocab_size": len(vocabulary()), "region_dim": FEATURES, "entity_dim": WIDTH},
+        heads=task.heads(request.recipe, len(labels)),
+        fingerprints=data.fingerprints,
+        baselines=score,
+        objectives=partial(_objectives, data),
+    )
+
+
+def asked_about_facts(
+    data: NumberWorldData, split: str, facts: str, worlds: Worlds
+) -> tuple[Scenes, tuple[knowledge.FactQuestion, ...]]:
+    """The scenes of a split and the questions about facts; the end of a split may say which, as in ``COUNTERFACTUAL_SUFFIXES``."""
+    side = split.partition("-")[0]
+    scenes, generated = knowledge.generate(
+        data.side(side),
+        data.count(side),
+        data.draw("knowledge-vqa", side),
+        worlds,
+        facts_per_number=data.facts_per_number,
+        distractors=data.distractors,
+    )
+    arm = COUNTERFACTUAL_SUFFIXES.get(split.removeprefix(side), facts)
+    return scenes, knowledge.inject(generated, arm, worlds, data.draw("facts", split))
+
+
+def asked_about_seen(data: NumberWorldData, split: str) -> tuple[Scenes, tuple[Question, ...]]:
+    """The scenes of a split and the questions about what they show."""
+    return questions.generate(data.side(split), data.count(split), data.draw("vqa", split), numbers=data.numbers)
+
+
+def _source(data: NumberWorldData, request: DataRequest, split: str, *asked: Asked) -> QuestionSource:
+    """Questions about one or more sets of scenes, with what is told in the form that was asked for."""
+    by_vectors = request.knowledge in ("entity-fusion", "kar")
+    sources = [
+        number_world.questions(
+            scenes,
+            generated if request.knowledge == "sentence-tree" else without_facts(generated),
+            answers(data.numbers),
+            vision=data.vision,
+            draw=data.draw("shuffled scenes", split),
+        )
+        for scenes, generated in asked
+    ]
+    source = sources[0] if len(sources) == 1 else number_world.joined(*sources)
+    if not by_vectors:
+        return source
+    base = BASE if request.knowledge == "kar" else None
+    return linked(source, [question for _, generated in asked for question in generated], base=base)
+
+
+def parallel_sentences(data: NumberWorldData, request: DataRequest) -> PreparedData:
+    """Sentences and their translations; test sentences stand in no parallel data that training could see."""
+
+    def source(side: str) -> TranslationSource:
+        return number_world.translations(_corpus(data, side), data.languages)
+
+    return PreparedData(
+        sources={side: partial(source, side) for side in SIDES_OF_A_SPLIT},
+        model=ParallelSentences,
+        sizes={"vocab_size": len(vocabulary())},
+        fingerprints=data.fingerprints,
+        baselines=lambda side: {"chance": 1 / data.count(side)},
+    )
+
+
+def pretraining(data: NumberWorldData, request: DataRequest) -> PreparedData:
+    """Captions with their scenes, sentences by themselves, or sentences and as many translations."""
+    objectives = _objectives(data, request.objectives)
+
+    def inputs(side: str) -> InputSource:
+        if data.texts == "captions":
+            made = world_captions.captions(
+                data.side(side), data.count(side), data.draw("captions", side), numbers=data.numbers
+            )
+            return number_world.captions(*made, data.languages)
+        spoken = number_world.meanings(_corpus(data, side), data.languages)
+        alone = monolingual((sentence for meaning in spoken for sentence in meaning), number_world.specials())
+        if data.texts == "sentences":
+            return InputSource(alone)
+        return InputSource(Packed.joined(alone, translations(every_pair(spoken), number_world.specials())))
+
+    def source(side: str) -> ObjectiveSource:
+        return ObjectiveSource(inputs(side), Objectives(objectives))
+
+    return PreparedData(
+        sources={side: partial(source, side) for side in SIDES_OF_A_SPLIT},
+        model=lambda system: Mixture(system, objectives, request.objectives),
+        sizes={"vocab_size": len(vocabulary()), "region_dim": FEATURES, "num_languages": len(LANGUAGES)},
+        heads=heads_of(objectives),
+        fingerprints=data.fingerprints,
+    )
+
+
+def _objectives(data: NumberWorldData, names: Iterable[str]) -> dict[str, Objective]:
+    return objectives_named(names, number_world.specials(), len(vocabulary()), mask_rate=data.mask_rate)
+
+
+def _corpus(data: NumberWorldData, side: str) -> tuple[ParallelCorpus, ...]:
+    return corpus(
+        side,
+        data.count(side),
+        data.draw("sentences"),
+        numbers=data.numbers,
+        languages=data.languages,
+        topics=TOPICS if data.topics is None else data.topics,
+        sizes=data.sizes,
+    )
+
+
+VQA_SUPPLY = TaskDataset(VQA, NumberWorldData, vqa)
+KNOWLEDGE_VQA_SUPPLY = TaskDataset(KnowledgeVQA, NumberWorldData, knowledge_vqa)
+SENTENCES_SUPPLY = TaskDataset(ParallelSentences, NumberWorldData, parallel_sentences)
+PRETRAINING_SUPPLY = TaskDataset(None, NumberWorldData, pretraining)

@@ -1,0 +1,198 @@
+"""Number World as sources of the tasks: its words become ids once, its crops stay bytes.
+
+What is shown may be taken away (``blank`` pictures) or exchanged (``shuffled``) with nothing else changed: the null
+arms of an experiment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from itertools import permutations
+from typing import Literal
+
+import numpy as np
+
+from mm_kptm.crosslingual.corpora.bitext import EncodedSentence, monolingual
+from mm_kptm.data.packing import Packed
+from mm_kptm.data.tokenizers.protocol import Specials
+from mm_kptm.errors import UserError
+from mm_kptm.knowledge.injection.sentence_tree import TokenWithFacts, TreeBuilder, Trees
+from mm_kptm.preprocessing.inputs import InputSource, IntArray, RegionCrops
+from mm_kptm.random_streams import RandomStream
+from mm_kptm.suites.number_world.datasets.settings import tokenizer
+from mm_kptm.suites.number_world.generator.captions import Caption
+from mm_kptm.suites.number_world.generator.knowledge import FactQuestion
+from mm_kptm.suites.number_world.generator.language import BREAK, START, vocabulary
+from mm_kptm.suites.number_world.generator.numerals import LANGUAGES
+from mm_kptm.suites.number_world.generator.parallel import ParallelCorpus
+from mm_kptm.suites.number_world.generator.questions import Question
+from mm_kptm.suites.number_world.generator.scene import FEATURES, Scenes
+from mm_kptm.tasks.example import Example
+from mm_kptm.tasks.text.sentence_retrieval import Meaning, TranslationSource
+from mm_kptm.tasks.vision.vqa import QuestionSource
+
+Vision = Literal["true", "shuffled", "blank"]
+_JOINT = "\n"  # between the words of a fact; inside a word there may be blanks
+
+
+def pictures(scenes: Scenes) -> RegionCrops:
+    """The scenes as pictures; their features are the crops."""
+    every = range(len(scenes))
+    return RegionCrops(scenes.crops.reshape(-1, FEATURES), scenes.fractions(every), scenes.offsets)
+
+
+def questions(
+    scenes: Scenes,
+    asked: Sequence[Question],
+    answers: Sequence[str],
+    *,
+    vision: Vision = "true",
+    draw: RandomStream | None = None,
+) -> QuestionSource:
+    """Questions about scenes; facts hang as branches from the words that carry them.
+
+    Args:
+        answers: labels of all answers to choose from, as :func:`mm_kptm.suites.number_world.generator.lexicon.answers` lists them.
+        vision: ``true`` scenes; ``shuffled``: every question is shown another question's scene; ``blank``: nothing is.
+        draw: for ``shuffled`` alone.
+
+    Raises:
+        UserError: an answer is not among ``answers``, or ``shuffled`` without a draw or with a single question.
+    """
+    place = {label: number for number, label in enumerate(answers)}
+    for question in asked:
+        if question.answer.label not in place:
+            raise UserError(
+                f"question {question.id} is answered by {question.answer.label!r}, which is not among the "
+                f"{len(answers)} answers to choose from"
+            )
+    right = Packed.of(answers=[[place[question.answer.label]] for question in asked], tenths=[[10]] * len(asked))
+    about = np.array([question.scene for question in asked], dtype=np.int64)
+    shown = _shown(scenes, about, vision, draw)
+    worlds = {question.world for question in asked} - {None}
+    return QuestionSource(
+        InputSource(_trees(asked), *shown),
+        tuple(answers),
+        right,
+        tuple(_about(question, by_world=len(worlds) > 1) for question in asked),
+    )
+
+
+def joined(*sources: QuestionSource) -> QuestionSource:
+    """The questions of several sources that :func:`questions` made for the same answers, one behind the other."""
+    crops = [source.shown.pictures for source in sources if isinstance(source.shown.pictures, RegionCrops)]
+    firsts = np.cumsum([0, *(len(part.lengths) for part in crops)])
+    about = [
+        source.shown.about + first
+        for source, first in zip(sources, firsts[:-1], strict=True)
+        if source.shown.about is not None
+    ]
+    return QuestionSource(
+        InputSource(
+            Packed.joined(*(source.shown.texts for source in sources)),
+            RegionCrops.joined(*crops),
+            np.concatenate(about),
+        ),
+        sources[0].answers,
+        Packed.joined(*(source.worth for source in sources)),
+        tuple(about for source in sources for about in source.about),
+    )
+
+
+def captions(scenes: Scenes, described: Sequence[Caption], languages: Sequence[str] = LANGUAGES) -> InputSource:
+    """Every caption in every language with its scene: what image-grounded pretraining reads."""
+    chosen = [(caption, language) for caption in described for language in languages]
+    texts = sentences((caption.sentences[language].words, language) for caption, language in chosen)
+    about = np.array([caption.scene for caption, _ in chosen], dtype=np.int64)
+    return InputSource(texts, pictures(scenes), about)
+
+
+def sentences(said: Iterable[tuple[Sequence[str], str]]) -> Packed:
+    """Words in their languages as texts of their own."""
+    return monolingual((sentence(spoken, language) for spoken, language in said), specials())
+
+
+def sentence(spoken: Sequence[str], language: str) -> EncodedSentence:
+    """Words as ids, and their language as its place among Number World's."""
+    return EncodedSentence(vocabulary().encode(spoken), LANGUAGES.index(language))
+
+
+def meanings(corpus: Sequence[ParallelCorpus], languages: Sequence[str] = LANGUAGES) -> list[list[EncodedSentence]]:
+    """What :func:`mm_kptm.crosslingual.corpora.bitext.every_pair` pairs: the same sentence in each language."""
+    return [[sentence(parallel.sentences[language].words, language) for language in languages] for parallel in corpus]
+
+
+def translations(corpus: Sequence[ParallelCorpus], languages: Sequence[str] = LANGUAGES) -> TranslationSource:
+    """The sentences of a corpus to be found from language to language; each two languages once, in the order given."""
+    pairs = [pair for pair in permutations(languages, 2) if languages.index(pair[0]) < languages.index(pair[1])]
+    chosen = [(parallel, pair) for pair in pairs for parallel in corpus]
+    left, right = (
+        sentences((parallel.sentences[pair[side]].words, pair[side]) for parallel, pair in chosen) for side in (0, 1)
+    )
+    return TranslationSource(left, right, tuple(Meaning(parallel.id, parallel.type, pair) for parallel, pair in chosen))
+
+
+@cache
+def specials() -> Specials:
+    """The special tokens of Number World's vocabulary."""
+    return tokenizer().specials
+
+
+def _about(question: Question, *, by_world: bool) -> Example:
+    swapped = isinstance(question, FactQuestion) and question.arm == "swapped"
+    return Example(
+        id=question.id,
+        type=question.type,
+        language=question.language,
+        group=f"scene-{question.scene}" if question.world is None or not by_world else f"world-{question.world}",
+        target=question.answer.label,
+        factual_answer=question.true_answer.label if swapped and isinstance(question, FactQuestion) else None,
+    )
+
+
+def _shown(scenes: Scenes, about: IntArray, vision: Vision, draw: RandomStream | None) -> tuple[RegionCrops, IntArray]:
+    match vision:
+        case "blank":
+            return RegionCrops.blank(FEATURES), np.zeros_like(about)
+        case "shuffled":
+            if draw is None or len(about) < 2:
+                raise UserError("shuffled pictures were asked for; they need a draw and at least two questions")
+            order = draw.orders(1, len(about))[0]  # a ring through all questions: nobody keeps their own scene
+            return pictures(scenes), _along_ring(about, order)
+        case _:
+            return pictures(scenes), about
+
+
+def _along_ring(about: IntArray, order: IntArray) -> IntArray:
+    shown = np.empty_like(about)
+    shown[order] = about[np.roll(order, 1)]
+    return shown
+
+
+def _trees(asked: Sequence[Question]) -> Packed:
+    """The words of questions with their facts, flattened."""
+    ids: Mapping[str, int] = vocabulary().ids
+    unknown = specials().unknown
+    grow = TreeBuilder(
+        lambda text: [ids.get(word, unknown) for word in text.split(_JOINT)], max_facts=127, max_length=512
+    )
+    trees = grow([_with_facts(question) for question in asked])
+    languages = np.array([LANGUAGES.index(question.language) for question in asked], dtype=np.int64)
+    return _flat(trees, languages)
+
+
+def _with_facts(question: Question) -> list[str | TokenWithFacts]:
+    hung: dict[int, list[str]] = {}
+    for branch in question.branches:
+        hung.setdefault(branch.anchor, []).append(_JOINT.join(branch.words))
+    carried = (
+        TokenWithFacts(word, tuple(hung[place])) if place in hung else word for place, word in enumerate(question.words)
+    )
+    return [START, *carried, BREAK]
+
+
+def _flat(trees: Trees, languages: IntArray) -> Packed:
+    offsets = np.array(trees.layout.offsets, dtype=np.int64)
+    columns = {name: getattr(trees, name).numpy() for name in ("ids", "positions", "words", "branches")}
+    return Packed(offsets, {**columns, "languages": np.repeat(languages, np.diff(offsets))})

@@ -1,0 +1,159 @@
+"""What the arms of the demonstration show: tables with their baselines, and claims held against bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from mm_kptm.report import Claim, Row, Run, Table, bootstrap, over_seeds
+from mm_kptm.report import arms as reported
+from mm_kptm.report.fields import read_lines
+from mm_kptm.report.tables import counted
+from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
+from mm_kptm.suites.number_world.demo.arms import FACTS, TEXTS, TOLD_INSTEAD, TOLD_OTHERS, VISION, Tier
+
+RESAMPLING = 0  #: seed of the bootstrap; the same answers give the same intervals
+PRIOR = "question-only"
+
+Runs = Mapping[str, tuple[Run, ...]]
+
+
+def tables(tier: Tier, runs: Runs) -> Iterator[Table]:
+    """One table for each question that the arms answer."""
+    generator = np.random.default_rng(RESAMPLING)
+    runs = {**runs, "facts-fixed": tuple(_each_alone(run) for run in runs["facts-fixed"])}
+    yield _headline(runs, tuple(VISION), "test", "What is seen", f"{_scenes(tier.vision_data)}.", generator)
+    yield _headline(
+        runs,
+        FACTS,
+        "test",
+        "Facts about what is seen",
+        f"{_scenes(tier.facts_data)}. The graph is one that training never saw, or the fixed one.",
+        generator,
+    )
+    yield _knowledge_use(runs, generator)
+    yield _told(runs, generator)
+    found = _headline(
+        runs,
+        tuple(TEXTS),
+        "test",
+        "Translations found",
+        f"Sentences of no parallel data in {', '.join(tier.text_data.languages)}; centred mean states.",
+        generator,
+    )
+    searched = len({prediction.group for prediction in runs["text-tlm"][0].predictions["test"]})
+    yield replace(found, rows=(*found.rows, Row("chance", "accuracy", 1 / searched, baseline=True)))
+
+
+def claims(tier: Tier, runs: Runs) -> Iterator[Claim]:
+    """What must hold, with the values found."""
+    bounds = tier.bounds
+    blind = max(_accuracy(runs[arm], "test") for arm in ("vqa-blank", "vqa-shuffled"))
+    yield _at_least(
+        "vision: right answers over those without vision and with another scene",
+        _accuracy(runs["vqa-true"], "test") - blind,
+        bounds.vision,
+    )
+    if bounds.follows is not None:
+        yield _at_least(
+            "knowledge, trained in many worlds: swapped facts are followed",
+            _accuracy(runs["facts-worlds"], TOLD_OTHERS),
+            bounds.follows,
+        )
+    yield _at_most(
+        "knowledge, trained on one fixed graph: swapped facts are followed",
+        _accuracy(runs["facts-fixed"], TOLD_OTHERS),
+        bounds.fixed,
+    )
+    if bounds.translation is not None:
+        yield _at_least(
+            "translations found with TLM over MLM alone",
+            _accuracy(runs["text-tlm"], "test") - _accuracy(runs["text-mlm"], "test"),
+            bounds.translation,
+        )
+    for arm, what in (("vqa-blank", "no vision"), ("vqa-shuffled", "another scene"), ("facts-none", "no facts")):
+        prior = float(np.mean([run.baselines["test"][PRIOR] for run in runs[arm]]))
+        yield _at_most(
+            f"null arm ({what}): distance from the {PRIOR} prior",
+            abs(_accuracy(runs[arm], "test") - prior),
+            bounds.null,
+        )
+
+
+def _scenes(data: NumberWorldData) -> str:
+    sizes = " or ".join(map(str, data.sizes))
+    return f"New scenes of {sizes} of the numbers 0-{data.numbers - 1}, questions in {', '.join(data.languages)}"
+
+
+def _told(runs: Runs, generator: np.random.Generator) -> Table:
+    """The arm trained on true facts of many worlds, told other ones when it is measured."""
+    rows = []
+    for split, facts in TOLD_INSTEAD.items():
+        answers = [answer for run in runs["facts-worlds"] for answer in run.predictions[split]]
+        scores, groups = [answer.correct for answer in answers], [answer.group for answer in answers]
+        found = bootstrap(scores, groups, generator)
+        means = [float(np.mean([answer.correct for answer in run.predictions[split]])) for run in runs["facts-worlds"]]
+        metric = f"right, told: {facts}"
+        rows.append(Row("facts-worlds", metric, found.value, found.low, found.high, found.n, std=over_seeds(means).std))
+    return Table("Facts told when measured", tuple(rows), "The same questions and model; only what is told differs.")
+
+
+def _headline(
+    runs: Runs, names: Sequence[str], split: str, title: str, note: str, generator: np.random.Generator
+) -> Table:
+    """Accuracy of some arms with the baselines of the first."""
+    found = [
+        reported.ReportedArm(
+            name, runs[name] if name == names[0] else tuple(replace(run, baselines={}) for run in runs[name])
+        )
+        for name in names
+    ]
+    table = reported.headline(found, split, generator)
+    return replace(table, title=title, note=f"{note} {table.note}")
+
+
+def _knowledge_use(runs: Runs, generator: np.random.Generator) -> Table:
+    """Answers by the facts told and by those of training, when the two differ."""
+    rows = []
+    groups = 0
+    for arm in ("facts-worlds", "facts-fixed"):
+        owners = [answer.group for run in runs[arm] for answer in run.predictions[TOLD_OTHERS]]
+        for key, metric in (("correct", "follows the facts told"), ("sticks", "sticks to the true facts")):
+            of_runs = [_column(run, key) for run in runs[arm]]
+            scores = [score for column in of_runs for score in column]
+            means = [float(np.mean(column)) for column in of_runs]
+            found = bootstrap(scores, owners, generator)
+            groups = max(groups, found.groups)
+            rows.append(Row(arm, metric, found.value, found.low, found.high, found.n, std=over_seeds(means).std))
+    drawn = counted(groups, "group")
+    note = f"The questions are told the facts of another world. Intervals of 95 % from drawing up to {drawn}."
+    return Table("Facts swapped", tuple(rows), note)
+
+
+def _column(run: Run, key: str) -> list[float]:
+    """One number of every answer to questions with swapped facts."""
+    return [line.share(key) for line in read_lines(run.folder / "predictions" / f"{TOLD_OTHERS}.jsonl")]
+
+
+def _each_alone(run: Run) -> Run:
+    """A run in which no two answers share a group: with one graph, the world would be the only one."""
+    alone = {
+        split: tuple(replace(answer, group=answer.id) for answer in answers)
+        for split, answers in run.predictions.items()
+    }
+    return replace(run, predictions=alone)
+
+
+def _accuracy(runs: Sequence[Run], split: str) -> float:
+    """The mean over examples and seeds."""
+    return float(np.mean([np.mean([answer.correct for answer in run.predictions[split]]) for run in runs]))
+
+
+def _at_least(text: str, value: float, bound: float) -> Claim:
+    return Claim(text, value, bound, holds=value >= bound)
+
+
+def _at_most(text: str, value: float, bound: float) -> Claim:
+    return Claim(text, value, bound, holds=value <= bound)

@@ -1,0 +1,60 @@
+"""A hash of what a seed gives, to see that two machines were given the same benchmark."""
+
+import hashlib
+from collections.abc import Iterable
+
+import numpy as np
+
+from mm_kptm.random_streams import RandomStream
+from mm_kptm.suites.number_world.generator import WORLD_VERSION, captions, knowledge, parallel, questions, statements
+from mm_kptm.suites.number_world.generator.facts import draw_worlds
+from mm_kptm.suites.number_world.generator.language import vocabulary
+from mm_kptm.suites.number_world.generator.scene import Scenes
+from mm_kptm.suites.number_world.generator.splits import SIDES_OF_A_SPLIT, SPLITS, part
+
+
+def scene_bytes(scenes: Scenes) -> bytes:
+    """Everything that a set of scenes shows, as bytes of a fixed order and width."""
+    arrays = (scenes.offsets, scenes.values, scenes.colours, scenes.boxes, scenes.written, scenes.focus)
+    return b"".join(np.ascontiguousarray(array, dtype="<i8").tobytes() for array in arrays) + scenes.crops.tobytes()
+
+
+def digest(parts: Iterable[bytes | str]) -> str:
+    """The SHA-256 of bytes and texts, each preceded by its length."""
+    hashed = hashlib.sha256()
+    for one in parts:
+        data = one.encode() if isinstance(one, str) else one
+        hashed.update(len(data).to_bytes(8, "little") + data)
+    return hashed.hexdigest()
+
+
+def fingerprint(seed: int = 0, *, numbers: int = 100, count: int = 20) -> str:
+    """One hash over ``count`` examples of every task on every side of every split."""
+
+    def everything() -> Iterable[bytes | str]:
+        yield WORLD_VERSION
+        yield from vocabulary().words
+        draw = RandomStream(seed)
+        worlds = draw_worlds(draw.child("facts"), numbers=numbers)
+        for world in worlds.all:
+            yield repr(world.triples())
+        for split in SPLITS:
+            for side in SIDES_OF_A_SPLIT:
+                side_of_split, stream = part(split, side), draw.child(split, side)
+                scenes, asked = questions.generate(side_of_split, count, stream.child("seen"), numbers=numbers)
+                yield scene_bytes(scenes)
+                yield repr(asked)
+                scenes, known = knowledge.generate(side_of_split, count, stream.child("known"), worlds)
+                yield scene_bytes(scenes)
+                yield repr(known)
+                yield repr(knowledge.inject(known, "swapped", worlds, stream.child("swapped")))
+        for side in SIDES_OF_A_SPLIT:
+            side_of_split, stream = part("iid", side), draw.child("iid", side)
+            yield repr(captions.captions(side_of_split, count, stream, numbers=numbers)[1])
+            yield repr(captions.referring(side_of_split, count, stream, numbers=numbers)[1])
+            yield repr(parallel.corpus(side, count, stream, numbers=numbers))
+            yield repr(statements.typing(side_of_split, count, stream, worlds))
+            yield repr(statements.related(side_of_split, count, stream, worlds))
+            yield repr(statements.entailment(side_of_split, count, stream, numbers=numbers))
+
+    return digest(everything())

@@ -1,0 +1,254 @@
+"""Questions that need a fact about a number that is seen, and the facts injected for them.
+
+"Who owns the red number?" needs the picture (the red number is 27), the link from the picture to a name
+(*twenty-seven*) and the fact that hangs on the name (owner Anna). The names of the scene's numbers follow the
+question, as a linker over detected tags would give them, in an order that tells nothing; every name carries the
+same relations, so that neither the names nor the facts alone give the answer away.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mm_kptm.errors import UserError
+from mm_kptm.random_streams import RandomStream, pick
+from mm_kptm.suites.number_world.generator.fact_wording import AFTER, KNOWN, MEANT
+from mm_kptm.suites.number_world.generator.facts import FAMILY, RANGES, RELATIONS, World, Worlds, substitute
+from mm_kptm.suites.number_world.generator.language import BREAK, colour_slots, fill, words
+from mm_kptm.suites.number_world.generator.lexicon import RELATION_WORDS, surface
+from mm_kptm.suites.number_world.generator.numerals import name
+from mm_kptm.suites.number_world.generator.questions import Answer, InjectedFact, Question
+from mm_kptm.suites.number_world.generator.scene import Scenes, compose
+from mm_kptm.suites.number_world.generator.splits import Part, held_facts, scene_masks
+
+#: What a model may be told: nothing, facts drawn blindly, those of another world, the true ones, only the one
+#: that is needed.
+ARMS = ("none", "random", "swapped", "true", "oracle")
+
+Item = TypeVar("Item", int, str)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FactQuestion(Question):
+    """A question whose answer is a fact, with what is needed to inject other facts into it."""
+
+    relation: str
+    family: str
+    hops: int
+    number: int  #: the one whose fact is asked
+    facts_language: str
+    candidates: tuple[int, ...]  #: the numbers named after the question, in their order
+    injected: tuple[str, ...]  #: the relations that every name carries, in their order
+    arm: str = "true"
+    injected_world: int | None = None  #: the world whose facts are injected; None where they are of no world
+    true_answer: Answer  #: the answer in the question's own world, whatever is injected
+
+
+def generate(
+    part: Part,
+    count: int,
+    draw: RandomStream,
+    worlds: Worlds,
+    *,
+    facts_per_number: int = 2,
+    distractors: int = 0,
+    relations_shown: Sequence[str] | None = None,
+) -> tuple[Scenes, tuple[FactQuestion, ...]]:
+    """``count`` scenes and one question about a fact of each one's focus, with the true facts injected.
+
+    Args:
+        facts_per_number: relations that each name carries, the asked one among them; the way to the second hop
+            comes on top.
+        distractors: names of numbers that are not in the scene.
+        relations_shown: relations from which the others are drawn; those that vary from world to world when omitted.
+
+    Raises:
+        UserError: where held-out facts are asked over two hops, or two hops to a fact that does not vary.
+    """
+    numbers = worlds.all[0].numbers
+    askable = _askable(part, numbers)
+    allowed, focus = scene_masks(part, numbers)
+    scenes = compose(
+        part.side,
+        count,
+        draw.child("scenes"),
+        numbers=numbers,
+        sizes=part.sizes,
+        allowed=allowed,
+        focus=focus & askable.any(axis=1, keepdims=True),
+    )
+    shown = tuple(RANGES) if relations_shown is None else tuple(relations_shown)
+    known = worlds.of(part.worlds)
+    rolls = draw.child("questions").words(count, 8 + max(distractors, 0)).tolist()
+    most = 2 * max(part.sizes) + max(distractors, 0)  # names after a question
+    shuffles = draw.child("orders").words(count, most + 2 * len(RELATIONS)).tolist()
+    questions = []
+    for scene in range(count):
+        roll = rolls[scene]
+        thing = scenes.things(scene)[int(scenes.focus[scene])]
+        relations = [relation for relation, fits in zip(part.relations, askable[thing.value], strict=True) if fits]
+        relation = relations[pick(roll[0], len(relations))]
+        language, facts_language = part.pairs[pick(roll[1], len(part.pairs))]
+        form = part.forms[pick(roll[2], len(part.forms))]
+        hops = part.hops[pick(roll[3], len(part.hops))]
+        world = known[pick(roll[4], len(known))]
+        number = thing.value + hops - 1
+        label = world.object(number, relation)
+        if label is None:
+            raise RuntimeError(f"the focus of a scene is {thing.value}, which has no {relation}")
+        sentence = _sentence(relation, thing.colour, language, form, hops)
+        answer = Answer(label, surface(label, language))
+        named = [other.value for other in scenes.things(scene)]
+        if hops == 2:
+            named += [value + 1 for value in named if value + 1 < numbers]
+        named += [pick(word, numbers) for word in roll[8:]]
+        others = [other for other in shown if other != relation]
+        questions.append(
+            FactQuestion(
+                id=f"fact-{part.split}-{part.side}-{scene:06d}",
+                split=part.split,
+                side=part.side,
+                type=relation if hops == 1 else f"{relation}-after",
+                language=language,
+                scene=scene,
+                world=world.id,
+                form=form,
+                sentence=sentence,
+                words=words(sentence, language),
+                answer=answer,
+                subject=int(scenes.focus[scene]),
+                relation=relation,
+                family=FAMILY[relation],
+                hops=hops,
+                number=number,
+                facts_language=facts_language,
+                candidates=_shuffled(tuple(dict.fromkeys(named)), shuffles[scene]),
+                injected=_relations(relation, others, facts_per_number, hops, shuffles[scene][most:]),
+                true_answer=answer,
+            )
+        )
+    return scenes, inject(questions, "true", worlds, draw.child("inject"))
+
+
+def inject(questions: Sequence[FactQuestion], arm: str, worlds: Worlds, draw: RandomStream) -> tuple[FactQuestion, ...]:
+    """The same questions told other facts.
+
+    ``swapped`` facts are those of another world in which the answer differs; the answer expected then follows them, and
+    ``true_answer`` says what a model that sticks to the old facts would answer. In every other arm the true answer is
+    expected. ``random`` facts have the true relation and a random object.
+
+    Raises:
+        UserError: for an arm that is not known, or for swapped facts about something that holds in every world.
+    """
+    if arm not in ARMS:
+        raise UserError(f"there are no facts called {arm!r} to inject; there are {', '.join(ARMS)}")
+    return tuple(_inject(question, arm, worlds, draw) for question in questions)
+
+
+def told_objects(question: FactQuestion) -> tuple[str, ...]:
+    """The objects of the asked relation on all names, as they are told: what the facts alone leave to choose from."""
+    relation = RELATION_WORDS[question.facts_language][question.relation].lower()
+    return tuple(branch.words[1] for branch in question.branches if branch.words[0] == relation)
+
+
+def _inject(question: FactQuestion, arm: str, worlds: Worlds, draw: RandomStream) -> FactQuestion:
+    if question.world is None:
+        raise RuntimeError(f"question {question.id} has no world")
+    world: World | None = worlds[question.world]
+    answer = question.true_answer
+    match arm:
+        case "none" | "random":
+            world = None
+        case "swapped":
+            world = substitute(worlds, question.world, question.number, question.relation, draw)
+            label = world.object(question.number, question.relation)
+            if label is None:
+                raise RuntimeError(f"question {question.id} has no answer in world {world.id}")
+            answer = Answer(label, surface(label, question.language))
+    branches: tuple[InjectedFact, ...] = ()
+    trunk = (*words(question.sentence, question.language), BREAK)
+    if arm != "none":
+        told = _blind(question, draw) if world is None else world.object
+        needed = {(question.number, question.relation), (question.number - 1, "successor")} if arm == "oracle" else None
+        branches = _branches(question, len(trunk), told, needed)
+    names = (words(name(number, question.facts_language), question.facts_language) for number in question.candidates)
+    return replace(
+        question,
+        words=(*trunk, *(word for (word,) in names)),
+        branches=branches,
+        answer=answer,
+        arm=arm,
+        injected_world=None if world is None else world.id,
+    )
+
+
+def _branches(
+    question: FactQuestion,
+    start: int,
+    told: Callable[[int, str], str | None],
+    needed: set[tuple[int, str]] | None,
+) -> tuple[InjectedFact, ...]:
+    """One branch for each fact of each name: the word of the relation and the word of its object."""
+    language = question.facts_language
+    branches = []
+    for place, number in enumerate(question.candidates):
+        for relation in question.injected:
+            label = told(number, relation)
+            if label is None or (needed is not None and (number, relation) not in needed):
+                continue
+            (head,) = words(RELATION_WORDS[language][relation], language)
+            (tail,) = words(surface(label, language), language)
+            branches.append(InjectedFact(start + place, (head, tail)))
+    return tuple(branches)
+
+
+def _blind(question: FactQuestion, draw: RandomStream) -> Callable[[int, str], str]:
+    """Objects of the right kind, drawn for this question and no other."""
+    kinds = {
+        **RANGES,
+        "parity": ("parity:even", "parity:odd"),
+        **dict.fromkeys(("multiple", "prime", "square"), ("yes", "no")),
+    }
+
+    def object(number: int, relation: str) -> str:
+        if relation in kinds:
+            return kinds[relation][draw.one(len(kinds[relation]))]
+        other = question.candidates[draw.one(len(question.candidates))]
+        return f"number:{other}" if relation == "successor" else "roman:" + ("I", "V", "X", "L")[other % 4]
+
+    return object
+
+
+def _askable(part: Part, numbers: int) -> NDArray[np.bool_]:
+    """Which relations of the part may be asked of which focus, [numbers, relations]."""
+    if 2 in part.hops and part.holds_facts:
+        raise UserError(f"the split {part.split!r} holds back facts, which are asked over one hop; use hops of 1")
+    lasting = [relation for relation in part.relations if relation not in RANGES]
+    if 2 in part.hops and lasting:
+        raise UserError(f"the relation {lasting[0]!r} was asked over two hops, but only these are: {', '.join(RANGES)}")
+    askable = np.ones((numbers, len(part.relations)), dtype=bool)
+    if part.holds_facts:
+        held = held_facts(numbers)[:, [RELATIONS.index(relation) for relation in part.relations]]
+        askable = held if part.asks_held_facts else ~held
+    return askable
+
+
+def _sentence(relation: str, colour: str, language: str, form: int, hops: int) -> str:
+    slots = colour_slots(colour, language)
+    it, of_it, to_it = (phrase.format_map(slots) for phrase in (MEANT if hops == 1 else AFTER)[language])
+    return fill(KNOWN[language][relation][form], language, it=it, of_it=of_it, to_it=to_it)
+
+
+def _relations(asked: str, others: list[str], count: int, hops: int, rolls: Sequence[int]) -> tuple[str, ...]:
+    """The asked relation and some others, shuffled, so that its place tells nothing."""
+    extra = _shuffled(tuple(others), rolls)[: count - 1]
+    way = ("successor",) if hops == 2 and "successor" not in extra else ()
+    return _shuffled((asked, *extra, *way), rolls[len(RELATIONS) :])
+
+
+def _shuffled(items: tuple[Item, ...], rolls: Sequence[int]) -> tuple[Item, ...]:
+    """Sorted by independent words; ties keep their order."""
+    return tuple(items[place] for place in sorted(range(len(items)), key=lambda place: rolls[place]))

@@ -1,0 +1,114 @@
+"""Systems put together from a recipe: encoder, heads and additions, with fresh or given weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mm_kptm.errors import UserError
+from mm_kptm.systems.discovery import find, find_addition, heads_of
+from mm_kptm.systems.keymap import TranslatedState, fit
+from mm_kptm.systems.recipe import Recipe, check_sizes
+from mm_kptm.systems.system import System
+
+Heads = Iterable[str] | Mapping[str, Mapping[str, Any]]
+
+
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+
+
+TASK_PREFIX = "task."  #: what the names of a task's own parameters begin with
+
+
+def add(system: System, name: str, sizes: Mapping[str, Any]) -> None:
+    """Put parts with fresh weights around the encoder of a system, which a recipe alone would not build.
+
+    Args:
+        system: is changed; a folder that it is saved to says what was added.
+        name: of an addition.
+        sizes: of its builder, all plain values.
+
+    Raises:
+        UserError: there is no such addition or size, or the encoder has no room for it.
+    """
+    addition = find_addition(name)
+    system.encoder = addition.wrap(system.encoder, sizes)
+    system.added[name] = addition.resolved_sizes(sizes)
+    system.train(system.training)
+
+
+def add_head(system: System, name: str, sizes: Mapping[str, Any]) -> None:
+    """Put a head with fresh weights beside the encoder of a system.
+
+    Raises:
+        UserError: the recipe has no such head, and neither has any addition; or the head no such size.
+    """
+    recipe = find(system.recipe)
+    (chosen,) = chosen_heads(recipe, {name: sizes}).values()
+    system.heads[name] = _head(recipe, name, system.encoder, chosen)
+    system.head_sizes[name] = chosen
+    system.train(system.training)
+
+
+def fitted(translation: TranslatedState, system: System, recipe: Recipe, fresh: Sequence[str]) -> dict[str, Tensor]:
+    """What fills a system, heads that it was built without left behind and ``fresh`` parts left as they are."""
+    expected = shapes(system)
+    for beginning in fresh:
+        if not any(parameter.startswith(beginning) for parameter in expected):
+            raise UserError(f"no parameter of {recipe.name} begins with {beginning!r}, so nothing there can stay fresh")
+    return fit(
+        translation, expected, known=[TASK_PREFIX, *(f"heads.{head}." for head in heads_of(recipe))], fresh=fresh
+    )
+
+
+def parameters(module: nn.Module) -> dict[str, Tensor]:
+    """Every parameter once, under its first name; tied ones are not repeated."""
+    return {name: parameter.detach() for name, parameter in module.named_parameters()}
+
+
+def shapes(module: nn.Module) -> dict[str, torch.Size]:
+    """The shape of every parameter."""
+    return {name: parameter.shape for name, parameter in parameters(module).items()}
+
+
+@torch.no_grad()
+def fill(system: System, tensors: Mapping[str, Tensor]) -> None:
+    ours = parameters(system)
+    for name, tensor in tensors.items():
+        ours[name].copy_(tensor)
+
+
+@contextmanager
+def seeded_weights(seed: int | None) -> Iterator[None]:
+    """Fresh weights follow from the seed, and torch's global state is left as it was; without one, from that state."""
+    if seed is None:
+        yield
+        return
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def assemble(recipe: Recipe, sizes: Mapping[str, Any], heads: Mapping[str, Mapping[str, Any]]) -> System:
+    encoder = recipe.build(**sizes)
+    built = {name: _head(recipe, name, encoder, head_sizes) for name, head_sizes in heads.items()}
+    return System(encoder, built, recipe=recipe.name, sizes=sizes, head_sizes=heads).eval()
+
+
+def _head(recipe: Recipe, name: str, encoder: nn.Module, sizes: Mapping[str, Any]) -> nn.Module:
+    build = heads_of(recipe)[name]
+    check_sizes(f"the head {name}", build, sizes)
+    return build(encoder, **sizes)
+
+
+def chosen_heads(recipe: Recipe, heads: Heads) -> dict[str, dict[str, Any]]:
+    chosen = {name: dict(heads[name]) if isinstance(heads, Mapping) else {} for name in heads}
+    known = heads_of(recipe)
+    for name in chosen:
+        if name not in known:
+            raise UserError(f"{recipe.name} has no head {name!r}; it has {', '.join(recipe.heads) or 'none'}")
+    return chosen

@@ -1,0 +1,132 @@
+"""Discovery: what comes in kinds (recipes, additions, objectives, tasks, data sets) is found by one walk.
+
+A module is searched for recipes when it lies in a package called ``recipes``, wherever in the house, for tasks when it
+lies in one called ``tasks``, and so on; and when an installed plug-in names it in the entry point group
+``mm_kptm.recipes``, ``mm_kptm.tasks`` ... Nothing is listed by hand, and the order of imports does not matter.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from importlib.metadata import entry_points
+from types import ModuleType
+from typing import TYPE_CHECKING, TypeVar
+
+from mm_kptm.errors import UserError, did_you_mean
+from mm_kptm.systems.recipe import Addition, Recipe
+
+if TYPE_CHECKING:
+    from torch import nn
+
+HOUSE = "mm_kptm"
+Found = TypeVar("Found")
+
+
+@cache
+def catalogue() -> dict[str, Recipe]:
+    """Every recipe by name, in alphabetical order.
+
+    Raises:
+        UserError: two recipes share a name.
+    """
+    return by_name(instances(Recipe, "recipes"), "recipes")
+
+
+@cache
+def additions() -> dict[str, Addition]:
+    """Every addition by name, in alphabetical order.
+
+    Raises:
+        UserError: two additions share a name.
+    """
+    return by_name(instances(Addition, "recipes"), "additions")
+
+
+def heads_of(recipe: Recipe) -> dict[str, Callable[..., nn.Module]]:
+    """Every head that a system of this recipe can have: those of additions, and its own, which win."""
+    added = {name: head for addition in additions().values() for name, head in addition.heads.items()}
+    return {**added, **recipe.heads}
+
+
+def find(name: str) -> Recipe:
+    """The recipe of that name, or the first one (in order of its sizes) of that family.
+
+    Raises:
+        UserError: there is none; near names are listed.
+    """
+    recipes = catalogue()
+    if name in recipes:
+        return recipes[name]
+    kin = [recipe for recipe in recipes.values() if recipe.family == name]
+    if kin:
+        return min(kin, key=lambda recipe: (bool(recipe.sizes), recipe.name))
+    known = {*recipes, *(recipe.family for recipe in recipes.values())}
+    raise UserError(
+        f"no system is called {name!r}{did_you_mean(name, known)}; `mm-kptm list systems` shows all of them"
+    )
+
+
+def find_addition(name: str) -> Addition:
+    """The addition of that name.
+
+    Raises:
+        UserError: there is none; near names are listed.
+    """
+    known = additions()
+    if name not in known:
+        raise UserError(
+            f"no addition is called {name!r}{did_you_mean(name, known)}; there are {', '.join(known) or 'none'}"
+        )
+    return known[name]
+
+
+def modules(room: str) -> tuple[ModuleType, ...]:
+    """The modules of every package of that name in the house, then those of plug-ins (group ``mm_kptm.<room>``)."""
+    ours = [importlib.import_module(name) for name in house() if room in name.split(".")[1:-1]]
+    loaded = [entry.load() for entry in entry_points(group=f"{HOUSE}.{room}")]
+    inside = [importlib.import_module(name) for plug_in in loaded for name in _inside(plug_in)]
+    return (*ours, *loaded, *inside)
+
+
+def instances(kind: type[Found], room: str) -> Iterator[tuple[str, Found]]:
+    """Every value of a kind with the module where it stands, in a fixed order."""
+    for module in modules(room):
+        yield from ((module.__name__, value) for value in vars(module).values() if isinstance(value, kind))
+
+
+def by_name(found: Iterable[tuple[str, Found]], plural: str) -> dict[str, Found]:
+    """Found values by their ``name``, in alphabetical order.
+
+    Args:
+        found: each with the module where it stands.
+        plural: what they are called in the message.
+
+    Raises:
+        UserError: two of them share a name.
+    """
+    named: dict[str, Found] = {}
+    for module, value in found:
+        name = str(value.name)  # type: ignore[attr-defined]  # recipes, objectives and task classes all have one
+        if named.setdefault(name, value) is not value:
+            raise UserError(f"two {plural} are called {name!r}; rename the one in {module}")
+    return dict(sorted(named.items()))
+
+
+@cache
+def house() -> tuple[str, ...]:
+    """The name of every module of the package, in alphabetical order; none is imported for it."""
+    return tuple(sorted(_inside(importlib.import_module(HOUSE))))
+
+
+def _inside(package: ModuleType) -> Iterator[str]:
+    """The names of the modules of a package, packages in it included; none where it is a plain module."""
+    paths = [(package.__name__, path) for path in getattr(package, "__path__", [])]
+    while paths:
+        name, path = paths.pop()
+        for info in pkgutil.iter_modules([path]):
+            yield f"{name}.{info.name}"
+            if info.ispkg:
+                paths.append((f"{name}.{info.name}", f"{path}/{info.name}"))

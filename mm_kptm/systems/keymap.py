@@ -1,0 +1,165 @@
+"""Checkpoint files, and the maps from published parameter names to ours.
+
+Rules are data. Every published key is renamed, or left behind for a stated reason, or reported; every parameter of ours
+is filled, or reported.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from mm_kptm.errors import UserError
+from mm_kptm.systems.rules import Copies, Drop, OneOf, Rename, Rule, Same, Split, Take, Transpose
+
+
+class UnmappedKeys(UserError):
+    """A checkpoint that does not fit a model; the message lists what is left over on either side."""
+
+
+@dataclass
+class TranslatedState:
+    """What became of a checkpoint."""
+
+    tensors: dict[str, Tensor] = field(default_factory=dict)  #: our names
+    placed: dict[str, str] = field(default_factory=dict)  #: published key -> our name(s)
+    left: dict[str, str] = field(default_factory=dict)  #: published key -> why it stays behind
+    strangers: list[str] = field(default_factory=list)  #: published keys that no rule knows
+    second: set[str] = field(default_factory=set)  #: our names that are a tensor's second choice, see OneOf
+
+
+@cache
+def _pattern(theirs: str) -> re.Pattern[str]:
+    parts = re.split(r"(\{\w+\}|\[[^\]]*\])", theirs)
+    seen: set[str] = set()
+    pattern = ""
+    for part in parts:
+        if part.startswith("{"):
+            name = part[1:-1]
+            kind = r"\d+" if name == "i" else r"[^.]+"
+            pattern += f"(?P={name})" if name in seen else f"(?P<{name}>{kind})"
+            seen.add(name)
+        elif part.startswith("["):
+            pattern += f"(?:{re.escape(part[1:-1])})?"
+        else:
+            pattern += re.escape(part)
+    return re.compile(pattern)
+
+
+_SPELLINGS = {"gamma": "weight", "beta": "bias"}
+
+
+def plain(key: str) -> str:
+    """A published key without the marks of its trainer: ``module.`` anywhere, ``gamma`` and ``beta`` of old norms.
+
+    >>> plain("module.bert.encoder.layer.0.output.LayerNorm.gamma")
+    'bert.encoder.layer.0.output.LayerNorm.weight'
+    """
+    parts = [part for part in key.split(".") if part not in ("module", "_module")]
+    return ".".join([*parts[:-1], _SPELLINGS.get(parts[-1], parts[-1])])
+
+
+def translate(state: Mapping[str, Tensor], rules: Sequence[Rule]) -> TranslatedState:
+    """Rename a published state by the first rule that fits each key.
+
+    Raises:
+        UserError: a key that should repeat another one holds other values.
+    """
+    state = {plain(key): tensor for key, tensor in state.items()}
+    result = TranslatedState()
+    for key, tensor in state.items():
+        rule, found = _first(rules, key)
+        match rule:
+            case Rename(ours=ours):
+                _place(result, key, {ours.format(**found): tensor})
+            case Split(ours=ours):
+                pieces = tensor.chunk(len(ours))
+                _place(result, key, {name.format(**found): p for name, p in zip(ours, pieces, strict=True)})
+            case Take(ours=ours, row=number):
+                _place(result, key, {ours.format(**found): tensor[number : number + 1]})
+            case Transpose(ours=ours):
+                _place(result, key, {ours.format(**found): tensor.t()})
+            case OneOf(ours=ours):
+                names = [name.format(**found) for name in ours]
+                _place(result, key, dict.fromkeys(names, tensor))
+                result.second.update(names[1:])
+            case Copies(ours=ours):
+                _place(result, key, {name.format(**found): tensor for name in ours})
+            case Same(as_=other):
+                twin = state.get(other.format(**found))
+                if twin is not None and not torch.equal(twin, tensor):
+                    raise UserError(
+                        f"{key} should repeat {other.format(**found)}, with which it was tied, but holds other values"
+                    )
+                result.left[key] = f"repeats {other.format(**found)}"
+            case Drop(because=because):
+                result.left[key] = because
+            case None:
+                result.strangers.append(key)
+    return result
+
+
+def _first(rules: Iterable[Rule], key: str) -> tuple[Rule | None, dict[str, str]]:
+    for rule in rules:
+        if found := _pattern(rule.theirs).fullmatch(key):
+            return rule, found.groupdict()
+    return None, {}
+
+
+def _place(result: TranslatedState, key: str, tensors: Mapping[str, Tensor]) -> None:
+    result.tensors.update(tensors)
+    result.placed[key] = ", ".join(tensors)
+
+
+def fit(
+    translation: TranslatedState,
+    expected: Mapping[str, torch.Size],
+    *,
+    known: Iterable[str] = (),
+    fresh: Iterable[str] = (),
+) -> dict[str, Tensor]:
+    """The tensors that fill exactly the ``wanted`` parameters.
+
+    Args:
+        translation: of the checkpoint.
+        wanted: shape of every parameter of the model.
+        known: beginnings of names that the recipe knows but this model was built without; such tensors stay behind.
+        fresh: beginnings of names that may stay as they are when nothing fills them.
+
+    Raises:
+        UnmappedKeys: a published key has no rule, a parameter of ours stays empty, a rule points nowhere, or a shape
+            differs.
+    """
+    beginnings = tuple(known)
+    excess, shapes = [], []
+    for name, tensor in translation.tensors.items():
+        if name not in expected:
+            if not name.startswith(beginnings):
+                excess.append(name)
+        elif tensor.shape != expected[name]:
+            shapes.append(f"{name} {list(tensor.shape)} instead of {list(expected[name])}")
+    unfilled = tuple(fresh)
+    missing = [name for name in expected if name not in translation.tensors and not name.startswith(unfilled)]
+    complaints = [
+        ("no rule for published keys", translation.strangers),
+        ("nothing fills our parameters", missing),
+        ("rules point at parameters we do not have", excess),
+        ("other shapes than this model has", shapes),
+    ]
+    if any(names for _, names in complaints):
+        raise UnmappedKeys(
+            "this checkpoint does not fit this model:" + "".join(_some(text, names) for text, names in complaints)
+        )
+    return {name: translation.tensors[name] for name in expected if name in translation.tensors}
+
+
+def _some(text: str, names: Sequence[str], most: int = 3) -> str:
+    if not names:
+        return ""
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"\n  {text}: {', '.join(sorted(names)[:most])}{rest}"

@@ -1,0 +1,67 @@
+"""A system: an encoder, the heads that were trained with it, and what it was built from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+from torch import nn
+
+from mm_kptm.batch import ALL_ROWS, Encoded, Inputs, OutputRows
+from mm_kptm.errors import UserError
+
+
+class System(nn.Module):
+    """What :func:`mm_kptm.build` and :func:`mm_kptm.load` return.
+
+    Calling it runs the encoder; a head is reached by its name and applied to the states that were wanted.
+
+    Attributes:
+        added: the parts that were put around the encoder of the recipe, by name, the innermost first, with their sizes.
+        data: what it was trained on, hashes by name; empty where nobody said.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        heads: Mapping[str, nn.Module],
+        *,
+        recipe: str,
+        sizes: Mapping[str, Any],
+        head_sizes: Mapping[str, Mapping[str, Any]],
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.heads = nn.ModuleDict(heads)
+        self.recipe = recipe
+        self.sizes = dict(sizes)
+        self.head_sizes = {name: dict(sizes) for name, sizes in head_sizes.items()}
+        self.added: dict[str, dict[str, Any]] = {}
+        self.data: dict[str, str] = {}
+
+    @property
+    def dim(self) -> int:
+        """Width of the encoder's states."""
+        return cast(int, self.encoder.dim)
+
+    def forward(self, inputs: Inputs, output_rows: OutputRows = ALL_ROWS) -> Encoded:
+        """Encode; see :class:`~mm_kptm.batch.OutputRows` for what to ask of the last layer."""
+        encoded: Encoded = self.encoder(inputs, output_rows)
+        return encoded
+
+    def hidden_states(self, inputs: Inputs) -> Iterator[Any]:
+        """The states at every depth, from the embeddings on."""
+        depths: Iterator[Any] = self.encoder.hidden_states(inputs)  # type: ignore[operator]
+        return depths
+
+    def head(self, name: str) -> nn.Module:
+        """The head of that name.
+
+        Raises:
+            UserError: the system was built without it.
+        """
+        if name not in self.heads:
+            raise UserError(
+                f"{self.recipe} was built without the head {name!r}; it has {', '.join(self.heads) or 'none'}"
+            )
+        return self.heads[name]

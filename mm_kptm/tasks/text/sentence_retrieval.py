@@ -1,0 +1,159 @@
+"""Parallel-sentence retrieval: find a sentence's translation among all others.
+
+Shapes: B pairs of a batch, N pairs to search, D dim.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mm_kptm.batch import Inputs, Movable
+from mm_kptm.data.packing import Packed
+from mm_kptm.data.sampler import in_order, seeded
+from mm_kptm.models.sentence_embedding import Vectors, mean_state
+from mm_kptm.objectives.contrast import in_batch_contrast
+from mm_kptm.preprocessing.inputs import InputSource
+from mm_kptm.systems.system import System
+from mm_kptm.tasks.metrics.similarity import Likeness, cosine
+from mm_kptm.tasks.protocol import Row, Task
+from mm_kptm.train.protocol import Source
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """A pair of sentences that mean the same."""
+
+    id: str
+    type: str
+    languages: tuple[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class Translations(Movable):
+    """Some pairs of sentences."""
+
+    left: Inputs
+    right: Inputs
+    meanings: tuple[Meaning, ...]
+
+    def __len__(self) -> int:
+        return len(self.meanings)
+
+
+@dataclass(frozen=True, eq=False)
+class TranslationSource:
+    """Pairs of sentences; ``left`` and ``right`` hold the texts of either side."""
+
+    left: Packed
+    right: Packed
+    meanings: tuple[Meaning, ...]
+
+    def __len__(self) -> int:
+        return len(self.meanings)
+
+    def length(self, index: int) -> int:
+        """Tokens of both sentences."""
+        return int(self.left.lengths[index] + self.right.lengths[index])
+
+    def batch(self, indices: Sequence[int], generator: torch.Generator) -> Translations:
+        """The given pairs."""
+        left, right = (InputSource(side).batch(indices, generator) for side in (self.left, self.right))
+        return Translations(left, right, tuple(self.meanings[index] for index in indices))
+
+
+class ParallelSentences(Task[Translations]):
+    """Find the translation of every sentence, in both directions (Artetxe and Schwenk 2019; Hu et al. 2020, Tatoeba).
+
+    Nothing needs to be trained for it; trained, it pulls translations together and everything else apart.
+
+    Args:
+        system: reads text.
+        vectors: what stands for a sentence.
+        likeness: :func:`cosine`, :func:`centred` or :func:`margin`.
+    """
+
+    name = "parallel-sentences"
+    needs = frozenset({"text"})
+
+    def __init__(self, system: System, *, vectors: Vectors = mean_state, likeness: Likeness = cosine) -> None:
+        super().__init__(system)
+        self.vectors = vectors
+        self.likeness = likeness
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """One vector per sentence, [B, D]."""
+        return self.vectors(self.system, inputs)
+
+    def loss(self, batch: Translations) -> Tensor:
+        """In-batch contrast between a sentence and its translation."""
+        return in_batch_contrast(self(batch.left), self(batch.right)).mean()
+
+    @torch.no_grad()
+    def measure(self, batch: Translations) -> dict[str, Tensor]:
+        """How alike each pair is, and its contrast; accuracy needs all pairs at once: :meth:`predictions`."""
+        left, right = self(batch.left), self(batch.right)
+        return {"cosine": F.cosine_similarity(left, right), "contrast": in_batch_contrast(left, right)}
+
+    @torch.no_grad()
+    def predict(self, batch: Translations) -> list[Row]:
+        """The best match of every left sentence among the right ones of the same languages in the batch, and back."""
+        return self._retrieved(batch.meanings, self(batch.left), self(batch.right))
+
+    @torch.no_grad()
+    def predictions(self, source: Source[Translations], *, batch_size: int = 64, seed: int = 0) -> list[Row]:
+        """The best match of every sentence among all of the source in the other language: two rows per pair."""
+        device = next(self.parameters()).device
+        found: dict[int, tuple[Meaning, Tensor, Tensor]] = {}
+        training = self.training
+        self.eval()
+        try:
+            lengths = [source.length(index) for index in range(len(source))]
+            for number, indices in enumerate(in_order(lengths, batch_size)):
+                batch = source.batch(indices, seeded(seed, number)).to(device)
+                found |= zip(
+                    indices, zip(batch.meanings, self(batch.left), self(batch.right), strict=True), strict=True
+                )
+        finally:
+            self.train(training)
+        meanings, left, right = zip(*(found[index] for index in range(len(source))), strict=True)
+        return self._retrieved(meanings, torch.stack(left), torch.stack(right))
+
+    def _retrieved(self, meanings: Sequence[Meaning], left: Tensor, right: Tensor) -> list[Row]:
+        places: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for place, meaning in enumerate(meanings):
+            places[meaning.languages].append(place)
+        rows: dict[tuple[int, int], Row] = {}
+        for (one, other), among in places.items():
+            scores = self.likeness(left[among], right[among])
+            for way, (source, target) in enumerate(((one, other), (other, one))):
+                best = scores.argmax(dim=1 - way).tolist()
+                for place, match in zip(among, best, strict=True):
+                    rows[place, way] = _row(meanings[place], meanings[among[match]], source, target)
+        return [rows[key] for key in sorted(rows)]
+
+
+def accuracy_by_pair(rows: Sequence[Row]) -> Mapping[str, float]:
+    """Accuracy of each direction, by names such as ``en-de``."""
+    by_pair: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        by_pair[str(row["type"])].append(float(row["correct"]))
+    return {pair: sum(correct) / len(correct) for pair, correct in sorted(by_pair.items())}
+
+
+def _row(meaning: Meaning, match: Meaning, source: str, target: str) -> Row:
+    return {
+        "id": f"{meaning.id}-{source}-{target}",
+        "type": f"{source}-{target}",
+        "language": source,
+        "group": meaning.id,
+        "answer": match.id,
+        "target": meaning.id,
+        "correct": float(match.id == meaning.id),
+        "topic": meaning.type,
+    }

@@ -1,0 +1,187 @@
+"""Named entity recognition: a tag for every word, and what is counted of the names that the tags spell out.
+
+Shapes: B sentences, L labelled rows of a batch, C tags.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mm_kptm.batch import NO_ROWS, Encoded, Inputs, Movable, OutputRows
+from mm_kptm.data.packing import Packed
+from mm_kptm.preprocessing.inputs import InputSource
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.system import System
+from mm_kptm.tasks.example import Example
+from mm_kptm.tasks.heads import ChosenHead, Heads, requested_heads
+from mm_kptm.tasks.metrics.tagging import ON_FACT, OUTSIDE, PADDING, begins, exact, untyped
+from mm_kptm.tasks.protocol import Row, Task
+
+SPECIAL = (PADDING, ON_FACT)  #: stand before the tags of the data, as in K-BERT's heads; the first is never given
+
+
+NO_WORD, FACT = -2, -1  #: pieces that begin no word, and pieces of facts, among the numbers of words
+
+
+IGNORED = -1  #: the truth of a word whose tag is not known
+
+
+BLANK = " "  #: between the tags of a sentence in a line of predictions
+
+
+@dataclass(frozen=True, eq=False)
+class TaggedTexts(Movable):
+    """Some sentences with the rows that are labelled."""
+
+    inputs: Inputs
+    rows: Tensor  #: the first piece of every word, and every piece of a fact, [L]
+    truth: Tensor  #: the place of each row's tag, :data:`IGNORED` where it is not known, [L]
+    words: Tensor  #: which word of its sentence a row is, -1 on facts, [L]
+    owners: Tensor  #: the sentence of each row, [L]
+    about: tuple[Example, ...]
+    lengths: tuple[int, ...]  #: words of each sentence, those that were cut off included
+
+    def __len__(self) -> int:
+        return len(self.about)
+
+
+@dataclass(frozen=True, eq=False)
+class TaggedSource:
+    """Sentences with tags.
+
+    Args:
+        shown: the sentences.
+        marks: columns ``words`` and ``truth`` beside the pieces: which word a piece begins (or :data:`FACT`, or
+            :data:`NO_WORD`), and the place of its tag.
+        about: per sentence; the target is its tags.
+        sizes: words of each sentence.
+    """
+
+    shown: InputSource
+    marks: Packed
+    about: tuple[Example, ...]
+    sizes: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.about)
+
+    def length(self, index: int) -> int:
+        """Tokens of a sentence."""
+        return self.shown.length(index)
+
+    def batch(self, indices: Sequence[int], generator: torch.Generator) -> TaggedTexts:
+        """The given sentences."""
+        columns, lengths = self.marks.take(indices)
+        words, truth = (torch.from_numpy(columns[name].astype(np.int64)) for name in ("words", "truth"))
+        rows = (words > NO_WORD).nonzero().squeeze(1)
+        owners = torch.repeat_interleave(torch.arange(len(indices)), torch.tensor(lengths))
+        return TaggedTexts(
+            inputs=self.shown.batch(indices, generator),
+            rows=rows,
+            truth=truth[rows],
+            words=words[rows],
+            owners=owners[rows],
+            about=tuple(self.about[index] for index in indices),
+            lengths=tuple(self.sizes[index] for index in indices),
+        )
+
+
+class NamedEntities(Task[TaggedTexts]):
+    """Tag the words of a sentence (Liu et al. 2020, K-BERT, section 4.4).
+
+    Pieces of injected facts have a tag of their own, which is learnt and never given to a word.
+
+    Args:
+        system: its head ``tagger`` answers; a system without one gets dropout and a linear layer on every state.
+        tags: of the data, in the order of the head's scores behind :data:`SPECIAL`.
+        dropout: before a fresh head.
+
+    Raises:
+        UserError: the head scores another number of tags.
+    """
+
+    name = "named-entities"
+    needs = frozenset({"text"})
+    HEADS = ("tagger",)
+
+    def __init__(self, system: System, tags: Sequence[str], *, dropout: float = 0.1) -> None:
+        super().__init__(system)
+        self.tags = (*SPECIAL, *tags)
+        self.drop = nn.Dropout(dropout)
+        self.head = ChosenHead(system, self.HEADS, lambda: nn.Linear(system.dim, len(self.tags)))
+        self.head.check_width(system, len(self.tags), what="tags", size="num_classes")
+
+    @classmethod
+    def heads(cls, recipe: Recipe, num_tags: int) -> Heads:
+        """The heads to ask of :func:`mm_kptm.build` or :func:`mm_kptm.load`, for so many tags of the data."""
+        return requested_heads(recipe, cls.HEADS, {"num_classes": num_tags + len(SPECIAL)})
+
+    def forward(self, inputs: Inputs, rows: Tensor) -> Tensor:
+        """The score of every tag at the given rows, [L, C]."""
+        encoded: Encoded = self.system(inputs, OutputRows(tokens=rows, regions=NO_ROWS, pooled=False))
+        return self.head.of(self.system)(self.drop(encoded.tokens))
+
+    def loss(self, batch: TaggedTexts) -> Tensor:
+        """Cross-entropy, averaged over all labelled rows of the batch, those of facts included, as released."""
+        known = batch.truth != IGNORED
+        losses = F.cross_entropy(self(batch.inputs, batch.rows)[known], batch.truth[known], reduction="none")
+        return losses.mean() if len(losses) else losses.sum()
+
+    @torch.no_grad()
+    def measure(self, batch: TaggedTexts) -> dict[str, Tensor]:
+        """The share of right tags of each sentence, and their loss; words that were cut off are wrong."""
+        scores = self(batch.inputs, batch.rows)
+        on_words = batch.words >= 0
+        owners, truth = batch.owners[on_words], batch.truth[on_words]
+        right = (self._best(scores[on_words]) == truth).float()
+        losses = F.cross_entropy(scores[on_words], truth, ignore_index=IGNORED, reduction="none")
+        lengths = torch.tensor(batch.lengths, device=scores.device)
+        sums = (torch.zeros(len(batch), device=scores.device).index_add(0, owners, one) for one in (right, losses))
+        accuracy, loss = (total / lengths for total in sums)
+        return {"accuracy": accuracy, "loss": loss}
+
+    @torch.no_grad()
+    def predict(self, batch: TaggedTexts) -> list[Row]:
+        """The tags of every sentence, and at how many pieces of facts a name was said to begin."""
+        scores = self(batch.inputs, batch.rows)
+        best, any_tag = self._best(scores).tolist(), scores.argmax(dim=1).tolist()
+        given = [[OUTSIDE] * length for length in batch.lengths]
+        on_facts, right = [0] * len(batch), [0] * len(batch)
+        columns = (batch.owners.tolist(), batch.words.tolist(), batch.truth.tolist(), best, any_tag)
+        for owner, word, true, chosen, free in zip(*columns, strict=True):
+            if word == FACT:
+                on_facts[owner] += begins(self.tags[free])
+            else:
+                given[owner][word] = self.tags[chosen]
+                right[owner] += chosen == true
+        counted = zip(batch.about, given, right, on_facts, strict=True)
+        return [self.row(about, tags, hits, spurious) for about, tags, hits, spurious in counted]
+
+    def row(self, about: Example, tags: Sequence[str], right: int, on_facts: int) -> Row:
+        """A line of the predictions; ``correct`` is the share of right tags."""
+        return {
+            "id": about.id,
+            "type": about.type,
+            "language": about.language,
+            "group": about.group,
+            "answer": BLANK.join(tags),
+            "target": about.target,
+            "correct": right / len(tags),
+            "names_on_facts": float(on_facts),
+        }
+
+    def summary(self, rows: Sequence[Row]) -> dict[str, float]:
+        """Precision, recall and F1 of names: where they stand and of which kind, and as K-BERT counts them."""
+        pairs = [(str(row["answer"]).split(), str(row["target"]).split()) for row in rows]
+        spurious = sum(int(float(row["names_on_facts"])) for row in rows)
+        return {**exact(pairs), **untyped(pairs, spurious)}
+
+    def _best(self, scores: Tensor) -> Tensor:
+        """The best tag of the data, [L]."""
+        return scores[:, len(SPECIAL) :].argmax(dim=1) + len(SPECIAL)

@@ -1,0 +1,135 @@
+"""Referring expressions: which region of an image is meant.
+
+Shapes: B expressions, R regions with every expression those of its image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mm_kptm.batch import EVERY_ROW, NO_ROWS, Encoded, Inputs, Movable, OutputRows, SequenceLayout, pad
+from mm_kptm.data.packing import Packed
+from mm_kptm.preprocessing.inputs import InputSource
+from mm_kptm.systems.system import System
+from mm_kptm.tasks.example import Example
+from mm_kptm.tasks.heads import ChosenHead
+from mm_kptm.tasks.protocol import Row, Task
+
+NOWHERE = -1  #: the target of an expression that no region of its image fits
+
+
+@dataclass(frozen=True, eq=False)
+class Expressions(Movable):
+    """Some expressions with what they point at."""
+
+    inputs: Inputs
+    targets: Tensor  #: the best region, counted inside its image; -1 where none is right, [B]
+    right: Tensor  #: true for every region that counts as found, [R]
+    about: tuple[Example, ...]
+
+    def __len__(self) -> int:
+        return len(self.about)
+
+
+@dataclass(frozen=True, eq=False)
+class ExpressionSource:
+    """Expressions about pictures.
+
+    Args:
+        shown: the texts of the expressions and their pictures.
+        right: column ``right``, 1 for every region of the picture that counts as found; a sequence per expression.
+        targets: the best region of every expression, -1 where none is right.
+        about: per expression.
+    """
+
+    shown: InputSource
+    right: Packed
+    targets: tuple[int, ...]
+    about: tuple[Example, ...]
+
+    def __len__(self) -> int:
+        return len(self.about)
+
+    def length(self, index: int) -> int:
+        """Tokens and regions of an expression."""
+        return self.shown.length(index)
+
+    def batch(self, indices: Sequence[int], generator: torch.Generator) -> Expressions:
+        """The given expressions."""
+        columns, _ = self.right.take(indices)
+        return Expressions(
+            self.shown.batch(indices, generator),
+            torch.tensor([self.targets[index] for index in indices], dtype=torch.long),
+            torch.from_numpy(columns["right"]).bool(),
+            tuple(self.about[index] for index in indices),
+        )
+
+
+class Grounding(Task[Expressions]):
+    """Point at the region that an expression refers to (Kazemzadeh et al. 2014; Yu et al. 2016, RefCOCO+).
+
+    Args:
+        system: with a head ``grounding``, one score per region state, if its recipe has one; else a fresh linear layer.
+    """
+
+    name = "grounding"
+    needs = frozenset({"text", "regions"})
+    HEADS = ("grounding",)
+
+    def __init__(self, system: System) -> None:
+        super().__init__(system)
+        self.head = ChosenHead(system, self.HEADS, lambda: nn.Linear(system.dim, 1))
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """The score of every region, [R]."""
+        encoded: Encoded = self.system(inputs, OutputRows(tokens=NO_ROWS, regions=EVERY_ROW, pooled=False))
+        scores: Tensor = self.head.of(self.system)(encoded.regions)
+        return scores[:, 0]
+
+    def loss(self, batch: Expressions) -> Tensor:
+        """Cross-entropy over the regions of the image, averaged; the released code of UNITER sums it over the batch.
+
+        An expression that no region fits costs nothing.
+        """
+        return self._losses(self(batch.inputs), batch).mean()
+
+    @torch.no_grad()
+    def measure(self, batch: Expressions) -> dict[str, Tensor]:
+        """Whether the best region is a right one, and the cross-entropy."""
+        scores = self(batch.inputs)
+        chosen = _best(scores, batch.inputs.repeat_shared()[0])
+        return {"accuracy": batch.right[chosen].float(), "loss": self._losses(scores, batch)}
+
+    @torch.no_grad()
+    def predict(self, batch: Expressions) -> list[Row]:
+        """The best region of every expression, by its number in the image."""
+        layout = batch.inputs.repeat_shared()[0]
+        chosen = _best(self(batch.inputs), layout)
+        places = (chosen - layout.starts(chosen.device)).tolist()
+        found = zip(batch.about, places, batch.right[chosen].float().tolist(), strict=True)
+        return [
+            {
+                "id": about.id,
+                "type": about.type,
+                "language": about.language,
+                "group": about.group,
+                "answer": str(place),
+                "target": about.target,
+                "correct": correct,
+            }
+            for about, place, correct in found
+        ]
+
+    def _losses(self, scores: Tensor, batch: Expressions) -> Tensor:
+        padded = pad(scores, batch.inputs.repeat_shared()[0], value=float("-inf"))
+        return F.cross_entropy(padded, batch.targets, ignore_index=NOWHERE, reduction="none")
+
+
+def _best(scores: Tensor, layout: SequenceLayout) -> Tensor:
+    """The row of the best region of every image, [B]."""
+    return pad(scores, layout, value=float("-inf")).argmax(dim=1) + layout.starts(scores.device)

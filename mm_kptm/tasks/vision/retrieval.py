@@ -1,0 +1,284 @@
+"""Image-text retrieval: find the image of a caption among others, and the captions of an image.
+
+Shapes: B captions of a batch, S captions, M near misses, P pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mm_kptm.batch import POOLED_ONLY, Encoded, Inputs, Movable
+from mm_kptm.errors import UserError
+from mm_kptm.preprocessing.inputs import InputSource, IntArray
+from mm_kptm.systems.system import System
+from mm_kptm.tasks.heads import ChosenHead
+from mm_kptm.tasks.protocol import Row, Task
+from mm_kptm.train.protocol import Source
+
+TO_IMAGE, TO_TEXT, NEAR_MISS = "text-to-image", "image-to-text", "near-miss"
+RANKS = (1, 5, 10)  #: recall is told at these, as is usual
+
+Criterion = Callable[[Tensor, Tensor], Tensor]  #: scores of right pairs [B] and of wrong ones [2, B] -> loss, [B]
+
+
+def margin(right: Tensor, wrong: Tensor) -> Tensor:
+    """A right pair is to lead each wrong one by 0.2 of a probability (Chen et al. 2020, section 4.2)."""
+    return (0.2 + wrong.sigmoid() - right.sigmoid()).clamp(min=0).mean(dim=0)
+
+
+def choice(right: Tensor, wrong: Tensor) -> Tensor:
+    """Cross-entropy of choosing the right pair among all three (Lu et al. 2019, section 3.2); learns from scratch."""
+    return torch.cat([right[None], wrong]).logsumexp(dim=0) - right
+
+
+@dataclass(frozen=True)
+class Captioned:
+    """What is known of a caption beside its words."""
+
+    id: str
+    language: str
+    image: str  #: the name of the image it describes
+
+
+@dataclass(frozen=True, eq=False)
+class Triplets(Movable):
+    """Captions with their images, then with other images, then other texts with the first images: 3 B pairs."""
+
+    pairs: Inputs  #: in order of length, which makes attention cheap
+    places: Tensor  #: where the right pairs, those with other images and those with other texts stand, [3 B]
+    captions: tuple[Captioned, ...]
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+
+@dataclass(frozen=True, eq=False)
+class CaptionSource:
+    """Captions of pictures.
+
+    Args:
+        shown: the captions, and behind them the near misses, with their pictures; S + M texts.
+        captions: of every caption, [S].
+        misses: the caption that a near miss spoils, and how, [M].
+        pools: retrieval is among the captions, and their pictures, that share a pool; one number per caption, [S].
+
+    Raises:
+        UserError: there are no two different pictures.
+    """
+
+    shown: InputSource
+    captions: tuple[Captioned, ...]
+    pools: IntArray
+    misses: tuple[tuple[int, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.images) < 2:
+            raise UserError(f"retrieval needs two different images at least, but there is {len(self.images)}")
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def length(self, index: int) -> int:
+        """Tokens and regions of a caption."""
+        return self.shown.length(index)
+
+    @cached_property
+    def image_of(self) -> IntArray:
+        """The picture of every caption, [S]."""
+        about = np.arange(len(self)) if self.shown.about is None else self.shown.about
+        return about[: len(self)]
+
+    @cached_property
+    def images(self) -> IntArray:
+        """The pictures that are described, each once, [P]."""
+        return np.unique(self.image_of)
+
+    @cached_property
+    def _by_image(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Captions in the order of their images, and the first of every image."""
+        order = np.argsort(self.image_of, kind="stable")
+        return order, np.searchsorted(self.image_of[order], [*self.images, self.images[-1] + 1])
+
+    @cached_property
+    def _misses_of(self) -> Mapping[int, list[int]]:
+        found: dict[int, list[int]] = {}
+        for place, (caption, _) in enumerate(self.misses):
+            found.setdefault(caption, []).append(len(self) + place)
+        return found
+
+    def batch(self, indices: Sequence[int], generator: torch.Generator) -> Triplets:
+        """The given captions; other images and texts are drawn, half of the texts among near misses if there are."""
+        chosen = np.asarray(indices, dtype=np.int64)
+        own = self.image_of[chosen]
+        draws = torch.rand(4, len(chosen), generator=generator).numpy()
+        others = self._another(own, draws[0])
+        texts = self._caption_of(self._another(own, draws[1]), draws[2])
+        for place, (caption, draw) in enumerate(zip(chosen.tolist(), draws[3].tolist(), strict=True)):
+            near = self._misses_of.get(caption, ())
+            if draw < 0.5 and near:
+                texts[place] = near[int(2 * draw * len(near))]
+        said, shown = np.concatenate([chosen, chosen, texts]), np.concatenate([own, others, own])
+        order = self.by_length(said, shown)
+        return Triplets(
+            self.shown.with_images(said[order], shown[order]),
+            torch.from_numpy(np.argsort(order)),
+            tuple(self.captions[index] for index in indices),
+        )
+
+    def by_length(self, texts: IntArray, images: IntArray) -> IntArray:
+        """The order of pairs by their tokens and regions together, then by their tokens."""
+        tokens = self.shown.texts.lengths[texts]
+        regions = 0 if self.shown.pictures is None else self.shown.pictures.lengths[images]
+        return np.lexsort((tokens, tokens + regions))
+
+    def _another(self, own: IntArray, draw: NDArray[np.float32]) -> IntArray:
+        """An image other than the own one, each as likely."""
+        count = len(self.images)
+        step = 1 + np.minimum((draw * (count - 1)).astype(np.int64), count - 2)
+        return self.images[(np.searchsorted(self.images, own) + step) % count]
+
+    def _caption_of(self, images: IntArray, draw: NDArray[np.float32]) -> IntArray:
+        order, firsts = self._by_image
+        places = np.searchsorted(self.images, images)
+        counts = firsts[places + 1] - firsts[places]
+        return order[firsts[places] + np.minimum((draw * counts).astype(np.int64), counts - 1)]
+
+
+class Retrieval(Task[Triplets]):
+    """Find images by captions and captions by images, both read together (Chen et al. 2020, section 4.2).
+
+    Args:
+        system: its head ``retrieval`` (one score a pair) answers, or ``image-text-matching`` (two classes, 1 means
+            matched) where it has no other; a system with neither gets a fresh linear layer.
+        criterion: :func:`margin` as published, :func:`choice` for small encoders with fresh weights.
+    """
+
+    name = "retrieval"
+    needs = frozenset({"text", "regions"})
+    HEADS = ("retrieval", "image-text-matching")
+
+    def __init__(self, system: System, *, criterion: Criterion = margin) -> None:
+        super().__init__(system)
+        self.criterion = criterion
+        self.head = ChosenHead(system, self.HEADS, lambda: nn.Linear(system.dim, 1))
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """How well each text fits its image, [B]."""
+        encoded: Encoded = self.system(inputs, POOLED_ONLY)
+        scores: Tensor = self.head.of(self.system)(encoded.pooled)
+        return scores[:, 0] if scores.shape[1] == 1 else scores[:, 1] - scores[:, 0]
+
+    def loss(self, batch: Triplets) -> Tensor:
+        """The criterion, averaged over captions."""
+        scores = self._three(batch)
+        return self.criterion(scores[0], scores[1:]).mean()
+
+    @torch.no_grad()
+    def measure(self, batch: Triplets) -> dict[str, Tensor]:
+        """Whether the right pair leads both wrong ones, and the criterion; recall needs all pairs at once."""
+        scores = self._three(batch)
+        leads = (scores[0] > scores[1:].amax(dim=0)).float()
+        return {"leads": leads, "loss": self.criterion(scores[0], scores[1:])}
+
+    @torch.no_grad()
+    def predict(self, batch: Triplets) -> list[Row]:
+        """Which of the three pairs of every caption of the batch is the best."""
+        best = self._three(batch).argmax(dim=0).tolist()
+        names = ("right", "wrong image", "wrong text")
+        return [
+            _row(about, "triplet", names[place], names[0]) for about, place in zip(batch.captions, best, strict=True)
+        ]
+
+    @torch.no_grad()
+    def predictions(self, source: Source[Triplets], *, batch_size: int = 64, seed: int = 0) -> list[Row]:
+        """Rows of both directions within every pool, and one per near miss.
+
+        Raises:
+            UserError: the source is none of captions.
+        """
+        if not isinstance(source, CaptionSource):
+            raise UserError(f"retrieval ranks all captions of a source, but {type(source).__name__} holds none")
+        training = self.training
+        self.eval()
+        try:
+            return [*self._ranked(source, batch_size), *self._near_misses(source, batch_size)]
+        finally:
+            self.train(training)
+
+    def summary(self, rows: Sequence[Row]) -> dict[str, float]:
+        """Recall at 1, 5 and 10 in both directions, in the pools that were searched."""
+        found: dict[str, float] = {}
+        for way in (TO_IMAGE, TO_TEXT):
+            ranks = [float(row["rank"]) for row in rows if row["type"] == way]
+            found |= {f"{way}-recall@{k}": sum(rank <= k for rank in ranks) / len(ranks) for k in RANKS if ranks}
+        near = [float(row["correct"]) for row in rows if str(row["type"]).startswith(NEAR_MISS)]
+        return found | ({f"{NEAR_MISS}-accuracy": sum(near) / len(near)} if near else {})
+
+    def _three(self, batch: Triplets) -> Tensor:
+        """The scores of right pairs, of those with other images and of those with other texts, [3, B]."""
+        return self(batch.pairs)[batch.places].view(3, len(batch))
+
+    def _ranked(self, source: CaptionSource, batch_size: int) -> Iterator[Row]:
+        for pool in np.unique(source.pools):
+            captions = np.flatnonzero(source.pools == pool)
+            images, own = np.unique(source.image_of[captions], return_inverse=True)
+            texts, shown = np.repeat(captions, len(images)), np.tile(images, len(captions))
+            scores = self._scores(source, texts, shown, batch_size).view(len(captions), len(images))
+            mine = F.one_hot(torch.from_numpy(own), len(images)).bool()
+            abouts = [source.captions[caption] for caption in captions]
+            for about, row, right in zip(abouts, scores, mine, strict=True):
+                answer = abouts[int(np.flatnonzero(own == int(row.argmax()))[0])].image
+                yield _found(_row(about, TO_IMAGE, answer, about.image), row, right)
+            for column, right in zip(scores.T, mine.T, strict=True):
+                best, first = abouts[int(column.argmax())], abouts[int(right.nonzero()[0])]
+                target = best if best.image == first.image else first
+                yield _found(_row(first, TO_TEXT, best.id, target.id) | {"id": first.image}, column, right)
+
+    def _near_misses(self, source: CaptionSource, batch_size: int) -> Iterator[Row]:
+        if not source.misses:
+            return
+        captions = np.array([caption for caption, _ in source.misses], dtype=np.int64)
+        images = source.image_of[captions]
+        right = self._scores(source, captions, images, batch_size)
+        wrong = self._scores(source, len(source) + np.arange(len(captions)), images, batch_size)
+        for (caption, kind), leads in zip(source.misses, (right > wrong).tolist(), strict=True):
+            about = source.captions[caption]
+            answer = "caption" if leads else NEAR_MISS
+            yield _row(about, f"{NEAR_MISS}-{kind}", answer, "caption") | {"id": f"{about.id}-{kind}"}
+
+    def _scores(self, source: CaptionSource, texts: IntArray, images: IntArray, batch_size: int) -> Tensor:
+        """Of pairs in the given order; they are read in order of length."""
+        device = next(self.parameters()).device
+        order = source.by_length(texts, images)
+        scores = torch.empty(len(texts))
+        for first in range(0, len(order), batch_size):
+            part = order[first : first + batch_size]
+            inputs = source.shown.with_images(texts[part], images[part]).to(device)
+            scores[torch.from_numpy(part)] = self(inputs).float().cpu()
+        return scores
+
+
+def _found(row: dict[str, str | float], scores: Tensor, right: Tensor) -> Row:
+    """With the rank of the best right candidate; a wrong one that scores the same stands before it."""
+    rank = 1 + int((scores[~right] >= scores[right].max()).sum())
+    return {**row, "correct": float(rank == 1), "rank": rank}
+
+
+def _row(about: Captioned, type_: str, answer: str, target: str) -> dict[str, str | float]:
+    return {
+        "id": about.id,
+        "type": type_,
+        "language": about.language,
+        "group": about.image,
+        "answer": answer,
+        "target": target,
+        "correct": float(answer == target),
+    }

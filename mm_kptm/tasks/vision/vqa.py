@@ -1,0 +1,158 @@
+"""Visual question answering: choose one of many answers to a question about an image.
+
+Shapes: B questions, A answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mm_kptm.batch import POOLED_ONLY, Encoded, Inputs, Movable
+from mm_kptm.data.packing import Packed
+from mm_kptm.errors import UserError
+from mm_kptm.nn.heads import Classifier
+from mm_kptm.nn.init import bert_init
+from mm_kptm.preprocessing.inputs import InputSource
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.system import System
+from mm_kptm.tasks.example import Example
+from mm_kptm.tasks.metrics.vqa import vqa_accuracy
+from mm_kptm.tasks.protocol import Row, Task
+
+Criterion = Callable[[Tensor, Tensor], Tensor]  #: scores of answers and their truth, both [B, A] -> loss of each, [B]
+
+
+@dataclass(frozen=True, eq=False)
+class Questions(Movable):
+    """Some questions with the worth of every answer."""
+
+    inputs: Inputs
+    scores: Tensor  #: between 0 and 1, [B, A]
+    about: tuple[Example, ...]
+
+    def __len__(self) -> int:
+        return len(self.about)
+
+
+@dataclass(frozen=True, eq=False)
+class QuestionSource:
+    """Questions about pictures.
+
+    Args:
+        shown: the texts of the questions and their pictures.
+        answers: the answers to choose from.
+        worth: columns ``answers`` (places among them) and ``tenths`` (their worth in tenths), a sequence per question.
+        about: per question.
+    """
+
+    shown: InputSource
+    answers: tuple[str, ...]
+    worth: Packed
+    about: tuple[Example, ...]
+
+    def __len__(self) -> int:
+        return len(self.about)
+
+    def length(self, index: int) -> int:
+        """Tokens and regions of a question."""
+        return self.shown.length(index)
+
+    def batch(self, indices: Sequence[int], generator: torch.Generator) -> Questions:
+        """The given questions."""
+        scores = torch.from_numpy(self.worth.to_dense(indices, "answers", "tenths", width=len(self.answers))) / 10
+        return Questions(self.shown.batch(indices, generator), scores, tuple(self.about[index] for index in indices))
+
+
+def each_answer(logits: Tensor, scores: Tensor) -> Tensor:
+    """Binary cross-entropy summed over answers (Teney et al. 2018, eq. 5), for soft scores."""
+    return F.binary_cross_entropy_with_logits(logits, scores, reduction="none").sum(dim=1)
+
+
+def one_answer(logits: Tensor, scores: Tensor) -> Tensor:
+    """Cross-entropy of a softmax over all answers against the scores made to sum to one.
+
+    Learns faster than :func:`each_answer` where every question has one right answer. A question without any answer
+    of worth among the choices costs nothing.
+    """
+    return F.cross_entropy(logits, scores / scores.sum(dim=1, keepdim=True).clamp(min=1e-6), reduction="none")
+
+
+class VQA(Task[Questions]):
+    """Answer a question about an image (Antol et al. 2015; Goyal et al. 2017).
+
+    Args:
+        system: with a head ``vqa`` for as many answers, if its recipe has one (:meth:`heads`); otherwise a fresh
+            classifier stands on the pooled state.
+        answers: the answers to choose from.
+        criterion: :func:`each_answer` for VQA v2, :func:`one_answer` for Number World.
+
+    Raises:
+        UserError: the head scores another number of answers.
+    """
+
+    name = "vqa"
+    needs = frozenset({"text", "regions"})
+    HEAD = "vqa"
+
+    def __init__(self, system: System, answers: Sequence[str], *, criterion: Criterion = each_answer) -> None:
+        super().__init__(system)
+        self.answers = tuple(answers)
+        self.criterion = criterion
+        self.fresh: nn.Module | None = None
+        if self.HEAD not in system.heads:
+            self.fresh = Classifier(system.dim, len(self.answers))
+            bert_init(self.fresh)
+        else:
+            scored = [part.out_features for part in system.head(self.HEAD).modules() if isinstance(part, nn.Linear)]
+            if scored[-1] != len(self.answers):
+                raise UserError(
+                    f"the head {self.HEAD} of {system.recipe} scores {scored[-1]} answers, but there are "
+                    f"{len(self.answers)} to choose from; build it with num_answers={len(self.answers)}"
+                )
+
+    @classmethod
+    def heads(cls, recipe: Recipe, num_answers: int) -> dict[str, dict[str, int]]:
+        """The heads to ask of :func:`mm_kptm.build` or :func:`mm_kptm.load` for this task."""
+        return {cls.HEAD: {"num_answers": num_answers}} if cls.HEAD in recipe.heads else {}
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """The score of every answer, [B, A]."""
+        encoded: Encoded = self.system(inputs, POOLED_ONLY)
+        head = self.system.head(self.HEAD) if self.fresh is None else self.fresh
+        return head(encoded.pooled)
+
+    def loss(self, batch: Questions) -> Tensor:
+        """The criterion, averaged over questions."""
+        return self.criterion(self(batch.inputs), batch.scores).mean()
+
+    @torch.no_grad()
+    def measure(self, batch: Questions) -> dict[str, Tensor]:
+        """The worth of the best answer, and the criterion."""
+        logits = self(batch.inputs)
+        best = logits.argmax(dim=1, keepdim=True)
+        return {"accuracy": batch.scores.gather(1, best).squeeze(1), "loss": self.criterion(logits, batch.scores)}
+
+    @torch.no_grad()
+    def predict(self, batch: Questions) -> list[Row]:
+        """The best answer; ``correct`` is the official accuracy where ten people answered."""
+        best = self(batch.inputs).argmax(dim=1).tolist()
+        return [self.row(about, self.answers[place]) for about, place in zip(batch.about, best, strict=True)]
+
+    def row(self, about: Example, answer: str) -> Row:
+        """A line of the predictions."""
+        return {
+            "id": about.id,
+            "type": about.type,
+            "language": about.language,
+            "group": about.group,
+            "answer": answer,
+            "target": about.target,
+            "correct": vqa_accuracy(answer, about.given_answers)
+            if about.given_answers
+            else float(answer == about.target),
+        }

@@ -1,0 +1,94 @@
+"""How the weights of a run lie in its processes: whole in each, or sharded over all. The loop does not know which."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Literal, Protocol
+
+import torch.distributed
+from accelerate import Accelerator, DistributedDataParallelKwargs, DistributedType
+from torch import Tensor
+
+from mm_kptm.errors import UserError
+from mm_kptm.train.checkpoint import Checkpoints, TrainerState
+from mm_kptm.train.optim import OptimizerState
+from mm_kptm.train.parallel.processes import start
+from mm_kptm.train.parallel.replicated import Replicated
+from mm_kptm.train.parallel.sharded import FullySharded
+from mm_kptm.train.protocol import BatchT, Trainable
+from mm_kptm.train.settings import TrainSettings
+
+_LAUNCHES = (
+    DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU, DistributedType.MULTI_XPU,
+    DistributedType.FSDP,
+)  # fmt: skip
+
+
+class Parallel(Protocol[BatchT]):
+    """A model that is trained by all processes together; every method is called by all of them."""
+
+    measured: Trainable[BatchT]  #: what is to be measured: the model, or a copy that trains in its place
+    optimizer: torch.optim.Optimizer
+
+    def loss(self, batch: BatchT) -> Tensor:
+        """The loss of a part of a step, a float32 scalar."""
+
+    def no_sync(self) -> AbstractContextManager[None]:
+        """While gradients are only added up in this process: those of the last part of a step take them along."""
+
+    def clip_grad_norm(self, max_length: float | None) -> Tensor:
+        """Shorten the gradient to ``longest``; its length before that."""
+
+    def save(self, checkpoints: Checkpoints, trainer: TrainerState, extra: Mapping[str, str]) -> Path | None:
+        """Write a checkpoint; None in all processes but the first."""
+
+    def restore(self, checkpoint: Path, state: OptimizerState | None) -> None:
+        """Take weights and the optimiser's state from a checkpoint."""
+
+    def gather_weights(self) -> None:
+        """Give the model its trained weights, in every process."""
+
+
+def accelerator_for(settings: TrainSettings) -> Accelerator:
+    """The processes of this launch and their devices; ``UserError`` for a launch that is neither of the two ways."""
+    start()
+    if _launched_sharded() and os.environ.get("FSDP_VERSION", "1") == "1":
+        raise UserError(
+            "this launch asks for fsdp of version 1, but weights are sharded as version 2 does; add --fsdp_version 2"
+        )
+    accelerator = Accelerator(
+        mixed_precision="no",  # the loss narrows itself, whatever the launcher was told
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=settings.unused_parameters)],
+    )
+    if accelerator.distributed_type not in _LAUNCHES:
+        raise UserError(
+            f"this launch asks for {accelerator.distributed_type.value}, but training runs in one process or "
+            "data-parallel; use torchrun or accelerate launch --multi_gpu or --use_fsdp"
+        )
+    return accelerator
+
+
+def parallel_strategy(settings: TrainSettings) -> Literal["one process", "ddp", "fsdp"]:
+    """How this launch trains, once its processes have joined."""
+    if not torch.distributed.is_initialized():
+        return "one process"
+    launched = _launched_sharded()
+    if launched and settings.parallel == "ddp":
+        raise UserError(
+            "train.parallel is ddp, but this launch asks for fsdp; launch without --use_fsdp or say train.parallel auto"
+        )
+    return "fsdp" if launched or settings.parallel == "fsdp" else "ddp"
+
+
+def parallel_for(model: Trainable[BatchT], accelerator: Accelerator, settings: TrainSettings) -> Parallel[BatchT]:
+    """The model as ``settings`` and the launch want it trained."""
+    way = parallel_strategy(settings)
+    return FullySharded(model, accelerator, settings) if way == "fsdp" else Replicated(model, accelerator, settings)
+
+
+def _launched_sharded() -> bool:
+    """Whether ``accelerate launch`` was told to shard."""
+    return os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"

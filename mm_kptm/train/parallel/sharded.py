@@ -1,0 +1,201 @@
+"""Weights sharded over all processes (FSDP, Zhao et al. 2023): each holds its rows of every tensor.
+
+Weights are put together only where and while they are computed with, so weights, gradients and the optimiser's state
+take the memory of one model in all processes together. Layers are put together one by one; what lies outside of them
+(embeddings, heads) stays together for the whole step.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Generic
+
+import torch
+import torch.distributed
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from mm_kptm.errors import UserError
+from mm_kptm.nn.steps import Step
+from mm_kptm.nn.sublayers import Layer
+from mm_kptm.train.checkpoint import Checkpoints, TrainerState, check_fit, load_weights
+from mm_kptm.train.optim import OptimizerState, load_state, optimizer_for, state_of
+from mm_kptm.train.parallel.processes import barrier, is_main_process, rank_and_world_size
+from mm_kptm.train.parallel.replicated import LossModule
+from mm_kptm.train.parallel.shard_files import (
+    MODEL,
+    SHARDS,
+    named_in_shards,
+    read_optimizer,
+    read_shards,
+    sizes_of,
+    write_shards,
+)
+from mm_kptm.train.protocol import BatchT, Trainable, module_of
+from mm_kptm.train.settings import TrainSettings
+
+
+class FullySharded(Generic[BatchT]):
+    """Several processes with a part of the weights each.
+
+    What is trained is a sharded copy; the model itself stays where it is and receives the weights with every
+    checkpoint and at the end. Every method must be called by every process.
+    """
+
+    def __init__(self, model: Trainable[BatchT], accelerator: Accelerator, settings: TrainSettings) -> None:
+        self._whole = module_of(model)
+        self._scored = LossModule(copy.deepcopy(model), accelerator.device, settings)
+        self._module = self._scored.model
+        mesh = init_device_mesh(accelerator.device.type, (rank_and_world_size()[1],))
+        for unit in units(self._module):
+            fully_shard(unit, mesh=mesh)
+        self._root = fully_shard(self._scored, mesh=mesh)
+        register_fsdp_forward_method(self._scored, "measure")
+        self._may_be_unused = settings.unused_parameters
+        if self._may_be_unused:
+            _agree_on_unused(self._root)
+        self.measured: Trainable[BatchT] = self._scored
+        self.optimizer = optimizer_for(self._module, settings)
+
+    def loss(self, batch: BatchT) -> Tensor:
+        """The loss of a part of a step."""
+        loss: Tensor = self._scored(batch)
+        return loss
+
+    @contextmanager
+    def no_sync(self) -> Iterator[None]:
+        """While gradients are only added up in this process: those of the last part of a step take them along."""
+        self._root.set_requires_gradient_sync(False)
+        try:
+            yield
+        finally:
+            self._root.set_requires_gradient_sync(True)
+
+    def clip_grad_norm(self, max_length: float | None) -> Tensor:
+        """Shorten the gradient to ``longest``; its length before that."""
+        if self._may_be_unused:
+            self._forget_zeros()
+        norm = nn.utils.clip_grad_norm_(self._module.parameters(), math.inf if max_length is None else max_length)
+        return norm.full_tensor() if isinstance(norm, DTensor) else norm
+
+    def save(self, checkpoints: Checkpoints, trainer: TrainerState, extra: Mapping[str, str]) -> Path | None:
+        """Write a checkpoint: every process its shards, the first one the whole weights beside them."""
+        self._root.reshard()  # what lies outside of the layers is still together after a measurement
+        draft = checkpoints.draft(trainer["step"])
+        if is_main_process():
+            checkpoints.begin(draft)
+        barrier()
+        state = state_of(self.optimizer, self._module)
+        write_shards(named_in_shards(self._tensors(), state), draft / SHARDS)
+        self._gather(keep=is_main_process())
+        return checkpoints.finish(draft, self._whole.state_dict(), trainer, extra) if is_main_process() else None
+
+    def restore(self, checkpoint: Path, state: OptimizerState | None) -> None:
+        """Take weights and the optimiser's state from a checkpoint; None: both lie in its shards."""
+        if state is None:
+            folder, tensors = checkpoint / SHARDS, self._tensors()
+            there = {
+                name.removeprefix(MODEL): size for name, size in sizes_of(folder).items() if name.startswith(MODEL)
+            }
+            check_fit(folder, there, {name: tensor.shape for name, tensor in tensors.items()})
+            read_shards(named_in_shards(tensors, {}), folder)
+            state = read_optimizer(folder, dict(self._module.named_parameters()))
+        else:
+            load_weights(checkpoint, self._whole)
+            whole, parameters = self._whole.state_dict(), dict(self._module.named_parameters())
+            for name, tensor in self._tensors().items():
+                tensor.copy_(_like(tensor, whole[name]))
+            state = {
+                name: {key: _like(parameters.get(name, value), value) for key, value in values.items()}
+                for name, values in state.items()
+            }
+        load_state(self.optimizer, self._module, state)
+
+    def gather_weights(self) -> None:
+        """Give the model its trained weights, in every process."""
+        self._root.reshard()
+        self._gather(keep=True)
+        self._whole.train()
+
+    def _forget_zeros(self) -> None:
+        """Take a gradient that is zero in every process for none, so that what no example reached does not decay."""
+        reached = {
+            parameter: grad for parameter in self._module.parameters() if isinstance(grad := parameter.grad, DTensor)
+        }
+        moves = torch.stack([gradient.to_local().any() for gradient in reached.values()]).int()
+        torch.distributed.all_reduce(moves, torch.distributed.ReduceOp.MAX)
+        for parameter, moved in zip(reached, moves.tolist(), strict=True):
+            if not moved:
+                parameter.grad = None
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """All that a checkpoint holds of the model, tied parameters once."""
+        repeated = dict(self._module.named_parameters(remove_duplicate=False))
+        parameters = dict(self._module.named_parameters())
+        kept = {name: tensor for name, tensor in self._module.state_dict().items() if name not in repeated}
+        return {name: parameter.detach() for name, parameter in parameters.items()} | kept
+
+    @torch.no_grad()
+    def _gather(self, *, keep: bool) -> None:
+        """Put the weights together tensor by tensor, and into the model where they are kept."""
+        whole = self._whole.state_dict()
+        for name, tensor in self._tensors().items():
+            full = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+            if keep:
+                whole[name].copy_(full)
+
+
+def units(model: nn.Module) -> list[nn.Module]:
+    """The parts of a model whose weights are put together at a time: its steps, and the layers of its stacks.
+
+    Only what is entered through its forward pass alone and shares no weight with the rest can be one; so a layer counts
+    only where lists hold it and no module that might reach into it.
+    """
+    modules = dict(model.named_modules(remove_duplicate=False))
+    holders: dict[nn.Module, list[nn.Module]] = {}
+    for name, module in modules.items():
+        if name:
+            holders.setdefault(module, []).append(modules[name.rpartition(".")[0]])
+    found: list[nn.Module] = []
+    for module in model.modules():
+        listed = isinstance(module, Layer) and all(isinstance(at, nn.ModuleList) for at in holders.get(module, []))
+        if (isinstance(module, Step) or listed) and not any(module in set(outer.modules()) for outer in found):
+            found.append(module)
+    owners = Counter(id(p) for part in _parts(model, found) for p in part)
+    return [unit for unit in found if {owners[id(p)] for p in unit.parameters()} == {1}]
+
+
+def _parts(model: nn.Module, found: list[nn.Module]) -> Iterator[list[nn.Parameter]]:
+    """The parameters of each unit, then those that modules outside of all units have."""
+    inside: set[nn.Module] = set()
+    for unit in found:
+        inside |= set(unit.modules())
+        yield list(unit.parameters())
+    outside = (p for module in model.modules() if module not in inside for p in module.parameters(recurse=False))
+    yield list(dict.fromkeys(outside))
+
+
+def _like(tensor: Tensor, value: Tensor) -> Tensor:
+    """``value`` sharded as ``tensor`` is, where it has one number for each of its; every process must have it whole."""
+    if not isinstance(tensor, DTensor) or value.shape != tensor.shape:
+        return value
+    # every process has read the same file, so nothing needs to be sent
+    return distribute_tensor(value.to(tensor.device), tensor.device_mesh, tensor.placements, src_data_rank=None)
+
+
+def _agree_on_unused(root: FSDPModule) -> None:
+    """Let every process exchange a gradient for every parameter, of zeros where its part of the step had none."""
+    if not hasattr(root, "set_reduce_scatter_unused_params"):
+        raise UserError(
+            f"sharded weights with train.unused_parameters need a newer torch than {torch.__version__}; say "
+            "train.unused_parameters false where every example reaches the same parameters, or train.parallel ddp"
+        )
+    root.set_reduce_scatter_unused_params(True)

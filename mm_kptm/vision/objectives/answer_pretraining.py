@@ -1,0 +1,76 @@
+"""Answers to questions about images: drawn for pretraining, and their head kept for fine-tuning.
+
+Shapes: B examples, A answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mm_kptm.errors import UserError
+from mm_kptm.nn.heads import Classifier
+from mm_kptm.vision.objectives.lxmert import NO_ANSWER
+
+_ARTICLES = ("a ", "an ", "the ")
+_NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_PLAIN = {word: str(number) for number, word in enumerate(_NUMBERS, start=1)} | {"grey": "gray"}
+
+
+def plain_answer(answer: str) -> str:
+    """An answer as LXMERT's list of pretraining answers writes it.
+
+    Lower case, no full stop at the end, no article in front, digits for the words one to ten, gray for grey.
+
+    >>> [plain_answer(answer) for answer in ("Two.", "The man", "grey", "a")]
+    ['2', 'man', 'gray', 'a']
+    """
+    answer = answer.lower()
+    if answer.endswith("."):
+        answer = answer[:-1].strip()
+    for article in _ARTICLES:
+        if answer.startswith(article):
+            answer = answer.removeprefix(article).strip()
+    return _PLAIN.get(answer, answer)
+
+
+def matching_answers(answers: Sequence[str], known: Sequence[str]) -> Tensor:
+    """For every answer the number of the same one among ``known``, :data:`NO_ANSWER` where there is none, [A]."""
+    numbers = {answer: number for number, answer in enumerate(known)}
+    return torch.tensor([numbers.get(plain_answer(answer), NO_ANSWER) for answer in answers], dtype=torch.long)
+
+
+@torch.no_grad()
+def reuse_answers(head: Classifier, answers: Sequence[str], pretrained: Classifier, known: Sequence[str]) -> int:
+    """Start a head for ``answers`` from the one that was pretrained on ``known``; returns how many answers it knew.
+
+    The layer before the answers is taken over, and so is the row of every answer that :func:`plain_answer` finds among
+    the known ones; the rows of the others become zero, as in the released code of Tan and Bansal (2019).
+
+    Raises:
+        UserError: a head does not have as many answers as are named, or the two differ in width.
+    """
+    for which, told in ((head, answers), (pretrained, known)):
+        if which.out.out_features != len(told):
+            raise UserError(f"the head has {which.out.out_features} answers, but {len(told)} are named")
+    if head.transform.dense.weight.shape != pretrained.transform.dense.weight.shape:
+        shapes = [list(which.transform.dense.weight.shape) for which in (head, pretrained)]
+        raise UserError(f"a head of width {shapes[0]} cannot start from one of width {shapes[1]}; build both alike")
+    head.transform.load_state_dict(pretrained.transform.state_dict())
+    rows = matching_answers(answers, known).to(head.out.weight.device)
+    found = rows != NO_ANSWER
+    for ours, theirs in ((head.out.weight, pretrained.out.weight), (head.out.bias, pretrained.out.bias)):
+        ours.zero_()
+        ours[found] = theirs[rows[found]]
+    return int(found.sum())
+
+
+def draw_answers(scores: Tensor, generator: torch.Generator) -> Tensor:
+    """One answer for every question, drawn in proportion to its soft scores [B, A]; :data:`NO_ANSWER` for none, [B]."""
+    answered = scores.sum(1) > 0
+    drawn = torch.full((len(scores),), NO_ANSWER, dtype=torch.long)
+    if answered.any():
+        drawn[answered] = torch.multinomial(scores[answered], 1, generator=generator).squeeze(1)
+    return drawn

@@ -1,0 +1,119 @@
+"""Everything that LXMERT is pretrained on, in one pass.
+
+Shapes: B examples, P hidden tokens, R' regions as the texts see them, A answers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mm_kptm.batch import Encoded, Inputs, Movable, OutputRows
+from mm_kptm.errors import UserError
+from mm_kptm.objectives.pairs import ImageTextMatching
+from mm_kptm.objectives.tokens import MaskedTokens, Masking, mean, mean_of_each
+from mm_kptm.vision.objectives.masked_objects import MaskedObjects, ObjectTargets, RegionMasking
+
+#: Stands for "no answer" among the numbers of answers.
+NO_ANSWER = -1
+
+
+@dataclass(frozen=True, eq=False)
+class LxmertBatch(Movable):
+    """Inputs with swapped images, hidden tokens and hidden regions, and all that is to be found in them."""
+
+    inputs: Inputs
+    matched: Tensor  #: 1 where the text is about the image, [B]
+    rows: Tensor  #: hidden tokens, [P]
+    labels: Tensor  #: what stood there, [P]
+    owners: Tensor  #: the example of each hidden token, [P]
+    targets: ObjectTargets
+    answers: Tensor | None = None  #: the answer to the text, :data:`NO_ANSWER` where none is known or wanted, [B]
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+class LxmertPretraining:
+    """Masked tokens, masked objects, image-text matching and question answering from one pass over each batch.
+
+    The sum with equal weights of Tan and Bansal (2019, section 3.1), in the form of the released code: tokens and
+    regions are hidden in mismatched pairs too, and a question is asked only where text and image match. It takes the
+    place of the single objectives in a mixture and needs their heads; that of question-answering only when answers are
+    given.
+    """
+
+    name = "joint-pretraining"
+    heads: ClassVar[tuple[str, ...]] = (
+        "masked-tokens",
+        "image-text-matching",
+        "masked-objects",
+        "question-answering",
+    )
+
+    def __init__(self, masking: Masking, regions: RegionMasking | None = None, *, rate: float = 0.5) -> None:
+        self.tokens = MaskedTokens(masking)
+        self.objects = MaskedObjects(regions)
+        self.matching = ImageTextMatching(rate=rate)
+
+    def prepare(self, inputs: Inputs, generator: torch.Generator, answers: Tensor | None = None) -> LxmertBatch:
+        """Swap images between texts, then hide tokens and regions.
+
+        Raises:
+            UserError: text or regions are missing, or the answers are not one per text.
+        """
+        if answers is not None and len(answers) != len(inputs):
+            raise UserError(f"there are {len(answers)} answers to {len(inputs)} texts; give {NO_ANSWER} where none is")
+        pairs = self.matching.prepare(inputs, generator)
+        text = self.tokens.prepare(pairs.inputs, generator)
+        objects = self.objects.prepare(text.inputs, generator)
+        known = None if answers is None else answers.masked_fill(pairs.matched == 0, NO_ANSWER)
+        return LxmertBatch(objects.inputs, pairs.matched, text.rows, text.labels, text.owners, objects.targets, known)
+
+    def losses(self, system: nn.Module, batch: LxmertBatch) -> dict[str, Tensor]:
+        """The losses of hidden tokens [P], pairs [B], regions [R', 3] and, if there are answers, questions [B]."""
+        encoded: Encoded = system(batch.inputs, OutputRows(tokens=batch.rows))
+        scores = {name: system.head(name) for name in self.heads[:3]}  # type: ignore[operator]
+        tokens, matching, objects = scores.values()
+        losses = {
+            "masked-tokens": F.cross_entropy(tokens(encoded.tokens), batch.labels, reduction="none"),
+            "image-text-matching": F.cross_entropy(matching(encoded.pooled), batch.matched, reduction="none"),
+            "masked-objects": batch.targets.losses(objects(encoded.regions), objects.widths),
+        }
+        if batch.answers is not None:
+            asked = system.head("question-answering")(encoded.pooled)  # type: ignore[operator]
+            losses["question-answering"] = F.cross_entropy(
+                asked, batch.answers, ignore_index=NO_ANSWER, reduction="none"
+            )
+        return losses
+
+    def parts(self, system: nn.Module, batch: LxmertBatch) -> dict[str, Tensor]:
+        """The scalars whose sum is the loss, by name; questions are averaged over those that have an answer."""
+        losses = self.losses(system, batch)
+        objects, attributes, features = losses["masked-objects"].unbind(1)
+        parts = {
+            "masked-tokens": mean(losses["masked-tokens"]),
+            "image-text-matching": mean(losses["image-text-matching"]),
+            "objects": mean(objects),
+            "attributes": mean(attributes),
+            "features": mean(features),
+        }
+        if batch.answers is not None:
+            answered = (batch.answers != NO_ANSWER).sum()
+            parts["question-answering"] = losses["question-answering"].sum() / answered.clamp(min=1)
+        return parts
+
+    def loss(self, system: nn.Module, batch: LxmertBatch) -> Tensor:
+        """The sum of all parts."""
+        return torch.stack(list(self.parts(system, batch).values())).sum()
+
+    def measure(self, system: nn.Module, batch: LxmertBatch) -> Tensor:
+        """The sum of the losses of each example, [B]."""
+        losses = self.losses(system, batch)
+        total = mean_of_each(losses["masked-tokens"], batch.owners, len(batch)) + losses["image-text-matching"]
+        total = total + mean_of_each(losses["masked-objects"].sum(1), batch.targets.owners, len(batch))
+        return total + losses["question-answering"] if batch.answers is not None else total

@@ -1,0 +1,143 @@
+"""Masked objects: hidden regions guessed as the detector saw them, its objects, its attributes and its features.
+
+Shapes: R regions, R' regions as the texts see them, F width of region features, B examples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mm_kptm.batch import NO_ROWS, Detected, Encoded, Inputs, Movable, OutputRows, Regions
+from mm_kptm.errors import UserError
+from mm_kptm.objectives.tokens import Bernoulli, MaskingPolicy, mean, mean_of_each
+from mm_kptm.vision.modules.heads import ObjectScores
+
+#: The share of regions that LXMERT hides; its losses, averaged over all regions, are divided by it.
+RATE = 0.15
+
+
+@dataclass(frozen=True)
+class RegionMasking:
+    """How regions are hidden: which, and what stands in their place (Tan and Bansal 2019, section 3.1.2).
+
+    A hidden region's feature becomes zero, or that of another region of the batch (of the data set in the released
+    code), or stays. Boxes stay.
+
+    Args:
+        choice: the policy.
+        masked: share of hidden regions whose feature becomes zero; of the rest, ``swapped`` becomes another's.
+    """
+
+    choice: MaskingPolicy = field(default_factory=lambda: Bernoulli(RATE))
+    masked: float = 0.8
+    swapped: float = 0.1
+
+    def hide(self, regions: Regions, generator: torch.Generator) -> tuple[Regions, Tensor]:
+        """The corrupted regions, and which were hidden, [R]; ``regions`` are left as they are."""
+        choose, treat, other = torch.rand(3, regions.layout.total, generator=generator)
+        hidden = self.choice(choose, torch.ones_like(choose, dtype=torch.bool), regions.layout)
+        masked = hidden & (treat < self.masked)
+        swapped = hidden & ~masked & (treat < self.masked + self.swapped)
+        others = regions.features[(other * len(other)).long()]
+        features = torch.where(swapped[:, None], others, regions.features).masked_fill(masked[:, None], 0.0)
+        return replace(regions, features=features, classes=None, objects=None, attributes=None), hidden
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectTargets(Movable):
+    """What is to be said of every region that the texts see."""
+
+    objects: Detected
+    attributes: Detected
+    features: Tensor  #: as they were, [R', F]
+    hidden: Tensor  #: true where the feature was hidden, [R']
+    owners: Tensor  #: the example of each, [R']
+
+    @classmethod
+    def of(cls, inputs: Inputs, hidden: Tensor) -> ObjectTargets:
+        """The targets of inputs that are whole, given which of their regions [R] are to be hidden.
+
+        Raises:
+            UserError: there are no regions, or the detector's objects or attributes are missing.
+        """
+        layout, rows = inputs.repeat_shared()
+        regions = inputs.regions
+        assert regions is not None  # shown() has refused inputs without regions
+        if regions.objects is None or regions.attributes is None:
+            missing = "objects" if regions.objects is None else "attributes"
+            raise UserError(f"masked-objects needs the detector's {missing}, but the regions carry none")
+        return cls(
+            objects=Detected(regions.objects.ids[rows], regions.objects.confidence[rows]),
+            attributes=Detected(regions.attributes.ids[rows], regions.attributes.confidence[rows]),
+            features=regions.features[rows],
+            hidden=hidden[rows],
+            owners=layout.sequence_ids(hidden.device),
+        )
+
+    def losses(self, scores: Tensor, widths: tuple[int, int, int]) -> Tensor:
+        """The three losses of every region, [R', 3], from the scores of the head of that name.
+
+        Objects and attributes: the cross-entropy times the detector's confidence, of all regions, hidden or not, as in
+        the released code. Features: the smooth absolute error, averaged over the feature, of hidden regions alone. All
+        are divided by :data:`RATE`.
+        """
+        objects, attributes, features = scores.split(widths, dim=1)
+        errors = F.smooth_l1_loss(features, self.features.to(features.dtype), reduction="none").mean(1)
+        losses = [
+            F.cross_entropy(objects, self.objects.ids, reduction="none") * self.objects.confidence,
+            F.cross_entropy(attributes, self.attributes.ids, reduction="none") * self.attributes.confidence,
+            errors * self.hidden,
+        ]
+        return torch.stack(losses, dim=1) / RATE
+
+
+@dataclass(frozen=True, eq=False)
+class HiddenObjects(Movable):
+    """Inputs with hidden regions, and what is to be said of all of them."""
+
+    inputs: Inputs
+    targets: ObjectTargets
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+class MaskedObjects:
+    """Name the objects and attributes of all regions and regress the features of hidden ones.
+
+    One loss is the sum of the three of Tan and Bansal (2019, section 3.1.2), each averaged over all regions.
+    """
+
+    name = "masked-objects"
+
+    def __init__(self, masking: RegionMasking | None = None) -> None:
+        self.masking = RegionMasking() if masking is None else masking
+
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> HiddenObjects:
+        """Hide some regions of every image.
+
+        Raises:
+            UserError: there are no regions, or they lack what is to be predicted.
+        """
+        if inputs.regions is None:
+            raise UserError("masked-objects hides regions, but the inputs have none")
+        covered, hidden = self.masking.hide(inputs.regions, generator)
+        return HiddenObjects(replace(inputs, regions=covered), ObjectTargets.of(inputs, hidden))
+
+    def losses(self, system: nn.Module, batch: HiddenObjects) -> Tensor:
+        """The losses of every region, [R', 3]; see :meth:`ObjectTargets.losses`."""
+        encoded: Encoded = system(batch.inputs, OutputRows(tokens=NO_ROWS, pooled=False))
+        head: ObjectScores = system.head(self.name)  # type: ignore[operator]
+        return batch.targets.losses(head(encoded.regions), head.widths)
+
+    def loss(self, system: nn.Module, batch: HiddenObjects) -> Tensor:
+        """The sum of the three means over all regions of the batch."""
+        return mean(self.losses(system, batch).sum(1))
+
+    def measure(self, system: nn.Module, batch: HiddenObjects) -> Tensor:
+        """The sum of the three means over the regions of each example, [B]."""
+        return mean_of_each(self.losses(system, batch).sum(1), batch.targets.owners, len(batch))

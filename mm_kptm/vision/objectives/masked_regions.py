@@ -1,0 +1,197 @@
+"""Losses that need regions: hidden regions, the alignment of words and regions, and scores of images and regions.
+
+Shapes: P hidden regions, F width of region features, C classes of the detector, B examples, R region rows.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mm_kptm.batch import NO_ROWS, Encoded, Inputs, Movable, OutputRows, Regions, SequenceLayout, pad
+from mm_kptm.errors import UserError
+from mm_kptm.objectives.pairs import ImageTextMatching, Pairs
+from mm_kptm.objectives.tokens import BernoulliOrAny, MaskingPolicy, mean, mean_of_each
+from mm_kptm.vision.objectives.optimal_transport import transport_distances
+
+
+@dataclass(frozen=True, eq=False)
+class HiddenRegions(Movable):
+    """Inputs with hidden regions, which of the shown region rows they are, and what stood there."""
+
+    inputs: Inputs
+    rows: Tensor  #: into the regions as the texts see them, [P]
+    targets: Tensor  #: [P, F or C]
+    owners: Tensor  #: the example of each, [P]
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+class MaskedRegions(ABC):
+    """Predict what an objective wants to know of the hidden regions (Chen et al. 2020, section 3.2).
+
+    Text stays whole while regions are hidden. A region of an image that several texts are about is hidden from all of
+    them and predicted for each.
+    """
+
+    name: ClassVar[str]
+    head: ClassVar[str]  #: of the system
+
+    def __init__(self, choice: MaskingPolicy | None = None) -> None:
+        self.choice = BernoulliOrAny(0.15) if choice is None else choice
+
+    @abstractmethod
+    def targets(self, regions: Regions) -> Tensor:
+        """What is to be predicted of every region, [R, F or C]."""
+
+    @abstractmethod
+    def elements(self, predicted: Tensor, targets: Tensor) -> Tensor:
+        """The loss of every hidden region, [P], or of every number predicted about it, [P, F or C]."""
+
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> HiddenRegions:
+        """Hide some regions of every image: their features are zero, and the model puts its mask in their place.
+
+        Raises:
+            UserError: there are no regions, or they lack what is to be predicted.
+        """
+        shown, rows = inputs.repeat_shared()
+        regions = inputs.regions
+        assert regions is not None  # shown() has refused inputs without regions
+        targets = self.targets(regions)
+        draws = torch.rand(regions.layout.total, generator=generator)
+        hidden = self.choice(draws, torch.ones_like(draws, dtype=torch.bool), regions.layout)
+        asked = hidden[rows].nonzero().squeeze(1)
+        features = regions.features.masked_fill(hidden[:, None], 0.0)
+        covered = replace(regions, features=features, masked=hidden, classes=None)
+        owners = shown.sequence_ids(asked.device)[asked]
+        return HiddenRegions(replace(inputs, regions=covered), asked, targets[rows][asked], owners)
+
+    def losses(self, system: nn.Module, batch: HiddenRegions) -> Tensor:
+        """:meth:`elements` of the predictions of the system's head."""
+        encoded: Encoded = system(batch.inputs, OutputRows(tokens=NO_ROWS, regions=batch.rows, pooled=False))
+        return self.elements(system.head(self.head)(encoded.regions), batch.targets)  # type: ignore[operator]
+
+    def loss(self, system: nn.Module, batch: HiddenRegions) -> Tensor:
+        """The mean over all elements of the batch."""
+        return mean(self.losses(system, batch).flatten())
+
+    def measure(self, system: nn.Module, batch: HiddenRegions) -> Tensor:
+        """The mean over the elements of each example, [B]."""
+        losses = self.losses(system, batch)
+        return mean_of_each(losses.flatten(1).mean(1) if losses.dim() > 1 else losses, batch.owners, len(batch))
+
+
+class MaskedRegionFeatures(MaskedRegions):
+    """Regress the features of hidden regions: squared error, averaged over all elements (MRFR)."""
+
+    name = head = "masked-region-features"
+
+    def targets(self, regions: Regions) -> Tensor:
+        return regions.features
+
+    def elements(self, predicted: Tensor, targets: Tensor) -> Tensor:
+        return F.mse_loss(predicted, targets.to(predicted.dtype), reduction="none")
+
+
+class MaskedRegionClasses(MaskedRegions):
+    """Name hidden regions as the detector did: cross-entropy, averaged over regions (MRC).
+
+    The class is the detector's most probable one but for class 0, background, which is never a target.
+    """
+
+    name = head = "masked-region-classes"
+
+    def targets(self, regions: Regions) -> Tensor:
+        return _detected(regions, self.name)
+
+    def elements(self, predicted: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(predicted, targets[:, 1:].argmax(1) + 1, reduction="none")
+
+
+class MaskedRegionDistributions(MaskedRegions):
+    """Match the detector's whole distribution over classes (MRC-kl).
+
+    Kullback-Leibler divergence; its terms are averaged over all elements (regions times classes), as in the released
+    code, so that the loss is smaller by the number of classes than the divergence itself.
+    """
+
+    name = "masked-region-distributions"
+    head = "masked-region-classes"
+
+    def targets(self, regions: Regions) -> Tensor:
+        return _detected(regions, self.name)
+
+    def elements(self, predicted: Tensor, targets: Tensor) -> Tensor:
+        return F.kl_div(F.log_softmax(predicted, dim=-1), targets.to(predicted.dtype), reduction="none")
+
+
+class WordRegionAlignment(ImageTextMatching):
+    """Image-text matching together with the alignment of words and regions, in one pass (Chen et al. 2020, eq. 4).
+
+    The mean cross-entropy of the pairs plus ``weight`` times the transport distance: matched pairs are pulled together,
+    mismatched ones pushed apart, and the sum is divided by the number of pairs. It takes the place of
+    image-text-matching in a mixture, and needs the same head.
+    """
+
+    name = "word-region-alignment"
+
+    def __init__(self, *, rate: float = 0.5, weight: float = 0.1) -> None:
+        super().__init__(rate=rate)
+        self.weight = weight
+
+    def losses(self, system: nn.Module, batch: Pairs) -> Tensor:
+        """Cross-entropy plus the weighted, signed distance of every pair, [B]."""
+        encoded: Encoded = system(batch.inputs)
+        scores = system.head(ImageTextMatching.name)(encoded.pooled)  # type: ignore[operator]
+        distances = pair_distances(encoded, batch.inputs)
+        signs = batch.matched.to(distances.dtype) * 2 - 1
+        return F.cross_entropy(scores, batch.matched, reduction="none") + self.weight * signs * distances
+
+
+def pair_distances(encoded: Encoded, inputs: Inputs) -> Tensor:
+    """The transport distance between the words (markers too) and the regions of every pair, [B].
+
+    Raises:
+        UserError: the inputs lack text or regions.
+    """
+    if inputs.text is None:
+        raise UserError("words and regions are to be aligned, but the inputs have no text")
+    shown, _ = inputs.repeat_shared()
+    return transport_distances(encoded.tokens, inputs.text.layout, encoded.regions, shown)
+
+
+def ranking_losses(scores: Tensor, *, margin: float = 0.2) -> Tensor:
+    """By how much each wrong pair comes too close to the right one of its group (Chen et al. 2020, section 4.2).
+
+    Args:
+        scores: of groups of pairs, the right pair first, [groups, S].
+        margin: between the two after a sigmoid.
+
+    Returns:
+        max(0, margin + sigmoid(wrong) - sigmoid(right)), [groups, S - 1]; training takes the mean.
+    """
+    shares = scores.sigmoid()
+    return (margin + shares[:, 1:] - shares[:, :1]).clamp(min=0.0)
+
+
+def grounding_losses(scores: Tensor, layout: SequenceLayout, targets: Tensor) -> Tensor:
+    """Cross-entropy of the right region among those of its image, [B]; the published training sums them.
+
+    Args:
+        scores: one per region, [R].
+        layout: where the regions of each text lie.
+        targets: which region of its own is the right one, [B].
+    """
+    return F.cross_entropy(pad(scores, layout, value=float("-inf")), targets, reduction="none")
+
+
+def _detected(regions: Regions, objective: str) -> Tensor:
+    if regions.classes is None:
+        raise UserError(f"{objective} needs the detector's classes of every region, but the regions carry none")
+    return regions.classes

@@ -1,0 +1,260 @@
+"""Documents feed every objective on text, all at once or one after the other."""
+
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from mm_kptm import config
+from mm_kptm.data.formats.documents import DocumentSentence
+from mm_kptm.data.sampler import seeded
+from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS, Specials
+from mm_kptm.datasets.pretraining.document_sources import Distances, segments
+from mm_kptm.datasets.pretraining.documents import Documents
+from mm_kptm.errors import UserError
+from mm_kptm.experiment.build import build
+from mm_kptm.experiment.run import train
+from mm_kptm.experiment.settings import EncoderSettings, Experiment
+from mm_kptm.tasks.pretraining import Staged
+from mm_kptm.train.settings import TrainSettings
+
+SPECIALS = Specials(0, 1, 2, 3, 4)
+VOCABULARY = "rome paris oslo is a city and big ##ger than . we saw it then he she left"
+WORDS = VOCABULARY.split()
+TEXT = """Rome is a city .
+It is bigger than Oslo .
+We saw it .
+
+Then he left Paris .
+And she saw Oslo .
+She left .
+
+Oslo is big .
+Paris is bigger .
+"""
+SIZES = {"dim": 16, "num_heads": 2, "num_layers": 1, "ffn_dim": 32, "max_positions": 40, "dropout": 0.0}
+ERNIE2 = (
+    "masked-tokens",
+    "capitalization",
+    "document-words",
+    "sentence-reordering",
+    "sentence-distance",
+    "discourse-relation",
+    "ir-relevance",
+)
+
+
+def sentence(*ids: int) -> DocumentSentence:
+    return DocumentSentence(ids, tuple(range(len(ids))), (False,) * len(ids))
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Documents:
+    """Documents and everything beside them, in files."""
+    (tmp_path / "vocab.txt").write_text("\n".join([*BERT_SPECIALS, *WORDS]) + "\n")
+    (tmp_path / "train.txt").write_text(TEXT)
+    (tmp_path / "phrases.txt").write_text("a city\n")
+    (tmp_path / "similar.tsv").write_text("rome\tparis\toslo\nsaw\tleft\n")
+    (tmp_path / "discourse.tsv").write_text(
+        "he left\tshe saw it\tbut\nhe left\tshe left\tand\nwe saw\tit is big\tthen\n"
+    )
+    (tmp_path / "relevance.tsv").write_text("rome\tRome is a city\tstrong\nrome\tOslo is big\tnone\n")
+    (tmp_path / "held.tsv").write_text("we left\the saw it\tbut\n")
+    return Documents(
+        name="documents",
+        train=tmp_path / "train.txt",
+        dev=tmp_path / "train.txt",
+        vocabulary=tmp_path / "vocab.txt",
+        max_length=16,
+        phrases=tmp_path / "phrases.txt",
+        similar=tmp_path / "similar.tsv",
+        pairs={"discourse-relation": tmp_path / "discourse.tsv", "ir-relevance": tmp_path / "relevance.tsv"},
+        dev_pairs={"discourse-relation": tmp_path / "held.tsv"},
+    )
+
+
+def experiment(data: Documents, objectives: tuple[str, ...], recipe: str = "ernie2", **more: object) -> Experiment:
+    encoder = EncoderSettings(recipe, sizes=SIZES, init_std=0.1)
+    return Experiment("documents", encoder, data, objectives=dict.fromkeys(objectives, 1.0), **more)
+
+
+def test_segments_know_their_sentences_and_the_words_of_their_document() -> None:
+    """Of a document of two segments, and of one of a single segment, whose words no other segment could have."""
+    documents = [[sentence(5, 6), sentence(7), sentence(6, 9, 9)], [sentence(8)]]
+    source = segments(documents, SPECIALS, 6, 1)
+    text = source.batch(range(len(source)), seeded(0)).text
+    assert [ids.tolist() for ids in text.layout.split(text.ids)] == [[2, 5, 6, 7, 3], [2, 6, 9, 9, 3], [2, 8, 3]]
+    assert text.token_labels["sentence"].tolist() == [-1, 0, 0, 1, -1, -1, 0, 0, 0, -1, -1, 0, -1]
+    assert text.token_labels["document-words"].tolist() == [-1, 0, 1, 0, -1, -1, 1, 0, 0, -1, -1, -1, -1]
+    assert text.mask_groups.tolist() == [-1, 0, 1, 2, -1, -1, 5, 6, 7, -1, -1, 10, -1]
+
+
+def test_pairs_of_segments_are_halves_of_a_text() -> None:
+    source = segments([[sentence(5, 6), sentence(7)], [sentence(8)]], SPECIALS, 20, 2)
+    text = source.batch([0], seeded(0)).text
+    assert len(source) == 1
+    assert (text.ids.tolist(), text.segments.tolist()) == ([2, 5, 6, 3, 7, 3], [0, 0, 0, 0, 1, 1])
+    assert text.token_labels["sentence"].tolist() == [-1, 0, 0, -1, 1, -1]
+    with pytest.raises(UserError, match=r"^pairs of segments were asked for, but no document has two neighbouring"):
+        segments([[sentence(8)]], SPECIALS, 20, 2)
+
+
+def test_distances_are_those_of_the_documents() -> None:
+    """Sentence n of document d is the one token 10 d + n."""
+    documents = [[sentence(10 * d + n) for n in range(6)] for d in (1, 2, 3)]
+    source = Distances.of(documents, SPECIALS, 20)
+    assert len(source) == 15
+    counts: Counter[int] = Counter()
+    for seed in range(100):
+        text = source.batch(range(15), seeded(seed)).text
+        for ids, (kind, *_) in zip(
+            text.layout.split(text.ids), text.layout.split(text.token_labels["sentence-distance"]), strict=True
+        ):
+            _, one, _, other, _ = ids.tolist()
+            near, same = other == one + 1, one // 10 == other // 10
+            assert int(kind) == (0 if near else 1 if same and abs(one - other) > 1 else 2)
+            assert one != other
+            counts[int(kind)] += 1
+    # the sentences that have neighbours on all sides have no others in a document of three, but here all have
+    assert all(abs(counts[kind] / 1500 - 1 / 3) < 0.05 for kind in range(3))
+    with pytest.raises(UserError, match=r"there are 1 documents with 5 neighbouring sentences; set documents apart"):
+        Distances.of(documents[:1], SPECIALS, 20)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "objectives"),
+    [
+        ("spanbert", ("masked-spans",)),
+        ("macbert", ("masked-similar-words", "sentence-order")),
+        ("bert-wwm-large", ("masked-tokens",)),
+        ("ernie2", ERNIE2),
+    ],
+)
+def test_the_objectives_of_a_system_are_learnt(recipe: str, objectives: tuple[str, ...], data: Documents) -> None:
+    """The same puzzles again and again: every loss falls to a small part."""
+    if recipe == "macbert":
+        data = replace(data, parts=2)
+    built = build(experiment(data, objectives, recipe if recipe != "macbert" else "macbert-base-chinese"))
+    source, model = built.source("train"), built.model.train()
+    batches = source.batch(range(len(source)), seeded(3))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    with torch.no_grad():
+        first = {name: loss.mean() for name, loss in model.measure(batches).items()}
+    for _ in range(80):
+        optimizer.zero_grad()
+        model.loss(batches).backward()
+        optimizer.step()
+    with torch.no_grad():
+        last = {name: loss.mean() for name, loss in model.measure(batches).items()}
+    assert first.keys() == set(objectives)
+    assert all(last[name] < 0.25 * first[name] for name in objectives), (first, last)
+
+
+def test_phrases_are_hidden_whole(data: Documents) -> None:
+    built = build(experiment(data, ("masked-tokens",)))
+    a, city = (5 + WORDS.index(word) for word in ("a", "city"))
+    hidden: Counter[int] = Counter()
+    for seed in range(60):
+        source = built.source("train")
+        batch = source.batch(range(len(source)), seeded(seed)).by_name["masked-tokens"]
+        labels = batch.labels.tolist()
+        assert (a in labels) == (city in labels)
+        hidden[a] += a in labels
+    assert hidden[a]
+
+
+def test_stages_train_one_objective_a_step_and_measure_all(data: Documents, tmp_path: Path) -> None:
+    """As an experiment file says, resumed in the middle of a stage."""
+    stages = {"masked-tokens": (4, 2), "capitalization": (0, 3), "sentence-distance": (0, 3)}
+    settings = experiment(
+        data,
+        tuple(stages),
+        stages=stages,
+        train=TrainSettings(steps=12, batch_size=4, lr=1e-3, log_every=1, save_every=6),
+        out=tmp_path,
+    )
+    (tmp_path / "experiment.yaml").write_text(config.dump(settings))
+    settings = config.read(Experiment, tmp_path / "experiment.yaml")
+    assert settings.stages == stages
+    source = build(settings).training
+    assert isinstance(source, Staged)
+    seen = [list(source.at(step).batch(range(4), seeded(step)).by_name) for step in range(1, 13)]
+    assert seen[:4] == [["masked-tokens"]] * 4
+    assert Counter(name for (name,) in seen[4:]) == {"masked-tokens": 2, "capitalization": 3, "sentence-distance": 3}
+    train(settings, tmp_path / "run", progress=False)
+    metrics = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    held = [row for row in metrics if row["split"] == "dev"][-1]
+    assert {"masked-tokens", "capitalization", "sentence-distance"} <= held.keys()
+
+
+def test_an_objective_learns_in_its_stages_alone(data: Documents, tmp_path: Path) -> None:
+    """What has no step keeps the weights that it began with."""
+    objectives = ("masked-tokens", "capitalization")
+    settings = experiment(data, objectives, train=TrainSettings(steps=4, batch_size=4, lr=1e-3))
+    before = build(settings).system.head("capitalization").weight
+    for steps, learns in ((0, False), (1, True)):
+        stages = {"masked-tokens": (4 - steps,), "capitalization": (steps,)}
+        built = train(replace(settings, stages=stages), tmp_path / str(steps), progress=False)
+        assert torch.equal(built.system.head("capitalization").weight, before) is not learns
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            {"stages": {"capitalization": (3,)}},
+            r"^stages are of capitals, but objectives are capitals, masked-tokens; give",
+        ),
+        (
+            {"stages": {"capitalization": (3, 1), "masked-tokens": (2, 1)}},
+            r"^stages have 7 steps in all, but train.steps is 10; make them equal$",
+        ),
+        (
+            {"task": "entailment", "stages": {"capitalization": (3,)}},
+            r"^stages are of objectives alone, but the task entail",
+        ),
+    ],
+)
+def test_stages_that_do_not_fit_are_refused(changed: dict[str, object], message: str, data: Documents) -> None:
+    with pytest.raises(UserError, match=message):
+        experiment(data, ("masked-tokens", "capitalization"), train=TrainSettings(steps=10), **changed)
+
+
+@pytest.mark.parametrize(
+    ("changed", "objective", "message"),
+    [
+        ({"similar": None}, "masked-similar-words", r"reads a table of similar words; name it as data.similar$"),
+        ({"pairs": {}}, "ir-relevance", r"^ir-relevance reads labelled pairs of texts; name their file as data.pairs"),
+        ({}, "capital", r"^no objective is called 'capital'; did you mean capitals\?$"),
+    ],
+)
+def test_what_an_objective_lacks_is_named(
+    changed: dict[str, object], objective: str, message: str, data: Documents
+) -> None:
+    with pytest.raises(UserError, match=message):
+        build(experiment(replace(data, **changed), (objective,)))
+
+
+def test_documents_of_one_segment_have_no_words_to_find_elsewhere(data: Documents) -> None:
+    message = r"^document-words looks for words in other segments of their document, but each .* has one of 64 pieces"
+    with pytest.raises(UserError, match=message):
+        build(experiment(replace(data, max_length=64), ("document-words",))).source("train")
+
+
+def test_labels_that_cannot_be_told_apart_are_refused(data: Documents, tmp_path: Path) -> None:
+    (tmp_path / "relevance.tsv").write_text("rome\tRome is a city\tstrong\n")
+    with pytest.raises(UserError, match=r"relevance.tsv has one label, 'strong'; there must be two at least"):
+        build(experiment(data, ("ir-relevance",)))
+    (tmp_path / "held.tsv").write_text("we left\the saw it\tunless\n")
+    with pytest.raises(UserError, match=r"held.tsv has the label 'unless', which training has not: and, but, then$"):
+        build(experiment(data, ("discourse-relation",))).source("dev")
+
+
+def test_settings_that_say_nothing_are_refused(data: Documents) -> None:
+    with pytest.raises(UserError, match=r"^data.mask_rate is 1.0 but must be a share of the tokens"):
+        replace(data, mask_rate=1.0)
+    with pytest.raises(UserError, match=r"^data.pairs are of discourse-relation, ir-relevance, not of capitals$"):
+        replace(data, pairs={"capitalization": data.train})
