@@ -11,11 +11,11 @@ from math import inf
 import torch
 from torch import Tensor, nn
 
-from mm_kptm.batch import Inputs, Layout
+from mm_kptm.batch import Inputs, SequenceLayout
 from mm_kptm.errors import UserError
 from mm_kptm.models.generation import Writing
 from mm_kptm.models.seq2seq import Seq2Seq
-from mm_kptm.models.system import System
+from mm_kptm.systems.system import System
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class _Beam:
         for rank, (value, place) in enumerate(zip(values, places, strict=True)):
             number, token = divmod(place, scores.shape[1])
             text = [*self.alive[number].text, token]
-            if token != writing.stop and len(text) < writing.longest:
+            if token != writing.stop and len(text) < writing.max_length:
                 grown.append(_Hypothesis(text, value, first + number))
             elif takes and rank < self.width and value > -inf:
                 self.closed.append((value / length**self.length_penalty, text))
@@ -98,14 +98,14 @@ def beam_search(
     source = model.read(inputs)
     beams = [
         _Beam(width, length_penalty, stop_early, [_Hypothesis([writing.start], 0.0, number)])
-        for number in range(len(source.beside))
+        for number in range(len(source.aligned_layout))
     ]
     memory = model.target.begin(source)
-    for place in range(writing.longest - 1):
+    for place in range(writing.max_length - 1):
         alive = [one for beam in beams for one in beam.alive]
         ids = torch.tensor([one.text[-1] for one in alive], device=source.x.device)
         states, memory = model.target.step(writing.row(ids, place), memory)
-        forced = writing.stop if place == writing.longest - 2 else first if place == 0 else None
+        forced = writing.stop if place == writing.max_length - 2 else first if place == 0 else None
         totals = _likelihoods(score, states, forced) + states.new_tensor([[one.log_likelihood] for one in alive])
         start = 0
         for beam, scores in zip(beams, totals.split([len(beam.alive) for beam in beams]), strict=True):
@@ -116,8 +116,8 @@ def beam_search(
         parents = [one.parent for beam in beams for one in beam.alive]
         if not parents:
             break
-        counts = Layout(tuple(len(beam.alive) for beam in beams))
-        memory = memory.kept(torch.tensor(parents, device=source.x.device), counts)
+        counts = SequenceLayout(tuple(len(beam.alive) for beam in beams))
+        memory = memory.select(torch.tensor(parents, device=source.x.device), counts)
     return [beam.closed[0][1] for beam in beams]
 
 

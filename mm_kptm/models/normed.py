@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mm_kptm.batch import Inputs
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.assembly import Assembled
-from mm_kptm.nn.ragged import Reading
+from mm_kptm.nn.ragged import AttentionLayout
 from mm_kptm.nn.steps import Stream
 
 
@@ -28,12 +28,12 @@ class NormedSingleStream(SingleStream):
         super().__init__(embed, layers, pooler, dim=dim)
         self.norm = norm
 
-    def walk(self, inputs: Inputs) -> Iterator[Stream]:
+    def hidden_states(self, inputs: Inputs) -> Iterator[Stream]:
         """The sequence at every depth: embedded, after each layer, the last one normed."""
-        for depth, stream in enumerate(super().walk(inputs)):
+        for depth, stream in enumerate(super().hidden_states(inputs)):
             yield stream._replace(x=self.norm(stream.x)) if depth == len(self.layers) else stream
 
-    def run(self, inputs: Inputs, assembled: Assembled, last: Reading) -> Tensor:
+    def run(self, inputs: Inputs, assembled: Assembled, last: AttentionLayout) -> Tensor:
         """The final states of the rows that ``last`` asks for, normed."""
         rows: Tensor = self.norm(super().run(inputs, assembled, last))
         return rows

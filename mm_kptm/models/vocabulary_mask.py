@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mm_kptm.errors import UserError
-from mm_kptm.models.system import System
+from mm_kptm.systems.system import System
 
 
 class RestrictedVocabulary(nn.Module):

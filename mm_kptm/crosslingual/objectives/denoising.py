@@ -22,7 +22,7 @@ class Infilling:
     """Text infilling and sentence permutation (Liu et al. 2020, section 2.3; Lewis et al. 2020, section 2.2).
 
     Args:
-        mask: id that stands for a whole span.
+        mask_id: id that stands for a whole span.
         stop: id that ends a sentence; it is neither hidden nor moved away from its sentence.
         share: of the words that are hidden.
         mean_length: of the Poisson distribution of span lengths; a span of length 0 inserts a mask.
@@ -32,7 +32,7 @@ class Infilling:
         UserError: ``share`` or ``mean_length`` cannot be met.
     """
 
-    mask: int
+    mask_id: int
     stop: int
     share: float = 0.35
     mean_length: float = 3.5
@@ -64,7 +64,7 @@ class Infilling:
             if word == [self.stop]:
                 shown += word
                 continue
-            shown += [self.mask] * masked_at[number]
+            shown += [self.mask_id] * masked_at[number]
             shown += [] if hidden[number] else word
             number += 1
         return shown
@@ -96,8 +96,8 @@ class Denoising(NextTokens):
     """Restore a text from its noised form (Liu et al. 2020, eq. 1), with the head ``next-tokens``.
 
     The text of the inputs is an instance ``X </s> [code]``, of one or several sentences; the decoder reads
-    ``[code] X </s>`` and predicts the instance. ``units`` of the tokens say which pieces make a word; without them
-    every token is one.
+    ``[code] X </s>`` and predicts the instance. ``mask_groups`` of the tokens say which pieces make a word; without
+    them every token is one.
 
     Args:
         noise: what is done to a text.
@@ -109,7 +109,7 @@ class Denoising(NextTokens):
         super().__init__()
         self.noise = noise
 
-    def puzzle(self, inputs: Inputs, generator: torch.Generator | None = None) -> Continuation:
+    def prepare(self, inputs: Inputs, generator: torch.Generator | None = None) -> Continuation:
         """Noised texts, and what is to be restored.
 
         Raises:
@@ -119,27 +119,32 @@ class Denoising(NextTokens):
             raise UserError("denoising noises a text at random, so it needs inputs with a text and a generator")
         tokens = inputs.text
         ids = [part.tolist() for part in tokens.layout.split(tokens.ids)]
-        units = ids if tokens.units is None else [part.tolist() for part in tokens.layout.split(tokens.units)]
+        groups = (
+            ids if tokens.mask_groups is None else [part.tolist() for part in tokens.layout.split(tokens.mask_groups)]
+        )
         texts = [
-            [*self.noise.noised(words_of(text[:-1], numbers[:-1], apart=tokens.units is None), generator), text[-1]]
-            for text, numbers in zip(ids, units, strict=True)
+            [
+                *self.noise.noised(words_of(text[:-1], numbers[:-1], apart=tokens.mask_groups is None), generator),
+                text[-1],
+            ]
+            for text, numbers in zip(ids, groups, strict=True)
         ]
         target = Tokens.of([[text[-1], *text] for text in ids])
-        return super().puzzle(Inputs(text=Tokens.of(texts), target=target))
+        return super().prepare(Inputs(text=Tokens.of(texts), target=target))
 
 
-def words_of(ids: Sequence[int], units: Sequence[int], *, apart: bool = False) -> Words:
-    """Neighbouring ids of one unit as words; ids of no unit (-1) by themselves, and all of them when ``apart``.
+def words_of(ids: Sequence[int], groups: Sequence[int], *, apart: bool = False) -> Words:
+    """Neighbouring ids of one group as words; ids of no group (-1) by themselves, and all of them when ``apart``.
 
     >>> words_of([7, 8, 9, 2], [0, 0, 1, -1])
     [[7, 8], [9], [2]]
     """
     words: Words = []
     last = -1
-    for token, unit in zip(ids, units, strict=True):
-        if apart or unit < 0 or unit != last:
+    for token, group in zip(ids, groups, strict=True):
+        if apart or group < 0 or group != last:
             words.append([token])
         else:
             words[-1].append(token)
-        last = unit
+        last = group
     return words

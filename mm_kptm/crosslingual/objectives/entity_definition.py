@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mm_kptm.batch import Inputs, Movable, Tokens
 from mm_kptm.errors import UserError
-from mm_kptm.objectives.tokens import Hiding
+from mm_kptm.objectives.tokens import TokenMasker
 
 
 class RunningBatchNorm(nn.Module):
@@ -110,7 +110,7 @@ class EntityDefinition:
     """Masked tokens, and the description of the entity that a sentence mentions (Jiang et al. 2022, section 3.2).
 
     The text of the inputs and, as their target, one description per sentence, perhaps in another language;
-    ``marks["mention"]`` of the text is 1 at the first token of the mention. Heads: ``entity-definition`` and
+    ``token_labels["mention"]`` of the text is 1 at the first token of the mention. Heads: ``entity-definition`` and
     ``masked-tokens``.
 
     Args:
@@ -126,7 +126,7 @@ class EntityDefinition:
 
     def __init__(
         self,
-        masking: Hiding,
+        masking: TokenMasker,
         *,
         layer: int = -1,
         temperature: float = 0.1,
@@ -141,60 +141,60 @@ class EntityDefinition:
         self.word_scale = word_scale
         self.document_scale = document_scale
 
-    def puzzle(self, inputs: Inputs, generator: torch.Generator) -> DefinedMentions:
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> DefinedMentions:
         """Sentences with hidden tokens beside the descriptions.
 
         Raises:
-            UserError: there is no text, no description, or no mark of mentions; or they differ in number.
+            UserError: there is no text, no description, or no label of mentions; or they differ in number.
         """
         text, documents = inputs.text, inputs.target
-        if text is None or documents is None or text.marks is None or "mention" not in text.marks:
+        if text is None or documents is None or text.token_labels is None or "mention" not in text.token_labels:
             raise UserError(
-                "entity-definition reads sentences and descriptions, so the inputs need a text with the mark mention "
-                "and a target"
+                "entity-definition reads sentences and descriptions, so the inputs need a text with the token label "
+                "mention and a target"
             )
         if len(text.layout) != len(documents.layout):
             raise UserError(
                 f"every sentence needs a description, but there are {len(text.layout)} and {len(documents.layout)}"
             )
-        hidden, rows = self.masking.hide(text, generator)
-        firsts = text.marks["mention"].bool().nonzero().squeeze(1)
+        hidden, rows = self.masking.mask(text, generator)
+        firsts = text.token_labels["mention"].bool().nonzero().squeeze(1)
         starts = torch.full((len(text.layout),), -1, device=text.ids.device)
-        starts[text.layout.owners(firsts.device)[firsts].flip(0)] = firsts.flip(0)
-        return DefinedMentions(replace(hidden, marks=None), rows, text.ids[rows], documents, starts)
+        starts[text.layout.sequence_ids(firsts.device)[firsts].flip(0)] = firsts.flip(0)
+        return DefinedMentions(replace(hidden, token_labels=None), rows, text.ids[rows], documents, starts)
 
-    def states(self, system: nn.Module, puzzle: DefinedMentions) -> tuple[Tensor, Tensor, Tensor]:
+    def states(self, system: nn.Module, batch: DefinedMentions) -> tuple[Tensor, Tensor, Tensor]:
         """Final states of the sentences, [T, D], and what is projected of mentions and of documents, [B, D] each."""
-        depths = [stream.x for stream in system.walk(Inputs(text=puzzle.text))]  # type: ignore[operator]
-        documents = [stream.x for stream in system.walk(Inputs(text=puzzle.documents))]  # type: ignore[operator]
-        firsts = puzzle.text.layout.firsts(puzzle.starts.device)
-        words = depths[self.layer][torch.where(puzzle.starts < 0, firsts, puzzle.starts)]
-        return depths[-1], words, documents[self.layer][puzzle.documents.layout.firsts(firsts.device)]
+        depths = [stream.x for stream in system.hidden_states(Inputs(text=batch.text))]  # type: ignore[operator]
+        documents = [stream.x for stream in system.hidden_states(Inputs(text=batch.documents))]  # type: ignore[operator]
+        firsts = batch.text.layout.starts(batch.starts.device)
+        words = depths[self.layer][torch.where(batch.starts < 0, firsts, batch.starts)]
+        return depths[-1], words, documents[self.layer][batch.documents.layout.starts(firsts.device)]
 
-    def losses(self, system: nn.Module, puzzle: DefinedMentions) -> dict[str, Tensor]:
+    def losses(self, system: nn.Module, batch: DefinedMentions) -> dict[str, Tensor]:
         """Cross-entropies of ``masked`` tokens [P], of ``word2doc`` and of ``doc2word``, [2 n] each.
 
         In training the projected states join the queues afterwards.
         """
-        final, words, documents = self.states(system, puzzle)
+        final, words, documents = self.states(system, batch)
         head: DefinitionContrast = system.head(self.name)  # type: ignore[operator]
         words, documents = head.word(words), head.document(documents)
-        scores = system.head("masked-tokens")(final[puzzle.rows])  # type: ignore[operator]
-        told = puzzle.starts >= 0
+        scores = system.head("masked-tokens")(final[batch.rows])  # type: ignore[operator]
+        linked = batch.starts >= 0
         contrast = {"temperature": self.temperature, "normalised": self.normalised}
         queues = head.documents.detach().clone(), head.words.detach().clone()
         found = {
-            "masked": F.cross_entropy(scores, puzzle.labels, reduction="none"),
-            "word2doc": queued_contrast(words[told], documents[told], queues[0], **contrast),  # type: ignore[arg-type]
-            "doc2word": queued_contrast(documents[told], words[told], queues[1], **contrast),  # type: ignore[arg-type]
+            "masked": F.cross_entropy(scores, batch.labels, reduction="none"),
+            "word2doc": queued_contrast(words[linked], documents[linked], queues[0], **contrast),  # type: ignore[arg-type]
+            "doc2word": queued_contrast(documents[linked], words[linked], queues[1], **contrast),  # type: ignore[arg-type]
         }
         if system.training:
             head.enqueue(words.detach(), documents.detach())
         return found
 
-    def loss(self, system: nn.Module, puzzle: DefinedMentions) -> Tensor:
+    def loss(self, system: nn.Module, batch: DefinedMentions) -> Tensor:
         """The mean over hidden tokens, and the weighted means of the two contrasts."""
-        found = self.losses(system, puzzle)
+        found = self.losses(system, batch)
         scales = {"masked": 1.0, "word2doc": self.word_scale, "doc2word": self.document_scale}
         return torch.stack(
             [scale * (found[name].sum() / max(len(found[name]), 1)) for name, scale in scales.items()]

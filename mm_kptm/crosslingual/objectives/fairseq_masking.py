@@ -19,35 +19,40 @@ class FairseqMasking:
     """A share of every sequence without replacement, its ends among them (fairseq's MaskTokensDataset).
 
     ``floor(rate * length + u)`` tokens with u uniform below 1, so that the share is met on average. Of these, each by
-    itself, ``kept`` stay, ``swapped`` become a random token, the others the mask.
+    itself, ``keep_share`` stay, ``random_share`` become a random token, the others the mask.
 
     Args:
-        mask: id of the mask.
+        mask_id: id of the mask token.
         vocab_size: random tokens are drawn below it, the mask among them.
         rate: share of the tokens of a sequence.
-        specials: ids below it are not drawn as random tokens.
-        kept: share of the hidden tokens that are shown as they are.
-        swapped: share that become a random token.
+        num_specials: ids below it are not drawn as random tokens.
+        keep_share: share of the hidden tokens that are shown as they are.
+        random_share: share that becomes a random token.
 
     Raises:
         UserError: the shares are none.
     """
 
-    mask: int
+    mask_id: int
     vocab_size: int
     rate: float = 0.15
-    specials: int = 4
-    kept: float = 0.1
-    swapped: float = 0.1
+    num_specials: int = 4
+    keep_share: float = 0.1
+    random_share: float = 0.1
 
     def __post_init__(self) -> None:
-        if not 0 < self.rate < 1 or self.kept < 0 or self.swapped < 0 or self.kept + self.swapped > 1:
+        if (
+            not 0 < self.rate < 1
+            or self.keep_share < 0
+            or self.random_share < 0
+            or self.keep_share + self.random_share > 1
+        ):
             raise UserError(
-                f"a share of the tokens is hidden, kept or swapped, but rate is {self.rate}, kept {self.kept} and "
-                f"swapped {self.swapped}"
+                f"rate, keep_share and random_share are shares of the tokens, but rate is {self.rate}, "
+                f"keep_share {self.keep_share} and random_share {self.random_share}"
             )
 
-    def hide(self, tokens: Tokens, generator: torch.Generator) -> tuple[Tokens, Tensor]:
+    def mask(self, tokens: Tokens, generator: torch.Generator) -> tuple[Tokens, Tensor]:
         """The corrupted tokens and the rows that were hidden, in order, [P]."""
         lengths = torch.tensor(tokens.layout.lengths, dtype=torch.double)
         draws = torch.rand(len(lengths), generator=generator, dtype=torch.double)
@@ -58,8 +63,8 @@ class FairseqMasking:
         ]
         rows = torch.cat([*chosen, torch.zeros(0, dtype=torch.long)]).sort().values
         treat = torch.rand(len(rows), generator=generator)
-        random = torch.randint(self.specials, self.vocab_size, (len(rows),), generator=generator)
-        shown = torch.where(treat < self.kept, tokens.ids[rows], random)
+        random = torch.randint(self.num_specials, self.vocab_size, (len(rows),), generator=generator)
+        shown = torch.where(treat < self.keep_share, tokens.ids[rows], random)
         ids = tokens.ids.clone()
-        ids[rows] = torch.where(treat < self.kept + self.swapped, shown, self.mask)
+        ids[rows] = torch.where(treat < self.keep_share + self.random_share, shown, self.mask_id)
         return replace(tokens, ids=ids), rows

@@ -12,35 +12,35 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from mm_kptm.batch import Inputs, Layout, Tokens
+from mm_kptm.batch import Inputs, SequenceLayout, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.next_tokens import Continuation, NextTokens
 
 
 @dataclass(frozen=True)
-class SpanChoice:
+class SpanPolicy:
     """Which places of a text are hidden (Song et al. 2019, section 3.2, as released).
 
-    ``round(length * share)`` places, both ends of the text counted in its length, in segments of at most ``longest``;
-    the first token never. With probability 0.2 the first segment follows it directly, with 0.2 the last segment ends
-    the text, otherwise segments lie anywhere.
+    ``round(length * share)`` places, both ends of the text counted in its length, in segments of at most
+    ``max_span_length``; the first token never. With probability 0.2 the first segment follows it directly, with 0.2 the
+    last segment ends the text, otherwise segments lie anywhere.
     """
 
     share: float = 0.5
-    longest: int = 10000
+    max_span_length: int = 10000
 
     def __post_init__(self) -> None:
-        if not 0 < self.share < 1 or self.longest < 1:
+        if not 0 < self.share < 1 or self.max_span_length < 1:
             raise UserError(
                 f"a share between 0 and 1 of a text is hidden in segments of at least one token, not {self.share} in "
-                f"segments of {self.longest}"
+                f"segments of {self.max_span_length}"
             )
 
     def places(self, length: int, rng: random.Random) -> list[int]:
         """Hidden places of a text of ``length`` tokens, in order."""
         count = min(round(length * self.share), length - 1)
-        whole, rest = divmod(count, self.longest)
-        segments = [self.longest] * whole + [rest] * bool(rest)
+        whole, rest = divmod(count, self.max_span_length)
+        segments = [self.max_span_length] * whole + [rest] * bool(rest)
         draw = rng.random()
         first, last = segments[:1] if draw >= 0.8 else [], segments[-1:] if 0.6 <= draw < 0.8 else []
         inner = segments[len(first) : len(segments) - len(last)]
@@ -60,21 +60,21 @@ class MaskedSpans(NextTokens):
     The decoder reads the token before each hidden place, with that token's own position, and nothing else.
 
     Args:
-        mask: id shown for 80 % of the hidden tokens; 10 % stay, 10 % become any of the vocabulary.
+        mask_id: id shown for 80 % of the hidden tokens; 10 % stay, 10 % become any of the vocabulary.
         vocab_size: of the random tokens.
-        choice: which places are hidden.
+        policy: which places are hidden.
     """
 
     name = "masked-spans"
 
-    def __init__(self, *, mask: int, vocab_size: int, choice: SpanChoice = SpanChoice()) -> None:
+    def __init__(self, *, mask_id: int, vocab_size: int, policy: SpanPolicy = SpanPolicy()) -> None:
         super().__init__()
-        self.mask = mask
+        self.mask_id = mask_id
         self.vocab_size = vocab_size
-        self.choice = choice
+        self.policy = policy
 
-    def puzzle(self, inputs: Inputs, generator: torch.Generator | None = None) -> Continuation:
-        """Hide spans of the text and ask for them.
+    def prepare(self, inputs: Inputs, generator: torch.Generator | None = None) -> Continuation:
+        """Hide spans of the text and predict them.
 
         Raises:
             UserError: there is no text, or nothing to draw from.
@@ -86,19 +86,19 @@ class MaskedSpans(NextTokens):
         rows = [
             first + place
             for first, length in zip(tokens.layout.offsets, tokens.layout.lengths, strict=False)
-            for place in self.choice.places(length, rng)
+            for place in self.policy.places(length, rng)
         ]
         hidden = torch.tensor(rows, dtype=torch.long)
         draws, instead = torch.rand(2, len(rows), generator=generator)
         random_ids = (instead * self.vocab_size).long()
-        shown = torch.where(draws < 0.8, self.mask, torch.where(draws < 0.9, tokens.ids[hidden], random_ids))
+        shown = torch.where(draws < 0.8, self.mask_id, torch.where(draws < 0.9, tokens.ids[hidden], random_ids))
         ids = tokens.ids.clone()
         ids[hidden] = shown
-        return asked_spans(inputs, hidden, ids)
+        return masked_span_batch(inputs, hidden, ids)
 
 
-def asked_spans(inputs: Inputs, hidden: Tensor, shown: Tensor) -> Continuation:
-    """What is asked about a text of which some rows were hidden.
+def masked_span_batch(inputs: Inputs, hidden: Tensor, shown: Tensor) -> Continuation:
+    """The batch that predicts the hidden rows of a text.
 
     Args:
         inputs: with the text as it was.
@@ -108,22 +108,22 @@ def asked_spans(inputs: Inputs, hidden: Tensor, shown: Tensor) -> Continuation:
     tokens = inputs.text
     if tokens is None:
         raise UserError("spans are hidden in a text, but the inputs have none")
-    owners = tokens.layout.owners(hidden.device)[hidden]
+    owners = tokens.layout.sequence_ids(hidden.device)[hidden]
     before = hidden - 1
     counts = torch.bincount(owners, minlength=len(tokens.layout)).tolist()
     target = Tokens(
         ids=tokens.ids[before],
-        layout=Layout(tuple(counts)),
+        layout=SequenceLayout(tuple(counts)),
         positions=tokens.positions[before],
         segments=torch.zeros_like(before),
         languages=None if tokens.languages is None else tokens.languages[before],
     )
     rows = torch.arange(len(hidden), device=hidden.device)
-    asked = replace(inputs, text=replace(tokens, ids=shown), target=target)
-    return Continuation(asked, rows, tokens.ids[hidden], owners)
+    masked = replace(inputs, text=replace(tokens, ids=shown), target=target)
+    return Continuation(masked, rows, tokens.ids[hidden], owners)
 
 
-def columns_of(layout: Layout, places: Sequence[Sequence[int]]) -> Tensor:
+def columns_of(layout: SequenceLayout, places: Sequence[Sequence[int]]) -> Tensor:
     """Row numbers of places that count from the first token of each text, in order, [P]."""
     rows = [first + place for first, found in zip(layout.offsets, places, strict=False) for place in found]
     return torch.tensor(rows, dtype=torch.long)

@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm_kptm.batch import Inputs, Layout, Movable, Tokens
+from mm_kptm.batch import Inputs, Movable, SequenceLayout, Tokens
 from mm_kptm.errors import UserError
-from mm_kptm.objectives.tokens import Hiding
+from mm_kptm.objectives.tokens import TokenMasker
 
 
 class MomentumContrast(nn.Module):
@@ -133,7 +133,7 @@ class CrossLingualContrast:
         layer: int = 8,
         temperature: float = 0.25,
         momentum: float = 0.9999,
-        masking: Hiding | None = None,
+        masking: TokenMasker | None = None,
         mixup: bool = True,
     ) -> None:
         self.layer = layer
@@ -142,7 +142,7 @@ class CrossLingualContrast:
         self.masking = masking
         self.mixup = mixup
 
-    def puzzle(self, inputs: Inputs, generator: torch.Generator) -> ContrastedTexts:
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> ContrastedTexts:
         """The two sides, hidden and mixed.
 
         Raises:
@@ -156,7 +156,7 @@ class CrossLingualContrast:
                 f"every text needs its translation, but there are {len(sides[0].layout)} and {len(sides[1].layout)}"
             )
         if self.masking is not None:
-            sides = self.masking.hide(sides[0], generator)[0], self.masking.hide(sides[1], generator)[0]
+            sides = self.masking.mask(sides[0], generator)[0], self.masking.mask(sides[1], generator)[0]
         count = len(sides[0].layout)
         if not self.mixup or count < 2:
             return ContrastedTexts(*sides)
@@ -168,31 +168,31 @@ class CrossLingualContrast:
         left = [_sequences(side, odd) for side in sides]
         return ContrastedTexts(_behind(mixed.queries, left[0]), _behind(mixed.keys, left[1]))
 
-    def scores(self, system: nn.Module, puzzle: ContrastedTexts) -> tuple[Tensor, Tensor]:
+    def scores(self, system: nn.Module, batch: ContrastedTexts) -> tuple[Tensor, Tensor]:
         """Scores of the own key, in column 0, and of the queue, [B, 1 + K], and the keys, [B, D]."""
         head: MomentumContrast = system.head(self.name)  # type: ignore[operator]
         if not int(head.count):
             head.follow(system.encoder, 0.0)  # type: ignore[arg-type]
         with torch.no_grad():
-            keys = self._first_states(head.slow, puzzle.keys) @ head.slow_projection[0]
-        queries = self._first_states(system.encoder, puzzle.queries) @ head.projection[0]  # type: ignore[arg-type]
+            keys = self._first_states(head.slow, batch.keys) @ head.slow_projection[0]
+        queries = self._first_states(system.encoder, batch.queries) @ head.projection[0]  # type: ignore[arg-type]
         own = (queries * keys).sum(-1, keepdim=True)
         return torch.cat([own, queries @ head.negatives().T.to(queries.dtype)], 1) / self.temperature, keys
 
-    def losses(self, system: nn.Module, puzzle: ContrastedTexts) -> Tensor:
+    def losses(self, system: nn.Module, batch: ContrastedTexts) -> Tensor:
         """The cross-entropy of every text, [B]; its keys join the queue afterwards if the system trains."""
-        scores, keys = self.scores(system, puzzle)
+        scores, keys = self.scores(system, batch)
         if system.training:
             system.head(self.name).enqueue(keys)  # type: ignore[operator]
         return F.cross_entropy(scores, torch.zeros(len(keys), dtype=torch.long, device=keys.device), reduction="none")
 
-    def loss(self, system: nn.Module, puzzle: ContrastedTexts) -> Tensor:
+    def loss(self, system: nn.Module, batch: ContrastedTexts) -> Tensor:
         """The mean over texts."""
-        return self.losses(system, puzzle).mean()
+        return self.losses(system, batch).mean()
 
-    def measure(self, system: nn.Module, puzzle: ContrastedTexts) -> Tensor:
+    def measure(self, system: nn.Module, batch: ContrastedTexts) -> Tensor:
         """The loss of each text, [B]."""
-        return self.losses(system, puzzle)
+        return self.losses(system, batch)
 
     def follow(self, system: nn.Module) -> None:
         """Let the slow encoder follow, once per step of the optimiser and right after it."""
@@ -200,11 +200,11 @@ class CrossLingualContrast:
 
     def _first_states(self, encoder: nn.Module, tokens: Tokens) -> Tensor:
         """The state of every first token at the chosen depth, [B, D]; deeper layers are not computed."""
-        depths = list(islice(encoder.walk(Inputs(text=tokens)), self.layer, self.layer + 1))  # type: ignore[operator]
+        depths = list(islice(encoder.hidden_states(Inputs(text=tokens)), self.layer, self.layer + 1))  # type: ignore[operator]
         if not depths:
             raise UserError(f"xlco reads layer {self.layer}, which is deeper than the encoder; give it another layer")
         states: Tensor = depths[0].x
-        return states[tokens.layout.firsts(states.device)]
+        return states[tokens.layout.starts(states.device)]
 
 
 def _behind(first: Tokens, second: Tokens) -> Tokens:
@@ -212,7 +212,7 @@ def _behind(first: Tokens, second: Tokens) -> Tokens:
     both = (first.languages, second.languages)
     return Tokens(
         ids=torch.cat([first.ids, second.ids]),
-        layout=Layout(first.layout.lengths + second.layout.lengths),
+        layout=SequenceLayout(first.layout.lengths + second.layout.lengths),
         positions=torch.cat([first.positions, second.positions]),
         segments=torch.cat([first.segments, second.segments]),
         languages=None if both[0] is None or both[1] is None else torch.cat([both[0], both[1]]),
@@ -221,19 +221,19 @@ def _behind(first: Tokens, second: Tokens) -> Tokens:
 
 def _taken(tokens: Tokens, rows: Sequence[Sequence[int]]) -> Tokens:
     """Sequences made of the given rows, with positions that run on."""
-    layout = Layout(tuple(map(len, rows)))
+    layout = SequenceLayout(tuple(map(len, rows)))
     numbers = torch.tensor([row for sequence in rows for row in sequence], dtype=torch.long, device=tokens.ids.device)
     return Tokens(
         ids=tokens.ids[numbers],
         layout=layout,
-        positions=layout.places(numbers.device),
+        positions=layout.offsets_in_sequence(numbers.device),
         segments=tokens.segments[numbers],
         languages=None if tokens.languages is None else tokens.languages[numbers],
     )
 
 
 def _sequences(tokens: Tokens, sequences: Tensor) -> Tokens:
-    layout, rows = tokens.layout.take(sequences)
+    layout, rows = tokens.layout.select(sequences)
     languages = None if tokens.languages is None else tokens.languages[rows]
     return replace(
         tokens,
@@ -242,6 +242,6 @@ def _sequences(tokens: Tokens, sequences: Tensor) -> Tokens:
         positions=tokens.positions[rows],
         segments=tokens.segments[rows],
         languages=languages,
-        units=None,
-        marks=None,
+        mask_groups=None,
+        token_labels=None,
     )

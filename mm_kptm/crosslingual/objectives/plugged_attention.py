@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mm_kptm.batch import Inputs, Movable
 from mm_kptm.errors import UserError
-from mm_kptm.objectives.tokens import Hiding, mean, mean_of_each
+from mm_kptm.objectives.tokens import TokenMasker, mean, mean_of_each
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,10 +39,10 @@ class PluggedAttention:
 
     name = "ca-mlm"
 
-    def __init__(self, masking: Hiding) -> None:
+    def __init__(self, masking: TokenMasker) -> None:
         self.masking = masking
 
-    def puzzle(self, inputs: Inputs, generator: torch.Generator) -> MaskedTranslations:
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> MaskedTranslations:
         """Hide tokens of both sides.
 
         Raises:
@@ -50,36 +50,36 @@ class PluggedAttention:
         """
         if inputs.text is None or inputs.target is None:
             raise UserError("ca-mlm reads a text and its translation, so the inputs need a text and a target")
-        text, rows = self.masking.hide(inputs.text, generator)
-        target, others = self.masking.hide(inputs.target, generator)
+        text, rows = self.masking.mask(inputs.text, generator)
+        target, others = self.masking.mask(inputs.target, generator)
         labels = inputs.text.ids[rows], inputs.target.ids[others]
         return MaskedTranslations(replace(inputs, text=text, target=target), (rows, others), labels)
 
-    def losses(self, system: nn.Module, puzzle: MaskedTranslations) -> dict[str, Tensor]:
+    def losses(self, system: nn.Module, batch: MaskedTranslations) -> dict[str, Tensor]:
         """Cross-entropies of hidden tokens, each [P]: of ``x``, ``x_given_y``, ``y`` and ``y_given_x``."""
-        states = system.encoder.both(puzzle.inputs)  # type: ignore[operator, union-attr]
+        states = system.encoder.both(batch.inputs)  # type: ignore[operator, union-attr]
         score = system.head("masked-tokens")  # type: ignore[operator]
         found = {}
         for number, side in enumerate(("x", "y")):
             other = "y" if side == "x" else "x"
             for name, rows in ((side, states.alone[number]), (f"{side}_given_{other}", states.plugged[number])):
-                scores = score(rows[puzzle.rows[number]])
-                found[name] = F.cross_entropy(scores, puzzle.labels[number], reduction="none")
+                scores = score(rows[batch.rows[number]])
+                found[name] = F.cross_entropy(scores, batch.labels[number], reduction="none")
         return found
 
-    def loss(self, system: nn.Module, puzzle: MaskedTranslations) -> Tensor:
+    def loss(self, system: nn.Module, batch: MaskedTranslations) -> Tensor:
         """The sum of the four means."""
-        return torch.stack([mean(losses) for losses in self.losses(system, puzzle).values()]).sum()
+        return torch.stack([mean(losses) for losses in self.losses(system, batch).values()]).sum()
 
-    def measure(self, system: nn.Module, puzzle: MaskedTranslations) -> Tensor:
+    def measure(self, system: nn.Module, batch: MaskedTranslations) -> Tensor:
         """The sum of the four means of each pair, [B]."""
-        sides = puzzle.inputs.text, puzzle.inputs.target
+        sides = batch.inputs.text, batch.inputs.target
         owners = [
-            side.layout.owners(rows.device)[rows]
-            for side, rows in zip(sides, puzzle.rows, strict=True)
+            side.layout.sequence_ids(rows.device)[rows]
+            for side, rows in zip(sides, batch.rows, strict=True)
             if side is not None
         ]
-        each = self.losses(system, puzzle).items()
+        each = self.losses(system, batch).items()
         return torch.stack(
-            [mean_of_each(losses, owners[name.startswith("y")], len(puzzle)) for name, losses in each]
+            [mean_of_each(losses, owners[name.startswith("y")], len(batch)) for name, losses in each]
         ).sum(0)

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm_kptm.batch import Inputs, Layout, Movable, Tokens
+from mm_kptm.batch import Inputs, Movable, SequenceLayout, Tokens
 from mm_kptm.errors import UserError
-from mm_kptm.objectives.tokens import Hiding, mean, mean_of_each
+from mm_kptm.objectives.tokens import TokenMasker, mean, mean_of_each
 
 
 def sinkhorn(similarity: Tensor, *, iterations: int = 2) -> Tensor:
@@ -131,13 +131,13 @@ class WordAlignment:
 
     name = "word-alignment"
 
-    def __init__(self, masking: Hiding, *, layer: int = 10, iterations: int = 2, rounds: int = 2) -> None:
+    def __init__(self, masking: TokenMasker, *, layer: int = 10, iterations: int = 2, rounds: int = 2) -> None:
         self.masking = masking
         self.layer = layer
         self.iterations = iterations
         self.rounds = rounds
 
-    def puzzle(self, inputs: Inputs, generator: torch.Generator) -> MaskedPairs:
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> MaskedPairs:
         """Pairs with hidden tokens.
 
         Raises:
@@ -151,26 +151,26 @@ class WordAlignment:
                 f"{len(inputs.target.layout)}"
             )
         clean, spans = _in_a_row(inputs.text, inputs.target)
-        hidden, rows = self.masking.hide(clean, generator)
+        hidden, rows = self.masking.mask(clean, generator)
         return MaskedPairs(hidden, clean, rows, spans)
 
     @torch.no_grad()
-    def align(self, system: nn.Module, puzzle: MaskedPairs) -> list[Tensor]:
+    def align(self, system: nn.Module, batch: MaskedPairs) -> list[Tensor]:
         """The aligned rows of every pair, from the clean text and without dropout, each [pairs, 2]."""
         training = system.training
         system.eval()
-        depths = list(islice(system.walk(Inputs(text=puzzle.clean)), self.layer, self.layer + 1))  # type: ignore[operator]
+        depths = list(islice(system.hidden_states(Inputs(text=batch.clean)), self.layer, self.layer + 1))  # type: ignore[operator]
         system.train(training)
         if not depths:
             raise UserError(f"word-alignment reads layer {self.layer}, which is deeper than the encoder")
         states, found = depths[0].x, []
-        for begin, end, other, last in puzzle.spans.tolist():
+        for begin, end, other, last in batch.spans.tolist():
             plan = sinkhorn(states[begin:end] @ states[other:last].T, iterations=self.iterations)
             found.append(align_words(plan, rounds=self.rounds) + plan.new_tensor([begin, other], dtype=torch.long))
         return found
 
     def pointer_losses(
-        self, system: nn.Module, states: Tensor, spans: Tensor, asked: Pointers, *, back: bool
+        self, system: nn.Module, states: Tensor, spans: Tensor, pointed: Pointers, *, back: bool
     ) -> Tensor:
         """The cross-entropy of every pointer among the tokens of the other sentence, [P], in order.
 
@@ -178,43 +178,43 @@ class WordAlignment:
             system: has the head.
             states: of the masked pairs, [T, D].
             spans: of the pairs, [B, 4].
-            asked: masked rows and their aligned ones.
+            pointed: masked rows and their aligned ones.
             back: whether masked tokens of the translations point to the sources.
         """
         head: nn.Module = system.head(self.name)  # type: ignore[operator]
         losses = [states.new_zeros(0)]
         for begin, end, other, last in spans.tolist():
             mine, theirs = ((other, last), (begin, end)) if back else ((begin, end), (other, last))
-            here = (asked.rows >= mine[0]) & (asked.rows < mine[1])
+            here = (pointed.rows >= mine[0]) & (pointed.rows < mine[1])
             if here.any():
-                scores = head(states[asked.rows[here]], states[theirs[0] : theirs[1]])
-                losses.append(F.cross_entropy(scores, asked.gold[here] - theirs[0], reduction="none"))
+                scores = head(states[pointed.rows[here]], states[theirs[0] : theirs[1]])
+                losses.append(F.cross_entropy(scores, pointed.gold[here] - theirs[0], reduction="none"))
         return torch.cat(losses)
 
     def parts(
-        self, system: nn.Module, puzzle: MaskedPairs, alignments: Sequence[Tensor]
+        self, system: nn.Module, batch: MaskedPairs, alignments: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Losses of pointers forward, back, and of hidden tokens, each [P], and the example of each in that order."""
-        states: Tensor = system(Inputs(text=puzzle.hidden)).tokens
-        forward, back = pointers(alignments, puzzle.rows, total=len(states))
-        scores = system.head("masked-tokens")(states[puzzle.rows])  # type: ignore[operator]
-        owners = puzzle.hidden.layout.owners(states.device)[torch.cat([forward.rows, back.rows, puzzle.rows])]
+        states: Tensor = system(Inputs(text=batch.hidden)).tokens
+        forward, back = pointers(alignments, batch.rows, total=len(states))
+        scores = system.head("masked-tokens")(states[batch.rows])  # type: ignore[operator]
+        owners = batch.hidden.layout.sequence_ids(states.device)[torch.cat([forward.rows, back.rows, batch.rows])]
         return (
-            self.pointer_losses(system, states, puzzle.spans, forward, back=False),
-            self.pointer_losses(system, states, puzzle.spans, back, back=True),
-            F.cross_entropy(scores, puzzle.clean.ids[puzzle.rows], reduction="none"),
+            self.pointer_losses(system, states, batch.spans, forward, back=False),
+            self.pointer_losses(system, states, batch.spans, back, back=True),
+            F.cross_entropy(scores, batch.clean.ids[batch.rows], reduction="none"),
             owners,
         )
 
-    def loss(self, system: nn.Module, puzzle: MaskedPairs) -> Tensor:
+    def loss(self, system: nn.Module, batch: MaskedPairs) -> Tensor:
         """The mean over all targets of the batch."""
-        *losses, _ = self.parts(system, puzzle, self.align(system, puzzle))
+        *losses, _ = self.parts(system, batch, self.align(system, batch))
         return mean(torch.cat(losses))
 
-    def measure(self, system: nn.Module, puzzle: MaskedPairs) -> Tensor:
+    def measure(self, system: nn.Module, batch: MaskedPairs) -> Tensor:
         """The mean over the targets of each pair, [B]."""
-        *losses, owners = self.parts(system, puzzle, self.align(system, puzzle))
-        return mean_of_each(torch.cat(losses), owners, len(puzzle))
+        *losses, owners = self.parts(system, batch, self.align(system, batch))
+        return mean_of_each(torch.cat(losses), owners, len(batch))
 
 
 def _in_a_row(sources: Tokens, translations: Tokens) -> tuple[Tokens, Tensor]:
@@ -227,8 +227,8 @@ def _in_a_row(sources: Tokens, translations: Tokens) -> tuple[Tokens, Tensor]:
         start += len(ids[-1])
     languages = None
     if sources.languages is not None and translations.languages is not None:
-        told = _lists(sources, sources.languages), _lists(translations, translations.languages)
-        languages = [[*first, *second[1:]] for first, second in zip(*told, strict=True)]
+        both = _lists(sources, sources.languages), _lists(translations, translations.languages)
+        languages = [[*first, *second[1:]] for first, second in zip(*both, strict=True)]
     pairs = Tokens.of(ids, languages=languages)
     return pairs.to(sources.ids.device), torch.tensor(spans, dtype=torch.long, device=sources.ids.device).view(-1, 4)
 
@@ -246,5 +246,5 @@ def pairs_of(tokens: Tokens, clean: Tensor, rows: Tensor, spans: Tensor) -> Mask
         rows: hidden ones, [P].
         spans: half-open, counted from the first token of each pair, [B, 4].
     """
-    firsts = Layout(tokens.layout.lengths).firsts(rows.device)
+    firsts = SequenceLayout(tokens.layout.lengths).starts(rows.device)
     return MaskedPairs(tokens, replace(tokens, ids=clean), rows, spans + firsts[:, None])

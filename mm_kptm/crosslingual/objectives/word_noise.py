@@ -23,7 +23,7 @@ class WordNoise:
     The first token and the last ``ends`` tokens of a text stay where they are.
 
     Args:
-        mask: id of a blanked word.
+        mask_id: id of a blanked word.
         shuffle: words move by less than this many places; 0 leaves them in order.
         drop: probability of a word to be left out; a text that loses all gets one back.
         blank: probability of a word to be blanked.
@@ -33,7 +33,7 @@ class WordNoise:
         UserError: a probability is none.
     """
 
-    mask: int
+    mask_id: int
     shuffle: float = 3.0
     drop: float = 0.1
     blank: float = 0.1
@@ -70,7 +70,7 @@ class WordNoise:
             kept[0] = True
             for number, text in enumerate(found):
                 body = len(text) - self.ends
-                text[:body] = [text[place] if kept[place, number] else self.mask for place in range(body)]
+                text[:body] = [text[place] if kept[place, number] else self.mask_id for place in range(body)]
         return found
 
     def _longest(self, texts: Sequence[Sequence[int]]) -> int:
@@ -97,7 +97,7 @@ class WordDenoising(NextTokens):
         self.noise = noise
         self.without_first = without_first
 
-    def puzzle(self, inputs: Inputs, generator: torch.Generator | None = None) -> Continuation:
+    def prepare(self, inputs: Inputs, generator: torch.Generator | None = None) -> Continuation:
         """Noised texts, and what is to be restored.
 
         Raises:
@@ -108,7 +108,7 @@ class WordDenoising(NextTokens):
         tokens = inputs.text
         rng = np.random.RandomState(int(torch.randint(2**31, (), generator=generator)))
         texts = self.noise.noised([part.tolist() for part in tokens.layout.split(tokens.ids)], rng)
-        return super().puzzle(denoised(tokens, texts, without_first=self.without_first))
+        return super().prepare(denoised(tokens, texts, without_first=self.without_first))
 
 
 def denoised(tokens: Tokens, noised: Sequence[Sequence[int]], *, without_first: bool = False) -> Inputs:
@@ -116,6 +116,6 @@ def denoised(tokens: Tokens, noised: Sequence[Sequence[int]], *, without_first: 
     texts = [text[1:] if without_first else text for text in noised]
     languages = None
     if tokens.languages is not None:
-        firsts = tokens.languages[tokens.layout.firsts(tokens.ids.device)].tolist()
+        firsts = tokens.languages[tokens.layout.starts(tokens.ids.device)].tolist()
         languages = [[language] * len(text) for language, text in zip(firsts, texts, strict=True)]
     return Inputs(text=Tokens.of(texts, languages=languages).to(tokens.ids.device), target=tokens)

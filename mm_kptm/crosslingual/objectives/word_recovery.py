@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm_kptm.batch import ALL, NONE, Inputs, Layout, Movable
+from mm_kptm.batch import EVERY_ROW, NO_ROWS, Inputs, Movable, SequenceLayout
 from mm_kptm.errors import UserError
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.assembly import Assembled
@@ -29,7 +29,7 @@ class TranslatedWords(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(3, dim) * dim**-0.5)
 
-    def forward(self, x: Tensor, y: Tensor, layout: Layout, other: Layout) -> Tensor:
+    def forward(self, x: Tensor, y: Tensor, layout: SequenceLayout, other: SequenceLayout) -> Tensor:
         """From words [T, D] and those of the translations [U, D]: [T, D]."""
         first, second, product = self.weight
         rebuilt = []
@@ -58,7 +58,7 @@ class WordRecovery:
 
     name = "word-recovery"
 
-    def puzzle(self, inputs: Inputs, generator: torch.Generator | None = None) -> Translations:
+    def prepare(self, inputs: Inputs, generator: torch.Generator | None = None) -> Translations:
         """The pairs as they are; nothing is drawn.
 
         Raises:
@@ -71,25 +71,25 @@ class WordRecovery:
             raise UserError(f"every text needs its translation, but there are {counts[0]} and {counts[1]}")
         return Translations(inputs)
 
-    def losses(self, system: nn.Module, puzzle: Translations) -> Tensor:
+    def losses(self, system: nn.Module, batch: Translations) -> Tensor:
         """The cross-entropy of every word, [T]."""
-        text, other = puzzle.inputs.text, puzzle.inputs.target
+        text, other = batch.inputs.text, batch.inputs.target
         encoder = system.encoder
         if text is None or other is None or not isinstance(encoder, SingleStream):
             raise UserError("word-recovery needs pairs and an encoder of one stream")
         words, translated = (encoder.embed(Inputs(text=side)).stream.x for side in (text, other))
         rebuilt = system.head(self.name)(words, translated, text.layout, other.layout)  # type: ignore[operator]
         stream = Stream.of(rebuilt, text.layout)
-        states = encoder.run(Inputs(text=text), Assembled(stream, tokens=ALL, regions=NONE), stream.reading)
+        states = encoder.run(Inputs(text=text), Assembled(stream, tokens=EVERY_ROW, regions=NO_ROWS), stream.attention)
         scores = system.head("masked-tokens")(states)  # type: ignore[operator]
         return F.cross_entropy(scores, text.ids, reduction="none")
 
-    def loss(self, system: nn.Module, puzzle: Translations) -> Tensor:
+    def loss(self, system: nn.Module, batch: Translations) -> Tensor:
         """The mean over all words of the batch."""
-        return self.losses(system, puzzle).mean()
+        return self.losses(system, batch).mean()
 
-    def measure(self, system: nn.Module, puzzle: Translations) -> Tensor:
+    def measure(self, system: nn.Module, batch: Translations) -> Tensor:
         """The mean over the words of each sentence, [B]."""
-        losses, text = self.losses(system, puzzle), puzzle.inputs.text
-        owners = torch.zeros(0, dtype=torch.long) if text is None else text.layout.owners(losses.device)
-        return mean_of_each(losses, owners, len(puzzle))
+        losses, text = self.losses(system, batch), batch.inputs.text
+        owners = torch.zeros(0, dtype=torch.long) if text is None else text.layout.sequence_ids(losses.device)
+        return mean_of_each(losses, owners, len(batch))

@@ -7,18 +7,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mm_kptm.batch import ALL, EVERYTHING, Encoded, Inputs, Wanted
+from mm_kptm.batch import ALL_ROWS, EVERY_ROW, Encoded, Inputs, OutputRows
 from mm_kptm.errors import UserError
-from mm_kptm.keymap import Rename, Rule, Transpose
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.assembly import required_text
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.steps import Stream
 from mm_kptm.nn.sublayers import bert_norm
 from mm_kptm.nn.visibility import Open
-from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.bert import BERT_FIELDS, bert
 from mm_kptm.recipes.published_fields import check_fields
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Rename, Rule, Transpose
 
 
 class SelfAdaptiveAttention(nn.Module):
@@ -65,10 +65,10 @@ class SelfAdaptiveAttention(nn.Module):
 
 def _seen(stream: Stream) -> Tensor:
     """The rows that an ordinary row would see, [U]."""
-    sees, device = stream.reading.sees, stream.x.device
-    if sees is None:
+    mask, device = stream.attention.mask, stream.x.device
+    if mask is None:
         return torch.ones(len(stream.x), dtype=torch.bool, device=device)
-    return Open.of(sees, len(stream.x), device).rows
+    return Open.of(mask, len(stream.x), device).rows
 
 
 class DualBert(nn.Module):
@@ -84,12 +84,12 @@ class DualBert(nn.Module):
         self.fuse = fuse
         self.dim = bert.dim
 
-    def walk(self, inputs: Inputs) -> Iterator[Stream]:
+    def hidden_states(self, inputs: Inputs) -> Iterator[Stream]:
         """The text alone at every depth."""
-        return self.bert.walk(Inputs(text=inputs.text))
+        return self.bert.hidden_states(Inputs(text=inputs.text))
 
-    def forward(self, inputs: Inputs, wanted: Wanted = EVERYTHING) -> Encoded:
-        """The final states of what is wanted.
+    def forward(self, inputs: Inputs, output_rows: OutputRows = ALL_ROWS) -> Encoded:
+        """The final states of the output rows.
 
         Raises:
             UserError: there is no translation.
@@ -97,16 +97,16 @@ class DualBert(nn.Module):
         required_text(inputs)
         if inputs.target is None:
             raise UserError("dual-bert reads a text beside its translation, so the inputs need a target")
-        *_, text = self.walk(inputs)
-        *_, other = self.walk(Inputs(text=inputs.target))
+        *_, text = self.hidden_states(inputs)
+        *_, other = self.hidden_states(Inputs(text=inputs.target))
         fused = torch.cat([text.x, self.fuse(text, other)], -1)
-        firsts = text.layout.firsts(text.x.device)
-        pooled = self.bert.pooler(text.x[firsts]) if wanted.pooled else text.x[:0]
-        return Encoded(tokens=fused[wanted.tokens], regions=other.x[wanted.regions], pooled=pooled)
+        firsts = text.layout.starts(text.x.device)
+        pooled = self.bert.pooler(text.x[firsts]) if output_rows.pooled else text.x[:0]
+        return Encoded(tokens=fused[output_rows.tokens], regions=other.x[output_rows.regions], pooled=pooled)
 
     def translated(self, inputs: Inputs) -> Tensor:
         """The states of the text alone, [T, D]: what the vector of an answer is made of."""
-        states: Tensor = self.bert(Inputs(text=inputs.text), replace(EVERYTHING, tokens=ALL, pooled=False)).tokens
+        states: Tensor = self.bert(Inputs(text=inputs.text), replace(ALL_ROWS, tokens=EVERY_ROW, pooled=False)).tokens
         return states
 
 
@@ -139,7 +139,7 @@ def dual_bert(
     return DualBert(encoder, fuse)
 
 
-def sizes_in(config: Mapping[str, Any]) -> dict[str, Any]:
+def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Nothing that no name says.
 
     Raises:
@@ -177,13 +177,13 @@ def tensorflow_rules(theirs: str, ours: str) -> tuple[Rule, ...]:
         *(
             rule
             for role in ("query", "key", "value")
-            for rule in _dense(f"{layer}/attention/self/{role}", f"{place}.attend.attention.{role}")
+            for rule in _dense(f"{layer}/attention/self/{role}", f"{place}.self_attention.attention.{role}")
         ),
-        *_dense(f"{layer}/attention/output/dense", f"{place}.attend.attention.merge"),
-        *_norm(f"{layer}/attention/output/LayerNorm", f"{place}.attend.norm"),
-        *_dense(f"{layer}/intermediate/dense", f"{place}.feed.widen"),
-        *_dense(f"{layer}/output/dense", f"{place}.feed.narrow"),
-        *_norm(f"{layer}/output/LayerNorm", f"{place}.feed.norm"),
+        *_dense(f"{layer}/attention/output/dense", f"{place}.self_attention.attention.out_proj"),
+        *_norm(f"{layer}/attention/output/LayerNorm", f"{place}.self_attention.norm"),
+        *_dense(f"{layer}/intermediate/dense", f"{place}.ffn.up_proj"),
+        *_dense(f"{layer}/output/dense", f"{place}.ffn.down_proj"),
+        *_norm(f"{layer}/output/LayerNorm", f"{place}.ffn.norm"),
         *_dense(f"{theirs}/pooler/dense", f"{ours}.pooler.dense"),
     )
 
@@ -212,9 +212,9 @@ DUAL_BERT = Recipe(
         Rename("source/cls/squad/output_weights", "heads.translated-spans.weight"),
         Rename("source/cls/squad/output_bias", "heads.translated-spans.bias"),
     ),
-    fields=BERT_FIELDS,
-    sizes_in=sizes_in,
-    told={
+    config_keys=BERT_FIELDS,
+    read_config=read_config,
+    infer_from_shapes={
         "vocab_size": ("encoder.bert.embed.text.word.weight", 0),
         "max_positions": ("encoder.bert.embed.text.position.weight", 0),
         "num_segments": ("encoder.bert.embed.text.segment.weight", 0),

@@ -7,17 +7,17 @@ from typing import Any
 from torch import nn
 
 from mm_kptm.crosslingual.recipes.xlm_r import answer_spans, set_attention_dropout, token_classes
-from mm_kptm.keymap import Drop, Rename
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.assembly import TextOnly
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Pooler
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
-from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.bert import BERT_FIELDS
 from mm_kptm.recipes.published_fields import check_fields
 from mm_kptm.recipes.roberta import masked_tokens
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Drop, Rename
 
 
 def ernie_m(
@@ -68,7 +68,7 @@ _FIELDS = {**BERT_FIELDS, "layer_norm_eps": "norm_eps", "attention_probs_dropout
 del _FIELDS["type_vocab_size"]
 
 
-def sizes_in(config: Mapping[str, Any]) -> dict[str, Any]:
+def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Nothing that no name says.
 
     Raises:
@@ -102,22 +102,22 @@ ERNIE_M_BASE = Recipe(
         Rename("[ernie_m.]embeddings.layer_norm.{leaf}", "encoder.embed.text.norm.{leaf}"),
         Drop("[ernie_m.]embeddings.position_ids", because="a buffer that counts from 0"),
         *(
-            Rename(f"{_LAYER}.self_attn.self_attn.{role}.{{leaf}}", f"{_OURS}.attend.attention.{mine}.{{leaf}}")
+            Rename(f"{_LAYER}.self_attn.self_attn.{role}.{{leaf}}", f"{_OURS}.self_attention.attention.{mine}.{{leaf}}")
             for role, mine in _ROLES.items()
         ),
-        Rename(f"{_LAYER}.self_attn.out_proj.{{leaf}}", f"{_OURS}.attend.attention.merge.{{leaf}}"),
-        Rename(f"{_LAYER}.norm1.{{leaf}}", f"{_OURS}.attend.norm.{{leaf}}"),
-        Rename(f"{_LAYER}.linear1.{{leaf}}", f"{_OURS}.feed.widen.{{leaf}}"),
-        Rename(f"{_LAYER}.linear2.{{leaf}}", f"{_OURS}.feed.narrow.{{leaf}}"),
-        Rename(f"{_LAYER}.norm2.{{leaf}}", f"{_OURS}.feed.norm.{{leaf}}"),
+        Rename(f"{_LAYER}.self_attn.out_proj.{{leaf}}", f"{_OURS}.self_attention.attention.out_proj.{{leaf}}"),
+        Rename(f"{_LAYER}.norm1.{{leaf}}", f"{_OURS}.self_attention.norm.{{leaf}}"),
+        Rename(f"{_LAYER}.linear1.{{leaf}}", f"{_OURS}.ffn.up_proj.{{leaf}}"),
+        Rename(f"{_LAYER}.linear2.{{leaf}}", f"{_OURS}.ffn.down_proj.{{leaf}}"),
+        Rename(f"{_LAYER}.norm2.{{leaf}}", f"{_OURS}.ffn.norm.{{leaf}}"),
         Rename("[ernie_m.]pooler.dense.{leaf}", "encoder.pooler.dense.{leaf}"),
         Rename("classifier.{leaf}", "heads.classifier.1.{leaf}"),
         Rename("token.classifier.{leaf}", "heads.token-classifier.1.{leaf}"),
         Rename("[qa.]qa_outputs.{leaf}", "heads.answer-spans.{leaf}"),
     ),
-    fields=_FIELDS,
-    sizes_in=sizes_in,
-    told={
+    config_keys=_FIELDS,
+    read_config=read_config,
+    infer_from_shapes={
         "vocab_size": ("encoder.embed.text.word.weight", 0),
         "max_positions": ("encoder.embed.text.position.weight", 0),
     },

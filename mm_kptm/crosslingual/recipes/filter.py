@@ -8,21 +8,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mm_kptm.batch import ALL, EVERYTHING, Encoded, Inputs, Layout, Tokens, Wanted
+from mm_kptm.batch import ALL_ROWS, EVERY_ROW, Encoded, Inputs, OutputRows, SequenceLayout, Tokens
 from mm_kptm.crosslingual.recipes.xlm_r import answer_spans, set_attention_dropout, token_classes
 from mm_kptm.errors import UserError
-from mm_kptm.keymap import Drop, Rename
-from mm_kptm.models.rows import compact, numbers
+from mm_kptm.models.rows import row_numbers, union_of_rows
 from mm_kptm.nn.assembly import join, required_text
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.init import bert_init
-from mm_kptm.nn.ragged import reading_within
+from mm_kptm.nn.ragged import masked_self_attention_layout
 from mm_kptm.nn.steps import Stream
 from mm_kptm.nn.sublayers import bert_layer
 from mm_kptm.nn.visibility import Open
-from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.bert import BERT_FIELDS, embedding_rules, layer_rules
 from mm_kptm.recipes.published_fields import check_fields
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Drop, Rename
 
 
 class Filter(nn.Module):
@@ -54,46 +54,46 @@ class Filter(nn.Module):
         self.local, self.fusion, self.domain = local, fusion, domain
         self.dim = dim
 
-    def walk(self, inputs: Inputs) -> Iterator[Stream]:
+    def hidden_states(self, inputs: Inputs) -> Iterator[Stream]:
         """Both texts at every depth, all rows of the text before all of the translation."""
         apart, (text, other) = self._embedded(inputs)
         yield apart
         for layer in self.local:
-            apart = apart._replace(x=layer(apart.x, apart.reading))
+            apart = apart._replace(x=layer(apart.x, apart.attention))
             yield apart
         both = join(text.layout, other.layout, apart.x.device)
         back, x = torch.cat([both.left, both.right]), apart.x.index_select(0, both.order)
-        sees = apart.reading.sees
-        reading = reading_within(both.layout, None if sees is None else sees.spread(back, len(x)))
+        mask = apart.attention.mask
+        reading = masked_self_attention_layout(both.layout, None if mask is None else mask.scatter(back, len(x)))
         for layer in self.fusion:
             x = layer(x, reading)
             yield apart._replace(x=x.index_select(0, back))
         apart = apart._replace(x=x.index_select(0, back))
         for layer in self.domain:
-            apart = apart._replace(x=layer(apart.x, apart.reading))
+            apart = apart._replace(x=layer(apart.x, apart.attention))
             yield apart
 
-    def forward(self, inputs: Inputs, wanted: Wanted = EVERYTHING) -> Encoded:
-        """The final states of what is wanted; the last domain layer finishes only those rows."""
+    def forward(self, inputs: Inputs, output_rows: OutputRows = ALL_ROWS) -> Encoded:
+        """The final states of the output rows; the last domain layer finishes only those rows."""
         text, other = _translated(inputs)
         total, device = text.layout.total, text.ids.device
-        firsts = text.layout.firsts(device)
-        firsts = firsts if wanted.pooled else firsts[:0]
-        tokens = numbers(wanted.tokens, total, device)
-        others = total + numbers(wanted.regions, other.layout.total, device)
-        whole = wanted.tokens is ALL and wanted.regions is ALL
+        firsts = text.layout.starts(device)
+        firsts = firsts if output_rows.pooled else firsts[:0]
+        tokens = row_numbers(output_rows.tokens, total, device)
+        others = total + row_numbers(output_rows.regions, other.layout.total, device)
+        whole = output_rows.tokens is EVERY_ROW and output_rows.regions is EVERY_ROW
         if whole or not self.domain:
-            *_, last = self.walk(inputs)
+            *_, last = self.hidden_states(inputs)
             return Encoded(tokens=last.x[tokens], regions=last.x[others], pooled=last.x[firsts])
-        rows, (firsts, tokens, others) = compact(firsts, tokens, others)
+        rows, (firsts, tokens, others) = union_of_rows(firsts, tokens, others)
         depths = len(self.local) + len(self.fusion) + len(self.domain)
-        before = next(stream for depth, stream in enumerate(self.walk(inputs)) if depth == depths - 1)
-        x = self.domain[-1](before.x, before.reading.narrowed(rows))
+        before = next(stream for depth, stream in enumerate(self.hidden_states(inputs)) if depth == depths - 1)
+        x = self.domain[-1](before.x, before.attention.restrict_queries(rows))
         return Encoded(tokens=x[tokens], regions=x[others], pooled=x[firsts])
 
     def _embedded(self, inputs: Inputs) -> tuple[Stream, tuple[Tokens, Tokens]]:
         text, other = _translated(inputs)
-        layout = Layout(text.layout.lengths + other.layout.lengths)
+        layout = SequenceLayout(text.layout.lengths + other.layout.lengths)
         x = torch.cat([self.text(text), self.text(other)])
         return Stream.of(x, layout, _open(text, other)), (text, other)
 
@@ -111,8 +111,8 @@ def _open(text: Tokens, other: Tokens) -> Open | None:
     """The rows that an ordinary row would see in either; None where it would see all."""
     seen = [
         torch.ones(one.rows, dtype=torch.bool, device=one.ids.device)
-        if one.sees is None
-        else Open.of(one.sees, one.rows, one.ids.device).rows
+        if one.attention_mask is None
+        else Open.of(one.attention_mask, one.rows, one.ids.device).rows
         for one in (text, other)
     ]
     rows = torch.cat(seen)
@@ -177,7 +177,7 @@ _FIELDS = {**BERT_FIELDS, "layer_norm_eps": "norm_eps", "attention_probs_dropout
 del _FIELDS["num_hidden_layers"]
 
 
-def sizes_in(config: Mapping[str, Any]) -> dict[str, Any]:
+def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """The depths of the three parts, and where positions begin.
 
     Raises:
@@ -196,7 +196,7 @@ def sizes_in(config: Mapping[str, Any]) -> dict[str, Any]:
     return sizes
 
 
-def sizes_from(tensors: Mapping[str, Tensor], sizes: Mapping[str, Any]) -> dict[str, Any]:
+def infer_sizes(tensors: Mapping[str, Tensor], sizes: Mapping[str, Any]) -> dict[str, Any]:
     """How many layers of each kind a checkpoint has."""
     return {
         f"{part}_layers": len({found[1] for name in tensors if (found := re.match(rf"encoder\.{part}\.(\d+)\.", name))})
@@ -243,14 +243,14 @@ FILTER = Recipe(
         Rename("classifier.{leaf}", "heads.token-classifier.1.{leaf}"),
         Rename("qa_outputs.{leaf}", "heads.answer-spans.{leaf}"),
     ),
-    fields=_FIELDS,
-    sizes_in=sizes_in,
-    told={
+    config_keys=_FIELDS,
+    read_config=read_config,
+    infer_from_shapes={
         "vocab_size": ("encoder.text.word.weight", 0),
         "max_positions": ("encoder.text.position.weight", 0),
         "num_segments": ("encoder.text.segment.weight", 0),
     },
-    sizes_from=sizes_from,
+    infer_sizes=infer_sizes,
     notes=(
         "a checkpoint of XLM-R is a start: rename its tensors with from_xlm_r",
         "the released loss of the second language reads the second token of the first one; the paper reads the first "

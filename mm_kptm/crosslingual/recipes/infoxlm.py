@@ -3,15 +3,23 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mm_kptm.crosslingual.pretraining.momentum_contrast import MomentumContrast
-from mm_kptm.crosslingual.pretraining.word_alignment import Pointer
-from mm_kptm.crosslingual.recipes.xlm_r import HEADS, HUGGING_FACE_RULES, LARGE, NOTES, encoder_rules, sizes_in, xlm_r
-from mm_kptm.keymap import Drop, Rename, Rule
+from mm_kptm.crosslingual.objectives.momentum_contrast import MomentumContrast
+from mm_kptm.crosslingual.objectives.word_alignment import Pointer
+from mm_kptm.crosslingual.recipes.xlm_r import (
+    HEADS,
+    HUGGING_FACE_RULES,
+    LARGE,
+    NOTES,
+    encoder_rules,
+    read_config,
+    xlm_r,
+)
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.init import bert_init
-from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.published_fields import check_fields
 from mm_kptm.recipes.roberta import ROBERTA_TABLES, fairseq_rules
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Drop, Rename, Rule
 
 
 def contrast(encoder: SingleStream, *, queue_size: int = 131072) -> MomentumContrast:
@@ -26,24 +34,24 @@ def word_alignment(encoder: SingleStream) -> Pointer:
     return head
 
 
-def contrast_sizes_in(config: Mapping[str, Any]) -> dict[str, Any]:
+def read_contrast_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """As XLM-R's.
 
     Raises:
         UserError: the configuration asks for what InfoXLM has no part for.
     """
     check_fields("infoxlm", {**config, **config.get("args", {})}, {"use_proj": (True,)})
-    return sizes_in(config)
+    return read_config(config)
 
 
-def alignment_sizes_in(config: Mapping[str, Any]) -> dict[str, Any]:
+def read_alignment_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """As XLM-R's.
 
     Raises:
         UserError: the configuration asks for what XLM-Align has no part for.
     """
     check_fields("xlm-align", {**config, **config.get("args", {})}, {"no_linear_proj": (False,)})
-    return sizes_in(config)
+    return read_config(config)
 
 
 def _momentum_rules() -> tuple[Rule, ...]:
@@ -72,8 +80,8 @@ INFOXLM_BASE = Recipe(
     heads={**HEADS, "xlco": contrast},
     objectives=("masked-tokens",),
     weights=(*_momentum_rules(), *encoder_rules(), *HUGGING_FACE_RULES),
-    sizes_in=contrast_sizes_in,
-    told=ROBERTA_TABLES,
+    read_config=read_contrast_config,
+    infer_from_shapes=ROBERTA_TABLES,
     notes=(
         *NOTES,
         "the released weights are the encoder alone; a checkpoint of the training fills the head xlco too, whose "
@@ -99,7 +107,7 @@ XLM_ALIGN_BASE = Recipe(
         Rename("k_linear.{leaf}", "heads.word-alignment.key.{leaf}"),
         *HUGGING_FACE_RULES,
     ),
-    sizes_in=alignment_sizes_in,
-    told=ROBERTA_TABLES,
+    read_config=read_alignment_config,
+    infer_from_shapes=ROBERTA_TABLES,
     notes=(*NOTES, "the released weights are the encoder alone; the head word-alignment was kept in training only"),
 )

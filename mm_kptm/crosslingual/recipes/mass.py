@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from mm_kptm.batch import Inputs
-from mm_kptm.crosslingual.language_decoder import LanguageDecoder, LanguageDecoderLayer, PerLanguageAttention
+from mm_kptm.crosslingual.modules.language_decoder import LanguageDecoder, LanguageDecoderLayer, PerLanguageAttention
 from mm_kptm.crosslingual.recipes.xlm import masked_tokens, next_tokens, xlm
 from mm_kptm.crosslingual.recipes.xlm_layout import (
     SEQ2SEQ_TABLES,
@@ -15,7 +15,6 @@ from mm_kptm.crosslingual.recipes.xlm_layout import (
     xlm_embedding,
 )
 from mm_kptm.crosslingual.recipes.xlm_r import set_attention_dropout
-from mm_kptm.keymap import Rename
 from mm_kptm.models.seq2seq import Seq2Seq
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.assembly import required_text
@@ -23,28 +22,29 @@ from mm_kptm.nn.decoder import Decoder
 from mm_kptm.nn.steps import Stream
 from mm_kptm.nn.sublayers import AttentionSublayer, bert_norm
 from mm_kptm.nn.visibility import Open
-from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.published_fields import check_fields
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Rename
 
 
 class MaskBlindSeq2Seq(Seq2Seq):
     """An encoder-decoder whose decoder sees no source token that is the mask (Song et al. 2019, released code)."""
 
-    def __init__(self, source: SingleStream, target: Decoder, *, mask: int) -> None:
+    def __init__(self, source: SingleStream, target: Decoder, *, mask_id: int) -> None:
         super().__init__(source, target)
-        self.mask = mask
+        self.mask_id = mask_id
 
     def read(self, inputs: Inputs) -> Stream:
         """The final states of the source, of which mask tokens are hidden from the decoder."""
         stream = super().read(inputs)
-        seen = required_text(inputs).ids != self.mask
-        return stream._replace(reading=replace(stream.reading, sees=Open(seen)))
+        seen = required_text(inputs).ids != self.mask_id
+        return stream._replace(attention=replace(stream.attention, mask=Open(seen)))
 
-    def walk(self, inputs: Inputs) -> Iterator[Stream]:
+    def hidden_states(self, inputs: Inputs) -> Iterator[Stream]:
         """The source at every depth, and then the target at every depth."""
-        yield from self.source.walk(inputs)
+        yield from self.source.hidden_states(inputs)
         if inputs.target is not None:
-            yield from self.target.walk(inputs.target, self.read(inputs))
+            yield from self.target.hidden_states(inputs.target, self.read(inputs))
 
 
 def mass(
@@ -60,12 +60,12 @@ def mass(
     activation: str = "gelu",
     dropout: float = 0.1,
     attention_dropout: float | None = None,
-    mask: int = 5,
+    mask_id: int = 5,
 ) -> MaskBlindSeq2Seq:
     """The encoder-decoder of Song et al. (2019, section 4.1); the defaults are the unsupervised translation model.
 
     XLM on both sides; the decoder's attention to the source ends in one projection per language (0 languages: one
-    for all, and none is told to the tokens). The decoder is as deep as the encoder unless told otherwise.
+    for all, and tokens have no language embedding). The decoder is as deep as the encoder unless given.
 
     Raises:
         UserError: ``positions`` are neither ``learned`` nor ``sinusoidal``.
@@ -82,7 +82,7 @@ def mass(
         dropout=dropout,
     )
 
-    def look() -> AttentionSublayer:
+    def cross_attention() -> AttentionSublayer:
         attention = PerLanguageAttention(dim, num_heads, num_languages, dropout=dropout)
         return AttentionSublayer(attention, bert_norm(dim), dropout=dropout)
 
@@ -95,19 +95,21 @@ def mass(
         dropout=dropout,
     )
     depth = num_layers if num_decoder_layers is None else num_decoder_layers
-    sizes: dict[str, Any] = {"activation": activation, "dropout": dropout}
+    rates: dict[str, Any] = {"activation": activation, "dropout": dropout}
     if num_languages:
-        layers = xlm_decoder_layers(dim, num_heads, depth, look=look, layer=LanguageDecoderLayer, **sizes)
+        layers = xlm_decoder_layers(
+            dim, num_heads, depth, cross_attention=cross_attention, layer=LanguageDecoderLayer, **rates
+        )
         target: Decoder = LanguageDecoder(text, layers)
     else:
-        target = Decoder(text, xlm_decoder_layers(dim, num_heads, depth, **sizes))
-    model = MaskBlindSeq2Seq(source, target, mask=mask)
+        target = Decoder(text, xlm_decoder_layers(dim, num_heads, depth, **rates))
+    model = MaskBlindSeq2Seq(source, target, mask_id=mask_id)
     if attention_dropout is not None:
         set_attention_dropout(model, attention_dropout)
     return model
 
 
-def sizes_in(config: Mapping[str, Any]) -> dict[str, Any]:
+def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Sizes from the ``params`` of a checkpoint, or from these by themselves.
 
     Raises:
@@ -115,7 +117,7 @@ def sizes_in(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     params = config.get("params", config)
     check_fields("mass", params, {"attention_setting": ("v1",)})
-    fields = {"n_layers": "num_layers", "n_dec_layers": "num_decoder_layers", "mask_index": "mask"}
+    fields = {"n_layers": "num_layers", "n_dec_layers": "num_decoder_layers", "mask_index": "mask_id"}
     sizes = seq2seq_sizes("mass", params, fields)
     if sizes.get("num_decoder_layers", 0) < 0:  # the released code's way to say that both sides are equally deep
         del sizes["num_decoder_layers"]
@@ -136,12 +138,12 @@ MASS = Recipe(
     weights=(
         Rename(
             "decoder.encoder_attn.{i}.out_lin.{language}.{leaf}",
-            "encoder.target.layers.{i}.look.attention.merge.linears.{language}.{leaf}",
+            "encoder.target.layers.{i}.cross_attention.attention.out_proj.linears.{language}.{leaf}",
         ),
         *seq2seq_rules(),
     ),
-    sizes_in=sizes_in,
-    told=SEQ2SEQ_TABLES,
+    read_config=read_config,
+    infer_from_shapes=SEQ2SEQ_TABLES,
     notes=(
         "the released code takes one projection for a whole batch, that of its largest language; here every token "
         "takes that of its own, the same for batches in one language",

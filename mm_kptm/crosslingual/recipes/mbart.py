@@ -7,7 +7,6 @@ from typing import Any
 from torch import Tensor, nn
 
 from mm_kptm.crosslingual.recipes.fairseq_layout import stack_rules
-from mm_kptm.keymap import Copies, Rename, Rule, Same
 from mm_kptm.models.normed import NormedSingleStream
 from mm_kptm.models.seq2seq import Seq2Seq
 from mm_kptm.nn.assembly import TextOnly
@@ -15,8 +14,9 @@ from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.prenorm import NormedDecoder, prenorm_decoder_layer, prenorm_layer
 from mm_kptm.nn.scaled import ScaledEmbedding, TiedProjection
-from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.published_fields import check_fields
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Copies, Rename, Rule, Same
 
 
 def mbart(
@@ -150,7 +150,7 @@ _FIELDS = {
 }
 
 
-def sizes_in(config: Mapping[str, Any]) -> dict[str, Any]:
+def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Sizes from a configuration of Hugging Face, or from fairseq's arguments by themselves or under ``args``.
 
     Raises:
@@ -166,7 +166,7 @@ def sizes_in(config: Mapping[str, Any]) -> dict[str, Any]:
     return sizes
 
 
-def sizes_from(tensors: Mapping[str, Tensor], sizes: Mapping[str, Any]) -> dict[str, Any]:
+def infer_sizes(tensors: Mapping[str, Tensor], sizes: Mapping[str, Any]) -> dict[str, Any]:
     """Whether a checkpoint has a constant beside the output matrix."""
     return {"output_bias": "heads.next-tokens.bias" in tensors}
 
@@ -180,9 +180,9 @@ MBART_CC25 = Recipe(
     heads={"next-tokens": next_tokens},
     objectives=("next-tokens",),
     weights=_WEIGHTS,
-    sizes_in=sizes_in,
-    told={"vocab_size": (_WORD, 0), "max_positions": ("encoder.source.embed.text.position.weight", 0)},
-    sizes_from=sizes_from,
+    read_config=read_config,
+    infer_from_shapes={"vocab_size": (_WORD, 0), "max_positions": ("encoder.source.embed.text.position.weight", 0)},
+    infer_sizes=infer_sizes,
     notes=(
         "fairseq counts positions over real tokens, Hugging Face over columns: they differ where padding stands in "
         "front; ragged tokens have the former, and padded ones take it from counted_positions",

@@ -8,38 +8,38 @@ from torch import Tensor, nn
 
 from mm_kptm.batch import Tokens
 from mm_kptm.crosslingual.recipes.xlm_r import answer_spans, set_attention_dropout, token_classes
-from mm_kptm.keymap import Drop, OneOf, Rename
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.assembly import TextOnly
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Pooler, Transform
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
-from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.bert import BERT_FIELDS, activation_of, embedding_rules, layer_rules
 from mm_kptm.recipes.published_fields import check_fields
 from mm_kptm.recipes.roberta import norm_of
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Drop, OneOf, Rename
 
 
-class WidenedEmbedding(nn.Module):
+class ProjectedEmbedding(nn.Module):
     """Narrow text embeddings and the linear map to the width of the layers (Chung et al. 2021, section 5).
 
     Shapes: T rows, E input width, D dim.
     """
 
-    def __init__(self, narrow: TextEmbedding, input_dim: int, dim: int) -> None:
+    def __init__(self, embedding: TextEmbedding, input_dim: int, dim: int) -> None:
         super().__init__()
-        self.narrow = narrow
-        self.widen = nn.Linear(input_dim, dim)
+        self.embedding = embedding
+        self.projection = nn.Linear(input_dim, dim)
 
     @property
     def word(self) -> nn.Embedding:
         """The word table, [V, E]."""
-        return self.narrow.word
+        return self.embedding.word
 
     def forward(self, tokens: Tokens) -> Tensor:
         """[T, D]; ``tokens.vectors`` [T, E] stand in for the word table when given."""
-        return self.widen(self.narrow(tokens))
+        return self.projection(self.embedding(tokens))
 
 
 def rembert(
@@ -66,7 +66,7 @@ def rembert(
     masked-token model have no pooler; the first state is then taken as it is.
     """
     norm = partial(nn.LayerNorm, eps=norm_eps)
-    narrow = TextEmbedding(
+    embedding = TextEmbedding(
         vocab_size,
         input_dim,
         max_positions=max_positions,
@@ -79,7 +79,7 @@ def rembert(
         for _ in range(num_layers)
     )
     pooler = Pooler(dim) if pooled else nn.Identity()
-    encoder = SingleStream(TextOnly(WidenedEmbedding(narrow, input_dim, dim)), layers, pooler, dim=dim)
+    encoder = SingleStream(TextOnly(ProjectedEmbedding(embedding, input_dim, dim)), layers, pooler, dim=dim)
     encoder.output_dim = output_dim  # type: ignore[assignment]
     if attention_dropout is not None:
         set_attention_dropout(encoder, attention_dropout)
@@ -119,7 +119,7 @@ _FIELDS = {
 }
 
 
-def sizes_in(config: Mapping[str, Any]) -> dict[str, Any]:
+def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Nothing that no name says.
 
     Raises:
@@ -129,7 +129,7 @@ def sizes_in(config: Mapping[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def sizes_from(tensors: Mapping[str, Tensor], sizes: Mapping[str, Any]) -> dict[str, Any]:
+def infer_sizes(tensors: Mapping[str, Tensor], sizes: Mapping[str, Any]) -> dict[str, Any]:
     """Whether a checkpoint has a pooler."""
     return {"pooled": "encoder.pooler.dense.weight" in tensors}
 
@@ -148,9 +148,9 @@ REMBERT = Recipe(
     },
     objectives=("masked-tokens",),
     weights=(
-        *embedding_rules("[rembert.]embeddings", "encoder.embed.text.narrow"),
+        *embedding_rules("[rembert.]embeddings", "encoder.embed.text.embedding"),
         Drop("[rembert.]embeddings.position_ids", because="a buffer that counts from 0"),
-        Rename("[rembert.]encoder.embedding_hidden_mapping_in.{leaf}", "encoder.embed.text.widen.{leaf}"),
+        Rename("[rembert.]encoder.embedding_hidden_mapping_in.{leaf}", "encoder.embed.text.projection.{leaf}"),
         *layer_rules("[rembert.]encoder.layer.{i}", "encoder.layers.{i}"),
         Rename("[rembert.]pooler.dense.{leaf}", "encoder.pooler.dense.{leaf}"),
         Rename("cls.predictions.dense.{leaf}", "heads.masked-tokens.0.dense.{leaf}"),
@@ -159,16 +159,16 @@ REMBERT = Recipe(
         OneOf("classifier.{leaf}", ("heads.classifier.1.{leaf}", "heads.token-classifier.1.{leaf}")),
         Rename("qa_outputs.{leaf}", "heads.answer-spans.{leaf}"),
     ),
-    fields=_FIELDS,
-    sizes_in=sizes_in,
-    told={
-        "vocab_size": ("encoder.embed.text.narrow.word.weight", 0),
-        "max_positions": ("encoder.embed.text.narrow.position.weight", 0),
-        "num_segments": ("encoder.embed.text.narrow.segment.weight", 0),
-        "input_dim": ("encoder.embed.text.narrow.word.weight", 1),
+    config_keys=_FIELDS,
+    read_config=read_config,
+    infer_from_shapes={
+        "vocab_size": ("encoder.embed.text.embedding.word.weight", 0),
+        "max_positions": ("encoder.embed.text.embedding.position.weight", 0),
+        "num_segments": ("encoder.embed.text.embedding.segment.weight", 0),
+        "input_dim": ("encoder.embed.text.embedding.word.weight", 1),
         "output_dim": ("heads.masked-tokens.1.weight", 1),
     },
-    sizes_from=sizes_from,
+    infer_sizes=infer_sizes,
     notes=(
         "pretraining used no dropout",
         "a pair is [CLS] a [SEP] b [SEP] with segments, as BERT's",

@@ -1,10 +1,10 @@
 """Unicoder: XLM trained further with word recovery, and the encoder of XGLUE's baseline."""
 
-from mm_kptm.crosslingual.pretraining.word_recovery import TranslatedWords
+from mm_kptm.crosslingual.objectives.word_recovery import TranslatedWords
 from mm_kptm.crosslingual.recipes.xlm import XLM_15
 from mm_kptm.crosslingual.recipes.xlm_r import XLM_R_BASE
 from mm_kptm.models.single import SingleStream
-from mm_kptm.recipe import Recipe
+from mm_kptm.systems.recipe import Recipe
 
 
 def word_recovery(encoder: SingleStream) -> TranslatedWords:

@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from mm_kptm.batch import EVERYTHING, Encoded, Inputs, Tokens, Wanted
+from mm_kptm.batch import ALL_ROWS, Encoded, Inputs, OutputRows, Tokens
 from mm_kptm.crosslingual.recipes.fairseq_layout import stack_rules
 from mm_kptm.crosslingual.recipes.xlm_r import set_attention_dropout
 from mm_kptm.errors import UserError
-from mm_kptm.keymap import Copies, Rename, Rule, Same
 from mm_kptm.models.seq2seq import Seq2Seq
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.assembly import TextOnly, required_text
@@ -22,8 +21,9 @@ from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.scaled import ScaledEmbedding, TiedProjection
 from mm_kptm.nn.steps import Stream
 from mm_kptm.nn.sublayers import FeedForwardSublayer, attention_sublayer, bert_layer
-from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.published_fields import check_fields
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Copies, Rename, Rule, Same
 
 
 class BothSides(NamedTuple):
@@ -48,12 +48,12 @@ class Plugged(nn.Module):
         self.layers = nn.ModuleList(layers)
         self.dim = dim
 
-    def walk(self, inputs: Inputs) -> Iterator[Stream]:
+    def hidden_states(self, inputs: Inputs) -> Iterator[Stream]:
         """The text alone at every depth."""
         stream = self._embedded(required_text(inputs))
         yield stream
         for layer in self.layers:
-            stream = stream._replace(x=layer.feed(layer.attend(stream.x, stream.reading)))  # type: ignore[operator]
+            stream = stream._replace(x=layer.ffn(layer.self_attention(stream.x, stream.attention)))  # type: ignore[operator]
             yield stream
 
     def both(self, inputs: Inputs) -> BothSides:
@@ -65,22 +65,24 @@ class Plugged(nn.Module):
         if inputs.target is None:
             raise UserError("cross-attention is plugged in where there is a translation, but the inputs have no target")
         sides = required_text(inputs), inputs.target
-        *_, first = self.walk(Inputs(text=sides[0]))
-        *_, second = self.walk(Inputs(text=sides[1]))
+        *_, first = self.hidden_states(Inputs(text=sides[0]))
+        *_, second = self.hidden_states(Inputs(text=sides[1]))
         plugged = self._read(sides[0], second), self._read(sides[1], first)
         return BothSides((first.x, second.x), plugged)
 
-    def forward(self, inputs: Inputs, wanted: Wanted = EVERYTHING) -> Encoded:
-        """The final states of what is wanted; a vector is the first state of a text."""
+    def forward(self, inputs: Inputs, output_rows: OutputRows = ALL_ROWS) -> Encoded:
+        """The final states of the output rows; a vector is the first state of a text."""
         text = required_text(inputs)
-        firsts = text.layout.firsts(text.ids.device)
+        firsts = text.layout.starts(text.ids.device)
         if inputs.target is None:
-            *_, stream = self.walk(inputs)
+            *_, stream = self.hidden_states(inputs)
             x, other = stream.x, stream.x[:0]
         else:
             x, other = self.both(inputs).plugged
-            other = other[wanted.regions]
-        return Encoded(tokens=x[wanted.tokens], regions=other, pooled=x[firsts if wanted.pooled else firsts[:0]])
+            other = other[output_rows.regions]
+        return Encoded(
+            tokens=x[output_rows.tokens], regions=other, pooled=x[firsts if output_rows.pooled else firsts[:0]]
+        )
 
     def _read(self, tokens: Tokens, source: Stream) -> Tensor:
         """A side whose every layer attends to the last states of the other."""
@@ -246,7 +248,7 @@ _FIELDS = {
 }
 
 
-def sizes_in(config: Mapping[str, Any]) -> dict[str, Any]:
+def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Sizes from fairseq's arguments, by themselves or under ``args``.
 
     Raises:
@@ -264,25 +266,28 @@ def sizes_in(config: Mapping[str, Any]) -> dict[str, Any]:
     return sizes
 
 
-def nmt_sizes_in(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The same, and how many layers the decoder has; errors as :func:`sizes_in`."""
-    told = {**config, **config.get("args", {})}
-    kept = told.get("keep_decoder_layers")
-    depth = len(kept.split(",")) if kept else told.get("decoder_layers")
-    return {**sizes_in(config), **({} if depth is None else {"num_decoder_layers": depth})}
+def read_nmt_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The same, and how many layers the decoder has; errors as :func:`read_config`."""
+    fields = {**config, **config.get("args", {})}
+    kept = fields.get("keep_decoder_layers")
+    depth = len(kept.split(",")) if kept else fields.get("decoder_layers")
+    return {**read_config(config), **({} if depth is None else {"num_decoder_layers": depth})}
 
 
 def _shared_rules() -> tuple[Rule, ...]:
     """Decoder layers of the pretrained model: cross-attention of their own, the rest repeats the encoder's."""
     theirs, layer = "decoder.layers.{i}", "encoder.layers.{i}"
-    roles = {"q_proj": "query", "k_proj": "key", "v_proj": "value", "out_proj": "merge"}
+    roles = {"q_proj": "query", "k_proj": "key", "v_proj": "value", "out_proj": "out_proj"}
     same = ("self_attn.{role}.{leaf}", "{part}.{leaf}")
     return (
         *(
-            Rename(f"{theirs}.encoder_attn.{role}.{{leaf}}", f"encoder.layers.{{i}}.look.attention.{mine}.{{leaf}}")
+            Rename(
+                f"{theirs}.encoder_attn.{role}.{{leaf}}",
+                f"encoder.layers.{{i}}.cross_attention.attention.{mine}.{{leaf}}",
+            )
             for role, mine in roles.items()
         ),
-        Rename(f"{theirs}.encoder_attn_layer_norm.{{leaf}}", "encoder.layers.{i}.look.norm.{leaf}"),
+        Rename(f"{theirs}.encoder_attn_layer_norm.{{leaf}}", "encoder.layers.{i}.cross_attention.norm.{leaf}"),
         *(Same(f"{theirs}.{name}", as_=f"{layer}.{name}") for name in same),
         Same("decoder.{part}.{leaf}", as_="encoder.{part}.{leaf}"),
     )
@@ -312,8 +317,11 @@ VECO = Recipe(
         *_shared_rules(),
         *stack_rules("encoder", "encoder.text", "encoder"),
     ),
-    sizes_in=sizes_in,
-    told={"vocab_size": ("encoder.text.word.weight", 0), "max_positions": ("encoder.text.position.weight", 0)},
+    read_config=read_config,
+    infer_from_shapes={
+        "vocab_size": ("encoder.text.word.weight", 0),
+        "max_positions": ("encoder.text.position.weight", 0),
+    },
     notes=(*_NOTES, "the wiring of pretraining is the paper's; its program and its head were not published"),
 )
 
@@ -334,8 +342,8 @@ VECO_NMT = Recipe(
         *stack_rules("encoder", "encoder.source.embed.text", "encoder.source"),
         *stack_rules("decoder", "encoder.target.embed", "encoder.target"),
     ),
-    sizes_in=nmt_sizes_in,
-    told={
+    read_config=read_nmt_config,
+    infer_from_shapes={
         "vocab_size": ("encoder.source.embed.text.word.weight", 0),
         "max_positions": ("encoder.source.embed.text.position.weight", 0),
     },

@@ -3,13 +3,21 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mm_kptm.crosslingual.pretraining.entity_definition import DefinitionContrast
-from mm_kptm.crosslingual.recipes.xlm_r import HEADS, HUGGING_FACE_RULES, LARGE, NOTES, encoder_rules, sizes_in, xlm_r
-from mm_kptm.keymap import Drop, Rename
+from mm_kptm.crosslingual.objectives.entity_definition import DefinitionContrast
+from mm_kptm.crosslingual.recipes.xlm_r import (
+    HEADS,
+    HUGGING_FACE_RULES,
+    LARGE,
+    NOTES,
+    encoder_rules,
+    read_config,
+    xlm_r,
+)
 from mm_kptm.models.single import SingleStream
-from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.published_fields import check_fields
 from mm_kptm.recipes.roberta import ROBERTA_TABLES
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Drop, Rename
 
 
 def entity_definition(encoder: SingleStream, *, num_layers: int = 2, queue_size: int = 32768) -> DefinitionContrast:
@@ -17,15 +25,15 @@ def entity_definition(encoder: SingleStream, *, num_layers: int = 2, queue_size:
     return DefinitionContrast(encoder.dim, num_layers=num_layers, queue_size=queue_size)
 
 
-def definition_sizes_in(config: Mapping[str, Any]) -> dict[str, Any]:
+def read_definition_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """As XLM-R's.
 
     Raises:
         UserError: the configuration asks for what XLM-K has no part for.
     """
-    told = {**config, **config.get("args", {})}
-    check_fields("xlm-k", told, {"sa_lg_bn": (False,), "multi_queue": (False,)})
-    return sizes_in(config)
+    fields = {**config, **config.get("args", {})}
+    check_fields("xlm-k", fields, {"sa_lg_bn": (False,), "multi_queue": (False,)})
+    return read_config(config)
 
 
 _HEAD = "decoder.projection_head_dic.wiki_definition"
@@ -61,8 +69,8 @@ XLM_K_BASE = Recipe(
         *encoder_rules(),
         *HUGGING_FACE_RULES,
     ),
-    sizes_in=definition_sizes_in,
-    told=ROBERTA_TABLES,
+    read_config=read_definition_config,
+    infer_from_shapes=ROBERTA_TABLES,
     notes=(
         *NOTES,
         "queues are in no checkpoint: load a head entity-definition with fresh=['heads.entity-definition.words', "

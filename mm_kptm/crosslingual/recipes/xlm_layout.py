@@ -6,11 +6,11 @@ from typing import Any
 import torch
 
 from mm_kptm.errors import UserError
-from mm_kptm.keymap import Drop, Rename, Rule, Same
 from mm_kptm.nn.decoder import DecoderLayer
 from mm_kptm.nn.embeddings import TextEmbedding, sinusoids
 from mm_kptm.nn.sublayers import AttentionSublayer, FeedForwardSublayer, attention_sublayer, bert_norm
 from mm_kptm.recipes.published_fields import check_fields
+from mm_kptm.systems.rules import Drop, Rename, Rule, Same
 
 
 @torch.no_grad()
@@ -47,26 +47,28 @@ def xlm_decoder_layers(
     num_heads: int,
     num_layers: int,
     *,
+    ffn_dim: int | None = None,
     activation: str = "gelu",
     dropout: float = 0.1,
-    look: Callable[[], AttentionSublayer] | None = None,
+    cross_attention: Callable[[], AttentionSublayer] | None = None,
     layer: type[DecoderLayer] = DecoderLayer,
 ) -> Iterator[DecoderLayer]:
-    """Post-norm decoder layers with a feed-forward width of 4 x ``dim``.
+    """Post-norm decoder layers, with a feed-forward width of 4 x ``dim`` unless given.
 
     Args:
-        dim, num_heads, num_layers, activation, dropout: sizes.
-        look: makes the sublayer that attends to the source; like the others unless given.
+        dim, num_heads, num_layers, ffn_dim, activation, dropout: sizes.
+        cross_attention: makes the sublayer that attends to the source; like the others unless given.
         layer: the class of a layer.
     """
+    width = 4 * dim if ffn_dim is None else ffn_dim
     for _ in range(num_layers):
-        attend = attention_sublayer(dim, num_heads, dropout=dropout)
-        source = attention_sublayer(dim, num_heads, dropout=dropout) if look is None else look()
-        feed = FeedForwardSublayer(dim, 4 * dim, bert_norm(dim), activation=activation, dropout=dropout)
-        yield layer(attend, source, feed)
+        self_attention = attention_sublayer(dim, num_heads, dropout=dropout)
+        source = attention_sublayer(dim, num_heads, dropout=dropout) if cross_attention is None else cross_attention()
+        ffn = FeedForwardSublayer(dim, width, bert_norm(dim), activation=activation, dropout=dropout)
+        yield layer(self_attention, source, ffn)
 
 
-_ROLES = {"q_lin": "query", "k_lin": "key", "v_lin": "value", "out_lin": "merge"}
+_ROLES = {"q_lin": "query", "k_lin": "key", "v_lin": "value", "out_lin": "out_proj"}
 
 
 def stack_rules(theirs: str, text: str, layers: str) -> tuple[Rule, ...]:
@@ -77,10 +79,10 @@ def stack_rules(theirs: str, text: str, layers: str) -> tuple[Rule, ...]:
         Rename(f"{theirs}lang_embeddings.weight", f"{text}.language.weight"),
         Rename(f"{theirs}layer_norm_emb.{{leaf}}", f"{text}.norm.{{leaf}}"),
         Drop(f"{theirs}position_ids", because="a buffer that counts from 0"),
-        *attention_rules(f"{theirs}attentions", f"{theirs}layer_norm1", f"{layers}.{{i}}.attend"),
-        Rename(f"{theirs}ffns.{{i}}.lin1.{{leaf}}", f"{layers}.{{i}}.feed.widen.{{leaf}}"),
-        Rename(f"{theirs}ffns.{{i}}.lin2.{{leaf}}", f"{layers}.{{i}}.feed.narrow.{{leaf}}"),
-        Rename(f"{theirs}layer_norm2.{{i}}.{{leaf}}", f"{layers}.{{i}}.feed.norm.{{leaf}}"),
+        *attention_rules(f"{theirs}attentions", f"{theirs}layer_norm1", f"{layers}.{{i}}.self_attention"),
+        Rename(f"{theirs}ffns.{{i}}.lin1.{{leaf}}", f"{layers}.{{i}}.ffn.up_proj.{{leaf}}"),
+        Rename(f"{theirs}ffns.{{i}}.lin2.{{leaf}}", f"{layers}.{{i}}.ffn.down_proj.{{leaf}}"),
+        Rename(f"{theirs}layer_norm2.{{i}}.{{leaf}}", f"{layers}.{{i}}.ffn.norm.{{leaf}}"),
     )
 
 
@@ -109,7 +111,7 @@ def seq2seq_rules() -> tuple[Rule, ...]:
         *stack_rules("encoder.", "encoder.source.embed.text", "encoder.source.layers"),
         *output_rules("encoder.", "masked-tokens"),
         *stack_rules("decoder.", "encoder.target.embed", "encoder.target.layers"),
-        *attention_rules("decoder.encoder_attn", "decoder.layer_norm15", "encoder.target.layers.{i}.look"),
+        *attention_rules("decoder.encoder_attn", "decoder.layer_norm15", "encoder.target.layers.{i}.cross_attention"),
         *output_rules("decoder.", "next-tokens"),
     )
 

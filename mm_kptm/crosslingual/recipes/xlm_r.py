@@ -5,10 +5,8 @@ from typing import Any
 
 from torch import nn
 
-from mm_kptm.keymap import Rename, Rule
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.attention import Attention
-from mm_kptm.recipe import Recipe
 from mm_kptm.recipes.published_fields import check_fields
 from mm_kptm.recipes.roberta import (
     HUGGING_FACE_HEAD_RULES,
@@ -21,6 +19,8 @@ from mm_kptm.recipes.roberta import (
     masked_tokens,
     roberta,
 )
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Rename, Rule
 
 
 def xlm_r(
@@ -40,7 +40,7 @@ def xlm_r(
 ) -> SingleStream:
     """The encoder of Conneau et al. (2020, section 3); the defaults are XLM-R base.
 
-    RoBERTa's encoder: no language is told to it, and no segment. ``max_positions`` counts two rows that no token
+    RoBERTa's encoder: it reads neither languages nor segments. ``max_positions`` counts two rows that no token
     reads. ``attention_dropout`` is that of the states unless given.
     """
     encoder = roberta(
@@ -99,7 +99,7 @@ BUILT = {
 _FAIRSEQ_ACTIVATIONS = {"gelu_accurate": "gelu_new", "gelu_fast": "gelu_new"}
 
 
-def sizes_in(config: Mapping[str, Any]) -> dict[str, Any]:
+def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Sizes from a configuration of Hugging Face, or from fairseq's arguments by themselves or under ``args``.
 
     Raises:
@@ -162,8 +162,8 @@ XLM_R_BASE = Recipe(
     heads=HEADS,
     objectives=("masked-tokens",),
     weights=(*encoder_rules(), *HUGGING_FACE_RULES),
-    sizes_in=sizes_in,
-    told=ROBERTA_TABLES,
+    read_config=read_config,
+    infer_from_shapes=ROBERTA_TABLES,
     notes=NOTES,
 )
 

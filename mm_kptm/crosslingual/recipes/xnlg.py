@@ -12,10 +12,10 @@ from mm_kptm.crosslingual.recipes.xlm_layout import (
     xlm_embedding,
 )
 from mm_kptm.crosslingual.recipes.xlm_r import set_attention_dropout
-from mm_kptm.keymap import Drop
 from mm_kptm.models.seq2seq import Seq2Seq
 from mm_kptm.nn.decoder import Decoder
-from mm_kptm.recipe import Recipe
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Drop
 
 
 def xnlg(
@@ -55,7 +55,7 @@ def xnlg(
     return model
 
 
-def sizes_in(config: Mapping[str, Any]) -> dict[str, Any]:
+def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Sizes from the ``params`` of a checkpoint, or from these by themselves.
 
     Raises:
@@ -80,8 +80,8 @@ XNLG = Recipe(
         Drop("encoder.pred_layer.proj.{leaf}", because="the second stage predicts nothing from the encoder"),
         *seq2seq_rules(),
     ),
-    sizes_in=sizes_in,
-    told=SEQ2SEQ_TABLES,
+    read_config=read_config,
+    infer_from_shapes=SEQ2SEQ_TABLES,
     notes=(
         "languages are numbered in alphabetical order of all fifteen codes, as in the checkpoint of the first stage",
         "zero-shot fine-tuning trains self-attention, feed-forward sublayers and their norms of the encoder alone",

@@ -7,18 +7,18 @@ import torch
 
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
-from mm_kptm.crosslingual.pretraining.entity_definition import (
+from mm_kptm.crosslingual.objectives.entity_definition import (
     DefinitionContrast,
     EntityDefinition,
     Projection,
     RunningBatchNorm,
     queued_contrast,
 )
-from mm_kptm.crosslingual.pretraining.fairseq_masking import FairseqMasking
+from mm_kptm.crosslingual.objectives.fairseq_masking import FairseqMasking
 from mm_kptm.errors import UserError
 
 SMALL = {"dim": 8, "num_heads": 2, "num_layers": 1, "ffn_dim": 8, "vocab_size": 30, "max_positions": 20, "dropout": 0.0}
-MASKING = FairseqMasking(mask=29, vocab_size=30, rate=0.4)
+MASKING = FairseqMasking(mask_id=29, vocab_size=30, rate=0.4)
 
 
 def system(queue_size: int = 4) -> Any:
@@ -28,8 +28,8 @@ def system(queue_size: int = 4) -> Any:
 
 def inputs() -> Inputs:
     text = Tokens.of([[0, 10, 11, 2], [0, 12, 2], [0, 13, 14, 2]])
-    marks = {"mention": torch.tensor([0, 0, 1, 0, 0, 0, 0, 0, 1, 0, 0])}
-    text = Tokens(text.ids, text.layout, text.positions, text.segments, marks=marks)
+    labels = {"mention": torch.tensor([0, 0, 1, 0, 0, 0, 0, 0, 1, 0, 0])}
+    text = Tokens(text.ids, text.layout, text.positions, text.segments, token_labels=labels)
     return Inputs(text=text, target=Tokens.of([[0, 20, 2], [0, 21, 22, 2], [0, 23, 2]]))
 
 
@@ -49,30 +49,30 @@ def test_a_contrast_of_equal_vectors_is_uniform() -> None:
     torch.testing.assert_close(losses, torch.full((6,), 7.0).log())  # 3 + 3 + 2 rows without the own one
 
 
-def test_mentions_are_found_by_their_marks() -> None:
-    puzzle = EntityDefinition(MASKING).puzzle(inputs(), torch.Generator().manual_seed(0))
-    assert puzzle.starts.tolist() == [2, -1, 8]
+def test_mentions_are_found_by_their_label() -> None:
+    batch = EntityDefinition(MASKING).prepare(inputs(), torch.Generator().manual_seed(0))
+    assert batch.starts.tolist() == [2, -1, 8]
 
 
 def test_states_join_the_queues_at_the_end_in_training_alone() -> None:
     model, objective = system(), EntityDefinition(MASKING)
     head = model.head("entity-definition")
-    puzzle = objective.puzzle(inputs(), torch.Generator().manual_seed(0))
+    batch = objective.prepare(inputs(), torch.Generator().manual_seed(0))
     before = head.documents.clone()
-    objective.loss(model.eval(), puzzle)
+    objective.loss(model.eval(), batch)
     assert torch.equal(head.documents, before)
-    losses = objective.losses(model.train(), puzzle)
+    losses = objective.losses(model.train(), batch)
     assert torch.equal(head.documents[0], before[3]) and not torch.equal(head.documents[1], before[0])
     assert len(losses["word2doc"]) == len(losses["doc2word"]) == 4, "two of three sentences mention an entity"
 
 
 def test_a_batch_without_entities_is_masked_tokens_alone() -> None:
     given = inputs()
-    bare = Tokens(given.text.ids, given.text.layout, given.text.positions, given.text.segments, marks={})
-    bare = Tokens(**{**vars(bare), "marks": {"mention": torch.zeros(11)}})
+    bare = Tokens(given.text.ids, given.text.layout, given.text.positions, given.text.segments, token_labels={})
+    bare = Tokens(**{**vars(bare), "token_labels": {"mention": torch.zeros(11)}})
     model, objective = system().train(), EntityDefinition(MASKING)
-    puzzle = objective.puzzle(Inputs(text=bare, target=given.target), torch.Generator().manual_seed(0))
-    torch.testing.assert_close(objective.loss(model, puzzle), objective.losses(model, puzzle)["masked"].mean())
+    batch = objective.prepare(Inputs(text=bare, target=given.target), torch.Generator().manual_seed(0))
+    torch.testing.assert_close(objective.loss(model, batch), objective.losses(model, batch)["masked"].mean())
 
 
 def test_more_states_than_the_queue_holds_leave_the_last() -> None:
@@ -83,9 +83,9 @@ def test_more_states_than_the_queue_holds_leave_the_last() -> None:
 
 def test_what_cannot_be_is_refused() -> None:
     objective, given = EntityDefinition(MASKING), inputs()
-    with pytest.raises(UserError, match="the inputs need a text with the mark mention and a target"):
-        objective.puzzle(Inputs(text=Tokens.of([[0, 2]]), target=Tokens.of([[0, 2]])), torch.Generator())
+    with pytest.raises(UserError, match="the inputs need a text with the token label mention and a target"):
+        objective.prepare(Inputs(text=Tokens.of([[0, 2]]), target=Tokens.of([[0, 2]])), torch.Generator())
     with pytest.raises(UserError, match="every sentence needs a description, but there are 3 and 1"):
-        objective.puzzle(Inputs(text=given.text, target=Tokens.of([[0, 2]])), torch.Generator())
+        objective.prepare(Inputs(text=given.text, target=Tokens.of([[0, 2]])), torch.Generator())
     with pytest.raises(UserError, match="a projection has at least one layer, not 0"):
         Projection(4, 0)

@@ -7,8 +7,8 @@ import torch
 
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
-from mm_kptm.crosslingual.pretraining.fairseq_masking import FairseqMasking
-from mm_kptm.crosslingual.pretraining.momentum_contrast import CrossLingualContrast, MomentumContrast, mixed_up
+from mm_kptm.crosslingual.objectives.fairseq_masking import FairseqMasking
+from mm_kptm.crosslingual.objectives.momentum_contrast import CrossLingualContrast, MomentumContrast, mixed_up
 from mm_kptm.errors import UserError
 
 SMALL = {"dim": 8, "num_heads": 2, "num_layers": 2, "ffn_dim": 8, "vocab_size": 30, "max_positions": 20, "dropout": 0.0}
@@ -43,19 +43,19 @@ def test_two_pairs_are_mixed_by_three_bits(mode: int, query: list[int], key: lis
 
 def test_every_pair_is_contrasted_and_a_single_one_stays_alone() -> None:
     objective = CrossLingualContrast(layer=1)
-    puzzle = objective.puzzle(inputs(5), torch.Generator().manual_seed(0))
-    assert len(puzzle) == 3
-    assert sorted(i for i in [*puzzle.queries.ids.tolist(), *puzzle.keys.ids.tolist()] if i > 2) == sorted(
+    batch = objective.prepare(inputs(5), torch.Generator().manual_seed(0))
+    assert len(batch) == 3
+    assert sorted(i for i in [*batch.queries.ids.tolist(), *batch.keys.ids.tolist()] if i > 2) == sorted(
         [*range(10, 15), *range(20, 25), *range(20, 25)]
     )
-    unmixed = CrossLingualContrast(layer=1, mixup=False).puzzle(inputs(5), torch.Generator())
+    unmixed = CrossLingualContrast(layer=1, mixup=False).prepare(inputs(5), torch.Generator())
     assert torch.equal(unmixed.queries.ids, inputs(5).text.ids)
 
 
 def test_masking_hides_tokens_of_both_sides() -> None:
-    masking = FairseqMasking(mask=29, vocab_size=30, rate=0.9, kept=0.0, swapped=0.0)
-    puzzle = CrossLingualContrast(masking=masking).puzzle(inputs(4), torch.Generator().manual_seed(0))
-    assert (puzzle.queries.ids == 29).any() and (puzzle.keys.ids == 29).any()
+    masking = FairseqMasking(mask_id=29, vocab_size=30, rate=0.9, keep_share=0.0, random_share=0.0)
+    batch = CrossLingualContrast(masking=masking).prepare(inputs(4), torch.Generator().manual_seed(0))
+    assert (batch.queries.ids == 29).any() and (batch.keys.ids == 29).any()
 
 
 def test_keys_overwrite_the_oldest_ones() -> None:
@@ -74,7 +74,7 @@ def test_the_slow_encoder_starts_as_the_fast_one_and_follows_it() -> None:
         for parameter in model.encoder.parameters():
             parameter.normal_()
     head = model.head("xlco")
-    losses = objective.losses(model, objective.puzzle(inputs(4), torch.Generator()))
+    losses = objective.losses(model, objective.prepare(inputs(4), torch.Generator()))
     assert losses.tolist() == [0.0] * 4, "without a key in the queue there is nothing to confuse a text with"
     assert all(torch.equal(a, b) for a, b in zip(head.slow.parameters(), model.encoder.parameters(), strict=True))
     before = [parameter.clone() for parameter in head.slow.parameters()]
@@ -88,20 +88,20 @@ def test_the_slow_encoder_starts_as_the_fast_one_and_follows_it() -> None:
 
 def test_evaluation_leaves_the_queue_alone() -> None:
     model, objective = system().train(), CrossLingualContrast(layer=1)
-    puzzle = objective.puzzle(inputs(4), torch.Generator().manual_seed(0))
-    objective.loss(model, puzzle)
+    batch = objective.prepare(inputs(4), torch.Generator().manual_seed(0))
+    objective.loss(model, batch)
     kept = model.head("xlco").queue.clone()
-    assert objective.measure(model.eval(), puzzle).shape == (2,)
+    assert objective.measure(model.eval(), batch).shape == (2,)
     assert torch.equal(model.head("xlco").queue, kept)
 
 
 def test_training_brings_translations_together() -> None:
     model, objective = system(queue_size=8).train(), CrossLingualContrast(layer=2, momentum=0.9, mixup=False)
-    puzzle = objective.puzzle(inputs(4), torch.Generator())
+    batch = objective.prepare(inputs(4), torch.Generator())
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=0.01)
     losses = []
     for _ in range(30):
-        loss = objective.loss(model, puzzle)
+        loss = objective.loss(model, batch)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -122,13 +122,13 @@ def test_training_brings_translations_together() -> None:
 )
 def test_texts_without_their_translations_are_refused(given: Inputs, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        CrossLingualContrast().puzzle(given, torch.Generator())
+        CrossLingualContrast().prepare(given, torch.Generator())
 
 
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(UserError, match="reads layer 7, which is deeper than the encoder"):
         CrossLingualContrast(layer=7, mixup=False).loss(
-            system(), CrossLingualContrast(mixup=False).puzzle(inputs(2), torch.Generator())
+            system(), CrossLingualContrast(mixup=False).prepare(inputs(2), torch.Generator())
         )
     with pytest.raises(UserError, match="queue_size is 0"):
         system(queue_size=0)

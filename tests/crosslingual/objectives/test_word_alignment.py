@@ -7,12 +7,12 @@ import torch
 
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
-from mm_kptm.crosslingual.pretraining.fairseq_masking import FairseqMasking
-from mm_kptm.crosslingual.pretraining.word_alignment import WordAlignment, align_words, pointers, sinkhorn
+from mm_kptm.crosslingual.objectives.fairseq_masking import FairseqMasking
+from mm_kptm.crosslingual.objectives.word_alignment import WordAlignment, align_words, pointers, sinkhorn
 from mm_kptm.errors import UserError
 
 SMALL = {"dim": 8, "num_heads": 2, "num_layers": 2, "ffn_dim": 8, "vocab_size": 30, "max_positions": 20, "dropout": 0.1}
-MASKING = FairseqMasking(mask=29, vocab_size=30, rate=0.5)
+MASKING = FairseqMasking(mask_id=29, vocab_size=30, rate=0.5)
 
 
 def system() -> Any:
@@ -53,31 +53,31 @@ def test_a_token_aligned_twice_points_to_the_last() -> None:
 
 
 def test_a_pair_is_one_row_with_one_separator() -> None:
-    puzzle = WordAlignment(MASKING, layer=1).puzzle(inputs(), torch.Generator().manual_seed(0))
-    assert [part.tolist() for part in puzzle.clean.layout.split(puzzle.clean.ids)] == [
+    batch = WordAlignment(MASKING, layer=1).prepare(inputs(), torch.Generator().manual_seed(0))
+    assert [part.tolist() for part in batch.clean.layout.split(batch.clean.ids)] == [
         [0, 10, 11, 12, 2, 20, 21, 2],
         [0, 13, 2, 22, 23, 2],
     ]
-    assert puzzle.spans.tolist() == [[1, 4, 5, 7], [9, 10, 11, 13]]
-    untouched = torch.ones(puzzle.clean.rows, dtype=torch.bool)
-    untouched[puzzle.rows] = False
-    assert torch.equal(puzzle.clean.ids[untouched], puzzle.hidden.ids[untouched])
+    assert batch.spans.tolist() == [[1, 4, 5, 7], [9, 10, 11, 13]]
+    untouched = torch.ones(batch.clean.rows, dtype=torch.bool)
+    untouched[batch.rows] = False
+    assert torch.equal(batch.clean.ids[untouched], batch.hidden.ids[untouched])
 
 
 def test_the_loss_is_the_mean_over_pointers_and_hidden_tokens() -> None:
     model, objective = system().eval(), WordAlignment(MASKING, layer=1)
-    puzzle = objective.puzzle(inputs(), torch.Generator().manual_seed(1))
-    *parts, owners = objective.parts(model, puzzle, objective.align(model, puzzle))
-    assert sum(len(part) for part in parts) == len(owners) and len(parts[2]) == len(puzzle.rows)
-    torch.testing.assert_close(objective.loss(model, puzzle), torch.cat(parts).mean())
-    measured = objective.measure(model, puzzle)
+    batch = objective.prepare(inputs(), torch.Generator().manual_seed(1))
+    *parts, owners = objective.parts(model, batch, objective.align(model, batch))
+    assert sum(len(part) for part in parts) == len(owners) and len(parts[2]) == len(batch.rows)
+    torch.testing.assert_close(objective.loss(model, batch), torch.cat(parts).mean())
+    measured = objective.measure(model, batch)
     torch.testing.assert_close(measured[0], torch.cat(parts)[owners == 0].mean())
 
 
 def test_alignment_is_drawn_without_dropout_and_leaves_training_on() -> None:
     model, objective = system().train(), WordAlignment(MASKING, layer=2)
-    puzzle = objective.puzzle(inputs(), torch.Generator().manual_seed(1))
-    first, second = objective.align(model, puzzle), objective.align(model, puzzle)
+    batch = objective.prepare(inputs(), torch.Generator().manual_seed(1))
+    first, second = objective.align(model, batch), objective.align(model, batch)
     assert model.training
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
     assert all((pairs[:, 0] < pairs[:, 1]).all() for pairs in first)
@@ -85,10 +85,10 @@ def test_alignment_is_drawn_without_dropout_and_leaves_training_on() -> None:
 
 def test_texts_without_their_translations_are_refused() -> None:
     with pytest.raises(UserError, match="the inputs need a text and a target"):
-        WordAlignment(MASKING).puzzle(Inputs(text=Tokens.of([[0, 2]])), torch.Generator())
+        WordAlignment(MASKING).prepare(Inputs(text=Tokens.of([[0, 2]])), torch.Generator())
     with pytest.raises(UserError, match="there are 1 and 2"):
         one = Inputs(text=Tokens.of([[0, 2]]), target=Tokens.of([[0, 2]] * 2))
-        WordAlignment(MASKING).puzzle(one, torch.Generator())
+        WordAlignment(MASKING).prepare(one, torch.Generator())
     with pytest.raises(UserError, match="reads layer 10, which is deeper than the encoder"):
         objective = WordAlignment(MASKING)
-        objective.loss(system(), objective.puzzle(inputs(), torch.Generator()))
+        objective.loss(system(), objective.prepare(inputs(), torch.Generator()))

@@ -1,11 +1,10 @@
-"""Dual BERT: what a translation adds, and the loss of both answers."""
+"""Dual BERT: what a translation adds."""
 
 import pytest
 import torch
 
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
-from mm_kptm.crosslingual.pretraining.answer_agreement import agreement, answer_vector, edge_loss
 from mm_kptm.errors import UserError
 from mm_kptm.nn.visibility import Open
 
@@ -35,8 +34,8 @@ def test_hidden_rows_of_the_translation_get_no_share() -> None:
     attention.value.weight.copy_(torch.eye(8))
     attention.dense.weight.copy_(torch.eye(8) * 100)
     hidden = Open(torch.tensor([True, False, True, True, True, True, True]))
-    *_, text = system.walk(inputs())
-    *_, other = system.walk(Inputs(text=inputs(sees=hidden).target))
+    *_, text = system.hidden_states(inputs())
+    *_, other = system.hidden_states(Inputs(text=inputs(attention_mask=hidden).target))
     louder = other._replace(x=other.x.clone())
     louder.x[1] = 0.0
     assert torch.isfinite(attention(text, other)).all()
@@ -48,20 +47,3 @@ def test_hidden_rows_of_the_translation_get_no_share() -> None:
 def test_a_text_without_a_translation_is_refused() -> None:
     with pytest.raises(UserError, match="dual-bert reads a text beside its translation, so the inputs need a target"):
         mm_kptm.build("dual-bert", heads=(), **SMALL)(Inputs(text=inputs().text))
-
-
-def test_answers_that_are_alike_weigh_more() -> None:
-    states = torch.randn(2, 6, 4, generator=torch.Generator().manual_seed(0))
-    inside = torch.tensor([[0, 1, 1, 0, 0, 0], [0, 0, 1, 1, 1, 0]]).bool()
-    first, last = torch.tensor([1, 2]), torch.tensor([2, 4])
-    vector = answer_vector(states, inside, first, last)
-    assert vector.shape == (2, 12)
-    torch.testing.assert_close(vector[0, :8], states[0, 1:3].flatten())
-    assert agreement(vector, vector) > agreement(vector, -vector)
-    noisy = states.masked_fill(~inside.unsqueeze(-1), 9.0)
-    torch.testing.assert_close(answer_vector(noisy, inside, first, last), vector)
-
-
-def test_no_answer_stands_outside_the_passage() -> None:
-    allowed = torch.tensor([[False, True, True]])
-    torch.testing.assert_close(edge_loss(torch.zeros(1, 3), allowed, torch.tensor([2])), torch.tensor(2.0).log())

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 import mm_kptm
-from mm_kptm.batch import Inputs, Tokens, Wanted
+from mm_kptm.batch import Inputs, OutputRows, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.models.generation import Writing, greedy
 
@@ -47,7 +47,7 @@ def test_each_language_has_a_projection_of_its_own() -> None:
     inputs = [Inputs(text=text([1, 7, 8, 1]), target=text([1, 9, 7], language=language)) for language in (0, 1)]
     before = [model(one).tokens for one in inputs]
     for layer in model.encoder.target.layers:
-        layer.look.attention.merge.linears[1].weight.zero_()
+        layer.cross_attention.attention.out_proj.linears[1].weight.zero_()
     after = [model(one).tokens for one in inputs]
     torch.testing.assert_close(after[0], before[0])
     assert not torch.allclose(after[1], before[1])
@@ -56,7 +56,7 @@ def test_each_language_has_a_projection_of_its_own() -> None:
     )
     torch.testing.assert_close(model(both).tokens, torch.cat(after))
     rows = torch.tensor([4, 0, 4])
-    torch.testing.assert_close(model(both, Wanted(tokens=rows)).tokens, torch.cat(after)[rows])
+    torch.testing.assert_close(model(both, OutputRows(tokens=rows)).tokens, torch.cat(after)[rows])
 
 
 @pytest.mark.parametrize("num_languages", [0, 2])

@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import save_file
 
 import mm_kptm
-from mm_kptm.batch import Inputs, Tokens, Wanted
+from mm_kptm.batch import Inputs, OutputRows, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.models.beam_search import beam_search
 from mm_kptm.models.generation import Writing, greedy
-from mm_kptm.models.system import System
+from mm_kptm.systems.system import System
 from tests.crosslingual.recipes.test_xlm_r import agree, randomised
 
 transformers = pytest.importorskip("transformers")
@@ -67,10 +67,10 @@ def test_mbart_agrees_with_transformers(scaled: bool, dtype: torch.dtype, atol: 
     agree(ours.head("next-tokens")(ours(inputs).tokens), expected.logits[shown], atol)
     depths = [(states, real) for states in expected.encoder_hidden_states]
     depths += [(states, shown) for states in expected.decoder_hidden_states]
-    for stream, (states, there) in zip(ours.walk(inputs), depths, strict=True):
+    for stream, (states, there) in zip(ours.hidden_states(inputs), depths, strict=True):
         agree(stream.x, states[there], atol)
     last = torch.tensor([7, 2, 2])
-    agree(ours(inputs, Wanted(tokens=last)).tokens, ours(inputs).tokens[last], atol)
+    agree(ours(inputs, OutputRows(tokens=last)).tokens, ours(inputs).tokens[last], atol)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 import mm_kptm
-from mm_kptm.batch import POOLED, Inputs, Tokens
+from mm_kptm.batch import POOLED_ONLY, Inputs, Tokens
 from mm_kptm.errors import UserError
 from tests.crosslingual.recipes.test_xlm_r import agree, randomised
 
@@ -43,7 +43,7 @@ def test_rembert_agrees_with_transformers(dtype: torch.dtype, atol: float, tmp_p
     expected = theirs(input_ids=ids, attention_mask=real.long(), token_type_ids=kinds, output_hidden_states=True)
     inputs = Inputs(text=Tokens.padded(ids, real, segments=kinds))
     agree(ours.head("masked-tokens")(ours(inputs).tokens), expected.logits[real], atol)
-    for stream, states in zip(ours.walk(inputs), expected.hidden_states, strict=True):
+    for stream, states in zip(ours.hidden_states(inputs), expected.hidden_states, strict=True):
         agree(stream.x, states[real], atol)
 
 
@@ -55,7 +55,7 @@ def test_the_pooler_is_read_where_there_is_one(tmp_path: Path) -> None:
     config().save_pretrained(tmp_path)
     ours = mm_kptm.load("rembert", tmp_path, heads={"classifier": {"num_classes": 2}})
     ids = torch.randint(2, 50, (3, 7))
-    scores = ours.head("classifier")(ours(Inputs(text=Tokens.padded(ids, torch.ones_like(ids))), POOLED).pooled)
+    scores = ours.head("classifier")(ours(Inputs(text=Tokens.padded(ids, torch.ones_like(ids))), POOLED_ONLY).pooled)
     agree(scores, theirs(input_ids=ids).logits, 1e-5)
 
 

@@ -10,8 +10,6 @@ from safetensors.torch import save_file
 
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
-from mm_kptm.crosslingual.pretraining.fairseq_masking import FairseqMasking
-from mm_kptm.crosslingual.pretraining.plugged_attention import PluggedAttention
 from mm_kptm.crosslingual.recipes.veco import keep_decoder_layers
 from mm_kptm.errors import UserError
 
@@ -41,29 +39,9 @@ def test_left_out_the_cross_attention_is_not_read() -> None:
     before, plugged = system(alone).tokens, system(inputs()).tokens
     torch.testing.assert_close(before, system.encoder.both(inputs()).alone[0])
     for layer in system.encoder.layers:
-        layer.look.attention.value.weight.normal_()
+        layer.cross_attention.attention.value.weight.normal_()
     torch.testing.assert_close(system(alone).tokens, before)
     assert not torch.allclose(system(inputs()).tokens, plugged)
-
-
-def test_the_loss_is_the_sum_of_four_means() -> None:
-    system, objective = built(), PluggedAttention(FairseqMasking(mask=29, vocab_size=30, rate=0.5))
-    puzzle = objective.puzzle(inputs(), torch.Generator().manual_seed(0))
-    losses = objective.losses(system, puzzle)
-    assert list(losses) == ["x", "x_given_y", "y", "y_given_x"]
-    torch.testing.assert_close(objective.loss(system, puzzle), sum(each.mean() for each in losses.values()))
-    assert objective.measure(system, puzzle).shape == (2,)
-    system.train()
-    objective.loss(system, puzzle).backward()
-    assert all(parameter.grad is not None for parameter in system.parameters())
-
-
-def test_pairs_without_a_translation_are_refused() -> None:
-    text = Inputs(text=inputs().text)
-    with pytest.raises(UserError, match="the inputs need a text and a target"):
-        PluggedAttention(FairseqMasking(mask=29, vocab_size=30)).puzzle(text, torch.Generator())
-    with pytest.raises(UserError, match="where there is a translation, but the inputs have no target"):
-        built().encoder.both(text)
 
 
 def test_kept_layers_are_numbered_anew_and_nothing_else_is() -> None:

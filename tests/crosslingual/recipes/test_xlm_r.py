@@ -56,7 +56,7 @@ def test_xlm_r_agrees_with_transformers(pad: int, dtype: torch.dtype, atol: floa
     expected = theirs(input_ids=ids, attention_mask=real.long(), output_hidden_states=True)
     inputs = Inputs(text=Tokens.padded(ids, real, positions=counted_positions(ids, pad)))
     agree(ours.head("masked-tokens")(ours(inputs).tokens), expected.logits[real], atol)
-    for stream, states in zip(ours.walk(inputs), expected.hidden_states, strict=True):
+    for stream, states in zip(ours.hidden_states(inputs), expected.hidden_states, strict=True):
         agree(stream.x, states[real], atol)
 
 
@@ -87,6 +87,6 @@ def test_attention_has_its_own_dropout() -> None:
 
 
 def test_names_of_fairseq_activations_are_known() -> None:
-    assert mm_kptm.catalogue()["xlm-r-base"].sizes_of({"args": {"activation_fn": "gelu_accurate"}}) == {
+    assert mm_kptm.catalogue()["xlm-r-base"].configured_sizes({"args": {"activation_fn": "gelu_accurate"}}) == {
         "activation": "gelu_new"
     }

@@ -4,7 +4,7 @@ from torch import Tensor
 
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
-from mm_kptm.crosslingual.pretraining.answer_agreement import agreement, answer_vector, edge_loss, masked_scores
+from mm_kptm.crosslingual.objectives.answer_agreement import agreement, answer_vector, edge_loss, masked_scores
 from mm_kptm.nn.visibility import Open
 from tests.golden.case import Answer, Case
 
@@ -50,7 +50,7 @@ def padded(given: dict[str, Tensor], side: str) -> Tokens:
     """A text whose padding is kept as rows that nobody sees."""
     ids, real = given[f"{side}_input_ids"], given[f"{side}_input_mask"].bool()
     seen = Open(real.flatten())
-    return Tokens.padded(ids, real | ~real, segments=given[f"{side}_segment_ids"], sees=seen)
+    return Tokens.padded(ids, real | ~real, segments=given[f"{side}_segment_ids"], attention_mask=seen)
 
 
 CASES = {"span": span}

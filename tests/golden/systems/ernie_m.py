@@ -8,7 +8,7 @@ from torch import Tensor
 
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
-from mm_kptm.crosslingual.pretraining.cross_visibility import seen_across, with_appended
+from mm_kptm.crosslingual.objectives.cross_attention_mask import with_appended, with_cross_sentence_mask
 from mm_kptm.nn.visibility import Matrix
 from tests.golden.case import Answer, Case
 
@@ -27,7 +27,9 @@ def encoder(case: Case) -> dict[str, Answer]:
     classes = system.head("classifier")(encoded.pooled)
     tags = system.head("token-classifier")(encoded.tokens)
     # the losses of spans compare with padding too, so its rows are kept, seen by no other
-    whole = Tokens.padded(ids, torch.ones_like(real), sees=Matrix.of([*real[:, None, :].expand(-1, real.shape[1], -1)]))
+    whole = Tokens.padded(
+        ids, torch.ones_like(real), attention_mask=Matrix.of([*real[:, None, :].expand(-1, real.shape[1], -1)])
+    )
     states = system(Inputs(text=whole)).tokens
     edges = system.head("answer-spans")(states).view(*ids.shape, 2).unbind(-1)
     length = ids.shape[1]
@@ -37,7 +39,7 @@ def encoder(case: Case) -> dict[str, Answer]:
     ]
     bare = ids != case.config["pad_token_id"]
     return {
-        **{f"hidden_{depth}": Answer(stream.x, real) for depth, stream in enumerate(system.walk(inputs))},
+        **{f"hidden_{depth}": Answer(stream.x, real) for depth, stream in enumerate(system.hidden_states(inputs))},
         "pooled": Answer(encoded.pooled),
         "sequence_logits": Answer(classes),
         "sequence_loss": Answer(F.cross_entropy(classes, given["labels"])),
@@ -56,7 +58,7 @@ def masks(case: Case) -> dict[str, Answer]:
     ids, real = given["input_ids"], given["side"] > 0
     pair = Tokens.padded(ids, real)
     rows = (given["labels"][real] != -100).nonzero().squeeze(1)
-    across = seen_across(pair, rows, given["side"][real])
+    across = with_cross_sentence_mask(pair, rows, given["side"][real])
     check_seen(across, given["camlm_allowed"], real)
     text_ids, there = given["bt_input_ids"], given["bt_input_ids"] != settings["pad_token_id"]
     count = settings["pseudo_tokens"]
@@ -73,11 +75,11 @@ def masks(case: Case) -> dict[str, Answer]:
 
 def check_seen(tokens: Tokens, allowed: Tensor, real: Tensor) -> None:
     """Our visibility is the given one between real tokens."""
-    assert tokens.sees is not None
+    assert tokens.attention_mask is not None
     for number, first in enumerate(tokens.layout.offsets[:-1]):
         here = torch.arange(first, first + tokens.layout.lengths[number])
         theirs = allowed[number][real[number]][:, real[number]].bool()
-        assert torch.equal(tokens.sees.sees(here[:, None], here[None, :]), theirs)
+        assert torch.equal(tokens.attention_mask.mask_mod(here[:, None], here[None, :]), theirs)
 
 
 CASES = {"encoder": encoder, "masks": masks}

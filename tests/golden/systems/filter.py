@@ -8,10 +8,10 @@ from torch import Tensor
 
 import mm_kptm
 from mm_kptm.batch import Encoded, Inputs, Tokens
-from mm_kptm.crosslingual.pretraining.self_teaching import class_teaching, edge_teaching, token_teaching
-from mm_kptm.models.system import System
+from mm_kptm.crosslingual.objectives.self_teaching import class_teaching, edge_teaching, token_teaching
 from mm_kptm.nn.positions import counted_positions
 from mm_kptm.nn.visibility import Open
+from mm_kptm.systems.system import System
 from tests.golden.case import Answer, Case
 
 #: Released states differ from ours in float64 by 2e-5 after 24 layers, by their own rounding.
@@ -27,7 +27,9 @@ def encoded(case: Case, head: dict[str, Any]) -> tuple[System, Encoded, tuple[Te
     real = tuple(case.inputs[f"attention_mask_{side}"].bool() for side in (0, 1))
     pad = case.config["pad_token_id"]
     text, other = (
-        Tokens.padded(ids, torch.ones_like(there), positions=counted_positions(ids, pad), sees=Open(there.flatten()))
+        Tokens.padded(
+            ids, torch.ones_like(there), positions=counted_positions(ids, pad), attention_mask=Open(there.flatten())
+        )
         for ids, there in zip((case.inputs["input_ids_0"], case.inputs["input_ids_1"]), real, strict=True)
     )
     found = system(Inputs(text=text, target=other))

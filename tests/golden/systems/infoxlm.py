@@ -5,8 +5,8 @@ from torch import Tensor
 
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens, pad
-from mm_kptm.crosslingual.pretraining.momentum_contrast import CrossLingualContrast, mixed_up, mixup_modes
-from mm_kptm.crosslingual.pretraining.word_alignment import WordAlignment, align_words, pairs_of, pointers, sinkhorn
+from mm_kptm.crosslingual.objectives.momentum_contrast import CrossLingualContrast, mixed_up, mixup_modes
+from mm_kptm.crosslingual.objectives.word_alignment import WordAlignment, align_words, pairs_of, pointers, sinkhorn
 from mm_kptm.nn.positions import counted_positions
 from mm_kptm.objectives.tokens import Masking
 from tests.golden.case import Answer, Case
@@ -21,7 +21,7 @@ def contrast(case: Case) -> dict[str, Answer]:
     sides = [texts(given["pair_lines"][side::2]) for side in (0, 1)]
     modes = given["modes"].tolist()
     assert mixup_modes(range(len(modes)), epoch=0) == modes
-    puzzle = mixed_up(*sides, modes)
+    batch = mixed_up(*sides, modes)
     objective = CrossLingualContrast(
         layer=settings["xlco_layer"], temperature=settings["xlco_softmax_tau"], momentum=settings["momentum"]
     )
@@ -30,14 +30,14 @@ def contrast(case: Case) -> dict[str, Answer]:
         [p for p in (*system.encoder.parameters(), head.projection) if p.requires_grad], lr=settings["sgd_lr"]
     )
     answers = {
-        "xlco_src": Answer(pad(puzzle.queries.ids, puzzle.queries.layout, value=PAD)),
-        "xlco_tgt": Answer(pad(puzzle.keys.ids, puzzle.keys.layout, value=PAD)),
+        "xlco_src": Answer(pad(batch.queries.ids, batch.queries.layout, value=PAD)),
+        "xlco_tgt": Answer(pad(batch.keys.ids, batch.keys.layout, value=PAD)),
     }
     steps = sum(name.startswith("xlco_loss_") for name in case.outputs)
     for step in range(steps):
         with torch.enable_grad():
-            scores, _ = objective.scores(system, puzzle)
-            loss = objective.losses(system, puzzle).sum() * settings["xlco_lambda"]
+            scores, _ = objective.scores(system, batch)
+            loss = objective.losses(system, batch).sum() * settings["xlco_lambda"]
             optimizer.zero_grad()
             loss.backward()
         if step == 0:
@@ -66,18 +66,18 @@ def alignment(case: Case) -> dict[str, Answer]:
     tokens = Tokens.padded(ids, real, positions=counted_positions(ids, PAD))
     rows = (target[real] != PAD).nonzero().squeeze(1)
     clean = torch.where(target == PAD, ids, target)[real]
-    puzzle = pairs_of(tokens, clean, rows, given["offsets"].T)
-    firsts = tokens.layout.firsts(ids.device)
+    batch = pairs_of(tokens, clean, rows, given["offsets"].T)
+    firsts = tokens.layout.starts(ids.device)
     count = len(ids)
     aligned = [given["align"][given["align"][:, 0] == number, 1:] + firsts[number] for number in range(count)]
     objective = WordAlignment(Masking(mask_id=int(ids.max()), pool=(0, 1), never=frozenset()))
-    forward, back, hidden, _ = objective.parts(system, puzzle, aligned)
+    forward, back, hidden, _ = objective.parts(system, batch, aligned)
     total = torch.cat([forward, back, hidden])
     ways = pointers(aligned, rows, total=tokens.rows)
-    places = tokens.layout.places(ids.device)
+    places = tokens.layout.offsets_in_sequence(ids.device)
     tables: dict[str, Answer] = {}
     for name, way in zip(("fwd", "bwd"), ways, strict=True):
-        owners = tokens.layout.owners(ids.device)[way.rows]
+        owners = tokens.layout.sequence_ids(ids.device)[way.rows]
         width = case.outputs[f"mask_{name}"].shape[1]
         for what, numbers in (("mask", way.rows), ("pos", way.gold)):
             table = torch.full((count, width), NONE)

@@ -4,36 +4,36 @@ import torch
 
 import mm_kptm
 from mm_kptm.batch import Inputs
-from mm_kptm.crosslingual.pretraining.masked_spans import MaskedSpans, asked_spans, columns_of
+from mm_kptm.crosslingual.objectives.masked_spans import MaskedSpans, columns_of, masked_span_batch
 from tests.golden.case import Answer, Case
 from tests.golden.systems.xlm import behind, laid, lengths_of, upright
 
 
 def step(case: Case) -> dict[str, Answer]:
-    given, mask = case.inputs, case.config["mask_index"]
+    given, mask_id = case.inputs, case.config["mask_index"]
     system = mm_kptm.load("mass", case.folder)
     lengths = given["lengths"]
     languages = torch.full_like(given["x_before"], int(given["lang"]))
     clean = upright(given["x_before"], lengths, languages=languages)
     shown = upright(given["x1"], lengths, languages=languages)
     hidden = columns_of(clean.layout, (given["positions"].T + 1).tolist())
-    puzzle = asked_spans(Inputs(text=clean), hidden, shown.ids)
-    target, count = puzzle.inputs.target, len(given["x2"])
+    batch = masked_span_batch(Inputs(text=clean), hidden, shown.ids)
+    target, count = batch.inputs.target, len(given["x2"])
     assert target is not None
     for name, rows in {"x2": target.ids, "positions": target.positions}.items():
         assert torch.equal(laid(rows, target.layout, count), given[name]), name
-    assert torch.equal(laid(puzzle.labels, target.layout, count).flatten(), given["y"])
-    objective = MaskedSpans(mask=mask, vocab_size=case.config["n_words"])
-    states = system(puzzle.inputs).tokens
+    assert torch.equal(laid(batch.labels, target.layout, count).flatten(), given["y"])
+    objective = MaskedSpans(mask_id=mask_id, vocab_size=case.config["n_words"])
+    states = system(batch.inputs).tokens
     scores = laid(system.head("next-tokens")(states), target.layout, count)
-    source, real = system.encoder.read(puzzle.inputs), behind(clean.layout, len(given["x1"]))
-    seen = source.reading.sees.sees(torch.zeros(1, dtype=torch.long), torch.arange(clean.rows))
+    source, real = system.encoder.read(batch.inputs), behind(clean.layout, len(given["x1"]))
+    seen = source.attention.mask.mask_mod(torch.zeros(1, dtype=torch.long), torch.arange(clean.rows))
     return {
         "enc_hidden": Answer(source.x, real),
         "enc_mask": Answer(seen, real),
         "dec_hidden": Answer(laid(states, target.layout, count)),
         "scores": Answer(scores.flatten(0, 1)),
-        "loss": Answer(objective.loss(system, puzzle)),
+        "loss": Answer(objective.loss(system, batch)),
         "pred_mask": Answer(torch.arange(count)[:, None] < lengths_of(target.layout)),
     }
 

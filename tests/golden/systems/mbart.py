@@ -8,7 +8,7 @@ from torch import Tensor
 
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
-from mm_kptm.crosslingual.pretraining.language_codes import last_moved_first, written
+from mm_kptm.crosslingual.objectives.language_codes import last_moved_first, written
 from mm_kptm.models.beam_search import beam_search
 from mm_kptm.models.generation import Writing, greedy
 from mm_kptm.nn.positions import counted_positions
@@ -35,22 +35,22 @@ def hugging_face(case: Case) -> dict[str, Answer]:
     states = system(inputs).tokens
     logits = system.head("next-tokens")(states)
     inside = Inputs(text=source, target=written(labels))
-    puzzle = NextTokens().puzzle(inside)
-    smoothed = SmoothedNextTokens(smoothing=SMOOTHING).losses(system, puzzle)
-    depths = list(system.encoder.target.walk(read, system.encoder.read(inputs)))
-    told = re.search(r"beam (\d+), max_length (\d+)", (case.folder / "README.md").read_text(encoding="utf-8"))
-    width, longest = (int(told[1]), int(told[2])) if told else (3, case.outputs["greedy"].shape[1])
-    writing = Writing(settings["target_lang_id"], settings["eos_token_id"], longest)
-    asked = Inputs(text=source)
+    batch = NextTokens().prepare(inside)
+    smoothed = SmoothedNextTokens(smoothing=SMOOTHING).losses(system, batch)
+    depths = list(system.encoder.target.hidden_states(read, system.encoder.read(inputs)))
+    stated = re.search(r"beam (\d+), max_length (\d+)", (case.folder / "README.md").read_text(encoding="utf-8"))
+    width, max_length = (int(stated[1]), int(stated[2])) if stated else (3, case.outputs["greedy"].shape[1])
+    writing = Writing(settings["target_lang_id"], settings["eos_token_id"], max_length)
+    source_only = Inputs(text=source)
     beam = next(name for name in case.outputs if name.startswith("beam"))
     found = {
-        "greedy": greedy(system, asked, writing),
-        beam: beam_search(system, asked, writing, width=width, stop_early=True),
+        "greedy": greedy(system, source_only, writing),
+        beam: beam_search(system, source_only, writing, width=width, stop_early=True),
     }
     return {
-        "encoder_last_hidden_state": Answer(system(asked).tokens, real),
+        "encoder_last_hidden_state": Answer(system(source_only).tokens, real),
         "logits": Answer(logits, shown),
-        "loss": Answer(NextTokens().loss(system, puzzle)),
+        "loss": Answer(NextTokens().loss(system, batch)),
         "loss_label_smoothing_02": Answer(smoothed.mean()),
         "fairseq_ls_sum": Answer(smoothed.sum()),
         "decoder_hidden_0": Answer(depths[0].x, shown),
@@ -73,12 +73,12 @@ def fairseq(case: Case) -> dict[str, Answer]:
     labels = ragged(target, shown)
     read = last_moved_first(labels)
     assert read == ragged(given["prev_output_tokens"], shown)
-    puzzle = NextTokens().puzzle(Inputs(text=source, target=written(labels)))
+    batch = NextTokens().prepare(Inputs(text=source, target=written(labels)))
     logits = system.head("next-tokens")(system(Inputs(text=source, target=Tokens.of(read))).tokens)
     return {
         "encoder_out": Answer(system(Inputs(text=source)).tokens, real),
         "logits": Answer(logits, shown),
-        "loss_ls02_sum": Answer(SmoothedNextTokens(smoothing=SMOOTHING).losses(system, puzzle).sum()),
+        "loss_ls02_sum": Answer(SmoothedNextTokens(smoothing=SMOOTHING).losses(system, batch).sum()),
         "nll_sum": Answer(F.cross_entropy(logits, target[shown], reduction="sum")),
     }
 

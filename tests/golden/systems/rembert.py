@@ -16,7 +16,7 @@ def masked_tokens(case: Case) -> dict[str, Answer]:
     return {
         "logits": Answer(logits, real),
         "loss": Answer(F.cross_entropy(logits, given["labels"][real])),
-        **{f"hidden_{depth}": Answer(stream.x, real) for depth, stream in enumerate(system.walk(inputs))},
+        **{f"hidden_{depth}": Answer(stream.x, real) for depth, stream in enumerate(system.hidden_states(inputs))},
     }
 
 

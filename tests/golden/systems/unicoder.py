@@ -3,7 +3,7 @@
 import torch
 
 from mm_kptm.batch import Tokens, pad
-from mm_kptm.crosslingual.pretraining.word_noise import WordNoise, denoised, item_rng
+from mm_kptm.crosslingual.objectives.word_noise import WordNoise, denoised, item_rng
 from tests.golden.case import Answer, Case
 
 

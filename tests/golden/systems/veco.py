@@ -9,14 +9,14 @@ from torch import Tensor
 
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
-from mm_kptm.crosslingual.pretraining.fairseq_masking import FairseqMasking
-from mm_kptm.crosslingual.pretraining.language_codes import last_moved_first, written
-from mm_kptm.crosslingual.pretraining.plugged_attention import MaskedTranslations, PluggedAttention
+from mm_kptm.crosslingual.objectives.fairseq_masking import FairseqMasking
+from mm_kptm.crosslingual.objectives.language_codes import last_moved_first, written
+from mm_kptm.crosslingual.objectives.plugged_attention import MaskedTranslations, PluggedAttention
 from mm_kptm.crosslingual.recipes.veco import keep_decoder_layers
-from mm_kptm.models.system import System
 from mm_kptm.nn.positions import counted_positions
 from mm_kptm.objectives.next_tokens import NextTokens
 from mm_kptm.objectives.smoothing import SmoothedNextTokens
+from mm_kptm.systems.system import System
 from tests.golden.case import Answer, Case
 from tests.golden.systems.mbart import ragged
 
@@ -30,7 +30,7 @@ def pretraining(case: Case) -> dict[str, Answer]:
     targets = given["x_target"][real[0]], given["y_target"][real[1]]
     rows = tuple((target != pad).nonzero().squeeze(1) for target in targets)
     labels = tuple(target[hidden] for target, hidden in zip(targets, rows, strict=True))
-    objective = PluggedAttention(FairseqMasking(mask=settings["mask"], vocab_size=settings["vocab"]))
+    objective = PluggedAttention(FairseqMasking(mask_id=settings["mask"], vocab_size=settings["vocab"]))
     losses = objective.losses(system, MaskedTranslations(inputs, (rows[0], rows[1]), (labels[0], labels[1])))
     states = system.encoder.both(inputs)
     return {
@@ -49,13 +49,13 @@ def translation(case: Case) -> dict[str, Answer]:
     labels = ragged(given["target"], shown)
     read = last_moved_first(labels)
     assert read == ragged(given["prev_output_tokens"], shown)
-    puzzle = NextTokens().puzzle(Inputs(text=source, target=written(labels)))
+    batch = NextTokens().prepare(Inputs(text=source, target=written(labels)))
     logits = system.head("next-tokens")(system(Inputs(text=source, target=Tokens.of(read))).tokens)
     smoothed = SmoothedNextTokens(smoothing=settings["label_smoothing"])
     return {
         "encoder_out": Answer(system(Inputs(text=source)).tokens, real),
         "logits": Answer(logits, shown),
-        "loss": Answer(smoothed.losses(system, puzzle).sum()),
+        "loss": Answer(smoothed.losses(system, batch).sum()),
         "nll": Answer(F.cross_entropy(logits, given["target"][shown], reduction="sum")),
     }
 

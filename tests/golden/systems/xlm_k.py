@@ -4,8 +4,8 @@ import torch
 
 import mm_kptm
 from mm_kptm.batch import Tokens
-from mm_kptm.crosslingual.pretraining.entity_definition import DefinedMentions, EntityDefinition
-from mm_kptm.crosslingual.pretraining.fairseq_masking import FairseqMasking
+from mm_kptm.crosslingual.objectives.entity_definition import DefinedMentions, EntityDefinition
+from mm_kptm.crosslingual.objectives.fairseq_masking import FairseqMasking
 from mm_kptm.nn.positions import counted_positions
 from tests.golden.case import Answer, Case
 
@@ -35,27 +35,27 @@ def definition(case: Case) -> dict[str, Answer]:
         positions=counted_positions(given["document_tokens"], PAD),
     )
     starts = given["start_end_position"][:, 0]
-    places = text.layout.firsts(ids.device) + (counted_positions(ids, PAD).gather(1, starts.clamp(0)[:, None])).squeeze(
+    places = text.layout.starts(ids.device) + (counted_positions(ids, PAD).gather(1, starts.clamp(0)[:, None])).squeeze(
         1
     )
-    puzzle = DefinedMentions(text, rows, target[real][rows], documents, torch.where(starts < 0, -1, places))
+    batch = DefinedMentions(text, rows, target[real][rows], documents, torch.where(starts < 0, -1, places))
     objective = EntityDefinition(
-        FairseqMasking(mask=settings["vocab"] - 1, vocab_size=settings["vocab"]),
+        FairseqMasking(mask_id=settings["vocab"] - 1, vocab_size=settings["vocab"]),
         layer=settings["layer_of_cts_loss"],
         temperature=settings["cts_temp"],
         normalised=settings["enable_l2_norm"],
         word_scale=settings["word2doc_scale"],
         document_scale=settings["doc2word_scale"],
     )
-    _, words, described = objective.states(system, puzzle)
+    _, words, described = objective.states(system, batch)
     queues = head.documents.clone(), head.words.clone()
     projected = head.word(words), head.document(described)
     with torch.enable_grad():
-        found = objective.losses(system, puzzle)
+        found = objective.losses(system, batch)
         pushed = head.documents.clone(), head.words.clone()
         head.documents.copy_(queues[0])
         head.words.copy_(queues[1])
-        total = objective.loss(system, puzzle) * len(rows)
+        total = objective.loss(system, batch) * len(rows)
         total.backward()
     return {
         "before_head_word": Answer(words),

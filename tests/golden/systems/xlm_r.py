@@ -4,9 +4,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import mm_kptm
-from mm_kptm.batch import POOLED, Inputs, Tokens, Wanted
-from mm_kptm.models.system import System
+from mm_kptm.batch import POOLED_ONLY, Inputs, OutputRows, Tokens
 from mm_kptm.nn.positions import counted_positions
+from mm_kptm.systems.system import System
 from tests.golden.case import Answer, Case
 
 PAD = 1
@@ -22,7 +22,7 @@ def summed_loss(system: System, ids: Tensor, target: Tensor, *, pad: int = PAD) 
     """Scores of the predicted tokens and their summed loss, in nats."""
     inputs, real = counted(ids, pad=pad), ids != pad
     rows = (target[real] != pad).nonzero().squeeze(1)
-    scores = system.head("masked-tokens")(system(inputs, Wanted(tokens=rows)).tokens)
+    scores = system.head("masked-tokens")(system(inputs, OutputRows(tokens=rows)).tokens)
     return scores, F.cross_entropy(scores, target[real][rows], reduction="sum")
 
 
@@ -36,13 +36,13 @@ def fairseq(case: Case) -> dict[str, Answer]:
     _, tlm_loss = summed_loss(system, given["tlm_src_tokens"], given["tlm_target"])
     offset = system.encoder.embed.text.position_offset
     return {
-        **{f"inner_{depth}": Answer(stream.x, real) for depth, stream in enumerate(system.walk(inputs))},
+        **{f"inner_{depth}": Answer(stream.x, real) for depth, stream in enumerate(system.hidden_states(inputs))},
         "logits": Answer(system.head("masked-tokens")(system(inputs).tokens), real),
         "masked_logits": Answer(masked),
         "mlm_loss_sum": Answer(loss),
         "tlm_loss_sum": Answer(tlm_loss),
         "tlm_features": Answer(system(counted(given["tlm_src_tokens"])).tokens, given["tlm_src_tokens"] != PAD),
-        "cls_logits": Answer(system.head("classifier")(system(inputs, POOLED).pooled)),
+        "cls_logits": Answer(system.head("classifier")(system(inputs, POOLED_ONLY).pooled)),
         "positions": Answer(counted_positions(ids, PAD) + offset),
     }
 
@@ -56,7 +56,7 @@ def hugging_face(case: Case) -> dict[str, Answer]:
     return {
         "logits": Answer(logits, real),
         "loss": Answer(F.cross_entropy(logits, given["labels"][real])),
-        **{f"hidden_{depth}": Answer(stream.x, real) for depth, stream in enumerate(system.walk(inputs))},
+        **{f"hidden_{depth}": Answer(stream.x, real) for depth, stream in enumerate(system.hidden_states(inputs))},
     }
 
 

@@ -9,11 +9,11 @@ from torch import Tensor
 
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens, pad
-from mm_kptm.crosslingual.pretraining.word_noise import WordNoise, denoised
+from mm_kptm.crosslingual.objectives.word_noise import WordNoise, denoised
 from mm_kptm.models.generation import Writing, beam, greedy
-from mm_kptm.models.system import System
 from mm_kptm.models.vocabulary_mask import restricted
 from mm_kptm.objectives.next_tokens import NextTokens
+from mm_kptm.systems.system import System
 from tests.golden.case import Answer, Case
 from tests.golden.systems.xlm import behind, laid, lengths_of, standing, upright
 
@@ -59,13 +59,13 @@ def stage2(case: Case) -> dict[str, Answer]:
 def step(system: System, name: str, inputs: Inputs, length: int) -> dict[str, Answer]:
     system.zero_grad()
     objective = NextTokens()
-    puzzle = objective.puzzle(inputs)
+    batch = objective.prepare(inputs)
     with torch.enable_grad():
-        loss = objective.loss(system, puzzle)
+        loss = objective.loss(system, batch)
         loss.backward()
     states = system(inputs).tokens
     asked = torch.zeros(len(states), dtype=torch.bool)
-    asked[puzzle.rows] = True
+    asked[batch.rows] = True
     layout = inputs.target.layout
     scores = laid(system.head("next-tokens")(states), layout, length)[laid(asked, layout, length)]
     return {
@@ -74,7 +74,9 @@ def step(system: System, name: str, inputs: Inputs, length: int) -> dict[str, An
         f"{name}_scores": Answer(scores),
         f"{name}_loss": Answer(loss.detach()),
         f"{name}_grad_lang_dec": Answer(system.encoder.target.embed.language.weight.grad.clone()),
-        f"{name}_grad_enc_out": Answer(system.encoder.source.layers[0].attend.attention.merge.weight.grad.clone()),
+        f"{name}_grad_enc_out": Answer(
+            system.encoder.source.layers[0].self_attention.attention.out_proj.weight.grad.clone()
+        ),
     }
 
 
