@@ -31,6 +31,7 @@ FLOORS = (
     (
         "mm_kptm.knowledge.fusion",
         "mm_kptm.vision.modules",
+        "mm_kptm.vision.extractors",
         "mm_kptm.crosslingual.modules",
         "mm_kptm.crosslingual.corpora",
     ),
