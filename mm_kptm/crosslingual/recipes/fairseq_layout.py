@@ -2,27 +2,28 @@
 
 from mm_kptm.systems.rules import Drop, Rename, Rule
 
+_ROLES = {"q_proj": "query", "k_proj": "key", "v_proj": "value", "out_proj": "out_proj"}
+
 
 def stack_rules(theirs: str, text: str, ours: str) -> tuple[Rule, ...]:
     """The renamings of one stack under the published prefix ``theirs``."""
     layer, place = f"{theirs}.layers.{{i}}", f"{ours}.layers.{{i}}"
-    roles = {"q_proj": "query", "k_proj": "key", "v_proj": "value", "out_proj": "out_proj"}
-    sublayers = {"self_attn": "self_attention", "encoder_attn": "cross_attention"}
     return (
         Rename(f"{theirs}.embed_positions.weight", f"{text}.position.weight"),
         Rename(f"{theirs}.layernorm_embedding.{{leaf}}", f"{text}.norm.{{leaf}}"),
         Rename(f"{theirs}.layer_norm.{{leaf}}", f"{ours}.norm.{{leaf}}"),
         Drop(f"{theirs}.version", because="a number that says which fairseq wrote the file"),
-        *(
-            Rename(f"{layer}.{sublayer}.{role}.{{leaf}}", f"{place}.{part}.attention.{mine}.{{leaf}}")
-            for sublayer, part in sublayers.items()
-            for role, mine in roles.items()
-        ),
-        *(
-            Rename(f"{layer}.{sublayer}_layer_norm.{{leaf}}", f"{place}.{part}.norm.{{leaf}}")
-            for sublayer, part in sublayers.items()
-        ),
+        *attention_rules(f"{layer}.self_attn", f"{place}.self_attention"),
+        *attention_rules(f"{layer}.encoder_attn", f"{place}.cross_attention"),
         Rename(f"{layer}.fc1.{{leaf}}", f"{place}.ffn.up_proj.{{leaf}}"),
         Rename(f"{layer}.fc2.{{leaf}}", f"{place}.ffn.down_proj.{{leaf}}"),
         Rename(f"{layer}.final_layer_norm.{{leaf}}", f"{place}.ffn.norm.{{leaf}}"),
+    )
+
+
+def attention_rules(theirs: str, ours: str) -> tuple[Rename, ...]:
+    """The renamings of one attention sublayer and of its norm, which fairseq keeps beside it."""
+    return (
+        *(Rename(f"{theirs}.{role}.{{leaf}}", f"{ours}.attention.{part}.{{leaf}}") for role, part in _ROLES.items()),
+        Rename(f"{theirs}_layer_norm.{{leaf}}", f"{ours}.norm.{{leaf}}"),
     )

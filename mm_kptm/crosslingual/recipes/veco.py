@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from mm_kptm.batch import ALL_ROWS, Encoded, Inputs, OutputRows, Tokens
-from mm_kptm.crosslingual.recipes.fairseq_layout import stack_rules
+from mm_kptm.crosslingual.recipes.fairseq_layout import attention_rules, stack_rules
 from mm_kptm.crosslingual.recipes.xlm_r import set_attention_dropout
 from mm_kptm.errors import UserError
 from mm_kptm.models.seq2seq import Seq2Seq
@@ -23,7 +23,7 @@ from mm_kptm.nn.steps import Stream
 from mm_kptm.nn.sublayers import FeedForwardSublayer, attention_sublayer, bert_layer
 from mm_kptm.recipes.published_fields import check_fields
 from mm_kptm.systems.recipe import Recipe
-from mm_kptm.systems.rules import Copies, Rename, Rule, Same
+from mm_kptm.systems.rules import Copies, Rule, Same
 
 
 class BothSides(NamedTuple):
@@ -277,17 +277,9 @@ def read_nmt_config(config: Mapping[str, Any]) -> dict[str, Any]:
 def _shared_rules() -> tuple[Rule, ...]:
     """Decoder layers of the pretrained model: cross-attention of their own, the rest repeats the encoder's."""
     theirs, layer = "decoder.layers.{i}", "encoder.layers.{i}"
-    roles = {"q_proj": "query", "k_proj": "key", "v_proj": "value", "out_proj": "out_proj"}
     same = ("self_attn.{role}.{leaf}", "{part}.{leaf}")
     return (
-        *(
-            Rename(
-                f"{theirs}.encoder_attn.{role}.{{leaf}}",
-                f"encoder.layers.{{i}}.cross_attention.attention.{mine}.{{leaf}}",
-            )
-            for role, mine in roles.items()
-        ),
-        Rename(f"{theirs}.encoder_attn_layer_norm.{{leaf}}", "encoder.layers.{i}.cross_attention.norm.{leaf}"),
+        *attention_rules(f"{theirs}.encoder_attn", f"{layer}.cross_attention"),
         *(Same(f"{theirs}.{name}", as_=f"{layer}.{name}") for name in same),
         Same("decoder.{part}.{leaf}", as_="encoder.{part}.{leaf}"),
     )
