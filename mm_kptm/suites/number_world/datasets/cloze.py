@@ -99,12 +99,12 @@ def source(asked: Sequence[Blank], choices: CandidateWords) -> ClozeSource:
 
 def _trunk(one: Blank) -> TokenSequence:
     specials, ids = number_world.specials(), vocabulary().ids
-    trunk: TokenSequence = [str(specials.start)]
+    trunk: TokenSequence = [specials.start]
+    facts = tuple((ids[relation], ids[object_]) for relation, object_ in one.injected)
     for place, word in enumerate(one.sentence.words):
-        piece = str(specials.mask if place == one.blank else ids[word])
-        facts = tuple(f"{ids[relation]} {ids[object_]}" for relation, object_ in one.injected)
+        piece = specials.mask if place == one.blank else ids[word]
         trunk.append(TokenWithFacts(piece, facts) if place == one.subject and facts else piece)
-    return [*trunk, str(specials.stop)]
+    return [*trunk, specials.stop]
 
 
 CLOZE_SUPPLY = TaskDataset(FillBlanks, NumberWorldData, cloze)
