@@ -71,7 +71,7 @@ def labelled_files(
     return PreparedData(
         sources={split: partial(source, split) for split in splits},
         model=model,
-        sizes={"vocab_size": len(reading.tokenizer), "num_languages": max(len(data.languages), 1), **entities},
+        sizes={"vocab_size": len(reading.tokenizer), "num_languages": max(len(reading.languages), 1), **entities},
         heads=task.heads(request.recipe, len(chosen), marks=marks),
         fingerprints=data.fingerprints
         if reading.table is None

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from mm_kptm.batch import Inputs
 from mm_kptm.data.packing import Packed
-from mm_kptm.data.tokenizers.protocol import Pieces, Specials, Tokenizer
+from mm_kptm.data.tokenizers.protocol import Pieces, Tokenizer
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.embedding.entity_table import EntityTable
 from mm_kptm.knowledge.injection.fact_injector import FactInjector, Needed, TokenSequence, build_trees
-from mm_kptm.knowledge.injection.marker_tokens import READ, MarkerTokens
+from mm_kptm.knowledge.injection.marker_tokens import READ, mention_numbers
 from mm_kptm.knowledge.injection.mention_markers import Annotated, Annotator
 from mm_kptm.preprocessing.inputs import MARK, InputSource
+from mm_kptm.systems.text_format import BERT_TEMPLATE, MarkerTokens, SequenceTemplate
 from mm_kptm.train.protocol import Source
 
 TruncatedParts = Sequence[tuple[Pieces, int]]  #: the pieces of every part of a text, and how many of them are read
@@ -31,33 +32,6 @@ class TextExample:
     parts: tuple[str, ...]
     language: str
     needed: Needed | None = None  #: the facts that it cannot be answered without, where that is known
-
-
-@dataclass(frozen=True)
-class SequenceTemplate:
-    """Which special tokens stand around a text, and which segment it begins with; between two parts are always some."""
-
-    opened: bool = True  #: begins with [CLS]
-    closed: bool = True  #: ends with [SEP], if it has one part
-    first_segment: int = 0
-
-    def max_pieces(self, max_length: int, parts: int, specials: Specials) -> int:
-        """Pieces that fit beside the special tokens."""
-        return max_length - specials.around(parts) + (not self.opened) + (parts == 1 and not self.closed)
-
-    def around(self, parts: Sequence[TokenSequence], specials: Specials) -> TokenSequence:
-        """The parts in a row with what stands around them."""
-        sequence: TokenSequence = [specials.start] if self.opened else []
-        for number, part in enumerate(parts, 1):
-            stops = specials.between if number < len(parts) else int(self.closed or len(parts) > 1)
-            sequence += [*part, *[specials.stop] * stops]
-        return sequence
-
-
-BERT = SequenceTemplate()
-#: UER's toolkit, K-BERT's home: one sentence has no end, and segment 0 is padding.
-UER = SequenceTemplate(closed=False, first_segment=1)
-UER_WORDS = SequenceTemplate(opened=False, closed=False, first_segment=1)  #: where every word is labelled
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +74,7 @@ class TextEncoding:
     threshold: float = 0.3  #: links that the linker is less sure of are left out
     injector: FactInjector | None = None
     facts: str = "none"  #: which facts are told: none, true, random, swapped or oracle
-    template: SequenceTemplate = BERT
+    template: SequenceTemplate = BERT_TEMPLATE
 
     def pack(self, framings: Sequence[tuple[list[int], list[int]]], spoken: Iterable[str]) -> Packed:
         """Ids and segments of every text, with its language where the encoder reads them."""
@@ -164,7 +138,9 @@ class TextEncoding:
         shown = self.texts(texts, cuts)
         read: list[int] = []
         for ((pieces, kept),) in cuts:
-            read += [0] * self.template.opened + marks.read_at(pieces.texts)[:kept] + [0] * self.template.closed
+            read += (
+                [0] * self.template.opened + mention_numbers(pieces.texts, marks)[:kept] + [0] * self.template.closed
+            )
         column = np.zeros(shown.texts.offsets[-1], dtype=np.int64)
         column[self.outside_facts(shown.texts)] = read
         return replace(shown, texts=Packed(shown.texts.offsets, {**shown.texts.columns, f"{MARK}{READ}": column}))

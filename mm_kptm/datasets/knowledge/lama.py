@@ -158,7 +158,7 @@ def cloze(
     return PreparedData(
         sources={split: partial(lambda split: made(split)[0], split) for split in splits},
         model=lambda system: FillBlanks(system, choices),
-        sizes={"vocab_size": len(spelling), "num_languages": max(len(data.languages), 1)},
+        sizes={"vocab_size": len(spelling), "num_languages": max(len(reading.languages), 1)},
         heads=heads,
         fingerprints=data.fingerprints,
         baselines=lambda split: _usual(made(split)[0].about, len(choices.words)),

@@ -57,7 +57,7 @@ def tagging(read: Callable[[Path], Sequence[Tagged]]) -> Callable[[Any, DataRequ
         return PreparedData(
             sources={split: partial(source, split) for split in splits},
             model=lambda system: NamedEntities(system, tags),
-            sizes={"vocab_size": len(reading.tokenizer), "num_languages": max(len(data.languages), 1)},
+            sizes={"vocab_size": len(reading.tokenizer), "num_languages": max(len(reading.languages), 1)},
             heads=NamedEntities.heads(request.recipe, len(tags)),
             fingerprints=data.fingerprints,
             baselines=nothing,

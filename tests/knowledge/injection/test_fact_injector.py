@@ -20,9 +20,10 @@ from mm_kptm.knowledge.graph.graph import KnowledgeGraph
 from mm_kptm.knowledge.graph.triples import Triple, relation_blank_tail
 from mm_kptm.knowledge.injection.characters import Characters
 from mm_kptm.knowledge.injection.fact_injector import FactInjector
-from mm_kptm.knowledge.injection.marker_tokens import MarkerTokens, marker_tokenizer
-from mm_kptm.preprocessing.text import BERT, UER, UER_WORDS, TextEncoding, TextExample
+from mm_kptm.knowledge.injection.marker_tokens import marker_tokenizer
+from mm_kptm.preprocessing.text import TextEncoding, TextExample
 from mm_kptm.random_streams import RandomStream
+from mm_kptm.systems.text_format import BERT_TEMPLATE, UER_FORMAT, MarkerTokens
 from mm_kptm.tasks.labelling import LabelledSource
 
 FACTS = [
@@ -34,6 +35,7 @@ FACTS = [
     Triple("oslo", "is", "small"),
 ]
 WORDS = "i saw new york and rome oslo in is has usa italy norway big small parks # $ 。 . ny ##c".split()  # noqa: SIM905
+BERT, UER, UER_WORDS = BERT_TEMPLATE, UER_FORMAT.template, UER_FORMAT.word_template
 PIECES = WordPiece([*BERT_SPECIALS, *WORDS], lowercase=True)
 TELLER = FactInjector(KnowledgeGraph(FACTS), relation_blank_tail, 2, RandomStream(0))
 TEXT = "i saw new york and rome ."
