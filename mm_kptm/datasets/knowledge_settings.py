@@ -16,13 +16,13 @@ from mm_kptm.knowledge.graph.triples import Wording, relation_and_tail, relation
 from mm_kptm.knowledge.injection.characters import Characters
 from mm_kptm.knowledge.injection.fact_injector import FactInjector
 from mm_kptm.knowledge.injection.sentence_tree import MOST_FACTS
+from mm_kptm.knowledge.kinds.protocol import BRANCHES
 from mm_kptm.preprocessing.text import TextEncoding
 from mm_kptm.random_streams import RandomStream
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.text_format import BERT_FORMAT, UER_FORMAT, TextFormat
 from mm_kptm.tasks.knowledge_use import COUNTERFACTUAL_SUFFIXES
 
-TREE = "sentence-tree"
 LAYOUTS = {"bert": BERT_FORMAT, "uer": UER_FORMAT}  #: the formats that `data.layout` can ask for
 WORDINGS: dict[str, Wording] = {"joined": relation_and_tail, "spaced": relation_blank_tail, "object": tail_only}
 
@@ -62,11 +62,12 @@ class KnowledgeTextSettings(TextSettings):
         Raises:
             UserError: there is no graph, it cannot be read, or only needed facts were asked for where none is known.
         """
-        if request.knowledge != TREE:
+        if request.knowledge is None or request.form != BRANCHES:
             return None
         if self.graph is None:
             raise UserError(
-                "knowledge.kind is sentence-tree, but data.graph is null; name a file of triples, or choose none"
+                f"knowledge.kind is {request.knowledge.name}, but data.graph is null; name a file of triples, or "
+                "choose none"
             )
         if request.facts == "oracle" and not oracle:
             raise UserError(
@@ -130,7 +131,7 @@ def counterfactual_splits(files: dict[str, Path], request: DataRequest, *, oracl
         oracle: whether the examples say which fact they need.
     """
     plain = {split: (split, request.facts) for split in files}
-    if request.knowledge != TREE:
+    if request.form != BRANCHES:
         return plain
     ends = {end: facts for end, facts in COUNTERFACTUAL_SUFFIXES.items() if oracle or facts != "oracle"}
     return plain | {

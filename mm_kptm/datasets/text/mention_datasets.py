@@ -46,8 +46,8 @@ class MentionFiles(KnowledgeFileSettings):
         reading, table = self.text_encoding(request, oracle=True), linked(self.entities, request, seed=self.seed)
         if table is not None and reading.injector is not None:
             raise UserError(
-                f"data.entities is {self.entities} and knowledge.kind is sentence-tree, but a text carries either vectors of "
-                "entities or facts; leave one of them out"
+                f"data.entities is {self.entities} and knowledge.kind is {getattr(request.knowledge, 'name', 'none')}, "
+                "but a text carries either vectors of entities or facts; leave one of them out"
             )
         marks = self._markers(request.recipe, as_ernie=table is not None).get(task.name)
         if marks is not None and table is not None:
