@@ -85,8 +85,8 @@ class TwoStreamOverText(TwoStream):
         for left in depths:
             pair = pair._replace(left=left)
             yield pair
-        for step in list(self.steps.values())[len(apart) :]:
-            pair = step(pair)
+        for meeting in list(self.steps.values())[len(apart) :]:
+            pair = meeting(pair)
             yield pair
 
 
@@ -133,7 +133,7 @@ def in_layer_stack(
         built = build(stack, *args, **sizes)
         return TwoStreamOverText(encoder, built) if isinstance(encoder, TwoStream) else built
 
-    return around
+    return cast("Callable[Concatenate[nn.Module, P], nn.Module]", around)
 
 
 def dropout_of(stack: SingleStream) -> float:

@@ -162,7 +162,7 @@ class AdaptedStream(SingleStream):
         own_run = type(encoder).run is not SingleStream.run
         if own_run and not isinstance(encoder, Walkable):
             raise UserError(
-                f"adapters stand beside an encoder that shows its states layer by layer, which a "
+                "adapters stand beside an encoder that shows its states layer by layer, which a "
                 f"{type(encoder).__name__} does not; put them beside the encoder that it was made of"
             )
         for what, name, known in (("fusion", fusion, FUSIONS), ("adapter_sight", sight, SIGHTS)):

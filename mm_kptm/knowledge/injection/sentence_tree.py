@@ -316,14 +316,16 @@ class _Written:
         return self.facts(word) if isinstance(word, str) else None
 
     def _spelt(self, texts: Sequence[str | TokenIds]) -> Spelt:
-        if set(map(type, texts)) <= {str}:
-            return self._spelt_texts(cast("Sequence[str]", texts))
-        return _joined([self.spelling(text) if isinstance(text, str) else _token_ids(text) for text in texts])
+        if isinstance(self.spelling, SpellsMany) and set(map(type, texts)) <= {str}:
+            return self.spelling.many(cast("Sequence[str]", texts))
+        spelt = [*map(self._token_ids, texts)]
+        lengths = np.fromiter(map(len, spelt), np.int64, len(spelt))
+        return Spelt(np.fromiter(chain.from_iterable(spelt), np.int32, int(lengths.sum())), lengths)
 
-    def _spelt_texts(self, texts: Sequence[str]) -> Spelt:
-        if isinstance(self.spelling, SpellsMany):
-            return self.spelling.many(texts)
-        return _joined([*map(self.spelling, texts)])
+    def _token_ids(self, text: str | TokenIds) -> Sequence[int]:
+        if isinstance(text, str):
+            return self.spelling(text)
+        return text if isinstance(text, tuple) else (text,)
 
     def trees(self, sentences: Sequence[Sequence[Word]]) -> Trees:
         if len(self.numbers) > _MOST_WORDS:
@@ -346,12 +348,3 @@ class _Written:
             branches=torch.from_numpy(np.asarray(self.branches).take(rows)),
             layout=SequenceLayout(tuple(np.diff(starts[bounds]).tolist())),
         )
-
-
-def _token_ids(word: TokenIds) -> Sequence[int]:
-    return word if isinstance(word, tuple) else (word,)
-
-
-def _joined(spelt: Sequence[Sequence[int]]) -> Spelt:
-    lengths = np.fromiter(map(len, spelt), np.int64, len(spelt))
-    return Spelt(np.fromiter(chain.from_iterable(spelt), np.int32, int(lengths.sum())), lengths)

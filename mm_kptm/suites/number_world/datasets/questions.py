@@ -15,7 +15,7 @@ from mm_kptm.preprocessing.inputs import InputSource
 from mm_kptm.suites.number_world.datasets import sources as number_world
 from mm_kptm.suites.number_world.datasets.entity_vectors import BASE, WIDTH, linked, without_facts
 from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
-from mm_kptm.suites.number_world.datasets.stored_facts import LEARNT_FORMS, stated
+from mm_kptm.suites.number_world.datasets.stored_facts import LEARNT_FORMS, FactObjective, stated
 from mm_kptm.suites.number_world.generator import baselines, knowledge, questions
 from mm_kptm.suites.number_world.generator import captions as world_captions
 from mm_kptm.suites.number_world.generator.facts import Worlds
@@ -45,7 +45,7 @@ def vqa(data: NumberWorldData, request: DataRequest) -> PreparedData:
 
 def knowledge_vqa(data: NumberWorldData, request: DataRequest) -> PreparedData:
     """Questions about facts of what a scene shows; the facts told are those of ``request.facts``."""
-    worlds = data.worlds
+    worlds, learnt = data.worlds, LEARNT_FORMS.get(request.form or "")
 
     @cache
     def asked(split: str) -> Asked:
@@ -57,20 +57,20 @@ def knowledge_vqa(data: NumberWorldData, request: DataRequest) -> PreparedData:
 
     def score(split: str) -> Mapping[str, float]:
         told = [question for question in asked(split)[1] if isinstance(question, knowledge.FactQuestion)]
-        if request.facts == "none" or request.form in LEARNT_FORMS:
+        if request.facts == "none" or learnt is not None:
             return scored(split)
         return {**scored(split), "facts-only": baselines.accuracy(baselines.facts_only(told), told)}
 
-    def auxiliary(form: str) -> AuxiliaryObjective:
+    def auxiliary(make: FactObjective) -> AuxiliaryObjective:
         facts = stated(worlds.of("train"), data.asked_relations, request.facts, data.draw("stated facts"))
-        return LEARNT_FORMS[form](facts, data.languages)
+        return make(facts, data.languages)
 
     prepared = replace(
         prepared,
         baselines=score,
         knowledge_forms=FORMS,
         knowledge_bases=(BASE,),
-        auxiliary=partial(auxiliary, request.form) if request.form in LEARNT_FORMS else None,
+        auxiliary=None if learnt is None else partial(auxiliary, learnt),
     )
     if not data.num_perception_questions:
         return prepared

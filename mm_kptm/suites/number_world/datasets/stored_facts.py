@@ -90,8 +90,10 @@ def embedding(facts: Sequence[Stated], languages: Sequence[str]) -> AuxiliaryObj
     return AuxiliaryObjective(KnowledgeEmbedding(graph), {"num_relations": len(relations)})
 
 
+FactObjective = Callable[[Sequence[Stated], Sequence[str]], AuxiliaryObjective]  #: of facts, said in some languages
+
 #: What trains on stated facts, by the form that a way of giving knowledge asks for.
-LEARNT_FORMS: Mapping[str, Callable[[Sequence[Stated], Sequence[str]], AuxiliaryObjective]] = {
+LEARNT_FORMS: Mapping[str, FactObjective] = {
     OPEN_FACTS: completion,
     DESCRIBED_TRIPLES: embedding,
 }
