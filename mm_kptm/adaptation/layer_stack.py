@@ -91,7 +91,7 @@ class TwoStreamOverText(TwoStream):
 
 
 def layer_stack(encoder: nn.Module) -> SingleStream | None:
-    """The layers over the text that run one after the other, so that parts can stand between them; None where none do."""
+    """The layers over the text that run one after the other, for parts to stand between; None where none do."""
     if isinstance(encoder, SingleStream):
         return encoder if type(encoder).run is SingleStream.run else None
     if isinstance(encoder, TwoStream) and type(encoder).apart is TwoStream.apart:

@@ -83,8 +83,8 @@ def _host(system: System, way: KnowledgeKind, loaded: bool) -> SingleStream:
 def _data_sizes(prepared: PreparedData) -> DataSizes:
     if "entity_dim" not in prepared.sizes:
         raise UserError(
-            "knowledge.kind asks for parts that read facts, but these data give none that such parts could be sized by; "
-            "choose knowledge.kind none, or data that do"
+            "knowledge.kind asks for parts that read facts, but these data give none that such parts could be "
+            "sized by; choose knowledge.kind none, or data that do"
         )
     return DataSizes(prepared.sizes["entity_dim"], prepared.knowledge_bases)
 

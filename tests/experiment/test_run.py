@@ -216,7 +216,11 @@ def test_facts_are_told_in_the_form_that_was_asked_for_and_no_other(tmp_path: Pa
         settings = tiny(tmp_path, task="knowledge-vqa", knowledge=KnowledgeSettings(kind))  # type: ignore[arg-type]
         for split in ("test", "test-swapped"):
             inputs = build(settings).source(split).batch(range(4), torch.Generator()).inputs
-            told[kind, split] = (inputs.text.attention_mask is not None, inputs.entities is not None, bool(inputs.candidates))
+            told[kind, split] = (
+                inputs.text.attention_mask is not None,
+                inputs.entities is not None,
+                bool(inputs.candidates),
+            )
     assert {kind for kind, found in told.items() if not any(found)} == {("none", "test"), ("none", "test-swapped")}
     assert all(sum(found) == (kind != "none") for (kind, _), found in told.items())
 

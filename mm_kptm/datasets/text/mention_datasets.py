@@ -60,7 +60,7 @@ class MentionFiles(KnowledgeFileSettings):
         return replace(reading, table=table, threshold=self.threshold)
 
     def _markers(self, recipe: Recipe, *, as_ernie: bool) -> Mapping[str, MarkerTokens]:
-        """The marker tokens of every task: those that were asked for, else ERNIE's signs, which are text, or the family's."""
+        """The marker tokens by task: those of `markers`, else those of the family; ERNIE's signs are text and none."""
         if self.markers is not None:
             return MARKINGS.get(self.markers, {})
         return {} if as_ernie else recipe.text.markers
