@@ -98,9 +98,9 @@ def test_knowledge_use_is_scored_over_the_blanks_whose_facts_are_told(home):
     rows = predict(experiment.folder, split="test-swapped")
     told = build(experiment).source("test-swapped")
     born = {about.id: about for about in told.about}
-    assert all(born[row["id"]].without_facts != row["target"] for row in rows)
+    assert all(born[row["id"]].factual_answer != row["target"] for row in rows)
     true = {f"P19-{n + 1}": town for n, (_, town) in enumerate(BORN)}
-    assert {id_: about.without_facts for id_, about in born.items() if about.without_facts} == true
+    assert {id_: about.factual_answer for id_, about in born.items() if about.factual_answer} == true
 
 
 def test_arms_ask_the_same_blanks(home):
