@@ -264,7 +264,10 @@ def torn(model: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "complaint"),
     [
-        (lacking, "holds uniter-base with entity-fusion, but its model.safetensors has no encoder.fusions.0."),
+        (
+            lacking,
+            "says that it holds uniter-base with entity-fusion, but its model.safetensors has no encoder.fusions.0.",
+        ),
         (torn, "config.json does not say which system lies beside it; save the system again"),
         (saying(added=[]), "config.json does not say which system lies beside it; save the system again"),
         (
