@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mm_kptm.io.atomic import write_text
 from mm_kptm.report.arms import ReportedArm, contrasts, gather, headline, splits
 from mm_kptm.report.comparison import Comparison
 from mm_kptm.report.markup import Child, Markup, join, tag
@@ -19,10 +20,8 @@ _SEED = 0  # of the resampling alone; the same files give the same page
 
 def write_page(out: Path, runs: Sequence[Run], comparison: Comparison | None = None) -> Path:
     """Write the page; the file appears whole or not at all."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = out.with_name(out.name + ".part")
-    unfinished.write_text(page(runs, comparison), encoding="utf-8")
-    return unfinished.replace(out)
+    write_text(out, page(runs, comparison))
+    return out
 
 
 def page(runs: Sequence[Run], comparison: Comparison | None = None) -> str:

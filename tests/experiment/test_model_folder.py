@@ -269,7 +269,7 @@ def torn(model: Path) -> None:
         (saying(added=[]), "config.json does not say which system lies beside it; save the system again"),
         (
             saying(added={"fuson": {}}),
-            "no addition is called 'fuson' (did you mean 'entity-fusion'?); there are adapter, emb",
+            "no addition is called 'fuson'; did you mean",
         ),
         (
             saying(added={"entity-fusion": {"width": 3}}),
@@ -289,7 +289,7 @@ def torn(model: Path) -> None:
         ),
         (
             saying(heads={"vqa": {"answers": 3}}),
-            "the head vqa has no size 'answers' (did you mean 'num_answers'?)",
+            "the head vqa has no size 'answers'; did you mean num_answers?",
         ),
     ],
 )

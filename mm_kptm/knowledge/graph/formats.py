@@ -11,8 +11,9 @@ from urllib.error import URLError
 import networkx as nx
 
 from mm_kptm.errors import UserError, nearest
+from mm_kptm.io.text_lines import numbered_lines
 from mm_kptm.knowledge.graph.graph import KnowledgeGraph, NameIndex
-from mm_kptm.knowledge.graph.triples import Triple, numbered_lines
+from mm_kptm.knowledge.graph.triples import Triple
 from mm_kptm.knowledge.graph.wordnet import read_wordnet
 
 PYKEEN = "pykeen:"  #: before the name of a data set that pykeen knows

@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 
 from mm_kptm.errors import UserError
+from mm_kptm.io.text_lines import numbered_lines
 from mm_kptm.knowledge.graph.formats import PYKEEN, open_graph
 from mm_kptm.knowledge.graph.graph import KnowledgeGraph
-from mm_kptm.knowledge.graph.triples import numbered_lines
 from mm_kptm.knowledge.linking.candidates import read_names
 from mm_kptm.knowledge.linking.mention_index import MentionIndex
 
