@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Union
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
+
+from pydantic import Field
 
 from mm_kptm.datasets.protocol import PRETRAINING, datasets
 from mm_kptm.errors import UserError
@@ -15,7 +17,7 @@ from mm_kptm.train.settings import TrainSettings
 if TYPE_CHECKING:
     Data = Any
 else:  # every data set that some task can be fed from, plug-ins included
-    Data = Union[datasets()]  # noqa: UP007
+    Data = Annotated[Union[datasets()], Field(discriminator="name")]  # noqa: UP007
 
 
 Kind = Literal["none", "sentence-tree", "entity-fusion", "kar", "side-adapter", "knowledge-embedding"]
