@@ -101,7 +101,7 @@ def test_shared_images_that_never_meet_their_texts_are_repeated_in_the_end(quest
 
 
 @pytest.mark.parametrize(
-    "wanted",
+    "output_rows",
     [
         OutputRows(tokens=torch.tensor([11, 1, 1]), regions=torch.tensor([0, 7])),
         OutputRows(tokens=NO_ROWS, regions=torch.tensor([3, 2]), pooled=False),

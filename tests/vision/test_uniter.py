@@ -73,7 +73,7 @@ def test_either_part_may_be_missing(uniter: System, inputs: Inputs) -> None:
 
 
 @pytest.mark.parametrize(
-    "wanted",
+    "output_rows",
     [
         OutputRows(tokens=torch.tensor([1, 5, 13]), regions=torch.tensor([0, 8])),
         OutputRows(tokens=NO_ROWS, regions=torch.tensor([2, 3]), pooled=False),
