@@ -28,7 +28,7 @@ FLOORS = (
     ("mm_kptm.tasks", "mm_kptm.preprocessing"),
     ("mm_kptm.knowledge.recipes", "mm_kptm.vision.recipes", "mm_kptm.crosslingual.recipes"),
     ("mm_kptm.knowledge.objectives", "mm_kptm.vision.objectives", "mm_kptm.crosslingual.objectives"),
-    ("mm_kptm.knowledge.fusion", "mm_kptm.vision.modules", "mm_kptm.crosslingual.corpora"),
+    ("mm_kptm.knowledge.fusion", "mm_kptm.vision.modules", "mm_kptm.vision.extractors", "mm_kptm.crosslingual.corpora"),
     ("mm_kptm.knowledge.injection", "mm_kptm.vision.features"),
     ("mm_kptm.knowledge.embedding", "mm_kptm.knowledge.linking", "mm_kptm.knowledge.lexicons"),
     ("mm_kptm.knowledge.graph",),

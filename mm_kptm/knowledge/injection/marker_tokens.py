@@ -80,7 +80,7 @@ def marker_tokenizer(tokenizer: Tokenizer, marks: MarkerTokens) -> PlaceholderTo
     if missing := [piece for piece in pieces if piece not in ids]:
         raise UserError(
             f"mentions are marked with the pieces {' '.join(pieces)}, but data.vocabulary has no {missing[0]}; name "
-            "the tokenizer of the encoder, or let data.marks be ernie"
+            "the tokenizer of the encoder, or let data.markers be ernie"
         )
     return PlaceholderTokenizer(
         tokenizer, {sign: ids[piece] for sign, piece in zip(PLACEHOLDERS, pieces, strict=False)}

@@ -206,7 +206,7 @@ def test_an_objective_learns_in_its_stages_alone(data: Documents, tmp_path: Path
     [
         (
             {"stages": {"capitalization": (3,)}},
-            r"^stages are of capitals, but objectives are capitals, masked-tokens; give",
+            r"^stages are of capitalization, but objectives are capitalization, masked-tokens; give",
         ),
         (
             {"stages": {"capitalization": (3, 1), "masked-tokens": (2, 1)}},
@@ -228,7 +228,7 @@ def test_stages_that_do_not_fit_are_refused(changed: dict[str, object], message:
     [
         ({"similar": None}, "masked-similar-words", r"reads a table of similar words; name it as data.similar$"),
         ({"pairs": {}}, "ir-relevance", r"^ir-relevance reads labelled pairs of texts; name their file as data.pairs"),
-        ({}, "capital", r"^no objective is called 'capital'; did you mean capitals\?$"),
+        ({}, "capital", r"^no objective is called 'capital'; did you mean capitalization\?$"),
     ],
 )
 def test_what_an_objective_lacks_is_named(
@@ -256,5 +256,5 @@ def test_labels_that_cannot_be_told_apart_are_refused(data: Documents, tmp_path:
 def test_settings_that_say_nothing_are_refused(data: Documents) -> None:
     with pytest.raises(UserError, match=r"^data.mask_rate is 1.0 but must be a share of the tokens"):
         replace(data, mask_rate=1.0)
-    with pytest.raises(UserError, match=r"^data.pairs are of discourse-relation, ir-relevance, not of capitals$"):
+    with pytest.raises(UserError, match=r"^data.pairs are of discourse-relation, ir-relevance, not of capitalization$"):
         replace(data, pairs={"capitalization": data.train})

@@ -66,9 +66,9 @@ def test_eight_questions_are_learnt_and_swapped_facts_show_what_was_learnt(sourc
         task.loss(batch).backward()
         optimizer.step()
     assert task.measure(batch)["accuracy"].mean() == 1
-    assert "sticks" not in task.measure(batch)
+    assert "memorised" not in task.measure(batch)
     swapped = source("swapped").batch(range(8), seeded(0))
     measured, rows = task.measure(swapped), task.predict(swapped)
-    assert [row["sticks"] for row in rows] == measured["sticks"].tolist()
+    assert [row["memorised"] for row in rows] == measured["memorised"].tolist()
     assert [row["correct"] for row in rows] == measured["accuracy"].tolist()
-    assert (measured["sticks"] + measured["accuracy"] <= 1).all()
+    assert (measured["memorised"] + measured["accuracy"] <= 1).all()
