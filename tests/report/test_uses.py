@@ -17,7 +17,12 @@ def arm(folder, name, shares):
         path = folder / f"{name}-{seed}" / "predictions" / "test-swapped.jsonl"
         path.parent.mkdir(parents=True)
         rows = [
-            {"id": f"q{n}", "answer": "", "correct": float(n < follows_context), "memorised": float(n >= 40 - memorised)}
+            {
+                "id": f"q{n}",
+                "answer": "",
+                "correct": float(n < follows_context),
+                "memorised": float(n >= 40 - memorised),
+            }
             | {"group": f"world-{n % 8}"}
             for n in range(40)
         ]
