@@ -1,8 +1,8 @@
 """Atomic writing: a file or folder appears whole under its name, or what was there before stays.
 
 The content goes into a temporary file of a random name in the same folder, made exclusively so that no link planted
-there is followed; it is synced to the disk and then renamed. A link at the target is followed, and a device or a pipe is
-written to as it stands. A full disk or a refused path is one :class:`~mm_kptm.errors.UserError`.
+there is followed; it is synced to the disk and then renamed. A link at the target is followed, and a device or a pipe
+is written to as it stands. A full disk or a refused path is one :class:`~mm_kptm.errors.UserError`.
 """
 
 from __future__ import annotations
