@@ -118,9 +118,12 @@ class Regions(Movable):
     layout: SequenceLayout
     segments: Tensor | None = None  #: which kind of region, for systems that tell left from right images, [R]
     masked: Tensor | None = None  #: true where an objective hid the region, [R]
+    whole_image: Tensor | None = None  #: features of whole images that are not the mean of their regions, [images, F]
     classes: Tensor | None = None  #: the detector's distribution over classes, class 0 is background, [R, C]
     objects: Detected | None = None  #: the detector's best object of every region, without a background class
     attributes: Detected | None = None  #: the detector's best attribute (colour, material) of every region
+    words: Tensor | None = None  #: positions of the words that name each region, -1 for none, [R, K]
+    geometry: Tensor | None = None  #: prepared numbers that say where each region lies, [R, G]
 
     @classmethod
     def padded(

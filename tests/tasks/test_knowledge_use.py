@@ -18,7 +18,10 @@ TRUE = [{"id": "1", "answer": "a", "correct": 1.0}, {"id": "2", "answer": "c", "
 
 
 def test_knowledge_use_is_what_follows_minus_what_sticks():
-    rows = [{"correct": 1.0, "memorised": 0.0}] * 3 + [{"correct": 0.0, "memorised": 1.0}, {"correct": 0.0, "memorised": 0.0}]
+    rows = [{"correct": 1.0, "memorised": 0.0}] * 3 + [
+        {"correct": 0.0, "memorised": 1.0},
+        {"correct": 0.0, "memorised": 0.0},
+    ]
     use = knowledge_use(rows)
     assert use == KnowledgeUse(0.6, 0.2)
     assert use.score == pytest.approx(0.4)

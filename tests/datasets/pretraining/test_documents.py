@@ -136,7 +136,7 @@ def test_distances_are_those_of_the_documents() -> None:
 def test_the_objectives_of_a_system_are_learnt(recipe: str, objectives: tuple[str, ...], data: Documents) -> None:
     """The same puzzles again and again: every loss falls to a small part."""
     if recipe == "macbert":
-        data = replace(data, parts=2)
+        data = replace(data, num_segments=2)
     built = build(experiment(data, objectives, recipe if recipe != "macbert" else "macbert-base-chinese"))
     source, model = built.source("train"), built.model.train()
     batches = source.batch(range(len(source)), seeded(3))
