@@ -67,7 +67,8 @@ def validate(shape: type[S], document: MappingNode) -> S:
 @cache
 def _adapter(shape: type[S]) -> TypeAdapter[tuple[S]]:
     # pydantic takes a configuration for a tuple, which its dataclasses inherit, but not for a dataclass
-    return TypeAdapter(tuple[shape], config=ConfigDict(extra="forbid", strict=True))  # type: ignore[valid-type]
+    one: Any = tuple[shape]  # type: ignore[valid-type]  # a type that is only known now
+    return TypeAdapter(one, config=ConfigDict(extra="forbid", strict=True))
 
 
 def _content(node: MappingNode | ScalarNode) -> Any:

@@ -113,7 +113,8 @@ def expected(value: Json, kind: type[Value], place: str) -> Value:
     """The value, if it is of that kind; a whole number is a number too."""
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
-    if not isinstance(value, kind) or isinstance(value, bool) or (kind is float and not math.isfinite(value)):
+    finite = not isinstance(value, float) or math.isfinite(value)
+    if not isinstance(value, kind) or isinstance(value, bool) or not finite:
         raise UserError(f"{place} must be {_KINDS[kind]}, but it is {shown(value)}")
     return value
 

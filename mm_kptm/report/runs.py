@@ -131,7 +131,7 @@ def _baselines(path: Path) -> dict[str, dict[str, float]]:
     }
 
 
-def _settings(path: Path, text: str) -> dict[str, Json]:
+def _settings(path: Path, text: str) -> Mapping[str, Json]:
     try:
         settings = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:

@@ -37,7 +37,7 @@ class Train:
     lr: float = 1e-3
     compile: bool = False
     betas: tuple[float, float] = (0.9, 0.999)
-    max_grad_norm: float | None = 1.0
+    clip: float | None = 1.0
     schedule: Literal["linear", "cosine"] = "linear"
 
     def __post_init__(self) -> None:

@@ -6,7 +6,7 @@ import gzip
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
 from mm_kptm.errors import UserError
 from mm_kptm.io.text_lines import numbered_lines
@@ -77,7 +77,7 @@ def _statements(path: Path, format_: RdfFormat, called: str) -> Iterator[Quad]:
     """What pyoxigraph reads from a file; relative IRIs stay as they are."""
     from pyoxigraph import RdfFormat, parse
 
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+    with cast(IO[bytes], gzip.open(path) if path.suffix == ".gz" else path.open("rb")) as file:
         try:
             if file.read(len(_MARK)) != _MARK:
                 file.seek(0)
