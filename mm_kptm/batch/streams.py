@@ -60,7 +60,7 @@ class Tokens(Movable):
             segments=torch.zeros_like(counted) if segments is None else _flat("segments", segments, layout),
             languages=None if languages is None else _flat("languages", languages, layout),
             attention_mask=attention_mask,
-            mask_groups=None if mask_groups is None else apart(_flat("units", mask_groups, layout), layout),
+            mask_groups=None if mask_groups is None else apart(_flat("mask_groups", mask_groups, layout), layout),
         )
 
     @classmethod

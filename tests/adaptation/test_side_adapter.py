@@ -12,7 +12,6 @@ import mm_kptm
 from mm_kptm.adaptation.side_adapter import AdaptedStream, Adapter, AdapterSet, adapt
 from mm_kptm.batch import Encoded, Inputs, OutputRows, Regions, Tokens
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.fusion.ernie import fuse
 from mm_kptm.knowledge.objectives.mention_classification import (
     DependencyHead,
     Governed,
@@ -170,7 +169,7 @@ def test_skipping_adds_an_earlier_adapter() -> None:
     states = {depth: torch.randn(5, 4, generator=torch.Generator().manual_seed(depth)) for depth in range(3)}
     plain, skipping = halves(), halves()
     skipping.skip = 3
-    reading = next(adapted().hidden_states(INPUTS)).reading
+    reading = next(adapted().hidden_states(INPUTS)).attention
     made = list(plain.outputs(states, reading))
     torch.testing.assert_close(skipping(states, reading), made[2] + made[1])
     assert all(torch.equal(a, b) for a, b in zip(skipping.outputs(states, reading), made, strict=True))
@@ -245,10 +244,12 @@ def test_what_does_not_fit_is_said() -> None:
     ):
         with pytest.raises(UserError, match=said):
             mm_kptm.build("k_adapter", heads=(), **{**SMALL, **sizes})
-    fused = fuse(bert(dim=16, num_heads=2, num_layers=2, vocab_size=9), entity_dim=4, entity_heads=2)
     side = AdapterSet([Adapter(16, 8, [])], [0])
-    with pytest.raises(UserError, match="beside a plain single stream, not beside a FusedStream"):
-        AdaptedStream(fused, {"facts": side})
+    once = AdaptedStream(bert(dim=16, num_heads=2, num_layers=2, vocab_size=9), {"facts": side})
+    with pytest.raises(
+        UserError, match="shows its states layer by layer, which a AdaptedStream does not; put them besi"
+    ):
+        AdaptedStream(once, {"syntax": side})
 
 
 def test_published_depths_keep_their_proportion() -> None:

@@ -169,7 +169,13 @@ class FusedStream(SingleStream):
 
     def hidden_states(self, inputs: Inputs) -> Iterator[FusedState]:  # type: ignore[override]
         """The sequence and its entities at every depth: embedded, then after each layer."""
-        assembled: Assembled = self.embed(inputs)
+        yield from self._depths(inputs, self.embed(inputs))
+
+    def states(self, inputs: Inputs, assembled: Assembled) -> Iterator[Tensor]:
+        """The rows [T, D] embedded, then after each layer."""
+        return (state.x for state in self._depths(inputs, assembled))
+
+    def _depths(self, inputs: Inputs, assembled: Assembled) -> Iterator[FusedState]:
         x, reading = assembled.stream.x, assembled.stream.attention
         linked = LinkedEntities.of(inputs.entities, assembled, self.entity_dim)
         yield FusedState(x, reading, linked)
