@@ -1,6 +1,7 @@
-"""The one exception a user may cause, and the word that would have worked."""
+"""The one exception a user may cause, the word that would have worked, and what a user should know besides."""
 
 import difflib
+import warnings
 from collections.abc import Iterable
 
 
@@ -25,3 +26,12 @@ def nearest(word: str, known: Iterable[str], *, otherwise: str | None = None) ->
     if otherwise is None:
         otherwise = f"there are {', '.join(known)}" if known else ""
     return otherwise and f"; {otherwise}"
+
+
+class UserNotice(UserWarning):
+    """Something that a user should know of what was done: one lower-case sentence, like a :class:`UserError`."""
+
+
+def notice(sentence: str) -> None:
+    """Warn with a :class:`UserNotice`; the command line prints it on stderr."""
+    warnings.warn(sentence, UserNotice, stacklevel=3)

@@ -11,11 +11,12 @@ import errno
 import os
 import re
 import sys
+import warnings
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from mm_kptm.cli import catalogue, compare, convert, data, doctor, features, kg, predict, runs, threads
-from mm_kptm.errors import UserError
+from mm_kptm.errors import UserError, UserNotice
 
 STOPPED, PIPE_CLOSED, MISTAKE = 130, 141, 2
 REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
@@ -54,6 +55,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; ``arguments`` are those of the process unless given. Returns the exit code."""
     if arguments is None:
         threads.settle(os.environ)
+    with warnings.catch_warnings():
+        _print_notices()
+        return _run(arguments)
+
+
+def _print_notices() -> None:
+    """Print what a user should know as one sentence on stderr, not as the place in the code that says it."""
+    other = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, UserNotice):
+            print(f"mm-kptm: {message}", file=sys.stderr)
+        else:
+            other(message, category, *place, **more)
+
+    warnings.simplefilter("always", UserNotice)
+    warnings.showwarning = show
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         own, overrides = _apart(sys.argv[1:] if arguments is None else arguments)
         options = parser().parse_args(own, argparse.Namespace(overrides=overrides))

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mm_kptm.errors import UserError
+
+if TYPE_CHECKING:
+    from mm_kptm.systems.system import System
 
 
 def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -16,6 +20,21 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     convert.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a file, or a folder with config.json")
     convert.add_argument("out", type=Path, nargs="?", metavar="OUT", help="the folder to write")
     convert.add_argument("--dry-run", action="store_true", help="print what goes where, and write nothing")
+    convert.add_argument(
+        "--fresh",
+        action="append",
+        default=[],
+        metavar="BEGINNING",
+        help="our parameters that begin so keep fresh weights where the checkpoint has none (`encoder.pooler.`)",
+    )
+    convert.add_argument(
+        "--ignore",
+        action="append",
+        default=[],
+        metavar="BEGINNING",
+        help="published parameters that begin so stay behind (`classifier.`)",
+    )
+    convert.add_argument("--seed", type=int, default=0, metavar="N", help="for fresh weights; 0 unless given")
     convert.set_defaults(run=_convert)
 
 
@@ -29,24 +48,31 @@ def _convert(options: argparse.Namespace) -> int:
         raise UserError("convert needs a folder to write, after the checkpoint; --dry-run does without")
     if options.out.exists():
         raise UserError(f"{options.out} exists already; name a folder that does not")
-    system = mm_kptm.load(options.recipe, options.checkpoint)
+    system = _load(options)
     with atomic_folder(options.out) as temporary:
         mm_kptm.save(system, temporary)
     print(options.out)
     return 0
 
 
-def _dry_run(options: argparse.Namespace) -> int:
+def _load(options: argparse.Namespace) -> System:
     import mm_kptm
+
+    return mm_kptm.load(
+        options.recipe, options.checkpoint, fresh=options.fresh, ignore=options.ignore, seed=options.seed
+    )
+
+
+def _dry_run(options: argparse.Namespace) -> int:
     from mm_kptm.systems.pretrained import translated
 
-    found = translated(options.recipe, options.checkpoint)
+    found = translated(options.recipe, options.checkpoint, ignore=options.ignore)
     for theirs, ours in found.placed.items():
         print(f"{theirs} -> {ours}")
     for theirs, reason in found.left.items():
         print(f"{theirs} stays behind: {reason}")
     for theirs in found.strangers:
         print(f"{theirs} has no rule")
-    mm_kptm.load(options.recipe, options.checkpoint)
+    _load(options)
     print(f"{len(found.placed)} placed, {len(found.left)} left behind; the checkpoint fits")
     return 0

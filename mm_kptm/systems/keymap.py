@@ -7,6 +7,7 @@ is filled, or reported.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from mm_kptm.errors import UserError
-from mm_kptm.systems.rules import Copies, Drop, OneOf, Rename, Rule, Same, Split, Take, Transpose
+from mm_kptm.systems.rules import Copies, Drop, OneOf, Placing, Rename, Rule, Same, Split, Take, Transpose
 
 
 class UnmappedKeys(UserError):
@@ -54,54 +55,155 @@ def _pattern(theirs: str) -> re.Pattern[str]:
 _SPELLINGS = {"gamma": "weight", "beta": "bias"}
 
 
+#: What wrappers put into names: data parallelism, torch.compile, FSDP, recomputation, Lightning's strategies.
+_WRAPPERS = frozenset(
+    {"module", "_module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module"}
+)
+
+
 def plain(key: str) -> str:
     """A published key without the marks of its trainer: ``module.`` anywhere, ``gamma`` and ``beta`` of old norms.
 
     >>> plain("module.bert.encoder.layer.0.output.LayerNorm.gamma")
     'bert.encoder.layer.0.output.LayerNorm.weight'
     """
-    parts = [part for part in key.split(".") if part not in ("module", "_module")]
+    parts = [part for part in key.split(".") if part not in _WRAPPERS]
     return ".".join([*parts[:-1], _SPELLINGS.get(parts[-1], parts[-1])])
 
 
-def translate(state: Mapping[str, Tensor], rules: Sequence[Rule]) -> TranslatedState:
+def translate(state: Mapping[str, Tensor], rules: Sequence[Rule], *, ignore: Iterable[str] = ()) -> TranslatedState:
     """Rename a published state by the first rule that fits each key.
 
+    A beginning that the names share, such as Lightning's ``model.``, is taken off where more rules fit without it.
+
+    Args:
+        state: published tensors.
+        rules: in order.
+        ignore: beginnings of published names that stay behind.
+
     Raises:
-        UserError: a key that should repeat another one holds other values.
+        UserError: a key that should repeat another one holds other values; two keys differ in marks of their trainer
+            alone, but hold other values; no key begins like one of ``ignore``.
     """
-    state = {plain(key): tensor for key, tensor in state.items()}
+    plain_state = _renamed(state, {key: plain(key) for key in state})
+    beginning = _trainers_beginning(plain_state, rules)
+    ignored = _ignored(plain_state, beginning, ignore)
+    rest = {key.removeprefix(beginning): tensor for key, tensor in plain_state.items() if key not in ignored}
+    result = _translated(rest, rules)
+    result.left.update(dict.fromkeys(ignored, "was to be ignored"))
+    return result
+
+
+def _renamed(state: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
+    renamed: dict[str, Tensor] = {}
+    firsts: dict[str, str] = {}
+    for key, tensor in state.items():
+        first = firsts.setdefault(names[key], key)
+        if first != key and not torch.equal(renamed[names[key]], tensor):
+            raise UserError(f"{first} and {key} of the file are one parameter, but hold other values; drop one of them")
+        renamed[names[key]] = tensor
+    return renamed
+
+
+def _ignored(state: Iterable[str], shared: str, beginnings: Iterable[str]) -> set[str]:
+    ignored: set[str] = set()
+    for beginning in beginnings:
+        begun = {key for key in state if key.startswith(beginning) or key.removeprefix(shared).startswith(beginning)}
+        if not begun:
+            raise UserError(f"no published name begins with {beginning!r}, so nothing there can be ignored")
+        ignored |= begun
+    return ignored
+
+
+def _trainers_beginning(state: Iterable[str], rules: Sequence[Rule]) -> str:
+    """A beginning of most names that leaves fewer of them without a rule when it is taken off; empty: none."""
+    names = list(state)
+    unknown, best = _unknown(names, rules), ""
+    for beginning in _shared_beginnings(unknown):
+        shorter = {name.removeprefix(beginning) for name in names}
+        if len(shorter) == len(names) and len(left := _unknown(shorter, rules)) < len(unknown):
+            best, unknown = beginning, left
+    return best
+
+
+def _shared_beginnings(names: Sequence[str], most: int = 4) -> list[str]:
+    """What more than half of the names begin with, up to a dot, shortest first."""
+    counts: Counter[str] = Counter()
+    for name in names:
+        parts = name.split(".")
+        counts.update(".".join(parts[:depth]) + "." for depth in range(1, min(len(parts), most + 1)))
+    return sorted((start for start, count in counts.items() if 2 * count > len(names)), key=len)
+
+
+def _unknown(state: Iterable[str], rules: Sequence[Rule]) -> list[str]:
+    return [key for key in state if _first(rules, key)[0] is None]
+
+
+def _translated(state: Mapping[str, Tensor], rules: Sequence[Rule]) -> TranslatedState:
     result = TranslatedState()
+    repeats: list[tuple[str, str]] = []
     for key, tensor in state.items():
         rule, found = _first(rules, key)
-        match rule:
-            case Rename(ours=ours):
-                _place(result, key, {ours.format(**found): tensor})
-            case Split(ours=ours):
-                pieces = tensor.chunk(len(ours))
-                _place(result, key, {name.format(**found): p for name, p in zip(ours, pieces, strict=True)})
-            case Take(ours=ours, row=number):
-                _place(result, key, {ours.format(**found): tensor[number : number + 1]})
-            case Transpose(ours=ours):
-                _place(result, key, {ours.format(**found): tensor.t()})
-            case OneOf(ours=ours):
-                names = [name.format(**found) for name in ours]
-                _place(result, key, dict.fromkeys(names, tensor))
-                result.second.update(names[1:])
-            case Copies(ours=ours):
-                _place(result, key, {name.format(**found): tensor for name in ours})
-            case Same(as_=other):
-                twin = state.get(other.format(**found))
-                if twin is not None and not torch.equal(twin, tensor):
-                    raise UserError(
-                        f"{key} should repeat {other.format(**found)}, with which it was tied, but holds other values"
-                    )
-                result.left[key] = f"repeats {other.format(**found)}"
-            case Drop(because=because):
-                result.left[key] = because
-            case None:
-                result.strangers.append(key)
+        if isinstance(rule, Same):
+            repeats.append((key, rule.as_.format(**found)))
+        elif isinstance(rule, Drop):
+            result.left[key] = rule.because
+        elif rule is None:
+            result.strangers.append(key)
+        else:
+            _apply(result, key, tensor, rule, found)
+    for key, other in repeats:
+        _repeat(result, state, rules, key, other)
     return result
+
+
+def _apply(
+    result: TranslatedState, key: str, tensor: Tensor, rule: Placing, found: Mapping[str, str], *, stored: str = ""
+) -> None:
+    """Place a tensor; ``stored`` is the key it has in the file where ``key`` is another one."""
+    names: dict[str, Tensor]
+    match rule:
+        case Rename(ours=ours):
+            names = {ours.format(**found): tensor}
+        case Split(ours=several):
+            pieces = tensor.chunk(len(several))
+            names = {name.format(**found): piece for name, piece in zip(several, pieces, strict=True)}
+        case Take(ours=ours, row=number):
+            names = {ours.format(**found): tensor[number : number + 1]}
+        case Transpose(ours=ours):
+            names = {ours.format(**found): tensor.t()}
+        case OneOf(ours=several):
+            names = dict.fromkeys([name.format(**found) for name in several], tensor)
+            result.second.update(list(names)[1:])
+        case Copies(ours=several):
+            names = dict.fromkeys([name.format(**found) for name in several], tensor)
+    result.tensors.update(names)
+    result.placed[stored or key] = ", ".join(names)
+
+
+def _repeat(result: TranslatedState, state: Mapping[str, Tensor], rules: Sequence[Rule], key: str, other: str) -> None:
+    """Leave a tied tensor behind, or fill from it where the file holds it under this name alone.
+
+    Raises:
+        UserError: the two hold other values.
+    """
+    chain = [other]
+    rule, found = _first(rules, other)
+    while isinstance(rule, Same) and (further := rule.as_.format(**found)) not in chain:
+        chain.append(further)
+        rule, found = _first(rules, further)
+    twin = next((state[name] for name in chain if name in state), None)
+    if twin is None and isinstance(rule, Rename):
+        twin = result.tensors.get(rule.ours.format(**found))  # the file may leave out a part of the other name
+    if twin is None:
+        if rule is not None and not isinstance(rule, Same | Drop):
+            _apply(result, chain[-1], state[key], rule, found, stored=key)
+        else:
+            result.left[key] = f"repeats {other}"
+        return
+    if not torch.equal(twin, state[key]):
+        raise UserError(f"{key} should repeat {other}, with which it was tied, but holds other values")
+    result.left[key] = f"repeats {other}"
 
 
 def _first(rules: Iterable[Rule], key: str) -> tuple[Rule | None, dict[str, str]]:
@@ -111,11 +213,6 @@ def _first(rules: Iterable[Rule], key: str) -> tuple[Rule | None, dict[str, str]
     return None, {}
 
 
-def _place(result: TranslatedState, key: str, tensors: Mapping[str, Tensor]) -> None:
-    result.tensors.update(tensors)
-    result.placed[key] = ", ".join(tensors)
-
-
 def fit(
     translation: TranslatedState,
     expected: Mapping[str, torch.Size],
@@ -123,11 +220,11 @@ def fit(
     known: Iterable[str] = (),
     fresh: Iterable[str] = (),
 ) -> dict[str, Tensor]:
-    """The tensors that fill exactly the ``wanted`` parameters.
+    """The tensors that fill exactly the ``expected`` parameters.
 
     Args:
         translation: of the checkpoint.
-        wanted: shape of every parameter of the model.
+        expected: shape of every parameter of the model.
         known: beginnings of names that the recipe knows but this model was built without; such tensors stay behind.
         fresh: beginnings of names that may stay as they are when nothing fills them.
 
@@ -153,9 +250,25 @@ def fit(
     ]
     if any(names for _, names in complaints):
         raise UnmappedKeys(
-            "this checkpoint does not fit this model:" + "".join(_some(text, names) for text, names in complaints)
+            "this checkpoint does not fit this model:"
+            + "".join(_some(text, names) for text, names in complaints)
+            + _way_out(translation, expected, missing)
         )
     return {name: translation.tensors[name] for name in expected if name in translation.tensors}
+
+
+def _way_out(translation: TranslatedState, expected: Mapping[str, torch.Size], missing: Sequence[str]) -> str:
+    """How to load a checkpoint of a published class that lacks some parts or has others."""
+    words = []
+    if missing and 2 * len(missing) < len(expected):
+        words += [f"--fresh {start}" for start in sorted({".".join(name.split(".")[:2]) + "." for name in missing})]
+    if translation.strangers and 2 * len(translation.strangers) < len(translation.placed):
+        starts = {name.split(".")[0] + "." if "." in name else name for name in translation.strangers}
+        starts = {s for s in starts if not any(key.startswith(s) for key in translation.placed)}
+        words += [f"--ignore {start}" for start in sorted(starts)]
+    if not words:
+        return ""
+    return f"\n  to keep fresh weights or leave tensors behind: {' '.join(words)} (fresh=[...], ignore=[...] in Python)"
 
 
 def _some(text: str, names: Sequence[str], most: int = 3) -> str:

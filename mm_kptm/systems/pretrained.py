@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,9 @@ from typing import Any
 from torch import Tensor
 
 from mm_kptm.errors import UserError
-from mm_kptm.systems.assembly import CONFIG, Heads, assemble, chosen_heads, fill, fitted, seeded_weights
-from mm_kptm.systems.checkpoint_files import Checkpoint, read_checkpoint
+from mm_kptm.systems.assembly import Heads, assemble, chosen_heads, fill, fitted, seeded_weights
+from mm_kptm.systems.checkpoint_files import Checkpoint
+from mm_kptm.systems.checkpoint_folder import published_files, read_published
 from mm_kptm.systems.discovery import find
 from mm_kptm.systems.keymap import TranslatedState, translate
 from mm_kptm.systems.recipe import Recipe
@@ -19,9 +19,6 @@ from mm_kptm.systems.saved import is_saved, load_saved
 from mm_kptm.systems.system import System
 
 Files = str | Path | Mapping[str, str | Path]
-
-
-_CHECKPOINT_NAMES = ("model.safetensors", "weights.safetensors", "pytorch_model.bin", "model.bin", "model.pt")
 
 
 def build(name: str, *, heads: Heads | None = None, seed: int | None = None, **sizes: Any) -> System:
@@ -48,6 +45,7 @@ def load(
     *,
     heads: Heads | None = None,
     fresh: Sequence[str] = (),
+    ignore: Sequence[str] = (),
     seed: int | None = None,
     **sizes: Any,
 ) -> System:
@@ -61,6 +59,7 @@ def load(
         heads: as in :func:`build`; by default every head of the recipe that the file fills.
         fresh: beginnings of our parameter names that keep fresh weights where the file has none (``heads.vqa.`` to
             fine-tune on VQA, ``encoder.embed.regions.`` to start UNITER from BERT).
+        ignore: beginnings of published names that stay behind, such as ``classifier.`` of a fine-tuned file.
         seed: for the fresh weights; torch's global state otherwise.
         sizes: as in :func:`build`; they win over what the checkpoint's tables and ``config.json`` say.
 
@@ -76,7 +75,7 @@ def load(
         return load_saved(folder, name=None if path is None else name, heads=heads, fresh=fresh, seed=seed)
     recipe = find(name)
     found = _read(path)
-    translation = translate(found.tensors, recipe.weights)
+    translation = translate(found.tensors, recipe.weights, ignore=ignore)
     chosen = chosen_heads(recipe, _filled_heads(recipe, translation) if heads is None else heads)
     published = recipe.configured_sizes(found.config) | recipe.inferred_sizes(translation.tensors)
     if recipe.infer_sizes is not None:
@@ -87,9 +86,9 @@ def load(
     return system
 
 
-def translated(name: str, path: Files) -> TranslatedState:
+def translated(name: str, path: Files, *, ignore: Sequence[str] = ()) -> TranslatedState:
     """What the rules of a recipe make of an official checkpoint: placed, left behind, unknown; nothing is built."""
-    return translate(_read(path).tensors, find(name).weights)
+    return translate(_read(path).tensors, find(name).weights, ignore=ignore)
 
 
 def _filled_heads(recipe: Recipe, translation: TranslatedState) -> list[str]:
@@ -102,24 +101,13 @@ def _read(path: Files) -> Checkpoint:
     tensors: dict[str, Tensor] = {}
     config: dict[str, Any] = {}
     for beginning, one in path.items() if isinstance(path, Mapping) else [("", path)]:
-        file, beside = _checkpoint(Path(one))
-        found = read_checkpoint(file)
+        files = published_files(Path(one))
+        found = read_published(files)
         for name, tensor in found.tensors.items():
             if beginning + name in tensors:
                 raise UserError(
-                    f"{file} holds {name} like another file; tell them apart by what their names begin with"
+                    f"{files.weights} holds {name} like another file; tell them apart by what their names begin with"
                 )
             tensors[beginning + name] = tensor
-        config = found.config | beside | config
+        config = found.config | files.config | config
     return Checkpoint(tensors, config)
-
-
-def _checkpoint(path: Path) -> tuple[Path, dict[str, Any]]:
-    """The checkpoint file of a path, and the published configuration beside it."""
-    if not path.is_dir():
-        return path, {}
-    files = [path / name for name in _CHECKPOINT_NAMES if (path / name).is_file()]
-    if not files:
-        raise UserError(f"{path} holds no checkpoint; one of {', '.join(_CHECKPOINT_NAMES)} was looked for")
-    config = path / CONFIG
-    return files[0], json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}

@@ -77,7 +77,8 @@ class Copies:
     ours: tuple[str, ...]
 
 
-Rule = Rename | Split | Take | Transpose | OneOf | Copies | Same | Drop
+Placing = Rename | Split | Take | Transpose | OneOf | Copies
+Rule = Placing | Same | Drop
 
 
 def drop_prefix(prefix: str, because: str, *, depth: int = 7) -> tuple[Drop, ...]:

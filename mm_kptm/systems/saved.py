@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -28,6 +27,7 @@ from mm_kptm.systems.assembly import (
     seeded_weights,
 )
 from mm_kptm.systems.checkpoint_files import read_weights
+from mm_kptm.systems.checkpoint_folder import read_config_file
 from mm_kptm.systems.discovery import find
 from mm_kptm.systems.keymap import TranslatedState
 from mm_kptm.systems.system import System
@@ -84,9 +84,11 @@ def read_saved(folder: str | Path) -> Saved | None:
     if not is_saved(path.parent):
         return None
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        said = read_config_file(path)
         sizes, heads, added, data = said["sizes"], said["heads"], said.get("added", {}), said.get("data", {})
         if not all(isinstance(part, dict) for part in (sizes, heads, added, data)):
+            raise ValueError
+        if not isinstance(said["recipe"], str) or not all(isinstance(head, dict) for head in heads.values()):
             raise ValueError
         return Saved(said["recipe"], sizes, heads, added, data, said.get("task"))
     except (ValueError, LookupError, TypeError):
@@ -146,4 +148,4 @@ def load_saved(
 
 def is_saved(folder: Path) -> bool:
     config = folder / CONFIG
-    return config.is_file() and (folder / WEIGHTS).is_file() and '"mm_kptm"' in config.read_text(encoding="utf-8")
+    return config.is_file() and (folder / WEIGHTS).is_file() and b'"mm_kptm"' in config.read_bytes()
