@@ -68,3 +68,12 @@ class Attention(nn.Module):
     def _heads(self, rows: Tensor) -> Tensor:
         """[Q, W] -> [Q, H, W / H]."""
         return rows.unflatten(-1, (self.num_heads, -1))
+
+
+def set_attention_dropout(module: nn.Module, rate: float | None) -> None:
+    """Drop attention weights with a rate of their own; None leaves that of the states."""
+    if rate is None:
+        return
+    for part in module.modules():
+        if isinstance(part, Attention):
+            part.dropout = rate

@@ -1,14 +1,17 @@
 """BERT and multilingual BERT."""
 
+from functools import partial
+
 from torch import nn
 
 from mm_kptm.models.single import SingleStream
 from mm_kptm.models.two_stream import TwoStream
 from mm_kptm.nn.assembly import TextOnly
+from mm_kptm.nn.attention import set_attention_dropout
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Pooler, TiedVocabulary, Transform
 from mm_kptm.nn.init import bert_init
-from mm_kptm.nn.sublayers import Activation, FeedForwardSublayer, bert_layer
+from mm_kptm.nn.sublayers import Activation, FeedForwardSublayer, NormBuilder, bert_layer, bert_norm
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, Rename, Same
 
@@ -23,21 +26,31 @@ def bert(
     max_positions: int = 512,
     num_segments: int = 2,
     activation: str = "gelu",
+    norm_eps: float = 1e-12,
     dropout: float = 0.1,
+    attention_dropout: float | None = None,
 ) -> SingleStream:
-    """The encoder of Devlin et al. (2019, section 3); the defaults are BERT-base, uncased."""
-    text = TextEmbedding(vocab_size, dim, max_positions=max_positions, num_segments=num_segments, dropout=dropout)
+    """The encoder of Devlin et al. (2019, section 3); the defaults are BERT-base, uncased.
+
+    ``attention_dropout`` is that of the states unless given.
+    """
+    norm = partial(nn.LayerNorm, eps=norm_eps)
+    text = TextEmbedding(
+        vocab_size, dim, max_positions=max_positions, num_segments=num_segments, norm=norm(dim), dropout=dropout
+    )
     layers = (
-        bert_layer(dim, num_heads, ffn_dim=ffn_dim, activation=activation, dropout=dropout) for _ in range(num_layers)
+        bert_layer(dim, num_heads, ffn_dim=ffn_dim, activation=activation, dropout=dropout, norm=norm)
+        for _ in range(num_layers)
     )
     encoder = SingleStream(TextOnly(text), layers, Pooler(dim), dim=dim)
     bert_init(encoder)
+    set_attention_dropout(encoder, attention_dropout)
     return encoder
 
 
 def masked_tokens(encoder: SingleStream | TwoStream) -> TiedVocabulary:
     """Dense, the encoder's activation, norm, then the words as output matrix (Devlin et al. 2019, task 1)."""
-    transform = Transform(encoder.dim, activation=activation_of(encoder))
+    transform = Transform(encoder.dim, activation=activation_of(encoder), norm=norm_of(encoder))
     head = TiedVocabulary(transform, encoder.embed.text.word)  # type: ignore[union-attr, arg-type]
     bert_init(head.transform)
     return head
@@ -46,6 +59,12 @@ def masked_tokens(encoder: SingleStream | TwoStream) -> TiedVocabulary:
 def activation_of(encoder: nn.Module) -> Activation:
     """The activation of an encoder's feed-forward sublayers, which the heads of its pretraining share."""
     return next(part.activation for part in encoder.modules() if isinstance(part, FeedForwardSublayer))
+
+
+def norm_of(encoder: nn.Module) -> NormBuilder:
+    """Norms with the eps of an encoder's feed-forward sublayers, which the heads of its pretraining share."""
+    norms = (part.norm for part in encoder.modules() if isinstance(part, FeedForwardSublayer))
+    return next((partial(nn.LayerNorm, eps=norm.eps) for norm in norms if isinstance(norm, nn.LayerNorm)), bert_norm)
 
 
 def pair_classes(encoder: SingleStream | TwoStream, *, num_classes: int = 2) -> nn.Linear:
@@ -102,6 +121,9 @@ BERT_FIELDS = {
     "hidden_dropout_prob": "dropout",
 }
 
+#: The same of encoders that take an eps and a dropout of attention weights of their own.
+NORM_AND_ATTENTION = {"layer_norm_eps": "norm_eps", "attention_probs_dropout_prob": "attention_dropout"}
+
 _PAPER = "Devlin et al. 2019, BERT: Pre-training of Deep Bidirectional Transformers, NAACL, arXiv:1810.04805"
 
 BERT_BASE = Recipe(
@@ -120,8 +142,8 @@ BERT_BASE = Recipe(
         *vocabulary_rules("bert.embeddings.word_embeddings.weight"),
         Rename("cls.seq_relationship.{leaf}", "heads.next-sentence.{leaf}"),
     ),
-    config_keys=BERT_FIELDS,
-    notes=("attention dropout equals the dropout of the states, as in every published configuration",),
+    config_keys=BERT_FIELDS | NORM_AND_ATTENTION,
+    model_types=("bert",),
 )
 
 BERT_LARGE = Recipe(

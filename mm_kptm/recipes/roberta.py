@@ -9,11 +9,12 @@ from torch import nn
 
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.assembly import TextOnly
+from mm_kptm.nn.attention import set_attention_dropout
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Pooler, TiedVocabulary, Transform
 from mm_kptm.nn.init import bert_init
-from mm_kptm.nn.sublayers import NormBuilder, bert_layer
-from mm_kptm.recipes.bert import BERT_FIELDS, activation_of, embedding_rules, layer_rules
+from mm_kptm.nn.sublayers import bert_layer
+from mm_kptm.recipes.bert import BERT_FIELDS, activation_of, embedding_rules, layer_rules, norm_of
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, Rename, Rule, Same, Split
 
@@ -31,12 +32,14 @@ def roberta(
     activation: str = "gelu",
     norm_eps: float = 1e-5,
     dropout: float = 0.1,
+    attention_dropout: float | None = None,
 ) -> SingleStream:
     """The encoder of Liu et al. (2019, section 3); the defaults are RoBERTa-base.
 
     BERT without segments, with eps 1e-5 in its norms. The first token of a text has position ``position_offset``, the
     padding id + 1, so that two rows of ``max_positions`` are never read. Hugging Face's files have a table of one
-    segment. There is no trained pooler: the pooled state is the first one as it is.
+    segment. There is no trained pooler: the pooled state is the first one as it is. ``attention_dropout`` is that of
+    the states unless given.
     """
     norm = partial(nn.LayerNorm, eps=norm_eps)
     text = TextEmbedding(
@@ -52,7 +55,9 @@ def roberta(
         bert_layer(dim, num_heads, ffn_dim=ffn_dim, activation=activation, dropout=dropout, norm=norm)
         for _ in range(num_layers)
     )
-    return text_stream(text, layers, dim=dim)
+    encoder = text_stream(text, layers, dim=dim)
+    set_attention_dropout(encoder, attention_dropout)
+    return encoder
 
 
 def text_stream(text: nn.Module, layers: Iterable[nn.Module], *, dim: int) -> SingleStream:
@@ -60,11 +65,6 @@ def text_stream(text: nn.Module, layers: Iterable[nn.Module], *, dim: int) -> Si
     encoder = SingleStream(TextOnly(text), layers, nn.Identity(), dim=dim)
     bert_init(encoder)
     return encoder
-
-
-def norm_of(encoder: nn.Module) -> NormBuilder:
-    """Norms with the eps of an encoder's, which the heads of its pretraining share."""
-    return partial(nn.LayerNorm, eps=next(part.eps for part in encoder.modules() if isinstance(part, nn.LayerNorm)))
 
 
 def masked_tokens(encoder: SingleStream) -> TiedVocabulary:
@@ -159,10 +159,15 @@ _FAIRSEQ_FIELDS = {
     "encoder_ffn_embed_dim": "ffn_dim",
     "activation_fn": "activation",
     "dropout": "dropout",
+    "attention_dropout": "attention_dropout",
 }
 
 #: Fields of Hugging Face's ``config.json`` and of fairseq's arguments that size an encoder of RoBERTa's kind.
-ROBERTA_FIELDS = {**BERT_FIELDS, "layer_norm_eps": "norm_eps", **_FAIRSEQ_FIELDS}
+ROBERTA_FIELDS = {
+    **BERT_FIELDS,
+    "layer_norm_eps": "norm_eps",
+    **{theirs: ours for theirs, ours in _FAIRSEQ_FIELDS.items() if ours != "attention_dropout"},
+}
 
 
 def fairseq_sizes(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -171,14 +176,29 @@ def fairseq_sizes(config: Mapping[str, Any]) -> dict[str, Any]:
     return {ours: args[theirs] for theirs, ours in _FAIRSEQ_FIELDS.items() if theirs in args}
 
 
+def first_position(config: Mapping[str, Any]) -> dict[str, int]:
+    """Where positions begin: behind the padding id, whose row of their table no token reads."""
+    padding = config.get("pad_token_id")
+    return {} if padding is None else {"position_offset": padding + 1}
+
+
+def roberta_sizes(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What no name of a field says: fairseq's arguments, where positions begin, a dropout of attention weights."""
+    rates = {"attention_dropout": "attention_dropout", "attention_probs_dropout_prob": "attention_dropout"}
+    named = {ours: config[theirs] for theirs, ours in rates.items() if theirs in config}
+    return {**named, **fairseq_sizes(config), **first_position(config)}
+
+
+#: The fields that :func:`roberta_sizes` reads.
+ROBERTA_READ = frozenset({"args", "pad_token_id", "attention_dropout", "attention_probs_dropout_prob"})
+
+
 #: Tables whose sizes a checkpoint tells whatever its configuration says of them.
 ROBERTA_TABLES = {
     "vocab_size": ("encoder.embed.text.word.weight", 0),
     "max_positions": ("encoder.embed.text.position.weight", 0),
     "num_segments": ("encoder.embed.text.segment.weight", 0),
 }
-
-ROBERTA_NOTES = ("attention dropout equals the dropout of the states, as in the published configurations",)
 
 #: What fairseq calls the part with the encoder in it: ``decoder`` in older files, ``encoder`` in newer ones.
 SIDE = "{side}"
@@ -202,9 +222,10 @@ ROBERTA_BASE = Recipe(
         Rename("classifier.out_proj.{leaf}", "heads.classifier.out.{leaf}"),
     ),
     config_keys=ROBERTA_FIELDS,
-    read_config=fairseq_sizes,
+    model_types=("roberta",),
+    read_config=roberta_sizes,
+    read_fields=ROBERTA_READ,
     infer_from_shapes=ROBERTA_TABLES,
-    notes=ROBERTA_NOTES,
 )
 
 ROBERTA_LARGE = Recipe(

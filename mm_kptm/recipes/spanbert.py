@@ -81,6 +81,7 @@ SPANBERT_BASE = Recipe(
     paper="Joshi et al. 2020, SpanBERT: Improving Pre-training by Representing and Predicting Spans, TACL, "
     "arXiv:1907.10529",
     build=spanbert,
+    model_types=("bert",),
     reads=frozenset({"text"}),
     heads={"masked-tokens": masked_tokens, "span-boundary": span_boundary},
     objectives=("masked-tokens", "span-boundary"),

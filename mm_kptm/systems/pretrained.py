@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from mm_kptm.systems.checkpoint_files import Checkpoint
 from mm_kptm.systems.checkpoint_folder import published_files, read_published
 from mm_kptm.systems.discovery import find
 from mm_kptm.systems.keymap import TranslatedState, translate
+from mm_kptm.systems.published_fields import NEUTRAL
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.saved import is_saved, load_saved
 from mm_kptm.systems.system import System
@@ -75,15 +78,38 @@ def load(
         return load_saved(folder, name=None if path is None else name, heads=heads, fresh=fresh, seed=seed)
     recipe = find(name)
     found = _read(path)
+    configured = recipe.configured_sizes(found.config)
     translation = translate(found.tensors, recipe.weights, ignore=ignore)
     chosen = chosen_heads(recipe, _filled_heads(recipe, translation) if heads is None else heads)
-    published = recipe.configured_sizes(found.config) | recipe.inferred_sizes(translation.tensors)
+    for head, inferred in (recipe.infer_heads(translation.tensors) if recipe.infer_heads else {}).items():
+        if head in chosen:
+            chosen[head] = {**inferred, **chosen[head]}
+    published = {**configured, **recipe.inferred_sizes(translation.tensors)}
     if recipe.infer_sizes is not None:
         published |= recipe.infer_sizes(translation.tensors, published)
-    with seeded_weights(seed):
+    with seeded_weights(seed), _fields_named(found.config):
         system = assemble(recipe, recipe.resolved_sizes(published | sizes), chosen)
-    fill(system, fitted(translation, system, recipe, fresh))
+        fill(system, fitted(translation, system, recipe, fresh))
     return system
+
+
+@contextmanager
+def _fields_named(config: Mapping[str, Any]) -> Iterator[None]:
+    """Name the published fields whose values a refusal speaks of."""
+    try:
+        yield
+    except UserError as error:
+        said = {
+            name: value for name, value in config.items() if name not in NEUTRAL and not isinstance(value, dict | list)
+        }
+        named = [f"{name}={value!r}" for name, value in said.items() if _speaks_of(str(error), value)]
+        if not named:
+            raise
+        raise type(error)(f"{error}; the configuration says {', '.join(named)}") from None
+
+
+def _speaks_of(message: str, value: Any) -> bool:
+    return re.search(rf"(?<![\w.]){re.escape(repr(value))}(?![\w.])", message) is not None
 
 
 def translated(name: str, path: Files, *, ignore: Sequence[str] = ()) -> TranslatedState:

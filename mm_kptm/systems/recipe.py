@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from mm_kptm.errors import UserError, nearest
+from mm_kptm.systems.published_fields import STANDARD, check_family, check_fields, note_unknown
 from mm_kptm.systems.rules import Rule
 from mm_kptm.systems.text_format import BERT_FORMAT, TextFormat
 
@@ -32,11 +34,17 @@ class Recipe:
         default_factory=dict
     )  #: names in published configurations -> arguments of build
     read_config: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None  #: what of a configuration no name says
+    model_types: tuple[str, ...] = ()  #: what transformers calls the models whose checkpoints it reads; empty: unknown
+    fixed_fields: Mapping[str, Sequence[Any]] = field(default_factory=lambda: STANDARD)
+    """Published fields and the values that they may have; those of ``config_keys`` are read instead."""
+    read_fields: frozenset[str] = frozenset()  #: published fields that ``read_config`` reads
     infer_from_shapes: Mapping[str, tuple[str, int]] = field(
         default_factory=dict
     )  #: arguments of build -> our parameter, its axis
     infer_sizes: Callable[[Mapping[str, Tensor], Mapping[str, Any]], Mapping[str, Any]] | None = None
     """What a translated checkpoint and the sizes known so far tell of sizes that are no plain numbers."""
+    infer_heads: Callable[[Mapping[str, Tensor]], Mapping[str, Mapping[str, Any]]] | None = None
+    """What a translated checkpoint tells of the sizes of heads, by head."""
     notes: tuple[str, ...] = ()  #: where the released code, or ours, departs from the paper
     text: TextFormat = BERT_FORMAT  #: the form in which it reads texts
 
@@ -56,12 +64,21 @@ class Recipe:
             if name not in published:
                 listed = f"it has {', '.join(published)}"
                 raise UserError(f"{self.name} has no size {name!r}{nearest(name, published, otherwise=listed)}")
-            if isinstance(published[name], int) and not isinstance(value, int):
-                raise UserError(f"the size {name} of {self.name} must be a whole number, not {value!r}")
+            if (kind := _wrong_kind(published[name], value)) is not None:
+                raise UserError(f"the size {name} of {self.name} must be {kind}, not {value!r}")
         return published | dict(given)
 
     def configured_sizes(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """The sizes that a published ``config.json`` asks for; fields that do not size anything are passed over."""
+        """The sizes that a published ``config.json`` asks for; fields that change no state are passed over.
+
+        Raises:
+            UserError: it is of another family, or asks for something that the recipe has no part for; the field is
+                named.
+        """
+        check_family(self.name, config, self.model_types)
+        read = {*self.config_keys, *self.read_fields}
+        check_fields(self.name, config, {name: can for name, can in self.fixed_fields.items() if name not in read})
+        note_unknown(self.name, config, {*read, *self.fixed_fields, "args", "params", "model"})
         named = {ours: config[theirs] for theirs, ours in self.config_keys.items() if theirs in config}
         return named if self.read_config is None else {**named, **self.read_config(config)}
 
@@ -70,6 +87,20 @@ class Recipe:
         return {
             size: tensors[ours].shape[axis] for size, (ours, axis) in self.infer_from_shapes.items() if ours in tensors
         }
+
+
+def _wrong_kind(published: Any, value: Any) -> str | None:
+    """What a value must be to stand in the place of a published one, or None where it is that."""
+    if isinstance(published, bool):
+        return None if isinstance(value, bool) else "true or false"
+    if isinstance(published, int):
+        return None if isinstance(value, int) and not isinstance(value, bool) else "a whole number"
+    if isinstance(published, float):
+        fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        return None if fits else "a number"
+    if isinstance(published, str):
+        return None if isinstance(value, str) else "a text"
+    return None
 
 
 @dataclass(frozen=True)

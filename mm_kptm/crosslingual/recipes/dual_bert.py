@@ -16,7 +16,7 @@ from mm_kptm.nn.steps import Stream
 from mm_kptm.nn.sublayers import bert_norm
 from mm_kptm.nn.visibility import Open
 from mm_kptm.recipes.bert import BERT_FIELDS, bert
-from mm_kptm.recipes.published_fields import check_fields
+from mm_kptm.systems.published_fields import check_fields
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Rename, Rule, Transpose
 
@@ -195,6 +195,7 @@ DUAL_BERT = Recipe(
     family="dual-bert",
     paper="Cui et al. 2019, Cross-Lingual Machine Reading Comprehension, EMNLP, arXiv:1909.00361",
     build=dual_bert,
+    model_types=("bert",),
     reads=frozenset({"text", "target"}),
     heads={"answer-spans": answer_spans, "translated-spans": translated_spans},
     objectives=(),

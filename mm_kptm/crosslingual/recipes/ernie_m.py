@@ -6,16 +6,17 @@ from typing import Any
 
 from torch import nn
 
-from mm_kptm.crosslingual.recipes.xlm_r import answer_spans, set_attention_dropout, token_classes
+from mm_kptm.crosslingual.recipes.xlm_r import answer_spans, token_classes
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.assembly import TextOnly
+from mm_kptm.nn.attention import set_attention_dropout
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Pooler
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
 from mm_kptm.recipes.bert import BERT_FIELDS
-from mm_kptm.recipes.published_fields import check_fields
 from mm_kptm.recipes.roberta import masked_tokens
+from mm_kptm.systems.published_fields import check_fields
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, Rename
 
@@ -74,7 +75,7 @@ def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UserError: the configuration asks for what the encoder has no part for.
     """
-    built = {"model_type": ("ernie_m",), "is_decoder": (False,), "act_dropout": (0, 0.0)}
+    built = {"is_decoder": (False,), "act_dropout": (0, 0.0)}
     check_fields("ernie-m", config, built)
     return {}
 
@@ -88,6 +89,7 @@ ERNIE_M_BASE = Recipe(
     paper="Ouyang et al. 2021, ERNIE-M: Enhanced Multilingual Representation by Aligning Cross-lingual Semantics with "
     "Monolingual Corpora, EMNLP, arXiv:2012.15674",
     build=ernie_m,
+    model_types=("ernie_m",),
     reads=frozenset({"text"}),
     heads={
         "masked-tokens": masked_tokens,

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from mm_kptm.batch import ALL_ROWS, EVERY_ROW, Encoded, Inputs, OutputRows, SequenceLayout, Tokens
-from mm_kptm.crosslingual.recipes.xlm_r import answer_spans, set_attention_dropout, token_classes
+from mm_kptm.crosslingual.recipes.xlm_r import answer_spans, token_classes
 from mm_kptm.errors import UserError
 from mm_kptm.models.rows import row_numbers, union_of_rows
 from mm_kptm.nn.assembly import join, required_text
+from mm_kptm.nn.attention import set_attention_dropout
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.ragged import masked_self_attention_layout
@@ -20,7 +21,7 @@ from mm_kptm.nn.steps import Stream
 from mm_kptm.nn.sublayers import bert_layer
 from mm_kptm.nn.visibility import Branches, Open
 from mm_kptm.recipes.bert import BERT_FIELDS, embedding_rules, layer_rules
-from mm_kptm.recipes.published_fields import check_fields
+from mm_kptm.systems.published_fields import check_fields
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, Rename
 
@@ -232,6 +233,7 @@ FILTER = Recipe(
     paper="Fang et al. 2021, FILTER: An Enhanced Fusion Method for Cross-lingual Language Understanding, AAAI, "
     "arXiv:2009.05166",
     build=filter_xlm_r,
+    model_types=("xlm-roberta",),
     reads=frozenset({"text", "target"}),
     heads={"classifier": classes, "token-classifier": token_classes, "answer-spans": answer_spans},
     objectives=(),

@@ -16,8 +16,8 @@ from mm_kptm.crosslingual.recipes.xlm_r import (
 )
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.init import bert_init
-from mm_kptm.recipes.published_fields import check_fields
 from mm_kptm.recipes.roberta import ROBERTA_TABLES, fairseq_rules
+from mm_kptm.systems.published_fields import check_fields
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, Rename, Rule
 
@@ -80,6 +80,8 @@ INFOXLM_BASE = Recipe(
     heads={**HEADS, "xlco": contrast},
     objectives=("masked-tokens",),
     weights=(*_momentum_rules(), *encoder_rules(), *HUGGING_FACE_RULES),
+    model_types=("xlm-roberta",),
+    fixed_fields={},
     read_config=read_contrast_config,
     infer_from_shapes=ROBERTA_TABLES,
     notes=(
@@ -107,6 +109,8 @@ XLM_ALIGN_BASE = Recipe(
         Rename("k_linear.{leaf}", "heads.word-alignment.key.{leaf}"),
         *HUGGING_FACE_RULES,
     ),
+    model_types=("xlm-roberta",),
+    fixed_fields={},
     read_config=read_alignment_config,
     infer_from_shapes=ROBERTA_TABLES,
     notes=(*NOTES, "the released weights are the encoder alone; the head word-alignment was kept in training only"),

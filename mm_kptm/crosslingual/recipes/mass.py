@@ -14,15 +14,15 @@ from mm_kptm.crosslingual.recipes.xlm_layout import (
     xlm_decoder_layers,
     xlm_embedding,
 )
-from mm_kptm.crosslingual.recipes.xlm_r import set_attention_dropout
 from mm_kptm.models.seq2seq import Seq2Seq
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.assembly import required_text
+from mm_kptm.nn.attention import set_attention_dropout
 from mm_kptm.nn.decoder import Decoder
 from mm_kptm.nn.steps import Stream
 from mm_kptm.nn.sublayers import AttentionSublayer, bert_norm
 from mm_kptm.nn.visibility import Open
-from mm_kptm.recipes.published_fields import check_fields
+from mm_kptm.systems.published_fields import check_fields
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Rename
 
@@ -132,6 +132,7 @@ MASS = Recipe(
     paper="Song et al. 2019, MASS: Masked Sequence to Sequence Pre-training for Language Generation, ICML, "
     "arXiv:1905.02450",
     build=mass,
+    model_types=("xlm",),
     reads=frozenset({"text", "languages", "target"}),
     heads={"masked-tokens": masked_tokens, "next-tokens": next_tokens},
     objectives=("next-tokens",),

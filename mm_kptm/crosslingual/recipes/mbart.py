@@ -14,7 +14,7 @@ from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.prenorm import NormedDecoder, prenorm_decoder_layer, prenorm_layer
 from mm_kptm.nn.scaled import ScaledEmbedding, TiedProjection
-from mm_kptm.recipes.published_fields import check_fields
+from mm_kptm.systems.published_fields import check_fields
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Copies, Rename, Rule, Same
 
@@ -96,6 +96,7 @@ _WEIGHTS: tuple[Rule, ...] = (
     Same("lm_head.weight", as_="model.shared.weight"),
     Rename("final_logits_bias", "heads.next-tokens.bias"),
     Copies("encoder.embed_tokens.weight", _WORD_AND_HEAD),
+    Same("shared.weight", as_="encoder.embed_tokens.weight"),
     Same("decoder.embed_tokens.weight", as_="encoder.embed_tokens.weight"),
     Same("decoder.output_projection.weight", as_="encoder.embed_tokens.weight"),
     *stack_rules("[model.]encoder", "encoder.source.embed.text", "encoder.source"),
@@ -104,7 +105,10 @@ _WEIGHTS: tuple[Rule, ...] = (
 
 #: What a configuration in either layout may ask for; absent fields ask for nothing.
 _BUILT = {
-    "model_type": ("mbart",),
+    "is_decoder": (False,),
+    "is_encoder_decoder": (True,),
+    "layer_norm_eps": (1e-5,),
+    "position_embedding_type": ("absolute",),
     "encoder_normalize_before": (True,),
     "decoder_normalize_before": (True,),
     "normalize_before": (True,),
@@ -176,10 +180,12 @@ MBART_CC25 = Recipe(
     family="mbart",
     paper="Liu et al. 2020, Multilingual Denoising Pre-training for Neural Machine Translation, TACL, arXiv:2001.08210",
     build=mbart,
+    model_types=("mbart",),
     reads=frozenset({"text", "target"}),
     heads={"next-tokens": next_tokens},
     objectives=("next-tokens",),
     weights=_WEIGHTS,
+    fixed_fields={},  # read_config refuses by itself
     read_config=read_config,
     infer_from_shapes={"vocab_size": (_WORD, 0), "max_positions": ("encoder.source.embed.text.position.weight", 0)},
     infer_sizes=infer_sizes,

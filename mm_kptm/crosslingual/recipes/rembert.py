@@ -7,16 +7,17 @@ from typing import Any
 from torch import Tensor, nn
 
 from mm_kptm.batch import Tokens
-from mm_kptm.crosslingual.recipes.xlm_r import answer_spans, set_attention_dropout, token_classes
+from mm_kptm.crosslingual.recipes.xlm_r import answer_spans, token_classes
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.assembly import TextOnly
+from mm_kptm.nn.attention import set_attention_dropout
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Pooler, Transform
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
 from mm_kptm.recipes.bert import BERT_FIELDS, activation_of, embedding_rules, layer_rules
-from mm_kptm.recipes.published_fields import check_fields
 from mm_kptm.recipes.roberta import norm_of
+from mm_kptm.systems.published_fields import check_fields
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, OneOf, Rename
 
@@ -104,7 +105,6 @@ def classes(encoder: SingleStream, *, num_classes: int = 3, dropout: float = 0.1
 
 #: What a configuration may ask for; absent fields ask for nothing.
 _BUILT = {
-    "model_type": ("rembert",),
     "position_embedding_type": ("absolute",),
     "is_decoder": (False,),
     "add_cross_attention": (False,),
@@ -139,6 +139,7 @@ REMBERT = Recipe(
     family="rembert",
     paper="Chung et al. 2021, Rethinking Embedding Coupling in Pre-trained Language Models, ICLR, arXiv:2010.12821",
     build=rembert,
+    model_types=("rembert",),
     reads=frozenset({"text"}),
     heads={
         "masked-tokens": masked_tokens,
@@ -160,6 +161,7 @@ REMBERT = Recipe(
         Rename("qa_outputs.{leaf}", "heads.answer-spans.{leaf}"),
     ),
     config_keys=_FIELDS,
+    fixed_fields={},  # read_config refuses by itself
     read_config=read_config,
     infer_from_shapes={
         "vocab_size": ("encoder.embed.text.embedding.word.weight", 0),

@@ -10,18 +10,18 @@ from torch import Tensor, nn
 
 from mm_kptm.batch import ALL_ROWS, Encoded, Inputs, OutputRows, Tokens
 from mm_kptm.crosslingual.recipes.fairseq_layout import attention_rules, stack_rules
-from mm_kptm.crosslingual.recipes.xlm_r import set_attention_dropout
 from mm_kptm.errors import UserError
 from mm_kptm.models.seq2seq import Seq2Seq
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.assembly import TextOnly, required_text
+from mm_kptm.nn.attention import set_attention_dropout
 from mm_kptm.nn.decoder import Decoder, DecoderLayer
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.scaled import ScaledEmbedding, TiedProjection
 from mm_kptm.nn.steps import Stream
 from mm_kptm.nn.sublayers import FeedForwardSublayer, attention_sublayer, bert_layer
-from mm_kptm.recipes.published_fields import check_fields
+from mm_kptm.systems.published_fields import check_fields
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Copies, Rule, Same
 
@@ -300,6 +300,7 @@ VECO = Recipe(
     family="veco",
     paper=_PAPER,
     build=veco,
+    model_types=("veco",),
     reads=frozenset({"text", "target"}),
     heads={"masked-tokens": masked_tokens},
     objectives=("masked-tokens",),
@@ -322,6 +323,7 @@ VECO_NMT = Recipe(
     family="veco-nmt",
     paper=_PAPER,
     build=veco_nmt,
+    model_types=("veco",),
     reads=frozenset({"text", "target"}),
     heads={"next-tokens": next_tokens},
     objectives=("next-tokens",),

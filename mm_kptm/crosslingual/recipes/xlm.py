@@ -1,9 +1,11 @@
 """XLM: masked tokens in many languages, translations side by side, and the encoder-decoder started from it."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from mm_kptm.crosslingual.objectives.heads import BorrowedRows
 from mm_kptm.crosslingual.recipes.xlm_layout import (
@@ -17,9 +19,11 @@ from mm_kptm.crosslingual.recipes.xlm_layout import (
 from mm_kptm.models.seq2seq import Seq2Seq
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.assembly import TextOnly
+from mm_kptm.nn.attention import set_attention_dropout
 from mm_kptm.nn.decoder import Decoder
 from mm_kptm.nn.heads import TiedVocabulary
 from mm_kptm.nn.sublayers import bert_layer
+from mm_kptm.systems.published_fields import STANDARD, check_fields
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Copies, Rename, Rule
 from mm_kptm.systems.text_format import BERT_FORMAT, TextFormat
@@ -36,7 +40,9 @@ def xlm(
     num_languages: int = 15,
     positions: str = "learned",
     activation: str = "gelu",
+    norm_eps: float = 1e-12,
     dropout: float = 0.1,
+    attention_dropout: float | None = None,
 ) -> SingleStream:
     """The encoder of Conneau and Lample (2019, section 3); the defaults are the model of 15 languages.
 
@@ -46,18 +52,23 @@ def xlm(
     Raises:
         UserError: ``positions`` are neither ``learned`` nor ``sinusoidal``.
     """
+    norm = partial(nn.LayerNorm, eps=norm_eps)
     text = xlm_embedding(
         vocab_size,
         dim,
         max_positions=max_positions,
         num_languages=num_languages,
         positions=positions,
+        norm=norm(dim),
         dropout=dropout,
     )
     layers = [
-        bert_layer(dim, num_heads, ffn_dim=ffn_dim, activation=activation, dropout=dropout) for _ in range(num_layers)
+        bert_layer(dim, num_heads, ffn_dim=ffn_dim, activation=activation, dropout=dropout, norm=norm)
+        for _ in range(num_layers)
     ]
-    return SingleStream(TextOnly(text), layers, nn.Identity(), dim=dim)
+    encoder = SingleStream(TextOnly(text), layers, nn.Identity(), dim=dim)
+    set_attention_dropout(encoder, attention_dropout)
+    return encoder
 
 
 def xlm_mt(
@@ -71,7 +82,9 @@ def xlm_mt(
     num_languages: int = 2,
     positions: str = "learned",
     activation: str = "gelu",
+    norm_eps: float = 1e-12,
     dropout: float = 0.1,
+    attention_dropout: float | None = None,
 ) -> Seq2Seq:
     """An XLM that reads and one that writes (Conneau and Lample 2019, section 4.2); the defaults are English-French.
 
@@ -88,24 +101,34 @@ def xlm_mt(
         num_languages=num_languages,
         positions=positions,
         activation=activation,
+        norm_eps=norm_eps,
         dropout=dropout,
     )
-
+    norm = partial(nn.LayerNorm, eps=norm_eps)
     text = xlm_embedding(
         vocab_size,
         dim,
         max_positions=max_positions,
         num_languages=num_languages,
         positions=positions,
+        norm=norm(dim),
         dropout=dropout,
     )
-    layers = xlm_decoder_layers(dim, num_heads, num_layers, ffn_dim=ffn_dim, activation=activation, dropout=dropout)
-    return Seq2Seq(source, Decoder(text, layers))
+    layers = xlm_decoder_layers(
+        dim, num_heads, num_layers, ffn_dim=ffn_dim, activation=activation, dropout=dropout, norm=norm
+    )
+    model = Seq2Seq(source, Decoder(text, layers))
+    set_attention_dropout(model, attention_dropout)
+    return model
 
 
-def masked_tokens(encoder: SingleStream | Seq2Seq) -> TiedVocabulary:
-    """The word embeddings as output matrix, with a bias and nothing before it (Conneau and Lample 2019, 3.3)."""
-    return TiedVocabulary(nn.Identity(), _words(encoder))
+def masked_tokens(encoder: SingleStream | Seq2Seq, *, tied: bool = True) -> TiedVocabulary:
+    """The word embeddings as output matrix, with a bias and nothing before it (Conneau and Lample 2019, 3.3).
+
+    Where it is not ``tied``, the output matrix is another one of the same shape.
+    """
+    word = _words(encoder)
+    return TiedVocabulary(nn.Identity(), word if tied else nn.Embedding(*word.weight.shape))
 
 
 def next_tokens(encoder: Seq2Seq) -> TiedVocabulary:
@@ -128,22 +151,41 @@ def _words(encoder: SingleStream | Seq2Seq) -> nn.Embedding:
     return source.embed.text.word  # type: ignore[union-attr, return-value]
 
 
+#: What a configuration may ask for; absent fields ask for nothing.
+BUILT = {
+    **{name: values for name, values in STANDARD.items() if name not in ("layer_norm_eps", "tie_word_embeddings")},
+    "use_memory": (False,),
+}
+
+_NAMES = {
+    "emb_dim": "dim",
+    "n_heads": "num_heads",
+    "n_layers": "num_layers",
+    "n_words": "vocab_size",
+    "vocab_size": "vocab_size",
+    "max_position_embeddings": "max_positions",
+    "layer_norm_eps": "norm_eps",
+    "dropout": "dropout",
+    "attention_dropout": "attention_dropout",
+}
+
+#: The fields that :func:`read_config` reads; the output matrix shows whether it is tied.
+FIELDS = frozenset(
+    {*_NAMES, "gelu_activation", "sinusoidal_embeddings", "n_langs", "use_lang_emb", "tie_word_embeddings"}
+)
+
+
 def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Sizes from the ``params`` of a checkpoint, or from a configuration of Hugging Face with the same fields.
 
     Languages are embedded where there are several, unless ``use_lang_emb`` says no; older files lack that field.
+
+    Raises:
+        UserError: it asks for what the encoder has no part for.
     """
     params = config.get("params", config)
-    names = {
-        "emb_dim": "dim",
-        "n_heads": "num_heads",
-        "n_layers": "num_layers",
-        "n_words": "vocab_size",
-        "vocab_size": "vocab_size",
-        "max_position_embeddings": "max_positions",
-        "dropout": "dropout",
-    }
-    sizes = {ours: params[theirs] for theirs, ours in names.items() if theirs in params}
+    check_fields("xlm", params, BUILT)
+    sizes = {ours: params[theirs] for theirs, ours in _NAMES.items() if theirs in params}
     if "gelu_activation" in params:
         sizes["activation"] = "gelu" if params["gelu_activation"] else "relu"
     if "sinusoidal_embeddings" in params:
@@ -152,6 +194,14 @@ def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
         embedded = params["n_langs"] > 1 and params.get("use_lang_emb", True)
         sizes["num_languages"] = params["n_langs"] if embedded else 0
     return sizes
+
+
+def untied_outputs(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
+    """Whether the output matrix of a checkpoint is another one than its words'."""
+    word, output = (tensors.get(name) for name in ("encoder.embed.text.word.weight", "heads.masked-tokens.word.weight"))
+    if word is None or output is None or word.shape != output.shape or torch.equal(word, output):
+        return {}
+    return {"masked-tokens": {"tied": False}}
 
 
 def _start_rules() -> tuple[Rule, ...]:
@@ -174,7 +224,6 @@ _PAPER = "Conneau and Lample 2019, Cross-lingual Language Model Pretraining, Neu
 _NOTES = (
     "languages are numbered in alphabetical order of their codes, as in the params of the checkpoint",
     "positions have 512 rows whatever the longest text; a translation's positions begin at 0 again (TLM)",
-    "attention dropout equals the dropout of the states, as in every published configuration",
     "the published models have no product-key memory and no adaptive softmax, and neither has this one",
 )
 
@@ -186,15 +235,20 @@ XLM_15 = Recipe(
     family="xlm",
     paper=_PAPER,
     build=xlm,
+    model_types=("xlm",),
     reads=frozenset({"text", "languages"}),
     heads={"masked-tokens": masked_tokens, "parallel-pairs": parallel_pairs, "classifier": classes},
     objectives=("masked-tokens",),
     text=TextFormat(languages=LANGUAGES),
     weights=(
         *stack_rules("[transformer.]", "encoder.embed.text", "encoder.layers"),
-        *output_rules("", "masked-tokens"),
+        Rename("pred_layer.proj.bias", "heads.masked-tokens.bias"),
+        Rename("pred_layer.proj.weight", "heads.masked-tokens.word.weight"),
     ),
     read_config=read_config,
+    read_fields=FIELDS,
+    fixed_fields=BUILT,
+    infer_heads=untied_outputs,
     infer_from_shapes={
         "dim": ("encoder.embed.text.word.weight", 1),
         "vocab_size": ("encoder.embed.text.word.weight", 0),
@@ -229,6 +283,7 @@ XLM_MT = Recipe(
     family="xlm_mt",
     paper=_PAPER,
     build=xlm_mt,
+    model_types=("xlm",),
     reads=frozenset({"text", "languages", "target"}),
     heads={"masked-tokens": masked_tokens, "next-tokens": next_tokens},
     objectives=("next-tokens",),

@@ -14,8 +14,8 @@ from mm_kptm.crosslingual.recipes.xlm_r import (
     xlm_r,
 )
 from mm_kptm.models.single import SingleStream
-from mm_kptm.recipes.published_fields import check_fields
 from mm_kptm.recipes.roberta import ROBERTA_TABLES
+from mm_kptm.systems.published_fields import check_fields
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, Rename
 
@@ -69,6 +69,8 @@ XLM_K_BASE = Recipe(
         *encoder_rules(),
         *HUGGING_FACE_RULES,
     ),
+    model_types=("xlm-roberta",),
+    fixed_fields={},
     read_config=read_definition_config,
     infer_from_shapes=ROBERTA_TABLES,
     notes=(

@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
+from torch import nn
 
 from mm_kptm.errors import UserError
 from mm_kptm.nn.decoder import DecoderLayer
 from mm_kptm.nn.embeddings import TextEmbedding, sinusoids
-from mm_kptm.nn.sublayers import AttentionSublayer, FeedForwardSublayer, attention_sublayer, bert_norm
-from mm_kptm.recipes.published_fields import check_fields
+from mm_kptm.nn.sublayers import AttentionSublayer, FeedForwardSublayer, NormBuilder, attention_sublayer, bert_norm
+from mm_kptm.systems.published_fields import check_fields
 from mm_kptm.systems.rules import Drop, Rename, Rule, Same
 
 
@@ -21,6 +22,7 @@ def xlm_embedding(
     max_positions: int = 512,
     num_languages: int = 0,
     positions: str = "learned",
+    norm: nn.Module | None = None,
     dropout: float = 0.1,
 ) -> TextEmbedding:
     """Words, positions and languages with XLM's fresh weights: tables normal with 1 / sqrt(dim).
@@ -31,7 +33,13 @@ def xlm_embedding(
     if positions not in ("learned", "sinusoidal"):
         raise UserError(f"positions are learned or sinusoidal, not {positions!r}")
     text = TextEmbedding(
-        vocab_size, dim, max_positions=max_positions, num_segments=0, num_languages=num_languages, dropout=dropout
+        vocab_size,
+        dim,
+        max_positions=max_positions,
+        num_segments=0,
+        num_languages=num_languages,
+        norm=norm,
+        dropout=dropout,
     )
     for table in (text.word, text.position, text.language):
         if table is not None:
@@ -52,6 +60,7 @@ def xlm_decoder_layers(
     dropout: float = 0.1,
     cross_attention: Callable[[], AttentionSublayer] | None = None,
     layer: type[DecoderLayer] = DecoderLayer,
+    norm: NormBuilder = bert_norm,
 ) -> Iterator[DecoderLayer]:
     """Post-norm decoder layers, with a feed-forward width of 4 x ``dim`` unless given.
 
@@ -59,12 +68,17 @@ def xlm_decoder_layers(
         dim, num_heads, num_layers, ffn_dim, activation, dropout: sizes.
         cross_attention: makes the sublayer that attends to the source; like the others unless given.
         layer: the class of a layer.
+        norm: of every sublayer.
     """
     width = 4 * dim if ffn_dim is None else ffn_dim
     for _ in range(num_layers):
-        self_attention = attention_sublayer(dim, num_heads, dropout=dropout)
-        source = attention_sublayer(dim, num_heads, dropout=dropout) if cross_attention is None else cross_attention()
-        ffn = FeedForwardSublayer(dim, width, bert_norm(dim), activation=activation, dropout=dropout)
+        self_attention = attention_sublayer(dim, num_heads, dropout=dropout, norm=norm)
+        source = (
+            attention_sublayer(dim, num_heads, dropout=dropout, norm=norm)
+            if cross_attention is None
+            else cross_attention()
+        )
+        ffn = FeedForwardSublayer(dim, width, norm(dim), activation=activation, dropout=dropout)
         yield layer(self_attention, source, ffn)
 
 

@@ -6,8 +6,6 @@ from typing import Any
 from torch import nn
 
 from mm_kptm.models.single import SingleStream
-from mm_kptm.nn.attention import Attention
-from mm_kptm.recipes.published_fields import check_fields
 from mm_kptm.recipes.roberta import (
     HUGGING_FACE_HEAD_RULES,
     ROBERTA_FIELDS,
@@ -19,6 +17,7 @@ from mm_kptm.recipes.roberta import (
     masked_tokens,
     roberta,
 )
+from mm_kptm.systems.published_fields import STANDARD, check_fields
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Rename, Rule
 
@@ -43,7 +42,7 @@ def xlm_r(
     RoBERTa's encoder: it reads neither languages nor segments. ``max_positions`` counts two rows that no token
     reads. ``attention_dropout`` is that of the states unless given.
     """
-    encoder = roberta(
+    return roberta(
         dim=dim,
         num_heads=num_heads,
         num_layers=num_layers,
@@ -55,17 +54,8 @@ def xlm_r(
         activation=activation,
         norm_eps=norm_eps,
         dropout=dropout,
+        attention_dropout=attention_dropout,
     )
-    if attention_dropout is not None:
-        set_attention_dropout(encoder, attention_dropout)
-    return encoder
-
-
-def set_attention_dropout(encoder: nn.Module, rate: float) -> None:
-    """Drop attention weights with a rate of their own."""
-    for part in encoder.modules():
-        if isinstance(part, Attention):
-            part.dropout = rate
 
 
 def token_classes(encoder: SingleStream, *, num_classes: int = 7, dropout: float = 0.0) -> nn.Sequential:
@@ -79,8 +69,8 @@ def answer_spans(encoder: SingleStream) -> nn.Linear:
 
 
 #: What a configuration in either layout may ask for; absent fields ask for nothing.
-BUILT = {
-    "model_type": ("xlm-roberta", "roberta", "camembert"),
+BUILT: dict[str, Any] = {
+    **{name: values for name, values in STANDARD.items() if name != "layer_norm_eps"},
     "position_embedding_type": ("absolute",),
     "is_decoder": (False,),
     "add_cross_attention": (False,),
@@ -162,6 +152,8 @@ XLM_R_BASE = Recipe(
     heads=HEADS,
     objectives=("masked-tokens",),
     weights=(*encoder_rules(), *HUGGING_FACE_RULES),
+    model_types=("xlm-roberta",),
+    fixed_fields={},  # read_config looks at both layouts
     read_config=read_config,
     infer_from_shapes=ROBERTA_TABLES,
     notes=NOTES,

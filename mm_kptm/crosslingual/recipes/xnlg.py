@@ -11,8 +11,8 @@ from mm_kptm.crosslingual.recipes.xlm_layout import (
     xlm_decoder_layers,
     xlm_embedding,
 )
-from mm_kptm.crosslingual.recipes.xlm_r import set_attention_dropout
 from mm_kptm.models.seq2seq import Seq2Seq
+from mm_kptm.nn.attention import set_attention_dropout
 from mm_kptm.nn.decoder import Decoder
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop
@@ -73,6 +73,7 @@ XNLG = Recipe(
     family="xnlg",
     paper="Chi et al. 2020, Cross-Lingual Natural Language Generation via Pre-Training, AAAI, arXiv:1909.10481",
     build=xnlg,
+    model_types=("xlm",),
     reads=frozenset({"text", "languages", "target"}),
     heads={"next-tokens": next_tokens},
     objectives=("next-tokens",),

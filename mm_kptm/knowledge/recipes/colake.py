@@ -14,7 +14,6 @@ from mm_kptm.nn.sublayers import bert_layer
 from mm_kptm.recipes.roberta import (
     HUGGING_FACE_HEAD_RULES,
     ROBERTA_FIELDS,
-    ROBERTA_NOTES,
     hugging_face_rules,
     masked_tokens,
     norm_of,
@@ -113,6 +112,7 @@ COLAKE = Recipe(
     family="colake",
     paper="Sun et al. 2020, CoLAKE: Contextualized Language and Knowledge Embedding, COLING, arXiv:2010.00309",
     build=colake,
+    model_types=("roberta",),
     reads=frozenset({"text"}),
     heads={
         "masked-tokens": masked_tokens,
@@ -146,7 +146,7 @@ COLAKE = Recipe(
         "num_relations": (f"{_NODES}.relation.weight", 0),
     },
     notes=(
-        *ROBERTA_NOTES,
+        "attention dropout equals the dropout of the states, as in the published configurations",
         "positions count from 0, where RoBERTa's begin at 2",
         "entities are a file of their own: load the system from {'': 'model.bin', 'entities': 'entities.npy'}",
         "a kind of which a batch hides no node adds nothing to the loss, which is NaN in the released code",

@@ -5,9 +5,6 @@ The tasks: :mod:`mm_kptm.objectives.token_classes` (capitals, words of the docum
 :class:`mm_kptm.objectives.continual.ContinualSchedule` says when each is trained.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 from torch import nn
 
 from mm_kptm.knowledge.recipes.ernie_baidu import ERNIE_BAIDU_BASE
@@ -15,7 +12,6 @@ from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.init import bert_init
 from mm_kptm.recipes.bert import pair_classes
 from mm_kptm.systems.recipe import Recipe
-from mm_kptm.systems.rules import Rename
 
 
 def token_classes(encoder: SingleStream, *, num_classes: int = 2) -> nn.Linear:
@@ -39,15 +35,6 @@ def discourse_relations(encoder: SingleStream, *, num_classes: int = 174) -> nn.
     """A linear layer on the pooled state; the markers between sentences are 174 (Sileo et al. 2019)."""
     return pair_classes(encoder, num_classes=num_classes)
 
-
-def embedded_tasks(config: Mapping[str, Any]) -> dict[str, int]:
-    """How many tasks a configuration in Hugging Face's form says the model embeds."""
-    if "use_task_id" not in config:
-        return {}
-    return {"num_tasks": config.get("task_type_vocab_size", 3) if config["use_task_id"] else 0}
-
-
-_TASK = "encoder.embed.text.task.weight"
 
 ERNIE2_BASE = Recipe(
     **{
@@ -81,13 +68,6 @@ ERNIE2_BASE = Recipe(
             "num_tasks": 16,
             "activation": "gelu",
         },
-        "weights": (
-            Rename("[ernie.][bert.]embeddings.task_type_embeddings.weight", _TASK),
-            Rename("task_embedding", _TASK),
-            *ERNIE_BAIDU_BASE.weights,
-        ),
-        "read_config": embedded_tasks,
-        "infer_from_shapes": {**ERNIE_BAIDU_BASE.infer_from_shapes, "num_tasks": (_TASK, 0)},
         "notes": (
             "the names of the tasks' heads in the released files are not known, so those heads always begin fresh",
             "activation, segments and the table of 16 tasks are those of the released English model, as recalled; "

@@ -1,6 +1,8 @@
 """ERNIE of Baidu: BERT with another activation, told of words, phrases and entities by what its pretraining hides."""
 
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 from torch import nn
 
@@ -87,15 +89,28 @@ PADDLE_RULES: tuple[Rule, ...] = (
     *_paddle("next_sent_fc", "heads.next-sentence"),
 )
 
+
+def embedded_tasks(config: Mapping[str, Any]) -> dict[str, int]:
+    """How many tasks a configuration in Hugging Face's form says the model embeds."""
+    if "use_task_id" not in config:
+        return {}
+    return {"num_tasks": config.get("task_type_vocab_size", 3) if config["use_task_id"] else 0}
+
+
+_TASK = f"{_TEXT}.task.weight"
+
 ERNIE_BAIDU_BASE = Recipe(
     name="ernie-baidu-base",
     family="ernie_baidu",
     paper="Sun et al. 2019, ERNIE: Enhanced Representation through Knowledge Integration, arXiv:1904.09223",
     build=ernie_baidu,
+    model_types=("ernie", "bert"),
     reads=frozenset({"text"}),
     heads={"masked-tokens": masked_tokens, "next-sentence": pair_classes},
     objectives=("masked-tokens", "next-sentence"),
     weights=(
+        Rename("[ernie.][bert.]embeddings.task_type_embeddings.weight", _TASK),
+        Rename("task_embedding", _TASK),
         *embedding_rules("[ernie.][bert.]embeddings", _TEXT),
         Drop("[ernie.][bert.]embeddings.position_ids", because="a buffer that counts from 0"),
         *layer_rules("[ernie.][bert.]encoder.layer.{i}", _OURS),
@@ -105,10 +120,13 @@ ERNIE_BAIDU_BASE = Recipe(
         *PADDLE_RULES,
     ),
     config_keys={**BERT_FIELDS, "layer_norm_eps": "norm_eps"},
+    read_config=embedded_tasks,
+    read_fields=frozenset({"use_task_id", "task_type_vocab_size"}),
     infer_from_shapes={
         "vocab_size": (f"{_TEXT}.word.weight", 0),
         "max_positions": (f"{_TEXT}.position.weight", 0),
         "num_segments": (f"{_TEXT}.segment.weight", 0),
+        "num_tasks": (_TASK, 0),
     },
     notes=(
         "class 1 of next-sentence means that the second sentence follows, the inverse of BERT's",

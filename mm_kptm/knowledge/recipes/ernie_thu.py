@@ -76,6 +76,7 @@ ERNIE_THU_BASE = Recipe(
     family="ernie_thu",
     paper="Zhang et al. 2019, ERNIE: Enhanced Language Representation with Informative Entities, ACL, arXiv:1905.07129",
     build=ernie_thu,
+    model_types=("bert",),
     reads=frozenset({"text", "entities"}),
     heads={
         "masked-tokens": masked_tokens,

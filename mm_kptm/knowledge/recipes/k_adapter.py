@@ -14,7 +14,15 @@ from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.ragged import AttentionLayout
 from mm_kptm.nn.sublayers import AttentionSublayer, NormBuilder
 from mm_kptm.recipes.bert import layer_rules
-from mm_kptm.recipes.roberta import ROBERTA_FIELDS, ROBERTA_NOTES, ROBERTA_TABLES, hugging_face_rules, norm_of, roberta
+from mm_kptm.recipes.roberta import (
+    ROBERTA_FIELDS,
+    ROBERTA_READ,
+    ROBERTA_TABLES,
+    hugging_face_rules,
+    norm_of,
+    roberta,
+    roberta_sizes,
+)
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, OneOf, Rename, Rule
 from mm_kptm.systems.text_format import TextFormat
@@ -31,9 +39,11 @@ def k_adapter(
     vocab_size: int = 50265,
     max_positions: int = 514,
     num_segments: int = 1,
+    position_offset: int = 2,
     activation: str = "gelu",
     norm_eps: float = 1e-5,
     dropout: float = 0.1,
+    attention_dropout: float | None = None,
     adapters: Sequence[str] | None = None,
     adapter_depths: Sequence[int] | None = None,
     adapter_dim: int = 768,
@@ -58,9 +68,11 @@ def k_adapter(
         vocab_size=vocab_size,
         max_positions=max_positions,
         num_segments=num_segments,
+        position_offset=position_offset,
         activation=activation,
         norm_eps=norm_eps,
         dropout=dropout,
+        attention_dropout=attention_dropout,
     )
     return adapt(
         encoder,
@@ -176,8 +188,10 @@ _SHARED: dict[str, Any] = {
     "reads": frozenset({"text"}),
     "text": TextFormat(markers=MARKINGS["k-adapter"]),
     "config_keys": ROBERTA_FIELDS,
+    "model_types": ("roberta",),
+    "read_config": roberta_sizes,
+    "read_fields": ROBERTA_READ,
     "notes": (
-        *ROBERTA_NOTES,
         "adapters read no padding; in the released code they do, so that its results depend on how far a text was "
         "padded (reproduced by giving padding as hidden tokens, with adapter_sight='everything')",
         "an adapter adds to what it reads, so a set without any knowledge makes the sum of the states that it reads",

@@ -81,6 +81,7 @@ KBERT_BASE = Recipe(
     family="kbert",
     paper="Liu et al. 2020, K-BERT: Enabling Language Representation with Knowledge Graph, AAAI, arXiv:1909.07606",
     build=kbert,
+    model_types=("bert",),
     reads=frozenset({"text"}),
     heads={
         "masked-tokens": masked_tokens,

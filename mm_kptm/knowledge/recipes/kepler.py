@@ -12,17 +12,17 @@ from mm_kptm.nn.init import bert_init
 from mm_kptm.recipes.roberta import (
     HUGGING_FACE_HEAD_RULES,
     ROBERTA_FIELDS,
-    ROBERTA_NOTES,
+    ROBERTA_READ,
     ROBERTA_TABLES,
     SIDE,
     classes,
     dense_tanh_linear,
     fairseq_head_rules,
     fairseq_rules,
-    fairseq_sizes,
     hugging_face_rules,
     masked_tokens,
     roberta,
+    roberta_sizes,
 )
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, Rename
@@ -57,6 +57,7 @@ KEPLER = Recipe(
     paper="Wang et al. 2021, KEPLER: A Unified Model for Knowledge Embedding and Pre-trained Language Representation, "
     "TACL, arXiv:1911.06136",
     build=roberta,
+    model_types=("roberta",),
     reads=frozenset({"text"}),
     heads={
         "masked-tokens": masked_tokens,
@@ -87,10 +88,10 @@ KEPLER = Recipe(
         Rename("typing.out_proj.{leaf}", "heads.marked-typing.out.{leaf}"),
     ),
     config_keys=ROBERTA_FIELDS,
-    read_config=fairseq_sizes,
+    read_config=roberta_sizes,
+    read_fields=ROBERTA_READ,
     infer_from_shapes=ROBERTA_TABLES,
     notes=(
-        *ROBERTA_NOTES,
         "the released code encodes heads and tails twice and every negative anew; here every distinct text of a batch "
         "is encoded once, with the same scores",
         "where relations are conditioned on, the table is still added, as in the released code",

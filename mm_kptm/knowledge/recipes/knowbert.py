@@ -18,6 +18,7 @@ from mm_kptm.recipes.bert import (
     pair_classes,
     vocabulary_rules,
 )
+from mm_kptm.systems.published_fields import STANDARD, check_fields
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import OneOf, Rename, Rule, Same
 
@@ -156,6 +157,7 @@ def _sizes_in(config: Mapping[str, Any]) -> dict[str, Any]:
     """The sizes in a published configuration: that of an archive (under ``model``), or its parts."""
     config = config.get("model", config)
     encoder = config.get("bert_config", {})
+    check_fields("knowbert", encoder, STANDARD)
     sizes = {ours: encoder[theirs] for theirs, ours in BERT_FIELDS.items() if theirs in encoder}
     if "soldered_layers" in config:
         layers = config["soldered_layers"]
@@ -208,6 +210,7 @@ _SHARED: dict[str, Any] = {
     "family": "knowbert",
     "paper": "Peters et al. 2019, Knowledge Enhanced Contextual Word Representations, EMNLP, arXiv:1909.04164",
     "build": knowbert,
+    "model_types": ("bert",),
     "reads": frozenset({"text", "candidates"}),
     "heads": {
         "masked-tokens": masked_tokens,

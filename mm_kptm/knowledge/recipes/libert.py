@@ -33,6 +33,7 @@ LIBERT = Recipe(
     objectives=(*BERT_BASE.objectives, LexicalRelation.name),
     weights=BERT_BASE.weights,
     config_keys=BERT_BASE.config_keys,
+    model_types=BERT_BASE.model_types,
     notes=(
         "BERT-base with a third objective (mm_kptm.knowledge.objectives.lexical_relation), pretrained from fresh weights",
         "no weights were published: the map is BERT's, to start from a BERT with fresh=['heads.lexical-relation.']",

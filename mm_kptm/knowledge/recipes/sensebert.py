@@ -60,6 +60,7 @@ SENSEBERT_BASE = Recipe(
     family="sensebert",
     paper="Levine et al. 2020, SenseBERT: Driving Some Sense into BERT, ACL, arXiv:1908.05646",
     build=sensebert,
+    model_types=("bert",),
     reads=frozenset({"text"}),
     heads={"masked-tokens": masked_tokens, "supersenses": supersenses, "next-sentence": pair_classes},
     objectives=("masked-tokens", "supersenses", "next-sentence"),

@@ -7,6 +7,7 @@ from torch import nn
 
 from mm_kptm.knowledge.fusion.label_embedding import SentimentEmbedding
 from mm_kptm.models.single import SingleStream
+from mm_kptm.nn.attention import set_attention_dropout
 from mm_kptm.nn.heads import TiedVocabulary, Transform
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
@@ -14,12 +15,13 @@ from mm_kptm.recipes.bert import activation_of
 from mm_kptm.recipes.roberta import (
     HUGGING_FACE_HEAD_RULES,
     ROBERTA_FIELDS,
-    ROBERTA_NOTES,
+    ROBERTA_READ,
     ROBERTA_TABLES,
     classes,
     hugging_face_rules,
     masked_tokens,
     norm_of,
+    roberta_sizes,
     text_stream,
 )
 from mm_kptm.systems.recipe import Recipe
@@ -39,6 +41,7 @@ def sentilare(
     activation: str = "gelu",
     norm_eps: float = 1e-5,
     dropout: float = 0.1,
+    attention_dropout: float | None = None,
 ) -> SingleStream:
     """The encoder of Ke et al. (2020); the defaults are the released base model's.
 
@@ -59,7 +62,9 @@ def sentilare(
         bert_layer(dim, num_heads, ffn_dim=ffn_dim, activation=activation, dropout=dropout, norm=norm)
         for _ in range(num_layers)
     )
-    return text_stream(text, layers, dim=dim)
+    encoder = text_stream(text, layers, dim=dim)
+    set_attention_dropout(encoder, attention_dropout)
+    return encoder
 
 
 def _of_marks(name: str) -> Callable[..., nn.Module]:
@@ -100,6 +105,7 @@ SENTILARE = Recipe(
     paper="Ke et al. 2020, SentiLARE: Sentiment-Aware Language Representation Learning with Linguistic Knowledge, "
     "EMNLP, arXiv:1911.02493",
     build=sentilare,
+    model_types=("roberta",),
     reads=frozenset({"text"}),
     heads={
         "masked-tokens": masked_tokens,
@@ -115,9 +121,10 @@ SENTILARE = Recipe(
         Rename("classifier.out_proj.{leaf}", "heads.classifier.out.{leaf}"),
     ),
     config_keys=ROBERTA_FIELDS,
+    read_config=roberta_sizes,
+    read_fields=ROBERTA_READ,
     infer_from_shapes=ROBERTA_TABLES,
     notes=(
-        *ROBERTA_NOTES,
         "names and wiring follow the released code, against whose outputs they were not held",
         "words that feel like something are hidden at 30 %, others at 15 %, as in the released code",
         "the released code puts words of other texts in place of a tenth of the hidden ones; ours are random pieces",

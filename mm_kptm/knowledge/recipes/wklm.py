@@ -22,6 +22,7 @@ WKLM_BASE = Recipe(
     paper="Xiong et al. 2020, Pretrained Encyclopedia: Weakly Supervised Knowledge-Pretrained Language Model, ICLR, "
     "arXiv:1912.09637",
     build=bert,
+    model_types=("bert",),
     reads=frozenset({"text"}),
     heads={"masked-tokens": masked_tokens, "entity-replacement": entity_replacement},
     objectives=("entity-replacement", "masked-tokens"),

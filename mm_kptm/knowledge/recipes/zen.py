@@ -64,6 +64,7 @@ ZEN = Recipe(
     paper="Diao et al. 2020, ZEN: Pre-training Chinese Text Encoder Enhanced by N-gram Representations, Findings of "
     "EMNLP, arXiv:1911.00720",
     build=zen,
+    model_types=("bert", "zen"),
     reads=frozenset({"text", "candidates"}),
     heads={"masked-tokens": masked_tokens, "next-sentence": pair_classes},
     objectives=("masked-tokens", "next-sentence"),

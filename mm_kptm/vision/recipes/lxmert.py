@@ -6,6 +6,7 @@ from typing import TypeVar
 from torch import nn
 
 from mm_kptm.models.two_stream import TwoStream
+from mm_kptm.nn.attention import set_attention_dropout
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Classifier, Pooler
 from mm_kptm.nn.init import bert_init
@@ -20,6 +21,7 @@ from mm_kptm.recipes.bert import (
     pair_classes,
     vocabulary_rules,
 )
+from mm_kptm.systems.published_fields import STANDARD
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, OneOf, Rename
 from mm_kptm.vision.modules.assembly import TextBesideRegions
@@ -43,6 +45,7 @@ def lxmert(
     region_dim: int = 2048,
     activation: str = "gelu",
     dropout: float = 0.1,
+    attention_dropout: float | None = None,
 ) -> TwoStream:
     """The encoder of Tan and Bansal (2019, figure 1); ``num_layers`` counts those of the text."""
 
@@ -62,7 +65,9 @@ def lxmert(
     text = TextEmbedding(vocab_size, dim, max_positions=max_positions, num_segments=num_segments, dropout=dropout)
     regions = MeanRegionEmbedding(region_dim, dim, dropout=dropout)
     embed = TextBesideRegions(text, regions, region_dim=region_dim)
-    return _fresh(TwoStream(embed, steps(), Pooler(dim), dim=dim))
+    encoder = _fresh(TwoStream(embed, steps(), Pooler(dim), dim=dim))
+    set_attention_dropout(encoder, attention_dropout)
+    return encoder
 
 
 def masked_objects(encoder: TwoStream, *, num_objects: int = 1600, num_attributes: int = 400) -> ObjectScores:
@@ -134,6 +139,7 @@ LXMERT_BASE = Recipe(
     paper="Tan and Bansal 2019, LXMERT: Learning Cross-Modality Encoder Representations from Transformers, EMNLP, "
     "arXiv:1908.07490",
     build=lxmert,
+    model_types=("lxmert", "bert"),
     reads=frozenset({"text", "regions"}),
     heads={
         "masked-tokens": masked_tokens,
@@ -178,7 +184,11 @@ LXMERT_BASE = Recipe(
         "l_layers": "num_layers",
         "r_layers": "num_region_layers",
         "x_layers": "num_cross_layers",
+        "visual_feat_dim": "region_dim",
+        "attention_probs_dropout_prob": "attention_dropout",
     },
+    read_fields=frozenset({"num_hidden_layers"}),  # a sum of the others
+    fixed_fields={**STANDARD, "visual_pos_dim": (4,)},
     infer_from_shapes={
         "region_dim": ("encoder.embed.regions.feature.weight", 1),
         "vocab_size": ("encoder.embed.text.word.weight", 0),
@@ -188,7 +198,6 @@ LXMERT_BASE = Recipe(
         "heads={'vqa': {'num_answers': N}}",
         "num_hidden_layers of a published configuration is not used; l_layers, r_layers and x_layers are",
         "the released code gives row 0 of the word, position and segment tables no gradient; here all rows learn",
-        "attention dropout equals the dropout of the states, as in every published configuration",
         "text without regions, or regions without text, is no case of the paper: what would be read is zero",
     ),
 )

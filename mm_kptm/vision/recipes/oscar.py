@@ -161,6 +161,7 @@ OSCAR_BASE = Recipe(
     paper="Li et al. 2020, Oscar: Object-Semantics Aligned Pre-training for Vision-Language Tasks, ECCV, "
     "arXiv:2004.06165",
     build=oscar,
+    model_types=("bert", "oscar"),
     reads=frozenset({"text", "regions"}),
     heads={
         "masked-tokens": masked_tokens,

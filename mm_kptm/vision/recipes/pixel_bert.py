@@ -72,6 +72,7 @@ PIXEL_BERT_BASE = Recipe(
     paper="Huang et al. 2020, Pixel-BERT: Aligning Image Pixels with Text by Deep Multi-Modal Transformers, "
     "arXiv:2004.00849",
     build=pixel_bert,
+    model_types=("bert",),
     reads=frozenset({"text", "regions"}),
     heads={"masked-tokens": masked_tokens, "image-text-matching": pair_classes, "vqa": vqa},
     objectives=("masked-tokens", "image-text-matching"),

@@ -139,6 +139,7 @@ UNITER_BASE = Recipe(
     family="uniter",
     paper="Chen et al. 2020, UNITER: UNiversal Image-TExt Representation Learning, ECCV, arXiv:1909.11740",
     build=uniter,
+    model_types=("bert", "uniter"),
     reads=frozenset({"text", "regions"}),
     heads={
         "masked-tokens": masked_tokens,

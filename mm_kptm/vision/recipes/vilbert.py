@@ -246,6 +246,7 @@ VILBERT_BASE = Recipe(
     paper="Lu et al. 2019, ViLBERT: Pretraining Task-Agnostic Visiolinguistic Representations for Vision-and-Language "
     "Tasks, NeurIPS, arXiv:1908.02265",
     build=vilbert,
+    model_types=("bert", "vilbert"),
     reads=frozenset({"text", "regions"}),
     heads={
         "masked-tokens": masked_tokens,

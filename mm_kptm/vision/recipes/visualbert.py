@@ -1,18 +1,21 @@
 """VisualBERT: one BERT over a text and the regions of its image, which have no boxes but a table of their own."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 from torch import nn
 
 from mm_kptm.errors import UserError
 from mm_kptm.models.single import SingleStream
+from mm_kptm.nn.attention import set_attention_dropout
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Pooler
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
 from mm_kptm.recipes.bert import (
     BERT_FIELDS,
+    NORM_AND_ATTENTION,
     embedding_rules,
     layer_rules,
     masked_tokens,
@@ -39,21 +42,29 @@ def visualbert(
     num_segments: int = 2,
     region_dim: int = 2048,
     activation: str = "gelu",
+    norm_eps: float = 1e-12,
     dropout: float = 0.1,
+    attention_dropout: float | None = None,
 ) -> SingleStream:
     """The encoder of Li et al. (2019, figure 2); the defaults are the released one for VQA.
 
     The released ones differ in ``region_dim``: 2048 for VQA, 1024 for NLVR2, 512 for VCR, 2054 for Flickr30k (features
     with six numbers of the box). ``num_segments`` counts those of the text and those of the regions, in two tables.
     """
-    text = TextEmbedding(vocab_size, dim, max_positions=max_positions, num_segments=num_segments, dropout=dropout)
+    norm = partial(nn.LayerNorm, eps=norm_eps)
+    text = TextEmbedding(
+        vocab_size, dim, max_positions=max_positions, num_segments=num_segments, norm=norm(dim), dropout=dropout
+    )
     regions = AlignedRegionEmbedding(
         region_dim, text, num_segments=num_segments, max_positions=max_positions, dropout=dropout
     )
     layers = (
-        bert_layer(dim, num_heads, ffn_dim=ffn_dim, activation=activation, dropout=dropout) for _ in range(num_layers)
+        bert_layer(dim, num_heads, ffn_dim=ffn_dim, activation=activation, dropout=dropout, norm=norm)
+        for _ in range(num_layers)
     )
-    return _fresh(SingleStream(TextThenRegions(text, regions), layers, Pooler(dim), dim=dim))
+    encoder = _fresh(SingleStream(TextThenRegions(text, regions), layers, Pooler(dim), dim=dim))
+    set_attention_dropout(encoder, attention_dropout)
+    return encoder
 
 
 def vqa_at_mask(encoder: SingleStream, *, num_answers: int = 3129) -> nn.Linear:
@@ -161,6 +172,7 @@ VISUALBERT = Recipe(
     family="visualbert",
     paper="Li et al. 2019, VisualBERT: A Simple and Performant Baseline for Vision and Language, arXiv:1908.03557",
     build=visualbert,
+    model_types=("visual_bert", "bert"),
     reads=frozenset({"text", "regions"}),
     heads={
         "masked-tokens": masked_tokens,
@@ -172,8 +184,9 @@ VISUALBERT = Recipe(
     },
     objectives=("masked-tokens", "image-text-matching"),
     weights=_WEIGHTS,
-    config_keys=BERT_FIELDS,
+    config_keys=BERT_FIELDS | NORM_AND_ATTENTION,
     read_config=_read_config,
+    read_fields=frozenset({"visual_embedding_dim", "bypass_transformer"}),
     infer_from_shapes={"region_dim": (f"{_REGIONS}.feature.weight", 1)},
     notes=(
         "class 1 of image-text-matching means that both captions belong to the image (the released code calls the "

@@ -12,6 +12,7 @@ from mm_kptm.nn.heads import Classifier, Pooler
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
 from mm_kptm.recipes.bert import BERT_FIELDS, layer_rules, masked_tokens, pair_classes, vocabulary_rules
+from mm_kptm.systems.published_fields import STANDARD, check_fields
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import OneOf, Rename, drop_prefix
 from mm_kptm.vision.modules.single_stream.visual_features import BOX_DIM, PrecomputedFeatures, VisualFeatureEmbedding
@@ -145,6 +146,7 @@ def _read_config(config: Mapping[str, Any]) -> dict[str, Any]:
             "(VQA, referring expressions) and '1fc' (VCR), as in the released models"
         )
     network = config["NETWORK"].get("VLBERT", {})
+    check_fields("vl-bert", network, STANDARD)
     sizes = {ours: network[theirs] for theirs, ours in BERT_FIELDS.items() if theirs in network}
     sizes |= {ours: network[ours] for ours in ("with_pooler",) if ours in network}
     if "visual_size" in network:
@@ -181,6 +183,7 @@ VL_BERT_BASE = Recipe(
     family="vl-bert",
     paper="Su et al. 2020, VL-BERT: Pre-training of Generic Visual-Linguistic Representations, ICLR, arXiv:1908.08530",
     build=vl_bert,
+    model_types=("bert",),
     reads=frozenset({"text", "regions"}),
     heads={
         "masked-tokens": masked_tokens,

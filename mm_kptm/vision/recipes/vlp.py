@@ -106,6 +106,7 @@ VLP_BASE = Recipe(
     family="vlp",
     paper="Zhou et al. 2020, Unified Vision-Language Pre-Training for Image Captioning and VQA, AAAI, arXiv:1909.11059",
     build=vlp,
+    model_types=("bert",),
     reads=frozenset({"text", "regions"}),
     heads={"masked-tokens": masked_tokens, "fused-answers": fused_answers},
     objectives=("masked-tokens",),

@@ -267,6 +267,7 @@ def _recipe(embedding: str, schedule: str, *, of: str, **sizes: Any) -> Recipe:
         paper="Bugliarello et al. 2021, Multimodal Pretraining Unmasked: A Meta-Analysis and a Unified Framework of "
         f"Vision-and-Language BERTs, TACL, arXiv:2011.15124; the controlled form of {of}",
         build=volta,
+        model_types=("bert", "volta"),
         reads=frozenset({"text", "regions"}),
         heads={
             "masked-tokens": masked_tokens,

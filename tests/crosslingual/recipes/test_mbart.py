@@ -142,7 +142,6 @@ def test_one_word_table_serves_both_sides_and_the_output() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("model_type", "bart"),
         ("encoder_normalize_before", False),
         ("layernorm_embedding", False),
         ("share_all_embeddings", False),

@@ -64,7 +64,6 @@ def test_xlm_r_agrees_with_transformers(pad: int, dtype: torch.dtype, atol: floa
     ("field", "value"),
     [
         ("position_embedding_type", "relative_key"),
-        ("model_type", "xlm-roberta-xl"),
         ("is_decoder", True),
         ("tie_word_embeddings", False),
         ("encoder_normalize_before", True),
@@ -75,6 +74,14 @@ def test_a_configuration_that_asks_for_more_is_refused(field: str, value: Any, t
     save_file({"roberta.embeddings.word_embeddings.weight": torch.zeros(5, 8)}, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps({field: value}))
     with pytest.raises(UserError, match=f"the configuration says {field}={value!r}, but xlm-r is built with {field}="):
+        mm_kptm.load("xlm-r", tmp_path)
+
+
+def test_a_checkpoint_of_another_family_is_refused(tmp_path: Path) -> None:
+    save_file({"roberta.embeddings.word_embeddings.weight": torch.zeros(5, 8)}, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text('{"model_type": "xlm-roberta-xl"}')
+    expected = "says model_type='xlm-roberta-xl', but xlm-r-base reads checkpoints of model_type 'xlm-roberta' only"
+    with pytest.raises(UserError, match=expected):
         mm_kptm.load("xlm-r", tmp_path)
 
 
