@@ -3,10 +3,11 @@
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "build", "catalogue", "load", "save"]
+__all__ = ["__version__", "build", "catalogue", "load", "push", "save"]
 
 if TYPE_CHECKING:
     from mm_kptm.systems.discovery import catalogue
+    from mm_kptm.systems.hub import push
     from mm_kptm.systems.pretrained import build, load
     from mm_kptm.systems.saved import save
 
@@ -17,6 +18,10 @@ def __getattr__(name: str) -> Any:
         from mm_kptm.systems.discovery import catalogue
 
         return catalogue
+    if name == "push":
+        from mm_kptm.systems.hub import push
+
+        return push
     if name in ("build", "load", "save"):
         from mm_kptm.systems import pretrained, saved
 

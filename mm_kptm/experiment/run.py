@@ -14,11 +14,12 @@ from functools import partial
 from pathlib import Path
 
 from mm_kptm import config
+from mm_kptm.datasets.settings import TextSettings
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import Built, build
 from mm_kptm.experiment.settings import Experiment
 from mm_kptm.io.atomic import write_json, write_text
-from mm_kptm.systems.saved import save
+from mm_kptm.systems.saved import save, tokenizer_of
 from mm_kptm.tasks.knowledge_use import use_of
 from mm_kptm.tasks.protocol import Row, write_predictions
 from mm_kptm.train.checkpoint import Checkpoints, load_weights
@@ -60,8 +61,23 @@ def train(settings: Experiment, folder: Path, *, resume: bool = False, progress:
         progress=progress,
     )
     if is_main_process():
-        save(built.system, folder / MODEL, task=settings.task if built.own else None, own=built.own)
+        _give_tokenizer(built, settings)
+        save(
+            built.system,
+            folder / MODEL,
+            task=settings.task if built.own else None,
+            own=built.own,
+            training={"experiment": settings.name, "seed": settings.train.seed, "steps": settings.train.steps},
+        )
     return built
+
+
+def _give_tokenizer(built: Built, settings: Experiment) -> None:
+    """Let the saved system have the tokenizer of its data, where these lie in files."""
+    if isinstance(data := settings.data, TextSettings):
+        built.system.tokenizer = tokenizer_of(
+            built.system, data.vocabulary, lowercase=data.lowercase, ideographs=data.ideographs
+        )
 
 
 def opened(folder: Path) -> tuple[Experiment, Built]:

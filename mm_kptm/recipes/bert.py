@@ -14,6 +14,7 @@ from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import Activation, FeedForwardSublayer, NormBuilder, bert_layer, bert_norm
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, Rename, Same
+from mm_kptm.systems.transformers_form import BERT_FORM
 
 
 def bert(
@@ -144,6 +145,7 @@ BERT_BASE = Recipe(
     ),
     config_keys=BERT_FIELDS | NORM_AND_ATTENTION,
     model_types=("bert",),
+    transformers=BERT_FORM,
 )
 
 BERT_LARGE = Recipe(

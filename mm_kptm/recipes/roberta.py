@@ -17,6 +17,7 @@ from mm_kptm.nn.sublayers import bert_layer
 from mm_kptm.recipes.bert import BERT_FIELDS, activation_of, embedding_rules, layer_rules, norm_of
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, Rename, Rule, Same, Split
+from mm_kptm.systems.transformers_form import ROBERTA_FORM
 
 
 def roberta(
@@ -223,6 +224,7 @@ ROBERTA_BASE = Recipe(
     ),
     config_keys=ROBERTA_FIELDS,
     model_types=("roberta",),
+    transformers=ROBERTA_FORM,
     read_config=roberta_sizes,
     read_fields=ROBERTA_READ,
     infer_from_shapes=ROBERTA_TABLES,

@@ -109,7 +109,8 @@ def _refuse_other_content(path: Path, head: bytes) -> None:
             raise UserError(f"{path} is packed with {kind}; unpack it first")
     if head.startswith(_LFS):
         raise UserError(
-            f"{path} is a pointer of Git LFS ({size} bytes of text), not the file itself; fetch that with `git lfs pull`"
+            f"{path} is a pointer of Git LFS ({size} bytes of text), not the file itself; fetch that one "
+            "with `git lfs pull`"
         )
     text = _text(head)
     if not text:

@@ -15,10 +15,11 @@ from mm_kptm.systems.assembly import Heads, assemble, chosen_heads, fill, fitted
 from mm_kptm.systems.checkpoint_files import Checkpoint
 from mm_kptm.systems.checkpoint_folder import published_files, read_published
 from mm_kptm.systems.discovery import find
+from mm_kptm.systems.hub import fetch, is_repository
 from mm_kptm.systems.keymap import TranslatedState, translate
 from mm_kptm.systems.published_fields import NEUTRAL
 from mm_kptm.systems.recipe import Recipe
-from mm_kptm.systems.saved import is_saved, load_saved
+from mm_kptm.systems.saved import give_tokenizer, is_saved, load_saved
 from mm_kptm.systems.system import System
 
 Files = str | Path | Mapping[str, str | Path]
@@ -50,9 +51,15 @@ def load(
     fresh: Sequence[str] = (),
     ignore: Sequence[str] = (),
     seed: int | None = None,
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
     **sizes: Any,
 ) -> System:
     """A system with the weights of an official checkpoint, or of a folder that this suite saved.
+
+    Both may lie in a folder of this machine or of the Hugging Face hub: ``load("organisation/name")`` and
+    ``load("bert-base", "organisation/name")``. Where a tokenizer lies beside the weights, ``system.tokenizer`` is it.
 
     Args:
         name: of a recipe or family; the folder itself when it was saved by :func:`save`.
@@ -64,6 +71,7 @@ def load(
             fine-tune on VQA, ``encoder.embed.regions.`` to start UNITER from BERT).
         ignore: beginnings of published names that stay behind, such as ``classifier.`` of a fine-tuned file.
         seed: for the fresh weights; torch's global state otherwise.
+        revision, cache_dir, local_files_only: of the hub, see :func:`~mm_kptm.systems.hub.fetch`.
         sizes: as in :func:`build`; they win over what the checkpoint's tables and ``config.json`` say.
 
     Raises:
@@ -71,6 +79,16 @@ def load(
             begins like one of ``fresh``, or the checkpoint does not fit; the message lists what is left over on either
             side.
     """
+    if is_repository(name if path is None else path):
+        where = fetch(
+            str(name if path is None else path),
+            revision=revision,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+        )
+        name, path = (str(where), None) if path is None else (name, where)
+    elif revision is not None:
+        raise UserError(f"a revision is of a repository of the hub, and {name if path is None else path} is none")
     if path is None or (not isinstance(path, Mapping) and is_saved(Path(path))):
         folder = Path(name if path is None else path)
         if sizes:
@@ -90,6 +108,8 @@ def load(
     with seeded_weights(seed), _fields_named(found.config):
         system = assemble(recipe, recipe.resolved_sizes(published | sizes), chosen)
         fill(system, fitted(translation, system, recipe, fresh))
+    if not isinstance(path, Mapping) and Path(path).is_dir():
+        give_tokenizer(system, Path(path))
     return system
 
 

@@ -16,6 +16,8 @@ from mm_kptm.systems.text_format import BERT_FORMAT, TextFormat
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from mm_kptm.systems.transformers_form import TransformersForm
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -46,6 +48,7 @@ class Recipe:
     infer_heads: Callable[[Mapping[str, Tensor]], Mapping[str, Mapping[str, Any]]] | None = None
     """What a translated checkpoint tells of the sizes of heads, by head."""
     notes: tuple[str, ...] = ()  #: where the released code, or ours, departs from the paper
+    transformers: TransformersForm | None = None  #: how transformers opens what was saved, where it has an equal class
     text: TextFormat = BERT_FORMAT  #: the form in which it reads texts
 
     def published_sizes(self) -> dict[str, Any]:
@@ -78,7 +81,10 @@ class Recipe:
         check_family(self.name, config, self.model_types)
         read = {*self.config_keys, *self.read_fields}
         check_fields(self.name, config, {name: can for name, can in self.fixed_fields.items() if name not in read})
-        note_unknown(self.name, config, {*read, *self.fixed_fields, "args", "params", "model"})
+        if self.read_config is None or self.read_fields:
+            alike = config.get("attention_probs_dropout_prob") == config.get("hidden_dropout_prob")
+            rates = {"attention_probs_dropout_prob"} if alike else set()
+            note_unknown(self.name, config, {*read, *self.fixed_fields, *rates})
         named = {ours: config[theirs] for theirs, ours in self.config_keys.items() if theirs in config}
         return named if self.read_config is None else {**named, **self.read_config(config)}
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from torch import Tensor
 
+from mm_kptm.data.tokenizers.opening import holds_tokenizer
 from mm_kptm.errors import UserError
-from mm_kptm.io.atomic import write_json
+from mm_kptm.io.atomic import write_json, write_text
 from mm_kptm.io.tensors import write_tensors
 from mm_kptm.systems.assembly import (
     CONFIG,
@@ -28,9 +29,14 @@ from mm_kptm.systems.assembly import (
 )
 from mm_kptm.systems.checkpoint_files import read_weights
 from mm_kptm.systems.checkpoint_folder import read_config_file
-from mm_kptm.systems.discovery import find
+from mm_kptm.systems.discovery import catalogue, find
 from mm_kptm.systems.keymap import TranslatedState
+from mm_kptm.systems.model_card import Measured, model_card
 from mm_kptm.systems.system import System
+from mm_kptm.systems.text_tokenizer import TextTokenizer, read_options
+from mm_kptm.systems.transformers_form import from_published, to_published
+
+CARD = "README.md"
 
 
 @dataclass(frozen=True)
@@ -46,20 +52,34 @@ class Saved:
 
 
 def save(
-    system: System, folder: str | Path, *, task: str | None = None, own: Mapping[str, Tensor] | None = None
+    system: System,
+    folder: str | Path,
+    *,
+    task: str | None = None,
+    own: Mapping[str, Tensor] | None = None,
+    training: Mapping[str, Any] | None = None,
+    results: Sequence[Measured] = (),
 ) -> None:
-    """Write ``model.safetensors`` and ``config.json`` (recipe, sizes, heads, added parts, data, version).
+    """Write a folder in the layout of the Hugging Face hub.
+
+    ``model.safetensors``, ``config.json`` (recipe, sizes, heads, added parts, data, version), the files of the
+    system's tokenizer where it has one, and ``README.md``, the model card. Where transformers has an equal class, it
+    opens the folder, too.
 
     Args:
         system: all of it is written.
         folder: is made where it is not there.
         task: that the system was trained on, where the task has parts of its own.
         own: the parameters of these, such as a head that no recipe has; :func:`load` leaves them behind.
+        training: lines for the card: seed, steps.
+        results: measured values for the card.
 
     Raises:
         UserError: the folder cannot be written.
     """
     folder = Path(folder)
+    recipe = find(system.recipe)
+    form = None if system.added else recipe.transformers
     described = {
         "mm_kptm": version("mm-kptm"),
         "recipe": system.recipe,
@@ -69,9 +89,27 @@ def save(
         "data": system.data,
         "task": task,
     }
-    written = parameters(system) | {TASK_PREFIX + name: tensor for name, tensor in (own or {}).items()}
-    write_tensors(folder / WEIGHTS, {name: tensor.contiguous() for name, tensor in written.items()})
+    written = dict(parameters(system))
+    if form is not None:
+        known = {"model_type": form.model_type, "architectures": [form.architecture]}
+        described = {**known, **form.fields(system.sizes), **described}
+        written = to_published(written, form, recipe.weights, system.sizes)
+    written |= {TASK_PREFIX + name: tensor for name, tensor in (own or {}).items()}
+    metadata = None if form is None else {"format": "pt"}
+    write_tensors(folder / WEIGHTS, {name: tensor.contiguous() for name, tensor in written.items()}, metadata)
     write_json(folder / CONFIG, described, indent=1, ascii_only=True)
+    if system.has_tokenizer:
+        system.tokenizer.save(folder)
+    card = model_card(
+        recipe,
+        heads=list(system.head_sizes),
+        added=system.added,
+        data=system.data,
+        training=training or {},
+        results=results,
+        in_transformers=None if form is None else form.architecture,
+    )
+    write_text(folder / CARD, card)
 
 
 def read_saved(folder: str | Path) -> Saved | None:
@@ -123,6 +161,13 @@ def load_saved(
     """
     held = read_saved(folder)
     if held is None:
+        if (kind := read_config_file(folder / CONFIG).get("model_type")) is not None:
+            names = [name for name, recipe in catalogue().items() if kind in recipe.model_types][:3]
+            listed = f" ({', '.join(names)} ...)" if names else ""
+            raise UserError(
+                f"{folder} was not saved by this suite; its model_type is {kind!r}, so name the system{listed} "
+                "before it"
+            )
         raise UserError(f"{folder} is no folder with {CONFIG} and {WEIGHTS} that this suite saved")
     recipe = find(held.recipe)
     if name is not None and name not in (recipe.name, recipe.family):
@@ -135,6 +180,9 @@ def load_saved(
         for addition, sizes in held.added.items():
             add(system, addition, sizes)
     tensors, unfilled = read_weights(folder / WEIGHTS), tuple(fresh)
+    if recipe.transformers is not None:
+        ours = {name for name, _ in system.named_parameters(remove_duplicate=False)}
+        tensors = from_published(tensors, recipe.transformers, recipe.weights, system.sizes, ours)
     for parameter, value in system.named_parameters():
         if value not in published and parameter not in tensors and not parameter.startswith(unfilled):
             raise UserError(
@@ -143,7 +191,35 @@ def load_saved(
             )
     fill(system, fitted(TranslatedState(tensors=tensors), system, recipe, fresh))
     system.data = dict(held.data)
+    give_tokenizer(system, folder)
     return system
+
+
+def give_tokenizer(system: System, folder: Path) -> None:
+    """Let a system cut texts with the tokenizer whose files lie in a folder, where there is one."""
+    if not holds_tokenizer(folder):
+        return
+    recipe = find(system.recipe)
+    if "text" not in recipe.reads or recipe.text.tokenizer != "file":
+        return
+    lowercase, ideographs = read_options(folder)
+    system.tokenizer = tokenizer_of(system, folder, lowercase=lowercase, ideographs=ideographs)
+
+
+def tokenizer_of(
+    system: System, source: Path, *, lowercase: bool | None = None, ideographs: bool = True
+) -> TextTokenizer:
+    """The tokenizer in a file or a folder, for the texts of one system; its files are read when it is first used."""
+    recipe = find(system.recipe)
+    sizes = {**recipe.published_sizes(), **system.sizes}
+    return TextTokenizer(
+        source,
+        max_length=int(sizes.get("max_positions", 512)) - int(sizes.get("position_offset", 0)),
+        vocab_size=int(sizes["vocab_size"]),
+        languages=recipe.text.languages if "languages" in recipe.reads else (),
+        lowercase=lowercase,
+        ideographs=ideographs,
+    )
 
 
 def is_saved(folder: Path) -> bool:

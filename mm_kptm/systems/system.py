@@ -9,6 +9,7 @@ from torch import nn
 
 from mm_kptm.batch import ALL_ROWS, Encoded, Inputs, OutputRows
 from mm_kptm.errors import UserError
+from mm_kptm.systems.text_tokenizer import TextTokenizer
 
 
 class System(nn.Module):
@@ -38,6 +39,30 @@ class System(nn.Module):
         self.head_sizes = {name: dict(sizes) for name, sizes in head_sizes.items()}
         self.added: dict[str, dict[str, Any]] = {}
         self.data: dict[str, str] = {}
+        self._tokenizer: TextTokenizer | None = None
+
+    @property
+    def has_tokenizer(self) -> bool:
+        """Whether it was loaded from a folder with a tokenizer, or given one."""
+        return self._tokenizer is not None
+
+    @property
+    def tokenizer(self) -> TextTokenizer:
+        """From texts to inputs: ``system(system.tokenizer(["..."]))``.
+
+        Raises:
+            UserError: it has none.
+        """
+        if self._tokenizer is None:
+            raise UserError(
+                f"this {self.recipe} has no tokenizer: load it from a folder with vocab.txt, tokenizer.json or "
+                "vocab.json and merges.txt in it"
+            )
+        return self._tokenizer
+
+    @tokenizer.setter
+    def tokenizer(self, tokenizer: TextTokenizer) -> None:
+        self._tokenizer = tokenizer
 
     @property
     def dim(self) -> int:
@@ -46,6 +71,11 @@ class System(nn.Module):
 
     def forward(self, inputs: Inputs, output_rows: OutputRows = ALL_ROWS) -> Encoded:
         """Encode; see :class:`~mm_kptm.batch.OutputRows` for what to ask of the last layer."""
+        if not isinstance(inputs, Inputs):
+            raise UserError(
+                f"{self.recipe} reads Inputs, not a value of type {type(inputs).__name__}; make them of texts with "
+                "system.tokenizer([...])"
+            )
         encoded: Encoded = self.encoder(inputs, output_rows)
         return encoded
 

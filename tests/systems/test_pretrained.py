@@ -191,6 +191,6 @@ def test_a_fresh_part_that_does_not_exist_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_public_names_are_few() -> None:
-    assert set(mm_kptm.__all__) == {"__version__", "build", "catalogue", "load", "save"}
+    assert set(mm_kptm.__all__) == {"__version__", "build", "catalogue", "load", "push", "save"}
     with pytest.raises(AttributeError, match=r"^module 'mm_kptm' has no attribute 'nothing'$"):
         mm_kptm.nothing  # noqa: B018

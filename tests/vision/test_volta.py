@@ -95,7 +95,7 @@ def test_a_file_without_the_second_names_of_shared_parts_loads(tmp_path: Path) -
         ),
         (
             {"layer_norm_eps": 1e-5},
-            "asks for layer_norm_eps 1e-05, which is not built; the controlled models",
+            "says layer_norm_eps=1e-05, but volta-vilbert is built with layer_norm_eps=1e-12 only",
         ),
         ({"qa_task_weight": 1.0}, "asks for qa_task_weight 1.0, which is not built; fine-tune the head vqa"),
         ({"fixed_layers": [0]}, r"asks for fixed_layers \[0\], which is not built; leave these layers out"),

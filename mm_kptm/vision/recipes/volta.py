@@ -174,8 +174,6 @@ def read_config(config: Mapping[str, Any], *, embedding: str) -> dict[str, Any]:
         raise _refuse(f"v_pooler_size {config['v_pooler_size']} beside pooler_size {size}", "make them equal")
     if "roberta" in f"{config.get('model', '')} {config.get('bert_model', '')}":
         raise _refuse("a text stream of RoBERTa (model, bert_model)", "the controlled models have one of BERT")
-    if (eps := config.get("layer_norm_eps", 1e-12)) != 1e-12:
-        raise _refuse(f"layer_norm_eps {eps}", "the controlled models have 1e-12")
     if config.get("qa_task_weight"):
         raise _refuse(f"qa_task_weight {config['qa_task_weight']}", "fine-tune the head vqa on questions")
     if config.get("fixed_layers"):

@@ -94,7 +94,7 @@ def test_a_text_without_a_translation_is_refused() -> None:
 def test_a_configuration_that_asks_for_more_is_refused(tmp_path: Path) -> None:
     save_file({"filter.embeddings.word_embeddings.weight": torch.zeros(5, 8)}, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps({"is_decoder": True}))
-    with pytest.raises(UserError, match="is_decoder=True, but filter is built with is_decoder=False only"):
+    with pytest.raises(UserError, match="is_decoder=True, but filter is built with is_decoder=False or None only"):
         mm_kptm.load("filter", tmp_path)
 
 
