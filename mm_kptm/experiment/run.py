@@ -13,13 +13,17 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from mm_kptm import config
 from mm_kptm.datasets.settings import TextSettings
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import Built, build
 from mm_kptm.experiment.settings import Experiment
 from mm_kptm.io.atomic import write_json, write_text
-from mm_kptm.systems.saved import save, tokenizer_of
+from mm_kptm.report.statistics import bootstrap
+from mm_kptm.systems.model_card import Measured
+from mm_kptm.systems.saved import read_saved, record_result, save, tokenizer_of
 from mm_kptm.tasks.knowledge_use import use_of
 from mm_kptm.tasks.protocol import Row, write_predictions
 from mm_kptm.train.checkpoint import Checkpoints, load_weights
@@ -120,6 +124,7 @@ def evaluated(run: Path, settings: Experiment, built: Built, split: str) -> dict
     source = built.source(split)
     evaluation = measure(built.model, source, batch_size=settings.train.batch_size, precision=settings.train.precision)
     result: dict[str, object] = {"run": str(run), "split": split, "n": evaluation.n, **evaluation.means}
+    rows: Sequence[Row] = ()
     if built.task is not None:
         rows = built.task.predictions(source, batch_size=settings.train.batch_size)
         if is_main_process():
@@ -136,7 +141,16 @@ def evaluated(run: Path, settings: Experiment, built: Built, split: str) -> dict
         result["baselines"] = baselines
     if baselines and is_main_process():
         _remember_baselines(run, split, baselines)
+    if built.task is not None and rows and is_main_process() and read_saved(run / MODEL) is not None:
+        record_result(run / MODEL, _measured(rows, split, baselines))
     return result
+
+
+def _measured(rows: Sequence[Row], split: str, controls: Mapping[str, float]) -> Measured:
+    """The accuracy of predictions with its interval, as the model card shows it."""
+    scores, groups = [float(row["correct"]) for row in rows], [row.get("group", row["id"]) for row in rows]
+    found = bootstrap(scores, groups, np.random.default_rng(0))
+    return Measured("accuracy", split, found.value, found.n, (found.low, found.high), dict(controls))
 
 
 def _answered(settings: Experiment, built: Built, split: str) -> Sequence[Row]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from mm_kptm.errors import UserError
 from mm_kptm.systems.assembly import WEIGHTS
@@ -12,9 +12,9 @@ from mm_kptm.systems.checkpoint_folder import CHECKPOINT_NAMES, CONFIG
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 #: What is fetched first: configuration, tokenizer and safe weights; pickles only where there are no others.
-_FIRST = ("*.json", "*.txt", "*.bpe", "*.md", "*.safetensors")
-_PICKLES = ("*.bin", "*.pt")
-_BELOW = ("*/*",)  #: folders inside hold other formats of the same weights
+_FIRST = ["*.json", "*.txt", "*.bpe", "*.md", "*.safetensors"]
+_PICKLES = ["*.bin", "*.pt"]
+_BELOW = ["*/*"]  #: folders inside hold other formats of the same weights
 
 
 def is_repository(name: object) -> bool:
@@ -42,11 +42,18 @@ def fetch(
     """
     from huggingface_hub import snapshot_download
 
-    asked: dict[str, Any] = {"revision": revision, "cache_dir": cache_dir, "local_files_only": local_files_only}
+    fetched = partial(
+        snapshot_download,
+        repository,
+        ignore_patterns=_BELOW,
+        revision=revision,
+        cache_dir=cache_dir,
+        local_files_only=local_files_only,
+    )
     try:
-        folder = Path(snapshot_download(repository, allow_patterns=_FIRST, ignore_patterns=_BELOW, **asked))
+        folder = Path(fetched(allow_patterns=_FIRST))
         if not any((folder / name).is_file() for name in CHECKPOINT_NAMES):
-            folder = Path(snapshot_download(repository, allow_patterns=_PICKLES, ignore_patterns=_BELOW, **asked))
+            folder = Path(fetched(allow_patterns=_PICKLES))
     except Exception as error:
         raise _explained(repository, revision, error) from None
     return folder

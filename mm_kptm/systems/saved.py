@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
 from mm_kptm.data.tokenizers.opening import holds_tokenizer
 from mm_kptm.errors import UserError
 from mm_kptm.io.atomic import write_json, write_text
+from mm_kptm.io.records import read_json
 from mm_kptm.io.tensors import write_tensors
 from mm_kptm.systems.assembly import (
     CONFIG,
@@ -36,7 +37,7 @@ from mm_kptm.systems.system import System
 from mm_kptm.systems.text_tokenizer import TextTokenizer, read_options
 from mm_kptm.systems.transformers_form import from_published, to_published
 
-CARD = "README.md"
+CARD, RESULTS = "README.md", "results.json"
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def save(
     folder = Path(folder)
     recipe = find(system.recipe)
     form = None if system.added else recipe.transformers
-    described = {
+    described: dict[str, Any] = {
         "mm_kptm": version("mm-kptm"),
         "recipe": system.recipe,
         "sizes": system.sizes,
@@ -88,6 +89,7 @@ def save(
         "added": system.added,
         "data": system.data,
         "task": task,
+        "training": dict(training or {}),
     }
     written = dict(parameters(system))
     if form is not None:
@@ -100,14 +102,45 @@ def save(
     write_json(folder / CONFIG, described, indent=1, ascii_only=True)
     if system.has_tokenizer:
         system.tokenizer.save(folder)
+    if results:
+        write_json(folder / RESULTS, [asdict(one) for one in results], indent=1)
+    _write_card(folder)
+
+
+def record_result(folder: str | Path, result: Measured) -> None:
+    """Add a measured value to the card of a saved folder, in place of an older one of that measure and split.
+
+    Raises:
+        UserError: the folder cannot be written, or its ``results.json`` is broken.
+    """
+    folder = Path(folder)
+    others = [one for one in _read_results(folder) if (one.split, one.measure) != (result.split, result.measure)]
+    write_json(folder / RESULTS, [asdict(one) for one in (*others, result)], indent=1)
+    _write_card(folder)
+
+
+def _read_results(folder: Path) -> list[Measured]:
+    if not (folder / RESULTS).is_file():
+        return []
+    try:
+        return [
+            Measured(**{**one, "interval": one["interval"] and tuple(one["interval"])})
+            for one in cast("list[Any]", read_json(folder / RESULTS))
+        ]
+    except (TypeError, LookupError):
+        raise UserError(f"{folder / RESULTS} holds no measured values; remove it and evaluate again") from None
+
+
+def _write_card(folder: Path) -> None:
+    said = read_config_file(folder / CONFIG)
     card = model_card(
-        recipe,
-        heads=list(system.head_sizes),
-        added=system.added,
-        data=system.data,
-        training=training or {},
-        results=results,
-        in_transformers=None if form is None else form.architecture,
+        find(said["recipe"]),
+        heads=list(said["heads"]),
+        added=said["added"],
+        data=said["data"],
+        training=said["training"],
+        results=_read_results(folder),
+        in_transformers=said["architectures"][0] if "architectures" in said else None,
     )
     write_text(folder / CARD, card)
 

@@ -23,6 +23,7 @@ IMPORTED_AS = {
     "tensorboard": "torch.utils.tensorboard",
     "typing-extensions": "typing_extensions",
     "open-clip-torch": "open_clip",
+    "huggingface-hub": "huggingface_hub",
 }
 #: Parts of a declared package that are installed under names of their own.
 PART_OF = {"pydantic_core": "pydantic", "markupsafe": "jinja2"}

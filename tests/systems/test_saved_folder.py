@@ -19,7 +19,7 @@ from mm_kptm.data.tokenizers.opening import open_tokenizer
 from mm_kptm.errors import UserError
 from mm_kptm.systems.hub import is_repository
 from mm_kptm.systems.model_card import Measured
-from mm_kptm.systems.saved import tokenizer_of
+from mm_kptm.systems.saved import record_result, tokenizer_of
 from mm_kptm.systems.system import System
 
 SIZES: dict[str, Any] = {
@@ -319,3 +319,14 @@ def test_the_hub_is_imported_when_it_is_called() -> None:
 
 def test_open_tokenizer_reads_what_was_copied(vocabulary: Path) -> None:
     assert len(open_tokenizer(vocabulary)) == len(PIECES)
+
+
+def test_a_later_result_joins_the_card(tmp_path: Path) -> None:
+    mm_kptm.save(system(), tmp_path / "m", training={"seed": 3})
+    assert "Nothing was measured yet." in (tmp_path / "m" / "README.md").read_text("utf-8")
+    for value in (0.5, 0.75):
+        record_result(tmp_path / "m", Measured("accuracy", "test", value, 8))
+    record_result(tmp_path / "m", Measured("accuracy", "dev", 0.25, 8, (0.1, 0.5)))
+    card = (tmp_path / "m" / "README.md").read_text("utf-8")
+    assert "| test | accuracy | 0.750 |" in card and "| test | accuracy | 0.500" not in card
+    assert "| dev | accuracy | 0.250 | 0.100 to 0.500 | 8 | none |" in card and "- seed: 3" in card

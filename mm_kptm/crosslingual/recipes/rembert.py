@@ -15,8 +15,7 @@ from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Pooler, Transform
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
-from mm_kptm.recipes.bert import BERT_FIELDS, activation_of, embedding_rules, layer_rules
-from mm_kptm.recipes.roberta import norm_of
+from mm_kptm.recipes.bert import BERT_FIELDS, activation_of, embedding_rules, layer_rules, norm_of
 from mm_kptm.systems.published_fields import check_fields
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, OneOf, Rename

@@ -11,12 +11,12 @@ from mm_kptm.nn.assembly import TextOnly
 from mm_kptm.nn.heads import TiedVocabulary, Transform
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
+from mm_kptm.recipes.bert import norm_of
 from mm_kptm.recipes.roberta import (
     HUGGING_FACE_HEAD_RULES,
     ROBERTA_FIELDS,
     hugging_face_rules,
     masked_tokens,
-    norm_of,
 )
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Rename, Rule, Same

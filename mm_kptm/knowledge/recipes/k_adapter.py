@@ -13,13 +13,12 @@ from mm_kptm.nn.attention import Attention
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.ragged import AttentionLayout
 from mm_kptm.nn.sublayers import AttentionSublayer, NormBuilder
-from mm_kptm.recipes.bert import layer_rules
+from mm_kptm.recipes.bert import layer_rules, norm_of
 from mm_kptm.recipes.roberta import (
     ROBERTA_FIELDS,
     ROBERTA_READ,
     ROBERTA_TABLES,
     hugging_face_rules,
-    norm_of,
     roberta,
     roberta_sizes,
 )

@@ -11,7 +11,7 @@ from mm_kptm.nn.attention import set_attention_dropout
 from mm_kptm.nn.heads import TiedVocabulary, Transform
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
-from mm_kptm.recipes.bert import activation_of
+from mm_kptm.recipes.bert import activation_of, norm_of
 from mm_kptm.recipes.roberta import (
     HUGGING_FACE_HEAD_RULES,
     ROBERTA_FIELDS,
@@ -20,7 +20,6 @@ from mm_kptm.recipes.roberta import (
     classes,
     hugging_face_rules,
     masked_tokens,
-    norm_of,
     roberta_sizes,
     text_stream,
 )
