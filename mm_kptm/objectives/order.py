@@ -15,6 +15,9 @@ from torch import Tensor, nn
 
 from mm_kptm.batch import POOLED_ONLY, Encoded, Inputs, Movable, Tokens
 from mm_kptm.errors import UserError
+from mm_kptm.objectives.spec import DOCUMENTS, ObjectiveContext, ObjectiveSpec
+
+FOLLOWS = "follows"  #: the mark of pairs of segments: 1 where the second follows the first
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,6 +132,29 @@ class SentenceReordering(PooledClasses):
         return ClassifiedTexts(replace(inputs, text=shown), torch.tensor(classes, dtype=torch.long))
 
 
+class NextSentence(PooledClasses):
+    """Does the second segment follow the first in its document, or is it of another (Devlin et al. 2019, section 3.1)?
+
+    Args:
+        next_class: the class of pairs that follow each other: 0 in BERT and most of its kin, 1 in ERNIE of Baidu.
+    """
+
+    name = "next-sentence"
+
+    def __init__(self, *, next_class: int = 0) -> None:
+        self.next_class = next_class
+
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> ClassifiedTexts:
+        """Nothing is drawn: the source joins segments and marks what it did as ``follows``, 1 or 0.
+
+        Raises:
+            UserError: the text has no such mark.
+        """
+        text = _marked(inputs, FOLLOWS, self.name)
+        follows = text.token_labels[FOLLOWS][text.layout.starts(text.ids.device)]  # type: ignore[index]
+        return ClassifiedTexts(inputs, torch.where(follows == 1, self.next_class, 1 - self.next_class))
+
+
 class PairClassification(PooledClasses):
     """The class that the source gave a text or a pair of texts, as the mark of its rows that is called like it.
 
@@ -177,3 +203,45 @@ def reordered(tokens: Tokens, order: Tensor) -> Tokens:
         if tokens.token_labels is None
         else {name: mark[order] for name, mark in tokens.token_labels.items()},
     )
+
+
+def labelled_pairs(name: str) -> str:
+    """What an objective on labelled pairs of texts needs."""
+    return f"pairs of texts labelled for {name}"
+
+
+def _labelled(name: str) -> ObjectiveSpec:
+    def build(context: ObjectiveContext) -> PairClassification:
+        return PairClassification(name, len(context.offered(labelled_pairs(name))))
+
+    return ObjectiveSpec(name, _ERNIE2, build, needs=(labelled_pairs(name),))
+
+
+_ERNIE2 = "Sun et al. 2020, ERNIE 2.0: A Continual Pre-Training Framework for Language Understanding, AAAI"
+
+NEXT_SENTENCE = ObjectiveSpec(
+    "next-sentence",
+    "Devlin et al. 2019, BERT, NAACL, section 3.1, task 2",
+    lambda context: NextSentence(**context.arguments),
+    needs=(DOCUMENTS,),
+)
+SENTENCE_ORDER = ObjectiveSpec(
+    "sentence-order",
+    "Lan et al. 2020, ALBERT, ICLR, section 3.1",
+    lambda context: SentenceOrder(**context.arguments),
+    needs=(DOCUMENTS,),
+)
+SENTENCE_REORDERING = ObjectiveSpec(
+    "sentence-reordering",
+    f"{_ERNIE2}, section 4.2.2",
+    lambda context: SentenceReordering(**context.arguments),
+    needs=(DOCUMENTS,),
+)
+SENTENCE_DISTANCE = ObjectiveSpec(
+    "sentence-distance",
+    f"{_ERNIE2}, section 4.2.2",
+    lambda context: PairClassification("sentence-distance"),
+    needs=(DOCUMENTS,),
+)
+DISCOURSE_RELATION = _labelled("discourse-relation")
+IR_RELEVANCE = _labelled("ir-relevance")

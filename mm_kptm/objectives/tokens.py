@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mm_kptm.batch import NO_ROWS, Encoded, Inputs, Movable, OutputRows, SequenceLayout, Tokens
 from mm_kptm.errors import UserError
+from mm_kptm.objectives.spec import ObjectiveContext, ObjectiveSpec
 
 
 class MaskingPolicy(Protocol):
@@ -221,6 +222,7 @@ class MaskedTokens:
     """Predict the hidden tokens from everything the encoder saw, with the system's head of that name."""
 
     name = "masked-tokens"
+    head = "masked-tokens"
 
     def __init__(self, masking: TokenMasker) -> None:
         self.masking = masking
@@ -240,7 +242,7 @@ class MaskedTokens:
     def losses(self, system: torch.nn.Module, batch: MaskedText) -> Tensor:
         """The cross-entropy of every hidden token, [P]; the vocabulary is scored only there."""
         encoded: Encoded = system(batch.inputs, OutputRows(tokens=batch.rows, regions=NO_ROWS, pooled=False))
-        scores = system.head(self.name)(encoded.tokens)  # type: ignore[operator]
+        scores = system.head(self.head)(encoded.tokens)  # type: ignore[operator]
         return F.cross_entropy(scores, batch.labels, reduction="none")
 
     def loss(self, system: torch.nn.Module, batch: MaskedText) -> Tensor:
@@ -267,3 +269,13 @@ def mean_of_each(losses: Tensor, owners: Tensor, count: int) -> Tensor:
 def token_loss(scores: Tensor, labels: Tensor) -> Tensor:
     """Mean cross-entropy of scores [P, V] against token ids [P]; zero when P is 0."""
     return mean(F.cross_entropy(scores, labels, reduction="none"))
+
+
+def _masked_tokens(context: ObjectiveContext) -> MaskedTokens:
+    specials = context.specials
+    return MaskedTokens(
+        Masking(specials.mask, (0, context.vocab_size), specials.never_hidden, policy=Bernoulli(context.mask_rate))
+    )
+
+
+MASKED_TOKENS = ObjectiveSpec("masked-tokens", "Devlin et al. 2019, BERT, NAACL, section 3.1, task 1", _masked_tokens)
