@@ -16,7 +16,7 @@ import pytest
 
 from mm_kptm import cli, config
 from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
-from mm_kptm.datasets.schemas import OWN, readers
+from mm_kptm.datasets.schemas import CUSTOM, readers
 from mm_kptm.experiment.settings import Experiment
 from mm_kptm.tasks.protocol import catalogue
 from mm_kptm.vision.features.store import StoreWriter
@@ -84,7 +84,7 @@ def test_a_package_of_ones_own_adds_as_much(tmp_path: Path) -> None:
     assert "deep-averaging" in run("mm-kptm list systems --json", tmp_path, path)
 
 
-OWN_TASKS = sorted(task for task in catalogue() if OWN in readers(task))
+OWN_TASKS = sorted(task for task in catalogue() if CUSTOM in readers(task))
 
 
 @pytest.mark.parametrize("task", OWN_TASKS)
