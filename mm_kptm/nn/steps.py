@@ -88,7 +88,7 @@ class Pair(NamedTuple):
 
 
 class PairRows(NamedTuple):
-    """The rows of a pair that are read: :data:`~mm_kptm.batch.EVERY_ROW`, :data:`~mm_kptm.batch.NO_ROWS`, or their numbers."""
+    """Rows of a pair to read: :data:`~mm_kptm.batch.EVERY_ROW`, :data:`~mm_kptm.batch.NO_ROWS`, or their numbers."""
 
     left: Rows
     right: Rows

@@ -111,7 +111,7 @@ class FusionSublayer(nn.Module):
 
 
 class FusedLayer(nn.Module):
-    """A layer whose feed-forward half is fused; its entities read each other first where ``self_attention`` is given."""
+    """Layer with a fused feed-forward half; its entities read each other first where ``self_attention`` is given."""
 
     def __init__(self, layer: Layer, self_attention: AttentionSublayer | None, fuse: FusionSublayer) -> None:
         super().__init__()

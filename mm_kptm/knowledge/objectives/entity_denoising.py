@@ -64,7 +64,8 @@ class EntityDenoising:
     def __init__(self, *, random_share: float = 0.05, drop_share: float = 0.15) -> None:
         if min(random_share, drop_share) < 0 or random_share + drop_share > 1:
             raise UserError(
-                f"the shares of random ({random_share}) and dropped ({drop_share}) entities must lie between 0 and 1 together"
+                f"the shares of random ({random_share}) and dropped ({drop_share}) entities must lie between 0 and 1 "
+                "together"
             )
         self.random_share = random_share
         self.drop_share = drop_share

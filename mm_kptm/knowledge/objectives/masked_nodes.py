@@ -215,6 +215,7 @@ def hide_nodes(
     Args:
         ids: of the nodes of one kind.
         treatment: what stands for a hidden node.
+        rng: the generator of the draws.
         never: ids that are never hidden.
         mentioned: ids of entities that the text mentions; all of them are sought.
 

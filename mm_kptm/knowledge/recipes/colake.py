@@ -39,10 +39,10 @@ def colake(
 ) -> SingleStream:
     """The encoder of Sun et al. (2020, section 3.2); the defaults are the released model's.
 
-    RoBERTa-base that reads :mod:`graphs <mm_kptm.knowledge.injection.word_graph>`: each kind of node has a table of its own,
-    positions are soft ones that count from 0, and who sees whom comes with the nodes. The published table of entities
-    has 3 million rows in a file of its own and is as large as that file; unless given, there is no entity but the
-    special ones. The pooled state is the first one as it is.
+    RoBERTa-base that reads :mod:`graphs <mm_kptm.knowledge.injection.word_graph>`: each kind of node has a table of its
+    own, positions are soft ones that count from 0, and who sees whom comes with the nodes. The published table of
+    entities has 3 million rows in a file of its own and is as large as that file; unless given, there is no entity but
+    the special ones. The pooled state is the first one as it is.
     """
     norm = partial(nn.LayerNorm, eps=norm_eps)
     nodes = NodeEmbedding(

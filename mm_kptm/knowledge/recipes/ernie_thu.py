@@ -37,8 +37,8 @@ def ernie_thu(
 ) -> FusedStream:
     """The encoder of Zhang et al. (2019, figure 2); the defaults are the released base model.
 
-    ``layer_types`` names the kind of every layer (:data:`~mm_kptm.knowledge.fusion.ernie.KINDS`); unless given, five plain
-    layers, one that mixes and six that attend and mix, in that proportion for other depths.
+    ``layer_types`` names the kind of every layer (:data:`~mm_kptm.knowledge.fusion.ernie.KINDS`); unless given, five
+    plain layers, one that mixes and six that attend and mix, in that proportion for other depths.
     """
     encoder = bert(
         dim=dim,

@@ -28,9 +28,9 @@ def kbert(
 ) -> SingleStream:
     """BERT with UER's norm (Liu et al. 2020, section 3.4); the defaults are its Chinese base model.
 
-    Knowledge adds no parameter: :class:`~mm_kptm.knowledge.injection.sentence_tree.Trees` bring soft positions and who sees whom, and any
-    text encoder of the suite reads them alike. Segment 0 is UER's padding; sentences are segments 1 and 2. The pooled
-    state is the first one as it is: each head has a dense layer of its own for it.
+    Knowledge adds no parameter: :class:`~mm_kptm.knowledge.injection.sentence_tree.Trees` bring soft positions and who
+    sees whom, and any text encoder of the suite reads them alike. Segment 0 is UER's padding; sentences are segments 1
+    and 2. The pooled state is the first one as it is: each head has a dense layer of its own for it.
     """
     text = TextEmbedding(
         vocab_size,
@@ -128,7 +128,7 @@ KBERT_BASE = Recipe(
         "the released code picks the facts of a word in the order of a Python set, which changes from run to run; "
         "here they come in the order of the file",
         "fresh biases are zero, where UER draws them like weights",
-        "facts that do not fit are left out whole (mm_kptm.knowledge.injection.sentence_tree.spare_trunk); the released code cuts the "
-        "sentence's end instead (cut)",
+        "facts that do not fit are left out whole (mm_kptm.knowledge.injection.sentence_tree.spare_trunk); the "
+        "released code cuts the sentence's end instead (cut)",
     ),
 )

@@ -42,8 +42,8 @@ def sentilare(
 ) -> SingleStream:
     """The encoder of Ke et al. (2020); the defaults are the released base model's.
 
-    RoBERTa that adds what :func:`~mm_kptm.knowledge.lexicons.sentiwordnet.felt_tokens` say of each token: its word's part of speech
-    and polarity, and the grade of the text. The pooled state is the first one as it is.
+    RoBERTa that adds what :func:`~mm_kptm.knowledge.lexicons.sentiwordnet.felt_tokens` say of each token: its word's
+    part of speech and polarity, and the grade of the text. The pooled state is the first one as it is.
     """
     norm = partial(nn.LayerNorm, eps=norm_eps)
     text = SentimentEmbedding(

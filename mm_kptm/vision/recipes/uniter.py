@@ -194,7 +194,7 @@ UNITER_BASE = Recipe(
         *_BERT_START,
     ),
     config_keys=BERT_FIELDS,
-    infer_from_shapes={  # published configurations lack the first, and fine-tuning grew the others beyond what theirs say
+    infer_from_shapes={  # published configurations lack the first, and fine-tuning grew the others beyond theirs
         "region_dim": ("encoder.embed.regions.feature.weight", 1),
         "num_segments": ("encoder.embed.text.segment.weight", 0),
         "vocab_size": ("encoder.embed.text.word.weight", 0),
