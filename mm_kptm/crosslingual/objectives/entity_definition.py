@@ -75,7 +75,8 @@ def queued_contrast(queries: Tensor, keys: Tensor, queue: Tensor, *, temperature
     """The contrast of every query with its key among all queries, keys and the queue, and of every key alike, [2 n].
 
     Args:
-        queries, keys: row i of one belongs to row i of the other, [n, D].
+        queries: row i belongs to row i of the keys, [n, D].
+        keys: the positives, [n, D].
         queue: further negatives, [K, D].
         temperature: divides the scores.
         normalised: whether vectors are brought to length one first (norms below 1e-4 count as that).
