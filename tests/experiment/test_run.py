@@ -194,7 +194,7 @@ def test_objectives_beside_a_task_of_two_texts_are_refused(tmp_path: Path) -> No
 def test_facts_that_reach_no_example_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
         UserError,
-        match=r"knowledge\.kind is sentence-tree, but the vqa of these data cannot give facts in that form; they can in none",
+        match=r"knowledge\.kind is sentence-tree, but the vqa of these data cannot give facts in that form; ",
     ):
         build(tiny(tmp_path, knowledge=KnowledgeSettings("sentence-tree", "true")))
 

@@ -7,7 +7,6 @@ from mm_kptm.lazy import lazy
 if TYPE_CHECKING:
     from mm_kptm.datasets.vision.coco_flickr30k import KarpathyData
     from mm_kptm.datasets.vision.refcoco import RefCocoData
-    from mm_kptm.datasets.vision.stored_regions import StoredRegions
     from mm_kptm.datasets.vision.vqa_v2 import VqaV2Data
 else:
     __getattr__ = lazy(
@@ -15,9 +14,8 @@ else:
         {
             "coco_flickr30k": ["KarpathyData"],
             "refcoco": ["RefCocoData"],
-            "stored_regions": ["StoredRegions"],
             "vqa_v2": ["VqaV2Data"],
         },
     )
 
-__all__ = ["KarpathyData", "RefCocoData", "StoredRegions", "VqaV2Data"]
+__all__ = ["KarpathyData", "RefCocoData", "VqaV2Data"]

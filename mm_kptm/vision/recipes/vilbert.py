@@ -65,7 +65,7 @@ def vilbert(
 ) -> FusedTwoStream:
     """The encoder of Lu et al. (2019, figure 1).
 
-    Args:
+    Sizes beside the usual ones:
         region_states: width of the regions' stream, where ``region_dim`` is that of their features.
         cross_dim: width of the co-attention and of the pooled vector.
         cross_text: how many layers of the text stand before each co-attention; unless given, the co-attentions stand

@@ -59,7 +59,7 @@ def volta(
 ) -> FusedTwoStream:
     """The gated encoder of Bugliarello et al. (2021, section 3.3).
 
-    Args:
+    Sizes beside the usual ones:
         embedding: whose embeddings: lxmert, uniter, vilbert, visualbert or vl-bert.
         schedule: what every sub-layer does, see :mod:`mm_kptm.vision.modules.two_stream.sublayer_schedule`.
         own_sizes: sizes of single sub-layers by their number: width, num_heads and ffn_dim of the text's part,

@@ -38,8 +38,10 @@ def volta_embedding(
         region_dim: width of the regions' features.
         region_states: width of their stream; uniter and visualbert have that of the text.
         box_dim: how many numbers of a box lxmert, uniter and vilbert read.
-        box_frequencies: of vl-bert, and so are ``num_slots`` and ``masks_words``; see
+        box_frequencies: of vl-bert; see
             :class:`~mm_kptm.vision.modules.two_stream.volta_vl_bert_embedding.VoltaVlBertEmbedding`.
+        num_slots: of vl-bert, regions a picture is padded to; 0 for none.
+        masks_words: of vl-bert, whether masked words lose their picture.
         dropout: of the regions.
 
     Raises:
