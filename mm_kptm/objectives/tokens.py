@@ -176,7 +176,7 @@ class Masking:
         Args:
             tokens: are left as they are.
             generator: unused when ``draws`` are given.
-            units: rows with the same number are hidden together (whole words, phrases, entities), those with -1 not at
+            groups: rows with the same number are hidden together (whole words, phrases, entities), those with -1 not at
                 all, [T]; what the tokens say of it unless given.
             draws: numbers to use in place of fresh ones.
         """
