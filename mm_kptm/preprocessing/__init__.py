@@ -6,14 +6,14 @@ from mm_kptm.lazy import lazy
 
 if TYPE_CHECKING:
     from mm_kptm.preprocessing.inputs import InputSource, RegionCrops
-    from mm_kptm.preprocessing.text import SequenceTemplate, TextEncoding, TextExample
+    from mm_kptm.preprocessing.text import TextEncoding, TextExample
 else:
     __getattr__ = lazy(
         __name__,
         {
             "inputs": ["InputSource", "RegionCrops"],
-            "text": ["SequenceTemplate", "TextEncoding", "TextExample"],
+            "text": ["TextEncoding", "TextExample"],
         },
     )
 
-__all__ = ["InputSource", "RegionCrops", "SequenceTemplate", "TextEncoding", "TextExample"]
+__all__ = ["InputSource", "RegionCrops", "TextEncoding", "TextExample"]

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from mm_kptm.knowledge.injection.ernie_instances import InstanceMaker
     from mm_kptm.knowledge.injection.fact_injector import FactInjector
     from mm_kptm.knowledge.injection.from_links import entity_mentions, grafted_words
-    from mm_kptm.knowledge.injection.marker_tokens import MarkerTokens
     from mm_kptm.knowledge.injection.mention_markers import Annotator
     from mm_kptm.knowledge.injection.sentence_tree import TokenWithFacts, TreeBuilder, Trees
     from mm_kptm.knowledge.injection.word_graph import WordGraph
@@ -25,7 +24,6 @@ else:
             "ernie_instances": ["InstanceMaker"],
             "fact_injector": ["FactInjector"],
             "from_links": ["entity_mentions", "grafted_words"],
-            "marker_tokens": ["MarkerTokens"],
             "mention_markers": ["Annotator"],
             "sentence_tree": ["TokenWithFacts", "TreeBuilder", "Trees"],
             "word_graph": ["WordGraph"],
@@ -37,7 +35,6 @@ __all__ = [
     "CandidateWordSpans",
     "FactInjector",
     "InstanceMaker",
-    "MarkerTokens",
     "Mention",
     "Placement",
     "TokenWithFacts",
