@@ -196,7 +196,7 @@ class AdaptedStream(SingleStream):
         for depth, layer in enumerate(self.layers, start=1):
             states[depth] = layer(states[depth - 1], reading).detach()
         final: Tensor = self.fusion(states[len(self.layers)], self._told(states, reading))
-        return final[assembled.tokens]
+        return final[assembled.text]
 
     def run(self, inputs: Inputs, assembled: Assembled, last: AttentionLayout) -> Tensor:
         """The final states of the rows that ``last`` asks for; all are finished only where an adapter reads them."""

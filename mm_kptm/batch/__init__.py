@@ -6,7 +6,7 @@ only at the edges: :meth:`Tokens.padded` and :meth:`Regions.padded` take padded 
 
 from mm_kptm.batch.inputs import ALL_ROWS, EVERY_ROW, NO_ROWS, POOLED_ONLY, Encoded, Inputs, OutputRows, Rows
 from mm_kptm.batch.rows import AttentionMask, Movable, SequenceLayout, layout_of, pad, unpad
-from mm_kptm.batch.streams import Candidates, Detected, Entities, Images, Regions, Tokens, apart
+from mm_kptm.batch.streams import Candidates, Detected, Entities, Images, InputStream, Regions, Tokens, apart
 
 __all__ = [
     "ALL_ROWS",
@@ -19,6 +19,7 @@ __all__ = [
     "Encoded",
     "Entities",
     "Images",
+    "InputStream",
     "Inputs",
     "Movable",
     "OutputRows",

@@ -73,7 +73,7 @@ class Stream(NamedTuple):
         if rows is NO_ROWS:
             return Stream.of(self.x[:0], SequenceLayout((0,) * len(self.aligned_layout)))
         numbers = rows if self.shared is None else self.shared.rows[rows]
-        return Stream.of(self.x[numbers], self_attention_layout(self.aligned_layout).restrict_queries(rows).queries)  # type: ignore[arg-type]
+        return Stream.of(self.x[numbers], self_attention_layout(self.aligned_layout).restrict_queries(rows).queries)
 
     def repeated(self) -> Stream:
         """Every sequence beside its own; what is shared is held as often as it is shown."""
@@ -85,6 +85,11 @@ class Pair(NamedTuple):
 
     left: Stream
     right: Stream
+
+    @property
+    def x(self) -> Tensor:
+        """The rows of the left stream, [T, D]."""
+        return self.left.x
 
 
 class PairRows(NamedTuple):
@@ -169,7 +174,7 @@ def _self_attend(layer: nn.Module | None, stream: Stream, rows: Rows) -> Stream:
         return stream._replace(x=layer(stream.x, stream.attention))
     if rows is NO_ROWS:
         return stream.select(NO_ROWS)
-    reading = stream.attention.restrict_queries(rows)  # type: ignore[arg-type]
+    reading = stream.attention.restrict_queries(rows)
     return Stream.of(layer(stream.x, reading), reading.queries)
 
 
@@ -180,5 +185,5 @@ def _cross_attend(layer: nn.Module, reader: Stream, source: Stream, rows: Rows) 
     if rows is EVERY_ROW:
         read = layer(reader.x, reading, source.x)
         return reader._replace(x=read) if reader.shared is None else Stream.of(read, reader.aligned_layout)
-    reading = reading.restrict_queries(rows)  # type: ignore[arg-type]
+    reading = reading.restrict_queries(rows)
     return Stream.of(layer(reader.x, reading, source.x), reading.queries)

@@ -91,7 +91,7 @@ def test_adapters_stand_beside_every_plain_single_stream(name):
     system = small(name)
     torch.manual_seed(0)
     apply_knowledge(system, KnowledgeSettings("side-adapter"), TOLD)
-    torch.testing.assert_close(system.encoder.beside(inputs(name)), system(inputs(name)).tokens)
+    torch.testing.assert_close(system.encoder.beside(inputs(name)), system(inputs(name)).text)
 
 
 def test_candidates_of_another_width_are_refused():
@@ -153,7 +153,7 @@ def test_entities_can_be_fused_into_every_plain_single_stream(name):
     assert isinstance(system.encoder, FusedStream)
     linked = torch.tensor([False, False, True, False, False])
     told, other = (
-        replace(inputs(name), entities=Entities(vectors=linked[:, None] * torch.full((5, 4), value), linked=linked))
+        inputs(name).with_streams(entities=Entities(vectors=linked[:, None] * torch.full((5, 4), value), linked=linked))
         for value in (1.0, -1.0)
     )
     assert not torch.allclose(system(told).pooled, system(other).pooled, atol=1e-6)

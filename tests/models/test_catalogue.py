@@ -129,11 +129,11 @@ def inputs_for(recipe: Recipe) -> Inputs:
     if "regions" in recipe.reads:
         features, boxes = torch.randn(5, SMALL["region_dim"], generator=draw), torch.rand(5, 4, generator=draw)
         hidden = torch.tensor([False, True, False, False, True])
-        inputs = replace(inputs, regions=Regions(features, boxes, SequenceLayout((2, 3)), masked=hidden))
+        inputs = inputs.with_streams(regions=Regions(features, boxes, SequenceLayout((2, 3)), masked=hidden))
     if "entities" in recipe.reads:
         linked = torch.tensor([True, False, True, False, True])
         vectors = torch.randn(5, SMALL["entity_dim"], generator=draw) * linked[:, None]
-        inputs = replace(inputs, entities=Entities(vectors, linked))
+        inputs = inputs.with_streams(entities=Entities(vectors, linked))
     if "candidates" in recipe.reads:
         spans = torch.tensor([[0, 1], [1, 2], [3, 3]])
         entities, priors = torch.tensor([[4, 5], [6, 0], [7, 8]]), torch.tensor([[0.4, 0.6], [1.0, 0.0], [0.5, 0.5]])
@@ -141,8 +141,8 @@ def inputs_for(recipe: Recipe) -> Inputs:
         names = [N_GRAMS] if recipe.family == "zen" else SMALL["bases"]
         inputs = replace(inputs, candidates=dict.fromkeys(names, linking))
     if "target" in recipe.reads:
-        inputs = replace(
-            inputs, target=Tokens.of([[4, 8], [2, 1, 6]], languages=[[1, 1], [0, 0, 0]], attention_mask=Causal())
+        inputs = inputs.with_streams(
+            target=Tokens.of([[4, 8], [2, 1, 6]], languages=[[1, 1], [0, 0, 0]], attention_mask=Causal())
         )
     return inputs
 
@@ -177,8 +177,8 @@ def test_a_gradient_reaches_every_parameter(recipe: Recipe) -> None:
     """Of the encoder, and of every head of the published pretraining."""
     system = tiny(recipe)
     encoded = system(inputs_for(recipe))
-    parts = [encoded.tokens, encoded.regions, encoded.pooled]
-    parts += [scores(head, encoded.tokens) for head in system.heads.values()]
+    parts = [encoded.text, encoded.regions, encoded.pooled]
+    parts += [scores(head, encoded.text) for head in system.heads.values()]
     torch.stack([(part * torch.randn_like(part)).sum() for part in parts]).sum().backward()
     unread = UNREAD.get(recipe.family)
     for name, parameter in system.named_parameters():

@@ -29,7 +29,7 @@ def test_text_alone_is_the_sequence() -> None:
     embed = TextOnly(TextEmbedding(9, 4)).eval()
     tokens = Tokens.of([[1, 2], [3]], attention_mask=Causal())
     assembled = embed(Inputs(text=tokens))
-    assert assembled.tokens is EVERY_ROW and assembled.regions == NO_ROWS
+    assert assembled.parts == {"text": EVERY_ROW} and assembled.text is EVERY_ROW
     assert assembled.stream.layout is tokens.layout
     assert assembled.stream.reading.mask is tokens.attention_mask
 

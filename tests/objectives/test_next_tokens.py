@@ -32,7 +32,7 @@ class Told(nn.Module):
 
     def forward(self, inputs: Inputs, output_rows: OutputRows = ALL_ROWS) -> Encoded:
         assert inputs.text is not None and isinstance(inputs.text.attention_mask, Causal)
-        rows = torch.arange(inputs.text.rows, dtype=torch.float)[output_rows.tokens, None]
+        rows = torch.arange(inputs.text.rows, dtype=torch.float)[output_rows["text"], None]
         return Encoded(tokens=rows, regions=rows[:0], pooled=rows[:0])
 
     def head(self, name: str) -> nn.Module:

@@ -15,6 +15,7 @@ from mm_kptm.nn.decoder import Decoder, DecoderLayer
 from mm_kptm.nn.embeddings import TextEmbedding, sinusoids
 from mm_kptm.nn.heads import TiedVocabulary
 from mm_kptm.nn.sublayers import FeedForwardSublayer, attention_sublayer, bert_layer, bert_norm
+from mm_kptm.nn.submodules import submodule
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Copies, Drop, Rename, Rule, Same
 
@@ -115,7 +116,7 @@ def masked_tokens(encoder: SingleStream | Seq2Seq) -> TiedVocabulary:
 
 def next_tokens(encoder: Seq2Seq) -> TiedVocabulary:
     """The same over the words of the decoder (section 4.2)."""
-    return TiedVocabulary(nn.Identity(), encoder.target.embed.word)  # type: ignore[arg-type]
+    return TiedVocabulary(nn.Identity(), submodule(encoder, "target.embed.word", nn.Embedding))
 
 
 def parallel_pairs(encoder: SingleStream) -> BorrowedRows:
@@ -130,7 +131,7 @@ def classes(encoder: SingleStream, *, num_classes: int = 3, dropout: float = 0.0
 
 def _words(encoder: SingleStream | Seq2Seq) -> nn.Embedding:
     source = encoder.source if isinstance(encoder, Seq2Seq) else encoder
-    return source.embed.text.word  # type: ignore[union-attr, return-value]
+    return submodule(source, "embed.text.word", nn.Embedding)
 
 
 def sizes_in(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from mm_kptm.knowledge.lexicons.related_words import RelatedWords, WordVectors
 from mm_kptm.knowledge.lexicons.supersenses import Inventory, SenseVocabulary
 from mm_kptm.knowledge.objectives.lexical_relation import LexicalRelation
 from mm_kptm.knowledge.objectives.masked_senses import MaskedSenses
+from mm_kptm.knowledge.fusion.sense_embedding import SenseEmbedding
+from mm_kptm.nn.submodules import submodule
 from mm_kptm.objectives.tokens import Masking
 from mm_kptm.systems.system import System
 from mm_kptm.tasks.pretraining import Maker
@@ -45,7 +47,7 @@ class Lexicons:
     def tell(self, system: System, objectives: Collection[str]) -> None:
         """Let an encoder that predicts what words mean know it."""
         if MaskedSenses.name in objectives:
-            system.encoder.embed.text.allow(self._senses)  # type: ignore[union-attr, operator]
+            submodule(system.encoder, "embed.text", SenseEmbedding).allow(self._senses)
 
     @cached_property
     def known_ngrams(self) -> NgramLexicon | None:

@@ -18,6 +18,7 @@ from mm_kptm.knowledge.recipes.kepler import KEPLER
 from mm_kptm.knowledge.recipes.knowbert import KNOWBERT_WIKI
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.init import bert_init
+from mm_kptm.systems.encoder import Encoder
 from mm_kptm.systems.recipe import Addition
 
 
@@ -33,9 +34,9 @@ def object_scores(encoder: SingleStream, *, num_objects: int) -> nn.Linear:
     return head
 
 
-def translation(encoder: nn.Module, *, num_relations: int) -> TransEScore:
+def translation(encoder: Encoder, *, num_relations: int) -> TransEScore:
     """TransE over the first states of descriptions, as KEPLER's."""
-    return TransEScore(encoder.dim, num_relations)  # type: ignore[arg-type]
+    return TransEScore(encoder.dim, num_relations)
 
 
 FUSION = Addition("entity-fusion", ERNIE_THU_BASE.paper, fuse)

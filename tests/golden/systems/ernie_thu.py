@@ -4,7 +4,6 @@ import json
 import random
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -66,7 +65,7 @@ def pretrain(case: Case) -> dict[str, Answer]:
     encoded, depths = system(inputs), list(system.hidden_states(inputs))
 
     words, classes = system.head("masked-tokens"), system.head("next-sentence")
-    hidden, labels = encoded.tokens, given["masked_lm_labels"][real]
+    hidden, labels = encoded.text, given["masked_lm_labels"][real]
     mlm = token_loss(words(hidden[labels >= 0]), labels[labels >= 0])
     nsp = pair_loss(classes(encoded.pooled), given["next_sentence_label"].flatten())
 
@@ -76,7 +75,7 @@ def pretrain(case: Case) -> dict[str, Answer]:
     dea = EntityDenoising().loss(system, Denoising(inputs, candidates, rows, aims[rows], owners))
 
     typed, related = system.head("entity-typing")(encoded.pooled), system.head("relation")(encoded.pooled)
-    plain = system(replace(inputs, entities=None))
+    plain = system(inputs.with_streams(entities=None))
     return {
         "embedding_output": Answer(depths[0].x, real),
         **{f"hidden_states.{number}": Answer(state.x, real) for number, state in enumerate(depths[1:])},
@@ -97,7 +96,7 @@ def pretrain(case: Case) -> dict[str, Answer]:
         "typing_loss": Answer(F.binary_cross_entropy_with_logits(typed, given["typing_labels"])),
         "relation_logits": Answer(related),
         "relation_loss": Answer(F.cross_entropy(related, given["relation_labels"])),
-        "no_entity.mlm_logits": Answer(words(plain.tokens), real),
+        "no_entity.mlm_logits": Answer(words(plain.text), real),
     }
 
 

@@ -72,7 +72,7 @@ def test_the_same_seed_makes_the_same_puzzle_and_leaves_the_batch_alone() -> Non
 def test_dropping_all_leaves_no_entities() -> None:
     system, made = small(), prepare(dropped=1.0, random_share=0.0)
     with torch.no_grad():
-        assert torch.equal(system(made.inputs).tokens, system(replace(made.inputs, entities=None)).tokens)
+        assert torch.equal(system(made.inputs).text, system(replace(made.inputs, entities=None)).text)
 
 
 def test_an_untrained_objective_is_uniform() -> None:
