@@ -91,12 +91,12 @@ def padded_batches(texts: Texts, batch: MaskedText, buckets: list[list[int]]) ->
     batches = []
     for bucket in buckets:
         ids, seen = texts.padded(bucket)
-        output_rows = torch.full_like(ids, -100)
+        padded_labels = torch.full_like(ids, -100)
         for row, sentence in enumerate(bucket):
             length = len(texts.sentences[sentence])
             ids[row, :length] = corrupted[place[sentence]]
-            output_rows[row, :length] = labels[place[sentence]]
-        batches.append({"input_ids": ids, "attention_mask": seen, "labels": output_rows})
+            padded_labels[row, :length] = labels[place[sentence]]
+        batches.append({"input_ids": ids, "attention_mask": seen, "labels": padded_labels})
     return batches
 
 

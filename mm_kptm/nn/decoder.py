@@ -51,11 +51,11 @@ class Memory:
 class DecoderLayer(nn.Module):
     """Read what was written, read the source, think (Vaswani et al. 2017, section 3.1)."""
 
-    def __init__(self, attend: AttentionSublayer, look: AttentionSublayer, feed: nn.Module) -> None:
+    def __init__(self, self_attention: AttentionSublayer, cross_attention: AttentionSublayer, ffn: nn.Module) -> None:
         super().__init__()
-        self.self_attention = attend
-        self.cross_attention = look
-        self.ffn = feed
+        self.self_attention = self_attention
+        self.cross_attention = cross_attention
+        self.ffn = ffn
 
     def forward(self, x: Tensor, reading: AttentionLayout, source: Stream) -> Tensor:
         """The asked rows of ``x`` [T, D] after reading: [Q, D]."""

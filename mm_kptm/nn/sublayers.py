@@ -113,10 +113,10 @@ class FeedForwardSublayer(nn.Module):
 class Layer(nn.Module):
     """Read, then think: an attention sublayer followed by a feed-forward sublayer."""
 
-    def __init__(self, attend: nn.Module, feed: nn.Module) -> None:
+    def __init__(self, self_attention: nn.Module, ffn: nn.Module) -> None:
         super().__init__()
-        self.self_attention = attend
-        self.ffn = feed
+        self.self_attention = self_attention
+        self.ffn = ffn
 
     def forward(self, x: Tensor, reading: AttentionLayout, source: Tensor | None = None) -> Tensor:
         """The asked rows of ``x`` [T, D] after reading ``source`` or the stream itself: [Q, D]."""

@@ -13,7 +13,7 @@ from mm_kptm.systems.recipe import Recipe
 _SHARED: dict[str, Any] = {
     **vars(BERT_BASE),
     "family": "bert_wwm",
-    "told": {"vocab_size": ("encoder.embed.text.word.weight", 0)},
+    "infer_from_shapes": {"vocab_size": ("encoder.embed.text.word.weight", 0)},
 }
 
 _CHINESE = "Cui et al. 2021, Pre-Training with Whole Word Masking for Chinese BERT, IEEE/ACM TASLP, arXiv:1906.08101"

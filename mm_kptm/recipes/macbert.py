@@ -23,7 +23,7 @@ _SHARED: dict[str, Any] = {
         *(rule for rule in BERT_BASE.weights if rule.theirs != _ORDER),
         Rename(_ORDER, "heads.sentence-order.{leaf}"),
     ),
-    "told": {"vocab_size": ("encoder.embed.text.word.weight", 0)},
+    "infer_from_shapes": {"vocab_size": ("encoder.embed.text.word.weight", 0)},
     "notes": (
         *BERT_BASE.notes,
         "the code of its pretraining was not released: which n-grams may follow each other, and that class 1 of "

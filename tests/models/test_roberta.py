@@ -84,11 +84,11 @@ def in_fairseq_names(system: System, *, side: str, stacked: bool) -> dict[str, T
             else:
                 named |= {f"{layer}.self_attn.{role}_proj.{leaf}": p for role, p in zip("qkv", roles, strict=True)}
             for theirs, mine in {
-                "self_attn.out_proj": "attend.attention.out_proj",
-                "self_attn_layer_norm": "attend.norm",
-                "fc1": "feed.up_proj",
-                "fc2": "feed.down_proj",
-                "final_layer_norm": "feed.norm",
+                "self_attn.out_proj": "self_attention.attention.out_proj",
+                "self_attn_layer_norm": "self_attention.norm",
+                "fc1": "ffn.up_proj",
+                "fc2": "ffn.down_proj",
+                "final_layer_norm": "ffn.norm",
             }.items():
                 named[f"{layer}.{theirs}.{leaf}"] = ours[f"{place}.{mine}.{leaf}"]
     return named

@@ -14,14 +14,14 @@ SIZES = {"dim": 8, "num_heads": 2, "num_layers": 2, "ffn_dim": 12, "vocab_size":
 INPUTS = Inputs(text=Tokens.of([[4, 9, 5], [7, 3]]))
 
 LAYER = {
-    "attention.self.query": "attend.attention.query",
-    "attention.self.key": "attend.attention.key",
-    "attention.self.value": "attend.attention.value",
-    "attention.output.dense": "attend.attention.out_proj",
-    "attention.output.LayerNorm": "attend.norm",
-    "intermediate.dense": "feed.up_proj",
-    "output.dense": "feed.down_proj",
-    "output.LayerNorm": "feed.norm",
+    "attention.self.query": "self_attention.attention.query",
+    "attention.self.key": "self_attention.attention.key",
+    "attention.self.value": "self_attention.attention.value",
+    "attention.output.dense": "self_attention.attention.out_proj",
+    "attention.output.LayerNorm": "self_attention.norm",
+    "intermediate.dense": "ffn.up_proj",
+    "output.dense": "ffn.down_proj",
+    "output.LayerNorm": "ffn.norm",
 }
 PAIR = {
     "position_embeddings.weight": "place.weight",

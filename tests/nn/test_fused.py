@@ -89,9 +89,9 @@ def test_training_has_the_gradients_of_the_linear_map(bias: bool, pull: Tensor, 
     """However the gradient that comes back lies in memory."""
     torch.manual_seed(0)
     linear, x = nn.Linear(16, 24, bias=bias), torch.randn(9, 16, requires_grad=True)
-    output_rows = [x, *linear.parameters()]
-    expected = torch.autograd.grad(linear(x), output_rows, pull)
-    for ours, theirs in zip(torch.autograd.grad(project(linear, x), output_rows, pull), expected, strict=True):
+    inputs = [x, *linear.parameters()]
+    expected = torch.autograd.grad(linear(x), inputs, pull)
+    for ours, theirs in zip(torch.autograd.grad(project(linear, x), inputs, pull), expected, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
     assert calls == ["none", "none"]  # forward, and the gradient of the rows
 

@@ -74,8 +74,8 @@ def test_a_matrix_is_itself() -> None:
 
 @pytest.mark.parametrize("shape", [(2, 3), (4,)])
 def test_a_matrix_that_is_not_square_is_refused(shape: tuple[int, ...]) -> None:
-    output_rows = rf"^visibility 1 must be a square matrix, but its shape is \[{', '.join(map(str, shape))}\]$"
-    with pytest.raises(UserError, match=output_rows):
+    expected = rf"^visibility 1 must be a square matrix, but its shape is \[{', '.join(map(str, shape))}\]$"
+    with pytest.raises(UserError, match=expected):
         Matrix.of([torch.ones(2, 2), torch.ones(shape)])
 
 

@@ -33,7 +33,7 @@ def pairs(count: int) -> Inputs:
         segments.append([0] * (one + 2) + [1] * (other + 1))
     marks = {"place": torch.cat([torch.arange(len(one)) for one in ids])}
     text = Tokens.of(ids, segments=segments, mask_groups=[range(len(one)) for one in ids])
-    return Inputs(text=Tokens(**{**vars(text), "marks": marks}))
+    return Inputs(text=Tokens(**{**vars(text), "token_labels": marks}))
 
 
 @pytest.fixture

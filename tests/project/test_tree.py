@@ -52,8 +52,8 @@ def test_the_constraints_pin_every_dependency_inside_its_range(root):
     pins = {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
     assert len(pins) == len(lines)
     extras = project["optional-dependencies"].values()
-    output_rows = [Requirement(text) for group in (project["dependencies"], *extras) for text in group]
-    for requirement in output_rows:
+    expected = [Requirement(text) for group in (project["dependencies"], *extras) for text in group]
+    for requirement in expected:
         if requirement.name != project["name"]:
             assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), str(requirement)
 

@@ -185,8 +185,8 @@ def test_fresh_parts_keep_their_own_weights(tmp_path: Path) -> None:
 
 def test_a_fresh_part_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     save_file(published(tiny()), tmp_path / "w.safetensors")
-    output_rows = r"^no parameter of bert-base begins with 'heads\.vqa', so nothing there can stay fresh$"
-    with pytest.raises(UserError, match=output_rows):
+    expected = r"^no parameter of bert-base begins with 'heads\.vqa', so nothing there can stay fresh$"
+    with pytest.raises(UserError, match=expected):
         mm_kptm.load("bert", tmp_path / "w.safetensors", fresh=["heads.vqa"], **SIZES)
 
 

@@ -138,8 +138,8 @@ def test_published_configurations_size_what_they_name() -> None:
 
 
 def test_an_unknown_size_is_refused_with_those_that_exist() -> None:
-    output_rows = r"^toy-base has no size 'dims' \(did you mean 'dim'\?\); it has dim, activation, share$"
-    with pytest.raises(UserError, match=output_rows):
+    expected = r"^toy-base has no size 'dims' \(did you mean 'dim'\?\); it has dim, activation, share$"
+    with pytest.raises(UserError, match=expected):
         TOY.resolved_sizes({"dims": 3})
 
 

@@ -81,10 +81,10 @@ def xlm_mt(
 
     def layers() -> Iterator[DecoderLayer]:
         for _ in range(num_layers):
-            attend, look = (attention_sublayer(dim, num_heads, dropout=dropout) for _ in range(2))
+            self_attention, cross_attention = (attention_sublayer(dim, num_heads, dropout=dropout) for _ in range(2))
             width = 4 * dim if ffn_dim is None else ffn_dim
-            feed = FeedForwardSublayer(dim, width, bert_norm(dim), activation=activation, dropout=dropout)
-            yield DecoderLayer(attend, look, feed)
+            ffn = FeedForwardSublayer(dim, width, bert_norm(dim), activation=activation, dropout=dropout)
+            yield DecoderLayer(self_attention, cross_attention, ffn)
 
     text = _embedding(vocab_size, dim, max_positions, num_languages, positions, dropout)
     return Seq2Seq(source, Decoder(text, layers()))

@@ -81,10 +81,10 @@ class FusionSublayer(nn.Module):
     paper's eq. 4 has not. The token half is the feed-forward sublayer of the layer that is fused.
     """
 
-    def __init__(self, feed: FeedForwardSublayer, entity_dim: int) -> None:
+    def __init__(self, ffn: FeedForwardSublayer, entity_dim: int) -> None:
         super().__init__()
-        ffn_dim = feed.up_proj.out_features
-        self.ffn = feed
+        ffn_dim = ffn.up_proj.out_features
+        self.ffn = ffn
         self.entity_in = nn.Linear(entity_dim, ffn_dim)
         self.entity_out = nn.Linear(ffn_dim, entity_dim)
         self.entity_norm = bert_norm(entity_dim)
@@ -112,12 +112,12 @@ class FusionSublayer(nn.Module):
 
 
 class FusedLayer(nn.Module):
-    """A layer whose feed-forward half is fused; its entities read each other first where ``attend`` is given."""
+    """A layer whose feed-forward half is fused; its entities read each other first where ``self_attention`` is given."""
 
-    def __init__(self, layer: Layer, attend: AttentionSublayer | None, fuse: FusionSublayer) -> None:
+    def __init__(self, layer: Layer, self_attention: AttentionSublayer | None, fuse: FusionSublayer) -> None:
         super().__init__()
         self.layer = layer
-        self.self_attention = attend
+        self.self_attention = self_attention
         self.fuse = fuse
 
     def forward(self, x: Tensor, reading: AttentionLayout, linked: LinkedEntities) -> tuple[Tensor, LinkedEntities]:
@@ -247,12 +247,12 @@ def fuse(
             continue
         if not isinstance(layer, Layer) or not isinstance(layer.ffn, FeedForwardSublayer):
             raise UserError(f"layer {number} cannot be fused with entities: it has no post-norm feed-forward half")
-        attend = attention_sublayer(entity_dim, entity_heads, dropout=dropout) if kind == "norm" else None
+        self_attention = attention_sublayer(entity_dim, entity_heads, dropout=dropout) if kind == "norm" else None
         sublayer = FusionSublayer(layer.ffn, entity_dim)
-        for part in (attend, sublayer.entity_in, sublayer.entity_out):
+        for part in (self_attention, sublayer.entity_in, sublayer.entity_out):
             if part is not None:
                 bert_init(part)
-        fusions[number] = FusedLayer(layer, attend, sublayer)
+        fusions[number] = FusedLayer(layer, self_attention, sublayer)
     return FusedStream(encoder, fusions, entity_dim=entity_dim)
 
 

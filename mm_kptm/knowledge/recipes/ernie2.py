@@ -86,8 +86,8 @@ ERNIE2_BASE = Recipe(
             Rename("task_embedding", _TASK),
             *ERNIE_BAIDU_BASE.weights,
         ),
-        "sizes_in": embedded_tasks,
-        "told": {**ERNIE_BAIDU_BASE.infer_from_shapes, "num_tasks": (_TASK, 0)},
+        "read_config": embedded_tasks,
+        "infer_from_shapes": {**ERNIE_BAIDU_BASE.infer_from_shapes, "num_tasks": (_TASK, 0)},
         "notes": (
             "the names of the tasks' heads in the released files are not known, so those heads always begin fresh",
             "activation, segments and the table of 16 tasks are those of the released English model, as recalled; "

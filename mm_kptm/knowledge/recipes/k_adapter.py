@@ -172,7 +172,7 @@ _SHARED: dict[str, Any] = {
     "Findings of ACL, arXiv:2002.01808",
     "build": k_adapter,
     "reads": frozenset({"text"}),
-    "fields": ROBERTA_FIELDS,
+    "config_keys": ROBERTA_FIELDS,
     "notes": (
         *ROBERTA_NOTES,
         "adapters read no padding; in the released code they do, so that its results depend on how far a text was "

@@ -226,9 +226,9 @@ _SHARED: dict[str, Any] = {
             tuple(f"heads.{head}.out.{{leaf}}" for head in ("marked-relation", "marked-typing", "word-in-context")),
         ),
     ),
-    "sizes_in": _sizes_in,
-    "sizes_from": _sizes_from,
-    "told": {
+    "read_config": _sizes_in,
+    "infer_sizes": _sizes_from,
+    "infer_from_shapes": {
         "dim": ("encoder.embed.text.word.weight", 1),
         "vocab_size": ("encoder.embed.text.word.weight", 0),
         "max_positions": ("encoder.embed.text.position.weight", 0),

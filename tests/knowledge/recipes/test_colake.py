@@ -93,12 +93,12 @@ def published(system: System) -> dict[str, torch.Tensor]:
         ("embed.text.position.", "roberta.embeddings.position_embeddings."),
         ("embed.text.segment.", "roberta.embeddings.token_type_embeddings."),
         ("embed.text.norm.", "roberta.embeddings.LayerNorm."),
-        ("attend.attention.out_proj.", "attention.output.dense."),
-        ("attend.attention.", "attention.self."),
-        ("attend.norm.", "attention.output.LayerNorm."),
-        ("feed.up_proj.", "intermediate.dense."),
-        ("feed.down_proj.", "output.dense."),
-        ("feed.norm.", "output.LayerNorm."),
+        ("self_attention.attention.out_proj.", "attention.output.dense."),
+        ("self_attention.attention.", "attention.self."),
+        ("self_attention.norm.", "attention.output.LayerNorm."),
+        ("ffn.up_proj.", "intermediate.dense."),
+        ("ffn.down_proj.", "output.dense."),
+        ("ffn.norm.", "output.LayerNorm."),
         ("layers.", "roberta.encoder.layer."),
     ]
     tensors = {}

@@ -22,14 +22,14 @@ SIZES: dict[str, Any] = {
     "max_positions": 20,
 }
 LINEAR = {
-    "multi_head_att_query_fc": "attend.attention.query",
-    "multi_head_att_key_fc": "attend.attention.key",
-    "multi_head_att_value_fc": "attend.attention.value",
-    "multi_head_att_output_fc": "attend.attention.out_proj",
-    "ffn_fc_0": "feed.up_proj",
-    "ffn_fc_1": "feed.down_proj",
+    "multi_head_att_query_fc": "self_attention.attention.query",
+    "multi_head_att_key_fc": "self_attention.attention.key",
+    "multi_head_att_value_fc": "self_attention.attention.value",
+    "multi_head_att_output_fc": "self_attention.attention.out_proj",
+    "ffn_fc_0": "ffn.up_proj",
+    "ffn_fc_1": "ffn.down_proj",
 }
-NORMS = {"post_att_layer_norm": "attend.norm", "post_ffn_layer_norm": "feed.norm"}
+NORMS = {"post_att_layer_norm": "self_attention.norm", "post_ffn_layer_norm": "ffn.norm"}
 
 
 @pytest.fixture

@@ -88,14 +88,14 @@ def test_it_starts_from_a_published_bert(system: System, tmp_path: Path) -> None
         "pooler.dense.bias": "bert.pooler.dense.bias",
     }
     parts = {
-        "attend.attention.query": "attention.self.query",
-        "attend.attention.key": "attention.self.key",
-        "attend.attention.value": "attention.self.value",
-        "attend.attention.out_proj": "attention.output.dense",
-        "attend.norm": "attention.output.LayerNorm",
-        "feed.up_proj": "intermediate.dense",
-        "feed.down_proj": "output.dense",
-        "feed.norm": "output.LayerNorm",
+        "self_attention.attention.query": "attention.self.query",
+        "self_attention.attention.key": "attention.self.key",
+        "self_attention.attention.value": "attention.self.value",
+        "self_attention.attention.out_proj": "attention.output.dense",
+        "self_attention.norm": "attention.output.LayerNorm",
+        "ffn.up_proj": "intermediate.dense",
+        "ffn.down_proj": "output.dense",
+        "ffn.norm": "output.LayerNorm",
     }
     for number in range(2):
         for ours, theirs in parts.items():

@@ -105,12 +105,12 @@ def in_the_released_files(system: System) -> dict[str, Tensor]:
         tables[f"heads.{ours}.transform.dense"] = f"{theirs}_head.dense"
         tables[f"heads.{ours}.transform.norm"] = f"{theirs}_head.layer_norm"
     sublayers = {
-        "attend.attention.out_proj": "attention.output.dense",
-        "attend.norm": "attention.output.LayerNorm",
-        "feed.up_proj": "intermediate.dense",
-        "feed.down_proj": "output.dense",
-        "feed.norm": "output.LayerNorm",
-        **{f"attend.attention.{role}": f"attention.self.{role}" for role in ("query", "key", "value")},
+        "self_attention.attention.out_proj": "attention.output.dense",
+        "self_attention.norm": "attention.output.LayerNorm",
+        "ffn.up_proj": "intermediate.dense",
+        "ffn.down_proj": "output.dense",
+        "ffn.norm": "output.LayerNorm",
+        **{f"self_attention.attention.{role}": f"attention.self.{role}" for role in ("query", "key", "value")},
     }
     for number in range(2):
         for part, name in sublayers.items():
