@@ -4,7 +4,17 @@ A stream holds the rows of all its sequences end to end; a :class:`SequenceLayou
 only at the edges: :meth:`Tokens.padded` and :meth:`Regions.padded` take padded tensors in, :func:`pad` gives them back.
 """
 
-from mm_kptm.batch.inputs import ALL_ROWS, EVERY_ROW, NO_ROWS, POOLED_ONLY, Encoded, Inputs, OutputRows, Rows
+from mm_kptm.batch.inputs import (
+    ALL_ROWS,
+    EVERY_ROW,
+    NO_ROWS,
+    POOLED_ONLY,
+    Encoded,
+    Inputs,
+    OutputRows,
+    Rows,
+    row_numbers,
+)
 from mm_kptm.batch.rows import AttentionMask, Movable, SequenceLayout, layout_of, pad, unpad
 from mm_kptm.batch.streams import Candidates, Detected, Entities, Images, InputStream, Regions, Tokens, apart
 
@@ -30,5 +40,6 @@ __all__ = [
     "apart",
     "layout_of",
     "pad",
+    "row_numbers",
     "unpad",
 ]

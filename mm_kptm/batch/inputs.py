@@ -9,10 +9,11 @@ Shapes: B examples, N rows of a stream, D dim.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TypeVar
 
+import torch
 from torch import Tensor
 
 from mm_kptm.batch.rows import Movable, SequenceLayout
@@ -23,6 +24,12 @@ StreamT = TypeVar("StreamT", bound=InputStream)
 Rows = Tensor | slice
 EVERY_ROW = slice(None)
 NO_ROWS = slice(0, 0)
+
+
+def row_numbers(rows: Rows, total: int, device: torch.device) -> Tensor:
+    """The row numbers that ``rows`` selects among ``total`` rows, [N]."""
+    return torch.arange(total, device=device)[rows] if isinstance(rows, slice) else rows
+
 
 _NO_STREAMS: Mapping[str, InputStream] = MappingProxyType({})
 
@@ -165,7 +172,7 @@ class OutputRows(Movable):
 
     by_stream: Mapping[str, Rows]
     pooled: bool = True  #: whether the vectors of whole sequences are read
-    other_streams: slice = NO_ROWS  #: the rows that are read of every stream without a name here
+    other_streams: slice = field(default_factory=lambda: NO_ROWS)  #: read of the streams not named
 
     def __getitem__(self, stream: str) -> Rows:
         """The rows of a stream that are read."""

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 
 from torch import Tensor, nn
 
-from mm_kptm.batch import ALL_ROWS, EVERY_ROW, NO_ROWS, Encoded, Inputs, OutputRows, Rows
+from mm_kptm.batch import ALL_ROWS, EVERY_ROW, NO_ROWS, Encoded, Inputs, OutputRows, Rows, row_numbers
 from mm_kptm.errors import UserError
-from mm_kptm.models.rows import row_numbers, union_of_rows
+from mm_kptm.models.rows import union_of_rows
 from mm_kptm.nn.assembly import Assembled
 from mm_kptm.nn.ragged import AttentionLayout
 from mm_kptm.nn.steps import Stream

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from mm_kptm.batch import EVERY_ROW, Rows, SequenceLayout, Tokens
+from mm_kptm.batch import EVERY_ROW, Rows, SequenceLayout, Tokens, row_numbers
 from mm_kptm.errors import UserError
 from mm_kptm.nn.ragged import AttentionLayout, cross_attention_layout
 from mm_kptm.nn.steps import Stream, between
@@ -118,7 +118,7 @@ class Decoder(nn.Module):
             x = layer(x, reading, source)
         if output_rows is EVERY_ROW:
             return last(x, reading, source)
-        numbers = torch.arange(len(x), device=x.device)[output_rows] if isinstance(output_rows, slice) else output_rows
+        numbers = row_numbers(output_rows, len(x), x.device)
         rows, places = torch.unique(numbers, return_inverse=True)  # a reading is narrowed to rows in order
         return last(x, reading.restrict_queries(rows), source)[places]
 

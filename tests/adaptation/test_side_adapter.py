@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 import mm_kptm
 from mm_kptm.adaptation.side_adapter import AdaptedStream, Adapter, AdapterSet, adapt
-from mm_kptm.batch import Encoded, Inputs, OutputRows, Regions, Tokens
+from mm_kptm.batch import ALL_ROWS, Encoded, Inputs, OutputRows, Regions, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.fusion.ernie import fuse
 from mm_kptm.knowledge.objectives.mention_classification import (
@@ -51,8 +51,8 @@ def adapted(name: str = "k_adapter", **sizes: Any) -> System:
 
 
 @torch.no_grad()
-def encoded(system: System, inputs: Inputs = INPUTS, **output_rows: Any) -> Encoded:
-    return system(inputs, OutputRows(**output_rows))
+def encoded(system: System, inputs: Inputs = INPUTS, output_rows: OutputRows = ALL_ROWS) -> Encoded:
+    return system(inputs, output_rows)
 
 
 @torch.no_grad()
@@ -90,8 +90,8 @@ def test_walking_ends_at_the_final_states() -> None:
 @pytest.mark.parametrize("entity-fusion", ["add", "concat"])
 def test_asking_for_some_rows_gives_the_same_rows(depths: list[int], fusion: str) -> None:
     system, rows = adapted(adapter_depths=depths, fusion=fusion), torch.tensor([1, 6, 13])
-    torch.testing.assert_close(encoded(system, tokens=rows).text, encoded(system).text[rows])
-    torch.testing.assert_close(encoded(system, tokens=rows).pooled, encoded(system).pooled)
+    torch.testing.assert_close(encoded(system, output_rows=OutputRows({"text": rows})).text, encoded(system).text[rows])
+    torch.testing.assert_close(encoded(system, output_rows=OutputRows({"text": rows})).pooled, encoded(system).pooled)
 
 
 def test_padding_and_batch_composition_change_nothing() -> None:

@@ -177,7 +177,7 @@ def test_a_gradient_reaches_every_parameter(recipe: Recipe) -> None:
     """Of the encoder, and of every head of the published pretraining."""
     system = tiny(recipe)
     encoded = system(inputs_for(recipe))
-    parts = [encoded.text, encoded.regions, encoded.pooled]
+    parts = [*encoded.states.values(), encoded.pooled]
     parts += [scores(head, encoded.text) for head in system.heads.values()]
     torch.stack([(part * torch.randn_like(part)).sum() for part in parts]).sum().backward()
     unread = UNREAD.get(recipe.family)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import mm_kptm
-from mm_kptm.batch import ALL_ROWS, POOLED_ONLY, AttentionMask, Inputs, OutputRows, Tokens
+from mm_kptm.batch import ALL_ROWS, EVERY_ROW, POOLED_ONLY, AttentionMask, Inputs, OutputRows, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.nn.visibility import Causal, Matrix
 from mm_kptm.systems.system import System
@@ -42,12 +42,19 @@ def test_wanted_rows_are_those_of_the_whole_run(system: System, inputs: Inputs) 
 def test_pooled_alone_is_that_of_the_whole_run(system: System, inputs: Inputs) -> None:
     pooled = system(inputs, POOLED_ONLY)
     torch.testing.assert_close(pooled.pooled, system(inputs).pooled)
-    assert len(pooled.text) == 0 and len(pooled.regions) == 0
+    assert not pooled.states
 
 
-def test_what_is_not_wanted_has_no_rows(system: System, inputs: Inputs) -> None:
+def test_a_stream_that_is_not_asked_for_is_left_out(system: System, inputs: Inputs) -> None:
     nothing = system(inputs, OutputRows({}, pooled=False))
-    assert [len(part) for part in (nothing.text, nothing.regions, nothing.pooled)] == [0, 0, 0]
+    assert not nothing.states and nothing.pooled.shape == (0, system.dim)
+
+
+def test_a_text_encoder_has_no_states_of_other_streams(system: System, inputs: Inputs) -> None:
+    encoded = system(inputs, OutputRows({"text": EVERY_ROW, "regions": EVERY_ROW}))
+    assert list(encoded.states) == ["text"]
+    with pytest.raises(UserError, match=r"^the states of regions are read, but the encoder gave text; ask for them"):
+        _ = encoded.regions
 
 
 def test_gradients_do_not_depend_on_what_else_is_computed(system: System, inputs: Inputs) -> None:

@@ -101,7 +101,7 @@ def test_shared_images_that_never_meet_their_texts_are_repeated_in_the_end(quest
 
 
 @pytest.mark.parametrize(
-    "wanted",
+    "output_rows",
     [
         OutputRows({"text": torch.tensor([11, 1, 1]), "regions": torch.tensor([0, 7])}),
         OutputRows({"regions": torch.tensor([3, 2])}, pooled=False),
@@ -119,8 +119,9 @@ def test_wanted_rows_are_those_of_the_whole(
 ) -> None:
     given = questions if shared else each_alone(questions)
     whole, some = encoder(given), encoder(given, output_rows)
-    torch.testing.assert_close(some.text, whole.text[output_rows["text"]])
-    torch.testing.assert_close(some.regions, whole.regions[output_rows["regions"]])
+    assert some.states.keys() == output_rows.by_stream.keys()
+    for name, states in some.states.items():
+        torch.testing.assert_close(states, whole[name][output_rows[name]])
     torch.testing.assert_close(some.pooled, whole.pooled[: 3 if output_rows.pooled else 0])
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mm_kptm.batch import EVERY_ROW, NO_ROWS, Inputs, Regions, SequenceLayout, Tokens
+from mm_kptm.batch import EVERY_ROW, Inputs, Regions, SequenceLayout, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.nn.assembly import TextOnly, join
 from mm_kptm.nn.embeddings import TextEmbedding
@@ -36,5 +36,5 @@ def test_text_alone_is_the_sequence() -> None:
 
 def test_a_text_model_without_text_is_refused() -> None:
     regions = Regions(torch.zeros(1, 2), torch.zeros(1, 4), SequenceLayout((1,)))
-    with pytest.raises(UserError, match=r"^this model reads text, but the inputs have none$"):
+    with pytest.raises(UserError, match=r"^this model reads text, but the inputs have regions$"):
         TextOnly(TextEmbedding(9, 4))(Inputs(regions=regions))

@@ -66,14 +66,14 @@ def test_an_image_is_embedded_once_however_many_texts_ask(uniter: System, inputs
 
 def test_either_part_may_be_missing(uniter: System, inputs: Inputs) -> None:
     text, regions = uniter(inputs.with_streams(regions=None)), uniter(inputs.with_streams(text=None))
-    assert text.text.shape == (14, 16) and text.regions.shape == (0, 16) and text.pooled.shape == (3, 16)
-    assert regions.text.shape == (0, 16) and regions.regions.shape == (9, 16) and regions.pooled.shape == (3, 16)
+    assert text.text.shape == (14, 16) and "regions" not in text.states and text.pooled.shape == (3, 16)
+    assert "text" not in regions.states and regions.regions.shape == (9, 16) and regions.pooled.shape == (3, 16)
     with pytest.raises(UserError, match="this model reads text, regions or both, but the inputs have neither"):
         uniter(Inputs())
 
 
 @pytest.mark.parametrize(
-    "wanted",
+    "output_rows",
     [
         OutputRows({"text": torch.tensor([1, 5, 13]), "regions": torch.tensor([0, 8])}),
         OutputRows({"regions": torch.tensor([2, 3])}, pooled=False),
@@ -84,8 +84,9 @@ def test_either_part_may_be_missing(uniter: System, inputs: Inputs) -> None:
 )
 def test_wanted_rows_are_those_of_the_whole(uniter: System, inputs: Inputs, output_rows: OutputRows) -> None:
     whole, some = uniter(inputs), uniter(inputs, output_rows)
-    torch.testing.assert_close(some.text, whole.text[output_rows["text"]])
-    torch.testing.assert_close(some.regions, whole.regions[output_rows["regions"]])
+    assert some.states.keys() == output_rows.by_stream.keys()
+    for name, states in some.states.items():
+        torch.testing.assert_close(states, whole[name][output_rows[name]])
     torch.testing.assert_close(some.pooled, whole.pooled[: 3 if output_rows.pooled else 0])
 
 

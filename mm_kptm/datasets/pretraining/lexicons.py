@@ -10,13 +10,13 @@ from pathlib import Path
 from mm_kptm.data.tokenizers.protocol import Specials, Tokenizer
 from mm_kptm.data.tokenizers.wordpiece import WordPiece
 from mm_kptm.errors import UserError
+from mm_kptm.knowledge.fusion.sense_embedding import SenseEmbedding
 from mm_kptm.knowledge.graph.wordnet import FILES, read_wordnet
 from mm_kptm.knowledge.lexicons.ngrams import NgramLexicon
 from mm_kptm.knowledge.lexicons.related_words import RelatedWords, WordVectors
 from mm_kptm.knowledge.lexicons.supersenses import Inventory, SenseVocabulary
 from mm_kptm.knowledge.objectives.lexical_relation import LexicalRelation
 from mm_kptm.knowledge.objectives.masked_senses import MaskedSenses
-from mm_kptm.knowledge.fusion.sense_embedding import SenseEmbedding
 from mm_kptm.nn.submodules import submodule
 from mm_kptm.objectives.tokens import Masking
 from mm_kptm.systems.system import System

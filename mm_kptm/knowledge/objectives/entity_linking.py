@@ -33,14 +33,15 @@ class EntityLinking:
         Raises:
             UserError: they do not.
         """
-        if self.base not in (inputs.candidates or {}):
+        candidates = (inputs.candidates or {}).get(self.base)
+        if candidates is None:
             raise UserError(f"mentions are to be linked to {self.base}, but the inputs have no candidates for it")
-        gold(inputs.candidates[self.base])  # type: ignore[index]
+        gold(candidates)
         return inputs
 
     def losses(self, system: System, batch: Inputs) -> tuple[Tensor, Tensor]:
         """The loss of everything that is scored, [P], and the text that each belongs to, [P]."""
-        encoder = _told(system)
+        encoder = _recontextualised(system)
         linked = encoder.link(batch, self.base)
         linker = submodule(encoder, f"kars.{self.base}.linker", Linker)
         losses, spans = linker.decision.losses(linked.scores, linked.candidates)
@@ -57,7 +58,7 @@ class EntityLinking:
         return mean_of_each(losses, owners, len(batch))
 
 
-def _told(system: System) -> RecontextualisedStream:
+def _recontextualised(system: System) -> RecontextualisedStream:
     encoder = getattr(system, "encoder", None)
     if not isinstance(encoder, RecontextualisedStream):
         raise UserError("mentions are linked by knowledge bases, but none speaks to this system")
@@ -69,7 +70,7 @@ def linker_only(system: System) -> None:
 
     The encoder, the tables, and the way back from the entities to the encoder stay as they are.
     """
-    encoder = _told(system)
+    encoder = _recontextualised(system)
     frozen = {name for name, part in encoder.named_parameters() if not part.requires_grad}
     system.requires_grad_(False)
     for base, kar in encoder.kars.items():

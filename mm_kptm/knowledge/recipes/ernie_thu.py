@@ -7,8 +7,8 @@ from torch import nn
 from mm_kptm.knowledge.fusion.ernie import FusedStream, fuse
 from mm_kptm.knowledge.objectives.entity_denoising import EntityScores
 from mm_kptm.nn.init import bert_init
-from mm_kptm.nn.submodules import submodule
 from mm_kptm.nn.sublayers import FeedForwardSublayer
+from mm_kptm.nn.submodules import submodule
 from mm_kptm.recipes.bert import (
     BERT_FIELDS,
     bert,

@@ -6,7 +6,7 @@ Shapes: B examples, P hidden tokens, R' regions as the texts see them, A answers
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,7 @@ from mm_kptm.errors import UserError
 from mm_kptm.objectives.pairs import ImageTextMatching
 from mm_kptm.objectives.tokens import MaskedTokens, Masking, mean, mean_of_each
 from mm_kptm.systems.system import System
+from mm_kptm.vision.modules.heads import ObjectScores
 from mm_kptm.vision.objectives.masked_objects import MaskedObjects, ObjectTargets, RegionMasking
 
 #: Stands for "no answer" among the numbers of answers.
@@ -78,11 +79,12 @@ class LxmertPretraining:
     def losses(self, system: System, batch: LxmertBatch) -> dict[str, Tensor]:
         """The losses of hidden tokens [P], pairs [B], regions [R', 3] and, if there are answers, questions [B]."""
         encoded: Encoded = system(batch.inputs, OutputRows({"text": batch.rows, "regions": EVERY_ROW}))
-        scores = {name: system.head(name) for name in self.heads[:3]}
-        tokens, matching, objects = scores.values()
+        words = system.head("masked-tokens")(encoded.text)
+        matched = system.head("image-text-matching")(encoded.pooled)
+        objects = cast(ObjectScores, system.head("masked-objects"))
         losses = {
-            "masked-tokens": F.cross_entropy(tokens(encoded.text), batch.labels, reduction="none"),
-            "image-text-matching": F.cross_entropy(matching(encoded.pooled), batch.matched, reduction="none"),
+            "masked-tokens": F.cross_entropy(words, batch.labels, reduction="none"),
+            "image-text-matching": F.cross_entropy(matched, batch.matched, reduction="none"),
             "masked-objects": batch.targets.losses(objects(encoded.regions), objects.widths),
         }
         if batch.answers is not None:

@@ -6,6 +6,7 @@ Shapes: R regions, R' regions as the texts see them, F width of region features,
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -132,7 +133,7 @@ class MaskedObjects:
     def losses(self, system: System, batch: HiddenObjects) -> Tensor:
         """The losses of every region, [R', 3]; see :meth:`ObjectTargets.losses`."""
         encoded: Encoded = system(batch.inputs, OutputRows({"regions": EVERY_ROW}, pooled=False))
-        head: ObjectScores = system.head(self.name)
+        head = cast(ObjectScores, system.head(self.name))
         return batch.targets.losses(head(encoded.regions), head.widths)
 
     def loss(self, system: System, batch: HiddenObjects) -> Tensor:

@@ -35,7 +35,7 @@ def small(name: str = "xlm", **more: Any) -> System:
 
 @torch.no_grad()
 def states(system: System, tokens: Tokens, target: Tokens | None = None) -> Tensor:
-    return system(Inputs(text=tokens, target=target)).text
+    return system(Inputs(text=tokens, target=target))["text" if target is None else "target"]
 
 
 @pytest.mark.parametrize(("dtype", "atol"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])

@@ -62,7 +62,7 @@ def test_the_first_token_counts_as_linked_with_a_zero_vector() -> None:
     firsts = [0, 5, 9]
     told = replace(found, linked=found.linked.index_fill(0, torch.tensor(firsts), True))
     assert torch.equal(states(encoder, told), states(encoder, found))
-    counted = next(iter(encoder.hidden_states(inputs(found)))).linked
+    counted = next(encoder.fused_states(inputs(found))).linked
     assert counted.rows.tolist() == sorted(LINKED + firsts)
     assert not counted.x[[0, 3, 5]].any()
 
