@@ -87,7 +87,7 @@ def test_walking_ends_at_the_final_states() -> None:
 
 
 @pytest.mark.parametrize("depths", [[0, 2, 4], [1, 2], [4]])
-@pytest.mark.parametrize("entity-fusion", ["add", "concat"])
+@pytest.mark.parametrize("fusion", ["add", "concat"])
 def test_asking_for_some_rows_gives_the_same_rows(depths: list[int], fusion: str) -> None:
     system, rows = adapted(adapter_depths=depths, fusion=fusion), torch.tensor([1, 6, 13])
     torch.testing.assert_close(encoded(system, output_rows=OutputRows({"text": rows})).text, encoded(system).text[rows])
@@ -188,7 +188,7 @@ def test_adapters_stand_beside_any_plain_encoder() -> None:
     states = [stream.x for stream in system.hidden_states(given)]
     joined = states[0] + states[1] + states[3]
     # fresh adapters hardly add anything of their own
-    firsts = next(iter(system.hidden_states(given))).layout.firsts(joined.device)
+    firsts = next(iter(system.hidden_states(given))).layout.starts(joined.device)
     torch.testing.assert_close(encoder.pooler((states[4] + joined)[firsts]), told.pooled, atol=1e-2, rtol=1e-2)
     assert told.regions.shape == plain.regions.shape and not torch.allclose(told.regions, plain.regions)
 
@@ -233,7 +233,7 @@ def test_two_files_with_the_same_names_are_told_apart(tmp_path: Path) -> None:
 
 def test_what_does_not_fit_is_said() -> None:
     for sizes, said in (
-        ({"entity-fusion": "mean"}, "fusion is one of concat, add, not 'mean'"),
+        ({"fusion": "mean"}, "fusion is one of concat, add, not 'mean'"),
         ({"adapter_sight": "nothing"}, "adapter_sight is one of visible, everything, not 'nothing'"),
         ({"adapters": []}, "there is no set of adapters; name at least one"),
         ({"adapter_depths": [0, 5]}, "the factual adapters read depths 0, 5, but this encoder has depths 0 to 4"),

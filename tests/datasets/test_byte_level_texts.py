@@ -73,7 +73,7 @@ def built(home: Path, task: str, recipe: str = "roberta-base", knowledge: str = 
     sizes = {**SIZES, **(ADAPTERS if recipe.startswith("k-adapter") else {})}
     if recipe == "bert-base":
         sizes["num_segments"] = 2
-    files = {"train": home / f"{task}.jsonl", "vocabulary": home / "pieces", "longest": 64, **data}
+    files = {"train": home / f"{task}.jsonl", "vocabulary": home / "pieces", "max_length": 64, **data}
     given = KnowledgeSettings(knowledge, "true") if knowledge != "none" else KnowledgeSettings()
     return build(
         Experiment(

@@ -147,7 +147,9 @@ def test_null_arms_take_away_or_make_up_what_an_arm_uses():
 
 def test_null_arms_are_run_and_counted(here, tmp_path):
     said: list[str] = []
-    only = replace(TREE, data=replace(TREE.data, questions=40, held=20), train=TrainSettings(steps=1, batch_size=8))
+    only = replace(
+        TREE, data=replace(TREE.data, questions=40, eval_questions=20), train=TrainSettings(steps=1, batch_size=8)
+    )
     found = compare([only], tmp_path, seeds=1, say=said.append)
     assert said[0].startswith("1 arm and 4 null arms with 1 seed: 5 runs.")
     assert {row.arm for row in found.comparison.tables[1].rows} == {

@@ -153,9 +153,9 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
         ({"languages": ("en", "it")}, "data.languages has 'it', but Number World speaks en, de, fr, es, zh"),
         ({"languages": ()}, "data.languages is empty; name at least one"),
         ({"questions": 0}, "data.questions is 0 but must be at least 1"),
-        ({"held": 0}, "data.eval_questions is 0 but must be at least 1"),
-        ({"seen": -1}, "data.num_perception_questions is -1 but must not be negative"),
-        ({"hidden": 1.0}, "data.mask_rate is 1.0 but must be a share of the tokens, above 0 and below 1"),
+        ({"eval_questions": 0}, "data.eval_questions is 0 but must be at least 1"),
+        ({"num_perception_questions": -1}, "data.num_perception_questions is -1 but must not be negative"),
+        ({"mask_rate": 1.0}, "data.mask_rate is 1.0 but must be a share of the tokens, above 0 and below 1"),
         ({"split": "idd"}, "there is no split called 'idd'"),
     ],
 )

@@ -60,7 +60,7 @@ def test_links_count_in_their_own_sequence() -> None:
 
 def test_new_rows_see_the_trunk_but_no_link_and_no_tail() -> None:
     links = LinkMask.of(SequenceLayout((3,)), torch.tensor([True, False, False]), [[(2, 0, 1)]])
-    joined = cells(links.spread(torch.tensor([0, 1, 2]), 5), 5)
+    joined = cells(links.scatter(torch.tensor([0, 1, 2]), 5), 5)
     assert joined[3].tolist() == joined[:, 3].tolist() == [1, 0, 0, 1, 1]
 
 
@@ -80,7 +80,7 @@ def test_a_matrix_that_is_not_square_is_refused(shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    "sees",
+    "mask",
     [
         Prefix(torch.tensor([True, False, False])),
         Branches(words=torch.tensor([0, 1, 1]), branches=torch.tensor([0, 0, 1])),
@@ -99,12 +99,12 @@ def test_moved_rows_keep_what_they_see(mask: AttentionMask) -> None:
 
 def test_new_rows_see_the_trunk_but_no_branch() -> None:
     tree = Branches(words=torch.tensor([0, 1, 1]), branches=torch.tensor([0, 0, 1]))
-    joined = cells(tree.spread(torch.tensor([0, 1, 2]), 5), 5)
+    joined = cells(tree.scatter(torch.tensor([0, 1, 2]), 5), 5)
     assert joined[3].tolist() == joined[:, 3].tolist() == [1, 1, 0, 1, 1]
 
 
 def test_new_rows_and_those_of_a_matrix_see_each_other() -> None:
-    joined = cells(Matrix.of([torch.eye(2).bool()]).spread(torch.tensor([0, 1]), 3), 3)
+    joined = cells(Matrix.of([torch.eye(2).bool()]).scatter(torch.tensor([0, 1]), 3), 3)
     assert joined.tolist() == [[1, 0, 1], [0, 1, 1], [1, 1, 1]]
 
 

@@ -52,7 +52,7 @@ def test_lengths_are_geometric() -> None:
 
 def test_spans_take_exactly_their_share_rounded_up() -> None:
     tokens = texts(30)
-    hidden, rows = masking(CutSpans()).hide(tokens, generator())
+    hidden, rows = masking(CutSpans()).mask(tokens, generator())
     counts = torch.bincount(tokens.layout.sequence_ids(rows.device)[rows], minlength=30)
     assert counts.tolist() == [math.ceil(0.15 * (len(UNITS) - 2))] * 30
     assert not torch.isin(rows, torch.tensor([0, len(UNITS) - 1])).any()
@@ -90,7 +90,7 @@ def test_spans_begin_anywhere() -> None:
 
 def test_a_span_is_masked_replaced_or_kept_as_a_whole() -> None:
     tokens = texts(300)
-    hidden, rows = masking(CutSpans()).hide(tokens, generator())
+    hidden, rows = masking(CutSpans()).mask(tokens, generator())
     marked = torch.zeros(len(tokens.ids), dtype=torch.bool).index_fill(0, rows, True)
     spans = touching(marked, tokens.mask_groups, tokens.layout)[rows]
     kinds: dict[int, set[str]] = {}
@@ -129,7 +129,7 @@ def test_grams_are_of_one_to_four_words_in_the_shares_of_the_paper() -> None:
 
 def test_a_word_is_decided_on_by_itself_in_a_gram() -> None:
     tokens = texts(200)
-    hidden, rows = masking(WholeGrams()).hide(tokens, generator())
+    hidden, rows = masking(WholeGrams()).mask(tokens, generator())
     kinds: dict[int, set[str]] = {}
     for word, token in zip(tokens.mask_groups[rows].tolist(), hidden.ids[rows].tolist(), strict=True):
         kinds.setdefault(word, set()).add("masked" if token == MASK else "kept" if token == 50 else "replaced")
@@ -147,13 +147,13 @@ def test_touching_rows_of_two_sequences_are_two_units() -> None:
 @pytest.mark.parametrize("sequences", [[], [[]], [[CLS, SEP]]])
 def test_nothing_can_be_hidden_in_nothing(rule: CutSpans | WholeGrams, sequences: list[list[int]]) -> None:
     tokens = Tokens.of(sequences)
-    hidden, rows = masking(rule).hide(tokens, generator())
+    hidden, rows = masking(rule).mask(tokens, generator())
     assert len(rows) == 0 and torch.equal(hidden.ids, tokens.ids)
 
 
 @pytest.mark.parametrize("rule", [CutSpans(), WholeGrams()])
 def test_a_seed_gives_the_same_runs(rule: CutSpans | WholeGrams) -> None:
-    first, again, other = (masking(rule).hide(texts(3), generator(seed))[0].ids for seed in (4, 4, 5))
+    first, again, other = (masking(rule).mask(texts(3), generator(seed))[0].ids for seed in (4, 4, 5))
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 

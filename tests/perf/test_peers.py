@@ -74,7 +74,7 @@ def comparison(lexicon: Lexicon, *, spoilt: float = 0.0) -> Comparison:
             seen = torch.ones(len(own), len(own)) if mask is None else mask.mask_mod(own[:, None], own[None, :])
             matrix[: len(own), : len(own)] = seen
         given = pad(taken.ids.long(), layout), pad(taken.positions.long(), layout), real.long(), visible
-        numbers = trees.layout.take(torch.tensor(chosen))[1]
+        numbers = trees.layout.select(torch.tensor(chosen))[1]
         return Part(lambda: theirs(*given), real.flatten().nonzero().squeeze(1), numbers)
 
     word = theirs.embedding.word_embedding

@@ -36,7 +36,7 @@ class Page(HTMLParser):
         self.addresses: list[str] = []
         self.tags: list[str] = []
         self.text = ""
-        self.ffn(text)
+        self.feed(text)
         assert self.open == []
 
     def handle_starttag(self, tag, attrs):

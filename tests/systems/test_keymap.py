@@ -109,7 +109,7 @@ def test_a_checkpoint_that_fits_fills_every_parameter() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "wanted", "complaint"),
+    ("given", "expected", "complaint"),
     [
         (["a.x", "p", "q", "r", "s"], {"ours.x": 1}, "no rule for published keys: p, q, r and 1 more"),
         (["a.x"], {"ours.x": 1, "ours.y": 1}, "nothing fills our parameters: ours.y"),
@@ -117,9 +117,9 @@ def test_a_checkpoint_that_fits_fills_every_parameter() -> None:
         (["a.x"], {"ours.x": 2}, "other shapes than this model has: ours.x [1] instead of [2]"),
     ],
 )
-def test_what_does_not_fit_is_listed(given: list[str], message: dict[str, int], complaint: str) -> None:
+def test_what_does_not_fit_is_listed(given: list[str], expected: dict[str, int], complaint: str) -> None:
     with pytest.raises(UnmappedKeys) as raised:
-        fit(translate(state(*given), RULES), {name: torch.Size([size]) for name, size in message.items()})
+        fit(translate(state(*given), RULES), {name: torch.Size([size]) for name, size in expected.items()})
     assert str(raised.value) == f"this checkpoint does not fit this model:\n  {complaint}"
 
 

@@ -113,7 +113,7 @@ def test_accumulated_parts_give_the_gradient_of_the_whole(tmp_path):
             tmp_path / f"parts{accumulate}",
             model=Line(dropout=0.0),
             source=PointSource(60, shake=0.0),
-            accumulate=accumulate,
+            gradient_accumulation_steps=accumulate,
         )
         same(whole, parts, rtol=1e-4, atol=1e-5)
         one, other = (records(tmp_path / f"{kind}{accumulate}", "train")[-1] for kind in ("whole", "parts"))
@@ -121,8 +121,8 @@ def test_accumulated_parts_give_the_gradient_of_the_whole(tmp_path):
 
 
 def test_no_clipping_still_measures_the_gradient(tmp_path):
-    clipped, _ = run(tmp_path / "clipped", clip=1e-3, optimizer="bert-adam", eps=1.0)
-    free, _ = run(tmp_path / "free", clip=None, optimizer="bert-adam", eps=1.0)
+    clipped, _ = run(tmp_path / "clipped", max_grad_norm=1e-3, optimizer="bert-adam", eps=1.0)
+    free, _ = run(tmp_path / "free", max_grad_norm=None, optimizer="bert-adam", eps=1.0)
     assert not torch.equal(clipped.last.weight, free.last.weight)
     assert records(tmp_path / "free", "train")[0]["grad_norm"] > 1e-3
 
@@ -159,7 +159,7 @@ def test_a_loss_that_is_not_finite_names_step_and_examples(tmp_path):
 
 def test_the_part_that_is_not_finite_is_singled_out(tmp_path):
     with pytest.raises(UserError, match=r"the loss is nan at step \d+ on examples 17; look"):
-        run(tmp_path, source=PointSource(60, poison=17), accumulate=8, steps=8)
+        run(tmp_path, source=PointSource(60, poison=17), gradient_accumulation_steps=8, steps=8)
 
 
 def test_a_gradient_that_is_not_finite_stops_too(tmp_path):
@@ -173,7 +173,14 @@ def test_a_gradient_that_is_not_finite_stops_too(tmp_path):
 
 def test_the_best_checkpoint_is_kept_beside_the_last(tmp_path):
     _, fitted = run(
-        tmp_path, dev=PointSource(9), steps=40, lr=0.3, schedule="constant", eval_every=1, keep=1, best="dev/closeness"
+        tmp_path,
+        dev=PointSource(9),
+        steps=40,
+        lr=0.3,
+        schedule="constant",
+        eval_every=1,
+        keep_last=1,
+        monitor="dev/closeness",
     )
     best = max(records(tmp_path, "dev"), key=lambda record: record["closeness"])
     assert fitted.best.name == f"step-{best['step']:08d}"
@@ -189,15 +196,15 @@ def test_what_is_no_number_is_never_the_best(tmp_path):
             self.calls += 1
             return {"score": torch.full((len(batch),), torch.nan if self.calls in (1, 3) else float(self.calls))}
 
-    _, fitted = run(tmp_path, model=Shy(), dev=PointSource(5), steps=3, eval_every=1, best="dev/score")
+    _, fitted = run(tmp_path, model=Shy(), dev=PointSource(5), steps=3, eval_every=1, monitor="dev/score")
     assert fitted.best.name == "step-00000002"
 
 
 def test_a_best_that_nothing_measures_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"train.monitor is test/error, but no split 'test' is evaluated; .* are: dev"):
-        run(tmp_path, dev=PointSource(9), best="test/error")
+        run(tmp_path, dev=PointSource(9), monitor="test/error")
     with pytest.raises(UserError, match="dev has no measure 'accuracy'; it has error, closeness"):
-        run(tmp_path, dev=PointSource(9), best="dev/accuracy")
+        run(tmp_path, dev=PointSource(9), monitor="dev/accuracy")
 
 
 def test_a_folder_that_holds_a_run_is_not_overwritten(tmp_path):

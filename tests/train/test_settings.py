@@ -13,11 +13,11 @@ from mm_kptm.train import TrainSettings
     [
         ({"steps": -1}, "train.steps is -1 but must not be negative"),
         ({"lr": float("nan")}, "train.lr is nan but must be greater than 0"),
-        ({"clip": -1.0}, "train.max_grad_norm is -1.0 but must be greater than 0"),
+        ({"max_grad_norm": -1.0}, "train.max_grad_norm is -1.0 but must be greater than 0"),
         ({"weight_decay": -0.1}, "train.weight_decay is -0.1 but must not be negative"),
         ({"warmup": 1.5}, "train.warmup is 1.5 but must be a fraction of the steps between 0 and 1"),
         (
-            {"decay": 0.0},
+            {"decay_fraction": 0.0},
             "train.decay_fraction is 0.0 but must be a fraction of the steps above 0 and not greater than 1",
         ),
         ({"betas": (0.9, 1.0)}, r"train.betas are \[0.9, 1.0\] but must lie between 0 and 1"),
@@ -25,7 +25,10 @@ from mm_kptm.train import TrainSettings
         ({"optimizer": "sgd"}, "train.optimizer is 'sgd' but must be one of adamw, bert-adam"),
         ({"precision": "fp16"}, "train.precision is 'fp16' but must be one of fp32, bf16"),
         ({"parallel": "fsdp1"}, "train.parallel is 'fsdp1' but must be one of auto, ddp, fsdp"),
-        ({"best": "accuracy"}, "train.monitor is 'accuracy' but must name a split and a measure, such as dev/accuracy"),
+        (
+            {"monitor": "accuracy"},
+            "train.monitor is 'accuracy' but must name a split and a measure, such as dev/accuracy",
+        ),
     ],
 )
 def test_a_setting_out_of_range_is_named_with_its_value(given, message):

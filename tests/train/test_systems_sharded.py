@@ -59,7 +59,9 @@ EXPERIMENTS = {
 
 def train(folder: str, parallel: str, accumulate: int) -> None:
     for settings in EXPERIMENTS.values():
-        settings = replace(settings, train=replace(settings.train, parallel=parallel, accumulate=accumulate))
+        settings = replace(
+            settings, train=replace(settings.train, parallel=parallel, gradient_accumulation_steps=accumulate)
+        )
         experiment.train(settings, Path(folder) / settings.name, progress=False)
 
 

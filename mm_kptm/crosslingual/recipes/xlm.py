@@ -177,7 +177,7 @@ def _stack_rules(theirs: str, text: str, layers: str) -> tuple[Rename | Drop, ..
 
 def _reading_rules(attentions: str, norms: str, ours: str) -> tuple[Rename, ...]:
     """The renamings of the sublayers that read, in all layers of a stack."""
-    roles = {"q_lin": "query", "k_lin": "key", "v_lin": "value", "out_lin": "merge"}
+    roles = {"q_lin": "query", "k_lin": "key", "v_lin": "value", "out_lin": "out_proj"}
     return (
         *(
             Rename(f"{attentions}.{{i}}.{role}.{{leaf}}", f"{ours}.attention.{part}.{{leaf}}")

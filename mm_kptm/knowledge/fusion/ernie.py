@@ -91,8 +91,8 @@ class FusionSublayer(nn.Module):
 
     def mix(self, x: Tensor, entities: Tensor, rows: Tensor) -> Tensor:
         """What tokens ``x`` [Q, D] and the entities [L, E] at ``rows`` of them make together, [Q, F]."""
-        widen = self.ffn.up_proj
-        mixed = F.linear(x, widen.weight, widen.bias + self.entity_in.bias)
+        up_proj = self.ffn.up_proj
+        mixed = F.linear(x, up_proj.weight, up_proj.bias + self.entity_in.bias)
         told = F.linear(entities, self.entity_in.weight)
         return self.ffn.activation(mixed.index_add_(0, rows, told.to(mixed.dtype)))
 

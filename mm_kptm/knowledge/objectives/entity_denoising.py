@@ -53,19 +53,19 @@ class EntityDenoising:
     """Corrupt the links of a batch and find the entities again among those of the batch, no entity included.
 
     Args:
-        swapped: share of entities that another one of the batch replaces (it may be the same by chance).
-        dropped: share of entities that are taken away.
+        random_share: share of entities that another one of the batch replaces (it may be the same by chance).
+        drop_share: share of entities that are taken away.
     """
 
     name = "entity-denoising"
 
-    def __init__(self, *, swapped: float = 0.05, dropped: float = 0.15) -> None:
-        if min(swapped, dropped) < 0 or swapped + dropped > 1:
+    def __init__(self, *, random_share: float = 0.05, drop_share: float = 0.15) -> None:
+        if min(random_share, drop_share) < 0 or random_share + drop_share > 1:
             raise UserError(
-                f"the shares of swapped ({swapped}) and dropped ({dropped}) entities must lie between 0 and 1 together"
+                f"the shares of random ({random_share}) and dropped ({drop_share}) entities must lie between 0 and 1 together"
             )
-        self.swapped = swapped
-        self.dropped = dropped
+        self.random_share = random_share
+        self.drop_share = drop_share
 
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> Denoising:
         """A copy of the inputs with corrupted entities; every entity is to be found, whatever became of it.
@@ -81,8 +81,8 @@ class EntityDenoising:
         shown = torch.zeros(len(known), entities.vectors.shape[1], dtype=entities.vectors.dtype)
         shown[labels] = entities.vectors[rows]
         chance, other = torch.rand(2, len(rows), generator=generator)
-        swapped = chance < self.swapped
-        dropped = ~swapped & (chance < self.swapped + self.dropped)
+        swapped = chance < self.random_share
+        dropped = ~swapped & (chance < self.random_share + self.drop_share)
         given = torch.where(swapped, (other * len(known)).long(), labels)
         corrupted = Entities(
             vectors=entities.vectors.index_copy(0, rows, shown[given] * ~dropped[:, None]),

@@ -21,13 +21,13 @@ class CandidateHiding:
     """What becomes of the candidates of a span for every hidden token in it, one token after the other.
 
     Args:
-        masked: share of times that the one entity ``@@MASK@@`` takes their place.
-        swapped: share of times that other entities of the same text do, with random priors; else nothing changes.
+        mask_share: share of times that the one entity ``@@MASK@@`` takes their place.
+        random_share: share of times that other entities of the same text do, with random priors; else nothing changes.
         most: how many others, at most.
     """
 
-    masked: float = 0.8
-    swapped: float = 0.1
+    mask_share: float = 0.8
+    random_share: float = 0.1
     most: int = 5
 
     def hide(self, candidates: Candidates, hidden: torch.Tensor, generator: torch.Generator) -> Candidates:
@@ -38,9 +38,9 @@ class CandidateHiding:
         owners = candidates.layout.sequence_ids(hidden.device)
         for span in touched.nonzero().flatten().tolist():
             for chance in torch.rand(int(touched[span]), generator=generator).tolist():
-                if chance < self.masked:
+                if chance < self.mask_share:
                     taken = torch.tensor([MASK])
-                elif chance < self.masked + self.swapped:
+                elif chance < self.mask_share + self.random_share:
                     taken = self._others(candidates, owners == owners[span], span, generator)
                 else:
                     continue

@@ -131,7 +131,7 @@ def _base_rules(theirs: str) -> tuple[Rule, ...]:
         f"{score}.out_layer_2": "linker.score.down_proj",
         f"{table}.proj_feed_forward": "linker.table.map",
         f"{kar}.weighted_entity_layer_norm": "told_norm",
-        f"{kar}.kg_to_bert_projection": "widen",
+        f"{kar}.kg_to_bert_projection": "up_proj",
         f"{kar}.output_layer_norm": "norm",
     }
     return (
@@ -194,7 +194,7 @@ def _base_told(tensors: Mapping[str, Tensor], name: str) -> dict[str, Any]:
         "read_ffn_dim": "read.ffn.up_proj.weight",
     }
     sizes: dict[str, Any] = {size: own[key][0] for size, key in rows.items() if key in own}
-    sizes["span_layers"] = sum(key.startswith("linker.layers.") and key.endswith("widen.weight") for key in own)
+    sizes["span_layers"] = sum(key.startswith("linker.layers.") and key.endswith("up_proj.weight") for key in own)
     sizes["null"] = "none" if not held else "learned" if synsets else "table"
     if synsets:
         sizes["raw_dim"] = own["linker.table.vectors"][1]

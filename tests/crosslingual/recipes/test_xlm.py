@@ -83,7 +83,7 @@ def test_xlm_agrees_with_transformers(
         torch.testing.assert_close(stream.x, hidden[real], atol=atol, rtol=atol)
 
 
-@pytest.mark.parametrize("sees", [None, Causal()])
+@pytest.mark.parametrize("mask", [None, Causal()])
 def test_the_company_of_a_text_changes_nothing(mask: Causal | None) -> None:
     system = small().double()
     together = text(mask=mask)

@@ -255,6 +255,6 @@ def test_labels_that_cannot_be_told_apart_are_refused(data: Documents, tmp_path:
 
 def test_settings_that_say_nothing_are_refused(data: Documents) -> None:
     with pytest.raises(UserError, match=r"^data.mask_rate is 1.0 but must be a share of the tokens"):
-        replace(data, hidden=1.0)
+        replace(data, mask_rate=1.0)
     with pytest.raises(UserError, match=r"^data.pairs are of discourse-relation, ir-relevance, not of capitals$"):
         replace(data, pairs={"capitalization": data.train})

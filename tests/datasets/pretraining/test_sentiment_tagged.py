@@ -51,7 +51,7 @@ def asked(data: FeltTexts) -> Experiment:
 
 
 def test_every_piece_knows_what_its_word_is(data: FeltTexts) -> None:
-    built = build(asked(replace(data, felt=0.0, hidden=0.0, late=0.0)))
+    built = build(asked(replace(data, mask_rate_polar=0.0, mask_rate=0.0, late_supervision_rate=0.0)))
     batch = built.source("train").batch(range(3), seeded(0)).by_name["label-aware-words"]
     assert isinstance(batch, LabelAwareBatch) and not len(batch.rows)
     text = batch.inputs.text
@@ -74,7 +74,7 @@ def test_every_piece_knows_what_its_word_is(data: FeltTexts) -> None:
 
 
 def test_shares_are_those_of_the_settings(data: FeltTexts) -> None:
-    built = build(asked(replace(data, felt=1.0, hidden=0.0, late=1.0)))
+    built = build(asked(replace(data, mask_rate_polar=1.0, mask_rate=0.0, late_supervision_rate=1.0)))
     batch = built.source("train").batch(range(3), seeded(0)).by_name["label-aware-words"]
     assert batch.words.tolist() == [6, 7], "every word with a polarity, and no other"
     assert batch.grades.tolist() == [4, 0] and batch.graded.tolist() == [0, 1]
@@ -102,4 +102,4 @@ def test_a_line_of_another_form_is_named(data: FeltTexts, change: dict[str, obje
 
 def test_a_share_lies_between_0_and_1(data: FeltTexts) -> None:
     with pytest.raises(UserError, match=r"^data\.felt is 1\.5 but must be a share, between 0 and 1$"):
-        replace(data, felt=1.5)
+        replace(data, mask_rate_polar=1.5)

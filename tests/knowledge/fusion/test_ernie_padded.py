@@ -22,7 +22,7 @@ def attended(sublayer: AttentionSublayer, x: Tensor, seen: Tensor) -> Tensor:
     query, key, value = heads(attention.query), heads(attention.key), heads(attention.value)
     scores = query @ key.transpose(2, 3) / query.shape[-1] ** 0.5 + HIDDEN * (1 - seen[:, None, None, :])
     read = (scores.softmax(-1) @ value).transpose(1, 2).flatten(2)
-    return sublayer.norm(x + attention.merge(read))
+    return sublayer.norm(x + attention.out_proj(read))
 
 
 def on_padded_tensors(encoder: FusedStream, x: Tensor, real: Tensor, e: Tensor, linked: Tensor) -> Tensor:
@@ -37,8 +37,8 @@ def on_padded_tensors(encoder: FusedStream, x: Tensor, real: Tensor, e: Tensor, 
         if fused.self_attention is not None:
             e = attended(fused.self_attention, e, linked)
         e = e * linked[..., None]
-        mixed = F.gelu(layer.ffn.widen(x) + fused.fuse.entity_in(e))
-        x = layer.ffn.norm(x + layer.ffn.narrow(mixed))
+        mixed = F.gelu(layer.ffn.up_proj(x) + fused.fuse.entity_in(e))
+        x = layer.ffn.norm(x + layer.ffn.down_proj(mixed))
         e = fused.fuse.entity_norm(e + fused.fuse.entity_out(mixed))
     return x
 

@@ -7,7 +7,7 @@ from mm_kptm.knowledge.injection.characters import Characters
 from mm_kptm.knowledge.injection.sentence_tree import TreeBuilder, spelling_of
 from mm_kptm.knowledge.linking.segmenter import Segmenter, running
 
-FIXTURE = Path(__file__).parents[1] / "golden/data/kbert/zh_en"
+FIXTURE = Path(__file__).parents[2] / "golden/data/kbert/zh_en"
 
 
 def test_the_longest_name_is_found() -> None:

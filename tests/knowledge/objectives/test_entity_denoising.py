@@ -70,7 +70,7 @@ def test_the_same_seed_makes_the_same_puzzle_and_leaves_the_batch_alone() -> Non
 
 
 def test_dropping_all_leaves_no_entities() -> None:
-    system, made = small(), prepare(dropped=1.0, random_share=0.0)
+    system, made = small(), prepare(drop_share=1.0, random_share=0.0)
     with torch.no_grad():
         assert torch.equal(system(made.inputs).text, system(replace(made.inputs, entities=None)).text)
 
@@ -108,11 +108,11 @@ def test_entities_are_found_again_after_training() -> None:
         objective.loss(system, objective.prepare(batch(), generator)).backward()
         optimizer.step()
     with torch.no_grad():
-        assert objective.loss(system, prepare(dropped=0.0, random_share=0.0)) < 0.1
+        assert objective.loss(system, prepare(drop_share=0.0, random_share=0.0)) < 0.1
 
 
 def test_what_cannot_be_corrupted_is_said() -> None:
     with pytest.raises(UserError, match="entity-denoising corrupts the entities of a text, but the inputs have no ent"):
         EntityDenoising().prepare(Inputs(text=Tokens.of([[1, 2]])), torch.Generator())
     with pytest.raises(UserError, match=r"swapped \(0.5\) and dropped \(0.6\) entities must lie between 0 and 1"):
-        EntityDenoising(random_share=0.5, dropped=0.6)
+        EntityDenoising(random_share=0.5, drop_share=0.6)

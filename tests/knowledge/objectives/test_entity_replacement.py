@@ -147,4 +147,4 @@ def test_settings_that_say_nothing_are_refused(settings: Experiment) -> None:
     with pytest.raises(UserError, match=r"^data.versions is 0 but must be at least 1$"):
         MentionedTexts(**{**given, "versions": 0})
     with pytest.raises(UserError, match=r"^data.mask_rate is 0.0 but must be a share of the tokens"):
-        MentionedTexts(**{**given, "hidden": 0.0})
+        MentionedTexts(**{**given, "mask_rate": 0.0})

@@ -72,7 +72,7 @@ def test_one_layer_carries_a_fact_to_its_word_and_no_further(name: str, num_laye
     told, retold = build_trees(), build_trees({**FACTS, "rome": ["nogames"]})
     system = small(name, num_layers=num_layers).double()
     moved = (states(system, told.tokens()) - states(system, retold.tokens())).abs().amax(1) > 1e-12
-    owners = told.layout.owners(moved.device)
+    owners = told.layout.sequence_ids(moved.device)
     for words, sentence in zip(WORDS, range(3), strict=True):
         for number, word in enumerate(words):
             rows = moved[(owners == sentence) & (told.words == number) & (told.branches == 0)]

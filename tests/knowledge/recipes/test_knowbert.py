@@ -68,14 +68,14 @@ def attended(layer: Any, x: Tensor, source: Tensor, seen: Tensor) -> Tensor:
         for part, rows in ((attention.query, x), (attention.key, source), (attention.value, source))
     )
     scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5 + (~seen[:, None, None]) * -10000.0
-    read = attention.merge((scores.softmax(-1) @ v).transpose(1, 2).flatten(2))
+    read = attention.out_proj((scores.softmax(-1) @ v).transpose(1, 2).flatten(2))
     return layer.feed(layer.self_attention.norm(x + read))
 
 
 def spoken(kar: Any, h: Tensor) -> tuple[Tensor, Tensor]:
     """A knowledge base in padded tensors, step by step: states [B, N, D] and scores [B, S, C]."""
     linker, real_spans = kar.linker, SPANS[..., 0] > -1
-    p = linker.narrow(h)
+    p = linker.down_proj(h)
     pooled = torch.zeros(*SPANS.shape[:2], p.shape[-1])
     for text, place in real_spans.nonzero().tolist():
         first, last = SPANS[text, place].tolist()
@@ -91,7 +91,7 @@ def spoken(kar: Any, h: Tensor) -> tuple[Tensor, Tensor]:
         vectors = torch.where((ENTITIES == NULL)[..., None], table.null, vectors)
     vectors = linker.entity_norm(vectors)
     products = (spans[:, :, None] * vectors).sum(-1) / p.shape[-1] ** 0.5
-    scores = linker.score.narrow(linker.score.widen(torch.stack([products, PRIORS], -1)).relu()).squeeze(-1)
+    scores = linker.score.down_proj(linker.score.up_proj(torch.stack([products, PRIORS], -1)).relu()).squeeze(-1)
     scores = scores.masked_fill(ENTITIES == 0, -10000.0)
     heard = scores
     if isinstance(linker.decision, ByMargin):
@@ -100,7 +100,7 @@ def spoken(kar: Any, h: Tensor) -> tuple[Tensor, Tensor]:
     if isinstance(linker.decision, ByMargin):
         mixture[(scores < 0).all(-1)] = table.null
     told = kar.told_norm(spans + mixture)
-    return kar.norm(h + kar.widen(attended(kar.read, p, told, real_spans))), scores
+    return kar.norm(h + kar.up_proj(attended(kar.read, p, told, real_spans))), scores
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_candidates_reach_rows_behind_regions_too() -> None:
     sizes = {**SMALL, "region_dim": 5}
     system = mm_kptm.build("uniter", heads=(), seed=0, **sizes)
     told = recontextualise(system.encoder, {"wiki": WIKI}).eval()
-    regions = mm_kptm.batch.Regions(torch.rand(4, 5), torch.rand(4, 4), mm_kptm.batch.Layout((1, 1, 2)))
+    regions = mm_kptm.batch.Regions(torch.rand(4, 5), torch.rand(4, 4), mm_kptm.batch.SequenceLayout((1, 1, 2)))
     given = inputs("wiki").with_streams(regions=regions)
     assert told(given).text.shape == (14, 16)
     linked = told.link(given, "wiki")

@@ -52,9 +52,9 @@ def test_a_token_adds_what_is_known_of_it(system: System) -> None:
 @torch.no_grad()
 def test_tokens_of_which_nothing_is_known_have_the_rows_of_the_unknown(system: System) -> None:
     plain = Tokens.of([[0, 5, 2]])
-    unknown = replace(plain, marks={name: torch.full((3,), last) for name, last in UNKNOWN.items()})
+    unknown = replace(plain, token_labels={name: torch.full((3,), last) for name, last in UNKNOWN.items()})
     assert torch.equal(system(Inputs(text=plain)).text, system(Inputs(text=unknown)).text)
-    part = replace(plain, marks={"part": torch.tensor([4, 1, 4])})
+    part = replace(plain, token_labels={"part": torch.tensor([4, 1, 4])})
     assert not torch.allclose(system(Inputs(text=part)).text, system(Inputs(text=plain)).text)
 
 

@@ -58,7 +58,7 @@ def attended(layer: Any, x: Tensor) -> Tensor:
         for part in (attention.query, attention.key, attention.value)
     )
     shares = (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).softmax(-1)
-    read = attention.merge((shares @ v).transpose(0, 1).flatten(1))
+    read = attention.out_proj((shares @ v).transpose(0, 1).flatten(1))
     return layer.feed(layer.self_attention.norm(x + read))
 
 

@@ -39,7 +39,7 @@ class Oracle(nn.Module):
 
     def forward(self, inputs, output_rows):
         said = torch.stack([rows[1] for rows in inputs.text.layout.split(inputs.text.ids)]).float()
-        layout, rows = inputs.shown()
+        layout, rows = inputs.repeat_shared()
         features = inputs.regions.features[rows][:, 0] * 255
         shown = torch.stack([one[0] for one in layout.split(features)])
         nothing = said.new_empty(0, 1)
@@ -102,7 +102,7 @@ def test_what_is_drawn_is_never_the_own_image(source):
 
 def test_pairs_stand_in_order_of_length(source):
     pairs = source.batch(range(12), seeded(0)).pairs
-    shown, _ = pairs.shown()
+    shown, _ = pairs.repeat_shared()
     lengths = [sum(two) for two in zip(pairs.text.layout.lengths, shown.lengths, strict=True)]
     assert lengths == sorted(lengths)
 

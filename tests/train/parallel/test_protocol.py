@@ -116,7 +116,7 @@ def test_every_process_is_dealt_as_many_batches_and_all_are_dealt(monkeypatch, b
     made = [(number,) for number in range(batches)]
     hands = []
     for rank in range(processes):
-        monkeypatch.setattr("mm_kptm.train.evaluation.place", lambda rank=rank: (rank, processes))
+        monkeypatch.setattr("mm_kptm.train.evaluation.rank_and_world_size", lambda rank=rank: (rank, processes))
         hands.append(shard_batches(made))
     assert len({len(hand) for hand in hands}) == 1
     assert {number for hand in hands for number, _ in hand} == set(range(batches))

@@ -30,7 +30,7 @@ def test_a_topic_that_does_not_exist_is_named():
 
 @pytest.mark.parametrize("share", [0.15, 0.4])
 def test_the_share_hidden_is_the_one_asked_for(share):
-    source = pretraining(replace(SAID, hidden=share), REQUEST).sources["train"]()
+    source = pretraining(replace(SAID, mask_rate=share), REQUEST).sources["train"]()
     every = range(len(source))
     batch = source.batch(every, seeded(0)).by_name["masked-tokens"]
     markers = torch.tensor(sorted(specials().never_hidden))

@@ -31,9 +31,9 @@ from mm_kptm.suites.number_world.demo.demo import Demonstration, demo
 TINY = TIERS["tiny"]
 SMALLEST = replace(
     TINY,
-    seen=replace(TINY.vision_data, questions=150, held=30),
-    told=replace(TINY.facts_data, questions=150, held=30, seen=50),
-    said=replace(TINY.text_data, questions=40, held=12),
+    vision_data=replace(TINY.vision_data, questions=150, eval_questions=30),
+    facts_data=replace(TINY.facts_data, questions=150, eval_questions=30, num_perception_questions=50),
+    text_data=replace(TINY.text_data, questions=40, eval_questions=12),
     vqa_steps=2,
     facts_steps=2,
     text_steps=2,
