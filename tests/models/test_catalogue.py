@@ -178,7 +178,8 @@ def test_a_gradient_reaches_every_parameter(recipe: Recipe) -> None:
     system = tiny(recipe)
     encoded = system(inputs_for(recipe))
     parts = [*encoded.states.values(), encoded.pooled]
-    parts += [scores(head, encoded.text) for head in system.heads.values()]
+    rows = encoded["target" if "target" in recipe.reads else "text"]
+    parts += [scores(head, rows) for head in system.heads.values()]
     torch.stack([(part * torch.randn_like(part)).sum() for part in parts]).sum().backward()
     unread = UNREAD.get(recipe.family)
     for name, parameter in system.named_parameters():

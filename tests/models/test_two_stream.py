@@ -222,7 +222,9 @@ def test_company_and_order_change_nothing(encoder: TwoStream, questions: Inputs)
         regions, words = questions.regions, questions.text
         features, boxes = (list(regions.layout.split(x))[image] for x in (regions.features, regions.boxes))
         ids = list(words.layout.split(words.ids))[text]
-        alone = encoder(Inputs(Tokens.of([ids.tolist()]), Regions(features, boxes, SequenceLayout((len(boxes),)))))
+        alone = encoder(
+            Inputs(text=Tokens.of([ids.tolist()]), regions=Regions(features, boxes, SequenceLayout((len(boxes),))))
+        )
         torch.testing.assert_close(alone.pooled[0], together.pooled[text])
         torch.testing.assert_close(alone.text, list(words.layout.split(together.text))[text])
         torch.testing.assert_close(alone.regions, list(layout.split(together.regions))[text])

@@ -78,7 +78,7 @@ def test_answers_as_the_independent_implementation(dtype: torch.dtype, atol: flo
             visual_attention_mask=seen.long(),
         )
         objects = theirs.obj_predict_head(states.vision_output)
-        inputs = Inputs(Tokens.padded(ids, real, segments=segments), Regions.padded(features, boxes, seen))
+        inputs = Inputs(text=Tokens.padded(ids, real, segments=segments), regions=Regions.padded(features, boxes, seen))
         encoded = ours(inputs)
     answers = {
         "tokens": (encoded.text, states.language_output[real]),

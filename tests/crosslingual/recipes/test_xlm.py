@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import mm_kptm
-from mm_kptm.batch import POOLED_ONLY, Inputs, OutputRows, Tokens
+from mm_kptm.batch import POOLED_ONLY, POOLED_ONLY, Inputs, OutputRows, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.nn.embeddings import sinusoids
 from mm_kptm.nn.visibility import Causal
@@ -225,11 +225,12 @@ def test_wanted_rows_of_a_target_are_those_of_all_rows() -> None:
     with torch.no_grad():
         every = system(inputs)
         for rows in (torch.tensor([9, 2, 2]), slice(3, 6), slice(0, 0)):
-            some = system(inputs, OutputRows({"text": rows}, pooled=False))
-            torch.testing.assert_close(some.text, every.text[rows])
+            some = system(inputs, OutputRows({"target": rows}, pooled=False))
+            torch.testing.assert_close(some["target"], every["target"][rows])
             assert len(some.pooled) == 0
+        assert not system(inputs, POOLED_ONLY).states
     *_, last = system.hidden_states(inputs)
-    torch.testing.assert_close(last.x, every.text)
+    torch.testing.assert_close(last.x, every["target"])
 
 
 def test_translation_reaches_every_parameter_of_both_sides() -> None:

@@ -99,7 +99,7 @@ def translation(case: Case) -> dict[str, Answer]:
     predicted[batch.rows] = True
     mask = laid(predicted, target.layout, len(given["x2"]))
     rows = rows_of(mask, given["len2"])
-    scores = system.head("next-tokens")(system(inputs, OutputRows({"text": rows})).text)
+    scores = system.head("next-tokens")(system(inputs, OutputRows({"target": rows}))["target"])
     labels = laid(target.ids, target.layout, len(given["x2"]))
     asked = ASKED.search((case.folder / "README.md").read_text(encoding="utf-8"))
     assert asked, "how long texts may become and how wide the beam is stands in the README of a case"
@@ -111,7 +111,7 @@ def translation(case: Case) -> dict[str, Answer]:
     }
     return {
         "enc_hidden": Answer(system(Inputs(text=source)).text, behind(source.layout, len(given["x1"]))),
-        "dec_hidden": Answer(*standing(system(inputs).text, target.layout, length=len(given["x2"]))),
+        "dec_hidden": Answer(*standing(system(inputs)["target"], target.layout, length=len(given["x2"]))),
         "y": Answer(labels[1:][mask[:-1]]),
         "pred_mask": Answer(mask),
         "scores": Answer(scores),
