@@ -61,8 +61,8 @@ class System(nn.Module):
         """
         if not isinstance(self.encoder, LayeredEncoder):
             raise UserError(
-                f"the states of every depth were asked of {self.recipe}, but its encoder, {type(self.encoder).__name__}, has "
-                "no method hidden_states"
+                f"the states of every depth were asked of {self.recipe}, but its encoder, "
+                f"{type(self.encoder).__name__}, has no method hidden_states; give it one that yields them"
             )
         return self.encoder.hidden_states(inputs)
 

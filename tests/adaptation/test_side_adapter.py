@@ -169,7 +169,7 @@ def test_skipping_adds_an_earlier_adapter() -> None:
     states = {depth: torch.randn(5, 4, generator=torch.Generator().manual_seed(depth)) for depth in range(3)}
     plain, skipping = halves(), halves()
     skipping.skip = 3
-    reading = next(adapted().hidden_states(INPUTS)).reading
+    reading = next(adapted().hidden_states(INPUTS)).attention
     made = list(plain.outputs(states, reading))
     torch.testing.assert_close(skipping(states, reading), made[2] + made[1])
     assert all(torch.equal(a, b) for a, b in zip(skipping.outputs(states, reading), made, strict=True))

@@ -292,3 +292,11 @@ def test_cross_reading_agrees_with_padding(encoder: TwoStream, monkeypatch: pyte
     assert isinstance(encoder.steps["cross-0"].left.self_attention, AttentionSublayer)
     torch.testing.assert_close(ragged.text, padded.text)
     torch.testing.assert_close(ragged.regions, padded.regions)
+
+
+def test_streams_are_given_back_by_the_names_that_they_have(inputs: Inputs) -> None:
+    encoder = model([("left-0", SelfStep(one(LEFT), None))])
+    encoder.streams = ("subtitles", "video")
+    encoded = encoder(inputs, OutputRows({"video": torch.tensor([1])}))
+    assert list(encoded.states) == ["video"] and encoded["video"].shape == (1, RIGHT)
+    assert list(encoder(inputs).states) == ["subtitles", "video"]

@@ -31,7 +31,7 @@ def test_text_alone_is_the_sequence() -> None:
     assembled = embed(Inputs(text=tokens))
     assert assembled.parts == {"text": EVERY_ROW} and assembled.text is EVERY_ROW
     assert assembled.stream.layout is tokens.layout
-    assert assembled.stream.reading.mask is tokens.attention_mask
+    assert assembled.stream.attention.mask is tokens.attention_mask
 
 
 def test_a_text_model_without_text_is_refused() -> None:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import mm_kptm
-from mm_kptm.batch import POOLED_ONLY, POOLED_ONLY, Inputs, OutputRows, Tokens
+from mm_kptm.batch import POOLED_ONLY, Inputs, OutputRows, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.nn.embeddings import sinusoids
 from mm_kptm.nn.visibility import Causal

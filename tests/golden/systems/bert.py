@@ -24,7 +24,7 @@ def pretraining(case: Case) -> dict[str, Answer]:
     mlm = token_loss(scores(masked.text), labels[predicted])
     nsp = pair_loss(classes(masked.pooled), given["next_sentence_label"])
     depths = list(system.hidden_states(inputs))
-    maps = system.encoder.layers[0].self_attention.attention.weights(depths[0].x, depths[0].x, depths[0].reading)
+    maps = system.encoder.layers[0].self_attention.attention.weights(depths[0].x, depths[0].x, depths[0].attention)
     length = real.shape[1]
     attention = torch.stack([F.pad(share, (0, length - share.shape[2], 0, length - share.shape[1])) for share in maps])
     seen = (real[:, None, :, None] & real[:, None, None, :]).expand_as(attention)

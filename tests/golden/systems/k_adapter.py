@@ -95,8 +95,8 @@ def tiny(case: Case) -> dict[str, Answer]:
     linguistic = pretrained(case, "k-adapter-linguistic", "lin", places, skip=skip)
     *backbone, fused = linguistic.hidden_states(inputs)
     syntax = linguistic.head("dependency-heads")
-    governed = syntax(fused.x, fused.reading)
-    shares = torch.stack(syntax.self_attention.attention.weights(fused.x, fused.x, fused.reading))
+    governed = syntax(fused.x, fused.attention)
+    shares = torch.stack(syntax.self_attention.attention.weights(fused.x, fused.x, fused.attention))
 
     answers = {
         **{f"backbone.hidden_states.{depth}": Answer(grid(stream.x)) for depth, stream in enumerate(backbone)},

@@ -127,7 +127,7 @@ def masked_text(system: System, given: Given) -> dict[str, Answer]:
 def masked_regions(system: System, given: Given) -> dict[str, Answer]:
     tensors = given.tensors
     hidden = tensors["mrm.img_masks"][given.regions]
-    covered = replace(given.image(), features=tensors["mrm.img_feat"][given.regions], hidden=hidden)
+    covered = replace(given.image(), features=tensors["mrm.img_feat"][given.regions], masked=hidden)
     inputs = replace(given.inputs(), regions=covered)
     rows = hidden.nonzero().squeeze(1)
     owners = covered.layout.sequence_ids(rows.device)[rows]
