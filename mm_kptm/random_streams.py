@@ -27,7 +27,7 @@ def pick(word: int, bound: int) -> int:
 class RandomStream:
     """A stream of random integers, named by a path of numbers and words.
 
-    >>> int(Draw(0, "dice").one(6)) == int(Draw(0, "dice").one(6))
+    >>> int(RandomStream(0, "dice").one(6)) == int(RandomStream(0, "dice").one(6))
     True
     """
 

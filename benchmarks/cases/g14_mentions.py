@@ -130,7 +130,7 @@ def _learning(seed: int) -> Case:
 
     def compiled() -> float:
         re.purge()  # the module remembers what it compiled
-        return float(expression(names, blanks=True).pattern.count("|") + 1)
+        return float(expression(names, words_are_space_separated=True).pattern.count("|") + 1)
 
     return Case(
         name="g14-learning",

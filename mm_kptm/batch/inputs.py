@@ -178,6 +178,10 @@ class OutputRows(Movable):
         """The rows of a stream that are read."""
         return self.by_stream.get(stream, self.other_streams)
 
+    def wants(self, stream: str) -> bool:
+        """Whether any row of a stream is read."""
+        return self[stream] is not NO_ROWS
+
 
 ALL_ROWS = OutputRows({}, other_streams=EVERY_ROW)
 POOLED_ONLY = OutputRows({})

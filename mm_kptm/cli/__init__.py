@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from mm_kptm.cli import catalogue, compare, convert, data, doctor, kg, predict, runs, threads
+from mm_kptm.cli import catalogue, compare, convert, data, doctor, features, kg, predict, runs, threads
 from mm_kptm.errors import UserError
 
 STOPPED, PIPE_CLOSED, MISTAKE = 130, 141, 2
@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     )
     root.add_argument("--version", action="version", version=f"mm-kptm {__version__}")
     verbs = root.add_subparsers(title="verbs", metavar="VERB", dest="verb", required=True)
-    for room in (runs, predict, compare, kg, data, catalogue, convert, doctor):
+    for room in (runs, predict, compare, features, kg, data, catalogue, convert, doctor):
         room.add_verbs(verbs)
     return root
 

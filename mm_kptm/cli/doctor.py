@@ -14,7 +14,7 @@ from mm_kptm.cli.output import add_json, only_json, print_json, print_pairs
 PACKAGES = (
     "torch", "torchvision", "timm", "open-clip-torch", "pykeen", "networkx", "accelerate", "safetensors", "tokenizers",
     "huggingface-hub", "jsonargparse", "PyYAML", "scikit-learn", "numpy", "tqdm", "matplotlib", "tensorboard", "h5py",
-    "lmdb", "num2words", "pyarrow",
+    "lmdb", "Pillow", "num2words", "pyarrow",
 )  # fmt: skip
 OPTIONAL = {"transformers": "the reference of tests and benchmarks", "pytest": "the tests"}
 # These break when their version does not match that of torch, and only an import shows it.

@@ -67,7 +67,7 @@ class Packed:
     ) -> NDArray[np.float32]:
         """The given sequences as rows of ``width`` numbers: ``worth``, or 1, at ``places``, 0 elsewhere.
 
-        >>> Packed.of(place=[[2], [0, 1]], tenths=[[9], [3, 10]]).spread([1, 0], "place", "tenths", width=3).tolist()
+        >>> Packed.of(place=[[2], [0, 1]], tenths=[[9], [3, 10]]).to_dense([1, 0], "place", "tenths", width=3).tolist()
         [[3.0, 10.0, 0.0], [0.0, 0.0, 9.0]]
         """
         columns, lengths = self.take(sequences)

@@ -12,7 +12,7 @@ from mm_kptm.experiment.settings import Experiment
 from mm_kptm.tasks.protocol import Row, Task, write_predictions
 
 #: What a row says of the right answer; left out where nobody told it.
-JUDGED = ("target", "correct", "rank", "sticks")
+JUDGED = ("target", "correct", "rank", "memorised")
 
 
 def predict(run: Path, *, split: str = "test", file: Path | None = None) -> list[Row]:

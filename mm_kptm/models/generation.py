@@ -31,7 +31,7 @@ class Writing:
 
     def __post_init__(self) -> None:
         if self.max_length < 2:
-            raise UserError(f"a written text has a first and a last token, but longest is {self.max_length}")
+            raise UserError(f"a written text has a first and a last token, but max_length is {self.max_length}")
 
     def row(self, ids: Tensor, place: int) -> Tokens:
         """The token at ``place`` of every hypothesis, [K]."""
@@ -142,11 +142,11 @@ def beam(
         totals = score(states).log_softmax(-1) + torch.tensor(
             [hypothesis.log_likelihood for beam in alive for hypothesis in beam], device=device, dtype=states.dtype
         ).unsqueeze(1)  # [K, V]
-        first, build_trees = 0, []
+        first, extended = 0, []
         for done, beam, scores in zip(finished, alive, totals.split([len(beam) for beam in alive]), strict=True):
-            build_trees.append(_grow(beam, first, scores, done, writing, stop_early=stop_early))
+            extended.append(_grow(beam, first, scores, done, writing, stop_early=stop_early))
             first += len(beam)
-        alive = build_trees
+        alive = extended
         if not any(alive):
             break
         parents = torch.tensor([hypothesis.parent for beam in alive for hypothesis in beam], device=device)
@@ -172,17 +172,17 @@ def _grow(
     enough = len(done.texts) == done.most and stop_early
     if enough or not done.beaten_by(values[0], writing.max_length - 1):
         return []
-    build_trees: list[_Hypothesis] = []
+    extended: list[_Hypothesis] = []
     for value, place in zip(values, places, strict=True):
         number, token = divmod(place, scores.shape[1])
         text = beam[number].text
         if token == writing.stop or length + 1 == writing.max_length:
             done.add(text, value)
         else:
-            build_trees.append(_Hypothesis([*text, token], value, first + number))
-        if len(build_trees) == done.most:
+            extended.append(_Hypothesis([*text, token], value, first + number))
+        if len(extended) == done.most:
             break
-    return build_trees
+    return extended
 
 
 def _writer(system: System) -> tuple[Seq2Seq, nn.Module]:

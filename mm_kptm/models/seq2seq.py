@@ -5,9 +5,9 @@ Shapes: B sources, T target rows, D dim.
 
 from collections.abc import Iterator
 
-from torch import nn
+from torch import Tensor, nn
 
-from mm_kptm.batch import ALL_ROWS, NO_ROWS, Encoded, Inputs, OutputRows
+from mm_kptm.batch import ALL_ROWS, Encoded, Inputs, OutputRows
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.decoder import Decoder
 from mm_kptm.nn.steps import Stream
@@ -49,8 +49,9 @@ class Seq2Seq(nn.Module):
         if inputs.target is None:
             return self.source(inputs, output_rows)
         stream = self.read(inputs)
-        rows = output_rows["target"]
-        states = {} if rows is NO_ROWS else {"target": self.target(inputs.target, stream, rows)}
+        states: dict[str, Tensor] = {}
+        if output_rows.wants("target"):
+            states["target"] = self.target(inputs.target, stream, output_rows["target"])
         firsts = stream.layout.starts(stream.x.device)
         pooled = self.source.pooler(stream.x[firsts]) if output_rows.pooled else stream.x[:0]
         return Encoded(states, pooled)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from torch import Tensor, nn
 
-from mm_kptm.batch import ALL_ROWS, EVERY_ROW, NO_ROWS, Encoded, Inputs, OutputRows, Rows, row_numbers
+from mm_kptm.batch import ALL_ROWS, EVERY_ROW, Encoded, Inputs, OutputRows, Rows, row_numbers
 from mm_kptm.errors import UserError
 from mm_kptm.models.rows import union_of_rows
 from mm_kptm.nn.assembly import Assembled
@@ -53,7 +53,7 @@ class SingleStream(nn.Module):
         wanted = {
             name: _chosen(places, output_rows[name])
             for name, places in assembled.parts.items()
-            if output_rows[name] is not NO_ROWS
+            if output_rows.wants(name)
         }
         last = stream.attention
         if any(output_rows[name] is not EVERY_ROW for name in assembled.parts):

@@ -9,7 +9,7 @@ from typing import cast
 
 from torch import nn
 
-from mm_kptm.batch import ALL_ROWS, NO_ROWS, Encoded, Inputs, OutputRows
+from mm_kptm.batch import ALL_ROWS, Encoded, Inputs, OutputRows
 from mm_kptm.errors import UserError
 from mm_kptm.models.rows import rows_to_finish
 from mm_kptm.nn.steps import Pair, PairRows, SelfStep, Step
@@ -93,7 +93,7 @@ class TwoStream(nn.Module):
             pair = step(pair, rows)
         x, y = pair.left.x, pair.right.repeated().x
         states = {left_name: x[left_rows], right_name: y[right_rows]}
-        wanted = {name: rows for name, rows in states.items() if output_rows[name] is not NO_ROWS}
+        wanted = {name: rows for name, rows in states.items() if output_rows.wants(name)}
         return Encoded(wanted, self.pooler(x[first]))
 
     def forward(self, inputs: Inputs, output_rows: OutputRows = ALL_ROWS) -> Encoded:

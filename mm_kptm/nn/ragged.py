@@ -150,7 +150,7 @@ def masked_self_attention_layout(layout: SequenceLayout, mask: AttentionMask | N
 def runs(queries: SequenceLayout, sources: SequenceLayout) -> Iterator[tuple[slice, slice, int]]:
     """Neighbouring sequences of equal lengths on both sides, as row slices and their count.
 
-    >>> list(runs(Layout((2, 2, 3)), Layout((1, 1, 1))))
+    >>> list(runs(SequenceLayout((2, 2, 3)), SequenceLayout((1, 1, 1))))
     [(slice(0, 4, None), slice(0, 2, None), 2), (slice(4, 7, None), slice(2, 3, None), 1)]
     """
     start = 0

@@ -90,7 +90,7 @@ class LinkMask(AttentionMask):
     the entities mentioned among them are the trunk, a relation links its head and its tail, and a tail off the trunk
     sees only itself and its relations.
 
-    >>> graph = Links.of(Layout((4,)), torch.tensor([True, True, False, False]), [[(3, 1, 2)]])
+    >>> graph = LinkMask.of(SequenceLayout((4,)), torch.tensor([True, True, False, False]), [[(3, 1, 2)]])
     >>> rows = torch.arange(4)
     >>> graph.mask_mod(rows[:, None], rows[None, :]).int()
     tensor([[1, 1, 0, 0],
@@ -138,7 +138,7 @@ class Matrix(AttentionMask):
     starts: Tensor  #: where the matrix row of a row begins among the cells, -1 for a row that sees all, [T]
     columns: Tensor  #: which column of its matrix a row is, [T]
 
-    may_blind: ClassVar[bool] = True
+    may_hide_all: ClassVar[bool] = True
 
     @classmethod
     def of(cls, matrices: Sequence[Tensor]) -> Matrix:

@@ -37,7 +37,7 @@ class TokenClasses:
     """The class of every token, as the mark of its row that is called like the objective; -1 is not asked about.
 
     Args:
-        name: of the objective, its head and the mark: ``capitals`` or ``document-words`` of ERNIE 2.0.
+        name: of the objective, its head and the mark: ``capitalization`` or ``document-words`` of ERNIE 2.0.
     """
 
     def __init__(self, name: str) -> None:

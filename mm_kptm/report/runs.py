@@ -31,7 +31,7 @@ class Prediction:
     group: str  #: the scene or world it shares with others; its own id when it shares none
     type: str = ""
     language: str = ""
-    sticks: float | None = None  #: how right it was by the true facts, where it was told others
+    memorised: float | None = None  #: how right it was by the true facts, where it was told others
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def _predictions(path: Path) -> tuple[Prediction, ...]:
             group=line.text("group", name),
             type=line.text("type", ""),
             language=line.text("language", ""),
-            sticks=line.share("sticks") if "sticks" in line.values else None,
+            memorised=line.share("memorised") if "memorised" in line.values else None,
         )
     if not found:
         raise UserError(f"{path} holds no prediction; write one JSON object a line, or remove the file")

@@ -20,18 +20,18 @@ def uses(arms: Sequence[ReportedArm], split: str, generator: np.random.Generator
     groups = 0
     for arm in arms:
         answers = [
-            [answer for answer in run.predictions.get(split, ()) if answer.sticks is not None] for run in arm.runs
+            [answer for answer in run.predictions.get(split, ()) if answer.memorised is not None] for run in arm.runs
         ]
         if not any(answers):
             continue
         owners = [answer.group for of_run in answers for answer in of_run]
-        follows = [answer.correct for of_run in answers for answer in of_run]
-        sticks = [float(answer.sticks or 0) for of_run in answers for answer in of_run]
-        stuck = bootstrap(sticks, owners, generator)
-        score = difference(follows, sticks, owners, generator)
-        seeds = [float(np.mean([answer.correct - (answer.sticks or 0) for answer in of_run])) for of_run in answers]
+        follows_context = [answer.correct for of_run in answers for answer in of_run]
+        memorised = [float(answer.memorised or 0) for of_run in answers for answer in of_run]
+        stuck = bootstrap(memorised, owners, generator)
+        score = difference(follows_context, memorised, owners, generator)
+        seeds = [float(np.mean([answer.correct - (answer.memorised or 0) for answer in of_run])) for of_run in answers]
         groups = max(groups, score.groups)
-        rows.append(Row(arm.name, "sticks", stuck.value, stuck.low, stuck.high, stuck.n))
+        rows.append(Row(arm.name, "memorised", stuck.value, stuck.low, stuck.high, stuck.n))
         spread = over_seeds(seeds).std
         rows.append(Row(arm.name, "knowledge use", score.value, score.low, score.high, score.n, std=spread))
     if not rows:

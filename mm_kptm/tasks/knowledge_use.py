@@ -39,8 +39,8 @@ class AnswerStability(NamedTuple):
 
 
 def with_memorised(row: Row, about: Example, answer: str) -> Row:
-    """The row with ``sticks``, 1 where the answer is the one by the true facts, if others were told."""
-    return row if about.factual_answer is None else {**row, "sticks": float(answer == about.factual_answer)}
+    """The row with ``memorised``, 1 where the answer is the one by the true facts, if others were told."""
+    return row if about.factual_answer is None else {**row, "memorised": float(answer == about.factual_answer)}
 
 
 def knowledge_use(rows: Iterable[Row]) -> KnowledgeUse:
@@ -49,15 +49,15 @@ def knowledge_use(rows: Iterable[Row]) -> KnowledgeUse:
     Raises:
         UserError: there is none, or the facts of one were not swapped.
     """
-    follows, sticks = [], []
+    follows_context, memorised = [], []
     for row in rows:
-        if "sticks" not in row:
+        if "memorised" not in row:
             raise UserError(f"knowledge use was asked for, but the facts of question {row['id']} are not swapped ones")
-        follows.append(float(row["correct"]))
-        sticks.append(float(row["sticks"]))
-    if not follows:
+        follows_context.append(float(row["correct"]))
+        memorised.append(float(row["memorised"]))
+    if not follows_context:
         raise UserError("knowledge use was asked for over no predictions; it needs one at least")
-    return KnowledgeUse(sum(follows) / len(follows), sum(sticks) / len(sticks))
+    return KnowledgeUse(sum(follows_context) / len(follows_context), sum(memorised) / len(memorised))
 
 
 def answer_stability(swapped: Sequence[Row], true: Sequence[Row]) -> AnswerStability:
@@ -86,13 +86,13 @@ def use_of(split: str, rows: Sequence[Row], answered: Callable[[str], Sequence[R
             the facts.
 
     Returns:
-        ``follows``, ``sticks`` and ``knowledge-use`` over the examples whose answer follows from a fact told, with
-        their share ``told``; where there are none, ``drop`` and ``agreement``.
+        ``follows_context``, ``memorised`` and ``knowledge-use`` over the examples whose answer follows from a fact told, with
+        their share ``share_with_known_answer``; where there are none, ``drop`` and ``agreement``.
     """
     if not split.endswith(_SWAPPED):
         return {}
-    known = [row for row in rows if "sticks" in row]
+    known = [row for row in rows if "memorised" in row]
     if not known:
         return {**answer_stability(rows, answered(split.removesuffix(_SWAPPED) + _TRUE))._asdict()}
     use = knowledge_use(known)
-    return {**use._asdict(), "knowledge-use": use.score, "told": len(known) / len(rows)}
+    return {**use._asdict(), "knowledge-use": use.score, "share_with_known_answer": len(known) / len(rows)}

@@ -90,9 +90,9 @@ def test_a_file_becomes_typed_values(write):
 
 
 def test_overrides_win_and_reach_any_depth(write):
-    options = ["--train.steps=3", "--sizes.dim=4", "--train.max_grad_norm=null", "--task=nlvr2", "--train.compile=true"]
+    options = ["--train.steps=3", "--sizes.dim=4", "--train.clip=null", "--task=nlvr2", "--train.compile=true"]
     trial = config.read(Trial, write(FILE), options)
-    assert (trial.train.steps, trial.sizes["dim"], trial.train.max_grad_norm, trial.task) == (3, 4, None, "nlvr2")
+    assert (trial.train.steps, trial.sizes["dim"], trial.train.clip, trial.task) == (3, 4, None, "nlvr2")
     assert trial.train.compile is True and trial.train.lr == 1e-4 and trial.sizes["act"] == "gelu"
 
 

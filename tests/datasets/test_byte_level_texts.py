@@ -186,7 +186,7 @@ def test_a_typed_mention_is_marked_as_its_system_reads_it(home, recipe, marks, a
     row = {"text": "We saw Rome @ noon.", "mention": [7, 11], "types": ["city"]}
     other = {"text": "Rome.", "mention": [0, 4], "types": ["town"]}
     (home / "entity-typing.jsonl").write_text(f"{json.dumps(row)}\n{json.dumps(other)}\n")
-    found, batch = batch_of(home, "entity-typing", recipe=recipe, marks=marks)
+    found, batch = batch_of(home, "entity-typing", recipe=recipe, markers=marks)
     pieces = spelt(home, batch)
     assert pieces[:6] == ["<s>", "We", "Ġsaw", around[0], "ĠRome", around[1]]
     assert spelt(home, batch, 1) == ["<s>", around[0], "Rome", around[1], ".", "</s>"]
@@ -241,7 +241,7 @@ def test_marks_that_the_vocabulary_lacks_are_refused(home):
         UserError, match=r"marked with the pieces @ @, but data.vocabulary has no @; name the tokenizer"
     ):
         built(home, "entity-typing", recipe="k-adapter-large", vocabulary=home / "vocab.txt")
-    assert built(home, "entity-typing", recipe="k-adapter-large", vocabulary=home / "vocab.txt", marks="ernie")
+    assert built(home, "entity-typing", recipe="k-adapter-large", vocabulary=home / "vocab.txt", markers="ernie")
 
 
 def test_facts_hang_from_a_name_as_words_behind_it(home):
@@ -259,7 +259,7 @@ def test_whole_words_of_documents_are_what_spaces_part(home):
     inputs = build(settings).source("train").inputs["masked-tokens"].batch([0], seeded(0))
     pieces = open_tokenizer(home / "pieces").vocabulary
     shown = [pieces[number] for number in inputs.text.ids.tolist()]
-    units = inputs.text.units.tolist()
+    units = inputs.text.mask_groups.tolist()
     assert shown[1] == "Anna" and len(shown) > 8
     assert set(units[1 : shown.index("Ġwas")]) == {0}
     assert max(units) == 5  # a full stop belongs to the word before it

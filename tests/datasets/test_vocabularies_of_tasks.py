@@ -89,7 +89,7 @@ def test_swapped_facts_are_told_and_found_in_byte_level_pieces(tmp_path, pieces)
     settings = Experiment("cloze", encoder, data, "cloze", KnowledgeSettings("sentence-tree", "true"))
     _, batch = batch_of(settings, "test-swapped")
     assert shown(pieces, batch.inputs.text)[:5] == ["<s>", "Anna", "ĠOslo", "Ġsaw", "<mask>"]
-    assert [(about.target, about.without_facts) for about in batch.about] == [("Oslo", "Rome"), ("Rome", "Oslo")]
+    assert [(about.target, about.factual_answer) for about in batch.about] == [("Oslo", "Rome"), ("Rome", "Oslo")]
 
 
 def test_descriptions_are_read_in_the_pieces_of_kepler(tmp_path, pieces):

@@ -72,7 +72,7 @@ def test_where_facts_are_swapped_it_is_said_who_uses_them(here, tmp_path):
     follows = {row.arm: row.value for row in accuracy.rows}
     rows = {(row.arm, row.metric): row.value for row in used.rows}
     for arm in ("tree", "bare"):
-        assert rows[arm, "knowledge use"] == pytest.approx(follows[arm] - rows[arm, "sticks"])
+        assert rows[arm, "knowledge use"] == pytest.approx(follows[arm] - rows[arm, "memorised"])
 
 
 def test_it_is_written_as_json_and_as_a_page(compared):

@@ -111,7 +111,9 @@ def test_what_cannot_be_fused_is_one_sentence(home: Path) -> None:
         built(home, vectors=home / "nix")
     with pytest.raises(UserError, match=r"trainable is true, but there are no vectors; name a folder of them"):
         built(home, vectors=None, trainable=True)
-    with pytest.raises(UserError, match=r"vectors is kg, but knowledge of kind tree reads none; leave it null"):
+    with pytest.raises(
+        UserError, match=r"vectors is kg, but knowledge of kind sentence-tree reads none; leave it null"
+    ):
         KnowledgeSettings(kind="sentence-tree", vectors=Path("kg"))
     narrow = built(home)
     batch = narrow.source("train").batch([0], seeded(0))

@@ -60,9 +60,9 @@ def inputs(name: str, ids=(5, 6, 7, 8, 9)) -> Inputs:
 def test_a_tree_is_heeded_by_every_system_that_reads_text(name):
     """Branches change what is read, and a fact that hangs from a word arrives at the sentence through it."""
     system, plain = small(name), inputs(name)
-    tree = replace(plain, text=replace(plain.text, mask=TREE))
+    tree = replace(plain, text=replace(plain.text, attention_mask=TREE))
     other = inputs(name, ids=(5, 6, 11, 12, 9))
-    told_other = replace(other, text=replace(other.text, mask=TREE))
+    told_other = replace(other, text=replace(other.text, attention_mask=TREE))
     read = system(tree).pooled
     assert not torch.allclose(read, system(plain).pooled, atol=1e-6)
     assert not torch.allclose(read, system(told_other).pooled, atol=1e-6)

@@ -232,7 +232,7 @@ def test_another_number_of_relations_is_refused(tmp_path: Path) -> None:
 def test_facts_of_another_width_are_refused(tmp_path: Path) -> None:
     model = trained(told(tmp_path, "kar"))
     narrow = PreparedData({}, lambda system: system, sizes={"entity_dim": 8}, knowledge_bases=("numbers",))
-    with pytest.raises(UserError, match=r"recontextualise of bases\.numbers\.entity_dim 64, but the data of thi"):
+    with pytest.raises(UserError, match=r"kar of bases\.numbers\.entity_dim 64, but the data of thi"):
         apply_knowledge(mm_kptm.load(str(model)), KnowledgeSettings("kar"), narrow)
 
 
@@ -264,7 +264,10 @@ def torn(model: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "complaint"),
     [
-        (lacking, "says that it holds uniter-base with fusion, but its model.safetensors has no encoder.fusions.0."),
+        (
+            lacking,
+            "says that it holds uniter-base with entity-fusion, but its model.safetensors has no encoder.fusions.0.",
+        ),
         (torn, "config.json does not say which system lies beside it; save the system again"),
         (saying(added=[]), "config.json does not say which system lies beside it; save the system again"),
         (
@@ -322,4 +325,4 @@ def test_the_command_line_refuses_another_kind_in_one_sentence(
     )
     assert cli.main(["train", str(path), f"--out={tmp_path}"]) == 2
     said = capsys.readouterr().err
-    assert said.count("\n") == 1 and "holds uniter-base with fusion, but knowledge asks for recontextualise" in said
+    assert said.count("\n") == 1 and "holds uniter-base with entity-fusion, but knowledge asks for kar" in said

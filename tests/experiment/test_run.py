@@ -56,7 +56,7 @@ def test_every_task_of_number_world_trains_and_is_measured(task: str, tmp_path: 
 def test_swapped_facts_are_a_split_of_their_own(tmp_path: Path) -> None:
     settings = tiny(tmp_path, task="knowledge-vqa", knowledge=KnowledgeSettings("sentence-tree", "true"))
     experiment.train(settings, settings.folder, progress=False)
-    assert "sticks" in experiment.evaluate(settings.folder, "test-swapped")
+    assert "memorised" in experiment.evaluate(settings.folder, "test-swapped")
 
 
 def test_without_a_tree_no_facts_are_told(tmp_path: Path) -> None:
@@ -65,8 +65,8 @@ def test_without_a_tree_no_facts_are_told(tmp_path: Path) -> None:
     )
     silent = build(tiny(tmp_path, task="knowledge-vqa", knowledge=KnowledgeSettings("none"))).source("test")
     generator = torch.Generator()
-    assert told.batch([0], generator).inputs.text.mask is not None
-    assert silent.batch([0], generator).inputs.text.mask is None
+    assert told.batch([0], generator).inputs.text.attention_mask is not None
+    assert silent.batch([0], generator).inputs.text.attention_mask is None
 
 
 @pytest.mark.parametrize("texts", ["captions", "sentences", "translations"])
@@ -207,7 +207,7 @@ def test_facts_reach_an_encoder_that_was_published_without_them(kind: Kind, made
     assert isinstance(trained.system.encoder, made)
     _, built = opened(settings.folder)
     torch.testing.assert_close(built.system.state_dict(), trained.system.state_dict())
-    assert "sticks" in experiment.evaluate(settings.folder, "test-swapped")
+    assert "memorised" in experiment.evaluate(settings.folder, "test-swapped")
 
 
 def test_facts_are_told_in_the_form_that_was_asked_for_and_no_other(tmp_path: Path) -> None:
@@ -216,7 +216,11 @@ def test_facts_are_told_in_the_form_that_was_asked_for_and_no_other(tmp_path: Pa
         settings = tiny(tmp_path, task="knowledge-vqa", knowledge=KnowledgeSettings(kind))  # type: ignore[arg-type]
         for split in ("test", "test-swapped"):
             inputs = build(settings).source(split).batch(range(4), torch.Generator()).inputs
-            told[kind, split] = (inputs.text.mask is not None, inputs.entities is not None, bool(inputs.candidates))
+            told[kind, split] = (
+                inputs.text.attention_mask is not None,
+                inputs.entities is not None,
+                bool(inputs.candidates),
+            )
     assert {kind for kind, found in told.items() if not any(found)} == {("none", "test"), ("none", "test-swapped")}
     assert all(sum(found) == (kind != "none") for (kind, _), found in told.items())
 
@@ -230,7 +234,7 @@ def test_facts_are_learnt_beside_a_task(kind: Kind, tmp_path: Path) -> None:
     torch.testing.assert_close(built.system.state_dict(), trained.system.state_dict())
     batch = built.training.batch(range(4), torch.Generator())
     inputs = batch.examples.inputs  # type: ignore[attr-defined]
-    assert inputs.text.mask is None and inputs.entities is None and inputs.candidates is None
+    assert inputs.text.attention_mask is None and inputs.entities is None and inputs.candidates is None
     (name,) = batch.batches.by_name  # type: ignore[attr-defined]
     learnt = built.model.objectives[name].loss(built.system, batch.batches.by_name[name])  # type: ignore[attr-defined]
     torch.testing.assert_close(built.model.loss(batch), built.task.loss(batch.examples) + 0.5 * learnt)  # type: ignore[attr-defined, union-attr]

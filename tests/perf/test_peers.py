@@ -86,9 +86,7 @@ def comparison(lexicon: Lexicon, *, spoilt: float = 0.0) -> Comparison:
         encoders={
             PEER: Encoder(theirs, word, [part([2, 0, 3, 1])]),
             "careful peer": Encoder(theirs, word, [part([0, 1]), part([3, 2])]),
-            OURS: whole(
-                ours, ours.encoder.embed.text.word, lambda: ours(inputs, output_rows).text, trees.layout.total
-            ),
+            OURS: whole(ours, ours.encoder.embed.text.word, lambda: ours(inputs, output_rows).text, trees.layout.total),
         },
         sizes={},
     )

@@ -13,11 +13,16 @@ from mm_kptm.report.uses import uses
 def arm(folder, name, shares):
     """One run per pair of shares: of 40 answers so many follow, so many stick."""
     runs = []
-    for seed, (follows, sticks) in enumerate(shares):
+    for seed, (follows_context, memorised) in enumerate(shares):
         path = folder / f"{name}-{seed}" / "predictions" / "test-swapped.jsonl"
         path.parent.mkdir(parents=True)
         rows = [
-            {"id": f"q{n}", "answer": "", "correct": float(n < follows), "sticks": float(n >= 40 - sticks)}
+            {
+                "id": f"q{n}",
+                "answer": "",
+                "correct": float(n < follows_context),
+                "memorised": float(n >= 40 - memorised),
+            }
             | {"group": f"world-{n % 8}"}
             for n in range(40)
         ]
@@ -32,7 +37,7 @@ def test_the_score_is_what_follows_minus_what_sticks(tmp_path):
     rows = {(row.arm, row.metric): row for row in table.rows}
     assert rows["told", "knowledge use"].value == pytest.approx((35 + 40) / 80)
     assert rows["deaf", "knowledge use"].value == pytest.approx((-26 - 36) / 80)
-    assert rows["deaf", "sticks"].value == pytest.approx(68 / 80)
+    assert rows["deaf", "memorised"].value == pytest.approx(68 / 80)
     assert rows["told", "knowledge use"].std == pytest.approx(np.std([35 / 40, 1.0], ddof=1))
     assert all(row.low <= row.value <= row.high for row in table.rows)
     assert "8 groups" in table.note

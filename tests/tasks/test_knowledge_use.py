@@ -18,7 +18,10 @@ TRUE = [{"id": "1", "answer": "a", "correct": 1.0}, {"id": "2", "answer": "c", "
 
 
 def test_knowledge_use_is_what_follows_minus_what_sticks():
-    rows = [{"correct": 1.0, "sticks": 0.0}] * 3 + [{"correct": 0.0, "sticks": 1.0}, {"correct": 0.0, "sticks": 0.0}]
+    rows = [{"correct": 1.0, "memorised": 0.0}] * 3 + [
+        {"correct": 0.0, "memorised": 1.0},
+        {"correct": 0.0, "memorised": 0.0},
+    ]
     use = knowledge_use(rows)
     assert use == KnowledgeUse(0.6, 0.2)
     assert use.score == pytest.approx(0.4)
@@ -48,8 +51,8 @@ def test_only_a_split_with_swapped_facts_is_asked_for_knowledge_use():
 
     assert use_of("test", SWAPPED, answered) == {}
     assert use_of("test-swapped", SWAPPED, answered) == {"drop": 0.5, "agreement": 0.5}
-    known = [{**SWAPPED[0], "sticks": 0.0}, SWAPPED[1]]
-    expected = {"follows": 1.0, "sticks": 0.0, "knowledge-use": 1.0, "told": 0.5}
+    known = [{**SWAPPED[0], "memorised": 0.0}, SWAPPED[1]]
+    expected = {"follows_context": 1.0, "memorised": 0.0, "knowledge-use": 1.0, "share_with_known_answer": 0.5}
     assert use_of("test-swapped", known, answered) == expected
 
 
@@ -57,4 +60,4 @@ def test_an_answer_sticks_where_other_facts_were_told_alone():
     about = Example("1", "owner", "en", "1", target="Anna")
     assert with_memorised({"id": "1"}, about, "Boris") == {"id": "1"}
     swapped = Example("1", "owner", "en", "1", target="Anna", factual_answer="Boris")
-    assert [with_memorised({"id": "1"}, swapped, answer)["sticks"] for answer in ("Boris", "Anna")] == [1.0, 0.0]
+    assert [with_memorised({"id": "1"}, swapped, answer)["memorised"] for answer in ("Boris", "Anna")] == [1.0, 0.0]

@@ -80,7 +80,7 @@ def test_the_fused_update_is_the_plain_one():
         ("linear", [0.5, 1, 1, 0.75, 0.5, 0.25]),
         ("cosine", [0.5, 1, 1, 0.5 + 0.25 * math.sqrt(2), 0.5, 0.5 - 0.25 * math.sqrt(2)]),
         ("constant", [0.5, 1, 1, 1, 1, 1]),
-        ("held", [0.5, 1, 1, 1, 2 / 3, 1 / 3]),
+        ("wsd", [0.5, 1, 1, 1, 2 / 3, 1 / 3]),
         ("inverse-sqrt", [0.5, 1, math.sqrt(2 / 3), math.sqrt(2 / 4), math.sqrt(2 / 5), math.sqrt(2 / 6)]),
     ],
 )

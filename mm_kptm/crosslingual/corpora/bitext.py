@@ -25,7 +25,7 @@ class EncodedSentence(NamedTuple):
 def monolingual(sentences: Iterable[EncodedSentence], specials: Specials) -> Packed:
     """Every sentence alone: what masked language modelling reads.
 
-    >>> monolingual([Sentence((7, 8), 1)], Specials(0, 1, 2, 3, 4)).columns["ids"].tolist()
+    >>> monolingual([EncodedSentence((7, 8), 1)], Specials(0, 1, 2, 3, 4)).columns["ids"].tolist()
     [2, 7, 8, 3]
     """
     return _packed([(sentence,) for sentence in sentences], specials)
@@ -40,7 +40,7 @@ def translations(pairs: Iterable[tuple[EncodedSentence, EncodedSentence]], speci
     Raises:
         UserError: both sentences of a pair are in one language.
 
-    >>> pair = Sentence((7, 8), 0), Sentence((9,), 1)
+    >>> pair = EncodedSentence((7, 8), 0), EncodedSentence((9,), 1)
     >>> texts = translations([pair], Specials(0, 1, 2, 3, 4))
     >>> [texts.columns[name].tolist() for name in ("ids", "positions", "languages")]
     [[2, 7, 8, 3, 2, 9, 3], [0, 1, 2, 3, 0, 1, 2], [0, 0, 0, 0, 1, 1, 1]]
@@ -57,7 +57,7 @@ def sentence_pairs(pairs: Iterable[tuple[EncodedSentence, EncodedSentence]], spe
 
     The sentences share the token between them, which carries the second language, and positions run on.
 
-    >>> pair = Sentence((7, 8), 0), Sentence((9,), 1)
+    >>> pair = EncodedSentence((7, 8), 0), EncodedSentence((9,), 1)
     >>> texts = sentence_pairs([pair], Specials(0, 1, 2, 3, 4))
     >>> [texts.columns[name].tolist() for name in ("ids", "positions", "languages")]
     [[2, 7, 8, 3, 9, 3], [0, 1, 2, 3, 4, 5], [0, 0, 0, 1, 1, 1]]

@@ -1,23 +1,28 @@
 """XLM: masked tokens in many languages, translations side by side, and the encoder-decoder started from it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import nn
 
 from mm_kptm.crosslingual.objectives.heads import BorrowedRows
-from mm_kptm.errors import UserError
+from mm_kptm.crosslingual.recipes.xlm_layout import (
+    SEQ2SEQ_TABLES,
+    output_rules,
+    seq2seq_rules,
+    stack_rules,
+    xlm_decoder_layers,
+    xlm_embedding,
+)
 from mm_kptm.models.seq2seq import Seq2Seq
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.assembly import TextOnly
-from mm_kptm.nn.decoder import Decoder, DecoderLayer
-from mm_kptm.nn.embeddings import TextEmbedding, sinusoids
+from mm_kptm.nn.decoder import Decoder
 from mm_kptm.nn.heads import TiedVocabulary
-from mm_kptm.nn.sublayers import FeedForwardSublayer, attention_sublayer, bert_layer, bert_norm
+from mm_kptm.nn.sublayers import bert_layer
 from mm_kptm.nn.submodules import submodule
 from mm_kptm.systems.recipe import Recipe
-from mm_kptm.systems.rules import Copies, Drop, Rename, Rule, Same
+from mm_kptm.systems.rules import Copies, Rename, Rule
 
 
 def xlm(
@@ -41,7 +46,14 @@ def xlm(
     Raises:
         UserError: ``positions`` are neither ``learned`` nor ``sinusoidal``.
     """
-    text = _embedding(vocab_size, dim, max_positions, num_languages, positions, dropout)
+    text = xlm_embedding(
+        vocab_size,
+        dim,
+        max_positions=max_positions,
+        num_languages=num_languages,
+        positions=positions,
+        dropout=dropout,
+    )
     layers = [
         bert_layer(dim, num_heads, ffn_dim=ffn_dim, activation=activation, dropout=dropout) for _ in range(num_layers)
     ]
@@ -79,34 +91,16 @@ def xlm_mt(
         dropout=dropout,
     )
 
-    def layers() -> Iterator[DecoderLayer]:
-        for _ in range(num_layers):
-            self_attention, cross_attention = (attention_sublayer(dim, num_heads, dropout=dropout) for _ in range(2))
-            width = 4 * dim if ffn_dim is None else ffn_dim
-            ffn = FeedForwardSublayer(dim, width, bert_norm(dim), activation=activation, dropout=dropout)
-            yield DecoderLayer(self_attention, cross_attention, ffn)
-
-    text = _embedding(vocab_size, dim, max_positions, num_languages, positions, dropout)
-    return Seq2Seq(source, Decoder(text, layers()))
-
-
-@torch.no_grad()
-def _embedding(
-    vocab_size: int, dim: int, max_positions: int, num_languages: int, positions: str, dropout: float
-) -> TextEmbedding:
-    """XLM's embeddings with its fresh weights: tables normal with 1 / sqrt(dim); everything else as torch makes it."""
-    if positions not in ("learned", "sinusoidal"):
-        raise UserError(f"positions are learned or sinusoidal, not {positions!r}")
-    text = TextEmbedding(
-        vocab_size, dim, max_positions=max_positions, num_segments=0, num_languages=num_languages, dropout=dropout
+    text = xlm_embedding(
+        vocab_size,
+        dim,
+        max_positions=max_positions,
+        num_languages=num_languages,
+        positions=positions,
+        dropout=dropout,
     )
-    for table in (text.word, text.position, text.language):
-        if table is not None:
-            table.weight.normal_(0.0, dim**-0.5)
-    if positions == "sinusoidal":
-        text.position.weight.copy_(sinusoids(max_positions, dim))
-        text.position.weight.requires_grad_(False)
-    return text
+    layers = xlm_decoder_layers(dim, num_heads, num_layers, ffn_dim=ffn_dim, activation=activation, dropout=dropout)
+    return Seq2Seq(source, Decoder(text, layers))
 
 
 def masked_tokens(encoder: SingleStream | Seq2Seq) -> TiedVocabulary:
@@ -134,7 +128,7 @@ def _words(encoder: SingleStream | Seq2Seq) -> nn.Embedding:
     return submodule(source, "embed.text.word", nn.Embedding)
 
 
-def sizes_in(config: Mapping[str, Any]) -> dict[str, Any]:
+def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Sizes from the ``params`` of a checkpoint, or from a configuration of Hugging Face with the same fields.
 
     Languages are embedded where there are several, unless ``use_lang_emb`` says no; older files lack that field.
@@ -160,64 +154,20 @@ def sizes_in(config: Mapping[str, Any]) -> dict[str, Any]:
     return sizes
 
 
-def _stack_rules(theirs: str, text: str, layers: str) -> tuple[Rename | Drop, ...]:
-    """The renamings of one published stack: its embeddings to ``text``, its layers to ``layers``."""
-    return (
-        Rename(f"{theirs}embeddings.weight", f"{text}.word.weight"),
-        Rename(f"{theirs}position_embeddings.weight", f"{text}.position.weight"),
-        Rename(f"{theirs}lang_embeddings.weight", f"{text}.language.weight"),
-        Rename(f"{theirs}layer_norm_emb.{{leaf}}", f"{text}.norm.{{leaf}}"),
-        Drop(f"{theirs}position_ids", because="a buffer that counts from 0"),
-        *_reading_rules(f"{theirs}attentions", f"{theirs}layer_norm1", f"{layers}.{{i}}.self_attention"),
-        Rename(f"{theirs}ffns.{{i}}.lin1.{{leaf}}", f"{layers}.{{i}}.ffn.up_proj.{{leaf}}"),
-        Rename(f"{theirs}ffns.{{i}}.lin2.{{leaf}}", f"{layers}.{{i}}.ffn.down_proj.{{leaf}}"),
-        Rename(f"{theirs}layer_norm2.{{i}}.{{leaf}}", f"{layers}.{{i}}.ffn.norm.{{leaf}}"),
-    )
-
-
-def _reading_rules(attentions: str, norms: str, ours: str) -> tuple[Rename, ...]:
-    """The renamings of the sublayers that read, in all layers of a stack."""
-    roles = {"q_lin": "query", "k_lin": "key", "v_lin": "value", "out_lin": "out_proj"}
-    return (
-        *(
-            Rename(f"{attentions}.{{i}}.{role}.{{leaf}}", f"{ours}.attention.{part}.{{leaf}}")
-            for role, part in roles.items()
-        ),
-        Rename(f"{norms}.{{i}}.{{leaf}}", f"{ours}.norm.{{leaf}}"),
-    )
-
-
-def _vocabulary_rules(theirs: str, head: str, word: str) -> tuple[Rename | Same, ...]:
-    """The renamings of the output layer, tied to the published word table ``word``."""
-    return (
-        Rename(f"{theirs}pred_layer.proj.bias", f"heads.{head}.bias"),
-        Same(f"{theirs}pred_layer.proj.weight", as_=word),
-    )
-
-
 def _start_rules() -> tuple[Rule, ...]:
     """A single XLM to start both sides from: every tensor goes to the source and to the target."""
     source = (
-        *_stack_rules("", "encoder.source.embed.text", "encoder.source.layers"),
-        *_vocabulary_rules("", "masked-tokens", "embeddings.weight"),
+        *stack_rules("", "encoder.source.embed.text", "encoder.source.layers"),
+        *output_rules("", "masked-tokens"),
     )
     target = (
-        *_stack_rules("", "encoder.target.embed", "encoder.target.layers"),
-        *_vocabulary_rules("", "next-tokens", "embeddings.weight"),
+        *stack_rules("", "encoder.target.embed", "encoder.target.layers"),
+        *output_rules("", "next-tokens"),
     )
     return tuple(
         Copies(one.theirs, (one.ours, other.ours)) if isinstance(one, Rename) and isinstance(other, Rename) else one
         for one, other in zip(source, target, strict=True)
     )
-
-
-def _told(text: str) -> dict[str, tuple[str, int]]:
-    return {
-        "dim": (f"{text}.word.weight", 1),
-        "vocab_size": (f"{text}.word.weight", 0),
-        "max_positions": (f"{text}.position.weight", 0),
-        "num_languages": (f"{text}.language.weight", 0),
-    }
 
 
 _PAPER = "Conneau and Lample 2019, Cross-lingual Language Model Pretraining, NeurIPS, arXiv:1901.07291"
@@ -237,11 +187,16 @@ XLM_15 = Recipe(
     heads={"masked-tokens": masked_tokens, "parallel-pairs": parallel_pairs, "classifier": classes},
     objectives=("masked-tokens",),
     weights=(
-        *_stack_rules("[transformer.]", "encoder.embed.text", "encoder.layers"),
-        *_vocabulary_rules("", "masked-tokens", "embeddings.weight"),
+        *stack_rules("[transformer.]", "encoder.embed.text", "encoder.layers"),
+        *output_rules("", "masked-tokens"),
     ),
-    read_config=sizes_in,
-    infer_from_shapes=_told("encoder.embed.text"),
+    read_config=read_config,
+    infer_from_shapes={
+        "dim": ("encoder.embed.text.word.weight", 1),
+        "vocab_size": ("encoder.embed.text.word.weight", 0),
+        "max_positions": ("encoder.embed.text.position.weight", 0),
+        "num_languages": ("encoder.embed.text.language.weight", 0),
+    },
     notes=_NOTES,
 )
 
@@ -273,18 +228,15 @@ XLM_MT = Recipe(
     heads={"masked-tokens": masked_tokens, "next-tokens": next_tokens},
     objectives=("next-tokens",),
     weights=(
-        *_stack_rules("encoder.", "encoder.source.embed.text", "encoder.source.layers"),
-        *_vocabulary_rules("encoder.", "masked-tokens", "encoder.embeddings.weight"),
-        *_stack_rules("decoder.", "encoder.target.embed", "encoder.target.layers"),
-        *_reading_rules("decoder.encoder_attn", "decoder.layer_norm15", "encoder.target.layers.{i}.cross_attention"),
-        *_vocabulary_rules("decoder.", "next-tokens", "decoder.embeddings.weight"),
+        *seq2seq_rules(),
         *_start_rules(),
     ),
-    read_config=sizes_in,
-    infer_from_shapes=_told("encoder.source.embed.text"),
+    read_config=read_config,
+    infer_from_shapes=SEQ2SEQ_TABLES,
     notes=(
         *_NOTES,
-        "a checkpoint of masked tokens is a start for both sides: load it with fresh=['encoder.target.layers.0.cross_attention.', "
-        "...], one for every layer, as only a decoder reads a source",
+        "a checkpoint of masked tokens is a start for both sides: load it with "
+        "fresh=['encoder.target.layers.0.cross_attention.', ...], one for every layer, as only a decoder reads a "
+        "source",
     ),
 )

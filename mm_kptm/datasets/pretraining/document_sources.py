@@ -31,7 +31,7 @@ def segments(
 ) -> InputSource:
     """Neighbouring sentences as texts of one part, or of two halves; a text of one sentence has no halves.
 
-    Marks: ``capitals`` and ``document-words`` of every piece (the latter where its document has other segments), and
+    Marks: ``capitalization`` and ``document-words`` of every piece (the latter where its document has other segments), and
     ``sentence``, the number of its sentence in the text.
 
     Raises:
@@ -70,7 +70,7 @@ def _columns(parts: Parts, others: set[int] | None, specials: Specials) -> dict[
             sentences_so_far += 1
         for column in (units, capitals, words, sentence):
             column.append(NOT_ASKED)
-    marks = {f"{MARK}capitals": capitals, f"{MARK}document-words": words, f"{MARK}sentence": sentence}
+    marks = {f"{MARK}capitalization": capitals, f"{MARK}document-words": words, f"{MARK}sentence": sentence}
     return {**columns, "units": units, **marks}
 
 

@@ -51,7 +51,7 @@ class MentionFiles(KnowledgeFileSettings):
         marks = MARKINGS.get(self.markers or fitting, {}).get(task.name)
         if marks is not None and table is not None:
             raise UserError(
-                f"vectors of entities stand beside texts that are marked as ERNIE's, but data.marks is {self.markers}; "
+                f"vectors of entities stand beside texts that are marked as ERNIE's, but data.markers is {self.markers}; "
                 "let it be ernie, or leave the vectors out"
             )
         if marks is not None:

@@ -38,7 +38,7 @@ class MarkerTokens:
     def read_at(self, texts: Sequence[str]) -> list[int]:
         """The number of the mention, from 1, whose state is read at each of these pieces, 0 where none is.
 
-        >>> Marks(("@", "@")).read_at(["he", SIGNS[0], "Rome", SIGNS[1]])
+        >>> MarkerTokens(("@", "@")).read_at(["he", PLACEHOLDERS[0], "Rome", PLACEHOLDERS[1]])
         [0, 1, 0, 0]
         """
         numbers = [PLACEHOLDERS.index(text) // 2 + 1 if text in PLACEHOLDERS[::2] else 0 for text in texts]
@@ -61,7 +61,7 @@ MARKINGS = {
 def with_markers(text: str, *spans: tuple[int, int]) -> str:
     """The text with :data:`SIGNS` around some characters; a space before a mention stays with it.
 
-    >>> marked("he saw Rome.", (7, 11)).replace(SIGNS[0], "<").replace(SIGNS[1], ">")
+    >>> with_markers("he saw Rome.", (7, 11)).replace(PLACEHOLDERS[0], "<").replace(PLACEHOLDERS[1], ">")
     'he saw< Rome>.'
     """
     places = []
@@ -80,7 +80,7 @@ def marker_tokenizer(tokenizer: Tokenizer, marks: MarkerTokens) -> PlaceholderTo
     if missing := [piece for piece in pieces if piece not in ids]:
         raise UserError(
             f"mentions are marked with the pieces {' '.join(pieces)}, but data.vocabulary has no {missing[0]}; name "
-            "the tokenizer of the encoder, or let data.marks be ernie"
+            "the tokenizer of the encoder, or let data.markers be ernie"
         )
     return PlaceholderTokenizer(
         tokenizer, {sign: ids[piece] for sign, piece in zip(PLACEHOLDERS, pieces, strict=False)}

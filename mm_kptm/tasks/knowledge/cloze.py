@@ -149,7 +149,7 @@ class FillBlanks(Task[Blanks]):
             stuck = [
                 float(self.words[place] == one.factual_answer) for one, place in zip(batch.about, best, strict=True)
             ]
-            measured["sticks"] = torch.tensor(stuck, device=scores.device)
+            measured["memorised"] = torch.tensor(stuck, device=scores.device)
         return measured
 
     @torch.no_grad()

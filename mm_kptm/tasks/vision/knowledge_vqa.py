@@ -18,14 +18,14 @@ class KnowledgeVQA(VQA):
     """Answer a question that needs an image and a fact about what it shows (Marino et al. 2019, OK-VQA).
 
     The facts come with the question, as branches of its words; where they are not the true ones the answer expected
-    follows them, and a measure ``sticks`` says whether the model gave the answer by the true ones instead.
+    follows them, and a measure ``memorised`` says whether the model gave the answer by the true ones instead.
     """
 
     name = "knowledge-vqa"
 
     @torch.no_grad()
     def measure(self, batch: Questions) -> dict[str, Tensor]:
-        """As :class:`~mm_kptm.tasks.vision.vqa.VQA`, and ``sticks`` where other facts than the true ones were told."""
+        """As :class:`~mm_kptm.tasks.vision.vqa.VQA`, and ``memorised`` where other facts than the true ones were told."""
         logits = self(batch.inputs)
         best = logits.argmax(dim=1)
         measured = {
@@ -35,9 +35,9 @@ class KnowledgeVQA(VQA):
         if all(about.factual_answer is not None for about in batch.about):
             pairs = zip(batch.about, best.tolist(), strict=True)
             stuck = [float(self.answers[place] == about.factual_answer) for about, place in pairs]
-            measured["sticks"] = torch.tensor(stuck, device=logits.device)
+            measured["memorised"] = torch.tensor(stuck, device=logits.device)
         return measured
 
     def row(self, about: Example, answer: str) -> Row:
-        """With ``sticks``, 1 where the answer is the one by the true facts, if others were told."""
+        """With ``memorised``, 1 where the answer is the one by the true facts, if others were told."""
         return with_memorised(super().row(about, answer), about, answer)

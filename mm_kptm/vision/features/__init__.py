@@ -1,1 +1,1 @@
-"""Features."""
+"""Region features on disk: published file formats, the native store, the contract, and tools that compare them."""

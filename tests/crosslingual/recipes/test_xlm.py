@@ -86,7 +86,7 @@ def test_xlm_agrees_with_transformers(
 @pytest.mark.parametrize("mask", [None, Causal()])
 def test_the_company_of_a_text_changes_nothing(mask: Causal | None) -> None:
     system = small().double()
-    together = text(mask=mask)
+    together = text(attention_mask=mask)
     for sequence, number, expected in zip(
         TEXTS, range(3), together.layout.split(states(system, together)), strict=True
     ):
@@ -95,7 +95,7 @@ def test_the_company_of_a_text_changes_nothing(mask: Causal | None) -> None:
 
 
 def test_a_causal_row_sees_only_the_past() -> None:
-    system, tokens = small().double(), text(mask=Causal())
+    system, tokens = small().double(), text(attention_mask=Causal())
     ids = tokens.ids.clone()
     ids[4] = 33  # the fifth row of the first text
     moved = (states(system, tokens) - states(system, replace(tokens, ids=ids))).abs().amax(1) > 1e-12
@@ -177,7 +177,7 @@ def test_masked_tokens_are_a_start_for_both_sides(tmp_path: Path) -> None:
     tensors, config = published("mlm-tlm")
     save_file(tensors, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(UnmappedKeys, match=r"nothing fills our parameters: encoder\.target\.layers\.0\.look"):
+    with pytest.raises(UnmappedKeys, match=r"nothing fills our parameters: encoder\.target\.layers\.0\.cross_att"):
         mm_kptm.load("xlm-mt", tmp_path)
     system = mm_kptm.load(
         "xlm-mt", tmp_path, fresh=[f"encoder.target.layers.{layer}.cross_attention." for layer in range(3)]

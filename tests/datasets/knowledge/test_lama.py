@@ -93,14 +93,16 @@ def test_knowledge_use_is_scored_over_the_blanks_whose_facts_are_told(home):
     train(experiment, experiment.folder, progress=False)
     assert evaluate(experiment.folder)["by_type"]["P19"] == 1.0
     swapped = evaluate(experiment.folder, "test-swapped")
-    assert swapped["told"] == pytest.approx(8 / 9)  # of the one who works in bern no fact tells where
-    assert swapped["knowledge-use"] == pytest.approx(swapped["follows"] - swapped["sticks"])
+    assert swapped["share_with_known_answer"] == pytest.approx(
+        8 / 9
+    )  # of the one who works in bern no fact tells where
+    assert swapped["knowledge-use"] == pytest.approx(swapped["follows_context"] - swapped["memorised"])
     rows = predict(experiment.folder, split="test-swapped")
     told = build(experiment).source("test-swapped")
     born = {about.id: about for about in told.about}
-    assert all(born[row["id"]].without_facts != row["target"] for row in rows)
+    assert all(born[row["id"]].factual_answer != row["target"] for row in rows)
     true = {f"P19-{n + 1}": town for n, (_, town) in enumerate(BORN)}
-    assert {id_: about.without_facts for id_, about in born.items() if about.without_facts} == true
+    assert {id_: about.factual_answer for id_, about in born.items() if about.factual_answer} == true
 
 
 def test_arms_ask_the_same_blanks(home):

@@ -136,7 +136,7 @@ def test_distances_are_those_of_the_documents() -> None:
 def test_the_objectives_of_a_system_are_learnt(recipe: str, objectives: tuple[str, ...], data: Documents) -> None:
     """The same puzzles again and again: every loss falls to a small part."""
     if recipe == "macbert":
-        data = replace(data, parts=2)
+        data = replace(data, num_segments=2)
     built = build(experiment(data, objectives, recipe if recipe != "macbert" else "macbert-base-chinese"))
     source, model = built.source("train"), built.model.train()
     batches = source.batch(range(len(source)), seeded(3))
@@ -206,7 +206,7 @@ def test_an_objective_learns_in_its_stages_alone(data: Documents, tmp_path: Path
     [
         (
             {"stages": {"capitalization": (3,)}},
-            r"^stages are of capitals, but objectives are capitals, masked-tokens; give",
+            r"^stages are of capitalization, but objectives are capitalization, masked-tokens; give",
         ),
         (
             {"stages": {"capitalization": (3, 1), "masked-tokens": (2, 1)}},
@@ -228,7 +228,7 @@ def test_stages_that_do_not_fit_are_refused(changed: dict[str, object], message:
     [
         ({"similar": None}, "masked-similar-words", r"reads a table of similar words; name it as data.similar$"),
         ({"pairs": {}}, "ir-relevance", r"^ir-relevance reads labelled pairs of texts; name their file as data.pairs"),
-        ({}, "capital", r"^no objective is called 'capital'; did you mean capitals\?$"),
+        ({}, "capital", r"^no objective is called 'capital'; did you mean capitalization\?$"),
     ],
 )
 def test_what_an_objective_lacks_is_named(
@@ -256,5 +256,5 @@ def test_labels_that_cannot_be_told_apart_are_refused(data: Documents, tmp_path:
 def test_settings_that_say_nothing_are_refused(data: Documents) -> None:
     with pytest.raises(UserError, match=r"^data.mask_rate is 1.0 but must be a share of the tokens"):
         replace(data, mask_rate=1.0)
-    with pytest.raises(UserError, match=r"^data.pairs are of discourse-relation, ir-relevance, not of capitals$"):
+    with pytest.raises(UserError, match=r"^data.pairs are of discourse-relation, ir-relevance, not of capitalization$"):
         replace(data, pairs={"capitalization": data.train})

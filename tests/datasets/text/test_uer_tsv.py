@@ -103,7 +103,7 @@ def test_tags_are_written_as_the_table_that_was_asked(home):
 def test_every_control_is_an_arm(home, facts):
     built = build(settings(home, "sentence-classification", "classes.tsv", facts=facts))
     text = built.source("train").batch(range(12), None).inputs.text
-    assert (text.mask is None) == (facts == "none")
+    assert (text.attention_mask is None) == (facts == "none")
 
 
 def test_what_helps_is_told_by_facts_alone(home):

@@ -58,8 +58,8 @@ def test_the_published_head_fills_the_blank_and_only_candidates_are_given():
     batch = Blanks(inputs, rows, torch.tensor([1, -1]), about)
     told, asked = task.predict(batch)
     assert told["correct"] == task.measure(batch)["accuracy"][0] == float(told["answer"] == "five")
-    assert told["sticks"] == float(told["answer"] == "six")
-    assert (asked["rank"], asked["correct"]) == (0, 0) and "sticks" not in asked
+    assert told["memorised"] == float(told["answer"] == "six")
+    assert (asked["rank"], asked["correct"]) == (0, 0) and "memorised" not in asked
     assert task.loss(batch) == task.measure(batch)["loss"][0]
     alone = Blanks(inputs, rows, torch.tensor([1, 0]), (about[0], about[0]))
-    assert task.measure(alone)["sticks"].tolist() == [row["sticks"] for row in task.predict(alone)]
+    assert task.measure(alone)["memorised"].tolist() == [row["memorised"] for row in task.predict(alone)]

@@ -44,17 +44,17 @@ def test_facts_hang_from_their_word_and_are_seen_by_it_alone(asked, source):
 
 
 def test_without_facts_nothing_is_hidden(source):
-    assert source("none").batch([0, 1], seeded(0)).inputs.text.mask is None
+    assert source("none").batch([0, 1], seeded(0)).inputs.text.attention_mask is None
 
 
 def test_arms_differ_in_facts_alone(source):
     true, swapped = (source(arm).batch([0, 1, 2], seeded(0)) for arm in ("true", "swapped"))
-    trunk = true.inputs.text.mask.branches == 0
+    trunk = true.inputs.text.attention_mask.branches == 0
     assert torch.equal(true.inputs.text.ids[trunk], swapped.inputs.text.ids[trunk])
     assert not torch.equal(true.inputs.text.ids, swapped.inputs.text.ids)
     assert torch.equal(true.inputs.regions.features, swapped.inputs.regions.features)
     assert not (true.scores.bool() & swapped.scores.bool()).any()
-    assert [about.without_facts for about in swapped.about] == [about.target for about in true.about]
+    assert [about.factual_answer for about in swapped.about] == [about.target for about in true.about]
 
 
 def test_eight_questions_are_learnt_and_swapped_facts_show_what_was_learnt(source, reader, answers):
@@ -66,9 +66,9 @@ def test_eight_questions_are_learnt_and_swapped_facts_show_what_was_learnt(sourc
         task.loss(batch).backward()
         optimizer.step()
     assert task.measure(batch)["accuracy"].mean() == 1
-    assert "sticks" not in task.measure(batch)
+    assert "memorised" not in task.measure(batch)
     swapped = source("swapped").batch(range(8), seeded(0))
     measured, rows = task.measure(swapped), task.predict(swapped)
-    assert [row["sticks"] for row in rows] == measured["sticks"].tolist()
+    assert [row["memorised"] for row in rows] == measured["memorised"].tolist()
     assert [row["correct"] for row in rows] == measured["accuracy"].tolist()
-    assert (measured["sticks"] + measured["accuracy"] <= 1).all()
+    assert (measured["memorised"] + measured["accuracy"] <= 1).all()

@@ -120,7 +120,7 @@ def _knowledge_use(runs: Runs, generator: np.random.Generator) -> Table:
     groups = 0
     for arm in ("facts-worlds", "facts-fixed"):
         owners = [answer.group for run in runs[arm] for answer in run.predictions[TOLD_OTHERS]]
-        for key, metric in (("correct", "follows the facts told"), ("sticks", "sticks to the true facts")):
+        for key, metric in (("correct", "follows the facts told"), ("memorised", "sticks to the true facts")):
             of_runs = [_column(run, key) for run in runs[arm]]
             scores = [score for column in of_runs for score in column]
             means = [float(np.mean(column)) for column in of_runs]

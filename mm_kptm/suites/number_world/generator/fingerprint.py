@@ -1,7 +1,8 @@
 """A hash of what a seed gives, to see that two machines were given the same benchmark."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
 
 import numpy as np
 
@@ -28,6 +29,21 @@ def digest(parts: Iterable[bytes | str]) -> str:
     return hashed.hexdigest()
 
 
+def _text(value: object) -> str:
+    """Everything that a value holds as text, whatever its classes and fields are called."""
+    return repr(_plain(value))
+
+
+def _plain(value: object) -> object:
+    if is_dataclass(value) and not isinstance(value, type):
+        return tuple(_plain(getattr(value, field.name)) for field in fields(value))
+    if isinstance(value, Mapping):
+        return tuple((_plain(key), _plain(inner)) for key, inner in value.items())
+    if isinstance(value, tuple | list):
+        return tuple(map(_plain, value))
+    return value
+
+
 def fingerprint(seed: int = 0, *, numbers: int = 100, count: int = 20) -> str:
     """One hash over ``count`` examples of every task on every side of every split."""
 
@@ -37,24 +53,24 @@ def fingerprint(seed: int = 0, *, numbers: int = 100, count: int = 20) -> str:
         draw = RandomStream(seed)
         worlds = draw_worlds(draw.child("facts"), numbers=numbers)
         for world in worlds.all:
-            yield repr(world.triples())
+            yield _text(world.triples())
         for split in SPLITS:
             for side in SIDES_OF_A_SPLIT:
                 side_of_split, stream = part(split, side), draw.child(split, side)
                 scenes, asked = questions.generate(side_of_split, count, stream.child("seen"), numbers=numbers)
                 yield scene_bytes(scenes)
-                yield repr(asked)
+                yield _text(asked)
                 scenes, known = knowledge.generate(side_of_split, count, stream.child("known"), worlds)
                 yield scene_bytes(scenes)
-                yield repr(known)
-                yield repr(knowledge.inject(known, "swapped", worlds, stream.child("swapped")))
+                yield _text(known)
+                yield _text(knowledge.inject(known, "swapped", worlds, stream.child("swapped")))
         for side in SIDES_OF_A_SPLIT:
             side_of_split, stream = part("iid", side), draw.child("iid", side)
-            yield repr(captions.captions(side_of_split, count, stream, numbers=numbers)[1])
-            yield repr(captions.referring(side_of_split, count, stream, numbers=numbers)[1])
-            yield repr(parallel.corpus(side, count, stream, numbers=numbers))
-            yield repr(statements.typing(side_of_split, count, stream, worlds))
-            yield repr(statements.related(side_of_split, count, stream, worlds))
-            yield repr(statements.entailment(side_of_split, count, stream, numbers=numbers))
+            yield _text(captions.captions(side_of_split, count, stream, numbers=numbers)[1])
+            yield _text(captions.referring(side_of_split, count, stream, numbers=numbers)[1])
+            yield _text(parallel.corpus(side, count, stream, numbers=numbers))
+            yield _text(statements.typing(side_of_split, count, stream, worlds))
+            yield _text(statements.related(side_of_split, count, stream, worlds))
+            yield _text(statements.entailment(side_of_split, count, stream, numbers=numbers))
 
     return digest(everything())

@@ -64,7 +64,7 @@ def types_of(number: int, world: World) -> tuple[str, ...]:
     """The types of a number, in the order of ``ENTITY_TYPES``.
 
     >>> from mm_kptm.suites.number_world.generator.facts import draw_fixed
-    >>> types_of(9, draw_fixed(Draw(0)).all[0])
+    >>> types_of(9, draw_fixed(RandomStream(0)).all[0])
     ('odd', 'multiple-of-three', 'square', 'one-digit')
     """
     truths = {

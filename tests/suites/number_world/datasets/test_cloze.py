@@ -22,7 +22,7 @@ def test_the_object_of_a_fact_is_left_open(asked, worlds):
     for one in asked:
         assert one.relation in RANGES and one.sentence.words[one.blank] == one.answer == one.true_answer
         assert one.subject != one.blank
-        assert len(one.told) == 2 and one.answer in [object_ for _, object_ in one.told]
+        assert len(one.injected) == 2 and one.answer in [object_ for _, object_ in one.injected]
     assert {tuple(one.shown).index(one.relation) for one in asked} == {0, 1}  # its place tells nothing
 
 
@@ -48,7 +48,7 @@ def test_facts_hang_on_the_name_of_the_number(asked):
     assert text.ids[batch.rows].tolist() == [number_world.specials().mask] * 4
     assert [choices.words[place] for place in batch.truth.tolist()] == [one.answer for one in asked[:4]]
     first = next(text.layout.split(text.ids)).tolist()
-    fact = first.index(vocabulary().ids[asked[0].told[0][0]])
+    fact = first.index(vocabulary().ids[asked[0].injected[0][0]])
     assert known[first[fact - 1]] == asked[0].sentence.words[asked[0].subject]
 
 

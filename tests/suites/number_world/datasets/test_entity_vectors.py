@@ -35,7 +35,7 @@ def test_entities_stand_at_the_names_and_nowhere_else(told, source):
     assert named == [
         questions[q].words[anchor] for q, anchors in zip((3, 8), carried, strict=True) for anchor in sorted(anchors)
     ]
-    assert inputs.text.mask is None
+    assert inputs.text.attention_mask is None
     assert inputs.entities.vectors.shape == (inputs.text.rows, WIDTH)
     assert not inputs.entities.vectors[~inputs.entities.linked].any()
 

@@ -44,5 +44,5 @@ def test_both_sides_that_are_measured_can_be_told_other_facts(side):
     sources = knowledge_vqa(data, DataRequest(find("uniter-base"), "sentence-tree", "true")).sources
     true, swapped = (sources[split]().about for split in (side, f"{side}-swapped"))
     assert [about.id for about in swapped] == [about.id for about in true]
-    assert [about.without_facts for about in swapped] == [about.target for about in true]
-    assert all(about.without_facts != about.target for about in swapped)
+    assert [about.factual_answer for about in swapped] == [about.target for about in true]
+    assert all(about.factual_answer != about.target for about in swapped)

@@ -1,0 +1,100 @@
+"""Who sees whom in ERNIE-M's pretraining: tokens predicted from a translation alone.
+
+Shapes: T rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from mm_kptm.batch import AttentionMask, SequenceLayout, Tokens
+from mm_kptm.errors import UserError
+
+
+@dataclass(frozen=True, eq=False)
+class CrossSentence(AttentionMask):
+    """A masked row sees itself and the unmasked rows of the other sentence; every other row sees all (CAMLM).
+
+    One reading of Ouyang et al. (2021, section 3.1), which says that a masked token does not see its own sentence.
+
+    >>> pair = CrossSentence(sides=torch.tensor([0, 0, 1, 1]), masked=torch.tensor([False, True, False, True]))
+    >>> rows = torch.arange(4)
+    >>> pair.mask_mod(rows[:, None], rows[None, :]).int()
+    tensor([[1, 1, 1, 1],
+            [0, 1, 1, 0],
+            [1, 1, 1, 1],
+            [1, 0, 0, 1]], dtype=torch.int32)
+    """
+
+    sides: Tensor  #: which sentence a row belongs to, [T]
+    masked: Tensor  #: true where hidden, [T]
+
+    def mask_mod(self, queries: Tensor, sources: Tensor) -> Tensor:
+        across = (self.sides[queries] != self.sides[sources]) & ~self.masked[sources]
+        return ~self.masked[queries] | across | (queries == sources)
+
+    def scatter(self, places: Tensor, total: int) -> CrossSentence:
+        sides = self.sides.new_full((total,), -1)
+        masked = torch.zeros(total, dtype=torch.bool, device=places.device)
+        sides[places], masked[places] = self.sides, self.masked
+        return CrossSentence(sides, masked)
+
+
+@dataclass(frozen=True, eq=False)
+class Appended(AttentionMask):
+    """Appended rows see the text and themselves, the text sees itself (first stage of back-translation MLM).
+
+    >>> text = Appended(torch.tensor([False, False, True, True]))
+    >>> rows = torch.arange(4)
+    >>> text.mask_mod(rows[:, None], rows[None, :]).int()
+    tensor([[1, 1, 0, 0],
+            [1, 1, 0, 0],
+            [1, 1, 1, 0],
+            [1, 1, 0, 1]], dtype=torch.int32)
+    """
+
+    appended: Tensor  #: true where appended, [T]
+
+    def mask_mod(self, queries: Tensor, sources: Tensor) -> Tensor:
+        return ~self.appended[sources] | (queries == sources)
+
+    def scatter(self, places: Tensor, total: int) -> Appended:
+        appended = torch.zeros(total, dtype=torch.bool, device=places.device)
+        appended[places] = self.appended
+        return Appended(appended)
+
+
+def with_appended(tokens: Tokens, count: int, mask: int) -> Tokens:
+    """Texts with ``count`` mask tokens behind each, whose positions run on.
+
+    Raises:
+        UserError: nothing is to be appended.
+    """
+    if count < 1:
+        raise UserError(f"at least one pseudo token is appended to a text, not {count}")
+    device = tokens.ids.device
+    layout = SequenceLayout(tuple(length + count for length in tokens.layout.lengths))
+    lengths = torch.tensor(tokens.layout.lengths, device=device)
+    owners, places = layout.sequence_ids(device), layout.offsets_in_sequence(device)
+    appended = places >= lengths[owners]
+    ids = torch.full_like(owners, mask)
+    ids[~appended] = tokens.ids
+    segments = torch.zeros_like(owners)
+    segments[~appended] = tokens.segments
+    return Tokens(ids=ids, layout=layout, positions=places, segments=segments, attention_mask=Appended(appended))
+
+
+def with_cross_sentence_mask(hidden: Tokens, rows: Tensor, sides: Tensor) -> Tokens:
+    """A pair whose hidden rows are to be predicted from the other sentence.
+
+    Args:
+        hidden: with hidden tokens.
+        rows: hidden ones, [P].
+        sides: which sentence a row belongs to, [T].
+    """
+    masked = torch.zeros(hidden.rows, dtype=torch.bool, device=rows.device)
+    masked[rows] = True
+    return replace(hidden, attention_mask=CrossSentence(sides, masked))

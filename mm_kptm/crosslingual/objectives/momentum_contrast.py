@@ -1,0 +1,251 @@
+"""InfoXLM's contrast of translations (XlCo): a momentum encoder, a queue of negatives, and sentences mixed in pairs.
+
+Shapes: B pairs contrasted, K rows of the queue, D dim.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mm_kptm.batch import Inputs, Movable, SequenceLayout, Tokens
+from mm_kptm.errors import UserError
+from mm_kptm.objectives.tokens import TokenMasker
+from mm_kptm.systems.encoder import LayeredEncoder
+from mm_kptm.systems.system import System
+
+
+class MomentumContrast(nn.Module):
+    """The slow copy of an encoder, the projections of both, and a ring of keys (Chi et al. 2021, section 3.2).
+
+    Everything is a parameter so that a saved system goes on where it stopped; only ``projection`` is trained.
+    """
+
+    def __init__(self, encoder: nn.Module, dim: int, queue_size: int) -> None:
+        super().__init__()
+        if queue_size < 1:
+            raise UserError(f"a queue holds at least one key, but queue_size is {queue_size}")
+        self.slow = copy.deepcopy(encoder).requires_grad_(False)
+        self.projection = nn.Parameter(torch.randn(1, dim, dim) * dim**-0.5)
+        self.slow_projection = nn.Parameter(self.projection.detach().clone(), requires_grad=False)
+        self.queue = nn.Parameter(torch.zeros(queue_size, dim), requires_grad=False)
+        self.pointer = nn.Parameter(torch.zeros(1, dtype=torch.long), requires_grad=False)
+        self.count = nn.Parameter(torch.zeros(1, dtype=torch.long), requires_grad=False)
+
+    def negatives(self) -> Tensor:
+        """A copy of the keys written so far, [K or fewer, D]."""
+        return self.queue[: min(int(self.count), len(self.queue))].detach().clone()
+
+    @torch.no_grad()
+    def enqueue(self, keys: Tensor) -> None:
+        """Write keys [B, D] over the oldest ones."""
+        size, start = len(self.queue), int(self.pointer)
+        places = (start + torch.arange(len(keys), device=keys.device)) % size
+        # of a batch longer than the ring the last keys stay
+        self.queue[places[-size:]] = keys[-size:].to(self.queue.dtype)
+        self.pointer.fill_((start + len(keys)) % size)
+        self.count.add_(len(keys))
+
+    @torch.no_grad()
+    def follow(self, encoder: nn.Module, momentum: float) -> None:
+        """Move the slow copy towards the encoder: slow = momentum * slow + (1 - momentum) * fast."""
+        pairs = [*zip(self.slow.parameters(), encoder.parameters(), strict=True)]
+        for slow, fast in [*pairs, (self.slow_projection, self.projection)]:
+            slow.mul_(momentum).add_(fast, alpha=1 - momentum)
+
+
+@dataclass(frozen=True, eq=False)
+class ContrastedTexts(Movable):
+    """Texts on either side of a contrast; number b of one belongs to number b of the other."""
+
+    queries: Tokens
+    keys: Tokens
+
+    def __len__(self) -> int:
+        return len(self.queries.layout)
+
+
+def mixup_modes(indices: Sequence[int], *, epoch: int, seed: int = 1) -> list[int]:
+    """The mode of every item, 0 to 7, as the released loader draws it from the seed, the epoch and its number."""
+    import numpy as np
+
+    seeds = (int(hash((seed, epoch, index)) % 1e6) for index in indices)
+    return [int(np.random.RandomState(number).randint(0, 8)) for number in seeds]
+
+
+def mixed_up(sources: Tokens, translations: Tokens, modes: Sequence[int]) -> ContrastedTexts:
+    """Two pairs of translations as one: both sources in a row against both translations in a row (section 3.2).
+
+    Item i is made of pairs 2i and 2i + 1; the second sentence of a row loses its first token. Bit 0 of its mode swaps
+    the sources, bit 1 the translations, bit 2 the two sides.
+
+    Raises:
+        UserError: the pairs are not twice as many as the modes.
+    """
+    layouts = sources.layout, translations.layout
+    if not len(layouts[0]) == len(layouts[1]) == 2 * len(modes):
+        raise UserError(
+            f"{len(modes)} mixed items need {2 * len(modes)} sentences with as many translations, but there are "
+            f"{len(layouts[0])} and {len(layouts[1])}"
+        )
+    both = _behind(sources, translations)
+    rows: tuple[list[list[int]], list[list[int]]] = ([], [])
+    for item, mode in enumerate(modes):
+        sides = []
+        for side in (0, 1):
+            first, second = (2 * item + 1, 2 * item) if mode >> side & 1 else (2 * item, 2 * item + 1)
+            offsets = layouts[side].offsets
+            shift = side * layouts[0].total
+            one = range(offsets[first] + shift, offsets[first + 1] + shift)
+            other = range(offsets[second] + shift + 1, offsets[second + 1] + shift)
+            sides.append([*one, *other])
+        if mode >> 2 & 1:
+            sides.reverse()
+        for chosen, side_rows in zip(rows, sides, strict=True):
+            chosen.append(side_rows)
+    return ContrastedTexts(*(_taken(both, chosen) for chosen in rows))
+
+
+class CrossLingualContrast:
+    """Find the translation of a text among those read before (Chi et al. 2021, eq. 6), with the head ``xlco``.
+
+    Sources are the text of the inputs and translations their target, each framed by itself. Keys come from the slow
+    encoder and are written to the queue while the system trains; until the ring is full, the keys so far are the
+    negatives. Call :meth:`follow` after every step of the optimiser.
+
+    Args:
+        layer: depth whose first state stands for a text, 0 being the embeddings (8 in base size, 12 in large).
+        temperature: divides the scores.
+        momentum: of the slow encoder.
+        masking: hides tokens of both sides first, as in the released code; none unless given.
+        mixup: whether pairs are mixed two by two; one that is left over stays as it is.
+    """
+
+    name = "xlco"
+
+    def __init__(
+        self,
+        *,
+        layer: int = 8,
+        temperature: float = 0.25,
+        momentum: float = 0.9999,
+        masking: TokenMasker | None = None,
+        mixup: bool = True,
+    ) -> None:
+        self.layer = layer
+        self.temperature = temperature
+        self.momentum = momentum
+        self.masking = masking
+        self.mixup = mixup
+
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> ContrastedTexts:
+        """The two sides, hidden and mixed.
+
+        Raises:
+            UserError: there is no text or no target, or they differ in number.
+        """
+        if inputs.text is None or inputs.target is None:
+            raise UserError("xlco contrasts a text with its translation, so the inputs need a text and a target")
+        sides = inputs.text, inputs.target
+        if len(sides[0].layout) != len(sides[1].layout):
+            raise UserError(
+                f"every text needs its translation, but there are {len(sides[0].layout)} and {len(sides[1].layout)}"
+            )
+        if self.masking is not None:
+            sides = self.masking.mask(sides[0], generator)[0], self.masking.mask(sides[1], generator)[0]
+        count = len(sides[0].layout)
+        if not self.mixup or count < 2:
+            return ContrastedTexts(*sides)
+        modes = torch.randint(0, 8, (count // 2,), generator=generator).tolist()
+        even, odd = torch.arange(count // 2 * 2), torch.arange(count // 2 * 2, count)
+        mixed = mixed_up(_sequences(sides[0], even), _sequences(sides[1], even), modes)
+        if not len(odd):
+            return mixed
+        left = [_sequences(side, odd) for side in sides]
+        return ContrastedTexts(_behind(mixed.queries, left[0]), _behind(mixed.keys, left[1]))
+
+    def scores(self, system: System, batch: ContrastedTexts) -> tuple[Tensor, Tensor]:
+        """Scores of the own key, in column 0, and of the queue, [B, 1 + K], and the keys, [B, D]."""
+        head = cast(MomentumContrast, system.head(self.name))
+        if not int(head.count):
+            head.follow(system.encoder, 0.0)
+        with torch.no_grad():
+            keys = self._first_states(head.slow, batch.keys) @ head.slow_projection[0]
+        queries = self._first_states(system.encoder, batch.queries) @ head.projection[0]
+        own = (queries * keys).sum(-1, keepdim=True)
+        return torch.cat([own, queries @ head.negatives().T.to(queries.dtype)], 1) / self.temperature, keys
+
+    def losses(self, system: System, batch: ContrastedTexts) -> Tensor:
+        """The cross-entropy of every text, [B]; its keys join the queue afterwards if the system trains."""
+        scores, keys = self.scores(system, batch)
+        if system.training:
+            cast(MomentumContrast, system.head(self.name)).enqueue(keys)
+        return F.cross_entropy(scores, torch.zeros(len(keys), dtype=torch.long, device=keys.device), reduction="none")
+
+    def loss(self, system: System, batch: ContrastedTexts) -> Tensor:
+        """The mean over texts."""
+        return self.losses(system, batch).mean()
+
+    def measure(self, system: System, batch: ContrastedTexts) -> Tensor:
+        """The loss of each text, [B]."""
+        return self.losses(system, batch)
+
+    def follow(self, system: System) -> None:
+        """Let the slow encoder follow, once per step of the optimiser and right after it."""
+        cast(MomentumContrast, system.head(self.name)).follow(system.encoder, self.momentum)
+
+    def _first_states(self, encoder: nn.Module, tokens: Tokens) -> Tensor:
+        """The state of every first token at the chosen depth, [B, D]; deeper layers are not computed."""
+        layered = cast(LayeredEncoder, encoder)
+        depths = list(islice(layered.hidden_states(Inputs(text=tokens)), self.layer, self.layer + 1))
+        if not depths:
+            raise UserError(f"xlco reads layer {self.layer}, which is deeper than the encoder; give it another layer")
+        states: Tensor = depths[0].x
+        return states[tokens.layout.starts(states.device)]
+
+
+def _behind(first: Tokens, second: Tokens) -> Tokens:
+    """The sequences of two streams, those of the second behind those of the first."""
+    both = (first.languages, second.languages)
+    return Tokens(
+        ids=torch.cat([first.ids, second.ids]),
+        layout=SequenceLayout(first.layout.lengths + second.layout.lengths),
+        positions=torch.cat([first.positions, second.positions]),
+        segments=torch.cat([first.segments, second.segments]),
+        languages=None if both[0] is None or both[1] is None else torch.cat([both[0], both[1]]),
+    )
+
+
+def _taken(tokens: Tokens, rows: Sequence[Sequence[int]]) -> Tokens:
+    """Sequences made of the given rows, with positions that run on."""
+    layout = SequenceLayout(tuple(map(len, rows)))
+    numbers = torch.tensor([row for sequence in rows for row in sequence], dtype=torch.long, device=tokens.ids.device)
+    return Tokens(
+        ids=tokens.ids[numbers],
+        layout=layout,
+        positions=layout.offsets_in_sequence(numbers.device),
+        segments=tokens.segments[numbers],
+        languages=None if tokens.languages is None else tokens.languages[numbers],
+    )
+
+
+def _sequences(tokens: Tokens, sequences: Tensor) -> Tokens:
+    layout, rows = tokens.layout.select(sequences)
+    languages = None if tokens.languages is None else tokens.languages[rows]
+    return replace(
+        tokens,
+        ids=tokens.ids[rows],
+        layout=layout,
+        positions=tokens.positions[rows],
+        segments=tokens.segments[rows],
+        languages=languages,
+        mask_groups=None,
+        token_labels=None,
+    )

@@ -1,0 +1,121 @@
+"""Denoising auto-encoding as in XNLG and Unicoder's xDAE: words are shuffled, dropped and blanked.
+
+Shapes: B texts, N padded length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from mm_kptm.batch import Inputs, Tokens
+from mm_kptm.errors import UserError
+from mm_kptm.objectives.next_tokens import Continuation, NextTokens
+
+
+@dataclass(frozen=True)
+class WordNoise:
+    """Shuffle, then drop, then blank (Lample et al. 2018, section 2.3), drawing as the code of XLM does.
+
+    The first token and the last ``ends`` tokens of a text stay where they are.
+
+    Args:
+        mask_id: id of a blanked word.
+        shuffle: words move by less than this many places; 0 leaves them in order.
+        drop: probability of a word to be left out; a text that loses all gets one back.
+        blank: probability of a word to be blanked.
+        ends: how many tokens end a text.
+
+    Raises:
+        UserError: a probability is none.
+    """
+
+    mask_id: int
+    shuffle: float = 3.0
+    drop: float = 0.1
+    blank: float = 0.1
+    ends: int = 1
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.drop < 1 and 0 <= self.blank < 1 and self.shuffle >= 0):
+            raise UserError(
+                f"words are dropped and blanked with a probability below 1 and shuffled by 0 or more places, not "
+                f"{self.drop}, {self.blank} and {self.shuffle}"
+            )
+
+    def noised(self, texts: Sequence[Sequence[int]], rng: np.random.RandomState) -> list[list[int]]:
+        """The texts with noise; all draws of a kind are made for the padded batch at once, [N - ends, B]."""
+        count, found = len(texts), [list(text) for text in texts]
+        if self.shuffle > 0:
+            noise = rng.uniform(0, self.shuffle, size=(self._longest(found), count))
+            noise[0] = -1
+            for number, text in enumerate(found):
+                body = len(text) - self.ends
+                order = (np.arange(body) + noise[:body, number]).argsort()
+                text[:body] = [text[place] for place in order.tolist()]
+        if self.drop > 0:
+            kept = rng.rand(self._longest(found), count) >= self.drop
+            kept[0] = True
+            for number, text in enumerate(found):
+                words = text[: len(text) - self.ends]
+                rest = [word for place, word in enumerate(words) if kept[place, number]]
+                if len(rest) == 1 and len(words) > 1:
+                    rest.append(words[rng.randint(1, len(words))])
+                text[: len(words)] = rest
+        if self.blank > 0:
+            kept = rng.rand(self._longest(found), count) >= self.blank
+            kept[0] = True
+            for number, text in enumerate(found):
+                body = len(text) - self.ends
+                text[:body] = [text[place] if kept[place, number] else self.mask_id for place in range(body)]
+        return found
+
+    def _longest(self, texts: Sequence[Sequence[int]]) -> int:
+        return max(len(text) for text in texts) - self.ends
+
+
+def item_rng(seed: int, epoch: int, index: int) -> np.random.RandomState:
+    """The draws of one item of an epoch, as fairseq seeds them: by a remainder in floating point."""
+    return np.random.RandomState(int(hash((seed, epoch, index)) % 1e6))
+
+
+class WordDenoising(NextTokens):
+    """Restore a text from its noised form with the head ``next-tokens`` (Chi et al. 2020, section 2.2).
+
+    Args:
+        noise: what is done to a text.
+        without_first: whether the encoder reads the noised text without its first token (xDAE's language symbol).
+    """
+
+    name = "word-denoising"
+
+    def __init__(self, noise: WordNoise, *, without_first: bool = False) -> None:
+        super().__init__()
+        self.noise = noise
+        self.without_first = without_first
+
+    def prepare(self, inputs: Inputs, generator: torch.Generator | None = None) -> Continuation:
+        """Noised texts, and what is to be restored.
+
+        Raises:
+            UserError: there is no text, or nothing to draw from.
+        """
+        if inputs.text is None or generator is None:
+            raise UserError("word-denoising noises a text at random, so it needs inputs with a text and a generator")
+        tokens = inputs.text
+        rng = np.random.RandomState(int(torch.randint(2**31, (), generator=generator)))
+        texts = self.noise.noised([part.tolist() for part in tokens.layout.split(tokens.ids)], rng)
+        return super().prepare(denoised(tokens, texts, without_first=self.without_first))
+
+
+def denoised(tokens: Tokens, noised: Sequence[Sequence[int]], *, without_first: bool = False) -> Inputs:
+    """The clean tokens to be written from noised texts, which keep the language of their first token."""
+    texts = [text[1:] if without_first else text for text in noised]
+    languages = None
+    if tokens.languages is not None:
+        firsts = tokens.languages[tokens.layout.starts(tokens.ids.device)].tolist()
+        languages = [[language] * len(text) for language, text in zip(firsts, texts, strict=True)]
+    return Inputs(text=Tokens.of(texts, languages=languages).to(tokens.ids.device), target=tokens)

@@ -1,0 +1,96 @@
+"""Unicoder's word recovery: a sentence is rebuilt from the words of its translation.
+
+Shapes: B pairs, T rows of the sentences, U rows of their translations, D dim, n and m rows of one pair.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mm_kptm.batch import EVERY_ROW, Inputs, Movable, SequenceLayout
+from mm_kptm.errors import UserError
+from mm_kptm.models.single import SingleStream
+from mm_kptm.nn.assembly import Assembled
+from mm_kptm.nn.steps import Stream
+from mm_kptm.objectives.tokens import mean_of_each
+from mm_kptm.systems.system import System
+
+
+class TranslatedWords(nn.Module):
+    r"""Every word as a weighted mean of the words of its translation (Huang et al. 2019, section 3.1).
+
+    .. math:: A_{ij} = w \cdot [x_i ; y_j ; x_i \odot y_j], \qquad \hat x_i = \sum_j \mathrm{softmax}_j(A_{ij})\, y_j
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(3, dim) * dim**-0.5)
+
+    def forward(self, x: Tensor, y: Tensor, layout: SequenceLayout, other: SequenceLayout) -> Tensor:
+        """From words [T, D] and those of the translations [U, D]: [T, D]."""
+        first, second, product = self.weight
+        rebuilt = []
+        for mine, theirs in zip(layout.split(x), other.split(y), strict=True):
+            scores = (mine @ first).unsqueeze(1) + theirs @ second + (mine * product) @ theirs.T  # [n, m]
+            rebuilt.append(scores.softmax(-1) @ theirs)
+        return torch.cat([*rebuilt, x[:0]])
+
+
+@dataclass(frozen=True, eq=False)
+class Translations(Movable):
+    """Sentences and their translations."""
+
+    inputs: Inputs
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+class WordRecovery:
+    """Name every word of a sentence from the words of its translation (Huang et al. 2019, section 3.1).
+
+    Heads: ``word-recovery`` and ``masked-tokens``. The text of the inputs and, as their target, its translation. What
+    is rebuilt enters the layers as it is: position and language are in it already.
+    """
+
+    name = "word-recovery"
+
+    def prepare(self, inputs: Inputs, generator: torch.Generator | None = None) -> Translations:
+        """The pairs as they are; nothing is drawn.
+
+        Raises:
+            UserError: there is no text or no target, or they differ in number.
+        """
+        if inputs.text is None or inputs.target is None:
+            raise UserError("word-recovery reads a text and its translation, so the inputs need a text and a target")
+        counts = len(inputs.text.layout), len(inputs.target.layout)
+        if counts[0] != counts[1]:
+            raise UserError(f"every text needs its translation, but there are {counts[0]} and {counts[1]}")
+        return Translations(inputs)
+
+    def losses(self, system: System, batch: Translations) -> Tensor:
+        """The cross-entropy of every word, [T]."""
+        text, other = batch.inputs.text, batch.inputs.target
+        encoder = system.encoder
+        if text is None or other is None or not isinstance(encoder, SingleStream):
+            raise UserError("word-recovery needs pairs and an encoder of one stream")
+        words, translated = (encoder.embed(Inputs(text=side)).stream.x for side in (text, other))
+        rebuilt = system.head(self.name)(words, translated, text.layout, other.layout)
+        stream = Stream.of(rebuilt, text.layout)
+        states = encoder.run(Inputs(text=text), Assembled(stream, {"text": EVERY_ROW}), stream.attention)
+        scores = system.head("masked-tokens")(states)
+        return F.cross_entropy(scores, text.ids, reduction="none")
+
+    def loss(self, system: System, batch: Translations) -> Tensor:
+        """The mean over all words of the batch."""
+        return self.losses(system, batch).mean()
+
+    def measure(self, system: System, batch: Translations) -> Tensor:
+        """The mean over the words of each sentence, [B]."""
+        losses, text = self.losses(system, batch), batch.inputs.text
+        owners = torch.zeros(0, dtype=torch.long) if text is None else text.layout.sequence_ids(losses.device)
+        return mean_of_each(losses, owners, len(batch))

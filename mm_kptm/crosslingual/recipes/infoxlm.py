@@ -1,0 +1,113 @@
+"""InfoXLM and XLM-Align: XLM-R trained further on translations, by contrast or by word alignment."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mm_kptm.crosslingual.objectives.momentum_contrast import MomentumContrast
+from mm_kptm.crosslingual.objectives.word_alignment import Pointer
+from mm_kptm.crosslingual.recipes.xlm_r import (
+    HEADS,
+    HUGGING_FACE_RULES,
+    LARGE,
+    NOTES,
+    encoder_rules,
+    read_config,
+    xlm_r,
+)
+from mm_kptm.models.single import SingleStream
+from mm_kptm.nn.init import bert_init
+from mm_kptm.recipes.published_fields import check_fields
+from mm_kptm.recipes.roberta import ROBERTA_TABLES, fairseq_rules
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Drop, Rename, Rule
+
+
+def contrast(encoder: SingleStream, *, queue_size: int = 131072) -> MomentumContrast:
+    """The momentum encoder and the queue of translations that InfoXLM is trained with (Chi et al. 2021, 3.2)."""
+    return MomentumContrast(encoder, encoder.dim, queue_size)
+
+
+def word_alignment(encoder: SingleStream) -> Pointer:
+    """The pointer of XLM-Align from a masked token to its translation (Chi et al. 2021, section 3.2)."""
+    head = Pointer(encoder.dim)
+    bert_init(head)
+    return head
+
+
+def read_contrast_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """As XLM-R's.
+
+    Raises:
+        UserError: the configuration asks for what InfoXLM has no part for.
+    """
+    check_fields("infoxlm", {**config, **config.get("args", {})}, {"use_proj": (True,)})
+    return read_config(config)
+
+
+def read_alignment_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """As XLM-R's.
+
+    Raises:
+        UserError: the configuration asks for what XLM-Align has no part for.
+    """
+    check_fields("xlm-align", {**config, **config.get("args", {})}, {"no_linear_proj": (False,)})
+    return read_config(config)
+
+
+def _momentum_rules() -> tuple[Rule, ...]:
+    """A checkpoint of InfoXLM's training: the fast model, the slow one, and the queue."""
+    return (
+        *encoder_rules("model_fast."),
+        *fairseq_rules("model_slow.{side}.sentence_encoder", "heads.xlco.slow"),
+        Drop("model_slow.{side}.lm_head.{leaf}", because="nothing reads the words of the slow model"),
+        Drop("model_slow.{side}.lm_head.{part}.{leaf}", because="nothing reads the words of the slow model"),
+        Drop("model_slow.classification_heads.{name}.{part}.{leaf}", because="nothing reads a class of the slow model"),
+        Rename("proj_matrix_fast", "heads.xlco.projection"),
+        Rename("proj_matrix_slow", "heads.xlco.slow_projection"),
+        Rename("queue", "heads.xlco.queue"),
+        Rename("queue_ptr", "heads.xlco.pointer"),
+        Rename("enqueue_cnt", "heads.xlco.count"),
+    )
+
+
+INFOXLM_BASE = Recipe(
+    name="infoxlm-base",
+    family="infoxlm",
+    paper="Chi et al. 2021, InfoXLM: An Information-Theoretic Framework for Cross-Lingual Language Model "
+    "Pre-Training, NAACL, arXiv:2007.07834",
+    build=xlm_r,
+    reads=frozenset({"text"}),
+    heads={**HEADS, "xlco": contrast},
+    objectives=("masked-tokens",),
+    weights=(*_momentum_rules(), *encoder_rules(), *HUGGING_FACE_RULES),
+    read_config=read_contrast_config,
+    infer_from_shapes=ROBERTA_TABLES,
+    notes=(
+        *NOTES,
+        "the released weights are the encoder alone; a checkpoint of the training fills the head xlco too, whose "
+        "queue_size is that of its queue",
+        "the first state of layer 8 (base) or 12 (large) is contrasted, without normalisation",
+    ),
+)
+
+INFOXLM_LARGE = Recipe(**{**vars(INFOXLM_BASE), "name": "infoxlm-large", "sizes": LARGE})
+
+XLM_ALIGN_BASE = Recipe(
+    name="xlm-align-base",
+    family="xlm-align",
+    paper="Chi et al. 2021, Improving Pretrained Cross-Lingual Language Models via Self-Labeled Word Alignment, ACL, "
+    "arXiv:2106.06381",
+    build=xlm_r,
+    reads=frozenset({"text"}),
+    heads={**HEADS, "word-alignment": word_alignment},
+    objectives=("masked-tokens",),
+    weights=(
+        *encoder_rules(),
+        Rename("q_linear.{leaf}", "heads.word-alignment.query.{leaf}"),
+        Rename("k_linear.{leaf}", "heads.word-alignment.key.{leaf}"),
+        *HUGGING_FACE_RULES,
+    ),
+    read_config=read_alignment_config,
+    infer_from_shapes=ROBERTA_TABLES,
+    notes=(*NOTES, "the released weights are the encoder alone; the head word-alignment was kept in training only"),
+)

@@ -1,0 +1,82 @@
+"""XLM-K: XLM-R trained further on mentions of entities and descriptions of them in many languages."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mm_kptm.crosslingual.objectives.entity_definition import DefinitionContrast
+from mm_kptm.crosslingual.recipes.xlm_r import (
+    HEADS,
+    HUGGING_FACE_RULES,
+    LARGE,
+    NOTES,
+    encoder_rules,
+    read_config,
+    xlm_r,
+)
+from mm_kptm.models.single import SingleStream
+from mm_kptm.recipes.published_fields import check_fields
+from mm_kptm.recipes.roberta import ROBERTA_TABLES
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Drop, Rename
+
+
+def entity_definition(encoder: SingleStream, *, num_layers: int = 2, queue_size: int = 32768) -> DefinitionContrast:
+    """Projections of mentions and of descriptions, and their queues (Jiang et al. 2022, section 3.2)."""
+    return DefinitionContrast(encoder.dim, num_layers=num_layers, queue_size=queue_size)
+
+
+def read_definition_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """As XLM-R's.
+
+    Raises:
+        UserError: the configuration asks for what XLM-K has no part for.
+    """
+    fields = {**config, **config.get("args", {})}
+    check_fields("xlm-k", fields, {"sa_lg_bn": (False,), "multi_queue": (False,)})
+    return read_config(config)
+
+
+_HEAD = "decoder.projection_head_dic.wiki_definition"
+
+XLM_K_BASE = Recipe(
+    name="xlm-k-base",
+    family="xlm-k",
+    paper="Jiang et al. 2022, XLM-K: Improving Cross-Lingual Language Model Pre-training with Multilingual Knowledge, "
+    "AAAI, arXiv:2109.12573",
+    build=xlm_r,
+    reads=frozenset({"text"}),
+    heads={**HEADS, "entity-definition": entity_definition},
+    objectives=("masked-tokens",),
+    weights=(
+        *(
+            rule
+            for number, side in enumerate(("word", "document"))
+            for rule in (
+                Rename(
+                    f"{_HEAD}.{number}.projection_list.{{i}}.weight",
+                    f"heads.entity-definition.{side}.linears.{{i}}.weight",
+                ),
+                Drop(
+                    f"{_HEAD}.{number}.batch_norm_list.{{i}}.num_batches_tracked",
+                    because="running statistics forget by a fixed share, not by a count",
+                ),
+                Rename(
+                    f"{_HEAD}.{number}.batch_norm_list.{{i}}.{{leaf}}",
+                    f"heads.entity-definition.{side}.norms.{{i}}.{{leaf}}",
+                ),
+            )
+        ),
+        *encoder_rules(),
+        *HUGGING_FACE_RULES,
+    ),
+    read_config=read_definition_config,
+    infer_from_shapes=ROBERTA_TABLES,
+    notes=(
+        *NOTES,
+        "queues are in no checkpoint: load a head entity-definition with fresh=['heads.entity-definition.words', "
+        "'heads.entity-definition.documents']",
+        "statistics of the batch in the projections include sentences without an entity, as in the released code",
+    ),
+)
+
+XLM_K_LARGE = Recipe(**{**vars(XLM_K_BASE), "name": "xlm-k-large", "sizes": LARGE})

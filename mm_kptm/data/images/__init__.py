@@ -1,0 +1,1 @@
+"""Pictures out of files that may be broken or hostile."""

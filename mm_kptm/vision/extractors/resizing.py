@@ -1,0 +1,59 @@
+"""Pictures as detectors take them: means subtracted first, then resized by the short side.
+
+Shapes: H x W the original image, h x w the network's input.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ShortSide:
+    """Resize until the short side has ``short`` pixels, unless the long side would then pass ``long``."""
+
+    short: int = 600
+    long: int = 1000
+
+    def scale(self, height: int, width: int) -> float:
+        """Pixels of the network's input per pixel of the original image."""
+        small, large = min(height, width), max(height, width)
+        scale = self.short / small
+        return self.long / large if round(scale * large) > self.long else scale
+
+
+#: Blue, green, red on 0..255, of the ImageNet pictures that Caffe's networks were trained on.
+CAFFE_MEANS = (102.9801, 115.9465, 122.7717)
+
+
+def caffe_input(picture: NDArray[np.uint8], resize: ShortSide, means: tuple[float, ...]) -> tuple[Tensor, float]:
+    """A picture as the bottom-up detector takes it, [3, h, w] in the picture's order of colours, and its scale.
+
+    Args:
+        picture: blue, green, red on 0..255, [H, W, 3].
+        resize: rule of the size.
+        means: of the three colours, subtracted before the resize.
+    """
+    centred = torch.from_numpy(picture.astype(np.float32) - np.array(means, dtype=np.float32)).permute(2, 0, 1)
+    scale = resize.scale(*picture.shape[:2])
+    high, wide = (round(side * scale) for side in picture.shape[:2])
+    return _stretched(_stretched(centred, wide, scale).mT, high, scale).mT.contiguous(), scale
+
+
+def _stretched(lines: Tensor, length: int, scale: float) -> Tensor:
+    """The last dimension resampled to ``length`` values with OpenCV's rule for ``fx=scale``, [..., length].
+
+    The scale is the one given, not that of the rounded length, and positions are float64: in float32, as
+    ``torch.nn.functional.interpolate`` has them, a value moves by up to 5e-4.
+    """
+    last = lines.shape[-1] - 1
+    at = (torch.arange(length, dtype=torch.float64) + 0.5) / scale - 0.5
+    low = at.floor()
+    weight = torch.where((low < 0) | (low >= last), 0.0, at - low).float()
+    rows = low.long().clamp(0, last)
+    return lines[..., rows] * (1 - weight) + lines[..., (rows + 1).clamp_max(last)] * weight

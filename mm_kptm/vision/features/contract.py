@@ -1,0 +1,148 @@
+"""The feature contract: how region features were made, as a JSON file beside them.
+
+Features of another extractor, another order of colours or other boxes look like any other numbers, and a model trained
+on one kind quietly fails on the other. The contract is what can be compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from mm_kptm.errors import UserError
+
+CONTRACT = "contract.json"  #: its name in a store; beside a file ``x`` it is ``x.contract.json``
+UNKNOWN = "unknown"
+COLOUR_ORDERS = ("rgb", "bgr", UNKNOWN)
+
+
+@dataclass(frozen=True)
+class FeatureContract:
+    """What has to be equal for two extractions to give equal features; ``unknown`` and None are never compared."""
+
+    extractor: str = UNKNOWN  #: ``bottom-up``, ``grid resnet50``, ``patches`` ...
+    weights: str = UNKNOWN  #: ``sha256:...`` of the file, or ``none, seed 0``
+    colour_order: str = UNKNOWN  #: ``rgb`` or ``bgr``
+    means: tuple[float, ...] | None = None  #: subtracted from the colours, in their order
+    stds: tuple[float, ...] | None = None  #: divided by afterwards
+    value_range: int | None = None  #: largest value of a colour before the means: 255 or 1
+    resize: str = UNKNOWN  #: rule of the network's input size
+    boxes: str = UNKNOWN  #: ``proposals``, ``regressed`` or ``cells``
+    nms: str = UNKNOWN  #: rule of suppression and threshold
+    min_boxes: int | None = None
+    max_boxes: int | None = None
+    dim: int | None = None  #: numbers of a feature
+    dtype: str = UNKNOWN  #: on disk
+    num_classes: int | None = None  #: without the background
+    background: str = UNKNOWN  #: its column in class distributions: ``first``, ``last`` or ``none``
+    num_attributes: int | None = None  #: without "none"
+    settings: dict[str, Any] = field(default_factory=dict)  #: what builds the extractor again
+
+
+def weights_hash(path: Path) -> str:
+    """How a contract names a file of weights."""
+    with path.open("rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+
+
+def differences(ours: FeatureContract, theirs: FeatureContract) -> list[str]:
+    """One phrase for each value that both contracts know and that differs.
+
+    >>> differences(FeatureContract(dim=2048, colour_order="rgb"), FeatureContract(dim=1024))
+    ['dim is 2048 here and 1024 there']
+    """
+    found = []
+    for name in (each.name for each in fields(FeatureContract) if each.name != "settings"):
+        one, two = getattr(ours, name), getattr(theirs, name)
+        if one != two and not {str(one), str(two)} & {UNKNOWN, "None"}:
+            found.append(f"{name} is {_shown(one)} here and {_shown(two)} there")
+    return found
+
+
+def require_same(data: FeatureContract, wanted: FeatureContract, source: str) -> None:
+    """Refuse data that were not made as a model's training data were; to be called before a run starts.
+
+    Args:
+        data: contract of the features at hand.
+        wanted: contract of the features that the weights were trained on.
+        source: the store, for the message.
+
+    Raises:
+        UserError: a value that both know differs.
+    """
+    if broken := differences(data, wanted):
+        raise UserError(
+            f"{source} breaks the feature contract of the weights: {'; '.join(broken)}; extract the features as the "
+            "weights' were, or train on these"
+        )
+
+
+def inconsistencies(contract: FeatureContract) -> list[str]:
+    """Slips inside one contract: means that belong to the other order of colours, an order that is none."""
+    found = []
+    means, order = contract.means, contract.colour_order
+    # everywhere in use the mean of red is the largest and that of blue the least (ImageNet: 124, 116, 104)
+    if means is not None and len(means) == 3 and means[0] != means[2] and order in ("rgb", "bgr"):
+        looks = "rgb" if means[0] > means[2] else "bgr"
+        if looks != order:
+            found.append(f"colours are said to be {order}, but the means {_shown(means)} are in the order {looks}")
+    if contract.min_boxes is not None and contract.max_boxes is not None and contract.min_boxes > contract.max_boxes:
+        found.append(f"at least {contract.min_boxes} boxes and at most {contract.max_boxes} are asked for")
+    return found
+
+
+def contract_path(data: Path) -> Path:
+    """Where the contract of a store or feature file lies."""
+    return data / CONTRACT if data.is_dir() else data.with_name(f"{data.name}.{CONTRACT}")
+
+
+def write_contract(contract: FeatureContract, path: Path) -> None:
+    """A contract as JSON."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(json.dumps(asdict(contract), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def read_contract(path: Path) -> FeatureContract:
+    """A contract out of JSON.
+
+    Raises:
+        UserError: the file is missing, no JSON object, or has a key or value that a contract does not.
+    """
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"a feature contract was looked for at {path}, which is not there") from None
+    except (ValueError, OSError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read as JSON: {error}") from None
+    known = {each.name: each for each in fields(FeatureContract)}
+    if not isinstance(told, dict) or (strangers := sorted(set(told) - set(known))):
+        named = f"; it has {', '.join(strangers)}" if isinstance(told, dict) else ""
+        raise UserError(f"{path} must hold an object with keys of {', '.join(known)}{named}")
+    values = {name: _typed(name, value, path) for name, value in told.items()}
+    return FeatureContract(**values)
+
+
+_WHOLE = frozenset({"value_range", "min_boxes", "max_boxes", "dim", "num_classes", "num_attributes"})
+
+
+def _typed(name: str, value: Any, path: Path) -> Any:
+    if name in _WHOLE:
+        good = value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0)
+    elif name in ("means", "stds"):
+        good = value is None or (isinstance(value, list) and all(isinstance(each, int | float) for each in value))
+        value = tuple(value) if good and value is not None else value
+    elif name == "settings":
+        good = isinstance(value, dict)
+    else:
+        good = isinstance(value, str) and (name != "colour_order" or value in COLOUR_ORDERS)
+    if not good:
+        raise UserError(f"{path}: {name} cannot be {json.dumps(value)[:60]}")
+    return value
+
+
+def _shown(value: Any) -> str:
+    return "(" + ", ".join(f"{each:g}" for each in value) + ")" if isinstance(value, tuple) else str(value)

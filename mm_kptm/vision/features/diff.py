@@ -1,0 +1,155 @@
+"""Two extractions of the same pictures compared: which boxes meet, and how alike what was said about them is.
+
+Shapes: N and M regions of one image in the two extractions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mm_kptm.vision.features.detections import Array, Detections
+
+
+@dataclass
+class Difference:
+    """How two extractions differ; means are over matched pairs of regions."""
+
+    images: int = 0  #: in both
+    only_first: list[str] = field(default_factory=list)
+    only_second: list[str] = field(default_factory=list)
+    sizes: list[str] = field(default_factory=list)  #: images of two sizes
+    regions: tuple[int, int] = (0, 0)  #: of the images in both
+    matched: int = 0  #: pairs with an IoU of at least the threshold
+    iou: float = 0.0  #: mean
+    cosine: float | None = None  #: mean of the features; None where their dims differ
+    worst_cosine: float | None = None
+    same_class: float | None = None  #: share of pairs with one class; None where a side has no classes
+    dims: tuple[int, int] = (0, 0)
+
+
+def aligned(
+    first: Iterator[Detections], second: Iterator[Detections]
+) -> Iterator[tuple[Detections | None, Detections | None]]:
+    """Images of two streams by their id; in constant memory where both have one order."""
+    waiting: tuple[dict[str, Detections], dict[str, Detections]] = ({}, {})
+    streams = [first, second]
+    live = [True, True]
+    while any(live):
+        for side in (0, 1):
+            image = next(streams[side], None) if live[side] else None
+            if image is None:
+                live[side] = False
+            elif (partner := waiting[1 - side].pop(image.image, None)) is not None:
+                yield (image, partner) if side == 0 else (partner, image)
+            else:
+                waiting[side][image.image] = image
+    for image in waiting[0].values():
+        yield image, None
+    for image in waiting[1].values():
+        yield None, image
+
+
+def overlap(first: Array, second: Array) -> Array:
+    """IoU of every pair of boxes, [N, M]; [N, 4] and [M, 4] in one unit."""
+    low = np.maximum(first[:, None, :2], second[None, :, :2])
+    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
+    shared = (high - low).clip(0).prod(axis=2)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).clip(0).prod(axis=1) for boxes in (first, second)]
+    union = areas[0][:, None] + areas[1][None, :] - shared
+    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+
+
+def match(iou: Array, threshold: float) -> tuple[Array, Array]:
+    """Pairs of regions, the best first, each region once: two index arrays; iou [N, M].
+
+    >>> first, second = match(np.array([[0.9, 0.8], [0.7, 0.1]]), 0.5)
+    >>> first.tolist(), second.tolist()
+    ([0], [0])
+    """
+    left, right = [], []
+    free = iou.copy()
+    while free.size and free.max() >= threshold and free.max() > 0:
+        one, two = np.unravel_index(int(free.argmax()), free.shape)
+        left.append(int(one))
+        right.append(int(two))
+        free[one, :] = free[:, two] = -1
+    return np.array(left, dtype=np.int64), np.array(right, dtype=np.int64)
+
+
+def cosines(first: Array, second: Array) -> Array:
+    """Cosine of neighbouring rows, [N]; 1 for two rows of zeros, 0 for one."""
+    one, two = first.astype(np.float64), second.astype(np.float64)
+    lengths = np.linalg.norm(one, axis=1), np.linalg.norm(two, axis=1)
+    product = lengths[0] * lengths[1]
+    nothing = (lengths[0] == 0) & (lengths[1] == 0)
+    return np.where(nothing, 1.0, (one * two).sum(axis=1) / np.where(product > 0, product, 1.0))
+
+
+def classes_of(image: Detections) -> Array | None:
+    """Best class of each region, counted without the background, [N]."""
+    if image.object_ids is not None:
+        return image.object_ids
+    if image.class_probs is not None and image.class_probs.shape[1] > 1:
+        return image.class_probs[:, 1:].argmax(axis=1)
+    return None if image.object_names is None else np.array(image.object_names)
+
+
+def diff(first: Iterator[Detections], second: Iterator[Detections], *, threshold: float = 0.5) -> Difference:
+    """Compare two extractions.
+
+    Args:
+        first: one of them.
+        second: the other, in any order.
+        threshold: least IoU of a matched pair.
+
+    Raises:
+        UserError: boxes are pixels on one side and fractions on the other, and the size is unknown.
+    """
+    found = Difference()
+    total_iou, cosine_sum, worst, classes = 0.0, 0.0, 1.0, [0, 0]
+    comparable = True
+    for one, two in aligned(first, second):
+        if one is None:
+            found.only_second.extend([] if two is None else [two.image])
+            continue
+        if two is None:
+            found.only_first.append(one.image)
+            continue
+        found.images += 1
+        if one.size and two.size and one.size != two.size:
+            found.sizes.append(one.image)
+        found.regions = (found.regions[0] + len(one), found.regions[1] + len(two))
+        boxes = in_one_unit(one, two)
+        iou = overlap(*boxes)
+        left, right = match(iou, threshold)
+        found.matched += len(left)
+        total_iou += float(iou[left, right].sum())
+        if len(one) and len(two):
+            found.dims = (one.features.shape[1], two.features.shape[1])
+        if one.features.shape[1] != two.features.shape[1]:
+            comparable = comparable and not (len(one) and len(two))
+        elif len(left):
+            alike = cosines(one.features[left], two.features[right])
+            cosine_sum += float(alike.sum())
+            worst = min(worst, float(alike.min()))
+        kinds = classes_of(one), classes_of(two)
+        if kinds[0] is not None and kinds[1] is not None and kinds[0].dtype.kind == kinds[1].dtype.kind:
+            classes[0] += int((kinds[0][left] == kinds[1][right]).sum())
+            classes[1] += len(left)
+    if found.matched:
+        found.iou = total_iou / found.matched
+        if comparable:
+            found.cosine, found.worst_cosine = cosine_sum / found.matched, worst
+    if classes[1]:
+        found.same_class = classes[0] / classes[1]
+    return found
+
+
+def in_one_unit(first: Detections, second: Detections) -> tuple[Array, Array]:
+    """Boxes of both as they are where the unit is one, else as fractions."""
+    if first.fractions == second.fractions and (first.fractions or first.size == second.size):
+        return first.boxes, second.boxes
+    return first.fraction_boxes(), second.fraction_boxes()

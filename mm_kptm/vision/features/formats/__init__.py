@@ -1,0 +1,1 @@
+"""Readers and writers of published region feature files, one module for each family."""

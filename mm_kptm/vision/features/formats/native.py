@@ -1,0 +1,44 @@
+"""The store of the suite among the formats, read from front to back without leaving its maps in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mm_kptm.vision.features.detections import Detections
+from mm_kptm.vision.features.formats.files import unfinished
+from mm_kptm.vision.features.formats.format import Add, Format
+from mm_kptm.vision.features.growing import row_slices
+from mm_kptm.vision.features.region_store import COLUMNS, DetectionStore, DetectionWriter, detections
+from mm_kptm.vision.features.store import BOXES, FEATURES, INDEX
+
+
+def read(path: Path) -> Iterator[Detections]:
+    """Images of a store in their order."""
+    store = DetectionStore(path)
+    arrays = zip(row_slices(path / FEATURES, store.lengths), row_slices(path / BOXES, store.lengths), strict=True)
+    columns = {name: row_slices(path / f"{name}.npy", store.lengths) for name in store.columns}
+    for place, (features, boxes) in enumerate(arrays):
+        size = None if store.sizes is None else (int(store.sizes[place, 0]), int(store.sizes[place, 1]))
+        values: dict[str, Any] = {name: next(column) for name, column in columns.items()}
+        yield detections(store.names[place], features, boxes, size, values, store.vocabulary)
+
+
+@contextmanager
+def write(path: Path) -> Iterator[Add]:
+    """Images into a new store."""
+    with unfinished(path, folder=True) as part, DetectionWriter(part) as writer:
+        yield writer.add
+
+
+NATIVE = Format(
+    "native",
+    "the store of this suite: memory-mapped arrays, float16",
+    keeps=frozenset({"size", *COLUMNS}),
+    recognises=lambda path: (path / INDEX).is_file() and (path / FEATURES).is_file(),
+    read=read,
+    write=write,
+    float16=True,
+)

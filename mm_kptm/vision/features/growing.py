@@ -1,0 +1,88 @@
+"""``.npy`` files that grow row by row, and go on where a killed process left them.
+
+Shapes: R rows so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from mm_kptm.errors import UserError
+from mm_kptm.vision.features.detections import Array
+
+MOST_ROWS = 10**15  #: in the header of an unfinished file, so that nobody takes it for a finished one
+
+
+class GrowingArray:
+    """An ``.npy`` file open for appending; its header is true once it is closed.
+
+    Args:
+        path: the file.
+        kind: dtype, as ``<f2``.
+        width: columns, or None for an array of one dimension.
+        rows: what is already there and stays; the rest of the file is cut off.
+
+    Raises:
+        UserError: the file does not hold that many rows.
+    """
+
+    def __init__(self, path: Path, kind: str, width: int | None, *, rows: int = 0) -> None:
+        self.path = path
+        self._kind, self._width, self._rows = kind, width, rows
+        self._file: BinaryIO = path.open("r+b" if rows else "w+b")
+        self._start = self._header(MOST_ROWS)
+        end = self._start + rows * np.dtype(kind).itemsize * (1 if width is None else width)
+        if rows and path.stat().st_size < end:
+            raise UserError(f"{path} is shorter than the {rows} rows that were written to it; begin again")
+        self._file.truncate(end)
+        self._file.seek(end)
+
+    def append(self, rows: Array) -> None:
+        """Add rows, [n] or [n, width]."""
+        self._file.write(np.ascontiguousarray(rows, dtype=self._kind).tobytes())
+        self._rows += len(rows)
+
+    def flush(self) -> None:
+        """Hand everything to the operating system: it outlives this process."""
+        self._file.flush()
+
+    def close(self) -> None:
+        """Write the header and close the file."""
+        end = self._header(self._rows)
+        self._file.close()
+        if end != self._start:
+            raise RuntimeError(f"the header of {self.path} grew with the number of rows")
+
+    def _header(self, rows: int) -> int:
+        shape = (rows,) if self._width is None else (rows, self._width)
+        self._file.seek(0)  # numpy leaves room for any number of rows
+        np.lib.format.write_array_header_1_0(self._file, {"descr": self._kind, "fortran_order": False, "shape": shape})
+        return self._file.tell()
+
+
+def row_slices(path: Path, counts: Array) -> Iterator[Array]:
+    """Neighbouring rows of an ``.npy`` file, ``counts[i]`` of them each time, read one after the other.
+
+    Unlike a memory map it leaves nothing of the file in the process's memory.
+
+    Raises:
+        UserError: the file is no such array, or ends early.
+    """
+    with path.open("rb") as file:
+        try:
+            np.lib.format.read_magic(file)
+            shape, by_column, dtype = np.lib.format.read_array_header_1_0(file)
+        except (ValueError, EOFError) as error:
+            raise UserError(f"{path} cannot be read as an array: {error}") from None
+        if dtype.hasobject or by_column:
+            raise UserError(f"{path} must hold numbers row by row")
+        width = int(np.prod(shape[1:], dtype=np.int64))
+        for count in counts:
+            flat: np.ndarray[Any, Any] = np.fromfile(file, dtype, int(count) * width)
+            if flat.size != count * width:
+                raise UserError(f"{path} ends after fewer rows than its header says")
+            yield flat.reshape(int(count), *shape[1:])

@@ -1,0 +1,259 @@
+"""The native store with everything that a detector says, memory-mapped, and its writer, which survives a kill.
+
+Beside ``features.npy``, ``boxes.npy`` and ``index.json`` of :mod:`.store` there may be, each optional:
+``class_probs.npy`` and ``attribute_probs.npy`` (float16), ``object_ids.npy`` and ``attribute_ids.npy`` (int32),
+``object_confidences.npy``, ``attribute_confidences.npy`` and ``confidences.npy`` (float32), ``object_names.npy`` (int32
+places in ``names.json``), ``sizes.npy`` (int32 width and height of every image), ``contract.json``.
+
+Maps are read-only and shared: any number of worker processes read one copy in the page cache.
+
+Shapes: P images, R regions, N regions of one image.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from mm_kptm.errors import UserError
+from mm_kptm.vision.features.contract import CONTRACT, FeatureContract, read_contract
+from mm_kptm.vision.features.detections import OPTIONAL, Array, Detections
+from mm_kptm.vision.features.growing import GrowingArray
+from mm_kptm.vision.features.store import INDEX, RegionStore
+
+SIZES, NAMES = "sizes.npy", "names.json"
+PROGRESS = "images.jsonl.part"  #: the images written so far, one a line; gone when the store is whole
+#: dtype of each optional column, and whether it is a row of numbers or one number for every region.
+COLUMNS = {
+    "class_probs": ("<f2", True),
+    "object_ids": ("<i4", False),
+    "object_confidences": ("<f4", False),
+    "attribute_probs": ("<f2", True),
+    "attribute_ids": ("<i4", False),
+    "attribute_confidences": ("<f4", False),
+    "confidences": ("<f4", False),
+    "object_names": ("<i4", False),
+}
+OVERSHOOT = 0.01  #: how far a detector's box may pass the border, in fractions; it is cut there
+
+
+class DetectionStore(RegionStore):
+    """A store opened with all that it holds beside features and boxes.
+
+    Raises:
+        UserError: as :class:`RegionStore`; a column has another number of rows or another kind.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        super().__init__(folder)
+        self.names = list(self.places)  #: images in their order, P of them
+        self.columns: dict[str, Array] = {}  #: optional columns, [R] or [R, C], by the names of ``Detections``
+        for name, (kind, wide) in COLUMNS.items():
+            if (array := self._column(f"{name}.npy", kind, 2 if wide else 1, int(self.offsets[-1]))) is not None:
+                self.columns[name] = array
+        self.sizes = self._column(SIZES, "<i4", 2, len(self))  #: width and height of every image, [P, 2], or None
+        words = self.folder / NAMES
+        self.vocabulary: list[str] = json.loads(words.read_text(encoding="utf-8")) if words.is_file() else []
+
+    @property
+    def contract(self) -> FeatureContract | None:
+        """How the features were made, if the store says so."""
+        return read_contract(self.folder / CONTRACT) if (self.folder / CONTRACT).is_file() else None
+
+    def image(self, place: int) -> Detections:
+        """Everything about the image at a place; arrays are views of the map, boxes fractions."""
+        rows = slice(int(self.offsets[place]), int(self.offsets[place + 1]))
+        columns: dict[str, Any] = {name: array[rows] for name, array in self.columns.items()}
+        size = None if self.sizes is None else (int(self.sizes[place, 0]), int(self.sizes[place, 1]))
+        return detections(self.names[place], self.features[rows], self.boxes[rows], size, columns, self.vocabulary)
+
+    def _column(self, name: str, kind: str, ndim: int, rows: int) -> Array | None:
+        file = self.folder / name
+        if not file.is_file():
+            return None
+        try:
+            array: Array = np.load(file, mmap_mode="r", allow_pickle=False)
+        except (ValueError, EOFError, OSError) as error:
+            raise UserError(f"{file} cannot be read as an array: {error}") from None
+        if array.dtype != np.dtype(kind) or array.ndim != ndim or len(array) != rows:
+            raise UserError(
+                f"{file} must hold {rows} rows of {np.dtype(kind)}, but it holds {array.dtype} of shape "
+                f"{list(array.shape)}; the store is torn, write it again"
+            )
+        return array
+
+
+def detections(
+    image: str, features: Array, boxes: Array, size: tuple[int, int] | None, columns: dict[str, Any], words: list[str]
+) -> Detections:
+    """An image out of a store's arrays; places of names become words."""
+    if (places := columns.get("object_names")) is not None:
+        try:
+            columns["object_names"] = tuple(words[place] for place in places)
+        except IndexError:
+            raise UserError(f"the regions of image {image!r} have names that {NAMES} does not list") from None
+    return Detections(image, features, boxes, size, fractions=True, **columns)
+
+
+class DetectionWriter:
+    """Writes a store image by image in constant memory and can go on after a kill; the index comes last.
+
+    Args:
+        folder: where the store comes to lie; a finished store there is not overwritten.
+        resume: go on with the unfinished store in ``folder``, if there is one; else it is begun anew.
+
+    Raises:
+        UserError: a finished store is there already, or the unfinished one cannot be read.
+    """
+
+    def __init__(self, folder: str | Path, *, resume: bool = False) -> None:
+        self.folder = Path(folder)
+        if (self.folder / INDEX).exists():
+            raise UserError(f"{self.folder} holds a finished store; name another folder, or delete it")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.images: dict[str, int] = {}  #: number of regions of every image written
+        self._arrays: dict[str, GrowingArray] = {}
+        self._shape: dict[str, Any] | None = None
+        self._words: dict[str, int] = {}
+        self._empty: list[Detections] = []  # images without a region before the first that shows the widths
+        progress = self.folder / PROGRESS
+        if resume and progress.is_file():
+            self._take_up(progress)
+        else:
+            progress.write_bytes(b"")
+        self._progress = progress.open("a", encoding="utf-8")
+
+    def add(self, image: Detections) -> None:
+        """Write one image; what it holds besides features and boxes has to be what the first image held.
+
+        Raises:
+            UserError: it comes twice, lacks or adds a column, has another width, is not finite as float16, or has
+                boxes outside the image.
+        """
+        if image.image in self.images:
+            raise UserError(f"the regions of image {image.image!r} were added twice")
+        values = _values(image, self._placed(image))
+        shape = {name: list(array.shape[1:]) for name, array in values.items()}
+        if not len(image):  # no region, so no width either
+            values = {name: array for name, array in values.items() if name == "sizes"}
+            if self._shape is None:
+                self.images[image.image] = 0
+                self._empty.append(image)
+                return
+            shape = {name: inner for name, inner in self._shape.items() if name != "sizes" or values}
+        if self._shape is None:
+            self._open(shape, rows=0, images=0)
+            self._say({"columns": shape})
+            for empty in self._empty:
+                del self.images[empty.image]
+                self.add(empty)
+        if self._shape != shape:
+            raise UserError(
+                f"image {image.image!r} comes with {_told(shape)}, but the images before it with {_told(self._shape)}"
+            )
+        for name, array in values.items():
+            self._arrays[name].append(array)
+        self.images[image.image] = len(image)
+        self._say({"image": image.image, "regions": len(image)})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for array in self._arrays.values():
+            array.close()
+        self._progress.close()
+        if kind is not None:
+            return
+        if self._shape is None:
+            raise UserError(f"no image with a region was given to write into {self.folder}")
+        if self._words:
+            (self.folder / NAMES).write_text(json.dumps(list(self._words), ensure_ascii=False), encoding="utf-8")
+        unfinished = self.folder / f"{INDEX}.part"
+        unfinished.write_text(json.dumps({"images": list(self.images.items())}, ensure_ascii=False), encoding="utf-8")
+        unfinished.replace(self.folder / INDEX)
+        (self.folder / PROGRESS).unlink()
+
+    def _placed(self, image: Detections) -> Array | None:
+        """Places of the names of an image's regions; a new name is told at once."""
+        if image.object_names is None:
+            return None
+        for word in image.object_names:
+            if word not in self._words:
+                self._words[word] = len(self._words)
+                self._say({"word": word})
+        return np.array([self._words[word] for word in image.object_names], dtype="<i4")
+
+    def _say(self, line: dict[str, Any]) -> None:
+        """A line about what the arrays now hold, after the arrays hold it."""
+        for array in self._arrays.values():
+            array.flush()
+        self._progress.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self._progress.flush()
+
+    def _open(self, shape: dict[str, Any], *, rows: int, images: int) -> None:
+        self._shape = shape
+        for name, inner in shape.items():
+            kind = {"features": "<f2", "boxes": "<f4", "sizes": "<i4"}.get(name) or COLUMNS[name][0]
+            count = images if name == "sizes" else rows
+            width = inner[0] if inner else None
+            self._arrays[name] = GrowingArray(self.folder / f"{name}.npy", kind, width, rows=count)
+
+    def _take_up(self, progress: Path) -> None:
+        """Go on behind the last image that was written whole."""
+        text = progress.read_text(encoding="utf-8")
+        whole = text[: text.rfind("\n") + 1]
+        progress.write_text(whole, encoding="utf-8")  # a line cut short was never finished
+        shape = None
+        try:
+            for line in map(json.loads, whole.splitlines()):
+                if "columns" in line:
+                    shape = line["columns"]
+                elif "word" in line:
+                    self._words[line["word"]] = len(self._words)
+                else:
+                    self.images[line["image"]] = int(line["regions"])
+        except (ValueError, KeyError, TypeError):
+            raise UserError(f"{progress} is damaged; delete {self.folder} and begin again") from None
+        if shape is not None:
+            self._open(shape, rows=sum(self.images.values()), images=len(self.images))
+
+
+def _values(image: Detections, names: Array | None) -> dict[str, Array]:
+    """Arrays as they lie on the disk, by the names of their files."""
+    with np.errstate(over="ignore"):
+        features = image.features.astype("<f2")
+    if not np.isfinite(features).all():
+        raise UserError(f"the features of image {image.image!r} are not all finite numbers below 65504")
+    boxes = image.fraction_boxes().astype("<f4")
+    if len(boxes) and not (boxes.min() >= -OVERSHOOT and boxes.max() <= 1 + OVERSHOOT):
+        raise UserError(
+            f"the boxes of image {image.image!r} must be fractions of the image, between 0 and 1, but reach from "
+            f"{boxes.min():g} to {boxes.max():g}; `mm-kptm features doctor` says what is wrong with them"
+        )
+    values = {"features": features, "boxes": boxes.clip(0, 1)}
+    values |= {name: value for name, value in image.columns().items() if name != "object_names"}
+    if names is not None:
+        values["object_names"] = names
+    if image.size is not None:
+        values["sizes"] = np.array([image.size], dtype="<i4")
+    return {name: values[name] for name in ("features", "boxes", *OPTIONAL, "sizes") if name in values}
+
+
+def _told(shape: dict[str, Any] | None) -> str:
+    return ", ".join(f"{name} of {inner[0]}" if inner else name for name, inner in (shape or {}).items())
+
+
+def write_detections(folder: str | Path, images: Iterable[Detections]) -> DetectionStore:
+    """A store of the given images."""
+    with DetectionWriter(folder) as writer:
+        for image in images:
+            writer.add(image)
+    return DetectionStore(folder)

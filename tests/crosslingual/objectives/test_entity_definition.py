@@ -1,0 +1,91 @@
+"""The contrast of mentions with descriptions."""
+
+from typing import Any
+
+import pytest
+import torch
+
+import mm_kptm
+from mm_kptm.batch import Inputs, Tokens
+from mm_kptm.crosslingual.objectives.entity_definition import (
+    DefinitionContrast,
+    EntityDefinition,
+    Projection,
+    RunningBatchNorm,
+    queued_contrast,
+)
+from mm_kptm.crosslingual.objectives.fairseq_masking import FairseqMasking
+from mm_kptm.errors import UserError
+
+SMALL = {"dim": 8, "num_heads": 2, "num_layers": 1, "ffn_dim": 8, "vocab_size": 30, "max_positions": 20, "dropout": 0.0}
+MASKING = FairseqMasking(mask_id=29, vocab_size=30, rate=0.4)
+
+
+def system(queue_size: int = 4) -> Any:
+    heads = {"masked-tokens": {}, "entity-definition": {"queue_size": queue_size}}
+    return mm_kptm.build("xlm-k", heads=heads, seed=0, **SMALL)
+
+
+def inputs() -> Inputs:
+    text = Tokens.of([[0, 10, 11, 2], [0, 12, 2], [0, 13, 14, 2]])
+    labels = {"mention": torch.tensor([0, 0, 1, 0, 0, 0, 0, 0, 1, 0, 0])}
+    text = Tokens(text.ids, text.layout, text.positions, text.segments, token_labels=labels)
+    return Inputs(text=text, target=Tokens.of([[0, 20, 2], [0, 21, 22, 2], [0, 23, 2]]))
+
+
+def test_batch_normalisation_agrees_with_torch_and_its_statistics_are_saved() -> None:
+    ours, theirs = RunningBatchNorm(4, affine=True), torch.nn.BatchNorm1d(4, eps=1e-12)
+    for _ in range(3):
+        x = torch.randn(6, 4)
+        torch.testing.assert_close(ours(x), theirs(x))
+    torch.testing.assert_close(ours.running_var.detach(), theirs.running_var)
+    torch.testing.assert_close(ours.eval()(x), theirs.eval()(x))
+    assert {"running_mean", "running_var"} <= {name for name, _ in ours.named_parameters()}
+
+
+def test_a_contrast_of_equal_vectors_is_uniform() -> None:
+    vectors, queue = torch.ones(3, 4), torch.ones(2, 4)
+    losses = queued_contrast(vectors, vectors, queue, temperature=0.1, normalised=True)
+    torch.testing.assert_close(losses, torch.full((6,), 7.0).log())  # 3 + 3 + 2 rows without the own one
+
+
+def test_mentions_are_found_by_their_label() -> None:
+    batch = EntityDefinition(MASKING).prepare(inputs(), torch.Generator().manual_seed(0))
+    assert batch.starts.tolist() == [2, -1, 8]
+
+
+def test_states_join_the_queues_at_the_end_in_training_alone() -> None:
+    model, objective = system(), EntityDefinition(MASKING)
+    head = model.head("entity-definition")
+    batch = objective.prepare(inputs(), torch.Generator().manual_seed(0))
+    before = head.documents.clone()
+    objective.loss(model.eval(), batch)
+    assert torch.equal(head.documents, before)
+    losses = objective.losses(model.train(), batch)
+    assert torch.equal(head.documents[0], before[3]) and not torch.equal(head.documents[1], before[0])
+    assert len(losses["word2doc"]) == len(losses["doc2word"]) == 4, "two of three sentences mention an entity"
+
+
+def test_a_batch_without_entities_is_masked_tokens_alone() -> None:
+    given = inputs()
+    bare = Tokens(given.text.ids, given.text.layout, given.text.positions, given.text.segments, token_labels={})
+    bare = Tokens(**{**vars(bare), "token_labels": {"mention": torch.zeros(11)}})
+    model, objective = system().train(), EntityDefinition(MASKING)
+    batch = objective.prepare(Inputs(text=bare, target=given.target), torch.Generator().manual_seed(0))
+    torch.testing.assert_close(objective.loss(model, batch), objective.losses(model, batch)["masked"].mean())
+
+
+def test_more_states_than_the_queue_holds_leave_the_last() -> None:
+    head = DefinitionContrast(2, queue_size=2)
+    head.enqueue(torch.arange(6.0).view(3, 2), torch.zeros(3, 2))
+    assert head.words.tolist() == [[2, 3], [4, 5]]
+
+
+def test_what_cannot_be_is_refused() -> None:
+    objective, given = EntityDefinition(MASKING), inputs()
+    with pytest.raises(UserError, match="the inputs need a text with the token label mention and a target"):
+        objective.prepare(Inputs(text=Tokens.of([[0, 2]]), target=Tokens.of([[0, 2]])), torch.Generator())
+    with pytest.raises(UserError, match="every sentence needs a description, but there are 3 and 1"):
+        objective.prepare(Inputs(text=given.text, target=Tokens.of([[0, 2]])), torch.Generator())
+    with pytest.raises(UserError, match="a projection has at least one layer, not 0"):
+        Projection(4, 0)
