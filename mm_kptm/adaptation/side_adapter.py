@@ -9,11 +9,13 @@ Shapes: T rows of the batch, D dim, S sets.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from mm_kptm.adaptation.layer_stack import Walkable
 from mm_kptm.batch import Inputs
 from mm_kptm.errors import UserError
 from mm_kptm.models.single import SingleStream
@@ -143,7 +145,8 @@ class AdaptedStream(SingleStream):
     """A single stream with sets of adapters beside it; its final states are those of all of them put together.
 
     Args:
-        encoder: gives its embedder, layers and pooler, all shared.
+        encoder: gives its embedder, layers and pooler, all shared; layers that run one after the other, or an encoder
+            that shows its states at every depth (:class:`~mm_kptm.adaptation.layer_stack.Walkable`).
         sides: the sets by name.
         fusion: one of :data:`FUSIONS`.
         sight: one of :data:`SIGHTS`.
@@ -156,8 +159,12 @@ class AdaptedStream(SingleStream):
         self, encoder: SingleStream, sides: Mapping[str, AdapterSet], *, fusion: str = "concat", sight: str = "visible"
     ) -> None:
         super().__init__(encoder.embed, encoder.layers, encoder.pooler, dim=encoder.dim)
-        if type(encoder) is not SingleStream:
-            raise UserError(f"adapters stand beside a plain single stream, not beside a {type(encoder).__name__}")
+        own_run = type(encoder).run is not SingleStream.run
+        if own_run and not isinstance(encoder, Walkable):
+            raise UserError(
+                "adapters stand beside an encoder that shows its states layer by layer, which a "
+                f"{type(encoder).__name__} does not; put them beside the encoder that it was made of"
+            )
         for what, name, known in (("fusion", fusion, FUSIONS), ("adapter_sight", sight, SIGHTS)):
             if name not in known:
                 raise UserError(f"{what} is one of {', '.join(known)}, not {name!r}")
@@ -169,54 +176,62 @@ class AdaptedStream(SingleStream):
                     f"the {name} adapters read depths {', '.join(map(str, side.depths))}, but this encoder has depths "
                     f"0 to {len(self.layers)}"
                 )
+        self.host: SingleStream | None = encoder if own_run else None
         self.sides = nn.ModuleDict(sides)
         self.fusion = FUSIONS[fusion](self.dim, tuple(sides))
         self._sight = SIGHTS[sight]
 
     def hidden_states(self, inputs: Inputs) -> Iterator[Stream]:
         """The encoder's sequence at every depth, and at last put together with what the adapters made."""
+        assembled: Assembled = self.embed(inputs)
+        stream = assembled.stream
         states: dict[int, Tensor] = {}
-        for depth, stream in enumerate(super().hidden_states(inputs)):
-            states[depth] = stream.x
-            yield stream
-        yield stream._replace(x=self.fusion(stream.x, self._told(states, stream.attention)))
+        for depth, x in enumerate(self._states(inputs, assembled)):
+            states[depth] = x
+            yield stream._replace(x=x)
+        yield stream._replace(x=self.fusion(x, self._outputs(states, stream.attention)))
 
     def adapted(self, inputs: Inputs) -> dict[str, list[Tensor]]:
         """What every adapter makes of the inputs, [T, D] each, by the name of its set."""
-        streams = list(super().hidden_states(inputs))
-        states = {depth: stream.x for depth, stream in enumerate(streams)}
-        reading = self._sight(streams[0].attention)
+        assembled: Assembled = self.embed(inputs)
+        states = dict(enumerate(self._states(inputs, assembled)))
+        reading = self._sight(assembled.stream.attention)
         return {name: list(side.outputs(states, reading)) for name, side in self._sets()}
 
     def beside(self, inputs: Inputs) -> Tensor:
         """The final states of the tokens, [T, D], with no gradient for the encoder: what trains the sets alone."""
         assembled: Assembled = self.embed(inputs)
-        x, reading = assembled.stream.x, assembled.stream.attention
-        states = {0: x.detach()}  # under no_grad, autocast would keep cast weights that the task could not train
-        for depth, layer in enumerate(self.layers, start=1):
-            states[depth] = layer(states[depth - 1], reading).detach()
-        final: Tensor = self.fusion(states[len(self.layers)], self._told(states, reading))
+        reading = assembled.stream.attention
+        # not under no_grad, in which autocast would keep cast weights that the task could not train
+        states = {depth: x.detach() for depth, x in enumerate(self._states(inputs, assembled, detach=True))}
+        final: Tensor = self.fusion(states[len(self.layers)], self._outputs(states, reading))
         return final[assembled.text]
 
     def run(self, inputs: Inputs, assembled: Assembled, last: AttentionLayout) -> Tensor:
         """The final states of the rows that ``last`` asks for; all are finished only where an adapter reads them."""
-        x, reading = assembled.stream.x, assembled.stream.attention
-        output_rows = {depth for _, side in self._sets() for depth in side.depths}
-        states = {0: x}
-        for depth, layer in enumerate(list(self.layers)[:-1], start=1):
-            x = layer(x, reading)
-            if depth in output_rows:
+        reading, top = assembled.stream.attention, len(self.layers)
+        read = {depth for _, side in self._sets() for depth in side.depths}
+        walk, states = self._states(inputs, assembled), dict[int, Tensor]()
+        for depth, x in enumerate(walk if top in read or self.host is not None else islice(walk, top)):
+            if depth in read:
                 states[depth] = x
-        if len(self.layers) in output_rows:
-            states[len(self.layers)] = self.layers[-1](x, reading)
-            final = last.query_states(states[len(self.layers)])
-        else:
-            final = self.layers[-1](x, last)
-        told = self._told(states, reading)
-        fused: Tensor = self.fusion(final, {name: last.query_states(rows) for name, rows in told.items()})
+        final = last.query_states(x) if depth == top else self.layers[-1](x, last)
+        outputs = self._outputs(states, reading)
+        fused: Tensor = self.fusion(final, {name: last.query_states(rows) for name, rows in outputs.items()})
         return fused
 
-    def _told(self, states: Mapping[int, Tensor], reading: AttentionLayout) -> dict[str, Tensor]:
+    def _states(self, inputs: Inputs, assembled: Assembled, *, detach: bool = False) -> Iterator[Tensor]:
+        """The encoder's rows [T, D] at every depth; ``detach`` keeps no gradient of a layer where that is possible."""
+        if isinstance(self.host, Walkable):
+            yield from self.host.states(inputs, assembled)
+            return
+        x, reading = assembled.stream.x, assembled.stream.attention
+        yield x
+        for layer in self.layers:
+            x = layer(x.detach() if detach else x, reading)
+            yield x
+
+    def _outputs(self, states: Mapping[int, Tensor], reading: AttentionLayout) -> dict[str, Tensor]:
         reading = self._sight(reading)
         return {name: side(states, reading) for name, side in self._sets()}
 
@@ -251,7 +266,7 @@ def adapt(
     """Put sets of adapters with fresh weights beside an encoder: RoBERTa's, or UNITER's with regions behind the text.
 
     Args:
-        encoder: any plain single stream.
+        encoder: any that :class:`AdaptedStream` can stand beside.
         sets: their names.
         depths: of the adapters of every set; the bottom, 11/24 and 22/24 of the way up unless given, as published.
         width, num_heads, num_layers, ffn_dim, norm, dropout: of the Transformer in every adapter.

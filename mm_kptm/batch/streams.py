@@ -69,7 +69,7 @@ class Tokens(InputStream):
             segments=torch.zeros_like(counted) if segments is None else _flat("segments", segments, layout),
             languages=None if languages is None else _flat("languages", languages, layout),
             attention_mask=attention_mask,
-            mask_groups=None if mask_groups is None else apart(_flat("units", mask_groups, layout), layout),
+            mask_groups=None if mask_groups is None else apart(_flat("mask_groups", mask_groups, layout), layout),
         )
 
     @classmethod
@@ -132,9 +132,12 @@ class Regions(InputStream):
     layout: SequenceLayout
     segments: Tensor | None = None  #: which kind of region, for systems that tell left from right images, [R]
     masked: Tensor | None = None  #: true where an objective hid the region, [R]
+    whole_image: Tensor | None = None  #: features of whole images that are not the mean of their regions, [images, F]
     classes: Tensor | None = None  #: the detector's distribution over classes, class 0 is background, [R, C]
     objects: Detected | None = None  #: the detector's best object of every region, without a background class
     attributes: Detected | None = None  #: the detector's best attribute (colour, material) of every region
+    words: Tensor | None = None  #: positions of the words that name each region, -1 for none, [R, K]
+    geometry: Tensor | None = None  #: prepared numbers that say where each region lies, [R, G]
 
     @classmethod
     def padded(

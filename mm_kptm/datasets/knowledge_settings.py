@@ -16,12 +16,14 @@ from mm_kptm.knowledge.graph.triples import Wording, relation_and_tail, relation
 from mm_kptm.knowledge.injection.characters import Characters
 from mm_kptm.knowledge.injection.fact_injector import FactInjector
 from mm_kptm.knowledge.injection.sentence_tree import MOST_FACTS
-from mm_kptm.preprocessing.text import BERT, UER, UER_WORDS, TextEncoding
+from mm_kptm.knowledge.kinds.protocol import BRANCHES
+from mm_kptm.preprocessing.text import TextEncoding
 from mm_kptm.random_streams import RandomStream
 from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.text_format import BERT_FORMAT, UER_FORMAT, TextFormat
 from mm_kptm.tasks.knowledge_use import COUNTERFACTUAL_SUFFIXES
 
-TREE = "sentence-tree"
+LAYOUTS = {"bert": BERT_FORMAT, "uer": UER_FORMAT}  #: the formats that `data.layout` can ask for
 WORDINGS: dict[str, Wording] = {"joined": relation_and_tail, "spaced": relation_blank_tail, "object": tail_only}
 
 
@@ -36,17 +38,17 @@ class KnowledgeTextSettings(TextSettings):
     when null."""
     seed: int = 0  #: of what swapped and random facts draw
     layout: Literal["bert", "uer"] | None = None
-    """Pieces laid out as the encoder's tokenizer does, or characters laid out as UER's, which K-BERT reads; as fits the
-    encoder when null."""
+    """Pieces laid out as the encoder's tokenizer does, or characters laid out as UER's, which K-BERT reads; the format
+    of the encoder's family when null."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 1 <= self.facts_per_name <= MOST_FACTS:
             raise UserError(f"data.facts_per_name is {self.facts_per_name} but must be between 1 and {MOST_FACTS}")
 
-    def is_uer(self, recipe: Recipe) -> bool:
-        """Whether texts are laid out as UER's."""
-        return self.layout == "uer" or (self.layout is None and recipe.family == "kbert")
+    def text_format(self, recipe: Recipe) -> TextFormat:
+        """The form in which an encoder is given these texts."""
+        return recipe.text if self.layout is None else LAYOUTS[self.layout]
 
     def fact_injector(self, request: DataRequest, wording: str, *, what: str, oracle: bool) -> FactInjector | None:
         """Who tells the facts that were asked for; None where texts are told none.
@@ -60,11 +62,12 @@ class KnowledgeTextSettings(TextSettings):
         Raises:
             UserError: there is no graph, it cannot be read, or only needed facts were asked for where none is known.
         """
-        if request.knowledge != TREE:
+        if request.knowledge is None or request.form != BRANCHES:
             return None
         if self.graph is None:
             raise UserError(
-                "knowledge.kind is sentence-tree, but data.graph is null; name a file of triples, or choose none"
+                f"knowledge.kind is {request.knowledge.name}, but data.graph is null; name a file of triples, or "
+                "choose none"
             )
         if request.facts == "oracle" and not oracle:
             raise UserError(
@@ -86,22 +89,23 @@ class KnowledgeTextSettings(TextSettings):
             words: whether every word is asked about.
             oracle: whether the examples say which fact they need.
         """
-        uer = self.is_uer(request.recipe)
-        wording = "object" if object_alone else "joined" if uer else "spaced"
-        frame = (UER_WORDS if words else UER) if uer else BERT
-        teller = self.fact_injector(request, wording, what=self.name, oracle=oracle)
+        form = self.text_format(request.recipe)
+        wording = "object" if object_alone else form.fact_wording
+        injector = self.fact_injector(request, wording, what=self.name, oracle=oracle)
         return TextEncoding(
             self.tokenizer_for(request.recipe),
             self.max_length,
-            self.languages,
-            injector=teller,
+            self.languages or form.languages,
+            injector=injector,
             facts=request.facts,
-            template=frame,
+            template=form.word_template if words else form.template,
         )
 
     def tokenizer_for(self, recipe: Recipe) -> Tokenizer:
         """How the encoder spells."""
-        return Characters.open(tokenizer_files(self.vocabulary)[0]) if self.is_uer(recipe) else self.tokenizer()
+        if self.text_format(recipe).tokenizer == "characters":
+            return Characters.open(tokenizer_files(self.vocabulary)[0])
+        return self.tokenizer()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +131,7 @@ def counterfactual_splits(files: dict[str, Path], request: DataRequest, *, oracl
         oracle: whether the examples say which fact they need.
     """
     plain = {split: (split, request.facts) for split in files}
-    if request.knowledge != TREE:
+    if request.form != BRANCHES:
         return plain
     ends = {end: facts for end, facts in COUNTERFACTUAL_SUFFIXES.items() if oracle or facts != "oracle"}
     return plain | {

@@ -9,19 +9,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mm_kptm.datasets.knowledge_settings import TREE, KnowledgeFileSettings, counterfactual_splits
+from mm_kptm.datasets.knowledge_settings import KnowledgeFileSettings, counterfactual_splits
 from mm_kptm.datasets.protocol import DataRequest, PreparedData
 from mm_kptm.datasets.settings import by_split
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.embedding.entity_table import EntityTable
 from mm_kptm.knowledge.embedding.formats import open_embeddings
 from mm_kptm.knowledge.fusion.entity_embedding import told
+from mm_kptm.knowledge.kinds.protocol import BRANCHES, ENTITIES
 from mm_kptm.preprocessing.text import TextEncoding
 from mm_kptm.systems.system import System
 from mm_kptm.tasks.labelling import LabelledSource, Labelling
 from mm_kptm.train.protocol import Trainable
 
-FUSION = "entity-fusion"
 T = TypeVar("T")
 Make = Callable[[Sequence[T], Sequence[str], TextEncoding], LabelledSource]
 
@@ -71,14 +71,14 @@ def labelled_files(
     return PreparedData(
         sources={split: partial(source, split) for split in splits},
         model=model,
-        sizes={"vocab_size": len(reading.tokenizer), "num_languages": max(len(data.languages), 1), **entities},
+        sizes={"vocab_size": len(reading.tokenizer), "num_languages": max(len(reading.languages), 1), **entities},
         heads=task.heads(request.recipe, len(chosen), marks=marks),
         fingerprints=data.fingerprints
         if reading.table is None
         else {**data.fingerprints, "vectors": reading.table.hash},
         baselines=majority,
-        knowledge_kinds=frozenset(
-            {TREE} if reading.injector is not None else {FUSION} if reading.table is not None else ()
+        knowledge_forms=frozenset(
+            {BRANCHES} if reading.injector is not None else {ENTITIES} if reading.table is not None else ()
         ),
         vectors=None if reading.table is None else reading.table.vectors,
         read_file=lambda path: make(read(path), chosen, reading),
@@ -91,11 +91,12 @@ def linked(folder: Path | None, request: DataRequest, *, seed: int = 0) -> Entit
     Raises:
         UserError: the recipe reads none, they were to be fused but are not there, or they cannot be read.
     """
-    if request.knowledge == FUSION:
+    if request.knowledge is not None and request.form == ENTITIES:
         folder = request.vectors or folder
         if folder is None:
             raise UserError(
-                "knowledge.kind is entity-fusion, but knowledge.vectors is null; name a folder of entity vectors"
+                f"knowledge.kind is {request.knowledge.name}, but knowledge.vectors is null; name a folder of entity "
+                "vectors"
             )
         return told(open_embeddings(folder).table(), request.facts, seed=seed)
     if folder is None:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.errors import UserError
+from mm_kptm.knowledge.kinds.protocol import KnowledgeKind
 from mm_kptm.objectives.mixture import Objective
 from mm_kptm.systems.discovery import instances
 from mm_kptm.systems.recipe import Recipe
@@ -40,10 +41,15 @@ class DataRequest:
     """What an experiment asks of its data, beside the data's own settings."""
 
     recipe: Recipe
-    knowledge: str = "none"  #: in which form facts are given: none, tree, fusion, recontextualise, adapter, embedding
+    knowledge: KnowledgeKind | None = None  #: the way in which facts are given, if any are
     facts: str = "none"  #: which facts are given: none, true, random, swapped or oracle
     objectives: Mapping[str, float] = field(default_factory=dict)  #: of pretraining, with their weights
     vectors: Path | None = None  #: a folder of entity vectors, for knowledge that is fused
+
+    @property
+    def form(self) -> str | None:
+        """The form in which facts are given (:mod:`mm_kptm.knowledge.kinds.protocol`); None where none are."""
+        return None if self.knowledge is None else self.knowledge.form
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,7 @@ class PreparedData:
     heads: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  #: that the system is built with
     fingerprints: Mapping[str, str] = field(default_factory=dict)  #: what tells these data from others
     baselines: Callable[[str], Mapping[str, float]] = lambda split: {}  #: what needs no model scores on a split
-    knowledge_kinds: frozenset[str] = frozenset()  #: the forms in which facts can be given: tree, fusion, ...
+    knowledge_forms: frozenset[str] = frozenset()  #: the forms in which facts can be given: branches, entities, ...
     knowledge_bases: tuple[str, ...] = ()  #: knowledge bases of the candidates, where facts are told as such
     auxiliary: Callable[[], AuxiliaryObjective] | None = None  #: the facts, where they are learnt beside the task
     vectors: Tensor | None = None  #: of the entities that examples number, where these can be trained

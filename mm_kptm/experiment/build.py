@@ -14,6 +14,7 @@ from mm_kptm.datasets.protocol import AuxiliaryObjective, DataRequest, PreparedD
 from mm_kptm.errors import UserError
 from mm_kptm.experiment import knowledge
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
+from mm_kptm.knowledge.kinds.protocol import knowledge_kinds
 from mm_kptm.objectives.continual import ContinualSchedule
 from mm_kptm.objectives.mixture import Objective
 from mm_kptm.systems import assembly, pretrained
@@ -89,11 +90,12 @@ def build(settings: Experiment) -> Built:
         check_fit(find_task(settings.task), recipe)  # before any file is opened
     supply = find_task_dataset(settings.trained, settings.data)
     prepared = supply.prepare(settings.data, _request(recipe, settings))
-    kind = settings.knowledge.kind
-    if settings.knowledge.given != "none" and kind not in prepared.knowledge_kinds:
+    way = settings.knowledge.way
+    if way is not None and settings.knowledge.given != "none" and way.form not in prepared.knowledge_forms:
+        able = [name for name, other in knowledge_kinds().items() if other.form in prepared.knowledge_forms]
         raise UserError(
-            f"knowledge.kind is {kind}, but the {settings.trained} of these data cannot tell facts in that form; they "
-            f"can in {', '.join(sorted(prepared.knowledge_kinds)) or 'none'}"
+            f"knowledge.kind is {way.name}, but the {settings.trained} of these data cannot give facts in that form; "
+            f"they can in {', '.join(able) or 'none'}"
         )
     learnt = prepared.auxiliary() if prepared.auxiliary is not None and settings.knowledge.given != "none" else None
     if settings.task is not None and (settings.objectives or learnt is not None):
@@ -170,8 +172,8 @@ def _fresh(asked: EncoderSettings, prepared: PreparedData) -> list[str]:
 
 
 def _request(recipe: Recipe, settings: Experiment) -> DataRequest:
-    told = settings.knowledge
-    return DataRequest(recipe, told.kind, told.given, settings.objectives, told.vectors)
+    knowledge = settings.knowledge
+    return DataRequest(recipe, knowledge.way, knowledge.given, settings.objectives, knowledge.vectors)
 
 
 def parameter_count(module: nn.Module) -> int:

@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from mm_kptm.adaptation.side_adapter import published_depths
+from mm_kptm.adaptation.layer_stack import text_stack
 from mm_kptm.datasets.protocol import AuxiliaryObjective, PreparedData
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.settings import KnowledgeSettings
 from mm_kptm.knowledge.fusion.entity_embedding import WithVectors
-from mm_kptm.knowledge.fusion.ernie import published_kinds
-from mm_kptm.knowledge.recipes.additions import ADAPTER, FUSION, RECONTEXTUALISE, VECTORS
+from mm_kptm.knowledge.kinds.protocol import DataSizes, KnowledgeKind
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.init import bert_init
 from mm_kptm.systems import assembly
@@ -24,25 +23,21 @@ from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.saved import read_saved
 from mm_kptm.systems.system import System
 
-BUILT = (FUSION.name, RECONTEXTUALISE.name, ADAPTER.name)  #: the kinds that add parts to an encoder
-READ_NATIVELY = {FUSION.name: "entities"}  #: the stream of a recipe that needs no such parts
-SET = "factual"  #: what the adapters are called
-
 Sizes = Mapping[str, Any]
 
 
 def additions(settings: KnowledgeSettings, recipe: Recipe) -> tuple[str, ...]:
     """The names of what an experiment puts around an encoder of a recipe, the innermost first."""
-    parts = (settings.kind,) if settings.kind in BUILT and READ_NATIVELY.get(settings.kind) not in recipe.reads else ()
-    return (*parts, VECTORS.name) if settings.trainable and settings.kind == FUSION.name else parts
+    way = settings.way
+    return () if way is None else tuple(one.name for one in way.parts(recipe, trainable=settings.trainable))
 
 
 def apply_knowledge(system: System, settings: KnowledgeSettings, prepared: PreparedData) -> None:
     """Put what reads or keeps facts around the encoder of a system, with fresh weights but where it was loaded with it.
 
     Raises:
-        UserError: it was loaded with other parts, sizes or entities, it is no plain single stream, or the data number
-            no entities.
+        UserError: it was loaded with other parts, sizes or entities, its layers have no place for the parts, or the
+            data number no entities.
     """
     names = additions(settings, find(system.recipe))
     if system.added.keys() - set(names):
@@ -51,26 +46,47 @@ def apply_knowledge(system: System, settings: KnowledgeSettings, prepared: Prepa
             f"{' and '.join(names) or 'no added parts'}; let knowledge.kind and knowledge.trainable ask for what it "
             "holds, or begin with other weights"
         )
-    for name in names:
-        sizes = _table_sizes(prepared) if name == VECTORS.name else _sizes(name, system, prepared)
-        if name not in system.added:
-            _put(system, name, sizes, prepared)
+    if (way := settings.way) is None:
+        return
+    for addition in way.parts(find(system.recipe), trainable=settings.trainable):
+        table, loaded = addition is way.vector_table, addition.name in system.added
+        sizes = _table_sizes(prepared) if table else way.sizes(_host(system, way, loaded), _data_sizes(prepared))
+        if not loaded:
+            assembly.add(system, addition.name, sizes)
+            if table:
+                _begin_with(prepared.vectors, system)
             continue
-        _check_same(system.recipe, name, system.added[name], sizes)
-        if name == VECTORS.name:
+        _check_same(system.recipe, addition.name, system.added[addition.name], sizes)
+        if table:
             _check_entities(system, prepared)
 
 
-def _put(system: System, name: str, sizes: Sizes, prepared: PreparedData) -> None:
-    if name != VECTORS.name and type(system.encoder) is not SingleStream:
+@torch.no_grad()
+def _begin_with(vectors: Tensor | None, system: System) -> None:
+    if vectors is not None and isinstance(system.encoder, WithVectors):
+        system.encoder.entity_vectors.vectors.copy_(vectors)
+
+
+def _host(system: System, way: KnowledgeKind, loaded: bool) -> SingleStream:
+    """The layers that the parts of a way of giving knowledge are put around, or were put around when it was saved."""
+    encoder = system.encoder.encoder if isinstance(system.encoder, WithVectors) else system.encoder
+    host = text_stack(encoder) if loaded else way.host(encoder)
+    if not isinstance(host, SingleStream):
         raise UserError(
-            f"knowledge.kind {name} was asked for with {system.recipe}, which is no plain single stream of layers to "
-            "add its parts to; use one that is, such as uniter-base, or knowledge.kind sentence-tree"
+            f"knowledge.kind {way.name} was asked for with {system.recipe}, but its parts are put around an encoder "
+            f"that {way.host_requirement}, which {system.recipe} does not; use one that does, such as uniter-base, or "
+            "knowledge.kind sentence-tree"
         )
-    assembly.add(system, name, sizes)
-    if name == VECTORS.name and isinstance(system.encoder, WithVectors) and prepared.vectors is not None:
-        with torch.no_grad():
-            system.encoder.entity_vectors.vectors.copy_(prepared.vectors)
+    return host
+
+
+def _data_sizes(prepared: PreparedData) -> DataSizes:
+    if "entity_dim" not in prepared.sizes:
+        raise UserError(
+            "knowledge.kind asks for parts that read facts, but these data give none that such parts could be "
+            "sized by; choose knowledge.kind none, or data that do"
+        )
+    return DataSizes(prepared.sizes["entity_dim"], prepared.knowledge_bases)
 
 
 def held_head(learnt: AuxiliaryObjective, weights: Path) -> dict[str, Mapping[str, int]]:
@@ -105,31 +121,6 @@ def _check_entities(system: System, prepared: PreparedData) -> None:
         )
 
 
-def _sizes(kind: str, system: System, prepared: PreparedData) -> Sizes:
-    """Those of the parts that a kind adds: as wide as the data tell facts, else as suits the encoder."""
-    encoder = system.encoder.encoder if isinstance(system.encoder, WithVectors) else system.encoder
-    if not isinstance(encoder, SingleStream):
-        return {}
-    width, depth = prepared.sizes["entity_dim"], len(encoder.layers)
-    if kind == FUSION.name:
-        sizes = {"entity_dim": width, "kinds": list(published_kinds(depth))}
-    elif kind == ADAPTER.name:
-        depths = list(published_depths(depth))
-        sizes = {"sets": [SET], "depths": depths, "width": width, "num_heads": 4, "ffn_dim": 4 * width}
-    else:
-        base = {
-            "layer": (depth - 1) // 2,  # in the middle, so that what it tells can still be read
-            "num_entities": 4,  # the candidates come with their vectors
-            "entity_dim": width,
-            "null": "none",
-            "decision": "softmax",
-            "span_ffn_dim": 4 * width,
-            "read_ffn_dim": 4 * width,
-        }
-        sizes = {"bases": dict.fromkeys(prepared.knowledge_bases, base)}
-    return {**sizes, "dropout": _dropout(encoder)}
-
-
 def _table_sizes(prepared: PreparedData) -> Sizes:
     if prepared.vectors is None:
         raise UserError("knowledge.trainable is true, but these data have no entities whose vectors could be trained")
@@ -150,9 +141,3 @@ def reinitialise(module: nn.Module, known: Iterable[nn.Module], std: float) -> N
     for part in module.modules():
         if part not in kept and not list(part.children()):
             bert_init(part, std)
-
-
-def _dropout(encoder: SingleStream) -> float:
-    """That of the layers, which the published systems give to the new parts as well."""
-    rates = [part.p for part in encoder.layers.modules() if isinstance(part, nn.Dropout)]
-    return rates[0] if rates else 0.0

@@ -17,7 +17,7 @@ from mm_kptm.experiment.settings import Experiment, KnowledgeSettings
 from mm_kptm.tasks.protocol import find
 
 BLIND: tuple[Literal["blank", "shuffled"], ...] = ("blank", "shuffled")  #: what may stand in the place of true pictures
-UNTOLD: tuple[Literal["none", "random"], ...] = ("none", "random")  #: and of true facts
+NULL_FACTS: tuple[Literal["none", "random"], ...] = ("none", "random")  #: and of true facts
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,10 @@ def nulls_of(settings: Experiment) -> Iterator[tuple[str, Experiment]]:
     if mask and getattr(settings.data, "vision", None) == "true":  # data that can be shown blindly say so by this key
         for vision in BLIND:
             yield f"{vision}-vision", replace(settings, data=replace(settings.data, vision=vision))
-    if settings.knowledge.given not in UNTOLD:
-        for facts in UNTOLD:
+    if (way := settings.knowledge.way) is not None and settings.knowledge.given not in NULL_FACTS:
+        for facts in NULL_FACTS:
+            if facts not in way.facts:
+                continue
             knowledge = replace(settings.knowledge, facts=facts)
             yield f"{'no' if facts == 'none' else facts}-facts", replace(settings, knowledge=knowledge)
 
@@ -81,5 +83,5 @@ def _essence(settings: Experiment) -> str:
 
 
 def _adds_nothing(knowledge: KnowledgeSettings) -> bool:
-    """Whether a model is neither told anything nor given parts for it."""
-    return knowledge.given == "none" and knowledge.kind in ("none", "sentence-tree", "knowledge-embedding")
+    """Whether a model is neither given facts nor parts for them."""
+    return knowledge.given == "none" and (knowledge.way is None or not knowledge.way.adds_parts)

@@ -5,20 +5,20 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Union
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union
 
 from mm_kptm.datasets.protocol import PRETRAINING, datasets
 from mm_kptm.errors import UserError
+from mm_kptm.knowledge.kinds.protocol import KnowledgeKind, find_kind, knowledge_kinds
 from mm_kptm.objectives.continual import ContinualSchedule
 from mm_kptm.train.settings import TrainSettings
 
 if TYPE_CHECKING:
     Data = Any
-else:  # every data set that some task can be fed from, plug-ins included
+    Kind: TypeAlias = str
+else:  # every data set that some task can be fed from, and every way of giving knowledge, plug-ins included
     Data = Union[datasets()]  # noqa: UP007
-
-
-Kind = Literal["none", "sentence-tree", "entity-fusion", "kar", "side-adapter", "knowledge-embedding"]
+    Kind = Literal[("none", *knowledge_kinds())]
 
 
 @dataclass(frozen=True)
@@ -36,19 +36,31 @@ class EncoderSettings:
 class KnowledgeSettings:
     """Whether facts are given to the encoder, how, and which."""
 
-    kind: Kind = "none"  #: as K-BERT, ERNIE and KnowBERT tell facts, or as K-Adapter and KEPLER learn them
+    kind: Kind = "none"  #: with every example as K-BERT, ERNIE, KnowBERT, or learnt as K-Adapter, KEPLER
     facts: Literal["none", "true", "random", "swapped", "oracle"] = "true"  #: the true ones or a control
     weight: float = 1.0  #: of the loss on facts, where they are learnt beside the task (adapter, embedding)
     vectors: Path | None = None  #: entity vectors for fusion: a folder of `mm-kptm kg train`, ERNIE's or KEPLER's files
     trainable: bool = False  #: whether these vectors learn with the encoder
 
     def __post_init__(self) -> None:
-        if self.vectors is not None and self.kind not in ("none", "entity-fusion"):
+        way = self.way
+        if self.vectors is not None and way is not None and way.vector_table is None:
             raise UserError(f"vectors is {self.vectors}, but knowledge of kind {self.kind} reads none; leave it null")
+        if way is not None and self.facts not in way.facts:
+            raise UserError(
+                f"facts is {self.facts}, but facts of kind {self.kind} are learnt before a question is asked and can "
+                f"only be one of {', '.join(way.facts)}; how a model answers when it is given others is the split "
+                f"test-{self.facts}"
+            )
         if self.trainable and self.vectors is None:
             raise UserError("trainable is true, but there are no vectors; name a folder of them")
         if not self.weight > 0:
             raise UserError(f"knowledge.weight is {self.weight} but must be greater than 0")
+
+    @property
+    def way(self) -> KnowledgeKind | None:
+        """The way in which facts are given; None where none are."""
+        return None if self.kind == "none" else find_kind(self.kind)
 
     @property
     def given(self) -> str:

@@ -11,14 +11,17 @@ from numpy.typing import NDArray
 
 from mm_kptm.batch import Inputs
 from mm_kptm.data.packing import Packed
-from mm_kptm.data.tokenizers.protocol import Pieces, Specials, Tokenizer
+from mm_kptm.data.tokenizers.protocol import Pieces, Tokenizer
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.embedding.entity_table import EntityTable
 from mm_kptm.knowledge.injection.fact_injector import FactInjector, Needed, TokenSequence, build_trees
-from mm_kptm.knowledge.injection.marker_tokens import READ, MarkerTokens
+from mm_kptm.knowledge.injection.marker_tokens import READ, mention_numbers
 from mm_kptm.knowledge.injection.mention_markers import Annotated, Annotator
 from mm_kptm.preprocessing.inputs import MARK, InputSource
+from mm_kptm.systems.text_format import BERT_TEMPLATE, MarkerTokens, SequenceTemplate
 from mm_kptm.train.protocol import Source
+
+TruncatedParts = Sequence[tuple[Pieces, int]]  #: the pieces of every part of a text, and how many of them are read
 
 
 @dataclass(frozen=True)
@@ -29,33 +32,6 @@ class TextExample:
     parts: tuple[str, ...]
     language: str
     needed: Needed | None = None  #: the facts that it cannot be answered without, where that is known
-
-
-@dataclass(frozen=True)
-class SequenceTemplate:
-    """Which special tokens stand around a text, and which segment it begins with; between two parts are always some."""
-
-    opened: bool = True  #: begins with [CLS]
-    closed: bool = True  #: ends with [SEP], if it has one part
-    first_segment: int = 0
-
-    def max_pieces(self, max_length: int, parts: int, specials: Specials) -> int:
-        """Pieces that fit beside the special tokens."""
-        return max_length - specials.around(parts) + (not self.opened) + (parts == 1 and not self.closed)
-
-    def around(self, parts: Sequence[TokenSequence], specials: Specials) -> TokenSequence:
-        """The parts in a row with what stands around them."""
-        written: TokenSequence = [str(specials.start)] if self.opened else []
-        for number, part in enumerate(parts, 1):
-            stops = specials.between if number < len(parts) else int(self.closed or len(parts) > 1)
-            written += [*part, *[str(specials.stop)] * stops]
-        return written
-
-
-BERT = SequenceTemplate()
-#: UER's toolkit, K-BERT's home: one sentence has no end, and segment 0 is padding.
-UER = SequenceTemplate(closed=False, first_segment=1)
-UER_WORDS = SequenceTemplate(opened=False, closed=False, first_segment=1)  #: where every word is labelled
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +74,7 @@ class TextEncoding:
     threshold: float = 0.3  #: links that the linker is less sure of are left out
     injector: FactInjector | None = None
     facts: str = "none"  #: which facts are told: none, true, random, swapped or oracle
-    template: SequenceTemplate = BERT
+    template: SequenceTemplate = BERT_TEMPLATE
 
     def pack(self, framings: Sequence[tuple[list[int], list[int]]], spoken: Iterable[str]) -> Packed:
         """Ids and segments of every text, with its language where the encoder reads them."""
@@ -106,24 +82,33 @@ class TextEncoding:
         packed = Packed.of(ids=ids, positions=[range(len(one)) for one in ids], segments=segments)
         return self._with_languages(packed, spoken)
 
-    def cut(self, said: TextExample) -> list[tuple[Pieces, int]]:
+    def cut(self, text: TextExample) -> list[tuple[Pieces, int]]:
         """The pieces of every part, and how many of them are read; of two parts the longer one gives way."""
-        pieces = [self.tokenizer.encode(part, said.language) for part in said.parts]
+        pieces = [self.tokenizer.encode(part, text.language) for part in text.parts]
         room = self.template.max_pieces(self.max_length, len(pieces), self.tokenizer.specials)
         if len(pieces) == 1:
             return [(pieces[0], min(len(pieces[0].ids), room))]
         kept = shortened(*(part.ids for part in pieces), room=room)
         return [(part, len(ids)) for part, ids in zip(pieces, kept, strict=True)]
 
-    def texts(self, said: Sequence[TextExample]) -> InputSource:
-        """Texts with what they are told."""
-        trunks = [self.template.around(self._sequences(one), self.tokenizer.specials) for one in said]
+    def texts(self, texts: Sequence[TextExample], cuts: Sequence[TruncatedParts] | None = None) -> InputSource:
+        """Texts with the facts that are injected.
+
+        Args:
+            texts: the texts.
+            cuts: what :meth:`cut` makes of each, where a caller has it already.
+        """
+        cuts = [self.cut(text) for text in texts] if cuts is None else cuts
+        trunks = [
+            self.template.around(self._sequences(text, parts), self.tokenizer.specials)
+            for text, parts in zip(texts, cuts, strict=True)
+        ]
         packed = build_trees(trunks, max_length=self.max_length)
         if self.injector is None:
             packed = Packed(packed.offsets, {name: packed.columns[name] for name in ("ids", "positions")})
         segments = self._segments(packed)
         packed = Packed(packed.offsets, {**packed.columns, "segments": segments})
-        return InputSource(self._with_languages(packed, [one.language for one in said]))
+        return InputSource(self._with_languages(packed, [text.language for text in texts]))
 
     def mentions(self, marked: Sequence[Annotated], said: Sequence[TextExample]) -> Source[Inputs]:
         """Marked texts with the entities that are linked in them, or with marks of their own and facts that are told.
@@ -147,26 +132,28 @@ class TextEncoding:
         branches = texts.columns.get("branches")
         return np.ones(texts.offsets[-1], dtype=bool) if branches is None else branches == 0
 
-    def _marked(self, said: Sequence[TextExample], marks: MarkerTokens) -> InputSource:
+    def _marked(self, texts: Sequence[TextExample], marks: MarkerTokens) -> InputSource:
         """Texts that know where the states of their mentions are read."""
-        shown = self.texts(said)
+        cuts = [self.cut(text) for text in texts]
+        shown = self.texts(texts, cuts)
         read: list[int] = []
-        for one in said:
-            ((pieces, kept),) = self.cut(one)
-            read += [0] * self.template.opened + marks.read_at(pieces.texts)[:kept] + [0] * self.template.closed
+        for ((pieces, kept),) in cuts:
+            read += (
+                [0] * self.template.opened + mention_numbers(pieces.texts, marks)[:kept] + [0] * self.template.closed
+            )
         column = np.zeros(shown.texts.offsets[-1], dtype=np.int64)
         column[self.outside_facts(shown.texts)] = read
         return replace(shown, texts=Packed(shown.texts.offsets, {**shown.texts.columns, f"{MARK}{READ}": column}))
 
-    def _sequences(self, said: TextExample) -> list[TokenSequence]:
+    def _sequences(self, text: TextExample, parts: TruncatedParts) -> list[TokenSequence]:
         trunks: list[TokenSequence] = []
-        for number, (text, (pieces, kept)) in enumerate(zip(said.parts, self.cut(said), strict=True)):
+        for number, (part, (pieces, kept)) in enumerate(zip(text.parts, parts, strict=True)):
             if self.injector is None:
-                trunks.append([str(piece) for piece in pieces.ids[:kept]])
+                trunks.append([*pieces.ids[:kept]])
                 continue
-            example = f"{said.id}-{number}"
+            example = f"{text.id}-{number}"
             trunk = self.injector.inject(
-                text, pieces, self.tokenizer, arm=self.facts, example=example, needed=said.needed, max_pieces=kept
+                part, pieces, self.tokenizer, arm=self.facts, example=example, needed=text.needed, max_pieces=kept
             )
             trunks.append(trunk)
         return trunks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -60,9 +61,28 @@ def fitted(translation: TranslatedState, system: System, recipe: Recipe, fresh: 
     for beginning in fresh:
         if not any(parameter.startswith(beginning) for parameter in expected):
             raise UserError(f"no parameter of {recipe.name} begins with {beginning!r}, so nothing there can stay fresh")
+    translation = _without_repeats(translation, system)
     return fit(
         translation, expected, known=[TASK_PREFIX, *(f"heads.{head}." for head in heads_of(recipe))], fresh=fresh
     )
+
+
+def _without_repeats(translation: TranslatedState, system: System) -> TranslatedState:
+    """Leave out what would fill a parameter that stands in several places a second time.
+
+    Raises:
+        UserError: the file holds other values for one of the places.
+    """
+    tensors, firsts = dict(translation.tensors), dict[nn.Parameter, str]()
+    for name, parameter in system.named_parameters(remove_duplicate=False):
+        first = firsts.setdefault(parameter, name)
+        if first != name and name in tensors:
+            repeated = tensors.pop(name)
+            if not torch.equal(tensors.setdefault(first, repeated), repeated):
+                raise UserError(
+                    f"{name} and {first} are one parameter of {system.recipe}, but the file has two for them"
+                )
+    return replace(translation, tensors=tensors)
 
 
 def parameters(module: nn.Module) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Discovery: what comes in kinds (recipes, additions, objectives, tasks, data sets) is found by one walk.
+"""Discovery: recipes, additions, objectives, ways of giving knowledge, tasks and data sets are found by one walk.
 
 A module is searched for recipes when it lies in a package called ``recipes``, wherever in the house, for tasks when it
 lies in one called ``tasks``, and so on; and when an installed plug-in names it in the entry point group
@@ -37,12 +37,12 @@ def catalogue() -> dict[str, Recipe]:
 
 @cache
 def additions() -> dict[str, Addition]:
-    """Every addition by name, in alphabetical order.
+    """Every addition by name, in alphabetical order: those beside recipes and beside ways of giving knowledge.
 
     Raises:
         UserError: two additions share a name.
     """
-    return by_name(instances(Addition, "recipes"), "additions")
+    return by_name([found for room in ("recipes", "kinds") for found in instances(Addition, room)], "additions")
 
 
 def heads_of(recipe: Recipe) -> dict[str, Callable[..., nn.Module]]:

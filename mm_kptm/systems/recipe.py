@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from mm_kptm.errors import UserError, did_you_mean
 from mm_kptm.systems.rules import Rule
+from mm_kptm.systems.text_format import BERT_FORMAT, TextFormat
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -37,6 +38,7 @@ class Recipe:
     infer_sizes: Callable[[Mapping[str, Tensor], Mapping[str, Any]], Mapping[str, Any]] | None = None
     """What a translated checkpoint and the sizes known so far tell of sizes that are no plain numbers."""
     notes: tuple[str, ...] = ()  #: where the released code, or ours, departs from the paper
+    text: TextFormat = BERT_FORMAT  #: the form in which it reads texts
 
     def published_sizes(self) -> dict[str, Any]:
         """Every argument of the builder with its value in this recipe."""

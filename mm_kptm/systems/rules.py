@@ -78,3 +78,11 @@ class Copies:
 
 
 Rule = Rename | Split | Take | Transpose | OneOf | Copies | Same | Drop
+
+
+def drop_prefix(prefix: str, because: str, *, depth: int = 7) -> tuple[Drop, ...]:
+    """Rules that leave behind every published key below ``prefix``, at most ``depth`` parts deep."""
+    endings = [""]
+    for number in range(depth):
+        endings.append(f"{endings[-1]}.{{{chr(ord('a') + number)}}}")
+    return tuple(Drop(prefix + ending, because) for ending in endings[1:])

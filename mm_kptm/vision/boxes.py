@@ -17,6 +17,21 @@ def corners_size_area(boxes: Tensor) -> Tensor:
     return torch.cat([boxes, size, size[:, :1] * size[:, 1:]], dim=1)
 
 
+def sinusoidal_boxes(boxes: Tensor, num_frequencies: int = 256) -> Tensor:
+    r"""Centre x, centre y, width and height of boxes [R, 4], each as N sines, then N cosines: [R, 8 N].
+
+    .. math:: \sin(100 c / 1000^{i/N}), \quad \cos(100 c / 1000^{i/N})
+
+    of a coordinate c as a fraction of the image (Su et al. 2020, section 3.2, after Hu et al. 2018); the base is 1000,
+    not the 10000 of positions in a text.
+    """
+    low, high = boxes[:, :2], boxes[:, 2:]
+    percent = torch.cat([(low + high) / 2, high - low], dim=1) * 100
+    wave_lengths = 1000 ** (torch.arange(num_frequencies, dtype=boxes.dtype, device=boxes.device) / num_frequencies)
+    angles = percent[..., None] / wave_lengths  # [R, 4, N]
+    return torch.cat([angles.sin(), angles.cos()], dim=-1).flatten(1)
+
+
 def require_fractions(boxes: Tensor) -> None:
     """Refuse boxes in pixels; looked at on the CPU only, where it does not hold anything up.
 

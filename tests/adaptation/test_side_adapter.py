@@ -11,7 +11,6 @@ import mm_kptm
 from mm_kptm.adaptation.side_adapter import AdaptedStream, Adapter, AdapterSet, adapt
 from mm_kptm.batch import ALL_ROWS, Encoded, Inputs, OutputRows, Regions, Tokens
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.fusion.ernie import fuse
 from mm_kptm.knowledge.objectives.mention_classification import (
     DependencyHead,
     Governed,
@@ -244,10 +243,12 @@ def test_what_does_not_fit_is_said() -> None:
     ):
         with pytest.raises(UserError, match=said):
             mm_kptm.build("k_adapter", heads=(), **{**SMALL, **sizes})
-    fused = fuse(bert(dim=16, num_heads=2, num_layers=2, vocab_size=9), entity_dim=4, entity_heads=2)
     side = AdapterSet([Adapter(16, 8, [])], [0])
-    with pytest.raises(UserError, match="beside a plain single stream, not beside a FusedStream"):
-        AdaptedStream(fused, {"facts": side})
+    once = AdaptedStream(bert(dim=16, num_heads=2, num_layers=2, vocab_size=9), {"facts": side})
+    with pytest.raises(
+        UserError, match="shows its states layer by layer, which a AdaptedStream does not; put them besi"
+    ):
+        AdaptedStream(once, {"syntax": side})
 
 
 def test_published_depths_keep_their_proportion() -> None:

@@ -68,7 +68,7 @@ def test_tokens_from_lists_count_positions_and_have_one_segment() -> None:
     assert tokens.segments.tolist() == [0, 0, 0] and tokens.languages is None and tokens.rows == 3
 
 
-@pytest.mark.parametrize("name", ["positions", "segments", "languages", "units"])
+@pytest.mark.parametrize("name", ["positions", "segments", "languages", "mask_groups"])
 def test_parts_of_another_length_are_refused(name: str) -> None:
     with pytest.raises(UserError, match=rf"^sequence 1 has 1 ids but 2 {name}$"):
         Tokens.of([[5, 6], [7]], **{name: [[0, 0], [0, 0]]})

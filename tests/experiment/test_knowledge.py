@@ -7,13 +7,16 @@ import torch
 
 import mm_kptm
 from mm_kptm import cli
+from mm_kptm.adaptation.side_adapter import Added
 from mm_kptm.batch import Entities, Inputs, Regions, SequenceLayout, Tokens
 from mm_kptm.datasets.protocol import PreparedData
 from mm_kptm.errors import UserError
-from mm_kptm.experiment.knowledge import BUILT, apply_knowledge, reinitialise
+from mm_kptm.experiment.knowledge import apply_knowledge, reinitialise
 from mm_kptm.experiment.settings import KnowledgeSettings
 from mm_kptm.knowledge.fusion.ernie import FusedStream, fuse
+from mm_kptm.knowledge.kinds.protocol import knowledge_kinds
 from mm_kptm.models.single import SingleStream
+from mm_kptm.models.two_stream import TwoStream
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.visibility import Branches
 from mm_kptm.preprocessing.inputs import mentions
@@ -27,13 +30,13 @@ TREE = Branches(
 )  # two tokens hang from the word in the middle
 
 
-def small(name: str) -> System:
+def small(name: str, **given: int) -> System:
     """A system of two layers, or one of each kind, in a few thousand parameters."""
     published = mm_kptm.catalogue()[name].published_sizes()
     sizes = {"dim": 16, "num_heads": 2, "ffn_dim": 32, "vocab_size": 50, "region_dim": 8, "max_positions": 64}
     sizes["bases"] = {"wiki": {"num_entities": 9, "entity_dim": 8}}
     layers = {size: 2 if size == "num_layers" else 1 for size in published if size.endswith("_layers")}
-    chosen = {size: value for size, value in (sizes | layers).items() if size in published}
+    chosen = {size: value for size, value in (sizes | layers | given).items() if size in published}
     system = mm_kptm.build(name, heads=[], **chosen)
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -41,6 +44,8 @@ def small(name: str) -> System:
     return system
 
 
+#: The kinds that add parts to an encoder.
+PARTS = [name for name, kind in knowledge_kinds().items() if kind.adds_parts]
 #: The systems that fusion can be added to.
 PLAIN = [name for name in READERS if type(small(name).encoder) is SingleStream]
 
@@ -68,7 +73,7 @@ def test_a_tree_is_heeded_by_every_system_that_reads_text(name):
     assert not torch.allclose(read, system(told_other).pooled, atol=1e-6)
 
 
-TOLD = PreparedData(sources={}, model=System.head, sizes={"entity_dim": 8}, knowledge_bases=("numbers",))
+DATA = PreparedData(sources={}, model=System.head, sizes={"entity_dim": 8}, knowledge_bases=("numbers",))
 
 
 @pytest.mark.parametrize("name", PLAIN)
@@ -76,7 +81,7 @@ TOLD = PreparedData(sources={}, model=System.head, sizes={"entity_dim": 8}, know
 def test_candidates_reach_every_plain_single_stream_with_vectors_of_their_own(name):
     system = small(name)
     torch.manual_seed(0)
-    apply_knowledge(system, KnowledgeSettings("kar"), TOLD)
+    apply_knowledge(system, KnowledgeSettings("kar"), DATA)
     bert_init(system.encoder.kars, 0.3)
     told, other, scaled = (
         replace(inputs(name), candidates={"numbers": mentions(LINKED, SequenceLayout((5,)), vectors)})
@@ -90,32 +95,134 @@ def test_candidates_reach_every_plain_single_stream_with_vectors_of_their_own(na
 def test_adapters_stand_beside_every_plain_single_stream(name):
     system = small(name)
     torch.manual_seed(0)
-    apply_knowledge(system, KnowledgeSettings("side-adapter"), TOLD)
+    apply_knowledge(system, KnowledgeSettings("side-adapter"), DATA)
     torch.testing.assert_close(system.encoder.beside(inputs(name)), system(inputs(name)).text)
 
 
 def test_candidates_of_another_width_are_refused():
     system = small("bert-base")
-    apply_knowledge(system, KnowledgeSettings("kar"), TOLD)
+    apply_knowledge(system, KnowledgeSettings("kar"), DATA)
     told = {"numbers": mentions(LINKED, SequenceLayout((5,)), FIRST[:, :3])}
     with pytest.raises(UserError, match="come with vectors of width 3, but it reads entities of width 8"):
         system(replace(inputs("bert-base"), candidates=told))
 
 
-OTHERS = [(kind, name) for name in ("lxmert-base", "knowbert-wiki", "ernie-thu-base") for kind in BUILT]
+def linked_pair(kind: str, name: str) -> tuple[Inputs, Inputs]:
+    """The same inputs with one or another fact, in the form that a kind of knowledge reads."""
+    plain = inputs(name)
+    if kind == "kar":
+        layout = SequenceLayout((5,))
+        one, other = (replace(plain, candidates={"numbers": mentions(LINKED, layout, v)}) for v in (FIRST, OTHER))
+        return one, other
+    linked = LINKED.bool()
+    one, other = (replace(plain, entities=Entities(vectors=v[LINKED], linked=linked)) for v in (FIRST, OTHER))
+    return one, other
 
 
-@pytest.mark.parametrize(("kind", "name"), [pair for pair in OTHERS if pair != ("entity-fusion", "ernie-thu-base")])
-def test_parts_are_added_to_plain_single_streams_alone(kind, name):
+@pytest.mark.parametrize("kind", ["entity-fusion", "kar"])
+@torch.no_grad()
+def test_facts_reach_the_text_side_of_a_two_stream_encoder_and_through_it_the_regions(kind):
+    system = small("lxmert-base", num_layers=2)
+    before = {name: value.clone() for name, value in system.named_parameters()}
+    torch.manual_seed(0)
+    apply_knowledge(system, KnowledgeSettings(kind), DATA)
+    after = dict(system.named_parameters())
+    assert isinstance(system.encoder, TwoStream) and before.keys() < after.keys()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    bert_init(system.encoder.text.fusions if kind == "entity-fusion" else system.encoder.text.kars, 0.3)
+    one, other = (system(facts) for facts in linked_pair(kind, "lxmert-base"))
+    assert not torch.allclose(one.pooled, other.pooled, atol=1e-6)
+    assert not torch.allclose(one.regions, other.regions, atol=1e-6)
+
+
+@torch.no_grad()
+def test_adapters_stand_beside_the_text_layers_of_a_two_stream_encoder():
+    system, plain = small("lxmert-base", num_layers=2), inputs("lxmert-base")
+    bare = system(plain).pooled
+    torch.manual_seed(0)
+    apply_knowledge(system, KnowledgeSettings("side-adapter"), DATA)
+    assert not torch.allclose(system(plain).pooled, bare, atol=1e-6)
+    *_, before_meeting, _, _ = system.encoder.hidden_states(plain)  # then a cross step and what each does after it
+    torch.testing.assert_close(system.encoder.text.beside(plain), before_meeting.left.x)
+
+
+@pytest.mark.parametrize("kind", PARTS)
+@torch.no_grad()
+def test_every_depth_of_a_two_stream_encoder_with_parts_leads_to_its_final_states(kind):
+    system, plain = small("lxmert-base", num_layers=2), inputs("lxmert-base")
+    apply_knowledge(system, KnowledgeSettings(kind), DATA)
+    shown = plain if kind == "side-adapter" else linked_pair(kind, "lxmert-base")[0]
+    depths = list(system.hidden_states(shown))
+    torch.testing.assert_close(depths[-1].left.x, system(shown).text)
+    torch.testing.assert_close(depths[-1].right.x, system(shown).regions)
+    assert len(depths) == 1 + len(system.encoder.steps) + (kind == "side-adapter")
+    assert system(shown.with_streams(regions=None)).text.shape == (5, 16)
+
+
+def test_a_two_stream_encoder_without_text_layers_of_its_own_is_refused():
+    with pytest.raises(
+        UserError, match=r"around an encoder that runs the layers over its text one after the other, wh"
+    ):
+        apply_knowledge(small("lxmert-base", num_layers=0), KnowledgeSettings("kar"), DATA)
+
+
+@pytest.mark.parametrize("name", ["ernie-thu-base", "knowbert-wiki", "zen-base"])
+def test_adapters_stand_beside_every_encoder_whose_states_can_be_walked(name):
+    system = small(name)
+    published = system.encoder
+    torch.manual_seed(0)
+    apply_knowledge(system, KnowledgeSettings("side-adapter"), DATA)
+    assert system.encoder.host is published
+    torch.testing.assert_close(system.encoder.beside(inputs(name)), system(inputs(name)).text)
+    final = system.encoder.fusion
+    system.encoder.fusion = Added()
+    *_, last = published.hidden_states(inputs(name))
+    *_, together = system.hidden_states(inputs(name))
+    torch.testing.assert_close(system(inputs(name)).text, together.x)
+    assert not torch.allclose(last.x, together.x) and final is not system.encoder.fusion
+
+
+def test_adapters_beside_another_encoder_come_back_from_a_folder(tmp_path):
+    for name in ("lxmert-base", "ernie-thu-base"):
+        system = small(name)
+        apply_knowledge(system, KnowledgeSettings("side-adapter"), DATA)
+        mm_kptm.save(system, tmp_path / name)
+        again = mm_kptm.load(str(tmp_path / name))
+        torch.testing.assert_close(again(inputs(name)).pooled, system(inputs(name)).pooled)
+
+
+OWN_RUN = [
+    (kind, name) for name in ("knowbert-wiki", "ernie-thu-base", "zen-base") for kind in ("entity-fusion", "kar")
+]
+
+
+@pytest.mark.parametrize(("kind", "name"), [pair for pair in OWN_RUN if pair != ("entity-fusion", "ernie-thu-base")])
+def test_nothing_is_put_between_layers_that_run_in_a_way_of_their_own(kind, name):
     """An encoder that reads facts in its own way would lose that way."""
-    with pytest.raises(UserError, match=rf"{kind} was asked for with {name}, which is no plain single stream"):
-        apply_knowledge(small(name), KnowledgeSettings(kind), TOLD)
+    with pytest.raises(
+        UserError, match=rf"{kind} was asked for with {name}, but its parts are put around an encoder th"
+    ):
+        apply_knowledge(small(name), KnowledgeSettings(kind), DATA)
+
+
+def test_adapters_do_not_stand_beside_adapters():
+    with pytest.raises(
+        UserError, match="an encoder that shows the states of its text layer by layer, which k-adapter-la"
+    ):
+        apply_knowledge(small("k-adapter-large"), KnowledgeSettings("side-adapter"), DATA)
+
+
+def test_parts_that_the_data_cannot_size_are_refused():
+    with pytest.raises(
+        UserError, match=r"these data give none that such parts could be sized by; choose knowledge.kind n"
+    ):
+        apply_knowledge(small("bert-base"), KnowledgeSettings("kar"), PreparedData(sources={}, model=System.head))
 
 
 def test_an_encoder_that_was_published_with_entities_is_left_as_it_is():
     system = small("ernie-thu-base")
     before = system.encoder
-    apply_knowledge(system, KnowledgeSettings("entity-fusion"), TOLD)
+    apply_knowledge(system, KnowledgeSettings("entity-fusion"), DATA)
     assert system.encoder is before and not system.added
 
 
@@ -123,19 +230,20 @@ def test_the_command_line_refuses_an_encoder_without_room_for_the_parts_in_one_s
     path = tmp_path / "mixed.yaml"
     path.write_text(
         "name: mixed\ntask: knowledge-vqa\ndata: {name: number-world, questions: 20}\n"
-        "encoder: {recipe: lxmert-base, sizes: {dim: 16, num_heads: 2, ffn_dim: 32}}\nknowledge: {kind: side-adapter}\n"
+        "encoder: {recipe: lxmert-base, sizes: {dim: 16, num_heads: 2, ffn_dim: 32, num_layers: 0}}\n"
+        "knowledge: {kind: side-adapter}\n"
     )
     assert cli.main(["train", str(path), f"--out={tmp_path}"]) == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1 and "knowledge.kind adapter was asked for with lxmert-base" in said
-    assert "use one that is, such as uniter-base, or knowledge.kind tree" in said
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "knowledge.kind side-adapter was asked for with lxmert-base" in err
+    assert "use one that does, such as uniter-base, or knowledge.kind sentence-tree" in err
 
 
 def test_only_what_was_added_is_drawn_anew():
     system = small("bert-base")
     before = {name: value.clone() for name, value in system.encoder.state_dict().items()}
     known = list(system.modules())
-    apply_knowledge(system, KnowledgeSettings("entity-fusion"), TOLD)
+    apply_knowledge(system, KnowledgeSettings("entity-fusion"), DATA)
     encoder = system.encoder
     narrow = encoder.fusions["1"].fuse.entity_in.weight.std()
     reinitialise(encoder, known, 0.5)

@@ -271,8 +271,8 @@ def torn(model: Path) -> None:
         (torn, "config.json does not say which system lies beside it; save the system again"),
         (saying(added=[]), "config.json does not say which system lies beside it; save the system again"),
         (
-            saying(added={"fuson": {}}),
-            "no addition is called 'fuson' (did you mean 'entity-fusion'?); there are adapter, emb",
+            saying(added={"entity-fuson": {}}),
+            "no addition is called 'entity-fuson' (did you mean 'entity-fusion'?); there are entity-fusion, ent",
         ),
         (
             saying(added={"entity-fusion": {"width": 3}}),

@@ -194,7 +194,7 @@ def test_objectives_beside_a_task_of_two_texts_are_refused(tmp_path: Path) -> No
 def test_facts_that_reach_no_example_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
         UserError,
-        match=r"knowledge\.kind is sentence-tree, but the vqa of these data cannot tell facts in that form; they can in none",
+        match=r"knowledge\.kind is sentence-tree, but the vqa of these data cannot give facts in that form; they can in none",
     ):
         build(tiny(tmp_path, knowledge=KnowledgeSettings("sentence-tree", "true")))
 
@@ -264,10 +264,9 @@ def test_fused_facts_change_what_is_answered(tmp_path: Path) -> None:
 
 
 def test_fusion_wants_layers_to_mix_in(tmp_path: Path) -> None:
-    sizes = {"dim": 16, "num_heads": 2, "ffn_dim": 32}
+    sizes = {"dim": 16, "num_heads": 2, "ffn_dim": 32, "num_layers": 0}
     lxmert = EncoderSettings("lxmert-base", sizes=sizes)
     with pytest.raises(
-        UserError,
-        match=r"knowledge\.kind entity-fusion was asked for with lxmert-base, which is no plain single stream",
+        UserError, match=r"knowledge\.kind entity-fusion was asked for with lxmert-base, but its parts are"
     ):
         build(tiny(tmp_path, task="knowledge-vqa", encoder=lxmert, knowledge=KnowledgeSettings("entity-fusion")))

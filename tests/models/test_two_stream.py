@@ -239,7 +239,7 @@ def test_no_regions_are_an_image_without_any(encoder: TwoStream, inputs: Inputs)
     blind = encoder.steps["cross-0"].left.self_attention
     pair = encoder.apart(inputs.with_streams(regions=None))
     expected = blind.norm(pair.left.x + blind.attention.out_proj.bias)
-    torch.testing.assert_close(encoder.steps["cross-0"].left.feed(expected), encoder.steps["cross-0"](pair).left.x)
+    torch.testing.assert_close(encoder.steps["cross-0"].left.ffn(expected), encoder.steps["cross-0"](pair).left.x)
 
 
 def test_regions_without_text_are_not_pooled(encoder: TwoStream, inputs: Inputs) -> None:
@@ -286,7 +286,7 @@ def test_cross_reading_agrees_with_padding(encoder: TwoStream, monkeypatch: pyte
     given = replace(tree(20), image_of=torch.tensor([1, 0]), regions=regions_of(3, 0))
     ragged = encoder(given)
     monkeypatch.setattr(
-        "mm_kptm.nn.attention.self_attention", lambda q, k, v, reading, dropout: padded_attend(q, k, v, reading)
+        "mm_kptm.nn.attention.attend", lambda q, k, v, reading, dropout: padded_attend(q, k, v, reading)
     )
     padded = encoder(given)
     assert isinstance(encoder.steps["cross-0"].left.self_attention, AttentionSublayer)

@@ -94,7 +94,7 @@ def test_hypotheses_go_on_from_any_of_the_old() -> None:
     _, memory = model.step(Tokens.of([[1], [2], [3]]), memory)
     memory = memory.select(torch.tensor([0, 0, 2]), SequenceLayout((2, 0, 1)))
     x, memory = model.step(Tokens.of([[4], [5], [6]], positions=[[1]] * 3), memory)
-    again = source(shown=SharedSequences(SequenceLayout((3, 3, 1)), torch.tensor([0, 1, 2, 0, 1, 2, 8])))
+    again = source(shared=SharedSequences(SequenceLayout((3, 3, 1)), torch.tensor([0, 1, 2, 0, 1, 2, 8])))
     expected = model(Tokens.of([[1, 4], [1, 5], [3, 6]]), again)
     torch.testing.assert_close(x, expected[1::2])
 

@@ -41,7 +41,7 @@ def words_of(tokens: Tokens, ids: torch.Tensor, rows: torch.Tensor) -> list[tupl
 
 def test_a_hidden_word_becomes_a_similar_one_a_random_one_or_stays() -> None:
     tokens = text(400)
-    hidden, rows = masking().hide(tokens, torch.Generator().manual_seed(0))
+    hidden, rows = masking().mask(tokens, torch.Generator().manual_seed(0))
     words = words_of(tokens, hidden.ids, rows)
     assert MASK not in hidden.ids
     kinds: Counter[str] = Counter()
@@ -61,7 +61,7 @@ def test_a_hidden_word_becomes_a_similar_one_a_random_one_or_stays() -> None:
 
 def test_every_similar_word_is_shown_as_often_as_another() -> None:
     tokens = text(600)
-    hidden, rows = masking().hide(tokens, torch.Generator().manual_seed(1))
+    hidden, rows = masking().mask(tokens, torch.Generator().manual_seed(1))
     shown = Counter(shown for stood, shown in words_of(tokens, hidden.ids, rows) if stood == (10,))
     total = shown[12,] + shown[13,]
     assert total > 200 and abs(shown[12,] / total - 0.5) < 4 * math.sqrt(0.25 / total)

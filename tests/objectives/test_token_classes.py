@@ -33,7 +33,9 @@ def test_tokens_with_a_mark_are_asked_about_and_measured() -> None:
 
 
 def test_marks_are_needed() -> None:
-    message = r"^capitals reads marks of capitals, but the inputs have none; take data that do, as documents do$"
+    message = (
+        r"^capitalization reads marks of capitalization, but the inputs have none; take data that do, as documents do$"
+    )
     for inputs in (Inputs(), Inputs(text=Tokens.of([[5]]))):
         with pytest.raises(UserError, match=message):
             OBJECTIVE.prepare(inputs, torch.Generator())

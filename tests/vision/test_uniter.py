@@ -116,7 +116,7 @@ def test_branches_agree_with_the_matrix_they_stand_for(uniter: System) -> None:
     given = tree(20)
     rows = torch.arange(9)
     cells = given.text.attention_mask.mask_mod(rows[:, None], rows[None, :])
-    dense = replace(given.text, mask=Matrix.of([cells[:6, :6], cells[6:, 6:]]))
+    dense = replace(given.text, attention_mask=Matrix.of([cells[:6, :6], cells[6:, 6:]]))
     a, b = uniter(given), uniter(given.with_streams(text=dense))
     # the dense matrix knows the text only, so it lets regions see the branch; the words of the other text agree
     torch.testing.assert_close(a.text[6:], b.text[6:])

@@ -73,7 +73,7 @@ def _seen(stream: Stream) -> Tensor:
 class DualBert(nn.Module):
     """One BERT for a text and for its translation, the target of the inputs, and an attention between them.
 
-    The states of the text are [T, 2 D], each beside what it reads; those of the ``target`` are the translation's, [U, D].
+    The states of the text are [T, 2 D], each beside what it reads; those of the target are the translation's, [U, D].
     """
 
     def __init__(self, bert: SingleStream, fuse: SelfAdaptiveAttention) -> None:

@@ -37,8 +37,8 @@ class BothSides(NamedTuple):
 class Plugged(nn.Module):
     """Layers whose cross-attention is left out, or plugged in where there is a translation (Luo et al. 2021, 2.1).
 
-    The translation is the target of the inputs. With it, the states of text and target are the plugged ones; without it,
-    those of the text are of the text alone.
+    The translation is the target of the inputs. With it, the states of text and target are the plugged ones; without
+    it, those of the text are of the text alone.
     """
 
     def __init__(self, text: TextEmbedding, layers: Sequence[DecoderLayer], *, dim: int) -> None:

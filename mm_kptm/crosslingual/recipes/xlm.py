@@ -23,6 +23,7 @@ from mm_kptm.nn.sublayers import bert_layer
 from mm_kptm.nn.submodules import submodule
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Copies, Rename, Rule
+from mm_kptm.systems.text_format import BERT_FORMAT, TextFormat
 
 
 def xlm(
@@ -178,6 +179,9 @@ _NOTES = (
     "the published models have no product-key memory and no adaptive softmax, and neither has this one",
 )
 
+#: The codes of the model of 15 languages, those of XNLI (Conneau and Lample 2019, section 4.1), by language id.
+LANGUAGES = ("ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh")
+
 XLM_15 = Recipe(
     name="xlm-15",
     family="xlm",
@@ -186,6 +190,7 @@ XLM_15 = Recipe(
     reads=frozenset({"text", "languages"}),
     heads={"masked-tokens": masked_tokens, "parallel-pairs": parallel_pairs, "classifier": classes},
     objectives=("masked-tokens",),
+    text=TextFormat(languages=LANGUAGES),
     weights=(
         *stack_rules("[transformer.]", "encoder.embed.text", "encoder.layers"),
         *output_rules("", "masked-tokens"),
@@ -205,6 +210,7 @@ XLM_17 = Recipe(
         **vars(XLM_15),
         "name": "xlm-17",
         "reads": frozenset({"text"}),
+        "text": BERT_FORMAT,
         "sizes": {"dim": 1280, "num_heads": 16, "num_layers": 16, "vocab_size": 200000, "num_languages": 0},
     }
 )

@@ -20,7 +20,6 @@ from mm_kptm.data.tokenizers.added_tokens import PlaceholderTokenizer
 from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS, Tokenizer
 from mm_kptm.data.tokenizers.tokenizer_json import TokenizerJson
 from mm_kptm.datasets.knowledge_settings import (
-    TREE,
     KnowledgeFileSettings,
     KnowledgeTextSettings,
     counterfactual_splits,
@@ -30,6 +29,7 @@ from mm_kptm.datasets.settings import by_split, fingerprints
 from mm_kptm.errors import UserError
 from mm_kptm.io.records import read_text
 from mm_kptm.knowledge.graph.triples import Triple
+from mm_kptm.knowledge.kinds.protocol import BRANCHES
 from mm_kptm.preprocessing.inputs import InputSource
 from mm_kptm.preprocessing.text import TextEncoding, TextExample
 from mm_kptm.tasks.example import Example
@@ -158,12 +158,12 @@ def cloze(
     return PreparedData(
         sources={split: partial(lambda split: made(split)[0], split) for split in splits},
         model=lambda system: FillBlanks(system, choices),
-        sizes={"vocab_size": len(spelling), "num_languages": max(len(data.languages), 1)},
+        sizes={"vocab_size": len(spelling), "num_languages": max(len(reading.languages), 1)},
         heads=heads,
         fingerprints=data.fingerprints,
         baselines=lambda split: _usual(made(split)[0].about, len(choices.words)),
         skipped=lambda split: made(split)[1],
-        knowledge_kinds=frozenset() if reading.injector is None else frozenset({TREE}),
+        knowledge_forms=frozenset() if reading.injector is None else frozenset({BRANCHES}),
         read_file=lambda path: blanks(read(path), choices, reading)[0],
     )
 

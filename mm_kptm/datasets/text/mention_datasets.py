@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +22,8 @@ from mm_kptm.datasets.text.sources import related, typed
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.injection.marker_tokens import MARKINGS, marker_tokenizer
 from mm_kptm.preprocessing.text import TextEncoding
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.text_format import MarkerTokens
 from mm_kptm.tasks.knowledge.entity_typing import EntityTyping
 from mm_kptm.tasks.knowledge.relation_classification import RelationClassification
 from mm_kptm.tasks.labelling import Labelling
@@ -44,11 +46,10 @@ class MentionFiles(KnowledgeFileSettings):
         reading, table = self.text_encoding(request, oracle=True), linked(self.entities, request, seed=self.seed)
         if table is not None and reading.injector is not None:
             raise UserError(
-                f"data.entities is {self.entities} and knowledge.kind is sentence-tree, but a text carries either vectors of "
-                "entities or facts; leave one of them out"
+                f"data.entities is {self.entities} and knowledge.kind is {getattr(request.knowledge, 'name', 'none')}, "
+                "but a text carries either vectors of entities or facts; leave one of them out"
             )
-        fitting = "ernie" if table is not None else request.recipe.family.replace("_", "-")
-        marks = MARKINGS.get(self.markers or fitting, {}).get(task.name)
+        marks = self._markers(request.recipe, as_ernie=table is not None).get(task.name)
         if marks is not None and table is not None:
             raise UserError(
                 f"vectors of entities stand beside texts that are marked as ERNIE's, but data.markers is {self.markers}; "
@@ -57,6 +58,12 @@ class MentionFiles(KnowledgeFileSettings):
         if marks is not None:
             reading = replace(reading, tokenizer=marker_tokenizer(reading.tokenizer, marks), markers=marks)
         return replace(reading, table=table, threshold=self.threshold)
+
+    def _markers(self, recipe: Recipe, *, as_ernie: bool) -> Mapping[str, MarkerTokens]:
+        """The marker tokens by task: those of `markers`, else those of the family; ERNIE's signs are text and none."""
+        if self.markers is not None:
+            return MARKINGS.get(self.markers, {})
+        return {} if as_ernie else recipe.text.markers
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,16 +64,16 @@ def tagged(examples: Sequence[Tagged], tags: Sequence[str], reading: TextEncodin
     """Sentences whose words are tagged at their first piece; a word that was cut off has none."""
     said = [TextExample(one.id, (running(one.words),), one.language) for one in examples]
     places = {tag: place for place, tag in enumerate(tags, len(SPECIAL))}
+    cuts = [reading.cut(text) for text in said]
     words: list[int] = []
     truth: list[int] = []
-    for one, text in zip(examples, said, strict=True):
-        ((pieces, kept),) = reading.cut(text)
+    for one, text, ((pieces, kept),) in zip(examples, said, cuts, strict=True):
         marks = _first_pieces(text.parts[0], one.words, pieces)[:kept]
         marks = [NO_WORD] * reading.template.opened + marks + [NO_WORD] * reading.template.closed
         words += marks
         told = one.tags or ()
         truth += [places.get(told[word], IGNORED) if 0 <= word < len(told) else IGNORED for word in marks]
-    shown = reading.texts(said)
+    shown = reading.texts(said, cuts)
     on_trunk = reading.outside_facts(shown.texts)
     columns = {
         "words": np.full(len(on_trunk), FACT, dtype=np.int64),

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mm_kptm.data.formats.uer_tsv import ClassifiedText, Tagged, read_classified, read_tagged
-from mm_kptm.datasets.knowledge_settings import TREE, KnowledgeFileSettings, counterfactual_splits
+from mm_kptm.datasets.knowledge_settings import KnowledgeFileSettings, counterfactual_splits
 from mm_kptm.datasets.labelled import labelled_files
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import by_split
 from mm_kptm.datasets.text.sources import classified, tagged
 from mm_kptm.errors import UserError
+from mm_kptm.knowledge.kinds.protocol import BRANCHES
 from mm_kptm.tasks.metrics.tagging import OUTSIDE
 from mm_kptm.tasks.text.sentence_classification import SentenceClassification
 from mm_kptm.tasks.text.tagging import BLANK, NamedEntities, TaggedSource
@@ -57,11 +58,11 @@ def tagging(read: Callable[[Path], Sequence[Tagged]]) -> Callable[[Any, DataRequ
         return PreparedData(
             sources={split: partial(source, split) for split in splits},
             model=lambda system: NamedEntities(system, tags),
-            sizes={"vocab_size": len(reading.tokenizer), "num_languages": max(len(data.languages), 1)},
+            sizes={"vocab_size": len(reading.tokenizer), "num_languages": max(len(reading.languages), 1)},
             heads=NamedEntities.heads(request.recipe, len(tags)),
             fingerprints=data.fingerprints,
             baselines=nothing,
-            knowledge_kinds=frozenset() if reading.injector is None else frozenset({TREE}),
+            knowledge_forms=frozenset() if reading.injector is None else frozenset({BRANCHES}),
             read_file=lambda path: tagged(read(path), tags, reading),
         )
 

@@ -173,7 +173,13 @@ class FusedStream(SingleStream):
 
     def fused_states(self, inputs: Inputs) -> Iterator[FusedState]:
         """The sequence and its entities at every depth: embedded, then after each layer."""
-        assembled: Assembled = self.embed(inputs)
+        return self._depths(inputs, self.embed(inputs))
+
+    def states(self, inputs: Inputs, assembled: Assembled) -> Iterator[Tensor]:
+        """The rows [T, D] embedded, then after each layer."""
+        return (state.stream.x for state in self._depths(inputs, assembled))
+
+    def _depths(self, inputs: Inputs, assembled: Assembled) -> Iterator[FusedState]:
         stream = assembled.stream
         linked = LinkedEntities.of(inputs.entities, assembled, self.entity_dim)
         yield FusedState(stream, linked)

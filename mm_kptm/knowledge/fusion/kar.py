@@ -169,7 +169,9 @@ class RecontextualisedStream(SingleStream):
 
     def stops(self, inputs: Inputs) -> Iterator[Stop]:
         """The sequence embedded, behind every layer, and behind every knowledge base."""
-        assembled: Assembled = self.embed(inputs)
+        return self._stops(inputs, self.embed(inputs))
+
+    def _stops(self, inputs: Inputs, assembled: Assembled) -> Iterator[Stop]:
         stream = assembled.stream
         candidates = self._candidates(inputs, assembled)
         yield Stop(stream, 0, None, None)
@@ -183,13 +185,19 @@ class RecontextualisedStream(SingleStream):
 
     def hidden_states(self, inputs: Inputs) -> Iterator[Stream]:
         """The sequence at every depth: embedded, then after each layer and whatever stands behind it."""
+        assembled: Assembled = self.embed(inputs)
+        for x in self.states(inputs, assembled):
+            yield assembled.stream._replace(x=x)
+
+    def states(self, inputs: Inputs, assembled: Assembled) -> Iterator[Tensor]:
+        """The rows [T, D] embedded, then after each layer and whatever stands behind it."""
         before: Stop | None = None
-        for stop in self.stops(inputs):
+        for stop in self._stops(inputs, assembled):
             if before is not None and stop.depth > before.depth:
-                yield before.stream
+                yield before.stream.x
             before = stop
         if before is not None:
-            yield before.stream
+            yield before.stream.x
 
     def link(self, inputs: Inputs, name: str) -> LinkedSpans:
         """What the knowledge base ``name`` makes of its candidates; no layer beyond it runs.

@@ -119,12 +119,15 @@ class NgramStream(SingleStream):
             )
 
     def hidden_states(self, inputs: Inputs) -> Iterator[Stream]:
-        """The sequence at every depth: embedded, then after each layer and what n-grams told it."""
+        """The sequence at every depth: embedded, then after each layer and what n-grams add to it."""
         assembled: Assembled = self.embed(inputs)
-        stream = assembled.stream
-        yield stream
-        for x in self._depths(inputs, assembled, stream.attention):
-            yield stream._replace(x=x)
+        for x in self.states(inputs, assembled):
+            yield assembled.stream._replace(x=x)
+
+    def states(self, inputs: Inputs, assembled: Assembled) -> Iterator[Tensor]:
+        """The rows [T, D] embedded, then after each layer and what n-grams add to it."""
+        yield assembled.stream.x
+        yield from self._depths(inputs, assembled, assembled.stream.attention)
 
     def run(self, inputs: Inputs, assembled: Assembled, last: AttentionLayout) -> Tensor:
         """The final states of the rows that ``last`` asks for."""

@@ -16,14 +16,12 @@ from mm_kptm.data.tokenizers.protocol import Pieces, Tokenizer
 from mm_kptm.knowledge.graph.graph import KnowledgeGraph
 from mm_kptm.knowledge.graph.triples import Triple, Wording
 from mm_kptm.knowledge.injection.counterfactuals import objects_of, swapped
-from mm_kptm.knowledge.injection.sentence_tree import LONGEST, MOST_FACTS, TokenWithFacts, TreeBuilder, no_facts
+from mm_kptm.knowledge.injection.sentence_tree import LONGEST, MOST_FACTS, TokenWithFacts, TreeBuilder
 from mm_kptm.knowledge.linking.segmenter import Segmenter
 from mm_kptm.random_streams import RandomStream
 
 Needed = Callable[[Triple], bool]  #: whether an example cannot be answered without a fact
-TokenSequence = list[
-    str | TokenWithFacts
-]  #: pieces of a text, those of a name together; each written as its ids between blanks
+TokenSequence = list[int | TokenWithFacts]  #: token ids of a text, those of a name that carries facts together
 
 
 class FactInjector:
@@ -42,7 +40,7 @@ class FactInjector:
         self._heads = frozenset(graph.heads)
         self._segment = Segmenter(graph.heads)
         self._known: dict[tuple[str, str], tuple[Triple, ...]] = {}  # by name and arm, where the text does not matter
-        self._spelled: dict[tuple[Tokenizer, str], str] = {}
+        self._spelled: dict[tuple[Tokenizer, str], tuple[int, ...]] = {}
 
     @cached_property
     def _swapped(self) -> KnowledgeGraph:
@@ -83,9 +81,9 @@ class FactInjector:
             case _:
                 return ()
 
-    def _spell(self, tokenizer: Tokenizer, fact: str) -> str:
+    def _spell(self, tokenizer: Tokenizer, fact: str) -> tuple[int, ...]:
         if (tokenizer, fact) not in self._spelled:
-            self._spelled[tokenizer, fact] = _written(tokenizer.encode(f" {fact}").ids)  # behind a name
+            self._spelled[tokenizer, fact] = tokenizer.encode(f" {fact}").ids  # behind a name
         return self._spelled[tokenizer, fact]
 
     def _of(self, name: str, arm: str) -> tuple[Triple, ...]:
@@ -111,14 +109,14 @@ class FactInjector:
             text: what was cut into pieces.
             pieces: of the text.
             tokenizer: spells the facts.
-            arm: which facts are told.
+            arm: which facts are injected.
             example: whose text it is.
             needed: the facts that it needs.
-            room: how many pieces are kept; all when None.
+            max_pieces: how many pieces are kept; all when None.
         """
         kept = len(pieces.ids) if max_pieces is None else max_pieces
         draw = self._draw.child("random", example) if arm == "random" else None
-        written: TokenSequence = []
+        sequence: TokenSequence = []
         place = first = 0
         for word in self._segment.words(text):
             if word.text not in self._heads:
@@ -128,31 +126,27 @@ class FactInjector:
             after = first
             while after < len(pieces.ids) and pieces.spans[after][1] <= word.end:
                 after += 1
-            told = () if not first < after <= kept else self.facts(word.text, arm, draw, needed)
-            if not told:
+            facts = () if not first < after <= kept else self.facts(word.text, arm, draw, needed)
+            if not facts:
                 continue
-            written += (str(number) for number in pieces.ids[place:first])
-            said = tuple(dict.fromkeys(map(self._wording, told)))
-            branches = tuple(self._spell(tokenizer, fact) for fact in said)
-            written.append(TokenWithFacts(_written(pieces.ids[first:after]), branches))
+            sequence += pieces.ids[place:first]
+            texts = dict.fromkeys(map(self._wording, facts))
+            branches = tuple(self._spell(tokenizer, text) for text in texts)
+            sequence.append(TokenWithFacts(pieces.ids[first:after], branches))
             place = after
-        return [*written, *(str(number) for number in pieces.ids[place:kept])]
+        return [*sequence, *pieces.ids[place:kept]]
 
 
 def build_trees(trunks: Sequence[TokenSequence], *, max_length: int) -> Packed:
     """Trees of these trunks, flattened: columns ``ids``, ``positions``, ``words`` and ``branches``.
 
-    Facts that do not fit are left out whole; a trunk is never longer than ``longest``.
+    Facts that do not fit are left out whole; a trunk is never longer than ``max_length``.
     """
-    build = TreeBuilder(_ids, no_facts, max_facts=MOST_FACTS, max_length=min(max_length, LONGEST))
+    build = TreeBuilder(_no_text, max_facts=MOST_FACTS, max_length=min(max_length, LONGEST))
     trees = build(trunks)
     columns = {name: getattr(trees, name).numpy() for name in ("ids", "positions", "words", "branches")}
     return Packed(np.array(trees.layout.offsets, dtype=np.int64), columns)
 
 
-def _written(ids: Sequence[int]) -> str:
-    return " ".join(map(str, ids))
-
-
-def _ids(written: str) -> list[int]:
-    return [int(number) for number in written.split()]
+def _no_text(word: str) -> Sequence[int]:
+    raise TypeError(f"trees of token ids were to be built, but {word!r} is text")

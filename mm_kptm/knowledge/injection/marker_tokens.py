@@ -9,7 +9,6 @@ Shapes: B texts, M mentions of a text.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -18,35 +17,15 @@ from mm_kptm.data.tokenizers.added_tokens import PlaceholderTokenizer
 from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.errors import UserError
 from mm_kptm.nn.assembly import required_text
+from mm_kptm.systems.text_format import MarkerTokens
 
 READ = "read_at"  #: the mark of tokens whose states are read: the number of their mention, 0 of others
 #: Stand in texts for the marks before and behind a first and a second mention; no script has these characters.
 PLACEHOLDERS = ("\ue000", "\ue001", "\ue002", "\ue003")
 
 
-@dataclass(frozen=True)
-class MarkerTokens:
-    """The pieces before and behind a mention, and before and behind the second where there are two.
-
-    Args:
-        inside: whether the state of a mention's first piece is read, and not that of the mark before it.
-    """
-
-    pieces: tuple[str, ...]
-    inside: bool = False
-
-    def read_at(self, texts: Sequence[str]) -> list[int]:
-        """The number of the mention, from 1, whose state is read at each of these pieces, 0 where none is.
-
-        >>> MarkerTokens(("@", "@")).read_at(["he", PLACEHOLDERS[0], "Rome", PLACEHOLDERS[1]])
-        [0, 1, 0, 0]
-        """
-        numbers = [PLACEHOLDERS.index(text) // 2 + 1 if text in PLACEHOLDERS[::2] else 0 for text in texts]
-        return [0, *numbers[:-1]] if self.inside else numbers
-
-
-#: By who marks so, and by task (Wang et al. 2021, K-Adapter, section 4; KEPLER's released code, section 5.1).
-MARKINGS = {
+#: By the family that marks so, and by task (Wang et al. 2021, K-Adapter, section 4; KEPLER's released code, section 5.1).
+MARKINGS: dict[str, dict[str, MarkerTokens]] = {
     "k-adapter": {
         "entity-typing": MarkerTokens(("@", "@")),
         "relation-classification": MarkerTokens(("@", "@", "#", "#")),
@@ -59,7 +38,7 @@ MARKINGS = {
 
 
 def with_markers(text: str, *spans: tuple[int, int]) -> str:
-    """The text with :data:`SIGNS` around some characters; a space before a mention stays with it.
+    """The text with :data:`PLACEHOLDERS` around some characters; a space before a mention stays with it.
 
     >>> with_markers("he saw Rome.", (7, 11)).replace(PLACEHOLDERS[0], "<").replace(PLACEHOLDERS[1], ">")
     'he saw< Rome>.'
@@ -73,8 +52,18 @@ def with_markers(text: str, *spans: tuple[int, int]) -> str:
     return text
 
 
+def mention_numbers(texts: Sequence[str], markers: MarkerTokens) -> list[int]:
+    """The number of the mention, from 1, whose state is read at each of these pieces, 0 where none is.
+
+    >>> mention_numbers(["he", PLACEHOLDERS[0], "Rome", PLACEHOLDERS[1]], MarkerTokens(("@", "@")))
+    [0, 1, 0, 0]
+    """
+    numbers = [PLACEHOLDERS.index(text) // 2 + 1 if text in PLACEHOLDERS[::2] else 0 for text in texts]
+    return [0, *numbers[:-1]] if markers.inside else numbers
+
+
 def marker_tokenizer(tokenizer: Tokenizer, marks: MarkerTokens) -> PlaceholderTokenizer:
-    """A tokenizer to which :data:`SIGNS` are the pieces of the marks; ``UserError`` where it lacks one."""
+    """A tokenizer to which :data:`PLACEHOLDERS` are the pieces of the marks; ``UserError`` where it lacks one."""
     pieces = marks.pieces
     ids = {piece: number for number, piece in enumerate(tokenizer.vocabulary)}
     if missing := [piece for piece in pieces if piece not in ids]:

@@ -26,6 +26,7 @@ from mm_kptm.knowledge.graph.triple_store import Integers, ends_of
 from mm_kptm.nn.visibility import Branches
 
 Spelling = Callable[[str], Sequence[int]]  #: the token ids of a word or of a fact
+TokenIds = int | tuple[int, ...]  #: a word or a fact that is token ids already
 Facts = Callable[
     [str], Sequence[str] | None
 ]  #: what hangs from a word, the most wanted first; ``get`` of a dict will do
@@ -55,10 +56,13 @@ class SpellsMany(Protocol):
 
 
 class TokenWithFacts(NamedTuple):
-    """A word whose facts are given, in place of those that a graph would give."""
+    """A word whose facts are given, in place of those that a graph would give; each as text or as token ids."""
 
-    word: str
-    facts: tuple[str, ...]
+    word: str | TokenIds
+    facts: tuple[str | TokenIds, ...]
+
+
+Word = str | TokenIds | TokenWithFacts  #: of a sentence: as text, as token ids, or with its own facts
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,7 +192,8 @@ class TreeBuilder:
         max_length: how many tokens a sentence and its facts may have.
         fit: which tokens stay when there are more: :func:`spare_trunk`, or :func:`cut` as published.
 
-    The answers of ``spelling`` and ``facts`` are remembered: they must not change.
+    Words and facts may also be token ids (:data:`TokenIds`); these need no spelling, and ``facts`` is not asked about
+    them. The answers of ``spelling`` and ``facts`` are remembered: they must not change.
 
     Raises:
         UserError: a limit is out of range.
@@ -202,6 +207,8 @@ class TreeBuilder:
     [0, 1, 2, 3, 4, 3, 4]
     >>> trees.branches.tolist()
     [0, 0, 0, 1, 1, 0, 0]
+    >>> TreeBuilder(code.__getitem__)([[1, TokenWithFacts((2, 3), ((6, 7),)), 4, 5]]).ids.tolist()
+    [1, 2, 3, 6, 7, 4, 5]
     """
 
     def __init__(
@@ -221,7 +228,7 @@ class TreeBuilder:
         self.fit = fit
         self._written = _Written(spelling, facts, max_facts)
 
-    def __call__(self, sentences: Sequence[Sequence[str | TokenWithFacts]]) -> Trees:
+    def __call__(self, sentences: Sequence[Sequence[Word]]) -> Trees:
         """One tree per sentence; a sentence is its words, special tokens such as ``[CLS]`` among them."""
         trees = self._written.trees(sentences)
         if max(trees.layout.lengths, default=0) > self.max_length:
@@ -240,14 +247,14 @@ class _Written:
 
     def forget(self) -> None:
         # a word that was never met gets the next number by being asked for, which is the quickest way to meet many
-        self.numbers: defaultdict[str | TokenWithFacts, int] = defaultdict(count().__next__)
+        self.numbers: defaultdict[Word, int] = defaultdict(count().__next__)
         self.ids = array("i")
         self.steps = array("i")  # of tokens: from the first position of the word
         self.branches = array("b")  # of tokens: 0 or the number of the fact
         self.ends = array("q", [0])  # of words among tokens
         self.spans = array("i")  # how far a word moves the positions of the trunk on
 
-    def _met(self, sentences: Sequence[Sequence[str | TokenWithFacts]], count: int) -> Integers:
+    def _met(self, sentences: Sequence[Sequence[Word]], count: int) -> Integers:
         """The numbers of all words, those that are new written out."""
         known = len(self.numbers)
         try:
@@ -259,7 +266,7 @@ class _Written:
             raise
         return met
 
-    def _write(self, words: list[str | TokenWithFacts]) -> None:
+    def _write(self, words: list[Word]) -> None:
         """Write out new words, all at once, since a batch may bring thousands."""
         pieces, facts = self._pieces(words)
         ids, lengths = self._spelt(pieces)
@@ -281,33 +288,46 @@ class _Written:
         self.spans.frombytes(spans.astype(np.int32).tobytes())
         self.ends.frombytes((self.ends[-1] + ends[np.append(firsts[1:], len(trunks))]).astype(np.int64).tobytes())
 
-    def _pieces(self, words: list[str | TokenWithFacts]) -> tuple[list[str], Integers]:
+    def _pieces(self, words: list[Word]) -> tuple[list[str | TokenIds], Integers]:
         """Every word with its facts behind it, and how many these are."""
+        texts: list[str | TokenIds]
+        carried: list[Sequence[str | TokenIds] | None]
         if set(map(type, words)) == {str}:
-            texts = cast("list[str]", words)
-            told = [*map(self.facts, texts)]
+            texts = cast("list[str | TokenIds]", words)
+            carried = [*map(self.facts, cast("list[str]", words))]
         else:
-            texts = [word if isinstance(word, str) else word.word for word in words]
-            told = [self.facts(word) if isinstance(word, str) else word.facts for word in words]
+            texts = [word.word if isinstance(word, TokenWithFacts) else word for word in words]
+            carried = [*map(self._carried, words)]
         counts = np.zeros(len(words), np.int64)
-        pieces: list[str] = []
+        pieces: list[str | TokenIds] = []
         first = 0
-        for place, facts in enumerate(told):
+        for place, facts in enumerate(carried):
             if facts:
-                output_rows = facts[: self.max_facts]
-                counts[place] = len(output_rows)
+                branches = facts[: self.max_facts]
+                counts[place] = len(branches)
                 pieces += texts[first : (first := place + 1)]
-                pieces += output_rows
+                pieces += branches
         return pieces + texts[first:], counts
 
-    def _spelt(self, texts: Sequence[str]) -> Spelt:
-        if isinstance(self.spelling, SpellsMany):
-            return self.spelling.many(texts)
-        spelt = [*map(self.spelling, texts)]
+    def _carried(self, word: Word) -> Sequence[str | TokenIds] | None:
+        """The facts of a word: its own, those that are known of a text, or none of token ids."""
+        if isinstance(word, TokenWithFacts):
+            return word.facts
+        return self.facts(word) if isinstance(word, str) else None
+
+    def _spelt(self, texts: Sequence[str | TokenIds]) -> Spelt:
+        if isinstance(self.spelling, SpellsMany) and set(map(type, texts)) <= {str}:
+            return self.spelling.many(cast("Sequence[str]", texts))
+        spelt = [*map(self._token_ids, texts)]
         lengths = np.fromiter(map(len, spelt), np.int64, len(spelt))
         return Spelt(np.fromiter(chain.from_iterable(spelt), np.int32, int(lengths.sum())), lengths)
 
-    def trees(self, sentences: Sequence[Sequence[str | TokenWithFacts]]) -> Trees:
+    def _token_ids(self, text: str | TokenIds) -> Sequence[int]:
+        if isinstance(text, str):
+            return self.spelling(text)
+        return text if isinstance(text, tuple) else (text,)
+
+    def trees(self, sentences: Sequence[Sequence[Word]]) -> Trees:
         if len(self.numbers) > _MOST_WORDS:
             self.forget()
         counts = np.fromiter(map(len, sentences), np.int64, len(sentences))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from mm_kptm.adaptation.layer_stack import text_stack
 from mm_kptm.batch import Inputs
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.fusion.entity_disambiguation import gold
@@ -59,7 +60,7 @@ class EntityLinking:
 
 
 def _recontextualised(system: System) -> RecontextualisedStream:
-    encoder = getattr(system, "encoder", None)
+    encoder = text_stack(getattr(system, "encoder", system))
     if not isinstance(encoder, RecontextualisedStream):
         raise UserError("mentions are linked by knowledge bases, but none speaks to this system")
     return encoder

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mm_kptm.adaptation.layer_stack import text_stack
 from mm_kptm.adaptation.side_adapter import AdaptedStream
 from mm_kptm.batch import Inputs, Movable, Tokens
 from mm_kptm.data.tokenizers.protocol import Specials
@@ -77,7 +78,7 @@ class FactCompletion:
         Raises:
             UserError: there are no adapters to learn from it.
         """
-        encoder = system.encoder
+        encoder = text_stack(getattr(system, "encoder", system))
         if not isinstance(encoder, AdaptedStream):
             raise UserError(f"{self.name} trains adapters, but a {type(encoder).__name__} has none; put some beside it")
         states = encoder.beside(batch.texts)[batch.blanks]

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mm_kptm.adaptation.side_adapter import AdaptedStream, adapt
+from mm_kptm.knowledge.injection.marker_tokens import MARKINGS
 from mm_kptm.nn.attention import Attention
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.ragged import AttentionLayout
@@ -16,6 +17,7 @@ from mm_kptm.recipes.bert import layer_rules
 from mm_kptm.recipes.roberta import ROBERTA_FIELDS, ROBERTA_NOTES, ROBERTA_TABLES, hugging_face_rules, norm_of, roberta
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, OneOf, Rename, Rule
+from mm_kptm.systems.text_format import TextFormat
 
 PUBLISHED_SETS = ("factual", "linguistic")
 
@@ -172,6 +174,7 @@ _SHARED: dict[str, Any] = {
     "Findings of ACL, arXiv:2002.01808",
     "build": k_adapter,
     "reads": frozenset({"text"}),
+    "text": TextFormat(markers=MARKINGS["k-adapter"]),
     "config_keys": ROBERTA_FIELDS,
     "notes": (
         *ROBERTA_NOTES,

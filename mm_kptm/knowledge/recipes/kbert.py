@@ -13,6 +13,7 @@ from mm_kptm.nn.sublayers import UnbiasedNorm, bert_layer
 from mm_kptm.nn.submodules import submodule
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Rename
+from mm_kptm.systems.text_format import UER_FORMAT
 
 
 def kbert(
@@ -89,6 +90,7 @@ KBERT_BASE = Recipe(
         "tagger": token_classes,
     },
     objectives=("masked-tokens", "next-sentence"),
+    text=UER_FORMAT,
     weights=(
         Rename("embedding.word_embedding.weight", "encoder.embed.text.word.weight"),
         Rename("embedding.position_embedding.weight", "encoder.embed.text.position.weight"),

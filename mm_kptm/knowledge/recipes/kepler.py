@@ -5,6 +5,7 @@ from collections import OrderedDict
 from torch import nn
 
 from mm_kptm.knowledge.embedding.transe import TransEScore
+from mm_kptm.knowledge.injection.marker_tokens import MARKINGS
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.heads import Pooler
 from mm_kptm.nn.init import bert_init
@@ -25,6 +26,7 @@ from mm_kptm.recipes.roberta import (
 )
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, Rename
+from mm_kptm.systems.text_format import TextFormat
 
 
 def knowledge_embedding(encoder: SingleStream, *, num_relations: int = 822, margin: float = 4.0) -> TransEScore:
@@ -64,6 +66,7 @@ KEPLER = Recipe(
         "classifier": classes,
     },
     objectives=("masked-tokens", "knowledge-embedding"),
+    text=TextFormat(markers=MARKINGS["kepler"]),
     weights=(
         *fairseq_rules(f"{SIDE}.sentence_encoder", "encoder"),
         *fairseq_head_rules(SIDE),

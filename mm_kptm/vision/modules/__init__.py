@@ -1,1 +1,1 @@
-"""Modules."""
+"""Parts of vision-language encoders and their heads."""

@@ -90,8 +90,8 @@ class PooledPairs(Classifier):
     Sequence 2k is about the left image of pair k, sequence 2k + 1 about the right one.
     """
 
-    def __init__(self, dim: int, *, num_classes: int = 2) -> None:
-        super().__init__(2 * dim, num_classes, inner_dim=2 * dim)
+    def __init__(self, dim: int, *, num_classes: int = 2, inner_dim: int | None = None) -> None:
+        super().__init__(2 * dim, num_classes, inner_dim=2 * dim if inner_dim is None else inner_dim)
 
     def forward(self, rows: Tensor) -> Tensor:
         """The scores of every pair, [B / 2, C], from pooled states [B, D].

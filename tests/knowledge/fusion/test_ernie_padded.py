@@ -30,7 +30,7 @@ def on_padded_tensors(encoder: FusedStream, x: Tensor, real: Tensor, e: Tensor, 
     for number, layer in enumerate(encoder.layers):
         x = attended(layer.self_attention, x, real)
         if str(number) not in encoder.fusions:
-            x = layer.feed(x)
+            x = layer.ffn(x)
             continue
         fused = encoder.fusions[str(number)]
         assert isinstance(fused, FusedLayer)

@@ -20,8 +20,10 @@ from mm_kptm.knowledge.graph.graph import KnowledgeGraph
 from mm_kptm.knowledge.graph.triples import Triple, relation_blank_tail
 from mm_kptm.knowledge.injection.characters import Characters
 from mm_kptm.knowledge.injection.fact_injector import FactInjector
-from mm_kptm.preprocessing.text import BERT, UER, UER_WORDS, TextEncoding, TextExample
+from mm_kptm.knowledge.injection.marker_tokens import marker_tokenizer
+from mm_kptm.preprocessing.text import TextEncoding, TextExample
 from mm_kptm.random_streams import RandomStream
+from mm_kptm.systems.text_format import BERT_TEMPLATE, UER_FORMAT, MarkerTokens
 from mm_kptm.tasks.labelling import LabelledSource
 
 FACTS = [
@@ -33,6 +35,7 @@ FACTS = [
     Triple("oslo", "is", "small"),
 ]
 WORDS = "i saw new york and rome oslo in is has usa italy norway big small parks # $ 。 . ny ##c".split()  # noqa: SIM905
+BERT, UER, UER_WORDS = BERT_TEMPLATE, UER_FORMAT.template, UER_FORMAT.word_template
 PIECES = WordPiece([*BERT_SPECIALS, *WORDS], lowercase=True)
 TELLER = FactInjector(KnowledgeGraph(FACTS), relation_blank_tail, 2, RandomStream(0))
 TEXT = "i saw new york and rome ."
@@ -147,6 +150,33 @@ def test_words_keep_their_tags_beside_facts_and_pieces():
     assert spelled(ids[batch.rows]) == "i saw ny and new york in usa is big"
     assert batch.words.tolist() == [0, 1, 2, 3, 4, 5, -1, -1, -1, -1]
     assert batch.truth.tolist() == [2, 2, 3, 2, 3, 4, 1, 1, 1, 1]
+
+
+class CountingTokenizer(WordPiece):
+    """Remembers the texts that it cut."""
+
+    def __init__(self) -> None:
+        super().__init__(PIECES.vocabulary, lowercase=True)
+        self.cut: list[str] = []
+
+    def encode(self, text, language=None):
+        self.cut.append(text)
+        return super().encode(text, language)
+
+
+def test_tagged_and_marked_texts_are_tokenised_once():
+    sentence = Tagged("1", ("i", "saw", "rome"), ("O", "O", "B-L"))
+    tokenizer = CountingTokenizer()
+    tagged([sentence], ("O", "B-L"), TextEncoding(tokenizer, 64))
+    assert tokenizer.cut == ["i saw rome"]
+
+    tokenizer = CountingTokenizer()
+    markers = MarkerTokens(("#", "$"))
+    reading = TextEncoding(marker_tokenizer(tokenizer, markers), 64, markers=markers)
+    source = typed([TypedMention("1", "i saw rome .", MentionSpan(6, 10), ("place",))], ("place",), reading)
+    assert tokenizer.cut == ["i saw", " rome", " ."]
+    text = source.batch([0], seeded(0)).inputs.text
+    assert spelled(text.ids) == "[CLS] i saw # rome $ . [SEP]"
 
 
 @pytest.fixture

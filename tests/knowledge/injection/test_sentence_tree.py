@@ -111,6 +111,25 @@ def test_given_facts_stand_in_for_those_of_the_graph() -> None:
     assert bytes(given.ids.tolist()) == b"thecatisblackcatisanimaleatsfish"
 
 
+@pytest.mark.parametrize("mixed", [False, True])
+def test_words_and_facts_may_be_token_ids_already(mixed: bool) -> None:
+    def ids(word: str) -> str | tuple[int, ...] | int:
+        if mixed and word in ("rome", "swims"):
+            return word
+        return ord(word) if len(word) == 1 else tuple(letters(word))
+
+    as_ids = [[TokenWithFacts(ids(word), tuple(map(ids, known(word)))) if known(word) else ids(word) for word in words]
+              for words in SENTENCES]  # fmt: skip
+    assert rows(TreeBuilder(letters)(as_ids)) == rows(TreeBuilder(letters, known)(SENTENCES))
+
+
+def test_nothing_is_looked_up_for_token_ids() -> None:
+    def refuse(word: str) -> list[int]:
+        raise AssertionError(f"{word} was looked up")
+
+    assert rows(TreeBuilder(refuse, refuse)([[7, (8, 9)]])) == [(7, 0, 0, 0), (8, 1, 1, 0), (9, 2, 1, 0)]  # type: ignore[arg-type]
+
+
 def test_a_word_is_spelt_once_however_often_it_stands() -> None:
     spelt: list[str] = []
 

@@ -69,7 +69,7 @@ def attended(layer: Any, x: Tensor, source: Tensor, seen: Tensor) -> Tensor:
     )
     scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5 + (~seen[:, None, None]) * -10000.0
     read = attention.out_proj((scores.softmax(-1) @ v).transpose(1, 2).flatten(2))
-    return layer.feed(layer.self_attention.norm(x + read))
+    return layer.ffn(layer.self_attention.norm(x + read))
 
 
 def spoken(kar: Any, h: Tensor) -> tuple[Tensor, Tensor]:

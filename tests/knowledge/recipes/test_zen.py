@@ -59,7 +59,7 @@ def attended(layer: Any, x: Tensor) -> Tensor:
     )
     shares = (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).softmax(-1)
     read = attention.out_proj((shares @ v).transpose(0, 1).flatten(1))
-    return layer.feed(layer.self_attention.norm(x + read))
+    return layer.ffn(layer.self_attention.norm(x + read))
 
 
 def dense(system: System, text: int) -> Tensor:

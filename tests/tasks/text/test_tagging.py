@@ -13,8 +13,9 @@ from mm_kptm.knowledge.graph.graph import KnowledgeGraph
 from mm_kptm.knowledge.graph.triples import tail_only
 from mm_kptm.knowledge.injection.characters import Characters
 from mm_kptm.knowledge.injection.fact_injector import FactInjector
-from mm_kptm.preprocessing.text import UER_WORDS, TextEncoding
+from mm_kptm.preprocessing.text import TextEncoding
 from mm_kptm.random_streams import RandomStream
+from mm_kptm.systems.text_format import UER_FORMAT
 from mm_kptm.tasks.metrics.tagging import exact, names, untyped
 from mm_kptm.tasks.text.tagging import NamedEntities
 
@@ -29,7 +30,11 @@ TELLER = FactInjector(KnowledgeGraph([("北京", "x", "东西"), ("小猫", "x",
 
 
 def source(facts="true", max_length=32, sentences=SENTENCES):
-    return tagged(sentences, TAGS, TextEncoding(SPELLING, max_length, injector=TELLER, facts=facts, template=UER_WORDS))
+    return tagged(
+        sentences,
+        TAGS,
+        TextEncoding(SPELLING, max_length, injector=TELLER, facts=facts, template=UER_FORMAT.word_template),
+    )
 
 
 def tagger(**sizes):

@@ -26,13 +26,13 @@ def test_regions_take_segment_row_one_unless_they_say_otherwise(embedding: Regio
 
 
 def test_a_hidden_region_shows_its_box_and_nothing_of_its_feature(embedding: RegionEmbedding) -> None:
-    regions = replace(regions_of(3), hidden=torch.tensor([True, False, False]))
+    regions = replace(regions_of(3), masked=torch.tensor([True, False, False]))
     noisy = replace(regions, features=regions.features.clone())
     noisy.features[0] = 1e3
     moved = replace(regions, boxes=regions.boxes * 0.5)
     assert torch.equal(embedding(regions), embedding(noisy))
     assert not torch.allclose(embedding(regions)[0], embedding(moved)[0])
-    assert not torch.allclose(embedding(regions)[0], embedding(replace(regions, hidden=None))[0])
+    assert not torch.allclose(embedding(regions)[0], embedding(replace(regions, masked=None))[0])
 
 
 def test_a_segment_table_without_row_one_is_refused() -> None:

@@ -9,10 +9,10 @@ from functools import cache, partial
 import numpy as np
 
 from mm_kptm.data.packing import Packed
-from mm_kptm.datasets.knowledge_settings import TREE
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.knowledge.injection.fact_injector import TokenSequence, build_trees
 from mm_kptm.knowledge.injection.sentence_tree import TokenWithFacts
+from mm_kptm.knowledge.kinds.protocol import BRANCHES
 from mm_kptm.preprocessing.inputs import InputSource
 from mm_kptm.suites.number_world.datasets import sources as number_world
 from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
@@ -64,7 +64,7 @@ def cloze(data: NumberWorldData, request: DataRequest) -> PreparedData:
         heads=FillBlanks.heads(request.recipe),
         fingerprints=data.fingerprints,
         baselines=usual,
-        knowledge_kinds=frozenset({TREE}),
+        knowledge_forms=frozenset({BRANCHES}),
     )
 
 
@@ -99,12 +99,12 @@ def source(asked: Sequence[Blank], choices: CandidateWords) -> ClozeSource:
 
 def _trunk(one: Blank) -> TokenSequence:
     specials, ids = number_world.specials(), vocabulary().ids
-    trunk: TokenSequence = [str(specials.start)]
+    trunk: TokenSequence = [specials.start]
+    facts = tuple((ids[relation], ids[object_]) for relation, object_ in one.injected)
     for place, word in enumerate(one.sentence.words):
-        piece = str(specials.mask if place == one.blank else ids[word])
-        facts = tuple(f"{ids[relation]} {ids[object_]}" for relation, object_ in one.injected)
+        piece = specials.mask if place == one.blank else ids[word]
         trunk.append(TokenWithFacts(piece, facts) if place == one.subject and facts else piece)
-    return [*trunk, str(specials.stop)]
+    return [*trunk, specials.stop]
 
 
 CLOZE_SUPPLY = TaskDataset(FillBlanks, NumberWorldData, cloze)

@@ -9,12 +9,13 @@ from functools import cache, partial
 from mm_kptm.crosslingual.corpora.bitext import every_pair, monolingual, translations
 from mm_kptm.data.packing import Packed
 from mm_kptm.datasets.protocol import AuxiliaryObjective, DataRequest, PreparedData, TaskDataset
+from mm_kptm.knowledge.kinds.protocol import BRANCHES, CANDIDATES, ENTITIES
 from mm_kptm.objectives.mixture import Mixture, Objective, Objectives
 from mm_kptm.preprocessing.inputs import InputSource
 from mm_kptm.suites.number_world.datasets import sources as number_world
 from mm_kptm.suites.number_world.datasets.entity_vectors import BASE, WIDTH, linked, without_facts
 from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
-from mm_kptm.suites.number_world.datasets.stored_facts import KEPT, learnt, stated
+from mm_kptm.suites.number_world.datasets.stored_facts import LEARNT_FORMS, FactObjective, stated
 from mm_kptm.suites.number_world.generator import baselines, knowledge, questions
 from mm_kptm.suites.number_world.generator import captions as world_captions
 from mm_kptm.suites.number_world.generator.facts import Worlds
@@ -32,7 +33,7 @@ from mm_kptm.tasks.vision.knowledge_vqa import KnowledgeVQA
 from mm_kptm.tasks.vision.vqa import VQA, QuestionSource, one_answer
 
 #: As branches of names, as a vector at each name, as the candidate that each name means, or beside the questions.
-TELLS = frozenset({"sentence-tree", "entity-fusion", "kar", *KEPT})
+FORMS = frozenset({BRANCHES, ENTITIES, CANDIDATES, *LEARNT_FORMS})
 
 Asked = tuple[Scenes, Sequence[Question]]
 
@@ -44,7 +45,7 @@ def vqa(data: NumberWorldData, request: DataRequest) -> PreparedData:
 
 def knowledge_vqa(data: NumberWorldData, request: DataRequest) -> PreparedData:
     """Questions about facts of what a scene shows; the facts told are those of ``request.facts``."""
-    worlds = data.worlds
+    worlds, learnt = data.worlds, LEARNT_FORMS.get(request.form or "")
 
     @cache
     def asked(split: str) -> Asked:
@@ -56,20 +57,20 @@ def knowledge_vqa(data: NumberWorldData, request: DataRequest) -> PreparedData:
 
     def score(split: str) -> Mapping[str, float]:
         told = [question for question in asked(split)[1] if isinstance(question, knowledge.FactQuestion)]
-        if request.facts == "none" or request.knowledge in KEPT:
+        if request.facts == "none" or learnt is not None:
             return scored(split)
         return {**scored(split), "facts-only": baselines.accuracy(baselines.facts_only(told), told)}
 
-    def kept() -> AuxiliaryObjective:
+    def auxiliary(make: FactObjective) -> AuxiliaryObjective:
         facts = stated(worlds.of("train"), data.asked_relations, request.facts, data.draw("stated facts"))
-        return learnt(request.knowledge, facts, data.languages)
+        return make(facts, data.languages)
 
     prepared = replace(
         prepared,
         baselines=score,
-        knowledge_kinds=TELLS,
+        knowledge_forms=FORMS,
         knowledge_bases=(BASE,),
-        auxiliary=kept if request.knowledge in KEPT else None,
+        auxiliary=None if learnt is None else partial(auxiliary, learnt),
     )
     if not data.num_perception_questions:
         return prepared
@@ -137,11 +138,10 @@ def asked_about_seen(data: NumberWorldData, split: str) -> tuple[Scenes, tuple[Q
 
 def _source(data: NumberWorldData, request: DataRequest, split: str, *asked: Asked) -> QuestionSource:
     """Questions about one or more sets of scenes, with what is told in the form that was asked for."""
-    by_vectors = request.knowledge in ("entity-fusion", "kar")
     sources = [
         number_world.questions(
             scenes,
-            generated if request.knowledge == "sentence-tree" else without_facts(generated),
+            generated if request.form == BRANCHES else without_facts(generated),
             answers(data.numbers),
             vision=data.vision,
             draw=data.draw("shuffled scenes", split),
@@ -149,9 +149,9 @@ def _source(data: NumberWorldData, request: DataRequest, split: str, *asked: Ask
         for scenes, generated in asked
     ]
     source = sources[0] if len(sources) == 1 else number_world.joined(*sources)
-    if not by_vectors:
+    if request.form not in (ENTITIES, CANDIDATES):
         return source
-    base = BASE if request.knowledge == "kar" else None
+    base = BASE if request.form == CANDIDATES else None
     return linked(source, [question for _, generated in asked for question in generated], base=base)
 
 

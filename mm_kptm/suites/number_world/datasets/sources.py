@@ -6,7 +6,7 @@ arms of an experiment.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import permutations
 from typing import Literal
@@ -17,7 +17,8 @@ from mm_kptm.crosslingual.corpora.bitext import EncodedSentence, monolingual
 from mm_kptm.data.packing import Packed
 from mm_kptm.data.tokenizers.protocol import Specials
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.injection.sentence_tree import TokenWithFacts, TreeBuilder, Trees
+from mm_kptm.knowledge.injection.fact_injector import TokenSequence, build_trees
+from mm_kptm.knowledge.injection.sentence_tree import TokenWithFacts
 from mm_kptm.preprocessing.inputs import InputSource, IntArray, RegionCrops
 from mm_kptm.random_streams import RandomStream
 from mm_kptm.suites.number_world.datasets.settings import tokenizer
@@ -33,7 +34,6 @@ from mm_kptm.tasks.text.sentence_retrieval import Meaning, TranslationSource
 from mm_kptm.tasks.vision.vqa import QuestionSource
 
 Vision = Literal["true", "shuffled", "blank"]
-_JOINT = "\n"  # between the words of a fact; inside a word there may be blanks
 
 
 def pictures(scenes: Scenes) -> RegionCrops:
@@ -172,27 +172,22 @@ def _along_ring(about: IntArray, order: IntArray) -> IntArray:
 
 def _trees(asked: Sequence[Question]) -> Packed:
     """The words of questions with their facts, flattened."""
-    ids: Mapping[str, int] = vocabulary().ids
-    unknown = specials().unknown
-    grow = TreeBuilder(
-        lambda text: [ids.get(word, unknown) for word in text.split(_JOINT)], max_facts=127, max_length=512
-    )
-    trees = grow([_with_facts(question) for question in asked])
+    trees = build_trees([_with_facts(question) for question in asked], max_length=512)
     languages = np.array([LANGUAGES.index(question.language) for question in asked], dtype=np.int64)
-    return _flat(trees, languages)
+    return Packed(trees.offsets, {**trees.columns, "languages": np.repeat(languages, trees.lengths)})
 
 
-def _with_facts(question: Question) -> list[str | TokenWithFacts]:
-    hung: dict[int, list[str]] = {}
+def _with_facts(question: Question) -> TokenSequence:
+    facts: dict[int, list[tuple[int, ...]]] = {}
     for branch in question.branches:
-        hung.setdefault(branch.anchor, []).append(_JOINT.join(branch.words))
-    carried = (
-        TokenWithFacts(word, tuple(hung[place])) if place in hung else word for place, word in enumerate(question.words)
+        facts.setdefault(branch.anchor, []).append(_token_ids(branch.words))
+    tokens = (
+        TokenWithFacts(token, tuple(facts[place])) if place in facts else token
+        for place, token in enumerate(_token_ids(question.words))
     )
-    return [START, *carried, BREAK]
+    return [*_token_ids([START]), *tokens, *_token_ids([BREAK])]
 
 
-def _flat(trees: Trees, languages: IntArray) -> Packed:
-    offsets = np.array(trees.layout.offsets, dtype=np.int64)
-    columns = {name: getattr(trees, name).numpy() for name in ("ids", "positions", "words", "branches")}
-    return Packed(offsets, {**columns, "languages": np.repeat(languages, np.diff(offsets))})
+def _token_ids(words: Iterable[str]) -> tuple[int, ...]:
+    ids, unknown = vocabulary().ids, specials().unknown
+    return tuple(ids.get(word, unknown) for word in words)

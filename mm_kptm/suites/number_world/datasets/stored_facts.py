@@ -6,12 +6,13 @@ the many worlds of ``graph: worlds`` contradict each other, and none of them hol
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from mm_kptm.datasets.protocol import AuxiliaryObjective
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.graph.indexed_triple import IndexedTriple
+from mm_kptm.knowledge.kinds.protocol import DESCRIBED_TRIPLES, LEARNT_FACTS, OPEN_FACTS
 from mm_kptm.knowledge.objectives.fact_completion import FactCompletion, OpenFact
 from mm_kptm.knowledge.objectives.knowledge_embedding import DescribedGraph, KnowledgeEmbedding
 from mm_kptm.random_streams import RandomStream
@@ -22,9 +23,6 @@ from mm_kptm.suites.number_world.generator.lexicon import RELATION_WORDS, surfac
 from mm_kptm.suites.number_world.generator.numerals import name
 
 Thing = TypeVar("Thing")
-
-KEPT = ("side-adapter", "knowledge-embedding")  #: the kinds of knowledge that are learnt
-STATED = ("none", "true", "random")  #: which facts can be
 
 
 class Stated(NamedTuple):
@@ -41,10 +39,10 @@ def stated(worlds: Sequence[World], relations: Sequence[str], arm: str, draw: Ra
     Raises:
         UserError: these facts can only be told with a question.
     """
-    if arm not in STATED:
+    if arm not in LEARNT_FACTS:
         raise UserError(
             f"knowledge.facts is {arm}, but facts that are learnt before a question is asked can only be one of "
-            f"{', '.join(STATED)}; how a model answers when it is told others is the split test-{arm}"
+            f"{', '.join(LEARNT_FACTS)}; how a model answers when it is told others is the split test-{arm}"
         )
     found = dict.fromkeys(
         Stated(number, relation, label)
@@ -60,12 +58,8 @@ def stated(worlds: Sequence[World], relations: Sequence[str], arm: str, draw: Ra
     return tuple(dict.fromkeys(blind))
 
 
-def learnt(kind: str, facts: Sequence[Stated], languages: Sequence[str]) -> AuxiliaryObjective:
-    """What trains a kind of :data:`KEPT` on facts, each said in every language."""
-    return (_completion if kind == "side-adapter" else _embedding)(facts, languages)
-
-
-def _completion(facts: Sequence[Stated], languages: Sequence[str]) -> AuxiliaryObjective:
+def completion(facts: Sequence[Stated], languages: Sequence[str]) -> AuxiliaryObjective:
+    """Facts whose object is asked for, each said in every language."""
     objects = _numbered(fact.object for fact in facts)
     said = [
         OpenFact(
@@ -78,7 +72,8 @@ def _completion(facts: Sequence[Stated], languages: Sequence[str]) -> AuxiliaryO
     return AuxiliaryObjective(FactCompletion(said, number_world.specials()), {"num_objects": len(objects)})
 
 
-def _embedding(facts: Sequence[Stated], languages: Sequence[str]) -> AuxiliaryObjective:
+def embedding(facts: Sequence[Stated], languages: Sequence[str]) -> AuxiliaryObjective:
+    """Triples of described entities, each in every language."""
     relations = _numbered(fact.relation for fact in facts)
     heads = _numbered((name(fact.number, language), language) for fact in facts for language in languages)
     tails = _numbered((surface(fact.object, language), language) for fact in facts for language in languages)
@@ -93,6 +88,15 @@ def _embedding(facts: Sequence[Stated], languages: Sequence[str]) -> AuxiliaryOb
     ]
     graph = DescribedGraph(triples, [_ids(*text) for text in (*heads, *tails)], number_world.specials())
     return AuxiliaryObjective(KnowledgeEmbedding(graph), {"num_relations": len(relations)})
+
+
+FactObjective = Callable[[Sequence[Stated], Sequence[str]], AuxiliaryObjective]  #: of facts, said in some languages
+
+#: What trains on stated facts, by the form that a way of giving knowledge asks for.
+LEARNT_FORMS: Mapping[str, FactObjective] = {
+    OPEN_FACTS: completion,
+    DESCRIBED_TRIPLES: embedding,
+}
 
 
 def _numbered(things: Iterable[Thing]) -> dict[Thing, int]:

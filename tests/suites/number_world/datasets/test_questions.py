@@ -8,6 +8,7 @@ import torch
 from mm_kptm.data.sampler import seeded
 from mm_kptm.datasets.protocol import DataRequest
 from mm_kptm.errors import UserError
+from mm_kptm.knowledge.kinds.protocol import find_kind
 from mm_kptm.suites.number_world.datasets.questions import knowledge_vqa, parallel_sentences, pretraining
 from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
 from mm_kptm.suites.number_world.datasets.sources import specials
@@ -41,7 +42,7 @@ def test_the_share_hidden_is_the_one_asked_for(share):
 @pytest.mark.parametrize("side", ["dev", "test"])
 def test_both_sides_that_are_measured_can_be_told_other_facts(side):
     data = NumberWorldData(split="world", questions=30, eval_questions=20, numbers=20)
-    sources = knowledge_vqa(data, DataRequest(find("uniter-base"), "sentence-tree", "true")).sources
+    sources = knowledge_vqa(data, DataRequest(find("uniter-base"), find_kind("sentence-tree"), "true")).sources
     true, swapped = (sources[split]().about for split in (side, f"{side}-swapped"))
     assert [about.id for about in swapped] == [about.id for about in true]
     assert [about.factual_answer for about in swapped] == [about.target for about in true]

@@ -8,7 +8,7 @@ import torch
 from mm_kptm.batch import Inputs, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.random_streams import RandomStream
-from mm_kptm.suites.number_world.datasets.stored_facts import Stated, learnt, stated
+from mm_kptm.suites.number_world.datasets.stored_facts import Stated, completion, embedding, stated
 from mm_kptm.suites.number_world.generator.facts import RANGES, draw_fixed
 from mm_kptm.suites.number_world.generator.language import vocabulary
 
@@ -42,7 +42,7 @@ def test_facts_that_belong_to_a_question_cannot_be_learnt_before_it(arm):
 
 def test_adapters_are_asked_for_the_object_of_a_fact_in_every_language():
     facts = stated(FIXED, ("owner",), "true", RandomStream(0))
-    kept = learnt("side-adapter", facts, ("en", "de"))
+    kept = completion(facts, ("en", "de"))
     batch = kept.objective.prepare(SHOWN, torch.Generator().manual_seed(0))
     objects = list(dict.fromkeys(fact.object for fact in facts))
     spelt = [vocabulary().words[number] for number in batch.texts.text.ids.tolist()]
@@ -56,7 +56,7 @@ def test_adapters_are_asked_for_the_object_of_a_fact_in_every_language():
 
 def test_triples_join_the_words_for_a_number_and_for_its_object_in_one_language():
     facts = stated(FIXED, ("owner", "home"), "true", RandomStream(0))
-    kept = learnt("knowledge-embedding", facts, ("en", "fr"))
+    kept = embedding(facts, ("en", "fr"))
     batch = kept.objective.prepare(SHOWN, torch.Generator().manual_seed(0))
     rows = [rows[1:-1].tolist() for rows in batch.texts.text.layout.split(batch.texts.text.ids)]
     word = {place: " ".join(vocabulary().words[number] for number in ids) for place, ids in enumerate(rows)}

@@ -1,0 +1,1 @@
+"""Parts of single-stream encoders: VisualBERT, Oscar, VL-BERT, VLP and Pixel-BERT."""

@@ -1,0 +1,38 @@
+"""Phrase grounding by one head of attention without a value: which region does a phrase of the text mean?
+
+Shapes: P phrases, R regions as the texts see them, B texts, M most regions of an image, D dim, E width of the head.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from mm_kptm.batch import SequenceLayout, pad
+
+
+class PhraseAttention(nn.Module):
+    """Scaled dot products of phrases and regions, unnormalised (Li et al. 2019, section 4.4).
+
+    Args:
+        dim: D.
+        width: E; a released VisualBERT has that of one of the encoder's heads.
+    """
+
+    def __init__(self, dim: int, width: int) -> None:
+        super().__init__()
+        self.query = nn.Linear(dim, width)
+        self.key = nn.Linear(dim, width)
+
+    def forward(self, phrases: Tensor, regions: Tensor, asked: SequenceLayout, shown: SequenceLayout) -> Tensor:
+        """The score of every region of the image for every phrase, [P, M]; minus infinity where there is no region.
+
+        Args:
+            phrases: states of the phrases (of their last pieces), [P, D].
+            regions: states of the regions, [R, D].
+            asked: how many phrases each text has.
+            shown: how many regions each text sees.
+        """
+        query = self.query(phrases)
+        keys = pad(self.key(regions), shown)[asked.sequence_ids(phrases.device)]  # [P, M, E]
+        scores = torch.einsum("pe,pme->pm", query, keys) / query.shape[-1] ** 0.5
+        real = pad(torch.ones(len(regions), dtype=torch.bool, device=regions.device), shown)
+        return scores.masked_fill(~real[asked.sequence_ids(phrases.device)], float("-inf"))

@@ -1,0 +1,111 @@
+"""The vector of a region from its feature and its box in sines and cosines, and the vector of a whole image (VL-BERT).
+
+Shapes: R regions, F width of their features, V width of the vectors, I images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from mm_kptm.batch import Regions, SequenceLayout
+from mm_kptm.errors import UserError
+from mm_kptm.nn.assembly import join
+from mm_kptm.vision.boxes import sinusoidal_boxes
+from mm_kptm.vision.modules.embeddings import require_regions
+
+NUM_FREQUENCIES = 256  #: frequencies, each with a sine and a cosine, of each of the four numbers of a box
+BOX_DIM = 4 * 2 * NUM_FREQUENCIES
+
+
+class VisualFeatureEmbedding(nn.Module):
+    r"""Box and feature in one projection (Su et al. 2020, section 3.2).
+
+    .. math:: \mathrm{ReLU}(W [b; f])
+
+    where b are the :func:`sinusoidal_boxes`, which stand in front. A masked region has the learned row ``mask``
+    as its feature and keeps its box.
+
+    Args:
+        region_dim: F.
+        dim: V.
+        masked: whether there is a row for masked regions.
+
+    Raises:
+        UserError: features of another width, boxes that are no fractions, or masked regions where there is no row.
+    """
+
+    def __init__(self, region_dim: int, dim: int, *, masked: bool = True, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.region_dim = region_dim
+        self.project = nn.Linear(BOX_DIM + region_dim, dim)
+        self.mask = nn.Parameter(torch.zeros(1, region_dim)) if masked else None
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, regions: Regions) -> Tensor:
+        """The vector of every region, [R, V]."""
+        require_regions(regions, self.region_dim)
+        features = regions.features
+        if regions.masked is not None:
+            if self.mask is None:
+                raise UserError(
+                    "regions are masked here, but this model was built without rows that stand for masked regions; "
+                    "build it with masks_regions=True"
+                )
+            features = torch.where(regions.masked[:, None], self.mask.to(features.dtype), features)
+        described = torch.cat([sinusoidal_boxes(regions.boxes.to(features.dtype)), features], dim=1)
+        return torch.relu(self.project(self.drop(described)))
+
+
+class PrecomputedFeatures(nn.Module):
+    """Regions whose features are vectors already, made by an extractor that is trained with the encoder.
+
+    Args:
+        dim: V.
+
+    Raises:
+        UserError: vectors of another width.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, regions: Regions) -> Tensor:
+        """The vector of every region, [R, V]."""
+        require_regions(regions, self.dim)
+        return regions.features
+
+
+def prepend_region_mean(regions: Regions) -> Regions:
+    """The regions with one more in front of those of each image: the image itself, whose feature is their mean.
+
+    Masked regions do not count; the divisor is then their number plus 1e-5, as in the released code. What a detector
+    says of regions is left behind, for the image has nothing of the kind.
+    """
+    features, images = regions.features, regions.layout
+    owners = images.sequence_ids(features.device)
+    keep = torch.ones_like(owners, dtype=features.dtype) if regions.masked is None else (~regions.masked).to(features)
+    sums = features.new_zeros(len(images), features.shape[1]).index_add(0, owners, features * keep[:, None])
+    counts = features.new_zeros(len(images)).index_add(0, owners, keep)
+    means = sums / (counts.clamp(min=1) if regions.masked is None else counts + 1e-5)[:, None]
+    joint = join(SequenceLayout((1,) * len(images)), images, features.device)
+    frame = regions.boxes.new_tensor([0.0, 0.0, 1.0, 1.0]).expand(len(images), 4)
+    hidden = None
+    if regions.masked is not None:
+        hidden = joint.rows(regions.masked.new_zeros(len(images)), regions.masked)
+    return replace(
+        regions,
+        features=joint.rows(means, features),
+        boxes=joint.rows(frame, regions.boxes),
+        layout=joint.layout,
+        masked=hidden,
+        segments=None,
+        classes=None,
+        objects=None,
+        attributes=None,
+        words=None,
+        geometry=None,
+    )

@@ -1,0 +1,120 @@
+"""The steps of VOLTA's gated encoder: attention in which each stream reads itself, the other or both, and feed-forward.
+
+Shapes: T token rows, R region rows, H heads.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from mm_kptm.batch import EVERY_ROW, NO_ROWS, Rows
+from mm_kptm.errors import UserError
+from mm_kptm.nn.assembly import JoinedLayout, join
+from mm_kptm.nn.ragged import AttentionLayout, cross_attention_layout
+from mm_kptm.nn.steps import ALL_PAIR_ROWS, Pair, PairRows, SelfStep, Step, Stream, between
+from mm_kptm.nn.sublayers import AttentionSublayer, FeedForwardSublayer
+
+Offer = tuple[Tensor, Tensor]  #: keys and values of a stream, each [rows, H, width of a head]
+
+
+class GatedStep(Step):
+    """Attention between two streams by the gates that are open (Bugliarello et al. 2021, section 3.3).
+
+    Keys and values are made of a stream by its own sublayer, whoever reads them. A stream that reads itself and the
+    other one has a single softmax over both, as in a single-stream model; the streams' sublayers may be one object.
+    Rows that a stream hides from its ordinary ones are hidden from the other stream, too.
+
+    Args:
+        left: of the text.
+        right: of the regions.
+        reads: the open gates: tt, tv, vt, vv, reader first.
+
+    Raises:
+        UserError: a stream reads nothing, or the two differ in the width or the heads of their attention.
+    """
+
+    def __init__(self, left: AttentionSublayer, right: AttentionSublayer, reads: frozenset[str]) -> None:
+        super().__init__()
+        self.left = left
+        self.right = right
+        self.reads = reads
+        text, regions = ((part.attention.query.out_features, part.attention.num_heads) for part in (left, right))
+        if text != regions:
+            raise UserError(
+                "streams that read each other need attention of one width and one number of heads, but that of text "
+                f"has {text[0]} and {text[1]}, that of regions {regions[0]} and {regions[1]}"
+            )
+        if not {"tt", "tv"} & reads or not {"vt", "vv"} & reads:
+            raise UserError(f"each stream has to read something, but the open gates are {', '.join(sorted(reads))}")
+
+    def forward(self, pair: Pair, asked: PairRows = ALL_PAIR_ROWS) -> Pair:
+        left, right = pair
+        if self.reads != {"tv", "vt"}:
+            right = right.repeated()
+        text, regions = self.left.attention.offer(left.x), self.right.attention.offer(right.x)
+        text_gates, region_gates = ("tt" in self.reads, "tv" in self.reads), ("vv" in self.reads, "vt" in self.reads)
+        return Pair(
+            _read(self.left, left, right, (text, regions), text_gates, asked.left),
+            _read(self.right, right, left, (regions, text), region_gates, asked.right),
+        )
+
+    def needs(self, asked: PairRows) -> PairRows:
+        return asked if asked.left is NO_ROWS and asked.right is NO_ROWS else ALL_PAIR_ROWS
+
+
+class FeedForwardStep(SelfStep):
+    """Feed-forward of each stream; a side without a sublayer waits unchanged."""
+
+    def __init__(self, left: FeedForwardSublayer | None, right: FeedForwardSublayer | None) -> None:
+        super().__init__(left, right)
+
+    def forward(self, pair: Pair, asked: PairRows = ALL_PAIR_ROWS) -> Pair:
+        """The pair after the step; it holds only what is asked for already, as every row needs just itself."""
+        left, right = pair
+        return Pair(
+            left if self.left is None else left._replace(x=self.left(left.x)),
+            right if self.right is None else right._replace(x=self.right(right.x)),
+        )
+
+    def needs(self, asked: PairRows) -> PairRows:
+        return asked
+
+
+def _read(
+    layer: AttentionSublayer,
+    reader: Stream,
+    other: Stream,
+    offers: tuple[Offer, Offer],
+    gates: tuple[bool, bool],
+    rows: Rows,
+) -> Stream:
+    """A stream after reading; ``offers`` and ``gates`` are its own first, then those of the other stream."""
+    if rows is NO_ROWS:
+        return reader.select(NO_ROWS)
+    own, beyond = gates
+    if own and beyond:
+        joint = join(reader.layout, other.layout, reader.x.device)
+        key, value = (joint.rows(mine, theirs) for mine, theirs in zip(*offers, strict=True))
+        reading, x = _over_both(reader, other, joint), reader.x
+        if not isinstance(rows, slice):
+            reading, x = reading.restrict_queries(rows), x[rows]
+    else:
+        reading = reader.attention if own else between(reader, other)
+        reading = reading if isinstance(rows, slice) else reading.restrict_queries(rows)
+        x = reading.query_states(reader.x)
+        key, value = offers[0] if own else (reading.key_states(offers[1][0]), reading.key_states(offers[1][1]))
+    read = layer.add(x, layer.attention.read(x, key, value, reading))
+    if rows is EVERY_ROW and (own or reader.shared is None):
+        return reader._replace(x=read)
+    return Stream.of(read, reading.queries)
+
+
+def _over_both(reader: Stream, other: Stream, joint: JoinedLayout) -> AttentionLayout:
+    """How a stream reads itself and the other one together; who sees whom is asked by numbers of joint rows."""
+    if reader.attention.mask is not None:
+        mask = reader.attention.mask.scatter(joint.left, joint.layout.total)
+    elif other.attention.mask is not None:
+        mask = other.attention.mask.scatter(joint.right, joint.layout.total)
+    else:
+        return cross_attention_layout(reader.layout, joint.layout)
+    return AttentionLayout(reader.layout, joint.layout, mask, query_rows=joint.left)

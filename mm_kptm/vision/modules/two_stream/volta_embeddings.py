@@ -1,0 +1,73 @@
+"""The embeddings of VOLTA's controlled models, by the model that each is taken from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from mm_kptm.errors import UserError
+from mm_kptm.nn.embeddings import TextEmbedding
+from mm_kptm.vision.modules.two_stream.region_embeddings import (
+    AveragedRegionEmbedding,
+    PlacedRegionEmbedding,
+    SummedRegionEmbedding,
+    TypedRegionEmbedding,
+)
+from mm_kptm.vision.modules.two_stream.volta_vl_bert_embedding import VoltaVlBertEmbedding
+from mm_kptm.vision.modules.two_stream.whole_image import TextBesideImage
+
+
+def volta_embedding(
+    name: str,
+    text: TextEmbedding,
+    *,
+    region_dim: int,
+    region_states: int,
+    box_dim: int = 5,
+    box_frequencies: int = 256,
+    num_slots: int = 0,
+    masks_words: bool = False,
+    dropout: float = 0.1,
+) -> TextBesideImage:
+    """Text and regions with the whole image in front, embedded as the model of that name does.
+
+    Args:
+        name: lxmert, uniter, vilbert, visualbert or vl-bert.
+        text: the text's embedding.
+        region_dim: width of the regions' features.
+        region_states: width of their stream; uniter and visualbert have that of the text.
+        box_dim: how many numbers of a box lxmert, uniter and vilbert read.
+        box_frequencies: of vl-bert, and so are ``num_slots`` and ``masks_words``; see
+            :class:`~mm_kptm.vision.modules.two_stream.volta_vl_bert_embedding.VoltaVlBertEmbedding`.
+        dropout: of the regions.
+
+    Raises:
+        UserError: there is no such model, or its two streams are to differ in width.
+    """
+    dim = text.word.embedding_dim
+    boxed: dict[str, Any] = {"box_dim": box_dim, "dropout": dropout}
+    regions: dict[str, Callable[[], nn.Module]] = {
+        "lxmert": lambda: AveragedRegionEmbedding(region_dim, region_states, **boxed),
+        "uniter": lambda: TypedRegionEmbedding(region_dim, dim, segment=text.segment, **boxed),
+        "vilbert": lambda: SummedRegionEmbedding(region_dim, region_states, **boxed),
+        "visualbert": lambda: PlacedRegionEmbedding(region_dim, text, dropout=dropout),
+    }
+    if name != "vl-bert" and name not in regions:
+        raise UserError(f"VOLTA has the embeddings of {', '.join(regions)} and vl-bert, not of {name!r}")
+    if name not in ("lxmert", "vilbert") and region_states != dim:
+        raise UserError(
+            f"{name} embeds text and regions alike, so both streams need one width, but the text has {dim} and the "
+            f"regions {region_states}"
+        )
+    if name != "vl-bert":
+        return TextBesideImage(text, regions[name](), region_dim=region_dim)
+    return VoltaVlBertEmbedding(
+        text,
+        region_dim=region_dim,
+        num_frequencies=box_frequencies,
+        num_slots=num_slots,
+        masks_words=masks_words,
+        dropout=dropout,
+    )

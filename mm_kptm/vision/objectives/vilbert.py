@@ -1,0 +1,204 @@
+"""Everything that ViLBERT and VOLTA's models are pretrained on, in one pass over captions and images.
+
+Shapes: B examples, P masked tokens, H masked regions as the texts see them, R regions, F width of their features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mm_kptm.batch import Encoded, Inputs, Movable, OutputRows, Regions, SequenceLayout, pad
+from mm_kptm.errors import UserError
+from mm_kptm.objectives.pairs import ImageTextMatching
+from mm_kptm.objectives.tokens import Bernoulli, MaskedTokens, MaskingPolicy, TokenMasker, mean, mean_of_each
+from mm_kptm.systems.system import System
+from mm_kptm.vision.modules.two_stream.region_embeddings import overlaps_of_images
+from mm_kptm.vision.modules.two_stream.region_heads import MaskedRegionHead
+from mm_kptm.vision.objectives.region_targets import TARGETS, RegionTruths, drawn_negatives
+
+
+@dataclass(frozen=True)
+class VilbertRegionMasking:
+    """How regions are masked: the feature becomes zero or stays, the box stays (Lu et al. 2019, section 2.3).
+
+    The feature of the whole image is the sum of what is left over the number of regions that do not show a masked one:
+    neither masked themselves nor overlapping one by more than ``overlap``.
+
+    Args:
+        policy: which regions are masked.
+        zeroed: share of masked regions whose feature becomes zero.
+        overlap: intersection over union beyond which a region shows another.
+        slots: how many regions the released loader makes room for; it counts empty ones among those that show nothing
+            masked, which makes the whole image fainter the fewer regions it has. None, the default, counts none.
+    """
+
+    policy: MaskingPolicy = field(default_factory=lambda: Bernoulli(0.15))
+    zeroed: float = 0.9
+    overlap: float = 0.4
+    slots: int | None = None
+
+    def mask(self, regions: Regions, generator: torch.Generator) -> tuple[Regions, Tensor]:
+        """The corrupted regions, and which were masked, [R]; ``regions`` are left as they are."""
+        choose, treat = torch.rand(2, regions.layout.total, generator=generator)
+        masked = self.policy(choose, torch.ones_like(choose, dtype=torch.bool), regions.layout)
+        features = regions.features.masked_fill((masked & (treat < self.zeroed))[:, None], 0.0)
+        layout, owners = regions.layout, regions.layout.sequence_ids(masked.device)
+        overlapping = (overlaps_of_images(regions.boxes, layout) > self.overlap) & pad(masked, layout)[:, None]
+        shows = masked | overlapping.any(-1)[owners, layout.offsets_in_sequence(masked.device)]
+        counts = torch.zeros(len(layout)).index_add(0, owners, (~shows).float())
+        if self.slots is not None:
+            counts = counts + (self.slots - torch.tensor(layout.lengths)).clamp(min=0)
+        sums = features.new_zeros(len(layout), features.shape[1]).index_add(0, owners, features)
+        whole = sums / counts.clamp(min=1).to(sums.dtype)[:, None]
+        covered = replace(regions, features=features, whole_image=whole, classes=None, objects=None, attributes=None)
+        return covered, masked
+
+
+@dataclass(frozen=True, eq=False)
+class VilbertBatch(Movable):
+    """Inputs with swapped images, masked tokens and masked regions, and what is to be found in them."""
+
+    inputs: Inputs
+    matched: Tensor  #: 1 where the text is about the image, [B]
+    rows: Tensor  #: masked tokens that are to be found, [P]
+    labels: Tensor  #: what stood there, [P]
+    owners: Tensor  #: the example of each, [P]
+    regions: Tensor  #: masked regions that are to be found, among those that the texts see, [H]
+    truths: RegionTruths  #: what was seen there
+    region_owners: Tensor  #: the example of each, [H]
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+class VilbertPretraining:
+    """Masked tokens, masked regions and image-text matching from one pass over each batch, added up.
+
+    Lu et al. (2019, section 2.3) in the form of the released code: half of the pairs are mismatched, and in these
+    nothing masked is asked for (``objective`` 1). Losses of tokens are averaged over tokens, those of regions over
+    regions, those of pairs over pairs; where nothing was masked the released code of ViLBERT gives NaN and this zero.
+
+    Args:
+        masking: of tokens.
+        regions: how regions are masked.
+        targets: what is predicted of masked regions, and its weight; VOLTA weighs several (``visual_target_weights``).
+        rate: share of mismatched pairs; at 0 matching is not learned at all (``objective`` 2).
+        ask_mismatched: whether mismatched pairs are asked for what they hide, too (``objective`` 0).
+        num_negatives: how many other regions the target contrast tells a region from; VOLTA has 128.
+
+    Raises:
+        UserError: there is no such target.
+    """
+
+    name = "vilbert-pretraining"
+    heads: ClassVar[tuple[str, ...]] = ("masked-tokens", "image-text-matching", "masked-regions")
+
+    def __init__(
+        self,
+        masking: TokenMasker | None = None,
+        regions: VilbertRegionMasking | None = None,
+        *,
+        targets: Mapping[str, float] | None = None,
+        rate: float = 0.5,
+        ask_mismatched: bool = False,
+        num_negatives: int = 255,
+    ) -> None:
+        self.masking = masking
+        self.regions = VilbertRegionMasking() if regions is None else regions
+        self.targets = {"distributions": 1.0} if targets is None else dict(targets)
+        for target in self.targets:
+            if target not in TARGETS:
+                raise UserError(f"nothing called {target!r} is predicted of regions; there are {', '.join(TARGETS)}")
+        self.matching = ImageTextMatching(rate=rate)
+        self.rate = rate
+        self.ask_mismatched = ask_mismatched
+        self.num_negatives = num_negatives
+
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> VilbertBatch:
+        """Swap images between texts, then mask tokens and regions.
+
+        Raises:
+            UserError: text or regions are missing, or there is no masking of tokens.
+        """
+        if inputs.regions is None:
+            raise UserError(f"{self.name} masks regions, but the inputs have none")
+        if self.masking is None:
+            raise UserError(f"{self.name} masks tokens, but has no masking; give it a Masking")
+        pairs = self.matching.prepare(inputs, generator)
+        text = MaskedTokens(self.masking).prepare(pairs.inputs, generator)
+        covered, masked = self.regions.mask(inputs.regions, generator)
+        shown, seen = text.inputs.repeat_shared()
+        owners = shown.sequence_ids(masked.device)
+        asked_of = torch.ones_like(pairs.matched) if self.ask_mismatched else pairs.matched
+        found = (masked[seen] & (asked_of[owners] == 1)).nonzero().squeeze(1)
+        sources = torch.arange(len(masked))[seen][found]
+        negatives = None
+        if "contrast" in self.targets:
+            negatives = drawn_negatives(sources, inputs.regions.layout, self.num_negatives, generator)
+        kept = asked_of[text.owners] == 1
+        return VilbertBatch(
+            text.inputs.with_streams(regions=covered),
+            pairs.matched,
+            text.rows[kept],
+            text.labels[kept],
+            text.owners[kept],
+            found,
+            RegionTruths.of(inputs.regions, sources, negatives=negatives),
+            owners[found],
+        )
+
+    def losses(self, system: System, batch: VilbertBatch) -> dict[str, Tensor]:
+        """The losses of masked tokens [P], pairs [B] and, for every target by its name, masked regions [H]."""
+        encoded: Encoded = system(batch.inputs, OutputRows({"text": batch.rows, "regions": batch.regions}))
+        tokens, matching = (system.head(name) for name in self.heads[:2])
+        regions = cast(MaskedRegionHead, system.head(self.heads[2]))
+        losses = {"masked-tokens": F.cross_entropy(tokens(encoded.text), batch.labels, reduction="none")}
+        if self.rate > 0:
+            scores = matching(encoded.pooled)
+            losses["image-text-matching"] = F.cross_entropy(scores, batch.matched, reduction="none")
+        predicted = regions.by_target(encoded.regions)
+        for target in self.targets:
+            if target not in predicted:
+                raise UserError(
+                    f"{target} is to be predicted of regions, but the head masked-regions predicts "
+                    f"{', '.join(predicted)}; build it for both"
+                )
+            losses[target] = TARGETS[target](predicted[target], batch.truths)
+        return losses
+
+    def parts(self, system: System, batch: VilbertBatch) -> dict[str, Tensor]:
+        """The scalars whose sum is the loss, by name."""
+        return {name: self.targets.get(name, 1.0) * mean(each) for name, each in self.losses(system, batch).items()}
+
+    def loss(self, system: System, batch: VilbertBatch) -> Tensor:
+        """The sum of all parts."""
+        return torch.stack(list(self.parts(system, batch).values())).sum()
+
+    def measure(self, system: System, batch: VilbertBatch) -> Tensor:
+        """The sum of the losses of each example, [B]; a part that it does not have counts as the batch's mean."""
+        losses = self.losses(system, batch)
+        total = mean_of_each(losses["masked-tokens"], batch.owners, len(batch))
+        for target, weight in self.targets.items():
+            total = total + weight * mean_of_each(losses[target], batch.region_owners, len(batch))
+        return total + losses["image-text-matching"] if self.rate > 0 else total
+
+
+def region_losses(scores: Tensor, layout: SequenceLayout, targets: Tensor) -> Tensor:
+    """Cross-entropy of every region's score with how right it is, summed over the regions of each text, [B].
+
+    The released multi-task loss of RefCOCO, Visual7W and Flickr30k is the mean over texts; targets are overlaps with
+    the region that is meant, and those below 0.5 are set to 0 before.
+
+    Args:
+        scores: one per region, [R].
+        layout: where the regions of each text lie.
+        targets: between 0 and 1, [R].
+    """
+    each = F.binary_cross_entropy_with_logits(scores, targets.to(scores.dtype), reduction="none")
+    return each.new_zeros(len(layout)).index_add(0, layout.sequence_ids(each.device), each)

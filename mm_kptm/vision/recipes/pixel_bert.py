@@ -1,0 +1,114 @@
+"""Pixel-BERT: one BERT over a text and the cells of its image's feature map, without a detector."""
+
+from typing import TypeVar
+
+from torch import nn
+
+from mm_kptm.models.single import SingleStream
+from mm_kptm.nn.embeddings import TextEmbedding
+from mm_kptm.nn.heads import Classifier, Pooler
+from mm_kptm.nn.init import bert_init
+from mm_kptm.nn.sublayers import bert_layer
+from mm_kptm.recipes.bert import (
+    BERT_FIELDS,
+    embedding_rules,
+    layer_rules,
+    masked_tokens,
+    pair_classes,
+    vocabulary_rules,
+)
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Drop, Rename, drop_prefix
+from mm_kptm.vision.modules.assembly import TextThenRegions
+from mm_kptm.vision.modules.single_stream.grid_features import CellEmbedding
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def pixel_bert(
+    *,
+    dim: int = 768,
+    num_heads: int = 12,
+    num_layers: int = 12,
+    ffn_dim: int = 3072,
+    vocab_size: int = 30522,
+    max_positions: int = 512,
+    num_segments: int = 2,
+    max_rows: int = 100,
+    max_columns: int = 100,
+    activation: str = "gelu",
+    dropout: float = 0.1,
+) -> SingleStream:
+    """The encoder of Huang et al. (2020, figure 2) as the public re-implementation has it.
+
+    It reads finished feature maps, ``dim`` wide, as the regions of
+    :func:`~mm_kptm.vision.modules.single_stream.grid_features.cells_of`.
+    """
+    text = TextEmbedding(vocab_size, dim, max_positions=max_positions, num_segments=num_segments, dropout=dropout)
+    cells = CellEmbedding(dim, max_rows=max_rows, max_columns=max_columns, dropout=dropout)
+    layers = (
+        bert_layer(dim, num_heads, ffn_dim=ffn_dim, activation=activation, dropout=dropout) for _ in range(num_layers)
+    )
+    return _fresh(SingleStream(TextThenRegions(text, cells), layers, Pooler(dim), dim=dim))
+
+
+def vqa(encoder: SingleStream, *, num_answers: int = 3129) -> Classifier:
+    """Scores of all answers from the pooled state, through one rectified layer without a norm."""
+    head = Classifier(encoder.dim, num_answers, activation="relu")
+    head.transform.norm = nn.Identity()
+    return _fresh(head)
+
+
+def _fresh(module: M) -> M:
+    bert_init(module)
+    return module
+
+
+_PIXELS = "[transformer.]bert.visual_embeddings"
+
+PIXEL_BERT_BASE = Recipe(
+    name="pixel-bert-base",
+    family="pixel-bert",
+    paper="Huang et al. 2020, Pixel-BERT: Aligning Image Pixels with Text by Deep Multi-Modal Transformers, "
+    "arXiv:2004.00849",
+    build=pixel_bert,
+    reads=frozenset({"text", "regions"}),
+    heads={"masked-tokens": masked_tokens, "image-text-matching": pair_classes, "vqa": vqa},
+    objectives=("masked-tokens", "image-text-matching"),
+    weights=(
+        *embedding_rules("[transformer.]bert.embeddings", "encoder.embed.text"),
+        Drop("[transformer.]bert.embeddings.position_ids", because="a buffer that counts from 0"),
+        Rename(f"{_PIXELS}.row_position_embeddings.weight", "encoder.embed.regions.row.weight"),
+        Rename(f"{_PIXELS}.col_position_embeddings.weight", "encoder.embed.regions.column.weight"),
+        Rename(f"{_PIXELS}.token_type_embeddings.weight", "encoder.embed.regions.kind.weight"),
+        Rename(f"{_PIXELS}.LayerNorm.{{leaf}}", "encoder.embed.regions.norm.{leaf}"),
+        Drop(f"{_PIXELS}.position_embeddings.weight", because="the re-implementation never reads this table"),
+        *layer_rules("[transformer.]bert.encoder.layer.{i}", "encoder.layers.{i}"),
+        Rename("[transformer.]bert.pooler.dense.{leaf}", "encoder.pooler.dense.{leaf}"),
+        *vocabulary_rules("bert.embeddings.word_embeddings.weight"),
+        Rename("cls.seq_relationship.{leaf}", "heads.image-text-matching.{leaf}"),
+        *vocabulary_rules("transformer.bert.embeddings.word_embeddings.weight", "transformer.cls"),
+        Rename("transformer.cls.seq_relationship.{leaf}", "heads.image-text-matching.{leaf}"),
+        Rename("[transformer.]classifier.0.{leaf}", "heads.vqa.transform.dense.{leaf}"),
+        Rename("[transformer.]classifier.2.{leaf}", "heads.vqa.out.{leaf}"),
+        *drop_prefix("cnn", because="the convolutions that make the feature map are no part of the encoder"),
+    ),
+    config_keys={
+        **BERT_FIELDS,
+        "max_grid_row_position_embeddings": "max_rows",
+        "max_grid_col_position_embeddings": "max_columns",
+    },
+    infer_from_shapes={
+        "num_segments": ("encoder.embed.text.segment.weight", 0),
+        "max_rows": ("encoder.embed.regions.row.weight", 0),
+        "max_columns": ("encoder.embed.regions.column.weight", 0),
+    },
+    notes=(
+        "no official code is public: names, positions of rows and columns and the sampling follow the re-"
+        "implementation zezeze97/pixelbert; the paper gives pixels one shared row and no position",
+        "class 1 of image-text-matching means that text and image belong together",
+        "pretraining sees 100 random cells of every image (mm_kptm.vision.objectives.random_pixel_sampling), "
+        "all else all",
+        "the convolutions of a checkpoint stay behind; maps come finished, pooled to 1/64 of the picture and dim wide",
+    ),
+)

@@ -1,0 +1,247 @@
+"""VL-BERT: one BERT whose words carry the image and whose regions carry a linguistic row."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from torch import Tensor, nn
+
+from mm_kptm.errors import UserError
+from mm_kptm.models.single import SingleStream
+from mm_kptm.nn.embeddings import TextEmbedding
+from mm_kptm.nn.heads import Classifier, Pooler
+from mm_kptm.nn.init import bert_init
+from mm_kptm.nn.sublayers import bert_layer
+from mm_kptm.recipes.bert import BERT_FIELDS, layer_rules, masked_tokens, pair_classes, vocabulary_rules
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import OneOf, Rename, drop_prefix
+from mm_kptm.vision.modules.single_stream.visual_features import BOX_DIM, PrecomputedFeatures, VisualFeatureEmbedding
+from mm_kptm.vision.modules.single_stream.vl_bert_embedding import VlBertEmbedding
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def vl_bert(
+    *,
+    dim: int = 768,
+    num_heads: int = 12,
+    num_layers: int = 12,
+    ffn_dim: int = 3072,
+    vocab_size: int = 30522,
+    max_positions: int = 512,
+    num_segments: int = 3,
+    region_dim: int = 2048,
+    visual_dim: int = 768,
+    position_offset: int = 0,
+    with_pooler: bool = False,
+    whole_image: str = "mean",
+    masks_regions: bool = True,
+    reads_text_alone: bool = True,
+    activation: str = "gelu",
+    dropout: float = 0.1,
+) -> SingleStream:
+    """The encoder of Su et al. (2020, figure 1); the defaults are VL-BERT-base on precomputed features.
+
+    With ``region_dim`` 0 the regions come as finished vectors, ``visual_dim`` wide, from an extractor that is trained
+    with the encoder. ``whole_image`` says whether the image itself is made of its regions (``mean``) or is the first of
+    them (``first``). Without ``with_pooler``, as in the released pretraining, the pooled state is the final one of
+    [CLS]. Fine-tuned checkpoints lack the rows of ``masks_regions`` and ``reads_text_alone``.
+    """
+    text = TextEmbedding(
+        vocab_size,
+        dim,
+        max_positions=max_positions,
+        num_segments=num_segments,
+        position_offset=position_offset,
+        norm=nn.Identity(),
+        dropout=0.0,
+    )
+    regions = (
+        VisualFeatureEmbedding(region_dim, visual_dim, masked=masks_regions, dropout=dropout)
+        if region_dim
+        else PrecomputedFeatures(visual_dim)
+    )
+    embed = VlBertEmbedding(
+        text,
+        regions,
+        visual_dim=visual_dim,
+        whole_image=whole_image,
+        masks_regions=masks_regions,
+        reads_text_alone=reads_text_alone,
+        dropout=dropout,
+    )
+    layers = (
+        bert_layer(dim, num_heads, ffn_dim=ffn_dim, activation=activation, dropout=dropout) for _ in range(num_layers)
+    )
+    return _fresh(SingleStream(embed, layers, Pooler(dim) if with_pooler else nn.Identity(), dim=dim))
+
+
+def masked_region_classes(encoder: SingleStream, *, num_classes: int = 1601) -> Classifier:
+    """The detector's classes of masked regions; class 0 is background (Su et al. 2020, section 3.3, task 2)."""
+    return _fresh(_without_norm(Classifier(encoder.dim, num_classes, inner_dim=encoder.dim)))
+
+
+def vqa_at_mask(encoder: SingleStream, *, num_answers: int = 3129) -> Classifier:
+    """Scores of all answers from the state of the [MASK] behind the question; starts from the head for masked tokens.
+
+    :func:`~mm_kptm.vision.modules.single_stream.mask_readout.answer_mask_rows` finds its row; no pooled state is read.
+    """
+    return _fresh(Classifier(encoder.dim, num_answers, inner_dim=encoder.dim))
+
+
+def grounding(encoder: SingleStream) -> Classifier:
+    """One score per region state, each true or false by itself; starts from the head for masked regions."""
+    return _fresh(_without_norm(Classifier(encoder.dim, 1, inner_dim=encoder.dim)))
+
+
+def vcr(encoder: SingleStream) -> nn.Linear:
+    """One score per choice from the pooled state; each choice is right or wrong by itself."""
+    return _fresh(nn.Linear(encoder.dim, 1))
+
+
+def region_objects(encoder: SingleStream, *, num_classes: int = 81) -> Classifier:
+    """The class of every region's object from its final state, the auxiliary loss of VCR; class 0 is the image."""
+    return _fresh(_without_norm(Classifier(encoder.dim, num_classes, inner_dim=encoder.dim)))
+
+
+def _without_norm(head: Classifier) -> Classifier:
+    head.transform.norm = nn.Identity()
+    return head
+
+
+def _fresh(module: M) -> M:
+    bert_init(module)
+    return module
+
+
+#: Fields of a published configuration that ask for what is not built, the value that is, and what the other means.
+_REFUSED = {
+    "NETWORK.BLIND": (False, "the image is not read at all"),
+    "NETWORK.NO_GROUNDING": (False, "words do not carry the regions that they name"),
+    "NETWORK.NO_OBJ_ATTENTION": (False, "text and regions do not read each other"),
+    "NETWORK.IMAGE_SEMANTIC": (False, "regions carry the embedding of their class"),
+    "NETWORK.VLBERT.visual_ln": (True, "region vectors are scaled by one number in place of a norm"),
+    "NETWORK.VLBERT.obj_pos_id_relative": (True, "regions have positions of their own"),
+    "NETWORK.VLBERT.object_word_embed_mode": (2, "regions carry another linguistic part than one learned row"),
+    "NETWORK.VLBERT.word_embedding_frozen": (False, "the first thousand words have a second, trained table"),
+}
+
+
+def _read_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    if "NETWORK" not in config:
+        return {}
+    for field, (built, meaning) in _REFUSED.items():
+        value: Any = config
+        for part in field.split("."):
+            value = value.get(part, built) if isinstance(value, Mapping) else built
+        if value != built:
+            raise UserError(
+                f"the configuration sets {field} to {value}, with which {meaning}; vl-bert is built with {built}, as "
+                "all released models are"
+            )
+    classifier = config["NETWORK"].get("CLASSIFIER_TYPE", "mlm")
+    if classifier not in ("mlm", "1fc"):
+        raise UserError(
+            f"the configuration sets NETWORK.CLASSIFIER_TYPE to {classifier!r}, but the heads of vl-bert are 'mlm' "
+            "(VQA, referring expressions) and '1fc' (VCR), as in the released models"
+        )
+    network = config["NETWORK"].get("VLBERT", {})
+    sizes = {ours: network[theirs] for theirs, ours in BERT_FIELDS.items() if theirs in network}
+    sizes |= {ours: network[ours] for ours in ("with_pooler",) if ours in network}
+    if "visual_size" in network:
+        sizes["visual_dim"] = network["visual_size"]
+    if "position_padding_idx" in network:
+        sizes["position_offset"] = network["position_padding_idx"] + 1
+    return sizes
+
+
+def _infer_sizes(tensors: Mapping[str, Tensor], sizes: Mapping[str, Any]) -> dict[str, Any]:
+    if "encoder.embed.linguistic" not in tensors:
+        return {}
+    projection = tensors.get("encoder.embed.regions.project.weight")
+    return {
+        "region_dim": 0 if projection is None else projection.shape[1] - BOX_DIM,
+        "masks_regions": "encoder.embed.masked" in tensors,
+        "reads_text_alone": "encoder.embed.no_image" in tensors,
+        "with_pooler": "encoder.pooler.dense.weight" in tensors,
+    }
+
+
+_EXTRACTOR = tuple(
+    rule
+    for part in ("backbone", "roi_head_feature_extractor", "head", "c5")
+    for rule in drop_prefix(
+        f"image_feature_extractor.{part}",
+        because="the ResNet that makes region features is no part of the encoder; give features, or finished vectors",
+    )
+)
+_EMBED = "encoder.embed"
+
+VL_BERT_BASE = Recipe(
+    name="vl-bert-base",
+    family="vl-bert",
+    paper="Su et al. 2020, VL-BERT: Pre-training of Generic Visual-Linguistic Representations, ICLR, arXiv:1908.08530",
+    build=vl_bert,
+    reads=frozenset({"text", "regions"}),
+    heads={
+        "masked-tokens": masked_tokens,
+        "masked-region-classes": masked_region_classes,
+        "image-text-matching": pair_classes,
+        "vqa-at-mask": vqa_at_mask,
+        "grounding": grounding,
+        "vcr": vcr,
+        "region-objects": region_objects,
+    },
+    objectives=("masked-tokens", "masked-region-classes"),
+    weights=(
+        Rename("vlbert.word_embeddings.weight", f"{_EMBED}.text.word.weight"),
+        Rename("vlbert.position_embeddings.weight", f"{_EMBED}.text.position.weight"),
+        Rename("vlbert.token_type_embeddings.weight", f"{_EMBED}.text.segment.weight"),
+        Rename("vlbert.end_embedding.weight", f"{_EMBED}.end"),
+        Rename("vlbert.embedding_LayerNorm.{leaf}", f"{_EMBED}.norm.{{leaf}}"),
+        Rename("vlbert.visual_ln_text.{leaf}", f"{_EMBED}.of_words.norm.{{leaf}}"),
+        Rename("vlbert.visual_ln_object.{leaf}", f"{_EMBED}.of_regions.norm.{{leaf}}"),
+        Rename("vlbert.visual_1x1_text.{leaf}", f"{_EMBED}.of_words.project.{{leaf}}"),
+        Rename("vlbert.visual_1x1_object.{leaf}", f"{_EMBED}.of_regions.project.{{leaf}}"),
+        Rename("object_linguistic_embeddings.weight", f"{_EMBED}.linguistic"),
+        Rename("object_mask_word_embedding.weight", f"{_EMBED}.masked"),
+        Rename("object_mask_visual_embedding.weight", f"{_EMBED}.regions.mask"),
+        Rename("aux_text_visual_embedding.weight", f"{_EMBED}.no_image"),
+        Rename("image_feature_extractor.obj_downsample.1.{leaf}", f"{_EMBED}.regions.project.{{leaf}}"),
+        *layer_rules("vlbert.encoder.layer.{i}", "encoder.layers.{i}"),
+        Rename("vlbert.pooler.dense.{leaf}", "encoder.pooler.dense.{leaf}"),
+        *vocabulary_rules("vlbert.word_embeddings.weight", "vlbert.mlm_head"),
+        Rename("vlbert.mvrc_head.transform.dense.{leaf}", "heads.masked-region-classes.transform.dense.{leaf}"),
+        Rename("vlbert.mvrc_head.region_cls_pred.{leaf}", "heads.masked-region-classes.out.{leaf}"),
+        Rename("vlbert.relationsip_head.caption_image_relationship.{leaf}", "heads.image-text-matching.{leaf}"),
+        Rename("final_mlp.0.LayerNorm.{leaf}", "heads.vqa-at-mask.transform.norm.{leaf}"),
+        OneOf(
+            "final_mlp.0.dense.{leaf}",
+            ("heads.vqa-at-mask.transform.dense.{leaf}", "heads.grounding.transform.dense.{leaf}"),
+        ),
+        OneOf("final_mlp.2.{leaf}", ("heads.vqa-at-mask.out.{leaf}", "heads.grounding.out.{leaf}")),
+        Rename("final_mlp.1.{leaf}", "heads.vcr.{leaf}"),
+        Rename("cnn_loss_reg.0.dense.{leaf}", "heads.region-objects.transform.dense.{leaf}"),
+        Rename("cnn_loss_reg.2.{leaf}", "heads.region-objects.out.{leaf}"),
+        *_EXTRACTOR,
+    ),
+    read_config=_read_config,
+    infer_from_shapes={"visual_dim": (f"{_EMBED}.regions.project.weight", 0)},
+    infer_sizes=_infer_sizes,
+    notes=(
+        "the released features carry the whole image as region 0: give whole_image='first' for such; by default it is "
+        "made of the regions, with a box that fills the picture exactly (released: one pixel short)",
+        "words that name regions (VCR) have the region's number under 'region' among the labels of the tokens",
+        "texts alone (BooksCorpus, Wikipedia) have no [CLS] and [SEP] in the released pretraining",
+        "both visual norms begin with weight 0, so a fresh model ignores vision until it is trained",
+        "the published learning rate is per sample: multiply it by the examples of a step, 1e-7 by 256 and so on",
+        "the ResNet of checkpoints that were trained end to end stays behind; region_dim=0 takes finished vectors",
+    ),
+)
+
+VL_BERT_LARGE = Recipe(
+    **{
+        **vars(VL_BERT_BASE),
+        "name": "vl-bert-large",
+        "sizes": {"dim": 1024, "num_heads": 16, "num_layers": 24, "ffn_dim": 4096, "visual_dim": 1024},
+    }
+)
