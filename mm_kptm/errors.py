@@ -13,16 +13,15 @@ class UserError(ValueError):
     """
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`` (did you mean 'this'?)`` where a known word is close to ``word``, else nothing."""
-    close = difflib.get_close_matches(word, sorted(known), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+def nearest(word: str, known: Iterable[str], *, otherwise: str | None = None) -> str:
+    """``; did you mean this?`` where a known word is close to ``word``, else the words there are.
 
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """``; did you mean this?`` where a known word is close to ``word``, else the words there are."""
+    Args:
+        otherwise: stands in place of the list of words; nothing is added where it is empty.
+    """
     known = sorted(known)
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    if close:
+    if close := difflib.get_close_matches(word, known, n=1):
         return f"; did you mean {close[0]}?"
-    return f"; there are {', '.join(known)}" if known else ""
+    if otherwise is None:
+        otherwise = f"there are {', '.join(known)}" if known else ""
+    return otherwise and f"; {otherwise}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from mm_kptm.errors import UserError
 
@@ -22,6 +21,7 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 def _convert(options: argparse.Namespace) -> int:
     import mm_kptm
+    from mm_kptm.io.atomic import atomic_folder
 
     if options.dry_run:
         return _dry_run(options)
@@ -30,12 +30,8 @@ def _convert(options: argparse.Namespace) -> int:
     if options.out.exists():
         raise UserError(f"{options.out} exists already; name a folder that does not")
     system = mm_kptm.load(options.recipe, options.checkpoint)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    # Written beside its place and moved there whole: a conversion that is stopped leaves no half folder.
-    with TemporaryDirectory(dir=options.out.parent, prefix=f".{options.out.name}-") as temporary:
-        whole = Path(temporary) / options.out.name
-        mm_kptm.save(system, whole)
-        whole.rename(options.out)
+    with atomic_folder(options.out) as temporary:
+        mm_kptm.save(system, temporary)
     print(options.out)
     return 0
 

@@ -13,10 +13,14 @@ from mm_kptm.cli.output import add_json, only_json, print_json, print_pairs
 
 PACKAGES = (
     "torch", "torchvision", "timm", "open-clip-torch", "pykeen", "networkx", "accelerate", "safetensors", "tokenizers",
-    "huggingface-hub", "jsonargparse", "PyYAML", "scikit-learn", "numpy", "tqdm", "matplotlib", "tensorboard", "h5py",
-    "lmdb", "Pillow", "num2words", "pyarrow",
+    "pydantic", "PyYAML", "Jinja2", "scikit-learn", "numpy", "scipy", "Pillow", "tqdm", "tensorboard", "h5py", "lmdb",
+    "num2words", "pyarrow", "typing-extensions",
 )  # fmt: skip
-OPTIONAL = {"transformers": "the reference of tests and benchmarks", "pytest": "the tests"}
+OPTIONAL = {
+    "pyoxigraph": "files of RDF",
+    "transformers": "the reference of tests and benchmarks",
+    "pytest": "the tests",
+}
 # These break when their version does not match that of torch, and only an import shows it.
 MATCHED = ("torchvision.ops", "timm", "open_clip", "pykeen.models")
 

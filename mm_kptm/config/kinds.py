@@ -40,13 +40,23 @@ def shapes_of(kind: Any) -> list[type[Settings]]:
 
 def is_text(kind: Any) -> bool:
     """Whether nothing but text, or null, will do; then an unquoted value counts as it is written."""
-    kinds = {type(word) for word in get_args(kind)} if get_origin(kind) is Literal else set(members(kind))
-    return kinds <= {str, Path, type(None)}
+    others = {member for member in members(kind) if get_origin(member) is not Literal}
+    return {*map(type, literals(kind)), *others} <= {str, Path, type(None)}
+
+
+def literals(kind: Any) -> tuple[Any, ...]:
+    """The words that a value must be one of; none where it may be any."""
+    return tuple(word for member in members(kind) if get_origin(member) is Literal for word in get_args(member))
 
 
 def tag_of(shape: type[Settings]) -> str:
     """The word that a choice between dataclasses knows this one by: the literal of its first field."""
     return str(get_args(get_type_hints(shape)[fields(shape)[0].name])[0])
+
+
+def tags_of(kind: Any) -> dict[str, type[Settings]]:
+    """The dataclasses of a choice by their tags."""
+    return {tag_of(shape): shape for shape in shapes_of(kind)}
 
 
 _SIMPLE = {

@@ -1,6 +1,19 @@
 """An experiment: its file becomes encoder, knowledge, objectives, task and data, and a run folder."""
 
-from mm_kptm.experiment.comparison import Compared, compare
-from mm_kptm.experiment.run import evaluate, train
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mm_kptm.experiment.comparison import Compared, compare
+    from mm_kptm.experiment.run import evaluate, train
 
 __all__ = ["Compared", "compare", "evaluate", "train"]
+
+_HOMES = {"Compared": "comparison", "compare": "comparison", "evaluate": "run", "train": "run"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is first used: a file of settings is read without what would run it."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -17,6 +17,7 @@ from mm_kptm import config
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import Built, build
 from mm_kptm.experiment.settings import Experiment
+from mm_kptm.io.atomic import write_json, write_text
 from mm_kptm.systems.saved import save
 from mm_kptm.tasks.knowledge_use import use_of
 from mm_kptm.tasks.protocol import Row, write_predictions
@@ -45,8 +46,8 @@ def train(settings: Experiment, folder: Path, *, resume: bool = False, progress:
     _check_data(folder, built.prepared.fingerprints)
     if is_main_process():
         folder.mkdir(parents=True, exist_ok=True)
-        _write(folder / CONFIG, config.dump(settings))
-        _write(folder / DATA, json.dumps(dict(built.prepared.fingerprints), indent=1) + "\n")
+        write_text(folder / CONFIG, config.dump(settings))
+        write_json(folder / DATA, dict(built.prepared.fingerprints), indent=1, ascii_only=True)
     fit(
         built.model,
         source,
@@ -143,7 +144,7 @@ def _by(rows: Sequence[Row], key: str) -> dict[str, float]:
 def _remember_baselines(run: Path, split: str, scores: Mapping[str, float]) -> None:
     path = run / BASELINES
     known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    _write(path, json.dumps(known | {split: dict(scores)}, indent=1) + "\n")
+    write_json(path, known | {split: dict(scores)}, indent=1, ascii_only=True)
 
 
 def _check_data(folder: Path, fingerprints: Mapping[str, str]) -> None:
@@ -154,10 +155,3 @@ def _check_data(folder: Path, fingerprints: Mapping[str, str]) -> None:
     for name in sorted(began.keys() | fingerprints.keys()):
         if began.get(name) != fingerprints.get(name):
             raise UserError(f"{folder} was trained on other data: {name} has changed since; start a new run")
-
-
-def _write(path: Path, text: str) -> None:
-    """The file appears whole or not at all."""
-    draft = path.with_name(path.name + ".part")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)

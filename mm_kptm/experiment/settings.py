@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, Union
+
+from pydantic import Field
 
 from mm_kptm.datasets.protocol import PRETRAINING, datasets
 from mm_kptm.errors import UserError
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     Data = Any
     Kind: TypeAlias = str
 else:  # every data set that some task can be fed from, and every way of giving knowledge, plug-ins included
-    Data = Union[datasets()]  # noqa: UP007
+    Data = Annotated[Union[datasets()], Field(discriminator="name")]  # noqa: UP007
     Kind = Literal[("none", *knowledge_kinds())]
 
 

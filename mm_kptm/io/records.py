@@ -1,14 +1,16 @@
-"""Objects and rows of files, each with its place, so that what is wrong with one is said in one sentence."""
+"""JSON objects and rows of tables with the file and line they stand in, which every message names."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from mm_kptm.errors import UserError
+from mm_kptm.io.text_lines import read_text
 
 Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
 Value = TypeVar("Value", str, int, float, list[Json], dict[str, Json])
@@ -29,11 +31,42 @@ class Record:
             raise UserError(f"{place} must be an object, but it is {shown(value)}")
         return cls(value, place)
 
+    def has(self, key: str) -> bool:
+        """Whether there is something under the key other than null."""
+        return self.values.get(key) is not None
+
     def get(self, key: str, kind: type[Value]) -> Value:
         """The value under a key; ``UserError`` if it is missing or of another kind."""
-        if key not in self.values:
-            raise UserError(f"{self.place} has no {key!r}; it has {', '.join(self.values) or 'nothing'}")
-        return expected(self.values[key], kind, f"{self.place}: {key!r}")
+        return expected(self._present(key), kind, f"{self.place}: {key!r}")
+
+    def text(self, key: str, default: str | None = None) -> str:
+        """A text or the digits of a number, as ids and labels may be; ``default`` in place of nothing or null."""
+        if default is not None and not self.has(key):
+            return default
+        if isinstance(value := self.values.get(key), int | float) and not isinstance(value, bool):
+            return str(value)
+        return self.get(key, str)
+
+    def share(self, key: str) -> float:
+        """A number between 0 and 1."""
+        if not 0 <= (value := self.get(key, float)) <= 1:
+            raise self._wrong(key, "a number between 0 and 1")
+        return value
+
+    def count(self, key: str) -> int:
+        """A whole number of 0 or more, which may be written ``3.0``."""
+        value = self._present(key)
+        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0 or value % 1:
+            raise self._wrong(key, "a whole number of 0 or more")
+        return int(value)
+
+    def truth(self, key: str, default: bool | None = None) -> bool:
+        """True or false; ``default`` in place of nothing or null."""
+        if default is not None and not self.has(key):
+            return default
+        if not isinstance(value := self._present(key), bool):
+            raise self._wrong(key, "true or false")
+        return value
 
     def texts(self, key: str) -> tuple[str, ...]:
         """A list of texts, at least one."""
@@ -49,10 +82,14 @@ class Record:
             raise UserError(f"{self.place}: {key!r} must hold {count} numbers, but it is {shown(listed)}")
         return tuple(expected(value, float, f"{self.place}: {key}[{at}]") for at, value in enumerate(listed))
 
-    def records(self, key: str) -> list[Record]:
-        """The objects of a list, at least one."""
-        listed = self.get(key, list)
-        if not listed:
+    def items(self, key: str) -> list[Json]:
+        """A list of anything; an empty one in place of nothing or null."""
+        return self.get(key, list) if self.has(key) else []
+
+    def records(self, key: str, *, allow_none: bool = False) -> list[Record]:
+        """The objects of a list, at least one unless ``allow_none``."""
+        listed = self.items(key) if allow_none else self.get(key, list)
+        if not listed and not allow_none:
             raise UserError(f"{self.place}: {key!r} is empty; at least one entry was expected")
         return [Record.of(value, f"{self.place}, {key}[{at}]") for at, value in enumerate(listed)]
 
@@ -63,35 +100,23 @@ class Record:
             return str(value)
         return self.get(key, str)
 
+    def _present(self, key: str) -> Json:
+        if key not in self.values:
+            raise UserError(f"{self.place} has no {key!r}; it has {', '.join(self.values) or 'nothing'}")
+        return self.values[key]
+
+    def _wrong(self, key: str, kind: str) -> UserError:
+        return UserError(f"{self.place}: {key!r} must be {kind}, but it is {shown(self.values[key])}")
+
 
 def expected(value: Json, kind: type[Value], place: str) -> Value:
     """The value, if it is of that kind; a whole number is a number too."""
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
-    if not isinstance(value, kind) or isinstance(value, bool):
+    finite = not isinstance(value, float) or math.isfinite(value)
+    if not isinstance(value, kind) or isinstance(value, bool) or not finite:
         raise UserError(f"{place} must be {_KINDS[kind]}, but it is {shown(value)}")
     return value
-
-
-def read_text(path: str | Path, kind: str) -> str:
-    """What a text file holds.
-
-    Args:
-        kind: for messages, ``a JSON file`` say.
-
-    Raises:
-        UserError: no such file, empty, or no UTF-8.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path} was to be read, but there is no such file")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no UTF-8 text: byte {error.start} cannot be read") from None
-    if not text.strip():
-        raise UserError(f"{path} is empty; {kind} was expected")
-    return text
 
 
 def read_json(path: str | Path) -> Json:
@@ -99,13 +124,13 @@ def read_json(path: str | Path) -> Json:
     return _parsed(read_text(path, "a JSON file"), str(path))
 
 
-def read_lines(path: str | Path) -> list[Record]:
+def read_lines(path: str | Path, *, allow_empty: bool = False) -> list[Record]:
     """One JSON object a line; lines that are blank are passed over.
 
     Raises:
         UserError: as :func:`read_text`; a line is no JSON, or no object.
     """
-    lines = read_text(path, "a file of one JSON object a line").split("\n")
+    lines = read_text(path, "a file of one JSON object a line", allow_empty=allow_empty).split("\n")
     places = [(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
     return [read_line(line, place) for line, place in places]
 
@@ -145,7 +170,7 @@ def one_of(value: str, known: Sequence[str], place: str) -> str:
 
 def shown(value: Json) -> str:
     """A value as it stands in a message: not all of it."""
-    text = json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 40 else f"{text[:40]}..."
 
 

@@ -14,15 +14,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, lru_cache
 from itertools import groupby
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
-from torch.nn.attention.varlen import varlen_attn
 
 from mm_kptm.batch import AttentionMask, SequenceLayout, pad
+
+if TYPE_CHECKING:
+    from torch.nn.attention.flex_attention import BlockMask
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,10 @@ class AttentionLayout:
         if key not in self._lowered:
             mask = self._seen_by_number(device)
             sizes = self.queries.total, self.sources.total
+            from torch.nn.attention.flex_attention import create_block_mask  # two seconds of start-up, for CUDA alone
+
             self._lowered[key] = create_block_mask(mask, None, None, *sizes, device=str(device))
-        return cast(BlockMask, self._lowered[key])
+        return cast("BlockMask", self._lowered[key])
 
     def _seen_by_number(self, device: torch.device) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
         """Whether the query of one number reads the source of another."""
@@ -205,11 +208,15 @@ def _sequences(rows: Tensor, count: int) -> Tensor:
 def _varlen(query: Tensor, key: Tensor, value: Tensor, reading: AttentionLayout) -> Tensor:
     longest_query, longest_source = max(reading.queries.lengths), max(reading.sources.lengths)
     bounds = reading.queries.cu_seqlens(query.device), reading.sources.cu_seqlens(query.device)
+    from torch.nn.attention.varlen import varlen_attn
+
     return cast(Tensor, varlen_attn(query, key, value, *bounds, longest_query, longest_source))
 
 
 @cache
 def _compiled_flex() -> Callable[..., Tensor]:
+    from torch.nn.attention.flex_attention import flex_attention
+
     return torch.compile(flex_attention, dynamic=True)
 
 

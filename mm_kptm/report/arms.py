@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mm_kptm.io.records import Json
 from mm_kptm.report.comparison import Row, Table
-from mm_kptm.report.fields import Json
 from mm_kptm.report.runs import Prediction, Run
 from mm_kptm.report.statistics import DRAWS, Interval, bootstrap, difference, holm, over_seeds, permutation
 from mm_kptm.report.tables import counted

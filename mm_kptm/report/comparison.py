@@ -3,14 +3,14 @@
 Every value here is a share or a difference of shares, between -1 and 1; tables show it in per cent.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from mm_kptm.errors import UserError
-from mm_kptm.report.fields import Fields, Json, read_json
+from mm_kptm.io.atomic import write_json
+from mm_kptm.io.records import Json, Record, read_json
 
 FILE = "arms.json"
 
@@ -70,30 +70,32 @@ class Comparison:
 
 def write_comparison(folder: Path, comparison: Comparison) -> Path:
     """Write ``arms.json`` into a folder; the file appears whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / (FILE + ".part")
-    unfinished.write_text(json.dumps(as_json(comparison), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    return unfinished.replace(folder / FILE)
+    write_json(folder / FILE, as_json(comparison), indent=1)
+    return folder / FILE
 
 
 def read_comparison(folder: Path) -> Comparison:
     """The comparison in a folder; a malformed file is named with the place and the key."""
     path = folder / FILE
-    fields = Fields(read_json(path), str(path))
+    record = Record.of(read_json(path), str(path))
     return Comparison(
-        title=fields.text("title"),
-        tier=fields.text("tier"),
-        seeds=fields.whole("seeds"),
+        title=record.text("title"),
+        tier=record.text("tier"),
+        seeds=record.count("seeds"),
         tables=tuple(
-            Table(table.text("title"), tuple(_row(row) for row in table.objects("rows")), table.text("note", ""))
-            for table in fields.objects("tables")
+            Table(
+                table.text("title"),
+                tuple(_row(row) for row in table.records("rows", allow_none=True)),
+                table.text("note", ""),
+            )
+            for table in record.records("tables", allow_none=True)
         ),
         claims=tuple(
             Claim(claim.text("text"), _share(claim, "value"), _share(claim, "bound"), claim.truth("holds"))
-            for claim in fields.objects("claims")
+            for claim in record.records("claims", allow_none=True)
         ),
-        runs=tuple(_folder(item, fields.place) for item in fields.items("runs")),
-        arms=_arms(fields),
+        runs=tuple(_folder(item, record.place) for item in record.items("runs")),
+        arms=_arms(record),
     )
 
 
@@ -133,40 +135,40 @@ def _rows(rows: Sequence[Row]) -> Json:
     return listed
 
 
-def _row(fields: Fields) -> Row:
-    low, high = (_share(fields, key) if fields.has(key) else None for key in ("low", "high"))
-    value = _share(fields, "value")
+def _row(record: Record) -> Row:
+    low, high = (_share(record, key) if record.has(key) else None for key in ("low", "high"))
+    value = _share(record, "value")
     if (low is None) != (high is None) or (low is not None and high is not None and not low <= value <= high):
-        raise UserError(f"{fields.place}: the value {value} must lie between 'low' {low} and 'high' {high}")
+        raise UserError(f"{record.place}: the value {value} must lie between 'low' {low} and 'high' {high}")
     return Row(
-        arm=fields.text("arm"),
-        metric=fields.text("metric"),
+        arm=record.text("arm"),
+        metric=record.text("metric"),
         value=value,
         low=low,
         high=high,
-        n=fields.whole("n") if fields.has("n") else None,
-        baseline=fields.truth("baseline", False),
-        std=fields.share("std") if fields.has("std") else None,
-        p=fields.share("p") if fields.has("p") else None,
+        n=record.count("n") if record.has("n") else None,
+        baseline=record.truth("baseline", False),
+        std=record.share("std") if record.has("std") else None,
+        p=record.share("p") if record.has("p") else None,
     )
 
 
-def _arms(fields: Fields) -> dict[str, tuple[str, ...]]:
-    if not fields.has("arms"):
+def _arms(record: Record) -> dict[str, tuple[str, ...]]:
+    if not record.has("arms"):
         return {}
-    named = Fields(fields.values["arms"], f"{fields.place}, arms")
+    named = Record.of(record.values["arms"], f"{record.place}, arms")
     runs = {name: tuple(_folder(item, named.place) for item in named.items(name)) for name in named.values}
     for name, folders in runs.items():
         for folder in folders:
-            if folder not in fields.items("runs"):
+            if folder not in record.items("runs"):
                 raise UserError(f"{named.place}: '{name}' has the run '{folder}', which is not among 'runs'")
     return runs
 
 
-def _share(fields: Fields, key: str) -> float:
-    value = fields.number(key)
+def _share(record: Record, key: str) -> float:
+    value = record.get(key, float)
     if not -1 <= value <= 1:
-        raise UserError(f"{fields.place}: '{key}' is {value:g}; shares and their differences lie between -1 and 1")
+        raise UserError(f"{record.place}: '{key}' is {value:g}; shares and their differences lie between -1 and 1")
     return value
 
 

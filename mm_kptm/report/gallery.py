@@ -5,19 +5,19 @@ the file, so neither file ever needs another.
 """
 
 import base64
-import json
+import io
 import re
-import struct
-import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from mm_kptm.errors import UserError
-from mm_kptm.report.fields import Fields, Json, read_json
+from mm_kptm.io.atomic import write_json
+from mm_kptm.io.records import Json, Record, read_json
 
 _PICTURE = re.compile(r"data:image/(png|jpeg);base64,[A-Za-z0-9+/]+={0,2}")
 
@@ -69,26 +69,20 @@ class GalleryExample:
 
 
 def picture(pixels: NDArray[np.uint8]) -> str:
-    """A picture [H, W, 3] or [H, W] of bytes as the data address of a PNG file (ISO/IEC 15948, section 5)."""
+    """A picture [H, W, 3] or [H, W] of bytes as the data address of a PNG file."""
     if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3):
         raise UserError(
             f"a picture of shape {list(pixels.shape)} and type {pixels.dtype} cannot be shown; "
             "give bytes (uint8) of shape [height, width, 3] or [height, width]"
         )
-    height, width = pixels.shape[:2]
-    rows = pixels.reshape(height, -1)
-    unfiltered = np.concatenate([np.zeros((height, 1), np.uint8), rows], axis=1).tobytes()
-    colour = 2 if pixels.ndim == 3 else 0
-    header = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
-    chunks = _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(unfiltered, 9)) + _chunk(b"IEND", b"")
-    return "data:image/png;base64," + base64.b64encode(b"\x89PNG\r\n\x1a\n" + chunks).decode()
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format="PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
 def write_gallery(path: Path, examples: Sequence[GalleryExample]) -> None:
     """Write ``gallery.json``; the file appears whole or not at all."""
-    unfinished = path.with_name(path.name + ".part")
-    unfinished.write_text(json.dumps([asdict(example) for example in examples], ensure_ascii=False), encoding="utf-8")
-    unfinished.replace(path)
+    write_json(path, [asdict(example) for example in examples])
 
 
 def read_gallery(path: Path) -> tuple[GalleryExample, ...]:
@@ -96,29 +90,29 @@ def read_gallery(path: Path) -> tuple[GalleryExample, ...]:
     listed = read_json(path)
     if not isinstance(listed, list):
         raise UserError(f"{path}: a gallery is a list of examples; this file holds something else")
-    return tuple(_example(Fields(item, f"{path}, example {number}")) for number, item in enumerate(listed))
+    return tuple(_example(Record.of(item, f"{path}, example {number}")) for number, item in enumerate(listed))
 
 
-def _example(fields: Fields) -> GalleryExample:
-    image = fields.text("image")
+def _example(record: Record) -> GalleryExample:
+    image = record.text("image")
     if not _PICTURE.fullmatch(image):
         raise UserError(
-            f"{fields.place}: 'image' must be a PNG or JPEG data address (data:image/png;base64,...), "
+            f"{record.place}: 'image' must be a PNG or JPEG data address (data:image/png;base64,...), "
             f"found '{image[:40]}'"
         )
-    correct = fields.values.get("correct")
+    correct = record.values.get("correct")
     return GalleryExample(
-        id=fields.text("id"),
+        id=record.text("id"),
         image=image,
-        width=fields.whole("width"),
-        height=fields.whole("height"),
-        question=fields.text("question"),
-        answer=fields.text("answer"),
-        target=fields.text("target"),
-        correct=float(correct) if isinstance(correct, bool) else fields.share("correct"),
-        language=fields.text("language", ""),
-        type=fields.text("type", ""),
-        boxes=tuple(_box(box) for box in fields.objects("boxes")),
+        width=record.count("width"),
+        height=record.count("height"),
+        question=record.text("question"),
+        answer=record.text("answer"),
+        target=record.text("target"),
+        correct=float(correct) if isinstance(correct, bool) else record.share("correct"),
+        language=record.text("language", ""),
+        type=record.text("type", ""),
+        boxes=tuple(_box(box) for box in record.records("boxes", allow_none=True)),
         facts=tuple(
             Fact(
                 fact.text("subject"),
@@ -126,26 +120,24 @@ def _example(fields: Fields) -> GalleryExample:
                 fact.text("object"),
                 fact.truth("used") if fact.has("used") else None,
             )
-            for fact in fields.objects("facts")
+            for fact in record.records("facts", allow_none=True)
         ),
-        tokens=tuple(Token(token.text("text"), _attention(token)) for token in fields.objects("tokens")),
+        tokens=tuple(
+            Token(token.text("text"), _attention(token)) for token in record.records("tokens", allow_none=True)
+        ),
     )
 
 
-def _box(fields: Fields) -> Box:
-    corners = fields.items("xyxy")
+def _box(record: Record) -> Box:
+    corners = record.items("xyxy")
     numbers = [float(c) for c in corners if isinstance(c, int | float) and 0 <= c <= 1]
     if len(corners) != 4 or len(numbers) != 4 or numbers[0] > numbers[2] or numbers[1] > numbers[3]:
         shown: list[Json] = corners[:6]
         raise UserError(
-            f"{fields.place}: 'xyxy' must be left, top, right and bottom as fractions between 0 and 1, found {shown}"
+            f"{record.place}: 'xyxy' must be left, top, right and bottom as fractions between 0 and 1, found {shown}"
         )
-    return Box((numbers[0], numbers[1], numbers[2], numbers[3]), fields.text("label", ""), _attention(fields))
+    return Box((numbers[0], numbers[1], numbers[2], numbers[3]), record.text("label", ""), _attention(record))
 
 
-def _attention(fields: Fields) -> float | None:
-    return fields.share("attention") if fields.has("attention") else None
-
-
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+def _attention(record: Record) -> float | None:
+    return record.share("attention") if record.has("attention") else None

@@ -1,28 +1,27 @@
 """The page: one HTML file without any other, for a run, several runs, or a comparison."""
 
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
+from markupsafe import Markup
 
+from mm_kptm.io.atomic import write_text
 from mm_kptm.report.arms import ReportedArm, contrasts, gather, headline, splits
 from mm_kptm.report.comparison import Comparison
-from mm_kptm.report.markup import Child, Markup, join, tag
 from mm_kptm.report.results import contrast_table, table
 from mm_kptm.report.runs import Run
 from mm_kptm.report.sections import breakdowns, claims, galleries, learning, provenance, section
 from mm_kptm.report.tables import counted, stated
+from mm_kptm.report.templating import render
 
 _SEED = 0  # of the resampling alone; the same files give the same page
 
 
 def write_page(out: Path, runs: Sequence[Run], comparison: Comparison | None = None) -> Path:
     """Write the page; the file appears whole or not at all."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = out.with_name(out.name + ".part")
-    unfinished.write_text(page(runs, comparison), encoding="utf-8")
-    return unfinished.replace(out)
+    write_text(out, page(runs, comparison))
+    return out
 
 
 def page(runs: Sequence[Run], comparison: Comparison | None = None) -> str:
@@ -31,35 +30,33 @@ def page(runs: Sequence[Run], comparison: Comparison | None = None) -> str:
     arms = _named(comparison, runs) if comparison and comparison.arms else gather(runs)
     stands = _stands(arms)
     if comparison:
-        told = stated(comparison.tier, comparison.seeds)
+        about = stated(comparison.tier, comparison.seeds)
         title = comparison.title
         found = [
-            claims(comparison.claims, told),
-            section("Results", [table(given, told) for given in comparison.tables]),
-            None if comparison.arms else section("Runs", _measured(arms, stands, generator)),
+            claims(comparison.claims, about),
+            section("Results", *(table(given, about) for given in comparison.tables)),
+            None if comparison.arms else section("Runs", *_measured(arms, stands, generator)),
         ]
     else:
-        told = stands
+        about = stands
         title = " / ".join(arm.name for arm in arms)
-        found = [section("Results", _measured(arms, stands, generator))]
-    body: list[Child] = [
-        _header(title, told, runs),
-        found,
+        found = [section("Results", *_measured(arms, stands, generator))]
+    parts = [
+        *found,
         learning(arms, stands),
         breakdowns(arms, stands, generator),
         galleries(runs),
         provenance(runs),
     ]
-    style = Markup((files("mm_kptm.report") / "page.css").read_text(encoding="utf-8"))
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", name_="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name_="color-scheme", content="light dark"),
-        tag("title", title),
-        tag("style", style),
+    steps = max((measured.step for run in runs for measured in run.measurements), default=0)
+    facts = [about, counted(len(runs), "run") if runs else None, f"{steps:,} steps" if steps else None]
+    return render(
+        "page.html",
+        title=title,
+        kind="run" if len(runs) == 1 else "comparison",
+        facts=[fact for fact in facts if fact],
+        sections=[part for part in parts if part],
     )
-    return "<!doctype html>\n" + tag("html", head, tag("body", tag("main", body)), lang="en") + "\n"
 
 
 def _named(comparison: Comparison, runs: Sequence[Run]) -> tuple[ReportedArm, ...]:
@@ -70,22 +67,10 @@ def _named(comparison: Comparison, runs: Sequence[Run]) -> tuple[ReportedArm, ..
     )
 
 
-def _header(title: str, stands: str, runs: Sequence[Run]) -> Markup:
-    kind = "run" if len(runs) == 1 else "comparison"
-    steps = max((measured.step for run in runs for measured in run.measurements), default=0)
-    facts = [stands, counted(len(runs), "run") if runs else None, f"{steps:,} steps" if steps else None]
-    return tag(
-        "header",
-        tag("p", f"mm-kptm · {kind}", class_="kind"),
-        tag("h1", title),
-        tag("p", " · ".join(fact for fact in facts if fact), class_="stands"),
-    )
-
-
-def _measured(arms: Sequence[ReportedArm], stands: str, generator: np.random.Generator) -> Markup:
+def _measured(arms: Sequence[ReportedArm], stands: str, generator: np.random.Generator) -> list[Markup | None]:
     """Accuracy on every split with predictions, and the paired differences between arms."""
     tables = [table(headline(arms, split, generator), stands) for split in splits(arms)]
-    return join(tables, contrast_table(contrasts(arms, generator), stands) if len(arms) > 1 else None)
+    return [*tables, contrast_table(contrasts(arms, generator), stands) if len(arms) > 1 else None]
 
 
 def _stands(arms: Sequence[ReportedArm]) -> str:

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from markupsafe import Markup
+
 from mm_kptm.report.comparison import Row
-from mm_kptm.report.markup import Markup, join, number, tag
 from mm_kptm.report.tables import interval, percent
+from mm_kptm.report.templating import render
 
 COLOURS = 8
 _DASHES = ("", "5 3", "1.5 3", "8 3 1.5 3")
@@ -70,36 +72,32 @@ def curves(panel: Panel) -> Markup:
     across = Scale(min(0.0, *xs), max(xs) if max(xs) > 0 else 1.0, _LEFT, _WIDTH - _RIGHT)
     up = Scale(marks[0], marks[-1], _HEIGHT - _BOTTOM, _TOP)
     share = panel.kind == "share"
-    drawing = tag(
-        "svg",
-        [_level(mark, up(mark), share) for mark in marks],
-        [_step(mark, across(mark)) for mark in ticks(across.low, across.high, 4) if mark <= across.high],
-        [_path(line, across, up) for line in panel.lines],
-        viewBox=f"0 0 {number(_WIDTH)} {number(_HEIGHT)}",
-        class_="curves",
-        role="img",
-        aria_label=f"{panel.title} by training step",
-    )
+    steps = [mark for mark in ticks(across.low, across.high, 4) if mark <= across.high]
     entries: dict[str, list[Line]] = {}
     for line in panel.lines:
         entries.setdefault(line.label, []).append(line)
     key = [
-        tag(
-            "li",
-            swatch(lines[0]),
-            label,
-            " ",
-            tag("b", _shown(sum(x.points[-1][1] for x in lines) / len(lines), share)),
-        )
+        {"label": label, "last": _shown(sum(x.points[-1][1] for x in lines) / len(lines), share), **_stroke(lines[0])}
         for label, lines in entries.items()
     ]
-    return tag("figure", tag("figcaption", panel.title), drawing, tag("ul", key, class_="key"), class_="panel")
+    return render(
+        "curves.html",
+        title=panel.title,
+        width=_WIDTH,
+        height=_HEIGHT,
+        left=_LEFT,
+        right=_WIDTH - _RIGHT,
+        levels=[{"y": up(mark), "text": _shown(mark, share, tick=True)} for mark in marks],
+        steps=[{"x": across(mark), "text": f"{mark:,.0f}"} for mark in steps],
+        paths=[
+            {"places": [(across(x), up(y)) for x, y in thinned(line.points)], **_stroke(line)} for line in panel.lines
+        ],
+        key=key,
+    )
 
 
-def swatch(line: Line) -> Markup:
-    """A short piece of a line, for a key."""
-    stroke = tag("line", x1=0, y1=5, x2=22, y2=5, stroke_dasharray=_DASHES[line.dashes % len(_DASHES)] or None)
-    return tag("svg", stroke, viewBox="0 0 22 10", class_=f"swatch c{line.colour % COLOURS}", aria_hidden="true")
+def _stroke(line: Line) -> dict[str, str]:
+    return {"colour": f"c{line.colour % COLOURS}", "dashes": _DASHES[line.dashes % len(_DASHES)]}
 
 
 def strip(row: Row, low: float, high: float, guides: Sequence[float]) -> Markup:
@@ -108,36 +106,23 @@ def strip(row: Row, low: float, high: float, guides: Sequence[float]) -> Markup:
     Places are per cents of the width, so the strip fills its column and its marks keep their shape.
     """
     across = Scale(low, high, _STRIP_EDGE, 100 - _STRIP_EDGE)
-
-    def upright(value: float, kind: str) -> Markup:
-        x = _place(across(value))
-        return tag("line", x1=x, x2=x, y1=0, y2=22, class_=kind)
-
-    def level(start: float, stop: float, kind: str) -> Markup:
-        return tag("line", x1=_place(across(start)), x2=_place(across(stop)), y1=11, y2=11, class_=kind)
-
     bounds = interval(row.low, row.high)
-    return tag(
-        "svg",
-        level(low, high, "rail"),
-        upright(0, "zero") if low < 0 else None,
-        [upright(guide, "guide") for guide in guides],
-        None if row.low is None or row.high is None else level(row.low, row.high, "whisker"),
-        tag("circle", cx=_place(across(row.value)), cy=11, r=4.2, class_="hollow" if row.baseline else "dot"),
-        class_="strip",
-        role="img",
-        aria_label=f"{percent(row.value)} per cent{bounds and f', from {bounds}'}",
+    return render(
+        "strip.html",
+        label=f"{percent(row.value)} per cent{bounds and f', from {bounds}'}",
+        ends=(across(low), across(high)),
+        zero=across(0) if low < 0 else None,
+        guides=[across(guide) for guide in guides],
+        whisker=None if row.low is None or row.high is None else (across(row.low), across(row.high)),
+        value=across(row.value),
+        mark="hollow" if row.baseline else "dot",
     )
 
 
 def strip_scale(low: float, high: float) -> Markup:
     """The heading over a column of strips: its ends and its middle."""
-    marks = [low, (low + high) / 2, high]
-    return tag("span", [tag("span", percent(mark, 0)) for mark in marks], class_="scale")
-
-
-def _place(across: float) -> str:
-    return f"{number(across)}%"
+    marks = "".join(f"<span>{percent(mark, 0)}</span>" for mark in (low, (low + high) / 2, high))
+    return Markup(f'<span class="scale">{marks}</span>')
 
 
 def ticks(low: float, high: float, about: int) -> list[float]:
@@ -163,28 +148,6 @@ def thinned(points: Sequence[tuple[float, float]], most: int = _POINTS) -> list[
     blocks = [points[start : start + size] for start in range(0, len(points), size)]
     means = [(sum(x for x, _ in block) / len(block), sum(y for _, y in block) / len(block)) for block in blocks]
     return [*means[:-1], points[-1]]
-
-
-def _path(line: Line, across: Scale, up: Scale) -> Markup:
-    places = [(across(x), up(y)) for x, y in thinned(line.points)]
-    dashes = _DASHES[line.dashes % len(_DASHES)] or None
-    name = f"c{line.colour % COLOURS}"
-    end = tag("circle", cx=places[-1][0], cy=places[-1][1], r=2.4, class_=f"end {name}")
-    if len(places) == 1:
-        return end
-    drawn = "M" + "L".join(f"{number(x, 1)} {number(y, 1)}" for x, y in places)
-    return join(tag("path", d=drawn, class_=f"curve {name}", stroke_dasharray=dashes), end)
-
-
-def _level(value: float, y: float, share: bool) -> Markup:
-    return join(
-        tag("line", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=y, y2=y, class_="grid"),
-        tag("text", _shown(value, share, tick=True), x=_LEFT - 6, y=y + 3.5, text_anchor="end"),
-    )
-
-
-def _step(value: float, x: float) -> Markup:
-    return tag("text", f"{value:,.0f}", x=x, y=_HEIGHT - 8, text_anchor="middle")
 
 
 def _shown(value: float, share: bool, tick: bool = False) -> str:

@@ -1,16 +1,18 @@
 """Result tables as HTML: every row has its figures and, on one scale for the table, their drawing."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from markupsafe import Markup
 
 from mm_kptm.report.arms import Contrast, ReportedArm, breakdown, confusions, scored
 from mm_kptm.report.comparison import Row, Table
-from mm_kptm.report.markup import Child, Markup, tag
 from mm_kptm.report.plots import strip, strip_scale
 from mm_kptm.report.runs import Prediction
 from mm_kptm.report.statistics import Interval
 from mm_kptm.report.tables import MINUS, chance, counted, interval, metrics, percent
+from mm_kptm.report.templating import render
 
 
 def table(given: Table, stands: str, *, named: str = "arm") -> Markup:
@@ -24,48 +26,50 @@ def table(given: Table, stands: str, *, named: str = "arm") -> Markup:
     tested = any(row.p is not None for row in given.rows)
     low, high = _domain(given.rows)
     head = [
-        _head(named),
-        _head("metric") if several else None,
-        _head("value", "figure"),
-        _head("std", "figure") if spread else None,
-        _head("95 % interval", "figure") if sure else None,
-        _head("p", "figure") if tested else None,
-        _head(strip_scale(low, high), "drawn"),
-        _head("n", "figure"),
+        _Head(named),
+        *([_Head("metric")] if several else []),
+        _Head("value", "figure"),
+        *([_Head("std", "figure")] if spread else []),
+        *([_Head("95 % interval", "figure")] if sure else []),
+        *([_Head("p", "figure")] if tested else []),
+        _Head(strip_scale(low, high), "drawn"),
+        _Head("n", "figure"),
     ]
-    body = [
-        tag(
-            "tr",
-            tag("th", row.arm, scope="row"),
-            tag("td", row.metric) if several else None,
-            _figure(tag("b", percent(row.value))),
-            _figure("" if row.std is None else f"± {percent(row.std)}") if spread else None,
-            _figure(interval(row.low, row.high)) if sure else None,
-            _figure("" if row.p is None else chance(row.p)) if tested else None,
-            tag("td", strip(row, low, high, _guides(given.rows, row.metric)), class_="drawn"),
-            _figure("" if row.n is None else f"{row.n:,}"),
-            class_="baseline" if row.baseline else None,
+    rows = [
+        _Line(
+            row.arm,
+            (
+                *([_Cell(row.metric)] if several else ()),
+                _Cell(kind="figure", bold=percent(row.value)),
+                *([_figure("" if row.std is None else f"± {percent(row.std)}")] if spread else ()),
+                *([_figure(interval(row.low, row.high))] if sure else ()),
+                *([_figure("" if row.p is None else chance(row.p))] if tested else ()),
+                _Cell(strip(row, low, high, _guides(given.rows, row.metric)), kind="drawn"),
+                _figure("" if row.n is None else f"{row.n:,}"),
+            ),
+            "baseline" if row.baseline else "",
         )
         for row in given.rows
     ]
     measured = "In" if several or not given.rows else f"{given.rows[0].metric[:1].upper()}{given.rows[0].metric[1:]} in"
     note = f"{given.note.rstrip('.')}. " if given.note else ""
-    return _wide(given.title, f"{note}{measured} per cent; {stands}.", head, body)
+    return _wide(given.title, f"{note}{measured} per cent; {stands}.", head, rows)
 
 
 def contrast_table(found: Sequence[Contrast], stands: str) -> Markup | None:
     """Paired differences between arms."""
     if not found:
         return None
-    body = [
-        tag(
-            "tr",
-            tag("th", f"{contrast.arm} over {contrast.reference}", scope="row"),
-            tag("td", contrast.split),
-            _figure(tag("b", signed(contrast.gap.value))),
-            _figure(f"{signed(contrast.gap.low)} to {signed(contrast.gap.high)}"),
-            _figure(chance(contrast.p)),
-            _figure(f"{contrast.gap.n:,}"),
+    rows = [
+        _Line(
+            f"{contrast.arm} over {contrast.reference}",
+            (
+                _Cell(contrast.split),
+                _Cell(kind="figure", bold=signed(contrast.gap.value)),
+                _figure(f"{signed(contrast.gap.low)} to {signed(contrast.gap.high)}"),
+                _figure(chance(contrast.p)),
+                _figure(f"{contrast.gap.n:,}"),
+            ),
         )
         for contrast in found
     ]
@@ -74,9 +78,8 @@ def contrast_table(found: Sequence[Contrast], stands: str) -> Markup | None:
         "p by permutation of groups, corrected after Holm."
     )
     names = ("difference", "95 % interval", "p", "n")
-    return _wide(
-        "Paired differences", about, [_head("arms"), _head("split"), *(_head(n, "figure") for n in names)], body
-    )
+    head = [_Head("arms"), _Head("split"), *(_Head(name, "figure") for name in names)]
+    return _wide("Paired differences", about, head, rows)
 
 
 def kinds_table(
@@ -90,12 +93,9 @@ def kinds_table(
     if len(arms) == 1:
         rows = [Row(name, "accuracy", cell.value, cell.low, cell.high, cell.n) for name, cell in found[0].items()]
         return table(Table(title, tuple(rows)), stands, named=kind)
-    body = [
-        tag("tr", tag("th", name, scope="row"), [_cell(cells.get(name)) for cells in found], class_="cells")
-        for name in names
-    ]
-    head = [_head(kind), *(_head(arm.name, "figure") for arm in arms)]
-    return _wide(title, f"Accuracy in per cent, with 95 % intervals; {stands}.", head, body)
+    lines = [_Line(name, tuple(_shaded(cells.get(name)) for cells in found), "cells") for name in names]
+    head = [_Head(kind), *(_Head(arm.name, "figure") for arm in arms)]
+    return _wide(title, f"Accuracy in per cent, with 95 % intervals; {stands}.", head, lines)
 
 
 def crossed_table(arm: ReportedArm, split: str, stands: str, generator: np.random.Generator) -> Markup | None:
@@ -110,35 +110,27 @@ def crossed_table(arm: ReportedArm, split: str, stands: str, generator: np.rando
         return f"{prediction.type}\n{prediction.language}"
 
     found = breakdown(arm, split, both, generator)
-    body = [
-        tag(
-            "tr",
-            tag("th", kind, scope="row"),
-            [_cell(found.get(f"{kind}\n{name}")) for name in languages],
-            class_="cells",
-        )
-        for kind in types
-    ]
-    head = [_head("question type"), *(_head(name, "figure") for name in languages)]
+    rows = [_Line(kind, tuple(_shaded(found.get(f"{kind}\n{name}")) for name in languages), "cells") for kind in types]
+    head = [_Head("question type"), *(_Head(name, "figure") for name in languages)]
     return _wide(
         f"Split {split}, by question type and language",
         f"Accuracy in per cent, with 95 % intervals; {stands}.",
         head,
-        body,
+        rows,
     )
 
 
 def mistakes_table(arm: ReportedArm, split: str, stands: str) -> Markup | None:
     """The commonest mistakes."""
-    body = [
-        tag("tr", tag("th", target, scope="row"), tag("td", answer or "(none)"), _figure(f"{times:,}"))
+    rows = [
+        _Line(target, (_Cell(answer or "(none)"), _figure(f"{times:,}")))
         for target, answer, times in confusions(arm, split)
     ]
-    if not body:
+    if not rows:
         return None
     about = f"Target, and what was answered instead; {stands}, {counted(len(arm.runs), 'run')} added up."
-    head = [_head("target"), _head("answer"), _head("times", "figure")]
-    return _wide(f"Split {split}, commonest mistakes", about, head, body)
+    head = [_Head("target"), _Head("answer"), _Head("times", "figure")]
+    return _wide(f"Split {split}, commonest mistakes", about, head, rows)
 
 
 def signed(share: float) -> str:
@@ -151,26 +143,47 @@ def signed(share: float) -> str:
     return shown if shown.startswith(MINUS) or not float(shown) else f"+{shown}"
 
 
-def _wide(title: str, about: str, head: Child, body: Child) -> Markup:
-    """A table that scrolls by itself where the page is narrower; its caption does not scroll along."""
-    drawn = tag("table", tag("thead", tag("tr", head)), tag("tbody", body))
-    return tag("figure", tag("figcaption", tag("b", title), " ", about), tag("div", drawn, class_="wide", tabindex="0"))
+@dataclass(frozen=True)
+class _Head:
+    """The heading of a column."""
+
+    text: str
+    kind: str = ""
 
 
-def _head(name: str, kind: str | None = None) -> Markup:
-    return tag("th", name, scope="col", class_=kind)
+@dataclass(frozen=True)
+class _Cell:
+    """A cell: its main figure, its interval in small letters, and other text or a drawing."""
+
+    text: str = ""
+    kind: str = ""
+    bold: str = ""
+    small: str | None = None
+    value: float | None = None  #: how dark its ground is, between 0 and 1
 
 
-def _figure(shown: str) -> Markup:
-    return tag("td", shown, class_="figure")
+@dataclass(frozen=True)
+class _Line:
+    """A row under its own heading."""
+
+    name: str
+    cells: tuple[_Cell, ...]
+    kind: str = ""
 
 
-def _cell(found: Interval | None) -> Markup:
+def _wide(title: str, about: str, head: Sequence[_Head], rows: Sequence[_Line]) -> Markup:
+    return render("table.html", title=title, about=about, head=head, rows=rows)
+
+
+def _figure(shown: str) -> _Cell:
+    return _Cell(shown, kind="figure")
+
+
+def _shaded(found: Interval | None) -> _Cell:
     """A value over its interval, on a ground as dark as the value is high."""
     if found is None:
-        return tag("td", class_="figure")
-    ends = tag("small", interval(found.low, found.high))
-    return tag("td", tag("b", percent(found.value)), ends, class_="figure", style=f"--v:{found.value:.3f}")
+        return _Cell(kind="figure")
+    return _Cell(kind="figure", bold=percent(found.value), small=interval(found.low, found.high), value=found.value)
 
 
 def _guides(rows: Sequence[Row], metric: str) -> list[float]:

@@ -7,7 +7,8 @@ from pathlib import Path
 import yaml
 
 from mm_kptm.errors import UserError
-from mm_kptm.report.fields import Fields, Json, read_json, read_lines, read_text
+from mm_kptm.io.records import Json, Record, read_json, read_lines
+from mm_kptm.io.text_lines import read_text
 from mm_kptm.report.gallery import GalleryExample, read_gallery
 
 
@@ -63,7 +64,7 @@ def read_run(folder: Path) -> Run:
             "name a run folder, or the folder of a comparison"
         )
     config = folder / "config.yaml"
-    text = read_text(config) if config.exists() else ""
+    text = read_text(config, "YAML", allow_empty=True) if config.exists() else ""
     settings = _settings(config, text)
     tier, seed = _named(settings, "tier"), _named(settings, "seed")
     return Run(
@@ -74,7 +75,9 @@ def read_run(folder: Path) -> Run:
         config=text,
         settings=settings,
         records={
-            name: read_text(folder / name) for name in ("environment.json", "data.json") if (folder / name).exists()
+            name: read_text(folder / name, "JSON", allow_empty=True)
+            for name in ("environment.json", "data.json")
+            if (folder / name).exists()
         },
         measurements=_measurements(metrics) if metrics.exists() else (),
         predictions=predictions,
@@ -86,8 +89,8 @@ def read_run(folder: Path) -> Run:
 def _measurements(path: Path) -> tuple[Measurement, ...]:
     """In order of step. A resumed run may log a step again; the later line stands."""
     found: dict[tuple[int, str], dict[str, float]] = {}
-    for line in read_lines(path):
-        step, split = line.whole("step"), line.text("split")
+    for line in read_lines(path, allow_empty=True):
+        step, split = line.count("step"), line.text("split")
         numbers = {
             key: float(value)
             for key, value in line.values.items()
@@ -100,7 +103,7 @@ def _measurements(path: Path) -> tuple[Measurement, ...]:
 
 def _predictions(path: Path) -> tuple[Prediction, ...]:
     found: dict[str, Prediction] = {}
-    for line in read_lines(path):
+    for line in read_lines(path, allow_empty=True):
         name = line.text("id")
         if name in found:
             raise UserError(f"{line.place}: the id '{name}' was predicted before in this file; ids must differ")
@@ -121,20 +124,20 @@ def _predictions(path: Path) -> tuple[Prediction, ...]:
 
 
 def _baselines(path: Path) -> dict[str, dict[str, float]]:
-    by_split = Fields(read_json(path), str(path))
+    by_split = Record.of(read_json(path), str(path))
     return {
         split: {name: named.share(name) for name in named.values}
-        for split, named in ((split, Fields(value, f"{path}, {split}")) for split, value in by_split.values.items())
+        for split, named in ((split, Record.of(value, f"{path}, {split}")) for split, value in by_split.values.items())
     }
 
 
-def _settings(path: Path, text: str) -> dict[str, Json]:
+def _settings(path: Path, text: str) -> Mapping[str, Json]:
     try:
         settings = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
         line = getattr(getattr(error, "problem_mark", None), "line", 0) + 1
         raise UserError(f"{path}, line {line}: this is no valid YAML") from None
-    return Fields(settings, str(path)).values
+    return Record.of(settings, str(path)).values
 
 
 def _named(settings: Mapping[str, Json], key: str) -> str | None:

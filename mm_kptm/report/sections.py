@@ -1,48 +1,58 @@
 """The sections of a page, each made from what was read; a section that has nothing to show is None."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from markupsafe import Markup
 
 from mm_kptm.report.arms import ReportedArm, breakdown, splits
 from mm_kptm.report.comparison import Claim
-from mm_kptm.report.markup import Child, Markup, join, tag
 from mm_kptm.report.plots import Line, Panel, curves
 from mm_kptm.report.results import crossed_table, kinds_table, mistakes_table
 from mm_kptm.report.runs import Prediction, Run
 from mm_kptm.report.scenes import gallery
-from mm_kptm.report.tables import counted, percent, stated
+from mm_kptm.report.tables import counted, stated
+from mm_kptm.report.templating import render
 
 _PACE = ("lr", "rows_per_s")  # measured for the machine's sake; drawn last
 _UNDRAWN = frozenset({"n", "epoch", "seconds"})
 
 
-def section(title: str, *children: Child, note: str = "") -> Markup | None:
+@dataclass(frozen=True)
+class Section:
     """A titled part of the page."""
-    content = join(*children)
-    if not content:
-        return None
-    return tag("section", tag("h2", title), tag("p", note, class_="note") if note else None, content)
+
+    title: str
+    content: Markup
+    note: str = ""
 
 
-def claims(made: Sequence[Claim], stands: str) -> Markup | None:
+@dataclass(frozen=True)
+class Fold:
+    """A part that a reader opens."""
+
+    name: str
+    about: str
+    content: Markup
+    open: bool = False
+
+
+def section(title: str, *content: Markup | None, note: str = "") -> Section | None:
+    """A part of the page; nothing where it has no content."""
+    joined = Markup("\n").join(part for part in content if part)
+    return Section(title, joined, note) if joined else None
+
+
+def claims(made: Sequence[Claim], stands: str) -> Section | None:
     """What the comparison set out to show, and whether it did."""
     if not made:
         return None
-    lines = [
-        tag(
-            "li",
-            tag("span", "✓ holds" if claim.holds else "✗ fails", class_="right" if claim.holds else "wrong"),
-            tag("span", claim.text, class_="text"),
-            tag("span", tag("b", percent(claim.value)), f" {claim.sense} {percent(claim.bound)}", class_="figure"),
-        )
-        for claim in made
-    ]
-    return section("Claims", tag("ul", lines, class_="claims"), note=f"In per cent; {stands}.")
+    return section("Claims", render("claims.html", claims=made), note=f"In per cent; {stands}.")
 
 
-def learning(arms: Sequence[ReportedArm], stands: str) -> Markup | None:
+def learning(arms: Sequence[ReportedArm], stands: str) -> Section | None:
     """One panel for each metric that was logged, one line for each run and split."""
     logged = {measured.split for arm in arms for run in arm.runs for measured in run.measurements}
     kinds = sorted(logged, key=lambda split: (split != "train", split))
@@ -62,12 +72,13 @@ def learning(arms: Sequence[ReportedArm], stands: str) -> Markup | None:
     if not drawn:
         return None
     note = f"By training step; the key gives last values, for several seeds their mean; {stands}."
-    return section("Learning curves", tag("div", drawn, class_="panels"), note=note)
+    panels_drawn = Markup('<div class="panels">{}</div>').format(Markup("").join(drawn))
+    return section("Learning curves", panels_drawn, note=note)
 
 
-def breakdowns(arms: Sequence[ReportedArm], stands: str, generator: np.random.Generator) -> Markup | None:
+def breakdowns(arms: Sequence[ReportedArm], stands: str, generator: np.random.Generator) -> Section | None:
     """Accuracy by question type and by language; for a single arm also by both at once, and its mistakes."""
-    parts: list[Child] = []
+    parts: list[Markup | None] = []
     for split in splits(arms):
         for name, kind in (("question type", _type), ("language", _language)):
             found = [breakdown(arm, split, kind, generator) for arm in arms]
@@ -75,10 +86,10 @@ def breakdowns(arms: Sequence[ReportedArm], stands: str, generator: np.random.Ge
         if len(arms) == 1:
             parts.append(crossed_table(arms[0], split, stands, generator))
             parts.append(mistakes_table(arms[0], split, stands))
-    return section("Breakdown", parts)
+    return section("Breakdown", *parts)
 
 
-def galleries(runs: Sequence[Run]) -> Markup | None:
+def galleries(runs: Sequence[Run]) -> Section | None:
     """The examples of the runs; of several runs only the first lies open."""
     shown = [run for run in runs if run.gallery]
     note = (
@@ -88,31 +99,20 @@ def galleries(runs: Sequence[Run]) -> Markup | None:
     if len(shown) == 1:
         return section("Examples", gallery(shown[0].gallery), note=f"{note} From a run of {_about(shown[0])}.")
     folds = [
-        tag(
-            "details",
-            tag("summary", tag("b", run.name), f" {counted(len(run.gallery), 'example')}; {_about(run)}"),
-            gallery(run.gallery),
-            open=place == 0,
-        )
+        Fold(run.name, f"{counted(len(run.gallery), 'example')}; {_about(run)}", gallery(run.gallery), open=place == 0)
         for place, run in enumerate(shown)
     ]
-    return section("Examples", folds, note=note)
+    return section("Examples", render("folds.html", folds=folds) if folds else None, note=note)
 
 
-def provenance(runs: Sequence[Run]) -> Markup | None:
+def provenance(runs: Sequence[Run]) -> Section | None:
     """The resolved config and the records of each run, folded."""
     folds = []
     for run in runs:
         files = {"config.yaml": run.config, **run.records}
-        texts = [join(tag("h4", name), tag("pre", text.rstrip())) for name, text in files.items() if text]
-        folds.append(
-            tag(
-                "details",
-                tag("summary", tag("b", run.name), f" {_about(run)}"),
-                texts or tag("p", "This folder holds no config.yaml."),
-            )
-        )
-    return section("Provenance", folds)
+        texts = [(name, text.rstrip()) for name, text in files.items() if text]
+        folds.append(Fold(run.name, _about(run), render("records.html", texts=texts)))
+    return section("Provenance", render("folds.html", folds=folds) if folds else None)
 
 
 def _about(run: Run) -> str:

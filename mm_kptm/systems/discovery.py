@@ -15,7 +15,7 @@ from importlib.metadata import entry_points
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
-from mm_kptm.errors import UserError, did_you_mean
+from mm_kptm.errors import UserError, nearest
 from mm_kptm.systems.recipe import Addition, Recipe
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def find(name: str) -> Recipe:
         return min(kin, key=lambda recipe: (bool(recipe.sizes), recipe.name))
     known = {*recipes, *(recipe.family for recipe in recipes.values())}
     raise UserError(
-        f"no system is called {name!r}{did_you_mean(name, known)}; `mm-kptm list systems` shows all of them"
+        f"no system is called {name!r}" + nearest(name, known, otherwise="`mm-kptm list systems` shows all of them")
     )
 
 
@@ -77,9 +77,7 @@ def find_addition(name: str) -> Addition:
     """
     known = additions()
     if name not in known:
-        raise UserError(
-            f"no addition is called {name!r}{did_you_mean(name, known)}; there are {', '.join(known) or 'none'}"
-        )
+        raise UserError(f"no addition is called {name!r}{nearest(name, known)}")
     return known[name]
 
 

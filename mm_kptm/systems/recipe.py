@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from mm_kptm.errors import UserError, did_you_mean
+from mm_kptm.errors import UserError, nearest
 from mm_kptm.systems.rules import Rule
 from mm_kptm.systems.text_format import BERT_FORMAT, TextFormat
 
@@ -54,9 +54,8 @@ class Recipe:
         published = self.published_sizes()
         for name, value in given.items():
             if name not in published:
-                raise UserError(
-                    f"{self.name} has no size {name!r}{did_you_mean(name, published)}; it has {', '.join(published)}"
-                )
+                listed = f"it has {', '.join(published)}"
+                raise UserError(f"{self.name} has no size {name!r}{nearest(name, published, otherwise=listed)}")
             if isinstance(published[name], int) and not isinstance(value, int):
                 raise UserError(f"the size {name} of {self.name} must be a whole number, not {value!r}")
         return published | dict(given)
@@ -111,9 +110,8 @@ def check_sizes(what: str, build: Callable[..., nn.Module], sizes: Mapping[str, 
     names = {size.name: size.default for size in takes}
     for name in sizes:
         if name not in names:
-            raise UserError(
-                f"{what} has no size {name!r}{did_you_mean(name, names)}; it has {', '.join(names) or 'none'}"
-            )
+            listed = f"it has {', '.join(names) or 'none'}"
+            raise UserError(f"{what} has no size {name!r}{nearest(name, names, otherwise=listed)}")
     for name, default in names.items():
         if default is inspect.Parameter.empty and name not in sizes:
             raise UserError(f"{what} needs a size {name}, which is not given")

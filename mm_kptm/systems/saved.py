@@ -9,10 +9,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
 from torch import Tensor
 
 from mm_kptm.errors import UserError
+from mm_kptm.io.atomic import write_json
+from mm_kptm.io.tensors import write_tensors
 from mm_kptm.systems.assembly import (
     CONFIG,
     TASK_PREFIX,
@@ -54,9 +55,11 @@ def save(
         folder: is made where it is not there.
         task: that the system was trained on, where the task has parts of its own.
         own: the parameters of these, such as a head that no recipe has; :func:`load` leaves them behind.
+
+    Raises:
+        UserError: the folder cannot be written.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     described = {
         "mm_kptm": version("mm-kptm"),
         "recipe": system.recipe,
@@ -67,8 +70,8 @@ def save(
         "task": task,
     }
     written = parameters(system) | {TASK_PREFIX + name: tensor for name, tensor in (own or {}).items()}
-    save_file({name: tensor.contiguous() for name, tensor in written.items()}, folder / WEIGHTS)
-    (folder / CONFIG).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
+    write_tensors(folder / WEIGHTS, {name: tensor.contiguous() for name, tensor in written.items()})
+    write_json(folder / CONFIG, described, indent=1, ascii_only=True)
 
 
 def read_saved(folder: str | Path) -> Saved | None:

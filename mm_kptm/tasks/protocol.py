@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from mm_kptm.data.sampler import in_order, seeded
-from mm_kptm.errors import UserError, did_you_mean
+from mm_kptm.errors import UserError, nearest
+from mm_kptm.io.atomic import write_lines
 from mm_kptm.systems.discovery import by_name, modules
 from mm_kptm.systems.discovery import catalogue as recipes
 from mm_kptm.systems.recipe import Recipe
@@ -77,12 +78,12 @@ class Task(nn.Module, ABC, Generic[BatchT]):
 
 
 def write_predictions(rows: Iterable[Row], path: Path) -> None:
-    """One JSON object a line; the file appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
-    with unfinished.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    unfinished.replace(path)
+    """One JSON object a line; the file appears whole or not at all.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    write_lines(path, (json.dumps(row, ensure_ascii=False) for row in rows))
 
 
 @cache
@@ -110,7 +111,7 @@ def find(name: str) -> type[Task]:
     """
     tasks = catalogue()
     if name not in tasks:
-        raise UserError(f"no task is called {name!r}{did_you_mean(name, tasks)}; there are {', '.join(tasks)}")
+        raise UserError(f"no task is called {name!r}{nearest(name, tasks)}")
     return tasks[name]
 
 

@@ -3,11 +3,15 @@
 It sees a model and its data only through the protocols of ``mm_kptm.train.protocol``.
 """
 
-from mm_kptm.train.checkpoint import Checkpoints, load_weights, read_weights, verify, write_weights
-from mm_kptm.train.evaluation import Evaluation, evaluate
-from mm_kptm.train.loop import Fit, fit
-from mm_kptm.train.protocol import Batch, Source, Trainable
-from mm_kptm.train.settings import TrainSettings
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mm_kptm.train.checkpoint import Checkpoints, load_weights, read_weights, verify, write_weights
+    from mm_kptm.train.evaluation import Evaluation, evaluate
+    from mm_kptm.train.loop import Fit, fit
+    from mm_kptm.train.protocol import Batch, Source, Trainable
+    from mm_kptm.train.settings import TrainSettings
 
 __all__ = [
     "Batch",
@@ -24,3 +28,19 @@ __all__ = [
     "verify",
     "write_weights",
 ]
+
+_HOMES = {
+    "checkpoint": ("Checkpoints", "load_weights", "read_weights", "verify", "write_weights"),
+    "evaluation": ("Evaluation", "evaluate"),
+    "loop": ("Fit", "fit"),
+    "protocol": ("Batch", "Source", "Trainable"),
+    "settings": ("TrainSettings",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is first used: whoever only measures needs no loop, and no Accelerate."""
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{home}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

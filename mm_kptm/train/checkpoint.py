@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import pickle
 import shutil
 from collections.abc import Mapping
@@ -19,11 +18,12 @@ from typing import TypedDict
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mm_kptm.data.sampler import SamplerState
 from mm_kptm.errors import UserError
+from mm_kptm.io.atomic import TEMPORARY, sync, write_json, write_text
+from mm_kptm.io.tensors import write_tensors
 from mm_kptm.train.optim import OptimizerState
 
 WEIGHTS = "model.safetensors"
@@ -78,21 +78,17 @@ class Checkpoints:
         write_weights(weights, draft / WEIGHTS)
         torch.save(dict(trainer), draft / TRAINER)
         for name, text in extra.items():
-            (draft / name).write_text(text, encoding="utf-8")
+            write_text(draft / name, text)
         _seal(draft)
         self._discard(final)  # a restart from an older checkpoint reaches this step again
         draft.rename(final)
-        _sync(self.folder)
+        sync(self.folder)
         self.point("latest", final)
         return final
 
     def point(self, pointer: str, checkpoint: Path) -> None:
         """Make ``latest`` or ``best`` name a checkpoint, in one move."""
-        draft = self.folder / f".draft-{pointer}"
-        draft.write_text(checkpoint.name + "\n", encoding="utf-8")
-        _sync(draft)
-        draft.replace(self.folder / pointer)
-        _sync(self.folder)
+        write_text(self.folder / pointer, checkpoint.name + "\n")
 
     def find(self, pointer: str) -> Path | None:
         """The checkpoint that ``latest`` or ``best`` names; none when nothing was ever saved."""
@@ -135,7 +131,7 @@ class Checkpoints:
 
     def _sweep(self) -> None:
         """Remove what an earlier process was writing or removing when it was killed."""
-        for path in self.folder.glob(".draft-*"):
+        for path in (*self.folder.glob(".draft-*"), *self.folder.glob(f".*{TEMPORARY}")):
             if path.is_dir():
                 shutil.rmtree(path)
             else:
@@ -211,7 +207,7 @@ def write_weights(weights: Mapping[str, Tensor], file: Path) -> None:
             whole = tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
             stored[name] = tensor.detach().cpu().contiguous() if whole else tensor.detach().cpu().contiguous().clone()
     # one entry only: the library writes several in any order, and the same weights must be the same bytes
-    save_file(stored, file, metadata={"tied": json.dumps(tied)})
+    write_tensors(file, stored, metadata={"tied": json.dumps(tied)})
 
 
 def read_weights(file: Path) -> dict[str, Tensor]:
@@ -242,17 +238,9 @@ def _seal(draft: Path) -> None:
     manifest = {
         file.relative_to(draft).as_posix(): {"bytes": file.stat().st_size, "sha256": _digest(file)} for file in files
     }
-    (draft / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-    for path in (*inside, draft / MANIFEST, draft):
-        _sync(path)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    for path in inside:
+        sync(path)
+    write_json(draft / MANIFEST, manifest, indent=2, ascii_only=True)
 
 
 def _digest(file: Path) -> str:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 
+from mm_kptm.io.atomic import write_json
+
 ENVIRONMENT = "environment.json"
 PACKAGES = ("mm-kptm", "torchvision", "numpy", "accelerate", "safetensors", "tokenizers", "scikit-learn")
 
@@ -40,9 +42,7 @@ def write_environment(run: Path, facts: dict[str, object], *, resumed_at: int | 
         earlier = began.get("resumed", [])
         resumed = [*(earlier if isinstance(earlier, list) else []), {"step": resumed_at, **facts}]
         facts = {**began, "resumed": resumed}
-    draft = run / f".draft-{ENVIRONMENT}"
-    draft.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    draft.replace(file)
+    write_json(file, facts, indent=2, ascii_only=True)
 
 
 def _version(package: str) -> str | None:

@@ -13,6 +13,8 @@ from typing import NoReturn, Self, TextIO
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from mm_kptm.io.atomic import write_text
+
 METRICS = "metrics.jsonl"
 QUIET_SECONDS = 5.0  #: between two plain lines when nobody watches a terminal
 
@@ -28,9 +30,7 @@ class Metrics:
         file = run / METRICS
         if file.exists():
             kept = "".join(line for line in file.read_text(encoding="utf-8").splitlines(True) if _belongs(line, after))
-            draft = run / f".draft-{METRICS}"
-            draft.write_text(kept, encoding="utf-8")
-            draft.replace(file)
+            write_text(file, kept)
         self._file = file.open("a", encoding="utf-8", buffering=1)
 
     def write(self, step: int, split: str, values: Mapping[str, float | int]) -> None:

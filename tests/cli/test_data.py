@@ -34,7 +34,7 @@ def test_a_published_format_is_checked_by_its_name(tmp_path, capsys):
     [
         (["entailment", "x.jsonl"], "x.jsonl, line 2 has no 'hypothesis'; it has premise"),
         (["entailment", "nix.jsonl"], "nix.jsonl was to be read, but there is no such file"),
-        (["entailmnt", "x.jsonl"], "no task is called 'entailmnt' (did you mean 'entailment'?)"),
+        (["entailmnt", "x.jsonl"], "no task is called 'entailmnt'; did you mean entailment?"),
         (
             ["entailment", "x.jsonl", "--format", "tacred"],
             "the task entailment reads no format 'tacred'; it reads own, ",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
+from pydantic import Field
 
 from mm_kptm import config
 from mm_kptm.errors import UserError, nearest
@@ -49,7 +50,7 @@ class Trial:
     """A whole experiment."""
 
     task: str
-    data: Toys | Files = Toys()
+    data: Annotated[Toys | Files, Field(discriminator="name")] = Toys()
     sizes: dict[str, int | float | bool | str] = field(default_factory=dict)
     train: Train = Train()
 
@@ -165,6 +166,30 @@ MISTAKES = {
         "task: vqa\ntrain: {lr: [1]}\n",
         "trial.yaml, line 2: train.lr must be a number, not a list",
     ),
+    "true for a count": (
+        "task: vqa\ntrain: {steps: true}\n",
+        "trial.yaml, line 2: train.steps must be a whole number, not True",
+    ),
+    "a number in quotes": (
+        "task: vqa\ntrain: {steps: '10'}\n",
+        "trial.yaml, line 2: train.steps must be a whole number, not '10'",
+    ),
+    "a wrong entry": (
+        "task: vqa\nsizes:\n  dim: 96\n  eps: [1]\n",
+        "trial.yaml, line 4: sizes.eps must be a whole number or a number or true or false or text, not a list",
+    ),
+    "a misspelt key where another is missing": (
+        "taks: vqa\n",
+        "trial.yaml, line 1: unknown key taks; did you mean task?",
+    ),
+    "a value for a choice": (
+        "task: vqa\ndata: toys\n",
+        "trial.yaml, line 2: data holds keys and values, not 'toys'",
+    ),
+    "brackets that YAML still reads": (
+        "task: " + "[" * 220 + "]" * 220,
+        "trial.yaml, line 1: this is not an experiment file: its brackets nest too deep",
+    ),
     "a short list": (
         "task: vqa\ntrain: {betas: [0.9]}\n",
         "trial.yaml, line 2: train.betas must be a list of 2, each a number, not a list",
@@ -255,3 +280,21 @@ def test_a_word_is_matched_with_the_nearest_or_all():
     assert nearest("unitr-base", ["uniter-base", "kbert"]) == "; did you mean uniter-base?"
     assert nearest("zzz", ["b", "a"]) == "; there are a, b"
     assert nearest("zzz", []) == ""
+
+
+def test_a_fault_of_a_dataclass_is_no_mistake_of_the_file(write):
+    @dataclass(frozen=True)
+    class Faulty:
+        name: str = ""
+
+        def __post_init__(self) -> None:
+            raise ValueError("a fault")
+
+    with pytest.raises(ValueError, match="a fault") as caught:
+        config.read(Faulty, write("name: x\n"))
+    assert not isinstance(caught.value, UserError)
+
+
+def test_what_yaml_takes_for_a_date_or_bytes_is_text_as_it_is_written(write):
+    trial = config.read(Trial, write("task: 2024-01-01\nsizes: {act: 2024-01-01}\n"))
+    assert (trial.task, trial.sizes["act"]) == ("2024-01-01", "2024-01-01")

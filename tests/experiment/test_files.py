@@ -1,6 +1,8 @@
 """The experiment files that come with the suite, and those that its pages show, say what can be run."""
 
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -68,3 +70,19 @@ def test_null_arms_of_ways_that_add_no_parts_are_the_arm_that_is_told_nothing():
     arms = [config.read(Experiment, folder / f"{file}.yaml") for file in ("0-no-knowledge", "1-k-bert", "5-kepler")]
     without_facts = {arm.name for arm in arms_of([*arms, config.read(Experiment, folder / "2-ernie.yaml")], nulls=True)}
     assert {name for name in without_facts if name.endswith("no-facts")} == {"ernie-no-facts"}
+
+
+def test_a_file_is_read_without_what_would_run_it():
+    """A misspelt key is answered at once: no loop, compiler or scikit-learn is imported before."""
+    heavy = {
+        "mm_kptm.train.loop",
+        "sklearn",
+        "scipy.stats",
+        "sympy",
+        "matplotlib",
+        "pykeen",
+        "torch.distributed.checkpoint",
+    }
+    program = f"import sys, mm_kptm.experiment.settings; print(sorted({heavy} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=HOME)
+    assert done.stdout == "[]\n"

@@ -8,7 +8,7 @@ import torch
 import mm_kptm
 from mm_kptm import cli
 from mm_kptm.adaptation.side_adapter import Added
-from mm_kptm.batch import Entities, Inputs, Regions, SequenceLayout, Tokens
+from mm_kptm.batch import Detected, Entities, Inputs, Regions, SequenceLayout, Tokens
 from mm_kptm.datasets.protocol import PreparedData
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.knowledge import apply_knowledge, reinitialise
@@ -33,7 +33,8 @@ TREE = Branches(
 def small(name: str, **given: int) -> System:
     """A system of two layers, or one of each kind, in a few thousand parameters."""
     published = mm_kptm.catalogue()[name].published_sizes()
-    sizes = {"dim": 16, "num_heads": 2, "ffn_dim": 32, "vocab_size": 50, "region_dim": 8, "max_positions": 64}
+    sizes = {"dim": 16, "num_heads": 2, "ffn_dim": 32, "vocab_size": 50, "region_dim": 16, "max_positions": 64}
+    sizes["num_region_classes"] = 7
     sizes["bases"] = {"wiki": {"num_entities": 9, "entity_dim": 8}}
     layers = {size: 2 if size == "num_layers" else 1 for size in published if size.endswith("_layers")}
     chosen = {size: value for size, value in (sizes | layers | given).items() if size in published}
@@ -52,12 +53,19 @@ PLAIN = [name for name in READERS if type(small(name).encoder) is SingleStream]
 
 def inputs(name: str, ids=(5, 6, 7, 8, 9)) -> Inputs:
     """A sentence, with two regions for a system that reads them."""
-    generator = torch.Generator().manual_seed(0)
+    generator, reads = torch.Generator().manual_seed(0), mm_kptm.catalogue()[name].reads
     regions = Regions(
-        torch.rand(2, 8, generator=generator), torch.rand(2, 4, generator=generator), SequenceLayout((2,))
+        torch.rand(2, 16, generator=generator),
+        torch.tensor([[0.0, 0.0, 0.5, 1.0], [0.5, 0.0, 1.0, 1.0]]),
+        SequenceLayout((2,)),
+        classes=torch.rand(2, 7, generator=generator).softmax(1),
+        objects=Detected(torch.tensor([0, 3]), torch.rand(2, generator=generator)),
     )
-    sees_regions = "regions" in mm_kptm.catalogue()[name].reads
-    return Inputs(text=Tokens.of([ids], languages=[[0] * len(ids)]), regions=regions if sees_regions else None)
+    return Inputs(
+        text=Tokens.of([ids], languages=[[0] * len(ids)]),
+        regions=regions if "regions" in reads else None,
+        target=Tokens.of([[5, 7]], languages=[[0, 0]]) if "target" in reads else None,
+    )
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -68,6 +76,10 @@ def test_a_tree_is_heeded_by_every_system_that_reads_text(name):
     tree = replace(plain, text=replace(plain.text, attention_mask=TREE))
     other = inputs(name, ids=(5, 6, 11, 12, 9))
     told_other = replace(other, text=replace(other.text, attention_mask=TREE))
+    if name == "filter":
+        with pytest.raises(UserError, match="no room for facts that hang from its words"):
+            system(tree)
+        return
     read = system(tree).pooled
     assert not torch.allclose(read, system(plain).pooled, atol=1e-6)
     assert not torch.allclose(read, system(told_other).pooled, atol=1e-6)

@@ -272,7 +272,7 @@ def torn(model: Path) -> None:
         (saying(added=[]), "config.json does not say which system lies beside it; save the system again"),
         (
             saying(added={"entity-fuson": {}}),
-            "no addition is called 'entity-fuson' (did you mean 'entity-fusion'?); there are entity-fusion, ent",
+            "no addition is called 'entity-fuson'; did you mean entity-fusion?",
         ),
         (
             saying(added={"entity-fusion": {"width": 3}}),
@@ -292,7 +292,7 @@ def torn(model: Path) -> None:
         ),
         (
             saying(heads={"vqa": {"answers": 3}}),
-            "the head vqa has no size 'answers' (did you mean 'num_answers'?)",
+            "the head vqa has no size 'answers'; did you mean num_answers?",
         ),
     ],
 )

@@ -1,24 +1,25 @@
-"""Drawings put values where they belong, and markup lets no text out of its place."""
+"""Drawings put values where they belong, and a template lets no text out of its place."""
 
 import re
 
 import pytest
+from jinja2 import UndefinedError
 
 from mm_kptm.report.comparison import Row
-from mm_kptm.report.markup import Markup, join, tag
 from mm_kptm.report.plots import Line, Panel, curves, strip, thinned, ticks
+from mm_kptm.report.templating import render
 
 
 def test_text_never_becomes_markup():
     evil = '<script>alert("1")</script>'
-    drawn = tag("p", evil, [evil, None, 3], title=evil)
+    drawn = curves(Panel(evil, (Line(evil, 0, 0, ((0, 0.3), (1, 0.4))),), "share"))
     assert "<script" not in drawn and drawn.count("&lt;script&gt;") == 3
-    assert tag("p", Markup("<b>bold</b>")) == "<p><b>bold</b></p>"
+    assert 'alert("' not in drawn  # nor does it leave its attribute
 
 
-def test_attributes_without_a_value_are_left_out():
-    assert tag("details", class_=None, open=True, hidden=False) == "<details open></details>"
-    assert join("a", None, 2.5) == "a2.5"
+def test_a_value_that_a_template_lacks_is_an_error():
+    with pytest.raises(UndefinedError):
+        render("page.html")
 
 
 def test_ticks_enclose_what_they_mark():

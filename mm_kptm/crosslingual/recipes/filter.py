@@ -18,7 +18,7 @@ from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.ragged import masked_self_attention_layout
 from mm_kptm.nn.steps import Stream
 from mm_kptm.nn.sublayers import bert_layer
-from mm_kptm.nn.visibility import Open
+from mm_kptm.nn.visibility import Branches, Open
 from mm_kptm.recipes.bert import BERT_FIELDS, embedding_rules, layer_rules
 from mm_kptm.recipes.published_fields import check_fields
 from mm_kptm.systems.recipe import Recipe
@@ -105,6 +105,11 @@ def _translated(inputs: Inputs) -> tuple[Tokens, Tokens]:
     if inputs.target is None:
         raise UserError(
             "filter reads a text beside its translation, so the inputs need a target; an English text is its own"
+        )
+    if isinstance(text.attention_mask, Branches):
+        raise UserError(
+            "filter joins a text with its translation, which leaves no room for facts that hang from its words; take "
+            "an encoder that reads texts alone, or leave the facts out"
         )
     return text, inputs.target
 

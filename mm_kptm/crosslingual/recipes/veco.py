@@ -92,7 +92,7 @@ class Plugged(nn.Module):
         return x
 
     def _embedded(self, tokens: Tokens) -> Stream:
-        return Stream.of(self.text(tokens), tokens.layout)
+        return Stream.of(self.text(tokens), tokens.layout, tokens.attention_mask)
 
 
 def _parts(

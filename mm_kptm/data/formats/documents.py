@@ -12,7 +12,8 @@ from pathlib import Path
 from mm_kptm.data.masking.units import whole_words, within_spans
 from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.errors import UserError
-from mm_kptm.io.records import read_table, read_text
+from mm_kptm.io.records import read_table
+from mm_kptm.io.text_lines import read_text
 
 Document = tuple[str, ...]  #: its sentences
 

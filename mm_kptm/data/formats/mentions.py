@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from mm_kptm.errors import UserError
-from mm_kptm.io.records import Json, Record, expected, read_json, read_lines, read_listed, read_text
+from mm_kptm.io.records import Json, Record, expected, read_json, read_lines, read_listed
+from mm_kptm.io.text_lines import read_text
 
 T = TypeVar("T")
 

@@ -14,7 +14,8 @@ from tokenizers import decoders, models, pre_tokenizers
 
 from mm_kptm.data.tokenizers.tokenizer_json import ROBERTA_SPECIALS, TokenizerJson
 from mm_kptm.errors import UserError
-from mm_kptm.io.records import Record, expected, read_json, read_text
+from mm_kptm.io.records import Record, expected, read_json
+from mm_kptm.io.text_lines import read_text
 
 _BEFORE, _BEHIND = ("<s>", "<pad>", "</s>", "<unk>"), "<mask>"  # of the pieces in fairseq's dictionary
 

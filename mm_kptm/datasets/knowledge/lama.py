@@ -27,7 +27,7 @@ from mm_kptm.datasets.knowledge_settings import (
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import by_split, fingerprints
 from mm_kptm.errors import UserError
-from mm_kptm.io.records import read_text
+from mm_kptm.io.text_lines import read_text
 from mm_kptm.knowledge.graph.triples import Triple
 from mm_kptm.knowledge.kinds.protocol import BRANCHES
 from mm_kptm.preprocessing.inputs import InputSource

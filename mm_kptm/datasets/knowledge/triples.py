@@ -13,9 +13,10 @@ import torch
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import TextSettings, fingerprints
 from mm_kptm.errors import UserError
+from mm_kptm.io.text_lines import numbered_lines
 from mm_kptm.knowledge.graph.indexed_triple import IndexedTriple
 from mm_kptm.knowledge.graph.splits import files_of
-from mm_kptm.knowledge.graph.triples import Triple, numbered_lines
+from mm_kptm.knowledge.graph.triples import Triple
 from mm_kptm.knowledge.graph.wikidata5m import Descriptions, read_descriptions
 from mm_kptm.knowledge.objectives.knowledge_embedding import DescribedGraph
 from mm_kptm.systems.system import System

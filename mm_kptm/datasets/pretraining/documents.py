@@ -20,7 +20,7 @@ from mm_kptm.datasets.pretraining.lexicons import Lexicons, wordnet_files
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import SplitFiles, fingerprints
 from mm_kptm.errors import UserError
-from mm_kptm.io.records import read_text
+from mm_kptm.io.text_lines import read_text
 from mm_kptm.knowledge.lexicons.ngrams import NgramLexicon
 from mm_kptm.knowledge.linking.mention_index import MentionIndex
 from mm_kptm.knowledge.objectives.masked_ngrams import MaskedTokensAmongNgrams

@@ -15,6 +15,7 @@ from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import by_split
 from mm_kptm.datasets.text.sources import classified, tagged
 from mm_kptm.errors import UserError
+from mm_kptm.io.atomic import write_text
 from mm_kptm.knowledge.kinds.protocol import BRANCHES
 from mm_kptm.tasks.metrics.tagging import OUTSIDE
 from mm_kptm.tasks.text.sentence_classification import SentenceClassification
@@ -98,7 +99,7 @@ def kbert_tagging(data: KbertData, request: DataRequest) -> PreparedData:
         asked = read_tagged(data.files[counterfactual_splits(data.files, request, oracle=False)[split][0]])
         path = folder / f"{split}.tsv"
         lines = [f"{BLANK.join(one.words)}\t{row['answer']}\n" for one, row in zip(asked, rows, strict=True)]
-        path.write_text("text_a\tlabel\n" + "".join(lines), encoding="utf-8")
+        write_text(path, "text_a\tlabel\n" + "".join(lines))
         read_tagged(path)
         return [path]
 

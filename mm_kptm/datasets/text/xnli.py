@@ -14,7 +14,9 @@ from mm_kptm.datasets.labelled import labelled_files
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.text.sources import pairs
 from mm_kptm.errors import UserError
-from mm_kptm.io.records import one_of, read_text
+from mm_kptm.io.atomic import write_lines
+from mm_kptm.io.records import one_of
+from mm_kptm.io.text_lines import read_text
 from mm_kptm.tasks.protocol import Row
 from mm_kptm.tasks.text.entailment import Entailment
 
@@ -53,11 +55,10 @@ def write_submission(rows: Sequence[Row], folder: Path, split: str = "test") -> 
     for row in rows:
         answers[str(row["language"])].append(str(row["answer"]))
     home = folder / "xnli"
-    home.mkdir(parents=True, exist_ok=True)
     files = []
     for language, given in sorted(answers.items()):
         files.append(home / f"{split}-{language}.tsv")
-        files[-1].write_text("".join(f"{label}\n" for label in given), encoding="utf-8")
+        write_lines(files[-1], given)
     return files
 
 

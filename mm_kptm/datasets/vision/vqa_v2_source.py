@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from mm_kptm.data.packing import Packed
 from mm_kptm.data.tokenizers.protocol import Tokenizer, framed
 from mm_kptm.datasets.vision.stored_regions import StoredRegions
 from mm_kptm.errors import UserError
+from mm_kptm.io.atomic import write_json
 from mm_kptm.io.records import read_json
 from mm_kptm.preprocessing.inputs import InputSource
 from mm_kptm.tasks.example import Example
@@ -101,11 +101,8 @@ class VqaV2:
 
 def write_submission(rows: Iterable[Row], path: str | Path) -> None:
     """The file that the test server takes: a list of ``{"question_id": .., "answer": ..}``."""
-    path = Path(path)
     answers = [{"question_id": int(row["id"]), "answer": str(row["answer"])} for row in rows]
-    unfinished = path.with_name(path.name + ".part")
-    unfinished.write_text(json.dumps(answers), encoding="utf-8")
-    unfinished.replace(path)
+    write_json(path, answers, ascii_only=True)
 
 
 def check_submission(path: str | Path, questions: Sequence[VqaQuestion]) -> None:

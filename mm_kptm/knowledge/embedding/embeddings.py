@@ -13,14 +13,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from mm_kptm.errors import UserError, nearest
+from mm_kptm.io.atomic import atomic_folder, write_json
+from mm_kptm.io.tensors import write_tensors
 from mm_kptm.knowledge.embedding.entity_table import EntityTable
 from mm_kptm.knowledge.embedding.scoring import SCORES, ComplEx, DistMult, RotatE, Scorer, TransE
 from mm_kptm.systems.checkpoint_files import read_weights
@@ -71,8 +71,7 @@ class Embeddings:
         """
         if name not in self.numbers:
             alike = [other for other in self.entities if other[:1].lower() == name[:1].lower()]
-            hint = nearest(name, alike)
-            hint = hint if "did you mean" in hint else ""
+            hint = nearest(name, alike, otherwise="")
             raise UserError(f"there are vectors of {len(self)} entities, but none of {name!r}{hint}")
         return self.numbers[name]
 
@@ -120,24 +119,17 @@ def save_embeddings(embeddings: Embeddings, folder: str | Path) -> None:
     """Write a folder, which appears whole or not at all.
 
     Raises:
-        UserError: there is such a folder or file already.
+        UserError: there is such a folder or file already, or it cannot be written.
     """
-    folder = Path(folder)
-    if folder.exists():
-        raise UserError(f"{folder} exists already; name a folder that does not")
     tables = {"entities": embeddings.entity_vectors, "relations": embeddings.relation_vectors}
     index = {"entities": embeddings.entities, "relations": embeddings.relations}
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
-        whole = Path(temporary) / folder.name
-        whole.mkdir()
-        save_file(
+    with atomic_folder(folder) as temporary:
+        write_tensors(
+            temporary / VECTORS,
             {name: table.detach().cpu().contiguous() for name, table in tables.items() if table is not None},
-            whole / VECTORS,
         )
-        _write(whole / INDEX, index)
-        _write(whole / SETTINGS, {"model": embeddings.model, **embeddings.settings})
-        whole.rename(folder)
+        write_json(temporary / INDEX, index, indent=1)
+        write_json(temporary / SETTINGS, {"model": embeddings.model, **embeddings.settings}, indent=1)
 
 
 def load_embeddings(folder: str | Path) -> Embeddings:
@@ -182,10 +174,6 @@ def _check(kind: str, names: Sequence[str], vectors: Tensor) -> None:
         raise UserError(f"the {kind} have a table of {vectors.dtype} {list(vectors.shape)}, not one vector a row")
     if len(vectors) != len(names):
         raise UserError(f"there are {len(names)} names of {kind}, but {len(vectors)} vectors")
-
-
-def _write(path: Path, value: Mapping[str, object]) -> None:
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
 def _read(path: Path) -> dict[str, Any]:

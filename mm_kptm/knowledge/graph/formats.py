@@ -1,8 +1,7 @@
-"""Graphs from the public formats: N-Triples, ConceptNet, Wikidata5M, networkx and pykeen; and which a path is."""
+"""Graphs from the public formats: RDF, ConceptNet, Wikidata5M, networkx and pykeen; and which a path is."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,30 +10,21 @@ from urllib.error import URLError
 import networkx as nx
 
 from mm_kptm.errors import UserError, nearest
+from mm_kptm.io.text_lines import numbered_lines
 from mm_kptm.knowledge.graph.graph import KnowledgeGraph, NameIndex
-from mm_kptm.knowledge.graph.triples import Triple, numbered_lines
+from mm_kptm.knowledge.graph.rdf import FORMATS, read_rdf
+from mm_kptm.knowledge.graph.triples import Triple
 from mm_kptm.knowledge.graph.wordnet import read_wordnet
 
 PYKEEN = "pykeen:"  #: before the name of a data set that pykeen knows
-LABELS = (
-    "http://www.w3.org/2000/01/rdf-schema#label",
-    "http://www.w3.org/2004/02/skos/core#prefLabel",
-    "http://www.w3.org/2004/02/skos/core#altLabel",
-)
-DESCRIBES = ("http://schema.org/description", "http://www.w3.org/2000/01/rdf-schema#comment")
-_STATEMENT = re.compile(
-    r'(<[^<>"\s]*>|_:[^\s<>]+)[ \t]*<([^<>"\s]*)>[ \t]*'
-    r'(?:(<[^<>"\s]*>|_:[^\s<>]+)|"((?:[^"\\]|\\.)*)"(?:@([A-Za-z0-9-]+)|\^\^<[^<>"\s]*>)?)[ \t]*\.[ \t]*(?:#.*)?'
-)
-_ESCAPED = re.compile(r'\\(?:u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|([tbnrf"\'\\]))')
-_LETTERS = {"t": "\t", "b": "\b", "n": "\n", "r": "\r", "f": "\f", '"': '"', "'": "'", "\\": "\\"}
 
 
 def open_graph(source: str | Path) -> KnowledgeGraph:
     """The graph that a path or ``pykeen:NAME`` leads to.
 
-    A folder is WordNet's (it has ``data.noun``) or Wikidata5M's; a file with the ending ``.nt`` holds N-Triples, with
-    ``.csv`` ConceptNet's assertions, and any other one triples between tabs. Files may be packed (``.gz``).
+    A folder is WordNet's (it has ``data.noun``) or Wikidata5M's; a file with the ending ``.nt``, ``.nq`` or ``.ttl``
+    holds RDF, with ``.csv`` ConceptNet's assertions, and any other one triples between tabs. Files may be packed
+    (``.gz``).
 
     Raises:
         UserError: there is nothing, or it cannot be read; the message names file and line.
@@ -56,40 +46,9 @@ def _read(source: str) -> KnowledgeGraph:
     if not path.is_file():
         raise UserError(f"there is no graph {path}; name a file of triples, a folder, or {PYKEEN}nations")
     kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
-    return {".nt": read_ntriples, ".csv": read_conceptnet}.get(kind, KnowledgeGraph.open)(path)
-
-
-def read_ntriples(path: str | Path) -> KnowledgeGraph:
-    """Statements between IRIs and blank nodes (W3C, RDF 1.1 N-Triples); labels and descriptions become words.
-
-    Other literals are no entities and are left out. A literal without a language counts as ``und``.
-
-    Raises:
-        UserError: a line is no statement; the message names it.
-    """
-    path = Path(path)
-    aliases: dict[str, dict[str, tuple[str, ...]]] = {}
-    descriptions: dict[str, dict[str, str]] = {}
-
-    def triples() -> Iterator[Triple]:
-        for number, line in numbered_lines(path):
-            statement = line.strip()
-            if not statement or statement.startswith("#"):
-                continue
-            match = _STATEMENT.fullmatch(statement)
-            if match is None:
-                raise UserError(f"{path}, line {number} is no N-Triples statement: {statement[:60]!r}")
-            subject, relation, node, literal, language = match.groups()
-            name = _term(subject)
-            if node is not None:
-                yield Triple(name, _unescaped(relation), _term(node))
-            elif relation in LABELS:
-                called = aliases.setdefault(language or "und", {})
-                called[name] = (*called.get(name, ()), _unescaped(literal))
-            elif relation in DESCRIBES:
-                descriptions.setdefault(language or "und", {}).setdefault(name, _unescaped(literal))
-
-    return KnowledgeGraph(triples(), NameIndex(aliases, descriptions))
+    if kind in FORMATS:
+        return read_rdf(path)
+    return read_conceptnet(path) if kind == ".csv" else KnowledgeGraph.open(path)
 
 
 def read_conceptnet(path: str | Path, *, language: str | None = None) -> KnowledgeGraph:
@@ -214,13 +173,3 @@ def pykeen_data(name: str) -> Any:
             "kinships are in its package"
         ) from None
     return data
-
-
-def _term(text: str) -> str:
-    return _unescaped(text[1:-1]) if text.startswith("<") else text
-
-
-def _unescaped(text: str) -> str:
-    if "\\" not in text:
-        return text
-    return _ESCAPED.sub(lambda m: _LETTERS[m[3]] if m[3] else chr(int(m[1] or m[2], 16)), text)

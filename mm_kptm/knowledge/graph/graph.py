@@ -167,7 +167,7 @@ class KnowledgeGraph:
 
     def _close(self, name: str) -> str:
         alike = [other for other in self.entities if other[:1].lower() == name[:1].lower()] if name else []
-        return nearest(name, alike) if alike and "did you mean" in nearest(name, alike) else ""
+        return nearest(name, alike, otherwise="")
 
 
 class Triples(Sequence[Triple]):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.graph.triples import numbered_lines
+from mm_kptm.io.text_lines import numbered_lines
 
 
 def read_entity_ids(path: str | Path) -> dict[str, int]:

@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 
 from mm_kptm.errors import UserError
+from mm_kptm.io.text_lines import numbered_lines
 from mm_kptm.knowledge.graph.formats import PYKEEN, open_graph, pykeen_data
 from mm_kptm.knowledge.graph.graph import KnowledgeGraph
 from mm_kptm.knowledge.graph.openke import read_entity_ids
-from mm_kptm.knowledge.graph.triples import Triple, numbered_lines
+from mm_kptm.knowledge.graph.triples import Triple
 
 PARTS = ("train", "valid", "test")
 _NAMES = {"train": ("train",), "valid": ("valid", "dev", "validation"), "test": ("test",)}

@@ -9,6 +9,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from mm_kptm.knowledge.graph.graph import KnowledgeGraph
 from mm_kptm.knowledge.graph.triple_store import Integers
@@ -46,7 +48,7 @@ def summarise(graph: KnowledgeGraph) -> Summary:
         median_degree=float(np.median(degrees)),
         highest_degree=int(degrees.max()),
         best_known=graph.entities[int(degrees.argmax())],
-        components=int((parts > 0).sum()),
+        components=len(parts),
         largest_component=int(parts.max()),
         described={language: len(words.descriptions[language]) for language in sorted(words.descriptions)},
         named={language: len(words.aliases[language]) for language in sorted(words.aliases)},
@@ -54,22 +56,8 @@ def summarise(graph: KnowledgeGraph) -> Summary:
 
 
 def components(triples: Integers, num_entities: int) -> Integers:
-    """The part of the graph that every entity is in, directions apart: the number of its first entity, [N].
-
-    Every entity takes the smallest number among itself and its neighbours, then that of the entity it points at, until
-    nothing changes; the number of rounds grows with the logarithm of the longest path.
-    """
+    """The part of the graph that every entity is in, directions apart: parts are numbered from 0, [N]."""
     heads, tails = triples[:, 0], triples[:, 2]
-    part = np.arange(num_entities)
-    while True:
-        # both ends of a triple come to point where the lower one of theirs does
-        lower = np.minimum(part[heads], part[tails])
-        joined = part.copy()
-        for ends in (heads, tails):
-            np.minimum.at(joined, part[ends], lower)
-            np.minimum.at(joined, ends, lower)
-        while not np.array_equal(joined, joined[joined]):
-            joined = joined[joined]
-        if np.array_equal(joined, part):
-            return part
-        part = joined
+    joined = coo_array((np.ones(len(triples), dtype=bool), (heads, tails)), shape=(num_entities, num_entities))
+    _, part = connected_components(joined, directed=False)
+    return part.astype(np.int64)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mm_kptm.errors import UserError
+from mm_kptm.io.text_lines import numbered_lines
 from mm_kptm.knowledge.graph.bulk_reader import IndexedTriples
 
 _AT_ONCE = 1 << 16  # triples that are numbered in one go
@@ -75,23 +74,6 @@ def number_triples(triples: Iterable[Sequence[str]]) -> IndexedTriples:
         part[:, ::2] = np.fromiter(map(names.__getitem__, flat), np.int64, len(flat)).reshape(-1, 2)
         parts.append(part)
     return IndexedTriples(tuple(names), tuple(relations), np.concatenate(parts))
-
-
-def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a UTF-8 file with their numbers from 1, unpacked where it is a ``.gz``.
-
-    Raises:
-        UserError: a line is not UTF-8, or the packed file is broken.
-    """
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
-        number = 0
-        try:
-            for number, raw in enumerate(lines, 1):
-                yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-        except UnicodeDecodeError:
-            raise UserError(f"{path}, line {number} is not UTF-8; save the file in that encoding") from None
-        except (EOFError, gzip.BadGzipFile, zlib.error):
-            raise UserError(f"{path} breaks off after line {number}; fetch it again") from None
 
 
 def read_triples(path: Path) -> Iterator[Triple]:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mm_kptm.errors import UserError
+from mm_kptm.io.text_lines import numbered_lines
 from mm_kptm.knowledge.graph.graph import KnowledgeGraph, NameIndex
-from mm_kptm.knowledge.graph.triples import Triple, numbered_lines
+from mm_kptm.knowledge.graph.triples import Triple
 
 FILES = {"noun": "n", "verb": "v", "adj": "a", "adv": "r"}
 _POINTERS = {

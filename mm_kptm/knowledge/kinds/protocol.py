@@ -15,7 +15,7 @@ from typing import Any
 from torch import nn
 
 from mm_kptm.adaptation.layer_stack import layer_stack
-from mm_kptm.errors import UserError, did_you_mean
+from mm_kptm.errors import UserError, nearest
 from mm_kptm.models.single import SingleStream
 from mm_kptm.systems.discovery import by_name, instances
 from mm_kptm.systems.recipe import Addition, Recipe
@@ -98,7 +98,5 @@ def find_kind(name: str) -> KnowledgeKind:
     """
     kinds = knowledge_kinds()
     if name not in kinds:
-        raise UserError(
-            f"no knowledge.kind is called {name!r}{did_you_mean(name, kinds)}; there are {', '.join(kinds)}"
-        )
+        raise UserError(f"no knowledge.kind is called {name!r}{nearest(name, kinds)}")
     return kinds[name]

@@ -15,7 +15,7 @@ import torch
 from mm_kptm.batch import Candidates, SequenceLayout, Tokens
 from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.graph.triples import numbered_lines
+from mm_kptm.io.text_lines import numbered_lines
 
 N_GRAMS = "n-grams"  #: what their candidates are called in inputs
 

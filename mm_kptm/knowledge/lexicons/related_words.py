@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mm_kptm.errors import UserError
+from mm_kptm.io.text_lines import numbered_lines
 from mm_kptm.knowledge.graph.graph import KnowledgeGraph
-from mm_kptm.knowledge.graph.triples import numbered_lines
 
 WordPair = tuple[str, str]
 

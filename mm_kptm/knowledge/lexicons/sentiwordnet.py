@@ -17,7 +17,7 @@ import torch
 from mm_kptm.batch import Tokens
 from mm_kptm.data.masking.units import NO_GROUP
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.graph.triples import numbered_lines
+from mm_kptm.io.text_lines import numbered_lines
 
 PARTS = ("v", "a", "r", "n")  #: verb, adjective, adverb, noun, by the letters of SentiWordNet; others are OTHER
 OTHER = len(PARTS)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mm_kptm.batch import Tokens
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.graph.triples import numbered_lines
+from mm_kptm.io.text_lines import numbered_lines
 from mm_kptm.knowledge.graph.wordnet import FILES, read_synsets
 
 #: By their numbers.

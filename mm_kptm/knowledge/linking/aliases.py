@@ -15,9 +15,10 @@ from typing import NamedTuple
 import numpy as np
 
 from mm_kptm.errors import UserError
+from mm_kptm.io.text_lines import numbered_lines
 from mm_kptm.knowledge.graph.formats import PYKEEN, open_graph
 from mm_kptm.knowledge.graph.graph import KnowledgeGraph
-from mm_kptm.knowledge.graph.triples import numbered_lines
+from mm_kptm.knowledge.graph.rdf import FORMATS
 from mm_kptm.knowledge.linking.candidates import read_names
 from mm_kptm.knowledge.linking.mention_index import MentionIndex
 
@@ -170,7 +171,7 @@ def open_aliases(source: str | Path) -> Aliases:
         UserError: there is no such thing, or a line cannot be read; the message names the line.
     """
     path = Path(source)
-    if str(source).startswith(PYKEEN) or not path.is_file() or path.suffix in (".nt", ".csv"):
+    if str(source).startswith(PYKEEN) or not path.is_file() or path.suffix in (*FORMATS, ".csv"):
         return Aliases.of_graph(open_graph(source))
     first = next((line for _, line in numbered_lines(path) if line.strip()), None)
     if first is None:

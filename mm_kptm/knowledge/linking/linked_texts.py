@@ -17,8 +17,9 @@ from typing import NamedTuple
 
 from mm_kptm.data.formats.mentions import MentionSpan, inside
 from mm_kptm.errors import UserError
+from mm_kptm.io.atomic import write_lines
 from mm_kptm.io.records import Json, Record, expected, read_line, shown
-from mm_kptm.knowledge.graph.triples import numbered_lines
+from mm_kptm.io.text_lines import numbered_lines
 
 _HALF = re.compile("[\ud800-\udfff]")  # half of a character, left where a text was cut; no UTF-8 can hold it
 
@@ -131,16 +132,12 @@ def as_json(linked: LinkedText) -> str:
 
 
 def write_linked(texts: Iterable[LinkedText], path: str | Path) -> None:
-    """Write texts one after the other; the file appears whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
-    try:
-        with unfinished.open("w", encoding="utf-8", newline="\n") as file:
-            file.writelines(as_json(linked) + "\n" for linked in texts)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    """Write texts one after the other; the file appears whole or not at all.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    write_lines(path, map(as_json, texts))
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:

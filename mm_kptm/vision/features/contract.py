@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mm_kptm.errors import UserError
+from mm_kptm.io.atomic import write_json
 
 CONTRACT = "contract.json"  #: its name in a store; beside a file ``x`` it is ``x.contract.json``
 UNKNOWN = "unknown"
@@ -101,9 +102,7 @@ def contract_path(data: Path) -> Path:
 
 def write_contract(contract: FeatureContract, path: Path) -> None:
     """A contract as JSON."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(asdict(contract), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    part.replace(path)
+    write_json(path, asdict(contract), indent=2)
 
 
 def read_contract(path: Path) -> FeatureContract:

@@ -21,6 +21,7 @@ from typing import Any, Self
 import numpy as np
 
 from mm_kptm.errors import UserError
+from mm_kptm.io.atomic import write_json, write_text
 from mm_kptm.vision.features.contract import CONTRACT, FeatureContract, read_contract
 from mm_kptm.vision.features.detections import OPTIONAL, Array, Detections
 from mm_kptm.vision.features.growing import GrowingArray
@@ -175,10 +176,8 @@ class DetectionWriter:
         if self._shape is None:
             raise UserError(f"no image with a region was given to write into {self.folder}")
         if self._words:
-            (self.folder / NAMES).write_text(json.dumps(list(self._words), ensure_ascii=False), encoding="utf-8")
-        unfinished = self.folder / f"{INDEX}.part"
-        unfinished.write_text(json.dumps({"images": list(self.images.items())}, ensure_ascii=False), encoding="utf-8")
-        unfinished.replace(self.folder / INDEX)
+            write_json(self.folder / NAMES, list(self._words))
+        write_json(self.folder / INDEX, {"images": list(self.images.items())})
         (self.folder / PROGRESS).unlink()
 
     def _placed(self, image: Detections) -> Array | None:
@@ -210,7 +209,7 @@ class DetectionWriter:
         """Go on behind the last image that was written whole."""
         text = progress.read_text(encoding="utf-8")
         whole = text[: text.rfind("\n") + 1]
-        progress.write_text(whole, encoding="utf-8")  # a line cut short was never finished
+        write_text(progress, whole)  # a line cut short was never finished
         shape = None
         try:
             for line in map(json.loads, whole.splitlines()):

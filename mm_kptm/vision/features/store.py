@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mm_kptm.errors import UserError
+from mm_kptm.io.atomic import write_json
 
 FEATURES, BOXES, INDEX = "features.npy", "boxes.npy", "index.json"
 
@@ -156,9 +157,7 @@ class StoreWriter:
         for file in self._files:
             file.close()
         if kind is None:
-            unfinished = self.folder / f"{INDEX}.part"
-            unfinished.write_text(json.dumps({"images": self._images}, ensure_ascii=False), encoding="utf-8")
-            unfinished.replace(self.folder / INDEX)
+            write_json(self.folder / INDEX, {"images": self._images})
 
 
 class _Rows:

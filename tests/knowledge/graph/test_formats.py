@@ -1,4 +1,5 @@
 import gzip
+import sys
 from pathlib import Path
 from urllib.error import URLError
 
@@ -163,3 +164,51 @@ def test_a_data_set_that_cannot_be_fetched_is_one_sentence(monkeypatch: pytest.M
         UserError, match=r"pykeen fetches fb15k237 from the network, which cannot be reached \(no route"
     ):
         open_graph("pykeen:fb15k237")
+
+
+TURTLE = """@prefix x: <http://x/> .
+@prefix rdfs: <http://www.w3.org/2000/01/rdf-schema#> .
+x:rome x:in x:italy ; rdfs:label "Rom"@de , "Roma" .
+_:b0 x:near x:rome .
+"""
+QUADS = """<http://x/rome> <http://x/in> <http://x/italy> <http://x/graph> .
+<http://x/rome> <http://www.w3.org/2000/01/rdf-schema#label> "Rom"@de <http://x/other> .
+_:b0 <http://x/near> <http://x/rome> .
+<http://x/rome> <http://www.w3.org/2000/01/rdf-schema#label> "Roma" .
+"""
+
+
+@pytest.mark.parametrize(("name", "text"), [("towns.ttl", TURTLE), ("towns.nq", QUADS)])
+@pytest.mark.parametrize("packed", [False, True])
+def test_turtle_and_n_quads_hold_the_same_graph(tmp_path: Path, name: str, text: str, packed: bool) -> None:
+    file = tmp_path / (name + ".gz" if packed else name)
+    content = b"\xef\xbb\xbf" + text.encode()
+    file.write_bytes(gzip.compress(content) if packed else content)
+    graph = open_graph(file)
+    rome = "http://x/rome"
+    assert list(graph) == [Triple(rome, "http://x/in", "http://x/italy"), Triple("_:b0", "http://x/near", rome)]
+    assert (graph.aliases(rome, "de"), graph.aliases(rome, "und")) == (("Rom",), ("Roma",))
+
+
+def test_turtle_that_is_none_is_named_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "bad.ttl").write_text("@prefix x: <http://x/> .\nx:a x:b x:c .\nx:a y:b x:c .\n")
+    with pytest.raises(UserError, match=r"bad\.ttl, line 3 is no Turtle: The prefix y: has not been declared"):
+        open_graph(tmp_path / "bad.ttl")
+
+
+def test_a_line_of_rdf_that_is_no_text_or_an_archive_that_breaks_off_is_named(tmp_path: Path) -> None:
+    (tmp_path / "latin.nt").write_bytes(b'<a> <b> <c> .\n<a> <b> "caf\xe9" .\n')
+    with pytest.raises(UserError, match=r"latin\.nt, line 2 is not UTF-8"):
+        open_graph(tmp_path / "latin.nt")
+    (tmp_path / "cut.nt.gz").write_bytes(gzip.compress(b"<a> <b> <c> .\n" * 9)[:-9])
+    with pytest.raises(UserError, match=r"cut\.nt\.gz breaks off; fetch it again"):
+        open_graph(tmp_path / "cut.nt.gz")
+
+
+def test_rdf_without_its_extra_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyoxigraph", None)
+    (tmp_path / "towns.nt").write_text(NTRIPLES)
+    with pytest.raises(
+        UserError, match=r"towns\.nt holds N-Triples, .* install it with `pip install 'mm-kptm\[rdf\]'`"
+    ):
+        open_graph(tmp_path / "towns.nt")

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from mm_kptm.io.records import read_lines
 from mm_kptm.report import Claim, Row, Run, Table, bootstrap, over_seeds
 from mm_kptm.report import arms as reported
-from mm_kptm.report.fields import read_lines
 from mm_kptm.report.tables import counted
 from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
 from mm_kptm.suites.number_world.demo.arms import FACTS, TEXTS, TOLD_INSTEAD, TOLD_OTHERS, VISION, Tier

@@ -19,7 +19,7 @@ from mm_kptm.errors import UserError
 from mm_kptm.experiment.comparison import Job, check_began
 from mm_kptm.experiment.run import evaluated, train
 from mm_kptm.experiment.worker_pool import outcomes
-from mm_kptm.report.fields import Json
+from mm_kptm.io.records import Json
 from mm_kptm.suites.number_world.demo import claims as findings
 from mm_kptm.suites.number_world.demo.arms import START, TEXTS, TIERS, TOLD_INSTEAD, TOLD_OTHERS, Tier, experiments
 from mm_kptm.suites.number_world.demo.gallery import GALLERY, show

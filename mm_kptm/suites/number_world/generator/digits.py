@@ -10,7 +10,6 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.datasets import load_digits
 
 from mm_kptm.errors import UserError
 
@@ -34,6 +33,8 @@ def scans(block: str) -> Scans:
     if block not in BLOCKS:
         raise UserError(f"there is no block of scans called {block!r}; the blocks are {', '.join(BLOCKS)}")
     first, stop = BLOCKS[block]
+    from sklearn.datasets import load_digits  # a second of start-up, which no settings need
+
     digits = load_digits()
     images = digits.images[first:stop].astype(np.uint8)
     labels = digits.target[first:stop].astype(np.uint8)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import io
-import shutil
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from mm_kptm.errors import UserError
+from mm_kptm.io.atomic import atomic_folder, atomic_path
 from mm_kptm.vision.features.detections import Array
 
 MOST_BYTES = 2**30  #: of one array inside a compressed archive; a larger one is a bomb, not an image's features
@@ -25,27 +25,12 @@ def unfinished(path: Path, *, folder: bool = False) -> Iterator[Path]:
     """A place beside ``path`` to write to, moved there when all is written and removed when it is not.
 
     Raises:
-        UserError: ``path`` exists already.
+        UserError: ``path`` exists already, the disk is full, or the place cannot be written.
     """
     if path.exists():
         raise UserError(f"{path} exists already; name a place that does not")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    _remove(part)
-    if folder:
-        part.mkdir()
-    try:
+    with atomic_folder(path) if folder else atomic_path(path) as part:
         yield part
-        part.replace(path)
-    finally:
-        _remove(part)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def first_row(path: Path, *, most: int = 2**26) -> list[str]:

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from mm_kptm.errors import UserError
+from mm_kptm.io.atomic import write_lines
 from mm_kptm.vision.features.detections import Array, Detections
 from mm_kptm.vision.features.formats.files import decode, encode, first_row, rows, unfinished, whole
 from mm_kptm.vision.features.formats.format import Add, Format
@@ -178,7 +179,7 @@ def write_sgb(path: Path) -> Iterator[Add]:
             file.write(f"{image.image}\t{json.dumps({'objects': objects, 'relations': None})}\n".encode())
 
         yield add
-        path.with_suffix(".lineidx").write_text("".join(f"{offset}\n" for offset in offsets))
+        write_lines(path.with_suffix(".lineidx"), map(str, offsets))
 
 
 def _is_sgb(path: Path) -> bool:

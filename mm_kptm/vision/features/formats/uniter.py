@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from mm_kptm.errors import UserError
+from mm_kptm.io.atomic import write_json
 from mm_kptm.vision.features.detections import OPTIONAL, Array, Detections
 from mm_kptm.vision.features.formats.files import load_npz, unfinished
 from mm_kptm.vision.features.formats.format import Add, Format
@@ -139,7 +140,7 @@ def write_lmdb(path: Path) -> Iterator[Add]:
         yield add
     if rule["th"]:
         beside = path.parent / f"nbb_th{rule['th']}_max{rule['max']}_min{rule['min']}.json"
-        beside.write_text(json.dumps(counts), encoding="utf-8")
+        write_json(beside, counts)
 
 
 def first(image: Detections, count: int) -> Detections:

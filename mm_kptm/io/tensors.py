@@ -1,0 +1,31 @@
+"""Named tensors written to a safetensors file, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from mm_kptm.io.atomic import atomic_path
+
+
+def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write contiguous tensors under their names.
+
+    Raises:
+        UserError: as :func:`mm_kptm.io.atomic.atomic_file`.
+    """
+    with atomic_path(path) as temporary:
+        try:
+            save_file(dict(tensors), temporary, None if metadata is None else dict(metadata))
+        except SafetensorError as error:
+            # the library tells what the system refused in its message alone
+            if (refused := re.search(r"os error (\d+)", str(error))) is None:
+                raise
+            number = int(refused[1])
+            raise OSError(number, os.strerror(number)) from error

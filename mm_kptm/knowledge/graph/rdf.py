@@ -1,0 +1,102 @@
+"""RDF graphs (W3C, RDF 1.1) from N-Triples, N-Quads and Turtle, read by pyoxigraph of the extra ``rdf``."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, cast
+
+from mm_kptm.errors import UserError
+from mm_kptm.io.text_lines import numbered_lines
+from mm_kptm.knowledge.graph.graph import KnowledgeGraph, NameIndex
+from mm_kptm.knowledge.graph.triples import Triple
+
+if TYPE_CHECKING:
+    from pyoxigraph import Quad, RdfFormat
+
+LABELS = (
+    "http://www.w3.org/2000/01/rdf-schema#label",
+    "http://www.w3.org/2004/02/skos/core#prefLabel",
+    "http://www.w3.org/2004/02/skos/core#altLabel",
+)
+DESCRIBES = ("http://schema.org/description", "http://www.w3.org/2000/01/rdf-schema#comment")
+#: By the ending of a file: what pyoxigraph and what a reader calls its format.
+FORMATS = {".nt": ("N_TRIPLES", "N-Triples"), ".nq": ("N_QUADS", "N-Quads"), ".ttl": ("TURTLE", "Turtle")}
+_MARK = b"\xef\xbb\xbf"  # a byte order mark, which the formats do not know
+
+
+def read_rdf(path: str | Path) -> KnowledgeGraph:
+    """The statements between IRIs and blank nodes of a file; labels and descriptions become aliases and descriptions.
+
+    Other literals are no entities and are left out, as are statements about statements. A literal without a language
+    counts as ``und``. The named graphs of N-Quads are read as one.
+
+    Args:
+        path: ends in ``.nt``, ``.nq`` or ``.ttl``; may be packed (``.gz``).
+
+    Raises:
+        UserError: pyoxigraph is not installed, the packed file is broken, or something is no statement; the message
+            names the line.
+    """
+    path = Path(path)
+    kind, called = FORMATS[path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix]
+    try:
+        import pyoxigraph as rdf
+    except ImportError:
+        raise UserError(
+            f"{path} holds {called}, which pyoxigraph reads, but that is not installed; "
+            "install it with `pip install 'mm-kptm[rdf]'`"
+        ) from None
+    aliases: dict[str, dict[str, tuple[str, ...]]] = {}
+    descriptions: dict[str, dict[str, str]] = {}
+
+    def triples() -> Iterator[Triple]:
+        for subject, predicate, object_, _ in _statements(path, getattr(rdf.RdfFormat, kind), called):
+            relation = predicate.value
+            if isinstance(subject, rdf.Triple):
+                continue
+            name = subject.value if isinstance(subject, rdf.NamedNode) else str(subject)
+            if isinstance(object_, rdf.NamedNode):
+                yield Triple(name, relation, object_.value)
+            elif isinstance(object_, rdf.BlankNode):
+                yield Triple(name, relation, str(object_))
+            elif not isinstance(object_, rdf.Literal):
+                continue
+            elif relation in LABELS:
+                called_so = aliases.setdefault(object_.language or "und", {})
+                called_so[name] = (*called_so.get(name, ()), object_.value)
+            elif relation in DESCRIBES:
+                descriptions.setdefault(object_.language or "und", {}).setdefault(name, object_.value)
+
+    return KnowledgeGraph(triples(), NameIndex(aliases, descriptions))
+
+
+def _statements(path: Path, format_: RdfFormat, called: str) -> Iterator[Quad]:
+    """What pyoxigraph reads from a file; relative IRIs stay as they are."""
+    from pyoxigraph import RdfFormat, parse
+
+    with cast(IO[bytes], gzip.open(path) if path.suffix == ".gz" else path.open("rb")) as file:
+        try:
+            if file.read(len(_MARK)) != _MARK:
+                file.seek(0)
+            yield from parse(input=file, format=format_, lenient=True)
+        except SyntaxError as error:
+            if format_ in (RdfFormat.N_TRIPLES, RdfFormat.N_QUADS):
+                _refuse_line(path, called)
+            reason = error.msg.partition(": ")[2] or error.msg
+            raise UserError(f"{path}, line {error.lineno} is no {called}: {reason}") from None
+        except (EOFError, gzip.BadGzipFile, zlib.error):
+            raise UserError(f"{path} breaks off; fetch it again") from None
+
+
+def _refuse_line(path: Path, called: str) -> None:
+    """Name the first line that is no statement; the parser names the one where it noticed."""
+    from pyoxigraph import RdfFormat, parse
+
+    for number, line in numbered_lines(path):
+        try:
+            list(parse(input=line, format=RdfFormat.N_QUADS, lenient=True))
+        except SyntaxError:
+            raise UserError(f"{path}, line {number} is no {called} statement: {line.strip()[:60]!r}") from None
