@@ -94,7 +94,7 @@ class Pair(NamedTuple):
 
 
 class PairRows(NamedTuple):
-    """The rows of a pair that are read: row numbers, :data:`~mm_kptm.batch.EVERY_ROW` or :data:`~mm_kptm.batch.NO_ROWS`."""
+    """The rows of a pair that are read, each side as :class:`~mm_kptm.batch.OutputRows` has them."""
 
     left: Rows
     right: Rows

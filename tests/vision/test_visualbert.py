@@ -68,7 +68,7 @@ class Drawn:
             segments=self.kinds[self.seen],
             words=self.words[self.seen] if aligned else None,
         )
-        return Inputs(Tokens.padded(self.ids, self.real, segments=self.segments), regions)
+        return Inputs(text=Tokens.padded(self.ids, self.real, segments=self.segments), regions=regions)
 
 
 def written(model: type[torch.nn.Module], folder: Path) -> torch.nn.Module:

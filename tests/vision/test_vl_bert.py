@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import mm_kptm
-from mm_kptm.batch import Inputs, OutputRows, Regions, SequenceLayout, Tokens
+from mm_kptm.batch import POOLED_ONLY, Inputs, Regions, SequenceLayout, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.nn.visibility import Branches
 from mm_kptm.systems.pretrained import translated
@@ -119,7 +119,7 @@ def test_a_word_carries_the_region_that_it_names(inputs: Inputs) -> None:
     named = inputs.with_streams(text=replace(inputs.text, token_labels={REGION_LABEL: marks}))
     changed_rows = (next(system.hidden_states(named)).x != plain).any(1).nonzero().squeeze(1).tolist()
     assert changed_rows == [3 + 3 + 1 + 1], "behind text, whole image, regions and end of the first, one word further"
-    torch.testing.assert_close(system(named, OutputRows({"regions": EVERY_ROW})).pooled.shape, (3, 16))
+    torch.testing.assert_close(system(named, POOLED_ONLY).pooled.shape, (3, 16))
 
 
 def test_an_image_is_embedded_once_however_many_texts_ask(inputs: Inputs) -> None:
@@ -144,8 +144,8 @@ def test_a_branch_hides_from_regions(inputs: Inputs) -> None:
     sees = Branches(words=torch.tensor([0, 1, 1, 2]), branches=torch.tensor([0, 0, 1, 0]))
     given = [
         Inputs(
-            Tokens.of([[2, 7, branch, 3]], positions=[[0, 1, 2, 2]], attention_mask=sees),
-            regions_of(2),
+            text=Tokens.of([[2, 7, branch, 3]], positions=[[0, 1, 2, 2]], attention_mask=sees),
+            regions=regions_of(2),
         )
         for branch in (20, 30)
     ]

@@ -136,7 +136,7 @@ def test_captions_are_written_three_times_in_four() -> None:
 def test_the_loss_is_the_sum_over_all_predictions_by_their_number() -> None:
     system = small()
     two = Masking(mask_id=4, pool=(5, 40), never=frozenset(), policy=CaptionShare(rate=0.5, beside=-1))
-    batch = VlpPretraining(two).prepare(Inputs(texts(), images(3, 2)), torch.Generator().manual_seed(0))
+    batch = VlpPretraining(two).prepare(Inputs(text=texts(), regions=images(3, 2)), torch.Generator().manual_seed(0))
     losses = VlpPretraining(two).losses(system, batch)
     assert batch.owners.tolist() == [0, 0, 1]
     torch.testing.assert_close(VlpPretraining(two).loss(system, batch), losses.sum() / 3.00001)
@@ -150,7 +150,7 @@ def test_the_loss_is_the_sum_over_all_predictions_by_their_number() -> None:
 def test_hidden_regions_are_told_apart() -> None:
     system = small()
     objective = VlpPretraining(MASKING, masked_region_rate=0.67)
-    batch = objective.prepare(Inputs(texts(), images(3, 2)), torch.Generator().manual_seed(0))
+    batch = objective.prepare(Inputs(text=texts(), regions=images(3, 2)), torch.Generator().manual_seed(0))
     assert [int(part.sum()) for part in batch.inputs.regions.masked.split([3, 2])] == [2, 1]
     each = region_losses(system, batch.inputs)
     assert each.tolist()[1] == 0.0 < each.tolist()[0], "one region cannot be taken for another"

@@ -38,13 +38,15 @@ def test_padding_changes_nothing_wherever_it_stands(system: System, inputs: Inpu
     real = torch.tensor([[0, 0, 1, 0, 0, 1], [1, 1, 1, 1, 0, 0], [1, 0, 1, 0, 1, 0]]).bool()
     ids[real_ids], features[real], boxes[real] = text.ids, regions.features, regions.boxes
     positions = (real_ids.cumsum(1) - 1).clamp(min=0)
-    padded = Inputs(Tokens.padded(ids, real_ids, positions=positions), Regions.padded(features, boxes, real))
+    padded = Inputs(
+        text=Tokens.padded(ids, real_ids, positions=positions), regions=Regions.padded(features, boxes, real)
+    )
     same(system(padded), system(inputs))
 
 
 @torch.no_grad()
 def test_an_example_does_not_depend_on_its_batch(system: System, inputs: Inputs) -> None:
-    alone = system(Inputs(Tokens.of([[2, 8, 9, 10, 3]]), one_image(inputs.regions, 1)))
+    alone = system(Inputs(text=Tokens.of([[2, 8, 9, 10, 3]]), regions=one_image(inputs.regions, 1)))
     together = system(inputs)
     torch.testing.assert_close(alone.text, together.text[3:8], atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(alone.regions, together.regions[2:6], atol=1e-5, rtol=1e-4)
@@ -77,8 +79,9 @@ def test_what_is_not_wanted_is_not_missed(system: System, inputs: Inputs) -> Non
         for regions in (EVERY_ROW, NO_ROWS, torch.tensor([0, 8])):
             for pooled in (True, False):
                 some = system(inputs, OutputRows({"text": tokens, "regions": regions}, pooled))
-                torch.testing.assert_close(some.text, everything.text[tokens], atol=1e-5, rtol=1e-4)
-                torch.testing.assert_close(some.regions, everything.regions[regions], atol=1e-5, rtol=1e-4)
+                wanted = {"text": tokens, "regions": regions}
+                states = {name: everything[name][rows] for name, rows in wanted.items() if rows is not NO_ROWS}
+                torch.testing.assert_close(some.states, states, atol=1e-5, rtol=1e-4)
                 vectors = everything.pooled if pooled else everything.pooled[:0]
                 torch.testing.assert_close(some.pooled, vectors, atol=1e-5, rtol=1e-4)
 
@@ -130,7 +133,7 @@ def test_the_feature_of_the_whole_image_is_the_mean_unless_given(system: System,
 def test_training_reaches_every_parameter(system: System, inputs: Inputs) -> None:
     system.zero_grad()
     encoded = system(inputs)
-    sum((part * torch.randn_like(part)).sum() for part in vars(encoded).values()).backward()
+    sum((part * torch.randn_like(part)).sum() for part in (*encoded.states.values(), encoded.pooled)).backward()
     for name, parameter in system.encoder.named_parameters():
         if name.endswith("regions.mask"):
             continue  # nothing is masked here
