@@ -21,7 +21,7 @@ from torch import Tensor
 
 from mm_kptm.batch import Inputs
 from mm_kptm.errors import UserError
-from mm_kptm.objectives.mixture import Objective
+from mm_kptm.objectives.mixture import Objective, required_heads
 from mm_kptm.systems.system import System
 
 #: The steps of every task in four stages, 50,000 each (Sun et al. 2020, table of training strategies, as recalled).
@@ -119,8 +119,8 @@ class ForTask:
     def __init__(self, objective: Objective, task: int) -> None:
         self.objective = objective
         self.task = task
-        self.heads: tuple[str, ...] = getattr(objective, "heads", (objective.name,))
-        self.sizes: Mapping[str, int] = getattr(objective, "sizes", {})
+        self.head_sizes = required_heads(objective)
+        self.heads = tuple(self.head_sizes)
 
     @property
     def name(self) -> str:

@@ -34,6 +34,17 @@ class Objective(Protocol):
         """The loss of each example, [B]."""
 
 
+def required_heads(objective: Objective) -> dict[str, dict[str, Any]]:
+    """The heads that a system needs for an objective, with their sizes.
+
+    Most objectives have one that is called like them. One that is scored by others names them as ``head`` or ``heads``,
+    and what data say of their sizes stands in ``sizes`` (of its only head) or ``head_sizes`` (by head).
+    """
+    names: tuple[str, ...] = getattr(objective, "heads", (getattr(objective, "head", objective.name),))
+    each: Mapping[str, Mapping[str, Any]] = getattr(objective, "head_sizes", {})
+    return {name: {**getattr(objective, "sizes", {}), **each.get(name, {})} for name in names}
+
+
 @dataclass(frozen=True)
 class MixtureBatch:
     """One prepared per objective, all made from the same examples."""

@@ -14,6 +14,7 @@ from torch import Tensor
 from mm_kptm.batch import Encoded, Inputs, Movable, OutputRows
 from mm_kptm.errors import UserError
 from mm_kptm.nn.visibility import Causal
+from mm_kptm.objectives.spec import ObjectiveContext, ObjectiveSpec
 from mm_kptm.objectives.tokens import mean, mean_of_each
 from mm_kptm.systems.system import System
 
@@ -74,3 +75,23 @@ class NextTokens:
     def measure(self, system: System, batch: Continuation) -> Tensor:
         """The mean over the predicted tokens of each example, [B]."""
         return mean_of_each(self.losses(system, batch), batch.owners, len(batch))
+
+
+TARGETS = "source and target texts"
+
+
+def _next_tokens(context: ObjectiveContext) -> NextTokens:
+    recipe = context.recipe
+    if recipe is not None and "target" in recipe.reads and TARGETS not in context.offers.has:
+        raise UserError(
+            f"next-tokens of {recipe.name} writes a target while it reads a source, but the data set "
+            f"{context.offers.data} does not have {TARGETS}; take multilingual-text with languages that are aligned"
+        )
+    return NextTokens(**context.arguments)
+
+
+NEXT_TOKENS = ObjectiveSpec(
+    NextTokens.name,
+    "Conneau and Lample 2019, Cross-lingual Language Model Pretraining, NeurIPS, sections 3.2 and 4.2",
+    _next_tokens,
+)

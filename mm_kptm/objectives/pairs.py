@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mm_kptm.batch import POOLED_ONLY, Encoded, Inputs, Movable
+from mm_kptm.objectives.spec import REGIONS, TEXTS, ObjectiveSpec
 from mm_kptm.systems.system import System
 
 
@@ -65,3 +66,11 @@ class ImageTextMatching:
 def pair_loss(scores: Tensor, classes: Tensor) -> Tensor:
     """Mean cross-entropy of two-way scores [B, 2] against classes [B]."""
     return F.cross_entropy(scores, classes)
+
+
+IMAGE_TEXT_MATCHING = ObjectiveSpec(
+    "image-text-matching",
+    "Chen et al. 2020, UNITER, ECCV, section 3.2",
+    lambda context: ImageTextMatching(**context.arguments),
+    needs=(TEXTS, REGIONS),
+)

@@ -15,7 +15,8 @@ from mm_kptm.batch import Encoded, Inputs, Movable, OutputRows, SequenceLayout
 from mm_kptm.errors import UserError
 from mm_kptm.nn.heads import TiedVocabulary, Transform
 from mm_kptm.nn.sublayers import Activation
-from mm_kptm.objectives.spans import RunMasking, touching
+from mm_kptm.objectives.spans import CutSpans, RunMasking, everything, touching
+from mm_kptm.objectives.spec import ObjectiveContext, ObjectiveSpec
 from mm_kptm.objectives.tokens import mean, mean_of_each
 from mm_kptm.systems.system import System
 
@@ -147,3 +148,11 @@ def boundaries(hidden: Tensor, markers: Tensor, layout: SequenceLayout) -> tuple
     good = (inside == around) & (owners[inside] == owners[first][:, None]) & ~markers[inside]
     bounded = good.all(-1)[spans].nonzero().squeeze(1)
     return bounded, around[spans[bounded]], rows[bounded] - first[spans[bounded]]
+
+
+def _masked_spans(context: ObjectiveContext) -> MaskedSpans:
+    masking = everything(context.specials.mask, (0, context.vocab_size), context.specials.never_hidden)
+    return MaskedSpans(RunMasking(masking, CutSpans(rate=context.mask_rate)))
+
+
+MASKED_SPANS = ObjectiveSpec("masked-spans", "Joshi et al. 2020, SpanBERT, TACL, section 3", _masked_spans)

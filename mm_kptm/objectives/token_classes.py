@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mm_kptm.batch import Encoded, Inputs, Movable, OutputRows
 from mm_kptm.errors import UserError
+from mm_kptm.objectives.spec import DOCUMENTS, ObjectiveSpec
 from mm_kptm.objectives.tokens import mean, mean_of_each
 from mm_kptm.systems.system import System
 
@@ -72,3 +73,12 @@ class TokenClasses:
     def measure(self, system: System, batch: ClassedTokens) -> Tensor:
         """The mean over the tokens of each example, [B]."""
         return mean_of_each(self.losses(system, batch), batch.owners, len(batch))
+
+
+def _of_tokens(name: str) -> ObjectiveSpec:
+    paper = "Sun et al. 2020, ERNIE 2.0, AAAI, section 4.2.1"
+    return ObjectiveSpec(name, paper, lambda context: TokenClasses(name), needs=(DOCUMENTS,))
+
+
+CAPITALIZATION = _of_tokens("capitalization")
+DOCUMENT_WORDS = _of_tokens("document-words")

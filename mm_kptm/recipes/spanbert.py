@@ -84,7 +84,8 @@ SPANBERT_BASE = Recipe(
     build=spanbert,
     reads=frozenset({"text"}),
     heads={"masked-tokens": masked_tokens, "span-boundary": span_boundary},
-    objectives=("masked-tokens", "span-boundary"),
+    objectives=("masked-spans",),
+    pretraining_heads=("masked-tokens", "span-boundary"),
     weights=(
         *embedding_rules("[decoder.][bert.]embeddings", "encoder.embed.text"),
         Drop("[decoder.][bert.]embeddings.position_ids", because="a buffer that counts from 0"),

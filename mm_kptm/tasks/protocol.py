@@ -37,6 +37,7 @@ class Task(nn.Module, ABC, Generic[BatchT]):
 
     name: ClassVar[str]  #: as experiment files call it
     needs: ClassVar[frozenset[str]]  #: streams that a system must read
+    single_inputs: ClassVar[bool] = True  #: whether batches have ``inputs``, on which objectives beside it are computed
 
     def __init__(self, system: System) -> None:
         super().__init__()

@@ -73,9 +73,9 @@ def inputs(name: str, ids=(5, 6, 7, 8, 9)) -> Inputs:
 def test_a_tree_is_heeded_by_every_system_that_reads_text(name):
     """Branches change what is read, and a fact that hangs from a word arrives at the sentence through it."""
     system, plain = small(name), inputs(name)
-    tree = replace(plain, text=replace(plain.text, attention_mask=TREE))
+    tree = plain.with_streams(text=replace(plain.text, attention_mask=TREE))
     other = inputs(name, ids=(5, 6, 11, 12, 9))
-    told_other = replace(other, text=replace(other.text, attention_mask=TREE))
+    told_other = other.with_streams(text=replace(other.text, attention_mask=TREE))
     if name == "filter":
         with pytest.raises(UserError, match="no room for facts that hang from its words"):
             system(tree)
@@ -127,7 +127,7 @@ def linked_pair(kind: str, name: str) -> tuple[Inputs, Inputs]:
         one, other = (replace(plain, candidates={"numbers": mentions(LINKED, layout, v)}) for v in (FIRST, OTHER))
         return one, other
     linked = LINKED.bool()
-    one, other = (replace(plain, entities=Entities(vectors=v[LINKED], linked=linked)) for v in (FIRST, OTHER))
+    one, other = (plain.with_streams(entities=Entities(vectors=v[LINKED], linked=linked)) for v in (FIRST, OTHER))
     return one, other
 
 

@@ -16,6 +16,7 @@ from mm_kptm.knowledge.fusion.node_embedding import TiedCandidates
 from mm_kptm.knowledge.lexicons.ngrams import N_GRAMS
 from mm_kptm.nn.ragged import self_attention_layout
 from mm_kptm.nn.visibility import Causal
+from mm_kptm.objectives.spec import specs
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, Same
 from mm_kptm.systems.system import System
@@ -71,7 +72,8 @@ def test_a_recipe_is_documented(recipe: Recipe) -> None:
 
 
 def test_a_recipe_is_consistent(recipe: Recipe) -> None:
-    assert set(recipe.objectives) <= set(recipe.heads)
+    assert set(recipe.default_heads) <= set(recipe.heads)
+    assert set(recipe.objective_arguments) <= specs().keys()
     assert set(recipe.sizes) <= set(recipe.published_sizes())
     assert set(recipe.config_keys.values()) <= set(recipe.published_sizes())
     assert recipe.reads <= {"text", "regions", "images", "entities", "candidates", "languages", "target"}

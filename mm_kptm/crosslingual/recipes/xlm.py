@@ -189,7 +189,7 @@ XLM_15 = Recipe(
     build=xlm,
     reads=frozenset({"text", "languages"}),
     heads={"masked-tokens": masked_tokens, "parallel-pairs": parallel_pairs, "classifier": classes},
-    objectives=("masked-tokens",),
+    objectives=("masked-tokens", "translation-language-modeling"),
     text=TextFormat(languages=LANGUAGES),
     weights=(
         *stack_rules("[transformer.]", "encoder.embed.text", "encoder.layers"),
@@ -210,6 +210,7 @@ XLM_17 = Recipe(
         **vars(XLM_15),
         "name": "xlm-17",
         "reads": frozenset({"text"}),
+        "objectives": ("masked-tokens",),
         "text": BERT_FORMAT,
         "sizes": {"dim": 1280, "num_heads": 16, "num_layers": 16, "vocab_size": 200000, "num_languages": 0},
     }

@@ -15,8 +15,11 @@ from mm_kptm.batch import Encoded, Entities, Inputs, Movable, OutputRows
 from mm_kptm.errors import UserError
 from mm_kptm.nn.heads import Transform
 from mm_kptm.nn.sublayers import Activation
+from mm_kptm.objectives.spec import ObjectiveSpec
 from mm_kptm.objectives.tokens import mean, mean_of_each
 from mm_kptm.systems.system import System
+
+LINKED_ENTITIES = "entity vectors linked in texts"
 
 
 class EntityScores(nn.Module):
@@ -110,3 +113,11 @@ class EntityDenoising:
     def measure(self, system: System, batch: Denoising) -> Tensor:
         """The mean over the entities of each example, [B]; the batch's mean where an example has none."""
         return mean_of_each(self.losses(system, batch), batch.owners, len(batch))
+
+
+ENTITY_DENOISING = ObjectiveSpec(
+    EntityDenoising.name,
+    "Zhang et al. 2019, ERNIE: Enhanced Language Representation with Informative Entities, ACL, section 3.4",
+    lambda context: EntityDenoising(**context.arguments),
+    needs=(LINKED_ENTITIES,),
+)

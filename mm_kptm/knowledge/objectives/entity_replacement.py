@@ -18,10 +18,12 @@ from mm_kptm.data.packing import Packed
 from mm_kptm.data.tokenizers.protocol import Tokenizer, framed
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.objectives.entity_replacement_data import Replaced
-from mm_kptm.objectives.tokens import TokenMasker, mean, mean_of_each
+from mm_kptm.objectives.spec import ObjectiveContext, ObjectiveSpec
+from mm_kptm.objectives.tokens import Bernoulli, Masking, TokenMasker, mean, mean_of_each
 from mm_kptm.systems.system import System
 
 NO_MENTION = -1
+REPLACED_ENTITIES = "mentions of which some name another entity"
 
 
 def packed(texts: Sequence[Replaced], tokenizer: Tokenizer, *, max_length: int = 512) -> Packed:
@@ -148,3 +150,16 @@ def mentions_of(marks: Tensor) -> tuple[Tensor, Tensor]:
     number = begins.cumsum(0)[marks >= 0] - 1
     lengths = torch.bincount(number, minlength=len(first))
     return torch.stack([first - 1, first + lengths], -1), first
+
+
+def _entity_replacement(context: ObjectiveContext) -> EntityReplacement:
+    specials, policy = context.specials, Bernoulli(context.mask_rate)
+    return EntityReplacement(Masking(specials.mask, (0, context.vocab_size), specials.never_hidden, policy=policy))
+
+
+ENTITY_REPLACEMENT = ObjectiveSpec(
+    EntityReplacement.name,
+    "Xiong et al. 2020, WKLM: Pretrained Encyclopedia, ICLR, section 2",
+    _entity_replacement,
+    needs=(REPLACED_ENTITIES,),
+)

@@ -19,11 +19,12 @@ from mm_kptm.errors import UserError
 from mm_kptm.knowledge.embedding.negatives import Contrasted, FilteredNegatives
 from mm_kptm.knowledge.embedding.transe import TransEScore
 from mm_kptm.knowledge.graph.indexed_triple import IndexedTriple
+from mm_kptm.objectives.spec import ObjectiveSpec
 from mm_kptm.systems.system import System
 
 Text = Sequence[int]
 
-
+DESCRIBED_TRIPLES = "triples between described entities"  #: what data offer as a :class:`DescribedGraph`
 RELATIONS = ("table", "conditioned", "described")  #: how relations are read, see :class:`DescribedGraph`
 
 
@@ -134,6 +135,11 @@ class DescribedGraph:
         self._stop = specials.stop
         self._negatives = FilteredNegatives((*triples, *known), len(texts))
 
+    @property
+    def num_relations(self) -> int:
+        """Relations, the highest number of one and those below it."""
+        return 1 + max(triple.relation for triple in self.triples)
+
     def __len__(self) -> int:
         return len(self.triples)
 
@@ -204,6 +210,7 @@ class KnowledgeEmbedding:
             raise UserError(f"a triple is told from false ones, so negatives must be at least 1, not {negatives}")
         self.graph = graph
         self.negatives = negatives
+        self.sizes = {"num_relations": graph.num_relations}
 
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> DescribedTriples:
         """As many triples as there are examples; the graph has its own texts, whatever the inputs show."""
@@ -261,3 +268,11 @@ def _check(triples: Sequence[IndexedTriple], entities: int, relations: int | Non
             raise UserError(
                 f"the triple {tuple(triple)} has a relation without a text; there are texts of {relations} relations"
             )
+
+
+KNOWLEDGE_EMBEDDING = ObjectiveSpec(
+    KnowledgeEmbedding.name,
+    "Wang et al. 2021, KEPLER, TACL, section 3.2",
+    lambda context: KnowledgeEmbedding(context.offered(DESCRIBED_TRIPLES), **context.arguments),
+    needs=(DESCRIBED_TRIPLES,),
+)

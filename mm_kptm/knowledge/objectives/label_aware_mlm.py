@@ -16,10 +16,12 @@ from torch import Tensor
 from mm_kptm.batch import Encoded, Inputs, Movable, OutputRows, SequenceLayout
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.lexicons.sentiwordnet import NEUTRAL, OTHER, UNGRADED, UNKNOWN
+from mm_kptm.objectives.spec import ObjectiveContext, ObjectiveSpec
 from mm_kptm.objectives.tokens import Masking, MaskingDraws, mean, mean_of_each
 from mm_kptm.systems.system import System
 
 NOT_SOUGHT = -1  #: in place of a label
+TAGGED_WORDS = "words tagged with part of speech and polarity"  #: what data offer as shares of :class:`LabelAwareWords`
 
 
 @dataclass(frozen=True)
@@ -140,3 +142,17 @@ class LabelAwareWords:
         """The same sum for each text, [B]; the batch's mean where nothing of a kind is sought of a text."""
         found = self.losses(system, batch).values()
         return torch.stack([mean_of_each(losses, owners, len(batch)) for losses, owners in found]).sum(0)
+
+
+def _label_aware_words(context: ObjectiveContext) -> LabelAwareWords:
+    specials = context.specials
+    masking = Masking(specials.mask, (0, context.vocab_size), specials.never_hidden)
+    return LabelAwareWords(masking, others=context.mask_rate, **context.offered(TAGGED_WORDS))
+
+
+LABEL_AWARE_WORDS = ObjectiveSpec(
+    LabelAwareWords.name,
+    "Ke et al. 2020, SentiLARE, EMNLP, section 3.3",
+    _label_aware_words,
+    needs=(TAGGED_WORDS,),
+)

@@ -17,11 +17,14 @@ from mm_kptm.batch import Encoded, Inputs, Movable, OutputRows, SequenceLayout, 
 from mm_kptm.data.masking.static import Treatment, budget, shuffled
 from mm_kptm.data.masking.units import NO_GROUP
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.injection.word_graph import ENTITY, RELATION
+from mm_kptm.knowledge.injection.word_graph import ENTITY, MASK, RELATION, SPECIALS
 from mm_kptm.nn.visibility import LinkMask
+from mm_kptm.objectives.spec import ObjectiveContext, ObjectiveSpec
 from mm_kptm.objectives.tokens import ExactCount, Masking, mean, mean_of_each
 from mm_kptm.systems.system import System
 
+#: What data offer as how often each entity occurs (special ones never), [entities], and the number of relations.
+WORD_GRAPHS = "word-knowledge graphs"
 HEADS = ("masked-tokens", "masked-entities", "masked-relations")  #: of the kinds, in their order
 
 
@@ -73,6 +76,7 @@ class MaskedNodes:
     """
 
     name = "masked-nodes"
+    heads = HEADS
 
     def __init__(
         self,
@@ -230,3 +234,23 @@ def hide_nodes(
             hidden[place] = treatment.mask if rng.random() < 0.5 else treatment.drawn(rng)
         stood[place] = ids[place]
     return hidden, dict(sorted(stood.items()))
+
+
+def _masked_nodes(context: ObjectiveContext) -> MaskedNodes:
+    specials = context.specials
+    counts, num_relations = context.offered(WORD_GRAPHS)
+    return MaskedNodes(
+        released_masking(specials.mask, context.vocab_size, specials.never_hidden),
+        released_masking(MASK, len(counts), range(len(SPECIALS))),
+        released_masking(MASK, num_relations, range(len(SPECIALS))),
+        frequencies(counts),
+        **context.arguments,
+    )
+
+
+MASKED_NODES = ObjectiveSpec(
+    MaskedNodes.name,
+    "Sun et al. 2020, CoLAKE, COLING, section 3.3",
+    _masked_nodes,
+    needs=(WORD_GRAPHS,),
+)

@@ -14,8 +14,11 @@ from torch import Tensor
 from mm_kptm.batch import Encoded, Inputs, OutputRows, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.lexicons.supersenses import SenseVocabulary
+from mm_kptm.objectives.spec import TEXTS, ObjectiveContext, ObjectiveSpec
 from mm_kptm.objectives.tokens import ExactCount, MaskedText, Masking, MaskingDraws, mean, mean_of_each
 from mm_kptm.systems.system import System
+
+WORD_SENSES = "supersenses of words"  #: what data offer as a :class:`SenseVocabulary`
 
 
 def sense_losses(scores: Tensor, allowed: Tensor) -> Tensor:
@@ -114,3 +117,16 @@ class MaskedSenses:
         words, senses = self.losses(system, batch)
         some, size = batch.allowed.any(-1), len(batch)
         return mean_of_each(words, batch.owners, size) + mean_of_each(senses[some], batch.owners[some], size)
+
+
+def _masked_senses(context: ObjectiveContext) -> MaskedSenses:
+    masking = Masking(context.specials.mask, (0, context.vocab_size), context.specials.never_hidden)
+    return MaskedSenses(masking, context.offered(WORD_SENSES), rate=context.mask_rate)
+
+
+MASKED_SENSES = ObjectiveSpec(
+    MaskedSenses.name,
+    "Levine et al. 2020, SenseBERT, ACL, section 3",
+    _masked_senses,
+    needs=(TEXTS, WORD_SENSES),
+)

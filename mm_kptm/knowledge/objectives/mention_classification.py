@@ -15,10 +15,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mm_kptm.batch import EVERY_ROW, Encoded, Inputs, Movable, OutputRows
+from mm_kptm.errors import UserError
+from mm_kptm.knowledge.injection.marker_tokens import marked_rows
 from mm_kptm.nn.assembly import required_text
 from mm_kptm.nn.ragged import masked_self_attention_layout
+from mm_kptm.objectives.spec import ObjectiveSpec
 from mm_kptm.objectives.tokens import mean, mean_of_each
 from mm_kptm.systems.system import System
+
+MARKED_PAIRS = "texts with two marked mentions and their relation"  #: what data offer as the names of the relations
+DEPENDENCY_TREES = "dependency trees of texts"
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,9 +52,26 @@ def marked_scores(system: System, name: str, batch: Marked) -> Tensor:
 
 
 class MarkedRelation:
-    """Name the one relation between two marked mentions, with the system's head of that name."""
+    """Name the one relation between two marked mentions, with the system's head of that name.
+
+    Args:
+        num_classes: relations, where data say how many there are.
+    """
 
     name = "marked-relation"
+
+    def __init__(self, num_classes: int | None = None) -> None:
+        self.sizes = {} if num_classes is None else {"num_classes": num_classes}
+
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> Marked:
+        """Where the marks are and which relation holds; nothing is drawn.
+
+        Raises:
+            UserError: mentions are not marked, or the relation is not.
+        """
+        text = required_text(inputs)
+        labels = _labels(inputs, self.name)
+        return Marked(inputs, marked_rows(inputs, 2), labels[text.layout.starts(labels.device)])
 
     def losses(self, system: System, batch: Marked) -> Tensor:
         """The cross-entropy of every example, [B]."""
@@ -61,6 +84,14 @@ class MarkedRelation:
     def measure(self, system: System, batch: Marked) -> Tensor:
         """The loss of each example, [B]."""
         return self.losses(system, batch)
+
+
+def _labels(inputs: Inputs, name: str) -> Tensor:
+    """What the text marks for an objective, [T]."""
+    labels = required_text(inputs).token_labels
+    if labels is None or name not in labels:
+        raise UserError(f"{name} reads marks of {name}, but the inputs have none")
+    return labels[name]
 
 
 class MarkedTyping:
@@ -127,6 +158,16 @@ class DependencyHead:
 
     name = "dependency-heads"
 
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> Governed:
+        """The governed tokens, where it is marked that the governor stands within the text; nothing is drawn.
+
+        Raises:
+            UserError: governors are not marked.
+        """
+        places = _labels(inputs, self.name)
+        rows = (places >= 0).nonzero().squeeze(1)
+        return Governed(inputs, rows, places[rows])
+
     def losses(self, system: System, batch: Governed) -> Tensor:
         """The cross-entropy of every governed token, [T]."""
         text = required_text(batch.inputs)
@@ -142,3 +183,17 @@ class DependencyHead:
         """The mean over the governed tokens of each text, [B]."""
         owners = required_text(batch.inputs).layout.sequence_ids(batch.rows.device)[batch.rows]
         return mean_of_each(self.losses(system, batch), owners, len(batch))
+
+
+MARKED_RELATION = ObjectiveSpec(
+    MarkedRelation.name,
+    "Wang et al. 2021, K-Adapter, Findings of ACL, section 3.3",
+    lambda context: MarkedRelation(len(context.offered(MARKED_PAIRS))),
+    needs=(MARKED_PAIRS,),
+)
+DEPENDENCY_HEADS = ObjectiveSpec(
+    DependencyHead.name,
+    "Wang et al. 2021, K-Adapter, Findings of ACL, section 3.4",
+    lambda context: DependencyHead(),
+    needs=(DEPENDENCY_TREES,),
+)

@@ -122,7 +122,8 @@ COLAKE = Recipe(
         "relation": graph_classes,
         "entity-typing": graph_classes,
     },
-    objectives=("masked-tokens", "masked-entities", "masked-relations"),
+    objectives=("masked-nodes",),
+    pretraining_heads=("masked-tokens", "masked-entities", "masked-relations"),
     weights=(
         *hugging_face_rules("roberta.", "encoder"),
         *HUGGING_FACE_HEAD_RULES,

@@ -62,7 +62,8 @@ SENSEBERT_BASE = Recipe(
     build=sensebert,
     reads=frozenset({"text"}),
     heads={"masked-tokens": masked_tokens, "supersenses": supersenses, "next-sentence": pair_classes},
-    objectives=("masked-tokens", "supersenses", "next-sentence"),
+    objectives=("masked-senses", "next-sentence"),
+    pretraining_heads=("masked-tokens", "supersenses", "next-sentence"),
     weights=(
         *embedding_rules("[bert.]embeddings", "encoder.embed.text"),
         Drop("[bert.]embeddings.position_ids", because="a buffer that counts from 0"),

@@ -107,7 +107,8 @@ SENTILARE = Recipe(
         **{ours: _of_marks(name) for name, _, _, ours in _TOLD},
         "classifier": classes,
     },
-    objectives=("masked-tokens", *(ours for *_, ours in _TOLD)),
+    objectives=("label-aware-words",),
+    pretraining_heads=("masked-tokens", *(ours for *_, ours in _TOLD)),
     weights=(
         *hugging_face_rules("roberta.", "encoder"),
         *HUGGING_FACE_HEAD_RULES,

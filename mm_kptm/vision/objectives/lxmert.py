@@ -5,8 +5,9 @@ Shapes: B examples, P hidden tokens, R' regions as the texts see them, A answers
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -15,13 +16,24 @@ from torch import Tensor
 from mm_kptm.batch import EVERY_ROW, Encoded, Inputs, Movable, OutputRows
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.pairs import ImageTextMatching
-from mm_kptm.objectives.tokens import MaskedTokens, Masking, mean, mean_of_each
+from mm_kptm.objectives.spec import REGIONS, TEXTS, ObjectiveContext, ObjectiveSpec
+from mm_kptm.objectives.tokens import Bernoulli, MaskedTokens, Masking, mean, mean_of_each
 from mm_kptm.systems.system import System
 from mm_kptm.vision.modules.heads import ObjectScores
-from mm_kptm.vision.objectives.masked_objects import MaskedObjects, ObjectTargets, RegionMasking
+from mm_kptm.vision.objectives.masked_objects import DETECTED_OBJECTS, MaskedObjects, ObjectTargets, RegionMasking
 
 #: Stands for "no answer" among the numbers of answers.
 NO_ANSWER = -1
+ANSWER = "answer"  #: the mark of texts: the number of the answer to it, :data:`NO_ANSWER` where it is no question
+ANSWERS = "answers to questions about images"  #: what data offer as the answers to choose from
+
+
+def marked_answers(inputs: Inputs) -> Tensor | None:
+    """The answers that texts mark, [B]; None where they mark none."""
+    text = inputs.text
+    if text is None or text.token_labels is None or ANSWER not in text.token_labels:
+        return None
+    return text.token_labels[ANSWER][text.layout.starts(text.ids.device)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,14 +62,19 @@ class LxmertPretraining:
     """
 
     name = "joint-pretraining"
-    heads: ClassVar[tuple[str, ...]] = (
-        "masked-tokens",
-        "image-text-matching",
-        "masked-objects",
-        "question-answering",
-    )
+    heads: tuple[str, ...] = ("masked-tokens", "image-text-matching", "masked-objects", "question-answering")
 
-    def __init__(self, masking: Masking, regions: RegionMasking | None = None, *, rate: float = 0.5) -> None:
+    def __init__(
+        self,
+        masking: Masking,
+        regions: RegionMasking | None = None,
+        *,
+        rate: float = 0.5,
+        heads: tuple[str, ...] = heads,
+        head_sizes: Mapping[str, Mapping[str, int]] | None = None,
+    ) -> None:
+        self.heads = heads
+        self.head_sizes = dict(head_sizes or {})
         self.tokens = MaskedTokens(masking)
         self.objects = MaskedObjects(regions)
         self.matching = ImageTextMatching(rate=rate)
@@ -65,11 +82,18 @@ class LxmertPretraining:
     def prepare(self, inputs: Inputs, generator: torch.Generator, answers: Tensor | None = None) -> LxmertBatch:
         """Swap images between texts, then hide tokens and regions.
 
+        Args:
+            inputs: texts about images; where they mark their answers as :data:`ANSWER`, these are asked for.
+            generator: decides what is swapped and hidden.
+            answers: one a text, in place of those that are marked.
+
         Raises:
             UserError: text or regions are missing, or the answers are not one per text.
         """
         if answers is not None and len(answers) != len(inputs):
             raise UserError(f"there are {len(answers)} answers to {len(inputs)} texts; give {NO_ANSWER} where none is")
+        if answers is None and len(self.heads) > 3:
+            answers = marked_answers(inputs)
         pairs = self.matching.prepare(inputs, generator)
         text = self.tokens.prepare(pairs.inputs, generator)
         objects = self.objects.prepare(text.inputs, generator)
@@ -120,3 +144,22 @@ class LxmertPretraining:
         total = mean_of_each(losses["masked-tokens"], batch.owners, len(batch)) + losses["image-text-matching"]
         total = total + mean_of_each(losses["masked-objects"].sum(1), batch.targets.owners, len(batch))
         return total + losses["question-answering"] if batch.answers is not None else total
+
+
+def _joint(context: ObjectiveContext) -> LxmertPretraining:
+    specials = context.specials
+    policy = Bernoulli(context.mask_rate)
+    masking = Masking(specials.mask, (0, context.vocab_size), specials.never_hidden, policy=policy)
+    head_sizes = {"masked-objects": context.offered(DETECTED_OBJECTS)}
+    if ANSWERS in context.offers.has:
+        head_sizes["question-answering"] = {"num_answers": len(context.offered(ANSWERS))}
+    heads = LxmertPretraining.heads if ANSWERS in context.offers.has else LxmertPretraining.heads[:3]
+    return LxmertPretraining(masking, heads=heads, head_sizes=head_sizes)
+
+
+JOINT_PRETRAINING = ObjectiveSpec(
+    LxmertPretraining.name,
+    "Tan and Bansal 2019, LXMERT, EMNLP, section 3.1",
+    _joint,
+    needs=(TEXTS, REGIONS, DETECTED_OBJECTS),
+)

@@ -6,8 +6,9 @@ Shapes: P hidden regions, F width of region features, C classes of the detector,
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -16,9 +17,12 @@ from torch import Tensor
 from mm_kptm.batch import Encoded, Inputs, Movable, OutputRows, Regions, SequenceLayout, pad
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.pairs import ImageTextMatching, Pairs
+from mm_kptm.objectives.spec import REGIONS, TEXTS, ObjectiveContext, ObjectiveSpec
 from mm_kptm.objectives.tokens import BernoulliOrAny, MaskingPolicy, mean, mean_of_each
 from mm_kptm.systems.system import System
 from mm_kptm.vision.objectives.optimal_transport import transport_distances
+
+REGION_CLASSES = "class distributions of image regions"  #: what data offer as the number of classes, C
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +50,14 @@ class MaskedRegions(ABC):
 
     def __init__(self, choice: MaskingPolicy | None = None) -> None:
         self.choice = BernoulliOrAny(0.15) if choice is None else choice
+        self.sizes: dict[str, int] = {}
+
+    @classmethod
+    def of(cls, num_classes: int) -> Self:
+        """Of a detector with so many classes, background included; the head is built for them."""
+        objective = cls()
+        objective.sizes = {"num_classes": num_classes}
+        return objective
 
     @abstractmethod
     def targets(self, regions: Regions) -> Tensor:
@@ -141,6 +153,7 @@ class WordRegionAlignment(ImageTextMatching):
     """
 
     name = "word-region-alignment"
+    head = ImageTextMatching.name
 
     def __init__(self, *, rate: float = 0.5, weight: float = 0.1) -> None:
         super().__init__(rate=rate)
@@ -149,7 +162,7 @@ class WordRegionAlignment(ImageTextMatching):
     def losses(self, system: System, batch: Pairs) -> Tensor:
         """Cross-entropy plus the weighted, signed distance of every pair, [B]."""
         encoded: Encoded = system(batch.inputs)
-        scores = system.head(ImageTextMatching.name)(encoded.pooled)
+        scores = system.head(self.head)(encoded.pooled)
         distances = pair_distances(encoded, batch.inputs)
         signs = batch.matched.to(distances.dtype) * 2 - 1
         return F.cross_entropy(scores, batch.matched, reduction="none") + self.weight * signs * distances
@@ -196,3 +209,30 @@ def _detected(regions: Regions, objective: str) -> Tensor:
     if regions.classes is None:
         raise UserError(f"{objective} needs the detector's classes of every region, but the regions carry none")
     return regions.classes
+
+
+_UNITER = "Chen et al. 2020, UNITER, ECCV, section 3.2"
+
+
+def _of_classes(build: Callable[[int], MaskedRegions]) -> Callable[[ObjectiveContext], MaskedRegions]:
+    return lambda context: build(context.offered(REGION_CLASSES))
+
+
+MASKED_REGION_FEATURES = ObjectiveSpec(
+    MaskedRegionFeatures.name, _UNITER, lambda context: MaskedRegionFeatures(), needs=(TEXTS, REGIONS)
+)
+MASKED_REGION_CLASSES = ObjectiveSpec(
+    MaskedRegionClasses.name, _UNITER, _of_classes(MaskedRegionClasses.of), needs=(TEXTS, REGIONS, REGION_CLASSES)
+)
+MASKED_REGION_DISTRIBUTIONS = ObjectiveSpec(
+    MaskedRegionDistributions.name,
+    _UNITER,
+    _of_classes(MaskedRegionDistributions.of),
+    needs=(TEXTS, REGIONS, REGION_CLASSES),
+)
+WORD_REGION_ALIGNMENT = ObjectiveSpec(
+    WordRegionAlignment.name,
+    f"{_UNITER}, equation 4",
+    lambda context: WordRegionAlignment(**context.arguments),
+    needs=(TEXTS, REGIONS),
+)

@@ -18,8 +18,11 @@ from torch import Tensor
 
 from mm_kptm.batch import Encoded, Inputs, Movable, OutputRows, SequenceLayout, Tokens
 from mm_kptm.errors import UserError
-from mm_kptm.objectives.tokens import MaskedTokens, TokenMasker, mean, mean_of_each
+from mm_kptm.objectives.spec import REGIONS, TEXTS, ObjectiveContext, ObjectiveSpec
+from mm_kptm.objectives.tokens import Bernoulli, MaskedTokens, Masking, TokenMasker, mean, mean_of_each
 from mm_kptm.systems.system import System
+
+OBJECT_TAGS = "names of the objects of every image behind its texts"
 
 
 class Part(NamedTuple):
@@ -218,3 +221,14 @@ class TagContrast(PartContrast):
     def plus(cls, masking: TokenMasker, *, masks_wrong: bool = True) -> TagContrast:
         """Half of the texts whole, a quarter with wrong tags, a quarter with a wrong caption (Zhang et al. 2021)."""
         return cls(masking, wrong_first=0.25, wrong_second=0.25, lines=(1,), masks_wrong=masks_wrong)
+
+
+def _tag_contrast(context: ObjectiveContext) -> TagContrast:
+    specials, policy = context.specials, Bernoulli(context.mask_rate)
+    masking = Masking(specials.mask, (0, context.vocab_size), specials.never_hidden, policy=policy)
+    return TagContrast(masking, **context.arguments)
+
+
+TAG_CONTRAST = ObjectiveSpec(
+    TagContrast.name, "Li et al. 2020, Oscar, ECCV, section 3", _tag_contrast, needs=(TEXTS, REGIONS, OBJECT_TAGS)
+)

@@ -16,10 +16,12 @@ from torch import Tensor
 from mm_kptm.batch import Encoded, Inputs, Movable, OutputRows, Regions, SequenceLayout, pad
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.pairs import ImageTextMatching
-from mm_kptm.objectives.tokens import Bernoulli, MaskedTokens, MaskingPolicy, TokenMasker, mean, mean_of_each
+from mm_kptm.objectives.spec import REGIONS, TEXTS, ObjectiveContext, ObjectiveSpec
+from mm_kptm.objectives.tokens import Bernoulli, MaskedTokens, Masking, MaskingPolicy, TokenMasker, mean, mean_of_each
 from mm_kptm.systems.system import System
 from mm_kptm.vision.modules.two_stream.region_embeddings import overlaps_of_images
 from mm_kptm.vision.modules.two_stream.region_heads import MaskedRegionHead
+from mm_kptm.vision.objectives.masked_regions import REGION_CLASSES
 from mm_kptm.vision.objectives.region_targets import TARGETS, RegionTruths, drawn_negatives
 
 
@@ -109,6 +111,7 @@ class VilbertPretraining:
         ask_mismatched: bool = False,
         num_negatives: int = 255,
     ) -> None:
+        self.head_sizes: dict[str, dict[str, int]] = {}
         self.masking = masking
         self.regions = VilbertRegionMasking() if regions is None else regions
         self.targets = {"distributions": 1.0} if targets is None else dict(targets)
@@ -202,3 +205,19 @@ def region_losses(scores: Tensor, layout: SequenceLayout, targets: Tensor) -> Te
     """
     each = F.binary_cross_entropy_with_logits(scores, targets.to(scores.dtype), reduction="none")
     return each.new_zeros(len(layout)).index_add(0, layout.sequence_ids(each.device), each)
+
+
+def _vilbert(context: ObjectiveContext) -> VilbertPretraining:
+    specials, policy = context.specials, Bernoulli(context.mask_rate)
+    masking = Masking(specials.mask, (0, context.vocab_size), specials.never_hidden, policy=policy)
+    objective = VilbertPretraining(masking, **context.arguments)
+    objective.head_sizes = {"masked-regions": {"num_classes": context.offered(REGION_CLASSES)}}
+    return objective
+
+
+VILBERT_PRETRAINING = ObjectiveSpec(
+    VilbertPretraining.name,
+    "Lu et al. 2019, ViLBERT, NeurIPS, section 2.3",
+    _vilbert,
+    needs=(TEXTS, REGIONS, REGION_CLASSES),
+)

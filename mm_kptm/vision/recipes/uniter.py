@@ -154,7 +154,14 @@ UNITER_BASE = Recipe(
         "grounding": grounding,
         "vcr": vcr,
     },
-    objectives=("masked-tokens", "masked-region-features", "masked-region-classes", "image-text-matching"),
+    objectives=(
+        "masked-tokens",
+        "masked-region-features",
+        "masked-region-classes",
+        "masked-region-distributions",
+        "image-text-matching",
+        "word-region-alignment",
+    ),
     weights=(
         *embedding_rules("uniter.embeddings", "encoder.embed.text"),
         Rename(f"{_REGIONS}.img_linear.{{leaf}}", "encoder.embed.regions.feature.{leaf}"),

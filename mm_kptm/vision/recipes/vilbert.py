@@ -255,7 +255,8 @@ VILBERT_BASE = Recipe(
         "masked-regions": masked_regions,
         **TASKS,
     },
-    objectives=("masked-tokens", "image-text-matching", "masked-regions"),
+    objectives=("vilbert-pretraining",),
+    pretraining_heads=("masked-tokens", "image-text-matching", "masked-regions"),
     weights=(
         *embedding_rules("bert.embeddings", "encoder.embed.text"),
         Rename("bert.embeddings.task_embeddings.weight", "encoder.embed.task.weight"),

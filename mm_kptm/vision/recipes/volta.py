@@ -280,7 +280,8 @@ def _recipe(embedding: str, schedule: str, *, of: str, **sizes: Any) -> Recipe:
             "visual-entailment": visual_entailment,
             "grounding": grounding,
         },
-        objectives=("masked-tokens", "image-text-matching", "masked-regions"),
+        objectives=("vilbert-pretraining",),
+        pretraining_heads=("masked-tokens", "image-text-matching", "masked-regions"),
         weights=(
             *embedding_rules("bert.embeddings", "encoder.embed.text"),
             Drop("bert.embeddings.position_ids", because="a buffer that counts from 0"),

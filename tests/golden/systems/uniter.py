@@ -115,7 +115,7 @@ def matching(system: System, given: Given) -> dict[str, Answer]:
 def masked_text(system: System, given: Given) -> dict[str, Answer]:
     labels = given.tensors["mlm.txt_labels"][given.text]
     rows = (labels != -1).nonzero().squeeze(1)
-    inputs = replace(given.inputs(), text=given.tokens("mlm.input_ids"))
+    inputs = given.inputs().with_streams(text=given.tokens("mlm.input_ids"))
     owners = inputs.text.layout.sequence_ids(rows.device)[rows]
     objective = MaskedTokens(Masking(mask_id=4, pool=(5, 6), never=frozenset()))
     return {
@@ -128,7 +128,7 @@ def masked_regions(system: System, given: Given) -> dict[str, Answer]:
     tensors = given.tensors
     hidden = tensors["mrm.img_masks"][given.regions]
     covered = replace(given.image(), features=tensors["mrm.img_feat"][given.regions], masked=hidden)
-    inputs = replace(given.inputs(), regions=covered)
+    inputs = given.inputs().with_streams(regions=covered)
     rows = hidden.nonzero().squeeze(1)
     owners = covered.layout.sequence_ids(rows.device)[rows]
     encoded = system(inputs)

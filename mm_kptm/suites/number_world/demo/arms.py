@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from mm_kptm.experiment.settings import EncoderSettings, Experiment, KnowledgeSettings
+from mm_kptm.experiment.settings import EncoderSettings, Experiment, KnowledgeSettings, Size
 from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
 from mm_kptm.suites.number_world.generator.numerals import LANGUAGES
 from mm_kptm.train.settings import TrainSettings
@@ -156,7 +156,7 @@ def _answering(tier: Tier, name: str, task: str, data: NumberWorldData, train: T
     )
 
 
-def _sizes(tier: Tier) -> dict[str, int | float | bool | str]:
+def _sizes(tier: Tier) -> dict[str, Size]:
     return {"dim": tier.dim, "num_heads": 4, "ffn_dim": 4 * tier.dim, "max_positions": 64, "dropout": 0.0}
 
 
