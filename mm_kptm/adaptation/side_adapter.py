@@ -205,7 +205,7 @@ class AdaptedStream(SingleStream):
         # not under no_grad, in which autocast would keep cast weights that the task could not train
         states = {depth: x.detach() for depth, x in enumerate(self._states(inputs, assembled, detach=True))}
         final: Tensor = self.fusion(states[len(self.layers)], self._outputs(states, reading))
-        return final[assembled.tokens]
+        return final[assembled.text]
 
     def run(self, inputs: Inputs, assembled: Assembled, last: AttentionLayout) -> Tensor:
         """The final states of the rows that ``last`` asks for; all are finished only where an adapter reads them."""

@@ -259,7 +259,7 @@ def test_fused_facts_change_what_is_answered(tmp_path: Path) -> None:
     fusion = KnowledgeSettings("entity-fusion", "true")
     built = build(tiny(tmp_path, task="knowledge-vqa", encoder=two_layers, knowledge=fusion))
     inputs = built.source("test").batch(range(8), torch.Generator()).inputs
-    silent = replace(inputs, entities=replace(inputs.entities, vectors=torch.zeros_like(inputs.entities.vectors)))
+    silent = inputs.with_streams(entities=replace(inputs.entities, vectors=torch.zeros_like(inputs.entities.vectors)))
     assert not torch.allclose(built.model(inputs), built.model(silent), atol=1e-4)  # type: ignore[operator]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from torch import nn
 
@@ -48,11 +49,11 @@ def volta_embedding(
         UserError: there is no such model, or its two streams are to differ in width.
     """
     dim = text.word.embedding_dim
-    boxed = {"box_dim": box_dim, "dropout": dropout}
+    boxed: dict[str, Any] = {"box_dim": box_dim, "dropout": dropout}
     regions: dict[str, Callable[[], nn.Module]] = {
-        "lxmert": lambda: AveragedRegionEmbedding(region_dim, region_states, **boxed),  # type: ignore[arg-type]
-        "uniter": lambda: TypedRegionEmbedding(region_dim, dim, segment=text.segment, **boxed),  # type: ignore[arg-type]
-        "vilbert": lambda: SummedRegionEmbedding(region_dim, region_states, **boxed),  # type: ignore[arg-type]
+        "lxmert": lambda: AveragedRegionEmbedding(region_dim, region_states, **boxed),
+        "uniter": lambda: TypedRegionEmbedding(region_dim, dim, segment=text.segment, **boxed),
+        "vilbert": lambda: SummedRegionEmbedding(region_dim, region_states, **boxed),
         "visualbert": lambda: PlacedRegionEmbedding(region_dim, text, dropout=dropout),
     }
     if name != "vl-bert" and name not in regions:
