@@ -54,13 +54,13 @@ class KnowledgeTextSettings(TextSettings):
         """Injector of the requested facts; None where no facts are injected.
 
         Args:
-                request: the form in which facts are injected, and which facts.
-                wording: default verbalisation where the settings leave it open.
-                what: name of the dataset, for messages.
-                oracle: whether the examples name the fact that they need.
+            request: the form in which facts are injected, and which facts.
+            wording: default verbalisation where the settings leave it open.
+            what: name of the dataset, for messages.
+            oracle: whether the examples name the fact that they need.
 
         Raises:
-                UserError: there is no graph, it cannot be read, or oracle facts are requested where none is known.
+            UserError: there is no graph, it cannot be read, or oracle facts are requested where none is known.
         """
         if request.knowledge is None or request.form != BRANCHES:
             return None
@@ -84,10 +84,10 @@ class KnowledgeTextSettings(TextSettings):
         """Text encoding: tokenizer, template and fact injector.
 
         Args:
-                request: the encoder, the form in which facts are injected, and which facts.
-                object_alone: whether a fact is verbalised by its object alone, where the settings leave it open.
-                words: whether the task has one label per word.
-                oracle: whether the examples name the fact that they need.
+            request: the encoder, the form in which facts are injected, and which facts.
+            object_alone: whether a fact is verbalised by its object alone, where the settings leave it open.
+            words: whether the task has one label per word.
+            oracle: whether the examples name the fact that they need.
         """
         form = self.text_format(request.recipe)
         wording = "object" if object_alone else form.fact_wording
@@ -126,9 +126,9 @@ def counterfactual_splits(files: dict[str, Path], request: DataRequest, *, oracl
     """File and facts of every split: ``test-swapped`` is the test split with swapped facts; dev has such splits too.
 
     Args:
-            files: path of every split.
-            request: facts of the splits without such a suffix.
-            oracle: whether the examples name the fact that they need.
+        files: path of every split.
+        request: facts of the splits without such a suffix.
+        oracle: whether the examples name the fact that they need.
     """
     plain = {split: (split, request.facts) for split in files}
     if request.form != BRANCHES:

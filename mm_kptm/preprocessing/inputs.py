@@ -78,12 +78,12 @@ class InputSource:
     An image that several texts of a batch share is included once.
 
     Args:
-            texts: columns ``ids`` and ``positions``; optionally ``segments``, ``languages``, ``words`` and ``branches``
+        texts: columns ``ids`` and ``positions``; optionally ``segments``, ``languages``, ``words`` and ``branches``
             of sentence trees, and ``entities`` of linked tokens.
-            pictures: image source; None for texts alone.
-            about: image of every text, [S].
-            entities: vectors by the ids of the ``entities`` column; id 0 is no entity, [N, E].
-            base: knowledge base of those entities; linked tokens are then mentions with one candidate, instead of
+        pictures: image source; None for texts alone.
+        about: image of every text, [S].
+        entities: vectors by the ids of the ``entities`` column; id 0 is no entity, [N, E].
+        base: knowledge base of those entities; linked tokens are then mentions with one candidate, instead of
             entities on the token grid.
     """
 
@@ -138,8 +138,8 @@ def mentions(numbers: Tensor, layout: SequenceLayout, vectors: Tensor) -> Candid
     """Every linked token as a one-token mention with one candidate.
 
     Args:
-            numbers: entity rows of ``vectors``, 0 where there is none, [T].
-            layout: layout of the tokens.
+        numbers: entity rows of ``vectors``, 0 where there is none, [T].
+        layout: layout of the tokens.
         vectors: [N, E].
     """
     rows = numbers.nonzero().squeeze(1)
@@ -180,5 +180,5 @@ def tokens(texts: Packed, indices: IntArray) -> Tokens:
         languages=rows.get("languages"),
         attention_mask=Branches(rows["words"], branches) if branches is not None and bool(branches.any()) else None,
         mask_groups=apart(rows["units"], layout) if "units" in rows else None,
-        token_labels=marks or None,
+        token_labels=labels or None,
     )

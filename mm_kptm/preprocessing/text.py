@@ -40,8 +40,8 @@ class LinkedTexts:
 
     Args:
         texts: the texts.
-            grid: column ``entities``, entity id of every token, -1 where there is none.
-            table: entity vectors.
+        grid: column ``entities``, entity id of every token, -1 where there is none.
+        table: entity vectors.
     """
 
     texts: InputSource
@@ -96,7 +96,7 @@ class TextEncoding:
 
         Args:
             texts: the texts.
-                cuts: results of :meth:`cut`, where the caller has them already.
+            cuts: results of :meth:`cut`, where the caller has them already.
         """
         cuts = [self.cut(text) for text in texts] if cuts is None else cuts
         trunks = [
@@ -114,8 +114,8 @@ class TextEncoding:
         """Encode texts with linked entities, or with marker tokens and injected facts.
 
         Args:
-                marked: texts with text markers and their linked entities.
-                said: the same texts.
+            marked: texts with text markers and their linked entities.
+            said: the same texts.
         """
         if self.markers is not None:
             return self._marked(said, self.markers)

@@ -47,7 +47,7 @@ def knowledge_use(rows: Iterable[Row]) -> KnowledgeUse:
     """Knowledge-use score of predictions on examples with swapped facts.
 
     Raises:
-            UserError: there are no predictions, or the facts of one were not swapped.
+        UserError: there are no predictions, or the facts of one were not swapped.
     """
     follows_context, memorised = [], []
     for row in rows:
@@ -64,7 +64,7 @@ def answer_stability(swapped: Sequence[Row], true: Sequence[Row]) -> AnswerStabi
     """Accuracy drop and prediction agreement between swapped and true facts on the same examples.
 
     Raises:
-            UserError: there are no predictions, or the two are not about the same examples.
+        UserError: there are no predictions, or the two are not about the same examples.
     """
     if not swapped or [row["id"] for row in swapped] != [row["id"] for row in true]:
         raise UserError(
@@ -80,14 +80,14 @@ def use_of(split: str, rows: Sequence[Row], answered: Callable[[str], Sequence[R
     """Knowledge-use metrics of a split with swapped facts; empty for other splits.
 
     Args:
-            split: its name says which facts are injected, as in :data:`COUNTERFACTUAL_SUFFIXES`.
-            rows: predictions on the split.
-            answered: predictions on another split by name; called for the split with true facts if no answer follows
+        split: its name says which facts are injected, as in :data:`COUNTERFACTUAL_SUFFIXES`.
+        rows: predictions on the split.
+        answered: predictions on another split by name; called for the split with true facts if no answer follows
             from the facts.
 
     Returns:
-            ``follows_context``, ``memorised`` and ``knowledge-use`` over the examples whose answer follows from an
-            injected fact, and their share ``share_with_known_answer``; where there are none, ``drop`` and ``agreement``.
+        ``follows_context``, ``memorised`` and ``knowledge-use`` over the examples whose answer follows from an injected
+        fact, and their share ``share_with_known_answer``; where there are none, ``drop`` and ``agreement``.
     """
     if not split.endswith(_SWAPPED):
         return {}

@@ -35,7 +35,7 @@ class Embeddings:
     """Named vectors of entities and relations.
 
     Raises:
-            UserError: a table is not one vector per row, or has more or fewer vectors than names.
+        UserError: a table is not one vector per row, or has more or fewer vectors than names.
     """
 
     entities: tuple[str, ...]
@@ -67,7 +67,7 @@ class Embeddings:
         """Row of an entity.
 
         Raises:
-                UserError: it has no vector; the message suggests the nearest name.
+            UserError: it has no vector; the message suggests the nearest name.
         """
         if name not in self.numbers:
             alike = [other for other in self.entities if other[:1].lower() == name[:1].lower()]
@@ -97,7 +97,7 @@ class Embeddings:
         """Scoring function that the vectors were trained for.
 
         Raises:
-                UserError: there are no relation vectors, or the score is not one of ours.
+            UserError: there are no relation vectors, or the score is not one of ours.
         """
         if self.relation_vectors is None:
             raise UserError("triples were to be scored, but there are vectors of entities alone; load relations, too")
@@ -119,7 +119,7 @@ def save_embeddings(embeddings: Embeddings, folder: str | Path) -> None:
     """Save embeddings to a folder, atomically.
 
     Raises:
-            UserError: the path exists already, or it cannot be written.
+        UserError: the path exists already, or it cannot be written.
     """
     tables = {"entities": embeddings.entity_vectors, "relations": embeddings.relation_vectors}
     index = {"entities": embeddings.entities, "relations": embeddings.relations}
@@ -136,7 +136,7 @@ def load_embeddings(folder: str | Path) -> Embeddings:
     """Load embeddings saved by :func:`save_embeddings`.
 
     Raises:
-            UserError: a file is missing or damaged, or there are not as many names as vectors.
+        UserError: a file is missing or damaged, or there are not as many names as vectors.
     """
     folder = Path(folder)
     index, settings = (_read(folder / name) for name in (INDEX, SETTINGS))

@@ -59,7 +59,7 @@ class EntityTable:
         """Vectors and linked flags of a batch of entity id sequences.
 
         Raises:
-                UserError: an id has no row in the table.
+            UserError: an id has no row in the table.
         """
         ids = torch.tensor(list(chain.from_iterable(grid)), dtype=torch.long)
         if len(ids) and int(ids.max()) >= len(self.vectors):
@@ -73,7 +73,7 @@ class EntityTable:
         """Model inputs: token sequences with one entity id per token.
 
         Raises:
-                UserError: a sequence has more or fewer entity ids than tokens.
+            UserError: a sequence has more or fewer entity ids than tokens.
         """
         for number, (ids, entities) in enumerate(zip(tokens, grid, strict=True)):
             if len(ids) != len(entities):

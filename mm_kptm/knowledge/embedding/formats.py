@@ -28,11 +28,11 @@ def open_embeddings(folder: str | Path, *, model: str = "", norm: int | None = N
 
     Args:
         folder: one that :func:`~mm_kptm.knowledge.embedding.embeddings.save_embeddings` wrote, or published files.
-            model: scoring function of the vectors, where the folder does not name it.
-            norm: norm of TransE's distance: ERNIE's is 1, KEPLER's 2.
+        model: scoring function of the vectors, where the folder does not name it.
+        norm: norm of TransE's distance: ERNIE's is 1, KEPLER's 2.
 
     Raises:
-            UserError: a file is missing or cannot be read, or an id has no vector.
+        UserError: a file is missing or cannot be read, or an id has no vector.
     """
     folder = Path(folder)
     if (folder / VECTORS).exists() or (folder / INDEX).exists():

@@ -32,8 +32,8 @@ class FilteredNegatives:
     remove the true ones, and repeat until there are enough. The same entity may be drawn twice.
 
     Args:
-            triples: all known triples, those of validation too.
-            num_entities: entity ids are 0 to num_entities - 1.
+        triples: all known triples, those of validation too.
+        num_entities: entity ids are 0 to num_entities - 1.
     """
 
     def __init__(self, triples: Iterable[IndexedTriple], num_entities: int) -> None:
@@ -48,7 +48,7 @@ class FilteredNegatives:
         """A triple with ``count`` negative heads and ``count`` negative tails.
 
         Raises:
-                UserError: every entity is a true head or tail of the triple.
+            UserError: every entity is a true head or tail of the triple.
         """
         heads = self._false(self._heads.get((triple.relation, triple.tail), set()), triple, "head", count, draw)
         tails = self._false(self._tails.get((triple.relation, triple.head), set()), triple, "tail", count, draw)

@@ -74,13 +74,13 @@ def rank(scorer: Scorer, triples: Tensor, known: Tensor, *, block: int = BLOCK) 
     """Filtered ranks of the heads and tails of triples.
 
     Args:
-            scorer: scores queries against every entity.
-            triples: head, relation and tail ids, [B, 3].
-            known: all true triples, of training, validation and test, [K, 3].
-            block: bytes of scores in memory at once; at least one row is scored.
+        scorer: scores queries against every entity.
+        triples: head, relation and tail ids, [B, 3].
+        known: all true triples, of training, validation and test, [K, 3].
+        block: bytes of scores in memory at once; at least one row is scored.
 
     Raises:
-            UserError: no triples, an id out of range, a score that is not finite, or too many entities.
+        UserError: no triples, an id out of range, a score that is not finite, or too many entities.
     """
     # NumPy sorts and seeks numbers several times quicker than torch; scores stay where the scorer has them
     asked, true = _columns("ranked", triples, scorer), _columns("known", known, scorer)

@@ -169,7 +169,7 @@ def score_of(name: str) -> type[TransE | DistMult | ComplEx | RotatE]:
     """Scoring function by name, in any case.
 
     Raises:
-            UserError: there is no such score.
+        UserError: there is no such score.
     """
     if name.lower() not in SCORES:
         raise UserError(f"no score is called {name!r}{nearest(name.lower(), SCORES)}")

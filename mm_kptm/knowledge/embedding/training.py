@@ -124,7 +124,7 @@ def train_embeddings(
     """Train embeddings of the entities and relations of ``graph.train``.
 
     Raises:
-            UserError: model and loss do not go together, or the loss is no longer finite.
+        UserError: model and loss do not go together, or the loss is no longer finite.
     """
     from pykeen.training.training_loop import NonFiniteLossError
     from pykeen.triples import CoreTriplesFactory

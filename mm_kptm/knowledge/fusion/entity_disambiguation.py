@@ -35,12 +35,12 @@ class VectorTable(nn.Module):
     """Table of frozen entity vectors.
 
     Args:
-            num_entities: rows of the table.
+        num_entities: rows of the table.
         entity_dim: E.
-            null: whether the null entity's vector is stored, for spans that mention no entity.
+        null: whether the null entity's vector is stored, for spans that mention no entity.
 
     Raises:
-            UserError: there is no room for the special entities.
+        UserError: there is no room for the special entities.
     """
 
     null: nn.Parameter | None
@@ -64,11 +64,11 @@ class SynsetTable(nn.Module):
 
     Args:
         num_entities: rows of the table.
-            raw_dim: width of the synset vectors.
-            class_dim: width of the class vectors.
+        raw_dim: width of the synset vectors.
+        class_dim: width of the class vectors.
         entity_dim: E.
-            learned_null: whether the null entity has a learned vector instead of a projected one.
-            dropout: after the projection.
+        learned_null: whether the null entity has a learned vector instead of a projected one.
+        dropout: after the projection.
     """
 
     null: nn.Parameter | None
@@ -209,7 +209,7 @@ def gold(candidates: Candidates) -> Tensor:
     """Gold entities, [S].
 
     Raises:
-            UserError: the candidates have no gold entities.
+        UserError: the candidates have no gold entities.
     """
     if candidates.gold is None:
         raise UserError("entity linking is scored against the entities that are meant, but the candidates have no gold")

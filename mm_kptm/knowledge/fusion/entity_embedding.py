@@ -21,8 +21,8 @@ class EntityVectors(nn.Module):
     """Table of entity vectors, looked up by entity id.
 
     Args:
-            vectors: initial values, [N, E].
-            trainable: whether they are trained.
+        vectors: initial values, [N, E].
+        trainable: whether they are trained.
     """
 
     def __init__(self, vectors: Tensor, *, trainable: bool = True) -> None:
@@ -34,7 +34,7 @@ class EntityVectors(nn.Module):
         """The same entities with vectors from the table, zero where nothing is linked.
 
         Raises:
-                UserError: they have no ids, or an id is out of range.
+            UserError: they have no ids, or an id is out of range.
         """
         if entities.ids is None:
             raise UserError("vectors of entities were to be looked up, but the entities of the batch have no numbers")
@@ -79,12 +79,12 @@ def with_facts(table: EntityTable, facts: str, *, seed: int = 0) -> EntityTable:
     """Ablation of an entity table: true vectors, permuted vectors, or no entities.
 
     Args:
-            table: the true vectors.
-            facts: true, random (every entity has another entity's vector) or none.
-            seed: seed of the permutation.
+        table: the true vectors.
+        facts: true, random (every entity has another entity's vector) or none.
+        seed: seed of the permutation.
 
     Raises:
-            UserError: there is no such ablation.
+        UserError: there is no such ablation.
     """
     if facts == "true":
         return table

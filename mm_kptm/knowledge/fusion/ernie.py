@@ -42,7 +42,7 @@ class LinkedEntities(NamedTuple):
         This is the released code's rule for ``[CLS]``: every sequence then has an entity to attend to.
 
         Raises:
-                UserError: there is not one entity per token, or the vectors have another width.
+            UserError: there is not one entity per token, or the vectors have another width.
         """
         stream = assembled.stream
         offsets = stream.layout.offsets_in_sequence(stream.x.device)
@@ -152,8 +152,8 @@ class FusedStream(SingleStream):
     """Single stream with some layers fused with entities.
 
     Args:
-            encoder: source of the embedder, layers and pooler, all shared.
-            fusions: fused layers by layer index.
+        encoder: source of the embedder, layers and pooler, all shared.
+        fusions: fused layers by layer index.
         entity_dim: E.
     """
 
@@ -226,14 +226,14 @@ def fuse(
     """Fuse the layers of an encoder with entities; the new parameters are freshly initialised.
 
     Args:
-            encoder: any single stream of post-norm layers: BERT's, or UNITER's with regions after the text.
+        encoder: any single stream of post-norm layers: BERT's, or UNITER's with regions after the text.
         entity_dim: width of the entity vectors.
-            entity_heads: heads of the attention among entities.
-            kinds: one of :data:`KINDS` per layer, missing ones ``sim``; default :func:`published_kinds`.
-            dropout: of the attention among entities; fusion has that of the layer.
+        entity_heads: heads of the attention among entities.
+        kinds: one of :data:`KINDS` per layer, missing ones ``sim``; default :func:`published_kinds`.
+        dropout: of the attention among entities; fusion has that of the layer.
 
     Raises:
-            UserError: a kind does not exist, there are more kinds than layers, or a layer has no post-norm FFN.
+        UserError: a kind does not exist, there are more kinds than layers, or a layer has no post-norm FFN.
     """
     kinds = published_kinds(len(encoder.layers)) if kinds is None else kinds
     if len(kinds) > len(encoder.layers):

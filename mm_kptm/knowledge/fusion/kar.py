@@ -41,12 +41,12 @@ class Linker(nn.Module):
     """Entity linker: scores the candidates of every span in context (Peters et al. 2019, section 3.2).
 
     Args:
-            table: maps entity ids [U] to vectors [U, E]; its ``null`` is the vector of no entity, or None.
+        table: maps entity ids [U] to vectors [U, E]; its ``null`` is the vector of no entity, or None.
         dim: D.
         entity_dim: E.
-            layers: modules called with the spans [S, E] and their attention layout.
-            decision: decision rule over the scores.
-            name: name of the knowledge base, for messages.
+        layers: modules called with the spans [S, E] and their attention layout.
+        decision: decision rule over the scores.
+        name: name of the knowledge base, for messages.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Linker(nn.Module):
         """Normalised candidate vectors, [S, C, E]: those of the candidates, or those of the table, each looked up once.
 
         Raises:
-                UserError: an entity is not in the table, or the vectors of the candidates have another width.
+            UserError: an entity is not in the table, or the vectors of the candidates have another width.
         """
         if candidates.vectors is not None:
             return self._given(candidates.vectors)
@@ -108,11 +108,11 @@ class Recontextualiser(nn.Module):
     """KAR layer: words attend to entity-enriched spans (Peters et al. 2019, section 3.3).
 
     Args:
-            linker: scores the candidates.
-            read: a layer with attention from words to spans, both of width E.
+        linker: scores the candidates.
+        read: a layer with attention from words to spans, both of width E.
         dim: D.
         entity_dim: E.
-            dropout: of the mixture and of the residual update.
+        dropout: of the mixture and of the residual update.
     """
 
     def __init__(self, linker: Linker, read: Layer, dim: int, entity_dim: int, *, dropout: float = 0.1) -> None:
@@ -151,9 +151,9 @@ class RecontextualisedStream(SingleStream):
     """Single stream with KARs of several knowledge bases between its layers.
 
     Args:
-            encoder: source of the embedder, layers and pooler, all shared.
-            kars: one recontextualiser per knowledge base; those after the same layer run in alphabetical order.
-            layers: index of the layer that each one follows.
+        encoder: source of the embedder, layers and pooler, all shared.
+        kars: one recontextualiser per knowledge base; those after the same layer run in alphabetical order.
+        layers: index of the layer that each one follows.
 
     Raises:
         UserError: there is no such layer.

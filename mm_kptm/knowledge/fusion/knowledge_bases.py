@@ -56,7 +56,7 @@ def recontextualise(
     """Insert the KARs of knowledge bases into a single stream; the new parameters are freshly initialised.
 
     Raises:
-            UserError: the sizes of a knowledge base are invalid.
+        UserError: the sizes of a knowledge base are invalid.
     """
     sized = {name: Base.of(name, sizes) for name, sizes in bases.items()}
     kars = {name: _kar(name, base, encoder.dim, dropout) for name, base in sorted(sized.items())}

@@ -37,7 +37,7 @@ class NgramEmbedding(nn.Module):
         """Embedding of n-grams by their lexicon ids and segments [G], [G, D].
 
         Raises:
-                UserError: an id has no row in the table (checked on the CPU).
+            UserError: an id has no row in the table (checked on the CPU).
         """
         rows = self.word.num_embeddings
         if not numbers.is_cuda and len(numbers) and (last := int(numbers.max())) >= rows:
@@ -100,12 +100,12 @@ class NgramStream(SingleStream):
     hidden states of the characters, as in the released code.
 
     Args:
-            encoder: source of the embedder, layers and pooler, all shared.
-            embed_ngrams: embedding of n-grams.
-            ngram_layers: one beside each of the first layers.
+        encoder: source of the embedder, layers and pooler, all shared.
+        embed_ngrams: embedding of n-grams.
+        ngram_layers: one beside each of the first layers.
 
     Raises:
-            UserError: there are more n-gram layers than layers, or none.
+        UserError: there are more n-gram layers than layers, or none.
     """
 
     def __init__(self, encoder: SingleStream, embed_ngrams: NgramEmbedding, ngram_layers: Iterable[nn.Module]) -> None:

@@ -64,9 +64,9 @@ def start_from(classes: nn.Module, pretrained: nn.Module, rows: Tensor | None = 
     """Initialise a fine-tuning head from a pretraining head (Sun et al. 2020, released code).
 
     Args:
-            classes: fine-tuning head with ``dense`` and ``norm``, and ``out`` when rows are given.
-            pretrained: pretraining head with a transform; with rows, the one of the relations.
-            rows: relation of each class, [C]; each class is initialised with its relation's vector.
+        classes: fine-tuning head with ``dense`` and ``norm``, and ``out`` when rows are given.
+        pretrained: pretraining head with a transform; with rows, the one of the relations.
+        rows: relation of each class, [C]; each class is initialised with its relation's vector.
     """
     transform: nn.Module = pretrained.transform  # type: ignore[assignment]
     classes.dense.load_state_dict(transform.dense.state_dict())  # type: ignore[union-attr]

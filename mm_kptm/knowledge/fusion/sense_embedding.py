@@ -35,7 +35,7 @@ class SenseEmbedding(TextEmbedding):
         """Set the allowed senses of every word piece from a vocabulary.
 
         Raises:
-                UserError: the vocabulary has another size.
+            UserError: the vocabulary has another size.
         """
         if senses.allowed.shape != self.allowed.shape:
             raise UserError(

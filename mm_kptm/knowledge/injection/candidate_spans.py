@@ -39,9 +39,9 @@ class CandidateWordSpans:
     Accents are kept, unlike in BERT's own tokenizer; a word of more than ``longest_word`` characters is unknown.
 
     Args:
-            vocabulary: word pieces in the order of their ids.
-            lowercase: whether words are lower-cased before they are split.
-            longest_word: maximum length of a word, in characters.
+        vocabulary: word pieces in the order of their ids.
+        lowercase: whether words are lower-cased before they are split.
+        longest_word: maximum length of a word, in characters.
 
     Raises:
         UserError: a special token is missing.
@@ -77,13 +77,13 @@ class Spanner:
     """Tokenizer of texts with candidate spans.
 
     Args:
-            words: splits texts into words and word pieces.
-            finders: candidate generator of each knowledge base.
-            max_length: maximum number of pieces, special ones included. Words are removed from the end of the longer
+        words: splits texts into words and word pieces.
+        finders: candidate generator of each knowledge base.
+        max_length: maximum number of pieces, special ones included. Words are removed from the end of the longer
             text, of the first one if both are equally long, before candidates are generated.
 
     Raises:
-            UserError: there is no room for the special tokens.
+        UserError: there is no room for the special tokens.
     """
 
     def __init__(self, words: CandidateWordSpans, finders: Mapping[str, Finder], *, max_length: int = 512) -> None:
@@ -122,8 +122,8 @@ def batch(texts: Sequence[TextWithCandidates], numbers: Mapping[str, Mapping[str
     """Collate texts into model inputs.
 
     Args:
-            texts: texts of the batch.
-            numbers: entity ids of each knowledge base; an entity without an id is unknown.
+        texts: texts of the batch.
+        numbers: entity ids of each knowledge base; an entity without an id is unknown.
     """
     tokens = Tokens.of([text.ids for text in texts], segments=[text.segments for text in texts])
     return Inputs(

@@ -24,9 +24,9 @@ class Characters:
     """Character tokenizer: cased, without spaces; a tag such as ``[CLS]`` is one token.
 
     Args:
-            vocabulary: tokens in the order of their ids (a repeated token has its last index).
-            tags: strings that are never split, besides the special tokens.
-            name: source of the vocabulary, for messages.
+        vocabulary: tokens in the order of their ids (a repeated token has its last index).
+        tags: strings that are never split, besides the special tokens.
+        name: source of the vocabulary, for messages.
 
     Raises:
         UserError: a special token is missing.

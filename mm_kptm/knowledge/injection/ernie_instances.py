@@ -30,8 +30,8 @@ def first_of_run(values: Sequence[int], named: Sequence[bool]) -> list[int]:
     """Keep an entity only at the first token of a run of the same entity.
 
     Args:
-            values: a line of the file: counts and entity ids.
-            named: which values are entities.
+        values: a line of the file: counts and entity ids.
+        named: which values are entities.
 
     >>> first_of_run([4, 7, 7, 7], [False, True, True, True])
     [4, 7, -1, -1]
@@ -65,7 +65,7 @@ def read_documents(
     their ids. The second file has an entity name, or ``#UNK#``, in place of every token id.
 
     Raises:
-            UserError: a file is missing, the two are not parallel, or a line is malformed.
+        UserError: a file is missing, the two are not parallel, or a line is malformed.
     """
     files = Path(tokens), Path(entities)
     for file in files:
@@ -139,14 +139,14 @@ class InstanceMaker:
     """Builds instances from documents; the defaults are those of the released pretraining.
 
     Args:
-            max_length: maximum number of tokens of an instance, special ones included.
-            short_rate: share of documents that are split into shorter instances, of random length.
-            hidden_rate: share of tokens that are masked, special ones counted, at least one.
-            most_hidden: maximum number of masked tokens.
-            fewest_entities: instances with fewer tokens with an entity are dropped (the paper says 3).
-            copies: passes over the documents, each masked anew.
-            pool: random replacement tokens have ids ``pool[0]`` to ``pool[1] - 1``.
-            specials: ids of the special tokens.
+        max_length: maximum number of tokens of an instance, special ones included.
+        short_rate: share of documents that are split into shorter instances, of random length.
+        hidden_rate: share of tokens that are masked, special ones counted, at least one.
+        most_hidden: maximum number of masked tokens.
+        fewest_entities: instances with fewer tokens with an entity are dropped (the paper says 3).
+        copies: passes over the documents, each masked anew.
+        pool: random replacement tokens have ids ``pool[0]`` to ``pool[1] - 1``.
+        specials: ids of the special tokens.
     """
 
     max_length: int = 256

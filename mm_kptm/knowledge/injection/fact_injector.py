@@ -28,10 +28,10 @@ class FactInjector:
     """Injects facts at the names that texts mention.
 
     Args:
-            graph: graph of the true facts.
-            wording: verbalisation of a fact.
-            most: maximum number of facts per name.
-            draw: random stream of swapped and random facts.
+        graph: graph of the true facts.
+        wording: verbalisation of a fact.
+        most: maximum number of facts per name.
+        draw: random stream of swapped and random facts.
     """
 
     def __init__(self, graph: KnowledgeGraph, wording: Wording, most: int, draw: RandomStream) -> None:
@@ -60,10 +60,10 @@ class FactInjector:
         """Facts that are injected at a name.
 
         Args:
-                name: name of the graph; other names get no facts.
-                arm: true, swapped, random, oracle or none.
-                draw: random stream of the objects of random facts, one per text, so that texts differ.
-                needed: predicate of the needed facts, for oracle facts.
+            name: name of the graph; other names get no facts.
+            arm: true, swapped, random, oracle or none.
+            draw: random stream of the objects of random facts, one per text, so that texts differ.
+            needed: predicate of the needed facts, for oracle facts.
         """
         match arm:
             case "true" | "swapped":
@@ -106,13 +106,13 @@ class FactInjector:
         """First tokens of a text, with facts at the names that are not truncated.
 
         Args:
-                text: the original text.
-                pieces: its tokens.
-                tokenizer: tokenizer of the facts.
-                arm: which facts are injected: true, swapped, random, oracle or none.
-                example: id of the example, which seeds random facts.
-                needed: predicate of the needed facts, for oracle facts.
-                max_pieces: number of tokens kept; all when None.
+            text: the original text.
+            pieces: its tokens.
+            tokenizer: tokenizer of the facts.
+            arm: which facts are injected: true, swapped, random, oracle or none.
+            example: id of the example, which seeds random facts.
+            needed: predicate of the needed facts, for oracle facts.
+            max_pieces: number of tokens kept; all when None.
         """
         kept = len(pieces.ids) if max_pieces is None else max_pieces
         draw = self._draw.child("random", example) if arm == "random" else None

@@ -40,8 +40,8 @@ def grafted_words(linked: LinkedText, facts: Facts, cut: Segmenter | None = None
     Of overlapping mentions the first wins.
 
     Args:
-            facts: facts of an entity, such as :meth:`~mm_kptm.knowledge.graph.graph.KnowledgeGraph.facts`.
-            cut: segments the text between mentions.
+        facts: facts of an entity, such as :meth:`~mm_kptm.knowledge.graph.graph.KnowledgeGraph.facts`.
+        cut: segments the text between mentions.
     """
     cut = Segmenter([]) if cut is None else cut
     words: list[str | TokenWithFacts] = []

@@ -51,7 +51,7 @@ def mark_target(text: str, start: int, end: int, mentions: Iterable[Mention]) ->
     """Mark the target of entity typing.
 
     Raises:
-            UserError: the span is empty or outside the text.
+        UserError: the span is empty or outside the text.
     """
     target = Mention("target", start, end)
     _check(text, target)
@@ -65,7 +65,7 @@ def mark_pair(text: str, head: Mention, tail: Mention, mentions: Iterable[Mentio
     """Mark head and tail of a relation and shift the other mentions (TACRED).
 
     Raises:
-            UserError: head or tail is empty or outside the text.
+        UserError: head or tail is empty or outside the text.
     """
     moved = tuple(_moved(mention, head, tail) for mention in mentions)
     return Annotated(_paired(text, head, tail), moved)
@@ -75,7 +75,7 @@ def mark_linked_pair(text: str, head: Mention, tail: Mention) -> Annotated:
     """Mark head and tail of a relation, which are the only mentions (FewRel).
 
     Raises:
-            UserError: head or tail is empty or outside the text.
+        UserError: head or tail is empty or outside the text.
     """
     first, second = (head, tail) if head.start < tail.start else (tail, head)
     return Annotated(_paired(text, head, tail), (_shifted(first, 2), _shifted(second, 6)))
@@ -85,10 +85,10 @@ class Annotator:
     """Tokenizer of annotated texts with one entity per token.
 
     Args:
-            tokenizer: tokenizer of the encoder.
-            numbers: ids of the entities with a vector.
-            max_length: maximum number of tokens, ``[CLS]`` and ``[SEP]`` included; the rest is truncated.
-            place: rule that places an entity at tokens of its mention.
+        tokenizer: tokenizer of the encoder.
+        numbers: ids of the entities with a vector.
+        max_length: maximum number of tokens, ``[CLS]`` and ``[SEP]`` included; the rest is truncated.
+        place: rule that places an entity at tokens of its mention.
 
     Raises:
         UserError: there is no room for the special tokens.

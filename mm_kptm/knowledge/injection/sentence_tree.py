@@ -183,12 +183,12 @@ class TreeBuilder:
     """Builds sentence trees: attaches facts to the words of sentences.
 
     Args:
-            spelling: token ids of a word or a fact: :func:`spelling_of` a tokenizer; for the published K-BERT
-                    :class:`~mm_kptm.knowledge.injection.characters.Characters`, which tokenizes many texts at once.
-            facts: facts of a word; not called for words with their own (:class:`TokenWithFacts`).
-            max_facts: maximum number of facts per word.
-            max_length: maximum number of tokens of a sentence and its facts.
-            fit: truncation rule: :func:`spare_trunk`, or :func:`cut` as published.
+        spelling: token ids of a word or a fact: :func:`spelling_of` a tokenizer; for the published K-BERT
+            :class:`~mm_kptm.knowledge.injection.characters.Characters`, which tokenizes many texts at once.
+        facts: facts of a word; not called for words with their own (:class:`TokenWithFacts`).
+        max_facts: maximum number of facts per word.
+        max_length: maximum number of tokens of a sentence and its facts.
+        fit: truncation rule: :func:`spare_trunk`, or :func:`cut` as published.
 
     Words and facts may also be token ids (:data:`TokenIds`), for which ``spelling`` and ``facts`` are not called. The
     results of ``spelling`` and ``facts`` are cached: they must be deterministic.

@@ -83,12 +83,12 @@ def graph_of(record: Mapping[str, Any], where: str) -> WordGraph:
     Without an adjacency matrix, as for fine-tuning, all nodes attend to each other.
 
     Args:
-            record: ``nodes`` (word ids, names of entities and relations), ``soft_position``, ``token_type_ids`` and
+        record: ``nodes`` (word ids, names of entities and relations), ``soft_position``, ``token_type_ids`` and
             optionally ``adj``.
-            where: file and line, for messages.
+        where: file and line, for messages.
 
     Raises:
-            UserError: a field is missing or has another length, the kinds are not in order, or the adjacency is not
+        UserError: a field is missing or has another length, the kinds are not in order, or the adjacency is not
             that of a word-knowledge graph.
     """
     lacking = [name for name in ("nodes", "soft_position", "token_type_ids") if name not in record]
@@ -129,7 +129,7 @@ def read_graphs(path: str | Path) -> Iterator[WordGraph]:
     """Read the graphs of a file, one JSON object per line.
 
     Raises:
-            UserError: there is no such file, or a line is not a word-knowledge graph; the message names the line.
+        UserError: there is no such file, or a line is not a word-knowledge graph; the message names the line.
     """
     path = Path(path)
     if not path.is_file():
@@ -147,12 +147,12 @@ def tokens_of_graphs(graphs: Sequence[WordGraph], entities: Mapping[str, int], r
     """Tokens for an encoder: word, entity and relation ids in one sequence, node kinds as segments.
 
     Args:
-            graphs: graphs of the batch.
-            entities: entity ids by name, special ones (:data:`SPECIALS`) included.
-            relations: relation ids by name, likewise.
+        graphs: graphs of the batch.
+        entities: entity ids by name, special ones (:data:`SPECIALS`) included.
+        relations: relation ids by name, likewise.
 
     Raises:
-            UserError: a name has no id.
+        UserError: a name has no id.
     """
     ids = [
         [*graph.words, *_numbers(graph.entities, entities, "entity"), *_numbers(graph.relations, relations, "relation")]

@@ -25,18 +25,18 @@ class GraphMaker:
     it links to, separated by ``[_map_]``.
 
     Args:
-            about: facts of an entity, such as :meth:`mm_kptm.knowledge.graph.graph.KnowledgeGraph.about`; called once
+        about: facts of an entity, such as :meth:`mm_kptm.knowledge.graph.graph.KnowledgeGraph.about`; called once
             for each. They are shuffled in place, so that a maker continues from the last order.
-            names: entities by title; a title is also looked up in lower case.
-            spelling: token ids of a text.
-            sentences: sentence splitter.
-            min_length: sentences are joined until they have this many tokens, special ones counted.
-            max_words: maximum number of tokens between two anchors.
-            max_facts: maximum number of facts of an entity, all with that entity as head.
-            fact_rate: probability that an entity brings its facts.
-            max_nodes: larger graphs are left out.
-            start: id of the token before a text.
-            stop: id of the token after a text.
+        names: entities by title; a title is also looked up in lower case.
+        spelling: token ids of a text.
+        sentences: sentence splitter.
+        min_length: sentences are joined until they have this many tokens, special ones counted.
+        max_words: maximum number of tokens between two anchors.
+        max_facts: maximum number of facts of an entity, all with that entity as head.
+        fact_rate: probability that an entity brings its facts.
+        max_nodes: larger graphs are left out.
+        start: id of the token before a text.
+        stop: id of the token after a text.
     """
 
     about: Callable[[str], Sequence[Triple]]

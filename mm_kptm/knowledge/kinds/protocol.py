@@ -72,8 +72,8 @@ class KnowledgeKind:
         """Additions around an encoder of a recipe, innermost first.
 
         Args:
-                recipe: recipe of the encoder.
-                trainable: whether entity vectors from files are trained.
+            recipe: recipe of the encoder.
+            trainable: whether entity vectors from files are trained.
         """
         added = self.addition if self.adds_parts and self.native_stream not in recipe.reads else None
         table = self.vector_table if trainable else None
@@ -85,7 +85,7 @@ def knowledge_kinds() -> dict[str, KnowledgeKind]:
     """All knowledge kinds by name, in alphabetical order.
 
     UserError: two of them have the same name.
-    UserError: two of them share a name.
+        UserError: two of them share a name.
     """
     return by_name(instances(KnowledgeKind, "kinds"), "ways of giving knowledge")
 
@@ -94,7 +94,7 @@ def find_kind(name: str) -> KnowledgeKind:
     """Knowledge kind by name.
 
     Raises:
-            UserError: there is none; the message suggests near names.
+        UserError: there is none; the message suggests near names.
     """
     kinds = knowledge_kinds()
     if name not in kinds:

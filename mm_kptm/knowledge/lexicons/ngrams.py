@@ -32,8 +32,8 @@ class NgramLexicon:
     """Lexicon of n-grams of token ids; ids start at 1, 0 is none.
 
     Args:
-            ngrams: n-grams in the order of their ids; of equal ones the last id is used.
-            shortest, max_length: lengths in tokens of the n-grams that are matched; others only take an id.
+        ngrams: n-grams in the order of their ids; of equal ones the last id is used.
+        shortest, max_length: lengths in tokens of the n-grams that are matched; others only take an id.
     """
 
     def __init__(self, ngrams: Iterable[Sequence[int]], *, shortest: int = 2, max_length: int = 7) -> None:
@@ -52,7 +52,7 @@ class NgramLexicon:
         """Open a released ``ngram.txt``, or a folder with one: an n-gram, a comma and its count per line.
 
         Raises:
-                UserError: there is no such file, or a line is malformed.
+            UserError: there is no such file, or a line is malformed.
         """
         path = Path(path)
         path = path / "ngram.txt" if path.is_dir() else path
@@ -78,9 +78,9 @@ class NgramLexicon:
         """N-gram candidates of every text of a batch.
 
         Args:
-                tokens: tokens of the batch; masked tokens match only by chance.
-                generator: samples the kept matches of a text with more.
-                most: maximum number of matches per text; 20 in the released pretraining.
+            tokens: tokens of the batch; masked tokens match only by chance.
+            generator: samples the kept matches of a text with more.
+            most: maximum number of matches per text; 20 in the released pretraining.
         """
         ids = tokens.ids.tolist()
         spans: list[tuple[int, int]] = []

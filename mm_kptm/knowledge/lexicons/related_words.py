@@ -40,10 +40,10 @@ class RelatedWords:
         """Pairs from a graph: the words of each entity, and the words of entities in a given relation.
 
         Args:
-                graph: WordNet, or any other graph. An entity without words in the language stands for itself, as in
+            graph: WordNet, or any other graph. An entity without words in the language stands for itself, as in
                 graphs whose entities are words.
-                relations: direct hypernymy, or the relations of similar words (``Synonym`` and ``IsA`` in ConceptNet).
-                language: language of the words.
+            relations: direct hypernymy, or the relations of similar words (``Synonym`` and ``IsA`` in ConceptNet).
+            language: language of the words.
 
         Raises:
             UserError: no two words are related.
@@ -96,11 +96,11 @@ class WordVectors:
         """Open a fastText or word2vec text file, plain or ``.gz``: a word and its values per line.
 
         Args:
-                path: path of the file; a first line with the number of words and the dim is skipped.
-                words: words to keep, in lower case; default all.
+            path: path of the file; a first line with the number of words and the dim is skipped.
+            words: words to keep, in lower case; default all.
 
         Raises:
-                UserError: there is no such file, or a line is malformed.
+            UserError: there is no such file, or a line is malformed.
         """
         path = Path(path)
         if not path.is_file():

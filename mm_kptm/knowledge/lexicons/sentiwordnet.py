@@ -71,7 +71,7 @@ class SentiWordNet:
         """Open ``SentiWordNet_3.0.0.txt``: part of speech, id, two scores, words and gloss per line, tab-separated.
 
         Raises:
-                UserError: there is no such file, or a line is malformed.
+            UserError: there is no such file, or a line is malformed.
         """
         path = Path(path)
         if not path.is_file():
@@ -141,11 +141,11 @@ def label_sentiment(
     """Label the words of a text by part of speech and polarity.
 
     Args:
-            words: words with their Penn Treebank tags.
-            lexicon: sentiment lexicon.
-            encode: word-piece ids of a word.
-            similarity: similarity of the text, its words joined by spaces, to each gloss.
-            lemma: lemmatiser.
+        words: words with their Penn Treebank tags.
+        lexicon: sentiment lexicon.
+        encode: word-piece ids of a word.
+        similarity: similarity of the text, its words joined by spaces, to each gloss.
+        lemma: lemmatiser.
     """
     text = " ".join(word for word, _ in words)
     found = []
@@ -164,12 +164,12 @@ def felt_columns(
     """Columns of labelled texts, one list per text: ``ids``, ``units`` (word indices) and labels of :data:`UNKNOWN`.
 
     Args:
-            texts: labelled texts.
-            start, stop: ids of the special tokens around a text, which have unknown labels.
-            max_length: maximum number of tokens of a text, these two counted; longer texts are truncated.
+        texts: labelled texts.
+        start, stop: ids of the special tokens around a text, which have unknown labels.
+        max_length: maximum number of tokens of a text, these two counted; longer texts are truncated.
 
     Raises:
-            UserError: a text has an invalid grade.
+        UserError: a text has an invalid grade.
     """
     columns: dict[str, list[list[int]]] = {name: [] for name in ("ids", "units", *UNKNOWN)}
     for place, text in enumerate(texts):

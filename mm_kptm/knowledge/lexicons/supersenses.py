@@ -134,10 +134,10 @@ class SenseVocabulary:
         """Build from a WordPiece vocabulary by the paper's rules: no sense for stop words and word continuations.
 
         Args:
-                vocabulary: word pieces in the order of their ids.
-                inventory: supersenses of words.
-                stop_words: stop words in lower case.
-                shortest: minimum length in letters; shorter words are mostly abbreviations.
+            vocabulary: word pieces in the order of their ids.
+            inventory: supersenses of words.
+            stop_words: stop words in lower case.
+            shortest: minimum length in letters; shorter words are mostly abbreviations.
         """
         allowed = torch.zeros(len(vocabulary), len(SUPERSENSES), dtype=torch.bool)
         for number, piece in enumerate(vocabulary):

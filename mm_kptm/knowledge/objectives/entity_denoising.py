@@ -55,8 +55,8 @@ class EntityDenoising:
     """Corrupt the links of a batch and predict the original entities among those of the batch, or none.
 
     Args:
-            random_share: share of entities replaced by a random one of the batch (possibly the same).
-            drop_share: share of entities that are removed.
+        random_share: share of entities replaced by a random one of the batch (possibly the same).
+        drop_share: share of entities that are removed.
     """
 
     name = "entity-denoising"
@@ -74,7 +74,7 @@ class EntityDenoising:
         """Corrupt the entities of a copy of the inputs; every original entity is a label.
 
         Raises:
-                UserError: there is no text, or no entity ids.
+            UserError: there is no text, or no entity ids.
         """
         text, entities = inputs.text, inputs.entities
         if text is None or entities is None or entities.ids is None:

@@ -30,7 +30,7 @@ class EntityLinking:
         """Return the inputs: their candidates have the gold entities.
 
         Raises:
-                UserError: they have no candidates for the knowledge base, or no gold entities.
+            UserError: they have no candidates for the knowledge base, or no gold entities.
         """
         if self.base not in (inputs.candidates or {}):
             raise UserError(f"mentions are to be linked to {self.base}, but the inputs have no candidates for it")

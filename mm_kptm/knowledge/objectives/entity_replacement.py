@@ -32,7 +32,7 @@ def packed(texts: Sequence[Replaced], tokenizer: Tokenizer, *, max_length: int =
     a truncated mention is dropped.
 
     Returns:
-            columns ids, positions, units, mark_mention (-1 outside mentions) and mark_true, one sequence per text.
+        columns ids, positions, units, mark_mention (-1 outside mentions) and mark_true, one sequence per text.
     """
     columns: dict[str, list[Sequence[int]]] = {name: [] for name in ("ids", "units", "mark_mention", "mark_true")}
     for text in texts:
@@ -82,7 +82,7 @@ class EntityReplacement:
     each other.
 
     Args:
-            masking: masks tokens outside mentions, 5 % in the paper.
+        masking: masks tokens outside mentions, 5 % in the paper.
     """
 
     name = "entity-replacement"
@@ -95,7 +95,7 @@ class EntityReplacement:
         """Mask some tokens; the entities were already replaced in the dataset.
 
         Raises:
-                UserError: the text has no mention labels.
+            UserError: the text has no mention labels.
         """
         text = inputs.text
         if text is None or text.token_labels is None or not {"mention", "true"} <= text.token_labels.keys():
@@ -142,7 +142,7 @@ def mentions_of(marks: Tensor) -> tuple[Tensor, Tensor]:
     """Rows before and after every mention [M, 2], and its first row [M].
 
     Args:
-            marks: mention index of every row, numbered within each sequence, -1 outside; no mention is at the edge of a
+        marks: mention index of every row, numbered within each sequence, -1 outside; no mention is at the edge of a
             sequence, [T].
     """
     begins = marks >= 0

@@ -51,11 +51,11 @@ class Replacer:
     the true entity is never used as a replacement.
 
     Args:
-            entities: types and names by entity.
-            rate: replacement probability; the paper does not state it.
+        entities: types and names by entity.
+        rate: replacement probability; the paper does not state it.
 
     Raises:
-            UserError: the rate is not above 0 and at most 1.
+        UserError: the rate is not above 0 and at most 1.
     """
 
     def __init__(self, entities: Mapping[str, TypedEntity], *, rate: float = 0.5) -> None:
@@ -123,7 +123,7 @@ def read_typed_entities(path: str | Path) -> dict[str, TypedEntity]:
     """Read typed entities: an entity, its type, and one or more names per line, tab-separated.
 
     Raises:
-            UserError: there is no such file, a line has no name or an empty cell, or an entity has two lines; the
+        UserError: there is no such file, a line has no name or an empty cell, or an entity has two lines; the
             message names the line.
     """
     found: dict[str, TypedEntity] = {}
@@ -145,7 +145,7 @@ def read_mentioned(path: str | Path) -> tuple[Mentioned, ...]:
     """Read texts, one JSON object per line: ``{"text", "mentions": [{"span": [start, end], "entity"}, ...]}``.
 
     Raises:
-            UserError: the file cannot be read, a key is missing or has another type, a span is outside its text or
+        UserError: the file cannot be read, a key is missing or has another type, a span is outside its text or
             overlaps another; the message names the line.
     """
     texts = []

@@ -47,8 +47,8 @@ class FactCompletion:
     """Predict the object of a fact with the system's head of that name: hidden states [B, D] -> scores [B, O].
 
     Args:
-            facts: training facts, sampled with replacement.
-            specials: ids of the special tokens.
+        facts: training facts, sampled with replacement.
+        specials: ids of the special tokens.
 
     Raises:
         UserError: there is no fact.
@@ -75,7 +75,7 @@ class FactCompletion:
         """Cross-entropy of every object, [B].
 
         Raises:
-                UserError: the system has no adapters.
+            UserError: the system has no adapters.
         """
         encoder = text_stack(getattr(system, "encoder", system))
         if not isinstance(encoder, AdaptedStream):

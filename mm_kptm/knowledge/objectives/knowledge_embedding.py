@@ -96,17 +96,17 @@ class DescribedGraph:
     is used all the same; or ``described``, where the encoded text of the relation replaces the table.
 
     Args:
-            triples: training triples.
-            texts: token ids of every entity's text, without special tokens.
-            specials: ids of the special tokens.
-            known: more true triples, which are not used as negatives.
-            relations: one of :data:`RELATIONS`.
-            relation_texts: token ids of every relation's text, for ``conditioned`` and ``described``.
-            max_length: maximum number of tokens of a text, special ones included; an eighth of that for a relation
+        triples: training triples.
+        texts: token ids of every entity's text, without special tokens.
+        specials: ids of the special tokens.
+        known: more true triples, which are not used as negatives.
+        relations: one of :data:`RELATIONS`.
+        relation_texts: token ids of every relation's text, for ``conditioned`` and ``described``.
+        max_length: maximum number of tokens of a text, special ones included; an eighth of that for a relation
             alone. Truncation may remove the closing token, as in the released code.
 
     Raises:
-            UserError: there are no triples, the relation encoding is unknown, relation texts are missing, or a triple
+        UserError: there are no triples, the relation encoding is unknown, relation texts are missing, or a triple
             has an entity or a relation without a text.
     """
 
@@ -198,8 +198,8 @@ class KnowledgeEmbedding:
     conditioned tail, and a negative entity is scored against the conditioned entity of the other side.
 
     Args:
-            graph: graph with the triples.
-            negatives: number of negative heads and of negative tails, N.
+        graph: graph with the triples.
+        negatives: number of negative heads and of negative tails, N.
     """
 
     name = "knowledge-embedding"

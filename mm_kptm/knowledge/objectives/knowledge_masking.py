@@ -45,7 +45,7 @@ def read_labelled(path: str | Path, *, max_length: int = 512) -> Iterator[Labell
     separator), each with spaces between its numbers, and 1 where the second text follows the first.
 
     Raises:
-            UserError: there is no such file, it is damaged, or a line is malformed; the message names the line.
+        UserError: there is no such file, it is damaged, or a line is malformed; the message names the line.
     """
     path = Path(path)
     if not path.is_file():
@@ -92,10 +92,10 @@ def tokens_in_units(
     """Collate texts of one or several stages with their masking units.
 
     Args:
-            texts: texts of the batch.
-            whole: whether the units of a text are masked as a whole; else token by token, never the ``separators``.
+        texts: texts of the batch.
+        whole: whether the units of a text are masked as a whole; else token by token, never the ``separators``.
         separators: ids of ``[CLS]`` and ``[SEP]``.
-            units: reads labels as units; :func:`~mm_kptm.data.masking.units.closed` is the released code's rule.
+        units: reads labels as units; :func:`~mm_kptm.data.masking.units.closed` is the released code's rule.
     """
     numbers = [
         units(text.labels) if together else _pieces(text.ids, separators)
@@ -120,10 +120,10 @@ def one_draw_each(uniform: Tensor, instead: Tensor, units: Tensor, *, rate: floa
     replacement and keeping for that row; the other rows use their own numbers.
 
     Args:
-            uniform: uniform in [0, 1), [T].
-            instead: draws of the replacement tokens, uniform in [0, 1), [T].
-            units: unit of every row, -1 for none, [T].
-            rate: mask rate of the policy that uses the draws.
+        uniform: uniform in [0, 1), [T].
+        instead: draws of the replacement tokens, uniform in [0, 1), [T].
+        units: unit of every row, -1 for none, [T].
+        rate: mask rate of the policy that uses the draws.
     """
     rows = torch.arange(len(units))
     outside = units < 0

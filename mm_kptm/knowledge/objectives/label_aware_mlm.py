@@ -55,11 +55,11 @@ class LabelAwareWords:
     """Mask words, polar ones more often; predict the word, its part of speech and polarity, and the text's grade.
 
     Args:
-            masking: mask token, pool and special tokens; its policy is replaced by the rates, and the tokens of a word
+        masking: mask token, pool and special tokens; its policy is replaced by the rates, and the tokens of a word
             are treated alike.
-            polar: share of the words with a polarity that are masked.
-            others: share of the other words that are masked.
-            late: share of the texts whose grade is predicted instead of an input.
+        polar: share of the words with a polarity that are masked.
+        others: share of the other words that are masked.
+        late: share of the texts whose grade is predicted instead of an input.
     """
 
     name = "label-aware-words"
@@ -75,7 +75,7 @@ class LabelAwareWords:
         """Mask words together with their labels.
 
         Raises:
-                UserError: there is no text, or its words have no labels.
+            UserError: there is no text, or its words have no labels.
         """
         text = inputs.text
         if text is None or text.token_labels is None or not UNKNOWN.keys() <= text.token_labels.keys():

@@ -41,9 +41,9 @@ class LexicalRelation:
     """Classify related words against mined negatives, with the system's head of that name.
 
     Args:
-            related: related pairs, sampled uniformly.
-            vectors: auxiliary word vectors for mining negatives.
-            tokenizer: tokenizer of the system.
+        related: related pairs, sampled uniformly.
+        vectors: auxiliary word vectors for mining negatives.
+        tokenizer: tokenizer of the system.
     """
 
     name = "lexical-relation"

@@ -21,9 +21,9 @@ class CandidateHiding:
     """Masking of candidates: treatment of a span's candidates for every masked token in it, one token after the other.
 
     Args:
-            mask_share: probability that the entity ``@@MASK@@`` replaces them.
-            random_share: probability that random entities of the same text replace them, with random priors.
-            most: maximum number of random entities.
+        mask_share: probability that the entity ``@@MASK@@`` replaces them.
+        random_share: probability that random entities of the same text replace them, with random priors.
+        most: maximum number of random entities.
     """
 
     mask_share: float = 0.8
@@ -75,7 +75,7 @@ class MaskedTokensAndCandidates(MaskedTokens):
         """Mask some tokens, and the candidates of their mentions in every knowledge base.
 
         Raises:
-                UserError: there is no text.
+            UserError: there is no text.
         """
         batch = super().prepare(inputs, generator)
         given = inputs.candidates or {}

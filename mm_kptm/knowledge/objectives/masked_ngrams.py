@@ -15,9 +15,9 @@ class MaskedTokensAmongNgrams(MaskedTokens):
     """Predict masked tokens from a text with the n-grams that still match in it.
 
     Args:
-            masking: masks tokens.
-            lexicon: matched on the masked text, as in the released code; n-grams of the original text would leak.
-            most: maximum number of n-grams of a text.
+        masking: masks tokens.
+        lexicon: matched on the masked text, as in the released code; n-grams of the original text would leak.
+        most: maximum number of n-grams of a text.
     """
 
     def __init__(self, masking: TokenMasker, lexicon: NgramLexicon, *, most: int = 20) -> None:
@@ -29,7 +29,7 @@ class MaskedTokensAmongNgrams(MaskedTokens):
         """Mask some tokens, and match the n-grams of the masked text.
 
         Raises:
-                UserError: there is no text.
+            UserError: there is no text.
         """
         batch = super().prepare(inputs, generator)
         if batch.inputs.text is None:

@@ -54,9 +54,9 @@ def released_masking(mask_id: int, count: int, never: Collection[int]) -> Maskin
     """Published masking of a kind: 15 % of its nodes, between 1 and 15.
 
     Args:
-            mask_id: mask id of the kind.
-            count: ids of the kind are 0 to ``count - 1``, and any may be a random replacement.
-            never: ids that are never masked.
+        mask_id: mask id of the kind.
+        count: ids of the kind are 0 to ``count - 1``, and any may be a random replacement.
+        never: ids that are never masked.
     """
     return Masking(mask_id, (0, count), frozenset(never), policy=ExactCount(at_most=15))
 
@@ -68,10 +68,10 @@ class MaskedNodes:
     entity.
 
     Args:
-            words, entities, relations: masking of each kind.
-            weights: sampling weight of each entity as a negative; :func:`frequencies` of their counts.
-            num_negatives: negatives sampled per predicted entity; duplicates are removed.
-            shown: share of unmasked mentions that stay; half of the others are masked, half replaced.
+        words, entities, relations: masking of each kind.
+        weights: sampling weight of each entity as a negative; :func:`frequencies` of their counts.
+        num_negatives: negatives sampled per predicted entity; duplicates are removed.
+        shown: share of unmasked mentions that stay; half of the others are masked, half replaced.
     """
 
     name = "masked-nodes"
@@ -96,7 +96,7 @@ class MaskedNodes:
         """Mask some nodes of every kind.
 
         Raises:
-                UserError: there is no text, or a node kind is unknown.
+            UserError: there is no text, or a node kind is unknown.
         """
         text = inputs.text
         if text is None:
@@ -213,13 +213,13 @@ def hide_nodes(
     number of nodes alone, and so are the same in every epoch.
 
     Args:
-            ids: node ids of one kind.
-            treatment: replacement of a masked node.
-            never: ids that are never masked.
-            mentioned: ids of entities that the text mentions; all of them are predicted.
+        ids: node ids of one kind.
+        treatment: replacement of a masked node.
+        never: ids that are never masked.
+        mentioned: ids of entities that the text mentions; all of them are predicted.
 
     Returns:
-            The ids with some masked, and the original id at each predicted position, in order.
+        The ids with some masked, and the original id at each predicted position, in order.
     """
     masked, labels = list(ids), {}
     count = budget(len(ids), rate=0.15, at_most=15)

@@ -44,11 +44,11 @@ class MaskedSenses:
     """Mask words, single-sense ones first; predict the word and its supersense at every masked row.
 
     Args:
-            masking: mask token, pool and special tokens; its policy is replaced by the paper's.
-            senses: allowed senses of the vocabulary.
-            rate: share of a sequence that is masked.
-            singles: share of a sequence's single-supersense words that are chosen first (section 3.5).
-            most: maximum share of the masked tokens that they may take.
+        masking: mask token, pool and special tokens; its policy is replaced by the paper's.
+        senses: allowed senses of the vocabulary.
+        rate: share of a sequence that is masked.
+        singles: share of a sequence's single-supersense words that are chosen first (section 3.5).
+        most: maximum share of the masked tokens that they may take.
     """
 
     name = "masked-senses"
@@ -73,7 +73,7 @@ class MaskedSenses:
         """Mask some tokens of the inputs.
 
         Raises:
-                UserError: there is no text, or the sense vocabulary lacks a token id.
+            UserError: there is no text, or the sense vocabulary lacks a token id.
         """
         text = inputs.text
         if text is None:

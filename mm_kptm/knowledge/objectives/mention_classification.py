@@ -54,7 +54,7 @@ class MarkedRelation:
     """Classify the relation between two marked mentions, with the system's head of that name.
 
     Args:
-            num_classes: number of relations, where the dataset gives it.
+        num_classes: number of relations, where the dataset gives it.
     """
 
     name = "marked-relation"
@@ -66,7 +66,7 @@ class MarkedRelation:
         """Find the markers and labels; nothing is sampled.
 
         Raises:
-                UserError: the text has no markers, or no relation label.
+            UserError: the text has no markers, or no relation label.
         """
         text = required_text(inputs)
         labels = _labels(inputs, self.name)
@@ -161,7 +161,7 @@ class DependencyHead:
         """Tokens whose dependency head is labelled within the text; nothing is sampled.
 
         Raises:
-                UserError: dependency heads are not labelled.
+            UserError: dependency heads are not labelled.
         """
         positions = _labels(inputs, self.name)
         rows = (positions >= 0).nonzero().squeeze(1)

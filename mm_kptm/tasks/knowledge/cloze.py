@@ -55,10 +55,10 @@ class ClozeSource:
     """Source of sentences with blanks.
 
     Args:
-            shown: the sentences.
-            blanks: position of the blank in every sentence, [S].
-            truth: index of every answer among the candidates, [S].
-            about: metadata of every sentence; its type is the relation.
+        shown: the sentences.
+        blanks: position of the blank in every sentence, [S].
+        truth: index of every answer among the candidates, [S].
+        about: metadata of every sentence; its type is the relation.
     """
 
     shown: InputSource
@@ -90,8 +90,8 @@ class FillBlanks(Task[Blanks]):
     """Fill the blank of a sentence with one of the candidate words (Petroni et al. 2019, LAMA), zero-shot or trained.
 
     Args:
-            system: system with its pretrained masked-tokens head.
-            candidates: candidate words.
+        system: system with its pretrained masked-tokens head.
+        candidates: candidate words.
 
     Raises:
         UserError: the system has no such head.
@@ -112,7 +112,7 @@ class FillBlanks(Task[Blanks]):
         """Heads to request from :func:`mm_kptm.build` or :func:`mm_kptm.load`.
 
         Raises:
-                UserError: the recipe has no such head; the message names the recipes that do.
+            UserError: the recipe has no such head; the message names the recipes that do.
         """
         if HEAD not in recipe.heads:
             able = ", ".join(name for name, other in catalogue().items() if HEAD in other.heads)

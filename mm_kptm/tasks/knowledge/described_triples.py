@@ -31,13 +31,13 @@ class DescribedSource:
     """Triples of one split.
 
     Args:
-            graph: triples with the texts of every entity.
-            entities: entity names by id, N.
-            relations: relation names by id.
-            known: true triples, which filter ranks and negatives, [K, 3].
-            candidates: entities to rank.
-            false: false triples of the split, if it has any.
-            negatives: negative heads and negative tails per triple.
+        graph: triples with the texts of every entity.
+        entities: entity names by id, N.
+        relations: relation names by id.
+        known: true triples, which filter ranks and negatives, [K, 3].
+        candidates: entities to rank.
+        false: false triples of the split, if it has any.
+        negatives: negative heads and negative tails per triple.
     """
 
     graph: DescribedGraph
@@ -74,8 +74,8 @@ class DescribedTask(Task[DescribedTriples]):
     """Trains a score of true triples against negatives, as KEPLER does beside masked language modelling.
 
     Args:
-            system: its head ``knowledge-embedding`` is the score; without one it gets new relation vectors.
-            num_relations: number of relations.
+        system: its head ``knowledge-embedding`` is the score; without one it gets new relation vectors.
+        num_relations: number of relations.
 
     Raises:
         UserError: the head has fewer relations than the data.
@@ -152,7 +152,7 @@ def checked(source: object) -> DescribedSource:
     """Cast a source to described triples.
 
     Raises:
-            UserError: it is another kind of source.
+        UserError: it is another kind of source.
     """
     if not isinstance(source, DescribedSource):
         raise UserError(f"triples are ranked among the entities of a source, but {type(source).__name__} holds none")

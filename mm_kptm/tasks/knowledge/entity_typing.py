@@ -22,7 +22,7 @@ class EntityTyping(Labelling):
     Args:
         system: as for :class:`~mm_kptm.tasks.labelling.Labelling`.
         labels: the types.
-            best_too: predict the best type even if no score is above zero, as in FIGER's evaluation.
+        best_too: predict the best type even if no score is above zero, as in FIGER's evaluation.
         dropout, marks: as for :class:`~mm_kptm.tasks.labelling.Labelling`.
     """
 

@@ -35,7 +35,7 @@ class LinkPrediction(DescribedTask):
         """Two rows per triple, one for its head and one for its tail, each with its filtered ``rank``.
 
         Raises:
-                UserError: the source has no described triples.
+            UserError: the source has no described triples.
         """
         triples = checked(source)
         training = self.training

@@ -16,7 +16,7 @@ class RelationClassification(OneLabel):
     Args:
         system: as for :class:`~mm_kptm.tasks.labelling.Labelling`.
         labels: the relations.
-            no_relation: names of the negative class; micro precision, recall and F1 leave out the first one that is
+        no_relation: names of the negative class; micro precision, recall and F1 leave out the first one that is
             among the labels.
         dropout, marks: as for :class:`~mm_kptm.tasks.labelling.Labelling`.
     """

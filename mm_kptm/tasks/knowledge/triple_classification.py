@@ -32,7 +32,7 @@ class TripleClassification(DescribedTask):
     Args:
         system: as for :class:`~mm_kptm.tasks.knowledge.described_triples.DescribedTask`.
         num_relations: likewise.
-            dev: split on which the thresholds are chosen.
+        dev: split on which the thresholds are chosen.
     """
 
     name = "triple-classification"
@@ -47,7 +47,7 @@ class TripleClassification(DescribedTask):
         """A row for every true and every false triple.
 
         Raises:
-                UserError: the source has no described triples.
+            UserError: the source has no described triples.
         """
         triples_source = checked(source)
         training = self.training
