@@ -31,7 +31,7 @@ WORDINGS: dict[str, Wording] = {"joined": relation_and_tail, "spaced": relation_
 class KnowledgeTextSettings(TextSettings):
     """Settings of text datasets with injected facts: the graph, the facts and the text format."""
 
-    graph: Path | None = None  #: a file of triples, injected with `knowledge.kind: sentence-tree`
+    graph: Path | None = None  #: a file of triples, injected with ``knowledge.kind: sentence-tree``
     facts_per_name: int = 2  #: facts attached to each name, the first ones of the file
     wording: Literal["joined", "spaced", "object"] | None = None
     """Verbalisation of a fact: relation and object without or with a space between, or the object alone; null: the

@@ -40,6 +40,7 @@ def grafted_words(linked: LinkedText, facts: Facts, cut: Segmenter | None = None
     Of overlapping mentions the first wins.
 
     Args:
+        linked: the text with its mentions.
         facts: facts of an entity, such as :meth:`~mm_kptm.knowledge.graph.graph.KnowledgeGraph.facts`.
         cut: segments the text between mentions.
     """

@@ -165,7 +165,8 @@ def felt_columns(
 
     Args:
         texts: labelled texts.
-        start, stop: ids of the special tokens around a text, which have unknown labels.
+        start: id of the special token before a text, with unknown labels.
+        stop: id of the special token after a text, with unknown labels.
         max_length: maximum number of tokens of a text, these two counted; longer texts are truncated.
 
     Raises:

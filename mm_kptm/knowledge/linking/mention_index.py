@@ -71,6 +71,7 @@ class MentionIndex:
         """Find the mentions of texts.
 
         Args:
+            texts: in any language and script.
             overlaps: every mention; otherwise from left to right the longest that does not overlap the one before.
         """
         parts = [self._found(texts[first:stop], first, overlaps) for first, stop in _batches(texts)]

@@ -5,18 +5,19 @@ Shapes: T token rows, P rows with an entity, K candidates, B examples, D dim, E 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm_kptm.batch import NO_ROWS, Encoded, Entities, Inputs, Movable, OutputRows
+from mm_kptm.batch import Encoded, Entities, Inputs, Movable, OutputRows
 from mm_kptm.errors import UserError
 from mm_kptm.nn.heads import Transform
 from mm_kptm.nn.sublayers import Activation
 from mm_kptm.objectives.spec import ObjectiveSpec
 from mm_kptm.objectives.tokens import mean, mean_of_each
+from mm_kptm.systems.system import System
 
 LINKED_ENTITIES = "entity vectors linked in texts"
 
@@ -93,24 +94,24 @@ class EntityDenoising:
             ids=entities.ids.index_copy(0, rows, torch.where(dropped, -1, distinct[replaced])),
         )
         return Denoising(
-            inputs=replace(inputs, entities=corrupted),
+            inputs=inputs.with_streams(entities=corrupted),
             candidates=torch.cat([vectors.new_zeros(1, vectors.shape[1]), vectors]),
             rows=rows,
             labels=labels + 1,
             owners=text.layout.sequence_ids(rows.device)[rows],
         )
 
-    def losses(self, system: nn.Module, batch: Denoising) -> Tensor:
+    def losses(self, system: System, batch: Denoising) -> Tensor:
         """Cross-entropy of every entity, [P]."""
-        encoded: Encoded = system(batch.inputs, OutputRows(tokens=batch.rows, regions=NO_ROWS, pooled=False))
-        scores = system.head(self.name)(encoded.tokens, batch.candidates)  # type: ignore[operator]
+        encoded: Encoded = system(batch.inputs, OutputRows({"text": batch.rows}, pooled=False))
+        scores = system.head(self.name)(encoded.text, batch.candidates)
         return F.cross_entropy(scores, batch.labels, reduction="none")
 
-    def loss(self, system: nn.Module, batch: Denoising) -> Tensor:
+    def loss(self, system: System, batch: Denoising) -> Tensor:
         """Mean loss over the entities of the batch."""
         return mean(self.losses(system, batch))
 
-    def measure(self, system: nn.Module, batch: Denoising) -> Tensor:
+    def measure(self, system: System, batch: Denoising) -> Tensor:
         """Mean loss over the entities of each example, [B]; the batch's mean where an example has none."""
         return mean_of_each(self.losses(system, batch), batch.owners, len(batch))
 

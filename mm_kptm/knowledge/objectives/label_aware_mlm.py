@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from mm_kptm.batch import NO_ROWS, Encoded, Inputs, Movable, OutputRows, SequenceLayout
+from mm_kptm.batch import Encoded, Inputs, Movable, OutputRows, SequenceLayout
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.lexicons.sentiwordnet import NEUTRAL, OTHER, UNGRADED, UNKNOWN
 from mm_kptm.objectives.spec import ObjectiveContext, ObjectiveSpec
 from mm_kptm.objectives.tokens import Masking, MaskingDraws, mean, mean_of_each
+from mm_kptm.systems.system import System
 
 NOT_SOUGHT = -1  #: label of what is not predicted
 TAGGED_WORDS = "words tagged with part of speech and polarity"  #: arguments of :class:`LabelAwareWords`
@@ -103,7 +104,7 @@ class LabelAwareWords:
         graded = (late & (of_text != UNGRADED)).nonzero().squeeze(1)
         plain = (polarity[rows] == NEUTRAL) & (part[rows] == OTHER)
         return LabelAwareBatch(
-            inputs=replace(inputs, text=replace(masked, token_labels=labels)),
+            inputs=inputs.with_streams(text=replace(masked, token_labels=labels)),
             rows=rows,
             words=text.ids[rows],
             parts=part[rows].masked_fill(plain, NOT_SOUGHT),
@@ -114,11 +115,11 @@ class LabelAwareWords:
             graded=graded,
         )
 
-    def losses(self, system: nn.Module, batch: LabelAwareBatch) -> dict[str, tuple[Tensor, Tensor]]:
+    def losses(self, system: System, batch: LabelAwareBatch) -> dict[str, tuple[Tensor, Tensor]]:
         """Cross-entropies of all predictions and the text of each, by head."""
         output_rows = torch.cat([batch.rows, batch.firsts])
-        encoded: Encoded = system(batch.inputs, OutputRows(tokens=output_rows, regions=NO_ROWS, pooled=False))
-        masked, firsts = encoded.tokens.split([len(batch.rows), len(batch.firsts)])
+        encoded: Encoded = system(batch.inputs, OutputRows({"text": output_rows}, pooled=False))
+        masked, firsts = encoded.text.split([len(batch.rows), len(batch.firsts)])
         predictions = zip(
             self.heads,
             (masked, masked, masked, firsts),
@@ -129,15 +130,15 @@ class LabelAwareWords:
         losses = {}
         for name, states, labels, sequence_ids in predictions:
             kept = labels != NOT_SOUGHT
-            scores = system.head(name)(states[kept])  # type: ignore[operator]
+            scores = system.head(name)(states[kept])
             losses[name] = F.cross_entropy(scores, labels[kept], reduction="none"), sequence_ids[kept]
         return losses
 
-    def loss(self, system: nn.Module, batch: LabelAwareBatch) -> Tensor:
+    def loss(self, system: System, batch: LabelAwareBatch) -> Tensor:
         """Sum of the mean losses of words, parts of speech, polarities and grades; an empty kind adds nothing."""
         return torch.stack([mean(losses) for losses, _ in self.losses(system, batch).values()]).sum()
 
-    def measure(self, system: nn.Module, batch: LabelAwareBatch) -> Tensor:
+    def measure(self, system: System, batch: LabelAwareBatch) -> Tensor:
         """The same sum for each text, [B]; the batch's mean where a text has none of a kind."""
         losses_by_head = self.losses(system, batch).values()
         each = [mean_of_each(losses, sequence_ids, len(batch)) for losses, sequence_ids in losses_by_head]

@@ -11,6 +11,7 @@ from mm_kptm.nn.assembly import TextOnly
 from mm_kptm.nn.heads import TiedVocabulary, Transform
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
+from mm_kptm.nn.submodules import submodule
 from mm_kptm.recipes.roberta import (
     HUGGING_FACE_HEAD_RULES,
     ROBERTA_FIELDS,
@@ -70,12 +71,12 @@ def _transform(encoder: SingleStream) -> Transform:
 
 def masked_entities(encoder: SingleStream) -> TiedCandidates:
     """Output layer over candidate entities: dense, GELU, norm, tied vectors (Sun et al. 2020, section 3.3)."""
-    return TiedCandidates(_transform(encoder), encoder.embed.text.entity)  # type: ignore[union-attr, arg-type]
+    return TiedCandidates(_transform(encoder), submodule(encoder, "embed.text.entity", nn.Embedding))
 
 
 def masked_relations(encoder: SingleStream) -> TiedVocabulary:
     """Output layer over all relations: dense, GELU, norm, tied vectors and a bias (Sun et al. 2020, section 3.3)."""
-    return TiedVocabulary(_transform(encoder), encoder.embed.text.relation)  # type: ignore[union-attr, arg-type]
+    return TiedVocabulary(_transform(encoder), submodule(encoder, "embed.text.relation", nn.Embedding))
 
 
 def graph_classes(encoder: SingleStream, *, num_classes: int = 2, dropout: float = 0.3) -> nn.Sequential:

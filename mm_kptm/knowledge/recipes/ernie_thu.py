@@ -7,6 +7,8 @@ from torch import nn
 from mm_kptm.knowledge.fusion.ernie import FusedStream, fuse
 from mm_kptm.knowledge.objectives.entity_denoising import EntityScores
 from mm_kptm.nn.init import bert_init
+from mm_kptm.nn.sublayers import FeedForwardSublayer
+from mm_kptm.nn.submodules import submodule
 from mm_kptm.recipes.bert import (
     BERT_FIELDS,
     bert,
@@ -56,8 +58,8 @@ def ernie_thu(
 
 def entity_scores(encoder: FusedStream) -> EntityScores:
     """Output layer over the batch's entities on token states (Zhang et al. 2019, section 3.4)."""
-    activation = encoder.layers[0].ffn.activation  # type: ignore[union-attr]
-    head = EntityScores(encoder.dim, encoder.entity_dim, activation=activation)  # type: ignore[arg-type]
+    activation = submodule(encoder, "layers.0.ffn", FeedForwardSublayer).activation
+    head = EntityScores(encoder.dim, encoder.entity_dim, activation=activation)
     bert_init(head)
     return head
 

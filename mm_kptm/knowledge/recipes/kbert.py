@@ -10,6 +10,7 @@ from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Pooler, Transform
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import UnbiasedNorm, bert_layer
+from mm_kptm.nn.submodules import submodule
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Rename
 from mm_kptm.systems.text_format import UER_FORMAT
@@ -50,8 +51,8 @@ def kbert(
 
 def masked_tokens(encoder: SingleStream) -> nn.Sequential:
     """Output layer with dense, GELU, UER's norm, and a matrix that is not tied to the word embeddings."""
-    vocab_size = encoder.embed.text.word.num_embeddings  # type: ignore[union-attr]
-    out = nn.Linear(encoder.dim, vocab_size)  # type: ignore[arg-type]
+    vocab_size = submodule(encoder, "embed.text.word", nn.Embedding).num_embeddings
+    out = nn.Linear(encoder.dim, vocab_size)
     return _fresh(transform=Transform(encoder.dim, norm=UnbiasedNorm), out=out)
 
 

@@ -10,6 +10,7 @@ from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.heads import TiedVocabulary, Transform
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
+from mm_kptm.nn.submodules import submodule
 from mm_kptm.recipes.bert import activation_of
 from mm_kptm.recipes.roberta import (
     HUGGING_FACE_HEAD_RULES,
@@ -68,7 +69,7 @@ def _label_head(name: str) -> Callable[..., nn.Module]:
         """Output layer over labels: dense, the encoder's activation, norm, tied label embeddings."""
         transform = Transform(encoder.dim, activation=activation_of(encoder), norm=norm_of(encoder))
         bert_init(transform)
-        return TiedVocabulary(transform, encoder.embed.text.marks[name])  # type: ignore[union-attr, index, arg-type]
+        return TiedVocabulary(transform, submodule(encoder, f"embed.text.marks.{name}", nn.Embedding))
 
     return head
 

@@ -36,7 +36,7 @@ class _Sum(nn.Module):
 
     def forward(self, inputs: Inputs, output_rows: OutputRows) -> Encoded:
         assert inputs.entities is not None
-        return Encoded(torch.zeros(0, 2), torch.zeros(0, 2), inputs.entities.vectors)
+        return Encoded({}, inputs.entities.vectors)
 
 
 def test_an_encoder_reads_the_vectors_of_the_table() -> None:
@@ -58,7 +58,7 @@ def test_random_vectors_are_those_of_other_entities() -> None:
     assert torch.equal(random.vectors, with_facts(big, "random", seed=1).vectors)
     assert with_facts(big, "true") is big
     assert with_facts(big, "none").number_of("Q1") == -1
-    with pytest.raises(UserError, match=r"knowledge.facts is swapped, but vectors of entities that lie in files can"):
+    with pytest.raises(UserError, match=r"knowledge.facts is swapped, but entity vectors from files can"):
         with_facts(big, "swapped")
 
 

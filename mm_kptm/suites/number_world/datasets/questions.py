@@ -118,7 +118,7 @@ def _answering(
 def asked_about_facts(
     data: NumberWorldData, split: str, facts: str, worlds: Worlds
 ) -> tuple[Scenes, tuple[knowledge.FactQuestion, ...]]:
-    """The scenes of a split and the questions about facts; the end of a split may say which, as in ``COUNTERFACTUAL_SUFFIXES``."""
+    """The scenes of a split and its questions about facts, which its suffix names (``COUNTERFACTUAL_SUFFIXES``)."""
     side = split.partition("-")[0]
     scenes, generated = knowledge.generate(
         data.side(side),

@@ -68,9 +68,13 @@ class Tier:
 _SEEN = NumberWorldData(questions=20000, numbers=20, sizes=(2, 3), languages=("en",), types=("colour", "number"))
 _TOLD = replace(_SEEN, split="world", relations=("owner",), facts_per_number=1, num_perception_questions=10000)
 _SAID = NumberWorldData(
-    questions=700, eval_questions=90, numbers=24, languages=("en", "de", "fr"), topics=("colour", "owner", "guild", "home"),
+    questions=700,
+    eval_questions=90,
+    numbers=24,
+    languages=("en", "de", "fr"),
+    topics=("colour", "owner", "guild", "home"),
     mask_rate=0.4,
-)  # fmt: skip
+)
 
 TIERS: Mapping[str, Tier] = {
     tier.name: tier
