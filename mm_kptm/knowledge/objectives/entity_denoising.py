@@ -15,8 +15,8 @@ from mm_kptm.batch import Encoded, Entities, Inputs, Movable, OutputRows
 from mm_kptm.errors import UserError
 from mm_kptm.nn.heads import Transform
 from mm_kptm.nn.sublayers import Activation
+from mm_kptm.objectives.rows import RowObjective
 from mm_kptm.objectives.spec import ObjectiveSpec
-from mm_kptm.objectives.tokens import mean, mean_of_each
 from mm_kptm.systems.system import System
 
 LINKED_ENTITIES = "entity vectors linked in texts"
@@ -46,13 +46,13 @@ class Denoising(Movable):
     candidates: Tensor  #: zero vector for no entity, then the batch's entities, [K, E]
     rows: Tensor  #: [P]
     labels: Tensor  #: indices among the candidates, [P]
-    owners: Tensor  #: example of each row, [P]
+    sequence_ids: Tensor  #: example of each row, [P]
 
     def __len__(self) -> int:
         return len(self.inputs)
 
 
-class EntityDenoising:
+class EntityDenoising(RowObjective[Denoising]):
     """Corrupt the links of a batch and predict the original entities among those of the batch, or none.
 
     Args:
@@ -98,7 +98,7 @@ class EntityDenoising:
             candidates=torch.cat([vectors.new_zeros(1, vectors.shape[1]), vectors]),
             rows=rows,
             labels=labels + 1,
-            owners=text.layout.sequence_ids(rows.device)[rows],
+            sequence_ids=text.layout.sequence_ids(rows.device)[rows],
         )
 
     def losses(self, system: System, batch: Denoising) -> Tensor:
@@ -106,14 +106,6 @@ class EntityDenoising:
         encoded: Encoded = system(batch.inputs, OutputRows({"text": batch.rows}, pooled=False))
         scores = system.head(self.name)(encoded.text, batch.candidates)
         return F.cross_entropy(scores, batch.labels, reduction="none")
-
-    def loss(self, system: System, batch: Denoising) -> Tensor:
-        """Mean loss over the entities of the batch."""
-        return mean(self.losses(system, batch))
-
-    def measure(self, system: System, batch: Denoising) -> Tensor:
-        """Mean loss over the entities of each example, [B]; the batch's mean where an example has none."""
-        return mean_of_each(self.losses(system, batch), batch.owners, len(batch))
 
 
 ENTITY_DENOISING = ObjectiveSpec(

@@ -13,7 +13,7 @@ from mm_kptm.errors import UserError
 from mm_kptm.knowledge.fusion.entity_disambiguation import gold
 from mm_kptm.knowledge.fusion.kar import Linker, RecontextualisedStream, Recontextualiser
 from mm_kptm.nn.submodules import submodule
-from mm_kptm.objectives.tokens import mean, mean_of_each
+from mm_kptm.objectives.rows import mean, mean_of_each
 from mm_kptm.systems.system import System
 
 

@@ -18,8 +18,9 @@ from mm_kptm.data.packing import Packed
 from mm_kptm.data.tokenizers.protocol import Tokenizer, framed
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.objectives.entity_replacement_data import Replaced
+from mm_kptm.objectives.rows import mean, mean_of_each
 from mm_kptm.objectives.spec import ObjectiveContext, ObjectiveSpec
-from mm_kptm.objectives.tokens import Bernoulli, Masking, TokenMasker, mean, mean_of_each
+from mm_kptm.objectives.tokens import Bernoulli, Masking, TokenMasker
 from mm_kptm.systems.system import System
 
 NO_MENTION = -1

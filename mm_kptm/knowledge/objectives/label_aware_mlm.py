@@ -16,8 +16,9 @@ from torch import Tensor
 from mm_kptm.batch import Encoded, Inputs, Movable, OutputRows, SequenceLayout
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.lexicons.sentiwordnet import NEUTRAL, OTHER, UNGRADED, UNKNOWN
+from mm_kptm.objectives.rows import mean, mean_of_each
 from mm_kptm.objectives.spec import ObjectiveContext, ObjectiveSpec
-from mm_kptm.objectives.tokens import Masking, MaskingDraws, mean, mean_of_each
+from mm_kptm.objectives.tokens import Masking, MaskingDraws
 from mm_kptm.systems.system import System
 
 NOT_SOUGHT = -1  #: label of what is not predicted

@@ -17,8 +17,8 @@ from torch import Tensor
 from mm_kptm.batch import POOLED_ONLY, Encoded, Inputs, Movable, Tokens
 from mm_kptm.data.tokenizers.protocol import Tokenizer, framed
 from mm_kptm.knowledge.lexicons.related_words import RelatedWords, WordVectors, contrasted
+from mm_kptm.objectives.rows import RowObjective
 from mm_kptm.objectives.spec import ObjectiveSpec
-from mm_kptm.objectives.tokens import mean, mean_of_each
 from mm_kptm.systems.system import System
 
 RELATED_WORDS = "words that mean alike, with vectors of words"  #: what a dataset offers: a :class:`LexicalRelation`
@@ -31,14 +31,14 @@ class JudgedPairs(Movable):
 
     inputs: Inputs
     classes: Tensor  #: [N]
-    owners: Tensor  #: index of the related pair that each is, or was derived from, [N]
+    sequence_ids: Tensor  #: index of the related pair that each is, or was derived from, [N]
     size: int  #: B
 
     def __len__(self) -> int:
         return self.size
 
 
-class LexicalRelation:
+class LexicalRelation(RowObjective[JudgedPairs]):
     """Classify related words against mined negatives, with the system's head of that name.
 
     Args:
@@ -73,14 +73,6 @@ class LexicalRelation:
         encoded: Encoded = system(batch.inputs, POOLED_ONLY)
         scores = system.head(self.name)(encoded.pooled)
         return F.cross_entropy(scores, batch.classes, reduction="none")
-
-    def loss(self, system: System, batch: JudgedPairs) -> Tensor:
-        """Mean over all pairs, related or not."""
-        return mean(self.losses(system, batch))
-
-    def measure(self, system: System, batch: JudgedPairs) -> Tensor:
-        """Mean over each related pair and its negatives, [B]."""
-        return mean_of_each(self.losses(system, batch), batch.owners, len(batch))
 
 
 LEXICAL_RELATION = ObjectiveSpec(

@@ -13,7 +13,8 @@ import torch
 
 from mm_kptm.batch import Candidates, Inputs
 from mm_kptm.batch.special_entities import MASK, NULL, PADDING
-from mm_kptm.objectives.tokens import MaskedText, MaskedTokens, Masking
+from mm_kptm.objectives.rows import RowTargets
+from mm_kptm.objectives.tokens import MaskedTokens, Masking
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class MaskedTokensAndCandidates(MaskedTokens):
         super().__init__(masking)
         self.hiding = CandidateHiding() if hiding is None else hiding
 
-    def prepare(self, inputs: Inputs, generator: torch.Generator) -> MaskedText:
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> RowTargets:
         """Mask some tokens, and the candidates of their mentions in every knowledge base.
 
         Raises:

@@ -8,7 +8,8 @@ import torch
 
 from mm_kptm.batch import Inputs
 from mm_kptm.knowledge.lexicons.ngrams import N_GRAMS, NgramLexicon
-from mm_kptm.objectives.tokens import MaskedText, MaskedTokens, TokenMasker
+from mm_kptm.objectives.rows import RowTargets
+from mm_kptm.objectives.tokens import MaskedTokens, TokenMasker
 
 
 class MaskedTokensAmongNgrams(MaskedTokens):
@@ -25,7 +26,7 @@ class MaskedTokensAmongNgrams(MaskedTokens):
         self.lexicon = lexicon
         self.most = most
 
-    def prepare(self, inputs: Inputs, generator: torch.Generator) -> MaskedText:
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> RowTargets:
         """Mask some tokens, and match the n-grams of the masked text.
 
         Raises:

@@ -19,8 +19,9 @@ from mm_kptm.data.masking.units import NO_GROUP
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.injection.word_graph import ENTITY, MASK, RELATION, SPECIALS
 from mm_kptm.nn.visibility import LinkMask
+from mm_kptm.objectives.rows import mean, mean_of_each
 from mm_kptm.objectives.spec import ObjectiveContext, ObjectiveSpec
-from mm_kptm.objectives.tokens import ExactCount, Masking, mean, mean_of_each
+from mm_kptm.objectives.tokens import ExactCount, Masking
 from mm_kptm.systems.system import System
 
 #: What a dataset offers: the frequency of each entity (special ones 0), [entities], and the number of relations.

@@ -14,8 +14,9 @@ from torch import Tensor
 from mm_kptm.batch import Encoded, Inputs, OutputRows, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.lexicons.supersenses import SenseVocabulary
+from mm_kptm.objectives.rows import RowTargets, mean, mean_of_each
 from mm_kptm.objectives.spec import TEXTS, ObjectiveContext, ObjectiveSpec
-from mm_kptm.objectives.tokens import ExactCount, MaskedText, Masking, MaskingDraws, mean, mean_of_each
+from mm_kptm.objectives.tokens import ExactCount, Masking, MaskingDraws
 from mm_kptm.systems.system import System
 
 WORD_SENSES = "supersenses of words"  #: what a dataset offers: a :class:`SenseVocabulary`
@@ -35,7 +36,7 @@ def sense_losses(scores: Tensor, allowed: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class MaskedSense(MaskedText):
+class MaskedSense(RowTargets):
     """Text with masked tokens, their ids and their allowed supersenses."""
 
     allowed: Tensor  #: [P, S]
@@ -116,7 +117,9 @@ class MaskedSenses:
         """The same sum for each example, [B]; the batch's mean where an example has no such row."""
         words, senses = self.losses(system, batch)
         some, size = batch.allowed.any(-1), len(batch)
-        return mean_of_each(words, batch.owners, size) + mean_of_each(senses[some], batch.owners[some], size)
+        return mean_of_each(words, batch.sequence_ids, size) + mean_of_each(
+            senses[some], batch.sequence_ids[some], size
+        )
 
 
 def _masked_senses(context: ObjectiveContext) -> MaskedSenses:

@@ -19,8 +19,8 @@ from mm_kptm.errors import UserError
 from mm_kptm.knowledge.injection.marker_tokens import marked_rows
 from mm_kptm.nn.assembly import required_text
 from mm_kptm.nn.ragged import masked_self_attention_layout
+from mm_kptm.objectives.rows import mean, mean_of_each
 from mm_kptm.objectives.spec import ObjectiveSpec
-from mm_kptm.objectives.tokens import mean, mean_of_each
 from mm_kptm.systems.system import System
 
 MARKED_PAIRS = "texts with two marked mentions and their relation"  #: what a dataset offers: the names of the relations
