@@ -14,6 +14,7 @@ def read_text(path: str | Path, kind: str, *, allow_empty: bool = False) -> str:
     """Read a UTF-8 file, without the byte order mark that it may begin with.
 
     Args:
+        path: of the file.
         kind: for messages, ``a JSON file`` say.
         allow_empty: whether a file of nothing but blanks will do.
 

@@ -1,9 +1,9 @@
-"""Supervised objectives on marked texts: relations and types of mentions, governors of tokens, senses of words.
+"""Supervised objectives on texts with mention markers: relations, entity types, dependency heads and word senses.
 
-The marks are ordinary tokens that stand in the text (``@`` and ``#`` for K-Adapter, Wang et al. 2021, sections 3.3 and
-4; made-up words for KEPLER); a head reads the states at them.
+Markers are ordinary tokens of the text (``@`` and ``#`` for K-Adapter, Wang et al. 2021, sections 3.3 and 4; unused
+words for KEPLER); a head reads the hidden states at them.
 
-Shapes: T token rows, B examples, M marks of an example, C classes.
+Shapes: T token rows, B examples, M markers of an example, C classes.
 """
 
 from __future__ import annotations
@@ -12,106 +12,138 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from mm_kptm.batch import NO_ROWS, Encoded, Inputs, Movable, OutputRows
+from mm_kptm.batch import EVERY_ROW, Encoded, Inputs, Movable, OutputRows
+from mm_kptm.errors import UserError
+from mm_kptm.knowledge.injection.marker_tokens import marked_rows
 from mm_kptm.nn.assembly import required_text
 from mm_kptm.nn.ragged import masked_self_attention_layout
-from mm_kptm.objectives.tokens import mean, mean_of_each
+from mm_kptm.objectives.rows import mean, mean_of_each
+from mm_kptm.objectives.spec import ObjectiveSpec
+from mm_kptm.systems.system import System
+
+MARKED_PAIRS = "texts with two marked mentions and their relation"  #: what a dataset offers: the names of the relations
+DEPENDENCY_TREES = "dependency trees of texts"
 
 
 @dataclass(frozen=True, eq=False)
 class Marked(Movable):
-    """Texts, the rows of their marks, and what is true of what is marked."""
+    """Texts with marker rows and labels."""
 
     inputs: Inputs
-    marks: Tensor  #: token rows of the batch, [B, M]
-    truth: Tensor  #: classes [B] of which one holds, or 1 for every one that does, [B, C]
+    marks: Tensor  #: rows of the markers, [B, M]
+    truth: Tensor  #: one class per example [B], or 0/1 for every class, [B, C]
 
     def __len__(self) -> int:
         return len(self.marks)
 
 
-def marked_states(system: nn.Module, inputs: Inputs, marks: Tensor) -> Tensor:
-    """The states at the marks [B, M] of every example, side by side: [B, M D]."""
-    encoded: Encoded = system(inputs, OutputRows(tokens=marks.flatten(), regions=NO_ROWS, pooled=False))
-    return encoded.tokens.unflatten(0, marks.shape).flatten(1)
+def marked_states(system: System, inputs: Inputs, marks: Tensor) -> Tensor:
+    """Hidden states at the markers [B, M] of every example, concatenated: [B, M D]."""
+    encoded: Encoded = system(inputs, OutputRows({"text": marks.flatten()}, pooled=False))
+    return encoded.text.unflatten(0, marks.shape).flatten(1)
 
 
-def marked_scores(system: nn.Module, name: str, batch: Marked) -> Tensor:
-    """What the head ``name`` makes of the states at the marks of an example, side by side: [B, C]."""
-    scores: Tensor = system.head(name)(marked_states(system, batch.inputs, batch.marks))  # type: ignore[operator]
+def marked_scores(system: System, name: str, batch: Marked) -> Tensor:
+    """Scores of the head ``name`` on the concatenated marker states of an example, [B, C]."""
+    scores: Tensor = system.head(name)(marked_states(system, batch.inputs, batch.marks))
     return scores
 
 
 class MarkedRelation:
-    """Name the one relation between two marked mentions, with the system's head of that name."""
+    """Classify the relation between two marked mentions, with the system's head of that name.
+
+    Args:
+        num_classes: number of relations, where the dataset gives it.
+    """
 
     name = "marked-relation"
 
-    def losses(self, system: nn.Module, batch: Marked) -> Tensor:
-        """The cross-entropy of every example, [B]."""
+    def __init__(self, num_classes: int | None = None) -> None:
+        self.sizes = {} if num_classes is None else {"num_classes": num_classes}
+
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> Marked:
+        """Find the markers and labels; nothing is sampled.
+
+        Raises:
+            UserError: the text has no markers, or no relation label.
+        """
+        text = required_text(inputs)
+        labels = _labels(inputs, self.name)
+        return Marked(inputs, marked_rows(inputs, 2), labels[text.layout.starts(labels.device)])
+
+    def losses(self, system: System, batch: Marked) -> Tensor:
+        """Cross-entropy of every example, [B]."""
         return F.cross_entropy(marked_scores(system, self.name, batch), batch.truth, reduction="none")
 
-    def loss(self, system: nn.Module, batch: Marked) -> Tensor:
-        """The mean over examples."""
+    def loss(self, system: System, batch: Marked) -> Tensor:
+        """Mean over examples."""
         return self.losses(system, batch).mean()
 
-    def measure(self, system: nn.Module, batch: Marked) -> Tensor:
-        """The loss of each example, [B]."""
+    def measure(self, system: System, batch: Marked) -> Tensor:
+        """Loss of each example, [B]."""
         return self.losses(system, batch)
 
 
+def _labels(inputs: Inputs, name: str) -> Tensor:
+    """Token labels of an objective, [T]."""
+    labels = required_text(inputs).token_labels
+    if labels is None or name not in labels:
+        raise UserError(f"{name} reads marks of {name}, but the inputs have none")
+    return labels[name]
+
+
 class MarkedTyping:
-    """Say of every type whether it holds for a marked mention, with the system's head of that name."""
+    """Multi-label typing of a marked mention, with the system's head of that name."""
 
     name = "marked-typing"
 
-    def losses(self, system: nn.Module, batch: Marked) -> Tensor:
+    def losses(self, system: System, batch: Marked) -> Tensor:
         """Binary cross-entropy, averaged over types, [B]."""
         scores = marked_scores(system, self.name, batch)
         return F.binary_cross_entropy_with_logits(scores, batch.truth.to(scores.dtype), reduction="none").mean(1)
 
-    def loss(self, system: nn.Module, batch: Marked) -> Tensor:
-        """The mean over examples."""
+    def loss(self, system: System, batch: Marked) -> Tensor:
+        """Mean over examples."""
         return self.losses(system, batch).mean()
 
-    def measure(self, system: nn.Module, batch: Marked) -> Tensor:
-        """The loss of each example, [B]."""
+    def measure(self, system: System, batch: Marked) -> Tensor:
+        """Loss of each example, [B]."""
         return self.losses(system, batch)
 
 
 class WordInContext:
-    """Tell whether a word that is marked in two sentences has one sense, with the system's head of that name.
+    """Classify whether a word marked in two sentences has the same sense, with the system's head of that name.
 
-    The head reads the pooled state and those at both marks (Peters et al. 2019, section 4.3).
+    The head reads the pooled state and the hidden states at both markers (Peters et al. 2019, section 4.3).
     """
 
     name = "word-in-context"
 
-    def scores(self, system: nn.Module, batch: Marked) -> Tensor:
-        """What the head makes of an example, [B, C]."""
-        encoded: Encoded = system(batch.inputs, OutputRows(tokens=batch.marks.flatten(), regions=NO_ROWS))
-        states = encoded.tokens.unflatten(0, batch.marks.shape).flatten(1)
-        scores: Tensor = system.head(self.name)(torch.cat([encoded.pooled, states], dim=-1))  # type: ignore[operator]
+    def scores(self, system: System, batch: Marked) -> Tensor:
+        """Scores of an example, [B, C]."""
+        encoded: Encoded = system(batch.inputs, OutputRows({"text": batch.marks.flatten()}))
+        states = encoded.text.unflatten(0, batch.marks.shape).flatten(1)
+        scores: Tensor = system.head(self.name)(torch.cat([encoded.pooled, states], dim=-1))
         return scores
 
-    def losses(self, system: nn.Module, batch: Marked) -> Tensor:
-        """The cross-entropy of every example, [B]."""
+    def losses(self, system: System, batch: Marked) -> Tensor:
+        """Cross-entropy of every example, [B]."""
         return F.cross_entropy(self.scores(system, batch), batch.truth, reduction="none")
 
-    def loss(self, system: nn.Module, batch: Marked) -> Tensor:
-        """The mean over examples."""
+    def loss(self, system: System, batch: Marked) -> Tensor:
+        """Mean over examples."""
         return self.losses(system, batch).mean()
 
-    def measure(self, system: nn.Module, batch: Marked) -> Tensor:
-        """The loss of each example, [B]."""
+    def measure(self, system: System, batch: Marked) -> Tensor:
+        """Loss of each example, [B]."""
         return self.losses(system, batch)
 
 
 @dataclass(frozen=True, eq=False)
 class Governed(Movable):
-    """Texts, and for some of their tokens the place of the one that governs it."""
+    """Texts with the position of the dependency head of some tokens."""
 
     inputs: Inputs
     rows: Tensor  #: token rows of the batch, [T]
@@ -122,22 +154,47 @@ class Governed(Movable):
 
 
 class DependencyHead:
-    """Find the governor of every token, with the system's head ``dependency-heads`` (section 3.4)."""
+    """Predict the dependency head of every token, with the system's head ``dependency-heads`` (section 3.4)."""
 
     name = "dependency-heads"
 
-    def losses(self, system: nn.Module, batch: Governed) -> Tensor:
-        """The cross-entropy of every governed token, [T]."""
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> Governed:
+        """Tokens whose dependency head is labelled within the text; nothing is sampled.
+
+        Raises:
+            UserError: dependency heads are not labelled.
+        """
+        positions = _labels(inputs, self.name)
+        rows = (positions >= 0).nonzero().squeeze(1)
+        return Governed(inputs, rows, positions[rows])
+
+    def losses(self, system: System, batch: Governed) -> Tensor:
+        """Cross-entropy of every labelled token, [T]."""
         text = required_text(batch.inputs)
-        encoded: Encoded = system(batch.inputs, OutputRows(regions=NO_ROWS, pooled=False))
-        scores = system.head(self.name)(encoded.tokens, masked_self_attention_layout(text.layout, text.attention_mask))  # type: ignore[operator]
+        encoded: Encoded = system(batch.inputs, OutputRows({"text": EVERY_ROW}, pooled=False))
+        layout = masked_self_attention_layout(text.layout, text.attention_mask)
+        scores = system.head(self.name)(encoded.text, layout)
         return F.cross_entropy(scores[batch.rows], batch.places, reduction="none")
 
-    def loss(self, system: nn.Module, batch: Governed) -> Tensor:
-        """The mean over all governed tokens of the batch."""
+    def loss(self, system: System, batch: Governed) -> Tensor:
+        """Mean over all labelled tokens of the batch."""
         return mean(self.losses(system, batch))
 
-    def measure(self, system: nn.Module, batch: Governed) -> Tensor:
-        """The mean over the governed tokens of each text, [B]."""
-        owners = required_text(batch.inputs).layout.sequence_ids(batch.rows.device)[batch.rows]
-        return mean_of_each(self.losses(system, batch), owners, len(batch))
+    def measure(self, system: System, batch: Governed) -> Tensor:
+        """Mean over the labelled tokens of each text, [B]."""
+        sequence_ids = required_text(batch.inputs).layout.sequence_ids(batch.rows.device)[batch.rows]
+        return mean_of_each(self.losses(system, batch), sequence_ids, len(batch))
+
+
+MARKED_RELATION = ObjectiveSpec(
+    MarkedRelation.name,
+    "Wang et al. 2021, K-Adapter, Findings of ACL, section 3.3",
+    lambda context: MarkedRelation(len(context.offered(MARKED_PAIRS))),
+    needs=(MARKED_PAIRS,),
+)
+DEPENDENCY_HEADS = ObjectiveSpec(
+    DependencyHead.name,
+    "Wang et al. 2021, K-Adapter, Findings of ACL, section 3.4",
+    lambda context: DependencyHead(),
+    needs=(DEPENDENCY_TREES,),
+)

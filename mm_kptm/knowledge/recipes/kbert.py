@@ -1,4 +1,4 @@
-"""K-BERT: any BERT of the UER toolkit, reading sentence trees."""
+"""K-BERT: a BERT of the UER toolkit over sentence trees."""
 
 from collections import OrderedDict
 
@@ -10,6 +10,7 @@ from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Pooler, Transform
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import UnbiasedNorm, bert_layer
+from mm_kptm.nn.submodules import submodule
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Rename
 from mm_kptm.systems.text_format import UER_FORMAT
@@ -26,11 +27,11 @@ def kbert(
     num_segments: int = 3,
     dropout: float = 0.1,
 ) -> SingleStream:
-    """BERT with UER's norm (Liu et al. 2020, section 3.4); the defaults are its Chinese base model.
+    """Encoder of Liu et al. (2020, section 3.4), BERT with UER's norm; the defaults are its Chinese base model.
 
-    Knowledge adds no parameter: :class:`~mm_kptm.knowledge.injection.sentence_tree.Trees` bring soft positions and who sees whom, and any
-    text encoder of the suite reads them alike. Segment 0 is UER's padding; sentences are segments 1 and 2. The pooled
-    state is the first one as it is: each head has a dense layer of its own for it.
+    Knowledge adds no parameter: :class:`~mm_kptm.knowledge.injection.sentence_tree.Trees` have soft positions and a
+    visible matrix, which any text encoder of the suite can read. Segment 0 is UER's padding; sentences are segments 1
+    and 2. The pooled state is the first hidden state: each head has its own dense layer for it.
     """
     text = TextEmbedding(
         vocab_size,
@@ -49,19 +50,19 @@ def kbert(
 
 
 def masked_tokens(encoder: SingleStream) -> nn.Sequential:
-    """Dense, GELU, UER's norm, and an output matrix that is not tied to the word embeddings."""
-    vocab_size = encoder.embed.text.word.num_embeddings  # type: ignore[union-attr]
-    out = nn.Linear(encoder.dim, vocab_size)  # type: ignore[arg-type]
+    """Output layer with dense, GELU, UER's norm, and a matrix that is not tied to the word embeddings."""
+    vocab_size = submodule(encoder, "embed.text.word", nn.Embedding).num_embeddings
+    out = nn.Linear(encoder.dim, vocab_size)
     return _fresh(transform=Transform(encoder.dim, norm=UnbiasedNorm), out=out)
 
 
 def sentence_classes(encoder: SingleStream, *, num_classes: int = 2) -> nn.Sequential:
-    """Dense and tanh on one state of each sentence (:mod:`mm_kptm.nn.pooling`), then the classes; for pairs as well."""
+    """Sentence or pair classifier: dense and tanh on a pooled state (:mod:`mm_kptm.nn.pooling`), then linear."""
     return _fresh(pool=Pooler(encoder.dim), out=nn.Linear(encoder.dim, num_classes))
 
 
 def token_classes(encoder: SingleStream, *, num_classes: int = 2) -> nn.Linear:
-    """A linear layer on every token, facts included, which have a class of their own."""
+    """Linear layer on every token; tokens of facts have a class of their own."""
     head = nn.Linear(encoder.dim, num_classes)
     bert_init(head)
     return head
@@ -129,7 +130,7 @@ KBERT_BASE = Recipe(
         "the released code picks the facts of a word in the order of a Python set, which changes from run to run; "
         "here they come in the order of the file",
         "fresh biases are zero, where UER draws them like weights",
-        "facts that do not fit are left out whole (mm_kptm.knowledge.injection.sentence_tree.spare_trunk); the released code cuts the "
-        "sentence's end instead (cut)",
+        "facts that do not fit are left out whole (mm_kptm.knowledge.injection.sentence_tree.spare_trunk); the "
+        "released code cuts the sentence's end instead (cut)",
     ),
 )

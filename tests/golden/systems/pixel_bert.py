@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 import torch.nn.functional as F
 
 import mm_kptm
 from mm_kptm.batch import Inputs, SequenceLayout, Tokens
 from mm_kptm.objectives.pairs import ImageTextMatching, Pairs
-from mm_kptm.objectives.tokens import MaskedText, MaskedTokens, Masking
+from mm_kptm.objectives.rows import RowTargets
+from mm_kptm.objectives.tokens import MaskedTokens, Masking
 from mm_kptm.vision.modules.single_stream.grid_features import cells_of, grid_places, select_cells
 from tests.golden.case import Answer, Case
 
@@ -32,19 +31,19 @@ def pretrain(case: Case) -> dict[str, Answer]:
     owners = inputs.text.layout.sequence_ids(masked.device)[masked]
     words = MaskedTokens(Masking(mask_id=4, pool=(5, 6), never=frozenset()))
     answers = {"sampled_indices": Answer(row * width + column)}
-    for name, seen in (("sampled", replace(inputs, regions=sampled)), ("full", inputs)):
+    for name, seen in (("sampled", inputs.with_streams(regions=sampled)), ("full", inputs)):
         depths = list(system.hidden_states(seen))
         joint = F.pad(text, (0, seen.regions.layout.lengths[0]), value=True)
         encoded = system(seen)
         answers |= {
             f"{name}.embeddings": Answer(depths[0].x, joint),
             f"{name}.sequence": Answer(depths[-1].x, joint),
-            f"{name}.mlm_loss": Answer(words.loss(system, MaskedText(seen, masked, labels[masked], owners)).reshape(1)),
+            f"{name}.mlm_loss": Answer(words.loss(system, RowTargets(seen, masked, labels[masked], owners)).reshape(1)),
             f"{name}.itm_scores": Answer(system.head("image-text-matching")(encoded.pooled)),
             f"{name}.itm_loss": Answer(ImageTextMatching().loss(system, Pairs(seen, given["itm_labels"])).reshape(1)),
         }
         if name == "sampled":
-            answers["sampled.mlm_logits"] = Answer(system.head("masked-tokens")(encoded.tokens), text)
+            answers["sampled.mlm_logits"] = Answer(system.head("masked-tokens")(encoded.text), text)
     return answers
 
 
