@@ -76,9 +76,8 @@ class TextTokenizer:
                 unknown.
         """
         texts = _listed("texts", texts)
-        parts = [(text,) for text in texts]
-        if pairs is not None:
-            parts = [*zip(texts, _as_many("pairs", pairs, texts), strict=True)]  # type: ignore[list-item]
+        seconds = None if pairs is None else _as_many("pairs", pairs, texts)
+        parts = [[text] if seconds is None else [text, seconds[at]] for at, text in enumerate(texts)]
         room = self.max_length if max_length is None else min(max_length, self.max_length)
         ids, segments = [], []
         for number, example in enumerate(parts):

@@ -45,7 +45,7 @@ def folder(bert: BertModel, tmp_path: Path) -> Path:
 
 @torch.no_grad()
 def states(system: System) -> Tensor:
-    return system(Inputs(Tokens.of([IDS]))).tokens
+    return system(Inputs(text=Tokens.of([IDS]))).text
 
 
 @torch.no_grad()

@@ -65,24 +65,24 @@ def regions_of(model: Any, config: Any) -> Tensor:
 
 def region_inputs(width: int) -> Inputs:
     segments = torch.ones(4, dtype=torch.long)
-    return Inputs(TEXT, Regions(FEATURES[:, :width], BOXES, SequenceLayout((4,)), segments=segments))
+    return Inputs(text=TEXT, regions=Regions(FEATURES[:, :width], BOXES, SequenceLayout((4,)), segments=segments))
 
 
 def ours_text(system: System) -> Tensor:
-    return system(Inputs(TEXT)).tokens
+    return system(Inputs(text=TEXT)).text
 
 
 def ours_languages(system: System) -> Tensor:
-    return system(Inputs(Tokens.of([IDS], languages=[[1] * len(IDS)]))).tokens
+    return system(Inputs(text=Tokens.of([IDS], languages=[[1] * len(IDS)]))).text
 
 
 def ours_decoder(system: System) -> Tensor:
-    return system(Inputs(TEXT, target=Tokens.of([TARGET]))).tokens
+    return system(Inputs(text=TEXT, target=Tokens.of([TARGET])))["target"]
 
 
 def ours_streams(system: System) -> Tensor:
     encoded = system(region_inputs(system.sizes["region_dim"]))
-    return torch.cat([encoded.tokens, encoded.regions])
+    return torch.cat([encoded.text, encoded.regions])
 
 
 @dataclass(frozen=True)

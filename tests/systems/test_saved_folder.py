@@ -49,7 +49,7 @@ def vocabulary(tmp_path: Path) -> Path:
 
 @torch.no_grad()
 def states(made: System) -> torch.Tensor:
-    return made(Inputs(Tokens.of([[5, 7, 9, 10, 6, 8]]))).tokens
+    return made(Inputs(text=Tokens.of([[5, 7, 9, 10, 6, 8]]))).text
 
 
 @torch.no_grad()
@@ -138,7 +138,7 @@ def test_texts_become_inputs(vocabulary: Path) -> None:
     inputs = made.tokenizer(["A man", "horses ."])
     assert inputs.text is not None
     assert inputs.text.ids.tolist() == [2, 5, 6, 3, 2, 8, 9, 10, 3]
-    assert made(inputs).tokens.shape == (9, 16)
+    assert made(inputs).text.shape == (9, 16)
     pair = made.tokenizer(["a man"], ["rides"]).text
     assert pair is not None
     assert (pair.ids.tolist(), pair.segments.tolist()) == ([2, 5, 6, 3, 7, 3], [0, 0, 0, 0, 1, 1])
