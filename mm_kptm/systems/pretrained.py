@@ -71,7 +71,9 @@ def load(
             fine-tune on VQA, ``encoder.embed.regions.`` to start UNITER from BERT).
         ignore: beginnings of published names that stay behind, such as ``classifier.`` of a fine-tuned file.
         seed: for the fresh weights; torch's global state otherwise.
-        revision, cache_dir, local_files_only: of the hub, see :func:`~mm_kptm.systems.hub.fetch`.
+        revision: a branch, tag or commit of the hub's repository.
+        cache_dir: where the hub's cache lies, see :func:`~mm_kptm.systems.hub.fetch`.
+        local_files_only: whether to take what the cache holds and to ask nobody.
         sizes: as in :func:`build`; they win over what the checkpoint's tables and ``config.json`` say.
 
     Raises:
