@@ -1,1 +1,1 @@
-"""Adaptation."""
+"""Adaptation: modules that add knowledge to a pretrained encoder without changing its layers."""

@@ -19,7 +19,9 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     validate.add_argument("task", metavar="TASK", help="a task, from `mm-kptm list tasks`")
     validate.add_argument("files", type=Path, nargs="+", metavar="FILE", help="data files")
     validate.add_argument(
-        "--format", default=CUSTOM, help="whose format: custom (docs/own-data.md), or a data set such as xnli (default: custom)"
+        "--format",
+        default=CUSTOM,
+        help="whose format: custom (docs/own-data.md), or a data set such as xnli (default: custom)",
     )
     add_json(validate)
     validate.set_defaults(run=_validate)
