@@ -162,7 +162,7 @@ def test_null_arms_are_run_and_counted(here, tmp_path):
     [
         ({"train": replace(TREE.train, steps=5)}, r"steps: tree 4, bare 5"),
         ({"train": replace(TREE.train, batch_size=8)}, r"batch size: tree 16, bare 8"),
-        ({"train": replace(TREE.train, max_tokens=90)}, r"rows per batch: tree none, bare 90"),
+        ({"train": replace(TREE.train, max_tokens=90)}, r"max tokens: tree none, bare 90"),
         ({"data": replace(TREE.data, questions=100)}, r"examples: tree 120, bare 100"),
         ({"encoder": EncoderSettings("uniter-base", {**TREE.encoder.sizes, "dim": 18})}, r"parameters: tree 41,117"),
     ],

@@ -1,1 +1,1 @@
-"""Parallel."""
+"""Data-parallel training: processes, replicated weights (DDP), sharded weights (FSDP)."""
