@@ -1,4 +1,4 @@
-"""The verb that works on data files: data validate."""
+"""The verb data validate: checks of data files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CUSTOM = "custom"
 
 
 def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Describe the verb."""
+    """Add the verb to the parser."""
     data = verbs.add_parser("data", help="check data files before a run needs them")
     actions = data.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
     validate = actions.add_parser("validate", help="read files as a task would, and name what is wrong")
