@@ -1,1 +1,1 @@
-"""Readers and writers of published region feature files, one module for each family."""
+"""Readers and writers of published region feature files, one module per family."""
