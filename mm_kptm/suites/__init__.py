@@ -1,1 +1,1 @@
-"""Suites."""
+"""Benchmark suites that ship with the package."""

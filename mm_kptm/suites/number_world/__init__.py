@@ -1,1 +1,1 @@
-"""Number world."""
+"""Number World: a synthetic multimodal, multilingual, knowledge-intensive benchmark."""

@@ -133,8 +133,8 @@ class DetectionWriter:
         """Write one image; its columns must be those of the first image.
 
         Raises:
-            UserError: a duplicate image, other columns or widths, features not finite as float16, or boxes outside of the
-                image.
+            UserError: a duplicate image, other columns or widths, features not finite as float16, or boxes outside of
+                the image.
         """
         if image.image in self.images:
             raise UserError(f"the regions of image {image.image!r} were added twice")

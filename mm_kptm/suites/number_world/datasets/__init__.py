@@ -1,1 +1,1 @@
-"""Datasets."""
+"""Number World as datasets of tasks and objectives."""
