@@ -205,7 +205,7 @@ class AdaptedStream(SingleStream):
         # no no_grad here: autocast would cache detached casts of weights that the task trains
         states = {depth: x.detach() for depth, x in enumerate(self._states(inputs, assembled, detach=True))}
         final: Tensor = self.fusion(states[len(self.layers)], self._outputs(states, reading))
-        return final[assembled.tokens]
+        return final[assembled.text]
 
     def run(self, inputs: Inputs, assembled: Assembled, last: AttentionLayout) -> Tensor:
         """Final states of the query rows of ``last``; the top layer runs on all rows only where an adapter reads it."""
@@ -269,9 +269,15 @@ def adapt(
         encoder: any that :class:`AdaptedStream` supports.
         sets: names of the adapter sets.
         depths: of the adapters in every set; default :func:`published_depths`.
-        width, num_heads, num_layers, ffn_dim, norm, dropout: of the Transformer in every adapter.
+        width: hidden size of the Transformer in every adapter.
+        num_heads: attention heads of that Transformer.
+        num_layers: number of its layers.
+        ffn_dim: width of its feed-forward layers; four times ``width`` unless given.
         skip: as for :class:`AdapterSet`.
-        fusion, sight: as for :class:`AdaptedStream`.
+        norm: builder of its norms.
+        dropout: its dropout probability.
+        fusion: as for :class:`AdaptedStream`.
+        sight: as for :class:`AdaptedStream`.
 
     Raises:
         UserError: as :class:`AdapterSet` and :class:`AdaptedStream`.

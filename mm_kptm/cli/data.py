@@ -21,7 +21,7 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     validate.add_argument(
         "--format",
         default=CUSTOM,
-        help="whose format: custom (docs/own-data.md), or a data set such as xnli (default: custom)",
+        help="custom (docs/own-data.md), or that of a dataset such as xnli (default: custom)",
     )
     add_json(validate)
     validate.set_defaults(run=_validate)

@@ -12,6 +12,7 @@ from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import Built, parameter_count
 from mm_kptm.experiment.settings import Experiment
 from mm_kptm.tasks.protocol import Row
+from mm_kptm.train.loop import sampler_for
 from mm_kptm.train.protocol import Source, module_of
 
 GLANCE = 32  #: examples checked before training
@@ -30,9 +31,9 @@ class Budget:
     @classmethod
     def of(cls, settings: Experiment, built: Built) -> Budget:
         """Budget of a built, untrained run."""
-        train = settings.train
+        train = settings.train.in_steps(lambda epochs: sampler_for(built.training, settings.train).num_batches(epochs))
         return cls(
-            steps=train.steps,
+            steps=train.num_steps,
             batch_size=train.batch_size,
             max_tokens=train.max_tokens,
             examples=len(built.source("train")),
@@ -103,6 +104,7 @@ def check_same_examples(split: str, asked: Mapping[str, Mapping[str, tuple[objec
     """Refuse arms with different test examples.
 
     Args:
+        split: name of the split, for the message.
         asked: identifying fields of every example, by arm and example id.
 
     Raises:

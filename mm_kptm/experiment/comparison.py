@@ -89,7 +89,8 @@ def compare(
     budgets = _examined([arm for arm in arms if not arm.null], splits)
     if not unequal:
         check_equal(budgets)
-    jobs = {arm.name: [_job(arm, seed, out, splits) for seed in range(seeds)] for arm in arms}
+    longest = max(budget.steps for budget in budgets.values())
+    jobs = {arm.name: [_job(arm, seed, out, splits, longest) for seed in range(seeds)] for arm in arms}
     listed = [
         job for of_seed in zip(*jobs.values(), strict=True) for job in of_seed
     ]  # seed by seed: all arms with the first seed, then with the second
@@ -128,11 +129,11 @@ def _examined(arms: Sequence[ExperimentArm], splits: Sequence[str]) -> dict[str,
     return budgets
 
 
-def _job(arm: ExperimentArm, seed: int, out: Path, splits: Sequence[str]) -> Job:
-    """Job of an arm with its ``seed``-th seed, named after both."""
+def _job(arm: ExperimentArm, seed: int, out: Path, splits: Sequence[str], longest: int) -> Job:
+    """Job of an arm with its ``seed``-th seed; a run in epochs saves checkpoints like one of ``longest`` steps."""
     ours = arm.settings.train
     own = ours.seed + seed
-    saves = ours.save_every or max(1, ours.steps // SAVES)
+    saves = ours.save_every or max(1, (longest if ours.steps is None else ours.steps) // SAVES)
     trained = replace(ours, seed=own, save_every=saves, keep_last=1)
     return Job(replace(arm.settings, name=f"{arm.name}-seed-{own}", out=out, train=trained), tuple(splits))
 

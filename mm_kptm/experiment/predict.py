@@ -19,6 +19,7 @@ def predict(run: Path, *, split: str = "test", file: Path | None = None) -> list
     """Predict with a run's last checkpoint on a split, or on a file in the format of its data.
 
     Args:
+        run: run folder.
         split: predictions are also written to ``predictions/<split>.jsonl`` of the run.
         file: examples, answers optional; used instead of the split.
 
@@ -43,6 +44,8 @@ def submit(run: Path, *, split: str = "test", folder: Path | None = None) -> Seq
     """Write the submission files of the official evaluation and validate them by reading them back.
 
     Args:
+        run: run folder.
+        split: split to predict.
         folder: output folder; default ``submission`` inside the run.
 
     Raises:

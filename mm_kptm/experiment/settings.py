@@ -107,6 +107,8 @@ class Experiment:
         if self.stages.keys() != self.objectives.keys():
             staged, named = (", ".join(sorted(names)) for names in (self.stages, self.objectives))
             raise UserError(f"stages are of {staged}, but objectives are {named}; give every objective its steps")
+        if self.train.epochs is not None:
+            raise UserError(f"stages count steps, but train.epochs is {self.train.epochs}; set train.steps instead")
         if (steps := ContinualSchedule(self.stages).steps) != self.train.steps:
             raise UserError(f"stages have {steps} steps in all, but train.steps is {self.train.steps}; make them equal")
 

@@ -34,7 +34,8 @@ def outcomes(
     workers too, and so does the death of the parent process. Workers print to stderr only.
 
     Args:
-        work: a module-level function; jobs and results must be picklable, because workers are spawned.
+        work: a module-level function; it and its results must be picklable, because workers are spawned.
+        jobs: picklable arguments of ``work``, one per call.
         workers: parallel processes.
         first: number of leading jobs that must finish before the others start.
 

@@ -14,6 +14,7 @@ def read_text(path: str | Path, kind: str, *, allow_empty: bool = False) -> str:
     """Read a UTF-8 file without its optional byte order mark.
 
     Args:
+        path: file to read.
         kind: description for messages, such as ``a JSON file``.
         allow_empty: accept a blank file.
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mm_kptm.batch import Inputs
 from mm_kptm.errors import UserError
+from mm_kptm.systems.system import System
 
 
 class Objective(Protocol):
@@ -26,10 +27,10 @@ class Objective(Protocol):
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> Any:
         """A corrupted copy of the inputs with what is to be found; movable between devices."""
 
-    def loss(self, system: Any, batch: Any) -> Tensor:
+    def loss(self, system: System, batch: Any) -> Tensor:
         """A scalar."""
 
-    def measure(self, system: Any, batch: Any) -> Tensor:
+    def measure(self, system: System, batch: Any) -> Tensor:
         """The loss of each example, [B]."""
 
 
@@ -82,7 +83,7 @@ class Mixture(nn.Module):
         UserError: there is no objective, or a weight is not positive.
     """
 
-    def __init__(self, system: nn.Module, objectives: Mapping[str, Objective], weights: Mapping[str, float]) -> None:
+    def __init__(self, system: System, objectives: Mapping[str, Objective], weights: Mapping[str, float]) -> None:
         super().__init__()
         if not objectives:
             raise UserError("a mixture needs at least one objective")

@@ -11,11 +11,12 @@ from itertools import permutations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from mm_kptm.batch import POOLED_ONLY, Encoded, Inputs, Movable, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.spec import DOCUMENTS, ObjectiveContext, ObjectiveSpec
+from mm_kptm.systems.system import System
 
 FOLLOWS = "follows"  #: the mark of pairs of segments: 1 where the second follows the first
 
@@ -40,17 +41,17 @@ class PooledClasses(ABC):
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> ClassifiedTexts:
         """Inputs with their classes."""
 
-    def losses(self, system: nn.Module, batch: ClassifiedTexts) -> Tensor:
+    def losses(self, system: System, batch: ClassifiedTexts) -> Tensor:
         """The cross-entropy of every example, [B]."""
         encoded: Encoded = system(batch.inputs, POOLED_ONLY)
-        scores = system.head(self.name)(encoded.pooled)  # type: ignore[operator]
+        scores = system.head(self.name)(encoded.pooled)
         return F.cross_entropy(scores, batch.classes, reduction="none")
 
-    def loss(self, system: nn.Module, batch: ClassifiedTexts) -> Tensor:
+    def loss(self, system: System, batch: ClassifiedTexts) -> Tensor:
         """The mean over examples."""
         return self.losses(system, batch).mean()
 
-    def measure(self, system: nn.Module, batch: ClassifiedTexts) -> Tensor:
+    def measure(self, system: System, batch: ClassifiedTexts) -> Tensor:
         """The loss of each example, [B]."""
         return self.losses(system, batch)
 
@@ -91,7 +92,7 @@ class SentenceOrder(PooledClasses):
             order += [first, *parts[0], *parts[1]]
             segments += [0] * (1 + len(parts[0])) + [1] * len(parts[1])
         moved = replace(reordered(text, torch.tensor(order)), segments=torch.tensor(segments))
-        return ClassifiedTexts(replace(inputs, text=moved), swapped.long())
+        return ClassifiedTexts(inputs.with_streams(text=moved), swapped.long())
 
 
 class SentenceReordering(PooledClasses):
@@ -116,10 +117,10 @@ class SentenceReordering(PooledClasses):
         Raises:
             UserError: the text does not mark its sentences.
         """
-        text = _marked(inputs, "sentence", self.name)
+        text, labels = _labelled_text(inputs, "sentence", self.name)
         order, classes = torch.arange(len(text.ids)), []
         for first, length in zip(text.layout.offsets, text.layout.lengths, strict=False):
-            sentences = text.token_labels["sentence"][first : first + length]  # type: ignore[index]
+            sentences = labels[first : first + length]
             rows = first + (sentences >= 0).nonzero().squeeze(1)
             begins = (sentences[sentences >= 0].diff() != 0).nonzero().squeeze(1) + 1
             count = int(torch.randint(min(self.most, len(begins) + 1), (1,), generator=generator)) + 1
@@ -129,7 +130,7 @@ class SentenceReordering(PooledClasses):
             order[rows] = torch.cat([segments[place] for place in moved])
             classes.append(self.orders.index(tuple(moved)))
         shown = reordered(text, order)
-        return ClassifiedTexts(replace(inputs, text=shown), torch.tensor(classes, dtype=torch.long))
+        return ClassifiedTexts(inputs.with_streams(text=shown), torch.tensor(classes, dtype=torch.long))
 
 
 class NextSentence(PooledClasses):
@@ -150,8 +151,8 @@ class NextSentence(PooledClasses):
         Raises:
             UserError: the text has no such mark.
         """
-        text = _marked(inputs, FOLLOWS, self.name)
-        follows = text.token_labels[FOLLOWS][text.layout.starts(text.ids.device)]  # type: ignore[index]
+        text, labels = _labelled_text(inputs, FOLLOWS, self.name)
+        follows = labels[text.layout.starts(labels.device)]
         return ClassifiedTexts(inputs, torch.where(follows == 1, self.next_class, 1 - self.next_class))
 
 
@@ -173,19 +174,19 @@ class PairClassification(PooledClasses):
         Raises:
             UserError: the text has no such mark.
         """
-        text = _marked(inputs, self.name, self.name)
+        text, labels = _labelled_text(inputs, self.name, self.name)
         firsts = text.layout.starts(text.ids.device)
-        return ClassifiedTexts(inputs, text.token_labels[self.name][firsts])  # type: ignore[index]
+        return ClassifiedTexts(inputs, labels[firsts])
 
 
-def _marked(inputs: Inputs, mark: str, objective: str) -> Tokens:
-    """The text of the inputs, if its source marked it so."""
+def _labelled_text(inputs: Inputs, mark: str, objective: str) -> tuple[Tokens, Tensor]:
+    """The text of the inputs, and the labels of that name which its source gave its rows, [T]."""
     text = inputs.text
     if text is None or text.token_labels is None or mark not in text.token_labels:
         raise UserError(
             f"{objective} reads marks of {mark}, but the inputs have none; take data that do, as documents do"
         )
-    return text
+    return text, text.token_labels[mark]
 
 
 def reordered(tokens: Tokens, order: Tensor) -> Tokens:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mm_kptm.batch import POOLED_ONLY, Encoded, Inputs, Movable
 from mm_kptm.objectives.spec import REGIONS, TEXTS, ObjectiveSpec
+from mm_kptm.systems.system import System
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,17 +48,17 @@ class ImageTextMatching:
         given = torch.where(swapped, others, own)
         return Pairs(replace(inputs, image_of=given), (given == own).long())
 
-    def losses(self, system: torch.nn.Module, batch: Pairs) -> Tensor:
+    def losses(self, system: System, batch: Pairs) -> Tensor:
         """Cross-entropy of every pair, [B]."""
         encoded: Encoded = system(batch.inputs, POOLED_ONLY)
-        scores = system.head(self.name)(encoded.pooled)  # type: ignore[operator]
+        scores = system.head(self.name)(encoded.pooled)
         return F.cross_entropy(scores, batch.matched, reduction="none")
 
-    def loss(self, system: torch.nn.Module, batch: Pairs) -> Tensor:
+    def loss(self, system: System, batch: Pairs) -> Tensor:
         """The mean over pairs."""
         return self.losses(system, batch).mean()
 
-    def measure(self, system: torch.nn.Module, batch: Pairs) -> Tensor:
+    def measure(self, system: System, batch: Pairs) -> Tensor:
         """The loss of each pair, [B]."""
         return self.losses(system, batch)
 

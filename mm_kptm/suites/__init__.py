@@ -1,1 +1,7 @@
-"""Benchmark suites that ship with the package."""
+"""Benchmark suites of the package, each with a generator, datasets and a demonstration."""
+
+from mm_kptm.lazy import lazy
+
+__all__ = ["number_world"]
+
+__getattr__ = lazy(__name__, {}, rooms=__all__)

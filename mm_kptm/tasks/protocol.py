@@ -137,6 +137,7 @@ def check_vocabulary(system: System, pieces: int | None, *, loaded: bool) -> Non
     A table may have a few rows that no piece has, for it was padded or given marks.
 
     Args:
+        system: the encoder with its heads.
         pieces: of the data's vocabulary; None where there is no text in pieces.
         loaded: whether the encoder has weights from a file.
 

@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from mm_kptm.errors import UserError
 
+DEFAULT_STEPS = 1000  #: length of a run without ``steps`` and ``epochs``
 _POSITIVE = (
-"batch_size", "max_tokens", "lr", "eps", "max_grad_norm", "gradient_accumulation_steps", "eval_every", "save_every",
-    "keep_last", "log_every",
-)  # fmt: skip
+    "epochs",
+    "batch_size",
+    "max_tokens",
+    "lr",
+    "eps",
+    "max_grad_norm",
+    "gradient_accumulation_steps",
+    "eval_every",
+    "save_every",
+    "keep_last",
+    "log_every",
+)
 
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Hyperparameters of the trainer; an invalid value raises ``UserError``."""
+    """Hyperparameters of the trainer; an invalid value raises ``UserError``.
 
-    steps: int = 1000  #: optimiser steps of the whole run, resumed or not; 0 leaves the weights unchanged
+    The length of a run is given as ``steps`` or as ``epochs``: exactly one of them is set. Without either it is
+    ``DEFAULT_STEPS``.
+    """
+
+    steps: int | None = None  #: optimizer steps of the whole run; 0 leaves the weights unchanged; or `epochs`
+    epochs: int | None = None  #: passes over the training examples, instead of `steps`; 1000 steps if both are null
     batch_size: int = 32  #: examples per step, over all processes and accumulation; also per evaluation batch
     max_tokens: int | None = None  #: limit training batches by total length instead of ``batch_size``
     lr: float = 1e-4  #: peak learning rate
@@ -44,13 +60,21 @@ class TrainSettings:
     num_workers: int = 0  #: worker processes that build batches; 0 builds them in this one
 
     def __post_init__(self) -> None:
+        if self.steps is not None and self.epochs is not None:
+            raise UserError(
+                f"train.steps is {self.steps} and train.epochs is {self.epochs}, but one of them sets the length of "
+                "the run; leave the other out, or set it to null"
+            )
+        if self.steps is None and self.epochs is None:
+            object.__setattr__(self, "steps", DEFAULT_STEPS)
         for name in _POSITIVE:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UserError(f"train.{name} is {value} but must be greater than 0")
         for name in ("steps", "weight_decay", "num_workers"):
-            if not getattr(self, name) >= 0:
-                raise UserError(f"train.{name} is {getattr(self, name)} but must not be negative")
+            value = getattr(self, name)
+            if value is not None and not value >= 0:
+                raise UserError(f"train.{name} is {value} but must not be negative")
         if not 0 <= self.warmup <= 1:
             raise UserError(f"train.warmup is {self.warmup} but must be a fraction of the steps between 0 and 1")
         if not 0 < self.decay_fraction <= 1:
@@ -72,3 +96,22 @@ class TrainSettings:
             raise UserError(
                 f"train.monitor is {self.monitor!r} but must name a split and a measure, such as dev/accuracy"
             )
+
+    @property
+    def num_steps(self) -> int:
+        """Length of the run in steps.
+
+        Raises:
+            UserError: the length is given in epochs and not converted by :meth:`in_steps`.
+        """
+        if self.steps is None:
+            raise UserError(f"train.epochs is {self.epochs}, but train.steps is needed here; set train.steps")
+        return self.steps
+
+    def in_steps(self, steps_of: Callable[[int], int]) -> TrainSettings:
+        """Convert the length of the run from epochs to steps.
+
+        Args:
+            steps_of: maps a number of epochs to steps, such as :meth:`mm_kptm.data.sampler.Sampler.num_batches`.
+        """
+        return self if self.epochs is None else replace(self, steps=steps_of(self.epochs), epochs=None)

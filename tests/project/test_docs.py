@@ -84,6 +84,23 @@ def test_a_package_of_ones_own_adds_as_much(tmp_path: Path) -> None:
     assert "deep-averaging" in run("mm-kptm list systems --json", tmp_path, path)
 
 
+@pytest.mark.parametrize("page", ["tutorials/vision.md", "tutorials/knowledge.md", "tutorials/crosslingual.md"])
+def test_every_command_of_a_tutorial_runs(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, settings in named(page, "yaml").items():
+        shorter = re.sub(r"\bsteps: [1-9]\d*", "steps: 2", settings)
+        Path(name).write_text(re.sub(r"\bquestions: \d+", "questions: 60", shorter), encoding="utf-8")
+    for name, table in named(page, "tsv").items():
+        Path(name).write_text(table.partition("\n")[2], encoding="utf-8")
+    for command in "".join(blocks(page, "sh")).splitlines():
+        words = [re.sub(r"^(--train.steps)=\d+$", r"\1=2", word) for word in command.split()]
+        assert words[0] == "mm-kptm"
+        assert cli.main(words[1:]) == 0, capsys.readouterr().err
+        assert capsys.readouterr().out
+
+
 OWN_TASKS = sorted(task for task in catalogue() if CUSTOM in readers(task))
 
 

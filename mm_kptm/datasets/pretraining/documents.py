@@ -8,6 +8,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from mm_kptm.batch import Inputs
 from mm_kptm.data.formats.documents import DocumentSentence, read_documents, read_labelled_pairs, written
 from mm_kptm.data.masking.units import joins
@@ -109,7 +111,7 @@ def pretraining(data: Documents, request: DataRequest) -> PreparedData:
             return beside.linked_texts(split)
         parts = 2 if name in OF_PAIRS else data.num_segments
         texts = segments(sentences(split), specials, data.max_length, parts)
-        if name == "document-words" and not (texts.texts.columns[f"{MARK}{name}"] >= 0).any():  # type: ignore[operator]
+        if name == "document-words" and np.all(np.asarray(texts.texts.columns[f"{MARK}{name}"], dtype=np.int64) < 0):
             raise UserError(
                 f"document-words looks for words in other segments of their document, but each of {data.files[split]} "
                 f"has one of {data.max_length} pieces; give longer documents or a smaller data.max_length"

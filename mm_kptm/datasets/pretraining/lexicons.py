@@ -11,12 +11,14 @@ from mm_kptm.data.formats.similar_words import read_similar_words
 from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.data.tokenizers.wordpiece import WordPiece
 from mm_kptm.errors import UserError
+from mm_kptm.knowledge.fusion.sense_embedding import SenseEmbedding
 from mm_kptm.knowledge.graph.wordnet import FILES, read_wordnet
 from mm_kptm.knowledge.lexicons.ngrams import NgramLexicon
 from mm_kptm.knowledge.lexicons.related_words import RelatedWords, WordVectors
 from mm_kptm.knowledge.lexicons.supersenses import Inventory, SenseVocabulary
 from mm_kptm.knowledge.objectives.lexical_relation import RELATED_WORDS, LexicalRelation
 from mm_kptm.knowledge.objectives.masked_senses import WORD_SENSES, MaskedSenses
+from mm_kptm.nn.submodules import submodule
 from mm_kptm.objectives.similar_words import SIMILAR_WORDS, SimilarWords
 from mm_kptm.systems.system import System
 
@@ -54,7 +56,7 @@ class Lexicons:
     def inform(self, system: System, objectives: Collection[str]) -> None:
         """Let an encoder that predicts the supersenses of words look them up."""
         if MaskedSenses.name in objectives:
-            system.encoder.embed.text.allow(self._senses)  # type: ignore[union-attr, operator]
+            submodule(system.encoder, "embed.text", SenseEmbedding).allow(self._senses)
 
     @cached_property
     def known_ngrams(self) -> NgramLexicon | None:

@@ -8,7 +8,7 @@ europarl`` reads ``europarl.de`` and ``europarl.en``, whose lines are translatio
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Literal
@@ -126,7 +126,7 @@ class TargetSource:
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> Inputs:
         """The given texts with their targets."""
         target = self.targets.batch(indices, generator).text
-        return replace(self.sources.batch(indices, generator), target=target)
+        return self.sources.batch(indices, generator).with_streams(target=target)
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,6 +31,9 @@ def captions(
     """Captions of images.
 
     Args:
+        examples: images with their captions.
+        reading: how text becomes ids.
+        store: region features of the images.
         pool: so many images are searched at a time, in their order (1,000 for the folds of COCO); all when None.
 
     Raises:

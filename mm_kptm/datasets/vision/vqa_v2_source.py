@@ -59,7 +59,10 @@ class VqaV2:
         """The questions with the regions of their images.
 
         Args:
-            longest: pieces of a question that are read; the rest is cut off.
+            answers: the labels to choose from.
+            tokenizer: cuts the questions into pieces.
+            store: region features of the images.
+            max_length: pieces of a question that are read; the rest is cut off.
 
         Raises:
             UserError: the store lacks an image.

@@ -11,7 +11,7 @@ from typing import cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from mm_kptm.batch import POOLED_ONLY, Encoded, Inputs, Movable, Tokens
 from mm_kptm.data.tokenizers.protocol import Specials
@@ -20,6 +20,7 @@ from mm_kptm.knowledge.embedding.negatives import Contrasted, FilteredNegatives
 from mm_kptm.knowledge.embedding.transe import TransEScore
 from mm_kptm.knowledge.graph.indexed_triple import IndexedTriple
 from mm_kptm.objectives.spec import ObjectiveSpec
+from mm_kptm.systems.system import System
 
 Text = Sequence[int]
 
@@ -216,25 +217,25 @@ class KnowledgeEmbedding:
         numbers = torch.randint(len(self.graph), (len(inputs),), generator=generator)
         return self.graph.batch(numbers.tolist(), self.negatives, generator)
 
-    def losses(self, system: nn.Module, batch: DescribedTriples) -> Tensor:
+    def losses(self, system: System, batch: DescribedTriples) -> Tensor:
         """The loss of every triple, [B]."""
         return contrast(*scores(system, batch))
 
-    def loss(self, system: nn.Module, batch: DescribedTriples) -> Tensor:
+    def loss(self, system: System, batch: DescribedTriples) -> Tensor:
         """The mean over triples."""
         return self.losses(system, batch).mean()
 
-    def measure(self, system: nn.Module, batch: DescribedTriples) -> Tensor:
+    def measure(self, system: System, batch: DescribedTriples) -> Tensor:
         """The loss of each triple, [B]."""
         return self.losses(system, batch)
 
 
-def scores(system: nn.Module, triples: DescribedTriples) -> tuple[Tensor, Tensor]:
+def scores(system: System, triples: DescribedTriples) -> tuple[Tensor, Tensor]:
     """As :func:`scores_by`, with the system's head of the objective's name."""
-    return scores_by(cast(TransEScore, system.head(KnowledgeEmbedding.name)), system, triples)  # type: ignore[operator]
+    return scores_by(cast(TransEScore, system.head(KnowledgeEmbedding.name)), system, triples)
 
 
-def scores_by(head: TransEScore, system: nn.Module, triples: DescribedTriples) -> tuple[Tensor, Tensor]:
+def scores_by(head: TransEScore, system: System, triples: DescribedTriples) -> tuple[Tensor, Tensor]:
     """The score of every triple, [B], and of its false ones, heads before tails, [B, 2 N]."""
     encoded: Encoded = system(triples.texts, POOLED_ONLY)
     states = encoded.pooled

@@ -8,6 +8,7 @@ from mm_kptm.nn.assembly import TextOnly
 from mm_kptm.nn.heads import Pooler, TiedVocabulary, Transform
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
+from mm_kptm.nn.submodules import submodule
 from mm_kptm.recipes.bert import (
     BERT_FIELDS,
     activation_of,
@@ -51,8 +52,7 @@ def supersenses(encoder: SingleStream) -> TiedVocabulary:
     """Dense, the encoder's activation, norm, then the vectors of the supersenses as output matrix (section 3.2)."""
     transform = Transform(encoder.dim, activation=activation_of(encoder))
     bert_init(transform)
-    senses: nn.Embedding = encoder.embed.text.sense  # type: ignore[union-attr, assignment]
-    return TiedVocabulary(transform, senses)
+    return TiedVocabulary(transform, submodule(encoder, "embed.text.sense", nn.Embedding))
 
 
 SENSEBERT_BASE = Recipe(

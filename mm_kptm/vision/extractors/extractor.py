@@ -22,7 +22,7 @@ Prepare = Callable[[NDArray[np.uint8]], Tensor]
 
 @dataclass(frozen=True)
 class Picture:
-    """Prepared image with its name and original size."""
+    """Preprocessed image with its name and original size."""
 
     name: str
     size: tuple[int, int]  #: width and height of the original

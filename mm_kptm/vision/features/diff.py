@@ -112,8 +112,11 @@ def diff(first: Iterator[Detections], second: Iterator[Detections], *, threshold
     total_iou, cosine_sum, worst, classes = 0.0, 0.0, 1.0, [0, 0]
     comparable = True
     for one, two in aligned(first, second):
-        if one is None or two is None:
-            (difference.only_first if two is None else difference.only_second).append((one or two).image)  # type: ignore[union-attr]
+        if one is None:
+            difference.only_second.extend([] if two is None else [two.image])
+            continue
+        if two is None:
+            difference.only_first.append(one.image)
             continue
         difference.images += 1
         if one.size and two.size and one.size != two.size:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from mm_kptm.batch import POOLED_ONLY, Encoded, Inputs
 from mm_kptm.errors import UserError
@@ -17,6 +17,7 @@ from mm_kptm.nn.heads import Classifier
 from mm_kptm.objectives.order import ClassifiedTexts, PooledClasses
 from mm_kptm.objectives.spec import REGIONS, TEXTS, ObjectiveSpec
 from mm_kptm.objectives.tokens import mean
+from mm_kptm.systems.system import System
 from mm_kptm.vision.objectives.lxmert import ANSWERS, NO_ANSWER, marked_answers
 
 _ARTICLES = ("a ", "an ", "the ")
@@ -49,13 +50,13 @@ class QuestionAnswering(PooledClasses):
             raise UserError("question-answering reads marks of answers, but the inputs have none")
         return ClassifiedTexts(inputs, answers)
 
-    def losses(self, system: nn.Module, batch: ClassifiedTexts) -> Tensor:
+    def losses(self, system: System, batch: ClassifiedTexts) -> Tensor:
         """The cross-entropy of every question, 0 for a text that is none, [B]."""
         encoded: Encoded = system(batch.inputs, POOLED_ONLY)
-        scores = system.head(self.name)(encoded.pooled)  # type: ignore[operator]  # a head is a module to mypy
+        scores = system.head(self.name)(encoded.pooled)  # a head is a module to mypy
         return F.cross_entropy(scores, batch.classes, ignore_index=NO_ANSWER, reduction="none")
 
-    def loss(self, system: nn.Module, batch: ClassifiedTexts) -> Tensor:
+    def loss(self, system: System, batch: ClassifiedTexts) -> Tensor:
         """The mean over questions."""
         losses = self.losses(system, batch)
         return mean(losses[batch.classes != NO_ANSWER])

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from mm_kptm.batch import Encoded, Inputs, Movable, OutputRows
+from mm_kptm.batch import EVERY_ROW, Encoded, Inputs, Movable, OutputRows
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.pairs import ImageTextMatching
 from mm_kptm.objectives.spec import REGIONS, TEXTS, ObjectiveContext, ObjectiveSpec
 from mm_kptm.objectives.tokens import Bernoulli, MaskedTokens, Masking, mean, mean_of_each
+from mm_kptm.systems.system import System
+from mm_kptm.vision.modules.heads import ObjectScores
 from mm_kptm.vision.objectives.masked_objects import DETECTED_OBJECTS, MaskedObjects, ObjectTargets, RegionMasking
 
 #: Stands for "no answer" among the numbers of answers.
@@ -97,24 +100,25 @@ class LxmertPretraining:
         known = None if answers is None else answers.masked_fill(pairs.matched == 0, NO_ANSWER)
         return LxmertBatch(objects.inputs, pairs.matched, text.rows, text.labels, text.owners, objects.targets, known)
 
-    def losses(self, system: nn.Module, batch: LxmertBatch) -> dict[str, Tensor]:
+    def losses(self, system: System, batch: LxmertBatch) -> dict[str, Tensor]:
         """The losses of hidden tokens [P], pairs [B], regions [R', 3] and, if there are answers, questions [B]."""
-        encoded: Encoded = system(batch.inputs, OutputRows(tokens=batch.rows))
-        scores = {name: system.head(name) for name in self.heads[:3]}  # type: ignore[operator]
-        tokens, matching, objects = scores.values()
+        encoded: Encoded = system(batch.inputs, OutputRows({"text": batch.rows, "regions": EVERY_ROW}))
+        words = system.head("masked-tokens")(encoded.text)
+        matched = system.head("image-text-matching")(encoded.pooled)
+        objects = cast(ObjectScores, system.head("masked-objects"))
         losses = {
-            "masked-tokens": F.cross_entropy(tokens(encoded.tokens), batch.labels, reduction="none"),
-            "image-text-matching": F.cross_entropy(matching(encoded.pooled), batch.matched, reduction="none"),
+            "masked-tokens": F.cross_entropy(words, batch.labels, reduction="none"),
+            "image-text-matching": F.cross_entropy(matched, batch.matched, reduction="none"),
             "masked-objects": batch.targets.losses(objects(encoded.regions), objects.widths),
         }
         if batch.answers is not None:
-            asked = system.head("question-answering")(encoded.pooled)  # type: ignore[operator]
+            asked = system.head("question-answering")(encoded.pooled)
             losses["question-answering"] = F.cross_entropy(
                 asked, batch.answers, ignore_index=NO_ANSWER, reduction="none"
             )
         return losses
 
-    def parts(self, system: nn.Module, batch: LxmertBatch) -> dict[str, Tensor]:
+    def parts(self, system: System, batch: LxmertBatch) -> dict[str, Tensor]:
         """The scalars whose sum is the loss, by name; questions are averaged over those that have an answer."""
         losses = self.losses(system, batch)
         objects, attributes, features = losses["masked-objects"].unbind(1)
@@ -130,11 +134,11 @@ class LxmertPretraining:
             parts["question-answering"] = losses["question-answering"].sum() / answered.clamp(min=1)
         return parts
 
-    def loss(self, system: nn.Module, batch: LxmertBatch) -> Tensor:
+    def loss(self, system: System, batch: LxmertBatch) -> Tensor:
         """The sum of all parts."""
         return torch.stack(list(self.parts(system, batch).values())).sum()
 
-    def measure(self, system: nn.Module, batch: LxmertBatch) -> Tensor:
+    def measure(self, system: System, batch: LxmertBatch) -> Tensor:
         """The sum of the losses of each example, [B]."""
         losses = self.losses(system, batch)
         total = mean_of_each(losses["masked-tokens"], batch.owners, len(batch)) + losses["image-text-matching"]

@@ -12,6 +12,7 @@ from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Pooler, TiedVocabulary
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
+from mm_kptm.nn.submodules import submodule
 from mm_kptm.recipes.bert import (
     BERT_FIELDS,
     embedding_rules,
@@ -102,8 +103,7 @@ def nlvr2(encoder: SingleStream, *, inner_scale: int = 3) -> ConcatenatedPairs:
 
 
 def _eps(encoder: SingleStream) -> float:
-    eps: float = encoder.embed.text.norm.eps  # type: ignore[union-attr, assignment]
-    return eps
+    return submodule(encoder, "embed.text.norm", nn.LayerNorm).eps
 
 
 def _fresh(module: M) -> M:

@@ -264,6 +264,10 @@ def test_an_objective_learns_in_its_stages_alone(data: Documents, tmp_path: Path
             r"^stages have 7 steps in all, but train.steps is 10; make them equal$",
         ),
         (
+            {"stages": {"capitalization": (3,), "masked-tokens": (2,)}, "train": TrainSettings(epochs=1)},
+            r"^stages count steps, but train.epochs is 1; set train.steps instead$",
+        ),
+        (
             {"task": "entailment", "stages": {"capitalization": (3,)}},
             r"^stages are of objectives alone, but the task entail",
         ),
@@ -271,7 +275,7 @@ def test_an_objective_learns_in_its_stages_alone(data: Documents, tmp_path: Path
 )
 def test_stages_that_do_not_fit_are_refused(changed: dict[str, object], message: str, data: Documents) -> None:
     with pytest.raises(UserError, match=message):
-        experiment(data, ("masked-tokens", "capitalization"), train=TrainSettings(steps=10), **changed)
+        experiment(data, ("masked-tokens", "capitalization"), **{"train": TrainSettings(steps=10), **changed})
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,9 @@ def captions(
     """Source of captions with hard negatives; languages alternate.
 
     Args:
+        pictures: region features of the scenes.
+        described: captions with hard negatives, in all languages.
+        languages: assigned to captions in turn.
         pool: size of a retrieval pool, captions of one language.
 
     Raises:

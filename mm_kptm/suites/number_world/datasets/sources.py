@@ -53,6 +53,8 @@ def questions(
     """Source of questions about scenes; facts are attached as branches to the words that carry them.
 
     Args:
+        scenes: scenes that the questions refer to.
+        asked: questions, each with the index of its scene.
         answers: labels of all answers, from :func:`mm_kptm.suites.number_world.generator.lexicon.answers`.
         vision: ``true`` scenes; ``shuffled``: every question gets another question's scene; ``blank``: no image.
         draw: random stream, for ``shuffled`` only.

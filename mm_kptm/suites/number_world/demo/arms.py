@@ -70,9 +70,13 @@ _FACTS_DATA = replace(
     _VISION_DATA, split="world", relations=("owner",), facts_per_number=1, num_perception_questions=10000
 )
 _TEXT_DATA = NumberWorldData(
-questions=700, eval_questions=90, numbers=24, languages=("en", "de", "fr"),
-    topics=("colour", "owner", "guild", "home"), mask_rate=0.4,
-)  # fmt: skip
+    questions=700,
+    eval_questions=90,
+    numbers=24,
+    languages=("en", "de", "fr"),
+    topics=("colour", "owner", "guild", "home"),
+    mask_rate=0.4,
+)
 
 TIERS: Mapping[str, Tier] = {
     tier.name: tier

@@ -1,6 +1,7 @@
 """Cloze statements of facts about numbers: *the owner of the twelve is ...*.
 
-Facts are attached to the name of the number, as in questions (:mod:`mm_kptm.suites.number_world.generator.knowledge`).
+Injected facts are attached to the name of the number, as in questions
+(:mod:`mm_kptm.suites.number_world.generator.knowledge`).
 """
 
 from __future__ import annotations

@@ -59,6 +59,10 @@ def generate(
     """Draw ``count`` scenes and a question about a fact of the focus of each, with the true facts injected.
 
     Args:
+        part: constraints on scenes and questions.
+        count: number of scenes and of questions.
+        draw: random stream.
+        worlds: fact graphs.
         facts_per_number: relations per name, the asked one included; the relation to the second hop is added.
         distractors: number of names of numbers that are not in the scene.
         relations_shown: relations to draw the others from; default: those that vary between worlds.

@@ -137,6 +137,9 @@ def compose(
     """Draw ``count`` scenes written with the scans of ``block``.
 
     Args:
+        block: side of the scans: ``train``, ``dev`` or ``test``.
+        count: number of scenes.
+        draw: random stream.
         numbers: the numbers are 0 up to this one (excluded), 10 to 100.
         sizes: possible numbers per scene, each between 2 and 5.
         allowed: colours allowed for each number, [numbers, 8]; default: all.

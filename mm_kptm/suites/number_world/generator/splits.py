@@ -21,6 +21,7 @@ scans (and, for ``world``, worlds), so that model selection does not see what is
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,13 +72,13 @@ def _comp(fifths: int) -> Callable[[Part], Part]:
     return change
 
 
-def _unlike(**test: object) -> Callable[[Part], Part]:
+def _unlike(**test: Any) -> Callable[[Part], Part]:
     """Change of the test side only."""
-    return lambda part: replace(part, **test) if part.side == "test" else part  # type: ignore[arg-type]
+    return lambda part: replace(part, **test) if part.side == "test" else part
 
 
-def _either(train: Mapping[str, object], test: Mapping[str, object]) -> Callable[[Part], Part]:
-    return lambda part: replace(part, **(test if part.side == "test" else train))  # type: ignore[arg-type]
+def _either(train: Mapping[str, Any], test: Mapping[str, Any]) -> Callable[[Part], Part]:
+    return lambda part: replace(part, **(test if part.side == "test" else train))
 
 
 _ENGLISH = tuple(pair for pair in EVERY_PAIR if "en" in pair or pair[0] == pair[1])
