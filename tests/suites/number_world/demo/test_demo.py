@@ -17,10 +17,10 @@ from mm_kptm.suites.number_world.demo import arms
 from mm_kptm.suites.number_world.demo import demo as demonstration
 from mm_kptm.suites.number_world.demo.arms import (
     FACTS,
-    TEXTS,
-    TIERS,
     INJECTED_BY_SPLIT,
     SWAPPED_SPLIT,
+    TEXTS,
+    TIERS,
     VISION,
     Bounds,
     Tier,
@@ -91,7 +91,8 @@ def test_only_the_tiny_tier_claims_less_than_the_suite_promises():
 def test_every_arm_stands_in_a_table_beside_what_needs_no_model(shown):
     _, found, _ = shown
     seen, facts, swapped, injected, translations = found.comparison.tables
-    assert [row.metric for row in injected.rows] == [f"accuracy, injected: {facts}" for facts in INJECTED_BY_SPLIT.values()]
+    metrics = [f"accuracy, injected: {facts}" for facts in INJECTED_BY_SPLIT.values()]
+    assert [row.metric for row in injected.rows] == metrics
     assert injected.rows[0].value == next(row.value for row in facts.rows if row.arm == "facts-worlds")
     assert [row.arm for row in seen.rows if not row.baseline] == list(VISION)
     assert [row.arm for row in facts.rows if not row.baseline] == list(FACTS)
