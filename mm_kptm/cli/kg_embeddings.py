@@ -1,4 +1,4 @@
-"""The verbs that make and rank vectors of a graph's entities: kg train, kg evaluate."""
+"""The verbs of knowledge graph embeddings: kg train, kg evaluate."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ PRINTED = ("mrr", "hits@1", "hits@3", "hits@10", "mean_rank")
 
 
 def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Describe the verbs."""
-    train = verbs.add_parser("train", help="train embeddings of a graph, and rank what was held out")
+    """Add the verbs to the parser."""
+    train = verbs.add_parser("train", help="train embeddings of a graph, and rank the held-out triples")
     train.description = (
         "Train vectors of entities and relations with pykeen, print the filtered ranks of valid and test, and write "
         "the vectors into a folder."
@@ -112,8 +112,8 @@ def _print(
         return
     print_rows(
         [
-            {"part": part, "triples": counts[part], **{name: found[name] for name in PRINTED}}
-            for part, found in measured.items()
+            {"part": part, "triples": counts[part], **{name: metrics[name] for name in PRINTED}}
+            for part, metrics in measured.items()
         ]
     )
     print(folder)
