@@ -1,4 +1,4 @@
-"""The verb that turns an official checkpoint into a folder of this suite."""
+"""The verb convert: official checkpoint to saved folder of this suite."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ if TYPE_CHECKING:
 
 
 def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Describe the verb."""
+    """Add the verb to the parser."""
     convert = verbs.add_parser("convert", help="turn an official checkpoint into a folder of this suite")
     convert.description = "Every published parameter is renamed, or left behind for a stated reason, or reported."
     convert.add_argument("recipe", metavar="RECIPE", help="a system from `mm-kptm list systems`")
-    convert.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a file, or a folder with config.json")
+    convert.add_argument(
+        "checkpoint", type=Path, metavar="CHECKPOINT", help="a file, a folder, or organisation/name of the hub"
+    )
     convert.add_argument("out", type=Path, nargs="?", metavar="OUT", help="the folder to write")
     convert.add_argument("--dry-run", action="store_true", help="print what goes where, and write nothing")
     convert.add_argument(
@@ -59,20 +61,20 @@ def _load(options: argparse.Namespace) -> System:
     import mm_kptm
 
     return mm_kptm.load(
-        options.recipe, options.checkpoint, fresh=options.fresh, ignore=options.ignore, seed=options.seed
+        options.recipe, str(options.checkpoint), fresh=options.fresh, ignore=options.ignore, seed=options.seed
     )
 
 
 def _dry_run(options: argparse.Namespace) -> int:
     from mm_kptm.systems.pretrained import translated
 
-    found = translated(options.recipe, options.checkpoint, ignore=options.ignore)
-    for theirs, ours in found.placed.items():
+    translation = translated(options.recipe, options.checkpoint, ignore=options.ignore)
+    for theirs, ours in translation.placed.items():
         print(f"{theirs} -> {ours}")
-    for theirs, reason in found.left.items():
+    for theirs, reason in translation.left.items():
         print(f"{theirs} stays behind: {reason}")
-    for theirs in found.strangers:
+    for theirs in translation.strangers:
         print(f"{theirs} has no rule")
     _load(options)
-    print(f"{len(found.placed)} placed, {len(found.left)} left behind; the checkpoint fits")
+    print(f"{len(translation.placed)} placed, {len(translation.left)} left behind; the checkpoint fits")
     return 0

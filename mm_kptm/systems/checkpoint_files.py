@@ -27,7 +27,7 @@ _PICKLE_REFUSED = (
     "where the file was written, or ask who published it for one"
 )
 
-_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".npy")
+SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".npy")
 _HEAD = 512  #: bytes that say what a file is
 _LFS = b"version https://git-lfs"
 _PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"7z\xbc\xaf": "7z", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -75,7 +75,7 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"there is no file {path}; give the path of a .safetensors, .pt, .pth, .bin or .npy file")
-    if path.suffix not in _SUFFIXES:
+    if path.suffix not in SUFFIXES:
         raise UserError(f"{path} is no checkpoint that can be read; .safetensors, .pt, .pth, .bin and .npy files can")
     head = _head(path)
     _refuse_other_content(path, head)

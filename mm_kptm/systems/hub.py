@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mm_kptm.errors import UserError
 from mm_kptm.systems.assembly import WEIGHTS
+from mm_kptm.systems.checkpoint_files import SUFFIXES
 from mm_kptm.systems.checkpoint_folder import CHECKPOINT_NAMES, CONFIG
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -19,7 +20,10 @@ _BELOW = ["*/*"]  #: folders inside hold other formats of the same weights
 
 def is_repository(name: object) -> bool:
     """Whether this is ``organisation/name`` of the hub and no path of this machine."""
-    return isinstance(name, str) and _REPOSITORY.fullmatch(name) is not None and not Path(name).exists()
+    if not isinstance(name, str) or _REPOSITORY.fullmatch(name) is None:
+        return False
+    path = Path(name)
+    return not path.exists() and not path.parent.is_dir() and path.suffix not in SUFFIXES
 
 
 def fetch(

@@ -136,7 +136,8 @@ def _speaks_of(message: str, value: Any) -> bool:
 
 def translated(name: str, path: Files, *, ignore: Sequence[str] = ()) -> TranslatedState:
     """What the rules of a recipe make of an official checkpoint: placed, left behind, unknown; nothing is built."""
-    return translate(_read(path).tensors, find(name).weights, ignore=ignore)
+    where = fetch(str(path)) if not isinstance(path, Mapping) and is_repository(str(path)) else path
+    return translate(_read(where).tensors, find(name).weights, ignore=ignore)
 
 
 def _filled_heads(recipe: Recipe, translation: TranslatedState) -> list[str]:

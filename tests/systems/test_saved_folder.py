@@ -272,7 +272,8 @@ def test_what_the_cache_lacks_is_one_sentence(tmp_path: Path) -> None:
 def test_a_folder_that_is_there_wins_over_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     mm_kptm.save(system(), "lab/tiny")
-    assert not is_repository("lab/tiny") and is_repository("lab/other")
+    assert is_repository("other/tiny") and not is_repository("other/model.bin")
+    assert not is_repository("lab/tiny") and not is_repository("lab/other")
     assert torch.equal(states(mm_kptm.load("lab/tiny")), states(system()))
 
 
