@@ -104,7 +104,14 @@ def load(
     for head, inferred in (recipe.infer_heads(translation.tensors) if recipe.infer_heads else {}).items():
         if head in chosen:
             chosen[head] = {**inferred, **chosen[head]}
-    published = {**configured, **recipe.inferred_sizes(translation.tensors)}
+    inferred = recipe.inferred_sizes(translation.tensors)
+    for size, rows in inferred.items():
+        if rows and configured.get(size, rows) == 0:
+            raise UserError(
+                f"the configuration asks for {size}=0, but the checkpoint has {rows} rows of {recipe.infer_from_shapes[size][0]}; "
+                f"leave them behind with ignore=[...], or set {_fields_of(recipe, size)}"
+            )
+    published = {**configured, **inferred}
     if recipe.infer_sizes is not None:
         published |= recipe.infer_sizes(translation.tensors, published)
     with seeded_weights(seed), _fields_named(found.config):
@@ -113,6 +120,11 @@ def load(
     if not isinstance(path, Mapping) and Path(path).is_dir():
         give_tokenizer(system, Path(path))
     return system
+
+
+def _fields_of(recipe: Recipe, size: str) -> str:
+    named = [theirs for theirs, ours in recipe.config_keys.items() if ours == size]
+    return " or ".join(named or sorted(recipe.read_fields)) + " in it"
 
 
 @contextmanager

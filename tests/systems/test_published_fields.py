@@ -292,6 +292,20 @@ def test_every_recipe_reads_or_refuses_an_eps(name: str) -> None:
         recipe.configured_sizes({"is_decoder": True})
 
 
+def test_a_table_that_the_configuration_switches_off_is_refused(tmp_path: Path) -> None:
+    config, model = published(CASES["ernie-2.0-base"], {})
+    write(tmp_path, {**config.to_dict(), "use_task_id": False}, model)
+    with pytest.raises(
+        UserError, match=r"asks for num_tasks=0, but the checkpoint has 3 rows of .* use_task_id in it$"
+    ):
+        mm_kptm.load("ernie-2.0-base", tmp_path, heads=())
+    behind = ["embeddings.task_type_embeddings."]
+    with torch.no_grad():
+        states = ours_text(mm_kptm.load("ernie-2.0-base", tmp_path, heads=(), ignore=behind))
+        model.embeddings.task_type_embeddings.weight.zero_()
+        torch.testing.assert_close(states, text_of(model, config), atol=1e-4, rtol=1e-4)
+
+
 def test_unknown_fields_are_named() -> None:
     with pytest.warns(UserNotice, match=r"^the configuration has fields that bert-base does not read: alibi, rotary$"):
         mm_kptm.catalogue()["bert-base"].configured_sizes(

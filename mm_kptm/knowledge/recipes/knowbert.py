@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mm_kptm.errors import UserError
 from mm_kptm.knowledge.fusion.kar import RecontextualisedStream
 from mm_kptm.knowledge.fusion.knowledge_bases import Sizes, recontextualise
 from mm_kptm.nn.init import bert_init
@@ -182,6 +183,11 @@ def _sizes_from(tensors: Mapping[str, Tensor], sizes: Mapping[str, Any]) -> dict
     """Sizes of the knowledge bases in a checkpoint: all but layers, heads and decision rules."""
     known = sizes.get("bases", {})
     names = {key.split(".")[2] for key in tensors if key.startswith("encoder.kars.")}
+    if known and known.keys() != names:
+        raise UserError(
+            f"the configuration names the knowledge bases {' and '.join(sorted(known))} in soldered_kgs, but the "
+            f"checkpoint holds {' and '.join(sorted(names)) or 'none'}; take the configuration that belongs to it"
+        )
     return {"bases": {name: {**known.get(name, {}), **_base_shapes(tensors, name)} for name in sorted(names)}}
 
 

@@ -328,3 +328,22 @@ def test_candidates_travel_with_their_inputs() -> None:
     assert moved.candidates is not None
     assert moved.candidates["wiki"].spans.device.type == "meta"
     assert moved.candidates["wiki"].layout.lengths == (2, 1, 3)
+
+
+def test_one_knowledge_base_of_two_is_refused_until_the_configuration_says_so(tmp_path: Path) -> None:
+    tensors = load_file(OFFICIAL / "weights.safetensors")
+    alone = {name: tensor for name, tensor in tensors.items() if "wiki_soldered_kg" not in name}
+    save_file(alone, tmp_path / "model.safetensors")
+    config = json.loads((OFFICIAL / "config.json").read_text("utf-8"))
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match=r"names the knowledge bases wiki and wordnet in .*, but the checkpoint holds wo"):
+        mm_kptm.load("knowbert", tmp_path)
+    inner = config.get("model", config)
+    for field in ("soldered_kgs", "soldered_layers"):
+        del inner[field]["wiki"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    system, both = mm_kptm.load("knowbert-wordnet", tmp_path), mm_kptm.load("knowbert", OFFICIAL)
+    assert set(system.encoder.kars) == {"wordnet"}
+    assert system.encoder.behind["wordnet"] == both.encoder.behind["wordnet"]
+    ours = dict(both.named_parameters())
+    assert all(torch.equal(parameter, ours[name]) for name, parameter in system.named_parameters())
