@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mm_kptm.errors import UserError
-from mm_kptm.io.text_lines import numbered_lines
+from mm_kptm.io.text_lines import content_suffix, numbered_lines
 from mm_kptm.knowledge.graph.formats import PYKEEN, open_graph
 from mm_kptm.knowledge.graph.graph import KnowledgeGraph
 from mm_kptm.knowledge.graph.rdf import FORMATS
@@ -24,6 +24,7 @@ from mm_kptm.knowledge.linking.mention_index import MentionIndex
 
 COLUMNS = ("surface", "entity", "count", "language")  #: of an alias file
 EVERY = ""  #: the language of names that have none: they are found in texts of every language
+_UNDETERMINED = ("", "und")  # EVERY, and what RDF without a language tag counts as
 
 
 class Alias(NamedTuple):
@@ -92,7 +93,7 @@ class Aliases:
         for surface, entity, times, language in aliases:
             if not 0 < times < float("inf"):
                 raise UserError(f"the name {surface!r} led to {entity} {times:g} times; a count is a positive number")
-            led = self._counts.setdefault(language, {}).setdefault(surface, {})
+            led = self._counts.setdefault(language.lower(), {}).setdefault(surface, {})
             led[entity] = led.get(entity, 0.0) + times
         if not self._counts:
             raise UserError("there is no name to look for; a dictionary of names has one at least")
@@ -133,12 +134,14 @@ class Aliases:
         )
 
     def names(self, language: str | None = None) -> Names:
-        """The names of a language and those that have none; of all languages where it is None."""
+        """The names of a language and those that have none; of all languages where it is None.
+
+        Tags are compared without regard to case, and ``en`` and ``en-gb`` have each other's names (RFC 4647, sections
+        3.3.1 and 3.4).
+        """
+        language = None if language is None else language.lower()
         if language not in self._names:
-            if language is None:
-                languages = sorted(self._counts)
-            else:
-                languages = [one for one in sorted({language, EVERY}) if one in self._counts]
+            languages = [one for one in sorted(self._counts) if language is None or _fits(one, language)]
             merged: dict[str, dict[str, float]] = {}
             for one in languages:
                 for surface, counts in self._counts[one].items():
@@ -150,7 +153,7 @@ class Aliases:
 
     def require(self, language: str, source: str) -> None:
         """``UserError`` where no name is in a language."""
-        if language not in self.languages:
+        if not any(_fits(one, language.lower()) for one in self.languages):
             have = f"it has {', '.join(self.languages)}" if self.languages else "its names are in no language at all"
             raise UserError(f"{source} has no names in {language!r}; {have}")
 
@@ -158,6 +161,11 @@ class Aliases:
         """How an entity is described: in a language if it is, else in any; an empty text if it is not."""
         order = sorted(self.descriptions, key=lambda one: (one != language, one))
         return next((text for one in order if (text := self.descriptions[one].get(entity))), "")
+
+
+def _fits(tag: str, language: str) -> bool:
+    """Whether names with a language tag are looked for in texts of a language, both in small letters."""
+    return tag in _UNDETERMINED or tag == language or tag.startswith(f"{language}-") or language.startswith(f"{tag}-")
 
 
 def open_aliases(source: str | Path) -> Aliases:
@@ -171,7 +179,7 @@ def open_aliases(source: str | Path) -> Aliases:
         UserError: there is no such thing, or a line cannot be read; the message names the line.
     """
     path = Path(source)
-    if str(source).startswith(PYKEEN) or not path.is_file() or path.suffix in (*FORMATS, ".csv"):
+    if str(source).startswith(PYKEEN) or not path.is_file() or content_suffix(path) in (*FORMATS, ".csv"):
         return Aliases.of_graph(open_graph(source))
     first = next((line for _, line in numbered_lines(path) if line.strip()), None)
     if first is None:
