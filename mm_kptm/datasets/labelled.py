@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +23,8 @@ from mm_kptm.tasks.labelling import LabelledSource, Labelling
 from mm_kptm.train.protocol import Trainable
 
 T = TypeVar("T")
+Shapes = Sequence[tuple[str, ...]]  #: the relations of the facts at each text
+RELATIONS_ALONE = "relations-alone"  #: the baseline that knows which relations the facts of a text have, not what of
 Make = Callable[[Sequence[T], Sequence[str], TextEncoding], LabelledSource]
 
 
@@ -59,10 +61,23 @@ def labelled_files(
         file, facts = splits[split]
         return make(examples(file), chosen, replace(reading, facts=facts))
 
-    def majority(split: str) -> Mapping[str, float]:
-        usual = Counter(about.target for about in source("train").about).most_common(1)[0][0]
-        targets = [about.target for about in source(split).about]
-        return {"majority": targets.count(usual) / len(targets)} if any(targets) else {}
+    @cache
+    def shapes(file: str) -> tuple[list[tuple[str, ...]], list[str]]:
+        """Which relations the facts of every text have, whatever they say, and what it is labelled."""
+        collected: list[tuple[str, ...]] = []
+        about = make(examples(file), chosen, replace(reading, facts="none", shapes=collected)).about
+        return collected, [one.target for one in about]
+
+    def baselines(split: str) -> Mapping[str, float]:
+        (seen, answers), (asked, targets) = shapes("train"), shapes(splits[split][0])
+        if not any(targets):
+            return {}
+        usual = Counter(answers).most_common(1)[0][0]
+        scores = {"majority": targets.count(usual) / len(targets)}
+        if reading.injector is not None:
+            given = _by_shape(seen, answers, asked, usual)
+            scores[RELATIONS_ALONE] = sum(map(str.__eq__, given, targets)) / len(targets)
+        return scores
 
     def model(system: System) -> Trainable[Any]:
         return task(system, chosen, marks=marks, **choices)
@@ -76,13 +91,22 @@ def labelled_files(
         fingerprints=data.fingerprints
         if reading.table is None
         else {**data.fingerprints, "vectors": reading.table.hash},
-        baselines=majority,
+        baselines=baselines,
         knowledge_forms=frozenset(
             {BRANCHES} if reading.injector is not None else {ENTITIES} if reading.table is not None else ()
         ),
         vectors=None if reading.table is None else reading.table.vectors,
+        encoding=reading,
         read_file=lambda path: make(read(path), chosen, reading),
     )
+
+
+def _by_shape(seen: Shapes, answers: Sequence[str], asked: Shapes, usual: str) -> list[str]:
+    """The answer that training texts with facts of the same relations have most often; the usual one of no such."""
+    counts: defaultdict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
+    for shape, answer in zip(seen, answers, strict=True):
+        counts[shape][answer] += 1
+    return [counts[shape].most_common(1)[0][0] if shape in counts else usual for shape in asked]
 
 
 def linked(folder: Path | None, request: DataRequest, *, seed: int = 0) -> EntityTable | None:

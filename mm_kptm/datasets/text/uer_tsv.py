@@ -64,6 +64,7 @@ def tagging(read: Callable[[Path], Sequence[Tagged]]) -> Callable[[Any, DataRequ
             fingerprints=data.fingerprints,
             baselines=nothing,
             knowledge_forms=frozenset() if reading.injector is None else frozenset({BRANCHES}),
+            encoding=reading,
             read_file=lambda path: tagged(read(path), tags, reading),
         )
 

@@ -1,9 +1,13 @@
-"""Other facts than the true ones, for a graph that anybody made: what an effect of knowledge is measured against."""
+"""Other facts than the true ones, for a graph that anybody made: what an effect of knowledge is measured against.
+
+A control has the shape of the truth: every name keeps its relations and the number of its facts, so that what is left
+of an effect cannot come from which relations a name has.
+"""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from mm_kptm.knowledge.graph.graph import KnowledgeGraph
 from mm_kptm.knowledge.graph.triples import Triple
@@ -11,19 +15,28 @@ from mm_kptm.random_streams import RandomStream
 
 
 def swapped(graph: KnowledgeGraph, draw: RandomStream) -> KnowledgeGraph:
-    """The graph in which every name has the facts of others: the objects of each relation change places.
+    """The graph of :func:`swapped_facts`, with the same entities and names."""
+    return KnowledgeGraph(swapped_facts(tuple(graph), draw), graph.words, entities=graph.entities)
 
-    Heads and relations stay where they are, so that a text is told as much as before and of the same kind. No fact
-    stays true: where so many share an object that somebody would get back their own, another object of the relation
-    is drawn. A relation with a single object cannot be swapped and stays.
+
+def swapped_facts(facts: Sequence[Triple], draw: RandomStream) -> list[Triple]:
+    """Distinct facts in which every name has those of others: the objects of each relation change places.
+
+    Heads and relations stay where they are, so that a text carries as many facts as before and of the same kind. No
+    fact stays true, and no name gets an object twice by one relation: where so many share an object that either would
+    happen, another object of the relation is drawn. A relation whose objects all belong to a name cannot be swapped
+    there and stays.
+
+    Returns:
+        one fact for each, in the same order.
     """
-    facts = list(graph)
-    held: dict[tuple[str, str], set[str]] = defaultdict(set)
+    true: dict[tuple[str, str], set[str]] = defaultdict(set)
     places: dict[str, list[int]] = defaultdict(list)
     for place, (head, relation, tail) in enumerate(facts):
-        held[head, relation].add(tail)
+        true[head, relation].add(tail)
         places[relation].append(place)
-    told = [fact.tail for fact in facts]
+    tails = [fact.tail for fact in facts]
+    taken: dict[tuple[str, str], set[str]] = defaultdict(set)
     for number, (relation, own) in enumerate(places.items()):
         stream = draw.child("swapped", number)
         ring = _ring([facts[place].tail for place in own], stream)
@@ -31,10 +44,35 @@ def swapped(graph: KnowledgeGraph, draw: RandomStream) -> KnowledgeGraph:
         objects = tuple(dict.fromkeys(facts[place].tail for place in own))
         for at, from_place in enumerate(ring):
             place, tail = own[from_place], facts[own[ring[(at + step) % len(ring)]]].tail
-            true = held[facts[place].head, relation]
-            others = [other for other in objects if other not in true]
-            told[place] = others[stream.one(len(others))] if tail in true and others else tail
-    return KnowledgeGraph(Triple(head, relation, tail) for (head, relation, _), tail in zip(facts, told, strict=True))
+            key = facts[place].head, relation
+            if tail in true[key] or tail in taken[key]:
+                false = [other for other in objects if other not in true[key]]
+                others = [other for other in false if other not in taken[key]] or false
+                tail = others[stream.one(len(others))] if others else facts[place].tail
+            taken[key].add(tail)
+            tails[place] = tail
+    return [fact._replace(tail=tail) for fact, tail in zip(facts, tails, strict=True)]
+
+
+def random_facts(
+    facts: Sequence[Triple], objects: Mapping[str, Sequence[str]], draw: RandomStream
+) -> tuple[Triple, ...]:
+    """The facts of one name with objects drawn from those of their relation, none twice while there are others.
+
+    Args:
+        facts: the true ones.
+        objects: by relation, as :func:`objects_of`.
+        draw: one draw a fact.
+    """
+    drawn: list[Triple] = []
+    taken: dict[str, set[str]] = defaultdict(set)
+    for fact in facts:
+        known = objects[fact.relation]
+        left = [one for one in known if one not in taken[fact.relation]] if taken[fact.relation] else known
+        tail = (left or known)[draw.one(len(left or known))]
+        taken[fact.relation].add(tail)
+        drawn.append(fact._replace(tail=tail))
+    return tuple(drawn)
 
 
 def objects_of(graph: KnowledgeGraph) -> Mapping[str, tuple[str, ...]]:

@@ -7,7 +7,7 @@ what it led to itself, so that "US" is no "us".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -49,8 +49,8 @@ Counts = Mapping[str, float]  #: by entity
 class Names:
     """The names of one language, or of all, with an index that finds them."""
 
-    def __init__(self, counts: Mapping[str, Counts]) -> None:
-        self.index = MentionIndex(list(counts))
+    def __init__(self, counts: Mapping[str, Counts], *, cased: bool = False) -> None:
+        self.index = MentionIndex(list(counts), cased=cased)
         numbers = self.index.numbers.tolist()
         self._exact = {surface: number for surface, number in zip(counts, numbers, strict=True) if number >= 0}
         self._counts = counts
@@ -82,12 +82,20 @@ class Aliases:
     Args:
         aliases: a name that leads to the same entity twice counts twice.
         descriptions: of entities, by language.
+        cased: whether a name is found in its own case alone.
 
     Raises:
         UserError: there is none, or a count is not positive.
     """
 
-    def __init__(self, aliases: Iterable[Alias], descriptions: Mapping[str, Mapping[str, str]] | None = None) -> None:
+    def __init__(
+        self,
+        aliases: Iterable[Alias],
+        descriptions: Mapping[str, Mapping[str, str]] | None = None,
+        *,
+        cased: bool = False,
+    ) -> None:
+        self._cased = cased
         self.descriptions = {} if descriptions is None else descriptions
         self._counts: dict[str, dict[str, dict[str, float]]] = {}
         for surface, entity, times, language in aliases:
@@ -100,10 +108,15 @@ class Aliases:
         self._names: dict[str | None, Names] = {}
 
     @classmethod
-    def of_graph(cls, graph: KnowledgeGraph) -> Aliases:
+    def of_graph(cls, graph: KnowledgeGraph, *, among: Collection[str] | None = None, cased: bool = False) -> Aliases:
         """The aliases of a graph; the names of its entities where it has none.
 
         Nobody counted where they led: an entity counts once, and once for every triple that it is in.
+
+        Args:
+            graph: the graph.
+            among: entities that a name may lead to; any when None.
+            cased: whether a name is found in its own case alone.
         """
         store = graph.store
         heads = np.bincount(store.heads_of(np.arange(len(store))), minlength=len(graph.entities))
@@ -119,7 +132,8 @@ class Aliases:
             )
         else:
             found = (Alias(name, name, count) for name, count in counts.items())
-        return cls(found, graph.words.descriptions)
+        known = (alias for alias in found if among is None or alias.entity in among)
+        return cls(known, graph.words.descriptions, cased=cased)
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -148,12 +162,16 @@ class Aliases:
                     led = merged.setdefault(surface, {})
                     for entity, count in counts.items():
                         led[entity] = led.get(entity, 0.0) + count
-            self._names[language] = Names(merged)
+            self._names[language] = Names(merged, cased=self._cased)
         return self._names[language]
+
+    def speaks(self, language: str) -> bool:
+        """Whether some names are in a language."""
+        return any(one not in _UNDETERMINED and _fits(one, language.lower()) for one in self._counts)
 
     def require(self, language: str, source: str) -> None:
         """``UserError`` where no name is in a language."""
-        if not any(_fits(one, language.lower()) for one in self.languages):
+        if not self.speaks(language):
             have = f"it has {', '.join(self.languages)}" if self.languages else "its names are in no language at all"
             raise UserError(f"{source} has no names in {language!r}; {have}")
 
