@@ -7,7 +7,7 @@ block by being named in a supply. Entry point group for plug-ins: ``mm_kptm.task
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -76,7 +76,6 @@ class PreparedData:
     auxiliary: Callable[[], AuxiliaryObjective] | None = None  #: the facts, where they are learnt beside the task
     vectors: Tensor | None = None  #: of the entities that examples number, where these can be trained
     encoding: TextEncoding | None = None  #: how texts become ids and which facts are injected, where examples are texts
-    objectives: Callable[[Iterable[str]], Mapping[str, Objective]] | None = None  #: by name
     skipped: Callable[[str], int] = lambda split: 0  #: examples of a split's file that cannot be asked
     read_file: Callable[[Path], Source[Any]] | None = None  #: examples of another file; answers may be missing there
     submit: Callable[[str, Sequence[Row], Path], Sequence[Path]] | None = None  #: official files of a split's answers

@@ -25,7 +25,7 @@ class KnowledgeVQA(VQA):
 
     @torch.no_grad()
     def measure(self, batch: Questions) -> dict[str, Tensor]:
-        """As :class:`~mm_kptm.tasks.vision.vqa.VQA`, and ``memorised`` where other facts than the true ones were told."""
+        """As :class:`~mm_kptm.tasks.vision.vqa.VQA`, and ``memorised`` where the facts are not the true ones."""
         logits = self(batch.inputs)
         best = logits.argmax(dim=1)
         measured = {
