@@ -25,7 +25,7 @@ from mm_kptm.knowledge.kinds.protocol import BRANCHES, CANDIDATES, ENTITIES
 from mm_kptm.nn.visibility import Branches
 from mm_kptm.train.protocol import Source
 
-SPLITS = ("train", "dev", "test")  #: whose coverage is measured, where the data have them
+SPLITS = ("train", "dev", "test")  #: whose coverage is measured, where the data have them in files
 SAMPLE = 512  #: examples of a split that are looked at, evenly spread; all of them where none of these has a fact
 _AT_ONCE = 64
 _SHOWN = 5  #: names that were never found, in the line that is printed
@@ -52,9 +52,11 @@ class Coverage:
     def sentence(self) -> str:
         """For a reader."""
         texts, tokens = max(self.texts, 1), max(self.tokens, 1)
+        named = f"{self.with_facts} of {self.texts} texts ({self.share:.0%}) name something with facts"
+        if self.facts and not self.fact_tokens:  # vectors at tokens of the text
+            return f"{named}; {self.facts / texts:.2f} linked tokens or mentions a text"
         return (
-            f"{self.with_facts} of {self.texts} texts ({self.share:.0%}) name something with facts; "
-            f"{self.facts / texts:.2f} facts and {self.fact_tokens / texts:.1f} tokens of facts a text "
+            f"{named}; {self.facts / texts:.2f} facts and {self.fact_tokens / texts:.1f} tokens of facts a text "
             f"({self.fact_tokens / tokens:.0%} of its tokens)"
         )
 
@@ -91,13 +93,15 @@ def coverage_of(source: Source[Any], *, sample: int = SAMPLE) -> Coverage | None
 def measured_coverage(settings: Experiment, built: Built) -> dict[str, Coverage]:
     """The coverage of the splits that a run learns from and is measured on.
 
+    Of data that a suite generates, ``test`` is left for the evaluation to make; it is worded as ``train`` is.
+
     Raises:
         UserError: facts were asked for, but no text of a split carries one.
     """
     if not gives_facts(settings, built.prepared):
         return {}
     found: dict[str, Coverage] = {}
-    for split in SPLITS:
+    for split in SPLITS if built.prepared.encoding is not None else SPLITS[:2]:
         if split in built.prepared.sources and (one := coverage_of(built.source(split))) is not None:
             found[split] = one
             if not one.with_facts:

@@ -17,9 +17,9 @@ from mm_kptm.errors import UserError
 PACKED_ENDINGS = (".gz", ".bz2", ".xz")  #: endings that say nothing about what a file holds once it is unpacked
 _PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz"}
 _OPENERS: dict[str, Callable[[IO[bytes]], IO[bytes]]] = {
-    "gzip": lambda file: cast(IO[bytes], gzip.open(file)),
-    "bz2": lambda file: cast(IO[bytes], bz2.open(file)),
-    "xz": lambda file: cast(IO[bytes], lzma.open(file)),
+    "gzip": lambda file: cast(IO[bytes], gzip.GzipFile(fileobj=file)),
+    "bz2": lambda file: cast(IO[bytes], bz2.BZ2File(file)),
+    "xz": lambda file: cast(IO[bytes], lzma.LZMAFile(file)),  # noqa: SIM115 the caller closes it
 }
 _LFS = b"version https://git-lfs"
 _UNREADABLE = {b"PK\x03\x04": "a zip archive", b"\x28\xb5\x2f\xfd": "packed by zstd", b"7z\xbc\xaf": "a 7z archive"}

@@ -152,17 +152,18 @@ class TextEncoding:
     def _mentions(self, texts: Sequence[TextExample]) -> list[list[list[EntityMention]]]:
         """The mentions in every part of every text; none are looked for where no facts are injected."""
         found: list[list[list[EntityMention]]] = [[[] for _ in text.parts] for text in texts]
+        if (injector := self.injector) is None:
+            return found
         places: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
         for place, text in enumerate(texts):
             places[text.language] += [(place, number) for number in range(len(text.parts))]
-        for language, spots in places.items() if self.injector is not None else ():
+        for language, spots in places.items():
             parts = [texts[place].parts[number] for place, number in spots]
-            for (place, number), mentions in zip(spots, self.injector.mentions(parts, language), strict=True):
+            for (place, number), mentions in zip(spots, injector.mentions(parts, language), strict=True):
                 found[place][number] = mentions
-        if self.shapes is not None and self.injector is not None:
-            self.shapes.extend(
-                self.injector.relations([one.entity for part in parts for one in part]) for parts in found
-            )
+        if self.shapes is not None:
+            entities = ([one.entity for part in parts for one in part] for parts in found)
+            self.shapes.extend(map(injector.relations, entities))
         return found
 
     def _sequences(

@@ -13,6 +13,8 @@ import pytest
 from mm_kptm import cli, config, experiment
 from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
 from mm_kptm.errors import UserError
+from mm_kptm.experiment.build import build
+from mm_kptm.experiment.coverage import measured_coverage
 from mm_kptm.experiment.settings import Experiment
 
 LABEL = "<http://www.w3.org/2000/01/rdf-schema#label>"
@@ -65,7 +67,7 @@ CASES = {
 def home(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     letters = list("abcdefghijklmnopqrstuvwxyz")
-    words = "we saw today here is was new to us have you seen has weight ?".split()
+    words = ["we", "saw", "today", "here", "is", "was", "new", "to", "us", "have", "you", "seen", "has", "weight", "?"]
     vocabulary = [*BERT_SPECIALS, *words, *KINDS, *letters, *(f"##{letter}" for letter in letters)]
     (tmp_path / "vocab.txt").write_text("\n".join(dict.fromkeys(vocabulary)) + "\n")
     (tmp_path / "graph.tsv").write_text(tsv())
@@ -131,8 +133,8 @@ def test_names_that_no_text_has_are_refused_before_anything_is_trained(home):
     (home / "other.tsv").write_text("Vesuvius\tis\tvolcano\nEtna\tis\tvolcano\n")
     write(home, "other.tsv")
     sentence = (
-        r"knowledge.facts is true, but none of the 240 texts of train has a fact at a name of .*other.tsv: names are such "
-        r"as Vesuvius, Etna, texts such as '\[CLS\] .*'; give a graph of what the texts are about"
+        r"knowledge.facts is true, but none of the 240 texts of train has a fact at a name of .*other.tsv: names are "
+        r"such as Vesuvius, Etna, texts such as '\[CLS\] .*'; give a graph of what the texts are about"
     )
     with pytest.raises(UserError, match=sentence):
         measured(home)
@@ -141,7 +143,7 @@ def test_names_that_no_text_has_are_refused_before_anything_is_trained(home):
     with pytest.raises(UserError, match="none of the 40 texts of test has a fact at a name of"):
         measured(home)
     write(home, "graph.tsv", data={"max_length": 8})
-    with pytest.raises(UserError, match="has room for a fact beside its names; raise data.max_length"):
+    with pytest.raises(UserError, match=r"has room for a fact beside its names; raise data.max_length"):
         measured(home)
 
 
@@ -157,7 +159,7 @@ def test_a_graph_whose_labels_are_all_of_objects_is_refused(home):
 def test_case_counts_where_the_tokenizer_tells_it(home):
     write(home, "graph.tsv", str.lower, data={"lowercase": False})
     with pytest.raises(
-        UserError, match="none of the 40 texts of test has a fact .* case counts where the tokenizer tells"
+        UserError, match=r"none of the 40 texts of test has a fact .* case counts where the tokenizer tells"
     ):
         measured(home)
 
@@ -182,9 +184,27 @@ def test_data_show_prints_what_the_model_will_read(home, capsys):
 
 
 def test_the_report_knows_what_the_relations_alone_give_away(home):
-    """Where each kind has a relation of its own, swapped facts answer as well as true ones, and the baseline says so."""
+    """Where each kind has a relation of its own, the baseline says so."""
     (home / "leak.tsv").write_text("".join(f"{name}\tis {KIND[name]}\tx{n % 7}\n" for n, name in enumerate(NAMES)))
     write(home, "leak.tsv", train={"steps": 2})
     found = measured(home)
     assert found["baselines"]["relations-alone"] == 1.0 > found["baselines"]["majority"]
     assert json.loads((home / "runs/mine/baselines.json").read_text())["test"]["relations-alone"] == 1.0
+
+
+@pytest.mark.parametrize("kind", ["sentence-tree", "entity-fusion", "kar"])
+def test_coverage_is_of_every_form_in_which_examples_carry_facts(tmp_path, kind):
+    path = tmp_path / "vqa.yaml"
+    path.write_text(
+        f"name: vqa\ntask: knowledge-vqa\ndata: {{name: number-world, questions: 40, eval_questions: 20}}\n"
+        "encoder: {recipe: uniter-base, sizes: {num_layers: 2, dim: 16, num_heads: 2, ffn_dim: 32}}\n"
+        f"knowledge: {{kind: {kind}}}\n"
+    )
+    settings = config.read(Experiment, path)
+    found = measured_coverage(settings, build(settings))
+    assert found.keys() == {"train", "dev"}
+    assert found["train"].with_facts == found["train"].texts == 40 and found["train"].facts >= 40
+    assert (found["train"].fact_tokens > 0) == (kind == "sentence-tree")
+    assert ("linked tokens or mentions a text" in found["dev"].sentence()) == (kind != "sentence-tree")
+    none = config.read(Experiment, path, ["--knowledge.facts=none"])
+    assert measured_coverage(none, build(none)) == {}

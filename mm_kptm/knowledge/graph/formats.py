@@ -126,8 +126,8 @@ def wikidata5m_setting(folder: Path) -> str | None:
     found = [one for one, stem in stems.items() if one_file(folder, (stem,), WIKIDATA5M_ENDINGS) is not None]
     if len(found) > 1:
         raise UserError(
-            f"{folder} holds the {' and the '.join(found)} setting of Wikidata5M, whose parts are not to be mixed; keep "
-            "one of them in a folder of its own"
+            f"{folder} holds the {' and the '.join(found)} setting of Wikidata5M, whose parts are not to be mixed; "
+            "keep one of them in a folder of its own"
         )
     return found[0] if found else None
 

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class NameIndex:
-    """What entities are called and how they are described, by language (a code such as ``en``, in small letters) and name."""
+    """What entities are called and how they are described, by language (a code in small letters) and name."""
 
     aliases: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     descriptions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
