@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from mm_kptm.datasets.knowledge_settings import KnowledgeFileSettings, counterfactual_splits
 from mm_kptm.datasets.protocol import DataRequest, PreparedData
+from mm_kptm.datasets.relations_alone import RELATIONS_ALONE, by_shape
 from mm_kptm.datasets.settings import by_split
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.embedding.entity_table import EntityTable
@@ -23,8 +24,6 @@ from mm_kptm.tasks.labelling import LabelledSource, Labelling
 from mm_kptm.train.protocol import Trainable
 
 T = TypeVar("T")
-Shapes = Sequence[tuple[str, ...]]  #: the relations of the facts at each text
-RELATIONS_ALONE = "relations-alone"  #: the baseline that knows which relations the facts of a text have, not what of
 Make = Callable[[Sequence[T], Sequence[str], TextEncoding], LabelledSource]
 
 
@@ -78,7 +77,7 @@ def labelled_files(
         usual = Counter(answers).most_common(1)[0][0]
         scores = {"majority": targets.count(usual) / len(targets)}
         if reading.injector is not None:
-            given = _by_shape(seen, answers, asked, usual)
+            given = by_shape(seen, answers, asked)
             scores[RELATIONS_ALONE] = sum(map(str.__eq__, given, targets)) / len(targets)
         return scores
 
@@ -102,14 +101,6 @@ def labelled_files(
         encoding=reading,
         read_file=lambda path: make(read(path), chosen, reading),
     )
-
-
-def _by_shape(seen: Shapes, answers: Sequence[str], asked: Shapes, usual: str) -> list[str]:
-    """The answer that training texts with facts of the same relations have most often; the usual one of no such."""
-    counts: defaultdict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
-    for shape, answer in zip(seen, answers, strict=True):
-        counts[shape][answer] += 1
-    return [counts[shape].most_common(1)[0][0] if shape in counts else usual for shape in asked]
 
 
 def linked(folder: Path | None, request: DataRequest, *, seed: int = 0) -> EntityTable | None:

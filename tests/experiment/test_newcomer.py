@@ -192,6 +192,29 @@ def test_the_report_knows_what_the_relations_alone_give_away(home):
     assert json.loads((home / "runs/mine/baselines.json").read_text())["test"]["relations-alone"] == 1.0
 
 
+def test_the_relations_alone_may_give_away_tags_too(home):
+    """Persons and places have relations of their own, so that the tags follow from these whatever the facts say."""
+    (home / "graph.tsv").write_text(
+        "".join(f"{name}\t{'lives' if n % 2 else 'lies'}\tx{n % 7}\n" for n, name in enumerate(NAMES))
+    )
+    tag = {name: "B-PER" if n % 2 else "B-LOC" for n, name in enumerate(NAMES)}
+    for file, chosen in (("train.jsonl", NAMES[:120]), ("test.jsonl", NAMES[120:])):
+        rows = ({"words": ["we", "saw", name], "tags": ["O", "O", tag[name]]} for name in chosen)
+        (home / file).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = {
+        "name": "tags",
+        "task": "named-entities",
+        "data": {"name": "custom-text", "train": "train.jsonl", "test": "test.jsonl", "vocabulary": "vocab.txt"},
+        "encoder": {"recipe": "bert-base", "sizes": {"num_layers": 1, "dim": 16, "num_heads": 2, "ffn_dim": 16}},
+    }
+    for knowledge, names in (({}, {"no-names"}), ({"kind": "sentence-tree"}, {"no-names", "relations-alone"})):
+        settings |= {"knowledge": knowledge, "data": settings["data"] | {"graph": "graph.tsv"}}
+        (home / "tags.yaml").write_text(json.dumps(settings))
+        found = build(config.read(Experiment, home / "tags.yaml")).prepared.baselines("test")
+        assert found.keys() == names and found["no-names"] == pytest.approx(2 / 3)
+    assert found["relations-alone"] == 1.0
+
+
 @pytest.mark.parametrize("kind", ["sentence-tree", "entity-fusion", "kar"])
 def test_coverage_is_of_every_form_in_which_examples_carry_facts(tmp_path, kind):
     path = tmp_path / "vqa.yaml"
