@@ -15,6 +15,7 @@ from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import build
 from mm_kptm.experiment.coverage import measured_coverage
+from mm_kptm.experiment.predict import predict
 from mm_kptm.experiment.settings import Experiment
 
 LABEL = "<http://www.w3.org/2000/01/rdf-schema#label>"
@@ -123,6 +124,10 @@ def test_a_graph_of_ones_own_answers_what_the_text_cannot(home, capsys, case):
     assert "mine: coverage of train: 240 of 240 texts (100%) name something with facts" in printed
     assert "mine: coverage of test: 40 of 40 texts (100%) name something with facts" in printed
     assert "mine: 160 of 160 names of the graph are found" in printed
+    asked = ({"text": f"here is {respelled(NAMES[-1])}"}, {"text": "we saw"})
+    (home / "asked.jsonl").write_text("\n".join(map(json.dumps, asked)))
+    predict(home / "runs/mine", file=home / "asked.jsonl")
+    assert "mine: coverage of asked.jsonl: 1 of 2 texts (50%) name something" in capsys.readouterr().err
     kept = json.loads((home / "runs/mine/coverage.json").read_text())
     assert kept["test"]["with_facts"] == kept["test"]["texts"] == 40 and kept["names"]["found"] == 160
     # every name has the same relations, so that these alone give nothing away

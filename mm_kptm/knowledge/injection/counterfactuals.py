@@ -61,16 +61,17 @@ def random_facts(
 
     Args:
         facts: the true ones.
-        objects: by relation, as :func:`objects_of`.
-        draw: one draw a fact.
+        objects: by relation, as :func:`objects_of`, each once.
+        draw: one draw a fact, and more where an object is drawn again.
     """
     drawn: list[Triple] = []
     taken: dict[str, set[str]] = defaultdict(set)
     for fact in facts:
-        known = objects[fact.relation]
-        left = [one for one in known if one not in taken[fact.relation]] if taken[fact.relation] else known
-        tail = (left or known)[draw.one(len(left or known))]
-        taken[fact.relation].add(tail)
+        known, before = objects[fact.relation], taken[fact.relation]
+        tail = known[draw.one(len(known))]
+        while tail in before and len(before) < len(known):
+            tail = known[draw.one(len(known))]
+        before.add(tail)
         drawn.append(fact._replace(tail=tail))
     return tuple(drawn)
 

@@ -43,7 +43,7 @@ class FactInjector:
         self.names = GraphNames(graph, cased=cased)
         self.found: set[str] = set()  #: entities that a text named so far
         self._wording, self._most, self._draw = wording, most, draw
-        self._true: dict[tuple[str, str | None], tuple[Triple, ...]] = {}  # by entity and language
+        self._known: dict[tuple[str, str | None, bool], tuple[Triple, ...]] = {}  # by entity, language, and if swapped
         self._spelled: dict[tuple[Tokenizer, str], tuple[int, ...]] = {}
 
     @cached_property
@@ -86,13 +86,11 @@ class FactInjector:
             case "true":
                 chosen = self._chosen(entity, language)
             case "swapped":
-                true, others = self.graph.about(entity), self._swapped[entity]
-                chosen = tuple(others[true.index(fact)] for fact in self._chosen(entity, language))
+                chosen = self._chosen(entity, language, swapped=True)
             case "random":
                 chosen = random_facts(self._chosen(entity, language), self._objects, draw or self._draw)
             case "oracle":
-                true = self.graph.about(entity)
-                worded = [self._in_words(fact, surface, language) for fact in true]
+                worded = [self._in_words(fact, surface, language) for fact in self.graph.about(entity)]
                 return tuple(fact for fact in worded if needed is not None and needed(fact))[: self._most]
             case _:
                 return ()
@@ -102,14 +100,16 @@ class FactInjector:
         """The relations of the facts that some entities carry, in order of the alphabet: the shape of the facts."""
         return tuple(sorted(fact.relation for entity in entities for fact in self._chosen(entity, None)))
 
-    def _chosen(self, entity: str, language: str | None) -> tuple[Triple, ...]:
-        """The first true facts of an entity, each wording once."""
-        if (entity, language) not in self._true:
+    def _chosen(self, entity: str, language: str | None, *, swapped: bool = False) -> tuple[Triple, ...]:
+        """The first true facts of an entity, each wording once, or the swapped ones in their places."""
+        if (entity, language, swapped) not in self._known:
             first = self.graph.about(entity)[: self._most]
-            worded = {self._wording(self.names.spelled(fact, language)): fact for fact in reversed(first)}
-            kept = set(worded.values())
-            self._true[entity, language] = tuple(fact for fact in first if fact in kept)
-        return self._true[entity, language]
+            given = self._swapped[entity][: self._most] if swapped else first
+            worded: dict[str, Triple] = {}
+            for true, fact in zip(first, given, strict=True):
+                worded.setdefault(self._wording(self.names.spelled(true, language)), fact)
+            self._known[entity, language, swapped] = tuple(worded.values())
+        return self._known[entity, language, swapped]
 
     def _in_words(self, fact: Triple, surface: str | None, language: str | None) -> Triple:
         words = self.names.spelled(fact, language)

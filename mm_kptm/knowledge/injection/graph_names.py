@@ -45,6 +45,7 @@ class GraphNames:
 
     def __init__(self, graph: KnowledgeGraph, *, cased: bool = False) -> None:
         self._words = graph.words
+        self._labels: dict[tuple[str, str | None], str] = {}  # by name and language, as they were asked for
         heads = frozenset(graph.heads)
         labelled = [names.keys() for names in graph.words.aliases.values()]
         if labelled and not any(names & heads for names in labelled):
@@ -76,7 +77,10 @@ class GraphNames:
 
     def spelled(self, triple: Triple, language: str | None = None) -> Triple:
         """A triple in words: labels where the graph has them, the last part of an IRI where it has none."""
-        return Triple(*(self._label(part, language) for part in triple))
+        for part in triple:
+            if (part, language) not in self._labels:
+                self._labels[part, language] = self._label(part, language)
+        return Triple(*(self._labels[part, language] for part in triple))
 
     def examples(self, entities: Iterable[str]) -> list[str]:
         """How some entities are called."""
