@@ -22,6 +22,8 @@ from mm_kptm.config.document import Plain, lay, parse, split
 from mm_kptm.config.kinds import Settings, default, required, shapes_of, tag_of, tags_of, typed_fields, words
 from mm_kptm.config.validation import validate
 
+__all__ = ["choices", "describe", "dump", "leaves", "plain", "read"]
+
 S = TypeVar("S", bound=Settings)
 
 

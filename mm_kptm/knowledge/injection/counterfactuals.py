@@ -1,7 +1,7 @@
-"""Other facts than the true ones, for a graph that anybody made: what an effect of knowledge is measured against.
+"""Counterfactual facts for any graph: swapped facts, and random ones.
 
-A control has the shape of the truth: every name keeps its relations and the number of its facts, so that what is left
-of an effect cannot come from which relations a name has.
+A control has the shape of the truth: every name keeps its relations and the number of its facts, so that no effect can
+come from which relations a name has.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def random_facts(
 
 
 def objects_of(graph: KnowledgeGraph) -> Mapping[str, tuple[str, ...]]:
-    """What the facts of each relation point at, each object once: what random facts draw from."""
+    """Distinct objects of each relation, from which random facts are drawn."""
     found: dict[str, dict[str, None]] = defaultdict(dict)
     for _, relation, tail in graph:
         found[relation][tail] = None
@@ -85,7 +85,7 @@ def objects_of(graph: KnowledgeGraph) -> Mapping[str, tuple[str, ...]]:
 
 
 def _ring(tails: list[str], draw: RandomStream) -> list[int]:
-    """The places in a random order in which those of one tail are neighbours."""
+    """Random order of indices in which equal tails are adjacent."""
     order = draw.orders(1, len(tails))[0].tolist()
     first: dict[str, int] = {}
     for place in order:

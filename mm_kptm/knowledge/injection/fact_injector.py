@@ -1,7 +1,7 @@
-"""The facts of a graph that reach texts: hung from the names that the texts mention (Liu et al. 2020, K-BERT).
+"""Knowledge injection: facts of a graph attached to the names that a text mentions (Liu et al. 2020, K-BERT).
 
-The pieces of a text are the same with and without facts, so that two arms of an experiment differ in the facts alone.
-Which facts are injected is the arm: the true ones, those of other names, random ones, or only what is needed.
+The tokens of a text are the same with and without facts, so that the arms of an experiment differ in the injected facts
+alone: the true ones, those of other names, random ones, or only the needed ones.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from mm_kptm.knowledge.injection.graph_names import EntityMention, GraphNames
 from mm_kptm.knowledge.injection.sentence_tree import LONGEST, MOST_FACTS, TokenWithFacts, TreeBuilder
 from mm_kptm.random_streams import RandomStream
 
-Needed = Callable[[Triple], bool]  #: whether an example cannot be answered without a fact, put into words
-TokenSequence = list[int | TokenWithFacts]  #: token ids of a text, those of a name that carries facts together
+Needed = Callable[[Triple], bool]  #: whether a fact is needed to answer an example
+TokenSequence = list[int | TokenWithFacts]  #: token ids of a text; the tokens of a name with facts are grouped
 
 
 class FactInjector:
-    """Hangs facts from the names that texts mention.
+    """Injects facts at the names that texts mention.
 
     Args:
-        graph: the true facts.
-        wording: a fact as text.
-        most: facts that a name carries.
-        draw: what swapped and random facts are drawn from.
-        cased: whether names of another case are other names, as they are to a tokenizer that tells case.
+        graph: graph of the true facts.
+        wording: verbalisation of a fact.
+        most: maximum number of facts per name.
+        draw: random stream of swapped and random facts.
+        cased: whether names that differ in case are different names, as for a cased tokenizer.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class FactInjector:
         return dict(objects_of(self.graph))
 
     def mentions(self, texts: Sequence[str], language: str | None = None) -> list[list[EntityMention]]:
-        """Where each of some texts in one language names an entity with facts; quicker than one by one."""
+        """Mentions of entities with facts in each of some texts of one language, in one batch."""
         return self.names.find(texts, language)
 
     def facts(
@@ -72,15 +72,15 @@ class FactInjector:
         surface: str | None = None,
         language: str | None = None,
     ) -> tuple[Triple, ...]:
-        """The facts about an entity in words, as many and of the same relations in every arm but ``oracle``.
+        """Verbalised facts of an entity: as many and of the same relations in every arm but ``oracle``.
 
         Args:
-            entity: of the graph; nothing is known about another.
+            entity: entity of the graph; others get no facts.
             arm: true, swapped, random, oracle or none.
-            draw: of random facts, the objects; one for each text, so that they are drawn anew.
-            needed: of oracle facts, which the example needs.
-            surface: how the text names the entity; as the graph does when None.
-            language: of the words, where the graph has them in several.
+            draw: random stream of the objects of random facts, one per text, so that texts differ.
+            needed: predicate of the needed facts, for oracle facts.
+            surface: surface form of the entity in the text, which heads of facts get; its label if None.
+            language: language of the labels, where the graph has several.
         """
         match arm:
             case "true":
@@ -117,7 +117,7 @@ class FactInjector:
 
     def _spell(self, tokenizer: Tokenizer, fact: str) -> tuple[int, ...]:
         if (tokenizer, fact) not in self._spelled:
-            self._spelled[tokenizer, fact] = tokenizer.encode(f" {fact}").ids  # behind a name
+            self._spelled[tokenizer, fact] = tokenizer.encode(f" {fact}").ids  # the facts follow a name
         return self._spelled[tokenizer, fact]
 
     def inject(
@@ -133,18 +133,18 @@ class FactInjector:
         mentions: Sequence[EntityMention] | None = None,
         language: str | None = None,
     ) -> TokenSequence:
-        """The first pieces of a text, with facts at those names that are kept whole.
+        """First tokens of a text, with facts at the names that are not truncated.
 
         Args:
-            text: what was cut into pieces.
-            pieces: of the text.
-            tokenizer: spells the facts.
-            arm: which facts are injected.
-            example: whose text it is.
-            needed: the facts that it needs.
-            max_pieces: how many pieces are kept; all when None.
-            mentions: of the text, as :meth:`mentions` finds them; looked for when None.
-            language: of the text.
+            text: the original text.
+            pieces: its tokens.
+            tokenizer: tokenizer of the facts.
+            arm: which facts are injected: true, swapped, random, oracle or none.
+            example: id of the example, which seeds random facts.
+            needed: predicate of the needed facts, for oracle facts.
+            max_pieces: number of tokens kept; all when None.
+            mentions: mentions of the text, from :meth:`mentions`; found here if None.
+            language: language of the text.
         """
         kept = len(pieces.ids) if max_pieces is None else max_pieces
         draw = self._draw.child("random", example) if arm == "random" else None
@@ -171,9 +171,9 @@ class FactInjector:
 
 
 def build_trees(trunks: Sequence[TokenSequence], *, max_length: int) -> Packed:
-    """Trees of these trunks, flattened: columns ``ids``, ``positions``, ``words`` and ``branches``.
+    """Build sentence trees, flattened: columns ``ids``, ``positions``, ``words`` and ``branches``.
 
-    Facts that do not fit are left out whole; a trunk is never longer than ``max_length``.
+    Facts that do not fit are left out as a whole; a trunk is never longer than ``max_length``.
     """
     build = TreeBuilder(_no_text, max_facts=MOST_FACTS, max_length=min(max_length, LONGEST))
     trees = build(trunks)
