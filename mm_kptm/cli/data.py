@@ -1,4 +1,4 @@
-"""The verbs that work on data: data validate, data show."""
+"""The verbs data validate and data show: checks of data files, and what a model will read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CUSTOM = "custom"
 
 
 def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Describe the verbs."""
+    """Add the verbs to the parser."""
     data = verbs.add_parser("data", help="look at data before a run needs them: check files, show what is read")
     actions = data.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
     validate = actions.add_parser("validate", help="read files as a task would, and name what is wrong")
@@ -25,7 +25,7 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     validate.add_argument(
         "--format",
         default=CUSTOM,
-        help="whose format: custom (docs/own-data.md), or a data set such as xnli (default: custom)",
+        help="custom (docs/own-data.md), or that of a dataset such as xnli (default: custom)",
     )
     add_json(validate)
     validate.set_defaults(run=_validate)

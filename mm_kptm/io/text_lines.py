@@ -1,4 +1,4 @@
-"""Text files, whole or line by line, packed or not, with what is wrong with one said in one sentence."""
+"""Text files, read whole or line by line, compressed or not; every error names the file and the line."""
 
 from __future__ import annotations
 
@@ -71,12 +71,12 @@ def content_suffix(path: Path) -> str:
 
 
 def read_text(path: str | Path, kind: str, *, allow_empty: bool = False) -> str:
-    """Read a UTF-8 file, unpacked by its content, without the byte order mark that it may begin with.
+    """Read a UTF-8 file, decompressed by its content, without a byte order mark.
 
     Args:
-        path: of the file.
-        kind: for messages, ``a JSON file`` say.
-        allow_empty: whether a file of nothing but blanks will do.
+        path: file to read.
+        kind: description for messages, such as ``a JSON file``.
+        allow_empty: accept a blank file.
 
     Raises:
         UserError: no such file, empty, a line is not UTF-8 (the message names it), or the system refuses.
@@ -101,10 +101,10 @@ def read_text(path: str | Path, kind: str, *, allow_empty: bool = False) -> str:
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a UTF-8 file with their numbers from 1, without their ends, unpacked by the file's content.
+    """Iterate over (line number from 1, line without its end) of a UTF-8 file, decompressed by its content.
 
     Raises:
-        UserError: a line is not UTF-8, or the packed file is broken.
+        UserError: a line is not UTF-8, or the compressed file is damaged.
     """
     with open_bytes(path) as lines:
         number = 0

@@ -26,7 +26,7 @@ def open_graph(source: str | Path) -> KnowledgeGraph:
 
     A folder is WordNet's (it has ``data.noun``) or Wikidata5M's; a file with the ending ``.nt``, ``.nq`` or ``.ttl``
     holds RDF, with ``.csv`` ConceptNet's assertions, and any other one triples between tabs. Files may be packed
-    (gzip, bz2, xz), which is told by their content.
+    (gzip, bz2, xz), which their content decides.
 
     Raises:
         UserError: there is nothing, or it cannot be read; the message names file and line.

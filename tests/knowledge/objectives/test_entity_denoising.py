@@ -30,7 +30,7 @@ def small(seed: int = 0) -> System:
 def test_every_entity_is_to_be_found_among_those_of_the_batch() -> None:
     made = prepare()
     assert made.rows.tolist() == [1, 3, 6, 7]
-    assert made.owners.tolist() == [0, 0, 1, 1]
+    assert made.sequence_ids.tolist() == [0, 0, 1, 1]
     assert torch.equal(made.candidates[1:], TABLE.vectors[[4, 9, 30]])
     assert not made.candidates[0].any()
     assert made.labels.tolist() == [1, 2, 2, 3]
