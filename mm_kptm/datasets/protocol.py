@@ -19,6 +19,7 @@ from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.kinds.protocol import KnowledgeKind
 from mm_kptm.objectives.mixture import Objective
+from mm_kptm.preprocessing.text import TextEncoding
 from mm_kptm.systems.discovery import instances
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.system import System
@@ -74,6 +75,7 @@ class PreparedData:
     knowledge_bases: tuple[str, ...] = ()  #: knowledge bases of the candidates, where facts are told as such
     auxiliary: Callable[[], AuxiliaryObjective] | None = None  #: the facts, where they are learnt beside the task
     vectors: Tensor | None = None  #: of the entities that examples number, where these can be trained
+    encoding: TextEncoding | None = None  #: how texts become ids and which facts are injected, where examples are texts
     skipped: Callable[[str], int] = lambda split: 0  #: examples of a split's file that cannot be asked
     read_file: Callable[[Path], Source[Any]] | None = None  #: examples of another file; answers may be missing there
     submit: Callable[[str, Sequence[Row], Path], Sequence[Path]] | None = None  #: official files of a split's answers
