@@ -107,9 +107,10 @@ def load(
     inferred = recipe.inferred_sizes(translation.tensors)
     for size, rows in inferred.items():
         if rows and configured.get(size, rows) == 0:
+            table = recipe.infer_from_shapes[size][0]
             raise UserError(
-                f"the configuration asks for {size}=0, but the checkpoint has {rows} rows of {recipe.infer_from_shapes[size][0]}; "
-                f"leave them behind with ignore=[...], or set {_fields_of(recipe, size)}"
+                f"the configuration asks for {size}=0, but the checkpoint has {rows} rows of {table}; leave them behind "
+                f"with ignore=[...], or set {_fields_of(recipe, size)}"
             )
     published = {**configured, **inferred}
     if recipe.infer_sizes is not None:

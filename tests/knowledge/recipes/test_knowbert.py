@@ -336,7 +336,9 @@ def test_one_knowledge_base_of_two_is_refused_until_the_configuration_says_so(tm
     save_file(alone, tmp_path / "model.safetensors")
     config = json.loads((OFFICIAL / "config.json").read_text("utf-8"))
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(UserError, match=r"names the knowledge bases wiki and wordnet in .*, but the checkpoint holds wo"):
+    with pytest.raises(
+        UserError, match=r"names the knowledge bases wiki and wordnet in .*, but the checkpoint holds wo"
+    ):
         mm_kptm.load("knowbert", tmp_path)
     inner = config.get("model", config)
     for field in ("soldered_kgs", "soldered_layers"):
