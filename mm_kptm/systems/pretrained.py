@@ -109,8 +109,8 @@ def load(
         if rows and configured.get(size, rows) == 0:
             table = recipe.infer_from_shapes[size][0]
             raise UserError(
-                f"the configuration asks for {size}=0, but the checkpoint has {rows} rows of {table}; leave them behind "
-                f"with ignore=[...], or set {_fields_of(recipe, size)}"
+                f"the configuration asks for {size}=0, but the checkpoint has {rows} rows of {table}; leave them "
+                f"behind with ignore=[...], or set {_fields_of(recipe, size)}"
             )
     published = {**configured, **inferred}
     if recipe.infer_sizes is not None:
