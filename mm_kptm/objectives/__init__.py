@@ -1,1 +1,1 @@
-"""Losses on encoded batches, and how a batch becomes a puzzle."""
+"""Pretraining objectives: corruption of a batch, labels and losses."""
