@@ -54,7 +54,7 @@ class Attention(nn.Module):
         """Keys and values of the source rows, each [S, H, W / H]; a decoder caches them."""
         return self._heads(project(self.key, source)), self._heads(project(self.value, source))
 
-    def attended(self, x: Tensor, key: Tensor, value: Tensor, reading: AttentionLayout) -> Tensor:
+    def read(self, x: Tensor, key: Tensor, value: Tensor, reading: AttentionLayout) -> Tensor:
         """Attend from the query rows ``x`` [Q, D] to keys and values [S, H, W / H]: [Q, D]."""
         dropout = self.dropout if self.training else 0.0
         attended = attend(self._heads(project(self.query, x)), key, value, reading, dropout=dropout)
