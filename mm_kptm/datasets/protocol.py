@@ -1,6 +1,6 @@
 """Which data can feed which task: the supplies, found by walking this package and installed plug-ins.
 
-A :class:`TaskDataset` joins a task, a data set and the function that turns one into the other. A data set is a frozen
+A :class:`TaskDataset` joins a task, a dataset and the function that turns one into the other. A dataset is a frozen
 dataclass of settings whose first field, a ``Literal``, is its name; it becomes a choice of an experiment's ``data:``
 block by being named in a supply. Entry point group for plug-ins: ``mm_kptm.tasks``.
 """
@@ -66,7 +66,9 @@ class PreparedData:
 
     sources: Mapping[str, Callable[[], Source[Any]]]  #: by split; made when first asked for
     model: Callable[[System], Trainable[Any]]  #: what is trained and measured, a module
-    sizes: Mapping[str, int] = field(default_factory=dict)  #: what the data asks of an encoder with fresh weights
+    sizes: Mapping[str, int] = field(
+        default_factory=dict
+    )  #: what the data asks of an encoder with newly initialised weights
     heads: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  #: that the system is built with
     fingerprints: Mapping[str, str] = field(default_factory=dict)  #: what tells these data from others
     baselines: Callable[[str], Mapping[str, float]] = lambda split: {}  #: what needs no model scores on a split
@@ -81,7 +83,7 @@ class PreparedData:
 
 @dataclass(frozen=True)
 class TaskDataset:
-    """A task on a data set."""
+    """A task on a dataset."""
 
     task: type[Task[Any]] | None  #: None for pretraining
     data: type[Any]  #: a frozen dataclass of settings
@@ -95,7 +97,7 @@ class TaskDataset:
 
 
 def data_name(data: type[Any]) -> str:
-    """The name of a data set: the literal that its first field holds."""
+    """The name of a dataset: the literal that its first field holds."""
     return str(get_args(get_type_hints(data)["name"])[0])
 
 
@@ -108,7 +110,7 @@ def task_datasets() -> tuple[TaskDataset, ...]:
 
 @cache
 def datasets() -> tuple[type[Any], ...]:
-    """Every data set of a supply, each once, by name."""
+    """Every dataset of a supply, each once, by name."""
     found = {data_name(supply.data): supply.data for supply in task_datasets()}
     return tuple(found[name] for name in sorted(found))
 
@@ -117,7 +119,7 @@ def find_task_dataset(task: str, data: Any) -> TaskDataset:
     """The supply of a task from the given settings of data.
 
     Raises:
-        UserError: there is none; what that data set can feed is named.
+        UserError: there is none; what that dataset can feed is named.
     """
     ours = [supply for supply in task_datasets() if supply.data is type(data)]
     for supply in ours:

@@ -61,7 +61,7 @@ class SplitFiles(TextSettings):
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """What tells these data from others."""
+        """Fingerprint of the data and the settings that affect them."""
         return fingerprints({**self.files, **self.tokenizer_files})
 
 

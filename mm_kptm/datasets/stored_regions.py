@@ -24,7 +24,7 @@ DETECTED = ("object_ids", "object_confidences", "attribute_ids", "attribute_conf
 
 @dataclass(frozen=True, eq=False)
 class StoredRegions:
-    """The pictures of a region store, by their place in it.
+    """The images of a region store, by their place in it.
 
     Args:
         store: the features and boxes.

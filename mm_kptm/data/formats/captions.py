@@ -31,7 +31,7 @@ class Pointed:
     id: str
     names: tuple[str, ...]  #: what the image may be called in a store of regions
     text: str
-    box: Box | None  #: x1 y1 x2 y2 as fractions of the image; None where it is not told
+    box: Box | None  #: x1 y1 x2 y2 as fractions of the image; None if unknown
     split: str = "train"
     language: str = "en"
 

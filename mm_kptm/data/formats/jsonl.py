@@ -31,7 +31,7 @@ class AskedImage:
     id: str
     image: str
     question: str
-    answers: tuple[str, ...]  #: empty where they are not told
+    answers: tuple[str, ...]  #: empty if unknown
     language: str
     type: str
 

@@ -23,7 +23,7 @@ class Cloze:
 
     id: str
     text: str
-    answer: str | None  #: None where it is not told
+    answer: str | None  #: None if unknown
     relation: str  #: what scores are averaged by
     subject: str | None = None  #: whom the fact is about
     called: tuple[str, ...] = ()  #: how a graph may call the relation

@@ -1,6 +1,6 @@
 """Readers of texts with mentions: entity typing (Open Entity, FIGER) and relations (TACRED, FewRel).
 
-Each data set is found in two forms: as released by its authors, in tokens, and as ERNIE of Tsinghua released it, in
+Each dataset is found in two forms: as released by its authors, in tokens, and as ERNIE of Tsinghua released it, in
 characters and with the entities that a linker found. Both become the same values.
 """
 
@@ -34,7 +34,7 @@ class TypedMention:
     id: str
     text: str
     mention: MentionSpan
-    types: tuple[str, ...] | None  #: None where they are not told
+    types: tuple[str, ...] | None  #: None if unknown
     links: tuple[MentionSpan, ...] = ()  #: what a linker found in the text
     language: str = "en"
 
@@ -47,7 +47,7 @@ class RelatedMentions:
     text: str
     head: MentionSpan
     tail: MentionSpan
-    relation: str | None  #: None where it is not told
+    relation: str | None  #: None if unknown
     links: tuple[MentionSpan, ...] = ()
     language: str = "en"
 

@@ -1,4 +1,4 @@
-"""Tables of similar words, which stand in place of hidden ones (Cui et al. 2020, MacBERT)."""
+"""Tables of similar words, which stand in place of masked ones (Cui et al. 2020, MacBERT)."""
 
 from __future__ import annotations
 

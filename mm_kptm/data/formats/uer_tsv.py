@@ -22,7 +22,7 @@ class ClassifiedText:
 
     id: str
     texts: tuple[str, ...]
-    label: str | None  #: None where it is not told
+    label: str | None  #: None if unknown
     language: str = "en"
     question: str | None = None  #: what several candidate answers belong to
 
@@ -33,7 +33,7 @@ class Tagged:
 
     id: str
     words: tuple[str, ...]
-    tags: tuple[str, ...] | None  #: None where they are not told
+    tags: tuple[str, ...] | None  #: None if unknown
     language: str = "en"
 
 

@@ -24,7 +24,7 @@ class SentencePair:
     id: str
     premise: str
     hypothesis: str
-    label: str | None  #: None where it is not told
+    label: str | None  #: None if unknown
     language: str
     group: str  #: what it shares with its translations
 

@@ -1,4 +1,4 @@
-"""Pictures out of files that may be broken or hostile."""
+"""Images out of files that may be broken or hostile."""
 
 from typing import TYPE_CHECKING
 

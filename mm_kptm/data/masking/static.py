@@ -42,7 +42,7 @@ def fitting(order: Sequence[Sequence[int]], count: int) -> Iterator[int]:
 
 @dataclass(frozen=True)
 class Treatment(Generic[Token]):
-    """What stands in place of a hidden token: the mask (80 %), the token itself (10 %) or any of ``pool`` (10 %)."""
+    """What stands in place of a masked token: the mask (80 %), the token itself (10 %) or any of ``pool`` (10 %)."""
 
     mask: Token
     pool: Sequence[Token]
@@ -54,7 +54,7 @@ class Treatment(Generic[Token]):
         return token if rng.random() < 0.5 else self.drawn(rng)
 
     def drawn(self, rng: random.Random) -> Token:
-        """Any of the pool, uniformly: it may be a special token, or the hidden one."""
+        """Any of the pool, uniformly: it may be a special token, or the masked one."""
         return self.pool[rng.randint(0, len(self.pool) - 1)]
 
 

@@ -56,7 +56,7 @@ class LamaData(KnowledgeTextSettings):
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """What tells these data from others."""
+        """Fingerprint of the data and the settings that affect them."""
         parts = {"templates": self.templates, "candidates": self.candidates, "graph": self.graph}
         files = {part: path for part, path in parts.items() if path is not None} | self.tokenizer_files
         for split, path in self.files.items():

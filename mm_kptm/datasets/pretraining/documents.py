@@ -54,7 +54,7 @@ class Documents(SplitFiles):
     similar: Path | None = None  #: a word and words similar to it a line, between tabs, for masked-similar-words
     wordnet: Path | None = None  #: folder of WordNet's files, for masked-senses and lexical-relation
     vectors: Path | None = None  #: a word and its numbers a line, for lexical-relation
-    ngrams: Path | None = None  #: an n-gram, a comma and its count a line; hidden tokens stand among them, for ZEN
+    ngrams: Path | None = None  #: an n-gram, a comma and its count a line; masked tokens stand among them, for ZEN
     pairs: dict[str, Path] = field(default_factory=dict)  #: two texts and a label a line, by objective
     dev_pairs: dict[str, Path] = field(default_factory=dict)  #: the same for dev
     knowledge: KnowledgeFiles = field(default_factory=KnowledgeFiles)
@@ -72,7 +72,7 @@ class Documents(SplitFiles):
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """What tells these data from others."""
+        """Fingerprint of the data and the settings that affect them."""
         files = {"phrases": self.phrases, "similar": self.similar, **self.pairs}
         files |= {f"held {name}": path for name, path in self.dev_pairs.items()}
         files |= {"vectors": self.vectors, "ngrams": self.ngrams, **wordnet_files(self.wordnet)}

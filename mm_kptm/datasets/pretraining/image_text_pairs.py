@@ -61,7 +61,7 @@ class ImageTextPairs(RegionFiles):
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """What tells these data from others."""
+        """Fingerprint of the data and the settings that affect them."""
         asked = {"questions": self.questions, "dev_questions": self.dev_questions}
         named = {name: path for name, path in asked.items() if path is not None}
         return {**super().fingerprints, **fingerprints(named)}

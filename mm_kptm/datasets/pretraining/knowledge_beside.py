@@ -80,7 +80,7 @@ class KnowledgeBeside:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """What an encoder with fresh weights is sized by."""
+        """What an encoder with newly initialised weights is sized by."""
         return {} if self._table is None else {"entity_dim": self._table.vectors.shape[1]}
 
     def linked_texts(self, split: str) -> LinkedTexts | None:

@@ -79,7 +79,7 @@ class MultilingualText(TextSettings):
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """What tells these data from others."""
+        """Fingerprint of the data and the settings that affect them."""
         files = {
             f"{split}.{key}.{language}": path
             for split, named in self.splits.items()
@@ -144,7 +144,7 @@ class Resampled:
         return self.source.length(self.numbers[index])
 
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> Inputs:
-        """The given examples."""
+        """The examples of the given indices."""
         return self.source.batch([self.numbers[index] for index in indices], generator)
 
 

@@ -48,7 +48,7 @@ class FeltTexts(SplitFiles):
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """What tells these data from others."""
+        """Fingerprint of the data and the settings that affect them."""
         return {**super().fingerprints, **fingerprints({"sentiwordnet": self.sentiwordnet})}
 
 

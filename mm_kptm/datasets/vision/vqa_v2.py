@@ -50,7 +50,7 @@ class VqaV2Data(TextSettings):
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """What tells these data from others."""
+        """Fingerprint of the data and the settings that affect them."""
         both = ("questions", "annotations")
         found = self.tokenizer_files
         for split, files in self.files.items():

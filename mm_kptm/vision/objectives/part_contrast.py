@@ -219,9 +219,7 @@ class TagContrast(PartContrast):
 
     @classmethod
     def plus(cls, masking: TokenMasker, *, masks_wrong: bool = True) -> TagContrast:
-        """Oscar+ (Zhang et al. 2021): half of the texts matched, a quarter with wrong tags, a quarter with a wrong
-        caption.
-        """
+        """Oscar+ (Zhang et al. 2021): half of the texts match, a quarter have wrong tags, a quarter a wrong caption."""
         return cls(masking, wrong_first=0.25, wrong_second=0.25, lines=(1,), masks_wrong=masks_wrong)
 
 

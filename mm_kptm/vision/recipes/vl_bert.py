@@ -43,7 +43,8 @@ def vl_bert(
 
     With ``region_dim`` 0 the regions come as embedded vectors, ``visual_dim`` wide, from an extractor that is trained
     with the encoder. The whole image is the ``mean`` of its regions or the ``first`` of them, by ``whole_image``.
-    Without ``with_pooler``, as in the released pretraining, the pooled state is the final one of [CLS]. Fine-tuned checkpoints lack the rows of ``masks_regions`` and ``reads_text_alone``.
+    Without ``with_pooler``, as in the released pretraining, the pooled state is the final one of [CLS].
+    Fine-tuned checkpoints lack the rows of ``masks_regions`` and ``reads_text_alone``.
     """
     text = TextEmbedding(
         vocab_size,
