@@ -1,4 +1,4 @@
-"""How files of labelled texts feed a task: the same for every format, once its reader has read them."""
+"""Labelling tasks on files of labelled texts, for any format with a reader."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mm_kptm.datasets.settings import by_split
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.embedding.entity_table import EntityTable
 from mm_kptm.knowledge.embedding.formats import open_embeddings
-from mm_kptm.knowledge.fusion.entity_embedding import told
+from mm_kptm.knowledge.fusion.entity_embedding import with_facts
 from mm_kptm.knowledge.kinds.protocol import BRANCHES, ENTITIES
 from mm_kptm.preprocessing.text import TextEncoding
 from mm_kptm.systems.system import System
@@ -101,7 +101,7 @@ def linked(folder: Path | None, request: DataRequest, *, seed: int = 0) -> Entit
                 f"knowledge.kind is {request.knowledge.name}, but knowledge.vectors is null; name a folder of entity "
                 "vectors"
             )
-        return told(open_embeddings(folder).table(), request.facts, seed=seed)
+        return with_facts(open_embeddings(folder).table(), request.facts, seed=seed)
     if folder is None:
         return None
     if "entities" not in request.recipe.reads:
@@ -109,14 +109,14 @@ def linked(folder: Path | None, request: DataRequest, *, seed: int = 0) -> Entit
     return open_embeddings(folder).table()
 
 
-def names_of(told: Callable[[T], Sequence[str]], what: str) -> Callable[[Sequence[T]], tuple[str, ...]]:
-    """How labels are found: all that the training examples have, in alphabetical order.
+def names_of(labels_of: Callable[[T], Sequence[str]], what: str) -> Callable[[Sequence[T]], tuple[str, ...]]:
+    """A function that collects the labels of the training examples, in alphabetical order.
 
-    The function it makes raises ``UserError`` where there are fewer than two.
+    The function raises ``UserError`` where there are fewer than two.
     """
 
     def found(examples: Sequence[T]) -> tuple[str, ...]:
-        names = sorted({name for one in examples for name in told(one)})
+        names = sorted({name for one in examples for name in labels_of(one)})
         if len(names) < 2:
             raise UserError(
                 f"the training examples have {len(names)} {what}; there must be two at least to choose from"

@@ -1,4 +1,4 @@
-"""Data that lies in files: the settings that all of them share, and what follows from the settings."""
+"""Settings shared by all datasets in files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Regions of images read from a store, by image name, with what a detector said of them where that lies beside.
+"""Region features of images from a store, by image name, with detector outputs if stored.
 
 The files are those of :mod:`mm_kptm.vision.features.region_store`.
 """

@@ -18,10 +18,10 @@ _REFUSED_FORMATS = frozenset({"EPS", "WMF", "EMF"})
 
 
 def read_picture(path: Path, *, most_pixels: int = MOST_PIXELS) -> NDArray[np.uint8]:
-    """An image as it is meant to be looked at, [height, width, 3], red, green, blue on 0..255.
+    """Decode an image file to RGB, [height, width, 3], values 0 to 255.
 
-    The rotation that a camera noted (EXIF) is carried out; of an animation the first frame is taken; 16 bits become 8;
-    CMYK, grey, palettes are turned into RGB; what is transparent lies on white.
+    The EXIF rotation is applied; of an animation the first frame is used; 16 bits become 8; CMYK, grey and palettes are
+    converted to RGB; transparency is composed on white.
 
     Args:
         path: the file.
@@ -81,7 +81,7 @@ def _grey(values: NDArray[np.generic], *, deep: bool) -> NDArray[np.uint8]:
 
 
 def picture_size(path: Path) -> tuple[int, int]:
-    """Width and height of an image as it is meant to be looked at, from its header alone.
+    """Width and height of an image after its EXIF rotation, from its header alone.
 
     Raises:
         UserError: it is not there or no image.

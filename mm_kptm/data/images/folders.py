@@ -1,4 +1,4 @@
-"""The images of a folder, by names that never lead out of it."""
+"""Image files of a folder, by names that never lead out of it."""
 
 from __future__ import annotations
 

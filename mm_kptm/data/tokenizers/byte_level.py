@@ -1,4 +1,4 @@
-"""Byte-level pairs out of two files, as GPT-2 and RoBERTa published them: what the pieces are numbered, and the merges.
+"""Byte-level BPE from the two files that GPT-2 and RoBERTa published: the ids of the pieces, and the merges.
 
 Hugging Face calls the files ``vocab.json`` and ``merges.txt``, fairseq ``encoder.json`` and ``vocab.bpe``. fairseq's
 numbers are those of GPT-2, which lack special tokens; a third file, ``dict.txt``, gives the pieces the numbers that
@@ -26,7 +26,7 @@ def open_byte_level(numbers: Path, merges: Path, words: Path | None = None) -> T
     Args:
         numbers: a JSON object, the number of every piece.
         merges: two pieces a line, best first, perhaps behind a line that names a version.
-        words: fairseq's ``dict.txt``, the first of which has number 4; each is told by its number in ``numbers``.
+        words: fairseq's ``dict.txt``, the first of which has id 4; each is given by its number in ``numbers``.
 
     Raises:
         UserError: a file is missing or of another kind, the files do not belong together, or there are no special

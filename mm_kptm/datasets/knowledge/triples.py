@@ -1,4 +1,4 @@
-"""Triples in files as data of an experiment: a folder with train, valid and test, and what describes the entities."""
+"""Triple datasets: a folder with train, valid and test triples, and descriptions of the entities."""
 
 from __future__ import annotations
 

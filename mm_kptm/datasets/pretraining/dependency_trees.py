@@ -1,4 +1,4 @@
-"""Sentences with dependency trees as data of pretraining (K-Adapter's linguistic adapter)."""
+"""Dependency trees as pretraining data (K-Adapter's linguistic adapter)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plain documents as data of pretraining: every objective on text reads them in the form that it needs."""
+"""Plain documents as pretraining data, in the form that each text objective needs."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ class Documents(SplitFiles):
     name: Literal["documents"]
     max_length: int = 512  #: pieces of an example that are read, special ones included
     num_segments: Literal[1, 2] = 1  #: segments of an example; BERT and MacBERT have two, SpanBERT and RoBERTa one
-    mask_rate: float = 0.15  #: the share of tokens that is hidden
+    mask_rate: float = 0.15  #: the share of tokens that is masked
     words_are_space_separated: bool = False
     """Whether words are what blanks part, as in Chinese that a segmenter cut; always where no piece begins with ##, as
     RoBERTa's."""
-    phrases: Path | None = None  #: phrases and names of entities, one a line, which are hidden whole
+    phrases: Path | None = None  #: phrases and names of entities, one a line, which are masked as wholes
     similar: Path | None = None  #: a word and words similar to it a line, between tabs, for masked-similar-words
     wordnet: Path | None = None  #: folder of WordNet's files, for masked-senses and lexical-relation
     vectors: Path | None = None  #: a word and its numbers a line, for lexical-relation
@@ -161,7 +161,7 @@ def _labels(data: Documents, name: str) -> tuple[str, ...]:
     """The labels of training pairs, in alphabetical order."""
     labels = tuple(sorted({pair.label for pair in read_labelled_pairs(data.pairs[name])}))
     if len(labels) < 2:
-        raise UserError(f"{data.pairs[name]} has one label, {labels[0]!r}; there must be two at least to tell apart")
+        raise UserError(f"{data.pairs[name]} has one label, {labels[0]!r}; there must be at least two")
     return labels
 
 

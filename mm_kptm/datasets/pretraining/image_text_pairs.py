@@ -1,4 +1,4 @@
-"""Captions of images, and perhaps questions about them, with stored region features: data of image-text pretraining."""
+"""Image-text pretraining data: captions of images, optional questions, and stored region features."""
 
 from __future__ import annotations
 

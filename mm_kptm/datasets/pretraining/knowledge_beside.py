@@ -1,4 +1,4 @@
-"""Knowledge beside documents: texts with linked entities and their vectors, and triples between described entities."""
+"""Knowledge files of pretraining: texts with linked entities and their vectors, and triples of described entities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lexicons beside texts: what words may mean, which mean alike, which n-grams there are."""
+"""Lexicons of pretraining: word senses, similar words, n-grams."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Lexicons:
         inventory = Inventory.open(self.wordnet)
         if not isinstance(self.tokenizer, WordPiece):
             raise UserError(
-                f"{MaskedSenses.name} tells what word pieces mean, but data.vocabulary holds pieces of another kind; "
+                f"{MaskedSenses.name} needs word pieces, but data.vocabulary holds pieces of another kind; "
                 "name a vocab.txt"
             )
         return SenseVocabulary.of(self.tokenizer.vocabulary, inventory)

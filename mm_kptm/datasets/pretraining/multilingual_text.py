@@ -1,4 +1,4 @@
-"""Text in several languages as data of pretraining: sentences by themselves, and beside their translations.
+"""Multilingual pretraining data: monolingual sentences and translation pairs.
 
 Every entry of ``train`` names languages and the beginning of their files: ``en: news`` reads ``news.en``; ``de-en:
 europarl`` reads ``europarl.de`` and ``europarl.en``, whose lines are translations of each other (Moses style); and
@@ -258,7 +258,7 @@ def pretraining(data: MultilingualText, request: DataRequest) -> PreparedData:
 
 
 def _masked_tokens(context: ObjectiveContext) -> MaskedTokens:
-    """As XLM hides tokens, with or without a translation beside them."""
+    """XLM's token masking, with or without translations."""
     return MaskedTokens(xlm_masking(context.specials, context.vocab_size, rate=context.mask_rate))
 
 

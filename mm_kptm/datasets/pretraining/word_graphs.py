@@ -1,4 +1,4 @@
-"""Word-knowledge graphs as data of pretraining (CoLAKE): words, entities and relations are masked and found again."""
+"""Word-knowledge graphs as pretraining data (CoLAKE): words, entities and relations are masked and predicted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""VQA v2 as data of an experiment: its own files, and the task they feed."""
+"""VQA v2 with its published files."""
 
 from __future__ import annotations
 

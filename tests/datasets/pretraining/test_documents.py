@@ -132,7 +132,7 @@ def test_a_long_segment_of_another_document_is_cut_to_fit() -> None:
 
 def test_next_sentences_need_two_documents() -> None:
     message = (
-        r"^next-sentence tells segments that follow each other from those of two documents, but there are 1 documents "
+        r"^next-sentence needs consecutive segments and segments of two documents, but there are 1 documents "
         r"with 1 pairs of neighbouring segments; set documents apart by blank lines, or give a larger data.max_length$"
     )
     with pytest.raises(UserError, match=message):
