@@ -1,4 +1,4 @@
-"""Text files, whole or line by line, with what is wrong with one said in one sentence."""
+"""Reading of UTF-8 text files, whole or line by line, with one-sentence error messages."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from mm_kptm.errors import UserError
 
 
 def read_text(path: str | Path, kind: str, *, allow_empty: bool = False) -> str:
-    """Read a UTF-8 file, without the byte order mark that it may begin with.
+    """Read a UTF-8 file without its optional byte order mark.
 
     Args:
-        path: of the file.
-        kind: for messages, ``a JSON file`` say.
-        allow_empty: whether a file of nothing but blanks will do.
+        path: file to read.
+        kind: description for messages, such as ``a JSON file``.
+        allow_empty: accept a blank file.
 
     Raises:
-        UserError: no such file, empty, no UTF-8, or the system refuses.
+        UserError: the file is missing, empty, not UTF-8, or cannot be read.
     """
     path = Path(path)
     if not path.is_file():
@@ -36,10 +36,10 @@ def read_text(path: str | Path, kind: str, *, allow_empty: bool = False) -> str:
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a UTF-8 file with their numbers from 1, unpacked where it is a ``.gz``.
+    """Iterate over (line number from 1, line) of a UTF-8 file, decompressed if it ends in ``.gz``.
 
     Raises:
-        UserError: a line is not UTF-8, or the packed file is broken.
+        UserError: a line is not UTF-8, or the compressed file is damaged.
     """
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
         number = 0

@@ -193,6 +193,7 @@ def reordered(tokens: Tokens, order: Tensor) -> Tokens:
     """The tokens permuted within their sequences; positions and segments stay in place.
 
     Args:
+        tokens: of any number of sequences.
         order: source row of each row, [T].
     """
     return replace(

@@ -8,33 +8,18 @@ Shapes: T token rows, P labelled rows, B examples.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mm_kptm.batch import Encoded, Inputs, Movable, OutputRows
+from mm_kptm.batch import Encoded, Inputs, OutputRows
 from mm_kptm.errors import UserError
+from mm_kptm.objectives.rows import RowObjective, RowTargets
 from mm_kptm.objectives.spec import DOCUMENTS, ObjectiveSpec
-from mm_kptm.objectives.tokens import mean, mean_of_each
 from mm_kptm.systems.system import System
 
 
-@dataclass(frozen=True, eq=False)
-class ClassedTokens(Movable):
-    """Uncorrupted inputs, the labelled rows, and the class of each."""
-
-    inputs: Inputs
-    rows: Tensor  #: [P]
-    classes: Tensor  #: [P]
-    owners: Tensor  #: example of each row, [P]
-
-    def __len__(self) -> int:
-        return len(self.inputs)
-
-
-class TokenClasses:
+class TokenClasses(RowObjective[RowTargets]):
     """Classification of every token by the token label of the objective's name; -1 is ignored.
 
     Args:
@@ -44,7 +29,7 @@ class TokenClasses:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def prepare(self, inputs: Inputs, generator: torch.Generator) -> ClassedTokens:
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> RowTargets:
         """The labelled rows and their classes; deterministic.
 
         Raises:
@@ -57,23 +42,13 @@ class TokenClasses:
                 "documents"
             )
         rows = (text.token_labels[self.name] >= 0).nonzero().squeeze(1)
-        return ClassedTokens(
-            inputs, rows, text.token_labels[self.name][rows], text.layout.sequence_ids(rows.device)[rows]
-        )
+        return RowTargets(inputs, rows, text.token_labels[self.name][rows], text.layout.sequence_ids(rows.device)[rows])
 
-    def losses(self, system: System, batch: ClassedTokens) -> Tensor:
+    def losses(self, system: System, batch: RowTargets) -> Tensor:
         """The cross-entropy of every labelled token, [P]."""
         encoded: Encoded = system(batch.inputs, OutputRows({"text": batch.rows}, pooled=False))
         scores = system.head(self.name)(encoded.text)
-        return F.cross_entropy(scores, batch.classes, reduction="none")
-
-    def loss(self, system: System, batch: ClassedTokens) -> Tensor:
-        """The mean over tokens."""
-        return mean(self.losses(system, batch))
-
-    def measure(self, system: System, batch: ClassedTokens) -> Tensor:
-        """The mean over the tokens of each example, [B]."""
-        return mean_of_each(self.losses(system, batch), batch.owners, len(batch))
+        return F.cross_entropy(scores, batch.labels, reduction="none")
 
 
 def _of_tokens(name: str) -> ObjectiveSpec:

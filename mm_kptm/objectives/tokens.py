@@ -15,8 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mm_kptm.batch import Encoded, Inputs, Movable, OutputRows, SequenceLayout, Tokens
+from mm_kptm.batch import Encoded, Inputs, OutputRows, SequenceLayout, Tokens
 from mm_kptm.errors import UserError
+from mm_kptm.objectives.rows import RowObjective, RowTargets, mean
 from mm_kptm.objectives.spec import ObjectiveContext, ObjectiveSpec
 from mm_kptm.systems.system import System
 
@@ -178,8 +179,8 @@ class Masking:
         Args:
             tokens: left unchanged.
             generator: unused when ``draws`` are given.
-            groups: rows with the same number are masked together (whole words, phrases, entities), those with -1 never,
-                [T]; default ``tokens.mask_groups``.
+            groups: rows with the same number are hidden together (whole words, phrases, entities), those with -1 not at
+                all, [T]; what the tokens say of it unless given.
             draws: random numbers to use instead of fresh ones.
         """
         groups = tokens.mask_groups if groups is None else groups
@@ -207,20 +208,7 @@ class TokenMasker(Protocol):
         """The corrupted tokens and the masked rows in order, [P]."""
 
 
-@dataclass(frozen=True, eq=False)
-class MaskedText(Movable):
-    """Inputs with masked tokens, the masked rows and their labels."""
-
-    inputs: Inputs
-    rows: Tensor  #: [P]
-    labels: Tensor  #: [P]
-    owners: Tensor  #: example of each row, [P]
-
-    def __len__(self) -> int:
-        return len(self.inputs)
-
-
-class MaskedTokens:
+class MaskedTokens(RowObjective[RowTargets]):
     """Masked-token prediction with the system's head of that name."""
 
     name = "masked-tokens"
@@ -229,7 +217,7 @@ class MaskedTokens:
     def __init__(self, masking: TokenMasker) -> None:
         self.masking = masking
 
-    def prepare(self, inputs: Inputs, generator: torch.Generator) -> MaskedText:
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> RowTargets:
         """Mask some tokens of the inputs.
 
         Raises:
@@ -239,33 +227,13 @@ class MaskedTokens:
             raise UserError("masked-tokens masks text, but the inputs have none")
         hidden, rows = self.masking.mask(inputs.text, generator)
         owners = inputs.text.layout.sequence_ids(rows.device)[rows]
-        return MaskedText(inputs.with_streams(text=hidden), rows, inputs.text.ids[rows], owners)
+        return RowTargets(inputs.with_streams(text=hidden), rows, inputs.text.ids[rows], owners)
 
-    def losses(self, system: System, batch: MaskedText) -> Tensor:
+    def losses(self, system: System, batch: RowTargets) -> Tensor:
         """The cross-entropy of every masked token, [P]; only these rows are scored."""
         encoded: Encoded = system(batch.inputs, OutputRows({"text": batch.rows}, pooled=False))
         scores = system.head(self.head)(encoded.text)
         return F.cross_entropy(scores, batch.labels, reduction="none")
-
-    def loss(self, system: System, batch: MaskedText) -> Tensor:
-        """The mean over all masked tokens of the batch."""
-        return mean(self.losses(system, batch))
-
-    def measure(self, system: System, batch: MaskedText) -> Tensor:
-        """The mean over the masked tokens of each example, [B]; the batch mean where an example has none."""
-        return mean_of_each(self.losses(system, batch), batch.owners, len(batch))
-
-
-def mean(losses: Tensor) -> Tensor:
-    """The mean; zero, still connected to the graph, when there is nothing to average."""
-    return losses.mean() if len(losses) else losses.sum()
-
-
-def mean_of_each(losses: Tensor, owners: Tensor, count: int) -> Tensor:
-    """The mean per example, [count]; the mean of all where an example has no loss."""
-    sums = losses.new_zeros(count).index_add(0, owners, losses)
-    counts = losses.new_zeros(count).index_add(0, owners, torch.ones_like(losses))
-    return torch.where(counts > 0, sums / counts.clamp(min=1), mean(losses))
 
 
 def token_loss(scores: Tensor, labels: Tensor) -> Tensor:

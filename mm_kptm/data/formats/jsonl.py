@@ -1,8 +1,8 @@
 """Readers of custom data: JSON lines, one schema per task (``docs/own-data.md``).
 
 The id of an example is its ``id``, or its line number. Labels may be missing in data to predict on; then the key is
-left out. Character spans are half-open and count from 0; a box is x1, y1, x2, y2 as fractions of the image; images have the
-names of the region store.
+left out. Character spans are half-open and count from 0; a box is x1, y1, x2, y2 as fractions of the image; images
+have the names of the region store.
 """
 
 from __future__ import annotations
