@@ -25,7 +25,7 @@ from mm_kptm.systems.system import System
 from mm_kptm.tasks.protocol import Row, Task
 from mm_kptm.train.protocol import Source, Trainable
 
-PRETRAINING = "pretraining"  #: stands in for a task where there are objectives alone
+PRETRAINING = "pretraining"  #: name in place of a task for pure pretraining
 
 
 @runtime_checkable
@@ -33,12 +33,12 @@ class ReadsText(Protocol):
     """Settings of data whose texts are cut into pieces by one tokenizer."""
 
     def tokenizer(self) -> Tokenizer:
-        """What cuts the texts."""
+        """The tokenizer of the texts."""
 
 
 @dataclass(frozen=True)
 class DataRequest:
-    """What an experiment asks of its data, beside the data's own settings."""
+    """Requirements of an experiment on its data, apart from the dataset's own settings."""
 
     recipe: Recipe
     knowledge: KnowledgeKind | None = None  #: how facts are injected, if any
@@ -62,21 +62,21 @@ class AuxiliaryObjective:
 
 @dataclass(frozen=True)
 class PreparedData:
-    """Everything about a task on its data that needs no model yet."""
+    """A task prepared on a dataset, without a model."""
 
-    sources: Mapping[str, Callable[[], Source[Any]]]  #: by split; made when first asked for
-    model: Callable[[System], Trainable[Any]]  #: what is trained and measured, a module
+    sources: Mapping[str, Callable[[], Source[Any]]]  #: by split; built on first use
+    model: Callable[[System], Trainable[Any]]  #: builds the module that is trained and evaluated
     sizes: Mapping[str, int] = field(
         default_factory=dict
-    )  #: what the data asks of an encoder with newly initialised weights
+    )  #: sizes of a newly initialised encoder that follow from the data
     heads: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  #: that the system is built with
     fingerprints: Mapping[str, str] = field(default_factory=dict)  #: digests that identify the data
-    baselines: Callable[[str], Mapping[str, float]] = lambda split: {}  #: what needs no model scores on a split
+    baselines: Callable[[str], Mapping[str, float]] = lambda split: {}  #: baseline scores on a split that need no model
     knowledge_forms: frozenset[str] = frozenset()  #: the forms in which facts can be given: branches, entities, ...
     knowledge_bases: tuple[str, ...] = ()  #: knowledge bases of the candidates, where facts are injected as such
     auxiliary: Callable[[], AuxiliaryObjective] | None = None  #: the facts, where they are learnt beside the task
     vectors: Tensor | None = None  #: of the entities that examples number, where these can be trained
-    skipped: Callable[[str], int] = lambda split: 0  #: examples of a split's file that cannot be asked
+    skipped: Callable[[str], int] = lambda split: 0  #: number of unusable examples of a split
     read_file: Callable[[Path], Source[Any]] | None = None  #: examples of another file; answers may be missing there
     submit: Callable[[str, Sequence[Row], Path], Sequence[Path]] | None = None  #: official files of a split's answers
 
@@ -92,7 +92,7 @@ class TaskDataset:
 
     @property
     def task_name(self) -> str:
-        """As experiment files call it."""
+        """Name in experiment files."""
         return PRETRAINING if self.task is None else self.task.name
 
 

@@ -35,7 +35,7 @@ def word_alignment(encoder: SingleStream) -> Pointer:
 
 
 def read_contrast_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """As XLM-R's.
+    """Sizes as in XLM-R's configuration.
 
     Raises:
         UserError: the configuration has an unsupported value.
@@ -45,7 +45,7 @@ def read_contrast_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_alignment_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """As XLM-R's.
+    """Sizes as in XLM-R's configuration.
 
     Raises:
         UserError: the configuration has an unsupported value.

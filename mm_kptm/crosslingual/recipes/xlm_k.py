@@ -26,7 +26,7 @@ def entity_definition(encoder: SingleStream, *, num_layers: int = 2, queue_size:
 
 
 def read_definition_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """As XLM-R's.
+    """Sizes as in XLM-R's configuration.
 
     Raises:
         UserError: the configuration has an unsupported value.

@@ -176,7 +176,7 @@ def _tagged(record: Record, id_: str) -> Tagged:
 def _cloze(record: Record, id_: str) -> Cloze:
     text = _filled(record, "text")
     if BLANK not in text:
-        raise UserError(f"{record.place}: 'text' has no {BLANK}, which stands for what is asked")
+        raise UserError(f"{record.place}: 'text' has no {BLANK}, which marks what is predicted")
     answer, subject, relation = (
         _filled(record, key) if key in record.values else None for key in ("answer", "subject", "relation")
     )

@@ -13,7 +13,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", "
 def pictures_in(folder: Path) -> list[str]:
     """Names of the image files below a folder, relative to it with ``/``, in order.
 
-    Hidden files are passed over, and so are links that lead out of the folder.
+    Hidden files and links that lead out of the folder are skipped.
 
     Raises:
         UserError: the folder is not there or holds no image.

@@ -42,7 +42,7 @@ def fitting(order: Sequence[Sequence[int]], count: int) -> Iterator[int]:
 
 @dataclass(frozen=True)
 class Treatment(Generic[Token]):
-    """What stands in place of a masked token: the mask (80 %), the token itself (10 %) or any of ``pool`` (10 %)."""
+    """Replacement of a masked token: the mask (80 %), the token itself (10 %) or any of ``pool`` (10 %)."""
 
     mask: Token
     pool: Sequence[Token]

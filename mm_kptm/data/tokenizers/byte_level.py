@@ -21,7 +21,7 @@ _BEFORE, _BEHIND = ("<s>", "<pad>", "</s>", "<unk>"), "<mask>"  # of the pieces 
 
 
 def open_byte_level(numbers: Path, merges: Path, words: Path | None = None) -> TokenizerJson:
-    """The tokenizer of RoBERTa and its kin (Radford et al. 2019, section 2.2; Liu et al. 2019, section 4.4).
+    """The tokenizer of GPT-2 and RoBERTa (Radford et al. 2019, section 2.2; Liu et al. 2019, section 4.4).
 
     Args:
         numbers: a JSON object, the number of every piece.
@@ -55,7 +55,7 @@ def _numbers(file: Path) -> dict[str, int]:
 
 
 def _renumbered(ids: dict[str, int], words: Path) -> dict[str, int]:
-    """The numbers that fairseq gives the pieces; what is no number stands for itself."""
+    """The ids of fairseq's dictionary; entries that are no numbers are special tokens."""
     pieces = {str(number): piece for piece, number in ids.items()}
     listed = [line.split(" ")[0] for line in read_text(words, "a piece and its count a line").split("\n") if line]
     for place, word in enumerate(listed, 1):

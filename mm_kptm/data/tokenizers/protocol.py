@@ -39,7 +39,7 @@ class Specials:
     start: int
     stop: int  #: at the end of every part
     mask: int
-    between: int = 1  #: how many stops stand between two parts; RoBERTa and its kin have two, and no segments
+    between: int = 1  #: number of stop tokens between two parts; two in RoBERTa-like models, which have no segments
 
     @property
     def never_hidden(self) -> frozenset[int]:

@@ -211,7 +211,7 @@ def _place(word: str | None, tokenizer: Tokenizer, places: Mapping[int, int]) ->
 
 
 def _whole(tokenizer: Tokenizer) -> Iterable[str]:
-    """What may be words among the pieces."""
+    """Pieces of the vocabulary that may be whole words."""
     if isinstance(tokenizer, TokenizerJson):
         return tokenizer.words
     return (piece for piece in tokenizer.vocabulary if not piece.startswith("##") and not _is_special(piece))

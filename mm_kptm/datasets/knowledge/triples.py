@@ -94,7 +94,7 @@ def _claims(path: Path) -> Iterator[LabelledTriple]:
 
 
 class _Read(NamedTuple):
-    """Everything in the files, by number."""
+    """Contents of the files with numbered entities and relations."""
 
     names: tuple[str, ...]
     relations: tuple[str, ...]

@@ -58,7 +58,7 @@ def parsed(sentences: Sequence[ParsedSentence], tokenizer: Tokenizer, max_length
     ids, places = [], []
     for sentence in sentences:
         pieces = [tokenizer.encode(f" {word}").ids for word in sentence.words]
-        firsts, end = [0], 1  # the special token before the words stands for the root
+        firsts, end = [0], 1  # the special token before the words represents the root
         for piece in pieces:
             firsts.append(end)
             end += len(piece)

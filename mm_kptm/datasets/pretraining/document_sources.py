@@ -1,4 +1,4 @@
-"""From the sentences of documents to the inputs of objectives: segments, pairs by distance, labelled pairs.
+"""Sources of document objectives: segments, sentence pairs by distance, labelled pairs.
 
 Labels of rows or pairs are token labels (:class:`mm_kptm.batch.Tokens`).
 """
@@ -188,7 +188,7 @@ class NextSentences:
         return len(self.texts)
 
     def length(self, index: int) -> int:
-        """Pieces of the text as it stands in its document."""
+        """Pieces of the original text."""
         _, first, second = self.texts[index]
         return len(first) + len(second) + self.specials.around(2)
 

@@ -84,7 +84,7 @@ class Documents(SplitFiles):
 
 
 def pretraining(data: Documents, request: DataRequest) -> PreparedData:
-    """Documents, and what lies beside them where an objective reads that; every objective is a task of its own."""
+    """Documents, with the lexicons and knowledge files that objectives need; each objective has its own source."""
     tokenizer = data.tokenizer()
     specials = replace(tokenizer.specials, between=1)  # parts that sentence-order swaps end alike
     lexicons = Lexicons(tokenizer, data.wordnet, data.vectors, data.ngrams, data.similar)

@@ -25,7 +25,7 @@ from mm_kptm.systems.system import System
 
 @dataclass(frozen=True, eq=False)
 class Lexicons:
-    """What the settings of some data name, each lexicon read when it is first asked for.
+    """Lexicons named in the settings of a dataset, each read on first use.
 
     Args:
         tokenizer: of the texts.
@@ -43,7 +43,7 @@ class Lexicons:
 
     @property
     def has(self) -> dict[str, Callable[[], object]]:
-        """What objectives may be built with, by need."""
+        """Values for objectives, by need."""
         found: dict[str, Callable[[], object]] = {}
         if self.similar is not None:
             found[SIMILAR_WORDS] = partial(self._similar_words, self.similar)
