@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from mm_kptm.datasets.knowledge_settings import KnowledgeFileSettings, counterfactual_splits
 from mm_kptm.datasets.protocol import DataRequest, PreparedData
+from mm_kptm.datasets.relations_alone import RELATIONS_ALONE, by_shape
 from mm_kptm.datasets.settings import by_split
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.embedding.entity_table import EntityTable
@@ -62,10 +63,23 @@ def labelled_files(
         file, facts = splits[split]
         return make(examples(file), chosen, replace(reading, facts=facts))
 
-    def majority(split: str) -> Mapping[str, float]:
-        usual = Counter(about.target for about in source("train").about).most_common(1)[0][0]
-        targets = [about.target for about in source(split).about]
-        return {"majority": targets.count(usual) / len(targets)} if any(targets) else {}
+    @cache
+    def shapes(file: str) -> tuple[list[tuple[str, ...]], list[str]]:
+        """Which relations the facts of every text have, whatever they say, and what it is labelled."""
+        collected: list[tuple[str, ...]] = []
+        about = make(examples(file), chosen, replace(reading, facts="none", shapes=collected)).about
+        return collected, [one.target for one in about]
+
+    def baselines(split: str) -> Mapping[str, float]:
+        (seen, answers), (asked, targets) = shapes("train"), shapes(splits[split][0])
+        if not any(targets):
+            return {}
+        usual = Counter(answers).most_common(1)[0][0]
+        scores = {"majority": targets.count(usual) / len(targets)}
+        if reading.injector is not None:
+            given = by_shape(seen, answers, asked)
+            scores[RELATIONS_ALONE] = sum(map(str.__eq__, given, targets)) / len(targets)
+        return scores
 
     def model(system: System) -> Trainable[Any]:
         return task(system, chosen, marks=marks, **choices)
@@ -79,11 +93,12 @@ def labelled_files(
         fingerprints=data.fingerprints
         if reading.table is None
         else {**data.fingerprints, "vectors": reading.table.hash},
-        baselines=majority,
+        baselines=baselines,
         knowledge_forms=frozenset(
             {BRANCHES} if reading.injector is not None else {ENTITIES} if reading.table is not None else ()
         ),
         vectors=None if reading.table is None else reading.table.vectors,
+        encoding=reading,
         read_file=lambda path: make(read(path), chosen, reading),
     )
 

@@ -19,6 +19,7 @@ from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.kinds.protocol import KnowledgeKind
 from mm_kptm.objectives.mixture import Objective
+from mm_kptm.preprocessing.text import TextEncoding
 from mm_kptm.systems.discovery import instances
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.system import System
@@ -66,9 +67,7 @@ class PreparedData:
 
     sources: Mapping[str, Callable[[], Source[Any]]]  #: by split; built on first use
     model: Callable[[System], Trainable[Any]]  #: builds the module that is trained and evaluated
-    sizes: Mapping[str, int] = field(
-        default_factory=dict
-    )  #: sizes of a newly initialised encoder that follow from the data
+    sizes: Mapping[str, int] = field(default_factory=dict)  #: encoder sizes that follow from the data
     heads: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  #: that the system is built with
     fingerprints: Mapping[str, str] = field(default_factory=dict)  #: digests that identify the data
     baselines: Callable[[str], Mapping[str, float]] = lambda split: {}  #: baseline scores on a split that need no model
@@ -76,6 +75,7 @@ class PreparedData:
     knowledge_bases: tuple[str, ...] = ()  #: knowledge bases of the candidates, where facts are injected as such
     auxiliary: Callable[[], AuxiliaryObjective] | None = None  #: the facts, where they are learnt beside the task
     vectors: Tensor | None = None  #: of the entities that examples number, where these can be trained
+    encoding: TextEncoding | None = None  #: text encoding and injected facts, where examples are texts
     skipped: Callable[[str], int] = lambda split: 0  #: number of unusable examples of a split
     read_file: Callable[[Path], Source[Any]] | None = None  #: examples of another file; answers may be missing there
     submit: Callable[[str, Sequence[Row], Path], Sequence[Path]] | None = None  #: official files of a split's answers

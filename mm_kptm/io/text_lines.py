@@ -1,17 +1,77 @@
-"""Reading of UTF-8 text files, whole or line by line, with one-sentence error messages."""
+"""Text files, read whole or line by line, compressed or not; every error names the file and the line."""
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import io
+import lzma
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, cast
 
 from mm_kptm.errors import UserError
 
+PACKED_ENDINGS = (".gz", ".bz2", ".xz")  #: endings that say nothing about what a file holds once it is unpacked
+_PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz"}
+_OPENERS: dict[str, Callable[[IO[bytes]], IO[bytes]]] = {
+    "gzip": lambda file: cast(IO[bytes], gzip.GzipFile(fileobj=file)),
+    "bz2": lambda file: cast(IO[bytes], bz2.BZ2File(file)),
+    "xz": lambda file: cast(IO[bytes], lzma.LZMAFile(file)),  # noqa: SIM115 the caller closes it
+}
+_LFS = b"version https://git-lfs"
+_UNREADABLE = {b"PK\x03\x04": "a zip archive", b"\x28\xb5\x2f\xfd": "packed by zstd", b"7z\xbc\xaf": "a 7z archive"}
+
+
+def compression(path: Path) -> str | None:
+    """How a file is packed by its first bytes, whatever it is called: ``gzip``, ``bz2``, ``xz`` or None.
+
+    Raises:
+        UserError: it is packed in another way, or is a pointer of Git LFS in place of the file.
+    """
+    with path.open("rb") as file:
+        return _compression(file.peek(len(_LFS)), path)
+
+
+def _compression(head: bytes, path: Path) -> str | None:
+    if head.startswith(_LFS):
+        raise UserError(f"{path} is a pointer of Git LFS and not the file itself; fetch it with `git lfs pull`")
+    for magic, kind in _UNREADABLE.items():
+        if head.startswith(magic):
+            raise UserError(f"{path} is {kind}, which is not unpacked here; unpack it, or pack it as gzip, bz2 or xz")
+    return next((kind for magic, kind in _PACKED.items() if head.startswith(magic)), None)
+
+
+@contextmanager
+def open_bytes(path: Path) -> Iterator[IO[bytes]]:
+    """A file or pipe for reading, unpacked by its content; ``UserError`` as :func:`compression`."""
+    with path.open("rb") as file:
+        packed = _compression(file.peek(len(_LFS)), path)
+        if packed is None:
+            yield file
+            return
+        with _OPENERS[packed](file) as unpacked:
+            yield unpacked
+
+
+def is_cut_short(error: BaseException) -> bool:
+    """Whether reading a packed file failed because it is broken, and not because the system refused."""
+    broken = isinstance(error, EOFError | gzip.BadGzipFile | zlib.error | lzma.LZMAError)
+    return broken or (isinstance(error, OSError) and error.errno is None)  # what bz2 raises
+
+
+def content_suffix(path: Path) -> str:
+    """The ending of a file's name that tells its format, in small letters: ``.nt`` of ``Towns.NT.gz``."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    while len(suffixes) > 1 and suffixes[-1] in PACKED_ENDINGS:
+        suffixes.pop()
+    return suffixes[-1] if suffixes else ""
+
 
 def read_text(path: str | Path, kind: str, *, allow_empty: bool = False) -> str:
-    """Read a UTF-8 file without its optional byte order mark.
+    """Read a UTF-8 file, decompressed by its content, without a byte order mark.
 
     Args:
         path: file to read.
@@ -19,34 +79,47 @@ def read_text(path: str | Path, kind: str, *, allow_empty: bool = False) -> str:
         allow_empty: accept a blank file.
 
     Raises:
-        UserError: the file is missing, empty, not UTF-8, or cannot be read.
+        UserError: no such file, empty, a line is not UTF-8 (the message names it), or the system refuses.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path} was to be read, but there is no such file")
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with open_bytes(path) as file:
+            raw = file.read()
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        if is_cut_short(error):
+            raise UserError(f"{path} breaks off; fetch it again") from None
+        raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', error)}") from None
+    try:
+        text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no UTF-8 text: byte {error.start} cannot be read") from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+        raise _not_utf8(path, raw.count(b"\n", 0, error.start) + 1) from None
     if not text.strip() and not allow_empty:
         raise UserError(f"{path} is empty; {kind} was expected")
-    return text
+    return io.IncrementalNewlineDecoder(None, translate=True).decode(text, final=True)
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Iterate over (line number from 1, line) of a UTF-8 file, decompressed if it ends in ``.gz``.
+    """Iterate over (line number from 1, line without its end) of a UTF-8 file, decompressed by its content.
 
     Raises:
         UserError: a line is not UTF-8, or the compressed file is damaged.
     """
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
+    with open_bytes(path) as lines:
         number = 0
         try:
             for number, raw in enumerate(lines, 1):
+                if b"\0" in raw:  # as UTF-16 and UTF-32 write Latin letters, which would pass for UTF-8
+                    raise _not_utf8(path, number)
                 yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
         except UnicodeDecodeError:
-            raise UserError(f"{path}, line {number} is not UTF-8; save the file in that encoding") from None
-        except (EOFError, gzip.BadGzipFile, zlib.error):
+            raise _not_utf8(path, number) from None
+        except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+            if not is_cut_short(error):
+                raise
             raise UserError(f"{path} breaks off after line {number}; fetch it again") from None
+
+
+def _not_utf8(path: Path, line: int) -> UserError:
+    return UserError(f"{path}, line {line} is not UTF-8; save the file in that encoding")

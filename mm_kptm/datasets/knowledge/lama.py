@@ -29,6 +29,7 @@ from mm_kptm.datasets.settings import by_split, fingerprints
 from mm_kptm.errors import UserError
 from mm_kptm.io.text_lines import read_text
 from mm_kptm.knowledge.graph.triples import Triple
+from mm_kptm.knowledge.injection.graph_names import same_name
 from mm_kptm.knowledge.kinds.protocol import BRANCHES
 from mm_kptm.preprocessing.inputs import InputSource
 from mm_kptm.preprocessing.text import TextEncoding, TextExample
@@ -164,6 +165,7 @@ def cloze(
         baselines=lambda split: _usual(made(split)[0].about, len(choices.words)),
         skipped=lambda split: made(split)[1],
         knowledge_forms=frozenset() if reading.injector is None else frozenset({BRANCHES}),
+        encoding=reading,
         read_file=lambda path: blanks(read(path), choices, reading)[0],
     )
 
@@ -188,9 +190,9 @@ def _counterfactual_answer(one: Cloze, reading: TextEncoding) -> str | None:
     """The object of the swapped fact about the subject; None without one, or with facts that are not swapped."""
     if reading.injector is None or reading.facts != "swapped" or one.subject is None or one.answer is None:
         return None
-    if one.subject not in reading.injector.names_in(one.text):
-        return None
-    facts = reading.injector.facts(one.subject, reading.facts)
+    (mentions,) = reading.injector.mentions([one.text], one.language)
+    subjects = [entity for start, end, entity in mentions if same_name(one.text[start:end], one.subject)]
+    facts = reading.injector.facts(subjects[0], reading.facts, language=one.language) if subjects else ()
     return next((fact.tail for fact in facts if fact.relation in one.called), None)
 
 
@@ -202,7 +204,12 @@ def _is_said(texts: Packed, at: int, number: int) -> bool:
 
 def _fills(one: Cloze) -> Callable[[Triple], bool]:
     """Whether a fact fills the blank."""
-    return lambda fact: fact.head == one.subject and fact.relation in one.called and fact.tail == one.answer
+
+    def fills(fact: Triple) -> bool:
+        known = one.subject is not None and one.answer is not None and fact.relation in one.called
+        return known and same_name(fact.head, one.subject or "") and same_name(fact.tail, one.answer or "")
+
+    return fills
 
 
 def _place(word: str | None, tokenizer: Tokenizer, places: Mapping[int, int]) -> int:

@@ -20,8 +20,10 @@ from mm_kptm.data.formats.uer_tsv import ClassifiedText, Tagged
 from mm_kptm.data.formats.xnli import SentencePair
 from mm_kptm.data.packing import Packed
 from mm_kptm.data.tokenizers.protocol import Pieces, framed
+from mm_kptm.knowledge.graph.triples import Triple
 from mm_kptm.knowledge.injection.entity_grid import Mention
 from mm_kptm.knowledge.injection.fact_injector import Needed
+from mm_kptm.knowledge.injection.graph_names import same_name
 from mm_kptm.knowledge.injection.marker_tokens import with_markers
 from mm_kptm.knowledge.injection.mention_markers import Annotated, confident, mark_linked_pair, mark_pair, mark_target
 from mm_kptm.knowledge.linking.segmenter import running
@@ -183,8 +185,13 @@ def _named(text: str, span: MentionSpan) -> str:
 
 
 def _about(name: str) -> Needed:
-    return lambda fact: fact.head == name
+    return lambda fact: same_name(fact.head, name)
 
 
 def _between(head: str, tail: str) -> Needed:
-    return lambda fact: {fact.head, fact.tail} == {head, tail}
+
+    def between(fact: Triple) -> bool:
+        forwards = same_name(fact.head, head) and same_name(fact.tail, tail)
+        return forwards or (same_name(fact.head, tail) and same_name(fact.tail, head))
+
+    return between

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
+from mm_kptm.io.text_lines import compression
 from mm_kptm.knowledge.graph.triple_store import Integers
 
 _COLUMNS = ("head", "relation", "tail")
@@ -55,10 +56,14 @@ def read_at_once(paths: Sequence[Path]) -> IndexedTriples | None:
 
 def _table(path: Path) -> pa.Table | None:
     try:
-        with pa.input_stream(str(path), compression="gzip" if path.suffix == ".gz" else None) as file:
+        packed = compression(path)
+        if packed == "xz":
+            return None  # Arrow does not unpack it
+        with pa.input_stream(str(path), compression=packed) as file:
             buffer = file.read_buffer()
-        # a carriage return ends a line for Arrow wherever it stands
-        if (np.frombuffer(buffer, dtype=np.uint8) == ord("\r")).any():
+        characters = np.frombuffer(buffer, dtype=np.uint8)
+        # a carriage return ends a line for Arrow wherever it stands, and UTF-16 is full of zeros
+        if (characters == ord("\r")).any() or (characters == 0).any():
             return None
         return csv.read_csv(
             pa.BufferReader(buffer),
