@@ -311,7 +311,7 @@ def test_documents_of_one_segment_have_no_words_to_find_elsewhere(data: Document
 
 def test_labels_that_cannot_be_told_apart_are_refused(data: Documents, tmp_path: Path) -> None:
     (tmp_path / "relevance.tsv").write_text("rome\tRome is a city\tstrong\n")
-    with pytest.raises(UserError, match=r"relevance.tsv has one label, 'strong'; there must be two at least"):
+    with pytest.raises(UserError, match=r"relevance.tsv has one label, 'strong'; there must be at least two"):
         build(experiment(data, ("ir-relevance",)))
     (tmp_path / "held.tsv").write_text("we left\the saw it\tunless\n")
     with pytest.raises(UserError, match=r"held.tsv has the label 'unless', which training has not: and, but, then$"):
