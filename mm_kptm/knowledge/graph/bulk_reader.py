@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-from pyarrow import csv
 
 from mm_kptm.io.text_lines import compression
 from mm_kptm.knowledge.graph.triple_store import Integers
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _COLUMNS = ("head", "relation", "tail")
 
@@ -31,6 +33,8 @@ class IndexedTriples:
 
 def read_at_once(paths: Sequence[Path]) -> IndexedTriples | None:
     """Read tab-separated triples of several files; None where a line is malformed or needs the line-by-line reader."""
+    import pyarrow as pa
+
     tables = [table for path in paths if (table := _table(path)) is not None]
     if not tables or len(tables) < len(paths):
         return None
@@ -55,6 +59,9 @@ def read_at_once(paths: Sequence[Path]) -> IndexedTriples | None:
 
 
 def _table(path: Path) -> pa.Table | None:
+    import pyarrow as pa
+    from pyarrow import csv
+
     try:
         packed = compression(path)
         if packed == "xz":
