@@ -1,4 +1,4 @@
-"""How files of labelled texts feed a task: the same for every format, once its reader has read them."""
+"""Labelling tasks on files of labelled texts, for any format with a reader."""
 
 from __future__ import annotations
 
@@ -124,14 +124,14 @@ def linked(folder: Path | None, request: DataRequest, *, seed: int = 0) -> Entit
     return open_embeddings(folder).table()
 
 
-def names_of(told: Callable[[T], Sequence[str]], what: str) -> Callable[[Sequence[T]], tuple[str, ...]]:
-    """How labels are found: all that the training examples have, in alphabetical order.
+def names_of(labels_of: Callable[[T], Sequence[str]], what: str) -> Callable[[Sequence[T]], tuple[str, ...]]:
+    """A function that collects the labels of the training examples, in alphabetical order.
 
-    The function it makes raises ``UserError`` where there are fewer than two.
+    The function raises ``UserError`` where there are fewer than two.
     """
 
     def found(examples: Sequence[T]) -> tuple[str, ...]:
-        names = sorted({name for one in examples for name in told(one)})
+        names = sorted({name for one in examples for name in labels_of(one)})
         if len(names) < 2:
             raise UserError(
                 f"the training examples have {len(names)} {what}; there must be two at least to choose from"

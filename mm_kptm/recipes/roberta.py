@@ -1,4 +1,4 @@
-"""RoBERTa, and what every system that grew out of it shares: builder, heads and the names of both published layouts."""
+"""RoBERTa: builder, heads and key renamings of both published layouts, shared by the systems built on it."""
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
@@ -63,7 +63,7 @@ def roberta(
 
 
 def text_stream(text: nn.Module, layers: Iterable[nn.Module], *, dim: int) -> SingleStream:
-    """Fresh layers over embedded text, whose pooled state is the first one as it is."""
+    """Single-stream text encoder without a trained pooler: the pooled state is the first state."""
     encoder = SingleStream(TextOnly(text), layers, nn.Identity(), dim=dim)
     bert_init(encoder)
     return encoder
@@ -83,7 +83,7 @@ def classes(encoder: SingleStream, *, num_classes: int = 2, dropout: float = 0.0
 
 
 def dense_tanh_linear(width: int, num_classes: int, *, dropout: float = 0.0) -> nn.Sequential:
-    """RoBERTa's classification head on rows of any width; dropout comes before either matrix."""
+    """RoBERTa's classification head on rows of any width, with dropout before both linear layers."""
     parts: list[tuple[str, nn.Module]] = [
         ("drop_in", nn.Dropout(dropout)),
         ("pool", Pooler(width)),
@@ -99,9 +99,9 @@ _ATTENTION = ("query", "key", "value")
 
 
 def fairseq_rules(theirs: str, ours: str) -> tuple[Rule, ...]:
-    """The renamings of fairseq's encoder under the prefix ``theirs``, placed under ``ours``.
+    """Key renamings of fairseq's encoder from the prefix ``theirs`` to the prefix ``ours``.
 
-    Older files stack the projections of query, key and value in one tensor, newer ones hold three.
+    Older files stack the projections of query, key and value in one tensor, newer ones have three.
     """
     layer, place = f"{theirs}.layers.{{i}}", f"{ours}.layers.{{i}}"
     attention = f"{place}.self_attention.attention"
@@ -123,7 +123,7 @@ def fairseq_rules(theirs: str, ours: str) -> tuple[Rule, ...]:
 
 
 def fairseq_head_rules(side: str) -> tuple[Rule, ...]:
-    """The renamings of fairseq's masked-token head in the part of the model that its file calls ``side``."""
+    """Key renamings of fairseq's masked-token head under the module that the file calls ``side``."""
     head = "heads.masked-tokens"
     return (
         Rename(f"{side}.lm_head.bias", f"{head}.bias"),
@@ -134,7 +134,7 @@ def fairseq_head_rules(side: str) -> tuple[Rule, ...]:
 
 
 def hugging_face_rules(theirs: str, ours: str) -> tuple[Rule, ...]:
-    """The renamings of Hugging Face's encoder under the prefix ``theirs`` (with its dot), placed under ``ours``."""
+    """Key renamings of Hugging Face's encoder from the prefix ``theirs`` (with its dot) to the prefix ``ours``."""
     return (
         *embedding_rules(f"{theirs}embeddings", f"{ours}.embed.text"),
         Drop(f"{theirs}embeddings.position_ids", because="a buffer that counts from 0"),
@@ -145,7 +145,7 @@ def hugging_face_rules(theirs: str, ours: str) -> tuple[Rule, ...]:
     )
 
 
-#: The renamings of Hugging Face's masked-token head.
+#: Key renamings of Hugging Face's masked-token head.
 HUGGING_FACE_HEAD_RULES: tuple[Rule, ...] = (
     Rename("lm_head.bias", "heads.masked-tokens.bias"),
     Rename("lm_head.dense.{leaf}", "heads.masked-tokens.transform.dense.{leaf}"),
@@ -173,7 +173,7 @@ ROBERTA_FIELDS = {
 
 
 def fairseq_sizes(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The sizes among the arguments that fairseq's trainer leaves in its checkpoint."""
+    """The sizes among the arguments that fairseq's trainer saves in its checkpoint."""
     args = config.get("args", {})
     return {ours: args[theirs] for theirs, ours in _FAIRSEQ_FIELDS.items() if theirs in args}
 

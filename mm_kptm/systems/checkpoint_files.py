@@ -32,7 +32,7 @@ _HEAD = 512  #: bytes that say what a file is
 _LFS = b"version https://git-lfs"
 _PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"7z\xbc\xaf": "7z", b"\x28\xb5\x2f\xfd": "zstd"}
 
-#: In how many ways torch's reader fails on a file that is not whole.
+#: Errors that torch's reader raises on a truncated or corrupt file.
 _TORN = (
     RuntimeError,
     EOFError,
@@ -48,10 +48,10 @@ _TORN = (
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint file holds."""
+    """Contents of a checkpoint file."""
 
-    tensors: dict[str, Tensor]  #: published names
-    config: dict[str, Any]  #: what its trainer noted under ``params`` (XLM) or ``args`` (fairseq), by that name
+    tensors: dict[str, Tensor]  #: by published name
+    config: dict[str, Any]  #: the trainer's settings, saved under ``params`` (XLM) or ``args`` (fairseq), by that name
 
 
 def read_weights(path: Path | str) -> dict[str, Tensor]:
@@ -65,8 +65,8 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     A ``.npy`` file holds one tensor, which has no name of its own. Names that the metadata of a safetensors file
     lists as aliases of a stored tensor, because the two were tied, have that tensor.
 
-    A file that wraps its state dict under ``model``, ``state_dict`` or ``model_state_dict`` is unwrapped; of one that
-    has an ``encoder`` and a ``decoder`` side by side, these become the beginnings of the names.
+    A state dict nested under ``model``, ``state_dict`` or ``model_state_dict`` is unwrapped; top-level state dicts
+    ``encoder`` and ``decoder`` are merged under these prefixes.
 
     Raises:
         UserError: no such file, another ending, a torn file, text in place of weights, or a pickle that is more than

@@ -1,4 +1,4 @@
-"""Systems from recipes: with fresh weights, from an official checkpoint, from a folder that this suite saved."""
+"""Building systems from recipes: newly initialised, from an official checkpoint or from a saved folder."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ Files = str | Path | Mapping[str, str | Path]
 
 
 def build(name: str, *, heads: Heads | None = None, seed: int | None = None, **sizes: Any) -> System:
-    """A system with fresh weights.
+    """Build a system with newly initialised weights.
 
     Args:
-        name: of a recipe (``uniter-base``) or of a family (``uniter``); :func:`mm_kptm.catalogue` has them all.
-        heads: names of heads to build, or names with their sizes; the published pretraining's unless given.
-        seed: for the fresh weights; torch's global state otherwise.
-        sizes: any argument of the recipe's builder in place of the published value.
+        name: name of a recipe (``uniter-base``) or of a family (``uniter``), see :func:`mm_kptm.catalogue`.
+        heads: names of heads to build, or names with their sizes; default: the heads of the published pretraining.
+        seed: seed of the initialisation; default: torch's global state.
+        sizes: arguments of the recipe's builder that override the published values.
 
     Raises:
         UserError: the recipe, a head or a size does not exist.
@@ -56,18 +56,18 @@ def load(
     local_files_only: bool = False,
     **sizes: Any,
 ) -> System:
-    """A system with the weights of an official checkpoint, or of a folder that this suite saved.
+    """Load a system from an official checkpoint or from a saved folder.
 
     Both may lie in a folder of this machine or of the Hugging Face hub: ``load("organisation/name")`` and
     ``load("bert-base", "organisation/name")``. Where a tokenizer lies beside the weights, ``system.tokenizer`` is it.
 
     Args:
-        name: of a recipe or family; the folder itself when it was saved by :func:`save`.
-        path: a checkpoint file, or a folder that holds one (and perhaps the published ``config.json``). Where a system
-            was published in several, all of them, each by what its names begin with in the recipe: ``{"": backbone,
+        name: name of a recipe or family; for folders saved by :func:`save`, the folder itself.
+        path: a checkpoint file, or a folder with one (and optionally the published ``config.json``). For a system
+            published in several files, all of them by the prefix of their keys in the recipe: ``{"": backbone,
             "fac_adapter.": adapters}``.
-        heads: as in :func:`build`; by default every head of the recipe that the file fills.
-        fresh: beginnings of our parameter names that keep fresh weights where the file has none (``heads.vqa.`` to
+        heads: as in :func:`build`; default: every head of the recipe that the file fills.
+        fresh: prefixes of parameters that may be missing in the file and stay newly initialised (``heads.vqa.`` to
             fine-tune on VQA, ``encoder.embed.regions.`` to start UNITER from BERT).
         ignore: beginnings of published names that stay behind, such as ``classifier.`` of a fine-tuned file.
         seed: for the fresh weights; torch's global state otherwise.
@@ -77,9 +77,8 @@ def load(
         sizes: as in :func:`build`; they win over what the checkpoint's tables and ``config.json`` say.
 
     Raises:
-        UserError: no such file, sizes for a saved folder, two files with the same name in them, nothing in the model
-            begins like one of ``fresh``, or the checkpoint does not fit; the message lists what is left over on either
-            side.
+        UserError: no such file, sizes for a saved folder, a key in two files, a prefix in ``fresh`` without parameters,
+            or a checkpoint that does not fit; the message lists the missing and the unexpected keys.
     """
     if is_repository(name if path is None else path):
         where = fetch(
@@ -159,7 +158,7 @@ def _filled_heads(recipe: Recipe, translation: TranslatedState) -> list[str]:
 
 
 def _read(path: Files) -> Checkpoint:
-    """All tensors of one or several checkpoints, and what is said of them, the first word on a thing being the last."""
+    """All tensors of one or several checkpoints, and their merged configurations; earlier files take precedence."""
     tensors: dict[str, Tensor] = {}
     config: dict[str, Any] = {}
     for beginning, one in path.items() if isinstance(path, Mapping) else [("", path)]:

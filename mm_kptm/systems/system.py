@@ -1,4 +1,4 @@
-"""A system: an encoder, the heads that were trained with it, and what it was built from."""
+"""Systems: an encoder with its heads and the recipe that it was built from."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from mm_kptm.systems.text_tokenizer import TextTokenizer
 
 
 class System(nn.Module):
-    """What :func:`mm_kptm.build` and :func:`mm_kptm.load` return.
+    """An encoder with heads, as returned by :func:`mm_kptm.build` and :func:`mm_kptm.load`.
 
-    Calling it runs the encoder; a head is reached by its name and applied to the states that were wanted.
+    Calling it runs the encoder; heads are accessed by name and applied to the wanted states.
 
     Attributes:
-        added: the parts that were put around the encoder of the recipe, by name, the innermost first, with their sizes.
-        data: what it was trained on, hashes by name; empty where nobody said.
+        added: additions to the encoder with their sizes, by name, innermost first.
+        data: fingerprints of the training data, by name; empty if unknown.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class System(nn.Module):
         """The states at every depth, from the embeddings on; see :class:`~mm_kptm.systems.encoder.LayeredEncoder`.
 
         Raises:
-            UserError: the encoder does not show them.
+            UserError: the encoder has no ``hidden_states``.
         """
         if not isinstance(self.encoder, LayeredEncoder):
             raise UserError(

@@ -1,4 +1,4 @@
-"""What is known of an example beside its inputs: id, type, language and group."""
+"""Metadata of examples: id, type, language, group and target."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Example:
-    """What is known of a question beside what a model sees."""
+    """Metadata of an example, apart from its inputs."""
 
     id: str
     type: str
     language: str
-    group: str  #: what it shares with questions that are not independent of it: the scene or the world
-    target: str  #: the expected answer
-    given_answers: tuple[str, ...] = ()  #: what ten people answered, where they were asked
-    factual_answer: str | None = None  #: the answer by the true facts, where others were told
+    group: str  #: shared by dependent examples, such as all questions about one scene
+    target: str  #: gold answer
+    given_answers: tuple[str, ...] = ()  #: answers of the ten annotators, if any
+    factual_answer: str | None = None  #: the answer by the true facts, where counterfactual ones are injected

@@ -1,4 +1,4 @@
-"""What systems trained with XLM's code share: key names of its stacks, and a decoder of its kind."""
+"""Key renamings and modules shared by the systems trained with XLM's code."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -25,7 +25,7 @@ def xlm_embedding(
     norm: nn.Module | None = None,
     dropout: float = 0.1,
 ) -> TextEmbedding:
-    """Words, positions and languages with XLM's fresh weights: tables normal with 1 / sqrt(dim).
+    """Embeddings of words, positions and languages with XLM's initialisation: normal with std 1 / sqrt(dim).
 
     Raises:
         UserError: ``positions`` are neither ``learned`` nor ``sinusoidal``.
@@ -62,16 +62,16 @@ def xlm_decoder_layers(
     layer: type[DecoderLayer] = DecoderLayer,
     norm: NormBuilder = bert_norm,
 ) -> Iterator[DecoderLayer]:
-    """Post-norm decoder layers, with a feed-forward width of 4 x ``dim`` unless given.
+    """Post-norm decoder layers, with a feed-forward width of 4 x ``dim`` by default.
 
     Args:
         dim: hidden size.
         num_heads: attention heads.
         num_layers: layers.
         ffn_dim: feed-forward width.
-        activation: of the feed-forward layers.
+        activation: activation of the feed-forward layers.
         dropout: dropout probability.
-        cross_attention: makes the sublayer that attends to the source; like the others unless given.
+        cross_attention: builds the sublayer that attends to the source; default: as the others.
         layer: the class of a layer.
         norm: of every sublayer.
     """
@@ -91,7 +91,7 @@ _ROLES = {"q_lin": "query", "k_lin": "key", "v_lin": "value", "out_lin": "out_pr
 
 
 def stack_rules(theirs: str, text: str, layers: str) -> tuple[Rule, ...]:
-    """The renamings of one published stack: its embeddings to ``text``, its layers to ``layers``."""
+    """Key renamings of one published stack: its embeddings to ``text``, its layers to ``layers``."""
     return (
         Rename(f"{theirs}embeddings.weight", f"{text}.word.weight"),
         Rename(f"{theirs}position_embeddings.weight", f"{text}.position.weight"),
@@ -106,7 +106,7 @@ def stack_rules(theirs: str, text: str, layers: str) -> tuple[Rule, ...]:
 
 
 def attention_rules(attentions: str, norms: str, ours: str) -> tuple[Rename, ...]:
-    """The renamings of one kind of attention sublayers in all layers of a stack."""
+    """Key renamings of one kind of attention sublayer in all layers of a stack."""
     return (
         *(
             Rename(f"{attentions}.{{i}}.{role}.{{leaf}}", f"{ours}.attention.{part}.{{leaf}}")
@@ -117,7 +117,7 @@ def attention_rules(attentions: str, norms: str, ours: str) -> tuple[Rename, ...
 
 
 def output_rules(theirs: str, head: str) -> tuple[Rule, ...]:
-    """The renamings of an output layer that is tied to the words of its own side."""
+    """Key renamings of an output layer tied to the word table of its side."""
     return (
         Rename(f"{theirs}pred_layer.proj.bias", f"heads.{head}.bias"),
         Same(f"{theirs}pred_layer.proj.weight", as_=f"{theirs}embeddings.weight"),
@@ -125,7 +125,7 @@ def output_rules(theirs: str, head: str) -> tuple[Rule, ...]:
 
 
 def seq2seq_rules() -> tuple[Rule, ...]:
-    """The renamings of an encoder and a decoder side by side, each with its output layer."""
+    """Key renamings of an encoder and a decoder, each with its output layer."""
     return (
         *stack_rules("encoder.", "encoder.source.embed.text", "encoder.source.layers"),
         *output_rules("encoder.", "masked-tokens"),
@@ -135,7 +135,7 @@ def seq2seq_rules() -> tuple[Rule, ...]:
     )
 
 
-#: Tables of the encoder whose sizes a checkpoint tells.
+#: Sizes of the encoder inferred from the shapes of checkpoint tensors.
 SEQ2SEQ_TABLES = {
     "dim": ("encoder.source.embed.text.word.weight", 1),
     "vocab_size": ("encoder.source.embed.text.word.weight", 0),
@@ -147,15 +147,15 @@ _BUILT = {"asm": (False,), "share_inout_emb": (True,), "use_memory": (False,), "
 
 
 def seq2seq_sizes(system: str, config: Mapping[str, Any], fields: Mapping[str, str]) -> dict[str, Any]:
-    """Sizes from the ``params`` of a checkpoint, or from these by themselves.
+    """Sizes from the ``params`` of a checkpoint, nested or not.
 
     Args:
-        system: for the message of a refusal.
+        system: name of the system, for error messages.
         config: published fields.
-        fields: names of the depths and of what else differs among systems -> arguments of the builder.
+        fields: system-specific field names -> arguments of the builder.
 
     Raises:
-        UserError: it asks for what no decoder of this kind has a part for.
+        UserError: the configuration has an unsupported value.
     """
     check_fields(system, config, _BUILT)
     names = {"emb_dim": "dim", "n_heads": "num_heads", "n_words": "vocab_size", "dropout": "dropout", **fields}

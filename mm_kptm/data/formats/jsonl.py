@@ -1,8 +1,8 @@
-"""Readers of the user's own data: one JSON object a line, one schema per task (``docs/own-data.md``).
+"""Readers of custom data: JSON lines, one schema per task (``docs/own-data.md``).
 
-Every example has an ``id``, or its line is its id. What is asked of a model may be missing from examples that it is to
-answer; then the key is left out. Characters count from 0, the end is the one after the last; a box is x1, y1, x2, y2 as
-fractions of the image; an image is called as in the store of its regions.
+The id of an example is its ``id``, or its line number. Labels may be missing in data to predict on; then the key is
+left out. Character spans are half-open and count from 0; a box is x1, y1, x2, y2 as fractions of the image; images
+have the names of the region store.
 """
 
 from __future__ import annotations
@@ -21,71 +21,71 @@ from mm_kptm.errors import UserError, nearest
 from mm_kptm.io.records import Json, Record, expected, once, one_of, read_lines
 
 T = TypeVar("T")
-PEOPLE = 10  #: who answered every question of VQA v2
+PEOPLE = 10  #: annotators per question of VQA v2
 
 
 @dataclass(frozen=True)
 class AskedImage:
-    """A question about an image, and what people answered."""
+    """A question about an image, with the answers of the annotators."""
 
     id: str
     image: str
     question: str
-    answers: tuple[str, ...]  #: empty where they are not told
+    answers: tuple[str, ...]  #: empty if unknown
     language: str
     type: str
 
 
 @dataclass(frozen=True)
 class Translated:
-    """A sentence in several languages."""
+    """A sentence and its translations."""
 
     id: str
     sentences: dict[str, str]  #: by language, two at least
 
 
 def read_vqa(path: str | Path) -> tuple[AskedImage, ...]:
-    """``{"image", "question"}`` and perhaps ``answers``, ``language``, ``type``."""
+    """``{"image", "question"}`` and optional ``answers``, ``language``, ``type``."""
     return _read(path, _vqa, ("image", "question", "answers", "language", "type"))
 
 
 def read_retrieval(path: str | Path) -> tuple[Described, ...]:
-    """``{"image", "captions"}`` and perhaps ``language``."""
+    """``{"image", "captions"}`` and optional ``language``."""
     return _read(path, _described, ("image", "captions", "language"))
 
 
 def read_grounding(path: str | Path) -> tuple[Pointed, ...]:
-    """``{"image", "text"}`` and perhaps ``box``, ``language``."""
+    """``{"image", "text"}`` and optional ``box``, ``language``."""
     return _read(path, _pointed, ("image", "text", "box", "language"))
 
 
 def read_entailment(path: str | Path) -> tuple[SentencePair, ...]:
-    """``{"premise", "hypothesis"}`` and perhaps ``label``, ``language``."""
+    """``{"premise", "hypothesis"}`` and optional ``label``, ``language``."""
     return _read(path, _pair, ("premise", "hypothesis", "label", "language"))
 
 
 def read_classification(path: str | Path) -> tuple[ClassifiedText, ...]:
-    """``{"text"}`` and perhaps ``pair``, ``label``, ``language``."""
+    """``{"text"}`` and optional ``pair``, ``label``, ``language``."""
     return _read(path, _classified, ("text", "pair", "label", "language"))
 
 
 def read_named_entities(path: str | Path) -> tuple[Tagged, ...]:
-    """``{"words": [...]}`` and perhaps as many ``tags``, ``language``."""
+    """``{"words": [...]}`` and optional as many ``tags``, ``language``."""
     return _read(path, _tagged, ("words", "tags", "language"))
 
 
 def read_cloze(path: str | Path) -> tuple[Cloze, ...]:
-    """``{"text"}`` with a blank, and perhaps ``answer``, ``subject``, ``relation``, ``language``."""
+    """``{"text"}`` with a blank, and optional ``answer``, ``subject``, ``relation``, ``language``."""
     return _read(path, _cloze, ("text", "answer", "subject", "relation", "language"))
 
 
 def read_typing(path: str | Path) -> tuple[TypedMention, ...]:
-    """``{"text", "mention": [start, end]}`` and perhaps ``types``, ``language``."""
+    """``{"text", "mention": [start, end]}`` and optional ``types``, ``language``."""
     return _read(path, _typed, ("text", "mention", "types", "language"))
 
 
 def read_relation(path: str | Path) -> tuple[RelatedMentions, ...]:
-    """``{"text", "head": [start, end], "tail": [start, end]}`` and perhaps ``relation``, ``language``."""
+    """``{"text", "head": [start, end], "tail": [start, end]}`` and optional ``relation``, ``language``."""
     return _read(path, _related, ("text", "head", "tail", "relation", "language"))
 
 
@@ -95,7 +95,7 @@ def read_parallel(path: str | Path) -> tuple[Translated, ...]:
 
 
 def _read(path: str | Path, read: Callable[[Record, str], T], keys: tuple[str, ...]) -> tuple[T, ...]:
-    """Every line; ``UserError`` for a key that is not of the schema, and for an id that is there twice."""
+    """Read all lines; ``UserError`` for a key outside the schema or a duplicate id."""
     examples, seen = [], dict[str, str]()
     for number, record in enumerate(read_lines(path), 1):
         for key in record.values:
@@ -176,7 +176,7 @@ def _tagged(record: Record, id_: str) -> Tagged:
 def _cloze(record: Record, id_: str) -> Cloze:
     text = _filled(record, "text")
     if BLANK not in text:
-        raise UserError(f"{record.place}: 'text' has no {BLANK}, which stands for what is asked")
+        raise UserError(f"{record.place}: 'text' has no {BLANK}, which marks what is predicted")
     answer, subject, relation = (
         _filled(record, key) if key in record.values else None for key in ("answer", "subject", "relation")
     )

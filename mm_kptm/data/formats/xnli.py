@@ -1,4 +1,4 @@
-"""Readers of pairs of sentences: XNLI in the three forms that it is found in."""
+"""Readers of XNLI in its three published formats."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ class SentencePair:
     id: str
     premise: str
     hypothesis: str
-    label: str | None  #: None where it is not told
+    label: str | None  #: None if unknown
     language: str
-    group: str  #: what it shares with its translations
+    group: str  #: shared by translations of one pair
 
 
 def read_xnli(path: str | Path) -> tuple[SentencePair, ...]:
     """Pairs of an ``xnli.dev.tsv``, of a ``multinli.train.de.tsv``, or of a ``test-de.tsv`` as XTREME has it.
 
-    The first has a header and tells the language of every line; the second has the header *premise, hypo, label*; the
-    third has no header, and of its lines the label may be missing. The last two tell the language in their name.
+    The first has a header and a language column; the second has the header *premise, hypo, label*; the third has no
+    header, and labels may be missing. The language of the last two is in the file name.
 
     Raises:
-        UserError: the file cannot be read; a line has too few cells, an empty sentence or an unknown label; nothing
-            tells the language.
+        UserError: the file cannot be read; a line has too few cells, an empty sentence or an unknown label; no
+            language is given.
     """
     (header, _), *lines = rows = read_table(path)
     if set(_RAW) <= set(header):
@@ -72,7 +72,7 @@ def _pairs(
         premise, hypothesis = (cells[column].strip() for column in sentences)
         if not premise or not hypothesis:
             raise UserError(f"{place} has an empty sentence; premise and hypothesis must both be there")
-        told = cells[label].strip() if label < len(cells) else None
+        text = cells[label].strip() if label < len(cells) else None
         spoken = language if place_of is None else cells[place_of("language")]
         counts[spoken] += 1
         pairs.append(
@@ -80,7 +80,7 @@ def _pairs(
                 id=f"{spoken}-{counts[spoken]}",
                 premise=premise,
                 hypothesis=hypothesis,
-                label=None if told is None else one_of(_SAME.get(told, told), LABELS, f"{place}: the label"),
+                label=None if text is None else one_of(_SAME.get(text, text), LABELS, f"{place}: the label"),
                 language=spoken,
                 group=f"pair-{counts[spoken]}",
             )

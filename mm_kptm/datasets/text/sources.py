@@ -1,4 +1,4 @@
-"""From what readers of text found to sources: sentences, their words, mentions, translations.
+"""Sources of text examples: sentences, tagged words, mentions, translations.
 
 Mentions are marked as ERNIE of Tsinghua has it (:mod:`mm_kptm.knowledge.injection.mention_markers`) unless the reading
 has markers.
@@ -74,8 +74,8 @@ def tagged(examples: Sequence[Tagged], tags: Sequence[str], reading: TextEncodin
         marks = _first_pieces(text.parts[0], one.words, pieces)[:kept]
         marks = [NO_WORD] * reading.template.opened + marks + [NO_WORD] * reading.template.closed
         words += marks
-        told = one.tags or ()
-        truth += [places.get(told[word], IGNORED) if 0 <= word < len(told) else IGNORED for word in marks]
+        gold = one.tags or ()
+        truth += [places.get(gold[word], IGNORED) if 0 <= word < len(gold) else IGNORED for word in marks]
     shown = reading.texts(said, cuts)
     on_trunk = reading.outside_facts(shown.texts)
     columns = {
@@ -158,7 +158,7 @@ def labelled(
 
 
 def _first_pieces(text: str, words: Sequence[str], pieces: Pieces) -> list[int]:
-    """Which word every piece begins, :data:`NO_WORD` where it begins none."""
+    """Index of the word that every piece starts, :data:`NO_WORD` for other pieces."""
     ends, end = [], 0
     for word in words:
         end = text.index(word, end) + len(word)

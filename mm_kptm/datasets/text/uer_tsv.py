@@ -1,4 +1,4 @@
-"""K-BERT's tables as data of an experiment: classes of sentences, and names among the words of a sentence."""
+"""K-BERT's tables: sentence classification and named entity tagging."""
 
 from __future__ import annotations
 

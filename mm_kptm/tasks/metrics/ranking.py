@@ -10,11 +10,11 @@ from torch import Tensor
 
 from mm_kptm.tasks.protocol import Row
 
-UNKNOWN = -1  #: the place of an answer that nobody told
+UNKNOWN = -1  #: index of an unknown answer
 
 
 def rank(scores: Tensor, truth: Tensor) -> Tensor:
-    """The rank of every answer from 1, [B], 0 for one not told; of equal scores the first candidate wins."""
+    """The rank of every gold answer from 1, [B], 0 for an unknown one; ties go to the earlier candidate."""
     own = scores.gather(1, truth.clamp(min=0)[:, None])
     earlier = torch.arange(scores.shape[1], device=scores.device) < truth[:, None]
     before = (scores > own) | ((scores == own) & earlier)
@@ -22,7 +22,7 @@ def rank(scores: Tensor, truth: Tensor) -> Tensor:
 
 
 def over_relations(rows: Sequence[Row]) -> dict[str, float]:
-    """Precision at one, at ten and the mean reciprocal rank, every relation counting once.
+    """Precision at 1 and 10 and mean reciprocal rank, macro-averaged over relations.
 
     >>> ranks = (("born", 1), ("born", 20), ("capital", 2))
     >>> over_relations([{"type": type_, "rank": at} for type_, at in ranks])
@@ -43,12 +43,12 @@ def over_relations(rows: Sequence[Row]) -> dict[str, float]:
 
 
 def reciprocal_rank(rows: Sequence[Row], positive: str) -> float:
-    """The mean over questions of one over the rank of the best right candidate, by ``score``; 0 where none is right.
+    """Mean reciprocal rank of the best correct candidate of every question, by ``score``; 0 without a correct one.
 
-    Candidates of equal score share the better rank, as in the released code.
+    Ties share the better rank, as in the released code.
 
-    >>> told = (("q1", "0", 0.9), ("q1", "1", 0.5), ("q2", "1", 0.7), ("q2", "0", 0.1))
-    >>> reciprocal_rank([{"group": group, "target": target, "score": score} for group, target, score in told], "1")
+    >>> scored = (("q1", "0", 0.9), ("q1", "1", 0.5), ("q2", "1", 0.7), ("q2", "0", 0.1))
+    >>> reciprocal_rank([{"group": group, "target": target, "score": score} for group, target, score in scored], "1")
     0.75
     """
     questions: dict[str, list[Row]] = defaultdict(list)
