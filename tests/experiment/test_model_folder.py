@@ -107,7 +107,11 @@ def test_a_run_with_knowledge_comes_back_from_its_model_folder(kind: Kind, tmp_p
     assert set(back.heads) == {"vqa"} | HEADS.get(kind, set())
     assert (back.added, back.head_sizes) == (run.system.added, run.system.head_sizes)
     assert back.data == DATA.fingerprints
-    assert {path.name for path in (first.folder / "model").iterdir()} == {"README.md", "config.json", "model.safetensors"}
+    assert {path.name for path in (first.folder / "model").iterdir()} == {
+        "README.md",
+        "config.json",
+        "model.safetensors",
+    }
     said = json.loads((first.folder / "model" / "config.json").read_text())
     assert (said["recipe"], list(said["added"])) == ("uniter-base", [kind] if MADE[kind] is not SingleStream else [])
 

@@ -80,7 +80,9 @@ def test_a_target_without_languages_is_refused() -> None:
 def test_a_configuration_that_asks_for_more_is_refused(field: str, value: Any, tmp_path: Path) -> None:
     save_file({"encoder.embeddings.weight": torch.zeros(5, 8)}, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps({field: value}))
-    with pytest.raises(UserError, match=f"the configuration says {field}={value!r}, but mass[a-z-]* is built with {field}="):
+    with pytest.raises(
+        UserError, match=f"the configuration says {field}={value!r}, but mass[a-z-]* is built with {field}="
+    ):
         mm_kptm.load("mass", tmp_path)
 
 
