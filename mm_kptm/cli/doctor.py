@@ -13,7 +13,8 @@ from mm_kptm.cli.output import add_json, only_json, print_json, print_pairs
 
 PACKAGES = (
     "torch", "torchvision", "timm", "open-clip-torch", "pykeen", "networkx", "accelerate", "safetensors", "tokenizers",
-    "pydantic", "PyYAML", "Jinja2", "scikit-learn", "numpy", "scipy", "Pillow", "tqdm", "tensorboard", "huggingface-hub", "h5py", "lmdb",
+    "pydantic", "PyYAML", "Jinja2", "scikit-learn", "numpy", "scipy", "Pillow", "tqdm", "tensorboard",
+    "huggingface-hub", "h5py", "lmdb",
     "num2words", "pyarrow", "typing-extensions",
 )  # fmt: skip
 OPTIONAL = {
