@@ -60,9 +60,9 @@ def labelled_files(
         return make(examples(file), chosen, replace(reading, facts=facts))
 
     def majority(split: str) -> Mapping[str, float]:
-        usual = Counter(about.target for about in source("train").about).most_common(1)[0][0]
-        targets = [about.target for about in source(split).about]
-        return {"majority": targets.count(usual) / len(targets)} if any(targets) else {}
+        usual = Counter(about.target for about in source("train").about if about.is_labelled).most_common(1)[0][0]
+        targets = [about.target for about in source(split).about if about.is_labelled]
+        return {"majority": targets.count(usual) / len(targets)} if targets else {}
 
     def model(system: System) -> Trainable[Any]:
         return task(system, chosen, marks=marks, **choices)

@@ -22,7 +22,8 @@ from mm_kptm.objectives.mixture import Objective
 from mm_kptm.systems.discovery import instances
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.system import System
-from mm_kptm.tasks.protocol import Row, Task
+from mm_kptm.tasks.example import Row
+from mm_kptm.tasks.protocol import Task
 from mm_kptm.train.protocol import Source, Trainable
 
 PRETRAINING = "pretraining"  #: stands in for a task where there are objectives alone

@@ -9,10 +9,8 @@ from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import Built
 from mm_kptm.experiment.run import opened
 from mm_kptm.experiment.settings import Experiment
-from mm_kptm.tasks.protocol import Row, Task, write_predictions
-
-#: What a row says of the right answer; left out where nobody told it.
-JUDGED = ("target", "correct", "rank", "memorised")
+from mm_kptm.tasks.example import Row
+from mm_kptm.tasks.protocol import Task, write_predictions
 
 
 def predict(run: Path, *, split: str = "test", file: Path | None = None) -> list[Row]:
@@ -36,7 +34,7 @@ def predict(run: Path, *, split: str = "test", file: Path | None = None) -> list
                 f"predict one of its splits: {', '.join(built.prepared.sources)}"
             )
         rows = task.predictions(built.prepared.read_file(file), batch_size=settings.train.batch_size)
-    return [_untold(row) for row in rows]
+    return list(rows)
 
 
 def submit(run: Path, *, split: str = "test", folder: Path | None = None) -> Sequence[Path]:
@@ -64,7 +62,3 @@ def _task_of(run: Path) -> tuple[Experiment, Built, Task]:
     if built.task is None:
         raise UserError(f"{run} pretrained without a task and answers nothing; predict a run that has one")
     return settings, built, built.task
-
-
-def _untold(row: Row) -> Row:
-    return row if row["target"] else {key: value for key, value in row.items() if key not in JUDGED}

@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from mm_kptm.errors import UserError
-from mm_kptm.tasks.example import Example
-from mm_kptm.tasks.protocol import Row
+from mm_kptm.tasks.example import Example, Row
 
 #: Ends the name of a split whose examples are told other facts than training was, with what they are told.
 COUNTERFACTUAL_SUFFIXES = {f"-{facts}": facts for facts in ("true", "swapped", "random", "oracle", "none")}

@@ -16,8 +16,9 @@ from mm_kptm.knowledge.embedding.negatives import FilteredNegatives
 from mm_kptm.knowledge.graph.indexed_triple import IndexedTriple
 from mm_kptm.knowledge.objectives.knowledge_embedding import DescribedTriples
 from mm_kptm.systems.system import System
-from mm_kptm.tasks.knowledge.described_triples import DescribedSource, DescribedTask, checked, row
-from mm_kptm.tasks.protocol import Row
+from mm_kptm.tasks.example import Row, prediction
+from mm_kptm.tasks.knowledge.described_triples import DescribedSource, DescribedTask, checked, example
+from mm_kptm.tasks.scores import finite_scores
 from mm_kptm.train.protocol import Source
 
 ANSWERS = ("false", "true")
@@ -57,17 +58,16 @@ class TripleClassification(DescribedTask):
             scores, relations, truth = self._scored(asked, batch_size)
         finally:
             self.train(training)
-        given = (scores > bounds[relations]).long().tolist()
+        predicted, gold = (scores > bounds[relations]).long().tolist(), truth.long().tolist()
         triples = [*asked.graph.triples, *false_ones(asked)]
         return [
-            {
-                **row(
-                    str(number), asked.relations[triple.relation], asked.name(triple), ANSWERS[answer], ANSWERS[held]
-                ),
-                "score": score,
-            }
-            for number, (triple, answer, held, score) in enumerate(
-                zip(triples, given, truth.long().tolist(), scores.tolist(), strict=True)
+            prediction(
+                example(str(number), asked.relations[triple.relation], asked.name(triple), ANSWERS[true]),
+                ANSWERS[answer],
+                score=score,
+            )
+            for number, (triple, answer, true, score) in enumerate(
+                zip(triples, predicted, gold, scores.tolist(), strict=True)
             )
         ]
 
@@ -80,7 +80,7 @@ class TripleClassification(DescribedTask):
         table = self.scorer.relation.weight.detach().float().cpu()
         margin = float(self.scorer.margin)
         apart = vectors[places[:, 0]] + table[triples[:, 1]] - vectors[places[:, 1]]
-        scores = margin - torch.linalg.vector_norm(apart, dim=-1)
+        scores = finite_scores(margin - torch.linalg.vector_norm(apart, dim=-1), "triples")
         return scores, triples[:, 1], torch.arange(len(triples)) < len(true)
 
 

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 import torch
 
+from mm_kptm.tasks.example import Row
 from mm_kptm.tasks.labelling import Labelled, OneLabel
 from mm_kptm.tasks.metrics.classification import micro
 from mm_kptm.tasks.metrics.ranking import reciprocal_rank
-from mm_kptm.tasks.protocol import Row
 
 CANDIDATE = "candidate"  #: the type of examples that are candidate answers; their group is the question
 
@@ -30,7 +30,7 @@ class SentenceClassification(OneLabel):
     @torch.no_grad()
     def predict(self, batch: Labelled) -> list[Row]:
         """The best class, and how probable the last class is."""
-        logits = self(batch.inputs)
+        logits = self.scores(batch)
         probable = logits.softmax(dim=1)[:, -1].tolist()
         given = self.given(logits).tolist()
         rows = (self.row(about, chosen) for about, chosen in zip(batch.about, given, strict=True))
