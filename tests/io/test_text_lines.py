@@ -14,7 +14,7 @@ def test_a_file_that_is_not_there_empty_or_no_text_is_named(tmp_path):
     with pytest.raises(UserError, match=r"nowhere.json was to be read, but there is no such file"):
         read_text(tmp_path / "nowhere.json", "a JSON file")
     (tmp_path / "bytes.json").write_bytes(b"{\xff\xfe\x80")
-    with pytest.raises(UserError, match=r"bytes.json is no UTF-8 text: byte 1 cannot be read"):
+    with pytest.raises(UserError, match=r"bytes.json, line 1 is not UTF-8; save the file in that encoding"):
         read_text(tmp_path / "bytes.json", "a JSON file")
     (tmp_path / "blank.json").write_text("\n \n")
     with pytest.raises(UserError, match=r"blank.json is empty; a JSON file was expected"):

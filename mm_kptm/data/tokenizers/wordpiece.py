@@ -14,6 +14,7 @@ from tokenizers import models, normalizers, pre_tokenizers
 
 from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS, Pieces, Specials
 from mm_kptm.errors import UserError
+from mm_kptm.io.text_lines import read_text
 
 
 class WordPiece:
@@ -63,10 +64,7 @@ class WordPiece:
             file /= "vocab.txt"
         if not file.is_file():
             raise UserError(f"a vocabulary was looked for in {file}, but there is no such file")
-        try:
-            text = file.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise UserError(f"{file} is no UTF-8 text: byte {error.start} cannot be read") from None
+        text = read_text(file, "a vocabulary of one piece a line", allow_empty=True)
         pieces = [line.strip() for line in text.removesuffix("\n").split("\n")]  # U+2028 is a piece, no line end
         if not any(pieces):
             raise UserError(f"{file} is empty; a vocabulary has one piece a line")

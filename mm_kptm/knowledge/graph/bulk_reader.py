@@ -14,6 +14,8 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
+from mm_kptm.errors import UserError
+from mm_kptm.io.compression import open_unpacked
 from mm_kptm.knowledge.graph.triple_store import Integers
 
 _COLUMNS = ("head", "relation", "tail")
@@ -55,10 +57,11 @@ def read_at_once(paths: Sequence[Path]) -> IndexedTriples | None:
 
 def _table(path: Path) -> pa.Table | None:
     try:
-        with pa.input_stream(str(path), compression="gzip" if path.suffix == ".gz" else None) as file:
-            buffer = file.read_buffer()
-        # a carriage return ends a line for Arrow wherever it stands
-        if (np.frombuffer(buffer, dtype=np.uint8) == ord("\r")).any():
+        with open_unpacked(path) as file:
+            buffer = pa.py_buffer(file.read())
+        # a carriage return ends a line for Arrow wherever it stands, and a zero byte is text to it
+        letters = np.frombuffer(buffer, dtype=np.uint8)
+        if (letters == ord("\r")).any() or not letters.all():
             return None
         return csv.read_csv(
             pa.BufferReader(buffer),
@@ -66,5 +69,5 @@ def _table(path: Path) -> pa.Table | None:
             parse_options=csv.ParseOptions(delimiter="\t", quote_char=False),
             convert_options=csv.ConvertOptions(column_types=dict.fromkeys(_COLUMNS, pa.large_string())),
         )
-    except (pa.ArrowException, OSError):
+    except (pa.ArrowException, OSError, UserError):
         return None

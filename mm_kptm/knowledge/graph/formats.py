@@ -10,6 +10,7 @@ from urllib.error import URLError
 import networkx as nx
 
 from mm_kptm.errors import UserError, nearest
+from mm_kptm.io.compression import content_ending
 from mm_kptm.io.text_lines import numbered_lines
 from mm_kptm.knowledge.graph.graph import KnowledgeGraph, NameIndex
 from mm_kptm.knowledge.graph.rdf import FORMATS, read_rdf
@@ -23,8 +24,8 @@ def open_graph(source: str | Path) -> KnowledgeGraph:
     """The graph that a path or ``pykeen:NAME`` leads to.
 
     A folder is WordNet's (it has ``data.noun``) or Wikidata5M's; a file with the ending ``.nt``, ``.nq`` or ``.ttl``
-    holds RDF, with ``.csv`` ConceptNet's assertions, and any other one triples between tabs. Files may be packed
-    (``.gz``).
+    holds RDF, with ``.csv`` ConceptNet's assertions, and any other one triples between tabs. Endings are read in any
+    case; files may be packed by gzip, bzip2 or xz, whatever they are called.
 
     Raises:
         UserError: there is nothing, or it cannot be read; the message names file and line.
@@ -45,7 +46,7 @@ def _read(source: str) -> KnowledgeGraph:
         return read_wikidata5m(path)
     if not path.is_file():
         raise UserError(f"there is no graph {path}; name a file of triples, a folder, or {PYKEEN}nations")
-    kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
+    kind = content_ending(path)
     if kind in FORMATS:
         return read_rdf(path)
     return read_conceptnet(path) if kind == ".csv" else KnowledgeGraph.open(path)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from mm_kptm.errors import UserError
+from mm_kptm.io.compression import content_ending, open_unpacked
 from mm_kptm.io.text_lines import numbered_lines
 from mm_kptm.knowledge.graph.graph import KnowledgeGraph, NameIndex
 from mm_kptm.knowledge.graph.triples import Triple
@@ -34,14 +33,14 @@ def read_rdf(path: str | Path) -> KnowledgeGraph:
     counts as ``und``. The named graphs of N-Quads are read as one.
 
     Args:
-        path: ends in ``.nt``, ``.nq`` or ``.ttl``; may be packed (``.gz``).
+        path: ends in ``.nt``, ``.nq`` or ``.ttl``; may be packed (:mod:`mm_kptm.io.compression`).
 
     Raises:
         UserError: pyoxigraph is not installed, the packed file is broken, or something is no statement; the message
             names the line.
     """
     path = Path(path)
-    kind, called = FORMATS[path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix]
+    kind, called = FORMATS[content_ending(path)]
     try:
         import pyoxigraph as rdf
     except ImportError:
@@ -77,7 +76,7 @@ def _statements(path: Path, format_: RdfFormat, called: str) -> Iterator[Quad]:
     """What pyoxigraph reads from a file; relative IRIs stay as they are."""
     from pyoxigraph import RdfFormat, parse
 
-    with cast(IO[bytes], gzip.open(path) if path.suffix == ".gz" else path.open("rb")) as file:
+    with open_unpacked(path) as file:
         try:
             if file.read(len(_MARK)) != _MARK:
                 file.seek(0)
@@ -87,8 +86,6 @@ def _statements(path: Path, format_: RdfFormat, called: str) -> Iterator[Quad]:
                 _refuse_line(path, called)
             reason = error.msg.partition(": ")[2] or error.msg
             raise UserError(f"{path}, line {error.lineno} is no {called}: {reason}") from None
-        except (EOFError, gzip.BadGzipFile, zlib.error):
-            raise UserError(f"{path} breaks off; fetch it again") from None
 
 
 def _refuse_line(path: Path, called: str) -> None:

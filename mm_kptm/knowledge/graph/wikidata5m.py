@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mm_kptm.errors import UserError
+from mm_kptm.io.text_lines import numbered_lines
 from mm_kptm.knowledge.graph.indexed_triple import IndexedTriple
 from mm_kptm.knowledge.graph.triples import Triple
 
@@ -38,20 +39,16 @@ def read_descriptions(path: str | Path, *, keep: Callable[[str], bool] = _everyt
         raise UserError(f"descriptions were looked for in {path}, but there is no such file")
     numbers: dict[str, int] = {}
     texts: list[str] = []
-    with path.open("rb") as lines:
-        for place, raw in enumerate(lines, start=1):
-            try:
-                name, tab, text = raw.decode("utf-8").partition("\t")
-            except UnicodeDecodeError:
-                raise UserError(f"{path}, line {place} is not UTF-8; save the file in that encoding") from None
-            if not tab or not name:
-                raise UserError(f"{path}, line {place} should be a name, a tab and a text, not {name.strip()[:40]!r}")
-            if not keep(name):
-                continue
-            if name in numbers:
-                raise UserError(f"{path}, line {place} describes {name} again; give every entity one description")
-            numbers[name] = len(texts)
-            texts.append(text.strip())
+    for place, line in numbered_lines(path):
+        name, tab, text = line.partition("\t")
+        if not tab or not name:
+            raise UserError(f"{path}, line {place} should be a name, a tab and a text, not {name.strip()[:40]!r}")
+        if not keep(name):
+            continue
+        if name in numbers:
+            raise UserError(f"{path}, line {place} describes {name} again; give every entity one description")
+        numbers[name] = len(texts)
+        texts.append(text.strip())
     return Descriptions(numbers, tuple(texts))
 
 

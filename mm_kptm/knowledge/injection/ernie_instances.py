@@ -16,6 +16,7 @@ from mm_kptm.data.masking.static import Treatment, hide
 from mm_kptm.data.masking.units import NO_GROUP
 from mm_kptm.data.tokenizers.protocol import Specials
 from mm_kptm.errors import UserError
+from mm_kptm.io.text_lines import numbered_lines
 from mm_kptm.knowledge.embedding.entity_table import NOTHING
 
 UNHIDDEN = -1  #: the label of a token that is not to be predicted
@@ -71,7 +72,7 @@ def read_documents(
     for file in files:
         if not file.is_file():
             raise UserError(f"documents were looked for in {file}, but there is no such file")
-    lines, named_lines = (file.read_text(encoding="utf-8").splitlines() for file in files)
+    lines, named_lines = ([line for _, line in numbered_lines(file)] for file in files)
     if len(lines) != len(named_lines):
         raise UserError(f"{files[0]} has {len(lines)} lines and {files[1]} {len(named_lines)}; they run in parallel")
     documents: list[Document] = []

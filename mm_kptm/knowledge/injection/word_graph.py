@@ -20,6 +20,7 @@ from torch import Tensor
 
 from mm_kptm.batch import SequenceLayout, Tokens
 from mm_kptm.errors import UserError
+from mm_kptm.io.text_lines import numbered_lines
 from mm_kptm.nn.visibility import LinkMask
 
 WORD, ENTITY, RELATION = 0, 1, 2  #: kinds of nodes; CoLAKE embeds them as segments
@@ -134,13 +135,12 @@ def read_graphs(path: str | Path) -> Iterator[WordGraph]:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"word-knowledge graphs were looked for in {path}, but there is no such file")
-    with path.open(encoding="utf-8") as lines:
-        for place, line in enumerate(lines, start=1):
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise UserError(f"{path}, line {place} is not JSON ({error})") from None
-            yield graph_of(record, f"{path}, line {place}")
+    for place, line in numbered_lines(path):
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path}, line {place} is not JSON ({error})") from None
+        yield graph_of(record, f"{path}, line {place}")
 
 
 def tokens_of_graphs(graphs: Sequence[WordGraph], entities: Mapping[str, int], relations: Mapping[str, int]) -> Tokens:

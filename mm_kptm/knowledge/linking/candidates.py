@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mm_kptm.errors import UserError
+from mm_kptm.io.text_lines import numbered_lines
 
 
 @dataclass(frozen=True)
@@ -154,12 +155,11 @@ def read_names(path: str | Path, entities: Collection[str] | None = None, *, mos
         raise UserError(f"a dictionary of names was looked for in {path}, but there is no such file")
     kept = None if entities is None else frozenset(entities)
     names: dict[str, Name] = {}
-    with path.open(encoding="utf-8", newline="\n") as lines:
-        for place, line in enumerate(lines, start=1):
-            string, name = _parsed(line.rstrip(), f"{path}, line {place}")
-            senses = [sense for sense in name.senses if kept is None or sense.entity in kept][:most]
-            if senses and (string not in names or name.times > names[string].times):
-                names[string] = Name(name.times, tuple(senses))
+    for place, line in numbered_lines(path):
+        string, name = _parsed(line.rstrip(), f"{path}, line {place}")
+        senses = [sense for sense in name.senses if kept is None or sense.entity in kept][:most]
+        if senses and (string not in names or name.times > names[string].times):
+            names[string] = Name(name.times, tuple(senses))
     return names
 
 

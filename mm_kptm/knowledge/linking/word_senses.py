@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mm_kptm.errors import UserError
+from mm_kptm.io.text_lines import numbered_lines
 from mm_kptm.knowledge.linking.candidates import CandidateSpan, spans_up_to
 
 Lemmatiser = Callable[[Sequence[str]], Sequence[str]]  #: from the words of a text to their lemmas, one each
@@ -40,7 +41,7 @@ class SenseList:
         if not path.is_file():
             raise UserError(f"lemmas were looked for in {path}, but there is no such file")
         senses: dict[str, list[Lemma]] = {}
-        for place, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        for place, line in numbered_lines(path):
             try:
                 entity = json.loads(line)
                 if entity["type"] != "lemma":

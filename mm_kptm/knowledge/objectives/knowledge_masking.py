@@ -8,8 +8,6 @@ Shapes: T token rows.
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from torch import Tensor
 from mm_kptm.batch import Tokens
 from mm_kptm.data.masking.units import BEGIN, INSIDE, NO_GROUP, OUTSIDE, labelled
 from mm_kptm.errors import UserError
+from mm_kptm.io.text_lines import numbered_lines
 from mm_kptm.objectives.tokens import MaskingDraws
 
 Reading = Callable[[Sequence[int]], list[int]]  #: the units of a text from its labels
@@ -39,7 +38,7 @@ class LabelledText:
 
 
 def read_labelled(path: str | Path, *, max_length: int = 512) -> Iterator[LabelledText]:
-    """The texts of one of ERNIE's pretraining files, plain or ``.gz``, but none of more than ``max_length`` pieces.
+    """The texts of one of ERNIE's pretraining files, plain or packed, but none of more than ``max_length`` pieces.
 
     A line is five fields set apart by semicolons: token ids, segments, positions, labels of units (0 begin, 1 inside,
     -1 separator), each with blanks between its numbers, and 1 where the second text follows the first.
@@ -50,19 +49,10 @@ def read_labelled(path: str | Path, *, max_length: int = 512) -> Iterator[Labell
     path = Path(path)
     if not path.is_file():
         raise UserError(f"labelled texts were looked for in {path}, but there is no such file")
-    for place, line in enumerate(_lines(path), start=1):
+    for place, line in numbered_lines(path):
         text = _parsed(line, f"{path}, line {place}")
         if len(text.ids) <= max_length:
             yield text
-
-
-def _lines(path: Path) -> Iterator[str]:
-    opened = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opened(path, "rt", encoding="utf-8") as lines:
-            yield from lines
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
-        raise UserError(f"{path} cannot be read to its end ({error}); fetch or write it again") from None
 
 
 def _parsed(line: str, where: str) -> LabelledText:
