@@ -10,7 +10,7 @@ WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 ARGS ?=
 
-.PHONY: demo test slow gpu check format bench clean
+.PHONY: demo test slow gpu check format coverage docs bench clean
 
 demo: $(STAMP)
 	HF_HUB_OFFLINE=1 $(BIN)/mm-kptm demo $(ARGS)
@@ -33,11 +33,18 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+coverage: $(STAMP)
+	$(PYTEST) -n $(WORKERS) --dist loadfile --cov --cov-report=term $(ARGS)
+
+docs: $(STAMP)
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+	@echo "build/docs/index.html"
+
 bench: $(STAMP)
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.run $(ARGS)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist docs/api *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
 
 # The stamp is written last, so an installation that was broken off starts again.
 $(STAMP): pyproject.toml constraints.txt

@@ -17,6 +17,8 @@ def nearest(word: str, known: Iterable[str], *, otherwise: str | None = None) ->
     """``; did you mean this?`` where a known word is close to ``word``, else the words there are.
 
     Args:
+        word: that was asked for.
+        known: the words there are.
         otherwise: stands in place of the list of words; nothing is added where it is empty.
     """
     known = sorted(known)

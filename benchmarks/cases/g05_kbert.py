@@ -21,7 +21,7 @@ from benchmarks.harness import OURS, PEER, Case
 from benchmarks.peers import hf, uer
 from benchmarks.sentences import VOCABULARY, Lexicon, spelling
 from benchmarks.texts import skewed_lengths
-from mm_kptm.batch import Inputs, OutputRows, pad
+from mm_kptm.batch import EVERY_ROW, Inputs, OutputRows, pad
 from mm_kptm.knowledge.injection.sentence_tree import TreeBuilder, Trees
 
 SIZES: dict[str, Any] = {"dim": 256, "num_heads": 4, "num_layers": 4, "vocab_size": VOCABULARY}
@@ -45,7 +45,7 @@ def build(seed: int = 0) -> tuple[Case, ...]:
     ours = hf.ours_of(theirs, "kbert", [], **SIZES, ffn_dim=4 * SIZES["dim"], dropout=0.0).train()
     coarse = copy.deepcopy(ours)
     inputs = Inputs(text=trees.tokens(first_segment=1))
-    output_rows = OutputRows(pooled=False)
+    output_rows = OutputRows({"text": EVERY_ROW}, pooled=False)
     rows = torch.arange(trees.layout.total)
 
     def part(model: uer.Encoder, chosen: Tensor, length: int | None) -> Part:
@@ -64,9 +64,9 @@ def build(seed: int = 0) -> tuple[Case, ...]:
             "careful peer": Encoder(
                 careful, careful.embedding.word_embedding, [part(careful, chosen, None) for chosen in short_first]
             ),
-            OURS: whole(ours, ours.encoder.embed.text.word, lambda: ours(inputs, output_rows).tokens, len(rows)),
+            OURS: whole(ours, ours.encoder.embed.text.word, lambda: ours(inputs, output_rows).text, len(rows)),
             "ours bf16": whole(
-                coarse, coarse.encoder.embed.text.word, lambda: coarse(inputs, output_rows).tokens, len(rows), bf16=True
+                coarse, coarse.encoder.embed.text.word, lambda: coarse(inputs, output_rows).text, len(rows), bf16=True
             ),
         },
         sizes={**SIZES, "sentences": SENTENCES, "length": LENGTH, "rows": len(rows), "seen": seen(trees)},

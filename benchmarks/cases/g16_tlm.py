@@ -21,7 +21,7 @@ from benchmarks.encoders import Comparison, Encoder, Part, whole
 from benchmarks.harness import OURS, PEER, Case, within
 from benchmarks.peers import hf
 from benchmarks.texts import skewed_lengths
-from mm_kptm.batch import Inputs, OutputRows, SequenceLayout, Tokens, pad
+from mm_kptm.batch import EVERY_ROW, Inputs, OutputRows, SequenceLayout, Tokens, pad
 from mm_kptm.crosslingual.corpora.bitext import EncodedSentence, translations
 from mm_kptm.data.tokenizers.protocol import Specials
 from mm_kptm.objectives.tokens import ExactCount, MaskedText, MaskedTokens, Masking
@@ -108,7 +108,7 @@ def _states(whole_model: nn.Module, tokens: Tokens, unsorted: Tensor, sizes: dic
 
     ours = _ours(theirs, [])
     coarse = copy.deepcopy(ours)
-    inputs, output_rows = Inputs(text=tokens), OutputRows(pooled=False)
+    inputs, output_rows = Inputs(text=tokens), OutputRows({"text": EVERY_ROW}, pooled=False)
     words: nn.Embedding = theirs.embeddings  # type: ignore[assignment]
     return Comparison(
         name="g16",
@@ -118,11 +118,11 @@ def _states(whole_model: nn.Module, tokens: Tokens, unsorted: Tensor, sizes: dic
         encoders={
             PEER: Encoder(theirs, words, [part(unsorted)]),
             "careful peer": Encoder(theirs, words, [part(chosen) for chosen in torch.arange(PAIRS).chunk(4)]),
-            OURS: whole(ours, ours.encoder.embed.text.word, lambda: ours(inputs, output_rows).tokens, tokens.rows),
+            OURS: whole(ours, ours.encoder.embed.text.word, lambda: ours(inputs, output_rows).text, tokens.rows),
             "ours bf16": whole(
                 coarse,
                 coarse.encoder.embed.text.word,
-                lambda: coarse(inputs, output_rows).tokens,
+                lambda: coarse(inputs, output_rows).text,
                 tokens.rows,
                 bf16=True,
             ),

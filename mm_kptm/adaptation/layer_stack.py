@@ -17,7 +17,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, cast, runtime_checkabl
 
 from torch import Tensor, nn
 
-from mm_kptm.batch import EVERY_ROW, NO_ROWS, Inputs
+from mm_kptm.batch import EVERY_ROW, Inputs
 from mm_kptm.errors import UserError
 from mm_kptm.models.single import SingleStream
 from mm_kptm.models.two_stream import TwoStream
@@ -143,7 +143,7 @@ def dropout_of(stack: SingleStream) -> float:
 
 
 def _assembled(left: Stream) -> Assembled:
-    return Assembled(left, tokens=EVERY_ROW, regions=NO_ROWS)
+    return Assembled(left, {"text": EVERY_ROW})
 
 
 def _self_steps(encoder: TwoStream) -> list[SelfStep]:

@@ -205,7 +205,7 @@ class AdaptedStream(SingleStream):
         # not under no_grad, in which autocast would keep cast weights that the task could not train
         states = {depth: x.detach() for depth, x in enumerate(self._states(inputs, assembled, detach=True))}
         final: Tensor = self.fusion(states[len(self.layers)], self._outputs(states, reading))
-        return final[assembled.tokens]
+        return final[assembled.text]
 
     def run(self, inputs: Inputs, assembled: Assembled, last: AttentionLayout) -> Tensor:
         """The final states of the rows that ``last`` asks for; all are finished only where an adapter reads them."""
@@ -269,9 +269,15 @@ def adapt(
         encoder: any that :class:`AdaptedStream` can stand beside.
         sets: their names.
         depths: of the adapters of every set; the bottom, 11/24 and 22/24 of the way up unless given, as published.
-        width, num_heads, num_layers, ffn_dim, norm, dropout: of the Transformer in every adapter.
+        width: hidden size of the Transformer in every adapter.
+        num_heads: attention heads of that Transformer.
+        num_layers: its layers.
+        ffn_dim: width of its feed-forward layers; four times ``width`` unless given.
         skip: as for :class:`AdapterSet`.
-        fusion, sight: as for :class:`AdaptedStream`.
+        norm: builds its norms.
+        dropout: its dropout probability.
+        fusion: as for :class:`AdaptedStream`.
+        sight: as for :class:`AdaptedStream`.
 
     Raises:
         UserError: as :class:`AdapterSet` and :class:`AdaptedStream`.

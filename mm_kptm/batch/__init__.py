@@ -1,12 +1,23 @@
 """Values that travel through the house: ragged streams of tokens and regions, and the inputs of a model.
 
-A stream holds the rows of all its sequences end to end; a :class:`SequenceLayout` says where each one lies. Padding exists
-only at the edges: :meth:`Tokens.padded` and :meth:`Regions.padded` take padded tensors in, :func:`pad` gives them back.
+A stream holds the rows of all its sequences end to end; a :class:`SequenceLayout` says where each one lies. Streams go
+by name in :class:`Inputs`, :class:`OutputRows` and :class:`Encoded`. Padding exists only at the edges:
+:meth:`Tokens.padded` and :meth:`Regions.padded` take padded tensors in, :func:`pad` gives them back.
 """
 
-from mm_kptm.batch.inputs import ALL_ROWS, EVERY_ROW, NO_ROWS, POOLED_ONLY, Encoded, Inputs, OutputRows, Rows
+from mm_kptm.batch.inputs import (
+    ALL_ROWS,
+    EVERY_ROW,
+    NO_ROWS,
+    POOLED_ONLY,
+    Encoded,
+    Inputs,
+    OutputRows,
+    Rows,
+    row_numbers,
+)
 from mm_kptm.batch.rows import AttentionMask, Movable, SequenceLayout, layout_of, pad, unpad
-from mm_kptm.batch.streams import Candidates, Detected, Entities, Images, Regions, Tokens, apart
+from mm_kptm.batch.streams import Candidates, Detected, Entities, Images, InputStream, Regions, Tokens, apart
 
 __all__ = [
     "ALL_ROWS",
@@ -19,6 +30,7 @@ __all__ = [
     "Encoded",
     "Entities",
     "Images",
+    "InputStream",
     "Inputs",
     "Movable",
     "OutputRows",
@@ -29,5 +41,6 @@ __all__ = [
     "apart",
     "layout_of",
     "pad",
+    "row_numbers",
     "unpad",
 ]

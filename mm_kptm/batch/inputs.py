@@ -1,42 +1,135 @@
-"""What goes into a model, what is wanted of it, and what comes out.
+"""What goes into a model, which of its final states are read, and those states: each by the name of its stream.
 
-Shapes: B examples, T token rows, R region rows, D dim.
+The streams of this package are called ``text``, ``regions``, ``images``, ``entities`` and ``target``. A wing adds a
+stream by a subclass of :class:`~mm_kptm.batch.InputStream` and a name of its own; nothing here has to know it.
+
+Shapes: B examples, N rows of a stream, D dim.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TypeVar
 
+import torch
 from torch import Tensor
 
 from mm_kptm.batch.rows import Movable, SequenceLayout
-from mm_kptm.batch.streams import Candidates, Entities, Images, Regions, Tokens
+from mm_kptm.batch.streams import Candidates, Entities, Images, InputStream, Regions, Tokens
 from mm_kptm.errors import UserError
 
+StreamT = TypeVar("StreamT", bound=InputStream)
 Rows = Tensor | slice
 EVERY_ROW = slice(None)
 NO_ROWS = slice(0, 0)
 
 
-@dataclass(frozen=True, eq=False)
-class Inputs(Movable):
-    """The streams of a batch; a model takes those it reads and refuses to run without them."""
+def row_numbers(rows: Rows, total: int, device: torch.device) -> Tensor:
+    """The row numbers that ``rows`` selects among ``total`` rows, [N]."""
+    return torch.arange(total, device=device)[rows] if isinstance(rows, slice) else rows
 
-    text: Tokens | None = None
-    regions: Regions | None = None
-    entities: Entities | None = None
-    candidates: Mapping[str, Candidates] | None = None  #: by knowledge base
-    images: Images | None = None
-    target: Tokens | None = None  #: what is written while the other streams are read
-    image_of: Tensor | None = None  #: which image each text is about, [B]; None: text b is about image b
+
+_NO_STREAMS: Mapping[str, InputStream] = MappingProxyType({})
+
+
+@dataclass(frozen=True, eq=False, init=False)
+class Inputs(Movable):
+    """The streams of a batch by name; a model takes those it reads and refuses to run without them.
+
+    >>> inputs = Inputs(text=Tokens.of([[5, 6], [7]]))
+    >>> len(inputs), inputs.regions
+    (2, None)
+
+    Args:
+        streams: by name; a stream that is None is left out.
+        candidates: what spans of the text may mean, by knowledge base.
+        image_of: which image each text is about, [B]; None: text b is about image b.
+        named: further streams by name, which stand in place of those of the same name in ``streams``.
+
+    Raises:
+        UserError: something that is no stream has been given as one.
+    """
+
+    streams: Mapping[str, InputStream]
+    candidates: Mapping[str, Candidates] | None
+    image_of: Tensor | None
+
+    def __init__(
+        self,
+        streams: Mapping[str, InputStream | None] = _NO_STREAMS,
+        *,
+        candidates: Mapping[str, Candidates] | None = None,
+        image_of: Tensor | None = None,
+        **named: InputStream | None,
+    ) -> None:
+        found = {name: stream for name, stream in {**streams, **named}.items() if stream is not None}
+        for name, stream in found.items():
+            if not isinstance(stream, InputStream):
+                raise UserError(
+                    f"inputs are made of streams such as Tokens or Regions, but {name} is a {type(stream).__name__}"
+                )
+        object.__setattr__(self, "streams", found)
+        object.__setattr__(self, "candidates", candidates)
+        object.__setattr__(self, "image_of", image_of)
 
     def __len__(self) -> int:
-        """Number of examples."""
-        for stream in (self.text, self.regions):
-            if stream is not None:
-                return len(stream.layout)
-        return 0 if self.images is None else len(self.images.pixels)
+        """Number of examples: of texts, or where there are none, of sequences in the first stream that has some."""
+        first = [] if self.text is None else [self.text]
+        counts = (stream.num_sequences for stream in [*first, *self.streams.values()])
+        return next((count for count in counts if count is not None), 0)
+
+    def get(self, name: str, kind: type[StreamT]) -> StreamT | None:
+        """The stream of that name, or None.
+
+        Raises:
+            UserError: it is of another kind.
+        """
+        stream = self.streams.get(name)
+        if stream is None or isinstance(stream, kind):
+            return stream
+        raise UserError(f"the stream {name} is read as {kind.__name__}, but it is made of {type(stream).__name__}")
+
+    def required(self, name: str, kind: type[StreamT]) -> StreamT:
+        """The stream of that name.
+
+        Raises:
+            UserError: there is none, or it is of another kind.
+        """
+        stream = self.get(name, kind)
+        if stream is None:
+            raise UserError(f"this model reads {name}, but the inputs have {' and '.join(self.streams) or 'none'}")
+        return stream
+
+    def with_streams(self, **streams: InputStream | None) -> Inputs:
+        """The same inputs with these streams in place of those of the same name; None takes a stream out."""
+        return Inputs(self.streams, candidates=self.candidates, image_of=self.image_of, **streams)
+
+    @property
+    def text(self) -> Tokens | None:
+        """The tokens of the texts."""
+        return self.get("text", Tokens)
+
+    @property
+    def regions(self) -> Regions | None:
+        """The regions of the images."""
+        return self.get("regions", Regions)
+
+    @property
+    def images(self) -> Images | None:
+        """Whole images."""
+        return self.get("images", Images)
+
+    @property
+    def entities(self) -> Entities | None:
+        """Entities on the token grid of the text."""
+        return self.get("entities", Entities)
+
+    @property
+    def target(self) -> Tokens | None:
+        """What is written while the other streams are read."""
+        return self.get("target", Tokens)
 
     def repeat_shared(self) -> tuple[SequenceLayout, Rows]:
         """With every example the regions of its image: their layout, and the region rows in that order.
@@ -57,10 +150,10 @@ class Inputs(Movable):
                     "give image_of, the number of the image that each text is about"
                 )
             return images, EVERY_ROW
-        asked: list[int] = self.image_of.tolist()
-        if len(asked) != len(self.text.layout):
-            raise UserError(f"image_of names an image for {len(asked)} texts, but there are {len(self.text.layout)}")
-        for text, image in enumerate(asked):
+        numbers: list[int] = self.image_of.tolist()
+        if len(numbers) != len(self.text.layout):
+            raise UserError(f"image_of names an image for {len(numbers)} texts, but there are {len(self.text.layout)}")
+        for text, image in enumerate(numbers):
             if not 0 <= image < len(images):
                 raise UserError(f"text {text} is about image {image}, but the images are 0 to {len(images) - 1}")
         return images.select(self.image_of)
@@ -68,24 +161,63 @@ class Inputs(Movable):
 
 @dataclass(frozen=True, eq=False)
 class OutputRows(Movable):
-    """What will be read off the last layer, which then finishes only those rows.
+    """Which rows will be read off the last layer, which then finishes only those.
 
-    Rows are numbers into the token rows [T] or region rows of the batch, :data:`EVERY_ROW` or :data:`NO_ROWS`.
+    Rows are numbers among the rows of a stream as the model reads it, :data:`EVERY_ROW` or :data:`NO_ROWS`.
+
+    >>> wanted = OutputRows({"text": EVERY_ROW}, pooled=False)
+    >>> wanted["text"] is EVERY_ROW, wanted["regions"] is NO_ROWS
+    (True, True)
     """
 
-    tokens: Rows = field(default_factory=lambda: EVERY_ROW)
-    regions: Rows = field(default_factory=lambda: EVERY_ROW)
-    pooled: bool = True
+    by_stream: Mapping[str, Rows]
+    pooled: bool = True  #: whether the vectors of whole sequences are read
+    other_streams: slice = field(default_factory=lambda: NO_ROWS)  #: read of the streams not named
+
+    def __getitem__(self, stream: str) -> Rows:
+        """The rows of a stream that are read."""
+        return self.by_stream.get(stream, self.other_streams)
+
+    def wants(self, stream: str) -> bool:
+        """Whether any row of a stream is read."""
+        return self[stream] is not NO_ROWS
 
 
-ALL_ROWS = OutputRows()
-POOLED_ONLY = OutputRows(tokens=NO_ROWS, regions=NO_ROWS)
+ALL_ROWS = OutputRows({}, other_streams=EVERY_ROW)
+POOLED_ONLY = OutputRows({})
 
 
 @dataclass(frozen=True, eq=False)
 class Encoded(Movable):
-    """The final states that were wanted; what was not wanted has no rows."""
+    """The final states that were asked for, by the name of their stream.
 
-    tokens: Tensor  #: [T or as many as wanted, D]
-    regions: Tensor  #: with every text its own image: [sum over texts of the regions of its image, D]
-    pooled: Tensor  #: one vector per sequence, [B, D]
+    A stream of which :data:`NO_ROWS` were asked for is left out. Regions are those of each text in turn: where
+    several texts share an image, its regions are there for each of them.
+    """
+
+    states: Mapping[str, Tensor]  #: each [N or as many as were asked for, D of the stream]
+    pooled: Tensor  #: one vector per sequence, [B, D]; without rows if not asked for
+
+    def __getitem__(self, stream: str) -> Tensor:
+        """The states of a stream.
+
+        Raises:
+            UserError: the encoder does not read such a stream, or the inputs do not have it, or its states were not
+                asked for.
+        """
+        if stream not in self.states:
+            raise UserError(
+                f"the states of {stream} are read, but the encoder gave {' and '.join(self.states) or 'none'}; "
+                f"ask for them in OutputRows, of an encoder that reads {stream} and with inputs that have it"
+            )
+        return self.states[stream]
+
+    @property
+    def text(self) -> Tensor:
+        """The states of the tokens, [T or as many as were asked for, D]."""
+        return self["text"]
+
+    @property
+    def regions(self) -> Tensor:
+        """The states of the regions, [R or as many as were asked for, D]."""
+        return self["regions"]

@@ -32,7 +32,7 @@ def _sent(value: object, device: torch.device | str) -> object | None:
     """A value on another device, or a mapping to such values; None where nothing can be moved."""
     if isinstance(value, Tensor | Movable):
         return value.to(device)
-    if isinstance(value, Mapping) and all(isinstance(part, Tensor | Movable) for part in value.values()):
+    if isinstance(value, Mapping) and value and all(isinstance(part, Tensor | Movable) for part in value.values()):
         return {name: part.to(device) for name, part in value.items()}
     return None
 

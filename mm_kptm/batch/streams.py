@@ -16,8 +16,17 @@ from mm_kptm.batch.rows import AttentionMask, Movable, SequenceLayout, layout_of
 from mm_kptm.errors import UserError
 
 
+class InputStream(Movable):
+    """One stream of :class:`~mm_kptm.batch.Inputs`: the rows of one modality, of all sequences end to end."""
+
+    @property
+    def num_sequences(self) -> int | None:
+        """Number of sequences; None where the rows are attached to those of another stream."""
+        return None
+
+
 @dataclass(frozen=True, eq=False)
-class Tokens(Movable):
+class Tokens(InputStream):
     """Ragged tokens and everything an embedding may want to know of them."""
 
     ids: Tensor  #: [T]
@@ -100,6 +109,11 @@ class Tokens(Movable):
         """Number of token rows, T."""
         return self.layout.total
 
+    @property
+    def num_sequences(self) -> int:
+        """Number of texts, B."""
+        return len(self.layout)
+
 
 @dataclass(frozen=True, eq=False)
 class Detected(Movable):
@@ -110,7 +124,7 @@ class Detected(Movable):
 
 
 @dataclass(frozen=True, eq=False)
-class Regions(Movable):
+class Regions(InputStream):
     """Ragged image regions; the sequences are images, each held once however many texts ask about it."""
 
     features: Tensor  #: [R, F]
@@ -147,16 +161,26 @@ class Regions(Movable):
             classes=None if classes is None else classes[real],
         )
 
+    @property
+    def num_sequences(self) -> int:
+        """Number of images."""
+        return len(self.layout)
+
 
 @dataclass(frozen=True, eq=False)
-class Images(Movable):
+class Images(InputStream):
     """Pixels of whole images, for encoders that make their own features."""
 
     pixels: Tensor  #: [images, 3, height, width]
 
+    @property
+    def num_sequences(self) -> int:
+        """Number of images."""
+        return len(self.pixels)
+
 
 @dataclass(frozen=True, eq=False)
-class Entities(Movable):
+class Entities(InputStream):
     """Entities on the token grid: the entity of a mention stands at the mention's first token."""
 
     vectors: Tensor  #: one row per token, zero where nothing is linked, [T, E]

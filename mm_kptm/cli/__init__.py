@@ -17,6 +17,8 @@ from typing import NoReturn
 from mm_kptm.cli import catalogue, compare, convert, data, doctor, features, kg, predict, runs, threads
 from mm_kptm.errors import UserError
 
+__all__ = ["main", "parser"]
+
 STOPPED, PIPE_CLOSED, MISTAKE = 130, 141, 2
 REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 #: What changes the experiment files of a verb: any key of the one file of ``train``, keys of blocks for ``compare``.

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Describe the verbs."""
-    listing = verbs.add_parser("list", help="the systems, tasks and data sets there are")
-    listing.description = "One line for every system, task or data set."
-    listing.add_argument("kind", choices=("systems", "tasks", "datasets"), help="what to list")
+    listing = verbs.add_parser("list", help="the systems, tasks, data sets and objectives there are")
+    listing.description = "One line for every system, task, data set or objective."
+    listing.add_argument("kind", choices=("systems", "tasks", "datasets", "objectives"), help="what to list")
     add_json(listing)
     listing.set_defaults(run=_list)
 
     show = verbs.add_parser("show", help="one of them in detail")
-    show.description = "A system with its paper, sizes, heads and modules; or what a task or data set is."
+    show.description = "A system with its paper, sizes, heads and modules; or what a task, data set or objective is."
     show.add_argument("name", help="a name from one of the lists")
     show.add_argument("--depth", type=int, default=3, help="how deep into the modules to look (default: 3)")
     add_json(show)
@@ -29,7 +29,7 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 
 def _list(options: argparse.Namespace) -> int:
-    rows = {"systems": _systems, "tasks": _tasks, "datasets": _datasets}[options.kind]()
+    rows = {"systems": _systems, "tasks": _tasks, "datasets": _datasets, "objectives": _objectives}[options.kind]()
     print_json(rows) if options.json else print_rows(rows)
     return 0
 
@@ -57,6 +57,12 @@ def _datasets() -> list[dict[str, object]]:
     return [{"name": name, "what": _summary(shape)} for name, shape in choices(Experiment, "data").items()]
 
 
+def _objectives() -> list[dict[str, object]]:
+    from mm_kptm.objectives.spec import specs
+
+    return [{"name": name, "needs": list(spec.needs), "paper": spec.paper} for name, spec in specs().items()]
+
+
 def _show(options: argparse.Namespace) -> int:
     import mm_kptm
 
@@ -65,7 +71,7 @@ def _show(options: argparse.Namespace) -> int:
     if options.name in systems:
         described = _system(options.name, options.depth)
     else:
-        others = {str(row["name"]): row for row in _tasks() + _datasets()}
+        others = {str(row["name"]): row for row in _tasks() + _datasets() + _objectives()}
         if options.name not in others:
             known = nearest(options.name, systems | others.keys())
             raise UserError(f"nothing here is called {options.name!r}{known}")

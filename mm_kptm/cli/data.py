@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mm_kptm.cli.output import add_json, print_json, print_rows
 
-OWN = "own"
+CUSTOM = "custom"
 
 
 def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -19,7 +19,9 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     validate.add_argument("task", metavar="TASK", help="a task, from `mm-kptm list tasks`")
     validate.add_argument("files", type=Path, nargs="+", metavar="FILE", help="data files")
     validate.add_argument(
-        "--format", default=OWN, help="whose format: own (docs/own-data.md), or a data set such as xnli (default: own)"
+        "--format",
+        default=CUSTOM,
+        help="whose format: custom (docs/own-data.md), or a data set such as xnli (default: custom)",
     )
     add_json(validate)
     validate.set_defaults(run=_validate)

@@ -12,7 +12,10 @@ from mm_kptm.errors import UserError, nearest
 if TYPE_CHECKING:
     from mm_kptm.knowledge.graph.graph import KnowledgeGraph
 
-GRAPH = "triples between tabs (.tsv, .spo), RDF (.nt, .nq, .ttl), ConceptNet's .csv, a folder of WordNet or Wikidata5M, or pykeen:NAME"
+GRAPH = (
+    "triples between tabs (.tsv, .spo), RDF (.nt, .nq, .ttl), ConceptNet's .csv, a folder of WordNet or Wikidata5M, or "
+    "pykeen:NAME"
+)
 SHOWN = 12  #: relations that are listed for a reader
 
 

@@ -1,1 +1,7 @@
 """The cross-lingual wing: parallel text, languages, transfer."""
+
+from mm_kptm.lazy import lazy
+
+__all__ = ["corpora", "modules", "objectives", "recipes"]
+
+__getattr__ = lazy(__name__, {}, rooms=__all__)

@@ -94,6 +94,12 @@ class Sampler:
         """Note that ``draw`` has been trained on."""
         self._epoch, self._position = draw.epoch, draw.position + 1
 
+    def num_batches(self, epochs: int) -> int:
+        """Number of batches in the first ``epochs`` epochs; with ``max_tokens`` no two epochs need have as many."""
+        if self._max_tokens is None:
+            return epochs * max(1, len(self._lengths) // self._batch_size)
+        return sum(len(self._batches(epoch)) for epoch in range(epochs))
+
     def rows(self, indices: Sequence[int]) -> int:
         """The sum of the lengths of these examples."""
         return int(self._lengths[list(indices)].sum())

@@ -31,7 +31,7 @@ WORDINGS: dict[str, Wording] = {"joined": relation_and_tail, "spaced": relation_
 class KnowledgeTextSettings(TextSettings):
     """What texts are told, and what they look like to an encoder."""
 
-    graph: Path | None = None  #: a file of triples, told with `knowledge.kind: sentence-tree`
+    graph: Path | None = None  #: a file of triples, injected with ``knowledge.kind: sentence-tree``
     facts_per_name: int = 2  #: facts that hang on each name, the first ones of the file
     wording: Literal["joined", "spaced", "object"] | None = None
     """How a fact is said: relation and object without or with a blank between, or the object alone; as fits the task

@@ -41,10 +41,13 @@ def labelled_files(
     """A labelling task on files.
 
     Args:
+        data: the settings: a file per split, the vocabulary, perhaps a graph.
+        request: the encoder, and the form and kind of the facts to inject.
+        task: builds the head and the losses.
         read: the examples of one file.
         make: a source of examples with the given labels.
         labels: to choose from, or how they are found among the training examples.
-        reading: how text becomes ids and what it is told; by the settings unless given.
+        reading: how text becomes ids, with its injected facts; by the settings unless given.
         oracle: whether the examples say which fact they need.
         choices: of the task, beside its labels.
     """

@@ -7,7 +7,7 @@ block by being named in a supply. Entry point group for plug-ins: ``mm_kptm.task
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -75,7 +75,6 @@ class PreparedData:
     knowledge_bases: tuple[str, ...] = ()  #: knowledge bases of the candidates, where facts are told as such
     auxiliary: Callable[[], AuxiliaryObjective] | None = None  #: the facts, where they are learnt beside the task
     vectors: Tensor | None = None  #: of the entities that examples number, where these can be trained
-    objectives: Callable[[Iterable[str]], Mapping[str, Objective]] | None = None  #: by name
     skipped: Callable[[str], int] = lambda split: 0  #: examples of a split's file that cannot be asked
     read_file: Callable[[Path], Source[Any]] | None = None  #: examples of another file; answers may be missing there
     submit: Callable[[str, Sequence[Row], Path], Sequence[Path]] | None = None  #: official files of a split's answers

@@ -10,20 +10,20 @@ from mm_kptm.errors import UserError
 from mm_kptm.tasks.protocol import find
 
 Read = Callable[[Path], Sequence[object]]
-OWN = "own"  #: the user's own lines, whatever the task
+CUSTOM = "custom"  #: the lines of custom-text and custom-image, whatever the task
 
 
 def readers(task: str) -> dict[str, Read]:
-    """The readers of a task's files by the name of the format, ``own`` for the schema of its own."""
+    """The readers of a task's files by the name of the format, ``custom`` for lines of the user."""
     return {
-        name.partition("-")[0] if name.startswith(OWN + "-") else name: supply.read
+        name.partition("-")[0] if name.startswith(CUSTOM + "-") else name: supply.read
         for supply in task_datasets()
         if supply.task_name == task and supply.read is not None
         for name in (data_name(supply.data),)
     }
 
 
-def reader(task: str, form: str = OWN) -> Read:
+def reader(task: str, form: str = CUSTOM) -> Read:
     """The reader of a task's files in one format.
 
     Raises:

@@ -12,6 +12,7 @@ from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import Built, parameter_count
 from mm_kptm.experiment.settings import Experiment
 from mm_kptm.tasks.example import Row
+from mm_kptm.train.loop import sampler_for
 from mm_kptm.train.protocol import Source, module_of
 
 GLANCE = 32  #: examples looked at before anything is trained
@@ -30,9 +31,9 @@ class Budget:
     @classmethod
     def of(cls, settings: Experiment, built: Built) -> Budget:
         """The budget of a run that has not begun."""
-        train = settings.train
+        train = settings.train.in_steps(lambda epochs: sampler_for(built.training, settings.train).num_batches(epochs))
         return cls(
-            steps=train.steps,
+            steps=train.num_steps,
             batch_size=train.batch_size,
             max_tokens=train.max_tokens,
             examples=len(built.source("train")),
@@ -103,7 +104,8 @@ def check_same_examples(split: str, asked: Mapping[str, Mapping[str, tuple[objec
     """Refuse arms that were asked different things.
 
     Args:
-        asked: of every arm, by the id of an example, what tells that example from others.
+        split: its name, for the message.
+        asked: of every arm, by the id of an example, what distinguishes that example from others.
 
     Raises:
         UserError: an id that one arm has and another lacks, or that stands for different examples.

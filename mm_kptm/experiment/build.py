@@ -10,13 +10,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mm_kptm.datasets.protocol import AuxiliaryObjective, DataRequest, PreparedData, find_task_dataset
+from mm_kptm.datasets.protocol import (
+    AuxiliaryObjective,
+    DataRequest,
+    PreparedData,
+    ReadsText,
+    data_name,
+    find_task_dataset,
+)
 from mm_kptm.errors import UserError
 from mm_kptm.experiment import knowledge
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
 from mm_kptm.knowledge.kinds.protocol import knowledge_kinds
 from mm_kptm.objectives.continual import ContinualSchedule
 from mm_kptm.objectives.mixture import Objective
+from mm_kptm.objectives.spec import LANGUAGE_IDS, REGIONS, TEXTS, ObjectiveContext, Offers, build_objectives
 from mm_kptm.systems import assembly, pretrained
 from mm_kptm.systems.discovery import find
 from mm_kptm.systems.recipe import Recipe
@@ -130,14 +138,7 @@ def _fill_own(built: Built, kept: Mapping[str, Tensor]) -> None:
 def _beside(task: str, prepared: PreparedData, settings: Experiment, learnt: AuxiliaryObjective | None) -> PreparedData:
     """A task with objectives beside it: those asked for, and that of facts to be learnt."""
     weights = dict(settings.objectives)
-    objectives: dict[str, Objective] = {}
-    if weights and prepared.objectives is None:
-        raise UserError(
-            f"objectives ({', '.join(weights)}) were asked for beside {task}, whose data make no puzzles; pretrain in "
-            "a run without a task, and let encoder.weights of a second run name what it saved"
-        )
-    if weights and prepared.objectives is not None:
-        objectives |= prepared.objectives(weights)
+    objectives = _objectives(task, prepared, settings) if weights else {}
     heads = {**heads_of(objectives), **prepared.heads}
     if learnt is not None:
         objectives[learnt.objective.name] = learnt.objective
@@ -150,6 +151,27 @@ def _beside(task: str, prepared: PreparedData, settings: Experiment, learnt: Aux
         return MultiTask(answering, objectives, weights)
 
     return replace(prepared, model=model, heads=heads)
+
+
+def _objectives(task: str, prepared: PreparedData, settings: Experiment) -> dict[str, Objective]:
+    """The objectives that are computed on the inputs of a task.
+
+    Raises:
+        UserError: a name is unknown, or the texts of the task lack what an objective needs.
+    """
+    data = settings.data
+    remedy = "pretrain in a run without a task, and let encoder.weights of a second run name what it saved"
+    if not find_task(task).single_inputs or not isinstance(data, ReadsText):
+        raise UserError(
+            f"objectives ({', '.join(settings.objectives)}) were asked for beside {task}, whose batches hold no single "
+            f"inputs to compute them on; {remedy}"
+        )
+    tokenizer = data.tokenizer()
+    has = (TEXTS, LANGUAGE_IDS, REGIONS) if "region_dim" in prepared.sizes else (TEXTS, LANGUAGE_IDS)
+    offers = Offers(f"{data_name(type(data))} of {task}", dict.fromkeys(has), remedy=remedy)
+    rate = getattr(data, "mask_rate", 0.15)
+    context = ObjectiveContext(tokenizer.specials, len(tokenizer), offers, rate, find(settings.encoder.recipe))
+    return build_objectives(settings.objectives, context)
 
 
 def _system(

@@ -89,7 +89,8 @@ def compare(
     budgets = _examined([arm for arm in arms if not arm.null], splits)
     if not unequal:
         check_equal(budgets)
-    jobs = {arm.name: [_job(arm, seed, out, splits) for seed in range(seeds)] for arm in arms}
+    longest = max(budget.steps for budget in budgets.values())
+    jobs = {arm.name: [_job(arm, seed, out, splits, longest) for seed in range(seeds)] for arm in arms}
     listed = [job for of_seed in zip(*jobs.values(), strict=True) for job in of_seed]  # every arm once, then again
     for job in listed:
         check_began(job)
@@ -126,11 +127,11 @@ def _examined(arms: Sequence[ExperimentArm], splits: Sequence[str]) -> dict[str,
     return budgets
 
 
-def _job(arm: ExperimentArm, seed: int, out: Path, splits: Sequence[str]) -> Job:
-    """An arm with one of its seeds, named for both."""
+def _job(arm: ExperimentArm, seed: int, out: Path, splits: Sequence[str], longest: int) -> Job:
+    """An arm with one of its seeds, named for both; a run given in epochs is saved as one of ``longest`` steps."""
     ours = arm.settings.train
     own = ours.seed + seed
-    saves = ours.save_every or max(1, ours.steps // SAVES)
+    saves = ours.save_every or max(1, (longest if ours.steps is None else ours.steps) // SAVES)
     trained = replace(ours, seed=own, save_every=saves, keep_last=1)
     return Job(replace(arm.settings, name=f"{arm.name}-seed-{own}", out=out, train=trained), tuple(splits))
 

@@ -17,6 +17,7 @@ def predict(run: Path, *, split: str = "test", file: Path | None = None) -> list
     """What a run's last checkpoint answers on a split, or on a file in the format of its data.
 
     Args:
+        run: the run folder.
         split: written to ``predictions/<split>.jsonl`` of the run as well.
         file: examples whose answers may be missing; taken in place of the split.
 
@@ -41,6 +42,8 @@ def submit(run: Path, *, split: str = "test", folder: Path | None = None) -> Seq
     """The files that an official evaluation takes, written and then read again and checked.
 
     Args:
+        run: the run folder.
+        split: whose examples are answered.
         folder: where to; ``submission`` inside the run unless given.
 
     Raises:

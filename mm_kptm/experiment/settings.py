@@ -23,12 +23,16 @@ else:  # every data set that some task can be fed from, and every way of giving 
     Kind = Literal[("none", *knowledge_kinds())]
 
 
+Size = int | float | bool | str | dict[str, dict[str, int | float]]  #: the last one: of parts, by name
+
+
 @dataclass(frozen=True)
 class EncoderSettings:
     """Which published system reads the input."""
 
     recipe: str  #: from `mm-kptm list systems`
-    sizes: dict[str, int | float | bool | str] = field(default_factory=dict)  #: in place of the published ones
+    sizes: dict[str, Size] = field(default_factory=dict)
+    """In place of the published ones; of knowledge bases by name, such as {bases: {wiki: {num_entities: 9}}}."""
     weights: Path | None = None  #: an official checkpoint or a saved folder; fresh weights when null
     fresh: tuple[str, ...] = ()  #: beginnings of parameter names that stay fresh where `weights` has none
     init_std: float | None = None  #: spread of fresh weights, those that knowledge adds too; 0.1 suits small encoders
@@ -103,6 +107,8 @@ class Experiment:
         if self.stages.keys() != self.objectives.keys():
             staged, named = (", ".join(sorted(given)) for given in (self.stages, self.objectives))
             raise UserError(f"stages are of {staged}, but objectives are {named}; give every objective its steps")
+        if self.train.epochs is not None:
+            raise UserError(f"stages count steps, but train.epochs is {self.train.epochs}; set train.steps instead")
         if (steps := ContinualSchedule(self.stages).steps) != self.train.steps:
             raise UserError(f"stages have {steps} steps in all, but train.steps is {self.train.steps}; make them equal")
 

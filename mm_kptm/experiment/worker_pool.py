@@ -34,7 +34,8 @@ def outcomes(
     ends the workers too, and so does the death of the process that asked. Nothing that a worker prints reaches stdout.
 
     Args:
-        work: a function of a module, and jobs and outcomes that can be pickled: the workers are spawned.
+        work: a function of a module; it and the outcomes must be picklable, since the workers are spawned.
+        jobs: picklable arguments of ``work``, one a call.
         workers: processes at a time.
         first: this many jobs must have ended before any other begins.
 

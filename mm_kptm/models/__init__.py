@@ -1,1 +1,35 @@
-"""Shapes of models: a single stream, two streams, and the system that joins an encoder with its heads."""
+"""Model architectures: one stream, two streams, encoder and decoder; sentence embeddings and generation."""
+
+from typing import TYPE_CHECKING
+
+from mm_kptm.lazy import lazy
+
+if TYPE_CHECKING:
+    from mm_kptm.models.generation import Writing, beam, greedy
+    from mm_kptm.models.sentence_embedding import MeanAtDepth, first_state, mean_state
+    from mm_kptm.models.seq2seq import Seq2Seq
+    from mm_kptm.models.single import SingleStream
+    from mm_kptm.models.two_stream import TwoStream
+else:
+    __getattr__ = lazy(
+        __name__,
+        {
+            "generation": ["Writing", "beam", "greedy"],
+            "sentence_embedding": ["MeanAtDepth", "first_state", "mean_state"],
+            "seq2seq": ["Seq2Seq"],
+            "single": ["SingleStream"],
+            "two_stream": ["TwoStream"],
+        },
+    )
+
+__all__ = [
+    "MeanAtDepth",
+    "Seq2Seq",
+    "SingleStream",
+    "TwoStream",
+    "Writing",
+    "beam",
+    "first_state",
+    "greedy",
+    "mean_state",
+]

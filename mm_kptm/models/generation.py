@@ -160,9 +160,12 @@ def _grow(
     """The hypotheses of one source after one more token; those that close go to ``done``.
 
     Args:
-        beam: the hypotheses so far; ``first`` is the number of the first of them among all sources'.
+        beam: the hypotheses so far.
+        first: the number of the first of them among those of all sources.
         scores: log-likelihoods of all ways to go on, [len(beam), V].
         done: the closed texts.
+        writing: the settings of the search.
+        stop_early: whether a source is finished once it has as many closed texts as asked for.
     """
     if not beam:
         return []

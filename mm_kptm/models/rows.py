@@ -6,12 +6,7 @@ Shapes: N numbers of rows.
 import torch
 from torch import Tensor
 
-from mm_kptm.batch import EVERY_ROW, NO_ROWS, Rows
-
-
-def row_numbers(rows: Rows, total: int, device: torch.device) -> Tensor:
-    """The row numbers, [N], that ``rows`` selects among ``total`` ones."""
-    return torch.arange(total, device=device)[rows] if isinstance(rows, slice) else rows
+from mm_kptm.batch import EVERY_ROW, NO_ROWS, Rows, row_numbers
 
 
 def union_of_rows(*groups: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from mm_kptm.batch import NO_ROWS, Encoded, Inputs, OutputRows, SequenceLayout
+from mm_kptm.batch import EVERY_ROW, Encoded, Inputs, OutputRows, SequenceLayout
 from mm_kptm.errors import UserError
 from mm_kptm.systems.system import System
 
@@ -17,15 +17,15 @@ Vectors = Callable[[System, Inputs], Tensor]  #: one vector per sentence, [B, D]
 def mean_state(system: System, inputs: Inputs) -> Tensor:
     """The mean of the final states of all tokens, special ones included."""
     layout = _layout(inputs)
-    encoded: Encoded = system(inputs, OutputRows(regions=NO_ROWS, pooled=False))
-    return _means(encoded.tokens, layout)
+    encoded: Encoded = system(inputs, OutputRows({"text": EVERY_ROW}, pooled=False))
+    return _means(encoded.text, layout)
 
 
 def first_state(system: System, inputs: Inputs) -> Tensor:
     """The final state of the first token."""
     firsts = _layout(inputs).starts(next(system.parameters()).device)
-    encoded: Encoded = system(inputs, OutputRows(tokens=firsts, regions=NO_ROWS, pooled=False))
-    return encoded.tokens
+    encoded: Encoded = system(inputs, OutputRows({"text": firsts}, pooled=False))
+    return encoded.text
 
 
 @dataclass(frozen=True)

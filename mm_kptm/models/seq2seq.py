@@ -42,14 +42,16 @@ class Seq2Seq(nn.Module):
             yield from self.target.hidden_states(inputs.target, stream)
 
     def forward(self, inputs: Inputs, output_rows: OutputRows = ALL_ROWS) -> Encoded:
-        """The final states of the target's wanted rows, beside the vectors of the sources.
+        """The final states of the target's rows that are asked for, beside the vectors of the sources.
 
-        Rows are numbers among the target rows; no region is given back. Without a target, what the encoder gives.
+        The states of the sources are not given. Without a target, what the encoder gives.
         """
         if inputs.target is None:
             return self.source(inputs, output_rows)
         stream = self.read(inputs)
-        tokens: Tensor = self.target(inputs.target, stream, output_rows.tokens)
-        nothing = stream.x[:0]
-        pooled = self.source.pooler(stream.x[stream.layout.starts(stream.x.device)]) if output_rows.pooled else nothing
-        return Encoded(tokens=tokens, regions=nothing, pooled=pooled)
+        states: dict[str, Tensor] = {}
+        if output_rows.wants("target"):
+            states["target"] = self.target(inputs.target, stream, output_rows["target"])
+        firsts = stream.layout.starts(stream.x.device)
+        pooled = self.source.pooler(stream.x[firsts]) if output_rows.pooled else stream.x[:0]
+        return Encoded(states, pooled)

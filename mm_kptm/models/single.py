@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 
 from torch import Tensor, nn
 
-from mm_kptm.batch import ALL_ROWS, EVERY_ROW, Encoded, Inputs, OutputRows, Rows
+from mm_kptm.batch import ALL_ROWS, EVERY_ROW, Encoded, Inputs, OutputRows, Rows, row_numbers
 from mm_kptm.errors import UserError
-from mm_kptm.models.rows import row_numbers, union_of_rows
+from mm_kptm.models.rows import union_of_rows
 from mm_kptm.nn.assembly import Assembled
 from mm_kptm.nn.ragged import AttentionLayout
 from mm_kptm.nn.steps import Stream
@@ -50,18 +50,22 @@ class SingleStream(nn.Module):
         assembled: Assembled = self.embed(inputs)
         stream = assembled.stream
         firsts = stream.layout.starts(stream.x.device)
-        tokens, regions = _chosen(assembled.tokens, output_rows.tokens), _chosen(assembled.regions, output_rows.regions)
+        wanted = {
+            name: _chosen(places, output_rows[name])
+            for name, places in assembled.parts.items()
+            if output_rows.wants(name)
+        }
         last = stream.attention
-        if output_rows.tokens is not EVERY_ROW or output_rows.regions is not EVERY_ROW:
-            rows, (firsts, tokens, regions) = union_of_rows(
+        if any(output_rows[name] is not EVERY_ROW for name in assembled.parts):
+            rows, (firsts, *places) = union_of_rows(
                 firsts if output_rows.pooled else firsts[:0],
-                row_numbers(tokens, len(stream.x), stream.x.device),
-                row_numbers(regions, len(stream.x), stream.x.device),
+                *(row_numbers(part, len(stream.x), stream.x.device) for part in wanted.values()),
             )
+            wanted = dict(zip(wanted, places, strict=True))
             last = last.restrict_queries(rows)
         x = self.run(inputs, assembled, last)
         pooled = self.pooler(x[firsts]) if output_rows.pooled else x.new_empty(0, x.shape[-1])
-        return Encoded(tokens=x[tokens], regions=x[regions], pooled=pooled)
+        return Encoded({name: x[rows] for name, rows in wanted.items()}, pooled)
 
     def run(self, inputs: Inputs, assembled: Assembled, last: AttentionLayout) -> Tensor:
         """The final states of the rows that ``last`` asks for, the reading of the last layer."""

@@ -23,17 +23,27 @@ class TwoStream(nn.Module):
     is not computed. A left sequence without a companion has nothing to read in a cross step, so what it reads is zero.
 
     Args:
-        embed: from :class:`~mm_kptm.batch.Inputs` to :class:`~mm_kptm.nn.steps.Pair`, tokens left, regions right.
+        embed: from :class:`~mm_kptm.batch.Inputs` to :class:`~mm_kptm.nn.steps.Pair`.
         steps: names, under which their parameters are found, and steps in their order.
         pooler: from first states [B, D] to sentence vectors.
         dim: D; the right stream's own dim is what its embedder and steps make of it.
+        streams: what the left and the right stream are called in :class:`~mm_kptm.batch.Encoded`.
 
     Raises:
         UserError: there is no step.
     """
 
-    def __init__(self, embed: nn.Module, steps: Iterable[tuple[str, Step]], pooler: nn.Module, *, dim: int) -> None:
+    def __init__(
+        self,
+        embed: nn.Module,
+        steps: Iterable[tuple[str, Step]],
+        pooler: nn.Module,
+        *,
+        dim: int,
+        streams: tuple[str, str] = ("text", "regions"),
+    ) -> None:
         super().__init__()
+        self.streams = streams
         self.embed = embed
         self.steps = nn.ModuleDict(dict(steps))
         self.pooler = pooler
@@ -68,10 +78,11 @@ class TwoStream(nn.Module):
         device, layout = pair.left.x.device, pair.left.layout
         pooled = output_rows.pooled and layout.total > 0
         firsts = layout.starts(device)
-        left, (tokens, first) = rows_to_finish(
-            layout.total, device, output_rows.tokens, firsts if pooled else firsts[:0]
+        left_name, right_name = self.streams
+        left, (left_rows, first) = rows_to_finish(
+            layout.total, device, output_rows[left_name], firsts if pooled else firsts[:0]
         )
-        right, (regions,) = rows_to_finish(pair.right.aligned_layout.total, device, output_rows.regions)
+        right, (right_rows,) = rows_to_finish(pair.right.aligned_layout.total, device, output_rows[right_name])
         steps = self._all()[len(self._apart()) :]
         asked = [PairRows(left, right)]  # after the last step; then what each step needs, from the last to the first
         for step in reversed(steps):
@@ -81,7 +92,9 @@ class TwoStream(nn.Module):
         for step, rows in zip(steps, reversed(asked), strict=True):
             pair = step(pair, rows)
         x, y = pair.left.x, pair.right.repeated().x
-        return Encoded(tokens=x[tokens], regions=y[regions], pooled=self.pooler(x[first]))
+        states = {left_name: x[left_rows], right_name: y[right_rows]}
+        wanted = {name: rows for name, rows in states.items() if output_rows.wants(name)}
+        return Encoded(wanted, self.pooler(x[first]))
 
     def forward(self, inputs: Inputs, output_rows: OutputRows = ALL_ROWS) -> Encoded:
         """The final states of what is wanted; without text nothing is pooled."""

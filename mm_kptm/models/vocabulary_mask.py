@@ -15,6 +15,8 @@ from mm_kptm.systems.system import System
 class RestrictedVocabulary(nn.Module):
     """Scores of a head, minus infinity for tokens that may not be written."""
 
+    allowed: Tensor
+
     def __init__(self, head: nn.Module, allowed: Tensor) -> None:
         super().__init__()
         self.head = head
@@ -23,7 +25,7 @@ class RestrictedVocabulary(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         """[P, D] -> [P, V]."""
         scores: Tensor = self.head(rows)
-        return scores.masked_fill(~self.allowed, float("-inf"))  # type: ignore[operator]
+        return scores.masked_fill(~self.allowed, float("-inf"))
 
 
 def restricted(system: System, allowed: Tensor, *, head: str = "next-tokens") -> System:

@@ -7,6 +7,7 @@ Shapes: T token rows, L and R rows of two streams to be joined, D dim.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -18,11 +19,15 @@ from mm_kptm.nn.steps import Stream
 
 
 class Assembled(NamedTuple):
-    """An embedded sequence and where its parts stand in it."""
+    """An embedded sequence and where the streams that it is made of stand in it."""
 
     stream: Stream
-    tokens: Rows  #: rows of the sequence that are the tokens, in their order
-    regions: Rows  #: rows of the sequence that are regions, in the order of the texts
+    parts: Mapping[str, Rows]  #: by the name of a stream of the inputs its rows in the sequence, in their order
+
+    @property
+    def text(self) -> Rows:
+        """Rows of the sequence that are the tokens, in their order."""
+        return self.parts.get("text", NO_ROWS)
 
 
 class JoinedLayout(NamedTuple):
@@ -63,9 +68,7 @@ def required_text(inputs: Inputs) -> Tokens:
     Raises:
         UserError: there is none.
     """
-    if inputs.text is None:
-        raise UserError("this model reads text, but the inputs have none")
-    return inputs.text
+    return inputs.required("text", Tokens)
 
 
 class TextOnly(nn.Module):
@@ -77,6 +80,4 @@ class TextOnly(nn.Module):
 
     def forward(self, inputs: Inputs) -> Assembled:
         tokens = required_text(inputs)
-        return Assembled(
-            Stream.of(self.text(tokens), tokens.layout, tokens.attention_mask), tokens=EVERY_ROW, regions=NO_ROWS
-        )
+        return Assembled(Stream.of(self.text(tokens), tokens.layout, tokens.attention_mask), {"text": EVERY_ROW})

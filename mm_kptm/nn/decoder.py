@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from mm_kptm.batch import EVERY_ROW, Rows, SequenceLayout, Tokens
+from mm_kptm.batch import EVERY_ROW, Rows, SequenceLayout, Tokens, row_numbers
 from mm_kptm.errors import UserError
 from mm_kptm.nn.ragged import AttentionLayout, cross_attention_layout
 from mm_kptm.nn.steps import Stream, between
@@ -118,7 +118,7 @@ class Decoder(nn.Module):
             x = layer(x, reading, source)
         if output_rows is EVERY_ROW:
             return last(x, reading, source)
-        numbers = torch.arange(len(x), device=x.device)[output_rows] if isinstance(output_rows, slice) else output_rows
+        numbers = row_numbers(output_rows, len(x), x.device)
         rows, places = torch.unique(numbers, return_inverse=True)  # a reading is narrowed to rows in order
         return last(x, reading.restrict_queries(rows), source)[places]
 
@@ -126,7 +126,7 @@ class Decoder(nn.Module):
         """The memory of one hypothesis per source, before its first row."""
         count = len(source.aligned_layout)
         first = Stream.of(source.x[:0], SequenceLayout((1,) * count))
-        layers = tuple(layer.remember(source.x, count) for layer in self.layers)  # type: ignore[operator]
+        layers = tuple(layer.remember(source.x, count) for layer in self._decoder_layers())
         return Memory(layers, between(first, source), written=0)
 
     def step(self, tokens: Tokens, memory: Memory) -> tuple[Tensor, Memory]:
@@ -136,10 +136,13 @@ class Decoder(nn.Module):
         """
         x = self.embed(tokens)
         layers = []
-        for layer, kept in zip(self.layers, memory.layers, strict=True):
-            x, kept = layer.step(x, kept, memory.reading)  # type: ignore[operator]
+        for layer, kept in zip(self._decoder_layers(), memory.layers, strict=True):
+            x, kept = layer.step(x, kept, memory.reading)
             layers.append(kept)
         return x, replace(memory, layers=tuple(layers), written=memory.written + 1)
+
+    def _decoder_layers(self) -> Iterator[DecoderLayer]:
+        return (layer for layer in self.layers if isinstance(layer, DecoderLayer))
 
     def _embedded(self, tokens: Tokens) -> Stream:
         return Stream.of(self.embed(tokens), tokens.layout, Causal())

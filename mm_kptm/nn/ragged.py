@@ -1,9 +1,9 @@
 """Attention over ragged rows: the one place that knows where a sequence ends.
 
-A :class:`AttentionLayout` says which rows read which; :func:`attend` computes it with the back end that suits the device:
-on a CPU neighbouring sequences of equal length are read in one call (no padding, no mask), on CUDA the rows go to
-``torch.nn.attention.varlen`` or, where visibility is structured, to FlexAttention. :func:`padded_attend` is the plain
-form that the tests compare the others with.
+A :class:`AttentionLayout` says which rows read which; :func:`attend` computes it with the back end that suits the
+device: on a CPU neighbouring sequences of equal length are read in one call (no padding, no mask), on CUDA the rows go
+to ``torch.nn.attention.varlen`` or, where visibility is structured, to FlexAttention. :func:`padded_attend` is the
+plain form that the tests compare the others with.
 
 Shapes: B sequences, Q query rows, S source rows, H heads, E dim of one head, n and m rows of one sequence.
 """

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from mm_kptm.batch import EVERY_ROW, NO_ROWS, AttentionMask, Rows, SequenceLayout
+from mm_kptm.batch import EVERY_ROW, NO_ROWS, AttentionMask, Rows, SequenceLayout, row_numbers
 from mm_kptm.nn.ragged import (
     AttentionLayout,
     cross_attention_layout,
@@ -72,8 +72,9 @@ class Stream(NamedTuple):
             return self
         if rows is NO_ROWS:
             return Stream.of(self.x[:0], SequenceLayout((0,) * len(self.aligned_layout)))
-        numbers = rows if self.shared is None else self.shared.rows[rows]
-        return Stream.of(self.x[numbers], self_attention_layout(self.aligned_layout).restrict_queries(rows).queries)  # type: ignore[arg-type]
+        numbers = row_numbers(rows, self.aligned_layout.total, self.x.device)
+        layout = self_attention_layout(self.aligned_layout).restrict_queries(numbers).queries
+        return Stream.of(self.x[numbers if self.shared is None else self.shared.rows[numbers]], layout)
 
     def repeated(self) -> Stream:
         """Every sequence beside its own; what is shared is held as often as it is shown."""
@@ -86,9 +87,14 @@ class Pair(NamedTuple):
     left: Stream
     right: Stream
 
+    @property
+    def x(self) -> Tensor:
+        """The rows of the left stream, [T, D]."""
+        return self.left.x
+
 
 class PairRows(NamedTuple):
-    """The rows of a pair that are read: :data:`~mm_kptm.batch.EVERY_ROW`, :data:`~mm_kptm.batch.NO_ROWS`, or their numbers."""
+    """The rows of a pair that are read, each side as :class:`~mm_kptm.batch.OutputRows` has them."""
 
     left: Rows
     right: Rows
@@ -169,7 +175,7 @@ def _self_attend(layer: nn.Module | None, stream: Stream, rows: Rows) -> Stream:
         return stream._replace(x=layer(stream.x, stream.attention))
     if rows is NO_ROWS:
         return stream.select(NO_ROWS)
-    reading = stream.attention.restrict_queries(rows)  # type: ignore[arg-type]
+    reading = stream.attention.restrict_queries(row_numbers(rows, stream.layout.total, stream.x.device))
     return Stream.of(layer(stream.x, reading), reading.queries)
 
 
@@ -180,5 +186,5 @@ def _cross_attend(layer: nn.Module, reader: Stream, source: Stream, rows: Rows) 
     if rows is EVERY_ROW:
         read = layer(reader.x, reading, source.x)
         return reader._replace(x=read) if reader.shared is None else Stream.of(read, reader.aligned_layout)
-    reading = reading.restrict_queries(rows)  # type: ignore[arg-type]
+    reading = reading.restrict_queries(row_numbers(rows, reader.aligned_layout.total, reader.x.device))
     return Stream.of(layer(reader.x, reading, source.x), reading.queries)

@@ -17,11 +17,12 @@ from itertools import accumulate
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mm_kptm.batch import Inputs
 from mm_kptm.errors import UserError
-from mm_kptm.objectives.mixture import Objective
+from mm_kptm.objectives.mixture import Objective, required_heads
+from mm_kptm.systems.system import System
 
 #: The steps of every task in four stages, 50,000 each (Sun et al. 2020, table of training strategies, as recalled).
 SEQUENTIAL_MULTI_TASK: Mapping[str, tuple[int, ...]] = {
@@ -118,8 +119,8 @@ class ForTask:
     def __init__(self, objective: Objective, task: int) -> None:
         self.objective = objective
         self.task = task
-        self.heads: tuple[str, ...] = getattr(objective, "heads", (objective.name,))
-        self.sizes: Mapping[str, int] = getattr(objective, "sizes", {})
+        self.head_sizes = required_heads(objective)
+        self.heads = tuple(self.head_sizes)
 
     @property
     def name(self) -> str:
@@ -130,13 +131,13 @@ class ForTask:
         """A puzzle of the objective; every row of the text is told the task."""
         if inputs.text is not None:
             tasks = torch.full_like(inputs.text.ids, self.task)
-            inputs = replace(inputs, text=replace(inputs.text, tasks=tasks))
+            inputs = inputs.with_streams(text=replace(inputs.text, tasks=tasks))
         return self.objective.prepare(inputs, generator)
 
-    def loss(self, system: nn.Module, batch: Any) -> Tensor:
+    def loss(self, system: System, batch: Any) -> Tensor:
         """As the objective's."""
         return self.objective.loss(system, batch)
 
-    def measure(self, system: nn.Module, batch: Any) -> Tensor:
+    def measure(self, system: System, batch: Any) -> Tensor:
         """As the objective's, [B]."""
         return self.objective.measure(system, batch)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mm_kptm.batch import Inputs
 from mm_kptm.errors import UserError
+from mm_kptm.systems.system import System
 
 
 class Objective(Protocol):
@@ -26,11 +27,22 @@ class Objective(Protocol):
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> Any:
         """A corrupted copy of the inputs with what is to be found; movable between devices."""
 
-    def loss(self, system: Any, batch: Any) -> Tensor:
+    def loss(self, system: System, batch: Any) -> Tensor:
         """A scalar."""
 
-    def measure(self, system: Any, batch: Any) -> Tensor:
+    def measure(self, system: System, batch: Any) -> Tensor:
         """The loss of each example, [B]."""
+
+
+def required_heads(objective: Objective) -> dict[str, dict[str, Any]]:
+    """The heads that a system needs for an objective, with their sizes.
+
+    Most objectives have one that is called like them. One that is scored by others names them as ``head`` or ``heads``,
+    and what data say of their sizes stands in ``sizes`` (of its only head) or ``head_sizes`` (by head).
+    """
+    names: tuple[str, ...] = getattr(objective, "heads", (getattr(objective, "head", objective.name),))
+    each: Mapping[str, Mapping[str, Any]] = getattr(objective, "head_sizes", {})
+    return {name: {**getattr(objective, "sizes", {}), **each.get(name, {})} for name in names}
 
 
 @dataclass(frozen=True)
@@ -71,7 +83,7 @@ class Mixture(nn.Module):
         UserError: there is no objective, or a weight is not positive.
     """
 
-    def __init__(self, system: nn.Module, objectives: Mapping[str, Objective], weights: Mapping[str, float]) -> None:
+    def __init__(self, system: System, objectives: Mapping[str, Objective], weights: Mapping[str, float]) -> None:
         super().__init__()
         if not objectives:
             raise UserError("a mixture needs at least one objective")

@@ -11,20 +11,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mm_kptm.batch import NO_ROWS, Encoded, Inputs, Movable, OutputRows
+from mm_kptm.batch import Encoded, Inputs, Movable, OutputRows
 from mm_kptm.errors import UserError
 from mm_kptm.nn.visibility import Causal
+from mm_kptm.objectives.spec import ObjectiveContext, ObjectiveSpec
 from mm_kptm.objectives.tokens import mean, mean_of_each
+from mm_kptm.systems.system import System
 
 
 @dataclass(frozen=True, eq=False)
 class Continuation(Movable):
-    """Inputs whose text is read from left to right, the rows that something follows, and what follows them."""
+    """Inputs with a text that is read from left to right, its rows that a token follows, and those tokens."""
 
     inputs: Inputs
     rows: Tensor  #: [P]
     labels: Tensor  #: [P]
     owners: Tensor  #: the example of each, [P]
+    stream: str = "text"  #: whose rows they are
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -49,26 +52,46 @@ class NextTokens:
             UserError: there is neither text nor target.
         """
         if inputs.target is not None:
-            tokens = inputs.target
+            stream, tokens = "target", inputs.target
         elif inputs.text is not None:
-            tokens = inputs.text
-            inputs = replace(inputs, text=replace(tokens, attention_mask=Causal()))
+            stream, tokens = "text", inputs.text
+            inputs = inputs.with_streams(text=replace(tokens, attention_mask=Causal()))
         else:
             raise UserError("next-tokens continues a text, but the inputs have none")
         owners = tokens.layout.sequence_ids(tokens.ids.device)
         rows = (owners[:-1] == owners[1:]).nonzero().squeeze(1)
-        return Continuation(inputs, rows, tokens.ids[rows + 1], owners[rows])
+        return Continuation(inputs, rows, tokens.ids[rows + 1], owners[rows], stream)
 
-    def losses(self, system: torch.nn.Module, batch: Continuation) -> Tensor:
+    def losses(self, system: System, batch: Continuation) -> Tensor:
         """The cross-entropy of every predicted token, [P]."""
-        encoded: Encoded = system(batch.inputs, OutputRows(tokens=batch.rows, regions=NO_ROWS, pooled=False))
-        scores = system.head(self.head)(encoded.tokens)  # type: ignore[operator]
+        encoded: Encoded = system(batch.inputs, OutputRows({batch.stream: batch.rows}, pooled=False))
+        scores = system.head(self.head)(encoded[batch.stream])
         return F.cross_entropy(scores, batch.labels, reduction="none")
 
-    def loss(self, system: torch.nn.Module, batch: Continuation) -> Tensor:
+    def loss(self, system: System, batch: Continuation) -> Tensor:
         """The mean over all predicted tokens of the batch."""
         return mean(self.losses(system, batch))
 
-    def measure(self, system: torch.nn.Module, batch: Continuation) -> Tensor:
+    def measure(self, system: System, batch: Continuation) -> Tensor:
         """The mean over the predicted tokens of each example, [B]."""
         return mean_of_each(self.losses(system, batch), batch.owners, len(batch))
+
+
+TARGETS = "source and target texts"
+
+
+def _next_tokens(context: ObjectiveContext) -> NextTokens:
+    recipe = context.recipe
+    if recipe is not None and "target" in recipe.reads and TARGETS not in context.offers.has:
+        raise UserError(
+            f"next-tokens of {recipe.name} writes a target while it reads a source, but the data set "
+            f"{context.offers.data} does not have {TARGETS}; take multilingual-text with languages that are aligned"
+        )
+    return NextTokens(**context.arguments)
+
+
+NEXT_TOKENS = ObjectiveSpec(
+    NextTokens.name,
+    "Conneau and Lample 2019, Cross-lingual Language Model Pretraining, NeurIPS, sections 3.2 and 4.2",
+    _next_tokens,
+)

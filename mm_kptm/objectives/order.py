@@ -11,10 +11,14 @@ from itertools import permutations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from mm_kptm.batch import POOLED_ONLY, Encoded, Inputs, Movable, Tokens
 from mm_kptm.errors import UserError
+from mm_kptm.objectives.spec import DOCUMENTS, ObjectiveContext, ObjectiveSpec
+from mm_kptm.systems.system import System
+
+FOLLOWS = "follows"  #: the mark of pairs of segments: 1 where the second follows the first
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,17 +41,17 @@ class PooledClasses(ABC):
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> ClassifiedTexts:
         """Inputs with their classes."""
 
-    def losses(self, system: nn.Module, batch: ClassifiedTexts) -> Tensor:
+    def losses(self, system: System, batch: ClassifiedTexts) -> Tensor:
         """The cross-entropy of every example, [B]."""
         encoded: Encoded = system(batch.inputs, POOLED_ONLY)
-        scores = system.head(self.name)(encoded.pooled)  # type: ignore[operator]
+        scores = system.head(self.name)(encoded.pooled)
         return F.cross_entropy(scores, batch.classes, reduction="none")
 
-    def loss(self, system: nn.Module, batch: ClassifiedTexts) -> Tensor:
+    def loss(self, system: System, batch: ClassifiedTexts) -> Tensor:
         """The mean over examples."""
         return self.losses(system, batch).mean()
 
-    def measure(self, system: nn.Module, batch: ClassifiedTexts) -> Tensor:
+    def measure(self, system: System, batch: ClassifiedTexts) -> Tensor:
         """The loss of each example, [B]."""
         return self.losses(system, batch)
 
@@ -88,7 +92,7 @@ class SentenceOrder(PooledClasses):
             order += [first, *parts[0], *parts[1]]
             segments += [0] * (1 + len(parts[0])) + [1] * len(parts[1])
         moved = replace(reordered(text, torch.tensor(order)), segments=torch.tensor(segments))
-        return ClassifiedTexts(replace(inputs, text=moved), swapped.long())
+        return ClassifiedTexts(inputs.with_streams(text=moved), swapped.long())
 
 
 class SentenceReordering(PooledClasses):
@@ -113,10 +117,10 @@ class SentenceReordering(PooledClasses):
         Raises:
             UserError: the text does not mark its sentences.
         """
-        text = _marked(inputs, "sentence", self.name)
+        text, labels = _labelled_text(inputs, "sentence", self.name)
         order, classes = torch.arange(len(text.ids)), []
         for first, length in zip(text.layout.offsets, text.layout.lengths, strict=False):
-            sentences = text.token_labels["sentence"][first : first + length]  # type: ignore[index]
+            sentences = labels[first : first + length]
             rows = first + (sentences >= 0).nonzero().squeeze(1)
             begins = (sentences[sentences >= 0].diff() != 0).nonzero().squeeze(1) + 1
             count = int(torch.randint(min(self.most, len(begins) + 1), (1,), generator=generator)) + 1
@@ -126,7 +130,30 @@ class SentenceReordering(PooledClasses):
             order[rows] = torch.cat([segments[place] for place in moved])
             classes.append(self.orders.index(tuple(moved)))
         shown = reordered(text, order)
-        return ClassifiedTexts(replace(inputs, text=shown), torch.tensor(classes, dtype=torch.long))
+        return ClassifiedTexts(inputs.with_streams(text=shown), torch.tensor(classes, dtype=torch.long))
+
+
+class NextSentence(PooledClasses):
+    """Does the second segment follow the first in its document, or is it of another (Devlin et al. 2019, section 3.1)?
+
+    Args:
+        next_class: the class of pairs that follow each other: 0 in BERT and most of its kin, 1 in ERNIE of Baidu.
+    """
+
+    name = "next-sentence"
+
+    def __init__(self, *, next_class: int = 0) -> None:
+        self.next_class = next_class
+
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> ClassifiedTexts:
+        """Nothing is drawn: the source joins segments and marks what it did as ``follows``, 1 or 0.
+
+        Raises:
+            UserError: the text has no such mark.
+        """
+        text, labels = _labelled_text(inputs, FOLLOWS, self.name)
+        follows = labels[text.layout.starts(labels.device)]
+        return ClassifiedTexts(inputs, torch.where(follows == 1, self.next_class, 1 - self.next_class))
 
 
 class PairClassification(PooledClasses):
@@ -147,19 +174,19 @@ class PairClassification(PooledClasses):
         Raises:
             UserError: the text has no such mark.
         """
-        text = _marked(inputs, self.name, self.name)
+        text, labels = _labelled_text(inputs, self.name, self.name)
         firsts = text.layout.starts(text.ids.device)
-        return ClassifiedTexts(inputs, text.token_labels[self.name][firsts])  # type: ignore[index]
+        return ClassifiedTexts(inputs, labels[firsts])
 
 
-def _marked(inputs: Inputs, mark: str, objective: str) -> Tokens:
-    """The text of the inputs, if its source marked it so."""
+def _labelled_text(inputs: Inputs, mark: str, objective: str) -> tuple[Tokens, Tensor]:
+    """The text of the inputs, and the labels of that name which its source gave its rows, [T]."""
     text = inputs.text
     if text is None or text.token_labels is None or mark not in text.token_labels:
         raise UserError(
             f"{objective} reads marks of {mark}, but the inputs have none; take data that do, as documents do"
         )
-    return text
+    return text, text.token_labels[mark]
 
 
 def reordered(tokens: Tokens, order: Tensor) -> Tokens:
@@ -177,3 +204,45 @@ def reordered(tokens: Tokens, order: Tensor) -> Tokens:
         if tokens.token_labels is None
         else {name: mark[order] for name, mark in tokens.token_labels.items()},
     )
+
+
+def labelled_pairs(name: str) -> str:
+    """What an objective on labelled pairs of texts needs."""
+    return f"pairs of texts labelled for {name}"
+
+
+def _labelled(name: str) -> ObjectiveSpec:
+    def build(context: ObjectiveContext) -> PairClassification:
+        return PairClassification(name, len(context.offered(labelled_pairs(name))))
+
+    return ObjectiveSpec(name, _ERNIE2, build, needs=(labelled_pairs(name),))
+
+
+_ERNIE2 = "Sun et al. 2020, ERNIE 2.0: A Continual Pre-Training Framework for Language Understanding, AAAI"
+
+NEXT_SENTENCE = ObjectiveSpec(
+    "next-sentence",
+    "Devlin et al. 2019, BERT, NAACL, section 3.1, task 2",
+    lambda context: NextSentence(**context.arguments),
+    needs=(DOCUMENTS,),
+)
+SENTENCE_ORDER = ObjectiveSpec(
+    "sentence-order",
+    "Lan et al. 2020, ALBERT, ICLR, section 3.1",
+    lambda context: SentenceOrder(**context.arguments),
+    needs=(DOCUMENTS,),
+)
+SENTENCE_REORDERING = ObjectiveSpec(
+    "sentence-reordering",
+    f"{_ERNIE2}, section 4.2.2",
+    lambda context: SentenceReordering(**context.arguments),
+    needs=(DOCUMENTS,),
+)
+SENTENCE_DISTANCE = ObjectiveSpec(
+    "sentence-distance",
+    f"{_ERNIE2}, section 4.2.2",
+    lambda context: PairClassification("sentence-distance"),
+    needs=(DOCUMENTS,),
+)
+DISCOURSE_RELATION = _labelled("discourse-relation")
+IR_RELEVANCE = _labelled("ir-relevance")

@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mm_kptm.batch import POOLED_ONLY, Encoded, Inputs, Movable
+from mm_kptm.objectives.spec import REGIONS, TEXTS, ObjectiveSpec
+from mm_kptm.systems.system import System
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,17 +48,17 @@ class ImageTextMatching:
         given = torch.where(swapped, others, own)
         return Pairs(replace(inputs, image_of=given), (given == own).long())
 
-    def losses(self, system: torch.nn.Module, batch: Pairs) -> Tensor:
+    def losses(self, system: System, batch: Pairs) -> Tensor:
         """Cross-entropy of every pair, [B]."""
         encoded: Encoded = system(batch.inputs, POOLED_ONLY)
-        scores = system.head(self.name)(encoded.pooled)  # type: ignore[operator]
+        scores = system.head(self.name)(encoded.pooled)
         return F.cross_entropy(scores, batch.matched, reduction="none")
 
-    def loss(self, system: torch.nn.Module, batch: Pairs) -> Tensor:
+    def loss(self, system: System, batch: Pairs) -> Tensor:
         """The mean over pairs."""
         return self.losses(system, batch).mean()
 
-    def measure(self, system: torch.nn.Module, batch: Pairs) -> Tensor:
+    def measure(self, system: System, batch: Pairs) -> Tensor:
         """The loss of each pair, [B]."""
         return self.losses(system, batch)
 
@@ -64,3 +66,11 @@ class ImageTextMatching:
 def pair_loss(scores: Tensor, classes: Tensor) -> Tensor:
     """Mean cross-entropy of two-way scores [B, 2] against classes [B]."""
     return F.cross_entropy(scores, classes)
+
+
+IMAGE_TEXT_MATCHING = ObjectiveSpec(
+    "image-text-matching",
+    "Chen et al. 2020, UNITER, ECCV, section 3.2",
+    lambda context: ImageTextMatching(**context.arguments),
+    needs=(TEXTS, REGIONS),
+)

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from mm_kptm.batch import Tokens
 from mm_kptm.objectives.spans import RunMasking, RunRule, WholeGrams, everything, word_by_word
-from mm_kptm.objectives.tokens import MaskingDraws
+from mm_kptm.objectives.spec import TEXTS, ObjectiveContext, ObjectiveSpec
+from mm_kptm.objectives.tokens import MaskedTokens, MaskingDraws
 
 Ids = tuple[int, ...]
 
@@ -66,3 +67,21 @@ def similar_words_masking(
     """MacBERT's: n-grams of words, 80 % of the words similar ones, 10 % random, 10 % as they are (section 3.1)."""
     masking = replace(everything(mask_id, pool, never), replacement=similar)
     return RunMasking(masking, WholeGrams() if rule is None else rule, word_by_word)
+
+
+SIMILAR_WORDS = "a table of similar words"  #: what data offer as :class:`SimilarWords`
+
+
+def _masked_similar_words(context: ObjectiveContext) -> MaskedTokens:
+    specials, similar = context.specials, context.offered(SIMILAR_WORDS)
+    rule = WholeGrams(rate=context.mask_rate)
+    pool = (0, context.vocab_size)
+    return MaskedTokens(similar_words_masking(specials.mask, pool, specials.never_hidden, similar, rule))
+
+
+MASKED_SIMILAR_WORDS = ObjectiveSpec(
+    "masked-similar-words",
+    "Cui et al. 2020, MacBERT, Findings of EMNLP, section 3.1",
+    _masked_similar_words,
+    needs=(TEXTS, SIMILAR_WORDS),
+)

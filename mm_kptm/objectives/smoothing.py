@@ -3,13 +3,13 @@
 Shapes: P predicted rows, V vocabulary.
 """
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mm_kptm.batch import NO_ROWS, Encoded, OutputRows
+from mm_kptm.batch import Encoded, OutputRows
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.next_tokens import Continuation, NextTokens
+from mm_kptm.systems.system import System
 
 
 class SmoothedNextTokens(NextTokens):
@@ -33,8 +33,8 @@ class SmoothedNextTokens(NextTokens):
             raise UserError(f"label smoothing is at least 0 and below 1, not {smoothing}")
         self.smoothing = smoothing
 
-    def losses(self, system: torch.nn.Module, batch: Continuation) -> Tensor:
+    def losses(self, system: System, batch: Continuation) -> Tensor:
         """The smoothed cross-entropy of every predicted token, [P]."""
-        encoded: Encoded = system(batch.inputs, OutputRows(tokens=batch.rows, regions=NO_ROWS, pooled=False))
-        scores = system.head(self.head)(encoded.tokens)  # type: ignore[operator]
+        encoded: Encoded = system(batch.inputs, OutputRows({batch.stream: batch.rows}, pooled=False))
+        scores = system.head(self.head)(encoded[batch.stream])
         return F.cross_entropy(scores, batch.labels, reduction="none", label_smoothing=self.smoothing)

@@ -5,19 +5,20 @@ Shapes: T token rows, P predicted rows, S of them in spans with two boundaries, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm_kptm.batch import NO_ROWS, Encoded, Inputs, Movable, OutputRows, SequenceLayout
+from mm_kptm.batch import Encoded, Inputs, Movable, OutputRows, SequenceLayout
 from mm_kptm.errors import UserError
 from mm_kptm.nn.heads import TiedVocabulary, Transform
 from mm_kptm.nn.sublayers import Activation
-from mm_kptm.objectives.spans import RunMasking, touching
+from mm_kptm.objectives.spans import CutSpans, RunMasking, everything, touching
+from mm_kptm.objectives.spec import ObjectiveContext, ObjectiveSpec
 from mm_kptm.objectives.tokens import mean, mean_of_each
+from mm_kptm.systems.system import System
 
 
 class SpanBoundary(nn.Module):
@@ -101,7 +102,7 @@ class MaskedSpans:
         bounded, around, places = boundaries(hidden, markers, text.layout)
         kept = places < self.num_places
         return MaskedSpanText(
-            replace(inputs, text=shown),
+            inputs.with_streams(text=shown),
             rows,
             text.ids[rows],
             text.layout.sequence_ids(rows.device)[rows],
@@ -110,22 +111,21 @@ class MaskedSpans:
             places[kept],
         )
 
-    def losses(self, system: nn.Module, batch: MaskedSpanText) -> tuple[Tensor, Tensor]:
+    def losses(self, system: System, batch: MaskedSpanText) -> tuple[Tensor, Tensor]:
         """The cross-entropy of every hidden token [P], and of those told by boundaries again [S]."""
         rows = torch.cat([batch.rows, batch.around.flatten()])
-        encoded: Encoded = system(batch.inputs, OutputRows(tokens=rows, regions=NO_ROWS, pooled=False))
-        own, around = encoded.tokens.split([len(batch.rows), 2 * len(batch.bounded)])
-        head: Callable[[str], nn.Module] = system.head  # type: ignore[assignment]
-        alone = F.cross_entropy(head("masked-tokens")(own), batch.labels, reduction="none")
-        told = head("span-boundary")(around.reshape(-1, 2 * own.shape[1]), batch.places)
+        encoded: Encoded = system(batch.inputs, OutputRows({"text": rows}, pooled=False))
+        own, around = encoded.text.split([len(batch.rows), 2 * len(batch.bounded)])
+        alone = F.cross_entropy(system.head("masked-tokens")(own), batch.labels, reduction="none")
+        told = system.head("span-boundary")(around.reshape(-1, 2 * own.shape[1]), batch.places)
         return alone, F.cross_entropy(told, batch.labels[batch.bounded], reduction="none")
 
-    def loss(self, system: nn.Module, batch: MaskedSpanText) -> Tensor:
+    def loss(self, system: System, batch: MaskedSpanText) -> Tensor:
         """The mean over hidden tokens plus the mean over those told by boundaries."""
         alone, told = self.losses(system, batch)
         return mean(alone) + mean(told)
 
-    def measure(self, system: nn.Module, batch: MaskedSpanText) -> Tensor:
+    def measure(self, system: System, batch: MaskedSpanText) -> Tensor:
         """The same two means for each example, [B]."""
         alone, told = self.losses(system, batch)
         own = mean_of_each(alone, batch.owners, len(batch))
@@ -148,3 +148,11 @@ def boundaries(hidden: Tensor, markers: Tensor, layout: SequenceLayout) -> tuple
     good = (inside == around) & (owners[inside] == owners[first][:, None]) & ~markers[inside]
     bounded = good.all(-1)[spans].nonzero().squeeze(1)
     return bounded, around[spans[bounded]], rows[bounded] - first[spans[bounded]]
+
+
+def _masked_spans(context: ObjectiveContext) -> MaskedSpans:
+    masking = everything(context.specials.mask, (0, context.vocab_size), context.specials.never_hidden)
+    return MaskedSpans(RunMasking(masking, CutSpans(rate=context.mask_rate)))
+
+
+MASKED_SPANS = ObjectiveSpec("masked-spans", "Joshi et al. 2020, SpanBERT, TACL, section 3", _masked_spans)

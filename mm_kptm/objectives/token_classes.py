@@ -12,11 +12,13 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from mm_kptm.batch import NO_ROWS, Encoded, Inputs, Movable, OutputRows
+from mm_kptm.batch import Encoded, Inputs, Movable, OutputRows
 from mm_kptm.errors import UserError
+from mm_kptm.objectives.spec import DOCUMENTS, ObjectiveSpec
 from mm_kptm.objectives.tokens import mean, mean_of_each
+from mm_kptm.systems.system import System
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,16 +60,25 @@ class TokenClasses:
             inputs, rows, text.token_labels[self.name][rows], text.layout.sequence_ids(rows.device)[rows]
         )
 
-    def losses(self, system: nn.Module, batch: ClassedTokens) -> Tensor:
+    def losses(self, system: System, batch: ClassedTokens) -> Tensor:
         """The cross-entropy of every token that is asked about, [P]."""
-        encoded: Encoded = system(batch.inputs, OutputRows(tokens=batch.rows, regions=NO_ROWS, pooled=False))
-        scores = system.head(self.name)(encoded.tokens)  # type: ignore[operator]
+        encoded: Encoded = system(batch.inputs, OutputRows({"text": batch.rows}, pooled=False))
+        scores = system.head(self.name)(encoded.text)
         return F.cross_entropy(scores, batch.classes, reduction="none")
 
-    def loss(self, system: nn.Module, batch: ClassedTokens) -> Tensor:
+    def loss(self, system: System, batch: ClassedTokens) -> Tensor:
         """The mean over tokens."""
         return mean(self.losses(system, batch))
 
-    def measure(self, system: nn.Module, batch: ClassedTokens) -> Tensor:
+    def measure(self, system: System, batch: ClassedTokens) -> Tensor:
         """The mean over the tokens of each example, [B]."""
         return mean_of_each(self.losses(system, batch), batch.owners, len(batch))
+
+
+def _of_tokens(name: str) -> ObjectiveSpec:
+    paper = "Sun et al. 2020, ERNIE 2.0, AAAI, section 4.2.1"
+    return ObjectiveSpec(name, paper, lambda context: TokenClasses(name), needs=(DOCUMENTS,))
+
+
+CAPITALIZATION = _of_tokens("capitalization")
+DOCUMENT_WORDS = _of_tokens("document-words")

@@ -15,8 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mm_kptm.batch import NO_ROWS, Encoded, Inputs, Movable, OutputRows, SequenceLayout, Tokens
+from mm_kptm.batch import Encoded, Inputs, Movable, OutputRows, SequenceLayout, Tokens
 from mm_kptm.errors import UserError
+from mm_kptm.objectives.spec import ObjectiveContext, ObjectiveSpec
+from mm_kptm.systems.system import System
 
 
 class MaskingPolicy(Protocol):
@@ -221,6 +223,7 @@ class MaskedTokens:
     """Predict the hidden tokens from everything the encoder saw, with the system's head of that name."""
 
     name = "masked-tokens"
+    head = "masked-tokens"
 
     def __init__(self, masking: TokenMasker) -> None:
         self.masking = masking
@@ -235,19 +238,19 @@ class MaskedTokens:
             raise UserError("masked-tokens hides text, but the inputs have none")
         hidden, rows = self.masking.mask(inputs.text, generator)
         owners = inputs.text.layout.sequence_ids(rows.device)[rows]
-        return MaskedText(replace(inputs, text=hidden), rows, inputs.text.ids[rows], owners)
+        return MaskedText(inputs.with_streams(text=hidden), rows, inputs.text.ids[rows], owners)
 
-    def losses(self, system: torch.nn.Module, batch: MaskedText) -> Tensor:
+    def losses(self, system: System, batch: MaskedText) -> Tensor:
         """The cross-entropy of every hidden token, [P]; the vocabulary is scored only there."""
-        encoded: Encoded = system(batch.inputs, OutputRows(tokens=batch.rows, regions=NO_ROWS, pooled=False))
-        scores = system.head(self.name)(encoded.tokens)  # type: ignore[operator]
+        encoded: Encoded = system(batch.inputs, OutputRows({"text": batch.rows}, pooled=False))
+        scores = system.head(self.head)(encoded.text)
         return F.cross_entropy(scores, batch.labels, reduction="none")
 
-    def loss(self, system: torch.nn.Module, batch: MaskedText) -> Tensor:
+    def loss(self, system: System, batch: MaskedText) -> Tensor:
         """The mean over all hidden tokens of the batch."""
         return mean(self.losses(system, batch))
 
-    def measure(self, system: torch.nn.Module, batch: MaskedText) -> Tensor:
+    def measure(self, system: System, batch: MaskedText) -> Tensor:
         """The mean over the hidden tokens of each example, [B]; the batch's mean where an example hides none."""
         return mean_of_each(self.losses(system, batch), batch.owners, len(batch))
 
@@ -267,3 +270,13 @@ def mean_of_each(losses: Tensor, owners: Tensor, count: int) -> Tensor:
 def token_loss(scores: Tensor, labels: Tensor) -> Tensor:
     """Mean cross-entropy of scores [P, V] against token ids [P]; zero when P is 0."""
     return mean(F.cross_entropy(scores, labels, reduction="none"))
+
+
+def _masked_tokens(context: ObjectiveContext) -> MaskedTokens:
+    specials = context.specials
+    return MaskedTokens(
+        Masking(specials.mask, (0, context.vocab_size), specials.never_hidden, policy=Bernoulli(context.mask_rate))
+    )
+
+
+MASKED_TOKENS = ObjectiveSpec("masked-tokens", "Devlin et al. 2019, BERT, NAACL, section 3.1, task 1", _masked_tokens)

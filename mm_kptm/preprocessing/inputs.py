@@ -127,7 +127,7 @@ class InputSource:
         numbers = torch.from_numpy(taken["entities"].astype(np.int64, copy=False))
         if self.base is not None:
             return replace(inputs, candidates={self.base: mentions(numbers, SequenceLayout(lengths), self.entities)})
-        return replace(inputs, entities=Entities(self.entities[numbers], linked=numbers > 0, ids=numbers - 1))
+        return inputs.with_streams(entities=Entities(self.entities[numbers], linked=numbers > 0, ids=numbers - 1))
 
     @cached_property
     def _picture_of(self) -> IntArray:

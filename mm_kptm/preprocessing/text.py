@@ -59,7 +59,7 @@ class LinkedTexts:
         """The given texts with their entities."""
         columns, _ = self.grid.take(indices)
         entities = self.table.entities([columns["entities"].tolist()])
-        return replace(self.texts.batch(indices, generator), entities=entities)
+        return self.texts.batch(indices, generator).with_streams(entities=entities)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Pooler, TiedVocabulary, Transform
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import Activation, FeedForwardSublayer, bert_layer
+from mm_kptm.nn.submodules import submodule
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, Rename, Same
 
@@ -38,7 +39,7 @@ def bert(
 def masked_tokens(encoder: SingleStream | TwoStream) -> TiedVocabulary:
     """Dense, the encoder's activation, norm, then the words as output matrix (Devlin et al. 2019, task 1)."""
     transform = Transform(encoder.dim, activation=activation_of(encoder))
-    head = TiedVocabulary(transform, encoder.embed.text.word)  # type: ignore[union-attr, arg-type]
+    head = TiedVocabulary(transform, submodule(encoder, "embed.text.word", nn.Embedding))
     bert_init(head.transform)
     return head
 

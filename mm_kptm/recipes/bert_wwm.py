@@ -1,8 +1,9 @@
 """BERT with whole-word masking, in English and Chinese: BERT's encoder and files, other masks in its pretraining.
 
-The masks: :func:`mm_kptm.data.masking.units.whole_words` says which pieces are one word (Chinese words come from any segmenter,
-:func:`~mm_kptm.data.masking.units.continued` marks them), :class:`~mm_kptm.objectives.tokens.WholeUnitCount` hides whole words in
-every batch anew, and :func:`mm_kptm.data.masking.static.hide` draws the masks of the released script.
+The masks: :func:`mm_kptm.data.masking.units.whole_words` says which pieces are one word (Chinese words come from any
+segmenter, :func:`~mm_kptm.data.masking.units.continued` marks them),
+:class:`~mm_kptm.objectives.tokens.WholeUnitCount` hides whole words in every batch anew, and
+:func:`mm_kptm.data.masking.static.hide` draws the masks of the released script.
 """
 
 from typing import Any

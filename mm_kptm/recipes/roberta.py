@@ -13,6 +13,7 @@ from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Pooler, TiedVocabulary, Transform
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import NormBuilder, bert_layer
+from mm_kptm.nn.submodules import submodule
 from mm_kptm.recipes.bert import BERT_FIELDS, activation_of, embedding_rules, layer_rules
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, Rename, Rule, Same, Split
@@ -70,7 +71,7 @@ def norm_of(encoder: nn.Module) -> NormBuilder:
 def masked_tokens(encoder: SingleStream) -> TiedVocabulary:
     """Dense, the encoder's activation, norm, then the words as output matrix (Liu et al. 2019, section 2.3)."""
     transform = Transform(encoder.dim, activation=activation_of(encoder), norm=norm_of(encoder))
-    head = TiedVocabulary(transform, encoder.embed.text.word)  # type: ignore[union-attr, arg-type]
+    head = TiedVocabulary(transform, submodule(encoder, "embed.text.word", nn.Embedding))
     bert_init(head.transform)
     return head
 

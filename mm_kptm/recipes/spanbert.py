@@ -6,6 +6,7 @@ from torch import nn
 
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.init import bert_init
+from mm_kptm.nn.submodules import submodule
 from mm_kptm.objectives.span_boundary import SpanBoundary
 from mm_kptm.recipes.bert import (
     BERT_FIELDS,
@@ -53,7 +54,7 @@ def spanbert(
 
 def span_boundary(encoder: SingleStream, *, num_places: int = 20, place_dim: int = 200) -> SpanBoundary:
     """Twice dense, activation, norm on the two tokens around a span and a place, then the words (section 3.2)."""
-    word: nn.Embedding = encoder.embed.text.word  # type: ignore[union-attr, assignment]
+    word = submodule(encoder, "embed.text.word", nn.Embedding)
     head = SpanBoundary(
         encoder.dim, word, num_places=num_places, place_dim=place_dim, activation=activation_of(encoder)
     )
@@ -83,7 +84,8 @@ SPANBERT_BASE = Recipe(
     build=spanbert,
     reads=frozenset({"text"}),
     heads={"masked-tokens": masked_tokens, "span-boundary": span_boundary},
-    objectives=("masked-tokens", "span-boundary"),
+    objectives=("masked-spans",),
+    pretraining_heads=("masked-tokens", "span-boundary"),
     weights=(
         *embedding_rules("[decoder.][bert.]embeddings", "encoder.embed.text"),
         Drop("[decoder.][bert.]embeddings.position_ids", because="a buffer that counts from 0"),

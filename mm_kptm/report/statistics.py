@@ -13,7 +13,6 @@ from math import erfc, sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtrit
 
 from mm_kptm.errors import UserError
 
@@ -169,6 +168,8 @@ def wilson(share: float, n: int, *, level: float = LEVEL) -> tuple[float, float]
     >>> [round(bound, 3) for bound in wilson(1.0, 10)]
     [0.722, 1.0]
     """
+    from scipy.special import stdtrit
+
     z = float(stdtrit(np.inf, (1 + level) / 2))
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z * sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
@@ -218,6 +219,8 @@ def _means(sums: Floats, counts: Floats, generator: np.random.Generator, draws: 
 
 def _quantiles(means: Floats, mean: float, groups: int, level: float) -> tuple[float, float]:
     """The two ends of the expanded percentile interval, never short of the mean itself."""
+    from scipy.special import stdtrit
+
     reach = float(stdtrit(groups - 1, (1 + level) / 2)) * sqrt(groups / (groups - 1))
     tail = erfc(reach / sqrt(2)) / 2  # the normal's share beyond the reach of the t interval
     low, high = np.quantile(means, [tail, 1 - tail])

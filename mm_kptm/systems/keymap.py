@@ -123,11 +123,11 @@ def fit(
     known: Iterable[str] = (),
     fresh: Iterable[str] = (),
 ) -> dict[str, Tensor]:
-    """The tensors that fill exactly the ``wanted`` parameters.
+    """The tensors that fill exactly the ``expected`` parameters.
 
     Args:
         translation: of the checkpoint.
-        wanted: shape of every parameter of the model.
+        expected: shape of every parameter of the model.
         known: beginnings of names that the recipe knows but this model was built without; such tensors stay behind.
         fresh: beginnings of names that may stay as they are when nothing fills them.
 

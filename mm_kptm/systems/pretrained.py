@@ -37,7 +37,7 @@ def build(name: str, *, heads: Heads | None = None, seed: int | None = None, **s
         UserError: the recipe, a head or a size does not exist.
     """
     recipe = find(name)
-    chosen = chosen_heads(recipe, recipe.objectives if heads is None else heads)
+    chosen = chosen_heads(recipe, recipe.default_heads if heads is None else heads)
     with seeded_weights(seed):
         return assemble(recipe, recipe.resolved_sizes(sizes), chosen)
 

@@ -26,7 +26,7 @@ class Recipe:
     reads: frozenset[str]  #: streams that it can read: text, regions, images, entities, languages
     weights: tuple[Rule, ...]  #: from published names to ours, the first rule that fits counts
     heads: Mapping[str, Callable[..., nn.Module]] = field(default_factory=dict)  #: encoder -> head; may take sizes
-    objectives: tuple[str, ...] = ()  #: heads of the published pretraining, built unless told otherwise
+    objectives: tuple[str, ...] = ()  #: of the published pretraining, as experiment files name them
     sizes: Mapping[str, Any] = field(default_factory=dict)  #: where this size departs from the builder's defaults
     config_keys: Mapping[str, str] = field(
         default_factory=dict
@@ -39,6 +39,15 @@ class Recipe:
     """What a translated checkpoint and the sizes known so far tell of sizes that are no plain numbers."""
     notes: tuple[str, ...] = ()  #: where the released code, or ours, departs from the paper
     text: TextFormat = BERT_FORMAT  #: the form in which it reads texts
+    pretraining_heads: tuple[str, ...] | None = None  #: None: those that are called like objectives
+    objective_arguments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What objectives were published with, by name: where next-sentence has its classes the other way round ..."""
+
+    @property
+    def default_heads(self) -> tuple[str, ...]:
+        """The heads of the published pretraining."""
+        named = tuple(name for name in self.objectives if name in self.heads)
+        return named if self.pretraining_heads is None else self.pretraining_heads
 
     def published_sizes(self) -> dict[str, Any]:
         """Every argument of the builder with its value in this recipe."""

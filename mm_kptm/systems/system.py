@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from torch import nn
 
 from mm_kptm.batch import ALL_ROWS, Encoded, Inputs, OutputRows
 from mm_kptm.errors import UserError
+from mm_kptm.systems.encoder import Encoder, HiddenState, LayeredEncoder
 
 
 class System(nn.Module):
@@ -42,17 +43,28 @@ class System(nn.Module):
     @property
     def dim(self) -> int:
         """Width of the encoder's states."""
-        return cast(int, self.encoder.dim)
+        return cast(Encoder, self.encoder).dim
 
     def forward(self, inputs: Inputs, output_rows: OutputRows = ALL_ROWS) -> Encoded:
         """Encode; see :class:`~mm_kptm.batch.OutputRows` for what to ask of the last layer."""
         encoded: Encoded = self.encoder(inputs, output_rows)
         return encoded
 
-    def hidden_states(self, inputs: Inputs) -> Iterator[Any]:
-        """The states at every depth, from the embeddings on."""
-        depths: Iterator[Any] = self.encoder.hidden_states(inputs)  # type: ignore[operator]
-        return depths
+    if TYPE_CHECKING:
+        __call__ = forward
+
+    def hidden_states(self, inputs: Inputs) -> Iterator[HiddenState]:
+        """The states at every depth, from the embeddings on; see :class:`~mm_kptm.systems.encoder.LayeredEncoder`.
+
+        Raises:
+            UserError: the encoder does not show them.
+        """
+        if not isinstance(self.encoder, LayeredEncoder):
+            raise UserError(
+                f"the states of every depth were asked of {self.recipe}, but its encoder, "
+                f"{type(self.encoder).__name__}, has no method hidden_states; give it one that yields them"
+            )
+        return self.encoder.hidden_states(inputs)
 
     def head(self, name: str) -> nn.Module:
         """The head of that name.

@@ -85,8 +85,8 @@ def use_of(split: str, rows: Sequence[Row], answered: Callable[[str], Sequence[R
             the facts.
 
     Returns:
-        ``follows_context``, ``memorised`` and ``knowledge-use`` over the examples whose answer follows from a fact told, with
-        their share ``share_with_known_answer``; where there are none, ``drop`` and ``agreement``.
+        ``follows_context``, ``memorised`` and ``knowledge-use`` over the examples whose answer follows from an injected
+        fact, with their share ``share_with_known_answer``; where there are none, ``drop`` and ``agreement``.
     """
     if not split.endswith(_SWAPPED):
         return {}

@@ -35,6 +35,7 @@ class Task(nn.Module, ABC, Generic[BatchT]):
 
     name: ClassVar[str]  #: as experiment files call it
     needs: ClassVar[frozenset[str]]  #: streams that a system must read
+    single_inputs: ClassVar[bool] = True  #: whether batches have ``inputs``, on which objectives beside it are computed
 
     def __init__(self, system: System) -> None:
         super().__init__()
@@ -138,6 +139,7 @@ def check_vocabulary(system: System, pieces: int | None, *, loaded: bool) -> Non
     A table may have a few rows that no piece has, for it was padded or given marks.
 
     Args:
+        system: the encoder with its heads.
         pieces: of the data's vocabulary; None where there is no text in pieces.
         loaded: whether the encoder has weights from a file.
 

@@ -67,7 +67,7 @@ def fit(
         folder: the run folder; gets ``environment.json``, ``metrics.jsonl``, ``events/`` and ``checkpoints/``.
         evaluate: the sources measured during and after training, by the name of their split.
         resume: go on from the last checkpoint in ``folder``, or begin where there is none yet. Needs the model, source
-            and settings the run began with; only ``steps`` and what does not shape the weights may differ.
+            and settings the run began with; only its length and what does not shape the weights may differ.
         extra: text files to put into every checkpoint, by name, such as the config that rebuilds the model.
         label: what the line of progress calls this run.
         progress: whether to show that line.
@@ -92,6 +92,16 @@ def fit(
         return run.train(resume=resume, label=label, progress=progress)
 
 
+def sampler_for(source: Source[BatchT], settings: TrainSettings) -> Sampler:
+    """The sampler of a run on ``source``; its ``num_batches`` says how many steps an epoch has."""
+    return Sampler(
+        [source.length(i) for i in range(len(source))],
+        batch_size=settings.batch_size,
+        max_tokens=settings.max_tokens,
+        seed=settings.seed,
+    )
+
+
 class _Run(Generic[BatchT]):
     """The moving parts of one ``fit``."""
 
@@ -104,12 +114,9 @@ class _Run(Generic[BatchT]):
         splits: dict[str, Source[BatchT]],
         extra: dict[str, str],
     ) -> None:
-        self._sampler = Sampler(
-            [source.length(i) for i in range(len(source))],
-            batch_size=settings.batch_size,
-            max_tokens=settings.max_tokens,
-            seed=settings.seed,
-        )
+        self._sampler = sampler_for(source, settings)
+        self._asked, settings = settings, settings.in_steps(self._sampler.num_batches)
+        self._steps = settings.num_steps
         accelerator = accelerator_for(settings)
         self.device: torch.device = accelerator.device
         self._way = parallel_strategy(settings)
@@ -134,10 +141,11 @@ class _Run(Generic[BatchT]):
         """Stand where the run stood when it wrote ``checkpoint``."""
         verify(checkpoint)
         state = load_trainer(checkpoint)
-        if state["step"] > self._settings.steps:
+        if state["step"] > self._steps:
+            epochs = self._asked.epochs
+            end = f"train.steps {self._steps}" if epochs is None else f"train.epochs {epochs} ({self._steps} steps)"
             raise UserError(
-                f"{checkpoint} is at step {state['step']}, past train.steps {self._settings.steps}; "
-                f"ask for at least {state['step']} steps"
+                f"{checkpoint} is at step {state['step']}, past {end}; ask for at least {state['step']} steps"
             )
         self._sampler.load_state_dict(state["sampler"])
         self._parallel.restore(checkpoint, state["optimizer"])
@@ -156,13 +164,13 @@ class _Run(Generic[BatchT]):
         evaluations: dict[str, Evaluation] = {}
         self._training.train()
         with Log(
-            self._folder, label=label, steps=settings.steps, start=self._step, speaking=main, progress=progress
+            self._folder, label=label, steps=self._steps, start=self._step, speaking=main, progress=progress
         ) as log:
             rows, began = 0, time.perf_counter()
             for plan, batches in prefetch(self._make, self._plans(), num_workers=settings.num_workers):
                 self._compute(plan, batches)
                 rows += self._sampler.rows(plan.indices.indices)
-                last = self._step == settings.steps
+                last = self._step == self._steps
                 looks = last or _due(self._step, settings.eval_every)
                 saves = last or _due(self._step, settings.save_every)
                 speaks = last or _due(self._step, settings.log_every)
@@ -179,7 +187,7 @@ class _Run(Generic[BatchT]):
                     self._save()
                 began += time.perf_counter() - paused
                 log.step()
-        if settings.steps == 0:
+        if self._steps == 0:
             self._save()
         if not evaluations:  # resumed when all was done: measured again, not logged again
             evaluations = {split: self._measure(source) for split, source in self._splits.items()}
@@ -192,7 +200,7 @@ class _Run(Generic[BatchT]):
 
     def _plans(self) -> Iterator[StepPlan]:
         """The steps that are left."""
-        left = range(self._step + 1, self._settings.steps + 1)
+        left = range(self._step + 1, self._steps + 1)
         return (StepPlan(step, draw) for step, draw in zip(left, self._sampler, strict=False))
 
     def _compute(self, plan: StepPlan, batches: list[BatchT]) -> None:
@@ -251,7 +259,8 @@ class _Run(Generic[BatchT]):
         means = evaluations[split].means
         if name not in means:
             raise UserError(
-                f"train.monitor is {self._settings.monitor}, but {split} has no measure {name!r}; it has {', '.join(means)}"
+                f"train.monitor is {self._settings.monitor}, but {split} has no measure {name!r}; "
+                f"it has {', '.join(means)}"
             )
         better = math.isfinite(means[name]) and (self._best is None or means[name] > self._best["value"])
         if better:

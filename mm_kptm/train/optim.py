@@ -38,7 +38,7 @@ class BertAdam(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # no closure: every loss is computed once
         """Move every parameter that has a gradient."""
         for group in self.param_groups:
             moving = [parameter for parameter in group["params"] if parameter.grad is not None]
@@ -116,16 +116,17 @@ def lr_at(step: int, settings: TrainSettings) -> float:
     >>> [lr_at(step, TrainSettings(steps=4, lr=1.0, warmup=0.5)) for step in (1, 2, 3, 4)]
     [0.5, 1.0, 1.0, 0.5]
     """
-    warmup = round(settings.warmup * settings.steps)
+    steps = settings.num_steps
+    warmup = round(settings.warmup * steps)
     if step <= warmup:
         return settings.lr * step / warmup
     if settings.schedule == "constant":
         return settings.lr
     if settings.schedule == "wsd":  # Hu et al. 2024, MiniCPM, section 4: warm-up, stable, decay
-        return settings.lr * min(1.0, (settings.steps - step + 1) / (settings.decay_fraction * settings.steps))
+        return settings.lr * min(1.0, (steps - step + 1) / (settings.decay_fraction * steps))
     if settings.schedule == "inverse-sqrt":  # Vaswani et al. 2017, equation 3; XLM was trained with it
         return settings.lr * math.sqrt(max(warmup, 1) / step)
-    done = (step - 1 - warmup) / (settings.steps - warmup)  # never quite 1: no step is wasted on a rate of zero
+    done = (step - 1 - warmup) / (steps - warmup)  # never quite 1: no step is wasted on a rate of zero
     if settings.schedule == "cosine":
         return settings.lr * 0.5 * (1 + math.cos(math.pi * done))
     return settings.lr * (1 - done)

@@ -1,23 +1,39 @@
-"""How a run is trained: the numbers of a ``train:`` block, checked when they are given."""
+"""How a run is trained: the values of a ``train:`` block, checked when they are set."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from mm_kptm.errors import UserError
 
+DEFAULT_STEPS = 1000  #: of a run whose length nobody gave
 _POSITIVE = (
-    "batch_size", "max_tokens", "lr", "eps", "max_grad_norm", "gradient_accumulation_steps", "eval_every", "save_every", "keep_last",
+    "epochs",
+    "batch_size",
+    "max_tokens",
+    "lr",
+    "eps",
+    "max_grad_norm",
+    "gradient_accumulation_steps",
+    "eval_every",
+    "save_every",
+    "keep_last",
     "log_every",
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Everything the trainer can be told; a value that makes no sense raises ``UserError``."""
+    """Settings of the trainer; a value that makes no sense raises ``UserError``.
 
-    steps: int = 1000  #: optimiser steps of the whole run, resumed or not; 0 leaves the weights as they are
+    The length of a run is given as ``steps`` or as ``epochs``: exactly one of them is set. Without either it is
+    ``DEFAULT_STEPS``.
+    """
+
+    steps: int | None = None  #: optimizer steps of the whole run; 0 leaves the weights as they are; or `epochs`
+    epochs: int | None = None  #: passes over the training examples, in place of `steps`; 1000 steps where both are null
     batch_size: int = 32  #: examples of a step, over all processes and accumulated parts; also of an evaluation batch
     max_tokens: int | None = None  #: cut training batches at this sum of lengths instead of at ``batch_size``
     lr: float = 1e-4  #: the highest learning rate
@@ -44,18 +60,27 @@ class TrainSettings:
     num_workers: int = 0  #: processes that make batches ahead of time; 0 makes them in this one
 
     def __post_init__(self) -> None:
+        if self.steps is not None and self.epochs is not None:
+            raise UserError(
+                f"train.steps is {self.steps} and train.epochs is {self.epochs}, but one of them sets the length of "
+                "the run; leave the other out, or set it to null"
+            )
+        if self.steps is None and self.epochs is None:
+            object.__setattr__(self, "steps", DEFAULT_STEPS)
         for name in _POSITIVE:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UserError(f"train.{name} is {value} but must be greater than 0")
         for name in ("steps", "weight_decay", "num_workers"):
-            if not getattr(self, name) >= 0:
-                raise UserError(f"train.{name} is {getattr(self, name)} but must not be negative")
+            value = getattr(self, name)
+            if value is not None and not value >= 0:
+                raise UserError(f"train.{name} is {value} but must not be negative")
         if not 0 <= self.warmup <= 1:
             raise UserError(f"train.warmup is {self.warmup} but must be a fraction of the steps between 0 and 1")
         if not 0 < self.decay_fraction <= 1:
             raise UserError(
-                f"train.decay_fraction is {self.decay_fraction} but must be a fraction of the steps above 0 and not greater than 1"
+                f"train.decay_fraction is {self.decay_fraction} but must be a fraction of the steps above 0 and not "
+                "greater than 1"
             )
         if not all(0 <= beta < 1 for beta in self.betas):
             raise UserError(f"train.betas are {list(self.betas)} but must lie between 0 and 1")
@@ -71,3 +96,22 @@ class TrainSettings:
             raise UserError(
                 f"train.monitor is {self.monitor!r} but must name a split and a measure, such as dev/accuracy"
             )
+
+    @property
+    def num_steps(self) -> int:
+        """``steps``, where the length of the run is known in steps.
+
+        Raises:
+            UserError: the length is given in epochs, and no source says how many steps these are.
+        """
+        if self.steps is None:
+            raise UserError(f"train.epochs is {self.epochs}, but train.steps is needed here; set train.steps")
+        return self.steps
+
+    def in_steps(self, steps_of: Callable[[int], int]) -> TrainSettings:
+        """The same settings with the length in steps.
+
+        Args:
+            steps_of: the number of steps in so many epochs, as :meth:`mm_kptm.data.sampler.Sampler.num_batches` counts.
+        """
+        return self if self.epochs is None else replace(self, steps=steps_of(self.epochs), epochs=None)

@@ -1,6 +1,5 @@
 """K-Adapter: sets of adapters beside an encoder."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 import mm_kptm
 from mm_kptm.adaptation.side_adapter import AdaptedStream, Adapter, AdapterSet, adapt
-from mm_kptm.batch import Encoded, Inputs, OutputRows, Regions, Tokens
+from mm_kptm.batch import ALL_ROWS, Encoded, Inputs, OutputRows, Regions, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.objectives.mention_classification import (
     DependencyHead,
@@ -51,8 +50,8 @@ def adapted(name: str = "k_adapter", **sizes: Any) -> System:
 
 
 @torch.no_grad()
-def encoded(system: System, inputs: Inputs = INPUTS, **output_rows: Any) -> Encoded:
-    return system(inputs, OutputRows(**output_rows))
+def encoded(system: System, inputs: Inputs = INPUTS, output_rows: OutputRows = ALL_ROWS) -> Encoded:
+    return system(inputs, output_rows)
 
 
 @torch.no_grad()
@@ -82,7 +81,7 @@ def test_walking_ends_at_the_final_states() -> None:
         system = adapted(adapter_depths=depths)
         with torch.no_grad():
             *_, last = system.hidden_states(INPUTS)
-        torch.testing.assert_close(last.x, encoded(system).tokens)
+        torch.testing.assert_close(last.x, encoded(system).text)
         torch.testing.assert_close(last.x[[0, 5, 9]], encoded(system).pooled)
 
 
@@ -90,20 +89,20 @@ def test_walking_ends_at_the_final_states() -> None:
 @pytest.mark.parametrize("fusion", ["add", "concat"])
 def test_asking_for_some_rows_gives_the_same_rows(depths: list[int], fusion: str) -> None:
     system, rows = adapted(adapter_depths=depths, fusion=fusion), torch.tensor([1, 6, 13])
-    torch.testing.assert_close(encoded(system, tokens=rows).tokens, encoded(system).tokens[rows])
-    torch.testing.assert_close(encoded(system, tokens=rows).pooled, encoded(system).pooled)
+    torch.testing.assert_close(encoded(system, output_rows=OutputRows({"text": rows})).text, encoded(system).text[rows])
+    torch.testing.assert_close(encoded(system, output_rows=OutputRows({"text": rows})).pooled, encoded(system).pooled)
 
 
 def test_padding_and_batch_composition_change_nothing() -> None:
     system = adapted()
-    together = encoded(system).tokens
+    together = encoded(system).text
     real = torch.tensor([[1, 1, 0, 1, 1, 1, 0, 0], [0, 0, 1, 1, 0, 1, 1, 0], [1, 1, 1, 1, 1, 1, 0, 0]]).bool()
     ids = torch.ones_like(real, dtype=torch.long)
     ids[real] = torch.tensor([token for text in TEXTS for token in text])
     padded = Inputs(text=Tokens.padded(ids, real, positions=real.long().cumsum(1) - 1))
-    assert torch.equal(encoded(system, padded).tokens, together)
+    assert torch.equal(encoded(system, padded).text, together)
     for text, rows in zip(TEXTS, INPUTS.text.layout.split(together), strict=True):
-        torch.testing.assert_close(encoded(system, Inputs(text=Tokens.of([text]))).tokens, rows)
+        torch.testing.assert_close(encoded(system, Inputs(text=Tokens.of([text]))).text, rows)
 
 
 def test_adapters_see_what_the_encoder_sees_or_everything() -> None:
@@ -111,7 +110,7 @@ def test_adapters_see_what_the_encoder_sees_or_everything() -> None:
     for sight, moved in (("visible", [False] * 4 + [True]), ("everything", [True] * 5)):
         system = adapted(adapter_sight=sight)
         one, other = (
-            encoded(system, Inputs(text=Tokens.of([text], attention_mask=Causal()))).tokens for text in (TEXTS[0], ids)
+            encoded(system, Inputs(text=Tokens.of([text], attention_mask=Causal()))).text for text in (TEXTS[0], ids)
         )
         assert ((one - other).abs().amax(1) > 1e-5).tolist() == moved, sight
 
@@ -183,7 +182,7 @@ def test_adapters_stand_beside_any_plain_encoder() -> None:
     system = mm_kptm.build("uniter", seed=0, heads=(), region_dim=4, **sizes)
     encoder = adapt(system.encoder, ["facts"], width=8, num_heads=2, fusion="add").eval()  # type: ignore[arg-type]
     boxes = torch.tensor([0.1, 0.1, 0.5, 0.5]).expand(3, 2, 4)
-    given = replace(INPUTS, regions=Regions.padded(torch.rand(3, 2, 4), boxes, torch.ones(3, 2)))
+    given = INPUTS.with_streams(regions=Regions.padded(torch.rand(3, 2, 4), boxes, torch.ones(3, 2)))
     plain, told = system.encoder(given), encoder(given)
     states = [stream.x for stream in system.hidden_states(given)]
     joined = states[0] + states[1] + states[3]
@@ -220,7 +219,7 @@ def test_released_files_make_one_system(tmp_path: Path) -> None:
     assert torch.equal(system.encoder.sides["factual"].adapters[1].up.weight, facts)
     mm_kptm.save(system, tmp_path)
     back = mm_kptm.load(str(tmp_path))
-    assert torch.equal(encoded(back).tokens, encoded(system).tokens)
+    assert torch.equal(encoded(back).text, encoded(system).text)
 
 
 def test_two_files_with_the_same_names_are_told_apart(tmp_path: Path) -> None:

@@ -1,9 +1,30 @@
 """Layouts, padding at the edges, and values that move whole."""
 
+import pickle
+from dataclasses import dataclass
+
 import pytest
 import torch
+from torch import Tensor
 
-from mm_kptm.batch import EVERY_ROW, Entities, Inputs, Movable, Regions, SequenceLayout, Tokens, layout_of, pad, unpad
+from mm_kptm.batch import (
+    ALL_ROWS,
+    EVERY_ROW,
+    NO_ROWS,
+    POOLED_ONLY,
+    Encoded,
+    Entities,
+    Inputs,
+    InputStream,
+    Movable,
+    OutputRows,
+    Regions,
+    SequenceLayout,
+    Tokens,
+    layout_of,
+    pad,
+    unpad,
+)
 from mm_kptm.errors import UserError
 
 CPU = torch.device("cpu")
@@ -137,3 +158,59 @@ def test_a_value_without_tensors_is_itself() -> None:
     assert empty.to("meta") is empty
     plain = Movable()
     assert plain.to("meta") is plain
+
+
+@dataclass(frozen=True, eq=False)
+class Sounds(InputStream):
+    """A stream that the package does not know."""
+
+    samples: Tensor  #: [B, samples]
+
+    @property
+    def num_sequences(self) -> int:
+        return len(self.samples)
+
+
+def test_a_stream_of_any_name_travels_with_the_others() -> None:
+    inputs = Inputs(text=Tokens.of([[1], [2]]), sounds=Sounds(torch.zeros(2, 9)))
+    sounds = inputs.to("meta").required("sounds", Sounds)
+    assert sounds.samples.is_meta and list(inputs.streams) == ["text", "sounds"]
+    assert pickle.loads(pickle.dumps(inputs)).required("sounds", Sounds).samples.shape == (2, 9)
+    assert len(Inputs({"sounds": Sounds(torch.zeros(3, 9))})) == 3
+    assert len(Inputs(entities=Entities(torch.zeros(2, 3), torch.zeros(2)), sounds=Sounds(torch.zeros(5, 9)))) == 5
+
+
+def test_streams_can_be_exchanged_and_taken_out() -> None:
+    inputs = Inputs(text=Tokens.of([[1]]), regions=images(2), image_of=torch.tensor([0]))
+    changed = inputs.with_streams(text=None, sounds=Sounds(torch.zeros(1, 9)))
+    assert list(changed.streams) == ["regions", "sounds"] and changed.image_of is inputs.image_of
+    assert list(inputs.streams) == ["text", "regions"]
+
+
+def test_a_stream_that_is_missing_or_of_another_kind_is_named() -> None:
+    inputs = Inputs(text=Tokens.of([[1]]), sounds=Sounds(torch.zeros(1, 9)))
+    assert inputs.get("video", Sounds) is None
+    with pytest.raises(UserError, match=r"^this model reads video, but the inputs have text and sounds$"):
+        inputs.required("video", Sounds)
+    with pytest.raises(UserError, match=r"^the stream sounds is read as Regions, but it is made of Sounds$"):
+        inputs.get("sounds", Regions)
+    with pytest.raises(UserError, match=r"streams such as Tokens or Regions, but about is a Tensor$"):
+        Inputs(about=torch.zeros(1))  # type: ignore[arg-type]
+
+
+def test_rows_that_are_read_go_by_the_name_of_their_stream() -> None:
+    rows = torch.tensor([0, 2])
+    some = OutputRows({"text": rows}, pooled=False)
+    assert some["text"] is rows and some["video"] is NO_ROWS
+    assert ALL_ROWS["video"] is EVERY_ROW and ALL_ROWS.pooled
+    assert POOLED_ONLY["text"] is NO_ROWS and POOLED_ONLY.pooled
+    assert some.to("meta")["text"].is_meta  # type: ignore[union-attr]
+
+
+def test_states_that_were_not_asked_for_are_named_where_they_are_read() -> None:
+    encoded = Encoded({"video": torch.ones(2, 3)}, pooled=torch.zeros(1, 3))
+    assert encoded["video"].shape == (2, 3)
+    with pytest.raises(UserError, match=r"^the states of text are read, but the encoder gave video; ask for them in "):
+        _ = encoded.text
+    with pytest.raises(UserError, match=r"^the states of regions are read, but the encoder gave none; ask"):
+        _ = Encoded({}, pooled=torch.zeros(1, 3)).regions

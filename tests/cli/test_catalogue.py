@@ -56,3 +56,14 @@ def test_a_data_set_is_shown_too(capsys):
 def test_an_unknown_name_is_refused_with_the_nearest(capsys):
     assert cli.main(["show", "brt-base"]) == 2
     assert capsys.readouterr().err == "mm-kptm: nothing here is called 'brt-base'; did you mean bert-base?\n"
+
+
+def test_objectives_are_listed_with_what_they_need_of_data(capsys):
+    rows = {row["name"]: row for row in json.loads(printed(capsys, "list", "objectives", "--json"))}
+    assert rows["masked-region-classes"]["needs"] == [
+        "texts",
+        "image regions",
+        "class distributions of image regions",
+    ]
+    assert "Devlin et al. 2019" in rows["next-sentence"]["paper"]
+    assert "documents of several sentences" in printed(capsys, "show", "next-sentence")

@@ -37,7 +37,7 @@ def test_a_published_format_is_checked_by_its_name(tmp_path, capsys):
         (["entailmnt", "x.jsonl"], "no task is called 'entailmnt'; did you mean entailment?"),
         (
             ["entailment", "x.jsonl", "--format", "tacred"],
-            "the task entailment reads no format 'tacred'; it reads own, ",
+            "the task entailment reads no format 'tacred'; it reads custom, ",
         ),
         (["knowledge-vqa", "x.jsonl"], "the task knowledge-vqa reads no files that could be checked; it makes its "),
     ],

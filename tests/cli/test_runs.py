@@ -132,7 +132,7 @@ def test_the_keys_of_a_file_are_listed(capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main(["train", "--keys"])
     assert ended.value.code == 0
-    assert "--train.steps=1000" in capsys.readouterr().out
+    assert "--train.epochs=null" in capsys.readouterr().out
 
 
 @dataclass(frozen=True)

@@ -109,3 +109,11 @@ def test_shares_are_a_partition_of_even_sizes(indices, parts):
     shares = [share(indices, part, parts) for part in range(parts)]
     assert sorted(i for part in shares for i in part) == sorted(indices)
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+@pytest.mark.parametrize("max_tokens", [None, 90])
+@pytest.mark.parametrize("examples", [5, 103])
+def test_the_batches_of_epochs_are_counted(max_tokens: int | None, examples: int) -> None:
+    sampler = Sampler(LENGTHS[:examples], batch_size=8, max_tokens=max_tokens)
+    drawn = [draw.epoch for draw in islice(sampler, 400)]
+    assert [sampler.num_batches(epochs) for epochs in (1, 3)] == [drawn.index(1), drawn.index(3)]

@@ -195,7 +195,7 @@ def test_a_typed_mention_is_marked_as_its_system_reads_it(home, recipe, marks, a
     assert found.task.head.name == (None if recipe == "roberta-base" else "marked-typing")
     with torch.no_grad():
         system = found.system.eval()
-        states = system(batch.inputs).tokens[rows[:, 0]]
+        states = system(batch.inputs).text[rows[:, 0]]
         torch.testing.assert_close(found.task.eval()(batch.inputs), found.task.head.of(system)(states))
 
 

@@ -73,9 +73,9 @@ def inputs(name: str, ids=(5, 6, 7, 8, 9)) -> Inputs:
 def test_a_tree_is_heeded_by_every_system_that_reads_text(name):
     """Branches change what is read, and a fact that hangs from a word arrives at the sentence through it."""
     system, plain = small(name), inputs(name)
-    tree = replace(plain, text=replace(plain.text, attention_mask=TREE))
+    tree = plain.with_streams(text=replace(plain.text, attention_mask=TREE))
     other = inputs(name, ids=(5, 6, 11, 12, 9))
-    told_other = replace(other, text=replace(other.text, attention_mask=TREE))
+    told_other = other.with_streams(text=replace(other.text, attention_mask=TREE))
     if name == "filter":
         with pytest.raises(UserError, match="no room for facts that hang from its words"):
             system(tree)
@@ -108,7 +108,7 @@ def test_adapters_stand_beside_every_plain_single_stream(name):
     system = small(name)
     torch.manual_seed(0)
     apply_knowledge(system, KnowledgeSettings("side-adapter"), DATA)
-    torch.testing.assert_close(system.encoder.beside(inputs(name)), system(inputs(name)).tokens)
+    torch.testing.assert_close(system.encoder.beside(inputs(name)), system(inputs(name)).text)
 
 
 def test_candidates_of_another_width_are_refused():
@@ -127,7 +127,7 @@ def linked_pair(kind: str, name: str) -> tuple[Inputs, Inputs]:
         one, other = (replace(plain, candidates={"numbers": mentions(LINKED, layout, v)}) for v in (FIRST, OTHER))
         return one, other
     linked = LINKED.bool()
-    one, other = (replace(plain, entities=Entities(vectors=v[LINKED], linked=linked)) for v in (FIRST, OTHER))
+    one, other = (plain.with_streams(entities=Entities(vectors=v[LINKED], linked=linked)) for v in (FIRST, OTHER))
     return one, other
 
 
@@ -165,10 +165,10 @@ def test_every_depth_of_a_two_stream_encoder_with_parts_leads_to_its_final_state
     apply_knowledge(system, KnowledgeSettings(kind), DATA)
     shown = plain if kind == "side-adapter" else linked_pair(kind, "lxmert-base")[0]
     depths = list(system.hidden_states(shown))
-    torch.testing.assert_close(depths[-1].left.x, system(shown).tokens)
+    torch.testing.assert_close(depths[-1].left.x, system(shown).text)
     torch.testing.assert_close(depths[-1].right.x, system(shown).regions)
     assert len(depths) == 1 + len(system.encoder.steps) + (kind == "side-adapter")
-    assert system(replace(shown, regions=None)).tokens.shape == (5, 16)
+    assert system(shown.with_streams(regions=None)).text.shape == (5, 16)
 
 
 def test_a_two_stream_encoder_without_text_layers_of_its_own_is_refused():
@@ -185,12 +185,12 @@ def test_adapters_stand_beside_every_encoder_whose_states_can_be_walked(name):
     torch.manual_seed(0)
     apply_knowledge(system, KnowledgeSettings("side-adapter"), DATA)
     assert system.encoder.host is published
-    torch.testing.assert_close(system.encoder.beside(inputs(name)), system(inputs(name)).tokens)
+    torch.testing.assert_close(system.encoder.beside(inputs(name)), system(inputs(name)).text)
     final = system.encoder.fusion
     system.encoder.fusion = Added()
     *_, last = published.hidden_states(inputs(name))
     *_, together = system.hidden_states(inputs(name))
-    torch.testing.assert_close(system(inputs(name)).tokens, together.x)
+    torch.testing.assert_close(system(inputs(name)).text, together.x)
     assert not torch.allclose(last.x, together.x) and final is not system.encoder.fusion
 
 
@@ -273,7 +273,7 @@ def test_entities_can_be_fused_into_every_plain_single_stream(name):
     assert isinstance(system.encoder, FusedStream)
     linked = torch.tensor([False, False, True, False, False])
     told, other = (
-        replace(inputs(name), entities=Entities(vectors=linked[:, None] * torch.full((5, 4), value), linked=linked))
+        inputs(name).with_streams(entities=Entities(vectors=linked[:, None] * torch.full((5, 4), value), linked=linked))
         for value in (1.0, -1.0)
     )
     assert not torch.allclose(system(told).pooled, system(other).pooled, atol=1e-6)

@@ -194,7 +194,7 @@ def test_objectives_beside_a_task_of_two_texts_are_refused(tmp_path: Path) -> No
 def test_facts_that_reach_no_example_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
         UserError,
-        match=r"knowledge\.kind is sentence-tree, but the vqa of these data cannot give facts in that form; they can in none",
+        match=r"knowledge\.kind is sentence-tree, but the vqa of these data cannot give facts in that form; ",
     ):
         build(tiny(tmp_path, knowledge=KnowledgeSettings("sentence-tree", "true")))
 
@@ -259,7 +259,7 @@ def test_fused_facts_change_what_is_answered(tmp_path: Path) -> None:
     fusion = KnowledgeSettings("entity-fusion", "true")
     built = build(tiny(tmp_path, task="knowledge-vqa", encoder=two_layers, knowledge=fusion))
     inputs = built.source("test").batch(range(8), torch.Generator()).inputs
-    silent = replace(inputs, entities=replace(inputs.entities, vectors=torch.zeros_like(inputs.entities.vectors)))
+    silent = inputs.with_streams(entities=replace(inputs.entities, vectors=torch.zeros_like(inputs.entities.vectors)))
     assert not torch.allclose(built.model(inputs), built.model(silent), atol=1e-4)  # type: ignore[operator]
 
 

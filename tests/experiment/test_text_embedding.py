@@ -38,7 +38,7 @@ def test_a_vector_is_the_mean_state_of_its_text_alone(tmp_path):
         torch.testing.assert_close(vectors([text])[0], row)
     system = mm_kptm.load(str(folder))
     with torch.no_grad():
-        states = system(Inputs(text=Tokens.of([[2, 6, 6, 7, 3]]))).tokens
+        states = system(Inputs(text=Tokens.of([[2, 6, 6, 7, 3]]))).text
     torch.testing.assert_close(together[2], states.mean(0))
     assert vectors([]).shape == (0, 16)
 
@@ -72,7 +72,7 @@ def test_a_run_reads_texts_with_its_own_pieces(tmp_path):
     vectors = text_vectors(settings.folder)
     built.system.eval()
     with torch.no_grad():
-        states = built.system(Inputs(text=Tokens.of([[2, 5, 6, 3]]))).tokens
+        states = built.system(Inputs(text=Tokens.of([[2, 5, 6, 3]]))).text
     torch.testing.assert_close(vectors(["rain wet", "dry " * 30])[0], states.mean(0))
 
 

@@ -49,7 +49,7 @@ def test_bert_agrees_with_transformers(
     def agrees(mine: Tensor, other: Tensor) -> None:
         torch.testing.assert_close(mine, other, atol=atol, rtol=atol)
 
-    agrees(ours.head("masked-tokens")(encoded.tokens), expected.prediction_logits[real])
+    agrees(ours.head("masked-tokens")(encoded.text), expected.prediction_logits[real])
     agrees(ours.head("next-sentence")(encoded.pooled), expected.seq_relationship_logits)
     for stream, states in zip(ours.hidden_states(inputs), expected.hidden_states, strict=True):
         agrees(stream.x, states[real])

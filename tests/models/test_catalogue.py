@@ -16,6 +16,7 @@ from mm_kptm.knowledge.fusion.node_embedding import TiedCandidates
 from mm_kptm.knowledge.lexicons.ngrams import N_GRAMS
 from mm_kptm.nn.ragged import self_attention_layout
 from mm_kptm.nn.visibility import Causal
+from mm_kptm.objectives.spec import specs
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, Same
 from mm_kptm.systems.system import System
@@ -71,7 +72,8 @@ def test_a_recipe_is_documented(recipe: Recipe) -> None:
 
 
 def test_a_recipe_is_consistent(recipe: Recipe) -> None:
-    assert set(recipe.objectives) <= set(recipe.heads)
+    assert set(recipe.default_heads) <= set(recipe.heads)
+    assert set(recipe.objective_arguments) <= specs().keys()
     assert set(recipe.sizes) <= set(recipe.published_sizes())
     assert set(recipe.config_keys.values()) <= set(recipe.published_sizes())
     assert recipe.reads <= {"text", "regions", "images", "entities", "candidates", "languages", "target"}
@@ -142,11 +144,11 @@ def inputs_for(recipe: Recipe) -> Inputs:
             classes=torch.rand(5, SMALL["num_region_classes"], generator=draw).softmax(1),
             objects=Detected(torch.tensor([0, 3, 6, 2, 2]), torch.rand(5, generator=draw)),
         )
-        inputs = replace(inputs, regions=regions)
+        inputs = inputs.with_streams(regions=regions)
     if "entities" in recipe.reads:
         linked = torch.tensor([True, False, True, False, True])
         vectors = torch.randn(5, SMALL["entity_dim"], generator=draw) * linked[:, None]
-        inputs = replace(inputs, entities=Entities(vectors, linked))
+        inputs = inputs.with_streams(entities=Entities(vectors, linked))
     if "candidates" in recipe.reads:
         spans = torch.tensor([[0, 1], [1, 2], [3, 3]])
         entities, priors = torch.tensor([[4, 5], [6, 0], [7, 8]]), torch.tensor([[0.4, 0.6], [1.0, 0.0], [0.5, 0.5]])
@@ -154,8 +156,8 @@ def inputs_for(recipe: Recipe) -> Inputs:
         names = [N_GRAMS] if recipe.family == "zen" else SMALL["bases"]
         inputs = replace(inputs, candidates=dict.fromkeys(names, linking))
     if "target" in recipe.reads:
-        inputs = replace(
-            inputs, target=Tokens.of([[4, 8], [2, 1, 6]], languages=[[1, 1], [0, 0, 0]], attention_mask=Causal())
+        inputs = inputs.with_streams(
+            target=Tokens.of([[4, 8], [2, 1, 6]], languages=[[1, 1], [0, 0, 0]], attention_mask=Causal())
         )
     return inputs
 
@@ -195,8 +197,9 @@ def test_a_gradient_reaches_every_parameter(recipe: Recipe) -> None:
         if isinstance(part, nn.LayerNorm) and not part.weight.any():
             nn.init.ones_(part.weight)  # one that starts at zero lets no gradient through (VL-BERT's visual norms)
     encoded = system(inputs_for(recipe))
-    parts = [encoded.tokens, encoded.regions, encoded.pooled]
-    parts += [scores(head, encoded.tokens) for head in system.heads.values()]
+    parts = [*encoded.states.values(), encoded.pooled]
+    rows = encoded["target" if "target" in recipe.reads else "text"]
+    parts += [scores(head, rows) for head in system.heads.values()]
     torch.stack([(part * torch.randn_like(part)).sum() for part in parts]).sum().backward()
     unread = UNREAD.get(recipe.family)
     for name, parameter in system.named_parameters():

@@ -37,7 +37,7 @@ def scores(system: System, source: list[int], text: list[int]) -> Tensor:
     """The log-likelihoods of every token behind every row of a text, without any memory, [n, V]."""
     target = Tokens.of([text], languages=[[1] * len(text)])
     inputs = Inputs(text=sources([source]).text, target=target)
-    return system.head("next-tokens")(system(inputs).tokens).log_softmax(-1)
+    return system.head("next-tokens")(system(inputs)["target"]).log_softmax(-1)
 
 
 def test_greedy_takes_the_best_token_at_each_place() -> None:

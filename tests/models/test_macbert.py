@@ -30,4 +30,4 @@ def test_a_file_of_bert_is_one_of_macbert(tmp_path: Path) -> None:
         encoded = ours(Inputs(text=Tokens.of([ids], segments=[segments])))
     close = {"atol": 1e-5, "rtol": 1e-4}
     torch.testing.assert_close(ours.head("sentence-order")(encoded.pooled), told.seq_relationship_logits, **close)
-    torch.testing.assert_close(ours.head("masked-tokens")(encoded.tokens), told.prediction_logits[0], **close)
+    torch.testing.assert_close(ours.head("masked-tokens")(encoded.text), told.prediction_logits[0], **close)

@@ -56,7 +56,7 @@ def test_roberta_agrees_with_transformers(dtype: torch.dtype, atol: float, tmp_p
     def agrees(mine: Tensor, other: Tensor) -> None:
         torch.testing.assert_close(mine, other, atol=atol, rtol=atol)
 
-    agrees(ours.head("masked-tokens")(ours(inputs).tokens), expected.logits[real])
+    agrees(ours.head("masked-tokens")(ours(inputs).text), expected.logits[real])
     for stream, states in zip(ours.hidden_states(inputs), expected.hidden_states, strict=True):
         agrees(stream.x, states[real])
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import mm_kptm
-from mm_kptm.batch import ALL_ROWS, NO_ROWS, POOLED_ONLY, AttentionMask, Inputs, OutputRows, Tokens
+from mm_kptm.batch import ALL_ROWS, EVERY_ROW, POOLED_ONLY, AttentionMask, Inputs, OutputRows, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.nn.visibility import Causal, Matrix
 from mm_kptm.systems.system import System
@@ -34,34 +34,41 @@ def inputs(request: pytest.FixtureRequest) -> Inputs:
 def test_wanted_rows_are_those_of_the_whole_run(system: System, inputs: Inputs) -> None:
     everything = system(inputs)
     rows = torch.tensor([9, 1, 1, 14])  # any order, repeats allowed
-    some = system(inputs, OutputRows(tokens=rows, regions=NO_ROWS))
-    torch.testing.assert_close(some.tokens, everything.tokens[rows])
+    some = system(inputs, OutputRows({"text": rows}))
+    torch.testing.assert_close(some.text, everything.text[rows])
     torch.testing.assert_close(some.pooled, everything.pooled)
 
 
 def test_pooled_alone_is_that_of_the_whole_run(system: System, inputs: Inputs) -> None:
     pooled = system(inputs, POOLED_ONLY)
     torch.testing.assert_close(pooled.pooled, system(inputs).pooled)
-    assert len(pooled.tokens) == 0 and len(pooled.regions) == 0
+    assert not pooled.states
 
 
-def test_what_is_not_wanted_has_no_rows(system: System, inputs: Inputs) -> None:
-    nothing = system(inputs, OutputRows(tokens=NO_ROWS, regions=NO_ROWS, pooled=False))
-    assert [len(part) for part in (nothing.tokens, nothing.regions, nothing.pooled)] == [0, 0, 0]
+def test_a_stream_that_is_not_asked_for_is_left_out(system: System, inputs: Inputs) -> None:
+    nothing = system(inputs, OutputRows({}, pooled=False))
+    assert not nothing.states and nothing.pooled.shape == (0, system.dim)
+
+
+def test_a_text_encoder_has_no_states_of_other_streams(system: System, inputs: Inputs) -> None:
+    encoded = system(inputs, OutputRows({"text": EVERY_ROW, "regions": EVERY_ROW}))
+    assert list(encoded.states) == ["text"]
+    with pytest.raises(UserError, match=r"^the states of regions are read, but the encoder gave text; ask for them"):
+        _ = encoded.regions
 
 
 def test_gradients_do_not_depend_on_what_else_is_computed(system: System, inputs: Inputs) -> None:
     rows = torch.tensor([2, 8])
     parameters = [p for name, p in system.encoder.named_parameters() if "pooler" not in name]
-    whole = torch.autograd.grad(system(inputs).tokens[rows].pow(2).sum(), parameters)
-    part = torch.autograd.grad(system(inputs, OutputRows(tokens=rows, pooled=False)).tokens.pow(2).sum(), parameters)
+    whole = torch.autograd.grad(system(inputs).text[rows].pow(2).sum(), parameters)
+    part = torch.autograd.grad(system(inputs, OutputRows({"text": rows}, pooled=False)).text.pow(2).sum(), parameters)
     torch.testing.assert_close(part, whole)
 
 
 def test_a_walk_ends_where_a_run_does(system: System, inputs: Inputs) -> None:
     depths = [stream.x for stream in system.hidden_states(inputs)]
     assert len(depths) == 4
-    torch.testing.assert_close(depths[-1], system(inputs, ALL_ROWS).tokens)
+    torch.testing.assert_close(depths[-1], system(inputs, ALL_ROWS).text)
 
 
 def test_padding_changes_nothing(system: System) -> None:
@@ -73,15 +80,15 @@ def test_padding_changes_nothing(system: System) -> None:
     positions = real.long().cumsum(1) - 1
     padded = system(Inputs(text=Tokens.padded(ids, real, positions=positions.clamp(min=0))))
     plain = system(Inputs(text=Tokens.of(SENTENCES)))
-    assert torch.equal(padded.tokens, plain.tokens) and torch.equal(padded.pooled, plain.pooled)
+    assert torch.equal(padded.text, plain.text) and torch.equal(padded.pooled, plain.pooled)
 
 
 def test_company_changes_nothing(system: System) -> None:
     together = system(Inputs(text=Tokens.of(SENTENCES)))
-    rows = Tokens.of(SENTENCES).layout.split(together.tokens)
+    rows = Tokens.of(SENTENCES).layout.split(together.text)
     for number, (sentence, expected) in enumerate(zip(SENTENCES, rows, strict=True)):
         alone = system(Inputs(text=Tokens.of([sentence])))
-        torch.testing.assert_close(alone.tokens, expected)
+        torch.testing.assert_close(alone.text, expected)
         torch.testing.assert_close(alone.pooled[0], together.pooled[number])
 
 

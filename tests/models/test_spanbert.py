@@ -66,8 +66,8 @@ def test_the_file_for_hugging_face_holds_the_encoder(tmp_path: Path) -> None:
     save_file(theirs, tmp_path / "model.safetensors")
     back = mm_kptm.load("spanbert", tmp_path / "model.safetensors", num_layers=2, num_heads=2, dim=8, ffn_dim=12)
     assert not back.heads
-    torch.testing.assert_close(back(INPUTS).tokens, system(INPUTS).tokens)
-    torch.testing.assert_close(back(INPUTS).pooled, system(INPUTS).tokens[[0, 3]])  # no pooler was trained
+    torch.testing.assert_close(back(INPUTS).text, system(INPUTS).text)
+    torch.testing.assert_close(back(INPUTS).pooled, system(INPUTS).text[[0, 3]])  # no pooler was trained
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -98,7 +98,7 @@ def test_the_encoder_is_berts() -> None:
     system, bert = random_system(3), mm_kptm.build("bert-base", seed=0, heads=(), **SIZES)
     weights = {name: tensor for name, tensor in parameters(system).items() if name.startswith("encoder.")}
     assert not bert.load_state_dict(weights, strict=False).unexpected_keys
-    torch.testing.assert_close(bert(INPUTS).tokens, system(INPUTS).tokens)
+    torch.testing.assert_close(bert(INPUTS).text, system(INPUTS).text)
 
 
 def test_the_boundary_head_is_the_papers() -> None:

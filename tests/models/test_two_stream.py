@@ -60,14 +60,14 @@ def inputs() -> Inputs:
 @pytest.fixture
 def questions(inputs: Inputs) -> Inputs:
     """Three texts about two images."""
-    return replace(inputs, regions=regions_of(4, 2), image_of=torch.tensor([1, 0, 1]))
+    return replace(inputs.with_streams(regions=regions_of(4, 2)), image_of=torch.tensor([1, 0, 1]))
 
 
 def each_alone(inputs: Inputs) -> Inputs:
     """The same with every text given its own copy of its image."""
     layout, rows = inputs.repeat_shared()
     regions = Regions(inputs.regions.features[rows], inputs.regions.boxes[rows], layout)
-    return replace(inputs, regions=regions, image_of=None)
+    return replace(inputs.with_streams(regions=regions), image_of=None)
 
 
 class RegionsOnly(nn.Module):
@@ -77,7 +77,7 @@ class RegionsOnly(nn.Module):
 
     def forward(self, inputs: Inputs) -> Assembled:
         stream = Stream.of(self.regions(inputs.regions), inputs.regions.layout)
-        return Assembled(stream, tokens=NO_ROWS, regions=EVERY_ROW)
+        return Assembled(stream, {"regions": EVERY_ROW})
 
 
 def test_without_cross_steps_it_is_two_single_streams(inputs: Inputs) -> None:
@@ -88,7 +88,7 @@ def test_without_cross_steps_it_is_two_single_streams(inputs: Inputs) -> None:
     texts = SingleStream(TextOnly(both.embed.text), left, both.pooler, dim=LEFT).eval()
     images = SingleStream(RegionsOnly(both.embed.regions), right, nn.Identity(), dim=RIGHT).eval()
     encoded, alone = both(inputs), texts(inputs)
-    assert torch.equal(encoded.tokens, alone.tokens) and torch.equal(encoded.pooled, alone.pooled)
+    assert torch.equal(encoded.text, alone.text) and torch.equal(encoded.pooled, alone.pooled)
     assert torch.equal(encoded.regions, images(inputs).regions)
 
 
@@ -96,19 +96,19 @@ def test_shared_images_that_never_meet_their_texts_are_repeated_in_the_end(quest
     apart = model([("right-0", SelfStep(None, one(RIGHT)))])
     rows = torch.tensor([7, 0, 3])
     torch.testing.assert_close(apart(questions).regions, apart(each_alone(questions)).regions)
-    some = apart(questions, OutputRows(regions=rows))
+    some = apart(questions, OutputRows({"text": EVERY_ROW, "regions": rows}))
     torch.testing.assert_close(some.regions, apart(questions).regions[rows])
 
 
 @pytest.mark.parametrize(
     "output_rows",
     [
-        OutputRows(tokens=torch.tensor([11, 1, 1]), regions=torch.tensor([0, 7])),
-        OutputRows(tokens=NO_ROWS, regions=torch.tensor([3, 2]), pooled=False),
-        OutputRows(tokens=torch.tensor([4]), regions=NO_ROWS, pooled=False),
-        OutputRows(tokens=EVERY_ROW, regions=NO_ROWS),
-        OutputRows(tokens=NO_ROWS, regions=EVERY_ROW),
-        OutputRows(tokens=NO_ROWS, regions=NO_ROWS, pooled=False),
+        OutputRows({"text": torch.tensor([11, 1, 1]), "regions": torch.tensor([0, 7])}),
+        OutputRows({"regions": torch.tensor([3, 2])}, pooled=False),
+        OutputRows({"text": torch.tensor([4])}, pooled=False),
+        OutputRows({"text": EVERY_ROW}),
+        OutputRows({"regions": EVERY_ROW}),
+        OutputRows({}, pooled=False),
         POOLED_ONLY,
     ],
     ids=["some", "regions", "a token", "text", "regions and pooled", "nothing", "pooled"],
@@ -119,8 +119,9 @@ def test_wanted_rows_are_those_of_the_whole(
 ) -> None:
     given = questions if shared else each_alone(questions)
     whole, some = encoder(given), encoder(given, output_rows)
-    torch.testing.assert_close(some.tokens, whole.tokens[output_rows.tokens])
-    torch.testing.assert_close(some.regions, whole.regions[output_rows.regions])
+    assert some.states.keys() == output_rows.by_stream.keys()
+    for name, states in some.states.items():
+        torch.testing.assert_close(states, whole[name][output_rows[name]])
     torch.testing.assert_close(some.pooled, whole.pooled[: 3 if output_rows.pooled else 0])
 
 
@@ -128,9 +129,9 @@ def test_a_shared_image_may_be_asked_for_right_where_the_streams_meet(questions:
     torch.manual_seed(0)
     last = model(meeting()[:3])
     rows = torch.tensor([7, 0, 3])
-    whole, some = last(questions), last(questions, OutputRows(tokens=torch.tensor([4]), regions=rows))
+    whole, some = last(questions), last(questions, OutputRows({"text": torch.tensor([4]), "regions": rows}))
     torch.testing.assert_close(some.regions, whole.regions[rows])
-    torch.testing.assert_close(some.tokens, whole.tokens[[4]])
+    torch.testing.assert_close(some.text, whole.text[[4]])
 
 
 def rows_of_calls(encoder: TwoStream) -> dict[str, int]:
@@ -199,8 +200,8 @@ def test_steps_say_what_they_need() -> None:
 
 
 def test_streams_may_be_kept_until_they_meet(encoder: TwoStream, inputs: Inputs) -> None:
-    images = encoder.apart(replace(inputs, text=None)).right
-    texts = encoder.apart(replace(inputs, regions=None)).left
+    images = encoder.apart(inputs.with_streams(text=None)).right
+    texts = encoder.apart(inputs.with_streams(regions=None)).left
     kept = encoder.together(encoder.apart(inputs)._replace(left=texts, right=images))
     for ours, theirs in zip(vars(kept).values(), vars(encoder(inputs)).values(), strict=True):
         torch.testing.assert_close(ours, theirs)
@@ -210,7 +211,7 @@ def test_a_walk_ends_where_a_run_does(encoder: TwoStream, questions: Inputs) -> 
     depths = list(encoder.hidden_states(questions))
     assert len(depths) == 1 + len(encoder.steps)
     assert [len(pair.right.x) for pair in depths] == [6, 6, 6, 8, 8, 8, 8]
-    torch.testing.assert_close(depths[-1].left.x, encoder(questions).tokens)
+    torch.testing.assert_close(depths[-1].left.x, encoder(questions).text)
     torch.testing.assert_close(depths[-1].right.x, encoder(questions).regions)
 
 
@@ -221,27 +222,29 @@ def test_company_and_order_change_nothing(encoder: TwoStream, questions: Inputs)
         regions, words = questions.regions, questions.text
         features, boxes = (list(regions.layout.split(x))[image] for x in (regions.features, regions.boxes))
         ids = list(words.layout.split(words.ids))[text]
-        alone = encoder(Inputs(Tokens.of([ids.tolist()]), Regions(features, boxes, SequenceLayout((len(boxes),)))))
+        alone = encoder(
+            Inputs(text=Tokens.of([ids.tolist()]), regions=Regions(features, boxes, SequenceLayout((len(boxes),))))
+        )
         torch.testing.assert_close(alone.pooled[0], together.pooled[text])
-        torch.testing.assert_close(alone.tokens, list(words.layout.split(together.tokens))[text])
+        torch.testing.assert_close(alone.text, list(words.layout.split(together.text))[text])
         torch.testing.assert_close(alone.regions, list(layout.split(together.regions))[text])
 
 
 def test_no_regions_are_an_image_without_any(encoder: TwoStream, inputs: Inputs) -> None:
     """One example of a batch may have none: what it reads is zero, and it answers as it does by itself."""
-    mixed = replace(inputs, regions=regions_of(2, 0, 3))
-    without = encoder(replace(inputs, regions=None))
+    mixed = inputs.with_streams(regions=regions_of(2, 0, 3))
+    without = encoder(inputs.with_streams(regions=None))
     torch.testing.assert_close(encoder(mixed).pooled[1], without.pooled[1])
     assert without.regions.shape == (0, RIGHT) and without.pooled.isfinite().all()
     blind = encoder.steps["cross-0"].left.self_attention
-    pair = encoder.apart(replace(inputs, regions=None))
+    pair = encoder.apart(inputs.with_streams(regions=None))
     expected = blind.norm(pair.left.x + blind.attention.out_proj.bias)
     torch.testing.assert_close(encoder.steps["cross-0"].left.ffn(expected), encoder.steps["cross-0"](pair).left.x)
 
 
 def test_regions_without_text_are_not_pooled(encoder: TwoStream, inputs: Inputs) -> None:
-    encoded = encoder(replace(inputs, text=None))
-    assert encoded.regions.shape == (9, RIGHT) and encoded.tokens.shape == (0, LEFT)
+    encoded = encoder(inputs.with_streams(text=None))
+    assert encoded.regions.shape == (9, RIGHT) and encoded.text.shape == (0, LEFT)
     assert encoded.pooled.shape == (0, LEFT)
 
 
@@ -273,7 +276,7 @@ def test_a_fact_is_hidden_from_the_other_stream() -> None:
     cross = model(steps[2:3])
     before, after = cross(tree(20)), cross(tree(30))
     assert torch.equal(before.regions, after.regions)
-    assert (before.tokens != after.tokens).any(1).nonzero().squeeze(1).tolist() == [2]
+    assert (before.text != after.text).any(1).nonzero().squeeze(1).tolist() == [2]
     read = model([steps[0], steps[2]])
     reached = (read(tree(20)).regions != read(tree(30)).regions).any(1)
     assert reached.tolist() == [True, True, True, False, False, False], "the regions beside the first text"
@@ -287,5 +290,13 @@ def test_cross_reading_agrees_with_padding(encoder: TwoStream, monkeypatch: pyte
     )
     padded = encoder(given)
     assert isinstance(encoder.steps["cross-0"].left.self_attention, AttentionSublayer)
-    torch.testing.assert_close(ragged.tokens, padded.tokens)
+    torch.testing.assert_close(ragged.text, padded.text)
     torch.testing.assert_close(ragged.regions, padded.regions)
+
+
+def test_streams_are_given_back_by_the_names_that_they_have(inputs: Inputs) -> None:
+    encoder = model([("left-0", SelfStep(one(LEFT), None))])
+    encoder.streams = ("subtitles", "video")
+    encoded = encoder(inputs, OutputRows({"video": torch.tensor([1])}))
+    assert list(encoded.states) == ["video"] and encoded["video"].shape == (1, RIGHT)
+    assert list(encoder(inputs).states) == ["subtitles", "video"]

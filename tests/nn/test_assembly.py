@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mm_kptm.batch import EVERY_ROW, NO_ROWS, Inputs, Regions, SequenceLayout, Tokens
+from mm_kptm.batch import EVERY_ROW, Inputs, Regions, SequenceLayout, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.nn.assembly import TextOnly, join
 from mm_kptm.nn.embeddings import TextEmbedding
@@ -29,12 +29,12 @@ def test_text_alone_is_the_sequence() -> None:
     embed = TextOnly(TextEmbedding(9, 4)).eval()
     tokens = Tokens.of([[1, 2], [3]], attention_mask=Causal())
     assembled = embed(Inputs(text=tokens))
-    assert assembled.tokens is EVERY_ROW and assembled.regions == NO_ROWS
+    assert assembled.parts == {"text": EVERY_ROW} and assembled.text is EVERY_ROW
     assert assembled.stream.layout is tokens.layout
     assert assembled.stream.attention.mask is tokens.attention_mask
 
 
 def test_a_text_model_without_text_is_refused() -> None:
     regions = Regions(torch.zeros(1, 2), torch.zeros(1, 4), SequenceLayout((1,)))
-    with pytest.raises(UserError, match=r"^this model reads text, but the inputs have none$"):
+    with pytest.raises(UserError, match=r"^this model reads text, but the inputs have regions$"):
         TextOnly(TextEmbedding(9, 4))(Inputs(regions=regions))

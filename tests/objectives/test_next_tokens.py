@@ -32,8 +32,8 @@ class Told(nn.Module):
 
     def forward(self, inputs: Inputs, output_rows: OutputRows = ALL_ROWS) -> Encoded:
         assert inputs.text is not None and isinstance(inputs.text.attention_mask, Causal)
-        rows = torch.arange(inputs.text.rows, dtype=torch.float)[output_rows.tokens, None]
-        return Encoded(tokens=rows, regions=rows[:0], pooled=rows[:0])
+        rows = torch.arange(inputs.text.rows, dtype=torch.float)[output_rows["text"], None]
+        return Encoded({"text": rows}, pooled=rows[:0])
 
     def head(self, name: str) -> nn.Module:
         return {"words": self.words}[name]
@@ -51,7 +51,7 @@ def test_all_rows_but_the_last_of_each_text_are_read() -> None:
 def test_a_target_is_continued_in_place_of_the_text() -> None:
     inputs = Inputs(text=TEXT, target=Tokens.of([[1, 5], [1, 6, 1], [1]]))
     batch = NextTokens().prepare(inputs)
-    assert batch.labels.tolist() == [5, 6, 1]
+    assert batch.stream == "target" and batch.labels.tolist() == [5, 6, 1]
     assert batch.inputs is inputs, "the source keeps seeing all of itself"
 
 

@@ -45,7 +45,7 @@ def test_boundaries_are_the_rows_around_a_span() -> None:
 def test_the_loss_is_both_means(system: System) -> None:
     """Against every state of the encoder and a loop over what is hidden."""
     batch = OBJECTIVE.prepare(sentences(), generator())
-    states = system(batch.inputs).tokens
+    states = system(batch.inputs).text
     alone = F.cross_entropy(system.head("masked-tokens")(states[batch.rows]), batch.labels)
     told = []
     for which, (before, behind), place in zip(batch.bounded, batch.around, batch.places, strict=True):

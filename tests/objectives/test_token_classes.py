@@ -25,7 +25,7 @@ def test_tokens_with_a_mark_are_asked_about_and_measured() -> None:
     system = mm_kptm.build("ernie2", seed=0, heads=["capitalization"], **sizes)
     batch = OBJECTIVE.prepare(INPUTS, torch.Generator())
     assert batch.rows.tolist() == [1, 2, 5] and batch.classes.tolist() == [1, 0, 1]
-    scores = system.head("capitalization")(system(INPUTS).tokens)
+    scores = system.head("capitalization")(system(INPUTS).text)
     expected = F.cross_entropy(scores[[1, 2, 5]], torch.tensor([1, 0, 1]), reduction="none")
     torch.testing.assert_close(OBJECTIVE.loss(system, batch), expected.mean())
     measured = OBJECTIVE.measure(system, batch)
@@ -33,7 +33,9 @@ def test_tokens_with_a_mark_are_asked_about_and_measured() -> None:
 
 
 def test_marks_are_needed() -> None:
-    message = r"^capitalization reads marks of capitalization, but the inputs have none; take data that do, as documents do$"
+    message = (
+        r"^capitalization reads marks of capitalization, but the inputs have none; take data that do, as documents do$"
+    )
     for inputs in (Inputs(), Inputs(text=Tokens.of([[5]]))):
         with pytest.raises(UserError, match=message):
             OBJECTIVE.prepare(inputs, torch.Generator())

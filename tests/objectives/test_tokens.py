@@ -144,7 +144,7 @@ def test_an_untrained_objective_is_uniform() -> None:
 def test_the_loss_is_the_mean_cross_entropy_of_the_hidden_words(system: System) -> None:
     objective = MaskedTokens(MASKING)
     batch = objective.prepare(Inputs(text=sentences(20, 30)), generator())
-    scores = system.head("masked-tokens")(system(batch.inputs).tokens)[batch.rows]
+    scores = system.head("masked-tokens")(system(batch.inputs).text)[batch.rows]
     expected = -scores.log_softmax(-1)[:, 50]
     torch.testing.assert_close(objective.losses(system, batch), expected)
     torch.testing.assert_close(objective.loss(system, batch), expected.mean())

@@ -6,7 +6,7 @@ import torch
 import mm_kptm
 from benchmarks.counts.flops import attention_products, counted
 from benchmarks.counts.memory import peak_bytes
-from mm_kptm.batch import NO_ROWS, POOLED_ONLY, Inputs, OutputRows, Regions, SequenceLayout, Tokens
+from mm_kptm.batch import ALL_ROWS, EVERY_ROW, POOLED_ONLY, Inputs, OutputRows, Regions, SequenceLayout, Tokens
 from mm_kptm.knowledge.injection.sentence_tree import TreeBuilder
 from mm_kptm.objectives.tokens import MaskedText, MaskedTokens, Masking
 from mm_kptm.systems.system import System
@@ -41,10 +41,10 @@ def forward(system: System, inputs: Inputs, output_rows: OutputRows) -> int:
 
 
 def step(system: System, inputs: Inputs) -> int:
-    return counted(lambda: system(inputs, OutputRows(pooled=False)).tokens.sum().backward())
+    return counted(lambda: system(inputs, OutputRows({"text": EVERY_ROW}, pooled=False)).text.sum().backward())
 
 
-TOKENS_ONLY = OutputRows(pooled=False)
+TEXT_ONLY = OutputRows({"text": EVERY_ROW}, pooled=False)
 #: Multiplications and additions of one row in one layer, without attention.
 PER_ROW = 2 * (4 * DIM * DIM + 2 * DIM * FFN)
 
@@ -56,7 +56,7 @@ def closed_form(*lengths: int) -> int:
 
 @pytest.mark.parametrize("lengths", [(1,), (5, 9), (30, 30, 7), (64,)])
 def test_the_encoder_costs_its_closed_form(system: System, lengths: tuple[int, ...]) -> None:
-    assert forward(system, text(*lengths), TOKENS_ONLY) == closed_form(*lengths)
+    assert forward(system, text(*lengths), TEXT_ONLY) == closed_form(*lengths)
 
 
 @pytest.mark.parametrize("lengths", [(5, 9), (30, 30, 7)])
@@ -69,7 +69,7 @@ def test_training_costs_what_it_must(system: System, lengths: tuple[int, ...]) -
 def test_a_long_sentence_costs_only_its_own_share(system: System) -> None:
     """One sentence of 512 tokens beside 31 of 30: no more than 1.1 times what it costs by itself."""
     short, long = [30] * 31, 512
-    for cost in (lambda *n: forward(system, text(*n), TOKENS_ONLY), lambda *n: step(system, text(*n))):
+    for cost in (lambda *n: forward(system, text(*n), TEXT_ONLY), lambda *n: step(system, text(*n))):
         assert cost(*short, long) - cost(*short) <= 1.1 * cost(long)
 
 
@@ -78,7 +78,7 @@ def test_padding_costs_nothing(system: System) -> None:
     for row, length in enumerate((5, 9, 30)):
         real[row, :length] = True
     padded = Inputs(text=Tokens.padded(torch.full((3, 64), 7), real))
-    assert forward(system, padded, TOKENS_ONLY) == forward(system, text(5, 9, 30), TOKENS_ONLY)
+    assert forward(system, padded, TEXT_ONLY) == forward(system, text(5, 9, 30), TEXT_ONLY)
 
 
 def test_the_vocabulary_is_scored_only_where_asked(system: System) -> None:
@@ -92,15 +92,15 @@ def test_the_vocabulary_is_scored_only_where_asked(system: System) -> None:
 def test_the_last_layer_finishes_only_what_is_read(system: System) -> None:
     """The rows that nobody reads cost one layer less, save for the keys and values that others read."""
     lengths, asked = (30, 30, 7), torch.tensor([3, 31, 60])
-    everything = forward(system, text(*lengths), TOKENS_ONLY)
-    some = forward(system, text(*lengths), OutputRows(tokens=asked, regions=NO_ROWS, pooled=False))
+    everything = forward(system, text(*lengths), TEXT_ONLY)
+    some = forward(system, text(*lengths), OutputRows({"text": asked}, pooled=False))
     keys_and_values = sum(lengths) * 2 * 2 * DIM * DIM
     rows = 3 * (PER_ROW - 2 * 2 * DIM * DIM) + 2 * 2 * (30 + 30 + 7) * DIM
     assert some == everything - closed_form(*lengths) // LAYERS + keys_and_values + rows
 
 
 def test_a_sentence_vector_finishes_only_first_rows(system: System) -> None:
-    assert forward(system, text(30, 30, 7), POOLED_ONLY) < 0.85 * forward(system, text(30, 30, 7), OutputRows())
+    assert forward(system, text(30, 30, 7), POOLED_ONLY) < 0.85 * forward(system, text(30, 30, 7), ALL_ROWS)
 
 
 def test_images_cost_by_how_many_there_are() -> None:
@@ -199,7 +199,7 @@ def test_the_last_cross_layer_finishes_only_what_the_vector_reads() -> None:
     of_regions = (9 + 2 * 5 + 9) * square + 2 * 2 * 9 * 5 * DIM + 9 * PER_ROW + 2 * 2 * 9 * 9 * DIM
     # four rows of the text need no query, merge or feed-forward
     of_text = 4 * (2 * square + 2 * 2 * DIM * FFN) + 2 * 2 * 4 * 5 * DIM
-    assert forward(system, inputs, OutputRows()) - forward(system, inputs, POOLED_ONLY) == of_regions + of_text
+    assert forward(system, inputs, ALL_ROWS) - forward(system, inputs, POOLED_ONLY) == of_regions + of_text
 
 
 def test_what_facts_add_is_their_tokens() -> None:
@@ -209,5 +209,5 @@ def test_what_facts_add_is_their_tokens() -> None:
     trees = TreeBuilder(lambda word: [7] * len(word), lambda _: ["abc"])([["ab", "c"], ["abcd"]])
     assert trees.layout.lengths == (9, 7)
     inputs = Inputs(text=trees.tokens())
-    assert forward(system, inputs, TOKENS_ONLY) == closed_form(9, 7)
+    assert forward(system, inputs, TEXT_ONLY) == closed_form(9, 7)
     assert step(system, inputs) == LAYERS * (3 * 16 * PER_ROW + 7 * 2 * (81 + 49) * DIM)

@@ -12,7 +12,7 @@ from benchmarks.peers import hf, uer
 from benchmarks.peers.sentence_trees import by_loops, by_numbers
 from benchmarks.run import cases
 from benchmarks.sentences import VOCABULARY, Lexicon, spelling
-from mm_kptm.batch import Inputs, OutputRows, pad
+from mm_kptm.batch import EVERY_ROW, Inputs, OutputRows, pad
 from mm_kptm.knowledge.injection.sentence_tree import TreeBuilder, Trees, cut
 
 SIZES = {"dim": 16, "num_heads": 2, "num_layers": 2, "vocab_size": VOCABULARY}
@@ -63,7 +63,7 @@ def comparison(lexicon: Lexicon, *, spoilt: float = 0.0) -> Comparison:
     ours = hf.ours_of(theirs, "kbert", [], **SIZES, ffn_dim=64, dropout=0.0).train()
     if spoilt:
         ours.encoder.layers[1].ffn.up_proj.bias.data.add_(spoilt)
-    inputs, output_rows = Inputs(text=trees.tokens(first_segment=1)), OutputRows(pooled=False)
+    inputs, output_rows = Inputs(text=trees.tokens(first_segment=1)), OutputRows({"text": EVERY_ROW}, pooled=False)
 
     def part(chosen: list[int]) -> Part:
         taken = trees.take(torch.tensor(chosen))
@@ -86,9 +86,7 @@ def comparison(lexicon: Lexicon, *, spoilt: float = 0.0) -> Comparison:
         encoders={
             PEER: Encoder(theirs, word, [part([2, 0, 3, 1])]),
             "careful peer": Encoder(theirs, word, [part([0, 1]), part([3, 2])]),
-            OURS: whole(
-                ours, ours.encoder.embed.text.word, lambda: ours(inputs, output_rows).tokens, trees.layout.total
-            ),
+            OURS: whole(ours, ours.encoder.embed.text.word, lambda: ours(inputs, output_rows).text, trees.layout.total),
         },
         sizes={},
     )

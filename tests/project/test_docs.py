@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -10,12 +11,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mm_kptm import cli, config
-from mm_kptm.datasets.schemas import OWN, readers
+from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
+from mm_kptm.datasets.schemas import CUSTOM, readers
 from mm_kptm.experiment.settings import Experiment
 from mm_kptm.tasks.protocol import catalogue
+from mm_kptm.vision.features.store import StoreWriter
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -80,7 +84,24 @@ def test_a_package_of_ones_own_adds_as_much(tmp_path: Path) -> None:
     assert "deep-averaging" in run("mm-kptm list systems --json", tmp_path, path)
 
 
-OWN_TASKS = sorted(task for task in catalogue() if OWN in readers(task))
+@pytest.mark.parametrize("page", ["tutorials/vision.md", "tutorials/knowledge.md", "tutorials/crosslingual.md"])
+def test_every_command_of_a_tutorial_runs(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, settings in named(page, "yaml").items():
+        shorter = re.sub(r"\bsteps: [1-9]\d*", "steps: 2", settings)
+        Path(name).write_text(re.sub(r"\bquestions: \d+", "questions: 60", shorter), encoding="utf-8")
+    for name, table in named(page, "tsv").items():
+        Path(name).write_text(table.partition("\n")[2], encoding="utf-8")
+    for command in "".join(blocks(page, "sh")).splitlines():
+        words = [re.sub(r"^(--train.steps)=\d+$", r"\1=2", word) for word in command.split()]
+        assert words[0] == "mm-kptm"
+        assert cli.main(words[1:]) == 0, capsys.readouterr().err
+        assert capsys.readouterr().out
+
+
+OWN_TASKS = sorted(task for task in catalogue() if CUSTOM in readers(task))
 
 
 @pytest.mark.parametrize("task", OWN_TASKS)
@@ -98,4 +119,29 @@ def test_every_schema_has_an_example_that_is_right(
 def test_the_experiments_on_ones_own_data_are_read(tmp_path: Path) -> None:
     for name, settings in named("own-data.md", "yaml").items():
         (tmp_path / name).write_text(settings, encoding="utf-8")
-        assert config.read(Experiment, tmp_path / name).data.train == Path("train.jsonl")
+        read = config.read(Experiment, tmp_path / name)
+        assert read.data.train == Path("train.jsonl") or read.task is None
+
+
+@pytest.mark.parametrize("name", ["translations.yaml", "captions.yaml"])
+def test_pretraining_on_ones_own_data_is_ten_lines_away(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = named("own-data.md", "yaml")[name]
+    assert len(settings.strip().split("\n")) <= 10
+    Path(name).write_text(settings, encoding="utf-8")
+    words: dict[str, None] = {}
+    for file, body in named("own-data.md", "text").items():
+        Path(file).parent.mkdir(exist_ok=True)
+        text = body.split("\n", 1)[1]
+        Path(file).write_text(text, encoding="utf-8")
+        words |= dict.fromkeys(re.findall(r"\w+", text.lower()))
+    Path("vocab.txt").write_text("\n".join([*BERT_SPECIALS, ".", *words]), encoding="utf-8")
+    with StoreWriter("regions", dim=8) as writer:
+        for number, image in enumerate(("beach.jpg", "desk.jpg"), 2):
+            writer.add(image, np.full((number, 8), 0.1 * number), np.tile([0.0, 0.0, 1.0, 1.0], (number, 1)))
+    assert cli.main(["train", name]) == 0
+    rows = [json.loads(line) for line in (Path("runs") / Path(name).stem / "metrics.jsonl").read_text().splitlines()]
+    losses = [row["loss"] for row in rows if "loss" in row]
+    assert losses and all(map(math.isfinite, losses))

@@ -60,7 +60,7 @@ def test_the_constraints_pin_every_dependency_inside_its_range(root):
 
 def test_the_version_is_one(root):
     assert yaml.safe_load((root / "CITATION.cff").read_text())["version"] == mm_kptm.__version__
-    newest = re.search(r"^## (\S+)", (root / "CHANGELOG.md").read_text(), re.MULTILINE)
+    newest = re.search(r"^## (\d\S*)", (root / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert newest is not None
     assert newest[1] == mm_kptm.__version__
 

@@ -22,8 +22,8 @@ def arm(folder, name, shares):
                 "answer": "",
                 "correct": float(n < follows_context),
                 "memorised": float(n >= 40 - memorised),
+                "group": f"world-{n % 8}",
             }
-            | {"group": f"world-{n % 8}"}
             for n in range(40)
         ]
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -164,7 +164,7 @@ def test_a_published_configuration_sizes_the_system_and_the_caller_wins(tmp_path
     (tmp_path / "config.json").write_text(json.dumps(fields), encoding="utf-8")
     assert mm_kptm.load("bert", tmp_path).sizes["num_heads"] == 4
     back = mm_kptm.load("bert", tmp_path, num_heads=2)
-    torch.testing.assert_close(back(INPUTS).tokens, system(INPUTS).tokens)
+    torch.testing.assert_close(back(INPUTS).text, system(INPUTS).text)
 
 
 def test_a_checkpoint_of_another_size_is_refused(tmp_path: Path) -> None:

@@ -36,8 +36,14 @@ def test_a_template_leaves_room_for_exactly_what_it_adds(template, specials, sin
 def test_the_published_formats_are_those_of_their_families():
     formats = {name: recipe.text for name, recipe in mm_kptm.catalogue().items() if recipe.text != BERT_FORMAT}
     assert formats.keys() == {
-        "kbert-base", "k-adapter-large", "k-adapter-factual", "k-adapter-linguistic", "kepler-base", "xlm-15", "unicoder-15"
-    }  # fmt: skip
+        "kbert-base",
+        "k-adapter-large",
+        "k-adapter-factual",
+        "k-adapter-linguistic",
+        "kepler-base",
+        "xlm-15",
+        "unicoder-15",
+    }
     assert formats["kbert-base"] == UER_FORMAT
     assert formats["k-adapter-large"].markers["relation-classification"].pieces == ("@", "@", "#", "#")
     assert formats["kepler-base"].markers["entity-typing"].inside

@@ -1,13 +1,15 @@
 """The catalogue of tasks, and which system can serve which."""
 
 import json
+from dataclasses import fields, is_dataclass
+from typing import get_args, get_origin
 
 import pytest
 
 import mm_kptm
 from mm_kptm.errors import UserError
 from mm_kptm.tasks import protocol
-from mm_kptm.tasks.protocol import catalogue, check_fit, find, write_predictions
+from mm_kptm.tasks.protocol import Task, catalogue, check_fit, find, write_predictions
 from mm_kptm.tasks.text.sentence_retrieval import ParallelSentences
 from mm_kptm.tasks.vision.knowledge_vqa import KnowledgeVQA
 from mm_kptm.tasks.vision.vqa import VQA
@@ -51,7 +53,7 @@ def test_a_system_that_cannot_see_is_refused_and_others_are_named():
     )
     with pytest.raises(UserError, match=message) as raised:
         check_fit(VQA, mm_kptm.catalogue()["bert-base"])
-    assert "bert" not in str(raised.value).partition("systems that do:")[2]
+    assert " bert-base" not in str(raised.value).partition("systems that do:")[2]
 
 
 def test_predictions_are_lines_of_json(tmp_path):
@@ -61,3 +63,12 @@ def test_predictions_are_lines_of_json(tmp_path):
     assert [json.loads(line)["id"] for line in lines] == ["a", "b"]
     assert "二十七" in lines[0]
     assert [file.name for file in path.parent.iterdir()] == ["test.jsonl"]
+
+
+def test_tasks_say_whether_objectives_may_stand_beside_them():
+    for task in catalogue().values():
+        bases = [base for one in task.__mro__ for base in getattr(one, "__orig_bases__", ())]
+        batch = next(
+            get_args(base)[0] for base in bases if get_origin(base) is Task and is_dataclass(get_args(base)[0])
+        )
+        assert task.single_inputs is ("inputs" in {field.name for field in fields(batch)}), task

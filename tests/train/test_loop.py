@@ -231,6 +231,25 @@ def test_a_run_cannot_resume_beyond_its_end_or_with_other_data(tmp_path):
         run(tmp_path, resume=True, source=PointSource(61))
 
 
+@pytest.mark.parametrize("max_tokens", [None, 20])
+def test_epochs_are_as_many_steps_as_the_examples_make(max_tokens, tmp_path):
+    by_epochs, fitted = run(tmp_path / "epochs", steps=None, epochs=2, max_tokens=max_tokens)
+    steps = int(fitted.checkpoint.name.removeprefix("step-"))
+    assert steps == 14 if max_tokens is None else 17 < steps < 30  # 60 examples of 3 rows on average, 8 in a batch
+    by_steps, _ = run(tmp_path / "steps", steps=steps, max_tokens=max_tokens)
+    same(by_epochs, by_steps)
+
+
+def test_a_run_of_epochs_goes_on_and_cannot_resume_beyond_its_end(tmp_path):
+    plain = {"steps": None, "schedule": "constant", "warmup": 0.0}
+    whole, _ = run(tmp_path / "whole", epochs=2, **plain)
+    run(tmp_path / "parts", epochs=1, **plain)
+    with pytest.raises(UserError, match=r"is at step 14, past train.epochs 1 \(7 steps\); ask for at least 14 steps"):
+        run(tmp_path / "whole", resume=True, steps=None, epochs=1)
+    parts, _ = run(tmp_path / "parts", resume=True, epochs=2, **plain)
+    same(whole, parts)
+
+
 def test_a_damaged_checkpoint_does_not_resume(tmp_path):
     _, fitted = run(tmp_path)
     file = fitted.checkpoint / "model.safetensors"

@@ -52,7 +52,8 @@ EXPERIMENTS = {
         asked("entity-fusion", "uniter-base", task="knowledge-vqa", knowledge=KnowledgeSettings("entity-fusion")),
         asked("candidates", "uniter-base", task="knowledge-vqa", knowledge=KnowledgeSettings("kar")),
         asked("side-adapter", "uniter-base", task="knowledge-vqa", knowledge=KnowledgeSettings("side-adapter")),
-        asked("knowledge-embedding", "uniter-base", task="knowledge-vqa", knowledge=KnowledgeSettings("knowledge-embedding")),
+        asked("knowledge-embedding", "uniter-base", task="knowledge-vqa",
+              knowledge=KnowledgeSettings("knowledge-embedding")),
     )
 }  # fmt: skip
 

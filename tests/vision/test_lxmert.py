@@ -78,13 +78,13 @@ def test_answers_as_the_independent_implementation(dtype: torch.dtype, atol: flo
             visual_attention_mask=seen.long(),
         )
         objects = theirs.obj_predict_head(states.vision_output)
-        inputs = Inputs(Tokens.padded(ids, real, segments=segments), Regions.padded(features, boxes, seen))
+        inputs = Inputs(text=Tokens.padded(ids, real, segments=segments), regions=Regions.padded(features, boxes, seen))
         encoded = ours(inputs)
     answers = {
-        "tokens": (encoded.tokens, states.language_output[real]),
+        "tokens": (encoded.text, states.language_output[real]),
         "regions": (encoded.regions, states.vision_output[seen]),
         "pooled": (encoded.pooled, states.pooled_output),
-        "words": (ours.head("masked-tokens")(encoded.tokens), expected.prediction_logits[real]),
+        "words": (ours.head("masked-tokens")(encoded.text), expected.prediction_logits[real]),
         "matching": (ours.head("image-text-matching")(encoded.pooled), expected.cross_relationship_score),
         "answers": (ours.head("question-answering")(encoded.pooled), expected.question_answering_score),
         "objects": (
@@ -165,8 +165,8 @@ def test_regions_are_a_set(lxmert: System, inputs: Inputs) -> None:
     order = torch.tensor([1, 0, 4, 2, 5, 3, 8, 6, 7])
     regions = inputs.regions
     shuffled = replace(regions, features=regions.features[order], boxes=regions.boxes[order])
-    a, b = lxmert(inputs), lxmert(replace(inputs, regions=shuffled))
-    torch.testing.assert_close(a.tokens, b.tokens)
+    a, b = lxmert(inputs), lxmert(inputs.with_streams(regions=shuffled))
+    torch.testing.assert_close(a.text, b.text)
     torch.testing.assert_close(a.pooled, b.pooled)
     torch.testing.assert_close(a.regions[order], b.regions)
 
@@ -203,7 +203,7 @@ def test_unreadable_regions_are_refused(
     lxmert: System, inputs: Inputs, change: dict[str, torch.Tensor], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        lxmert(replace(inputs, regions=replace(inputs.regions, **change)))
+        lxmert(inputs.with_streams(regions=replace(inputs.regions, **change)))
 
 
 def test_every_head_can_be_saved_and_loaded(lxmert: System, inputs: Inputs, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mm_kptm.batch import EVERY_ROW, NO_ROWS, POOLED_ONLY, Inputs, OutputRows, Regions, SequenceLayout, Tokens
+from mm_kptm.batch import EVERY_ROW, POOLED_ONLY, Inputs, OutputRows, Regions, SequenceLayout, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.nn.visibility import Branches, Matrix
 from mm_kptm.systems.system import System
@@ -20,9 +20,9 @@ def taken(regions: Regions, rows: Tensor, layout: SequenceLayout) -> Regions:
 def test_regions_are_a_set(uniter: System, inputs: Inputs) -> None:
     """No position is learned for regions: reordering them reorders their states and nothing else."""
     order = torch.tensor([1, 0, 4, 2, 5, 3, 8, 6, 7])
-    shuffled = replace(inputs, regions=taken(inputs.regions, order, inputs.regions.layout))
+    shuffled = inputs.with_streams(regions=taken(inputs.regions, order, inputs.regions.layout))
     a, b = uniter(inputs), uniter(shuffled)
-    torch.testing.assert_close(a.tokens, b.tokens)
+    torch.testing.assert_close(a.text, b.text)
     torch.testing.assert_close(a.pooled, b.pooled)
     torch.testing.assert_close(a.regions[order], b.regions)
 
@@ -35,7 +35,7 @@ def test_company_changes_nothing(uniter: System, inputs: Inputs) -> None:
         image = Regions(features[number], boxes[number], SequenceLayout((len(boxes[number]),)))
         alone = uniter(Inputs(text=Tokens.of([texts[number].tolist()]), regions=image))
         torch.testing.assert_close(alone.pooled[0], together.pooled[number])
-        torch.testing.assert_close(alone.tokens, list(inputs.text.layout.split(together.tokens))[number])
+        torch.testing.assert_close(alone.text, list(inputs.text.layout.split(together.text))[number])
         torch.testing.assert_close(alone.regions, list(inputs.regions.layout.split(together.regions))[number])
 
 
@@ -55,19 +55,19 @@ def test_padding_changes_nothing_wherever_it_stands(uniter: System, inputs: Inpu
 def test_an_image_is_embedded_once_however_many_texts_ask(uniter: System, inputs: Inputs) -> None:
     counted: list[int] = []
     uniter.encoder.embed.regions.feature.register_forward_hook(lambda _m, given, _o: counted.append(len(given[0])))
-    shared = replace(inputs, regions=regions_of(4, 2), image_of=torch.tensor([1, 0, 1]))
+    shared = replace(inputs.with_streams(regions=regions_of(4, 2)), image_of=torch.tensor([1, 0, 1]))
     rows = torch.tensor([4, 5, 0, 1, 2, 3, 4, 5])
-    repeated = replace(inputs, regions=taken(shared.regions, rows, SequenceLayout((2, 4, 2))))
+    repeated = inputs.with_streams(regions=taken(shared.regions, rows, SequenceLayout((2, 4, 2))))
     a, b = uniter(shared), uniter(repeated)
     assert counted == [6, 8]
-    for ours, theirs in ((a.tokens, b.tokens), (a.regions, b.regions), (a.pooled, b.pooled)):
+    for ours, theirs in ((a.text, b.text), (a.regions, b.regions), (a.pooled, b.pooled)):
         torch.testing.assert_close(ours, theirs)
 
 
 def test_either_part_may_be_missing(uniter: System, inputs: Inputs) -> None:
-    text, regions = uniter(replace(inputs, regions=None)), uniter(replace(inputs, text=None))
-    assert text.tokens.shape == (14, 16) and text.regions.shape == (0, 16) and text.pooled.shape == (3, 16)
-    assert regions.tokens.shape == (0, 16) and regions.regions.shape == (9, 16) and regions.pooled.shape == (3, 16)
+    text, regions = uniter(inputs.with_streams(regions=None)), uniter(inputs.with_streams(text=None))
+    assert text.text.shape == (14, 16) and "regions" not in text.states and text.pooled.shape == (3, 16)
+    assert "text" not in regions.states and regions.regions.shape == (9, 16) and regions.pooled.shape == (3, 16)
     with pytest.raises(UserError, match="this model reads text, regions or both, but the inputs have neither"):
         uniter(Inputs())
 
@@ -75,17 +75,18 @@ def test_either_part_may_be_missing(uniter: System, inputs: Inputs) -> None:
 @pytest.mark.parametrize(
     "output_rows",
     [
-        OutputRows(tokens=torch.tensor([1, 5, 13]), regions=torch.tensor([0, 8])),
-        OutputRows(tokens=NO_ROWS, regions=torch.tensor([2, 3]), pooled=False),
-        OutputRows(tokens=EVERY_ROW, regions=NO_ROWS),
+        OutputRows({"text": torch.tensor([1, 5, 13]), "regions": torch.tensor([0, 8])}),
+        OutputRows({"regions": torch.tensor([2, 3])}, pooled=False),
+        OutputRows({"text": EVERY_ROW}),
         POOLED_ONLY,
     ],
     ids=["some", "regions", "text", "pooled"],
 )
 def test_wanted_rows_are_those_of_the_whole(uniter: System, inputs: Inputs, output_rows: OutputRows) -> None:
     whole, some = uniter(inputs), uniter(inputs, output_rows)
-    torch.testing.assert_close(some.tokens, whole.tokens[output_rows.tokens])
-    torch.testing.assert_close(some.regions, whole.regions[output_rows.regions])
+    assert some.states.keys() == output_rows.by_stream.keys()
+    for name, states in some.states.items():
+        torch.testing.assert_close(states, whole[name][output_rows[name]])
     torch.testing.assert_close(some.pooled, whole.pooled[: 3 if output_rows.pooled else 0])
 
 
@@ -105,7 +106,7 @@ def test_a_fact_reaches_regions_only_through_its_word() -> None:
     one, two = small_uniter(num_layers=1), small_uniter(num_layers=2)
     before, after = one(tree(20)), one(tree(30))
     assert torch.equal(before.regions, after.regions)
-    changed = (before.tokens != after.tokens).any(1).nonzero().squeeze(1).tolist()
+    changed = (before.text != after.text).any(1).nonzero().squeeze(1).tolist()
     assert changed == [1, 2, 3], "the word and its branch"
     deep = (two(tree(20)).regions != two(tree(30)).regions).any(1)
     assert deep.tolist() == [True, True, True, False, False], "the regions of the first text, by way of its word"
@@ -116,11 +117,11 @@ def test_branches_agree_with_the_matrix_they_stand_for(uniter: System) -> None:
     rows = torch.arange(9)
     cells = given.text.attention_mask.mask_mod(rows[:, None], rows[None, :])
     dense = replace(given.text, attention_mask=Matrix.of([cells[:6, :6], cells[6:, 6:]]))
-    a, b = uniter(given), uniter(replace(given, text=dense))
+    a, b = uniter(given), uniter(given.with_streams(text=dense))
     # the dense matrix knows the text only, so it lets regions see the branch; the words of the other text agree
-    torch.testing.assert_close(a.tokens[6:], b.tokens[6:])
+    torch.testing.assert_close(a.text[6:], b.text[6:])
     torch.testing.assert_close(a.pooled[1], b.pooled[1])
-    torch.testing.assert_close(uniter(replace(given, regions=None)).tokens, uniter(Inputs(text=dense)).tokens)
+    torch.testing.assert_close(uniter(given.with_streams(regions=None)).text, uniter(Inputs(text=dense)).text)
 
 
 @pytest.mark.parametrize(
@@ -137,9 +138,9 @@ def test_texts_without_their_image_are_refused(
 ) -> None:
     image_of = None if images is None else torch.tensor(images)
     with pytest.raises(UserError, match=message):
-        uniter(replace(inputs, regions=regions_of(2, 4), image_of=image_of))
+        uniter(replace(inputs.with_streams(regions=regions_of(2, 4)), image_of=image_of))
 
 
 def test_showing_no_regions_is_refused(inputs: Inputs) -> None:
     with pytest.raises(UserError, match="regions are read here, but the inputs have none"):
-        replace(inputs, regions=None).repeat_shared()
+        inputs.with_streams(regions=None).repeat_shared()

@@ -124,32 +124,32 @@ def test_the_task_is_heard_and_moves_no_word() -> None:
     """Another task changes the states; the embedded words are those of the model without tasks."""
     system, inputs = small_vilbert("12-in-1"), three_texts()
     tasks = torch.tensor([4, 4, 4, 1, 1, 1, 1, 1, 9, 9, 9, 9, 9, 9])
-    asked = replace(inputs, text=replace(inputs.text, tasks=tasks))
+    asked = inputs.with_streams(text=replace(inputs.text, tasks=tasks))
     first = next(iter(system.hidden_states(asked)))
     words = system.encoder.embed.text(inputs.text)
     assert first.left.layout.lengths == (4, 6, 7)
     torch.testing.assert_close(first.left.x[[0, 2, 3]], words[:3])
     torch.testing.assert_close(first.left.x[5], system.encoder.embed.text.norm(system.encoder.embed.task.weight[1]))
-    other = replace(inputs, text=replace(inputs.text, tasks=torch.where(tasks == 1, 2, tasks)))
+    other = inputs.with_streams(text=replace(inputs.text, tasks=torch.where(tasks == 1, 2, tasks)))
     ours, theirs = system(asked), system(other)
     torch.testing.assert_close(ours.pooled[[0, 2]], theirs.pooled[[0, 2]], atol=1e-5, rtol=1e-4)
-    assert not torch.allclose(ours.tokens[3:8], theirs.tokens[3:8], atol=1e-4)
-    unasked = replace(inputs, text=replace(inputs.text, tasks=torch.zeros_like(tasks)))
-    torch.testing.assert_close(system(inputs).tokens, system(unasked).tokens)
+    assert not torch.allclose(ours.text[3:8], theirs.text[3:8], atol=1e-4)
+    unasked = inputs.with_streams(text=replace(inputs.text, tasks=torch.zeros_like(tasks)))
+    torch.testing.assert_close(system(inputs).text, system(unasked).text)
 
 
 def test_a_task_that_the_model_does_not_know_is_refused() -> None:
     system, inputs = small_vilbert("12-in-1"), three_texts()
     text = replace(inputs.text, tasks=torch.full_like(inputs.text.ids, 20))
     with pytest.raises(UserError, match="a text is asked task 20, but the model has 20 tasks; build it with num_"):
-        system(replace(inputs, text=text))
+        system(inputs.with_streams(text=text))
 
 
 def test_features_of_whole_images_must_be_one_each() -> None:
     system, inputs = small_vilbert(), three_texts()
     regions = replace(inputs.regions, whole_image=inputs.regions.features[:2])
     with pytest.raises(UserError, match="there are 3 images, but 2 features of whole images"):
-        system(replace(inputs, regions=regions))
+        system(inputs.with_streams(regions=regions))
 
 
 @torch.no_grad()
@@ -160,6 +160,8 @@ def test_the_text_guides_the_regions_before_they_meet() -> None:
         text = replace(inputs.text, ids=inputs.text.ids.clone())
         text.ids[4] = 30
         place = list(system.encoder.steps).index("regions-0") + 1
-        ours, theirs = (list(system.hidden_states(replace(inputs, text=t)))[place].right.x for t in (inputs.text, text))
+        ours, theirs = (
+            list(system.hidden_states(inputs.with_streams(text=t)))[place].right.x for t in (inputs.text, text)
+        )
         assert torch.equal(ours[:3], theirs[:3]) and torch.equal(ours[8:], theirs[8:])
         assert torch.allclose(ours[3:8], theirs[3:8], atol=1e-5) != guided

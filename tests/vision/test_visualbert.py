@@ -68,7 +68,7 @@ class Drawn:
             segments=self.kinds[self.seen],
             words=self.words[self.seen] if aligned else None,
         )
-        return Inputs(Tokens.padded(self.ids, self.real, segments=self.segments), regions)
+        return Inputs(text=Tokens.padded(self.ids, self.real, segments=self.segments), regions=regions)
 
 
 def written(model: type[torch.nn.Module], folder: Path) -> torch.nn.Module:
@@ -131,7 +131,7 @@ def test_answers_questions_as_the_independent_implementation(dtype: torch.dtype,
     worth = torch.rand(3, 7, dtype=dtype)
     with torch.no_grad():
         inputs = drawn.ours()
-        scores = ours.head("vqa-at-mask")(ours(inputs).tokens[answer_mask_rows(inputs.text.layout, worth.device)])
+        scores = ours.head("vqa-at-mask")(ours(inputs).text[answer_mask_rows(inputs.text.layout, worth.device)])
         expected = theirs(**drawn.theirs(), labels=worth)
     # with labels the other one gives the logarithms of the shares
     compare({"scores": (scores.log_softmax(1), expected.logits)}, atol)
@@ -150,7 +150,7 @@ def test_grounds_phrases_as_the_independent_implementation(dtype: torch.dtype, a
         encoded = ours(inputs)
         rows = (inputs.text.layout.starts(places.device)[:, None] + places).flatten()
         shown = inputs.regions.layout
-        scores = ours.head("phrase-grounding")(encoded.tokens[rows], encoded.regions, SequenceLayout((2, 2, 2)), shown)
+        scores = ours.head("phrase-grounding")(encoded.text[rows], encoded.regions, SequenceLayout((2, 2, 2)), shown)
     real = scores > float("-inf")
     assert torch.equal(real, drawn.seen.repeat_interleave(2, dim=0))
     compare({"scores": (scores[real], expected.flatten(0, 1)[real])}, atol)
@@ -179,10 +179,10 @@ def test_words_that_name_a_region_add_the_mean_of_their_positions() -> None:
 
 def test_boxes_are_not_read_and_order_is_not_known(inputs: Inputs) -> None:
     system = small()
-    moved = replace(inputs, regions=replace(inputs.regions, boxes=inputs.regions.boxes * 0.5))
+    moved = inputs.with_streams(regions=replace(inputs.regions, boxes=inputs.regions.boxes * 0.5))
     assert torch.equal(system(inputs).pooled, system(moved).pooled)
     order = torch.tensor([1, 0, 4, 2, 5, 3, 8, 6, 7])
-    shuffled = replace(inputs, regions=replace(inputs.regions, features=inputs.regions.features[order]))
+    shuffled = inputs.with_streams(regions=replace(inputs.regions, features=inputs.regions.features[order]))
     torch.testing.assert_close(system(inputs).regions[order], system(shuffled).regions)
 
 
@@ -225,4 +225,4 @@ def test_a_question_without_a_place_for_its_answer_is_refused() -> None:
 def test_a_word_behind_the_last_position_is_refused(inputs: Inputs) -> None:
     named = replace(inputs.regions, words=torch.full((9, 1), 20))
     with pytest.raises(UserError, match="named by the word at position 20, but the model has 20 positions; cut the"):
-        small()(replace(inputs, regions=named))
+        small()(inputs.with_streams(regions=named))

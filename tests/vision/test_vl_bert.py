@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import mm_kptm
-from mm_kptm.batch import NO_ROWS, Inputs, OutputRows, Regions, SequenceLayout, Tokens
+from mm_kptm.batch import POOLED_ONLY, Inputs, Regions, SequenceLayout, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.nn.visibility import Branches
 from mm_kptm.systems.pretrained import translated
@@ -77,9 +77,9 @@ def test_the_whole_image_is_the_mean_of_the_regions_that_are_not_hidden() -> Non
 def test_the_whole_image_may_be_made_or_given(inputs: Inputs) -> None:
     """Made of the regions it has no row of its own among them; given it is one of them."""
     made, given = small(), small(whole_image="first")
-    whole = replace(inputs, regions=prepend_region_mean(inputs.regions))
+    whole = inputs.with_streams(regions=prepend_region_mean(inputs.regions))
     a, b = made(inputs), given(whole)
-    torch.testing.assert_close(a.tokens, b.tokens)
+    torch.testing.assert_close(a.text, b.text)
     assert a.regions.shape == (9, 16) and b.regions.shape == (12, 16)
     torch.testing.assert_close(a.regions, b.regions[[1, 2, 4, 5, 6, 7, 9, 10, 11]])
 
@@ -90,7 +90,7 @@ def test_regions_are_a_set(inputs: Inputs) -> None:
     order = torch.tensor([1, 0, 4, 2, 5, 3, 8, 6, 7])
     regions = inputs.regions
     shuffled = Regions(regions.features[order], regions.boxes[order], regions.layout)
-    a, b = system(inputs), system(replace(inputs, regions=shuffled))
+    a, b = system(inputs), system(inputs.with_streams(regions=shuffled))
     torch.testing.assert_close(a.pooled, b.pooled)
     torch.testing.assert_close(a.regions[order], b.regions)
 
@@ -103,7 +103,7 @@ def test_company_changes_nothing(inputs: Inputs) -> None:
     for number in range(3):
         image = Regions(features[number], boxes[number], SequenceLayout((len(boxes[number]),)))
         alone = system(Inputs(text=Tokens.of([texts[number].tolist()]), regions=image))
-        torch.testing.assert_close(alone.tokens, list(inputs.text.layout.split(together.tokens))[number])
+        torch.testing.assert_close(alone.text, list(inputs.text.layout.split(together.text))[number])
         torch.testing.assert_close(alone.regions, list(inputs.regions.layout.split(together.regions))[number])
 
 
@@ -112,27 +112,29 @@ def test_a_word_carries_the_region_that_it_names(inputs: Inputs) -> None:
     system = small()
     marks = torch.zeros(14, dtype=torch.long)
     plain = next(system.hidden_states(inputs)).x
-    marked = replace(inputs, text=replace(inputs.text, token_labels={REGION_LABEL: marks}))
+    marked = inputs.with_streams(text=replace(inputs.text, token_labels={REGION_LABEL: marks}))
     assert torch.equal(next(system.hidden_states(marked)).x, plain)
     marks = marks.clone()
     marks[4] = 3  # the second word of the second text
-    named = replace(inputs, text=replace(inputs.text, token_labels={REGION_LABEL: marks}))
+    named = inputs.with_streams(text=replace(inputs.text, token_labels={REGION_LABEL: marks}))
     changed_rows = (next(system.hidden_states(named)).x != plain).any(1).nonzero().squeeze(1).tolist()
     assert changed_rows == [3 + 3 + 1 + 1], "behind text, whole image, regions and end of the first, one word further"
-    torch.testing.assert_close(system(named, OutputRows(tokens=NO_ROWS)).pooled.shape, (3, 16))
+    torch.testing.assert_close(system(named, POOLED_ONLY).pooled.shape, (3, 16))
 
 
 def test_an_image_is_embedded_once_however_many_texts_ask(inputs: Inputs) -> None:
     system = small()
     counted: list[int] = []
     system.encoder.embed.regions.project.register_forward_hook(lambda _m, given, _o: counted.append(len(given[0])))
-    shared = replace(inputs, regions=regions_of(4, 2), image_of=torch.tensor([1, 0, 1]))
+    shared = replace(inputs.with_streams(regions=regions_of(4, 2)), image_of=torch.tensor([1, 0, 1]))
     rows = torch.tensor([4, 5, 0, 1, 2, 3, 4, 5])
     regions = shared.regions
-    repeated = replace(inputs, regions=Regions(regions.features[rows], regions.boxes[rows], SequenceLayout((2, 4, 2))))
+    repeated = inputs.with_streams(
+        regions=Regions(regions.features[rows], regions.boxes[rows], SequenceLayout((2, 4, 2)))
+    )
     a, b = system(shared), system(repeated)
     assert counted == [6 + 2, 8 + 3]
-    for ours, theirs in ((a.tokens, b.tokens), (a.regions, b.regions), (a.pooled, b.pooled)):
+    for ours, theirs in ((a.text, b.text), (a.regions, b.regions), (a.pooled, b.pooled)):
         torch.testing.assert_close(ours, theirs)
 
 
@@ -142,14 +144,14 @@ def test_a_branch_hides_from_regions(inputs: Inputs) -> None:
     sees = Branches(words=torch.tensor([0, 1, 1, 2]), branches=torch.tensor([0, 0, 1, 0]))
     given = [
         Inputs(
-            Tokens.of([[2, 7, branch, 3]], positions=[[0, 1, 2, 2]], attention_mask=sees),
-            regions_of(2),
+            text=Tokens.of([[2, 7, branch, 3]], positions=[[0, 1, 2, 2]], attention_mask=sees),
+            regions=regions_of(2),
         )
         for branch in (20, 30)
     ]
     before, after = system(given[0]), system(given[1])
     assert torch.equal(before.regions, after.regions)
-    assert (before.tokens != after.tokens).any(1).tolist() == [False, True, True, False]
+    assert (before.text != after.text).any(1).tolist() == [False, True, True, False]
 
 
 def test_a_fresh_model_ignores_vision(inputs: Inputs) -> None:
@@ -167,7 +169,7 @@ def test_a_fresh_model_ignores_vision(inputs: Inputs) -> None:
         visual_dim=16,
         dropout=0.0,
     )
-    other = replace(inputs, regions=regions_of(2, 4, 3, seed=9))
+    other = inputs.with_streams(regions=regions_of(2, 4, 3, seed=9))
     assert torch.equal(system(inputs).pooled, system(other).pooled)
 
 
@@ -248,20 +250,20 @@ def test_positions_may_begin_behind_the_padding(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_read_is_refused(inputs: Inputs) -> None:
-    alone = replace(inputs, regions=None)
+    alone = inputs.with_streams(regions=None)
     with pytest.raises(
         UserError, match="no regions, but this model was built without the vector that stands for a miss"
     ):
         small(reads_text_alone=False)(alone)
     assert small()(alone).regions.shape == (0, 16)
-    masked = replace(inputs, regions=replace(inputs.regions, masked=torch.ones(9, dtype=torch.bool)))
+    masked = inputs.with_streams(regions=replace(inputs.regions, masked=torch.ones(9, dtype=torch.bool)))
     with pytest.raises(
         UserError, match="built without rows that stand for masked regions; build it with masks_regions"
     ):
         small(masks_regions=False)(masked)
     with pytest.raises(UserError, match="this model reads text, regions or both, but the inputs have neither"):
         small()(Inputs())
-    named = replace(inputs, text=replace(inputs.text, token_labels={REGION_LABEL: torch.full((14,), 3)}))
+    named = inputs.with_streams(text=replace(inputs.text, token_labels={REGION_LABEL: torch.full((14,), 3)}))
     with pytest.raises(
         UserError, match="a word of text 0 names region 3, but its image has 3 regions, the whole image"
     ):

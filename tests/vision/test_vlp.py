@@ -79,10 +79,10 @@ def test_the_image_stands_behind_the_first_token_and_moves_the_positions_of_the_
     system = small()
     inputs = given(False, False)
     assembled = system.encoder.embed(inputs)
-    assert assembled.tokens.tolist() == [0, 4, 5, 6, 7, 8, 9, 12, 13, 14, 15]
-    assert assembled.regions.tolist() == [1, 2, 3, 10, 11]
+    assert assembled.text.tolist() == [0, 4, 5, 6, 7, 8, 9, 12, 13, 14, 15]
+    assert assembled.parts["regions"].tolist() == [1, 2, 3, 10, 11]
     moved = replace(inputs.text, positions=torch.tensor([0, 4, 5, 6, 7, 8, 0, 3, 4, 5, 6]))
-    torch.testing.assert_close(assembled.stream.x[assembled.tokens], system.encoder.embed.text(moved))
+    torch.testing.assert_close(assembled.stream.x[assembled.text], system.encoder.embed.text(moved))
 
 
 def test_a_written_word_changes_only_the_words_behind_it() -> None:
@@ -93,7 +93,7 @@ def test_a_written_word_changes_only_the_words_behind_it() -> None:
         ids[place] = 20
         after = replace(before, text=replace(before.text, ids=ids))
         a, b = system(before), system(after)
-        assert (a.tokens != b.tokens).any(1).nonzero().squeeze(1).tolist() == changed
+        assert (a.text != b.text).any(1).nonzero().squeeze(1).tolist() == changed
         assert (a.regions != b.regions).any(1).tolist() == ([False] * 5 if place == 3 else [False] * 3 + [True] * 2)
 
 
@@ -106,10 +106,10 @@ def test_hidden_regions_are_seen_by_none_unless_asked_for() -> None:
     masked = torch.tensor([False, True, False, False, False])
     for sees, changes in ((False, False), (True, True)):
         system = small(attends_to_masked_regions=sees)
-        covered = replace(inputs, regions=replace(inputs.regions, masked=masked))
+        covered = inputs.with_streams(regions=replace(inputs.regions, masked=masked))
         fewer = replace(inputs.regions, features=inputs.regions.features + 9 * masked[:, None])
-        moved = replace(inputs, regions=replace(fewer, masked=masked))
-        assert torch.equal(system(covered).tokens, system(moved).tokens), "its feature is gone"
+        moved = inputs.with_streams(regions=replace(fewer, masked=masked))
+        assert torch.equal(system(covered).text, system(moved).text), "its feature is gone"
         embed = system.encoder.embed
         embed.text.segment.weight.data[0] += 1  # the only thing that a masked region still has
         assert (system(covered).regions[1] - system(moved).regions[1]).abs().max() == 0
@@ -136,7 +136,7 @@ def test_captions_are_written_three_times_in_four() -> None:
 def test_the_loss_is_the_sum_over_all_predictions_by_their_number() -> None:
     system = small()
     two = Masking(mask_id=4, pool=(5, 40), never=frozenset(), policy=CaptionShare(rate=0.5, beside=-1))
-    batch = VlpPretraining(two).prepare(Inputs(texts(), images(3, 2)), torch.Generator().manual_seed(0))
+    batch = VlpPretraining(two).prepare(Inputs(text=texts(), regions=images(3, 2)), torch.Generator().manual_seed(0))
     losses = VlpPretraining(two).losses(system, batch)
     assert batch.owners.tolist() == [0, 0, 1]
     torch.testing.assert_close(VlpPretraining(two).loss(system, batch), losses.sum() / 3.00001)
@@ -150,7 +150,7 @@ def test_the_loss_is_the_sum_over_all_predictions_by_their_number() -> None:
 def test_hidden_regions_are_told_apart() -> None:
     system = small()
     objective = VlpPretraining(MASKING, masked_region_rate=0.67)
-    batch = objective.prepare(Inputs(texts(), images(3, 2)), torch.Generator().manual_seed(0))
+    batch = objective.prepare(Inputs(text=texts(), regions=images(3, 2)), torch.Generator().manual_seed(0))
     assert [int(part.sum()) for part in batch.inputs.regions.masked.split([3, 2])] == [2, 1]
     each = region_losses(system, batch.inputs)
     assert each.tolist()[1] == 0.0 < each.tolist()[0], "one region cannot be taken for another"
@@ -173,7 +173,7 @@ def test_a_beam_of_all_words_finds_the_likeliest_caption() -> None:
 
     def likelihoods(text: list[int]) -> torch.Tensor:
         tokens = how.written(Tokens.of([[2, 3, *text, 4]]))
-        states = system(Inputs(text=tokens, regions=image)).tokens[-1:]
+        states = system(Inputs(text=tokens, regions=image)).text[-1:]
         return system.head("masked-tokens")(states).log_softmax(1).squeeze(0)
 
     with torch.no_grad():
@@ -239,7 +239,7 @@ def test_what_is_not_built_is_refused(field: str, value: Any, message: str, tmp_
 def test_what_cannot_be_read_is_refused() -> None:
     system = small()
     inputs = given(False, False)
-    bare = replace(inputs, regions=regions_of(3, 2))
+    bare = inputs.with_streams(regions=regions_of(3, 2))
     with pytest.raises(UserError, match="together with the detector's confidence in its objects, but there is none"):
         system(bare)
     with pytest.raises(UserError, match="together with the detector's distribution over classes, but there is none"):
@@ -249,7 +249,7 @@ def test_what_cannot_be_read_is_refused() -> None:
     with pytest.raises(
         UserError, match=r"behind the first token of a text, but a text has none; begin it with \[CLS\]"
     ):
-        system(replace(inputs, text=Tokens.of([[2, 3], []])))
+        system(inputs.with_streams(text=Tokens.of([[2, 3], []])))
     with pytest.raises(UserError, match="a caption has at least one word, but max_length is 0"):
         captioning(0)
     with pytest.raises(UserError, match="a beam holds at least one hypothesis, not 0"):

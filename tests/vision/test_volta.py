@@ -160,7 +160,7 @@ def test_words_of_vl_bert_see_the_last_region_if_there_is_no_empty_slot() -> Non
         features[[1, 5, 8]] += 1.0  # the last region of every image
         before, after = (
             next(
-                iter(system.hidden_states(replace(inputs, regions=replace(regions, features=x, whole_image=means))))
+                iter(system.hidden_states(inputs.with_streams(regions=replace(regions, features=x, whole_image=means))))
             ).left
             for x in (regions.features, features)
         )
@@ -181,7 +181,7 @@ def test_a_region_of_vl_bert_without_a_feature_shows_the_mask() -> None:
     means = torch.stack([rows.mean(0) for rows in regions.layout.split(regions.features)])
     flagged = replace(regions, masked=masked, whole_image=means)
     zeroed = replace(regions, features=regions.features.masked_fill(masked[:, None], 0.0), whole_image=means)
-    ours, theirs = (system(replace(inputs, regions=part)).regions for part in (flagged, zeroed))
+    ours, theirs = (system(inputs.with_streams(regions=part)).regions for part in (flagged, zeroed))
     torch.testing.assert_close(ours, theirs)
     assert not torch.allclose(ours, system(inputs).regions, atol=1e-4)
 

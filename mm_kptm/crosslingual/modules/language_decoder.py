@@ -11,13 +11,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from mm_kptm.batch import EVERY_ROW, Rows, SequenceLayout, Tokens
+from mm_kptm.batch import EVERY_ROW, Rows, SequenceLayout, Tokens, row_numbers
 from mm_kptm.errors import UserError
 from mm_kptm.nn.attention import Attention
 from mm_kptm.nn.decoder import Decoder, DecoderLayer, LayerMemory, Memory
 from mm_kptm.nn.fused import project
 from mm_kptm.nn.ragged import AttentionLayout, attend, cross_attention_layout
 from mm_kptm.nn.steps import Stream, between
+from mm_kptm.nn.submodules import submodule
 
 
 class PerLanguageLinear(nn.Module):
@@ -41,7 +42,7 @@ class PerLanguageAttention(Attention):
 
     def __init__(self, dim: int, num_heads: int, num_languages: int, *, dropout: float = 0.1) -> None:
         super().__init__(dim, num_heads, dropout=dropout)
-        self.out_proj = PerLanguageLinear(dim, num_languages)  # type: ignore[assignment]
+        self.out_proj = PerLanguageLinear(dim, num_languages)  # type: ignore[assignment]  # takes languages, too
 
     def read_in(self, x: Tensor, key: Tensor, value: Tensor, reading: AttentionLayout, languages: Tensor) -> Tensor:
         """Let the rows ``x`` [Q, D] of some languages [Q] attend to keys and values [S, H, D / H]: [Q, D]."""
@@ -54,7 +55,7 @@ class PerLanguageAttention(Attention):
 class LanguageDecoderLayer(DecoderLayer):
     """Attend to what was written, attend to the source as the language does, feed forward."""
 
-    def forward(  # type: ignore[override]
+    def forward(  # type: ignore[override]  # a decoder of its own calls it
         self, x: Tensor, reading: AttentionLayout, source: Stream, languages: Tensor
     ) -> Tensor:
         """The query rows of ``x`` [T, D]: [Q, D]; languages of the query rows, [Q]."""
@@ -63,7 +64,7 @@ class LanguageDecoderLayer(DecoderLayer):
         key, value = (other.key_states(part) for part in self.cross_attention.attention.offer(source.x))
         return self.ffn(self.cross_attention.add(x, self._attention.read_in(x, key, value, other, languages)))
 
-    def step(  # type: ignore[override]
+    def step(  # type: ignore[override]  # a decoder of its own calls it
         self, x: Tensor, memory: LayerMemory, reading: AttentionLayout, languages: Tensor
     ) -> tuple[Tensor, LayerMemory]:
         """The next row of every hypothesis, [K, D], and the memory with it."""
@@ -79,7 +80,7 @@ class LanguageDecoderLayer(DecoderLayer):
 
     @property
     def _attention(self) -> PerLanguageAttention:
-        return self.cross_attention.attention  # type: ignore[return-value]
+        return submodule(self, "cross_attention.attention", PerLanguageAttention)
 
 
 class LanguageDecoder(Decoder):
@@ -102,7 +103,7 @@ class LanguageDecoder(Decoder):
         if output_rows is EVERY_ROW:
             final: Tensor = last(x, reading, source, languages)
             return final
-        numbers = torch.arange(len(x), device=x.device)[output_rows] if isinstance(output_rows, slice) else output_rows
+        numbers = row_numbers(output_rows, len(x), x.device)
         rows, places = torch.unique(numbers, return_inverse=True)  # a reading is narrowed to rows in order
         selected: Tensor = last(x, reading.restrict_queries(rows), source, languages[rows])[places]
         return selected
@@ -112,7 +113,8 @@ class LanguageDecoder(Decoder):
         languages, x = _languages(tokens), self.embed(tokens)
         layers = []
         for layer, kept in zip(self.layers, memory.layers, strict=True):
-            x, kept = layer.step(x, kept, memory.reading, languages)  # type: ignore[operator]
+            assert isinstance(layer, LanguageDecoderLayer)
+            x, kept = layer.step(x, kept, memory.reading, languages)
             layers.append(kept)
         return x, replace(memory, layers=tuple(layers), written=memory.written + 1)
 

@@ -17,7 +17,8 @@ def answer_vector(states: Tensor, inside: Tensor, first: Tensor, last: Tensor) -
         states: of a padded text, [B, N, D]; those outside the answer count as zero, and padding takes part in the inner
             softmaxes as released.
         inside: true where the answer stands, [B, N].
-        first, last: columns of its ends, [B].
+        first: column of its first token, [B].
+        last: column of its last token, [B].
     """
     answer = states * inside.unsqueeze(-1).to(states.dtype)
     rows = torch.arange(len(states), device=states.device)

@@ -6,6 +6,8 @@ Shapes: B sentences, n sentences with an entity, K rows of a queue, D dim, P hid
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 from mm_kptm.batch import Inputs, Movable, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.tokens import TokenMasker
+from mm_kptm.systems.system import System
 
 
 class RunningBatchNorm(nn.Module):
@@ -75,7 +78,8 @@ def queued_contrast(queries: Tensor, keys: Tensor, queue: Tensor, *, temperature
     """The contrast of every query with its key among all queries, keys and the queue, and of every key alike, [2 n].
 
     Args:
-        queries, keys: row i of one belongs to row i of the other, [n, D].
+        queries: row i belongs to row i of the keys, [n, D].
+        keys: the positives, [n, D].
         queue: further negatives, [K, D].
         temperature: divides the scores.
         normalised: whether vectors are brought to length one first (norms below 1e-4 count as that).
@@ -163,36 +167,36 @@ class EntityDefinition:
         starts[text.layout.sequence_ids(firsts.device)[firsts].flip(0)] = firsts.flip(0)
         return DefinedMentions(replace(hidden, token_labels=None), rows, text.ids[rows], documents, starts)
 
-    def states(self, system: nn.Module, batch: DefinedMentions) -> tuple[Tensor, Tensor, Tensor]:
+    def states(self, system: System, batch: DefinedMentions) -> tuple[Tensor, Tensor, Tensor]:
         """Final states of the sentences, [T, D], and what is projected of mentions and of documents, [B, D] each."""
-        depths = [stream.x for stream in system.hidden_states(Inputs(text=batch.text))]  # type: ignore[operator]
-        documents = [stream.x for stream in system.hidden_states(Inputs(text=batch.documents))]  # type: ignore[operator]
+        depths = [stream.x for stream in system.hidden_states(Inputs(text=batch.text))]
+        documents = [stream.x for stream in system.hidden_states(Inputs(text=batch.documents))]
         firsts = batch.text.layout.starts(batch.starts.device)
         words = depths[self.layer][torch.where(batch.starts < 0, firsts, batch.starts)]
         return depths[-1], words, documents[self.layer][batch.documents.layout.starts(firsts.device)]
 
-    def losses(self, system: nn.Module, batch: DefinedMentions) -> dict[str, Tensor]:
+    def losses(self, system: System, batch: DefinedMentions) -> dict[str, Tensor]:
         """Cross-entropies of ``masked`` tokens [P], of ``word2doc`` and of ``doc2word``, [2 n] each.
 
         In training the projected states join the queues afterwards.
         """
         final, words, documents = self.states(system, batch)
-        head: DefinitionContrast = system.head(self.name)  # type: ignore[operator]
+        head = cast(DefinitionContrast, system.head(self.name))
         words, documents = head.word(words), head.document(documents)
-        scores = system.head("masked-tokens")(final[batch.rows])  # type: ignore[operator]
+        scores = system.head("masked-tokens")(final[batch.rows])
         linked = batch.starts >= 0
-        contrast = {"temperature": self.temperature, "normalised": self.normalised}
+        contrast = partial(queued_contrast, temperature=self.temperature, normalised=self.normalised)
         queues = head.documents.detach().clone(), head.words.detach().clone()
         found = {
             "masked": F.cross_entropy(scores, batch.labels, reduction="none"),
-            "word2doc": queued_contrast(words[linked], documents[linked], queues[0], **contrast),  # type: ignore[arg-type]
-            "doc2word": queued_contrast(documents[linked], words[linked], queues[1], **contrast),  # type: ignore[arg-type]
+            "word2doc": contrast(words[linked], documents[linked], queues[0]),
+            "doc2word": contrast(documents[linked], words[linked], queues[1]),
         }
         if system.training:
             head.enqueue(words.detach(), documents.detach())
         return found
 
-    def loss(self, system: nn.Module, batch: DefinedMentions) -> Tensor:
+    def loss(self, system: System, batch: DefinedMentions) -> Tensor:
         """The mean over hidden tokens, and the weighted means of the two contrasts."""
         found = self.losses(system, batch)
         scales = {"masked": 1.0, "word2doc": self.word_scale, "doc2word": self.document_scale}

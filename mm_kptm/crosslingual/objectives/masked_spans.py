@@ -119,8 +119,8 @@ def masked_span_batch(inputs: Inputs, hidden: Tensor, shown: Tensor) -> Continua
         languages=None if tokens.languages is None else tokens.languages[before],
     )
     rows = torch.arange(len(hidden), device=hidden.device)
-    masked = replace(inputs, text=replace(tokens, ids=shown), target=target)
-    return Continuation(masked, rows, tokens.ids[hidden], owners)
+    masked = inputs.with_streams(text=replace(tokens, ids=shown), target=target)
+    return Continuation(masked, rows, tokens.ids[hidden], owners, "target")
 
 
 def columns_of(layout: SequenceLayout, places: Sequence[Sequence[int]]) -> Tensor:

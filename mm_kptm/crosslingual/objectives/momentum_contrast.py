@@ -9,6 +9,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,8 @@ from torch import Tensor, nn
 from mm_kptm.batch import Inputs, Movable, SequenceLayout, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.tokens import TokenMasker
+from mm_kptm.systems.encoder import LayeredEncoder
+from mm_kptm.systems.system import System
 
 
 class MomentumContrast(nn.Module):
@@ -168,39 +171,40 @@ class CrossLingualContrast:
         left = [_sequences(side, odd) for side in sides]
         return ContrastedTexts(_behind(mixed.queries, left[0]), _behind(mixed.keys, left[1]))
 
-    def scores(self, system: nn.Module, batch: ContrastedTexts) -> tuple[Tensor, Tensor]:
+    def scores(self, system: System, batch: ContrastedTexts) -> tuple[Tensor, Tensor]:
         """Scores of the own key, in column 0, and of the queue, [B, 1 + K], and the keys, [B, D]."""
-        head: MomentumContrast = system.head(self.name)  # type: ignore[operator]
+        head = cast(MomentumContrast, system.head(self.name))
         if not int(head.count):
-            head.follow(system.encoder, 0.0)  # type: ignore[arg-type]
+            head.follow(system.encoder, 0.0)
         with torch.no_grad():
             keys = self._first_states(head.slow, batch.keys) @ head.slow_projection[0]
-        queries = self._first_states(system.encoder, batch.queries) @ head.projection[0]  # type: ignore[arg-type]
+        queries = self._first_states(system.encoder, batch.queries) @ head.projection[0]
         own = (queries * keys).sum(-1, keepdim=True)
         return torch.cat([own, queries @ head.negatives().T.to(queries.dtype)], 1) / self.temperature, keys
 
-    def losses(self, system: nn.Module, batch: ContrastedTexts) -> Tensor:
+    def losses(self, system: System, batch: ContrastedTexts) -> Tensor:
         """The cross-entropy of every text, [B]; its keys join the queue afterwards if the system trains."""
         scores, keys = self.scores(system, batch)
         if system.training:
-            system.head(self.name).enqueue(keys)  # type: ignore[operator]
+            cast(MomentumContrast, system.head(self.name)).enqueue(keys)
         return F.cross_entropy(scores, torch.zeros(len(keys), dtype=torch.long, device=keys.device), reduction="none")
 
-    def loss(self, system: nn.Module, batch: ContrastedTexts) -> Tensor:
+    def loss(self, system: System, batch: ContrastedTexts) -> Tensor:
         """The mean over texts."""
         return self.losses(system, batch).mean()
 
-    def measure(self, system: nn.Module, batch: ContrastedTexts) -> Tensor:
+    def measure(self, system: System, batch: ContrastedTexts) -> Tensor:
         """The loss of each text, [B]."""
         return self.losses(system, batch)
 
-    def follow(self, system: nn.Module) -> None:
+    def follow(self, system: System) -> None:
         """Let the slow encoder follow, once per step of the optimiser and right after it."""
-        system.head(self.name).follow(system.encoder, self.momentum)  # type: ignore[operator]
+        cast(MomentumContrast, system.head(self.name)).follow(system.encoder, self.momentum)
 
     def _first_states(self, encoder: nn.Module, tokens: Tokens) -> Tensor:
         """The state of every first token at the chosen depth, [B, D]; deeper layers are not computed."""
-        depths = list(islice(encoder.hidden_states(Inputs(text=tokens)), self.layer, self.layer + 1))  # type: ignore[operator]
+        layered = cast(LayeredEncoder, encoder)
+        depths = list(islice(layered.hidden_states(Inputs(text=tokens)), self.layer, self.layer + 1))
         if not depths:
             raise UserError(f"xlco reads layer {self.layer}, which is deeper than the encoder; give it another layer")
         states: Tensor = depths[0].x

@@ -5,15 +5,17 @@ Shapes: P hidden rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Protocol, cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from mm_kptm.batch import Inputs, Movable
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.tokens import TokenMasker, mean, mean_of_each
+from mm_kptm.systems.system import System
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +28,25 @@ class MaskedTranslations(Movable):
 
     def __len__(self) -> int:
         return len(self.inputs)
+
+
+class BothReadings(Protocol):
+    """States of a text and of its translation, [T, D] and [U, D]."""
+
+    @property
+    def alone(self) -> tuple[Tensor, Tensor]:
+        """Each by itself."""
+
+    @property
+    def plugged(self) -> tuple[Tensor, Tensor]:
+        """Each with attention to the other."""
+
+
+class PluggedEncoder(Protocol):
+    """An encoder with a cross-attention that can be plugged in."""
+
+    def both(self, inputs: Inputs) -> BothReadings:
+        """All four final states of a text and its translation."""
 
 
 class PluggedAttention:
@@ -53,12 +74,12 @@ class PluggedAttention:
         text, rows = self.masking.mask(inputs.text, generator)
         target, others = self.masking.mask(inputs.target, generator)
         labels = inputs.text.ids[rows], inputs.target.ids[others]
-        return MaskedTranslations(replace(inputs, text=text, target=target), (rows, others), labels)
+        return MaskedTranslations(inputs.with_streams(text=text, target=target), (rows, others), labels)
 
-    def losses(self, system: nn.Module, batch: MaskedTranslations) -> dict[str, Tensor]:
+    def losses(self, system: System, batch: MaskedTranslations) -> dict[str, Tensor]:
         """Cross-entropies of hidden tokens, each [P]: of ``x``, ``x_given_y``, ``y`` and ``y_given_x``."""
-        states = system.encoder.both(batch.inputs)  # type: ignore[operator, union-attr]
-        score = system.head("masked-tokens")  # type: ignore[operator]
+        states = cast(PluggedEncoder, system.encoder).both(batch.inputs)
+        score = system.head("masked-tokens")
         found = {}
         for number, side in enumerate(("x", "y")):
             other = "y" if side == "x" else "x"
@@ -67,11 +88,11 @@ class PluggedAttention:
                 found[name] = F.cross_entropy(scores, batch.labels[number], reduction="none")
         return found
 
-    def loss(self, system: nn.Module, batch: MaskedTranslations) -> Tensor:
+    def loss(self, system: System, batch: MaskedTranslations) -> Tensor:
         """The sum of the four means."""
         return torch.stack([mean(losses) for losses in self.losses(system, batch).values()]).sum()
 
-    def measure(self, system: nn.Module, batch: MaskedTranslations) -> Tensor:
+    def measure(self, system: System, batch: MaskedTranslations) -> Tensor:
         """The sum of the four means of each pair, [B]."""
         sides = batch.inputs.text, batch.inputs.target
         owners = [

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from mm_kptm.batch import Inputs, Movable, SequenceLayout, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.tokens import TokenMasker, mean, mean_of_each
+from mm_kptm.systems.system import System
 
 
 def sinkhorn(similarity: Tensor, *, iterations: int = 2) -> Tensor:
@@ -155,11 +156,11 @@ class WordAlignment:
         return MaskedPairs(hidden, clean, rows, spans)
 
     @torch.no_grad()
-    def align(self, system: nn.Module, batch: MaskedPairs) -> list[Tensor]:
+    def align(self, system: System, batch: MaskedPairs) -> list[Tensor]:
         """The aligned rows of every pair, from the clean text and without dropout, each [pairs, 2]."""
         training = system.training
         system.eval()
-        depths = list(islice(system.hidden_states(Inputs(text=batch.clean)), self.layer, self.layer + 1))  # type: ignore[operator]
+        depths = list(islice(system.hidden_states(Inputs(text=batch.clean)), self.layer, self.layer + 1))
         system.train(training)
         if not depths:
             raise UserError(f"word-alignment reads layer {self.layer}, which is deeper than the encoder")
@@ -169,9 +170,7 @@ class WordAlignment:
             found.append(align_words(plan, rounds=self.rounds) + plan.new_tensor([begin, other], dtype=torch.long))
         return found
 
-    def pointer_losses(
-        self, system: nn.Module, states: Tensor, spans: Tensor, pointed: Pointers, *, back: bool
-    ) -> Tensor:
+    def pointer_losses(self, system: System, states: Tensor, spans: Tensor, pointed: Pointers, *, back: bool) -> Tensor:
         """The cross-entropy of every pointer among the tokens of the other sentence, [P], in order.
 
         Args:
@@ -181,7 +180,7 @@ class WordAlignment:
             pointed: masked rows and their aligned ones.
             back: whether masked tokens of the translations point to the sources.
         """
-        head: nn.Module = system.head(self.name)  # type: ignore[operator]
+        head = system.head(self.name)
         losses = [states.new_zeros(0)]
         for begin, end, other, last in spans.tolist():
             mine, theirs = ((other, last), (begin, end)) if back else ((begin, end), (other, last))
@@ -192,12 +191,12 @@ class WordAlignment:
         return torch.cat(losses)
 
     def parts(
-        self, system: nn.Module, batch: MaskedPairs, alignments: Sequence[Tensor]
+        self, system: System, batch: MaskedPairs, alignments: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Losses of pointers forward, back, and of hidden tokens, each [P], and the example of each in that order."""
-        states: Tensor = system(Inputs(text=batch.hidden)).tokens
+        states: Tensor = system(Inputs(text=batch.hidden)).text
         forward, back = pointers(alignments, batch.rows, total=len(states))
-        scores = system.head("masked-tokens")(states[batch.rows])  # type: ignore[operator]
+        scores = system.head("masked-tokens")(states[batch.rows])
         owners = batch.hidden.layout.sequence_ids(states.device)[torch.cat([forward.rows, back.rows, batch.rows])]
         return (
             self.pointer_losses(system, states, batch.spans, forward, back=False),
@@ -206,12 +205,12 @@ class WordAlignment:
             owners,
         )
 
-    def loss(self, system: nn.Module, batch: MaskedPairs) -> Tensor:
+    def loss(self, system: System, batch: MaskedPairs) -> Tensor:
         """The mean over all targets of the batch."""
         *losses, _ = self.parts(system, batch, self.align(system, batch))
         return mean(torch.cat(losses))
 
-    def measure(self, system: nn.Module, batch: MaskedPairs) -> Tensor:
+    def measure(self, system: System, batch: MaskedPairs) -> Tensor:
         """The mean over the targets of each pair, [B]."""
         *losses, owners = self.parts(system, batch, self.align(system, batch))
         return mean_of_each(torch.cat(losses), owners, len(batch))

@@ -11,12 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm_kptm.batch import EVERY_ROW, NO_ROWS, Inputs, Movable, SequenceLayout
+from mm_kptm.batch import EVERY_ROW, Inputs, Movable, SequenceLayout
 from mm_kptm.errors import UserError
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.assembly import Assembled
 from mm_kptm.nn.steps import Stream
 from mm_kptm.objectives.tokens import mean_of_each
+from mm_kptm.systems.system import System
 
 
 class TranslatedWords(nn.Module):
@@ -71,24 +72,24 @@ class WordRecovery:
             raise UserError(f"every text needs its translation, but there are {counts[0]} and {counts[1]}")
         return Translations(inputs)
 
-    def losses(self, system: nn.Module, batch: Translations) -> Tensor:
+    def losses(self, system: System, batch: Translations) -> Tensor:
         """The cross-entropy of every word, [T]."""
         text, other = batch.inputs.text, batch.inputs.target
         encoder = system.encoder
         if text is None or other is None or not isinstance(encoder, SingleStream):
             raise UserError("word-recovery needs pairs and an encoder of one stream")
         words, translated = (encoder.embed(Inputs(text=side)).stream.x for side in (text, other))
-        rebuilt = system.head(self.name)(words, translated, text.layout, other.layout)  # type: ignore[operator]
+        rebuilt = system.head(self.name)(words, translated, text.layout, other.layout)
         stream = Stream.of(rebuilt, text.layout)
-        states = encoder.run(Inputs(text=text), Assembled(stream, tokens=EVERY_ROW, regions=NO_ROWS), stream.attention)
-        scores = system.head("masked-tokens")(states)  # type: ignore[operator]
+        states = encoder.run(Inputs(text=text), Assembled(stream, {"text": EVERY_ROW}), stream.attention)
+        scores = system.head("masked-tokens")(states)
         return F.cross_entropy(scores, text.ids, reduction="none")
 
-    def loss(self, system: nn.Module, batch: Translations) -> Tensor:
+    def loss(self, system: System, batch: Translations) -> Tensor:
         """The mean over all words of the batch."""
         return self.losses(system, batch).mean()
 
-    def measure(self, system: nn.Module, batch: Translations) -> Tensor:
+    def measure(self, system: System, batch: Translations) -> Tensor:
         """The mean over the words of each sentence, [B]."""
         losses, text = self.losses(system, batch), batch.inputs.text
         owners = torch.zeros(0, dtype=torch.long) if text is None else text.layout.sequence_ids(losses.device)

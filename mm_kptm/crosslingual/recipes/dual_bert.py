@@ -1,7 +1,6 @@
 """Dual BERT: a question and a passage that are read beside their translation."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -74,8 +73,7 @@ def _seen(stream: Stream) -> Tensor:
 class DualBert(nn.Module):
     """One BERT for a text and for its translation, the target of the inputs, and an attention between them.
 
-    Encoded ``tokens`` are [T, 2 D], the states of the text beside what they read; ``regions`` are the states of the
-    translation.
+    The states of the text are [T, 2 D], each beside what it reads; those of the target are the translation's, [U, D].
     """
 
     def __init__(self, bert: SingleStream, fuse: SelfAdaptiveAttention) -> None:
@@ -102,11 +100,12 @@ class DualBert(nn.Module):
         fused = torch.cat([text.x, self.fuse(text, other)], -1)
         firsts = text.layout.starts(text.x.device)
         pooled = self.bert.pooler(text.x[firsts]) if output_rows.pooled else text.x[:0]
-        return Encoded(tokens=fused[output_rows.tokens], regions=other.x[output_rows.regions], pooled=pooled)
+        states = {"text": fused, "target": other.x}
+        return Encoded({name: x[output_rows[name]] for name, x in states.items() if output_rows.wants(name)}, pooled)
 
     def translated(self, inputs: Inputs) -> Tensor:
         """The states of the text alone, [T, D]: what the vector of an answer is made of."""
-        states: Tensor = self.bert(Inputs(text=inputs.text), replace(ALL_ROWS, tokens=EVERY_ROW, pooled=False)).tokens
+        states: Tensor = self.bert(Inputs(text=inputs.text), OutputRows({"text": EVERY_ROW}, pooled=False)).text
         return states
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mm_kptm.batch import ALL_ROWS, EVERY_ROW, Encoded, Inputs, OutputRows, SequenceLayout, Tokens
+from mm_kptm.batch import ALL_ROWS, EVERY_ROW, Encoded, Inputs, OutputRows, SequenceLayout, Tokens, row_numbers
 from mm_kptm.crosslingual.recipes.xlm_r import answer_spans, set_attention_dropout, token_classes
 from mm_kptm.errors import UserError
-from mm_kptm.models.rows import row_numbers, union_of_rows
+from mm_kptm.models.rows import union_of_rows
 from mm_kptm.nn.assembly import join, required_text
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.init import bert_init
@@ -28,8 +28,7 @@ from mm_kptm.systems.rules import Drop, Rename
 class Filter(nn.Module):
     """Local, fusion and domain layers over a text and its translation (Fang et al. 2021, section 3.1).
 
-    The translation is the target of the inputs. Encoded ``tokens`` are those of the text, ``regions`` those of the
-    translation, and a text's vector is its first state.
+    The translation is the target of the inputs. A text's vector is its first state.
 
     Shapes: T text rows, U translation rows, D dim.
 
@@ -79,17 +78,20 @@ class Filter(nn.Module):
         total, device = text.layout.total, text.ids.device
         firsts = text.layout.starts(device)
         firsts = firsts if output_rows.pooled else firsts[:0]
-        tokens = row_numbers(output_rows.tokens, total, device)
-        others = total + row_numbers(output_rows.regions, other.layout.total, device)
-        whole = output_rows.tokens is EVERY_ROW and output_rows.regions is EVERY_ROW
+        places = {
+            "text": row_numbers(output_rows["text"], total, device),
+            "target": total + row_numbers(output_rows["target"], other.layout.total, device),
+        }
+        places = {name: rows for name, rows in places.items() if output_rows.wants(name)}
+        whole = output_rows["text"] is EVERY_ROW and output_rows["target"] is EVERY_ROW
         if whole or not self.domain:
             *_, last = self.hidden_states(inputs)
-            return Encoded(tokens=last.x[tokens], regions=last.x[others], pooled=last.x[firsts])
-        rows, (firsts, tokens, others) = union_of_rows(firsts, tokens, others)
+            return Encoded({name: last.x[rows] for name, rows in places.items()}, last.x[firsts])
+        rows, (firsts, *found) = union_of_rows(firsts, *places.values())
         depths = len(self.local) + len(self.fusion) + len(self.domain)
         before = next(stream for depth, stream in enumerate(self.hidden_states(inputs)) if depth == depths - 1)
         x = self.domain[-1](before.x, before.attention.restrict_queries(rows))
-        return Encoded(tokens=x[tokens], regions=x[others], pooled=x[firsts])
+        return Encoded({name: x[rows] for name, rows in zip(places, found, strict=True)}, x[firsts])
 
     def _embedded(self, inputs: Inputs) -> tuple[Stream, tuple[Tokens, Tokens]]:
         text, other = _translated(inputs)
@@ -259,6 +261,6 @@ FILTER = Recipe(
     notes=(
         "a checkpoint of XLM-R is a start: rename its tensors with from_xlm_r",
         "the released loss of the second language reads the second token of the first one; the paper reads the first "
-        "token of the translation, which is what regions begin with here",
+        "token of the translation, which is what the states of the target begin with here",
     ),
 )

@@ -14,6 +14,7 @@ from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.prenorm import NormedDecoder, prenorm_decoder_layer, prenorm_layer
 from mm_kptm.nn.scaled import ScaledEmbedding, TiedProjection
+from mm_kptm.nn.submodules import submodule
 from mm_kptm.recipes.published_fields import check_fields
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Copies, Rename, Rule, Same
@@ -73,14 +74,14 @@ def mbart(
     depth = num_layers if decoder_layers is None else decoder_layers
     layers = (prenorm_decoder_layer(dim, heads, width, norm, **rates) for _ in range(depth))
     model = Seq2Seq(source, NormedDecoder(embedding(), layers, norm(dim)))
-    model.output_bias = output_bias  # type: ignore[assignment]
+    model.output_bias = output_bias  # type: ignore[assignment]  # a bool beside modules
     bert_init(model)
     return model
 
 
 def next_tokens(encoder: Seq2Seq) -> TiedProjection:
     """The word table as output matrix, with a constant bias where the published file has one."""
-    word: nn.Embedding = encoder.target.embed.word  # type: ignore[assignment]
+    word = submodule(encoder, "target.embed.word", nn.Embedding)
     return TiedProjection(word, bias=bool(encoder.output_bias))
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -14,6 +14,7 @@ from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Pooler, Transform
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
+from mm_kptm.nn.submodules import submodule
 from mm_kptm.recipes.bert import BERT_FIELDS, activation_of, embedding_rules, layer_rules
 from mm_kptm.recipes.published_fields import check_fields
 from mm_kptm.recipes.roberta import norm_of
@@ -80,7 +81,7 @@ def rembert(
     )
     pooler = Pooler(dim) if pooled else nn.Identity()
     encoder = SingleStream(TextOnly(ProjectedEmbedding(embedding, input_dim, dim)), layers, pooler, dim=dim)
-    encoder.output_dim = output_dim  # type: ignore[assignment]
+    encoder.output_dim = output_dim  # type: ignore[assignment]  # a number beside modules
     if attention_dropout is not None:
         set_attention_dropout(encoder, attention_dropout)
     bert_init(encoder)
@@ -89,8 +90,8 @@ def rembert(
 
 def masked_tokens(encoder: SingleStream) -> nn.Sequential:
     """Dense to the output width, the encoder's activation, norm, and an output matrix of its own (section 5)."""
-    width: int = encoder.output_dim  # type: ignore[assignment]
-    word: nn.Embedding = encoder.embed.text.word  # type: ignore[union-attr, assignment]
+    width = cast(int, encoder.output_dim)
+    word = submodule(encoder, "embed.text.word", nn.Embedding)
     transform = Transform(encoder.dim, width, activation=activation_of(encoder), norm=norm_of(encoder))
     head = nn.Sequential(transform, nn.Linear(width, word.num_embeddings))
     bert_init(head)

@@ -21,6 +21,7 @@ from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.scaled import ScaledEmbedding, TiedProjection
 from mm_kptm.nn.steps import Stream
 from mm_kptm.nn.sublayers import FeedForwardSublayer, attention_sublayer, bert_layer
+from mm_kptm.nn.submodules import submodule
 from mm_kptm.recipes.published_fields import check_fields
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Copies, Rule, Same
@@ -36,8 +37,8 @@ class BothSides(NamedTuple):
 class Plugged(nn.Module):
     """Layers whose cross-attention is left out, or plugged in where there is a translation (Luo et al. 2021, 2.1).
 
-    The translation is the target of the inputs. With it, encoded ``tokens`` are the plugged states of the text and
-    ``regions`` those of the translation; without it, ``tokens`` are the states of the text alone.
+    The translation is the target of the inputs. With it, the states of text and target are the plugged ones; without
+    it, those of the text are of the text alone.
     """
 
     def __init__(self, text: TextEmbedding, layers: Sequence[DecoderLayer], *, dim: int) -> None:
@@ -53,7 +54,8 @@ class Plugged(nn.Module):
         stream = self._embedded(required_text(inputs))
         yield stream
         for layer in self.layers:
-            stream = stream._replace(x=layer.ffn(layer.self_attention(stream.x, stream.attention)))  # type: ignore[operator]
+            assert isinstance(layer, DecoderLayer)
+            stream = stream._replace(x=layer.ffn(layer.self_attention(stream.x, stream.attention)))
             yield stream
 
     def both(self, inputs: Inputs) -> BothSides:
@@ -76,13 +78,11 @@ class Plugged(nn.Module):
         firsts = text.layout.starts(text.ids.device)
         if inputs.target is None:
             *_, stream = self.hidden_states(inputs)
-            x, other = stream.x, stream.x[:0]
+            states = {"text": stream.x}
         else:
-            x, other = self.both(inputs).plugged
-            other = other[output_rows.regions]
-        return Encoded(
-            tokens=x[output_rows.tokens], regions=other, pooled=x[firsts if output_rows.pooled else firsts[:0]]
-        )
+            states = dict(zip(("text", "target"), self.both(inputs).plugged, strict=True))
+        pooled = states["text"][firsts if output_rows.pooled else firsts[:0]]
+        return Encoded({name: x[output_rows[name]] for name, x in states.items() if output_rows.wants(name)}, pooled)
 
     def _read(self, tokens: Tokens, source: Stream) -> Tensor:
         """A side whose every layer attends to the last states of the other."""
@@ -199,7 +199,7 @@ def masked_tokens(encoder: Plugged) -> TiedProjection:
 
 def next_tokens(encoder: Seq2Seq) -> TiedProjection:
     """The word table as output matrix, without bias."""
-    return TiedProjection(encoder.target.embed.word)  # type: ignore[arg-type]
+    return TiedProjection(submodule(encoder, "target.embed.word", nn.Embedding))
 
 
 def keep_decoder_layers(tensors: Mapping[str, Tensor], kept: Sequence[int]) -> dict[str, Tensor]:

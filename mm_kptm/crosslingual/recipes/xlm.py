@@ -20,6 +20,7 @@ from mm_kptm.nn.assembly import TextOnly
 from mm_kptm.nn.decoder import Decoder
 from mm_kptm.nn.heads import TiedVocabulary
 from mm_kptm.nn.sublayers import bert_layer
+from mm_kptm.nn.submodules import submodule
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Copies, Rename, Rule
 from mm_kptm.systems.text_format import BERT_FORMAT, TextFormat
@@ -110,7 +111,7 @@ def masked_tokens(encoder: SingleStream | Seq2Seq) -> TiedVocabulary:
 
 def next_tokens(encoder: Seq2Seq) -> TiedVocabulary:
     """The same over the words of the decoder (section 4.2)."""
-    return TiedVocabulary(nn.Identity(), encoder.target.embed.word)  # type: ignore[arg-type]
+    return TiedVocabulary(nn.Identity(), submodule(encoder, "target.embed.word", nn.Embedding))
 
 
 def parallel_pairs(encoder: SingleStream) -> BorrowedRows:
@@ -125,7 +126,7 @@ def classes(encoder: SingleStream, *, num_classes: int = 3, dropout: float = 0.0
 
 def _words(encoder: SingleStream | Seq2Seq) -> nn.Embedding:
     source = encoder.source if isinstance(encoder, Seq2Seq) else encoder
-    return source.embed.text.word  # type: ignore[union-attr, return-value]
+    return submodule(source, "embed.text.word", nn.Embedding)
 
 
 def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -188,7 +189,7 @@ XLM_15 = Recipe(
     build=xlm,
     reads=frozenset({"text", "languages"}),
     heads={"masked-tokens": masked_tokens, "parallel-pairs": parallel_pairs, "classifier": classes},
-    objectives=("masked-tokens",),
+    objectives=("masked-tokens", "translation-language-modeling"),
     text=TextFormat(languages=LANGUAGES),
     weights=(
         *stack_rules("[transformer.]", "encoder.embed.text", "encoder.layers"),
@@ -209,6 +210,7 @@ XLM_17 = Recipe(
         **vars(XLM_15),
         "name": "xlm-17",
         "reads": frozenset({"text"}),
+        "objectives": ("masked-tokens",),
         "text": BERT_FORMAT,
         "sizes": {"dim": 1280, "num_heads": 16, "num_layers": 16, "vocab_size": 200000, "num_languages": 0},
     }

@@ -56,7 +56,12 @@ def xlm_decoder_layers(
     """Post-norm decoder layers, with a feed-forward width of 4 x ``dim`` unless given.
 
     Args:
-        dim, num_heads, num_layers, ffn_dim, activation, dropout: sizes.
+        dim: hidden size.
+        num_heads: attention heads.
+        num_layers: layers.
+        ffn_dim: feed-forward width.
+        activation: of the feed-forward layers.
+        dropout: dropout probability.
         cross_attention: makes the sublayer that attends to the source; like the others unless given.
         layer: the class of a layer.
     """

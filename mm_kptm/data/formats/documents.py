@@ -73,6 +73,8 @@ def written(
     """A sentence in pieces.
 
     Args:
+        text: the sentence.
+        tokenizer: cuts it into pieces.
         phrases: characters of phrases and entities, each of which is one unit; words are the others.
         blanks: whether words are what stands between blanks, as in Chinese that a segmenter cut; else pieces that
             ``##`` joins.

@@ -1,1 +1,19 @@
 """Pictures out of files that may be broken or hostile."""
+
+from typing import TYPE_CHECKING
+
+from mm_kptm.lazy import lazy
+
+if TYPE_CHECKING:
+    from mm_kptm.data.images.decoding import picture_size, read_picture
+    from mm_kptm.data.images.folders import pictures_in
+else:
+    __getattr__ = lazy(
+        __name__,
+        {
+            "decoding": ["picture_size", "read_picture"],
+            "folders": ["pictures_in"],
+        },
+    )
+
+__all__ = ["picture_size", "pictures_in", "read_picture"]

@@ -70,7 +70,8 @@ def within_spans(pieces: Sequence[tuple[int, int]], spans: Iterable[tuple[int, i
     So words, phrases and linked entities are given alike: by where they begin and end in the text.
 
     Args:
-        pieces: first character of each, and the one after its last (:attr:`~mm_kptm.data.tokenizers.protocol.Pieces.spans`).
+        pieces: first character of each, and the one after its last
+            (:attr:`~mm_kptm.data.tokenizers.protocol.Pieces.spans`).
         spans: of the units, in any order; where two overlap, the first one counts.
 
     >>> within_spans([(0, 3), (4, 7), (7, 9), (10, 12)], [(4, 9)])

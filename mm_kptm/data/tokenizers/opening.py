@@ -62,6 +62,7 @@ def open_tokenizer(path: str | Path, *, lowercase: bool | None = None, ideograph
     """The tokenizer in a file or a folder.
 
     Args:
+        path: a vocabulary or tokenizer file, or a folder that holds one.
         lowercase: whether word pieces and fastBPE's pairs are of an uncased model; when None, they are if none of
             them has a capital. The other kinds say it themselves.
         ideographs: whether word pieces are cut at every ideograph.

@@ -43,7 +43,7 @@ class LamaData(KnowledgeTextSettings):
 
     name: Literal["lama"]
     test: Path  #: the facts that are asked for
-    train: Path | None = None  #: facts to learn from; none are needed with `train.steps: 0`
+    train: Path | None = None  #: facts to learn from; none are needed with ``train.steps: 0``
     dev: Path | None = None  #: facts to choose a model by
     templates: Path | None = None  #: relations.jsonl; sentences of the facts' own where null
     candidates: Path | None = None  #: words that may fill a blank, one a line; all of the vocabulary when null

@@ -1,1 +1,23 @@
-"""Pretraining."""
+"""Datasets for pretraining: documents, linked texts, texts with sentiment labels."""
+
+from typing import TYPE_CHECKING
+
+from mm_kptm.lazy import lazy
+
+if TYPE_CHECKING:
+    from mm_kptm.datasets.pretraining.documents import Documents
+    from mm_kptm.datasets.pretraining.lexicons import Lexicons
+    from mm_kptm.datasets.pretraining.linked_texts import MentionedTexts
+    from mm_kptm.datasets.pretraining.sentiment_tagged import FeltTexts
+else:
+    __getattr__ = lazy(
+        __name__,
+        {
+            "documents": ["Documents"],
+            "lexicons": ["Lexicons"],
+            "linked_texts": ["MentionedTexts"],
+            "sentiment_tagged": ["FeltTexts"],
+        },
+    )
+
+__all__ = ["Documents", "FeltTexts", "Lexicons", "MentionedTexts"]

@@ -17,6 +17,7 @@ from mm_kptm.data.masking.units import NO_GROUP
 from mm_kptm.data.packing import Packed
 from mm_kptm.data.tokenizers.protocol import Specials, Tokenizer, framed
 from mm_kptm.errors import UserError
+from mm_kptm.objectives.order import FOLLOWS
 from mm_kptm.preprocessing.inputs import MARK, InputSource
 from mm_kptm.preprocessing.text import shortened
 
@@ -31,8 +32,8 @@ def segments(
 ) -> InputSource:
     """Neighbouring sentences as texts of one part, or of two halves; a text of one sentence has no halves.
 
-    Marks: ``capitalization`` and ``document-words`` of every piece (the latter where its document has other segments), and
-    ``sentence``, the number of its sentence in the text.
+    Marks: ``capitalization`` and ``document-words`` of every piece (the latter where its document has other segments),
+    and ``sentence``, the number of its sentence in the text.
 
     Raises:
         UserError: no document has two neighbouring sentences that fit, and two parts are asked for.
@@ -139,6 +140,74 @@ class Distances:
             return own[apart[_drawn(len(apart), generator)]], SAME_DOCUMENT
         other = self.documents[(document + 1 + _drawn(len(self.documents) - 1, generator)) % len(self.documents)]
         return other[_drawn(len(other), generator)], OTHER_DOCUMENT
+
+
+@dataclass(frozen=True, eq=False)
+class NextSentences:
+    """Segments of which the second follows the first, or is of another document (Devlin et al. 2019, app. A.2).
+
+    As in the released code each text is as much of a document as fits, cut between two sentences; in half of the
+    cases the rest is exchanged for sentences of another document. Which, and where it begins, is drawn for every batch.
+
+    Args:
+        documents: in sentences.
+        texts: the document of every text, and its two parts, in pieces.
+        specials: stand around the two.
+        max_length: pieces of a pair, special ones included.
+        rate: share of pairs whose second segment is of another document.
+    """
+
+    documents: Sequence[Sequence[tuple[int, ...]]]
+    texts: Sequence[tuple[int, tuple[int, ...], tuple[int, ...]]]
+    specials: Specials
+    max_length: int
+    rate: float = 0.5
+
+    @classmethod
+    def of(cls, documents: Sequence[Sequence[DocumentSentence]], specials: Specials, max_length: int) -> NextSentences:
+        """Every text of two sentences or more is a pair.
+
+        Raises:
+            UserError: there are fewer than two documents, or none has two neighbouring sentences that fit.
+        """
+        found = []
+        for number, document in enumerate(documents):
+            for chunk in chunks(document, max_length - specials.around(2)):
+                if (parts := halves(chunk)) is not None:
+                    first, second = (tuple(token for one in part for token in one.ids) for part in parts)
+                    found.append((number, first, second))
+        if len(documents) < 2 or not found:
+            raise UserError(
+                f"next-sentence tells segments that follow each other from those of two documents, but there are "
+                f"{len(documents)} documents with {len(found)} pairs of neighbouring segments; set documents apart by "
+                "blank lines, or give a larger data.max_length"
+            )
+        return cls([[sentence.ids for sentence in document] for document in documents], found, specials, max_length)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def length(self, index: int) -> int:
+        """Pieces of the text as it stands in its document."""
+        _, first, second = self.texts[index]
+        return len(first) + len(second) + self.specials.around(2)
+
+    def batch(self, indices: Sequence[int], generator: torch.Generator) -> Inputs:
+        """The given texts; mark ``follows`` says whether the second segment is theirs."""
+        columns: dict[str, list[Sequence[int]]] = {}
+        for document, first, second in (self.texts[index] for index in indices):
+            follows = bool(torch.rand(1, generator=generator) >= self.rate)
+            room = self.max_length - self.specials.around(2)
+            kept = shortened(first, second if follows else self._other(document, generator), room=room)
+            for name, column in _pair(*kept, FOLLOWS, int(follows), self.specials).items():
+                columns.setdefault(name, []).append(column)
+        packed = Packed.of(**columns)
+        return InputSource(packed).batch(range(len(packed)), generator)
+
+    def _other(self, document: int, generator: torch.Generator) -> tuple[int, ...]:
+        """Another document from one of its sentences on."""
+        other = self.documents[(document + 1 + _drawn(len(self.documents) - 1, generator)) % len(self.documents)]
+        return tuple(token for sentence in other[_drawn(len(other), generator) :] for token in sentence)
 
 
 def labelled_pairs(path: Path, name: str, labels: Sequence[str], tokenizer: Tokenizer, max_length: int) -> InputSource:

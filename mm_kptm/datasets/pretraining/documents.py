@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from mm_kptm.batch import Inputs
 from mm_kptm.data.formats.documents import DocumentSentence, read_documents, read_labelled_pairs, written
-from mm_kptm.data.formats.similar_words import read_similar_words
 from mm_kptm.data.masking.units import joins
-from mm_kptm.data.tokenizers.protocol import Specials, Tokenizer
-from mm_kptm.datasets.pretraining.document_sources import Distances, labelled_pairs, segments
-from mm_kptm.datasets.pretraining.lexicons import Lexicons, wordnet_files
+from mm_kptm.data.tokenizers.protocol import Tokenizer
+from mm_kptm.datasets.pretraining.document_sources import Distances, NextSentences, labelled_pairs, segments
+from mm_kptm.datasets.pretraining.knowledge_beside import KNOWLEDGE_REMEDIES, KnowledgeBeside, KnowledgeFiles
+from mm_kptm.datasets.pretraining.lexicons import REMEDIES, Lexicons, wordnet_files
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import SplitFiles, fingerprints
 from mm_kptm.errors import UserError
 from mm_kptm.io.text_lines import read_text
-from mm_kptm.knowledge.lexicons.ngrams import NgramLexicon
 from mm_kptm.knowledge.linking.mention_index import MentionIndex
+from mm_kptm.knowledge.objectives.entity_denoising import EntityDenoising
 from mm_kptm.knowledge.objectives.masked_ngrams import MaskedTokensAmongNgrams
 from mm_kptm.objectives.continual import ForTask
 from mm_kptm.objectives.mixture import Mixture
-from mm_kptm.objectives.order import PairClassification
-from mm_kptm.objectives.similar_words import SimilarWords, similar_words_masking
-from mm_kptm.objectives.spans import WholeGrams
+from mm_kptm.objectives.order import NextSentence
+from mm_kptm.objectives.order import labelled_pairs as labelled
+from mm_kptm.objectives.spec import DOCUMENTS, LANGUAGE_IDS, TEXTS, ObjectiveContext, Offers, build_objectives
 from mm_kptm.objectives.tokens import MaskedTokens, Masking, WholeUnitCount
 from mm_kptm.preprocessing.inputs import MARK
 from mm_kptm.systems.system import System
-from mm_kptm.tasks.pretraining import Maker, SourcesOfObjectives, heads_of, objectives_named
+from mm_kptm.tasks.pretraining import SourcesOfObjectives, heads_of
 from mm_kptm.train.protocol import Source
 
 LABELLED = ("discourse-relation", "ir-relevance")  #: objectives on labelled pairs in files of their own
@@ -55,6 +57,8 @@ class Documents(SplitFiles):
     ngrams: Path | None = None  #: an n-gram, a comma and its count a line; hidden tokens stand among them, for ZEN
     pairs: dict[str, Path] = field(default_factory=dict)  #: two texts and a label a line, by objective
     dev_pairs: dict[str, Path] = field(default_factory=dict)  #: the same for dev
+    knowledge: KnowledgeFiles = field(default_factory=KnowledgeFiles)
+    """Linked texts and triples, for entity-denoising and knowledge-embedding."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -72,6 +76,7 @@ class Documents(SplitFiles):
         files = {"phrases": self.phrases, "similar": self.similar, **self.pairs}
         files |= {f"held {name}": path for name, path in self.dev_pairs.items()}
         files |= {"vectors": self.vectors, "ngrams": self.ngrams, **wordnet_files(self.wordnet)}
+        files |= self.knowledge.files
         return {
             **super().fingerprints,
             **fingerprints({name: path for name, path in files.items() if path is not None}),
@@ -79,14 +84,15 @@ class Documents(SplitFiles):
 
 
 def pretraining(data: Documents, request: DataRequest) -> PreparedData:
-    """Documents, and labelled pairs where an objective is on those; every objective is a task of its own."""
+    """Documents, and what lies beside them where an objective reads that; every objective is a task of its own."""
     tokenizer = data.tokenizer()
     specials = replace(tokenizer.specials, between=1)  # parts that sentence-order swaps end alike
-    lexicons = Lexicons(tokenizer, data.wordnet, data.vectors, data.ngrams)
-    more = {**lexicons.objectives, **_more(data, tokenizer, lexicons.known_ngrams)}
-    named = objectives_named(
-        request.objectives, tokenizer.specials, len(tokenizer), mask_rate=data.mask_rate, more=more
+    lexicons = Lexicons(tokenizer, data.wordnet, data.vectors, data.ngrams, data.similar)
+    beside = KnowledgeBeside(data.knowledge, tokenizer, data.max_length)
+    context = ObjectiveContext(
+        tokenizer.specials, len(tokenizer), _offers(data, lexicons, beside), data.mask_rate, request.recipe
     )
+    named = build_objectives(request.objectives, context)
     objectives = {name: ForTask(objective, task) for task, (name, objective) in enumerate(named.items())}
 
     @cache
@@ -99,9 +105,13 @@ def pretraining(data: Documents, request: DataRequest) -> PreparedData:
             return None if path is None else labelled_pairs(path, name, _labels(data, name), tokenizer, data.max_length)
         if name == "sentence-distance":
             return Distances.of(sentences(split), specials, data.max_length)
+        if name == NextSentence.name:
+            return NextSentences.of(sentences(split), tokenizer.specials, data.max_length)
+        if name == EntityDenoising.name:
+            return beside.linked_texts(split)
         parts = 2 if name in OF_PAIRS else data.num_segments
         texts = segments(sentences(split), specials, data.max_length, parts)
-        if name == "document-words" and not (texts.texts.columns[f"{MARK}{name}"] >= 0).any():  # type: ignore[operator]
+        if name == "document-words" and np.all(np.asarray(texts.texts.columns[f"{MARK}{name}"], dtype=np.int64) < 0):
             raise UserError(
                 f"document-words looks for words in other segments of their document, but each of {data.files[split]} "
                 f"has one of {data.max_length} pieces; give longer documents or a smaller data.max_length"
@@ -113,10 +123,10 @@ def pretraining(data: Documents, request: DataRequest) -> PreparedData:
         return SourcesOfObjectives(found, {name: objectives[name] for name in found})
 
     def model(system: System) -> Mixture:
-        lexicons.tell(system, objectives)
+        lexicons.inform(system, objectives)
         return Mixture(system, objectives, request.objectives)
 
-    sizes = {"vocab_size": len(tokenizer), "num_tasks": len(objectives)}
+    sizes = {"vocab_size": len(tokenizer), "num_tasks": len(objectives), **beside.sizes}
     return PreparedData(
         sources={split: partial(source, split) for split in data.files},
         model=model,
@@ -126,32 +136,25 @@ def pretraining(data: Documents, request: DataRequest) -> PreparedData:
     )
 
 
-def _more(data: Documents, tokenizer: Tokenizer, ngrams: NgramLexicon | None) -> Mapping[str, Maker]:
-    """Objectives that only documents, or a file beside them, can feed."""
-
-    def masked_tokens(specials: Specials, vocab_size: int, hidden: float) -> MaskedTokens:
-        choice = WholeUnitCount(hidden, at_most=data.max_length)
-        masking = Masking(specials.mask, (0, vocab_size), specials.never_hidden, policy=choice)
+def _offers(data: Documents, lexicons: Lexicons, beside: KnowledgeBeside) -> Offers:
+    def masked_tokens(context: ObjectiveContext) -> MaskedTokens:
+        policy = WholeUnitCount(context.mask_rate, at_most=data.max_length)
+        masking = Masking(context.specials.mask, (0, context.vocab_size), context.specials.never_hidden, policy=policy)
+        ngrams = lexicons.known_ngrams
         return MaskedTokens(masking) if ngrams is None else MaskedTokensAmongNgrams(masking, ngrams)
 
-    def similar_words(specials: Specials, vocab_size: int, hidden: float) -> MaskedTokens:
-        if data.similar is None:
-            raise UserError("masked-similar-words reads a table of similar words; name it as data.similar")
-        table = read_similar_words(data.similar)
-        similar = SimilarWords.of(table, lambda word: tokenizer.encode(f" {word}").ids, specials.unknown)
-        rule = WholeGrams(rate=hidden)
-        return MaskedTokens(similar_words_masking(specials.mask, (0, vocab_size), specials.never_hidden, similar, rule))
-
-    def labelled(name: str, specials: Specials, vocab_size: int, hidden: float) -> PairClassification:
-        if name not in data.pairs:
-            raise UserError(f"{name} reads labelled pairs of texts; name their file as data.pairs.{name}")
-        return PairClassification(name, len(_labels(data, name)))
-
-    return {
-        "masked-tokens": masked_tokens,
-        "masked-similar-words": similar_words,
-        **{name: partial(labelled, name) for name in LABELLED},
-    }
+    pairs = {labelled(name): partial(_labels, data, name) for name in data.pairs}
+    return Offers(
+        "documents",
+        {TEXTS: None, DOCUMENTS: None, **pairs, **lexicons.has, **beside.has},
+        {
+            **{labelled(name): f"name their file as data.pairs.{name}" for name in LABELLED},
+            LANGUAGE_IDS: "name its files by language in the data set multilingual-text",
+            **REMEDIES,
+            **KNOWLEDGE_REMEDIES,
+        },
+        {"masked-tokens": masked_tokens},
+    )
 
 
 def _labels(data: Documents, name: str) -> tuple[str, ...]:

@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Literal
 
 from mm_kptm.data.sampler import seed_of
-from mm_kptm.data.tokenizers.protocol import Specials
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import SplitFiles, fingerprints
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.objectives.entity_replacement import EntityReplacement, packed
+from mm_kptm.knowledge.objectives.entity_replacement import REPLACED_ENTITIES, packed
 from mm_kptm.knowledge.objectives.entity_replacement_data import Replacer, read_mentioned, read_typed_entities
 from mm_kptm.objectives.mixture import Mixture, Objectives
-from mm_kptm.objectives.tokens import Bernoulli, Masking
+from mm_kptm.objectives.spec import TEXTS, ObjectiveContext, Offers, build_objectives
 from mm_kptm.preprocessing.inputs import InputSource
-from mm_kptm.tasks.pretraining import ObjectiveSource, heads_of, objectives_named
+from mm_kptm.tasks.pretraining import ObjectiveSource, heads_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +46,9 @@ def pretraining(data: MentionedTexts, request: DataRequest) -> PreparedData:
     """Versions of every text, in the order of the file."""
     tokenizer = data.tokenizer()
     replacer = Replacer(read_typed_entities(data.entities), rate=data.replaced)
-    objectives = objectives_named(
-        request.objectives,
-        tokenizer.specials,
-        len(tokenizer),
-        mask_rate=data.mask_rate,
-        more={EntityReplacement.name: entity_replacement},
-    )
+    offers = Offers(data.name, {TEXTS: None, REPLACED_ENTITIES: None})
+    context = ObjectiveContext(tokenizer.specials, len(tokenizer), offers, data.mask_rate, request.recipe)
+    objectives = build_objectives(request.objectives, context)
 
     def source(split: str) -> ObjectiveSource:
         # a text has the same versions whatever stands before it
@@ -73,12 +68,6 @@ def pretraining(data: MentionedTexts, request: DataRequest) -> PreparedData:
         heads=heads_of(objectives),
         fingerprints={**data.fingerprints, **fingerprints({"entities": data.entities})},
     )
-
-
-def entity_replacement(specials: Specials, vocab_size: int, hidden: float) -> EntityReplacement:
-    """With every token outside mentions hidden by itself."""
-    masking = Masking(specials.mask, (0, vocab_size), specials.never_hidden, policy=Bernoulli(hidden))
-    return EntityReplacement(masking)
 
 
 PRETRAINING_SUPPLY = TaskDataset(None, MentionedTexts, pretraining)

@@ -23,11 +23,11 @@ from mm_kptm.knowledge.lexicons.sentiwordnet import (
     felt,
     felt_columns,
 )
-from mm_kptm.knowledge.objectives.label_aware_mlm import LabelAwareWords
+from mm_kptm.knowledge.objectives.label_aware_mlm import TAGGED_WORDS
 from mm_kptm.objectives.mixture import Mixture, Objectives
-from mm_kptm.objectives.tokens import Masking
+from mm_kptm.objectives.spec import TEXTS, ObjectiveContext, Offers, build_objectives
 from mm_kptm.preprocessing.inputs import MARK, InputSource
-from mm_kptm.tasks.pretraining import ObjectiveSource, heads_of, objectives_named
+from mm_kptm.tasks.pretraining import ObjectiveSource, heads_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,18 +56,10 @@ def pretraining(data: FeltTexts, request: DataRequest) -> PreparedData:
     """Labelled words, in the order of the file."""
     tokenizer = data.tokenizer()
     lexicon = SentiWordNet.open(data.sentiwordnet)
-
-    def label_aware(specials: Specials, vocab_size: int, hidden: float) -> LabelAwareWords:
-        masking = Masking(specials.mask, (0, vocab_size), specials.never_hidden)
-        return LabelAwareWords(masking, felt=data.mask_rate_polar, others=hidden, late=data.late_supervision_rate)
-
-    objectives = objectives_named(
-        request.objectives,
-        tokenizer.specials,
-        len(tokenizer),
-        mask_rate=data.mask_rate,
-        more={LabelAwareWords.name: label_aware},
-    )
+    rates = {"felt": data.mask_rate_polar, "late": data.late_supervision_rate}
+    offers = Offers(data.name, {TEXTS: None, TAGGED_WORDS: lambda: rates})
+    context = ObjectiveContext(tokenizer.specials, len(tokenizer), offers, data.mask_rate, request.recipe)
+    objectives = build_objectives(request.objectives, context)
 
     def source(split: str) -> ObjectiveSource:
         texts = list(read_felt(data.files[split], lexicon, tokenizer))

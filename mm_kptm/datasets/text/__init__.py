@@ -1,1 +1,21 @@
-"""Text."""
+"""Published text datasets: XNLI, Open Entity, FIGER, TACRED, FewRel, K-BERT's tables."""
+
+from typing import TYPE_CHECKING
+
+from mm_kptm.lazy import lazy
+
+if TYPE_CHECKING:
+    from mm_kptm.datasets.text.mention_datasets import FewRelData, FigerData, OpenEntityData, TacredData
+    from mm_kptm.datasets.text.uer_tsv import KbertData
+    from mm_kptm.datasets.text.xnli import XnliData
+else:
+    __getattr__ = lazy(
+        __name__,
+        {
+            "mention_datasets": ["FewRelData", "FigerData", "OpenEntityData", "TacredData"],
+            "uer_tsv": ["KbertData"],
+            "xnli": ["XnliData"],
+        },
+    )
+
+__all__ = ["FewRelData", "FigerData", "KbertData", "OpenEntityData", "TacredData", "XnliData"]

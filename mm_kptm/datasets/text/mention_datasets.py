@@ -52,7 +52,8 @@ class MentionFiles(KnowledgeFileSettings):
         marks = self._markers(request.recipe, as_ernie=table is not None).get(task.name)
         if marks is not None and table is not None:
             raise UserError(
-                f"vectors of entities stand beside texts that are marked as ERNIE's, but data.markers is {self.markers}; "
+                f"vectors of entities stand beside texts that are marked as ERNIE's, but data.markers is "
+                f"{self.markers}; "
                 "let it be ernie, or leave the vectors out"
             )
         if marks is not None:

@@ -1,6 +1,7 @@
 """From what readers of text found to sources: sentences, their words, mentions, translations.
 
-Mentions are marked as ERNIE of Tsinghua has it (:mod:`mm_kptm.knowledge.injection.mention_markers`) unless the reading has marks.
+Mentions are marked as ERNIE of Tsinghua has it (:mod:`mm_kptm.knowledge.injection.mention_markers`) unless the reading
+has markers.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from mm_kptm.data.formats.captions import Described, Pointed, overlap
 from mm_kptm.data.formats.jsonl import AskedImage
 from mm_kptm.data.packing import Packed
 from mm_kptm.data.tokenizers.protocol import framed
-from mm_kptm.datasets.vision.stored_regions import StoredRegions
+from mm_kptm.datasets.stored_regions import StoredRegions
 from mm_kptm.errors import UserError
 from mm_kptm.preprocessing.inputs import InputSource, IntArray
 from mm_kptm.preprocessing.text import TextEncoding
@@ -32,6 +32,9 @@ def captions(
     """Captions of images.
 
     Args:
+        examples: images with their captions.
+        reading: how text becomes ids.
+        store: region features of the images.
         pool: so many images are searched at a time, in their order (1,000 for the folds of COCO); all when None.
 
     Raises:

@@ -15,7 +15,6 @@ from mm_kptm.datasets.vision.vqa_v2_source import LONGEST, VqaV2, check_submissi
 from mm_kptm.errors import UserError
 from mm_kptm.tasks.example import Row
 from mm_kptm.tasks.metrics.vqa import vqa_accuracy
-from mm_kptm.tasks.pretraining import objectives_named
 from mm_kptm.tasks.vision.vqa import VQA, QuestionSource, each_answer
 from mm_kptm.vision.features.store import RegionStore
 
@@ -93,7 +92,6 @@ def vqa(data: VqaV2Data, request: DataRequest) -> PreparedData:
         submit=submit,
         fingerprints=data.fingerprints,
         baselines=score,
-        objectives=partial(objectives_named, specials=tokenizer.specials, vocab_size=len(tokenizer)),
     )
 
 

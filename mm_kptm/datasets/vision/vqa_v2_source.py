@@ -9,7 +9,7 @@ from pathlib import Path
 from mm_kptm.data.formats.vqa_v2 import VqaAnnotation, VqaQuestion, annotated, read_vqa_annotations, read_vqa_questions
 from mm_kptm.data.packing import Packed
 from mm_kptm.data.tokenizers.protocol import Tokenizer, framed
-from mm_kptm.datasets.vision.stored_regions import StoredRegions
+from mm_kptm.datasets.stored_regions import StoredRegions
 from mm_kptm.errors import UserError
 from mm_kptm.io.atomic import write_json
 from mm_kptm.io.records import read_json
@@ -58,7 +58,10 @@ class VqaV2:
         """The questions with the regions of their images.
 
         Args:
-            longest: pieces of a question that are read; the rest is cut off.
+            answers: the labels to choose from.
+            tokenizer: cuts the questions into pieces.
+            store: region features of the images.
+            max_length: pieces of a question that are read; the rest is cut off.
 
         Raises:
             UserError: the store lacks an image.

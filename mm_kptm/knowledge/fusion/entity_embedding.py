@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mm_kptm.batch import ALL_ROWS, Encoded, Entities, Inputs, OutputRows
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.embedding.entity_table import EntityTable
+from mm_kptm.systems.encoder import HiddenState, LayeredEncoder
 
 
 class EntityVectors(nn.Module):
@@ -64,15 +65,14 @@ class WithVectors(nn.Module):
         encoded: Encoded = self.encoder(self._looked_up(inputs), output_rows)
         return encoded
 
-    def hidden_states(self, inputs: Inputs) -> Iterator[Any]:
+    def hidden_states(self, inputs: Inputs) -> Iterator[HiddenState]:
         """As the encoder."""
-        depths: Iterator[Any] = self.encoder.hidden_states(self._looked_up(inputs))  # type: ignore[operator]
-        return depths
+        return cast(LayeredEncoder, self.encoder).hidden_states(self._looked_up(inputs))
 
     def _looked_up(self, inputs: Inputs) -> Inputs:
         if inputs.entities is None:
             return inputs
-        return replace(inputs, entities=self.entity_vectors(inputs.entities))
+        return inputs.with_streams(entities=self.entity_vectors(inputs.entities))
 
 
 def told(table: EntityTable, facts: str, *, seed: int = 0) -> EntityTable:

@@ -23,6 +23,7 @@ from mm_kptm.nn.assembly import Assembled
 from mm_kptm.nn.fused import project
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.ragged import AttentionLayout, self_attention_layout
+from mm_kptm.nn.steps import Stream
 from mm_kptm.nn.sublayers import AttentionSublayer, FeedForwardSublayer, Layer, attention_sublayer, bert_norm
 
 KINDS = ("sim", "mix", "norm")  #: the released names of a plain layer, of one that mixes, of one that attends and mixes
@@ -50,7 +51,7 @@ class LinkedEntities(NamedTuple):
         grid = stream.x.new_zeros(len(places), entity_dim)
         if entities is not None:
             tokens = torch.arange(len(places), device=places.device)
-            tokens = tokens[assembled.tokens]
+            tokens = tokens[assembled.text]
             _check(entities, len(tokens), entity_dim)
             at = tokens[entities.linked.bool()]
             taken[at] = True
@@ -111,7 +112,7 @@ class FusionSublayer(nn.Module):
 
 
 class FusedLayer(nn.Module):
-    """A layer whose feed-forward half is fused; its entities read each other first where ``self_attention`` is given."""
+    """Layer with a fused feed-forward half; its entities read each other first where ``self_attention`` is given."""
 
     def __init__(self, layer: Layer, self_attention: AttentionSublayer | None, fuse: FusionSublayer) -> None:
         super().__init__()
@@ -143,8 +144,7 @@ class FusedLayer(nn.Module):
 class FusedState(NamedTuple):
     """The sequence at one depth, with its entities."""
 
-    x: Tensor  #: [T, D]
-    reading: AttentionLayout
+    stream: Stream
     linked: LinkedEntities
 
 
@@ -167,21 +167,26 @@ class FusedStream(SingleStream):
             unread.entity_out.requires_grad_(False)
             unread.entity_norm.requires_grad_(False)
 
-    def hidden_states(self, inputs: Inputs) -> Iterator[FusedState]:  # type: ignore[override]
+    def hidden_states(self, inputs: Inputs) -> Iterator[Stream]:
+        """The sequence at every depth: embedded, then after each layer."""
+        return (state.stream for state in self.fused_states(inputs))
+
+    def fused_states(self, inputs: Inputs) -> Iterator[FusedState]:
         """The sequence and its entities at every depth: embedded, then after each layer."""
-        yield from self._depths(inputs, self.embed(inputs))
+        return self._depths(inputs, self.embed(inputs))
 
     def states(self, inputs: Inputs, assembled: Assembled) -> Iterator[Tensor]:
         """The rows [T, D] embedded, then after each layer."""
-        return (state.x for state in self._depths(inputs, assembled))
+        return (state.stream.x for state in self._depths(inputs, assembled))
 
     def _depths(self, inputs: Inputs, assembled: Assembled) -> Iterator[FusedState]:
-        x, reading = assembled.stream.x, assembled.stream.attention
+        stream = assembled.stream
         linked = LinkedEntities.of(inputs.entities, assembled, self.entity_dim)
-        yield FusedState(x, reading, linked)
+        yield FusedState(stream, linked)
         for number in range(len(self.layers)):
-            x, linked = self._layer(number, x, reading, linked)
-            yield FusedState(x, reading, linked)
+            x, linked = self._layer(number, stream.x, stream.attention, linked)
+            stream = stream._replace(x=x)
+            yield FusedState(stream, linked)
 
     def run(self, inputs: Inputs, assembled: Assembled, last: AttentionLayout) -> Tensor:
         """The final states of the rows that ``last`` asks for."""

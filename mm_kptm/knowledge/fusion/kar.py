@@ -238,7 +238,7 @@ class RecontextualisedStream(SingleStream):
                 f"there are candidates for {', '.join(sorted(strangers))}, but {', '.join(self.kars)} speak here"
             )
         layout, device = assembled.stream.layout, assembled.stream.x.device
-        rows = torch.arange(layout.total, device=device)[assembled.tokens]
+        rows = torch.arange(layout.total, device=device)[assembled.text]
         found = {}
         for name in self.kars:
             one = given.get(name) or Candidates.none(len(layout), device)

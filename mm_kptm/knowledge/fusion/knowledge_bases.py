@@ -49,7 +49,7 @@ class Base:
                 raise UserError(f"the knowledge base {name} has no size {size!r}; it has {', '.join(known)}")
         if "layer" not in sizes:
             raise UserError(f"the knowledge base {name} has no layer: the number of the layer that it speaks behind")
-        return cls(**sizes)  # type: ignore[arg-type]
+        return cls(**sizes)  # type: ignore[arg-type]  # names are checked above, kinds by what is built
 
 
 def recontextualise(

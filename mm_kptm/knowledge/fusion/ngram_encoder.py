@@ -71,7 +71,7 @@ class Covering(NamedTuple):
         lengths = last - first + 1
         covered = SequenceLayout(tuple(lengths.tolist()))
         ngrams = covered.sequence_ids(device)
-        rows = torch.arange(layout.total, device=device)[assembled.tokens][
+        rows = torch.arange(layout.total, device=device)[assembled.text][
             first[ngrams] + covered.offsets_in_sequence(device)
         ]
         return cls(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mm_kptm.batch import Tokens
 from mm_kptm.knowledge.injection.word_graph import ENTITY, RELATION, WORD
 from mm_kptm.nn.embeddings import TextEmbedding
+from mm_kptm.nn.submodules import submodule
 
 
 class NodeEmbedding(TextEmbedding):
@@ -68,8 +69,8 @@ def start_from(classes: nn.Module, pretrained: nn.Module, rows: Tensor | None = 
         pretrained: a head with a transform; with rows, that of the relations.
         rows: the relation that each class is, [C]; each class then begins with the vector of its relation.
     """
-    transform: nn.Module = pretrained.transform  # type: ignore[assignment]
-    classes.dense.load_state_dict(transform.dense.state_dict())  # type: ignore[union-attr]
-    classes.norm.load_state_dict(transform.norm.state_dict())  # type: ignore[union-attr]
+    for part in ("dense", "norm"):
+        classes.get_submodule(part).load_state_dict(pretrained.get_submodule(f"transform.{part}").state_dict())
     if rows is not None:
-        classes.out.weight.copy_(pretrained.word.weight[rows])  # type: ignore[union-attr,operator,index]
+        relations = submodule(pretrained, "word", nn.Embedding)
+        submodule(classes, "out", nn.Linear).weight.copy_(relations.weight[rows])

@@ -1,7 +1,7 @@
 """Files of triples read at once: a million lines in a quarter of a second, where a loop over lines takes two.
 
-Only what is well formed is read here. Anything else is left to :func:`mm_kptm.knowledge.graph.triples.read_triples`, which
-goes line by line and names the one that is not.
+Only what is well formed is read here. Anything else is left to :func:`mm_kptm.knowledge.graph.triples.read_triples`,
+which goes line by line and names the one that is not.
 """
 
 from __future__ import annotations

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
-
-import networkx as nx
 
 from mm_kptm.errors import UserError, nearest
 from mm_kptm.io.compression import content_ending
@@ -16,6 +14,9 @@ from mm_kptm.knowledge.graph.graph import KnowledgeGraph, NameIndex
 from mm_kptm.knowledge.graph.rdf import FORMATS, read_rdf
 from mm_kptm.knowledge.graph.triples import Triple
 from mm_kptm.knowledge.graph.wordnet import read_wordnet
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 PYKEEN = "pykeen:"  #: before the name of a data set that pykeen knows
 
@@ -138,6 +139,8 @@ def from_networkx(graph: nx.Graph, *, relation: str = "relation") -> KnowledgeGr
 
 def to_networkx(graph: KnowledgeGraph) -> nx.MultiDiGraph:
     """For analysis: an edge a triple, whose key and attribute ``relation`` are its relation."""
+    import networkx as nx  # takes as long as torch does; few want it
+
     found = nx.MultiDiGraph()
     found.add_nodes_from(graph.entities)
     found.add_edges_from((head, tail, relation, {"relation": relation}) for head, relation, tail in graph)

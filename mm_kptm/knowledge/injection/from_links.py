@@ -12,7 +12,7 @@ from mm_kptm.knowledge.linking.segmenter import Segmenter
 
 
 def entity_mentions(linked: LinkedText) -> tuple[Mention, ...]:
-    """The mentions that mean something, to stand on the token grid of ERNIE (:mod:`~mm_kptm.knowledge.injection.entity_grid`)."""
+    """Linked mentions for the token grid of ERNIE (:mod:`~mm_kptm.knowledge.injection.entity_grid`)."""
     return tuple(Mention(link.entity, link.start, link.end, link.score) for link in linked.mentions if link.entity)
 
 
@@ -40,6 +40,7 @@ def grafted_words(linked: LinkedText, facts: Facts, cut: Segmenter | None = None
     Of mentions that overlap the first counts.
 
     Args:
+        linked: the text with its mentions.
         facts: of an entity, such as :meth:`~mm_kptm.knowledge.graph.graph.KnowledgeGraph.facts` gives.
         cut: cuts the text between mentions.
     """

@@ -24,7 +24,7 @@ READ = "read_at"  #: the mark of tokens whose states are read: the number of the
 PLACEHOLDERS = ("\ue000", "\ue001", "\ue002", "\ue003")
 
 
-#: By the family that marks so, and by task (Wang et al. 2021, K-Adapter, section 4; KEPLER's released code, section 5.1).
+#: By the family that marks so, and by task (Wang et al. 2021, K-Adapter, section 4; KEPLER, section 5.1, and its code).
 MARKINGS: dict[str, dict[str, MarkerTokens]] = {
     "k-adapter": {
         "entity-typing": MarkerTokens(("@", "@")),

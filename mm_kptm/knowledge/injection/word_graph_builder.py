@@ -25,8 +25,8 @@ class GraphMaker:
     title it leads to, ``[_map_]`` between them.
 
     Args:
-        about: facts about an entity, such as :meth:`mm_kptm.knowledge.graph.graph.KnowledgeGraph.about`; asked once for each.
-            They are shuffled where they stand, so that a maker goes on from the order that it left.
+        about: facts about an entity, such as :meth:`mm_kptm.knowledge.graph.graph.KnowledgeGraph.about`; asked once
+            for each. They are shuffled where they stand, so that a maker goes on from the order that it left.
         names: entities by title; a title is also looked for in lower case.
         spelling: the token ids of a text.
         sentences: cuts a text.

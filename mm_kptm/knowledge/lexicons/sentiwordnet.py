@@ -165,7 +165,8 @@ def felt_columns(
 
     Args:
         texts: in order.
-        start, stop: ids that stand around a text; nothing is known of them.
+        start: id that stands before a text; nothing is known of it.
+        stop: id that stands after a text; nothing is known of it.
         max_length: tokens of a text, these two counted; what goes beyond is cut.
 
     Raises:

@@ -58,8 +58,10 @@ def read_imported(
     """The texts that another linker read, one after the other; a candidate that is not known keeps the linker's name.
 
     Args:
+        path: a file of one JSON object a line.
         linker: one of :data:`LINKERS`.
-        threshold: what the linker is less sure of means nothing.
+        naming: maps the linker's name of an entity to ours.
+        threshold: mentions with a lower score are left without an entity.
         overlaps: whether mentions may overlap.
 
     Raises:

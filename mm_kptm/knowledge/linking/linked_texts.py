@@ -79,6 +79,7 @@ def read_linked(path: str | Path, *, overlaps: bool = False) -> Iterator[LinkedT
     """Texts with their mentions, one after the other.
 
     Args:
+        path: a file of one JSON object a line.
         overlaps: whether mentions may overlap.
 
     Raises:

@@ -1,8 +1,9 @@
 """Where texts mention names of a long list, in any script: a mention index.
 
 A name is found where its words follow one another, blanks between the same of them as in the name. Upper and lower
-case, compatibility forms and the ways to write an accent do not differ (:mod:`~mm_kptm.knowledge.linking.normalization`). Words are
-met as hashes, all places of a batch at once, and compared letter by letter in the end.
+case, compatibility forms and the ways to write an accent do not differ
+(:mod:`~mm_kptm.knowledge.linking.normalization`). Words are met as hashes, all places of a batch at once, and compared
+letter by letter in the end.
 
 Shapes: N names, U words of a batch, M mentions.
 """
@@ -71,6 +72,7 @@ class MentionIndex:
         """The mentions of texts.
 
         Args:
+            texts: in any language and script.
             overlaps: every mention; otherwise from left to right the longest that does not overlap the one before.
         """
         parts = [self._found(texts[first:stop], first, overlaps) for first, stop in _batches(texts)]

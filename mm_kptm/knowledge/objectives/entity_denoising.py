@@ -5,17 +5,21 @@ Shapes: T token rows, P rows with an entity, K candidates, B examples, D dim, E 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm_kptm.batch import NO_ROWS, Encoded, Entities, Inputs, Movable, OutputRows
+from mm_kptm.batch import Encoded, Entities, Inputs, Movable, OutputRows
 from mm_kptm.errors import UserError
 from mm_kptm.nn.heads import Transform
 from mm_kptm.nn.sublayers import Activation
+from mm_kptm.objectives.spec import ObjectiveSpec
 from mm_kptm.objectives.tokens import mean, mean_of_each
+from mm_kptm.systems.system import System
+
+LINKED_ENTITIES = "entity vectors linked in texts"
 
 
 class EntityScores(nn.Module):
@@ -61,7 +65,8 @@ class EntityDenoising:
     def __init__(self, *, random_share: float = 0.05, drop_share: float = 0.15) -> None:
         if min(random_share, drop_share) < 0 or random_share + drop_share > 1:
             raise UserError(
-                f"the shares of random ({random_share}) and dropped ({drop_share}) entities must lie between 0 and 1 together"
+                f"the shares of random ({random_share}) and dropped ({drop_share}) entities must lie between 0 and 1 "
+                "together"
             )
         self.random_share = random_share
         self.drop_share = drop_share
@@ -89,23 +94,31 @@ class EntityDenoising:
             ids=entities.ids.index_copy(0, rows, torch.where(dropped, -1, known[given])),
         )
         return Denoising(
-            inputs=replace(inputs, entities=corrupted),
+            inputs=inputs.with_streams(entities=corrupted),
             candidates=torch.cat([shown.new_zeros(1, shown.shape[1]), shown]),
             rows=rows,
             labels=labels + 1,
             owners=text.layout.sequence_ids(rows.device)[rows],
         )
 
-    def losses(self, system: nn.Module, batch: Denoising) -> Tensor:
+    def losses(self, system: System, batch: Denoising) -> Tensor:
         """The cross-entropy of every entity, [P]."""
-        encoded: Encoded = system(batch.inputs, OutputRows(tokens=batch.rows, regions=NO_ROWS, pooled=False))
-        scores = system.head(self.name)(encoded.tokens, batch.candidates)  # type: ignore[operator]
+        encoded: Encoded = system(batch.inputs, OutputRows({"text": batch.rows}, pooled=False))
+        scores = system.head(self.name)(encoded.text, batch.candidates)
         return F.cross_entropy(scores, batch.labels, reduction="none")
 
-    def loss(self, system: nn.Module, batch: Denoising) -> Tensor:
+    def loss(self, system: System, batch: Denoising) -> Tensor:
         """The mean over all entities of the batch."""
         return mean(self.losses(system, batch))
 
-    def measure(self, system: nn.Module, batch: Denoising) -> Tensor:
+    def measure(self, system: System, batch: Denoising) -> Tensor:
         """The mean over the entities of each example, [B]; the batch's mean where an example has none."""
         return mean_of_each(self.losses(system, batch), batch.owners, len(batch))
+
+
+ENTITY_DENOISING = ObjectiveSpec(
+    EntityDenoising.name,
+    "Zhang et al. 2019, ERNIE: Enhanced Language Representation with Informative Entities, ACL, section 3.4",
+    lambda context: EntityDenoising(**context.arguments),
+    needs=(LINKED_ENTITIES,),
+)

@@ -5,22 +5,25 @@ Shapes: T token rows, P hidden rows, M mentions, B examples, D dim.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from mm_kptm.batch import NO_ROWS, Encoded, Inputs, Movable, OutputRows
+from mm_kptm.batch import Encoded, Inputs, Movable, OutputRows
 from mm_kptm.data.masking.units import NO_GROUP
 from mm_kptm.data.packing import Packed
 from mm_kptm.data.tokenizers.protocol import Tokenizer, framed
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.objectives.entity_replacement_data import Replaced
-from mm_kptm.objectives.tokens import TokenMasker, mean, mean_of_each
+from mm_kptm.objectives.spec import ObjectiveContext, ObjectiveSpec
+from mm_kptm.objectives.tokens import Bernoulli, Masking, TokenMasker, mean, mean_of_each
+from mm_kptm.systems.system import System
 
 NO_MENTION = -1
+REPLACED_ENTITIES = "mentions of which some name another entity"
 
 
 def packed(texts: Sequence[Replaced], tokenizer: Tokenizer, *, max_length: int = 512) -> Packed:
@@ -104,7 +107,7 @@ class EntityReplacement:
         owners = text.layout.sequence_ids(text.ids.device)
         around, first = mentions_of(text.token_labels["mention"])
         return Doubted(
-            replace(inputs, text=shown),
+            inputs.with_streams(text=shown),
             rows,
             text.ids[rows],
             owners[rows],
@@ -113,22 +116,21 @@ class EntityReplacement:
             owners[first],
         )
 
-    def losses(self, system: nn.Module, batch: Doubted) -> tuple[Tensor, Tensor]:
+    def losses(self, system: System, batch: Doubted) -> tuple[Tensor, Tensor]:
         """The binary cross-entropy of every mention [M], and the cross-entropy of every hidden token [P]."""
         rows = torch.cat([batch.rows, batch.around.flatten()])
-        encoded: Encoded = system(batch.inputs, OutputRows(tokens=rows, regions=NO_ROWS, pooled=False))
-        hidden, around = encoded.tokens.split([len(batch.rows), 2 * len(batch.around)])
-        head: Callable[[str], nn.Module] = system.head  # type: ignore[assignment]
-        scores = head(self.name)(around.reshape(-1, 2 * hidden.shape[1])).squeeze(1)
+        encoded: Encoded = system(batch.inputs, OutputRows({"text": rows}, pooled=False))
+        hidden, around = encoded.text.split([len(batch.rows), 2 * len(batch.around)])
+        scores = system.head(self.name)(around.reshape(-1, 2 * hidden.shape[1])).squeeze(1)
         doubted = F.binary_cross_entropy_with_logits(scores, batch.true, reduction="none")
-        return doubted, F.cross_entropy(head("masked-tokens")(hidden), batch.labels, reduction="none")
+        return doubted, F.cross_entropy(system.head("masked-tokens")(hidden), batch.labels, reduction="none")
 
-    def loss(self, system: nn.Module, batch: Doubted) -> Tensor:
+    def loss(self, system: System, batch: Doubted) -> Tensor:
         """The mean over mentions plus the mean over hidden tokens."""
         doubted, hidden = self.losses(system, batch)
         return mean(doubted) + mean(hidden)
 
-    def measure(self, system: nn.Module, batch: Doubted) -> Tensor:
+    def measure(self, system: System, batch: Doubted) -> Tensor:
         """The same two means for each example, [B]."""
         doubted, hidden = self.losses(system, batch)
         of_mentions = mean_of_each(doubted, batch.mentioned_by, len(batch))
@@ -148,3 +150,16 @@ def mentions_of(marks: Tensor) -> tuple[Tensor, Tensor]:
     number = begins.cumsum(0)[marks >= 0] - 1
     lengths = torch.bincount(number, minlength=len(first))
     return torch.stack([first - 1, first + lengths], -1), first
+
+
+def _entity_replacement(context: ObjectiveContext) -> EntityReplacement:
+    specials, policy = context.specials, Bernoulli(context.mask_rate)
+    return EntityReplacement(Masking(specials.mask, (0, context.vocab_size), specials.never_hidden, policy=policy))
+
+
+ENTITY_REPLACEMENT = ObjectiveSpec(
+    EntityReplacement.name,
+    "Xiong et al. 2020, WKLM: Pretrained Encyclopedia, ICLR, section 2",
+    _entity_replacement,
+    needs=(REPLACED_ENTITIES,),
+)

@@ -15,13 +15,14 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from mm_kptm.adaptation.layer_stack import text_stack
 from mm_kptm.adaptation.side_adapter import AdaptedStream
 from mm_kptm.batch import Inputs, Movable, Tokens
 from mm_kptm.data.tokenizers.protocol import Specials
 from mm_kptm.errors import UserError
+from mm_kptm.systems.system import System
 
 
 class OpenFact(NamedTuple):
@@ -71,7 +72,7 @@ class FactCompletion:
         ends = torch.tensor(text.layout.offsets[1:])
         return OpenFacts(Inputs(text=text), ends - 2, torch.tensor([fact.object for fact in chosen]))
 
-    def losses(self, system: nn.Module, batch: OpenFacts) -> Tensor:
+    def losses(self, system: System, batch: OpenFacts) -> Tensor:
         """The cross-entropy of every object, [B].
 
         Raises:
@@ -81,13 +82,13 @@ class FactCompletion:
         if not isinstance(encoder, AdaptedStream):
             raise UserError(f"{self.name} trains adapters, but a {type(encoder).__name__} has none; put some beside it")
         states = encoder.beside(batch.texts)[batch.blanks]
-        scores: Tensor = system.head(self.name)(states)  # type: ignore[operator]
+        scores: Tensor = system.head(self.name)(states)
         return F.cross_entropy(scores, batch.objects, reduction="none")
 
-    def loss(self, system: nn.Module, batch: OpenFacts) -> Tensor:
+    def loss(self, system: System, batch: OpenFacts) -> Tensor:
         """The mean over facts."""
         return self.losses(system, batch).mean()
 
-    def measure(self, system: nn.Module, batch: OpenFacts) -> Tensor:
+    def measure(self, system: System, batch: OpenFacts) -> Tensor:
         """The loss of each fact, [B]."""
         return self.losses(system, batch)

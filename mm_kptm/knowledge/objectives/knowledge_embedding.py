@@ -11,7 +11,7 @@ from typing import cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from mm_kptm.batch import POOLED_ONLY, Encoded, Inputs, Movable, Tokens
 from mm_kptm.data.tokenizers.protocol import Specials
@@ -19,10 +19,12 @@ from mm_kptm.errors import UserError
 from mm_kptm.knowledge.embedding.negatives import Contrasted, FilteredNegatives
 from mm_kptm.knowledge.embedding.transe import TransEScore
 from mm_kptm.knowledge.graph.indexed_triple import IndexedTriple
+from mm_kptm.objectives.spec import ObjectiveSpec
+from mm_kptm.systems.system import System
 
 Text = Sequence[int]
 
-
+DESCRIBED_TRIPLES = "triples between described entities"  #: what data offer as a :class:`DescribedGraph`
 RELATIONS = ("table", "conditioned", "described")  #: how relations are read, see :class:`DescribedGraph`
 
 
@@ -133,6 +135,11 @@ class DescribedGraph:
         self._stop = specials.stop
         self._negatives = FilteredNegatives((*triples, *known), len(texts))
 
+    @property
+    def num_relations(self) -> int:
+        """Relations, the highest number of one and those below it."""
+        return 1 + max(triple.relation for triple in self.triples)
+
     def __len__(self) -> int:
         return len(self.triples)
 
@@ -203,31 +210,32 @@ class KnowledgeEmbedding:
             raise UserError(f"a triple is told from false ones, so negatives must be at least 1, not {negatives}")
         self.graph = graph
         self.negatives = negatives
+        self.sizes = {"num_relations": graph.num_relations}
 
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> DescribedTriples:
         """As many triples as there are examples; the graph has its own texts, whatever the inputs show."""
         numbers = torch.randint(len(self.graph), (len(inputs),), generator=generator)
         return self.graph.batch(numbers.tolist(), self.negatives, generator)
 
-    def losses(self, system: nn.Module, batch: DescribedTriples) -> Tensor:
+    def losses(self, system: System, batch: DescribedTriples) -> Tensor:
         """The loss of every triple, [B]."""
         return contrast(*scores(system, batch))
 
-    def loss(self, system: nn.Module, batch: DescribedTriples) -> Tensor:
+    def loss(self, system: System, batch: DescribedTriples) -> Tensor:
         """The mean over triples."""
         return self.losses(system, batch).mean()
 
-    def measure(self, system: nn.Module, batch: DescribedTriples) -> Tensor:
+    def measure(self, system: System, batch: DescribedTriples) -> Tensor:
         """The loss of each triple, [B]."""
         return self.losses(system, batch)
 
 
-def scores(system: nn.Module, triples: DescribedTriples) -> tuple[Tensor, Tensor]:
+def scores(system: System, triples: DescribedTriples) -> tuple[Tensor, Tensor]:
     """As :func:`scores_by`, with the system's head of the objective's name."""
-    return scores_by(cast(TransEScore, system.head(KnowledgeEmbedding.name)), system, triples)  # type: ignore[operator]
+    return scores_by(cast(TransEScore, system.head(KnowledgeEmbedding.name)), system, triples)
 
 
-def scores_by(head: TransEScore, system: nn.Module, triples: DescribedTriples) -> tuple[Tensor, Tensor]:
+def scores_by(head: TransEScore, system: System, triples: DescribedTriples) -> tuple[Tensor, Tensor]:
     """The score of every triple, [B], and of its false ones, heads before tails, [B, 2 N]."""
     encoded: Encoded = system(triples.texts, POOLED_ONLY)
     states = encoded.pooled
@@ -260,3 +268,11 @@ def _check(triples: Sequence[IndexedTriple], entities: int, relations: int | Non
             raise UserError(
                 f"the triple {tuple(triple)} has a relation without a text; there are texts of {relations} relations"
             )
+
+
+KNOWLEDGE_EMBEDDING = ObjectiveSpec(
+    KnowledgeEmbedding.name,
+    "Wang et al. 2021, KEPLER, TACL, section 3.2",
+    lambda context: KnowledgeEmbedding(context.offered(DESCRIBED_TRIPLES), **context.arguments),
+    needs=(DESCRIBED_TRIPLES,),
+)

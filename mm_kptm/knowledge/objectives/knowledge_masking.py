@@ -1,7 +1,8 @@
 """Knowledge masking: what a text knows of its words, phrases and entities is told by hiding them whole.
 
 Sun et al. (2019, ERNIE of Baidu, section 3.2) pretrain in three stages: characters, then phrases, then entities are
-hidden. A stage is a file of texts whose pieces carry labels (:mod:`mm_kptm.data.masking.units`): longer units, later stage.
+hidden. A stage is a file of texts whose pieces carry labels (:mod:`mm_kptm.data.masking.units`): longer units, later
+stage.
 
 Shapes: T token rows.
 """

@@ -11,14 +11,17 @@ from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from mm_kptm.batch import NO_ROWS, Encoded, Inputs, Movable, OutputRows, SequenceLayout
+from mm_kptm.batch import Encoded, Inputs, Movable, OutputRows, SequenceLayout
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.lexicons.sentiwordnet import NEUTRAL, OTHER, UNGRADED, UNKNOWN
+from mm_kptm.objectives.spec import ObjectiveContext, ObjectiveSpec
 from mm_kptm.objectives.tokens import Masking, MaskingDraws, mean, mean_of_each
+from mm_kptm.systems.system import System
 
 NOT_SOUGHT = -1  #: in place of a label
+TAGGED_WORDS = "words tagged with part of speech and polarity"  #: what data offer as shares of :class:`LabelAwareWords`
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ class LabelAwareWords:
         sought = (late & (of_text != UNGRADED)).nonzero().squeeze(1)
         plain = (polarity[rows] == NEUTRAL) & (part[rows] == OTHER)
         return LabelAwareBatch(
-            inputs=replace(inputs, text=replace(hidden, token_labels=marks)),
+            inputs=inputs.with_streams(text=replace(hidden, token_labels=marks)),
             rows=rows,
             words=text.ids[rows],
             parts=part[rows].masked_fill(plain, NOT_SOUGHT),
@@ -112,11 +115,11 @@ class LabelAwareWords:
             graded=sought,
         )
 
-    def losses(self, system: nn.Module, batch: LabelAwareBatch) -> dict[str, tuple[Tensor, Tensor]]:
+    def losses(self, system: System, batch: LabelAwareBatch) -> dict[str, tuple[Tensor, Tensor]]:
         """The cross-entropies of all that is sought and the text of each, by the head that found it."""
         output_rows = torch.cat([batch.rows, batch.firsts])
-        encoded: Encoded = system(batch.inputs, OutputRows(tokens=output_rows, regions=NO_ROWS, pooled=False))
-        hidden, firsts = encoded.tokens.split([len(batch.rows), len(batch.firsts)])
+        encoded: Encoded = system(batch.inputs, OutputRows({"text": output_rows}, pooled=False))
+        hidden, firsts = encoded.text.split([len(batch.rows), len(batch.firsts)])
         sought = zip(
             self.heads,
             (hidden, hidden, hidden, firsts),
@@ -127,15 +130,29 @@ class LabelAwareWords:
         found = {}
         for name, states, labels, owners in sought:
             kept = labels != NOT_SOUGHT
-            scores = system.head(name)(states[kept])  # type: ignore[operator]
+            scores = system.head(name)(states[kept])
             found[name] = F.cross_entropy(scores, labels[kept], reduction="none"), owners[kept]
         return found
 
-    def loss(self, system: nn.Module, batch: LabelAwareBatch) -> Tensor:
+    def loss(self, system: System, batch: LabelAwareBatch) -> Tensor:
         """The sum of the means over words, parts of speech, polarities and grades; none of a kind adds nothing."""
         return torch.stack([mean(losses) for losses, _ in self.losses(system, batch).values()]).sum()
 
-    def measure(self, system: nn.Module, batch: LabelAwareBatch) -> Tensor:
+    def measure(self, system: System, batch: LabelAwareBatch) -> Tensor:
         """The same sum for each text, [B]; the batch's mean where nothing of a kind is sought of a text."""
         found = self.losses(system, batch).values()
         return torch.stack([mean_of_each(losses, owners, len(batch)) for losses, owners in found]).sum(0)
+
+
+def _label_aware_words(context: ObjectiveContext) -> LabelAwareWords:
+    specials = context.specials
+    masking = Masking(specials.mask, (0, context.vocab_size), specials.never_hidden)
+    return LabelAwareWords(masking, others=context.mask_rate, **context.offered(TAGGED_WORDS))
+
+
+LABEL_AWARE_WORDS = ObjectiveSpec(
+    LabelAwareWords.name,
+    "Ke et al. 2020, SentiLARE, EMNLP, section 3.3",
+    _label_aware_words,
+    needs=(TAGGED_WORDS,),
+)

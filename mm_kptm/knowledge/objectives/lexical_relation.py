@@ -12,13 +12,16 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from mm_kptm.batch import POOLED_ONLY, Encoded, Inputs, Movable, Tokens
 from mm_kptm.data.tokenizers.protocol import Tokenizer, framed
 from mm_kptm.knowledge.lexicons.related_words import RelatedWords, WordVectors, contrasted
+from mm_kptm.objectives.spec import ObjectiveSpec
 from mm_kptm.objectives.tokens import mean, mean_of_each
+from mm_kptm.systems.system import System
 
+RELATED_WORDS = "words that mean alike, with vectors of words"  #: what data offer as a :class:`LexicalRelation`
 RELATED, UNRELATED = 0, 1  #: classes of the head, as in the released code
 
 
@@ -65,16 +68,24 @@ class LexicalRelation:
             len(inputs),
         )
 
-    def losses(self, system: nn.Module, batch: JudgedPairs) -> Tensor:
+    def losses(self, system: System, batch: JudgedPairs) -> Tensor:
         """The cross-entropy of every pair, [N]."""
         encoded: Encoded = system(batch.inputs, POOLED_ONLY)
-        scores = system.head(self.name)(encoded.pooled)  # type: ignore[operator]
+        scores = system.head(self.name)(encoded.pooled)
         return F.cross_entropy(scores, batch.classes, reduction="none")
 
-    def loss(self, system: nn.Module, batch: JudgedPairs) -> Tensor:
+    def loss(self, system: System, batch: JudgedPairs) -> Tensor:
         """The mean over all pairs, related or not."""
         return mean(self.losses(system, batch))
 
-    def measure(self, system: nn.Module, batch: JudgedPairs) -> Tensor:
+    def measure(self, system: System, batch: JudgedPairs) -> Tensor:
         """The mean over each related pair and what was made of it, [B]."""
         return mean_of_each(self.losses(system, batch), batch.owners, len(batch))
+
+
+LEXICAL_RELATION = ObjectiveSpec(
+    LexicalRelation.name,
+    "Lauscher et al. 2020, LIBERT, COLING, section 3.2",
+    lambda context: context.offered(RELATED_WORDS),
+    needs=(RELATED_WORDS,),
+)

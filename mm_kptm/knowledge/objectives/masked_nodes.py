@@ -11,16 +11,20 @@ from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from mm_kptm.batch import NO_ROWS, Encoded, Inputs, Movable, OutputRows, SequenceLayout, Tokens
+from mm_kptm.batch import Encoded, Inputs, Movable, OutputRows, SequenceLayout, Tokens
 from mm_kptm.data.masking.static import Treatment, budget, shuffled
 from mm_kptm.data.masking.units import NO_GROUP
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.injection.word_graph import ENTITY, RELATION
+from mm_kptm.knowledge.injection.word_graph import ENTITY, MASK, RELATION, SPECIALS
 from mm_kptm.nn.visibility import LinkMask
+from mm_kptm.objectives.spec import ObjectiveContext, ObjectiveSpec
 from mm_kptm.objectives.tokens import ExactCount, Masking, mean, mean_of_each
+from mm_kptm.systems.system import System
 
+#: What data offer as how often each entity occurs (special ones never), [entities], and the number of relations.
+WORD_GRAPHS = "word-knowledge graphs"
 HEADS = ("masked-tokens", "masked-entities", "masked-relations")  #: of the kinds, in their order
 
 
@@ -72,6 +76,7 @@ class MaskedNodes:
     """
 
     name = "masked-nodes"
+    heads = HEADS
 
     def __init__(
         self,
@@ -116,7 +121,7 @@ class MaskedNodes:
         words, entities, relations = sought
         candidates = self.candidates(entities.labels, generator)
         found = replace(entities, labels=places_among(entities.labels, candidates))
-        return HiddenNodes(replace(inputs, text=replace(text, ids=ids)), words, found, relations, candidates)
+        return HiddenNodes(inputs.with_streams(text=replace(text, ids=ids)), words, found, relations, candidates)
 
     def _mentions(
         self, block: Tokens, given: Tensor, chosen: Tensor, mentioned: Tensor, generator: torch.Generator
@@ -138,27 +143,27 @@ class MaskedNodes:
         drawn = torch.multinomial(self.weights, count, replacement=True, generator=generator) if count else sought[:0]
         return torch.tensor(list(dict.fromkeys([*sought.tolist(), *drawn.tolist()])))
 
-    def losses(self, system: nn.Module, batch: HiddenNodes) -> dict[str, Tensor]:
+    def losses(self, system: System, batch: HiddenNodes) -> dict[str, Tensor]:
         """The cross-entropies of all hidden nodes by the head that scored them, [P] each."""
         parts = (batch.words, batch.entities, batch.relations)
         rows = torch.cat([part.rows for part in parts])
-        encoded: Encoded = system(batch.inputs, OutputRows(tokens=rows, regions=NO_ROWS, pooled=False))
-        states = encoded.tokens.split([len(part.rows) for part in parts])
+        encoded: Encoded = system(batch.inputs, OutputRows({"text": rows}, pooled=False))
+        states = encoded.text.split([len(part.rows) for part in parts])
         losses = {}
         for kind, (name, part, own) in enumerate(zip(HEADS, parts, states, strict=True)):
-            head = system.head(name)  # type: ignore[operator]
+            head = system.head(name)
             scores = head(own, batch.candidates) if kind == ENTITY else head(own)
             losses[name] = F.cross_entropy(scores, part.labels, reduction="none")
         return losses
 
-    def loss(self, system: nn.Module, batch: HiddenNodes) -> Tensor:
+    def loss(self, system: System, batch: HiddenNodes) -> Tensor:
         """The sum of the mean over words, the mean over entities and the mean over relations.
 
         A kind of which nothing is hidden adds nothing, where the released code becomes NaN.
         """
         return torch.stack([mean(losses) for losses in self.losses(system, batch).values()]).sum()
 
-    def measure(self, system: nn.Module, batch: HiddenNodes) -> Tensor:
+    def measure(self, system: System, batch: HiddenNodes) -> Tensor:
         """The same sum for each graph, [B]; a kind's mean over the batch where a graph hides none of it."""
         losses = self.losses(system, batch).values()
         parts = (batch.words, batch.entities, batch.relations)
@@ -211,6 +216,7 @@ def hide_nodes(
     Args:
         ids: of the nodes of one kind.
         treatment: what stands for a hidden node.
+        rng: the generator of the draws.
         never: ids that are never hidden.
         mentioned: ids of entities that the text mentions; all of them are sought.
 
@@ -229,3 +235,23 @@ def hide_nodes(
             hidden[place] = treatment.mask if rng.random() < 0.5 else treatment.drawn(rng)
         stood[place] = ids[place]
     return hidden, dict(sorted(stood.items()))
+
+
+def _masked_nodes(context: ObjectiveContext) -> MaskedNodes:
+    specials = context.specials
+    counts, num_relations = context.offered(WORD_GRAPHS)
+    return MaskedNodes(
+        released_masking(specials.mask, context.vocab_size, specials.never_hidden),
+        released_masking(MASK, len(counts), range(len(SPECIALS))),
+        released_masking(MASK, num_relations, range(len(SPECIALS))),
+        frequencies(counts),
+        **context.arguments,
+    )
+
+
+MASKED_NODES = ObjectiveSpec(
+    MaskedNodes.name,
+    "Sun et al. 2020, CoLAKE, COLING, section 3.3",
+    _masked_nodes,
+    needs=(WORD_GRAPHS,),
+)

@@ -9,12 +9,16 @@ from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from mm_kptm.batch import NO_ROWS, Encoded, Inputs, OutputRows, Tokens
+from mm_kptm.batch import Encoded, Inputs, OutputRows, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.lexicons.supersenses import SenseVocabulary
+from mm_kptm.objectives.spec import TEXTS, ObjectiveContext, ObjectiveSpec
 from mm_kptm.objectives.tokens import ExactCount, MaskedText, Masking, MaskingDraws, mean, mean_of_each
+from mm_kptm.systems.system import System
+
+WORD_SENSES = "supersenses of words"  #: what data offer as a :class:`SenseVocabulary`
 
 
 def sense_losses(scores: Tensor, allowed: Tensor) -> Tensor:
@@ -84,7 +88,7 @@ class MaskedSenses:
         chosen = draws.choose.index_fill(0, self._favoured(text, allowed, generator), -1.0)
         hidden, rows = self.masking.mask(text, generator, draws=replace(draws, choose=chosen))
         owners = text.layout.sequence_ids(rows.device)[rows]
-        return MaskedSense(replace(inputs, text=hidden), rows, text.ids[rows], owners, allowed[rows])
+        return MaskedSense(inputs.with_streams(text=hidden), rows, text.ids[rows], owners, allowed[rows])
 
     def _favoured(self, text: Tokens, allowed: Tensor, generator: torch.Generator) -> Tensor:
         """Rows of words with one supersense that are hidden before others."""
@@ -97,19 +101,32 @@ class MaskedSenses:
             found.append(rows[order[rows].argsort()[:count]])
         return torch.cat(found) if found else torch.zeros(0, dtype=torch.long)
 
-    def losses(self, system: nn.Module, batch: MaskedSense) -> tuple[Tensor, Tensor]:
+    def losses(self, system: System, batch: MaskedSense) -> tuple[Tensor, Tensor]:
         """The cross-entropy of every hidden word [P], and how far what it means is from what it may mean [P]."""
-        encoded: Encoded = system(batch.inputs, OutputRows(tokens=batch.rows, regions=NO_ROWS, pooled=False))
-        words, senses = (system.head(name)(encoded.tokens) for name in self.heads)  # type: ignore[operator]
+        encoded: Encoded = system(batch.inputs, OutputRows({"text": batch.rows}, pooled=False))
+        words, senses = (system.head(name)(encoded.text) for name in self.heads)
         return F.cross_entropy(words, batch.labels, reduction="none"), sense_losses(senses, batch.allowed)
 
-    def loss(self, system: nn.Module, batch: MaskedSense) -> Tensor:
+    def loss(self, system: System, batch: MaskedSense) -> Tensor:
         """The mean over hidden words, and the mean over those of them that mean something, added."""
         words, senses = self.losses(system, batch)
         return mean(words) + mean(senses[batch.allowed.any(-1)])
 
-    def measure(self, system: nn.Module, batch: MaskedSense) -> Tensor:
+    def measure(self, system: System, batch: MaskedSense) -> Tensor:
         """The same sum for each example, [B]; the batch's mean where an example hides nothing of a kind."""
         words, senses = self.losses(system, batch)
         some, size = batch.allowed.any(-1), len(batch)
         return mean_of_each(words, batch.owners, size) + mean_of_each(senses[some], batch.owners[some], size)
+
+
+def _masked_senses(context: ObjectiveContext) -> MaskedSenses:
+    masking = Masking(context.specials.mask, (0, context.vocab_size), context.specials.never_hidden)
+    return MaskedSenses(masking, context.offered(WORD_SENSES), rate=context.mask_rate)
+
+
+MASKED_SENSES = ObjectiveSpec(
+    MaskedSenses.name,
+    "Levine et al. 2020, SenseBERT, ACL, section 3",
+    _masked_senses,
+    needs=(TEXTS, WORD_SENSES),
+)

@@ -12,12 +12,19 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from mm_kptm.batch import NO_ROWS, Encoded, Inputs, Movable, OutputRows
+from mm_kptm.batch import EVERY_ROW, Encoded, Inputs, Movable, OutputRows
+from mm_kptm.errors import UserError
+from mm_kptm.knowledge.injection.marker_tokens import marked_rows
 from mm_kptm.nn.assembly import required_text
 from mm_kptm.nn.ragged import masked_self_attention_layout
+from mm_kptm.objectives.spec import ObjectiveSpec
 from mm_kptm.objectives.tokens import mean, mean_of_each
+from mm_kptm.systems.system import System
+
+MARKED_PAIRS = "texts with two marked mentions and their relation"  #: what data offer as the names of the relations
+DEPENDENCY_TREES = "dependency trees of texts"
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,34 +39,59 @@ class Marked(Movable):
         return len(self.marks)
 
 
-def marked_states(system: nn.Module, inputs: Inputs, marks: Tensor) -> Tensor:
+def marked_states(system: System, inputs: Inputs, marks: Tensor) -> Tensor:
     """The states at the marks [B, M] of every example, side by side: [B, M D]."""
-    encoded: Encoded = system(inputs, OutputRows(tokens=marks.flatten(), regions=NO_ROWS, pooled=False))
-    return encoded.tokens.unflatten(0, marks.shape).flatten(1)
+    encoded: Encoded = system(inputs, OutputRows({"text": marks.flatten()}, pooled=False))
+    return encoded.text.unflatten(0, marks.shape).flatten(1)
 
 
-def marked_scores(system: nn.Module, name: str, batch: Marked) -> Tensor:
+def marked_scores(system: System, name: str, batch: Marked) -> Tensor:
     """What the head ``name`` makes of the states at the marks of an example, side by side: [B, C]."""
-    scores: Tensor = system.head(name)(marked_states(system, batch.inputs, batch.marks))  # type: ignore[operator]
+    scores: Tensor = system.head(name)(marked_states(system, batch.inputs, batch.marks))
     return scores
 
 
 class MarkedRelation:
-    """Name the one relation between two marked mentions, with the system's head of that name."""
+    """Name the one relation between two marked mentions, with the system's head of that name.
+
+    Args:
+        num_classes: relations, where data say how many there are.
+    """
 
     name = "marked-relation"
 
-    def losses(self, system: nn.Module, batch: Marked) -> Tensor:
+    def __init__(self, num_classes: int | None = None) -> None:
+        self.sizes = {} if num_classes is None else {"num_classes": num_classes}
+
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> Marked:
+        """Where the marks are and which relation holds; nothing is drawn.
+
+        Raises:
+            UserError: mentions are not marked, or the relation is not.
+        """
+        text = required_text(inputs)
+        labels = _labels(inputs, self.name)
+        return Marked(inputs, marked_rows(inputs, 2), labels[text.layout.starts(labels.device)])
+
+    def losses(self, system: System, batch: Marked) -> Tensor:
         """The cross-entropy of every example, [B]."""
         return F.cross_entropy(marked_scores(system, self.name, batch), batch.truth, reduction="none")
 
-    def loss(self, system: nn.Module, batch: Marked) -> Tensor:
+    def loss(self, system: System, batch: Marked) -> Tensor:
         """The mean over examples."""
         return self.losses(system, batch).mean()
 
-    def measure(self, system: nn.Module, batch: Marked) -> Tensor:
+    def measure(self, system: System, batch: Marked) -> Tensor:
         """The loss of each example, [B]."""
         return self.losses(system, batch)
+
+
+def _labels(inputs: Inputs, name: str) -> Tensor:
+    """What the text marks for an objective, [T]."""
+    labels = required_text(inputs).token_labels
+    if labels is None or name not in labels:
+        raise UserError(f"{name} reads marks of {name}, but the inputs have none")
+    return labels[name]
 
 
 class MarkedTyping:
@@ -67,16 +99,16 @@ class MarkedTyping:
 
     name = "marked-typing"
 
-    def losses(self, system: nn.Module, batch: Marked) -> Tensor:
+    def losses(self, system: System, batch: Marked) -> Tensor:
         """Binary cross-entropy, averaged over types, [B]."""
         scores = marked_scores(system, self.name, batch)
         return F.binary_cross_entropy_with_logits(scores, batch.truth.to(scores.dtype), reduction="none").mean(1)
 
-    def loss(self, system: nn.Module, batch: Marked) -> Tensor:
+    def loss(self, system: System, batch: Marked) -> Tensor:
         """The mean over examples."""
         return self.losses(system, batch).mean()
 
-    def measure(self, system: nn.Module, batch: Marked) -> Tensor:
+    def measure(self, system: System, batch: Marked) -> Tensor:
         """The loss of each example, [B]."""
         return self.losses(system, batch)
 
@@ -89,22 +121,22 @@ class WordInContext:
 
     name = "word-in-context"
 
-    def scores(self, system: nn.Module, batch: Marked) -> Tensor:
+    def scores(self, system: System, batch: Marked) -> Tensor:
         """What the head makes of an example, [B, C]."""
-        encoded: Encoded = system(batch.inputs, OutputRows(tokens=batch.marks.flatten(), regions=NO_ROWS))
-        states = encoded.tokens.unflatten(0, batch.marks.shape).flatten(1)
-        scores: Tensor = system.head(self.name)(torch.cat([encoded.pooled, states], dim=-1))  # type: ignore[operator]
+        encoded: Encoded = system(batch.inputs, OutputRows({"text": batch.marks.flatten()}))
+        states = encoded.text.unflatten(0, batch.marks.shape).flatten(1)
+        scores: Tensor = system.head(self.name)(torch.cat([encoded.pooled, states], dim=-1))
         return scores
 
-    def losses(self, system: nn.Module, batch: Marked) -> Tensor:
+    def losses(self, system: System, batch: Marked) -> Tensor:
         """The cross-entropy of every example, [B]."""
         return F.cross_entropy(self.scores(system, batch), batch.truth, reduction="none")
 
-    def loss(self, system: nn.Module, batch: Marked) -> Tensor:
+    def loss(self, system: System, batch: Marked) -> Tensor:
         """The mean over examples."""
         return self.losses(system, batch).mean()
 
-    def measure(self, system: nn.Module, batch: Marked) -> Tensor:
+    def measure(self, system: System, batch: Marked) -> Tensor:
         """The loss of each example, [B]."""
         return self.losses(system, batch)
 
@@ -126,18 +158,42 @@ class DependencyHead:
 
     name = "dependency-heads"
 
-    def losses(self, system: nn.Module, batch: Governed) -> Tensor:
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> Governed:
+        """The governed tokens, where it is marked that the governor stands within the text; nothing is drawn.
+
+        Raises:
+            UserError: governors are not marked.
+        """
+        places = _labels(inputs, self.name)
+        rows = (places >= 0).nonzero().squeeze(1)
+        return Governed(inputs, rows, places[rows])
+
+    def losses(self, system: System, batch: Governed) -> Tensor:
         """The cross-entropy of every governed token, [T]."""
         text = required_text(batch.inputs)
-        encoded: Encoded = system(batch.inputs, OutputRows(regions=NO_ROWS, pooled=False))
-        scores = system.head(self.name)(encoded.tokens, masked_self_attention_layout(text.layout, text.attention_mask))  # type: ignore[operator]
+        encoded: Encoded = system(batch.inputs, OutputRows({"text": EVERY_ROW}, pooled=False))
+        scores = system.head(self.name)(encoded.text, masked_self_attention_layout(text.layout, text.attention_mask))
         return F.cross_entropy(scores[batch.rows], batch.places, reduction="none")
 
-    def loss(self, system: nn.Module, batch: Governed) -> Tensor:
+    def loss(self, system: System, batch: Governed) -> Tensor:
         """The mean over all governed tokens of the batch."""
         return mean(self.losses(system, batch))
 
-    def measure(self, system: nn.Module, batch: Governed) -> Tensor:
+    def measure(self, system: System, batch: Governed) -> Tensor:
         """The mean over the governed tokens of each text, [B]."""
         owners = required_text(batch.inputs).layout.sequence_ids(batch.rows.device)[batch.rows]
         return mean_of_each(self.losses(system, batch), owners, len(batch))
+
+
+MARKED_RELATION = ObjectiveSpec(
+    MarkedRelation.name,
+    "Wang et al. 2021, K-Adapter, Findings of ACL, section 3.3",
+    lambda context: MarkedRelation(len(context.offered(MARKED_PAIRS))),
+    needs=(MARKED_PAIRS,),
+)
+DEPENDENCY_HEADS = ObjectiveSpec(
+    DependencyHead.name,
+    "Wang et al. 2021, K-Adapter, Findings of ACL, section 3.4",
+    lambda context: DependencyHead(),
+    needs=(DEPENDENCY_TREES,),
+)

@@ -11,6 +11,7 @@ from mm_kptm.nn.assembly import TextOnly
 from mm_kptm.nn.heads import TiedVocabulary, Transform
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
+from mm_kptm.nn.submodules import submodule
 from mm_kptm.recipes.roberta import (
     HUGGING_FACE_HEAD_RULES,
     ROBERTA_FIELDS,
@@ -39,10 +40,10 @@ def colake(
 ) -> SingleStream:
     """The encoder of Sun et al. (2020, section 3.2); the defaults are the released model's.
 
-    RoBERTa-base that reads :mod:`graphs <mm_kptm.knowledge.injection.word_graph>`: each kind of node has a table of its own,
-    positions are soft ones that count from 0, and who sees whom comes with the nodes. The published table of entities
-    has 3 million rows in a file of its own and is as large as that file; unless given, there is no entity but the
-    special ones. The pooled state is the first one as it is.
+    RoBERTa-base that reads :mod:`graphs <mm_kptm.knowledge.injection.word_graph>`: each kind of node has a table of its
+    own, positions are soft ones that count from 0, and who sees whom comes with the nodes. The published table of
+    entities has 3 million rows in a file of its own and is as large as that file; unless given, there is no entity but
+    the special ones. The pooled state is the first one as it is.
     """
     norm = partial(nn.LayerNorm, eps=norm_eps)
     nodes = NodeEmbedding(
@@ -71,12 +72,12 @@ def _transform(encoder: SingleStream) -> Transform:
 
 def masked_entities(encoder: SingleStream) -> TiedCandidates:
     """Dense, GELU, norm, then the vectors of candidate entities (Sun et al. 2020, section 3.3)."""
-    return TiedCandidates(_transform(encoder), encoder.embed.text.entity)  # type: ignore[union-attr, arg-type]
+    return TiedCandidates(_transform(encoder), submodule(encoder, "embed.text.entity", nn.Embedding))
 
 
 def masked_relations(encoder: SingleStream) -> TiedVocabulary:
     """Dense, GELU, norm, then the vectors of all relations and a bias (Sun et al. 2020, section 3.3)."""
-    return TiedVocabulary(_transform(encoder), encoder.embed.text.relation)  # type: ignore[union-attr, arg-type]
+    return TiedVocabulary(_transform(encoder), submodule(encoder, "embed.text.relation", nn.Embedding))
 
 
 def graph_classes(encoder: SingleStream, *, num_classes: int = 2, dropout: float = 0.3) -> nn.Sequential:
@@ -121,7 +122,8 @@ COLAKE = Recipe(
         "relation": graph_classes,
         "entity-typing": graph_classes,
     },
-    objectives=("masked-tokens", "masked-entities", "masked-relations"),
+    objectives=("masked-nodes",),
+    pretraining_heads=("masked-tokens", "masked-entities", "masked-relations"),
     weights=(
         *hugging_face_rules("roberta.", "encoder"),
         *HUGGING_FACE_HEAD_RULES,

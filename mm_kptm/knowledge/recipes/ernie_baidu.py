@@ -95,6 +95,7 @@ ERNIE_BAIDU_BASE = Recipe(
     reads=frozenset({"text"}),
     heads={"masked-tokens": masked_tokens, "next-sentence": pair_classes},
     objectives=("masked-tokens", "next-sentence"),
+    objective_arguments={"next-sentence": {"next_class": 1}},
     weights=(
         *embedding_rules("[ernie.][bert.]embeddings", _TEXT),
         Drop("[ernie.][bert.]embeddings.position_ids", because="a buffer that counts from 0"),

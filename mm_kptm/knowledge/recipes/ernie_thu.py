@@ -7,6 +7,8 @@ from torch import nn
 from mm_kptm.knowledge.fusion.ernie import FusedStream, fuse
 from mm_kptm.knowledge.objectives.entity_denoising import EntityScores
 from mm_kptm.nn.init import bert_init
+from mm_kptm.nn.sublayers import FeedForwardSublayer
+from mm_kptm.nn.submodules import submodule
 from mm_kptm.recipes.bert import (
     BERT_FIELDS,
     bert,
@@ -37,8 +39,8 @@ def ernie_thu(
 ) -> FusedStream:
     """The encoder of Zhang et al. (2019, figure 2); the defaults are the released base model.
 
-    ``layer_types`` names the kind of every layer (:data:`~mm_kptm.knowledge.fusion.ernie.KINDS`); unless given, five plain
-    layers, one that mixes and six that attend and mix, in that proportion for other depths.
+    ``layer_types`` names the kind of every layer (:data:`~mm_kptm.knowledge.fusion.ernie.KINDS`); unless given, five
+    plain layers, one that mixes and six that attend and mix, in that proportion for other depths.
     """
     encoder = bert(
         dim=dim,
@@ -56,8 +58,8 @@ def ernie_thu(
 
 def entity_scores(encoder: FusedStream) -> EntityScores:
     """Token states against the vectors of the batch's entities (Zhang et al. 2019, section 3.4)."""
-    activation = encoder.layers[0].ffn.activation  # type: ignore[union-attr]
-    head = EntityScores(encoder.dim, encoder.entity_dim, activation=activation)  # type: ignore[arg-type]
+    activation = submodule(encoder, "layers.0.ffn", FeedForwardSublayer).activation
+    head = EntityScores(encoder.dim, encoder.entity_dim, activation=activation)
     bert_init(head)
     return head
 

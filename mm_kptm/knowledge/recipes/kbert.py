@@ -10,6 +10,7 @@ from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Pooler, Transform
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import UnbiasedNorm, bert_layer
+from mm_kptm.nn.submodules import submodule
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Rename
 from mm_kptm.systems.text_format import UER_FORMAT
@@ -28,9 +29,9 @@ def kbert(
 ) -> SingleStream:
     """BERT with UER's norm (Liu et al. 2020, section 3.4); the defaults are its Chinese base model.
 
-    Knowledge adds no parameter: :class:`~mm_kptm.knowledge.injection.sentence_tree.Trees` bring soft positions and who sees whom, and any
-    text encoder of the suite reads them alike. Segment 0 is UER's padding; sentences are segments 1 and 2. The pooled
-    state is the first one as it is: each head has a dense layer of its own for it.
+    Knowledge adds no parameter: :class:`~mm_kptm.knowledge.injection.sentence_tree.Trees` bring soft positions and who
+    sees whom, and any text encoder of the suite reads them alike. Segment 0 is UER's padding; sentences are segments 1
+    and 2. The pooled state is the first one as it is: each head has a dense layer of its own for it.
     """
     text = TextEmbedding(
         vocab_size,
@@ -50,8 +51,8 @@ def kbert(
 
 def masked_tokens(encoder: SingleStream) -> nn.Sequential:
     """Dense, GELU, UER's norm, and an output matrix that is not tied to the word embeddings."""
-    vocab_size = encoder.embed.text.word.num_embeddings  # type: ignore[union-attr]
-    out = nn.Linear(encoder.dim, vocab_size)  # type: ignore[arg-type]
+    vocab_size = submodule(encoder, "embed.text.word", nn.Embedding).num_embeddings
+    out = nn.Linear(encoder.dim, vocab_size)
     return _fresh(transform=Transform(encoder.dim, norm=UnbiasedNorm), out=out)
 
 
@@ -128,7 +129,7 @@ KBERT_BASE = Recipe(
         "the released code picks the facts of a word in the order of a Python set, which changes from run to run; "
         "here they come in the order of the file",
         "fresh biases are zero, where UER draws them like weights",
-        "facts that do not fit are left out whole (mm_kptm.knowledge.injection.sentence_tree.spare_trunk); the released code cuts the "
-        "sentence's end instead (cut)",
+        "facts that do not fit are left out whole (mm_kptm.knowledge.injection.sentence_tree.spare_trunk); the "
+        "released code cuts the sentence's end instead (cut)",
     ),
 )

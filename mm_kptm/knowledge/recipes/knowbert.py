@@ -49,9 +49,10 @@ def knowbert(
 ) -> RecontextualisedStream:
     """The encoder of Peters et al. (2019, figure 1); the defaults are the released model with both knowledge bases.
 
-    ``bases`` are knowledge bases by name, each with its sizes (:class:`~mm_kptm.knowledge.fusion.knowledge_bases.Base`); one that is
-    called ``wiki`` or ``wordnet`` takes the released values of what is not said of it. A base speaks behind layer 9 of
-    12 unless told, WordNet beside Wikipedia behind layer 10, in that proportion for other depths.
+    ``bases`` are knowledge bases by name, each with its sizes
+    (:class:`~mm_kptm.knowledge.fusion.knowledge_bases.Base`); one that is called ``wiki`` or ``wordnet`` takes the
+    released values of what is not said of it. By default a base enters behind layer 9 of 12, WordNet beside Wikipedia
+    behind layer 10, in that proportion for other depths.
     """
     encoder = bert(
         dim=dim,

@@ -34,7 +34,8 @@ LIBERT = Recipe(
     weights=BERT_BASE.weights,
     config_keys=BERT_BASE.config_keys,
     notes=(
-        "BERT-base with a third objective (mm_kptm.knowledge.objectives.lexical_relation), pretrained from fresh weights",
+        "BERT-base with a third objective (mm_kptm.knowledge.objectives.lexical_relation), pretrained from fresh "
+        "weights",
         "no weights were published: the map is BERT's, to start from a BERT with fresh=['heads.lexical-relation.']",
         "the released script makes two near pairs of every related one, (a, nearest to a) and (b, nearest to b), from "
         "batches of 32; ours are as large as the batch of texts, and drawn anew for every batch",

@@ -8,6 +8,7 @@ from mm_kptm.nn.assembly import TextOnly
 from mm_kptm.nn.heads import Pooler, TiedVocabulary, Transform
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
+from mm_kptm.nn.submodules import submodule
 from mm_kptm.recipes.bert import (
     BERT_FIELDS,
     activation_of,
@@ -51,8 +52,7 @@ def supersenses(encoder: SingleStream) -> TiedVocabulary:
     """Dense, the encoder's activation, norm, then the vectors of the supersenses as output matrix (section 3.2)."""
     transform = Transform(encoder.dim, activation=activation_of(encoder))
     bert_init(transform)
-    senses: nn.Embedding = encoder.embed.text.sense  # type: ignore[union-attr, assignment]
-    return TiedVocabulary(transform, senses)
+    return TiedVocabulary(transform, submodule(encoder, "embed.text.sense", nn.Embedding))
 
 
 SENSEBERT_BASE = Recipe(
@@ -62,7 +62,8 @@ SENSEBERT_BASE = Recipe(
     build=sensebert,
     reads=frozenset({"text"}),
     heads={"masked-tokens": masked_tokens, "supersenses": supersenses, "next-sentence": pair_classes},
-    objectives=("masked-tokens", "supersenses", "next-sentence"),
+    objectives=("masked-senses", "next-sentence"),
+    pretraining_heads=("masked-tokens", "supersenses", "next-sentence"),
     weights=(
         *embedding_rules("[bert.]embeddings", "encoder.embed.text"),
         Drop("[bert.]embeddings.position_ids", because="a buffer that counts from 0"),

@@ -10,6 +10,7 @@ from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.heads import TiedVocabulary, Transform
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
+from mm_kptm.nn.submodules import submodule
 from mm_kptm.recipes.bert import activation_of
 from mm_kptm.recipes.roberta import (
     HUGGING_FACE_HEAD_RULES,
@@ -42,8 +43,8 @@ def sentilare(
 ) -> SingleStream:
     """The encoder of Ke et al. (2020); the defaults are the released base model's.
 
-    RoBERTa that adds what :func:`~mm_kptm.knowledge.lexicons.sentiwordnet.felt_tokens` say of each token: its word's part of speech
-    and polarity, and the grade of the text. The pooled state is the first one as it is.
+    RoBERTa that adds what :func:`~mm_kptm.knowledge.lexicons.sentiwordnet.felt_tokens` say of each token: its word's
+    part of speech and polarity, and the grade of the text. The pooled state is the first one as it is.
     """
     norm = partial(nn.LayerNorm, eps=norm_eps)
     text = SentimentEmbedding(
@@ -67,7 +68,7 @@ def _of_marks(name: str) -> Callable[..., nn.Module]:
         """Dense, the encoder's activation, norm, then the vectors that are added to tokens as output matrix."""
         transform = Transform(encoder.dim, activation=activation_of(encoder), norm=norm_of(encoder))
         bert_init(transform)
-        return TiedVocabulary(transform, encoder.embed.text.marks[name])  # type: ignore[union-attr, index, arg-type]
+        return TiedVocabulary(transform, submodule(encoder, f"embed.text.marks.{name}", nn.Embedding))
 
     return head
 
@@ -106,7 +107,8 @@ SENTILARE = Recipe(
         **{ours: _of_marks(name) for name, _, _, ours in _TOLD},
         "classifier": classes,
     },
-    objectives=("masked-tokens", *(ours for *_, ours in _TOLD)),
+    objectives=("label-aware-words",),
+    pretraining_heads=("masked-tokens", *(ours for *_, ours in _TOLD)),
     weights=(
         *hugging_face_rules("roberta.", "encoder"),
         *HUGGING_FACE_HEAD_RULES,

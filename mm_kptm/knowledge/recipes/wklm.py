@@ -24,7 +24,8 @@ WKLM_BASE = Recipe(
     build=bert,
     reads=frozenset({"text"}),
     heads={"masked-tokens": masked_tokens, "entity-replacement": entity_replacement},
-    objectives=("entity-replacement", "masked-tokens"),
+    objectives=("entity-replacement",),
+    pretraining_heads=("entity-replacement", "masked-tokens"),
     weights=(
         *(rule for rule in BERT_BASE.weights if not rule.theirs.startswith("cls.seq_relationship")),
         Drop("cls.seq_relationship.{leaf}", because="WKLM starts from BERT and has no next-sentence prediction"),

@@ -1,1 +1,7 @@
-"""Number world."""
+"""Number World: scenes of handwritten numbers, facts about them, questions in five languages."""
+
+from mm_kptm.lazy import lazy
+
+__all__ = ["datasets", "demo", "generator"]
+
+__getattr__ = lazy(__name__, {}, rooms=__all__)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mm_kptm.batch import NO_ROWS, Encoded, Inputs, OutputRows
+from mm_kptm.batch import Encoded, Inputs, OutputRows
 from mm_kptm.data.packing import Packed
 from mm_kptm.errors import UserError
 from mm_kptm.preprocessing.inputs import InputSource, IntArray
@@ -121,8 +121,8 @@ class FillBlanks(Task[Blanks]):
 
     def forward(self, inputs: Inputs, rows: Tensor) -> Tensor:
         """The score of every candidate at the given rows, [B, V]."""
-        encoded: Encoded = self.system(inputs, OutputRows(tokens=rows, regions=NO_ROWS, pooled=False))
-        scores: Tensor = self.system.head(HEAD)(encoded.tokens)
+        encoded: Encoded = self.system(inputs, OutputRows({"text": rows}, pooled=False))
+        scores: Tensor = self.system.head(HEAD)(encoded.text)
         return scores[:, self.ids]
 
     def loss(self, batch: Blanks) -> Tensor:

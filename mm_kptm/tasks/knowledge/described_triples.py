@@ -84,6 +84,7 @@ class DescribedTask(Task[DescribedTriples]):
     """
 
     needs = frozenset({"text"})
+    single_inputs = False
     HEADS = ("knowledge-embedding",)
 
     def __init__(self, system: System, num_relations: int) -> None:

@@ -1,1 +1,23 @@
-"""Text."""
+"""Tasks on text: classification, entailment, tagging, sentence retrieval."""
+
+from typing import TYPE_CHECKING
+
+from mm_kptm.lazy import lazy
+
+if TYPE_CHECKING:
+    from mm_kptm.tasks.text.entailment import Entailment
+    from mm_kptm.tasks.text.sentence_classification import SentenceClassification
+    from mm_kptm.tasks.text.sentence_retrieval import ParallelSentences, TranslationSource
+    from mm_kptm.tasks.text.tagging import NamedEntities
+else:
+    __getattr__ = lazy(
+        __name__,
+        {
+            "entailment": ["Entailment"],
+            "sentence_classification": ["SentenceClassification"],
+            "sentence_retrieval": ["ParallelSentences", "TranslationSource"],
+            "tagging": ["NamedEntities"],
+        },
+    )
+
+__all__ = ["Entailment", "NamedEntities", "ParallelSentences", "SentenceClassification", "TranslationSource"]

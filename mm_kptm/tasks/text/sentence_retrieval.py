@@ -82,6 +82,7 @@ class ParallelSentences(Task[Translations]):
 
     name = "parallel-sentences"
     needs = frozenset({"text"})
+    single_inputs = False
 
     def __init__(self, system: System, *, vectors: Vectors = mean_state, likeness: Likeness = cosine) -> None:
         super().__init__(system)

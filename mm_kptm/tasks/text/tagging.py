@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm_kptm.batch import NO_ROWS, Encoded, Inputs, OutputRows
+from mm_kptm.batch import Encoded, Inputs, OutputRows
 from mm_kptm.data.packing import Packed
 from mm_kptm.preprocessing.inputs import InputSource
 from mm_kptm.systems.recipe import Recipe
@@ -116,8 +116,8 @@ class NamedEntities(Task[TaggedTexts]):
 
     def forward(self, inputs: Inputs, rows: Tensor) -> Tensor:
         """The score of every tag at the given rows, [L, C]."""
-        encoded: Encoded = self.system(inputs, OutputRows(tokens=rows, regions=NO_ROWS, pooled=False))
-        return self.head.of(self.system)(self.drop(encoded.tokens))
+        encoded: Encoded = self.system(inputs, OutputRows({"text": rows}, pooled=False))
+        return self.head.of(self.system)(self.drop(encoded.text))
 
     def loss(self, batch: TaggedTexts) -> Tensor:
         """Cross-entropy, averaged over all labelled rows of the batch, those of facts included, as released."""

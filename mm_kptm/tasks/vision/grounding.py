@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm_kptm.batch import EVERY_ROW, NO_ROWS, Encoded, Inputs, OutputRows, SequenceLayout, pad
+from mm_kptm.batch import EVERY_ROW, Encoded, Inputs, OutputRows, SequenceLayout, pad
 from mm_kptm.data.packing import Packed
 from mm_kptm.preprocessing.inputs import InputSource
 from mm_kptm.systems.system import System
@@ -85,7 +85,7 @@ class Grounding(Task[Expressions]):
 
     def forward(self, inputs: Inputs) -> Tensor:
         """The score of every region, [R]."""
-        encoded: Encoded = self.system(inputs, OutputRows(tokens=NO_ROWS, regions=EVERY_ROW, pooled=False))
+        encoded: Encoded = self.system(inputs, OutputRows({"regions": EVERY_ROW}, pooled=False))
         scores: Tensor = self.head.of(self.system)(encoded.regions)
         return scores[:, 0]
 

@@ -24,7 +24,7 @@ class KnowledgeVQA(VQA):
 
     @torch.no_grad()
     def measure(self, batch: Questions) -> dict[str, Tensor]:
-        """As :class:`~mm_kptm.tasks.vision.vqa.VQA`, and ``memorised`` where other facts than the true ones are given."""
+        """As :class:`~mm_kptm.tasks.vision.vqa.VQA`, and ``memorised`` where the facts are not the true ones."""
         logits = self.logits(batch)
         best = logits.argmax(dim=1)
         measured = {

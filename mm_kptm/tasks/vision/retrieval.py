@@ -165,6 +165,7 @@ class Retrieval(Task[Triplets]):
 
     name = "retrieval"
     needs = frozenset({"text", "regions"})
+    single_inputs = False
     HEADS = ("retrieval", "image-text-matching")
 
     def __init__(self, system: System, *, criterion: Criterion = margin) -> None:

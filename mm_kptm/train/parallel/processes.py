@@ -94,7 +94,7 @@ def _is_first_to_fail() -> bool:
     """Whether no other process of this launch has failed before; asked once."""
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     try:
-        store = torch.distributed.TCPStore(  # type: ignore[attr-defined]
+        store = torch.distributed.TCPStore(  # type: ignore[attr-defined]  # torch exports it without a stub
             os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False, timeout=timedelta(seconds=10)
         )
         return store.add(f"mm_kptm/failed/{attempt}", 1) == 1

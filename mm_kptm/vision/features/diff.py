@@ -112,8 +112,11 @@ def diff(first: Iterator[Detections], second: Iterator[Detections], *, threshold
     total_iou, cosine_sum, worst, classes = 0.0, 0.0, 1.0, [0, 0]
     comparable = True
     for one, two in aligned(first, second):
-        if one is None or two is None:
-            (found.only_first if two is None else found.only_second).append((one or two).image)  # type: ignore[union-attr]
+        if one is None:
+            found.only_second.extend([] if two is None else [two.image])
+            continue
+        if two is None:
+            found.only_first.append(one.image)
             continue
         found.images += 1
         if one.size and two.size and one.size != two.size:

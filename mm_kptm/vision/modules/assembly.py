@@ -6,7 +6,7 @@ Shapes: T token rows, R region rows as the texts see them.
 import torch
 from torch import nn
 
-from mm_kptm.batch import EVERY_ROW, NO_ROWS, Inputs, Regions, SequenceLayout, Tokens
+from mm_kptm.batch import EVERY_ROW, Inputs, Regions, SequenceLayout, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.nn.assembly import Assembled, join
 from mm_kptm.nn.steps import Pair, SharedSequences, Stream
@@ -32,17 +32,15 @@ class TextThenRegions(nn.Module):
         if tokens is None:
             if regions is None:
                 raise UserError("this model reads text, regions or both, but the inputs have neither")
-            return Assembled(Stream.of(self.regions(regions), regions.layout), tokens=NO_ROWS, regions=EVERY_ROW)
+            return Assembled(Stream.of(self.regions(regions), regions.layout), {"regions": EVERY_ROW})
         if regions is None:
-            return Assembled(
-                Stream.of(self.text(tokens), tokens.layout, tokens.attention_mask), tokens=EVERY_ROW, regions=NO_ROWS
-            )
+            return Assembled(Stream.of(self.text(tokens), tokens.layout, tokens.attention_mask), {"text": EVERY_ROW})
         shown, rows = inputs.repeat_shared()
         joint = join(tokens.layout, shown, tokens.ids.device)
         embedded = self.regions(regions)
         x = joint.rows(self.text(tokens), embedded if rows is EVERY_ROW else embedded.index_select(0, rows))
         mask = None if tokens.attention_mask is None else tokens.attention_mask.scatter(joint.left, joint.layout.total)
-        return Assembled(Stream.of(x, joint.layout, mask), tokens=joint.left, regions=joint.right)
+        return Assembled(Stream.of(x, joint.layout, mask), {"text": joint.left, "regions": joint.right})
 
 
 class TextBesideRegions(nn.Module):

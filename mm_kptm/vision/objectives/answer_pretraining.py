@@ -8,15 +8,58 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from mm_kptm.batch import POOLED_ONLY, Encoded, Inputs
 from mm_kptm.errors import UserError
 from mm_kptm.nn.heads import Classifier
-from mm_kptm.vision.objectives.lxmert import NO_ANSWER
+from mm_kptm.objectives.order import ClassifiedTexts, PooledClasses
+from mm_kptm.objectives.spec import REGIONS, TEXTS, ObjectiveSpec
+from mm_kptm.objectives.tokens import mean
+from mm_kptm.systems.system import System
+from mm_kptm.vision.objectives.lxmert import ANSWERS, NO_ANSWER, marked_answers
 
 _ARTICLES = ("a ", "an ", "the ")
 _NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _PLAIN = {word: str(number) for number, word in enumerate(_NUMBERS, start=1)} | {"grey": "gray"}
+
+
+class QuestionAnswering(PooledClasses):
+    """Answer questions about images from the pooled state, among the answers of all pretraining questions.
+
+    Texts that are no questions, captions, add nothing.
+
+    Args:
+        num_answers: to choose from, A.
+    """
+
+    name = "question-answering"
+
+    def __init__(self, num_answers: int) -> None:
+        self.sizes = {"num_answers": num_answers}
+
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> ClassifiedTexts:
+        """Nothing is drawn.
+
+        Raises:
+            UserError: the texts do not mark their answers.
+        """
+        answers = marked_answers(inputs)
+        if answers is None:
+            raise UserError("question-answering reads marks of answers, but the inputs have none")
+        return ClassifiedTexts(inputs, answers)
+
+    def losses(self, system: System, batch: ClassifiedTexts) -> Tensor:
+        """The cross-entropy of every question, 0 for a text that is none, [B]."""
+        encoded: Encoded = system(batch.inputs, POOLED_ONLY)
+        scores = system.head(self.name)(encoded.pooled)  # a head is a module to mypy
+        return F.cross_entropy(scores, batch.classes, ignore_index=NO_ANSWER, reduction="none")
+
+    def loss(self, system: System, batch: ClassifiedTexts) -> Tensor:
+        """The mean over questions."""
+        losses = self.losses(system, batch)
+        return mean(losses[batch.classes != NO_ANSWER])
 
 
 def plain_answer(answer: str) -> str:
@@ -74,3 +117,11 @@ def draw_answers(scores: Tensor, generator: torch.Generator) -> Tensor:
     if answered.any():
         drawn[answered] = torch.multinomial(scores[answered], 1, generator=generator).squeeze(1)
     return drawn
+
+
+QUESTION_ANSWERING = ObjectiveSpec(
+    QuestionAnswering.name,
+    "Tan and Bansal 2019, LXMERT, EMNLP, section 3.1.3",
+    lambda context: QuestionAnswering(len(context.offered(ANSWERS))),
+    needs=(TEXTS, REGIONS, ANSWERS),
+)

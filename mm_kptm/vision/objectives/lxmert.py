@@ -5,21 +5,35 @@ Shapes: B examples, P hidden tokens, R' regions as the texts see them, A answers
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from mm_kptm.batch import Encoded, Inputs, Movable, OutputRows
+from mm_kptm.batch import EVERY_ROW, Encoded, Inputs, Movable, OutputRows
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.pairs import ImageTextMatching
-from mm_kptm.objectives.tokens import MaskedTokens, Masking, mean, mean_of_each
-from mm_kptm.vision.objectives.masked_objects import MaskedObjects, ObjectTargets, RegionMasking
+from mm_kptm.objectives.spec import REGIONS, TEXTS, ObjectiveContext, ObjectiveSpec
+from mm_kptm.objectives.tokens import Bernoulli, MaskedTokens, Masking, mean, mean_of_each
+from mm_kptm.systems.system import System
+from mm_kptm.vision.modules.heads import ObjectScores
+from mm_kptm.vision.objectives.masked_objects import DETECTED_OBJECTS, MaskedObjects, ObjectTargets, RegionMasking
 
 #: Stands for "no answer" among the numbers of answers.
 NO_ANSWER = -1
+ANSWER = "answer"  #: the mark of texts: the number of the answer to it, :data:`NO_ANSWER` where it is no question
+ANSWERS = "answers to questions about images"  #: what data offer as the answers to choose from
+
+
+def marked_answers(inputs: Inputs) -> Tensor | None:
+    """The answers that texts mark, [B]; None where they mark none."""
+    text = inputs.text
+    if text is None or text.token_labels is None or ANSWER not in text.token_labels:
+        return None
+    return text.token_labels[ANSWER][text.layout.starts(text.ids.device)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,14 +62,19 @@ class LxmertPretraining:
     """
 
     name = "joint-pretraining"
-    heads: ClassVar[tuple[str, ...]] = (
-        "masked-tokens",
-        "image-text-matching",
-        "masked-objects",
-        "question-answering",
-    )
+    heads: tuple[str, ...] = ("masked-tokens", "image-text-matching", "masked-objects", "question-answering")
 
-    def __init__(self, masking: Masking, regions: RegionMasking | None = None, *, rate: float = 0.5) -> None:
+    def __init__(
+        self,
+        masking: Masking,
+        regions: RegionMasking | None = None,
+        *,
+        rate: float = 0.5,
+        heads: tuple[str, ...] = heads,
+        head_sizes: Mapping[str, Mapping[str, int]] | None = None,
+    ) -> None:
+        self.heads = heads
+        self.head_sizes = dict(head_sizes or {})
         self.tokens = MaskedTokens(masking)
         self.objects = MaskedObjects(regions)
         self.matching = ImageTextMatching(rate=rate)
@@ -63,35 +82,43 @@ class LxmertPretraining:
     def prepare(self, inputs: Inputs, generator: torch.Generator, answers: Tensor | None = None) -> LxmertBatch:
         """Swap images between texts, then hide tokens and regions.
 
+        Args:
+            inputs: texts about images; where they mark their answers as :data:`ANSWER`, these are asked for.
+            generator: decides what is swapped and hidden.
+            answers: one a text, in place of those that are marked.
+
         Raises:
             UserError: text or regions are missing, or the answers are not one per text.
         """
         if answers is not None and len(answers) != len(inputs):
             raise UserError(f"there are {len(answers)} answers to {len(inputs)} texts; give {NO_ANSWER} where none is")
+        if answers is None and len(self.heads) > 3:
+            answers = marked_answers(inputs)
         pairs = self.matching.prepare(inputs, generator)
         text = self.tokens.prepare(pairs.inputs, generator)
         objects = self.objects.prepare(text.inputs, generator)
         known = None if answers is None else answers.masked_fill(pairs.matched == 0, NO_ANSWER)
         return LxmertBatch(objects.inputs, pairs.matched, text.rows, text.labels, text.owners, objects.targets, known)
 
-    def losses(self, system: nn.Module, batch: LxmertBatch) -> dict[str, Tensor]:
+    def losses(self, system: System, batch: LxmertBatch) -> dict[str, Tensor]:
         """The losses of hidden tokens [P], pairs [B], regions [R', 3] and, if there are answers, questions [B]."""
-        encoded: Encoded = system(batch.inputs, OutputRows(tokens=batch.rows))
-        scores = {name: system.head(name) for name in self.heads[:3]}  # type: ignore[operator]
-        tokens, matching, objects = scores.values()
+        encoded: Encoded = system(batch.inputs, OutputRows({"text": batch.rows, "regions": EVERY_ROW}))
+        words = system.head("masked-tokens")(encoded.text)
+        matched = system.head("image-text-matching")(encoded.pooled)
+        objects = cast(ObjectScores, system.head("masked-objects"))
         losses = {
-            "masked-tokens": F.cross_entropy(tokens(encoded.tokens), batch.labels, reduction="none"),
-            "image-text-matching": F.cross_entropy(matching(encoded.pooled), batch.matched, reduction="none"),
+            "masked-tokens": F.cross_entropy(words, batch.labels, reduction="none"),
+            "image-text-matching": F.cross_entropy(matched, batch.matched, reduction="none"),
             "masked-objects": batch.targets.losses(objects(encoded.regions), objects.widths),
         }
         if batch.answers is not None:
-            asked = system.head("question-answering")(encoded.pooled)  # type: ignore[operator]
+            asked = system.head("question-answering")(encoded.pooled)
             losses["question-answering"] = F.cross_entropy(
                 asked, batch.answers, ignore_index=NO_ANSWER, reduction="none"
             )
         return losses
 
-    def parts(self, system: nn.Module, batch: LxmertBatch) -> dict[str, Tensor]:
+    def parts(self, system: System, batch: LxmertBatch) -> dict[str, Tensor]:
         """The scalars whose sum is the loss, by name; questions are averaged over those that have an answer."""
         losses = self.losses(system, batch)
         objects, attributes, features = losses["masked-objects"].unbind(1)
@@ -107,13 +134,32 @@ class LxmertPretraining:
             parts["question-answering"] = losses["question-answering"].sum() / answered.clamp(min=1)
         return parts
 
-    def loss(self, system: nn.Module, batch: LxmertBatch) -> Tensor:
+    def loss(self, system: System, batch: LxmertBatch) -> Tensor:
         """The sum of all parts."""
         return torch.stack(list(self.parts(system, batch).values())).sum()
 
-    def measure(self, system: nn.Module, batch: LxmertBatch) -> Tensor:
+    def measure(self, system: System, batch: LxmertBatch) -> Tensor:
         """The sum of the losses of each example, [B]."""
         losses = self.losses(system, batch)
         total = mean_of_each(losses["masked-tokens"], batch.owners, len(batch)) + losses["image-text-matching"]
         total = total + mean_of_each(losses["masked-objects"].sum(1), batch.targets.owners, len(batch))
         return total + losses["question-answering"] if batch.answers is not None else total
+
+
+def _joint(context: ObjectiveContext) -> LxmertPretraining:
+    specials = context.specials
+    policy = Bernoulli(context.mask_rate)
+    masking = Masking(specials.mask, (0, context.vocab_size), specials.never_hidden, policy=policy)
+    head_sizes = {"masked-objects": context.offered(DETECTED_OBJECTS)}
+    if ANSWERS in context.offers.has:
+        head_sizes["question-answering"] = {"num_answers": len(context.offered(ANSWERS))}
+    heads = LxmertPretraining.heads if ANSWERS in context.offers.has else LxmertPretraining.heads[:3]
+    return LxmertPretraining(masking, heads=heads, head_sizes=head_sizes)
+
+
+JOINT_PRETRAINING = ObjectiveSpec(
+    LxmertPretraining.name,
+    "Tan and Bansal 2019, LXMERT, EMNLP, section 3.1",
+    _joint,
+    needs=(TEXTS, REGIONS, DETECTED_OBJECTS),
+)

@@ -5,19 +5,25 @@ Shapes: R regions, R' regions as the texts see them, F width of region features,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from mm_kptm.batch import NO_ROWS, Detected, Encoded, Inputs, Movable, OutputRows, Regions
+from mm_kptm.batch import EVERY_ROW, Detected, Encoded, Inputs, Movable, OutputRows, Regions
 from mm_kptm.errors import UserError
+from mm_kptm.objectives.spec import REGIONS, TEXTS, ObjectiveSpec
 from mm_kptm.objectives.tokens import Bernoulli, MaskingPolicy, mean, mean_of_each
+from mm_kptm.systems.system import System
 from mm_kptm.vision.modules.heads import ObjectScores
 
 #: The share of regions that LXMERT hides; its losses, averaged over all regions, are divided by it.
 RATE = 0.15
+#: What data offer as the sizes of the head, ``num_objects`` and ``num_attributes``.
+DETECTED_OBJECTS = "detected objects and attributes of image regions"
 
 
 @dataclass(frozen=True)
@@ -110,12 +116,17 @@ class MaskedObjects:
     """Name the objects and attributes of all regions and regress the features of hidden ones.
 
     One loss is the sum of the three of Tan and Bansal (2019, section 3.1.2), each averaged over all regions.
+
+    Args:
+        masking: how regions are hidden.
+        sizes: of the head, ``num_objects`` and ``num_attributes``; the published ones unless given.
     """
 
     name = "masked-objects"
 
-    def __init__(self, masking: RegionMasking | None = None) -> None:
+    def __init__(self, masking: RegionMasking | None = None, *, sizes: Mapping[str, int] | None = None) -> None:
         self.masking = RegionMasking() if masking is None else masking
+        self.sizes = dict(sizes or {})
 
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> HiddenObjects:
         """Hide some regions of every image.
@@ -126,18 +137,26 @@ class MaskedObjects:
         if inputs.regions is None:
             raise UserError("masked-objects hides regions, but the inputs have none")
         covered, hidden = self.masking.hide(inputs.regions, generator)
-        return HiddenObjects(replace(inputs, regions=covered), ObjectTargets.of(inputs, hidden))
+        return HiddenObjects(inputs.with_streams(regions=covered), ObjectTargets.of(inputs, hidden))
 
-    def losses(self, system: nn.Module, batch: HiddenObjects) -> Tensor:
+    def losses(self, system: System, batch: HiddenObjects) -> Tensor:
         """The losses of every region, [R', 3]; see :meth:`ObjectTargets.losses`."""
-        encoded: Encoded = system(batch.inputs, OutputRows(tokens=NO_ROWS, pooled=False))
-        head: ObjectScores = system.head(self.name)  # type: ignore[operator]
+        encoded: Encoded = system(batch.inputs, OutputRows({"regions": EVERY_ROW}, pooled=False))
+        head = cast(ObjectScores, system.head(self.name))
         return batch.targets.losses(head(encoded.regions), head.widths)
 
-    def loss(self, system: nn.Module, batch: HiddenObjects) -> Tensor:
+    def loss(self, system: System, batch: HiddenObjects) -> Tensor:
         """The sum of the three means over all regions of the batch."""
         return mean(self.losses(system, batch).sum(1))
 
-    def measure(self, system: nn.Module, batch: HiddenObjects) -> Tensor:
+    def measure(self, system: System, batch: HiddenObjects) -> Tensor:
         """The sum of the three means over the regions of each example, [B]."""
         return mean_of_each(self.losses(system, batch).sum(1), batch.targets.owners, len(batch))
+
+
+MASKED_OBJECTS = ObjectiveSpec(
+    MaskedObjects.name,
+    "Tan and Bansal 2019, LXMERT, EMNLP, section 3.1.2",
+    lambda context: MaskedObjects(sizes=context.offered(DETECTED_OBJECTS)),
+    needs=(TEXTS, REGIONS, DETECTED_OBJECTS),
+)

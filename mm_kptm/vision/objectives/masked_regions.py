@@ -6,18 +6,23 @@ Shapes: P hidden regions, F width of region features, C classes of the detector,
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from mm_kptm.batch import NO_ROWS, Encoded, Inputs, Movable, OutputRows, Regions, SequenceLayout, pad
+from mm_kptm.batch import Encoded, Inputs, Movable, OutputRows, Regions, SequenceLayout, pad
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.pairs import ImageTextMatching, Pairs
+from mm_kptm.objectives.spec import REGIONS, TEXTS, ObjectiveContext, ObjectiveSpec
 from mm_kptm.objectives.tokens import BernoulliOrAny, MaskingPolicy, mean, mean_of_each
+from mm_kptm.systems.system import System
 from mm_kptm.vision.objectives.optimal_transport import transport_distances
+
+REGION_CLASSES = "class distributions of image regions"  #: what data offer as the number of classes, C
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +50,14 @@ class MaskedRegions(ABC):
 
     def __init__(self, choice: MaskingPolicy | None = None) -> None:
         self.choice = BernoulliOrAny(0.15) if choice is None else choice
+        self.sizes: dict[str, int] = {}
+
+    @classmethod
+    def of(cls, num_classes: int) -> Self:
+        """Of a detector with so many classes, background included; the head is built for them."""
+        objective = cls()
+        objective.sizes = {"num_classes": num_classes}
+        return objective
 
     @abstractmethod
     def targets(self, regions: Regions) -> Tensor:
@@ -70,18 +83,18 @@ class MaskedRegions(ABC):
         features = regions.features.masked_fill(hidden[:, None], 0.0)
         covered = replace(regions, features=features, masked=hidden, classes=None)
         owners = shown.sequence_ids(asked.device)[asked]
-        return HiddenRegions(replace(inputs, regions=covered), asked, targets[rows][asked], owners)
+        return HiddenRegions(inputs.with_streams(regions=covered), asked, targets[rows][asked], owners)
 
-    def losses(self, system: nn.Module, batch: HiddenRegions) -> Tensor:
+    def losses(self, system: System, batch: HiddenRegions) -> Tensor:
         """:meth:`elements` of the predictions of the system's head."""
-        encoded: Encoded = system(batch.inputs, OutputRows(tokens=NO_ROWS, regions=batch.rows, pooled=False))
-        return self.elements(system.head(self.head)(encoded.regions), batch.targets)  # type: ignore[operator]
+        encoded: Encoded = system(batch.inputs, OutputRows({"regions": batch.rows}, pooled=False))
+        return self.elements(system.head(self.head)(encoded.regions), batch.targets)
 
-    def loss(self, system: nn.Module, batch: HiddenRegions) -> Tensor:
+    def loss(self, system: System, batch: HiddenRegions) -> Tensor:
         """The mean over all elements of the batch."""
         return mean(self.losses(system, batch).flatten())
 
-    def measure(self, system: nn.Module, batch: HiddenRegions) -> Tensor:
+    def measure(self, system: System, batch: HiddenRegions) -> Tensor:
         """The mean over the elements of each example, [B]."""
         losses = self.losses(system, batch)
         return mean_of_each(losses.flatten(1).mean(1) if losses.dim() > 1 else losses, batch.owners, len(batch))
@@ -140,15 +153,16 @@ class WordRegionAlignment(ImageTextMatching):
     """
 
     name = "word-region-alignment"
+    head = ImageTextMatching.name
 
     def __init__(self, *, rate: float = 0.5, weight: float = 0.1) -> None:
         super().__init__(rate=rate)
         self.weight = weight
 
-    def losses(self, system: nn.Module, batch: Pairs) -> Tensor:
+    def losses(self, system: System, batch: Pairs) -> Tensor:
         """Cross-entropy plus the weighted, signed distance of every pair, [B]."""
         encoded: Encoded = system(batch.inputs)
-        scores = system.head(ImageTextMatching.name)(encoded.pooled)  # type: ignore[operator]
+        scores = system.head(self.head)(encoded.pooled)
         distances = pair_distances(encoded, batch.inputs)
         signs = batch.matched.to(distances.dtype) * 2 - 1
         return F.cross_entropy(scores, batch.matched, reduction="none") + self.weight * signs * distances
@@ -163,7 +177,7 @@ def pair_distances(encoded: Encoded, inputs: Inputs) -> Tensor:
     if inputs.text is None:
         raise UserError("words and regions are to be aligned, but the inputs have no text")
     shown, _ = inputs.repeat_shared()
-    return transport_distances(encoded.tokens, inputs.text.layout, encoded.regions, shown)
+    return transport_distances(encoded.text, inputs.text.layout, encoded.regions, shown)
 
 
 def ranking_losses(scores: Tensor, *, margin: float = 0.2) -> Tensor:
@@ -195,3 +209,30 @@ def _detected(regions: Regions, objective: str) -> Tensor:
     if regions.classes is None:
         raise UserError(f"{objective} needs the detector's classes of every region, but the regions carry none")
     return regions.classes
+
+
+_UNITER = "Chen et al. 2020, UNITER, ECCV, section 3.2"
+
+
+def _of_classes(build: Callable[[int], MaskedRegions]) -> Callable[[ObjectiveContext], MaskedRegions]:
+    return lambda context: build(context.offered(REGION_CLASSES))
+
+
+MASKED_REGION_FEATURES = ObjectiveSpec(
+    MaskedRegionFeatures.name, _UNITER, lambda context: MaskedRegionFeatures(), needs=(TEXTS, REGIONS)
+)
+MASKED_REGION_CLASSES = ObjectiveSpec(
+    MaskedRegionClasses.name, _UNITER, _of_classes(MaskedRegionClasses.of), needs=(TEXTS, REGIONS, REGION_CLASSES)
+)
+MASKED_REGION_DISTRIBUTIONS = ObjectiveSpec(
+    MaskedRegionDistributions.name,
+    _UNITER,
+    _of_classes(MaskedRegionDistributions.of),
+    needs=(TEXTS, REGIONS, REGION_CLASSES),
+)
+WORD_REGION_ALIGNMENT = ObjectiveSpec(
+    WordRegionAlignment.name,
+    f"{_UNITER}, equation 4",
+    lambda context: WordRegionAlignment(**context.arguments),
+    needs=(TEXTS, REGIONS),
+)

@@ -14,11 +14,15 @@ from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from mm_kptm.batch import NO_ROWS, Encoded, Inputs, Movable, OutputRows, SequenceLayout, Tokens
+from mm_kptm.batch import Encoded, Inputs, Movable, OutputRows, SequenceLayout, Tokens
 from mm_kptm.errors import UserError
-from mm_kptm.objectives.tokens import MaskedTokens, TokenMasker, mean, mean_of_each
+from mm_kptm.objectives.spec import REGIONS, TEXTS, ObjectiveContext, ObjectiveSpec
+from mm_kptm.objectives.tokens import Bernoulli, MaskedTokens, Masking, TokenMasker, mean, mean_of_each
+from mm_kptm.systems.system import System
+
+OBJECT_TAGS = "names of the objects of every image behind its texts"
 
 
 class Part(NamedTuple):
@@ -151,29 +155,29 @@ class PartContrast:
             second.append(Part(donor, line) if second_wrong[own] else Part(own, 1))
         classes = torch.full((count,), self.right)
         classes[second_wrong], classes[first_wrong] = self.second_wrong, self.first_wrong
-        exchanged = replace(inputs, text=assembled(inputs.text, first, second))
+        exchanged = inputs.with_streams(text=assembled(inputs.text, first, second))
         text = self.tokens.prepare(exchanged, generator)
         kept = torch.ones_like(text.rows, dtype=torch.bool)
         if not self.masks_wrong and exchanged.text is not None:
             kept = ~(second_wrong[text.owners] & (exchanged.text.segments[text.rows] == 1))
         return PartContrastBatch(text.inputs, text.rows[kept], text.labels[kept], text.owners[kept], classes)
 
-    def losses(self, system: nn.Module, batch: PartContrastBatch) -> tuple[Tensor, Tensor]:
+    def losses(self, system: System, batch: PartContrastBatch) -> tuple[Tensor, Tensor]:
         """The cross-entropy of masked tokens, [P], and of the classes of the texts, [B]."""
-        encoded: Encoded = system(batch.inputs, OutputRows(tokens=batch.rows, regions=NO_ROWS))
-        words = system.head("masked-tokens")(encoded.tokens)  # type: ignore[operator]
-        texts = system.head(self.head)(encoded.pooled)  # type: ignore[operator]
+        encoded: Encoded = system(batch.inputs, OutputRows({"text": batch.rows}))
+        words = system.head("masked-tokens")(encoded.text)
+        texts = system.head(self.head)(encoded.pooled)
         return (
             F.cross_entropy(words, batch.labels, reduction="none"),
             F.cross_entropy(texts, batch.classes, reduction="none"),
         )
 
-    def loss(self, system: nn.Module, batch: PartContrastBatch) -> Tensor:
+    def loss(self, system: System, batch: PartContrastBatch) -> Tensor:
         """The mean over masked tokens plus the mean over texts."""
         words, texts = self.losses(system, batch)
         return mean(words) + texts.mean()
 
-    def measure(self, system: nn.Module, batch: PartContrastBatch) -> Tensor:
+    def measure(self, system: System, batch: PartContrastBatch) -> Tensor:
         """The loss of each example, [B]."""
         words, texts = self.losses(system, batch)
         return mean_of_each(words, batch.owners, len(batch)) + texts
@@ -217,3 +221,14 @@ class TagContrast(PartContrast):
     def plus(cls, masking: TokenMasker, *, masks_wrong: bool = True) -> TagContrast:
         """Half of the texts whole, a quarter with wrong tags, a quarter with a wrong caption (Zhang et al. 2021)."""
         return cls(masking, wrong_first=0.25, wrong_second=0.25, lines=(1,), masks_wrong=masks_wrong)
+
+
+def _tag_contrast(context: ObjectiveContext) -> TagContrast:
+    specials, policy = context.specials, Bernoulli(context.mask_rate)
+    masking = Masking(specials.mask, (0, context.vocab_size), specials.never_hidden, policy=policy)
+    return TagContrast(masking, **context.arguments)
+
+
+TAG_CONTRAST = ObjectiveSpec(
+    TagContrast.name, "Li et al. 2020, Oscar, ECCV, section 3", _tag_contrast, needs=(TEXTS, REGIONS, OBJECT_TAGS)
+)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Generic, Protocol, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mm_kptm.batch import Inputs
 from mm_kptm.errors import UserError
+from mm_kptm.systems.system import System
 from mm_kptm.vision.modules.single_stream.grid_features import sampled_cells
 
 P = TypeVar("P")
@@ -23,10 +23,10 @@ class Objective(Protocol[P]):
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> P:
         """What is to be solved."""
 
-    def loss(self, system: nn.Module, batch: P) -> Tensor:
+    def loss(self, system: System, batch: P) -> Tensor:
         """One number."""
 
-    def measure(self, system: nn.Module, batch: P) -> Tensor:
+    def measure(self, system: System, batch: P) -> Tensor:
         """One number per example, [B]."""
 
 
@@ -49,13 +49,13 @@ class RandomPixelSampling(Generic[P]):
         """
         if inputs.regions is None:
             raise UserError(f"cells of images are sampled for {self.name}, but the inputs have no images")
-        fewer = replace(inputs, regions=sampled_cells(inputs.regions, self.count, generator))
+        fewer = inputs.with_streams(regions=sampled_cells(inputs.regions, self.count, generator))
         return self.objective.prepare(fewer, generator)
 
-    def loss(self, system: nn.Module, batch: P) -> Tensor:
+    def loss(self, system: System, batch: P) -> Tensor:
         """That of the objective."""
         return self.objective.loss(system, batch)
 
-    def measure(self, system: nn.Module, batch: P) -> Tensor:
+    def measure(self, system: System, batch: P) -> Tensor:
         """Those of the objective, [B]."""
         return self.objective.measure(system, batch)

@@ -7,17 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from mm_kptm.batch import Encoded, Inputs, Movable, OutputRows, Regions, SequenceLayout, pad
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.pairs import ImageTextMatching
-from mm_kptm.objectives.tokens import Bernoulli, MaskedTokens, MaskingPolicy, TokenMasker, mean, mean_of_each
+from mm_kptm.objectives.spec import REGIONS, TEXTS, ObjectiveContext, ObjectiveSpec
+from mm_kptm.objectives.tokens import Bernoulli, MaskedTokens, Masking, MaskingPolicy, TokenMasker, mean, mean_of_each
+from mm_kptm.systems.system import System
 from mm_kptm.vision.modules.two_stream.region_embeddings import overlaps_of_images
+from mm_kptm.vision.modules.two_stream.region_heads import MaskedRegionHead
+from mm_kptm.vision.objectives.masked_regions import REGION_CLASSES
 from mm_kptm.vision.objectives.region_targets import TARGETS, RegionTruths, drawn_negatives
 
 
@@ -107,6 +111,7 @@ class VilbertPretraining:
         ask_mismatched: bool = False,
         num_negatives: int = 255,
     ) -> None:
+        self.head_sizes: dict[str, dict[str, int]] = {}
         self.masking = masking
         self.regions = VilbertRegionMasking() if regions is None else regions
         self.targets = {"distributions": 1.0} if targets is None else dict(targets)
@@ -141,7 +146,7 @@ class VilbertPretraining:
             negatives = drawn_negatives(sources, inputs.regions.layout, self.num_negatives, generator)
         kept = asked_of[text.owners] == 1
         return VilbertBatch(
-            replace(text.inputs, regions=covered),
+            text.inputs.with_streams(regions=covered),
             pairs.matched,
             text.rows[kept],
             text.labels[kept],
@@ -151,11 +156,12 @@ class VilbertPretraining:
             owners[found],
         )
 
-    def losses(self, system: nn.Module, batch: VilbertBatch) -> dict[str, Tensor]:
+    def losses(self, system: System, batch: VilbertBatch) -> dict[str, Tensor]:
         """The losses of masked tokens [P], pairs [B] and, for every target by its name, masked regions [H]."""
-        encoded: Encoded = system(batch.inputs, OutputRows(tokens=batch.rows, regions=batch.regions))
-        tokens, matching, regions = (system.head(name) for name in self.heads)  # type: ignore[operator]
-        losses = {"masked-tokens": F.cross_entropy(tokens(encoded.tokens), batch.labels, reduction="none")}
+        encoded: Encoded = system(batch.inputs, OutputRows({"text": batch.rows, "regions": batch.regions}))
+        tokens, matching = (system.head(name) for name in self.heads[:2])
+        regions = cast(MaskedRegionHead, system.head(self.heads[2]))
+        losses = {"masked-tokens": F.cross_entropy(tokens(encoded.text), batch.labels, reduction="none")}
         if self.rate > 0:
             scores = matching(encoded.pooled)
             losses["image-text-matching"] = F.cross_entropy(scores, batch.matched, reduction="none")
@@ -169,15 +175,15 @@ class VilbertPretraining:
             losses[target] = TARGETS[target](predicted[target], batch.truths)
         return losses
 
-    def parts(self, system: nn.Module, batch: VilbertBatch) -> dict[str, Tensor]:
+    def parts(self, system: System, batch: VilbertBatch) -> dict[str, Tensor]:
         """The scalars whose sum is the loss, by name."""
         return {name: self.targets.get(name, 1.0) * mean(each) for name, each in self.losses(system, batch).items()}
 
-    def loss(self, system: nn.Module, batch: VilbertBatch) -> Tensor:
+    def loss(self, system: System, batch: VilbertBatch) -> Tensor:
         """The sum of all parts."""
         return torch.stack(list(self.parts(system, batch).values())).sum()
 
-    def measure(self, system: nn.Module, batch: VilbertBatch) -> Tensor:
+    def measure(self, system: System, batch: VilbertBatch) -> Tensor:
         """The sum of the losses of each example, [B]; a part that it does not have counts as the batch's mean."""
         losses = self.losses(system, batch)
         total = mean_of_each(losses["masked-tokens"], batch.owners, len(batch))
@@ -199,3 +205,19 @@ def region_losses(scores: Tensor, layout: SequenceLayout, targets: Tensor) -> Te
     """
     each = F.binary_cross_entropy_with_logits(scores, targets.to(scores.dtype), reduction="none")
     return each.new_zeros(len(layout)).index_add(0, layout.sequence_ids(each.device), each)
+
+
+def _vilbert(context: ObjectiveContext) -> VilbertPretraining:
+    specials, policy = context.specials, Bernoulli(context.mask_rate)
+    masking = Masking(specials.mask, (0, context.vocab_size), specials.never_hidden, policy=policy)
+    objective = VilbertPretraining(masking, **context.arguments)
+    objective.head_sizes = {"masked-regions": {"num_classes": context.offered(REGION_CLASSES)}}
+    return objective
+
+
+VILBERT_PRETRAINING = ObjectiveSpec(
+    VilbertPretraining.name,
+    "Lu et al. 2019, ViLBERT, NeurIPS, section 2.3",
+    _vilbert,
+    needs=(TEXTS, REGIONS, REGION_CLASSES),
+)

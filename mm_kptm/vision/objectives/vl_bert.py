@@ -10,12 +10,13 @@ from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from mm_kptm.batch import NO_ROWS, Encoded, Inputs, Movable, OutputRows, Regions
+from mm_kptm.batch import Encoded, Inputs, Movable, OutputRows, Regions
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.pairs import ImageTextMatching
 from mm_kptm.objectives.tokens import Bernoulli, MaskedTokens, MaskingPolicy, TokenMasker, mean, mean_of_each
+from mm_kptm.systems.system import System
 
 #: From losses [P], the example of each [P] and the number of examples to one number.
 Reduction = Callable[[Tensor, Tensor, int], Tensor]
@@ -145,9 +146,10 @@ class VlBertPretraining:
         covered, named = self.hiding.mask(inputs.regions, generator)
         shown, rows = inputs.repeat_shared()
         asked = named[rows].nonzero().squeeze(1)
-        classes: Tensor = inputs.regions.classes  # type: ignore[assignment]
+        classes = inputs.regions.classes
+        assert classes is not None, "regions without classes are refused where they are masked"
         return VlBertBatch(
-            inputs=replace(text.inputs, regions=covered),
+            inputs=text.inputs.with_streams(regions=covered),
             rows=text.rows,
             labels=text.labels,
             owners=text.owners,
@@ -157,24 +159,23 @@ class VlBertPretraining:
             matched=matched,
         )
 
-    def losses(self, system: nn.Module, batch: VlBertBatch) -> dict[str, Tensor]:
+    def losses(self, system: System, batch: VlBertBatch) -> dict[str, Tensor]:
         """The losses of masked tokens [P] and, where there are any, of regions to be named [Q] and of pairs [B]."""
         has_regions = batch.inputs.regions is not None
-        output_rows = OutputRows(
-            tokens=batch.rows, regions=batch.regions if has_regions else NO_ROWS, pooled=batch.matched is not None
-        )
+        rows = {"text": batch.rows, "regions": batch.regions} if has_regions else {"text": batch.rows}
+        output_rows = OutputRows(rows, pooled=batch.matched is not None)
         encoded: Encoded = system(batch.inputs, output_rows)
-        words = system.head("masked-tokens")(encoded.tokens)  # type: ignore[operator]
+        words = system.head("masked-tokens")(encoded.text)
         losses = {"masked-tokens": F.cross_entropy(words, batch.labels, reduction="none")}
         if has_regions:
-            named = system.head("masked-region-classes")(encoded.regions)  # type: ignore[operator]
+            named = system.head("masked-region-classes")(encoded.regions)
             losses["masked-region-classes"] = soft_cross_entropy(named, batch.classes)
         if batch.matched is not None:
-            pairs = system.head(ImageTextMatching.name)(encoded.pooled)  # type: ignore[operator]
+            pairs = system.head(ImageTextMatching.name)(encoded.pooled)
             losses[ImageTextMatching.name] = F.cross_entropy(pairs, batch.matched, reduction="none")
         return losses
 
-    def parts(self, system: nn.Module, batch: VlBertBatch) -> dict[str, Tensor]:
+    def parts(self, system: System, batch: VlBertBatch) -> dict[str, Tensor]:
         """The scalars whose sum is the loss, by name."""
         losses = self.losses(system, batch)
         parts = {"masked-tokens": self.reduction(losses["masked-tokens"], batch.owners, len(batch))}
@@ -185,11 +186,11 @@ class VlBertPretraining:
             parts[ImageTextMatching.name] = losses[ImageTextMatching.name].mean()
         return parts
 
-    def loss(self, system: nn.Module, batch: VlBertBatch) -> Tensor:
+    def loss(self, system: System, batch: VlBertBatch) -> Tensor:
         """The sum of all parts."""
         return torch.stack(list(self.parts(system, batch).values())).sum()
 
-    def measure(self, system: nn.Module, batch: VlBertBatch) -> Tensor:
+    def measure(self, system: System, batch: VlBertBatch) -> Tensor:
         """The sum of the mean losses of each example, [B]."""
         losses = self.losses(system, batch)
         total = mean_of_each(losses["masked-tokens"], batch.owners, len(batch))

@@ -10,12 +10,15 @@ from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from mm_kptm.batch import NO_ROWS, Encoded, Inputs, OutputRows, Regions, SequenceLayout, Tokens
+from mm_kptm.batch import POOLED_ONLY, Encoded, Inputs, OutputRows, Regions, SequenceLayout, Tokens
 from mm_kptm.errors import UserError
+from mm_kptm.nn.submodules import submodule
 from mm_kptm.nn.visibility import Prefix
 from mm_kptm.objectives.tokens import MaskedText, Masking, mean_of_each
+from mm_kptm.systems.system import System
+from mm_kptm.vision.modules.single_stream.vlp_embedding import VlpRegionProjection
 from mm_kptm.vision.objectives.soft_targets import label_smoothing_kl
 
 _EPS = 1e-5
@@ -86,9 +89,9 @@ class VlpPretraining:
         units = torch.where(words, torch.arange(inputs.text.rows), -1)
         masked, rows = self.masking.mask(inputs.text, generator, groups=units)
         owners = inputs.text.layout.sequence_ids(rows.device)[rows]
-        shown = replace(inputs, text=bidirectional_or_seq2seq(masked, written))
+        shown = inputs.with_streams(text=bidirectional_or_seq2seq(masked, written))
         if self.masked_region_rate and inputs.regions is not None:
-            shown = replace(shown, regions=self._hide(inputs.regions, generator))
+            shown = shown.with_streams(regions=self._hide(inputs.regions, generator))
         return MaskedText(shown, rows, inputs.text.ids[rows], owners)
 
     def _hide(self, regions: Regions, generator: torch.Generator) -> Regions:
@@ -98,15 +101,15 @@ class VlpPretraining:
             masked[first + draws[first : first + total].argsort()[: int(total * self.masked_region_rate)]] = True
         return replace(regions, masked=masked)
 
-    def losses(self, system: nn.Module, batch: MaskedText) -> Tensor:
+    def losses(self, system: System, batch: MaskedText) -> Tensor:
         """The loss of every masked word, [P]."""
-        encoded: Encoded = system(batch.inputs, OutputRows(tokens=batch.rows, regions=NO_ROWS, pooled=False))
-        scores = system.head(self.head)(encoded.tokens)  # type: ignore[operator]
+        encoded: Encoded = system(batch.inputs, OutputRows({"text": batch.rows}, pooled=False))
+        scores = system.head(self.head)(encoded.text)
         if self.smoothing is None:
             return F.cross_entropy(scores, batch.labels, reduction="none")
         return label_smoothing_kl(scores, batch.labels, smoothing=self.smoothing, never=0)
 
-    def parts(self, system: nn.Module, batch: MaskedText) -> dict[str, Tensor]:
+    def parts(self, system: System, batch: MaskedText) -> dict[str, Tensor]:
         """The scalars whose sum is the loss, by name."""
         losses = self.losses(system, batch)
         count = len(batch)
@@ -118,16 +121,16 @@ class VlpPretraining:
             parts["regions"] = region_losses(system, batch.inputs).mean()
         return parts
 
-    def loss(self, system: nn.Module, batch: MaskedText) -> Tensor:
+    def loss(self, system: System, batch: MaskedText) -> Tensor:
         """The sum of all parts."""
         return torch.stack(list(self.parts(system, batch).values())).sum()
 
-    def measure(self, system: nn.Module, batch: MaskedText) -> Tensor:
+    def measure(self, system: System, batch: MaskedText) -> Tensor:
         """The mean over the masked words of each example, [B]."""
         return mean_of_each(self.losses(system, batch), batch.owners, len(batch))
 
 
-def region_losses(system: nn.Module, inputs: Inputs) -> Tensor:
+def region_losses(system: System, inputs: Inputs) -> Tensor:
     r"""How badly the masked regions of every image are matched to where they lie, [B]; zero where none is masked.
 
     .. math:: -\frac{1}{m} \sum_i \log \mathrm{softmax}_j((p_i + c) \cdot f_j)_i
@@ -135,11 +138,10 @@ def region_losses(system: nn.Module, inputs: Inputs) -> Tensor:
     of features f and geometries p of the m masked regions of an image, before they are masked, and the pooled state c.
     """
     shown, rows = inputs.repeat_shared()
-    regions: Regions = inputs.regions  # type: ignore[assignment]
-    encoder: nn.Module = system.encoder  # type: ignore[assignment]
-    feature, geometry = encoder.embed.regions(regions)  # type: ignore[operator, union-attr]
-    masked: Tensor = regions.masked  # type: ignore[assignment]
-    pooled: Tensor = system(inputs, OutputRows(tokens=NO_ROWS, regions=NO_ROWS)).pooled
+    regions = inputs.required("regions", Regions)
+    masked = torch.zeros(len(regions.boxes), dtype=torch.bool) if regions.masked is None else regions.masked
+    feature, geometry = submodule(system.encoder, "embed.regions", VlpRegionProjection)(regions)
+    pooled = system(inputs, POOLED_ONLY).pooled
     per_text = list(_of_each(shown, masked[rows], feature[rows], geometry[rows]))
     losses = []
     for state, (f, p) in zip(pooled, per_text, strict=True):

@@ -1,1 +1,3 @@
-"""Published vision-language systems."""
+"""Published vision-language systems, opened by name with :func:`mm_kptm.build` and :func:`mm_kptm.load`."""
+
+__all__: list[str] = []  # recipes are found by discovery and opened by their names

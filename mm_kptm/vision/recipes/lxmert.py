@@ -11,6 +11,7 @@ from mm_kptm.nn.heads import Classifier, Pooler
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.steps import CrossStep, SelfStep, Step
 from mm_kptm.nn.sublayers import attention_sublayer, bert_layer
+from mm_kptm.nn.submodules import submodule
 from mm_kptm.recipes.bert import (
     BERT_FIELDS,
     activation_of,
@@ -70,7 +71,7 @@ def masked_objects(encoder: TwoStream, *, num_objects: int = 1600, num_attribute
 
     Objects and attributes are those of the detector of Anderson et al. (2018), without a background class.
     """
-    region_dim: int = encoder.embed.region_dim  # type: ignore[assignment]
+    region_dim = submodule(encoder, "embed", TextBesideRegions).region_dim
     head = ObjectScores(
         encoder.dim,
         num_objects=num_objects,

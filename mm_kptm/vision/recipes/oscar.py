@@ -12,6 +12,7 @@ from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Pooler, TiedVocabulary
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
+from mm_kptm.nn.submodules import submodule
 from mm_kptm.recipes.bert import (
     BERT_FIELDS,
     embedding_rules,
@@ -102,8 +103,7 @@ def nlvr2(encoder: SingleStream, *, inner_scale: int = 3) -> ConcatenatedPairs:
 
 
 def _eps(encoder: SingleStream) -> float:
-    eps: float = encoder.embed.text.norm.eps  # type: ignore[union-attr, assignment]
-    return eps
+    return submodule(encoder, "embed.text.norm", nn.LayerNorm).eps
 
 
 def _fresh(module: M) -> M:
@@ -169,7 +169,8 @@ OSCAR_BASE = Recipe(
         "image-text-matching": matching,
         "nlvr2": nlvr2,
     },
-    objectives=("masked-tokens", "tag-contrast"),
+    objectives=("tag-contrast",),
+    pretraining_heads=("masked-tokens", "tag-contrast"),
     weights=_weights(Rename("classifier.2.{leaf}", "heads.nlvr2.out.{leaf}")),
     config_keys={**BERT_FIELDS, "layer_norm_eps": "norm_eps"},
     read_config=partial(_read_config, plus=False),
@@ -202,6 +203,7 @@ OSCAR_PLUS_BASE = Recipe(
         "arXiv:2101.00529",
         "sizes": {"region_norm": True},
         "heads": {**OSCAR_BASE.heads, "tag-contrast": three_way_contrast},
+        "objective_arguments": {"tag-contrast": {"wrong_first": 0.25, "wrong_second": 0.25, "lines": (1,)}},
         "weights": _weights(
             Rename("bert.LayerNorm.{leaf}", "encoder.embed.regions.norm.{leaf}"),
             Rename("classifier.2.{leaf}", "heads.nlvr2.norm.{leaf}"),

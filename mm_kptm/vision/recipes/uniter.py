@@ -6,10 +6,12 @@ from torch import nn
 
 from mm_kptm.errors import UserError
 from mm_kptm.models.single import SingleStream
+from mm_kptm.nn.attention import Attention
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Classifier, Pooler, Transform
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
+from mm_kptm.nn.submodules import submodule
 from mm_kptm.recipes.bert import (
     BERT_FIELDS,
     embedding_rules,
@@ -56,7 +58,8 @@ def uniter(
 
 def masked_region_features(encoder: SingleStream) -> TiedFeatures:
     """The features of hidden regions, through the matrix that embeds features (Chen et al. 2020, section 3.2, MRFR)."""
-    head = TiedFeatures(Transform(encoder.dim), encoder.embed.regions.feature)  # type: ignore[union-attr, arg-type]
+    feature = submodule(encoder, "embed.regions.feature", nn.Linear)
+    head = TiedFeatures(Transform(encoder.dim), feature)
     bert_init(head.transform)
     return head
 
@@ -73,8 +76,8 @@ def vqa(encoder: SingleStream, *, num_answers: int = 3129) -> Classifier:
 
 def nlvr2(encoder: SingleStream, *, num_classes: int = 2) -> PairedImages:
     """False or true of a text about two images: the variant with paired attention."""
-    first = encoder.layers[0].self_attention.attention  # type: ignore[union-attr]
-    return _fresh(PairedImages(encoder.dim, first.num_heads, num_classes=num_classes, dropout=first.dropout))  # type: ignore[union-attr, arg-type]
+    first = submodule(encoder, "layers.0.self_attention.attention", Attention)
+    return _fresh(PairedImages(encoder.dim, first.num_heads, num_classes=num_classes, dropout=first.dropout))
 
 
 def retrieval(encoder: SingleStream) -> nn.Linear:
@@ -151,7 +154,14 @@ UNITER_BASE = Recipe(
         "grounding": grounding,
         "vcr": vcr,
     },
-    objectives=("masked-tokens", "masked-region-features", "masked-region-classes", "image-text-matching"),
+    objectives=(
+        "masked-tokens",
+        "masked-region-features",
+        "masked-region-classes",
+        "masked-region-distributions",
+        "image-text-matching",
+        "word-region-alignment",
+    ),
     weights=(
         *embedding_rules("uniter.embeddings", "encoder.embed.text"),
         Rename(f"{_REGIONS}.img_linear.{{leaf}}", "encoder.embed.regions.feature.{leaf}"),
@@ -187,7 +197,7 @@ UNITER_BASE = Recipe(
         *_BERT_START,
     ),
     config_keys=BERT_FIELDS,
-    infer_from_shapes={  # published configurations lack the first, and fine-tuning grew the others beyond what theirs say
+    infer_from_shapes={  # published configurations lack the first, and fine-tuning grew the others beyond theirs
         "region_dim": ("encoder.embed.regions.feature.weight", 1),
         "num_segments": ("encoder.embed.text.segment.weight", 0),
         "vocab_size": ("encoder.embed.text.word.weight", 0),

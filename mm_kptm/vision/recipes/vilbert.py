@@ -12,6 +12,7 @@ from mm_kptm.nn.heads import Classifier
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.steps import CrossStep, SelfStep, Step
 from mm_kptm.nn.sublayers import AttentionSublayer, FeedForwardSublayer, Layer, bert_norm
+from mm_kptm.nn.submodules import submodule
 from mm_kptm.recipes.bert import (
     BERT_FIELDS,
     activation_of,
@@ -22,6 +23,7 @@ from mm_kptm.recipes.bert import (
 )
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, OneOf, Rename, Rule
+from mm_kptm.vision.modules.assembly import TextBesideRegions
 from mm_kptm.vision.modules.heads import PooledPairs
 from mm_kptm.vision.modules.two_stream.coattention import GuidedAttention, GuidedStep, cross_places
 from mm_kptm.vision.modules.two_stream.fused_two_stream import FusedPooler, FusedTwoStream
@@ -65,7 +67,7 @@ def vilbert(
 ) -> FusedTwoStream:
     """The encoder of Lu et al. (2019, figure 1).
 
-    Args:
+    Sizes beside the usual ones:
         region_states: width of the regions' stream, where ``region_dim`` is that of their features.
         cross_dim: width of the co-attention and of the pooled vector.
         cross_text: how many layers of the text stand before each co-attention; unless given, the co-attentions stand
@@ -131,7 +133,7 @@ def masked_regions(
     ``target`` is distributions (``visual_target`` 0), features (1) or contrast (2), the last two as wide as a feature.
     The activation is that of the text.
     """
-    region_dim: int = encoder.embed.region_dim  # type: ignore[assignment]
+    region_dim = submodule(encoder, "embed", TextBesideRegions).region_dim
     sizes = target_widths(region_dim, num_classes=num_classes, num_objects=num_classes, num_attributes=num_classes)
     published = {name: sizes[name] for name in list(TARGETS)[:3]}
     head = MaskedRegionHead(encoder.region_states, chosen_widths(target, published), activation=activation_of(encoder))
@@ -253,7 +255,8 @@ VILBERT_BASE = Recipe(
         "masked-regions": masked_regions,
         **TASKS,
     },
-    objectives=("masked-tokens", "image-text-matching", "masked-regions"),
+    objectives=("vilbert-pretraining",),
+    pretraining_heads=("masked-tokens", "image-text-matching", "masked-regions"),
     weights=(
         *embedding_rules("bert.embeddings", "encoder.embed.text"),
         Rename("bert.embeddings.task_embeddings.weight", "encoder.embed.task.weight"),

@@ -7,10 +7,12 @@ from torch import nn
 
 from mm_kptm.errors import UserError
 from mm_kptm.models.single import SingleStream
+from mm_kptm.nn.attention import Attention
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Pooler
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
+from mm_kptm.nn.submodules import submodule
 from mm_kptm.recipes.bert import (
     BERT_FIELDS,
     embedding_rules,
@@ -76,7 +78,7 @@ def vcr(encoder: SingleStream) -> nn.Linear:
 
 def phrase_grounding(encoder: SingleStream) -> PhraseAttention:
     """Scores of regions for phrases, from an attention as wide as one head of the encoder."""
-    num_heads: int = encoder.layers[0].self_attention.attention.num_heads  # type: ignore[union-attr, assignment]
+    num_heads = submodule(encoder, "layers.0.self_attention.attention", Attention).num_heads
     return _fresh(PhraseAttention(encoder.dim, encoder.dim // num_heads))
 
 

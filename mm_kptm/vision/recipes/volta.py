@@ -12,9 +12,11 @@ from mm_kptm.errors import UserError
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Classifier
 from mm_kptm.nn.init import bert_init
+from mm_kptm.nn.submodules import submodule
 from mm_kptm.recipes.bert import BERT_FIELDS, activation_of, embedding_rules, masked_tokens, vocabulary_rules
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, OneOf, Rename, Rule, Same
+from mm_kptm.vision.modules.assembly import TextBesideRegions
 from mm_kptm.vision.modules.heads import PooledPairs
 from mm_kptm.vision.modules.two_stream.fused_two_stream import FusedPooler, FusedTwoStream
 from mm_kptm.vision.modules.two_stream.gated_sublayers import StreamSizes, gated_steps, own_sizes_in
@@ -59,7 +61,7 @@ def volta(
 ) -> FusedTwoStream:
     """The gated encoder of Bugliarello et al. (2021, section 3.3).
 
-    Args:
+    Sizes beside the usual ones:
         embedding: whose embeddings: lxmert, uniter, vilbert, visualbert or vl-bert.
         schedule: what every sub-layer does, see :mod:`mm_kptm.vision.modules.two_stream.sublayer_schedule`.
         own_sizes: sizes of single sub-layers by their number: width, num_heads and ffn_dim of the text's part,
@@ -112,7 +114,7 @@ def masked_regions(
     order of ``visual_target_weights``. The activation is that of the text. A norm ends the transform
     (``image_head_ln``) unless the embeddings are VL-BERT's, or as ``normalized`` says.
     """
-    region_dim: int = encoder.embed.region_dim  # type: ignore[assignment]
+    region_dim = submodule(encoder, "embed", TextBesideRegions).region_dim
     sizes = target_widths(region_dim, num_classes=num_classes, num_objects=num_objects, num_attributes=num_attributes)
     widths = chosen_widths(targets, sizes)
     normalized = not isinstance(encoder.embed, VoltaVlBertEmbedding) if normalized is None else normalized
@@ -278,7 +280,8 @@ def _recipe(embedding: str, schedule: str, *, of: str, **sizes: Any) -> Recipe:
             "visual-entailment": visual_entailment,
             "grounding": grounding,
         },
-        objectives=("masked-tokens", "image-text-matching", "masked-regions"),
+        objectives=("vilbert-pretraining",),
+        pretraining_heads=("masked-tokens", "image-text-matching", "masked-regions"),
         weights=(
             *embedding_rules("bert.embeddings", "encoder.embed.text"),
             Drop("bert.embeddings.position_ids", because="a buffer that counts from 0"),

@@ -34,7 +34,7 @@ def test_what_stands_beside_a_masked_token_does_not_reach_it_directly() -> None:
     def states(neighbour: int) -> torch.Tensor:
         text = Tokens.of([[0, neighbour, 29, 2, 2, 7, 8, 2]])
         sides = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])
-        return one_layer(Inputs(text=with_cross_sentence_mask(text, torch.tensor([2]), sides))).tokens
+        return one_layer(Inputs(text=with_cross_sentence_mask(text, torch.tensor([2]), sides))).text
 
     torch.testing.assert_close(states(5)[2], states(6)[2])
     assert not torch.allclose(states(5)[3], states(6)[3])

@@ -20,7 +20,7 @@ def test_half_of_a_state_is_the_text_alone_and_half_reads_the_translation() -> N
     system = mm_kptm.build("dual-bert", heads=(), seed=0, **SMALL)
     for parameter in system.parameters():
         parameter.normal_(std=0.5)
-    first, second = system(inputs(8)).tokens, system(inputs(9)).tokens
+    first, second = system(inputs(8)).text, system(inputs(9)).text
     torch.testing.assert_close(first[:, :8], second[:, :8])
     torch.testing.assert_close(first[:, :8], system.encoder.translated(inputs()))
     assert not torch.allclose(first[:4, 8:], second[:4, 8:])

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 import mm_kptm
-from mm_kptm.batch import NO_ROWS, POOLED_ONLY, Inputs, OutputRows, Tokens
+from mm_kptm.batch import POOLED_ONLY, Inputs, OutputRows, Tokens
 from mm_kptm.crosslingual.recipes.filter import from_xlm_r
 from mm_kptm.errors import UserError
 from tests.crosslingual.recipes.test_xlm_r import agree, randomised
@@ -36,9 +36,9 @@ def inputs(last: int = 9) -> Inputs:
 @torch.no_grad()
 def test_texts_meet_in_the_fusion_layers_alone() -> None:
     apart = built(1, 0, 2)
-    torch.testing.assert_close(apart(inputs(9)).tokens, apart(inputs(10)).tokens)
+    torch.testing.assert_close(apart(inputs(9)).text, apart(inputs(10)).text)
     together = built(1, 1, 1)
-    changed = (together(inputs(9)).tokens - together(inputs(10)).tokens).abs().amax(1) > 1e-6
+    changed = (together(inputs(9)).text - together(inputs(10)).text).abs().amax(1) > 1e-6
     assert changed.tolist() == [False] * 4 + [True] * 3, "only the text whose translation changed"
 
 
@@ -48,12 +48,12 @@ def test_only_wanted_rows_are_finished_and_they_are_the_same(depths: tuple[int, 
     system = built(*depths)
     whole = system(inputs())
     rows, others = torch.tensor([6, 1]), torch.tensor([7, 0, 7])
-    some = system(inputs(), OutputRows(tokens=rows, regions=others))
-    torch.testing.assert_close(some.tokens, whole.tokens[rows])
-    torch.testing.assert_close(some.regions, whole.regions[others])
-    torch.testing.assert_close(some.pooled, whole.tokens[[0, 4]])
+    some = system(inputs(), OutputRows({"text": rows, "target": others}))
+    torch.testing.assert_close(some.text, whole.text[rows])
+    torch.testing.assert_close(some["target"], whole["target"][others])
+    torch.testing.assert_close(some.pooled, whole.text[[0, 4]])
     torch.testing.assert_close(system(inputs(), POOLED_ONLY).pooled, whole.pooled)
-    assert len(system(inputs(), OutputRows(tokens=rows, regions=NO_ROWS, pooled=False)).pooled) == 0
+    assert len(system(inputs(), OutputRows({"text": rows}, pooled=False)).pooled) == 0
 
 
 @torch.no_grad()
@@ -79,9 +79,7 @@ def test_xlm_r_is_a_start_and_without_fusion_the_whole_function(tmp_path: Path) 
         sizes = [len(part) for part in (system.encoder.local, system.encoder.fusion, system.encoder.domain)]
         assert sizes == [1, fusion, 3 - fusion]
         if not fusion:
-            agree(
-                system(inputs()).tokens[:4], theirs(input_ids=torch.tensor([[0, 5, 6, 2]])).last_hidden_state[0], 1e-5
-            )
+            agree(system(inputs()).text[:4], theirs(input_ids=torch.tensor([[0, 5, 6, 2]])).last_hidden_state[0], 1e-5)
 
 
 def test_a_text_without_a_translation_is_refused() -> None:

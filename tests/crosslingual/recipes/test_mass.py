@@ -45,18 +45,18 @@ def test_the_decoder_sees_no_masked_source_token() -> None:
 def test_each_language_has_a_projection_of_its_own() -> None:
     model = system()
     inputs = [Inputs(text=text([1, 7, 8, 1]), target=text([1, 9, 7], language=language)) for language in (0, 1)]
-    before = [model(one).tokens for one in inputs]
+    before = [model(one)["target"] for one in inputs]
     for layer in model.encoder.target.layers:
         layer.cross_attention.attention.out_proj.linears[1].weight.zero_()
-    after = [model(one).tokens for one in inputs]
+    after = [model(one)["target"] for one in inputs]
     torch.testing.assert_close(after[0], before[0])
     assert not torch.allclose(after[1], before[1])
     both = Inputs(
         text=text([1, 7, 8, 1], [1, 7, 8, 1]), target=Tokens.of([[1, 9, 7]] * 2, languages=[[0] * 3, [1] * 3])
     )
-    torch.testing.assert_close(model(both).tokens, torch.cat(after))
+    torch.testing.assert_close(model(both)["target"], torch.cat(after))
     rows = torch.tensor([4, 0, 4])
-    torch.testing.assert_close(model(both, OutputRows(tokens=rows)).tokens, torch.cat(after)[rows])
+    torch.testing.assert_close(model(both, OutputRows({"target": rows}))["target"], torch.cat(after)[rows])
 
 
 @pytest.mark.parametrize("num_languages", [0, 2])
@@ -66,7 +66,7 @@ def test_writing_step_by_step_agrees_with_the_whole_text(num_languages: int) -> 
     source = text([1, 7, MASK, 1], [1, 9, 1])
     for written, place in zip(greedy(model, Inputs(text=source), Writing(1, 1, 6, language=1)), range(2), strict=True):
         one = [source.ids[:4], source.ids[4:]][place].tolist()
-        states = model(Inputs(text=text(one), target=text(written, language=1))).tokens
+        states = model(Inputs(text=text(one), target=text(written, language=1)))["target"]
         best = model.head("next-tokens")(states).argmax(-1).tolist()
         assert best[: len(written) - 2] == written[1:-1]
 

@@ -64,13 +64,13 @@ def test_mbart_agrees_with_transformers(scaled: bool, dtype: torch.dtype, atol: 
     labels, shown = source()
     expected = theirs(input_ids=ids, attention_mask=real.long(), decoder_input_ids=labels, output_hidden_states=True)
     inputs = Inputs(text=Tokens.padded(ids, real), target=Tokens.padded(labels, shown))
-    agree(ours.head("next-tokens")(ours(inputs).tokens), expected.logits[shown], atol)
+    agree(ours.head("next-tokens")(ours(inputs)["target"]), expected.logits[shown], atol)
     depths = [(states, real) for states in expected.encoder_hidden_states]
     depths += [(states, shown) for states in expected.decoder_hidden_states]
     for stream, (states, there) in zip(ours.hidden_states(inputs), depths, strict=True):
         agree(stream.x, states[there], atol)
     last = torch.tensor([7, 2, 2])
-    agree(ours(inputs, OutputRows(tokens=last)).tokens, ours(inputs).tokens[last], atol)
+    agree(ours(inputs, OutputRows({"target": last}))["target"], ours(inputs)["target"][last], atol)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -42,7 +42,7 @@ def test_rembert_agrees_with_transformers(dtype: torch.dtype, atol: float, tmp_p
     ids, kinds = torch.randint(2, 50, real.shape), torch.randint(2, real.shape)
     expected = theirs(input_ids=ids, attention_mask=real.long(), token_type_ids=kinds, output_hidden_states=True)
     inputs = Inputs(text=Tokens.padded(ids, real, segments=kinds))
-    agree(ours.head("masked-tokens")(ours(inputs).tokens), expected.logits[real], atol)
+    agree(ours.head("masked-tokens")(ours(inputs).text), expected.logits[real], atol)
     for stream, states in zip(ours.hidden_states(inputs), expected.hidden_states, strict=True):
         agree(stream.x, states[real], atol)
 

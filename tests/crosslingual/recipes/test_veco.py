@@ -36,12 +36,12 @@ def inputs() -> Inputs:
 def test_left_out_the_cross_attention_is_not_read() -> None:
     system = built()
     alone = Inputs(text=inputs().text)
-    before, plugged = system(alone).tokens, system(inputs()).tokens
+    before, plugged = system(alone).text, system(inputs()).text
     torch.testing.assert_close(before, system.encoder.both(inputs()).alone[0])
     for layer in system.encoder.layers:
         layer.cross_attention.attention.value.weight.normal_()
-    torch.testing.assert_close(system(alone).tokens, before)
-    assert not torch.allclose(system(inputs()).tokens, plugged)
+    torch.testing.assert_close(system(alone).text, before)
+    assert not torch.allclose(system(inputs()).text, plugged)
 
 
 def test_kept_layers_are_numbered_anew_and_nothing_else_is() -> None:

@@ -35,7 +35,7 @@ def small(name: str = "xlm", **more: Any) -> System:
 
 @torch.no_grad()
 def states(system: System, tokens: Tokens, target: Tokens | None = None) -> Tensor:
-    return system(Inputs(text=tokens, target=target)).tokens
+    return system(Inputs(text=tokens, target=target))["text" if target is None else "target"]
 
 
 @pytest.mark.parametrize(("dtype", "atol"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
@@ -77,7 +77,7 @@ def test_xlm_agrees_with_transformers(
         input_ids=ids, attention_mask=real.long(), position_ids=positions, output_hidden_states=True, **given
     )
     inputs = Inputs(text=Tokens.padded(ids, real, positions=positions, languages=languages))
-    scores = ours.head("masked-tokens")(ours(inputs).tokens)
+    scores = ours.head("masked-tokens")(ours(inputs).text)
     torch.testing.assert_close(scores, expected.logits[real], atol=atol, rtol=atol)
     for stream, hidden in zip(ours.hidden_states(inputs), expected.hidden_states, strict=True):
         torch.testing.assert_close(stream.x, hidden[real], atol=atol, rtol=atol)
@@ -225,11 +225,12 @@ def test_wanted_rows_of_a_target_are_those_of_all_rows() -> None:
     with torch.no_grad():
         every = system(inputs)
         for rows in (torch.tensor([9, 2, 2]), slice(3, 6), slice(0, 0)):
-            some = system(inputs, OutputRows(tokens=rows, pooled=False))
-            torch.testing.assert_close(some.tokens, every.tokens[rows])
+            some = system(inputs, OutputRows({"target": rows}, pooled=False))
+            torch.testing.assert_close(some["target"], every["target"][rows])
             assert len(some.pooled) == 0
+        assert not system(inputs, POOLED_ONLY).states
     *_, last = system.hidden_states(inputs)
-    torch.testing.assert_close(last.x, every.tokens)
+    torch.testing.assert_close(last.x, every["target"])
 
 
 def test_translation_reaches_every_parameter_of_both_sides() -> None:

@@ -55,7 +55,7 @@ def test_xlm_r_agrees_with_transformers(pad: int, dtype: torch.dtype, atol: floa
     ids = torch.randint(5, 50, real.shape).masked_fill(~real, pad)
     expected = theirs(input_ids=ids, attention_mask=real.long(), output_hidden_states=True)
     inputs = Inputs(text=Tokens.padded(ids, real, positions=counted_positions(ids, pad)))
-    agree(ours.head("masked-tokens")(ours(inputs).tokens), expected.logits[real], atol)
+    agree(ours.head("masked-tokens")(ours(inputs).text), expected.logits[real], atol)
     for stream, states in zip(ours.hidden_states(inputs), expected.hidden_states, strict=True):
         agree(stream.x, states[real], atol)
 

@@ -49,7 +49,7 @@ def test_a_phrase_is_one_unit() -> None:
 
 
 def test_blanks_may_say_what_is_a_word() -> None:
-    assert written("使用 词", TOKENIZER, words_are_space_separated=True).units == (0, 0, 1)
+    assert written("使用 词", TOKENIZER, blanks=True).units == (0, 0, 1)
     assert written("使用 词", TOKENIZER).units == (0, 1, 2)
 
 

@@ -93,9 +93,8 @@ def test_knowledge_use_is_scored_over_the_blanks_whose_facts_are_told(home):
     train(experiment, experiment.folder, progress=False)
     assert evaluate(experiment.folder)["by_type"]["P19"] == 1.0
     swapped = evaluate(experiment.folder, "test-swapped")
-    assert swapped["share_with_known_answer"] == pytest.approx(
-        8 / 9
-    )  # of the one who works in bern no fact tells where
+    # no fact says where the one who works in bern does
+    assert swapped["share_with_known_answer"] == pytest.approx(8 / 9)
     assert swapped["knowledge-use"] == pytest.approx(swapped["follows_context"] - swapped["memorised"])
     rows = predict(experiment.folder, split="test-swapped")
     told = build(experiment).source("test-swapped")

@@ -12,7 +12,7 @@ from mm_kptm import config
 from mm_kptm.data.formats.documents import DocumentSentence
 from mm_kptm.data.sampler import seeded
 from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS, Specials
-from mm_kptm.datasets.pretraining.document_sources import Distances, segments
+from mm_kptm.datasets.pretraining.document_sources import Distances, NextSentences, segments
 from mm_kptm.datasets.pretraining.documents import Documents
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import build
@@ -100,6 +100,57 @@ def test_pairs_of_segments_are_halves_of_a_text() -> None:
     assert text.token_labels["sentence"].tolist() == [-1, 0, 0, -1, 1, -1]
     with pytest.raises(UserError, match=r"^pairs of segments were asked for, but no document has two neighbouring"):
         segments([[sentence(8)]], SPECIALS, 20, 2)
+
+
+def test_the_next_segment_is_that_of_the_document_or_of_another_one() -> None:
+    """Sentence n of document d is the one token 10 d + n."""
+    documents = [[sentence(10 * d + n) for n in range(4)] for d in (1, 2, 3)]
+    source = NextSentences.of(documents, SPECIALS, 20)
+    assert len(source) == 3 and source.length(0) == 7
+    shares = []
+    for seed in range(200):
+        text = source.batch([0, 1, 2], seeded(seed)).text
+        columns = (text.ids, text.segments, text.token_labels["follows"])
+        for ids, parts, follows in zip(*map(text.layout.split, columns), strict=True):
+            first, second = (ids[(parts == part) & (ids > 4)] for part in (0, 1))
+            own = len(second) == 2 and second[0] == first[-1] + 1
+            assert own == bool(follows.min()) == bool(follows.max())
+            assert own or (second // 10 != first[0] // 10).all(), "of another document, from one of its sentences on"
+            assert own or second.tolist() == list(range(int(second[0]), 10 * int(second[0] // 10) + 4))
+            shares.append(own)
+    assert abs(sum(shares) / len(shares) - 0.5) < 0.06
+    again = [source.batch([0, 1, 2], seeded(5)).text.ids for _ in range(2)]
+    assert torch.equal(*again)
+
+
+def test_a_long_segment_of_another_document_is_cut_to_fit() -> None:
+    documents = [[sentence(10 * d + n) for n in range(9)] for d in (1, 2)]
+    source = NextSentences.of(documents, SPECIALS, 8)
+    lengths = {n for seed in range(50) for n in source.batch([0, 1], seeded(seed)).text.layout.lengths}
+    assert max(lengths) <= 8
+
+
+def test_next_sentences_need_two_documents() -> None:
+    message = (
+        r"^next-sentence tells segments that follow each other from those of two documents, but there are 1 documents "
+        r"with 1 pairs of neighbouring segments; set documents apart by blank lines, or give a larger data.max_length$"
+    )
+    with pytest.raises(UserError, match=message):
+        NextSentences.of([[sentence(5), sentence(6)]], SPECIALS, 20)
+
+
+@pytest.mark.parametrize(("recipe", "follows"), [("bert-base", 0), ("ernie-baidu-base", 1)])
+def test_each_system_has_the_classes_of_next_sentence_that_it_was_published_with(
+    recipe: str, follows: int, data: Documents
+) -> None:
+    source = build(experiment(data, ("next-sentence",), recipe)).training
+    seen = set()
+    for seed in range(20):
+        batch = source.batch(range(len(source)), seeded(seed)).by_name["next-sentence"]
+        text = batch.inputs.text
+        marks = text.token_labels["follows"][text.layout.starts(text.ids.device)]
+        seen |= set(zip(marks.tolist(), batch.classes.tolist(), strict=True))
+    assert seen == {(1, follows), (0, 1 - follows)}
 
 
 def test_distances_are_those_of_the_documents() -> None:
@@ -213,6 +264,10 @@ def test_an_objective_learns_in_its_stages_alone(data: Documents, tmp_path: Path
             r"^stages have 7 steps in all, but train.steps is 10; make them equal$",
         ),
         (
+            {"stages": {"capitalization": (3,), "masked-tokens": (2,)}, "train": TrainSettings(epochs=1)},
+            r"^stages count steps, but train.epochs is 1; set train.steps instead$",
+        ),
+        (
             {"task": "entailment", "stages": {"capitalization": (3,)}},
             r"^stages are of objectives alone, but the task entail",
         ),
@@ -220,15 +275,25 @@ def test_an_objective_learns_in_its_stages_alone(data: Documents, tmp_path: Path
 )
 def test_stages_that_do_not_fit_are_refused(changed: dict[str, object], message: str, data: Documents) -> None:
     with pytest.raises(UserError, match=message):
-        experiment(data, ("masked-tokens", "capitalization"), train=TrainSettings(steps=10), **changed)
+        experiment(data, ("masked-tokens", "capitalization"), **{"train": TrainSettings(steps=10), **changed})
 
 
 @pytest.mark.parametrize(
     ("changed", "objective", "message"),
     [
-        ({"similar": None}, "masked-similar-words", r"reads a table of similar words; name it as data.similar$"),
-        ({"pairs": {}}, "ir-relevance", r"^ir-relevance reads labelled pairs of texts; name their file as data.pairs"),
-        ({}, "capital", r"^no objective is called 'capital'; did you mean capitalization\?$"),
+        (
+            {"similar": None},
+            "masked-similar-words",
+            r"^masked-similar-words needs a table of similar words, which the data set documents does not have; name a "
+            r"word and words similar to it a line as data.similar$",
+        ),
+        (
+            {"pairs": {}},
+            "ir-relevance",
+            r"^ir-relevance needs pairs of texts labelled for ir-relevance, which the data set documents does not "
+            r"have; name their file as data.pairs.ir-relevance$",
+        ),
+        ({}, "capitals", r"^no objective is called 'capitals'; did you mean capitalization\?$"),
     ],
 )
 def test_what_an_objective_lacks_is_named(

@@ -101,5 +101,5 @@ def test_a_line_of_another_form_is_named(data: FeltTexts, change: dict[str, obje
 
 
 def test_a_share_lies_between_0_and_1(data: FeltTexts) -> None:
-    with pytest.raises(UserError, match=r"^data\.felt is 1\.5 but must be a share, between 0 and 1$"):
+    with pytest.raises(UserError, match=r"^data\.mask_rate_polar is 1\.5 but must be a share, between 0 and 1$"):
         replace(data, mask_rate_polar=1.5)

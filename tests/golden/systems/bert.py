@@ -19,9 +19,9 @@ def pretraining(case: Case) -> dict[str, Answer]:
     encoded = system(inputs)
     labels = given["labels"][real]
     predicted = (labels != -100).nonzero().squeeze(1)
-    masked = system(inputs, OutputRows(tokens=predicted))
+    masked = system(inputs, OutputRows({"text": predicted}))
     scores, classes = system.head("masked-tokens"), system.head("next-sentence")
-    mlm = token_loss(scores(masked.tokens), labels[predicted])
+    mlm = token_loss(scores(masked.text), labels[predicted])
     nsp = pair_loss(classes(masked.pooled), given["next_sentence_label"])
     depths = list(system.hidden_states(inputs))
     maps = system.encoder.layers[0].self_attention.attention.weights(depths[0].x, depths[0].x, depths[0].attention)
@@ -29,9 +29,9 @@ def pretraining(case: Case) -> dict[str, Answer]:
     attention = torch.stack([F.pad(share, (0, length - share.shape[2], 0, length - share.shape[1])) for share in maps])
     seen = (real[:, None, :, None] & real[:, None, None, :]).expand_as(attention)
     return {
-        "last_hidden_state": Answer(encoded.tokens, real),
+        "last_hidden_state": Answer(encoded.text, real),
         "pooler_output": Answer(encoded.pooled),
-        "prediction_logits": Answer(scores(encoded.tokens), real),
+        "prediction_logits": Answer(scores(encoded.text), real),
         "seq_relationship_logits": Answer(classes(encoded.pooled)),
         "mlm_loss": Answer(mlm),
         "nsp_loss": Answer(nsp),

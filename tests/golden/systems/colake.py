@@ -88,7 +88,7 @@ def pretrain(case: Case) -> tuple[dict[str, Answer], dict[str, Any]]:
     scores = [
         (system.head(name)(rows, batch.candidates) if name == "masked-entities" else system.head(name)(rows))
         for name, kind in zip(HEADS, range(3), strict=True)
-        for rows in [encoded.tokens[text.segments == kind]]
+        for rows in [encoded.text[text.segments == kind]]
     ]
     where = [real[:, block] for block in blocks]
     answers = {

@@ -17,11 +17,11 @@ def span(case: Case) -> dict[str, Answer]:
     encoded = system(inputs)
     shape = given["target_input_ids"].shape
     edges = {
-        "target": system.head("answer-spans")(encoded.tokens).view(*shape, 2),
-        "source": system.head("translated-spans")(encoded.regions).view(*shape, 2),
+        "target": system.head("answer-spans")(encoded.text).view(*shape, 2),
+        "source": system.head("translated-spans")(encoded["target"]).view(*shape, 2),
     }
-    states = {"target": system.encoder.translated(inputs), "source": encoded.regions}
-    answers: dict[str, Answer] = {"fused": Answer(encoded.tokens.view(*shape, -1))}
+    states = {"target": system.encoder.translated(inputs), "source": encoded["target"]}
+    answers: dict[str, Answer] = {"fused": Answer(encoded.text.view(*shape, -1))}
     losses, vectors = {}, {}
     for side in ("target", "source"):
         allowed = given[f"{side}_input_span_mask"].bool()

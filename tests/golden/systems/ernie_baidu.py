@@ -22,12 +22,12 @@ def model(case: Case) -> dict[str, Answer]:
     encoded, depths = system(inputs), list(system.hidden_states(inputs))
     words, classes = system.head("masked-tokens"), system.head("next-sentence")
     labels = given["labels"][real]
-    mlm = token_loss(words(encoded.tokens[labels >= 0]), labels[labels >= 0])
+    mlm = token_loss(words(encoded.text[labels >= 0]), labels[labels >= 0])
     nsp = pair_loss(classes(encoded.pooled), given["next_sentence_label"])
     return {
         **{f"hidden_states.{number}": Answer(state.x, real) for number, state in enumerate(depths)},
         "pooled_output": Answer(encoded.pooled),
-        "mlm_logits": Answer(words(encoded.tokens), real),
+        "mlm_logits": Answer(words(encoded.text), real),
         "nsp_logits": Answer(classes(encoded.pooled)),
         "total_loss": Answer(mlm + nsp),
     }

@@ -25,12 +25,12 @@ def encoder(case: Case) -> dict[str, Answer]:
     inputs = Inputs(text=Tokens.padded(ids, real))
     encoded = system(inputs)
     classes = system.head("classifier")(encoded.pooled)
-    tags = system.head("token-classifier")(encoded.tokens)
+    tags = system.head("token-classifier")(encoded.text)
     # the losses of spans compare with padding too, so its rows are kept, seen by no other
     whole = Tokens.padded(
         ids, torch.ones_like(real), attention_mask=Matrix.of([*real[:, None, :].expand(-1, real.shape[1], -1)])
     )
-    states = system(Inputs(text=whole)).tokens
+    states = system(Inputs(text=whole)).text
     edges = system.head("answer-spans")(states).view(*ids.shape, 2).unbind(-1)
     length = ids.shape[1]
     losses = [
@@ -48,7 +48,7 @@ def encoder(case: Case) -> dict[str, Answer]:
         "start_logits": Answer(edges[0]),
         "end_logits": Answer(edges[1]),
         "span_loss": Answer(torch.stack(losses).mean()),
-        "hidden_last_without_mask": Answer(system(Inputs(text=Tokens.padded(ids, bare))).tokens, bare),
+        "hidden_last_without_mask": Answer(system(Inputs(text=Tokens.padded(ids, bare))).text, bare),
     }
 
 
@@ -68,8 +68,8 @@ def masks(case: Case) -> dict[str, Answer]:
     assert torch.equal(grown.ids, text_ids[there])
     check_seen(grown, given["bt_allowed"], there)
     return {
-        "camlm_hidden": Answer(system(Inputs(text=across)).tokens, real),
-        "bt_hidden": Answer(system(Inputs(text=replace(grown))).tokens, there),
+        "camlm_hidden": Answer(system(Inputs(text=across)).text, real),
+        "bt_hidden": Answer(system(Inputs(text=replace(grown))).text, there),
     }
 
 

@@ -4,7 +4,6 @@ import json
 import random
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -63,10 +62,10 @@ def pretrain(case: Case) -> dict[str, Answer]:
         vectors=given["input_ent"][real], linked=given["ent_mask"][real] > 0, ids=given["entity_ids_noised"][real]
     )
     inputs = Inputs(text=text, entities=entities)
-    encoded, depths = system(inputs), list(system.hidden_states(inputs))
+    encoded, depths = system(inputs), list(system.encoder.fused_states(inputs))
 
     words, classes = system.head("masked-tokens"), system.head("next-sentence")
-    hidden, labels = encoded.tokens, given["masked_lm_labels"][real]
+    hidden, labels = encoded.text, given["masked_lm_labels"][real]
     mlm = token_loss(words(hidden[labels >= 0]), labels[labels >= 0])
     nsp = pair_loss(classes(encoded.pooled), given["next_sentence_label"].flatten())
 
@@ -76,10 +75,10 @@ def pretrain(case: Case) -> dict[str, Answer]:
     dea = EntityDenoising().loss(system, Denoising(inputs, candidates, rows, aims[rows], owners))
 
     typed, related = system.head("entity-typing")(encoded.pooled), system.head("relation")(encoded.pooled)
-    plain = system(replace(inputs, entities=None))
+    plain = system(inputs.with_streams(entities=None))
     return {
-        "embedding_output": Answer(depths[0].x, real),
-        **{f"hidden_states.{number}": Answer(state.x, real) for number, state in enumerate(depths[1:])},
+        "embedding_output": Answer(depths[0].stream.x, real),
+        **{f"hidden_states.{number}": Answer(state.stream.x, real) for number, state in enumerate(depths[1:])},
         **{
             f"entity_states.{number}": Answer(on_the_grid(system, number, depths, entities.vectors), real)
             for number in range(len(depths) - 1)
@@ -97,7 +96,7 @@ def pretrain(case: Case) -> dict[str, Answer]:
         "typing_loss": Answer(F.binary_cross_entropy_with_logits(typed, given["typing_labels"])),
         "relation_logits": Answer(related),
         "relation_loss": Answer(F.cross_entropy(related, given["relation_labels"])),
-        "no_entity.mlm_logits": Answer(words(plain.tokens), real),
+        "no_entity.mlm_logits": Answer(words(plain.text), real),
     }
 
 
@@ -113,8 +112,8 @@ def on_the_grid(system: System, number: int, depths: list[FusedState], vectors: 
     else:
         layer = system.encoder.fusions[str(fused[-1])]
         assert isinstance(layer, FusedLayer)
-        before, linked = depths[fused[-1]], depths[fused[-1]].linked
-        x = layer.layer.self_attention(before.x, before.reading)
+        before, linked = depths[fused[-1]]
+        x = layer.layer.self_attention(before.x, before.attention)
         entities = linked.x if layer.self_attention is None else layer.self_attention(linked.x, linked.reading)
         grid = layer.fuse.entities(torch.zeros_like(vectors), layer.fuse.mix(x, entities, linked.rows))
     after = depths[number + 1].linked

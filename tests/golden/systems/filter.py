@@ -33,7 +33,7 @@ def encoded(case: Case, head: dict[str, Any]) -> tuple[System, Encoded, tuple[Te
         for ids, there in zip((case.inputs["input_ids_0"], case.inputs["input_ids_1"]), real, strict=True)
     )
     found = system(Inputs(text=text, target=other))
-    return system, found, (real[0], real[1]), in_rows(found.tokens, found.regions, (real[0], real[1]))
+    return system, found, (real[0], real[1]), in_rows(found.text, found["target"], (real[0], real[1]))
 
 
 def in_rows(first: Tensor, second: Tensor, real: tuple[Tensor, Tensor]) -> Answer:
@@ -53,11 +53,11 @@ def sequence(case: Case) -> dict[str, Answer]:
     given, settings = case.inputs, case.config
     system, found, real, hidden = encoded(case, {"classifier": {"num_classes": settings["num_labels"]}})
     score = system.head("classifier")
-    logits = in_rows(score(found.tokens), score(found.regions), real)
+    logits = in_rows(score(found.text), score(found["target"]), real)
     own = score(found.pooled)
     loss = F.cross_entropy(own, given["labels"])
     # the released second term reads the second token of the first text
-    second = F.cross_entropy(score(found.tokens.unflatten(0, real[0].shape)[:, 1]), given["labels"])
+    second = F.cross_entropy(score(found.text.unflatten(0, real[0].shape)[:, 1]), given["labels"])
     taught = class_teaching(own, given["soft_labels"].double(), temperature=settings["temperature"])
     return {
         "hidden": hidden,
@@ -72,7 +72,7 @@ def sequence(case: Case) -> dict[str, Answer]:
 def token(case: Case) -> dict[str, Answer]:
     given, settings = case.inputs, case.config
     system, found, real, hidden = encoded(case, {"token-classifier": {"num_classes": settings["num_labels"]}})
-    logits, english = (system.head("token-classifier")(states) for states in (found.tokens, found.regions))
+    logits, english = (system.head("token-classifier")(states) for states in (found.text, found["target"]))
     own = F.cross_entropy(logits, given["labels_0"].flatten())
     other = F.cross_entropy(english, given["labels_1"].flatten())
     logits = logits.unflatten(0, real[0].shape)[real[0]]
@@ -99,7 +99,7 @@ def span(case: Case) -> dict[str, Answer]:
                 strict=True,
             )
         )
-        for side, states in enumerate((found.tokens, found.regions))
+        for side, states in enumerate((found.text, found["target"]))
     }
     losses = []
     for side, there in enumerate(real):

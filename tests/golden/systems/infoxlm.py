@@ -86,7 +86,7 @@ def alignment(case: Case) -> dict[str, Answer]:
                 table[owner, : len(mine)] = mine
             tables[f"{what}_{name}"] = Answer(table)
     return {
-        "features": Answer(system(Inputs(text=tokens)).tokens, real),
+        "features": Answer(system(Inputs(text=tokens)).text, real),
         "fwd_loss": Answer(forward.sum()),
         "bwd_loss": Answer(back.sum()),
         "total_loss": Answer(total.sum()),

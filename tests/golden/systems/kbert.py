@@ -58,15 +58,15 @@ def model(case: Case) -> tuple[dict[str, Answer], dict[str, Tensor]]:
 
     # without the matrix a row sees every key of a segment above 0, and a padding query is no exception
     keys = (given["seg"] > 0)[:, None, :].expand_as(seen)
-    blind = system(text.with_padding(matrices(keys))).tokens
+    blind = system(text.with_padding(matrices(keys))).text
     plain = Batch(given["src"], given["seg"], torch.arange(text.length).expand_as(given["pos"]))
-    plainly = system(plain.with_padding(matrices(keys))).tokens
+    plainly = system(plain.with_padding(matrices(keys))).text
 
     ner_seen = given["ner_vm"].bool()
     ner_real = ner_seen.diagonal(dim1=1, dim2=2)
     ner = Batch(given["ner_src"], given["ner_seg"], given["ner_pos"])
-    ner_states = system(ner.with_padding(matrices(ner_seen))).tokens
-    ner_ragged = system(ner.without_padding(ner_real, ner_seen)).tokens
+    ner_states = system(ner.with_padding(matrices(ner_seen))).text
+    ner_ragged = system(ner.without_padding(ner_real, ner_seen)).text
     scored = given["ner_label"].flatten() > 0
     ner_scores, labels = tag(ner_states), given["ner_label"].flatten()
     targets = given["tgt_mlm"]

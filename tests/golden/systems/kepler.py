@@ -54,7 +54,7 @@ def pretrain(case: Case) -> dict[str, Answer]:
     inputs = Inputs(text=text)
     depths = [stream.x for stream in system.hidden_states(inputs)]
     encoded = system(inputs)
-    logits, targets = system.head("masked-tokens")(encoded.tokens), given["mlm_target"][real]
+    logits, targets = system.head("masked-tokens")(encoded.text), given["mlm_target"][real]
     mlm = token_loss(logits[targets != PAD], targets[targets != PAD])
 
     answers = {}
@@ -68,8 +68,8 @@ def pretrain(case: Case) -> dict[str, Answer]:
 
     grid = logits.new_zeros(*real.shape, logits.shape[1])
     grid[real] = logits
-    states = encoded.tokens.new_zeros(*real.shape, system.dim)
-    states[real] = encoded.tokens
+    states = encoded.text.new_zeros(*real.shape, system.dim)
+    states[real] = encoded.text
     each = torch.arange(len(real))
     marked = states[each[:, None], given["tacred_marker_positions"]].flatten(1)
     related = system.head("marked-relation")(marked)

@@ -60,13 +60,13 @@ def model(case: Case) -> dict[str, Answer]:
     labels = given["lm_labels"][real]
     hidden = labels.nonzero().squeeze(1)
     words, classes = system.head("masked-tokens"), system.head("next-sentence")
-    mlm = token_loss(words(system(inputs, OutputRows(tokens=hidden)).tokens), labels[hidden])
+    mlm = token_loss(words(system(inputs, OutputRows({"text": hidden})).text), labels[hidden])
     nsp = pair_loss(classes(encoded.pooled), given["next_sentence_label"])
     linking = {name: EntityLinking(name).loss(system, inputs) for name in bases}
     answers = {
-        "contextual_embeddings": Answer(encoded.tokens, real),
+        "contextual_embeddings": Answer(encoded.text, real),
         "pooled_output": Answer(encoded.pooled),
-        "mlm_logits": Answer(words(encoded.tokens), real),
+        "mlm_logits": Answer(words(encoded.text), real),
         "nsp_logits": Answer(classes(encoded.pooled)),
         "lm_loss": Answer(mlm),
         "nsp_loss": Answer(nsp),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -53,7 +52,7 @@ def pretrain(case: Case) -> dict[str, Answer]:
     seen = given["visual_attention_mask"].bool()
     inputs = Inputs(text=words, regions=Regions.padded(features, given["pos"], every(features)))
     encoded = system(inputs)
-    some = system(replace(inputs, regions=Regions.padded(features, given["pos"], seen)))
+    some = system(inputs.with_streams(regions=Regions.padded(features, given["pos"], seen)))
     depths = dict(zip(["embedded", *system.encoder.steps], system.hidden_states(inputs), strict=True))
     named = {}
     for name, pair in depths.items():
@@ -69,10 +68,10 @@ def pretrain(case: Case) -> dict[str, Answer]:
         "text_embeddings": Answer(depths["embedded"].left.x, real),
         "visual_embeddings": Answer(depths["embedded"].right.x, every(features)),
         **named,
-        "lang_output": Answer(encoded.tokens, real),
+        "lang_output": Answer(encoded.text, real),
         "visn_output": Answer(encoded.regions, every(features)),
         "pooled": Answer(encoded.pooled),
-        "lang_output_vmask": Answer(some.tokens, real),
+        "lang_output_vmask": Answer(some.text, real),
         "visn_output_vmask": Answer(some.regions, seen),
         "pooled_vmask": Answer(some.pooled),
         **masked(case, system),
@@ -100,7 +99,7 @@ def masked(case: Case, system: System) -> dict[str, Answer]:
     encoded = system(inputs)
     scores = system.head("masked-objects")(encoded.regions).split(system.head("masked-objects").widths, dim=1)
     return {
-        "masked.lm_scores": Answer(system.head("masked-tokens")(encoded.tokens), real),
+        "masked.lm_scores": Answer(system.head("masked-tokens")(encoded.text), real),
         "masked.matched_scores": Answer(system.head("image-text-matching")(encoded.pooled)),
         **{f"masked.{name}": Answer(x, whole) for name, x in zip(("obj", "attr", "feat"), scores, strict=True)},
         "masked.answer_scores": Answer(system.head("question-answering")(encoded.pooled)),

@@ -24,7 +24,7 @@ def step(case: Case) -> dict[str, Answer]:
         assert torch.equal(laid(rows, target.layout, count), given[name]), name
     assert torch.equal(laid(batch.labels, target.layout, count).flatten(), given["y"])
     objective = MaskedSpans(mask_id=mask_id, vocab_size=case.config["n_words"])
-    states = system(batch.inputs).tokens
+    states = system(batch.inputs)["target"]
     scores = laid(system.head("next-tokens")(states), target.layout, count)
     source, real = system.encoder.read(batch.inputs), behind(clean.layout, len(given["x1"]))
     seen = source.attention.mask.mask_mod(torch.zeros(1, dtype=torch.long), torch.arange(clean.rows))

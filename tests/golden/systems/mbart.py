@@ -32,7 +32,7 @@ def hugging_face(case: Case) -> dict[str, Answer]:
     labels = ragged(given["labels"], shown)
     read = Tokens.of(last_moved_first(labels))
     inputs = Inputs(text=source, target=read)
-    states = system(inputs).tokens
+    states = system(inputs)["target"]
     logits = system.head("next-tokens")(states)
     inside = Inputs(text=source, target=written(labels))
     batch = NextTokens().prepare(inside)
@@ -48,7 +48,7 @@ def hugging_face(case: Case) -> dict[str, Answer]:
         beam: beam_search(system, source_only, writing, width=width, stop_early=True),
     }
     return {
-        "encoder_last_hidden_state": Answer(system(source_only).tokens, real),
+        "encoder_last_hidden_state": Answer(system(source_only).text, real),
         "logits": Answer(logits, shown),
         "loss": Answer(NextTokens().loss(system, batch)),
         "loss_label_smoothing_02": Answer(smoothed.mean()),
@@ -74,9 +74,9 @@ def fairseq(case: Case) -> dict[str, Answer]:
     read = last_moved_first(labels)
     assert read == ragged(given["prev_output_tokens"], shown)
     batch = NextTokens().prepare(Inputs(text=source, target=written(labels)))
-    logits = system.head("next-tokens")(system(Inputs(text=source, target=Tokens.of(read))).tokens)
+    logits = system.head("next-tokens")(system(Inputs(text=source, target=Tokens.of(read)))["target"])
     return {
-        "encoder_out": Answer(system(Inputs(text=source)).tokens, real),
+        "encoder_out": Answer(system(Inputs(text=source)).text, real),
         "logits": Answer(logits, shown),
         "loss_ls02_sum": Answer(SmoothedNextTokens(smoothing=SMOOTHING).losses(system, batch).sum()),
         "nll_sum": Answer(F.cross_entropy(logits, target[shown], reduction="sum")),

@@ -111,7 +111,7 @@ def captioning(case: Case) -> dict[str, Answer]:
     system = loaded(case, masked_tokens={})
     rows = given["masked_pos"].bool()[words].nonzero().squeeze(1)
     inputs = Inputs(text=text, regions=regions_of(given["img_feats"], seen))
-    scores = system.head("masked-tokens")(system(inputs).tokens[rows])
+    scores = system.head("masked-tokens")(system(inputs).text[rows])
     counts = given["masked_pos"].sum(1, keepdim=True)
     labels = given["masked_ids"][torch.arange(given["masked_ids"].shape[1]) < counts]
     batch = MaskedText(inputs, rows, labels, text.layout.sequence_ids(rows.device)[rows])

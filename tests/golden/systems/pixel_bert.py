@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 import torch.nn.functional as F
 
@@ -32,7 +30,7 @@ def pretrain(case: Case) -> dict[str, Answer]:
     owners = inputs.text.layout.sequence_ids(masked.device)[masked]
     words = MaskedTokens(Masking(mask_id=4, pool=(5, 6), never=frozenset()))
     answers = {"sampled_indices": Answer(row * width + column)}
-    for name, seen in (("sampled", replace(inputs, regions=sampled)), ("full", inputs)):
+    for name, seen in (("sampled", inputs.with_streams(regions=sampled)), ("full", inputs)):
         depths = list(system.hidden_states(seen))
         joint = F.pad(text, (0, seen.regions.layout.lengths[0]), value=True)
         encoded = system(seen)
@@ -44,7 +42,7 @@ def pretrain(case: Case) -> dict[str, Answer]:
             f"{name}.itm_loss": Answer(ImageTextMatching().loss(system, Pairs(seen, given["itm_labels"])).reshape(1)),
         }
         if name == "sampled":
-            answers["sampled.mlm_logits"] = Answer(system.head("masked-tokens")(encoded.tokens), text)
+            answers["sampled.mlm_logits"] = Answer(system.head("masked-tokens")(encoded.text), text)
     return answers
 
 

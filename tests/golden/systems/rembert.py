@@ -12,7 +12,7 @@ def masked_tokens(case: Case) -> dict[str, Answer]:
     system = mm_kptm.load("rembert", case.folder)
     real = given["attention_mask"].bool()
     inputs = Inputs(text=Tokens.padded(given["input_ids"], real, segments=given["token_type_ids"]))
-    logits = system.head("masked-tokens")(system(inputs).tokens)
+    logits = system.head("masked-tokens")(system(inputs).text)
     return {
         "logits": Answer(logits, real),
         "loss": Answer(F.cross_entropy(logits, given["labels"][real])),

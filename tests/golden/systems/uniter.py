@@ -90,7 +90,7 @@ def pretrain(case: Case) -> dict[str, Answer]:
         "joint_embeddings": Answer(depths[0].x, given.joint),
         **{f"hidden.{depth}": Answer(stream.x, given.joint) for depth, stream in enumerate(depths[1:])},
         "pooled": Answer(encoded.pooled),
-        "text_only.sequence": Answer(system(Inputs(text=given.tokens(real=text_only))).tokens, text_only),
+        "text_only.sequence": Answer(system(Inputs(text=given.tokens(real=text_only))).text, text_only),
         "image_only.sequence": Answer(system(Inputs(regions=given.image(image_only))).regions, image_only),
         **matching(system, given),
         **masked_text(system, given),
@@ -115,11 +115,11 @@ def matching(system: System, given: Given) -> dict[str, Answer]:
 def masked_text(system: System, given: Given) -> dict[str, Answer]:
     labels = given.tensors["mlm.txt_labels"][given.text]
     rows = (labels != -1).nonzero().squeeze(1)
-    inputs = replace(given.inputs(), text=given.tokens("mlm.input_ids"))
+    inputs = given.inputs().with_streams(text=given.tokens("mlm.input_ids"))
     owners = inputs.text.layout.sequence_ids(rows.device)[rows]
     objective = MaskedTokens(Masking(mask_id=4, pool=(5, 6), never=frozenset()))
     return {
-        "mlm.scores": Answer(system.head("masked-tokens")(system(inputs).tokens[rows])),
+        "mlm.scores": Answer(system.head("masked-tokens")(system(inputs).text[rows])),
         "mlm.loss": Answer(objective.losses(system, MaskedText(inputs, rows, labels[rows], owners))),
     }
 
@@ -128,7 +128,7 @@ def masked_regions(system: System, given: Given) -> dict[str, Answer]:
     tensors = given.tensors
     hidden = tensors["mrm.img_masks"][given.regions]
     covered = replace(given.image(), features=tensors["mrm.img_feat"][given.regions], masked=hidden)
-    inputs = replace(given.inputs(), regions=covered)
+    inputs = given.inputs().with_streams(regions=covered)
     rows = hidden.nonzero().squeeze(1)
     owners = covered.layout.sequence_ids(rows.device)[rows]
     encoded = system(inputs)
@@ -151,8 +151,8 @@ def joined(system: System, inputs: Inputs) -> tuple[Tensor, SequenceLayout]:
     """The final states of text and regions of every pair, and where they lie."""
     encoded = system(inputs)
     shown, _ = inputs.repeat_shared()
-    joint = join(inputs.text.layout, shown, encoded.tokens.device)
-    return joint.rows(encoded.tokens, encoded.regions), joint.layout
+    joint = join(inputs.text.layout, shown, encoded.text.device)
+    return joint.rows(encoded.text, encoded.regions), joint.layout
 
 
 def vqa(case: Case) -> dict[str, Answer]:

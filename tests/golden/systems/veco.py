@@ -50,10 +50,10 @@ def translation(case: Case) -> dict[str, Answer]:
     read = last_moved_first(labels)
     assert read == ragged(given["prev_output_tokens"], shown)
     batch = NextTokens().prepare(Inputs(text=source, target=written(labels)))
-    logits = system.head("next-tokens")(system(Inputs(text=source, target=Tokens.of(read))).tokens)
+    logits = system.head("next-tokens")(system(Inputs(text=source, target=Tokens.of(read)))["target"])
     smoothed = SmoothedNextTokens(smoothing=settings["label_smoothing"])
     return {
-        "encoder_out": Answer(system(Inputs(text=source)).tokens, real),
+        "encoder_out": Answer(system(Inputs(text=source)).text, real),
         "logits": Answer(logits, shown),
         "loss": Answer(smoothed.losses(system, batch).sum()),
         "nll": Answer(F.cross_entropy(logits, given["target"][shown], reduction="sum")),

@@ -108,7 +108,7 @@ def masked(system: System, given: Given, target: str) -> dict[str, Answer]:
     parts = VilbertPretraining(targets={target: 1.0}).parts(system, batch)
     encoded, last = system(inputs), list(system.hidden_states(inputs))[-1]
     return {
-        "mlm.scores": Answer(system.head("masked-tokens")(encoded.tokens), given.text),
+        "mlm.scores": Answer(system.head("masked-tokens")(encoded.text), given.text),
         "mlm.image_scores": Answer(system.head("masked-regions").by_target(last.right.x)[target], given.image),
         "mlm.relationship": Answer(system.head("image-text-matching")(encoded.pooled).flip(1)),
         "mlm.loss_text": Answer(parts["masked-tokens"].reshape(1)),

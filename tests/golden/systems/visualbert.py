@@ -86,7 +86,7 @@ def vqa(case: Case) -> dict[str, Answer]:
     given = Given(case)
     inputs = given.inputs()
     slots = answer_mask_rows(inputs.text.layout, truth.device)
-    scores = system.head("vqa-at-mask")(system(inputs).tokens[slots])
+    scores = system.head("vqa-at-mask")(system(inputs).text[slots])
     return {
         "sequence": Answer(last(system, inputs), given.joint),
         "logits": Answer(scores.unsqueeze(1)),
@@ -129,7 +129,7 @@ def flickr(case: Case) -> dict[str, Answer]:
     phrases = places >= 0
     asked, shown = layout_of(phrases), inputs.regions.layout
     rows = (inputs.text.layout.starts(places.device)[:, None] + places)[phrases]
-    scores = system.head("phrase-grounding")(encoded.tokens[rows], encoded.regions, asked, shown)
+    scores = system.head("phrase-grounding")(encoded.text[rows], encoded.regions, asked, shown)
     seen = given.regions[:, None] & phrases[..., None]
     wanted = torch.zeros_like(scores)
     wanted[scores > float("-inf")] = targets[seen]

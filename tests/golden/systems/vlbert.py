@@ -54,7 +54,7 @@ def states(case: Case, system: System, inputs: Inputs, text: Tensor, real: Tenso
     return {
         "joint_embedding": Answer(embedded.x, joint),
         "joint_mask": Answer(joint),
-        "hidden_text": Answer(encoded.tokens, text),
+        "hidden_text": Answer(encoded.text, text),
         "hidden_object": Answer(encoded.regions, real),
         **({"pooled": Answer(encoded.pooled)} if "pooled" in case.outputs else {}),
     }
@@ -216,7 +216,7 @@ def vcr(case: Case) -> dict[str, Answer]:
     objects = system.head("region-objects")(encoded.regions)
     auxiliary = F.cross_entropy(objects, boxes[..., 4][image_of][seen].long())
     return {
-        "hidden_text": Answer(encoded.tokens, text.view(number, choices, -1)),
+        "hidden_text": Answer(encoded.text, text.view(number, choices, -1)),
         "hidden_object": Answer(encoded.regions, seen.view(number, choices, -1)),
         "pooled": Answer(encoded.pooled.view(number, choices, -1)),
         "label_logits": Answer(scores),

@@ -73,7 +73,7 @@ def answers(system: System, given: Given, inputs: Inputs, objective: VlpPretrain
         "embeddings": Answer(depths[0].x, given.real),
         "sequence": Answer(depths[-1].x, given.real),
         "pooled": Answer(encoded.pooled),
-        "logits": Answer(system.head("masked-tokens")(encoded.tokens[batch.rows]), chosen),
+        "logits": Answer(system.head("masked-tokens")(encoded.text[batch.rows]), chosen),
         "loss": Answer(objective.parts(system, batch)["words"].reshape(1)),
     }
 
@@ -121,7 +121,7 @@ def vqa(case: Case) -> dict[str, Answer]:
     system = mm_kptm.load("vlp", case.folder, heads={"fused-answers": {"num_answers": truth.shape[1]}})
     given = Given(case)
     inputs = Inputs(text=given.text(), regions=given.regions())
-    scores = system.head("fused-answers")(system(inputs).tokens, inputs.text.layout)
+    scores = system.head("fused-answers")(system(inputs).text, inputs.text.layout)
     loss = F.binary_cross_entropy_with_logits(scores, truth, reduction="none").sum(1).mean()
     return {
         "sequence": Answer(list(system.hidden_states(inputs))[-1].x, given.real),

@@ -65,7 +65,7 @@ def masked(system: System, given: Given, weights: dict[str, float]) -> dict[str,
     encoded, last = system(inputs), list(system.hidden_states(inputs))[-1]
     predicted = system.head("masked-regions").by_target(last.right.x)
     return {
-        "masked.prediction_t": Answer(system.head("masked-tokens")(encoded.tokens), given.text),
+        "masked.prediction_t": Answer(system.head("masked-tokens")(encoded.text), given.text),
         "masked.prediction_v": Answer(next(iter(predicted.values())), given.image),
         "masked.relationship": Answer(system.head("image-text-matching")(encoded.pooled).flip(1)),
         "loss_text": Answer(parts["masked-tokens"].reshape(1)),

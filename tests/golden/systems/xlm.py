@@ -40,7 +40,7 @@ def encoder(case: Case) -> dict[str, Answer]:
     masked = Inputs(text=upright(ids, lengths, languages=languages))
     before = Inputs(text=upright(given["mlm_x_before"], lengths, languages=languages))
     mlm_rows = rows_of(given["mlm_pred_mask"], lengths)
-    mlm_scores = score(system(masked, OutputRows(tokens=mlm_rows)).tokens)
+    mlm_scores = score(system(masked, OutputRows({"text": mlm_rows})).text)
     causal = NextTokens(head="masked-tokens")
     continued = causal.prepare(before)
 
@@ -52,7 +52,7 @@ def encoder(case: Case) -> dict[str, Answer]:
     real = behind(tlm.layout)
     hidden = Inputs(text=replace(tlm, ids=given["tlm_x"].T[real]))
     tlm_rows = rows_of(given["tlm_pred_mask"], lengths_of(tlm.layout))
-    tlm_scores = score(system(hidden, OutputRows(tokens=tlm_rows)).tokens)
+    tlm_scores = score(system(hidden, OutputRows({"text": tlm_rows})).text)
     depths = [stream.x for stream in system.hidden_states(hidden)]
     sentence = system(Inputs(text=pair), POOLED_ONLY).pooled
     parallel = system.head("parallel-pairs")(sentence)
@@ -60,10 +60,10 @@ def encoder(case: Case) -> dict[str, Answer]:
     return {
         "stream_data": Answer(torch.from_numpy(corpus.rows)),
         "stream_batches": Answer(torch.stack(cut)),
-        "mlm_hidden": Answer(*standing(system(masked).tokens, masked.text.layout)),
+        "mlm_hidden": Answer(*standing(system(masked).text, masked.text.layout)),
         "mlm_scores": Answer(mlm_scores),
         "mlm_loss": Answer(token_loss(mlm_scores, given["mlm_y"])),
-        "clm_hidden": Answer(*standing(system(continued.inputs).tokens, before.text.layout)),
+        "clm_hidden": Answer(*standing(system(continued.inputs).text, before.text.layout)),
         "clm_loss": Answer(causal.loss(system, continued)),
         **{f"para_x{side}": Answer(upright_ids(text, special)) for side, text in enumerate(alone, 1)},
         **{f"para_len{side}": Answer(lengths_of(text.layout)) for side, text in enumerate(alone, 1)},
@@ -73,7 +73,7 @@ def encoder(case: Case) -> dict[str, Answer]:
         "tlm_langs": Answer(*standing(tlm.languages, tlm.layout)),
         "tlm_emb": Answer(depths[0], real),
         **{f"tlm_l{number}": Answer(x, real) for number, x in enumerate(depths[1:])},
-        "tlm_hidden": Answer(*standing(system(hidden).tokens, tlm.layout)),
+        "tlm_hidden": Answer(*standing(system(hidden).text, tlm.layout)),
         "tlm_scores": Answer(tlm_scores),
         "tlm_loss": Answer(token_loss(tlm_scores, given["tlm_y"])),
         "pair_x": Answer(upright_ids(pair, special)),
@@ -99,7 +99,7 @@ def translation(case: Case) -> dict[str, Answer]:
     predicted[batch.rows] = True
     mask = laid(predicted, target.layout, len(given["x2"]))
     rows = rows_of(mask, given["len2"])
-    scores = system.head("next-tokens")(system(inputs, OutputRows(tokens=rows)).tokens)
+    scores = system.head("next-tokens")(system(inputs, OutputRows({"target": rows}))["target"])
     labels = laid(target.ids, target.layout, len(given["x2"]))
     asked = ASKED.search((case.folder / "README.md").read_text(encoding="utf-8"))
     assert asked, "how long texts may become and how wide the beam is stands in the README of a case"
@@ -110,8 +110,8 @@ def translation(case: Case) -> dict[str, Answer]:
         "beam": beam(system, Inputs(text=source), writing, width=width, length_penalty=penalty),
     }
     return {
-        "enc_hidden": Answer(system(Inputs(text=source)).tokens, behind(source.layout, len(given["x1"]))),
-        "dec_hidden": Answer(*standing(system(inputs).tokens, target.layout, length=len(given["x2"]))),
+        "enc_hidden": Answer(system(Inputs(text=source)).text, behind(source.layout, len(given["x1"]))),
+        "dec_hidden": Answer(*standing(system(inputs)["target"], target.layout, length=len(given["x2"]))),
         "y": Answer(labels[1:][mask[:-1]]),
         "pred_mask": Answer(mask),
         "scores": Answer(scores),

@@ -22,7 +22,7 @@ def summed_loss(system: System, ids: Tensor, target: Tensor, *, pad: int = PAD) 
     """Scores of the predicted tokens and their summed loss, in nats."""
     inputs, real = counted(ids, pad=pad), ids != pad
     rows = (target[real] != pad).nonzero().squeeze(1)
-    scores = system.head("masked-tokens")(system(inputs, OutputRows(tokens=rows)).tokens)
+    scores = system.head("masked-tokens")(system(inputs, OutputRows({"text": rows})).text)
     return scores, F.cross_entropy(scores, target[real][rows], reduction="sum")
 
 
@@ -37,11 +37,11 @@ def fairseq(case: Case) -> dict[str, Answer]:
     offset = system.encoder.embed.text.position_offset
     return {
         **{f"inner_{depth}": Answer(stream.x, real) for depth, stream in enumerate(system.hidden_states(inputs))},
-        "logits": Answer(system.head("masked-tokens")(system(inputs).tokens), real),
+        "logits": Answer(system.head("masked-tokens")(system(inputs).text), real),
         "masked_logits": Answer(masked),
         "mlm_loss_sum": Answer(loss),
         "tlm_loss_sum": Answer(tlm_loss),
-        "tlm_features": Answer(system(counted(given["tlm_src_tokens"])).tokens, given["tlm_src_tokens"] != PAD),
+        "tlm_features": Answer(system(counted(given["tlm_src_tokens"])).text, given["tlm_src_tokens"] != PAD),
         "cls_logits": Answer(system.head("classifier")(system(inputs, POOLED_ONLY).pooled)),
         "positions": Answer(counted_positions(ids, PAD) + offset),
     }
@@ -52,7 +52,7 @@ def hugging_face(case: Case) -> dict[str, Answer]:
     system = mm_kptm.load("xlm-r", case.folder)
     real = given["attention_mask"].bool()
     inputs = counted(given["input_ids"], real, pad=case.config["pad_token_id"])
-    logits = system.head("masked-tokens")(system(inputs).tokens)
+    logits = system.head("masked-tokens")(system(inputs).text)
     return {
         "logits": Answer(logits, real),
         "loss": Answer(F.cross_entropy(logits, given["labels"][real])),

@@ -63,13 +63,13 @@ def step(system: System, name: str, inputs: Inputs, length: int) -> dict[str, An
     with torch.enable_grad():
         loss = objective.loss(system, batch)
         loss.backward()
-    states = system(inputs).tokens
+    states = system(inputs)["target"]
     asked = torch.zeros(len(states), dtype=torch.bool)
     asked[batch.rows] = True
     layout = inputs.target.layout
     scores = laid(system.head("next-tokens")(states), layout, length)[laid(asked, layout, length)]
     return {
-        f"{name}_encoder": Answer(system(Inputs(text=inputs.text)).tokens, behind(inputs.text.layout)),
+        f"{name}_encoder": Answer(system(Inputs(text=inputs.text)).text, behind(inputs.text.layout)),
         f"{name}_decoder": Answer(*standing(states, layout, length=length)),
         f"{name}_scores": Answer(scores),
         f"{name}_loss": Answer(loss.detach()),

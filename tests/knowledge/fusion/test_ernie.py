@@ -42,7 +42,7 @@ def inputs(found: Entities | None) -> Inputs:
 
 @torch.no_grad()
 def states(encoder: FusedStream, found: Entities | None) -> Tensor:
-    tokens: Tensor = encoder(inputs(found)).tokens
+    tokens: Tensor = encoder(inputs(found)).text
     return tokens
 
 
@@ -62,7 +62,7 @@ def test_the_first_token_counts_as_linked_with_a_zero_vector() -> None:
     firsts = [0, 5, 9]
     told = replace(found, linked=found.linked.index_fill(0, torch.tensor(firsts), True))
     assert torch.equal(states(encoder, told), states(encoder, found))
-    counted = next(iter(encoder.hidden_states(inputs(found)))).linked
+    counted = next(encoder.fused_states(inputs(found))).linked
     assert counted.rows.tolist() == sorted(LINKED + firsts)
     assert not counted.x[[0, 3, 5]].any()
 
@@ -84,7 +84,7 @@ def test_without_entity_weights_it_is_the_plain_encoder() -> None:
     missing = plain.load_state_dict(encoder.state_dict(), strict=False).missing_keys
     assert not missing
     with torch.no_grad():
-        torch.testing.assert_close(states(encoder, entities()), plain(inputs(None)).tokens)
+        torch.testing.assert_close(states(encoder, entities()), plain(inputs(None)).text)
 
 
 def test_padding_changes_nothing() -> None:
@@ -100,7 +100,7 @@ def test_padding_changes_nothing() -> None:
     text = Tokens.padded(ids, real, positions=counted)
     given = Inputs(text=text, entities=Entities(vectors=vectors[real], linked=flags[real]))
     with torch.no_grad():
-        assert torch.equal(encoder(given).tokens, states(encoder, found))
+        assert torch.equal(encoder(given).text, states(encoder, found))
 
 
 def test_batch_composition_changes_nothing() -> None:
@@ -110,7 +110,7 @@ def test_batch_composition_changes_nothing() -> None:
         rows = slice(start, start + len(text))
         alone = Inputs(text=Tokens.of([text]), entities=Entities(found.vectors[rows], found.linked[rows]))
         with torch.no_grad():
-            torch.testing.assert_close(encoder(alone).tokens, together[rows])
+            torch.testing.assert_close(encoder(alone).text, together[rows])
         start = rows.stop
 
 
@@ -120,8 +120,8 @@ def test_asking_for_some_rows_gives_the_same_rows(kinds: tuple[str, ...]) -> Non
     rows = torch.tensor([1, 2, 12, 13])
     with torch.no_grad():
         everything = encoder(inputs(found))
-        some = encoder(inputs(found), OutputRows(tokens=rows))
-    torch.testing.assert_close(some.tokens, everything.tokens[rows])
+        some = encoder(inputs(found), OutputRows({"text": rows}))
+    torch.testing.assert_close(some.text, everything.text[rows])
     torch.testing.assert_close(some.pooled, everything.pooled)
 
 
@@ -137,7 +137,7 @@ def test_gradient_reaches_every_parameter_but_what_makes_the_last_entities() -> 
     encoder = fused(4)
     with torch.enable_grad():
         encoded = encoder(inputs(entities()))
-        (encoded.tokens.square().sum() + encoded.pooled.sum()).backward()
+        (encoded.text.square().sum() + encoded.pooled.sum()).backward()
     reached = {name for name, parameter in encoder.named_parameters() if parameter.grad is not None}
     frozen = {name for name, parameter in encoder.named_parameters() if not parameter.requires_grad}
     assert reached | frozen == {name for name, _ in encoder.named_parameters()}
@@ -156,9 +156,9 @@ def test_entities_join_a_question_about_an_image() -> None:
         for parameter in encoder.parameters():
             parameter.normal_(std=0.4)
         seen = Regions.padded(torch.rand(3, 2, 4), torch.tensor([0.1, 0.1, 0.5, 0.5]).expand(3, 2, 4), torch.ones(3, 2))
-        given = replace(inputs(entities([1])), regions=seen)
-        told, without_facts = fused_system(given), fused_system(replace(given, entities=None))
-    assert ((told.tokens - without_facts.tokens).abs().amax(1) > 1e-4).tolist() == [True] * 5 + [False] * 10
+        given = inputs(entities([1])).with_streams(regions=seen)
+        told, without_facts = fused_system(given), fused_system(given.with_streams(entities=None))
+    assert ((told.text - without_facts.text).abs().amax(1) > 1e-4).tolist() == [True] * 5 + [False] * 10
     assert ((told.regions - without_facts.regions).abs().amax(1) > 1e-4).tolist() == [True] * 2 + [False] * 4
 
 

@@ -67,4 +67,4 @@ def test_ragged_fusion_agrees_with_padded_equations(kinds: tuple[str, ...], seed
         embedded = torch.zeros(4, max_length, 24, dtype=torch.double)
         embedded[real] = encoder.embed.text(text)  # type: ignore[union-attr, operator]
         expected = on_padded_tensors(encoder, embedded, real.double(), vectors, linked.double())
-        torch.testing.assert_close(encoder(given).tokens, expected[real], atol=1e-10, rtol=1e-10)
+        torch.testing.assert_close(encoder(given).text, expected[real], atol=1e-10, rtol=1e-10)

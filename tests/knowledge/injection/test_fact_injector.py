@@ -102,11 +102,11 @@ def test_facts_give_way_to_the_text_and_a_name_that_is_cut_has_none():
 def test_texts_are_laid_out_as_the_encoder_reads_them():
     spelling = Characters([*BERT_SPECIALS, *"abcdxy"])
     a, pair = TextExample("1", ("a b",), "zh"), TextExample("2", ("ab", "c"), "zh")
+    injector = FactInjector(KnowledgeGraph([("b", "x", "y")]), relation_blank_tail, 2, RandomStream(0))
     rows = {
-        frame: TextEncoding(spelling, 32, injector=FactInjector(KnowledgeGraph([("b", "x", "y")]), relation_blank_tail, 2, RandomStream(0)),
-                       facts="true", template=frame).texts([a, pair])
+        frame: TextEncoding(spelling, 32, injector=injector, facts="true", template=frame).texts([a, pair])
         for frame in (BERT, UER, UER_WORDS)
-    }  # fmt: skip
+    }
     shown = {frame: texts.batch([0, 1], seeded(0)).text for frame, texts in rows.items()}
     as_text = {
         frame: ["".join(spelling.vocabulary[n] for n in part.tolist()) for part in tokens.layout.split(tokens.ids)]

@@ -81,7 +81,7 @@ def test_the_loss_is_both_means() -> None:
     """Against every state of the encoder and a loop over mentions."""
     system = mm_kptm.build("wklm", seed=0, vocab_size=len(TOKENIZER), **SIZES)
     batch = OBJECTIVE.prepare(inputs(), seeded(1))
-    states = system(batch.inputs).tokens
+    states = system(batch.inputs).text
     doubted = []
     for (before, behind), true in zip(batch.around, batch.true, strict=True):
         score = system.head("entity-replacement")(torch.cat([states[before], states[behind]])).sigmoid()

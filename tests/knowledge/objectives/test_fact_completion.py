@@ -48,7 +48,7 @@ def test_only_the_adapters_and_the_head_learn_from_facts():
 
 def test_beside_the_encoder_the_states_are_the_same():
     model = system()
-    torch.testing.assert_close(model.encoder.beside(SHOWN), model(SHOWN).tokens)
+    torch.testing.assert_close(model.encoder.beside(SHOWN), model(SHOWN).text)
 
 
 def test_adapters_learn_facts_by_heart():

@@ -47,7 +47,7 @@ def drawn() -> list[Contrasted]:
 
 def vector(model: System, *text: int) -> Tensor:
     """The first state of one text by itself."""
-    return model(Inputs(text=Tokens.of([text]))).tokens[0]
+    return model(Inputs(text=Tokens.of([text]))).text[0]
 
 
 @torch.no_grad()

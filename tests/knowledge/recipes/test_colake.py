@@ -37,12 +37,12 @@ def text(*graphs: WordGraph) -> Tokens:
 def test_links_and_the_matrix_that_they_stand_for_give_the_same_states(system: System) -> None:
     linked = text(GRAPH, PLAIN)
     dense = Matrix.of([torch.tensor(graph.adjacency()).bool() for graph in (GRAPH, PLAIN)])
-    first, second = (system(Inputs(text=one)).tokens for one in (linked, replace(linked, mask=dense)))
+    first, second = (system(Inputs(text=one)).text for one in (linked, replace(linked, mask=dense)))
     torch.testing.assert_close(first, second)
 
 
 def test_a_graph_beside_another_changes_nothing(system: System) -> None:
-    alone, beside = (system(Inputs(text=text(*graphs))).tokens[:7] for graphs in ((GRAPH,), (GRAPH, PLAIN)))
+    alone, beside = (system(Inputs(text=text(*graphs))).text[:7] for graphs in ((GRAPH,), (GRAPH, PLAIN)))
     torch.testing.assert_close(alone, beside)
 
 
@@ -54,7 +54,7 @@ def test_a_text_without_entities_is_read_as_by_roberta(system: System) -> None:
     assert left == {"embed.text.entity.weight", "embed.text.relation.weight"}
     roberta.encoder.load_state_dict({name: tensor for name, tensor in ours.items() if name not in left})
     words = Inputs(text=Tokens.of([[0, 9, 4, 2], [0, 2]]))
-    torch.testing.assert_close(system(words).tokens, roberta(words).tokens)
+    torch.testing.assert_close(system(words).text, roberta(words).text)
 
 
 def test_what_a_tail_holds_reaches_the_text_through_its_relation_only(system: System) -> None:
@@ -120,6 +120,6 @@ def test_entities_come_from_a_file_of_their_own(system: System, tmp_path: Path) 
     back = mm_kptm.load("colake", files, **sizes)
     assert torch.equal(back.encoder.embed.text.entity.weight, table)
     graph = Inputs(text=text(GRAPH))
-    assert torch.equal(back(graph).tokens, system(graph).tokens)
+    assert torch.equal(back(graph).text, system(graph).text)
     with pytest.raises(UserError, match=r"nothing fills our parameters: encoder\.embed\.text\.entity\.weight"):
         mm_kptm.load("colake", tmp_path / "model.safetensors", **sizes)

@@ -51,7 +51,7 @@ def test_the_task_is_added_to_every_token(task: int | None, tmp_path: Path) -> N
         )
         encoded = system(Inputs(text=text))
         words, follows = (system.head(name) for name in ("masked-tokens", "next-sentence"))
-        ours = words(encoded.tokens), follows(encoded.pooled)
+        ours = words(encoded.text), follows(encoded.pooled)
     torch.testing.assert_close(ours[0], told.prediction_logits[0], atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(ours[1], told.seq_relationship_logits, atol=1e-5, rtol=1e-4)
 

@@ -87,7 +87,7 @@ def test_converted_files_of_either_age_load(system: System, tmp_path: Path, begi
 
 def test_a_text_beside_another_changes_nothing(system: System) -> None:
     alone, beside = ([4, 9, 5, 7],), ([4, 9, 5, 7], [3, 8])
-    first, second = (system(Inputs(text=Tokens.of(texts))).tokens[:4] for texts in (alone, beside))
+    first, second = (system(Inputs(text=Tokens.of(texts))).text[:4] for texts in (alone, beside))
     torch.testing.assert_close(first, second)
 
 

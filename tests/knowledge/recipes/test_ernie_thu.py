@@ -69,7 +69,7 @@ def test_a_saved_system_answers_alike(tmp_path: Path) -> None:
     again = mm_kptm.load(str(tmp_path))
     assert json.loads((tmp_path / "config.json").read_text())["sizes"]["layer_types"] == ["norm", "sim", "mix"]
     with torch.no_grad():
-        assert torch.equal(system(given(8)).tokens, again(given(8)).tokens)
+        assert torch.equal(system(given(8)).text, again(given(8)).text)
 
 
 def test_vectors_of_another_width_are_said() -> None:
@@ -82,8 +82,8 @@ def test_pretraining_reaches_every_parameter_but_what_makes_the_last_entities() 
     encoded = system(given())
     candidates = torch.randn(4, 100)
     scores = [
-        system.head("masked-tokens")(encoded.tokens),  # type: ignore[operator]
-        system.head("entity-denoising")(encoded.tokens, candidates),  # type: ignore[operator]
+        system.head("masked-tokens")(encoded.text),  # type: ignore[operator]
+        system.head("entity-denoising")(encoded.text, candidates),  # type: ignore[operator]
         system.head("next-sentence")(encoded.pooled),  # type: ignore[operator]
     ]
     torch.stack([score.logsumexp(-1).sum() for score in scores]).sum().backward()

@@ -34,7 +34,7 @@ def small(name: str = "kbert", **sizes: Any) -> System:
 
 @torch.no_grad()
 def states(system: System, tokens: Tokens) -> Tensor:
-    return system(Inputs(text=tokens)).tokens
+    return system(Inputs(text=tokens)).text
 
 
 def test_without_facts_it_reads_plain_text() -> None:
@@ -87,7 +87,7 @@ def test_facts_hang_from_the_words_of_a_question_about_an_image() -> None:
     def read(features: Tensor) -> Tensor:
         regions = Regions.padded(features, torch.tensor([0.0, 0.0, 0.5, 0.5]).expand(3, 2, 4), torch.ones(3, 2))
         with torch.no_grad():
-            return system(Inputs(text=trees.tokens(), regions=regions)).tokens
+            return system(Inputs(text=trees.tokens(), regions=regions)).text
 
     moved = (read(torch.ones(3, 2, 4)) - read(torch.randn(3, 2, 4))).abs().amax(1) > 1e-6
     assert moved.tolist() == (trees.branches == 0).tolist()

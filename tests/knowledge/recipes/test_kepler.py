@@ -89,7 +89,7 @@ def test_marks_are_read_by_the_heads_of_fine_tuning() -> None:
     related = Marked(inputs, torch.tensor([[3, 1], [7, 6]]), torch.tensor([4, 0]))
     typed = Marked(inputs, torch.tensor([[3], [7]]), torch.eye(6)[:2])
     with torch.no_grad():
-        states = system(inputs).tokens
+        states = system(inputs).text
         expected = system.head("marked-relation")(torch.cat([states[[3, 7]], states[[1, 6]]], dim=1))
         torch.testing.assert_close(marked_scores(system, "marked-relation", related), expected)
         assert MarkedRelation().measure(system, related).shape == (2,)

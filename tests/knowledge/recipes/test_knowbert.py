@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import mm_kptm
-from mm_kptm.batch import NO_ROWS, Candidates, Inputs, OutputRows, Tokens
+from mm_kptm.batch import Candidates, Inputs, OutputRows, Tokens
 from mm_kptm.batch.special_entities import NULL, PADDING
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.fusion.entity_disambiguation import ByMargin, BySoftmax
@@ -124,7 +124,7 @@ def test_ragged_recontextualisation_is_the_padded_one(bases: dict[str, Any]) -> 
                 kept = ours.candidates.spans[:, 0] >= 0
                 torch.testing.assert_close(ours.scores[kept], scores[real_spans], atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(depths[number].x, h[REAL], atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(system(given).tokens, h[REAL], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(system(given).text, h[REAL], atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("layer", [0, 2])
@@ -134,8 +134,8 @@ def test_wanted_rows_are_those_of_the_whole(layer: int) -> None:
     system = built({"wiki": {**WIKI, "layer": 2}, "b": {**WIKI, "layer": layer}})
     given = inputs("wiki", "b")
     whole, rows = system(given), torch.tensor([1, 4, 9])
-    some = system(given, OutputRows(tokens=rows, regions=NO_ROWS))
-    torch.testing.assert_close(some.tokens, whole.tokens[rows])
+    some = system(given, OutputRows({"text": rows}))
+    torch.testing.assert_close(some.text, whole.text[rows])
     torch.testing.assert_close(some.pooled, whole.pooled)
 
 
@@ -144,7 +144,7 @@ def test_the_company_of_a_text_changes_nothing() -> None:
     system, given = built(), inputs(*BASES)
     alone = Candidates.padded(SPANS[2:], ENTITIES[2:], PRIORS[2:], REAL[2:])
     one = system(Inputs(text=Tokens.padded(IDS[2:], REAL[2:]), candidates=dict.fromkeys(BASES, alone)))
-    torch.testing.assert_close(one.tokens, system(given).tokens[-6:])
+    torch.testing.assert_close(one.text, system(given).text[-6:])
     torch.testing.assert_close(one.pooled, system(given).pooled[2:])
 
 
@@ -153,9 +153,9 @@ def test_no_candidates_are_texts_without_mentions() -> None:
     """And what entities a blank span is given does not matter."""
     system, text = built(), inputs().text
     blank = Candidates.padded(torch.full_like(SPANS, -1), torch.zeros_like(ENTITIES), PRIORS, REAL)
-    given = system(Inputs(text=text, candidates=dict.fromkeys(BASES, blank))).tokens
-    torch.testing.assert_close(system(Inputs(text=text)).tokens, given)
-    assert not torch.allclose(system(inputs(*BASES)).tokens, given, atol=1e-3)
+    given = system(Inputs(text=text, candidates=dict.fromkeys(BASES, blank))).text
+    torch.testing.assert_close(system(Inputs(text=text)).text, given)
+    assert not torch.allclose(system(inputs(*BASES)).text, given, atol=1e-3)
 
 
 @torch.no_grad()
@@ -163,7 +163,7 @@ def test_without_a_base_it_is_the_plain_encoder() -> None:
     plain = bert(**SMALL).eval()
     told = recontextualise(plain, {}).eval()
     given = inputs()
-    torch.testing.assert_close(told(given).tokens, plain(given).tokens)
+    torch.testing.assert_close(told(given).text, plain(given).text)
 
 
 @torch.no_grad()
@@ -183,8 +183,8 @@ def test_candidates_reach_rows_behind_regions_too() -> None:
     system = mm_kptm.build("uniter", heads=(), seed=0, **sizes)
     told = recontextualise(system.encoder, {"wiki": WIKI}).eval()
     regions = mm_kptm.batch.Regions(torch.rand(4, 5), torch.rand(4, 4), mm_kptm.batch.SequenceLayout((1, 1, 2)))
-    given = replace(inputs("wiki"), regions=regions)
-    assert told(given).tokens.shape == (14, 16)
+    given = inputs("wiki").with_streams(regions=regions)
+    assert told(given).text.shape == (14, 16)
     linked = told.link(given, "wiki")
     first = next(stop for stop in told.stops(given) if stop.base == "wiki")
     assert first.linked is not None

@@ -34,15 +34,15 @@ def system() -> System:
 
 def test_words_bring_the_sum_of_what_they_may_mean(system: System) -> None:
     """Equation 8: adding the vectors of two senses to that of a word is the same as allowing the word both."""
-    before = system(INPUTS).tokens
+    before = system(INPUTS).text
     system.encoder.embed.text.allow(meaning(w9=(5, 7)))
-    after = system(INPUTS).tokens
+    after = system(INPUTS).text
     assert not torch.allclose(before, after)
     text = system.encoder.embed.text
     with torch.no_grad():
         text.word.weight[9] += text.sense.weight[5] + text.sense.weight[7]
         text.allowed.fill_(False)
-    torch.testing.assert_close(system(INPUTS).tokens, after)
+    torch.testing.assert_close(system(INPUTS).text, after)
 
 
 def test_without_meaning_it_is_bert(system: System) -> None:
@@ -67,7 +67,7 @@ def test_meanings_are_saved_and_come_back(system: System, tmp_path: Path) -> Non
     mm_kptm.save(system, tmp_path)
     back = mm_kptm.load("sensebert", tmp_path)
     assert torch.equal(back.encoder.embed.text.allowed, system.encoder.embed.text.allowed)
-    assert torch.equal(back(INPUTS).tokens, system(INPUTS).tokens)
+    assert torch.equal(back(INPUTS).text, system(INPUTS).text)
 
 
 def test_senses_are_scored_by_their_own_vectors(system: System) -> None:
@@ -106,7 +106,7 @@ def test_it_starts_from_a_published_bert(system: System, tmp_path: Path) -> None
     fresh = ["encoder.embed.text.sense.", "encoder.embed.text.allowed", "heads.supersenses."]
     sizes = {size: SIZES[size] for size in ("dim", "num_heads", "num_layers", "ffn_dim")}
     back = mm_kptm.load("sensebert", tmp_path / "bert.safetensors", heads=["supersenses"], fresh=fresh, **sizes)
-    torch.testing.assert_close(back(INPUTS).tokens, system(INPUTS).tokens)
+    torch.testing.assert_close(back(INPUTS).text, system(INPUTS).text)
 
 
 def test_a_vocabulary_of_another_size_is_refused(system: System) -> None:

@@ -53,9 +53,9 @@ def test_a_token_adds_what_is_known_of_it(system: System) -> None:
 def test_tokens_of_which_nothing_is_known_have_the_rows_of_the_unknown(system: System) -> None:
     plain = Tokens.of([[0, 5, 2]])
     unknown = replace(plain, token_labels={name: torch.full((3,), last) for name, last in UNKNOWN.items()})
-    assert torch.equal(system(Inputs(text=plain)).tokens, system(Inputs(text=unknown)).tokens)
+    assert torch.equal(system(Inputs(text=plain)).text, system(Inputs(text=unknown)).text)
     part = replace(plain, token_labels={"part": torch.tensor([4, 1, 4])})
-    assert not torch.allclose(system(Inputs(text=part)).tokens, system(Inputs(text=plain)).tokens)
+    assert not torch.allclose(system(Inputs(text=part)).text, system(Inputs(text=plain)).text)
 
 
 @torch.no_grad()
@@ -66,12 +66,12 @@ def test_without_its_tables_it_is_roberta(system: System) -> None:
         weights["embed.text.position.weight"] += weights.pop(f"embed.text.marks.{name}.weight")[last]
     roberta.encoder.load_state_dict(weights)
     plain = Inputs(text=Tokens.of([[0, 5, 9, 2], [0, 2]]))
-    torch.testing.assert_close(system(plain).tokens, roberta(plain).tokens)
+    torch.testing.assert_close(system(plain).text, roberta(plain).text)
 
 
 @torch.no_grad()
 def test_a_text_beside_another_changes_nothing(system: System) -> None:
-    alone, beside = (system(Inputs(text=felt_tokens(texts, 0, 2))).tokens[:5] for texts in (TEXTS[:1], TEXTS))
+    alone, beside = (system(Inputs(text=felt_tokens(texts, 0, 2))).text[:5] for texts in (TEXTS[:1], TEXTS))
     torch.testing.assert_close(alone, beside)
 
 
@@ -133,4 +133,4 @@ def test_released_files_load(system: System, tmp_path: Path) -> None:
     theirs = parameters(back)
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in parameters(system).items())
     text = Inputs(text=felt_tokens(TEXTS, 0, 2))
-    assert torch.equal(back(text).tokens, system(text).tokens)
+    assert torch.equal(back(text).text, system(text).text)

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import mm_kptm
-from mm_kptm.batch import NO_ROWS, Candidates, Inputs, OutputRows, SequenceLayout, Tokens
+from mm_kptm.batch import Candidates, Inputs, OutputRows, SequenceLayout, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.lexicons.ngrams import N_GRAMS, NgramLexicon
 from mm_kptm.knowledge.objectives.masked_ngrams import MaskedTokensAmongNgrams
@@ -88,7 +88,7 @@ def dense(system: System, text: int) -> Tensor:
 
 @torch.no_grad()
 def test_states_are_those_of_a_dense_matrix(system: System) -> None:
-    states = system(INPUTS).tokens
+    states = system(INPUTS).text
     for text, rows in enumerate(TEXTS.layout.split(states)):
         torch.testing.assert_close(rows, dense(system, text), atol=1e-5, rtol=1e-4)
 
@@ -97,14 +97,14 @@ def test_states_are_those_of_a_dense_matrix(system: System) -> None:
 def test_the_last_depth_of_a_walk_is_the_result(system: System) -> None:
     depths = [stream.x for stream in system.hidden_states(INPUTS)]
     assert len(depths) == 4
-    torch.testing.assert_close(depths[-1], system(INPUTS).tokens)
+    torch.testing.assert_close(depths[-1], system(INPUTS).text)
 
 
 @torch.no_grad()
 def test_rows_that_are_asked_for_are_told_as_in_the_whole(system: System) -> None:
     rows = torch.tensor([0, 2, 7, 10, 14])
-    whole, some = system(INPUTS), system(INPUTS, OutputRows(tokens=rows, regions=NO_ROWS, pooled=True))
-    torch.testing.assert_close(some.tokens, whole.tokens[rows])
+    whole, some = system(INPUTS), system(INPUTS, OutputRows({"text": rows}))
+    torch.testing.assert_close(some.text, whole.text[rows])
     torch.testing.assert_close(some.pooled, whole.pooled)
 
 
@@ -114,7 +114,7 @@ def test_ngrams_are_a_set(system: System) -> None:
     order = torch.tensor([2, 0, 1, 3, 6, 5, 4])
     shuffled = replace(FOUND, spans=FOUND.spans[order], entities=FOUND.entities[order])
     other = replace(INPUTS, candidates={N_GRAMS: shuffled})
-    torch.testing.assert_close(system(other).tokens, system(INPUTS).tokens)
+    torch.testing.assert_close(system(other).text, system(INPUTS).text)
 
 
 @torch.no_grad()
@@ -123,7 +123,7 @@ def test_a_text_beside_others_is_read_as_alone(system: System) -> None:
         text=Tokens.of([[2, 5, 6, 7, 3]]),
         candidates={N_GRAMS: Candidates(FOUND.spans[:3], SequenceLayout((3,)), FOUND.entities[:3], FOUND.priors[:3])},
     )
-    torch.testing.assert_close(system(alone).tokens, system(INPUTS).tokens[:5])
+    torch.testing.assert_close(system(alone).text, system(INPUTS).text[:5])
 
 
 @torch.no_grad()
@@ -134,8 +134,8 @@ def test_without_ngrams_it_is_bert(system: System) -> None:
     plain = Inputs(text=TEXTS)
     torch.testing.assert_close(system(plain).pooled, bert(plain).pooled)
     none = replace(plain, candidates={N_GRAMS: Candidates.none(3, torch.device("cpu"))})
-    torch.testing.assert_close(system(none).tokens, bert(plain).tokens)
-    assert not torch.allclose(system(INPUTS).tokens, bert(plain).tokens)
+    torch.testing.assert_close(system(none).text, bert(plain).text)
+    assert not torch.allclose(system(INPUTS).text, bert(plain).text)
 
 
 @torch.no_grad()

@@ -52,7 +52,7 @@ def test_the_published_head_fills_the_blank_and_only_candidates_are_given():
     inputs = mm_kptm.batch.Inputs(text=mm_kptm.batch.Tokens.of([[2, 4, 9, 3], [2, 8, 4, 3]]))
     rows = torch.tensor([1, 6])
     with torch.no_grad():
-        full = system.head("masked-tokens")(system(inputs).tokens)
+        full = system.head("masked-tokens")(system(inputs).text)
         torch.testing.assert_close(task(inputs, rows), full[rows][:, [6, 5, 7]])
     about = (Example("1", "r", "en", "1", "five", factual_answer="six"), Example("2", "r", "en", "2", ""))
     batch = Blanks(inputs, rows, torch.tensor([1, -1]), about)

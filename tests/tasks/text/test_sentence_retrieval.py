@@ -33,7 +33,7 @@ def texts():
 
 
 def test_vectors_are_means_and_firsts_of_the_final_states(system, texts):
-    states = system(texts).tokens
+    states = system(texts).text
     torch.testing.assert_close(mean_state(system, texts), torch.stack([states[:3].mean(0), states[3:].mean(0)]))
     torch.testing.assert_close(first_state(system, texts), states[[0, 3]])
     torch.testing.assert_close(MeanAtDepth(2)(system, texts), mean_state(system, texts))

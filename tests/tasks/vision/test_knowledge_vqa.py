@@ -33,7 +33,7 @@ def test_facts_hang_from_their_word_and_are_seen_by_it_alone(asked, source):
     length = 2 + len(question.words) + sum(len(branch.words) for branch in question.branches)
     assert len(tokens.ids) == length
     rows = torch.arange(length)
-    seen = tokens.mask.mask_mod(rows[:, None], rows[None, :])
+    seen = tokens.attention_mask.mask_mod(rows[:, None], rows[None, :])
     trunk = tokens.mask.branches == 0
     assert trunk.sum() == 2 + len(question.words)
     assert tokens.positions[trunk].tolist() == list(range(2 + len(question.words)))

@@ -61,9 +61,15 @@ def work_thrice(folder: str, settings: TrainSettings, poison: int | None) -> Non
     work(f"{folder}/first", settings, poison)
     alone = rank_and_world_size()[1] == 1
     wide = TrainSettings(
-        steps=6, batch_size=4, lr=0.01, gradient_accumulation_steps=2, optimizer="bert-adam", parallel=settings.parallel,
-        save_every=1 if alone else None, keep_last=6,
-    )  # fmt: skip
+        steps=6,
+        batch_size=4,
+        lr=0.01,
+        gradient_accumulation_steps=2,
+        optimizer="bert-adam",
+        parallel=settings.parallel,
+        save_every=1 if alone else None,
+        keep_last=6,
+    )
     fit(Idle(), PointSource(60, shake=0.0), wide, Path(folder) / "second", progress=False)
     fit(Line(), PointSource(60), replace(settings, precision="bf16"), Path(folder) / "third", progress=False)
 

@@ -35,15 +35,15 @@ def captions() -> Inputs:
 
 
 def seen(given: Inputs) -> Inputs:
-    return replace(given, text=replace(given.text, attention_mask=CausalCaption(given.text.segments == 0)))
+    return given.with_streams(text=replace(given.text, attention_mask=CausalCaption(given.text.segments == 0)))
 
 
 def test_a_word_changes_only_the_words_behind_it(oscar: System) -> None:
     given = seen(captions())
     ids = given.text.ids.clone()
     ids[2] = 20  # the second word of the first caption
-    before, after = oscar(given), oscar(replace(given, text=replace(given.text, ids=ids)))
-    changed = (before.tokens != after.tokens).any(1).nonzero().squeeze(1).tolist()
+    before, after = oscar(given), oscar(given.with_streams(text=replace(given.text, ids=ids)))
+    changed = (before.text != after.text).any(1).nonzero().squeeze(1).tolist()
     assert changed == [2, 3, 4]
     assert torch.equal(before.regions, after.regions)
 
@@ -52,8 +52,8 @@ def test_tags_and_regions_are_seen_by_all_of_their_text(oscar: System) -> None:
     given = seen(captions())
     ids = given.text.ids.clone()
     ids[5] = 20  # the first tag of the first text
-    before, after = oscar(given), oscar(replace(given, text=replace(given.text, ids=ids)))
-    assert (before.tokens != after.tokens).any(1).tolist() == [True] * 8 + [False] * 6
+    before, after = oscar(given), oscar(given.with_streams(text=replace(given.text, ids=ids)))
+    assert (before.text != after.text).any(1).tolist() == [True] * 8 + [False] * 6
     assert (before.regions != after.regions).any(1).tolist() == [True] * 3 + [False] * 2
 
 

@@ -35,7 +35,7 @@ def seen(inputs: Inputs) -> Inputs:
     count = inputs.regions.layout.total
     objects = Detected(torch.randint(7, (count,), generator=seeded(1)), torch.rand(count, generator=seeded(2)))
     attributes = Detected(torch.randint(3, (count,), generator=seeded(3)), torch.rand(count, generator=seeded(4)))
-    return replace(inputs, regions=replace(inputs.regions, objects=objects, attributes=attributes))
+    return inputs.with_streams(regions=replace(inputs.regions, objects=objects, attributes=attributes))
 
 
 def test_hidden_regions_are_zeroed_swapped_or_kept_in_the_stated_shares() -> None:
@@ -96,21 +96,21 @@ def test_a_region_is_named_for_every_text_about_its_image(lxmert: System, seen: 
 def test_no_regions_cost_nothing(lxmert: System, seen: Inputs) -> None:
     nothing = torch.zeros(0)
     none = Detected(nothing.long(), nothing)
-    bare = replace(seen, regions=replace(regions_of(0, 0, 0), objects=none, attributes=none))
+    bare = seen.with_streams(regions=replace(regions_of(0, 0, 0), objects=none, attributes=none))
     objective = MaskedObjects()
     assert objective.loss(lxmert, objective.prepare(bare, seeded())) == 0
 
 
 @pytest.mark.parametrize("missing", ["objects", "attributes"])
 def test_regions_that_no_detector_named_are_refused(seen: Inputs, missing: str) -> None:
-    bare = replace(seen, regions=replace(seen.regions, **{missing: None}))
+    bare = seen.with_streams(regions=replace(seen.regions, **{missing: None}))
     with pytest.raises(UserError, match=f"masked-objects needs the detector's {missing}, but the regions carry none"):
         MaskedObjects().prepare(bare, seeded())
 
 
 def test_no_regions_at_all_are_refused(inputs: Inputs) -> None:
     with pytest.raises(UserError, match="masked-objects hides regions, but the inputs have none"):
-        MaskedObjects().prepare(replace(inputs, regions=None), seeded())
+        MaskedObjects().prepare(inputs.with_streams(regions=None), seeded())
 
 
 def test_one_pass_is_the_sum_of_its_parts(lxmert: System, seen: Inputs) -> None:
@@ -178,6 +178,6 @@ def test_untrained_objects_are_uniform(lxmert: System, seen: Inputs) -> None:
     nn.init.zeros_(head.objects.weight)
     objective = MaskedObjects()
     sure = replace(seen.regions.objects, confidence=torch.ones(9))
-    batch = objective.prepare(replace(seen, regions=replace(seen.regions, objects=sure)), seeded())
+    batch = objective.prepare(seen.with_streams(regions=replace(seen.regions, objects=sure)), seeded())
     torch.testing.assert_close(objective.losses(lxmert, batch)[:, 0], torch.full((9,), 7.0).log() / 0.15)
     assert batch.targets.owners.tolist() == SequenceLayout((2, 4, 3)).sequence_ids(torch.device("cpu")).tolist()

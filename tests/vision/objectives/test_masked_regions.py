@@ -68,7 +68,7 @@ def test_the_loss_of_a_batch_is_the_mean_over_elements(
 
 
 def test_a_region_is_predicted_for_every_text_about_its_image(uniter: System, inputs: Inputs) -> None:
-    shared = replace(inputs, regions=regions_of(3, 2), image_of=torch.tensor([0, 1, 0]))
+    shared = replace(inputs.with_streams(regions=regions_of(3, 2)), image_of=torch.tensor([0, 1, 0]))
     batch = MaskedRegionFeatures(BernoulliOrAny(0.0)).prepare(shared, seeded())
     assert batch.owners.tolist() == [0, 1, 2]
     first, _, last = batch.targets
@@ -104,7 +104,7 @@ def test_a_distribution_that_is_met_costs_nothing_and_certainty_is_allowed() -> 
 
 @pytest.mark.parametrize("kind", [MaskedRegionClasses, MaskedRegionDistributions])
 def test_regions_without_classes_are_refused(kind: type[MaskedRegions], inputs: Inputs) -> None:
-    bare = replace(inputs, regions=replace(inputs.regions, classes=None))
+    bare = inputs.with_streams(regions=replace(inputs.regions, classes=None))
     with pytest.raises(UserError, match=f"{kind.name} needs the detector's classes of every region, but"):
         kind().prepare(bare, seeded())
 
@@ -121,7 +121,7 @@ def test_alignment_adds_signed_distances_to_matching(uniter: System, inputs: Inp
 
 
 def test_alignment_without_text_is_refused(uniter: System, inputs: Inputs) -> None:
-    batch = replace(WordRegionAlignment().prepare(inputs, seeded()), inputs=replace(inputs, text=None))
+    batch = replace(WordRegionAlignment().prepare(inputs, seeded()), inputs=inputs.with_streams(text=None))
     with pytest.raises(UserError, match="words and regions are to be aligned, but the inputs have no text"):
         WordRegionAlignment().loss(uniter, batch)
 

@@ -93,7 +93,7 @@ def test_losses_are_reduced_as_published(inputs: Inputs) -> None:
     objective = VilbertPretraining(MASKING, HALF, ask_mismatched=True)
     batch = objective.prepare(inputs, generator(1))
     parts, encoded = objective.parts(system, batch), system(batch.inputs)
-    words = system.head("masked-tokens")(encoded.tokens[batch.rows])
+    words = system.head("masked-tokens")(encoded.text[batch.rows])
     seen = system.head("masked-regions")(encoded.regions[batch.regions]).log_softmax(-1)
     truth = batch.truths.classes
     torch.testing.assert_close(parts["masked-tokens"], F.cross_entropy(words, batch.labels))
@@ -126,7 +126,7 @@ def test_weights_of_targets_count(inputs: Inputs) -> None:
     regions = replace(
         inputs.regions, objects=Detected(torch.arange(9) % 5, sure), attributes=Detected(torch.arange(9) % 4, sure)
     )
-    inputs = replace(inputs, regions=regions)
+    inputs = inputs.with_streams(regions=regions)
     every = dict.fromkeys(targets.split(), 1.0)
     plain, weighted = (
         VilbertPretraining(MASKING, HALF, targets=every | {"objects": weight}, rate=0.0, num_negatives=10)
@@ -174,7 +174,7 @@ def test_what_cannot_be_done_is_refused(inputs: Inputs) -> None:
     objective = VilbertPretraining(MASKING, HALF, targets={"features": 1.0})
     with pytest.raises(UserError, match="features is to be predicted of regions, but the head masked-regions"):
         objective.loss(small_vilbert(), objective.prepare(inputs, generator()))
-    bare = replace(inputs, regions=replace(inputs.regions, classes=None))
+    bare = inputs.with_streams(regions=replace(inputs.regions, classes=None))
     objective = VilbertPretraining(MASKING, HALF)
     with pytest.raises(UserError, match="to predict distributions of masked regions takes their distribution over cla"):
         objective.loss(small_vilbert(), objective.prepare(bare, generator()))

@@ -71,7 +71,7 @@ def test_the_two_means() -> None:
 
 def test_a_shared_region_is_named_for_every_text_that_sees_it(inputs: Inputs) -> None:
     objective = VlBertPretraining(MASKING, VlBertRegionMasking(policy=Bernoulli(1.0)))
-    shared = replace(inputs, regions=regions_of(4, 2), image_of=torch.tensor([1, 0, 1]))
+    shared = replace(inputs.with_streams(regions=regions_of(4, 2)), image_of=torch.tensor([1, 0, 1]))
     batch = objective.prepare(shared, torch.Generator().manual_seed(0))
     assert batch.region_owners.tolist() == [0, 0, 1, 1, 1, 1, 2, 2]
     assert torch.equal(batch.classes[:2], batch.classes[6:])
@@ -84,7 +84,7 @@ def test_a_shared_region_is_named_for_every_text_that_sees_it(inputs: Inputs) ->
 
 def test_text_alone_is_masked_token_prediction(inputs: Inputs) -> None:
     objective = VlBertPretraining(MASKING)
-    batch = objective.prepare(replace(inputs, regions=None), torch.Generator().manual_seed(0))
+    batch = objective.prepare(inputs.with_streams(regions=None), torch.Generator().manual_seed(0))
     assert list(objective.parts(small(), batch)) == ["masked-tokens"] and len(batch.rows)
 
 
@@ -109,7 +109,7 @@ def test_a_word_is_hidden_whole_and_alike() -> None:
 
 
 def test_regions_without_classes_are_refused(inputs: Inputs) -> None:
-    bare = replace(inputs, regions=replace(inputs.regions, classes=None))
+    bare = inputs.with_streams(regions=replace(inputs.regions, classes=None))
     with pytest.raises(
         UserError, match="masked regions are named as the detector did, but the regions carry no classes"
     ):

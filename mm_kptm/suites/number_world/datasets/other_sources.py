@@ -59,6 +59,9 @@ def captions(
     """Every caption in one of the languages in turn, with its near misses.
 
     Args:
+        pictures: region features of the scenes.
+        described: captions with their near misses, each in all languages.
+        languages: taken in turn.
         pool: captions of one language are searched so many at a time.
 
     Raises:

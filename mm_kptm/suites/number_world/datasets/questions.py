@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 
 from mm_kptm.crosslingual.corpora.bitext import every_pair, monolingual, translations
+from mm_kptm.crosslingual.objectives.translation_language_modeling import TRANSLATIONS, TranslationLanguageModeling
 from mm_kptm.data.packing import Packed
 from mm_kptm.datasets.protocol import AuxiliaryObjective, DataRequest, PreparedData, TaskDataset
 from mm_kptm.knowledge.kinds.protocol import BRANCHES, CANDIDATES, ENTITIES
-from mm_kptm.objectives.mixture import Mixture, Objective, Objectives
+from mm_kptm.objectives.mixture import Mixture, Objectives
+from mm_kptm.objectives.spec import LANGUAGE_IDS, REGIONS, TEXTS, ObjectiveContext, Offers, build_objectives
 from mm_kptm.preprocessing.inputs import InputSource
 from mm_kptm.suites.number_world.datasets import sources as number_world
 from mm_kptm.suites.number_world.datasets.entity_vectors import BASE, WIDTH, linked, without_facts
@@ -27,7 +29,7 @@ from mm_kptm.suites.number_world.generator.questions import Question
 from mm_kptm.suites.number_world.generator.scene import FEATURES, Scenes
 from mm_kptm.suites.number_world.generator.splits import SIDES_OF_A_SPLIT
 from mm_kptm.tasks.knowledge_use import COUNTERFACTUAL_SUFFIXES
-from mm_kptm.tasks.pretraining import ObjectiveSource, heads_of, objectives_named
+from mm_kptm.tasks.pretraining import ObjectiveSource, SourcesOfObjectives, heads_of
 from mm_kptm.tasks.text.sentence_retrieval import ParallelSentences, TranslationSource
 from mm_kptm.tasks.vision.knowledge_vqa import KnowledgeVQA
 from mm_kptm.tasks.vision.vqa import VQA, QuestionSource, one_answer
@@ -110,14 +112,13 @@ def _answering(
         heads=task.heads(request.recipe, len(labels)),
         fingerprints=data.fingerprints,
         baselines=score,
-        objectives=partial(_objectives, data),
     )
 
 
 def asked_about_facts(
     data: NumberWorldData, split: str, facts: str, worlds: Worlds
 ) -> tuple[Scenes, tuple[knowledge.FactQuestion, ...]]:
-    """The scenes of a split and the questions about facts; the end of a split may say which, as in ``COUNTERFACTUAL_SUFFIXES``."""
+    """The scenes of a split and its questions about facts, which its suffix names (``COUNTERFACTUAL_SUFFIXES``)."""
     side = split.partition("-")[0]
     scenes, generated = knowledge.generate(
         data.side(side),
@@ -171,10 +172,19 @@ def parallel_sentences(data: NumberWorldData, request: DataRequest) -> PreparedD
 
 
 def pretraining(data: NumberWorldData, request: DataRequest) -> PreparedData:
-    """Captions with their scenes, sentences by themselves, or sentences and as many translations."""
-    objectives = _objectives(data, request.objectives)
+    """Captions with their scenes, sentences by themselves, or sentences and as many translations.
 
-    def inputs(side: str) -> InputSource:
+    Where translation-language-modeling is named it reads the translations, and other objectives the sentences.
+    """
+    offered = {"captions": (TEXTS, REGIONS), "sentences": (TEXTS,), "translations": (TEXTS, TRANSLATIONS)}
+    offers = Offers(
+        data.name, dict.fromkeys((*offered[data.texts], LANGUAGE_IDS)), {TRANSLATIONS: "let data.texts be translations"}
+    )
+    context = ObjectiveContext(number_world.specials(), len(vocabulary()), offers, data.mask_rate, request.recipe)
+    objectives = build_objectives(request.objectives, context)
+    on_translations = TranslationLanguageModeling.name in objectives
+
+    def inputs(side: str, name: str | None = None) -> InputSource:
         if data.texts == "captions":
             made = world_captions.captions(
                 data.side(side), data.count(side), data.draw("captions", side), numbers=data.numbers
@@ -182,11 +192,14 @@ def pretraining(data: NumberWorldData, request: DataRequest) -> PreparedData:
             return number_world.captions(*made, data.languages)
         spoken = number_world.meanings(_corpus(data, side), data.languages)
         alone = monolingual((sentence for meaning in spoken for sentence in meaning), number_world.specials())
-        if data.texts == "sentences":
+        if data.texts == "sentences" or (on_translations and name != TranslationLanguageModeling.name):
             return InputSource(alone)
-        return InputSource(Packed.joined(alone, translations(every_pair(spoken), number_world.specials())))
+        pairs = translations(every_pair(spoken), number_world.specials())
+        return InputSource(pairs if on_translations else Packed.joined(alone, pairs))
 
-    def source(side: str) -> ObjectiveSource:
+    def source(side: str) -> ObjectiveSource | SourcesOfObjectives:
+        if on_translations:
+            return SourcesOfObjectives({name: inputs(side, name) for name in objectives}, objectives)
         return ObjectiveSource(inputs(side), Objectives(objectives))
 
     return PreparedData(
@@ -196,10 +209,6 @@ def pretraining(data: NumberWorldData, request: DataRequest) -> PreparedData:
         heads=heads_of(objectives),
         fingerprints=data.fingerprints,
     )
-
-
-def _objectives(data: NumberWorldData, names: Iterable[str]) -> dict[str, Objective]:
-    return objectives_named(names, number_world.specials(), len(vocabulary()), mask_rate=data.mask_rate)
 
 
 def _corpus(data: NumberWorldData, side: str) -> tuple[ParallelCorpus, ...]:

@@ -53,7 +53,10 @@ def questions(
     """Questions about scenes; facts hang as branches from the words that carry them.
 
     Args:
-        answers: labels of all answers to choose from, as :func:`mm_kptm.suites.number_world.generator.lexicon.answers` lists them.
+        scenes: the pictures.
+        asked: the questions; each names its scene.
+        answers: labels of all answers to choose from, as
+            :func:`mm_kptm.suites.number_world.generator.lexicon.answers` lists them.
         vision: ``true`` scenes; ``shuffled``: every question is shown another question's scene; ``blank``: nothing is.
         draw: for ``shuffled`` alone.
 

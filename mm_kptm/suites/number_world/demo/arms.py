@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from mm_kptm.experiment.settings import EncoderSettings, Experiment, KnowledgeSettings
+from mm_kptm.experiment.settings import EncoderSettings, Experiment, KnowledgeSettings, Size
 from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
 from mm_kptm.suites.number_world.generator.numerals import LANGUAGES
 from mm_kptm.train.settings import TrainSettings
@@ -68,9 +68,13 @@ class Tier:
 _SEEN = NumberWorldData(questions=20000, numbers=20, sizes=(2, 3), languages=("en",), types=("colour", "number"))
 _TOLD = replace(_SEEN, split="world", relations=("owner",), facts_per_number=1, num_perception_questions=10000)
 _SAID = NumberWorldData(
-    questions=700, eval_questions=90, numbers=24, languages=("en", "de", "fr"), topics=("colour", "owner", "guild", "home"),
+    questions=700,
+    eval_questions=90,
+    numbers=24,
+    languages=("en", "de", "fr"),
+    topics=("colour", "owner", "guild", "home"),
     mask_rate=0.4,
-)  # fmt: skip
+)
 
 TIERS: Mapping[str, Tier] = {
     tier.name: tier
@@ -156,7 +160,7 @@ def _answering(tier: Tier, name: str, task: str, data: NumberWorldData, train: T
     )
 
 
-def _sizes(tier: Tier) -> dict[str, int | float | bool | str]:
+def _sizes(tier: Tier) -> dict[str, Size]:
     return {"dim": tier.dim, "num_heads": 4, "ffn_dim": 4 * tier.dim, "max_positions": 64, "dropout": 0.0}
 
 

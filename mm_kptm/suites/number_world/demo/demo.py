@@ -1,7 +1,7 @@
 """The demonstration: Number World end to end, from handwritten digits to measured effects and a report.
 
-The arms (:mod:`mm_kptm.suites.number_world.demo.arms`) are trained by worker processes of one thread each; what they answer does not
-depend on how many there are. A demonstration that was stopped goes on where it stood.
+The arms (:mod:`mm_kptm.suites.number_world.demo.arms`) are trained by worker processes of one thread each; what they
+answer does not depend on how many there are. A demonstration that was stopped goes on where it stood.
 """
 
 from __future__ import annotations

@@ -15,6 +15,8 @@ from mm_kptm.data.sampler import seeded
 from mm_kptm.experiment.build import Built
 from mm_kptm.experiment.settings import Experiment
 from mm_kptm.models.single import SingleStream
+from mm_kptm.nn.attention import Attention
+from mm_kptm.nn.submodules import submodule
 from mm_kptm.report import Box, Fact, GalleryExample, Token, picture, write_gallery
 from mm_kptm.suites.number_world.datasets.questions import asked_about_facts, asked_about_seen
 from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
@@ -59,8 +61,8 @@ def _asked(settings: Experiment, built: Built, split: str) -> tuple[Scenes, Sequ
 def _read_at_first(encoder: SingleStream, batch: Questions) -> Tensor:
     """How much the first row, which answers, reads every row in the last layer: the mean over heads, [T + R]."""
     *_, stream, _ = encoder.hidden_states(batch.inputs)
-    attention = encoder.layers[-1].self_attention.attention  # type: ignore[union-attr]
-    (shares,) = attention.weights(stream.x, stream.x, stream.attention)  # type: ignore[operator, union-attr]
+    attention = submodule(encoder, f"layers.{len(encoder.layers) - 1}.self_attention.attention", Attention)
+    (shares,) = attention.weights(stream.x, stream.x, stream.attention)
     read: Tensor = shares[:, 0].mean(dim=0)
     return read
 

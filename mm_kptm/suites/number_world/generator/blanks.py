@@ -1,6 +1,7 @@
 """Sentences that state a fact about a number, with its object left open: *the owner of the twelve is ...*.
 
-The facts told hang on the name of the number, as for questions (:mod:`mm_kptm.suites.number_world.generator.knowledge`).
+The injected facts hang on the name of the number, as for questions
+(:mod:`mm_kptm.suites.number_world.generator.knowledge`).
 """
 
 from __future__ import annotations
@@ -86,7 +87,9 @@ def blanks(
 
 
 def inform(examples: Sequence[Blank], arm: str, worlds: Worlds, draw: RandomStream) -> tuple[Blank, ...]:
-    """The same blanks told other facts, as :func:`mm_kptm.suites.number_world.generator.knowledge.inject` does to questions.
+    """Inject other facts into the same blanks.
+
+    :func:`mm_kptm.suites.number_world.generator.knowledge.inject` does the same to questions.
 
     Raises:
         UserError: for an arm that is not known.

@@ -60,6 +60,10 @@ def generate(
     """``count`` scenes and one question about a fact of each one's focus, with the true facts injected.
 
     Args:
+        part: what the scenes and questions may hold.
+        count: scenes, and as many questions.
+        draw: the random numbers.
+        worlds: the facts.
         facts_per_number: relations that each name carries, the asked one among them; the way to the second hop
             comes on top.
         distractors: names of numbers that are not in the scene.

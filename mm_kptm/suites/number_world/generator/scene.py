@@ -138,6 +138,9 @@ def compose(
     """Draw ``count`` scenes written with the scans of ``block``.
 
     Args:
+        block: the side whose scans are used: ``train``, ``dev`` or ``test``.
+        count: scenes.
+        draw: the random numbers.
         numbers: the numbers are 0 up to this one (excluded), 10 to 100.
         sizes: how many numbers a scene may hold, each between 2 and 5.
         allowed: which colour a number may have, [numbers, 8]; all when omitted.

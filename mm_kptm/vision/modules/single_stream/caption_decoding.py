@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mm_kptm.batch import NO_ROWS, Inputs, OutputRows, Regions, Tokens
+from mm_kptm.batch import Inputs, OutputRows, Regions, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.systems.system import System
 
@@ -138,7 +138,7 @@ def _next(system: System, regions: Regions, texts: list[list[int]], images: Tens
     tokens = Tokens.of([[*captioning.start, *text, captioning.mask] for text in texts]).to(device)
     lasts = tokens.layout.cu_seqlens(device)[1:].long() - 1
     inputs = Inputs(text=captioning.written(tokens), regions=regions, image_of=images.to(device))
-    states = system(inputs, OutputRows(tokens=lasts, regions=NO_ROWS, pooled=False)).tokens
+    states = system(inputs, OutputRows({"text": lasts}, pooled=False)).text
     scores: Tensor = system.head("masked-tokens")(states)
     return scores
 

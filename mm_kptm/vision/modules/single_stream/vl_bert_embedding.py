@@ -5,8 +5,6 @@ Shapes: T token rows, R regions, R' regions as the texts see them, B texts, D di
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor, nn
 
@@ -16,6 +14,7 @@ from mm_kptm.nn.assembly import Assembled, join
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.steps import Stream
 from mm_kptm.nn.sublayers import bert_norm
+from mm_kptm.nn.submodules import submodule
 from mm_kptm.vision.modules.single_stream.visual_features import prepend_region_mean
 
 #: The mark of a token that names a region: its number among those of the image, 0 for the whole image.
@@ -109,7 +108,7 @@ class VlBertEmbedding(nn.Module):
             words = self._text_alone()
         else:
             regions = prepend_region_mean(regions) if self.whole_image == "mean" else regions
-            shown, rows = replace(inputs, regions=regions).repeat_shared()
+            shown, rows = inputs.with_streams(regions=regions).repeat_shared()
             vectors = self.regions(regions)
             part = (self._linguistic(regions) + self.of_regions(vectors))[rows]
             words = self.of_words(vectors)[rows][self._named(tokens, shown)]
@@ -120,7 +119,7 @@ class VlBertEmbedding(nn.Module):
         lengths = tokens.layout.cu_seqlens(device).long().diff()
         self._check(max(tokens.layout.lengths, default=0) + 1)
         behind = self.text.position_offset + lengths
-        kind = self.text.segment.weight[_REGION_SEGMENT]  # type: ignore[union-attr]
+        kind = submodule(self.text, "segment", nn.Embedding).weight[_REGION_SEGMENT]
         regions = regions + kind + self.text.position(behind)[shown.sequence_ids(device)]
         ends = self.end + kind + self.text.position(behind + 1)
         tail = join(shown, SequenceLayout((1,) * len(shown)), device)
@@ -130,7 +129,7 @@ class VlBertEmbedding(nn.Module):
         places = joint.right[tail.left]
         if self.whole_image == "mean":
             places = places[shown.offsets_in_sequence(device) > 0]
-        return Assembled(Stream.of(x, joint.layout, mask), tokens=joint.left, regions=places)
+        return Assembled(Stream.of(x, joint.layout, mask), {"text": joint.left, "regions": places})
 
     def _linguistic(self, regions: Regions) -> Tensor:
         if regions.masked is None or self.masked is None:

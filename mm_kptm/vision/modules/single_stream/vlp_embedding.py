@@ -11,11 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm_kptm.batch import AttentionMask, Inputs, Regions, SequenceLayout
+from mm_kptm.batch import NO_ROWS, AttentionMask, Inputs, Regions, Rows, SequenceLayout
 from mm_kptm.errors import UserError
 from mm_kptm.nn.assembly import Assembled, join, required_text
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.steps import Stream
+from mm_kptm.nn.submodules import submodule
 from mm_kptm.vision.modules.embeddings import require_regions
 
 _EPS = 1e-5
@@ -137,17 +138,18 @@ class VlpEmbedding(nn.Module):
             raise UserError(
                 "regions are put behind the first token of a text, but a text has none; begin it with [CLS]"
             )
+        rows: Rows = NO_ROWS
         if inputs.regions is None:
-            shown, rows = SequenceLayout((0,) * len(tokens.layout)), torch.zeros(0, dtype=torch.long, device=device)
+            shown = SequenceLayout((0,) * len(tokens.layout))
             features = self.text.word.weight[:0]
         else:
-            shown, rows = inputs.repeat_shared()  # type: ignore[assignment]
+            shown, rows = inputs.repeat_shared()
             features = self._placed(inputs.regions)
         owners, places = tokens.layout.sequence_ids(device), tokens.layout.offsets_in_sequence(device)
         counts = shown.cu_seqlens(device).long().diff()
         moved = replace(tokens, positions=tokens.positions + torch.where(places > 0, counts[owners], 0))
         words = self.text(moved)
-        kinds = self.text.segment(tokens.segments[tokens.layout.starts(device)])  # type: ignore[misc]
+        kinds = submodule(self.text, "segment", nn.Embedding)(tokens.segments[tokens.layout.starts(device)])
         regions = self.text.drop(self.text.norm(features[rows] + kinds[shown.sequence_ids(device)]))
         rest = SequenceLayout(tuple(length - 1 for length in tokens.layout.lengths))
         behind = join(shown, rest, device)
@@ -161,7 +163,7 @@ class VlpEmbedding(nn.Module):
             masked = torch.zeros(joint.layout.total, dtype=torch.bool, device=device)
             masked[of_regions] = inputs.regions.masked[rows]
             mask = self.without(masked, mask)
-        return Assembled(Stream.of(x, joint.layout, mask), tokens=stand, regions=of_regions)
+        return Assembled(Stream.of(x, joint.layout, mask), {"text": stand, "regions": of_regions})
 
     def without(self, masked: Tensor, mask: AttentionMask | None) -> AttentionMask | None:
         """Who sees whom when some rows are masked regions, [all rows of the batch]."""

@@ -17,6 +17,7 @@ from mm_kptm.nn.fused import project
 from mm_kptm.nn.ragged import AttentionLayout, attend
 from mm_kptm.nn.steps import ALL_PAIR_ROWS, Pair, PairRows, Step, Stream
 from mm_kptm.nn.sublayers import AttentionSublayer, Layer
+from mm_kptm.nn.submodules import submodule
 
 
 class GuidedAttention(Attention):
@@ -64,8 +65,8 @@ class GuidedStep(Step):
         left, right = pair.left, pair.right.repeated()
         if asked.right is NO_ROWS:
             return Pair(left.select(asked.left), right.select(NO_ROWS))
-        sublayer: AttentionSublayer = self.right.self_attention  # type: ignore[assignment]
-        attention: GuidedAttention = sublayer.attention  # type: ignore[assignment]
+        sublayer = submodule(self.right, "self_attention", AttentionSublayer)
+        attention = submodule(sublayer, "attention", GuidedAttention)
         reading = right.attention if isinstance(asked.right, slice) else right.attention.restrict_queries(asked.right)
         guides, owners = means(left.x, left.layout), right.layout.sequence_ids(right.x.device)
         read = attention.guided(right.x, reading, guides, owners)

@@ -16,6 +16,7 @@ from mm_kptm.models.rows import rows_to_finish
 from mm_kptm.models.two_stream import TwoStream
 from mm_kptm.nn.steps import Pair, PairRows, Step
 from mm_kptm.nn.sublayers import activation_named
+from mm_kptm.nn.submodules import submodule
 from mm_kptm.vision.modules.two_stream.whole_image import TextBesideImage, filled
 
 #: By the names of published options; each from two vectors [B, P] to one.
@@ -116,13 +117,13 @@ class FusedTwoStream(TwoStream):
         wholes = beside.starts(device)[owners]
         if not pooled:
             firsts, owners, wholes = firsts[:0], owners[:0], wholes[:0]
-        token_rows: Rows = self.embed.token_rows(layout, device)  # type: ignore[operator]
-        region_rows: Rows = self.embed.region_rows(beside, device)  # type: ignore[operator]
-        left, (_, tokens, first) = rows_to_finish(
-            layout.total, device, _whole(output_rows.tokens), _among(token_rows, output_rows.tokens), firsts
+        embed = submodule(self, "embed", TextBesideImage)
+        text, regions = (output_rows[name] for name in self.streams)
+        left, (_, text_rows, first) = rows_to_finish(
+            layout.total, device, _whole(text), _among(embed.token_rows(layout, device), text), firsts
         )
-        right, (_, regions, whole) = rows_to_finish(
-            beside.total, device, _whole(output_rows.regions), _among(region_rows, output_rows.regions), wholes
+        right, (_, region_rows, whole) = rows_to_finish(
+            beside.total, device, _whole(regions), _among(embed.region_rows(beside, device), regions), wholes
         )
         steps = self._all()[len(self._apart()) :]
         asked = [PairRows(left, right)]  # after the last step; then what each step needs, from the last to the first
@@ -134,7 +135,8 @@ class FusedTwoStream(TwoStream):
             pair = step(pair, rows)
         x, y = pair.left.x, pair.right.repeated().x
         vectors = self.pooler(x[first], y[whole], owners) if pooled else x.new_empty(0, self.pooled_dim)
-        return Encoded(tokens=x[tokens], regions=y[regions], pooled=vectors)
+        states = dict(zip(self.streams, (x[text_rows], y[region_rows]), strict=True))
+        return Encoded({name: rows for name, rows in states.items() if output_rows.wants(name)}, vectors)
 
 
 def _whole(output_rows: Rows) -> Rows:

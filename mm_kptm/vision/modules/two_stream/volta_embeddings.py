@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from torch import nn
 
@@ -38,19 +39,21 @@ def volta_embedding(
         region_dim: width of the regions' features.
         region_states: width of their stream; uniter and visualbert have that of the text.
         box_dim: how many numbers of a box lxmert, uniter and vilbert read.
-        box_frequencies: of vl-bert, and so are ``num_slots`` and ``masks_words``; see
+        box_frequencies: of vl-bert; see
             :class:`~mm_kptm.vision.modules.two_stream.volta_vl_bert_embedding.VoltaVlBertEmbedding`.
+        num_slots: of vl-bert, regions a picture is padded to; 0 for none.
+        masks_words: of vl-bert, whether masked words lose their picture.
         dropout: of the regions.
 
     Raises:
         UserError: there is no such model, or its two streams are to differ in width.
     """
     dim = text.word.embedding_dim
-    boxed = {"box_dim": box_dim, "dropout": dropout}
+    boxed: dict[str, Any] = {"box_dim": box_dim, "dropout": dropout}
     regions: dict[str, Callable[[], nn.Module]] = {
-        "lxmert": lambda: AveragedRegionEmbedding(region_dim, region_states, **boxed),  # type: ignore[arg-type]
-        "uniter": lambda: TypedRegionEmbedding(region_dim, dim, segment=text.segment, **boxed),  # type: ignore[arg-type]
-        "vilbert": lambda: SummedRegionEmbedding(region_dim, region_states, **boxed),  # type: ignore[arg-type]
+        "lxmert": lambda: AveragedRegionEmbedding(region_dim, region_states, **boxed),
+        "uniter": lambda: TypedRegionEmbedding(region_dim, dim, segment=text.segment, **boxed),
+        "vilbert": lambda: SummedRegionEmbedding(region_dim, region_states, **boxed),
         "visualbert": lambda: PlacedRegionEmbedding(region_dim, text, dropout=dropout),
     }
     if name != "vl-bert" and name not in regions:

@@ -86,6 +86,9 @@ class VoltaVlBertEmbedding(TextBesideImage):
             regions.
     """
 
+    text: TextEmbedding
+    regions: VoltaVisualFeatures
+
     def __init__(
         self,
         text: TextEmbedding,
@@ -113,22 +116,22 @@ class VoltaVlBertEmbedding(TextBesideImage):
         if regions is None:
             if text is None:
                 raise UserError("this model reads text, regions or both, but the inputs have neither")
-            mask: Tensor = self.regions.mask  # type: ignore[assignment]
+            mask = self.regions.mask
             none = SequenceLayout((0,) * len(text.layout))
             regions, inputs = Regions(mask[:0], mask.new_zeros(0, 4), none), replace(inputs, image_of=None)
         regions = prepend_whole_image(regions)
-        layout, shown = replace(inputs, regions=regions).repeat_shared()
+        layout, shown = inputs.with_streams(regions=regions).repeat_shared()
         device = regions.features.device
         text = Tokens.of([()] * len(layout)).to(device) if text is None else text
-        seen, masked = self.regions(regions), self.regions.masked(regions)  # type: ignore[operator]
+        seen, masked = self.regions(regions), self.regions.masked(regions)
         if shown is not EVERY_ROW:
             seen, masked = seen[shown], masked[shown]
         lengths = torch.tensor(layout.lengths, device=device)
         ends = filled(layout, device) & (lengths >= self.num_slots)  # whose last region is the last slot
         lasts = (layout.cu_seqlens(device)[1:].long() - 1)[ends]
-        visuals = self.regions.empty().expand(len(layout), -1).index_copy(0, ends.nonzero().squeeze(1), seen[lasts])  # type: ignore[operator]
+        visuals = self.regions.empty().expand(len(layout), -1).index_copy(0, ends.nonzero().squeeze(1), seen[lasts])
         mask = self.text_visual_norm(visuals)[text.layout.sequence_ids(device)]
-        words = self.text.word(text.ids) if text.vectors is None else text.vectors  # type: ignore[operator]
+        words = self.text.word(text.ids) if text.vectors is None else text.vectors
         left = Stream.of(self.text(replace(text, vectors=words + mask)), text.layout, text.attention_mask)
         return Pair(left, Stream.of(self._regions(seen, masked, text, layout.sequence_ids(device), lasts), layout))
 
@@ -139,7 +142,7 @@ class VoltaVlBertEmbedding(TextBesideImage):
         words = words.index_copy(0, lasts, self.end_word.weight.expand(len(lasts), -1))
         places = torch.tensor(text.layout.lengths, device=seen.device)[owners]
         places = places.index_add(0, lasts, torch.ones_like(lasts))
-        embedding: TextEmbedding = self.text  # type: ignore[assignment]
+        embedding = self.text
         rows = embedding.position.num_embeddings
         if not seen.is_cuda and len(places) and (last := int(places.max())) >= rows:
             raise UserError(

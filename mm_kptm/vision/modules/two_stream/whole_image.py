@@ -5,8 +5,6 @@ Shapes: T token rows, R region rows, F width of region features, B texts.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor, nn
 
@@ -71,7 +69,7 @@ class TextBesideImage(TextBesideRegions):
 
     def forward(self, inputs: Inputs) -> Pair:
         regions = inputs.regions
-        return super().forward(inputs if regions is None else replace(inputs, regions=prepend_whole_image(regions)))
+        return super().forward(inputs if regions is None else inputs.with_streams(regions=prepend_whole_image(regions)))
 
     def token_rows(self, layout: SequenceLayout, device: torch.device) -> Rows:
         """Which rows of the left stream are tokens of the inputs."""
@@ -93,6 +91,7 @@ class TaskBesideImage(TextBesideImage):
     """
 
     PLACE = 1
+    text: TextEmbedding
 
     def __init__(self, text: TextEmbedding, regions: nn.Module, *, region_dim: int, num_tasks: int) -> None:
         super().__init__(text, regions, region_dim=region_dim)
@@ -118,7 +117,7 @@ class TaskBesideImage(TextBesideImage):
             raise UserError(
                 f"a text is asked task {last}, but the model has {rows} tasks; build it with num_tasks={last + 1}"
             )
-        embedded: Tensor = self.text.drop(self.text.norm(self.task(asked)))  # type: ignore[operator]
+        embedded: Tensor = self.text.drop(self.text.norm(self.task(asked)))
         return embedded
 
     def token_rows(self, layout: SequenceLayout, device: torch.device) -> Rows:

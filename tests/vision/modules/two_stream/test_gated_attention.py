@@ -163,6 +163,6 @@ def test_the_gated_encoder_holds_the_original_vilbert(dtype: torch.dtype, atol: 
     inputs = three_texts()
     regions = inputs.regions
     regions = Regions(regions.features.to(dtype), regions.boxes.to(dtype), regions.layout)
-    ours, theirs = (vars(system(Inputs(inputs.text, regions))) for system in (gated, vilbert))
+    ours, theirs = (vars(system(Inputs(text=inputs.text, regions=regions))) for system in (gated, vilbert))
     for name, states in ours.items():
         torch.testing.assert_close(states, theirs[name], atol=atol, rtol=atol, msg=lambda m, n=name: f"{n}: {m}")

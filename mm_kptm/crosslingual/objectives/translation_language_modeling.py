@@ -1,0 +1,30 @@
+"""Translation language modelling: hidden tokens of a sentence found with the help of its translation."""
+
+from __future__ import annotations
+
+from mm_kptm.crosslingual.objectives.masking import xlm_masking
+from mm_kptm.objectives.spec import ObjectiveContext, ObjectiveSpec
+from mm_kptm.objectives.tokens import MaskedTokens
+
+TRANSLATIONS = "sentences beside their translations"
+
+
+class TranslationLanguageModeling(MaskedTokens):
+    """Masked tokens in pairs of translations, which data show in a row (Conneau and Lample 2019, section 3.3).
+
+    The head is that of masked tokens.
+    """
+
+    name = "translation-language-modeling"
+
+
+def _from_context(context: ObjectiveContext) -> TranslationLanguageModeling:
+    return TranslationLanguageModeling(xlm_masking(context.specials, context.vocab_size, rate=context.mask_rate))
+
+
+TRANSLATION_LANGUAGE_MODELING = ObjectiveSpec(
+    TranslationLanguageModeling.name,
+    "Conneau and Lample 2019, Cross-lingual Language Model Pretraining, NeurIPS, section 3.3",
+    _from_context,
+    needs=(TRANSLATIONS,),
+)

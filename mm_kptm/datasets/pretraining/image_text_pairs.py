@@ -1,0 +1,201 @@
+"""Captions of images, and perhaps questions about them, with stored region features: data of image-text pretraining."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property, partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from mm_kptm.data.formats.jsonl import AskedImage, read_retrieval, read_vqa
+from mm_kptm.data.packing import Packed
+from mm_kptm.data.tokenizers.protocol import Tokenizer, framed
+from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
+from mm_kptm.datasets.settings import RegionFiles, fingerprints
+from mm_kptm.datasets.stored_regions import CLASSES, DETECTED, StoredRegions
+from mm_kptm.errors import UserError
+from mm_kptm.objectives.mixture import Mixture, Objectives
+from mm_kptm.objectives.spec import LANGUAGE_IDS, REGIONS, TEXTS, ObjectiveContext, Offers, build_objectives
+from mm_kptm.preprocessing.inputs import MARK, InputSource
+from mm_kptm.preprocessing.text import TextEncoding
+from mm_kptm.tasks.metrics.vqa import normalised
+from mm_kptm.tasks.pretraining import ObjectiveSource, heads_of
+from mm_kptm.vision.features.region_store import DetectionStore
+from mm_kptm.vision.objectives.lxmert import ANSWER, ANSWERS, NO_ANSWER
+from mm_kptm.vision.objectives.masked_objects import DETECTED_OBJECTS
+from mm_kptm.vision.objectives.masked_regions import REGION_CLASSES
+from mm_kptm.vision.objectives.part_contrast import OBJECT_TAGS
+
+REMEDIES = {
+    LANGUAGE_IDS: "name the languages of the encoder, in the order of their ids, as data.languages",
+    REGION_CLASSES: f"give the folder of data.features a {CLASSES}.npy, the detector's distribution for every region",
+    DETECTED_OBJECTS: f"give the folder of data.features {', '.join(f'{name}.npy' for name in DETECTED)}",
+    OBJECT_TAGS: "let data.tags be true, and give the folder of data.features object_names.npy and names.json",
+    ANSWERS: "name questions and their answers, a JSON object a line, as data.questions",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageTextPairs(RegionFiles):
+    """Lines of JSON, each an image and its captions; questions beside them where an objective answers some."""
+
+    name: Literal["image-text-pairs"]
+    max_length: int = 60  #: pieces of a text that are read, special ones included
+    questions: Path | None = None  #: training questions with answers, as own data of VQA; texts like captions
+    dev_questions: Path | None = None  #: the same for dev
+    tags: bool = False  #: whether the names of an image's objects stand behind every text about it, as Oscar reads them
+    num_objects: int = 1600  #: classes of the detector, without a background; Visual Genome's unless given
+    num_attributes: int = 400  #: its attributes
+    mask_rate: float = 0.15  #: the share of tokens that is masked
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.mask_rate < 1:
+            raise UserError(
+                f"data.mask_rate is {self.mask_rate} but must be a share of the tokens, above 0 and below 1"
+            )
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """What tells these data from others."""
+        asked = {"questions": self.questions, "dev_questions": self.dev_questions}
+        named = {name: path for name, path in asked.items() if path is not None}
+        return {**super().fingerprints, **fingerprints(named)}
+
+
+@dataclass(frozen=True, eq=False)
+class _Pairs:
+    """The files of some settings, each read when it is first asked for."""
+
+    data: ImageTextPairs
+    tokenizer: Tokenizer
+
+    @cached_property
+    def regions(self) -> StoredRegions:
+        store = DetectionStore(self.data.features)
+        return StoredRegions(store, store.columns)
+
+    @cached_property
+    def answers(self) -> tuple[str, ...]:
+        """The usual answers of the training questions, in alphabetical order."""
+        asked = () if self.data.questions is None else read_vqa(self.data.questions)
+        found = sorted({_usual(one.answers) for one in asked if one.answers})
+        if len(found) < 2:
+            raise UserError(
+                f"{self.data.questions} has {len(found)} different answers; there must be two at least to choose from"
+            )
+        return tuple(found)
+
+    @property
+    def offers(self) -> Offers:
+        """What these files have for objectives."""
+        has: dict[str, Callable[[], object] | None] = {TEXTS: None, REGIONS: None}
+        if self.data.languages:
+            has[LANGUAGE_IDS] = None
+        columns = self.regions.detections
+        if CLASSES in columns:
+            has[REGION_CLASSES] = lambda: int(columns[CLASSES].shape[1])
+        if all(name in columns for name in DETECTED):
+            has[DETECTED_OBJECTS] = self._detected
+        if self.data.tags:
+            has[OBJECT_TAGS] = None
+        if self.data.questions is not None:
+            has[ANSWERS] = lambda: self.answers
+        return Offers(self.data.name, has, REMEDIES)
+
+    def source(self, split: str) -> InputSource:
+        """Every caption, and behind them every question, with its image.
+
+        Raises:
+            UserError: a file cannot be read, or the store lacks an image.
+        """
+        said = [
+            (one.names[0], text, one.language, NO_ANSWER)
+            for one in read_retrieval(self.data.files[split])
+            for _, text in one.captions
+        ]
+        path = {"train": self.data.questions, "dev": self.data.dev_questions}.get(split)
+        if path is not None:
+            number = {answer: place for place, answer in enumerate(self.answers)}
+            said += [(one.image, one.question, one.language, _known(one, number)) for one in read_vqa(path)]
+        framings = [self._framed(image, text, language) for image, text, language, _ in said]
+        encoding = TextEncoding(self.tokenizer, self.data.max_length, self.data.languages)
+        texts = encoding.pack(framings, [language for _, _, language, _ in said])
+        if self.data.questions is not None:
+            marks = np.repeat([answer for *_, answer in said], texts.lengths)
+            texts = Packed(texts.offsets, {**texts.columns, f"{MARK}{ANSWER}": marks})
+        return InputSource(texts, self.regions, self.regions.store.places_of(image for image, *_ in said))
+
+    def _framed(self, image: str, text: str, language: str) -> tuple[list[int], list[int]]:
+        """Ids and segments of a text; the names of what its image shows are cut where both are too long."""
+        specials, ids = self.tokenizer.specials, self.tokenizer.encode(text, language).ids
+        if not self.data.tags:
+            return framed(specials, ids[: self.data.max_length - specials.around(1)])
+        room = self.data.max_length - specials.around(2)
+        return framed(specials, ids[:room], self._tags(image)[: max(room - len(ids), 0)])
+
+    @cached_property
+    def _tags(self) -> Callable[[str], tuple[int, ...]]:
+        """The names of the objects of an image, each once, in the order of its regions.
+
+        Raises:
+            UserError: the store holds no names.
+        """
+        store = self.regions.store
+        if not isinstance(store, DetectionStore) or "object_names" not in store.columns:
+            raise UserError(f"data.tags are names of objects, but {store.folder} holds no object_names.npy")
+
+        @cache
+        def tags(image: str) -> tuple[int, ...]:
+            (place,) = store.places_of([image])
+            names = dict.fromkeys(store.image(int(place)).object_names or ())
+            return tuple(self.tokenizer.encode(" ".join(names)).ids)
+
+        return tags
+
+    def _detected(self) -> dict[str, int]:
+        """The sizes of a head that names objects and attributes."""
+        sizes = {"num_objects": self.data.num_objects, "num_attributes": self.data.num_attributes}
+        for (size, count), column in zip(sizes.items(), DETECTED[::2], strict=True):
+            ids = self.regions.detections[column]
+            if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < count:
+                raise UserError(
+                    f"{column}.npy holds numbers from {int(ids.min())} to {int(ids.max())}, but data.{size} is "
+                    f"{count}; they count from 0, without a background"
+                )
+        return sizes
+
+
+def pretraining(data: ImageTextPairs, request: DataRequest) -> PreparedData:
+    """Captions with their images, in the order of the file."""
+    tokenizer = data.tokenizer()
+    pairs = _Pairs(data, tokenizer)
+    context = ObjectiveContext(tokenizer.specials, len(tokenizer), pairs.offers, data.mask_rate, request.recipe)
+    objectives = build_objectives(request.objectives, context)
+
+    def source(split: str) -> ObjectiveSource:
+        return ObjectiveSource(pairs.source(split), Objectives(objectives))
+
+    return PreparedData(
+        sources={split: partial(source, split) for split in data.files},
+        model=lambda system: Mixture(system, objectives, request.objectives),
+        sizes={"vocab_size": len(tokenizer), "region_dim": pairs.regions.store.dim},
+        heads=heads_of(objectives),
+        fingerprints=data.fingerprints,
+    )
+
+
+def _usual(answers: Sequence[str]) -> str:
+    """What most people answered, the first of equals."""
+    return Counter(map(normalised, answers)).most_common(1)[0][0]
+
+
+def _known(one: AskedImage, numbers: dict[str, int]) -> int:
+    return numbers.get(_usual(one.answers), NO_ANSWER) if one.answers else NO_ANSWER
+
+
+PRETRAINING_SUPPLY = TaskDataset(None, ImageTextPairs, pretraining)

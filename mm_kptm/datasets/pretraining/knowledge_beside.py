@@ -1,0 +1,118 @@
+"""Knowledge beside documents: texts with linked entities and their vectors, and triples between described entities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from mm_kptm.data.packing import Packed
+from mm_kptm.data.tokenizers.protocol import Tokenizer, framed
+from mm_kptm.errors import UserError
+from mm_kptm.knowledge.embedding.entity_table import NOTHING, EntityTable
+from mm_kptm.knowledge.graph.triples import read_triples
+from mm_kptm.knowledge.graph.wikidata5m import Numbering, read_descriptions
+from mm_kptm.knowledge.injection.entity_grid import first_pieces
+from mm_kptm.knowledge.injection.from_links import entity_mentions
+from mm_kptm.knowledge.linking.linked_texts import read_linked
+from mm_kptm.knowledge.objectives.entity_denoising import LINKED_ENTITIES
+from mm_kptm.knowledge.objectives.knowledge_embedding import DESCRIBED_TRIPLES, DescribedGraph
+from mm_kptm.preprocessing.inputs import InputSource
+from mm_kptm.preprocessing.text import LinkedTexts
+
+KNOWLEDGE_REMEDIES = {
+    LINKED_ENTITIES: "name a file of `mm-kptm kg link` as data.knowledge.linked and a folder of vectors as "
+    "data.knowledge.entities",
+    DESCRIBED_TRIPLES: "name a file of triples as data.knowledge.triples and texts of their entities as "
+    "data.knowledge.descriptions",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnowledgeFiles:
+    """What is known beside some documents."""
+
+    linked: Path | None = None  #: texts with linked mentions, as `mm-kptm kg link` writes them
+    dev_linked: Path | None = None  #: the same for dev
+    entities: Path | None = None  #: a folder of entity vectors, entity2id.txt and entity2vec.vec
+    triples: Path | None = None  #: head, relation and tail a line, between tabs
+    descriptions: Path | None = None  #: an entity, a tab and a text a line
+
+    def __post_init__(self) -> None:
+        for one, other in (("linked", "entities"), ("triples", "descriptions")):
+            if (getattr(self, one) is None) != (getattr(self, other) is None):
+                raise UserError(f"data.knowledge.{one} and data.knowledge.{other} are read together; name both or none")
+
+    @property
+    def files(self) -> dict[str, Path | None]:
+        """Every file by its part in the data."""
+        named = {name: getattr(self, name) for name in ("linked", "dev_linked", "triples", "descriptions")}
+        if self.entities is not None:
+            named |= {f"entities.{name}": self.entities / name for name in ("entity2id.txt", "entity2vec.vec")}
+        return {f"knowledge.{name}": path for name, path in named.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class KnowledgeBeside:
+    """Knowledge files, each read when it is first asked for.
+
+    Args:
+        files: that there are.
+        tokenizer: of the texts.
+        max_length: pieces of a text, special ones included.
+    """
+
+    files: KnowledgeFiles
+    tokenizer: Tokenizer
+    max_length: int
+
+    @property
+    def has(self) -> dict[str, Callable[[], object] | None]:
+        """What objectives may be built with, by need."""
+        found: dict[str, Callable[[], object] | None] = {}
+        if self.files.linked is not None:
+            found[LINKED_ENTITIES] = None
+        if self.files.triples is not None and self.files.descriptions is not None:
+            triples, descriptions = self.files.triples, self.files.descriptions
+            found[DESCRIBED_TRIPLES] = lambda: self._graph(triples, descriptions)
+        return found
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """What an encoder with fresh weights is sized by."""
+        return {} if self._table is None else {"entity_dim": self._table.vectors.shape[1]}
+
+    def linked_texts(self, split: str) -> LinkedTexts | None:
+        """The texts of a split with the vectors of their entities; None where there is no file of it.
+
+        Raises:
+            UserError: the file cannot be read, or none of its entities has a vector.
+        """
+        path = {"train": self.files.linked, "dev": self.files.dev_linked}.get(split)
+        if path is None or self._table is None:
+            return None
+        room, ids, grid = self.max_length - 2, [], []
+        for text in read_linked(path):
+            pieces = self.tokenizer.encode(text.text)
+            placed = first_pieces(text.text, pieces, entity_mentions(text))[:room]
+            ids.append(framed(self.tokenizer.specials, pieces.ids[:room])[0])
+            grid.append([NOTHING, *map(self._table.number_of, placed), NOTHING])
+        if all(number == NOTHING for numbers in grid for number in numbers):
+            raise UserError(
+                f"no entity that {path} links has a vector in {self.files.entities}; take those of its graph"
+            )
+        texts = Packed.of(ids=ids, positions=[range(len(one)) for one in ids])
+        return LinkedTexts(InputSource(texts), Packed.of(entities=grid), self._table)
+
+    @cached_property
+    def _table(self) -> EntityTable | None:
+        return None if self.files.entities is None else EntityTable.open(self.files.entities)
+
+    def _graph(self, triples: Path, descriptions: Path) -> DescribedGraph:
+        described = read_descriptions(descriptions)
+        numbered = Numbering(described.numbers)(read_triples(triples))
+        if not numbered:
+            raise UserError(f"no triple of {triples} is between two entities that {descriptions} describes")
+        texts = [self.tokenizer.encode(text).ids for text in described.texts]
+        return DescribedGraph(numbered, texts, self.tokenizer.specials, max_length=self.max_length)

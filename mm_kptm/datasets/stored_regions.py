@@ -1,0 +1,60 @@
+"""Regions of images read from a store, by image name, with what a detector said of them where that lies beside.
+
+The files are those of :mod:`mm_kptm.vision.features.region_store`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mm_kptm.batch import Detected, Regions, SequenceLayout
+from mm_kptm.data.packing import gather
+from mm_kptm.preprocessing.inputs import IntArray
+from mm_kptm.vision.features.store import RegionStore
+
+CLASSES = "class_probs"
+DETECTED = ("object_ids", "object_confidences", "attribute_ids", "attribute_confidences")
+
+
+@dataclass(frozen=True, eq=False)
+class StoredRegions:
+    """The pictures of a region store, by their place in it.
+
+    Args:
+        store: the features and boxes.
+        detections: columns of the store that are read as well, by name: those of
+            :class:`~mm_kptm.vision.features.region_store.DetectionStore`, of which :data:`CLASSES` and :data:`DETECTED`
+            count.
+    """
+
+    store: RegionStore
+    detections: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
+
+    @cached_property
+    def lengths(self) -> IntArray:
+        return self.store.lengths
+
+    def regions(self, images: IntArray) -> Regions:
+        """Read from disk, and as float32 from here on."""
+        rows, lengths = gather(self.store.offsets, images)
+        wanted = {CLASSES, *DETECTED} & self.detections.keys()
+        columns = {name: torch.from_numpy(self.detections[name][rows]) for name in wanted}
+        return Regions(
+            features=torch.from_numpy(self.store.features[rows]).float(),
+            boxes=torch.from_numpy(self.store.boxes[rows]),
+            layout=SequenceLayout(tuple(lengths.tolist())),
+            classes=columns[CLASSES].float() if CLASSES in columns else None,
+            objects=_detected(columns, "object"),
+            attributes=_detected(columns, "attribute"),
+        )
+
+
+def _detected(columns: Mapping[str, torch.Tensor], what: str) -> Detected | None:
+    ids, confidence = columns.get(f"{what}_ids"), columns.get(f"{what}_confidences")
+    return None if ids is None or confidence is None else Detected(ids.long(), confidence.float())

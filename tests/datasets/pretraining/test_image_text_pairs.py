@@ -1,0 +1,152 @@
+"""Own captions with region features pretrain vision-language systems."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mm_kptm.data.sampler import seeded
+from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
+from mm_kptm.datasets.pretraining.image_text_pairs import ImageTextPairs
+from mm_kptm.errors import UserError
+from mm_kptm.experiment.build import Built, build
+from mm_kptm.experiment.settings import EncoderSettings, Experiment
+from mm_kptm.vision.features.store import StoreWriter
+
+CAPTIONS = [{"image": "a", "captions": ["one dog", "a dog"]}, {"image": "b", "captions": ["two"]}]
+QUESTIONS = [
+    {"image": "b", "question": "one dog", "answers": ["Yes"]},
+    {"image": "a", "question": "two", "answers": ["no"]},
+    {"image": "a", "question": "a two"},
+]
+SIZES = {"dim": 8, "num_heads": 2, "num_layers": 1, "ffn_dim": 8, "max_positions": 24, "dropout": 0.0}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> ImageTextPairs:
+    rng = np.random.default_rng(0)
+    with StoreWriter(tmp_path / "regions", dim=6) as writer:
+        for image, count in (("a", 2), ("b", 3)):
+            writer.add(image, rng.random((count, 6)), np.tile([0.0, 0.0, 1.0, 1.0], (count, 1)))
+    np.save(tmp_path / "regions" / "class_probs.npy", np.eye(5, 4, dtype="<f2"))
+    for name, ids in (("object", [0, 1, 2, 3, 0]), ("attribute", [2, 1, 0, 1, 2])):
+        np.save(tmp_path / "regions" / f"{name}_ids.npy", np.array(ids, "<i4"))
+        np.save(tmp_path / "regions" / f"{name}_confidences.npy", np.full(5, 0.5, "<f4"))
+    for name, lines in (("captions", CAPTIONS), ("questions", QUESTIONS)):
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
+    (tmp_path / "vocab.txt").write_text("\n".join([*BERT_SPECIALS, "one", "two", "a", "dog"]) + "\n")
+    return ImageTextPairs(
+        name="image-text-pairs",
+        vocabulary=tmp_path / "vocab.txt",
+        train=tmp_path / "captions.jsonl",
+        dev=tmp_path / "captions.jsonl",
+        questions=tmp_path / "questions.jsonl",
+        features=tmp_path / "regions",
+        num_objects=4,
+        num_attributes=3,
+    )
+
+
+def built(data: ImageTextPairs, *objectives: str, recipe: str = "uniter-base") -> Built:
+    sizes = SIZES | ({"num_region_layers": 1, "num_cross_layers": 1} if recipe == "lxmert-base" else {})
+    return build(Experiment("own", EncoderSettings(recipe, sizes), data, objectives=dict.fromkeys(objectives, 1.0)))
+
+
+def test_every_caption_is_shown_with_its_image(data: ImageTextPairs) -> None:
+    source = built(replace(data, questions=None), "masked-tokens", "image-text-matching").training
+    assert len(source) == 3 and [source.length(number) for number in range(3)] == [4 + 2, 4 + 2, 3 + 3]
+    batch = source.batch([0, 1, 2], seeded(0)).by_name["masked-tokens"]
+    assert batch.inputs.regions.layout.lengths == (2, 3) and batch.inputs.image_of.tolist() == [0, 0, 1]
+    pairs = source.batch([0, 1, 2], seeded(0)).by_name["image-text-matching"]
+    own = torch.tensor([0, 0, 1])
+    assert torch.equal(pairs.matched, (pairs.inputs.image_of == own).long())
+
+
+def test_what_the_detector_said_comes_with_the_regions(data: ImageTextPairs) -> None:
+    batch = built(data, "masked-region-classes").training.batch([2], seeded(3)).by_name["masked-region-classes"]
+    assert batch.targets.shape[1] == 4
+    made = built(data, "masked-objects", recipe="lxmert-base")
+    targets = made.training.batch([2], seeded(0)).by_name["masked-objects"].targets
+    assert targets.objects.ids.tolist() == [2, 3, 0] and targets.attributes.ids.tolist() == [0, 1, 2]
+    assert targets.objects.confidence.tolist() == [0.5] * 3
+    assert made.system.head("masked-objects").widths == (4, 3, 6)
+
+
+def test_questions_are_texts_whose_answers_are_known(data: ImageTextPairs) -> None:
+    made = built(data, "question-answering", recipe="lxmert-base")
+    batch = made.training.batch(range(6), seeded(0)).by_name["question-answering"]
+    assert batch.classes.tolist() == [-1, -1, -1, 1, 0, -1], "three captions; yes, no, and a question without an answer"
+    assert made.system.head("question-answering").out.out_features == 2
+    losses = made.model.objectives["question-answering"].losses(made.system, batch)
+    assert (losses != 0).tolist() == [False, False, False, True, True, False]
+    mean = losses[3:5].mean()
+    assert torch.isclose(made.model.objectives["question-answering"].loss(made.system, batch), mean)
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_lxmert_is_pretrained_in_one_pass_with_or_without_questions(asked: bool, data: ImageTextPairs) -> None:
+    made = built(data if asked else replace(data, questions=None), "joint-pretraining", recipe="lxmert-base")
+    batch = made.training.batch(range(len(made.training)), seeded(0))
+    answers = batch.by_name["joint-pretraining"].answers
+    assert (answers is None) is not asked and ("question-answering" in made.system.heads) is asked
+    if answers is not None:
+        assert answers[:3].tolist() == [-1] * 3 and answers.max() >= 0
+    made.model.loss(batch).backward()
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        (
+            "class_probs",
+            np.ones((4, 3), "<f2"),
+            r"class_probs.npy must hold 5 rows of float16, but it holds float16 of ",
+        ),
+        (
+            "object_ids",
+            np.full(5, 4, "<i4"),
+            r"^object_ids.npy holds numbers from 4 to 4, but data.num_objects is 4; th",
+        ),
+        (
+            "attribute_ids",
+            np.ones((5, 1)),
+            r"attribute_ids.npy must hold 5 rows of int32, but it holds float64 of shap",
+        ),
+    ],
+)
+def test_columns_that_do_not_fit_the_store_are_refused(
+    column: str, values: np.ndarray, message: str, data: ImageTextPairs
+) -> None:
+    np.save(data.features / f"{column}.npy", values)
+    with pytest.raises(UserError, match=message):
+        built(data, "masked-objects", recipe="lxmert-base")
+
+
+def test_what_cannot_be_learnt_is_refused(data: ImageTextPairs, tmp_path: Path) -> None:
+    (tmp_path / "questions.jsonl").write_text(json.dumps(QUESTIONS[0]) + "\n")
+    with pytest.raises(UserError, match=r"questions.jsonl has 1 different answers; there must be two at least"):
+        built(data, "question-answering", recipe="lxmert-base")
+    (tmp_path / "captions.jsonl").write_text(json.dumps({"image": "c", "captions": ["two"]}) + "\n")
+    with pytest.raises(UserError, match=r"has no regions of image 'c'; it holds 2 images$"):
+        built(replace(data, questions=None), "masked-tokens").source("train")
+    with pytest.raises(
+        UserError, match=r"^data.mask_rate is 2 but must be a share of the tokens, above 0 and below 1$"
+    ):
+        replace(data, mask_rate=2)
+
+
+def test_names_of_objects_stand_behind_the_texts_about_their_image(data: ImageTextPairs) -> None:
+    tagged = replace(data, tags=True, questions=None, max_length=8)
+    with pytest.raises(UserError, match=r"^data.tags are names of objects, but .*regions holds no object_names.npy$"):
+        built(tagged, "tag-contrast", recipe="oscar-base").source("train")
+    np.save(data.features / "object_names.npy", np.array([1, 1, 0, 1, 0], "<i4"))
+    (data.features / "names.json").write_text(json.dumps(["dog", "two"]))
+    text = built(tagged, "tag-contrast", recipe="oscar-base").training.inputs.batch([0, 2], seeded(0)).text
+    one, two, dog = (len(BERT_SPECIALS) + at for at in (0, 1, 3))
+    assert text.ids.tolist() == [2, one, dog, 3, two, 3, 2, two, 3, dog, two, 3], "each name once"
+    assert text.segments.tolist() == [0, 0, 0, 0, 1, 1, 0, 0, 0, 1, 1, 1]
+    short = replace(tagged, train=data.train, max_length=8)
+    assert max(built(short, "tag-contrast", recipe="oscar-base").training.inputs.texts.lengths) <= 8

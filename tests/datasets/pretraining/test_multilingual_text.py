@@ -1,0 +1,136 @@
+"""Own sentences and translations pretrain cross-lingual systems."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mm_kptm.data.sampler import seeded
+from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
+from mm_kptm.datasets.pretraining.multilingual_text import MultilingualText
+from mm_kptm.errors import UserError
+from mm_kptm.experiment.build import Built, build
+from mm_kptm.experiment.settings import EncoderSettings, Experiment
+
+TEXTS = {"de": "eins zwei\ndrei\nvier", "en": "one two\nthree\nfour", "fr": "un deux\ntrois\nquatre"}
+WORDS = " ".join(TEXTS.values()).split()
+IDS = {word: len(BERT_SPECIALS) + place for place, word in enumerate(WORDS)}
+SIZES = {"dim": 8, "num_heads": 2, "num_layers": 1, "max_positions": 24, "dropout": 0.0}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> MultilingualText:
+    for language, text in TEXTS.items():
+        (tmp_path / f"ted.{language}").write_text(f"{text}\n")
+    (tmp_path / "news.en").write_text("four\n" * 12)
+    (tmp_path / "vocab.txt").write_text("\n".join([*BERT_SPECIALS, *WORDS]) + "\n")
+    return MultilingualText(
+        name="multilingual-text",
+        vocabulary=tmp_path / "vocab.txt",
+        train={"de-en-fr": tmp_path / "ted"},
+        dev={"en": tmp_path / "news"},
+        max_length=16,
+    )
+
+
+def built(data: MultilingualText, *objectives: str, recipe: str = "xlm-15") -> Built:
+    encoder = EncoderSettings(recipe, SIZES)
+    return build(Experiment("own", encoder, data, objectives=dict.fromkeys(objectives, 1.0)))
+
+
+def test_every_two_of_three_languages_stand_side_by_side_in_both_orders(data: MultilingualText) -> None:
+    source = built(data, "translation-language-modeling").training
+    batch = source.batch(range(len(source)), seeded(0)).by_name["translation-language-modeling"]
+    text = batch.inputs.text
+    whole = text.ids.index_copy(0, batch.rows, batch.labels)
+    assert len(source) == 3 * 6
+    rows = {
+        (tuple(ids.tolist()), tuple(places.tolist()), tuple(spoken.tolist()))
+        for ids, places, spoken in zip(*map(text.layout.split, (whole, text.positions, text.languages)), strict=True)
+    }
+    pair = [2, IDS["drei"], 3, 2, IDS["trois"], 3]
+    assert (tuple(pair), (0, 1, 2, 0, 1, 2), (0, 0, 0, 2, 2, 2)) in rows
+    assert ((*pair[3:], *pair[:3]), (0, 1, 2, 0, 1, 2), (2, 2, 2, 0, 0, 0)) in rows
+    assert len(rows) == 18
+
+
+def test_languages_have_the_ids_of_the_settings(data: MultilingualText) -> None:
+    source = built(replace(data, languages=("fr", "xx", "en", "de")), "masked-tokens").training
+    text = source.batch([0, 1, 2], seeded(0)).by_name["masked-tokens"].inputs.text
+    assert sorted(text.languages[text.layout.starts(text.ids.device)].tolist()) == [0, 2, 3]
+    model = built(replace(data, languages=("fr", "xx", "en", "de")), "masked-tokens").system
+    assert model.encoder.embed.text.language.num_embeddings == 4
+
+
+def test_a_translation_is_written_by_a_system_that_has_a_decoder(data: MultilingualText) -> None:
+    source = built(data, "next-tokens", recipe="xlm-mt").training
+    batch = source.batch(range(len(source)), seeded(0)).by_name["next-tokens"]
+    read, write = batch.inputs.text, batch.inputs.target
+    pairs = {
+        (int(a[1]), int(b[1])) for a, b in zip(read.layout.split(read.ids), write.layout.split(write.ids), strict=True)
+    }
+    assert (IDS["four"], IDS["vier"]) in pairs and len(pairs) == 18
+    assert write.languages is not None and batch.labels[0] == write.ids[1]
+
+
+def test_shares_of_languages_are_those_of_the_settings(data: MultilingualText, tmp_path: Path) -> None:
+    train = {"en": tmp_path / "news", "de": tmp_path / "ted"}
+
+    def spoken(sampling: float | None) -> Counter[int]:
+        source = built(replace(data, train=train, language_sampling=sampling), "masked-tokens").training
+        text = source.batch(range(len(source)), seeded(0)).by_name["masked-tokens"].inputs.text
+        return Counter(text.languages[text.layout.starts(text.ids.device)].tolist())
+
+    (tmp_path / "news.en").write_text("four\n" * 900)
+    (tmp_path / "ted.de").write_text("drei\n" * 100)
+    assert spoken(None) == {1: 900, 0: 100}
+    assert abs(spoken(0.5)[0] / 1000 - 0.25) < 0.04, "0.1^0.5 against 0.9^0.5"
+    assert abs(spoken(0.0)[0] / 1000 - 0.5) < 0.05
+    assert spoken(0.5) == spoken(0.5)
+
+
+def test_long_translations_are_cut_to_fit_and_dev_reads_every_sentence_once(
+    data: MultilingualText, tmp_path: Path
+) -> None:
+    (tmp_path / "ted.de").write_text("eins " * 30 + "\ndrei\nvier\n")
+    source = built(data, "translation-language-modeling").training
+    assert max(source.length(number) for number in range(len(source))) == 16
+    sources = built(replace(data, language_sampling=0.7), "masked-tokens")
+    assert len(sources.source("dev")) == 12
+
+
+def test_a_split_without_translations_is_refused_where_they_are_read(data: MultilingualText) -> None:
+    message = (
+        r"^data.dev has en, none of them aligned; name translations such as de-en, or leave the objectives on "
+        r"translations out$"
+    )
+    with pytest.raises(UserError, match=message):
+        built(data, "translation-language-modeling").source("dev")
+    lacking = r"^next-tokens of xlm-mt writes a target while it reads a source, but the data set multilingual-text does"
+    with pytest.raises(UserError, match=lacking):
+        built(replace(data, train=dict(data.dev or {})), "next-tokens", recipe="xlm-mt")
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"train": {}}, r"^data.train is empty; name a language, or languages that are aligned, and their files$"),
+        ({"train": {"de-de": Path("x")}}, r"^data.train names the languages 'de-de'; name each once, with a hyphen"),
+        ({"languages": ("de", "en")}, r"^data.languages has no 'fr', which the files are in; it has de, en$"),
+        ({"language_sampling": 1.5}, r"^data.language_sampling is 1.5 but must lie between 0 and 1$"),
+        ({"mask_rate": 0.0}, r"^data.mask_rate is 0.0 but must be a share of the tokens, above 0 and below 1$"),
+    ],
+)
+def test_settings_that_say_nothing_are_refused(
+    changed: dict[str, object], message: str, data: MultilingualText
+) -> None:
+    with pytest.raises(UserError, match=message):
+        replace(data, **changed)
+
+
+def test_files_tell_data_from_others(data: MultilingualText, tmp_path: Path) -> None:
+    before = data.fingerprints
+    (tmp_path / "ted.fr").write_text("un\n")
+    assert {name for name, digest in data.fingerprints.items() if digest != before[name]} == {"train.de-en-fr.fr"}
+    assert len(before) == 5, "three languages of training, one of dev, and the vocabulary"
