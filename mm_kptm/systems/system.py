@@ -46,7 +46,12 @@ class System(nn.Module):
         return cast(Encoder, self.encoder).dim
 
     def forward(self, inputs: Inputs, output_rows: OutputRows = ALL_ROWS) -> Encoded:
-        """Encode; see :class:`~mm_kptm.batch.OutputRows` for what to ask of the last layer."""
+        """Encode; see :class:`~mm_kptm.batch.OutputRows` for what to ask of the last layer.
+
+        Raises:
+            UserError: a text has no token.
+        """
+        inputs.check_texts()
         encoded: Encoded = self.encoder(inputs, output_rows)
         return encoded
 
@@ -57,8 +62,9 @@ class System(nn.Module):
         """The states at every depth, from the embeddings on; see :class:`~mm_kptm.systems.encoder.LayeredEncoder`.
 
         Raises:
-            UserError: the encoder does not show them.
+            UserError: the encoder does not show them, or a text has no token.
         """
+        inputs.check_texts()
         if not isinstance(self.encoder, LayeredEncoder):
             raise UserError(
                 f"the states of every depth were asked of {self.recipe}, but its encoder, "

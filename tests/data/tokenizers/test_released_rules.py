@@ -116,7 +116,7 @@ def test_plain_text_is_cut_by_the_engine_into_the_same_words(lowercase: bool, id
     assert list(tokenizer.encode(run).texts) == words
 
 
-ODD = "ΟΔΟΣσςΣ.İıßﬁé̀\u0345ᾳ\u302e\u0323\u2b820\U0002b820\U0002b91f\U0002cea1\ue000\U000f0000\x00\x7f\x85\u2028\u2029\u200d"
+ODD = "ΟΔΟΣσςΣ.İıßﬁé̀\u0345ᾳ\u302e\u0323\U0002b820\U0002b91f\U0002cea1\ue000\U000f0000\x00\x7f\x85\u2028\u2029\u200d"
 ODD += "\ufeff\u200b\u3000\xa0\u180e狗々ー가각\uff0c。¿$+`~^\ud800\U000e0100\u0378\u16ff0\U0001d165"
 
 
