@@ -67,7 +67,8 @@ def read_lama(path: str | Path, templates: Mapping[str, Template] | None = None)
         templates: by relation.
 
     Raises:
-        UserError: there is nothing, a key is missing that the sentence needs, or there is neither a sentence with a blank nor a template.
+        UserError: there is nothing, a key is missing that the sentence needs, or there is neither a sentence with a
+            blank nor a template.
     """
     path = Path(path)
     files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
