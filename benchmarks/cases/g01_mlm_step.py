@@ -19,7 +19,8 @@ from benchmarks.harness import OURS, PEER, Case, within
 from benchmarks.peers import hf
 from benchmarks.texts import CLS, FIRST_WORD, MASK, SEP, Texts, skewed_lengths
 from mm_kptm.batch import Inputs
-from mm_kptm.objectives.tokens import ExactCount, MaskedText, MaskedTokens, Masking
+from mm_kptm.objectives.rows import RowTargets
+from mm_kptm.objectives.tokens import ExactCount, MaskedTokens, Masking
 
 SIZES = {"dim": 256, "num_heads": 4, "num_layers": 4, "vocab_size": 30522}
 SENTENCES, LONGEST, SPREAD, RATE, LR = 32, 157, 0.555, 0.15, 1e-4
@@ -30,7 +31,7 @@ MASKING = Masking(MASK, (FIRST_WORD, SIZES["vocab_size"]), frozenset({CLS, SEP})
 class Ours:
     """Our step: no padding, vocabulary scores and last layer only where a token is hidden, fused AdamW."""
 
-    def __init__(self, model: BertForPreTraining, batch: MaskedText, *, bf16: bool = False) -> None:
+    def __init__(self, model: BertForPreTraining, batch: RowTargets, *, bf16: bool = False) -> None:
         self.system = hf.ours_of(model, "bert", ["masked-tokens"], **SIZES, ffn_dim=4 * SIZES["dim"], dropout=0.0)
         self.system.train()
         self.objective = MaskedTokens(MASKING)
@@ -80,7 +81,7 @@ def _gradient(table: Any) -> Tensor:
     return table.weight.grad.clone()
 
 
-def padded_batches(texts: Texts, batch: MaskedText, buckets: list[list[int]]) -> list[dict[str, Tensor]]:
+def padded_batches(texts: Texts, batch: RowTargets, buckets: list[list[int]]) -> list[dict[str, Tensor]]:
     """The puzzle in their form: corrupted ids, attention mask, and labels of -100 where nothing is hidden."""
     assert batch.inputs.text is not None
     corrupted = list(batch.inputs.text.layout.split(batch.inputs.text.ids))

@@ -24,7 +24,8 @@ from benchmarks.texts import skewed_lengths
 from mm_kptm.batch import EVERY_ROW, Inputs, OutputRows, SequenceLayout, Tokens, pad
 from mm_kptm.crosslingual.corpora.bitext import EncodedSentence, translations
 from mm_kptm.data.tokenizers.protocol import Specials
-from mm_kptm.objectives.tokens import ExactCount, MaskedText, MaskedTokens, Masking
+from mm_kptm.objectives.rows import RowTargets
+from mm_kptm.objectives.tokens import ExactCount, MaskedTokens, Masking
 
 SIZES: dict[str, Any] = {"dim": 256, "num_heads": 4, "num_layers": 4, "vocab_size": 30522, "num_languages": 15}
 PAIRS, LONGEST, SPREAD, RATE, LR = 32, 157, 0.51, 0.15, 1e-4
@@ -151,7 +152,7 @@ class Stepper:
         return total
 
 
-def _step(theirs: nn.Module, batch: MaskedText, unsorted: Tensor, sizes: dict[str, Any]) -> Case:
+def _step(theirs: nn.Module, batch: RowTargets, unsorted: Tensor, sizes: dict[str, Any]) -> Case:
     tokens = batch.inputs.text
     assert tokens is not None
     labels = torch.full_like(tokens.ids, -100)

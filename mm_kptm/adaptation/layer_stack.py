@@ -1,9 +1,9 @@
-"""The layers of an encoder that parts can be put around, whatever the class of the encoder.
+"""Layer stacks of an encoder into which knowledge modules are inserted, whatever the class of the encoder.
 
-Two capabilities are asked of an encoder. Its layers *run one after the other*, each called with all rows and how they
-attend: then parts may stand between them (:func:`layer_stack`). Or its states *can be walked* from depth to depth:
-then parts may stand beside it (:func:`state_stack`). The text layers of a two-stream encoder, before the streams
-meet, have both.
+An encoder may offer two capabilities. Its layers *run one after the other*, each called with all rows and their
+attention layout: modules can be inserted between them (:func:`layer_stack`). Or its hidden states *can be iterated*
+depth by depth: modules can be added beside it (:func:`state_stack`). The text layers of a two-stream encoder, before
+the streams interact, offer both.
 
 Shapes: T rows of the text, D dim.
 """
@@ -29,31 +29,31 @@ P = ParamSpec("P")
 
 @runtime_checkable
 class Walkable(Protocol):
-    """A single stream that runs its layers in a way of its own and shows its states at every depth."""
+    """Single stream with its own forward pass over the layers that exposes its hidden states at every depth."""
 
     def states(self, inputs: Inputs, assembled: Assembled) -> Iterator[Tensor]:
-        """The rows [T, D] embedded, then behind every layer."""
+        """Iterate over the hidden states [T, D]: the embeddings, then the output of every layer."""
 
 
 class LeftStream(nn.Module):
-    """The embedder of a two-stream encoder, for its left stream alone."""
+    """Embedder of the left (text) stream of a two-stream encoder."""
 
     def __init__(self, embed: nn.Module) -> None:
         super().__init__()
         self.embed = embed
 
     def forward(self, inputs: Inputs) -> Assembled:
-        """The embedded text."""
+        """Embed the text."""
         pair: Pair = self.embed(inputs)
         return _assembled(pair.left)
 
 
 class TwoStreamOverText(TwoStream):
-    """A two-stream encoder whose text layers run as a stack of layers with parts around them.
+    """Two-stream encoder whose text layers run as one stack with knowledge modules added.
 
     Args:
-        encoder: gives its embedder, steps and pooler, all shared.
-        text: the layers of its steps over the text before the streams meet, with the parts; from
+        encoder: source of the embedder, steps and pooler, all shared.
+        text: the text layers before the streams interact, with the added modules; from
             :func:`layer_stack` or :func:`state_stack`.
     """
 
@@ -63,7 +63,7 @@ class TwoStreamOverText(TwoStream):
         self.text = text
 
     def apart(self, inputs: Inputs) -> Pair:
-        """The streams as far as each comes by itself; the text has what the parts add."""
+        """Both streams before they interact; the text stream includes the added modules."""
         left, right = self.embed(inputs)
         if left.layout.total:
             left = left._replace(x=self.text.run(inputs, _assembled(left), left.attention))
@@ -72,7 +72,7 @@ class TwoStreamOverText(TwoStream):
         return Pair(left, right)
 
     def hidden_states(self, inputs: Inputs) -> Iterator[Pair]:
-        """The pair at every depth, and once more where the parts change the text behind its last layer."""
+        """Iterate over both streams at every depth, plus one where the added modules change the last text states."""
         pair: Pair = self.embed(inputs)
         depths = (pair.left._replace(x=stream.x) for stream in self.text.hidden_states(inputs))
         next(depths)
@@ -91,7 +91,7 @@ class TwoStreamOverText(TwoStream):
 
 
 def layer_stack(encoder: nn.Module) -> SingleStream | None:
-    """The layers over the text that run one after the other, for parts to stand between; None where none do."""
+    """The sequential text layers, between which modules can be inserted; None where the encoder has none."""
     if isinstance(encoder, SingleStream):
         return encoder if type(encoder).run is SingleStream.run else None
     if isinstance(encoder, TwoStream) and type(encoder).apart is TwoStream.apart:
@@ -102,14 +102,14 @@ def layer_stack(encoder: nn.Module) -> SingleStream | None:
 
 
 def state_stack(encoder: nn.Module) -> SingleStream | None:
-    """The layers over the text whose states can be walked, so that parts can stand beside them; None where none can."""
+    """The text layers whose hidden states can be iterated, for modules beside them; None where the encoder has none."""
     if isinstance(encoder, SingleStream) and isinstance(encoder, Walkable):
         return encoder
     return layer_stack(encoder)
 
 
 def text_stack(encoder: nn.Module) -> nn.Module:
-    """What runs the layers over the text of an encoder that may have parts around it: itself, or one stream of two."""
+    """The module that runs the text layers: a single-stream encoder itself, or the text stream of a two-stream one."""
     return encoder.text if isinstance(encoder, TwoStreamOverText) else encoder
 
 
@@ -117,9 +117,9 @@ def in_layer_stack(
     build: Callable[Concatenate[SingleStream, P], SingleStream],
     host: Callable[[nn.Module], SingleStream | None] = layer_stack,
 ) -> Callable[Concatenate[nn.Module, P], nn.Module]:
-    """A builder of parts around a single stream, made one of parts around any encoder that has a ``host``.
+    """Lift a builder of modules around a single stream to any encoder that has a ``host``.
 
-    The builder that is made raises ``UserError`` where an encoder has none.
+    The resulting builder raises ``UserError`` for an encoder without one.
     """
 
     @wraps(build)
@@ -137,7 +137,7 @@ def in_layer_stack(
 
 
 def dropout_of(stack: SingleStream) -> float:
-    """The dropout of the layers, which the published systems give to the parts as well."""
+    """Dropout rate of the layers; the published systems use it in the added modules as well."""
     rates = [part.p for part in stack.layers.modules() if isinstance(part, nn.Dropout)]
     return rates[0] if rates else 0.0
 
@@ -147,7 +147,7 @@ def _assembled(left: Stream) -> Assembled:
 
 
 def _self_steps(encoder: TwoStream) -> list[SelfStep]:
-    """The steps before the streams meet."""
+    """The self-attention steps before the streams interact."""
     steps: Any = takewhile(lambda step: isinstance(step, SelfStep), encoder.steps.values())
     return list(steps)
 

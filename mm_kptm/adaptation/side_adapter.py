@@ -1,9 +1,9 @@
-"""Adapters: small Transformers beside an encoder that read some of its states and never write to it (Wang et al. 2021).
+"""K-Adapter (Wang et al. 2021): small Transformers beside a frozen encoder that read some of its hidden states.
 
-Every set of adapters holds one kind of knowledge and is trained by itself; the encoder is read once for all of them. To
-train a set, freeze the rest (``requires_grad_(False)``): no gradient is then kept for the encoder.
+Every set of adapters stores one kind of knowledge and is trained alone; one forward pass of the encoder serves all
+sets. To train a set, freeze the rest (``requires_grad_(False)``): the encoder then needs no gradients.
 
-Shapes: T rows of the batch, D dim, S sets.
+Shapes: T rows of the packed batch, D dim, S sets.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from mm_kptm.nn.sublayers import NormBuilder, bert_layer, bert_norm
 
 
 class Adapter(nn.Module):
-    r"""Narrow, read, widen, add (Wang et al. 2021, section 3.1).
+    r"""Adapter layer: down-projection, Transformer layers, up-projection, residual (Wang et al. 2021, section 3.1).
 
     .. math:: a = u + W_\uparrow\,\mathrm{Enc}(W_\downarrow u)
 
     Args:
         dim: D.
-        width: of the layers.
-        layers: modules called with rows [T, width] and their reading.
+        width: hidden size of the layers.
+        layers: modules called with hidden states [T, width] and their attention layout.
     """
 
     def __init__(self, dim: int, width: int, layers: Iterable[nn.Module]) -> None:
@@ -48,7 +48,7 @@ class Adapter(nn.Module):
         bert_init(self.up, std=2e-4)
 
     def forward(self, x: Tensor, reading: AttentionLayout) -> Tensor:
-        """[T, D] -> [T, D]."""
+        """Adapt hidden states, [T, D] -> [T, D]."""
         narrow = project(self.down, x)
         for layer in self.layers:
             narrow = layer(narrow, reading)
@@ -56,13 +56,13 @@ class Adapter(nn.Module):
 
 
 class AdapterSet(nn.Module):
-    """Adapters of one kind of knowledge; each reads the encoder at its depth and what the one before it made.
+    """Adapters of one kind of knowledge; each reads the encoder's states at its depth plus its predecessor's output.
 
     Args:
-        adapters: from the lowest to the highest.
-        depths: of each, 0 for the embedded text, then one a layer.
-        skip: after every so many adapters, the output of an earlier or the same one (number ``count // skip``, counted
-            from 0) is added to the result; 0 never does. The released code counts so; a skip of 1 fails there.
+        adapters: from the lowest to the highest depth.
+        depths: one per adapter; 0 for the embeddings, k for the output of layer k.
+        skip: every ``skip`` adapters, the output of adapter ``count // skip`` (from 0) is added to the result; 0
+            disables skip connections. The released code uses this index; a skip of 1 fails there.
 
     Raises:
         UserError: a skip of 1.
@@ -77,38 +77,38 @@ class AdapterSet(nn.Module):
             raise UserError("an adapter_skip of 1 would add an adapter that comes later; give 0 for none, or 2 or more")
 
     def outputs(self, states: Mapping[int, Tensor], reading: AttentionLayout) -> Iterator[Tensor]:
-        """What each adapter makes of the states [T, D] at the depths, [T, D]; without what skipping adds."""
-        for made, _ in self._walk(states, reading):
-            yield made
+        """Iterate over the output [T, D] of every adapter, without skip connections."""
+        for output, _ in self._walk(states, reading):
+            yield output
 
     def forward(self, states: Mapping[int, Tensor], reading: AttentionLayout) -> Tensor:
-        """What the set makes of the states [T, D] at its depths: [T, D]."""
+        """Output of the last adapter, [T, D], from the encoder's states [T, D] by depth."""
         *_, (_, last) = self._walk(states, reading)
         return last
 
     def _walk(self, states: Mapping[int, Tensor], reading: AttentionLayout) -> Iterator[tuple[Tensor, Tensor]]:
-        """Behind every adapter what it made, and what the next one is given."""
+        """Iterate over (output, output with skip connection), both [T, D]; the next adapter reads the latter."""
         outputs: list[Tensor] = []
-        told: Tensor | None = None
+        carried: Tensor | None = None
         for depth, adapter in zip(self.depths, self.adapters, strict=True):
-            made = adapter(states[depth] if told is None else states[depth] + told, reading)
-            outputs.append(made)
-            told = made
+            output = adapter(states[depth] if carried is None else states[depth] + carried, reading)
+            outputs.append(output)
+            carried = output
             if self.skip and len(outputs) % self.skip == 0:
-                told = made + outputs[len(outputs) // self.skip]
-            yield made, told
+                carried = output + outputs[len(outputs) // self.skip]
+            yield output, carried
 
 
 class Added(nn.Module):
-    """The encoder's states and those of every set, summed."""
+    """Sum of the encoder's final states and the output of every adapter set."""
 
-    def forward(self, final: Tensor, told: Mapping[str, Tensor]) -> Tensor:
-        """[T, D] from the encoder's [T, D] and those of the sets by name."""
-        return torch.stack([final, *told.values()]).sum(0)
+    def forward(self, final: Tensor, outputs: Mapping[str, Tensor]) -> Tensor:
+        """Fuse the encoder's final states [T, D] and the set outputs [T, D] by name into [T, D]."""
+        return torch.stack([final, *outputs.values()]).sum(0)
 
 
 class Concatenated(nn.Module):
-    """Every set beside the encoder's states through a map of its own; several sets then go through one together."""
+    """Per-set linear map of [encoder; set], then, for several sets, one linear map of their concatenation."""
 
     def __init__(self, dim: int, sets: Sequence[str]) -> None:
         super().__init__()
@@ -116,9 +116,9 @@ class Concatenated(nn.Module):
         self.join = nn.Linear(len(sets) * dim, dim) if len(sets) > 1 else nn.Identity()
         bert_init(self)
 
-    def forward(self, final: Tensor, told: Mapping[str, Tensor]) -> Tensor:
-        """[T, D] from the encoder's [T, D] and those of the sets by name."""
-        mapped = [project(part, torch.cat([final, told[name]], dim=-1)) for name, part in self.each.items()]
+    def forward(self, final: Tensor, outputs: Mapping[str, Tensor]) -> Tensor:
+        """Fuse the encoder's final states [T, D] and the set outputs [T, D] by name into [T, D]."""
+        mapped = [project(part, torch.cat([final, outputs[name]], dim=-1)) for name, part in self.each.items()]
         return project(self.join, torch.cat(mapped, dim=-1))
 
 
@@ -130,11 +130,11 @@ def _everything(reading: AttentionLayout) -> AttentionLayout:
     return self_attention_layout(reading.sources)
 
 
-#: What the rows of an adapter read: what the encoder lets them see, or every row of their sequence. The released code
-#: does the latter, padding included: there a result depends on how far its text was padded.
+#: Attention of the adapter layers: the encoder's own mask, or every row of the sequence. The released code does the
+#: latter, padding included, so that its results depend on the amount of padding.
 SIGHTS: dict[str, Callable[[AttentionLayout], AttentionLayout]] = {"visible": _visible, "everything": _everything}
 
-#: Ways to put the sets and the encoder together.
+#: Fusions of the adapter sets with the encoder, by name.
 FUSIONS: dict[str, Callable[[int, Sequence[str]], nn.Module]] = {
     "concat": Concatenated,
     "add": lambda dim, sets: Added(),
@@ -142,17 +142,17 @@ FUSIONS: dict[str, Callable[[int, Sequence[str]], nn.Module]] = {
 
 
 class AdaptedStream(SingleStream):
-    """A single stream with sets of adapters beside it; its final states are those of all of them put together.
+    """Single stream with adapter sets beside it; its final states are the fusion of encoder and sets.
 
     Args:
-        encoder: gives its embedder, layers and pooler, all shared; layers that run one after the other, or an encoder
-            that shows its states at every depth (:class:`~mm_kptm.adaptation.layer_stack.Walkable`).
-        sides: the sets by name.
+        encoder: source of the embedder, layers and pooler, all shared; has sequential layers, or exposes its
+            hidden states at every depth (:class:`~mm_kptm.adaptation.layer_stack.Walkable`).
+        sides: the adapter sets by name.
         fusion: one of :data:`FUSIONS`.
         sight: one of :data:`SIGHTS`.
 
     Raises:
-        UserError: another kind of encoder, no set, a depth that the encoder has not, or an unknown fusion or sight.
+        UserError: an unsupported encoder, no set, a depth beyond the encoder, or an unknown fusion or sight.
     """
 
     def __init__(
@@ -182,7 +182,7 @@ class AdaptedStream(SingleStream):
         self._sight = SIGHTS[sight]
 
     def hidden_states(self, inputs: Inputs) -> Iterator[Stream]:
-        """The encoder's sequence at every depth, and at last put together with what the adapters made."""
+        """Iterate over the encoder's states at every depth, then their fusion with the adapter outputs."""
         assembled: Assembled = self.embed(inputs)
         stream = assembled.stream
         states: dict[int, Tensor] = {}
@@ -192,23 +192,23 @@ class AdaptedStream(SingleStream):
         yield stream._replace(x=self.fusion(x, self._outputs(states, stream.attention)))
 
     def adapted(self, inputs: Inputs) -> dict[str, list[Tensor]]:
-        """What every adapter makes of the inputs, [T, D] each, by the name of its set."""
+        """Output of every adapter, [T, D] each, by the name of its set."""
         assembled: Assembled = self.embed(inputs)
         states = dict(enumerate(self._states(inputs, assembled)))
         reading = self._sight(assembled.stream.attention)
         return {name: list(side.outputs(states, reading)) for name, side in self._sets()}
 
     def beside(self, inputs: Inputs) -> Tensor:
-        """The final states of the tokens, [T, D], with no gradient for the encoder: what trains the sets alone."""
+        """Final states of the tokens, [T, D], with the encoder detached: for training the adapter sets alone."""
         assembled: Assembled = self.embed(inputs)
         reading = assembled.stream.attention
-        # not under no_grad, in which autocast would keep cast weights that the task could not train
+        # no no_grad here: autocast would cache detached casts of weights that the task trains
         states = {depth: x.detach() for depth, x in enumerate(self._states(inputs, assembled, detach=True))}
         final: Tensor = self.fusion(states[len(self.layers)], self._outputs(states, reading))
         return final[assembled.text]
 
     def run(self, inputs: Inputs, assembled: Assembled, last: AttentionLayout) -> Tensor:
-        """The final states of the rows that ``last`` asks for; all are finished only where an adapter reads them."""
+        """Final states of the query rows of ``last``; the top layer runs on all rows only where an adapter reads it."""
         reading, top = assembled.stream.attention, len(self.layers)
         read = {depth for _, side in self._sets() for depth in side.depths}
         walk, states = self._states(inputs, assembled), dict[int, Tensor]()
@@ -221,7 +221,7 @@ class AdaptedStream(SingleStream):
         return fused
 
     def _states(self, inputs: Inputs, assembled: Assembled, *, detach: bool = False) -> Iterator[Tensor]:
-        """The encoder's rows [T, D] at every depth; ``detach`` keeps no gradient of a layer where that is possible."""
+        """Iterate over the encoder's states [T, D] by depth; ``detach`` cuts gradients between layers if possible."""
         if isinstance(self.host, Walkable):
             yield from self.host.states(inputs, assembled)
             return
@@ -240,7 +240,7 @@ class AdaptedStream(SingleStream):
 
 
 def published_depths(num_layers: int) -> tuple[int, ...]:
-    """The depths of the released adapters in proportion: the bottom, 11/24 and 22/24 of the way up.
+    """Depths of the released adapters, scaled to ``num_layers``: 0, 11/24 and 22/24 of the layers.
 
     >>> published_depths(12)
     (0, 5, 11)
@@ -263,18 +263,18 @@ def adapt(
     fusion: str = "concat",
     sight: str = "visible",
 ) -> AdaptedStream:
-    """Put sets of adapters with fresh weights beside an encoder: RoBERTa's, or UNITER's with regions behind the text.
+    """Add adapter sets with fresh weights to an encoder: RoBERTa, or UNITER with regions after the text.
 
     Args:
-        encoder: any that :class:`AdaptedStream` can stand beside.
-        sets: their names.
-        depths: of the adapters of every set; the bottom, 11/24 and 22/24 of the way up unless given, as published.
+        encoder: any that :class:`AdaptedStream` supports.
+        sets: names of the adapter sets.
+        depths: of the adapters in every set; default :func:`published_depths`.
         width: hidden size of the Transformer in every adapter.
         num_heads: attention heads of that Transformer.
-        num_layers: its layers.
+        num_layers: number of its layers.
         ffn_dim: width of its feed-forward layers; four times ``width`` unless given.
         skip: as for :class:`AdapterSet`.
-        norm: builds its norms.
+        norm: builder of its norms.
         dropout: its dropout probability.
         fusion: as for :class:`AdaptedStream`.
         sight: as for :class:`AdaptedStream`.

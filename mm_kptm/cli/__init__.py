@@ -1,7 +1,7 @@
-"""The command line: it says what was asked for to the floors below and prints what they answer.
+"""Command-line interface: parses arguments, calls the library and prints results.
 
-Nothing imports it, and it imports what a verb needs when the verb runs: ``mm-kptm --help`` answers at once. A user's
-mistake ends in one sentence on stderr and exit code 2; whatever is not a mistake of a user's keeps its traceback.
+Heavy imports happen when a verb runs, so that ``mm-kptm --help`` is immediate. A user error ends in one sentence on
+stderr and exit code 2; any other exception keeps its traceback.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["main", "parser"]
 
 STOPPED, PIPE_CLOSED, MISTAKE = 130, 141, 2
 REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
-#: What changes the experiment files of a verb: any key of the one file of ``train``, keys of blocks for ``compare``.
+#: Overrides of experiment files by verb: any key for ``train``, dotted keys for ``compare``.
 _OVERRIDES = {
     "train": re.compile(r"--(?!resume=)[\w.-]+=.*", re.DOTALL),
     "compare": re.compile(r"--[\w-]+\.[\w.-]+=.*", re.DOTALL),
@@ -29,14 +29,14 @@ _OVERRIDES = {
 
 
 class _Parser(argparse.ArgumentParser):
-    """An argument parser whose complaint is the one sentence of the house."""
+    """Argument parser that raises ``UserError`` on invalid arguments."""
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; see `{self.prog} --help`")
 
 
 def parser() -> argparse.ArgumentParser:
-    """Every verb with its options; a verb is a function in ``run``."""
+    """Build the parser of all verbs; the function of a verb is its default ``run``."""
     from mm_kptm import __version__
 
     root = _Parser(
@@ -53,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; ``arguments`` are those of the process unless given. Returns the exit code."""
+    """Run one command (default: the arguments of the process) and return its exit code."""
     if arguments is None:
         threads.settle(os.environ)
     try:
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\nmm-kptm: stopped", file=sys.stderr)
         return STOPPED
     except BrokenPipeError:
-        # The reader (head, less) has seen enough; without a place to flush to, Python would complain while it ends.
+        # The reader (head, less) closed the pipe; redirect stdout, or Python would report an error at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
     except OSError as error:
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The arguments of the verb, and the overrides of its experiments, which may bear any name and hold spaces."""
+    """Split the arguments of the verb from the overrides of its experiments, which may have any key."""
     if not arguments or arguments[0] not in _OVERRIDES:
         return list(arguments), []
     overrides = [argument for argument in arguments if _OVERRIDES[arguments[0]].fullmatch(argument)]

@@ -1,4 +1,4 @@
-"""The verbs that say what there is: list and show."""
+"""The verbs of the catalogue: list, show."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Describe the verbs."""
+    """Add the verbs to the parser."""
     listing = verbs.add_parser("list", help="the systems, tasks, data sets and objectives there are")
     listing.description = "One line for every system, task, data set or objective."
     listing.add_argument("kind", choices=("systems", "tasks", "datasets", "objectives"), help="what to list")
@@ -50,7 +50,7 @@ def _tasks() -> list[dict[str, object]]:
 
 
 def _datasets() -> list[dict[str, object]]:
-    """Data sets are the choices of an experiment's ``data:`` block."""
+    """Datasets, which are the choices of an experiment's ``data:`` block."""
     from mm_kptm.config import choices
     from mm_kptm.experiment.settings import Experiment
 
@@ -81,7 +81,7 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _system(name: str, depth: int) -> dict[str, object]:
-    """A recipe, and its modules built without memory for the weights."""
+    """Description of a recipe, with its modules built on the meta device."""
     import torch
 
     import mm_kptm
@@ -105,7 +105,7 @@ def _system(name: str, depth: int) -> dict[str, object]:
 
 
 def _modules(module: nn.Module, depth: int) -> dict[str, object]:
-    """Children with their parameter counts; a run of alike ones is one entry, as 0-11."""
+    """Child modules with parameter counts; consecutive equal ones share an entry, such as 0-11."""
     tree: dict[str, object] = {}
     alike: list[tuple[str, nn.Module]] = []
     for name, child in [*module.named_children(), ("", None)]:

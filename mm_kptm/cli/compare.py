@@ -12,7 +12,7 @@ from mm_kptm.cli.threads import physical_cores
 
 
 def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Describe the verb."""
+    """Add the verb to the parser."""
     compare = verbs.add_parser(
         "compare",
         help="train several experiments with several seeds and compare them",

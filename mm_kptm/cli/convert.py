@@ -1,4 +1,4 @@
-"""The verb that turns an official checkpoint into a folder of this suite."""
+"""The verb convert: official checkpoint to saved folder of this suite."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mm_kptm.errors import UserError
 
 
 def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Describe the verb."""
+    """Add the verb to the parser."""
     convert = verbs.add_parser("convert", help="turn an official checkpoint into a folder of this suite")
     convert.description = "Every published parameter is renamed, or left behind for a stated reason, or reported."
     convert.add_argument("recipe", metavar="RECIPE", help="a system from `mm-kptm list systems`")
@@ -40,13 +40,13 @@ def _dry_run(options: argparse.Namespace) -> int:
     import mm_kptm
     from mm_kptm.systems.pretrained import translated
 
-    found = translated(options.recipe, options.checkpoint)
-    for theirs, ours in found.placed.items():
+    translation = translated(options.recipe, options.checkpoint)
+    for theirs, ours in translation.placed.items():
         print(f"{theirs} -> {ours}")
-    for theirs, reason in found.left.items():
+    for theirs, reason in translation.left.items():
         print(f"{theirs} stays behind: {reason}")
-    for theirs in found.strangers:
+    for theirs in translation.strangers:
         print(f"{theirs} has no rule")
     mm_kptm.load(options.recipe, options.checkpoint)
-    print(f"{len(found.placed)} placed, {len(found.left)} left behind; the checkpoint fits")
+    print(f"{len(translation.placed)} placed, {len(translation.left)} left behind; the checkpoint fits")
     return 0

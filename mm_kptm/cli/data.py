@@ -1,4 +1,4 @@
-"""The verb that works on data files: data validate."""
+"""The verb data validate: checks of data files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CUSTOM = "custom"
 
 
 def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Describe the verb."""
+    """Add the verb to the parser."""
     data = verbs.add_parser("data", help="check data files before a run needs them")
     actions = data.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
     validate = actions.add_parser("validate", help="read files as a task would, and name what is wrong")
@@ -21,7 +21,7 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     validate.add_argument(
         "--format",
         default=CUSTOM,
-        help="whose format: custom (docs/own-data.md), or a data set such as xnli (default: custom)",
+        help="custom (docs/own-data.md), or that of a dataset such as xnli (default: custom)",
     )
     add_json(validate)
     validate.set_defaults(run=_validate)

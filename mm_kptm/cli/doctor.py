@@ -1,4 +1,4 @@
-"""The verb that says what this machine has, and what is missing."""
+"""The verb doctor: diagnosis of the installation and the machine."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ OPTIONAL = {
     "transformers": "the reference of tests and benchmarks",
     "pytest": "the tests",
 }
-# These break when their version does not match that of torch, and only an import shows it.
+# Compiled against torch: a version mismatch shows only on import.
 MATCHED = ("torchvision.ops", "timm", "open_clip", "pykeen.models")
 
 
 def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Describe the verb."""
+    """Add the verb to the parser."""
     doctor = verbs.add_parser("doctor", help="versions, devices, threads, and what is missing")
     doctor.description = "Look at this machine and installation; exit code 1 when something needed does not work."
     add_json(doctor)
@@ -35,17 +35,17 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 def _doctor(options: argparse.Namespace) -> int:
     with only_json(options.json):
-        found = examine()
+        report = examine()
     if options.json:
-        print_json(found)
+        print_json(report)
     else:
-        print_pairs(found)
-        print("\n" + ("something is wrong: see problems" if found["problems"] else "everything needed is here"))
-    return 1 if found["problems"] else 0
+        print_pairs(report)
+        print("\n" + ("something is wrong: see problems" if report["problems"] else "everything needed is here"))
+    return 1 if report["problems"] else 0
 
 
 def examine() -> dict[str, object]:
-    """What there is, and a list of problems in words."""
+    """Collect versions and devices, and a list of problems in words."""
     versions = {name: _version(name) for name in PACKAGES}
     problems = [f"{name} is not installed" for name, version in versions.items() if version is None]
     problems += [complaint for module in MATCHED if (complaint := _complaint(module))]
@@ -75,7 +75,7 @@ def _version(name: str) -> str | None:
 def _complaint(module: str) -> str:
     try:
         import_module(module)
-    except Exception as error:  # a mismatched pair fails in ways of its own: RuntimeError, OSError, AttributeError
+    except Exception as error:  # mismatched versions fail with RuntimeError, OSError, AttributeError ...
         return f"{module} does not load ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
     return ""
 

@@ -1,4 +1,4 @@
-"""The verbs of region features, as a group: features extract, convert, doctor, diff, formats."""
+"""The verbs of region features: features extract, convert, doctor, diff, formats."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from mm_kptm.vision.features.formats.format import Format
 
 CLEAN, FAULTY = 0, 1  #: exit codes of the doctor
-AGAIN = 8  #: pictures that the doctor extracts again
+AGAIN = 8  #: images that the doctor extracts again
 NO_WEIGHTS = "none"
 
 
 def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Describe the group."""
+    """Add the group of verbs to the parser."""
     group = verbs.add_parser("features", help="region features: extract them from pictures, convert, check, compare")
     actions = group.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
     _add_extract(actions)
@@ -193,20 +193,20 @@ def _doctor(options: argparse.Namespace) -> int:
     from mm_kptm.vision.features.doctor import Doctor, Fault
 
     beside = _contract(options.source)
-    wanted = _contract_at(options.contract) if options.contract else beside
+    expected = _contract_at(options.contract) if options.contract else beside
     sizes = _sizes(options.images)
-    doctor = Doctor(contract=wanted or beside, dim=options.dim, sizes=sizes)
+    doctor = Doctor(contract=expected or beside, dim=options.dim, sizes=sizes)
     source = _format(options.source, options.kind)
     if options.against:
-        _hold_against(doctor, source.read(options.source), _format(options.against, None).read(options.against))
+        _compare_with(doctor, source.read(options.source), _format(options.against, None).read(options.against))
     if options.weights:
-        _hold_against_pictures(doctor, source.read(options.source), beside, sizes, _weights(options.weights))
+        _compare_with_extraction(doctor, source.read(options.source), beside, sizes, _weights(options.weights))
     faults = doctor.examine(source.read(options.source))
-    if options.contract and beside is not None and wanted is not None:
-        faults += [Fault("contract", f"the data break the contract: {each}") for each in differences(beside, wanted)]
+    if options.contract and beside is not None and expected is not None:
+        faults += [Fault("contract", f"the data break the contract: {each}") for each in differences(beside, expected)]
     if options.json:
-        told = {"images": doctor.images, "regions": doctor.regions, "format": source.name}
-        print_json({**told, "faults": [asdict(fault) for fault in faults]})
+        summary = {"images": doctor.images, "regions": doctor.regions, "format": source.name}
+        print_json({**summary, "faults": [asdict(fault) for fault in faults]})
     else:
         print(f"{options.source}: {doctor.images} images, {doctor.regions} regions, {source.name}")
         for fault in faults:
@@ -223,29 +223,31 @@ def _diff(options: argparse.Namespace) -> int:
 
     sizes = _sizes(options.images)
     first, second = (sized(_format(path, None).read(path), sizes) for path in (options.first, options.second))
-    found = diff(first, second, threshold=options.iou)
+    difference = diff(first, second, threshold=options.iou)
     if options.json:
-        print_json(found)
+        print_json(difference)
         return 0
-    least = min(found.regions)
+    least = min(difference.regions)
     print_pairs(
         {
-            "images in both": found.images,
-            "only in the first": len(found.only_first),
-            "only in the second": len(found.only_second),
-            "images of two sizes": len(found.sizes),
-            "regions": list(found.regions),
-            f"matched at IoU {options.iou:g}": f"{found.matched} ({found.matched / least:.1%})" if least else "0",
-            "mean IoU": found.iou,
-            "mean cosine": "" if found.cosine is None else found.cosine,
-            "worst cosine": "" if found.worst_cosine is None else found.worst_cosine,
-            "same class": "" if found.same_class is None else f"{found.same_class:.1%}",
+            "images in both": difference.images,
+            "only in the first": len(difference.only_first),
+            "only in the second": len(difference.only_second),
+            "images of two sizes": len(difference.sizes),
+            "regions": list(difference.regions),
+            f"matched at IoU {options.iou:g}": f"{difference.matched} ({difference.matched / least:.1%})"
+            if least
+            else "0",
+            "mean IoU": difference.iou,
+            "mean cosine": "" if difference.cosine is None else difference.cosine,
+            "worst cosine": "" if difference.worst_cosine is None else difference.worst_cosine,
+            "same class": "" if difference.same_class is None else f"{difference.same_class:.1%}",
         }
     )
     return 0
 
 
-def _hold_against(doctor: Doctor, ours: Iterator[Detections], theirs: Iterator[Detections]) -> None:
+def _compare_with(doctor: Doctor, ours: Iterator[Detections], theirs: Iterator[Detections]) -> None:
     from mm_kptm.vision.features.diff import aligned
 
     for image, reference in aligned(ours, theirs):
@@ -253,14 +255,14 @@ def _hold_against(doctor: Doctor, ours: Iterator[Detections], theirs: Iterator[D
             doctor.compare(image, reference)
 
 
-def _hold_against_pictures(
+def _compare_with_extraction(
     doctor: Doctor,
     images: Iterator[Detections],
     contract: FeatureContract | None,
     sizes: PictureSizes | None,
     weights: Path | None,
 ) -> None:
-    """Extract the first pictures again, in both orders of colours."""
+    """Compare the first images with a new extraction, in both colour orders."""
     from mm_kptm.vision.extractors.build import extractor_of
     from mm_kptm.vision.extractors.extract import extract_again
 
@@ -311,15 +313,15 @@ def _weights(name: str | None) -> Path | None:
 
 
 def _range(text: str) -> tuple[int, int]:
-    """A number of boxes, or its limits, as the command line has them."""
-    told = re.fullmatch(r"(\d{1,6})(?:-(\d{1,6}))?", text)
-    if told is None:
+    """Parse a number of boxes, or its limits."""
+    limits = re.fullmatch(r"(\d{1,6})(?:-(\d{1,6}))?", text)
+    if limits is None:
         raise UserError(f"--boxes is a number such as 36, or limits such as 10-100, but it is {text!r}")
-    return int(told[1]), int(told[2] or told[1])
+    return int(limits[1]), int(limits[2] or limits[1])
 
 
 def _progress(total: int, done: int) -> Callable[[int], None]:
-    """One live line with an ETA, or a plain line now and then."""
+    """Progress callback with an ETA: a live line on a terminal, else plain lines."""
     from mm_kptm.train.log import Progress
 
     line = Progress("extract", steps=total, start=done)
@@ -332,7 +334,7 @@ def _progress(total: int, done: int) -> Callable[[int], None]:
 
 
 def _counter() -> Callable[[int], None] | None:
-    """A live count of images on a terminal."""
+    """Callback that counts images on a terminal."""
     if not sys.stderr.isatty():
         return None
     from tqdm import tqdm

@@ -1,6 +1,6 @@
-"""The verbs that work on knowledge graphs, as a group: kg info, kg neighbours, kg train, kg evaluate, kg link.
+"""The verbs of knowledge graphs: kg info, kg neighbours, kg train, kg evaluate, kg link.
 
-A module of this package with ``add_verbs`` joins the group by standing in :data:`ROOMS`.
+A module of this package with ``add_verbs`` joins the group by its entry in :data:`ROOMS`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ ROOMS = (kg_graphs, kg_embeddings, kg_link)
 
 
 def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Describe the group."""
+    """Add the group of verbs to the parser."""
     group = verbs.add_parser(
         "kg", help="knowledge graphs: what one holds, vectors of its entities, and where texts name them"
     )

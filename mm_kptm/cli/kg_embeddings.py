@@ -1,4 +1,4 @@
-"""The verbs that make and rank vectors of a graph's entities: kg train, kg evaluate."""
+"""The verbs of knowledge graph embeddings: kg train, kg evaluate."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ PRINTED = ("mrr", "hits@1", "hits@3", "hits@10", "mean_rank")
 
 
 def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Describe the verbs."""
-    train = verbs.add_parser("train", help="train embeddings of a graph, and rank what was held out")
+    """Add the verbs to the parser."""
+    train = verbs.add_parser("train", help="train embeddings of a graph, and rank the held-out triples")
     train.description = (
         "Train vectors of entities and relations with pykeen, print the filtered ranks of valid and test, and write "
         "the vectors into a folder."
@@ -41,7 +41,7 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     train.add_argument("--seed", type=int, default=0, help="same seed, same vectors (default: 0)")
     train.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     train.add_argument(
-        "--held", type=float, default=0.1, metavar="SHARE", help="of triples without parts, for valid and for test"
+        "--holdout", type=float, default=0.1, metavar="SHARE", help="of triples without parts, for valid and for test"
     )
     add_json(train)
     train.set_defaults(run=_train)
@@ -54,7 +54,7 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     evaluate.add_argument("graph", metavar="GRAPH", help="as for `kg train`; parts that are drawn are drawn as there")
     evaluate.add_argument("--model", default="", help="whose score it is, where the folder does not say")
     evaluate.add_argument("--norm", type=int, choices=(1, 2), help="of TransE's distance, where it does not say")
-    evaluate.add_argument("--held", type=float, default=0.1, metavar="SHARE", help="as for `kg train`")
+    evaluate.add_argument("--holdout", type=float, default=0.1, metavar="SHARE", help="as for `kg train`")
     add_json(evaluate)
     evaluate.set_defaults(run=_evaluate)
 
@@ -80,7 +80,7 @@ def _train(options: argparse.Namespace) -> int:
         seed=options.seed,
     )
     with only_json(options.json):
-        graph = open_splits(options.graph, held=options.held, seed=options.seed)
+        graph = open_splits(options.graph, held=options.holdout, seed=options.seed)
         for part, lost in graph.dropped.items():
             print(f"{part}: {lost} triples with entities or relations unseen in train are dropped", file=sys.stderr)
         trained = train_embeddings(graph, settings, device=options.device, progress=sys.stderr.isatty())
@@ -97,7 +97,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
     with only_json(options.json):
         vectors = open_embeddings(options.vectors, model=options.model, norm=options.norm)
-        graph = open_splits(options.graph, held=options.held, seed=int(vectors.settings.get("seed") or 0))
+        graph = open_splits(options.graph, held=options.holdout, seed=int(vectors.settings.get("seed") or 0))
         measured = evaluate_embeddings(vectors.among(graph.entities, graph.relations).score(), graph)
     _print(options, options.vectors, graph, measured)
     return 0
@@ -112,8 +112,8 @@ def _print(
         return
     print_rows(
         [
-            {"part": part, "triples": counts[part], **{name: found[name] for name in PRINTED}}
-            for part, found in measured.items()
+            {"part": part, "triples": counts[part], **{name: metrics[name] for name in PRINTED}}
+            for part, metrics in measured.items()
         ]
     )
     print(folder)

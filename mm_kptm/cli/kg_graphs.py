@@ -1,4 +1,4 @@
-"""The verbs that look into a knowledge graph: kg info, kg neighbours."""
+"""The verbs that inspect a knowledge graph: kg info, kg neighbours."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from mm_kptm.knowledge.graph.graph import KnowledgeGraph
 
 GRAPH = (
-    "triples between tabs (.tsv, .spo), RDF (.nt, .nq, .ttl), ConceptNet's .csv, a folder of WordNet or Wikidata5M, or "
-    "pykeen:NAME"
+    "tab-separated triples (.tsv, .spo), RDF (.nt, .nq, .ttl), ConceptNet's .csv, a folder of WordNet or Wikidata5M, "
+    "or pykeen:NAME"
 )
-SHOWN = 12  #: relations that are listed for a reader
+SHOWN = 12  #: most relations in the text listing
 
 
 def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Describe the verbs."""
+    """Add the verbs to the parser."""
     info = verbs.add_parser("info", help="count what a graph holds")
     info.description = "Triples, entities, relations, degrees, parts and languages of a graph."
     info.add_argument("graph", metavar="GRAPH", help=GRAPH)
@@ -81,7 +81,7 @@ def _opened(source: str) -> KnowledgeGraph:
 
 
 def _along(graph: KnowledgeGraph, relation: str) -> KnowledgeGraph:
-    """The same entities, and the triples of one relation."""
+    """Graph with the same entities and the triples of one relation."""
     from mm_kptm.knowledge.graph.graph import KnowledgeGraph
 
     if relation not in graph.relations:

@@ -1,4 +1,4 @@
-"""The verb that finds a graph's entities in texts: kg link."""
+"""The verb kg link: entity linking in texts."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ NAMES = (
 
 
 def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Describe the verb."""
-    link = verbs.add_parser("link", help="find entities in texts, or read what another linker found")
+    """Add the verb to the parser."""
+    link = verbs.add_parser("link", help="link entities in texts, or read the output of another linker")
     link.description = (
         "Write every text with the mentions in it, their candidates and the entity they mean, one JSON object a line."
     )
     link.add_argument("names", metavar="NAMES", help=NAMES)
     link.add_argument("texts", type=Path, metavar="TEXTS", help="one text a line, or .jsonl of objects with a text")
     link.add_argument("--out", type=Path, metavar="FILE", help="where to (default: print them)")
-    link.add_argument("--language", metavar="CODE", help="of texts that do not say theirs (default: all languages)")
+    link.add_argument("--language", metavar="CODE", help="of texts without a language (default: all languages)")
     link.add_argument("--threshold", type=float, default=0.0, metavar="X", help="mentions that score less mean nothing")
     link.add_argument("--overlaps", action="store_true", help="all mentions, not the leftmost longest alone")
     link.add_argument("--encoder", type=Path, metavar="FOLDER", help="reads the context: a run, or a saved model")
@@ -102,7 +102,7 @@ def _linker(aliases: Aliases, options: argparse.Namespace) -> MentionLinker:
 
 
 def _counted(texts: Iterator[LinkedText], counts: dict[str, int]) -> Iterator[LinkedText]:
-    """The texts as they pass."""
+    """Pass texts through and count them."""
     for linked in texts:
         counts["texts"] += 1
         counts["mentions"] += len(linked.mentions)
@@ -111,7 +111,7 @@ def _counted(texts: Iterator[LinkedText], counts: dict[str, int]) -> Iterator[Li
 
 
 def _one_value(values: Iterator[str]) -> Iterator[str]:
-    """JSON values as one list, a line each."""
-    for place, value in enumerate(values):
-        yield f"{',' if place else '['}\n {value}"
-    yield "\n]\n"  # texts are one at least
+    """Join JSON values into one JSON list, one per line."""
+    for index, value in enumerate(values):
+        yield f"{',' if index else '['}\n {value}"
+    yield "\n]\n"  # there is at least one text

@@ -1,4 +1,4 @@
-"""What a command prints: text for readers, one JSON value for machines, never both."""
+"""Output of commands: text for readers or one JSON value for machines, never both."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from mm_kptm.config import plain
 
-LINE = 100  #: characters of a list that still stand on one line
+LINE = 100  #: longest list that is printed on one line, in characters
 
 
 def add_json(verb: argparse.ArgumentParser) -> None:
-    """The option that every listing has."""
+    """Add the option ``--json``."""
     verb.add_argument("--json", action="store_true", help="print one JSON value and nothing else on stdout")
 
 
 def print_json(value: object) -> None:
-    """One JSON value on stdout; dataclasses, paths and sets as plain values."""
+    """Print one JSON value; dataclasses, paths and sets become plain values."""
     print(json.dumps(plain(value), ensure_ascii=False, indent=2))
 
 
 def print_rows(rows: Sequence[Mapping[str, object]]) -> None:
-    """Rows of the same keys as aligned columns under their names."""
+    """Print rows with the same keys as aligned columns with headings."""
     from mm_kptm.report.tables import aligned
 
     if rows:
@@ -33,7 +33,7 @@ def print_rows(rows: Sequence[Mapping[str, object]]) -> None:
 
 
 def print_pairs(pairs: Mapping[str, object], indent: str = "") -> None:
-    """Names and values, one pair a line; a mapping indents its own, and so does a list too long for a line."""
+    """Print names and values, one pair per line; mappings and long lists are indented."""
     wide = max((len(name) for name in pairs), default=0)
     for name, value in pairs.items():
         if isinstance(value, Mapping):
@@ -47,7 +47,7 @@ def print_pairs(pairs: Mapping[str, object], indent: str = "") -> None:
 
 @contextlib.contextmanager
 def only_json(wanted: bool) -> Iterator[None]:
-    """While a command works for a machine, whatever a library prints goes to stderr."""
+    """Context manager: if ``wanted``, redirect prints of libraries to stderr, so that stdout is one JSON value."""
     with contextlib.redirect_stdout(sys.stderr) if wanted else contextlib.nullcontext():
         yield
 

@@ -1,4 +1,4 @@
-"""The verbs that write answers down: predict, submit."""
+"""The verbs that write predictions: predict, submit."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from mm_kptm.errors import UserError
 
 
 def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Describe the verbs."""
+    """Add the verbs to the parser."""
     predict = verbs.add_parser("predict", help="write what a trained run answers, one JSON object a line")
     predict.description = "Answer a split of the run's data, or a file of yours in the same format, as lines of JSON."
     predict.add_argument("folder", type=Path, metavar="RUN", help="a run folder")
-    asked = predict.add_mutually_exclusive_group()
-    asked.add_argument("--split", default="test", help="which examples (default: test)")
-    asked.add_argument("--input", type=Path, metavar="FILE", help="examples of your own; answers may be missing")
+    examples = predict.add_mutually_exclusive_group()
+    examples.add_argument("--split", default="test", help="which examples (default: test)")
+    examples.add_argument("--input", type=Path, metavar="FILE", help="examples of your own; answers may be missing")
     predict.add_argument("--out", type=Path, metavar="FILE", help="where to (default: print them)")
     predict.set_defaults(run=_predict)
 

@@ -19,7 +19,7 @@ LATEST = "the run folder of the experiment"
 
 
 class _Keys(argparse.Action):
-    """``--keys`` prints what an experiment file may say, and ends."""
+    """Action of ``--keys``: print all keys of an experiment file and exit."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from mm_kptm.experiment.settings import Experiment
@@ -29,7 +29,7 @@ class _Keys(argparse.Action):
 
 
 def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Describe the verbs."""
+    """Add the verbs to the parser."""
     demo = verbs.add_parser("demo", help="train, ablate and report on Number World, with no download")
     demo.description = "Pretrain, fine-tune and ablate on the embedded benchmark, print the tables, write a report."
     tiers = "; ".join(f"{tier}: {cost}" for tier, cost in TIERS.items())
@@ -90,15 +90,15 @@ def _train(options: argparse.Namespace) -> int:
     from mm_kptm.train.parallel.processes import process_group
 
     with process_group():
-        settings, folder = _asked(options)
+        settings, folder = _settings_of(options)
         experiment.train(settings, folder, resume=options.resume is not None)
     if _first_process():
         print(folder)
     return 0
 
 
-def _asked(options: argparse.Namespace) -> tuple[Experiment, Path]:
-    """What to train and into which folder: as a file says, or as an earlier run's own file does."""
+def _settings_of(options: argparse.Namespace) -> tuple[Experiment, Path]:
+    """Settings and run folder of ``train``, from an experiment file or from the run to resume."""
     from mm_kptm.experiment.settings import Experiment
 
     if options.resume not in (None, LATEST) and Path(options.resume).is_file() and options.experiment is None:
@@ -128,8 +128,8 @@ def _config_of(folder: Path) -> Path:
     return path
 
 
-def _check_same(asked: Experiment, began: Experiment, folder: Path) -> None:
-    ours, theirs = config.leaves(asked), config.leaves(began)
+def _check_same(requested: Experiment, began: Experiment, folder: Path) -> None:
+    ours, theirs = config.leaves(requested), config.leaves(began)
     for key in sorted(ours | theirs):
         if ours.get(key) != theirs.get(key):
             raise UserError(
@@ -139,7 +139,7 @@ def _check_same(asked: Experiment, began: Experiment, folder: Path) -> None:
 
 
 def _first_process() -> bool:
-    """Whether this is the process that speaks; ``torchrun`` and ``accelerate launch`` number theirs."""
+    """Whether this is the main process of a ``torchrun`` or ``accelerate launch``, by its RANK."""
     return os.environ.get("RANK", "0") == "0"
 
 

@@ -1,8 +1,8 @@
-"""How many threads a command uses: one for every core that it really has, and none that waits by spinning.
+"""OpenMP settings of a command: one thread per usable physical core, and no spinning.
 
-OpenMP's defaults count hyper-threads and cores that a container may not use, and let idle threads spin, which on a busy
-machine with two cores costs up to forty times. The variables work only when they are set before torch loads. What the
-user has set stays.
+OpenMP's defaults count hyper-threads and cores outside of a container's quota, and let idle threads spin, which on a
+busy machine with two cores was up to forty times slower. The variables must be set before torch is loaded; the user's
+own values are kept.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def settle(environment: MutableMapping[str, str]) -> None:
-    """Set what OpenMP reads, where the user has not."""
+    """Set the OpenMP variables that the user has not set."""
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     environment.setdefault("OMP_NUM_THREADS", str(physical_cores()))
 
 
 def physical_cores(topology: Path = _TOPOLOGY, quota: Path = _QUOTA) -> int:
-    """Cores this process may use: siblings count once, and a container's share of time is a limit."""
+    """Number of usable physical cores: hyper-threads count once, and a container's CPU quota is a limit."""
     usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
     cores = {_siblings(topology, cpu) for cpu in usable}
     return max(1, min(len(cores), _share(quota)))
 
 
 def _siblings(topology: Path, cpu: int) -> str:
-    """The hyper-threads on the same core, as the kernel writes them; the number itself where it does not."""
+    """Hyper-threads of the same core, as the kernel lists them; the CPU number itself if it does not."""
     try:
         return (topology / f"cpu{cpu}" / "topology" / "thread_siblings_list").read_text().strip()
     except OSError:
@@ -38,7 +38,7 @@ def _siblings(topology: Path, cpu: int) -> str:
 
 
 def _share(quota: Path) -> int:
-    """The whole cores that a control group's quota (``200000 100000``: two) pays for."""
+    """Whole cores of a control group's quota (``200000 100000``: two)."""
     try:
         allowed, period = quota.read_text().split()
         return math.ceil(int(allowed) / int(period))

@@ -1,8 +1,8 @@
-"""Experiment files: YAML and dotted overrides become frozen dataclasses, and every mistake one plain sentence.
+"""Experiment files: YAML and dotted overrides parsed into frozen dataclasses, every mistake reported in one sentence.
 
 The shape of a file is a frozen dataclass whose fields are values, mappings, other such dataclasses, or a choice of
 them, ``Annotated[NumberWorld | VqaFiles, Field(discriminator="name")]``, in which the first field of each, a
-``Literal``, says which one is meant. Types, conversion and choices are pydantic's; this room adds the lines of YAML.
+``Literal``, is the discriminator. Types, conversion and choices are pydantic's; this package adds YAML line numbers.
 """
 
 from __future__ import annotations
@@ -22,15 +22,17 @@ from mm_kptm.config.document import Plain, lay, parse, split
 from mm_kptm.config.kinds import Settings, default, required, shapes_of, tag_of, tags_of, typed_fields, words
 from mm_kptm.config.validation import validate
 
+__all__ = ["choices", "describe", "dump", "leaves", "plain", "read"]
+
 S = TypeVar("S", bound=Settings)
 
 
 def read(shape: type[S], path: Path, overrides: Sequence[str] = ()) -> S:
-    """The experiment in ``path``, with dotted overrides such as ``--train.steps=10`` laid over it.
+    """Read the experiment in ``path``, with dotted overrides such as ``--train.steps=10`` applied.
 
     Raises:
-        UserError: the file is missing, empty or no YAML; a key is unknown, doubled or lacking; a value has another
-            type than the shape says. The sentence names the file and line, or the option.
+        UserError: the file is missing, empty or no YAML; a key is unknown, duplicated or missing; a value has the
+            wrong type. The message names the file and line, or the option.
     """
     document = parse(path)
     for override in overrides:
@@ -51,7 +53,7 @@ def plain(settings: object) -> Plain:
 
 
 def _plain(value: object) -> object:
-    """What pydantic has no plain form for."""
+    """Plain form of values that pydantic does not serialise."""
     return dict(value) if isinstance(value, Mapping) else str(value)
 
 
@@ -69,17 +71,17 @@ def _leaves(value: Plain, prefix: str) -> Iterator[tuple[str, Plain]]:
 
 
 def choices(shape: type[Settings], key: str) -> dict[str, type[Settings]]:
-    """The dataclasses that a field chooses from, by the name that picks them."""
+    """The dataclasses of a discriminated union field, by their tag."""
     return tags_of(get_type_hints(shape)[key])
 
 
 def describe(shape: type[Settings]) -> str:
-    """A help page: every key of an experiment file as an override, its default, its type and its ``#:`` comment."""
+    """Help page: every key of an experiment file as an override, with its default, type and ``#:`` comment."""
     return "\n\n".join("\n".join(lines) for lines in _sections(shape, prefix=""))
 
 
 def _sections(shape: type[Settings], prefix: str, choice: str = "") -> Iterator[list[str]]:
-    """The lines of one dataclass, then those of the dataclasses in it."""
+    """Help lines of one dataclass, then those of its nested dataclasses."""
     meanings = dict(re.findall(r"^    (\w+): .*#: (.+)$", inspect.getsource(shape), re.MULTILINE))
     lines = [f"{prefix.rstrip('.') or 'experiment'}{choice}: {(shape.__doc__ or '').splitlines()[0]}"]
     inner: list[Iterator[list[str]]] = []
@@ -90,9 +92,9 @@ def _sections(shape: type[Settings], prefix: str, choice: str = "") -> Iterator[
             tag = f", {fields(one)[0].name} {tag_of(one)}" if len(shapes) > 1 else ""
             inner.append(_sections(one, f"{key}.", tag))
         if not shapes:
-            given = "..." if required(field) else json.dumps(plain(default(field)), ensure_ascii=False)
+            value = "..." if required(field) else json.dumps(plain(default(field)), ensure_ascii=False)
             meaning = "; ".join(filter(None, (meanings.get(field.name), words(kind))))
-            lines.append(f"  {f'--{key}={given}':<34}  {meaning}")
+            lines.append(f"  {f'--{key}={value}':<34}  {meaning}")
     yield lines
     for sections in inner:
         yield from sections

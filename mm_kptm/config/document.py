@@ -1,6 +1,6 @@
-"""YAML text as a tree that remembers where each part of it stands.
+"""YAML text as a tree whose nodes know their file and line.
 
-A *branch* is a YAML mapping, a *leaf* any other value, a *place* the file and line, or the option, that it is from.
+Nodes are mappings or scalars (anything else); ``place`` is the file and line, or the option, that a node came from.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | 
 
 @dataclass(frozen=True)
 class ScalarNode:
-    """A value and its place."""
+    """Value with its source location."""
 
     value: Plain
     place: str
-    text: str | None = None  #: a scalar as it stands in the file: `true` may be a word, 2024 a name
+    text: str | None = None  #: the unparsed scalar: `true` may be a word, 2024 a name
 
 
 @dataclass(frozen=True)
 class MappingNode:
-    """The entries of a mapping and its place."""
+    """Mapping entries with their source location."""
 
     entries: Mapping[str, MappingNode | ScalarNode]
     place: str
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's safe loader, for which 1e-3 is a number as it is everywhere else."""
+    """Safe YAML loader that reads 1e-3 as a float, as YAML 1.2 does."""
 
 
 _Loader.add_implicit_resolver(
@@ -47,7 +47,7 @@ _Loader.add_implicit_resolver(
 
 
 def parse(path: Path) -> MappingNode:
-    """The tree of a file.
+    """Parse a file into a tree.
 
     Raises:
         UserError: the file cannot be read, is no YAML, has a key twice, or repeats parts of itself by aliases.
@@ -81,7 +81,7 @@ def parse(path: Path) -> MappingNode:
 
 
 def _tree(node: yaml.Node, source: str) -> MappingNode | ScalarNode:
-    """The composed YAML as a tree of branches and leaves that know their places."""
+    """Composed YAML as a tree of mapping and scalar nodes with their source locations."""
     place = f"{source}, line {node.start_mark.line + 1}"
     loader = _Loader("")
     if not isinstance(node, yaml.MappingNode):
@@ -102,7 +102,7 @@ def _tree(node: yaml.Node, source: str) -> MappingNode | ScalarNode:
 
 
 def split(override: str) -> tuple[list[str], MappingNode | ScalarNode]:
-    """The path of keys and the value of an override such as ``--train.steps=10``."""
+    """Split an override such as ``--train.steps=10`` into its key path and value."""
     option, equals, text = override.partition("=")
     keys = option.removeprefix("--").split(".")
     if not option.startswith("--") or not equals or not all(keys):
@@ -117,7 +117,7 @@ def split(override: str) -> tuple[list[str], MappingNode | ScalarNode]:
 def lay(
     tree: MappingNode | ScalarNode | None, keys: Sequence[str], value: MappingNode | ScalarNode, place: str
 ) -> MappingNode:
-    """``tree`` with ``value`` at the end of the path ``keys``."""
+    """Copy of ``tree`` with ``value`` set at the key path ``keys``."""
     entries = dict(tree.entries) if isinstance(tree, MappingNode) else {}
     key, *rest = keys
     entries[key] = lay(entries.get(key), rest, value, place) if rest else value
@@ -125,7 +125,7 @@ def lay(
 
 
 def flat(entry: MappingNode | ScalarNode) -> Plain:
-    """The bare values."""
+    """Plain values of a node, without source locations."""
     if isinstance(entry, ScalarNode):
         return entry.value
     return {key: flat(value) for key, value in entry.entries.items()}

@@ -1,4 +1,4 @@
-"""The kinds of values that settings have: in words, as choices, as text."""
+"""Types of settings: descriptions for messages, allowed literals, union tags."""
 
 from __future__ import annotations
 
@@ -39,23 +39,23 @@ def shapes_of(kind: Any) -> list[type[Settings]]:
 
 
 def is_text(kind: Any) -> bool:
-    """Whether nothing but text, or null, will do; then an unquoted value counts as it is written."""
+    """Whether a type accepts only str or null; an unquoted scalar is then taken literally."""
     others = {member for member in members(kind) if get_origin(member) is not Literal}
     return {*map(type, literals(kind)), *others} <= {str, Path, type(None)}
 
 
 def literals(kind: Any) -> tuple[Any, ...]:
-    """The words that a value must be one of; none where it may be any."""
+    """Allowed literals of a type; empty where any value is allowed."""
     return tuple(word for member in members(kind) if get_origin(member) is Literal for word in get_args(member))
 
 
 def tag_of(shape: type[Settings]) -> str:
-    """The word that a choice between dataclasses knows this one by: the literal of its first field."""
+    """Discriminator tag of a dataclass: the literal of its first field."""
     return str(get_args(get_type_hints(shape)[fields(shape)[0].name])[0])
 
 
 def tags_of(kind: Any) -> dict[str, type[Settings]]:
-    """The dataclasses of a choice by their tags."""
+    """Dataclasses of a discriminated union by tag."""
     return {tag_of(shape): shape for shape in shapes_of(kind)}
 
 
@@ -65,7 +65,7 @@ _SIMPLE = {
 
 
 def words(kind: Any) -> str:
-    """``kind`` as a reader would say it."""
+    """Type in plain words, for messages."""
     origin, arguments = get_origin(kind), get_args(kind)
     if kind in _SIMPLE:
         return _SIMPLE[kind]

@@ -1,7 +1,7 @@
-"""A document validated by pydantic against the dataclass it should be, and the first mistake as one sentence.
+"""Validation of a document against its dataclass by pydantic, with the first mistake reported in one sentence.
 
-Types are strict, as YAML has types of its own: 1.5 is no whole number and true no number. A scalar that is not quoted
-may still be text where text is asked for (``name: 2024``).
+Types are strict, since YAML has its own: 1.5 is not an int and true not a number. An unquoted scalar is still
+accepted as text where the field is a str (``name: 2024``).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _TAGS = ("union_tag_invalid", "union_tag_not_found")
 
 @dataclass(frozen=True)
 class _Spot:
-    """What a mistake is about: a part of the document, its dotted key and its kind."""
+    """Location of a mistake: the document node, its dotted key and its expected type."""
 
     keys: tuple[str, ...]
     kind: Any
@@ -42,7 +42,7 @@ class _Spot:
 
 
 def validate(shape: type[S], document: MappingNode) -> S:
-    """The value of a document.
+    """Convert a document to its dataclass.
 
     Raises:
         UserError: a key is unknown or missing, a value has another type, or a rule of a dataclass is broken.
@@ -57,8 +57,8 @@ def validate(shape: type[S], document: MappingNode) -> S:
         unquoted = [spot for spot in spots if _reads_as_text(spot)]
         if not unquoted:
             ranks = {_UNKNOWN: 0, _MISSING: 1}
-            place = min(range(len(mistakes)), key=lambda place: ranks.get(mistakes[place]["type"], 2))
-            raise _mistake(mistakes[place], spots[place]) from None
+            first = min(range(len(mistakes)), key=lambda index: ranks.get(mistakes[index]["type"], 2))
+            raise _mistake(mistakes[first], spots[first]) from None
         for spot in unquoted:
             text = spot.node.text if isinstance(spot.node, ScalarNode) else None
             document = lay(document, spot.keys, ScalarNode(text, spot.node.place, text), spot.node.place)
@@ -72,14 +72,14 @@ def _adapter(shape: type[S]) -> TypeAdapter[tuple[S]]:
 
 
 def _content(node: MappingNode | ScalarNode) -> Any:
-    """The bare values; a date or other type that JSON lacks is as it is written."""
+    """Plain values; a date or another type that JSON lacks stays as written."""
     if isinstance(node, MappingNode):
         return {key: _content(entry) for key, entry in node.entries.items()}
     return node.value if node.value is None or isinstance(node.value, bool | int | float | str | list) else node.text
 
 
 def _spot(shape: type[Settings], document: MappingNode, steps: Sequence[int | str]) -> _Spot:
-    """Follow the steps of pydantic, which are keys, tags of choices and places in lists."""
+    """Resolve a pydantic error location (keys, union tags, list indices) to a document node."""
     spot = _Spot((), shape, document, {}, inside=False)
     for step in steps:
         shapes = shapes_of(spot.kind)
@@ -131,7 +131,7 @@ def _mistake(mistake: ErrorDetails, spot: _Spot) -> UserError:
 
 
 def _broken_rule(cause: Exception, spot: _Spot) -> UserError:
-    """A rule of a dataclass begins its sentence with the key that breaks it."""
+    """Error for a broken dataclass rule, whose message begins with the offending key."""
     if not isinstance(cause, UserError):
         raise cause
     prefix = f"{spot.key}." if spot.keys else ""
@@ -141,7 +141,7 @@ def _broken_rule(cause: Exception, spot: _Spot) -> UserError:
 
 
 def _wrong_tag(node: MappingNode, spot: _Spot) -> UserError:
-    """A choice between dataclasses that is not made, or of one that there is not."""
+    """Error for a missing or unknown union tag."""
     tags = tags_of(spot.kind)
     key = fields(next(iter(tags.values())))[0].name
     if key not in node.entries:

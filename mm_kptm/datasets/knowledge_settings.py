@@ -1,4 +1,4 @@
-"""Texts in files that can be told facts: the settings they share, and how they are read for an encoder."""
+"""Text-file settings with optional injected facts, and how such texts are encoded."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ WORDINGS: dict[str, Wording] = {"joined": relation_and_tail, "spaced": relation_
 
 @dataclass(frozen=True, kw_only=True)
 class KnowledgeTextSettings(TextSettings):
-    """What texts are told, and what they look like to an encoder."""
+    """Settings of text datasets with injected facts: the graph, the facts and the text format."""
 
     graph: Path | None = None  #: a file of triples, injected with ``knowledge.kind: sentence-tree``
-    facts_per_name: int = 2  #: facts that hang on each name, the first ones of the file
+    facts_per_name: int = 2  #: facts attached to each name, the first ones of the file
     wording: Literal["joined", "spaced", "object"] | None = None
-    """How a fact is said: relation and object without or with a blank between, or the object alone; as fits the task
-    when null."""
-    seed: int = 0  #: of what swapped and random facts draw
+    """Verbalisation of a fact: relation and object without or with a space between, or the object alone; null: the
+    one that fits the task."""
+    seed: int = 0  #: seed of swapped and random facts
     layout: Literal["bert", "uer"] | None = None
-    """Pieces laid out as the encoder's tokenizer does, or characters laid out as UER's, which K-BERT reads; the format
-    of the encoder's family when null."""
+    """Word pieces as in the encoder's tokenizer, or UER's characters, which K-BERT reads; null: the format of the
+    encoder's family."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -47,20 +47,20 @@ class KnowledgeTextSettings(TextSettings):
             raise UserError(f"data.facts_per_name is {self.facts_per_name} but must be between 1 and {MOST_FACTS}")
 
     def text_format(self, recipe: Recipe) -> TextFormat:
-        """The form in which an encoder is given these texts."""
+        """Text format of the encoder, or the one that `data.layout` asks for."""
         return recipe.text if self.layout is None else LAYOUTS[self.layout]
 
     def fact_injector(self, request: DataRequest, wording: str, *, what: str, oracle: bool) -> FactInjector | None:
-        """Who tells the facts that were asked for; None where texts are told none.
+        """Injector of the requested facts; None where no facts are injected.
 
         Args:
-            request: the form in which facts are told, and which.
-            wording: where the settings leave it open.
-            what: the data, for messages.
-            oracle: whether the examples say which fact they need.
+            request: the form in which facts are injected, and which facts.
+            wording: default verbalisation where the settings leave it open.
+            what: name of the dataset, for messages.
+            oracle: whether the examples name the fact that they need.
 
         Raises:
-            UserError: there is no graph, it cannot be read, or only needed facts were asked for where none is known.
+            UserError: there is no graph, it cannot be read, or oracle facts are requested where none is known.
         """
         if request.knowledge is None or request.form != BRANCHES:
             return None
@@ -81,13 +81,13 @@ class KnowledgeTextSettings(TextSettings):
     def text_encoding(
         self, request: DataRequest, *, object_alone: bool = False, words: bool = False, oracle: bool = False
     ) -> TextEncoding:
-        """How text becomes ids and what it is told.
+        """Text encoding: tokenizer, template and fact injector.
 
         Args:
-            request: the encoder, the form in which facts are told, and which.
-            object_alone: whether a fact is said by its object, where the settings leave it open.
-            words: whether every word is asked about.
-            oracle: whether the examples say which fact they need.
+            request: the encoder, the form in which facts are injected, and which facts.
+            object_alone: whether a fact is verbalised by its object alone, where the settings leave it open.
+            words: whether the task has one label per word.
+            oracle: whether the examples name the fact that they need.
         """
         form = self.text_format(request.recipe)
         wording = "object" if object_alone else form.fact_wording
@@ -102,7 +102,7 @@ class KnowledgeTextSettings(TextSettings):
         )
 
     def tokenizer_for(self, recipe: Recipe) -> Tokenizer:
-        """How the encoder spells."""
+        """Tokenizer that fits the encoder's text format."""
         if self.text_format(recipe).tokenizer == "characters":
             return Characters.open(tokenizer_files(self.vocabulary)[0])
         return self.tokenizer()
@@ -110,11 +110,11 @@ class KnowledgeTextSettings(TextSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class KnowledgeFileSettings(KnowledgeTextSettings, SplitFiles):
-    """One file a split, with texts that can be told the facts of a graph."""
+    """One file per split, with texts into which facts of a graph can be injected."""
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """What tells these data from others."""
+        """SHA-256 of every input file by its role, the graph among them."""
         return (
             super().fingerprints
             if self.graph is None
@@ -123,12 +123,12 @@ class KnowledgeFileSettings(KnowledgeTextSettings, SplitFiles):
 
 
 def counterfactual_splits(files: dict[str, Path], request: DataRequest, *, oracle: bool) -> dict[str, tuple[str, str]]:
-    """The file and the facts of every split: ``test-swapped`` is the test told swapped facts; dev has such splits too.
+    """File and facts of every split: ``test-swapped`` is the test split with swapped facts; dev has such splits too.
 
     Args:
-        files: of the splits.
-        request: says which facts the splits without such an end are told.
-        oracle: whether the examples say which fact they need.
+        files: path of every split.
+        request: facts of the splits without such a suffix.
+        oracle: whether the examples name the fact that they need.
     """
     plain = {split: (split, request.facts) for split in files}
     if request.form != BRANCHES:

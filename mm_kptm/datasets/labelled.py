@@ -15,7 +15,7 @@ from mm_kptm.datasets.settings import by_split
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.embedding.entity_table import EntityTable
 from mm_kptm.knowledge.embedding.formats import open_embeddings
-from mm_kptm.knowledge.fusion.entity_embedding import told
+from mm_kptm.knowledge.fusion.entity_embedding import with_facts
 from mm_kptm.knowledge.kinds.protocol import BRANCHES, ENTITIES
 from mm_kptm.preprocessing.text import TextEncoding
 from mm_kptm.systems.system import System
@@ -101,7 +101,7 @@ def linked(folder: Path | None, request: DataRequest, *, seed: int = 0) -> Entit
                 f"knowledge.kind is {request.knowledge.name}, but knowledge.vectors is null; name a folder of entity "
                 "vectors"
             )
-        return told(open_embeddings(folder).table(), request.facts, seed=seed)
+        return with_facts(open_embeddings(folder).table(), request.facts, seed=seed)
     if folder is None:
         return None
     if "entities" not in request.recipe.reads:

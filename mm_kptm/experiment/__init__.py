@@ -1,4 +1,4 @@
-"""An experiment: its file becomes encoder, knowledge, objectives, task and data, and a run folder."""
+"""Experiments: from a settings file to encoder, knowledge, objectives, task, data and a run folder."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ _HOMES = {"Compared": "comparison", "compare": "comparison", "evaluate": "run", 
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name when it is first used: a file of settings is read without what would run it."""
+    """Lazy import: reading settings does not import what runs them."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

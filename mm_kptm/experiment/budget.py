@@ -1,4 +1,4 @@
-"""What an arm may spend and what it is asked: arms are compared when both are the same."""
+"""Training budgets and test examples of arms, which must be equal for a fair comparison."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from mm_kptm.tasks.example import Row
 from mm_kptm.train.loop import sampler_for
 from mm_kptm.train.protocol import Source, module_of
 
-GLANCE = 32  #: examples looked at before anything is trained
+GLANCE = 32  #: examples checked before training
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What training an arm may use."""
+    """Training budget of an arm."""
 
     steps: int
     batch_size: int
     max_tokens: int | None
-    examples: int  #: to train on
-    parameters: int  #: that are trained
+    examples: int  #: training examples
+    parameters: int  #: trainable parameters
 
     @classmethod
     def of(cls, settings: Experiment, built: Built) -> Budget:
-        """The budget of a run that has not begun."""
+        """Budget of a built, untrained run."""
         train = settings.train.in_steps(lambda epochs: sampler_for(built.training, settings.train).num_batches(epochs))
         return cls(
             steps=train.num_steps,
@@ -41,7 +41,7 @@ class Budget:
         )
 
     def text(self) -> str:
-        """In words."""
+        """Budget in words."""
         cut = "" if self.max_tokens is None else f", cut at {self.max_tokens:,} rows"
         return (
             f"{self.steps:,} steps of {self.batch_size:,} examples{cut} out of {self.examples:,}, "
@@ -50,7 +50,7 @@ class Budget:
 
 
 def differences(budgets: Mapping[str, Budget]) -> list[str]:
-    """Where the budgets of arms part, one phrase for each number: ``parameters: tree 81,204, none 81,100``."""
+    """Differences between the budgets of arms, one phrase each: ``parameters: tree 81,204, none 81,100``."""
     found = []
     for field in fields(Budget):
         values = {name: getattr(budget, field.name) for name, budget in budgets.items()}
@@ -61,7 +61,7 @@ def differences(budgets: Mapping[str, Budget]) -> list[str]:
 
 
 def check_equal(budgets: Mapping[str, Budget]) -> None:
-    """Refuse arms of different budgets.
+    """Refuse arms with different budgets.
 
     Raises:
         UserError: with every difference.
@@ -75,7 +75,7 @@ def check_equal(budgets: Mapping[str, Budget]) -> None:
 
 @dataclass(frozen=True)
 class _Glance:
-    """The first examples of a source."""
+    """Source restricted to its first examples."""
 
     whole: Source[Any]
 
@@ -90,10 +90,10 @@ class _Glance:
 
 
 def glance(built: Built, split: str) -> list[Row]:
-    """What the first examples of a split expect, and what an untrained model answers to them.
+    """Prediction rows of an untrained model on the first examples of a split, for their ids and gold answers.
 
     Raises:
-        UserError: there is no such split, or nothing that answers.
+        UserError: there is no such split, or the experiment has no task.
     """
     if built.task is None:
         raise UserError("there is nothing to compare without a task: objectives alone answer nothing")
@@ -101,14 +101,14 @@ def glance(built: Built, split: str) -> list[Row]:
 
 
 def check_same_examples(split: str, asked: Mapping[str, Mapping[str, tuple[object, ...]]]) -> None:
-    """Refuse arms that were asked different things.
+    """Refuse arms with different test examples.
 
     Args:
-        split: its name, for the message.
-        asked: of every arm, by the id of an example, what distinguishes that example from others.
+        split: name of the split, for the message.
+        asked: identifying fields of every example, by arm and example id.
 
     Raises:
-        UserError: an id that one arm has and another lacks, or that stands for different examples.
+        UserError: an id is missing in one arm, or denotes different examples.
     """
     (first, reference), *others = asked.items()
     for name, theirs in others:

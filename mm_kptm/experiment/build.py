@@ -1,4 +1,4 @@
-"""From an experiment's settings to a model and its data: the one place that knows all wings."""
+"""Build the model and data of an experiment from its settings; the one module that knows all packages."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ from mm_kptm.train.protocol import Source, Trainable, module_of
 
 @dataclass(frozen=True, eq=False)
 class Built:
-    """A model with the data it is trained and measured on."""
+    """Model with its training and evaluation data."""
 
     model: Trainable[Any]
     system: System
     prepared: PreparedData
-    schedule: ContinualSchedule | None = None  #: which objective is trained when, where they arrive in stages
+    schedule: ContinualSchedule | None = None  #: continual-pretraining stages, if any
 
     @cached_property
     def sources(self) -> dict[str, Source[Any]]:
-        """The splits opened so far."""
+        """Splits opened so far, by name."""
         return {}
 
     def source(self, split: str) -> Source[Any]:
-        """One split, opened once.
+        """Open a split, cached.
 
         Raises:
             UserError: these data have no such split.
@@ -65,39 +65,41 @@ class Built:
 
     @property
     def training(self) -> Source[Any]:
-        """What the model is trained on: the split ``train``, with puzzles where objectives stand beside the task."""
+        """Training source: the split ``train``, with corrupted inputs where objectives are trained beside the task."""
         source = self.source("train")
         if self.schedule is not None:
             if not isinstance(source, ObjectiveSource | SourcesOfObjectives):
-                raise UserError("stages were asked for, but these data make the puzzles of all objectives in one")
+                raise UserError(
+                    "stages were asked for, but these data build the batches of all objectives in one source"
+                )
             return Staged(source, self.schedule)
         return self.model.training_source(source) if isinstance(self.model, MultiTask) else source
 
     @property
     def task(self) -> Task[Any] | None:
-        """What answers; None where objectives alone are trained."""
+        """The task; None in pure pretraining."""
         model = self.model.task if isinstance(self.model, MultiTask) else self.model
         return model if isinstance(model, Task) else None
 
     @property
     def own(self) -> dict[str, Tensor]:
-        """The parameters that the task has beside the system, such as a head that no recipe has."""
+        """Task parameters that are not part of the system, such as a head that no recipe has."""
         shared = set(self.system.parameters())
         parts = () if self.task is None else self.task.named_parameters()
         return {name: value.detach() for name, value in parts if value not in shared}
 
 
 def build(settings: Experiment) -> Built:
-    """Everything that the settings describe, on the CPU.
+    """Build everything that the settings describe, on the CPU.
 
     Raises:
-        UserError: a name is unknown, the system cannot read what the task shows, a file is missing or malformed.
+        UserError: a name is unknown, the system lacks an input modality of the task, a file is missing or malformed.
     """
     recipe = find(settings.encoder.recipe)
     if settings.task is not None:
         check_fit(find_task(settings.task), recipe)  # before any file is opened
-    supply = find_task_dataset(settings.trained, settings.data)
-    prepared = supply.prepare(settings.data, _request(recipe, settings))
+    dataset = find_task_dataset(settings.trained, settings.data)
+    prepared = dataset.prepare(settings.data, _request(recipe, settings))
     way = settings.knowledge.way
     if way is not None and settings.knowledge.given != "none" and way.form not in prepared.knowledge_forms:
         able = [name for name, other in knowledge_kinds().items() if other.form in prepared.knowledge_forms]
@@ -108,7 +110,7 @@ def build(settings: Experiment) -> Built:
     learnt = prepared.auxiliary() if prepared.auxiliary is not None and settings.knowledge.given != "none" else None
     if settings.task is not None and (settings.objectives or learnt is not None):
         prepared = _beside(settings.task, prepared, settings, learnt)
-    with torch.random.fork_rng(devices=[]):  # every fresh weight follows from the seed of the run
+    with torch.random.fork_rng(devices=[]):  # fresh weights depend only on the seed of the run
         torch.manual_seed(settings.train.seed)
         system = _system(recipe, settings.encoder, prepared, learnt)
         check_vocabulary(system, prepared.sizes.get("vocab_size"), loaded=settings.encoder.weights is not None)
@@ -127,16 +129,16 @@ def build(settings: Experiment) -> Built:
 
 
 @torch.no_grad()
-def _fill_own(built: Built, kept: Mapping[str, Tensor]) -> None:
-    """Go on with the parts that the same task left in a folder; where they are for other labels, they stay fresh."""
+def _fill_own(built: Built, saved: Mapping[str, Tensor]) -> None:
+    """Load saved task parameters; with other shapes (another label set) the fresh ones stay."""
     own = built.own
-    if {name: tensor.shape for name, tensor in kept.items()} == {name: tensor.shape for name, tensor in own.items()}:
-        for name, tensor in kept.items():
+    if {name: tensor.shape for name, tensor in saved.items()} == {name: tensor.shape for name, tensor in own.items()}:
+        for name, tensor in saved.items():
             own[name].copy_(tensor)
 
 
 def _beside(task: str, prepared: PreparedData, settings: Experiment, learnt: AuxiliaryObjective | None) -> PreparedData:
-    """A task with objectives beside it: those asked for, and that of facts to be learnt."""
+    """Multi-task data and model: the task with the requested objectives and that of facts to learn, if any."""
     weights = dict(settings.objectives)
     objectives = _objectives(task, prepared, settings) if weights else {}
     heads = {**heads_of(objectives), **prepared.heads}
@@ -154,10 +156,10 @@ def _beside(task: str, prepared: PreparedData, settings: Experiment, learnt: Aux
 
 
 def _objectives(task: str, prepared: PreparedData, settings: Experiment) -> dict[str, Objective]:
-    """The objectives that are computed on the inputs of a task.
+    """Objectives computed on the inputs of a task.
 
     Raises:
-        UserError: a name is unknown, or the texts of the task lack what an objective needs.
+        UserError: a name is unknown, or the inputs of the task lack what an objective needs.
     """
     data = settings.data
     remedy = "pretrain in a run without a task, and let encoder.weights of a second run name what it saved"
@@ -177,11 +179,11 @@ def _objectives(task: str, prepared: PreparedData, settings: Experiment) -> dict
 def _system(
     recipe: Recipe, asked: EncoderSettings, prepared: PreparedData, learnt: AuxiliaryObjective | None
 ) -> System:
-    """The encoder, sized by the experiment first, then by the data, then as published."""
+    """Build or load the system; sizes come from the experiment, then the data, then the published model."""
     sizes: dict[str, Any] = dict(asked.sizes)
     if asked.weights is not None:
-        kept = {} if learnt is None else knowledge.held_head(learnt, asked.weights)
-        heads = {**prepared.heads, **kept}
+        saved = {} if learnt is None else knowledge.held_head(learnt, asked.weights)
+        heads = {**prepared.heads, **saved}
         return pretrained.load(recipe.name, asked.weights, heads=heads, fresh=_fresh(asked, prepared), **sizes)
     published = recipe.published_sizes()
     by_data = {name: size for name, size in prepared.sizes.items() if name in published}
@@ -189,7 +191,7 @@ def _system(
 
 
 def _fresh(asked: EncoderSettings, prepared: PreparedData) -> list[str]:
-    """What may stay fresh: what the experiment names, and the heads of the task, which few checkpoints hold."""
+    """Parameter prefixes that may be missing in a checkpoint: those of the experiment and the task heads."""
     return [*asked.fresh, *(f"heads.{head}." for head in prepared.heads)]
 
 
@@ -199,5 +201,5 @@ def _request(recipe: Recipe, settings: Experiment) -> DataRequest:
 
 
 def parameter_count(module: nn.Module) -> int:
-    """How many numbers are trained."""
+    """Number of trainable parameters."""
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

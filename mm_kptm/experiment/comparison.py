@@ -1,7 +1,7 @@
-"""A comparison: every arm trained with several seeds on one budget, and what their answers to the same examples say.
+"""Comparison of arms: equal budgets, several seeds, paired statistics over the same test examples.
 
-The folder of a comparison holds ``arms.json``, ``report.html`` and one run folder for each arm and seed. A run that is
-whole is not repeated, one that was killed goes on from its last checkpoint.
+The folder of a comparison holds ``arms.json``, ``report.html`` and one run folder per arm and seed. Finished runs are
+not repeated; interrupted ones resume from their last checkpoint.
 """
 
 from __future__ import annotations
@@ -25,33 +25,33 @@ from mm_kptm.report import arms as reported
 from mm_kptm.report.tables import counted
 from mm_kptm.report.uses import uses
 
-SAVES = 10  #: checkpoints over a run, so that little is lost when it is killed
-RESAMPLING = 0  #: seed of the bootstrap; the same answers give the same intervals
+SAVES = 10  #: checkpoints per run, so that little is lost when it is killed
+RESAMPLING = 0  #: seed of the bootstrap, so that intervals are reproducible
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run of an arm, and the splits that it answers."""
+    """Run of one arm with one seed, and the splits to predict."""
 
     settings: Experiment
     splits: tuple[str, ...]
 
     @property
     def folder(self) -> Path:
-        """Its run folder."""
+        """Run folder."""
         return self.settings.folder
 
     @property
     def done(self) -> bool:
-        """Whether every answer is there."""
+        """Whether the predictions of all splits exist."""
         return all((self.folder / "predictions" / f"{split}.jsonl").is_file() for split in self.splits)
 
 
 @dataclass(frozen=True)
 class Compared:
-    """What a comparison found, and the page about it."""
+    """Result of a comparison and the path of its report."""
 
     comparison: report.Comparison
     report: Path
@@ -68,17 +68,17 @@ def compare(
     unequal: bool = False,
     say: Say = lambda line: None,
 ) -> Compared:
-    """Train, measure and compare; the first experiment is the one that all others are compared with.
+    """Train and evaluate arms and compare each with the first one.
 
     Args:
-        experiments: the arms; their own seeds are the first of ``seeds`` consecutive ones.
-        out: the folder of the comparison; an unfinished comparison there goes on.
-        seeds: runs of every arm.
-        workers: processes at a time, one thread each; the result does not depend on them.
-        splits: what is answered.
-        nulls: whether null arms are added (:mod:`mm_kptm.experiment.null_arms`).
-        unequal: whether arms may differ in their budgets, which is then printed.
-        say: is told what will be done, and of every run that ends.
+        experiments: the arms; the seed of each is the first of ``seeds`` consecutive ones.
+        out: folder of the comparison; an unfinished comparison there is resumed.
+        seeds: runs per arm.
+        workers: parallel processes of one thread each; results do not depend on their number.
+        splits: splits to predict.
+        nulls: add null arms (:mod:`mm_kptm.experiment.null_arms`).
+        unequal: allow different budgets, which are then printed.
+        say: callback for progress lines: the plan, then one line per finished run.
 
     Raises:
         UserError: an experiment cannot be built, the arms differ in budget or examples, or ``out`` holds other runs.
@@ -91,7 +91,9 @@ def compare(
         check_equal(budgets)
     longest = max(budget.steps for budget in budgets.values())
     jobs = {arm.name: [_job(arm, seed, out, splits, longest) for seed in range(seeds)] for arm in arms}
-    listed = [job for of_seed in zip(*jobs.values(), strict=True) for job in of_seed]  # every arm once, then again
+    listed = [
+        job for of_seed in zip(*jobs.values(), strict=True) for job in of_seed
+    ]  # seed by seed: all arms with the first seed, then with the second
     for job in listed:
         check_began(job)
     _run([job for job in listed if not job.done], _plan(arms, seeds, listed, budgets), workers, say)
@@ -110,7 +112,7 @@ def compare(
 
 
 def _examined(arms: Sequence[ExperimentArm], splits: Sequence[str]) -> dict[str, Budget]:
-    """The budgets of the arms, each built once and none trained; refuses arms that are not asked the same."""
+    """Budgets of the arms, built but untrained; refuses arms with different test examples."""
     budgets = {}
     asked: dict[str, dict[str, dict[str, tuple[object, ...]]]] = {split: {} for split in splits}
     for arm in arms:
@@ -128,7 +130,7 @@ def _examined(arms: Sequence[ExperimentArm], splits: Sequence[str]) -> dict[str,
 
 
 def _job(arm: ExperimentArm, seed: int, out: Path, splits: Sequence[str], longest: int) -> Job:
-    """An arm with one of its seeds, named for both; a run given in epochs is saved as one of ``longest`` steps."""
+    """Job of an arm with its ``seed``-th seed; a run in epochs saves checkpoints like one of ``longest`` steps."""
     ours = arm.settings.train
     own = ours.seed + seed
     saves = ours.save_every or max(1, (longest if ours.steps is None else ours.steps) // SAVES)
@@ -137,7 +139,7 @@ def _job(arm: ExperimentArm, seed: int, out: Path, splits: Sequence[str], longes
 
 
 def check_began(job: Job) -> None:
-    """Refuse a folder that holds another run than the job's; ``UserError`` says in which key."""
+    """Refuse a folder with a run of different settings; ``UserError`` names the first key that differs."""
     path = job.folder / CONFIG
     if not path.is_file():
         if job.folder.exists() and any(job.folder.iterdir()):
@@ -145,7 +147,7 @@ def check_began(job: Job) -> None:
         return
     ours, theirs = config.leaves(job.settings), config.leaves(config.read(Experiment, path))
     for key in sorted(ours.keys() | theirs.keys()):
-        if key != "out" and ours.get(key) != theirs.get(key):  # a comparison may have moved as a whole
+        if key != "out" and ours.get(key) != theirs.get(key):  # the folder of a comparison may have been moved
             raise UserError(
                 f"{job.folder} began with {key} {theirs.get(key)!r}, not {ours.get(key)!r}; name another --out, or "
                 "remove that run to have it again"
@@ -153,7 +155,7 @@ def check_began(job: Job) -> None:
 
 
 def _plan(arms: Sequence[ExperimentArm], seeds: int, jobs: Sequence[Job], budgets: Mapping[str, Budget]) -> str:
-    """What will be run, in words."""
+    """Plan of the runs, in words."""
     null = sum(arm.null for arm in arms)
     kinds = [counted(len(arms) - null, "arm"), *([counted(null, "null arm")] if null else [])]
     done = sum(job.done for job in jobs)
@@ -171,15 +173,15 @@ def _spent(budgets: Mapping[str, Budget]) -> str:
 def _run(jobs: Sequence[Job], plan: str, workers: int, say: Say) -> None:
     say(plan)
     began = time.monotonic()
-    for number, (place, told) in enumerate(outcomes(run, jobs, workers=workers), 1):
+    for number, (index, outcome) in enumerate(outcomes(run, jobs, workers=workers), 1):
         left = len(jobs) - number
         seconds = (time.monotonic() - began) / number * left
         still = f", about {seconds:.0f} s left" if left else ""
-        say(f"{number} of {len(jobs)}: {jobs[place].settings.name}, {told}{still}")
+        say(f"{number} of {len(jobs)}: {jobs[index].settings.name}, {outcome}{still}")
 
 
 def run(job: Job) -> str:
-    """Do a job, from where it stands, and tell how it went."""
+    """Train (or resume) and evaluate a job; returns its accuracies and duration in words."""
     began = time.monotonic()
     try:
         built = train(job.settings, job.folder, resume=True, progress=False)
@@ -192,7 +194,7 @@ def run(job: Job) -> str:
 
 
 def _check_answers(runs: Mapping[str, Sequence[report.Run]], splits: Sequence[str]) -> None:
-    """Every run must have answered the very same examples, or pairs would be of strangers."""
+    """Refuse runs that predicted different examples: paired statistics need the same ones."""
     for split in splits:
         asked = {
             one.name: {p.id: (p.type, p.language, p.group, p.target) for p in one.predictions[split]}
@@ -205,9 +207,9 @@ def _check_answers(runs: Mapping[str, Sequence[report.Run]], splits: Sequence[st
 def _tables(
     arms: Sequence[ExperimentArm], runs: Mapping[str, tuple[report.Run, ...]], splits: Sequence[str], spent: str
 ) -> Iterator[report.Table]:
-    """Accuracy of every arm with the baselines, what it uses, and its difference from the first arm, split by split."""
+    """Tables by split: accuracy with baselines, knowledge use, and differences from the first arm."""
     generator = np.random.default_rng(RESAMPLING)
-    # what facts alone would score in a null arm is no baseline of the others
+    # the facts-only baseline of a null arm is no baseline of the others
     found = [
         reported.ReportedArm(
             arm.name, tuple(replace(one, baselines={}) for one in runs[arm.name]) if arm.null else runs[arm.name]

@@ -1,4 +1,4 @@
-"""How facts reach an encoder that was published without them: what each ``knowledge.kind`` puts around it."""
+"""Knowledge modules that each ``knowledge.kind`` adds to an encoder published without them."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ Sizes = Mapping[str, Any]
 
 
 def additions(settings: KnowledgeSettings, recipe: Recipe) -> tuple[str, ...]:
-    """The names of what an experiment puts around an encoder of a recipe, the innermost first."""
+    """Names of the knowledge modules that an experiment adds to an encoder, innermost first."""
     way = settings.way
     return () if way is None else tuple(one.name for one in way.parts(recipe, trainable=settings.trainable))
 
 
 def apply_knowledge(system: System, settings: KnowledgeSettings, prepared: PreparedData) -> None:
-    """Put what reads or keeps facts around the encoder of a system, with fresh weights but where it was loaded with it.
+    """Add knowledge modules to the encoder of a system, with fresh weights unless they were loaded with it.
 
     Raises:
-        UserError: it was loaded with other parts, sizes or entities, its layers have no place for the parts, or the
-            data number no entities.
+        UserError: the system was loaded with other modules, sizes or entities, its encoder does not support the
+            modules, or the data have no entity ids.
     """
     names = additions(settings, find(system.recipe))
     if system.added.keys() - set(names):
@@ -68,7 +68,7 @@ def _begin_with(vectors: Tensor | None, system: System) -> None:
 
 
 def _host(system: System, way: KnowledgeKind, loaded: bool) -> SingleStream:
-    """The layers that the parts of a way of giving knowledge are put around, or were put around when it was saved."""
+    """Single stream that hosts the knowledge modules, fresh or loaded."""
     encoder = system.encoder.encoder if isinstance(system.encoder, WithVectors) else system.encoder
     host = text_stack(encoder) if loaded else way.host(encoder)
     if not isinstance(host, SingleStream):
@@ -90,10 +90,10 @@ def _data_sizes(prepared: PreparedData) -> DataSizes:
 
 
 def held_head(learnt: AuxiliaryObjective, weights: Path) -> dict[str, Mapping[str, int]]:
-    """The head of facts to be learnt, with its sizes, where a saved folder has it; nothing otherwise.
+    """Sizes of the auxiliary fact-learning head by its name if the saved folder has it, else empty.
 
     Raises:
-        UserError: it was trained on as many objects or relations as there are elsewhere.
+        UserError: the saved head was trained with another number of objects or relations.
     """
     saved, name = read_saved(weights), learnt.objective.name
     if saved is None or name not in saved.heads:
@@ -103,7 +103,7 @@ def held_head(learnt: AuxiliaryObjective, weights: Path) -> dict[str, Mapping[st
 
 
 def _check_same(recipe: str, name: str, held: Sizes, asked: Sizes) -> None:
-    """Refuse data that tell other facts than those of the loaded part."""
+    """Refuse data whose sizes differ from those of the loaded module."""
     ours, theirs = _flat(held), _flat(asked)
     for size in sorted(ours.keys() & theirs.keys()):
         if ours[size] != theirs[size]:
@@ -128,7 +128,7 @@ def _table_sizes(prepared: PreparedData) -> Sizes:
 
 
 def _flat(sizes: Sizes, before: str = "") -> dict[str, Any]:
-    """Sizes of sizes by the names of both, with a dot between."""
+    """Flatten nested sizes to dotted keys."""
     flat: dict[str, Any] = {}
     for name, size in sizes.items():
         flat |= _flat(size, f"{before}{name}.") if isinstance(size, Mapping) else {before + name: size}
@@ -136,8 +136,8 @@ def _flat(sizes: Sizes, before: str = "") -> dict[str, Any]:
 
 
 def reinitialise(module: nn.Module, known: Iterable[nn.Module], std: float) -> None:
-    """Draw the fresh weights of a module anew, those of its parts that are ``known`` left as they are."""
-    kept = set(known)
+    """Re-draw the weights of a module with standard deviation ``std``, except in the submodules ``known``."""
+    loaded_parts = set(known)
     for part in module.modules():
-        if part not in kept and not list(part.children()):
+        if part not in loaded_parts and not list(part.children()):
             bert_init(part, std)

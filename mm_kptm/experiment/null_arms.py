@@ -1,7 +1,7 @@
-"""Null arms: the same experiment with what it claims to use taken away, or exchanged for something empty.
+"""Null arms: ablations that remove the image or the facts, or replace them by uninformative ones.
 
-An effect of vision or of knowledge is what is left when these have been subtracted: a model that answers as well
-without the picture never used it.
+The effect of vision or of knowledge is the difference from these arms: a model that answers as well without the
+image never used it.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from mm_kptm.errors import UserError
 from mm_kptm.experiment.settings import Experiment, KnowledgeSettings
 from mm_kptm.tasks.protocol import find
 
-BLIND: tuple[Literal["blank", "shuffled"], ...] = ("blank", "shuffled")  #: what may stand in the place of true pictures
-NULL_FACTS: tuple[Literal["none", "random"], ...] = ("none", "random")  #: and of true facts
+BLIND: tuple[Literal["blank", "shuffled"], ...] = ("blank", "shuffled")  #: replacements for the true images
+NULL_FACTS: tuple[Literal["none", "random"], ...] = ("none", "random")  #: replacements for the true facts
 
 
 @dataclass(frozen=True)
 class ExperimentArm:
-    """An experiment under the name it bears in a comparison."""
+    """Experiment with its arm name in a comparison."""
 
     name: str
     settings: Experiment
@@ -30,14 +30,14 @@ class ExperimentArm:
 
 
 def arms_of(experiments: Sequence[Experiment], *, nulls: bool) -> tuple[ExperimentArm, ...]:
-    """The experiments as arms and, behind them, those of their null arms that are no arm yet.
+    """The experiments as arms, each followed by its null arms that are not yet among the arms.
 
     Raises:
-        UserError: no experiment, one without a task, two of one name, or two that differ in name and seed alone.
+        UserError: no experiment, one without a task, duplicate names, or two that differ only in name and seed.
     """
     if not experiments:
         raise UserError("a comparison was asked for without an experiment; name one or more experiment files")
-    known: dict[str, str] = {}  # what an arm is, and its name
+    known: dict[str, str] = {}  # name by identity of the arm
     arms: list[ExperimentArm] = []
     for settings in experiments:
         if settings.task is None:
@@ -60,9 +60,9 @@ def arms_of(experiments: Sequence[Experiment], *, nulls: bool) -> tuple[Experime
 
 
 def nulls_of(settings: Experiment) -> Iterator[tuple[str, Experiment]]:
-    """What an experiment becomes when its pictures, or its facts, are taken away or made up, and a word for each."""
+    """Iterate over (suffix, experiment) of the null arms: blank or shuffled images, no or random facts."""
     mask = settings.task is not None and "regions" in find(settings.task).needs
-    if mask and getattr(settings.data, "vision", None) == "true":  # data that can be shown blindly say so by this key
+    if mask and getattr(settings.data, "vision", None) == "true":  # datasets that support blind images have this key
         for vision in BLIND:
             yield f"{vision}-vision", replace(settings, data=replace(settings.data, vision=vision))
     if (way := settings.knowledge.way) is not None and settings.knowledge.given not in NULL_FACTS:
@@ -74,7 +74,7 @@ def nulls_of(settings: Experiment) -> Iterator[tuple[str, Experiment]]:
 
 
 def _essence(settings: Experiment) -> str:
-    """What an arm is, but for its name, its place and its seed; a tree without facts is no tree, and so on."""
+    """Identity of an arm: its settings except name, folder and seed; knowledge without facts or modules is ``none``."""
     bare = KnowledgeSettings("none", "none")
     knowledge = bare if _adds_nothing(settings.knowledge) else settings.knowledge
     train = replace(settings.train, seed=0)
@@ -83,5 +83,5 @@ def _essence(settings: Experiment) -> str:
 
 
 def _adds_nothing(knowledge: KnowledgeSettings) -> bool:
-    """Whether a model is neither given facts nor parts for them."""
+    """Whether the settings inject no facts and add no modules."""
     return knowledge.given == "none" and (knowledge.way is None or not knowledge.way.adds_parts)

@@ -1,4 +1,4 @@
-"""What a trained run answers: predictions on a split or on a file of yours, and the files that servers take."""
+"""Predictions of a trained run on a split or on a file, and submission files for evaluation servers."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from mm_kptm.tasks.protocol import Task, write_predictions
 
 
 def predict(run: Path, *, split: str = "test", file: Path | None = None) -> list[Row]:
-    """What a run's last checkpoint answers on a split, or on a file in the format of its data.
+    """Predict with a run's last checkpoint on a split, or on a file in the format of its data.
 
     Args:
-        run: the run folder.
-        split: written to ``predictions/<split>.jsonl`` of the run as well.
-        file: examples whose answers may be missing; taken in place of the split.
+        run: run folder.
+        split: predictions are also written to ``predictions/<split>.jsonl`` of the run.
+        file: examples, answers optional; used instead of the split.
 
     Raises:
-        UserError: the folder is no run of a task, there is no such split, or the file is not of that format.
+        UserError: the folder is no run of a task, there is no such split, or the file has another format.
     """
     settings, built, task = _task_of(run)
     if file is None:
@@ -39,12 +39,12 @@ def predict(run: Path, *, split: str = "test", file: Path | None = None) -> list
 
 
 def submit(run: Path, *, split: str = "test", folder: Path | None = None) -> Sequence[Path]:
-    """The files that an official evaluation takes, written and then read again and checked.
+    """Write the submission files of the official evaluation and validate them by reading them back.
 
     Args:
-        run: the run folder.
-        split: whose examples are answered.
-        folder: where to; ``submission`` inside the run unless given.
+        run: run folder.
+        split: split to predict.
+        folder: output folder; default ``submission`` inside the run.
 
     Raises:
         UserError: the folder is no run of a task, its data have no official file, or there is no such split.

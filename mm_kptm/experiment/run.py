@@ -1,4 +1,4 @@
-"""Run folders: train into one, go on in one, measure one.
+"""Run folders: train, resume, evaluate.
 
 A folder holds ``config.yaml`` (resolved), ``environment.json``, ``data.json`` (hashes), ``metrics.jsonl``, TensorBoard
 ``events/``, ``checkpoints/``, ``model/`` (what :func:`mm_kptm.load` opens, with what knowledge put around the encoder),
@@ -32,9 +32,9 @@ CONFIG, DATA, MODEL, BASELINES = "config.yaml", "data.json", "model", "baselines
 
 
 def train(settings: Experiment, folder: Path, *, resume: bool = False, progress: bool = True) -> Built:
-    """Train what ``settings`` describe into ``folder``, or go on there exactly where the run stopped.
+    """Train an experiment in ``folder``, or resume it there exactly where it stopped.
 
-    To be called by every process of a launch; the first one writes.
+    Must be called by every process of a launch; the first one writes.
 
     Raises:
         UserError: the settings do not fit together, a file is missing or malformed, or the folder holds other data.
@@ -66,10 +66,10 @@ def train(settings: Experiment, folder: Path, *, resume: bool = False, progress:
 
 
 def opened(folder: Path) -> tuple[Experiment, Built]:
-    """A run's settings, and its model with the weights of its last checkpoint.
+    """Open a run: its settings, and its model with the weights of the last checkpoint.
 
     Raises:
-        UserError: the folder is no run, has no checkpoint yet, or its data are no longer what they were.
+        UserError: the folder is no run, has no checkpoint yet, or its data have changed.
     """
     path = folder / CONFIG
     if not path.is_file():
@@ -85,15 +85,15 @@ def opened(folder: Path) -> tuple[Experiment, Built]:
 
 
 def evaluate(run: Path, split: str = "test") -> dict[str, object]:
-    """Measure a run's last checkpoint on a split, and write down its predictions and the baselines.
+    """Evaluate a run's last checkpoint on a split, and write its predictions and baselines.
 
     Several processes share the work; the first one writes.
 
     Returns:
-        the run, the split, the number of examples (and of those left out, if any), the mean of every measure, official
-        metrics of the task, what is said of the use of knowledge (:func:`~mm_kptm.tasks.knowledge_use.use_of`),
-        accuracies by type and language of the predictions, and baselines that need no model. Examples without a gold
-        answer are measured by none of them; ``labels`` then says how many there are.
+        run, split, number of examples (and of skipped ones, if any), mean of every measure, official metrics of the
+        task, knowledge use (:func:`~mm_kptm.tasks.knowledge_use.use_of`), accuracies by type and language, and
+        model-free baselines. Examples without a gold answer are measured by none of them; ``labels`` then says how many
+        there are.
     """
     device = start()
     settings, built = opened(run)
@@ -102,7 +102,7 @@ def evaluate(run: Path, split: str = "test") -> dict[str, object]:
 
 
 def evaluated(run: Path, settings: Experiment, built: Built, split: str) -> dict[str, object]:
-    """As :func:`evaluate`, with the model at hand."""
+    """As :func:`evaluate`, with the model already built."""
     source = built.source(split)
     evaluation = measure(built.model, source, batch_size=settings.train.batch_size, precision=settings.train.precision)
     result: dict[str, object] = {"run": str(run), "split": split, "n": evaluation.n, **evaluation.means}
@@ -130,7 +130,7 @@ def evaluated(run: Path, settings: Experiment, built: Built, split: str) -> dict
 
 
 def _answered(settings: Experiment, built: Built, split: str) -> Sequence[Row]:
-    """The predictions on another split, to hold others against."""
+    """Predictions on another split, for comparison."""
     if built.task is None:
         raise TypeError(f"{settings.name} has no task that could answer")
     rows = built.task.predictions(built.source(split), batch_size=settings.train.batch_size)

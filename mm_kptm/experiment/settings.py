@@ -1,4 +1,4 @@
-"""What an experiment file says: the task, the data, the encoder, the knowledge, the objectives and the training."""
+"""Settings of an experiment: task, data, encoder, knowledge, objectives and training."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ from mm_kptm.train.settings import TrainSettings
 if TYPE_CHECKING:
     Data = Any
     Kind: TypeAlias = str
-else:  # every data set that some task can be fed from, and every way of giving knowledge, plug-ins included
+else:  # all registered datasets and kinds of knowledge injection, plug-ins included
     Data = Annotated[Union[datasets()], Field(discriminator="name")]  # noqa: UP007
     Kind = Literal[("none", *knowledge_kinds())]
 
 
-Size = int | float | bool | str | dict[str, dict[str, int | float]]  #: the last one: of parts, by name
+Size = int | float | bool | str | dict[str, dict[str, int | float]]  #: a dict holds the sizes of submodules by name
 
 
 @dataclass(frozen=True)
 class EncoderSettings:
-    """Which published system reads the input."""
+    """Encoder: the published system and its initial weights."""
 
     recipe: str  #: from `mm-kptm list systems`
     sizes: dict[str, Size] = field(default_factory=dict)
     """In place of the published ones; of knowledge bases by name, such as {bases: {wiki: {num_entities: 9}}}."""
     weights: Path | None = None  #: an official checkpoint or a saved folder; fresh weights when null
-    fresh: tuple[str, ...] = ()  #: beginnings of parameter names that stay fresh where `weights` has none
-    init_std: float | None = None  #: spread of fresh weights, those that knowledge adds too; 0.1 suits small encoders
+    fresh: tuple[str, ...] = ()  #: parameter name prefixes that may be missing in `weights`
+    init_std: float | None = None  #: standard deviation of all fresh weights; 0.1 suits small encoders
 
 
 @dataclass(frozen=True)
 class KnowledgeSettings:
-    """Whether facts are given to the encoder, how, and which."""
+    """Knowledge injection: its kind, and which facts."""
 
-    kind: Kind = "none"  #: with every example as K-BERT, ERNIE, KnowBERT, or learnt as K-Adapter, KEPLER
-    facts: Literal["none", "true", "random", "swapped", "oracle"] = "true"  #: the true ones or a control
-    weight: float = 1.0  #: of the loss on facts, where they are learnt beside the task (adapter, embedding)
+    kind: Kind = "none"  #: injected with every example (K-BERT, ERNIE, KnowBERT), or learnt (K-Adapter, KEPLER)
+    facts: Literal["none", "true", "random", "swapped", "oracle"] = "true"  #: true or control facts
+    weight: float = 1.0  #: of the fact-learning loss beside the task (adapter, embedding)
     vectors: Path | None = None  #: entity vectors for fusion: a folder of `mm-kptm kg train`, ERNIE's or KEPLER's files
-    trainable: bool = False  #: whether these vectors learn with the encoder
+    trainable: bool = False  #: whether these vectors are fine-tuned
 
     def __post_init__(self) -> None:
         way = self.way
@@ -65,30 +65,30 @@ class KnowledgeSettings:
 
     @property
     def way(self) -> KnowledgeKind | None:
-        """The way in which facts are given; None where none are."""
+        """Kind of knowledge injection; None without knowledge."""
         return None if self.kind == "none" else find_kind(self.kind)
 
     @property
     def given(self) -> str:
-        """Which facts are given."""
+        """Which facts are injected: ``none`` without knowledge, else ``facts``."""
         return "none" if self.kind == "none" else self.facts
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """One run: what is trained, on what, and how."""
+    """Settings of one run."""
 
-    name: str  #: names the run folder inside `out`
+    name: str  #: name of the run folder inside `out`
     encoder: EncoderSettings
     data: Data
     task: str | None = None  #: from `mm-kptm list tasks`; null for pretraining alone
     knowledge: KnowledgeSettings = KnowledgeSettings()
-    objectives: dict[str, float] = field(default_factory=dict)  #: and their weights; alone or beside a task
+    objectives: dict[str, float] = field(default_factory=dict)  #: loss weights by objective; alone or beside a task
     stages: dict[str, tuple[int, ...]] = field(
         default_factory=dict
-    )  #: steps of each objective in every stage, where they arrive one after the other as ERNIE 2.0's
+    )  #: steps of each objective in every stage (continual pretraining, ERNIE 2.0)
     train: TrainSettings = field(default_factory=TrainSettings)
-    out: Path = Path("runs")  #: where run folders are made
+    out: Path = Path("runs")  #: parent of the run folders
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[\w][\w.-]*", self.name):
@@ -105,7 +105,7 @@ class Experiment:
         if self.task is not None:
             raise UserError(f"stages are of objectives alone, but the task {self.task} is trained beside them")
         if self.stages.keys() != self.objectives.keys():
-            staged, named = (", ".join(sorted(given)) for given in (self.stages, self.objectives))
+            staged, named = (", ".join(sorted(names)) for names in (self.stages, self.objectives))
             raise UserError(f"stages are of {staged}, but objectives are {named}; give every objective its steps")
         if self.train.epochs is not None:
             raise UserError(f"stages count steps, but train.epochs is {self.train.epochs}; set train.steps instead")
@@ -114,15 +114,15 @@ class Experiment:
 
     @property
     def schedule(self) -> ContinualSchedule | None:
-        """Which objective is trained when, where stages say so."""
+        """Continual-pretraining schedule; None without stages."""
         return ContinualSchedule(self.stages) if self.stages else None
 
     @property
     def trained(self) -> str:
-        """The task, or the word for having objectives alone."""
+        """Name of the task, or that of pretraining."""
         return PRETRAINING if self.task is None else self.task
 
     @property
     def folder(self) -> Path:
-        """The run folder."""
+        """Run folder."""
         return self.out / self.name

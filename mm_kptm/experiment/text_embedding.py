@@ -1,4 +1,4 @@
-"""Vectors of texts by a trained run or a saved model: what reads the text around a mention."""
+"""Text embeddings by a trained run or a saved model, for the context of entity mentions."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ from mm_kptm.systems.discovery import find
 from mm_kptm.systems.system import System
 
 _AT_ONCE = 64  # texts
-_LONGEST = 128  # pieces of a text
+_LONGEST = 128  # tokens of a text
 
 
 @dataclass(frozen=True, eq=False)
 class TextVectors:
-    """The mean of an encoder's final states, one vector a text."""
+    """Text embedding: mean of the encoder's final hidden states."""
 
     system: System
     tokenizer: Tokenizer
 
     @property
     def max_length(self) -> int:
-        """Pieces of a text that are read, special ones included; RoBERTa's positions begin at 2."""
+        """Longest input in tokens, special ones included; RoBERTa's positions begin at 2."""
         return min(_LONGEST, self.system.sizes.get("max_positions", _LONGEST + 2) - 2)
 
     @torch.no_grad()
     def __call__(self, texts: Sequence[str]) -> Tensor:
-        """[n] -> [n, D]."""
+        """Embed texts: [N] -> [N, D]."""
         room = self.max_length - 2
-        whole = (text.encode("utf-8", "replace").decode("utf-8") for text in texts)  # no half characters
+        whole = (text.encode("utf-8", "replace").decode("utf-8") for text in texts)  # no lone surrogates
         ids = [framed(self.tokenizer.specials, self.tokenizer.encode(text).ids[:room])[0] for text in whole]
-        order = sorted(range(len(ids)), key=lambda place: len(ids[place]))
+        order = sorted(range(len(ids)), key=lambda index: len(ids[index]))
         parts = [
-            mean_state(self.system, Inputs(text=Tokens.of([ids[place] for place in order[first : first + _AT_ONCE]])))
+            mean_state(self.system, Inputs(text=Tokens.of([ids[index] for index in order[first : first + _AT_ONCE]])))
             for first in range(0, len(order), _AT_ONCE)
         ]
         vectors = torch.zeros(len(ids), self.system.dim)
@@ -54,13 +54,13 @@ class TextVectors:
 
 
 def text_vectors(folder: str | Path) -> TextVectors:
-    """From a run folder, or from a folder of :func:`mm_kptm.save` with its ``tokenizer.json`` or ``vocab.txt`` in it.
+    """Open a text embedder from a run folder, or from a folder of :func:`mm_kptm.save` with its tokenizer file.
 
-    Other tokenizers will do (:mod:`mm_kptm.data.tokenizers.opening`). A ``vocab.txt`` that has capital letters is taken
-    for that of a cased model.
+    The tokenizer file is ``tokenizer.json``, ``vocab.txt`` or another one of :mod:`mm_kptm.data.tokenizers.opening`. A
+    ``vocab.txt`` with capital letters is taken to be that of a cased model.
 
     Raises:
-        UserError: it is neither, or what it holds does not read text alone.
+        UserError: the folder is neither, or its model needs more than text.
     """
     folder = Path(folder)
     if (folder / CONFIG).is_file():
@@ -71,7 +71,7 @@ def text_vectors(folder: str | Path) -> TextVectors:
 
 
 def _beside(folder: Path) -> Tokenizer:
-    """The tokenizer that lies beside a saved model."""
+    """Tokenizer of a saved model, from its folder."""
     if not holds_tokenizer(folder):
         raise UserError(
             f"{folder} is no encoder of texts: neither a run folder nor a saved model with the tokenizer.json or "

@@ -1,6 +1,6 @@
-"""Jobs in worker processes of one thread each; what a job answers does not depend on how many workers there are.
+"""Jobs in single-threaded worker processes; results do not depend on the number of workers.
 
-Small models gain little from a second thread and lose exactness by it (sums in another order), so a machine with two
+Small models gain little from a second thread and lose reproducibility (sums in another order), so a machine with two
 cores does two runs at a time instead of one run twice as fast.
 """
 
@@ -28,19 +28,19 @@ Outcome = TypeVar("Outcome")
 def outcomes(
     work: Callable[[Job], Outcome], jobs: Sequence[Job], *, workers: int, first: int = 0
 ) -> Iterator[tuple[int, Outcome]]:
-    """The number of each job with what ``work`` made of it, in the order in which they end.
+    """Iterate over (index of the job, its result) in order of completion.
 
-    The jobs are begun in their order. Whatever ends the iteration early (a job's error, Ctrl-C, a reader that stops)
-    ends the workers too, and so does the death of the process that asked. Nothing that a worker prints reaches stdout.
+    Jobs start in their order. Whatever ends the iteration early (an error in a job, Ctrl-C, a closed iterator) ends the
+    workers too, and so does the death of the parent process. Workers print to stderr only.
 
     Args:
-        work: a function of a module; it and the outcomes must be picklable, since the workers are spawned.
-        jobs: picklable arguments of ``work``, one a call.
-        workers: processes at a time.
-        first: this many jobs must have ended before any other begins.
+        work: a module-level function; it and its results must be picklable, because workers are spawned.
+        jobs: picklable arguments of ``work``, one per call.
+        workers: parallel processes.
+        first: number of leading jobs that must finish before the others start.
 
     Raises:
-        UserError: fewer than one worker was asked for, or a worker died; what a job raises is raised here.
+        UserError: fewer than one worker, or a worker died; exceptions of jobs are re-raised.
     """
     if workers < 1:
         raise UserError(f"{workers} workers were asked for; at least 1 is needed")
@@ -52,37 +52,37 @@ def outcomes(
     )
     try:
         for wave in (range(first), range(first, len(jobs))):
-            with _deaf():  # the workers are spawned here and inherit it
-                places = {executor.submit(work, jobs[place]): place for place in wave}
-            for future in as_completed(places):
-                yield places[future], future.result()
+            with _ignore_sigint():  # the workers are spawned here and inherit it
+                indices = {executor.submit(work, jobs[index]): index for index in wave}
+            for future in as_completed(indices):
+                yield indices[future], future.result()
     except BrokenProcessPool:
         raise UserError(
             "a worker process died without a word, as it does when memory runs out; start again with fewer workers"
         ) from None
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
-        while left := set(multiprocessing.active_children()) - others:  # one may have been begun meanwhile
+        while left := set(multiprocessing.active_children()) - others:  # one may have started meanwhile
             for child in left:
                 child.terminate()
                 child.join()
 
 
 @contextlib.contextmanager
-def _deaf() -> Iterator[None]:
-    """While it lasts Ctrl-C does nothing; what is begun meanwhile leaves it to its parent for good."""
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may choose
+def _ignore_sigint() -> Iterator[None]:
+    """Context manager that ignores SIGINT; processes spawned within it ignore SIGINT for good."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set signal handlers
         yield
         return
-    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, heard)
+        signal.signal(signal.SIGINT, previous)
 
 
 def _settle() -> None:
-    """One thread; stdout is the parent's alone; no life after it."""
+    """Initialise a worker: one thread, stdout redirected to stderr, exit with the parent."""
     torch.set_num_threads(1)
     threading.Thread(target=_follow, daemon=True).start()
     sys.stdout.flush()
@@ -90,7 +90,7 @@ def _settle() -> None:
 
 
 def _follow() -> None:
-    """End with the parent: one that was killed can end nobody, and its workers would wait for more work for ever."""
+    """Exit when the parent does: a killed parent cannot stop its workers, which would wait for work for ever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -1,4 +1,4 @@
-"""Reading files with errors that name the file and the line."""
+"""Input and output: atomic writing, and readers whose errors name the file and line."""
 
 from typing import TYPE_CHECKING
 

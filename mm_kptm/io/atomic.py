@@ -1,8 +1,8 @@
-"""Atomic writing: a file or folder appears whole under its name, or what was there before stays.
+"""Atomic writing: a file or folder appears complete under its name, or the previous one stays.
 
-The content goes into a temporary file of a random name in the same folder, made exclusively so that no link planted
-there is followed; it is synced to the disk and then renamed. A link at the target is followed, and a device or a pipe
-is written to as it stands. A full disk or a refused path is one :class:`~mm_kptm.errors.UserError`.
+The content goes into a temporary file with a random name in the same folder, created exclusively so that no planted
+link is followed; it is synced to disk and then renamed. A link at the target is followed, and a device or a pipe is
+written to directly. A full disk or a refused path is one :class:`~mm_kptm.errors.UserError`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TextIO
 
 from mm_kptm.errors import UserError
 
-TEMPORARY = ".part"  #: how the names of temporary files and folders end
+TEMPORARY = ".part"  #: suffix of temporary files and folders
 REFUSALS = frozenset(
     {
         errno.EACCES, errno.EDQUOT, errno.EEXIST, errno.EFBIG, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG,
@@ -31,7 +31,7 @@ _FULL = frozenset({errno.EDQUOT, errno.EFBIG, errno.ENOSPC})
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a text file, in UTF-8 and with the line ends of ``text``.
+    """Write a UTF-8 text file with the line ends of ``text``.
 
     Raises:
         UserError: as :func:`atomic_file`.
@@ -61,10 +61,10 @@ def write_lines(path: str | Path, lines: Iterable[str]) -> None:
 
 @contextmanager
 def atomic_file(path: str | Path) -> Iterator[TextIO]:
-    """An open text file that takes its name once the block ends without an exception.
+    """Context manager: open text file that takes its final name when the block ends without an exception.
 
     Raises:
-        UserError: the path is a folder, the disk is full, or the place cannot be written.
+        UserError: the path is a folder, the disk is full, or the location cannot be written.
     """
     if _is_device(Path(path)):
         with _refused(path):
@@ -78,7 +78,7 @@ def atomic_file(path: str | Path) -> Iterator[TextIO]:
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """An empty file of a temporary name, for a library that writes to a path by itself.
+    """Context manager: temporary file path, for a library that writes to a path itself.
 
     Raises:
         UserError: as :func:`atomic_file`.
@@ -98,7 +98,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         with _refused(path, _FULL):
             yield temporary
         with _refused(path):
-            temporary.chmod(mode)  # a library may have put a file of its own in this place
+            temporary.chmod(mode)  # a library may have replaced the file
             sync(temporary)
             temporary.replace(final)
             sync(final.parent)
@@ -108,10 +108,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """An empty folder of a temporary name, which takes its own once the block ends without an exception.
+    """Context manager: temporary folder that takes its final name when the block ends without an exception.
 
     Raises:
-        UserError: there is something at ``path`` already, the disk is full, or the place cannot be written.
+        UserError: ``path`` already exists, the disk is full, or the location cannot be written.
     """
     final = Path(path)
     if os.path.lexists(final):
@@ -133,7 +133,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
 
 def sync(path: Path) -> None:
-    """Make the disk hold a file, or the entries of a folder where its file system can."""
+    """Sync a file, or the entries of a folder where the file system can, to disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         with suppress(OSError) if path.is_dir() else nullcontext():
@@ -153,7 +153,7 @@ def _temporary(final: Path) -> Path:
 
 
 def _is_device(path: Path) -> bool:
-    """Whether a device, a pipe or a socket lies there, which no file can take the place of."""
+    """Whether the path is a device, a pipe or a socket, which cannot be replaced by a file."""
     try:
         mode = path.stat().st_mode
     except OSError:
@@ -163,7 +163,7 @@ def _is_device(path: Path) -> bool:
 
 @contextmanager
 def _refused(path: str | Path, refusals: frozenset[int] = REFUSALS) -> Iterator[None]:
-    """Say in one sentence what the system refuses; whatever else goes wrong passes through."""
+    """Convert ``OSError`` of the listed kinds to a one-sentence ``UserError``; other exceptions pass through."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""JSON objects and rows of tables with the file and line they stand in, which every message names."""
+"""JSON objects and table rows with their file and line, which every error message names."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ _KINDS = {str: "a text", int: "a whole number", float: "a number", list: "a list
 
 @dataclass(frozen=True)
 class Record:
-    """An object of a file, and what to call it in messages."""
+    """JSON object of a file with its location for messages."""
 
     values: Mapping[str, Json]
     place: str
 
     @classmethod
     def of(cls, value: Json, place: str) -> Record:
-        """A value that must be an object; ``UserError`` if it is none."""
+        """Wrap a value that must be an object; ``UserError`` otherwise."""
         if not isinstance(value, dict):
             raise UserError(f"{place} must be an object, but it is {shown(value)}")
         return cls(value, place)
 
     def has(self, key: str) -> bool:
-        """Whether there is something under the key other than null."""
+        """Whether the key is present and not null."""
         return self.values.get(key) is not None
 
     def get(self, key: str, kind: type[Value]) -> Value:
-        """The value under a key; ``UserError`` if it is missing or of another kind."""
+        """Value of a key; ``UserError`` if it is missing or of another type."""
         return expected(self._present(key), kind, f"{self.place}: {key!r}")
 
     def text(self, key: str, default: str | None = None) -> str:
-        """A text or the digits of a number, as ids and labels may be; ``default`` in place of nothing or null."""
+        """String, or a number as a string (ids and labels may be either); ``default`` for a missing or null value."""
         if default is not None and not self.has(key):
             return default
         if isinstance(value := self.values.get(key), int | float) and not isinstance(value, bool):
@@ -61,7 +61,7 @@ class Record:
         return int(value)
 
     def truth(self, key: str, default: bool | None = None) -> bool:
-        """True or false; ``default`` in place of nothing or null."""
+        """Boolean; ``default`` for a missing or null value."""
         if default is not None and not self.has(key):
             return default
         if not isinstance(value := self._present(key), bool):
@@ -69,21 +69,21 @@ class Record:
         return value
 
     def texts(self, key: str) -> tuple[str, ...]:
-        """A list of texts, at least one."""
+        """Non-empty list of strings."""
         listed = self.get(key, list)
         if not listed:
             raise UserError(f"{self.place}: {key!r} is empty; at least one text was expected")
         return tuple(expected(value, str, f"{self.place}: {key}[{at}]") for at, value in enumerate(listed))
 
     def numbers(self, key: str, count: int) -> tuple[float, ...]:
-        """A list of so many numbers."""
+        """List of exactly ``count`` numbers."""
         listed = self.get(key, list)
         if len(listed) != count:
             raise UserError(f"{self.place}: {key!r} must hold {count} numbers, but it is {shown(listed)}")
         return tuple(expected(value, float, f"{self.place}: {key}[{at}]") for at, value in enumerate(listed))
 
     def items(self, key: str) -> list[Json]:
-        """A list of anything; an empty one in place of nothing or null."""
+        """List of any values; empty for a missing or null value."""
         return self.get(key, list) if self.has(key) else []
 
     def records(self, key: str, *, allow_none: bool = False) -> list[Record]:
@@ -94,7 +94,7 @@ class Record:
         return [Record.of(value, f"{self.place}, {key}[{at}]") for at, value in enumerate(listed)]
 
     def name(self, *keys: str) -> str:
-        """A number or a text under the first of the keys that is there, as text."""
+        """Number or string under the first key that is present, as a string."""
         key = next((key for key in keys if key in self.values), keys[0])
         if isinstance(value := self.values.get(key), int) and not isinstance(value, bool):
             return str(value)
@@ -110,7 +110,7 @@ class Record:
 
 
 def expected(value: Json, kind: type[Value], place: str) -> Value:
-    """The value, if it is of that kind; a whole number is a number too."""
+    """Check the type of a value; an int is accepted as a float."""
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     finite = not isinstance(value, float) or math.isfinite(value)
@@ -120,12 +120,12 @@ def expected(value: Json, kind: type[Value], place: str) -> Value:
 
 
 def read_json(path: str | Path) -> Json:
-    """What a JSON file holds; ``UserError`` as :func:`read_text`, and if it is no JSON."""
+    """Read a JSON file; ``UserError`` as :func:`read_text`, and for invalid JSON."""
     return _parsed(read_text(path, "a JSON file"), str(path))
 
 
 def read_lines(path: str | Path, *, allow_empty: bool = False) -> list[Record]:
-    """One JSON object a line; lines that are blank are passed over.
+    """Read JSON Lines, one object per line; blank lines are skipped.
 
     Raises:
         UserError: as :func:`read_text`; a line is no JSON, or no object.
@@ -136,12 +136,12 @@ def read_lines(path: str | Path, *, allow_empty: bool = False) -> list[Record]:
 
 
 def read_line(line: str, place: str) -> Record:
-    """The JSON object of one line; ``UserError`` if it is no JSON, or no object."""
+    """Parse the JSON object of one line; ``UserError`` for invalid JSON or another type."""
     return Record.of(_parsed(line, place, whole=False), place)
 
 
 def read_listed(path: str | Path) -> list[Record]:
-    """The objects of a file that holds one list of them; ``UserError`` if it holds anything else, or none."""
+    """Read a JSON file that is one non-empty list of objects; ``UserError`` otherwise."""
     listed = read_json(path)
     if not isinstance(listed, list) or not listed:
         raise UserError(f"{path} must hold a list of at least one object, but it is {shown(listed)}")
@@ -149,27 +149,27 @@ def read_listed(path: str | Path) -> list[Record]:
 
 
 def read_table(path: str | Path) -> list[tuple[list[str], str]]:
-    """The cells of every line, cut at tabs alone, with the place of the line; blank lines are passed over."""
+    """Read a TSV file: the cells of every line with its location; blank lines are skipped."""
     lines = read_text(path, "a table of cells between tabs").split("\n")
     places = [(line.rstrip("\r"), f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
     return [(line.split("\t"), place) for line, place in places]
 
 
 def once(id_: int | str, place: str, seen: dict[str, str], what: str) -> None:
-    """Refuse what was there before; ``seen`` remembers where."""
+    """Refuse a duplicate id; ``seen`` maps ids to their first location."""
     if (first := seen.setdefault(str(id_), place)) != place:
         raise UserError(f"{place}: {what} {id_} is there twice, first at {first}")
 
 
 def one_of(value: str, known: Sequence[str], place: str) -> str:
-    """The value, if it is among those known."""
+    """Check that a value is one of the allowed ones."""
     if value not in known:
         raise UserError(f"{place} must be one of {', '.join(known)}, but it is {shown(value)}")
     return value
 
 
 def shown(value: Json) -> str:
-    """A value as it stands in a message: not all of it."""
+    """Shortened representation of a value, for messages."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 40 else f"{text[:40]}..."
 

@@ -1,4 +1,4 @@
-"""Named tensors written to a safetensors file, whole or not at all."""
+"""Atomic writing of named tensors to a safetensors file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Map
         try:
             save_file(dict(tensors), temporary, None if metadata is None else dict(metadata))
         except SafetensorError as error:
-            # the library tells what the system refused in its message alone
+            # the library reports the system error only in its message
             if (refused := re.search(r"os error (\d+)", str(error))) is None:
                 raise
             number = int(refused[1])

@@ -1,4 +1,4 @@
-"""Text files, whole or line by line, with what is wrong with one said in one sentence."""
+"""Reading of UTF-8 text files, whole or line by line, with one-sentence error messages."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ _MARK = b"\xef\xbb\xbf"  # the byte order mark that a UTF-8 file may begin with
 
 
 def read_text(path: str | Path, kind: str, *, allow_empty: bool = False) -> str:
-    """Read a UTF-8 file, unpacked and without the byte order mark that it may begin with; line ends become newlines.
+    """Read a UTF-8 file, decompressed and without its optional byte order mark; line ends become newlines.
 
     Args:
-        path: of the file; packed ones are recognised by their content (:mod:`mm_kptm.io.compression`).
-        kind: for messages, ``a JSON file`` say.
-        allow_empty: whether a file of nothing but blanks will do.
+        path: file to read; compression is recognised by content (:mod:`mm_kptm.io.compression`).
+        kind: description for messages, such as ``a JSON file``.
+        allow_empty: accept a blank file.
 
     Raises:
-        UserError: no such file, empty, no UTF-8 (the message names the line), or the system refuses.
+        UserError: the file is missing, empty, not UTF-8 (the message names the line), or cannot be read.
     """
     with open_unpacked(path) as file:
         raw = file.read()
@@ -31,10 +31,10 @@ def read_text(path: str | Path, kind: str, *, allow_empty: bool = False) -> str:
 
 
 def numbered_lines(path: str | Path) -> Iterator[tuple[int, str]]:
-    """The lines of a UTF-8 file with their numbers from 1, unpacked, without a byte order mark and line ends.
+    """Iterate over (line number from 1, line) of a UTF-8 file, decompressed, without byte order mark and line ends.
 
     Raises:
-        UserError: no such file, a line is not UTF-8, or the packed file is broken.
+        UserError: the file is missing, a line is not UTF-8, or the compressed file is damaged.
     """
     with open_unpacked(path) as file:
         number = 0

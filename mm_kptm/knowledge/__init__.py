@@ -1,4 +1,4 @@
-"""The knowledge wing: entities and facts beside text."""
+"""Knowledge: graphs, entities and facts beside text."""
 
 from mm_kptm.lazy import lazy
 

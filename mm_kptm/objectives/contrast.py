@@ -16,7 +16,8 @@ def in_batch_contrast(left: Tensor, right: Tensor, *, temperature: float | Tenso
         -\tfrac12 \log \frac{e^{s_{ii}/t}}{\sum_j e^{s_{ji}/t}}
 
     Args:
-        left, right: row i of one belongs to row i of the other, [B, D]; compared by their cosine.
+        left: one vector a row, [B, D]; compared by their cosine.
+        right: row i belongs to row i of ``left``, [B, D].
         temperature: t.
     """
     scores = F.normalize(left, dim=-1) @ F.normalize(right, dim=-1).T / temperature

@@ -11,29 +11,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mm_kptm.batch import Encoded, Inputs, Movable, OutputRows
+from mm_kptm.batch import Encoded, Inputs, OutputRows
 from mm_kptm.errors import UserError
 from mm_kptm.nn.visibility import Causal
+from mm_kptm.objectives.rows import RowObjective, RowTargets
 from mm_kptm.objectives.spec import ObjectiveContext, ObjectiveSpec
-from mm_kptm.objectives.tokens import mean, mean_of_each
 from mm_kptm.systems.system import System
 
 
 @dataclass(frozen=True, eq=False)
-class Continuation(Movable):
+class Continuation(RowTargets):
     """Inputs with a text that is read from left to right, its rows that a token follows, and those tokens."""
 
-    inputs: Inputs
-    rows: Tensor  #: [P]
-    labels: Tensor  #: [P]
-    owners: Tensor  #: the example of each, [P]
     stream: str = "text"  #: whose rows they are
 
-    def __len__(self) -> int:
-        return len(self.inputs)
 
-
-class NextTokens:
+class NextTokens(RowObjective[Continuation]):
     """Predict each next token of the target, or of the text itself where no target is written.
 
     Args:
@@ -67,14 +60,6 @@ class NextTokens:
         encoded: Encoded = system(batch.inputs, OutputRows({batch.stream: batch.rows}, pooled=False))
         scores = system.head(self.head)(encoded[batch.stream])
         return F.cross_entropy(scores, batch.labels, reduction="none")
-
-    def loss(self, system: System, batch: Continuation) -> Tensor:
-        """The mean over all predicted tokens of the batch."""
-        return mean(self.losses(system, batch))
-
-    def measure(self, system: System, batch: Continuation) -> Tensor:
-        """The mean over the predicted tokens of each example, [B]."""
-        return mean_of_each(self.losses(system, batch), batch.owners, len(batch))
 
 
 TARGETS = "source and target texts"

@@ -193,6 +193,7 @@ def reordered(tokens: Tokens, order: Tensor) -> Tokens:
     """The tokens with rows moved inside their sequences; positions and segments stay where they are.
 
     Args:
+        tokens: of any number of sequences.
         order: which row stands in the place of each, [T].
     """
     return replace(

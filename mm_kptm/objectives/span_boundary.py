@@ -11,13 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm_kptm.batch import Encoded, Inputs, Movable, OutputRows, SequenceLayout
+from mm_kptm.batch import Encoded, Inputs, OutputRows, SequenceLayout
 from mm_kptm.errors import UserError
 from mm_kptm.nn.heads import TiedVocabulary, Transform
 from mm_kptm.nn.sublayers import Activation
+from mm_kptm.objectives.rows import RowTargets, mean, mean_of_each
 from mm_kptm.objectives.spans import CutSpans, RunMasking, everything, touching
 from mm_kptm.objectives.spec import ObjectiveContext, ObjectiveSpec
-from mm_kptm.objectives.tokens import mean, mean_of_each
 from mm_kptm.systems.system import System
 
 
@@ -54,19 +54,12 @@ class SpanBoundary(nn.Module):
 
 
 @dataclass(frozen=True, eq=False)
-class MaskedSpanText(Movable):
+class MaskedSpanText(RowTargets):
     """Inputs with hidden spans, what stood there, and where the boundaries of the spans are."""
 
-    inputs: Inputs
-    rows: Tensor  #: [P]
-    labels: Tensor  #: [P]
-    owners: Tensor  #: the example of each, [P]
     bounded: Tensor  #: which of the hidden rows are told by boundaries, [S]
     around: Tensor  #: the rows before and behind the span of each, [S, 2]
     places: Tensor  #: how far each is from the first row of its span, [S]
-
-    def __len__(self) -> int:
-        return len(self.inputs)
 
 
 class MaskedSpans:
@@ -128,8 +121,8 @@ class MaskedSpans:
     def measure(self, system: System, batch: MaskedSpanText) -> Tensor:
         """The same two means for each example, [B]."""
         alone, told = self.losses(system, batch)
-        own = mean_of_each(alone, batch.owners, len(batch))
-        return own + mean_of_each(told, batch.owners[batch.bounded], len(batch))
+        own = mean_of_each(alone, batch.sequence_ids, len(batch))
+        return own + mean_of_each(told, batch.sequence_ids[batch.bounded], len(batch))
 
 
 def boundaries(hidden: Tensor, markers: Tensor, layout: SequenceLayout) -> tuple[Tensor, Tensor, Tensor]:

@@ -8,33 +8,18 @@ Shapes: T token rows, P marked rows, B examples.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mm_kptm.batch import Encoded, Inputs, Movable, OutputRows
+from mm_kptm.batch import Encoded, Inputs, OutputRows
 from mm_kptm.errors import UserError
+from mm_kptm.objectives.rows import RowObjective, RowTargets
 from mm_kptm.objectives.spec import DOCUMENTS, ObjectiveSpec
-from mm_kptm.objectives.tokens import mean, mean_of_each
 from mm_kptm.systems.system import System
 
 
-@dataclass(frozen=True, eq=False)
-class ClassedTokens(Movable):
-    """Inputs as they are, the rows that are asked about, and the class of each."""
-
-    inputs: Inputs
-    rows: Tensor  #: [P]
-    classes: Tensor  #: [P]
-    owners: Tensor  #: the example of each, [P]
-
-    def __len__(self) -> int:
-        return len(self.inputs)
-
-
-class TokenClasses:
+class TokenClasses(RowObjective[RowTargets]):
     """The class of every token, as the mark of its row that is called like the objective; -1 is not asked about.
 
     Args:
@@ -44,7 +29,7 @@ class TokenClasses:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def prepare(self, inputs: Inputs, generator: torch.Generator) -> ClassedTokens:
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> RowTargets:
         """Nothing is drawn.
 
         Raises:
@@ -56,23 +41,13 @@ class TokenClasses:
                 f"{self.name} reads marks of {self.name}, but the inputs have none; take data that do, as documents do"
             )
         rows = (text.token_labels[self.name] >= 0).nonzero().squeeze(1)
-        return ClassedTokens(
-            inputs, rows, text.token_labels[self.name][rows], text.layout.sequence_ids(rows.device)[rows]
-        )
+        return RowTargets(inputs, rows, text.token_labels[self.name][rows], text.layout.sequence_ids(rows.device)[rows])
 
-    def losses(self, system: System, batch: ClassedTokens) -> Tensor:
+    def losses(self, system: System, batch: RowTargets) -> Tensor:
         """The cross-entropy of every token that is asked about, [P]."""
         encoded: Encoded = system(batch.inputs, OutputRows({"text": batch.rows}, pooled=False))
         scores = system.head(self.name)(encoded.text)
-        return F.cross_entropy(scores, batch.classes, reduction="none")
-
-    def loss(self, system: System, batch: ClassedTokens) -> Tensor:
-        """The mean over tokens."""
-        return mean(self.losses(system, batch))
-
-    def measure(self, system: System, batch: ClassedTokens) -> Tensor:
-        """The mean over the tokens of each example, [B]."""
-        return mean_of_each(self.losses(system, batch), batch.owners, len(batch))
+        return F.cross_entropy(scores, batch.labels, reduction="none")
 
 
 def _of_tokens(name: str) -> ObjectiveSpec:

@@ -15,8 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mm_kptm.batch import Encoded, Inputs, Movable, OutputRows, SequenceLayout, Tokens
+from mm_kptm.batch import Encoded, Inputs, OutputRows, SequenceLayout, Tokens
 from mm_kptm.errors import UserError
+from mm_kptm.objectives.rows import RowObjective, RowTargets, mean
 from mm_kptm.objectives.spec import ObjectiveContext, ObjectiveSpec
 from mm_kptm.systems.system import System
 
@@ -177,7 +178,7 @@ class Masking:
         Args:
             tokens: are left as they are.
             generator: unused when ``draws`` are given.
-            units: rows with the same number are hidden together (whole words, phrases, entities), those with -1 not at
+            groups: rows with the same number are hidden together (whole words, phrases, entities), those with -1 not at
                 all, [T]; what the tokens say of it unless given.
             draws: numbers to use in place of fresh ones.
         """
@@ -206,20 +207,7 @@ class TokenMasker(Protocol):
         """The corrupted tokens and the rows that were hidden, in order, [P]."""
 
 
-@dataclass(frozen=True, eq=False)
-class MaskedText(Movable):
-    """Inputs with hidden tokens, which rows they are, and what stood there."""
-
-    inputs: Inputs
-    rows: Tensor  #: [P]
-    labels: Tensor  #: [P]
-    owners: Tensor  #: the example of each, [P]
-
-    def __len__(self) -> int:
-        return len(self.inputs)
-
-
-class MaskedTokens:
+class MaskedTokens(RowObjective[RowTargets]):
     """Predict the hidden tokens from everything the encoder saw, with the system's head of that name."""
 
     name = "masked-tokens"
@@ -228,7 +216,7 @@ class MaskedTokens:
     def __init__(self, masking: TokenMasker) -> None:
         self.masking = masking
 
-    def prepare(self, inputs: Inputs, generator: torch.Generator) -> MaskedText:
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> RowTargets:
         """Hide some tokens of the inputs.
 
         Raises:
@@ -238,33 +226,13 @@ class MaskedTokens:
             raise UserError("masked-tokens hides text, but the inputs have none")
         hidden, rows = self.masking.mask(inputs.text, generator)
         owners = inputs.text.layout.sequence_ids(rows.device)[rows]
-        return MaskedText(inputs.with_streams(text=hidden), rows, inputs.text.ids[rows], owners)
+        return RowTargets(inputs.with_streams(text=hidden), rows, inputs.text.ids[rows], owners)
 
-    def losses(self, system: System, batch: MaskedText) -> Tensor:
+    def losses(self, system: System, batch: RowTargets) -> Tensor:
         """The cross-entropy of every hidden token, [P]; the vocabulary is scored only there."""
         encoded: Encoded = system(batch.inputs, OutputRows({"text": batch.rows}, pooled=False))
         scores = system.head(self.head)(encoded.text)
         return F.cross_entropy(scores, batch.labels, reduction="none")
-
-    def loss(self, system: System, batch: MaskedText) -> Tensor:
-        """The mean over all hidden tokens of the batch."""
-        return mean(self.losses(system, batch))
-
-    def measure(self, system: System, batch: MaskedText) -> Tensor:
-        """The mean over the hidden tokens of each example, [B]; the batch's mean where an example hides none."""
-        return mean_of_each(self.losses(system, batch), batch.owners, len(batch))
-
-
-def mean(losses: Tensor) -> Tensor:
-    """The mean, and zero, still connected to the graph, when there is nothing to average."""
-    return losses.mean() if len(losses) else losses.sum()
-
-
-def mean_of_each(losses: Tensor, owners: Tensor, count: int) -> Tensor:
-    """The mean over what each example owns, [count]; the mean of all where it owns nothing."""
-    sums = losses.new_zeros(count).index_add(0, owners, losses)
-    counts = losses.new_zeros(count).index_add(0, owners, torch.ones_like(losses))
-    return torch.where(counts > 0, sums / counts.clamp(min=1), mean(losses))
 
 
 def token_loss(scores: Tensor, labels: Tensor) -> Tensor:

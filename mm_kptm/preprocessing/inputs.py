@@ -1,6 +1,6 @@
-"""From packed texts and pictures to the inputs of a batch: a few gathers, no loop over examples.
+"""Input collation: packed texts and images to model inputs, with a few gathers and no loop over examples.
 
-Shapes: T token rows, R region rows, S texts, P pictures.
+Shapes: T token rows, R region rows, S texts, P images.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ IntArray = NDArray[np.int64]
 
 
 class RegionProvider(Protocol):
-    """The regions of many images."""
+    """Protocol of a source of region features."""
 
     @property
     def lengths(self) -> IntArray:
-        """Regions of every image, [P]."""
+        """Number of regions of every image, [P]."""
 
     def regions(self, images: IntArray) -> Regions:
-        """The regions of the given images, in that order."""
+        """Regions of the given images, in that order."""
 
 
 @dataclass(frozen=True, eq=False)
 class RegionCrops:
-    """Pictures whose regions are bytes in memory, given to the model as numbers between 0 and 1."""
+    """Images whose regions are uint8 pixels in memory, scaled to [0, 1] for the model."""
 
     pixels: NDArray[np.uint8]  #: [R, F]
     boxes: NDArray[np.float32]  #: x1 y1 x2 y2 as fractions of the image, [R, 4]
@@ -45,12 +45,12 @@ class RegionCrops:
 
     @classmethod
     def blank(cls, features: int) -> RegionCrops:
-        """One picture of one black region as large as the image: it tells nothing, not even how much there is."""
+        """One image with one black region of the whole image, for ablations without visual information."""
         return cls(np.zeros((1, features), np.uint8), np.array([[0, 0, 1, 1]], np.float32), np.array([0, 1]))
 
     @classmethod
     def joined(cls, *parts: RegionCrops) -> RegionCrops:
-        """The pictures of all parts, one part behind the other."""
+        """Concatenate the images of all parts."""
         ends = np.cumsum([0, *(part.offsets[-1] for part in parts)])
         return cls(
             np.concatenate([part.pixels for part in parts]),
@@ -73,18 +73,18 @@ class RegionCrops:
 
 @dataclass(frozen=True, eq=False)
 class InputSource:
-    """Texts, each perhaps about a picture: a source of :class:`~mm_kptm.batch.Inputs`.
+    """Source of :class:`~mm_kptm.batch.Inputs`: texts, optionally with an image each.
 
-    A picture that several texts of a batch are about is given once.
+    An image that several texts of a batch share is included once.
 
     Args:
-        texts: columns ``ids`` and ``positions``; ``segments`` where there are several; ``languages`` where known;
-            ``words`` and ``branches`` where facts hang from words; ``entities`` where tokens name some.
-        pictures: None for texts alone.
-        about: the picture of every text, [S].
-        entities: the vectors that the column of that name numbers; number 0 stands for no entity, [N, E].
-        base: the knowledge base that those entities are of; a token that names one is then a mention with it as its
-            only candidate, and no entity of the token grid.
+        texts: columns ``ids`` and ``positions``; optionally ``segments``, ``languages``, ``words`` and ``branches``
+            of sentence trees, and ``entities`` of linked tokens.
+        pictures: image source; None for texts alone.
+        about: image of every text, [S].
+        entities: vectors by the ids of the ``entities`` column; id 0 is no entity, [N, E].
+        base: knowledge base of those entities; linked tokens are then mentions with one candidate, instead of
+            entities on the token grid.
     """
 
     texts: Packed
@@ -97,21 +97,21 @@ class InputSource:
         return len(self.texts)
 
     def length(self, index: int) -> int:
-        """Tokens and regions of a text."""
+        """Number of tokens and regions of a text."""
         rows = int(self.texts.lengths[index])
         return rows if self.pictures is None else rows + int(self.pictures.lengths[self._picture_of[index]])
 
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> Inputs:
-        """The given texts with their pictures; nothing is drawn."""
+        """Collate texts with their images; nothing is sampled."""
         chosen = np.asarray(indices, dtype=np.int64)
         if self.pictures is None:
             return self._with_facts(Inputs(text=tokens(self.texts, chosen)), chosen)
         return self.with_images(chosen, self._picture_of[chosen])
 
     def with_images(self, texts: IntArray, images: IntArray) -> Inputs:
-        """The given texts, each with the picture given for it, whatever it is about."""
+        """Collate texts with other images than their own."""
         if self.pictures is None:
-            raise UserError("texts were to be shown beside pictures, but there are none")
+            raise UserError("texts were to be paired with images, but this source has none")
         distinct, places = np.unique(images, return_inverse=True)
         apart = len(distinct) == len(images)
         regions = self.pictures.regions(images if apart else distinct)
@@ -119,7 +119,7 @@ class InputSource:
         return self._with_facts(Inputs(text=tokens(self.texts, texts), regions=regions, image_of=image_of), texts)
 
     def _with_facts(self, inputs: Inputs, texts: IntArray) -> Inputs:
-        """The inputs with the entities that their texts name."""
+        """Inputs with the entities linked in their texts."""
         if self.entities is None:
             return inputs
         column = Packed(self.texts.offsets, {"entities": self.texts.columns["entities"]})
@@ -135,43 +135,43 @@ class InputSource:
 
 
 def mentions(numbers: Tensor, layout: SequenceLayout, vectors: Tensor) -> Candidates:
-    """Every token that names an entity as a mention of one token with that one candidate.
+    """Every linked token as a one-token mention with one candidate.
 
     Args:
-        numbers: of the entities among ``vectors``, 0 where there is none, [T].
-        layout: of the tokens.
+        numbers: entity rows of ``vectors``, 0 where there is none, [T].
+        layout: layout of the tokens.
         vectors: [N, E].
     """
     rows = numbers.nonzero().squeeze(1)
-    owners = layout.sequence_ids(numbers.device)[rows]
-    silent = torch.bincount(owners, minlength=len(layout)) == 0  # has one blank span
-    order = torch.cat([owners, silent.nonzero().squeeze(1)]).argsort(stable=True)
-    spans = torch.cat([rows, torch.full((int(silent.sum()),), -1)])[order]
-    named = torch.where(spans < 0, 0, numbers[spans.clamp(min=0)])
-    counts = torch.bincount(owners, minlength=len(layout)) + silent
+    sequence_ids = layout.sequence_ids(numbers.device)[rows]
+    unlinked = torch.bincount(sequence_ids, minlength=len(layout)) == 0  # texts with one blank span
+    order = torch.cat([sequence_ids, unlinked.nonzero().squeeze(1)]).argsort(stable=True)
+    spans = torch.cat([rows, torch.full((int(unlinked.sum()),), -1)])[order]
+    linked = torch.where(spans < 0, 0, numbers[spans.clamp(min=0)])
+    counts = torch.bincount(sequence_ids, minlength=len(layout)) + unlinked
     return Candidates(
         spans=spans[:, None].expand(-1, 2),
         layout=SequenceLayout(tuple(counts.tolist())),
-        entities=torch.where(named > 0, named + NULL, PADDING)[:, None],
+        entities=torch.where(linked > 0, linked + NULL, PADDING)[:, None],
         priors=torch.ones(len(spans), 1),
-        vectors=vectors[named][:, None],
+        vectors=vectors[linked][:, None],
     )
 
 
-MARK = "mark_"  #: begins the names of columns that are marks
+MARK = "mark_"  #: prefix of columns with token labels
 
 
 def tokens(texts: Packed, indices: IntArray) -> Tokens:
-    """The tokens of the given texts; facts see only themselves and their word.
+    """Collate the tokens of texts; facts attend only to themselves and their word.
 
-    Columns beside those of :class:`InputSource`: ``units``, numbered in each text by itself, and ``mark_`` with the
-    name of a mark.
+    Columns beside those of :class:`InputSource`: ``units``, numbered within each text, and ``mark_`` with the name of a
+    token label.
     """
     columns, lengths = texts.take(indices)
     rows = {name: torch.from_numpy(column.astype(np.int64, copy=False)) for name, column in columns.items()}
     branches = rows.get("branches")
     layout = SequenceLayout(lengths)
-    marks = {name.removeprefix(MARK): column for name, column in rows.items() if name.startswith(MARK)}
+    labels = {name.removeprefix(MARK): column for name, column in rows.items() if name.startswith(MARK)}
     return Tokens(
         ids=rows["ids"],
         layout=layout,
@@ -180,5 +180,5 @@ def tokens(texts: Packed, indices: IntArray) -> Tokens:
         languages=rows.get("languages"),
         attention_mask=Branches(rows["words"], branches) if branches is not None and bool(branches.any()) else None,
         mask_groups=apart(rows["units"], layout) if "units" in rows else None,
-        token_labels=marks or None,
+        token_labels=labels or None,
     )

@@ -1,4 +1,4 @@
-"""How text becomes what an encoder reads: pieces between special tokens, with entities or facts where there are any."""
+"""Text encoding: token ids with special tokens, and linked entities or injected facts."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from mm_kptm.preprocessing.inputs import MARK, InputSource
 from mm_kptm.systems.text_format import BERT_TEMPLATE, MarkerTokens, SequenceTemplate
 from mm_kptm.train.protocol import Source
 
-TruncatedParts = Sequence[tuple[Pieces, int]]  #: the pieces of every part of a text, and how many of them are read
+TruncatedParts = Sequence[tuple[Pieces, int]]  #: tokens of every part of a text, and how many are kept
 
 
 @dataclass(frozen=True)
 class TextExample:
-    """A text of one or two parts."""
+    """Text example of one or two parts."""
 
     id: str
     parts: tuple[str, ...]
     language: str
-    needed: Needed | None = None  #: the facts that it cannot be answered without, where that is known
+    needed: Needed | None = None  #: predicate of the facts that it needs, if known
 
 
 @dataclass(frozen=True, eq=False)
 class LinkedTexts:
-    """Texts whose tokens carry the vectors of entities.
+    """Texts with linked entity vectors.
 
     Args:
         texts: the texts.
-        grid: column ``entities``, the number of the entity at every token, -1 where there is none.
-        table: the vectors.
+        grid: column ``entities``, entity id of every token, -1 where there is none.
+        table: entity vectors.
     """
 
     texts: InputSource
@@ -52,11 +52,11 @@ class LinkedTexts:
         return len(self.texts)
 
     def length(self, index: int) -> int:
-        """Tokens of a text."""
+        """Number of tokens of a text."""
         return self.texts.length(index)
 
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> Inputs:
-        """The given texts with their entities."""
+        """Collate texts with their entities."""
         columns, _ = self.grid.take(indices)
         entities = self.table.entities([columns["entities"].tolist()])
         return self.texts.batch(indices, generator).with_streams(entities=entities)
@@ -64,39 +64,39 @@ class LinkedTexts:
 
 @dataclass(frozen=True)
 class TextEncoding:
-    """How text becomes ids, which entities are linked in it and which facts it is told."""
+    """Encodes texts: token ids, linked entities and injected facts."""
 
     tokenizer: Tokenizer
     max_length: int
     languages: tuple[str, ...] = ()
     table: EntityTable | None = None
-    markers: MarkerTokens | None = None  #: of mentions, to which the tokenizer is one with signs
-    threshold: float = 0.3  #: links that the linker is less sure of are left out
+    markers: MarkerTokens | None = None  #: mention markers; the tokenizer is then a PlaceholderTokenizer
+    threshold: float = 0.3  #: links with a lower confidence are left out
     injector: FactInjector | None = None
-    facts: str = "none"  #: which facts are told: none, true, random, swapped or oracle
+    facts: str = "none"  #: which facts are injected: none, true, random, swapped or oracle
     template: SequenceTemplate = BERT_TEMPLATE
 
     def pack(self, framings: Sequence[tuple[list[int], list[int]]], spoken: Iterable[str]) -> Packed:
-        """Ids and segments of every text, with its language where the encoder reads them."""
+        """Pack ids and segments of texts, with their languages if the encoder has language embeddings."""
         ids, segments = [ids for ids, _ in framings], [segments for _, segments in framings]
         packed = Packed.of(ids=ids, positions=[range(len(one)) for one in ids], segments=segments)
         return self._with_languages(packed, spoken)
 
     def cut(self, text: TextExample) -> list[tuple[Pieces, int]]:
-        """The pieces of every part, and how many of them are read; of two parts the longer one gives way."""
+        """Tokenize every part, and truncate: of two parts the longer one is shortened."""
         pieces = [self.tokenizer.encode(part, text.language) for part in text.parts]
-        room = self.template.max_pieces(self.max_length, len(pieces), self.tokenizer.specials)
+        max_pieces = self.template.max_pieces(self.max_length, len(pieces), self.tokenizer.specials)
         if len(pieces) == 1:
-            return [(pieces[0], min(len(pieces[0].ids), room))]
-        kept = shortened(*(part.ids for part in pieces), room=room)
+            return [(pieces[0], min(len(pieces[0].ids), max_pieces))]
+        kept = shortened(*(part.ids for part in pieces), room=max_pieces)
         return [(part, len(ids)) for part, ids in zip(pieces, kept, strict=True)]
 
     def texts(self, texts: Sequence[TextExample], cuts: Sequence[TruncatedParts] | None = None) -> InputSource:
-        """Texts with the facts that are injected.
+        """Encode texts, with injected facts.
 
         Args:
             texts: the texts.
-            cuts: what :meth:`cut` makes of each, where a caller has it already.
+            cuts: results of :meth:`cut`, where the caller has them already.
         """
         cuts = [self.cut(text) for text in texts] if cuts is None else cuts
         trunks = [
@@ -111,10 +111,10 @@ class TextEncoding:
         return InputSource(self._with_languages(packed, [text.language for text in texts]))
 
     def mentions(self, marked: Sequence[Annotated], said: Sequence[TextExample]) -> Source[Inputs]:
-        """Marked texts with the entities that are linked in them, or with marks of their own and facts that are told.
+        """Encode texts with linked entities, or with marker tokens and injected facts.
 
         Args:
-            marked: the texts and what is linked in them.
+            marked: texts with text markers and their linked entities.
             said: the same texts.
         """
         if self.markers is not None:
@@ -128,22 +128,22 @@ class TextEncoding:
         return LinkedTexts(InputSource(texts), Packed.of(entities=[row.entities for row in kept]), self.table)
 
     def outside_facts(self, texts: Packed) -> NDArray[np.bool_]:
-        """Which tokens are of no fact, [T]."""
+        """Mask of the tokens outside facts, [T]."""
         branches = texts.columns.get("branches")
         return np.ones(texts.offsets[-1], dtype=bool) if branches is None else branches == 0
 
     def _marked(self, texts: Sequence[TextExample], marks: MarkerTokens) -> InputSource:
-        """Texts that know where the states of their mentions are read."""
+        """Encode texts with labels at the tokens whose hidden states are read."""
         cuts = [self.cut(text) for text in texts]
-        shown = self.texts(texts, cuts)
+        encoded = self.texts(texts, cuts)
         read: list[int] = []
         for ((pieces, kept),) in cuts:
             read += (
                 [0] * self.template.opened + mention_numbers(pieces.texts, marks)[:kept] + [0] * self.template.closed
             )
-        column = np.zeros(shown.texts.offsets[-1], dtype=np.int64)
-        column[self.outside_facts(shown.texts)] = read
-        return replace(shown, texts=Packed(shown.texts.offsets, {**shown.texts.columns, f"{MARK}{READ}": column}))
+        column = np.zeros(encoded.texts.offsets[-1], dtype=np.int64)
+        column[self.outside_facts(encoded.texts)] = read
+        return replace(encoded, texts=Packed(encoded.texts.offsets, {**encoded.texts.columns, f"{MARK}{READ}": column}))
 
     def _sequences(self, text: TextExample, parts: TruncatedParts) -> list[TokenSequence]:
         trunks: list[TokenSequence] = []
@@ -159,7 +159,7 @@ class TextEncoding:
         return trunks
 
     def _segments(self, texts: Packed) -> NDArray[np.int64]:
-        """A part's number, its [SEP] included; a fact has the segment of its place. RoBERTa's kin know 0 alone."""
+        """Part number of every token, [SEP] included; facts have the segment of their position; all 0 for RoBERTa."""
         if self.tokenizer.specials.between > 1:
             return np.zeros(texts.offsets[-1], dtype=np.int64)
         closes = texts.columns["ids"] == self.tokenizer.specials.stop
@@ -183,7 +183,7 @@ class TextEncoding:
 
 
 def shortened(one: Sequence[int], other: Sequence[int], *, room: int) -> tuple[Sequence[int], Sequence[int]]:
-    """Both parts, pieces dropped from the end of the longer one until they fit; of equal ones the second gives way.
+    """Truncate two parts to ``room`` tokens: drop tokens from the longer one, from the second if they are equal.
 
     >>> shortened((1, 2, 3, 4), (5, 6), room=4)
     ((1, 2), (5, 6))

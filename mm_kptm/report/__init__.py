@@ -1,4 +1,4 @@
-"""What was found, for people: statistics, tables for the terminal, and one HTML page for a run or a comparison."""
+"""Reports: statistics, terminal tables, and one self-contained HTML page for a run or a comparison."""
 
 import os
 from collections.abc import Sequence
@@ -47,8 +47,8 @@ PAGE = "report.html"
 def write(runs: Sequence[Path], out: Path | None = None) -> Path:
     """Write the report of run folders and return its path.
 
-    A folder with ``arms.json`` is a comparison and brings the runs it names; it is reported alone. One run is reported
-    in its own folder, several in the folder they share, unless ``out`` names a file (or a folder, for ``report.html``).
+    A folder with ``arms.json`` is a comparison that names its runs; it must be reported alone. The report of one run
+    goes into its own folder, that of several into their common parent, unless ``out`` names a file or folder.
     """
     if not runs:
         raise UserError("a report was asked for without a run; name at least one run folder")

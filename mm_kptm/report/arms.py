@@ -1,8 +1,8 @@
-"""Runs put together into arms, and the tables their predictions support.
+"""Grouping of runs into arms, and the tables computed from their predictions.
 
-An arm is what is compared: the runs that differ in nothing but their seed. Its score on an example is the mean over its
-seeds, and intervals draw groups of examples (`statistics`), so they speak of new scenes and not of new seeds; the
-standard deviation over seeds stands beside them.
+An arm is the set of runs that differ only in their seed. Its score on an example is the mean over its seeds.
+Confidence intervals resample groups of examples (`statistics`), so they cover new scenes, not new seeds; the standard
+deviation over seeds is reported beside them.
 """
 
 import json
@@ -17,13 +17,13 @@ from mm_kptm.report.runs import Prediction, Run
 from mm_kptm.report.statistics import DRAWS, Interval, bootstrap, difference, holm, over_seeds, permutation
 from mm_kptm.report.tables import counted
 
-_CELL_DRAWS = 2_000  # a breakdown has many cells, each read at a glance
+_CELL_DRAWS = 2_000  # fewer draws: a breakdown has many cells
 _NOT_THE_ARM = frozenset({"seed", "seeds", "name", "out", "folder"})
 
 
 @dataclass(frozen=True)
 class ReportedArm:
-    """The runs of one set-up, one for each seed."""
+    """Runs of one configuration, one per seed."""
 
     name: str
     runs: tuple[Run, ...]
@@ -31,7 +31,7 @@ class ReportedArm:
 
 @dataclass(frozen=True)
 class ScoredArm:
-    """An example with the arm's mean score on it."""
+    """Example with the arm's mean score over seeds."""
 
     prediction: Prediction
     score: float
@@ -39,23 +39,23 @@ class ScoredArm:
 
 @dataclass(frozen=True)
 class Contrast:
-    """One arm against another on the same examples."""
+    """Paired comparison of two arms on the same examples."""
 
     split: str
     arm: str
     reference: str
     gap: Interval
-    p: float  #: after Holm's correction over all contrasts of the page
+    p: float  #: Holm-corrected over all contrasts of the page
 
 
 def gather(runs: Sequence[Run]) -> tuple[ReportedArm, ...]:
-    """Arms in order of their first run; a run whose config names no seed is an arm of its own."""
+    """Group runs into arms, in order of first run; a run whose config names no seed is its own arm."""
     together: dict[str, list[Run]] = {}
     for number, run in enumerate(runs):
         alone = run.seed is None or not run.settings
         key = f"run {number}" if alone else json.dumps(_unseeded(dict(run.settings)), sort_keys=True, default=str)
         if any(other.seed == run.seed for other in together.get(key, ())):
-            key = f"run {number}"  # the same seed twice is a repetition, not another seed
+            key = f"run {number}"  # a repeated seed is a repetition, not another seed
         together.setdefault(key, []).append(run)
     return tuple(
         ReportedArm(_shared_name([run.name for run in members]), tuple(members)) for members in together.values()
@@ -63,12 +63,12 @@ def gather(runs: Sequence[Run]) -> tuple[ReportedArm, ...]:
 
 
 def splits(arms: Sequence[ReportedArm]) -> list[str]:
-    """The splits that any arm predicted, in alphabetical order."""
+    """Splits with predictions of any arm, sorted."""
     return sorted({split for arm in arms for run in arm.runs for split in run.predictions})
 
 
 def scored(arm: ReportedArm, split: str) -> list[ScoredArm]:
-    """The examples with a gold answer of a split that the arm answered, each with its mean score over the seeds."""
+    """Examples of a split that have a gold answer and that the arm answered, with the mean score over seeds."""
     scores: dict[str, list[float]] = {}
     first: dict[str, Prediction] = {}
     for run in arm.runs:
@@ -80,7 +80,7 @@ def scored(arm: ReportedArm, split: str) -> list[ScoredArm]:
 
 
 def headline(arms: Sequence[ReportedArm], split: str, generator: np.random.Generator) -> Table:
-    """Accuracy of every arm on a split, and under them the baselines that need no model."""
+    """Accuracy of every arm on a split, followed by the model-free baselines."""
     rows = []
     groups = answered = 0
     for arm in arms:
@@ -109,7 +109,7 @@ def headline(arms: Sequence[ReportedArm], split: str, generator: np.random.Gener
 
 
 def contrasts(arms: Sequence[ReportedArm], generator: np.random.Generator, *, draws: int = DRAWS) -> list[Contrast]:
-    """Every arm against the first, split by split, on the examples that both answered."""
+    """Contrast of every arm with the first, by split, on the examples that both answered."""
     found: list[tuple[str, str, Interval, float]] = []
     for split in splits(arms):
         reference = {item.prediction.id: item for item in scored(arms[0], split)}
@@ -130,7 +130,7 @@ def contrasts(arms: Sequence[ReportedArm], generator: np.random.Generator, *, dr
 def breakdown(
     arm: ReportedArm, split: str, by: Callable[[Prediction], str], generator: np.random.Generator
 ) -> Mapping[str, Interval]:
-    """The arm's accuracy for every kind of example, the kinds in alphabetical order; those without one drop out."""
+    """Accuracy of an arm by kind of example, sorted by kind; examples without a kind are left out."""
     kinds: dict[str, list[ScoredArm]] = {}
     for item in scored(arm, split):
         if kind := by(item.prediction):
@@ -139,7 +139,7 @@ def breakdown(
 
 
 def confusions(arm: ReportedArm, split: str, count: int = 8) -> list[tuple[str, str, int]]:
-    """The commonest mistakes over all seeds: what was right, what was answered instead, how often."""
+    """Most frequent mistakes over all seeds: (gold answer, predicted answer, count)."""
     mistakes: dict[tuple[str, str], int] = {}
     for run in arm.runs:
         for prediction in run.predictions.get(split, ()):
@@ -157,14 +157,14 @@ def _interval(examples: Sequence[ScoredArm], generator: np.random.Generator, dra
 
 
 def _unseeded(value: Json) -> Json:
-    """A config without what may differ inside an arm."""
+    """Config without the keys that may differ within an arm."""
     if isinstance(value, dict):
         return {key: _unseeded(inner) for key, inner in value.items() if key not in _NOT_THE_ARM}
     return value
 
 
 def _shared_name(names: Sequence[str]) -> str:
-    """What the names of an arm's runs begin with, without the trailing word that would number the seed."""
+    """Common prefix of the run names of an arm, without the trailing seed word."""
     if len(names) == 1:
         return names[0]
     alike = 0

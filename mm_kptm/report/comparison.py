@@ -1,4 +1,4 @@
-"""What a comparison found: tables of arms, and the claims they carry. The file is ``arms.json``.
+"""Results of a comparison: tables of arms and the claims they support, stored in ``arms.json``.
 
 Every value here is a share or a difference of shares, between -1 and 1; tables show it in per cent.
 """
@@ -17,7 +17,7 @@ FILE = "arms.json"
 
 @dataclass(frozen=True)
 class Row:
-    """One arm measured by one metric; an arm without an interval was not measured, but computed or counted."""
+    """One metric of one arm; a row without an interval is computed or counted, not estimated."""
 
     arm: str
     metric: str
@@ -27,12 +27,12 @@ class Row:
     n: int | None = None  #: examples
     baseline: bool = False
     std: float | None = None  #: over seeds
-    p: float | None = None  #: of a difference between arms, corrected for how many were tested
+    p: float | None = None  #: of a difference between arms, corrected for multiple testing
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows that answer one question; the note says what is measured on what."""
+    """Result table; the note says what is measured on what."""
 
     title: str
     rows: tuple[Row, ...]
@@ -41,7 +41,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence that a number must support, and whether it does."""
+    """Claim with its measured value, its bound, and whether it holds."""
 
     text: str
     value: float
@@ -50,32 +50,32 @@ class Claim:
 
     @property
     def sense(self) -> Literal["at least", "at most"]:
-        """The side of the bound on which the claim lies, told from where the value is and whether that is good."""
+        """Direction of the bound, inferred from the value and whether the claim holds."""
         return "at least" if (self.value >= self.bound) == self.holds else "at most"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A whole comparison: what was compared, at which tier, with how many seeds."""
+    """Complete comparison: tables, claims, tier and number of seeds."""
 
     title: str
     tier: str
     seeds: int
     tables: tuple[Table, ...]
     claims: tuple[Claim, ...] = ()
-    runs: tuple[str, ...] = ()  #: folders of its runs, relative to the folder of the comparison
-    #: The runs of every arm that the tables speak of, by its name; where it is empty the tables summarise other runs.
+    runs: tuple[str, ...] = ()  #: run folders, relative to the folder of the comparison
+    #: Run folders by arm; empty where the tables summarise runs that are not listed.
     arms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def write_comparison(folder: Path, comparison: Comparison) -> Path:
-    """Write ``arms.json`` into a folder; the file appears whole or not at all."""
+    """Write ``arms.json`` atomically into a folder."""
     write_json(folder / FILE, as_json(comparison), indent=1)
     return folder / FILE
 
 
 def read_comparison(folder: Path) -> Comparison:
-    """The comparison in a folder; a malformed file is named with the place and the key."""
+    """Read the comparison in a folder; ``UserError`` names the location and key of a malformed entry."""
     path = folder / FILE
     record = Record.of(read_json(path), str(path))
     return Comparison(
@@ -100,7 +100,7 @@ def read_comparison(folder: Path) -> Comparison:
 
 
 def as_json(comparison: Comparison) -> Json:
-    """The comparison as plain lists and objects, as in the file; what was not measured is left out."""
+    """Convert a comparison to JSON values; fields that are None are left out."""
     return {
         "title": comparison.title,
         "tier": comparison.tier,

@@ -1,7 +1,7 @@
-"""Examples worth looking at: the scene, what was asked and told, what was answered, and where attention went.
+"""Example gallery: image, question, injected facts, predicted answer and attention.
 
-An experiment writes them to ``gallery.json`` in its run folder; the page shows them. A picture is a data address inside
-the file, so neither file ever needs another.
+An experiment writes ``gallery.json`` into its run folder and the HTML page shows it. Images are embedded as data URLs,
+so both files are self-contained.
 """
 
 import base64
@@ -24,16 +24,16 @@ _PICTURE = re.compile(r"data:image/(png|jpeg);base64,[A-Za-z0-9+/]+={0,2}")
 
 @dataclass(frozen=True)
 class Box:
-    """A region of the picture; corners are fractions of its width and height."""
+    """Region of the image; corners are fractions of its width and height."""
 
     xyxy: tuple[float, float, float, float]
     label: str
-    attention: float | None = None  #: the share of attention that went here, or None when it was not measured
+    attention: float | None = None  #: share of attention, None if not measured
 
 
 @dataclass(frozen=True)
 class Fact:
-    """A fact the model was given; ``used`` says whether the question needs it, None when nobody knows."""
+    """Injected fact; ``used`` says whether the question needs it, None if unknown."""
 
     subject: str
     relation: str
@@ -43,7 +43,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class Token:
-    """A piece of the question or of the facts, as the model read it."""
+    """Token of the question or of the facts, as the model read it."""
 
     text: str
     attention: float | None = None
@@ -51,11 +51,11 @@ class Token:
 
 @dataclass(frozen=True)
 class GalleryExample:
-    """One question about one scene."""
+    """One question about one image."""
 
     id: str
-    image: str  #: a data address, as `picture` makes it
-    width: int  #: of the picture, in pixels
+    image: str  #: data URL, from `picture`
+    width: int  #: of the image, in pixels
     height: int
     question: str
     answer: str
@@ -69,7 +69,7 @@ class GalleryExample:
 
 
 def picture(pixels: NDArray[np.uint8]) -> str:
-    """A picture [H, W, 3] or [H, W] of bytes as the data address of a PNG file."""
+    """Encode an image, uint8 [H, W, 3] or [H, W], as a PNG data URL."""
     if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3):
         raise UserError(
             f"a picture of shape {list(pixels.shape)} and type {pixels.dtype} cannot be shown; "
@@ -81,12 +81,12 @@ def picture(pixels: NDArray[np.uint8]) -> str:
 
 
 def write_gallery(path: Path, examples: Sequence[GalleryExample]) -> None:
-    """Write ``gallery.json``; the file appears whole or not at all."""
+    """Write ``gallery.json`` atomically."""
     write_json(path, [asdict(example) for example in examples])
 
 
 def read_gallery(path: Path) -> tuple[GalleryExample, ...]:
-    """The examples of a gallery file; a malformed one is named with its place."""
+    """Read the examples of a gallery file; ``UserError`` names the location of a malformed one."""
     listed = read_json(path)
     if not isinstance(listed, list):
         raise UserError(f"{path}: a gallery is a list of examples; this file holds something else")

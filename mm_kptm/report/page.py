@@ -1,4 +1,4 @@
-"""The page: one HTML file without any other, for a run, several runs, or a comparison."""
+"""Self-contained HTML page for a run, several runs, or a comparison."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,34 +15,34 @@ from mm_kptm.report.sections import breakdowns, claims, galleries, learning, pro
 from mm_kptm.report.tables import counted, stated
 from mm_kptm.report.templating import render
 
-_SEED = 0  # of the resampling alone; the same files give the same page
+_SEED = 0  # of the bootstrap; the same files give the same page
 
 
 def write_page(out: Path, runs: Sequence[Run], comparison: Comparison | None = None) -> Path:
-    """Write the page; the file appears whole or not at all."""
+    """Write the page atomically."""
     write_text(out, page(runs, comparison))
     return out
 
 
 def page(runs: Sequence[Run], comparison: Comparison | None = None) -> str:
-    """The whole document. A comparison brings its own tables and claims; the rest comes from the runs' files."""
+    """HTML document; tables and claims come from the comparison if there is one, the rest from the run folders."""
     generator = np.random.default_rng(_SEED)
     arms = _named(comparison, runs) if comparison and comparison.arms else gather(runs)
     stands = _stands(arms)
     if comparison:
         about = stated(comparison.tier, comparison.seeds)
         title = comparison.title
-        found = [
+        results = [
             claims(comparison.claims, about),
-            section("Results", *(table(given, about) for given in comparison.tables)),
+            section("Results", *(table(each, about) for each in comparison.tables)),
             None if comparison.arms else section("Runs", *_measured(arms, stands, generator)),
         ]
     else:
         about = stands
         title = " / ".join(arm.name for arm in arms)
-        found = [section("Results", *_measured(arms, stands, generator))]
+        results = [section("Results", *_measured(arms, stands, generator))]
     parts = [
-        *found,
+        *results,
         learning(arms, stands),
         breakdowns(arms, stands, generator),
         galleries(runs),
@@ -60,7 +60,7 @@ def page(runs: Sequence[Run], comparison: Comparison | None = None) -> str:
 
 
 def _named(comparison: Comparison, runs: Sequence[Run]) -> tuple[ReportedArm, ...]:
-    """The arms of a comparison with their runs."""
+    """Arms of a comparison with their runs."""
     read = dict(zip(comparison.runs, runs, strict=True))
     return tuple(
         ReportedArm(name, tuple(read[folder] for folder in folders)) for name, folders in comparison.arms.items()
@@ -68,13 +68,13 @@ def _named(comparison: Comparison, runs: Sequence[Run]) -> tuple[ReportedArm, ..
 
 
 def _measured(arms: Sequence[ReportedArm], stands: str, generator: np.random.Generator) -> list[Markup | None]:
-    """Accuracy on every split with predictions, and the paired differences between arms."""
+    """Accuracy tables by split, and paired differences between arms."""
     tables = [table(headline(arms, split, generator), stands) for split in splits(arms)]
     return [*tables, contrast_table(contrasts(arms, generator), stands) if len(arms) > 1 else None]
 
 
 def _stands(arms: Sequence[ReportedArm]) -> str:
-    """Tier and seeds of what was read from runs; where arms differ in them, all that occur."""
+    """Tiers and numbers of seeds that occur among the arms, in words."""
     tiers = sorted({run.tier for arm in arms for run in arm.runs} - {""})
     seeds = sorted({len(arm.runs) for arm in arms}) or [0]
     if len(seeds) > 1:

@@ -1,6 +1,6 @@
-"""Drawings in SVG that live inside the page: learning curves, and the strip that shows an interval in a table row.
+"""Inline SVG plots: learning curves, and the strip that shows an interval in a table row.
 
-Colours are names of the style sheet's variables, so a drawing follows the light or dark page and the printer.
+Colours are CSS variables, so that plots follow the light, dark and print styles of the page.
 """
 
 import math
@@ -18,13 +18,13 @@ COLOURS = 8
 _DASHES = ("", "5 3", "1.5 3", "8 3 1.5 3")
 _WIDTH, _HEIGHT = 360.0, 210.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 18.0, 10.0, 26.0
-_STRIP_EDGE = 2.0  # per cent of a strip's width left free at either end; the style sheet's .scale agrees
-_POINTS = 240  # a curve has no room for more; the rest is averaged
+_STRIP_EDGE = 2.0  # margin at either end, in per cent of the strip's width; must match .scale in the CSS
+_POINTS = 240  # most points of a curve; more are averaged
 
 
 @dataclass(frozen=True)
 class Line:
-    """One curve: what it shows, the colour of its arm, the dashes of its split, and its points (step, value)."""
+    """Curve: label, colour of its arm, dash pattern of its split, and points (step, value)."""
 
     label: str
     colour: int
@@ -34,9 +34,9 @@ class Line:
 
 @dataclass(frozen=True)
 class Panel:
-    """The curves of one metric.
+    """Plot of the curves of one metric.
 
-    A share is drawn from 0 to 100 per cent, an amount from zero, a loss where it lies.
+    The y axis of a share runs from 0 to 100 per cent, that of an amount starts at zero, that of a loss fits the data.
     """
 
     title: str
@@ -46,7 +46,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Scale:
-    """From values to coordinates, linearly."""
+    """Linear map from values to coordinates."""
 
     low: float
     high: float
@@ -58,10 +58,9 @@ class Scale:
 
 
 def curves(panel: Panel) -> Markup:
-    """A panel with axes, one path for each line, and a key that also tells the last values.
+    """Draw a panel: axes, one path per line, and a legend with the last values.
 
-    Lines of one label are the seeds of one arm: they share an entry of the key, which tells the mean of their last
-    values.
+    Lines with the same label are seeds of one arm and share a legend entry with the mean of their last values.
     """
     points = [point for line in panel.lines for point in line.points]
     xs, ys = [x for x, _ in points], [y for _, y in points]
@@ -101,9 +100,9 @@ def _stroke(line: Line) -> dict[str, str]:
 
 
 def strip(row: Row, low: float, high: float, guides: Sequence[float]) -> Markup:
-    """The interval of one table row on the scale that all rows share; faint guides mark the baselines.
+    """Draw the interval of a table row on the common scale of the table; faint guides mark baselines.
 
-    Places are per cents of the width, so the strip fills its column and its marks keep their shape.
+    Coordinates are per cents of the width, so that the strip fills its column without distorting its marks.
     """
     across = Scale(low, high, _STRIP_EDGE, 100 - _STRIP_EDGE)
     bounds = interval(row.low, row.high)
@@ -120,7 +119,7 @@ def strip(row: Row, low: float, high: float, guides: Sequence[float]) -> Markup:
 
 
 def strip_scale(low: float, high: float) -> Markup:
-    """The heading over a column of strips: its ends and its middle."""
+    """Column heading of strips: both ends and the middle of the scale."""
     marks = "".join(f"<span>{percent(mark, 0)}</span>" for mark in (low, (low + high) / 2, high))
     return Markup(f'<span class="scale">{marks}</span>')
 
@@ -141,7 +140,7 @@ def ticks(low: float, high: float, about: int) -> list[float]:
 
 
 def thinned(points: Sequence[tuple[float, float]], most: int = _POINTS) -> list[tuple[float, float]]:
-    """At most ``most`` points, each the mean of neighbours; the last point stays where it is."""
+    """Downsample to at most ``most`` points by averaging neighbours; the last point is exact."""
     size = math.ceil(len(points) / most)
     if size <= 1:
         return list(points)

@@ -1,4 +1,4 @@
-"""Result tables as HTML: every row has its figures and, on one scale for the table, their drawing."""
+"""Result tables as HTML: figures and, on a common scale, interval plots."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ from mm_kptm.report.templating import render
 
 
 def table(given: Table, stands: str, *, named: str = "arm") -> Markup:
-    """A table of arms, or of what ``named`` calls its rows; hollow marks and faint guides are baselines.
+    """HTML of a table of arms (or of what ``named`` says); hollow marks and faint guides are baselines.
 
-    ``stands`` says the tier and the seeds.
+    ``stands`` is the note on tier and seeds.
     """
     several = len(metrics(given.rows)) > 1
     spread = any(row.std is not None for row in given.rows)
@@ -57,7 +57,7 @@ def table(given: Table, stands: str, *, named: str = "arm") -> Markup:
 
 
 def contrast_table(found: Sequence[Contrast], stands: str) -> Markup | None:
-    """Paired differences between arms."""
+    """HTML table of paired differences between arms."""
     if not found:
         return None
     rows = [
@@ -85,7 +85,7 @@ def contrast_table(found: Sequence[Contrast], stands: str) -> Markup | None:
 def kinds_table(
     split: str, kind: str, arms: Sequence[ReportedArm], found: Sequence[Mapping[str, Interval]], stands: str
 ) -> Markup | None:
-    """Accuracy by kind of example: strips for one arm, arms side by side for several. One kind is no breakdown."""
+    """Accuracy by kind of example: strips for one arm, columns for several; None if there is only one kind."""
     title = f"Split {split}, by {kind}"
     names = sorted({name for cells in found for name in cells})
     if len(names) < 2:
@@ -99,7 +99,7 @@ def kinds_table(
 
 
 def crossed_table(arm: ReportedArm, split: str, stands: str, generator: np.random.Generator) -> Markup | None:
-    """Question types by languages, shaded by accuracy; needs two of each."""
+    """Heat map of accuracy by question type and language; None with fewer than two of either."""
     items = scored(arm, split)
     languages = sorted({item.prediction.language for item in items} - {""})
     types = sorted({item.prediction.type for item in items} - {""})
@@ -121,7 +121,7 @@ def crossed_table(arm: ReportedArm, split: str, stands: str, generator: np.rando
 
 
 def mistakes_table(arm: ReportedArm, split: str, stands: str) -> Markup | None:
-    """The commonest mistakes."""
+    """HTML table of the most frequent mistakes."""
     rows = [
         _Line(target, (_Cell(answer or "(none)"), _figure(f"{times:,}")))
         for target, answer, times in confusions(arm, split)
@@ -134,7 +134,7 @@ def mistakes_table(arm: ReportedArm, split: str, stands: str) -> Markup | None:
 
 
 def signed(share: float) -> str:
-    """A difference in points, with its sign.
+    """Signed difference in percentage points.
 
     >>> signed(0.05), signed(-0.05), signed(0.0)
     ('+5.0', '−5.0', '0.0')
@@ -145,7 +145,7 @@ def signed(share: float) -> str:
 
 @dataclass(frozen=True)
 class _Head:
-    """The heading of a column."""
+    """Column heading."""
 
     text: str
     kind: str = ""
@@ -153,18 +153,18 @@ class _Head:
 
 @dataclass(frozen=True)
 class _Cell:
-    """A cell: its main figure, its interval in small letters, and other text or a drawing."""
+    """Table cell: main figure, interval in small type, other text or a plot."""
 
     text: str = ""
     kind: str = ""
     bold: str = ""
     small: str | None = None
-    value: float | None = None  #: how dark its ground is, between 0 and 1
+    value: float | None = None  #: darkness of the background, between 0 and 1
 
 
 @dataclass(frozen=True)
 class _Line:
-    """A row under its own heading."""
+    """Table row with its heading."""
 
     name: str
     cells: tuple[_Cell, ...]
@@ -180,7 +180,7 @@ def _figure(shown: str) -> _Cell:
 
 
 def _shaded(found: Interval | None) -> _Cell:
-    """A value over its interval, on a ground as dark as the value is high."""
+    """Cell with value and interval, shaded by the value."""
     if found is None:
         return _Cell(kind="figure")
     return _Cell(kind="figure", bold=percent(found.value), small=interval(found.low, found.high), value=found.value)
@@ -191,6 +191,6 @@ def _guides(rows: Sequence[Row], metric: str) -> list[float]:
 
 
 def _domain(rows: Sequence[Row]) -> tuple[float, float]:
-    """From 0 to 1; from -1 where something lies below zero."""
+    """Scale limits of the rows: (0, 1), or (-1, 1) if a value is negative."""
     lowest = min((row.value if row.low is None else row.low for row in rows), default=0.0)
     return (-1.0 if lowest < 0 else 0.0), 1.0

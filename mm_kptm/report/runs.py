@@ -1,4 +1,4 @@
-"""A run folder, read: what was measured at which step, and what was answered to which example."""
+"""Reading of run folders: measurements by step, predictions by example, config and records."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from mm_kptm.report.gallery import GalleryExample, read_gallery
 
 @dataclass(frozen=True)
 class Measurement:
-    """The numbers of one split at one step."""
+    """Metrics of one split at one step."""
 
     step: int
     split: str
@@ -23,29 +23,29 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a run answered to one example, and how right that was."""
+    """Predicted answer of a run to one example, with its score."""
 
     id: str
     answer: str
     target: str
     correct: float | None  #: between 0 and 1; None where the example has no gold answer
-    group: str  #: the scene or world it shares with others; its own id when it shares none
+    group: str  #: scene or world shared with other examples; else its own id
     type: str = ""
     language: str = ""
-    memorised: float | None = None  #: how right it was by the true facts, where it was told others
+    memorised: float | None = None  #: score by the true facts, where other facts were injected
 
 
 @dataclass(frozen=True)
 class Run:
-    """Everything a report reads from one folder. ``tier`` is empty and ``seed`` None where the config names none."""
+    """Contents of a run folder. ``tier`` is empty and ``seed`` None where the config names none."""
 
     name: str
     folder: Path
     tier: str
     seed: str | None
-    config: str  #: the text of config.yaml
-    settings: Mapping[str, Json]  #: the same, parsed
-    records: Mapping[str, str]  #: the texts of environment.json and data.json, by file name
+    config: str  #: text of config.yaml
+    settings: Mapping[str, Json]  #: parsed config.yaml
+    records: Mapping[str, str]  #: texts of environment.json and data.json, by file name
     measurements: tuple[Measurement, ...]
     predictions: Mapping[str, tuple[Prediction, ...]]  #: by split
     baselines: Mapping[str, Mapping[str, float]]  #: by split, then by name
@@ -53,7 +53,7 @@ class Run:
 
 
 def read_run(folder: Path) -> Run:
-    """Read a run folder. Only ``metrics.jsonl`` or a file of predictions must be there."""
+    """Read a run folder; ``metrics.jsonl`` or a predictions file is required, the rest optional."""
     if not folder.is_dir():
         raise UserError(f"a report on {folder} was asked for, but there is no such folder")
     metrics = folder / "metrics.jsonl"
@@ -87,7 +87,7 @@ def read_run(folder: Path) -> Run:
 
 
 def _measurements(path: Path) -> tuple[Measurement, ...]:
-    """In order of step. A resumed run may log a step again; the later line stands."""
+    """Measurements in order of step; if a resumed run logged a step twice, the later line counts."""
     found: dict[tuple[int, str], dict[str, float]] = {}
     for line in read_lines(path, allow_empty=True):
         step, split = line.count("step"), line.text("split")
@@ -96,7 +96,7 @@ def _measurements(path: Path) -> tuple[Measurement, ...]:
             for key, value in line.values.items()
             if key != "step" and isinstance(value, int | float) and not isinstance(value, bool)
         }
-        # A diverged loss leaves a gap in its curve.
+        # a diverged loss leaves a gap in the curve
         found[step, split] = {key: value for key, value in numbers.items() if abs(value) < float("inf")}
     return tuple(Measurement(step, split, values) for (step, split), values in sorted(found.items()))
 
@@ -148,7 +148,7 @@ def _settings(path: Path, text: str) -> Mapping[str, Json]:
 
 
 def _named(settings: Mapping[str, Json], key: str) -> str | None:
-    """The setting of that name nearest to the top of a nested config."""
+    """Setting of that name at the shallowest level of a nested config."""
     if isinstance(found := settings.get(key), str | int | float):
         return str(found)
     deeper = (_named(value, key) for value in settings.values() if isinstance(value, dict))

@@ -1,8 +1,7 @@
-"""The gallery: each example as a card with the scene, its boxes, the question, the facts and where attention went.
+"""HTML of the gallery: one card per example with image, boxes, question, facts and attention.
 
-Attention is shown relative to its largest share within the same list (boxes, tokens), so that both a peaked and a flat
-distribution can be read; the printed figures are the shares themselves. A box is drawn the stronger, the more attention
-it got.
+Attention is shaded relative to the largest share within the same list (boxes, tokens), so that both peaked and flat
+distributions are readable; the printed figures are the shares themselves. Boxes with more attention are drawn bolder.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,12 +15,12 @@ from mm_kptm.report.templating import render
 
 
 def gallery(examples: Sequence[GalleryExample]) -> Markup:
-    """All cards in the order of the examples."""
+    """HTML cards in the order of the examples."""
     return render("gallery.html", cards=[_card(example) for example in examples])
 
 
 def _card(example: GalleryExample) -> dict[str, object]:
-    """What the template shows of one example; places in the picture are in pixels."""
+    """Template values of one example; coordinates are in pixels."""
     peak = _peak(example.boxes)
     boxes = [_box(box, example, peak) for box in example.boxes]
     top = _peak(example.tokens)

@@ -1,4 +1,4 @@
-"""The sections of a page, each made from what was read; a section that has nothing to show is None."""
+"""Sections of the HTML page; a section without content is None."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from mm_kptm.report.scenes import gallery
 from mm_kptm.report.tables import counted, stated
 from mm_kptm.report.templating import render
 
-_PACE = ("lr", "rows_per_s")  # measured for the machine's sake; drawn last
+_PACE = ("lr", "rows_per_s")  # metrics of speed rather than quality; drawn last
 _UNDRAWN = frozenset({"n", "epoch", "seconds"})
 
 
 @dataclass(frozen=True)
 class Section:
-    """A titled part of the page."""
+    """Titled section of the page."""
 
     title: str
     content: Markup
@@ -31,7 +31,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Fold:
-    """A part that a reader opens."""
+    """Collapsible part of a section."""
 
     name: str
     about: str
@@ -40,20 +40,20 @@ class Fold:
 
 
 def section(title: str, *content: Markup | None, note: str = "") -> Section | None:
-    """A part of the page; nothing where it has no content."""
+    """Build a section; None without content."""
     joined = Markup("\n").join(part for part in content if part)
     return Section(title, joined, note) if joined else None
 
 
 def claims(made: Sequence[Claim], stands: str) -> Section | None:
-    """What the comparison set out to show, and whether it did."""
+    """Section of the claims and whether they hold."""
     if not made:
         return None
     return section("Claims", render("claims.html", claims=made), note=f"In per cent; {stands}.")
 
 
 def learning(arms: Sequence[ReportedArm], stands: str) -> Section | None:
-    """One panel for each metric that was logged, one line for each run and split."""
+    """Section of learning curves: one panel per metric, one line per run and split."""
     logged = {measured.split for arm in arms for run in arm.runs for measured in run.measurements}
     kinds = sorted(logged, key=lambda split: (split != "train", split))
     panels: dict[str, list[Line]] = {}
@@ -62,7 +62,7 @@ def learning(arms: Sequence[ReportedArm], stands: str) -> Section | None:
             for dashes, split in enumerate(kinds):
                 for metric, points in _points(run, split).items():
                     line = (
-                        Line(split, dashes, 0, points)  # a lone arm has its colours free to tell splits apart
+                        Line(split, dashes, 0, points)  # with one arm, colours distinguish splits
                         if len(arms) == 1
                         else Line(f"{arm.name}, {split}", colour, dashes, points)
                     )
@@ -77,7 +77,7 @@ def learning(arms: Sequence[ReportedArm], stands: str) -> Section | None:
 
 
 def breakdowns(arms: Sequence[ReportedArm], stands: str, generator: np.random.Generator) -> Section | None:
-    """Accuracy by question type and by language; for a single arm also by both at once, and its mistakes."""
+    """Section of accuracy by question type and by language; for one arm also by both, and its mistakes."""
     parts: list[Markup | None] = []
     for split in splits(arms):
         for name, kind in (("question type", _type), ("language", _language)):
@@ -90,7 +90,7 @@ def breakdowns(arms: Sequence[ReportedArm], stands: str, generator: np.random.Ge
 
 
 def galleries(runs: Sequence[Run]) -> Section | None:
-    """The examples of the runs; of several runs only the first lies open."""
+    """Section of example galleries; with several runs only the first is unfolded."""
     shown = [run for run in runs if run.gallery]
     note = (
         "Boxes and bars are relative to the largest share of attention in their list; figures are the shares. "
@@ -99,14 +99,14 @@ def galleries(runs: Sequence[Run]) -> Section | None:
     if len(shown) == 1:
         return section("Examples", gallery(shown[0].gallery), note=f"{note} From a run of {_about(shown[0])}.")
     folds = [
-        Fold(run.name, f"{counted(len(run.gallery), 'example')}; {_about(run)}", gallery(run.gallery), open=place == 0)
-        for place, run in enumerate(shown)
+        Fold(run.name, f"{counted(len(run.gallery), 'example')}; {_about(run)}", gallery(run.gallery), open=index == 0)
+        for index, run in enumerate(shown)
     ]
     return section("Examples", render("folds.html", folds=folds) if folds else None, note=note)
 
 
 def provenance(runs: Sequence[Run]) -> Section | None:
-    """The resolved config and the records of each run, folded."""
+    """Section of the resolved config and records of each run, folded."""
     folds = []
     for run in runs:
         files = {"config.yaml": run.config, **run.records}
@@ -124,7 +124,7 @@ def _about(run: Run) -> str:
 
 
 def _points(run: Run, split: str) -> dict[str, tuple[tuple[float, float], ...]]:
-    """The points of every metric that a run logged for a split."""
+    """Points (step, value) of every metric that a run logged for a split."""
     found: dict[str, list[tuple[float, float]]] = {}
     for measured in run.measurements:
         if measured.split == split:
@@ -135,7 +135,7 @@ def _points(run: Run, split: str) -> dict[str, tuple[tuple[float, float], ...]]:
 
 
 def _kind(metric: str, lines: Sequence[Line]) -> Literal["share", "amount", "loss"]:
-    """How a metric is drawn; one that no name tells is a share when all its values are."""
+    """Kind of y axis of a metric; an unknown metric is a share if all its values lie in [0, 1]."""
     if "loss" in metric:
         return "loss"
     shares = all(0 <= value <= 1 for line in lines for _, value in line.points)

@@ -1,8 +1,8 @@
-"""How sure a number is: intervals, paired differences and permutation tests over groups of examples.
+"""Confidence intervals, paired differences and permutation tests over groups of examples.
 
-Questions about one scene share its picture, so they are right and wrong together and count for less than as many
-questions about different scenes. Everything here therefore draws whole groups, never single examples (the cluster
-bootstrap; Davison and Hinkley 1997, section 3.8). Every function that draws takes its generator.
+Scores of questions about one scene are correlated, so they carry less information than scores of as many scenes.
+Everything here therefore resamples whole groups, never single examples (cluster bootstrap; Davison and Hinkley 1997,
+section 3.8). Every random function takes a generator.
 
 Shapes: N examples, G groups, S draws.
 """
@@ -21,12 +21,12 @@ Floats = NDArray[np.float64]
 DRAWS = 10_000
 LEVEL = 0.95
 _ROUNDING = 1e-12  # scores nearer than this are equal: means over seeds round
-_BLOCK = 250_000  # numbers drawn at once: small enough for a processor's cache, some 4 MB with what is read
+_BLOCK = 250_000  # random numbers drawn at once: about 4 MB with the data, which fits the CPU cache
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean score, the range that covers the true one with the chance ``level``, and what it rests on."""
+    """Mean score with its confidence interval, numbers of examples and groups, and confidence level."""
 
     value: float
     low: float
@@ -38,7 +38,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Spread:
-    """The mean over seeds and their sample standard deviation; one seed has none."""
+    """Mean over seeds and sample standard deviation (None for one seed)."""
 
     mean: float
     std: float | None
@@ -53,19 +53,19 @@ def bootstrap(
     draws: int = DRAWS,
     level: float = LEVEL,
 ) -> Interval:
-    """The mean of scores between 0 and 1, with an interval from drawing whole groups again.
+    """Mean of scores between 0 and 1 with a cluster-bootstrap confidence interval.
 
     The quantiles are those of the expanded percentile interval (Hesterberg 2015, "What teachers should know about the
-    bootstrap", section 5.2), which corrects the plain one for being too narrow with few groups. Where every group has
-    the same mean (all correct, one example, one scene) the draws have no spread at all, and the interval is that of
-    Wilson 1927 with one observation per group.
+    bootstrap", section 5.2), which corrects the percentile interval for being too narrow with few groups. Where every
+    group has the same mean (all correct, one example, one scene) the bootstrap distribution is degenerate, and the
+    interval is that of Wilson 1927 with one observation per group.
 
     Args:
-        scores: one number per example, [N]; right or wrong, or a partial credit.
-        groups: what each example belongs to, [N]; any values that can be compared for equality.
-        generator: where the draws come from.
-        draws: how many sets of groups are drawn.
-        level: the chance with which the interval covers the true mean.
+        scores: one score per example, [N]; binary or partial credit.
+        groups: group of each example, [N]; any hashable values.
+        generator: source of randomness.
+        draws: number of bootstrap samples.
+        level: confidence level.
     """
     values, members = _checked(scores, groups, "scores")
     if values.min() < 0 or values.max() > 1:
@@ -91,13 +91,13 @@ def difference(
     draws: int = DRAWS,
     level: float = LEVEL,
 ) -> Interval:
-    """How much higher the first arm scores than the second on the same examples, by the paired bootstrap.
+    """Mean difference between two arms on the same examples, with a paired-bootstrap interval.
 
-    Both arms are read on the same draw of groups (Efron and Tibshirani 1993, chapter 8; Koehn 2004 for its use on
-    system outputs), so what makes an example hard for both cancels. ``ours`` and ``theirs`` are [N] in one order.
-    A difference that is the same in every group has no spread to draw from; its interval is the widest the
-    two Wilson intervals allow (Newcombe 1998, method 10). Arms with the same score on every example differ by exactly
-    0 on any draw of these examples: the interval is [0, 0].
+    Both arms are evaluated on the same resampled groups (Efron and Tibshirani 1993, chapter 8; Koehn 2004 for its use
+    on system outputs), so the difficulty of an example cancels. ``ours`` and ``theirs`` are [N] in the same order.
+    Where the difference is the same in every group the bootstrap distribution is degenerate, and the interval is that
+    of Newcombe 1998 (method 10), from the two Wilson intervals. Arms with the same score on every
+    example differ by exactly 0 on any resample of these examples: the interval is [0, 0].
     """
     first, second, members = _paired(ours, theirs, groups)
     gaps = first - second
@@ -122,11 +122,11 @@ def permutation(
     *,
     draws: int = DRAWS,
 ) -> float:
-    """How often chance alone parts two equal arms at least this far, in either direction.
+    """Two-sided p value of a paired permutation test between two arms.
 
-    Were the arms equal, exchanging them within a group would change nothing, so the signs of the groups' differences
-    are drawn (Good 2005, section 3.2). The value counts the observed arrangement itself and is never zero
-    (Phipson and Smyth 2010).
+    Under the null hypothesis the arms are exchangeable within a group, so the signs of the group differences are
+    drawn at random (Good 2005, section 3.2). The observed arrangement is counted, so p is never zero (Phipson and
+    Smyth 2010).
     """
     first, second, members = _paired(ours, theirs, groups)
     sums, _ = _per_group(first - second, members)
@@ -139,9 +139,9 @@ def permutation(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P values adjusted for having asked several questions at once (Holm 1979), in the order given.
+    """Holm-Bonferroni adjusted p values (Holm 1979), in the order of the input.
 
-    The smallest is multiplied by the number of questions, the next by one less, and none may fall below one before it.
+    The smallest is multiplied by the number of tests, the next by one less, and so on, keeping them non-decreasing.
 
     >>> [round(p, 4) for p in holm([0.01, 0.04, 0.03])]
     [0.03, 0.06, 0.06]
@@ -155,7 +155,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def over_seeds(values: Sequence[float]) -> Spread:
-    """Mean and standard deviation (divided by n - 1) of one number measured with several seeds."""
+    """Mean and sample standard deviation (n - 1) over seeds."""
     if not values:
         raise UserError("a mean over seeds was asked of no value; give the number of at least one seed")
     std = float(np.std(values, ddof=1)) if len(values) > 1 else None
@@ -163,7 +163,7 @@ def over_seeds(values: Sequence[float]) -> Spread:
 
 
 def wilson(share: float, n: int, *, level: float = LEVEL) -> tuple[float, float]:
-    """The score interval of a share of ``n`` observations (Wilson 1927); sensible at 0, at 1 and for one observation.
+    """Wilson score interval of a proportion of ``n`` observations (Wilson 1927), valid at 0, at 1 and for n = 1.
 
     >>> [round(bound, 3) for bound in wilson(1.0, 10)]
     [0.722, 1.0]
@@ -173,19 +173,19 @@ def wilson(share: float, n: int, *, level: float = LEVEL) -> tuple[float, float]
     z = float(stdtrit(np.inf, (1 + level) / 2))
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z * sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))  # rounding may pass the share
+    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))  # rounding may exceed the share
 
 
 def _checked(scores: ArrayLike, groups: Sequence[object], what: str) -> tuple[Floats, NDArray[np.int64]]:
-    """The scores as numbers and, for each, the number of its group; groups count in order of appearance."""
+    """Scores as floats and the group index of each, in order of appearance, both [N]."""
     values = np.asarray(scores, dtype=np.float64)
     if values.ndim != 1 or not len(values):
         raise UserError(f"{what} of shape {list(values.shape)} cannot be summarised; give one number for each example")
     if len(groups) != len(values):
         raise UserError(f"{len(values)} {what} came with {len(groups)} groups; give one group for each example")
     if not np.isfinite(values).all():
-        place = int(np.flatnonzero(~np.isfinite(values))[0])
-        raise UserError(f"number {place} of the {what} is {values[place]}; give finite numbers")
+        index = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise UserError(f"number {index} of the {what} is {values[index]}; give finite numbers")
     seen: dict[object, int] = {}
     return values, np.array([seen.setdefault(group, len(seen)) for group in groups], dtype=np.int64)
 
@@ -197,19 +197,19 @@ def _paired(ours: ArrayLike, theirs: ArrayLike, groups: Sequence[object]) -> tup
 
 
 def _per_group(values: Floats, members: NDArray[np.int64]) -> tuple[Floats, Floats]:
-    """Sum and count of each group, [G] each."""
+    """Sum and count of the scores of each group, [G] each."""
     return np.bincount(members, weights=values).astype(np.float64), np.bincount(members).astype(np.float64)
 
 
 def _blocks(draws: int, groups: int) -> Iterator[int]:
-    """Sizes that add up to ``draws``, each small enough to hold in memory times ``groups``."""
+    """Block sizes that add up to ``draws``, so that a block of draws times ``groups`` stays small."""
     size = max(1, _BLOCK // groups)
     for start in range(0, draws, size):
         yield min(size, draws - start)
 
 
 def _means(sums: Floats, counts: Floats, generator: np.random.Generator, draws: int) -> Floats:
-    """The mean over examples of ``draws`` sets of G groups drawn with replacement, [S]."""
+    """Means over examples of ``draws`` bootstrap samples of G groups, [S]."""
     means = []
     for size in _blocks(draws, len(sums)):
         drawn = generator.integers(0, len(sums), size=(size, len(sums)))
@@ -218,10 +218,10 @@ def _means(sums: Floats, counts: Floats, generator: np.random.Generator, draws: 
 
 
 def _quantiles(means: Floats, mean: float, groups: int, level: float) -> tuple[float, float]:
-    """The two ends of the expanded percentile interval, never short of the mean itself."""
+    """Limits of the expanded percentile interval, widened to contain the mean."""
     from scipy.special import stdtrit
 
     reach = float(stdtrit(groups - 1, (1 + level) / 2)) * sqrt(groups / (groups - 1))
-    tail = erfc(reach / sqrt(2)) / 2  # the normal's share beyond the reach of the t interval
+    tail = erfc(reach / sqrt(2)) / 2  # normal tail probability at the t quantile
     low, high = np.quantile(means, [tail, 1 - tail])
     return min(float(low), mean), max(float(high), mean)

@@ -1,4 +1,4 @@
-"""Tables for the terminal: aligned columns of text, as wide as their content, and never wider than they need be."""
+"""Terminal tables: aligned text columns, as wide as their content."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ MINUS = "\u2212"
 
 
 def percent(share: float, digits: int = 1) -> str:
-    """A share in per cent, with a true minus and no sign on zero.
+    """Share in per cent, with a Unicode minus and no sign on zero.
 
     >>> percent(0.8125), percent(-0.031), percent(-0.0001)
     ('81.2', '−3.1', '0.0')
@@ -19,12 +19,12 @@ def percent(share: float, digits: int = 1) -> str:
 
 
 def interval(low: float | None, high: float | None) -> str:
-    """The two ends in per cent, or nothing."""
+    """Interval limits in per cent, empty if there are none."""
     return "" if low is None or high is None else f"{percent(low)} to {percent(high)}"
 
 
 def chance(p: float) -> str:
-    """A p value to three digits, or that it is smaller.
+    """P value with three digits, or ``< 0.001``.
 
     >>> chance(0.0421), chance(0.0002)
     ('0.042', '< 0.001')
@@ -33,7 +33,7 @@ def chance(p: float) -> str:
 
 
 def counted(n: int, noun: str) -> str:
-    """A number with its noun: one seed, 3 seeds.
+    """Number with its noun, singular or plural.
 
     >>> counted(1, "seed"), counted(3, "seed")
     ('1 seed', '3 seeds')
@@ -42,17 +42,17 @@ def counted(n: int, noun: str) -> str:
 
 
 def stated(tier: str, seeds: int) -> str:
-    """The tier and the seeds that stand beside every number."""
+    """Tier and number of seeds in words, shown beside every result."""
     return f"{tier + ' tier' if tier else 'no tier named'}, {counted(seeds, 'seed')}"
 
 
 def metrics(rows: Sequence[Row]) -> list[str]:
-    """The metrics of some rows, in order of appearance."""
+    """Metrics of the rows, in order of appearance."""
     return list(dict.fromkeys(row.metric for row in rows))
 
 
 def comparison_text(comparison: Comparison) -> str:
-    """Everything a comparison found, as the terminal prints it."""
+    """Terminal text of a comparison: tables and claims."""
     parts = [f"{comparison.title} ({stated(comparison.tier, comparison.seeds)}; values in per cent)"]
     parts += [table_text(table) for table in comparison.tables]
     if comparison.claims:
@@ -61,7 +61,7 @@ def comparison_text(comparison: Comparison) -> str:
 
 
 def table_text(table: Table) -> str:
-    """One table; columns that no row fills are left out."""
+    """Terminal text of a table; empty columns are left out."""
     several = len(metrics(table.rows)) > 1
     cells = [("arm", "metric", "value", "std", "95 % interval", "p", "n")]
     cells += [
@@ -82,15 +82,15 @@ def table_text(table: Table) -> str:
 
 
 def claim_text(claim: Claim) -> str:
-    """One claim, its value, and the bound it had to reach."""
+    """Terminal text of a claim: its value, its bound, and whether it holds."""
     verdict = "holds " if claim.holds else "FAILS "
     return f"{verdict} {claim.text}: {percent(claim.value)} ({claim.sense} {percent(claim.bound)})"
 
 
 def aligned(cells: Sequence[Sequence[str]], *, left: int) -> list[str]:
-    """Rows under a heading: the first ``left`` columns start together, the others end together.
+    """Align rows under a heading: the first ``left`` columns to the left, the others to the right.
 
-    A column that is empty below its heading is left out. Widths count terminal cells, so Chinese lines up too.
+    A column that is empty below its heading is left out. Widths are in terminal cells, so that wide characters align.
     """
     columns = [
         (number, [row[number] for row in cells])
@@ -106,7 +106,7 @@ def aligned(cells: Sequence[Sequence[str]], *, left: int) -> list[str]:
 
 
 def width(text: str) -> int:
-    """How many cells of a terminal a text takes: two for wide characters, none for combining ones."""
+    """Width of a text in terminal cells: two for wide characters, zero for combining ones."""
     return sum(
         0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
         for letter in text

@@ -1,4 +1,4 @@
-"""The templates of the page: HTML and SVG by Jinja2, in which text can never become markup by accident."""
+"""Jinja2 templates (HTML and SVG) of the page, with autoescaping."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from mm_kptm.report.tables import percent
 
 
 def render(template: str, **values: object) -> Markup:
-    """A template filled in; every value is escaped unless it was rendered itself."""
+    """Render a template; values are escaped unless they are ``Markup``."""
     return Markup(_environment().get_template(template).render(values))
 
 
 def number(value: float, digits: int = 2) -> str:
-    """A coordinate: as few characters as its precision needs."""
+    """Format a coordinate without trailing zeros."""
     return f"{value:.{digits}f}".rstrip("0").rstrip(".") if digits else f"{value:.0f}"
 
 

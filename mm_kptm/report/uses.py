@@ -1,4 +1,4 @@
-"""Whether arms use the facts they are told: what they answer when they are told others than the true ones."""
+"""Knowledge use of arms under counterfactual facts: answers by the injected facts against memorised ones."""
 
 from collections.abc import Sequence
 
@@ -11,10 +11,10 @@ from mm_kptm.report.tables import counted
 
 
 def uses(arms: Sequence[ReportedArm], split: str, generator: np.random.Generator) -> Table | None:
-    """How many answers of every arm stick to the true facts, and its knowledge-use score; None without such answers.
+    """Table of memorised answers and knowledge-use score of every arm; None without counterfactual examples.
 
-    The score is the share of answers that follow the facts told minus the share that stick to the true ones: 1 where
-    only the facts told count, -1 where the true ones are known by heart and those told are ignored.
+    The score is the share of answers that follow the injected facts minus the share that follow the true (memorised)
+    ones: 1 if only the injected facts count, -1 if they are ignored in favour of memorised ones.
     """
     rows: list[Row] = []
     groups = 0
@@ -29,14 +29,16 @@ def uses(arms: Sequence[ReportedArm], split: str, generator: np.random.Generator
         ]
         if not any(answers):
             continue
-        owners = [group for of_run in answers for group, _, _ in of_run]
+        example_groups = [group for of_run in answers for group, _, _ in of_run]
         follows_context = [correct for of_run in answers for _, correct, _ in of_run]
         memorised = [share for of_run in answers for _, _, share in of_run]
-        stuck = bootstrap(memorised, owners, generator)
-        score = difference(follows_context, memorised, owners, generator)
-        seeds = [float(np.mean([correct - stuck for _, correct, stuck in of_run])) for of_run in answers if of_run]
+        memorised_rate = bootstrap(memorised, example_groups, generator)
+        score = difference(follows_context, memorised, example_groups, generator)
+        seeds = [float(np.mean([correct - share for _, correct, share in of_run])) for of_run in answers if of_run]
         groups = max(groups, score.groups)
-        rows.append(Row(arm.name, "memorised", stuck.value, stuck.low, stuck.high, stuck.n))
+        rows.append(
+            Row(arm.name, "memorised", memorised_rate.value, memorised_rate.low, memorised_rate.high, memorised_rate.n)
+        )
         spread = over_seeds(seeds).std
         rows.append(Row(arm.name, "knowledge use", score.value, score.low, score.high, score.n, std=spread))
     if not rows:
@@ -44,6 +46,6 @@ def uses(arms: Sequence[ReportedArm], split: str, generator: np.random.Generator
     return Table(
         f"Split {split}, knowledge use",
         tuple(rows),
-        "Knowledge use: answers by the facts told minus answers by the true ones, which stick. Intervals of 95 % from "
+        "Knowledge use: answers by the injected facts minus memorised answers by the true ones. Intervals of 95 % from "
         f"drawing {counted(groups, 'group')} of examples.",
     )

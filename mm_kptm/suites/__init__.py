@@ -1,4 +1,4 @@
-"""Benchmarks that ship with the package; each is a whole: generator, datasets, demonstration."""
+"""Benchmark suites of the package, each with a generator, datasets and a demonstration."""
 
 from mm_kptm.lazy import lazy
 

@@ -1,8 +1,8 @@
-"""Whether a model uses the facts it is told, for every task that tells facts: told other ones, what does it answer?
+"""Knowledge use: does a model follow injected facts or its memory? Measured with counterfactual facts.
 
-Where the answer expected follows from a fact, it is known what a model would say that *follows* the facts told and what
-one would say that *sticks* to the true ones. Where it is not (the sentiment of a text, the names in it), it is measured
-how much accuracy is lost when the facts are swapped, and how many answers stay as they were.
+Where the expected answer follows from a fact, an answer either *follows* the injected facts or is the *memorised* one
+by the true facts. Where it does not (the sentiment of a text, the names in it), the loss of accuracy with swapped facts
+and the share of unchanged answers are measured.
 """
 
 from __future__ import annotations
@@ -13,40 +13,40 @@ from typing import NamedTuple
 from mm_kptm.errors import UserError
 from mm_kptm.tasks.example import Example, Row
 
-#: Ends the name of a split whose examples are told other facts than training was, with what they are told.
+#: Suffixes of splits with other facts than those of training, and the facts that are injected.
 COUNTERFACTUAL_SUFFIXES = {f"-{facts}": facts for facts in ("true", "swapped", "random", "oracle", "none")}
 _SWAPPED, _TRUE = "-swapped", "-true"
 
 
 class KnowledgeUse(NamedTuple):
-    """What a model does when it is told other facts than it was trained on."""
+    """Answers of a model with counterfactual facts."""
 
-    follows_context: float  #: share of answers by the facts told
+    follows_context: float  #: share of answers by the injected facts
     memorised: float  #: share of answers by the true facts
 
     @property
     def score(self) -> float:
-        """The knowledge-use score: from 1, only the facts told count, to -1, they are ignored."""
+        """Knowledge-use score, from 1 (only the injected facts count) to -1 (they are ignored)."""
         return self.follows_context - self.memorised
 
 
 class AnswerStability(NamedTuple):
-    """What changes when facts are swapped that no answer follows from."""
+    """Effect of swapped facts on answers that do not follow from a fact."""
 
-    drop: float  #: accuracy with true facts minus accuracy with swapped ones
-    agreement: float  #: share of examples answered alike with both
+    drop: float  #: accuracy with true facts minus accuracy with swapped facts
+    agreement: float  #: share of examples with the same answer
 
 
 def with_memorised(row: Row, about: Example, answer: str) -> Row:
-    """The row with ``memorised``, 1 where the answer is the one by the true facts, if others were told."""
+    """The row with ``memorised``, 1 if the answer is the one by the true facts, where other facts are injected."""
     return row if about.factual_answer is None else {**row, "memorised": float(answer == about.factual_answer)}
 
 
 def knowledge_use(rows: Iterable[Row]) -> KnowledgeUse:
-    """The knowledge-use score of predictions on examples with swapped facts.
+    """Knowledge-use score of predictions on examples with swapped facts.
 
     Raises:
-        UserError: there is none, or the facts of one were not swapped.
+        UserError: there are no predictions, or the facts of one were not swapped.
     """
     follows_context, memorised = [], []
     for row in rows:
@@ -60,33 +60,33 @@ def knowledge_use(rows: Iterable[Row]) -> KnowledgeUse:
 
 
 def answer_stability(swapped: Sequence[Row], true: Sequence[Row]) -> AnswerStability:
-    """What the same examples are answered with swapped facts and with the true ones.
+    """Accuracy drop and prediction agreement between swapped and true facts on the same examples.
 
     Raises:
-        UserError: there is none, or the two are not about the same examples.
+        UserError: there are no predictions, or the two are not about the same examples.
     """
     if not swapped or [row["id"] for row in swapped] != [row["id"] for row in true]:
         raise UserError(
-            f"{len(swapped)} answers with swapped facts were to be held against {len(true)} with true ones; both must "
+            f"{len(swapped)} answers with swapped facts cannot be compared with {len(true)} with true facts; both must "
             "be about the same examples, one at least"
         )
     lost = [float(one["correct"]) - float(other["correct"]) for one, other in zip(true, swapped, strict=True)]
-    alike = [one["answer"] == other["answer"] for one, other in zip(true, swapped, strict=True)]
-    return AnswerStability(sum(lost) / len(lost), sum(alike) / len(alike))
+    agreed = [one["answer"] == other["answer"] for one, other in zip(true, swapped, strict=True)]
+    return AnswerStability(sum(lost) / len(lost), sum(agreed) / len(agreed))
 
 
 def use_of(split: str, rows: Sequence[Row], answered: Callable[[str], Sequence[Row]]) -> dict[str, float]:
-    """What is said of knowledge beside the measures of a split whose facts are swapped; nothing of other splits.
+    """Knowledge-use metrics of a split with swapped facts; empty for other splits.
 
     Args:
-        split: whose name says which facts were told, as in :data:`COUNTERFACTUAL_SUFFIXES`.
-        rows: its predictions.
-        answered: the predictions of another split; asked for the one with the true facts, if no answer follows from
-            the facts.
+        split: its name says which facts are injected, as in :data:`COUNTERFACTUAL_SUFFIXES`.
+        rows: predictions on the split.
+        answered: predictions on another split by name; called for the split with true facts if no answer follows
+            from the facts.
 
     Returns:
         ``follows_context``, ``memorised`` and ``knowledge-use`` over the examples whose answer follows from an injected
-        fact, with their share ``share_with_known_answer``; where there are none, ``drop`` and ``agreement``.
+        fact, and their share ``share_with_known_answer``; where there are none, ``drop`` and ``agreement``.
     """
     if not split.endswith(_SWAPPED):
         return {}

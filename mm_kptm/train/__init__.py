@@ -1,6 +1,6 @@
-"""The training engine: a loop, its optimiser, its checkpoints and its log.
+"""Training engine: loop, optimiser, checkpoints and log.
 
-It sees a model and its data only through the protocols of ``mm_kptm.train.protocol``.
+It accesses the model and its data only through the protocols of ``mm_kptm.train.protocol``.
 """
 
 from importlib import import_module
@@ -39,7 +39,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name when it is first used: whoever only measures needs no loop, and no Accelerate."""
+    """Lazy import: evaluation alone needs neither the loop nor Accelerate."""
     for home, names in _HOMES.items():
         if name in names:
             return getattr(import_module(f"{__name__}.{home}"), name)

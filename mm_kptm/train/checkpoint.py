@@ -1,8 +1,8 @@
-"""Checkpoints that are whole or absent: written under another name, synced, then moved into place.
+"""Atomic checkpoints: written under a temporary name, synced to disk, then renamed.
 
-A run folder holds ``checkpoints/step-00000100/`` with ``model.safetensors`` (weights), ``trainer.pt`` (optimiser, place
-in the data; loads with ``weights_only=True``), ``shards/`` (weights and optimiser, where they were sharded), what the
-caller adds (a config), and ``manifest.json`` with the size and SHA-256 of each. ``checkpoints/latest`` and
+A run folder holds ``checkpoints/step-00000100/`` with ``model.safetensors`` (weights), ``trainer.pt`` (optimiser and
+sampler state; loads with ``weights_only=True``), ``shards/`` (weights and optimiser state of sharded runs), extra files
+of the caller (a config), and ``manifest.json`` with the size and SHA-256 of each. ``checkpoints/latest`` and
 ``checkpoints/best`` are text files with the name of one of these folders.
 """
 
@@ -32,40 +32,40 @@ MANIFEST = "manifest.json"
 
 
 class Best(TypedDict):
-    """The highest value so far of the measure that a run watches."""
+    """Best value so far of the monitored measure, and its step."""
 
     value: float
     step: int
 
 
 class TrainerState(TypedDict):
-    """All that a run needs besides its weights to go on as if it had never stopped."""
+    """State besides the weights that an exact resume needs."""
 
     step: int
     sampler: SamplerState
-    optimizer: OptimizerState | None  #: None: it lies in the shards beside this
-    window: list[float]  #: losses since the last line of the log
+    optimizer: OptimizerState | None  #: None: stored in the shards
+    window: list[float]  #: losses since the last log line
     best: Best | None
 
 
 class Checkpoints:
-    """The checkpoints of one run folder."""
+    """Checkpoints of one run folder."""
 
     def __init__(self, run: Path) -> None:
         self.folder = run / "checkpoints"
 
     def save(self, weights: Mapping[str, Tensor], trainer: TrainerState, extra: Mapping[str, str]) -> Path:
-        """Write a checkpoint and point ``latest`` at it; stopped half way, it leaves the previous one in force."""
+        """Write a checkpoint and point ``latest`` at it; if interrupted, the previous one stays valid."""
         draft = self.draft(trainer["step"])
         self.begin(draft)
         return self.finish(draft, weights, trainer, extra)
 
     def draft(self, step: int) -> Path:
-        """The folder that a checkpoint is written in until it is whole."""
+        """Temporary folder of a checkpoint that is being written."""
         return self.folder / f".draft-{_name(step)}"
 
     def begin(self, draft: Path) -> None:
-        """Make a draft, for files that are written before it is finished."""
+        """Create the temporary folder of a checkpoint."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._sweep()
         draft.mkdir()
@@ -73,25 +73,25 @@ class Checkpoints:
     def finish(
         self, draft: Path, weights: Mapping[str, Tensor], trainer: TrainerState, extra: Mapping[str, str]
     ) -> Path:
-        """Write the rest of a draft, move it into place and point ``latest`` at it."""
+        """Write the remaining files, rename the folder and point ``latest`` at it."""
         final = self.folder / _name(trainer["step"])
         write_weights(weights, draft / WEIGHTS)
         torch.save(dict(trainer), draft / TRAINER)
         for name, text in extra.items():
             write_text(draft / name, text)
         _seal(draft)
-        self._discard(final)  # a restart from an older checkpoint reaches this step again
+        self._discard(final)  # exists if the run was resumed from an older checkpoint
         draft.rename(final)
         sync(self.folder)
         self.point("latest", final)
         return final
 
     def point(self, pointer: str, checkpoint: Path) -> None:
-        """Make ``latest`` or ``best`` name a checkpoint, in one move."""
+        """Point ``latest`` or ``best`` at a checkpoint, atomically."""
         write_text(self.folder / pointer, checkpoint.name + "\n")
 
     def find(self, pointer: str) -> Path | None:
-        """The checkpoint that ``latest`` or ``best`` names; none when nothing was ever saved."""
+        """Path of the checkpoint that ``latest`` or ``best`` names; None if none was saved."""
         file = self.folder / pointer
         if not file.is_file():
             return None
@@ -103,14 +103,14 @@ class Checkpoints:
         return checkpoint
 
     def prune(self, keep: int) -> None:
-        """Remove all but the ``keep`` youngest and those that ``latest`` and ``best`` name."""
+        """Remove all but the ``keep`` newest checkpoints and those that ``latest`` and ``best`` name."""
         named = {self.find("latest"), self.find("best")}
         for name in self._names()[:-keep]:
             if self.folder / name not in named:
                 self._discard(self.folder / name)
 
     def rewind(self, step: int, best: Best | None) -> None:
-        """Forget what was written after ``step``: a run that goes on from there writes it again."""
+        """Remove checkpoints after ``step``, which a run resumed there writes again."""
         for name in self._names():
             if name > _name(step):
                 self._discard(self.folder / name)
@@ -123,14 +123,14 @@ class Checkpoints:
         return sorted(path.name for path in self.folder.glob("step-*") if path.is_dir())
 
     def _discard(self, checkpoint: Path) -> None:
-        """Remove a checkpoint without ever leaving half of one under its name."""
+        """Remove a checkpoint atomically."""
         if checkpoint.is_dir():
             trash = self.folder / f".draft-old-{checkpoint.name}"
             checkpoint.rename(trash)
             shutil.rmtree(trash)
 
     def _sweep(self) -> None:
-        """Remove what an earlier process was writing or removing when it was killed."""
+        """Remove leftovers of killed processes."""
         for path in (*self.folder.glob(".draft-*"), *self.folder.glob(f".*{TEMPORARY}")):
             if path.is_dir():
                 shutil.rmtree(path)
@@ -139,7 +139,7 @@ class Checkpoints:
 
 
 def verify(checkpoint: Path) -> None:
-    """Check every file of a checkpoint against its manifest; ``UserError`` names the one that is damaged."""
+    """Verify every file of a checkpoint against its manifest; ``UserError`` names the damaged one."""
     way_out = f"name another checkpoint in {checkpoint.parent / 'latest'} or start a new run"
     file = checkpoint / MANIFEST
     try:
@@ -158,7 +158,7 @@ def verify(checkpoint: Path) -> None:
 
 
 def load_trainer(checkpoint: Path) -> TrainerState:
-    """The trainer's state in a verified checkpoint."""
+    """Load the trainer state of a verified checkpoint."""
     file = checkpoint / TRAINER
     try:
         state: TrainerState = torch.load(file, map_location="cpu", weights_only=True)
@@ -168,21 +168,21 @@ def load_trainer(checkpoint: Path) -> TrainerState:
 
 
 def load_weights(checkpoint: Path, model: nn.Module) -> None:
-    """Put the weights of a checkpoint into ``model``; names or shapes that do not fit raise ``UserError``."""
+    """Load the weights of a checkpoint into ``model``; ``UserError`` if names or shapes differ."""
     file = checkpoint / WEIGHTS
     weights = read_weights(file)
-    wanted = model.state_dict()
-    check_fit(file, _sizes(weights), _sizes(wanted))
+    expected = model.state_dict()
+    check_fit(file, _sizes(weights), _sizes(expected))
     model.load_state_dict(weights)
 
 
 def check_fit(file: Path, there: Mapping[str, torch.Size], here: Mapping[str, torch.Size]) -> None:
-    """Compare the names and shapes in ``file`` with those of a model; a difference raises ``UserError``."""
+    """Compare names and shapes in ``file`` with those of a model; ``UserError`` on a difference."""
     missing = sorted(here.keys() - there.keys())
-    strangers = sorted(there.keys() - here.keys())
-    if missing or strangers:
+    unexpected = sorted(there.keys() - here.keys())
+    if missing or unexpected:
         raise UserError(
-            f"{file} does not fit this model: it lacks {_some(missing)} and has {_some(strangers)} besides; "
+            f"{file} does not fit this model: it lacks {_some(missing)} and has {_some(unexpected)} besides; "
             "build the model from the config beside the checkpoint"
         )
     for name, shape in there.items():
@@ -194,24 +194,24 @@ def check_fit(file: Path, there: Mapping[str, torch.Size], here: Mapping[str, to
 
 
 def write_weights(weights: Mapping[str, Tensor], file: Path) -> None:
-    """Write named tensors as safetensors; tensors tied to one memory are stored once, under their first name."""
+    """Write named tensors as safetensors; tied tensors are stored once, under their first name."""
     first: dict[tuple[int, torch.Size, tuple[int, ...]], str] = {}
     stored: dict[str, Tensor] = {}
     tied: dict[str, str] = {}
     for name, tensor in weights.items():
-        place = (tensor.data_ptr(), tensor.shape, tensor.stride())
-        owner = first.setdefault(place, name) if tensor.numel() else name
-        if owner != name:
-            tied[name] = owner
+        memory = (tensor.data_ptr(), tensor.shape, tensor.stride())
+        stored_name = first.setdefault(memory, name) if tensor.numel() else name
+        if stored_name != name:
+            tied[name] = stored_name
         else:
             whole = tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
             stored[name] = tensor.detach().cpu().contiguous() if whole else tensor.detach().cpu().contiguous().clone()
-    # one entry only: the library writes several in any order, and the same weights must be the same bytes
+    # one metadata entry only: the library writes several in any order, but files must be reproducible
     write_tensors(file, stored, metadata={"tied": json.dumps(tied)})
 
 
 def read_weights(file: Path) -> dict[str, Tensor]:
-    """The named tensors in a safetensors file, tied ones under each of their names."""
+    """Read the named tensors of a safetensors file, tied ones under each of their names."""
     try:
         with safe_open(file, framework="pt") as archive:
             weights = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118 (it is no mapping)
@@ -220,7 +220,7 @@ def read_weights(file: Path) -> dict[str, Tensor]:
         raise UserError(
             f"{file} cannot be read as safetensors ({error}); it is missing, cut short or of another kind"
         ) from error
-    return weights | {name: weights[owner] for name, owner in tied.items()}
+    return weights | {name: weights[stored_name] for name, stored_name in tied.items()}
 
 
 def _sizes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
@@ -232,7 +232,7 @@ def _name(step: int) -> str:
 
 
 def _seal(draft: Path) -> None:
-    """Write the manifest of a finished draft and make the disk hold all of it."""
+    """Write the manifest of a complete draft and sync everything to disk."""
     inside = sorted(draft.rglob("*"))
     files = [path for path in inside if path.is_file()]
     manifest = {

@@ -1,4 +1,4 @@
-"""What a run was made with: versions, machine, threads and command, for whoever must repeat it."""
+"""Environment record of a run: versions, machine, threads and command, for reproduction."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ PACKAGES = ("mm-kptm", "torchvision", "numpy", "accelerate", "safetensors", "tok
 
 
 def environment(*, device: torch.device, processes: int, parallel: str, seed: int) -> dict[str, object]:
-    """The facts that a result may depend on; no variable of the shell and no path of a package among them."""
+    """Collect what a result may depend on; contains no shell variables and no package paths."""
     return {
         "python": platform.python_version(),
-        "packages": {"torch": torch.__version__}  # with its build, which the metadata leave out
-        | {name: found for name in PACKAGES if (found := _version(name)) is not None},
+        "packages": {"torch": torch.__version__}  # with its build tag, which the metadata lack
+        | {name: version for name in PACKAGES if (version := _version(name)) is not None},
         "system": f"{platform.system()} {platform.machine()}",
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "processes": processes,
@@ -35,7 +35,7 @@ def environment(*, device: torch.device, processes: int, parallel: str, seed: in
 
 
 def write_environment(run: Path, facts: dict[str, object], *, resumed_at: int | None) -> None:
-    """Write ``environment.json``; a resumed run keeps what it began with and adds what it goes on with."""
+    """Write ``environment.json``; a resumed run keeps the original record and appends the new one."""
     file = run / ENVIRONMENT
     if resumed_at is not None and file.is_file():
         began: dict[str, object] = json.loads(file.read_text(encoding="utf-8"))
@@ -48,17 +48,17 @@ def write_environment(run: Path, facts: dict[str, object], *, resumed_at: int | 
 def _version(package: str) -> str | None:
     try:
         return version(package)
-    except PackageNotFoundError:  # a source tree that was never installed
+    except PackageNotFoundError:  # an uninstalled source tree
         return None
 
 
 def _commit() -> str | None:
-    """The commit of the folder the run was started in, marked when files differ from it; none outside git."""
+    """Git commit of the working directory, marked if it is dirty; None outside a repository."""
     try:
-        asked = subprocess.run(
+        described = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
             capture_output=True, text=True, timeout=5, check=False,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return asked.stdout.strip() or None
+    return described.stdout.strip() or None

@@ -1,4 +1,4 @@
-"""Measure a model on every example of a source, exactly once, however many processes share the work."""
+"""Evaluation of a model on every example of a source exactly once, over any number of processes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from mm_kptm.train.loading import prefetch
 from mm_kptm.train.parallel.processes import all_gather_object, rank_and_world_size
 from mm_kptm.train.protocol import BatchT, Source, Trainable, module_of
 
-Numbered = tuple[int, tuple[int, ...]]  #: the number of a batch and of its examples
+Numbered = tuple[int, tuple[int, ...]]  #: index of a batch and of its examples
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was measured on each example."""
+    """Per-example measures of an evaluation."""
 
-    per_example: dict[str, Tensor]  #: every measure in the order of the source, float64 on the CPU, [n]
+    per_example: dict[str, Tensor]  #: measures by name, in the order of the source, float64 on the CPU, [n]
     n: int
     labelled: Tensor | None = None  #: whether each example has a gold answer, [n]; None: they all have
 
@@ -35,7 +35,7 @@ class Evaluation:
 
     @property
     def means(self) -> dict[str, float]:
-        """The mean of every measure over the examples with a gold answer; empty where there is none."""
+        """Mean of every measure over the examples with a gold answer; empty where there is none."""
         if self.labelled is None:
             return {name: values.mean().item() for name, values in self.per_example.items()}
         chosen = {name: values[self.labelled] for name, values in self.per_example.items()}
@@ -52,11 +52,11 @@ def evaluate(
     seed: int = 0,
     num_workers: int = 0,
 ) -> Evaluation:
-    """Measure ``model`` where it lies on every example of ``source``.
+    """Evaluate ``model`` on its device on every example of ``source``.
 
-    Batches are made before they are dealt to the processes, so any number of processes computes the same batches and
-    the same numbers; all of them get the whole result. Must be called by every process. A batch may say by
-    ``labelled``, one truth value an example, which of them have a gold answer; measures of the others count nowhere.
+    Batches are formed before they are assigned to processes, so results do not depend on the number of processes. All
+    processes get the whole result, and all must call it. A batch may say by ``labelled``, one
+    truth value an example, which of them have a gold answer; measures of the others count nowhere.
     """
     module = module_of(model)
     if not len(source):
@@ -90,10 +90,10 @@ def _make(source: Source[BatchT], seed: int, order: Numbered) -> BatchT:
 
 
 def shard_batches(batches: Sequence[tuple[int, ...]]) -> list[Numbered]:
-    """The batches of this process: every so many-th, and the last one where others have one more.
+    """Batches of this process: every ``world_size``-th; short processes repeat the last batch.
 
-    All processes have equally many, because sharded weights are put together by all of them at once. What is computed
-    twice is the same and takes the same place, so every example counts once.
+    All processes have equally many, because sharded weights are gathered collectively. A repeated batch gives the same
+    values at the same positions, so every example counts once.
     """
     rank, processes = rank_and_world_size()
     most = math.ceil(len(batches) / processes)
@@ -102,7 +102,7 @@ def shard_batches(batches: Sequence[tuple[int, ...]]) -> list[Numbered]:
 
 
 def _gathered(indices: Sequence[int], measured: dict[str, Tensor], labelled: Sequence[bool], n: int) -> Evaluation:
-    """Put what every process measured where its example stands."""
+    """Gather the measures of all processes in the order of the source."""
     per_example: dict[str, Tensor] = {}
     have_label = torch.ones(n, dtype=torch.bool)
     for where, values, known in all_gather_object((indices, measured, labelled)):

@@ -1,4 +1,4 @@
-"""Batches made one after the other, in this process or ahead of time in others."""
+"""Batch loading in this process or, ahead of time, in worker processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Made = TypeVar("Made")
 
 
 class _OnDemandDataset(Dataset[tuple[Order, Made]], Generic[Order, Made]):
-    """``make`` as a data set that is indexed by orders instead of numbers."""
+    """Map-style dataset over ``make``, indexed by orders instead of integers."""
 
     def __init__(self, make: Callable[[Order], Made]) -> None:
         self._make = make
@@ -24,15 +24,15 @@ class _OnDemandDataset(Dataset[tuple[Order, Made]], Generic[Order, Made]):
 def prefetch(
     make: Callable[[Order], Made], orders: Iterable[Order], *, num_workers: int
 ) -> Iterator[tuple[Order, Made]]:
-    """Every order with what ``make`` made of it, in order.
+    """Iterate over (order, make(order)), in order.
 
-    What is made must follow from the order alone; then it does not matter which process makes it, or when.
+    ``make`` must be a deterministic function of the order, so that it does not matter which process calls it.
     """
     if not num_workers:
         return ((order, make(order)) for order in orders)
-    kitchen = _OnDemandDataset(make)
-    return iter(DataLoader(kitchen, batch_size=None, sampler=orders, num_workers=num_workers, collate_fn=_as_it_is))
+    dataset = _OnDemandDataset(make)
+    return iter(DataLoader(dataset, batch_size=None, sampler=orders, num_workers=num_workers, collate_fn=_identity))
 
 
-def _as_it_is(made: Any) -> Any:  # as DataLoader types it
-    return made
+def _identity(batch: Any) -> Any:  # as DataLoader types it
+    return batch

@@ -1,4 +1,4 @@
-"""What a run says while it trains: ``metrics.jsonl``, TensorBoard events and one live line on standard error."""
+"""Training log: ``metrics.jsonl``, TensorBoard events and a progress line on standard error."""
 
 from __future__ import annotations
 
@@ -16,25 +16,27 @@ from tqdm import tqdm
 from mm_kptm.io.atomic import write_text
 
 METRICS = "metrics.jsonl"
-QUIET_SECONDS = 5.0  #: between two plain lines when nobody watches a terminal
+QUIET_SECONDS = 5.0  #: between two progress lines without a terminal
 
 
 class Metrics:
-    """The file of measures, one JSON object a line, written through at once.
+    """Metrics file: one JSON object per line, flushed at once.
 
-    A resumed run passes the step of its checkpoint: later lines, and a last line cut short, are removed first, so that
-    no step stands there twice.
+    A resumed run passes the step of its checkpoint: later lines and a truncated last line are removed first, so that
+    no step is logged twice.
     """
 
     def __init__(self, run: Path, *, after: int) -> None:
         file = run / METRICS
         if file.exists():
-            kept = "".join(line for line in file.read_text(encoding="utf-8").splitlines(True) if _belongs(line, after))
-            write_text(file, kept)
+            remaining = "".join(
+                line for line in file.read_text(encoding="utf-8").splitlines(True) if _belongs(line, after)
+            )
+            write_text(file, remaining)
         self._file = file.open("a", encoding="utf-8", buffering=1)
 
     def write(self, step: int, split: str, values: Mapping[str, float | int]) -> None:
-        """Add a line; a value that is no number becomes null, since JSON has no other word for it."""
+        """Append a line; NaN and infinity become null, since JSON has neither."""
         plain = {name: value if math.isfinite(value) else None for name, value in values.items()}
         self._file.write(json.dumps({"step": step, "split": split, **plain}) + "\n")
 
@@ -44,7 +46,7 @@ class Metrics:
 
 
 class Progress:
-    """One live line with an ETA on a terminal, a plain line every few seconds elsewhere; always on standard error."""
+    """Progress on standard error: a live line with an ETA on a terminal, a plain line every few seconds elsewhere."""
 
     def __init__(self, label: str, *, steps: int, start: int, stream: TextIO | None = None) -> None:
         self._label = label
@@ -61,7 +63,7 @@ class Progress:
             )
 
     def step(self) -> None:
-        """One more step is done."""
+        """Count a finished step."""
         self._step += 1
         if self._bar is not None:
             self._bar.update()
@@ -71,13 +73,13 @@ class Progress:
             self._stream.flush()
 
     def note(self, *, loss: float, rows_per_s: float) -> None:
-        """What to show beside the step from now on."""
+        """Set the values shown beside the step."""
         self._note = f", loss {loss:.4g}, {rows_per_s:,.0f} rows/s"
         if self._bar is not None:
             self._bar.set_postfix_str(f"loss {loss:.4g}, {rows_per_s:,.0f} rows/s", refresh=False)
 
     def close(self) -> None:
-        """Leave the line as it stands."""
+        """End the progress line."""
         if self._bar is not None:
             self._bar.close()
 
@@ -89,11 +91,11 @@ class Progress:
 
 
 class Log:
-    """Everything above at once; a process that is not ``speaking`` (all but the first) stays silent."""
+    """Metrics, TensorBoard and progress; silent unless ``speaking`` (in all processes but the first)."""
 
     def __init__(self, run: Path, *, label: str, steps: int, start: int, speaking: bool, progress: bool) -> None:
         self._metrics = Metrics(run, after=start) if speaking else None
-        # events of steps that will come again are hidden by TensorBoard itself
+        # TensorBoard purges the events of repeated steps itself
         self._events = SummaryWriter(str(run / "events"), purge_step=start + 1) if speaking else None
         self._progress = Progress(label, steps=steps, start=start) if speaking and progress else None
 
@@ -106,12 +108,12 @@ class Log:
                 part.close()
 
     def step(self) -> None:
-        """One more step is done."""
+        """Count a finished step."""
         if self._progress is not None:
             self._progress.step()
 
     def measures(self, step: int, split: str, values: Mapping[str, float | int]) -> None:
-        """Record what was measured on ``split`` after ``step``."""
+        """Log the measures of ``split`` after ``step``."""
         if self._metrics is not None:
             self._metrics.write(step, split, values)
         if self._events is not None:
@@ -122,7 +124,7 @@ class Log:
 
 
 def _belongs(line: str, after: int) -> bool:
-    """Whether a line is whole and of a step that the checkpoint has seen."""
+    """Whether a line is complete and not after the step of the checkpoint."""
     if not line.endswith("\n"):
         return False
     try:

@@ -1,9 +1,9 @@
-"""The training loop: steps, evaluations and checkpoints, exact across restarts and over several processes.
+"""Training loop: steps, evaluations and checkpoints, reproducible across restarts and numbers of processes.
 
-Everything random in a step follows from (seed, step, part): the order of the examples, the masks and, because the
-global generator is seeded anew for every part, dropout. So a run killed anywhere and resumed from its last checkpoint
-repeats the same steps, and no state of a generator has to be saved; and as many parts are the same step whether
-processes compute them side by side or one computes them in turn. Processes come from ``torchrun`` or ``accelerate
+All randomness of a step is a function of (seed, step, micro-batch): the order of the examples, the masks and, because
+the global generator is re-seeded for every micro-batch, dropout. A run resumed from its last checkpoint therefore
+repeats the same steps without saved generator states, and a given number of micro-batches is the same step whether
+several processes compute them in parallel or one accumulates them. Processes come from ``torchrun`` or ``accelerate
 launch``.
 """
 
@@ -39,11 +39,11 @@ from mm_kptm.train.step import BatchBuilder, StepPlan
 
 @dataclass(frozen=True)
 class Fit:
-    """How a run ended."""
+    """Result of a training run."""
 
-    checkpoint: Path  #: the last one, whose weights the model has
-    best: Path | None  #: the one with the highest ``settings.best``, where that was asked for
-    evaluations: dict[str, Evaluation]  #: what the final weights do on each split
+    checkpoint: Path  #: the last one, loaded in the model
+    best: Path | None  #: the one with the highest ``settings.monitor``, if set
+    evaluations: dict[str, Evaluation]  #: of the final weights, by split
 
 
 def fit(
@@ -58,22 +58,22 @@ def fit(
     label: str = "train",
     progress: bool = True,
 ) -> Fit:
-    """Train ``model`` on ``source`` and leave a run in ``folder``.
+    """Train ``model`` on ``source`` and write the run to ``folder``.
 
     Args:
-        model: a module with a loss and measures; its weights are changed in place, and it is left in training mode.
-        source: the examples.
-        settings: how to train.
+        model: a module with ``loss`` and ``measure``; trained in place and left in training mode.
+        source: training examples.
+        settings: training settings.
         folder: the run folder; gets ``environment.json``, ``metrics.jsonl``, ``events/`` and ``checkpoints/``.
-        evaluate: the sources measured during and after training, by the name of their split.
-        resume: go on from the last checkpoint in ``folder``, or begin where there is none yet. Needs the model, source
-            and settings the run began with; only its length and what does not shape the weights may differ.
-        extra: text files to put into every checkpoint, by name, such as the config that rebuilds the model.
-        label: what the line of progress calls this run.
-        progress: whether to show that line.
+        evaluate: sources evaluated during and after training, by split.
+        resume: resume from the last checkpoint in ``folder``, or start if there is none. Needs the original model,
+            source and settings; only the length and settings that do not affect the weights may differ.
+        extra: text files added to every checkpoint, by name, such as the config that rebuilds the model.
+        label: name of the run in the progress line.
+        progress: show the progress line.
 
     Raises:
-        UserError: the folder holds another run, a checkpoint is damaged or of other data, the loss is not finite.
+        UserError: the folder holds another run, a checkpoint is damaged or from other data, the loss is not finite.
     """
     splits = dict(evaluate or {})
     if settings.monitor is not None and (split := settings.monitor.partition("/")[0]) not in splits:
@@ -93,7 +93,7 @@ def fit(
 
 
 def sampler_for(source: Source[BatchT], settings: TrainSettings) -> Sampler:
-    """The sampler of a run on ``source``; its ``num_batches`` says how many steps an epoch has."""
+    """Build the sampler of a run on ``source``; its ``num_batches`` converts epochs to steps."""
     return Sampler(
         [source.length(i) for i in range(len(source))],
         batch_size=settings.batch_size,
@@ -103,7 +103,7 @@ def sampler_for(source: Source[BatchT], settings: TrainSettings) -> Sampler:
 
 
 class _Run(Generic[BatchT]):
-    """The moving parts of one ``fit``."""
+    """State of one ``fit`` call."""
 
     def __init__(
         self,
@@ -138,7 +138,7 @@ class _Run(Generic[BatchT]):
         self._best: Best | None = None
 
     def restore(self, checkpoint: Path) -> None:
-        """Stand where the run stood when it wrote ``checkpoint``."""
+        """Restore the state of the run at ``checkpoint``."""
         verify(checkpoint)
         state = load_trainer(checkpoint)
         if state["step"] > self._steps:
@@ -154,7 +154,7 @@ class _Run(Generic[BatchT]):
             self._checkpoints.rewind(self._step, self._best)
 
     def train(self, *, resume: bool, label: str, progress: bool) -> Fit:
-        """Compute the steps that are left."""
+        """Run the remaining steps."""
         settings, main = self._settings, is_main_process()
         if main:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -189,7 +189,7 @@ class _Run(Generic[BatchT]):
                 log.step()
         if self._steps == 0:
             self._save()
-        if not evaluations:  # resumed when all was done: measured again, not logged again
+        if not evaluations:  # resumed after the last step: evaluate again, do not log again
             evaluations = {split: self._measure(source) for split, source in self._splits.items()}
         self._parallel.gather_weights()
         barrier()
@@ -199,19 +199,19 @@ class _Run(Generic[BatchT]):
         return Fit(saved, self._checkpoints.find("best"), evaluations)
 
     def _plans(self) -> Iterator[StepPlan]:
-        """The steps that are left."""
+        """Iterate over the plans of the remaining steps."""
         left = range(self._step + 1, self._steps + 1)
         return (StepPlan(step, draw) for step, draw in zip(left, self._sampler, strict=False))
 
     def _compute(self, plan: StepPlan, batches: list[BatchT]) -> None:
-        """One step of the optimiser; its numbers stay on the device until they are asked for."""
+        """Run one optimiser step; losses stay on the device until they are logged."""
         settings, make, optimizer = self._settings, self._make, self._parallel.optimizer
         for group in optimizer.param_groups:
             group["lr"] = lr_at(plan.step, settings)
         losses: list[Tensor] = []
         for part, batch in zip(make.local_parts, batches, strict=True):
             _seed(seed_of(settings.seed, plan.step, part), self.device)
-            # the wrapper averages over processes, so their number is put back
+            # DDP averages over processes: multiply by their number
             weight = plan.weight(part, make.parts) * self._processes
             with self._parallel.no_sync() if part != make.local_parts[-1] else nullcontext():
                 loss = self._parallel.loss(batch.to(self.device))
@@ -225,7 +225,7 @@ class _Run(Generic[BatchT]):
         self._losses.add(plan, losses, norm)
 
     def _spoken(self, rows_per_s: float) -> dict[str, float]:
-        """What the log says about the steps since it last spoke."""
+        """Log values of the steps since the last log line."""
         return {
             "loss": self._losses.mean(),
             "lr": lr_at(self._step, self._settings),
@@ -252,7 +252,7 @@ class _Run(Generic[BatchT]):
         )
 
     def _is_best(self, evaluations: dict[str, Evaluation]) -> bool:
-        """Whether the measure that the run watches was never higher; remembers it then."""
+        """Whether the monitored measure is a new best; records it if so."""
         if self._settings.monitor is None:
             return False
         split, _, name = self._settings.monitor.partition("/")
@@ -284,7 +284,7 @@ class _Run(Generic[BatchT]):
 
 
 def _seed(seed: int, device: torch.device) -> None:
-    """Seed the global generators a part can draw from; ``torch.manual_seed`` also queues calls for absent devices."""
+    """Seed the global generators of the CPU and ``device``; ``torch.manual_seed`` would queue calls for all devices."""
     torch.default_generator.manual_seed(seed)
     if device.type != "cpu":
         torch.get_device_module(device).manual_seed(seed)

@@ -1,4 +1,4 @@
-"""The losses of a run, read from the device only when somebody asks, and stopped at when one is not finite."""
+"""Loss bookkeeping: read from the device only when logged; a non-finite loss stops the run."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from mm_kptm.train.step import StepPlan
 
 
 class _Computed(NamedTuple):
-    """A step whose numbers are still on the device."""
+    """Step whose losses are still on the device."""
 
     plan: StepPlan
-    numbers: Tensor  #: the loss of each part this process computed, then the gradient's norm, [parts + 1]
+    numbers: Tensor  #: losses of the local micro-batches, then the gradient norm, [parts + 1]
 
 
 class Losses:
-    """Collects what the steps of a run computed.
+    """Collector of losses and gradient norms.
 
     Args:
-        gather: stacks a tensor of every process along its first dimension.
-        lr: the highest learning rate, for the message that advises a lower one.
+        gather: concatenates a tensor of every process along its first dimension.
+        lr: peak learning rate, for the error message.
     """
 
     def __init__(self, gather: Callable[[Tensor], Tensor], lr: float) -> None:
         self._gather = gather
         self._lr = lr
         self._pending: list[_Computed] = []
-        self.window: list[float] = []  #: the mean loss of each step since ``mean`` was last asked for
-        self.norm = 0.0  #: length of the last gradient before clipping
+        self.window: list[float] = []  #: mean loss of each step since the last ``mean``
+        self.norm = 0.0  #: last gradient norm before clipping
 
     def add(self, plan: StepPlan, losses: list[Tensor], norm: Tensor) -> None:
-        """Remember a step without waiting for it; ``losses`` are scalars, one a part of this process."""
+        """Record a step without synchronising; ``losses`` are scalars, one per local micro-batch."""
         self._pending.append(_Computed(plan, torch.stack([*losses, norm])))
 
     def flush(self) -> None:
-        """Read what is remembered; the first step that is not finite raises ``UserError`` in every process."""
+        """Read the recorded steps; the first non-finite one raises ``UserError`` in every process."""
         if not self._pending:
             return
         stacked = torch.stack([computed.numbers for computed in self._pending])[None]  # [1, steps, parts + 1]
@@ -54,7 +54,7 @@ class Losses:
         self._pending = []
 
     def mean(self) -> float:
-        """The mean over the steps since this was last asked."""
+        """Mean loss over the steps since the last call."""
         mean = sum(self.window) / len(self.window)
         self.window = []
         return mean

@@ -1,4 +1,4 @@
-"""Which optimiser moves the weights, which weights decay, and how the learning rate runs."""
+"""Optimisers, weight-decay groups and learning-rate schedules."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from torch.optim.optimizer import ParamsT
 from mm_kptm.errors import UserError
 from mm_kptm.train.settings import TrainSettings
 
-OptimizerState = dict[str, dict[str, Tensor]]  #: what an optimiser remembers of each parameter, by the latter's name
+OptimizerState = dict[str, dict[str, Tensor]]  #: state of each parameter, by parameter name
 
 
 class BertAdam(torch.optim.Optimizer):
-    r"""Adam as BERT was trained with it: no bias correction, and decay beside the gradient (Devlin et al. 2019).
+    r"""BERT's Adam: no bias correction, decoupled weight decay (Devlin et al. 2019).
 
     .. math::
         m &\leftarrow \beta_1 m + (1 - \beta_1) g, \quad v \leftarrow \beta_2 v + (1 - \beta_2) g^2 \\
         w &\leftarrow w - \eta\,(m / (\sqrt v + \epsilon) + \lambda w)
 
-    Without the correction the first steps are about three times shorter at the usual betas, which matters to short
+    Without bias correction the first updates are about three times smaller at the usual betas, which matters for short
     fine-tuning (Zhang et al. 2021, Revisiting few-sample BERT fine-tuning, section 4).
     """
 
@@ -39,7 +39,7 @@ class BertAdam(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # no closure: every loss is computed once
-        """Move every parameter that has a gradient."""
+        """Update every parameter that has a gradient."""
         for group in self.param_groups:
             moving = [parameter for parameter in group["params"] if parameter.grad is not None]
             if not moving:
@@ -61,7 +61,7 @@ class BertAdam(torch.optim.Optimizer):
 
 
 def groups(parameters: Iterable[nn.Parameter], weight_decay: float) -> list[dict[str, object]]:
-    """The trained parameters in two groups: matrices, which decay, and vectors and scalars, which do not.
+    """Parameter groups: matrices with weight decay, vectors and scalars without.
 
     Biases and norms are vectors, so no list of names is needed. Tied parameters must come once, as
     ``nn.Module.parameters`` gives them.
@@ -76,7 +76,7 @@ def groups(parameters: Iterable[nn.Parameter], weight_decay: float) -> list[dict
 
 
 def optimizer_for(model: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
-    """The optimiser that ``settings`` ask for, over the trained parameters of ``model``."""
+    """Build the optimiser of ``settings`` over the trainable parameters of ``model``."""
     grouped = groups(model.parameters(), settings.weight_decay)
     if settings.optimizer == "bert-adam":
         return BertAdam(grouped, lr=settings.lr, betas=settings.betas, eps=settings.eps)
@@ -86,32 +86,32 @@ def optimizer_for(model: nn.Module, settings: TrainSettings) -> torch.optim.Opti
 
 
 def state_of(optimizer: torch.optim.Optimizer, model: nn.Module) -> OptimizerState:
-    """What the optimiser remembers, by the names of the parameters; their order and groups are the code's business."""
+    """Optimiser state keyed by parameter name, independent of parameter order and groups."""
     names = _names(optimizer, model)
     return {names[number]: values for number, values in optimizer.state_dict()["state"].items()}
 
 
 def load_state(optimizer: torch.optim.Optimizer, model: nn.Module, state: OptimizerState) -> None:
-    """Let the optimiser remember ``state``; ``UserError`` when a parameter in it is not trained here."""
+    """Load optimiser state keyed by parameter name; ``UserError`` if a parameter in it is not trained here."""
     names = _names(optimizer, model)
-    strangers = sorted(state.keys() - set(names))
-    if strangers:
+    unexpected = sorted(state.keys() - set(names))
+    if unexpected:
         raise UserError(
-            f"the run to resume trained {', '.join(strangers[:3])}{' and more' * (len(strangers) > 3)}, but this model "
-            "does not; freeze what was frozen then, or start a new run"
+            f"the run to resume trained {', '.join(unexpected[:3])}{' and more' * (len(unexpected) > 3)}, but this "
+            "model does not; freeze what was frozen then, or start a new run"
         )
     numbered = {number: state[name] for number, name in enumerate(names) if name in state}
     optimizer.load_state_dict({"state": numbered, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def _names(optimizer: torch.optim.Optimizer, model: nn.Module) -> list[str]:
-    """The names of the optimiser's parameters in the order of its groups, which is how torch numbers them."""
+    """Parameter names in the order of the optimiser's groups, which is how torch numbers them."""
     names = {parameter: name for name, parameter in model.named_parameters()}
     return [names[parameter] for group in optimizer.param_groups for parameter in group["params"]]
 
 
 def lr_at(step: int, settings: TrainSettings) -> float:
-    """The learning rate of a step, counted from 1; it needs no state, so a resumed run has the same one.
+    """Learning rate of a step, counted from 1; stateless, so that a resumed run has the same one.
 
     >>> [lr_at(step, TrainSettings(steps=4, lr=1.0, warmup=0.5)) for step in (1, 2, 3, 4)]
     [0.5, 1.0, 1.0, 0.5]
@@ -126,7 +126,7 @@ def lr_at(step: int, settings: TrainSettings) -> float:
         return settings.lr * min(1.0, (steps - step + 1) / (settings.decay_fraction * steps))
     if settings.schedule == "inverse-sqrt":  # Vaswani et al. 2017, equation 3; XLM was trained with it
         return settings.lr * math.sqrt(max(warmup, 1) / step)
-    done = (step - 1 - warmup) / (steps - warmup)  # never quite 1: no step is wasted on a rate of zero
+    done = (step - 1 - warmup) / (steps - warmup)  # below 1: no step has a rate of zero
     if settings.schedule == "cosine":
         return settings.lr * 0.5 * (1 + math.cos(math.pi * done))
     return settings.lr * (1 - done)

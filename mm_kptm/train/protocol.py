@@ -1,7 +1,7 @@
-"""What the trainer asks of a model and of its data: three protocols, and nothing about text, images or facts.
+"""Protocols between the trainer and a model and its data, independent of text, images and facts.
 
-A task, an objective mixture or a toy in a test satisfies them by having the methods; nobody inherits from them. Which
-batch it is lies between a source and its model, so both are generic in it.
+The protocols are structural: a task, an objective mixture or a toy model satisfies them by having the methods. Source
+and model are generic in the batch type that they share.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing_extensions import TypeVar
 
 
 class Batch(Protocol):
-    """Some examples, put together."""
+    """Collated examples."""
 
     def to(self, device: torch.device | str) -> Self:
         """The same batch with every tensor on ``device``."""
 
     def __len__(self) -> int:
-        """How many examples are in it."""
+        """Number of examples."""
 
 
 BatchT = TypeVar("BatchT", bound=Batch, default=Batch)
@@ -30,38 +30,38 @@ BatchGiven = TypeVar("BatchGiven", bound=Batch, default=Batch, covariant=True)
 
 
 class Trainable(Protocol[BatchTaken]):
-    """What scores a batch; it must be a ``torch.nn.Module`` as well, which a protocol cannot say."""
+    """Trainable model; must be a ``torch.nn.Module`` as well, which a protocol cannot express."""
 
     def loss(self, batch: BatchTaken) -> Tensor:
-        """The mean loss over the examples of the batch, a scalar."""
+        """Mean loss over the examples of the batch, a scalar."""
 
     def measure(self, batch: BatchTaken) -> dict[str, Tensor]:
-        """Named measures, one number per example, each [B] in the order of the batch."""
+        """Measures by name, one number per example, each [B] in the order of the batch."""
 
 
 class Source(Protocol[BatchGiven]):
-    """Examples by number, and the batch made of some of them."""
+    """Indexed examples with collation."""
 
     def __len__(self) -> int:
-        """How many examples there are."""
+        """Number of examples in the source."""
 
     def length(self, index: int) -> int:
-        """How many rows (tokens, regions) that example brings; batches are made of similar ones."""
+        """Length of an example in rows (tokens, regions); batches group similar lengths."""
 
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> BatchGiven:
-        """The batch of these examples in this order; every random choice comes from ``generator``."""
+        """Collate these examples in this order; all randomness comes from ``generator``."""
 
 
 @runtime_checkable
 class Scheduled(Protocol[BatchGiven]):
-    """A source whose batches change as training goes on; what it gives follows from the step alone."""
+    """Source that changes during training, as a function of the step alone."""
 
     def at(self, step: int) -> Source[BatchGiven]:
-        """What is trained on at a step, the first being 1; its examples are numbered as those of the source."""
+        """Source at a step, counted from 1, with the same example indices."""
 
 
 def module_of(model: Trainable[BatchT]) -> nn.Module:
-    """The same object as a module; ``TypeError`` when it is none."""
+    """Cast to ``nn.Module``; ``TypeError`` if it is none."""
     if not isinstance(model, nn.Module):
         raise TypeError(f"a model must be a torch.nn.Module, but {type(model).__name__} is not")
     return model

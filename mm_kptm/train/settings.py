@@ -1,4 +1,4 @@
-"""How a run is trained: the values of a ``train:`` block, checked when they are set."""
+"""Training settings: the ``train:`` block of an experiment, validated on construction."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 from mm_kptm.errors import UserError
 
-DEFAULT_STEPS = 1000  #: of a run whose length nobody gave
+DEFAULT_STEPS = 1000  #: length of a run without ``steps`` and ``epochs``
 _POSITIVE = (
     "epochs",
     "batch_size",
@@ -26,38 +26,38 @@ _POSITIVE = (
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Settings of the trainer; a value that makes no sense raises ``UserError``.
+    """Hyperparameters of the trainer; an invalid value raises ``UserError``.
 
     The length of a run is given as ``steps`` or as ``epochs``: exactly one of them is set. Without either it is
     ``DEFAULT_STEPS``.
     """
 
-    steps: int | None = None  #: optimizer steps of the whole run; 0 leaves the weights as they are; or `epochs`
-    epochs: int | None = None  #: passes over the training examples, in place of `steps`; 1000 steps where both are null
-    batch_size: int = 32  #: examples of a step, over all processes and accumulated parts; also of an evaluation batch
-    max_tokens: int | None = None  #: cut training batches at this sum of lengths instead of at ``batch_size``
-    lr: float = 1e-4  #: the highest learning rate
-    warmup: float = 0.1  #: fraction of the steps over which the rate rises from zero
-    schedule: Literal["linear", "cosine", "constant", "wsd", "inverse-sqrt"] = "linear"  #: how it falls afterwards
-    decay_fraction: float = 0.3  #: fraction of the steps, the last ones, over which a ``wsd`` rate falls to zero
+    steps: int | None = None  #: optimizer steps of the whole run; 0 leaves the weights unchanged; or `epochs`
+    epochs: int | None = None  #: passes over the training examples, instead of `steps`; 1000 steps if both are null
+    batch_size: int = 32  #: examples per step, over all processes and accumulation; also per evaluation batch
+    max_tokens: int | None = None  #: limit training batches by total length instead of ``batch_size``
+    lr: float = 1e-4  #: peak learning rate
+    warmup: float = 0.1  #: fraction of the steps with linear warm-up
+    schedule: Literal["linear", "cosine", "constant", "wsd", "inverse-sqrt"] = "linear"  #: decay after warm-up
+    decay_fraction: float = 0.3  #: last fraction of the steps, over which ``wsd`` decays to zero
     optimizer: Literal["adamw", "bert-adam"] = "adamw"  #: ``bert-adam`` is Adam without bias correction
     weight_decay: float = 0.01  #: not applied to vectors and scalars (biases, norms)
-    betas: tuple[float, float] = (0.9, 0.999)  #: how slowly the means of gradient and squared gradient forget
-    eps: float = 1e-8  #: added to the divisor of an update; BERT was published with 1e-6
-    max_grad_norm: float | None = 1.0  #: longest gradient norm
-    gradient_accumulation_steps: int = 1  #: parts a process computes one after the other to make a step
-    seed: int = 0  #: order of the examples, masks, dropout
-    precision: Literal["fp32", "bf16"] = "fp32"  #: bf16 is autocast: the weights stay float32
-    parallel: Literal["auto", "ddp", "fsdp"] = "auto"  #: whole weights in each process, or sharded over all
-    compile: bool = False  #: torch.compile the loss
-    fused: bool = True  #: one kernel for the whole AdamW update
-    unused_parameters: bool = True  #: a step may leave some without gradient; false saves several processes a look
-    eval_every: int | None = None  #: steps between evaluations; there is always one at the end
-    save_every: int | None = None  #: steps between checkpoints; there is always one at the end
-    keep_last: int = 2  #: youngest checkpoints kept
-    monitor: str | None = None  #: also keep the one with the highest ``split/measure``, such as ``dev/accuracy``
-    log_every: int = 10  #: steps between lines of the log
-    num_workers: int = 0  #: processes that make batches ahead of time; 0 makes them in this one
+    betas: tuple[float, float] = (0.9, 0.999)  #: decay rates of Adam's first and second moments
+    eps: float = 1e-8  #: Adam's epsilon; BERT was published with 1e-6
+    max_grad_norm: float | None = 1.0  #: gradient clipping; null: none
+    gradient_accumulation_steps: int = 1  #: micro-batches per process and step
+    seed: int = 0  #: of example order, masks and dropout
+    precision: Literal["fp32", "bf16"] = "fp32"  #: bf16: autocast with float32 weights
+    parallel: Literal["auto", "ddp", "fsdp"] = "auto"  #: replicated or sharded weights
+    compile: bool = False  #: apply torch.compile to the loss
+    fused: bool = True  #: fused AdamW kernel
+    unused_parameters: bool = True  #: some parameters may get no gradient; false is faster in DDP
+    eval_every: int | None = None  #: steps between evaluations, besides the final one
+    save_every: int | None = None  #: steps between checkpoints, besides the final one
+    keep_last: int = 2  #: newest checkpoints to keep
+    monitor: str | None = None  #: also keep the best checkpoint by ``split/measure``, such as ``dev/accuracy``
+    log_every: int = 10  #: steps between log lines
+    num_workers: int = 0  #: worker processes that build batches; 0 builds them in this one
 
     def __post_init__(self) -> None:
         if self.steps is not None and self.epochs is not None:
@@ -99,19 +99,19 @@ class TrainSettings:
 
     @property
     def num_steps(self) -> int:
-        """``steps``, where the length of the run is known in steps.
+        """Length of the run in steps.
 
         Raises:
-            UserError: the length is given in epochs, and no source says how many steps these are.
+            UserError: the length is given in epochs and not converted by :meth:`in_steps`.
         """
         if self.steps is None:
             raise UserError(f"train.epochs is {self.epochs}, but train.steps is needed here; set train.steps")
         return self.steps
 
     def in_steps(self, steps_of: Callable[[int], int]) -> TrainSettings:
-        """The same settings with the length in steps.
+        """Convert the length of the run from epochs to steps.
 
         Args:
-            steps_of: the number of steps in so many epochs, as :meth:`mm_kptm.data.sampler.Sampler.num_batches` counts.
+            steps_of: maps a number of epochs to steps, such as :meth:`mm_kptm.data.sampler.Sampler.num_batches`.
         """
         return self if self.epochs is None else replace(self, steps=steps_of(self.epochs), epochs=None)

@@ -1,4 +1,4 @@
-"""What a step of training consists of, and which part of it each process makes."""
+"""Plan of a training step, and its split into micro-batches over processes."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from mm_kptm.train.protocol import BatchGiven, Scheduled, Source
 
 
 class StepPlan(NamedTuple):
-    """A step to be computed, in one or several parts: over processes, and one after the other within each."""
+    """Training step, split into parts (micro-batches) over processes and accumulation."""
 
     step: int
     indices: BatchIndices
 
     def examples(self, part: int, parts: int) -> tuple[int, ...]:
-        """The examples of one part; a batch smaller than the number of parts leaves some empty."""
+        """Examples of one part; a batch smaller than the number of parts leaves some empty."""
         return share(self.indices.indices, part, parts)
 
     def weight(self, part: int, parts: int) -> float:
-        """The fraction of the step's examples that one part has."""
+        """Fraction of the step's examples in one part."""
         return len(self.examples(part, parts)) / len(self.indices.indices)
 
 
 @dataclass(frozen=True)
 class BatchBuilder(Generic[BatchGiven]):
-    """Makes the batches of the parts that belong to one process; may be sent to another process to work ahead."""
+    """Builder of the batches of one process; picklable, for loading in worker processes."""
 
     source: Source[BatchGiven]
     seed: int
-    local_parts: range  #: numbers of the parts this process computes
-    parts: int  #: how many there are in all processes
+    local_parts: range  #: indices of the parts of this process
+    parts: int  #: number of parts over all processes
 
     def __call__(self, plan: StepPlan) -> list[BatchGiven]:
-        """One batch a part; an empty part computes the first example, with weight zero."""
+        """Collate one batch per part; an empty part uses the first example, with weight zero."""
         source: Source[BatchGiven] = self.source.at(plan.step) if isinstance(self.source, Scheduled) else self.source
         return [
             source.batch(

@@ -58,15 +58,15 @@ def test_vectors_are_trained_measured_and_written(capsys):
     assert 0 < found["filtered"]["test"]["mrr"] < 1
     embeddings = load_embeddings("new/e")
     assert (len(embeddings), embeddings.model, embeddings.settings["epochs"]) == (14, "transe", 2)
-    table = asked(capsys, "train", "towns.tsv", "--out", "plain", "--epochs", "1", "--held", "0.2")
+    table = asked(capsys, "train", "towns.tsv", "--out", "plain", "--epochs", "1", "--holdout", "0.2")
     assert table.splitlines()[-1] == "plain"
 
 
 def test_saved_vectors_are_ranked_as_they_were_when_trained(capsys):
     for graph, model in (("pykeen:nations", "rotate"), ("towns.tsv", "transe")):
-        arguments = ["--model", model, "--epochs", "2", "--dim", "8", "--held", "0.2", "--seed", "3", "--json"]
+        arguments = ["--model", model, "--epochs", "2", "--dim", "8", "--holdout", "0.2", "--seed", "3", "--json"]
         trained = json.loads(asked(capsys, "train", graph, "--out", model, *arguments))
-        again = json.loads(asked(capsys, "evaluate", model, graph, "--held", "0.2", "--json"))
+        again = json.loads(asked(capsys, "evaluate", model, graph, "--holdout", "0.2", "--json"))
         assert again["filtered"] == trained["filtered"]
         assert again["triples"] == trained["triples"]
     assert asked(capsys, "evaluate", "rotate", "pykeen:nations").splitlines()[-1] == "rotate"

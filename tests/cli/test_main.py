@@ -47,7 +47,10 @@ def test_the_version_is_printed(capsys):
     ("arguments", "sentence"),
     [
         ([], "the following arguments are required: VERB; see `mm-kptm --help`"),
-        (["list", "systms"], "argument kind: invalid choice: 'systms' (choose from 'systems', 'tasks', 'datasets')"),
+        (
+            ["list", "systms"],
+            "argument kind: invalid choice: 'systms' (choose from 'systems', 'tasks', 'datasets', 'objectives')",
+        ),
         (["doctor", "--jason"], "unrecognized arguments: --jason; see `mm-kptm --help`"),
         (["train", "a.yaml", "--train.steps", "1"], "unrecognized arguments: --train.steps 1; see `mm-kptm --help`"),
     ],

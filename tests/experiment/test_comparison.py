@@ -162,7 +162,7 @@ def test_null_arms_are_run_and_counted(here, tmp_path):
     [
         ({"train": replace(TREE.train, steps=5)}, r"steps: tree 4, bare 5"),
         ({"train": replace(TREE.train, batch_size=8)}, r"batch size: tree 16, bare 8"),
-        ({"train": replace(TREE.train, max_tokens=90)}, r"rows per batch: tree none, bare 90"),
+        ({"train": replace(TREE.train, max_tokens=90)}, r"max tokens: tree none, bare 90"),
         ({"data": replace(TREE.data, questions=100)}, r"examples: tree 120, bare 100"),
         ({"encoder": EncoderSettings("uniter-base", {**TREE.encoder.sizes, "dim": 18})}, r"parameters: tree 41,117"),
     ],
@@ -171,6 +171,17 @@ def test_an_unequal_budget_is_refused_with_the_difference(tmp_path, change, sent
     with pytest.raises(UserError, match=rf"the arms do not have the same budget \({sentence}.*or say --unequal"):
         compare([TREE, replace(BARE, **change)], tmp_path, nulls=False)
     assert not any(tmp_path.iterdir())
+
+
+def test_epochs_are_a_budget_in_steps(here, tmp_path):
+    by_epochs = replace(TREE, name="epochs", train=TrainSettings(epochs=1, batch_size=60, lr=1e-3, log_every=2))
+    by_steps = replace(BARE, train=replace(TREE.train, steps=2, batch_size=60))
+    said: list[str] = []
+    compare([by_epochs, by_steps], tmp_path, seeds=1, nulls=False, say=said.append)  # 120 questions, 2 steps each
+    assert "Every run: 2 steps of 60 examples out of 120" in said[0]
+    with pytest.raises(UserError, match=r"steps: epochs 4, bare 2"):
+        longer = replace(by_epochs, train=replace(by_epochs.train, epochs=2))
+        compare([longer, by_steps], tmp_path / "longer", seeds=1, nulls=False)
 
 
 def test_an_unequal_budget_that_was_asked_for_is_printed(here, tmp_path):

@@ -86,7 +86,7 @@ def test_a_system_without_a_decoder_cannot_write() -> None:
 
 
 def test_a_text_without_room_and_a_beam_without_hypotheses_are_refused() -> None:
-    with pytest.raises(UserError, match=r"^a written text has a first and a last token, but longest is 1$"):
+    with pytest.raises(UserError, match=r"^a written text has a first and a last token, but max_length is 1$"):
         writing(1)
     with pytest.raises(UserError, match=r"^a beam holds at least one hypothesis, not 0$"):
         beam(writer(), sources(), writing(), width=0)

@@ -43,7 +43,7 @@ def test_all_rows_but_the_last_of_each_text_are_read() -> None:
     batch = NextTokens().prepare(Inputs(text=TEXT))
     assert batch.rows.tolist() == [0, 1, 2, 5]
     assert batch.labels.tolist() == [7, 8, 1, 9]
-    assert batch.owners.tolist() == [0, 0, 0, 2]
+    assert batch.sequence_ids.tolist() == [0, 0, 0, 2]
     assert len(batch) == 3
     assert TEXT.attention_mask is None, "the given text is left as it is"
 

@@ -24,7 +24,7 @@ def test_tokens_with_a_mark_are_asked_about_and_measured() -> None:
     sizes = {"dim": 8, "num_heads": 2, "num_layers": 1, "ffn_dim": 8, "vocab_size": 20, "max_positions": 8}
     system = mm_kptm.build("ernie2", seed=0, heads=["capitalization"], **sizes)
     batch = OBJECTIVE.prepare(INPUTS, torch.Generator())
-    assert batch.rows.tolist() == [1, 2, 5] and batch.classes.tolist() == [1, 0, 1]
+    assert batch.rows.tolist() == [1, 2, 5] and batch.labels.tolist() == [1, 0, 1]
     scores = system.head("capitalization")(system(INPUTS).text)
     expected = F.cross_entropy(scores[[1, 2, 5]], torch.tensor([1, 0, 1]), reduction="none")
     torch.testing.assert_close(OBJECTIVE.loss(system, batch), expected.mean())

@@ -9,6 +9,7 @@ import torch
 import mm_kptm
 from mm_kptm.batch import Inputs, Regions, SequenceLayout, Tokens
 from mm_kptm.errors import UserError
+from mm_kptm.objectives.rows import mean
 from mm_kptm.objectives.tokens import (
     Bernoulli,
     BernoulliOrFirst,
@@ -17,7 +18,6 @@ from mm_kptm.objectives.tokens import (
     Masking,
     MaskingDraws,
     WholeUnitCount,
-    mean,
     token_loss,
 )
 from mm_kptm.systems.system import System
@@ -154,8 +154,8 @@ def test_an_example_is_measured_by_its_own_words(system: System) -> None:
     objective = MaskedTokens(replace(MASKING, policy=ExactCount()))
     batch = objective.prepare(Inputs(text=sentences(20, 2, 30)), generator())
     losses, measured = objective.losses(system, batch), objective.measure(system, batch)
-    torch.testing.assert_close(measured[0], losses[batch.owners == 0].mean())
-    torch.testing.assert_close(measured[2], losses[batch.owners == 2].mean())
+    torch.testing.assert_close(measured[0], losses[batch.sequence_ids == 0].mean())
+    torch.testing.assert_close(measured[2], losses[batch.sequence_ids == 2].mean())
     torch.testing.assert_close(measured[1], losses.mean())  # it hides nothing, so it has the mean of the batch
 
 

@@ -8,7 +8,8 @@ from benchmarks.counts.flops import attention_products, counted
 from benchmarks.counts.memory import peak_bytes
 from mm_kptm.batch import ALL_ROWS, EVERY_ROW, POOLED_ONLY, Inputs, OutputRows, Regions, SequenceLayout, Tokens
 from mm_kptm.knowledge.injection.sentence_tree import TreeBuilder
-from mm_kptm.objectives.tokens import MaskedText, MaskedTokens, Masking
+from mm_kptm.objectives.rows import RowTargets
+from mm_kptm.objectives.tokens import MaskedTokens, Masking
 from mm_kptm.systems.system import System
 
 pytestmark = pytest.mark.perf_counts
@@ -137,7 +138,7 @@ def test_training_holds_no_scores_of_tokens_that_were_not_hidden(system: System)
     objective, inputs = MaskedTokens(masking), text(100, 100)
     rows = torch.arange(10)
     assert inputs.text is not None
-    batch = MaskedText(inputs, rows, inputs.text.ids[rows], torch.zeros(10, dtype=torch.long))
+    batch = RowTargets(inputs, rows, inputs.text.ids[rows], torch.zeros(10, dtype=torch.long))
     held = peak_bytes(lambda: objective.loss(system, batch))
     scores_everywhere = 200 * VOCABULARY * 4
     states = 200 * (LAYERS * (8 * DIM + 3 * FFN) + 8 * DIM) * 4

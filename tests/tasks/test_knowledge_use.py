@@ -38,7 +38,7 @@ def test_knowledge_use_needs_swapped_facts():
 
 def test_where_no_answer_follows_from_facts_loss_and_agreement_are_told():
     assert answer_stability(SWAPPED, TRUE) == AnswerStability(drop=0.5, agreement=0.5)
-    with pytest.raises(UserError, match="2 answers with swapped facts were to be held against 1 with true ones"):
+    with pytest.raises(UserError, match="2 answers with swapped facts cannot be compared with 1 with true facts"):
         answer_stability(SWAPPED, TRUE[:1])
     with pytest.raises(UserError, match="0 answers with swapped facts"):
         answer_stability([], [])

@@ -138,7 +138,7 @@ def test_the_loss_is_the_sum_over_all_predictions_by_their_number() -> None:
     two = Masking(mask_id=4, pool=(5, 40), never=frozenset(), policy=CaptionShare(rate=0.5, beside=-1))
     batch = VlpPretraining(two).prepare(Inputs(text=texts(), regions=images(3, 2)), torch.Generator().manual_seed(0))
     losses = VlpPretraining(two).losses(system, batch)
-    assert batch.owners.tolist() == [0, 0, 1]
+    assert batch.sequence_ids.tolist() == [0, 0, 1]
     torch.testing.assert_close(VlpPretraining(two).loss(system, batch), losses.sum() / 3.00001)
     worst = VlpPretraining(two, drop_worst=0.5).loss(system, batch)
     of_each = torch.stack([losses[:2].sum(), losses[2]])

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from mm_kptm.batch import Inputs, Movable
 from mm_kptm.errors import UserError
-from mm_kptm.objectives.tokens import TokenMasker, mean, mean_of_each
+from mm_kptm.objectives.rows import mean, mean_of_each
+from mm_kptm.objectives.tokens import TokenMasker
 from mm_kptm.systems.system import System
 
 

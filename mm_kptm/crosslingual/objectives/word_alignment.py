@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from mm_kptm.batch import Inputs, Movable, SequenceLayout, Tokens
 from mm_kptm.errors import UserError
-from mm_kptm.objectives.tokens import TokenMasker, mean, mean_of_each
+from mm_kptm.objectives.rows import mean, mean_of_each
+from mm_kptm.objectives.tokens import TokenMasker
 from mm_kptm.systems.system import System
 
 

@@ -16,7 +16,7 @@ from mm_kptm.errors import UserError
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.assembly import Assembled
 from mm_kptm.nn.steps import Stream
-from mm_kptm.objectives.tokens import mean_of_each
+from mm_kptm.objectives.rows import mean_of_each
 from mm_kptm.systems.system import System
 
 

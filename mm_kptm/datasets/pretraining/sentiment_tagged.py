@@ -20,8 +20,8 @@ from mm_kptm.knowledge.lexicons.sentiwordnet import (
     UNKNOWN,
     FeltText,
     SentiWordNet,
-    felt,
     felt_columns,
+    label_sentiment,
 )
 from mm_kptm.knowledge.objectives.label_aware_mlm import TAGGED_WORDS
 from mm_kptm.objectives.mixture import Mixture, Objectives
@@ -56,7 +56,7 @@ def pretraining(data: FeltTexts, request: DataRequest) -> PreparedData:
     """Labelled words, in the order of the file."""
     tokenizer = data.tokenizer()
     lexicon = SentiWordNet.open(data.sentiwordnet)
-    rates = {"felt": data.mask_rate_polar, "late": data.late_supervision_rate}
+    rates = {"polar": data.mask_rate_polar, "late": data.late_supervision_rate}
     offers = Offers(data.name, {TEXTS: None, TAGGED_WORDS: lambda: rates})
     context = ObjectiveContext(tokenizer.specials, len(tokenizer), offers, data.mask_rate, request.recipe)
     objectives = build_objectives(request.objectives, context)
@@ -90,7 +90,9 @@ def read_felt(path: str | Path, lexicon: SentiWordNet, tokenizer: Tokenizer) -> 
             raise UserError(
                 f"{record.place}: 'grade' is {grade}; grades are 0 to {GRADES - 1}, none where it is left out"
             )
-        labelled = felt(list(zip(words, tags, strict=True)), lexicon, lambda word: tokenizer.encode(f" {word}").ids)
+        labelled = label_sentiment(
+            list(zip(words, tags, strict=True)), lexicon, lambda word: tokenizer.encode(f" {word}").ids
+        )
         yield FeltText(labelled, grade)
 
 

@@ -1,9 +1,9 @@
-"""Vectors of the entities and relations of a graph, with their names: what they score, and a folder for them.
+"""Entity and relation embeddings with names: scoring, saving and loading.
 
-A folder holds ``embeddings.safetensors`` (tables ``entities`` and, where there are any, ``relations``), ``index.json``
-(their names in the order of the rows) and ``settings.json`` (whose score they were trained for, and how).
+A folder has ``embeddings.safetensors`` (tables ``entities`` and, where there are any, ``relations``), ``index.json``
+(names in row order) and ``settings.json`` (the scoring function and the training settings).
 
-Shapes: N entities, R relations, D dim, W real numbers of an entity: D, or 2 D where the vectors are complex.
+Shapes: N entities, R relations, D dim, W real values per entity: D, or 2 D for complex vectors.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from mm_kptm.systems.checkpoint_files import read_weights
 
 VECTORS, INDEX, SETTINGS = "embeddings.safetensors", "index.json", "settings.json"
 
-Told = str | int | float | None  #: a value of the settings
+SettingValue = str | int | float | None  #: a value of the settings
 
 
 @dataclass(frozen=True, eq=False)
 class Embeddings:
-    """Vectors with names.
+    """Named vectors of entities and relations.
 
     Raises:
-        UserError: a table is no list of vectors, or has more or fewer of them than there are names.
+        UserError: a table is not one vector per row, or has more or fewer vectors than names.
     """
 
     entities: tuple[str, ...]
     entity_vectors: Tensor  #: real or complex, [N, D]
     relations: tuple[str, ...] = ()
-    relation_vectors: Tensor | None = None  #: [R, D]; another width where the score is none of ours
-    model: str = ""  #: whose score they were trained for, such as ``rotate``; empty where nobody said
-    settings: Mapping[str, Told] = field(default_factory=dict)  #: of their training
+    relation_vectors: Tensor | None = None  #: [R, D]; another width where the score is not one of ours
+    model: str = ""  #: scoring function that they were trained for, such as ``rotate``; empty if unknown
+    settings: Mapping[str, SettingValue] = field(default_factory=dict)  #: training settings
 
     def __post_init__(self) -> None:
         _check("entities", self.entities, self.entity_vectors)
@@ -55,19 +55,19 @@ class Embeddings:
 
     @property
     def width(self) -> int:
-        """W."""
+        """Real values per entity, W."""
         return int(self.entity_vectors.shape[1]) * (2 if self.entity_vectors.is_complex() else 1)
 
     @cached_property
     def numbers(self) -> Mapping[str, int]:
-        """The row of every entity by its name."""
+        """Row of every entity by its name."""
         return {name: number for number, name in enumerate(self.entities)}
 
     def number_of(self, name: str) -> int:
-        """The row of an entity.
+        """Row of an entity.
 
         Raises:
-            UserError: it has no vector; the nearest name is told.
+            UserError: it has no vector; the message suggests the nearest name.
         """
         if name not in self.numbers:
             alike = [other for other in self.entities if other[:1].lower() == name[:1].lower()]
@@ -76,13 +76,13 @@ class Embeddings:
         return self.numbers[name]
 
     def table(self) -> EntityTable:
-        """The entities for fusion: real vectors, of a complex number its real and its imaginary part, [N, W]."""
+        """Entity table for fusion: real vectors; a complex value becomes its real and imaginary part, [N, W]."""
         vectors = self.entity_vectors
         real = torch.view_as_real(vectors.resolve_conj()).flatten(1) if vectors.is_complex() else vectors
         return EntityTable(self.numbers, real.float())
 
     def among(self, entities: Sequence[str], relations: Sequence[str]) -> Embeddings:
-        """The vectors of these names, in their order.
+        """Embeddings restricted to these names, in their order.
 
         Raises:
             UserError: a name has no vector.
@@ -94,10 +94,10 @@ class Embeddings:
         return Embeddings(tuple(entities), vectors, tuple(relations), steps, self.model, self.settings)
 
     def score(self) -> Scorer:
-        """The published score that the vectors were trained for.
+        """Scoring function that the vectors were trained for.
 
         Raises:
-            UserError: there are no vectors of relations, or the score is none of ours.
+            UserError: there are no relation vectors, or the score is not one of ours.
         """
         if self.relation_vectors is None:
             raise UserError("triples were to be scored, but there are vectors of entities alone; load relations, too")
@@ -110,16 +110,16 @@ class Embeddings:
 
 
 def scorer(model: str, entities: Tensor, relations: Tensor, *, norm: int = 1) -> TransE | DistMult | ComplEx | RotatE:
-    """The score of that name over two tables; ``norm`` is that of TransE's distance."""
+    """Scoring function by name over two tables; ``norm`` is the norm of TransE's distance."""
     kind = SCORES[model]
     return TransE(entities, relations, norm=norm) if issubclass(kind, TransE) else kind(entities, relations)
 
 
 def save_embeddings(embeddings: Embeddings, folder: str | Path) -> None:
-    """Write a folder, which appears whole or not at all.
+    """Save embeddings to a folder, atomically.
 
     Raises:
-        UserError: there is such a folder or file already, or it cannot be written.
+        UserError: the path exists already, or it cannot be written.
     """
     tables = {"entities": embeddings.entity_vectors, "relations": embeddings.relation_vectors}
     index = {"entities": embeddings.entities, "relations": embeddings.relations}
@@ -133,10 +133,10 @@ def save_embeddings(embeddings: Embeddings, folder: str | Path) -> None:
 
 
 def load_embeddings(folder: str | Path) -> Embeddings:
-    """What :func:`save_embeddings` wrote.
+    """Load embeddings saved by :func:`save_embeddings`.
 
     Raises:
-        UserError: a file is missing or torn, or the names and the vectors are not equally many.
+        UserError: a file is missing or damaged, or there are not as many names as vectors.
     """
     folder = Path(folder)
     index, settings = (_read(folder / name) for name in (INDEX, SETTINGS))

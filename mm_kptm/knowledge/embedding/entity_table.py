@@ -15,19 +15,19 @@ from mm_kptm.batch import Entities, Inputs, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.graph.openke import read_entity_ids, read_vectors
 
-NOTHING = -1  #: the number that stands for no entity
+NOTHING = -1  #: id of no entity
 
 
 @dataclass(frozen=True, eq=False)
 class EntityTable:
-    """The entities that have a vector; the vectors are looked up here and never trained."""
+    """Pretrained entity vectors with their names; looked up, never trained."""
 
-    numbers: Mapping[str, int]  #: from the name of an entity to its row
+    numbers: Mapping[str, int]  #: row by entity name
     vectors: Tensor  #: [N, E]
 
     @classmethod
     def open(cls, folder: str | Path) -> EntityTable:
-        """From the released ``entity2id.txt`` and ``entity2vec.vec`` of a folder.
+        """Open the released ``entity2id.txt`` and ``entity2vec.vec`` of a folder.
 
         Raises:
             UserError: a file is missing or a line of it cannot be read, or an entity has no vector.
@@ -43,12 +43,12 @@ class EntityTable:
         return cls(numbers, vectors)
 
     def number_of(self, name: str | None) -> int:
-        """The row of an entity, -1 where there is none."""
+        """Row of an entity, -1 if it has no vector."""
         return NOTHING if name is None else self.numbers.get(name, NOTHING)
 
     @property
     def hash(self) -> str:
-        """What tells this table from others: of its names with their rows, and of its vectors."""
+        """SHA-256 over names, rows and vectors."""
         digest = sha256()
         for name, number in self.numbers.items():
             digest.update(f"{name}\t{number}\n".encode())
@@ -56,10 +56,10 @@ class EntityTable:
         return digest.hexdigest()
 
     def entities(self, grid: Sequence[Sequence[int]]) -> Entities:
-        """Vectors and flags of a batch of sequences of entity numbers.
+        """Vectors and linked flags of a batch of entity id sequences.
 
         Raises:
-            UserError: a number has no row in the table.
+            UserError: an id has no row in the table.
         """
         ids = torch.tensor(list(chain.from_iterable(grid)), dtype=torch.long)
         if len(ids) and int(ids.max()) >= len(self.vectors):
@@ -70,10 +70,10 @@ class EntityTable:
         return Entities(vectors=vectors, linked=linked, ids=ids)
 
     def inputs(self, tokens: Sequence[Sequence[int]], grid: Sequence[Sequence[int]]) -> Inputs:
-        """A batch of token sequences with the entity numbers beside them.
+        """Model inputs: token sequences with one entity id per token.
 
         Raises:
-            UserError: a sequence has more or fewer entity numbers than tokens.
+            UserError: a sequence has more or fewer entity ids than tokens.
         """
         for number, (ids, entities) in enumerate(zip(tokens, grid, strict=True)):
             if len(ids) != len(entities):

@@ -1,7 +1,7 @@
-"""Pretrained vectors in published files, ERNIE's and OpenKE's lines of text and KEPLER's arrays; or a folder of ours.
+"""Pretrained embeddings in published formats (ERNIE and OpenKE text files, KEPLER arrays) or in a folder of our own.
 
-Names and numbers lie in ``entity2id.txt`` (a name, a tab, a number) or ``entity2id.json`` (numbers by name), vectors in
-``entity2vec.vec`` or ``EntityEmb.npy``; those of relations likewise.
+Names and ids are in ``entity2id.txt`` (a name, a tab, an id) or ``entity2id.json`` (ids by name), vectors in
+``entity2vec.vec`` or ``EntityEmb.npy``; relations likewise.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ _ENDINGS = (".vec", ".bern", ".unif", ".txt", ".npy")
 
 
 def open_embeddings(folder: str | Path, *, model: str = "", norm: int | None = None) -> Embeddings:
-    """The vectors of a folder, with their names; a row without a name is left out.
+    """Open the embeddings of a folder with their names; a row without a name is left out.
 
     Args:
         folder: one that :func:`~mm_kptm.knowledge.embedding.embeddings.save_embeddings` wrote, or published files.
-        model: whose score the vectors are of, where the folder does not say.
-        norm: of the distance, for TransE: ERNIE's is 1, KEPLER's 2.
+        model: scoring function of the vectors, where the folder does not name it.
+        norm: norm of TransE's distance: ERNIE's is 1, KEPLER's 2.
 
     Raises:
-        UserError: a file is missing or cannot be read, or a number has no vector.
+        UserError: a file is missing or cannot be read, or an id has no vector.
     """
     folder = Path(folder)
     if (folder / VECTORS).exists() or (folder / INDEX).exists():
@@ -51,12 +51,12 @@ def open_embeddings(folder: str | Path, *, model: str = "", norm: int | None = N
 
 
 def score_name(model: str) -> str:
-    """A score as it is named here, empty where none is; ``UserError`` where there is none of that name."""
+    """Canonical name of a score, empty for an empty name; ``UserError`` if there is no such score."""
     return score_of(model).__name__.lower() if model else ""
 
 
 def _table(folder: Path, kind: str) -> tuple[tuple[str, ...], Tensor] | None:
-    """Names in order of their numbers, with their vectors; None where there are no vectors."""
+    """Names in the order of their ids, with their vectors; None where there are no vectors."""
     files = [*(folder / f"{kind}2vec{ending}" for ending in _ENDINGS), folder / ARRAYS[kind]]
     file = next((file for file in files if file.is_file()), None)
     if file is None:

@@ -1,4 +1,4 @@
-"""Triples by number, and false ones beside them: uniform negatives that no known triple contradicts."""
+"""Filtered negative sampling: corrupted triples that are not among the known ones."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from dataclasses import dataclass
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.graph.indexed_triple import IndexedTriple
 
-Draw = Callable[[int], Iterable[int]]  #: that many entity numbers, each uniform over all entities
+Draw = Callable[[int], Iterable[int]]  #: draws that many entity ids, each uniform over all entities
 
 
 @dataclass(frozen=True)
 class Contrasted:
-    """A triple, and entities that make it false in place of its head or of its tail."""
+    """A triple with its negatives: corrupted heads and corrupted tails."""
 
     triple: IndexedTriple
     false_heads: tuple[int, ...]
     false_tails: tuple[int, ...]
 
     def size(self, lengths: Sequence[int], *, max_length: int = 512) -> int:
-        """The tokens of all descriptions that are read for it, each cut at ``longest``."""
+        """Tokens of all descriptions of the triple and its negatives, each truncated to ``max_length``."""
         read = (self.triple.head, self.triple.tail, *self.false_heads, *self.false_tails)
         return sum(min(lengths[entity], max_length) for entity in read)
 
 
 class FilteredNegatives:
-    """Draws entities uniformly, heads and tails alike, and never one that is known to be true.
+    """Uniform negative sampling of heads and tails, filtered by the known triples.
 
-    KEPLER's sampling (Wang et al. 2021, section 3.2, and the released script): twice as many entities as are wanted are
-    drawn at a time, the true ones are taken out, until enough are left. The same entity may come twice.
+    KEPLER's sampling (Wang et al. 2021, section 3.2, and the released script): draw twice as many entities as needed,
+    remove the true ones, and repeat until there are enough. The same entity may be drawn twice.
 
     Args:
-        triples: everything that is known, valid triples too.
-        num_entities: entities are numbered from 0.
+        triples: all known triples, those of validation too.
+        num_entities: entity ids are 0 to num_entities - 1.
     """
 
     def __init__(self, triples: Iterable[IndexedTriple], num_entities: int) -> None:
@@ -45,10 +45,10 @@ class FilteredNegatives:
             self._tails.setdefault((relation, head), set()).add(tail)
 
     def __call__(self, triple: IndexedTriple, count: int, draw: Draw) -> Contrasted:
-        """A triple with ``count`` false heads and then as many false tails.
+        """A triple with ``count`` negative heads and ``count`` negative tails.
 
         Raises:
-            UserError: every entity is true in that place.
+            UserError: every entity is a true head or tail of the triple.
         """
         heads = self._false(self._heads.get((triple.relation, triple.tail), set()), triple, "head", count, draw)
         tails = self._false(self._tails.get((triple.relation, triple.head), set()), triple, "tail", count, draw)
@@ -69,12 +69,12 @@ class FilteredNegatives:
 def contrasted(
     triples: Iterable[IndexedTriple], negatives: FilteredNegatives, count: int, draw: Draw
 ) -> Iterator[Contrasted]:
-    """Every triple with false ones, in order."""
+    """Every triple with its negatives, in order."""
     return (negatives(triple, count, draw) for triple in triples)
 
 
 def pair_counts(triples: Iterable[IndexedTriple], *, start: int = 4) -> dict[tuple[int, int], int]:
-    """How often an entity occurs with a relation, for subsampling frequent pairs (Sun et al. 2019, RotatE).
+    """Frequency of every (entity, relation) pair, for subsampling frequent pairs (Sun et al. 2019, RotatE).
 
     Keys are (head, relation) and (tail, -relation - 1); counts begin at ``start`` for the first occurrence.
 

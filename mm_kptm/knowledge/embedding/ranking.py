@@ -1,9 +1,9 @@
-"""Filtered ranking: where the true entity stands among all entities, other known answers left out.
+"""Filtered ranking of the true entity among all entities (Bordes et al. 2013, section 4.1).
 
-For each triple the tail is sought for its head and relation, and the head for its relation and tail; whatever else is
-known to be true leaves the competition (Bordes et al. 2013, section 4.1). Ties are counted three ways (Berrendorf et
-al. 2020): the best rank among equals, the worst, and their mean, which is what is reported: scores that say nothing
-earn no first place. A query that several triples share is scored once.
+Each triple gives two queries: the tail for its head and relation, the head for its relation and tail; other entities
+known to be true answers are filtered out. Ties are counted three ways (Berrendorf et al. 2020): the optimistic rank,
+the pessimistic rank, and their mean, the realistic rank, which is reported: a constant score gets no first place. A
+query that several triples share is scored once.
 
 Shapes: B triples, N entities, Q distinct queries.
 """
@@ -23,7 +23,7 @@ from mm_kptm.errors import UserError
 from mm_kptm.knowledge.embedding.scoring import Scorer
 from mm_kptm.knowledge.graph.triple_store import Integers, ends_of, written_out
 
-BLOCK = 2**26  #: bytes of scores that are held at once
+BLOCK = 2**26  #: bytes of scores in memory at once
 HITS = (1, 3, 5, 10)
 _FLOAT = 4  # bytes
 _EXACT = 2**24  # whole numbers up to here are exact in 32-bit floats
@@ -33,54 +33,54 @@ Reals = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Ranks:
-    """The ranks of some true answers."""
+    """Ranks of B true answers."""
 
-    optimistic: Tensor  #: one more than are better, [B]
-    pessimistic: Tensor  #: as many as are at least as good, itself among them, [B]
-    candidates: Tensor  #: that were left after filtering, itself among them, [B]
+    optimistic: Tensor  #: 1 + number of better candidates, [B]
+    pessimistic: Tensor  #: number of candidates at least as good, the answer included, [B]
+    candidates: Tensor  #: number of candidates after filtering, the answer included, [B]
 
     @property
     def realistic(self) -> Tensor:
-        """The mean of the best and the worst, [B]."""
+        """Mean of the optimistic and the pessimistic rank, [B]."""
         return (self.optimistic + self.pessimistic) / 2
 
     def __len__(self) -> int:
         return len(self.optimistic)
 
     def __getitem__(self, some: slice) -> Ranks:
-        """The ranks of some of the answers."""
+        """Ranks of a slice of the answers."""
         return Ranks(self.optimistic[some], self.pessimistic[some], self.candidates[some])
 
 
 @dataclass(frozen=True)
 class BothSides:
-    """The ranks of the heads and of the tails of the same triples."""
+    """Head ranks and tail ranks of the same triples."""
 
     both: Ranks  #: heads, then tails, [2 B]
 
     @property
     def heads(self) -> Ranks:
-        """Of the heads, [B]."""
+        """Ranks of the heads, [B]."""
         return self.both[: len(self.both) // 2]
 
     @property
     def tails(self) -> Ranks:
-        """Of the tails, [B]."""
+        """Ranks of the tails, [B]."""
         return self.both[len(self.both) // 2 :]
 
 
 @torch.no_grad()
 def rank(scorer: Scorer, triples: Tensor, known: Tensor, *, block: int = BLOCK) -> BothSides:
-    """The filtered ranks of heads and tails.
+    """Filtered ranks of the heads and tails of triples.
 
     Args:
-        scorer: of queries against every entity.
-        triples: head, relation and tail by number, [B, 3].
-        known: every triple that is true, those of training, validation and test, [K, 3].
-        block: bytes of scores held at once, at least one row of them.
+        scorer: scores queries against every entity.
+        triples: head, relation and tail ids, [B, 3].
+        known: all true triples, of training, validation and test, [K, 3].
+        block: bytes of scores in memory at once; at least one row is scored.
 
     Raises:
-        UserError: there are no triples, a number has no entity, a score is not a number, or entities are too many.
+        UserError: no triples, an id out of range, a score that is not finite, or too many entities.
     """
     # NumPy sorts and seeks numbers several times quicker than torch; scores stay where the scorer has them
     asked, true = _columns("ranked", triples, scorer), _columns("known", known, scorer)
@@ -95,21 +95,21 @@ def rank(scorer: Scorer, triples: Tensor, known: Tensor, *, block: int = BLOCK) 
 
 @dataclass(frozen=True)
 class _Queries:
-    """What is asked, each query once, those for heads before those for tails; and answers in order of their query.
+    """Distinct queries, heads before tails, and the answers sorted by query.
 
-    A query is a number: its relation, R further on where the tail is sought, times N and the entity that is given.
+    A query is one integer: (relation, plus R for tail queries) * N + the given entity.
     """
 
-    keys: Integers  #: ascending, so that those of one relation stand together, [Q]
-    order: Integers  #: of the answers, which came as heads, then tails, [2 B]
-    query_of: Integers  #: of the answers in that order, [2 B]
-    answers: Integers  #: in that order, [2 B]
-    starts: Integers  #: where the known answers to each query begin, and the last end, [Q + 1]
-    known: Integers  #: distinct known answers, query by query
+    keys: Integers  #: ascending, so that the queries of one relation are contiguous, [Q]
+    order: Integers  #: positions of the sorted answers among heads, then tails, [2 B]
+    query_of: Integers  #: query of each sorted answer, [2 B]
+    answers: Integers  #: sorted by query, [2 B]
+    starts: Integers  #: offsets of the known answers of each query, and the end, [Q + 1]
+    known: Integers  #: distinct known answers, sorted by query
 
     @classmethod
     def of(cls, triples: Integers, known: Integers, entities: int, relations: int) -> _Queries:
-        """From triples and known ones in columns, [3, B] and [3, K]."""
+        """Build from triples [3, B] and known triples [3, K], as columns."""
 
         def asked(columns: Integers) -> Integers:
             heads, relation, tails = columns
@@ -135,7 +135,7 @@ class _Queries:
 
 
 def _ranks(scorer: Scorer, queries: _Queries, rows: int, device: torch.device) -> Ranks:
-    """The ranks of all answers; ``rows`` rows of scores at a time."""
+    """Ranks of all answers, scoring ``rows`` queries at a time."""
 
     def moved(numbers: Integers) -> Tensor:
         return torch.from_numpy(numbers).to(device, torch.long)
@@ -164,7 +164,7 @@ def _ranks(scorer: Scorer, queries: _Queries, rows: int, device: torch.device) -
 
 
 def _scores(scorer: Scorer, keys: Integers, moved: Callable[[Integers], Tensor]) -> Tensor:
-    """Every entity as the answer to queries, [Q, N]."""
+    """Scores of every entity as the answer to each query, [Q, N]."""
     relations, given = map(moved, np.divmod(keys, scorer.num_entities))
     heads = int(keys.searchsorted(scorer.num_relations * scorer.num_entities))
     sides = []
@@ -176,9 +176,9 @@ def _scores(scorer: Scorer, keys: Integers, moved: Callable[[Integers], Tensor])
 
 
 def measures(ranks: Ranks) -> dict[str, float]:
-    """MRR, Hits@k, mean rank and the adjusted mean rank index of realistic ranks.
+    """MRR, Hits@k, mean rank and adjusted mean rank index of the realistic ranks.
 
-    The last is 1 for perfect ranks and 0 for random ones, however many candidates there are (Berrendorf et al. 2020).
+    The adjusted index is 1 for perfect and 0 for random ranks, for any number of candidates (Berrendorf et al. 2020).
     """
     best, worst, candidates = (
         numbers.cpu().numpy() for numbers in (ranks.optimistic, ranks.pessimistic, ranks.candidates)
@@ -196,10 +196,10 @@ def _measures(ranks: Reals, candidates: Reals) -> Iterator[tuple[str, float]]:
 
 
 def _counts(rivals: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
-    """How many of each row of [B, N] are more than [B, 1], and how many at least as much, [B]; takes ``rivals``."""
+    """Number of entries of each row [B, N] greater than, and at least, ``own`` [B, 1]; overwrites ``rivals``."""
     if rivals.shape[1] > _EXACT:
         return (rivals > own).sum(1), (rivals >= own).sum(1)
-    # ones and zeros as floats are several times quicker than truth values
+    # float comparisons are several times faster than boolean ones
     more = torch.gt(rivals, own, out=torch.empty_like(rivals, dtype=torch.float32)).sum(1)
     return more, rivals.ge_(own).sum(1, dtype=torch.float32)
 
@@ -211,7 +211,7 @@ def _first_of_equals(ascending: Integers) -> NDArray[np.bool_]:
 
 
 def _columns(what: str, triples: Tensor, scorer: Scorer) -> Integers:
-    """Heads, relations and tails, [3, B], all of which have vectors."""
+    """Columns of triples as checked integers: heads, relations and tails, [3, B]."""
     if triples.dim() != 2 or triples.shape[1] != 3 or triples.is_floating_point():
         raise UserError(f"{what} triples are whole numbers, three a row, not {triples.dtype} {list(triples.shape)}")
     columns: Integers = np.ascontiguousarray(triples.cpu().numpy().T)

@@ -1,6 +1,6 @@
-"""How true a triple looks to embeddings: the published scores, of one query against every entity at once.
+"""Scoring functions of knowledge graph embeddings, of one query against every entity at once.
 
-A score reads two tables, of entities [N, D] and of relations [R, D], real or complex. Higher is more plausible.
+Each score has two tables, entities [N, D] and relations [R, D], real or complex. Higher is more plausible.
 
 Shapes: N entities, R relations, Q queries, B triples, D dim.
 """
@@ -15,29 +15,29 @@ from torch import Tensor
 
 from mm_kptm.errors import UserError, nearest
 
-_PIECE = 16  # dimensions whose distances a CPU sums at once
+_PIECE = 16  # dimensions whose distances are summed at once on a CPU
 
 
 class Scorer(Protocol):
-    """Scores queries against every entity; ranking needs no more."""
+    """Protocol of a scorer: scores of queries against every entity, as ranking needs them."""
 
     @property
     def num_entities(self) -> int:
-        """N."""
+        """Number of entities, N."""
 
     @property
     def num_relations(self) -> int:
-        """R."""
+        """Number of relations, R."""
 
     def tails(self, heads: Tensor, relations: Tensor) -> Tensor:
-        """Every entity as the tail of queries [Q]: [Q, N]."""
+        """Scores of every entity as the tail of Q queries, [Q, N]."""
 
     def heads(self, relations: Tensor, tails: Tensor) -> Tensor:
-        """Every entity as the head of queries [Q]: [Q, N]."""
+        """Scores of every entity as the head of Q queries, [Q, N]."""
 
 
 class _Tables:
-    """Two tables that hold numbers and fit each other."""
+    """Checked entity and relation tables of equal width."""
 
     complex = False  #: whether the entries are complex
 
@@ -60,17 +60,17 @@ class _Tables:
 
     @property
     def num_entities(self) -> int:
-        """N."""
+        """Number of entities, N."""
         return len(self.entity)
 
     @property
     def num_relations(self) -> int:
-        """R."""
+        """Number of relations, R."""
         return len(self.relation)
 
 
 class TransE(_Tables):
-    """The distance that remains after the relation's step, negative (Bordes et al. 2013, eq. 1).
+    """TransE: the negative distance -||h + r - t|| (Bordes et al. 2013, eq. 1).
 
     Args:
         entities: [N, D].
@@ -85,78 +85,78 @@ class TransE(_Tables):
         self.norm = norm
 
     def triples(self, heads: Tensor, relations: Tensor, tails: Tensor) -> Tensor:
-        """The score of each triple, [B]."""
+        """Score of each triple, [B]."""
         apart = self.entity[heads] + self.relation[relations] - self.entity[tails]
         return -torch.linalg.vector_norm(apart, ord=self.norm, dim=-1)
 
     def tails(self, heads: Tensor, relations: Tensor) -> Tensor:
-        """Every entity as the tail, [Q, N]."""
+        """Scores of every entity as the tail, [Q, N]."""
         return _nearness(self.entity[heads] + self.relation[relations], self.entity, self.norm)
 
     def heads(self, relations: Tensor, tails: Tensor) -> Tensor:
-        """Every entity as the head, [Q, N]."""
+        """Scores of every entity as the head, [Q, N]."""
         return _nearness(self.entity[tails] - self.relation[relations], self.entity, self.norm)
 
 
 class DistMult(_Tables):
-    """The product of all three vectors, summed (Yang et al. 2015, eq. 2)."""
+    """DistMult: the sum of h * r * t (Yang et al. 2015, eq. 2)."""
 
     def triples(self, heads: Tensor, relations: Tensor, tails: Tensor) -> Tensor:
-        """The score of each triple, [B]."""
+        """Score of each triple, [B]."""
         return (self.entity[heads] * self.relation[relations] * self.entity[tails]).sum(-1)
 
     def tails(self, heads: Tensor, relations: Tensor) -> Tensor:
-        """Every entity as the tail, [Q, N]."""
+        """Scores of every entity as the tail, [Q, N]."""
         return (self.entity[heads] * self.relation[relations]) @ self.entity.T
 
     def heads(self, relations: Tensor, tails: Tensor) -> Tensor:
-        """Every entity as the head, [Q, N]; the score knows no direction."""
+        """Scores of every entity as the head, [Q, N]; the score is symmetric."""
         return self.tails(tails, relations)
 
 
 class ComplEx(_Tables):
-    """The real part of head times relation times the conjugate of the tail (Trouillon et al. 2016, eq. 10)."""
+    """ComplEx: the real part of the sum of h * r * conj(t) (Trouillon et al. 2016, eq. 10)."""
 
     complex = True
 
     def triples(self, heads: Tensor, relations: Tensor, tails: Tensor) -> Tensor:
-        """The score of each triple, [B]."""
+        """Score of each triple, [B]."""
         return (self.entity[heads] * self.relation[relations] * self.entity[tails].conj()).sum(-1).real
 
     def tails(self, heads: Tensor, relations: Tensor) -> Tensor:
-        """Every entity as the tail, [Q, N]."""
+        """Scores of every entity as the tail, [Q, N]."""
         return _flat(self.entity[heads] * self.relation[relations]) @ _flat(self.entity).T
 
     def heads(self, relations: Tensor, tails: Tensor) -> Tensor:
-        """Every entity as the head, [Q, N]."""
-        asked = (self.relation[relations] * self.entity[tails].conj()).conj()
-        return _flat(asked.resolve_conj()) @ _flat(self.entity).T
+        """Scores of every entity as the head, [Q, N]."""
+        queries = (self.relation[relations] * self.entity[tails].conj()).conj()
+        return _flat(queries.resolve_conj()) @ _flat(self.entity).T
 
 
 class RotatE(_Tables):
-    """The distance that remains after the relation's turn, negative (Sun et al. 2019, eq. 3).
+    """RotatE: the negative distance -||h * r - t||, r a rotation in the complex plane (Sun et al. 2019, eq. 3).
 
-    The norm is the Euclidean one over all components together, as pykeen has it; the released code sums the moduli.
+    The norm is the Euclidean one over all components together, as in pykeen; the released code sums the moduli.
     """
 
     complex = True
 
     def triples(self, heads: Tensor, relations: Tensor, tails: Tensor) -> Tensor:
-        """The score of each triple, [B]."""
+        """Score of each triple, [B]."""
         apart = self.entity[heads] * self.relation[relations] - self.entity[tails]
         return -torch.linalg.vector_norm(_flat(apart), dim=-1)
 
     def tails(self, heads: Tensor, relations: Tensor) -> Tensor:
-        """Every entity as the tail, [Q, N]."""
+        """Scores of every entity as the tail, [Q, N]."""
         return _nearness(_flat(self.entity[heads] * self.relation[relations]), _flat(self.entity), 2)
 
     def heads(self, relations: Tensor, tails: Tensor) -> Tensor:
-        """Every entity as the head, [Q, N]; all entities are turned once for each run of queries about one relation."""
+        """Scores of every entity as the head, [Q, N]; entities are rotated once per run of queries of one relation."""
         distinct, runs = relations.unique_consecutive(return_counts=True)
-        turns = self.relation[distinct]
+        rotations = self.relation[distinct]
         queries = _flat(self.entity[tails]).split(runs.tolist())
         return torch.cat(
-            [_nearness(rows, _flat(self.entity * turn), 2) for rows, turn in zip(queries, turns, strict=True)]
+            [_nearness(rows, _flat(self.entity * by), 2) for rows, by in zip(queries, rotations, strict=True)]
         )
 
 
@@ -166,10 +166,10 @@ SCORES: dict[str, type[TransE | DistMult | ComplEx | RotatE]] = {
 
 
 def score_of(name: str) -> type[TransE | DistMult | ComplEx | RotatE]:
-    """The score of that name, in any case of letters.
+    """Scoring function by name, in any case.
 
     Raises:
-        UserError: none is called so.
+        UserError: there is no such score.
     """
     if name.lower() not in SCORES:
         raise UserError(f"no score is called {name!r}{nearest(name.lower(), SCORES)}")
@@ -181,10 +181,10 @@ def _flat(values: Tensor) -> Tensor:
 
 
 def _nearness(queries: Tensor, candidates: Tensor, norm: int) -> Tensor:
-    """Minus the distances of [Q, D] and [N, D], [Q, N]."""
+    """Negative distances between [Q, D] and [N, D], [Q, N]."""
     if norm == 2:
         return _apart(queries, candidates, 2).neg_()
-    # a sum over dimensions is one over pieces of them, and short vectors stay in the nearest cache of a CPU
+    # sum the distance over pieces of the dimensions: short vectors stay in the CPU's first-level cache
     piece = _PIECE if queries.device.type == "cpu" else max(1, queries.shape[1])
     pieces = zip(queries.split(piece, 1), candidates.split(piece, 1), strict=True)
     far = _apart(*next(pieces), 1)
@@ -194,5 +194,5 @@ def _nearness(queries: Tensor, candidates: Tensor, norm: int) -> Tensor:
 
 
 def _apart(queries: Tensor, candidates: Tensor, norm: int) -> Tensor:
-    # A matrix product would be quicker, but cancels, and tells some equal candidates apart by rounding: ties are lost.
+    # A matrix product would be faster, but rounding would break ties between equal candidates.
     return torch.cdist(queries, candidates, p=norm, compute_mode="donot_use_mm_for_euclid_dist")

@@ -1,8 +1,8 @@
-"""Embeddings of a graph, trained by pykeen (Ali et al. 2021) and measured by our filtered ranking.
+"""Train embeddings of a graph with pykeen (Ali et al. 2021); evaluate them by our filtered ranking.
 
-The steps are those of pykeen's pipeline, in its order: with the same settings and seed the vectors are the same, bit by
-bit. What is added: the generators of the process are left as they were, and its rubbish, which pykeen looks through
-after every epoch, is told apart from what was there before (on small graphs that is most of the time).
+The steps and their order are those of pykeen's pipeline: the same settings and seed give bit-identical vectors. In
+addition, the global random generators are restored afterwards, and objects that existed before are frozen for the
+garbage collector, which pykeen runs after every epoch (on small graphs that is most of the time).
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ import torch
 from torch import Tensor
 
 from mm_kptm.errors import UserError, nearest
-from mm_kptm.knowledge.embedding.embeddings import Embeddings, Told
+from mm_kptm.knowledge.embedding.embeddings import Embeddings, SettingValue
 from mm_kptm.knowledge.embedding.ranking import measures, rank
 from mm_kptm.knowledge.embedding.scoring import SCORES, Scorer
 from mm_kptm.knowledge.graph.splits import SplitGraph
 
-#: How a model is usually trained here: against drawn negatives (slcwa) or against all entities (lcwa), and the loss.
+#: Usual training loop and loss of a model: sampled negatives (slcwa) or all entities (lcwa).
 USUAL = {
     "transe": ("slcwa", "nssa"),
     "rotate": ("slcwa", "nssa"),
@@ -35,27 +35,27 @@ USUAL = {
     "complex": ("slcwa", "softplus"),
 }
 LOOPS = ("slcwa", "lcwa")
-_NEED_MORE = ("compgcn", "nodepiece", "inductivenodepiece")  # inverse triples, or a second graph
+_NEED_MORE = ("compgcn", "nodepiece", "inductivenodepiece")  # they need inverse triples, or a second graph
 
 
 @dataclass(frozen=True)
 class EmbeddingSettings:
-    """What is trained, and how.
+    """Settings of an embedding training.
 
     Raises:
         UserError: a value is out of range, or pykeen has no such model or loss.
     """
 
-    model: str = "transe"  #: of pykeen, in any case of letters
-    dim: int = 64  #: of an entity; complex numbers count once
+    model: str = "transe"  #: pykeen's name, in any case
+    dim: int = 64  #: entity dim; complex values count once
     epochs: int = 200
     batch_size: int = 256
-    lr: float = 0.01  #: of Adam
-    loop: str = ""  #: slcwa or lcwa; the usual one of the model when empty
-    loss: str = ""  #: of pykeen; the usual one of the model when empty
+    lr: float = 0.01  #: learning rate of Adam
+    loop: str = ""  #: slcwa or lcwa; the model's usual one when empty
+    loss: str = ""  #: pykeen's name; the model's usual one when empty
     negatives: int = 32  #: per triple, for slcwa
-    margin: float = 6.0  #: for the losses nssa and marginranking
-    temperature: float = 1.0  #: of the negatives' weights, for nssa
+    margin: float = 6.0  #: of the losses nssa and marginranking
+    temperature: float = 1.0  #: of the negatives' weights in nssa
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -71,14 +71,14 @@ class EmbeddingSettings:
 
     @property
     def name(self) -> str:
-        """The model as pykeen spells it."""
+        """Normalised pykeen name of the model."""
         return self.model.lower().replace("_", "").replace("-", "")
 
     @property
     def trained_by(self) -> tuple[str, str]:
-        """The loop, and the loss; an empty one is that of the model's paper.
+        """Training loop and loss; an empty loss is the default of the model.
 
-        pykeen's pipeline takes margin ranking where none is named, whatever the model.
+        Pykeen's pipeline uses margin ranking where no loss is named, whatever the model.
         """
         loop, loss = USUAL.get(self.name, ("slcwa", ""))
         return self.loop or loop, self.loss or loss
@@ -86,32 +86,32 @@ class EmbeddingSettings:
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """What training gave."""
+    """Result of a training: embeddings, scorer and losses."""
 
     embeddings: Embeddings
-    scorer: Scorer  #: ours where the score is one of ours, else pykeen's model
-    losses: tuple[float, ...]  #: the mean of every epoch
+    scorer: Scorer  #: ours where the score is one of ours, else the pykeen model
+    losses: tuple[float, ...]  #: mean loss of every epoch
 
 
 class PykeenScorer:
-    """The scores of a model of pykeen."""
+    """Scorer that wraps a pykeen model."""
 
     def __init__(self, model: Any, num_entities: int, num_relations: int) -> None:
         self.model, self.num_entities, self.num_relations = model, num_entities, num_relations
 
     @torch.no_grad()
     def tails(self, heads: Tensor, relations: Tensor) -> Tensor:
-        """Every entity as the tail, [Q, N]."""
+        """Scores of every entity as the tail, [Q, N]."""
         return self._scored(self.model.predict_t, heads, relations)
 
     @torch.no_grad()
     def heads(self, relations: Tensor, tails: Tensor) -> Tensor:
-        """Every entity as the head, [Q, N]."""
+        """Scores of every entity as the head, [Q, N]."""
         return self._scored(self.model.predict_h, relations, tails)
 
     def _scored(self, score: Any, *columns: Tensor) -> Tensor:
-        found = score(torch.stack(columns, dim=1).to(self.model.device))
-        return cast(Tensor, found.cpu())
+        scores = score(torch.stack(columns, dim=1).to(self.model.device))
+        return cast(Tensor, scores.cpu())
 
 
 def train_embeddings(
@@ -121,19 +121,19 @@ def train_embeddings(
     device: str = "cpu",
     progress: bool = False,
 ) -> Trained:
-    """Vectors of the entities and relations of ``graph.train``.
+    """Train embeddings of the entities and relations of ``graph.train``.
 
     Raises:
-        UserError: model and loss do not go together, or the loss is no longer a finite number.
+        UserError: model and loss do not go together, or the loss is no longer finite.
     """
     from pykeen.training.training_loop import NonFiniteLossError
     from pykeen.triples import CoreTriplesFactory
 
-    with _apart():
+    with _isolated():
         factory = CoreTriplesFactory.create(
             graph.train, num_entities=len(graph.entities), num_relations=len(graph.relations)
         )
-        model, loop = _made(factory, settings, device)
+        model, loop = _model_and_loop(factory, settings, device)
         try:
             losses = loop.train(
                 triples_factory=factory,
@@ -151,7 +151,7 @@ def train_embeddings(
 
 
 def evaluate_embeddings(scorer: Scorer, graph: SplitGraph) -> dict[str, dict[str, float]]:
-    """The filtered measures of heads and tails together, for valid and test where they have triples."""
+    """Filtered metrics of heads and tails together, for valid and test where they have triples."""
     return {
         part: measures(rank(scorer, graph.part(part), graph.known(part)).both)
         for part in ("valid", "test")
@@ -159,15 +159,15 @@ def evaluate_embeddings(scorer: Scorer, graph: SplitGraph) -> dict[str, dict[str
     }
 
 
-def _made(factory: Any, settings: EmbeddingSettings, device: str) -> tuple[Any, Any]:
-    """pykeen's model and its training loop, made in the order of its pipeline, which is that of the draws."""
+def _model_and_loop(factory: Any, settings: EmbeddingSettings, device: str) -> tuple[Any, Any]:
+    """Model and training loop of pykeen, built in the order of its pipeline so that random draws agree."""
     from pykeen.models import model_resolver
     from pykeen.training import training_loop_resolver
 
     kind, loss = settings.trained_by
-    chosen = {"loss": loss, "loss_kwargs": _of_loss(settings, loss)} if loss else {}
-    made = {"embedding_dim": settings.dim, "random_seed": settings.seed, **chosen}
-    model = model_resolver.make(settings.name, made, triples_factory=factory).to(device)
+    loss_settings = {"loss": loss, "loss_kwargs": _of_loss(settings, loss)} if loss else {}
+    model_settings = {"embedding_dim": settings.dim, "random_seed": settings.seed, **loss_settings}
+    model = model_resolver.make(settings.name, model_settings, triples_factory=factory).to(device)
     negatives: dict[str, Any] = (
         {"negative_sampler_kwargs": {"num_negs_per_pos": settings.negatives}} if kind == "slcwa" else {}
     )
@@ -189,8 +189,11 @@ def _trained(graph: SplitGraph, settings: EmbeddingSettings, model: Any, losses:
             _flat([representation() for representation in representations])
             for representations in (model.entity_representations, model.relation_representations)
         )
-    told = asdict(settings) | {"loop": settings.trained_by[0], "loss": loss_resolver.normalize_inst(model.loss)}
-    del told["model"]
+    trained_with = asdict(settings) | {
+        "loop": settings.trained_by[0],
+        "loss": loss_resolver.normalize_inst(model.loss),
+    }
+    del trained_with["model"]
     ours = settings.name in SCORES
     embeddings = Embeddings(
         graph.entities,
@@ -198,14 +201,14 @@ def _trained(graph: SplitGraph, settings: EmbeddingSettings, model: Any, losses:
         graph.relations,
         relations,
         model=settings.name,
-        settings=cast(dict[str, Told], told),
+        settings=cast(dict[str, SettingValue], trained_with),
     )
     scorer = embeddings.score() if ours else PykeenScorer(model, len(graph.entities), len(graph.relations))
     return Trained(embeddings, scorer, tuple(losses))
 
 
 def _flat(tables: list[Tensor]) -> Tensor | None:
-    """All that a model holds about a thing, one row each; None where that is nothing."""
+    """All representations side by side, one row per entity or relation; None if there are none."""
     return torch.cat([table.detach().reshape(len(table), -1) for table in tables], dim=1) if tables else None
 
 
@@ -227,15 +230,15 @@ def _check_names(model: str, loss: str) -> None:
 
 
 @contextmanager
-def _apart() -> Iterator[None]:
-    """pykeen draws from the generators of the process, talks, and collects rubbish: none of it is seen outside."""
+def _isolated() -> Iterator[None]:
+    """Run pykeen in isolation: restore random generators, silence its log, freeze existing objects for the GC."""
     states = random.getstate(), np.random.get_state()
-    talk = logging.getLogger("pykeen")
-    level = talk.level
+    logger = logging.getLogger("pykeen")
+    level = logger.level
     freezes = not gc.get_freeze_count()
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*pin_memory", category=UserWarning)
-        talk.setLevel(logging.ERROR)
+        logger.setLevel(logging.ERROR)
         if freezes:
             gc.freeze()
         try:
@@ -243,6 +246,6 @@ def _apart() -> Iterator[None]:
         finally:
             if freezes:
                 gc.unfreeze()
-            talk.setLevel(level)
+            logger.setLevel(level)
             random.setstate(states[0])
             np.random.set_state(states[1])

@@ -1,4 +1,4 @@
-"""Vectors of entities that learn along with the encoder that reads them.
+"""Trainable entity vectors beside an encoder.
 
 Shapes: N entities, T tokens of the batch, E entity dim.
 """
@@ -19,23 +19,23 @@ from mm_kptm.systems.encoder import HiddenState, LayeredEncoder
 
 
 class EntityVectors(nn.Module):
-    """A table of vectors, looked up by the numbers of entities.
+    """Table of entity vectors, looked up by entity id.
 
     Args:
-        vectors: to begin with, [N, E].
-        trainable: whether they learn.
+        vectors: initial values, [N, E].
+        trainable: whether they are trained.
     """
 
     def __init__(self, vectors: Tensor, *, trainable: bool = True) -> None:
         super().__init__()
-        # no nn.Embedding: fresh weights are drawn anew by their kind, and these are not fresh
+        # no nn.Embedding: initialisation would overwrite it, and these vectors are not random
         self.vectors = nn.Parameter(vectors.detach().clone().float(), requires_grad=trainable)
 
     def forward(self, entities: Entities) -> Entities:
-        """The same entities with their vectors in the table, zero where nothing is linked.
+        """The same entities with vectors from the table, zero where nothing is linked.
 
         Raises:
-            UserError: they have no numbers, or one that is not in the table.
+            UserError: they have no ids, or an id is out of range.
         """
         if entities.ids is None:
             raise UserError("vectors of entities were to be looked up, but the entities of the batch have no numbers")
@@ -48,7 +48,7 @@ class EntityVectors(nn.Module):
 
 
 class WithVectors(nn.Module):
-    """An encoder that reads entities, with the table of their vectors: what the inputs bring is looked up anew."""
+    """Encoder with its own entity table: the vectors of the inputs are replaced by those of the table."""
 
     def __init__(self, encoder: nn.Module, vectors: EntityVectors) -> None:
         super().__init__()
@@ -57,16 +57,16 @@ class WithVectors(nn.Module):
 
     @property
     def dim(self) -> int:
-        """Width of the encoder's states."""
+        """Width of the encoder's hidden states."""
         return cast(int, self.encoder.dim)
 
     def forward(self, inputs: Inputs, output_rows: OutputRows = ALL_ROWS) -> Encoded:
-        """As the encoder."""
+        """Encode the inputs with vectors from the table."""
         encoded: Encoded = self.encoder(self._looked_up(inputs), output_rows)
         return encoded
 
     def hidden_states(self, inputs: Inputs) -> Iterator[HiddenState]:
-        """As the encoder."""
+        """Hidden states of the encoder at every depth."""
         return cast(LayeredEncoder, self.encoder).hidden_states(self._looked_up(inputs))
 
     def _looked_up(self, inputs: Inputs) -> Inputs:
@@ -75,16 +75,16 @@ class WithVectors(nn.Module):
         return inputs.with_streams(entities=self.entity_vectors(inputs.entities))
 
 
-def told(table: EntityTable, facts: str, *, seed: int = 0) -> EntityTable:
-    """A table for an arm of an experiment: the true vectors, those of other entities, or no entity at all.
+def with_facts(table: EntityTable, facts: str, *, seed: int = 0) -> EntityTable:
+    """Ablation of an entity table: true vectors, permuted vectors, or no entities.
 
     Args:
-        table: the true one.
-        facts: true, random (every entity has the vector of another one) or none.
-        seed: of random ones.
+        table: the true vectors.
+        facts: true, random (every entity has another entity's vector) or none.
+        seed: seed of the permutation.
 
     Raises:
-        UserError: there is no such arm.
+        UserError: there is no such ablation.
     """
     if facts == "true":
         return table
@@ -92,7 +92,7 @@ def told(table: EntityTable, facts: str, *, seed: int = 0) -> EntityTable:
         return EntityTable({}, table.vectors)
     if facts != "random":
         raise UserError(
-            f"knowledge.facts is {facts}, but vectors of entities that lie in files can be told as true, random or none"
+            f"knowledge.facts is {facts}, but entity vectors from files can be injected as true, random or none"
         )
     order = torch.randperm(len(table.vectors), generator=torch.Generator().manual_seed(seed))
     others = torch.empty_like(table.vectors)

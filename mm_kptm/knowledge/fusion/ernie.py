@@ -1,10 +1,10 @@
-"""ERNIE's fusion: layers of a text encoder that mix every token with the entity linked to it (Zhang et al. 2019).
+"""ERNIE's fusion: encoder layers that mix every token with its linked entity (Zhang et al. 2019).
 
-Entities are carried only where one is linked. They read each other without a mask, and a token without an entity is
-touched by none. Fusion adds to the layers of any single-stream encoder and shares their weights, so that a checkpoint
-of the plain encoder fills all but :attr:`FusedStream.fusions`.
+Only linked entities are stored. They attend to each other without a mask, and tokens without an entity are unaffected.
+Fusion extends the layers of any single-stream encoder and shares their weights, so that a checkpoint of the plain
+encoder fills all parameters but :attr:`FusedStream.fusions`.
 
-Shapes: T rows of the batch, Q rows that are asked for, L linked rows, D dim, E entity dim, F feed-forward dim.
+Shapes: T rows of the batch, Q queried rows, L linked rows, D dim, E entity dim, F feed-forward dim.
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ from mm_kptm.nn.ragged import AttentionLayout, self_attention_layout
 from mm_kptm.nn.steps import Stream
 from mm_kptm.nn.sublayers import AttentionSublayer, FeedForwardSublayer, Layer, attention_sublayer, bert_norm
 
-KINDS = ("sim", "mix", "norm")  #: the released names of a plain layer, of one that mixes, of one that attends and mixes
+KINDS = ("sim", "mix", "norm")  #: released names: a plain layer, one that mixes, one that attends and mixes
 
 
 class LinkedEntities(NamedTuple):
-    """The entities of a batch, and the rows that they stand at."""
+    """Linked entities of a batch and their rows."""
 
     x: Tensor  #: [L, E]
     rows: Tensor  #: ascending, [L]
-    reading: AttentionLayout  #: the entities of a sequence read each other
+    reading: AttentionLayout  #: attention among the entities of a sequence
 
     @classmethod
     def of(cls, entities: Entities | None, assembled: Assembled, entity_dim: int) -> LinkedEntities:
-        """The linked rows of a sequence; its first row always counts as one, with a zero vector if it has none.
+        """Linked rows of a batch; the first row of a sequence always counts, with a zero vector if it has no entity.
 
-        This is the released code's rule for ``[CLS]``: every token then has an entity to read.
+        This is the released code's rule for ``[CLS]``: every sequence then has an entity to attend to.
 
         Raises:
-            UserError: the entities are not one a token, or their vectors are of another width.
+            UserError: there is not one entity per token, or the vectors have another width.
         """
         stream = assembled.stream
-        places = stream.layout.offsets_in_sequence(stream.x.device)
-        taken = places == 0
-        grid = stream.x.new_zeros(len(places), entity_dim)
+        offsets = stream.layout.offsets_in_sequence(stream.x.device)
+        taken = offsets == 0
+        grid = stream.x.new_zeros(len(offsets), entity_dim)
         if entities is not None:
-            tokens = torch.arange(len(places), device=places.device)
+            tokens = torch.arange(len(offsets), device=offsets.device)
             tokens = tokens[assembled.text]
             _check(entities, len(tokens), entity_dim)
             at = tokens[entities.linked.bool()]
@@ -61,7 +61,7 @@ class LinkedEntities(NamedTuple):
         return cls(grid[rows], rows, self_attention_layout(SequenceLayout(tuple(counts.tolist()))))
 
     def asked(self, last: AttentionLayout) -> LinkedEntities:
-        """The entities at the rows that ``last`` asks for, numbered among those; the others are still read."""
+        """Entities at the queried rows of ``last``, as queries; they still attend to all entities."""
         if last.query_rows is None:
             return self
         kept = torch.isin(self.rows, last.query_rows).nonzero().squeeze(1)
@@ -71,14 +71,14 @@ class LinkedEntities(NamedTuple):
 
 
 class FusionSublayer(nn.Module):
-    r"""Mix every token with its entity and split the mixture again (Zhang et al. 2019, eq. 3).
+    r"""Fusion of every token with its entity (Zhang et al. 2019, eq. 3).
 
     .. math::
         h_j &= \sigma(W_t w_j + W_e e_j + b) \\
         w'_j &= \mathrm{LN}(w_j + W'_t h_j + b_t), \quad e'_j = \mathrm{LN}(e_j + W'_e h_j + b_e)
 
-    Where nothing is linked the entity is zero; the released code leaves the bias of :math:`W_e` there, which the
-    paper's eq. 4 has not. The token half is the feed-forward sublayer of the layer that is fused.
+    Where nothing is linked the entity is zero; the released code still adds the bias of :math:`W_e`, which the paper's
+    eq. 4 omits. The token half is the feed-forward sublayer of the fused layer.
     """
 
     def __init__(self, ffn: FeedForwardSublayer, entity_dim: int) -> None:
@@ -90,29 +90,29 @@ class FusionSublayer(nn.Module):
         self.entity_norm = bert_norm(entity_dim)
 
     def mix(self, x: Tensor, entities: Tensor, rows: Tensor) -> Tensor:
-        """What tokens ``x`` [Q, D] and the entities [L, E] at ``rows`` of them make together, [Q, F]."""
+        """Joint hidden state of eq. 3, activation(W_t x + W_e e + b) with e = 0 where no entity is linked, [Q, F]."""
         up_proj = self.ffn.up_proj
         mixed = F.linear(x, up_proj.weight, up_proj.bias + self.entity_in.bias)
-        told = F.linear(entities, self.entity_in.weight)
-        return self.ffn.activation(mixed.index_add_(0, rows, told.to(mixed.dtype)))
+        projected = F.linear(entities, self.entity_in.weight)
+        return self.ffn.activation(mixed.index_add_(0, rows, projected.to(mixed.dtype)))
 
     def tokens(self, x: Tensor, mixed: Tensor) -> Tensor:
-        """The tokens [Q, D] after their mixture [Q, F]."""
+        """Token output of eq. 3 from x [Q, D] and the joint state [Q, F], [Q, D]."""
         narrowed = project(self.ffn.down_proj, mixed)
         return cast(Tensor, self.ffn.norm(x + self.ffn.drop(narrowed)))
 
     def entities(self, entities: Tensor, mixed: Tensor) -> Tensor:
-        """The entities [L, E] after the mixture at their rows [L, F]."""
+        """Entity output of eq. 3 from e [L, E] and the joint state at their rows [L, F], [L, E]."""
         return cast(Tensor, self.entity_norm(entities + self.ffn.drop(project(self.entity_out, mixed))))
 
     def forward(self, x: Tensor, entities: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens [Q, D] and entities [L, E] after the sublayer."""
+        """Tokens [Q, D] and entities [L, E] after fusion."""
         mixed = self.mix(x, entities, rows)
         return self.tokens(x, mixed), self.entities(entities, mixed[rows])
 
 
 class FusedLayer(nn.Module):
-    """Layer with a fused feed-forward half; its entities read each other first where ``self_attention`` is given."""
+    """Transformer layer with a fused feed-forward half; ``self_attention`` among entities comes first where given."""
 
     def __init__(self, layer: Layer, self_attention: AttentionSublayer | None, fuse: FusionSublayer) -> None:
         super().__init__()
@@ -121,13 +121,13 @@ class FusedLayer(nn.Module):
         self.fuse = fuse
 
     def forward(self, x: Tensor, reading: AttentionLayout, linked: LinkedEntities) -> tuple[Tensor, LinkedEntities]:
-        """The rows [T, D] and the linked entities after the layer."""
+        """Rows [T, D] and linked entities after the layer."""
         x, entities = self._attended(x, reading, linked)
         x, entities = self.fuse(x, entities, linked.rows)
         return x, linked._replace(x=entities)
 
     def finish(self, x: Tensor, last: AttentionLayout, linked: LinkedEntities) -> Tensor:
-        """The rows that ``last`` asks for, [Q, D]; the entities end here."""
+        """Queried rows of ``last`` after the layer, [Q, D]; the entities are not needed any more."""
         linked = linked.asked(last)
         x, entities = self._attended(x, last, linked)
         return self.fuse.tokens(x, self.fuse.mix(x, entities, linked.rows))
@@ -142,18 +142,18 @@ class FusedLayer(nn.Module):
 
 
 class FusedState(NamedTuple):
-    """The sequence at one depth, with its entities."""
+    """Hidden states of the sequence and its entities at one depth."""
 
     stream: Stream
     linked: LinkedEntities
 
 
 class FusedStream(SingleStream):
-    """A single stream some of whose layers are fused with entities.
+    """Single stream with some layers fused with entities.
 
     Args:
-        encoder: gives its embedder, layers and pooler, all shared.
-        fusions: the fused form of some layers, by the number of the layer.
+        encoder: source of the embedder, layers and pooler, all shared.
+        fusions: fused layers by layer index.
         entity_dim: E.
     """
 
@@ -162,21 +162,21 @@ class FusedStream(SingleStream):
         self.entity_dim = entity_dim
         self.fusions = nn.ModuleDict({str(number): fused for number, fused in sorted(fusions.items())})
         if fusions:
-            # nothing reads the entities of the last fused layer; what makes them is in checkpoints, but cannot learn
+            # nothing reads the entities of the last fused layer; its output is in checkpoints, but gets no gradient
             unread = fusions[max(fusions)].fuse
             unread.entity_out.requires_grad_(False)
             unread.entity_norm.requires_grad_(False)
 
     def hidden_states(self, inputs: Inputs) -> Iterator[Stream]:
-        """The sequence at every depth: embedded, then after each layer."""
+        """Streams at every depth: embedded, then after each layer."""
         return (state.stream for state in self.fused_states(inputs))
 
     def fused_states(self, inputs: Inputs) -> Iterator[FusedState]:
-        """The sequence and its entities at every depth: embedded, then after each layer."""
+        """Hidden states of the sequence and its entities: embedded, then after each layer."""
         return self._depths(inputs, self.embed(inputs))
 
     def states(self, inputs: Inputs, assembled: Assembled) -> Iterator[Tensor]:
-        """The rows [T, D] embedded, then after each layer."""
+        """Rows [T, D]: embedded, then after each layer."""
         return (state.stream.x for state in self._depths(inputs, assembled))
 
     def _depths(self, inputs: Inputs, assembled: Assembled) -> Iterator[FusedState]:
@@ -189,7 +189,7 @@ class FusedStream(SingleStream):
             yield FusedState(stream, linked)
 
     def run(self, inputs: Inputs, assembled: Assembled, last: AttentionLayout) -> Tensor:
-        """The final states of the rows that ``last`` asks for."""
+        """Final hidden states of the queried rows of ``last``, [Q, D]."""
         x, reading = assembled.stream.x, assembled.stream.attention
         linked = LinkedEntities.of(inputs.entities, assembled, self.entity_dim)
         final = len(self.layers) - 1
@@ -211,7 +211,7 @@ class FusedStream(SingleStream):
 
 
 def published_kinds(num_layers: int) -> tuple[str, ...]:
-    """The kinds of layers in the proportions of the released model: plain below the middle, one that mixes, the rest.
+    """Layer kinds in the proportions of the released model: plain layers, one that mixes, then layers that also attend.
 
     >>> published_kinds(12).count("sim"), published_kinds(12).index("mix"), published_kinds(12).count("norm")
     (5, 5, 6)
@@ -228,17 +228,17 @@ def fuse(
     kinds: Sequence[str] | None = None,
     dropout: float = 0.1,
 ) -> FusedStream:
-    """Let the layers of an encoder mix tokens with entities; the new parts have fresh weights.
+    """Fuse the layers of an encoder with entities; the new parameters are freshly initialised.
 
     Args:
-        encoder: any single stream of post-norm layers: BERT's, or UNITER's with regions behind the text.
+        encoder: any single stream of post-norm layers: BERT's, or UNITER's with regions after the text.
         entity_dim: width of the entity vectors.
-        entity_heads: of the attention among entities.
-        kinds: one of :data:`KINDS` per layer, missing ones ``sim``; :func:`published_kinds` unless given.
-        dropout: of the attention among entities; mixtures have that of the layer.
+        entity_heads: heads of the attention among entities.
+        kinds: one of :data:`KINDS` per layer, missing ones ``sim``; default :func:`published_kinds`.
+        dropout: of the attention among entities; fusion has that of the layer.
 
     Raises:
-        UserError: a kind does not exist, there are more kinds than layers, or a layer has no feed-forward half to fuse.
+        UserError: a kind does not exist, there are more kinds than layers, or a layer has no post-norm FFN.
     """
     kinds = published_kinds(len(encoder.layers)) if kinds is None else kinds
     if len(kinds) > len(encoder.layers):

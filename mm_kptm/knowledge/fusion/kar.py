@@ -1,9 +1,9 @@
-"""Recontextualisation: between two layers a text is told what its mentions may mean (Peters et al. 2019, section 3.3).
+"""Knowledge attention and recontextualisation, KAR (Peters et al. 2019, section 3.3).
 
-A :class:`Recontextualiser` links the candidates of one knowledge base, lets every word read the spans that now know
-their entities, and so rewrites all states. Any single stream can have some, each behind a layer of its choice.
+A :class:`Recontextualiser` links the candidates of one knowledge base, lets every word attend to the entity-enriched
+spans, and updates all hidden states. It can be inserted after any layer of any single stream.
 
-Shapes: T rows of the batch, Q rows that are asked for, S spans, C candidates, D dim, E entity dim.
+Shapes: T rows of the batch, Q queried rows, S spans, C candidates, D dim, E entity dim.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ from mm_kptm.nn.sublayers import Layer
 
 
 class LinkedSpans(NamedTuple):
-    """What a knowledge base has to say about the spans of a batch."""
+    """Linked spans of a batch: pooled and contextual spans, candidate scores and entity mixture."""
 
     candidates: Candidates
-    words: Tensor  #: the rows in the width of the entities, [T, E]
-    pooled: Tensor  #: the spans by themselves, [S, E]
-    spans: Tensor  #: the spans after they read each other, [S, E]
+    words: Tensor  #: rows projected to entity width, [T, E]
+    pooled: Tensor  #: pooled spans, [S, E]
+    spans: Tensor  #: spans after attention among themselves, [S, E]
     scores: Tensor  #: [S, C]
-    mixture: Tensor  #: the candidates of each span in one vector, [S, E]
+    mixture: Tensor  #: mixture of the candidates of each span, [S, E]
 
 
 class Linker(nn.Module):
-    """Scores the candidates of every span in its context (Peters et al. 2019, section 3.2).
+    """Entity linker: scores the candidates of every span in context (Peters et al. 2019, section 3.2).
 
     Args:
-        table: from entities [U] to vectors [U, E]; its ``null`` is the vector of no entity, or None.
+        table: maps entity ids [U] to vectors [U, E]; its ``null`` is the vector of no entity, or None.
         dim: D.
         entity_dim: E.
-        layers: modules called with the spans [S, E] and their reading.
-        decision: what scores lead to.
-        name: of the knowledge base, for messages.
+        layers: modules called with the spans [S, E] and their attention layout.
+        decision: decision rule over the scores.
+        name: name of the knowledge base, for messages.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Linker(nn.Module):
         self.name = name
 
     def forward(self, x: Tensor, candidates: Candidates) -> LinkedSpans:
-        """What the candidates are worth in the context of the rows ``x`` [T, D]."""
+        """Link the candidates in the context of the rows ``x`` [T, D]."""
         words = project(self.down_proj, x)
         pooled = self.pool(words, candidates.spans)
         spans, reading = self.span_norm(pooled), self_attention_layout(candidates.layout)
@@ -76,15 +76,15 @@ class Linker(nn.Module):
         return LinkedSpans(candidates, words, pooled, spans, scores, mixture)
 
     def vectors(self, candidates: Candidates) -> Tensor:
-        """Normed vectors of the candidates, [S, C, E]: those they come with, or each looked up once in the table.
+        """Normalised candidate vectors, [S, C, E]: those of the candidates, or those of the table, each looked up once.
 
         Raises:
-            UserError: one of them is not in the table, or those they come with have another width.
+            UserError: an entity is not in the table, or the vectors of the candidates have another width.
         """
         if candidates.vectors is not None:
             return self._given(candidates.vectors)
         size = len(cast(Tensor, self.table.vectors))
-        known, places = torch.unique(candidates.entities, return_inverse=True)
+        known, positions = torch.unique(candidates.entities, return_inverse=True)
         if len(known) and not 0 <= int(known[0]) <= int(known[-1]) < size:
             stranger = int(known[-1]) if int(known[-1]) >= size else int(known[0])
             raise UserError(
@@ -92,7 +92,7 @@ class Linker(nn.Module):
                 "by the vocabulary that the table was made with"
             )
         vectors: Tensor = self.entity_norm(self.table(known))
-        return vectors[places]
+        return vectors[positions]
 
     def _given(self, vectors: Tensor) -> Tensor:
         width = self.down_proj.out_features
@@ -105,14 +105,14 @@ class Linker(nn.Module):
 
 
 class Recontextualiser(nn.Module):
-    """Words read the spans that know their entities, and are rewritten (section 3.3: the KAR).
+    """KAR layer: words attend to entity-enriched spans (Peters et al. 2019, section 3.3).
 
     Args:
         linker: scores the candidates.
-        read: a layer in which words read spans, both of width E.
+        read: a layer with attention from words to spans, both of width E.
         dim: D.
         entity_dim: E.
-        dropout: of the mixture, and of what is added to the states.
+        dropout: of the mixture and of the residual update.
     """
 
     def __init__(self, linker: Linker, read: Layer, dim: int, entity_dim: int, *, dropout: float = 0.1) -> None:
@@ -124,36 +124,36 @@ class Recontextualiser(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.drop = nn.Dropout(dropout)
 
-    def told(self, linked: LinkedSpans) -> Tensor:
-        """The spans with what their candidates add, [S, E]."""
+    def enriched(self, linked: LinkedSpans) -> Tensor:
+        """Entity-enriched spans: norm(spans + mixture), [S, E]."""
         return cast(Tensor, self.told_norm(linked.spans + self.drop(linked.mixture)))
 
     def reading(self, reading: AttentionLayout, linked: LinkedSpans) -> AttentionLayout:
-        """The rows that ``reading`` asks for read the spans of their text."""
+        """Attention layout from the queried rows to the spans of their text."""
         return AttentionLayout(reading.queries, linked.candidates.layout, query_rows=reading.query_rows)
 
     def forward(self, x: Tensor, reading: AttentionLayout, linked: LinkedSpans) -> Tensor:
-        """The asked rows of ``x`` [T, D] after they were told: [Q, D]."""
-        words = self.read(linked.words, self.reading(reading, linked), self.told(linked))
+        """Queried rows of ``x`` [T, D] after the residual update, [Q, D]."""
+        words = self.read(linked.words, self.reading(reading, linked), self.enriched(linked))
         return cast(Tensor, self.norm(reading.query_states(x) + self.drop(project(self.up_proj, words))))
 
 
 class Stop(NamedTuple):
-    """The sequence behind a layer, or behind what one knowledge base has told it there."""
+    """Hidden states after a layer, or after the KAR of one knowledge base."""
 
     stream: Stream
-    depth: int  #: layers so far; 0 for the embedded sequence
-    base: str | None  #: who has spoken, None for the layer itself
+    depth: int  #: layers so far; 0 for the embeddings
+    base: str | None  #: knowledge base of the KAR, None for a layer
     linked: LinkedSpans | None
 
 
 class RecontextualisedStream(SingleStream):
-    """A single stream that knowledge bases speak to between its layers.
+    """Single stream with KARs of several knowledge bases between its layers.
 
     Args:
-        encoder: gives its embedder, layers and pooler, all shared.
-        kars: one recontextualiser per knowledge base; behind the same layer they speak in alphabetical order.
-        layers: the layer that each stands behind, counted from 0.
+        encoder: source of the embedder, layers and pooler, all shared.
+        kars: one recontextualiser per knowledge base; those after the same layer run in alphabetical order.
+        layers: index of the layer that each one follows.
 
     Raises:
         UserError: there is no such layer.
@@ -168,7 +168,7 @@ class RecontextualisedStream(SingleStream):
         self.behind = {name: layers[name] for name in sorted(kars)}
 
     def stops(self, inputs: Inputs) -> Iterator[Stop]:
-        """The sequence embedded, behind every layer, and behind every knowledge base."""
+        """Hidden states: embedded, after every layer, and after every KAR."""
         return self._stops(inputs, self.embed(inputs))
 
     def _stops(self, inputs: Inputs, assembled: Assembled) -> Iterator[Stop]:
@@ -178,19 +178,19 @@ class RecontextualisedStream(SingleStream):
         for depth, layer in enumerate(self.layers, start=1):
             stream = stream._replace(x=layer(stream.x, stream.attention))
             yield Stop(stream, depth, None, None)
-            for name, kar in self._speakers(depth - 1):
+            for name, kar in self._kars_after(depth - 1):
                 linked = kar.linker(stream.x, candidates[name])
                 stream = stream._replace(x=kar(stream.x, stream.attention, linked))
                 yield Stop(stream, depth, name, linked)
 
     def hidden_states(self, inputs: Inputs) -> Iterator[Stream]:
-        """The sequence at every depth: embedded, then after each layer and whatever stands behind it."""
+        """Streams at every depth: embedded, then after each layer and the KARs that follow it."""
         assembled: Assembled = self.embed(inputs)
         for x in self.states(inputs, assembled):
             yield assembled.stream._replace(x=x)
 
     def states(self, inputs: Inputs, assembled: Assembled) -> Iterator[Tensor]:
-        """The rows [T, D] embedded, then after each layer and whatever stands behind it."""
+        """Rows [T, D]: embedded, then after each layer and the KARs that follow it."""
         before: Stop | None = None
         for stop in self._stops(inputs, assembled):
             if before is not None and stop.depth > before.depth:
@@ -200,7 +200,7 @@ class RecontextualisedStream(SingleStream):
             yield before.stream.x
 
     def link(self, inputs: Inputs, name: str) -> LinkedSpans:
-        """What the knowledge base ``name`` makes of its candidates; no layer beyond it runs.
+        """Linked spans of the knowledge base ``name``; later layers do not run.
 
         Raises:
             UserError: there is no such knowledge base, or the inputs have no candidates for it.
@@ -212,44 +212,44 @@ class RecontextualisedStream(SingleStream):
         return next(stop.linked for stop in self.stops(inputs) if stop.base == name and stop.linked is not None)
 
     def run(self, inputs: Inputs, assembled: Assembled, last: AttentionLayout) -> Tensor:
-        """The final states of the rows that ``last`` asks for."""
+        """Final hidden states of the queried rows of ``last``, [Q, D]."""
         x, reading = assembled.stream.x, assembled.stream.attention
         candidates = self._candidates(inputs, assembled)
-        *steps, (final, speaker) = self._steps()
+        *steps, (final, final_base) = self._steps()
         for step, base in steps:
-            x = _taken(step, x, reading, candidates.get(base))
-        return _taken(final, x, last, candidates.get(speaker))
+            x = _apply_step(step, x, reading, candidates.get(base))
+        return _apply_step(final, x, last, candidates.get(final_base))
 
     def _steps(self) -> Iterator[tuple[nn.Module, str]]:
-        """Layers and what stands behind them, in order, with the name of the knowledge base or none."""
+        """Layers and KARs in order, with the name of the knowledge base, empty for a layer."""
         for number, layer in enumerate(self.layers):
             yield layer, ""
-            for name, kar in self._speakers(number):
+            for name, kar in self._kars_after(number):
                 yield kar, name
 
-    def _speakers(self, layer: int) -> list[tuple[str, Recontextualiser]]:
+    def _kars_after(self, layer: int) -> list[tuple[str, Recontextualiser]]:
         return [(name, cast(Recontextualiser, self.kars[name])) for name, at in self.behind.items() if at == layer]
 
     def _candidates(self, inputs: Inputs, assembled: Assembled) -> dict[str, Candidates]:
-        """The candidates for every knowledge base, their spans as rows of the sequence; none where none are given."""
+        """Candidates of every knowledge base, with spans as rows of the batch; empty where none are given."""
         given = inputs.candidates or {}
         if strangers := given.keys() - self.kars.keys():
             raise UserError(
                 f"there are candidates for {', '.join(sorted(strangers))}, but {', '.join(self.kars)} speak here"
             )
         layout, device = assembled.stream.layout, assembled.stream.x.device
-        rows = torch.arange(layout.total, device=device)[assembled.text]
+        token_rows = torch.arange(layout.total, device=device)[assembled.text]
         found = {}
         for name in self.kars:
             one = given.get(name) or Candidates.none(len(layout), device)
             if len(one.layout) != len(layout):
                 raise UserError(f"{len(layout)} texts have candidates for {name} in {len(one.layout)} texts")
-            found[name] = replace(one, spans=torch.where(one.spans < 0, -1, rows[one.spans.clamp(min=0)]))
+            found[name] = replace(one, spans=torch.where(one.spans < 0, -1, token_rows[one.spans.clamp(min=0)]))
         return found
 
 
-def _taken(step: nn.Module, x: Tensor, asked: AttentionLayout, candidates: Candidates | None) -> Tensor:
-    """The asked rows of ``x`` after a layer, or after they were told of candidates."""
-    told = () if candidates is None else (cast(Recontextualiser, step).linker(x, candidates),)
-    rows: Tensor = step(x, asked, *told)
+def _apply_step(step: nn.Module, x: Tensor, layout: AttentionLayout, candidates: Candidates | None) -> Tensor:
+    """Queried rows of ``x`` after a layer, or after a KAR with its candidates."""
+    linked = () if candidates is None else (cast(Recontextualiser, step).linker(x, candidates),)
+    rows: Tensor = step(x, layout, *linked)
     return rows

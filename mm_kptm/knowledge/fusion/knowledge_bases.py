@@ -1,4 +1,4 @@
-"""Knowledge bases that speak to an encoder, by their sizes (Peters et al. 2019, section 4.1)."""
+"""Knowledge bases of KnowBERT by their sizes (Peters et al. 2019, section 4.1)."""
 
 from __future__ import annotations
 
@@ -17,16 +17,14 @@ Sizes = Mapping[str, int | float | str]
 
 @dataclass(frozen=True)
 class Base:
-    """The sizes of one knowledge base; the defaults are the released Wikipedia's."""
+    """Sizes of one knowledge base; the defaults are those of the released Wikipedia."""
 
-    layer: int  #: that it speaks behind, counted from 0
-    num_entities: int = 470_000  #: rows of its table, the four that stand for nothing included
+    layer: int  #: index of the layer that it follows
+    num_entities: int = 470_000  #: rows of its table, the four special entities included
     entity_dim: int = 300
-    raw_dim: int = 0  #: width of synset vectors that a map narrows; 0: vectors are read as they are
-    class_dim: int = 25  #: width of the learned vectors of synset classes
-    null: str = (
-        "table"  #: what stands for no entity: ``none``, its row of the ``table``, or for synsets one ``learned``
-    )
+    raw_dim: int = 0  #: width of synset vectors before projection; 0: vectors are used as they are
+    class_dim: int = 25  #: width of the learned class vectors of synsets
+    null: str = "table"  #: vector of no entity: ``none``, its row of the ``table``, or for synsets a ``learned`` one
     decision: str = "margin"  #: or ``softmax``
     threshold: float = 0.0  #: of ``margin``
     margin: float = 0.2  #: of ``margin``
@@ -38,7 +36,7 @@ class Base:
 
     @classmethod
     def of(cls, name: str, sizes: Sizes) -> Base:
-        """From plain sizes, as recipes and saved folders hold them.
+        """From plain sizes, as in recipes and saved folders.
 
         Raises:
             UserError: a size does not exist, or the layer is missing.
@@ -55,10 +53,10 @@ class Base:
 def recontextualise(
     encoder: SingleStream, bases: Mapping[str, Sizes], *, dropout: float = 0.1
 ) -> RecontextualisedStream:
-    """Let knowledge bases speak to any single stream; the new parts have fresh weights.
+    """Insert the KARs of knowledge bases into a single stream; the new parameters are freshly initialised.
 
     Raises:
-        UserError: the sizes of a base make no sense.
+        UserError: the sizes of a knowledge base are invalid.
     """
     sized = {name: Base.of(name, sizes) for name, sizes in bases.items()}
     kars = {name: _kar(name, base, encoder.dim, dropout) for name, base in sorted(sized.items())}
@@ -80,8 +78,8 @@ def _kar(name: str, base: Base, dim: int, dropout: float) -> Recontextualiser:
 def _table(name: str, base: Base, dropout: float) -> VectorTable | SynsetTable:
     kinds = ("none", "learned") if base.raw_dim else ("none", "table")
     if base.null not in kinds:
-        held = "synsets through a map" if base.raw_dim else "vectors as they are"
-        raise UserError(f"{name} holds {held}, so its null cannot be {base.null!r}; it can be {' or '.join(kinds)}")
+        contents = "synsets through a map" if base.raw_dim else "vectors as they are"
+        raise UserError(f"{name} holds {contents}, so its null cannot be {base.null!r}; it can be {' or '.join(kinds)}")
     if not base.raw_dim:
         return VectorTable(base.num_entities, base.entity_dim, null=base.null == "table")
     return SynsetTable(

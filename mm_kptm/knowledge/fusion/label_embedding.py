@@ -13,9 +13,9 @@ from mm_kptm.nn.embeddings import TextEmbedding
 
 
 class SentimentEmbedding(TextEmbedding):
-    """Text embeddings with the part of speech, the polarity and the grade of each token added.
+    """Text embeddings plus part-of-speech, polarity and document-level label embeddings.
 
-    Tokens of which nothing is known have the rows of the unknown.
+    Tokens without a label have the unknown label's row.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class SentimentEmbedding(TextEmbedding):
         self.marks = nn.ModuleDict({name: nn.Embedding(last + 1, dim) for name, last in UNKNOWN.items()})
 
     def forward(self, tokens: Tokens) -> Tensor:
-        """The embedding of every token, [T, D]."""
+        """Embedding of every token, [T, D]."""
         known = tokens.token_labels or {}
         x = self.words(tokens)
         for name, table in self.marks.items():

@@ -1,8 +1,8 @@
-"""ZEN's n-gram encoder: n-grams read each other, and tell every character that they cover (Diao et al. 2020, ZEN).
+"""ZEN's n-gram encoder: n-grams attend to each other and are added to the characters they cover (Diao et al. 2020).
 
-Which characters an n-gram covers is kept as pairs of row numbers, never as a matrix of characters by n-grams.
+Coverage is stored as pairs of row numbers, never as a matrix of characters by n-grams.
 
-Shapes: T rows of the batch, G n-grams, M pairs of an n-gram and a row that it covers, D dim.
+Shapes: T rows of the batch, G n-grams, M pairs of an n-gram and a covered row, D dim.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mm_kptm.nn.sublayers import bert_norm
 
 
 class NgramEmbedding(nn.Module):
-    """N-gram + segment, norm, dropout; n-grams have no positions."""
+    """N-gram + segment embeddings, norm, dropout; no positions."""
 
     def __init__(self, num_ngrams: int, dim: int, *, num_segments: int = 2, dropout: float = 0.1) -> None:
         super().__init__()
@@ -34,10 +34,10 @@ class NgramEmbedding(nn.Module):
         self.drop = nn.Dropout(dropout)
 
     def forward(self, numbers: Tensor, segments: Tensor) -> Tensor:
-        """The embedding of n-grams by their numbers and those of their segments [G], [G, D].
+        """Embedding of n-grams by their lexicon ids and segments [G], [G, D].
 
         Raises:
-            UserError: a number has no row in the table (checked on the CPU).
+            UserError: an id has no row in the table (checked on the CPU).
         """
         rows = self.word.num_embeddings
         if not numbers.is_cuda and len(numbers) and (last := int(numbers.max())) >= rows:
@@ -50,23 +50,23 @@ class NgramEmbedding(nn.Module):
 
 
 class Covering(NamedTuple):
-    """The n-grams of a batch and the rows that they cover."""
+    """N-grams of a batch and the rows that they cover."""
 
-    numbers: Tensor  #: in the lexicon, [G]
-    firsts: Tensor  #: the first token that each covers, [G]
-    reading: AttentionLayout  #: the n-grams of a text read each other
-    rows: Tensor  #: a covered row of the sequence, [M]
-    ngrams: Tensor  #: what covers it, [M]
+    numbers: Tensor  #: ids in the lexicon, [G]
+    firsts: Tensor  #: first covered token, [G]
+    reading: AttentionLayout  #: attention among the n-grams of a text
+    rows: Tensor  #: covered row, [M]
+    ngrams: Tensor  #: n-gram that covers it, [M]
 
     @classmethod
     def of(cls, candidates: Candidates, assembled: Assembled) -> Covering:
-        """The n-grams that candidates are; number 0 is none."""
+        """N-grams and covered rows of candidates; id 0 is padding."""
         device, layout = assembled.stream.x.device, assembled.stream.layout
         if len(candidates.layout) != len(layout):
             raise UserError(f"{len(layout)} texts have n-grams in {len(candidates.layout)} texts")
         spans, columns = (candidates.entities > 0).nonzero(as_tuple=True)
-        owners = candidates.layout.sequence_ids(device)[spans]
-        counts = torch.bincount(owners, minlength=len(layout)).tolist()
+        sequence_ids = candidates.layout.sequence_ids(device)[spans]
+        counts = torch.bincount(sequence_ids, minlength=len(layout)).tolist()
         first, last = candidates.spans[spans].unbind(1)
         lengths = last - first + 1
         covered = SequenceLayout(tuple(lengths.tolist()))
@@ -82,26 +82,26 @@ class Covering(NamedTuple):
             ngrams,
         )
 
-    def told(self, x: Tensor, ngrams: Tensor, asked: AttentionLayout) -> Tensor:
-        """The rows that ``asked`` asks for [Q, D], each with the states [G, D] of all that covers it added."""
+    def add_to_rows(self, x: Tensor, ngrams: Tensor, layout: AttentionLayout) -> Tensor:
+        """Queried rows [Q, D] plus the hidden states [G, D] of the n-grams that cover them."""
         rows, covers = self.rows, self.ngrams
-        if asked.query_rows is not None:
-            kept = torch.isin(rows, asked.query_rows)
-            rows, covers = torch.searchsorted(asked.query_rows, rows[kept]), covers[kept]
+        if layout.query_rows is not None:
+            kept = torch.isin(rows, layout.query_rows)
+            rows, covers = torch.searchsorted(layout.query_rows, rows[kept]), covers[kept]
         return x.index_add(0, rows, ngrams[covers].to(x.dtype))
 
 
 class NgramStream(SingleStream):
-    r"""A single stream beside which n-grams are encoded.
+    r"""Single stream with an n-gram encoder beside it (Diao et al. 2020, section 2.2).
 
     .. math:: v^{(l)} \leftarrow v^{(l)} + \sum_k u_k^{(l)}
 
-    over the n-grams :math:`k` that cover a character. Behind the last n-gram layer the characters go on being told
-    what that layer made, as in the released code.
+    over the n-grams :math:`k` that cover a character. After the last n-gram layer, its output keeps being added to the
+    hidden states of the characters, as in the released code.
 
     Args:
-        encoder: gives its embedder, layers and pooler, all shared.
-        embed_ngrams: of n-grams.
+        encoder: source of the embedder, layers and pooler, all shared.
+        embed_ngrams: embedding of n-grams.
         ngram_layers: one beside each of the first layers.
 
     Raises:
@@ -119,18 +119,18 @@ class NgramStream(SingleStream):
             )
 
     def hidden_states(self, inputs: Inputs) -> Iterator[Stream]:
-        """The sequence at every depth: embedded, then after each layer and what n-grams add to it."""
+        """Streams at every depth: embedded, then after each layer and the n-grams added to it."""
         assembled: Assembled = self.embed(inputs)
         for x in self.states(inputs, assembled):
             yield assembled.stream._replace(x=x)
 
     def states(self, inputs: Inputs, assembled: Assembled) -> Iterator[Tensor]:
-        """The rows [T, D] embedded, then after each layer and what n-grams add to it."""
+        """Rows [T, D]: embedded, then after each layer and the n-grams added to it."""
         yield assembled.stream.x
         yield from self._depths(inputs, assembled, assembled.stream.attention)
 
     def run(self, inputs: Inputs, assembled: Assembled, last: AttentionLayout) -> Tensor:
-        """The final states of the rows that ``last`` asks for."""
+        """Final hidden states of the queried rows of ``last``, [Q, D]."""
         *_, x = self._depths(inputs, assembled, last)
         return x
 
@@ -139,10 +139,10 @@ class NgramStream(SingleStream):
         ngrams = self.embed_ngrams(covering.numbers, required_text(inputs).segments[covering.firsts])
         x = assembled.stream.x
         for number, layer in enumerate(self.layers):
-            asked = last if number == len(self.layers) - 1 else assembled.stream.attention
+            layout = last if number == len(self.layers) - 1 else assembled.stream.attention
             if number < len(self.ngram_layers):
                 ngrams = self.ngram_layers[number](ngrams, covering.reading)
-            x = covering.told(layer(x, asked), ngrams, asked)
+            x = covering.add_to_rows(layer(x, layout), ngrams, layout)
             yield x
 
     def _covering(self, inputs: Inputs, assembled: Assembled) -> Covering:

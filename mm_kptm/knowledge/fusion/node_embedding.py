@@ -1,6 +1,6 @@
-"""What nodes of a word-knowledge graph hold before the first layer, and what they are told apart by after the last.
+"""Embedding of the nodes of a word-knowledge graph, and its tied output layer.
 
-Shapes: T nodes, P nodes to be found, K candidates, D dim.
+Shapes: T nodes, P masked nodes, K candidates, D dim.
 """
 
 from dataclasses import replace
@@ -15,9 +15,9 @@ from mm_kptm.nn.submodules import submodule
 
 
 class NodeEmbedding(TextEmbedding):
-    """Words, entities and relations, each from a table of its own, then what text embeddings add (Sun et al. 2020).
+    """Word, entity and relation embeddings from separate tables, plus position and type embeddings (Sun et al. 2020).
 
-    The segment of a node says its kind (section 3.2: the type embedding).
+    The segment of a node is its kind (section 3.2: the type embedding).
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class NodeEmbedding(TextEmbedding):
         self.relation = nn.Embedding(num_relations, dim)
 
     def forward(self, tokens: Tokens) -> Tensor:
-        """The embedding of every node, [T, D]."""
+        """Embedding of every node, [T, D]."""
         if tokens.vectors is not None:
             return super().forward(tokens)
         vectors = self.word.weight.new_zeros(len(tokens.ids), self.word.embedding_dim)
@@ -53,7 +53,7 @@ class NodeEmbedding(TextEmbedding):
 
 
 class TiedCandidates(nn.Module):
-    """Scores against some rows of a table, given at run time, without a bias (Sun et al. 2020, section 3.2)."""
+    """Tied output layer over some rows of a table, given at run time, without bias (Sun et al. 2020, section 3.2)."""
 
     def __init__(self, transform: nn.Module, table: nn.Embedding) -> None:
         super().__init__()
@@ -61,19 +61,19 @@ class TiedCandidates(nn.Module):
         self.table = table
 
     def forward(self, rows: Tensor, candidates: Tensor) -> Tensor:
-        """[P, D] against the rows of the table that ``candidates`` [K] number: [P, K]."""
+        """Scores of [P, D] against the table's rows ``candidates`` [K], [P, K]."""
         scores: Tensor = self.transform(rows) @ self.table(candidates).T
         return scores
 
 
 @torch.no_grad()
 def start_from(classes: nn.Module, pretrained: nn.Module, rows: Tensor | None = None) -> None:
-    """Let a head for fine-tuning begin as a head of the pretraining ends (Sun et al. 2020, released code).
+    """Initialise a fine-tuning head from a pretraining head (Sun et al. 2020, released code).
 
     Args:
-        classes: with ``dense`` and ``norm``, and ``out`` when rows are given.
-        pretrained: a head with a transform; with rows, that of the relations.
-        rows: the relation that each class is, [C]; each class then begins with the vector of its relation.
+        classes: fine-tuning head with ``dense`` and ``norm``, and ``out`` when rows are given.
+        pretrained: pretraining head with a transform; with rows, the one of the relations.
+        rows: relation of each class, [C]; each class is initialised with its relation's vector.
     """
     for part in ("dense", "norm"):
         classes.get_submodule(part).load_state_dict(pretrained.get_submodule(f"transform.{part}").state_dict())

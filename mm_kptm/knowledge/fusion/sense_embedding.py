@@ -14,12 +14,12 @@ from mm_kptm.nn.embeddings import TextEmbedding
 
 
 class SenseEmbedding(TextEmbedding):
-    r"""Text embeddings whose words bring the vectors of all that they may mean (section 3.3, eq. 8).
+    r"""Text embeddings plus the vectors of all allowed supersenses of a word (Levine et al. 2020, section 3.3, eq. 8).
 
     .. math:: v = (W + S M) x + p
 
-    with a constant :math:`M` of zeros and ones, kept as :attr:`allowed`; until :meth:`allow` or a saved system fills
-    it, no word means anything and this is BERT's embedding.
+    with a constant :math:`M` of zeros and ones, stored as :attr:`allowed`; until :meth:`allow` or a saved system fills
+    it, no word has a sense and this is BERT's embedding.
     """
 
     def __init__(
@@ -32,10 +32,10 @@ class SenseEmbedding(TextEmbedding):
 
     @torch.no_grad()
     def allow(self, senses: SenseVocabulary) -> None:
-        """Let every piece mean what a vocabulary says.
+        """Set the allowed senses of every word piece from a vocabulary.
 
         Raises:
-            UserError: the vocabulary is of another size.
+            UserError: the vocabulary has another size.
         """
         if senses.allowed.shape != self.allowed.shape:
             raise UserError(
@@ -45,7 +45,7 @@ class SenseEmbedding(TextEmbedding):
         self.allowed.copy_(senses.allowed)
 
     def forward(self, tokens: Tokens) -> Tensor:
-        """The embedding of every token, [T, D]."""
+        """Embedding of every token, [T, D]."""
         words = self.words(tokens)
         meant = self.allowed[tokens.ids].to(words.dtype) @ self.sense.weight
         return super().forward(replace(tokens, vectors=words + meant))

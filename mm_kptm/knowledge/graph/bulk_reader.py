@@ -1,7 +1,7 @@
-"""Files of triples read at once: a million lines in a quarter of a second, where a loop over lines takes two.
+"""Bulk reader of triple files with pyarrow: a million lines in 0.25 s, against 2 s line by line.
 
-Only what is well formed is read here. Anything else is left to :func:`mm_kptm.knowledge.graph.triples.read_triples`,
-which goes line by line and names the one that is not.
+Only well-formed files are read here. Anything else is left to :func:`mm_kptm.knowledge.graph.triples.read_triples`,
+which goes line by line and names the malformed line.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _COLUMNS = ("head", "relation", "tail")
 
 @dataclass(frozen=True)
 class IndexedTriples:
-    """Names and relations in order of first sight, and the triples between them."""
+    """Names and relations in order of first occurrence, and the triples by id."""
 
     names: tuple[str, ...]
     relations: tuple[str, ...]
@@ -31,7 +31,7 @@ class IndexedTriples:
 
 
 def read_at_once(paths: Sequence[Path]) -> IndexedTriples | None:
-    """Triples between tabs from several files; None where a line is not three parts, or one needs a second look."""
+    """Read tab-separated triples of several files; None where a line is malformed or needs the line-by-line reader."""
     tables = [table for path in paths if (table := _table(path)) is not None]
     if not tables or len(tables) < len(paths):
         return None
@@ -42,7 +42,7 @@ def read_at_once(paths: Sequence[Path]) -> IndexedTriples | None:
         for name in _COLUMNS
     )
     rows = np.arange(len(heads))
-    # heads and tails in turns, as a reader meets them
+    # heads and tails interleaved, in the order of first occurrence
     in_turns = pa.array(np.stack([rows, rows + len(rows)], axis=1).ravel())
     met = pa.concat_arrays([heads, tails]).take(in_turns).dictionary_encode()
     called = relations.dictionary_encode()

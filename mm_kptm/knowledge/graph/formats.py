@@ -1,4 +1,4 @@
-"""Graphs from the public formats: RDF, ConceptNet, Wikidata5M, networkx and pykeen; and which a path is."""
+"""Readers of public graph formats (RDF, ConceptNet, Wikidata5M, networkx, pykeen), chosen by the path."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PYKEEN = "pykeen:"  #: before the name of a data set that pykeen knows
 
 
 def open_graph(source: str | Path) -> KnowledgeGraph:
-    """The graph that a path or ``pykeen:NAME`` leads to.
+    """Open the graph at a path or ``pykeen:NAME``.
 
     A folder is WordNet's (it has ``data.noun``) or Wikidata5M's; a file with the ending ``.nt``, ``.nq`` or ``.ttl``
     holds RDF, with ``.csv`` ConceptNet's assertions, and any other one triples between tabs. Endings are read in any
@@ -54,7 +54,7 @@ def _read(source: str) -> KnowledgeGraph:
 
 
 def read_conceptnet(path: str | Path, *, language: str | None = None) -> KnowledgeGraph:
-    """ConceptNet's assertions (Speer et al. 2017): names are ``/c/en/dog``, the sense behind them left out.
+    """Read ConceptNet's assertions (Speer et al. 2017): names are ``/c/en/dog``, without the sense suffix.
 
     Args:
         path: ``conceptnet-assertions-5.7.0.csv``, or the packed one.
@@ -91,7 +91,7 @@ def read_conceptnet(path: str | Path, *, language: str | None = None) -> Knowled
 
 
 def read_wikidata5m(folder: str | Path) -> KnowledgeGraph:
-    """A folder of Wikidata5M (Wang et al. 2021): its training triples, with English aliases and descriptions if there.
+    """Read a Wikidata5M folder (Wang et al. 2021): training triples, and English aliases and descriptions if present.
 
     Raises:
         UserError: it has no file of training triples, or a line cannot be read; the message names the line.
@@ -116,7 +116,7 @@ def _columns(path: Path) -> Iterator[list[str]]:
 
 
 def from_networkx(graph: nx.Graph, *, relation: str = "relation") -> KnowledgeGraph:
-    """The edges of a networkx graph; of one without direction, both ways.
+    """Convert a networkx graph; an undirected edge gives a triple in each direction.
 
     Args:
         graph: nodes of any kind; their texts are the names.
@@ -138,7 +138,7 @@ def from_networkx(graph: nx.Graph, *, relation: str = "relation") -> KnowledgeGr
 
 
 def to_networkx(graph: KnowledgeGraph) -> nx.MultiDiGraph:
-    """For analysis: an edge a triple, whose key and attribute ``relation`` are its relation."""
+    """Convert to networkx: one edge per triple, with its relation as key and attribute ``relation``."""
     import networkx as nx  # takes as long as torch does; few want it
 
     found = nx.MultiDiGraph()
@@ -148,7 +148,7 @@ def to_networkx(graph: KnowledgeGraph) -> nx.MultiDiGraph:
 
 
 def from_pykeen(name: str) -> KnowledgeGraph:
-    """The training triples of a data set that pykeen knows; nations, umls and kinships need no network.
+    """Training triples of a pykeen dataset; nations, umls and kinships need no network.
 
     Raises:
         UserError: as :func:`pykeen_data`.
@@ -158,7 +158,7 @@ def from_pykeen(name: str) -> KnowledgeGraph:
 
 
 def pykeen_data(name: str) -> Any:
-    """A data set of pykeen, a ``pykeen.datasets.Dataset``.
+    """Dataset of pykeen, a ``pykeen.datasets.Dataset``.
 
     Raises:
         UserError: pykeen has none of that name, or must fetch it and cannot.

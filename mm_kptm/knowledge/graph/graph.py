@@ -1,4 +1,4 @@
-"""A knowledge graph of surface strings: triples in the order of their files, and what is known about a name."""
+"""Knowledge graph of surface strings: triples in file order, with aliases and descriptions of entities."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class NameIndex:
-    """What entities are called and how they are described, by language (a code such as ``en``) and name."""
+    """Aliases and descriptions of entities, by language (a code such as ``en``) and name."""
 
     aliases: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     descriptions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """Of aliases or descriptions, in order of the alphabet."""
+        """Languages with aliases or descriptions, sorted."""
         return tuple(sorted(self.aliases.keys() | self.descriptions.keys()))
 
 
 class KnowledgeGraph:
-    """Names, the triples between them as integers, and their words.
+    """Knowledge graph: entities, triples by id, aliases and descriptions.
 
     The released K-BERT keeps facts in a set, so that the two it uses of a word change from run to run; here they stay
     in the order of the file. A triple that is repeated counts once. Names are numbered as they first occur;
@@ -58,7 +58,7 @@ class KnowledgeGraph:
 
     @classmethod
     def open(cls, *paths: str | Path) -> KnowledgeGraph:
-        """A graph from ``.spo`` or ``.tsv`` files: head, relation and tail between tabs, UTF-8, no header.
+        """Open ``.spo`` or ``.tsv`` files: head, relation and tail between tabs, UTF-8, no header.
 
         Raises:
             UserError: a file cannot be read, or a line does not hold three parts; the message names the line.
@@ -67,12 +67,12 @@ class KnowledgeGraph:
 
     @cached_property
     def heads(self) -> tuple[str, ...]:
-        """Every name that something is known about, in the order of its first triple."""
+        """Entities that are the head of a triple, in order of their first triple."""
         numbers = self.store.heads_of(np.argsort(self.store.came))
         return tuple(self.entities[number] for number in dict.fromkeys(numbers.tolist()))
 
     def number_of(self, name: str) -> int:
-        """The number of a name.
+        """Id of an entity.
 
         Raises:
             UserError: the graph does not have it.
@@ -83,7 +83,7 @@ class KnowledgeGraph:
         return number
 
     def about(self, head: str) -> tuple[Triple, ...]:
-        """What is known about a name; nothing about one that the graph does not have."""
+        """Triples with this head; empty for an unknown name."""
         number = self._numbers.get(head)
         if number is None:
             return ()
@@ -92,7 +92,7 @@ class KnowledgeGraph:
         return tuple(Triple(head, self.relations[relation], self.entities[tail]) for relation, tail in pairs)
 
     def around(self, name: str, hops: int = 1) -> Triples:
-        """The triples that begin fewer than ``hops`` steps from a name, the nearest first.
+        """Triples in the ``hops``-hop neighbourhood of an entity, nearest first.
 
         Raises:
             UserError: the graph does not have the name, or ``hops`` is not at least 1.
@@ -100,7 +100,7 @@ class KnowledgeGraph:
         return Triples(self, self.store.around(self.number_of(name), hops))
 
     def around_each(self, names: Iterable[str], hops: int = 1) -> Around:
-        """The neighbourhoods of several names by number, quicker than one by one.
+        """Neighbourhoods of several entities by id, faster than one by one.
 
         Raises:
             UserError: as :meth:`around`.
@@ -108,7 +108,7 @@ class KnowledgeGraph:
         return self.store.around_each([self.number_of(name) for name in names], hops)
 
     def leading_to(self, name: str) -> tuple[Triple, ...]:
-        """The triples whose tail is a name.
+        """Triples with this tail.
 
         Raises:
             UserError: the graph does not have it.
@@ -119,7 +119,7 @@ class KnowledgeGraph:
         return tuple(Triple(self.entities[head], self.relations[relation], name) for head, relation in pairs)
 
     def aliases(self, name: str, language: str) -> tuple[str, ...]:
-        """What a name is called in a language; nothing where it has no words there.
+        """Aliases of an entity in a language; empty if it has none.
 
         Raises:
             UserError: the graph has no aliases in that language.
@@ -127,7 +127,7 @@ class KnowledgeGraph:
         return _in(language, self.words.aliases, "aliases").get(name, ())
 
     def description(self, name: str, language: str) -> str:
-        """How a name is described in a language; an empty text where it is not.
+        """Description of an entity in a language; empty if it has none.
 
         Raises:
             UserError: the graph has no descriptions in that language.
@@ -135,7 +135,7 @@ class KnowledgeGraph:
         return _in(language, self.words.descriptions, "descriptions").get(name, "")
 
     def facts(self, wording: Wording = relation_and_tail) -> Callable[[str], list[str]]:
-        """A look-up of the facts about a name in words, each wording once."""
+        """Function from an entity to its verbalised facts, without duplicates."""
 
         def look_up(head: str) -> list[str]:
             return list(dict.fromkeys(map(wording, self.about(head))))
@@ -143,7 +143,7 @@ class KnowledgeGraph:
         return look_up
 
     def numbered(self) -> Integers:
-        """The triples by number in the order of their files, [M, 3]."""
+        """Triples by id in file order, [M, 3]."""
         places = np.argsort(self.store.came)
         return np.stack([self.store.heads_of(places), self.store.relations[places], self.store.tails[places]], axis=1)
 
@@ -156,7 +156,7 @@ class KnowledgeGraph:
         return self.in_words(store.heads_of(places), store.relations[places], store.tails[places])
 
     def in_words(self, heads: Integers, relations: Integers, tails: Integers) -> Iterator[Triple]:
-        """Triples whose columns are given by number."""
+        """Triples of surface strings from columns of ids."""
         names, called = self.entities.__getitem__, self.relations.__getitem__
         columns = map(names, heads.tolist()), map(called, relations.tolist()), map(names, tails.tolist())
         return map(Triple._make, zip(*columns, strict=True))
@@ -171,7 +171,7 @@ class KnowledgeGraph:
 
 
 class Triples(Sequence[Triple]):
-    """Triples around a name, put into words when they are read: how many there are is known without."""
+    """Neighbourhood of an entity as a sequence of triples, converted to strings on first access."""
 
     def __init__(self, graph: KnowledgeGraph, around: Around) -> None:
         self._graph = graph

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class IndexedTriple(NamedTuple):
-    """One fact by the numbers of its entities and of its relation."""
+    """One triple by entity and relation ids."""
 
     head: int
     relation: int

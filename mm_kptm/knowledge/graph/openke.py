@@ -1,4 +1,4 @@
-"""Files of OpenKE: ids of entities and their vectors."""
+"""OpenKE files: entity ids and vectors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mm_kptm.io.text_lines import numbered_lines
 
 
 def read_entity_ids(path: str | Path) -> dict[str, int]:
-    """The numbers of entities in a released ``entity2id.txt``: perhaps a count, then a name and a number a line.
+    """Read entity ids from a released ``entity2id.txt``: an optional count, then a name and an id per line.
 
     Raises:
         UserError: there is no such file, or a line is not of that form.
@@ -32,7 +32,7 @@ def read_entity_ids(path: str | Path) -> dict[str, int]:
 
 
 def read_vectors(path: str | Path) -> Tensor:
-    """The vectors of a released ``entity2vec.vec``, one a line, its numbers set apart by tabs or blanks, [N, E].
+    """Read vectors from a released ``entity2vec.vec``, one per line, values separated by tabs or spaces, [N, E].
 
     Raises:
         UserError: there is no such file, it is empty, or a line holds no numbers or more or fewer than those before.

@@ -1,4 +1,4 @@
-"""RDF graphs (W3C, RDF 1.1) from N-Triples, N-Quads and Turtle, read by pyoxigraph of the extra ``rdf``."""
+"""RDF graphs (W3C RDF 1.1) in N-Triples, N-Quads and Turtle, read with pyoxigraph (extra ``rdf``)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MARK = b"\xef\xbb\xbf"  # a byte order mark, which the formats do not know
 
 
 def read_rdf(path: str | Path) -> KnowledgeGraph:
-    """The statements between IRIs and blank nodes of a file; labels and descriptions become aliases and descriptions.
+    """Read statements between IRIs and blank nodes; literals become labels and descriptions.
 
     Other literals are no entities and are left out, as are statements about statements. A literal without a language
     counts as ``und``. The named graphs of N-Quads are read as one.
@@ -73,7 +73,7 @@ def read_rdf(path: str | Path) -> KnowledgeGraph:
 
 
 def _statements(path: Path, format_: RdfFormat, called: str) -> Iterator[Quad]:
-    """What pyoxigraph reads from a file; relative IRIs stay as they are."""
+    """Statements of a file as pyoxigraph parses them; relative IRIs are kept as they are."""
     from pyoxigraph import RdfFormat, parse
 
     with open_unpacked(path) as file:
@@ -89,7 +89,7 @@ def _statements(path: Path, format_: RdfFormat, called: str) -> Iterator[Quad]:
 
 
 def _refuse_line(path: Path, called: str) -> None:
-    """Name the first line that is no statement; the parser names the one where it noticed."""
+    """Raise an error that names the first malformed line; the parser names the one where it noticed."""
     from pyoxigraph import RdfFormat, parse
 
     for number, line in numbered_lines(path):

@@ -1,4 +1,4 @@
-"""Graphs in three parts, by number: triples to learn from, to choose by, and to test on.
+"""Train, validation and test splits of a graph, by id.
 
 Numbers follow the alphabet, as pykeen's do: the same triples have the same numbers whatever file they come from.
 
@@ -31,7 +31,7 @@ Strings = KnowledgeGraph | Iterable[Sequence[str]]
 
 @dataclass(frozen=True, eq=False)
 class SplitGraph:
-    """Three parts of one graph."""
+    """Train, validation and test triples of one graph, by id."""
 
     entities: tuple[str, ...]  #: of train, in order of the alphabet
     relations: tuple[str, ...]
@@ -42,7 +42,7 @@ class SplitGraph:
 
     @classmethod
     def of(cls, train: Strings, valid: Strings = (), test: Strings = ()) -> SplitGraph:
-        """From graphs, or heads, relations and tails by name; what train does not know is dropped from the other parts.
+        """Split from graphs or string triples; triples with entities or relations unseen in train are dropped.
 
         Raises:
             UserError: there is nothing to learn from.
@@ -52,24 +52,24 @@ class SplitGraph:
         )
         if not len(known):
             raise UserError("there is no triple to learn from; the part train holds one at least")
-        told = {known.entities[number] for number in np.unique(known.numbered()[:, [0, 2]]).tolist()}
-        entities, relations = tuple(sorted(told)), tuple(sorted(known.relations))
+        seen = {known.entities[number] for number in np.unique(known.numbered()[:, [0, 2]]).tolist()}
+        entities, relations = tuple(sorted(seen)), tuple(sorted(known.relations))
         parts = [_numbered(graph, entities, relations) for graph in (known, *others)]
         lost = {part: len(graph) - len(kept) for part, graph, kept in zip(PARTS[1:], others, parts[1:], strict=True)}
         dropped = {part: count for part, count in lost.items() if count}
         return cls(entities, relations, parts[0], parts[1], parts[2], dropped)
 
     def part(self, name: str) -> Tensor:
-        """The triples of one of :data:`PARTS`."""
+        """Triples of one of :data:`PARTS`."""
         return {"train": self.train, "valid": self.valid, "test": self.test}[name]
 
     def known(self, name: str) -> Tensor:
-        """What filters the ranks of a part: those before it, and itself (pykeen filters so, too)."""
+        """Triples that filter the ranks of a part: the earlier parts and itself, as in pykeen."""
         return torch.cat([self.part(part) for part in PARTS[: PARTS.index(name) + 1]])
 
 
 def open_splits(source: str | Path, *, held: float = 0.1, seed: int = 0) -> SplitGraph:
-    """The parts that a folder or ``pykeen:NAME`` has; those of any other graph are drawn.
+    """Open the splits of a folder or ``pykeen:NAME``; draw splits of any other graph.
 
     A folder has ``train``, ``valid`` (or ``dev``) and ``test`` with the endings of triples between tabs, OpenKE's
     ``train2id.txt`` with ``entity2id.txt``, or Wikidata5M's files.
@@ -94,7 +94,7 @@ def open_splits(source: str | Path, *, held: float = 0.1, seed: int = 0) -> Spli
 
 
 def drawn(triples: Strings, held: float, seed: int) -> SplitGraph:
-    """Parts of triples that come in none; train keeps a triple at least of every entity and relation.
+    """Draw splits; train keeps at least one triple of every entity and relation.
 
     Raises:
         UserError: the share is none.
@@ -135,7 +135,7 @@ def _of_pykeen(name: str) -> SplitGraph:
 
 
 def _of_openke(folder: Path) -> SplitGraph:
-    """Numbers in the order head, tail, relation, below their count."""
+    """Read OpenKE files: ids in the order head, tail, relation, after a count."""
     names = {kind: _by_number(folder / f"{kind}2id.txt") for kind in ("entity", "relation")}
 
     def triples(part: str) -> Iterator[Triple]:
@@ -160,7 +160,7 @@ def _by_number(path: Path) -> dict[int, str]:
 
 
 def files_of(folder: Path) -> dict[str, Path]:
-    """The file of every part that a folder has."""
+    """Path of every split in a folder."""
     found = {}
     for part in PARTS:
         names = [name + ending for name in _NAMES[part] for ending in _ENDINGS]
@@ -172,7 +172,7 @@ def files_of(folder: Path) -> dict[str, Path]:
 
 
 def _numbered(graph: KnowledgeGraph, entities: Sequence[str], relations: Sequence[str]) -> Tensor:
-    """The triples between these names by their places, in order; others are left out."""
+    """Triples by index into these names, sorted and distinct; triples with other names are left out."""
     columns = graph.numbered().T
     names = {name: number for number, name in enumerate(entities)}
     ways = {name: number for number, name in enumerate(relations)}

@@ -1,4 +1,4 @@
-"""What a graph is like: its size, how its entities hang together, and what is said of them in which language.
+"""Graph statistics: size, degrees, connected components, aliases and descriptions by language.
 
 Shapes: M triples, N entities.
 """
@@ -18,7 +18,7 @@ from mm_kptm.knowledge.graph.triple_store import Integers
 
 @dataclass(frozen=True)
 class Summary:
-    """A graph in numbers."""
+    """Statistics of a graph."""
 
     triples: int
     entities: int
@@ -34,16 +34,16 @@ class Summary:
 
 
 def summarise(graph: KnowledgeGraph) -> Summary:
-    """Count everything once."""
+    """Compute all statistics in one pass."""
     numbered = graph.numbered()
     degrees = np.bincount(numbered[:, [0, 2]].ravel(), minlength=len(graph.entities))
     parts = np.bincount(components(numbered, len(graph.entities)))
-    told = Counter(numbered[:, 1].tolist()).most_common()
+    counts = Counter(numbered[:, 1].tolist()).most_common()
     words = graph.words
     return Summary(
         triples=len(graph),
         entities=len(graph.entities),
-        relations={graph.relations[relation]: count for relation, count in told},
+        relations={graph.relations[relation]: count for relation, count in counts},
         mean_degree=float(degrees.mean()),
         median_degree=float(np.median(degrees)),
         highest_degree=int(degrees.max()),
@@ -56,7 +56,7 @@ def summarise(graph: KnowledgeGraph) -> Summary:
 
 
 def components(triples: Integers, num_entities: int) -> Integers:
-    """The part of the graph that every entity is in, directions apart: parts are numbered from 0, [N]."""
+    """Weakly connected component of every entity, numbered from 0, [N]."""
     heads, tails = triples[:, 0], triples[:, 2]
     joined = coo_array((np.ones(len(triples), dtype=bool), (heads, tails)), shape=(num_entities, num_entities))
     _, part = connected_components(joined, directed=False)

@@ -1,4 +1,4 @@
-"""Triples as integers: what leaves an entity lies side by side, so that a look-up is a slice.
+"""Triples by id in compressed sparse rows: the triples of a head are contiguous, so that a look-up is a slice.
 
 Compressed rows: ``starts[h]`` to ``starts[h + 1]`` are the places of what is known about entity h. A triple takes the
 bytes of its tail and of its relation, about five in all; the order in which triples came takes four more, where it is
@@ -25,7 +25,7 @@ _FEW = 32  #: calls of NumPy cost more than such small sets do
 
 
 class TripleStore:
-    """Distinct triples by number, in order of their head, and among those of one head as they came.
+    """Distinct triples by id, sorted by head, and in input order for each head.
 
     Args:
         triples: head, relation and tail, [M, 3]; one that is repeated counts once.
@@ -43,7 +43,7 @@ class TripleStore:
         self._fill(triples, num_entities)
 
     def _fill(self, triples: Integers | Sequence[Sequence[int]], entities: int) -> Integers:
-        """Which of the given triples stands at each place, [M]."""
+        """Fill the arrays; returns the input index of each stored triple, [M]."""
         heads, relations, tails = _columns(np.asarray(triples), entities)
         came, heads = _distinct(heads, relations, tails)
         counts = np.bincount(heads, minlength=entities)
@@ -54,32 +54,32 @@ class TripleStore:
 
     @property
     def num_entities(self) -> int:
-        """N."""
+        """Number of entities, N."""
         return len(self.starts) - 1
 
     @property
     def nbytes(self) -> int:
-        """What the arrays hold."""
+        """Bytes of the arrays."""
         return self.starts.nbytes + self.relations.nbytes + self.tails.nbytes
 
     def __len__(self) -> int:
         return len(self.tails)
 
     def about(self, head: int) -> slice:
-        """The places of what is known about an entity."""
+        """Slice of the triples with this head."""
         return slice(int(self.starts[head]), int(self.starts[head + 1]))
 
     def heads_of(self, places: Integers) -> Integers:
-        """Whose triples stand at some places."""
+        """Heads of the triples at these indices."""
         return np.searchsorted(self.starts, places, side="right") - 1
 
     def reversed(self) -> TripleStore:
-        """The same triples from tail to head, for what leads to an entity."""
+        """Store of the reversed triples, from tail to head."""
         heads = np.repeat(np.arange(self.num_entities), np.diff(self.starts))
         return TripleStore(np.stack([self.tails, self.relations, heads], axis=1), self.num_entities)
 
     def around(self, seed: int, hops: int) -> Around:
-        """All triples that begin fewer than ``hops`` steps from an entity, the nearest first.
+        """Triples in the ``hops``-hop neighbourhood of an entity, nearest first.
 
         Raises:
             UserError: there is no such entity, or no hop.
@@ -99,7 +99,7 @@ class TripleStore:
         return Around(self, entities, np.array([0, len(entities)]))
 
     def around_each(self, seeds: Integers | Sequence[int], hops: int) -> Around:
-        """The neighbourhoods of several entities, one after the other: much quicker than one call for each.
+        """Neighbourhoods of several entities in turn, much faster than one call for each.
 
         Raises:
             UserError: there is no such entity, or no hop.
@@ -116,7 +116,7 @@ class TripleStore:
         return Around(self, entities, ends_of(np.concatenate([counts for _, counts in parts]) if parts else asked))
 
     def _near(self, seeds: Integers, hops: int) -> tuple[Integers, Integers]:
-        """The entities fewer than ``hops`` steps away, seed by seed; and how many each seed has."""
+        """Entities fewer than ``hops`` hops away, seed by seed, and their number per seed."""
         entities = self.num_entities
         # a seed and an entity in one number, so that one call serves all seeds
         keys: Integers = np.arange(len(seeds)) * entities + seeds
@@ -134,14 +134,14 @@ class TripleStore:
         return (every - of * entities)[order], np.bincount(of, minlength=len(seeds))
 
     def _tails_of(self, heads: Integers) -> tuple[Integers, Integers]:
-        """What some entities lead to, and how many triples each has."""
+        """Tails of these heads, and the number of triples of each head."""
         first = self.starts[heads]
         counts = self.starts[heads + 1] - first
         return self.tails[written_out(first, counts)], counts
 
 
 class OrderedStore(TripleStore):
-    """A store that also knows in which order its triples came."""
+    """Triple store that also keeps the input order."""
 
     def __init__(self, triples: Integers | Sequence[Sequence[int]], num_entities: int) -> None:
         #: which of the given triples stands at each place, [M]
@@ -149,13 +149,13 @@ class OrderedStore(TripleStore):
 
     @property
     def nbytes(self) -> int:
-        """What the arrays hold."""
+        """Bytes of the arrays."""
         return super().nbytes + self.came.nbytes
 
 
 @dataclass(frozen=True, eq=False)
 class Around:
-    """The triples around one or several entities: everything that is known about some entities.
+    """Neighbourhood of one or several entities: all triples whose head is among its entities.
 
     The number of triples costs nothing more; the columns are written out when they are first read.
     """
@@ -166,7 +166,7 @@ class Around:
 
     @property
     def counts(self) -> Integers:
-        """How many triples each of the entities has, [R]."""
+        """Number of triples of each entity, [R]."""
         return self.store.starts[self.entities + 1] - self.store.starts[self.entities]
 
     def __len__(self) -> int:
@@ -174,32 +174,32 @@ class Around:
 
     @property
     def sizes(self) -> Integers:
-        """How many triples each seed has, [S]."""
+        """Number of triples of each seed, [S]."""
         return np.diff(ends_of(self.counts)[self.bounds])
 
     @cached_property
     def places(self) -> Integers:
-        """Of the triples in the store."""
+        """Indices of the triples in the store."""
         return written_out(self.store.starts[self.entities], self.counts)
 
     @property
     def heads(self) -> Integers:
-        """Of the triples."""
+        """Heads of the triples."""
         return np.repeat(self.entities.astype(self.store.tails.dtype), self.counts)
 
     @property
     def relations(self) -> Integers:
-        """Of the triples."""
+        """Relations of the triples."""
         return self.store.relations[self.places]
 
     @property
     def tails(self) -> Integers:
-        """Of the triples."""
+        """Tails of the triples."""
         return self.store.tails[self.places]
 
     @property
     def triples(self) -> Integers:
-        """Head, relation and tail of each."""
+        """Head, relation and tail of each triple."""
         return np.stack([self.heads, self.relations, self.tails], axis=1)
 
 
@@ -209,7 +209,7 @@ def _check_hops(hops: int) -> None:
 
 
 def _columns(triples: Integers, entities: int) -> Integers:
-    """Checked, and each column by itself, [3, M]."""
+    """Checked columns, [3, M]."""
     if triples.size == 0:
         return np.zeros((3, 0), dtype=np.int64)
     if triples.dtype.kind not in "iu" or triples.ndim != 2 or triples.shape[1] != 3:
@@ -226,7 +226,7 @@ def _columns(triples: Integers, entities: int) -> Integers:
 
 
 def _distinct(heads: Integers, relations: Integers, tails: Integers) -> tuple[Integers, Integers]:
-    """Where each distinct triple first stands, by head and then as they came; and those heads."""
+    """Indices of the first occurrences of distinct triples, by head and then input order; and their heads."""
     count = len(heads)
     bits = [int(column.max(initial=0)).bit_length() for column in (heads, relations, tails)]
     room = count.bit_length()
@@ -253,14 +253,14 @@ def _distinct(heads: Integers, relations: Integers, tails: Integers) -> tuple[In
 
 
 def _new(values: Integers) -> NDArray[np.bool_]:
-    """Where numbers in order are not those before."""
+    """Mask of the values that differ from their predecessor."""
     new = np.ones(len(values), dtype=bool)
     np.not_equal(values[1:], values[:-1], out=new[1:])
     return new
 
 
 def _fresh(values: Integers, seen: Integers, high: int) -> Integers:
-    """The distinct numbers below ``high`` that are not among those seen, in order; so are ``seen``."""
+    """Distinct values below ``high`` that are not in ``seen``, sorted; ``seen`` is sorted too."""
     if len(values) < _FEW:
         return np.array(sorted(set(values.tolist()).difference(seen.tolist())), dtype=np.int64)
     if len(values) * _SPARSE > high:
@@ -276,7 +276,7 @@ def _fresh(values: Integers, seen: Integers, high: int) -> Integers:
 
 
 def written_out(first: Integers, counts: Integers) -> Integers:
-    """The numbers from each ``first`` on, so many."""
+    """Ranges of ``counts`` consecutive integers from each ``first`` on, concatenated."""
     ends = counts.cumsum(dtype=np.int64)
     numbers: Integers = np.repeat(first - (ends - counts), counts)
     numbers += np.arange(len(numbers))
@@ -284,5 +284,5 @@ def written_out(first: Integers, counts: Integers) -> Integers:
 
 
 def ends_of(sizes: Integers) -> Integers:
-    """0 and the running sums."""
+    """Offsets: 0 and the cumulative sums."""
     return np.concatenate([[0], sizes.cumsum(dtype=np.int64)])

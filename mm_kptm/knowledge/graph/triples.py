@@ -1,4 +1,4 @@
-"""Triples of surface strings, how they are worded, and files of them line by line."""
+"""Triples of surface strings, their verbalisation, and line-by-line readers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _AT_ONCE = 1 << 16  # triples that are numbered in one go
 
 
 class Triple(NamedTuple):
-    """One fact."""
+    """One triple of surface strings."""
 
     head: str
     relation: str
@@ -30,23 +30,23 @@ Wording = Callable[[Triple], str]  #: a fact as the text of a branch
 
 
 def relation_and_tail(triple: Triple) -> str:
-    """Without a blank between, as K-BERT words facts for classification."""
+    """Relation and tail without a space, as in K-BERT's classification tasks."""
     return triple.relation + triple.tail
 
 
 def relation_blank_tail(triple: Triple) -> str:
-    """With a blank between, for languages that write blanks."""
+    """Relation and tail with a space between, for languages written with spaces."""
     return f"{triple.relation} {triple.tail}"
 
 
 def tail_only(triple: Triple) -> str:
-    """As K-BERT words facts for named entities."""
+    """Tail alone, as in K-BERT's named entity recognition."""
     return triple.tail
 
 
 @dataclass(frozen=True)
 class TripleFiles(Iterable[Triple]):
-    """The triples of some files, one file after the other."""
+    """Triples of several files, in order."""
 
     paths: tuple[Path, ...]
 
@@ -55,7 +55,7 @@ class TripleFiles(Iterable[Triple]):
 
 
 def number_triples(triples: Iterable[Sequence[str]]) -> IndexedTriples:
-    """Names and relations numbered as they are first met.
+    """Number names and relations in order of first occurrence.
 
     Raises:
         UserError: a triple has not three parts.
@@ -77,7 +77,7 @@ def number_triples(triples: Iterable[Sequence[str]]) -> IndexedTriples:
 
 
 def read_triples(path: Path) -> Iterator[Triple]:
-    """The triples of a file, line by line; everything is text, "NA" and "007" too. Empty lines are passed over.
+    """Read triples line by line, all parts as text ("NA" and "007" too); empty lines are skipped.
 
     Raises:
         UserError: there is no such file, or a line does not hold three parts; the message names the line.

@@ -1,4 +1,4 @@
-"""Wikidata5M (Wang et al. 2021, KEPLER, section 4): descriptions of entities and the triples between them."""
+"""Wikidata5M (Wang et al. 2021, KEPLER, section 4): entity descriptions and triples."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mm_kptm.knowledge.graph.triples import Triple
 
 @dataclass(frozen=True)
 class Descriptions:
-    """Texts by the number of what they describe, and the numbers of names."""
+    """Entity descriptions by id, and the ids by name."""
 
     numbers: Mapping[str, int]
     texts: tuple[str, ...]
@@ -25,7 +25,7 @@ def _everything(name: str) -> bool:
 
 
 def read_descriptions(path: str | Path, *, keep: Callable[[str], bool] = _everything) -> Descriptions:
-    """A file with a name, a tab and a text on every line; tabs in the text belong to it. Numbers follow the file.
+    """Read a file with a name, a tab and a description per line; tabs in the text are kept. Ids follow the file.
 
     Args:
         path: such as ``wikidata5m_text.txt``, UTF-8.
@@ -54,7 +54,7 @@ def read_descriptions(path: str | Path, *, keep: Callable[[str], bool] = _everyt
 
 @dataclass
 class Numbering:
-    """Gives triples numbers: those of the descriptions to entities, those of first appearance to relations.
+    """Maps triples to ids: entity ids of the descriptions, relation ids in order of first occurrence.
 
     Several files are numbered one after the other, so that they share their relations.
     """
@@ -64,7 +64,7 @@ class Numbering:
     left_out: int = 0  #: triples about an entity that has no description
 
     def __call__(self, triples: Iterable[Triple]) -> list[IndexedTriple]:
-        """The triples between described entities, in order; the others are counted in :attr:`left_out`."""
+        """Triples between described entities, in order; the others are counted in :attr:`left_out`."""
         numbered = []
         for head, relation, tail in triples:
             if head not in self.entities or tail not in self.entities:

@@ -1,4 +1,4 @@
-"""WordNet's own database files (Fellbaum 1998; wndb(5)): synsets, their pointers, words and glosses.
+"""WordNet database files (Fellbaum 1998; wndb(5)): synsets, pointers, lemmas and glosses.
 
 A synset is named by its place in its file and the letter of the file, ``02084071-n``, the number that WN18RR has too.
 Pointers between two words of synsets become triples between the synsets.
@@ -47,7 +47,7 @@ _DERIVED = {"a": "pertainym", "r": "derived_from_adjective"}  # the pointer \ of
 
 
 class Synset(NamedTuple):
-    """A line of a database file."""
+    """One synset, a line of a database file."""
 
     name: str
     supersense: int  #: the lexicographers' file that it comes from, see :mod:`mm_kptm.knowledge.lexicons.supersenses`
@@ -57,7 +57,7 @@ class Synset(NamedTuple):
 
 
 def read_wordnet(folder: str | Path) -> KnowledgeGraph:
-    """The graph of ``data.noun``, ``data.verb``, ``data.adj`` and ``data.adv``, with English words and glosses.
+    """Graph of ``data.noun``, ``data.verb``, ``data.adj`` and ``data.adv``, with English lemmas and glosses.
 
     Raises:
         UserError: a file is missing, or a line cannot be read; the message names the line.
@@ -75,7 +75,7 @@ def read_wordnet(folder: str | Path) -> KnowledgeGraph:
 
 
 def read_synsets(folder: str | Path) -> Iterator[Synset]:
-    """The synsets of the four files, in their order.
+    """Synsets of the four files, in order.
 
     Raises:
         UserError: as :func:`read_wordnet`.
@@ -95,7 +95,7 @@ def read_synsets(folder: str | Path) -> Iterator[Synset]:
 
 
 def _synset(line: str, letter: str) -> Synset:
-    """Offset, lexicographers' file, type, count and words, count and pointers, ``|`` gloss."""
+    """Parse a line: offset, lexicographer file, type, count and words, count and pointers, ``|`` gloss."""
     data, _, gloss = line.partition(" | ")
     parts = data.split()
     name, count = f"{int(parts[0]):08d}-{letter}", int(parts[3], 16)

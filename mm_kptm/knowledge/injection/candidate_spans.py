@@ -1,7 +1,7 @@
-"""Texts as an encoder reads them, with the candidates of their mentions (Peters et al. 2019, section 4.1).
+"""Tokenized texts with candidate spans for KnowBERT (Peters et al. 2019, section 4.1).
 
-Words are what BERT's tokenizer cuts first, case kept, for dictionaries are written with capitals; each is then cut into
-pieces by itself. Spans of words become spans of pieces.
+Words are those of BERT's basic tokenizer, cased, because alias dictionaries are cased; each word is then split into
+word pieces by itself. Spans of words become spans of pieces.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from mm_kptm.knowledge.linking.candidates import CandidateSpan, Finder
 
 @dataclass(frozen=True)
 class TextWithCandidates:
-    """A text, or two, in pieces, ``[CLS]`` and ``[SEP]`` included, and the spans that may be mentions."""
+    """One or two texts in word pieces, with ``[CLS]`` and ``[SEP]``, and their candidate spans."""
 
     pieces: tuple[str, ...]
     ids: tuple[int, ...]
     segments: tuple[int, ...]
-    words: tuple[tuple[str, ...], ...]  #: of each part
-    ends: tuple[tuple[int, ...], ...]  #: the piece behind each word
-    spans: Mapping[str, tuple[CandidateSpan, ...]]  #: by knowledge base, of pieces
+    words: tuple[tuple[str, ...], ...]  #: of each text
+    ends: tuple[tuple[int, ...], ...]  #: end of each word among the pieces
+    spans: Mapping[str, tuple[CandidateSpan, ...]]  #: spans of pieces by knowledge base
 
 
 class CandidateWordSpans:
-    """Cuts texts into words and words into pieces, as the released KnowBERT does.
+    """Word and word-piece tokenizer of the released KnowBERT.
 
-    Accents are kept, unlike by BERT's own tokenizer; a word of more than ``longest_word`` characters is unknown.
+    Accents are kept, unlike in BERT's own tokenizer; a word of more than ``longest_word`` characters is unknown.
 
     Args:
-        vocabulary: every piece; its place is its id.
-        lowercase: whether words are lower-cased before they are cut.
-        longest_word: characters.
+        vocabulary: word pieces in the order of their ids.
+        lowercase: whether words are lower-cased before they are split.
+        longest_word: maximum length of a word, in characters.
 
     Raises:
         UserError: a special token is missing.
@@ -59,7 +59,7 @@ class CandidateWordSpans:
         self._cut = pre_tokenizers.BertPreTokenizer()
 
     def __call__(self, text: str) -> list[str]:
-        """The words of a text; a special token is one where it stands by itself."""
+        """Words of a text; a special token counts as a word where it is separated by spaces."""
         words = []
         for part in self._clean.normalize_str(text).split():
             whole = part in BERT_SPECIALS
@@ -67,23 +67,23 @@ class CandidateWordSpans:
         return words
 
     def pieces(self, word: str) -> list[str]:
-        """The pieces of one word."""
+        """Word pieces of one word."""
         if word in BERT_SPECIALS:
             return [word]
         return [token.value for token in self._pieces.tokenize(word.lower() if self._lowercase else word)]
 
 
 class Spanner:
-    """Turns texts into pieces with candidates.
+    """Tokenizer of texts with candidate spans.
 
     Args:
-        words: cuts texts.
-        finders: what finds spans, by knowledge base.
-        max_length: pieces of a text at most, special ones included. Words are taken from the end of the longer part, of
-            the first where both are alike, before candidates are looked up.
+        words: splits texts into words and word pieces.
+        finders: candidate generator of each knowledge base.
+        max_length: maximum number of pieces, special ones included. Words are removed from the end of the longer
+            text, of the first one if both are equally long, before candidates are generated.
 
     Raises:
-        UserError: there is no room for the special pieces.
+        UserError: there is no room for the special tokens.
     """
 
     def __init__(self, words: CandidateWordSpans, finders: Mapping[str, Finder], *, max_length: int = 512) -> None:
@@ -94,7 +94,7 @@ class Spanner:
         self._max_length = max_length
 
     def __call__(self, text: str, second: str | None = None) -> TextWithCandidates:
-        """A text, or two in a row, with the spans of both."""
+        """Tokenize one text or a pair, with the candidate spans of both."""
         words = [self._words(part) for part in ((text,) if second is None else (text, second))]
         pieces = [[self._words.pieces(word) for word in part] for part in words]
         _shorten(pieces, self._max_length - 1 - len(pieces))
@@ -119,11 +119,11 @@ class Spanner:
 
 
 def batch(texts: Sequence[TextWithCandidates], numbers: Mapping[str, Mapping[str, int]]) -> Inputs:
-    """What an encoder reads.
+    """Collate texts into model inputs.
 
     Args:
-        texts: in order.
-        numbers: of the entities of each knowledge base; one that has none counts as unknown.
+        texts: texts of the batch.
+        numbers: entity ids of each knowledge base; an entity without an id is unknown.
     """
     tokens = Tokens.of([text.ids for text in texts], segments=[text.segments for text in texts])
     return Inputs(
@@ -136,7 +136,7 @@ def batch(texts: Sequence[TextWithCandidates], numbers: Mapping[str, Mapping[str
 
 
 def numbered(spans: Sequence[Sequence[CandidateSpan]], texts: SequenceLayout, numbers: Mapping[str, int]) -> Candidates:
-    """The spans of texts as rows of a batch, their entities as numbers."""
+    """Collate candidate spans: rows of the batch, entity ids and priors, padded."""
     most = max((len(span.entities) for found in spans for span in found), default=1)
     rows: list[tuple[int, int]] = []
     entities: list[list[int]] = []
@@ -164,8 +164,8 @@ def _of_pieces(span: CandidateSpan, bounds: Sequence[int]) -> CandidateSpan:
 
 
 def _shorten(parts: Sequence[list[list[str]]], room: int) -> None:
-    """Take words from the end of the longest part until all fit."""
+    """Remove words from the end of the longest part until all fit."""
     lengths = [sum(map(len, part)) for part in parts]
     while sum(lengths) > room:
-        max_length = lengths.index(max(lengths))
-        lengths[max_length] -= len(parts[max_length].pop())
+        longest = lengths.index(max(lengths))
+        lengths[longest] -= len(parts[longest].pop())

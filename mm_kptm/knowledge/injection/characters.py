@@ -1,4 +1,4 @@
-"""The tokenizer of the published K-BERT: every character of a word, letters too."""
+"""Character tokenizer of the published K-BERT: every character is a token, letters of words too."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from mm_kptm.knowledge.graph.triple_store import ends_of
 from mm_kptm.knowledge.injection.sentence_tree import Spelt
 from mm_kptm.knowledge.linking.segmenter import TAGS
 
-_BLANK, _TAG = -1, -2  # in place of an id: of what is dropped, and of what a tag may begin with
+_BLANK, _TAG = -1, -2  # placeholder ids: dropped space, possible start of a tag
 _BLANKS = tuple(filter(lambda code: chr(code).isspace(), range(0x3001)))  # Unicode has none beyond
 
 
 class Characters:
-    """Texts as their characters; case is kept, blanks are dropped, and a tag such as ``[CLS]`` is one token.
+    """Character tokenizer: cased, without spaces; a tag such as ``[CLS]`` is one token.
 
     Args:
-        vocabulary: every token; its place is its id (the last place of one that is there twice).
-        tags: what is never split, special tokens apart.
-        name: says in messages where the vocabulary came from.
+        vocabulary: tokens in the order of their ids (a repeated token has its last index).
+        tags: strings that are never split, besides the special tokens.
+        name: source of the vocabulary, for messages.
 
     Raises:
         UserError: a special token is missing.
@@ -45,7 +45,7 @@ class Characters:
 
     @classmethod
     def open(cls, path: str | Path) -> Characters:
-        """From a ``vocab.txt``, one token a line; what follows a blank is passed over.
+        """Open a ``vocab.txt``, one token per line; anything after a space is ignored.
 
         Raises:
             UserError: the file is missing, or has no special tokens.
@@ -60,11 +60,11 @@ class Characters:
         return len(self.vocabulary)
 
     def __call__(self, text: str) -> list[int]:
-        """The ids of a text."""
+        """Token ids of a text."""
         return [self._ids.get(token, self.specials.unknown) for token in self._token.findall(text)]
 
     def many(self, texts: Sequence[str]) -> Spelt:
-        """The ids of many texts, their characters looked up all at once."""
+        """Token ids of many texts, looked up in one pass."""
         lengths = np.fromiter(map(len, texts), np.int64, len(texts))
         characters = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), np.uint32)
         ids = self._of_characters.take(characters, mode="clip")
@@ -79,7 +79,7 @@ class Characters:
 
     @cached_property
     def _of_characters(self) -> NDArray[np.int32]:
-        """An id for every character up to the last one that has its own, and the unknown one for all beyond."""
+        """Token id of every code point up to the last one in the vocabulary; the unknown id for all beyond."""
         own = {ord(token): place for token, place in self._ids.items() if len(token) == 1}
         own |= dict.fromkeys(_BLANKS, _BLANK) | dict.fromkeys(self._begins_tag, _TAG)
         ids = np.full(max(own) + 2, self.specials.unknown, np.int32)
@@ -87,7 +87,7 @@ class Characters:
         return ids
 
     def encode(self, text: str, language: str | None = None) -> Pieces:
-        """The characters of a text in any language."""
+        """Tokenize a text in any language."""
         found = list(self._token.finditer(text))
         tokens = tuple(match.group() for match in found)
         ids = tuple(self._ids.get(token, self.specials.unknown) for token in tokens)

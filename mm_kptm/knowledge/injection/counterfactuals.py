@@ -1,4 +1,4 @@
-"""Other facts than the true ones, for a graph that anybody made: what an effect of knowledge is measured against."""
+"""Counterfactual facts for any graph: swapped facts, and the objects that random facts are drawn from."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from mm_kptm.random_streams import RandomStream
 
 
 def swapped(graph: KnowledgeGraph, draw: RandomStream) -> KnowledgeGraph:
-    """The graph in which every name has the facts of others: the objects of each relation change places.
+    """Counterfactual graph: the objects of each relation are permuted, so that every name has the facts of others.
 
-    Heads and relations stay where they are, so that a text is told as much as before and of the same kind. No fact
-    stays true: where so many share an object that somebody would get back their own, another object of the relation
-    is drawn. A relation with a single object cannot be swapped and stays.
+    Heads and relations stay, so that a text is injected with as many facts of the same kinds. No fact stays true: where
+    the permutation would return a name its own object, another object of the relation is drawn. A relation with one
+    object cannot be swapped and stays.
     """
     facts = list(graph)
-    held: dict[tuple[str, str], set[str]] = defaultdict(set)
+    objects_by_query: dict[tuple[str, str], set[str]] = defaultdict(set)
     places: dict[str, list[int]] = defaultdict(list)
     for place, (head, relation, tail) in enumerate(facts):
-        held[head, relation].add(tail)
+        objects_by_query[head, relation].add(tail)
         places[relation].append(place)
-    told = [fact.tail for fact in facts]
+    tails = [fact.tail for fact in facts]
     for number, (relation, own) in enumerate(places.items()):
         stream = draw.child("swapped", number)
         ring = _ring([facts[place].tail for place in own], stream)
@@ -31,14 +31,14 @@ def swapped(graph: KnowledgeGraph, draw: RandomStream) -> KnowledgeGraph:
         objects = tuple(dict.fromkeys(facts[place].tail for place in own))
         for at, from_place in enumerate(ring):
             place, tail = own[from_place], facts[own[ring[(at + step) % len(ring)]]].tail
-            true = held[facts[place].head, relation]
+            true = objects_by_query[facts[place].head, relation]
             others = [other for other in objects if other not in true]
-            told[place] = others[stream.one(len(others))] if tail in true and others else tail
-    return KnowledgeGraph(Triple(head, relation, tail) for (head, relation, _), tail in zip(facts, told, strict=True))
+            tails[place] = others[stream.one(len(others))] if tail in true and others else tail
+    return KnowledgeGraph(Triple(head, relation, tail) for (head, relation, _), tail in zip(facts, tails, strict=True))
 
 
 def objects_of(graph: KnowledgeGraph) -> Mapping[str, tuple[str, ...]]:
-    """What the facts of each relation point at, each object once: what random facts draw from."""
+    """Distinct objects of each relation, from which random facts are drawn."""
     found: dict[str, dict[str, None]] = defaultdict(dict)
     for _, relation, tail in graph:
         found[relation][tail] = None
@@ -46,7 +46,7 @@ def objects_of(graph: KnowledgeGraph) -> Mapping[str, tuple[str, ...]]:
 
 
 def _ring(tails: list[str], draw: RandomStream) -> list[int]:
-    """The places in a random order in which those of one tail are neighbours."""
+    """Random order of indices in which equal tails are adjacent."""
     order = draw.orders(1, len(tails))[0].tolist()
     first: dict[str, int] = {}
     for place in order:

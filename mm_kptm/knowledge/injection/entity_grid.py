@@ -1,7 +1,7 @@
-"""Entities on the token grid: from mentions in a text to one entity number a token.
+"""Entities on the token grid: from mentions in a text to one entity per token.
 
-A mention is told by characters; an entity stands at one token of it, or at none. Which token is a
-:data:`Placement`: :func:`first_pieces` for new experiments, :func:`word_starts` as the released ERNIE has it.
+Mentions have character offsets; an entity is placed at one token of its mention, or at none. The rule is a
+:data:`Placement`: :func:`first_pieces` for new experiments, :func:`word_starts` as in the released ERNIE.
 
 Shapes: T token rows, N entities of a table, E entity dim.
 """
@@ -18,22 +18,22 @@ from mm_kptm.data.tokenizers.protocol import Pieces
 
 
 class Mention(NamedTuple):
-    """Some characters of a text and the entity that they name."""
+    """Mention: a character span of a text and its entity."""
 
     entity: str
-    start: int  #: the first character
-    end: int  #: the one after the last
-    score: float = 1.0  #: how sure the linker is
+    start: int  #: first character
+    end: int  #: one past the last character
+    score: float = 1.0  #: confidence of the linker
 
 
-Placed = list[str | None]  #: the entity of every piece
+Placed = list[str | None]  #: entity of every token
 
 
 Placement = Callable[[str, Pieces, Sequence[Mention]], Placed]
 
 
 def first_pieces(text: str, pieces: Pieces, mentions: Sequence[Mention]) -> Placed:
-    """An entity stands at the first piece that begins inside its mention; of two mentions the first one keeps it.
+    """Place an entity at the first token that starts inside its mention; the first mention wins.
 
     >>> first_pieces("(Rome)", Pieces((5, 6, 7), ("(", "rome", ")"), ((0, 1), (1, 5), (5, 6))), [Mention("Q220", 1, 5)])
     [None, 'Q220', None]
@@ -48,10 +48,10 @@ def first_pieces(text: str, pieces: Pieces, mentions: Sequence[Mention]) -> Plac
 
 
 def word_starts(text: str, pieces: Pieces, mentions: Sequence[Mention]) -> Placed:
-    """An entity stands at the first piece of the word, cut at blanks, that begins where its mention begins.
+    """Place an entity at the first token of the whitespace-separated word that starts where its mention starts.
 
-    The rule of the released code: a mention behind a bracket or a quotation mark is lost, its end does not matter, and
-    the last of the mentions that begin together counts.
+    The rule of the released code: a mention after a bracket or a quotation mark is lost, the end of a mention does not
+    matter, and of mentions with the same start the last one wins.
     """
     words = _words(text)
     starts = {words.kept_from(mention.start): mention.entity for mention in mentions}
@@ -59,10 +59,10 @@ def word_starts(text: str, pieces: Pieces, mentions: Sequence[Mention]) -> Place
 
 
 def whole_words(text: str, pieces: Pieces, mentions: Sequence[Mention]) -> Placed:
-    """An entity stands at every word, cut at blanks, that begins inside its mention: at all pieces up to punctuation.
+    """Place an entity at all tokens, up to punctuation, of every whitespace-separated word that starts in its mention.
 
-    The released code's second rule, which only asks whether the target of entity typing is still in a cut text. Of an
-    entity that is mentioned twice, the last mention counts.
+    The released code's second rule, which only tests whether the target of entity typing is still in a truncated text.
+    Of two mentions of one entity, the last one wins.
     """
     spans = {mention.entity: mention for mention in mentions}
     placed: Placed = []
@@ -70,24 +70,24 @@ def whole_words(text: str, pieces: Pieces, mentions: Sequence[Mention]) -> Place
         if word != before:
             named = next((name for name, span in spans.items() if span.start <= word < span.end), None)
         elif not (piece.startswith("##") and len(piece) > 2):
-            named = None  # behind punctuation: for the rest of the word
+            named = None  # after punctuation: no entity for the rest of the word
         placed.append(named)
     return placed
 
 
 class _Words(NamedTuple):
-    """Where the words of a text begin; characters that a tokenizer drops belong to none."""
+    """Word starts in a text, and the characters that the tokenizer keeps."""
 
     kept: list[int]
     starts: list[int]
 
     def kept_from(self, place: int) -> int:
-        """The first character from ``place`` on that the tokenizer keeps, -1 if there is none."""
+        """First kept character from ``place`` on, -1 if there is none."""
         at = bisect_left(self.kept, place)
         return self.kept[at] if at < len(self.kept) else -1
 
     def of(self, pieces: Pieces) -> list[int]:
-        """Where the word of every piece begins."""
+        """Start of the word of every token."""
         return [self.starts[bisect_right(self.starts, start) - 1] for start, _ in pieces.spans]
 
 
@@ -106,5 +106,5 @@ def _blank(letter: str) -> bool:
 
 
 def _dropped(letter: str) -> bool:
-    """Whether BERT's tokenizers clean the character away."""
+    """Whether BERT's tokenizer removes the character."""
     return letter not in "\t\n\r" and (letter == "\ufffd" or unicodedata.category(letter).startswith("C"))

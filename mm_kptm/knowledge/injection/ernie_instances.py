@@ -1,7 +1,7 @@
-"""Pretraining instances with entities: two spans of text, hidden tokens, and where entities stand (Zhang et al. 2019).
+"""ERNIE pretraining instances: two text spans, masked tokens and entities (Zhang et al. 2019).
 
-The released script, value by value for the same :class:`random.Random`; its two slips in thinning runs of one entity
-(:func:`alternating`) are there to be asked for.
+Reproduces the released script value by value for the same :class:`random.Random`; its two slips in thinning runs of one
+entity (:func:`alternating`) are an option.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from mm_kptm.errors import UserError
 from mm_kptm.io.text_lines import numbered_lines
 from mm_kptm.knowledge.embedding.entity_table import NOTHING
 
-UNHIDDEN = -1  #: the label of a token that is not to be predicted
+UNHIDDEN = -1  #: label of a token that is not predicted
 BERT_UNCASED = Specials(pad=0, unknown=100, start=101, stop=102, mask=103)
 
-Row = tuple[int, int]  #: a token and the entity at it
+Row = tuple[int, int]  #: token id and entity id
 Document = Sequence[Sequence[Row]]  #: sentences
 Thinning = Callable[[Sequence[int], Sequence[bool]], list[int]]
 
 
 def first_of_run(values: Sequence[int], named: Sequence[bool]) -> list[int]:
-    """Keep an entity at the first token of its mention: of neighbours that name the same one, only the first.
+    """Keep an entity only at the first token of a run of the same entity.
 
     Args:
-        values: a line of the file: numbers of sentences and of their tokens, and entities.
-        named: which of them are entities.
+        values: a line of the file: counts and entity ids.
+        named: which values are entities.
 
     >>> first_of_run([4, 7, 7, 7], [False, True, True, True])
     [4, 7, -1, -1]
@@ -42,10 +42,10 @@ def first_of_run(values: Sequence[int], named: Sequence[bool]) -> list[int]:
 
 
 def alternating(values: Sequence[int], named: Sequence[bool]) -> list[int]:
-    """The released code's thinning, which compares with what it has just written, even with a number of tokens.
+    """Thinning of the released code, which compares with the value just written, even with a count.
 
-    So every second token of a mention keeps its entity, and a sentence whose length happens to be the number of the
-    entity that it begins with loses that one.
+    So every second token of a mention keeps its entity, and a sentence whose length equals the id of its first entity
+    loses that entity.
 
     >>> alternating([4, 7, 7, 7], [False, True, True, True])
     [4, 7, -1, 7]
@@ -60,13 +60,13 @@ def alternating(values: Sequence[int], named: Sequence[bool]) -> list[int]:
 def read_documents(
     tokens: str | Path, entities: str | Path, numbers: Mapping[str, int], *, thin: Thinning = first_of_run
 ) -> list[Document]:
-    """Documents from two parallel files, a document a line; those without a sentence are left out.
+    """Read documents from two parallel files, one document per line; empty documents are left out.
 
-    A line is numbers set apart by tabs: how many sentences, then for every sentence how many tokens and their ids. The
-    second file has the name of an entity, or ``#UNK#``, in place of every id.
+    A line is integers separated by tabs: the number of sentences, then for every sentence its number of tokens and
+    their ids. The second file has an entity name, or ``#UNK#``, in place of every token id.
 
     Raises:
-        UserError: a file is missing, the two do not run in parallel, or a line is not of that form.
+        UserError: a file is missing, the two are not parallel, or a line is malformed.
     """
     files = Path(tokens), Path(entities)
     for file in files:
@@ -121,33 +121,33 @@ def _sentences(ids: Sequence[int], entities: Sequence[int], where: str) -> list[
 
 @dataclass(frozen=True)
 class Instance:
-    """Two spans in a row, ``[CLS] A [SEP] B [SEP]``, some tokens hidden."""
+    """Sentence pair ``[CLS] A [SEP] B [SEP]`` with masked tokens and entities."""
 
     ids: tuple[int, ...]
     segments: tuple[int, ...]
-    labels: tuple[int, ...]  #: what stood at a hidden token, -1 elsewhere
-    entities: tuple[int, ...]  #: -1 where there is none
-    random_next: bool  #: B is from another document
+    labels: tuple[int, ...]  #: original token id where masked, -1 elsewhere
+    entities: tuple[int, ...]  #: entity ids, -1 where there is none
+    random_next: bool  #: whether B is from another document
 
     @property
     def num_entities(self) -> int:
-        """Tokens with an entity."""
+        """Number of tokens with an entity."""
         return sum(entity != NOTHING for entity in self.entities)
 
 
 @dataclass(frozen=True)
 class InstanceMaker:
-    """How documents become instances; the defaults are the released pretraining's.
+    """Builds instances from documents; the defaults are those of the released pretraining.
 
     Args:
-        max_length: tokens of an instance at most, special ones included.
-        short_rate: share of documents that are cut into shorter instances, of random length.
-        hidden_rate: share of tokens that are hidden, special ones counted, at least one.
-        most_hidden: but no more than these.
-        fewest_entities: instances with fewer tokens that carry an entity are dropped (the paper says 3).
-        copies: how often the documents are gone through, hidden anew.
-        pool: random tokens are drawn from ids ``pool[0]`` to ``pool[1] - 1``.
-        specials: ids of the tokens that stand for no text.
+        max_length: maximum number of tokens of an instance, special ones included.
+        short_rate: share of documents that are split into shorter instances, of random length.
+        hidden_rate: share of tokens that are masked, special ones counted, at least one.
+        most_hidden: maximum number of masked tokens.
+        fewest_entities: instances with fewer tokens with an entity are dropped (the paper says 3).
+        copies: passes over the documents, each masked anew.
+        pool: random replacement tokens have ids ``pool[0]`` to ``pool[1] - 1``.
+        specials: ids of the special tokens.
     """
 
     max_length: int = 256
@@ -160,7 +160,7 @@ class InstanceMaker:
     specials: Specials = BERT_UNCASED
 
     def __call__(self, documents: Sequence[Document], rng: random.Random) -> Iterator[Instance]:
-        """The instances of all documents, in random order of the documents.
+        """Instances of all documents, in random document order.
 
         Raises:
             UserError: there is no room for two spans.
@@ -169,7 +169,7 @@ class InstanceMaker:
             raise UserError(
                 f"max_length is {self.max_length}, but two spans with [CLS] and [SEP] need 5 tokens at least"
             )
-        # the released script shuffles tokens and entities one after the other, both from a seed of these 101
+        # the released script shuffles tokens and entities separately, both from one of these 101 seeds
         rng = random.Random(rng.randint(0, 100))
         documents = list(documents)
         rng.shuffle(documents)
@@ -183,32 +183,32 @@ class InstanceMaker:
     def _pairs(
         self, documents: Sequence[Document], number: int, rng: random.Random
     ) -> Iterator[tuple[list[Row], list[Row], bool]]:
-        """Spans A and B from the sentences of a document, and whether B is another document's."""
+        """Spans A and B from the sentences of a document, and whether B is from another document."""
         document = documents[number]
-        room = self.max_length - 3
-        aimed = rng.randint(2, room) if rng.random() < self.short_rate else room
+        max_tokens = self.max_length - 3
+        target_length = rng.randint(2, max_tokens) if rng.random() < self.short_rate else max_tokens
         place = 0
         while place < len(document):
-            chunk = _chunk(document, place, aimed)
+            chunk = _chunk(document, place, target_length)
             cut = rng.randint(1, len(chunk) - 1) if len(chunk) > 1 else 1
             left = [row for sentence in chunk[:cut] for row in sentence]
             random_next = len(chunk) == 1 or rng.random() < 0.5
             if random_next:
-                right = _elsewhere(documents, number, aimed - len(left), rng)
-                place += cut  # what follows A is used again
+                right = _random_next(documents, number, target_length - len(left), rng)
+                place += cut  # the sentences after A are used again
             else:
                 right = [row for sentence in chunk[cut:] for row in sentence]
                 place += len(chunk)
-            _truncate(left, right, room, rng)
+            _truncate(left, right, max_tokens, rng)
             yield left, right, random_next
 
     def _instance(self, left: list[Row], right: list[Row], random_next: bool, rng: random.Random) -> Instance:
         start, stop = (self.specials.start, NOTHING), (self.specials.stop, NOTHING)
         rows = [start, *left, stop, *right, stop]
         ids = [token for token, _ in rows]
-        hidden, labels = self._hide(ids, rng)
+        masked, labels = self._hide(ids, rng)
         return Instance(
-            ids=tuple(hidden),
+            ids=tuple(masked),
             segments=(0,) * (len(left) + 2) + (1,) * (len(right) + 1),
             labels=tuple(labels),
             entities=tuple(entity for _, entity in rows),
@@ -217,24 +217,24 @@ class InstanceMaker:
 
     def _hide(self, ids: Sequence[int], rng: random.Random) -> tuple[list[int], list[int]]:
         never = (self.specials.start, self.specials.stop)
-        alone = [NO_GROUP if token in never else place for place, token in enumerate(ids)]
+        units = [NO_GROUP if token in never else place for place, token in enumerate(ids)]
         treatment = Treatment(self.specials.mask, range(*self.pool))
-        hidden, stood = hide(ids, alone, treatment, rng, rate=self.hidden_rate, at_most=self.most_hidden)
-        return hidden, [stood.get(place, UNHIDDEN) for place in range(len(ids))]
+        masked, originals = hide(ids, units, treatment, rng, rate=self.hidden_rate, at_most=self.most_hidden)
+        return masked, [originals.get(place, UNHIDDEN) for place in range(len(ids))]
 
 
-def _chunk(document: Document, first: int, aimed: int) -> Document:
-    """Sentences from ``first`` on until they have as many tokens as ``aimed`` for."""
+def _chunk(document: Document, first: int, target_length: int) -> Document:
+    """Sentences from ``first`` on until they have ``target_length`` tokens."""
     length = 0
     for stop in range(first, len(document)):
         length += len(document[stop])
-        if length >= aimed:
+        if length >= target_length:
             return document[first : stop + 1]
     return document[first:]
 
 
-def _elsewhere(documents: Sequence[Document], number: int, aimed: int, rng: random.Random) -> list[Row]:
-    """Sentences from a random place of another document; of the same one where ten draws find no other."""
+def _random_next(documents: Sequence[Document], number: int, target_length: int, rng: random.Random) -> list[Row]:
+    """Sentences from a random position of another document; of the same one if ten draws find no other."""
     other = number
     for _ in range(10):
         other = rng.randint(0, len(documents) - 1)
@@ -243,13 +243,13 @@ def _elsewhere(documents: Sequence[Document], number: int, aimed: int, rng: rand
     rows: list[Row] = []
     for sentence in documents[other][rng.randint(0, len(documents[other]) - 1) :]:
         rows.extend(sentence)
-        if len(rows) >= aimed:
+        if len(rows) >= target_length:
             break
     return rows
 
 
-def _truncate(left: list[Row], right: list[Row], room: int, rng: random.Random) -> None:
-    """Take tokens from either end of the longer span until both fit."""
-    while len(left) + len(right) > room:
+def _truncate(left: list[Row], right: list[Row], max_tokens: int, rng: random.Random) -> None:
+    """Remove tokens from either end of the longer span until both fit."""
+    while len(left) + len(right) > max_tokens:
         longer = left if len(left) > len(right) else right
         longer.pop(0 if rng.random() < 0.5 else -1)

@@ -1,7 +1,7 @@
-"""What texts are told: the facts of a graph, hung from the names that the texts mention (Liu et al. 2020, K-BERT).
+"""Knowledge injection: facts of a graph attached to the names that a text mentions (Liu et al. 2020, K-BERT).
 
-The pieces of a text are the same with and without facts, so that two arms of an experiment differ in what is told
-alone. Which facts are told is the arm: the true ones, those of other names, random ones, or only what is needed.
+The tokens of a text are the same with and without facts, so that the arms of an experiment differ in the injected facts
+alone: the true ones, those of other names, random ones, or only the needed ones.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from mm_kptm.knowledge.injection.sentence_tree import LONGEST, MOST_FACTS, Token
 from mm_kptm.knowledge.linking.segmenter import Segmenter
 from mm_kptm.random_streams import RandomStream
 
-Needed = Callable[[Triple], bool]  #: whether an example cannot be answered without a fact
-TokenSequence = list[int | TokenWithFacts]  #: token ids of a text, those of a name that carries facts together
+Needed = Callable[[Triple], bool]  #: whether a fact is needed to answer an example
+TokenSequence = list[int | TokenWithFacts]  #: token ids of a text; the tokens of a name with facts are grouped
 
 
 class FactInjector:
-    """Hangs facts from the names that texts mention.
+    """Injects facts at the names that texts mention.
 
     Args:
-        graph: the true facts.
-        wording: a fact as text.
-        most: facts that a name carries.
-        draw: what swapped and random facts are drawn from.
+        graph: graph of the true facts.
+        wording: verbalisation of a fact.
+        most: maximum number of facts per name.
+        draw: random stream of swapped and random facts.
     """
 
     def __init__(self, graph: KnowledgeGraph, wording: Wording, most: int, draw: RandomStream) -> None:
@@ -39,7 +39,7 @@ class FactInjector:
         self._wording, self._most, self._draw = wording, most, draw
         self._heads = frozenset(graph.heads)
         self._segment = Segmenter(graph.heads)
-        self._known: dict[tuple[str, str], tuple[Triple, ...]] = {}  # by name and arm, where the text does not matter
+        self._known: dict[tuple[str, str], tuple[Triple, ...]] = {}  # where independent of the text
         self._spelled: dict[tuple[Tokenizer, str], tuple[int, ...]] = {}
 
     @cached_property
@@ -51,19 +51,19 @@ class FactInjector:
         return dict(objects_of(self.graph))
 
     def names_in(self, text: str) -> frozenset[str]:
-        """The names of the graph that a text mentions."""
+        """Names of the graph that a text mentions."""
         return self._heads.intersection(self._segment(text))
 
     def facts(
         self, name: str, arm: str, draw: RandomStream | None = None, needed: Needed | None = None
     ) -> tuple[Triple, ...]:
-        """What is told about a name.
+        """Facts that are injected at a name.
 
         Args:
-            name: of the graph; nothing is told about another.
+            name: name of the graph; other names get no facts.
             arm: true, swapped, random, oracle or none.
-            draw: of random facts, the objects; one for each text, so that they are drawn anew.
-            needed: of oracle facts, which the example needs.
+            draw: random stream of the objects of random facts, one per text, so that texts differ.
+            needed: predicate of the needed facts, for oracle facts.
         """
         match arm:
             case "true" | "swapped":
@@ -83,11 +83,11 @@ class FactInjector:
 
     def _spell(self, tokenizer: Tokenizer, fact: str) -> tuple[int, ...]:
         if (tokenizer, fact) not in self._spelled:
-            self._spelled[tokenizer, fact] = tokenizer.encode(f" {fact}").ids  # behind a name
+            self._spelled[tokenizer, fact] = tokenizer.encode(f" {fact}").ids  # the facts follow a name
         return self._spelled[tokenizer, fact]
 
     def _of(self, name: str, arm: str) -> tuple[Triple, ...]:
-        """Everything that the true or the swapped graph says of a name."""
+        """All facts of a name in the true or the swapped graph."""
         if (name, arm) not in self._known:
             self._known[name, arm] = (self.graph if arm == "true" else self._swapped).about(name)
         return self._known[name, arm]
@@ -103,16 +103,16 @@ class FactInjector:
         needed: Needed | None = None,
         max_pieces: int | None = None,
     ) -> TokenSequence:
-        """The first pieces of a text, with facts at those names that are kept whole.
+        """First tokens of a text, with facts at the names that are not truncated.
 
         Args:
-            text: what was cut into pieces.
-            pieces: of the text.
-            tokenizer: spells the facts.
-            arm: which facts are injected.
-            example: whose text it is.
-            needed: the facts that it needs.
-            max_pieces: how many pieces are kept; all when None.
+            text: the original text.
+            pieces: its tokens.
+            tokenizer: tokenizer of the facts.
+            arm: which facts are injected: true, swapped, random, oracle or none.
+            example: id of the example, which seeds random facts.
+            needed: predicate of the needed facts, for oracle facts.
+            max_pieces: number of tokens kept; all when None.
         """
         kept = len(pieces.ids) if max_pieces is None else max_pieces
         draw = self._draw.child("random", example) if arm == "random" else None
@@ -138,9 +138,9 @@ class FactInjector:
 
 
 def build_trees(trunks: Sequence[TokenSequence], *, max_length: int) -> Packed:
-    """Trees of these trunks, flattened: columns ``ids``, ``positions``, ``words`` and ``branches``.
+    """Build sentence trees, flattened: columns ``ids``, ``positions``, ``words`` and ``branches``.
 
-    Facts that do not fit are left out whole; a trunk is never longer than ``max_length``.
+    Facts that do not fit are left out as a whole; a trunk is never longer than ``max_length``.
     """
     build = TreeBuilder(_no_text, max_facts=MOST_FACTS, max_length=min(max_length, LONGEST))
     trees = build(trunks)

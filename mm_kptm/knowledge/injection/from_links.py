@@ -1,4 +1,4 @@
-"""Linked texts as systems read them: ERNIE's entities, KnowBERT's candidates, K-BERT's words with facts."""
+"""Model inputs from linked texts: ERNIE's entities, KnowBERT's candidates, K-BERT's words with facts."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from mm_kptm.knowledge.linking.segmenter import Segmenter
 
 
 def entity_mentions(linked: LinkedText) -> tuple[Mention, ...]:
-    """Linked mentions for the token grid of ERNIE (:mod:`~mm_kptm.knowledge.injection.entity_grid`)."""
+    """Mentions with an entity, for ERNIE's token grid (:mod:`~mm_kptm.knowledge.injection.entity_grid`)."""
     return tuple(Mention(link.entity, link.start, link.end, link.score) for link in linked.mentions if link.entity)
 
 
 def candidate_spans(linked: LinkedText) -> Finder:
-    """Finds the candidates of KnowBERT in the words of this very text, their end cut off or not.
+    """Candidate generator of KnowBERT from the links of this text, which may be truncated.
 
-    A mention that ends inside a word takes the whole of it; one whose end was cut off is no span.
+    A mention that ends inside a word is extended to the whole word; a truncated mention is dropped.
     """
 
     def find(words: Sequence[str]) -> list[CandidateSpan]:
@@ -35,14 +35,14 @@ def candidate_spans(linked: LinkedText) -> Finder:
 
 
 def grafted_words(linked: LinkedText, facts: Facts, cut: Segmenter | None = None) -> list[str | TokenWithFacts]:
-    """The words of K-BERT's sentence tree: from a mention hang the facts of the entity that it means.
+    """Words of K-BERT's sentence tree: each linked mention carries the facts of its entity.
 
-    Of mentions that overlap the first counts.
+    Of overlapping mentions the first wins.
 
     Args:
         linked: the text with its mentions.
-        facts: of an entity, such as :meth:`~mm_kptm.knowledge.graph.graph.KnowledgeGraph.facts` gives.
-        cut: cuts the text between mentions.
+        facts: facts of an entity, such as :meth:`~mm_kptm.knowledge.graph.graph.KnowledgeGraph.facts`.
+        cut: segments the text between mentions.
     """
     cut = Segmenter([]) if cut is None else cut
     words: list[str | TokenWithFacts] = []
@@ -56,7 +56,7 @@ def grafted_words(linked: LinkedText, facts: Facts, cut: Segmenter | None = None
 
 
 def _places(words: Sequence[str], text: str) -> list[tuple[int, int]]:
-    """First character of each word and the one after its last; between them stands only what a tokenizer drops."""
+    """Character spans of words in a text; only characters that the tokenizer drops lie between them."""
     places, end = [], 0
     for word in words:
         start = text.index(word[0], end)

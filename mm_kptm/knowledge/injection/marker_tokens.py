@@ -1,7 +1,7 @@
-"""How mentions are marked for encoders whose heads read the states at the marks, K-Adapter's and KEPLER's.
+"""Entity marker tokens for encoders whose heads read the hidden states at the markers: K-Adapter and KEPLER.
 
-A mark is a piece of its own before and behind a mention, whose pieces stay what they are without it. ERNIE's marks are
-text instead (:mod:`mm_kptm.knowledge.injection.mention_markers`), and its heads read the first state.
+A marker is a token of its own before and after a mention, whose own tokens do not change. ERNIE's markers are text
+instead (:mod:`mm_kptm.knowledge.injection.mention_markers`), and its heads read the first hidden state.
 
 Shapes: B texts, M mentions of a text.
 """
@@ -19,12 +19,12 @@ from mm_kptm.errors import UserError
 from mm_kptm.nn.assembly import required_text
 from mm_kptm.systems.text_format import MarkerTokens
 
-READ = "read_at"  #: the mark of tokens whose states are read: the number of their mention, 0 of others
-#: Stand in texts for the marks before and behind a first and a second mention; no script has these characters.
+READ = "read_at"  #: token label of the markers whose states are read: the number of their mention, 0 elsewhere
+#: Placeholders in texts of the markers before and after a first and a second mention: private-use characters.
 PLACEHOLDERS = ("\ue000", "\ue001", "\ue002", "\ue003")
 
 
-#: By the family that marks so, and by task (Wang et al. 2021, K-Adapter, section 4; KEPLER, section 5.1, and its code).
+#: Marker tokens by family and task (Wang et al. 2021, K-Adapter, section 4; KEPLER's released code, section 5.1).
 MARKINGS: dict[str, dict[str, MarkerTokens]] = {
     "k-adapter": {
         "entity-typing": MarkerTokens(("@", "@")),
@@ -32,13 +32,13 @@ MARKINGS: dict[str, dict[str, MarkerTokens]] = {
     },
     "kepler": {
         "entity-typing": MarkerTokens(("madeupword0000", "madeupword0001"), inside=True),
-        "relation-classification": MarkerTokens(('"', "#", "$", "%")),  # numbers 1 to 4 of GPT-2's pieces
+        "relation-classification": MarkerTokens(('"', "#", "$", "%")),  # ids 1 to 4 of GPT-2's vocabulary
     },
 }
 
 
 def with_markers(text: str, *spans: tuple[int, int]) -> str:
-    """The text with :data:`PLACEHOLDERS` around some characters; a space before a mention stays with it.
+    """Insert :data:`PLACEHOLDERS` around spans; a space before a mention stays with it.
 
     >>> with_markers("he saw Rome.", (7, 11)).replace(PLACEHOLDERS[0], "<").replace(PLACEHOLDERS[1], ">")
     'he saw< Rome>.'
@@ -53,7 +53,7 @@ def with_markers(text: str, *spans: tuple[int, int]) -> str:
 
 
 def mention_numbers(texts: Sequence[str], markers: MarkerTokens) -> list[int]:
-    """The number of the mention, from 1, whose state is read at each of these pieces, 0 where none is.
+    """Mention number, from 1, of every token whose hidden state is read, 0 elsewhere.
 
     >>> mention_numbers(["he", PLACEHOLDERS[0], "Rome", PLACEHOLDERS[1]], MarkerTokens(("@", "@")))
     [0, 1, 0, 0]
@@ -63,7 +63,7 @@ def mention_numbers(texts: Sequence[str], markers: MarkerTokens) -> list[int]:
 
 
 def marker_tokenizer(tokenizer: Tokenizer, marks: MarkerTokens) -> PlaceholderTokenizer:
-    """A tokenizer to which :data:`PLACEHOLDERS` are the pieces of the marks; ``UserError`` where it lacks one."""
+    """Tokenizer that maps :data:`PLACEHOLDERS` to marker tokens; ``UserError`` if the vocabulary lacks one."""
     pieces = marks.pieces
     ids = {piece: number for number, piece in enumerate(tokenizer.vocabulary)}
     if missing := [piece for piece in pieces if piece not in ids]:
@@ -77,7 +77,7 @@ def marker_tokenizer(tokenizer: Tokenizer, marks: MarkerTokens) -> PlaceholderTo
 
 
 def marked_rows(inputs: Inputs, mentions: int) -> Tensor:
-    """Where the states of every mention are read, [B, M]; at the first token where its mark was cut off."""
+    """Row whose hidden state is read for every mention, [B, M]; the text's first row where the marker is truncated."""
     text = required_text(inputs)
     if text.token_labels is None or READ not in text.token_labels:
         raise UserError("the states at the marks of mentions are scored, but these texts have no marks")

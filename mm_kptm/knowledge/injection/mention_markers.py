@@ -1,9 +1,9 @@
-"""Texts with linked mentions, made ready for ERNIE's tasks: what is asked about is set between markers.
+"""Text markers around linked mentions for ERNIE's fine-tuning tasks.
 
-The released markers are single signs with a blank inside: a full-width stop for the target of entity typing ([ENT] in
-the paper), ``#`` for the head and ``$`` for the tail of a relation ([HD] and [TL]; Zhang et al. 2019, section 3.5).
+The released markers are a sign and a space: a full-width stop for the target of entity typing ([ENT] in the paper),
+``#`` for the head and ``$`` for the tail of a relation ([HD] and [TL]; Zhang et al. 2019, section 3.5).
 
-Linkers such as TAGME tell a mention by entity, first character, end and confidence: a
+Linkers such as TAGME return an entity, a start, an end and a confidence: a
 :class:`~mm_kptm.knowledge.injection.entity_grid.Mention`.
 """
 
@@ -22,36 +22,36 @@ TARGET, HEAD, TAIL = ("。 ", " 。"), ("# ", " #"), ("$ ", " $")
 
 @dataclass(frozen=True)
 class Annotated:
-    """A text and the mentions in it, markers set and mentions moved along."""
+    """Text with markers, and its mentions at their new offsets."""
 
     text: str
     mentions: tuple[Mention, ...]
-    target: Mention | None = None  #: what entity typing asks about
+    target: Mention | None = None  #: target mention of entity typing
 
 
 @dataclass(frozen=True)
 class Gridded:
-    """A text in tokens, special ones included, with an entity number beside each."""
+    """Token ids of a text, special ones included, with one entity id per token."""
 
     ids: tuple[int, ...]
     entities: tuple[int, ...]  #: -1 where there is none
 
 
 def confident(mentions: Iterable[Mention], threshold: float) -> tuple[Mention, ...]:
-    """The mentions that a linker is surer of than ``threshold`` (0.3 for entity typing, 0.4 for TACRED)."""
+    """Mentions with a confidence above ``threshold`` (0.3 for entity typing, 0.4 for TACRED)."""
     return tuple(mention for mention in mentions if mention.score > threshold)
 
 
 def from_the_start(mention: Mention) -> Mention:
-    """A mention from character 1 begins at character 0: the released readers' repair of FewRel and TACRED."""
+    """Move a mention from start 1 to start 0, as the released readers do for FewRel and TACRED."""
     return mention._replace(start=0) if mention.start == 1 else mention
 
 
 def mark_target(text: str, start: int, end: int, mentions: Iterable[Mention]) -> Annotated:
-    """Set the characters that entity typing asks about between stops.
+    """Mark the target of entity typing.
 
     Raises:
-        UserError: they lie outside the text, or there are none.
+        UserError: the span is empty or outside the text.
     """
     target = Mention("target", start, end)
     _check(text, target)
@@ -62,33 +62,33 @@ def mark_target(text: str, start: int, end: int, mentions: Iterable[Mention]) ->
 
 
 def mark_pair(text: str, head: Mention, tail: Mention, mentions: Iterable[Mention]) -> Annotated:
-    """Set head and tail of a relation between their signs and move other mentions along (TACRED).
+    """Mark head and tail of a relation and shift the other mentions (TACRED).
 
     Raises:
-        UserError: head or tail lie outside the text, or are empty.
+        UserError: head or tail is empty or outside the text.
     """
     moved = tuple(_moved(mention, head, tail) for mention in mentions)
     return Annotated(_paired(text, head, tail), moved)
 
 
 def mark_linked_pair(text: str, head: Mention, tail: Mention) -> Annotated:
-    """Set head and tail of a relation between their signs; they are all that is mentioned (FewRel).
+    """Mark head and tail of a relation, which are the only mentions (FewRel).
 
     Raises:
-        UserError: head or tail lie outside the text, or are empty.
+        UserError: head or tail is empty or outside the text.
     """
     first, second = (head, tail) if head.start < tail.start else (tail, head)
     return Annotated(_paired(text, head, tail), (_shifted(first, 2), _shifted(second, 6)))
 
 
 class Annotator:
-    """Turns annotated texts into tokens with entities.
+    """Tokenizer of annotated texts with one entity per token.
 
     Args:
-        tokenizer: the model's.
-        numbers: of the entities that have a vector.
-        max_length: tokens a text may have, ``[CLS]`` and ``[SEP]`` included; the rest is cut off.
-        place: which token an entity stands at.
+        tokenizer: tokenizer of the encoder.
+        numbers: ids of the entities with a vector.
+        max_length: maximum number of tokens, ``[CLS]`` and ``[SEP]`` included; the rest is truncated.
+        place: rule that places an entity at tokens of its mention.
 
     Raises:
         UserError: there is no room for the special tokens.
@@ -110,7 +110,7 @@ class Annotator:
         self._place = place
 
     def __call__(self, annotated: Annotated) -> Gridded | None:
-        """The tokens of a text and their entities; None where the target of entity typing was cut off."""
+        """Token and entity ids of a text; None where the target of entity typing is truncated."""
         pieces = self._tokenizer.encode(annotated.text)
         if annotated.target is not None:
             kept = whole_words(annotated.text, pieces, [annotated.target])[: self._room]
@@ -125,8 +125,8 @@ class Annotator:
 def _paired(text: str, head: Mention, tail: Mention) -> str:
     for span in (head, tail):
         _check(text, span)
-    marks = [(head, HEAD), (tail, TAIL)] if head.start < tail.start else [(tail, TAIL), (head, HEAD)]
-    (first, (open_first, close_first)), (second, (open_second, close_second)) = marks
+    markers = [(head, HEAD), (tail, TAIL)] if head.start < tail.start else [(tail, TAIL), (head, HEAD)]
+    (first, (open_first, close_first)), (second, (open_second, close_second)) = markers
     return (
         text[: first.start]
         + open_first
@@ -141,9 +141,9 @@ def _paired(text: str, head: Mention, tail: Mention) -> str:
 
 
 def _moved(mention: Mention, *marked: Mention) -> Mention:
-    """A mention after marks were set before and behind some spans.
+    """Shift a mention by the markers inserted before it.
 
-    A mention that begins right where a marked one ends is not moved past the closing mark, as in the released code.
+    A mention that starts right where a marked one ends is not moved past the closing marker, as in the released code.
     """
     passed = sum((mention.start >= span.start) + (mention.start > span.end) for span in marked)
     return _shifted(mention, 2 * passed)

@@ -1,7 +1,7 @@
-"""Sentence trees: facts hang as branches from the words of a sentence (Liu et al. 2020, K-BERT, sections 3.2-3.4).
+"""Sentence trees: facts as branches of the words of a sentence (Liu et al. 2020, K-BERT, sections 3.2-3.4).
 
-A word with its facts looks the same wherever it stands, so it is written out once; a batch of sentences is then a few
-gathers. Who sees whom is two small integers a token, never a matrix.
+The tokens of a word and its facts do not depend on the sentence, so they are computed once; a batch is then a few
+gathers. The visible matrix is stored as two small integers per token.
 
 Shapes: B sentences, T tokens of all of them, facts included.
 """
@@ -25,54 +25,52 @@ from mm_kptm.errors import UserError
 from mm_kptm.knowledge.graph.triple_store import Integers, ends_of
 from mm_kptm.nn.visibility import Branches
 
-Spelling = Callable[[str], Sequence[int]]  #: the token ids of a word or of a fact
-TokenIds = int | tuple[int, ...]  #: a word or a fact that is token ids already
-Facts = Callable[
-    [str], Sequence[str] | None
-]  #: what hangs from a word, the most wanted first; ``get`` of a dict will do
-Fit = Callable[["Trees", int], Tensor]  #: which tokens stay when a tree may have so many, true where kept, [T]
+Spelling = Callable[[str], Sequence[int]]  #: token ids of a word or of a fact
+TokenIds = int | tuple[int, ...]  #: a word or a fact as token ids
+Facts = Callable[[str], Sequence[str] | None]  #: facts of a word, the most important first; ``get`` of a dict will do
+Fit = Callable[["Trees", int], Tensor]  #: which tokens to keep when a tree has a maximum length, true where kept, [T]
 
-LONGEST = 32767  #: positions and words are counted in 16 bits
-MOST_FACTS = 127  #: branches are counted in 8 bits
-_MOST_WORDS = 1 << 18  # written-out words that are kept between two calls
+LONGEST = 32767  #: positions and word indices are 16-bit integers
+MOST_FACTS = 127  #: branch indices are 8-bit integers
+_MOST_WORDS = 1 << 18  # maximum number of words in the cache between two calls
 
 
 class Spelt(NamedTuple):
-    """The token ids of many texts, end to end."""
+    """Token ids of many texts, concatenated."""
 
     ids: Integers  #: [T]
-    lengths: Integers  #: how many are of each text
+    lengths: Integers  #: number of tokens of each text
 
 
 @runtime_checkable
 class SpellsMany(Protocol):
-    """A spelling that is quicker with many texts than with one after another."""
+    """Tokenization that is faster for many texts at once."""
 
     def __call__(self, text: str, /) -> Sequence[int]:
-        """The token ids of a text."""
+        """Token ids of a text."""
 
     def many(self, texts: Sequence[str]) -> Spelt:
-        """Those of many."""
+        """Token ids of many texts."""
 
 
 class TokenWithFacts(NamedTuple):
-    """A word whose facts are given, in place of those that a graph would give; each as text or as token ids."""
+    """Word with its own facts instead of those of the graph, each as text or as token ids."""
 
     word: str | TokenIds
     facts: tuple[str | TokenIds, ...]
 
 
-Word = str | TokenIds | TokenWithFacts  #: of a sentence: as text, as token ids, or with its own facts
+Word = str | TokenIds | TokenWithFacts  #: word of a sentence: text, token ids, or with its own facts
 
 
 @dataclass(frozen=True, eq=False)
 class Trees(Movable):
-    """Sentence trees, flattened: every word is followed by its facts. Nine bytes a token."""
+    """Flattened sentence trees: every word is followed by its facts. Nine bytes per token."""
 
     ids: Tensor  #: int32, [T]
-    positions: Tensor  #: soft positions: a fact goes on counting from its word, as if it were the only one; int16, [T]
-    words: Tensor  #: which word of its sentence a token belongs to or hangs from, int16, [T]
-    branches: Tensor  #: 0 on the trunk, otherwise which fact of its word, int8, [T]
+    positions: Tensor  #: soft positions: each fact continues from its word as if it were the only one; int16, [T]
+    words: Tensor  #: index of the token's word, or of the word its fact belongs to, in the sentence; int16, [T]
+    branches: Tensor  #: 0 on the trunk, otherwise the index of the fact from 1, int8, [T]
     layout: SequenceLayout
 
     def __len__(self) -> int:
@@ -81,14 +79,14 @@ class Trees(Movable):
 
     @property
     def mask(self) -> Branches | None:
-        """Who sees whom (Liu et al. 2020, eq. 3); None when no fact hangs anywhere."""
+        """Visible matrix (Liu et al. 2020, eq. 3); None without facts."""
         return Branches(self.words, self.branches) if bool(self.branches.any()) else None
 
     def tokens(self, *, separator: int | None = None, first_segment: int = 0) -> Tokens:
-        """What an encoder reads.
+        """Tokens for an encoder.
 
-        Segments begin at ``first_segment`` and go up by one behind every token ``separator``; a fact has the segment
-        of its place.
+        Segments start at ``first_segment`` and increase after every ``separator`` token; a fact has the segment of its
+        position.
         """
         return Tokens(
             ids=self.ids.long(),
@@ -99,9 +97,9 @@ class Trees(Movable):
         )
 
     def labels(self, labels: Sequence[Sequence[int]], *, on_facts: int) -> Tensor:
-        """The label of every token, [T], from those of the trunk tokens of each sentence; facts have ``on_facts``.
+        """Labels of all tokens, [T], from the labels of each sentence's trunk tokens; facts get ``on_facts``.
 
-        Labels of trunk tokens that were cut off are passed over.
+        Labels of truncated trunk tokens are ignored.
 
         Raises:
             UserError: a sentence has more trunk tokens than labels, or there are not as many sentences.
@@ -119,12 +117,12 @@ class Trees(Movable):
         return spread
 
     def take(self, sentences: Tensor) -> Trees:
-        """The trees of those sentences, in that order."""
+        """Select sentences, in that order."""
         layout, rows = self.layout.select(sentences)
         return Trees(self.ids[rows], self.positions[rows], self.words[rows], self.branches[rows], layout)
 
     def kept(self, keep: Tensor) -> Trees:
-        """The trees without the tokens that are not marked in ``keep``, [T]; positions and words stay as they are."""
+        """Drop the tokens that are false in ``keep``, [T]; positions and word indices stay."""
         lengths = self.layout.sequence_ids(keep.device)[keep].bincount(minlength=len(self))
         layout = SequenceLayout(tuple(lengths.tolist()))
         return Trees(self.ids[keep], self.positions[keep], self.words[keep], self.branches[keep], layout)
@@ -139,38 +137,38 @@ class Trees(Movable):
 
 
 def cut(trees: Trees, limit: int) -> Tensor:
-    """Keep the first tokens of each flattened tree, as the released code does: facts push the sentence's end out."""
+    """Keep the first tokens of each flattened tree, as in the released code: facts push the end of the sentence out."""
     return trees.layout.offsets_in_sequence(trees.ids.device) < limit
 
 
 def spare_trunk(trees: Trees, limit: int) -> Tensor:
-    """Keep the sentence, then as many whole facts as there is room for: the first of every word, the second, ...
+    """Keep the trunk, then as many whole facts as fit: the first fact of every word, then the second, and so on.
 
-    Only a sentence that is too long without any fact is cut. The first fact without room ends the list.
+    Only a trunk that is too long by itself is truncated. The first fact that does not fit ends the list.
     """
-    owners = trees.layout.sequence_ids(trees.ids.device)
-    order = (owners * (MOST_FACTS + 1) + trees.branches).argsort(stable=True)
-    fact = (owners * (LONGEST + 1) + trees.words.long()) * (MOST_FACTS + 1) + trees.branches
-    # on the trunk every token stands or falls alone, a fact stands or falls with its last token
-    alone = trees.branches[order] == 0
-    last = torch.ones_like(alone)
+    sequence_ids = trees.layout.sequence_ids(trees.ids.device)
+    order = (sequence_ids * (MOST_FACTS + 1) + trees.branches).argsort(stable=True)
+    fact = (sequence_ids * (LONGEST + 1) + trees.words.long()) * (MOST_FACTS + 1) + trees.branches
+    # trunk tokens are kept or dropped one by one, a fact as a whole, by its last token
+    on_trunk = trees.branches[order] == 0
+    last = torch.ones_like(on_trunk)
     last[:-1] = fact[order][1:] != fact[order][:-1]
-    ends = (last | alone).nonzero().squeeze(1)
-    group = (last | alone).cumsum(0) - (last | alone).long()
-    keep = torch.empty_like(alone)
-    keep[order] = ends[group] - trees.layout.starts(owners.device)[owners[order]] < limit
+    ends = (last | on_trunk).nonzero().squeeze(1)
+    group = (last | on_trunk).cumsum(0) - (last | on_trunk).long()
+    keep = torch.empty_like(on_trunk)
+    keep[order] = ends[group] - trees.layout.starts(sequence_ids.device)[sequence_ids[order]] < limit
     return keep
 
 
 def no_facts(_word: str) -> tuple[str, ...]:
-    """The knowledge of a model that has none."""
+    """No facts for any word."""
     return ()
 
 
 def spelling_of(tokenizer: Tokenizer, language: str | None = None) -> Spelling:
-    """How a tokenizer spells words, ``[CLS]`` and its like being the tokenizer's own special tokens."""
+    """Tokenization function of a tokenizer; ``[CLS]`` and the like are its special tokens."""
     if isinstance(tokenizer, SpellsMany):
-        return tokenizer  # and knows its special tokens when it meets them
+        return tokenizer  # it handles special tokens itself
     special = tokenizer.specials
     ids = (special.pad, special.unknown, special.start, special.stop, special.mask)
     known = {name: (number,) for name, number in zip(BERT_SPECIALS, ids, strict=True)}
@@ -182,18 +180,18 @@ def spelling_of(tokenizer: Tokenizer, language: str | None = None) -> Spelling:
 
 
 class TreeBuilder:
-    """Hangs facts from the words of sentences.
+    """Builds sentence trees: attaches facts to the words of sentences.
 
     Args:
-        spelling: the token ids of a word or a fact: :func:`spelling_of` a tokenizer; for the published K-BERT
-            :class:`~mm_kptm.knowledge.injection.characters.Characters` themselves, which spell many at once.
-        facts: of a word; only asked about words that come without their own (:class:`TokenWithFacts`).
-        max_facts: how many facts a word may carry.
-        max_length: how many tokens a sentence and its facts may have.
-        fit: which tokens stay when there are more: :func:`spare_trunk`, or :func:`cut` as published.
+        spelling: token ids of a word or a fact: :func:`spelling_of` a tokenizer; for the published K-BERT
+            :class:`~mm_kptm.knowledge.injection.characters.Characters`, which tokenizes many texts at once.
+        facts: facts of a word; not called for words with their own (:class:`TokenWithFacts`).
+        max_facts: maximum number of facts per word.
+        max_length: maximum number of tokens of a sentence and its facts.
+        fit: truncation rule: :func:`spare_trunk`, or :func:`cut` as published.
 
-    Words and facts may also be token ids (:data:`TokenIds`); these need no spelling, and ``facts`` is not asked about
-    them. The answers of ``spelling`` and ``facts`` are remembered: they must not change.
+    Words and facts may also be token ids (:data:`TokenIds`), for which ``spelling`` and ``facts`` are not called. The
+    results of ``spelling`` and ``facts`` are cached: they must be deterministic.
 
     Raises:
         UserError: a limit is out of range.
@@ -229,7 +227,7 @@ class TreeBuilder:
         self._written = _Written(spelling, facts, max_facts)
 
     def __call__(self, sentences: Sequence[Sequence[Word]]) -> Trees:
-        """One tree per sentence; a sentence is its words, special tokens such as ``[CLS]`` among them."""
+        """Build one tree per sentence, a list of words that includes special tokens such as ``[CLS]``."""
         trees = self._written.trees(sentences)
         if max(trees.layout.lengths, default=0) > self.max_length:
             trees = trees.kept(self.fit(trees, self.max_length))
@@ -237,7 +235,7 @@ class TreeBuilder:
 
 
 class _Written:
-    """Words written out with their facts, end to end in arrays, and the number of each word."""
+    """Cache of tokenized words with their facts, concatenated in arrays."""
 
     def __init__(self, spelling: Spelling, facts: Facts, max_facts: int) -> None:
         self.spelling = spelling
@@ -246,39 +244,39 @@ class _Written:
         self.forget()
 
     def forget(self) -> None:
-        # a word that was never met gets the next number by being asked for, which is the quickest way to meet many
+        # a defaultdict assigns the next number to a new word on look-up, which is the fastest way to number many
         self.numbers: defaultdict[Word, int] = defaultdict(count().__next__)
         self.ids = array("i")
-        self.steps = array("i")  # of tokens: from the first position of the word
-        self.branches = array("b")  # of tokens: 0 or the number of the fact
+        self.steps = array("i")  # of tokens: offset from the first position of the word
+        self.branches = array("b")  # of tokens: 0 or the index of the fact
         self.ends = array("q", [0])  # of words among tokens
-        self.spans = array("i")  # how far a word moves the positions of the trunk on
+        self.spans = array("i")  # of words: trunk positions they take
 
     def _met(self, sentences: Sequence[Sequence[Word]], count: int) -> Integers:
-        """The numbers of all words, those that are new written out."""
+        """Numbers of all words; new words are added to the cache."""
         known = len(self.numbers)
         try:
-            met = np.fromiter(map(self.numbers.__getitem__, chain.from_iterable(sentences)), np.int64, count)
+            numbers = np.fromiter(map(self.numbers.__getitem__, chain.from_iterable(sentences)), np.int64, count)
             if new := len(self.numbers) - known:
                 self._write([*islice(reversed(self.numbers), new)][::-1])
         except BaseException:
-            self.forget()  # words that have a number but are not written out
+            self.forget()  # it has words with a number but without tokens
             raise
-        return met
+        return numbers
 
     def _write(self, words: list[Word]) -> None:
-        """Write out new words, all at once, since a batch may bring thousands."""
+        """Add new words to the cache, all at once, since a batch may bring thousands."""
         pieces, facts = self._pieces(words)
         ids, lengths = self._spelt(pieces)
         trunks = np.zeros(len(pieces), np.bool_)
         trunks[ends_of(facts + 1)[:-1]] = True
         spans = lengths[trunks]
-        own = spans.repeat(facts + 1)  # tokens of the word that a piece belongs to
-        # without a token there is nothing that a fact could hang from
-        stays = trunks | ((own > 0) & (lengths > 0))
-        if not stays.all():
-            ids = ids[stays.repeat(lengths)]
-            trunks, lengths, own = trunks[stays], lengths[stays], own[stays]
+        own = spans.repeat(facts + 1)  # trunk length of the word of each piece
+        # a word without tokens cannot carry facts
+        kept = trunks | ((own > 0) & (lengths > 0))
+        if not kept.all():
+            ids = ids[kept.repeat(lengths)]
+            trunks, lengths, own = trunks[kept], lengths[kept], own[kept]
         ends, firsts = ends_of(lengths), np.flatnonzero(trunks)
         kinds = np.arange(len(trunks)) - firsts[trunks.cumsum() - 1]
         steps = np.arange(len(ids)) - (ends[:-1] - np.where(trunks, 0, own)).repeat(lengths)
@@ -289,7 +287,7 @@ class _Written:
         self.ends.frombytes((self.ends[-1] + ends[np.append(firsts[1:], len(trunks))]).astype(np.int64).tobytes())
 
     def _pieces(self, words: list[Word]) -> tuple[list[str | TokenIds], Integers]:
-        """Every word with its facts behind it, and how many these are."""
+        """Words and their facts interleaved, and the number of facts of each word."""
         texts: list[str | TokenIds]
         carried: list[Sequence[str | TokenIds] | None]
         if set(map(type, words)) == {str}:
@@ -310,7 +308,7 @@ class _Written:
         return pieces + texts[first:], counts
 
     def _carried(self, word: Word) -> Sequence[str | TokenIds] | None:
-        """The facts of a word: its own, those that are known of a text, or none of token ids."""
+        """Facts of a word: its own, those of a text, or none for token ids."""
         if isinstance(word, TokenWithFacts):
             return word.facts
         return self.facts(word) if isinstance(word, str) else None
@@ -331,18 +329,18 @@ class _Written:
         if len(self.numbers) > _MOST_WORDS:
             self.forget()
         counts = np.fromiter(map(len, sentences), np.int64, len(sentences))
-        met = self._met(sentences, int(counts.sum()))
+        word_numbers = self._met(sentences, int(counts.sum()))
         bounds = ends_of(counts)  # of sentences among words
         ends = np.asarray(self.ends)
-        sizes = ends[met + 1] - ends[met]
+        sizes = ends[word_numbers + 1] - ends[word_numbers]
         starts = ends_of(sizes)  # of words among tokens
-        rows = np.arange(starts[-1]) + np.repeat(ends[met] - starts[:-1], sizes)
-        trunk = ends_of(np.asarray(self.spans).take(met))
+        rows = np.arange(starts[-1]) + np.repeat(ends[word_numbers] - starts[:-1], sizes)
+        trunk = ends_of(np.asarray(self.spans).take(word_numbers))
         since = trunk[:-1] - np.repeat(trunk[bounds[:-1]], counts)
-        numbers = np.arange(len(met)) - np.repeat(bounds[:-1], counts)
+        numbers = np.arange(len(word_numbers)) - np.repeat(bounds[:-1], counts)
         return Trees(
             ids=torch.from_numpy(np.asarray(self.ids).take(rows)),
-            # what overflows here stands behind the longest possible tree and is cut
+            # an overflow here is beyond the longest possible tree and is truncated
             positions=torch.from_numpy((np.asarray(self.steps).take(rows) + np.repeat(since, sizes)).astype(np.int16)),
             words=torch.from_numpy(np.repeat(numbers.astype(np.int16), sizes)),
             branches=torch.from_numpy(np.asarray(self.branches).take(rows)),

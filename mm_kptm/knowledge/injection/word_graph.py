@@ -1,8 +1,8 @@
-"""Word-knowledge graphs: a text whose linked mentions are entities, with their facts around them (CoLAKE).
+"""Word-knowledge graphs (Sun et al. 2020, CoLAKE, section 3.1): a text with linked entities and their facts.
 
-Sun et al. (2020, section 3.1): words and mentioned entities make a complete graph; a fact adds a node for its relation,
-tied to its head and its tail, and one for a tail that the text does not mention. Who sees whom is kept as those ties,
-never as a matrix; the released files hold the matrix, and are read and written here.
+Words and mentioned entities form a complete graph; a fact adds a node for its relation, connected to head and tail, and
+one for a tail that the text does not mention. The attention mask is stored as these links, never as a matrix; the
+released files contain the matrix, and are read and written here.
 
 Shapes: T nodes of a batch.
 """
@@ -24,20 +24,20 @@ from mm_kptm.io.text_lines import numbered_lines
 from mm_kptm.nn.visibility import LinkMask
 
 WORD, ENTITY, RELATION = 0, 1, 2  #: kinds of nodes; CoLAKE embeds them as segments
-SPECIALS = ("<unk>", "<pad>", "<mask>")  #: the first names among entities and among relations
-UNKNOWN, MASK = 0, 2  #: their numbers
+SPECIALS = ("<unk>", "<pad>", "<mask>")  #: first names among entities and among relations
+UNKNOWN, MASK = 0, 2  #: their ids
 
 
 @dataclass(frozen=True)
 class WordGraph:
-    """One text: its nodes are words, then entities, then relations."""
+    """One word-knowledge graph: its nodes are words, then entities, then relations."""
 
     words: tuple[int, ...]  #: token ids
     entities: tuple[str, ...]
     relations: tuple[str, ...]
-    positions: tuple[int, ...]  #: soft positions of all nodes: a relation is one behind its head, a tail two
-    mentioned: tuple[bool, ...]  #: of each entity: whether it stands in the text
-    ties: tuple[tuple[int, int], ...]  #: of each relation: which entities are its head and its tail
+    positions: tuple[int, ...]  #: soft positions of all nodes: a relation is one after its head, a tail two
+    mentioned: tuple[bool, ...]  #: of each entity: whether the text mentions it
+    ties: tuple[tuple[int, int], ...]  #: of each relation: indices of its head and tail entities
 
     def __len__(self) -> int:
         """Number of nodes."""
@@ -45,13 +45,13 @@ class WordGraph:
 
     @property
     def links(self) -> list[tuple[int, int, int]]:
-        """Every relation with its head and tail, as places among all nodes."""
+        """Relation, head and tail of every fact as node indices."""
         first, relations = len(self.words), len(self.words) + len(self.entities)
         return [(relations + number, first + head, first + tail) for number, (head, tail) in enumerate(self.ties)]
 
     @property
     def kinds(self) -> list[int]:
-        """Of every node."""
+        """Kind of every node."""
         parts = (self.words, self.entities, self.relations)
         return [kind for kind, part in enumerate(parts) for _ in part]
 
@@ -61,14 +61,14 @@ class WordGraph:
         return [True] * len(self.words) + list(self.mentioned) + [False] * len(self.relations)
 
     def adjacency(self) -> list[list[int]]:
-        """1 where the node of the row sees that of the column, as the released files have it."""
+        """Adjacency matrix of the released files: 1 where the row's node attends to the column's."""
         rows = torch.arange(len(self))
         links = LinkMask.of(SequenceLayout((len(self),)), torch.tensor(self.trunk, dtype=torch.bool), [self.links])
-        seen: list[list[int]] = links.mask_mod(rows[:, None], rows[None, :]).long().tolist()
-        return seen
+        matrix: list[list[int]] = links.mask_mod(rows[:, None], rows[None, :]).long().tolist()
+        return matrix
 
     def record(self) -> dict[str, Any]:
-        """The graph as a line of the released pretraining files, before JSON."""
+        """Record of the released pretraining files, before JSON."""
         return {
             "n_word_nodes": len(self.words),
             "nodes": [*self.words, *self.entities, *self.relations],
@@ -79,18 +79,18 @@ class WordGraph:
 
 
 def graph_of(record: Mapping[str, Any], where: str) -> WordGraph:
-    """A graph from a record of the released files.
+    """Graph from a record of the released files.
 
-    Without an adjacency, as for fine-tuning, all nodes see each other.
+    Without an adjacency matrix, as for fine-tuning, all nodes attend to each other.
 
     Args:
-        record: ``nodes`` (numbers of words, names of entities and relations), ``soft_position``, ``token_type_ids``,
-            and perhaps ``adj``.
-        where: the file and line, for messages.
+        record: ``nodes`` (word ids, names of entities and relations), ``soft_position``, ``token_type_ids`` and
+            optionally ``adj``.
+        where: file and line, for messages.
 
     Raises:
-        UserError: a field is missing or of another length, the kinds are not in order, or the adjacency is not that of
-            a word-knowledge graph.
+        UserError: a field is missing or has another length, the kinds are not in order, or the adjacency is not
+            that of a word-knowledge graph.
     """
     lacking = [name for name in ("nodes", "soft_position", "token_type_ids") if name not in record]
     if lacking:
@@ -121,16 +121,16 @@ def graph_of(record: Mapping[str, Any], where: str) -> WordGraph:
 
 
 def _tie(row: Sequence[int]) -> tuple[int, int] | None:
-    """The two entities that a relation is tied to, which the files do not tell apart; one entity may be both."""
+    """Two entities of a relation, whose direction the files do not give; one entity may be both."""
     tied = [place for place, seen in enumerate(row) if seen]
     return (tied[0], tied[-1]) if 1 <= len(tied) <= 2 else None
 
 
 def read_graphs(path: str | Path) -> Iterator[WordGraph]:
-    """The graphs of a file, one JSON object a line.
+    """Read the graphs of a file, one JSON object per line.
 
     Raises:
-        UserError: no such file, or a line is no word-knowledge graph; the message names the line.
+        UserError: there is no such file, or a line is not a word-knowledge graph; the message names the line.
     """
     path = Path(path)
     if not path.is_file():
@@ -144,15 +144,15 @@ def read_graphs(path: str | Path) -> Iterator[WordGraph]:
 
 
 def tokens_of_graphs(graphs: Sequence[WordGraph], entities: Mapping[str, int], relations: Mapping[str, int]) -> Tokens:
-    """What an encoder reads: ids of words, entities and relations in one sequence, their kinds as segments.
+    """Tokens for an encoder: word, entity and relation ids in one sequence, node kinds as segments.
 
     Args:
-        graphs: of a batch.
-        entities: numbers by name, the special ones (:data:`SPECIALS`) among them.
-        relations: likewise.
+        graphs: graphs of the batch.
+        entities: entity ids by name, special ones (:data:`SPECIALS`) included.
+        relations: relation ids by name, likewise.
 
     Raises:
-        UserError: a name has no number.
+        UserError: a name has no id.
     """
     ids = [
         [*graph.words, *_numbers(graph.entities, entities, "entity"), *_numbers(graph.relations, relations, "relation")]
@@ -174,10 +174,10 @@ def _numbers(names: Sequence[str], numbers: Mapping[str, int], kind: str) -> lis
 
 
 def renumbered(names: Iterable[str], numbers: Mapping[str, int]) -> tuple[dict[str, int], Tensor]:
-    """New numbers for just these names behind the special ones, and which rows of the old table they are.
+    """New ids for these names after the special ones, and their rows in the old table.
 
-    Fine-tuning so needs the vectors of its own entities only, of a table of millions. A name without a vector of its
-    own starts as the unknown one.
+    Fine-tuning then needs only the vectors of its own entities, out of millions. A name without a vector starts as the
+    unknown one.
 
     >>> numbers, rows = renumbered(["Q9", "Q5", "Q9"], {"<unk>": 0, "<pad>": 1, "<mask>": 2, "Q5": 3, "Q9": 4})
     >>> numbers, rows.tolist()

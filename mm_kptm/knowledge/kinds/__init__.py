@@ -1,4 +1,4 @@
-"""Ways of giving knowledge to an encoder, one file each; an experiment file chooses one by ``knowledge.kind``."""
+"""Methods of knowledge injection, one file each; ``knowledge.kind`` in an experiment file chooses one."""
 
 from typing import TYPE_CHECKING
 

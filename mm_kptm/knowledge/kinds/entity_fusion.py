@@ -1,4 +1,4 @@
-"""ERNIE's way: the upper layers mix every token with the vector of the entity that is linked to it."""
+"""ERNIE's entity fusion as a knowledge kind: upper layers mix every token with its linked entity's vector."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from mm_kptm.systems.recipe import Addition
 
 
 def with_vectors(encoder: nn.Module, num_entities: int, entity_dim: int) -> WithVectors:
-    """A table of vectors for an encoder that reads entities, zero at first; they learn, where ERNIE's stay."""
+    """Add a table of entity vectors to an encoder, zero at first and trainable, unlike ERNIE's."""
     return WithVectors(encoder, EntityVectors(torch.zeros(num_entities, entity_dim)))
 
 
 def fusion_sizes(stack: SingleStream, data: DataSizes) -> Mapping[str, Any]:
-    """Layers of the published kinds in proportion, as wide as the vectors are."""
+    """Layer kinds in the published proportions, and the entity width of the data."""
     kinds = list(published_kinds(len(stack.layers)))
     return {"entity_dim": data.entity_dim, "kinds": kinds, "dropout": dropout_of(stack)}
 

@@ -1,4 +1,4 @@
-"""KnowBERT's way: between two layers every word reads the mentions, which know what they may mean."""
+"""KnowBERT's recontextualisation as a knowledge kind: between two layers words attend to linked mentions."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from mm_kptm.systems.recipe import Addition
 
 
 def kar_sizes(stack: SingleStream, data: DataSizes) -> Mapping[str, Any]:
-    """One small recontextualiser for every knowledge base of the data."""
+    """One small recontextualiser per knowledge base of the data."""
     base = {
-        "layer": (len(stack.layers) - 1) // 2,  # in the middle, so that what it adds can still be read
-        "num_entities": 4,  # the candidates come with their vectors
+        "layer": (len(stack.layers) - 1) // 2,  # in the middle, so that later layers can use what it adds
+        "num_entities": 4,  # the candidates bring their vectors
         "entity_dim": data.entity_dim,
         "null": "none",
         "decision": "softmax",

@@ -1,4 +1,4 @@
-"""KEPLER's way: the encoder itself learns to tell triples from false ones by their descriptions."""
+"""KEPLER's knowledge embedding as a knowledge kind: the encoder embeds entity descriptions and scores triples."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mm_kptm.systems.recipe import Addition
 
 
 def translation(encoder: nn.Module, *, num_relations: int) -> TransEScore:
-    """TransE over the first states of descriptions, as KEPLER's."""
+    """TransE over the first hidden states of descriptions, as in KEPLER."""
     return TransEScore(cast(int, encoder.dim), num_relations)
 
 

@@ -1,8 +1,8 @@
-"""What a way of giving knowledge to an encoder is, as a value, and the catalogue of all of them.
+"""Knowledge kinds: protocol of a knowledge injection method, and the catalogue of all of them.
 
-A :class:`KnowledgeKind` joins the choices of ``knowledge.kind`` by standing in a module of a package called ``kinds``,
-or in one that an installed plug-in names in the entry point group ``mm_kptm.kinds``. The
-:class:`~mm_kptm.systems.recipe.Addition` that it puts around encoders may stand beside it.
+A :class:`KnowledgeKind` is a choice of ``knowledge.kind`` if it is defined in a module of a package called ``kinds``,
+or in one that an installed plug-in names in the entry point group ``mm_kptm.kinds``. Its
+:class:`~mm_kptm.systems.recipe.Addition` around encoders may be defined beside it.
 """
 
 from __future__ import annotations
@@ -20,60 +20,60 @@ from mm_kptm.models.single import SingleStream
 from mm_kptm.systems.discovery import by_name, instances
 from mm_kptm.systems.recipe import Addition, Recipe
 
-#: The forms in which data give facts, for :attr:`KnowledgeKind.form`; data sets name those that they can give.
-BRANCHES = "branches"  #: hang from names in a text, as a sentence tree
-ENTITIES = "entities"  #: a vector at every mention
-CANDIDATES = "candidates"  #: entities that every mention may mean, of some knowledge bases, with their vectors
-OPEN_FACTS = "open facts"  #: beside the examples: facts whose object is asked for
+#: Forms in which datasets provide facts, for :attr:`KnowledgeKind.form`; datasets name the forms they support.
+BRANCHES = "branches"  #: facts attached to names in a text, as a sentence tree
+ENTITIES = "entities"  #: an entity vector at every mention
+CANDIDATES = "candidates"  #: candidate entities of every mention, from some knowledge bases, with their vectors
+OPEN_FACTS = "open facts"  #: beside the examples: facts whose object is predicted
 DESCRIBED_TRIPLES = "described triples"  #: beside the examples: triples of entities with descriptions
 
-FACTS = ("none", "true", "random", "swapped", "oracle")  #: the true facts, and the controls that stand in for them
-LEARNT_FACTS = ("none", "true", "random")  #: those that can be learnt before a question is asked
+FACTS = ("none", "true", "random", "swapped", "oracle")  #: the true facts, and their controls
+LEARNT_FACTS = ("none", "true", "random")  #: facts for methods that learn them in training
 
 
 @dataclass(frozen=True)
 class DataSizes:
-    """What the parts that read facts are sized by."""
+    """Sizes that depend on the dataset."""
 
     entity_dim: int  #: width of entity vectors
-    knowledge_bases: tuple[str, ...] = ()  #: that candidates are of
+    knowledge_bases: tuple[str, ...] = ()  #: knowledge bases of the candidates
 
 
 Sizes = Callable[[SingleStream, DataSizes], Mapping[str, Any]]
 
 
 def no_sizes(stack: SingleStream, data: DataSizes) -> Mapping[str, Any]:
-    """No parts, no sizes."""
+    """No sizes, for kinds without parts."""
     return {}
 
 
 @dataclass(frozen=True)
 class KnowledgeKind:
-    """A way of giving knowledge to an encoder that was published without it."""
+    """Knowledge injection method for an encoder that was published without it."""
 
-    name: str  #: as experiment files call it
+    name: str  #: value of `knowledge.kind` in experiment files
     paper: str
-    form: str  #: in which data give the facts: one of the forms above, or one that a plug-in's data know
-    addition: Addition | None = None  #: parts around the encoder, or heads beside it
-    native_stream: str | None = None  #: a recipe that reads this stream needs no parts
+    form: str  #: form of the facts: one of the forms above, or one that a plug-in's datasets provide
+    addition: Addition | None = None  #: modules around the encoder, or heads beside it
+    native_stream: str | None = None  #: recipes that read this stream need no parts
     host: Callable[[nn.Module], SingleStream | None] = layer_stack
-    """The layers of an encoder that the parts are put around; None where they have no place."""
-    host_requirement: str = "runs the layers over its text one after the other"  #: what an encoder without a host lacks
-    sizes: Sizes = no_sizes  #: of the parts, by the host's layers and the data
-    vector_table: Addition | None = None  #: holds vectors from files while they are trained; None: it reads no files
-    facts: tuple[str, ...] = FACTS  #: which facts can be given in this way
+    """Layers of an encoder that the parts wrap; None if they do not fit."""
+    host_requirement: str = "runs the layers over its text one after the other"  #: for error messages
+    sizes: Sizes = no_sizes  #: sizes of the parts, from the host's layers and the data
+    vector_table: Addition | None = None  #: trainable entity vectors from files; None if the kind reads none
+    facts: tuple[str, ...] = FACTS  #: facts that this method can inject
 
     @property
     def adds_parts(self) -> bool:
-        """Whether it changes an encoder even where no fact is given."""
+        """Whether the kind changes an encoder even without facts."""
         return self.addition is not None and self.addition.build is not None
 
     def parts(self, recipe: Recipe, *, trainable: bool) -> tuple[Addition, ...]:
-        """What is put around an encoder of a recipe, the innermost first.
+        """Additions around an encoder of a recipe, innermost first.
 
         Args:
-            recipe: of the encoder.
-            trainable: whether vectors from files are trained with it.
+            recipe: recipe of the encoder.
+            trainable: whether entity vectors from files are trained.
         """
         added = self.addition if self.adds_parts and self.native_stream not in recipe.reads else None
         table = self.vector_table if trainable else None
@@ -82,19 +82,19 @@ class KnowledgeKind:
 
 @cache
 def knowledge_kinds() -> dict[str, KnowledgeKind]:
-    """Every way of giving knowledge by name, in alphabetical order.
+    """All knowledge kinds by name, in alphabetical order.
 
-    Raises:
+    UserError: two of them have the same name.
         UserError: two of them share a name.
     """
     return by_name(instances(KnowledgeKind, "kinds"), "ways of giving knowledge")
 
 
 def find_kind(name: str) -> KnowledgeKind:
-    """The way of giving knowledge of that name.
+    """Knowledge kind by name.
 
     Raises:
-        UserError: there is none; near names are listed.
+        UserError: there is none; the message suggests near names.
     """
     kinds = knowledge_kinds()
     if name not in kinds:

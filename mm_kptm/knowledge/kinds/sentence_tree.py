@@ -1,4 +1,4 @@
-"""K-BERT's way: facts hang as branches from the names in a text, and the encoder stays as it is."""
+"""K-BERT's sentence tree as a knowledge kind: facts are branches of the names in a text; the encoder is unchanged."""
 
 from mm_kptm.knowledge.kinds.protocol import BRANCHES, KnowledgeKind
 from mm_kptm.knowledge.recipes.kbert import KBERT_BASE

@@ -1,4 +1,4 @@
-"""K-Adapter's way: adapters beside the encoder learn to complete facts, which no example shows."""
+"""K-Adapter's side adapter as a knowledge kind: adapters learn to complete facts that no example shows."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.init import bert_init
 from mm_kptm.systems.recipe import Addition
 
-SET = "factual"  #: what the adapters are called
+SET = "factual"  #: name of the adapter set
 
 
 def object_scores(encoder: SingleStream, *, num_objects: int) -> nn.Linear:
-    """One score per object on the state of the blank in its place."""
+    """One score per object from the hidden state of the masked object."""
     head = nn.Linear(encoder.dim, num_objects)
     bert_init(head)
     return head
 
 
 def adapter_sizes(stack: SingleStream, data: DataSizes) -> Mapping[str, Any]:
-    """One set of adapters at the published depths in proportion, as wide as the entities of the data would be."""
+    """One set of adapters at the published relative depths, as wide as the entity vectors of the data."""
     width, depths = data.entity_dim, list(published_depths(len(stack.layers)))
     sizes = {"sets": [SET], "depths": depths, "width": width, "num_heads": 4, "ffn_dim": 4 * width}
     return {**sizes, "dropout": dropout_of(stack)}

@@ -1,7 +1,7 @@
-"""N-grams of a lexicon in a text: words and phrases that its characters may be part of (Diao et al. 2020, ZEN).
+"""N-gram lexicon of ZEN: words and phrases that cover characters of a text (Diao et al. 2020).
 
-An n-gram that stands in a text is a span with one candidate, its number in the lexicon
-(:class:`~mm_kptm.batch.Candidates`). Several may share a character, and none is chosen over another.
+A matched n-gram is a span with one candidate, its id in the lexicon (:class:`~mm_kptm.batch.Candidates`). Matches may
+overlap, and none is preferred.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.errors import UserError
 from mm_kptm.io.text_lines import numbered_lines
 
-N_GRAMS = "n-grams"  #: what their candidates are called in inputs
+N_GRAMS = "n-grams"  #: key of the n-gram candidates in the inputs
 
 
 class Match(NamedTuple):
-    """An n-gram at a place of a text."""
+    """N-gram match in a text."""
 
     first: int
     length: int
@@ -29,11 +29,11 @@ class Match(NamedTuple):
 
 
 class NgramLexicon:
-    """N-grams of token ids, numbered from 1; 0 stands for none.
+    """Lexicon of n-grams of token ids; ids start at 1, 0 is none.
 
     Args:
-        ngrams: in order; of two that are alike the last one counts.
-        shortest, longest: tokens of those that are looked for; others have their numbers only.
+        ngrams: n-grams in the order of their ids; of equal ones the last id is used.
+        shortest, max_length: lengths in tokens of the n-grams that are matched; others only take an id.
     """
 
     def __init__(self, ngrams: Iterable[Sequence[int]], *, shortest: int = 2, max_length: int = 7) -> None:
@@ -49,10 +49,10 @@ class NgramLexicon:
 
     @classmethod
     def open(cls, path: str | Path, tokenizer: Tokenizer) -> NgramLexicon:
-        """From a released ``ngram.txt``, or a folder that holds one: an n-gram, a comma and its count a line.
+        """Open a released ``ngram.txt``, or a folder with one: an n-gram, a comma and its count per line.
 
         Raises:
-            UserError: no such file, or a line is not of that form.
+            UserError: there is no such file, or a line is malformed.
         """
         path = Path(path)
         path = path / "ngram.txt" if path.is_dir() else path
@@ -61,11 +61,11 @@ class NgramLexicon:
         return cls(tokenizer.encode(ngram).ids for ngram in _ngrams(path))
 
     def __len__(self) -> int:
-        """Rows of a table of these n-grams, that of none counted."""
+        """Rows of an embedding table of the lexicon, id 0 included."""
         return self._rows
 
     def matches(self, ids: Sequence[int]) -> list[Match]:
-        """Every n-gram at every place of a text, the shortest first, then by place."""
+        """All matches in a text, shortest first, then by position."""
         found = []
         for first, token in enumerate(ids):
             for length in self._lengths.get(token, ()):
@@ -75,12 +75,12 @@ class NgramLexicon:
         return sorted(found, key=lambda match: (match.length, match.first))
 
     def candidates(self, tokens: Tokens, generator: torch.Generator, *, most: int = 128) -> Candidates:
-        """The n-grams of every text of a batch.
+        """N-gram candidates of every text of a batch.
 
         Args:
-            tokens: of the batch; what was hidden in them is part of no n-gram but by chance.
-            generator: draws which ones are kept of a text that has more.
-            most: n-grams of a text; 20 in the released pretraining.
+            tokens: tokens of the batch; masked tokens match only by chance.
+            generator: samples the kept matches of a text with more.
+            most: maximum number of matches per text; 20 in the released pretraining.
         """
         ids = tokens.ids.tolist()
         spans: list[tuple[int, int]] = []

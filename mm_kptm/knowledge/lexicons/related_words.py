@@ -1,8 +1,8 @@
-"""Pairs of words that mean alike, and near words that do not (Lauscher et al. 2020, LIBERT).
+"""Synonym and hypernym pairs of words with hard negatives (Lauscher et al. 2020, LIBERT).
 
-Positive pairs come from a graph: words of one synset, and words of a synset with those of the synset right above it.
-Negative ones are made in batches, from words that are near in some other space of vectors though they are not related:
-to be told apart from what is merely met in the same company.
+Positive pairs come from a graph: words of one synset, and words of a synset and its direct hypernym. Negatives are
+mined in each batch: words that are close in an auxiliary vector space but not related, so that the model separates
+similarity from mere co-occurrence.
 
 Shapes: N words, E width of a vector.
 """
@@ -29,7 +29,7 @@ WordPair = tuple[str, str]
 
 @dataclass(frozen=True)
 class RelatedWords:
-    """Pairs of words, each two once, in the order of their graph."""
+    """Distinct related pairs of words, in graph order."""
 
     pairs: tuple[WordPair, ...]
 
@@ -37,13 +37,13 @@ class RelatedWords:
     def of(
         cls, graph: KnowledgeGraph, *, relations: Collection[str] = ("hypernym",), language: str = "en"
     ) -> RelatedWords:
-        """The words of every name of a graph with each other, and with those of the names it stands in a relation to.
+        """Pairs from a graph: the words of each entity, and the words of entities in a given relation.
 
         Args:
-            graph: WordNet, or any other. A name that has no words in the language, as where names are words, is the
-                word itself.
-            relations: direct hypernymy and what else means alike (``Synonym`` and ``IsA`` of ConceptNet).
-            language: of the words.
+            graph: WordNet, or any other graph. An entity without words in the language stands for itself, as in
+                graphs whose entities are words.
+            relations: direct hypernymy, or the relations of similar words (``Synonym`` and ``IsA`` in ConceptNet).
+            language: language of the words.
 
         Raises:
             UserError: no two words are related.
@@ -71,7 +71,7 @@ class RelatedWords:
         return frozenset(map(frozenset, self.pairs))
 
     def __contains__(self, pair: WordPair) -> bool:
-        """Whether two words are related, in whichever order."""
+        """Whether two words are related, in either order."""
         return frozenset(pair) in self._known
 
     def __len__(self) -> int:
@@ -86,21 +86,21 @@ def _add(found: dict[WordPair, None], pairs: Iterable[WordPair]) -> None:
 
 @dataclass(frozen=True, eq=False)
 class WordVectors:
-    """A space of words; a term of several has the mean of those that are there."""
+    """Auxiliary word vectors; a multi-word term has the mean of its known words."""
 
     numbers: dict[str, int]
     vectors: Tensor  #: [N, E]
 
     @classmethod
     def open(cls, path: str | Path, words: Collection[str] | None = None) -> WordVectors:
-        """From a file of fastText's or word2vec's text form, plain or ``.gz``: a word and its numbers a line.
+        """Open a fastText or word2vec text file, plain or ``.gz``: a word and its values per line.
 
         Args:
-            path: of the file; a first line of two numbers, how many lines and how wide, is passed over.
-            words: kept, in small letters; all unless given.
+            path: path of the file; a first line with the number of words and the dim is skipped.
+            words: words to keep, in lower case; default all.
 
         Raises:
-            UserError: no such file, or a line is not of that form.
+            UserError: there is no such file, or a line is malformed.
         """
         path = Path(path)
         if not path.is_file():
@@ -127,7 +127,7 @@ class WordVectors:
         return cls(numbers, torch.stack(rows))
 
     def of(self, terms: Sequence[str]) -> Tensor:
-        """The directions of some terms, [N, E]; zero where no word of a term is known, small or with a capital."""
+        """Unit vectors of terms, [N, E]; zero where no word of a term is known, lower-case or capitalised."""
         found = self.vectors.new_zeros(len(terms), self.vectors.shape[1])
         for place, term in enumerate(terms):
             known = [
@@ -141,19 +141,19 @@ class WordVectors:
 
 
 class Judged(NamedTuple):
-    """Two words, and whether they are related."""
+    """Pair of words and its label."""
 
     first: str
     second: str
     related: bool
-    owner: int  #: the place of the positive pair in its batch, of which this is one or was made
+    owner: int  #: index in the batch of the positive pair that this is, or was derived from
 
 
 def contrasted(batch: Sequence[WordPair], related: RelatedWords, vectors: WordVectors) -> list[Judged]:
-    """Positive pairs, each with the nearest words of the batch that its two words are not related to.
+    """Positive pairs of a batch, each with mined negatives.
 
-    Of a pair (a, b) come (a, c) and (b, d), where c is nearest to a and d to b among the words of the batch that are
-    neither in the pair nor related to it; fewer where there is no such word, or where a word has no vector.
+    A pair (a, b) gives negatives (a, c) and (b, d), where c is nearest to a and d to b among the words of the batch
+    that are neither in the pair nor related to it; fewer where there is no such word, or a word has no vector.
     """
     words = list(dict.fromkeys(word for pair in batch for word in pair))
     directions = vectors.of(words)
@@ -166,7 +166,7 @@ def contrasted(batch: Sequence[WordPair], related: RelatedWords, vectors: WordVe
     for owner, pair in enumerate(batch):
         judged.append(Judged(*pair, related=True, owner=owner))
         for word in pair:
-            strange = (other for other in nearest.get(word, ()) if other not in pair and (word, other) not in related)
-            if (other := next(strange, None)) is not None:
+            unrelated = (other for other in nearest.get(word, ()) if other not in pair and (word, other) not in related)
+            if (other := next(unrelated, None)) is not None:
                 judged.append(Judged(word, other, related=False, owner=owner))
     return judged

@@ -1,7 +1,7 @@
-"""What part of speech a word is and how it feels, from SentiWordNet (Baccianella et al. 2010; Ke et al. 2020).
+"""Part of speech and sentiment polarity of words from SentiWordNet (Baccianella et al. 2010; Ke et al. 2020).
 
-A word feels as its senses do, each weighted by how well its gloss fits the text and by how common it is. What measures
-the fit is given; without it only how common a sense is counts.
+The polarity of a word is the mean over its senses, weighted by the frequency rank of the sense and the similarity of
+its gloss to the text. The similarity function is an argument; the default uses the rank alone.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from mm_kptm.data.masking.units import NO_GROUP
 from mm_kptm.errors import UserError
 from mm_kptm.io.text_lines import numbered_lines
 
-PARTS = ("v", "a", "r", "n")  #: verb, adjective, adverb, noun, by the letters of SentiWordNet; others are OTHER
+PARTS = ("v", "a", "r", "n")  #: verb, adjective, adverb, noun, by SentiWordNet's letters; all else is OTHER
 OTHER = len(PARTS)
 NEGATIVE, POSITIVE, NEUTRAL = range(3)
-GRADES = 5  #: of a whole text, 0 the worst
+GRADES = 5  #: grades of a whole text, 0 is the worst
 UNGRADED = GRADES
-#: What rows of tokens know (:attr:`~mm_kptm.batch.Tokens.marks`), and the number that says that nothing is known.
+#: Token labels (:attr:`~mm_kptm.batch.Tokens.token_labels`), and the value of an unknown label.
 UNKNOWN = {"part": OTHER, "polarity": NEUTRAL, "grade": UNGRADED}
 
-Similarity = Callable[[str, Sequence[str]], Sequence[float]]  #: of a text to each gloss, between -1 and 1
-Lemma = Callable[[str, str], str]  #: of a word and the letter of its part of speech
+Similarity = Callable[[str, Sequence[str]], Sequence[float]]  #: similarity of a text to each gloss, between -1 and 1
+Lemma = Callable[[str, str], str]  #: lemma of a word with the letter of its part of speech
 _TAGS = {"VB": "v", "JJ": "a", "RB": "r", "NN": "n"}
 
 
 def part_of_tag(tag: str) -> int:
-    """The number of a tag of the Penn Treebank.
+    """Part of speech of a Penn Treebank tag, an index into :data:`PARTS` or :data:`OTHER`.
 
     >>> [part_of_tag(tag) for tag in ("VBZ", "JJR", "RB", "NNPS", "IN")]
     [0, 1, 2, 3, 4]
@@ -43,35 +43,35 @@ def part_of_tag(tag: str) -> int:
 
 
 def small(word: str, part: str) -> str:
-    """The word in small letters for its lemma; the released code has NLTK's."""
+    """Lower-cased word in place of its lemma; the released code uses NLTK's lemmatiser."""
     return word.lower()
 
 
 def alike(text: str, glosses: Sequence[str]) -> list[float]:
-    """Every gloss fits; the released code has the cosines of Sentence-BERT's vectors."""
+    """Constant similarity of 1; the released code uses the cosine of Sentence-BERT embeddings."""
     return [1.0] * len(glosses)
 
 
 class SentimentSense(NamedTuple):
     """One sense of a word."""
 
-    rank: int  #: 1 is the most common one
+    rank: int  #: 1 is the most frequent
     feeling: float  #: positive minus negative score
     gloss: str  #: without examples
 
 
 @dataclass(frozen=True)
 class SentiWordNet:
-    """The senses of words by part of speech."""
+    """Senses of words by part of speech."""
 
     senses: Mapping[tuple[str, str], tuple[SentimentSense, ...]]
 
     @classmethod
     def open(cls, path: str | Path) -> SentiWordNet:
-        """From ``SentiWordNet_3.0.0.txt``: part of speech, number, two scores, words and gloss a line, between tabs.
+        """Open ``SentiWordNet_3.0.0.txt``: part of speech, id, two scores, words and gloss per line, tab-separated.
 
         Raises:
-            UserError: no such file, or a line is not of that form.
+            UserError: there is no such file, or a line is malformed.
         """
         path = Path(path)
         if not path.is_file():
@@ -98,7 +98,7 @@ class SentiWordNet:
         return cls({key: tuple(found) for key, found in senses.items()})
 
     def feeling(self, word: str, part: str, text: str = "", similarity: Similarity = alike) -> float:
-        r"""How a lemma feels in a text, between -1 and 1; 0 where it is not known (Ke et al. 2020, released code).
+        r"""Sentiment score of a lemma in a text, between -1 and 1; 0 if it is unknown (Ke et al. 2020, released code).
 
         .. math:: \sum_i \alpha_i (p_i - n_i), \quad \alpha = \mathrm{softmax}_i \frac{1 + \cos(g_i, x)}{2\, r_i}
 
@@ -109,28 +109,28 @@ class SentiWordNet:
             return 0.0
         fits = similarity(text, [sense.gloss for sense in senses])
         ranked = [(1 + fit) / (2 * sense.rank) for fit, sense in zip(fits, senses, strict=True)]
-        shares = torch.tensor(ranked, dtype=torch.double).softmax(0)
-        return float(shares @ torch.tensor([sense.feeling for sense in senses], dtype=torch.double))
+        weights = torch.tensor(ranked, dtype=torch.double).softmax(0)
+        return float(weights @ torch.tensor([sense.feeling for sense in senses], dtype=torch.double))
 
 
 @dataclass(frozen=True)
 class FeltWord:
-    """A word in pieces, what it is and how it feels."""
+    """Word pieces of a word with its part of speech and polarity."""
 
     pieces: tuple[int, ...]
-    part: int  #: a place in :data:`PARTS`, or :data:`OTHER`
+    part: int  #: index into :data:`PARTS`, or :data:`OTHER`
     polarity: int  #: NEGATIVE, POSITIVE or NEUTRAL
 
 
 @dataclass(frozen=True)
 class FeltText:
-    """A text of such words, and how it is graded as a whole."""
+    """Text of labelled words, with its grade."""
 
     words: tuple[FeltWord, ...]
     grade: int = UNGRADED
 
 
-def felt(
+def label_sentiment(
     words: Sequence[tuple[str, str]],
     lexicon: SentiWordNet,
     encode: Callable[[str], Sequence[int]],
@@ -138,14 +138,14 @@ def felt(
     similarity: Similarity = alike,
     lemma: Lemma = small,
 ) -> tuple[FeltWord, ...]:
-    """The words of a text with their tags of the Penn Treebank, labelled.
+    """Label the words of a text by part of speech and polarity.
 
     Args:
-        words: word and tag.
-        lexicon: how lemmas feel.
-        encode: the ids of a word's pieces.
-        similarity: of the text, its words with blanks between, to a gloss.
-        lemma: of a word.
+        words: words with their Penn Treebank tags.
+        lexicon: sentiment lexicon.
+        encode: word-piece ids of a word.
+        similarity: similarity of the text, its words joined by spaces, to each gloss.
+        lemma: lemmatiser.
     """
     text = " ".join(word for word, _ in words)
     found = []
@@ -161,16 +161,16 @@ def felt(
 def felt_columns(
     texts: Sequence[FeltText], start: int, stop: int, *, max_length: int = 512
 ) -> dict[str, list[list[int]]]:
-    """Labelled texts as numbers, one list a text: ``ids``, ``units`` (a word each), and what :data:`UNKNOWN` names.
+    """Columns of labelled texts, one list per text: ``ids``, ``units`` (word indices) and labels of :data:`UNKNOWN`.
 
     Args:
-        texts: in order.
-        start: id that stands before a text; nothing is known of it.
-        stop: id that stands after a text; nothing is known of it.
-        max_length: tokens of a text, these two counted; what goes beyond is cut.
+        texts: labelled texts.
+        start: id of the special token before a text, with unknown labels.
+        stop: id of the special token after a text, with unknown labels.
+        max_length: maximum number of tokens of a text, these two counted; longer texts are truncated.
 
     Raises:
-        UserError: a text has a grade that there is not.
+        UserError: a text has an invalid grade.
     """
     columns: dict[str, list[list[int]]] = {name: [] for name in ("ids", "units", *UNKNOWN)}
     for place, text in enumerate(texts):
@@ -193,7 +193,7 @@ def felt_columns(
 
 
 def felt_tokens(texts: Sequence[FeltText], start: int, stop: int, *, max_length: int = 512) -> Tokens:
-    """What an encoder reads of labelled texts; arguments and errors as of :func:`felt_columns`."""
+    """Tokens of labelled texts for an encoder; arguments and errors as in :func:`felt_columns`."""
     columns = felt_columns(texts, start, stop, max_length=max_length)
     return replace(
         Tokens.of(columns["ids"], mask_groups=columns["units"]),

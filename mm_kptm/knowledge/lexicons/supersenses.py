@@ -1,7 +1,7 @@
-"""Supersenses: the 45 files of WordNet's lexicographers, and which of them a word may come from.
+"""Supersenses: WordNet's 45 lexicographer files, and those that a word may belong to.
 
-WordNet's database numbers the file of every synset (lexnames(5)): an animal, a feeling, a verb of motion. They are
-coarse senses, few enough to be predicted at every word (Levine et al. 2020, SenseBERT, section 3.2).
+WordNet's database has the file of every synset (lexnames(5)): an animal, a feeling, a verb of motion. They are coarse
+senses, few enough to be predicted at every word (Levine et al. 2020, SenseBERT, section 3.2).
 
 Shapes: V vocabulary, T token rows.
 """
@@ -20,7 +20,7 @@ from mm_kptm.errors import UserError
 from mm_kptm.io.text_lines import numbered_lines
 from mm_kptm.knowledge.graph.wordnet import FILES, read_synsets
 
-#: By their numbers.
+#: Supersense names in the order of their ids.
 SUPERSENSES = (
     *("adj.all", "adj.pert", "adv.all", "noun.Tops", "noun.act", "noun.animal", "noun.artifact", "noun.attribute"),
     *("noun.body", "noun.cognition", "noun.communication", "noun.event", "noun.feeling", "noun.food", "noun.group"),
@@ -31,7 +31,7 @@ SUPERSENSES = (
     *("verb.perception", "verb.possession", "verb.social", "verb.stative", "verb.weather", "adj.ppl"),
 )
 
-#: English words of grammar, of more than three letters: WordNet does not know what they mostly mean.
+#: English function words of more than three letters: WordNet lacks their main meaning.
 _GRAMMAR = """
 about above after again against also although among because been before being below beside between both cannot could
 does doing done down during each either else ever every from further have having here hers herself himself however
@@ -42,7 +42,7 @@ whose will with within without would your yours yourself yourselves
 """
 GRAMMAR_WORDS = frozenset(_GRAMMAR.split())
 
-#: Endings of inflected words and what stands in their place, by WordNet's file (morphy(7)).
+#: Inflectional endings and their replacements, by WordNet file (morphy(7)).
 _ENDINGS = {
     "noun": (("s", ""), ("ses", "s"), ("ves", "f"), ("xes", "x"), ("zes", "z"), ("ches", "ch"), ("shes", "sh"),
              ("men", "man"), ("ies", "y")),
@@ -54,14 +54,14 @@ _ENDINGS = {
 
 @dataclass(frozen=True)
 class Inventory:
-    """The supersenses of lemmas, by WordNet's file and lemma in small letters."""
+    """Supersenses of lemmas, by WordNet file and lower-cased lemma."""
 
     lemmas: Mapping[str, Mapping[str, frozenset[int]]]
-    irregular: Mapping[str, Mapping[str, tuple[str, ...]]]  #: base forms of words that no ending explains, by file
+    irregular: Mapping[str, Mapping[str, tuple[str, ...]]]  #: base forms of irregular words, by file
 
     @classmethod
     def open(cls, folder: str | Path) -> Inventory:
-        """From WordNet's database files, and its lists of irregular words (``noun.exc``) where they are there.
+        """Open WordNet's database files, with its lists of irregular words (``noun.exc``) if present.
 
         Raises:
             UserError: a file is missing, or a line cannot be read; the message names the line.
@@ -81,9 +81,9 @@ class Inventory:
         return cls(kept, {name: _irregular(folder / f"{name}.exc") for name in FILES})
 
     def of(self, word: str) -> frozenset[int]:
-        """The supersenses of a word in any part of speech; where WordNet does not have it, those of its base forms.
+        """Supersenses of a word in any part of speech; those of its base forms if WordNet does not have the word.
 
-        None of a word that WordNet does not know in any form.
+        Empty for a word that WordNet does not know in any form.
         """
         word = word.lower()
         own = frozenset[int]().union(*(known.get(word, ()) for known in self.lemmas.values()))
@@ -94,7 +94,7 @@ class Inventory:
         )
 
     def _bases(self, name: str, word: str) -> Iterator[str]:
-        """What a word may be a form of, in one part of speech."""
+        """Possible base forms of a word in one part of speech."""
         if word in self.irregular.get(name, {}):
             yield from self.irregular[name][word]
             return
@@ -117,7 +117,7 @@ def _irregular(path: Path) -> dict[str, tuple[str, ...]]:
 
 @dataclass(frozen=True, eq=False)
 class SenseVocabulary:
-    """What each piece of a vocabulary may mean."""
+    """Allowed supersenses of each word piece of a vocabulary."""
 
     allowed: Tensor  #: true where a piece may have a supersense, [V, 45]
     continues: Tensor  #: true where a piece continues a word, [V]
@@ -131,13 +131,13 @@ class SenseVocabulary:
         stop_words: Collection[str] = GRAMMAR_WORDS,
         shortest: int = 4,
     ) -> SenseVocabulary:
-        """Of WordPiece's vocabulary, by the rules of the paper: no sense for stop words and what continues a word.
+        """Build from a WordPiece vocabulary by the paper's rules: no sense for stop words and word continuations.
 
         Args:
-            vocabulary: every piece; its place is its id.
-            inventory: what words mean.
-            stop_words: in small letters.
-            shortest: letters; shorter words are mostly abbreviations.
+            vocabulary: word pieces in the order of their ids.
+            inventory: supersenses of words.
+            stop_words: stop words in lower case.
+            shortest: minimum length in letters; shorter words are mostly abbreviations.
         """
         allowed = torch.zeros(len(vocabulary), len(SUPERSENSES), dtype=torch.bool)
         for number, piece in enumerate(vocabulary):
@@ -146,7 +146,7 @@ class SenseVocabulary:
         return cls(allowed, torch.tensor([piece.startswith("##") for piece in vocabulary], dtype=torch.bool))
 
     def of_words(self, tokens: Tokens) -> Tensor:
-        """What the token rows may mean as whole words, [T, 45]: nothing where a word was cut into pieces."""
+        """Allowed supersenses of the token rows as whole words, [T, 45]; none where a word has several pieces."""
         continued = self.continues[tokens.ids]
         first = tokens.layout.offsets_in_sequence(continued.device) == 0
         followed = torch.cat([continued[1:] & ~first[1:], continued.new_zeros(1)])[: len(continued)]
@@ -154,7 +154,7 @@ class SenseVocabulary:
 
 
 def names(senses: Iterable[int]) -> list[str]:
-    """What supersenses are called.
+    """Names of supersenses.
 
     >>> names([5, 38])
     ['noun.animal', 'verb.motion']

@@ -1,4 +1,4 @@
-"""What things are called, in several languages, and how often a name led to which of them: an alias dictionary.
+"""Alias dictionary: names of entities in several languages, with counts of the entities they were linked to.
 
 The share of times is the prior of an entity given its name (Ganea and Hofmann 2017, section 3). Names that are spelt
 alike but for case and form share what they lead to; a spelling that the dictionary has as it stands in a text keeps
@@ -27,7 +27,7 @@ EVERY = ""  #: the language of names that have none: they are found in texts of 
 
 
 class Alias(NamedTuple):
-    """A name that led somewhere."""
+    """Alias of an entity, with its count and language."""
 
     surface: str
     entity: str
@@ -36,7 +36,7 @@ class Alias(NamedTuple):
 
 
 class Prior(NamedTuple):
-    """What a name may mean, and how often it did among all it may mean."""
+    """Entity with its prior given a name."""
 
     entity: str
     share: float
@@ -46,7 +46,7 @@ Counts = Mapping[str, float]  #: by entity
 
 
 class Names:
-    """The names of one language, or of all, with an index that finds them."""
+    """Names of one language, or of all, with a mention index."""
 
     def __init__(self, counts: Mapping[str, Counts]) -> None:
         self.index = MentionIndex(list(counts))
@@ -62,7 +62,7 @@ class Names:
         return len(self._exact)
 
     def priors(self, number: int, surface: str) -> tuple[Prior, ...]:
-        """What a mention may mean, the likeliest first, and of equally likely entities the first by name.
+        """Priors of a mention, most likely first, ties by entity name.
 
         Args:
             number: of its name.
@@ -76,7 +76,7 @@ class Names:
 
 
 class Aliases:
-    """An alias dictionary.
+    """Alias dictionary.
 
     Args:
         aliases: a name that leads to the same entity twice counts twice.
@@ -100,7 +100,7 @@ class Aliases:
 
     @classmethod
     def of_graph(cls, graph: KnowledgeGraph) -> Aliases:
-        """The aliases of a graph; the names of its entities where it has none.
+        """Alias dictionary of a graph; the entity names themselves where it has no aliases.
 
         Nobody counted where they led: an entity counts once, and once for every triple that it is in.
         """
@@ -122,18 +122,18 @@ class Aliases:
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """Of names, in order of the alphabet."""
+        """Languages of the names, sorted."""
         return tuple(sorted(self._counts.keys() - {EVERY}))
 
     @cached_property
     def entities(self) -> frozenset[str]:
-        """Whatever a name leads to."""
+        """Entities of all names."""
         return frozenset(
             entity for surfaces in self._counts.values() for counts in surfaces.values() for entity in counts
         )
 
     def names(self, language: str | None = None) -> Names:
-        """The names of a language and those that have none; of all languages where it is None."""
+        """Names of a language and those without one; of all languages if None."""
         if language not in self._names:
             if language is None:
                 languages = sorted(self._counts)
@@ -149,19 +149,19 @@ class Aliases:
         return self._names[language]
 
     def require(self, language: str, source: str) -> None:
-        """``UserError`` where no name is in a language."""
+        """Raise ``UserError`` if no name is in the language."""
         if language not in self.languages:
             have = f"it has {', '.join(self.languages)}" if self.languages else "its names are in no language at all"
             raise UserError(f"{source} has no names in {language!r}; {have}")
 
     def description(self, entity: str, language: str | None = None) -> str:
-        """How an entity is described: in a language if it is, else in any; an empty text if it is not."""
+        """Description of an entity: in a language if there is one, else in any; empty if there is none."""
         order = sorted(self.descriptions, key=lambda one: (one != language, one))
         return next((text for one in order if (text := self.descriptions[one].get(entity))), "")
 
 
 def open_aliases(source: str | Path) -> Aliases:
-    """The alias dictionary of a file or a graph.
+    """Open the alias dictionary of a file or a graph.
 
     A table between tabs whose first line names its columns (:data:`COLUMNS`, the first two at least); two columns
     without such a line, name and entity (ERNIE's ``anchor2id.txt``); KnowBERT's dictionary (``string TAB count TAB

@@ -1,4 +1,4 @@
-"""Which words may be a mention, and what of: a dictionary of names with priors (Peters et al. 2019, section 4.1).
+"""Candidate generation: spans of words in a name dictionary with priors (Peters et al. 2019, section 4.1).
 
 A dictionary is made by counting links: how often a string of text led to which page (Ganea and Hofmann 2017).
 """
@@ -16,7 +16,7 @@ from mm_kptm.io.text_lines import numbered_lines
 
 @dataclass(frozen=True)
 class CandidateSpan:
-    """Neighbouring words, or pieces, that may be a mention, and what it may mean."""
+    """Candidate span: consecutive words or word pieces with their candidate entities."""
 
     first: int
     last: int  #: the last one is part of it
@@ -28,7 +28,7 @@ Finder = Callable[[Sequence[str]], list[CandidateSpan]]  #: from the words of a 
 
 
 class EntityPrior(NamedTuple):
-    """A page that a string has led to."""
+    """Page that a string was linked to, with its prior."""
 
     number: str  #: of the page
     entity: str  #: its title
@@ -36,7 +36,7 @@ class EntityPrior(NamedTuple):
 
 
 class Name(NamedTuple):
-    """A string, and where it led."""
+    """String with its count and the pages it was linked to."""
 
     times: int
     senses: tuple[EntityPrior, ...]
@@ -57,7 +57,7 @@ def no_word(word: str) -> bool:
 
 
 def all_spellings(names: Mapping[str, Name], most: int) -> dict[str, list[EntityPrior]]:
-    """Where the spellings of a lower-cased string led, each page once with its highest prior."""
+    """Merge the spellings of a lower-cased string, each page once with its highest prior."""
     best: dict[str, dict[str, EntityPrior]] = {}
     for spelling, name in names.items():
         found = best.setdefault(spelling.lower(), {})
@@ -68,7 +68,7 @@ def all_spellings(names: Mapping[str, Name], most: int) -> dict[str, list[Entity
 
 
 def last_spelling(names: Mapping[str, Name], most: int) -> dict[str, list[EntityPrior]]:
-    """The released code's merging: where the last spelling led and where the lower-cased one did.
+    """Merging of the released code: pages of the last spelling and of the lower-cased one.
 
     Where both led to one page and the second is likelier, the page is kept with its first prior, and the last of such
     pages stands there once more with its second one.
@@ -88,7 +88,7 @@ def last_spelling(names: Mapping[str, Name], most: int) -> dict[str, list[Entity
 
 
 class NameDictionary:
-    """Finds the spans of a text that a dictionary knows.
+    """Candidate generator from a name dictionary.
 
     A string counts as it is written or with capital first letters, whichever led anywhere more often; where neither
     did, in lower case.
@@ -119,7 +119,7 @@ class NameDictionary:
         self._longest = max_length
 
     def __call__(self, words: Sequence[str]) -> list[CandidateSpan]:
-        """The spans that the dictionary knows, in order of their first word."""
+        """Candidate spans of a text, in order of their first word."""
         spans = []
         for first, last in spans_up_to(len(words), self._longest):
             if self._may_be(words[first : last + 1]) and (senses := self.senses(" ".join(words[first : last + 1]))):
@@ -129,7 +129,7 @@ class NameDictionary:
         return spans
 
     def senses(self, string: str) -> Sequence[EntityPrior]:
-        """Where a string may lead, as it was counted."""
+        """Pages of a string with their priors."""
         written, titled = self._names.get(string), self._names.get(string.title())
         found = written if _times(written) > _times(titled) else titled
         return self._small.get(string.lower(), ()) if found is None or not found.times else found.senses
@@ -140,7 +140,7 @@ class NameDictionary:
 
 
 def read_names(path: str | Path, entities: Collection[str] | None = None, *, most: int = 30) -> dict[str, Name]:
-    """A dictionary file: ``string TAB count TAB number,prior,title TAB ...`` a line.
+    """Read a dictionary file: ``string TAB count TAB number,prior,title TAB ...`` per line.
 
     Args:
         path: of the file.
@@ -164,7 +164,7 @@ def read_names(path: str | Path, entities: Collection[str] | None = None, *, mos
 
 
 def spans_up_to(words: int, max_length: int) -> Iterator[tuple[int, int]]:
-    """First and last word of every run of at most ``longest`` words.
+    """First and last word of every span of at most ``max_length`` words.
 
     >>> list(spans_up_to(3, 2))
     [(0, 0), (0, 1), (1, 1), (1, 2), (2, 2)]

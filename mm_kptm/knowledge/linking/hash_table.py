@@ -1,4 +1,4 @@
-"""Numbers for 64-bit keys, many at a time: open addressing in two arrays.
+"""Hash table from 64-bit keys to numbers, vectorised: open addressing in two arrays.
 
 Shapes: K keys that have a number, Q keys that are asked for.
 """
@@ -16,7 +16,7 @@ _SPREAD = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: what was 
 
 
 class NumberTable:
-    """The number of each key; :data:`MISSING` for a key that has none.
+    """Number of each key; :data:`MISSING` for an unknown key.
 
     Args:
         keys: distinct, [K].
@@ -40,7 +40,7 @@ class NumberTable:
         self._numbers[taken] = numbers[self._numbers[taken]]
 
     def __call__(self, keys: Keys) -> Numbers:
-        """[Q] -> [Q]."""
+        """Look up keys [Q]: their numbers, [Q]."""
         slots = self._slots(keys)
         numbers = self._numbers[slots]
         open_ = np.flatnonzero((self._keys[slots] != keys) & (numbers != MISSING))

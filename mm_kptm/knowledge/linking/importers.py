@@ -1,4 +1,4 @@
-"""What other linkers found, in the form of this suite: TAGME, REL, ReFinED and spaCy.
+"""Importers of other linkers' output: TAGME, REL, ReFinED and spaCy.
 
 One JSON object a line, with ``text``, perhaps ``id`` and ``language``, and what the linker answered: TAGME's response
 (``annotations``); REL's list (``annotations``: first character, length, mention, title, confidence and more); the spans
@@ -27,12 +27,12 @@ _NOTHING = ("", "NIL", "Q-1")  # how linkers write that a mention means nothing 
 
 
 def as_it_is(name: str) -> str | None:
-    """Entities keep the linker's names."""
+    """Keep the linker's entity name."""
     return name
 
 
 def known_to(aliases: Aliases) -> Naming:
-    """Names that a dictionary leads to, with blanks or underscores; else what it takes the whole name for.
+    """Map entity names to a dictionary: names it knows, with spaces or underscores; else its best entity for the name.
 
     So Wikipedia's titles become the entities of a graph that knows the titles as aliases.
     """
@@ -55,7 +55,7 @@ def known_to(aliases: Aliases) -> Naming:
 def read_imported(
     path: str | Path, linker: str, naming: Naming = as_it_is, *, threshold: float = 0.0, overlaps: bool = False
 ) -> Iterator[LinkedText]:
-    """The texts that another linker read, one after the other; a candidate that is not known keeps the linker's name.
+    """Read texts linked by another linker, lazily; a candidate that is not known keeps the linker's name.
 
     Args:
         path: a file of one JSON object a line.
@@ -82,7 +82,7 @@ def _renamed(link: Link, naming: Naming, threshold: float) -> Link:
 
 
 def _tagme(record: Record, text: str) -> Iterator[Link]:
-    """Characters are counted as Java does, in units of 16 bits; the confidence is called rho."""
+    """TAGME's annotations: offsets in UTF-16 units, as in Java; the confidence is rho."""
     places = list(accumulate((1 + (letter > "\uffff") for letter in text), initial=0))
     for found in _listed(record, "annotations"):
         start, end = (_of_units(found.get(key, int), places) for key in ("start", "end"))
@@ -96,7 +96,7 @@ def _rel(record: Record, text: str) -> Iterator[Link]:
         place = f"{record.place}, annotations[{at}]"
         listed = expected(entry, list, place)
         if len(listed) < 5:
-            raise UserError(f"{place} holds {len(listed)} things; REL tells start, length, mention, title, confidence")
+            raise UserError(f"{place} has {len(listed)} values; REL gives start, length, mention, title, confidence")
         start, length = (expected(value, int, f"{place}[{k}]") for k, value in enumerate(listed[:2]))
         inside(MentionSpan(start, start + length), text, place)
         _alike(expected(listed[2], str, f"{place}[2]"), text[start : start + length], place)
@@ -119,7 +119,7 @@ def _refined(record: Record, text: str) -> Iterator[Link]:
 
 
 def _refined_candidates(found: Record) -> Iterator[Candidate]:
-    """Pairs of an entity and its score, if the spans were kept with them."""
+    """Candidates with their scores, if the spans have them."""
     if found.values.get("candidate_entities") is not None:
         for pair in found.get("candidate_entities", list):
             listed = expected(pair, list, f"{found.place}: a candidate")
@@ -131,13 +131,13 @@ def _refined_candidates(found: Record) -> Iterator[Candidate]:
 
 
 def _refined_entity(value: Json, place: str) -> str | None:
-    """By its number in Wikidata, else by its title."""
+    """Entity by its Wikidata id, else by its title."""
     if isinstance(value, dict):
         record = Record(value, place)
-        told = [record.get(key, str) for key in ("wikidata_entity_id", "wikipedia_entity_title") if value.get(key)]
+        names = [record.get(key, str) for key in ("wikidata_entity_id", "wikipedia_entity_title") if value.get(key)]
     else:
-        told = [] if value is None else [expected(value, str, place)]
-    return next((name for name in told if name not in _NOTHING), None)
+        names = [] if value is None else [expected(value, str, place)]
+    return next((name for name in names if name not in _NOTHING), None)
 
 
 def _spacy(record: Record, text: str) -> Iterator[Link]:
@@ -148,33 +148,33 @@ def _spacy(record: Record, text: str) -> Iterator[Link]:
     for found in (found for group in groups for found in group):
         start, end = found.get("start", int), found.get("end", int)
         inside(MentionSpan(start, end), text, found.place)
-        told = [found.get(key, str) for key in ("kb_id", "ent_id", "id") if isinstance(found.values.get(key), str)]
-        yield _single(start, end, next((name for name in told if name not in _NOTHING), ""), 1.0)
+        names = [found.get(key, str) for key in ("kb_id", "ent_id", "id") if isinstance(found.values.get(key), str)]
+        yield _single(start, end, next((name for name in names if name not in _NOTHING), ""), 1.0)
 
 
-#: The linkers whose findings are read.
+#: Readers by linker.
 LINKERS: dict[str, Reading] = {"tagme": _tagme, "rel": _rel, "refined": _refined, "spacy": _spacy}
 
 
 def _single(start: int, end: int, name: str, score: float) -> Link:
-    """A mention of which the linker tells its decision alone."""
+    """Mention of a linker that outputs its decision only."""
     if name in _NOTHING:
         return Link(start, end, (), None)
     return Link(start, end, (Candidate(name, score, score),), name)
 
 
 def _listed(record: Record, key: str) -> list[Record]:
-    """The objects of a list, which may be empty."""
+    """Objects of a list, which may be empty."""
     listed = record.get(key, list)
     return [Record.of(value, f"{record.place}, {key}[{at}]") for at, value in enumerate(listed)]
 
 
 def _of_units(unit: int, places: Sequence[int]) -> int:
-    """The character that a 16-bit unit belongs to, outside the text where the unit is."""
+    """Character of a UTF-16 unit, unchanged outside the text."""
     return unit if unit < 0 or unit > places[-1] else bisect_left(places, unit)
 
 
 def _alike(theirs: str, ours: str, place: str) -> None:
-    """``UserError`` where a mention reads otherwise than the linker says, blanks and case aside."""
+    """Raise ``UserError`` if a mention differs from the linker's text, spaces and case aside."""
     if theirs.casefold().split() != ours.casefold().split():
         raise UserError(f"{place} says {shown(theirs)}, but those characters of its text are {shown(ours)}")

@@ -1,4 +1,4 @@
-"""Texts with linked mentions, one JSON object a line: the form in which linkers and systems of this suite meet.
+"""Linked texts, one JSON object per line: the exchange format of linkers and models.
 
 ``{"id", "text", "language", "mentions": [{"start", "end", "surface", "candidates": [{"entity", "prior", "score"}],
 "entity"}]}``. Characters are counted from 0 and an end is the one after the last; ``entity`` is null where a mention
@@ -25,7 +25,7 @@ _HALF = re.compile("[\ud800-\udfff]")  # half of a character, left where a text 
 
 
 class Candidate(NamedTuple):
-    """What a mention may mean."""
+    """Candidate entity of a mention, with its prior and score."""
 
     entity: str
     prior: float  #: before the text around it was read
@@ -33,7 +33,7 @@ class Candidate(NamedTuple):
 
 
 class Link(NamedTuple):
-    """Some characters of a text and what they may mean."""
+    """Mention of a text with its candidates and its entity."""
 
     start: int  #: the first
     end: int  #: the one after the last
@@ -42,13 +42,13 @@ class Link(NamedTuple):
 
     @property
     def score(self) -> float:
-        """Of what they mean; 0 where that is nothing."""
+        """Score of the linked entity; 0 if there is none."""
         return next((one.score for one in self.candidates if one.entity == self.entity), 0.0)
 
 
 @dataclass(frozen=True)
 class LinkedText:
-    """A text and its mentions, in order of their first characters, the longer first."""
+    """Text with its mentions, ordered by start, longer ones first."""
 
     id: str
     text: str
@@ -56,12 +56,12 @@ class LinkedText:
     mentions: tuple[Link, ...] = ()
 
     def surface(self, link: Link) -> str:
-        """The characters of a mention."""
+        """Text of a mention."""
         return self.text[link.start : link.end]
 
 
 def read_texts(path: str | Path) -> Iterator[LinkedText]:
-    """Texts without mentions, one after the other: objects with ``text`` (``.jsonl``), or the lines of any other file.
+    """Read texts without mentions, lazily: objects with ``text`` (``.jsonl``), or the lines of any other file.
 
     Raises:
         UserError: no such file, nothing in it, or a line is not UTF-8 or no such object; the message names the line.
@@ -76,7 +76,7 @@ def read_texts(path: str | Path) -> Iterator[LinkedText]:
 
 
 def read_linked(path: str | Path, *, overlaps: bool = False) -> Iterator[LinkedText]:
-    """Texts with their mentions, one after the other.
+    """Read texts with their mentions, lazily.
 
     Args:
         path: a file of one JSON object a line.
@@ -94,19 +94,19 @@ def read_linked(path: str | Path, *, overlaps: bool = False) -> Iterator[LinkedT
 
 
 def objects(path: Path) -> Iterator[tuple[Record, int]]:
-    """The objects of a file with the numbers of their lines; ``UserError`` as :func:`read_texts`."""
+    """Objects of a file with their line numbers; ``UserError`` as in :func:`read_texts`."""
     for number, line in _lines(path):
         yield read_line(line, f"{path}, line {number}"), number
 
 
 def heading(record: Record, number: int) -> tuple[str, str, str | None]:
-    """Id (the number of the line where there is none), text and language of an object."""
+    """Id (the line number if there is none), text and language of an object."""
     language = record.get("language", str) if record.values.get("language") is not None else None
     return record.name("id") if "id" in record.values else str(number), record.get("text", str), language
 
 
 def in_order(links: Iterable[Link], text: str, place: str, *, overlaps: bool = False) -> tuple[Link, ...]:
-    """The mentions of a text in order; ``UserError`` where two overlap but may not."""
+    """Mentions of a text in order; ``UserError`` if two overlap but may not."""
     ordered = sorted(links, key=lambda link: (link.start, -link.end))
     for link, behind in pairwise(ordered):
         if not overlaps and behind.start < link.end:
@@ -116,7 +116,7 @@ def in_order(links: Iterable[Link], text: str, place: str, *, overlaps: bool = F
 
 
 def as_json(linked: LinkedText) -> str:
-    """The line of a text, without its end."""
+    """Linked text as a JSON line, without the line break."""
     mentions = [
         {
             "start": link.start,
@@ -127,13 +127,13 @@ def as_json(linked: LinkedText) -> str:
         }
         for link in linked.mentions
     ]
-    told = {"id": linked.id, "text": linked.text, "language": linked.language, "mentions": mentions}
-    line = json.dumps(told, ensure_ascii=False)
-    return json.dumps(told) if _HALF.search(line) else line
+    values = {"id": linked.id, "text": linked.text, "language": linked.language, "mentions": mentions}
+    line = json.dumps(values, ensure_ascii=False)
+    return json.dumps(values) if _HALF.search(line) else line
 
 
 def write_linked(texts: Iterable[LinkedText], path: str | Path) -> None:
-    """Write texts one after the other; the file appears whole or not at all.
+    """Write texts lazily and atomically.
 
     Raises:
         UserError: the file cannot be written.
@@ -142,7 +142,7 @@ def write_linked(texts: Iterable[LinkedText], path: str | Path) -> None:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines that are not blank, with their numbers."""
+    """Lines that are not blank, with their numbers."""
     if not path.exists() or path.is_dir():  # a pipe will do
         raise UserError(f"texts were looked for in {path}, but there is no such file")
     empty = True
@@ -171,12 +171,12 @@ def _link(record: Record, text: str) -> Link:
 
 
 def _candidate(record: Record) -> Candidate:
-    told = [key for key in ("prior", "score") if key in record.values]
-    if not told:
+    keys = [key for key in ("prior", "score") if key in record.values]
+    if not keys:
         raise UserError(f"{record.place} has neither 'prior' nor 'score'; a candidate has one of them")
-    return Candidate(record.get("entity", str), record.get(told[0], float), record.get(told[-1], float))
+    return Candidate(record.get("entity", str), record.get(keys[0], float), record.get(keys[-1], float))
 
 
 def _candidate_as_json(candidate: Candidate) -> dict[str, Json]:
-    told: dict[str, Json] = {"entity": candidate.entity, "prior": candidate.prior}
-    return told if candidate.score == candidate.prior else {**told, "score": candidate.score}
+    values: dict[str, Json] = {"entity": candidate.entity, "prior": candidate.prior}
+    return values if candidate.score == candidate.prior else {**values, "score": candidate.score}

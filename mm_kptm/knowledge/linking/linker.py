@@ -1,4 +1,4 @@
-"""Which entity a mention means: how often its name led there, and how well the text around it fits; or none.
+"""Entity linker: prior of the name combined with the similarity of the context; below a threshold, no entity.
 
 A linker that needs neither network nor training: candidates and priors of an alias dictionary, perhaps an encoder that
 reads the text around a mention and what is known about its candidates, and a threshold below which a mention means
@@ -31,7 +31,7 @@ _DIGITS = 6  # of scores; what an encoder makes of a text beyond these changes w
 
 @dataclass(frozen=True)
 class Context:
-    """How well candidates fit the text around a mention: cosines of vectors, brought between 0 and 1.
+    """Context similarity of candidates: cosines between mention context and entity vectors, scaled to [0, 1].
 
     An entity without a vector fits neither well nor badly.
     """
@@ -41,7 +41,7 @@ class Context:
     window: int = 200  #: characters on either side of a mention
 
     def __call__(self, texts: Sequence[str], links: Sequence[Link]) -> list[tuple[float, ...]]:
-        """For every candidate of every mention of a text, in order."""
+        """Similarity of every candidate of every mention, in order."""
         if not links:
             return []
         names = sorted({one.entity for link in links for one in link.candidates})
@@ -59,7 +59,7 @@ class Context:
 
 
 def described(aliases: Aliases, encode: Encode, language: str | None = None) -> EntityVectors:
-    """The vectors of descriptions, in one language where there is one in it.
+    """Entity vectors from descriptions, in the given language where available.
 
     Raises:
         UserError: nothing is described.
@@ -85,7 +85,7 @@ def described(aliases: Aliases, encode: Encode, language: str | None = None) -> 
 
 @dataclass(frozen=True)
 class MentionLinker:
-    """Finds mentions and decides what they mean.
+    """Finds mentions and links them to entities.
 
     A candidate's score is its prior, or where a context is read the mean of prior and fit, weighted.
     """
@@ -106,7 +106,7 @@ class MentionLinker:
             raise UserError(f"a mention was to have {self.most} candidates, but needs one at least")
 
     def __call__(self, texts: Sequence[LinkedText]) -> list[LinkedText]:
-        """The texts with their mentions; those that they came with are passed over."""
+        """Link texts; mentions that they already have are ignored."""
         languages: dict[str | None, list[int]] = defaultdict(list)
         for place, text in enumerate(texts):
             languages[text.language or self.language].append(place)
@@ -119,7 +119,7 @@ class MentionLinker:
         return linked
 
     def stream(self, texts: Iterable[LinkedText]) -> Iterator[LinkedText]:
-        """The same for texts without end; a few are held at a time."""
+        """Link a stream of texts lazily; a few are in memory at a time."""
         held: list[LinkedText] = []
         size = 0
         for text in texts:
@@ -155,6 +155,6 @@ class MentionLinker:
 
 
 def decided(link: Link, threshold: float = 0.0) -> Link:
-    """A mention that means its first candidate, if that scores at least as much as the threshold."""
+    """Link a mention to its first candidate if that one's score reaches the threshold."""
     best = link.candidates[0] if link.candidates else None
     return link._replace(entity=best.entity if best is not None and best.score >= threshold else None)

@@ -1,9 +1,8 @@
-"""Where texts mention names of a long list, in any script: a mention index.
+"""Mention index: finds names of a long list in texts of any script.
 
-A name is found where its words follow one another, blanks between the same of them as in the name. Upper and lower
-case, compatibility forms and the ways to write an accent do not differ
-(:mod:`~mm_kptm.knowledge.linking.normalization`). Words are met as hashes, all places of a batch at once, and compared
-letter by letter in the end.
+A name matches where its words follow one another, with spaces between the same of them as in the name. Case,
+compatibility forms and combining accents are normalised (:mod:`~mm_kptm.knowledge.linking.normalization`). Words are
+looked up as hashes, all positions of a batch at once, and matches are verified character by character.
 
 Shapes: N names, U words of a batch, M mentions.
 """
@@ -25,7 +24,7 @@ _AT_ONCE = 1 << 17  # characters whose arrays stay near the processor
 
 @dataclass(frozen=True, eq=False)
 class Mentions:
-    """Mentions in order of their texts; those of a text in order of their first characters, the longer first."""
+    """Mentions ordered by text, start, and longer ones first."""
 
     texts: Integers  #: which text, [M]
     starts: Integers  #: the first character, [M]
@@ -41,7 +40,7 @@ class Mentions:
 
 
 class MentionIndex:
-    """Finds names.
+    """Index that finds names in texts.
 
     Args:
         names: one that is blank is never found.
@@ -65,11 +64,11 @@ class MentionIndex:
 
     @property
     def numbers(self) -> Integers:
-        """Of the names: that of the first of those that are spelt alike, -1 of a blank one, [N]."""
+        """Index of every name: names equal after normalisation share the first one's index; -1 if blank, [N]."""
         return self._trie.numbers
 
     def find(self, texts: Sequence[str], *, overlaps: bool = False) -> Mentions:
-        """The mentions of texts.
+        """Find the mentions of texts.
 
         Args:
             texts: in any language and script.
@@ -97,7 +96,7 @@ class MentionIndex:
         return _mentions(matches, words, folded, first)
 
     def _true(self, matches: Matches, words: SplitWords, numbers: Integers) -> Flags:
-        """Whether all words of a match have the letters that their hashes promise."""
+        """Whether all words of a match are equal to the name's, not only their hashes."""
         used = np.zeros(len(numbers) + 1, dtype=np.int64)
         np.add.at(used, matches.words, 1)
         np.add.at(used, matches.words + matches.counts, -1)
@@ -111,12 +110,12 @@ class MentionIndex:
 
 
 def _symbols(numbers: Integers, apart: Flags) -> Integers:
-    """A word with and a word without a blank before it are two steps of a name."""
+    """Trie symbols of words, which depend on whether a space comes before."""
     return 2 * numbers.astype(np.int64) + apart
 
 
 def _whole(matches: Matches, words: SplitWords, folded: NormalizedText) -> Flags:
-    """Whether a match begins and ends between two characters of the text, and not inside what one was folded to."""
+    """Whether a match starts and ends at character boundaries of the original text, not inside an expansion."""
     if folded.origins is None:
         return np.ones(len(matches), dtype=bool)
     origins = np.concatenate([[-1], folded.origins, [-1]])
@@ -126,7 +125,7 @@ def _whole(matches: Matches, words: SplitWords, folded: NormalizedText) -> Flags
 
 
 def _longest(matches: Matches) -> Integers:
-    """The leftmost longest of matches in order of their places, the longer first."""
+    """Leftmost longest matches, given matches ordered by start, longer ones first."""
     behind = np.searchsorted(matches.words, matches.words + matches.counts).tolist()
     kept = []
     place = 0
@@ -137,7 +136,7 @@ def _longest(matches: Matches) -> Integers:
 
 
 def _mentions(matches: Matches, words: SplitWords, folded: NormalizedText, first: int) -> Mentions:
-    """Matches by the characters of their texts."""
+    """Matches with character offsets in their texts."""
     starts, lasts = words.starts[matches.words], words.ends[matches.words + matches.counts - 1] - 1
     if folded.origins is not None:
         starts, lasts = folded.origins[starts], folded.origins[lasts]
@@ -147,7 +146,7 @@ def _mentions(matches: Matches, words: SplitWords, folded: NormalizedText, first
 
 
 def _batches(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """First and last of neighbouring texts that are found at once."""
+    """Bounds of batches of texts that are processed together."""
     first, size = 0, 0
     for place, text in enumerate(texts):
         size += len(text)

@@ -1,4 +1,4 @@
-"""Names as paths from a root, a word a step; all places of a text walk the paths at the same time.
+"""Trie of names with one word per step, walked from all positions of a text at once.
 
 Shapes: N names, U words of all texts, M matches.
 """
@@ -20,7 +20,7 @@ _NODE_BITS = np.uint64(32)
 
 @dataclass(frozen=True, eq=False)
 class Matches:
-    """Runs of words that are names, in no order."""
+    """Matched names as runs of words, unordered."""
 
     words: Integers  #: the first, [M]
     counts: Integers  #: how many, [M]
@@ -30,12 +30,12 @@ class Matches:
         return len(self.words)
 
     def take(self, which: Integers | Flags) -> Matches:
-        """Some of them."""
+        """Select matches."""
         return Matches(self.words[which], self.counts[which], self.names[which])
 
 
 class NameTrie:
-    """Sequences of symbols.
+    """Trie over sequences of symbols.
 
     Args:
         symbols: of all names, end to end, none negative and each below 2^32.

@@ -1,4 +1,4 @@
-"""Texts as numbers, spellings that mean the same made equal: case, compatibility forms, accents written apart.
+"""Text normalisation as arrays: case folding, compatibility forms and combining accents.
 
 Every character is folded by itself: case folding inside a compatibility decomposition (Unicode Standard, section 3.13,
 D146), so that two texts are equal where their NFKC forms are, whatever their case. What became of a character knows
@@ -40,7 +40,7 @@ _UNSPACED = re.compile(f"[{UNSPACED}]")
 
 @dataclass(frozen=True)
 class NormalizedText:
-    """A batch of texts, a :data:`WALL` behind each."""
+    """Normalised batch of texts, with a :data:`WALL` after each."""
 
     codes: Integers  #: [F]
     kinds: NDArray[np.uint8]  #: :data:`BLANK` and so on, [F]
@@ -50,12 +50,12 @@ class NormalizedText:
 
 @cache
 def folding(cased: bool) -> Folding:
-    """One for all, as its tables are the same for all."""
+    """Shared instance, since its tables are the same for all."""
     return Folding(cased=cased)
 
 
 class Folding:
-    """Folds texts.
+    """Normalises texts by table look-up.
 
     Args:
         cased: whether upper and lower case differ.
@@ -70,7 +70,7 @@ class Folding:
         self._kinds[WALL] = EDGE
 
     def __call__(self, texts: Sequence[str]) -> NormalizedText:
-        """The texts, end to end."""
+        """Normalise texts, concatenated."""
         ends = np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)) + 1) - 1
         characters = np.frombuffer("\0".join([*texts, ""]).encode("utf-32-le", "surrogatepass"), dtype=np.uint32).copy()
         characters[ends] = WALL
@@ -122,7 +122,7 @@ class Folding:
         return out, origins
 
     def _order(self, codes: Integers, kinds: NDArray[np.uint8]) -> None:
-        """Marks on one character, in their canonical order."""
+        """Sort runs of combining marks into canonical order."""
         marks = np.flatnonzero(kinds == MARK)
         classes = self._classes[codes[marks]]
         wrong = (np.diff(marks) == 1) & (classes[:-1] > classes[1:]) & (classes[1:] > 0)
@@ -133,7 +133,7 @@ class Folding:
 
 
 def _kind(letter: str) -> int:
-    """What a folded character is."""
+    """Kind of a folded character."""
     if letter.isspace():
         return BLANK
     if unicodedata.category(letter).startswith("M"):

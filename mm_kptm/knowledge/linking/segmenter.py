@@ -1,4 +1,4 @@
-"""From text to words, some of which are names that a graph knows: leftmost longest match."""
+"""Segmentation of text into words and names of a graph by leftmost longest match."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BEGINS_UNSPACED = re.compile(rf"[{UNSPACED}]")
 
 
 class Word(NamedTuple):
-    """A word of a text."""
+    """Word of a text with its character offsets."""
 
     text: str  #: a name as the graph spells it
     start: int  #: its first character
@@ -28,7 +28,7 @@ class Word(NamedTuple):
 
 
 def running(words: Sequence[str]) -> str:
-    """Words as a text: a blank between two of them unless either is of a script that writes none.
+    """Join words into a text, with spaces except in scripts that do not use them.
 
     >>> running(["New", "York", "的", "小", "猫"])
     'New York的小猫'
@@ -41,7 +41,7 @@ def running(words: Sequence[str]) -> str:
 
 
 class Segmenter:
-    """Cuts a text into words; a name of the graph is one word, blanks inside it included.
+    """Segments a text into words; a name of the graph is one word, even with spaces inside.
 
     Where words are written apart a name begins and ends with a whole word ("art" is not found in "party"), unlike the
     segmenter of the released K-BERT. Text between names falls into words, or characters where words are not set apart.
@@ -65,11 +65,11 @@ class Segmenter:
         self._longest_first = {first: sorted(known, reverse=True) for first, known in lengths.items()}
 
     def __call__(self, text: str) -> list[str]:
-        """The words of a text, in order; a name as the graph spells it."""
+        """Words of a text, in order; a name as the graph spells it."""
         return [word.text for word in self._words(text)]
 
     def words(self, text: str) -> list[Word]:
-        """The words of a text with their characters."""
+        """Words of a text with their character offsets."""
         return list(self._words(text))
 
     def _words(self, text: str) -> Iterator[Word]:

@@ -1,4 +1,4 @@
-"""Folded texts as streams of words, and the numbers of the words that are known.
+"""Word splitter of normalised texts, and a vocabulary of known words.
 
 A word is letters and digits that stand together; where a script sets no blanks between words, and in punctuation, it is
 a single character. Marks belong to the character before them.
@@ -34,7 +34,7 @@ _TAIL = 7  # a mark on a word of a single character
 
 @dataclass(frozen=True, eq=False)
 class SplitWords:
-    """Where words stand among folded characters; a wall is one, too."""
+    """Words of normalised texts as start and end offsets; a wall is a word, too."""
 
     codes: Integers  #: [F]
     starts: Integers  #: [U]
@@ -43,7 +43,7 @@ class SplitWords:
 
     @classmethod
     def of(cls, folded: NormalizedText) -> SplitWords:
-        """The words of all texts in order."""
+        """Words of all texts, in order."""
         kinds = _with_marks(folded.kinds)
         letters = kinds == LETTER
         begins = (kinds == ALONE) | (kinds == EDGE)
@@ -58,16 +58,16 @@ class SplitWords:
 
     @property
     def walls(self) -> Integers:
-        """Which words are walls."""
+        """Indices of the walls."""
         return np.flatnonzero(self.codes[self.starts] == WALL)
 
     def take(self, which: Integers | Flags) -> SplitWords:
-        """Some of the words."""
+        """Select words."""
         return SplitWords(self.codes, self.starts[which], self.ends[which], self.apart[which])
 
 
 class LinkingVocabulary:
-    """Numbers for different words; a word of a text has one or none.
+    """Vocabulary of distinct words; a word of a text has an index or none.
 
     Args:
         words: none of them a wall.
@@ -81,7 +81,7 @@ class LinkingVocabulary:
             if self.same(words, numbers).all():
                 break
         else:
-            raise RuntimeError("no multiplier tells these words apart")
+            raise RuntimeError("no multiplier separates these words")
         self.numbers: Integers = numbers  #: of the given words
         self._table = NumberTable(keys, np.arange(len(keys), dtype=np.int32))
 
@@ -89,11 +89,11 @@ class LinkingVocabulary:
         return len(self._words.starts)
 
     def __call__(self, words: SplitWords) -> Integers:
-        """The number that each word has if it has one, -1 where it has none, [U]; :meth:`same` knows the truth."""
+        """Index of each word by hash, -1 for none, [U]; verify with :meth:`same`."""
         return self._table(self._hashing(words))
 
     def same(self, words: SplitWords, numbers: Integers) -> Flags:
-        """Whether words are letter by letter those of the given numbers, [U]."""
+        """Whether words are equal, character by character, to vocabulary words, [U]."""
         known = self._words.take(numbers)
         lengths = words.ends - words.starts
         equal = lengths == known.ends - known.starts
@@ -113,7 +113,7 @@ def _hashing(multiplier: int) -> _Hashing:
 
 
 class _Hashing:
-    """The polynomial of a word's characters in a multiplier, modulo 2^64, by running sums over all words at once."""
+    """Polynomial hash of words modulo 2^64, by cumulative sums over all words at once."""
 
     def __init__(self, multiplier: int) -> None:
         self._multiplier = multiplier
@@ -137,7 +137,7 @@ class _Hashing:
 
 
 def _with_marks(kinds: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Every mark made a part of what it stands on; what stands on nothing is a word."""
+    """Attach every combining mark to its base character; a mark without one is a word."""
     marks = np.flatnonzero(kinds == MARK)
     if not len(marks):
         return kinds

@@ -1,4 +1,4 @@
-"""Word senses: the synsets of WordNet that a word may mean, and how often it did (Peters et al. 2019, section 4.1)."""
+"""Word senses: candidate WordNet synsets of a word with frequency priors (Peters et al. 2019, section 4.1)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Lemmatiser = Callable[[Sequence[str]], Sequence[str]]  #: from the words of a te
 
 
 class Lemma(NamedTuple):
-    """A lemma in one of its senses."""
+    """Lemma in one of its senses."""
 
     synset: str
     id: str
@@ -26,13 +26,13 @@ class Lemma(NamedTuple):
 
 @dataclass(frozen=True)
 class SenseList:
-    """The senses of strings, lemmas written with blanks in place of underscores and hyphens."""
+    """Senses of strings, where lemmas have spaces in place of underscores and hyphens."""
 
     senses: Mapping[str, tuple[Lemma, ...]]
 
     @classmethod
     def open(cls, path: str | Path) -> SenseList:
-        """From KnowBERT's ``entities.jsonl``: an object a line, of which those of type ``lemma`` count.
+        """Open KnowBERT's ``entities.jsonl``: an object per line, of which those of type ``lemma`` are read.
 
         Raises:
             UserError: no such file, or a line is no such object.
@@ -56,20 +56,20 @@ class SenseList:
         return cls({string: tuple(found) for string, found in senses.items()})
 
     def likeliest(self, lemmas: Sequence[Lemma], most: int = 30, smoothing: float = 1) -> list[tuple[Lemma, float]]:
-        """The senses that were meant most often, with their priors; the counts are smoothed by adding to each."""
+        """Most frequent senses with their smoothed priors."""
         kept = lemmas if len(lemmas) <= most else sorted(lemmas, key=lambda lemma: -lemma.times)[:most]
         total = sum(lemma.times + smoothing for lemma in kept)
         return [(lemma, (lemma.times + smoothing) / total) for lemma in kept]
 
 
 def lower_case(words: Sequence[str]) -> list[str]:
-    """The words themselves for lemmas; the released code has spaCy's."""
+    """Lower-cased words in place of lemmas; the released code uses spaCy's lemmatiser."""
     return [word.lower() for word in words]
 
 
 @dataclass(frozen=True)
 class SenseFinder:
-    """Finds the spans of a text that are lemmas.
+    """Candidate generator of word senses: finds lemmas in a text.
 
     Args:
         senses: of all strings.
@@ -88,7 +88,7 @@ class SenseFinder:
     surface: bool = False
 
     def __call__(self, words: Sequence[str]) -> list[CandidateSpan]:
-        """The spans that have senses, in order of their first word."""
+        """Candidate spans with senses, in order of their first word."""
         forms = [[lemma.lower().replace(".", "") for lemma in self.lemmas(words)]]
         if self.surface:
             forms.append([word.lower().replace(".", "") for word in words])

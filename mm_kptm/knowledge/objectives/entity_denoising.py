@@ -1,4 +1,4 @@
-"""Entity denoising: tell from the tokens which entity was linked, after the links were corrupted (Zhang et al. 2019).
+"""Entity denoising: predict the linked entity of every token from corrupted links (Zhang et al. 2019, section 3.4).
 
 Shapes: T token rows, P rows with an entity, K candidates, B examples, D dim, E entity dim.
 """
@@ -15,17 +15,17 @@ from mm_kptm.batch import Encoded, Entities, Inputs, Movable, OutputRows
 from mm_kptm.errors import UserError
 from mm_kptm.nn.heads import Transform
 from mm_kptm.nn.sublayers import Activation
+from mm_kptm.objectives.rows import RowObjective
 from mm_kptm.objectives.spec import ObjectiveSpec
-from mm_kptm.objectives.tokens import mean, mean_of_each
 from mm_kptm.systems.system import System
 
 LINKED_ENTITIES = "entity vectors linked in texts"
 
 
 class EntityScores(nn.Module):
-    """Scores token states against the vectors of candidates given at run time (Zhang et al. 2019, eq. 5).
+    """Output layer over entity vectors given at run time (Zhang et al. 2019, eq. 5).
 
-    The paper has a linear layer before the product, the released code dense, GELU and norm.
+    The paper has a linear layer before the product, the released code a dense layer, GELU and norm.
     """
 
     def __init__(self, dim: int, entity_dim: int, *, activation: str | Activation = "gelu") -> None:
@@ -33,31 +33,31 @@ class EntityScores(nn.Module):
         self.transform = Transform(dim, entity_dim, activation=activation)
 
     def forward(self, rows: Tensor, candidates: Tensor) -> Tensor:
-        """[P, D] against [K, E]: [P, K]."""
+        """Token states [P, D] and candidates [K, E] -> scores [P, K]."""
         scores: Tensor = self.transform(rows) @ candidates.to(rows.dtype).T
         return scores
 
 
 @dataclass(frozen=True, eq=False)
 class Denoising(Movable):
-    """Inputs with corrupted entities, the rows that had one, and which candidate it was."""
+    """Batch of entity denoising: inputs with corrupted entities, and the labels of all rows that had one."""
 
     inputs: Inputs
-    candidates: Tensor  #: the zero vector, then those of the batch's entities, [K, E]
+    candidates: Tensor  #: zero vector for no entity, then the batch's entities, [K, E]
     rows: Tensor  #: [P]
-    labels: Tensor  #: places among the candidates, [P]
-    owners: Tensor  #: the example of each, [P]
+    labels: Tensor  #: indices among the candidates, [P]
+    sequence_ids: Tensor  #: example of each row, [P]
 
     def __len__(self) -> int:
         return len(self.inputs)
 
 
-class EntityDenoising:
-    """Corrupt the links of a batch and find the entities again among those of the batch, no entity included.
+class EntityDenoising(RowObjective[Denoising]):
+    """Corrupt the links of a batch and predict the original entities among those of the batch, or none.
 
     Args:
-        random_share: share of entities that another one of the batch replaces (it may be the same by chance).
-        drop_share: share of entities that are taken away.
+        random_share: share of entities replaced by a random one of the batch (possibly the same).
+        drop_share: share of entities that are removed.
     """
 
     name = "entity-denoising"
@@ -72,48 +72,40 @@ class EntityDenoising:
         self.drop_share = drop_share
 
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> Denoising:
-        """A copy of the inputs with corrupted entities; every entity is to be found, whatever became of it.
+        """Corrupt the entities of a copy of the inputs; every original entity is a label.
 
         Raises:
-            UserError: there is no text, or no entities with their numbers.
+            UserError: there is no text, or no entity ids.
         """
         text, entities = inputs.text, inputs.entities
         if text is None or entities is None or entities.ids is None:
             raise UserError("entity-denoising corrupts the entities of a text, but the inputs have no entity ids")
         rows = (entities.ids >= 0).nonzero().squeeze(1)
-        known, labels = torch.unique(entities.ids[rows], return_inverse=True)
-        shown = torch.zeros(len(known), entities.vectors.shape[1], dtype=entities.vectors.dtype)
-        shown[labels] = entities.vectors[rows]
+        distinct, labels = torch.unique(entities.ids[rows], return_inverse=True)
+        vectors = torch.zeros(len(distinct), entities.vectors.shape[1], dtype=entities.vectors.dtype)
+        vectors[labels] = entities.vectors[rows]
         chance, other = torch.rand(2, len(rows), generator=generator)
         swapped = chance < self.random_share
         dropped = ~swapped & (chance < self.random_share + self.drop_share)
-        given = torch.where(swapped, (other * len(known)).long(), labels)
+        replaced = torch.where(swapped, (other * len(distinct)).long(), labels)
         corrupted = Entities(
-            vectors=entities.vectors.index_copy(0, rows, shown[given] * ~dropped[:, None]),
+            vectors=entities.vectors.index_copy(0, rows, vectors[replaced] * ~dropped[:, None]),
             linked=entities.linked.index_copy(0, rows, entities.linked[rows] & ~dropped),
-            ids=entities.ids.index_copy(0, rows, torch.where(dropped, -1, known[given])),
+            ids=entities.ids.index_copy(0, rows, torch.where(dropped, -1, distinct[replaced])),
         )
         return Denoising(
             inputs=inputs.with_streams(entities=corrupted),
-            candidates=torch.cat([shown.new_zeros(1, shown.shape[1]), shown]),
+            candidates=torch.cat([vectors.new_zeros(1, vectors.shape[1]), vectors]),
             rows=rows,
             labels=labels + 1,
-            owners=text.layout.sequence_ids(rows.device)[rows],
+            sequence_ids=text.layout.sequence_ids(rows.device)[rows],
         )
 
     def losses(self, system: System, batch: Denoising) -> Tensor:
-        """The cross-entropy of every entity, [P]."""
+        """Cross-entropy of every entity, [P]."""
         encoded: Encoded = system(batch.inputs, OutputRows({"text": batch.rows}, pooled=False))
         scores = system.head(self.name)(encoded.text, batch.candidates)
         return F.cross_entropy(scores, batch.labels, reduction="none")
-
-    def loss(self, system: System, batch: Denoising) -> Tensor:
-        """The mean over all entities of the batch."""
-        return mean(self.losses(system, batch))
-
-    def measure(self, system: System, batch: Denoising) -> Tensor:
-        """The mean over the entities of each example, [B]; the batch's mean where an example has none."""
-        return mean_of_each(self.losses(system, batch), batch.owners, len(batch))
 
 
 ENTITY_DENOISING = ObjectiveSpec(

@@ -1,4 +1,4 @@
-"""Entity linking as an objective: name the entity that each mention means, among its candidates (Peters et al. 2019).
+"""Entity linking objective: predict each mention's entity among its candidates (Peters et al. 2019).
 
 Shapes: P scored candidates or spans, B texts.
 """
@@ -13,12 +13,12 @@ from mm_kptm.errors import UserError
 from mm_kptm.knowledge.fusion.entity_disambiguation import gold
 from mm_kptm.knowledge.fusion.kar import Linker, RecontextualisedStream, Recontextualiser
 from mm_kptm.nn.submodules import submodule
-from mm_kptm.objectives.tokens import mean, mean_of_each
+from mm_kptm.objectives.rows import mean, mean_of_each
 from mm_kptm.systems.system import System
 
 
 class EntityLinking:
-    """Link the mentions of a batch to one knowledge base; its decision says how candidates are scored (section 3.2).
+    """Link the mentions of a batch to one knowledge base, with the loss of its decision rule (section 3.2).
 
     Args:
         base: name of the knowledge base.
@@ -29,10 +29,10 @@ class EntityLinking:
         self.name = f"entity-linking-{base}"
 
     def prepare(self, inputs: Inputs, generator: object = None) -> Inputs:
-        """The inputs as they are: their candidates say which entities are meant.
+        """Return the inputs: their candidates have the gold entities.
 
         Raises:
-            UserError: they do not.
+            UserError: they have no candidates for the knowledge base, or no gold entities.
         """
         candidates = (inputs.candidates or {}).get(self.base)
         if candidates is None:
@@ -41,7 +41,7 @@ class EntityLinking:
         return inputs
 
     def losses(self, system: System, batch: Inputs) -> tuple[Tensor, Tensor]:
-        """The loss of everything that is scored, [P], and the text that each belongs to, [P]."""
+        """Losses of all scored items, [P], and the text of each, [P]."""
         encoder = _recontextualised(system)
         linked = encoder.link(batch, self.base)
         linker = submodule(encoder, f"kars.{self.base}.linker", Linker)
@@ -49,27 +49,27 @@ class EntityLinking:
         return losses, linked.candidates.layout.sequence_ids(spans.device)[spans]
 
     def loss(self, system: System, batch: Inputs) -> Tensor:
-        """The mean over candidates (by a margin) or spans (by a softmax)."""
+        """Mean over candidates (margin rule) or spans (softmax rule)."""
         losses, _ = self.losses(system, batch)
         return mean(losses)
 
     def measure(self, system: System, batch: Inputs) -> Tensor:
-        """The mean over what is scored in each text, [B]; the batch's mean where nothing is."""
-        losses, owners = self.losses(system, batch)
-        return mean_of_each(losses, owners, len(batch))
+        """Mean over the scored items of each text, [B]; the batch's mean where there is none."""
+        losses, sequence_ids = self.losses(system, batch)
+        return mean_of_each(losses, sequence_ids, len(batch))
 
 
 def _recontextualised(system: System) -> RecontextualisedStream:
     encoder = text_stack(getattr(system, "encoder", system))
     if not isinstance(encoder, RecontextualisedStream):
-        raise UserError("mentions are linked by knowledge bases, but none speaks to this system")
+        raise UserError("entity linking trains the linker of a knowledge base, but this system has none")
     return encoder
 
 
 def linker_only(system: System) -> None:
-    """Train what links and nothing else: the first stage of the published training (section 3.4).
+    """Train only the entity linkers, the first stage of the published training (section 3.4).
 
-    The encoder, the tables, and the way back from the entities to the encoder stay as they are.
+    The encoder, the entity tables, and the KARs' projections back to the encoder stay frozen.
     """
     encoder = _recontextualised(system)
     frozen = {name for name, part in encoder.named_parameters() if not part.requires_grad}

@@ -1,6 +1,6 @@
-"""Is each entity the one that stood there? Told by what stands around its mention (Xiong et al. 2020, WKLM).
+"""Entity replacement: detect replaced mentions from their context (Xiong et al. 2020, WKLM).
 
-Shapes: T token rows, P hidden rows, M mentions, B examples, D dim.
+Shapes: T token rows, P masked rows, M mentions, B examples, D dim.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from mm_kptm.data.packing import Packed
 from mm_kptm.data.tokenizers.protocol import Tokenizer, framed
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.objectives.entity_replacement_data import Replaced
+from mm_kptm.objectives.rows import mean, mean_of_each
 from mm_kptm.objectives.spec import ObjectiveContext, ObjectiveSpec
-from mm_kptm.objectives.tokens import Bernoulli, Masking, TokenMasker, mean, mean_of_each
+from mm_kptm.objectives.tokens import Bernoulli, Masking, TokenMasker
 from mm_kptm.systems.system import System
 
 NO_MENTION = -1
@@ -27,62 +28,63 @@ REPLACED_ENTITIES = "mentions of which some name another entity"
 
 
 def packed(texts: Sequence[Replaced], tokenizer: Tokenizer, *, max_length: int = 512) -> Packed:
-    """Texts in pieces that know which mention they are in, and whether it names what it did.
+    """Tokenize texts with replaced mentions: mention index and label of every token.
 
-    The pieces of mentions are in no unit, so that no masking engine hides them. A text is cut at ``max_length``, and a
-    mention that is cut is none.
+    Tokens of mentions are in no masking unit, so that they are never masked. A text is truncated at ``max_length``, and
+    a truncated mention is dropped.
 
     Returns:
-        columns ids, positions, units, mark_mention (-1 outside mentions) and mark_true, one sequence a text.
+        columns ids, positions, units, mark_mention (-1 outside mentions) and mark_true, one sequence per text.
     """
     columns: dict[str, list[Sequence[int]]] = {name: [] for name in ("ids", "units", "mark_mention", "mark_true")}
     for text in texts:
         pieces = tokenizer.encode(text.text)
-        owners = _owners(pieces.spans, text)
-        room = max_length - 2
-        kept = set(owners[:room]) - set(owners[room:])
-        ids, _ = framed(tokenizer.specials, pieces.ids[:room])
-        inside = [NO_MENTION, *owners[:room], NO_MENTION]
+        mention_ids = _mention_ids(pieces.spans, text)
+        max_tokens = max_length - 2
+        kept = set(mention_ids[:max_tokens]) - set(mention_ids[max_tokens:])
+        ids, _ = framed(tokenizer.specials, pieces.ids[:max_tokens])
+        inside = [NO_MENTION, *mention_ids[:max_tokens], NO_MENTION]
         columns["ids"].append(ids)
-        columns["units"].append([NO_GROUP if owner != NO_MENTION else place for place, owner in enumerate(inside)])
-        columns["mark_mention"].append([owner if owner in kept else NO_MENTION for owner in inside])
-        columns["mark_true"].append([int(owner != NO_MENTION and text.true[owner]) for owner in inside])
+        columns["units"].append([NO_GROUP if id_ != NO_MENTION else place for place, id_ in enumerate(inside)])
+        columns["mark_mention"].append([id_ if id_ in kept else NO_MENTION for id_ in inside])
+        columns["mark_true"].append([int(id_ != NO_MENTION and text.true[id_]) for id_ in inside])
     return Packed.of(**columns, positions=[range(len(ids)) for ids in columns["ids"]])
 
 
-def _owners(spans: Sequence[tuple[int, int]], text: Replaced) -> list[int]:
-    """The mention that each piece stands in; one that is partly in it is in it."""
-    owners = [NO_MENTION] * len(spans)
+def _mention_ids(spans: Sequence[tuple[int, int]], text: Replaced) -> list[int]:
+    """Mention index of every token; a partly covered token counts."""
+    mention_ids = [NO_MENTION] * len(spans)
     for number, mention in enumerate(text.mentions):
         for place, (start, stop) in enumerate(spans):
             if start < mention.end and mention.start < stop:
-                owners[place] = number
-    return owners
+                mention_ids[place] = number
+    return mention_ids
 
 
 @dataclass(frozen=True, eq=False)
 class Doubted(Movable):
-    """Inputs with hidden tokens, and mentions of which some name another entity than they did."""
+    """Batch of entity replacement: inputs with masked tokens and partly replaced mentions."""
 
     inputs: Inputs
-    rows: Tensor  #: the hidden ones, [P]
-    labels: Tensor  #: what stood there, [P]
-    owners: Tensor  #: the example of each, [P]
-    around: Tensor  #: the rows before and behind every mention, [M, 2]
-    true: Tensor  #: whether it names what it did, [M]
-    mentioned_by: Tensor  #: the example of each mention, [M]
+    rows: Tensor  #: masked rows, [P]
+    labels: Tensor  #: original token ids, [P]
+    owners: Tensor  #: example of each masked row, [P]
+    around: Tensor  #: rows before and after every mention, [M, 2]
+    true: Tensor  #: whether the mention is the original one, [M]
+    mentioned_by: Tensor  #: example of each mention, [M]
 
     def __len__(self) -> int:
         return len(self.inputs)
 
 
 class EntityReplacement:
-    """Tell true from replaced entities, and predict a few hidden words outside them from the same text.
+    """Binary classification of true and replaced entities, with masked language modelling outside mentions.
 
-    The sum of two means, where the paper sums over mentions: lengths of texts do not weigh the two against each other.
+    The loss is the sum of two means, where the paper sums over mentions: text length does not weigh the two against
+    each other.
 
     Args:
-        masking: hides tokens that are in no mention, 5 % in the paper.
+        masking: masks tokens outside mentions, 5 % in the paper.
     """
 
     name = "entity-replacement"
@@ -92,57 +94,57 @@ class EntityReplacement:
         self.masking = masking
 
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> Doubted:
-        """Hide some tokens; the entities were replaced when the texts were made.
+        """Mask some tokens; the entities were already replaced in the dataset.
 
         Raises:
-            UserError: the text does not say which mentions it has.
+            UserError: the text has no mention labels.
         """
         text = inputs.text
         if text is None or text.token_labels is None or not {"mention", "true"} <= text.token_labels.keys():
             raise UserError(
-                "entity-replacement doubts the mentions of a text, but the inputs mark none; take data that do, as "
-                "linked-texts do"
+                "entity-replacement classifies the mentions of a text, but the inputs have no mention labels; use a "
+                "dataset that has them, such as linked-texts"
             )
-        shown, rows = self.masking.mask(text, generator)
-        owners = text.layout.sequence_ids(text.ids.device)
+        masked, rows = self.masking.mask(text, generator)
+        sequence_ids = text.layout.sequence_ids(text.ids.device)
         around, first = mentions_of(text.token_labels["mention"])
         return Doubted(
-            inputs.with_streams(text=shown),
+            inputs.with_streams(text=masked),
             rows,
             text.ids[rows],
-            owners[rows],
+            sequence_ids[rows],
             around,
             text.token_labels["true"][first].float(),
-            owners[first],
+            sequence_ids[first],
         )
 
     def losses(self, system: System, batch: Doubted) -> tuple[Tensor, Tensor]:
-        """The binary cross-entropy of every mention [M], and the cross-entropy of every hidden token [P]."""
+        """Binary cross-entropy of every mention [M], and cross-entropy of every masked token [P]."""
         rows = torch.cat([batch.rows, batch.around.flatten()])
         encoded: Encoded = system(batch.inputs, OutputRows({"text": rows}, pooled=False))
-        hidden, around = encoded.text.split([len(batch.rows), 2 * len(batch.around)])
-        scores = system.head(self.name)(around.reshape(-1, 2 * hidden.shape[1])).squeeze(1)
-        doubted = F.binary_cross_entropy_with_logits(scores, batch.true, reduction="none")
-        return doubted, F.cross_entropy(system.head("masked-tokens")(hidden), batch.labels, reduction="none")
+        masked, around = encoded.text.split([len(batch.rows), 2 * len(batch.around)])
+        scores = system.head(self.name)(around.reshape(-1, 2 * masked.shape[1])).squeeze(1)
+        mention_losses = F.binary_cross_entropy_with_logits(scores, batch.true, reduction="none")
+        return mention_losses, F.cross_entropy(system.head("masked-tokens")(masked), batch.labels, reduction="none")
 
     def loss(self, system: System, batch: Doubted) -> Tensor:
-        """The mean over mentions plus the mean over hidden tokens."""
-        doubted, hidden = self.losses(system, batch)
-        return mean(doubted) + mean(hidden)
+        """Mean over mentions plus mean over masked tokens."""
+        mention_losses, token_losses = self.losses(system, batch)
+        return mean(mention_losses) + mean(token_losses)
 
     def measure(self, system: System, batch: Doubted) -> Tensor:
-        """The same two means for each example, [B]."""
-        doubted, hidden = self.losses(system, batch)
-        of_mentions = mean_of_each(doubted, batch.mentioned_by, len(batch))
-        return of_mentions + mean_of_each(hidden, batch.owners, len(batch))
+        """The same sum for each example, [B]."""
+        mention_losses, token_losses = self.losses(system, batch)
+        of_mentions = mean_of_each(mention_losses, batch.mentioned_by, len(batch))
+        return of_mentions + mean_of_each(token_losses, batch.owners, len(batch))
 
 
 def mentions_of(marks: Tensor) -> tuple[Tensor, Tensor]:
-    """The rows before and behind every mention [M, 2], and its first row [M].
+    """Rows before and after every mention [M, 2], and its first row [M].
 
     Args:
-        marks: the mention of every row, numbered in each sequence by itself, -1 outside; no mention stands at the edge
-            of a sequence, [T].
+        marks: mention index of every row, numbered within each sequence, -1 outside; no mention is at the edge of a
+            sequence, [T].
     """
     begins = marks >= 0
     begins[1:] &= marks[1:] != marks[:-1]

@@ -1,7 +1,7 @@
-"""Texts in which some entities were replaced by others of their type: weak supervision for knowledge of entities.
+"""Replace entities in texts by others of the same type, as weak supervision (Xiong et al. 2020, WKLM, section 3).
 
-Xiong et al. (2020, WKLM, section 3): a text says what is true of the entities that it names, and says what is most
-likely false once another one of the same type stands there.
+A text states true facts about the entities it mentions, and most likely false ones once a mention is replaced by
+another entity of the same type.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mm_kptm.knowledge.injection.entity_grid import Mention
 
 @dataclass(frozen=True)
 class Mentioned:
-    """A text and the entities that it names, in order."""
+    """Text with its entity mentions, in order."""
 
     text: str
     mentions: tuple[Mention, ...]
@@ -28,16 +28,16 @@ class Mentioned:
 
 @dataclass(frozen=True)
 class Replaced:
-    """A text in which some mentions name another entity than they did."""
+    """Text with some mentions replaced by other entities."""
 
     text: str
-    mentions: tuple[Mention, ...]  #: where they stand now, and what they name now
-    true: tuple[bool, ...]  #: whether each names what it did
+    mentions: tuple[Mention, ...]  #: current spans and entities
+    true: tuple[bool, ...]  #: whether each mention is the original one
 
 
 @dataclass(frozen=True)
 class TypedEntity:
-    """The type of an entity, and what it is called."""
+    """Type and names of an entity."""
 
     type: str
     names: tuple[str, ...]
@@ -46,16 +46,16 @@ class TypedEntity:
 class Replacer:
     """Replaces mentions by names of other entities of the same type.
 
-    Mentions are looked at in random order, and each is replaced with the chance ``rate`` unless one beside it was:
-    between two false statements there is always a true one. The first that can be replaced always is. A name by which
-    the true entity is known too is never taken.
+    Mentions are visited in random order, and each is replaced with probability ``rate`` unless a neighbour was: two
+    replaced mentions always have a true one between them. The first mention that can be replaced always is. A name of
+    the true entity is never used as a replacement.
 
     Args:
-        entities: by their number.
-        rate: the paper's is not recalled.
+        entities: types and names by entity.
+        rate: replacement probability; the paper does not state it.
 
     Raises:
-        UserError: the rate is no share.
+        UserError: the rate is not above 0 and at most 1.
     """
 
     def __init__(self, entities: Mapping[str, TypedEntity], *, rate: float = 0.5) -> None:
@@ -65,61 +65,66 @@ class Replacer:
             )
         self.rate = rate
         self._entities = entities
-        self._alike: dict[str, list[str]] = {}
+        self._by_type: dict[str, list[str]] = {}
         for entity, known in entities.items():
-            self._alike.setdefault(known.type, []).append(entity)
+            self._by_type.setdefault(known.type, []).append(entity)
 
     def __call__(self, given: Mentioned, rng: random.Random) -> Replaced:
         """One version of a text."""
         order = list(range(len(given.mentions)))
         rng.shuffle(order)
-        instead: dict[int, tuple[str, str]] = {}
+        replacements: dict[int, tuple[str, str]] = {}
         for place in order:
-            if {place - 1, place + 1} & instead.keys() or (instead and rng.random() >= self.rate):
+            if {place - 1, place + 1} & replacements.keys() or (replacements and rng.random() >= self.rate):
                 continue
             other = self._other(given.mentions[place].entity, rng)
             if other is not None:
-                instead[place] = other
-        return _written(given, instead)
+                replacements[place] = other
+        return _written(given, replacements)
 
     def versions(self, given: Mentioned, count: int, rng: random.Random) -> Iterator[Replaced]:
-        """Several versions of a text, drawn one after the other; the paper has ten."""
+        """Several versions of a text, drawn in turn; the paper has ten."""
         return (self(given, rng) for _ in range(count))
 
     def _other(self, entity: str, rng: random.Random) -> tuple[str, str] | None:
-        """Another entity of the same type, by one of its names."""
+        """Another entity of the same type, with one of its names."""
         known = self._entities.get(entity)
         if known is None:
             return None
-        alike = self._alike[known.type]
-        for other in rng.sample(alike, len(alike)) if len(alike) <= _FEW else (rng.choice(alike) for _ in range(_FEW)):
+        same_type = self._by_type[known.type]
+        candidates = (
+            rng.sample(same_type, len(same_type))
+            if len(same_type) <= _FEW
+            else (rng.choice(same_type) for _ in range(_FEW))
+        )
+        for other in candidates:
             names = [name for name in self._entities[other].names if name not in known.names]
             if other != entity and names:
                 return other, rng.choice(names)
         return None
 
 
-_FEW = 32  # of a large type that many draws find another one, if there is any to find
+_FEW = 32  # draws from a large type, enough to find another entity if there is one
 
 
-def _written(given: Mentioned, instead: Mapping[int, tuple[str, str]]) -> Replaced:
+def _written(given: Mentioned, replacements: Mapping[int, tuple[str, str]]) -> Replaced:
     text, mentions, end = "", [], 0
     for place, mention in enumerate(given.mentions):
         text += given.text[end : mention.start]
-        entity, name = instead.get(place, (mention.entity, given.text[mention.start : mention.end]))
+        entity, name = replacements.get(place, (mention.entity, given.text[mention.start : mention.end]))
         mentions.append(mention._replace(entity=entity, start=len(text), end=len(text) + len(name)))
         text += name
         end = mention.end
-    true = tuple(place not in instead for place in range(len(mentions)))
+    true = tuple(place not in replacements for place in range(len(mentions)))
     return Replaced(text + given.text[end:], tuple(mentions), true)
 
 
 def read_typed_entities(path: str | Path) -> dict[str, TypedEntity]:
-    """An entity, its type, and one or more names in every line, set apart by tabs.
+    """Read typed entities: an entity, its type, and one or more names per line, tab-separated.
 
     Raises:
-        UserError: no such file, a line has no name or a blank cell, or an entity has two lines; the message names the
-            line.
+        UserError: there is no such file, a line has no name or an empty cell, or an entity has two lines; the
+            message names the line.
     """
     found: dict[str, TypedEntity] = {}
     seen: dict[str, str] = {}
@@ -137,19 +142,19 @@ def read_typed_entities(path: str | Path) -> dict[str, TypedEntity]:
 
 
 def read_mentioned(path: str | Path) -> tuple[Mentioned, ...]:
-    """Texts, one JSON object a line: ``{"text", "mentions": [{"span": [start, end], "entity"}, ...]}``.
+    """Read texts, one JSON object per line: ``{"text", "mentions": [{"span": [start, end], "entity"}, ...]}``.
 
     Raises:
-        UserError: the file cannot be read, a key is missing or of another kind, a span lies outside its text or shares
-            characters with another; the message names the line.
+        UserError: the file cannot be read, a key is missing or has another type, a span is outside its text or
+            overlaps another; the message names the line.
     """
     texts = []
     for record in read_lines(path):
         text, mentions = record.get("text", str), []
-        for told in record.records("mentions"):
-            where = span(told, "span", text)
-            mentions.append(Mention(told.name("entity"), where.start, where.end))
-        mentions.sort(key=lambda mention: mention.start)
+        for mention in record.records("mentions"):
+            where = span(mention, "span", text)
+            mentions.append(Mention(mention.name("entity"), where.start, where.end))
+        mentions.sort(key=lambda one: one.start)
         for one, other in pairwise(mentions):
             if other.start < one.end:
                 raise UserError(

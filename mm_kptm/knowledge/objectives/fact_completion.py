@@ -1,8 +1,8 @@
-"""Facts without their object, and adapters that learn which one is missing (after Wang et al. 2021, K-Adapter).
+"""Fact completion: adapters learn to predict the object of a fact (after Wang et al. 2021, K-Adapter).
 
-The published factual adapter names the relation between two marked entities of a sentence (section 3.3), for which it
-never has to know which object is the right one. Here the object is what is asked. As published, only adapters and head
-learn from it: the encoder is read and gets no gradient.
+The published factual adapter classifies the relation between two marked entities of a sentence (section 3.3), which
+does not require knowing the right object. Here the object is predicted. As published, only adapters and head are
+trained: the encoder gets no gradient.
 
 Shapes: B facts, T token rows, D dim, O objects.
 """
@@ -26,7 +26,7 @@ from mm_kptm.systems.system import System
 
 
 class OpenFact(NamedTuple):
-    """A fact up to its object, in tokens without special ones, and the number of the object."""
+    """Token ids of a fact without its object, and the id of the object."""
 
     words: tuple[int, ...]
     object: int
@@ -34,10 +34,10 @@ class OpenFact(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class OpenFacts(Movable):
-    """Some facts, each with a mask token in the place of its object."""
+    """Batch of facts with a mask token in place of the object."""
 
     texts: Inputs
-    blanks: Tensor  #: the rows of the mask tokens, [B]
+    blanks: Tensor  #: rows of the mask tokens, [B]
     objects: Tensor  #: [B]
 
     def __len__(self) -> int:
@@ -45,11 +45,11 @@ class OpenFacts(Movable):
 
 
 class FactCompletion:
-    """Say which object a fact has, with the system's head of that name: scores [B, O] of states [B, D].
+    """Predict the object of a fact with the system's head of that name: hidden states [B, D] -> scores [B, O].
 
     Args:
-        facts: to be learnt; drawn with replacement.
-        specials: ids of the tokens that stand for no text.
+        facts: training facts, sampled with replacement.
+        specials: ids of the special tokens.
 
     Raises:
         UserError: there is no fact.
@@ -64,7 +64,7 @@ class FactCompletion:
         self.specials = specials
 
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> OpenFacts:
-        """As many facts as there are examples, whatever the inputs show."""
+        """Sample as many facts as there are examples; the inputs are not used."""
         numbers = torch.randint(len(self.facts), (len(inputs),), generator=generator).tolist()
         special = self.specials
         chosen = sorted((self.facts[number] for number in numbers), key=lambda fact: len(fact.words))
@@ -73,10 +73,10 @@ class FactCompletion:
         return OpenFacts(Inputs(text=text), ends - 2, torch.tensor([fact.object for fact in chosen]))
 
     def losses(self, system: System, batch: OpenFacts) -> Tensor:
-        """The cross-entropy of every object, [B].
+        """Cross-entropy of every object, [B].
 
         Raises:
-            UserError: there are no adapters to learn from it.
+            UserError: the system has no adapters.
         """
         encoder = text_stack(getattr(system, "encoder", system))
         if not isinstance(encoder, AdaptedStream):
@@ -86,9 +86,9 @@ class FactCompletion:
         return F.cross_entropy(scores, batch.objects, reduction="none")
 
     def loss(self, system: System, batch: OpenFacts) -> Tensor:
-        """The mean over facts."""
+        """Mean loss over facts."""
         return self.losses(system, batch).mean()
 
     def measure(self, system: System, batch: OpenFacts) -> Tensor:
-        """The loss of each fact, [B]."""
+        """Loss of each fact, [B]."""
         return self.losses(system, batch)

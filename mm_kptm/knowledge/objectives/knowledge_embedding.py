@@ -1,6 +1,6 @@
-"""Knowledge embedding by descriptions: an entity is what a text encoder makes of its text (Wang et al. 2021, KEPLER).
+"""Knowledge embedding with a text encoder: entity vectors are encoded descriptions (Wang et al. 2021, KEPLER).
 
-Shapes: B triples, N false heads and as many false tails of each, K distinct texts of a batch, D dim.
+Shapes: B triples, N negative heads and N negative tails each, K distinct texts of a batch, D dim.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from mm_kptm.systems.system import System
 
 Text = Sequence[int]
 
-DESCRIBED_TRIPLES = "triples between described entities"  #: what data offer as a :class:`DescribedGraph`
-RELATIONS = ("table", "conditioned", "described")  #: how relations are read, see :class:`DescribedGraph`
+DESCRIBED_TRIPLES = "triples between described entities"  #: what a dataset offers: a :class:`DescribedGraph`
+RELATIONS = ("table", "conditioned", "described")  #: encodings of relations, see :class:`DescribedGraph`
 
 
 @dataclass(frozen=True, eq=False)
 class DescribedTriples(Movable):
-    """A batch of triples whose entities are texts; every distinct text is there, and so is encoded, once.
+    """Batch of triples with entities as texts; every distinct text is encoded once.
 
-    All numbers but ``relations`` say which of the texts is meant.
+    All fields but ``relations`` are indices of texts.
     """
 
     texts: Inputs  #: K texts, in order of length
     relations: Tensor  #: rows of the relation table, [B]
     heads: Tensor  #: [B]
     tails: Tensor  #: [B]
-    told_heads: Tensor  #: the head, perhaps with the relation told behind it, [B]
+    told_heads: Tensor  #: the head, followed by the relation's text if conditioned, [B]
     told_tails: Tensor  #: [B]
     false_heads: Tensor  #: [B, N]
     false_tails: Tensor  #: [B, N]
-    relation_texts: Tensor | None = None  #: stand for the relation in place of the table, [B]
+    relation_texts: Tensor | None = None  #: in place of the relation table, [B]
 
     @classmethod
     def of(
@@ -58,7 +58,7 @@ class DescribedTriples(Movable):
         told_tails: Sequence[Text] | None = None,
         relation_texts: Sequence[Text] | None = None,
     ) -> DescribedTriples:
-        """A batch from texts in tokens, special ones included; told texts are the plain ones unless given."""
+        """Collate texts of token ids, special tokens included; ``told_*`` default to the plain texts."""
         told_heads = heads if told_heads is None else told_heads
         told_tails = tails if told_tails is None else told_tails
         plain = [heads, tails, told_heads, told_tails, [] if relation_texts is None else relation_texts]
@@ -90,25 +90,25 @@ class DescribedTriples(Movable):
 
 
 class DescribedGraph:
-    """Triples by number, and the texts of what they are about.
+    """Triples by id, with the texts of their entities and relations.
 
-    Relations are read in one of three ways (Wang et al. 2021, section 3.2): from the ``table`` alone; ``conditioned``,
-    where the text of the relation follows the entity's wherever the other side is a plain text, and the table is added
-    all the same; or ``described``, where the encoded text of the relation stands in place of the table.
+    Relations are encoded in one of three ways (Wang et al. 2021, section 3.2): by the ``table`` alone;
+    ``conditioned``, where the relation's text follows the entity's if the other entity is a plain text, and the table
+    is used all the same; or ``described``, where the encoded text of the relation replaces the table.
 
     Args:
-        triples: to be learnt.
-        texts: of every entity, in tokens without special ones.
-        specials: ids of the tokens that stand for no text.
-        known: more triples that are true, and so no negatives.
+        triples: training triples.
+        texts: token ids of every entity's text, without special tokens.
+        specials: ids of the special tokens.
+        known: more true triples, which are not used as negatives.
         relations: one of :data:`RELATIONS`.
-        relation_texts: of every relation, for the second and third way.
-        max_length: tokens of a text at most, special ones included; of a relation's alone, an eighth of that. What is
-            cut off may be the closing token, as in the released code.
+        relation_texts: token ids of every relation's text, for ``conditioned`` and ``described``.
+        max_length: maximum number of tokens of a text, special ones included; an eighth of that for a relation
+            alone. Truncation may remove the closing token, as in the released code.
 
     Raises:
-        UserError: no triples, another way of reading, no texts of relations where they are read, or a triple about an
-            entity or a relation without a text.
+        UserError: there are no triples, the relation encoding is unknown, relation texts are missing, or a triple
+            has an entity or a relation without a text.
     """
 
     def __init__(
@@ -137,14 +137,14 @@ class DescribedGraph:
 
     @property
     def num_relations(self) -> int:
-        """Relations, the highest number of one and those below it."""
+        """Number of relations: the highest id plus one."""
         return 1 + max(triple.relation for triple in self.triples)
 
     def __len__(self) -> int:
         return len(self.triples)
 
     def batch(self, numbers: Sequence[int], negatives: int, generator: torch.Generator) -> DescribedTriples:
-        """The triples of these numbers, each with so many fresh false heads and false tails."""
+        """Collate the triples with these indices, each with freshly sampled negatives."""
 
         def draw(count: int) -> list[int]:
             return torch.randint(len(self._entities), (count,), generator=generator).tolist()
@@ -152,16 +152,16 @@ class DescribedGraph:
         return self.described([self._negatives(self.triples[number], negatives, draw) for number in numbers])
 
     def length(self, number: int) -> int:
-        """Tokens of the texts of a triple's head and tail."""
+        """Number of tokens of the texts of a triple's head and tail."""
         triple = self.triples[number]
         return len(self._entity(triple.head)) + len(self._entity(triple.tail))
 
     def entities(self, numbers: Sequence[int]) -> Inputs:
-        """The texts of entities, in the given order."""
+        """Texts of entities, in the given order."""
         return Inputs(text=Tokens.of([self._entity(number) for number in numbers]))
 
     def described(self, examples: Sequence[Contrasted]) -> DescribedTriples:
-        """The texts of triples whose false entities are already drawn."""
+        """Collate triples whose negatives are already sampled."""
         triples = [example.triple for example in examples]
         conditioned, described = (self.relations == way for way in RELATIONS[1:])
         return DescribedTriples.of(
@@ -170,8 +170,8 @@ class DescribedGraph:
             tails=[self._entity(triple.tail) for triple in triples],
             false_heads=[[self._entity(entity) for entity in example.false_heads] for example in examples],
             false_tails=[[self._entity(entity) for entity in example.false_tails] for example in examples],
-            told_heads=[self._told(triple.head, triple.relation) for triple in triples] if conditioned else None,
-            told_tails=[self._told(triple.tail, triple.relation) for triple in triples] if conditioned else None,
+            told_heads=[self._conditioned(triple.head, triple.relation) for triple in triples] if conditioned else None,
+            told_tails=[self._conditioned(triple.tail, triple.relation) for triple in triples] if conditioned else None,
             relation_texts=[self._relation(triple.relation) for triple in triples] if described else None,
         )
 
@@ -184,63 +184,63 @@ class DescribedGraph:
     def _relation(self, number: int) -> tuple[int, ...]:
         return self._relations[number][: self._max_length // 8]
 
-    def _told(self, entity: int, relation: int) -> tuple[int, ...]:
+    def _conditioned(self, entity: int, relation: int) -> tuple[int, ...]:
         return (*self._entities[entity], self._stop, *self._relations[relation][1:])[: self._max_length]
 
 
 class KnowledgeEmbedding:
-    r"""Tell triples from false ones, with the system's head of that name (Wang et al. 2021, eq. 3).
+    r"""Score true triples above negatives, with the system's head of that name (Wang et al. 2021, eq. 3).
 
     .. math::
         -\tfrac12 \log \sigma(s(h, r, t))
         - \tfrac1{4N} \sum_i \left( \log \sigma(-s(h'_i, r, t)) + \log \sigma(-s(h, r, t'_i)) \right)
 
-    As in the released code the positive score is the mean of two, one with the told head and one with the told tail,
-    and a false entity meets the told one of the other side.
+    As in the released code the positive score is the mean of two, one with the conditioned head and one with the
+    conditioned tail, and a negative entity is scored against the conditioned entity of the other side.
 
     Args:
-        graph: the triples.
-        negatives: N.
+        graph: graph with the triples.
+        negatives: number of negative heads and of negative tails, N.
     """
 
     name = "knowledge-embedding"
 
     def __init__(self, graph: DescribedGraph, *, negatives: int = 1) -> None:
         if negatives < 1:
-            raise UserError(f"a triple is told from false ones, so negatives must be at least 1, not {negatives}")
+            raise UserError(f"a triple is scored against negatives, so negatives must be at least 1, not {negatives}")
         self.graph = graph
         self.negatives = negatives
         self.sizes = {"num_relations": graph.num_relations}
 
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> DescribedTriples:
-        """As many triples as there are examples; the graph has its own texts, whatever the inputs show."""
+        """Sample as many triples as there are examples; the inputs are not used."""
         numbers = torch.randint(len(self.graph), (len(inputs),), generator=generator)
         return self.graph.batch(numbers.tolist(), self.negatives, generator)
 
     def losses(self, system: System, batch: DescribedTriples) -> Tensor:
-        """The loss of every triple, [B]."""
+        """Loss of every triple, [B]."""
         return contrast(*scores(system, batch))
 
     def loss(self, system: System, batch: DescribedTriples) -> Tensor:
-        """The mean over triples."""
+        """Mean loss over triples."""
         return self.losses(system, batch).mean()
 
     def measure(self, system: System, batch: DescribedTriples) -> Tensor:
-        """The loss of each triple, [B]."""
+        """Loss of each triple, [B]."""
         return self.losses(system, batch)
 
 
 def scores(system: System, triples: DescribedTriples) -> tuple[Tensor, Tensor]:
-    """As :func:`scores_by`, with the system's head of the objective's name."""
+    """Scores as in :func:`scores_by`, with the system's head of the objective's name."""
     return scores_by(cast(TransEScore, system.head(KnowledgeEmbedding.name)), system, triples)
 
 
 def scores_by(head: TransEScore, system: System, triples: DescribedTriples) -> tuple[Tensor, Tensor]:
-    """The score of every triple, [B], and of its false ones, heads before tails, [B, 2 N]."""
+    """Scores of the triples, [B], and of their negatives, heads before tails, [B, 2 N]."""
     encoded: Encoded = system(triples.texts, POOLED_ONLY)
     states = encoded.pooled
-    told = triples.relation_texts
-    relations = head.relation(triples.relations) if told is None else states[told]
+    texts = triples.relation_texts
+    relations = head.relation(triples.relations) if texts is None else states[texts]
     told_heads, told_tails = states[triples.told_heads], states[triples.told_tails]
     forward = head(told_heads, relations, states[triples.tails])
     backward = head(states[triples.heads], relations, told_tails)
@@ -252,7 +252,7 @@ def scores_by(head: TransEScore, system: System, triples: DescribedTriples) -> t
 
 
 def contrast(true: Tensor, false: Tensor) -> Tensor:
-    """The loss of every triple, [B], from its score [B] and those of its false ones [B, 2 N]."""
+    """Loss of every triple, [B], from its score [B] and those of its negatives [B, 2 N]."""
     return -(F.logsigmoid(true) + F.logsigmoid(-false).mean(dim=1)) / 2
 
 

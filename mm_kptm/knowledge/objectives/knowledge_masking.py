@@ -1,8 +1,7 @@
-"""Knowledge masking: what a text knows of its words, phrases and entities is told by hiding them whole.
+"""Knowledge masking: words, phrases and entities are masked as whole units (Sun et al. 2019, Baidu's ERNIE).
 
-Sun et al. (2019, ERNIE of Baidu, section 3.2) pretrain in three stages: characters, then phrases, then entities are
-hidden. A stage is a file of texts whose pieces carry labels (:mod:`mm_kptm.data.masking.units`): longer units, later
-stage.
+Pretraining has three stages (section 3.2): characters, then phrases, then entities are masked. A stage is a file of
+texts with a label per token (:mod:`mm_kptm.data.masking.units`): later stages have longer units.
 
 Shapes: T token rows.
 """
@@ -22,30 +21,30 @@ from mm_kptm.errors import UserError
 from mm_kptm.io.text_lines import numbered_lines
 from mm_kptm.objectives.tokens import MaskingDraws
 
-Reading = Callable[[Sequence[int]], list[int]]  #: the units of a text from its labels
+Reading = Callable[[Sequence[int]], list[int]]  #: masking units of a text from its labels
 
 _COLUMNS = ("token ids", "segments", "positions", "labels")
 
 
 @dataclass(frozen=True)
 class LabelledText:
-    """A text, or two, in pieces that know whether they begin a unit, continue one, or are in none."""
+    """Tokens of one or two texts with labels that begin a unit, continue one, or are outside."""
 
     ids: tuple[int, ...]
     segments: tuple[int, ...]
     positions: tuple[int, ...]
     labels: tuple[int, ...]
-    follows: bool  #: the second text follows the first: class 1 of ERNIE's next-sentence head
+    follows: bool  #: whether the second text follows the first: class 1 of ERNIE's next-sentence head
 
 
 def read_labelled(path: str | Path, *, max_length: int = 512) -> Iterator[LabelledText]:
-    """The texts of one of ERNIE's pretraining files, plain or packed, but none of more than ``max_length`` pieces.
+    """Read a pretraining file of ERNIE, plain or compressed; texts of more than ``max_length`` tokens are skipped.
 
-    A line is five fields set apart by semicolons: token ids, segments, positions, labels of units (0 begin, 1 inside,
-    -1 separator), each with blanks between its numbers, and 1 where the second text follows the first.
+    A line is five fields separated by semicolons: token ids, segments, positions, unit labels (0 begin, 1 inside, -1
+    separator), each with spaces between its numbers, and 1 where the second text follows the first.
 
     Raises:
-        UserError: no such file, a torn one, or a line is not of that form; the message names the line.
+        UserError: there is no such file, it is damaged, or a line is malformed; the message names the line.
     """
     path = Path(path)
     if not path.is_file():
@@ -68,8 +67,8 @@ def _parsed(line: str, where: str) -> LabelledText:
         if len(column) != len(columns[0]):
             raise UserError(f"{where} has {len(columns[0])} token ids but {len(column)} {name}")
     ids, segments, positions, labels = columns
-    if strange := set(labels) - {OUTSIDE, BEGIN, INSIDE}:
-        raise UserError(f"{where} has the label {min(strange)}; 0 begins a unit, 1 continues it, -1 is a separator")
+    if unknown := set(labels) - {OUTSIDE, BEGIN, INSIDE}:
+        raise UserError(f"{where} has the label {min(unknown)}; 0 begins a unit, 1 continues it, -1 is a separator")
     return LabelledText(ids, segments, positions, labels, follows == 1)
 
 
@@ -80,13 +79,13 @@ def tokens_in_units(
     separators: frozenset[int] = frozenset({1, 2}),
     units: Reading = labelled,
 ) -> Tokens:
-    """What an encoder reads and the masking engine hides, from texts of one or several stages.
+    """Collate texts of one or several stages with their masking units.
 
     Args:
-        texts: of a batch.
-        whole: whether the units of a text are hidden whole; else each piece by itself, those of ``separators`` never.
+        texts: texts of the batch.
+        whole: whether the units of a text are masked as a whole; else token by token, never the ``separators``.
         separators: ids of ``[CLS]`` and ``[SEP]``.
-        units: how labels are read; :func:`~mm_kptm.data.masking.units.closed` as the released code does.
+        units: reads labels as units; :func:`~mm_kptm.data.masking.units.closed` is the released code's rule.
     """
     numbers = [
         units(text.labels) if together else _pieces(text.ids, separators)
@@ -105,22 +104,22 @@ def _pieces(ids: Sequence[int], separators: frozenset[int]) -> list[int]:
 
 
 def one_draw_each(uniform: Tensor, instead: Tensor, units: Tensor, *, rate: float = 0.15) -> MaskingDraws:
-    """The released code's draws: one number a row decides whether its unit is hidden and how the row is treated.
+    """Masking draws of the released code: one number per row decides whether its unit is masked and how.
 
-    The number of a unit's first row decides for the unit. Where it does, it lies below ``rate``, and its place there
-    also decides between mask, replacement and keeping for that row; the other rows have numbers of their own.
+    The number of a unit's first row decides for the unit. If it is below ``rate``, its value also decides between mask,
+    replacement and keeping for that row; the other rows use their own numbers.
 
     Args:
-        uniform: between 0 and 1, [T].
-        instead: what stands for the random token, between 0 and 1, [T].
-        units: of every row, -1 for none, [T].
-        rate: of the policy that reads the draws.
+        uniform: uniform in [0, 1), [T].
+        instead: draws of the replacement tokens, uniform in [0, 1), [T].
+        units: unit of every row, -1 for none, [T].
+        rate: mask rate of the policy that uses the draws.
     """
     rows = torch.arange(len(units))
-    unitless = units < 0
-    numbers = torch.where(unitless, 0, units)
+    outside = units < 0
+    numbers = torch.where(outside, 0, units)
     firsts = torch.full((int(numbers.max()) + 1 if len(units) else 0,), len(units))
-    firsts = firsts.scatter_reduce(0, numbers[~unitless], rows[~unitless], "amin")
-    first = torch.where(unitless, rows, firsts[numbers])
+    firsts = firsts.scatter_reduce(0, numbers[~outside], rows[~outside], "amin")
+    first = torch.where(outside, rows, firsts[numbers])
     treat = torch.where(first == rows, (rate - uniform) / rate, 1 - uniform)
     return MaskingDraws(choose=uniform[first], treat=treat, replace=instead)

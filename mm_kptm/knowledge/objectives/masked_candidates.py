@@ -1,6 +1,6 @@
-"""Masked tokens among candidates: what a hidden word may mean is hidden with it (Peters et al. 2019, section 3.4).
+"""Masked language modelling with candidates: the candidates of masked words are masked too (Peters et al. 2019, 3.4).
 
-Otherwise the candidates of a mention would tell the words that are to be predicted.
+Otherwise the candidates of a mention would reveal the masked words.
 
 Shapes: S spans, C candidates.
 """
@@ -13,17 +13,18 @@ import torch
 
 from mm_kptm.batch import Candidates, Inputs
 from mm_kptm.batch.special_entities import MASK, NULL, PADDING
-from mm_kptm.objectives.tokens import MaskedText, MaskedTokens, Masking
+from mm_kptm.objectives.rows import RowTargets
+from mm_kptm.objectives.tokens import MaskedTokens, Masking
 
 
 @dataclass(frozen=True)
 class CandidateHiding:
-    """What becomes of the candidates of a span for every hidden token in it, one token after the other.
+    """Masking of candidates: treatment of a span's candidates for every masked token in it, one token after the other.
 
     Args:
-        mask_share: share of times that the one entity ``@@MASK@@`` takes their place.
-        random_share: share of times that other entities of the same text do, with random priors; else nothing changes.
-        most: how many others, at most.
+        mask_share: probability that the entity ``@@MASK@@`` replaces them.
+        random_share: probability that random entities of the same text replace them, with random priors.
+        most: maximum number of random entities.
     """
 
     mask_share: float = 0.8
@@ -31,53 +32,53 @@ class CandidateHiding:
     most: int = 5
 
     def hide(self, candidates: Candidates, hidden: torch.Tensor, generator: torch.Generator) -> Candidates:
-        """A copy in which the spans that hold ``hidden`` token rows lost their candidates."""
+        """Mask the candidates of spans that contain the masked token rows ``hidden``."""
         entities, priors = candidates.entities.clone(), candidates.priors.clone()
         first, last = candidates.spans[:, :1], candidates.spans[:, 1:]
         touched = ((first <= hidden) & (hidden <= last)).sum(1)
-        owners = candidates.layout.sequence_ids(hidden.device)
+        sequence_ids = candidates.layout.sequence_ids(hidden.device)
         for span in touched.nonzero().flatten().tolist():
             for chance in torch.rand(int(touched[span]), generator=generator).tolist():
                 if chance < self.mask_share:
-                    taken = torch.tensor([MASK])
+                    replacements = torch.tensor([MASK])
                 elif chance < self.mask_share + self.random_share:
-                    taken = self._others(candidates, owners == owners[span], span, generator)
+                    replacements = self._others(candidates, sequence_ids == sequence_ids[span], span, generator)
                 else:
                     continue
-                if len(taken):
+                if len(replacements):
                     entities[span], priors[span] = PADDING, 0.0
-                    entities[span, : len(taken)] = taken
-                    shares = torch.rand(len(taken), generator=generator) + 1e-6
-                    priors[span, : len(taken)] = shares / shares.sum()
+                    entities[span, : len(replacements)] = replacements
+                    weights = torch.rand(len(replacements), generator=generator) + 1e-6
+                    priors[span, : len(replacements)] = weights / weights.sum()
         return replace(candidates, entities=entities, priors=priors)
 
     def _others(
         self, candidates: Candidates, same_text: torch.Tensor, span: int, generator: torch.Generator
     ) -> torch.Tensor:
-        """Some entities of the other spans of a text, in random order; none where it has no other."""
+        """Random entities of the other spans of a text, in random order; none if there are no other spans."""
         beside = same_text.clone()
         beside[span] = False
         known = candidates.entities[beside].unique()
         known = known[known > NULL]
-        room = min(self.most, len(known), candidates.entities.shape[1])
-        count = int(torch.randint(1, room + 1, (), generator=generator)) if room else 0
+        limit = min(self.most, len(known), candidates.entities.shape[1])
+        count = int(torch.randint(1, limit + 1, (), generator=generator)) if limit else 0
         return known[torch.randperm(len(known), generator=generator)[:count]]
 
 
 class MaskedTokensAndCandidates(MaskedTokens):
-    """Predict hidden tokens from a text whose mentions of them are hidden, too."""
+    """Predict masked tokens from a text whose candidates are masked, too."""
 
     def __init__(self, masking: Masking, hiding: CandidateHiding | None = None) -> None:
         super().__init__(masking)
         self.hiding = CandidateHiding() if hiding is None else hiding
 
-    def prepare(self, inputs: Inputs, generator: torch.Generator) -> MaskedText:
-        """Hide some tokens, and what their mentions may mean in every knowledge base.
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> RowTargets:
+        """Mask some tokens, and the candidates of their mentions in every knowledge base.
 
         Raises:
-            UserError: there is no text to hide.
+            UserError: there is no text.
         """
         batch = super().prepare(inputs, generator)
         given = inputs.candidates or {}
-        hidden = {name: self.hiding.hide(given[name], batch.rows, generator) for name in sorted(given)}
-        return replace(batch, inputs=replace(batch.inputs, candidates=hidden or inputs.candidates))
+        masked = {name: self.hiding.hide(given[name], batch.rows, generator) for name in sorted(given)}
+        return replace(batch, inputs=replace(batch.inputs, candidates=masked or inputs.candidates))

@@ -1,6 +1,6 @@
-"""What a hidden word is, and what kind of thing it means, predicted together (Levine et al. 2020, section 3).
+"""Masked words and supersenses, predicted together (Levine et al. 2020, SenseBERT, section 3).
 
-Shapes: T token rows, P hidden rows, V vocabulary, S supersenses, D dim.
+Shapes: T token rows, P masked rows, V vocabulary, S supersenses, D dim.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ from torch import Tensor
 from mm_kptm.batch import Encoded, Inputs, OutputRows, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.lexicons.supersenses import SenseVocabulary
+from mm_kptm.objectives.rows import RowTargets, mean, mean_of_each
 from mm_kptm.objectives.spec import TEXTS, ObjectiveContext, ObjectiveSpec
-from mm_kptm.objectives.tokens import ExactCount, MaskedText, Masking, MaskingDraws, mean, mean_of_each
+from mm_kptm.objectives.tokens import ExactCount, Masking, MaskingDraws
 from mm_kptm.systems.system import System
 
-WORD_SENSES = "supersenses of words"  #: what data offer as a :class:`SenseVocabulary`
+WORD_SENSES = "supersenses of words"  #: what a dataset offers: a :class:`SenseVocabulary`
 
 
 def sense_losses(scores: Tensor, allowed: Tensor) -> Tensor:
-    r"""How far scores [P, S] are from what words may mean [P, S], [P]; a word that means nothing has no loss.
+    r"""Supersense loss of scores [P, S] given the allowed senses [P, S], [P]; 0 for a word without a sense.
 
-    The sum of two terms (section 3.2, eqs. 4 and 6): some allowed sense is likely, and all of them alike.
+    The sum of two terms (section 3.2, eqs. 4 and 6): an allowed sense is likely, and all allowed senses equally so.
 
     .. math:: -\log \sum_{s \in A} p(s) - \frac{1}{|A|} \sum_{s \in A} \log p(s)
     """
@@ -35,21 +36,21 @@ def sense_losses(scores: Tensor, allowed: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class MaskedSense(MaskedText):
-    """A text with hidden tokens, what stood there, and what that may have meant."""
+class MaskedSense(RowTargets):
+    """Text with masked tokens, their ids and their allowed supersenses."""
 
     allowed: Tensor  #: [P, S]
 
 
 class MaskedSenses:
-    """Hide words, those of one meaning first; find the word and its supersense at every hidden row.
+    """Mask words, single-sense ones first; predict the word and its supersense at every masked row.
 
     Args:
-        masking: mask token, pool and what is never hidden; the choice is the paper's, whatever it says.
-        senses: of the vocabulary.
-        rate: share of a sequence that is hidden.
-        singles: share of the words of a sequence with one supersense that are chosen first (section 3.5).
-        most: share of what is hidden that they may take.
+        masking: mask token, pool and special tokens; its policy is replaced by the paper's.
+        senses: allowed senses of the vocabulary.
+        rate: share of a sequence that is masked.
+        singles: share of a sequence's single-supersense words that are chosen first (section 3.5).
+        most: maximum share of the masked tokens that they may take.
     """
 
     name = "masked-senses"
@@ -71,10 +72,10 @@ class MaskedSenses:
         self.most = most
 
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> MaskedSense:
-        """Hide some tokens of the inputs.
+        """Mask some tokens of the inputs.
 
         Raises:
-            UserError: there is no text to hide, or an id that the vocabulary of senses does not have.
+            UserError: there is no text, or the sense vocabulary lacks a token id.
         """
         text = inputs.text
         if text is None:
@@ -84,39 +85,41 @@ class MaskedSenses:
         allowed = self.senses.of_words(text)
         units = torch.arange(len(text.ids)) if text.mask_groups is None else text.mask_groups
         draws = MaskingDraws.fresh(units, generator)
-        # fresh numbers lie above 0: a row with a lower one is among the first that an exact count takes
+        # fresh draws are at least 0: a row with a negative one is among the first that an exact count takes
         chosen = draws.choose.index_fill(0, self._favoured(text, allowed, generator), -1.0)
-        hidden, rows = self.masking.mask(text, generator, draws=replace(draws, choose=chosen))
-        owners = text.layout.sequence_ids(rows.device)[rows]
-        return MaskedSense(inputs.with_streams(text=hidden), rows, text.ids[rows], owners, allowed[rows])
+        masked, rows = self.masking.mask(text, generator, draws=replace(draws, choose=chosen))
+        sequence_ids = text.layout.sequence_ids(rows.device)[rows]
+        return MaskedSense(inputs.with_streams(text=masked), rows, text.ids[rows], sequence_ids, allowed[rows])
 
     def _favoured(self, text: Tokens, allowed: Tensor, generator: torch.Generator) -> Tensor:
-        """Rows of words with one supersense that are hidden before others."""
+        """Rows of single-supersense words that are masked before others."""
         single = allowed.sum(-1) == 1
         order = torch.rand(len(single), generator=generator)
-        found = []
+        chosen = []
         for first, length in zip(text.layout.offsets, text.layout.lengths, strict=False):
             rows = first + single[first : first + length].nonzero().squeeze(1)
             count = min(round(self.singles * len(rows)), int(self.most * max(1, round(self.rate * length))))
-            found.append(rows[order[rows].argsort()[:count]])
-        return torch.cat(found) if found else torch.zeros(0, dtype=torch.long)
+            chosen.append(rows[order[rows].argsort()[:count]])
+        return torch.cat(chosen) if chosen else torch.zeros(0, dtype=torch.long)
 
     def losses(self, system: System, batch: MaskedSense) -> tuple[Tensor, Tensor]:
-        """The cross-entropy of every hidden word [P], and how far what it means is from what it may mean [P]."""
+        """Cross-entropy of every masked word [P], and its supersense loss [P]."""
         encoded: Encoded = system(batch.inputs, OutputRows({"text": batch.rows}, pooled=False))
         words, senses = (system.head(name)(encoded.text) for name in self.heads)
         return F.cross_entropy(words, batch.labels, reduction="none"), sense_losses(senses, batch.allowed)
 
     def loss(self, system: System, batch: MaskedSense) -> Tensor:
-        """The mean over hidden words, and the mean over those of them that mean something, added."""
+        """Mean over masked words plus mean over those with a supersense."""
         words, senses = self.losses(system, batch)
         return mean(words) + mean(senses[batch.allowed.any(-1)])
 
     def measure(self, system: System, batch: MaskedSense) -> Tensor:
-        """The same sum for each example, [B]; the batch's mean where an example hides nothing of a kind."""
+        """The same sum for each example, [B]; the batch's mean where an example has no such row."""
         words, senses = self.losses(system, batch)
         some, size = batch.allowed.any(-1), len(batch)
-        return mean_of_each(words, batch.owners, size) + mean_of_each(senses[some], batch.owners[some], size)
+        return mean_of_each(words, batch.sequence_ids, size) + mean_of_each(
+            senses[some], batch.sequence_ids[some], size
+        )
 
 
 def _masked_senses(context: ObjectiveContext) -> MaskedSenses:

@@ -1,9 +1,9 @@
-"""Supervised objectives on marked texts: relations and types of mentions, governors of tokens, senses of words.
+"""Supervised objectives on texts with mention markers: relations, entity types, dependency heads and word senses.
 
-The marks are ordinary tokens that stand in the text (``@`` and ``#`` for K-Adapter, Wang et al. 2021, sections 3.3 and
-4; made-up words for KEPLER); a head reads the states at them.
+Markers are ordinary tokens of the text (``@`` and ``#`` for K-Adapter, Wang et al. 2021, sections 3.3 and 4; unused
+words for KEPLER); a head reads the hidden states at them.
 
-Shapes: T token rows, B examples, M marks of an example, C classes.
+Shapes: T token rows, B examples, M markers of an example, C classes.
 """
 
 from __future__ import annotations
@@ -19,43 +19,43 @@ from mm_kptm.errors import UserError
 from mm_kptm.knowledge.injection.marker_tokens import marked_rows
 from mm_kptm.nn.assembly import required_text
 from mm_kptm.nn.ragged import masked_self_attention_layout
+from mm_kptm.objectives.rows import mean, mean_of_each
 from mm_kptm.objectives.spec import ObjectiveSpec
-from mm_kptm.objectives.tokens import mean, mean_of_each
 from mm_kptm.systems.system import System
 
-MARKED_PAIRS = "texts with two marked mentions and their relation"  #: what data offer as the names of the relations
+MARKED_PAIRS = "texts with two marked mentions and their relation"  #: what a dataset offers: the names of the relations
 DEPENDENCY_TREES = "dependency trees of texts"
 
 
 @dataclass(frozen=True, eq=False)
 class Marked(Movable):
-    """Texts, the rows of their marks, and what is true of what is marked."""
+    """Texts with marker rows and labels."""
 
     inputs: Inputs
-    marks: Tensor  #: token rows of the batch, [B, M]
-    truth: Tensor  #: classes [B] of which one holds, or 1 for every one that does, [B, C]
+    marks: Tensor  #: rows of the markers, [B, M]
+    truth: Tensor  #: one class per example [B], or 0/1 for every class, [B, C]
 
     def __len__(self) -> int:
         return len(self.marks)
 
 
 def marked_states(system: System, inputs: Inputs, marks: Tensor) -> Tensor:
-    """The states at the marks [B, M] of every example, side by side: [B, M D]."""
+    """Hidden states at the markers [B, M] of every example, concatenated: [B, M D]."""
     encoded: Encoded = system(inputs, OutputRows({"text": marks.flatten()}, pooled=False))
     return encoded.text.unflatten(0, marks.shape).flatten(1)
 
 
 def marked_scores(system: System, name: str, batch: Marked) -> Tensor:
-    """What the head ``name`` makes of the states at the marks of an example, side by side: [B, C]."""
+    """Scores of the head ``name`` on the concatenated marker states of an example, [B, C]."""
     scores: Tensor = system.head(name)(marked_states(system, batch.inputs, batch.marks))
     return scores
 
 
 class MarkedRelation:
-    """Name the one relation between two marked mentions, with the system's head of that name.
+    """Classify the relation between two marked mentions, with the system's head of that name.
 
     Args:
-        num_classes: relations, where data say how many there are.
+        num_classes: number of relations, where the dataset gives it.
     """
 
     name = "marked-relation"
@@ -64,30 +64,30 @@ class MarkedRelation:
         self.sizes = {} if num_classes is None else {"num_classes": num_classes}
 
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> Marked:
-        """Where the marks are and which relation holds; nothing is drawn.
+        """Find the markers and labels; nothing is sampled.
 
         Raises:
-            UserError: mentions are not marked, or the relation is not.
+            UserError: the text has no markers, or no relation label.
         """
         text = required_text(inputs)
         labels = _labels(inputs, self.name)
         return Marked(inputs, marked_rows(inputs, 2), labels[text.layout.starts(labels.device)])
 
     def losses(self, system: System, batch: Marked) -> Tensor:
-        """The cross-entropy of every example, [B]."""
+        """Cross-entropy of every example, [B]."""
         return F.cross_entropy(marked_scores(system, self.name, batch), batch.truth, reduction="none")
 
     def loss(self, system: System, batch: Marked) -> Tensor:
-        """The mean over examples."""
+        """Mean over examples."""
         return self.losses(system, batch).mean()
 
     def measure(self, system: System, batch: Marked) -> Tensor:
-        """The loss of each example, [B]."""
+        """Loss of each example, [B]."""
         return self.losses(system, batch)
 
 
 def _labels(inputs: Inputs, name: str) -> Tensor:
-    """What the text marks for an objective, [T]."""
+    """Token labels of an objective, [T]."""
     labels = required_text(inputs).token_labels
     if labels is None or name not in labels:
         raise UserError(f"{name} reads marks of {name}, but the inputs have none")
@@ -95,7 +95,7 @@ def _labels(inputs: Inputs, name: str) -> Tensor:
 
 
 class MarkedTyping:
-    """Say of every type whether it holds for a marked mention, with the system's head of that name."""
+    """Multi-label typing of a marked mention, with the system's head of that name."""
 
     name = "marked-typing"
 
@@ -105,45 +105,45 @@ class MarkedTyping:
         return F.binary_cross_entropy_with_logits(scores, batch.truth.to(scores.dtype), reduction="none").mean(1)
 
     def loss(self, system: System, batch: Marked) -> Tensor:
-        """The mean over examples."""
+        """Mean over examples."""
         return self.losses(system, batch).mean()
 
     def measure(self, system: System, batch: Marked) -> Tensor:
-        """The loss of each example, [B]."""
+        """Loss of each example, [B]."""
         return self.losses(system, batch)
 
 
 class WordInContext:
-    """Tell whether a word that is marked in two sentences has one sense, with the system's head of that name.
+    """Classify whether a word marked in two sentences has the same sense, with the system's head of that name.
 
-    The head reads the pooled state and those at both marks (Peters et al. 2019, section 4.3).
+    The head reads the pooled state and the hidden states at both markers (Peters et al. 2019, section 4.3).
     """
 
     name = "word-in-context"
 
     def scores(self, system: System, batch: Marked) -> Tensor:
-        """What the head makes of an example, [B, C]."""
+        """Scores of an example, [B, C]."""
         encoded: Encoded = system(batch.inputs, OutputRows({"text": batch.marks.flatten()}))
         states = encoded.text.unflatten(0, batch.marks.shape).flatten(1)
         scores: Tensor = system.head(self.name)(torch.cat([encoded.pooled, states], dim=-1))
         return scores
 
     def losses(self, system: System, batch: Marked) -> Tensor:
-        """The cross-entropy of every example, [B]."""
+        """Cross-entropy of every example, [B]."""
         return F.cross_entropy(self.scores(system, batch), batch.truth, reduction="none")
 
     def loss(self, system: System, batch: Marked) -> Tensor:
-        """The mean over examples."""
+        """Mean over examples."""
         return self.losses(system, batch).mean()
 
     def measure(self, system: System, batch: Marked) -> Tensor:
-        """The loss of each example, [B]."""
+        """Loss of each example, [B]."""
         return self.losses(system, batch)
 
 
 @dataclass(frozen=True, eq=False)
 class Governed(Movable):
-    """Texts, and for some of their tokens the place of the one that governs it."""
+    """Texts with the position of the dependency head of some tokens."""
 
     inputs: Inputs
     rows: Tensor  #: token rows of the batch, [T]
@@ -154,35 +154,36 @@ class Governed(Movable):
 
 
 class DependencyHead:
-    """Find the governor of every token, with the system's head ``dependency-heads`` (section 3.4)."""
+    """Predict the dependency head of every token, with the system's head ``dependency-heads`` (section 3.4)."""
 
     name = "dependency-heads"
 
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> Governed:
-        """The governed tokens, where it is marked that the governor stands within the text; nothing is drawn.
+        """Tokens whose dependency head is labelled within the text; nothing is sampled.
 
         Raises:
-            UserError: governors are not marked.
+            UserError: dependency heads are not labelled.
         """
-        places = _labels(inputs, self.name)
-        rows = (places >= 0).nonzero().squeeze(1)
-        return Governed(inputs, rows, places[rows])
+        positions = _labels(inputs, self.name)
+        rows = (positions >= 0).nonzero().squeeze(1)
+        return Governed(inputs, rows, positions[rows])
 
     def losses(self, system: System, batch: Governed) -> Tensor:
-        """The cross-entropy of every governed token, [T]."""
+        """Cross-entropy of every labelled token, [T]."""
         text = required_text(batch.inputs)
         encoded: Encoded = system(batch.inputs, OutputRows({"text": EVERY_ROW}, pooled=False))
-        scores = system.head(self.name)(encoded.text, masked_self_attention_layout(text.layout, text.attention_mask))
+        layout = masked_self_attention_layout(text.layout, text.attention_mask)
+        scores = system.head(self.name)(encoded.text, layout)
         return F.cross_entropy(scores[batch.rows], batch.places, reduction="none")
 
     def loss(self, system: System, batch: Governed) -> Tensor:
-        """The mean over all governed tokens of the batch."""
+        """Mean over all labelled tokens of the batch."""
         return mean(self.losses(system, batch))
 
     def measure(self, system: System, batch: Governed) -> Tensor:
-        """The mean over the governed tokens of each text, [B]."""
-        owners = required_text(batch.inputs).layout.sequence_ids(batch.rows.device)[batch.rows]
-        return mean_of_each(self.losses(system, batch), owners, len(batch))
+        """Mean over the labelled tokens of each text, [B]."""
+        sequence_ids = required_text(batch.inputs).layout.sequence_ids(batch.rows.device)[batch.rows]
+        return mean_of_each(self.losses(system, batch), sequence_ids, len(batch))
 
 
 MARKED_RELATION = ObjectiveSpec(

@@ -1,4 +1,4 @@
-"""CoLAKE: RoBERTa over words, entities and relations at once."""
+"""CoLAKE: RoBERTa over words, entities and relations of a word-knowledge graph."""
 
 from collections import OrderedDict
 from functools import partial
@@ -38,12 +38,11 @@ def colake(
     norm_eps: float = 1e-5,
     dropout: float = 0.1,
 ) -> SingleStream:
-    """The encoder of Sun et al. (2020, section 3.2); the defaults are the released model's.
+    """Encoder of Sun et al. (2020, section 3.2); the defaults are the released model's.
 
-    RoBERTa-base that reads :mod:`graphs <mm_kptm.knowledge.injection.word_graph>`: each kind of node has a table of its
-    own, positions are soft ones that count from 0, and who sees whom comes with the nodes. The published table of
-    entities has 3 million rows in a file of its own and is as large as that file; unless given, there is no entity but
-    the special ones. The pooled state is the first one as it is.
+    RoBERTa-base over :mod:`graphs <mm_kptm.knowledge.injection.word_graph>`: each kind of node has its own embedding
+    table, soft positions start at 0, and the attention mask comes with the nodes. The published entity table has 3
+    million rows in a separate file; by default there are only the special entities. The pooled state is the first one.
     """
     norm = partial(nn.LayerNorm, eps=norm_eps)
     nodes = NodeEmbedding(
@@ -71,19 +70,19 @@ def _transform(encoder: SingleStream) -> Transform:
 
 
 def masked_entities(encoder: SingleStream) -> TiedCandidates:
-    """Dense, GELU, norm, then the vectors of candidate entities (Sun et al. 2020, section 3.3)."""
+    """Output layer over candidate entities: dense, GELU, norm, tied vectors (Sun et al. 2020, section 3.3)."""
     return TiedCandidates(_transform(encoder), submodule(encoder, "embed.text.entity", nn.Embedding))
 
 
 def masked_relations(encoder: SingleStream) -> TiedVocabulary:
-    """Dense, GELU, norm, then the vectors of all relations and a bias (Sun et al. 2020, section 3.3)."""
+    """Output layer over all relations: dense, GELU, norm, tied vectors and a bias (Sun et al. 2020, section 3.3)."""
     return TiedVocabulary(_transform(encoder), submodule(encoder, "embed.text.relation", nn.Embedding))
 
 
 def graph_classes(encoder: SingleStream, *, num_classes: int = 2, dropout: float = 0.3) -> nn.Sequential:
-    """Dense, GELU, norm, linear on the first state of a text with its entities (Sun et al. 2020, released code).
+    """Classifier on the first hidden state: dense, GELU, norm, linear (Sun et al. 2020, released code).
 
-    :func:`~mm_kptm.knowledge.fusion.node_embedding.start_from` lets it begin as a head of the pretraining.
+    :func:`~mm_kptm.knowledge.fusion.node_embedding.start_from` initialises it from a pretraining head.
     """
     parts: list[tuple[str, nn.Module]] = [
         ("dense", nn.Linear(encoder.dim, encoder.dim)),

@@ -1,8 +1,8 @@
-"""ERNIE 2.0: pretraining tasks that arrive one after the other, each with an embedding of its own.
+"""ERNIE 2.0: continual pretraining tasks, each with a task embedding.
 
 The tasks: :mod:`mm_kptm.objectives.token_classes` (capitals, words of the document), :mod:`mm_kptm.objectives.order`
 (reordering, and pairs of sentences by distance, discourse relation and relevance), knowledge masking as in ERNIE 1.0.
-:class:`mm_kptm.objectives.continual.ContinualSchedule` says when each is trained.
+:class:`mm_kptm.objectives.continual.ContinualSchedule` schedules them.
 """
 
 from collections.abc import Mapping
@@ -19,29 +19,29 @@ from mm_kptm.systems.rules import Rename
 
 
 def token_classes(encoder: SingleStream, *, num_classes: int = 2) -> nn.Linear:
-    """A linear layer on the state of every token (Sun et al. 2020, section 4.2.1)."""
+    """Linear layer on every token's hidden state (Sun et al. 2020, section 4.2.1)."""
     head = nn.Linear(encoder.dim, num_classes)
     bert_init(head)
     return head
 
 
 def orders(encoder: SingleStream, *, num_classes: int = 9) -> nn.Linear:
-    """A linear layer on the pooled state; the orders of one, two and three segments are nine (section 4.2.2)."""
+    """Linear layer on the pooled state; one, two and three segments have nine orders (section 4.2.2)."""
     return pair_classes(encoder, num_classes=num_classes)
 
 
 def three_classes(encoder: SingleStream, *, num_classes: int = 3) -> nn.Linear:
-    """A linear layer on the pooled state: neighbours, one document or two; or how relevant a title is."""
+    """Linear layer on the pooled state: sentence distance, or relevance of a title."""
     return pair_classes(encoder, num_classes=num_classes)
 
 
 def discourse_relations(encoder: SingleStream, *, num_classes: int = 174) -> nn.Linear:
-    """A linear layer on the pooled state; the markers between sentences are 174 (Sileo et al. 2019)."""
+    """Linear layer on the pooled state; there are 174 discourse markers (Sileo et al. 2019)."""
     return pair_classes(encoder, num_classes=num_classes)
 
 
 def embedded_tasks(config: Mapping[str, Any]) -> dict[str, int]:
-    """How many tasks a configuration in Hugging Face's form says the model embeds."""
+    """Number of task embeddings in a Hugging Face configuration."""
     if "use_task_id" not in config:
         return {}
     return {"num_tasks": config.get("task_type_vocab_size", 3) if config["use_task_id"] else 0}
@@ -91,8 +91,8 @@ ERNIE2_BASE = Recipe(
         "notes": (
             "the names of the tasks' heads in the released files are not known, so those heads always begin fresh",
             "activation, segments and the table of 16 tasks are those of the released English model, as recalled; "
-            "files tell their tables themselves",
-            "fine-tuning may embed any task; a text that says none has task 0, as in Hugging Face's models",
+            "the sizes of a checkpoint's tables take precedence",
+            "fine-tuning may use any task embedding; the default is task 0, as in Hugging Face's models",
             "the paper leaves open into how many segments sentence reordering cuts; three are taken",
             "the paper's table of steps is as recalled; mm_kptm.objectives.continual.SEQUENTIAL_MULTI_TASK has it",
             "attention dropout equals the dropout of the states, as in the released configuration",

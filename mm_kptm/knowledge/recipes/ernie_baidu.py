@@ -1,4 +1,4 @@
-"""ERNIE of Baidu: BERT with another activation, told of words, phrases and entities by what its pretraining hides."""
+"""Baidu's ERNIE: BERT with ReLU, pretrained by masking words, phrases and entities."""
 
 from functools import partial
 
@@ -30,10 +30,10 @@ def ernie_baidu(
     norm_eps: float = 1e-5,
     dropout: float = 0.1,
 ) -> SingleStream:
-    """The encoder of Sun et al. (2019, section 3.1); the defaults are the released Chinese base model.
+    """Encoder of Sun et al. (2019, section 3.1); the defaults are the released Chinese base model.
 
-    BERT with ReLU in place of GELU and eps 1e-5 in its norms; ERNIE 2.0 embeds tasks as well. Knowledge adds no
-    parameter and no input: :mod:`mm_kptm.knowledge.objectives.knowledge_masking` says what is hidden together.
+    BERT with ReLU in place of GELU and eps 1e-5 in its norms; ERNIE 2.0 has task embeddings as well. Knowledge adds no
+    parameter and no input: :mod:`mm_kptm.knowledge.objectives.knowledge_masking` defines what is masked together.
     """
     norm = partial(nn.LayerNorm, eps=norm_eps)
     text = TextEmbedding(
@@ -55,7 +55,7 @@ def ernie_baidu(
 
 
 def _paddle(theirs: str, ours: str) -> tuple[Rule, ...]:
-    """A linear layer, which Paddle stores as [in, out]."""
+    """Rules of a linear layer, which Paddle stores as [in, out]."""
     return (Transpose(f"{theirs}.w_0", f"{ours}.weight"), Rename(f"{theirs}.b_0", f"{ours}.bias"))
 
 
@@ -66,7 +66,7 @@ def _paddle_norm(theirs: str, ours: str) -> tuple[Rule, ...]:
 _LAYER, _OURS = "encoder_layer_{i}", "encoder.layers.{i}"
 _TEXT, _WORDS = "encoder.embed.text", "heads.masked-tokens"
 
-#: The names of Baidu's own files.
+#: Key rules of Baidu's own checkpoints.
 PADDLE_RULES: tuple[Rule, ...] = (
     Rename("word_embedding", f"{_TEXT}.word.weight"),
     Rename("pos_embedding", f"{_TEXT}.position.weight"),
@@ -113,10 +113,10 @@ ERNIE_BAIDU_BASE = Recipe(
     },
     notes=(
         "class 1 of next-sentence means that the second sentence follows, the inverse of BERT's",
-        "the paper hides words, phrases and entities in stages; the released code knows units and characters, and each "
+        "the paper masks words, phrases and entities in stages; the released code has units and characters, and each "
         "data file says which: a stage is a file",
-        "the released code draws once for whether a unit is hidden and how its first token is treated; "
-        "mm_kptm.knowledge.objectives.knowledge_masking.one_draw_each does so, fresh draws are independent",
+        "the released code draws one number for whether a unit is masked and how its first token is treated; "
+        "mm_kptm.knowledge.objectives.knowledge_masking.one_draw_each reproduces it; the default draws are independent",
         "the paper's dialogue embeddings are not in the released model",
         "attention dropout equals the dropout of the states, as in the released configuration",
     ),

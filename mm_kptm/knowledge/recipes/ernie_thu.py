@@ -1,4 +1,4 @@
-"""ERNIE of Tsinghua: a BERT whose upper layers mix the tokens with the vectors of linked entities."""
+"""Tsinghua's ERNIE: BERT whose upper layers mix tokens with linked entity vectors."""
 
 from collections.abc import Sequence
 
@@ -37,10 +37,10 @@ def ernie_thu(
     entity_heads: int = 4,
     layer_types: Sequence[str] | None = None,
 ) -> FusedStream:
-    """The encoder of Zhang et al. (2019, figure 2); the defaults are the released base model.
+    """Encoder of Zhang et al. (2019, figure 2); the defaults are the released base model.
 
-    ``layer_types`` names the kind of every layer (:data:`~mm_kptm.knowledge.fusion.ernie.KINDS`); unless given, five
-    plain layers, one that mixes and six that attend and mix, in that proportion for other depths.
+    ``layer_types`` names the kind of every layer (:data:`~mm_kptm.knowledge.fusion.ernie.KINDS`); by default five plain
+    layers, one that mixes and six that attend and mix, in that proportion for other depths.
     """
     encoder = bert(
         dim=dim,
@@ -57,7 +57,7 @@ def ernie_thu(
 
 
 def entity_scores(encoder: FusedStream) -> EntityScores:
-    """Token states against the vectors of the batch's entities (Zhang et al. 2019, section 3.4)."""
+    """Output layer over the batch's entities on token states (Zhang et al. 2019, section 3.4)."""
     activation = submodule(encoder, "layers.0.ffn", FeedForwardSublayer).activation
     head = EntityScores(encoder.dim, encoder.entity_dim, activation=activation)
     bert_init(head)
@@ -65,7 +65,7 @@ def entity_scores(encoder: FusedStream) -> EntityScores:
 
 
 def entity_types(encoder: FusedStream, *, num_classes: int = 2) -> nn.Linear:
-    """One score per type on the pooled state, without bias; a type holds where its score is positive (section 3.5)."""
+    """One score per type on the pooled state, without bias; positive scores are predicted types (section 3.5)."""
     head = nn.Linear(encoder.dim, num_classes, bias=False)
     bert_init(head)
     return head
@@ -114,9 +114,9 @@ ERNIE_THU_BASE = Recipe(
         "entity_dim": ("heads.entity-denoising.transform.dense.weight", 0),
     },
     notes=(
-        "where no entity is linked the mixture keeps the bias of the entity's map, as in the released code",
+        "where no entity is linked the joint state keeps the bias of the entity projection, as in the released code",
         "entities are scored by dense, GELU and norm, where the paper has a linear layer",
-        "nothing reads the entities that the last fused layer makes; their parameters are loaded and kept as they are",
+        "the entity output of the last fused layer is unused; its parameters are loaded and frozen",
         "entity dropout equals the dropout of the states, as in the released configuration",
     ),
 )

@@ -1,4 +1,4 @@
-"""K-Adapter: a RoBERTa that stays as it is, with adapters for facts and for syntax beside it."""
+"""K-Adapter: a frozen RoBERTa with factual and linguistic side adapters."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -46,8 +46,8 @@ def k_adapter(
 ) -> AdaptedStream:
     """RoBERTa-large with the published adapters (Wang et al. 2021, figure 2).
 
-    ``adapters`` names the sets, both published ones unless given. ``adapter_depths`` says which states they read, 0 for
-    the embedded text: 0, 11 and 22 unless given, in that proportion for other depths. For ``adapter_skip``,
+    ``adapters`` names the sets, by default both published ones. ``adapter_depths`` are the hidden states they read, 0
+    for the embeddings: 0, 11 and 22 by default, in that proportion for other depths. For ``adapter_skip``,
     ``adapter_sight`` and ``fusion`` see :mod:`mm_kptm.adaptation.side_adapter`.
     """
     encoder = roberta(
@@ -79,9 +79,9 @@ def k_adapter(
 
 
 class DependencyHeads(nn.Module):
-    """Which token governs each: one more attention of one head, then a score for every place (section 3.4).
+    """Dependency head prediction: single-head self-attention, dense, then a score per position (section 3.4).
 
-    A place is a number of its own, as in the released code: a text has at most ``max_length`` tokens.
+    A position is a class of its own, as in the released code: a text has at most ``max_length`` tokens.
     """
 
     def __init__(self, dim: int, max_length: int, norm: NormBuilder, *, dropout: float = 0.1) -> None:
@@ -92,22 +92,22 @@ class DependencyHeads(nn.Module):
         self.out = nn.Linear(dim, max_length)
 
     def forward(self, rows: Tensor, reading: AttentionLayout) -> Tensor:
-        """[T, D] -> [T, max_length]."""
+        """Rows [T, D] -> position scores [T, max_length]."""
         return self.out(self.drop(self.dense(self.self_attention(rows, reading))))
 
 
 def marked_relation(encoder: AdaptedStream, *, num_classes: int = 42, dropout: float = 0.1) -> nn.Sequential:
-    """Two linear maps on the states at the marks before subject and object, side by side, [B, 2 D] (section 3.3)."""
+    """Two linear layers on the marker states of subject and object, concatenated, [B, 2 D] (section 3.3)."""
     return _two_maps(2 * encoder.dim, encoder.dim, num_classes, dropout)
 
 
 def marked_typing(encoder: AdaptedStream, *, num_classes: int = 9, dropout: float = 0.1) -> nn.Sequential:
-    """Two linear maps on the state at the mark before the mention; a type holds where its score is positive (4.1)."""
+    """Two linear layers on the marker state of the mention; types with a positive score are predicted (section 4.1)."""
     return _two_maps(encoder.dim, encoder.dim, num_classes, dropout)
 
 
 def dependency_heads(encoder: AdaptedStream, *, max_length: int = 64) -> DependencyHeads:
-    """The place of the governor of every token (section 3.4); read with the encoder's own reading."""
+    """Head that predicts the position of every token's dependency head, with the encoder's attention (section 3.4)."""
     head = DependencyHeads(encoder.dim, max_length, norm_of(encoder))
     bert_init(head)
     return head
@@ -125,7 +125,7 @@ def _two_maps(width: int, inner: int, num_classes: int, dropout: float) -> nn.Se
 
 
 def _side_rules(theirs: str, name: str) -> tuple[Rule, ...]:
-    """The renamings of a set under the prefix ``theirs`` (with its dot)."""
+    """Key rules of an adapter set under the prefix ``theirs`` (with its dot)."""
     adapter, place = f"{theirs}adapter.{{i}}", f"encoder.sides.{name}.adapters.{{i}}"
     return (
         Rename(f"{adapter}.down_project.{{leaf}}", f"{place}.down.{{leaf}}"),
@@ -135,7 +135,7 @@ def _side_rules(theirs: str, name: str) -> tuple[Rule, ...]:
 
 
 def _head_rules(theirs: str, heads: Sequence[str]) -> tuple[Rule, ...]:
-    """The last two maps, which every task calls alike."""
+    """Key rules of the two output layers, which have the same keys in every task."""
     return (
         OneOf(f"{theirs}dense.{{leaf}}", tuple(f"heads.{head}.dense.{{leaf}}" for head in heads)),
         OneOf(f"{theirs}out_proj.{{leaf}}", tuple(f"heads.{head}.out.{{leaf}}" for head in heads)),
@@ -143,9 +143,9 @@ def _head_rules(theirs: str, heads: Sequence[str]) -> tuple[Rule, ...]:
 
 
 def _forgotten(theirs: str) -> tuple[Drop, ...]:
-    """The parts of a released set that only its pretraining read."""
+    """Key rules that drop the parts of a released set used only in its pretraining."""
     parts = ("com_dense", "dense", "out_proj", "self_attention.{half}.dense", "self_attention.{half}.LayerNorm")
-    because = "the set's pretraining read it; what comes after has its own"
+    because = "used only in the set's pretraining; fine-tuning has its own"
     return (
         *(Drop(f"{theirs}{part}.{{leaf}}", because=because) for part in parts),
         Drop(f"{theirs}self_attention.self.{{role}}.{{leaf}}", because=because),
@@ -161,11 +161,11 @@ _BACKBONE: tuple[Rule, ...] = (
 
 def _tables(name: str) -> dict[str, tuple[str, int]]:
     adapter = f"encoder.sides.{name}.adapters.0"
-    told = {
+    adapter_tables = {
         "adapter_dim": (f"{adapter}.down.weight", 0),
         "adapter_ffn_dim": (f"{adapter}.layers.0.ffn.up_proj.weight", 0),
     }
-    return {**ROBERTA_TABLES, **told}
+    return {**ROBERTA_TABLES, **adapter_tables}
 
 
 _SHARED: dict[str, Any] = {
@@ -178,11 +178,11 @@ _SHARED: dict[str, Any] = {
     "config_keys": ROBERTA_FIELDS,
     "notes": (
         *ROBERTA_NOTES,
-        "adapters read no padding; in the released code they do, so that its results depend on how far a text was "
-        "padded (reproduced by giving padding as hidden tokens, with adapter_sight='everything')",
-        "an adapter adds to what it reads, so a set without any knowledge makes the sum of the states that it reads",
-        "labels of the released dependency task stand in consecutive slots, one a word, while its texts are cut into "
-        "smaller pieces",
+        "padding is masked; in the released code adapters attend to it, so that its results depend on the padding "
+        "(reproduced by giving padding as masked-out tokens, with adapter_sight='everything')",
+        "an adapter has a residual connection, so an untrained set returns the sum of the hidden states that it reads",
+        "labels of the released dependency task have one consecutive slot per word, while its texts are split into "
+        "word pieces",
     ),
 }
 

@@ -1,4 +1,4 @@
-"""K-BERT: any BERT of the UER toolkit, reading sentence trees."""
+"""K-BERT: a BERT of the UER toolkit over sentence trees."""
 
 from collections import OrderedDict
 
@@ -27,11 +27,11 @@ def kbert(
     num_segments: int = 3,
     dropout: float = 0.1,
 ) -> SingleStream:
-    """BERT with UER's norm (Liu et al. 2020, section 3.4); the defaults are its Chinese base model.
+    """Encoder of Liu et al. (2020, section 3.4), BERT with UER's norm; the defaults are its Chinese base model.
 
-    Knowledge adds no parameter: :class:`~mm_kptm.knowledge.injection.sentence_tree.Trees` bring soft positions and who
-    sees whom, and any text encoder of the suite reads them alike. Segment 0 is UER's padding; sentences are segments 1
-    and 2. The pooled state is the first one as it is: each head has a dense layer of its own for it.
+    Knowledge adds no parameter: :class:`~mm_kptm.knowledge.injection.sentence_tree.Trees` have soft positions and a
+    visible matrix, which any text encoder of the suite can read. Segment 0 is UER's padding; sentences are segments 1
+    and 2. The pooled state is the first hidden state: each head has its own dense layer for it.
     """
     text = TextEmbedding(
         vocab_size,
@@ -50,19 +50,19 @@ def kbert(
 
 
 def masked_tokens(encoder: SingleStream) -> nn.Sequential:
-    """Dense, GELU, UER's norm, and an output matrix that is not tied to the word embeddings."""
+    """Output layer with dense, GELU, UER's norm, and a matrix that is not tied to the word embeddings."""
     vocab_size = submodule(encoder, "embed.text.word", nn.Embedding).num_embeddings
     out = nn.Linear(encoder.dim, vocab_size)
     return _fresh(transform=Transform(encoder.dim, norm=UnbiasedNorm), out=out)
 
 
 def sentence_classes(encoder: SingleStream, *, num_classes: int = 2) -> nn.Sequential:
-    """Dense and tanh on one state of each sentence (:mod:`mm_kptm.nn.pooling`), then the classes; for pairs as well."""
+    """Sentence or pair classifier: dense and tanh on a pooled state (:mod:`mm_kptm.nn.pooling`), then linear."""
     return _fresh(pool=Pooler(encoder.dim), out=nn.Linear(encoder.dim, num_classes))
 
 
 def token_classes(encoder: SingleStream, *, num_classes: int = 2) -> nn.Linear:
-    """A linear layer on every token, facts included, which have a class of their own."""
+    """Linear layer on every token; tokens of facts have a class of their own."""
     head = nn.Linear(encoder.dim, num_classes)
     bert_init(head)
     return head

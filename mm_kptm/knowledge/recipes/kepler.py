@@ -1,4 +1,4 @@
-"""KEPLER: RoBERTa, trained on texts and on triples whose entities are described by texts."""
+"""KEPLER: RoBERTa trained on texts and on triples with entity descriptions."""
 
 from collections import OrderedDict
 
@@ -35,12 +35,12 @@ def knowledge_embedding(encoder: SingleStream, *, num_relations: int = 822, marg
 
 
 def marked_relation(encoder: SingleStream, *, num_classes: int = 42, dropout: float = 0.0) -> nn.Sequential:
-    """Dense, tanh, linear on the states at the markers before head and tail, side by side, [B, 2 D] (section 5.1)."""
+    """Dense, tanh, linear on the marker states of head and tail, concatenated, [B, 2 D] (section 5.1)."""
     return dense_tanh_linear(2 * encoder.dim, num_classes, dropout=dropout)
 
 
 def marked_typing(encoder: SingleStream, *, num_classes: int = 9) -> nn.Sequential:
-    """Twice dense and tanh, then one score per type without bias, on the state behind the mention's first marker."""
+    """Typing head: two dense and tanh layers, then one score per type without bias, on the mention's first marker."""
     parts: list[tuple[str, nn.Module]] = [
         ("first", Pooler(encoder.dim)),
         ("second", Pooler(encoder.dim)),

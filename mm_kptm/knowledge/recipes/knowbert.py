@@ -1,4 +1,4 @@
-"""KnowBERT: a BERT that Wikipedia and WordNet speak to between its layers."""
+"""KnowBERT: BERT with knowledge attention and recontextualisation (KAR) from Wikipedia and WordNet."""
 
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from mm_kptm.recipes.bert import (
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import OneOf, Rename, Rule, Same
 
-#: What the released models hold; the sizes of tables are those of the checkpoint that is loaded.
+#: Sizes of the released models; those of tables are read from the loaded checkpoint.
 WIKI: dict[str, Any] = {"num_entities": 470_000, "entity_dim": 300}
 WORDNET: dict[str, Any] = {
     "num_entities": 117_663,
@@ -31,7 +31,7 @@ WORDNET: dict[str, Any] = {
     "decision": "softmax",
 }
 _RELEASED = {"wiki": WIKI, "wordnet": WORDNET}
-_DEPTH = 12  # of the released encoders, whose layers 9 and 10 the knowledge bases stand behind
+_DEPTH = 12  # of the released encoders, whose layers 9 and 10 the KARs follow
 
 
 def knowbert(
@@ -47,12 +47,11 @@ def knowbert(
     dropout: float = 0.1,
     bases: Mapping[str, Sizes] | None = None,
 ) -> RecontextualisedStream:
-    """The encoder of Peters et al. (2019, figure 1); the defaults are the released model with both knowledge bases.
+    """Encoder of Peters et al. (2019, figure 1); the defaults are the released model with both knowledge bases.
 
-    ``bases`` are knowledge bases by name, each with its sizes
-    (:class:`~mm_kptm.knowledge.fusion.knowledge_bases.Base`); one that is called ``wiki`` or ``wordnet`` takes the
-    released values of what is not said of it. By default a base enters behind layer 9 of 12, WordNet beside Wikipedia
-    behind layer 10, in that proportion for other depths.
+    ``bases`` are knowledge bases by name with their sizes
+    (:class:`~mm_kptm.knowledge.fusion.knowledge_bases.Base`); ``wiki`` and ``wordnet`` default to the released sizes.
+    By default a KAR follows layer 9 of 12, WordNet's beside Wikipedia's layer 10, in that proportion for other depths.
     """
     encoder = bert(
         dim=dim,
@@ -65,11 +64,11 @@ def knowbert(
         activation=activation,
         dropout=dropout,
     )
-    told: Mapping[str, Sizes] = {"wiki": {}, "wordnet": {}} if bases is None else bases
-    layers = {name: 10 if name == "wordnet" and "wiki" in told else 9 for name in told}
+    chosen: Mapping[str, Sizes] = {"wiki": {}, "wordnet": {}} if bases is None else bases
+    layers = {name: 10 if name == "wordnet" and "wiki" in chosen else 9 for name in chosen}
     sized = {
         name: {"layer": layers[name] * num_layers // _DEPTH, **_RELEASED.get(name, {}), **sizes}
-        for name, sizes in told.items()
+        for name, sizes in chosen.items()
     }
     return recontextualise(encoder, sized, dropout=dropout)
 
@@ -85,22 +84,22 @@ def _states_beside(encoder: RecontextualisedStream, states: int, num_classes: in
 
 
 def marked_relation(encoder: RecontextualisedStream, *, num_classes: int = 42, dropout: float = 0.1) -> nn.Sequential:
-    """A linear map on the states at the marks before subject and object, side by side (section 4.3)."""
+    """Linear layer on the marker states of subject and object, concatenated (section 4.3)."""
     return _states_beside(encoder, 2, num_classes, dropout)
 
 
 def marked_typing(encoder: RecontextualisedStream, *, num_classes: int = 9, dropout: float = 0.1) -> nn.Sequential:
-    """A linear map on the state at the mark before the mention; a type holds where its score is positive (4.3)."""
+    """Linear layer on the marker state of the mention; a type is predicted if its score is positive (section 4.3)."""
     return _states_beside(encoder, 1, num_classes, dropout)
 
 
 def word_in_context(encoder: RecontextualisedStream, *, num_classes: int = 2, dropout: float = 0.1) -> nn.Sequential:
-    """A linear map on the pooled state and the states of a word in two sentences: is it one sense? (4.3)."""
+    """Linear layer on the pooled state and a word's states in two sentences: same sense or not (section 4.3)."""
     return _states_beside(encoder, 3, num_classes, dropout)
 
 
 def _bert_rules(theirs: str) -> tuple[Rule, ...]:
-    """The renamings of the encoder and its pretraining heads, which an archive holds three times over."""
+    """Key rules of the encoder and its pretraining heads, which an archive stores three times."""
     inner, cls, again = f"{theirs}pretrained_bert.bert", f"{theirs}pretrained_bert.cls", f"{theirs}pretraining_heads"
     head = "predictions.transform"
     return (
@@ -119,7 +118,7 @@ def _bert_rules(theirs: str) -> tuple[Rule, ...]:
 
 
 def _base_rules(theirs: str) -> tuple[Rule, ...]:
-    """The renamings of every knowledge base, whatever it is called."""
+    """Key rules of every knowledge base, whatever its name."""
     kar, linker = f"{theirs}{{base}}_soldered_kg", f"{theirs}{{base}}_soldered_kg.entity_linker.disambiguator"
     table, score = f"{linker}.entity_embeddings", f"{linker}.dot_attention_with_prior"
     ours = "encoder.kars.{base}"
@@ -147,47 +146,47 @@ def _base_rules(theirs: str) -> tuple[Rule, ...]:
         Rename(f"{table}.entity_embeddings.weight", f"{ours}.linker.table.vectors"),
         Rename(f"{table}.entity_id_to_pos_index", f"{ours}.linker.table.classes"),
         Rename(f"{table}.pos_embeddings.weight", f"{ours}.linker.table.class_vectors.weight"),
-        # where the null is learned, the scorer holds the same vector once more
+        # where the null is learned, the scorer has a copy of the same vector
         Rename(f"{table}.null_embedding", f"{ours}.linker.table.null"),
         Rename(f"{score}.null_embedding", f"{ours}.linker.table.null"),
     )
 
 
 def _sizes_in(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The sizes in a published configuration: that of an archive (under ``model``), or its parts."""
+    """Sizes in a published configuration: that of an archive (under ``model``), or its parts."""
     config = config.get("model", config)
     encoder = config.get("bert_config", {})
     sizes = {ours: encoder[theirs] for theirs, ours in BERT_FIELDS.items() if theirs in encoder}
     if "soldered_layers" in config:
         layers = config["soldered_layers"]
-        sizes["bases"] = {name: _base_sizes(told, layers[name]) for name, told in config["soldered_kgs"].items()}
+        sizes["bases"] = {name: _base_sizes(kg, layers[name]) for name, kg in config["soldered_kgs"].items()}
     return sizes
 
 
-def _base_sizes(told: Mapping[str, Any], layer: int) -> dict[str, Any]:
-    """What only a configuration says; the widths are the checkpoint's."""
-    linker = told.get("entity_linker", told)
+def _base_sizes(config: Mapping[str, Any], layer: int) -> dict[str, Any]:
+    """Sizes of a knowledge base that only a configuration has; the widths are in the checkpoint."""
+    linker = config.get("entity_linker", config)
     return {
         "layer": layer,
         "decision": linker.get("loss_type", "margin"),
         "threshold": linker.get("decode_threshold", 0.0),
         "margin": linker.get("margin", 0.2),
         "span_heads": linker["span_encoder_config"]["num_attention_heads"],
-        "read_heads": told["span_attention_config"]["num_attention_heads"],
+        "read_heads": config["span_attention_config"]["num_attention_heads"],
     }
 
 
 def _sizes_from(tensors: Mapping[str, Tensor], sizes: Mapping[str, Any]) -> dict[str, Any]:
-    """What a checkpoint itself tells of its knowledge bases: all but layers, heads and decisions."""
+    """Sizes of the knowledge bases in a checkpoint: all but layers, heads and decision rules."""
     known = sizes.get("bases", {})
     names = {key.split(".")[2] for key in tensors if key.startswith("encoder.kars.")}
-    return {"bases": {name: {**known.get(name, {}), **_base_told(tensors, name)} for name in sorted(names)}}
+    return {"bases": {name: {**known.get(name, {}), **_base_shapes(tensors, name)} for name in sorted(names)}}
 
 
-def _base_told(tensors: Mapping[str, Tensor], name: str) -> dict[str, Any]:
+def _base_shapes(tensors: Mapping[str, Tensor], name: str) -> dict[str, Any]:
     kar = f"encoder.kars.{name}."
     own = {key.removeprefix(kar): tensor.shape for key, tensor in tensors.items() if key.startswith(kar)}
-    synsets, held = "linker.table.map.weight" in own, "linker.table.null" in own
+    synsets, has_null = "linker.table.map.weight" in own, "linker.table.null" in own
     rows = {
         "entity_dim": "linker.down_proj.weight",
         "num_entities": "linker.table.vectors",
@@ -196,7 +195,7 @@ def _base_told(tensors: Mapping[str, Tensor], name: str) -> dict[str, Any]:
     }
     sizes: dict[str, Any] = {size: own[key][0] for size, key in rows.items() if key in own}
     sizes["span_layers"] = sum(key.startswith("linker.layers.") and key.endswith("up_proj.weight") for key in own)
-    sizes["null"] = "none" if not held else "learned" if synsets else "table"
+    sizes["null"] = "none" if not has_null else "learned" if synsets else "table"
     if synsets:
         sizes["raw_dim"] = own["linker.table.vectors"][1]
         sizes["class_dim"] = own.get("linker.table.class_vectors.weight", (0, 0))[1]
@@ -237,12 +236,12 @@ _SHARED: dict[str, Any] = {
         "ffn_dim": ("encoder.layers.0.ffn.up_proj.weight", 0),
     },
     "notes": (
-        "a mention of nothing is told the vector of no entity as the table has it, while candidates are normed first",
-        "a text without mentions is still told something: what a blank span makes of the norms' biases",
+        "a span without an entity is mixed with the null vector as it is in the table, while candidates are normalised",
+        "a text without mentions still gets a residual update: a blank span gives the biases of the norms",
         "the vectors of synset classes have as many rows as there are entities, though only nine are read",
-        "where no candidate of a synset mention is right, the first one is taken for right",
-        "the released code fills the map back to the encoder with a pseudo-inverse once linkers are trained, which is "
-        "ill-posed at the released sizes and off in the model with both knowledge bases; fresh maps are random here",
+        "where no candidate of a synset mention is gold, the first one counts as gold",
+        "the released code initialises the projection back to the encoder with a pseudo-inverse once linkers are "
+        "trained, which is ill-posed at the released sizes and off in the model with both bases; ours is random",
         "spans pool the rows of their tokens; padding inside a span, which the released code would pool, is no row",
     ),
 }

@@ -1,4 +1,4 @@
-"""LIBERT: BERT that also learns, word by word, what means alike."""
+"""LIBERT: BERT that also learns lexical similarity of word pairs."""
 
 from collections import OrderedDict
 
@@ -34,11 +34,10 @@ LIBERT = Recipe(
     weights=BERT_BASE.weights,
     config_keys=BERT_BASE.config_keys,
     notes=(
-        "BERT-base with a third objective (mm_kptm.knowledge.objectives.lexical_relation), pretrained from fresh "
-        "weights",
+        "BERT-base with a third objective (mm_kptm.knowledge.objectives.lexical_relation), pretrained from scratch",
         "no weights were published: the map is BERT's, to start from a BERT with fresh=['heads.lexical-relation.']",
-        "the released script makes two near pairs of every related one, (a, nearest to a) and (b, nearest to b), from "
-        "batches of 32; ours are as large as the batch of texts, and drawn anew for every batch",
+        "the released script makes two negatives from every related one, (a, nearest to a) and (b, nearest to b), from "
+        "batches of 32; ours are as large as the batch of texts, and sampled anew for every batch",
         "related words are WordNet's here; the paper adds those of Roget's thesaurus (as recalled)",
         "texts and pairs of words are summed in one loss; the paper alternates between them (as recalled)",
         "attention dropout equals the dropout of the states, as in every published configuration",

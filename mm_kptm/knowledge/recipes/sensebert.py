@@ -1,4 +1,4 @@
-"""SenseBERT: BERT that reads and predicts what kind of thing a word may mean."""
+"""SenseBERT: BERT with supersense embeddings and supersense prediction."""
 
 from torch import nn
 
@@ -34,10 +34,10 @@ def sensebert(
     activation: str = "gelu",
     dropout: float = 0.1,
 ) -> SingleStream:
-    """The encoder of Levine et al. (2020, figure 1); the defaults are the base model with its doubled vocabulary.
+    """Encoder of Levine et al. (2020, figure 1); the defaults are the base model with its doubled vocabulary.
 
-    A fresh system knows of no word what it may mean: ``encoder.embed.text.allow`` takes a
-    :class:`~mm_kptm.knowledge.lexicons.supersenses.SenseVocabulary`, which saved systems keep.
+    A new system has no senses for any word: ``encoder.embed.text.allow`` sets them from a
+    :class:`~mm_kptm.knowledge.lexicons.supersenses.SenseVocabulary`; saved systems include them.
     """
     text = SenseEmbedding(vocab_size, dim, max_positions=max_positions, num_segments=num_segments, dropout=dropout)
     layers = (
@@ -49,7 +49,7 @@ def sensebert(
 
 
 def supersenses(encoder: SingleStream) -> TiedVocabulary:
-    """Dense, the encoder's activation, norm, then the vectors of the supersenses as output matrix (section 3.2)."""
+    """Output layer over supersenses: dense, the encoder's activation, norm, tied vectors (section 3.2)."""
     transform = Transform(encoder.dim, activation=activation_of(encoder))
     bert_init(transform)
     return TiedVocabulary(transform, submodule(encoder, "embed.text.sense", nn.Embedding))
@@ -84,10 +84,10 @@ SENSEBERT_BASE = Recipe(
         "the paper writes both heads as a product with the encoder's output; that of words has BERT's dense layer "
         "before it, and so has that of supersenses here",
         "the paper says 60K pieces; how many the released vocabulary has was not checked",
-        "what a word that WordNet does not have is a form of follows WordNet's own rules, in every part of speech; the "
+        "base forms of words that WordNet lacks follow WordNet's own rules, in every part of speech; the "
         "paper names no lemmatiser, and its list of stop words was not published",
-        "of the paper's two ways with words cut into pieces this is the one its experiments go on with: they are "
-        "predicted as pieces, without a supersense",
+        "of the paper's two treatments of words with several pieces this is the one of its further experiments: the "
+        "pieces are predicted without a supersense",
         "attention dropout equals the dropout of the states, as in BERT's published configurations",
     ),
 )

@@ -1,4 +1,4 @@
-"""SentiLARE: RoBERTa that is told, and finds, what part of speech a word is and how it feels."""
+"""SentiLARE: RoBERTa with part-of-speech and polarity labels as inputs and targets."""
 
 from collections.abc import Callable
 from functools import partial
@@ -41,10 +41,11 @@ def sentilare(
     norm_eps: float = 1e-5,
     dropout: float = 0.1,
 ) -> SingleStream:
-    """The encoder of Ke et al. (2020); the defaults are the released base model's.
+    """Encoder of Ke et al. (2020); the defaults are the released base model's.
 
-    RoBERTa that adds what :func:`~mm_kptm.knowledge.lexicons.sentiwordnet.felt_tokens` say of each token: its word's
-    part of speech and polarity, and the grade of the text. The pooled state is the first one as it is.
+    RoBERTa that adds embeddings of each token's labels
+    (:func:`~mm_kptm.knowledge.lexicons.sentiwordnet.felt_tokens`): part of speech and polarity of its word, and the
+    grade of the text. The pooled state is the first hidden state.
     """
     norm = partial(nn.LayerNorm, eps=norm_eps)
     text = SentimentEmbedding(
@@ -63,9 +64,9 @@ def sentilare(
     return text_stream(text, layers, dim=dim)
 
 
-def _of_marks(name: str) -> Callable[..., nn.Module]:
+def _label_head(name: str) -> Callable[..., nn.Module]:
     def head(encoder: SingleStream) -> TiedVocabulary:
-        """Dense, the encoder's activation, norm, then the vectors that are added to tokens as output matrix."""
+        """Output layer over labels: dense, the encoder's activation, norm, tied label embeddings."""
         transform = Transform(encoder.dim, activation=activation_of(encoder), norm=norm_of(encoder))
         bert_init(transform)
         return TiedVocabulary(transform, submodule(encoder, f"embed.text.marks.{name}", nn.Embedding))
@@ -73,17 +74,17 @@ def _of_marks(name: str) -> Callable[..., nn.Module]:
     return head
 
 
-#: What a token is told: its name here, in the released embeddings, in the released heads, and that of our head.
-_TOLD = (
+#: Labels of a token: our name, names in the released embeddings and heads, and the name of our head.
+_LABELS = (
     ("part", "pos_tag", "pos", "part-of-speech"),
     ("polarity", "senti", "senti", "word-polarity"),
     ("grade", "polarity", "pola", "grade"),
 )
 
 
-def _marks_rules() -> tuple[Rule, ...]:
+def _label_rules() -> tuple[Rule, ...]:
     rules: list[Rule] = []
-    for name, table, head, ours in _TOLD:
+    for name, table, head, ours in _LABELS:
         published = f"roberta.embeddings.{table}_embeddings.weight"
         rules += [
             Rename(published, f"encoder.embed.text.marks.{name}.weight"),
@@ -104,15 +105,15 @@ SENTILARE = Recipe(
     reads=frozenset({"text"}),
     heads={
         "masked-tokens": masked_tokens,
-        **{ours: _of_marks(name) for name, _, _, ours in _TOLD},
+        **{ours: _label_head(name) for name, _, _, ours in _LABELS},
         "classifier": classes,
     },
     objectives=("label-aware-words",),
-    pretraining_heads=("masked-tokens", *(ours for *_, ours in _TOLD)),
+    pretraining_heads=("masked-tokens", *(ours for *_, ours in _LABELS)),
     weights=(
         *hugging_face_rules("roberta.", "encoder"),
         *HUGGING_FACE_HEAD_RULES,
-        *_marks_rules(),
+        *_label_rules(),
         Rename("classifier.dense.{leaf}", "heads.classifier.pool.dense.{leaf}"),
         Rename("classifier.out_proj.{leaf}", "heads.classifier.out.{leaf}"),
     ),
@@ -120,11 +121,11 @@ SENTILARE = Recipe(
     infer_from_shapes=ROBERTA_TABLES,
     notes=(
         *ROBERTA_NOTES,
-        "names and wiring follow the released code, against whose outputs they were not held",
-        "words that feel like something are hidden at 30 %, others at 15 %, as in the released code",
-        "the released code puts words of other texts in place of a tenth of the hidden ones; ours are random pieces",
-        "a text's grade is sought in a fifth of the texts and given in the others, as in the released code",
-        "a kind of which a batch seeks nothing adds nothing to the loss, which is NaN in the released code",
+        "names and wiring follow the released code, but were not compared with its outputs",
+        "words with a polarity are masked at 30 %, others at 15 %, as in the released code",
+        "the released code replaces a tenth of the masked words by words of other texts, ours by random pieces",
+        "a text's grade is predicted for a fifth of the texts and an input for the others, as in the released code",
+        "a kind of label that a batch lacks adds nothing to the loss, which is NaN in the released code",
         "tags and lemmas come with the words, and so does what compares a text with glosses: no tagger, lemmatiser or "
         "encoder of sentences is part of the suite",
     ),

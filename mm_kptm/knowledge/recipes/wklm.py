@@ -1,4 +1,4 @@
-"""WKLM: BERT, told of entities by texts in which some were replaced by others of their type."""
+"""WKLM: BERT pretrained to detect replaced entities."""
 
 from torch import nn
 
@@ -10,7 +10,7 @@ from mm_kptm.systems.rules import Drop
 
 
 def entity_replacement(encoder: SingleStream) -> nn.Linear:
-    """A linear layer to one score on the states before and behind a mention, [M, 2 D] (Xiong et al. 2020, 3.2)."""
+    """Linear layer to one score on the states before and after a mention, [M, 2 D] (Xiong et al. 2020, section 3.2)."""
     head = nn.Linear(2 * encoder.dim, 1)
     bert_init(head)
     return head
@@ -34,8 +34,8 @@ WKLM_BASE = Recipe(
     notes=(
         *BERT_BASE.notes,
         "neither code nor weights were released; it starts from BERT's file, with heads.entity-replacement fresh",
-        "the share of mentions that are replaced is not recalled; data.replaced says it, and 0.5 is taken",
+        "the paper's share of replaced mentions is not known to us; it is data.replaced, 0.5 by default",
         "the first and last token of a text stand around mentions at its edges",
-        "the losses are means over mentions and over hidden tokens; the paper sums over mentions",
+        "the losses are means over mentions and over masked tokens; the paper sums over mentions",
     ),
 )

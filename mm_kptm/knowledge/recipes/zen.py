@@ -1,4 +1,4 @@
-"""ZEN: a Chinese BERT whose characters are told of the n-grams that they stand in."""
+"""ZEN: a Chinese BERT whose characters also get the states of the n-grams that cover them."""
 
 from mm_kptm.knowledge.fusion.ngram_encoder import NgramEmbedding, NgramStream
 from mm_kptm.nn.init import bert_init
@@ -30,10 +30,10 @@ def zen(
     activation: str = "gelu",
     dropout: float = 0.1,
 ) -> NgramStream:
-    """The encoder of Diao et al. (2020, figure 1); the defaults are the released model's.
+    """Encoder of Diao et al. (2020, figure 1); the defaults are the released model's.
 
-    A text brings its n-grams as candidates called ``n-grams``, which
-    :meth:`~mm_kptm.knowledge.lexicons.ngrams.NgramLexicon.candidates` finds; one without any is read as by BERT.
+    N-grams of a text are candidates with the key ``n-grams``, made by
+    :meth:`~mm_kptm.knowledge.lexicons.ngrams.NgramLexicon.candidates`; without any the encoder equals BERT.
     """
     encoder = bert(
         dim=dim,
@@ -87,12 +87,12 @@ ZEN = Recipe(
         "num_ngrams": (f"{_NGRAMS}.word.weight", 0),
     },
     notes=(
-        "names and wiring follow the released code, against whose outputs they were not held",
-        "behind the last n-gram layer the released code goes on adding what that layer made; the paper is silent on it",
+        "names and wiring follow the released code, but were not compared with its outputs",
+        "after the last n-gram layer the released code keeps adding its output; the paper does not say so",
         "the released code calls the segment of an n-gram that of its first character, and so do we",
-        "the released scripts shuffle the n-grams of a text before they cut them to 20 (pretraining) or 128; ours draw "
-        "as many without the shuffle, for n-grams have no order",
-        "row 0 of the n-grams stands for none and is never read",
+        "the released scripts shuffle the n-grams of a text before they cut them to 20 (pretraining) or 128; ours "
+        "sample as many without the shuffle, as n-grams have no order",
+        "row 0 of the n-grams is padding and is never used",
         "attention dropout equals the dropout of the states, as in the released configuration",
     ),
 )

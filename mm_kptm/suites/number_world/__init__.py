@@ -1,4 +1,4 @@
-"""Number World: scenes of handwritten numbers, facts about them, questions in five languages."""
+"""Number World: a synthetic benchmark of handwritten numbers, facts about them and questions in five languages."""
 
 from mm_kptm.lazy import lazy
 

@@ -1,4 +1,4 @@
-"""Cloze probing: what a model of masked tokens puts into a blank tells which facts it knows, or was told.
+"""Cloze probing: a masked language model fills a blank with a word, which shows the facts it has learned or read.
 
 Shapes: B sentences, V candidates.
 """
@@ -32,31 +32,31 @@ HEAD = "masked-tokens"
 
 @dataclass(frozen=True)
 class CandidateWords:
-    """What may fill a blank: words that are one token each."""
+    """Candidate words of a blank, one token each."""
 
     words: tuple[str, ...]
-    ids: tuple[int, ...]  #: of the tokens
+    ids: tuple[int, ...]  #: token ids
 
 
 @dataclass(frozen=True, eq=False)
 class Blanks(ExampleBatch):
-    """Some sentences with the rows of their blanks."""
+    """Batch of sentences with the rows of their blanks."""
 
     inputs: Inputs
-    rows: Tensor  #: of the blanks among the tokens, [B]
-    truth: Tensor  #: the place of the answer among the candidates, :data:`UNKNOWN` where it is not told, [B]
+    rows: Tensor  #: token rows of the blanks, [B]
+    truth: Tensor  #: index of the answer among the candidates, :data:`UNKNOWN` where there is no label, [B]
     about: tuple[Example, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class ClozeSource:
-    """Sentences with blanks.
+    """Source of sentences with blanks.
 
     Args:
         shown: the sentences.
-        blanks: the place of the blank in every sentence, [S].
-        truth: the place of every answer among the candidates, [S].
-        about: per sentence; the type is the relation.
+        blanks: position of the blank in every sentence, [S].
+        truth: index of every answer among the candidates, [S].
+        about: metadata of every sentence; its type is the relation.
     """
 
     shown: InputSource
@@ -68,11 +68,11 @@ class ClozeSource:
         return len(self.about)
 
     def length(self, index: int) -> int:
-        """Tokens of a sentence."""
+        """Number of tokens of a sentence."""
         return self.shown.length(index)
 
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> Blanks:
-        """The given sentences."""
+        """Collate sentences."""
         chosen = np.asarray(indices, dtype=np.int64)
         ends = self.shown.texts.lengths[chosen].cumsum()
         rows = ends - self.shown.texts.lengths[chosen] + self.blanks[chosen]
@@ -85,11 +85,11 @@ class ClozeSource:
 
 
 class FillBlanks(Task[Blanks]):
-    """Fill the blank of a sentence with one of many words (Petroni et al. 2019, LAMA), with or without training.
+    """Fill the blank of a sentence with one of the candidate words (Petroni et al. 2019, LAMA), zero-shot or trained.
 
     Args:
-        system: with its published head for masked tokens.
-        candidates: the words to choose from.
+        system: system with its pretrained masked-tokens head.
+        candidates: candidate words.
 
     Raises:
         UserError: the system has no such head.
@@ -107,26 +107,26 @@ class FillBlanks(Task[Blanks]):
 
     @classmethod
     def heads(cls, recipe: Recipe) -> Heads:
-        """The head to ask of :func:`mm_kptm.build` or :func:`mm_kptm.load`.
+        """Heads to request from :func:`mm_kptm.build` or :func:`mm_kptm.load`.
 
         Raises:
-            UserError: the recipe has none; those that have are named.
+            UserError: the recipe has no such head; the message names the recipes that do.
         """
         if HEAD not in recipe.heads:
             able = ", ".join(name for name, other in catalogue().items() if HEAD in other.heads)
             raise UserError(
-                f"cloze asks for masked tokens, but {recipe.name} has no head for them; systems that have: {able}"
+                f"cloze needs masked tokens, but {recipe.name} has no head for them; systems that have: {able}"
             )
         return {HEAD: {}}
 
     def forward(self, inputs: Inputs, rows: Tensor) -> Tensor:
-        """The score of every candidate at the given rows, [B, V]."""
+        """Scores of every candidate at the given rows, [B, V]."""
         encoded: Encoded = self.system(inputs, OutputRows({"text": rows}, pooled=False))
         scores: Tensor = self.system.head(HEAD)(encoded.text)
         return scores[:, self.ids]
 
     def loss(self, batch: Blanks) -> Tensor:
-        """Cross-entropy over the candidates, averaged over blanks whose answer is known."""
+        """Cross-entropy over the candidates, averaged over blanks with a label."""
         scores = self(batch.inputs, batch.rows)
         known = batch.truth != UNKNOWN
         return F.cross_entropy(scores[known], batch.truth[known], reduction="sum") / known.sum().clamp(min=1)
@@ -137,7 +137,7 @@ class FillBlanks(Task[Blanks]):
 
     @torch.no_grad()
     def measure(self, batch: Blanks) -> dict[str, Tensor]:
-        """Whether the answer is the best, is among the best ten, one over its rank, and the loss."""
+        """Accuracy, accuracy among the ten best, reciprocal rank and loss of every blank."""
         scores = self.scores(batch)
         ranks = rank(scores, batch.truth)
         measured = {
@@ -156,7 +156,7 @@ class FillBlanks(Task[Blanks]):
 
     @torch.no_grad()
     def predict(self, batch: Blanks) -> list[Row]:
-        """The best candidate, and the rank of the answer, 0 where it is not told."""
+        """Best candidate and rank of the answer, 0 without a label."""
         scores = self.scores(batch)
         best, ranks = scores.argmax(dim=1).tolist(), rank(scores, batch.truth).tolist()
         return [
@@ -165,22 +165,22 @@ class FillBlanks(Task[Blanks]):
         ]
 
     def row(self, about: Example, answer: str, at: int) -> Row:
-        """A line of the predictions."""
+        """One row of the predictions."""
         return prediction(about, answer, correct=float(at == 1), rank=float(at))
 
     def summary(self, rows: Sequence[Row]) -> dict[str, float]:
-        """As LAMA: precision at one and at ten and the reciprocal rank of each relation, averaged over relations."""
+        """LAMA's metrics: precision at 1 and 10 and reciprocal rank per relation, averaged over relations."""
         return over_relations(rows)
 
 
 def first_blanks(texts: Packed, mask: int) -> IntArray:
-    """The place of the first blank in every sentence, -1 where there is none, [S]; facts have none."""
-    hidden = texts.columns["ids"] == mask
+    """Position of the first blank in every sentence, -1 where there is none, [S]; facts have none."""
+    masked = texts.columns["ids"] == mask
     if "branches" in texts.columns:
-        hidden = hidden & (texts.columns["branches"] == 0)
-    rows = np.flatnonzero(hidden)
-    owners = np.searchsorted(texts.offsets, rows, side="right") - 1
-    found, first = np.unique(owners, return_index=True)
-    places = np.full(len(texts), -1, dtype=np.int64)
-    places[found] = rows[first] - texts.offsets[found]
-    return places
+        masked = masked & (texts.columns["branches"] == 0)
+    rows = np.flatnonzero(masked)
+    sequence_ids = np.searchsorted(texts.offsets, rows, side="right") - 1
+    with_blank, first = np.unique(sequence_ids, return_index=True)
+    positions = np.full(len(texts), -1, dtype=np.int64)
+    positions[with_blank] = rows[first] - texts.offsets[with_blank]
+    return positions

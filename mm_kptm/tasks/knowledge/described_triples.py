@@ -1,9 +1,9 @@
-"""Triples whose entities are read as their descriptions: what link prediction and triple classification share.
+"""Triples with entity descriptions, shared by link prediction and triple classification.
 
-The vector of an entity is what the encoder makes of its text (Wang et al. 2021, KEPLER, section 3.2), so entities that
-training never saw have one, too.
+An entity vector is the encoded description (Wang et al. 2021, KEPLER, section 3.2), so that entities unseen in
+training have one, too.
 
-Shapes: B triples, N entities, M false entities of a side, D dim.
+Shapes: B triples, N entities, M negatives per side, D dim.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from mm_kptm.tasks.scores import finite_scores
 
 @dataclass(frozen=True, eq=False)
 class DescribedSource:
-    """The triples of one split.
+    """Triples of one split.
 
     Args:
-        graph: the triples and the texts of every entity.
-        entities: names by number, N.
-        relations: names by number.
-        known: the triples that are true, which filter ranks and are drawn as no false ones, [K, 3].
-        candidates: the entities that answers are sought among.
-        false: what the split says is not true, if it says so.
-        negatives: false heads and as many false tails that are drawn for a triple.
+        graph: triples with the texts of every entity.
+        entities: entity names by id, N.
+        relations: relation names by id.
+        known: true triples, which filter ranks and negatives, [K, 3].
+        candidates: entities to rank.
+        false: false triples of the split, if it has any.
+        negatives: negative heads and negative tails per triple.
     """
 
     graph: DescribedGraph
@@ -54,30 +54,30 @@ class DescribedSource:
         return len(self.graph)
 
     def length(self, index: int) -> int:
-        """Tokens of both descriptions."""
+        """Number of tokens of both descriptions."""
         return self.graph.length(index)
 
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> DescribedTriples:
-        """The given triples, each with false ones that are drawn."""
+        """Collate triples with sampled negatives."""
         return self.graph.batch(indices, self.negatives, generator)
 
     @cached_property
     def triples(self) -> Tensor:
-        """By number, [B, 3]."""
+        """Triples by id, [B, 3]."""
         return torch.tensor(self.graph.triples, dtype=torch.long)
 
     def name(self, triple: Sequence[int]) -> str:
-        """A triple in words."""
+        """Triple as text."""
         head, relation, tail = triple
         return f"{self.entities[head]} {self.relations[relation]} {self.entities[tail]}"
 
 
 class DescribedTask(Task[DescribedTriples]):
-    """Learns to tell true triples from false ones, as KEPLER does beside its masked tokens.
+    """Trains a score of true triples against negatives, as KEPLER does beside masked language modelling.
 
     Args:
-        system: its head ``knowledge-embedding`` scores; a system without it gets fresh vectors of relations.
-        num_relations: that there are.
+        system: its head ``knowledge-embedding`` is the score; without one it gets new relation vectors.
+        num_relations: number of relations.
 
     Raises:
         UserError: the head has fewer relations than the data.
@@ -99,22 +99,22 @@ class DescribedTask(Task[DescribedTriples]):
 
     @property
     def scorer(self) -> TransEScore:
-        """Scores vectors of heads, relations and tails."""
+        """Score of head, relation and tail vectors."""
         return cast(TransEScore, self.head.of(self.system))
 
     def loss(self, batch: DescribedTriples) -> Tensor:
-        """The mean over triples."""
+        """Mean loss over triples."""
         return contrast(*scores_by(self.scorer, self.system, batch)).mean()
 
     @torch.no_grad()
     def measure(self, batch: DescribedTriples) -> dict[str, Tensor]:
-        """Whether a triple leads all its false ones, and the loss; ranks need all entities at once."""
+        """Whether a triple scores above all its negatives, and the loss; ranks need all entities at once."""
         true, false = (finite_scores(one, "triples") for one in scores_by(self.scorer, self.system, batch))
         return {"leads": (true > false.amax(dim=1)).float(), "loss": contrast(true, false)}
 
     @torch.no_grad()
     def predict(self, batch: DescribedTriples) -> list[Row]:
-        """Whether every triple of the batch leads its false ones."""
+        """Whether every triple of the batch scores above its negatives."""
         leads = self.measure(batch)["leads"].tolist()
         return [
             prediction(example(str(place), "triple", str(relation), "true"), "true" if one else "false")
@@ -123,18 +123,18 @@ class DescribedTask(Task[DescribedTriples]):
 
     @torch.no_grad()
     def vectors(self, source: DescribedSource, numbers: Sequence[int], batch_size: int) -> Tensor:
-        """What the encoder makes of the descriptions of some entities, on the CPU, [len(numbers), D]."""
+        """Encoded descriptions of entities, on the CPU, [len(numbers), D]."""
         device = next(self.parameters()).device
         texts = source.graph.entities(numbers).text
         lengths = texts.layout.lengths if texts is not None else ()
         order = sorted(range(len(numbers)), key=lambda place: lengths[place])
-        found = torch.empty(len(numbers), self.system.dim)
+        vectors = torch.empty(len(numbers), self.system.dim)
         for first in range(0, len(order), batch_size):
             part = order[first : first + batch_size]
             inputs = source.graph.entities([numbers[place] for place in part]).to(device)
             encoded: Encoded = self.system(inputs, POOLED_ONLY)
-            found[part] = encoded.pooled.float().cpu()
-        return finite_scores(found, "vectors of entities")
+            vectors[part] = encoded.pooled.float().cpu()
+        return finite_scores(vectors, "vectors of entities")
 
 
 def example(id_: str, type_: str, group: str, target: str) -> Example:
@@ -143,10 +143,10 @@ def example(id_: str, type_: str, group: str, target: str) -> Example:
 
 
 def checked(source: object) -> DescribedSource:
-    """The source as one of described triples.
+    """Cast a source to described triples.
 
     Raises:
-        UserError: it is none.
+        UserError: it is another kind of source.
     """
     if not isinstance(source, DescribedSource):
         raise UserError(f"triples are ranked among the entities of a source, but {type(source).__name__} holds none")
@@ -154,7 +154,7 @@ def checked(source: object) -> DescribedSource:
 
 
 def by_query(triples: Tensor, given: int, sought: int) -> Mapping[tuple[int, int], list[int]]:
-    """What is known to be true at the place ``sought``, by relation and the entity at the place ``given``."""
+    """Known answers at position ``sought`` by relation and the entity at position ``given``."""
     found: dict[tuple[int, int], list[int]] = {}
     for triple in triples.tolist():
         found.setdefault((triple[1], triple[given]), []).append(triple[sought])

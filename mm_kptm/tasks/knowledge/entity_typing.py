@@ -1,4 +1,4 @@
-"""Entity typing: of which types is what a sentence mentions.
+"""Entity typing: the types of a mention in its sentence.
 
 Shapes: B mentions, C types.
 """
@@ -17,12 +17,12 @@ from mm_kptm.tasks.metrics.classification import loose
 
 
 class EntityTyping(Labelling):
-    """Name all types of a marked mention (Ling and Weld 2012, FIGER; Choi et al. 2018, Open Entity).
+    """Predict all types of a marked mention (Ling and Weld 2012, FIGER; Choi et al. 2018, Open Entity).
 
     Args:
         system: as for :class:`~mm_kptm.tasks.labelling.Labelling`.
         labels: the types.
-        best_too: give the best type as well where none scores above zero, as the evaluation of FIGER does.
+        best_too: predict the best type even if no score is above zero, as in FIGER's evaluation.
         dropout, marks: as for :class:`~mm_kptm.tasks.labelling.Labelling`.
     """
 
@@ -48,7 +48,7 @@ class EntityTyping(Labelling):
         return F.binary_cross_entropy_with_logits(logits, truth, reduction="none").mean(dim=1)
 
     def given(self, logits: Tensor) -> Tensor:
-        """Every type that scores above zero."""
+        """Types with a score above zero."""
         return self.threshold(logits)
 
     def summary(self, rows: Sequence[Row]) -> dict[str, float]:
@@ -61,4 +61,4 @@ def _above_zero(logits: Tensor) -> Tensor:
 
 
 def _none_or_best(logits: Tensor) -> Tensor:
-    return (logits > 0) | (logits == logits.amax(dim=1, keepdim=True))  # of equally good ones all, as released
+    return (logits > 0) | (logits == logits.amax(dim=1, keepdim=True))  # all of equally good ones, as released

@@ -1,4 +1,4 @@
-"""Link prediction: which entity makes a triple true, among all there are.
+"""Link prediction: rank all entities as the head or tail of a triple.
 
 Shapes: B triples, N candidates.
 """
@@ -22,9 +22,9 @@ METRICS = ("mrr", *(f"hits@{k}" for k in HITS))
 
 
 class LinkPrediction(DescribedTask):
-    """Find the tail of a head and a relation, and the head of a relation and a tail (Bordes et al. 2013, section 4.1).
+    """Predict the tail of (head, relation) and the head of (relation, tail) (Bordes et al. 2013, section 4.1).
 
-    Ranks are filtered, of equal scores the middle one counts, and both sides count alike; see
+    Ranks are filtered and realistic (ties get the mean rank), and both sides have equal weight; see
     :mod:`mm_kptm.knowledge.embedding.ranking`.
     """
 
@@ -32,35 +32,35 @@ class LinkPrediction(DescribedTask):
 
     @torch.no_grad()
     def predictions(self, source: Source[DescribedTriples], *, batch_size: int = 64, seed: int = 0) -> list[Row]:
-        """Two rows of every triple, one for its head and one for its tail, each with its filtered ``rank``.
+        """Two rows per triple, one for its head and one for its tail, each with its filtered ``rank``.
 
         Raises:
-            UserError: the source is none of described triples.
+            UserError: the source has no described triples.
         """
-        asked = checked(source)
+        triples = checked(source)
         training = self.training
         self.eval()
         try:
-            return list(self._ranked(asked, batch_size))
+            return list(self._ranked(triples, batch_size))
         finally:
             self.train(training)
 
     def summary(self, rows: Sequence[Row]) -> dict[str, float]:
         """Mean reciprocal rank and hits at 1, 3, 5 and 10, of both sides together and of each."""
-        found: dict[str, float] = {}
+        metrics: dict[str, float] = {}
         for side in ("both", *SIDES):
             of_side = [float(one["rank"]) for one in rows if side in ("both", str(one["type"]))]
             if of_side:
                 ranks = torch.tensor(of_side)
-                told = measures(Ranks(ranks, ranks, torch.ones_like(ranks)))
-                found |= {name if side == "both" else f"{side}-{name}": told[name] for name in METRICS}
-        return found
+                values = measures(Ranks(ranks, ranks, torch.ones_like(ranks)))
+                metrics |= {name if side == "both" else f"{side}-{name}": values[name] for name in METRICS}
+        return metrics
 
     def _ranked(self, source: DescribedSource, batch_size: int) -> Iterator[Row]:
-        places = {entity: place for place, entity in enumerate(source.candidates)}
+        positions = {entity: place for place, entity in enumerate(source.candidates)}
         relations = self.scorer.relation.weight.detach().float().cpu()
         scorer = TransE(self.vectors(source, source.candidates, batch_size), relations, norm=2)
-        triples, known = (_among(given, places) for given in (source.triples, source.known))
+        triples, known = (_among(part, positions) for part in (source.triples, source.known))
         both = rank(scorer, triples, known)
         best = (
             _best(lambda triple: scorer.heads(triple[1:2], triple[2:])[0], triples, known, sought=0),
@@ -77,13 +77,13 @@ class LinkPrediction(DescribedTask):
 
 
 def _among(triples: Tensor, places: dict[int, int]) -> Tensor:
-    """The triples between candidates, by their places."""
+    """Triples whose entities are candidates, by their positions."""
     rows = [(places[h], r, places[t]) for h, r, t in triples.tolist() if h in places and t in places]
     return torch.tensor(rows, dtype=torch.long).view(-1, 3)
 
 
 def _best(score: Callable[[Tensor], Tensor], triples: Tensor, known: Tensor, *, sought: int) -> list[int]:
-    """The candidate that scores best for every triple, other known answers left out."""
+    """Best-scoring candidate of every triple, other known answers filtered out."""
     true = by_query(known, 2 - sought, sought)
     found = []
     for triple in triples:

@@ -1,4 +1,4 @@
-"""Relation classification: how two mentions of a sentence are related."""
+"""Relation classification: the relation between two mentions of a sentence."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from mm_kptm.tasks.metrics.classification import micro
 
 
 class RelationClassification(OneLabel):
-    """Name the relation between two marked mentions (Zhang et al. 2017, TACRED; Han et al. 2018, FewRel).
+    """Classify the relation between two marked mentions (Zhang et al. 2017, TACRED; Han et al. 2018, FewRel).
 
     Args:
         system: as for :class:`~mm_kptm.tasks.labelling.Labelling`.
         labels: the relations.
-        no_relation: names of the one that says there is none; micro precision, recall and F1 leave out the first that
-            is among the labels.
+        no_relation: names of the negative class; micro precision, recall and F1 leave out the first one that is
+            among the labels.
         dropout, marks: as for :class:`~mm_kptm.tasks.labelling.Labelling`.
     """
 

@@ -1,4 +1,4 @@
-"""Triple classification: is a triple true?
+"""Triple classification: true or false.
 
 Shapes: B triples, true and false ones, R relations.
 """
@@ -25,15 +25,15 @@ ANSWERS = ("false", "true")
 
 
 class TripleClassification(DescribedTask):
-    """Tell whether a triple is true by a threshold of its relation (Socher et al. 2013, section 4.2).
+    """Classify triples as true or false by a threshold per relation (Socher et al. 2013, section 4.2).
 
-    Thresholds are those that tell most of the dev split rightly, found anew whenever answers are asked for. A split
-    that names no false triples gets one for each true one, its head or its tail replaced; the same ones every time.
+    Thresholds maximise accuracy on the dev split and are computed anew for every prediction. A split without false
+    triples gets one per true triple, with a corrupted head or tail; always the same ones.
 
     Args:
         system: as for :class:`~mm_kptm.tasks.knowledge.described_triples.DescribedTask`.
         num_relations: likewise.
-        dev: the split that thresholds are chosen on.
+        dev: split on which the thresholds are chosen.
     """
 
     name = "triple-classification"
@@ -45,24 +45,26 @@ class TripleClassification(DescribedTask):
 
     @torch.no_grad()
     def predictions(self, source: Source[DescribedTriples], *, batch_size: int = 64, seed: int = 0) -> list[Row]:
-        """A row of every true and of every false triple.
+        """A row for every true and every false triple.
 
         Raises:
-            UserError: the source is none of described triples.
+            UserError: the source has no described triples.
         """
-        asked = checked(source)
+        triples_source = checked(source)
         training = self.training
         self.eval()
         try:
-            bounds = thresholds(*self._scored(self._dev(), batch_size), self.num_relations)
-            scores, relations, truth = self._scored(asked, batch_size)
+            thresholds_ = thresholds(*self._scored(self._dev(), batch_size), self.num_relations)
+            scores, relations, labels = self._scored(triples_source, batch_size)
         finally:
             self.train(training)
-        predicted, gold = (scores > bounds[relations]).long().tolist(), truth.long().tolist()
-        triples = [*asked.graph.triples, *false_ones(asked)]
+        predicted, gold = (scores > thresholds_[relations]).long().tolist(), labels.long().tolist()
+        triples = [*triples_source.graph.triples, *false_ones(triples_source)]
         return [
             prediction(
-                example(str(number), asked.relations[triple.relation], asked.name(triple), ANSWERS[true]),
+                example(
+                    str(number), triples_source.relations[triple.relation], triples_source.name(triple), ANSWERS[true]
+                ),
                 ANSWERS[answer],
                 score=score,
             )
@@ -72,20 +74,20 @@ class TripleClassification(DescribedTask):
         ]
 
     def _scored(self, source: DescribedSource, batch_size: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Scores, relations and truth of all triples of a source, the true ones first, each [B]."""
+        """Scores, relations and labels of all triples of a source, true ones first, each [B]."""
         true, false = source.graph.triples, false_ones(source)
         triples = torch.tensor([*true, *false], dtype=torch.long)
-        entities, places = triples[:, [0, 2]].unique(return_inverse=True)
+        entities, positions = triples[:, [0, 2]].unique(return_inverse=True)
         vectors = self.vectors(source, entities.tolist(), batch_size)
         table = self.scorer.relation.weight.detach().float().cpu()
         margin = float(self.scorer.margin)
-        apart = vectors[places[:, 0]] + table[triples[:, 1]] - vectors[places[:, 1]]
+        apart = vectors[positions[:, 0]] + table[triples[:, 1]] - vectors[positions[:, 1]]
         scores = finite_scores(margin - torch.linalg.vector_norm(apart, dim=-1), "triples")
         return scores, triples[:, 1], torch.arange(len(triples)) < len(true)
 
 
 def false_ones(source: DescribedSource) -> Sequence[IndexedTriple]:
-    """The false triples that a split names, or one for each true one that nothing known contradicts."""
+    """False triples of a split, or one corrupted triple per true one that is not known to be true."""
     if source.false:
         return source.false
     negatives = FilteredNegatives(
@@ -106,10 +108,10 @@ def false_ones(source: DescribedSource) -> Sequence[IndexedTriple]:
 
 
 def thresholds(scores: Tensor, relations: Tensor, truth: Tensor, num_relations: int) -> Tensor:
-    """The bound of every relation above which most triples are told rightly, [R].
+    """Threshold of every relation that maximises accuracy, [R].
 
-    It lies halfway between two scores; of equally good ones the highest counts. A relation without triples has the
-    bound of all of them together.
+    It is halfway between two scores; of equally good ones the highest. A relation without triples has the threshold of
+    all relations together.
 
     Raises:
         UserError: there are no triples.
@@ -129,10 +131,10 @@ def thresholds(scores: Tensor, relations: Tensor, truth: Tensor, num_relations: 
 def _bound(scores: Tensor, truth: Tensor) -> float:
     ordered, order = scores.sort(descending=True)
     rights = truth[order].long()
-    # so many are told rightly when the first k count as true
+    # correct predictions when the first k count as true
     hits = torch.cat([torch.zeros(1, dtype=torch.long), rights.cumsum(0)])
-    told = hits + (1 - rights).sum() - (torch.arange(len(hits)) - hits)
+    correct = hits + (1 - rights).sum() - (torch.arange(len(hits)) - hits)
     edges = torch.cat([ordered[:1] + 2, ordered, ordered[-1:] - 2])
-    told[1:-1][ordered[1:] == ordered[:-1]] = -1  # equal scores stay together
-    best = int(told.argmax())
+    correct[1:-1][ordered[1:] == ordered[:-1]] = -1  # equal scores stay together
+    best = int(correct.argmax())
     return float((edges[best] + edges[best + 1]) / 2)

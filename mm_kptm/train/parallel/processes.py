@@ -1,7 +1,7 @@
-"""The processes of one launch: they start together, one of them speaks and writes, and they end together.
+"""Processes of one launch: joint start, one main process for output, joint end.
 
-Who started them, ``torchrun`` or ``accelerate launch``, is read from the environment, as torch does. A process that
-nobody launched is the only one.
+The launcher, ``torchrun`` or ``accelerate launch``, is read from the environment, as torch does. A process without a
+launcher is the only one.
 """
 
 from __future__ import annotations
@@ -21,40 +21,42 @@ from mm_kptm.errors import UserError
 
 Value = TypeVar("Value")
 
-PATIENCE = 2.0  #: seconds that the others leave the one that speaks, for a launcher ends all as soon as one has ended
-LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")  #: what gloo says of a dead process
+PATIENCE = 2.0  #: seconds that failing processes wait for the first one: a launcher kills all once one has exited
+LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")  #: gloo's messages about a dead process
 
 
 def start() -> torch.device:
-    """Join the processes of this launch, if it has not happened yet; the device that is this process's."""
+    """Join the process group, if not yet done, and return the device of this process."""
     launched = "LOCAL_RANK" in os.environ
-    told = os.environ.get("ACCELERATE_USE_CPU", "false").lower() in ("true", "1")
-    # not told, accelerate takes launched processes without a GPU for so many single ones, each with a run of its own
-    state = PartialState(cpu=told or (launched and not (torch.cuda.is_available() or torch.xpu.is_available())))
+    cpu_requested = os.environ.get("ACCELERATE_USE_CPU", "false").lower() in ("true", "1")
+    # unless cpu is set, accelerate treats launched processes without a GPU as independent single ones
+    state = PartialState(
+        cpu=cpu_requested or (launched and not (torch.cuda.is_available() or torch.xpu.is_available()))
+    )
     device: torch.device = state.device
     return device
 
 
 def rank_and_world_size() -> tuple[int, int]:
-    """Which process this is, and of how many."""
+    """Rank of this process and number of processes."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1
 
 
 def is_main_process() -> bool:
-    """Whether this is the process that speaks and writes."""
+    """Whether this is the main process, which logs and writes."""
     return rank_and_world_size()[0] == 0
 
 
 def barrier() -> None:
-    """Wait until every process has come here."""
+    """Wait for every process."""
     if rank_and_world_size()[1] > 1:
         torch.distributed.barrier()
 
 
 def all_gather_object(value: Value) -> list[Value]:
-    """What every process has here, in their order; anything that can be pickled."""
+    """Gather a picklable value from every process, in order of rank."""
     _, processes = rank_and_world_size()
     values = [value] * processes
     if processes > 1:
@@ -64,13 +66,13 @@ def all_gather_object(value: Value) -> list[Value]:
 
 @contextmanager
 def process_group() -> Iterator[None]:
-    """Start and end with the other processes of this launch; around a whole command.
+    """Context manager of the process group around a whole command.
 
-    When something fails, the first process that it fails in goes on with its error and all others exit silently with
-    code 2: one launch, one sentence.
+    On failure, the first failing process raises its error and all others exit silently with code 2, so that a launch
+    reports one error.
 
     Raises:
-        UserError: another process died without a word.
+        UserError: another process died without an error message.
     """
     start()
     try:
@@ -91,12 +93,12 @@ def process_group() -> Iterator[None]:
 
 
 def _is_first_to_fail() -> bool:
-    """Whether no other process of this launch has failed before; asked once."""
+    """Whether this is the first process of the launch to fail; call once."""
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     try:
         store = torch.distributed.TCPStore(  # type: ignore[attr-defined]  # torch exports it without a stub
             os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False, timeout=timedelta(seconds=10)
         )
         return store.add(f"mm_kptm/failed/{attempt}", 1) == 1
-    except RuntimeError:  # the process that kept the store is dead; better two sentences than none
+    except RuntimeError:  # the process that hosts the store is dead: report rather than stay silent
         return True

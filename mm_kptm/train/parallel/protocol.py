@@ -1,4 +1,4 @@
-"""How the weights of a run lie in its processes: whole in each, or sharded over all. The loop does not know which."""
+"""Interface of parallel strategies: replicated or sharded weights behind the same methods."""
 
 from __future__ import annotations
 
@@ -28,39 +28,39 @@ _LAUNCHES = (
 
 
 class Parallel(Protocol[BatchT]):
-    """A model that is trained by all processes together; every method is called by all of them."""
+    """Model trained by all processes together; every method is collective."""
 
-    measured: Trainable[BatchT]  #: what is to be measured: the model, or a copy that trains in its place
+    measured: Trainable[BatchT]  #: module to evaluate: the model, or its sharded copy
     optimizer: torch.optim.Optimizer
 
     def loss(self, batch: BatchT) -> Tensor:
-        """The loss of a part of a step, a float32 scalar."""
+        """Loss of a micro-batch, a float32 scalar."""
 
     def no_sync(self) -> AbstractContextManager[None]:
-        """While gradients are only added up in this process: those of the last part of a step take them along."""
+        """Context manager: accumulate gradients locally; the last micro-batch of a step synchronises them."""
 
     def clip_grad_norm(self, max_length: float | None) -> Tensor:
-        """Shorten the gradient to ``longest``; its length before that."""
+        """Clip the gradient norm to ``max_length`` (None: do not clip) and return the norm before clipping."""
 
     def save(self, checkpoints: Checkpoints, trainer: TrainerState, extra: Mapping[str, str]) -> Path | None:
-        """Write a checkpoint; None in all processes but the first."""
+        """Write a checkpoint and return its path; None in all processes but the first."""
 
     def restore(self, checkpoint: Path, state: OptimizerState | None) -> None:
-        """Take weights and the optimiser's state from a checkpoint."""
+        """Load weights and optimiser state from a checkpoint."""
 
     def gather_weights(self) -> None:
-        """Give the model its trained weights, in every process."""
+        """Copy the trained weights into the model, in every process."""
 
 
 def accelerator_for(settings: TrainSettings) -> Accelerator:
-    """The processes of this launch and their devices; ``UserError`` for a launch that is neither of the two ways."""
+    """Accelerator of this launch; ``UserError`` for a launch other than DDP or FSDP 2."""
     start()
     if _launched_sharded() and os.environ.get("FSDP_VERSION", "1") == "1":
         raise UserError(
             "this launch asks for fsdp of version 1, but weights are sharded as version 2 does; add --fsdp_version 2"
         )
     accelerator = Accelerator(
-        mixed_precision="no",  # the loss narrows itself, whatever the launcher was told
+        mixed_precision="no",  # LossModule applies autocast itself, whatever the launcher requests
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=settings.unused_parameters)],
     )
     if accelerator.distributed_type not in _LAUNCHES:
@@ -72,7 +72,7 @@ def accelerator_for(settings: TrainSettings) -> Accelerator:
 
 
 def parallel_strategy(settings: TrainSettings) -> Literal["one process", "ddp", "fsdp"]:
-    """How this launch trains, once its processes have joined."""
+    """Parallel strategy of this launch, after the processes have joined."""
     if not torch.distributed.is_initialized():
         return "one process"
     launched = _launched_sharded()
@@ -84,11 +84,11 @@ def parallel_strategy(settings: TrainSettings) -> Literal["one process", "ddp", 
 
 
 def parallel_for(model: Trainable[BatchT], accelerator: Accelerator, settings: TrainSettings) -> Parallel[BatchT]:
-    """The model as ``settings`` and the launch want it trained."""
+    """Wrap the model for the parallel strategy of ``settings`` and the launch."""
     way = parallel_strategy(settings)
     return FullySharded(model, accelerator, settings) if way == "fsdp" else Replicated(model, accelerator, settings)
 
 
 def _launched_sharded() -> bool:
-    """Whether ``accelerate launch`` was told to shard."""
+    """Whether ``accelerate launch`` requests FSDP."""
     return os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"

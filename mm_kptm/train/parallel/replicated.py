@@ -1,4 +1,4 @@
-"""Weights that lie whole in every process; the gradients of several processes are averaged (DDP, Li et al. 2020)."""
+"""Replicated weights: every process holds all of them and gradients are averaged (DDP, Li et al. 2020)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mm_kptm.train.settings import TrainSettings
 
 
 class LossModule(nn.Module, Generic[BatchTaken]):
-    """A model's loss as a forward pass, which is where parallel wrappers and autocast take hold."""
+    """Module whose forward pass is the model's loss, for parallel wrappers and autocast."""
 
     def __init__(self, model: Trainable[BatchTaken], device: torch.device, settings: TrainSettings) -> None:
         super().__init__()
@@ -32,22 +32,22 @@ class LossModule(nn.Module, Generic[BatchTaken]):
         self._narrow = settings.precision == "bf16"
 
     def forward(self, batch: BatchTaken) -> Tensor:
-        """The loss of the batch, a float32 scalar."""
+        """Loss of the batch, a float32 scalar."""
         with torch.autocast(self._device_type, torch.bfloat16, enabled=self._narrow):
             return self._loss(batch).float()
 
     def loss(self, batch: BatchTaken) -> Tensor:
-        """The same."""
+        """As :meth:`forward`."""
         loss: Tensor = self(batch)
         return loss
 
     def measure(self, batch: BatchTaken) -> dict[str, Tensor]:
-        """What the model measures."""
+        """Measures of the model."""
         return self._measure(batch)
 
 
 class Replicated(Generic[BatchT]):
-    """One process, or several with all weights each."""
+    """One process, or several with replicated weights."""
 
     def __init__(self, model: Trainable[BatchT], accelerator: Accelerator, settings: TrainSettings) -> None:
         self.measured = model
@@ -57,32 +57,32 @@ class Replicated(Generic[BatchT]):
         self.optimizer = optimizer_for(self._module, settings)
 
     def loss(self, batch: BatchT) -> Tensor:
-        """The loss of a part of a step."""
+        """Loss of a micro-batch."""
         loss: Tensor = self._scored(batch)
         return loss
 
     def no_sync(self) -> AbstractContextManager[None]:
-        """While gradients are only added up in this process: those of the last part of a step take them along."""
+        """Context manager: accumulate gradients locally; the last micro-batch of a step synchronises them."""
         quiet: AbstractContextManager[None] = self._accelerator.no_sync(self._scored)
         return quiet
 
     def clip_grad_norm(self, max_length: float | None) -> Tensor:
-        """Shorten the gradient to ``longest``; its length before that."""
+        """Clip the gradient norm to ``max_length`` (None: do not clip) and return the norm before clipping."""
         return nn.utils.clip_grad_norm_(self._module.parameters(), math.inf if max_length is None else max_length)
 
     def save(self, checkpoints: Checkpoints, trainer: TrainerState, extra: Mapping[str, str]) -> Path | None:
-        """Write a checkpoint; None in all processes but the first."""
+        """Write a checkpoint and return its path; None in all processes but the first."""
         if not is_main_process():
             return None
         trainer = {**trainer, "optimizer": state_of(self.optimizer, self._module)}
         return checkpoints.save(self._module.state_dict(), trainer, extra)
 
     def restore(self, checkpoint: Path, state: OptimizerState | None) -> None:
-        """Take weights and the optimiser's state from a checkpoint; None: the latter lies in its shards."""
+        """Load weights and optimiser state from a checkpoint; ``state`` None: read it from the shards."""
         load_weights(checkpoint, self._module)
         if state is None:
             state = read_optimizer(checkpoint / SHARDS, dict(self._module.named_parameters()))
         load_state(self.optimizer, self._module, state)
 
     def gather_weights(self) -> None:
-        """The model has its trained weights all along."""
+        """Do nothing: the model is trained in place."""

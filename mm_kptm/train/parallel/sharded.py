@@ -1,8 +1,7 @@
-"""Weights sharded over all processes (FSDP, Zhao et al. 2023): each holds its rows of every tensor.
+"""Sharded weights (FSDP, Zhao et al. 2023): every process holds its rows of every tensor.
 
-Weights are put together only where and while they are computed with, so weights, gradients and the optimiser's state
-take the memory of one model in all processes together. Layers are put together one by one; what lies outside of them
-(embeddings, heads) stays together for the whole step.
+Weights are gathered only while they are used, so weights, gradients and optimiser state take the memory of one model
+over all processes. Layers are gathered one by one; other weights (embeddings, heads) stay gathered for the whole step.
 """
 
 from __future__ import annotations
@@ -44,10 +43,10 @@ from mm_kptm.train.settings import TrainSettings
 
 
 class FullySharded(Generic[BatchT]):
-    """Several processes with a part of the weights each.
+    """Several processes with sharded weights.
 
-    What is trained is a sharded copy; the model itself stays where it is and receives the weights with every
-    checkpoint and at the end. Every method must be called by every process.
+    A sharded copy is trained; the model itself receives the weights with every checkpoint and at the end. Every method
+    is collective.
     """
 
     def __init__(self, model: Trainable[BatchT], accelerator: Accelerator, settings: TrainSettings) -> None:
@@ -66,13 +65,13 @@ class FullySharded(Generic[BatchT]):
         self.optimizer = optimizer_for(self._module, settings)
 
     def loss(self, batch: BatchT) -> Tensor:
-        """The loss of a part of a step."""
+        """Loss of a micro-batch."""
         loss: Tensor = self._scored(batch)
         return loss
 
     @contextmanager
     def no_sync(self) -> Iterator[None]:
-        """While gradients are only added up in this process: those of the last part of a step take them along."""
+        """Context manager: accumulate gradients locally; the last micro-batch of a step synchronises them."""
         self._root.set_requires_gradient_sync(False)
         try:
             yield
@@ -80,15 +79,15 @@ class FullySharded(Generic[BatchT]):
             self._root.set_requires_gradient_sync(True)
 
     def clip_grad_norm(self, max_length: float | None) -> Tensor:
-        """Shorten the gradient to ``longest``; its length before that."""
+        """Clip the gradient norm to ``max_length`` (None: do not clip) and return the norm before clipping."""
         if self._may_be_unused:
             self._forget_zeros()
         norm = nn.utils.clip_grad_norm_(self._module.parameters(), math.inf if max_length is None else max_length)
         return norm.full_tensor() if isinstance(norm, DTensor) else norm
 
     def save(self, checkpoints: Checkpoints, trainer: TrainerState, extra: Mapping[str, str]) -> Path | None:
-        """Write a checkpoint: every process its shards, the first one the whole weights beside them."""
-        self._root.reshard()  # what lies outside of the layers is still together after a measurement
+        """Write a checkpoint: every process its shards, the first one also the full weights."""
+        self._root.reshard()  # weights outside of the layers are still gathered after an evaluation
         draft = checkpoints.draft(trainer["step"])
         if is_main_process():
             checkpoints.begin(draft)
@@ -99,7 +98,7 @@ class FullySharded(Generic[BatchT]):
         return checkpoints.finish(draft, self._whole.state_dict(), trainer, extra) if is_main_process() else None
 
     def restore(self, checkpoint: Path, state: OptimizerState | None) -> None:
-        """Take weights and the optimiser's state from a checkpoint; None: both lie in its shards."""
+        """Load weights and optimiser state from a checkpoint; ``state`` None: read both from the shards."""
         if state is None:
             folder, tensors = checkpoint / SHARDS, self._tensors()
             there = {
@@ -120,13 +119,13 @@ class FullySharded(Generic[BatchT]):
         load_state(self.optimizer, self._module, state)
 
     def gather_weights(self) -> None:
-        """Give the model its trained weights, in every process."""
+        """Copy the trained weights into the model, in every process."""
         self._root.reshard()
         self._gather(keep=True)
         self._whole.train()
 
     def _forget_zeros(self) -> None:
-        """Take a gradient that is zero in every process for none, so that what no example reached does not decay."""
+        """Set gradients that are zero in every process to None, so that unused parameters do not decay."""
         reached = {
             parameter: grad for parameter in self._module.parameters() if isinstance(grad := parameter.grad, DTensor)
         }
@@ -137,15 +136,15 @@ class FullySharded(Generic[BatchT]):
                 parameter.grad = None
 
     def _tensors(self) -> dict[str, Tensor]:
-        """All that a checkpoint holds of the model, tied parameters once."""
+        """Tensors of the model in a checkpoint: parameters (tied ones once) and persistent buffers."""
         repeated = dict(self._module.named_parameters(remove_duplicate=False))
         parameters = dict(self._module.named_parameters())
-        kept = {name: tensor for name, tensor in self._module.state_dict().items() if name not in repeated}
-        return {name: parameter.detach() for name, parameter in parameters.items()} | kept
+        buffers = {name: tensor for name, tensor in self._module.state_dict().items() if name not in repeated}
+        return {name: parameter.detach() for name, parameter in parameters.items()} | buffers
 
     @torch.no_grad()
     def _gather(self, *, keep: bool) -> None:
-        """Put the weights together tensor by tensor, and into the model where they are kept."""
+        """Gather the weights tensor by tensor; with ``keep``, copy them into the model."""
         whole = self._whole.state_dict()
         for name, tensor in self._tensors().items():
             full = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
@@ -154,29 +153,29 @@ class FullySharded(Generic[BatchT]):
 
 
 def units(model: nn.Module) -> list[nn.Module]:
-    """The parts of a model whose weights are put together at a time: its steps, and the layers of its stacks.
+    """FSDP units of a model, whose weights are gathered at a time: its steps, and the layers of its stacks.
 
-    Only what is entered through its forward pass alone and shares no weight with the rest can be one; so a layer counts
-    only where lists hold it and no module that might reach into it.
+    A unit must be called through its forward pass only and share no weight with the rest; so a layer qualifies only if
+    it is held by module lists alone.
     """
     modules = dict(model.named_modules(remove_duplicate=False))
     holders: dict[nn.Module, list[nn.Module]] = {}
     for name, module in modules.items():
         if name:
             holders.setdefault(module, []).append(modules[name.rpartition(".")[0]])
-    found: list[nn.Module] = []
+    candidates: list[nn.Module] = []
     for module in model.modules():
         listed = isinstance(module, Layer) and all(isinstance(at, nn.ModuleList) for at in holders.get(module, []))
-        if (isinstance(module, Step) or listed) and not any(module in set(outer.modules()) for outer in found):
-            found.append(module)
-    owners = Counter(id(p) for part in _parts(model, found) for p in part)
-    return [unit for unit in found if {owners[id(p)] for p in unit.parameters()} == {1}]
+        if (isinstance(module, Step) or listed) and not any(module in set(outer.modules()) for outer in candidates):
+            candidates.append(module)
+    holders_of = Counter(id(p) for part in _parts(model, candidates) for p in part)
+    return [unit for unit in candidates if {holders_of[id(p)] for p in unit.parameters()} == {1}]
 
 
-def _parts(model: nn.Module, found: list[nn.Module]) -> Iterator[list[nn.Parameter]]:
-    """The parameters of each unit, then those that modules outside of all units have."""
+def _parts(model: nn.Module, units: list[nn.Module]) -> Iterator[list[nn.Parameter]]:
+    """Parameters of each unit, then those outside of all units."""
     inside: set[nn.Module] = set()
-    for unit in found:
+    for unit in units:
         inside |= set(unit.modules())
         yield list(unit.parameters())
     outside = (p for module in model.modules() if module not in inside for p in module.parameters(recurse=False))
@@ -184,15 +183,15 @@ def _parts(model: nn.Module, found: list[nn.Module]) -> Iterator[list[nn.Paramet
 
 
 def _like(tensor: Tensor, value: Tensor) -> Tensor:
-    """``value`` sharded as ``tensor`` is, where it has one number for each of its; every process must have it whole."""
+    """Shard ``value`` like ``tensor`` if their shapes agree; every process must have the full ``value``."""
     if not isinstance(tensor, DTensor) or value.shape != tensor.shape:
         return value
-    # every process has read the same file, so nothing needs to be sent
+    # every process has read the same file: no communication
     return distribute_tensor(value.to(tensor.device), tensor.device_mesh, tensor.placements, src_data_rank=None)
 
 
 def _agree_on_unused(root: FSDPModule) -> None:
-    """Let every process exchange a gradient for every parameter, of zeros where its part of the step had none."""
+    """Make every process reduce a gradient for every parameter, zeros where it had none."""
     if not hasattr(root, "set_reduce_scatter_unused_params"):
         raise UserError(
             f"sharded weights with train.unused_parameters need a newer torch than {torch.__version__}; say "

@@ -1,4 +1,4 @@
-"""From pictures to regions: detectors by the bottom-up rules, grids of timm backbones, patches."""
+"""Region feature extractors: bottom-up detectors, grids of timm backbones, raw patches."""
 
 from typing import TYPE_CHECKING
 

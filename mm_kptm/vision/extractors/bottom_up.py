@@ -1,10 +1,10 @@
-"""The detector of bottom-up attention: Faster R-CNN on a ResNet-101 up to res4, res5 on 14 x 14 crops.
+"""Bottom-up attention detector: Faster R-CNN on ResNet-101 up to res4, with res5 on 14 x 14 crops.
 
-Anderson et al. 2018, section 3.1, as the released Caffe network does it. torchvision's ResNet differs in three places,
-which are changed here: the stride lies in the first convolution of a stage, the max-pool has no padding but a last
-partial window, and res5 is dilated in place of its stride.
+Anderson et al. 2018, section 3.1, as in the released Caffe network. torchvision's ResNet differs in three details,
+which are changed here: the stride is in the first convolution of a stage, the max-pool has a partial last window
+instead of padding, and res5 is dilated instead of strided.
 
-Shapes: P proposals, K regions kept, C classes with the background as column 0, A attributes with "none" as column 0.
+Shapes: P proposals, K selected regions, C classes with background as column 0, A attributes with "none" as column 0.
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ from mm_kptm.vision.extractors.selection import SelectionRule, best_class, selec
 from mm_kptm.vision.features.contract import FeatureContract
 from mm_kptm.vision.features.detections import Detections
 
-DIM = 2048  #: numbers of a feature: the mean of res5
-CROP = 14  #: cells of a region on either side
+DIM = 2048  #: feature size: spatial mean of res5
+CROP = 14  #: side of the crop of a region, in cells
 
 
 @dataclass(frozen=True)
 class BottomUpInput:
-    """Pictures as the network takes them: blue, green, red, means subtracted, then resized."""
+    """Preprocessing of the Caffe network: BGR, means subtracted, then resized."""
 
     resize: ShortSide = field(default_factory=ShortSide)
 
     def __call__(self, picture: NDArray[np.uint8]) -> Tensor:
-        """[H, W, 3] red, green, blue to [3, h, w] blue, green, red."""
+        """Prepare an image, RGB [H, W, 3] -> BGR [3, h, w]."""
         return caffe_input(picture[:, :, ::-1], self.resize, CAFFE_MEANS)[0]
 
 
 class BottomUpDetector(nn.Module):
-    """Regions with classes and attributes, by the rules of the release.
+    """Detector of regions with classes and attributes, by the rules of the release.
 
     Args:
         num_classes: without the background.
         num_attributes: without "none".
         blocks: residual blocks of each stage; (3, 4, 23, 3) is a ResNet-101.
-        resize: rule of the network's input size.
-        selection: which proposals become regions.
-        proposals: numbers of the proposal layer.
+        resize: rule for the input size.
+        selection: rule that selects regions among proposals.
+        proposals: hyperparameters of the proposal layer.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class BottomUpDetector(nn.Module):
         )
 
     def _begin(self) -> None:
-        """Fresh weights of heads (Ren et al. 2015, section 3.3); frozen norms keep residual sums from growing."""
+        """Initialise the heads (Ren et al. 2015, section 3.3) and scale frozen norms to keep residual sums bounded."""
         heads = (self.rpn, self.rpn_scores, self.rpn_deltas, self.classes, self.attribute_hidden, self.attributes)
         for layer in heads:
             spread = 0.001 if layer is self.rpn_deltas else 0.01
@@ -106,13 +106,13 @@ class BottomUpDetector(nn.Module):
 
     @torch.no_grad()
     def extract(self, pictures: Sequence[Picture]) -> list[Detections]:
-        """Regions of each picture, one after the other, since no two have the same size."""
+        """Regions of each image, processed one by one because sizes differ."""
         return [self.detect(picture) for picture in pictures]
 
     def detect(self, picture: Picture) -> Detections:
-        """Regions of one picture; boxes in pixels of the original."""
+        """Regions of one image; boxes in pixels of the original."""
         image = picture.prepared.to(self.rpn.weight.device)
-        # the network's size is rounded, the scale is not
+        # the input size is rounded, the scale is not
         scale = self.prepare.resize.scale(picture.size[1], picture.size[0])
         cells = self.backbone(image[None])
         hidden = self.rpn(cells).relu()
@@ -123,26 +123,26 @@ class BottomUpDetector(nn.Module):
         class_probs = self.classes(features).softmax(dim=1)  # [P, C]
         boxes = rois / scale
         confidences = surviving_confidences(boxes, class_probs, self.selection.nms)
-        kept = select(confidences, self.selection)
-        attribute_probs = self.describe(features[kept], class_probs[kept])
-        ids, id_confidences = best_class(class_probs[kept])
+        selected = select(confidences, self.selection)
+        attribute_probs = self.describe(features[selected], class_probs[selected])
+        ids, id_confidences = best_class(class_probs[selected])
         attribute_ids, attribute_confidences = best_class(attribute_probs)
         return Detections(
             picture.name,
-            features[kept].cpu().numpy(),
-            boxes[kept].cpu().numpy(),
+            features[selected].cpu().numpy(),
+            boxes[selected].cpu().numpy(),
             picture.size,
-            class_probs=class_probs[kept].cpu().numpy(),
+            class_probs=class_probs[selected].cpu().numpy(),
             object_ids=ids.cpu().numpy(),
             object_confidences=id_confidences.cpu().numpy(),
             attribute_probs=attribute_probs.cpu().numpy(),
             attribute_ids=attribute_ids.cpu().numpy(),
             attribute_confidences=attribute_confidences.cpu().numpy(),
-            confidences=confidences[kept].cpu().numpy(),
+            confidences=confidences[selected].cpu().numpy(),
         )
 
     def pool(self, cells: Tensor, rois: Tensor) -> Tensor:
-        """Mean of res5 over the crop of each region, [P, 2048]; cells [1, 1024, h, w], rois [P, 4] in input pixels."""
+        """Mean-pool res5 over the crop of each region, [P, 2048]; cells [1, 1024, h, w], rois [P, 4] in pixels."""
         numbered = torch.cat([rois.new_zeros(len(rois), 1), rois], dim=1)
         crops = roi_pool(cells, numbered, CROP, 1 / self.proposals.stride)
         return (
@@ -152,14 +152,14 @@ class BottomUpDetector(nn.Module):
         )
 
     def describe(self, features: Tensor, class_probs: Tensor) -> Tensor:
-        """Attribute distribution of each region, [K, A], from its feature and its best class, maybe background."""
+        """Attribute distribution of each region, [K, A], from its feature and best class (background included)."""
         best = self.class_embedding(class_probs.argmax(dim=1))
         hidden = self.attribute_hidden(torch.cat([features, best], dim=1)).relu()
         return self.attributes(hidden).softmax(dim=1)
 
 
 def _caffe_resnet(blocks: Sequence[int]) -> tuple[nn.Module, nn.Module]:
-    """Everything up to res4, and res5."""
+    """ResNet trunk up to res4, and res5."""
     resnet = ResNet(Bottleneck, list(blocks), norm_layer=FrozenBatchNorm2d)
     resnet.maxpool = nn.MaxPool2d(3, 2, padding=0, ceil_mode=True)
     for stage in (resnet.layer2, resnet.layer3):

@@ -1,4 +1,4 @@
-"""From a few settings to an extractor with weights; the contract holds the settings, so that it can be built again."""
+"""Build extractors from settings and weights; the contract stores the settings, so that they can be rebuilt."""
 
 from __future__ import annotations
 
@@ -26,49 +26,49 @@ KINDS = ("bottom-up", "torchvision", "grid", "patches")
 
 @dataclass(frozen=True)
 class ExtractorSettings:
-    """What is chosen about an extractor; what is left out is as published."""
+    """Settings of an extractor; None means the published value."""
 
     kind: str = "bottom-up"  #: one of :data:`KINDS`
     model: str = ""  #: name in torchvision or timm
     size: int | None = None  #: side of the input (grid, patches), or its short side (detectors), in pixels
-    cells: int | None = None  #: cells on a side of a grid
+    cells: int | None = None  #: side of a grid, in cells
     patch: int = 32  #: side of a patch in pixels
     min_boxes: int = 36
     max_boxes: int = 36
-    threshold: float = 0.2  #: least confidence of a region
+    threshold: float = 0.2  #: lowest confidence of a region
     num_classes: int | None = None  #: without the background
     num_attributes: int = 400  #: without "none"
     blocks: tuple[int, ...] = (3, 4, 23, 3)  #: of the bottom-up detector's ResNet
-    seed: int = 0  #: of weights that are not read
+    seed: int = 0  #: of fresh weights
 
 
 @dataclass(frozen=True)
 class Built:
-    """An extractor and its whole contract."""
+    """Extractor with its complete contract."""
 
     extractor: Extractor
     contract: FeatureContract
 
     @property
     def prepare(self) -> Prepare:
-        """What workers do with a picture."""
+        """Preprocessing of an image, run by workers."""
         return self.extractor.prepare
 
     def extract(self, pictures: Sequence[Picture]) -> list[Detections]:
-        """Regions of each picture."""
+        """Regions of each image."""
         return self.extractor.extract(pictures)
 
 
 def build_extractor(settings: ExtractorSettings, weights: Path | None, *, device: str = "cpu") -> Built:
-    """An extractor ready to extract.
+    """Build an extractor.
 
     Args:
-        settings: what it is.
-        weights: a file of a state dict (safetensors, or torch without code); None for weights drawn from the seed.
-        device: where its network runs.
+        settings: settings of the extractor.
+        weights: state dict file (safetensors, or torch with weights only); None for fresh weights from the seed.
+        device: device of the network.
 
     Raises:
-        UserError: there is no such extractor, or the weights are not its own.
+        UserError: there is no such extractor, or the weights do not fit.
     """
     _check(settings)
     with torch.random.fork_rng(devices=[]):
@@ -89,17 +89,17 @@ def build_extractor(settings: ExtractorSettings, weights: Path | None, *, device
 
 
 def extractor_of(contract: FeatureContract, weights: Path | None) -> Built:
-    """The extractor that a contract tells of.
+    """Rebuild the extractor of a contract.
 
     Raises:
-        UserError: the contract does not tell how, or its weights are others.
+        UserError: the contract lacks the settings, or names other weights.
     """
     known = {each.name for each in fields(ExtractorSettings)}
-    told: dict[str, Any] = {name: value for name, value in contract.settings.items() if name in known}
-    if "kind" not in told:
+    settings: dict[str, Any] = {name: value for name, value in contract.settings.items() if name in known}
+    if "kind" not in settings:
         raise UserError(f"the contract of {contract.extractor!r} does not say how to build its extractor")
-    told["blocks"] = tuple(told.get("blocks", ExtractorSettings.blocks))
-    built = build_extractor(ExtractorSettings(**told), weights)
+    settings["blocks"] = tuple(settings.get("blocks", ExtractorSettings.blocks))
+    built = build_extractor(ExtractorSettings(**settings), weights)
     if built.contract.weights != contract.weights:
         raise UserError(
             f"the features were made with the weights {contract.weights}, but those given are {built.contract.weights}"
@@ -140,24 +140,24 @@ def _fresh(settings: ExtractorSettings) -> Any:
 
 
 def _fill(extractor: nn.Module, weights: Path) -> None:
-    """Copy a file's weights into the extractor; the network inside may be named as it is published."""
-    found = read_weights(weights)
+    """Load a file's weights into the extractor, with the parameter names of the published network."""
+    state = read_weights(weights)
     inner = extractor.get_submodule("model") if hasattr(extractor, "model") else extractor
-    wanted = inner.state_dict()
+    expected = inner.state_dict()
     if isinstance(extractor, TorchvisionDetector):
-        found = extractor.completed(found)
-    # the classifier on top of a backbone has no part in a grid
-    spare = {name for name in found if name not in wanted and isinstance(extractor, GridExtractor)}
-    missing = sorted(set(wanted) - set(found))
-    strangers = sorted(set(found) - set(wanted) - spare)
-    if missing or strangers:
-        told = [f"lacks {', '.join(missing[:3])}"] if missing else []
-        told += [f"has {', '.join(strangers[:3])} besides"] if strangers else []
-        raise UserError(f"{weights} are not the weights of this extractor: it {' and '.join(told)}")
-    for name, value in wanted.items():
-        if found[name].shape != value.shape:
+        state = extractor.completed(state)
+    # a grid does not use the backbone's classifier
+    spare = {name for name in state if name not in expected and isinstance(extractor, GridExtractor)}
+    missing = sorted(set(expected) - set(state))
+    unexpected = sorted(set(state) - set(expected) - spare)
+    if missing or unexpected:
+        problems = [f"lacks {', '.join(missing[:3])}"] if missing else []
+        problems += [f"has {', '.join(unexpected[:3])} besides"] if unexpected else []
+        raise UserError(f"{weights} are not the weights of this extractor: it {' and '.join(problems)}")
+    for name, value in expected.items():
+        if state[name].shape != value.shape:
             raise UserError(
-                f"{weights}: {name} has the shape {list(found[name].shape)}, but here it has {list(value.shape)}; "
+                f"{weights}: {name} has the shape {list(state[name].shape)}, but here it has {list(value.shape)}; "
                 "is the number of classes right?"
             )
-    inner.load_state_dict({name: found[name] for name in wanted})
+    inner.load_state_dict({name: state[name] for name in expected})

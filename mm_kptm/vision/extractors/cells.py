@@ -1,9 +1,9 @@
 """Extractors without a detector: the grid of any timm backbone, and patches of raw pixels.
 
-A region is a cell of a regular grid, its box the part of the picture that the cell covers. Pictures are resized to one
-size without keeping their shape, so that boxes as fractions are the same for all.
+A region is a cell of a regular grid and its box the part of the image that the cell covers. Images are resized to one
+size regardless of their aspect ratio, so that boxes as fractions are the same for all.
 
-Shapes: B pictures, G x G cells, F numbers of a feature.
+Shapes: B images, G x G cells, F feature size.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from mm_kptm.vision.features.detections import Array, Detections
 
 @dataclass(frozen=True)
 class SquareInput:
-    """Pictures resized to ``size`` x ``size`` (bicubic), on 0..1, means subtracted, divided by deviations."""
+    """Preprocessing: resize to ``size`` x ``size`` (bicubic), scale to 0..1, normalise by means and deviations."""
 
     size: int
     means: tuple[float, ...]
     stds: tuple[float, ...]
 
     def __call__(self, picture: NDArray[np.uint8]) -> Tensor:
-        """[H, W, 3] to [3, size, size]."""
+        """Prepare an image, [H, W, 3] -> [3, size, size]."""
         resized = Image.fromarray(picture).resize((self.size, self.size), Image.Resampling.BICUBIC)
         values = torch.from_numpy(np.asarray(resized, dtype=np.float32)) / 255
         return ((values - torch.tensor(self.means)) / torch.tensor(self.stds)).permute(2, 0, 1).contiguous()
 
     def contract(self, extractor: str, cells: int, dim: int) -> FeatureContract:
-        """The contract of an extractor that takes such pictures and gives ``cells`` regions."""
+        """Contract of an extractor with this preprocessing and ``cells`` regions per image."""
         return FeatureContract(
             extractor=extractor,
             colour_order="rgb",
@@ -58,7 +58,7 @@ class SquareInput:
 
 
 def cell_boxes(rows: int, columns: int) -> Array:
-    """Boxes of a grid's cells as fractions, row by row, [rows * columns, 4].
+    """Boxes of grid cells as fractions of the image, row by row, [rows * columns, 4].
 
     >>> cell_boxes(1, 2).tolist()
     [[0.0, 0.0, 0.5, 1.0], [0.5, 0.0, 1.0, 1.0]]
@@ -69,15 +69,15 @@ def cell_boxes(rows: int, columns: int) -> Array:
 
 
 class GridExtractor(nn.Module):
-    """The last feature map of a timm backbone, convolutional or Transformer, one region a cell.
+    """Last feature map of a timm backbone, convolutional or Transformer, one region per cell.
 
     Args:
-        backbone: any name of ``timm.list_models()``.
-        size: side of the network's input in pixels; what the backbone was published with unless given.
-        cells: cells on a side after average pooling; those of the map unless given.
+        backbone: name in ``timm.list_models()``.
+        size: side of the input in pixels; default: as published.
+        cells: side of the grid after average pooling, in cells; default: no pooling.
 
     Raises:
-        UserError: timm has no such backbone, it takes no such size, or it gives no map of features.
+        UserError: timm has no such backbone, or it does not support the size or has no spatial feature map.
     """
 
     def __init__(self, backbone: str, *, size: int | None = None, cells: int | None = None) -> None:
@@ -95,7 +95,7 @@ class GridExtractor(nn.Module):
                 rows = self.eval().grid(torch.zeros(1, 3, side, side), cells)
         except UserError:
             raise
-        except Exception as error:  # timm's models complain about a size in many ways
+        except Exception as error:  # timm's models raise various exceptions for a size
             raise UserError(
                 f"backbone {backbone} gives no grid for pictures of {side} x {side} pixels: {error}"
             ) from None
@@ -107,7 +107,7 @@ class GridExtractor(nn.Module):
         self.contract = self.prepare.contract(f"grid {backbone}", len(self.boxes), rows.shape[-1])
 
     def grid(self, pictures: Tensor, cells: int | None) -> Tensor:
-        """Features of every cell, [B, G, G, F]; pictures [B, 3, size, size]."""
+        """Features of every cell, [B, G, G, F]; images [B, 3, size, size]."""
         features: Tensor = self.model.forward_features(pictures)
         if features.ndim == 3:  # a Transformer: class and register tokens first
             patches = features[:, getattr(self.model, "num_prefix_tokens", 0) :]
@@ -125,7 +125,7 @@ class GridExtractor(nn.Module):
 
     @torch.no_grad()
     def extract(self, pictures: Sequence[Picture]) -> list[Detections]:
-        """One region for every cell of each picture."""
+        """One region per cell of each image."""
         device = next(self.parameters()).device
         batch = torch.stack([picture.prepared for picture in pictures]).to(device)
         features = self.grid(batch, self.cells).flatten(1, 2).float().cpu().numpy()
@@ -133,14 +133,14 @@ class GridExtractor(nn.Module):
 
 
 class PatchExtractor:
-    """Raw pixels of square patches, on -1..1, without any network: the regions of ViLT-like encoders.
+    """Extractor of square patches of raw pixels on -1..1, without a network: the input of ViLT-like encoders.
 
     Args:
-        size: side that pictures are resized to.
-        patch: side of a patch, which has to divide ``size``.
+        size: side of the resized image, in pixels.
+        patch: side of a patch in pixels; must divide ``size``.
 
     Raises:
-        UserError: it does not.
+        UserError: ``patch`` does not divide ``size``.
     """
 
     def __init__(self, *, size: int = 224, patch: int = 32) -> None:
@@ -152,7 +152,7 @@ class PatchExtractor:
         self.contract = self.prepare.contract("patches", len(self.boxes), 3 * patch * patch)
 
     def extract(self, pictures: Sequence[Picture]) -> list[Detections]:
-        """One region for every patch of each picture; a feature is the patch's colours, channel by channel."""
+        """One region per patch of each image; its feature is the flattened pixels, channel by channel."""
         batch = torch.stack([picture.prepared for picture in pictures])
         cut = nn.functional.unfold(batch, self.patch, stride=self.patch)  # [B, F, G * G]
         return _regions(pictures, cut.mT.numpy(), self.boxes)
@@ -161,7 +161,7 @@ class PatchExtractor:
 def _backbone(name: str, side: int) -> nn.Module:
     try:
         return timm.create_model(name, pretrained=False, num_classes=0, img_size=side)
-    except TypeError:  # convolutions take any size
+    except TypeError:  # convolutional models accept any size
         return timm.create_model(name, pretrained=False, num_classes=0)
 
 

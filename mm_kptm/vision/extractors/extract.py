@@ -1,4 +1,4 @@
-"""Region features of a folder of pictures: decoded by workers, batched, written to a store that survives a kill."""
+"""Extraction of region features from a folder of images: parallel decoding, batching, resumable store."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ from mm_kptm.vision.features.store import INDEX
 
 @dataclass
 class Extraction:
-    """What an extraction did."""
+    """Summary of an extraction."""
 
-    images: int = 0  #: pictures in the store
-    resumed: int = 0  #: of them, those that an earlier run had written
-    skipped: list[tuple[str, str]] = field(default_factory=list)  #: broken pictures, and why
+    images: int = 0  #: images in the store
+    resumed: int = 0  #: images written by an earlier run
+    skipped: list[tuple[str, str]] = field(default_factory=list)  #: unreadable images, and why
 
 
 @dataclass(frozen=True)
 class Broken:
-    """A picture that cannot be read."""
+    """Image that cannot be read."""
 
     name: str
     reason: str
 
 
 class PictureFolder(Dataset[Picture | Broken]):
-    """Pictures of a folder by name, decoded and prepared; a broken one is a value, not an error.
+    """Dataset of decoded and prepared images of a folder; an unreadable one is a :class:`Broken`, not an exception.
 
     Args:
-        folder: where they lie.
-        names: pictures below it, relative to it.
-        prepare: what a network does with a picture, [H, W, 3], before it reads it.
-        most_pixels: largest picture that is decoded.
+        folder: folder of the images.
+        names: image paths relative to the folder.
+        prepare: preprocessing of an image, [H, W, 3].
+        most_pixels: limit on the pixels of a decoded image.
     """
 
     def __init__(self, folder: Path, names: list[str], prepare: Prepare, *, most_pixels: int = MOST_PIXELS) -> None:
@@ -54,8 +54,8 @@ class PictureFolder(Dataset[Picture | Broken]):
     def __len__(self) -> int:
         return len(self.names)
 
-    def __getitem__(self, place: int) -> Picture | Broken:
-        name = self.names[place]
+    def __getitem__(self, index: int) -> Picture | Broken:
+        name = self.names[index]
         try:
             pixels = read_picture(self.folder / name, most_pixels=self.most_pixels)
         except UserError as error:
@@ -73,19 +73,19 @@ def extract(
     most_pixels: int = MOST_PIXELS,
     begin: Callable[[int, int], Callable[[int], None]] | None = None,
 ) -> Extraction:
-    """Write the regions of every picture of a folder into a store; go on where a killed extraction stopped.
+    """Extract the regions of every image of a folder into a store; resumes an interrupted extraction.
 
     Args:
-        folder: pictures; the name of an image is its path below the folder.
-        store: the folder to write.
-        built: the extractor and its contract.
-        batch_size: pictures read at once by the network.
-        workers: processes that decode and prepare pictures; 0 for this one.
-        most_pixels: largest picture that is decoded.
-        begin: told the number of pictures and how many are done; gives what is told how many more are.
+        folder: folder of images; the id of an image is its relative path.
+        store: folder to write.
+        built: extractor with its contract.
+        batch_size: images per forward pass.
+        workers: processes that decode and prepare images; 0: this process.
+        most_pixels: limit on the pixels of a decoded image.
+        begin: called with the number of images and of finished ones; returns a callback for further finished ones.
 
     Raises:
-        UserError: there is no picture, a finished store is there already, or an unfinished one of another extractor.
+        UserError: the folder has no image, or the store is finished already or from another extractor.
     """
     names = pictures_in(folder)
     _check_contract(store, built)
@@ -102,7 +102,7 @@ def extract(
             for image in built.extract(pictures) if pictures else []:
                 try:
                     writer.add(image)
-                except UserError as error:  # numbers that are none: the extraction goes on
+                except UserError as error:  # non-finite features: skip this image
                     done.skipped.append((image.image, str(error)))
             if advance:
                 advance(len(batch))
@@ -116,12 +116,12 @@ def extract(
 def _batches(pictures: PictureFolder, size: int, workers: int) -> Iterator[list[Picture | Broken]]:
     if not len(pictures):
         return iter(())
-    # every tensor stays its own: pictures of a batch may have different sizes
+    # not stacked: images of a batch may have different sizes
     return iter(DataLoader(pictures, batch_size=size, num_workers=workers, collate_fn=partial(list)))
 
 
 def _check_contract(store: Path, built: Built) -> None:
-    """Refuse to go on with a store that another extractor began."""
+    """Refuse to resume a store of another extractor."""
     if (store / INDEX).exists() or not (store / PROGRESS).exists() or not (store / CONTRACT).exists():
         return
     begun = read_contract(store / CONTRACT)
@@ -132,10 +132,10 @@ def _check_contract(store: Path, built: Built) -> None:
 
 
 def extract_again(built: Built, path: Path, name: str) -> tuple[Detections, Detections]:
-    """What an extractor says about one picture, and what it says with red and blue exchanged.
+    """Extract one image twice: as it is, and with red and blue exchanged.
 
     Raises:
-        UserError: the picture cannot be read.
+        UserError: the image cannot be read.
     """
     pixels = read_picture(path)
     size = (pixels.shape[1], pixels.shape[0])

@@ -1,6 +1,6 @@
-"""What every extractor is: it prepares a picture in a worker process and turns prepared pictures into regions.
+"""Protocol of extractors: image preprocessing in worker processes, and regions from prepared images.
 
-Shapes: H x W a picture, h x w the network's input.
+Shapes: H x W the original image, h x w the network's input.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from torch import Tensor
 from mm_kptm.vision.features.contract import FeatureContract
 from mm_kptm.vision.features.detections import Detections
 
-#: A picture, red, green, blue on 0..255, [H, W, 3], as the network takes it, [3, h, w]; runs in worker processes.
+#: Preprocessing: RGB image on 0..255, [H, W, 3] -> network input, [3, h, w]; runs in worker processes.
 Prepare = Callable[[NDArray[np.uint8]], Tensor]
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A prepared picture and what it was."""
+    """Preprocessed image with its name and original size."""
 
     name: str
     size: tuple[int, int]  #: width and height of the original
@@ -30,15 +30,15 @@ class Picture:
 
 
 class Extractor(Protocol):
-    """An extractor of region features."""
+    """Extractor of region features."""
 
     @property
     def prepare(self) -> Prepare:
-        """What workers do with a picture."""
+        """Preprocessing of an image, run by workers."""
 
     @property
     def contract(self) -> FeatureContract:
-        """How the features are made."""
+        """Contract: how the features are made."""
 
     def extract(self, pictures: Sequence[Picture]) -> list[Detections]:
-        """Regions of each picture, without a gradient."""
+        """Regions of each image, without gradients."""

@@ -1,8 +1,8 @@
-"""Region proposals as bottom-up attention makes them (Anderson et al. 2018, on Faster R-CNN, Ren et al. 2015).
+"""Region proposals of bottom-up attention (Anderson et al. 2018), based on Faster R-CNN (Ren et al. 2015).
 
-Corners are inclusive pixels: a box from 0 to 3 is 4 wide.
+Corners are inclusive pixels: a box from 0 to 3 has width 4.
 
-Shapes: A anchors of a cell, H x W cells, N boxes, P proposals.
+Shapes: A anchors per cell, H x W cells, N boxes, P proposals.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from torchvision.ops import nms
 
 @dataclass(frozen=True)
 class ProposalRule:
-    """Numbers of the proposal layer; the defaults are those of the released detector."""
+    """Hyperparameters of the proposal layer; the defaults are those of the released detector."""
 
-    stride: int = 16  #: pixels of the network's input in a cell
+    stride: int = 16  #: input pixels per cell
     scales: tuple[float, ...] = (4, 8, 16, 32)  #: sides of the anchors, in strides
     ratios: tuple[float, ...] = (0.5, 1, 2)  #: height over width
-    before_nms: int = 6000  #: best boxes looked at
-    after_nms: int = 300  #: boxes left
-    nms: float = 0.7  #: IoU above which the weaker box goes
-    min_size: float = 16  #: least side, in pixels of the original image
+    before_nms: int = 6000  #: boxes before NMS
+    after_nms: int = 300  #: boxes after NMS
+    nms: float = 0.7  #: IoU threshold
+    min_size: float = 16  #: smallest side, in pixels of the original image
 
 
 def anchors(rule: ProposalRule) -> Tensor:
-    """Boxes around the first cell, ratios in the outer loop and scales in the inner one, [A, 4].
+    """Anchor boxes of the first cell, ratios in the outer loop and scales in the inner one, [A, 4].
 
     >>> anchors(ProposalRule(ratios=(1,), scales=(4,)))
     tensor([[-24., -24.,  39.,  39.]])
@@ -36,14 +36,14 @@ def anchors(rule: ProposalRule) -> Tensor:
     middle = (rule.stride - 1) / 2
     ratios = torch.tensor(rule.ratios, dtype=torch.float64)
     width = (rule.stride**2 / ratios).sqrt().round()
-    size = torch.stack([width, (width * ratios).round()], dim=1)  # sides are whole before they are scaled
+    size = torch.stack([width, (width * ratios).round()], dim=1)  # sides are rounded before scaling
     sizes = (size[:, None] * torch.tensor(rule.scales, dtype=torch.float64)[:, None]).flatten(0, 1)
     half = (sizes - 1) / 2
     return torch.cat([middle - half, middle + half], dim=1).float()
 
 
 def decode(boxes: Tensor, deltas: Tensor) -> Tensor:
-    """Boxes moved by ``deltas`` (dx, dy, log dw, log dh; not clamped), both [N, 4]."""
+    """Apply regression ``deltas`` (dx, dy, log dw, log dh; not clamped) to boxes, both [N, 4]."""
     size = boxes[:, 2:] - boxes[:, :2] + 1
     middle = boxes[:, :2] + 0.5 * size + deltas[:, :2] * size
     half = 0.5 * size * deltas[:, 2:].exp()
@@ -51,24 +51,24 @@ def decode(boxes: Tensor, deltas: Tensor) -> Tensor:
 
 
 def inclusive(boxes: Tensor) -> Tensor:
-    """Inclusive corners as edges: torchvision's areas and overlaps of these are those with the +1, [N, 4]."""
+    """Convert inclusive corners to edges, [N, 4], so that torchvision's areas and IoU include the +1."""
     return boxes + boxes.new_tensor([0, 0, 1, 1])
 
 
 def propose(
     foreground: Tensor, deltas: Tensor, image: tuple[float, float], scale: float, rule: ProposalRule
 ) -> tuple[Tensor, Tensor]:
-    """The best boxes that an image's proposal network found.
+    """Best proposals of an image after NMS.
 
     Args:
-        foreground: probability of an object at each anchor, [A, H, W].
-        deltas: how each anchor is moved, four numbers per anchor, [4 A, H, W].
+        foreground: object probability of each anchor, [A, H, W].
+        deltas: box regression of each anchor, [4 A, H, W].
         image: height and width of the network's input.
         scale: pixels of the network's input per pixel of the original image.
-        rule: numbers of the layer.
+        rule: hyperparameters of the layer.
 
     Returns:
-        Boxes in the network's input by falling probability, [P, 4], and their probabilities, [P].
+        Boxes in input pixels by decreasing probability, [P, 4], and their probabilities, [P].
     """
     count, height, width = foreground.shape
     device = foreground.device
@@ -84,5 +84,5 @@ def propose(
     moved, scores = moved[large], scores[large]
     best = scores.argsort(descending=True, stable=True)[: rule.before_nms]
     moved, scores = moved[best], scores[best]
-    kept = nms(inclusive(moved), scores, rule.nms)[: rule.after_nms]
-    return moved[kept], scores[kept]
+    selected = nms(inclusive(moved), scores, rule.nms)[: rule.after_nms]
+    return moved[selected], scores[selected]

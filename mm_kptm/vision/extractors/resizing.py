@@ -1,4 +1,4 @@
-"""Pictures as detectors take them: means subtracted first, then resized by the short side.
+"""Preprocessing of detectors: means subtracted first, then resized by the short side.
 
 Shapes: H x W the original image, h x w the network's input.
 """
@@ -15,7 +15,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ShortSide:
-    """Resize until the short side has ``short`` pixels, unless the long side would then pass ``long``."""
+    """Resize rule: the short side gets ``short`` pixels, unless the long side would exceed ``long``."""
 
     short: int = 600
     long: int = 1000
@@ -27,17 +27,17 @@ class ShortSide:
         return self.long / large if round(scale * large) > self.long else scale
 
 
-#: Blue, green, red on 0..255, of the ImageNet pictures that Caffe's networks were trained on.
+#: BGR means on 0..255 of the ImageNet images that Caffe's networks were trained on.
 CAFFE_MEANS = (102.9801, 115.9465, 122.7717)
 
 
 def caffe_input(picture: NDArray[np.uint8], resize: ShortSide, means: tuple[float, ...]) -> tuple[Tensor, float]:
-    """A picture as the bottom-up detector takes it, [3, h, w] in the picture's order of colours, and its scale.
+    """Input of the bottom-up detector, [3, h, w] in the colour order of the image, and its scale.
 
     Args:
-        picture: blue, green, red on 0..255, [H, W, 3].
-        resize: rule of the size.
-        means: of the three colours, subtracted before the resize.
+        picture: BGR on 0..255, [H, W, 3].
+        resize: rule for the size.
+        means: of the three channels, subtracted before resizing.
     """
     centred = torch.from_numpy(picture.astype(np.float32) - np.array(means, dtype=np.float32)).permute(2, 0, 1)
     scale = resize.scale(*picture.shape[:2])
@@ -46,10 +46,10 @@ def caffe_input(picture: NDArray[np.uint8], resize: ShortSide, means: tuple[floa
 
 
 def _stretched(lines: Tensor, length: int, scale: float) -> Tensor:
-    """The last dimension resampled to ``length`` values with OpenCV's rule for ``fx=scale``, [..., length].
+    """Resample the last dimension to ``length`` values by OpenCV's rule for ``fx=scale``, [..., length].
 
-    The scale is the one given, not that of the rounded length, and positions are float64: in float32, as
-    ``torch.nn.functional.interpolate`` has them, a value moves by up to 5e-4.
+    The exact scale is used, not that of the rounded length, and positions are float64: in float32, as in
+    ``torch.nn.functional.interpolate``, values differ by up to 5e-4.
     """
     last = lines.shape[-1] - 1
     at = (torch.arange(length, dtype=torch.float64) + 0.5) / scale - 0.5

@@ -1,4 +1,4 @@
-"""Any Faster or Mask R-CNN of torchvision as an extractor, by the bottom-up rules of selection.
+"""Any Faster or Mask R-CNN of torchvision as an extractor, with the bottom-up selection of regions.
 
 Boxes are the unregressed proposals, as in :mod:`.selection`; features are the last hidden layer of the box head, fc7.
 
@@ -25,24 +25,24 @@ from mm_kptm.vision.features.detections import Detections
 
 
 def to_unit_range(picture: NDArray[np.uint8]) -> Tensor:
-    """[H, W, 3] on 0..255 to [3, H, W] on 0..1; the model resizes it itself."""
+    """Convert [H, W, 3] on 0..255 to [3, H, W] on 0..1; the model resizes it itself."""
     return torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1).float() / 255
 
 
 def detectors() -> list[str]:
-    """Names of torchvision's detectors with a head over proposals."""
+    """Names of torchvision's two-stage detectors."""
     named: list[str] = torchvision.models.list_models(module=torchvision.models.detection)
     return [name for name in named if "rcnn" in name and not name.startswith("keypoint")]
 
 
 class TorchvisionDetector(nn.Module):
-    """A detector by its name in torchvision, with fresh weights.
+    """Torchvision detector by name, with fresh weights.
 
     Args:
         name: ``fasterrcnn_resnet50_fpn_v2`` for example.
         num_classes: without the background; 90 for the published COCO weights.
-        selection: which proposals become regions.
-        short: short side of the network's input, in pixels.
+        selection: rule that selects regions among proposals.
+        short: short side of the input in pixels.
 
     Raises:
         UserError: torchvision has no such detector.
@@ -82,7 +82,7 @@ class TorchvisionDetector(nn.Module):
         )
 
     def completed(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Published weights with what they leave out.
+        """Complete published weights with the entries that they lack.
 
         torchvision's first weights were trained with frozen batch norm, whose state has no ``num_batches_tracked``
         and whose epsilon they set to 0; later ones have ordinary batch norm.
@@ -97,7 +97,7 @@ class TorchvisionDetector(nn.Module):
 
     @torch.no_grad()
     def extract(self, pictures: Sequence[Picture]) -> list[Detections]:
-        """Regions of each picture; boxes in pixels of the original."""
+        """Regions of each image; boxes in pixels of the original."""
         device = next(self.parameters()).device
         images, _ = self.model.transform([picture.prepared.to(device) for picture in pictures])
         cells = self.model.backbone(images.tensors)
@@ -115,15 +115,15 @@ class TorchvisionDetector(nn.Module):
         width, height = picture.size
         boxes = rois * rois.new_tensor([width / size[1], height / size[0]]).repeat(2)
         confidences = surviving_confidences(boxes, class_probs, self.selection.nms)
-        kept = select(confidences, self.selection)
-        ids, id_confidences = best_class(class_probs[kept])
+        selected = select(confidences, self.selection)
+        ids, id_confidences = best_class(class_probs[selected])
         return Detections(
             picture.name,
-            features[kept].cpu().numpy(),
-            boxes[kept].cpu().numpy(),
+            features[selected].cpu().numpy(),
+            boxes[selected].cpu().numpy(),
             picture.size,
-            class_probs=class_probs[kept].cpu().numpy(),
+            class_probs=class_probs[selected].cpu().numpy(),
             object_ids=ids.cpu().numpy(),
             object_confidences=id_confidences.cpu().numpy(),
-            confidences=confidences[kept].cpu().numpy(),
+            confidences=confidences[selected].cpu().numpy(),
         )

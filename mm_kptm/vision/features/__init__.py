@@ -1,4 +1,4 @@
-"""Region features on disk: published file formats, the native store, the contract, and tools that compare them."""
+"""Region features on disk: published file formats, the native store, the feature contract, and diagnosis tools."""
 
 from typing import TYPE_CHECKING
 

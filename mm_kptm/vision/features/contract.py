@@ -1,7 +1,7 @@
 """The feature contract: how region features were made, as a JSON file beside them.
 
-Features of another extractor, another order of colours or other boxes look like any other numbers, and a model trained
-on one kind quietly fails on the other. The contract is what can be compared.
+Features of another extractor, colour order or box selection have the same shape, and a model trained on one kind
+silently fails on the other. Contracts make the difference detectable.
 """
 
 from __future__ import annotations
@@ -15,42 +15,42 @@ from typing import Any
 from mm_kptm.errors import UserError
 from mm_kptm.io.atomic import write_json
 
-CONTRACT = "contract.json"  #: its name in a store; beside a file ``x`` it is ``x.contract.json``
+CONTRACT = "contract.json"  #: file name in a store; for a file ``x`` it is ``x.contract.json``
 UNKNOWN = "unknown"
 COLOUR_ORDERS = ("rgb", "bgr", UNKNOWN)
 
 
 @dataclass(frozen=True)
 class FeatureContract:
-    """What has to be equal for two extractions to give equal features; ``unknown`` and None are never compared."""
+    """Extraction settings that determine the features; ``unknown`` and None are never compared."""
 
     extractor: str = UNKNOWN  #: ``bottom-up``, ``grid resnet50``, ``patches`` ...
     weights: str = UNKNOWN  #: ``sha256:...`` of the file, or ``none, seed 0``
     colour_order: str = UNKNOWN  #: ``rgb`` or ``bgr``
-    means: tuple[float, ...] | None = None  #: subtracted from the colours, in their order
-    stds: tuple[float, ...] | None = None  #: divided by afterwards
-    value_range: int | None = None  #: largest value of a colour before the means: 255 or 1
-    resize: str = UNKNOWN  #: rule of the network's input size
+    means: tuple[float, ...] | None = None  #: subtracted from the channels, in colour order
+    stds: tuple[float, ...] | None = None  #: the channels are divided by them
+    value_range: int | None = None  #: largest channel value before normalisation: 255 or 1
+    resize: str = UNKNOWN  #: rule for the input size
     boxes: str = UNKNOWN  #: ``proposals``, ``regressed`` or ``cells``
-    nms: str = UNKNOWN  #: rule of suppression and threshold
+    nms: str = UNKNOWN  #: rule of non-maximum suppression, and its threshold
     min_boxes: int | None = None
     max_boxes: int | None = None
-    dim: int | None = None  #: numbers of a feature
-    dtype: str = UNKNOWN  #: on disk
+    dim: int | None = None  #: feature size
+    dtype: str = UNKNOWN  #: of features on disk
     num_classes: int | None = None  #: without the background
     background: str = UNKNOWN  #: its column in class distributions: ``first``, ``last`` or ``none``
     num_attributes: int | None = None  #: without "none"
-    settings: dict[str, Any] = field(default_factory=dict)  #: what builds the extractor again
+    settings: dict[str, Any] = field(default_factory=dict)  #: settings that rebuild the extractor
 
 
 def weights_hash(path: Path) -> str:
-    """How a contract names a file of weights."""
+    """Identifier of a weights file in a contract, ``sha256:...``."""
     with path.open("rb") as file:
         return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
 def differences(ours: FeatureContract, theirs: FeatureContract) -> list[str]:
-    """One phrase for each value that both contracts know and that differs.
+    """Phrases for the values that are known in both contracts and differ.
 
     >>> differences(FeatureContract(dim=2048, colour_order="rgb"), FeatureContract(dim=1024))
     ['dim is 2048 here and 1024 there']
@@ -64,15 +64,15 @@ def differences(ours: FeatureContract, theirs: FeatureContract) -> list[str]:
 
 
 def require_same(data: FeatureContract, wanted: FeatureContract, source: str) -> None:
-    """Refuse data that were not made as a model's training data were; to be called before a run starts.
+    """Refuse features made differently from those a model was trained on; call before a run starts.
 
     Args:
-        data: contract of the features at hand.
+        data: contract of the features.
         wanted: contract of the features that the weights were trained on.
-        source: the store, for the message.
+        source: name of the store, for the message.
 
     Raises:
-        UserError: a value that both know differs.
+        UserError: a value known in both differs.
     """
     if broken := differences(data, wanted):
         raise UserError(
@@ -82,10 +82,10 @@ def require_same(data: FeatureContract, wanted: FeatureContract, source: str) ->
 
 
 def inconsistencies(contract: FeatureContract) -> list[str]:
-    """Slips inside one contract: means that belong to the other order of colours, an order that is none."""
+    """Contradictions within a contract: means in the other colour order, more boxes at least than at most."""
     found = []
     means, order = contract.means, contract.colour_order
-    # everywhere in use the mean of red is the largest and that of blue the least (ImageNet: 124, 116, 104)
+    # in all common datasets the red mean is the largest and the blue one the smallest (ImageNet: 124, 116, 104)
     if means is not None and len(means) == 3 and means[0] != means[2] and order in ("rgb", "bgr"):
         looks = "rgb" if means[0] > means[2] else "bgr"
         if looks != order:
@@ -96,32 +96,32 @@ def inconsistencies(contract: FeatureContract) -> list[str]:
 
 
 def contract_path(data: Path) -> Path:
-    """Where the contract of a store or feature file lies."""
+    """Path of the contract of a store or feature file."""
     return data / CONTRACT if data.is_dir() else data.with_name(f"{data.name}.{CONTRACT}")
 
 
 def write_contract(contract: FeatureContract, path: Path) -> None:
-    """A contract as JSON."""
+    """Write a contract as JSON."""
     write_json(path, asdict(contract), indent=2)
 
 
 def read_contract(path: Path) -> FeatureContract:
-    """A contract out of JSON.
+    """Read a contract from JSON.
 
     Raises:
-        UserError: the file is missing, no JSON object, or has a key or value that a contract does not.
+        UserError: the file is missing, no JSON object, or has an unknown key or an invalid value.
     """
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"a feature contract was looked for at {path}, which is not there") from None
     except (ValueError, OSError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as JSON: {error}") from None
     known = {each.name: each for each in fields(FeatureContract)}
-    if not isinstance(told, dict) or (strangers := sorted(set(told) - set(known))):
-        named = f"; it has {', '.join(strangers)}" if isinstance(told, dict) else ""
+    if not isinstance(record, dict) or (unexpected := sorted(set(record) - set(known))):
+        named = f"; it has {', '.join(unexpected)}" if isinstance(record, dict) else ""
         raise UserError(f"{path} must hold an object with keys of {', '.join(known)}{named}")
-    values = {name: _typed(name, value, path) for name, value in told.items()}
+    values = {name: _typed(name, value, path) for name, value in record.items()}
     return FeatureContract(**values)
 
 

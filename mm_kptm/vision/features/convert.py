@@ -1,4 +1,4 @@
-"""From one feature format to another, image by image, in constant memory."""
+"""Conversion between feature formats, image by image, in constant memory."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from mm_kptm.vision.features.formats.format import Format
 
 @dataclass
 class Conversion:
-    """What a conversion did."""
+    """Summary of a conversion."""
 
     images: int = 0
     regions: int = 0
-    dropped: set[str] = field(default_factory=set)  #: values of the source that the target has no place for
-    rounded: bool = False  #: whether numbers became float16
+    dropped: set[str] = field(default_factory=set)  #: source columns that the target cannot store
+    rounded: bool = False  #: whether values were rounded to float16
 
 
 class PictureSizes:
-    """Sizes of the pictures of a folder, found by an image's id: the path, or the file name without its ending.
+    """Image sizes from a folder of images, by image id: the relative path, or the file name without suffix.
 
     Raises:
-        UserError: the folder holds no picture.
+        UserError: the folder holds no image.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -39,15 +39,15 @@ class PictureSizes:
                 self.paths.setdefault(key, name)
 
     def path(self, image: str) -> Path | None:
-        """The picture of an image, or None."""
+        """Path of an image by id, or None."""
         key = next((key for key in (image, Path(image).stem) if key in self.paths), None)
         return None if key is None else inside(self.folder, self.paths[key])
 
     def size(self, image: str) -> tuple[int, int]:
-        """Width and height of an image.
+        """Width and height of an image, in pixels.
 
         Raises:
-            UserError: it has no picture in the folder.
+            UserError: the folder has no such image.
         """
         path = self.path(image)
         if path is None:
@@ -56,7 +56,7 @@ class PictureSizes:
 
 
 def sized(images: Iterator[Detections], sizes: PictureSizes | None) -> Iterator[Detections]:
-    """Images with the sizes of their pictures where their file does not say them."""
+    """Add missing image sizes from the image files."""
     for image in images:
         yield image if image.size is not None or sizes is None else replace(image, size=sizes.size(image.image))
 
@@ -70,34 +70,34 @@ def convert(
     sizes: PictureSizes | None = None,
     advance: Callable[[int], None] | None = None,
 ) -> Conversion:
-    """Write every image of ``source`` to ``target``; a contract beside the source is carried along.
+    """Convert a feature file or folder to another format; the contract of the source is copied.
 
     Args:
-        source: a file or folder.
+        source: feature file or folder.
         kind: its format.
-        target: what to write; it must not exist.
+        target: path to write; must not exist.
         target_kind: the format to write.
-        sizes: pictures that say an image's size where its file does not.
-        advance: told after every image how many more are done.
+        sizes: image files, for sizes that the source lacks.
+        advance: called after every image with the number of newly converted images.
 
     Raises:
-        UserError: a record is broken, or the target needs what the source does not hold.
+        UserError: a record is malformed, or the target needs values that the source lacks.
     """
     done = Conversion(rounded=target_kind.float16 and not kind.float16)
     contract = contract_path(source)
-    told = read_contract(contract) if contract.is_file() else None
+    source_contract = read_contract(contract) if contract.is_file() else None
     with target_kind.write(target) as add:
         for image in sized(kind.read(source), sizes):
             add(image)
-            held = {*image.columns(), *(["size"] if image.size is not None else [])}
-            done.dropped |= held - target_kind.keeps
+            columns = {*image.columns(), *(["size"] if image.size is not None else [])}
+            done.dropped |= columns - target_kind.keeps
             done.images += 1
             done.regions += len(image)
             if advance is not None:
                 advance(1)
         if not done.images:
             raise UserError(f"{source} holds no image")
-    if told is not None:
-        dtype = "float16" if target_kind.float16 else told.dtype
-        write_contract(replace(told, dtype=dtype), contract_path(target))
+    if source_contract is not None:
+        dtype = "float16" if target_kind.float16 else source_contract.dtype
+        write_contract(replace(source_contract, dtype=dtype), contract_path(target))
     return done

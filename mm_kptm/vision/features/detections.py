@@ -1,4 +1,4 @@
-"""The regions of one image as every feature file is read and written.
+"""Regions of one image: the common record of all feature file formats.
 
 Shapes: N regions, F features, C classes with the background as column 0, A attributes with "none" as column 0.
 """
@@ -18,17 +18,17 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Detections:
-    """Boxes, features and what a detector said about each region; what a format does not hold is None.
+    """Boxes, features and detector outputs of each region; values that a format lacks are None.
 
     Raises:
-        UserError: the arrays disagree about the number of regions.
+        UserError: the arrays have different numbers of regions.
     """
 
-    image: str  #: the image's id, as the file spells it
+    image: str  #: image id, as spelt in the file
     features: Array  #: [N, F]
     boxes: Array  #: x1 y1 x2 y2, [N, 4]
     size: tuple[int, int] | None  #: width and height of the original image in pixels
-    fractions: bool = False  #: whether boxes are fractions of the image; else they are pixels of the original image
+    fractions: bool = False  #: whether boxes are fractions of the image instead of pixels
     class_probs: Array | None = None  #: class distribution, [N, C]
     object_ids: Array | None = None  #: best class, counted without the background, [N]
     object_confidences: Array | None = None  #: its probability, [N]
@@ -36,7 +36,7 @@ class Detections:
     attribute_ids: Array | None = None  #: best attribute, counted without "none", [N]
     attribute_confidences: Array | None = None  #: its probability, [N]
     confidences: Array | None = None  #: highest class probability that survived class-wise NMS, [N]
-    object_names: tuple[str, ...] | None = None  #: the class as a word, N of them
+    object_names: tuple[str, ...] | None = None  #: class names, N of them
 
     def __post_init__(self) -> None:
         if self.features.ndim != 2 or self.boxes.shape != (len(self.features), 4):
@@ -53,7 +53,7 @@ class Detections:
         return len(self.boxes)
 
     def columns(self) -> dict[str, Any]:
-        """The optional values of each region that are there, by name."""
+        """Optional columns that are present, by name."""
         return {name: value for name in OPTIONAL if (value := getattr(self, name)) is not None}
 
     def fraction_boxes(self) -> Array:
@@ -73,29 +73,29 @@ class Detections:
         return self.boxes * self._scale("pixels") if self.fractions else self.boxes
 
     def require(self, name: str, target: str) -> Any:
-        """The value ``name``, which the format ``target`` cannot do without.
+        """The column ``name``, which the format ``target`` requires.
 
         Raises:
-            UserError: it is not there.
+            UserError: it is missing.
         """
         if (value := getattr(self, name)) is None:
             raise UserError(f"{target} needs {name} of every image, but image {self.image!r} comes without")
         return value
 
-    def _scale(self, wanted: str) -> Array:
+    def _scale(self, unit: str) -> Array:
         if self.size is None or min(self.size) <= 0:
             raise UserError(
-                f"boxes of image {self.image!r} cannot be turned into {wanted}: its file does not say the image's "
+                f"boxes of image {self.image!r} cannot be turned into {unit}: its file does not say the image's "
                 "size; give the folder of pictures with --images"
             )
         return np.array([*self.size, *self.size], dtype=np.float32)
 
 
-OPTIONAL = tuple(field.name for field in fields(Detections))[5:]  #: names of the optional values of a region
+OPTIONAL = tuple(field.name for field in fields(Detections))[5:]  #: names of the optional columns
 
 
 def image_number(image: str) -> int:
-    """The number at the end of an image's id, as formats with integer ids want it.
+    """Number at the end of an image id, for formats with integer ids.
 
     >>> image_number("COCO_val2014_000000000042")
     42

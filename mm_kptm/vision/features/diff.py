@@ -1,4 +1,4 @@
-"""Two extractions of the same pictures compared: which boxes meet, and how alike what was said about them is.
+"""Comparison of two extractions of the same images: matched boxes, and similarity of features and classes.
 
 Shapes: N and M regions of one image in the two extractions.
 """
@@ -15,25 +15,25 @@ from mm_kptm.vision.features.detections import Array, Detections
 
 @dataclass
 class Difference:
-    """How two extractions differ; means are over matched pairs of regions."""
+    """Differences between two extractions; means are over matched pairs of regions."""
 
-    images: int = 0  #: in both
+    images: int = 0  #: images in both
     only_first: list[str] = field(default_factory=list)
     only_second: list[str] = field(default_factory=list)
-    sizes: list[str] = field(default_factory=list)  #: images of two sizes
-    regions: tuple[int, int] = (0, 0)  #: of the images in both
+    sizes: list[str] = field(default_factory=list)  #: images with different sizes
+    regions: tuple[int, int] = (0, 0)  #: regions of the images in both
     matched: int = 0  #: pairs with an IoU of at least the threshold
-    iou: float = 0.0  #: mean
-    cosine: float | None = None  #: mean of the features; None where their dims differ
+    iou: float = 0.0  #: mean IoU
+    cosine: float | None = None  #: mean feature cosine; None if their dims differ
     worst_cosine: float | None = None
-    same_class: float | None = None  #: share of pairs with one class; None where a side has no classes
+    same_class: float | None = None  #: share of pairs with equal class; None if a side has no classes
     dims: tuple[int, int] = (0, 0)
 
 
 def aligned(
     first: Iterator[Detections], second: Iterator[Detections]
 ) -> Iterator[tuple[Detections | None, Detections | None]]:
-    """Images of two streams by their id; in constant memory where both have one order."""
+    """Align the images of two streams by id; in constant memory if both have the same order."""
     waiting: tuple[dict[str, Detections], dict[str, Detections]] = ({}, {})
     streams = [first, second]
     live = [True, True]
@@ -53,7 +53,7 @@ def aligned(
 
 
 def overlap(first: Array, second: Array) -> Array:
-    """IoU of every pair of boxes, [N, M]; [N, 4] and [M, 4] in one unit."""
+    """IoU of every pair of boxes, [N, M], from [N, 4] and [M, 4] in the same unit."""
     low = np.maximum(first[:, None, :2], second[None, :, :2])
     high = np.minimum(first[:, None, 2:], second[None, :, 2:])
     shared = (high - low).clip(0).prod(axis=2)
@@ -63,7 +63,7 @@ def overlap(first: Array, second: Array) -> Array:
 
 
 def match(iou: Array, threshold: float) -> tuple[Array, Array]:
-    """Pairs of regions, the best first, each region once: two index arrays; iou [N, M].
+    """Greedy one-to-one matching by decreasing IoU [N, M]: two index arrays of the pairs.
 
     >>> first, second = match(np.array([[0.9, 0.8], [0.7, 0.1]]), 0.5)
     >>> first.tolist(), second.tolist()
@@ -80,7 +80,7 @@ def match(iou: Array, threshold: float) -> tuple[Array, Array]:
 
 
 def cosines(first: Array, second: Array) -> Array:
-    """Cosine of neighbouring rows, [N]; 1 for two rows of zeros, 0 for one."""
+    """Row-wise cosine, [N]; 1 if both rows are zero, 0 if one is."""
     one, two = first.astype(np.float64), second.astype(np.float64)
     lengths = np.linalg.norm(one, axis=1), np.linalg.norm(two, axis=1)
     product = lengths[0] * lengths[1]
@@ -101,34 +101,34 @@ def diff(first: Iterator[Detections], second: Iterator[Detections], *, threshold
     """Compare two extractions.
 
     Args:
-        first: one of them.
-        second: the other, in any order.
-        threshold: least IoU of a matched pair.
+        first: first extraction.
+        second: second extraction, in any order.
+        threshold: smallest IoU of a matched pair.
 
     Raises:
         UserError: boxes are pixels on one side and fractions on the other, and the size is unknown.
     """
-    found = Difference()
+    difference = Difference()
     total_iou, cosine_sum, worst, classes = 0.0, 0.0, 1.0, [0, 0]
     comparable = True
     for one, two in aligned(first, second):
         if one is None:
-            found.only_second.extend([] if two is None else [two.image])
+            difference.only_second.extend([] if two is None else [two.image])
             continue
         if two is None:
-            found.only_first.append(one.image)
+            difference.only_first.append(one.image)
             continue
-        found.images += 1
+        difference.images += 1
         if one.size and two.size and one.size != two.size:
-            found.sizes.append(one.image)
-        found.regions = (found.regions[0] + len(one), found.regions[1] + len(two))
+            difference.sizes.append(one.image)
+        difference.regions = (difference.regions[0] + len(one), difference.regions[1] + len(two))
         boxes = in_one_unit(one, two)
         iou = overlap(*boxes)
         left, right = match(iou, threshold)
-        found.matched += len(left)
+        difference.matched += len(left)
         total_iou += float(iou[left, right].sum())
         if len(one) and len(two):
-            found.dims = (one.features.shape[1], two.features.shape[1])
+            difference.dims = (one.features.shape[1], two.features.shape[1])
         if one.features.shape[1] != two.features.shape[1]:
             comparable = comparable and not (len(one) and len(two))
         elif len(left):
@@ -139,17 +139,17 @@ def diff(first: Iterator[Detections], second: Iterator[Detections], *, threshold
         if kinds[0] is not None and kinds[1] is not None and kinds[0].dtype.kind == kinds[1].dtype.kind:
             classes[0] += int((kinds[0][left] == kinds[1][right]).sum())
             classes[1] += len(left)
-    if found.matched:
-        found.iou = total_iou / found.matched
+    if difference.matched:
+        difference.iou = total_iou / difference.matched
         if comparable:
-            found.cosine, found.worst_cosine = cosine_sum / found.matched, worst
+            difference.cosine, difference.worst_cosine = cosine_sum / difference.matched, worst
     if classes[1]:
-        found.same_class = classes[0] / classes[1]
-    return found
+        difference.same_class = classes[0] / classes[1]
+    return difference
 
 
 def in_one_unit(first: Detections, second: Detections) -> tuple[Array, Array]:
-    """Boxes of both as they are where the unit is one, else as fractions."""
+    """Boxes of both in a common unit: unchanged if they agree, else fractions."""
     if first.fractions == second.fractions and (first.fractions or first.size == second.size):
         return first.boxes, second.boxes
     return first.fraction_boxes(), second.fraction_boxes()

@@ -1,7 +1,7 @@
-"""Faults of region features, found from the numbers, the contract, the pictures and a second extraction.
+"""Diagnosis of region features from their values, the contract, the images and a second extraction.
 
-What can be seen depends on what is given: sizes and boxes betray swapped axes where boxes leave the picture; pictures
-make that certain; extracting some pictures again under the contract betrays the order of colours.
+What can be detected depends on the inputs: sizes and boxes reveal swapped axes if boxes leave the image; the image
+files make that certain; extracting some images again under the contract reveals a wrong colour order.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from mm_kptm.vision.features.convert import PictureSizes
 from mm_kptm.vision.features.detections import Array, Detections
 from mm_kptm.vision.features.diff import classes_of, cosines, in_one_unit, match, overlap
 
-SLACK = 1.5  #: pixels that a box may pass the border
-EXAMPLES = 3  #: images named with a fault
-MOST = 0.9  #: share of the regions that have to agree on a fault of classes
+SLACK = 1.5  #: pixels that a box may exceed the border
+EXAMPLES = 3  #: images named per fault
+MOST = 0.9  #: share of the regions that must agree on a class fault
 VISUAL_GENOME = (1600, 400)  #: classes and attributes of the bottom-up detectors
 
-#: Names of the faults and what each means; ``{}`` is filled with numbers.
+#: Faults and their descriptions; ``{}`` is filled with numbers.
 FAULTS = {
     "unreadable": "the file cannot be read on",
     "no-images": "the file holds no image",
@@ -46,7 +46,7 @@ FAULTS = {
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault: its name among :data:`FAULTS`, what it is in a sentence, and some images that have it."""
+    """Fault: its name in :data:`FAULTS`, a sentence, and some images that have it."""
 
     name: str
     sentence: str
@@ -56,7 +56,7 @@ class Fault:
 
 @dataclass
 class _Tally:
-    """Images with one fault."""
+    """Count and examples of the images with one fault."""
 
     images: int = 0
     examples: list[str] = field(default_factory=list)
@@ -68,12 +68,12 @@ class _Tally:
 
 
 class Doctor:
-    """Looks at images one by one and says in the end what is wrong with them.
+    """Streaming diagnosis: reads images one by one and reports faults at the end.
 
     Args:
-        contract: how the features are said to be made.
-        dim: numbers that a feature should have; the contract's, or those of most images, unless given.
-        sizes: the pictures.
+        contract: contract of the features.
+        dim: expected feature size; default: that of the contract, or of most images.
+        sizes: the image files.
     """
 
     def __init__(
@@ -84,14 +84,14 @@ class Doctor:
         self.images = self.regions = 0
         self._tallies: dict[str, _Tally] = {}
         self._dims: dict[int, _Tally] = {}
-        self._transposed = _Tally()  # boxes that fit only if the axes are swapped, nobody knows yet whose
-        self._shapes: Counter[str] = Counter()  # of the sizes that the file says
+        self._transposed = _Tally()  # boxes that fit only with swapped axes, of the boxes or of the size
+        self._shapes: Counter[str] = Counter()  # shapes of the sizes in the file
         self._ids = _IdCheck("class", VISUAL_GENOME[0], contract.num_classes if contract else None)
         self._attributes = _IdCheck("attribute", VISUAL_GENOME[1], contract.num_attributes if contract else None)
         self._reference = _Reference()
 
     def examine(self, images: Iterator[Detections]) -> list[Fault]:
-        """Everything wrong with a stream of images; one that breaks off is a fault too."""
+        """Diagnose a stream of images; a read error is a fault too."""
         try:
             for image in images:
                 self.look(image)
@@ -103,7 +103,7 @@ class Doctor:
         return self.faults()
 
     def look(self, image: Detections) -> None:
-        """Take one image into account."""
+        """Examine one image."""
         self.images += 1
         self.regions += len(image)
         if image.size is not None:
@@ -120,17 +120,17 @@ class Doctor:
         self._attributes.look(image.attribute_ids, image.attribute_probs)
 
     def compare(self, image: Detections, reference: Detections, exchanged: Detections | None = None) -> None:
-        """Take into account what the same picture gave elsewhere.
+        """Compare an image with other extractions of it.
 
         Args:
-            image: what is looked at.
-            reference: a trusted extraction of the same picture.
-            exchanged: the same extraction with red and blue of the picture exchanged.
+            image: features under diagnosis.
+            reference: trusted extraction of the same image.
+            exchanged: the same extraction with red and blue exchanged.
         """
         self._reference.look(image, reference, exchanged)
 
     def faults(self) -> list[Fault]:
-        """What is wrong with all images so far, the plainest first."""
+        """Faults of all images so far, the most certain first."""
         if not self.images:
             return [Fault("no-images", "the file holds no image")]
         self._judge_transposed()
@@ -154,7 +154,7 @@ class Doctor:
         return Fault(name, sentence, tally.images, tuple(tally.examples))
 
     def _look_at_size(self, image: Detections) -> tuple[tuple[int, int] | None, bool]:
-        """The size to hold the boxes against, and whether a picture vouches for it."""
+        """Image size to check boxes against, and whether it comes from an image file."""
         path = self.sizes.path(image.image) if self.sizes else None
         if self.sizes is None or path is None:
             return image.size, False
@@ -185,7 +185,7 @@ class Doctor:
             self._leaves(image, boxes, size, certain)
 
     def _leaves(self, image: Detections, pixels: Array | None, size: tuple[int, int] | None, certain: bool) -> None:
-        """Tell boxes that only leave the picture from those that would fit with the axes swapped; pixels [N, 4]."""
+        """Count boxes outside of the image, separately those that fit with swapped axes; pixels [N, 4]."""
         if pixels is None or size is None:
             self._count("boxes-outside", image)
             return
@@ -200,7 +200,7 @@ class Doctor:
             self._count("boxes-outside", image)
 
     def _judge_transposed(self) -> None:
-        """Boxes against sizes: whose axes are swapped? Photographs are wider than high more often than not."""
+        """Decide whether the axes of boxes or of sizes are swapped, since most photographs are wider than high."""
         if self._transposed.images:
             name = "xy-swapped" if self._shapes["wide"] >= self._shapes["high"] else "size-swapped"
             self._tallies[name] = self._transposed
@@ -218,7 +218,7 @@ class Doctor:
 
 
 class _IdCheck:
-    """Class ids against class distributions, and against the number of classes."""
+    """Check of class ids against class distributions and the number of classes."""
 
     def __init__(self, kind: str, usual: int, count: int | None) -> None:
         self.kind, self.usual, self.count = kind, usual, count
@@ -236,7 +236,7 @@ class _IdCheck:
             self._seen += len(ids)
 
     def faults(self) -> list[Fault]:
-        """One fault at most."""
+        """At most one fault."""
         name = "classes-off-by-one" if self.kind == "class" else "attributes-off-by-one"
         total = sum(self._shifts.values())
         for shift, side in ((1, "above"), (-1, "below")):
@@ -265,7 +265,7 @@ class _IdCheck:
 
 
 class _Reference:
-    """Images against a trusted extraction of the same pictures."""
+    """Check of images against a trusted extraction of the same images."""
 
     def __init__(self) -> None:
         self.images = 0
@@ -290,17 +290,17 @@ class _Reference:
 
     def faults(self) -> list[Fault]:
         found = []
-        told = f"compared with {self.images} images of a second extraction"
+        basis = f"compared with {self.images} images of a second extraction"
         if self._sizes:
-            found.append(Fault("size-swapped", f"{self._sizes} images have width and height swapped, {told}"))
+            found.append(Fault("size-swapped", f"{self._sizes} images have width and height swapped, {basis}"))
         if self._crossed > self._straight + 0.1 * self.images:
             found.append(
-                Fault("xy-swapped", f"boxes meet those of a second extraction better with x and y swapped, {told}")
+                Fault("xy-swapped", f"boxes meet those of a second extraction better with x and y swapped, {basis}")
             )
         total = sum(self._shifts.values())
         for shift in (1, -1):
             if total and self._shifts[shift] >= MOST * total:
-                sentence = f"{self._shifts[shift]} of {total} regions have a class id {shift:+d} off, {told}"
+                sentence = f"{self._shifts[shift]} of {total} regions have a class id {shift:+d} off, {basis}"
                 found.append(Fault("classes-off-by-one", sentence))
         if self._cosines:
             alike, swapped = np.mean(self._cosines, axis=0)
@@ -309,19 +309,19 @@ class _Reference:
                     Fault(
                         "bgr-for-rgb",
                         f"features equal those of the pictures with red and blue exchanged (cosine {swapped:.4f}, as "
-                        f"the contract has them {alike:.4f}), {told}",
+                        f"the contract has them {alike:.4f}), {basis}",
                     )
                 )
         return found
 
 
 def _fits(pixels: Array, size: tuple[int, int]) -> bool:
-    """Whether boxes lie in a picture of that width and height; pixels [N, 4]."""
+    """Whether boxes lie in an image of that width and height; pixels [N, 4]."""
     return bool((pixels[:, 2:].max(axis=0) <= np.array(size) + SLACK).all() and pixels.min() >= -SLACK)
 
 
 def _alike(image: Detections, other: Detections) -> float:
-    """Mean cosine of the features of regions that lie in one place; 0 where none do."""
+    """Mean feature cosine of regions with matching boxes; 0 if none match."""
     if image.features.shape[1] != other.features.shape[1]:
         return 0.0
     left, right = match(overlap(*in_one_unit(image, other)), 0.9)
@@ -329,5 +329,5 @@ def _alike(image: Detections, other: Detections) -> float:
 
 
 def _mean_best(iou: Array) -> float:
-    """Mean over the regions of the best IoU of each; iou [N, M]."""
+    """Mean over regions of their best IoU; iou [N, M]."""
     return float(iou.max(axis=1).mean()) if iou.size else 0.0

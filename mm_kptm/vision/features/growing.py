@@ -1,4 +1,4 @@
-"""``.npy`` files that grow row by row, and go on where a killed process left them.
+"""Appendable ``.npy`` files that can be resumed after a kill.
 
 Shapes: R rows so far.
 """
@@ -14,17 +14,17 @@ import numpy as np
 from mm_kptm.errors import UserError
 from mm_kptm.vision.features.detections import Array
 
-MOST_ROWS = 10**15  #: in the header of an unfinished file, so that nobody takes it for a finished one
+MOST_ROWS = 10**15  #: number of rows in the header of an unfinished file, which marks it as such
 
 
 class GrowingArray:
-    """An ``.npy`` file open for appending; its header is true once it is closed.
+    """``.npy`` file open for appending; its header is valid once it is closed.
 
     Args:
         path: the file.
-        kind: dtype, as ``<f2``.
-        width: columns, or None for an array of one dimension.
-        rows: what is already there and stays; the rest of the file is cut off.
+        kind: dtype such as ``<f2``.
+        width: number of columns; None for a 1-D array.
+        rows: number of existing rows to keep; the rest of the file is truncated.
 
     Raises:
         UserError: the file does not hold that many rows.
@@ -42,12 +42,12 @@ class GrowingArray:
         self._file.seek(end)
 
     def append(self, rows: Array) -> None:
-        """Add rows, [n] or [n, width]."""
+        """Append rows, [N] or [N, width]."""
         self._file.write(np.ascontiguousarray(rows, dtype=self._kind).tobytes())
         self._rows += len(rows)
 
     def flush(self) -> None:
-        """Hand everything to the operating system: it outlives this process."""
+        """Flush to the operating system, so that the data survive this process."""
         self._file.flush()
 
     def close(self) -> None:
@@ -59,18 +59,18 @@ class GrowingArray:
 
     def _header(self, rows: int) -> int:
         shape = (rows,) if self._width is None else (rows, self._width)
-        self._file.seek(0)  # numpy leaves room for any number of rows
+        self._file.seek(0)  # numpy pads the header for any number of rows
         np.lib.format.write_array_header_1_0(self._file, {"descr": self._kind, "fortran_order": False, "shape": shape})
         return self._file.tell()
 
 
 def row_slices(path: Path, counts: Array) -> Iterator[Array]:
-    """Neighbouring rows of an ``.npy`` file, ``counts[i]`` of them each time, read one after the other.
+    """Iterate over consecutive slices of ``counts[i]`` rows of an ``.npy`` file, read sequentially.
 
-    Unlike a memory map it leaves nothing of the file in the process's memory.
+    Unlike a memory map, it leaves no file pages in the memory of the process.
 
     Raises:
-        UserError: the file is no such array, or ends early.
+        UserError: the file is no array of rows, or is truncated.
     """
     with path.open("rb") as file:
         try:

@@ -1,4 +1,4 @@
-"""The part of MessagePack that UNITER's LMDBs hold: maps of arrays as msgpack-numpy writes them.
+"""Subset of MessagePack in UNITER's LMDBs: maps of arrays as written by msgpack-numpy.
 
 An array is a map with the byte keys ``nd``, ``type``, ``kind``, ``shape`` and ``data``.
 Format: the MessagePack specification, sections "nil" to "map".
@@ -19,14 +19,14 @@ _NUMBERS = {0xCA: ">f", 0xCB: ">d", 0xCC: ">B", 0xCD: ">H", 0xCE: ">I", 0xCF: ">
 _NUMBERS |= {0xD0: ">b", 0xD1: ">h", 0xD2: ">i", 0xD3: ">q"}
 _LENGTHS = {0xC4: ">B", 0xC5: ">H", 0xC6: ">I", 0xD9: ">B", 0xDA: ">H", 0xDB: ">I"}
 _LENGTHS |= {0xDC: ">H", 0xDD: ">I", 0xDE: ">H", 0xDF: ">I"}
-_DEEPEST = 16  #: maps inside maps
+_DEEPEST = 16  #: deepest nesting of maps
 
 
 def unpack(data: bytes, source: str) -> Any:
-    """The value in ``data``: maps, lists, texts, bytes, numbers, and numeric arrays.
+    """Decode ``data``: maps, lists, strings, bytes, numbers and numeric arrays.
 
     Raises:
-        UserError: it is cut short, or holds anything else; ``source`` is named.
+        UserError: the data are truncated or hold anything else; the message names ``source``.
     """
     try:
         value, end = _value(memoryview(data), 0, 0)
@@ -38,7 +38,7 @@ def unpack(data: bytes, source: str) -> Any:
 
 
 def pack_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    """A map of arrays as msgpack-numpy writes it with ``use_bin_type``."""
+    """Encode a map of arrays as msgpack-numpy does with ``use_bin_type``."""
     packed = bytearray([0x80 | len(arrays)])
     for name, array in arrays.items():
         packed += _text(name) + b"\x85" + _binary(b"nd") + b"\xc3" + _binary(b"type") + _text(array.dtype.str)
@@ -70,7 +70,7 @@ def _whole(number: int) -> bytes:
 
 
 def _value(data: memoryview, at: int, depth: int) -> tuple[Any, int]:
-    """The value at ``at``, and where the next one starts."""
+    """Value at offset ``at``, and the offset of the next one."""
     if depth > _DEEPEST:
         raise ValueError(f"maps lie more than {_DEEPEST} deep")
     code = data[at]
@@ -110,10 +110,10 @@ def _many(data: memoryview, at: int, length: int, depth: int, *, is_map: bool) -
     return (_array(mapping) if b"nd" in mapping else mapping), at
 
 
-def _array(told: dict[Any, Any]) -> Any:
-    kind = told[b"type"]
+def _array(record: dict[Any, Any]) -> Any:
+    kind = record[b"type"]
     dtype = np.dtype(kind if isinstance(kind, str) else bytes(kind).decode())
     if dtype.kind not in "biuf":
         raise ValueError(f"an array of {dtype} is not of numbers")
-    array = np.frombuffer(told[b"data"], dtype)
-    return array.reshape(told[b"shape"]) if told[b"nd"] else array[0].item()
+    array = np.frombuffer(record[b"data"], dtype)
+    return array.reshape(record[b"shape"]) if record[b"nd"] else array[0].item()

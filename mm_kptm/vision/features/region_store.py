@@ -1,11 +1,11 @@
-"""The native store with everything that a detector says, memory-mapped, and its writer, which survives a kill.
+"""Native store of all detector outputs, memory-mapped, with a resumable writer.
 
-Beside ``features.npy``, ``boxes.npy`` and ``index.json`` of :mod:`.store` there may be, each optional:
+Optional files beside ``features.npy``, ``boxes.npy`` and ``index.json`` of :mod:`.store`:
 ``class_probs.npy`` and ``attribute_probs.npy`` (float16), ``object_ids.npy`` and ``attribute_ids.npy`` (int32),
 ``object_confidences.npy``, ``attribute_confidences.npy`` and ``confidences.npy`` (float32), ``object_names.npy`` (int32
-places in ``names.json``), ``sizes.npy`` (int32 width and height of every image), ``contract.json``.
+indices into ``names.json``), ``sizes.npy`` (int32 width and height of every image), ``contract.json``.
 
-Maps are read-only and shared: any number of worker processes read one copy in the page cache.
+Maps are read-only and shared: all worker processes use one copy in the page cache.
 
 Shapes: P images, R regions, N regions of one image.
 """
@@ -28,8 +28,8 @@ from mm_kptm.vision.features.growing import GrowingArray
 from mm_kptm.vision.features.store import INDEX, RegionStore
 
 SIZES, NAMES = "sizes.npy", "names.json"
-PROGRESS = "images.jsonl.part"  #: the images written so far, one a line; gone when the store is whole
-#: dtype of each optional column, and whether it is a row of numbers or one number for every region.
+PROGRESS = "images.jsonl.part"  #: log of written images, one per line; removed when the store is complete
+#: Dtype of each optional column, and whether it has a row of numbers or one number per region.
 COLUMNS = {
     "class_probs": ("<f2", True),
     "object_ids": ("<i4", False),
@@ -40,20 +40,20 @@ COLUMNS = {
     "confidences": ("<f4", False),
     "object_names": ("<i4", False),
 }
-OVERSHOOT = 0.01  #: how far a detector's box may pass the border, in fractions; it is cut there
+OVERSHOOT = 0.01  #: how far a box may exceed the border, as a fraction; it is clipped
 
 
 class DetectionStore(RegionStore):
-    """A store opened with all that it holds beside features and boxes.
+    """Store opened for reading with all its columns.
 
     Raises:
-        UserError: as :class:`RegionStore`; a column has another number of rows or another kind.
+        UserError: as :class:`RegionStore`; a column has the wrong number of rows or dtype.
     """
 
     def __init__(self, folder: str | Path) -> None:
         super().__init__(folder)
-        self.names = list(self.places)  #: images in their order, P of them
-        self.columns: dict[str, Array] = {}  #: optional columns, [R] or [R, C], by the names of ``Detections``
+        self.names = list(self.places)  #: image ids in order, P of them
+        self.columns: dict[str, Array] = {}  #: optional columns by their names in ``Detections``, [R] or [R, C]
         for name, (kind, wide) in COLUMNS.items():
             if (array := self._column(f"{name}.npy", kind, 2 if wide else 1, int(self.offsets[-1]))) is not None:
                 self.columns[name] = array
@@ -63,11 +63,11 @@ class DetectionStore(RegionStore):
 
     @property
     def contract(self) -> FeatureContract | None:
-        """How the features were made, if the store says so."""
+        """Contract of the features, if the store has one."""
         return read_contract(self.folder / CONTRACT) if (self.folder / CONTRACT).is_file() else None
 
     def image(self, place: int) -> Detections:
-        """Everything about the image at a place; arrays are views of the map, boxes fractions."""
+        """Record of the image at an index; arrays are views of the memory map, boxes are fractions."""
         rows = slice(int(self.offsets[place]), int(self.offsets[place + 1]))
         columns: dict[str, Any] = {name: array[rows] for name, array in self.columns.items()}
         size = None if self.sizes is None else (int(self.sizes[place, 0]), int(self.sizes[place, 1]))
@@ -92,24 +92,24 @@ class DetectionStore(RegionStore):
 def detections(
     image: str, features: Array, boxes: Array, size: tuple[int, int] | None, columns: dict[str, Any], words: list[str]
 ) -> Detections:
-    """An image out of a store's arrays; places of names become words."""
-    if (places := columns.get("object_names")) is not None:
+    """Build the record of an image from the arrays of a store; name indices become strings."""
+    if (indices := columns.get("object_names")) is not None:
         try:
-            columns["object_names"] = tuple(words[place] for place in places)
+            columns["object_names"] = tuple(words[index] for index in indices)
         except IndexError:
             raise UserError(f"the regions of image {image!r} have names that {NAMES} does not list") from None
     return Detections(image, features, boxes, size, fractions=True, **columns)
 
 
 class DetectionWriter:
-    """Writes a store image by image in constant memory and can go on after a kill; the index comes last.
+    """Resumable writer of a store, image by image in constant memory; the index is written last.
 
     Args:
-        folder: where the store comes to lie; a finished store there is not overwritten.
-        resume: go on with the unfinished store in ``folder``, if there is one; else it is begun anew.
+        folder: folder of the store; a finished store is not overwritten.
+        resume: continue the unfinished store in ``folder``, if any; else start anew.
 
     Raises:
-        UserError: a finished store is there already, or the unfinished one cannot be read.
+        UserError: the store is already finished, or the unfinished one is damaged.
     """
 
     def __init__(self, folder: str | Path, *, resume: bool = False) -> None:
@@ -117,11 +117,11 @@ class DetectionWriter:
         if (self.folder / INDEX).exists():
             raise UserError(f"{self.folder} holds a finished store; name another folder, or delete it")
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.images: dict[str, int] = {}  #: number of regions of every image written
+        self.images: dict[str, int] = {}  #: number of regions of every written image
         self._arrays: dict[str, GrowingArray] = {}
         self._shape: dict[str, Any] | None = None
         self._words: dict[str, int] = {}
-        self._empty: list[Detections] = []  # images without a region before the first that shows the widths
+        self._empty: list[Detections] = []  # images without regions, before the first that defines the widths
         progress = self.folder / PROGRESS
         if resume and progress.is_file():
             self._take_up(progress)
@@ -130,17 +130,17 @@ class DetectionWriter:
         self._progress = progress.open("a", encoding="utf-8")
 
     def add(self, image: Detections) -> None:
-        """Write one image; what it holds besides features and boxes has to be what the first image held.
+        """Write one image; its columns must be those of the first image.
 
         Raises:
-            UserError: it comes twice, lacks or adds a column, has another width, is not finite as float16, or has
-                boxes outside the image.
+            UserError: a duplicate image, other columns or widths, features not finite as float16, or boxes outside of
+                the image.
         """
         if image.image in self.images:
             raise UserError(f"the regions of image {image.image!r} were added twice")
         values = _values(image, self._placed(image))
         shape = {name: list(array.shape[1:]) for name, array in values.items()}
-        if not len(image):  # no region, so no width either
+        if not len(image):  # without regions the widths are unknown
             values = {name: array for name, array in values.items() if name == "sizes"}
             if self._shape is None:
                 self.images[image.image] = 0
@@ -155,7 +155,8 @@ class DetectionWriter:
                 self.add(empty)
         if self._shape != shape:
             raise UserError(
-                f"image {image.image!r} comes with {_told(shape)}, but the images before it with {_told(self._shape)}"
+                f"image {image.image!r} comes with {_columns_text(shape)}, but the images before it with "
+                f"{_columns_text(self._shape)}"
             )
         for name, array in values.items():
             self._arrays[name].append(array)
@@ -181,7 +182,7 @@ class DetectionWriter:
         (self.folder / PROGRESS).unlink()
 
     def _placed(self, image: Detections) -> Array | None:
-        """Places of the names of an image's regions; a new name is told at once."""
+        """Indices of the class names of an image's regions; a new name is logged at once."""
         if image.object_names is None:
             return None
         for word in image.object_names:
@@ -191,7 +192,7 @@ class DetectionWriter:
         return np.array([self._words[word] for word in image.object_names], dtype="<i4")
 
     def _say(self, line: dict[str, Any]) -> None:
-        """A line about what the arrays now hold, after the arrays hold it."""
+        """Flush the arrays, then append a line to the progress log."""
         for array in self._arrays.values():
             array.flush()
         self._progress.write(json.dumps(line, ensure_ascii=False) + "\n")
@@ -206,10 +207,10 @@ class DetectionWriter:
             self._arrays[name] = GrowingArray(self.folder / f"{name}.npy", kind, width, rows=count)
 
     def _take_up(self, progress: Path) -> None:
-        """Go on behind the last image that was written whole."""
+        """Resume after the last completely written image."""
         text = progress.read_text(encoding="utf-8")
         whole = text[: text.rfind("\n") + 1]
-        write_text(progress, whole)  # a line cut short was never finished
+        write_text(progress, whole)  # drop a truncated last line
         shape = None
         try:
             for line in map(json.loads, whole.splitlines()):
@@ -226,7 +227,7 @@ class DetectionWriter:
 
 
 def _values(image: Detections, names: Array | None) -> dict[str, Array]:
-    """Arrays as they lie on the disk, by the names of their files."""
+    """Arrays in their on-disk form, by file name."""
     with np.errstate(over="ignore"):
         features = image.features.astype("<f2")
     if not np.isfinite(features).all():
@@ -246,12 +247,12 @@ def _values(image: Detections, names: Array | None) -> dict[str, Array]:
     return {name: values[name] for name in ("features", "boxes", *OPTIONAL, "sizes") if name in values}
 
 
-def _told(shape: dict[str, Any] | None) -> str:
+def _columns_text(shape: dict[str, Any] | None) -> str:
     return ", ".join(f"{name} of {inner[0]}" if inner else name for name, inner in (shape or {}).items())
 
 
 def write_detections(folder: str | Path, images: Iterable[Detections]) -> DetectionStore:
-    """A store of the given images."""
+    """Write a store of the images and open it."""
     with DetectionWriter(folder) as writer:
         for image in images:
             writer.add(image)

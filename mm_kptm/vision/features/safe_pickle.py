@@ -1,7 +1,7 @@
-"""Pickled feature records without the danger of pickle: arrays, texts and numbers, nothing else.
+"""Safe reader of pickled feature records: arrays, strings and numbers, no code execution.
 
-No class named in the file is ever looked up. The few names that numpy writes stand for the readers below, which take a
-dtype from a fixed list and numbers from bytes; everything else is refused.
+No class named in the file is ever imported. The few names that numpy writes are mapped to the readers below, which take
+a dtype from a fixed list and numbers from bytes; everything else is refused.
 """
 
 from __future__ import annotations
@@ -16,33 +16,33 @@ import numpy as np
 from mm_kptm.errors import UserError
 
 NUMBERS = frozenset({"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"})
-OBJECT = "O8"  #: an array of objects, which becomes a list
-_NDARRAY = "the class of arrays"  # a word instead of the class, so that a file cannot call it
+OBJECT = "O8"  #: dtype of an object array, which becomes a list
+_NDARRAY = "the class of arrays"  # a placeholder instead of the class, so that a file cannot call it
 
 
 def loads(data: bytes, source: str) -> Any:
-    """Dicts, lists, tuples, texts, bytes, numbers and numeric arrays out of a pickle.
+    """Load dicts, lists, tuples, strings, bytes, numbers and numeric arrays from a pickle.
 
     Args:
-        data: one pickle.
-        source: the file, or the key in it, that a complaint names.
+        data: a pickle.
+        source: file, or key in it, for messages.
 
     Raises:
-        UserError: the pickle asks for anything else, or is broken.
+        UserError: the pickle holds anything else, or is damaged.
     """
     try:
         return _plain(_Reader(io.BytesIO(data), encoding="latin1").load())
     except UserError as error:
         raise UserError(f"{source} is refused: {error}") from None
-    except Exception as error:  # a broken pickle fails in any way
+    except Exception as error:  # a damaged pickle can raise anything
         raise UserError(f"{source} is no pickle that can be read: {error}") from None
 
 
 def load_npy(path: Path) -> Any:
-    """An ``.npy`` file: an array, or what a pickled 0-d array of objects wraps (ViLBERT's dict).
+    """Load an ``.npy`` file: an array, or the record in a pickled 0-d object array (ViLBERT's dict).
 
     Raises:
-        UserError: it is broken, or holds anything but arrays, texts and numbers.
+        UserError: the file is damaged, or holds anything but arrays, strings and numbers.
     """
     try:
         with path.open("rb") as file:
@@ -66,7 +66,7 @@ def load_npy(path: Path) -> Any:
 
 
 class _Kind:
-    """A dtype as a pickle describes it: its code, and its byte order as the state that follows."""
+    """Stand-in for a pickled dtype: its code, then its byte order as state."""
 
     def __init__(self, code: str, align: bool = False, copy: bool = False) -> None:
         if isinstance(code, bytes):
@@ -84,7 +84,7 @@ class _Kind:
 
 
 class _Array:
-    """An array as a pickle describes it: empty, then its state."""
+    """Stand-in for a pickled array: empty, then filled by its state."""
 
     def __init__(self, kind: object, *_: object) -> None:
         if kind != _NDARRAY:
@@ -97,7 +97,7 @@ class _Array:
 
 
 def _array(raw: Any, kind: _Kind, shape: tuple[int, ...], order: str = "C") -> Any:
-    """Numbers out of raw bytes; a list for an array of objects."""
+    """Array from raw bytes; a list for an object array."""
     if kind.code == OBJECT:
         return list(raw)
     data = raw.encode("latin1") if isinstance(raw, str) else bytes(raw)
@@ -109,14 +109,14 @@ def _scalar(kind: _Kind, raw: bytes | str) -> Any:
 
 
 def _bytes(text: str, encoding: str = "latin1") -> bytes:
-    """How pickle protocol 2 writes bytes."""
+    """Bytes as pickle protocol 2 writes them, via a latin-1 string."""
     if encoding != "latin1":
         raise UserError(f"it encodes bytes as {encoding!r}")
     return text.encode("latin1")
 
 
 _ADMITTED: dict[tuple[str, str], Any] = {("numpy", "dtype"): _Kind, ("numpy", "ndarray"): _NDARRAY}
-# no bytes at all are written as a call of ``bytes``
+# empty bytes are written as a call of ``bytes``
 _ADMITTED |= {("_codecs", "encode"): _bytes, ("__builtin__", "bytes"): lambda: b""}
 for _core in ("numpy.core", "numpy._core"):
     _ADMITTED |= {
@@ -141,7 +141,7 @@ class _Reader(pickle.Unpickler):
 
 
 def _plain(value: Any) -> Any:
-    """The finished value; arrays out of their descriptions."""
+    """Final value, with stand-ins replaced by arrays."""
     if isinstance(value, _Array):
         return _plain(value.value)
     if isinstance(value, dict):

@@ -1,8 +1,8 @@
-"""Region features on disk, read without loading them: the native form of the suite.
+"""Native store of region features, memory-mapped.
 
 A store is a folder with
 
-- ``features.npy``: float16, the regions of all images end to end, [R, F];
+- ``features.npy``: float16, the regions of all images concatenated, [R, F];
 - ``boxes.npy``: float32, x1 y1 x2 y2 as fractions of the image, [R, 4];
 - ``index.json``: ``{"images": [[name, number of regions], ...]}`` in the order of the regions.
 
@@ -27,10 +27,10 @@ FEATURES, BOXES, INDEX = "features.npy", "boxes.npy", "index.json"
 
 
 class RegionStore:
-    """A store opened for reading; features and boxes stay on disk until they are taken.
+    """Store opened for reading; features and boxes are memory-mapped.
 
     Raises:
-        UserError: a file is missing, is no array of that kind, or has not as many regions as the index says.
+        UserError: a file is missing, has another dtype or shape, or another number of regions than the index.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -38,8 +38,10 @@ class RegionStore:
         self.features = self._array(FEATURES, np.float16)  #: [R, F]
         self.boxes = self._array(BOXES, np.float32)  #: [R, 4]
         names, counts = self._index()
-        self.places = {name: place for place, name in enumerate(names)}  #: the place of every image
-        self.offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)])  #: [P + 1]
+        self.places = {name: index for index, name in enumerate(names)}  #: index of every image
+        self.offsets = np.concatenate(
+            [np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)]
+        )  #: first region of every image, [P + 1]
         for name, array in ((FEATURES, self.features), (BOXES, self.boxes)):
             if len(array) != self.offsets[-1]:
                 raise UserError(
@@ -53,26 +55,26 @@ class RegionStore:
 
     @property
     def dim(self) -> int:
-        """Features of a region, F."""
+        """Feature size, F."""
         return int(self.features.shape[1])
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Regions of every image, [P]."""
+        """Number of regions of every image, [P]."""
         return np.diff(self.offsets)
 
     def places_of(self, images: Iterable[str]) -> NDArray[np.int64]:
-        """The places of images by name.
+        """Indices of images by name.
 
         Raises:
             UserError: an image is not in the store.
         """
-        places = []
+        indices = []
         for image in images:
             if image not in self.places:
                 raise UserError(f"{self.folder} has no regions of image {image!r}; it holds {len(self)} images")
-            places.append(self.places[image])
-        return np.array(places, dtype=np.int64)
+            indices.append(self.places[image])
+        return np.array(indices, dtype=np.int64)
 
     def _array(self, name: str, kind: type[np.generic]) -> NDArray[np.generic]:
         file = self.folder / name
@@ -99,13 +101,13 @@ class RegionStore:
         except (ValueError, KeyError, TypeError):
             raise UserError(f'{file} must hold {{"images": [[name, number of regions], ...]}}') from None
         if len(set(names)) != len(names):
-            twice = next(name for place, name in enumerate(names) if name in names[:place])
+            twice = next(name for index, name in enumerate(names) if name in names[:index])
             raise UserError(f"{file} lists image {twice!r} twice")
         return names, counts
 
 
 class StoreWriter:
-    """Writes a store image by image in constant memory; the index, which makes it one, comes last.
+    """Writer of a store, image by image in constant memory; the index is written last.
 
     >>> import tempfile
     >>> folder = tempfile.mkdtemp()
@@ -125,10 +127,10 @@ class StoreWriter:
         self._files = [_Rows(self.folder / FEATURES, dim, "<f2"), _Rows(self.folder / BOXES, 4, "<f4")]
 
     def add(self, image: str, features: NDArray[np.floating], boxes: NDArray[np.floating]) -> None:
-        """The regions of one image, [n, F] and [n, 4].
+        """Write the regions of one image, features [N, F] and boxes [N, 4].
 
         Raises:
-            UserError: of other shapes, not finite as float16, not fractions of the image, or the image was there.
+            UserError: wrong shapes, features not finite as float16, boxes not fractions, or a duplicate image.
         """
         if features.shape != (len(boxes), self.dim) or boxes.shape[1:] != (4,):
             raise UserError(
@@ -161,7 +163,7 @@ class StoreWriter:
 
 
 class _Rows:
-    """An ``.npy`` file that grows; numpy leaves room in the header for the number of rows."""
+    """Appendable ``.npy`` file; numpy pads the header for the number of rows."""
 
     def __init__(self, path: Path, width: int, kind: str) -> None:
         self._file: BinaryIO = path.open("wb")
@@ -190,7 +192,7 @@ class _Rows:
 def write_store(
     folder: str | Path, images: Sequence[tuple[str, NDArray[np.floating], NDArray[np.floating]]]
 ) -> RegionStore:
-    """A store of the given images: name, features [n, F], boxes [n, 4]; ``UserError`` for none, or as the writer's."""
+    """Write a store of (name, features [N, F], boxes [N, 4]); ``UserError`` if empty, or as :class:`StoreWriter`."""
     if not images:
         raise UserError(f"no image was given to write into {folder}")
     with StoreWriter(folder, dim=images[0][1].shape[1]) as writer:

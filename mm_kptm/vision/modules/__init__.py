@@ -16,6 +16,7 @@ else:
             "embeddings": ["MeanRegionEmbedding", "RegionEmbedding"],
             "heads": ["AttentionPool", "ObjectScores", "PairedImages", "PooledPairs", "TiedFeatures"],
         },
+        rooms=["single_stream", "two_stream"],
     )
 
 __all__ = [
@@ -28,4 +29,6 @@ __all__ = [
     "TextBesideRegions",
     "TextThenRegions",
     "TiedFeatures",
+    "single_stream",
+    "two_stream",
 ]

@@ -15,8 +15,8 @@ from mm_kptm.batch import POOLED_ONLY, Encoded, Inputs
 from mm_kptm.errors import UserError
 from mm_kptm.nn.heads import Classifier
 from mm_kptm.objectives.order import ClassifiedTexts, PooledClasses
+from mm_kptm.objectives.rows import mean
 from mm_kptm.objectives.spec import REGIONS, TEXTS, ObjectiveSpec
-from mm_kptm.objectives.tokens import mean
 from mm_kptm.systems.system import System
 from mm_kptm.vision.objectives.lxmert import ANSWERS, NO_ANSWER, marked_answers
 

@@ -16,8 +16,9 @@ from torch import Tensor
 from mm_kptm.batch import EVERY_ROW, Encoded, Inputs, Movable, OutputRows
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.pairs import ImageTextMatching
+from mm_kptm.objectives.rows import mean, mean_of_each
 from mm_kptm.objectives.spec import REGIONS, TEXTS, ObjectiveContext, ObjectiveSpec
-from mm_kptm.objectives.tokens import Bernoulli, MaskedTokens, Masking, mean, mean_of_each
+from mm_kptm.objectives.tokens import Bernoulli, MaskedTokens, Masking
 from mm_kptm.systems.system import System
 from mm_kptm.vision.modules.heads import ObjectScores
 from mm_kptm.vision.objectives.masked_objects import DETECTED_OBJECTS, MaskedObjects, ObjectTargets, RegionMasking
@@ -98,7 +99,9 @@ class LxmertPretraining:
         text = self.tokens.prepare(pairs.inputs, generator)
         objects = self.objects.prepare(text.inputs, generator)
         known = None if answers is None else answers.masked_fill(pairs.matched == 0, NO_ANSWER)
-        return LxmertBatch(objects.inputs, pairs.matched, text.rows, text.labels, text.owners, objects.targets, known)
+        return LxmertBatch(
+            objects.inputs, pairs.matched, text.rows, text.labels, text.sequence_ids, objects.targets, known
+        )
 
     def losses(self, system: System, batch: LxmertBatch) -> dict[str, Tensor]:
         """The losses of hidden tokens [P], pairs [B], regions [R', 3] and, if there are answers, questions [B]."""

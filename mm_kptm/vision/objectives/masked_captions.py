@@ -12,7 +12,8 @@ from torch import Tensor
 
 from mm_kptm.batch import Encoded, Inputs, OutputRows, SequenceLayout
 from mm_kptm.errors import UserError
-from mm_kptm.objectives.tokens import MaskedText, Masking, mean, mean_of_each
+from mm_kptm.objectives.rows import RowTargets, mean, mean_of_each
+from mm_kptm.objectives.tokens import Masking
 from mm_kptm.systems.system import System
 from mm_kptm.vision.modules.single_stream.caption_mask import CausalCaption
 from mm_kptm.vision.objectives.soft_targets import label_smoothing_kl
@@ -62,7 +63,7 @@ class MaskedCaptions:
         self.smoothing = smoothing
         self.drop_worst = drop_worst
 
-    def prepare(self, inputs: Inputs, generator: torch.Generator) -> MaskedText:
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> RowTargets:
         """Mask words of the captions, and captions from everything else.
 
         Raises:
@@ -75,20 +76,20 @@ class MaskedCaptions:
         masked, rows = self.masking.mask(inputs.text, generator, groups=units)
         shown = replace(masked, attention_mask=CausalCaption(caption))
         owners = inputs.text.layout.sequence_ids(rows.device)[rows]
-        return MaskedText(inputs.with_streams(text=shown), rows, inputs.text.ids[rows], owners)
+        return RowTargets(inputs.with_streams(text=shown), rows, inputs.text.ids[rows], owners)
 
-    def losses(self, system: System, batch: MaskedText) -> Tensor:
+    def losses(self, system: System, batch: RowTargets) -> Tensor:
         """The smoothed divergence of every masked word, [P]."""
         encoded: Encoded = system(batch.inputs, OutputRows({"text": batch.rows}, pooled=False))
         scores = system.head(self.head)(encoded.text)
         return label_smoothing_kl(scores, batch.labels, smoothing=self.smoothing)
 
-    def loss(self, system: System, batch: MaskedText) -> Tensor:
+    def loss(self, system: System, batch: RowTargets) -> Tensor:
         """The mean over the masked words that count."""
         losses = self.losses(system, batch)
         kept = int(len(losses) * (1 - self.drop_worst))
         return mean(losses if kept == len(losses) else losses.topk(kept, largest=False).values)
 
-    def measure(self, system: System, batch: MaskedText) -> Tensor:
+    def measure(self, system: System, batch: RowTargets) -> Tensor:
         """The mean over the masked words of each example, [B]."""
-        return mean_of_each(self.losses(system, batch), batch.owners, len(batch))
+        return mean_of_each(self.losses(system, batch), batch.sequence_ids, len(batch))

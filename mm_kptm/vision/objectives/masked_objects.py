@@ -15,8 +15,9 @@ from torch import Tensor
 
 from mm_kptm.batch import EVERY_ROW, Detected, Encoded, Inputs, Movable, OutputRows, Regions
 from mm_kptm.errors import UserError
+from mm_kptm.objectives.rows import mean, mean_of_each
 from mm_kptm.objectives.spec import REGIONS, TEXTS, ObjectiveSpec
-from mm_kptm.objectives.tokens import Bernoulli, MaskingPolicy, mean, mean_of_each
+from mm_kptm.objectives.tokens import Bernoulli, MaskingPolicy
 from mm_kptm.systems.system import System
 from mm_kptm.vision.modules.heads import ObjectScores
 

@@ -17,8 +17,9 @@ from torch import Tensor
 from mm_kptm.batch import Encoded, Inputs, Movable, OutputRows, Regions, SequenceLayout, pad
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.pairs import ImageTextMatching, Pairs
+from mm_kptm.objectives.rows import mean, mean_of_each
 from mm_kptm.objectives.spec import REGIONS, TEXTS, ObjectiveContext, ObjectiveSpec
-from mm_kptm.objectives.tokens import BernoulliOrAny, MaskingPolicy, mean, mean_of_each
+from mm_kptm.objectives.tokens import BernoulliOrAny, MaskingPolicy
 from mm_kptm.systems.system import System
 from mm_kptm.vision.objectives.optimal_transport import transport_distances
 

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from mm_kptm.batch import Encoded, Inputs, Movable, OutputRows, SequenceLayout, Tokens
 from mm_kptm.errors import UserError
+from mm_kptm.objectives.rows import mean, mean_of_each
 from mm_kptm.objectives.spec import REGIONS, TEXTS, ObjectiveContext, ObjectiveSpec
-from mm_kptm.objectives.tokens import Bernoulli, MaskedTokens, Masking, TokenMasker, mean, mean_of_each
+from mm_kptm.objectives.tokens import Bernoulli, MaskedTokens, Masking, TokenMasker
 from mm_kptm.systems.system import System
 
 OBJECT_TAGS = "names of the objects of every image behind its texts"
@@ -159,8 +160,8 @@ class PartContrast:
         text = self.tokens.prepare(exchanged, generator)
         kept = torch.ones_like(text.rows, dtype=torch.bool)
         if not self.masks_wrong and exchanged.text is not None:
-            kept = ~(second_wrong[text.owners] & (exchanged.text.segments[text.rows] == 1))
-        return PartContrastBatch(text.inputs, text.rows[kept], text.labels[kept], text.owners[kept], classes)
+            kept = ~(second_wrong[text.sequence_ids] & (exchanged.text.segments[text.rows] == 1))
+        return PartContrastBatch(text.inputs, text.rows[kept], text.labels[kept], text.sequence_ids[kept], classes)
 
     def losses(self, system: System, batch: PartContrastBatch) -> tuple[Tensor, Tensor]:
         """The cross-entropy of masked tokens, [P], and of the classes of the texts, [B]."""

@@ -16,8 +16,9 @@ from torch import Tensor
 from mm_kptm.batch import Encoded, Inputs, Movable, OutputRows, Regions, SequenceLayout, pad
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.pairs import ImageTextMatching
+from mm_kptm.objectives.rows import mean, mean_of_each
 from mm_kptm.objectives.spec import REGIONS, TEXTS, ObjectiveContext, ObjectiveSpec
-from mm_kptm.objectives.tokens import Bernoulli, MaskedTokens, Masking, MaskingPolicy, TokenMasker, mean, mean_of_each
+from mm_kptm.objectives.tokens import Bernoulli, MaskedTokens, Masking, MaskingPolicy, TokenMasker
 from mm_kptm.systems.system import System
 from mm_kptm.vision.modules.two_stream.region_embeddings import overlaps_of_images
 from mm_kptm.vision.modules.two_stream.region_heads import MaskedRegionHead
@@ -144,13 +145,13 @@ class VilbertPretraining:
         negatives = None
         if "contrast" in self.targets:
             negatives = drawn_negatives(sources, inputs.regions.layout, self.num_negatives, generator)
-        kept = asked_of[text.owners] == 1
+        kept = asked_of[text.sequence_ids] == 1
         return VilbertBatch(
             text.inputs.with_streams(regions=covered),
             pairs.matched,
             text.rows[kept],
             text.labels[kept],
-            text.owners[kept],
+            text.sequence_ids[kept],
             found,
             RegionTruths.of(inputs.regions, sources, negatives=negatives),
             owners[found],

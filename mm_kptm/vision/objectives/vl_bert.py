@@ -15,7 +15,8 @@ from torch import Tensor
 from mm_kptm.batch import Encoded, Inputs, Movable, OutputRows, Regions
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.pairs import ImageTextMatching
-from mm_kptm.objectives.tokens import Bernoulli, MaskedTokens, MaskingPolicy, TokenMasker, mean, mean_of_each
+from mm_kptm.objectives.rows import mean, mean_of_each
+from mm_kptm.objectives.tokens import Bernoulli, MaskedTokens, MaskingPolicy, TokenMasker
 from mm_kptm.systems.system import System
 
 #: From losses [P], the example of each [P] and the number of examples to one number.
@@ -142,7 +143,9 @@ class VlBertPretraining:
         text = self.tokens.prepare(inputs, generator)
         if inputs.regions is None:
             none = text.rows[:0]
-            return VlBertBatch(text.inputs, text.rows, text.labels, text.owners, none, torch.zeros(0, 1), none, matched)
+            return VlBertBatch(
+                text.inputs, text.rows, text.labels, text.sequence_ids, none, torch.zeros(0, 1), none, matched
+            )
         covered, named = self.hiding.mask(inputs.regions, generator)
         shown, rows = inputs.repeat_shared()
         asked = named[rows].nonzero().squeeze(1)
@@ -152,7 +155,7 @@ class VlBertPretraining:
             inputs=text.inputs.with_streams(regions=covered),
             rows=text.rows,
             labels=text.labels,
-            owners=text.owners,
+            owners=text.sequence_ids,
             regions=asked,
             classes=classes[rows][asked],
             region_owners=shown.sequence_ids(asked.device)[asked],

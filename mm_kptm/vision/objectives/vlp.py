@@ -16,7 +16,8 @@ from mm_kptm.batch import POOLED_ONLY, Encoded, Inputs, OutputRows, Regions, Seq
 from mm_kptm.errors import UserError
 from mm_kptm.nn.submodules import submodule
 from mm_kptm.nn.visibility import Prefix
-from mm_kptm.objectives.tokens import MaskedText, Masking, mean_of_each
+from mm_kptm.objectives.rows import RowTargets, mean_of_each
+from mm_kptm.objectives.tokens import Masking
 from mm_kptm.systems.system import System
 from mm_kptm.vision.modules.single_stream.vlp_embedding import VlpRegionProjection
 from mm_kptm.vision.objectives.soft_targets import label_smoothing_kl
@@ -76,7 +77,7 @@ class VlpPretraining:
         self.drop_worst = drop_worst
         self.masked_region_rate = masked_region_rate
 
-    def prepare(self, inputs: Inputs, generator: torch.Generator) -> MaskedText:
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> RowTargets:
         """Choose the way of each caption, then mask words and, where asked, regions.
 
         Raises:
@@ -92,7 +93,7 @@ class VlpPretraining:
         shown = inputs.with_streams(text=bidirectional_or_seq2seq(masked, written))
         if self.masked_region_rate and inputs.regions is not None:
             shown = shown.with_streams(regions=self._hide(inputs.regions, generator))
-        return MaskedText(shown, rows, inputs.text.ids[rows], owners)
+        return RowTargets(shown, rows, inputs.text.ids[rows], owners)
 
     def _hide(self, regions: Regions, generator: torch.Generator) -> Regions:
         draws = torch.rand(regions.layout.total, generator=generator)
@@ -101,7 +102,7 @@ class VlpPretraining:
             masked[first + draws[first : first + total].argsort()[: int(total * self.masked_region_rate)]] = True
         return replace(regions, masked=masked)
 
-    def losses(self, system: System, batch: MaskedText) -> Tensor:
+    def losses(self, system: System, batch: RowTargets) -> Tensor:
         """The loss of every masked word, [P]."""
         encoded: Encoded = system(batch.inputs, OutputRows({"text": batch.rows}, pooled=False))
         scores = system.head(self.head)(encoded.text)
@@ -109,25 +110,25 @@ class VlpPretraining:
             return F.cross_entropy(scores, batch.labels, reduction="none")
         return label_smoothing_kl(scores, batch.labels, smoothing=self.smoothing, never=0)
 
-    def parts(self, system: System, batch: MaskedText) -> dict[str, Tensor]:
+    def parts(self, system: System, batch: RowTargets) -> dict[str, Tensor]:
         """The scalars whose sum is the loss, by name."""
         losses = self.losses(system, batch)
         count = len(batch)
-        sums = losses.new_zeros(count).index_add(0, batch.owners, losses)
-        predictions = losses.new_zeros(count).index_add(0, batch.owners, torch.ones_like(losses))
+        sums = losses.new_zeros(count).index_add(0, batch.sequence_ids, losses)
+        predictions = losses.new_zeros(count).index_add(0, batch.sequence_ids, torch.ones_like(losses))
         kept = sums.detach().argsort()[: int(count * (1 - self.drop_worst))]
         parts = {"words": sums[kept].sum() / (predictions[kept].sum() + _EPS)}
         if batch.inputs.regions is not None and batch.inputs.regions.masked is not None:
             parts["regions"] = region_losses(system, batch.inputs).mean()
         return parts
 
-    def loss(self, system: System, batch: MaskedText) -> Tensor:
+    def loss(self, system: System, batch: RowTargets) -> Tensor:
         """The sum of all parts."""
         return torch.stack(list(self.parts(system, batch).values())).sum()
 
-    def measure(self, system: System, batch: MaskedText) -> Tensor:
+    def measure(self, system: System, batch: RowTargets) -> Tensor:
         """The mean over the masked words of each example, [B]."""
-        return mean_of_each(self.losses(system, batch), batch.owners, len(batch))
+        return mean_of_each(self.losses(system, batch), batch.sequence_ids, len(batch))
 
 
 def region_losses(system: System, inputs: Inputs) -> Tensor:

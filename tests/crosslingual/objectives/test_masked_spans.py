@@ -50,7 +50,7 @@ def test_the_decoder_of_mass_reads_what_stands_before_each_hidden_token() -> Non
         assert ids.tolist() == sentence[positions].tolist()
         assert labels.tolist() == sentence[positions + 1].tolist()
     assert target.languages.tolist() == [0, 0, 0, 1, 1]
-    assert batch.owners.tolist() == [0, 0, 0, 1, 1]
+    assert batch.sequence_ids.tolist() == [0, 0, 0, 1, 1]
 
 
 def test_mass_learns_to_write_a_span() -> None:

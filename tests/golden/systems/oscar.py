@@ -11,7 +11,8 @@ from torch import Tensor
 
 import mm_kptm
 from mm_kptm.batch import Inputs, Regions, Tokens
-from mm_kptm.objectives.tokens import MaskedText, Masking
+from mm_kptm.objectives.rows import RowTargets
+from mm_kptm.objectives.tokens import Masking
 from mm_kptm.systems.system import System
 from mm_kptm.vision.modules.single_stream.caption_mask import CausalCaption
 from mm_kptm.vision.objectives.masked_captions import MaskedCaptions
@@ -114,7 +115,7 @@ def captioning(case: Case) -> dict[str, Answer]:
     scores = system.head("masked-tokens")(system(inputs).text[rows])
     counts = given["masked_pos"].sum(1, keepdim=True)
     labels = given["masked_ids"][torch.arange(given["masked_ids"].shape[1]) < counts]
-    batch = MaskedText(inputs, rows, labels, text.layout.sequence_ids(rows.device)[rows])
+    batch = RowTargets(inputs, rows, labels, text.layout.sequence_ids(rows.device)[rows])
     return {"class_logits": Answer(scores), "loss": Answer(objective.loss(system, batch).reshape(1))}
 
 

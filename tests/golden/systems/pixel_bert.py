@@ -8,7 +8,8 @@ import torch.nn.functional as F
 import mm_kptm
 from mm_kptm.batch import Inputs, SequenceLayout, Tokens
 from mm_kptm.objectives.pairs import ImageTextMatching, Pairs
-from mm_kptm.objectives.tokens import MaskedText, MaskedTokens, Masking
+from mm_kptm.objectives.rows import RowTargets
+from mm_kptm.objectives.tokens import MaskedTokens, Masking
 from mm_kptm.vision.modules.single_stream.grid_features import cells_of, grid_places, select_cells
 from tests.golden.case import Answer, Case
 
@@ -37,7 +38,7 @@ def pretrain(case: Case) -> dict[str, Answer]:
         answers |= {
             f"{name}.embeddings": Answer(depths[0].x, joint),
             f"{name}.sequence": Answer(depths[-1].x, joint),
-            f"{name}.mlm_loss": Answer(words.loss(system, MaskedText(seen, masked, labels[masked], owners)).reshape(1)),
+            f"{name}.mlm_loss": Answer(words.loss(system, RowTargets(seen, masked, labels[masked], owners)).reshape(1)),
             f"{name}.itm_scores": Answer(system.head("image-text-matching")(encoded.pooled)),
             f"{name}.itm_loss": Answer(ImageTextMatching().loss(system, Pairs(seen, given["itm_labels"])).reshape(1)),
         }

@@ -12,7 +12,8 @@ import mm_kptm
 from mm_kptm.batch import Inputs, Regions, SequenceLayout, Tokens, layout_of
 from mm_kptm.nn.assembly import join
 from mm_kptm.objectives.pairs import ImageTextMatching, Pairs
-from mm_kptm.objectives.tokens import MaskedText, MaskedTokens, Masking
+from mm_kptm.objectives.rows import RowTargets
+from mm_kptm.objectives.tokens import MaskedTokens, Masking
 from mm_kptm.systems.system import System
 from mm_kptm.vision.objectives.masked_regions import (
     HiddenRegions,
@@ -120,7 +121,7 @@ def masked_text(system: System, given: Given) -> dict[str, Answer]:
     objective = MaskedTokens(Masking(mask_id=4, pool=(5, 6), never=frozenset()))
     return {
         "mlm.scores": Answer(system.head("masked-tokens")(system(inputs).text[rows])),
-        "mlm.loss": Answer(objective.losses(system, MaskedText(inputs, rows, labels[rows], owners))),
+        "mlm.loss": Answer(objective.losses(system, RowTargets(inputs, rows, labels[rows], owners))),
     }
 
 

@@ -11,7 +11,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 import mm_kptm
 from mm_kptm.batch import Detected, Inputs, Regions, SequenceLayout, Tokens, layout_of
-from mm_kptm.objectives.tokens import MaskedText, Masking
+from mm_kptm.objectives.rows import RowTargets
+from mm_kptm.objectives.tokens import Masking
 from mm_kptm.systems.system import System
 from mm_kptm.vision.modules.single_stream.caption_decoding import Captioning, beam_search, greedy_search
 from mm_kptm.vision.objectives.vlp import VlpPretraining, bidirectional_or_seq2seq, region_losses
@@ -54,13 +55,13 @@ class Given:
             masked=self.masked.flatten() if bool(self.masked.any()) else None,
         )
 
-    def prepare(self, inputs: Inputs) -> MaskedText:
+    def prepare(self, inputs: Inputs) -> RowTargets:
         """What is to be predicted, in order of the official tables."""
         tensors = self.tensors
         chosen = tensors["masked_weights"].bool()
         places = tensors["masked_pos"] - self.count * (tensors["masked_pos"] > 0)  # without the image
         rows = (inputs.text.layout.starts(places.device)[:, None] + places)[chosen]
-        return MaskedText(inputs, rows, tensors["masked_ids"][chosen], layout_of(chosen).sequence_ids(rows.device))
+        return RowTargets(inputs, rows, tensors["masked_ids"][chosen], layout_of(chosen).sequence_ids(rows.device))
 
 
 def answers(system: System, given: Given, inputs: Inputs, objective: VlpPretraining) -> dict[str, Answer]:

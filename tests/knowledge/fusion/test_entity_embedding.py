@@ -5,7 +5,7 @@ from torch import nn
 from mm_kptm.batch import POOLED_ONLY, Encoded, Entities, Inputs, OutputRows, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.embedding.entity_table import EntityTable
-from mm_kptm.knowledge.fusion.entity_embedding import EntityVectors, WithVectors, told
+from mm_kptm.knowledge.fusion.entity_embedding import EntityVectors, WithVectors, with_facts
 
 TABLE = EntityTable({"Q1": 0, "Q2": 1, "Q3": 2}, torch.arange(6.0).view(3, 2))
 
@@ -52,14 +52,14 @@ def test_an_encoder_reads_the_vectors_of_the_table() -> None:
 
 def test_random_vectors_are_those_of_other_entities() -> None:
     big = EntityTable({f"Q{i}": i for i in range(50)}, torch.arange(50.0)[:, None])
-    random = told(big, "random", seed=1)
+    random = with_facts(big, "random", seed=1)
     assert sorted(random.vectors.flatten().tolist()) == sorted(big.vectors.flatten().tolist())
     assert (random.vectors != big.vectors).all()
-    assert torch.equal(random.vectors, told(big, "random", seed=1).vectors)
-    assert told(big, "true") is big
-    assert told(big, "none").number_of("Q1") == -1
-    with pytest.raises(UserError, match=r"knowledge.facts is swapped, but vectors of entities that lie in files can"):
-        told(big, "swapped")
+    assert torch.equal(random.vectors, with_facts(big, "random", seed=1).vectors)
+    assert with_facts(big, "true") is big
+    assert with_facts(big, "none").number_of("Q1") == -1
+    with pytest.raises(UserError, match=r"knowledge.facts is swapped, but entity vectors from files can"):
+        with_facts(big, "swapped")
 
 
 def test_what_cannot_be_looked_up_is_one_sentence() -> None:

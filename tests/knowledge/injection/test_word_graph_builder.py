@@ -17,7 +17,7 @@ MAKER = GraphMaker(
     spelling=lambda text: [10 + len(word) for word in text.split()],
     sentences=lambda text: text.split(" . "),
     min_length=1,
-    told=1.0,
+    fact_rate=1.0,
 )
 DOCUMENT = (
     "sepsepsep Paris sepsepsep is by the sepsepsep river sepsepsep . sepsepsep Rome sepsepsep is not"
@@ -44,13 +44,15 @@ def test_a_title_is_also_found_in_lower_case_and_an_unknown_one_is_text() -> Non
 
 
 def test_an_entity_stands_once_and_its_second_mention_is_text() -> None:
-    (graph,) = replace(MAKER, told=0.0)("sepsepsep Paris sepsepsep x sepsepsep Paris[_end_]Paris[_map_]Paris", seeded())
+    (graph,) = replace(MAKER, fact_rate=0.0)(
+        "sepsepsep Paris sepsepsep x sepsepsep Paris[_end_]Paris[_map_]Paris", seeded()
+    )
     assert graph.entities == ("Q1",) and graph.words == (0, 11, 15, 2) and graph.positions == (0, 2, 3, 4, 1)
 
 
 def test_sentences_are_joined_until_they_are_long_enough() -> None:
     text = "sepsepsep Paris sepsepsep a . b . c d e[_end_]Paris[_map_]Paris"
-    short, long = (list(replace(MAKER, min_length=n, told=0.0)(text, seeded())) for n in (1, 7))
+    short, long = (list(replace(MAKER, min_length=n, fact_rate=0.0)(text, seeded())) for n in (1, 7))
     assert [len(graph.words) for graph in short] == [3], "later sentences mention nothing"
     assert [len(graph.words) for graph in long] == [4]
 
@@ -65,7 +67,7 @@ def test_text_between_anchors_is_cut_and_large_graphs_are_left_out() -> None:
 def test_an_entity_brings_its_facts_by_chance_and_no_more_than_told() -> None:
     (graph,) = replace(MAKER, max_facts=1)(DOCUMENT, seeded())
     assert len(graph.relations) == 2
-    maker, rng = replace(MAKER, told=0.5), random.Random(1)
+    maker, rng = replace(MAKER, fact_rate=0.5), random.Random(1)
     told = sum("P3" in graph.relations for _ in range(400) for graph in maker(DOCUMENT, rng))
     assert 150 < told < 250
 
@@ -75,9 +77,10 @@ def test_the_same_seed_makes_the_same_graphs() -> None:
     assert first == second
 
 
-@pytest.mark.parametrize("changed", [{"told": 1.5}, {"max_facts": -1}])
+@pytest.mark.parametrize("changed", [{"fact_rate": 1.5}, {"max_facts": -1}])
 def test_settings_out_of_range_are_refused(changed: dict[str, float]) -> None:
     with pytest.raises(
-        UserError, match=r"^max_facts \(-?\d+\) must not be negative and told \(.*\) lies between 0 and 1$"
+        UserError,
+        match=r"^max_facts is -?\d+ and fact_rate is .*; max_facts must be at least 0 and fact_rate between 0 and 1$",
     ):
         replace(MAKER, **changed)

@@ -17,8 +17,8 @@ from mm_kptm.knowledge.lexicons.sentiwordnet import (
     FeltWord,
     SentimentSense,
     SentiWordNet,
-    felt,
     felt_tokens,
+    label_sentiment,
 )
 
 FILE = """# SentiWordNet v3.0
@@ -95,7 +95,9 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_words_are_labelled_by_their_tag_and_lemma(lexicon: SentiWordNet) -> None:
     words = [("Good", "JJ"), ("fines", "NNS"), ("well", "RB"), ("bad", "IN"), ("table", "NN")]
-    labelled = felt(words, lexicon, lambda word: [len(word)], lemma=lambda word, part: word.lower().rstrip("s"))
+    labelled = label_sentiment(
+        words, lexicon, lambda word: [len(word)], lemma=lambda word, part: word.lower().rstrip("s")
+    )
     assert labelled == (
         FeltWord((4,), 1, POSITIVE),
         FeltWord((5,), 3, NEGATIVE),

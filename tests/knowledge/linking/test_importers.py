@@ -135,7 +135,7 @@ def test_titles_become_the_entities_of_a_dictionary(tmp_path):
         (
             "rel",
             {"text": TEXT, "annotations": [[0, 5, "Obama"]]},
-            r"\[0\] holds 3 things; REL tells start, length, mention",
+            r"\[0\] has 3 values; REL gives start, length, mention",
         ),
         (
             "rel",

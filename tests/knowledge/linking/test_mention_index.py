@@ -197,7 +197,7 @@ def test_words_with_one_hash_are_told_apart(monkeypatch):
     assert spans(["ab", "ba"], "ab ba") == ["ab", "ba"]
     monkeypatch.setattr(text_words, "_MULTIPLIERS", (1,))
     assert spans(["ab x", "cab"], "ba x abc ab x", overlaps=True) == ["ab x"]
-    with pytest.raises(RuntimeError, match="no multiplier tells these words apart"):
+    with pytest.raises(RuntimeError, match="no multiplier separates these words"):
         MentionIndex(["ab", "ba"])
 
 

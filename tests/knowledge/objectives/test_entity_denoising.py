@@ -30,7 +30,7 @@ def small(seed: int = 0) -> System:
 def test_every_entity_is_to_be_found_among_those_of_the_batch() -> None:
     made = prepare()
     assert made.rows.tolist() == [1, 3, 6, 7]
-    assert made.owners.tolist() == [0, 0, 1, 1]
+    assert made.sequence_ids.tolist() == [0, 0, 1, 1]
     assert torch.equal(made.candidates[1:], TABLE.vectors[[4, 9, 30]])
     assert not made.candidates[0].any()
     assert made.labels.tolist() == [1, 2, 2, 3]
@@ -113,5 +113,5 @@ def test_entities_are_found_again_after_training() -> None:
 def test_what_cannot_be_corrupted_is_said() -> None:
     with pytest.raises(UserError, match="entity-denoising corrupts the entities of a text, but the inputs have no ent"):
         EntityDenoising().prepare(Inputs(text=Tokens.of([[1, 2]])), torch.Generator())
-    with pytest.raises(UserError, match=r"swapped \(0.5\) and dropped \(0.6\) entities must lie between 0 and 1"):
+    with pytest.raises(UserError, match=r"random \(0.5\) and dropped \(0.6\) entities must lie between 0 and 1"):
         EntityDenoising(random_share=0.5, drop_share=0.6)

@@ -93,7 +93,9 @@ def test_the_loss_is_both_means() -> None:
 
 
 def test_marks_are_needed() -> None:
-    message = r"^entity-replacement doubts the mentions of a text, but the inputs mark none; take data that do"
+    message = (
+        r"^entity-replacement classifies the mentions of a text, but the inputs have no mention labels; use a dataset"
+    )
     for given in (Inputs(), Inputs(text=Tokens.of([[2, 5, 3]]))):
         with pytest.raises(UserError, match=message):
             OBJECTIVE.prepare(given, seeded(0))

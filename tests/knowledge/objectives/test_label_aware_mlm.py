@@ -108,7 +108,7 @@ def test_a_seed_decides_the_puzzle() -> None:
 
 
 def test_the_loss_is_the_sum_of_the_means_of_all_that_is_sought(system: System) -> None:
-    objective = LabelAwareWords(MASKING, felt=0.7, others=0.5, late=0.9)
+    objective = LabelAwareWords(MASKING, polar=0.7, others=0.5, late=0.9)
     batch = objective.prepare(inputs(*[FeltText((GOOD, BAD, OF, TABLE) * 4, grade) for grade in range(5)]), seeded())
     found = objective.losses(system, batch)
     assert list(found) == list(LabelAwareWords.heads) and all(len(losses) for losses, _ in found.values())
@@ -135,7 +135,7 @@ def test_a_batch_of_which_nothing_but_words_is_sought_has_a_finite_loss(system: 
 @pytest.mark.parametrize("strange", [Inputs(), Inputs(text=Tokens.of([[0, 5, 2]]))])
 def test_a_text_of_which_nothing_is_known_is_refused(strange: Inputs) -> None:
     with pytest.raises(
-        UserError, match=r"^label-aware-words hides words of which part, polarity, grade are known; give"
+        UserError, match=r"^label-aware-words masks words with labels part, polarity, grade, but the text has none; add"
     ):
         LabelAwareWords(MASKING).prepare(strange, seeded())
 
@@ -150,7 +150,7 @@ def test_eight_texts_are_learned_by_heart() -> None:
                                 ((10, 30), (0, 5), (0, 3)))  # fmt: skip
         words = tuple(FeltWord((one,), part, feel) for one, part, feel in zip(pieces, parts, felts, strict=True))
         texts.append(FeltText(words, number % 5))
-    objective = LabelAwareWords(replace(MASKING, pool=(10, 30)), felt=0.4, others=0.3, late=0.5)
+    objective = LabelAwareWords(replace(MASKING, pool=(10, 30)), polar=0.4, others=0.3, late=0.5)
     batch = objective.prepare(inputs(*texts), seeded())
     optimiser = torch.optim.Adam(system.parameters(), lr=1e-2)
     for _ in range(80):

@@ -36,7 +36,7 @@ def system() -> System:
 def test_every_text_brings_a_related_pair_and_two_near_ones() -> None:
     batch = OBJECTIVE.prepare(TEXTS, seeded())
     assert len(batch) == 4
-    assert torch.bincount(batch.owners).tolist() == [3, 3, 3, 3]
+    assert torch.bincount(batch.sequence_ids).tolist() == [3, 3, 3, 3]
     assert torch.bincount(batch.classes).tolist() == [4, 8], "class 0 is related"
 
 
@@ -58,7 +58,7 @@ def test_a_seed_decides_which_pairs_are_drawn() -> None:
 def test_each_pair_is_measured_with_what_was_made_of_it(system: System) -> None:
     batch = OBJECTIVE.prepare(TEXTS, seeded())
     losses = OBJECTIVE.losses(system, batch)
-    torch.testing.assert_close(OBJECTIVE.measure(system, batch)[2], losses[batch.owners == 2].mean())
+    torch.testing.assert_close(OBJECTIVE.measure(system, batch)[2], losses[batch.sequence_ids == 2].mean())
     torch.testing.assert_close(OBJECTIVE.loss(system, batch), losses.mean())
 
 

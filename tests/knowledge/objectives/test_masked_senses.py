@@ -97,7 +97,7 @@ def test_each_example_is_measured_on_its_own_words(system: System) -> None:
     objective = MaskedSenses(MASKING, SENSES, rate=0.5)
     batch = objective.prepare(Inputs(text=Tokens.of([[10, 11, 25, 26], [4, 12, 13, 14]])), seeded())
     words, senses = objective.losses(system, batch)
-    second = batch.owners == 1
+    second = batch.sequence_ids == 1
     expected = words[second].mean() + senses[second & batch.allowed.any(-1)].mean()
     torch.testing.assert_close(objective.measure(system, batch)[1], expected)
 

@@ -37,7 +37,7 @@ def text(*graphs: WordGraph) -> Tokens:
 def test_links_and_the_matrix_that_they_stand_for_give_the_same_states(system: System) -> None:
     linked = text(GRAPH, PLAIN)
     dense = Matrix.of([torch.tensor(graph.adjacency()).bool() for graph in (GRAPH, PLAIN)])
-    first, second = (system(Inputs(text=one)).text for one in (linked, replace(linked, mask=dense)))
+    first, second = (system(Inputs(text=one)).text for one in (linked, replace(linked, attention_mask=dense)))
     torch.testing.assert_close(first, second)
 
 

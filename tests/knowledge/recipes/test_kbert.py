@@ -61,7 +61,7 @@ def test_where_facts_stand_in_the_sequence_changes_nothing() -> None:
         ids=tokens.ids[order],
         positions=tokens.positions[order],
         segments=tokens.segments[order],
-        mask=Branches(words[order], branches[order]),
+        attention_mask=Branches(words[order], branches[order]),
     )
     torch.testing.assert_close(states(system, moved), states(system, tokens)[order])
 

@@ -294,7 +294,7 @@ def test_candidates_that_do_not_fit_are_refused() -> None:
     unsaid = replace(given.candidates["wiki"], gold=None)  # type: ignore[index]
     with pytest.raises(UserError, match="scored against the entities that are meant, but the candidates have no gold"):
         EntityLinking("wiki").prepare(replace(given, candidates={"wiki": unsaid}))
-    with pytest.raises(UserError, match="linked by knowledge bases, but none speaks to this system"):
+    with pytest.raises(UserError, match="trains the linker of a knowledge base, but this system has none"):
         EntityLinking("wiki").loss(mm_kptm.build("bert", **SMALL), given)
 
 

@@ -28,7 +28,7 @@ TEXTS = [FeltText((FeltWord((5, 6), 1, 1), FeltWord((7,), 3, 2)), 4), FeltText((
 
 @pytest.fixture(scope="module")
 def system() -> System:
-    heads: dict[str, Any] = {name: {} for name in mm_kptm.catalogue()["sentilare-base"].objectives}
+    heads: dict[str, Any] = {name: {} for name in mm_kptm.catalogue()["sentilare-base"].pretraining_heads}
     heads["classifier"] = {"num_classes": 3}
     system = mm_kptm.build("sentilare", seed=0, heads=heads, **SIZES)
     draw = torch.Generator().manual_seed(1)

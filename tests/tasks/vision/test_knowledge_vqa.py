@@ -34,7 +34,7 @@ def test_facts_hang_from_their_word_and_are_seen_by_it_alone(asked, source):
     assert len(tokens.ids) == length
     rows = torch.arange(length)
     seen = tokens.attention_mask.mask_mod(rows[:, None], rows[None, :])
-    trunk = tokens.mask.branches == 0
+    trunk = tokens.attention_mask.branches == 0
     assert trunk.sum() == 2 + len(question.words)
     assert tokens.positions[trunk].tolist() == list(range(2 + len(question.words)))
     anchor = question.branches[0].anchor + 1  # behind [CLS]

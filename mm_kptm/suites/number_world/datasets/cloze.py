@@ -1,4 +1,4 @@
-"""Number World's facts as sentences with a blank: *the twelve belongs to [MASK]*, with what is told of the twelve."""
+"""Cloze dataset of Number World's facts: *the twelve belongs to [MASK]*, with injected facts about the twelve."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from mm_kptm.tasks.example import Example
 from mm_kptm.tasks.knowledge.cloze import CandidateWords, ClozeSource, FillBlanks, first_blanks
 from mm_kptm.tasks.knowledge_use import COUNTERFACTUAL_SUFFIXES
 
-LONGEST = 128  #: far above the longest sentence with its facts
+LONGEST = 128  #: above the longest sentence with its facts, in tokens
 
 
 def cloze(data: NumberWorldData, request: DataRequest) -> PreparedData:
-    """Blanks in statements of facts; those told are of ``request.facts``."""
+    """Cloze statements of facts, with injected facts of kind ``request.facts``."""
     worlds, choices = data.worlds, candidates(data.languages)
 
     @cache
-    def asked(split: str) -> tuple[Blank, ...]:
+    def examples(split: str) -> tuple[Blank, ...]:
         side = split.partition("-")[0]
-        made = blanks(
+        statements = blanks(
             data.side(side),
             data.count(side),
             data.draw("cloze", side),
@@ -44,21 +44,21 @@ def cloze(data: NumberWorldData, request: DataRequest) -> PreparedData:
             facts_per_number=data.facts_per_number,
         )
         return inform(
-            made,
+            statements,
             COUNTERFACTUAL_SUFFIXES.get(split.removeprefix(side), request.facts),
             worlds,
             data.draw("facts", split),
         )
 
     def usual(split: str) -> Mapping[str, float]:
-        counts = Counter(one.answer for one in asked("train"))
+        counts = Counter(one.answer for one in examples("train"))
         best = counts.most_common(1)[0][0]
-        answers = [one.answer for one in asked(split)]
+        answers = [one.answer for one in examples(split)]
         return {"chance": 1 / len(choices.words), "majority": answers.count(best) / len(answers)}
 
     splits = (*SIDES_OF_A_SPLIT, *(f"{side}{end}" for side in ("dev", "test") for end in COUNTERFACTUAL_SUFFIXES))
     return PreparedData(
-        sources={split: partial(lambda split: source(asked(split), choices), split) for split in splits},
+        sources={split: partial(lambda split: source(examples(split), choices), split) for split in splits},
         model=lambda system: FillBlanks(system, choices),
         sizes={"vocab_size": len(vocabulary()), "num_languages": len(LANGUAGES)},
         heads=FillBlanks.heads(request.recipe),
@@ -69,19 +69,19 @@ def cloze(data: NumberWorldData, request: DataRequest) -> PreparedData:
 
 
 def candidates(languages: Sequence[str]) -> CandidateWords:
-    """The words for everything that arbitrary facts may point at, in some languages."""
+    """Candidate words for the objects of arbitrary facts, in some languages."""
     labels = [label for objects in RANGES.values() for label in objects]
     said = dict.fromkeys(words(surface(label, language), language)[0] for language in languages for label in labels)
     return CandidateWords(tuple(said), tuple(vocabulary().ids[word] for word in said))
 
 
 def source(asked: Sequence[Blank], choices: CandidateWords) -> ClozeSource:
-    """Statements with blanks, and the facts on the names of their numbers."""
+    """Source of cloze statements, with facts attached to the names of their numbers."""
     specials = number_world.specials()
     trees = build_trees([_trunk(one) for one in asked], max_length=LONGEST)
-    spoken = np.array([LANGUAGES.index(one.language) for one in asked], dtype=np.int64)
-    texts = Packed(trees.offsets, {**trees.columns, "languages": np.repeat(spoken, trees.lengths)})
-    places = {word: place for place, word in enumerate(choices.words)}
+    languages = np.array([LANGUAGES.index(one.language) for one in asked], dtype=np.int64)
+    texts = Packed(trees.offsets, {**trees.columns, "languages": np.repeat(languages, trees.lengths)})
+    indices = {word: index for index, word in enumerate(choices.words)}
     about = tuple(
         Example(
             id=one.id,
@@ -93,17 +93,17 @@ def source(asked: Sequence[Blank], choices: CandidateWords) -> ClozeSource:
         )
         for one in asked
     )
-    truth = np.array([places[one.answer] for one in asked], dtype=np.int64)
-    return ClozeSource(InputSource(texts), first_blanks(texts, specials.mask), truth, about)
+    labels = np.array([indices[one.answer] for one in asked], dtype=np.int64)
+    return ClozeSource(InputSource(texts), first_blanks(texts, specials.mask), labels, about)
 
 
 def _trunk(one: Blank) -> TokenSequence:
     specials, ids = number_world.specials(), vocabulary().ids
     trunk: TokenSequence = [specials.start]
     facts = tuple((ids[relation], ids[object_]) for relation, object_ in one.injected)
-    for place, word in enumerate(one.sentence.words):
-        piece = specials.mask if place == one.blank else ids[word]
-        trunk.append(TokenWithFacts(piece, facts) if place == one.subject and facts else piece)
+    for index, word in enumerate(one.sentence.words):
+        piece = specials.mask if index == one.blank else ids[word]
+        trunk.append(TokenWithFacts(piece, facts) if index == one.subject and facts else piece)
     return [*trunk, specials.stop]
 
 

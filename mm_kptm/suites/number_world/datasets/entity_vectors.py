@@ -1,8 +1,7 @@
-"""The facts of Number World as vectors of entities, for encoders that mix them with the tokens that name them.
+"""Number World's facts as entity vectors, for encoders that fuse them with the tokens of entity mentions.
 
-An entity is what is told about one number: its vector is the sum of the codes of its facts, a code being as many signs
-drawn once for the words of a fact. It is what an embedding of the graph that forgets nothing would hold; nothing about
-it is learnt.
+An entity is the set of facts injected about one number. Its vector is the sum of the codes of its facts, where a code
+is a random sign vector determined by the words of a fact: a lossless graph embedding without training.
 """
 
 from __future__ import annotations
@@ -20,28 +19,28 @@ from mm_kptm.random_streams import RandomStream
 from mm_kptm.suites.number_world.generator.questions import Question
 from mm_kptm.tasks.vision.vqa import QuestionSource
 
-WIDTH = 64  #: of an entity vector
-BASE = "numbers"  #: what the knowledge base is called, where entities are candidates of mentions
+WIDTH = 64  #: size of an entity vector
+BASE = "numbers"  #: name of the knowledge base, where entities are mention candidates
 
 Facts = tuple[tuple[str, ...], ...]
 
 
 def without_facts(asked: Iterable[Question]) -> list[Question]:
-    """The questions without branches: the names stay, what is told of them goes."""
+    """Remove the injected facts of questions; the names remain."""
     return [replace(question, branches=()) for question in asked]
 
 
 def linked(source: QuestionSource, asked: Sequence[Question], *, base: str | None = None) -> QuestionSource:
-    """The source of :func:`untold` questions with an entity at every name that carried facts.
+    """Add to a source of :func:`without_facts` questions an entity at every name that carried facts.
 
-    Names of numbers are unambiguous: where the entities are those of a knowledge ``base``, each is the only candidate.
+    Number names are unambiguous: with a knowledge ``base``, each entity is the only candidate of its mention.
     """
     texts = source.shown.texts
     known: dict[Facts, int] = {}
     column = np.zeros(int(texts.offsets[-1]), np.int64)
     for question, first in zip(asked, texts.offsets[:-1].tolist(), strict=True):
-        for place, facts in _told(question).items():
-            column[first + 1 + place] = known.setdefault(facts, len(known) + 1)  # behind the start token
+        for index, facts in _facts_by_word(question).items():
+            column[first + 1 + index] = known.setdefault(facts, len(known) + 1)  # after the start token
     vectors = np.stack([np.zeros(WIDTH, np.float32), *(_vector(facts) for facts in known)])
     shown = replace(
         source.shown,
@@ -52,12 +51,12 @@ def linked(source: QuestionSource, asked: Sequence[Question], *, base: str | Non
     return replace(source, shown=shown)
 
 
-def _told(question: Question) -> dict[int, Facts]:
-    """What is told at which word; the order of facts says nothing."""
-    told: dict[int, list[tuple[str, ...]]] = {}
+def _facts_by_word(question: Question) -> dict[int, Facts]:
+    """Injected facts by word index, sorted so that their order carries no information."""
+    facts: dict[int, list[tuple[str, ...]]] = {}
     for branch in question.branches:
-        told.setdefault(branch.anchor, []).append(branch.words)
-    return {place: tuple(sorted(facts)) for place, facts in told.items()}
+        facts.setdefault(branch.anchor, []).append(branch.words)
+    return {index: tuple(sorted(of_word)) for index, of_word in facts.items()}
 
 
 def _vector(facts: Facts) -> NDArray[np.float32]:
@@ -66,5 +65,5 @@ def _vector(facts: Facts) -> NDArray[np.float32]:
 
 @cache
 def _code(fact: tuple[str, ...]) -> NDArray[np.float32]:
-    """Signs that follow from the words alone, [WIDTH]."""
+    """Sign vector determined by the words of a fact, [WIDTH]."""
     return (RandomStream(0, "fact", *fact).words(WIDTH) % 2 * 2 - 1).astype(np.float32)

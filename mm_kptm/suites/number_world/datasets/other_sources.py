@@ -1,7 +1,7 @@
-"""Number World's sentences and scenes as sources of the tasks beside its questions.
+"""Sources of Number World's tasks other than question answering.
 
-What is asked about is set between signs that no statement holds: the mention of entity typing and the head of a
-relation between inverted question marks, the tail between full-width ones.
+Mentions are enclosed in marker tokens that no statement contains: the mention of entity typing and the head of a
+relation in inverted question marks, the tail in full-width ones.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ HEAD, TAIL = "¿", "？"
 
 
 def seen(scenes: Scenes, vision: Vision, draw: RandomStream) -> RegionCrops:
-    """The scenes as pictures; ``blank``: every crop is black, ``shuffled``: crops of all scenes change places.
+    """Scenes as region crops; ``blank``: all crops are black, ``shuffled``: crops are permuted over all scenes.
 
-    Boxes stay in either arm, so that there is still something to point at.
+    Boxes are kept in both null arms, so that there are regions to refer to.
     """
     crops = number_world.pictures(scenes)
     match vision:
@@ -56,37 +56,37 @@ def seen(scenes: Scenes, vision: Vision, draw: RandomStream) -> RegionCrops:
 def captions(
     pictures: RegionCrops, described: Sequence[Caption], languages: Sequence[str], *, pool: int
 ) -> CaptionSource:
-    """Every caption in one of the languages in turn, with its near misses.
+    """Source of captions with hard negatives; languages alternate.
 
     Args:
         pictures: region features of the scenes.
-        described: captions with their near misses, each in all languages.
-        languages: taken in turn.
-        pool: captions of one language are searched so many at a time.
+        described: captions with hard negatives, in all languages.
+        languages: assigned to captions in turn.
+        pool: size of a retrieval pool, captions of one language.
 
     Raises:
         UserError: fewer than two captions in a pool.
     """
     if pool < 2:
         raise UserError(f"retrieval among {pool} captions was asked for, but a pool holds 2 at least")
-    chosen = [(place, caption, languages[place % len(languages)]) for place, caption in enumerate(described)]
+    chosen = [(index, caption, languages[index % len(languages)]) for index, caption in enumerate(described)]
     texts = number_world.sentences((caption.sentences[language].words, language) for _, caption, language in chosen)
     missed = [
-        (place, negative, language) for place, caption, language in chosen for negative in caption.negatives[language]
+        (index, negative, language) for index, caption, language in chosen for negative in caption.negatives[language]
     ]
     wrong = number_world.sentences((negative.sentence.words, language) for _, negative, language in missed)
     about = [caption.scene for caption in described]
-    about += [about[place] for place, _, _ in missed]
+    about += [about[index] for index, _, _ in missed]
     return CaptionSource(
         shown=InputSource(Packed.joined(texts, wrong), pictures, np.array(about, np.int64)),
         captions=tuple(Captioned(caption.id, language, f"scene-{caption.scene}") for _, caption, language in chosen),
         pools=_pools(len(chosen), len(languages), pool),
-        misses=tuple((place, negative.kind) for place, negative, _ in missed),
+        misses=tuple((index, negative.kind) for index, negative, _ in missed),
     )
 
 
 def expressions(pictures: RegionCrops, pointed: Sequence[Referring]) -> ExpressionSource:
-    """Expressions that point at one number of a scene."""
+    """Source of referring expressions to one number of a scene."""
     texts = number_world.sentences((referring.sentence.words, referring.language) for referring in pointed)
     about = np.array([referring.scene for referring in pointed], dtype=np.int64)
     counts = pictures.lengths[about].tolist()
@@ -100,7 +100,7 @@ def expressions(pictures: RegionCrops, pointed: Sequence[Referring]) -> Expressi
 
 
 def entailment(examples: Sequence[EntailmentPair]) -> LabelledSource:
-    """Premise and hypothesis in a row, each in its language."""
+    """Source of entailment pairs, premise and hypothesis each in its language."""
     texts = _packed(
         [[(one.premise.words, one.languages[0]), (one.hypothesis.words, one.languages[1])] for one in examples]
     )
@@ -109,7 +109,7 @@ def entailment(examples: Sequence[EntailmentPair]) -> LabelledSource:
 
 
 def typing(examples: Sequence[Typing]) -> LabelledSource:
-    """Sentences whose mention is marked; numbers are what is not independent."""
+    """Source of entity typing: sentences with a marked mention, grouped by number for resampling."""
     texts = _packed([[(_marked(one.sentence.words, {one.mention: HEAD}), one.language)] for one in examples])
     about = tuple(
         Example(one.id, "number", one.language, f"number-{one.number}", SEPARATOR.join(one.types)) for one in examples
@@ -118,7 +118,7 @@ def typing(examples: Sequence[Typing]) -> LabelledSource:
 
 
 def related(examples: Sequence[Related]) -> LabelledSource:
-    """Sentences whose two mentions are marked."""
+    """Source of relation classification: sentences with two marked mentions."""
     texts = _packed(
         [[(_marked(one.sentence.words, {one.head: HEAD, one.tail: TAIL}), one.language)] for one in examples]
     )
@@ -130,22 +130,22 @@ def related(examples: Sequence[Related]) -> LabelledSource:
 
 
 def _labelled(
-    texts: Packed, labels: Sequence[str], held: Iterable[Sequence[str]], about: tuple[Example, ...]
+    texts: Packed, labels: Sequence[str], gold: Iterable[Sequence[str]], about: tuple[Example, ...]
 ) -> LabelledSource:
-    places = {label: place for place, label in enumerate(labels)}
-    truth = Packed.of(labels=[[places[label] for label in one] for one in held])
-    return LabelledSource(InputSource(texts), tuple(labels), truth, about)
+    indices = {label: index for index, label in enumerate(labels)}
+    gold_indices = Packed.of(labels=[[indices[label] for label in one] for one in gold])
+    return LabelledSource(InputSource(texts), tuple(labels), gold_indices, about)
 
 
-def _marked(spoken: Sequence[str], marks: dict[int, str]) -> list[str]:
+def _marked(words: Sequence[str], markers: dict[int, str]) -> list[str]:
     marked: list[str] = []
-    for place, word in enumerate(spoken):
-        marked += [marks[place], word, marks[place]] if place in marks else [word]
+    for index, word in enumerate(words):
+        marked += [markers[index], word, markers[index]] if index in markers else [word]
     return marked
 
 
 def _packed(rows: Sequence[Sequence[tuple[Sequence[str], str]]]) -> Packed:
-    """Texts of one or two parts, each in its language."""
+    """Pack texts of one or two parts, each in its language."""
     ids, segments, languages = [], [], []
     for row in rows:
         pieces, parts = framed(number_world.specials(), *(vocabulary().encode(spoken) for spoken, _ in row))
@@ -157,7 +157,7 @@ def _packed(rows: Sequence[Sequence[tuple[Sequence[str], str]]]) -> Packed:
 
 
 def _pools(count: int, languages: int, size: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """A number per caption, shared by ``size`` neighbours of one language; a rest joins the last of its language."""
+    """Pool id of every caption: ``size`` consecutive ones of a language; a remainder joins the last pool, [N]."""
     turn, language = np.divmod(np.arange(count), languages)
     rounds = max(-(-count // languages) // size, 1)
     return np.minimum(turn // size, rounds - 1) * languages + language

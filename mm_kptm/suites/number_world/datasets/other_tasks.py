@@ -1,4 +1,4 @@
-"""What Number World feeds beside questions: retrieval, referring expressions, entailment, typing, relations."""
+"""Number World datasets for retrieval, grounding, entailment, entity typing and relation classification."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mm_kptm.tasks.vision.retrieval import CaptionSource, Retrieval, choice
 
 
 def retrieval(data: NumberWorldData, request: DataRequest) -> PreparedData:
-    """Captions and their scenes, one caption a scene, with near misses of every caption."""
+    """Image-text retrieval: one caption per scene, with hard negatives of every caption."""
 
     def source(side: str) -> CaptionSource:
         part = data.side(side)
@@ -47,7 +47,7 @@ def retrieval(data: NumberWorldData, request: DataRequest) -> PreparedData:
 
 
 def grounding(data: NumberWorldData, request: DataRequest) -> PreparedData:
-    """Expressions that point at one number of a scene."""
+    """Grounding of expressions that refer to one number of a scene."""
 
     def source(side: str) -> ExpressionSource:
         scenes, pointed = captions.referring(
@@ -70,7 +70,7 @@ def grounding(data: NumberWorldData, request: DataRequest) -> PreparedData:
 
 
 def entailment(data: NumberWorldData, request: DataRequest) -> PreparedData:
-    """Where two numbers stand, and what follows."""
+    """Natural language inference about the positions and sizes of two numbers."""
 
     def source(side: str) -> LabelledSource:
         part, draw = data.side(side), data.draw("entailment", side)
@@ -80,7 +80,7 @@ def entailment(data: NumberWorldData, request: DataRequest) -> PreparedData:
 
 
 def entity_typing(data: NumberWorldData, request: DataRequest) -> PreparedData:
-    """Sentences that mention a number, and what kind of number it is."""
+    """Entity typing of numbers mentioned in sentences."""
     worlds = data.worlds
 
     def source(side: str) -> LabelledSource:
@@ -90,7 +90,7 @@ def entity_typing(data: NumberWorldData, request: DataRequest) -> PreparedData:
 
 
 def relation_classification(data: NumberWorldData, request: DataRequest) -> PreparedData:
-    """Sentences that state how a number is related to something."""
+    """Classification of the relation that a sentence states about a number."""
     worlds = data.worlds
 
     def source(side: str) -> LabelledSource:

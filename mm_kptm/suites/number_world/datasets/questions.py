@@ -1,4 +1,4 @@
-"""The tasks that Number World feeds: questions about scenes and facts, sentences, pretraining."""
+"""Number World datasets for visual and knowledge-based question answering, parallel sentences and pretraining."""
 
 from __future__ import annotations
 
@@ -34,34 +34,34 @@ from mm_kptm.tasks.text.sentence_retrieval import ParallelSentences, Translation
 from mm_kptm.tasks.vision.knowledge_vqa import KnowledgeVQA
 from mm_kptm.tasks.vision.vqa import VQA, QuestionSource, one_answer
 
-#: As branches of names, as a vector at each name, as the candidate that each name means, or beside the questions.
+#: Knowledge forms: branches of names, entity vectors, mention candidates, or auxiliary fact learning.
 FORMS = frozenset({BRANCHES, ENTITIES, CANDIDATES, *LEARNT_FORMS})
 
 Asked = tuple[Scenes, Sequence[Question]]
 
 
 def vqa(data: NumberWorldData, request: DataRequest) -> PreparedData:
-    """Questions about what a scene shows."""
+    """Visual questions about a scene."""
     return _answering(VQA, data, request, cache(partial(asked_about_seen, data)), SIDES_OF_A_SPLIT)
 
 
 def knowledge_vqa(data: NumberWorldData, request: DataRequest) -> PreparedData:
-    """Questions about facts of what a scene shows; the facts told are those of ``request.facts``."""
+    """Questions about facts of the numbers in a scene, with injected facts of kind ``request.facts``."""
     worlds, learnt = data.worlds, LEARNT_FORMS.get(request.form or "")
 
     @cache
     def asked(split: str) -> Asked:
         return asked_about_facts(data, split, request.facts, worlds)
 
-    told_others = (f"{side}{end}" for side in ("dev", "test") for end in COUNTERFACTUAL_SUFFIXES)
-    prepared = _answering(KnowledgeVQA, data, request, asked, (*SIDES_OF_A_SPLIT, *told_others))
+    counterfactual = (f"{side}{end}" for side in ("dev", "test") for end in COUNTERFACTUAL_SUFFIXES)
+    prepared = _answering(KnowledgeVQA, data, request, asked, (*SIDES_OF_A_SPLIT, *counterfactual))
     scored = prepared.baselines
 
     def score(split: str) -> Mapping[str, float]:
-        told = [question for question in asked(split)[1] if isinstance(question, knowledge.FactQuestion)]
+        fact_questions = [question for question in asked(split)[1] if isinstance(question, knowledge.FactQuestion)]
         if request.facts == "none" or learnt is not None:
             return scored(split)
-        return {**scored(split), "facts-only": baselines.accuracy(baselines.facts_only(told), told)}
+        return {**scored(split), "facts-only": baselines.accuracy(baselines.facts_only(fact_questions), fact_questions)}
 
     def auxiliary(make: FactObjective) -> AuxiliaryObjective:
         facts = stated(worlds.of("train"), data.asked_relations, request.facts, data.draw("stated facts"))
@@ -118,7 +118,7 @@ def _answering(
 def asked_about_facts(
     data: NumberWorldData, split: str, facts: str, worlds: Worlds
 ) -> tuple[Scenes, tuple[knowledge.FactQuestion, ...]]:
-    """The scenes of a split and its questions about facts, which its suffix names (``COUNTERFACTUAL_SUFFIXES``)."""
+    """Scenes of a split and questions about facts; a suffix in ``COUNTERFACTUAL_SUFFIXES`` selects other facts."""
     side = split.partition("-")[0]
     scenes, generated = knowledge.generate(
         data.side(side),
@@ -133,12 +133,12 @@ def asked_about_facts(
 
 
 def asked_about_seen(data: NumberWorldData, split: str) -> tuple[Scenes, tuple[Question, ...]]:
-    """The scenes of a split and the questions about what they show."""
+    """Scenes of a split and visual questions about them."""
     return questions.generate(data.side(split), data.count(split), data.draw("vqa", split), numbers=data.numbers)
 
 
 def _source(data: NumberWorldData, request: DataRequest, split: str, *asked: Asked) -> QuestionSource:
-    """Questions about one or more sets of scenes, with what is told in the form that was asked for."""
+    """Source of questions about one or more sets of scenes, with facts in the requested form."""
     sources = [
         number_world.questions(
             scenes,
@@ -157,7 +157,7 @@ def _source(data: NumberWorldData, request: DataRequest, split: str, *asked: Ask
 
 
 def parallel_sentences(data: NumberWorldData, request: DataRequest) -> PreparedData:
-    """Sentences and their translations; test sentences stand in no parallel data that training could see."""
+    """Parallel sentences; the parallel training data contain no test sentence."""
 
     def source(side: str) -> TranslationSource:
         return number_world.translations(_corpus(data, side), data.languages)
@@ -172,9 +172,9 @@ def parallel_sentences(data: NumberWorldData, request: DataRequest) -> PreparedD
 
 
 def pretraining(data: NumberWorldData, request: DataRequest) -> PreparedData:
-    """Captions with their scenes, sentences by themselves, or sentences and as many translations.
+    """Pretraining data: captions with scenes, sentences, or sentences and as many translations.
 
-    Where translation-language-modeling is named it reads the translations, and other objectives the sentences.
+    With the objective translation-language-modeling, it reads the translations and other objectives the sentences.
     """
     offered = {"captions": (TEXTS, REGIONS), "sentences": (TEXTS,), "translations": (TEXTS, TRANSLATIONS)}
     offers = Offers(
@@ -186,10 +186,10 @@ def pretraining(data: NumberWorldData, request: DataRequest) -> PreparedData:
 
     def inputs(side: str, name: str | None = None) -> InputSource:
         if data.texts == "captions":
-            made = world_captions.captions(
+            captioned = world_captions.captions(
                 data.side(side), data.count(side), data.draw("captions", side), numbers=data.numbers
             )
-            return number_world.captions(*made, data.languages)
+            return number_world.captions(*captioned, data.languages)
         spoken = number_world.meanings(_corpus(data, side), data.languages)
         alone = monolingual((sentence for meaning in spoken for sentence in meaning), number_world.specials())
         if data.texts == "sentences" or (on_translations and name != TranslationLanguageModeling.name):

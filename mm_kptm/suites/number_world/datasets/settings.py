@@ -1,4 +1,4 @@
-"""Number World as data of an experiment: its settings."""
+"""Settings of Number World as the dataset of an experiment."""
 
 from __future__ import annotations
 
@@ -20,36 +20,34 @@ from mm_kptm.suites.number_world.generator.splits import Part, part
 
 @cache
 def tokenizer() -> WordLevel:
-    """Number World's words as a tokenizer for text that anybody types."""
+    """Word-level tokenizer of Number World, for free text as well."""
     return WordLevel(vocabulary().words, words)
 
 
 @dataclass(frozen=True)
 class NumberWorldData:
-    """Number World, the embedded benchmark: handwritten numbers, five languages, facts; nothing is downloaded."""
+    """Number World, the built-in benchmark: handwritten numbers, five languages, facts; no download."""
 
     name: Literal["number-world"] = "number-world"
-    split: str = "iid"  #: which generalisation is asked for
+    split: str = "iid"  #: generalisation split
     questions: int = 20000  #: training questions, captions or sentences
     eval_questions: int = 1000  #: questions of dev and of test
-    numbers: int = 30  #: the scenes show 0 up to this number, at most 100
-    sizes: tuple[int, ...] = SIZES  #: how many numbers a scene shows, where the split leaves it open
-    languages: tuple[str, ...] = LANGUAGES  #: of questions, captions and sentences, where the split leaves it open
-    types: tuple[str, ...] | None = None  #: types of question about what is seen; all when null
-    relations: tuple[str, ...] | None = None  #: that questions about facts ask for; those of the split when null
-    forms: tuple[int, ...] | None = None  #: wordings of a question; those of the split when null
-    vision: Literal["true", "shuffled", "blank"] = "true"  #: the scenes, those of other questions, or nothing to see
-    graph: Literal["worlds", "fixed"] = "worlds"  #: arbitrary facts drawn anew for every world, or one fixed graph
-    facts_per_number: int = 2  #: facts that hang on each name
+    numbers: int = 30  #: scenes show the numbers below this one, at most 100
+    sizes: tuple[int, ...] = SIZES  #: numbers per scene, unless the split fixes it
+    languages: tuple[str, ...] = LANGUAGES  #: of questions, captions and sentences, unless the split fixes them
+    types: tuple[str, ...] | None = None  #: types of visual questions; all when null
+    relations: tuple[str, ...] | None = None  #: relations asked about; those of the split when null
+    forms: tuple[int, ...] | None = None  #: question templates; those of the split when null
+    vision: Literal["true", "shuffled", "blank"] = "true"  #: true, shuffled or blank scenes
+    graph: Literal["worlds", "fixed"] = "worlds"  #: arbitrary facts redrawn for every world, or one fixed graph
+    facts_per_number: int = 2  #: injected facts per name
     distractors: int = 0  #: names of numbers that are not in the scene
-    num_perception_questions: int = (
-        0  #: questions about what is seen that stand among the training questions about facts
-    )
-    candidate_pool_size: int = 50  #: captions, and their scenes, that retrieval searches at a time
-    texts: Literal["captions", "sentences", "translations"] = "captions"  #: what pretraining reads
-    topics: tuple[str, ...] | None = None  #: what sentences are about; everything when null
-    mask_rate: float = 0.15  #: the share of tokens that masked-tokens hides
-    seed: int = 0  #: same seed, same bytes
+    num_perception_questions: int = 0  #: visual questions mixed into the training questions about facts
+    candidate_pool_size: int = 50  #: captions (and scenes) per retrieval pool
+    texts: Literal["captions", "sentences", "translations"] = "captions"  #: texts of pretraining
+    topics: tuple[str, ...] | None = None  #: topics of sentences; all when null
+    mask_rate: float = 0.15  #: masking rate of masked-tokens
+    seed: int = 0  #: of the generator; equal seeds give equal bytes
 
     def __post_init__(self) -> None:
         for language in self.languages:
@@ -71,7 +69,7 @@ class NumberWorldData:
         part(self.split, "train")
 
     def side(self, side: str) -> Part:
-        """One side of the split, narrowed to what the settings ask for."""
+        """One side of the split, restricted by the settings."""
         chosen = part(self.split, side)
         pairs = tuple(pair for pair in chosen.pairs if set(pair) <= set(self.languages))
         if not pairs:
@@ -90,29 +88,29 @@ class NumberWorldData:
         )
 
     def count(self, side: str) -> int:
-        """How many examples a side has."""
+        """Number of examples of a side."""
         return self.questions if side == "train" else self.eval_questions
 
     def draw(self, *path: int | str) -> RandomStream:
-        """A stream of numbers for one part of the data."""
+        """Random stream for one part of the data."""
         return RandomStream(self.seed, *path)
 
     @property
     def asked_relations(self) -> tuple[str, ...]:
-        """The relations that training or test asks for."""
+        """Relations asked about in training or test."""
         return tuple(dict.fromkeys((*self.side("train").relations, *self.side("test").relations)))
 
     @property
     def worlds(self) -> Worlds:
-        """The facts."""
+        """Worlds (fact graphs) of the benchmark."""
         drawn = draw_worlds if self.graph == "worlds" else draw_fixed
         return drawn(self.draw("worlds"), numbers=self.numbers)
 
     def tokenizer(self) -> WordLevel:
-        """What cuts the texts: one piece a word."""
+        """Word-level tokenizer of the texts."""
         return tokenizer()
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """What these data are: the version of the generator and the settings that shape it."""
+        """Fingerprints of the data: the generator's version and the settings that affect it."""
         return {"number-world": WORLD_VERSION, "settings": hashlib.sha256(repr(self).encode()).hexdigest()}

@@ -1,7 +1,7 @@
-"""Number World as sources of the tasks: its words become ids once, its crops stay bytes.
+"""Sources of Number World's question answering and pretraining; words are encoded once, crops stay uint8.
 
-What is shown may be taken away (``blank`` pictures) or exchanged (``shuffled``) with nothing else changed: the null
-arms of an experiment.
+Images may be removed (``blank``) or exchanged between questions (``shuffled``) with all else equal, for the null arms
+of an experiment.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Vision = Literal["true", "shuffled", "blank"]
 
 
 def pictures(scenes: Scenes) -> RegionCrops:
-    """The scenes as pictures; their features are the crops."""
+    """Scenes as region crops, whose features are their pixels."""
     every = range(len(scenes))
     return RegionCrops(scenes.crops.reshape(-1, FEATURES), scenes.fractions(every), scenes.offsets)
 
@@ -50,45 +50,44 @@ def questions(
     vision: Vision = "true",
     draw: RandomStream | None = None,
 ) -> QuestionSource:
-    """Questions about scenes; facts hang as branches from the words that carry them.
+    """Source of questions about scenes; facts are attached as branches to the words that carry them.
 
     Args:
-        scenes: the pictures.
-        asked: the questions; each names its scene.
-        answers: labels of all answers to choose from, as
-            :func:`mm_kptm.suites.number_world.generator.lexicon.answers` lists them.
-        vision: ``true`` scenes; ``shuffled``: every question is shown another question's scene; ``blank``: nothing is.
-        draw: for ``shuffled`` alone.
+        scenes: scenes that the questions refer to.
+        asked: questions, each with the index of its scene.
+        answers: labels of all answers, from :func:`mm_kptm.suites.number_world.generator.lexicon.answers`.
+        vision: ``true`` scenes; ``shuffled``: every question gets another question's scene; ``blank``: no image.
+        draw: random stream, for ``shuffled`` only.
 
     Raises:
         UserError: an answer is not among ``answers``, or ``shuffled`` without a draw or with a single question.
     """
-    place = {label: number for number, label in enumerate(answers)}
+    indices = {label: index for index, label in enumerate(answers)}
     for question in asked:
-        if question.answer.label not in place:
+        if question.answer.label not in indices:
             raise UserError(
                 f"question {question.id} is answered by {question.answer.label!r}, which is not among the "
                 f"{len(answers)} answers to choose from"
             )
-    right = Packed.of(answers=[[place[question.answer.label]] for question in asked], tenths=[[10]] * len(asked))
+    gold = Packed.of(answers=[[indices[question.answer.label]] for question in asked], tenths=[[10]] * len(asked))
     about = np.array([question.scene for question in asked], dtype=np.int64)
     shown = _shown(scenes, about, vision, draw)
     worlds = {question.world for question in asked} - {None}
     return QuestionSource(
         InputSource(_trees(asked), *shown),
         tuple(answers),
-        right,
+        gold,
         tuple(_about(question, by_world=len(worlds) > 1) for question in asked),
     )
 
 
 def joined(*sources: QuestionSource) -> QuestionSource:
-    """The questions of several sources that :func:`questions` made for the same answers, one behind the other."""
+    """Concatenate sources from :func:`questions` that share their answers."""
     crops = [source.shown.pictures for source in sources if isinstance(source.shown.pictures, RegionCrops)]
-    firsts = np.cumsum([0, *(len(part.lengths) for part in crops)])
+    starts = np.cumsum([0, *(len(part.lengths) for part in crops)])
     about = [
         source.shown.about + first
-        for source, first in zip(sources, firsts[:-1], strict=True)
+        for source, first in zip(sources, starts[:-1], strict=True)
         if source.shown.about is not None
     ]
     return QuestionSource(
@@ -104,7 +103,7 @@ def joined(*sources: QuestionSource) -> QuestionSource:
 
 
 def captions(scenes: Scenes, described: Sequence[Caption], languages: Sequence[str] = LANGUAGES) -> InputSource:
-    """Every caption in every language with its scene: what image-grounded pretraining reads."""
+    """Inputs of image-text pretraining: every caption in every language with its scene."""
     chosen = [(caption, language) for caption in described for language in languages]
     texts = sentences((caption.sentences[language].words, language) for caption, language in chosen)
     about = np.array([caption.scene for caption, _ in chosen], dtype=np.int64)
@@ -112,22 +111,22 @@ def captions(scenes: Scenes, described: Sequence[Caption], languages: Sequence[s
 
 
 def sentences(said: Iterable[tuple[Sequence[str], str]]) -> Packed:
-    """Words in their languages as texts of their own."""
+    """Pack sentences, given as (words, language)."""
     return monolingual((sentence(spoken, language) for spoken, language in said), specials())
 
 
 def sentence(spoken: Sequence[str], language: str) -> EncodedSentence:
-    """Words as ids, and their language as its place among Number World's."""
+    """Encode words to ids and the language to its index in ``LANGUAGES``."""
     return EncodedSentence(vocabulary().encode(spoken), LANGUAGES.index(language))
 
 
 def meanings(corpus: Sequence[ParallelCorpus], languages: Sequence[str] = LANGUAGES) -> list[list[EncodedSentence]]:
-    """What :func:`mm_kptm.crosslingual.corpora.bitext.every_pair` pairs: the same sentence in each language."""
+    """Each sentence in all languages, as :func:`mm_kptm.crosslingual.corpora.bitext.every_pair` reads it."""
     return [[sentence(parallel.sentences[language].words, language) for language in languages] for parallel in corpus]
 
 
 def translations(corpus: Sequence[ParallelCorpus], languages: Sequence[str] = LANGUAGES) -> TranslationSource:
-    """The sentences of a corpus to be found from language to language; each two languages once, in the order given."""
+    """Source of sentence retrieval between languages; every unordered pair of languages once, in the given order."""
     pairs = [pair for pair in permutations(languages, 2) if languages.index(pair[0]) < languages.index(pair[1])]
     chosen = [(parallel, pair) for pair in pairs for parallel in corpus]
     left, right = (
@@ -161,7 +160,7 @@ def _shown(scenes: Scenes, about: IntArray, vision: Vision, draw: RandomStream |
         case "shuffled":
             if draw is None or len(about) < 2:
                 raise UserError("shuffled pictures were asked for; they need a draw and at least two questions")
-            order = draw.orders(1, len(about))[0]  # a ring through all questions: nobody keeps their own scene
+            order = draw.orders(1, len(about))[0]  # a cycle through all questions: no question keeps its scene
             return pictures(scenes), _along_ring(about, order)
         case _:
             return pictures(scenes), about
@@ -174,7 +173,7 @@ def _along_ring(about: IntArray, order: IntArray) -> IntArray:
 
 
 def _trees(asked: Sequence[Question]) -> Packed:
-    """The words of questions with their facts, flattened."""
+    """Sentence trees of questions with their facts, packed."""
     trees = build_trees([_with_facts(question) for question in asked], max_length=512)
     languages = np.array([LANGUAGES.index(question.language) for question in asked], dtype=np.int64)
     return Packed(trees.offsets, {**trees.columns, "languages": np.repeat(languages, trees.lengths)})
@@ -185,8 +184,8 @@ def _with_facts(question: Question) -> TokenSequence:
     for branch in question.branches:
         facts.setdefault(branch.anchor, []).append(_token_ids(branch.words))
     tokens = (
-        TokenWithFacts(token, tuple(facts[place])) if place in facts else token
-        for place, token in enumerate(_token_ids(question.words))
+        TokenWithFacts(token, tuple(facts[index])) if index in facts else token
+        for index, token in enumerate(_token_ids(question.words))
     )
     return [*_token_ids([START]), *tokens, *_token_ids([BREAK])]
 

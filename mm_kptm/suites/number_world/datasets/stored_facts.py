@@ -1,7 +1,7 @@
-"""The facts of Number World for a model to keep in its weights: they stand in no question, training states them beside.
+"""Facts of Number World to be learnt in the weights: an auxiliary objective beside the questions, no injection.
 
-The worlds of the training questions are stated as one graph. Where there is only one world that graph is consistent;
-the many worlds of ``graph: worlds`` contradict each other, and none of them holds in the test.
+The union of the training worlds is one graph. With a single world it is consistent; the worlds of ``graph: worlds``
+contradict each other, and none of them is a test world.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Thing = TypeVar("Thing")
 
 
 class Stated(NamedTuple):
-    """A fact of a number, its object without a language."""
+    """Fact about a number with a language-neutral object."""
 
     number: int
     relation: str
@@ -34,17 +34,17 @@ class Stated(NamedTuple):
 
 
 def stated(worlds: Sequence[World], relations: Sequence[str], arm: str, draw: RandomStream) -> tuple[Stated, ...]:
-    """What some worlds hold of every number, each fact once; ``random`` facts have the object of another number.
+    """Distinct facts of some worlds; ``random`` facts have the object of a random number.
 
     Raises:
-        UserError: these facts can only be told with a question.
+        UserError: these facts can only be injected with a question.
     """
     if arm not in LEARNT_FACTS:
         raise UserError(
             f"knowledge.facts is {arm}, but facts that are learnt before a question is asked can only be one of "
-            f"{', '.join(LEARNT_FACTS)}; how a model answers when it is told others is the split test-{arm}"
+            f"{', '.join(LEARNT_FACTS)}; how a model answers when others are injected is the split test-{arm}"
         )
-    found = dict.fromkeys(
+    facts = dict.fromkeys(
         Stated(number, relation, label)
         for world in worlds
         for relation in relations
@@ -52,14 +52,14 @@ def stated(worlds: Sequence[World], relations: Sequence[str], arm: str, draw: Ra
         if label is not None
     )
     if arm == "true":
-        return tuple(found)
-    known = {relation: [fact.object for fact in found if fact.relation == relation] for relation in relations}
-    blind = (fact._replace(object=known[fact.relation][draw.one(len(known[fact.relation]))]) for fact in found)
+        return tuple(facts)
+    known = {relation: [fact.object for fact in facts if fact.relation == relation] for relation in relations}
+    blind = (fact._replace(object=known[fact.relation][draw.one(len(known[fact.relation]))]) for fact in facts)
     return tuple(dict.fromkeys(blind))
 
 
 def completion(facts: Sequence[Stated], languages: Sequence[str]) -> AuxiliaryObjective:
-    """Facts whose object is asked for, each said in every language."""
+    """Fact completion objective: predict the object of every fact, in every language."""
     objects = _numbered(fact.object for fact in facts)
     said = [
         OpenFact(
@@ -73,7 +73,7 @@ def completion(facts: Sequence[Stated], languages: Sequence[str]) -> AuxiliaryOb
 
 
 def embedding(facts: Sequence[Stated], languages: Sequence[str]) -> AuxiliaryObjective:
-    """Triples of described entities, each in every language."""
+    """Knowledge embedding objective: triples of described entities, in every language."""
     relations = _numbered(fact.relation for fact in facts)
     heads = _numbered((name(fact.number, language), language) for fact in facts for language in languages)
     tails = _numbered((surface(fact.object, language), language) for fact in facts for language in languages)
@@ -90,9 +90,11 @@ def embedding(facts: Sequence[Stated], languages: Sequence[str]) -> AuxiliaryObj
     return AuxiliaryObjective(KnowledgeEmbedding(graph), {"num_relations": len(relations)})
 
 
-FactObjective = Callable[[Sequence[Stated], Sequence[str]], AuxiliaryObjective]  #: of facts, said in some languages
+FactObjective = Callable[
+    [Sequence[Stated], Sequence[str]], AuxiliaryObjective
+]  #: builds an objective from facts and languages
 
-#: What trains on stated facts, by the form that a way of giving knowledge asks for.
+#: Objectives that learn facts, by knowledge form.
 LEARNT_FORMS: Mapping[str, FactObjective] = {
     OPEN_FACTS: completion,
     DESCRIBED_TRIPLES: embedding,

@@ -1,11 +1,11 @@
-"""The arms of the demonstration: what is trained, on what, for how long, at each tier.
+"""Arms of the demonstration at each tier: models, data and number of steps.
 
-Eight arms in three groups. Within a group the encoder, its size, its fresh weights and the number of steps are the
-same, and one thing differs: what is shown (``vqa-*``), which facts are told (``facts-*``), or whether the sentences
-stand beside their translations (``text-*``). The ``facts-*`` arms begin with the weights of ``vqa-true``, which can
-already read numbers and colours, so that what they learn is to use a fact; a share of questions about what is seen
-stays in their training. As a published checkpoint is fine-tuned with several seeds, all seeds begin with the weights of
-the first: whether the way from a picture to a name is found depends on the start, hardly on the seed after it.
+Eight arms in three groups. Within a group the encoder, its size, its initial weights and the number of steps are the
+same, and one factor varies: the image (``vqa-*``), the injected facts (``facts-*``), or whether sentences come with
+their translations (``text-*``). The ``facts-*`` arms start from the weights of ``vqa-true``, which already recognises
+numbers and colours, so that they learn to use facts; some visual questions remain in their training. As in the
+fine-tuning of a published checkpoint, all seeds start from the same weights, those of the first seed: whether a model
+learns to map images to names depends on the initial weights much more than on the fine-tuning seed.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
 from mm_kptm.suites.number_world.generator.numerals import LANGUAGES
 from mm_kptm.train.settings import TrainSettings
 
-START = "vqa-true"  #: the arm whose weights the ``facts-*`` arms begin with, ...
-FIRST_SEED = 0  #: ... those of this seed, whatever their own
+START = "vqa-true"  #: arm whose weights initialise the ``facts-*`` arms, ...
+FIRST_SEED = 0  #: ... with this seed, whatever their own
 VISION: Mapping[str, Literal["true", "blank", "shuffled"]] = {
     "vqa-true": "true", "vqa-blank": "blank", "vqa-shuffled": "shuffled",
 }  # fmt: skip
 FACTS = ("facts-worlds", "facts-fixed", "facts-none")
 TEXTS: Mapping[str, Literal["sentences", "translations"]] = {"text-mlm": "sentences", "text-tlm": "translations"}
-TOLD_OTHERS = "test-swapped"
-#: What an arm trained on true facts is told when it is measured, by split.
-TOLD_INSTEAD = {
+SWAPPED_SPLIT = "test-swapped"
+#: Facts injected at test time into an arm trained with true facts, by split.
+INJECTED_BY_SPLIT = {
     "test": "true",
     "test-oracle": "only the one that is needed",
     "test-random": "random",
@@ -39,18 +39,18 @@ TOLD_INSTEAD = {
 
 @dataclass(frozen=True)
 class Bounds:
-    """What the effects must reach, as shares; None where a tier is too small to claim anything."""
+    """Bounds on the effects, as shares; None where a tier is too small for a claim."""
 
-    vision: float = 0.5  #: answers right with vision, over those without and those with another scene
-    follows: float | None = 0.8  #: swapped facts followed after training in many worlds
-    fixed: float = 0.3  #: at most, after training on one graph
-    translation: float | None = 0.25  #: translations found with TLM over those with MLM alone
-    null: float = 0.05  #: at most, between a null arm and what is computed without a model
+    vision: float = 0.5  #: accuracy with vision minus that with blank or shuffled images, at least
+    follows: float | None = 0.8  #: share of swapped facts followed after training in many worlds, at least
+    fixed: float = 0.3  #: the same after training on one graph, at most
+    translation: float | None = 0.25  #: retrieval accuracy with TLM minus that with MLM alone, at least
+    null: float = 0.05  #: distance of a null arm from the model-free baseline, at most
 
 
 @dataclass(frozen=True)
 class Tier:
-    """How much of everything."""
+    """Size of a demonstration: seeds, data, steps and model."""
 
     name: str
     seeds: int
@@ -65,9 +65,11 @@ class Tier:
     layers: int = 3
 
 
-_SEEN = NumberWorldData(questions=20000, numbers=20, sizes=(2, 3), languages=("en",), types=("colour", "number"))
-_TOLD = replace(_SEEN, split="world", relations=("owner",), facts_per_number=1, num_perception_questions=10000)
-_SAID = NumberWorldData(
+_VISION_DATA = NumberWorldData(questions=20000, numbers=20, sizes=(2, 3), languages=("en",), types=("colour", "number"))
+_FACTS_DATA = replace(
+    _VISION_DATA, split="world", relations=("owner",), facts_per_number=1, num_perception_questions=10000
+)
+_TEXT_DATA = NumberWorldData(
     questions=700,
     eval_questions=90,
     numbers=24,
@@ -82,11 +84,11 @@ TIERS: Mapping[str, Tier] = {
         Tier(
             name="tiny",
             seeds=1,
-            vision_data=replace(_SEEN, questions=2000, eval_questions=400, numbers=10, sizes=(2,)),
+            vision_data=replace(_VISION_DATA, questions=2000, eval_questions=400, numbers=10, sizes=(2,)),
             facts_data=replace(
-                _TOLD, questions=2000, eval_questions=200, numbers=10, sizes=(2,), num_perception_questions=1000
+                _FACTS_DATA, questions=2000, eval_questions=200, numbers=10, sizes=(2,), num_perception_questions=1000
             ),
-            text_data=replace(_SAID, questions=300, eval_questions=40),
+            text_data=replace(_TEXT_DATA, questions=300, eval_questions=40),
             vqa_steps=150,
             facts_steps=30,
             text_steps=30,
@@ -97,9 +99,9 @@ TIERS: Mapping[str, Tier] = {
         Tier(
             name="demo",
             seeds=1,
-            vision_data=_SEEN,
-            facts_data=_TOLD,
-            text_data=_SAID,
+            vision_data=_VISION_DATA,
+            facts_data=_FACTS_DATA,
+            text_data=_TEXT_DATA,
             vqa_steps=500,
             facts_steps=700,
             text_steps=1600,
@@ -107,16 +109,16 @@ TIERS: Mapping[str, Tier] = {
         Tier(
             name="paper",
             seeds=5,
-            vision_data=replace(_SEEN, questions=40000, eval_questions=2000, numbers=100, languages=LANGUAGES),
+            vision_data=replace(_VISION_DATA, questions=40000, eval_questions=2000, numbers=100, languages=LANGUAGES),
             facts_data=replace(
-                _TOLD,
+                _FACTS_DATA,
                 questions=40000,
                 eval_questions=2000,
                 numbers=100,
                 languages=LANGUAGES,
                 num_perception_questions=20000,
             ),
-            text_data=replace(_SAID, questions=2000, eval_questions=300, numbers=100, languages=LANGUAGES),
+            text_data=replace(_TEXT_DATA, questions=2000, eval_questions=300, numbers=100, languages=LANGUAGES),
             vqa_steps=3000,
             facts_steps=3000,
             text_steps=4000,
@@ -126,17 +128,17 @@ TIERS: Mapping[str, Tier] = {
 
 
 def experiments(tier: Tier, seed: int, out: Path) -> dict[str, Experiment]:
-    """Every arm of a tier with one seed, by its name."""
+    """Experiments of a tier with one seed, by arm."""
     arms: dict[str, Experiment] = {}
     for name, vision in VISION.items():
         data = replace(tier.vision_data, vision=vision)
-        arms[name] = _answering(tier, name, "vqa", data, _held(tier.vqa_steps, 1e-3, seed), out)
+        arms[name] = _answering(tier, name, "vqa", data, _with_plateau(tier.vqa_steps, 1e-3, seed), out)
     for name in FACTS:
         data = replace(tier.facts_data, graph="fixed" if name == "facts-fixed" else "worlds")
-        arm = _answering(tier, name, "knowledge-vqa", data, _held(tier.facts_steps, 1.5e-3, seed), out)
-        told: Literal["none", "true"] = "none" if name == "facts-none" else "true"
-        started = replace(arm.encoder, sizes={}, weights=out / f"{START}-seed-{FIRST_SEED}" / "model")
-        arms[name] = replace(arm, encoder=started, knowledge=KnowledgeSettings("sentence-tree", told))
+        arm = _answering(tier, name, "knowledge-vqa", data, _with_plateau(tier.facts_steps, 1.5e-3, seed), out)
+        injected: Literal["none", "true"] = "none" if name == "facts-none" else "true"
+        encoder = replace(arm.encoder, sizes={}, weights=out / f"{START}-seed-{FIRST_SEED}" / "model")
+        arms[name] = replace(arm, encoder=encoder, knowledge=KnowledgeSettings("sentence-tree", injected))
     for name, texts in TEXTS.items():
         arms[name] = Experiment(
             name=f"{name}-seed-{seed}",
@@ -164,8 +166,8 @@ def _sizes(tier: Tier) -> dict[str, Size]:
     return {"dim": tier.dim, "num_heads": 4, "ffn_dim": 4 * tier.dim, "max_positions": 64, "dropout": 0.0}
 
 
-def _held(steps: int, lr: float, seed: int) -> TrainSettings:
-    """When a model begins to use what it is shown differs between seeds; the rate must not have fallen by then."""
+def _with_plateau(steps: int, lr: float, seed: int) -> TrainSettings:
+    """Training settings with a constant rate for 60 % of the steps: seeds differ in when a model starts to learn."""
     return replace(_train(steps, lr, seed), schedule="wsd", decay_fraction=0.4)
 
 

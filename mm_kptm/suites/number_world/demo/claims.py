@@ -1,4 +1,4 @@
-"""What the arms of the demonstration show: tables with their baselines, and claims held against bounds."""
+"""Results of the demonstration: tables with baselines, and claims checked against bounds."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from mm_kptm.report import Claim, Row, Run, Table, bootstrap, over_seeds
 from mm_kptm.report import arms as reported
 from mm_kptm.report.tables import counted
 from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
-from mm_kptm.suites.number_world.demo.arms import FACTS, TEXTS, TOLD_INSTEAD, TOLD_OTHERS, VISION, Tier
+from mm_kptm.suites.number_world.demo.arms import FACTS, INJECTED_BY_SPLIT, SWAPPED_SPLIT, TEXTS, VISION, Tier
 
-RESAMPLING = 0  #: seed of the bootstrap; the same answers give the same intervals
+RESAMPLING = 0  #: seed of the bootstrap, so that intervals are reproducible
 PRIOR = "question-only"
 
 Runs = Mapping[str, tuple[Run, ...]]
 
 
 def tables(tier: Tier, runs: Runs) -> Iterator[Table]:
-    """One table for each question that the arms answer."""
+    """Iterate over the result tables."""
     generator = np.random.default_rng(RESAMPLING)
     runs = {**runs, "facts-fixed": tuple(_each_alone(run) for run in runs["facts-fixed"])}
     yield _headline(runs, tuple(VISION), "test", "What is seen", f"{_scenes(tier.vision_data)}.", generator)
@@ -34,7 +34,7 @@ def tables(tier: Tier, runs: Runs) -> Iterator[Table]:
         generator,
     )
     yield _knowledge_use(runs, generator)
-    yield _told(runs, generator)
+    yield _by_injected_facts(runs, generator)
     found = _headline(
         runs,
         tuple(TEXTS),
@@ -48,7 +48,7 @@ def tables(tier: Tier, runs: Runs) -> Iterator[Table]:
 
 
 def claims(tier: Tier, runs: Runs) -> Iterator[Claim]:
-    """What must hold, with the values found."""
+    """Iterate over the claims with their measured values."""
     bounds = tier.bounds
     blind = max(_accuracy(runs[arm], "test") for arm in ("vqa-blank", "vqa-shuffled"))
     yield _at_least(
@@ -59,12 +59,12 @@ def claims(tier: Tier, runs: Runs) -> Iterator[Claim]:
     if bounds.follows is not None:
         yield _at_least(
             "knowledge, trained in many worlds: swapped facts are followed",
-            _accuracy(runs["facts-worlds"], TOLD_OTHERS),
+            _accuracy(runs["facts-worlds"], SWAPPED_SPLIT),
             bounds.follows,
         )
     yield _at_most(
         "knowledge, trained on one fixed graph: swapped facts are followed",
-        _accuracy(runs["facts-fixed"], TOLD_OTHERS),
+        _accuracy(runs["facts-fixed"], SWAPPED_SPLIT),
         bounds.fixed,
     )
     if bounds.translation is not None:
@@ -87,23 +87,28 @@ def _scenes(data: NumberWorldData) -> str:
     return f"New scenes of {sizes} of the numbers 0-{data.numbers - 1}, questions in {', '.join(data.languages)}"
 
 
-def _told(runs: Runs, generator: np.random.Generator) -> Table:
-    """The arm trained on true facts of many worlds, told other ones when it is measured."""
+def _by_injected_facts(runs: Runs, generator: np.random.Generator) -> Table:
+    """Accuracy of the arm trained with true facts of many worlds, by the facts injected at test time."""
     rows = []
-    for split, facts in TOLD_INSTEAD.items():
-        answers = [answer for run in runs["facts-worlds"] for answer in run.predictions[split]]
-        scores, groups = [answer.correct for answer in answers], [answer.group for answer in answers]
+    for split, facts in INJECTED_BY_SPLIT.items():
+        answers = [
+            [(answer.correct, answer.group) for answer in run.predictions[split] if answer.correct is not None]
+            for run in runs["facts-worlds"]
+        ]
+        scores, groups = zip(*(answer for of_run in answers for answer in of_run), strict=True)
         found = bootstrap(scores, groups, generator)
-        means = [float(np.mean([answer.correct for answer in run.predictions[split]])) for run in runs["facts-worlds"]]
-        metric = f"right, told: {facts}"
+        means = [float(np.mean([score for score, _ in of_run])) for of_run in answers]
+        metric = f"accuracy, injected: {facts}"
         rows.append(Row("facts-worlds", metric, found.value, found.low, found.high, found.n, std=over_seeds(means).std))
-    return Table("Facts told when measured", tuple(rows), "The same questions and model; only what is told differs.")
+    return Table(
+        "Facts injected at test time", tuple(rows), "Same questions and model; only the injected facts differ."
+    )
 
 
 def _headline(
     runs: Runs, names: Sequence[str], split: str, title: str, note: str, generator: np.random.Generator
 ) -> Table:
-    """Accuracy of some arms with the baselines of the first."""
+    """Accuracy of several arms with the baselines of the first."""
     found = [
         reported.ReportedArm(
             name, runs[name] if name == names[0] else tuple(replace(run, baselines={}) for run in runs[name])
@@ -115,30 +120,33 @@ def _headline(
 
 
 def _knowledge_use(runs: Runs, generator: np.random.Generator) -> Table:
-    """Answers by the facts told and by those of training, when the two differ."""
+    """Share of answers by the injected and by the memorised training facts, where the two differ."""
     rows = []
     groups = 0
     for arm in ("facts-worlds", "facts-fixed"):
-        owners = [answer.group for run in runs[arm] for answer in run.predictions[TOLD_OTHERS]]
-        for key, metric in (("correct", "follows the facts told"), ("memorised", "sticks to the true facts")):
+        example_groups = [answer.group for run in runs[arm] for answer in run.predictions[SWAPPED_SPLIT]]
+        for key, metric in (
+            ("correct", "follows the injected facts"),
+            ("memorised", "follows the memorised true facts"),
+        ):
             of_runs = [_column(run, key) for run in runs[arm]]
             scores = [score for column in of_runs for score in column]
             means = [float(np.mean(column)) for column in of_runs]
-            found = bootstrap(scores, owners, generator)
+            found = bootstrap(scores, example_groups, generator)
             groups = max(groups, found.groups)
             rows.append(Row(arm, metric, found.value, found.low, found.high, found.n, std=over_seeds(means).std))
     drawn = counted(groups, "group")
-    note = f"The questions are told the facts of another world. Intervals of 95 % from drawing up to {drawn}."
+    note = f"The injected facts are those of another world. Intervals of 95 % from drawing up to {drawn}."
     return Table("Facts swapped", tuple(rows), note)
 
 
 def _column(run: Run, key: str) -> list[float]:
-    """One number of every answer to questions with swapped facts."""
-    return [line.share(key) for line in read_lines(run.folder / "predictions" / f"{TOLD_OTHERS}.jsonl")]
+    """One field of the predictions with swapped facts."""
+    return [line.share(key) for line in read_lines(run.folder / "predictions" / f"{SWAPPED_SPLIT}.jsonl")]
 
 
 def _each_alone(run: Run) -> Run:
-    """A run in which no two answers share a group: with one graph, the world would be the only one."""
+    """Run with a group per example: with a fixed graph, all examples would share one world."""
     alone = {
         split: tuple(replace(answer, group=answer.id) for answer in answers)
         for split, answers in run.predictions.items()
@@ -147,7 +155,7 @@ def _each_alone(run: Run) -> Run:
 
 
 def _accuracy(runs: Sequence[Run], split: str) -> float:
-    """The mean over examples and seeds."""
+    """Mean accuracy over examples and seeds."""
     return float(np.mean([np.mean([answer.correct for answer in run.predictions[split]]) for run in runs]))
 
 

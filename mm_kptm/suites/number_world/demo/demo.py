@@ -1,7 +1,7 @@
-"""The demonstration: Number World end to end, from handwritten digits to measured effects and a report.
+"""Demonstration on Number World, from handwritten digits to measured effects and a report.
 
-The arms (:mod:`mm_kptm.suites.number_world.demo.arms`) are trained by worker processes of one thread each; what they
-answer does not depend on how many there are. A demonstration that was stopped goes on where it stood.
+The arms (:mod:`mm_kptm.suites.number_world.demo.arms`) are trained in single-threaded worker processes; results do not
+depend on their number. An interrupted demonstration can be resumed.
 """
 
 from __future__ import annotations
@@ -21,49 +21,57 @@ from mm_kptm.experiment.run import evaluated, train
 from mm_kptm.experiment.worker_pool import outcomes
 from mm_kptm.io.records import Json
 from mm_kptm.suites.number_world.demo import claims as findings
-from mm_kptm.suites.number_world.demo.arms import START, TEXTS, TIERS, TOLD_INSTEAD, TOLD_OTHERS, Tier, experiments
+from mm_kptm.suites.number_world.demo.arms import (
+    INJECTED_BY_SPLIT,
+    START,
+    SWAPPED_SPLIT,
+    TEXTS,
+    TIERS,
+    Tier,
+    experiments,
+)
 from mm_kptm.suites.number_world.demo.gallery import GALLERY, show
 from mm_kptm.systems.discovery import find
 from mm_kptm.tasks.metrics.similarity import centred
 from mm_kptm.tasks.protocol import write_predictions
 from mm_kptm.tasks.text.sentence_retrieval import ParallelSentences
 
-SHOWN = {START: ("test", 8), "facts-worlds": (TOLD_OTHERS, 8), "facts-fixed": (TOLD_OTHERS, 4)}
-MOST_WORKERS = 8  # each holds torch and its data, about a gigabyte
+SHOWN = {START: ("test", 8), "facts-worlds": (SWAPPED_SPLIT, 8), "facts-fixed": (SWAPPED_SPLIT, 4)}
+MOST_WORKERS = 8  # each takes about a gigabyte for torch and the data
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Demonstration:
-    """What was found, and the page about it."""
+    """Results and report of a demonstration."""
 
     comparison: report.Comparison
     report: Path
 
     def text(self) -> str:
-        """The tables and claims, for a terminal."""
+        """Tables and claims as terminal text."""
         return report.comparison_text(self.comparison)
 
     def plain(self) -> dict[str, Json]:
-        """The same numbers for machines, as in ``arms.json``, and where the page is."""
-        found = report.as_json(self.comparison)
-        if not isinstance(found, dict):
+        """The results as JSON values, as in ``arms.json``, with the path of the report."""
+        values = report.as_json(self.comparison)
+        if not isinstance(values, dict):
             raise TypeError("a comparison is written as an object")
-        return {**found, "report": str(self.report)}
+        return {**values, "report": str(self.report)}
 
 
 def demo(
     tier: str, out: Path, *, seeds: int | None = None, workers: int | None = None, say: Say | None = None
 ) -> Demonstration:
-    """Train every arm of a tier, measure it and write ``arms.json`` and ``report.html`` into ``out``.
+    """Train and evaluate every arm of a tier, and write ``arms.json`` and ``report.html`` to ``out``.
 
     Args:
         tier: one of :data:`~mm_kptm.suites.number_world.demo.arms.TIERS`.
-        out: the folder; a demonstration of the same tier that was stopped there goes on.
-        seeds: runs of every arm, with the seeds from 0 on; as the tier has it unless given.
-        workers: processes at a time; as many as there are cores unless given.
-        say: is told of every arm that ends; standard error unless given.
+        out: output folder; an interrupted demonstration of the same tier there is resumed.
+        seeds: runs per arm, with seeds from 0; default: that of the tier.
+        workers: parallel processes; default: the number of cores.
+        say: callback for progress lines; default: print to standard error.
 
     Raises:
         UserError: there is no such tier, less than one seed, or ``out`` holds other runs.
@@ -82,18 +90,18 @@ def demo(
         check_began(job)
     say(f"{tier} tier: {len(jobs)} arms, {len(every)} runs, {workers} at a time")
     first = (START, "vqa-shuffled")
-    later = sorted((arm for arm in jobs if arm not in first), key=lambda arm: arm in TEXTS)  # the longest begin first
+    later = sorted((arm for arm in jobs if arm not in first), key=lambda arm: arm in TEXTS)  # the longest start first
     starts, others = ([job for arm in arms for job in jobs[arm] if not job.done] for arms in (first, later))
     left = [*starts, *others]
-    for place, told in outcomes(run, left, workers=workers, first=len(starts)):
-        say(f"{left[place].settings.name}: {told}")
+    for index, outcome in outcomes(run, left, workers=workers, first=len(starts)):
+        say(f"{left[index].settings.name}: {outcome}")
     return _found(chosen, jobs, out)
 
 
 def _splits(arm: str) -> tuple[str, ...]:
     if arm == "facts-worlds":
-        return (TOLD_OTHERS, *TOLD_INSTEAD)
-    return ("test", TOLD_OTHERS) if arm == "facts-fixed" else ("test",)
+        return (SWAPPED_SPLIT, *INJECTED_BY_SPLIT)
+    return ("test", SWAPPED_SPLIT) if arm == "facts-fixed" else ("test",)
 
 
 def _found(tier: Tier, jobs: Mapping[str, Sequence[Job]], out: Path) -> Demonstration:
@@ -113,7 +121,7 @@ def _found(tier: Tier, jobs: Mapping[str, Sequence[Job]], out: Path) -> Demonstr
 
 
 def run(job: Job) -> str:
-    """Train an arm from where it stands, let it answer, and tell how it went."""
+    """Train (or resume) and evaluate an arm; returns its accuracies and duration in words."""
     began = time.monotonic()
     settings, folder = job.settings, job.folder
     arm = settings.name.rpartition("-seed-")[0]
@@ -123,22 +131,22 @@ def run(job: Job) -> str:
             show(settings, built, *SHOWN[arm], folder)
         if settings.task is None:
             task = ParallelSentences(built.system, likeness=centred)
-            asked = find_task_dataset(task.name, settings.data).prepare(
+            prepared = find_task_dataset(task.name, settings.data).prepare(
                 settings.data, DataRequest(find(settings.encoder.recipe))
             )
-            rows = task.predictions(asked.sources["test"]())
+            rows = task.predictions(prepared.sources["test"]())
             write_predictions(rows, folder / "predictions" / "test.jsonl")
-            told = f"translations found {sum(float(row['correct']) for row in rows) / len(rows):.3f}"
+            outcome = f"translations found {sum(float(row['correct']) for row in rows) / len(rows):.3f}"
         else:
             measured = [(split, evaluated(folder, settings, built, split)) for split in job.splits]
-            told = ", ".join(f"{split} {found['accuracy']:.3f}" for split, found in measured)
+            outcome = ", ".join(f"{split} {metrics['accuracy']:.3f}" for split, metrics in measured)
     except UserError as mistake:
         raise UserError(f"{settings.name}: {mistake}") from None
-    return f"{told} ({time.monotonic() - began:.0f} s)"
+    return f"{outcome} ({time.monotonic() - began:.0f} s)"
 
 
 def _cores() -> int:
-    """How many this process may use."""
+    """Number of cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -1,4 +1,4 @@
-"""Examples for the page: what a run was shown, asked and told, what it answered, and where its attention went.
+"""Gallery examples of a run: image, question, injected facts, predicted answer and attention.
 
 Shapes: T token rows and R region rows of one question.
 """
@@ -34,17 +34,17 @@ GALLERY = "gallery.json"
 
 
 def show(settings: Experiment, built: Built, split: str, count: int, folder: Path) -> None:
-    """Write the first ``count`` questions of a split of Number World as the gallery of a run in ``folder``."""
+    """Write the first ``count`` questions of a split as the gallery of a run in ``folder``."""
     source, encoder, task = built.source(split), built.system.encoder, built.task
     if task is None or not isinstance(source, QuestionSource) or not isinstance(encoder, SingleStream):
         raise TypeError(f"{settings.name} does not answer questions with a single stream")
     scenes, asked = _asked(settings, built, split)
     examples = []
     task.eval()
-    for place in range(min(count, len(asked))):
-        batch = source.batch([place], seeded(0, place))
+    for index in range(min(count, len(asked))):
+        batch = source.batch([index], seeded(0, index))
         (row,) = task.predict(batch)
-        examples.append(_example(scenes, asked[place], row, batch, _read_at_first(encoder, batch)))
+        examples.append(_example(scenes, asked[index], row, batch, _read_at_first(encoder, batch)))
     write_gallery(folder / GALLERY, examples)
 
 
@@ -59,7 +59,7 @@ def _asked(settings: Experiment, built: Built, split: str) -> tuple[Scenes, Sequ
 
 @torch.no_grad()
 def _read_at_first(encoder: SingleStream, batch: Questions) -> Tensor:
-    """How much the first row, which answers, reads every row in the last layer: the mean over heads, [T + R]."""
+    """Attention of the first row, which is classified, in the last layer: mean over heads, [T + R]."""
     *_, stream, _ = encoder.hidden_states(batch.inputs)
     attention = submodule(encoder, f"layers.{len(encoder.layers) - 1}.self_attention.attention", Attention)
     (shares,) = attention.weights(stream.x, stream.x, stream.attention)
@@ -101,7 +101,7 @@ def _boxes(scenes: Scenes, question: Question, shares: Sequence[float]) -> tuple
 
 
 def _facts(question: Question) -> tuple[Fact, ...]:
-    """The facts as they were told; the one that the question needs is marked."""
+    """Injected facts, with ``used`` set for the one that the question needs."""
     if not isinstance(question, FactQuestion):
         return ()
     language = question.facts_language

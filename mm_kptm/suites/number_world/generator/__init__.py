@@ -1,7 +1,7 @@
-"""Number World: the embedded benchmark.
+"""Generator of Number World.
 
-Scenes of coloured handwritten numbers, a graph of facts about them that is redrawn from world to world, and questions,
-captions and statements in five languages. Everything comes from a seed, byte for byte the same on every machine.
+Scenes of coloured handwritten numbers, a fact graph about them that is redrawn for every world, and questions, captions
+and statements in five languages. Everything is a function of a seed, byte for byte the same on every machine.
 """
 
 from typing import TYPE_CHECKING
@@ -49,5 +49,5 @@ __all__ = [
     "vocabulary",
 ]
 
-#: Changes whenever the bytes that a seed gives change; results of different versions are not comparable.
+#: Incremented whenever the output for a seed changes; results of different versions are not comparable.
 WORLD_VERSION = "1.0"

@@ -1,7 +1,7 @@
-"""What can be scored without doing the task: the numbers to print beside every table.
+"""Model-free baselines, reported beside every table.
 
-Each baseline is the best guess of somebody who sees only part of an example; it learns from the training questions and
-predicts a label for every test question.
+Each baseline is the best guess from a part of an example; it is fitted on the training questions and predicts a label
+for every test question.
 """
 
 from collections import Counter, defaultdict
@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 
 from mm_kptm.errors import UserError
-from mm_kptm.suites.number_world.generator.knowledge import FactQuestion, told_objects
+from mm_kptm.suites.number_world.generator.knowledge import FactQuestion, injected_objects
 from mm_kptm.suites.number_world.generator.lexicon import answers, surface
 from mm_kptm.suites.number_world.generator.questions import Question
 from mm_kptm.suites.number_world.generator.scene import Scenes, Thing
 
 
 def accuracy(predicted: Sequence[str], questions: Sequence[Question]) -> float:
-    """The share of questions whose answer is the label predicted."""
+    """Share of questions whose gold label is predicted."""
     if not questions:
         raise UserError("an accuracy was asked for over no questions; it needs one at least")
     return sum(label == question.answer.label for label, question in zip(predicted, questions, strict=True)) / len(
@@ -25,7 +25,7 @@ def accuracy(predicted: Sequence[str], questions: Sequence[Question]) -> float:
 
 
 def chance(train: Sequence[Question], test: Sequence[Question]) -> float:
-    """The accuracy expected of a uniform guess among the answers that training gave to questions of the same type."""
+    """Expected accuracy of a uniform guess among the training answers to questions of the same type."""
     options: dict[str, set[str]] = defaultdict(set)
     for question in train:
         options[question.type].add(question.answer.label)
@@ -36,13 +36,13 @@ def chance(train: Sequence[Question], test: Sequence[Question]) -> float:
 
 
 def majority(train: Sequence[Question], test: Sequence[Question]) -> tuple[str, ...]:
-    """Always the most frequent answer."""
+    """Predict the most frequent training answer."""
     usual = _usual(question.answer.label for question in train)
     return (usual,) * len(test)
 
 
 def question_only(train: Sequence[Question], test: Sequence[Question]) -> tuple[str, ...]:
-    """The most frequent answer to the same sentence; to its type where the sentence is new, and then to anything."""
+    """Predict the most frequent answer to the same sentence, else to the same type, else overall."""
     keys: tuple[Callable[[Question], str], ...] = (lambda q: f"{q.language} {q.sentence}", lambda q: q.type)
     tables = []
     for key in keys:
@@ -58,15 +58,15 @@ def question_only(train: Sequence[Question], test: Sequence[Question]) -> tuple[
 def image_only(
     train: Sequence[Question], train_scenes: Scenes, test: Sequence[Question], test_scenes: Scenes
 ) -> tuple[str, ...]:
-    """The likeliest answer for somebody who reads the scene perfectly but not the question.
+    """Predict the likeliest answer from the scene without the question.
 
-    Answers are seen by the part they play (*a number that is there*, *how many there are*, *yes*); training
-    says how often each part is the answer, the scene which labels play it.
+    Answers are grouped by role (*a number in the scene*, *the count*, *yes*): the frequency of a role comes from
+    training, the labels of a role from the scene.
     """
     roles: Counter[str] = Counter()
     for question in train:
         roles[_role(question.answer.label, train_scenes.things(question.scene))] += 1
-    alone = [role for role in roles if not role.startswith("the ")]  # labels that need nothing in the scene
+    alone = [role for role in roles if not role.startswith("the ")]  # labels that do not depend on the scene
     predicted = []
     for question in test:
         things = test_scenes.things(question.scene)
@@ -78,25 +78,25 @@ def image_only(
 
 
 def facts_only(test: Sequence[FactQuestion]) -> tuple[str, ...]:
-    """The commonest of the objects told for the asked relation, by somebody who sees the question but not the scene.
+    """Predict the most frequent injected object of the asked relation, from question and facts without the scene.
 
-    Where no facts are told the guess is the empty label, which is always wrong.
+    Without injected facts the prediction is the empty label, which is always wrong.
     """
     predicted = []
     for question in test:
-        objects = told_objects(question)
+        objects = injected_objects(question)
         predicted.append(_label_of(question.facts_language).get(_usual(objects), "") if objects else "")
     return tuple(predicted)
 
 
 @cache
 def _label_of(language: str) -> dict[str, str]:
-    """The label of a word on a branch, where it is no number; a number's own name is the last resort."""
+    """Labels by word on a branch; other labels take precedence over number names."""
     return {surface(label, language).lower(): label for label in reversed(answers()) if not label.startswith("count:")}
 
 
 def _role(label: str, things: Sequence[Thing]) -> str:
-    """The part a label plays as the answer about a scene."""
+    """Role of a label as an answer about a scene."""
     kind, _, value = label.partition(":")
     if kind == "number" and any(str(thing.value) == value for thing in things):
         return "the number of a thing"
@@ -108,7 +108,7 @@ def _role(label: str, things: Sequence[Thing]) -> str:
 
 
 def _share(label: str, things: Sequence[Thing]) -> float:
-    """How likely a label is among those that play the same part in the scene."""
+    """Probability of a label among those of the same role in the scene."""
     kind, _, value = label.partition(":")
     if kind == "number" and any(str(thing.value) == value for thing in things):
         return 1 / len(things)
@@ -122,5 +122,5 @@ def _usual(labels: Iterable[str]) -> str:
 
 
 def _first(counter: Counter[str]) -> str:
-    """The most frequent; among equals the first in alphabetical order."""
+    """Most frequent key; ties go to the alphabetically first."""
     return min(counter, key=lambda label: (-counter[label], label))

@@ -1,6 +1,6 @@
-"""Sentences that state a fact about a number, with its object left open: *the owner of the twelve is ...*.
+"""Cloze statements of facts about numbers: *the owner of the twelve is ...*.
 
-The injected facts hang on the name of the number, as for questions
+Injected facts are attached to the name of the number, as in questions
 (:mod:`mm_kptm.suites.number_world.generator.knowledge`).
 """
 
@@ -23,7 +23,7 @@ from mm_kptm.suites.number_world.generator.statement_wording import STATED
 
 @dataclass(frozen=True)
 class Blank:
-    """A statement whose object is asked for."""
+    """Cloze statement whose object is masked."""
 
     id: str
     side: str
@@ -33,28 +33,28 @@ class Blank:
     relation: str
     number: int
     sentence: CaptionText
-    subject: int  #: the word that names the number
-    blank: int  #: the word that is left open
-    shown: tuple[str, ...]  #: relations of the facts that are told, in their order
-    answer: str  #: the word expected
-    true_answer: str  #: the word by the facts of the world
+    subject: int  #: index of the word that names the number
+    blank: int  #: index of the masked word
+    shown: tuple[str, ...]  #: relations of the injected facts, in order
+    answer: str  #: gold answer
+    true_answer: str  #: answer by the true facts of the world
     injected: tuple[tuple[str, str], ...] = ()  #: relation and object, in words
 
 
 def blanks(
     part: Part, count: int, draw: RandomStream, worlds: Worlds, *, facts_per_number: int = 2
 ) -> tuple[Blank, ...]:
-    """Statements of facts of the part's worlds, with the true facts told.
+    """Draw cloze statements of facts of the part's worlds, with the true facts injected.
 
     Raises:
-        UserError: a relation is asked for that does not vary from world to world.
+        UserError: a relation is the same in every world.
     """
     lasting = [relation for relation in part.relations if relation not in RANGES]
     if lasting:
         raise UserError(f"a blank was asked for the relation {lasting[0]!r}, but only these are: {', '.join(RANGES)}")
     known = worlds.of(part.worlds)
     examples = []
-    for place, roll in enumerate(draw.child("blanks").words(count, 7).tolist()):
+    for index, roll in enumerate(draw.child("blanks").words(count, 7).tolist()):
         language, facts_language = part.pairs[pick(roll[0], len(part.pairs))]
         relation = part.relations[pick(roll[1], len(part.relations))]
         world, number = known[pick(roll[2], len(known))], pick(roll[3], worlds.all[0].numbers)
@@ -68,7 +68,7 @@ def blanks(
         shown = (*others[:turn], relation, *others[turn:])
         examples.append(
             Blank(
-                id=f"blank-{part.split}-{part.side}-{place:06d}",
+                id=f"blank-{part.split}-{part.side}-{index:06d}",
                 side=part.side,
                 language=language,
                 facts_language=facts_language,
@@ -87,12 +87,10 @@ def blanks(
 
 
 def inform(examples: Sequence[Blank], arm: str, worlds: Worlds, draw: RandomStream) -> tuple[Blank, ...]:
-    """Inject other facts into the same blanks.
-
-    :func:`mm_kptm.suites.number_world.generator.knowledge.inject` does the same to questions.
+    """Inject other facts, as :func:`mm_kptm.suites.number_world.generator.knowledge.inject` for questions.
 
     Raises:
-        UserError: for an arm that is not known.
+        UserError: an unknown arm.
     """
     if arm not in ARMS:
         raise UserError(f"there are no facts called {arm!r} to inject; there are {', '.join(ARMS)}")
@@ -106,18 +104,18 @@ def _inform(blank: Blank, arm: str, worlds: Worlds, draw: RandomStream) -> Blank
     if arm == "swapped":
         world = substitute(worlds, blank.world, blank.number, blank.relation, draw)
         answer = _word(_said(world, blank.number, blank.relation, blank.language), blank.language)
-    language, told = blank.facts_language, []
+    language, injected = blank.facts_language, []
     for relation in (blank.relation,) if arm == "oracle" else blank.shown:
         if arm == "random":
             said = surface(RANGES[relation][draw.one(len(RANGES[relation]))], language)
         else:
             said = _said(world, blank.number, relation, language)
-        told.append((_word(RELATION_WORDS[language][relation], language), _word(said, language)))
-    return replace(blank, answer=answer, injected=tuple(told))
+        injected.append((_word(RELATION_WORDS[language][relation], language), _word(said, language)))
+    return replace(blank, answer=answer, injected=tuple(injected))
 
 
 def _said(world: World, number: int, relation: str, language: str) -> str:
-    """The object of a fact in a language."""
+    """Word for the object of a fact in a language."""
     return surface(world.object(number, relation) or "", language)
 
 

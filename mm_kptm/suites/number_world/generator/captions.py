@@ -1,4 +1,4 @@
-"""What can be said about a scene: captions, near misses of captions, and expressions that point at one number."""
+"""Texts about scenes: captions, hard negative captions, and referring expressions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from mm_kptm.suites.number_world.generator.wording import MOST, SIDES
 
 @dataclass(frozen=True)
 class CaptionText:
-    """A text and the words a model reads."""
+    """Text with its words as a model reads them."""
 
     text: str
     words: tuple[str, ...]
@@ -22,7 +22,7 @@ class CaptionText:
 
 @dataclass(frozen=True)
 class Negative:
-    """A caption that is wrong in one way: ``colour``, ``number``, ``colours`` (two exchanged) or ``order``."""
+    """Hard negative caption with one error: ``colour``, ``number``, ``colours`` (two exchanged) or ``order``."""
 
     kind: str
     sentence: CaptionText
@@ -30,19 +30,19 @@ class Negative:
 
 @dataclass(frozen=True)
 class Caption:
-    """A scene described in several languages, and its near misses in each."""
+    """Caption of a scene in several languages, with hard negatives in each."""
 
     id: str
     split: str
     side: str
     scene: int
     sentences: Mapping[str, CaptionText]  #: by language
-    negatives: Mapping[str, tuple[Negative, ...]]  #: by language, the same kinds in each
+    negatives: Mapping[str, tuple[Negative, ...]]  #: by language, of the same kinds in each
 
 
 @dataclass(frozen=True)
 class Referring:
-    """An expression that points at one region of a scene."""
+    """Expression that refers to one region of a scene."""
 
     id: str
     split: str
@@ -51,11 +51,11 @@ class Referring:
     language: str
     scene: int
     sentence: CaptionText
-    target: int  #: the region, counted inside its scene
+    target: int  #: index of the region in its scene
 
 
 def describe(things: Sequence[Thing], language: str, form: int) -> CaptionText:
-    """The scene from left to right.
+    """Describe a scene from left to right.
 
     >>> describe([Thing(8, "orange", (0, 0, 8, 8)), Thing(27, "red", (20, 0, 36, 8))], "en", 0).text
     'From left to right there is an orange eight and a red twenty-seven.'
@@ -72,7 +72,7 @@ def describe(things: Sequence[Thing], language: str, form: int) -> CaptionText:
 def captions(
     part: Part, count: int, draw: RandomStream, *, numbers: int = 100, languages: Sequence[str] = LANGUAGES
 ) -> tuple[Scenes, tuple[Caption, ...]]:
-    """``count`` scenes with a caption in every language, saying the same in the same wording."""
+    """Draw ``count`` scenes with a caption in every language, by the same template."""
     allowed, focus = scene_masks(part, numbers)
     scenes = compose(
         part.side, count, draw.child("scenes"), numbers=numbers, sizes=part.sizes, allowed=allowed, focus=focus
@@ -100,9 +100,9 @@ def captions(
 
 
 def _near_misses(things: Sequence[Thing], numbers: int, rolls: Sequence[int]) -> dict[str, list[Thing]]:
-    """Scenes that differ from this one in a single respect; no two colours to exchange, no such miss."""
-    place = pick(rolls[0], len(things))
-    thing = things[place]
+    """Scenes that differ in one respect, by kind; a kind that is impossible for the scene is left out."""
+    index = pick(rolls[0], len(things))
+    thing = things[index]
     colours = [colour for colour in COLOURS if colour != thing.colour]
     values = [value for value in range(numbers) if all(value != other.value for other in things)]
     other = next((k for k, one in enumerate(things) if one.colour != thing.colour), None)
@@ -110,8 +110,8 @@ def _near_misses(things: Sequence[Thing], numbers: int, rolls: Sequence[int]) ->
     first = pick(rolls[3], len(things) - 1)
     left, right = neighbours[first], neighbours[first + 1]
     misses = {
-        "colour": _changed(things, {place: replace(thing, colour=colours[pick(rolls[1], len(colours))])}),
-        "number": _changed(things, {place: replace(thing, value=values[pick(rolls[2], len(values))])}),
+        "colour": _changed(things, {index: replace(thing, colour=colours[pick(rolls[1], len(colours))])}),
+        "number": _changed(things, {index: replace(thing, value=values[pick(rolls[2], len(values))])}),
         "order": _changed(
             things,
             {left: replace(things[left], box=things[right].box), right: replace(things[right], box=things[left].box)},
@@ -120,19 +120,19 @@ def _near_misses(things: Sequence[Thing], numbers: int, rolls: Sequence[int]) ->
     if other is not None:
         misses["colours"] = _changed(
             things,
-            {place: replace(thing, colour=things[other].colour), other: replace(things[other], colour=thing.colour)},
+            {index: replace(thing, colour=things[other].colour), other: replace(things[other], colour=thing.colour)},
         )
     return misses
 
 
 def _changed(things: Sequence[Thing], changes: Mapping[int, Thing]) -> list[Thing]:
-    return [changes.get(place, thing) for place, thing in enumerate(things)]
+    return [changes.get(index, thing) for index, thing in enumerate(things)]
 
 
 def referring(
     part: Part, count: int, draw: RandomStream, *, numbers: int = 100
 ) -> tuple[Scenes, tuple[Referring, ...]]:
-    """``count`` scenes and one expression for each that points at one of its numbers and no other."""
+    """Draw ``count`` scenes with one unambiguous referring expression each."""
     allowed, focus = scene_masks(part, numbers)
     scenes = compose(
         part.side, count, draw.child("scenes"), numbers=numbers, sizes=part.sizes, allowed=allowed, focus=focus
@@ -165,7 +165,7 @@ def referring(
 def _pointed(
     kind: str, things: Sequence[Thing], focus: int, language: str, rolls: Sequence[int]
 ) -> tuple[Mapping[str, str], int]:
-    """The slots of an expression and the region it points at."""
+    """Slots of an expression and the index of the region it refers to."""
     across = sorted(range(len(things)), key=lambda row: things[row].box[0])
     upward = sorted(range(len(things)), key=lambda row: things[row].value)
     way = pick(rolls[0], 2)
@@ -180,10 +180,10 @@ def _pointed(
         case "extreme":
             return {"most": MOST[language][way]}, upward[way - 1]
         case _:  # the neighbour of the focus
-            place = across.index(focus)
-            if not 0 <= place + (1 if way else -1) < len(things):
+            index = across.index(focus)
+            if not 0 <= index + (1 if way else -1) < len(things):
                 way = 1 - way
-            target = across[place + (1 if way else -1)]
+            target = across[index + (1 if way else -1)]
             return {**colour_slots(things[focus].colour, language), "side": SIDES[language][way]}, target
 
 

@@ -1,8 +1,8 @@
-"""The handwritten digits that ship inside scikit-learn, in three blocks that share no scan.
+"""Handwritten digits of scikit-learn in three disjoint blocks.
 
 Source: Alpaydin and Kaynak 1998, "Optical recognition of handwritten digits" (UCI), the 1,797 scans of its test
 half, read with ``sklearn.datasets.load_digits``: 8 x 8 pixels of 17 grey levels (0 paper, 16 ink). Neighbouring
-scans are often of one hand, so the blocks are runs of neighbours with a gap of forty scans between them.
+scans are often by the same writer, so the blocks are contiguous with gaps of forty scans between them.
 """
 
 from dataclasses import dataclass
@@ -13,27 +13,27 @@ from numpy.typing import NDArray
 
 from mm_kptm.errors import UserError
 
-#: First scan and the one after the last; the gaps belong to nobody.
+#: First scan and the one after the last; the gaps are unused.
 BLOCKS = {"train": (0, 1200), "dev": (1240, 1440), "test": (1480, 1797)}
 
 
 @dataclass(frozen=True, eq=False)
 class Scans:
-    """The scans of one block."""
+    """Scans of one block."""
 
     images: NDArray[np.uint8]  #: grey levels 0-16, [N, 8, 8]
     labels: NDArray[np.uint8]  #: the digit, [N]
-    table: NDArray[np.int64]  #: scans of each digit, repeated from the first to fill the row, [10, M]
-    counts: NDArray[np.int64]  #: how many scans each digit has, [10]
+    table: NDArray[np.int64]  #: scan indices of each digit, repeated to fill the row, [10, M]
+    counts: NDArray[np.int64]  #: number of scans of each digit, [10]
 
 
 @cache
 def scans(block: str) -> Scans:
-    """The scans of the block ``train``, ``dev`` or ``test``; raises UserError for another name."""
+    """Load the block ``train``, ``dev`` or ``test``; ``UserError`` for another name."""
     if block not in BLOCKS:
         raise UserError(f"there is no block of scans called {block!r}; the blocks are {', '.join(BLOCKS)}")
     first, stop = BLOCKS[block]
-    from sklearn.datasets import load_digits  # a second of start-up, which no settings need
+    from sklearn.datasets import load_digits  # imported late: it takes a second, and settings do not need it
 
     digits = load_digits()
     images = digits.images[first:stop].astype(np.uint8)

@@ -1,15 +1,14 @@
-"""How questions about facts are asked: four ways for each relation in each language.
+"""Templates of questions about facts: four per relation and language.
 
-The number meant is named by what is seen of it ("the red number"), never by its name. Slots: ``{it}`` the
-number as subject or object, ``{of_it}`` and ``{to_it}`` the same in the genitive and the dative (or with the
-contracted preposition).
+The number is referred to by its appearance ("the red number"), never by its name. Slots: ``{it}`` the number as
+subject or object, ``{of_it}`` and ``{to_it}`` in the genitive and the dative (or with the contracted preposition).
 """
 
 from collections.abc import Mapping
 
 from mm_kptm.suites.number_world.generator.wording import Wording
 
-#: The number meant, by its colour ``{c}``: as ``it``, ``of_it`` and ``to_it``.
+#: The number by its colour ``{c}``: as ``it``, ``of_it`` and ``to_it``.
 MEANT: Mapping[str, tuple[str, str, str]] = {
     "en": ("the {c} number", "of the {c} number", "to the {c} number"),
     "de": ("die {c1} Zahl", "der {c2} Zahl", "der {c2} Zahl"),
@@ -17,7 +16,7 @@ MEANT: Mapping[str, tuple[str, str, str]] = {
     "es": ("el número {c}", "del número {c}", "al número {c}"),
     "zh": ("{c}的数字", "{c}的数字", "{c}的数字"),
 }
-#: The number after the one meant: the second hop.
+#: The number after it: the second hop.
 AFTER: Mapping[str, tuple[str, str, str]] = {
     "en": (
         "the number after the {c} number",

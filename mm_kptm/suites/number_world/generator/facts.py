@@ -1,8 +1,8 @@
-"""What is known about the numbers: a graph of three families of facts, and the worlds in which the last is redrawn.
+"""Fact graph of the numbers: three families of facts, and worlds in which the last family is redrawn.
 
-*Computable* facts follow from the number, *lookup* facts are looked up in a table, *arbitrary* facts hold in
-one world and follow from nothing. With one fixed graph a model learns the arbitrary facts by heart and ignores
-the ones it is given; with a new draw in every world it can only read them.
+**Computable* facts follow from the number, *lookup* facts come from a table, *arbitrary* facts are random and hold in
+one world. With one fixed graph a model can memorise the arbitrary facts and ignore the injected ones; with a new draw
+in every world it must read them.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ PEOPLE = ("anna", "boris", "clara", "david", "emma", "felix", "grace", "hugo", "
 GUILDS = ("bakers", "smiths", "weavers", "sailors", "gardeners", "painters", "masons", "fishers")
 TOWNS = ("london", "rome", "athens", "lisbon", "vienna", "prague", "warsaw", "geneva", "naples", "berlin", "tokyo",
          "moscow")  # fmt: skip
-#: What an arbitrary relation may point at.
+#: Objects of the arbitrary relations.
 RANGES: Mapping[str, tuple[str, ...]] = {
     "owner": tuple(f"person:{name}" for name in PEOPLE),
     "guild": tuple(f"guild:{name}" for name in GUILDS),
@@ -38,18 +38,18 @@ WORLDS = {"train": (0, 64), "dev": (64, 72), "test": (72, 80)}
 
 @dataclass(frozen=True)
 class World:
-    """One draw of the arbitrary facts beside the facts that hold everywhere."""
+    """World: a draw of the arbitrary facts, with the facts that hold in every world."""
 
     id: int
     numbers: int
-    objects: Mapping[str, tuple[str | None, ...]]  #: relation -> what each number points at
+    objects: Mapping[str, tuple[str | None, ...]]  #: object of each number, by relation
 
     def object(self, number: int, relation: str) -> str | None:
-        """What ``number`` points at, as a language-neutral label; None where nothing is (zero has no Roman numeral)."""
+        """Object of a fact as a language-neutral label; None if there is none (zero has no Roman numeral)."""
         return self.objects[relation][number]
 
     def triples(self) -> tuple[tuple[str, str, str], ...]:
-        """The world as head, relation, tail, in a fixed order."""
+        """Triples (head, relation, tail) of the world in a fixed order."""
         return tuple(
             (f"number:{number}", relation, tail)
             for relation in RELATIONS
@@ -60,12 +60,12 @@ class World:
 
 @dataclass(frozen=True)
 class Worlds:
-    """All worlds of a benchmark."""
+    """Worlds of all sides of a benchmark."""
 
     all: tuple[World, ...]
 
     def of(self, side: str) -> tuple[World, ...]:
-        """The worlds of ``train``, ``dev`` or ``test``; all the same single one where the graph is fixed."""
+        """Worlds of ``train``, ``dev`` or ``test``; with a fixed graph, the same single one."""
         if len(self.all) == 1:
             return self.all
         first, stop = WORLDS[side]
@@ -80,20 +80,20 @@ class Worlds:
 
 
 def draw_worlds(draw: RandomStream, *, numbers: int = 100) -> Worlds:
-    """The 64 + 8 + 8 worlds over the numbers 0 up to ``numbers`` (excluded)."""
+    """Draw the 64 + 8 + 8 worlds over the numbers 0 to ``numbers`` (excluded)."""
     lasting = _lasting(numbers)
     return Worlds(tuple(_world(id, draw.child("world", id), numbers, lasting) for id in range(WORLDS["test"][1])))
 
 
 def draw_fixed(draw: RandomStream, *, numbers: int = 100) -> Worlds:
-    """One graph for training and test alike: what a model can learn by heart."""
+    """Draw one world for training and test, which a model can memorise."""
     return Worlds((_world(0, draw.child("world", 0), numbers, _lasting(numbers)),))
 
 
 def substitute(worlds: Worlds, id: int, number: int, relation: str, draw: RandomStream) -> World:
-    """A world, seen or not by training as ``id`` is, in which ``number`` points at something else.
+    """Counterfactual world, of the same side as ``id``, in which a fact of ``number`` has another object.
 
-    Where the graph is fixed there is no other world to read; a fresh one is drawn.
+    With a fixed graph there is no other world; a fresh one is drawn.
     """
     if relation not in RANGES:
         raise UserError(
@@ -114,13 +114,15 @@ def substitute(worlds: Worlds, id: int, number: int, relation: str, draw: Random
 def _world(id: int, draw: RandomStream, numbers: int, lasting: Mapping[str, tuple[str | None, ...]]) -> World:
     drawn: dict[str, tuple[str | None, ...]] = {}
     for relation, objects in RANGES.items():
-        order = draw.orders(1, numbers)[0].tolist()  # an order instead of free draws: every object is equally frequent
-        drawn[relation] = tuple(objects[place % len(objects)] for place in order)
+        order = draw.orders(1, numbers)[
+            0
+        ].tolist()  # a permutation instead of independent draws: objects are equally frequent
+        drawn[relation] = tuple(objects[index % len(objects)] for index in order)
     return World(id, numbers, {**lasting, **drawn})
 
 
 def _lasting(numbers: int) -> dict[str, tuple[str | None, ...]]:
-    """The facts that hold in every world."""
+    """Computable and lookup facts, which hold in every world."""
     everyone = range(numbers)
     return {
         "parity": tuple("parity:odd" if n % 2 else "parity:even" for n in everyone),

@@ -1,4 +1,4 @@
-"""A hash of what a seed gives, to see that two machines were given the same benchmark."""
+"""Fingerprint of the generator's output, to verify that two machines produce the same benchmark."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -15,13 +15,13 @@ from mm_kptm.suites.number_world.generator.splits import SIDES_OF_A_SPLIT, SPLIT
 
 
 def scene_bytes(scenes: Scenes) -> bytes:
-    """Everything that a set of scenes shows, as bytes of a fixed order and width."""
+    """Serialise scenes to bytes of a fixed order and width."""
     arrays = (scenes.offsets, scenes.values, scenes.colours, scenes.boxes, scenes.written, scenes.focus)
     return b"".join(np.ascontiguousarray(array, dtype="<i8").tobytes() for array in arrays) + scenes.crops.tobytes()
 
 
 def digest(parts: Iterable[bytes | str]) -> str:
-    """The SHA-256 of bytes and texts, each preceded by its length."""
+    """SHA-256 of bytes and strings, each preceded by its length."""
     hashed = hashlib.sha256()
     for one in parts:
         data = one.encode() if isinstance(one, str) else one
@@ -30,7 +30,7 @@ def digest(parts: Iterable[bytes | str]) -> str:
 
 
 def _text(value: object) -> str:
-    """Everything that a value holds as text, whatever its classes and fields are called."""
+    """Serialise a value to text, independent of class and field names."""
     return repr(_plain(value))
 
 
@@ -45,7 +45,7 @@ def _plain(value: object) -> object:
 
 
 def fingerprint(seed: int = 0, *, numbers: int = 100, count: int = 20) -> str:
-    """One hash over ``count`` examples of every task on every side of every split."""
+    """Hash of ``count`` examples of every task on every side of every split."""
 
     def everything() -> Iterable[bytes | str]:
         yield WORLD_VERSION

@@ -1,9 +1,9 @@
-"""Questions that need a fact about a number that is seen, and the facts injected for them.
+"""Questions that need a fact about a number in the image, and the facts injected for them.
 
-"Who owns the red number?" needs the picture (the red number is 27), the link from the picture to a name
-(*twenty-seven*) and the fact that hangs on the name (owner Anna). The names of the scene's numbers follow the
-question, as a linker over detected tags would give them, in an order that tells nothing; every name carries the
-same relations, so that neither the names nor the facts alone give the answer away.
+"Who owns the red number?" needs the image (the red number is 27), the link from the image to a name (*twenty-seven*)
+and the fact attached to the name (owner Anna). The names of the scene's numbers follow the question in random order,
+as an entity linker over detected tags would give them; every name carries the same relations, so that neither the
+names nor the facts alone reveal the answer.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,8 +24,7 @@ from mm_kptm.suites.number_world.generator.questions import Answer, InjectedFact
 from mm_kptm.suites.number_world.generator.scene import Scenes, compose
 from mm_kptm.suites.number_world.generator.splits import Part, held_facts, scene_masks
 
-#: What a model may be told: nothing, facts drawn blindly, those of another world, the true ones, only the one
-#: that is needed.
+#: Injected facts: none, random, those of another world, the true ones, only those that are needed.
 ARMS = ("none", "random", "swapped", "true", "oracle")
 
 Item = TypeVar("Item", int, str)
@@ -33,18 +32,18 @@ Item = TypeVar("Item", int, str)
 
 @dataclass(frozen=True, kw_only=True)
 class FactQuestion(Question):
-    """A question whose answer is a fact, with what is needed to inject other facts into it."""
+    """Question whose answer is a fact, with the fields needed to inject other facts."""
 
     relation: str
     family: str
     hops: int
-    number: int  #: the one whose fact is asked
+    number: int  #: the number whose fact is asked
     facts_language: str
-    candidates: tuple[int, ...]  #: the numbers named after the question, in their order
-    injected: tuple[str, ...]  #: the relations that every name carries, in their order
+    candidates: tuple[int, ...]  #: numbers named after the question, in order
+    injected: tuple[str, ...]  #: relations injected at every name, in order
     arm: str = "true"
-    injected_world: int | None = None  #: the world whose facts are injected; None where they are of no world
-    true_answer: Answer  #: the answer in the question's own world, whatever is injected
+    injected_world: int | None = None  #: world of the injected facts; None if they are of no world
+    true_answer: Answer  #: answer in the question's own world, whatever is injected
 
 
 def generate(
@@ -57,20 +56,19 @@ def generate(
     distractors: int = 0,
     relations_shown: Sequence[str] | None = None,
 ) -> tuple[Scenes, tuple[FactQuestion, ...]]:
-    """``count`` scenes and one question about a fact of each one's focus, with the true facts injected.
+    """Draw ``count`` scenes and a question about a fact of the focus of each, with the true facts injected.
 
     Args:
-        part: what the scenes and questions may hold.
-        count: scenes, and as many questions.
-        draw: the random numbers.
-        worlds: the facts.
-        facts_per_number: relations that each name carries, the asked one among them; the way to the second hop
-            comes on top.
-        distractors: names of numbers that are not in the scene.
-        relations_shown: relations from which the others are drawn; those that vary from world to world when omitted.
+        part: constraints on scenes and questions.
+        count: number of scenes and of questions.
+        draw: random stream.
+        worlds: fact graphs.
+        facts_per_number: relations per name, the asked one included; the relation to the second hop is added.
+        distractors: number of names of numbers that are not in the scene.
+        relations_shown: relations to draw the others from; default: those that vary between worlds.
 
     Raises:
-        UserError: where held-out facts are asked over two hops, or two hops to a fact that does not vary.
+        UserError: held-out facts over two hops, or two hops to a fact that is the same in every world.
     """
     numbers = worlds.all[0].numbers
     askable = _askable(part, numbers)
@@ -87,7 +85,7 @@ def generate(
     shown = tuple(RANGES) if relations_shown is None else tuple(relations_shown)
     known = worlds.of(part.worlds)
     rolls = draw.child("questions").words(count, 8 + max(distractors, 0)).tolist()
-    most = 2 * max(part.sizes) + max(distractors, 0)  # names after a question
+    most = 2 * max(part.sizes) + max(distractors, 0)  # most names after a question
     shuffles = draw.child("orders").words(count, most + 2 * len(RELATIONS)).tolist()
     questions = []
     for scene in range(count):
@@ -138,22 +136,22 @@ def generate(
 
 
 def inject(questions: Sequence[FactQuestion], arm: str, worlds: Worlds, draw: RandomStream) -> tuple[FactQuestion, ...]:
-    """The same questions told other facts.
+    """Inject other facts into questions.
 
-    ``swapped`` facts are those of another world in which the answer differs; the answer expected then follows them, and
-    ``true_answer`` says what a model that sticks to the old facts would answer. In every other arm the true answer is
-    expected. ``random`` facts have the true relation and a random object.
+    ``swapped`` facts are those of another world in which the answer differs; the gold answer then follows them, and
+    ``true_answer`` is the answer by memorised facts. In every other arm the gold answer is the true one. ``random``
+    facts have the true relation and a random object.
 
     Raises:
-        UserError: for an arm that is not known, or for swapped facts about something that holds in every world.
+        UserError: an unknown arm, or swapped facts of a relation that is the same in every world.
     """
     if arm not in ARMS:
         raise UserError(f"there are no facts called {arm!r} to inject; there are {', '.join(ARMS)}")
     return tuple(_inject(question, arm, worlds, draw) for question in questions)
 
 
-def told_objects(question: FactQuestion) -> tuple[str, ...]:
-    """The objects of the asked relation on all names, as they are told: what the facts alone leave to choose from."""
+def injected_objects(question: FactQuestion) -> tuple[str, ...]:
+    """Injected objects of the asked relation at all names: the candidates that the facts alone leave."""
     relation = RELATION_WORDS[question.facts_language][question.relation].lower()
     return tuple(branch.words[1] for branch in question.branches if branch.words[0] == relation)
 
@@ -175,9 +173,9 @@ def _inject(question: FactQuestion, arm: str, worlds: Worlds, draw: RandomStream
     branches: tuple[InjectedFact, ...] = ()
     trunk = (*words(question.sentence, question.language), BREAK)
     if arm != "none":
-        told = _blind(question, draw) if world is None else world.object
+        object_of = _blind(question, draw) if world is None else world.object
         needed = {(question.number, question.relation), (question.number - 1, "successor")} if arm == "oracle" else None
-        branches = _branches(question, len(trunk), told, needed)
+        branches = _branches(question, len(trunk), object_of, needed)
     names = (words(name(number, question.facts_language), question.facts_language) for number in question.candidates)
     return replace(
         question,
@@ -192,25 +190,25 @@ def _inject(question: FactQuestion, arm: str, worlds: Worlds, draw: RandomStream
 def _branches(
     question: FactQuestion,
     start: int,
-    told: Callable[[int, str], str | None],
+    object_of: Callable[[int, str], str | None],
     needed: set[tuple[int, str]] | None,
 ) -> tuple[InjectedFact, ...]:
-    """One branch for each fact of each name: the word of the relation and the word of its object."""
+    """Branches of all names, one per fact: the words of the relation and of its object."""
     language = question.facts_language
     branches = []
-    for place, number in enumerate(question.candidates):
+    for index, number in enumerate(question.candidates):
         for relation in question.injected:
-            label = told(number, relation)
+            label = object_of(number, relation)
             if label is None or (needed is not None and (number, relation) not in needed):
                 continue
             (head,) = words(RELATION_WORDS[language][relation], language)
             (tail,) = words(surface(label, language), language)
-            branches.append(InjectedFact(start + place, (head, tail)))
+            branches.append(InjectedFact(start + index, (head, tail)))
     return tuple(branches)
 
 
 def _blind(question: FactQuestion, draw: RandomStream) -> Callable[[int, str], str]:
-    """Objects of the right kind, drawn for this question and no other."""
+    """Random objects of the right kind, drawn for one question."""
     kinds = {
         **RANGES,
         "parity": ("parity:even", "parity:odd"),
@@ -227,7 +225,7 @@ def _blind(question: FactQuestion, draw: RandomStream) -> Callable[[int, str], s
 
 
 def _askable(part: Part, numbers: int) -> NDArray[np.bool_]:
-    """Which relations of the part may be asked of which focus, [numbers, relations]."""
+    """Mask of the relations that may be asked of a focus, [numbers, relations]."""
     if 2 in part.hops and part.holds_facts:
         raise UserError(f"the split {part.split!r} holds back facts, which are asked over one hop; use hops of 1")
     lasting = [relation for relation in part.relations if relation not in RANGES]
@@ -247,12 +245,12 @@ def _sentence(relation: str, colour: str, language: str, form: int, hops: int) -
 
 
 def _relations(asked: str, others: list[str], count: int, hops: int, rolls: Sequence[int]) -> tuple[str, ...]:
-    """The asked relation and some others, shuffled, so that its place tells nothing."""
+    """The asked relation and some others, shuffled, so that the order carries no information."""
     extra = _shuffled(tuple(others), rolls)[: count - 1]
     way = ("successor",) if hops == 2 and "successor" not in extra else ()
     return _shuffled((asked, *extra, *way), rolls[len(RELATIONS) :])
 
 
 def _shuffled(items: tuple[Item, ...], rolls: Sequence[int]) -> tuple[Item, ...]:
-    """Sorted by independent words; ties keep their order."""
-    return tuple(items[place] for place in sorted(range(len(items)), key=lambda place: rolls[place]))
+    """Sort by independent random words; ties keep their order."""
+    return tuple(items[index] for index in sorted(range(len(items)), key=lambda index: rolls[index]))

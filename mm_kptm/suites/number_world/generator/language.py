@@ -1,10 +1,9 @@
-"""From a wording and its fillers to a sentence, from a sentence to words, from words to ids.
+"""Templates to sentences, sentences to words, words to ids.
 
-The rule for words: lower case; a word is a run of letters, hyphens included (*quatre-vingt-dix-sept*,
-*a-t-il*), an elided word keeps its apostrophe (*l'*), every other sign is a word of its own. The name of a
-number is always one word, even where it is written in three (*vingt et un*, *noventa y nueve*). Chinese is cut
-into the longest words of a list, and into single characters where the list has none. One vocabulary serves all
-five languages.
+Word rule: lower case; a word is a run of letters, hyphens included (*quatre-vingt-dix-sept*, *a-t-il*); an elided word
+keeps its apostrophe (*l'*); every other character is a word. The name of a number is always one word, even if written
+in three (*vingt et un*, *noventa y nueve*). Chinese is segmented by longest match in a word list, else into characters.
+All five languages share one vocabulary.
 """
 
 import re
@@ -31,7 +30,7 @@ _CHINESE_WORDS = (
 
 
 def fill(wording: str, language: str, **slots: str) -> str:
-    """The sentence that a wording becomes with its slots filled; its first letter is a capital.
+    """Fill the slots of a template; the first letter is capitalised.
 
     >>> fill("¿{it} está aquí?", "es", it="el uno")
     '¿El uno está aquí?'
@@ -43,7 +42,7 @@ def fill(wording: str, language: str, **slots: str) -> str:
 
 @cache
 def colour_slots(colour: str, language: str, letter: str = "c") -> Mapping[str, str]:
-    """The slots of a colour: every form, and the German noun."""
+    """Slots of a colour: all forms, and the German noun."""
     plain = colour_word(colour, language)
     noun = plain.capitalize() if language == "de" else plain
     last = 2 if language == "de" else 1
@@ -56,7 +55,7 @@ def colour_slots(colour: str, language: str, letter: str = "c") -> Mapping[str, 
 
 @cache
 def indefinite(number: int, colour: str | None, language: str) -> str:
-    """A number, perhaps with its colour, as it is first mentioned.
+    """Indefinite noun phrase of a number, optionally with its colour.
 
     >>> indefinite(8, None, "en"), indefinite(27, "red", "de"), indefinite(27, "red", "fr")
     ('an eight', 'eine rote Siebenundzwanzig', 'un vingt-sept rouge')
@@ -76,7 +75,7 @@ def indefinite(number: int, colour: str | None, language: str) -> str:
 
 @lru_cache(maxsize=2**16)
 def words(text: str, language: str) -> tuple[str, ...]:
-    """The words of a text, by the rule above.
+    """Split a text into words by the rule above.
 
     >>> words("L'image montre-t-elle un vingt et un ?", "fr")
     ("l'", 'image', 'montre-t-elle', 'un', 'vingt et un', '?')
@@ -90,7 +89,7 @@ def words(text: str, language: str) -> tuple[str, ...]:
 
 @cache
 def _pattern(language: str) -> re.Pattern[str]:
-    """The rule as one expression; what is known is tried from the longest down."""
+    """Regular expression of the word rule; known words are tried longest first."""
     if language == "zh":
         known = {*_CHINESE_WORDS, *RELATION_WORDS["zh"].values(), *(surface(label, "zh") for label in answers())}
         listed = sorted((word.lower() for word in known if not word.isascii()), key=lambda word: (-len(word), word))
@@ -101,7 +100,7 @@ def _pattern(language: str) -> re.Pattern[str]:
 
 
 class WorldVocabulary:
-    """Every word that Number World can say, special tokens first, then in the order of their code points."""
+    """Vocabulary of Number World: special tokens first, then words by code point."""
 
     def __init__(self, known: Iterable[str]) -> None:
         self.words = (*SPECIALS, *sorted(set(known) - set(SPECIALS)))
@@ -111,21 +110,21 @@ class WorldVocabulary:
         return len(self.words)
 
     def encode(self, sequence: Iterable[str]) -> list[int]:
-        """The ids of words; a word that is not known becomes ``[UNK]``."""
+        """Encode words to ids; unknown words become ``[UNK]``."""
         unknown = self.ids[UNKNOWN]
         return [self.ids.get(word, unknown) for word in sequence]
 
 
 @cache
 def vocabulary() -> WorldVocabulary:
-    """The one vocabulary of all languages; the same for every size of the world."""
+    """Shared vocabulary of all languages, the same for every number of numbers."""
     return WorldVocabulary(
         word for language in LANGUAGES for text in _texts(language) for word in words(text, language)
     )
 
 
 def _texts(language: str) -> Iterable[str]:
-    """All wordings without their slots, and all that may fill them."""
+    """All templates without their slots, and all fillers."""
     for wordings in (SEEN, KNOWN, STATED, REFERRED):
         for forms in wordings[language].values():
             yield from (_SLOT.sub(" ", form) for form in forms)

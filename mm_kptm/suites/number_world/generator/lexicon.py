@@ -1,4 +1,4 @@
-"""The words for what Number World knows: colours with their forms, people, guilds, towns, relations and answers."""
+"""Lexicon: colours with their inflections, people, guilds, towns, relations and answers."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -50,7 +50,7 @@ _TOWNS: Mapping[str, tuple[str, ...]] = {
 _CHINESE_PEOPLE = ("安娜", "鲍里斯", "克拉拉", "大卫", "艾玛", "菲利克斯", "格蕾丝", "雨果", "艾琳", "约纳斯", "劳拉",
                    "马丁", "诺拉", "奥斯卡", "保拉", "西蒙")  # fmt: skip
 
-#: How a relation is called on the branch of a fact.
+#: Word for each relation on the branch of a fact.
 RELATION_WORDS: Mapping[str, Mapping[str, str]] = {
     "en": {"parity": "parity", "successor": "successor", "multiple": "divisible", "prime": "prime", "square": "square",
            "roman": "Roman", "owner": "owner", "guild": "guild", "home": "home"},
@@ -73,7 +73,7 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
 
 
 def colour_word(colour: str, language: str, form: int = 0) -> str:
-    """The colour's adjective in one of its forms.
+    """Adjective of a colour in one of its forms.
 
     >>> colour_word("red", "de", 2), colour_word("white", "fr", 1), colour_word("pink", "de", 2)
     ('roten', 'blancs', 'rosa')
@@ -83,7 +83,7 @@ def colour_word(colour: str, language: str, form: int = 0) -> str:
 
 @cache
 def surface(label: str, language: str) -> str:
-    """A language-neutral label (``person:anna``, ``count:2``, ``yes``) as it is said in a language.
+    """Surface form of a language-neutral label (``person:anna``, ``count:2``, ``yes``) in a language.
 
     >>> surface("town:vienna", "fr"), surface("count:2", "zh"), surface("number:27", "es")
     ('Vienne', '两个', 'veintisiete')
@@ -95,7 +95,7 @@ def surface(label: str, language: str) -> str:
         case "number":
             return name(int(value), language)
         case "count":
-            if language == "zh":  # counting needs a measure word, and two changes before it
+            if language == "zh":  # counts need a measure word, and two has another form before it
                 return ("两" if value == "2" else name(int(value), "zh")) + "个"
             return name(int(value), language).lower()
         case "colour":
@@ -112,7 +112,7 @@ def surface(label: str, language: str) -> str:
 
 @cache
 def answers(numbers: int = 100) -> tuple[str, ...]:
-    """The labels of everything that can be answered, in a fixed order: the classes of a question-answering head."""
+    """Labels of all answers in a fixed order: the classes of a question-answering head."""
     return (
         "yes",
         "no",

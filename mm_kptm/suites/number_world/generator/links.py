@@ -11,9 +11,9 @@ from mm_kptm.suites.number_world.generator.splits import held_facts
 
 @dataclass(frozen=True, eq=False)
 class MentionLinks:
-    """A graph with a fifth of its facts held back; rows are head, relation, tail.
+    """Split of a graph with a fifth of its facts held out; rows are head, relation, tail.
 
-    Arbitrary facts cannot be predicted from others by anybody: on them a model is at chance, and should be.
+    Arbitrary facts cannot be predicted from others: a model is expected to be at chance on them.
     """
 
     world: int
@@ -22,11 +22,11 @@ class MentionLinks:
     train: Integers  #: [N, 3]
     dev: Integers
     test: Integers
-    families: tuple[str, ...]  #: of each relation, in their order
+    families: tuple[str, ...]  #: family of each relation
 
 
 def links(world: World) -> MentionLinks:
-    """The triples of a world in three parts: held-out facts are shared out between dev and test, head by head."""
+    """Split the triples of a world in three; held-out facts alternate between dev and test."""
     triples = world.triples()
     entities = tuple(sorted({entity for head, _, tail in triples for entity in (head, tail)}))
     ids = {entity: id for id, entity in enumerate(entities)}

@@ -1,4 +1,4 @@
-"""The names of the numbers 0-99 in five languages."""
+"""Names of the numbers 0-99 in five languages."""
 
 from functools import cache
 
@@ -9,9 +9,9 @@ _CHINESE = "零一二三四五六七八九"
 
 
 def chinese(number: int) -> str:
-    """The Chinese name of a number below 100, which num2words does not know.
+    """Chinese name of a number below 100, which num2words does not support.
 
-    Tens come before 十 and units after it; 一 is not said before 十, nor 零 after it.
+    Tens precede 十 and units follow it; 一 is omitted before 十, and 零 after it.
 
     >>> chinese(7), chinese(10), chinese(17), chinese(20), chinese(27)
     ('七', '十', '十七', '二十', '二十七')
@@ -24,7 +24,7 @@ def chinese(number: int) -> str:
 
 @cache
 def name(number: int, language: str) -> str:
-    """The number's name as it is written inside a sentence; a German one is a noun.
+    """Name of a number as written inside a sentence; a German one is a noun.
 
     >>> name(27, "de"), name(97, "fr")
     ('Siebenundzwanzig', 'quatre-vingt-dix-sept')
@@ -37,7 +37,7 @@ def name(number: int, language: str) -> str:
 
 @cache
 def roman(number: int) -> str:
-    """The Roman numeral of a number between 1 and 99.
+    """Roman numeral of a number between 1 and 99.
 
     >>> roman(49), roman(27)
     ('XLIX', 'XXVII')

@@ -1,8 +1,7 @@
-"""Parallel sentences in five languages, with a set that no parallel data contained.
+"""Parallel sentences in five languages, with dev and test sets disjoint from the training data.
 
-Every sentence has a meaning (a tuple of numbers and labels). A hash of the meaning, and nothing else, decides
-on which side it lies: eight tenths train, one tenth each dev and test. So a sentence held out is held out in
-all languages and wordings.
+Every sentence has a meaning (a tuple of numbers and labels). A hash of the meaning alone decides its side: 80 % train,
+10 % dev and 10 % test. A held-out sentence is therefore held out in all languages and templates.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,19 +19,19 @@ from mm_kptm.suites.number_world.generator.scene import COLOURS, SIZES, SLOT_WID
 from mm_kptm.suites.number_world.generator.statement_wording import STATED
 from mm_kptm.suites.number_world.generator.wording import SIDES
 
-#: What sentences are about.
+#: Topics of sentences.
 TOPICS = ("caption", "colour", "beside", "larger", *RANGES)
 
 
 @dataclass(frozen=True)
 class ParallelCorpus:
-    """One meaning in several languages."""
+    """Parallel sentence: one meaning in several languages."""
 
     id: str
     side: str
     type: str
     meaning: tuple[str | int, ...]
-    sentences: Mapping[str, CaptionText]  #: by language; each in a wording of its own
+    sentences: Mapping[str, CaptionText]  #: by language; templates differ
 
 
 def corpus(
@@ -45,13 +44,13 @@ def corpus(
     topics: Sequence[str] = TOPICS,
     sizes: Sequence[int] = SIZES,
 ) -> tuple[ParallelCorpus, ...]:
-    """``count`` different sentences of one side.
+    """Draw ``count`` different parallel sentences of one side.
 
-    The statements are about no world in particular: that the 27 belongs to Anna holds in some. With small
-    worlds the short topics run out; the sentences left are captions.
+    The statements belong to no particular world: that the 27 belongs to Anna holds in some. With few numbers the short
+    topics run out, and the remaining sentences are captions.
 
     Raises:
-        UserError: for a topic that is not known, or for more sentences than the topics have.
+        UserError: an unknown topic, or more sentences than the topics have.
     """
     unknown = sorted(set(topics) - set(TOPICS))
     if unknown:
@@ -84,13 +83,13 @@ def corpus(
 
 
 def side_of(meaning: tuple[str | int, ...]) -> str:
-    """The side on which a meaning lies: train, dev or test."""
+    """Side of a meaning: train, dev or test."""
     tenth = crc32("|".join(map(str, meaning)).encode()) % 10
     return ("test", "dev")[tenth] if tenth < 2 else "train"
 
 
 def say(meaning: tuple[str | int, ...], language: str, form: int) -> CaptionText:
-    """The meaning in one language and wording.
+    """Render a meaning in one language and template.
 
     >>> say(("owner", 27, "person:anna"), "fr", 0).text, say(("colour", 27, "red"), "de", 1).text
     ('Le vingt-sept appartient à Anna.', 'Die Farbe der Siebenundzwanzig ist Rot.')
@@ -98,8 +97,8 @@ def say(meaning: tuple[str | int, ...], language: str, form: int) -> CaptionText
     topic, *rest = meaning
     if topic == "caption":
         things = [
-            Thing(int(value), str(colour), (place * SLOT_WIDTH, 0, place * SLOT_WIDTH + 1, 1))
-            for place, (value, colour) in enumerate(zip(rest[::2], rest[1::2], strict=True))
+            Thing(int(value), str(colour), (index * SLOT_WIDTH, 0, index * SLOT_WIDTH + 1, 1))
+            for index, (value, colour) in enumerate(zip(rest[::2], rest[1::2], strict=True))
         ]
         return describe(things, language, form)
     slots = {"n": name(int(rest[0]), language)}
@@ -126,7 +125,7 @@ def _meaning(topic: str, rolls: Sequence[int], numbers: int, sizes: Sequence[int
             for roll in rolls[3 : 3 + size]:
                 value = pick(roll, numbers - len(values))
                 for other in sorted(values):
-                    value += other <= value  # skip those that are there
+                    value += other <= value  # skip values that are present
                 values.append(value)
             colours = [COLOURS[pick(roll, len(COLOURS))] for roll in rolls[8 : 8 + size]]
             return (topic, *(item for pair in zip(values, colours, strict=True) for item in pair))

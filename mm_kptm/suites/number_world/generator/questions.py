@@ -1,4 +1,4 @@
-"""Questions about what is seen, and the example that every question becomes."""
+"""Visual questions about scenes, and the question record."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from mm_kptm.suites.number_world.generator.wording import MORE, MOST, SEEN, SIDE
 
 @dataclass(frozen=True)
 class Answer:
-    """What is expected: a label that is the same in all languages, and how the question's language says it."""
+    """Gold answer: a language-neutral label and its surface form in the question's language."""
 
     label: str
     surface: str
@@ -26,7 +26,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class InjectedFact:
-    """A fact as K-BERT hangs it on a word: the words and the place of the word that carries them."""
+    """Fact injected as in K-BERT: its words, and the index of the word they are attached to."""
 
     anchor: int
     words: tuple[str, ...]
@@ -34,26 +34,26 @@ class InjectedFact:
 
 @dataclass(frozen=True)
 class Question:
-    """A question about a scene."""
+    """Question about a scene."""
 
     id: str
     split: str
     side: str
     type: str
     language: str
-    scene: int  #: its number in the set of scenes it was drawn with
-    world: int | None  #: None where no fact is needed
-    form: int  #: which of the four wordings
-    sentence: str  #: the question as people write it
-    words: tuple[str, ...]  #: what a model reads; with knowledge, the question, [SEP] and the names that carry facts
+    scene: int  #: index in its set of scenes
+    world: int | None  #: None if no fact is needed
+    form: int  #: which of the four templates
+    sentence: str  #: question text
+    words: tuple[str, ...]  #: model input; with knowledge, the question, [SEP] and the names that carry facts
     answer: Answer
     branches: tuple[InjectedFact, ...] = ()
-    subject: int | None = None  #: the region the question is about, counted inside its scene
+    subject: int | None = None  #: index of the region asked about, in its scene
 
 
 @dataclass(frozen=True)
 class AskedNumber:
-    """What a type of question makes of a scene: the slots of its wording, the answer, the region it is about."""
+    """Question content for a scene: slots of the template, answer label, region asked about."""
 
     slots: Mapping[str, str]
     label: str
@@ -61,10 +61,10 @@ class AskedNumber:
 
 
 def generate(part: Part, count: int, draw: RandomStream, *, numbers: int = 100) -> tuple[Scenes, tuple[Question, ...]]:
-    """``count`` scenes and one question about each.
+    """Draw ``count`` scenes and one question about each.
 
-    Yes and no are equally likely, as are the types; a type that a scene does not allow (comparing two numbers
-    that share their colours with others) gives way to a question about the focus.
+    Yes and no are equally likely, as are the types; a type that is impossible for a scene (comparing numbers that
+    share their colours with others) is replaced by a question about the focus.
     """
     types = TYPES if part.types is None else part.types
     unknown = sorted(set(types) - set(TYPES))
@@ -111,7 +111,7 @@ def generate(part: Part, count: int, draw: RandomStream, *, numbers: int = 100) 
 
 @dataclass(frozen=True)
 class _View:
-    """A scene as the writer of a question sees it, with the dice for it."""
+    """Scene with the random words for a question about it."""
 
     things: Sequence[Thing]
     focus: int
@@ -119,16 +119,16 @@ class _View:
     rolls: Sequence[int]
     numbers: int
     only_focus: bool
-    shown: NDArray[np.bool_]  #: cells that a question may name, [numbers, 8]
+    shown: NDArray[np.bool_]  #: colour-number cells that a question may name, [numbers, 8]
 
     def some(self, roll: int) -> int:
-        """A region: any, or the focus where only the focus may be asked about."""
+        """Index of a random region, or of the focus if only it may be asked about."""
         return self.focus if self.only_focus else pick(self.rolls[roll], len(self.things))
 
     def alone(self) -> list[int]:
-        """Regions whose colour no other has."""
+        """Indices of the regions with a unique colour."""
         colours = [thing.colour for thing in self.things]
-        return [place for place, colour in enumerate(colours) if colours.count(colour) == 1]
+        return [index for index, colour in enumerate(colours) if colours.count(colour) == 1]
 
     def heads(self, roll: int) -> bool:
         return bool(pick(self.rolls[roll], 2))
@@ -152,7 +152,7 @@ def _count(view: _View) -> AskedNumber:
 
 
 def _count_colour(view: _View) -> AskedNumber:
-    """Mostly a colour that is there, so that none is not the usual answer."""
+    """Count a colour that is mostly present, so that zero is not the usual answer."""
     here = [thing.colour for thing in view.things]
     colour = (
         here[pick(view.rolls[1], len(here))] if pick(view.rolls[0], 4) else COLOURS[pick(view.rolls[1], len(COLOURS))]
@@ -167,17 +167,17 @@ def _exists(view: _View) -> AskedNumber:
         return AskedNumber({"x": indefinite(values[subject], None, view.language)}, "yes", subject)
     absent = pick(view.rolls[1], view.numbers - len(values))
     for value in sorted(values):
-        absent += value <= absent  # skip those that are there
+        absent += value <= absent  # skip values that are present
     return AskedNumber({"x": indefinite(absent, None, view.language)}, "no")
 
 
 def _exists_coloured(view: _View) -> AskedNumber | None:
-    """The wrong answer is a near miss: a number that is there, in a colour that is there on another number."""
+    """Ask for a coloured number; negatives combine a number and a colour of different regions."""
     subject = view.some(1)
     thing = view.things[subject]
     if view.heads(0):
         return AskedNumber({"x": indefinite(thing.value, thing.colour, view.language)}, "yes", subject)
-    # a cell held back is not named either, or training would teach that the answer to it is no
+    # held-out cells are not named either, or training would teach that their answer is no
     colours = [c for k, c in enumerate(COLOURS) if c != thing.colour and view.shown[thing.value, k]]
     near = {other.colour for other in view.things}
     colours = [colour for colour in colours if colour in near] or colours
@@ -188,13 +188,13 @@ def _exists_coloured(view: _View) -> AskedNumber | None:
 
 
 def _side(view: _View, side: int) -> AskedNumber:
-    place = sorted(range(len(view.things)), key=lambda row: view.things[row].box[0])[-side]
-    return AskedNumber({"side": SIDES[view.language][side]}, f"number:{view.things[place].value}", place)
+    index = sorted(range(len(view.things)), key=lambda row: view.things[row].box[0])[-side]
+    return AskedNumber({"side": SIDES[view.language][side]}, f"number:{view.things[index].value}", index)
 
 
 def _extreme(view: _View, rank: int) -> AskedNumber:
-    place = sorted(range(len(view.things)), key=lambda row: view.things[row].value)[rank - 1]
-    return AskedNumber({"most": MOST[view.language][rank]}, f"number:{view.things[place].value}", place)
+    index = sorted(range(len(view.things)), key=lambda row: view.things[row].value)[rank - 1]
+    return AskedNumber({"most": MOST[view.language][rank]}, f"number:{view.things[index].value}", index)
 
 
 def _compare(view: _View) -> AskedNumber | None:
@@ -205,9 +205,9 @@ def _compare(view: _View) -> AskedNumber | None:
     second = (first + 1 + pick(view.rolls[1], len(alone) - 1)) % len(alone)
     one, other = view.things[alone[first]], view.things[alone[second]]
     smaller = int(view.heads(2))
-    truth = (one.value < other.value) == bool(smaller)
+    holds = (one.value < other.value) == bool(smaller)
     slots = {**colour_slots(one.colour, view.language), **colour_slots(other.colour, view.language, "d")}
-    return AskedNumber({**slots, "more": MORE[view.language][smaller]}, _yes(truth), alone[first])
+    return AskedNumber({**slots, "more": MORE[view.language][smaller]}, _yes(holds), alone[first])
 
 
 def _beside(view: _View) -> AskedNumber:
@@ -215,13 +215,13 @@ def _beside(view: _View) -> AskedNumber:
     second = (first + 1 + pick(view.rolls[1], len(view.things) - 1)) % len(view.things)
     one, other = view.things[first], view.things[second]
     side = int(view.heads(2))
-    truth = (one.box[0] > other.box[0]) == bool(side)
+    holds = (one.box[0] > other.box[0]) == bool(side)
     slots = {"n": name(one.value, view.language), "m": name(other.value, view.language)}
-    return AskedNumber({**slots, "side": SIDES[view.language][side]}, _yes(truth), first)
+    return AskedNumber({**slots, "side": SIDES[view.language][side]}, _yes(holds), first)
 
 
-def _yes(truth: bool) -> str:
-    return "yes" if truth else "no"
+def _yes(holds: bool) -> str:
+    return "yes" if holds else "no"
 
 
 _ASK: Mapping[str, Callable[[_View], AskedNumber | None]] = {
@@ -239,7 +239,7 @@ _ASK: Mapping[str, Callable[[_View], AskedNumber | None]] = {
     "beside": _beside,
 }
 TYPES = tuple(_ASK)
-#: Types that share their wordings with another.
+#: Types that share the templates of another type.
 _WORDING = {
     "exists-coloured": "exists", "leftmost": "side", "rightmost": "side", "largest": "extreme", "smallest": "extreme",
 }  # fmt: skip

@@ -1,11 +1,10 @@
-"""Scenes: two to five coloured handwritten numbers on a noisy canvas, with known boxes.
+"""Scenes: two to five coloured handwritten numbers on a noisy canvas, with gold boxes.
 
-The canvas is a grid of 5 x 4 places of 20 x 12 pixels. Each number takes a column of its own and any row, and
-moves freely inside its place, so boxes never overlap and "left of" is never in doubt. No two numbers of a scene
-are equal. One of them, the *focus*, is the only one of its colour and has a successor and a Roman numeral:
-questions can always be asked about it.
+The canvas is a grid of 5 x 4 slots of 20 x 12 pixels. Each number has its own column and a random row and position
+within the slot, so that boxes never overlap and "left of" is unambiguous. The numbers of a scene are distinct. One of
+them, the *focus*, has a unique colour, a successor and a Roman numeral: all questions are possible for it.
 
-Shapes: S scenes, R regions (numbers) of all scenes end to end.
+Shapes: S scenes, R regions (numbers) of all scenes, concatenated.
 """
 
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from mm_kptm.random_streams import Integers, RandomStream
 from mm_kptm.suites.number_world.generator.digits import scans
 
 COLOURS = ("red", "green", "blue", "yellow", "white", "purple", "orange", "pink")
-#: Red, green and blue of full ink, 0-224: with the noise on top a channel stays below 256.
+#: RGB of full ink, 0-224, so that channels with noise stay below 256.
 RGB = np.array(
     [[224, 24, 24], [24, 192, 40], [32, 64, 224], [224, 216, 24], [224, 224, 224], [136, 24, 200], [224, 112, 8],
      [224, 120, 168]],
@@ -37,35 +36,35 @@ NOISE = 32  # grey levels of the paper
 
 @dataclass(frozen=True)
 class Thing:
-    """One number of a scene."""
+    """Number in a scene: value, colour and box."""
 
     value: int
     colour: str
-    box: tuple[int, int, int, int]  #: x1 y1 x2 y2 in pixels, the last two excluded
+    box: tuple[int, int, int, int]  #: x1 y1 x2 y2 in pixels, end-exclusive
 
 
 @dataclass(frozen=True, eq=False)
 class Scenes:
-    """Many scenes as arrays; pixels are made when they are asked for."""
+    """Scenes as arrays; pixels are rendered on demand."""
 
     block: str
-    noise: int  #: names the noise of this set
-    offsets: Integers  #: where each scene's regions start, [S + 1]
+    noise: int  #: seed of the noise
+    offsets: Integers  #: first region of each scene, [S + 1]
     values: Integers  #: [R]
-    colours: Integers  #: places in ``COLOURS``, [R]
+    colours: Integers  #: indices into ``COLOURS``, [R]
     boxes: Integers  #: x1 y1 x2 y2 in pixels, [R, 4]
-    written: Integers  #: scan of the tens (-1 for one digit) and of the units, [R, 2]
-    focus: Integers  #: row of the focus inside its scene, [S]
+    written: Integers  #: scan index of the tens (-1 for one digit) and of the units, [R, 2]
+    focus: Integers  #: index of the focus in its scene, [S]
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
     def rows(self, scene: int) -> slice:
-        """The rows of one scene's regions."""
+        """Row range of the regions of a scene."""
         return slice(int(self.offsets[scene]), int(self.offsets[scene + 1]))
 
     def things(self, scene: int) -> tuple[Thing, ...]:
-        """The numbers of one scene, in the order of its regions, which tells nothing."""
+        """Numbers of a scene in the order of its regions, which is random."""
         return self._things[scene]
 
     @cached_property
@@ -78,10 +77,10 @@ class Scenes:
 
     @cached_property
     def crops(self) -> NDArray[np.uint8]:
-        """What each box shows, 8 rows of 16 columns, [R, 3, 8, 16].
+        """Crop of each box, uint8 [R, 3, 8, 16].
 
-        A single digit stands in the right half, the left half is black: units always stand where units stand, which a
-        linear projection can learn.
+        A single digit is in the right half and the left half is black: the position of the units is constant, so that a
+        linear projection can read them.
         """
         scene = np.repeat(np.arange(len(self)), np.diff(self.offsets))
         return np.concatenate(
@@ -89,17 +88,17 @@ class Scenes:
         )
 
     def features(self, scenes: Sequence[int]) -> NDArray[np.float32]:
-        """The crops of the named scenes as numbers between 0 and 1, end to end, [R, 384]."""
-        taken = np.concatenate([self.crops[self.rows(scene)] for scene in scenes])
-        return taken.reshape(len(taken), FEATURES).astype(np.float32) / np.float32(255)
+        """Region features of some scenes: crops scaled to 0..1, concatenated, [R, 384]."""
+        rows = np.concatenate([self.crops[self.rows(scene)] for scene in scenes])
+        return rows.reshape(len(rows), FEATURES).astype(np.float32) / np.float32(255)
 
     def fractions(self, scenes: Sequence[int]) -> NDArray[np.float32]:
-        """The boxes of the named scenes as x1 y1 x2 y2 fractions of the canvas, [R, 4]."""
-        taken = np.concatenate([self.boxes[self.rows(scene)] for scene in scenes])
-        return (taken / np.array([WIDTH, HEIGHT, WIDTH, HEIGHT])).astype(np.float32)
+        """Boxes of some scenes as x1 y1 x2 y2 fractions of the canvas, concatenated, [R, 4]."""
+        rows = np.concatenate([self.boxes[self.rows(scene)] for scene in scenes])
+        return (rows / np.array([WIDTH, HEIGHT, WIDTH, HEIGHT])).astype(np.float32)
 
     def image(self, scene: int) -> NDArray[np.uint8]:
-        """The whole canvas of one scene, [48, 100, 3]; its boxes show exactly ``crops``."""
+        """Render the canvas of a scene, uint8 [48, 100, 3]; its boxes contain exactly ``crops``."""
         y, x = np.mgrid[:HEIGHT, :WIDTH]
         canvas = _speckle(self.noise, np.full_like(y, scene), y, x)
         for row in range(*self.rows(scene).indices(len(self.values))):
@@ -108,7 +107,7 @@ class Scenes:
         return canvas.astype(np.uint8)
 
     def _ink(self, rows: slice) -> Integers:
-        """The coloured strokes without paper, [rows, 8, 16, 3]."""
+        """Coloured strokes without background, [rows, 8, 16, 3]."""
         images = scans(self.block).images.astype(np.int64)
         written = self.written[rows]
         tens = np.where((written[:, 0] >= 0)[:, None, None], images[written[:, 0]], 0)
@@ -121,7 +120,7 @@ class Scenes:
         x = boxes[:, 2, None, None] - 2 * DIGIT + np.arange(2 * DIGIT)
         y, x = np.broadcast_arrays(y, x)
         pixels = _speckle(self.noise, np.broadcast_to(scene[:, None, None], y.shape), y, x) + self._ink(rows)
-        pixels *= (x >= boxes[:, 0, None, None])[..., None]  # outside the box nothing is seen
+        pixels *= (x >= boxes[:, 0, None, None])[..., None]  # black outside of the box
         return pixels.transpose(0, 3, 1, 2).astype(np.uint8)
 
 
@@ -138,16 +137,16 @@ def compose(
     """Draw ``count`` scenes written with the scans of ``block``.
 
     Args:
-        block: the side whose scans are used: ``train``, ``dev`` or ``test``.
-        count: scenes.
-        draw: the random numbers.
+        block: side of the scans: ``train``, ``dev`` or ``test``.
+        count: number of scenes.
+        draw: random stream.
         numbers: the numbers are 0 up to this one (excluded), 10 to 100.
-        sizes: how many numbers a scene may hold, each between 2 and 5.
-        allowed: which colour a number may have, [numbers, 8]; all when omitted.
-        focus: which colour-number cells the focus may be; those allowed when omitted.
+        sizes: possible numbers per scene, each between 2 and 5.
+        allowed: colours allowed for each number, [numbers, 8]; default: all.
+        focus: colour-number cells allowed for the focus; default: ``allowed``.
 
     Raises:
-        UserError: for numbers or sizes outside these bounds.
+        UserError: numbers or sizes outside of these bounds.
     """
     if not 10 <= numbers <= 100:
         raise UserError(
@@ -157,20 +156,20 @@ def compose(
         raise UserError(f"scenes of {list(sizes)} numbers were asked for, but a scene holds 2, 3, 4 or 5")
     allowed = np.ones((numbers, len(COLOURS)), dtype=bool) if allowed is None else allowed
     focus = (allowed if focus is None else focus).copy()
-    focus[[0, numbers - 1]] = False  # no Roman numeral, no successor
+    focus[[0, numbers - 1]] = False  # zero has no Roman numeral, the last number no successor
     cells = np.argwhere(focus)
     chosen = cells[draw.below(len(cells), count)]
     most = max(sizes)
     values = draw.orders(count, numbers)[:, :most]
     clash = values[:, 1:] == chosen[:, :1]
-    values[:, 1:] = np.where(clash, values[:, :1], values[:, 1:])  # the first, unused, takes the place of a double
+    values[:, 1:] = np.where(clash, values[:, :1], values[:, 1:])  # the unused first value replaces a duplicate
     values[:, 0] = chosen[:, 0]
     colours = _colours(values, chosen[:, 1], allowed, draw)
     size = np.asarray(sizes, dtype=np.int64)[draw.below(len(sizes), count)]
-    place = draw.below(size, count)  # the focus moves to a random row, or the order would give it away
+    position = draw.below(size, count)  # move the focus to a random row, so that the order does not reveal it
     index = np.arange(count)
     for array in (values, colours):
-        array[index, 0], array[index, place] = array[index, place], array[index, 0].copy()
+        array[index, 0], array[index, position] = array[index, position], array[index, 0].copy()
     real = np.arange(most) < size[:, None]
     value, colour = values[real], colours[real]
     columns = draw.orders(count, COLUMNS)[:, :most][real]
@@ -182,12 +181,12 @@ def compose(
         colours=colour,
         boxes=_boxes(value, columns, draw),
         written=_written(block, value, draw),
-        focus=place,
+        focus=position,
     )
 
 
 def _colours(values: Integers, chosen: Integers, allowed: NDArray[np.bool_], draw: RandomStream) -> Integers:
-    """A colour for every number, uniform over what is allowed; none but the focus has the focus's colour."""
+    """Draw a colour for every number, uniform over the allowed ones; the colour of the focus is unique."""
     free = allowed[values] & (np.arange(len(COLOURS)) != chosen[:, None, None])  # [S, M, 8]
     rank = draw.below(free.sum(axis=2), *values.shape)
     colours = (free.cumsum(axis=2) > rank[..., None]).argmax(axis=2).astype(np.int64)
@@ -210,7 +209,7 @@ def _written(block: str, values: Integers, draw: RandomStream) -> Integers:
 
 
 def _speckle(noise: int, scene: Integers, y: Integers, x: Integers) -> Integers:
-    """The paper's noise at a pixel, 0-31 in each channel, from a hash of its place, [..., 3]."""
+    """Background noise of a pixel, 0-31 per channel, from a hash of its coordinates, [..., 3]."""
     word = np.asarray(noise + (scene * HEIGHT + y) * WIDTH + x, dtype=np.uint64)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):  # the finaliser of SplitMix64
         word = (word ^ (word >> np.uint64(shift))) * np.uint64(factor)

@@ -1,17 +1,17 @@
-"""What training may see and what the test asks: the splits of Number World.
+"""Generalisation splits of Number World.
 
-A split says for each side what its scenes and questions may hold. ``dev`` is always like training, on scans (and, for
-``world``, worlds) of its own, so that a model is chosen without a look at what the test holds back.
+A split defines which scenes and questions each side may contain. ``dev`` is distributed like training, with its own
+scans (and, for ``world``, worlds), so that model selection does not see what is held out for the test.
 
 ================  ====================================================================
-``iid``           nothing is held back but the scans
+``iid``           only the scans are held out
 ``comp-20``       a fifth of all colour-number cells (``comp-40`` ... ``comp-80``: more)
-``fact``          a fifth of all facts is never asked about
-``world``         the arbitrary facts of the test were never drawn before
-``relation``      where a number is at home is never asked
-``hop``           training asks about a number, the test about the number after it
+``fact``          a fifth of all facts, never asked about in training
+``world``         the arbitrary facts: those of the test are new draws
+``relation``      the relation home, never asked about in training
+``hop``           training asks about a number, the test about its successor
 ``size``          training shows two or three numbers, the test four or five
-``para``          the fourth wording of every question
+``para``          the fourth template of every question
 ``lang-0``        questions in English only; the test asks in the other languages
 ``lang-pairs``    question and facts: English on one side at least; the test has it on neither
 ``joint``         question and facts in one language; the test mixes two
@@ -38,25 +38,27 @@ EVERY_PAIR = tuple((question, facts) for question in LANGUAGES for facts in LANG
 
 @dataclass(frozen=True)
 class Part:
-    """What the scenes and questions of one side of a split may hold."""
+    """Constraints on the scenes and questions of one side of a split."""
 
     split: str
-    side: str  #: whose scans: train, dev or test
-    worlds: str = "train"  #: whose worlds
+    side: str  #: side of the scans: train, dev or test
+    worlds: str = "train"  #: side of the worlds
     sizes: tuple[int, ...] = SIZES
-    pairs: tuple[tuple[str, str], ...] = tuple((language, language) for language in LANGUAGES)  #: question, facts
-    relations: tuple[str, ...] = tuple(RANGES)  #: asked about
+    pairs: tuple[tuple[str, str], ...] = tuple(
+        (language, language) for language in LANGUAGES
+    )  #: languages of question and facts
+    relations: tuple[str, ...] = tuple(RANGES)  #: relations asked about
     hops: tuple[int, ...] = (1,)
-    forms: tuple[int, ...] = (0, 1, 2, 3)  #: wordings
-    types: tuple[str, ...] | None = None  #: types of question about what is seen; all when None
-    held_cells: int = 0  #: fifths of the colour-number cells that the split holds back
+    forms: tuple[int, ...] = (0, 1, 2, 3)  #: templates
+    types: tuple[str, ...] | None = None  #: types of visual questions; all when None
+    held_cells: int = 0  #: fifths of the colour-number cells that are held out
     asks_held_cells: bool = False
     holds_facts: bool = False
     asks_held_facts: bool = False
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """The languages of the questions."""
+        """Languages of the questions."""
         return tuple(dict.fromkeys(question for question, _ in self.pairs))
 
 
@@ -71,7 +73,7 @@ def _comp(fifths: int) -> Callable[[Part], Part]:
 
 
 def _unlike(**test: Any) -> Callable[[Part], Part]:
-    """A change of the test side alone."""
+    """Change of the test side only."""
     return lambda part: replace(part, **test) if part.side == "test" else part
 
 
@@ -100,7 +102,7 @@ SPLITS: Mapping[str, Callable[[Part], Part]] = {
 
 
 def part(split: str, side: str) -> Part:
-    """One side of a split; raises UserError for a name that is not known."""
+    """One side of a split; ``UserError`` for an unknown name."""
     if split not in SPLITS:
         raise UserError(f"there is no split called {split!r}; the splits are {', '.join(SPLITS)}")
     if side not in SIDES_OF_A_SPLIT:
@@ -110,9 +112,9 @@ def part(split: str, side: str) -> Part:
 
 @cache
 def held_cells(numbers: int, fifths: int) -> NDArray[np.bool_]:
-    """The colour-number cells held back, [numbers, 8]: of every number and of every colour about the same share.
+    """Mask of the held-out colour-number cells, [numbers, 8], balanced over numbers and colours.
 
-    The hold-out is graded: the cells of ``comp-20`` are among those of ``comp-40``, and each number keeps some colours.
+    Hold-outs are nested: the cells of ``comp-20`` are among those of ``comp-40``; each number keeps some colours.
     """
     order = RandomStream(0, "held cells").orders(1, numbers)[0]
     cells = (order[:, None] * 3 + np.arange(len(COLOURS))) % 5 < fifths
@@ -122,7 +124,7 @@ def held_cells(numbers: int, fifths: int) -> NDArray[np.bool_]:
 
 @cache
 def held_facts(numbers: int) -> NDArray[np.bool_]:
-    """The facts held back, [numbers, 9]: a fifth of each relation, at most two of a number."""
+    """Mask of the held-out facts, [numbers, 9]: a fifth of each relation, at most two per number."""
     order = RandomStream(0, "held facts").orders(1, numbers)[0]
     facts = (order[:, None] + 2 * np.arange(len(RELATIONS))) % 5 == 0
     facts.flags.writeable = False
@@ -130,7 +132,7 @@ def held_facts(numbers: int) -> NDArray[np.bool_]:
 
 
 def scene_masks(part: Part, numbers: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which cells the scenes of a part may show and which may be in focus, both [numbers, 8]."""
+    """Masks of the cells that scenes of a part may show and that may be the focus, both [numbers, 8]."""
     held = held_cells(numbers, part.held_cells)
     if part.asks_held_cells:
         return np.ones_like(held), held

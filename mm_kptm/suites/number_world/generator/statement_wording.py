@@ -1,4 +1,4 @@
-"""How things are stated: captions, sentences about two numbers, facts.
+"""Templates of statements: captions, sentences about two numbers, facts.
 
 Slots: ``{n}`` and ``{m}`` the names of two numbers, ``{c}`` a colour (``{C}`` as a German noun), ``{side}``
 left or right, ``{o}`` the object of a fact, ``{list}`` the numbers of a scene with their articles and colours,
@@ -106,7 +106,7 @@ STATED: Mapping[str, Wording] = {
     },
 }
 
-#: How one number of a scene is pointed at: by colour, by name, by place, by size, by its neighbour of another colour.
+#: Referring expressions to one number: by colour, name, position, size, or a neighbour of another colour.
 REFERRED: Mapping[str, Wording] = {
     "en": {
         "colour": ("the {c} number", "the number in {c}"),

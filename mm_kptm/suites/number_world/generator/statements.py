@@ -1,4 +1,4 @@
-"""Tasks on sentences alone: what a number is, how two things are related, what follows from what."""
+"""Text-only tasks: entity typing, relation classification, natural language inference."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,43 +14,43 @@ from mm_kptm.suites.number_world.generator.scene import COLOURS
 from mm_kptm.suites.number_world.generator.splits import Part
 from mm_kptm.suites.number_world.generator.statement_wording import STATED
 
-#: The types a number may have, several at once.
+#: Types of numbers (multi-label).
 ENTITY_TYPES = ("even", "odd", "multiple-of-three", "prime", "square", "one-digit", "two-digit")
-#: The relations a sentence may state between its two mentions.
+#: Relations that a sentence may state between its two mentions.
 STATED_RELATIONS = ("owner", "guild", "home", "parity", "successor", "roman", "larger", "left-of", "right-of")
 VERDICTS = ("entailment", "neutral", "contradiction")
 
 
 @dataclass(frozen=True)
 class Typing:
-    """A number mentioned in a sentence, and its types (Ling and Weld 2012; Zhang et al. 2019, section 4.3)."""
+    """Entity typing example: a mentioned number and its types (Ling and Weld 2012; Zhang et al. 2019, section 4.3)."""
 
     id: str
     side: str
     language: str
     sentence: CaptionText
-    mention: int  #: the word that names the number
+    mention: int  #: index of the word that names the number
     number: int
     types: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Related:
-    """A sentence with two mentions and the relation it states."""
+    """Relation classification example: a sentence with two mentions and the stated relation."""
 
     id: str
     side: str
     language: str
     world: int | None
     sentence: CaptionText
-    head: int  #: word of the first mention
-    tail: int  #: word of the second mention
+    head: int  #: word index of the first mention
+    tail: int  #: word index of the second mention
     relation: str
 
 
 @dataclass(frozen=True)
 class EntailmentPair:
-    """A premise and a hypothesis, perhaps in two languages, as in XNLI (Conneau et al. 2018)."""
+    """Premise and hypothesis, possibly in two languages, as in XNLI (Conneau et al. 2018)."""
 
     id: str
     side: str
@@ -61,7 +61,7 @@ class EntailmentPair:
 
 
 def types_of(number: int, world: World) -> tuple[str, ...]:
-    """The types of a number, in the order of ``ENTITY_TYPES``.
+    """Types of a number, in the order of ``ENTITY_TYPES``.
 
     >>> from mm_kptm.suites.number_world.generator.facts import draw_fixed
     >>> types_of(9, draw_fixed(RandomStream(0)).all[0])
@@ -80,25 +80,25 @@ def types_of(number: int, world: World) -> tuple[str, ...]:
 
 
 def typing(part: Part, count: int, draw: RandomStream, worlds: Worlds) -> tuple[Typing, ...]:
-    """Sentences about the colour of a number; the types follow from the number, never from the sentence."""
+    """Draw sentences about the colour of a number; the types follow from the number, never from the sentence."""
     world, languages = worlds.all[0], part.languages
     examples = []
-    for place, roll in enumerate(draw.child("typing").words(count, 4).tolist()):
+    for index, roll in enumerate(draw.child("typing").words(count, 4).tolist()):
         language = languages[pick(roll[0], len(languages))]
         number = pick(roll[1], world.numbers)
         sentence = say(("colour", number, COLOURS[pick(roll[2], len(COLOURS))]), language, pick(roll[3], 2))
         mention = _place(sentence, name(number, language), language)
-        id = f"typing-{part.side}-{place:06d}"
+        id = f"typing-{part.side}-{index:06d}"
         examples.append(Typing(id, part.side, language, sentence, mention, number, types_of(number, world)))
     return tuple(examples)
 
 
 def related(part: Part, count: int, draw: RandomStream, worlds: Worlds) -> tuple[Related, ...]:
-    """Sentences that state one relation between two mentions: a fact of one of the part's worlds, or a comparison."""
+    """Draw sentences that state a relation of two mentions: a fact of one of the part's worlds, or a comparison."""
     known, languages = worlds.of(part.worlds), part.languages
     numbers = known[0].numbers
     examples = []
-    for place, roll in enumerate(draw.child("related").words(count, 6).tolist()):
+    for index, roll in enumerate(draw.child("related").words(count, 6).tolist()):
         language = languages[pick(roll[0], len(languages))]
         relation = STATED_RELATIONS[pick(roll[1], len(STATED_RELATIONS))]
         number = 1 + pick(roll[2], numbers - 2)  # with a successor and a Roman numeral
@@ -117,7 +117,7 @@ def related(part: Part, count: int, draw: RandomStream, worlds: Worlds) -> tuple
             sentence = CaptionText(text, words(text, language))
         examples.append(
             Related(
-                id=f"related-{part.side}-{place:06d}",
+                id=f"related-{part.side}-{index:06d}",
                 side=part.side,
                 language=language,
                 world=None if world is None else world.id,
@@ -131,10 +131,10 @@ def related(part: Part, count: int, draw: RandomStream, worlds: Worlds) -> tuple
 
 
 def entailment(part: Part, count: int, draw: RandomStream, *, numbers: int = 100) -> tuple[EntailmentPair, ...]:
-    """What follows from where two numbers stand or which is larger: the hypothesis may turn the sentence round.
+    """Draw entailment pairs about the positions or sizes of two numbers.
 
-    Entailed: the converse (*the 5 is to the right of the 27*). Contradicted: the same claim with the sides exchanged.
-    Neutral: the same claim about a third number. The sides of the split share no premise.
+    Entailment: the converse (*the 5 is to the right of the 27*). Contradiction: the same claim with the sides
+    exchanged. Neutral: the same claim about a third number. The sides of the split share no premise.
     """
     stream, pairs = draw.child("entailment"), part.pairs
     examples: list[EntailmentPair] = []
@@ -165,7 +165,7 @@ def entailment(part: Part, count: int, draw: RandomStream, *, numbers: int = 100
 
 
 def _three(rolls: Sequence[int], numbers: int) -> tuple[int, int, int]:
-    """Three different numbers."""
+    """Draw three different numbers."""
     first = pick(rolls[0], numbers)
     second = (first + 1 + pick(rolls[1], numbers - 1)) % numbers
     third = pick(rolls[2], numbers - 2)
@@ -175,6 +175,6 @@ def _three(rolls: Sequence[int], numbers: int) -> tuple[int, int, int]:
 
 
 def _place(sentence: CaptionText, mention: str, language: str) -> int:
-    """Where a one-word mention stands among the words of its sentence."""
+    """Word index of a one-word mention in its sentence."""
     (word,) = words(mention, language)
     return sentence.words.index(word)

@@ -1,4 +1,4 @@
-"""How questions about what is seen are asked: four ways for each type in each language.
+"""Templates of visual questions: four per type and language.
 
 Slots: ``{n}`` and ``{m}`` the names of two numbers, ``{x}`` a number with its article and perhaps its colour,
 ``{c}`` and ``{d}`` two colours (``{c1}``, ``{c2}`` ... their other forms, see ``lexicon``; ``{C}`` the colour

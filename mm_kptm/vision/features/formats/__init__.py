@@ -1,4 +1,4 @@
-"""Readers and writers of published region feature files, one module for each family."""
+"""Readers and writers of published region feature files, one module per family."""
 
 from typing import TYPE_CHECKING
 

@@ -14,7 +14,7 @@ COLUMNS = ("image_id", "image_w", "image_h", "num_boxes", "boxes", "features")
 
 
 def read(path: Path) -> Iterator[Detections]:
-    """Images of a file; ids are integers as texts."""
+    """Read images; ids are integers as strings."""
     for where, row in rows(path, COLUMNS):
         count = whole(row["num_boxes"], "num_boxes", where)
         yield Detections(
@@ -27,14 +27,14 @@ def read(path: Path) -> Iterator[Detections]:
 
 @contextmanager
 def write(path: Path) -> Iterator[Add]:
-    """Images into a new file; an id becomes the number it ends in."""
+    """Write images to a new file; an id is reduced to the number at its end."""
     with unfinished(path) as part, part.open("w", encoding="utf-8", newline="") as file:
 
         def add(image: Detections) -> None:
             width, height = image.require("size", "the bottom-up TSV")
             boxes, features = encode(image.pixel_boxes(), "<f4"), encode(image.features, "<f4")
             values = (image_number(image.image), width, height, len(image), boxes, features)
-            file.write("\t".join(map(str, values)) + "\r\n")  # as the csv writer of the release ends lines
+            file.write("\t".join(map(str, values)) + "\r\n")  # line ends of the release's csv writer
 
         yield add
 

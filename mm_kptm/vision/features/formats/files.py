@@ -1,4 +1,4 @@
-"""Files as feature formats share them: targets that appear when they are whole, rows of tabs, arrays in base64."""
+"""Shared file utilities of feature formats: atomic targets, TSV rows, base64 arrays, safe npz."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from mm_kptm.io.atomic import atomic_folder, atomic_path
 from mm_kptm.io.text_lines import numbered_lines
 from mm_kptm.vision.features.detections import Array
 
-MOST_BYTES = 2**30  #: of one array inside a compressed archive; a larger one is a bomb, not an image's features
+MOST_BYTES = 2**30  #: of one array inside a compressed archive; a larger one is a decompression bomb
 
 
 @contextmanager
 def unfinished(path: Path, *, folder: bool = False) -> Iterator[Path]:
-    """A place beside ``path`` to write to, moved there when all is written and removed when it is not.
+    """Context manager: temporary path beside ``path``, renamed to it on success and removed on failure.
 
     Raises:
-        UserError: ``path`` exists already, the disk is full, or the place cannot be written.
+        UserError: ``path`` exists already, the disk is full, or the location cannot be written.
     """
     if path.exists():
         raise UserError(f"{path} exists already; name a place that does not")
@@ -35,7 +35,7 @@ def unfinished(path: Path, *, folder: bool = False) -> Iterator[Path]:
 
 
 def first_row(path: Path, *, most: int = 2**26) -> list[str]:
-    """The fields of the first line of a tab-separated file; none where it is not one."""
+    """Fields of the first line of a tab-separated file; empty if it is none."""
     if not path.is_file():
         return []
     with path.open("rb") as file:
@@ -47,7 +47,7 @@ def first_row(path: Path, *, most: int = 2**26) -> list[str]:
 
 
 def rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:
-    """Where each line of a tab-separated file stands (for complaints), and its fields by name.
+    """Iterate over (location for messages, fields by name) of the lines of a tab-separated file.
 
     Raises:
         UserError: a line has another number of fields.
@@ -64,7 +64,7 @@ def rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str, 
 
 
 def whole(text: Any, name: str, where: str) -> int:
-    """A whole number that is not negative, out of a text or a number.
+    """Parse a non-negative integer from a string or number.
 
     Raises:
         UserError: it is none.
@@ -79,23 +79,23 @@ def whole(text: Any, name: str, where: str) -> int:
 
 
 def encode(array: Array, kind: str) -> str:
-    """Numbers as base64 of their raw little-endian bytes, row by row."""
+    """Encode an array as base64 of its little-endian bytes in C order."""
     return base64.b64encode(np.ascontiguousarray(array, dtype=kind).tobytes()).decode("ascii")
 
 
 def decode(text: Any, kind: str, count: int, name: str, where: str, *, dim: int | None = None) -> Array:
-    """Numbers out of base64 (or an array, taken as it is), [count] or [count, dim].
+    """Decode base64 (or pass an array) to [count] or [count, dim].
 
     Args:
-        text: base64 of raw little-endian bytes.
-        kind: dtype, as ``<f4``.
-        count: rows.
-        name: the field's name, for complaints.
-        where: file and place, for complaints.
-        dim: columns: None for an array of one dimension, -1 for as many as the bytes make.
+        text: base64 of little-endian bytes.
+        kind: dtype such as ``<f4``.
+        count: number of rows.
+        name: field name, for messages.
+        where: location, for messages.
+        dim: number of columns; None for a 1-D array, -1 to infer it.
 
     Raises:
-        UserError: it is no base64, or its bytes do not make such rows.
+        UserError: invalid base64, or the wrong number of bytes.
     """
     if isinstance(text, np.ndarray):
         flat = text.reshape(-1)
@@ -116,10 +116,10 @@ def decode(text: Any, kind: str, count: int, name: str, where: str, *, dim: int 
 
 
 def load_npz(data: bytes, where: str) -> dict[str, Array]:
-    """The arrays of an ``.npz`` by name; the stray member that old numpy wrote for ``allow_pickle`` is left out.
+    """Load the arrays of an ``.npz`` by name, without the stray ``allow_pickle`` member of old numpy versions.
 
     Raises:
-        UserError: it is broken, holds pickles, or unfolds to more than a GiB.
+        UserError: it is damaged, holds pickles, or decompresses to more than a GiB.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:

@@ -1,6 +1,6 @@
-"""What a feature file format is, and the finding of the formats there are.
+"""Interface and registry of feature file formats.
 
-A format is a value of :class:`Format` in a module of this package; nothing lists them by hand.
+A format is a :class:`Format` instance in a module of this package; they are discovered automatically.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ Add = Callable[[Detections], None]  #: writes one image
 
 @dataclass(frozen=True)
 class Format:
-    """One way in which region features are published."""
+    """Published file format of region features."""
 
     name: str
     summary: str  #: one line for a listing
-    keeps: frozenset[str]  #: the optional values of :class:`Detections` that it holds, "size" among them
-    recognises: Callable[[Path], bool]  #: whether a file or folder that exists is of this format
-    read: Callable[[Path], Iterator[Detections]]  #: image by image, in constant memory
-    write: Callable[[Path], AbstractContextManager[Add]]  #: the target appears under its name when it is whole
+    keeps: frozenset[str]  #: columns of :class:`Detections` that it stores, "size" included
+    recognises: Callable[[Path], bool]  #: whether an existing file or folder has this format
+    read: Callable[[Path], Iterator[Detections]]  #: iterate over images in constant memory
+    write: Callable[[Path], AbstractContextManager[Add]]  #: context manager of an atomic target
     float16: bool = False  #: whether features and boxes are rounded to float16
 
 
 @cache
 def formats() -> dict[str, Format]:
-    """Every format by its name."""
+    """All formats by name."""
     package = importlib.import_module(__package__ or "")
-    found: dict[str, Format] = {}
+    registry: dict[str, Format] = {}
     for module in pkgutil.iter_modules(package.__path__):
         values = vars(importlib.import_module(f"{package.__name__}.{module.name}")).values()
-        found |= {value.name: value for value in values if isinstance(value, Format)}
-    return dict(sorted(found.items()))
+        registry |= {value.name: value for value in values if isinstance(value, Format)}
+    return dict(sorted(registry.items()))
 
 
 def format_named(name: str) -> Format:
-    """A format by its name.
+    """Find a format by name.
 
     Raises:
         UserError: there is none of that name.
@@ -55,10 +55,10 @@ def format_named(name: str) -> Format:
 
 
 def format_of(path: Path) -> Format:
-    """The format that a file or folder is of, seen from its contents.
+    """Detect the format of a file or folder from its contents.
 
     Raises:
-        UserError: it is not there, or no format or more than one recognises it.
+        UserError: the path does not exist, or not exactly one format recognises it.
     """
     if not path.exists():
         raise UserError(f"region features were looked for in {path}, which is not there")

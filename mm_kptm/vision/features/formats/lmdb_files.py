@@ -1,7 +1,7 @@
-"""LMDB environments read and written in constant memory.
+"""Reading and writing of LMDB environments in constant memory.
 
-What a reader has touched of the map counts as memory of the process, so the environment is opened anew from time to
-time; what a writer has not committed is held in memory, so it commits from time to time.
+Touched pages of the memory map count as memory of the process, so a reader reopens the environment periodically;
+uncommitted writes stay in memory, so a writer commits periodically.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import lmdb
 from mm_kptm.errors import UserError
 from mm_kptm.vision.features.formats.files import unfinished
 
-CHUNK = 2**25  #: bytes after which an environment is opened anew, or committed
-LARGEST = 2**42  #: bytes an environment may grow to; the file takes only what is written
+CHUNK = 2**25  #: bytes after which an environment is reopened or committed
+LARGEST = 2**42  #: map size in bytes; the file is sparse
 
 
 def is_lmdb(path: Path) -> bool:
@@ -25,26 +25,26 @@ def is_lmdb(path: Path) -> bool:
 
 
 def value_of(path: Path, key: bytes) -> bytes | None:
-    """One value of an environment."""
+    """Value of a key, or None."""
     with _opened(path) as environment, environment.begin() as transaction:
         value = transaction.get(key)
         return None if value is None else bytes(value)
 
 
 def first_item(path: Path, skip: frozenset[bytes]) -> tuple[bytes, bytes] | None:
-    """The first key and value that is not to be skipped."""
+    """First key and value that is not skipped."""
     return next(items(path, skip), None) if is_lmdb(path) else None
 
 
 def items(path: Path, skip: frozenset[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """Keys and values in the order of the keys.
+    """Iterate over keys and values in key order.
 
     Raises:
         UserError: the folder is no LMDB environment, or it is damaged.
     """
     last, more = b"", True
     while more:
-        more, taken = False, 0
+        more, num_bytes = False, 0
         with _opened(path) as environment, environment.begin(buffers=False) as transaction:
             cursor = transaction.cursor()
             there = cursor.set_range(last) if last else cursor.first()
@@ -54,8 +54,8 @@ def items(path: Path, skip: frozenset[bytes]) -> Iterator[tuple[bytes, bytes]]:
                 last, value = cursor.item()
                 if last not in skip:
                     yield last, value
-                taken += len(value)
-                if taken > CHUNK:
+                num_bytes += len(value)
+                if num_bytes > CHUNK:
                     more = True
                     break
                 there = cursor.next()
@@ -76,14 +76,14 @@ def _opened(path: Path) -> Iterator[lmdb.Environment]:
 def writer(
     path: Path, closing: Callable[[list[bytes]], tuple[bytes, bytes]]
 ) -> Iterator[Callable[[bytes, bytes], None]]:
-    """A new environment; yields what writes one item.
+    """Context manager: create an environment and yield a function that writes one item.
 
     Args:
-        path: the folder, which must not exist.
-        closing: the last item, which lists the keys written.
+        path: folder to create.
+        closing: builds the last item from the list of written keys.
 
     Raises:
-        UserError: a key comes twice, or is too long for LMDB.
+        UserError: a duplicate key, or one too long for LMDB.
     """
     keys: list[bytes] = []
     waiting: list[tuple[bytes, bytes]] = []

@@ -1,4 +1,4 @@
-"""HDF5 with one group per image, as VOLTA's ``tsv_to_h5`` makes it from LXMERT's TSV."""
+"""HDF5 with one group per image, as written by VOLTA's ``tsv_to_h5`` from LXMERT's TSV."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mm_kptm.vision.features.detections import Detections
 from mm_kptm.vision.features.formats.files import unfinished, whole
 from mm_kptm.vision.features.formats.format import Add, Format
 
-#: Their name of a column, its dtype, and ours.
+#: Column name in the file, dtype, and column of ``Detections``.
 _COLUMNS = (
     ("obj_id", "<i8", "object_ids"),
     ("obj_conf", "<f4", "object_confidences"),
@@ -24,10 +24,10 @@ _COLUMNS = (
 
 
 def read(path: Path) -> Iterator[Detections]:
-    """Images of a file, in the order of their names.
+    """Read images in the order of their names.
 
     Raises:
-        UserError: the file is broken, or a group lacks a data set.
+        UserError: the file is damaged, or a group lacks a dataset.
     """
     try:
         file = h5py.File(path, "r")
@@ -50,7 +50,7 @@ def read(path: Path) -> Iterator[Detections]:
 
 @contextmanager
 def write(path: Path) -> Iterator[Add]:
-    """Images into a new file; values that an image lacks are left out of its group."""
+    """Write images to a new file; missing columns are left out of the group."""
     with unfinished(path) as part, h5py.File(part, "w") as file:
 
         def add(image: Detections) -> None:
@@ -69,7 +69,7 @@ def write(path: Path) -> Iterator[Add]:
 
 
 def is_hdf5(path: Path) -> bool:
-    """Whether a file is HDF5 with groups at its top."""
+    """Whether a file is HDF5 with groups at the top level."""
     if not path.is_file() or not h5py.is_hdf5(path):
         return False
     with h5py.File(path, "r") as file:

@@ -1,6 +1,6 @@
-"""LXMERT's TSV (Tan and Bansal 2019) and VOLTA's longer one: HEIGHT before width, ids without the background.
+"""LXMERT's TSV (Tan and Bansal 2019) and VOLTA's longer one: height before width, class ids without background.
 
-Lines end in CR LF, as the csv writer of the official script ends them.
+Lines end in CR LF, as in the output of the official script's csv writer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LONG_COLUMNS = (*COLUMNS, "cls_prob", "attrs", "classes")
 
 
 def from_fields(row: Mapping[str, Any], where: str, *, height: str = "img_h", width: str = "img_w") -> Detections:
-    """An image out of named fields; arrays are base64 texts or arrays already (VOLTA's LMDB holds either)."""
+    """Image from named fields; arrays are base64 or already decoded (VOLTA's LMDB has both)."""
     count = whole(row["num_boxes"], "num_boxes", where)
 
     def optional(name: str, kind: str, dim: int | None = None) -> Any:
@@ -44,7 +44,7 @@ def from_fields(row: Mapping[str, Any], where: str, *, height: str = "img_h", wi
 
 
 def to_fields(image: Detections, target: str, *, long: bool = False) -> dict[str, str]:
-    """An image as texts by name, arrays in base64; ``target`` names the format in complaints."""
+    """Fields of an image as strings, arrays in base64; ``target`` names the format in messages."""
     width, height = image.require("size", target)
     fields = {
         "img_id": image.image,
@@ -68,7 +68,7 @@ def to_fields(image: Detections, target: str, *, long: bool = False) -> dict[str
 
 
 def read(path: Path, columns: tuple[str, ...] = COLUMNS) -> Iterator[Detections]:
-    """Images of a file."""
+    """Read the images of a file."""
     return (from_fields(row, where) for where, row in rows(path, columns))
 
 
@@ -83,12 +83,12 @@ def _write(path: Path, *, long: bool) -> Iterator[Add]:
 
 
 def write(path: Path) -> AbstractContextManager[Add]:
-    """Images into a new file of ten columns."""
+    """Write images to a new file of ten columns."""
     return _write(path, long=False)
 
 
 def write_long(path: Path) -> AbstractContextManager[Add]:
-    """Images into a new file of thirteen columns; ``classes`` repeats the object ids."""
+    """Write images to a new file of thirteen columns; ``classes`` repeats the object ids."""
     return _write(path, long=True)
 
 

@@ -1,4 +1,4 @@
-"""The store of the suite among the formats, read from front to back without leaving its maps in memory."""
+"""The native store as a format, read sequentially in constant memory."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from mm_kptm.vision.features.store import BOXES, FEATURES, INDEX
 
 
 def read(path: Path) -> Iterator[Detections]:
-    """Images of a store in their order."""
+    """Read the images of a store in order."""
     store = DetectionStore(path)
     arrays = zip(row_slices(path / FEATURES, store.lengths), row_slices(path / BOXES, store.lengths), strict=True)
     columns = {name: row_slices(path / f"{name}.npy", store.lengths) for name in store.columns}
-    for place, (features, boxes) in enumerate(arrays):
-        size = None if store.sizes is None else (int(store.sizes[place, 0]), int(store.sizes[place, 1]))
+    for index, (features, boxes) in enumerate(arrays):
+        size = None if store.sizes is None else (int(store.sizes[index, 0]), int(store.sizes[index, 1]))
         values: dict[str, Any] = {name: next(column) for name, column in columns.items()}
-        yield detections(store.names[place], features, boxes, size, values, store.vocabulary)
+        yield detections(store.names[index], features, boxes, size, values, store.vocabulary)
 
 
 @contextmanager
 def write(path: Path) -> Iterator[Add]:
-    """Images into a new store."""
+    """Write images to a new store."""
     with unfinished(path, folder=True) as part, DetectionWriter(part) as writer:
         yield writer.add
 

@@ -1,7 +1,7 @@
-"""Oscar's and VinVL's TSVs, and those that scene_graph_benchmark writes.
+"""TSV files of Oscar and VinVL, and of scene_graph_benchmark.
 
-Oscar: a folder with ``features.tsv`` (id, number of boxes, base64 [N, F + 6]: the features, then x1 y1 x2 y2 w h over
-the image's size), ``predictions.tsv`` (id, JSON of sizes and objects), for each a ``.lineidx`` of byte offsets, and
+Oscar: a folder with ``features.tsv`` (id, number of boxes, base64 [N, F + 6]: the features, then x1 y1 x2 y2 w h as
+fractions), ``predictions.tsv`` (id, JSON of sizes and objects), a ``.lineidx`` of byte offsets for each, and
 ``imageid2idx.json``. scene_graph_benchmark: one TSV (key, JSON), the feature of every object in base64, no sizes.
 """
 
@@ -23,16 +23,16 @@ from mm_kptm.vision.features.formats.files import decode, encode, first_row, row
 from mm_kptm.vision.features.formats.format import Add, Format
 
 FEATURES, PREDICTIONS, INDEX = "features.tsv", "predictions.tsv", "imageid2idx.json"
-GEOMETRY = 6  #: x1 y1 x2 y2 w h behind the features
+GEOMETRY = 6  #: x1 y1 x2 y2 w h after the features
 _COLUMNS, _PAIR = ("id", "num_boxes", "features"), ("id", "json")
 
 
 def read(path: Path) -> Iterator[Detections]:
-    """Images of a folder, or of a ``features.tsv`` and the predictions beside it, if there are any."""
+    """Read images from a folder, or from a ``features.tsv`` and the predictions beside it, if any."""
     folder = path if path.is_dir() else path.parent
     predictions = folder / PREDICTIONS
-    told = rows(predictions, _PAIR) if predictions.is_file() else iter(())
-    for row, prediction in zip_longest(rows(folder / FEATURES, _COLUMNS), told):
+    prediction_rows = rows(predictions, _PAIR) if predictions.is_file() else iter(())
+    for row, prediction in zip_longest(rows(folder / FEATURES, _COLUMNS), prediction_rows):
         if row is None:
             raise UserError(f"{predictions} has more rows than {folder / FEATURES}")
         where, values = row
@@ -56,28 +56,28 @@ def _predicted(
     where, values = row
     if values["id"] != image:
         raise UserError(f"{where} is of image {values['id']!r}, but the features of the same row are of {image!r}")
-    told = _json(values["json"], where)
-    objects = _objects(told, where)
+    record = _json(values["json"], where)
+    objects = _objects(record, where)
     if len(objects) != count:
         raise UserError(f"{where} has {len(objects)} objects, but image {image!r} has {count} regions")
     size = None
-    if "image_w" in told and "image_h" in told:
-        size = (whole(told["image_w"], "image_w", where), whole(told["image_h"], "image_h", where))
+    if "image_w" in record and "image_h" in record:
+        size = (whole(record["image_w"], "image_w", where), whole(record["image_h"], "image_h", where))
     return size, _columns(objects)
 
 
 def _json(text: str, where: str) -> dict[str, Any]:
     try:
-        told = json.loads(text)
+        record = json.loads(text)
     except (ValueError, RecursionError):
-        told = None
-    if not isinstance(told, dict):
+        record = None
+    if not isinstance(record, dict):
         raise UserError(f"{where} holds no JSON object")
-    return told
+    return record
 
 
-def _objects(told: dict[str, Any], where: str) -> list[dict[str, Any]]:
-    objects = told.get("objects")
+def _objects(record: dict[str, Any], where: str) -> list[dict[str, Any]]:
+    objects = record.get("objects")
     if not isinstance(objects, list) or not all(isinstance(each, dict) for each in objects):
         raise UserError(f'{where} must hold {{"objects": [{{"class": ..., "rect": ..., "conf": ...}}, ...]}}')
     return objects
@@ -92,21 +92,21 @@ def _columns(objects: list[dict[str, Any]]) -> dict[str, Any]:
     return columns
 
 
-def _told(image: Detections, boxes: Array) -> list[dict[str, Any]]:
-    """What a detector said about each region, as both tools write it."""
+def _objects_of(image: Detections, boxes: Array) -> list[dict[str, Any]]:
+    """Detector outputs of each region, as both tools write them."""
     names: Iterable[str] | None = image.object_names
     if names is None and image.object_ids is not None:
         names = map(str, image.object_ids.tolist())
-    told: list[dict[str, Any]] = [{"rect": [float(x) for x in box]} for box in boxes]
+    objects: list[dict[str, Any]] = [{"rect": [float(x) for x in box]} for box in boxes]
     if names is not None:
-        told = [each | {"class": name} for each, name in zip(told, names, strict=True)]
+        objects = [each | {"class": name} for each, name in zip(objects, names, strict=True)]
     if image.object_confidences is not None:
-        told = [each | {"conf": float(c)} for each, c in zip(told, image.object_confidences, strict=True)]
-    return told
+        objects = [each | {"conf": float(c)} for each, c in zip(objects, image.object_confidences, strict=True)]
+    return objects
 
 
 class _IndexedRows:
-    """A TSV with the byte offset of each of its rows in a file beside it."""
+    """TSV writer with a file of the byte offsets of its rows."""
 
     def __init__(self, folder: Path, name: str, stack: ExitStack) -> None:
         self._rows: BinaryIO = stack.enter_context((folder / name).open("wb"))
@@ -119,8 +119,8 @@ class _IndexedRows:
 
 @contextmanager
 def write(path: Path) -> Iterator[Add]:
-    """Images into a new folder; predictions are written where an image has its size."""
-    places: dict[str, int] = {}
+    """Write images to a new folder; predictions are written if the images have sizes."""
+    indices: dict[str, int] = {}
     with unfinished(path, folder=True) as part:
         with ExitStack() as stack:
             features = _IndexedRows(part, FEATURES, stack)
@@ -128,25 +128,27 @@ def write(path: Path) -> Iterator[Add]:
 
             def add(image: Detections) -> None:
                 nonlocal predictions
-                if image.image in places:
+                if image.image in indices:
                     raise UserError(f"image {image.image!r} comes twice")
-                if not places and image.size is not None:
+                if not indices and image.size is not None:
                     predictions = _IndexedRows(part, PREDICTIONS, stack)
-                places[image.image] = len(places)
+                indices[image.image] = len(indices)
                 boxes = image.fraction_boxes()
                 both = np.hstack([image.features, boxes, boxes[:, 2:] - boxes[:, :2]])
                 features.add(image.image, str(len(image)), encode(both, "<f4"))
                 if predictions is not None:
                     width, height = image.require("size", "Oscar's predictions.tsv")
-                    told = {"image_h": height, "image_w": width, "num_boxes": len(image)}
-                    predictions.add(image.image, json.dumps(told | {"objects": _told(image, image.pixel_boxes())}))
+                    record = {"image_h": height, "image_w": width, "num_boxes": len(image)}
+                    predictions.add(
+                        image.image, json.dumps(record | {"objects": _objects_of(image, image.pixel_boxes())})
+                    )
 
             yield add
-        (part / INDEX).write_text(json.dumps(places), encoding="utf-8")
+        (part / INDEX).write_text(json.dumps(indices), encoding="utf-8")
 
 
 def read_sgb(path: Path) -> Iterator[Detections]:
-    """Images of a TSV of scene_graph_benchmark; boxes are pixels, the images' sizes are not in the file."""
+    """Read images from a TSV of scene_graph_benchmark; boxes are pixels and image sizes are missing."""
     for where, values in rows(path, _PAIR):
         objects = _objects(_json(values["json"], where), where)
         try:
@@ -164,16 +166,16 @@ def read_sgb(path: Path) -> Iterator[Detections]:
 
 @contextmanager
 def write_sgb(path: Path) -> Iterator[Add]:
-    """Images into a new TSV with its line index."""
+    """Write images to a new TSV with its line index."""
     with unfinished(path) as part, ExitStack() as stack:
         file: BinaryIO = stack.enter_context(part.open("wb"))
         offsets: list[int] = []
 
         def add(image: Detections) -> None:
-            told = _told(image, image.pixel_boxes())
+            regions = _objects_of(image, image.pixel_boxes())
             objects = [
                 {"rect": each.pop("rect"), "bbox_id": number, **each, "feature": encode(feature, "<f4")}
-                for number, (each, feature) in enumerate(zip(told, image.features, strict=True))
+                for number, (each, feature) in enumerate(zip(regions, image.features, strict=True))
             ]
             offsets.append(file.tell())
             file.write(f"{image.image}\t{json.dumps({'objects': objects, 'relations': None})}\n".encode())

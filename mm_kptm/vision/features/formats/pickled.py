@@ -1,7 +1,7 @@
-"""LMDBs and npy files of pickled records: ViLBERT's, VOLTA's and ERNIE-ViL's, read without running pickles.
+"""LMDBs and npy files of pickled records (ViLBERT, VOLTA, ERNIE-ViL), read without executing pickles.
 
-ViLBERT's values hold arrays; VOLTA's are the rows of LXMERT's TSV, texts all of them; ERNIE-ViL names the sizes
-``image_h`` and ``image_w``. Every reader takes texts or arrays.
+ViLBERT stores arrays; VOLTA stores the rows of LXMERT's TSV as strings; ERNIE-ViL names the sizes ``image_h`` and
+``image_w``. Every reader accepts strings or arrays.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from mm_kptm.vision.features.formats.lxmert_tsv import from_fields, to_fields
 from mm_kptm.vision.features.safe_pickle import load_npy, loads
 
 KEYS = frozenset({b"keys"})
-PROTOCOL = 3  #: what the official writers use
+PROTOCOL = 3  #: pickle protocol of the official writers
 
 
 def read_npy(path: Path) -> Iterator[Detections]:
-    """Images of a folder of npy files, in the order of their names."""
+    """Read images from a folder of npy files, in the order of their names."""
     for file in sorted(path.glob("*.npy")):
         record = load_npy(file)
         if not isinstance(record, dict):
@@ -43,7 +43,7 @@ def _vilbert(record: Mapping[str, Any], where: str) -> Detections:
         count = whole(record["num_boxes"], "num_boxes", where)
         boxes = record["bbox"] if "bbox" in record else record["boxes"]
         classes, objects = record.get("cls_prob"), record.get("objects")
-        # the official script's ``objects`` are one row short: they are kept only where they fit
+        # the official script's ``objects`` are one row short: used only if they fit
         fits = objects is not None and len(objects) == count
         return Detections(
             str(record["image_id"]),
@@ -59,7 +59,7 @@ def _vilbert(record: Mapping[str, Any], where: str) -> Detections:
 
 @contextmanager
 def write_npy(path: Path) -> Iterator[Add]:
-    """Images into a new folder, one npy each."""
+    """Write images to a new folder, one npy each."""
     with unfinished(path, folder=True) as part:
 
         def add(image: Detections) -> None:
@@ -79,7 +79,7 @@ def write_npy(path: Path) -> Iterator[Add]:
 
 
 def read_lmdb(path: Path) -> Iterator[Detections]:
-    """Images of an LMDB of pickled records, in the order of the keys."""
+    """Read images from an LMDB of pickled records, in key order."""
     for key, value in items(path, KEYS):
         where = f"{path}, key {key.decode(errors='replace')!r}"
         record = _record(value, where)
@@ -102,7 +102,7 @@ def _record(value: bytes, where: str) -> dict[str, Any]:
 
 
 def _text(value: Any) -> Any:
-    """Python 2 and 3 wrote texts and bytes for each other."""
+    """Decode bytes: Python 2 and 3 wrote str and bytes for each other."""
     return value.decode("latin1") if isinstance(value, bytes) else value
 
 
@@ -123,7 +123,7 @@ def _volta_item(image: Detections) -> tuple[str, dict[str, Any]]:
     coco = image.image.startswith("COCO_")
     long = image.class_probs is not None and image.attribute_probs is not None
     fields: dict[str, Any] = to_fields(image, "VOLTA's LMDB", long=long)
-    missing = {} if long else dict.fromkeys(("cls_prob", "attrs", "classes"))  # as the official rows have it
+    missing = {} if long else dict.fromkeys(("cls_prob", "attrs", "classes"))  # as in the official rows
     return str(image_number(image.image)) if coco else image.image, fields | missing
 
 
@@ -145,17 +145,17 @@ def _write(path: Path, item: Any) -> Iterator[Add]:
 
 
 def write_vilbert(path: Path) -> AbstractContextManager[Add]:
-    """Images into a new LMDB of ViLBERT's: arrays, keyed by the image's id."""
+    """Write images to a new LMDB in ViLBERT's format: arrays, keyed by image id."""
     return _write(path, _vilbert_item)
 
 
 def write_volta(path: Path) -> AbstractContextManager[Add]:
-    """Images into a new LMDB of VOLTA's: texts; of COCO's ids the number is the key."""
+    """Write images to a new LMDB in VOLTA's format: strings, keyed by image id (COCO: by number)."""
     return _write(path, _volta_item)
 
 
 def write_ernie_vil(path: Path) -> AbstractContextManager[Add]:
-    """Images into a new LMDB of ERNIE-ViL's: texts."""
+    """Write images to a new LMDB in ERNIE-ViL's format: strings."""
     return _write(path, _ernie_vil_item)
 
 
@@ -166,7 +166,7 @@ def _holds(kind: str, path: Path) -> bool:
     try:
         record = _record(item[1], str(path))
     except UserError:
-        return kind == "vilbert"  # some reader has to say what is wrong with it
+        return kind == "vilbert"  # some reader must report what is wrong with it
     if "img_h" in record:
         return kind == "volta"
     return kind == ("ernie-vil" if isinstance(record.get("features"), str) else "vilbert")

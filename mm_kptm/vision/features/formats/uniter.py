@@ -1,6 +1,6 @@
-"""UNITER's files (Chen et al. 2020): npz for each image, and the LMDB made of them with fewer boxes.
+"""UNITER's files (Chen et al. 2020): one npz per image, and the LMDB built from them with fewer boxes.
 
-float16 on disk. ``norm_bb`` is x1 y1 x2 y2 w h over the image's size, ``conf`` the NMS confidence [N, 1], falling.
+float16 on disk. ``norm_bb`` is x1 y1 x2 y2 w h as fractions, ``conf`` the NMS confidence [N, 1], decreasing.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from mm_kptm.vision.features.formats.lmdb_files import first_item, is_lmdb, item
 from mm_kptm.vision.features.msgpack_maps import pack_arrays, unpack
 
 KEYS = b"__keys__"
-#: ``feat_th0.2_max100_min10``, ``feat_numbb36``, ``all``; each with ``_compressed`` or without.
+#: ``feat_th0.2_max100_min10``, ``feat_numbb36``, ``all``; each with or without ``_compressed``.
 _FOLDER = re.compile(
     r"(?:feat_th(?P<th>[\d.]+)_max(?P<max>\d+)_min(?P<min>\d+)|feat_numbb(?P<fixed>\d+)|all)(?P<zip>_compressed)?"
 )
 
 
 def from_arrays(name: str, arrays: Mapping[str, Array], where: str) -> Detections:
-    """An image out of UNITER's arrays; ``name`` is the npz file's name."""
+    """Image from UNITER's arrays; ``name`` is the name of the npz file."""
     try:
         return Detections(
             name.removesuffix(".npz"),
@@ -48,7 +48,7 @@ def from_arrays(name: str, arrays: Mapping[str, Array], where: str) -> Detection
 
 
 def to_arrays(image: Detections) -> dict[str, Array]:
-    """UNITER's arrays of an image, float16."""
+    """Convert an image to UNITER's arrays, float16."""
     boxes = image.fraction_boxes().astype(np.float32)
     arrays = {"norm_bb": np.hstack([boxes, boxes[:, 2:] - boxes[:, :2]]), "features": image.features}
     if image.confidences is not None:
@@ -59,27 +59,27 @@ def to_arrays(image: Detections) -> dict[str, Array]:
 
 
 def read_npz(path: Path) -> Iterator[Detections]:
-    """Images of a folder of npz files, in the order of their names."""
+    """Read images from a folder of npz files, in the order of their names."""
     for file in sorted(path.glob("*.npz")):
         yield from_arrays(file.name, load_npz(file.read_bytes(), str(file)), str(file))
 
 
 @contextmanager
 def write_npz(path: Path) -> Iterator[Add]:
-    """Images into a new folder, one compressed npz each."""
+    """Write images to a new folder, one compressed npz each."""
     with unfinished(path, folder=True) as part:
 
         def add(image: Detections) -> None:
             file = part / f"{_flat(image.image)}.npz"
             if file.exists():
                 raise UserError(f"image {image.image!r} comes twice")
-            np.savez_compressed(file, **to_arrays(image))  # type: ignore[arg-type]  # numpy types its keywords as one
+            np.savez_compressed(file, **to_arrays(image))  # type: ignore[arg-type]  # numpy gives all keywords one type
 
         yield add
 
 
 def read_lmdb(path: Path) -> Iterator[Detections]:
-    """Images of an LMDB of MessagePack maps or of npz bytes, in the order of the keys."""
+    """Read images from an LMDB of MessagePack maps or npz bytes, in key order."""
     for key, value in items(path, frozenset({KEYS})):
         where = f"{path}, key {key.decode(errors='replace')!r}"
         arrays: Any = load_npz(value, where) if value[:2] == b"PK" else unpack(value, where)
@@ -89,7 +89,7 @@ def read_lmdb(path: Path) -> Iterator[Detections]:
 
 
 def num_boxes(confidences: Array, threshold: float, at_least: int, at_most: int) -> int:
-    """Boxes that UNITER's converter keeps of an image: those above the threshold, within limits.
+    """Number of boxes that UNITER's converter selects: those above the threshold, within limits.
 
     >>> num_boxes(np.array([0.9, 0.5, 0.1, 0.1]), 0.2, 3, 100)
     3
@@ -99,10 +99,10 @@ def num_boxes(confidences: Array, threshold: float, at_least: int, at_most: int)
 
 @contextmanager
 def write_lmdb(path: Path) -> Iterator[Add]:
-    """Images into a new LMDB; the folder's name says how many boxes are kept, as in ``feat_th0.2_max100_min10``.
+    """Write images to a new LMDB; its name gives the selection of boxes, as in ``feat_th0.2_max100_min10``.
 
     Raises:
-        UserError: the folder has another name, or boxes are to be cut and an image has no confidences.
+        UserError: the folder has another name, or the selection needs confidences that an image lacks.
     """
     rule = _FOLDER.fullmatch(path.name)
     if rule is None:
@@ -127,12 +127,12 @@ def write_lmdb(path: Path) -> Iterator[Add]:
 
         def add(image: Detections) -> None:
             name = f"{_flat(image.image)}.npz"
-            kept = cut(image)
-            counts[name] = len(kept)
-            arrays = to_arrays(kept)
+            selected = cut(image)
+            counts[name] = len(selected)
+            arrays = to_arrays(selected)
             if rule["zip"]:
                 buffer = io.BytesIO()
-                np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # numpy types its keywords as one
+                np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # numpy gives all keywords one type
                 put(name.encode(), buffer.getvalue())
             else:
                 put(name.encode(), pack_arrays(arrays))
@@ -144,7 +144,7 @@ def write_lmdb(path: Path) -> Iterator[Add]:
 
 
 def first(image: Detections, count: int) -> Detections:
-    """The image with its first ``count`` regions only."""
+    """Image with its first ``count`` regions only."""
     columns = {name: getattr(image, name)[:count] for name in OPTIONAL if getattr(image, name) is not None}
     return replace(image, features=image.features[:count], boxes=image.boxes[:count], **columns)
 

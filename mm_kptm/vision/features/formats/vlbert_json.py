@@ -20,7 +20,7 @@ from mm_kptm.vision.features.formats.format import Add, Format
 
 
 def read(path: Path) -> Iterator[Detections]:
-    """Images of a folder or zip in the order of their names, or those that an index (JSON lines) names."""
+    """Read images from a folder or zip in the order of their names, or those listed in an index (JSON lines)."""
     if path.is_dir():
         for file in sorted(path.glob("*.json")):
             yield _image(file.read_bytes(), str(file))
@@ -39,16 +39,16 @@ def _listed(index: Path) -> Iterator[Detections]:
     try:
         for number, line in numbered_lines(index):
             try:
-                place = str(json.loads(line)["frcnn"])
+                entry = str(json.loads(line)["frcnn"])
             except (ValueError, KeyError, TypeError):
                 raise UserError(f'{index}, line {number} must be {{"image": ..., "frcnn": ..., ...}}') from None
-            if place in seen:  # an image has many captions
+            if entry in seen:  # an image has many captions
                 continue
-            seen.add(place)
-            holder, _, inside = place.partition("@/")
+            seen.add(entry)
+            holder, _, inside = entry.partition("@/")
             target = (index.parent / holder).resolve()
             if not target.is_relative_to(index.parent.resolve()):
-                raise UserError(f"{index}, line {number} leads out of its folder: {place!r}")
+                raise UserError(f"{index}, line {number} leads out of its folder: {entry!r}")
             if not target.is_file():
                 raise UserError(f"{index}, line {number} names {target}, which is not there")
             if not inside:
@@ -104,7 +104,7 @@ def _image(data: bytes, where: str) -> Detections:
 
 @contextmanager
 def write(path: Path) -> Iterator[Add]:
-    """Images into a new folder, or a zip if the name ends in ``.zip``; a number names its file by 8 digits."""
+    """Write images to a new folder, or to a zip if the name ends in ``.zip``; numeric ids get 8-digit file names."""
     zipped = path.suffix == ".zip"
     names: set[str] = set()
     with unfinished(path, folder=not zipped) as part:

@@ -1,7 +1,7 @@
-"""VLP's HDF5 files (Zhou et al. 2020): features and classes in files by the last three characters of the id.
+"""VLP's HDF5 files (Zhou et al. 2020): features and classes sharded by the last three characters of the id.
 
-A folder with ``<prefix>_feat<abc>.h5``, ``<prefix>_cls<abc>.h5`` and one ``<prefix>_bbox.h5``, each with one data set
-per image; a box is x1 y1 x2 y2, a number that nothing reads, and its confidence. Sizes are in none of them.
+A folder with ``<prefix>_feat<abc>.h5``, ``<prefix>_cls<abc>.h5`` and one ``<prefix>_bbox.h5``, each with one dataset
+per image; a box is x1 y1 x2 y2, an unused number, and its confidence. Image sizes are not stored.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from mm_kptm.vision.features.detections import Detections
 from mm_kptm.vision.features.formats.files import unfinished
 from mm_kptm.vision.features.formats.format import Add, Format
 
-PREFIX = "regions"  #: of the files that are written here
-TAIL = 3  #: characters of the id that choose the file
-OPEN = 64  #: files kept open while writing
+PREFIX = "regions"  #: prefix of written files
+TAIL = 3  #: last characters of the id that select the file
+OPEN = 64  #: most files open while writing
 
 
 def read(path: Path) -> Iterator[Detections]:
-    """Images of a folder, file by file.
+    """Read the images of a folder, file by file.
 
     Raises:
-        UserError: a file is missing or broken, or lacks an image.
+        UserError: a file is missing or damaged, or lacks an image.
     """
     boxes_file = next(iter(sorted(path.glob("*bbox*.h5"))), None)
     if boxes_file is None:
@@ -41,16 +41,16 @@ def read(path: Path) -> Iterator[Detections]:
                 for image in features:
                     if image not in boxes or image not in classes:
                         raise UserError(f"{file} has features of image {image!r}, but its boxes or classes are missing")
-                    told = boxes[image][()]
-                    if told.ndim != 2 or told.shape[1] < 6:
+                    table = boxes[image][()]
+                    if table.ndim != 2 or table.shape[1] < 6:
                         raise UserError(f"{boxes_file}: the boxes of image {image!r} must have 6 numbers each")
                     yield Detections(
                         str(image),
                         features[image][()],
-                        told[:, :4],
+                        table[:, :4],
                         None,
                         class_probs=classes[image][()],
-                        confidences=told[:, 5],
+                        confidences=table[:, 5],
                     )
 
 
@@ -62,7 +62,7 @@ def _opened(path: Path) -> h5py.File:
 
 
 class _Files:
-    """HDF5 files opened for writing when they are needed, few at a time."""
+    """HDF5 files opened for writing on demand, few at a time."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -83,7 +83,7 @@ class _Files:
 
 @contextmanager
 def write(path: Path) -> Iterator[Add]:
-    """Images into a new folder."""
+    """Write images to a new folder."""
     with unfinished(path, folder=True) as part:
         files = _Files(part)
 

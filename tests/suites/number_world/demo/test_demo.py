@@ -17,10 +17,10 @@ from mm_kptm.suites.number_world.demo import arms
 from mm_kptm.suites.number_world.demo import demo as demonstration
 from mm_kptm.suites.number_world.demo.arms import (
     FACTS,
+    INJECTED_BY_SPLIT,
+    SWAPPED_SPLIT,
     TEXTS,
     TIERS,
-    TOLD_INSTEAD,
-    TOLD_OTHERS,
     VISION,
     Bounds,
     Tier,
@@ -90,15 +90,16 @@ def test_only_the_tiny_tier_claims_less_than_the_suite_promises():
 
 def test_every_arm_stands_in_a_table_beside_what_needs_no_model(shown):
     _, found, _ = shown
-    seen, facts, swapped, told, translations = found.comparison.tables
-    assert [row.metric for row in told.rows] == [f"right, told: {facts}" for facts in TOLD_INSTEAD.values()]
-    assert told.rows[0].value == next(row.value for row in facts.rows if row.arm == "facts-worlds")
+    seen, facts, swapped, injected, translations = found.comparison.tables
+    metrics = [f"accuracy, injected: {facts}" for facts in INJECTED_BY_SPLIT.values()]
+    assert [row.metric for row in injected.rows] == metrics
+    assert injected.rows[0].value == next(row.value for row in facts.rows if row.arm == "facts-worlds")
     assert [row.arm for row in seen.rows if not row.baseline] == list(VISION)
     assert [row.arm for row in facts.rows if not row.baseline] == list(FACTS)
     assert {(row.arm, row.metric) for row in swapped.rows} == {
         (arm, metric)
         for arm in ("facts-worlds", "facts-fixed")
-        for metric in ("follows the facts told", "sticks to the true facts")
+        for metric in ("follows the injected facts", "follows the memorised true facts")
     }
     assert [row.arm for row in translations.rows] == [*TEXTS, "chance"]
     assert {row.arm for row in seen.rows if row.baseline} == {"chance", "majority", "question-only", "image-only"}
@@ -113,7 +114,7 @@ def test_claims_are_the_differences_of_the_tables(shown):
     accuracy = {arm: value for (arm, metric), value in (seen | facts).items() if metric == "accuracy"}
     blind = max(accuracy["vqa-blank"], accuracy["vqa-shuffled"])
     assert vision.value == pytest.approx(accuracy["vqa-true"] - blind) and vision.bound == TINY.bounds.vision
-    assert fixed.value == pytest.approx(swapped["facts-fixed", "follows the facts told"])
+    assert fixed.value == pytest.approx(swapped["facts-fixed", "follows the injected facts"])
     prior = seen["question-only", "accuracy"]
     assert blank.value == pytest.approx(abs(accuracy["vqa-blank"] - prior))
     assert shuffled.value == pytest.approx(abs(accuracy["vqa-shuffled"] - prior))
@@ -129,7 +130,7 @@ def test_it_leaves_a_page_and_whole_run_folders(shown):
         run = out / f"{arm}-seed-0"
         assert {path.name for path in run.iterdir()} >= {"config.yaml", "metrics.jsonl", "environment.json", "model"}
         assert (run / "predictions" / "test.jsonl").is_file()
-    assert (out / "facts-worlds-seed-0" / "predictions" / f"{TOLD_OTHERS}.jsonl").is_file()
+    assert (out / "facts-worlds-seed-0" / "predictions" / f"{SWAPPED_SPLIT}.jsonl").is_file()
     assert said[0] == "tiny tier: 8 arms, 8 runs, 1 at a time" and len(said) == 9
 
 
@@ -156,11 +157,11 @@ def test_worker_processes_change_nothing_and_stdout_holds_json_alone(shown, monk
     monkeypatch.setitem(arms.TIERS, "tiny", SMALLEST)
     monkeypatch.setattr(demonstration, "_cores", lambda: 2)
     assert cli.main(["demo", "--tier", "tiny", "--out", str(tmp_path), "--json"]) == 0
-    printed, told = capfd.readouterr()
+    printed, injected = capfd.readouterr()
     plain = json.loads(printed)
     assert plain == {**found.plain(), "report": str(tmp_path / "report.html")}
     assert set(plain) >= {"title", "tier", "seeds", "tables", "claims", "runs", "arms", "report"}
-    assert "8 arms, 8 runs, 2 at a time" in told
+    assert "8 arms, 8 runs, 2 at a time" in injected
     for path in sorted(out.glob("*/predictions/*.jsonl")):
         assert (tmp_path / path.relative_to(out)).read_bytes() == path.read_bytes()
     assert not multiprocessing.active_children()

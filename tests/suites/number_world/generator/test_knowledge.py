@@ -7,7 +7,7 @@ import pytest
 from mm_kptm.errors import UserError
 from mm_kptm.random_streams import RandomStream
 from mm_kptm.suites.number_world.generator.facts import RANGES, RELATIONS, draw_fixed, draw_worlds
-from mm_kptm.suites.number_world.generator.knowledge import ARMS, generate, inject, told_objects
+from mm_kptm.suites.number_world.generator.knowledge import ARMS, generate, inject, injected_objects
 from mm_kptm.suites.number_world.generator.language import BREAK, vocabulary, words
 from mm_kptm.suites.number_world.generator.lexicon import RELATION_WORDS, surface
 from mm_kptm.suites.number_world.generator.numerals import name
@@ -130,9 +130,9 @@ def test_distractors_are_named_and_told_about(worlds):
     assert sum(len(q.candidates) for q in crowded) > sum(len(q.candidates) for q in plain) + 200
 
 
-def test_told_objects_are_those_of_the_asked_relation(asked):
+def test_injected_objects_are_those_of_the_asked_relation(asked):
     for question in asked[1]:
-        objects = told_objects(question)
+        objects = injected_objects(question)
         assert len(objects) == len(question.candidates)
         assert objects[question.candidates.index(question.number)] == _told(question)[_needed(question)]
 
