@@ -1,7 +1,7 @@
-"""Values that travel through the house: ragged streams of tokens and regions, and the inputs of a model.
+"""Batches: ragged streams of tokens and regions, the inputs of a model and its outputs.
 
-A stream holds the rows of all its sequences end to end; a :class:`SequenceLayout` says where each one lies. Streams go
-by name in :class:`Inputs`, :class:`OutputRows` and :class:`Encoded`. Padding exists only at the edges:
+A stream holds the rows of all its sequences end to end; a :class:`SequenceLayout` says where each one lies. Streams are
+keyed by name in :class:`Inputs`, :class:`OutputRows` and :class:`Encoded`. Padding exists only at the edges:
 :meth:`Tokens.padded` and :meth:`Regions.padded` take padded tensors in, :func:`pad` gives them back.
 """
 

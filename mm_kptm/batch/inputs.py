@@ -1,4 +1,4 @@
-"""What goes into a model, which of its final states are read, and those states: each by the name of its stream.
+"""Inputs of a model, the output rows asked of it, and its final states, each keyed by stream name.
 
 The streams of this package are called ``text``, ``regions``, ``images``, ``entities`` and ``target``. A wing adds a
 stream by a subclass of :class:`~mm_kptm.batch.InputStream` and a name of its own; nothing here has to know it.
@@ -36,7 +36,7 @@ _NO_STREAMS: Mapping[str, InputStream] = MappingProxyType({})
 
 @dataclass(frozen=True, eq=False, init=False)
 class Inputs(Movable):
-    """The streams of a batch by name; a model takes those it reads and refuses to run without them.
+    """The streams of a batch by name; a model fails without those that it reads.
 
     >>> inputs = Inputs(text=Tokens.of([[5, 6], [7]]))
     >>> len(inputs), inputs.regions
@@ -44,12 +44,12 @@ class Inputs(Movable):
 
     Args:
         streams: by name; a stream that is None is left out.
-        candidates: what spans of the text may mean, by knowledge base.
-        image_of: which image each text is about, [B]; None: text b is about image b.
-        named: further streams by name, which stand in place of those of the same name in ``streams``.
+        candidates: candidate entities of text spans, by knowledge base.
+        image_of: index of the image of each text, [B]; None: text b belongs to image b.
+        named: further streams by name; they replace streams of the same name in ``streams``.
 
     Raises:
-        UserError: something that is no stream has been given as one.
+        UserError: a value is not an input stream.
     """
 
     streams: Mapping[str, InputStream]
@@ -75,7 +75,7 @@ class Inputs(Movable):
         object.__setattr__(self, "image_of", image_of)
 
     def __len__(self) -> int:
-        """Number of examples: of texts, or where there are none, of sequences in the first stream that has some."""
+        """Number of examples: of texts, or without text, of sequences in the first stream that has some."""
         first = [] if self.text is None else [self.text]
         counts = (stream.num_sequences for stream in [*first, *self.streams.values()])
         return next((count for count in counts if count is not None), 0)
@@ -116,7 +116,7 @@ class Inputs(Movable):
                 )
 
     def with_streams(self, **streams: InputStream | None) -> Inputs:
-        """The same inputs with these streams in place of those of the same name; None takes a stream out."""
+        """The inputs with these streams replaced; None removes a stream."""
         return Inputs(self.streams, candidates=self.candidates, image_of=self.image_of, **streams)
 
     @property
@@ -141,15 +141,15 @@ class Inputs(Movable):
 
     @property
     def target(self) -> Tokens | None:
-        """What is written while the other streams are read."""
+        """The target text of an encoder-decoder model."""
         return self.get("target", Tokens)
 
     def repeat_shared(self) -> tuple[SequenceLayout, Rows]:
-        """With every example the regions of its image: their layout, and the region rows in that order.
+        """Regions expanded to one set per text: their layout, and the region rows to gather, in order.
 
         Raises:
-            UserError: there are no regions, an image that does not exist is asked about, or texts and images differ
-                in number and nothing says which belong together.
+            UserError: there are no regions, ``image_of`` names an image that does not exist, or texts and images differ
+                in number and there is no ``image_of``.
         """
         if self.regions is None:
             raise UserError("regions are read here, but the inputs have none")
@@ -174,9 +174,9 @@ class Inputs(Movable):
 
 @dataclass(frozen=True, eq=False)
 class OutputRows(Movable):
-    """Which rows will be read off the last layer, which then finishes only those.
+    """Rows of the last layer that are wanted, by stream; only those are computed.
 
-    Rows are numbers among the rows of a stream as the model reads it, :data:`EVERY_ROW` or :data:`NO_ROWS`.
+    Rows are indices into the rows of a stream, :data:`EVERY_ROW` or :data:`NO_ROWS`.
 
     >>> wanted = OutputRows({"text": EVERY_ROW}, pooled=False)
     >>> wanted["text"] is EVERY_ROW, wanted["regions"] is NO_ROWS
@@ -184,15 +184,15 @@ class OutputRows(Movable):
     """
 
     by_stream: Mapping[str, Rows]
-    pooled: bool = True  #: whether the vectors of whole sequences are read
-    other_streams: slice = field(default_factory=lambda: NO_ROWS)  #: read of the streams not named
+    pooled: bool = True  #: whether pooled vectors are wanted
+    other_streams: slice = field(default_factory=lambda: NO_ROWS)  #: rows of streams not named in ``by_stream``
 
     def __getitem__(self, stream: str) -> Rows:
-        """The rows of a stream that are read."""
+        """The wanted rows of a stream."""
         return self.by_stream.get(stream, self.other_streams)
 
     def wants(self, stream: str) -> bool:
-        """Whether any row of a stream is read."""
+        """Whether any row of a stream is wanted."""
         return self[stream] is not NO_ROWS
 
 
@@ -202,21 +202,20 @@ POOLED_ONLY = OutputRows({})
 
 @dataclass(frozen=True, eq=False)
 class Encoded(Movable):
-    """The final states that were asked for, by the name of their stream.
+    """Final states of the wanted rows, by stream name.
 
-    A stream of which :data:`NO_ROWS` were asked for is left out. Regions are those of each text in turn: where
-    several texts share an image, its regions are there for each of them.
+    A stream of which :data:`NO_ROWS` are wanted is left out. Regions are expanded to one set per text: where several
+    texts share an image, its regions are repeated for each of them.
     """
 
-    states: Mapping[str, Tensor]  #: each [N or as many as were asked for, D of the stream]
-    pooled: Tensor  #: one vector per sequence, [B, D]; without rows if not asked for
+    states: Mapping[str, Tensor]  #: each [wanted rows, D of the stream]
+    pooled: Tensor  #: one vector per sequence, [B, D]; without rows if not wanted
 
     def __getitem__(self, stream: str) -> Tensor:
         """The states of a stream.
 
         Raises:
-            UserError: the encoder does not read such a stream, or the inputs do not have it, or its states were not
-                asked for.
+            UserError: the encoder or the inputs do not have such a stream, or its states were not wanted.
         """
         if stream not in self.states:
             raise UserError(
@@ -227,10 +226,10 @@ class Encoded(Movable):
 
     @property
     def text(self) -> Tensor:
-        """The states of the tokens, [T or as many as were asked for, D]."""
+        """The states of the wanted tokens, [T, D]."""
         return self["text"]
 
     @property
     def regions(self) -> Tensor:
-        """The states of the regions, [R or as many as were asked for, D]."""
+        """The states of the wanted regions, [R, D]."""
         return self["regions"]

@@ -1,4 +1,4 @@
-"""Rows without padding: where sequences lie among them, who sees whom, and the way to padding and back.
+"""Ragged rows: sequence layouts, attention masks, and conversion to and from padding.
 
 Shapes: B sequences, T rows, N padded length.
 """
@@ -17,7 +17,7 @@ from torch import Tensor
 
 
 class Movable:
-    """Sends every tensor of a frozen dataclass, however deep, to one device."""
+    """Frozen dataclass whose tensors, nested ones included, move between devices together."""
 
     def to(self, device: torch.device | str) -> Self:
         """The same value with its tensors on ``device``."""
@@ -29,7 +29,7 @@ class Movable:
 
 
 def _sent(value: object, device: torch.device | str) -> object | None:
-    """A value on another device, or a mapping to such values; None where nothing can be moved."""
+    """A tensor, movable value or mapping to such on ``device``; None for anything else."""
     if isinstance(value, Tensor | Movable):
         return value.to(device)
     if isinstance(value, Mapping) and value and all(isinstance(part, Tensor | Movable) for part in value.values()):
@@ -39,13 +39,13 @@ def _sent(value: object, device: torch.device | str) -> object | None:
 
 @dataclass(frozen=True)
 class SequenceLayout:
-    """Where each sequence lies among the rows; made once per batch and shared by every layer."""
+    """Lengths and offsets of the sequences among the rows; made once per batch and shared by every layer."""
 
     lengths: tuple[int, ...]
 
     @cached_property
     def offsets(self) -> tuple[int, ...]:
-        """First row of every sequence, and the number of rows at the end; B + 1 numbers."""
+        """First row of every sequence, then the total number of rows; B + 1 numbers."""
         return (0, *accumulate(self.lengths))
 
     @property
@@ -73,15 +73,15 @@ class SequenceLayout:
         return torch.repeat_interleave(torch.arange(len(self), device=device), bounds.diff(), output_size=self.total)
 
     def offsets_in_sequence(self, device: torch.device) -> Tensor:
-        """How far each row stands from the first row of its sequence, [T]."""
+        """Offset of each row from the first row of its sequence, [T]."""
         return torch.arange(self.total, device=device) - self.starts(device)[self.sequence_ids(device)]
 
     def select(self, sequences: Tensor) -> tuple[SequenceLayout, Tensor]:
         """The layout of the given sequences (repeats allowed), and the rows to gather, in order."""
         chosen = [(self.offsets[b], self.lengths[b]) for b in sequences.tolist()]
         taken = SequenceLayout(tuple(length for _, length in chosen))
-        firsts = torch.tensor([first for first, _ in chosen], dtype=torch.long, device=sequences.device)
-        return taken, firsts[taken.sequence_ids(sequences.device)] + taken.offsets_in_sequence(sequences.device)
+        starts = torch.tensor([first for first, _ in chosen], dtype=torch.long, device=sequences.device)
+        return taken, starts[taken.sequence_ids(sequences.device)] + taken.offsets_in_sequence(sequences.device)
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -92,22 +92,24 @@ class SequenceLayout:
 
 
 class AttentionMask(Movable, ABC):
-    """Who sees whom inside each sequence, as a function of row numbers; never a matrix per batch.
+    """Attention mask within sequences, as a function of row numbers; never a matrix per batch.
 
-    Rows are numbered over the whole batch; a pair from different sequences is never asked about.
+    Rows are numbered over the whole batch; the two rows of a query are always of one sequence.
     """
 
-    may_hide_all: ClassVar[bool] = False  #: whether a row may see nothing at all; it then reads its whole sequence
+    may_hide_all: ClassVar[bool] = (
+        False  #: whether a row may be masked from everything; it then attends to its whole sequence
+    )
 
     @abstractmethod
     def mask_mod(self, queries: Tensor, sources: Tensor) -> Tensor:
-        """True where the query row may see the source row; two broadcastable tensors of row numbers."""
+        """True where the query row may attend to the source row; takes broadcastable tensors of row numbers."""
 
     @abstractmethod
     def scatter(self, places: Tensor, total: int) -> AttentionMask:
-        """The same visibility after row i moved to ``places[i]`` among ``total`` rows.
+        """The same mask after row i moved to ``places[i]`` among ``total`` rows.
 
-        Rows that are new see, and are seen by, every row that is not hidden from ordinary rows.
+        New rows attend to, and are attended to by, every row that ordinary rows may attend to.
         """
 
 
@@ -120,10 +122,10 @@ def pad(rows: Tensor, layout: SequenceLayout, *, value: float = 0.0, length: int
 
 
 def unpad(padded: Tensor, real: Tensor) -> Tensor:
-    """The real rows of a padded tensor [B, N, ...], end to end; ``real`` [B, N] is true where no padding."""
+    """The non-padding rows of a padded tensor [B, N, ...], end to end; ``real`` [B, N] is false at padding."""
     return padded[real]
 
 
 def layout_of(real: Tensor) -> SequenceLayout:
-    """The layout of the sequences whose real positions are marked, [B, N]."""
+    """The layout of padded sequences; ``real`` [B, N] is false at padding."""
     return SequenceLayout(tuple(real.sum(1).tolist()))

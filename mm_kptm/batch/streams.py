@@ -27,7 +27,7 @@ class InputStream(Movable):
 
 @dataclass(frozen=True, eq=False)
 class Tokens(InputStream):
-    """Ragged tokens and everything an embedding may want to know of them."""
+    """Ragged tokens with the ids that embeddings look up."""
 
     ids: Tensor  #: [T]
     layout: SequenceLayout
@@ -35,12 +35,10 @@ class Tokens(InputStream):
     segments: Tensor  #: [T]
     languages: Tensor | None = None  #: [T]
     attention_mask: AttentionMask | None = None  #: None: every row sees its whole sequence
-    vectors: Tensor | None = None  #: taken in place of the word embeddings, [T, D]
-    mask_groups: Tensor | None = (
-        None  #: rows with the same number are hidden together, -1 never; None: each by itself, [T]
-    )
-    tasks: Tensor | None = None  #: which task of pretraining each row is shown for, [T]; None: task 0
-    token_labels: Mapping[str, Tensor] | None = None  #: what else a source knows of every row, for objectives, each [T]
+    vectors: Tensor | None = None  #: replace the word embeddings, [T, D]
+    mask_groups: Tensor | None = None  #: rows of one group are masked together, -1 never; None: one row a group, [T]
+    tasks: Tensor | None = None  #: id of the pretraining task, [T]; None: task 0
+    token_labels: Mapping[str, Tensor] | None = None  #: further labels of every row, for objectives, each [T]
 
     @classmethod
     def of(
@@ -55,10 +53,10 @@ class Tokens(InputStream):
     ) -> Tokens:
         """Ragged tokens from lists; positions count from 0 and segments are 0 unless given.
 
-        Units are numbered in each sequence by itself, below its length.
+        Mask groups are numbered within each sequence, below its length.
 
         Raises:
-            UserError: a list of positions, segments, languages or units is not as long as its sequence.
+            UserError: a list of positions, segments, languages or mask groups is not as long as its sequence.
         """
         layout = SequenceLayout(tuple(map(len, sequences)))
         counted = layout.offsets_in_sequence(torch.device("cpu"))
@@ -117,7 +115,7 @@ class Tokens(InputStream):
 
 @dataclass(frozen=True, eq=False)
 class Detected(Movable):
-    """What a detector called every region, and how sure it was."""
+    """Class predicted by a detector for every region, with its confidence."""
 
     ids: Tensor  #: [R]
     confidence: Tensor  #: between 0 and 1, [R]
@@ -125,19 +123,19 @@ class Detected(Movable):
 
 @dataclass(frozen=True, eq=False)
 class Regions(InputStream):
-    """Ragged image regions; the sequences are images, each held once however many texts ask about it."""
+    """Ragged image regions; the sequences are images, each stored once however many texts share it."""
 
     features: Tensor  #: [R, F]
     boxes: Tensor  #: x1 y1 x2 y2 as fractions of the image, [R, 4]
     layout: SequenceLayout
-    segments: Tensor | None = None  #: which kind of region, for systems that tell left from right images, [R]
-    masked: Tensor | None = None  #: true where an objective hid the region, [R]
-    whole_image: Tensor | None = None  #: features of whole images that are not the mean of their regions, [images, F]
+    segments: Tensor | None = None  #: region type, for systems that distinguish left and right images, [R]
+    masked: Tensor | None = None  #: true where an objective masked the region, [R]
+    whole_image: Tensor | None = None  #: features of whole images; None: the mean of their regions, [images, F]
     classes: Tensor | None = None  #: the detector's distribution over classes, class 0 is background, [R, C]
     objects: Detected | None = None  #: the detector's best object of every region, without a background class
     attributes: Detected | None = None  #: the detector's best attribute (colour, material) of every region
     words: Tensor | None = None  #: positions of the words that name each region, -1 for none, [R, K]
-    geometry: Tensor | None = None  #: prepared numbers that say where each region lies, [R, G]
+    geometry: Tensor | None = None  #: precomputed geometry features of each region, [R, G]
 
     @classmethod
     def padded(
@@ -169,7 +167,7 @@ class Regions(InputStream):
 
 @dataclass(frozen=True, eq=False)
 class Images(InputStream):
-    """Pixels of whole images, for encoders that make their own features."""
+    """Pixels of whole images, for encoders that compute their own features."""
 
     pixels: Tensor  #: [images, 3, height, width]
 
@@ -185,22 +183,24 @@ class Entities(InputStream):
 
     vectors: Tensor  #: one row per token, zero where nothing is linked, [T, E]
     linked: Tensor  #: true where a token carries an entity, [T]
-    ids: Tensor | None = None  #: the number of the entity in its table, -1 where none, [T]; objectives read it
+    ids: Tensor | None = None  #: row of the entity in its table, -1 where none, [T]; objectives read it
 
 
 @dataclass(frozen=True, eq=False)
 class Candidates(Movable):
-    """Spans of the texts that may be mentions, and the entities of one knowledge base that each of them may mean.
+    """Candidate mention spans of the texts, and the candidate entities of each from one knowledge base.
 
-    A text without mentions has one blank span, so that there is always something to read; it covers no token.
+    A text without mentions has one blank span, which covers no token, so that no text is empty.
     """
 
     spans: Tensor  #: first and last token row of each, counted over the batch; -1 for a blank one, [S, 2]
-    layout: SequenceLayout  #: the spans of each text
+    layout: SequenceLayout  #: spans per text
     entities: Tensor  #: 0 where a span has fewer candidates than others, [S, C]
-    priors: Tensor  #: how likely each candidate is before the text is read, [S, C]
-    gold: Tensor | None = None  #: the entity that is meant, [S]
-    vectors: Tensor | None = None  #: of the candidates, where they come with the text and not from a table, [S, C, E]
+    priors: Tensor  #: prior probability of each candidate, [S, C]
+    gold: Tensor | None = None  #: gold entity, [S]
+    vectors: Tensor | None = (
+        None  #: candidate embeddings, where they come with the text and not from a table, [S, C, E]
+    )
 
     @classmethod
     def padded(
@@ -208,7 +208,7 @@ class Candidates(Movable):
     ) -> Candidates:
         """From padded tensors: spans [B, S, 2] in columns, -1 for padding, entities and priors [B, S, C], gold [B, S].
 
-        ``real`` [B, N] marks the columns that hold tokens.
+        ``real`` [B, N] is true at columns that hold tokens.
 
         Raises:
             UserError: a span lies outside the tokens of its text, or ends before it begins.
@@ -232,7 +232,7 @@ class Candidates(Movable):
 
     @classmethod
     def none(cls, texts: int, device: torch.device) -> Candidates:
-        """What texts without any mention have."""
+        """One blank span per text, for texts without mentions."""
         layout = SequenceLayout((1,) * texts)
         blank = torch.full((texts, 2), -1, device=device)
         return cls(blank, layout, torch.zeros_like(blank[:, :1]), torch.ones(texts, 1, device=device))
@@ -246,6 +246,6 @@ def _flat(name: str, sequences: Sequence[Sequence[int]], layout: SequenceLayout)
 
 
 def apart(groups: Tensor, layout: SequenceLayout) -> Tensor:
-    """Numbers that count in each sequence as numbers that no two sequences share."""
-    firsts = layout.starts(groups.device)[layout.sequence_ids(groups.device)]
-    return torch.where(groups < 0, -1, firsts + groups)
+    """Group numbers made unique over the batch, from numbers that count within each sequence; -1 stays."""
+    starts = layout.starts(groups.device)[layout.sequence_ids(groups.device)]
+    return torch.where(groups < 0, -1, starts + groups)

@@ -1,18 +1,22 @@
-"""The verb data validate: checks of data files."""
+"""The verbs data validate and data show: checks of data files, and what a model will read."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mm_kptm.cli.output import add_json, print_json, print_rows
+from mm_kptm.cli.output import add_json, only_json, print_json, print_rows
+
+if TYPE_CHECKING:
+    from mm_kptm.experiment.show import Shown
 
 CUSTOM = "custom"
 
 
 def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the verb to the parser."""
-    data = verbs.add_parser("data", help="check data files before a run needs them")
+    """Add the verbs to the parser."""
+    data = verbs.add_parser("data", help="look at data before a run needs them: check files, show what is read")
     actions = data.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
     validate = actions.add_parser("validate", help="read files as a task would, and name what is wrong")
     validate.description = "Read every example of some files; the first thing that is wrong is named with its line."
@@ -26,6 +30,17 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     add_json(validate)
     validate.set_defaults(run=_validate)
 
+    show = actions.add_parser("show", help="print examples as the model of an experiment will read them")
+    show.description = (
+        "Print the pieces of some examples, facts in braces behind the name that they hang from, and how many texts "
+        "carry facts."
+    )
+    show.add_argument("experiment", type=Path, metavar="EXPERIMENT", help="an experiment file")
+    show.add_argument("--n", type=int, default=5, metavar="N", help="so many examples (default: 5)")
+    show.add_argument("--split", default="train", help="of which split (default: train)")
+    add_json(show)
+    show.set_defaults(run=_show)
+
 
 def _validate(options: argparse.Namespace) -> int:
     from mm_kptm.datasets.schemas import reader
@@ -34,3 +49,30 @@ def _validate(options: argparse.Namespace) -> int:
     rows = [{"file": str(file), "examples": len(read(file))} for file in options.files]
     print_json(rows) if options.json else print_rows(rows)
     return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    from mm_kptm import config
+    from mm_kptm.experiment.settings import Experiment
+    from mm_kptm.experiment.show import show
+
+    with only_json(options.json):
+        shown = show(config.read(Experiment, options.experiment), split=options.split, count=options.n)
+    if options.json:
+        print_json(shown)
+    else:
+        _print(shown)
+    return 0
+
+
+def _print(shown: Shown) -> None:
+    for one in shown.examples:
+        print(f"{one.id}  {one.text}")
+        for name, value in (("answer", one.target), ("regions", one.regions or ""), ("linked", ", ".join(one.linked))):
+            if value:
+                print(f"    {name}: {value}")
+    print(f"\n{len(shown.examples)} of {shown.count} examples of {shown.split}")
+    if shown.coverage is not None:
+        print(shown.coverage.sentence())
+    if shown.names is not None:
+        print(shown.names.sentence())

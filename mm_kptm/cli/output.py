@@ -8,8 +8,6 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 
-from mm_kptm.config import plain
-
 LINE = 100  #: longest list that is printed on one line, in characters
 
 
@@ -20,6 +18,8 @@ def add_json(verb: argparse.ArgumentParser) -> None:
 
 def print_json(value: object) -> None:
     """Print one JSON value; dataclasses, paths and sets become plain values."""
+    from mm_kptm.config import plain
+
     print(json.dumps(plain(value), ensure_ascii=False, indent=2))
 
 

@@ -1,4 +1,4 @@
-"""The cross-lingual wing: parallel text, languages, transfer."""
+"""Cross-lingual pretraining: parallel text, objectives and models of many languages."""
 
 from mm_kptm.lazy import lazy
 

@@ -1,4 +1,4 @@
-"""Values and files below the models: packing, the order of examples, tokenizers, masks and file formats."""
+"""Data: packing, sampling, tokenizers, static masks and file formats."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Many sequences of different lengths, end to end in a few arrays: what a batch is cut from without a loop.
+"""Packed sequences: many sequences of different lengths end to end in a few arrays.
 
 Shapes: S sequences, R rows of all of them.
 """
@@ -17,7 +17,7 @@ Columns = Mapping[str, NDArray[np.generic]]
 
 @dataclass(frozen=True, eq=False)
 class Packed:
-    """Columns of numbers, one number a row, and where each sequence begins."""
+    """Columns of numbers, one per row, with the offsets of the sequences."""
 
     offsets: NDArray[np.int64]  #: [S + 1]
     columns: Columns  #: each [R]
@@ -40,7 +40,7 @@ class Packed:
 
     @classmethod
     def joined(cls, *parts: Packed) -> Packed:
-        """The sequences of all parts, one part behind the other; a column that some part lacks is left out."""
+        """Concatenation of the parts; a column that some part lacks is left out."""
         ends = np.cumsum([0, *(part.offsets[-1] for part in parts)])
         offsets = [part.offsets[:-1] + end for part, end in zip(parts, ends[:-1], strict=True)]
         shared = [name for name in parts[0].columns if all(name in part.columns for part in parts)]
@@ -58,7 +58,7 @@ class Packed:
         return len(self.offsets) - 1
 
     def take(self, sequences: ArrayLike) -> tuple[dict[str, NDArray[np.generic]], tuple[int, ...]]:
-        """The columns of the given sequences, end to end in the given order, and the rows of each."""
+        """The columns of the given sequences, end to end in the given order, and their lengths."""
         rows, lengths = gather(self.offsets, np.asarray(sequences, dtype=np.int64))
         return {name: column[rows] for name, column in self.columns.items()}, tuple(lengths.tolist())
 

@@ -1,8 +1,8 @@
-"""Which examples make which batch: shuffled, of similar lengths, and the same after a restart.
+"""Batch sampling: shuffled, bucketed by length, deterministic and resumable.
 
 An epoch is shuffled, cut into pools, each pool sorted by length and cut into batches, and the batches are shuffled. So
-a batch holds similar lengths in ascending order, which is what ragged attention wants, and no two epochs make the same
-ones. Everything follows from the seed and the number of the epoch; nothing depends on how many processes share a batch.
+a batch has similar lengths in ascending order, for efficient ragged attention, and batches differ between epochs.
+Everything follows from the seed and the epoch; nothing depends on how many processes share a batch.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 
 from mm_kptm.errors import UserError
 
-POOL = 20  #: batches sorted together: more gives evener lengths, fewer gives freer company
+POOL = 20  #: batches sorted together: more gives more similar lengths, fewer more randomness
 
 
 def seed_of(*parts: int) -> int:
@@ -37,7 +37,7 @@ def seeded(*parts: int) -> torch.Generator:
 
 
 class BatchIndices(NamedTuple):
-    """A batch to be made: its place in the order of the run, and the numbers of its examples by ascending length."""
+    """Indices of a batch: its position in the run, and its examples by ascending length."""
 
     epoch: int
     position: int
@@ -45,7 +45,7 @@ class BatchIndices(NamedTuple):
 
 
 class SamplerState(TypedDict):
-    """Where a run stands in its data, and what that place belongs to."""
+    """Position of a run in its data, and the settings that the position depends on."""
 
     seed: int
     examples: int
@@ -56,7 +56,7 @@ class SamplerState(TypedDict):
 
 
 class Sampler:
-    """The endless order of training batches, with a state that survives a restart.
+    """Infinite sampler of training batches with a resumable state.
 
     Reading ahead does not move the state: a draw counts when ``advance`` says that it has been trained on. Batches have
     exactly ``batch_size`` examples; what does not fill the last one sits out, by lot, until the next epoch. With
@@ -82,7 +82,7 @@ class Sampler:
         self._position = 0
 
     def __iter__(self) -> Iterator[BatchIndices]:
-        """Every draw from the present place on, without end."""
+        """All batches from the current position on, without end."""
         position = self._position
         for epoch in count(self._epoch):
             batches = self._batches(epoch)
@@ -105,7 +105,7 @@ class Sampler:
         return int(self._lengths[list(indices)].sum())
 
     def state_dict(self) -> SamplerState:
-        """The place of the next draw, and what it is a place in."""
+        """The position of the next batch, with the settings that it depends on."""
         return {
             "seed": self._seed,
             "examples": len(self._lengths),
@@ -165,7 +165,7 @@ def in_order(lengths: Sequence[int], batch_size: int) -> list[tuple[int, ...]]:
 
 
 def share(indices: Sequence[int], part: int, parts: int) -> tuple[int, ...]:
-    """What the ``part``-th of ``parts`` takes of a batch: every ``parts``-th example, so all get similar rows.
+    """The share of process ``part`` of ``parts``: every ``parts``-th example, for balanced numbers of rows.
 
     >>> share((4, 7, 1, 9, 2), part=1, parts=2)
     (7, 9)

@@ -1,4 +1,4 @@
-"""Datasets of an experiment: settings of a ``data:`` block, and what each task makes of them."""
+"""Datasets of an experiment: settings of a ``data:`` block, and their preparation for each task."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""The user's own data as data of an experiment, in one schema per task (``docs/own-data.md``)."""
+"""Custom datasets: JSON lines in one schema per task (``docs/own-data.md``)."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def _sizes(reading: TextEncoding, store: RegionStore) -> dict[str, int]:
 
 
 def _answers(asked: Sequence[AskedImage], min_count: int) -> tuple[str, ...]:
-    """The usual answers of the training questions, the most common first."""
+    """The most frequent answers of the training questions, most common first."""
     counts = Counter(normalised(image_sources.usual(one.answers)) for one in asked if one.answers)
     found = sorted((-count, answer) for answer, count in counts.items() if count >= min_count)
     if len(found) < 2:

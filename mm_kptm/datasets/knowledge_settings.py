@@ -15,6 +15,7 @@ from mm_kptm.knowledge.graph.formats import open_graph
 from mm_kptm.knowledge.graph.triples import Wording, relation_and_tail, relation_blank_tail, tail_only
 from mm_kptm.knowledge.injection.characters import Characters
 from mm_kptm.knowledge.injection.fact_injector import FactInjector
+from mm_kptm.knowledge.injection.graph_names import tells_case
 from mm_kptm.knowledge.injection.sentence_tree import MOST_FACTS
 from mm_kptm.knowledge.kinds.protocol import BRANCHES
 from mm_kptm.preprocessing.text import TextEncoding
@@ -75,7 +76,11 @@ class KnowledgeTextSettings(TextSettings):
                 "none, true, random or swapped"
             )
         return FactInjector(
-            open_graph(self.graph), WORDINGS[self.wording or wording], self.facts_per_name, RandomStream(self.seed)
+            open_graph(self.graph),
+            WORDINGS[self.wording or wording],
+            self.facts_per_name,
+            RandomStream(self.seed),
+            cased=tells_case(self.tokenizer_for(request.recipe)),
         )
 
     def text_encoding(

@@ -1,16 +1,17 @@
-"""How files of labelled texts feed a task: the same for every format, once its reader has read them."""
+"""Labelling tasks on files of labelled texts, for any format with a reader."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from mm_kptm.datasets.knowledge_settings import KnowledgeFileSettings, counterfactual_splits
 from mm_kptm.datasets.protocol import DataRequest, PreparedData
+from mm_kptm.datasets.relations_alone import RELATIONS_ALONE, by_shape
 from mm_kptm.datasets.settings import by_split
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.embedding.entity_table import EntityTable
@@ -62,10 +63,25 @@ def labelled_files(
         file, facts = splits[split]
         return make(examples(file), chosen, replace(reading, facts=facts))
 
-    def majority(split: str) -> Mapping[str, float]:
-        usual = Counter(about.target for about in source("train").about if about.is_labelled).most_common(1)[0][0]
-        targets = [about.target for about in source(split).about if about.is_labelled]
-        return {"majority": targets.count(usual) / len(targets)} if targets else {}
+    @cache
+    def shapes(file: str) -> tuple[list[tuple[str, ...]], list[str]]:
+        """Which relations the facts of every labelled text have, whatever they say, and its gold label."""
+        collected: list[tuple[str, ...]] = []
+        about = make(examples(file), chosen, replace(reading, facts="none", shapes=collected)).about
+        shaped = collected or [()] * len(about)
+        known = [(shape, one.target) for shape, one in zip(shaped, about, strict=True) if one.is_labelled]
+        return [shape for shape, _ in known], [target for _, target in known]
+
+    def baselines(split: str) -> Mapping[str, float]:
+        (seen, answers), (asked, targets) = shapes("train"), shapes(splits[split][0])
+        if not targets or not answers:
+            return {}
+        usual = Counter(answers).most_common(1)[0][0]
+        scores = {"majority": targets.count(usual) / len(targets)}
+        if reading.injector is not None:
+            given = by_shape(seen, answers, asked)
+            scores[RELATIONS_ALONE] = sum(map(str.__eq__, given, targets)) / len(targets)
+        return scores
 
     def model(system: System) -> Trainable[Any]:
         return task(system, chosen, marks=marks, **choices)
@@ -79,11 +95,12 @@ def labelled_files(
         fingerprints=data.fingerprints
         if reading.table is None
         else {**data.fingerprints, "vectors": reading.table.hash},
-        baselines=majority,
+        baselines=baselines,
         knowledge_forms=frozenset(
             {BRANCHES} if reading.injector is not None else {ENTITIES} if reading.table is not None else ()
         ),
         vectors=None if reading.table is None else reading.table.vectors,
+        encoding=reading,
         read_file=lambda path: make(read(path), chosen, reading),
     )
 
@@ -109,14 +126,14 @@ def linked(folder: Path | None, request: DataRequest, *, seed: int = 0) -> Entit
     return open_embeddings(folder).table()
 
 
-def names_of(told: Callable[[T], Sequence[str]], what: str) -> Callable[[Sequence[T]], tuple[str, ...]]:
-    """How labels are found: all that the training examples have, in alphabetical order.
+def names_of(labels_of: Callable[[T], Sequence[str]], what: str) -> Callable[[Sequence[T]], tuple[str, ...]]:
+    """A function that collects the labels of the training examples, in alphabetical order.
 
-    The function it makes raises ``UserError`` where there are fewer than two.
+    The function raises ``UserError`` where there are fewer than two.
     """
 
     def found(examples: Sequence[T]) -> tuple[str, ...]:
-        names = sorted({name for one in examples for name in told(one)})
+        names = sorted({name for one in examples for name in labels_of(one)})
         if len(names) < 2:
             raise UserError(
                 f"the training examples have {len(names)} {what}; there must be two at least to choose from"

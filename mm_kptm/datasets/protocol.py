@@ -1,8 +1,8 @@
-"""Which data can feed which task: the supplies, found by walking this package and installed plug-ins.
+"""Dataset protocol: which datasets feed which tasks, found by walking this package and installed plug-ins.
 
-A :class:`TaskDataset` joins a task, a data set and the function that turns one into the other. A data set is a frozen
+A :class:`TaskDataset` joins a task, a dataset and the function that turns one into the other. A dataset is a frozen
 dataclass of settings whose first field, a ``Literal``, is its name; it becomes a choice of an experiment's ``data:``
-block by being named in a supply. Entry point group for plug-ins: ``mm_kptm.tasks``.
+block if a :class:`TaskDataset` names it. Entry point group for plug-ins: ``mm_kptm.tasks``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.kinds.protocol import KnowledgeKind
 from mm_kptm.objectives.mixture import Objective
+from mm_kptm.preprocessing.text import TextEncoding
 from mm_kptm.systems.discovery import instances
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.system import System
@@ -26,7 +27,7 @@ from mm_kptm.tasks.example import Row
 from mm_kptm.tasks.protocol import Task
 from mm_kptm.train.protocol import Source, Trainable
 
-PRETRAINING = "pretraining"  #: stands in for a task where there are objectives alone
+PRETRAINING = "pretraining"  #: name in place of a task for pure pretraining
 
 
 @runtime_checkable
@@ -34,16 +35,16 @@ class ReadsText(Protocol):
     """Settings of data whose texts are cut into pieces by one tokenizer."""
 
     def tokenizer(self) -> Tokenizer:
-        """What cuts the texts."""
+        """The tokenizer of the texts."""
 
 
 @dataclass(frozen=True)
 class DataRequest:
-    """What an experiment asks of its data, beside the data's own settings."""
+    """Requirements of an experiment on its data, apart from the dataset's own settings."""
 
     recipe: Recipe
-    knowledge: KnowledgeKind | None = None  #: the way in which facts are given, if any are
-    facts: str = "none"  #: which facts are given: none, true, random, swapped or oracle
+    knowledge: KnowledgeKind | None = None  #: how facts are injected, if any
+    facts: str = "none"  #: which facts are injected: none, true, random, swapped or oracle
     objectives: Mapping[str, float] = field(default_factory=dict)  #: of pretraining, with their weights
     vectors: Path | None = None  #: a folder of entity vectors, for knowledge that is fused
 
@@ -55,7 +56,7 @@ class DataRequest:
 
 @dataclass(frozen=True)
 class AuxiliaryObjective:
-    """Facts that are told with no example and kept in weights: what trains them, beside the task."""
+    """Auxiliary objective that stores facts in the weights, trained beside the task instead of injecting them."""
 
     objective: Objective
     sizes: Mapping[str, int]  #: of the head that the objective reads by its own name
@@ -63,26 +64,27 @@ class AuxiliaryObjective:
 
 @dataclass(frozen=True)
 class PreparedData:
-    """Everything about a task on its data that needs no model yet."""
+    """A task prepared on a dataset, without a model."""
 
-    sources: Mapping[str, Callable[[], Source[Any]]]  #: by split; made when first asked for
-    model: Callable[[System], Trainable[Any]]  #: what is trained and measured, a module
-    sizes: Mapping[str, int] = field(default_factory=dict)  #: what the data asks of an encoder with fresh weights
+    sources: Mapping[str, Callable[[], Source[Any]]]  #: by split; built on first use
+    model: Callable[[System], Trainable[Any]]  #: builds the module that is trained and evaluated
+    sizes: Mapping[str, int] = field(default_factory=dict)  #: encoder sizes that follow from the data
     heads: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  #: that the system is built with
-    fingerprints: Mapping[str, str] = field(default_factory=dict)  #: what tells these data from others
-    baselines: Callable[[str], Mapping[str, float]] = lambda split: {}  #: what needs no model scores on a split
+    fingerprints: Mapping[str, str] = field(default_factory=dict)  #: digests that identify the data
+    baselines: Callable[[str], Mapping[str, float]] = lambda split: {}  #: baseline scores on a split that need no model
     knowledge_forms: frozenset[str] = frozenset()  #: the forms in which facts can be given: branches, entities, ...
-    knowledge_bases: tuple[str, ...] = ()  #: knowledge bases of the candidates, where facts are told as such
+    knowledge_bases: tuple[str, ...] = ()  #: knowledge bases of the candidates, where facts are injected as such
     auxiliary: Callable[[], AuxiliaryObjective] | None = None  #: the facts, where they are learnt beside the task
     vectors: Tensor | None = None  #: of the entities that examples number, where these can be trained
-    skipped: Callable[[str], int] = lambda split: 0  #: examples of a split's file that cannot be asked
+    encoding: TextEncoding | None = None  #: text encoding and injected facts, where examples are texts
+    skipped: Callable[[str], int] = lambda split: 0  #: number of unusable examples of a split
     read_file: Callable[[Path], Source[Any]] | None = None  #: examples of another file; answers may be missing there
     submit: Callable[[str, Sequence[Row], Path], Sequence[Path]] | None = None  #: official files of a split's answers
 
 
 @dataclass(frozen=True)
 class TaskDataset:
-    """A task on a data set."""
+    """A task on a dataset."""
 
     task: type[Task[Any]] | None  #: None for pretraining
     data: type[Any]  #: a frozen dataclass of settings
@@ -91,38 +93,38 @@ class TaskDataset:
 
     @property
     def task_name(self) -> str:
-        """As experiment files call it."""
+        """Name in experiment files."""
         return PRETRAINING if self.task is None else self.task.name
 
 
 def data_name(data: type[Any]) -> str:
-    """The name of a data set: the literal that its first field holds."""
+    """The name of a dataset: the literal that its first field holds."""
     return str(get_args(get_type_hints(data)["name"])[0])
 
 
 @cache
 def task_datasets() -> tuple[TaskDataset, ...]:
-    """Every supply there is, in a fixed order."""
-    found = [supply for room in ("datasets", "tasks") for _, supply in instances(TaskDataset, room)]
+    """Every task on a dataset, in a fixed order."""
+    found = [task_dataset for room in ("datasets", "tasks") for _, task_dataset in instances(TaskDataset, room)]
     return tuple(dict.fromkeys(found))
 
 
 @cache
 def datasets() -> tuple[type[Any], ...]:
-    """Every data set of a supply, each once, by name."""
-    found = {data_name(supply.data): supply.data for supply in task_datasets()}
+    """Every dataset that feeds a task, each once, by name."""
+    found = {data_name(task_dataset.data): task_dataset.data for task_dataset in task_datasets()}
     return tuple(found[name] for name in sorted(found))
 
 
 def find_task_dataset(task: str, data: Any) -> TaskDataset:
-    """The supply of a task from the given settings of data.
+    """The task on the dataset of the given settings.
 
     Raises:
-        UserError: there is none; what that data set can feed is named.
+        UserError: there is none; what that dataset can feed is named.
     """
-    ours = [supply for supply in task_datasets() if supply.data is type(data)]
-    for supply in ours:
-        if supply.task_name == task:
-            return supply
-    able = ", ".join(supply.task_name for supply in ours)
+    ours = [task_dataset for task_dataset in task_datasets() if task_dataset.data is type(data)]
+    for task_dataset in ours:
+        if task_dataset.task_name == task:
+            return task_dataset
+    able = ", ".join(task_dataset.task_name for task_dataset in ours)
     raise UserError(f"{data_name(type(data))} cannot feed {task}; it can feed {able}")

@@ -1,4 +1,4 @@
-"""Which reader reads the files of a task in a format: what checks data before a run needs them."""
+"""Readers of the files of a task by format, for checks before a run."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ CUSTOM = "custom"  #: the lines of custom-text and custom-image, whatever the ta
 def readers(task: str) -> dict[str, Read]:
     """The readers of a task's files by the name of the format, ``custom`` for lines of the user."""
     return {
-        name.partition("-")[0] if name.startswith(CUSTOM + "-") else name: supply.read
-        for supply in task_datasets()
-        if supply.task_name == task and supply.read is not None
-        for name in (data_name(supply.data),)
+        name.partition("-")[0] if name.startswith(CUSTOM + "-") else name: task_dataset.read
+        for task_dataset in task_datasets()
+        if task_dataset.task_name == task and task_dataset.read is not None
+        for name in (data_name(task_dataset.data),)
     }
 
 

@@ -1,4 +1,4 @@
-"""Data that lies in files: the settings that all of them share, and what follows from the settings."""
+"""Settings shared by all datasets in files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class TextSettings:
-    """How text in files becomes ids."""
+    """Settings of the tokenization of text files."""
 
     name: str
     vocabulary: Path
@@ -41,13 +41,13 @@ class TextSettings:
         return {"vocabulary": files[0]} if len(files) == 1 else {f"vocabulary/{file.name}": file for file in files}
 
     def tokenizer(self) -> Tokenizer:
-        """The pieces; ``UserError`` where the vocabulary cannot be read."""
+        """The tokenizer; ``UserError`` where the vocabulary cannot be read."""
         return open_tokenizer(self.vocabulary, lowercase=self.lowercase, ideographs=self.ideographs)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SplitFiles(TextSettings):
-    """One file a split."""
+    """One file per split."""
 
     train: Path  #: examples to learn from
     dev: Path | None = None  #: examples to choose a model by
@@ -61,13 +61,13 @@ class SplitFiles(TextSettings):
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """What tells these data from others."""
+        """Fingerprint of the data and the settings that affect them."""
         return fingerprints({**self.files, **self.tokenizer_files})
 
 
 @dataclass(frozen=True, kw_only=True)
 class RegionFiles(SplitFiles):
-    """One file a split, about images whose regions lie in a store."""
+    """One file per split, about images with region features in a store."""
 
     features: Path  #: a folder of region features of all the images
 

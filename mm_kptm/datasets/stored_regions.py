@@ -1,4 +1,4 @@
-"""Regions of images read from a store, by image name, with what a detector said of them where that lies beside.
+"""Region features of images from a store, by image name, with detector outputs if stored.
 
 The files are those of :mod:`mm_kptm.vision.features.region_store`.
 """
@@ -24,7 +24,7 @@ DETECTED = ("object_ids", "object_confidences", "attribute_ids", "attribute_conf
 
 @dataclass(frozen=True, eq=False)
 class StoredRegions:
-    """The pictures of a region store, by their place in it.
+    """The images of a region store, by their place in it.
 
     Args:
         store: the features and boxes.

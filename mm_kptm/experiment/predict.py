@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import Built
+from mm_kptm.experiment.coverage import announce, coverage_of, gives_facts
 from mm_kptm.experiment.run import opened
 from mm_kptm.experiment.settings import Experiment
 from mm_kptm.tasks.example import Row
@@ -34,7 +35,10 @@ def predict(run: Path, *, split: str = "test", file: Path | None = None) -> list
                 f"{run} was trained on {settings.data.name}, which is read from no file of one split; "
                 f"predict one of its splits: {', '.join(built.prepared.sources)}"
             )
-        rows = task.predictions(built.prepared.read_file(file), batch_size=settings.train.batch_size)
+        source = built.prepared.read_file(file)
+        if gives_facts(settings, built.prepared) and (covered := coverage_of(source)) is not None:
+            announce(settings.name, {file.name: covered}, None)  # a file without known names is no error
+        rows = task.predictions(source, batch_size=settings.train.batch_size)
     return list(rows)
 
 

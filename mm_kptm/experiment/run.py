@@ -2,7 +2,7 @@
 
 A folder holds ``config.yaml`` (resolved), ``environment.json``, ``data.json`` (hashes), ``metrics.jsonl``, TensorBoard
 ``events/``, ``checkpoints/``, ``model/`` (what :func:`mm_kptm.load` opens, with what knowledge put around the encoder),
-``predictions/<split>.jsonl`` and ``baselines.json``.
+``predictions/<split>.jsonl``, ``baselines.json``, and ``coverage.json`` where examples carry facts.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from mm_kptm import config
 from mm_kptm.errors import UserError
+from mm_kptm.experiment import coverage
 from mm_kptm.experiment.build import Built, build
 from mm_kptm.experiment.settings import Experiment
 from mm_kptm.io.atomic import write_json, write_text
@@ -29,6 +30,7 @@ from mm_kptm.train.parallel.processes import is_main_process, start
 from mm_kptm.train.protocol import module_of
 
 CONFIG, DATA, MODEL, BASELINES = "config.yaml", "data.json", "model", "baselines.json"
+COVERAGE = "coverage.json"
 
 
 def train(settings: Experiment, folder: Path, *, resume: bool = False, progress: bool = True) -> Built:
@@ -45,8 +47,14 @@ def train(settings: Experiment, folder: Path, *, resume: bool = False, progress:
     source = built.source(next(iter(built.prepared.sources))) if untrained else built.training
     evaluated = {"dev": built.source("dev")} if "dev" in built.prepared.sources else {}
     _check_data(folder, built.prepared.fingerprints)
+    covered = coverage.measured_coverage(settings, built)
     if is_main_process():
         folder.mkdir(parents=True, exist_ok=True)
+        if covered:
+            names = coverage.name_coverage(built.prepared)
+            write_json(folder / COVERAGE, coverage.as_record(covered, names), indent=1)
+            if progress:
+                coverage.announce(settings.name, covered, names)
         write_text(folder / CONFIG, config.dump(settings))
         write_json(folder / DATA, dict(built.prepared.fingerprints), indent=1, ascii_only=True)
     fit(

@@ -1,65 +1,142 @@
-"""Reading of UTF-8 text files, whole or line by line, with one-sentence error messages."""
+"""Text files, read whole or line by line, compressed or not; every error names the file and the line."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import bz2
+import gzip
+import io
+import lzma
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, cast
 
 from mm_kptm.errors import UserError
-from mm_kptm.io.compression import PACKING_ERRORS, is_torn, open_unpacked
 
-_MARK = b"\xef\xbb\xbf"  # the byte order mark that a UTF-8 file may begin with
+PACKED_ENDINGS = (".gz", ".bz2", ".xz")  #: endings that say nothing about what a file holds once it is unpacked
+_PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz"}
+_OPENERS: dict[str, Callable[[IO[bytes]], IO[bytes]]] = {
+    "gzip": lambda file: cast(IO[bytes], gzip.GzipFile(fileobj=file)),
+    "bz2": lambda file: cast(IO[bytes], bz2.BZ2File(file)),
+    "xz": lambda file: cast(IO[bytes], lzma.LZMAFile(file)),  # noqa: SIM115 the caller closes it
+}
+_LFS = b"version https://git-lfs"
+_TAR, _TAR_AT = b"ustar", 257  # in the header of an archive, and where
+_UNREADABLE = {b"PK\x03\x04": "a zip archive", b"\x28\xb5\x2f\xfd": "packed by zstd", b"7z\xbc\xaf": "a 7z archive"}
+
+
+def compression(path: Path) -> str | None:
+    """How a file is packed by its first bytes, whatever it is called: ``gzip``, ``bz2``, ``xz`` or None.
+
+    Raises:
+        UserError: it is packed in another way, or is a pointer of Git LFS in place of the file.
+    """
+    with path.open("rb") as file:
+        return _compression(file.peek(len(_LFS)), path)
+
+
+def _compression(head: bytes, path: Path) -> str | None:
+    if head.startswith(_LFS):
+        raise UserError(f"{path} is a pointer of Git LFS and not the file itself; fetch it with `git lfs pull`")
+    for magic, kind in _UNREADABLE.items():
+        if head.startswith(magic):
+            raise UserError(f"{path} is {kind}, which is not unpacked here; unpack it, or pack it as gzip, bz2 or xz")
+    return next((kind for magic, kind in _PACKED.items() if head.startswith(magic)), None)
+
+
+@contextmanager
+def open_bytes(path: Path) -> Iterator[IO[bytes]]:
+    """A file or pipe for reading, unpacked by its content; ``UserError`` as :func:`compression`, and for an archive."""
+    with path.open("rb") as file:
+        packed = _compression(file.peek(len(_LFS)), path)
+        if packed is None:
+            _refuse_archive(file, path)
+            yield file
+            return
+        with _OPENERS[packed](file) as unpacked:
+            _refuse_archive(unpacked, path)
+            yield unpacked
+
+
+def _refuse_archive(file: IO[bytes], path: Path) -> None:
+    try:
+        head = cast(io.BufferedReader, file).peek(_TAR_AT + len(_TAR))
+    except (OSError, EOFError, zlib.error, lzma.LZMAError):
+        return  # who reads on says so
+    if head[_TAR_AT:].startswith(_TAR):
+        raise UserError(f"{path} is an archive of several files (tar); unpack it and name one of them")
+
+
+def is_cut_short(error: BaseException) -> bool:
+    """Whether reading a packed file failed because it is broken, and not because the system refused."""
+    broken = isinstance(error, EOFError | gzip.BadGzipFile | zlib.error | lzma.LZMAError)
+    return broken or (isinstance(error, OSError) and error.errno is None)  # what bz2 raises
+
+
+def content_suffix(path: Path) -> str:
+    """The ending of a file's name that tells its format, in small letters: ``.nt`` of ``Towns.NT.gz``."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    while len(suffixes) > 1 and suffixes[-1] in PACKED_ENDINGS:
+        suffixes.pop()
+    return suffixes[-1] if suffixes else ""
 
 
 def read_text(path: str | Path, kind: str, *, allow_empty: bool = False) -> str:
-    """Read a UTF-8 file, decompressed and without its optional byte order mark; line ends become newlines.
+    """Read a UTF-8 file, decompressed by its content, without a byte order mark.
 
     Args:
-        path: file to read; compression is recognised by content (:mod:`mm_kptm.io.compression`).
+        path: file to read.
         kind: description for messages, such as ``a JSON file``.
         allow_empty: accept a blank file.
 
     Raises:
-        UserError: the file is missing, empty, not UTF-8 (the message names the line), or cannot be read.
+        UserError: no such file, empty, a line is not UTF-8 (the message names it), or the system refuses.
     """
-    with open_unpacked(path) as file:
-        raw = file.read()
-    text = _decoded(raw.removeprefix(_MARK), path, 1).replace("\r\n", "\n").replace("\r", "\n")
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path} was to be read, but there is no such file")
+    try:
+        with open_bytes(path) as file:
+            raw = file.read()
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        if is_cut_short(error):
+            raise UserError(f"{path} breaks off; fetch it again") from None
+        raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', error)}") from None
+    if b"\0" in raw:  # as UTF-16 and UTF-32 write Latin letters, which would pass for UTF-8
+        raise _not_utf8(path, raw.count(b"\n", 0, raw.index(0)) + 1)
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _not_utf8(path, raw.count(b"\n", 0, error.start) + 1) from None
     if not text.strip() and not allow_empty:
         raise UserError(f"{path} is empty; {kind} was expected")
-    return text
+    return io.IncrementalNewlineDecoder(None, translate=True).decode(text, final=True)
 
 
 def numbered_lines(path: str | Path) -> Iterator[tuple[int, str]]:
-    """Iterate over (line number from 1, line) of a UTF-8 file, decompressed, without byte order mark and line ends.
+    """Iterate over (line number from 1, line without its end) of a UTF-8 file, decompressed by its content.
 
     Raises:
-        UserError: the file is missing, a line is not UTF-8, or the compressed file is damaged.
+        UserError: a line is not UTF-8, or the compressed file is damaged.
     """
-    with open_unpacked(path) as file:
+    path = Path(path)
+    if not path.is_file() and not path.is_fifo():
+        raise UserError(f"{path} was to be read, but there is no such file")
+    with open_bytes(path) as lines:
         number = 0
         try:
-            for number, raw in enumerate(file, 1):
-                yield number, _decoded(raw.removeprefix(_MARK) if number == 1 else raw, path, number).rstrip("\r\n")
-        except PACKING_ERRORS as error:
-            if is_torn(error):
-                raise UserError(f"{path} breaks off after line {number}; fetch it again") from None
-            raise
+            for number, raw in enumerate(lines, 1):
+                if b"\0" in raw:  # as UTF-16 and UTF-32 write Latin letters, which would pass for UTF-8
+                    raise _not_utf8(path, number)
+                yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+        except UnicodeDecodeError:
+            raise _not_utf8(path, number) from None
+        except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+            if not is_cut_short(error):
+                raise
+            raise UserError(f"{path} breaks off after line {number}; fetch it again") from None
 
 
-def _decoded(raw: bytes, path: str | Path, first_line: int) -> str:
-    """Bytes as text.
-
-    Args:
-        raw: the bytes.
-        path: of the file, for the message.
-        first_line: the number of the line that they begin with.
-    """
-    try:
-        if (place := raw.find(0)) < 0:
-            return raw.decode()
-        found = "a zero byte, as in UTF-16, is no text"
-    except UnicodeDecodeError as error:
-        place, found = error.start, f"byte {raw[error.start]:#04x} cannot be read"
-    line = first_line + raw[:place].count(b"\n")
-    raise UserError(f"{path}, line {line} is not UTF-8; save the file in that encoding ({found})")
+def _not_utf8(path: Path, line: int) -> UserError:
+    return UserError(f"{path}, line {line} is not UTF-8; save the file in that encoding")

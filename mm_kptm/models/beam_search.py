@@ -1,4 +1,4 @@
-"""Beam search as Hugging Face's generation runs it: closed texts are ranked, the last token is forced.
+"""Beam search as in Hugging Face's ``generate``: finished texts are ranked, the last token is forced.
 
 Shapes: K hypotheses, V vocabulary, D dim.
 """
@@ -22,27 +22,27 @@ from mm_kptm.systems.system import System
 class _Hypothesis:
     text: list[int]
     log_likelihood: float
-    parent: int  #: the hypothesis of the step before, counted over all sources
+    parent: int  #: index of the hypothesis that it extends, counted over all sources
 
 
 @dataclass
 class _Beam:
-    """The open and the closed hypotheses of one source."""
+    """The live and the finished hypotheses of one source."""
 
     width: int
     length_penalty: float
     stop_early: bool
     alive: list[_Hypothesis]
     closed: list[tuple[float, list[int]]] = field(default_factory=list)
-    hopeless: bool = False  #: no open hypothesis can come among the closed ones any more
+    hopeless: bool = False  #: no live hypothesis can still enter the finished ones
 
     def full(self) -> bool:
         return len(self.closed) == self.width
 
     def grow(self, scores: Tensor, first: int, writing: Writing) -> None:
-        """Replace the open hypotheses by those with one more token; ``scores`` are log-likelihoods, [K, V]."""
+        """Extend the live hypotheses by one token; ``scores`` are log-likelihoods, [K, V]."""
         values, places = (x.tolist() for x in scores.flatten().topk(min(2 * self.width, scores.numel())))
-        length = len(self.alive[0].text)  # as generation counts: without the start token, with the new one
+        length = len(self.alive[0].text)  # counted as in ``generate``: without the start token, with the new one
         takes = not self.hopeless and not (self.full() and self.stop_early)
         grown: list[_Hypothesis] = []
         for rank, (value, place) in enumerate(zip(values, places, strict=True)):
@@ -52,7 +52,7 @@ class _Beam:
                 grown.append(_Hypothesis(text, value, first + number))
             elif takes and rank < self.width and value > -inf:
                 self.closed.append((value / length**self.length_penalty, text))
-        self.closed.sort(key=lambda scored: scored[0], reverse=True)  # of equal ones the earlier stays
+        self.closed.sort(key=lambda scored: scored[0], reverse=True)  # stable: ties keep the earlier one
         del self.closed[self.width :]
         self.alive = grown[: self.width]
         best = max((one.log_likelihood for one in self.alive), default=-inf) / length**self.length_penalty
@@ -74,21 +74,21 @@ def beam_search(
 ) -> list[list[int]]:
     """The best text of every source, from its start token to its stop token.
 
-    A closed text scores its log-likelihood divided by its length, start token not counted, to the power of
-    ``length_penalty``. At the longest length the stop token is forced and costs nothing. Only the ``width`` best
-    continuations of a step may close.
+    A finished text scores its log-likelihood divided by its length, start token not counted, to the power of
+    ``length_penalty``. At the maximum length the stop token is forced at log-likelihood 0. Only the ``width`` best
+    continuations of a step may finish.
 
     Args:
         system: has a decoder and the head ``next-tokens``.
         inputs: the sources.
-        writing: how a text begins and ends.
-        width: hypotheses kept, and closed texts that are ranked.
+        writing: start token, stop token and maximum length.
+        width: beam size, and number of finished texts that are ranked.
         length_penalty: above 0 favours long texts.
-        stop_early: stop at ``width`` closed texts, even if a better one could still come.
-        first: a token forced behind the start token, such as mBART-50's target language.
+        stop_early: stop at ``width`` finished texts, even if a better one could still follow.
+        first: token forced after the start token, such as mBART-50's target language.
 
     Raises:
-        UserError: the system cannot write, or ``width`` is no number of hypotheses.
+        UserError: the system has no decoder, or ``width`` is below 1.
     """
     if width < 1:
         raise UserError(f"a beam holds at least one hypothesis, not {width}")
@@ -122,7 +122,7 @@ def beam_search(
 
 
 def _likelihoods(score: nn.Module, states: Tensor, forced: int | None) -> Tensor:
-    """Log-likelihood of every next token, [K, V]; a forced one is certain."""
+    """Log-likelihood of every next token, [K, V]; a forced one has probability 1."""
     scores: Tensor = score(states).log_softmax(-1)
     if forced is None:
         return scores

@@ -1,6 +1,6 @@
-"""Writing a text with a decoder: always the best next token, or the best of several hypotheses.
+"""Text generation with a decoder: greedy and beam search.
 
-Shapes: B sources, K hypotheses (texts being written), V vocabulary.
+Shapes: B sources, K hypotheses, V vocabulary.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from mm_kptm.systems.system import System
 
 @dataclass(frozen=True)
 class Writing:
-    """How a text begins, ends and how long it may become; longer ones are cut and closed.
+    """Generation settings: start token, stop token and maximum length; longer texts are truncated and stopped.
 
     Raises:
-        UserError: there is no room for anything between beginning and end.
+        UserError: ``max_length`` is below 2.
     """
 
     start: int
     stop: int
     max_length: int  #: tokens, the first and the last included
-    language: int | None = None  #: of every written token
+    language: int | None = None  #: language id of every generated token
 
     def __post_init__(self) -> None:
         if self.max_length < 2:
             raise UserError(f"a written text has a first and a last token, but max_length is {self.max_length}")
 
     def row(self, ids: Tensor, place: int) -> Tokens:
-        """The token at ``place`` of every hypothesis, [K]."""
+        """The token at position ``place`` of every hypothesis, [K]."""
         return Tokens(
             ids=ids,
             layout=SequenceLayout((1,) * len(ids)),
@@ -46,30 +46,30 @@ class Writing:
 
 @torch.no_grad()
 def greedy(system: System, inputs: Inputs, writing: Writing) -> list[list[int]]:
-    """The text of every source that takes the best next token at each place.
+    """Greedy decoding: the text of every source with the most probable next token at each position.
 
-    A text that is not closed when it is as long as it may be has its last token replaced by the closing one.
+    A text that reaches the maximum length has its last token replaced by the stop token.
 
     Raises:
-        UserError: the system cannot write.
+        UserError: the system has no decoder.
     """
     model, score = _writer(system)
     source = model.read(inputs)
     count = len(source.aligned_layout)
     texts = [[writing.start] for _ in range(count)]
     memory = model.target.begin(source)
-    live = torch.arange(count, device=source.x.device)  # the sources whose text is not closed
+    live = torch.arange(count, device=source.x.device)  # the sources whose text is not finished
     ids = torch.full_like(live, writing.start)
     for place in range(writing.max_length - 1):
         states, memory = model.target.step(writing.row(ids, place), memory)
         ids = score(states).argmax(-1)
         for text, token in zip(live.tolist(), ids.tolist(), strict=True):
             texts[text].append(token)
-        going = (ids != writing.stop).nonzero().squeeze(1)
-        if not len(going):
+        unfinished = (ids != writing.stop).nonzero().squeeze(1)
+        if not len(unfinished):
             return texts
-        live, ids = live[going], ids[going]
-        memory = memory.select(going, SequenceLayout(tuple(torch.bincount(live, minlength=count).tolist())))
+        live, ids = live[unfinished], ids[unfinished]
+        memory = memory.select(unfinished, SequenceLayout(tuple(torch.bincount(live, minlength=count).tolist())))
     for text in live.tolist():
         texts[text][-1] = writing.stop
     return texts
@@ -77,20 +77,20 @@ def greedy(system: System, inputs: Inputs, writing: Writing) -> list[list[int]]:
 
 @dataclass
 class _Finished:
-    """The best closed texts of one source, and when no better one can come."""
+    """The best finished texts of one source."""
 
     most: int
     length_penalty: float
     texts: list[tuple[float, list[int]]] = field(default_factory=list)
 
     def add(self, text: list[int], log_likelihood: float) -> None:
-        """Take a text without its closing token, if it is among the best."""
+        """Add a text without its stop token, if it is among the best."""
         self.texts.append((log_likelihood / len(text) ** self.length_penalty, text))
-        self.texts.sort(key=lambda scored: scored[0], reverse=True)  # of equal ones the earlier stays
+        self.texts.sort(key=lambda scored: scored[0], reverse=True)  # stable: ties keep the earlier one
         del self.texts[self.most :]
 
     def beaten_by(self, log_likelihood: float, length: int) -> bool:
-        """Whether a hypothesis could, at this length, still come among the best."""
+        """Whether a hypothesis of this length could still enter the best texts."""
         return len(self.texts) < self.most or self.texts[-1][0] < log_likelihood / length**self.length_penalty
 
 
@@ -98,7 +98,7 @@ class _Finished:
 class _Hypothesis:
     text: list[int]
     log_likelihood: float
-    parent: int  #: the hypothesis of the step before that it goes on from
+    parent: int  #: index of the hypothesis that it extends, counted over all sources
 
 
 @torch.no_grad()
@@ -111,22 +111,22 @@ def beam(
     length_penalty: float = 1.0,
     stop_early: bool = False,
 ) -> list[list[int]]:
-    """The likeliest text of every source among ``width`` hypotheses.
+    """Beam search: the best-scored text of every source among ``width`` hypotheses.
 
-    The released search of Conneau and Lample (2019): a text scores its log-likelihood, closing token included, divided
-    by its length to the power of ``length_penalty``. At the longest length a hypothesis is closed in place of the token
-    it would go on with, whose likelihood still counts.
+    The released search of Conneau and Lample (2019): a text scores its log-likelihood, stop token included, divided by
+    its length to the power of ``length_penalty``. At the maximum length the stop token replaces the next token, whose
+    likelihood still counts.
 
     Args:
         system: has a decoder and the head ``next-tokens``.
         inputs: the sources.
-        writing: how a text begins and ends.
-        width: hypotheses kept, and closed texts that must be found.
+        writing: start token, stop token and maximum length.
+        width: beam size, and number of finished texts to collect.
         length_penalty: above 1 favours long texts.
-        stop_early: stop at ``width`` closed texts, even if a better one could still come.
+        stop_early: stop at ``width`` finished texts, even if a better one could still follow.
 
     Raises:
-        UserError: the system cannot write, or ``width`` is no number of hypotheses.
+        UserError: the system has no decoder, or ``width`` is below 1.
     """
     if width < 1:
         raise UserError(f"a beam holds at least one hypothesis, not {width}")
@@ -157,19 +157,19 @@ def beam(
 def _grow(
     beam: list[_Hypothesis], first: int, scores: Tensor, done: _Finished, writing: Writing, *, stop_early: bool
 ) -> list[_Hypothesis]:
-    """The hypotheses of one source after one more token; those that close go to ``done``.
+    """The hypotheses of one source extended by one token; those that finish go to ``done``.
 
     Args:
         beam: the hypotheses so far.
-        first: the number of the first of them among those of all sources.
-        scores: log-likelihoods of all ways to go on, [len(beam), V].
-        done: the closed texts.
+        first: index of the first of them among those of all sources.
+        scores: log-likelihoods of all continuations, [len(beam), V].
+        done: the finished texts.
         writing: the settings of the search.
-        stop_early: whether a source is finished once it has as many closed texts as asked for.
+        stop_early: whether a source is done once it has ``done.most`` finished texts.
     """
     if not beam:
         return []
-    # twice as many as are kept: each hypothesis may close at most once
+    # twice the beam size: each hypothesis finishes at most once
     values, places = (x.tolist() for x in scores.flatten().topk(min(2 * done.most, scores.numel())))
     length = len(beam[0].text)
     enough = len(done.texts) == done.most and stop_early

@@ -1,4 +1,4 @@
-"""A single stream with a norm after its last layer, as pre-norm encoders have.
+"""Single-stream encoder with a norm after its last layer, as pre-norm encoders have.
 
 Shapes: T rows, D dim.
 """
@@ -15,7 +15,7 @@ from mm_kptm.nn.steps import Stream
 
 
 class NormedSingleStream(SingleStream):
-    """A single stream whose final states are normed.
+    """Single-stream encoder whose final states are normed.
 
     Args:
         embed, layers, pooler, dim: as of :class:`~mm_kptm.models.single.SingleStream`.
@@ -29,11 +29,11 @@ class NormedSingleStream(SingleStream):
         self.norm = norm
 
     def hidden_states(self, inputs: Inputs) -> Iterator[Stream]:
-        """The sequence at every depth: embedded, after each layer, the last one normed."""
+        """The embedded sequence, then its states after each layer, the last ones normed."""
         for depth, stream in enumerate(super().hidden_states(inputs)):
             yield stream._replace(x=self.norm(stream.x)) if depth == len(self.layers) else stream
 
     def run(self, inputs: Inputs, assembled: Assembled, last: AttentionLayout) -> Tensor:
-        """The final states of the rows that ``last`` asks for, normed."""
+        """The normed final states of the query rows of ``last``, the attention layout of the last layer."""
         rows: Tensor = self.norm(super().run(inputs, assembled, last))
         return rows

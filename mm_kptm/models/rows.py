@@ -1,6 +1,6 @@
-"""Which rows the last layer has to finish.
+"""Rows that the last layer has to compute.
 
-Shapes: N numbers of rows.
+Shapes: N row numbers.
 """
 
 import torch
@@ -10,13 +10,13 @@ from mm_kptm.batch import EVERY_ROW, NO_ROWS, Rows, row_numbers
 
 
 def union_of_rows(*groups: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """All rows of some groups once and in order, and where each group finds its own among them."""
-    rows, found = torch.unique(torch.cat(groups), return_inverse=True)
-    return rows, found.split([len(group) for group in groups])
+    """Sorted union of groups of row numbers, and the index of each group's rows in it."""
+    rows, inverse = torch.unique(torch.cat(groups), return_inverse=True)
+    return rows, inverse.split([len(group) for group in groups])
 
 
 def rows_to_finish(total: int, device: torch.device, *groups: Rows) -> tuple[Rows, tuple[Rows, ...]]:
-    """What has to be finished of ``total`` rows so that all groups can be read, and where each then stands.
+    """The rows out of ``total`` to compute so that all groups can be read, and each group's index into them.
 
     The first is :data:`~mm_kptm.batch.EVERY_ROW`, :data:`~mm_kptm.batch.NO_ROWS` or row numbers in ascending order.
     """

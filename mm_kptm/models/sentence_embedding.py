@@ -1,4 +1,4 @@
-"""Sentence vectors: the mean or first state of an encoder, at any depth."""
+"""Sentence embeddings: the mean or first state of an encoder, at any depth."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def mean_state(system: System, inputs: Inputs) -> Tensor:
 
 def first_state(system: System, inputs: Inputs) -> Tensor:
     """The final state of the first token."""
-    firsts = _layout(inputs).starts(next(system.parameters()).device)
-    encoded: Encoded = system(inputs, OutputRows({"text": firsts}, pooled=False))
+    starts = _layout(inputs).starts(next(system.parameters()).device)
+    encoded: Encoded = system(inputs, OutputRows({"text": starts}, pooled=False))
     return encoded.text
 
 
@@ -32,7 +32,7 @@ def first_state(system: System, inputs: Inputs) -> Tensor:
 class MeanAtDepth:
     """The mean of the states after layer ``depth`` (0: the embeddings), of an encoder that reads text alone.
 
-    Translations are closest in the middle: XTREME takes layer 8 of 12 (Hu et al. 2020).
+    Translations are most similar in the middle layers: XTREME uses layer 8 of 12 (Hu et al. 2020).
     """
 
     depth: int

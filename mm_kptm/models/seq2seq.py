@@ -1,4 +1,4 @@
-"""An encoder that reads and a decoder that writes.
+"""Encoder-decoder models.
 
 Shapes: B sources, T target rows, D dim.
 """
@@ -14,13 +14,13 @@ from mm_kptm.nn.steps import Stream
 
 
 class Seq2Seq(nn.Module):
-    """An encoder of any kind of source, and a decoder that reads all its rows while it writes a text.
+    """Encoder of any source, and a decoder that attends to all its rows while it generates the target.
 
-    Without a target in the inputs it is its encoder alone.
+    Without a target in the inputs only the encoder runs.
 
     Args:
-        source: reads everything but the target.
-        target: writes it.
+        source: the encoder, of everything but the target.
+        target: the decoder.
     """
 
     def __init__(self, source: SingleStream, target: Decoder) -> None:
@@ -30,21 +30,21 @@ class Seq2Seq(nn.Module):
         self.dim = source.dim
 
     def read(self, inputs: Inputs) -> Stream:
-        """The final states of the source, which the decoder reads."""
+        """The final states of the source, which the decoder attends to."""
         *_, stream = self.source.hidden_states(inputs)
         return stream
 
     def hidden_states(self, inputs: Inputs) -> Iterator[Stream]:
-        """The source at every depth, and then the target at every depth."""
+        """The source at every depth, then the target at every depth."""
         for stream in self.source.hidden_states(inputs):
             yield stream
         if inputs.target is not None:
             yield from self.target.hidden_states(inputs.target, stream)
 
     def forward(self, inputs: Inputs, output_rows: OutputRows = ALL_ROWS) -> Encoded:
-        """The final states of the target's rows that are asked for, beside the vectors of the sources.
+        """The final states of the wanted target rows, and the pooled vectors of the sources.
 
-        The states of the sources are not given. Without a target, what the encoder gives.
+        The states of the sources are left out. Without a target, the output of the encoder.
         """
         if inputs.target is None:
             return self.source(inputs, output_rows)
@@ -52,6 +52,6 @@ class Seq2Seq(nn.Module):
         states: dict[str, Tensor] = {}
         if output_rows.wants("target"):
             states["target"] = self.target(inputs.target, stream, output_rows["target"])
-        firsts = stream.layout.starts(stream.x.device)
-        pooled = self.source.pooler(stream.x[firsts]) if output_rows.pooled else stream.x[:0]
+        starts = stream.layout.starts(stream.x.device)
+        pooled = self.source.pooler(stream.x[starts]) if output_rows.pooled else stream.x[:0]
         return Encoded(states, pooled)

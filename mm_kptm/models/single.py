@@ -1,4 +1,4 @@
-"""One stack of layers over one assembled sequence: BERT and every system that puts all it reads in a row.
+"""Single-stream encoders: one stack of layers over one assembled sequence, as in BERT and UNITER.
 
 Shapes: T rows of the batch, B sequences, D dim.
 """
@@ -16,11 +16,11 @@ from mm_kptm.nn.steps import Stream
 
 
 class SingleStream(nn.Module):
-    """An embedder, layers that each map the sequence to itself, and a pooler on the first row.
+    """Embedder, encoder layers and a pooler on the first row.
 
     Args:
         embed: from :class:`~mm_kptm.batch.Inputs` to :class:`~mm_kptm.nn.assembly.Assembled`.
-        layers: modules called with the rows [T, D] and their reading.
+        layers: modules called with the rows [T, D] and their attention layout.
         pooler: from first states [B, D] to sentence vectors [B, D].
         dim: D.
 
@@ -38,7 +38,7 @@ class SingleStream(nn.Module):
             raise UserError("an encoder needs at least one layer, but num_layers is 0")
 
     def hidden_states(self, inputs: Inputs) -> Iterator[Stream]:
-        """The sequence at every depth: embedded, then after each layer."""
+        """The embedded sequence, then its states after each layer."""
         stream: Stream = self.embed(inputs).stream
         yield stream
         for layer in self.layers:
@@ -46,10 +46,10 @@ class SingleStream(nn.Module):
             yield stream
 
     def forward(self, inputs: Inputs, output_rows: OutputRows = ALL_ROWS) -> Encoded:
-        """The final states of what is wanted; the last layer finishes only those rows."""
+        """The final states of the wanted rows; the last layer computes only those."""
         assembled: Assembled = self.embed(inputs)
         stream = assembled.stream
-        firsts = stream.layout.starts(stream.x.device)
+        starts = stream.layout.starts(stream.x.device)
         wanted = {
             name: _chosen(places, output_rows[name])
             for name, places in assembled.parts.items()
@@ -57,18 +57,18 @@ class SingleStream(nn.Module):
         }
         last = stream.attention
         if any(output_rows[name] is not EVERY_ROW for name in assembled.parts):
-            rows, (firsts, *places) = union_of_rows(
-                firsts if output_rows.pooled else firsts[:0],
+            rows, (starts, *places) = union_of_rows(
+                starts if output_rows.pooled else starts[:0],
                 *(row_numbers(part, len(stream.x), stream.x.device) for part in wanted.values()),
             )
             wanted = dict(zip(wanted, places, strict=True))
             last = last.restrict_queries(rows)
         x = self.run(inputs, assembled, last)
-        pooled = self.pooler(x[firsts]) if output_rows.pooled else x.new_empty(0, x.shape[-1])
+        pooled = self.pooler(x[starts]) if output_rows.pooled else x.new_empty(0, x.shape[-1])
         return Encoded({name: x[rows] for name, rows in wanted.items()}, pooled)
 
     def run(self, inputs: Inputs, assembled: Assembled, last: AttentionLayout) -> Tensor:
-        """The final states of the rows that ``last`` asks for, the reading of the last layer."""
+        """The final states of the query rows of ``last``, the attention layout of the last layer."""
         x, reading = assembled.stream.x, assembled.stream.attention
         *earlier, final = self.layers
         for layer in earlier:
@@ -78,7 +78,7 @@ class SingleStream(nn.Module):
 
 
 def _chosen(places: Rows, output_rows: Rows) -> Rows:
-    """Where the wanted rows of a part stand in the sequence."""
+    """Rows of the assembled sequence that hold the wanted rows of a stream."""
     if isinstance(places, slice):
         return output_rows if places is EVERY_ROW else places
     return places[output_rows]

@@ -13,7 +13,7 @@ from mm_kptm.systems.system import System
 
 
 class RestrictedVocabulary(nn.Module):
-    """Scores of a head, minus infinity for tokens that may not be written."""
+    """Logits of a head, minus infinity for tokens that are not allowed."""
 
     allowed: Tensor
 
@@ -29,15 +29,15 @@ class RestrictedVocabulary(nn.Module):
 
 
 def restricted(system: System, allowed: Tensor, *, head: str = "next-tokens") -> System:
-    """The same system, sharing all weights, whose head scores only some tokens.
+    """The same system, sharing all weights, whose head allows only some tokens.
 
     Args:
-        system: is left as it is.
-        allowed: true where a token may be written, [V].
-        head: which one.
+        system: left unchanged.
+        allowed: true where a token may be generated, [V].
+        head: name of the head.
 
     Raises:
-        UserError: no token may be written.
+        UserError: no token is allowed.
     """
     if not torch.any(allowed):
         raise UserError("a text cannot be written with no token allowed; allow its closing token at least")

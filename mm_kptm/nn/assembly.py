@@ -1,4 +1,4 @@
-"""From inputs to the sequence that a single-stream encoder reads.
+"""Assembly of the input streams into the one sequence that a single-stream encoder reads.
 
 An embedder turns :class:`~mm_kptm.batch.Inputs` into an :class:`Assembled` sequence; the encoder knows no modalities.
 
@@ -19,24 +19,24 @@ from mm_kptm.nn.steps import Stream
 
 
 class Assembled(NamedTuple):
-    """An embedded sequence and where the streams that it is made of stand in it."""
+    """An embedded sequence and, by stream, the rows that it occupies."""
 
     stream: Stream
-    parts: Mapping[str, Rows]  #: by the name of a stream of the inputs its rows in the sequence, in their order
+    parts: Mapping[str, Rows]  #: rows of each input stream in the sequence, by stream name
 
     @property
     def text(self) -> Rows:
-        """Rows of the sequence that are the tokens, in their order."""
+        """Rows of the sequence that hold the tokens, in order."""
         return self.parts.get("text", NO_ROWS)
 
 
 class JoinedLayout(NamedTuple):
-    """Two layouts joined sequence by sequence, left part first."""
+    """Two layouts concatenated sequence by sequence, left part first."""
 
     layout: SequenceLayout
-    left: Tensor  #: where each left row went, [L]
-    right: Tensor  #: where each right row went, [R]
-    order: Tensor  #: where each joined row comes from when the right rows stand behind all left ones, [L + R]
+    left: Tensor  #: row of each left row in the joined layout, [L]
+    right: Tensor  #: row of each right row in the joined layout, [R]
+    order: Tensor  #: gather index of the joined rows into the concatenated left and right rows, [L + R]
 
     def rows(self, left: Tensor, right: Tensor) -> Tensor:
         """The joined rows [L + R, D]."""
@@ -44,7 +44,7 @@ class JoinedLayout(NamedTuple):
 
 
 def join(left: SequenceLayout, right: SequenceLayout, device: torch.device) -> JoinedLayout:
-    """Put every right sequence directly behind the left sequence of the same number, without padding between.
+    """Concatenate the left and right sequences of the same index, without padding in between.
 
     Raises:
         UserError: the two do not hold the same number of sequences.
@@ -52,10 +52,10 @@ def join(left: SequenceLayout, right: SequenceLayout, device: torch.device) -> J
     if len(left) != len(right):
         raise UserError(f"{len(left)} sequences cannot be joined with {len(right)}: every one needs its companion")
     layout = SequenceLayout(tuple(a + b for a, b in zip(left.lengths, right.lengths, strict=True)))
-    firsts, sizes = layout.starts(device), left.cu_seqlens(device).long().diff()
-    owners = right.sequence_ids(device)
-    left_rows = firsts[left.sequence_ids(device)] + left.offsets_in_sequence(device)
-    right_rows = firsts[owners] + sizes[owners] + right.offsets_in_sequence(device)
+    starts, sizes = layout.starts(device), left.cu_seqlens(device).long().diff()
+    right_ids = right.sequence_ids(device)
+    left_rows = starts[left.sequence_ids(device)] + left.offsets_in_sequence(device)
+    right_rows = starts[right_ids] + sizes[right_ids] + right.offsets_in_sequence(device)
     order = torch.empty(layout.total, dtype=torch.long, device=device)
     order[left_rows] = torch.arange(left.total, device=device)
     order[right_rows] = torch.arange(left.total, layout.total, device=device)
@@ -72,7 +72,7 @@ def required_text(inputs: Inputs) -> Tokens:
 
 
 class TextOnly(nn.Module):
-    """The sequence of a text encoder: the tokens as they are."""
+    """Embedder of a text encoder: the embedded tokens are the sequence."""
 
     def __init__(self, text: nn.Module) -> None:
         super().__init__()

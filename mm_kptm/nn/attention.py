@@ -1,6 +1,6 @@
 """Multi-head attention, within one stream or from one stream to another.
 
-Shapes: Q reading rows, S rows read, D dim of the readers, W width of the attention, H heads.
+Shapes: Q query rows, S source (key and value) rows, D query dim, W attention width, H heads.
 """
 
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ class Attention(nn.Module):
 
     .. math:: \mathrm{head}_h = \mathrm{softmax}(Q_h K_h^\top / \sqrt{W/H})\, V_h
 
-    Reader and source may differ in dim, and ``width`` may differ from both (ViLBERT's co-attention).
+    Queries and sources may differ in dim, and ``width`` may differ from both (ViLBERT's co-attention).
 
     Raises:
         UserError: the width cannot be divided evenly among the heads.
@@ -43,7 +43,7 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(width, dim)
 
     def forward(self, x: Tensor, source: Tensor, reading: AttentionLayout) -> Tensor:
-        """Let the rows ``x`` [Q, D] read the rows ``source`` [S, source_dim] of their sequences: [Q, D].
+        """Attend from the query rows ``x`` [Q, D] to the rows ``source`` [S, source_dim] of their sequences: [Q, D].
 
         A source that several sequences share is projected once.
         """
@@ -51,17 +51,17 @@ class Attention(nn.Module):
         return self.read(x, reading.key_states(key), reading.key_states(value), reading)
 
     def offer(self, source: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values of the rows of a source, each [S, H, W / H]: what a decoder keeps of rows it has read."""
+        """Keys and values of the source rows, each [S, H, W / H]; a decoder caches them."""
         return self._heads(project(self.key, source)), self._heads(project(self.value, source))
 
     def read(self, x: Tensor, key: Tensor, value: Tensor, reading: AttentionLayout) -> Tensor:
-        """Let the rows ``x`` [Q, D] read keys and values [S, H, W / H]: [Q, D]."""
+        """Attend from the query rows ``x`` [Q, D] to keys and values [S, H, W / H]: [Q, D]."""
         dropout = self.dropout if self.training else 0.0
-        read = attend(self._heads(project(self.query, x)), key, value, reading, dropout=dropout)
-        return project(self.out_proj, read.flatten(1))
+        attended = attend(self._heads(project(self.query, x)), key, value, reading, dropout=dropout)
+        return project(self.out_proj, attended.flatten(1))
 
     def weights(self, x: Tensor, source: Tensor, reading: AttentionLayout) -> list[Tensor]:
-        """How much each row reads each source row, one [H, n, m] per sequence."""
+        """Attention weights of the query rows over the source rows, one [H, n, m] per sequence."""
         key = reading.key_states(project(self.key, source))
         return weights(self._heads(project(self.query, x)), self._heads(key), reading)
 

@@ -1,6 +1,6 @@
-"""A decoder: layers that read what was written so far, then the source, then think.
+"""Transformer decoder: causal self-attention, attention to the source, feed-forward; with a key-value cache.
 
-Shapes: T target rows, S source rows, B sources, K hypotheses (texts being written), t rows of each, D dim, H heads.
+Shapes: T target rows, S source rows, B sources, K hypotheses, t rows generated of each, D dim, H heads.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mm_kptm.nn.visibility import Causal
 
 @dataclass(frozen=True, eq=False)
 class LayerMemory:
-    """What one layer has read: keys and values."""
+    """Key-value cache of one layer."""
 
     source: tuple[Tensor, Tensor]  #: each [S, H, D / H]
     written: tuple[Tensor, Tensor]  #: each [K, t, H, D / H]
@@ -29,18 +29,18 @@ class LayerMemory:
 
 @dataclass(frozen=True, eq=False)
 class Memory:
-    """What a decoder has read, so that a further row is computed without the rows before it."""
+    """Key-value cache of a decoder, for incremental decoding."""
 
     layers: tuple[LayerMemory, ...]
-    reading: AttentionLayout  #: how a source is read by one row of each of its hypotheses
-    written: int  #: rows of each hypothesis, t
+    reading: AttentionLayout  #: from one row of each hypothesis to its source
+    written: int  #: rows generated of each hypothesis, t
 
     def select(self, parents: Tensor, counts: SequenceLayout) -> Memory:
-        """The memory of other hypotheses: each goes on from one of the old.
+        """The cache reordered for new hypotheses, each of which continues an old one.
 
         Args:
-            parents: the old hypothesis of each new one, in the order of the sources, [K].
-            counts: as lengths, how many hypotheses each source has now, [B].
+            parents: the old hypothesis that each new one continues, in the order of the sources, [K].
+            counts: number of hypotheses of each source, as lengths, [B].
         """
         layers = tuple(
             replace(layer, written=(layer.written[0][parents], layer.written[1][parents])) for layer in self.layers
@@ -49,7 +49,7 @@ class Memory:
 
 
 class DecoderLayer(nn.Module):
-    """Read what was written, read the source, think (Vaswani et al. 2017, section 3.1)."""
+    """Decoder layer: self-attention, cross-attention, feed-forward (Vaswani et al. 2017, section 3.1)."""
 
     def __init__(self, self_attention: AttentionSublayer, cross_attention: AttentionSublayer, ffn: nn.Module) -> None:
         super().__init__()
@@ -58,18 +58,18 @@ class DecoderLayer(nn.Module):
         self.ffn = ffn
 
     def forward(self, x: Tensor, reading: AttentionLayout, source: Stream) -> Tensor:
-        """The asked rows of ``x`` [T, D] after reading: [Q, D]."""
+        """New states of the query rows of ``x`` [T, D]: [Q, D]."""
         x = self.self_attention(x, reading)
         return self.ffn(self.cross_attention(x, between(Stream.of(x, reading.queries), source), source.x))
 
     def remember(self, source: Tensor, count: int) -> LayerMemory:
-        """The memory of ``count`` hypotheses without a row yet, about a source [S, D]."""
+        """The cache of ``count`` empty hypotheses over a source [S, D]."""
         key, value = self.cross_attention.attention.offer(source)
         empty = key.new_empty(count, 0, *key.shape[1:])
         return LayerMemory(source=(key, value), written=(empty, empty))
 
     def step(self, x: Tensor, memory: LayerMemory, reading: AttentionLayout) -> tuple[Tensor, LayerMemory]:
-        """The next row of every hypothesis, [K, D], and the memory with it."""
+        """States of the next row of every hypothesis, [K, D], and the extended cache."""
         new = self.self_attention.attention.offer(x)
         key, value = (torch.cat([old, row[:, None]], 1) for old, row in zip(memory.written, new, strict=True))
         rows = SequenceLayout((1,) * len(x)), SequenceLayout((key.shape[1],) * len(x))
@@ -85,11 +85,11 @@ class DecoderLayer(nn.Module):
 
 
 class Decoder(nn.Module):
-    """An embedding and layers; a row sees itself, the rows before it, and the whole source.
+    """Embedding and decoder layers; a row attends to itself, earlier rows and the whole source.
 
     Args:
         embed: from :class:`~mm_kptm.batch.Tokens` to rows [T, D].
-        layers: of :class:`DecoderLayer`.
+        layers: decoder layers, :class:`DecoderLayer`.
 
     Raises:
         UserError: there is no layer.
@@ -103,7 +103,7 @@ class Decoder(nn.Module):
             raise UserError("a decoder needs at least one layer, but num_layers is 0")
 
     def hidden_states(self, tokens: Tokens, source: Stream) -> Iterator[Stream]:
-        """The target at every depth: embedded, then after each layer."""
+        """The embedded target, then its states after each layer."""
         stream = self._embedded(tokens)
         yield stream
         for layer in self.layers:
@@ -111,7 +111,7 @@ class Decoder(nn.Module):
             yield stream
 
     def forward(self, tokens: Tokens, source: Stream, output_rows: Rows = EVERY_ROW) -> Tensor:
-        """The final states of the wanted rows, [Q, D]; the last layer finishes only those."""
+        """The final states of the output rows, [Q, D]; the last layer computes only those."""
         x, reading, _ = self._embedded(tokens)
         *earlier, last = self.layers
         for layer in earlier:
@@ -119,26 +119,26 @@ class Decoder(nn.Module):
         if output_rows is EVERY_ROW:
             return last(x, reading, source)
         numbers = row_numbers(output_rows, len(x), x.device)
-        rows, places = torch.unique(numbers, return_inverse=True)  # a reading is narrowed to rows in order
-        return last(x, reading.restrict_queries(rows), source)[places]
+        rows, positions = torch.unique(numbers, return_inverse=True)  # restrict_queries takes ascending rows
+        return last(x, reading.restrict_queries(rows), source)[positions]
 
     def begin(self, source: Stream) -> Memory:
-        """The memory of one hypothesis per source, before its first row."""
+        """The cache of one empty hypothesis per source."""
         count = len(source.aligned_layout)
         first = Stream.of(source.x[:0], SequenceLayout((1,) * count))
         layers = tuple(layer.remember(source.x, count) for layer in self._decoder_layers())
         return Memory(layers, between(first, source), written=0)
 
     def step(self, tokens: Tokens, memory: Memory) -> tuple[Tensor, Memory]:
-        """The final state of the next row of every hypothesis, [K, D], and the memory with it.
+        """The final state of the next row of every hypothesis, [K, D], and the extended cache.
 
         Agrees with :meth:`forward` over all rows so far; ``tokens`` hold one row per hypothesis.
         """
         x = self.embed(tokens)
         layers = []
-        for layer, kept in zip(self._decoder_layers(), memory.layers, strict=True):
-            x, kept = layer.step(x, kept, memory.reading)
-            layers.append(kept)
+        for layer, cache in zip(self._decoder_layers(), memory.layers, strict=True):
+            x, cache = layer.step(x, cache, memory.reading)
+            layers.append(cache)
         return x, replace(memory, layers=tuple(layers), written=memory.written + 1)
 
     def _decoder_layers(self) -> Iterator[DecoderLayer]:

@@ -1,4 +1,4 @@
-"""What a row holds before the first layer.
+"""Input embeddings of text.
 
 Shapes: T token rows, D dim.
 """
@@ -19,8 +19,8 @@ class TextEmbedding(nn.Module):
     """Word + position + segment (+ language) (+ task), norm, dropout (Devlin et al. 2019, section 3).
 
     Positions come with the tokens; ``position_offset`` is added to them first (0 for BERT, padding index + 1 for
-    RoBERTa and its kin). ``num_segments``, ``num_languages`` or ``num_tasks`` of 0 leaves that table out. A
-    table of one segment is every token's, whatever part of a pair it stands in (RoBERTa in Hugging Face's files).
+    RoBERTa). ``num_segments``, ``num_languages`` or ``num_tasks`` of 0 leaves that table out. A table of one
+    segment is added to every token, whatever its segment id (RoBERTa in Hugging Face's files).
 
     Raises:
         UserError: a word, position, segment, language or task has no row in its table (looked at on the CPU, and on a
@@ -51,7 +51,7 @@ class TextEmbedding(nn.Module):
         self.position_offset = position_offset
 
     def forward(self, tokens: Tokens) -> Tensor:
-        """The embedding of every token, [T, D]; ``tokens.vectors`` stand in for the word table when given."""
+        """The embedding of every token, [T, D]; ``tokens.vectors`` replace the word embeddings when given."""
         positions = tokens.positions + self.position_offset
         self._check_positions(positions)
         x = self.words(tokens) + self.position(positions)
@@ -122,7 +122,7 @@ class TextEmbedding(nn.Module):
 
 
 def sinusoids(count: int, dim: int) -> Tensor:
-    r"""Positions as waves, [count, dim] (Vaswani et al. 2017, section 3.5).
+    r"""Sinusoidal position embeddings, [count, dim] (Vaswani et al. 2017, section 3.5).
 
     .. math:: s_{p, 2j} = \sin(p / 10000^{2j/D}), \quad s_{p, 2j+1} = \cos(p / 10000^{2j/D})
     """

@@ -1,9 +1,9 @@
-"""Linear maps by oneDNN, with the activation in the same pass over memory, where a CPU has that operator.
+"""Linear layers by oneDNN with fused activation, where the CPU build of torch has that operator.
 
 torch multiplies float32 by MKL, which is slow on AMD processors: there whole encoders gain a factor 1.6 to 1.8 by this
 at inference, a step of training 1.3 (one thread). Without it LXMERT falls below its recorded bar (``g06`` in
 ``docs/benchmarks.md``), which is why it stays. torch offers the operator without gradients and under a private name, so
-its presence is tested and everything else takes the plain way.
+its presence is tested and everything else takes ``torch.nn.Linear``.
 
 Shapes: Q rows, D dim in, F dim out.
 """
@@ -16,29 +16,29 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-#: Multiplications of a map below which training takes the plain way: oneDNN needs up to a millisecond to prepare for
-#: every number of rows that it has not met, and numbers of rows change from batch to batch.
-_WORTH_LEARNING = 1 << 26
+#: Multiplications per call below which training uses torch's linear: oneDNN takes up to a millisecond for each new
+#: number of rows, and numbers of rows change from batch to batch.
+_MIN_TRAINING_FLOPS = 1 << 26
 _HAS_OPERATOR = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 def project(linear: nn.Module, x: Tensor, activation: Callable[[Tensor], Tensor] | None = None) -> Tensor:
     """``linear(x)``, or ``activation`` of it: [Q, D] -> [Q, F]."""
-    if type(linear) is not nn.Linear or not _alike(linear, x):
+    if type(linear) is not nn.Linear or not _supported(linear, x):
         projected = linear(x)
     elif not torch.is_grad_enabled():
         if activation is F.gelu:
             return torch.ops.mkldnn._linear_pointwise(x, linear.weight, linear.bias, "gelu", [], "none")
         projected = _product(x, linear.weight, linear.bias)
-    elif x.numel() * linear.out_features >= _WORTH_LEARNING:
-        projected = _Learning.apply(x, linear.weight, linear.bias)
+    elif x.numel() * linear.out_features >= _MIN_TRAINING_FLOPS:
+        projected = _FusedLinear.apply(x, linear.weight, linear.bias)
     else:
         projected = linear(x)
     return projected if activation is None else activation(projected)
 
 
-class _Learning(torch.autograd.Function):
-    """The map with its gradients; that of the weight is no faster by oneDNN."""
+class _FusedLinear(torch.autograd.Function):
+    """Fused linear layer with gradients; the weight gradient is no faster by oneDNN and uses torch."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -62,8 +62,8 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return product
 
 
-def _alike(linear: nn.Linear, x: Tensor) -> bool:
-    """Whether the operator does the same here: on a CPU, with rows, without casts, tracing or hooks."""
+def _supported(linear: nn.Linear, x: Tensor) -> bool:
+    """Whether the operator applies: on a CPU, at least one row, no autocast, compilation or hooks."""
     return (
         _HAS_OPERATOR
         and x.dim() == 2

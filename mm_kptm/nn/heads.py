@@ -1,4 +1,4 @@
-"""Heads: what is read off the final states. Every head takes just the rows it is to score.
+"""Output heads on final states; every head takes only the rows that it scores.
 
 Shapes: P rows, D dim, V vocabulary, C classes.
 """
@@ -9,7 +9,7 @@ from mm_kptm.nn.sublayers import Activation, NormBuilder, activation_named, bert
 
 
 class Pooler(nn.Module):
-    """A sequence in one vector: dense and tanh on its first state (Devlin et al. 2019)."""
+    """Pooler: dense and tanh on the first state of each sequence (Devlin et al. 2019)."""
 
     def __init__(self, dim: int, *, activation: str = "tanh") -> None:
         super().__init__()
@@ -22,7 +22,7 @@ class Pooler(nn.Module):
 
 
 class Transform(nn.Module):
-    """Dense, activation, norm: what BERT puts before every prediction about a position."""
+    """Dense, activation, norm: the transform before BERT's token predictions."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Transform(nn.Module):
 
 
 class TiedVocabulary(nn.Module):
-    """Scores over the vocabulary with the word embeddings as the output matrix and a bias of its own."""
+    """Vocabulary logits with the word embeddings as output matrix and a separate bias."""
 
     def __init__(self, transform: nn.Module, word: nn.Embedding) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class TiedVocabulary(nn.Module):
 
 
 class Classifier(nn.Module):
-    """Dense, activation, norm, dense: the head that most fine-tuned systems put on the pooled state."""
+    """Dense, activation, norm, dense: the usual classification head on the pooled state."""
 
     def __init__(
         self,

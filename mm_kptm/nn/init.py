@@ -1,4 +1,4 @@
-"""Fresh weights."""
+"""Weight initialisation."""
 
 import torch
 from torch import nn

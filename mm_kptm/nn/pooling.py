@@ -1,4 +1,4 @@
-"""One vector out of the rows of each sequence.
+"""Pooling of the rows of each sequence into one vector.
 
 Shapes: T rows, B sequences, D dim.
 """
@@ -29,9 +29,9 @@ def mean(rows: Tensor, layout: SequenceLayout) -> Tensor:
 
 
 def maximum(rows: Tensor, layout: SequenceLayout) -> Tensor:
-    """The largest value of every dimension over the rows of every sequence, [B, D]."""
+    """The element-wise maximum over the rows of every sequence, [B, D]."""
     return torch.segment_reduce(rows, "max", lengths=layout.cu_seqlens(rows.device).long().diff(), axis=0)
 
 
-#: By the names of published options.
+#: Poolings by the names of published options.
 POOLINGS: dict[str, Pooling] = {"first": first, "mean": mean, "max": maximum, "last": last}

@@ -1,4 +1,4 @@
-"""Position ids that are counted over real tokens instead of columns.
+"""Position ids counted over non-padding tokens instead of columns.
 
 Shapes: B sequences, N padded length.
 """
@@ -7,10 +7,10 @@ from torch import Tensor
 
 
 def counted_positions(ids: Tensor, pad: int) -> Tensor:
-    """How many tokens stand before each one in its row, -1 for padding, [B, N].
+    """Number of non-padding tokens before each token of its row, -1 for padding, [B, N].
 
     The rule of fairseq (RoBERTa, XLM-R, mBART) and of Hugging Face's RoBERTa: a table with ``position_offset`` of the
-    padding id + 1 then gives padding the row of the padding id. Left padding and padding between tokens count nothing.
+    padding id + 1 then gives padding the row of the padding id. Left padding and inner padding are not counted.
 
     Args:
         ids: padded token ids, [B, N].

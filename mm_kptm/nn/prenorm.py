@@ -1,6 +1,6 @@
-"""Pre-norm Transformer parts: the norm stands before each sublayer, and one more after the last layer.
+"""Pre-norm Transformer sublayers and layers, with a final norm after the last layer.
 
-Shapes: Q reading rows, T target rows, S source rows, K hypotheses, D dim.
+Shapes: Q query rows, T target rows, S source rows, K hypotheses, D dim.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from mm_kptm.nn.sublayers import AttentionSublayer, FeedForwardSublayer, Layer, 
 
 
 class PreNormAttention(AttentionSublayer):
-    """Norm, attend, add (Xiong et al. 2020, figure 1b); a second stream is attended to as it is."""
+    """Norm, attention, residual (Xiong et al. 2020, figure 1b); a source stream is not normed."""
 
     def forward(self, x: Tensor, reading: AttentionLayout, source: Tensor | None = None) -> Tensor:
-        """Let the query rows of ``x`` [T, D] read ``source`` [S, source_dim], or ``x`` itself: [Q, D]."""
+        """Attend from the query rows of ``x`` [T, D] to ``source`` [S, source_dim], or to ``x`` itself: [Q, D]."""
         if source is None:
             normed = self.norm(x)
             return self.add(reading.query_states(x), self.attention(reading.query_states(normed), normed, reading))
@@ -37,7 +37,7 @@ class PreNormAttention(AttentionSublayer):
 
 
 class PreNormFeedForward(FeedForwardSublayer):
-    """Norm, up-projection, activation, down-projection, add."""
+    """Norm, up-projection, activation, down-projection, residual."""
 
     def forward(self, x: Tensor) -> Tensor:
         """[Q, D] -> [Q, D]."""
@@ -45,13 +45,13 @@ class PreNormFeedForward(FeedForwardSublayer):
 
 
 class PreNormDecoderLayer(DecoderLayer):
-    """Attend to what was written, attend to the source, feed forward, each behind its norm.
+    """Pre-norm decoder layer: self-attention, cross-attention, feed-forward.
 
     Both attention sublayers are :class:`PreNormAttention`.
     """
 
     def step(self, x: Tensor, memory: LayerMemory, reading: AttentionLayout) -> tuple[Tensor, LayerMemory]:
-        """The next row of every hypothesis, [K, D], and the memory with it."""
+        """States of the next row of every hypothesis, [K, D], and the extended cache."""
         normed = self.self_attention.norm(x)
         new = self.self_attention.attention.offer(normed)
         key, value = (torch.cat([old, row[:, None]], 1) for old, row in zip(memory.written, new, strict=True))
@@ -67,14 +67,14 @@ class PreNormDecoderLayer(DecoderLayer):
 
 
 class NormedDecoder(Decoder):
-    """A decoder with a norm after its last layer."""
+    """Decoder with a norm after its last layer."""
 
     def __init__(self, embed: nn.Module, layers: Iterable[DecoderLayer], norm: nn.Module) -> None:
         super().__init__(embed, layers)
         self.norm = norm
 
     def hidden_states(self, tokens: Tokens, source: Stream) -> Iterator[Stream]:
-        """The target at every depth: embedded, after each layer, the last one normed."""
+        """The embedded target, then its states after each layer, the last ones normed."""
         for depth, stream in enumerate(super().hidden_states(tokens, source)):
             yield stream._replace(x=self.norm(stream.x)) if depth == len(self.layers) else stream
 
@@ -84,7 +84,7 @@ class NormedDecoder(Decoder):
         return normed
 
     def step(self, tokens: Tokens, memory: Memory) -> tuple[Tensor, Memory]:
-        """The final state of the next row of every hypothesis, [K, D], and the memory with it."""
+        """The final state of the next row of every hypothesis, [K, D], and the extended cache."""
         x, memory = super().step(tokens, memory)
         return self.norm(x), memory
 
@@ -92,7 +92,7 @@ class NormedDecoder(Decoder):
 def prenorm_attention(
     dim: int, num_heads: int, norm: NormBuilder, *, dropout: float = 0.1, attention_dropout: float | None = None
 ) -> PreNormAttention:
-    """A pre-norm attention sublayer; attention weights are dropped like the states unless given."""
+    """A pre-norm attention sublayer; ``attention_dropout`` defaults to ``dropout``."""
     rate = dropout if attention_dropout is None else attention_dropout
     return PreNormAttention(Attention(dim, num_heads, dropout=rate), norm(dim), dropout=dropout)
 

@@ -1,9 +1,9 @@
-"""Attention over ragged rows: the one place that knows where a sequence ends.
+"""Attention over ragged rows.
 
-A :class:`AttentionLayout` says which rows read which; :func:`attend` computes it with the back end that suits the
-device: on a CPU neighbouring sequences of equal length are read in one call (no padding, no mask), on CUDA the rows go
-to ``torch.nn.attention.varlen`` or, where visibility is structured, to FlexAttention. :func:`padded_attend` is the
-plain form that the tests compare the others with.
+An :class:`AttentionLayout` says which rows attend to which; :func:`attend` computes it with the back end that suits the
+device: on a CPU neighbouring sequences of equal length go into one call (no padding, no mask), on CUDA the rows go to
+``torch.nn.attention.varlen`` or, under a mask, to FlexAttention. :func:`padded_attend` is the reference that the tests
+compare the others with.
 
 Shapes: B sequences, Q query rows, S source rows, H heads, E dim of one head, n and m rows of one sequence.
 """
@@ -28,36 +28,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Block:
-    """Neighbouring sequences that are alike in length on both sides."""
+    """A run of neighbouring sequences with equal query lengths and equal source lengths."""
 
-    rows: slice  #: of the queries
+    rows: slice  #: query rows
     sources: slice
-    count: int  #: how many sequences
-    mask: Tensor | None  #: true where seen, [count, 1, n, m]; None: all is seen
+    count: int  #: number of sequences
+    mask: Tensor | None  #: true where attended to, [count, 1, n, m]; None: everywhere
 
 
 @dataclass(frozen=True, eq=False)
 class AttentionLayout:
-    """Which rows read which: made once per batch and shared by all layers."""
+    """Which query rows attend to which source rows; made once per batch and shared by all layers."""
 
     queries: SequenceLayout
     sources: SequenceLayout
     mask: AttentionMask | None = None
-    query_rows: Tensor | None = None  #: the rows of their stream that the queries are, unless all of them in order, [Q]
-    source_rows: Tensor | None = (
-        None  #: the rows of the stream read that the sources are, unless all of them in order, [S]
-    )
+    query_rows: Tensor | None = None  #: row of each query in its stream, [Q]; None: all rows in order
+    source_rows: Tensor | None = None  #: row of each source in its stream, [S]; None: all rows in order
 
     def query_states(self, x: Tensor) -> Tensor:
-        """The rows of a stream that do the reading."""
+        """The query rows of a stream, [Q, ...]."""
         return x if self.query_rows is None else x[self.query_rows]
 
     def key_states(self, source: Tensor) -> Tensor:
-        """The rows of a stream that are read; sequences that share them have them each."""
+        """The source rows of a stream, [S, ...]; shared sequences are repeated."""
         return source if self.source_rows is None else source.index_select(0, self.source_rows)
 
     def restrict_queries(self, rows: Tensor) -> AttentionLayout:
-        """The same reading by some of its queries only; ``rows`` [Q] in ascending order."""
+        """The same layout for some of its queries; ``rows`` [Q] in ascending order."""
         counts = torch.bincount(self.queries.sequence_ids(rows.device)[rows], minlength=len(self.queries))
         numbers = rows if self.query_rows is None else self.query_rows[rows]
         return replace(self, queries=SequenceLayout(tuple(counts.tolist())), query_rows=numbers)
@@ -67,7 +65,7 @@ class AttentionLayout:
         return {}
 
     def blocks(self, device: torch.device) -> tuple[Block, ...]:
-        """What is read one after the other; made once per device."""
+        """The runs that are computed one after the other; made once per device."""
         key = ("blocks", device)
         if key not in self._lowered:
             self._lowered[key] = tuple(
@@ -77,38 +75,40 @@ class AttentionLayout:
         return cast(tuple[Block, ...], self._lowered[key])
 
     def block_mask(self, device: torch.device) -> BlockMask:
-        """The whole reading as FlexAttention wants it: one long sequence in which sequences do not see each other."""
+        """FlexAttention's mask: one long sequence in which sequences do not attend to each other."""
         key = ("block mask", device)
         if key not in self._lowered:
-            mask = self._seen_by_number(device)
+            mask = self._mask_mod(device)
             sizes = self.queries.total, self.sources.total
             from torch.nn.attention.flex_attention import create_block_mask  # two seconds of start-up, for CUDA alone
 
             self._lowered[key] = create_block_mask(mask, None, None, *sizes, device=str(device))
         return cast("BlockMask", self._lowered[key])
 
-    def _seen_by_number(self, device: torch.device) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
-        """Whether the query of one number reads the source of another."""
-        visible, rows = self.mask, self.query_rows
-        mine, theirs = self.queries.sequence_ids(device), self.sources.sequence_ids(device)
-        blind = torch.zeros_like(mine, dtype=torch.bool)
-        if visible is not None and visible.may_hide_all:
-            seeing = [self._seen(visible, *run, device).any(-1).flatten() for run in runs(self.queries, self.sources)]
-            blind = ~torch.cat(seeing)
+    def _mask_mod(self, device: torch.device) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
+        """FlexAttention's ``mask_mod``: whether a query index attends to a source index."""
+        attention_mask, rows = self.mask, self.query_rows
+        query_ids, source_ids = self.queries.sequence_ids(device), self.sources.sequence_ids(device)
+        blind = torch.zeros_like(query_ids, dtype=torch.bool)
+        if attention_mask is not None and attention_mask.may_hide_all:
+            any_seen = [
+                self._seen(attention_mask, *run, device).any(-1).flatten() for run in runs(self.queries, self.sources)
+            ]
+            blind = ~torch.cat(any_seen)
 
         def mask(_batch: Tensor, _head: Tensor, query: Tensor, source: Tensor) -> Tensor:
-            together = mine[query] == theirs[source]
-            if visible is None:
-                return together
+            same_sequence = query_ids[query] == source_ids[source]
+            if attention_mask is None:
+                return same_sequence
             row = query if rows is None else rows[query]
-            return together & (visible.mask_mod(row, source) | blind[query])
+            return same_sequence & (attention_mask.mask_mod(row, source) | blind[query])
 
         return mask
 
     def _seen(
         self, attention_mask: AttentionMask, rows: slice, sources: slice, count: int, device: torch.device
     ) -> Tensor:
-        """Who sees whom in some sequences that are alike in length, [count, n, m]."""
+        """The mask of a run of sequences, [count, n, m]."""
         numbers = (
             torch.arange(rows.start, rows.stop, device=device) if self.query_rows is None else self.query_rows[rows]
         )
@@ -129,24 +129,24 @@ def _by_sequence(numbers: Tensor, count: int) -> Tensor:
 
 
 def finite(mask: Tensor) -> Tensor:
-    """Let a row that would see nothing see everything, as adding one large number to all its scores does."""
+    """Let a row that is masked from everything attend to everything, as an additive mask would."""
     return mask | ~mask.any(-1, keepdim=True)
 
 
 @lru_cache(maxsize=64)
 def self_attention_layout(layout: SequenceLayout) -> AttentionLayout:
-    """Every row reads its whole sequence."""
+    """Every row attends to its whole sequence."""
     return AttentionLayout(layout, layout)
 
 
 @lru_cache(maxsize=64)
 def cross_attention_layout(queries: SequenceLayout, sources: SequenceLayout) -> AttentionLayout:
-    """Every row reads the whole sequence of the same number in another stream."""
+    """Every row attends to the whole sequence of the same index in another stream."""
     return AttentionLayout(queries, sources)
 
 
 def masked_self_attention_layout(layout: SequenceLayout, mask: AttentionMask | None) -> AttentionLayout:
-    """How a stream reads itself."""
+    """Self-attention of a stream under a mask, if there is one."""
     return self_attention_layout(layout) if mask is None else AttentionLayout(layout, layout, mask)
 
 
@@ -168,12 +168,12 @@ def runs(queries: SequenceLayout, sources: SequenceLayout) -> Iterator[tuple[sli
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, reading: AttentionLayout, *, dropout: float = 0.0) -> Tensor:
-    """What every query row reads: [Q, H, E] from query [Q, H, E], key and value [S, H, E].
+    """Attention output of every query row: [Q, H, E] from query [Q, H, E], key and value [S, H, E].
 
     Scaled dot-product attention (Vaswani et al. 2017, eq. 1) within the sequences of ``reading``.
     """
     if not len(query):
-        return query  # the kernels want a row at least
+        return query  # the kernels need at least one row
     if query.is_cuda and not dropout:
         if reading.mask is None and query.dtype in (torch.float16, torch.bfloat16):
             return _varlen(query, key, value, reading)
@@ -187,17 +187,17 @@ def _by_run(query: Tensor, key: Tensor, value: Tensor, reading: AttentionLayout,
     # one split of all rows: the gradients of its pieces are joined once, those of slices are added up one by one
     queries = query.split([block.rows.stop - block.rows.start for block in blocks])
     sizes = [block.sources.stop - block.sources.start for block in blocks]
-    read = []
+    attended = []
     for block, *pieces in zip(blocks, queries, key.split(sizes), value.split(sizes), strict=True):
         if not len(pieces[0]):
             continue
         if not len(pieces[1]):
-            read.append(torch.zeros_like(pieces[0]))  # nothing to read
+            attended.append(torch.zeros_like(pieces[0]))  # no source row
             continue
         q, k, v = (_sequences(piece, block.count) for piece in pieces)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=block.mask, dropout_p=dropout)
-        read.append(out.transpose(1, 2).flatten(0, 1))
-    return torch.cat(read)
+        attended.append(out.transpose(1, 2).flatten(0, 1))
+    return torch.cat(attended)
 
 
 def _sequences(rows: Tensor, count: int) -> Tensor:
@@ -222,39 +222,39 @@ def _compiled_flex() -> Callable[..., Tensor]:
 
 def _flex(query: Tensor, key: Tensor, value: Tensor, reading: AttentionLayout) -> Tensor:
     q, k, v = (rows.transpose(0, 1).unsqueeze(0) for rows in (query, key, value))  # [1, H, Q or S, E]
-    read = _compiled_flex()(q, k, v, block_mask=reading.block_mask(query.device))
-    return read.squeeze(0).transpose(0, 1)
+    attended = _compiled_flex()(q, k, v, block_mask=reading.block_mask(query.device))
+    return attended.squeeze(0).transpose(0, 1)
 
 
 def padded_attend(query: Tensor, key: Tensor, value: Tensor, reading: AttentionLayout) -> Tensor:
-    """The same as :func:`attend`, by padding every sequence to the longest: slow, plain, for comparison."""
+    """Reference for :func:`attend`: pads every sequence to the longest."""
     q = pad(query, reading.queries).transpose(1, 2)  # [B, H, n, E]
     k, v = (pad(rows, reading.sources).transpose(1, 2) for rows in (key, value))
-    read = padded_weights(q, k, reading) @ v
-    return read.transpose(1, 2)[_real(reading.queries, query.device)]
+    attended = padded_weights(q, k, reading) @ v
+    return attended.transpose(1, 2)[_real(reading.queries, query.device)]
 
 
 def weights(query: Tensor, key: Tensor, reading: AttentionLayout) -> list[Tensor]:
-    """How much each query row reads each source row, one [H, n, m] per sequence; rows sum to one."""
+    """Attention weights of query rows over source rows, one [H, n, m] per sequence; rows sum to one."""
     q, k = (pad(rows, layout).transpose(1, 2) for rows, layout in ((query, reading.queries), (key, reading.sources)))
-    shares = padded_weights(q, k, reading)
-    sizes = zip(shares, reading.queries.lengths, reading.sources.lengths, strict=True)
-    return [share[:, :n, :m] for share, n, m in sizes]
+    all_weights = padded_weights(q, k, reading)
+    sizes = zip(all_weights, reading.queries.lengths, reading.sources.lengths, strict=True)
+    return [one[:, :n, :m] for one, n, m in sizes]
 
 
 def padded_weights(query: Tensor, key: Tensor, reading: AttentionLayout) -> Tensor:
-    """Softmax of the scores where a source is real and seen, [B, H, n, m]."""
+    """Softmax of the scores over unmasked source rows, [B, H, n, m]."""
     device = query.device
     rows = torch.arange(reading.queries.total, device=device) if reading.query_rows is None else reading.query_rows
     numbers = pad(rows, reading.queries)[:, :, None]
     sources = pad(torch.arange(reading.sources.total, device=device), reading.sources)[:, None, :]
     seen = _real(reading.sources, device)[:, None, :].expand(-1, numbers.shape[1], -1)
     if reading.mask is not None:
-        visible = seen & reading.mask.mask_mod(numbers, sources)
-        seen = torch.where(visible.any(-1, keepdim=True), visible, seen)
+        attention_mask = seen & reading.mask.mask_mod(numbers, sources)
+        seen = torch.where(attention_mask.any(-1, keepdim=True), attention_mask, seen)
     scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
     unseen = ~seen.unsqueeze(1)
-    # the second fill is for rows that have nothing to read: their softmax is undefined, and what they read is zero
+    # the second fill is for rows without sources: their softmax is undefined, their output is zero
     return scores.masked_fill(unseen, float("-inf")).softmax(-1).masked_fill(unseen, 0.0)
 
 

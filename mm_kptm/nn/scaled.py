@@ -1,4 +1,4 @@
-"""Word embeddings that are scaled where they are read, and shared with the output projection as they are.
+"""Word embeddings scaled at lookup, and the output projection tied to the unscaled table.
 
 Shapes: T tokens, P rows, V vocabulary, D dim.
 """
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class ScaledEmbedding(nn.Embedding):
-    """A word table whose rows are multiplied by a constant when looked up (Vaswani et al. 2017, section 3.4)."""
+    """Word embedding multiplied by a constant at lookup (Vaswani et al. 2017, section 3.4)."""
 
     def __init__(self, vocab_size: int, dim: int, scale: float) -> None:
         super().__init__(vocab_size, dim)
@@ -22,7 +22,7 @@ class ScaledEmbedding(nn.Embedding):
 
 
 class TiedProjection(nn.Module):
-    """Scores over the vocabulary with the word table as output matrix; the bias, if there is one, is not trained."""
+    """Vocabulary logits with the word table as output matrix; the optional bias is not trained."""
 
     def __init__(self, word: nn.Embedding, *, bias: bool = False) -> None:
         super().__init__()

@@ -1,9 +1,8 @@
-"""Two streams side by side, and the steps that move them forward.
+"""Two-stream encoders as lists of steps.
 
-Every two-stream encoder of the suite is a list of steps. A step takes a :class:`Pair` and returns a :class:`Pair`;
-which steps, in which order, is all that separates ViLBERT from LXMERT from ERNIE. A step can be told which rows of its
-result will be read (:class:`PairRows`), and says which rows of the pair before it that takes; what nobody reads is not
-computed.
+A step takes a :class:`Pair` of streams and returns a :class:`Pair`; which steps, in which order, is all that separates
+ViLBERT, LXMERT and ERNIE. A caller may name the output rows of a step (:class:`PairRows`), and the step says which rows
+of its input they depend on; rows that no later step needs are not computed.
 
 Shapes: T rows of the left stream, R rows of the right one, D and E their dims.
 """
@@ -27,22 +26,22 @@ from mm_kptm.nn.visibility import Open
 
 
 class SharedSequences(NamedTuple):
-    """How the sequences of a stream are repeated so that every sequence beside it has one of its own."""
+    """Expansion of shared sequences (one image, many questions) to one per sequence of the other stream."""
 
     layout: SequenceLayout
-    rows: Tensor  #: the row of the stream that each repeated row is
+    rows: Tensor  #: row of the stream that each expanded row copies
 
 
 class Stream(NamedTuple):
-    """The rows of one modality and how they read each other.
+    """The rows of one modality and their self-attention layout.
 
-    A stream whose sequences several others share (an image that many questions ask about) holds each of them once
-    until the streams meet; such a stream sees its whole sequences.
+    A stream whose sequences are shared by several of the other (an image and its questions) has each of them once until
+    the first cross-attention; such a stream takes no attention mask.
     """
 
     x: Tensor  #: [T, D]
     attention: AttentionLayout
-    shared: SharedSequences | None = None  #: None: every sequence stands beside the one of the same number
+    shared: SharedSequences | None = None  #: None: sequences of the two streams are paired by index
 
     @classmethod
     def of(
@@ -53,21 +52,21 @@ class Stream(NamedTuple):
         *,
         shared: SharedSequences | None = None,
     ) -> Stream:
-        """A stream whose rows see their whole sequence, or what ``sees`` allows."""
+        """A stream whose rows attend to their whole sequence, or to what ``mask`` allows."""
         return cls(x, masked_self_attention_layout(layout, mask), shared)
 
     @property
     def layout(self) -> SequenceLayout:
-        """Where each sequence lies."""
+        """Layout of the stream's own sequences."""
         return self.attention.sources
 
     @property
     def aligned_layout(self) -> SequenceLayout:
-        """Where each sequence lies once it stands beside the one that it belongs to."""
+        """Layout after shared sequences are expanded."""
         return self.layout if self.shared is None else self.shared.layout
 
     def select(self, rows: Rows) -> Stream:
-        """Only some of the rows, counted when every sequence stands beside its own; none of them reads any more."""
+        """Some of the expanded rows, for pass-through only: the result has no self-attention mask."""
         if rows is EVERY_ROW:
             return self
         if rows is NO_ROWS:
@@ -77,7 +76,7 @@ class Stream(NamedTuple):
         return Stream.of(self.x[numbers if self.shared is None else self.shared.rows[numbers]], layout)
 
     def repeated(self) -> Stream:
-        """Every sequence beside its own; what is shared is held as often as it is shown."""
+        """The stream with shared sequences expanded."""
         return self if self.shared is None else Stream.of(self.x.index_select(0, self.shared.rows), self.shared.layout)
 
 
@@ -94,7 +93,7 @@ class Pair(NamedTuple):
 
 
 class PairRows(NamedTuple):
-    """The rows of a pair that are read, each side as :class:`~mm_kptm.batch.OutputRows` has them."""
+    """Output rows of each side of a pair, as in :class:`~mm_kptm.batch.OutputRows`."""
 
     left: Rows
     right: Rows
@@ -104,19 +103,19 @@ ALL_PAIR_ROWS = PairRows(EVERY_ROW, EVERY_ROW)
 
 
 class Step(nn.Module, ABC):
-    """One move of a pair of streams."""
+    """One step of a two-stream encoder."""
 
     @abstractmethod
     def forward(self, pair: Pair, asked: PairRows = ALL_PAIR_ROWS) -> Pair:
-        """The pair after the step, finished only where it is asked for."""
+        """The pair after the step; only the rows ``asked`` are computed."""
 
     @abstractmethod
     def needs(self, asked: PairRows) -> PairRows:
-        """What has to be there before the step, for what is asked for after it."""
+        """The input rows that the output rows ``asked`` depend on."""
 
 
 class SelfStep(Step):
-    """Each stream reads itself; a side without a layer waits unchanged."""
+    """Self-attention in each stream; a side without a layer passes through."""
 
     def __init__(self, left: nn.Module | None, right: nn.Module | None) -> None:
         super().__init__()
@@ -134,11 +133,11 @@ class SelfStep(Step):
 
 
 class CrossStep(Step):
-    """Each stream reads the other, both as they were before the step.
+    """Cross-attention in both directions, each from the states before the step.
 
     Two layers make ViLBERT's co-attention (Lu et al. 2019, section 2.2). The same layer given twice makes LXMERT's
-    cross-modality sublayer, whose directions share their weights (Tan and Bansal 2019, section 2.2). What a stream
-    hides from its ordinary rows is hidden from the other stream too.
+    cross-modality sublayer, whose directions share their weights (Tan and Bansal 2019, section 2.2). Rows masked from
+    the ordinary rows of a stream are masked from the other stream too.
     """
 
     def __init__(self, left: nn.Module, right: nn.Module) -> None:
@@ -157,7 +156,7 @@ class CrossStep(Step):
 
 
 def between(reader: Stream, source: Stream) -> AttentionLayout:
-    """How one stream reads another, sequence by sequence."""
+    """Cross-attention layout from one stream to another, sequence by sequence."""
     reading = cross_attention_layout(reader.aligned_layout, source.aligned_layout)
     if reader.shared is not None:
         reading = replace(reading, query_rows=reader.shared.rows)
@@ -184,7 +183,7 @@ def _cross_attend(layer: nn.Module, reader: Stream, source: Stream, rows: Rows) 
         return reader.select(NO_ROWS)
     reading = between(reader, source)
     if rows is EVERY_ROW:
-        read = layer(reader.x, reading, source.x)
-        return reader._replace(x=read) if reader.shared is None else Stream.of(read, reader.aligned_layout)
+        attended = layer(reader.x, reading, source.x)
+        return reader._replace(x=attended) if reader.shared is None else Stream.of(attended, reader.aligned_layout)
     reading = reading.restrict_queries(row_numbers(rows, reader.aligned_layout.total, reader.x.device))
     return Stream.of(layer(reader.x, reading, source.x), reading.queries)

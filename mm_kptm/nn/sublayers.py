@@ -1,6 +1,6 @@
-"""Sublayers, the atoms of every encoder, and the layer made of two of them.
+"""Transformer sublayers, and the encoder layer made of two of them.
 
-Shapes: Q reading rows, S rows read, D dim.
+Shapes: T rows of a stream, Q query rows, S source rows, D dim.
 """
 
 from collections.abc import Callable
@@ -40,7 +40,7 @@ ACTIVATIONS: dict[str, Activation] = {
 
 
 def activation_named(name: str | Activation) -> Activation:
-    """The activation that published configurations call ``name``; an activation is itself.
+    """The activation that published configurations call ``name``; a function is returned unchanged.
 
     Raises:
         UserError: the name is unknown.
@@ -74,7 +74,7 @@ class UnbiasedNorm(nn.Module):
 
 
 class AttentionSublayer(nn.Module):
-    """Read, add, norm: the attention half of a post-norm Transformer layer."""
+    """Attention, residual, norm: the attention half of a post-norm Transformer layer."""
 
     def __init__(self, attention: Attention, norm: nn.Module, *, dropout: float = 0.1) -> None:
         super().__init__()
@@ -83,17 +83,17 @@ class AttentionSublayer(nn.Module):
         self.drop = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, reading: AttentionLayout, source: Tensor | None = None) -> Tensor:
-        """Let the asked rows of ``x`` [T, D] read ``source`` [S, source_dim], or ``x`` itself: [Q, D]."""
-        asked = reading.query_states(x)
-        return self.add(asked, self.attention(asked, x if source is None else source, reading))
+        """Attend from the query rows of ``x`` [T, D] to ``source`` [S, source_dim], or to ``x`` itself: [Q, D]."""
+        queries = reading.query_states(x)
+        return self.add(queries, self.attention(queries, x if source is None else source, reading))
 
     def add(self, x: Tensor, read: Tensor) -> Tensor:
-        """What rows hold once they have what they read added to them, [Q, D]."""
+        """Residual connection: norm(x + dropout(read)), [Q, D]."""
         return self.norm(x + self.drop(read))
 
 
 class FeedForwardSublayer(nn.Module):
-    """Widen, bend, narrow, add, norm: the position-wise half of a post-norm Transformer layer."""
+    """Up-projection, activation, down-projection, residual, norm: the feed-forward half of a post-norm layer."""
 
     def __init__(
         self, dim: int, ffn_dim: int, norm: nn.Module, *, activation: str = "gelu", dropout: float = 0.1
@@ -111,7 +111,7 @@ class FeedForwardSublayer(nn.Module):
 
 
 class Layer(nn.Module):
-    """Read, then think: an attention sublayer followed by a feed-forward sublayer."""
+    """Encoder layer: an attention sublayer followed by a feed-forward sublayer."""
 
     def __init__(self, self_attention: nn.Module, ffn: nn.Module) -> None:
         super().__init__()
@@ -119,7 +119,7 @@ class Layer(nn.Module):
         self.ffn = ffn
 
     def forward(self, x: Tensor, reading: AttentionLayout, source: Tensor | None = None) -> Tensor:
-        """The asked rows of ``x`` [T, D] after reading ``source`` or the stream itself: [Q, D]."""
+        """New states of the query rows of ``x`` [T, D], attending to ``source`` or to ``x`` itself: [Q, D]."""
         return self.ffn(self.self_attention(x, reading, source))
 
 
@@ -132,7 +132,7 @@ def attention_sublayer(
     dropout: float = 0.1,
     norm: NormBuilder = bert_norm,
 ) -> AttentionSublayer:
-    """BERT's attention sublayer; ``norm`` and the widths are what papers vary."""
+    """BERT's attention sublayer with the widths and norm given."""
     attention = Attention(dim, num_heads, source_dim=source_dim, width=width, dropout=dropout)
     return AttentionSublayer(attention, norm(dim), dropout=dropout)
 

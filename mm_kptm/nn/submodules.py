@@ -1,4 +1,4 @@
-"""Parts of a module by their path, with the class that they have."""
+"""Typed access to submodules by path."""
 
 from typing import TypeVar
 
@@ -10,7 +10,7 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 def submodule(module: nn.Module, path: str, kind: type[ModuleT]) -> ModuleT:
-    """The part at a path, such as the word table ``embed.text.word`` that a head shares with its encoder.
+    """The submodule at a path, such as the word table ``embed.text.word`` that a head shares with its encoder.
 
     >>> submodule(nn.Sequential(nn.Linear(2, 3)), "0", nn.Linear).out_features
     3

@@ -1,6 +1,6 @@
-"""The forms in which a sequence can say who sees whom inside it.
+"""Attention masks within a sequence, each as a function of row numbers.
 
-Each form is a few integers per row; the attention back end lowers it once per batch to what it likes best.
+Each mask is a few integers per row; the attention back end lowers it once per batch.
 
 Shapes: T rows of the batch, n rows of one sequence.
 """
@@ -20,7 +20,7 @@ from mm_kptm.errors import UserError
 
 @dataclass(frozen=True, eq=False)
 class Causal(AttentionMask):
-    """A row sees itself and the rows before it."""
+    """Causal mask: a row attends to itself and earlier rows."""
 
     def mask_mod(self, queries: Tensor, sources: Tensor) -> Tensor:
         return queries >= sources
@@ -31,7 +31,7 @@ class Causal(AttentionMask):
 
 @dataclass(frozen=True, eq=False)
 class Prefix(AttentionMask):
-    """Rows of the prefix see the whole prefix; a row after it also sees itself and what stands before it.
+    """Prefix mask: prefix rows attend to the whole prefix; later rows also to themselves and earlier rows.
 
     The mask of sequence-to-sequence pretraining in one encoder (Dong et al. 2019, UniLM, section 2.3).
     """
@@ -49,7 +49,7 @@ class Prefix(AttentionMask):
 
 @dataclass(frozen=True, eq=False)
 class Branches(AttentionMask):
-    """A trunk that sees itself, and branches that see only themselves and the word they hang from.
+    """Sentence-tree mask: the trunk attends to itself, a branch to itself and its anchor word only.
 
     The visible matrix of K-BERT (Liu et al. 2020, eq. 3) from two integers per row.
 
@@ -62,14 +62,14 @@ class Branches(AttentionMask):
             [1, 1, 0, 1]], dtype=torch.int32)
     """
 
-    words: Tensor  #: the word of the trunk that a row belongs to or hangs from, [T]
-    branches: Tensor  #: 0 on the trunk, otherwise the number of the branch at its word, [T]
+    words: Tensor  #: index of the trunk word that a row belongs to or branches from, [T]
+    branches: Tensor  #: 0 on the trunk, otherwise the index of the branch at its word, [T]
 
     def mask_mod(self, queries: Tensor, sources: Tensor) -> Tensor:
-        mine, theirs = self.branches[queries], self.branches[sources]
-        on_trunk, from_trunk = mine == 0, theirs == 0
+        query_branch, source_branch = self.branches[queries], self.branches[sources]
+        on_trunk, from_trunk = query_branch == 0, source_branch == 0
         related = self.words[queries] == self.words[sources]
-        return (on_trunk & from_trunk) | (related & (on_trunk | from_trunk | (mine == theirs)))
+        return (on_trunk & from_trunk) | (related & (on_trunk | from_trunk | (query_branch == source_branch)))
 
     def scatter(self, places: Tensor, total: int) -> Branches:
         words = self.words.new_full((total,), -1)
@@ -84,7 +84,7 @@ _JOINS_NONE = -2
 
 @dataclass(frozen=True, eq=False)
 class LinkMask(AttentionMask):
-    """A trunk that sees itself, and links that see the two nodes they join and are seen by them, wherever these stand.
+    """Word-knowledge-graph mask: the trunk attends to itself, a relation and the two nodes it links to each other.
 
     The adjacency of CoLAKE's word-knowledge graph (Sun et al. 2020, section 3.1) from three integers per row: words and
     the entities mentioned among them are the trunk, a relation links its head and its tail, and a tail off the trunk
@@ -99,14 +99,14 @@ class LinkMask(AttentionMask):
             [0, 1, 1, 1]], dtype=torch.int32)
     """
 
-    nodes: Tensor  #: which node of its sequence a row is, [T]
+    nodes: Tensor  #: index of the row's node in its sequence, [T]
     trunk: Tensor  #: true where on the trunk, [T]
-    heads: Tensor  #: the first of the two nodes that a row joins, -2 where it joins none, [T]
-    tails: Tensor  #: the second one, [T]
+    heads: Tensor  #: head node of a relation row, -2 for other rows, [T]
+    tails: Tensor  #: tail node of a relation row, -2 for other rows, [T]
 
     @classmethod
     def of(cls, layout: SequenceLayout, trunk: Tensor, links: Sequence[Sequence[tuple[int, int, int]]]) -> LinkMask:
-        """From the links of every sequence: a node and the two that it joins, counted from the sequence's first row."""
+        """From the (relation, head, tail) rows of every sequence, counted from its first row."""
         heads = torch.full((layout.total,), _JOINS_NONE)
         tails = heads.clone()
         for first, joined in zip(layout.offsets, links, strict=False):
@@ -115,10 +115,10 @@ class LinkMask(AttentionMask):
         return cls(layout.offsets_in_sequence(torch.device("cpu")), trunk, heads, tails)
 
     def mask_mod(self, queries: Tensor, sources: Tensor) -> Tensor:
-        mine, theirs = self.nodes[queries], self.nodes[sources]
-        joins = (self.heads[queries] == theirs) | (self.tails[queries] == theirs)
-        joined = (self.heads[sources] == mine) | (self.tails[sources] == mine)
-        return (self.trunk[queries] & self.trunk[sources]) | (mine == theirs) | joins | joined
+        query_nodes, source_nodes = self.nodes[queries], self.nodes[sources]
+        joins = (self.heads[queries] == source_nodes) | (self.tails[queries] == source_nodes)
+        joined = (self.heads[sources] == query_nodes) | (self.tails[sources] == query_nodes)
+        return (self.trunk[queries] & self.trunk[sources]) | (query_nodes == source_nodes) | joins | joined
 
     def scatter(self, places: Tensor, total: int) -> LinkMask:
         def moved(old: Tensor, value: int) -> Tensor:
@@ -132,17 +132,17 @@ class LinkMask(AttentionMask):
 
 @dataclass(frozen=True, eq=False)
 class Matrix(AttentionMask):
-    """Any visibility at all, one matrix per sequence: for files and tests, quadratic in memory."""
+    """Arbitrary mask, one matrix per sequence; quadratic in memory, for files and tests."""
 
     cells: Tensor  #: the matrices end to end, row by row, [sum of n * n]
-    starts: Tensor  #: where the matrix row of a row begins among the cells, -1 for a row that sees all, [T]
-    columns: Tensor  #: which column of its matrix a row is, [T]
+    starts: Tensor  #: offset of a row's matrix row in ``cells``, -1 for a row that attends to all, [T]
+    columns: Tensor  #: column of a row in its matrix, [T]
 
     may_hide_all: ClassVar[bool] = True
 
     @classmethod
     def of(cls, matrices: Sequence[Tensor]) -> Matrix:
-        """From one boolean matrix [n, n] per sequence, true where the row sees the column.
+        """From one boolean matrix [n, n] per sequence, true where the row attends to the column.
 
         Raises:
             UserError: a matrix is not square.
@@ -153,9 +153,12 @@ class Matrix(AttentionMask):
         layout = SequenceLayout(tuple(len(matrix) for matrix in matrices))
         lengths = torch.tensor(layout.lengths, dtype=torch.long)
         squares = torch.cat([lengths.new_zeros(1), (lengths * lengths).cumsum(0)[:-1]])
-        owners, columns = layout.sequence_ids(torch.device("cpu")), layout.offsets_in_sequence(torch.device("cpu"))
+        sequence_ids, columns = (
+            layout.sequence_ids(torch.device("cpu")),
+            layout.offsets_in_sequence(torch.device("cpu")),
+        )
         cells = torch.cat([matrix.bool().flatten() for matrix in matrices])
-        return cls(cells, squares[owners] + columns * lengths[owners], columns)
+        return cls(cells, squares[sequence_ids] + columns * lengths[sequence_ids], columns)
 
     def mask_mod(self, queries: Tensor, sources: Tensor) -> Tensor:
         starts = self.starts[queries]
@@ -173,13 +176,13 @@ class Matrix(AttentionMask):
 
 @dataclass(frozen=True, eq=False)
 class Open(AttentionMask):
-    """What another stream sees of one that hides some of its rows: those that an ordinary row would see."""
+    """Cross-attention mask of a stream with masked rows: the rows visible to an ordinary row of that stream."""
 
-    rows: Tensor  #: true where seen, [T]
+    rows: Tensor  #: true where visible, [T]
 
     @classmethod
     def of(cls, mask: AttentionMask, total: int, device: torch.device) -> Open:
-        """The rows that ``sees`` would show to one more row behind the ``total`` that there are."""
+        """The rows that ``mask`` makes visible to one further row behind the ``total`` rows."""
         numbers = torch.arange(total, device=device)
         return cls(mask.scatter(numbers, total + 1).mask_mod(numbers.new_tensor([total]), numbers))
 

@@ -1,4 +1,4 @@
-"""Pretraining objectives: masking, losses on encoded batches, weighted mixtures, and how data sets feed them."""
+"""Pretraining objectives: masking, losses on encoded batches, weighted mixtures, and their needs of datasets."""
 
 from typing import TYPE_CHECKING
 

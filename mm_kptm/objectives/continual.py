@@ -1,7 +1,7 @@
-"""Objectives that arrive one after the other while the old ones go on: continual multi-task pretraining.
+"""Continual multi-task pretraining: objectives are introduced in stages while earlier ones continue.
 
-Sun et al. (2020, ERNIE 2.0, section 3.2): learning tasks one after the other forgets the first ones, and learning all
-of them at once needs all of them at the start. Sequential multi-task learning gives every task as many steps as either,
+Sun et al. (2020, ERNIE 2.0, section 3.2): training on tasks one after the other forgets the first ones, and multi-task
+training needs all of them at the start. Sequential multi-task learning gives every task the same number of steps,
 spread over the stages from the one that introduces it to the last.
 
 Shapes: B examples, T token rows.
@@ -35,17 +35,17 @@ SEQUENTIAL_MULTI_TASK: Mapping[str, tuple[int, ...]] = {
 
 @dataclass(frozen=True)
 class ContinualSchedule:
-    """Which objective is trained at which step.
+    """Schedule of the objective trained at each step.
 
-    Inside a stage the steps of its objectives are spread evenly among each other; nothing is drawn, so that a run that
-    is resumed goes on exactly.
+    Within a stage the steps of its objectives are interleaved evenly and deterministically, so that a resumed run
+    continues exactly.
 
     >>> schedule = ContinualSchedule({"old": (2, 1), "new": (0, 3)})
     >>> [schedule.objective(step) for step in range(1, 7)]
     ['old', 'old', 'new', 'old', 'new', 'new']
 
     Args:
-        stages: to every objective its steps in each stage.
+        stages: number of steps of every objective in each stage.
 
     Raises:
         UserError: there is no step, a number of steps is negative, or objectives differ in their number of stages.
@@ -56,8 +56,10 @@ class ContinualSchedule:
     def __post_init__(self) -> None:
         counts = {name: len(steps) for name, steps in self.stages.items()}
         if len(set(counts.values())) > 1:
-            told = ", ".join(f"{name} has {count}" for name, count in counts.items())
-            raise UserError(f"every objective needs its steps in each stage, but they differ in their stages: {told}")
+            listing = ", ".join(f"{name} has {count}" for name, count in counts.items())
+            raise UserError(
+                f"every objective needs its steps in each stage, but they differ in their stages: {listing}"
+            )
         for name, steps in self.stages.items():
             if min(steps, default=0) < 0:
                 raise UserError(f"stages.{name} is {list(steps)}, but no stage has fewer than 0 steps")
@@ -74,11 +76,11 @@ class ContinualSchedule:
 
     @property
     def steps(self) -> int:
-        """Of all stages."""
+        """Number of steps of all stages."""
         return sum(self.lengths)
 
     def stage(self, step: int) -> int:
-        """The number of the stage, from 0, that a step belongs to; steps count from 1.
+        """Index of the stage of a step; stages count from 0, steps from 1.
 
         Raises:
             UserError: there is no such step.
@@ -88,18 +90,18 @@ class ContinualSchedule:
         return bisect_right(list(accumulate(self.lengths)), step - 1)
 
     def shares(self, step: int) -> dict[str, float]:
-        """The share of the steps of its stage that each objective has, those without any left out."""
+        """The share of each objective in the steps of the stage, objectives without steps left out."""
         stage = self.stage(step)
         return {name: steps[stage] / self.lengths[stage] for name, steps in self.stages.items() if steps[stage]}
 
     def objective(self, step: int) -> str:
-        """The one that is trained at a step; steps count from 1."""
+        """Name of the objective trained at a step; steps count from 1."""
         stage = self.stage(step)
         return self._orders[stage][step - 1 - sum(self.lengths[:stage])]
 
     @cached_property
     def _orders(self) -> tuple[tuple[str, ...], ...]:
-        """The objectives of every stage, each at even distances from its last step."""
+        """The order of objectives in every stage, each evenly spaced."""
         orders = []
         for stage in range(len(self.lengths)):
             counts = {name: steps[stage] for name, steps in self.stages.items()}
@@ -109,11 +111,11 @@ class ContinualSchedule:
 
 
 class ForTask:
-    """An objective whose texts say which task they are shown for, to an encoder that embeds it (section 4.1).
+    """An objective with a task embedding: its texts carry the task id (ERNIE 2.0, section 4.1).
 
     Args:
-        objective: that makes the puzzles.
-        task: its number in the table of tasks.
+        objective: prepares the batches.
+        task: its row in the task embedding.
     """
 
     def __init__(self, objective: Objective, task: int) -> None:
@@ -124,20 +126,20 @@ class ForTask:
 
     @property
     def name(self) -> str:
-        """As the objective's."""
+        """As that of the wrapped objective."""
         return self.objective.name
 
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> Any:
-        """A puzzle of the objective; every row of the text is told the task."""
+        """A batch of the objective; every row of the text carries the task id."""
         if inputs.text is not None:
             tasks = torch.full_like(inputs.text.ids, self.task)
             inputs = inputs.with_streams(text=replace(inputs.text, tasks=tasks))
         return self.objective.prepare(inputs, generator)
 
     def loss(self, system: System, batch: Any) -> Tensor:
-        """As the objective's."""
+        """As that of the wrapped objective."""
         return self.objective.loss(system, batch)
 
     def measure(self, system: System, batch: Any) -> Tensor:
-        """As the objective's, [B]."""
+        """As that of the wrapped objective, [B]."""
         return self.objective.measure(system, batch)

@@ -1,4 +1,4 @@
-"""In-batch contrast: the right companion among those of all other examples.
+"""In-batch contrastive loss: the positive of an example against those of all other examples.
 
 Shapes: B examples, D dim.
 """
@@ -21,7 +21,7 @@ def in_batch_contrast(left: Tensor, right: Tensor, *, temperature: float | Tenso
         temperature: t.
     """
     scores = F.normalize(left, dim=-1) @ F.normalize(right, dim=-1).T / temperature
-    own = torch.arange(len(scores), device=scores.device)
-    forward = F.cross_entropy(scores, own, reduction="none")
-    backward = F.cross_entropy(scores.T, own, reduction="none")
+    targets = torch.arange(len(scores), device=scores.device)
+    forward = F.cross_entropy(scores, targets, reduction="none")
+    backward = F.cross_entropy(scores.T, targets, reduction="none")
     return (forward + backward) / 2

@@ -1,4 +1,4 @@
-"""A weighted mixture of objectives on one batch, in the form that the trainer trains.
+"""Weighted mixtures of objectives on one batch.
 
 Shapes: B examples.
 """
@@ -18,17 +18,17 @@ from mm_kptm.systems.system import System
 
 
 class Objective(Protocol):
-    """Turns inputs into a prepared, and scores a system on it."""
+    """Pretraining objective: corrupts inputs into a batch with labels, and computes the loss of a system on it."""
 
     @property
     def name(self) -> str:
-        """As experiment files and mixtures call it."""
+        """Name in experiment files and mixtures."""
 
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> Any:
-        """A corrupted copy of the inputs with what is to be found; movable between devices."""
+        """A corrupted copy of the inputs with its labels; movable between devices."""
 
     def loss(self, system: System, batch: Any) -> Tensor:
-        """A scalar."""
+        """The loss of the batch, a scalar."""
 
     def measure(self, system: System, batch: Any) -> Tensor:
         """The loss of each example, [B]."""
@@ -37,8 +37,8 @@ class Objective(Protocol):
 def required_heads(objective: Objective) -> dict[str, dict[str, Any]]:
     """The heads that a system needs for an objective, with their sizes.
 
-    Most objectives have one that is called like them. One that is scored by others names them as ``head`` or ``heads``,
-    and what data say of their sizes stands in ``sizes`` (of its only head) or ``head_sizes`` (by head).
+    By default one head of the objective's own name. An objective with other heads names them in ``head`` or ``heads``;
+    sizes known from the data are in ``sizes`` (of its only head) or ``head_sizes`` (by head).
     """
     names: tuple[str, ...] = getattr(objective, "heads", (getattr(objective, "head", objective.name),))
     each: Mapping[str, Mapping[str, Any]] = getattr(objective, "head_sizes", {})
@@ -47,13 +47,13 @@ def required_heads(objective: Objective) -> dict[str, dict[str, Any]]:
 
 @dataclass(frozen=True)
 class MixtureBatch:
-    """One prepared per objective, all made from the same examples."""
+    """One prepared batch per objective, all from the same examples."""
 
     by_name: Mapping[str, Any]
     size: int
 
     def to(self, device: torch.device | str) -> Self:
-        """The same puzzles with their tensors on ``device``."""
+        """The same batches with their tensors on ``device``."""
         return type(self)({name: prepared.to(device) for name, prepared in self.by_name.items()}, self.size)
 
     def __len__(self) -> int:
@@ -62,14 +62,14 @@ class MixtureBatch:
 
 @dataclass(frozen=True)
 class Objectives:
-    """Several objectives by name: what makes the puzzles of a batch, without the system that will solve them."""
+    """Several objectives by name: they prepare batches without the system that is trained."""
 
     by_name: Mapping[str, Objective]
 
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> MixtureBatch:
-        """One prepared per objective, drawn in the order of their names."""
-        made = {name: self.by_name[name].prepare(inputs, generator) for name in sorted(self.by_name)}
-        return MixtureBatch(made, len(inputs))
+        """One prepared batch per objective, drawn in the order of their names."""
+        batches = {name: self.by_name[name].prepare(inputs, generator) for name in sorted(self.by_name)}
+        return MixtureBatch(batches, len(inputs))
 
     def only(self, name: str) -> Objectives:
         """One of them alone."""
@@ -95,7 +95,7 @@ class Mixture(nn.Module):
         self.weights = {name: float(weights[name]) for name in objectives}
 
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> MixtureBatch:
-        """As :meth:`Objectives.puzzles`."""
+        """As :meth:`Objectives.prepare`."""
         return Objectives(self.objectives).prepare(inputs, generator)
 
     def only(self, name: str) -> Objectives:
@@ -103,7 +103,7 @@ class Mixture(nn.Module):
         return Objectives(self.objectives).only(name)
 
     def loss(self, batch: MixtureBatch) -> Tensor:
-        """The weighted sum over the objectives that the batch has puzzles of."""
+        """The weighted sum of the losses of the objectives in the batch."""
         losses = [
             self.weights[name] * self.objectives[name].loss(self.system, prepared)
             for name, prepared in batch.by_name.items()

@@ -1,4 +1,4 @@
-"""Predicting every token from those before it: causal language models, and decoders that translate or caption.
+"""Next-token prediction: causal language models, and decoders that translate or caption.
 
 Shapes: T token rows, P predicted rows, B examples.
 """
@@ -21,16 +21,16 @@ from mm_kptm.systems.system import System
 
 @dataclass(frozen=True, eq=False)
 class Continuation(RowTargets):
-    """Inputs with a text that is read from left to right, its rows that a token follows, and those tokens."""
+    """Inputs with a causal text, the rows to predict from, and the next token of each."""
 
-    stream: str = "text"  #: whose rows they are
+    stream: str = "text"  #: stream of the rows
 
 
 class NextTokens(RowObjective[Continuation]):
-    """Predict each next token of the target, or of the text itself where no target is written.
+    """Next-token prediction on the target, or on the text itself without a target.
 
     Args:
-        head: of the system, scores the vocabulary; XLM's causal models share theirs with masked tokens.
+        head: name of the vocabulary head; XLM's causal models share theirs with masked tokens.
     """
 
     name = "next-tokens"
@@ -39,7 +39,7 @@ class NextTokens(RowObjective[Continuation]):
         self.head = head
 
     def prepare(self, inputs: Inputs, generator: torch.Generator | None = None) -> Continuation:
-        """What is to be continued; nothing is drawn.
+        """The inputs under a causal mask, with the next tokens as labels; deterministic.
 
         Raises:
             UserError: there is neither text nor target.

@@ -1,4 +1,4 @@
-"""Which class is a whole text, or pair of texts, of? What the pooled state is trained on beside the tokens.
+"""Classification of texts and text pairs on the pooled state: sentence order, next sentence, labelled pairs.
 
 Shapes: T token rows, B examples, C classes.
 """
@@ -18,12 +18,12 @@ from mm_kptm.errors import UserError
 from mm_kptm.objectives.spec import DOCUMENTS, ObjectiveContext, ObjectiveSpec
 from mm_kptm.systems.system import System
 
-FOLLOWS = "follows"  #: the mark of pairs of segments: 1 where the second follows the first
+FOLLOWS = "follows"  #: token label of segment pairs: 1 where the second follows the first
 
 
 @dataclass(frozen=True, eq=False)
 class ClassifiedTexts(Movable):
-    """Inputs, and the class of each example."""
+    """Inputs and the class of each example."""
 
     inputs: Inputs
     classes: Tensor  #: [B]
@@ -33,13 +33,13 @@ class ClassifiedTexts(Movable):
 
 
 class PooledClasses(ABC):
-    """An objective on the pooled state, scored by the head that is called like it."""
+    """Classification objective on the pooled state, with the head of its own name."""
 
     name: str
 
     @abstractmethod
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> ClassifiedTexts:
-        """Inputs with their classes."""
+        """The inputs with their classes."""
 
     def losses(self, system: System, batch: ClassifiedTexts) -> Tensor:
         """The cross-entropy of every example, [B]."""
@@ -57,9 +57,9 @@ class PooledClasses(ABC):
 
 
 class SentenceOrder(PooledClasses):
-    """Do two neighbouring segments stand in their order (class 0), or were they swapped (class 1)?
+    """Sentence-order prediction: two neighbouring segments in order (class 0) or swapped (class 1).
 
-    From ALBERT (Lan et al. 2020, section 3.1); MacBERT has it in place of next-sentence prediction.
+    From ALBERT (Lan et al. 2020, section 3.1); MacBERT uses it in place of next-sentence prediction.
 
     Args:
         rate: the share of pairs that are swapped.
@@ -71,10 +71,10 @@ class SentenceOrder(PooledClasses):
         self.rate = rate
 
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> ClassifiedTexts:
-        """Swap the segments of some pairs, ``[CLS] A [SEP] B [SEP]``; the first row stays where it is.
+        """Swap the segments of some pairs, ``[CLS] A [SEP] B [SEP]``; the first row stays in place.
 
         Raises:
-            UserError: there is no text, or one has no second segment.
+            UserError: there is no text, or a text has no second segment.
         """
         text = inputs.text
         if text is None:
@@ -96,13 +96,13 @@ class SentenceOrder(PooledClasses):
 
 
 class SentenceReordering(PooledClasses):
-    r"""In which order were the segments of a paragraph, before they were shuffled (Sun et al. 2020, ERNIE 2.0, 4.2.2)?
+    r"""Sentence reordering: predict the permutation of shuffled segments (Sun et al. 2020, ERNIE 2.0, section 4.2.2).
 
-    A paragraph is cut between sentences into 1 to m segments, which are put in any order. Every order of every number
-    of segments is a class, :math:`k = \sum_{n=1}^m n!` of them. A paragraph of fewer sentences has fewer segments.
+    A paragraph is split between sentences into 1 to m segments, which are permuted. Every permutation of every number
+    of segments is a class, :math:`k = \sum_{n=1}^m n!` in all. A paragraph of fewer sentences has fewer segments.
 
     Args:
-        most: m; 3 is recalled of no publication, the paper leaves it open.
+        most: m, the maximum number of segments; the paper does not give it.
     """
 
     name = "sentence-reordering"
@@ -112,10 +112,10 @@ class SentenceReordering(PooledClasses):
         self.most = most
 
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> ClassifiedTexts:
-        """Shuffle the segments of every text; rows that are in no sentence stay where they are.
+        """Shuffle the segments of every text; rows outside sentences stay in place.
 
         Raises:
-            UserError: the text does not mark its sentences.
+            UserError: the text has no sentence labels.
         """
         text, labels = _labelled_text(inputs, "sentence", self.name)
         order, classes = torch.arange(len(text.ids)), []
@@ -134,10 +134,10 @@ class SentenceReordering(PooledClasses):
 
 
 class NextSentence(PooledClasses):
-    """Does the second segment follow the first in its document, or is it of another (Devlin et al. 2019, section 3.1)?
+    """Next-sentence prediction: does the second segment follow the first (Devlin et al. 2019, section 3.1)?
 
     Args:
-        next_class: the class of pairs that follow each other: 0 in BERT and most of its kin, 1 in ERNIE of Baidu.
+        next_class: class of consecutive pairs: 0 in BERT and most of its successors, 1 in Baidu's ERNIE.
     """
 
     name = "next-sentence"
@@ -146,10 +146,10 @@ class NextSentence(PooledClasses):
         self.next_class = next_class
 
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> ClassifiedTexts:
-        """Nothing is drawn: the source joins segments and marks what it did as ``follows``, 1 or 0.
+        """Classes from the token label ``follows``, 1 or 0, that the source gave each pair; deterministic.
 
         Raises:
-            UserError: the text has no such mark.
+            UserError: the text has no such label.
         """
         text, labels = _labelled_text(inputs, FOLLOWS, self.name)
         follows = labels[text.layout.starts(labels.device)]
@@ -157,11 +157,11 @@ class NextSentence(PooledClasses):
 
 
 class PairClassification(PooledClasses):
-    """The class that the source gave a text or a pair of texts, as the mark of its rows that is called like it.
+    """Classification of a text or text pair by the token label of the objective's name.
 
     Args:
-        name: of the objective, its head and the mark.
-        num_classes: where data say how many there are.
+        name: name of the objective, its head and the token label.
+        num_classes: number of classes, where the data define it.
     """
 
     def __init__(self, name: str, num_classes: int | None = None) -> None:
@@ -169,32 +169,32 @@ class PairClassification(PooledClasses):
         self.sizes: dict[str, int] = {} if num_classes is None else {"num_classes": num_classes}
 
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> ClassifiedTexts:
-        """Nothing is drawn.
+        """The inputs with the classes of their label; deterministic.
 
         Raises:
-            UserError: the text has no such mark.
+            UserError: the text has no such label.
         """
         text, labels = _labelled_text(inputs, self.name, self.name)
-        firsts = text.layout.starts(text.ids.device)
-        return ClassifiedTexts(inputs, labels[firsts])
+        starts = text.layout.starts(text.ids.device)
+        return ClassifiedTexts(inputs, labels[starts])
 
 
-def _labelled_text(inputs: Inputs, mark: str, objective: str) -> tuple[Tokens, Tensor]:
-    """The text of the inputs, and the labels of that name which its source gave its rows, [T]."""
+def _labelled_text(inputs: Inputs, name: str, objective: str) -> tuple[Tokens, Tensor]:
+    """The text of the inputs, and its token labels of a name, [T]."""
     text = inputs.text
-    if text is None or text.token_labels is None or mark not in text.token_labels:
+    if text is None or text.token_labels is None or name not in text.token_labels:
         raise UserError(
-            f"{objective} reads marks of {mark}, but the inputs have none; take data that do, as documents do"
+            f"{objective} reads token labels {name}, but the inputs have none; take data with them, such as documents"
         )
-    return text, text.token_labels[mark]
+    return text, text.token_labels[name]
 
 
 def reordered(tokens: Tokens, order: Tensor) -> Tokens:
-    """The tokens with rows moved inside their sequences; positions and segments stay where they are.
+    """The tokens permuted within their sequences; positions and segments stay in place.
 
     Args:
         tokens: of any number of sequences.
-        order: which row stands in the place of each, [T].
+        order: source row of each row, [T].
     """
     return replace(
         tokens,
@@ -203,12 +203,12 @@ def reordered(tokens: Tokens, order: Tensor) -> Tokens:
         mask_groups=None if tokens.mask_groups is None else tokens.mask_groups[order],
         token_labels=None
         if tokens.token_labels is None
-        else {name: mark[order] for name, mark in tokens.token_labels.items()},
+        else {name: labels[order] for name, labels in tokens.token_labels.items()},
     )
 
 
 def labelled_pairs(name: str) -> str:
-    """What an objective on labelled pairs of texts needs."""
+    """The need of an objective on labelled text pairs, see :class:`~mm_kptm.objectives.spec.Offers`."""
     return f"pairs of texts labelled for {name}"
 
 

@@ -1,4 +1,4 @@
-"""Do the two parts of an example belong together?
+"""Image-text matching.
 
 Shapes: B examples.
 """
@@ -18,19 +18,19 @@ from mm_kptm.systems.system import System
 
 @dataclass(frozen=True, eq=False)
 class Pairs(Movable):
-    """Inputs of which some were given the companion of another example."""
+    """Inputs of which some have the image of another example."""
 
     inputs: Inputs
-    matched: Tensor  #: 1 where the pair is as it was, 0 where the companion is another's, [B]
+    matched: Tensor  #: 1 for matched pairs, 0 for mismatched ones, [B]
 
     def __len__(self) -> int:
         return len(self.inputs)
 
 
 class ImageTextMatching:
-    """Tell matched from mismatched pairs with the system's head of that name; class 1 means matched.
+    """Image-text matching with the head of that name; class 1 means matched.
 
-    A system whose checkpoint has the other polarity (Oscar, ViLBERT) says so in its head's builder.
+    For checkpoints of the opposite polarity (Oscar, ViLBERT) the builder of the head swaps the classes.
     """
 
     name = "image-text-matching"
@@ -39,14 +39,14 @@ class ImageTextMatching:
         self.rate = rate
 
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> Pairs:
-        """Give a share ``rate`` of the examples the companion of another example of the batch."""
+        """Replace the images of a share ``rate`` of the examples by those of other examples of the batch."""
         count = len(inputs)
         own = torch.arange(count) if inputs.image_of is None else inputs.image_of
         swapped = torch.rand(count, generator=generator) < self.rate
         shift = torch.randint(1, max(count, 2), (count,), generator=generator)
         others = own[(torch.arange(count) + shift) % count] if count else own
-        given = torch.where(swapped, others, own)
-        return Pairs(replace(inputs, image_of=given), (given == own).long())
+        image_of = torch.where(swapped, others, own)
+        return Pairs(replace(inputs, image_of=image_of), (image_of == own).long())
 
     def losses(self, system: System, batch: Pairs) -> Tensor:
         """Cross-entropy of every pair, [B]."""

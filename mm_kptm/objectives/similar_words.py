@@ -1,4 +1,4 @@
-"""Similar words in place of the mask, which no text of fine-tuning ever shows (Cui et al. 2020, MacBERT).
+"""Masking by similar words instead of the mask token (Cui et al. 2020, MacBERT).
 
 Shapes: T token rows.
 """
@@ -20,10 +20,10 @@ Ids = tuple[int, ...]
 
 
 class SimilarWords:
-    """A masked word becomes one of the words similar to it, or random tokens where none is known.
+    """Replacement of masked words by similar words, or by random tokens where none is known.
 
     Args:
-        similar: to the pieces of a word those of others, as many of them, since every piece is to be predicted.
+        similar: word pieces of similar words by the pieces of a word; of equal number, since every piece is predicted.
     """
 
     def __init__(self, similar: Mapping[Ids, Sequence[Ids]]) -> None:
@@ -33,18 +33,18 @@ class SimilarWords:
     def of(
         cls, table: Mapping[str, Sequence[str]], encode: Callable[[str], Sequence[int]], unknown: int
     ) -> SimilarWords:
-        """From words; similar ones of more or fewer pieces are left out, and so is what has an ``unknown`` piece."""
+        """From words; similar words of another number of pieces or with an ``unknown`` piece are left out."""
         found: dict[Ids, list[Ids]] = {}
         for word, others in table.items():
             pieces = tuple(encode(word))
             for other in others:
-                instead = tuple(encode(other))
-                if len(instead) == len(pieces) and unknown not in (*pieces, *instead):
-                    found.setdefault(pieces, []).append(instead)
+                replacement = tuple(encode(other))
+                if len(replacement) == len(pieces) and unknown not in (*pieces, *replacement):
+                    found.setdefault(pieces, []).append(replacement)
         return cls(found)
 
     def __call__(self, tokens: Tokens, masked: Tensor, random: Tensor, draws: MaskingDraws) -> Tensor:
-        """See :class:`mm_kptm.objectives.tokens.Replacement`; words are the units of the tokens."""
+        """See :class:`mm_kptm.objectives.tokens.Replacement`; words are the mask groups of the tokens."""
         rows = masked.nonzero().squeeze(1)
         words = rows if tokens.mask_groups is None else tokens.mask_groups[rows]
         shown = random.clone()
@@ -52,7 +52,7 @@ class SimilarWords:
         for word in rows.split(sizes.tolist()) if len(rows) else ():
             others = self.similar.get(tuple(tokens.ids[word].tolist()))
             if others:
-                # the draw for a random token, of which this word has none
+                # reuses the draw of the random token, which this word does not need
                 shown[word] = torch.tensor(others[int(draws.replace[word[0]] * len(others))])
         return shown
 
@@ -64,12 +64,12 @@ def similar_words_masking(
     similar: SimilarWords,
     rule: RunRule | None = None,
 ) -> RunMasking:
-    """MacBERT's: n-grams of words, 80 % of the words similar ones, 10 % random, 10 % as they are (section 3.1)."""
+    """MacBERT's masking: word n-grams, 80 % replaced by similar words, 10 % random, 10 % unchanged (section 3.1)."""
     masking = replace(everything(mask_id, pool, never), replacement=similar)
     return RunMasking(masking, WholeGrams() if rule is None else rule, word_by_word)
 
 
-SIMILAR_WORDS = "a table of similar words"  #: what data offer as :class:`SimilarWords`
+SIMILAR_WORDS = "a table of similar words"  #: need fulfilled by :class:`SimilarWords`
 
 
 def _masked_similar_words(context: ObjectiveContext) -> MaskedTokens:

@@ -13,18 +13,18 @@ from mm_kptm.systems.system import System
 
 
 class SmoothedNextTokens(NextTokens):
-    r"""Predict each next token against a target that is mixed with the uniform distribution over the vocabulary.
+    r"""Next-token prediction with label smoothing by the uniform distribution over the vocabulary.
 
     .. math:: -(1 - \epsilon) \log p_y - \frac{\epsilon}{V} \sum_v \log p_v
 
-    (Szegedy et al. 2016, section 7); fairseq's sum over non-padding targets and torch's ``label_smoothing`` alike.
+    (Szegedy et al. 2016, section 7), as in fairseq and in torch's ``label_smoothing``.
 
     Args:
         smoothing: epsilon.
-        head: of the system, scores the vocabulary.
+        head: name of the vocabulary head.
 
     Raises:
-        UserError: ``smoothing`` is no share.
+        UserError: ``smoothing`` is outside [0, 1).
     """
 
     def __init__(self, *, smoothing: float = 0.1, head: str = "next-tokens") -> None:

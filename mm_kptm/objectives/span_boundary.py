@@ -1,4 +1,4 @@
-"""Masked spans, predicted from within and from their boundaries (Joshi et al. 2020, SpanBERT).
+"""Masked spans with the span-boundary objective (Joshi et al. 2020, SpanBERT).
 
 Shapes: T token rows, P predicted rows, S of them in spans with two boundaries, D dim, V vocabulary.
 """
@@ -22,13 +22,13 @@ from mm_kptm.systems.system import System
 
 
 class SpanBoundary(nn.Module):
-    r"""The words of a span from the two tokens around it and the place in it (Joshi et al. 2020, section 3.2).
+    r"""Span-boundary head: a token from boundary states and position (Joshi et al. 2020, section 3.2).
 
     .. math::
         h &= \mathrm{LN}(\mathrm{GeLU}(W_1 [x_{s-1}; x_{e+1}; p_{i-s+1}])) \\
         y_i &= \mathrm{LN}(\mathrm{GeLU}(W_2 h))
 
-    scored against the word embeddings, as masked tokens are. The sizes of the places are the released code's.
+    with logits from the tied word embeddings. The sizes of the position embedding are the released code's.
     """
 
     def __init__(
@@ -48,29 +48,29 @@ class SpanBoundary(nn.Module):
         self.scores = TiedVocabulary(transform, word)
 
     def forward(self, around: Tensor, places: Tensor) -> Tensor:
-        """The states before and behind a span side by side [S, 2 D], and places in it from 0 [S]: [S, V]."""
+        """Logits [S, V] from the concatenated boundary states [S, 2 D] and positions in the span from 0, [S]."""
         scores: Tensor = self.scores(torch.cat([around, self.place(places)], -1))
         return scores
 
 
 @dataclass(frozen=True, eq=False)
 class MaskedSpanText(RowTargets):
-    """Inputs with hidden spans, what stood there, and where the boundaries of the spans are."""
+    """Inputs with masked spans, their labels and the boundaries of the spans."""
 
-    bounded: Tensor  #: which of the hidden rows are told by boundaries, [S]
-    around: Tensor  #: the rows before and behind the span of each, [S, 2]
-    places: Tensor  #: how far each is from the first row of its span, [S]
+    bounded: Tensor  #: masked rows predicted from boundaries, as indices into ``rows``, [S]
+    around: Tensor  #: boundary rows before and after the span of each, [S, 2]
+    places: Tensor  #: position of each in its span, from 0, [S]
 
 
 class MaskedSpans:
-    """Predict hidden spans twice: each token from its own state, and from the states around its span.
+    """Masked spans, predicted from their own states and from their boundary states.
 
-    As in the released code, markers of beginning and end are no boundaries, tokens behind the last place are told by
-    no boundary, and the two means are added. There is one sequence to an example and no next-sentence prediction.
+    As in the released code, special tokens are no boundaries, tokens beyond the last position of the table have no
+    boundary loss, and the two means are added. An example is one sequence, without next-sentence prediction.
 
     Args:
         masking: draws the spans.
-        num_places: of the head.
+        num_places: positions of the head.
     """
 
     name = "masked-spans"
@@ -81,18 +81,18 @@ class MaskedSpans:
         self.num_places = num_places
 
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> MaskedSpanText:
-        """Hide some spans of the text.
+        """Mask some spans of the text.
 
         Raises:
-            UserError: there is no text to hide.
+            UserError: there is no text to mask.
         """
         text = inputs.text
         if text is None:
-            raise UserError("masked-spans hides text, but the inputs have none")
+            raise UserError("masked-spans masks text, but the inputs have none")
         shown, rows = self.masking.mask(text, generator)
-        hidden = torch.zeros(len(text.ids), dtype=torch.bool).index_fill(0, rows, True)
-        markers = torch.isin(text.ids, torch.tensor(sorted(self.masking.masking.never), dtype=torch.long))
-        bounded, around, places = boundaries(hidden, markers, text.layout)
+        masked = torch.zeros(len(text.ids), dtype=torch.bool).index_fill(0, rows, True)
+        specials = torch.isin(text.ids, torch.tensor(sorted(self.masking.masking.never), dtype=torch.long))
+        bounded, around, places = boundaries(masked, specials, text.layout)
         kept = places < self.num_places
         return MaskedSpanText(
             inputs.with_streams(text=shown),
@@ -105,41 +105,41 @@ class MaskedSpans:
         )
 
     def losses(self, system: System, batch: MaskedSpanText) -> tuple[Tensor, Tensor]:
-        """The cross-entropy of every hidden token [P], and of those told by boundaries again [S]."""
+        """The cross-entropy of every masked token [P], and of those predicted from boundaries [S]."""
         rows = torch.cat([batch.rows, batch.around.flatten()])
         encoded: Encoded = system(batch.inputs, OutputRows({"text": rows}, pooled=False))
         own, around = encoded.text.split([len(batch.rows), 2 * len(batch.bounded)])
-        alone = F.cross_entropy(system.head("masked-tokens")(own), batch.labels, reduction="none")
-        told = system.head("span-boundary")(around.reshape(-1, 2 * own.shape[1]), batch.places)
-        return alone, F.cross_entropy(told, batch.labels[batch.bounded], reduction="none")
+        token = F.cross_entropy(system.head("masked-tokens")(own), batch.labels, reduction="none")
+        scores = system.head("span-boundary")(around.reshape(-1, 2 * own.shape[1]), batch.places)
+        return token, F.cross_entropy(scores, batch.labels[batch.bounded], reduction="none")
 
     def loss(self, system: System, batch: MaskedSpanText) -> Tensor:
-        """The mean over hidden tokens plus the mean over those told by boundaries."""
-        alone, told = self.losses(system, batch)
-        return mean(alone) + mean(told)
+        """The mean of the token losses plus the mean of the boundary losses."""
+        token, boundary = self.losses(system, batch)
+        return mean(token) + mean(boundary)
 
     def measure(self, system: System, batch: MaskedSpanText) -> Tensor:
         """The same two means for each example, [B]."""
-        alone, told = self.losses(system, batch)
-        own = mean_of_each(alone, batch.sequence_ids, len(batch))
-        return own + mean_of_each(told, batch.sequence_ids[batch.bounded], len(batch))
+        token, boundary = self.losses(system, batch)
+        own = mean_of_each(token, batch.sequence_ids, len(batch))
+        return own + mean_of_each(boundary, batch.sequence_ids[batch.bounded], len(batch))
 
 
-def boundaries(hidden: Tensor, markers: Tensor, layout: SequenceLayout) -> tuple[Tensor, Tensor, Tensor]:
-    """Which hidden rows, counted among themselves, have tokens on both sides of their span.
+def boundaries(masked: Tensor, specials: Tensor, layout: SequenceLayout) -> tuple[Tensor, Tensor, Tensor]:
+    """Masked rows whose span has a boundary token on both sides.
 
     Returns:
-        them [S], the rows before and behind their spans [S, 2], and their places in the spans [S].
+        their indices among the masked rows [S], boundary rows of their spans [S, 2], positions in the spans [S].
     """
-    rows = hidden.nonzero().squeeze(1)
-    spans = touching(hidden, rows, layout)[rows]
+    rows = masked.nonzero().squeeze(1)
+    spans = touching(masked, rows, layout)[rows]
     _, lengths = torch.unique_consecutive(spans, return_counts=True)
     first = rows[torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])[:-1]]
     around = torch.stack([first - 1, first + lengths], -1)  # [spans, 2]
-    owners = layout.sequence_ids(rows.device)
-    inside = around.clamp(0, max(len(owners) - 1, 0))
-    good = (inside == around) & (owners[inside] == owners[first][:, None]) & ~markers[inside]
-    bounded = good.all(-1)[spans].nonzero().squeeze(1)
+    sequence_ids = layout.sequence_ids(rows.device)
+    inside = around.clamp(0, max(len(sequence_ids) - 1, 0))
+    valid = (inside == around) & (sequence_ids[inside] == sequence_ids[first][:, None]) & ~specials[inside]
+    bounded = valid.all(-1)[spans].nonzero().squeeze(1)
     return bounded, around[spans[bounded]], rows[bounded] - first[spans[bounded]]
 
 

@@ -1,6 +1,6 @@
-"""Hiding runs of neighbouring words: SpanBERT's spans (Joshi et al. 2020) and MacBERT's n-grams (Cui et al. 2020).
+"""Span masking: SpanBERT's spans (Joshi et al. 2020) and MacBERT's n-grams (Cui et al. 2020).
 
-A rule takes the words of one sequence and answers which rows are hidden; the masking engine does the rest.
+A rule draws the masked rows of one sequence from its words; :class:`~mm_kptm.objectives.tokens.Masking` does the rest.
 
 Shapes: T token rows.
 """
@@ -20,39 +20,39 @@ from mm_kptm.batch import SequenceLayout, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.tokens import Bernoulli, Masking
 
-Words = Sequence[Sequence[int]]  #: the rows of every word of a sequence that may be hidden, in order
+Words = Sequence[Sequence[int]]  #: the rows of every maskable word of a sequence, in order
 
 
 class RunRule(Protocol):
-    """Which rows of a sequence are hidden."""
+    """Rule that draws the masked rows of a sequence."""
 
     def __call__(self, words: Words, generator: torch.Generator) -> set[int]:
-        """Rows out of ``words``."""
+        """The masked rows, out of ``words``."""
 
 
 def geometric(p: float = 0.2, max_length: int = 10) -> tuple[float, ...]:
-    """The chances of lengths 1 to ``longest``, :math:`p (1 - p)^{l - 1}` brought to sum to 1 (Joshi et al. 2020, 3.1).
+    """Truncated geometric distribution of lengths 1 to ``max_length``, normalised (Joshi et al. 2020, section 3.1).
 
-    >>> [round(chance, 2) for chance in geometric(0.5, 3)]
+    >>> [round(probability, 2) for probability in geometric(0.5, 3)]
     [0.57, 0.29, 0.14]
     """
-    chances = [p * (1 - p) ** place for place in range(max_length)]
-    return tuple(chance / sum(chances) for chance in chances)
+    weights = [p * (1 - p) ** place for place in range(max_length)]
+    return tuple(weight / sum(weights) for weight in weights)
 
 
 @dataclass(frozen=True)
 class CutSpans:
-    """Spans of whole words from uniform beginnings until a share of the rows is hidden; the last one is cut there.
+    """SpanBERT's rule: spans of whole words at uniform starts until a share of the rows is masked.
 
-    SpanBERT's, as its released code has it: the beginning is that of the word around a uniform row, a row that is
-    hidden already is drawn again, spans may run into each other, and the share is rounded up.
+    As in the released code, a span starts at the word around a uniform row, rows already masked are drawn again, spans
+    may touch or overlap, the share is rounded up and the last span is cut at it.
 
     Args:
-        lengths: the chances of one word, of two, and so on.
-        rate: share of the rows.
+        lengths: probabilities of span lengths of one word, two words, and so on.
+        rate: share of the rows that is masked.
 
     Raises:
-        UserError: the chances are not positive, or the rate is no share.
+        UserError: the probabilities are negative or all zero, or the rate is outside (0, 1).
     """
 
     lengths: tuple[float, ...] = geometric()
@@ -63,34 +63,34 @@ class CutSpans:
 
     def __call__(self, words: Words, generator: torch.Generator) -> set[int]:
         """See :class:`RunRule`."""
-        owners = [(row, word) for word, rows in enumerate(words) for row in rows]
-        room = math.ceil(self.rate * len(owners))
-        hidden: set[int] = set()
-        # the rows in random order, hidden ones passed over, are rows drawn until one is not hidden
-        for anchor, length in _drawn(len(owners), self.lengths, generator):
-            row, word = owners[anchor]
-            if row in hidden:
+        words_of_rows = [(row, word) for word, rows in enumerate(words) for row in rows]
+        room = math.ceil(self.rate * len(words_of_rows))
+        masked: set[int] = set()
+        # rows in random order, masked ones skipped, equal rows redrawn until one is unmasked
+        for anchor, length in _drawn(len(words_of_rows), self.lengths, generator):
+            row, word = words_of_rows[anchor]
+            if row in masked:
                 continue
             for row in chain(*words[word : word + length]):
-                if len(hidden) == room:
-                    return hidden
-                hidden.add(row)
-        return hidden
+                if len(masked) == room:
+                    return masked
+                masked.add(row)
+        return masked
 
 
 @dataclass(frozen=True)
 class WholeGrams:
-    """N-grams of whole words from uniform beginnings while a share of the rows allows; one too long loses words.
+    """MacBERT's rule: word n-grams at uniform starts within a share of the rows; longer ones are shortened.
 
-    MacBERT's lengths (Cui et al. 2020, section 3.1). Its code was not released: n-grams that would not fit, or would
-    hide a row twice, are treated as ALBERT's released script does (Lan et al. 2020).
+    Lengths of Cui et al. (2020, section 3.1). The code was not released: n-grams that exceed the share or overlap are
+    treated as in ALBERT's released script (Lan et al. 2020).
 
     Args:
-        lengths: the chances of one word, of two, and so on.
-        rate: share of the rows; at least one is hidden.
+        lengths: probabilities of span lengths of one word, two words, and so on.
+        rate: share of the rows that is masked; at least one row.
 
     Raises:
-        UserError: the chances are not positive, or the rate is no share.
+        UserError: the probabilities are negative or all zero, or the rate is outside (0, 1).
     """
 
     lengths: tuple[float, ...] = (0.4, 0.3, 0.2, 0.1)
@@ -102,43 +102,43 @@ class WholeGrams:
     def __call__(self, words: Words, generator: torch.Generator) -> set[int]:
         """See :class:`RunRule`."""
         room = max(1, round(self.rate * sum(map(len, words))))
-        hidden: set[int] = set()
+        masked: set[int] = set()
         for first, length in _drawn(len(words), self.lengths, generator):
-            if len(hidden) == room:
+            if len(masked) == room:
                 break
             fitting = (set(chain(*words[first : first + count])) for count in range(length, 0, -1))
-            gram = next((rows for rows in fitting if len(hidden) + len(rows) <= room), None)
-            if gram is not None and hidden.isdisjoint(gram):
-                hidden |= gram
-        return hidden
+            gram = next((rows for rows in fitting if len(masked) + len(rows) <= room), None)
+            if gram is not None and masked.isdisjoint(gram):
+                masked |= gram
+        return masked
 
 
 Grouping = Callable[
     [Tensor, Tensor, SequenceLayout], Tensor
-]  #: from what is hidden, and words, to what is decided together
+]  #: from masked rows and words to the mask groups that are treated alike
 
 
-def touching(hidden: Tensor, words: Tensor, layout: SequenceLayout) -> Tensor:
-    """Hidden rows without a gap between them are one unit, others are in none, [T]."""
-    owners = layout.sequence_ids(hidden.device)
-    begins = hidden.clone()
-    begins[1:] &= ~(hidden[:-1] & (owners[:-1] == owners[1:]))
-    return torch.where(hidden, begins.cumsum(0) - 1, -1)
+def touching(masked: Tensor, words: Tensor, layout: SequenceLayout) -> Tensor:
+    """Mask groups of contiguous masked rows, -1 for other rows, [T]."""
+    words_of_rows = layout.sequence_ids(masked.device)
+    begins = masked.clone()
+    begins[1:] &= ~(masked[:-1] & (words_of_rows[:-1] == words_of_rows[1:]))
+    return torch.where(masked, begins.cumsum(0) - 1, -1)
 
 
-def word_by_word(hidden: Tensor, words: Tensor, layout: SequenceLayout) -> Tensor:
-    """Hidden words are units, others are in none, [T]."""
-    return torch.where(hidden, words, -1)
+def word_by_word(masked: Tensor, words: Tensor, layout: SequenceLayout) -> Tensor:
+    """Mask groups of masked words, -1 for other rows, [T]."""
+    return torch.where(masked, words, -1)
 
 
 @dataclass(frozen=True)
 class RunMasking:
-    """Hides runs of words that a rule draws; every unit of ``together`` is masked, replaced or kept as a whole.
+    """Masking of runs of words; every group of ``together`` is masked, replaced or kept as a whole.
 
     Args:
-        masking: what stands in the place of hidden rows.
-        rule: draws the rows of a sequence.
-        together: what is treated alike: :func:`touching` rows (SpanBERT) or a word (MacBERT).
+        masking: replaces the masked rows.
+        rule: draws the masked rows of a sequence.
+        together: rows treated alike: :func:`touching` rows (SpanBERT) or words (MacBERT).
     """
 
     masking: Masking
@@ -146,18 +146,18 @@ class RunMasking:
     together: Grouping = touching
 
     def mask(self, tokens: Tokens, generator: torch.Generator) -> tuple[Tokens, Tensor]:
-        """See :meth:`mm_kptm.objectives.tokens.Masking.hide`; words are the units of the tokens."""
+        """See :meth:`mm_kptm.objectives.tokens.Masking.mask`; words are the mask groups of the tokens."""
         words = torch.arange(len(tokens.ids)) if tokens.mask_groups is None else tokens.mask_groups
-        may = self.masking.maskable(tokens, words)
-        hidden = torch.zeros_like(may)
+        maskable = self.masking.maskable(tokens, words)
+        masked = torch.zeros_like(maskable)
         for first, length in zip(tokens.layout.offsets, tokens.layout.lengths, strict=False):
-            rows = [first + place for place in may[first : first + length].nonzero().squeeze(1).tolist()]
-            hidden[sorted(self.rule(_by_word(rows, words), generator))] = True
-        return self.masking.mask(tokens, generator, groups=self.together(hidden, words, tokens.layout))
+            rows = [first + place for place in maskable[first : first + length].nonzero().squeeze(1).tolist()]
+            masked[sorted(self.rule(_by_word(rows, words), generator))] = True
+        return self.masking.mask(tokens, generator, groups=self.together(masked, words, tokens.layout))
 
 
 def everything(mask_id: int, pool: tuple[int, int], never: frozenset[int]) -> Masking:
-    """The engine for a :class:`RunMasking`: whatever is in a unit is hidden, and treated as its unit is."""
+    """The :class:`~mm_kptm.objectives.tokens.Masking` of a :class:`RunMasking`: masks every group as a whole."""
     return Masking(mask_id, pool=pool, never=never, policy=Bernoulli(1.0), mask_units_alike=True)
 
 
@@ -169,7 +169,7 @@ def _by_word(rows: Sequence[int], words: Tensor) -> list[list[int]]:
 
 
 def _drawn(count: int, lengths: tuple[float, ...], generator: torch.Generator) -> zip[tuple[int, int]]:
-    """Every place once in random order, each with a length."""
+    """Every index once in random order, each with a length."""
     order = torch.randperm(count, generator=generator).tolist()
     if not order:
         return zip(order, order, strict=True)
@@ -181,4 +181,4 @@ def _check(lengths: tuple[float, ...], rate: float) -> None:
     if not lengths or min(lengths) < 0 or sum(lengths) <= 0:
         raise UserError(f"the chances of lengths are {list(lengths)}; none may be negative and one must be above 0")
     if not 0 < rate < 1:
-        raise UserError(f"a share of {rate} was to be hidden, but it must lie above 0 and below 1")
+        raise UserError(f"a share of {rate} was to be masked, but it must lie above 0 and below 1")

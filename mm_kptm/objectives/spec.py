@@ -1,8 +1,8 @@
-"""Objectives as experiment files name them: what each needs of data and how it is built, found by one walk.
+"""Objectives by the names of experiment files: what each needs of the data and how it is built.
 
-An :class:`ObjectiveSpec` stands beside the class that it builds, in any package called ``objectives`` or in a module
-that an installed plug-in names in the entry point group ``mm_kptm.objectives``. A data set says what it has by
-:class:`Offers`; needs are noun phrases, so that a refusal reads as a sentence.
+An :class:`ObjectiveSpec` is defined beside the class that it builds, in any package called ``objectives`` or a module
+that an installed plug-in names in the entry point group ``mm_kptm.objectives``. A dataset declares what it has by
+:class:`Offers`; needs are noun phrases, so that they fit into error messages.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ LANGUAGE_IDS = "the language of every token"  #: needed by any objective of a sy
 
 @dataclass(frozen=True)
 class Offers:
-    """What a data set has for objectives.
+    """What a dataset offers to objectives.
 
     Args:
-        data: name of the data set.
-        has: what it offers, by need; the value is called where an objective is built with what was read (a lexicon, the
-            labels of pairs), and None where being there is all.
-        remedies: what would add a need that it lacks, such as ``name data.similar``.
-        remedy: the same for every other need.
-        variants: how it builds some objectives by itself, by name.
+        data: name of the dataset.
+        has: offers by need; the value loads what an objective is built with (a lexicon, the labels of pairs), None for
+            needs without a value.
+        remedies: advice on how to add a missing need, such as ``name data.similar``, by need.
+        remedy: advice for every other need.
+        variants: the dataset's own builders of some objectives, by name.
     """
 
     data: str
@@ -49,12 +49,12 @@ class ObjectiveContext:
     """Everything that an objective may be built from.
 
     Args:
-        specials: ids of the tokens that stand for no text.
-        vocab_size: ids of the tokenizer.
-        offers: of the data.
-        mask_rate: share of tokens that are hidden.
-        recipe: of the system that is trained.
-        arguments: what the recipe was published with for this objective.
+        specials: ids of the special tokens.
+        vocab_size: vocabulary size of the tokenizer.
+        offers: what the dataset offers.
+        mask_rate: share of tokens that are masked.
+        recipe: recipe of the system that is trained.
+        arguments: the recipe's published arguments of this objective.
     """
 
     specials: Specials
@@ -65,7 +65,7 @@ class ObjectiveContext:
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
     def offered(self, need: str) -> Any:
-        """What the data read for a need, None where being there is all."""
+        """The value that the dataset offers for a need; None for needs without a value."""
         read = self.offers.has[need]
         return None if read is None else read()
 
@@ -75,10 +75,10 @@ class ObjectiveSpec:
     """An objective that experiment files may name.
 
     Args:
-        name: as experiment files and recipes call it.
-        paper: where it was published.
-        build: the objective from its context.
-        needs: what data must offer.
+        name: name in experiment files and recipes.
+        paper: citation.
+        build: builds the objective from its context.
+        needs: what the dataset must offer.
     """
 
     name: str
@@ -101,7 +101,7 @@ def find_objective(name: str) -> ObjectiveSpec:
     """The objective of that name.
 
     Raises:
-        UserError: there is none; near names are listed.
+        UserError: there is none; similar names are listed.
     """
     known = specs()
     if name not in known:

@@ -1,7 +1,7 @@
-"""Masked-token prediction: one masking engine whose policies are all that BERT, XLM, UNITER and their kin vary.
+"""Masked-token prediction, with the masking policies of BERT, XLM, UNITER and related systems.
 
-Whether a model must guess from a sentence (BERT), from a sentence and its translation (TLM, Conneau and Lample 2019) or
-from a caption and its image (Chen et al. 2020) is the batch's business, not ours.
+The context is that of the batch: a sentence (BERT), a sentence and its translation (TLM, Conneau and Lample 2019) or a
+caption and its image (UNITER, Chen et al. 2020).
 
 Shapes: T token rows, P predicted rows, V vocabulary.
 """
@@ -23,15 +23,15 @@ from mm_kptm.systems.system import System
 
 
 class MaskingPolicy(Protocol):
-    """Which of the rows that may be hidden are hidden."""
+    """Choice of the masked rows among the maskable ones."""
 
     def __call__(self, draws: Tensor, may: Tensor, layout: SequenceLayout) -> Tensor:
-        """True where hidden, [T], from uniform ``draws`` [T] and the rows that ``may`` be chosen [T]."""
+        """True where masked, [T], from uniform ``draws`` [T] and the maskable rows ``may`` [T]."""
 
 
 @dataclass(frozen=True)
 class Bernoulli:
-    """Every row by itself with probability ``rate`` (XLM, LXMERT)."""
+    """Independent choice of every row with probability ``rate`` (XLM, LXMERT)."""
 
     rate: float = 0.15
 
@@ -41,7 +41,7 @@ class Bernoulli:
 
 @dataclass(frozen=True)
 class BernoulliOrFirst:
-    """Every row by itself; in a sequence where none was drawn, the first that may be (UNITER)."""
+    """Independent choice; in a sequence without a masked row, the first maskable one (UNITER)."""
 
     rate: float = 0.15
 
@@ -55,7 +55,7 @@ class BernoulliOrFirst:
 
 @dataclass(frozen=True)
 class BernoulliOrAny:
-    """Every row by itself; in a sequence where none was drawn, any one that may be (UNITER's regions)."""
+    """Independent choice; in a sequence without a masked row, a random maskable one (UNITER's regions)."""
 
     rate: float = 0.15
 
@@ -66,7 +66,7 @@ class BernoulliOrAny:
 
 @dataclass(frozen=True)
 class ExactCount:
-    """A fixed share of every sequence, specials counted in its length (Devlin et al. 2019, released script)."""
+    """A fixed share of every sequence, special tokens counted in its length (Devlin et al. 2019, released script)."""
 
     rate: float = 0.15
     at_least: int = 1
@@ -79,9 +79,9 @@ class ExactCount:
 
 @dataclass(frozen=True)
 class WholeUnitCount:
-    """A fixed share of every sequence, in whole units: one that no longer fits is passed over, not cut.
+    """A fixed share of every sequence, in whole mask groups: a group that exceeds the share is skipped.
 
-    Whole-word masking (BERT's models of 2019; Cui et al. 2021). Rows of one unit are those with the same draw.
+    Whole-word masking (BERT's models of 2019; Cui et al. 2021). Rows of one group are those with the same draw.
     """
 
     rate: float = 0.15
@@ -103,7 +103,7 @@ class WholeUnitCount:
 
 
 def _rank(draws: Tensor, may: Tensor, layout: SequenceLayout) -> Tensor:
-    """The place of every row when the rows of its sequence that ``may`` are put in order of their draws, [T]."""
+    """Rank of every row in its sequence by its draw, maskable rows first, [T]."""
     owners = layout.sequence_ids(draws.device)
     order = torch.argsort(draws + (~may) * 2.0 * (1.0 + draws.abs().max() if len(draws) else 1.0), stable=True)
     order = order[torch.argsort(owners[order], stable=True)]
@@ -114,21 +114,21 @@ def _rank(draws: Tensor, may: Tensor, layout: SequenceLayout) -> Tensor:
 
 @dataclass(frozen=True)
 class MaskingDraws:
-    """The uniform numbers that a corruption is made of; injected by tests, drawn otherwise."""
+    """Uniform random numbers of a corruption."""
 
-    choose: Tensor  #: per unit that is hidden together, laid on its rows, [T]
-    treat: Tensor  #: mask, replace or keep, [T]
-    replace: Tensor  #: which token instead, [T]
+    choose: Tensor  #: choice of the masked rows, one number per mask group, [T]
+    treat: Tensor  #: choice of mask token, random token or original, [T]
+    replace: Tensor  #: choice of the random token, [T]
 
     @classmethod
     def fresh(cls, groups: Tensor, generator: torch.Generator) -> MaskingDraws:
-        """New numbers; rows of one unit share the one that decides whether they are hidden."""
+        """New random numbers; rows of one mask group share ``choose``."""
         per_unit = torch.rand(int(groups.max().clamp(min=0)) + 1 if len(groups) else 0, generator=generator)
         treat, instead = torch.rand(2, len(groups), generator=generator)
         return cls(per_unit[groups], treat, instead)
 
     def per_group(self, groups: Tensor) -> MaskingDraws:
-        """The same numbers, but the rows of a unit are all masked, all replaced or all kept, as its first row is."""
+        """The same numbers with ``treat`` of a group's first row for all its rows: masked, replaced or kept alike."""
         rows, numbers = torch.arange(len(groups)), groups.clamp(min=0)
         firsts = torch.full((int(numbers.max()) + 1 if len(rows) else 0,), len(rows))
         firsts = firsts.scatter_reduce(0, numbers[groups >= 0], rows[groups >= 0], "amin")
@@ -136,24 +136,25 @@ class MaskingDraws:
 
 
 class Replacement(Protocol):
-    """What a masked row shows in place of the mask token."""
+    """Tokens that replace masked rows instead of the mask token."""
 
     def __call__(self, tokens: Tokens, masked: Tensor, random: Tensor, draws: MaskingDraws) -> Tensor:
-        """Ids, of which those of the ``masked`` rows count, [T]; ``random`` [T] holds random ones of the pool."""
+        """Ids, used at the ``masked`` rows, [T]; ``random`` [T] holds random ids of the pool."""
 
 
 @dataclass(frozen=True)
 class Masking:
-    """How tokens are hidden: which, and what stands in their place.
+    """Token masking: which tokens are masked, and what replaces them.
 
     Args:
         mask_id: id of the mask token.
         pool: random replacements are drawn from ids ``pool[0]`` to ``pool[1] - 1``.
-        never: ids that are never hidden (markers of beginning and end).
-        choice: the policy.
-        masked: share of hidden rows that become ``mask_id``; of the rest, ``swapped`` becomes a random token.
-        stand_in: what masked rows show in place of ``mask_id``.
-        alike: whether the rows of a unit are masked, replaced or kept together, not each by itself.
+        never: ids that are never masked (special tokens).
+        policy: chooses the masked rows.
+        mask_share: share of masked rows that become ``mask_id``.
+        random_share: share of masked rows that become a random token; the rest stay unchanged.
+        replacement: tokens used instead of ``mask_id``.
+        mask_units_alike: whether the rows of a mask group are masked, replaced or kept together.
     """
 
     mask_id: int
@@ -173,14 +174,14 @@ class Masking:
         groups: Tensor | None = None,
         draws: MaskingDraws | None = None,
     ) -> tuple[Tokens, Tensor]:
-        """The corrupted tokens and the rows that were hidden, in order, [P].
+        """The corrupted tokens and the masked rows in order, [P].
 
         Args:
-            tokens: are left as they are.
+            tokens: left unchanged.
             generator: unused when ``draws`` are given.
             groups: rows with the same number are hidden together (whole words, phrases, entities), those with -1 not at
                 all, [T]; what the tokens say of it unless given.
-            draws: numbers to use in place of fresh ones.
+            draws: random numbers to use instead of fresh ones.
         """
         groups = tokens.mask_groups if groups is None else groups
         groups = torch.arange(len(tokens.ids)) if groups is None else groups
@@ -196,19 +197,19 @@ class Masking:
         return replace(tokens, ids=ids), hidden.nonzero().squeeze(1)
 
     def maskable(self, tokens: Tokens, groups: Tensor) -> Tensor:
-        """True where a row may be hidden, [T]."""
+        """True where a row may be masked, [T]."""
         return ~torch.isin(tokens.ids, torch.tensor(sorted(self.never), dtype=torch.long)) & (groups >= 0)
 
 
 class TokenMasker(Protocol):
-    """A way to hide tokens: :class:`Masking`, or one that says more of which tokens go together."""
+    """Interface of token masking: :class:`Masking` or :class:`~mm_kptm.objectives.spans.RunMasking`."""
 
     def mask(self, tokens: Tokens, generator: torch.Generator) -> tuple[Tokens, Tensor]:
-        """The corrupted tokens and the rows that were hidden, in order, [P]."""
+        """The corrupted tokens and the masked rows in order, [P]."""
 
 
 class MaskedTokens(RowObjective[RowTargets]):
-    """Predict the hidden tokens from everything the encoder saw, with the system's head of that name."""
+    """Masked-token prediction with the system's head of that name."""
 
     name = "masked-tokens"
     head = "masked-tokens"
@@ -217,19 +218,19 @@ class MaskedTokens(RowObjective[RowTargets]):
         self.masking = masking
 
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> RowTargets:
-        """Hide some tokens of the inputs.
+        """Mask some tokens of the inputs.
 
         Raises:
-            UserError: there is no text to hide.
+            UserError: there is no text to mask.
         """
         if inputs.text is None:
-            raise UserError("masked-tokens hides text, but the inputs have none")
+            raise UserError("masked-tokens masks text, but the inputs have none")
         hidden, rows = self.masking.mask(inputs.text, generator)
         owners = inputs.text.layout.sequence_ids(rows.device)[rows]
         return RowTargets(inputs.with_streams(text=hidden), rows, inputs.text.ids[rows], owners)
 
     def losses(self, system: System, batch: RowTargets) -> Tensor:
-        """The cross-entropy of every hidden token, [P]; the vocabulary is scored only there."""
+        """The cross-entropy of every masked token, [P]; only these rows are scored."""
         encoded: Encoded = system(batch.inputs, OutputRows({"text": batch.rows}, pooled=False))
         scores = system.head(self.head)(encoded.text)
         return F.cross_entropy(scores, batch.labels, reduction="none")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,6 +16,7 @@ from mm_kptm.data.tokenizers.protocol import Pieces, Tokenizer
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.embedding.entity_table import EntityTable
 from mm_kptm.knowledge.injection.fact_injector import FactInjector, Needed, TokenSequence, build_trees
+from mm_kptm.knowledge.injection.graph_names import EntityMention
 from mm_kptm.knowledge.injection.marker_tokens import READ, mention_numbers
 from mm_kptm.knowledge.injection.mention_markers import Annotated, Annotator
 from mm_kptm.preprocessing.inputs import MARK, InputSource
@@ -75,6 +77,7 @@ class TextEncoding:
     injector: FactInjector | None = None
     facts: str = "none"  #: which facts are injected: none, true, random, swapped or oracle
     template: SequenceTemplate = BERT_TEMPLATE
+    shapes: list[tuple[str, ...]] | None = None  #: collects the relations of the facts at each text, where asked for
 
     def pack(self, framings: Sequence[tuple[list[int], list[int]]], spoken: Iterable[str]) -> Packed:
         """Pack ids and segments of texts, with their languages if the encoder has language embeddings."""
@@ -99,9 +102,10 @@ class TextEncoding:
             cuts: results of :meth:`cut`, where the caller has them already.
         """
         cuts = [self.cut(text) for text in texts] if cuts is None else cuts
+        mentions = self._mentions(texts)
         trunks = [
-            self.template.around(self._sequences(text, parts), self.tokenizer.specials)
-            for text, parts in zip(texts, cuts, strict=True)
+            self.template.around(self._sequences(text, parts, found), self.tokenizer.specials)
+            for text, parts, found in zip(texts, cuts, mentions, strict=True)
         ]
         packed = build_trees(trunks, max_length=self.max_length)
         if self.injector is None:
@@ -145,7 +149,26 @@ class TextEncoding:
         column[self.outside_facts(encoded.texts)] = read
         return replace(encoded, texts=Packed(encoded.texts.offsets, {**encoded.texts.columns, f"{MARK}{READ}": column}))
 
-    def _sequences(self, text: TextExample, parts: TruncatedParts) -> list[TokenSequence]:
+    def _mentions(self, texts: Sequence[TextExample]) -> list[list[list[EntityMention]]]:
+        """The mentions in every part of every text; none are looked for where no facts are injected."""
+        found: list[list[list[EntityMention]]] = [[[] for _ in text.parts] for text in texts]
+        if (injector := self.injector) is None:
+            return found
+        places: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
+        for place, text in enumerate(texts):
+            places[text.language] += [(place, number) for number in range(len(text.parts))]
+        for language, spots in places.items():
+            parts = [texts[place].parts[number] for place, number in spots]
+            for (place, number), mentions in zip(spots, injector.mentions(parts, language), strict=True):
+                found[place][number] = mentions
+        if self.shapes is not None:
+            entities = ([one.entity for part in parts for one in part] for parts in found)
+            self.shapes.extend(map(injector.relations, entities))
+        return found
+
+    def _sequences(
+        self, text: TextExample, parts: TruncatedParts, mentions: Sequence[Sequence[EntityMention]]
+    ) -> list[TokenSequence]:
         trunks: list[TokenSequence] = []
         for number, (part, (pieces, kept)) in enumerate(zip(text.parts, parts, strict=True)):
             if self.injector is None:
@@ -153,7 +176,15 @@ class TextEncoding:
                 continue
             example = f"{text.id}-{number}"
             trunk = self.injector.inject(
-                part, pieces, self.tokenizer, arm=self.facts, example=example, needed=text.needed, max_pieces=kept
+                part,
+                pieces,
+                self.tokenizer,
+                arm=self.facts,
+                example=example,
+                needed=text.needed,
+                max_pieces=kept,
+                mentions=mentions[number],
+                language=text.language,
             )
             trunks.append(trunk)
         return trunks
@@ -175,11 +206,12 @@ class TextEncoding:
         return Packed(texts.offsets, {**texts.columns, "languages": np.repeat(numbers, texts.lengths)})
 
     def _language(self, language: str) -> int:
-        if language not in self.languages:
+        tags = [tag.lower() for tag in self.languages]
+        if language.lower() not in tags:
             raise UserError(
                 f"an example is in {language!r}, but data.languages has {', '.join(self.languages)}; name it there"
             )
-        return self.languages.index(language)
+        return tags.index(language.lower())
 
 
 def shortened(one: Sequence[int], other: Sequence[int], *, room: int) -> tuple[Sequence[int], Sequence[int]]:

@@ -50,15 +50,14 @@ def activation_of(encoder: nn.Module) -> Activation:
 
 
 def pair_classes(encoder: SingleStream | TwoStream, *, num_classes: int = 2) -> nn.Linear:
-    """A linear layer on the pooled state; next-sentence prediction has 0 = is next, 1 = random (task 2)."""
+    """Linear classifier on the pooled state; next-sentence prediction has 0 = is next, 1 = random (task 2)."""
     head = nn.Linear(encoder.dim, num_classes)
     bert_init(head)
     return head
 
 
-#: Key names of a BERT layer below ``theirs``, and ours below ``ours``; used by every system that grew out of BERT.
 def layer_rules(theirs: str, ours: str) -> tuple[Rename, ...]:
-    """The renamings of one BERT layer found under the prefix ``theirs`` and placed under ``ours``."""
+    """Key renamings of one BERT layer from the prefix ``theirs`` to the prefix ``ours``."""
     return (
         Rename(f"{theirs}.attention.self.{{role}}.{{leaf}}", f"{ours}.self_attention.attention.{{role}}.{{leaf}}"),
         Rename(f"{theirs}.attention.output.dense.{{leaf}}", f"{ours}.self_attention.attention.out_proj.{{leaf}}"),
@@ -70,7 +69,7 @@ def layer_rules(theirs: str, ours: str) -> tuple[Rename, ...]:
 
 
 def embedding_rules(theirs: str, ours: str) -> tuple[Rename, ...]:
-    """The renamings of BERT's text embeddings found under the prefix ``theirs`` and placed under ``ours``."""
+    """Key renamings of BERT's text embeddings from the prefix ``theirs`` to the prefix ``ours``."""
     return (
         Rename(f"{theirs}.word_embeddings.weight", f"{ours}.word.weight"),
         Rename(f"{theirs}.position_embeddings.weight", f"{ours}.position.weight"),
@@ -80,7 +79,7 @@ def embedding_rules(theirs: str, ours: str) -> tuple[Rename, ...]:
 
 
 def vocabulary_rules(word: str, theirs: str = "cls") -> tuple[Rename | Same, ...]:
-    """The renamings of BERT's masked-token head, under ``theirs``, tied to the published word table ``word``."""
+    """Key renamings of BERT's masked-token head under ``theirs``, tied to the published word table ``word``."""
     return (
         Rename(f"{theirs}.predictions.bias", "heads.masked-tokens.bias"),
         Rename(f"{theirs}.predictions.transform.dense.{{leaf}}", "heads.masked-tokens.transform.dense.{leaf}"),
@@ -90,7 +89,7 @@ def vocabulary_rules(word: str, theirs: str = "cls") -> tuple[Rename | Same, ...
     )
 
 
-#: Fields of a published ``config.json`` that size an encoder of BERT's kind.
+#: Sizes of a BERT-like encoder, by the fields of a published ``config.json``.
 BERT_FIELDS = {
     "hidden_size": "dim",
     "num_attention_heads": "num_heads",

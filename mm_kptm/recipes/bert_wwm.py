@@ -1,9 +1,8 @@
-"""BERT with whole-word masking, in English and Chinese: BERT's encoder and files, other masks in its pretraining.
+"""BERT with whole-word masking, in English and Chinese: BERT's encoder and checkpoint layout, other pretraining masks.
 
-The masks: :func:`mm_kptm.data.masking.units.whole_words` says which pieces are one word (Chinese words come from any
-segmenter, :func:`~mm_kptm.data.masking.units.continued` marks them),
-:class:`~mm_kptm.objectives.tokens.WholeUnitCount` hides whole words in every batch anew, and
-:func:`mm_kptm.data.masking.static.hide` draws the masks of the released script.
+Masks: :func:`mm_kptm.data.masking.units.whole_words` groups the pieces of a word (Chinese words come from any
+segmenter, see :func:`~mm_kptm.data.masking.units.continued`), :class:`~mm_kptm.objectives.tokens.WholeUnitCount` masks
+whole words dynamically, and :mod:`mm_kptm.data.masking.static` draws the static masks of the released script.
 """
 
 from typing import Any
@@ -20,9 +19,9 @@ _SHARED: dict[str, Any] = {
 _CHINESE = "Cui et al. 2021, Pre-Training with Whole Word Masking for Chinese BERT, IEEE/ACM TASLP, arXiv:1906.08101"
 
 _MASKS = (
-    "a word that is longer than what may still be hidden is never hidden, as in the released script, so long words are "
-    "seen less often than their share",
-    "every piece of a chosen word is masked, kept or replaced by a draw of its own, and predicted by itself",
+    "a word longer than the remaining number of rows to mask is skipped, as in the released script, so long words are "
+    "masked less often than their share",
+    "every piece of a chosen word is masked, kept or replaced by a draw of its own, and predicted independently",
 )
 
 BERT_WWM_CHINESE = Recipe(
@@ -46,7 +45,7 @@ ROBERTA_WWM_CHINESE = Recipe(
         "objectives": ("masked-tokens",),
         "notes": (
             *BERT_WWM_CHINESE.notes,
-            "has RoBERTa's training, without next sentences, but BERT's encoder, segments, vocabulary and names",
+            "has RoBERTa's training, without next-sentence prediction, and BERT's encoder, vocabulary and names",
         ),
     }
 )

@@ -1,7 +1,7 @@
-"""MacBERT: BERT that corrects words, since it was shown similar words where others show masks.
+"""MacBERT: BERT with masked-language modelling as correction, similar words in place of mask tokens.
 
-The words: :func:`mm_kptm.data.formats.similar_words.read_similar_words` reads a table of them, and
-:func:`mm_kptm.objectives.similar_words.similar_words_masking` puts them in place of words and n-grams.
+:func:`mm_kptm.data.formats.similar_words.read_similar_words` reads a table of similar words, and
+:func:`mm_kptm.objectives.similar_words.similar_words_masking` replaces words and n-grams by them.
 """
 
 from typing import Any
@@ -28,8 +28,8 @@ _SHARED: dict[str, Any] = {
         *BERT_BASE.notes,
         "the code of its pretraining was not released: which n-grams may follow each other, and that class 1 of "
         "sentence-order means swapped, is as recalled from ALBERT",
-        "a similar word stands in place of a word with as many pieces; the paper does not say what becomes of others, "
-        "here they are left out of the table",
+        "a word is replaced by a similar word with as many pieces; the paper does not say how others are treated, here "
+        "they are left out of the table",
         "the similar words were found by the Synonyms toolkit; here any table is taken",
     ),
 }

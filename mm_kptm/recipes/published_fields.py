@@ -1,4 +1,4 @@
-"""Fields of published configurations that a builder has no part for."""
+"""Checks of published configuration fields that a builder does not support."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,15 +7,15 @@ from mm_kptm.errors import UserError
 
 
 def check_fields(system: str, config: Mapping[str, Any], builds: Mapping[str, Sequence[Any]]) -> None:
-    """Refuse a configuration that asks for something other than what is built.
+    """Reject a configuration whose fields differ from what is built.
 
     Args:
-        system: whose configuration it is, for the message.
-        config: published fields; those that are absent ask for nothing.
-        builds: values that every field may have.
+        system: name of the system, for the message.
+        config: published fields; absent ones are not checked.
+        builds: supported values of every field.
 
     Raises:
-        UserError: a field has another value.
+        UserError: a field has an unsupported value.
 
     >>> check_fields("bert", {"is_decoder": True}, {"is_decoder": [False]})
     Traceback (most recent call last):

@@ -1,4 +1,4 @@
-"""RoBERTa, and what every system that grew out of it shares: builder, heads and the names of both published layouts."""
+"""RoBERTa: builder, heads and key renamings of both published layouts, shared by the systems built on it."""
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
@@ -36,8 +36,8 @@ def roberta(
     """The encoder of Liu et al. (2019, section 3); the defaults are RoBERTa-base.
 
     BERT without segments, with eps 1e-5 in its norms. The first token of a text has position ``position_offset``, the
-    padding id + 1, so that two rows of ``max_positions`` are never read. Hugging Face's files have a table of one
-    segment. There is no trained pooler: the pooled state is the first one as it is.
+    padding id + 1, so that two of the ``max_positions`` rows are unused. Hugging Face's files have a table of one
+    segment. There is no trained pooler: the pooled state is the first state.
     """
     norm = partial(nn.LayerNorm, eps=norm_eps)
     text = TextEmbedding(
@@ -57,14 +57,14 @@ def roberta(
 
 
 def text_stream(text: nn.Module, layers: Iterable[nn.Module], *, dim: int) -> SingleStream:
-    """Fresh layers over embedded text, whose pooled state is the first one as it is."""
+    """Single-stream text encoder without a trained pooler: the pooled state is the first state."""
     encoder = SingleStream(TextOnly(text), layers, nn.Identity(), dim=dim)
     bert_init(encoder)
     return encoder
 
 
 def norm_of(encoder: nn.Module) -> NormBuilder:
-    """Norms with the eps of an encoder's, which the heads of its pretraining share."""
+    """Builder of norms with the eps of an encoder, which its pretraining heads share."""
     return partial(nn.LayerNorm, eps=next(part.eps for part in encoder.modules() if isinstance(part, nn.LayerNorm)))
 
 
@@ -82,7 +82,7 @@ def classes(encoder: SingleStream, *, num_classes: int = 2, dropout: float = 0.0
 
 
 def dense_tanh_linear(width: int, num_classes: int, *, dropout: float = 0.0) -> nn.Sequential:
-    """RoBERTa's classification head on rows of any width; dropout comes before either matrix."""
+    """RoBERTa's classification head on rows of any width, with dropout before both linear layers."""
     parts: list[tuple[str, nn.Module]] = [
         ("drop_in", nn.Dropout(dropout)),
         ("pool", Pooler(width)),
@@ -98,9 +98,9 @@ _ATTENTION = ("query", "key", "value")
 
 
 def fairseq_rules(theirs: str, ours: str) -> tuple[Rule, ...]:
-    """The renamings of fairseq's encoder under the prefix ``theirs``, placed under ``ours``.
+    """Key renamings of fairseq's encoder from the prefix ``theirs`` to the prefix ``ours``.
 
-    Older files stack the projections of query, key and value in one tensor, newer ones hold three.
+    Older files stack the projections of query, key and value in one tensor, newer ones have three.
     """
     layer, place = f"{theirs}.layers.{{i}}", f"{ours}.layers.{{i}}"
     attention = f"{place}.self_attention.attention"
@@ -122,7 +122,7 @@ def fairseq_rules(theirs: str, ours: str) -> tuple[Rule, ...]:
 
 
 def fairseq_head_rules(side: str) -> tuple[Rule, ...]:
-    """The renamings of fairseq's masked-token head in the part of the model that its file calls ``side``."""
+    """Key renamings of fairseq's masked-token head under the module that the file calls ``side``."""
     head = "heads.masked-tokens"
     return (
         Rename(f"{side}.lm_head.bias", f"{head}.bias"),
@@ -133,7 +133,7 @@ def fairseq_head_rules(side: str) -> tuple[Rule, ...]:
 
 
 def hugging_face_rules(theirs: str, ours: str) -> tuple[Rule, ...]:
-    """The renamings of Hugging Face's encoder under the prefix ``theirs`` (with its dot), placed under ``ours``."""
+    """Key renamings of Hugging Face's encoder from the prefix ``theirs`` (with its dot) to the prefix ``ours``."""
     return (
         *embedding_rules(f"{theirs}embeddings", f"{ours}.embed.text"),
         Drop(f"{theirs}embeddings.position_ids", because="a buffer that counts from 0"),
@@ -144,7 +144,7 @@ def hugging_face_rules(theirs: str, ours: str) -> tuple[Rule, ...]:
     )
 
 
-#: The renamings of Hugging Face's masked-token head.
+#: Key renamings of Hugging Face's masked-token head.
 HUGGING_FACE_HEAD_RULES: tuple[Rule, ...] = (
     Rename("lm_head.bias", "heads.masked-tokens.bias"),
     Rename("lm_head.dense.{leaf}", "heads.masked-tokens.transform.dense.{leaf}"),
@@ -162,17 +162,17 @@ _FAIRSEQ_FIELDS = {
     "dropout": "dropout",
 }
 
-#: Fields of Hugging Face's ``config.json`` and of fairseq's arguments that size an encoder of RoBERTa's kind.
+#: Sizes of a RoBERTa-like encoder, by the fields of Hugging Face's ``config.json`` and of fairseq's arguments.
 ROBERTA_FIELDS = {**BERT_FIELDS, "layer_norm_eps": "norm_eps", **_FAIRSEQ_FIELDS}
 
 
 def fairseq_sizes(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The sizes among the arguments that fairseq's trainer leaves in its checkpoint."""
+    """The sizes among the arguments that fairseq's trainer saves in its checkpoint."""
     args = config.get("args", {})
     return {ours: args[theirs] for theirs, ours in _FAIRSEQ_FIELDS.items() if theirs in args}
 
 
-#: Tables whose sizes a checkpoint tells whatever its configuration says of them.
+#: Sizes inferred from the shapes of checkpoint tensors, over the configuration.
 ROBERTA_TABLES = {
     "vocab_size": ("encoder.embed.text.word.weight", 0),
     "max_positions": ("encoder.embed.text.position.weight", 0),
@@ -181,7 +181,7 @@ ROBERTA_TABLES = {
 
 ROBERTA_NOTES = ("attention dropout equals the dropout of the states, as in the published configurations",)
 
-#: What fairseq calls the part with the encoder in it: ``decoder`` in older files, ``encoder`` in newer ones.
+#: Module of fairseq's files that contains the encoder: ``decoder`` in older files, ``encoder`` in newer ones.
 SIDE = "{side}"
 
 ROBERTA_BASE = Recipe(

@@ -1,4 +1,4 @@
-"""SpanBERT: BERT on single sequences whose spans are hidden, and told by what stands around them."""
+"""SpanBERT: BERT on single sequences with masked spans, predicted also from their boundaries."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ def spanbert(
 ) -> SingleStream:
     """The encoder of Joshi et al. (2020, section 3.3); the defaults are SpanBERT-base, cased.
 
-    BERT without next-sentence prediction, so that no pooler was trained: the pooled state is the first one as it is.
+    BERT without next-sentence prediction, hence without a trained pooler: the pooled state is the first state.
     """
     encoder = bert(
         dim=dim,
@@ -53,7 +53,7 @@ def spanbert(
 
 
 def span_boundary(encoder: SingleStream, *, num_places: int = 20, place_dim: int = 200) -> SpanBoundary:
-    """Twice dense, activation, norm on the two tokens around a span and a place, then the words (section 3.2)."""
+    """Span-boundary head: two dense-activation-norm blocks, then the tied word embeddings (section 3.2)."""
     word = submodule(encoder, "embed.text.word", nn.Embedding)
     head = SpanBoundary(
         encoder.dim, word, num_places=num_places, place_dim=place_dim, activation=activation_of(encoder)
@@ -68,7 +68,7 @@ _MLP = f"{_PAIR}.mlp_layer_norm"
 
 
 def _pretraining_rules(beginning: str) -> tuple[Rule, ...]:
-    """The renamings of what is tied to the words, in a file whose names begin so."""
+    """Key renamings of the tensors tied to the word embeddings, in a file whose keys begin with ``beginning``."""
     words = f"{beginning}bert.embeddings.word_embeddings.weight"
     return (
         *vocabulary_rules(words, f"{beginning}cls"),
@@ -110,9 +110,9 @@ SPANBERT_BASE = Recipe(
         "attention dropout equals the dropout of the states, as in every published configuration",
         "the files released for Hugging Face hold the encoder alone; the trainer's own file, whose names begin with "
         "'decoder.', holds both heads",
-        "the last span of a sequence is cut where 15 % are hidden, in the middle of a word too, and spans that touch "
-        "are one, as in the released code; the paper says neither",
-        "a span that touches a marker of beginning or end is told by no boundary, as in the released code",
+        "the last span of a sequence is cut where 15 % are masked, even within a word, and adjacent spans are merged, "
+        "as in the released code; the paper says neither",
+        "a span next to a special token at the beginning or end has no boundary loss, as in the released code",
         "the released code divides the boundary loss by one more than the number of predictions; here it is a mean",
     ),
 )

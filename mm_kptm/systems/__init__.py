@@ -1,4 +1,4 @@
-"""Systems: published recipes, how they are built, loaded from official checkpoints and saved."""
+"""Systems: published recipes, and building, loading and saving of models."""
 
 from typing import TYPE_CHECKING
 

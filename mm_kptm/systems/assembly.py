@@ -1,4 +1,4 @@
-"""Systems put together from a recipe: encoder, heads and additions, with fresh or given weights."""
+"""Assembly of systems from recipes: encoder, heads and additions, with new or loaded weights."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ Heads = Iterable[str] | Mapping[str, Mapping[str, Any]]
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
-TASK_PREFIX = "task."  #: what the names of a task's own parameters begin with
+TASK_PREFIX = "task."  #: prefix of the names of a task's own parameters
 
 
 def add(system: System, name: str, sizes: Mapping[str, Any]) -> None:
-    """Put parts with fresh weights around the encoder of a system, which a recipe alone would not build.
+    """Add modules with newly initialised weights to the encoder of a system, such as adapters.
 
     Args:
-        system: is changed; a folder that it is saved to says what was added.
-        name: of an addition.
-        sizes: of its builder, all plain values.
+        system: modified in place; saved folders record its additions.
+        name: name of an addition.
+        sizes: arguments of its builder, all plain values.
 
     Raises:
-        UserError: there is no such addition or size, or the encoder has no room for it.
+        UserError: there is no such addition or size, or it does not fit the encoder.
     """
     addition = find_addition(name)
     system.encoder = addition.wrap(system.encoder, sizes)
@@ -43,10 +43,10 @@ def add(system: System, name: str, sizes: Mapping[str, Any]) -> None:
 
 
 def add_head(system: System, name: str, sizes: Mapping[str, Any]) -> None:
-    """Put a head with fresh weights beside the encoder of a system.
+    """Add a head with newly initialised weights to a system.
 
     Raises:
-        UserError: the recipe has no such head, and neither has any addition; or the head no such size.
+        UserError: neither the recipe nor any addition has such a head, or the head has no such size.
     """
     recipe = find(system.recipe)
     (chosen,) = chosen_heads(recipe, {name: sizes}).values()
@@ -56,7 +56,7 @@ def add_head(system: System, name: str, sizes: Mapping[str, Any]) -> None:
 
 
 def fitted(translation: TranslatedState, system: System, recipe: Recipe, fresh: Sequence[str]) -> dict[str, Tensor]:
-    """What fills a system, heads that it was built without left behind and ``fresh`` parts left as they are."""
+    """The tensors that fill a system; those of absent heads are dropped, ``fresh`` parts stay initialised."""
     expected = shapes(system)
     for beginning in fresh:
         if not any(parameter.startswith(beginning) for parameter in expected):
@@ -68,10 +68,10 @@ def fitted(translation: TranslatedState, system: System, recipe: Recipe, fresh: 
 
 
 def _without_repeats(translation: TranslatedState, system: System) -> TranslatedState:
-    """Leave out what would fill a parameter that stands in several places a second time.
+    """Drop tensors of tied parameters beyond the first.
 
     Raises:
-        UserError: the file holds other values for one of the places.
+        UserError: the file has different values for a tied parameter.
     """
     tensors, firsts = dict(translation.tensors), dict[nn.Parameter, str]()
     for name, parameter in system.named_parameters(remove_duplicate=False):
@@ -104,7 +104,7 @@ def fill(system: System, tensors: Mapping[str, Tensor]) -> None:
 
 @contextmanager
 def seeded_weights(seed: int | None) -> Iterator[None]:
-    """Fresh weights follow from the seed, and torch's global state is left as it was; without one, from that state."""
+    """Seed weight initialisation and restore torch's global random state; without a seed, use that state."""
     if seed is None:
         yield
         return

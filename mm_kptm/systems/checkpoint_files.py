@@ -24,7 +24,7 @@ _PICKLE_REFUSED = (
 )
 
 
-#: In how many ways torch's reader fails on a file that is not whole.
+#: Errors that torch's reader raises on a truncated or corrupt file.
 _TORN = (
     RuntimeError,
     EOFError,
@@ -40,10 +40,10 @@ _TORN = (
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint file holds."""
+    """Contents of a checkpoint file."""
 
-    tensors: dict[str, Tensor]  #: published names
-    config: dict[str, Any]  #: what its trainer noted under ``params`` (XLM) or ``args`` (fairseq), by that name
+    tensors: dict[str, Tensor]  #: by published name
+    config: dict[str, Any]  #: the trainer's settings, saved under ``params`` (XLM) or ``args`` (fairseq), by that name
 
 
 def read_weights(path: Path | str) -> dict[str, Tensor]:
@@ -52,15 +52,15 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
 
 
 def read_checkpoint(path: Path | str) -> Checkpoint:
-    """What a .safetensors, .pt, .pth, .bin or .npy file holds; no code in it is ever run.
+    """The contents of a .safetensors, .pt, .pth, .bin or .npy file; no code in it is ever run.
 
     A ``.npy`` file holds one tensor, which has no name of its own.
 
-    A file that wraps its state dict under ``model``, ``state_dict`` or ``model_state_dict`` is unwrapped; of one that
-    has an ``encoder`` and a ``decoder`` side by side, these become the beginnings of the names.
+    A state dict nested under ``model``, ``state_dict`` or ``model_state_dict`` is unwrapped; top-level state dicts
+    ``encoder`` and ``decoder`` are merged under these prefixes.
 
     Raises:
-        UserError: no such file, another ending, a torn file, or a pickle that is more than tensors.
+        UserError: no such file, another suffix, a corrupt file, or a pickle of more than tensors.
     """
     path = Path(path)
     if not path.is_file():
@@ -82,7 +82,7 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
 
 def _read_pickle(path: Path) -> Checkpoint:
     try:
-        # a namespace is no more than a dictionary with another way to ask; its values are held to the same rule
+        # a namespace is a plain container; its values are checked by the same rule
         with torch.serialization.safe_globals([Namespace]):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

@@ -1,8 +1,8 @@
-"""Discovery: recipes, additions, objectives, ways of giving knowledge, tasks and data sets are found by one walk.
+"""Discovery of recipes, additions, objectives, knowledge kinds, tasks and datasets by walking packages.
 
-A module is searched for recipes when it lies in a package called ``recipes``, wherever in the house, for tasks when it
-lies in one called ``tasks``, and so on; and when an installed plug-in names it in the entry point group
-``mm_kptm.recipes``, ``mm_kptm.tasks`` ... Nothing is listed by hand, and the order of imports does not matter.
+A module is searched for recipes if it is in any package called ``recipes``, for tasks if it is in one called ``tasks``,
+and so on; and if an installed plug-in names it in the entry point group ``mm_kptm.recipes``, ``mm_kptm.tasks`` ...
+Nothing is listed by hand, and the order of imports does not matter.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def catalogue() -> dict[str, Recipe]:
 
 @cache
 def additions() -> dict[str, Addition]:
-    """Every addition by name, in alphabetical order: those beside recipes and beside ways of giving knowledge.
+    """Every addition by name, in alphabetical order, from packages ``recipes`` and ``kinds``.
 
     Raises:
         UserError: two additions share a name.
@@ -46,7 +46,7 @@ def additions() -> dict[str, Addition]:
 
 
 def heads_of(recipe: Recipe) -> dict[str, Callable[..., nn.Module]]:
-    """Every head that a system of this recipe can have: those of additions, and its own, which win."""
+    """Builders of every head that a system of this recipe can have; its own override those of additions."""
     added = {name: head for addition in additions().values() for name, head in addition.heads.items()}
     return {**added, **recipe.heads}
 
@@ -55,7 +55,7 @@ def find(name: str) -> Recipe:
     """The recipe of that name, or the first one (in order of its sizes) of that family.
 
     Raises:
-        UserError: there is none; near names are listed.
+        UserError: there is none; similar names are listed.
     """
     recipes = catalogue()
     if name in recipes:
@@ -73,7 +73,7 @@ def find_addition(name: str) -> Addition:
     """The addition of that name.
 
     Raises:
-        UserError: there is none; near names are listed.
+        UserError: there is none; similar names are listed.
     """
     known = additions()
     if name not in known:
@@ -82,7 +82,7 @@ def find_addition(name: str) -> Addition:
 
 
 def modules(room: str) -> tuple[ModuleType, ...]:
-    """The modules of every package of that name in the house, then those of plug-ins (group ``mm_kptm.<room>``)."""
+    """Modules of every package of that name in mm_kptm, then of plug-ins (entry point group ``mm_kptm.<room>``)."""
     ours = [importlib.import_module(name) for name in house() if room in name.split(".")[1:-1]]
     loaded = [entry.load() for entry in entry_points(group=f"{HOUSE}.{room}")]
     inside = [importlib.import_module(name) for plug_in in loaded for name in _inside(plug_in)]
@@ -90,7 +90,7 @@ def modules(room: str) -> tuple[ModuleType, ...]:
 
 
 def instances(kind: type[Found], room: str) -> Iterator[tuple[str, Found]]:
-    """Every value of a kind with the module where it stands, in a fixed order."""
+    """Every instance of a class with the name of its module, in a fixed order."""
     for module in modules(room):
         yield from ((module.__name__, value) for value in vars(module).values() if isinstance(value, kind))
 
@@ -99,8 +99,8 @@ def by_name(found: Iterable[tuple[str, Found]], plural: str) -> dict[str, Found]
     """Found values by their ``name``, in alphabetical order.
 
     Args:
-        found: each with the module where it stands.
-        plural: what they are called in the message.
+        found: values with the names of their modules.
+        plural: noun for the error message.
 
     Raises:
         UserError: two of them share a name.
@@ -115,12 +115,12 @@ def by_name(found: Iterable[tuple[str, Found]], plural: str) -> dict[str, Found]
 
 @cache
 def house() -> tuple[str, ...]:
-    """The name of every module of the package, in alphabetical order; none is imported for it."""
+    """The name of every module of mm_kptm, in alphabetical order, without importing them."""
     return tuple(sorted(_inside(importlib.import_module(HOUSE))))
 
 
 def _inside(package: ModuleType) -> Iterator[str]:
-    """The names of the modules of a package, packages in it included; none where it is a plain module."""
+    """The names of all modules of a package, subpackages included; none for a plain module."""
     paths = [(package.__name__, path) for path in getattr(package, "__path__", [])]
     while paths:
         name, path = paths.pop()

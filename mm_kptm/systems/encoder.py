@@ -1,4 +1,4 @@
-"""What a system asks of its encoder.
+"""Encoder protocols.
 
 Shapes: T rows of a batch, D dim.
 """
@@ -14,18 +14,18 @@ from mm_kptm.batch import Encoded, Inputs, OutputRows
 
 
 class Encoder(Protocol):
-    """A ``torch.nn.Module``, which a protocol cannot say, that turns inputs into final states."""
+    """Encoder: a ``torch.nn.Module`` (which a protocol cannot express) from inputs to final states."""
 
     @property
     def dim(self) -> int:
         """Width of the states of its first stream, D."""
 
     def __call__(self, inputs: Inputs, output_rows: OutputRows) -> Encoded:
-        """Encode; the states are those of the streams that ``output_rows`` asks for."""
+        """Encode; returns the states of the streams in ``output_rows``."""
 
 
 class HiddenState(Protocol):
-    """What an encoder holds between two layers; most hold more, such as a second stream or the layout of the rows."""
+    """State of an encoder between two layers; most have more, such as a second stream or the layout of the rows."""
 
     @property
     def x(self) -> Tensor:
@@ -34,12 +34,11 @@ class HiddenState(Protocol):
 
 @runtime_checkable
 class LayeredEncoder(Encoder, Protocol):
-    """An encoder that shows its states at every depth."""
+    """Encoder that yields its states at every depth."""
 
     def hidden_states(self, inputs: Inputs) -> Iterator[HiddenState]:
         """The state of all rows at every depth: as embedded, then after each layer (or step of two streams).
 
-        A generator: a layer runs when the state behind it is asked for, so that a reader of depth 8 stops there. The
-        last state is what the heads read, and depth 0 what :attr:`~mm_kptm.batch.Tokens.vectors` become with the other
-        embeddings.
+        A generator: a layer runs when its output is requested, so that a reader of depth 8 stops there. The last state
+        is the input of the heads; at depth 0, :attr:`~mm_kptm.batch.Tokens.vectors` replace the word embeddings.
         """

@@ -1,7 +1,7 @@
-"""Checkpoint files, and the maps from published parameter names to ours.
+"""Translation of published parameter names to those of this package, by rules.
 
-Rules are data. Every published key is renamed, or left behind for a stated reason, or reported; every parameter of ours
-is filled, or reported.
+Every published key is renamed, dropped for a stated reason, or reported; every parameter of the model is filled or
+reported.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from mm_kptm.systems.rules import Copies, Drop, OneOf, Rename, Rule, Same, Split
 
 
 class UnmappedKeys(UserError):
-    """A checkpoint that does not fit a model; the message lists what is left over on either side."""
+    """A checkpoint that does not fit a model; the message lists the missing and the unexpected keys."""
 
 
 @dataclass
 class TranslatedState:
-    """What became of a checkpoint."""
+    """A checkpoint translated by rules."""
 
-    tensors: dict[str, Tensor] = field(default_factory=dict)  #: our names
-    placed: dict[str, str] = field(default_factory=dict)  #: published key -> our name(s)
-    left: dict[str, str] = field(default_factory=dict)  #: published key -> why it stays behind
-    strangers: list[str] = field(default_factory=list)  #: published keys that no rule knows
-    second: set[str] = field(default_factory=set)  #: our names that are a tensor's second choice, see OneOf
+    tensors: dict[str, Tensor] = field(default_factory=dict)  #: by parameter name of the model
+    placed: dict[str, str] = field(default_factory=dict)  #: published key -> parameter name(s)
+    left: dict[str, str] = field(default_factory=dict)  #: published key -> reason for dropping it
+    strangers: list[str] = field(default_factory=list)  #: published keys without a rule
+    second: set[str] = field(default_factory=set)  #: parameter names that are alternatives to the first, see OneOf
 
 
 @cache
@@ -55,7 +55,7 @@ _SPELLINGS = {"gamma": "weight", "beta": "bias"}
 
 
 def plain(key: str) -> str:
-    """A published key without the marks of its trainer: ``module.`` anywhere, ``gamma`` and ``beta`` of old norms.
+    """A published key without wrappers (``module.``) and with modern norm names instead of ``gamma`` and ``beta``.
 
     >>> plain("module.bert.encoder.layer.0.output.LayerNorm.gamma")
     'bert.encoder.layer.0.output.LayerNorm.weight'
@@ -65,10 +65,10 @@ def plain(key: str) -> str:
 
 
 def translate(state: Mapping[str, Tensor], rules: Sequence[Rule]) -> TranslatedState:
-    """Rename a published state by the first rule that fits each key.
+    """Rename the keys of a published state dict, each by the first rule that matches.
 
     Raises:
-        UserError: a key that should repeat another one holds other values.
+        UserError: a tied key has different values.
     """
     state = {plain(key): tensor for key, tensor in state.items()}
     result = TranslatedState()
@@ -126,13 +126,13 @@ def fit(
     """The tensors that fill exactly the ``expected`` parameters.
 
     Args:
-        translation: of the checkpoint.
+        translation: the translated checkpoint.
         expected: shape of every parameter of the model.
-        known: beginnings of names that the recipe knows but this model was built without; such tensors stay behind.
-        fresh: beginnings of names that may stay as they are when nothing fills them.
+        known: prefixes of parameters that the recipe knows but this model was built without; such tensors are dropped.
+        fresh: prefixes of parameters that may keep their initial values.
 
     Raises:
-        UnmappedKeys: a published key has no rule, a parameter of ours stays empty, a rule points nowhere, or a shape
+        UnmappedKeys: a published key has no rule, a parameter is not filled, a rule names no parameter, or a shape
             differs.
     """
     beginnings = tuple(known)

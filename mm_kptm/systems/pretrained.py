@@ -1,4 +1,4 @@
-"""Systems from recipes: with fresh weights, from an official checkpoint, from a folder that this suite saved."""
+"""Building systems from recipes: newly initialised, from an official checkpoint or from a saved folder."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _CHECKPOINT_NAMES = ("model.safetensors", "weights.safetensors", "pytorch_model.
 
 
 def build(name: str, *, heads: Heads | None = None, seed: int | None = None, **sizes: Any) -> System:
-    """A system with fresh weights.
+    """Build a system with newly initialised weights.
 
     Args:
-        name: of a recipe (``uniter-base``) or of a family (``uniter``); :func:`mm_kptm.catalogue` has them all.
-        heads: names of heads to build, or names with their sizes; the published pretraining's unless given.
-        seed: for the fresh weights; torch's global state otherwise.
-        sizes: any argument of the recipe's builder in place of the published value.
+        name: name of a recipe (``uniter-base``) or of a family (``uniter``), see :func:`mm_kptm.catalogue`.
+        heads: names of heads to build, or names with their sizes; default: the heads of the published pretraining.
+        seed: seed of the initialisation; default: torch's global state.
+        sizes: arguments of the recipe's builder that override the published values.
 
     Raises:
         UserError: the recipe, a head or a size does not exist.
@@ -51,23 +51,22 @@ def load(
     seed: int | None = None,
     **sizes: Any,
 ) -> System:
-    """A system with the weights of an official checkpoint, or of a folder that this suite saved.
+    """Load a system from an official checkpoint or from a saved folder.
 
     Args:
-        name: of a recipe or family; the folder itself when it was saved by :func:`save`.
-        path: a checkpoint file, or a folder that holds one (and perhaps the published ``config.json``). Where a system
-            was published in several, all of them, each by what its names begin with in the recipe: ``{"": backbone,
+        name: name of a recipe or family; for folders saved by :func:`save`, the folder itself.
+        path: a checkpoint file, or a folder with one (and optionally the published ``config.json``). For a system
+            published in several files, all of them by the prefix of their keys in the recipe: ``{"": backbone,
             "fac_adapter.": adapters}``.
-        heads: as in :func:`build`; by default every head of the recipe that the file fills.
-        fresh: beginnings of our parameter names that keep fresh weights where the file has none (``heads.vqa.`` to
+        heads: as in :func:`build`; default: every head of the recipe that the file fills.
+        fresh: prefixes of parameters that may be missing in the file and stay newly initialised (``heads.vqa.`` to
             fine-tune on VQA, ``encoder.embed.regions.`` to start UNITER from BERT).
-        seed: for the fresh weights; torch's global state otherwise.
-        sizes: as in :func:`build`; they win over what the checkpoint's tables and ``config.json`` say.
+        seed: seed of the initialisation; default: torch's global state.
+        sizes: as in :func:`build`; they override those of the checkpoint's tensors and ``config.json``.
 
     Raises:
-        UserError: no such file, sizes for a saved folder, two files with the same name in them, nothing in the model
-            begins like one of ``fresh``, or the checkpoint does not fit; the message lists what is left over on either
-            side.
+        UserError: no such file, sizes for a saved folder, a key in two files, a prefix in ``fresh`` without parameters,
+            or a checkpoint that does not fit; the message lists the missing and the unexpected keys.
     """
     if path is None or (not isinstance(path, Mapping) and is_saved(Path(path))):
         folder = Path(name if path is None else path)
@@ -88,7 +87,7 @@ def load(
 
 
 def translated(name: str, path: Files) -> TranslatedState:
-    """What the rules of a recipe make of an official checkpoint: placed, left behind, unknown; nothing is built."""
+    """Translate the keys of an official checkpoint by the rules of a recipe, without building the model."""
     return translate(_read(path).tensors, find(name).weights)
 
 
@@ -98,7 +97,7 @@ def _filled_heads(recipe: Recipe, translation: TranslatedState) -> list[str]:
 
 
 def _read(path: Files) -> Checkpoint:
-    """All tensors of one or several checkpoints, and what is said of them, the first word on a thing being the last."""
+    """All tensors of one or several checkpoints, and their merged configurations; earlier files take precedence."""
     tensors: dict[str, Tensor] = {}
     config: dict[str, Any] = {}
     for beginning, one in path.items() if isinstance(path, Mapping) else [("", path)]:
@@ -115,7 +114,7 @@ def _read(path: Files) -> Checkpoint:
 
 
 def _checkpoint(path: Path) -> tuple[Path, dict[str, Any]]:
-    """The checkpoint file of a path, and the published configuration beside it."""
+    """The checkpoint file of a path, and the published configuration in the same folder."""
     if not path.is_dir():
         return path, {}
     files = [path / name for name in _CHECKPOINT_NAMES if (path / name).is_file()]

@@ -1,4 +1,4 @@
-"""Recipes: what a published system is, as a value; additions: what can be put on many of them."""
+"""Recipes of published systems, and additions that apply to many of them."""
 
 from __future__ import annotations
 
@@ -20,28 +20,30 @@ class Recipe:
     """A published system in one published size."""
 
     name: str
-    family: str  #: the name that its sizes share; finds the first of them
+    family: str  #: name shared by all sizes; stands for the first of them
     paper: str
     build: Callable[..., nn.Module]  #: the encoder; defaults are the published sizes
-    reads: frozenset[str]  #: streams that it can read: text, regions, images, entities, languages
-    weights: tuple[Rule, ...]  #: from published names to ours, the first rule that fits counts
+    reads: frozenset[str]  #: input streams: text, regions, images, entities, languages
+    weights: tuple[Rule, ...]  #: key renamings; the first matching rule applies
     heads: Mapping[str, Callable[..., nn.Module]] = field(default_factory=dict)  #: encoder -> head; may take sizes
-    objectives: tuple[str, ...] = ()  #: of the published pretraining, as experiment files name them
-    sizes: Mapping[str, Any] = field(default_factory=dict)  #: where this size departs from the builder's defaults
+    objectives: tuple[str, ...] = ()  #: objectives of the published pretraining
+    sizes: Mapping[str, Any] = field(default_factory=dict)  #: arguments of build that differ from its defaults
     config_keys: Mapping[str, str] = field(
         default_factory=dict
     )  #: names in published configurations -> arguments of build
-    read_config: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None  #: what of a configuration no name says
+    read_config: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = (
+        None  #: sizes from a configuration beyond ``config_keys``
+    )
     infer_from_shapes: Mapping[str, tuple[str, int]] = field(
         default_factory=dict
-    )  #: arguments of build -> our parameter, its axis
+    )  #: arguments of build -> parameter of the model, axis
     infer_sizes: Callable[[Mapping[str, Tensor], Mapping[str, Any]], Mapping[str, Any]] | None = None
-    """What a translated checkpoint and the sizes known so far tell of sizes that are no plain numbers."""
-    notes: tuple[str, ...] = ()  #: where the released code, or ours, departs from the paper
-    text: TextFormat = BERT_FORMAT  #: the form in which it reads texts
-    pretraining_heads: tuple[str, ...] | None = None  #: None: those that are called like objectives
+    """Further sizes inferred from a translated checkpoint and the sizes known so far."""
+    notes: tuple[str, ...] = ()  #: deviations of the released code, or of this one, from the paper
+    text: TextFormat = BERT_FORMAT  #: input format of texts
+    pretraining_heads: tuple[str, ...] | None = None  #: None: the heads named like objectives
     objective_arguments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """What objectives were published with, by name: where next-sentence has its classes the other way round ..."""
+    """Published arguments of objectives, by name, such as the class order of next-sentence prediction."""
 
     @property
     def default_heads(self) -> tuple[str, ...]:
@@ -55,7 +57,7 @@ class Recipe:
         return defaults | dict(self.sizes)
 
     def resolved_sizes(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The published sizes with ``given`` in place of some.
+        """The published sizes, overridden by ``given``.
 
         Raises:
             UserError: the builder has no such size, or the value is of another type.
@@ -70,12 +72,12 @@ class Recipe:
         return published | dict(given)
 
     def configured_sizes(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """The sizes that a published ``config.json`` asks for; fields that do not size anything are passed over."""
+        """The sizes in a published ``config.json``; other fields are ignored."""
         named = {ours: config[theirs] for theirs, ours in self.config_keys.items() if theirs in config}
         return named if self.read_config is None else {**named, **self.read_config(config)}
 
     def inferred_sizes(self, tensors: Mapping[str, Tensor]) -> dict[str, int]:
-        """The sizes that the shapes of a translated checkpoint tell, whatever its configuration says of them."""
+        """The sizes inferred from tensor shapes of a translated checkpoint; they override its configuration."""
         return {
             size: tensors[ours].shape[axis] for size, (ours, axis) in self.infer_from_shapes.items() if ours in tensors
         }
@@ -83,18 +85,18 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Addition:
-    """What can be put on systems whose recipes do not have it: parts around an encoder, heads beside it."""
+    """Extension of systems beyond their recipes: modules added to an encoder, and heads."""
 
     name: str
     paper: str
-    build: Callable[..., nn.Module] | None = None  #: an encoder -> the same with added parts; takes sizes by name
+    build: Callable[..., nn.Module] | None = None  #: encoder -> encoder with added modules; takes sizes by name
     heads: Mapping[str, Callable[..., nn.Module]] = field(default_factory=dict)  #: encoder -> head; may take sizes
 
     def resolved_sizes(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The sizes that its parts are built with: ``given`` ones, and the defaults of the others.
+        """The sizes of its modules: the defaults, overridden by ``given``.
 
         Raises:
-            UserError: there are no such parts, or they have no such size, or need one that is not given.
+            UserError: it has no modules or no such size, or a size without default is missing.
         """
         if self.build is None:
             raise UserError(f"{self.name} adds no part to an encoder; it has the heads {', '.join(self.heads)}")
@@ -104,16 +106,16 @@ class Addition:
         return defaults | dict(given)
 
     def wrap(self, encoder: nn.Module, sizes: Mapping[str, Any]) -> nn.Module:
-        """The encoder with the added parts, whose weights are fresh; errors as :meth:`resolved_sizes`."""
+        """The encoder with added, newly initialised modules; errors as in :meth:`resolved_sizes`."""
         sizes = self.resolved_sizes(sizes)
         return cast("Callable[..., nn.Module]", self.build)(encoder, **sizes)
 
 
 def check_sizes(what: str, build: Callable[..., nn.Module], sizes: Mapping[str, Any]) -> None:
-    """Refuse sizes of an addition or a head that its builder, called with an encoder, does not take.
+    """Reject sizes that the builder of an addition or head does not take.
 
     Raises:
-        UserError: there is no such size, or one that has no published value is missing.
+        UserError: there is no such size, or one without default is missing.
     """
     _, *takes = inspect.signature(build).parameters.values()
     names = {size.name: size.default for size in takes}

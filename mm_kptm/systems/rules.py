@@ -1,4 +1,4 @@
-"""Rules from published parameter names to ours."""
+"""Rules that map published parameter names to those of this package."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Rename:
-    """One published name and ours.
+    """Rename one published parameter.
 
-    ``{i}`` stands for a number, any other field for a part without dots; ``[text]`` is a part that may be absent.
+    ``{i}`` matches a number, any other field a name without dots; ``[text]`` is optional.
     """
 
     theirs: str
@@ -18,7 +18,7 @@ class Rename:
 
 @dataclass(frozen=True)
 class Split:
-    """A published tensor that packs several of ours along its first axis, in this order."""
+    """Split a published tensor along its first axis into several parameters, in this order."""
 
     theirs: str
     ours: tuple[str, ...]
@@ -26,7 +26,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Take:
-    """One row of a published table, kept as a table of one row; the others stay behind for a stated reason."""
+    """Take one row of a published table as a table of one row; the others are dropped for a stated reason."""
 
     theirs: str
     ours: str
@@ -36,7 +36,7 @@ class Take:
 
 @dataclass(frozen=True)
 class Transpose:
-    """A published matrix that lies the other way round: Paddle stores those of linear layers as [in, out]."""
+    """Transpose a published matrix: Paddle stores the weights of linear layers as [in, out]."""
 
     theirs: str
     ours: str
@@ -44,7 +44,7 @@ class Transpose:
 
 @dataclass(frozen=True)
 class Same:
-    """A published key that repeats another one, because the two were tied; refused when they differ."""
+    """Check that a tied published parameter equals another one, and drop it."""
 
     theirs: str
     as_: str
@@ -52,7 +52,7 @@ class Same:
 
 @dataclass(frozen=True)
 class Drop:
-    """A published key that we leave behind, and why."""
+    """Drop a published parameter for a stated reason."""
 
     theirs: str
     because: str
@@ -60,9 +60,9 @@ class Drop:
 
 @dataclass(frozen=True)
 class OneOf:
-    """A published name that different tasks gave to different parts of ours; the part that is built takes the tensor.
+    """Map a published name to one of several parameters, depending on which head is built.
 
-    When a file is loaded without saying which heads to build, the first one does.
+    When a file is loaded without a choice of heads, the first one is used.
     """
 
     theirs: str
@@ -71,7 +71,7 @@ class OneOf:
 
 @dataclass(frozen=True)
 class Copies:
-    """A published tensor that several parts of ours start from, such as both sides of a translation model."""
+    """Copy a published tensor to several parameters, such as both sides of a translation model."""
 
     theirs: str
     ours: tuple[str, ...]
@@ -81,7 +81,7 @@ Rule = Rename | Split | Take | Transpose | OneOf | Copies | Same | Drop
 
 
 def drop_prefix(prefix: str, because: str, *, depth: int = 7) -> tuple[Drop, ...]:
-    """Rules that leave behind every published key below ``prefix``, at most ``depth`` parts deep."""
+    """Rules that drop every published key below ``prefix``, at most ``depth`` components deep."""
     endings = [""]
     for number in range(depth):
         endings.append(f"{endings[-1]}.{{{chr(ord('a') + number)}}}")

@@ -1,4 +1,4 @@
-"""Folders that this suite saves: weights, configuration and what was added."""
+"""Saved folders: weights, configuration and additions of a system."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ from mm_kptm.systems.system import System
 
 @dataclass(frozen=True)
 class Saved:
-    """What the ``config.json`` of a saved folder says."""
+    """Contents of the ``config.json`` of a saved folder."""
 
     recipe: str
     sizes: Mapping[str, Any]
     heads: Mapping[str, Mapping[str, Any]]
-    added: Mapping[str, Mapping[str, Any]]  #: parts around the encoder, the innermost first
-    data: Mapping[str, str]  #: what it was trained on, hashes by name
-    task: str | None  #: whose own parts lie beside the system
+    added: Mapping[str, Mapping[str, Any]]  #: additions to the encoder, innermost first
+    data: Mapping[str, str]  #: fingerprints of the training data, by name
+    task: str | None  #: task whose own parameters are saved with the system
 
 
 def save(
@@ -51,10 +51,10 @@ def save(
     """Write ``model.safetensors`` and ``config.json`` (recipe, sizes, heads, added parts, data, version).
 
     Args:
-        system: all of it is written.
-        folder: is made where it is not there.
-        task: that the system was trained on, where the task has parts of its own.
-        own: the parameters of these, such as a head that no recipe has; :func:`load` leaves them behind.
+        system: the system to save.
+        folder: created if missing.
+        task: the task that the system was trained on, if the task has own parameters.
+        own: the task's own parameters, such as a head that no recipe has; :func:`load` ignores them.
 
     Raises:
         UserError: the folder cannot be written.
@@ -75,10 +75,10 @@ def save(
 
 
 def read_saved(folder: str | Path) -> Saved | None:
-    """What a folder holds, or None where :func:`save` did not write it.
+    """The configuration of a saved folder; None if :func:`save` did not write it.
 
     Raises:
-        UserError: its ``config.json`` is broken.
+        UserError: its ``config.json`` is invalid.
     """
     path = Path(folder) / CONFIG
     if not is_saved(path.parent):
@@ -94,13 +94,13 @@ def read_saved(folder: str | Path) -> Saved | None:
 
 
 def saved_task_parameters(folder: str | Path, task: str) -> dict[str, Tensor]:
-    """The parameters that a task has beside the system of a folder; none where the folder was not saved with it.
+    """A task's own parameters in a saved folder; none if the folder was not saved with it.
 
     Raises:
-        UserError: its ``config.json`` is broken.
+        UserError: its ``config.json`` is invalid.
     """
-    held = read_saved(folder)
-    if held is None or held.task != task:
+    saved = read_saved(folder)
+    if saved is None or saved.task != task:
         return {}
     tensors = read_weights(Path(folder) / WEIGHTS)
     return {name.removeprefix(TASK_PREFIX): tensor for name, tensor in tensors.items() if name.startswith(TASK_PREFIX)}
@@ -114,33 +114,33 @@ def load_saved(
     fresh: Sequence[str] = (),
     seed: int | None = None,
 ) -> System:
-    """A system from a folder that :func:`save` wrote, with the heads it was saved with or others.
+    """Load a system from a folder written by :func:`save`, with its saved heads or others.
 
     Raises:
-        UserError: the folder is not of that kind, holds another recipe than ``name``, or lacks parts that it names.
+        UserError: the folder was not saved by :func:`save`, has another recipe than ``name``, or lacks parameters.
     """
-    held = read_saved(folder)
-    if held is None:
+    saved = read_saved(folder)
+    if saved is None:
         raise UserError(f"{folder} is no folder with {CONFIG} and {WEIGHTS} that this suite saved")
-    recipe = find(held.recipe)
+    recipe = find(saved.recipe)
     if name is not None and name not in (recipe.name, recipe.family):
         raise UserError(f"{folder} holds {recipe.name}, but {name} was asked for")
-    chosen = chosen_heads(recipe, held.heads if heads is None else heads)
-    sized = {head: {**held.heads.get(head, {}), **chosen[head]} for head in chosen}
+    chosen = chosen_heads(recipe, saved.heads if heads is None else heads)
+    sized = {head: {**saved.heads.get(head, {}), **chosen[head]} for head in chosen}
     with seeded_weights(seed):
-        system = assemble(recipe, recipe.resolved_sizes(held.sizes), sized)
+        system = assemble(recipe, recipe.resolved_sizes(saved.sizes), sized)
         published = set(system.parameters())
-        for addition, sizes in held.added.items():
+        for addition, sizes in saved.added.items():
             add(system, addition, sizes)
     tensors, unfilled = read_weights(folder / WEIGHTS), tuple(fresh)
     for parameter, value in system.named_parameters():
         if value not in published and parameter not in tensors and not parameter.startswith(unfilled):
             raise UserError(
-                f"{folder} says that it holds {recipe.name} with {' and '.join(held.added)}, but its {WEIGHTS} has no "
+                f"{folder} says that it holds {recipe.name} with {' and '.join(saved.added)}, but its {WEIGHTS} has no "
                 f"{parameter}; save the system again"
             )
     fill(system, fitted(TranslatedState(tensors=tensors), system, recipe, fresh))
-    system.data = dict(held.data)
+    system.data = dict(saved.data)
     return system
 
 

@@ -1,4 +1,4 @@
-"""A system: an encoder, the heads that were trained with it, and what it was built from."""
+"""Systems: an encoder with its heads and the recipe that it was built from."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from mm_kptm.systems.encoder import Encoder, HiddenState, LayeredEncoder
 
 
 class System(nn.Module):
-    """What :func:`mm_kptm.build` and :func:`mm_kptm.load` return.
+    """An encoder with heads, as returned by :func:`mm_kptm.build` and :func:`mm_kptm.load`.
 
-    Calling it runs the encoder; a head is reached by its name and applied to the states that were wanted.
+    Calling it runs the encoder; heads are accessed by name and applied to the wanted states.
 
     Attributes:
-        added: the parts that were put around the encoder of the recipe, by name, the innermost first, with their sizes.
-        data: what it was trained on, hashes by name; empty where nobody said.
+        added: additions to the encoder with their sizes, by name, innermost first.
+        data: fingerprints of the training data, by name; empty if unknown.
     """
 
     def __init__(

@@ -1,7 +1,6 @@
-"""How a family of encoders was given its texts: special tokens, segments, tokenizer, marks of mentions, languages.
+"""Text formats of encoder families: special tokens, segments, tokenizer, mention markers, languages.
 
-The values stand in a :class:`~mm_kptm.systems.recipe.Recipe`; what makes sequences of them
-(:mod:`mm_kptm.preprocessing.text`) compares no names of families.
+A :class:`~mm_kptm.systems.recipe.Recipe` has one; :mod:`mm_kptm.preprocessing.text` builds sequences from it.
 """
 
 from __future__ import annotations
@@ -17,18 +16,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class SequenceTemplate:
-    """Which special tokens stand around a text, and its first segment; between two parts are always some."""
+    """Special tokens around a text, and its first segment id; two parts are always separated."""
 
     opened: bool = True  #: begins with [CLS]
     closed: bool = True  #: ends with [SEP], if it has one part
     first_segment: int = 0
 
     def max_pieces(self, max_length: int, parts: int, specials: Specials) -> int:
-        """Pieces that fit beside the special tokens."""
+        """Number of word pieces that fit with the special tokens."""
         return max_length - specials.around(parts) + (not self.opened) + (parts == 1 and not self.closed)
 
     def around(self, parts: Sequence[Sequence[int | T]], specials: Specials) -> list[int | T]:
-        """The parts in a row with the ids of the special tokens around them.
+        """The concatenated parts with the special-token ids around them.
 
         >>> SequenceTemplate().around([[7, 8], [9]], Specials(0, 1, 2, 3, 4))
         [2, 7, 8, 3, 9, 3]
@@ -42,10 +41,10 @@ class SequenceTemplate:
 
 @dataclass(frozen=True)
 class MarkerTokens:
-    """The pieces before and behind a mention, and before and behind the second where there are two.
+    """Marker tokens before and after a mention, then before and after the second mention if there are two.
 
     Args:
-        inside: whether the state of a mention's first piece is read, and not that of the mark before it.
+        inside: whether the state of a mention's first piece is used instead of that of the marker before it.
     """
 
     pieces: tuple[str, ...]
@@ -57,25 +56,23 @@ BERT_TEMPLATE = SequenceTemplate()
 
 @dataclass(frozen=True)
 class TextFormat:
-    """The form in which a family reads texts; the defaults are BERT's.
+    """Text format of a family; the defaults are BERT's.
 
-    How many separators stand between two parts is the tokenizer's to say
+    The number of separators between two parts is the tokenizer's
     (:attr:`~mm_kptm.data.tokenizers.protocol.Specials.between`).
     """
 
-    template: SequenceTemplate = BERT_TEMPLATE  #: around a text or a pair of texts
-    word_template: SequenceTemplate = BERT_TEMPLATE  #: around a text whose every word is labelled
-    tokenizer: Literal["file", "characters"] = "file"  #: what the vocabulary's file says, or K-BERT's characters
-    fact_wording: Literal["joined", "spaced"] = (
-        "spaced"  #: how an injected fact is worded, unless a task says otherwise
-    )
-    markers: Mapping[str, MarkerTokens] = field(default_factory=dict)  #: by task, where states at marks are read
-    languages: tuple[str, ...] = ()  #: codes in the order of the language ids, where the encoder embeds them
+    template: SequenceTemplate = BERT_TEMPLATE  #: of a text or text pair
+    word_template: SequenceTemplate = BERT_TEMPLATE  #: of a text with word-level labels
+    tokenizer: Literal["file", "characters"] = "file"  #: as the vocabulary file says, or K-BERT's characters
+    fact_wording: Literal["joined", "spaced"] = "spaced"  #: wording of injected facts, unless a task overrides it
+    markers: Mapping[str, MarkerTokens] = field(default_factory=dict)  #: mention markers by task
+    languages: tuple[str, ...] = ()  #: language codes in the order of the language ids, if the encoder embeds them
 
 
 BERT_FORMAT = TextFormat()
 
-#: UER's toolkit, K-BERT's home (Liu et al. 2020): characters; one text has no end, and segment 0 is padding.
+#: The UER toolkit, as in K-BERT (Liu et al. 2020): characters; a single text has no [SEP], and segment 0 is padding.
 UER_FORMAT = TextFormat(
     template=SequenceTemplate(closed=False, first_segment=1),
     word_template=SequenceTemplate(opened=False, closed=False, first_segment=1),

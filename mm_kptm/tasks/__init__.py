@@ -1,4 +1,4 @@
-"""Tasks: what is asked of a model: data to batch, head, loss, a measure per example, submission files."""
+"""Tasks: batches, heads, losses, measures per example and submission files."""
 
 from mm_kptm.tasks.protocol import Task, catalogue, check_fit, find
 

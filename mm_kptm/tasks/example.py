@@ -1,4 +1,4 @@
-"""What is known of an example beside its inputs, and the line of predictions that is made of it."""
+"""Metadata of examples: id, type, language, group and target."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ JUDGED = ("target", "correct", "rank", "memorised")
 
 @dataclass(frozen=True)
 class Example:
-    """What is known of a question beside what a model sees."""
+    """Metadata of an example, apart from its inputs."""
 
     id: str
     type: str

@@ -1,4 +1,4 @@
-"""Which head answers a task: one that the system was built with, or a fresh one.
+"""Heads of tasks: one of the system's heads, or a newly initialised one.
 
 Shapes: P rows that are scored, D dim, C classes.
 """
@@ -18,12 +18,12 @@ Heads = dict[str, dict[str, int]]  #: names of heads and their sizes, as :func:`
 
 
 class ChosenHead(nn.Module):
-    """The first head of ``names`` that a system has; where it has none of them, a fresh one.
+    """The first head of ``names`` that a system has, or a newly initialised one.
 
     Args:
-        system: whose heads are looked at; the one chosen stays its own.
-        names: from the best to the last resort.
-        fresh: makes a head from rows [P, D] to scores [P, C].
+        system: the system; the chosen head stays its submodule.
+        names: names of heads in order of preference.
+        fresh: builds a head from rows [P, D] to logits [P, C].
     """
 
     def __init__(self, system: System, names: Sequence[str], fresh: Callable[[], nn.Module]) -> None:
@@ -38,10 +38,10 @@ class ChosenHead(nn.Module):
         return system.head(self.name) if self.name is not None else self.get_submodule("fresh")
 
     def check_width(self, system: System, expected: int, *, what: str, size: str) -> None:
-        """Refuse a head of another width than there are things to choose from.
+        """Reject a head with another number of classes than the data.
 
         Raises:
-            UserError: how many it scores, and the size to build it with.
+            UserError: the number of classes differs; the message names the size to build it with.
         """
         scored = [part.out_features for part in self.of(system).modules() if isinstance(part, nn.Linear)][-1]
         if scored != expected:
@@ -52,6 +52,6 @@ class ChosenHead(nn.Module):
 
 
 def requested_heads(recipe: Recipe, names: Sequence[str], sizes: Mapping[str, int] | None = None) -> Heads:
-    """What to ask of :func:`mm_kptm.build` so that a system has the best of ``names`` that its recipe knows."""
+    """The ``heads`` argument of :func:`mm_kptm.build` for the first of ``names`` that the recipe has."""
     name = next((name for name in names if name in recipe.heads), None)
     return {} if name is None else {name: dict(sizes or {})}

@@ -1,4 +1,4 @@
-"""Texts that are given labels: one of several, or any number of them.
+"""Text classification with one label or several labels per text.
 
 Shapes: B texts, C labels.
 """
@@ -25,15 +25,15 @@ from mm_kptm.tasks.protocol import Task
 from mm_kptm.tasks.scores import finite_scores
 from mm_kptm.train.protocol import Source
 
-SEPARATOR = "|"  #: between several labels in a line of predictions
+SEPARATOR = "|"  #: between the labels of a prediction
 
 
 @dataclass(frozen=True, eq=False)
 class Labelled(ExampleBatch):
-    """Some texts with their labels."""
+    """A batch of texts with their labels."""
 
     inputs: Inputs
-    truth: Tensor  #: 1 for every label that holds, [B, C]
+    truth: Tensor  #: 1 for every gold label, [B, C]
     about: tuple[Example, ...]
 
 
@@ -43,9 +43,9 @@ class LabelledSource:
 
     Args:
         shown: the texts.
-        labels: all there are to choose from, C.
-        truth: column ``labels``, the places of those that hold; a sequence per text.
-        about: per text.
+        labels: names of the C classes.
+        truth: column ``labels``, class indices of the gold labels; a sequence per text.
+        about: metadata of each text.
     """
 
     shown: Source[Inputs]
@@ -61,29 +61,29 @@ class LabelledSource:
         return self.shown.length(index)
 
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> Labelled:
-        """The given texts."""
+        """The texts of the given indices."""
         truth = torch.from_numpy(self.truth.to_dense(indices, "labels", width=len(self.labels)))
         return Labelled(self.shown.batch(indices, generator), truth, tuple(self.about[index] for index in indices))
 
 
 class Labelling(Task[Labelled]):
-    """Gives labels to texts; a subclass says how they are scored and which are given.
+    """Text classification; subclasses define the loss and the decision rule.
 
     Args:
-        system: the first of its heads :attr:`HEADS` answers; a system with none gets dropout and a linear layer on the
-            pooled state, as is usual for encoders of BERT's kind.
-        labels: all there are to choose from, in the order of the head's scores.
-        dropout: before a fresh head.
-        marks: whether the states at the marks of the mentions are scored, by :attr:`MARKED`, and not the pooled one.
+        system: uses the first of its heads :attr:`HEADS`; without one, dropout and a new linear layer on the pooled
+            state, as is usual for BERT-like encoders.
+        labels: names of the classes, in the order of the logits.
+        dropout: before a new head.
+        marks: whether the states at the mention markers are classified, by a head of :attr:`MARKED`.
 
     Raises:
-        UserError: the head scores another number of labels.
+        UserError: the head has another number of classes.
     """
 
     needs = frozenset({"text"})
     HEADS: tuple[str, ...] = ()
-    MARKED: tuple[str, ...] = ()  #: heads that score the states at marks
-    MENTIONS = 0  #: that are marked in a text
+    MARKED: tuple[str, ...] = ()  #: heads on the states at mention markers
+    MENTIONS = 0  #: number of marked mentions per text
 
     def __init__(self, system: System, labels: Sequence[str], *, dropout: float = 0.1, marks: bool = False) -> None:
         super().__init__(system)
@@ -100,7 +100,7 @@ class Labelling(Task[Labelled]):
         return requested_heads(recipe, cls.MARKED if marks else cls.HEADS, {"num_classes": num_classes})
 
     def forward(self, inputs: Inputs) -> Tensor:
-        """The score of every label, [B, C]."""
+        """Logits of the labels, [B, C]."""
         if self.marks:
             states = marked_states(self.system, inputs, marked_rows(inputs, self.MENTIONS))
         else:
@@ -110,11 +110,11 @@ class Labelling(Task[Labelled]):
 
     @abstractmethod
     def losses(self, logits: Tensor, truth: Tensor) -> Tensor:
-        """The loss of every text from its scores and labels, both [B, C]: [B]."""
+        """The loss of every text from logits and gold labels, both [B, C]: [B]."""
 
     @abstractmethod
     def given(self, logits: Tensor) -> Tensor:
-        """Which labels are given, [B, C]."""
+        """Predicted labels, boolean [B, C]."""
 
     def loss(self, batch: Labelled) -> Tensor:
         """The mean over texts."""
@@ -126,30 +126,30 @@ class Labelling(Task[Labelled]):
 
     @torch.no_grad()
     def measure(self, batch: Labelled) -> dict[str, Tensor]:
-        """Whether exactly the labels that hold are given, and the loss."""
+        """Exact-match accuracy of the label sets, and the loss."""
         logits = self.scores(batch)
         right = (self.given(logits) == batch.truth.bool()).all(dim=1)
         return {"accuracy": right.float(), "loss": self.losses(logits, batch.truth)}
 
     @torch.no_grad()
     def predict(self, batch: Labelled) -> list[Row]:
-        """The labels given to every text."""
+        """The predicted labels of every text."""
         given = self.given(self.scores(batch)).tolist()
         return [self.row(about, chosen) for about, chosen in zip(batch.about, given, strict=True)]
 
     def row(self, about: Example, chosen: Sequence[bool]) -> Row:
-        """A line of the predictions."""
+        """One prediction row."""
         answer = SEPARATOR.join(label for label, holds in zip(self.labels, chosen, strict=True) if holds)
         return prediction(about, answer)
 
 
 class OneLabel(Labelling):
-    """Every text has one label: cross-entropy, the best one is given."""
+    """Single-label classification: cross-entropy, argmax."""
 
     def losses(self, logits: Tensor, truth: Tensor) -> Tensor:
-        """Cross-entropy; a text whose label is not known costs nothing."""
+        """Cross-entropy; zero for texts without a gold label."""
         return -(F.log_softmax(logits, dim=1) * truth).sum(dim=1)
 
     def given(self, logits: Tensor) -> Tensor:
-        """The best."""
+        """The label of the highest logit."""
         return F.one_hot(logits.argmax(dim=1), logits.shape[1]).bool()

@@ -1,7 +1,7 @@
-"""A task and pretraining objectives trained together: the inputs of every batch are also puzzles.
+"""Multi-task training of a task and pretraining objectives on the same inputs.
 
-A question whose words are hidden can be completed from the picture and the facts, which teaches to link them at every
-hidden word instead of once per answer.
+Masked words of a question can be predicted from the image and the facts, which gives a training signal for linking them
+at every masked word instead of once per answer.
 
 Shapes: B examples.
 """
@@ -24,9 +24,9 @@ from mm_kptm.train.protocol import Source
 
 @dataclass(frozen=True)
 class MultiTaskBatch:
-    """Examples of a task, and puzzles made of their inputs."""
+    """A task batch, and objective batches prepared from the same inputs."""
 
-    examples: Any  #: a batch of the task
+    examples: Any  #: batch of the task
     batches: MixtureBatch
 
     def to(self, device: torch.device | str) -> Self:
@@ -39,7 +39,7 @@ class MultiTaskBatch:
 
 @dataclass(frozen=True)
 class MultiTaskSource:
-    """The examples of a task with puzzles; what is hidden is drawn from the batch's generator."""
+    """The examples of a task with objective batches; masks are drawn from the batch's generator."""
 
     examples: Source[Any]
     objectives: Objectives
@@ -48,29 +48,29 @@ class MultiTaskSource:
         return len(self.examples)
 
     def length(self, index: int) -> int:
-        """As that of the example."""
+        """Length of the example."""
         return self.examples.length(index)
 
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> MultiTaskBatch:
-        """The given examples.
+        """The batch of the given indices.
 
         Raises:
-            UserError: a batch of the task has no inputs of its own.
+            UserError: the batches of the task have no single ``inputs``.
         """
         examples = self.examples.batch(indices, generator)
         inputs = getattr(examples, "inputs", None)
         if not isinstance(inputs, Inputs):
             raise UserError(
                 f"objectives were asked for beside a task whose batches ({type(examples).__name__}) hold no single "
-                "inputs to make puzzles of; pretrain in a run of its own"
+                "inputs to mask; pretrain in a separate run"
             )
         return MultiTaskBatch(examples, self.objectives.prepare(inputs, generator))
 
 
 class MultiTask(nn.Module):
-    r"""A task with objectives beside it: the loss is :math:`L_\mathrm{task} + \sum_o w_o L_o`.
+    r"""A task with auxiliary objectives: the loss is :math:`L_\mathrm{task} + \sum_o w_o L_o`.
 
-    It is measured as the task is, on the task's own batches.
+    Evaluation uses the measures and batches of the task alone.
     """
 
     def __init__(self, task: Task[Any], objectives: Mapping[str, Objective], weights: Mapping[str, float]) -> None:
@@ -80,7 +80,7 @@ class MultiTask(nn.Module):
         self.weights = {name: float(weights[name]) for name in objectives}
 
     def training_source(self, examples: Source[Any]) -> MultiTaskSource:
-        """What it is trained on, made of what the task is trained on."""
+        """The training source, from that of the task."""
         return MultiTaskSource(examples, Objectives(self.objectives))
 
     def loss(self, batch: MultiTaskBatch) -> Tensor:

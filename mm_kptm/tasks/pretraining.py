@@ -1,4 +1,4 @@
-"""Pretraining: the batches of a source prepared for objectives, all at once, by themselves or in stages."""
+"""Pretraining: batches of a source prepared for objectives, jointly, separately or in stages."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from mm_kptm.train.protocol import Source
 
 
 class BatchPreparer(Protocol):
-    """Prepares a batch for a mixture, or for one of its objectives."""
+    """Preparation of batches for a mixture, or for one of its objectives."""
 
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> MixtureBatch:
-        """What every objective is computed on."""
+        """The prepared batch of every objective."""
 
     def only(self, name: str) -> BatchPreparer:
-        """What prepares batches for one objective."""
+        """The preparation for one objective alone."""
 
 
 @dataclass(frozen=True)
 class ObjectiveSource:
-    """The examples of ``inputs`` prepared for ``mixture``; what is masked is drawn from the batch's generator."""
+    """The examples of ``inputs`` prepared for ``mixture``; masks are drawn from the batch's generator."""
 
     inputs: Source[Inputs]
     mixture: BatchPreparer
@@ -35,11 +35,11 @@ class ObjectiveSource:
         return len(self.inputs)
 
     def length(self, index: int) -> int:
-        """As that of the inputs."""
+        """Length of the inputs."""
         return self.inputs.length(index)
 
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> MixtureBatch:
-        """The given examples, prepared."""
+        """The prepared batch of the given indices."""
         return self.mixture.prepare(self.inputs.batch(indices, generator), generator)
 
     def only(self, name: str) -> ObjectiveSource:
@@ -49,11 +49,11 @@ class ObjectiveSource:
 
 @dataclass(frozen=True)
 class SourcesOfObjectives:
-    """Every objective with inputs of its own; where it has fewer of them than another, they begin anew.
+    """A source of inputs per objective; shorter ones are repeated.
 
     Args:
-        inputs: by objective.
-        objectives: by name, as many.
+        inputs: source of inputs of every objective.
+        objectives: the same objectives by name.
     """
 
     inputs: Mapping[str, Source[Inputs]]
@@ -63,27 +63,27 @@ class SourcesOfObjectives:
         return max(map(len, self.inputs.values()))
 
     def length(self, index: int) -> int:
-        """Of the longest of its inputs."""
+        """Length of the longest of its inputs."""
         return max(inputs.length(index % len(inputs)) for inputs in self.inputs.values())
 
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> MixtureBatch:
         """A batch of every objective, drawn in the order of their names."""
-        made = {}
+        batches = {}
         for name in sorted(self.objectives):
             inputs = self.inputs[name]
             given = inputs.batch([index % len(inputs) for index in indices], generator)
-            made[name] = self.objectives[name].prepare(given, generator)
-        return MixtureBatch(made, len(indices))
+            batches[name] = self.objectives[name].prepare(given, generator)
+        return MixtureBatch(batches, len(indices))
 
     def only(self, name: str) -> SourcesOfObjectives:
-        """The examples of one objective alone, as many as of all."""
+        """The source of one objective, repeated to the length of the longest."""
         inputs = Repeated(self.inputs[name], len(self))
         return SourcesOfObjectives({name: inputs}, {name: self.objectives[name]})
 
 
 @dataclass(frozen=True)
 class Repeated:
-    """Inputs that begin anew until there are ``count``."""
+    """Inputs repeated up to ``count`` examples."""
 
     inputs: Source[Inputs]
     count: int
@@ -92,17 +92,17 @@ class Repeated:
         return self.count
 
     def length(self, index: int) -> int:
-        """As that of the inputs."""
+        """Length of the inputs."""
         return self.inputs.length(index % len(self.inputs))
 
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> Inputs:
-        """The given examples."""
+        """The inputs of the given indices, modulo their number."""
         return self.inputs.batch([index % len(self.inputs) for index in indices], generator)
 
 
 @dataclass(frozen=True)
 class Staged:
-    """Batches of one objective a step, as a schedule has it; of all of them where no step is named."""
+    """Batches of one objective per step by a schedule; of all objectives without a step."""
 
     source: ObjectiveSource | SourcesOfObjectives
     schedule: ContinualSchedule
@@ -111,7 +111,7 @@ class Staged:
         return len(self.source)
 
     def length(self, index: int) -> int:
-        """As that of the source."""
+        """Length in the source."""
         return self.source.length(index)
 
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> MixtureBatch:
@@ -119,12 +119,12 @@ class Staged:
         return self.source.batch(indices, generator)
 
     def at(self, step: int) -> ObjectiveSource | SourcesOfObjectives:
-        """The source of the objective that is trained at a step."""
+        """The source of the objective trained at a step."""
         return self.source.only(self.schedule.objective(step))
 
 
 def heads_of(objectives: Mapping[str, Objective]) -> dict[str, dict[str, Any]]:
-    """The heads that a system needs for some objectives, with the sizes that these name."""
+    """The heads, with sizes, that a system needs for the objectives."""
     heads: dict[str, dict[str, Any]] = {}
     for objective in objectives.values():
         for head, sizes in required_heads(objective).items():

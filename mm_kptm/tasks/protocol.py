@@ -1,4 +1,4 @@
-"""What a task is, the catalogue of all tasks, and whether a system can serve one."""
+"""Task interface, the catalogue of tasks, and compatibility checks of systems."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from mm_kptm.train.protocol import BatchT, Source
 
 
 class Task(nn.Module, ABC, Generic[BatchT]):
-    """A system with what a task adds to it; the trainer trains and measures it, and it writes down its answers.
+    """A system with a task's head, loss, measures and predictions.
 
-    A subclass with a ``name`` joins the catalogue by standing in a module of this package, or in a module that an
+    A subclass with a ``name`` is in the catalogue if it is defined in a module of this package, or in a module that an
     installed plug-in names in the entry point group ``mm_kptm.tasks``.
     """
 
-    name: ClassVar[str]  #: as experiment files call it
-    needs: ClassVar[frozenset[str]]  #: streams that a system must read
-    single_inputs: ClassVar[bool] = True  #: whether batches have ``inputs``, on which objectives beside it are computed
+    name: ClassVar[str]  #: name in experiment files
+    needs: ClassVar[frozenset[str]]  #: required input streams
+    single_inputs: ClassVar[bool] = True  #: whether batches have ``inputs``, which auxiliary objectives need
 
     def __init__(self, system: System) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class Task(nn.Module, ABC, Generic[BatchT]):
 
     @abstractmethod
     def predict(self, batch: BatchT) -> list[Row]:
-        """What is answered to every example of the batch, in its order."""
+        """Prediction rows of the batch, in its order."""
 
     def summary(self, rows: Sequence[Row]) -> dict[str, float]:
         """Official metrics that are no mean over examples, from all predictions together; none by default.
@@ -63,7 +63,7 @@ class Task(nn.Module, ABC, Generic[BatchT]):
 
     @torch.no_grad()
     def predictions(self, source: Source[BatchT], *, batch_size: int = 64, seed: int = 0) -> list[Row]:
-        """What is answered to every example of a source, in its order; several processes share the work."""
+        """Prediction rows of a source, in its order; several processes share the work."""
         device = next((parameter.device for parameter in self.parameters()), torch.device("cpu"))
         orders = in_order([source.length(index) for index in range(len(source))], batch_size)
         rows: dict[int, Row] = {}
@@ -81,7 +81,7 @@ class Task(nn.Module, ABC, Generic[BatchT]):
 
 
 def write_predictions(rows: Iterable[Row], path: Path) -> None:
-    """One JSON object a line; the file appears whole or not at all.
+    """Write one JSON object per line, atomically.
 
     Raises:
         UserError: the file cannot be written.
@@ -110,7 +110,7 @@ def find(name: str) -> type[Task]:
     """The task of that name.
 
     Raises:
-        UserError: there is none; the nearest is named.
+        UserError: there is none; similar names are listed.
     """
     tasks = catalogue()
     if name not in tasks:
@@ -119,10 +119,10 @@ def find(name: str) -> type[Task]:
 
 
 def check_fit(task: type[Task], recipe: Recipe) -> None:
-    """Refuse a system that cannot read what the task shows; to be called before any file is opened.
+    """Reject a system that does not read the input streams of a task; called before any file is opened.
 
     Raises:
-        UserError: a stream is not read; the recipes that read all of them are named.
+        UserError: a stream is not read; the message lists the recipes that read all of them.
     """
     lacking = task.needs - recipe.reads
     if lacking:
@@ -134,17 +134,17 @@ def check_fit(task: type[Task], recipe: Recipe) -> None:
 
 
 def check_vocabulary(system: System, pieces: int | None, *, loaded: bool) -> None:
-    """Refuse texts whose pieces an encoder cannot have been trained on.
+    """Reject a vocabulary that does not match the word embeddings of a system.
 
-    A table may have a few rows that no piece has, for it was padded or given marks.
+    The word table may have a few more rows than the vocabulary has pieces, from padding or added tokens.
 
     Args:
         system: the encoder with its heads.
-        pieces: of the data's vocabulary; None where there is no text in pieces.
-        loaded: whether the encoder has weights from a file.
+        pieces: size of the data's vocabulary; None without text.
+        loaded: whether the weights come from a file.
 
     Raises:
-        UserError: some pieces have no row; or the encoder is loaded and more than a tenth of its rows have no piece.
+        UserError: some pieces have no row, or the weights are loaded and more than a tenth of the rows have no piece.
     """
     rows = system.sizes.get("vocab_size")
     if pieces is None or rows is None or pieces == rows:

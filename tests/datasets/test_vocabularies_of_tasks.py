@@ -113,5 +113,5 @@ def test_senses_are_of_word_pieces_alone(tmp_path, pieces):
         (tmp_path / f"data.{name}").write_text("00000001 03 n 01 town 0 000 | a place  \n")
     data = Documents(name="documents", vocabulary=pieces, train=tmp_path / "train.txt", wordnet=tmp_path)
     encoder = EncoderSettings("sensebert-base", sizes={**SIZES, "ffn_dim": 32})
-    with pytest.raises(UserError, match=r"masked-senses tells what word pieces mean, .* of another kind; name a vocab"):
+    with pytest.raises(UserError, match=r"masked-senses needs word pieces, .* of another kind; name a vocab"):
         build(Experiment("senses", encoder, data, objectives={"masked-senses": 1.0}))

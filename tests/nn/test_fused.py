@@ -78,7 +78,7 @@ def test_without_the_operator_the_numbers_are_the_same(monkeypatch: pytest.Monke
 @pytest.fixture
 def learning(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small maps are trained as large ones are."""
-    monkeypatch.setattr(fused, "_WORTH_LEARNING", 0)
+    monkeypatch.setattr(fused, "_MIN_TRAINING_FLOPS", 0)
 
 
 @needs_operator

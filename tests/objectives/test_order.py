@@ -182,7 +182,7 @@ def test_a_class_is_the_mark_of_the_first_row() -> None:
 @pytest.mark.parametrize("objective", [SentenceReordering(), PairClassification("sentence-distance")])
 def test_what_is_not_marked_cannot_be_asked(objective: SentenceReordering | PairClassification) -> None:
     mark = "sentence" if isinstance(objective, SentenceReordering) else objective.name
-    message = rf"^{objective.name} reads marks of {mark}, but the inputs have none; take data that do, as documents do$"
+    message = rf"^{objective.name} reads token labels {mark}, but the inputs have none; take data with them, such as"
     for inputs in (Inputs(), Inputs(text=Tokens.of([[CLS]]))):
         with pytest.raises(UserError, match=message):
             objective.prepare(inputs, generator())

@@ -95,5 +95,5 @@ def test_a_batch_that_hides_nothing_has_a_loss_of_zero_with_a_gradient(system: S
 
 
 def test_text_is_needed() -> None:
-    with pytest.raises(UserError, match=r"^masked-spans hides text, but the inputs have none$"):
+    with pytest.raises(UserError, match=r"^masked-spans masks text, but the inputs have none$"):
         OBJECTIVE.prepare(Inputs(), generator())

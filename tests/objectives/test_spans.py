@@ -161,5 +161,5 @@ def test_a_seed_gives_the_same_runs(rule: CutSpans | WholeGrams) -> None:
 def test_what_cannot_be_drawn_is_refused(rule: type[CutSpans] | type[WholeGrams]) -> None:
     with pytest.raises(UserError, match=r"^the chances of lengths are \[0.5, -0.1\]; none may be negative and one"):
         rule((0.5, -0.1))
-    with pytest.raises(UserError, match=r"^a share of 1.5 was to be hidden, but it must lie above 0 and below 1$"):
+    with pytest.raises(UserError, match=r"^a share of 1.5 was to be masked, but it must lie above 0 and below 1$"):
         rule(rate=1.5)

@@ -34,7 +34,8 @@ def test_tokens_with_a_mark_are_asked_about_and_measured() -> None:
 
 def test_marks_are_needed() -> None:
     message = (
-        r"^capitalization reads marks of capitalization, but the inputs have none; take data that do, as documents do$"
+        r"^capitalization reads token labels capitalization, but the inputs have none; take data with them, "
+        r"such as documents$"
     )
     for inputs in (Inputs(), Inputs(text=Tokens.of([[5]]))):
         with pytest.raises(UserError, match=message):

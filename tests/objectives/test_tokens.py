@@ -171,7 +171,7 @@ def test_a_batch_that_hides_nothing_has_a_loss_of_zero_with_a_gradient(system: S
 
 def test_text_is_needed() -> None:
     regions = Regions(torch.zeros(1, 2), torch.zeros(1, 4), SequenceLayout((1,)))
-    with pytest.raises(UserError, match=r"^masked-tokens hides text, but the inputs have none$"):
+    with pytest.raises(UserError, match=r"^masked-tokens masks text, but the inputs have none$"):
         MaskedTokens(MASKING).prepare(Inputs(regions=regions), generator())
 
 

@@ -1,4 +1,4 @@
-"""Corpora of many languages: sentence pairs, token streams and the sampling of languages."""
+"""Multilingual corpora: sentence pairs, token streams and language sampling."""
 
 from typing import TYPE_CHECKING
 

@@ -1,7 +1,6 @@
-"""Text to pretrain on in several languages: sentences by themselves, and sentences beside their translations.
+"""Monolingual sentences and translation pairs as packed pretraining data.
 
-Both come in one form, so that a mixture of the two is one set of texts put behind the other. Every sentence is framed
-the same way wherever it stands, ``[CLS] ... [SEP]``.
+Both have the same format, so that they can be concatenated. Every sentence is framed as ``[CLS] ... [SEP]``.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ class EncodedSentence(NamedTuple):
 
 
 def monolingual(sentences: Iterable[EncodedSentence], specials: Specials) -> Packed:
-    """Every sentence alone: what masked language modelling reads.
+    """Sentences for masked language modelling, one per example.
 
     >>> monolingual([EncodedSentence((7, 8), 1)], Specials(0, 1, 2, 3, 4)).columns["ids"].tolist()
     [2, 7, 8, 3]
@@ -32,10 +31,9 @@ def monolingual(sentences: Iterable[EncodedSentence], specials: Specials) -> Pac
 
 
 def translations(pairs: Iterable[tuple[EncodedSentence, EncodedSentence]], specials: Specials) -> Packed:
-    """A sentence and its translation in a row: what translation language modelling reads (Conneau and Lample 2019).
+    """Concatenated translation pairs for translation language modelling (Conneau and Lample 2019).
 
-    Positions begin anew at the translation and every token carries its language (section 3.4 and figure 1), so that
-    words and their translations are found by what they mean and where they stand.
+    Positions restart at the translation and every token carries its language id (section 3.4 and figure 1).
 
     Raises:
         UserError: both sentences of a pair are in one language.
@@ -53,9 +51,9 @@ def translations(pairs: Iterable[tuple[EncodedSentence, EncodedSentence]], speci
 
 
 def sentence_pairs(pairs: Iterable[tuple[EncodedSentence, EncodedSentence]], specials: Specials) -> Packed:
-    """Two sentences in a row as one text: what a model of sentence pairs reads (XNLI; Conneau and Lample 2019, 4.1).
+    """Concatenated sentence pairs for classification (XNLI; Conneau and Lample 2019, section 4.1).
 
-    The sentences share the token between them, which carries the second language, and positions run on.
+    The sentences share the separator between them, which carries the second language, and positions continue.
 
     >>> pair = EncodedSentence((7, 8), 0), EncodedSentence((9,), 1)
     >>> texts = sentence_pairs([pair], Specials(0, 1, 2, 3, 4))
@@ -71,7 +69,7 @@ def sentence_pairs(pairs: Iterable[tuple[EncodedSentence, EncodedSentence]], spe
 
 
 def every_pair(meanings: Iterable[Sequence[EncodedSentence]]) -> list[tuple[EncodedSentence, EncodedSentence]]:
-    """Of sentences that mean the same in several languages, every pair in both orders."""
+    """Every pair of translations in both orders, from sentences aligned over several languages."""
     return [pair for sentences in meanings for pair in permutations(sentences, 2)]
 
 

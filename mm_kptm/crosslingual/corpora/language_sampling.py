@@ -1,4 +1,4 @@
-"""How often each language is read when some have far more text than others."""
+"""Exponentially smoothed language sampling."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from mm_kptm.errors import UserError
 
 
 def shares(counts: Mapping[str, int], factor: float) -> dict[str, float]:
-    r"""With which probability each language is read (Conneau and Lample 2019, section 3.1).
+    r"""Sampling probability of each language (Conneau and Lample 2019, section 3.1).
 
     .. math:: q_l = p_l^s / \sum_k p_k^s, \qquad p_l = n_l / \sum_k n_k
 
     Args:
         counts: n, the sentences of every language.
-        factor: s; 1 leaves the shares as they are, 0 makes them equal. The paper takes 0.5 for the vocabulary and 0.7
+        factor: s; 1 samples proportionally, 0 uniformly. The paper uses 0.5 for the vocabulary and 0.7
             for models of 17 and 100 languages.
 
     Raises:
@@ -37,18 +37,18 @@ def shares(counts: Mapping[str, int], factor: float) -> dict[str, float]:
 
 
 def drawn(languages: Sequence[str], factor: float, size: int, generator: torch.Generator) -> Tensor:
-    """The numbers of ``size`` examples, with repeats, drawn so that their languages have the :func:`shares`.
+    """Indices of ``size`` examples sampled with replacement, with languages in the proportions of :func:`shares`.
 
     Args:
-        languages: of every example.
+        languages: language of every example.
         factor: as in :func:`shares`.
-        size: how many.
-        generator: decides which.
+        size: number of samples.
+        generator: random generator.
     """
     counts = {language: languages.count(language) for language in dict.fromkeys(languages)}
     output_rows = shares(counts, factor)
     weights = torch.tensor([output_rows[language] / counts[language] for language in languages], dtype=torch.double)
-    # by where uniform numbers fall among the running sums: the same examples on every machine
+    # inverse transform sampling: the same examples on every machine
     sums = weights.cumsum(0)
     points = torch.rand(size, generator=generator, dtype=torch.double) * sums[-1]
     return torch.searchsorted(sums, points, right=True).clamp(max=len(languages) - 1)

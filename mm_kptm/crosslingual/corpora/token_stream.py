@@ -1,4 +1,4 @@
-"""A corpus as one stream of tokens, cut without regard to where sentences end (Conneau and Lample 2019, section 5.1).
+"""Token streams: a corpus cut into blocks regardless of sentence boundaries (Conneau and Lample 2019, section 5.1).
 
 Shapes: C columns (examples of a batch), N rows of a batch.
 """
@@ -17,10 +17,10 @@ from mm_kptm.errors import UserError
 
 @dataclass(frozen=True, eq=False)
 class TokenStream:
-    """The stream of one language in columns that are read side by side; every batch is ``length`` rows of all columns.
+    """Token stream of one language in parallel columns; every batch is ``length`` rows of all columns.
 
-    The released code begins every column with the closing token, fills the first one up with it, and never reads the
-    last row.
+    As in the released code every column starts with the stop token, which also pads the first one, and the last row is
+    never used.
     """
 
     rows: NDArray[np.int64]  #: [number of batches * N + 1, C]
@@ -29,7 +29,7 @@ class TokenStream:
 
     @classmethod
     def of(cls, ids: ArrayLike, *, columns: int, length: int, stop: int, language: int | None = None) -> TokenStream:
-        """From all sentences of a corpus in a row, each followed by ``stop``.
+        """From the concatenated sentences of a corpus, each followed by ``stop``.
 
         Raises:
             UserError: there is nothing, the last sentence is not closed, or a size is not positive.

@@ -1,4 +1,4 @@
-"""Modules that know about languages: decoders with parameters of their own per language."""
+"""Language-dependent modules: decoders with per-language parameters."""
 
 from typing import TYPE_CHECKING
 

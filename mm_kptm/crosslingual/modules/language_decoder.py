@@ -1,6 +1,6 @@
-"""A decoder whose attention to the source ends in a projection of its own for every language.
+"""Decoder with a per-language output projection of cross-attention.
 
-Shapes: Q reading rows, T target rows, K hypotheses, D dim.
+Shapes: Q query rows, T target rows, K hypotheses, D dim.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mm_kptm.nn.submodules import submodule
 
 
 class PerLanguageLinear(nn.Module):
-    """One linear map for each language; every row takes that of its own."""
+    """Linear layer with separate weights per language."""
 
     def __init__(self, dim: int, num_languages: int) -> None:
         super().__init__()
@@ -38,14 +38,14 @@ class PerLanguageLinear(nn.Module):
 
 
 class PerLanguageAttention(Attention):
-    """Multi-head attention whose output projection depends on the language of the row."""
+    """Multi-head attention with a per-language output projection."""
 
     def __init__(self, dim: int, num_heads: int, num_languages: int, *, dropout: float = 0.1) -> None:
         super().__init__(dim, num_heads, dropout=dropout)
         self.out_proj = PerLanguageLinear(dim, num_languages)  # type: ignore[assignment]  # takes languages, too
 
     def read_in(self, x: Tensor, key: Tensor, value: Tensor, reading: AttentionLayout, languages: Tensor) -> Tensor:
-        """Let the rows ``x`` [Q, D] of some languages [Q] attend to keys and values [S, H, D / H]: [Q, D]."""
+        """Attend from the rows ``x`` [Q, D] of given languages [Q] to keys and values [S, H, D / H]: [Q, D]."""
         dropout = self.dropout if self.training else 0.0
         read = attend(self._heads(project(self.query, x)), key, value, reading, dropout=dropout)
         merged: Tensor = self.out_proj(read.flatten(1), languages)
@@ -53,12 +53,12 @@ class PerLanguageAttention(Attention):
 
 
 class LanguageDecoderLayer(DecoderLayer):
-    """Attend to what was written, attend to the source as the language does, feed forward."""
+    """Decoder layer with per-language cross-attention."""
 
     def forward(  # type: ignore[override]  # a decoder of its own calls it
         self, x: Tensor, reading: AttentionLayout, source: Stream, languages: Tensor
     ) -> Tensor:
-        """The query rows of ``x`` [T, D]: [Q, D]; languages of the query rows, [Q]."""
+        """New states of the query rows of ``x`` [T, D]: [Q, D]; languages of the query rows, [Q]."""
         x = self.self_attention(x, reading)
         other = between(Stream.of(x, reading.queries), source)
         key, value = (other.key_states(part) for part in self.cross_attention.attention.offer(source.x))
@@ -67,7 +67,7 @@ class LanguageDecoderLayer(DecoderLayer):
     def step(  # type: ignore[override]  # a decoder of its own calls it
         self, x: Tensor, memory: LayerMemory, reading: AttentionLayout, languages: Tensor
     ) -> tuple[Tensor, LayerMemory]:
-        """The next row of every hypothesis, [K, D], and the memory with it."""
+        """States of the next row of every hypothesis, [K, D], and the extended cache."""
         new = self.self_attention.attention.offer(x)
         key, value = (torch.cat([old, row[:, None]], 1) for old, row in zip(memory.written, new, strict=True))
         own = cross_attention_layout(SequenceLayout((1,) * len(x)), SequenceLayout((key.shape[1],) * len(x)))
@@ -84,10 +84,10 @@ class LanguageDecoderLayer(DecoderLayer):
 
 
 class LanguageDecoder(Decoder):
-    """A decoder of :class:`LanguageDecoderLayer`; every target token carries its language."""
+    """Decoder of :class:`LanguageDecoderLayer`; every target token carries its language id."""
 
     def hidden_states(self, tokens: Tokens, source: Stream) -> Iterator[Stream]:
-        """The target at every depth: embedded, then after each layer."""
+        """The embedded target, then its states after each layer."""
         languages, stream = _languages(tokens), self._embedded(tokens)
         yield stream
         for layer in self.layers:
@@ -95,7 +95,7 @@ class LanguageDecoder(Decoder):
             yield stream
 
     def forward(self, tokens: Tokens, source: Stream, output_rows: Rows = EVERY_ROW) -> Tensor:
-        """The final states of the output rows, [Q, D]; the last layer finishes only those."""
+        """The final states of the output rows, [Q, D]; the last layer computes only those."""
         languages, (x, reading, _) = _languages(tokens), self._embedded(tokens)
         *earlier, last = self.layers
         for layer in earlier:
@@ -104,12 +104,12 @@ class LanguageDecoder(Decoder):
             final: Tensor = last(x, reading, source, languages)
             return final
         numbers = row_numbers(output_rows, len(x), x.device)
-        rows, places = torch.unique(numbers, return_inverse=True)  # a reading is narrowed to rows in order
+        rows, places = torch.unique(numbers, return_inverse=True)  # restrict_queries takes ascending rows
         selected: Tensor = last(x, reading.restrict_queries(rows), source, languages[rows])[places]
         return selected
 
     def step(self, tokens: Tokens, memory: Memory) -> tuple[Tensor, Memory]:
-        """The final state of the next row of every hypothesis, [K, D], and the memory with it."""
+        """The final state of the next row of every hypothesis, [K, D], and the extended cache."""
         languages, x = _languages(tokens), self.embed(tokens)
         layers = []
         for layer, kept in zip(self.layers, memory.layers, strict=True):

@@ -1,4 +1,4 @@
-"""Dual BERT's loss: how far the answer in a translation may teach depends on how alike both answers are.
+"""Dual BERT's loss: the loss on the translation is weighted by the similarity of the two answers.
 
 Shapes: B pairs, N padded length, D dim.
 """
@@ -11,12 +11,12 @@ _HIDDEN = -1e4
 
 
 def answer_vector(states: Tensor, inside: Tensor, first: Tensor, last: Tensor) -> Tensor:
-    """The states at both ends of an answer and its self-adaptive mean, [B, 3 D] (Cui et al. 2019, section 4.3).
+    """Answer representation: states of both ends and a self-adaptive mean, [B, 3 D] (Cui et al. 2019, section 4.3).
 
     Args:
-        states: of a padded text, [B, N, D]; those outside the answer count as zero, and padding takes part in the inner
-            softmaxes as released.
-        inside: true where the answer stands, [B, N].
+        states: padded states, [B, N, D]; those outside the answer count as zero, and padding takes part in the inner
+            softmaxes, as in the released code.
+        inside: true inside the answer, [B, N].
         first: column of its first token, [B].
         last: column of its last token, [B].
     """
@@ -30,24 +30,24 @@ def answer_vector(states: Tensor, inside: Tensor, first: Tensor, last: Tensor) -
 
 
 def agreement(first: Tensor, second: Tensor) -> Tensor:
-    """The released weight of the second loss before its ReLU: products of vectors [B, 3 D], summed and divided by 3 D.
+    """Weight of the second loss before its ReLU, as released: summed products of vectors [B, 3 D], divided by 3 D.
 
-    The paper calls it a cosine; nothing is normalised, and it grows with the batch.
+    The paper calls it a cosine; it is not normalised and grows with the batch.
     """
     return (first * second).sum() / first.shape[-1]
 
 
 def edge_loss(scores: Tensor, allowed: Tensor, gold: Tensor) -> Tensor:
-    """Cross-entropy of an edge of the answers, the mean over pairs.
+    """Cross-entropy of the start or end of the answers, averaged over pairs.
 
     Args:
-        scores: [B, N].
-        allowed: true where an answer may stand, [B, N].
-        gold: columns, [B].
+        scores: logits, [B, N].
+        allowed: true at positions allowed for answers, [B, N].
+        gold: gold columns, [B].
     """
     return F.cross_entropy(masked_scores(scores, allowed), gold)
 
 
 def masked_scores(scores: Tensor, allowed: Tensor) -> Tensor:
-    """Scores [B, N], 10,000 less where no answer may stand."""
+    """Logits [B, N] minus 10,000 at positions not allowed for answers."""
     return scores + (~allowed.bool()).to(scores.dtype) * _HIDDEN

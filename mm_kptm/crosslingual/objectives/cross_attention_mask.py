@@ -1,4 +1,4 @@
-"""Who sees whom in ERNIE-M's pretraining: tokens predicted from a translation alone.
+"""Attention masks of ERNIE-M's pretraining: tokens predicted from a translation alone.
 
 Shapes: T rows.
 """
@@ -16,9 +16,9 @@ from mm_kptm.errors import UserError
 
 @dataclass(frozen=True, eq=False)
 class CrossSentence(AttentionMask):
-    """A masked row sees itself and the unmasked rows of the other sentence; every other row sees all (CAMLM).
+    """CAMLM mask: a masked row attends to itself and the unmasked rows of the other sentence, other rows to all.
 
-    One reading of Ouyang et al. (2021, section 3.1), which says that a masked token does not see its own sentence.
+    An interpretation of Ouyang et al. (2021, section 3.1): masked tokens do not attend to their own sentence.
 
     >>> pair = CrossSentence(sides=torch.tensor([0, 0, 1, 1]), masked=torch.tensor([False, True, False, True]))
     >>> rows = torch.arange(4)
@@ -29,8 +29,8 @@ class CrossSentence(AttentionMask):
             [1, 0, 0, 1]], dtype=torch.int32)
     """
 
-    sides: Tensor  #: which sentence a row belongs to, [T]
-    masked: Tensor  #: true where hidden, [T]
+    sides: Tensor  #: sentence index of a row in its pair, [T]
+    masked: Tensor  #: true where masked, [T]
 
     def mask_mod(self, queries: Tensor, sources: Tensor) -> Tensor:
         across = (self.sides[queries] != self.sides[sources]) & ~self.masked[sources]
@@ -45,7 +45,7 @@ class CrossSentence(AttentionMask):
 
 @dataclass(frozen=True, eq=False)
 class Appended(AttentionMask):
-    """Appended rows see the text and themselves, the text sees itself (first stage of back-translation MLM).
+    """Appended rows attend to the text and themselves, the text to itself (first stage of back-translation MLM).
 
     >>> text = Appended(torch.tensor([False, False, True, True]))
     >>> rows = torch.arange(4)
@@ -68,10 +68,10 @@ class Appended(AttentionMask):
 
 
 def with_appended(tokens: Tokens, count: int, mask: int) -> Tokens:
-    """Texts with ``count`` mask tokens behind each, whose positions run on.
+    """Append ``count`` mask tokens to each text, with continued positions.
 
     Raises:
-        UserError: nothing is to be appended.
+        UserError: ``count`` is below 1.
     """
     if count < 1:
         raise UserError(f"at least one pseudo token is appended to a text, not {count}")
@@ -88,12 +88,12 @@ def with_appended(tokens: Tokens, count: int, mask: int) -> Tokens:
 
 
 def with_cross_sentence_mask(hidden: Tokens, rows: Tensor, sides: Tensor) -> Tokens:
-    """A pair whose hidden rows are to be predicted from the other sentence.
+    """Pairs with the attention mask that predicts masked rows from the other sentence.
 
     Args:
-        hidden: with hidden tokens.
-        rows: hidden ones, [P].
-        sides: which sentence a row belongs to, [T].
+        hidden: tokens with masks.
+        rows: masked rows, [P].
+        sides: sentence index of a row in its pair, [T].
     """
     masked = torch.zeros(hidden.rows, dtype=torch.bool, device=rows.device)
     masked[rows] = True

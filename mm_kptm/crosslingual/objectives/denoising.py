@@ -1,4 +1,4 @@
-"""mBART's denoising: spans of words become one mask each, sentences change places, the decoder restores the text.
+"""mBART's denoising: text infilling and sentence permutation, reconstructed by the decoder.
 
 Shapes: T rows, B texts.
 """
@@ -22,14 +22,14 @@ class Infilling:
     """Text infilling and sentence permutation (Liu et al. 2020, section 2.3; Lewis et al. 2020, section 2.2).
 
     Args:
-        mask_id: id that stands for a whole span.
-        stop: id that ends a sentence; it is neither hidden nor moved away from its sentence.
-        share: of the words that are hidden.
-        mean_length: of the Poisson distribution of span lengths; a span of length 0 inserts a mask.
-        permute: whether sentences change places.
+        mask_id: id that replaces a whole span.
+        stop: id that ends a sentence; it is never masked and stays at the end of its sentence.
+        share: share of the words that is masked.
+        mean_length: mean of the Poisson distribution of span lengths; a span of length 0 inserts a mask.
+        permute: whether sentences are permuted.
 
     Raises:
-        UserError: ``share`` or ``mean_length`` cannot be met.
+        UserError: ``share`` or ``mean_length`` is out of range.
     """
 
     mask_id: int
@@ -41,12 +41,12 @@ class Infilling:
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1 or self.mean_length <= 0:
             raise UserError(
-                f"a share of the words is hidden in spans of positive mean length, not {self.share} in spans of "
+                f"a share of the words is masked in spans of positive mean length, not {self.share} in spans of "
                 f"{self.mean_length}"
             )
 
     def noised(self, words: Words, generator: torch.Generator) -> list[int]:
-        """The ids of a noised text, given as words; a sentence ends with a word that is the stop token alone."""
+        """Noised ids of a text of words; a sentence ends with the stop token as a word."""
         sentences: list[Words] = [[]]
         for word in words:
             sentences[-1].append(word)
@@ -70,7 +70,7 @@ class Infilling:
         return shown
 
     def _spans(self, count: int, generator: torch.Generator) -> tuple[list[bool], list[int]]:
-        """Which of ``count`` words are hidden, and how many masks stand in front of each."""
+        """Which of ``count`` words are masked, and the number of masks before each."""
         hidden, masked_at = [False] * count, [0] * count
         left = round(self.share * count)
         lengths, inserted = [], 0
@@ -79,7 +79,7 @@ class Infilling:
             inserted += length == 0
             left -= length
             lengths += [length] * bool(length)
-        mixed = [*lengths, *[0] * (count - sum(lengths))]  # 0 is a word that stays
+        mixed = [*lengths, *[0] * (count - sum(lengths))]  # 0 is an unmasked word
         place = 0
         for number in torch.randperm(len(mixed), generator=generator).tolist():
             size = mixed[number]
@@ -93,14 +93,14 @@ class Infilling:
 
 
 class Denoising(NextTokens):
-    """Restore a text from its noised form (Liu et al. 2020, eq. 1), with the head ``next-tokens``.
+    """Reconstruction of a text from its noised form (Liu et al. 2020, eq. 1), with the head ``next-tokens``.
 
     The text of the inputs is an instance ``X </s> [code]``, of one or several sentences; the decoder reads
-    ``[code] X </s>`` and predicts the instance. ``mask_groups`` of the tokens say which pieces make a word; without
-    them every token is one.
+    ``[code] X </s>`` and predicts the instance. ``mask_groups`` of the tokens group the pieces of a word; without
+    them every token is a word.
 
     Args:
-        noise: what is done to a text.
+        noise: the noise function.
     """
 
     name = "denoising"
@@ -110,10 +110,10 @@ class Denoising(NextTokens):
         self.noise = noise
 
     def prepare(self, inputs: Inputs, generator: torch.Generator | None = None) -> Continuation:
-        """Noised texts, and what is to be restored.
+        """Noised texts with the originals as targets.
 
         Raises:
-            UserError: there is no text, or nothing to draw from.
+            UserError: there is no text, or no generator.
         """
         if inputs.text is None or generator is None:
             raise UserError("denoising noises a text at random, so it needs inputs with a text and a generator")
@@ -134,7 +134,7 @@ class Denoising(NextTokens):
 
 
 def words_of(ids: Sequence[int], groups: Sequence[int], *, apart: bool = False) -> Words:
-    """Neighbouring ids of one group as words; ids of no group (-1) by themselves, and all of them when ``apart``.
+    """Words as runs of ids of one group; ids of group -1, or all ids with ``apart``, are single words.
 
     >>> words_of([7, 8, 9, 2], [0, 0, 1, -1])
     [[7, 8], [9], [2]]

@@ -1,6 +1,6 @@
-"""XLM-K: a masked mention is contrasted with the description of its entity, in both directions, with queues.
+"""XLM-K: contrast of masked mentions and entity descriptions in both directions, with queues of negatives.
 
-Shapes: B sentences, n sentences with an entity, K rows of a queue, D dim, P hidden rows.
+Shapes: B sentences, n sentences with an entity, K rows of a queue, D dim, P masked rows.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mm_kptm.systems.system import System
 
 
 class RunningBatchNorm(nn.Module):
-    """Batch normalisation whose running statistics are parameters that no gradient reaches, so that they are saved."""
+    """Batch normalisation with running statistics as untrained parameters, so that they are saved."""
 
     def __init__(self, dim: int, *, affine: bool, eps: float = 1e-12, momentum: float = 0.1) -> None:
         super().__init__()
@@ -32,14 +32,14 @@ class RunningBatchNorm(nn.Module):
         self.momentum = momentum
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, D] -> [B, D]; by the statistics of the batch in training, of which there must be two rows."""
+        """[B, D] -> [B, D]; training uses batch statistics and needs at least two rows."""
         mean, variance = self.running_mean.detach(), self.running_var.detach()
         batch = self.training and len(x) > 1
         return F.batch_norm(x, mean, variance, self.weight, self.bias, batch, self.momentum, self.eps)
 
 
 class Projection(nn.Module):
-    """Linear maps without bias, each normalised over the batch, with ReLU between (code of Jiang et al. 2022)."""
+    """Linear layers without bias, each with batch norm, with ReLU between (code of Jiang et al. 2022)."""
 
     def __init__(self, dim: int, num_layers: int) -> None:
         super().__init__()
@@ -69,20 +69,20 @@ class DefinitionContrast(nn.Module):
 
     @torch.no_grad()
     def enqueue(self, words: Tensor, documents: Tensor) -> None:
-        """Push states [B, D] at the end, and drop the oldest; of more than the queue holds, the last ones stay."""
+        """Append states [B, D] to the queues and drop the oldest."""
         for queue, states in ((self.words, words), (self.documents, documents)):
             queue.copy_(torch.cat([queue, states.to(queue.dtype)])[-len(queue) :])
 
 
 def queued_contrast(queries: Tensor, keys: Tensor, queue: Tensor, *, temperature: float, normalised: bool) -> Tensor:
-    """The contrast of every query with its key among all queries, keys and the queue, and of every key alike, [2 n].
+    """InfoNCE loss of every query and every key against all queries, keys and the queue, [2 n].
 
     Args:
-        queries: row i belongs to row i of the keys, [n, D].
+        queries: row i has row i of the keys as positive, [n, D].
         keys: the positives, [n, D].
         queue: further negatives, [K, D].
         temperature: divides the scores.
-        normalised: whether vectors are brought to length one first (norms below 1e-4 count as that).
+        normalised: whether vectors are L2-normalised first (with norms clamped at 1e-4).
     """
     if normalised:
         queries, keys, queue = (F.normalize(x, dim=-1, eps=1e-4) for x in (queries, keys, queue))
@@ -98,11 +98,11 @@ def queued_contrast(queries: Tensor, keys: Tensor, queue: Tensor, *, temperature
 
 @dataclass(frozen=True, eq=False)
 class DefinedMentions(Movable):
-    """Sentences with hidden tokens, descriptions of an entity of each, and where its mention begins."""
+    """Sentences with masked tokens, descriptions of an entity of each, and the start of its mention."""
 
     text: Tokens
-    rows: Tensor  #: hidden rows, [P]
-    labels: Tensor  #: what stood there, [P]
+    rows: Tensor  #: masked rows, [P]
+    labels: Tensor  #: labels, [P]
     documents: Tokens
     starts: Tensor  #: row of the first token of the mention, -1 where a sentence has none, [B]
 
@@ -111,19 +111,19 @@ class DefinedMentions(Movable):
 
 
 class EntityDefinition:
-    """Masked tokens, and the description of the entity that a sentence mentions (Jiang et al. 2022, section 3.2).
+    """Masked tokens, and contrast of a mention and the description of its entity (Jiang et al. 2022, section 3.2).
 
-    The text of the inputs and, as their target, one description per sentence, perhaps in another language;
+    The inputs have a text and, as target, one description per sentence, possibly in another language;
     ``token_labels["mention"]`` of the text is 1 at the first token of the mention. Heads: ``entity-definition`` and
     ``masked-tokens``.
 
     Args:
-        masking: hides tokens of the sentences; descriptions stay as they are.
+        masking: masks tokens of the sentences; descriptions are not masked.
         layer: depth whose states are contrasted, 0 being the embeddings; -1 the last.
         temperature: divides the scores.
-        normalised: whether vectors have length one.
-        word_scale: weight of finding the description of a word.
-        document_scale: weight of finding the word of a description.
+        normalised: whether vectors are L2-normalised.
+        word_scale: weight of the loss from words to descriptions.
+        document_scale: weight of the loss from descriptions to words.
     """
 
     name = "entity-definition"
@@ -146,7 +146,7 @@ class EntityDefinition:
         self.document_scale = document_scale
 
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> DefinedMentions:
-        """Sentences with hidden tokens beside the descriptions.
+        """Mask tokens of the sentences; the descriptions are unchanged.
 
         Raises:
             UserError: there is no text, no description, or no label of mentions; or they differ in number.
@@ -168,7 +168,7 @@ class EntityDefinition:
         return DefinedMentions(replace(hidden, token_labels=None), rows, text.ids[rows], documents, starts)
 
     def states(self, system: System, batch: DefinedMentions) -> tuple[Tensor, Tensor, Tensor]:
-        """Final states of the sentences, [T, D], and what is projected of mentions and of documents, [B, D] each."""
+        """Final states of the sentences, [T, D], and the states of mentions and documents to project, [B, D] each."""
         depths = [stream.x for stream in system.hidden_states(Inputs(text=batch.text))]
         documents = [stream.x for stream in system.hidden_states(Inputs(text=batch.documents))]
         firsts = batch.text.layout.starts(batch.starts.device)
@@ -197,7 +197,7 @@ class EntityDefinition:
         return found
 
     def loss(self, system: System, batch: DefinedMentions) -> Tensor:
-        """The mean over hidden tokens, and the weighted means of the two contrasts."""
+        """The mean over masked tokens, and the weighted means of the two contrasts."""
         found = self.losses(system, batch)
         scales = {"masked": 1.0, "word2doc": self.word_scale, "doc2word": self.document_scale}
         return torch.stack(

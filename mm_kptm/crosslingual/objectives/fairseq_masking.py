@@ -1,6 +1,6 @@
-"""How fairseq hides tokens of XLM-R and its successors.
+"""fairseq's token masking, as in XLM-R and its successors.
 
-Shapes: T token rows, P hidden rows.
+Shapes: T token rows, P masked rows.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mm_kptm.errors import UserError
 
 @dataclass(frozen=True)
 class FairseqMasking:
-    """A share of every sequence without replacement, its ends among them (fairseq's MaskTokensDataset).
+    """A share of every sequence without replacement, special tokens included (fairseq's MaskTokensDataset).
 
     ``floor(rate * length + u)`` tokens with u uniform below 1, so that the share is met on average. Of these, each by
     itself, ``keep_share`` stay, ``random_share`` become a random token, the others the mask.
@@ -24,13 +24,13 @@ class FairseqMasking:
     Args:
         mask_id: id of the mask token.
         vocab_size: random tokens are drawn below it, the mask among them.
-        rate: share of the tokens of a sequence.
+        rate: share of the tokens of a sequence that is masked.
         num_specials: ids below it are not drawn as random tokens.
-        keep_share: share of the hidden tokens that are shown as they are.
+        keep_share: share of the masked tokens that stay unchanged.
         random_share: share that becomes a random token.
 
     Raises:
-        UserError: the shares are none.
+        UserError: a share is out of range.
     """
 
     mask_id: int
@@ -53,7 +53,7 @@ class FairseqMasking:
             )
 
     def mask(self, tokens: Tokens, generator: torch.Generator) -> tuple[Tokens, Tensor]:
-        """The corrupted tokens and the rows that were hidden, in order, [P]."""
+        """The corrupted tokens and the masked rows in order, [P]."""
         lengths = torch.tensor(tokens.layout.lengths, dtype=torch.double)
         draws = torch.rand(len(lengths), generator=generator, dtype=torch.double)
         counts = (self.rate * lengths + draws).long().tolist()

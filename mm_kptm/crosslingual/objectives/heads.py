@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 
 class BorrowedRows(nn.Module):
-    """One score from rows of the word table that stand for no word, so that the head has no weights of its own.
+    """Binary classifier with unused rows of the word table as weight and bias, without own parameters.
 
-    The released code of Conneau and Lample (2019) tells true translations from false ones with it.
+    The released code of Conneau and Lample (2019) classifies parallel sentences with it.
     """
 
     def __init__(self, word: nn.Embedding, *, weight: int, bias: int) -> None:

@@ -1,4 +1,4 @@
-"""Where the language code of a text stands: mBART's layouts of sources and targets.
+"""Positions of language codes in mBART's sources and targets.
 
 Shapes: B texts, T rows.
 """
@@ -29,7 +29,7 @@ def code_first(texts: Iterable[Sequence[int]], *, stop: int, code: int) -> list[
 
 
 def last_moved_first(labels: Iterable[Sequence[int]]) -> list[list[int]]:
-    """What a decoder reads while it predicts these labels: the last token in front, the others behind it.
+    """Decoder inputs for these labels: the last token moved to the front.
 
     >>> last_moved_first([[7, 8, 2, 57]])
     [[57, 7, 8, 2]]

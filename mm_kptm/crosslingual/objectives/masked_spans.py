@@ -1,6 +1,6 @@
-"""MASS: the encoder reads a text without a span, the decoder writes the span.
+"""MASS: the decoder predicts the span that is masked in the encoder's input.
 
-Shapes: T rows, P hidden rows.
+Shapes: T rows, P masked rows.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from mm_kptm.objectives.next_tokens import Continuation, NextTokens
 
 @dataclass(frozen=True)
 class SpanPolicy:
-    """Which places of a text are hidden (Song et al. 2019, section 3.2, as released).
+    """Choice of the masked positions of a text (Song et al. 2019, section 3.2, as released).
 
-    ``round(length * share)`` places, both ends of the text counted in its length, in segments of at most
+    ``round(length * share)`` positions, both ends of the text counted in its length, in segments of at most
     ``max_span_length``; the first token never. With probability 0.2 the first segment follows it directly, with 0.2 the
     last segment ends the text, otherwise segments lie anywhere.
     """
@@ -32,19 +32,19 @@ class SpanPolicy:
     def __post_init__(self) -> None:
         if not 0 < self.share < 1 or self.max_span_length < 1:
             raise UserError(
-                f"a share between 0 and 1 of a text is hidden in segments of at least one token, not {self.share} in "
+                f"a share between 0 and 1 of a text is masked in segments of at least one token, not {self.share} in "
                 f"segments of {self.max_span_length}"
             )
 
     def places(self, length: int, rng: random.Random) -> list[int]:
-        """Hidden places of a text of ``length`` tokens, in order."""
+        """Masked positions of a text of ``length`` tokens, in order."""
         count = min(round(length * self.share), length - 1)
         whole, rest = divmod(count, self.max_span_length)
         segments = [self.max_span_length] * whole + [rest] * bool(rest)
         draw = rng.random()
         first, last = segments[:1] if draw >= 0.8 else [], segments[-1:] if 0.6 <= draw < 0.8 else []
         inner = segments[len(first) : len(segments) - len(last)]
-        mixed = [*inner, *[0] * (length - 1 - count)]  # 0 is a token that stays
+        mixed = [*inner, *[0] * (length - 1 - count)]  # 0 is an unmasked token
         rng.shuffle(mixed)
         found: list[int] = []
         place = 1
@@ -55,14 +55,14 @@ class SpanPolicy:
 
 
 class MaskedSpans(NextTokens):
-    """Write the hidden span of a text (Song et al. 2019, eq. 1), with the head ``next-tokens``.
+    """Generation of the masked span of a text (Song et al. 2019, eq. 1), with the head ``next-tokens``.
 
-    The decoder reads the token before each hidden place, with that token's own position, and nothing else.
+    The decoder input is the token before each masked position, with that token's own position, and nothing else.
 
     Args:
-        mask_id: id shown for 80 % of the hidden tokens; 10 % stay, 10 % become any of the vocabulary.
-        vocab_size: of the random tokens.
-        policy: which places are hidden.
+        mask_id: id that replaces 80 % of the masked tokens; 10 % stay, 10 % become random tokens.
+        vocab_size: upper bound of random tokens.
+        policy: chooses the masked positions.
     """
 
     name = "masked-spans"
@@ -74,13 +74,13 @@ class MaskedSpans(NextTokens):
         self.policy = policy
 
     def prepare(self, inputs: Inputs, generator: torch.Generator | None = None) -> Continuation:
-        """Hide spans of the text and predict them.
+        """Mask spans of the text, to be predicted.
 
         Raises:
-            UserError: there is no text, or nothing to draw from.
+            UserError: there is no text, or no generator.
         """
         if inputs.text is None or generator is None:
-            raise UserError("masked-spans hides text at random, so it needs inputs with a text and a generator")
+            raise UserError("masked-spans masks text at random, so it needs inputs with a text and a generator")
         rng = random.Random(int(torch.randint(2**62, (), generator=generator)))
         tokens = inputs.text
         rows = [
@@ -98,16 +98,16 @@ class MaskedSpans(NextTokens):
 
 
 def masked_span_batch(inputs: Inputs, hidden: Tensor, shown: Tensor) -> Continuation:
-    """The batch that predicts the hidden rows of a text.
+    """The batch that predicts the masked rows of a text.
 
     Args:
-        inputs: with the text as it was.
-        hidden: hidden rows in order, none the first of its text, [P].
-        shown: ids that the encoder reads, [T].
+        inputs: inputs with the original text.
+        hidden: masked rows in order, none the first of its text, [P].
+        shown: corrupted ids of the encoder input, [T].
     """
     tokens = inputs.text
     if tokens is None:
-        raise UserError("spans are hidden in a text, but the inputs have none")
+        raise UserError("spans are masked in a text, but the inputs have none")
     owners = tokens.layout.sequence_ids(hidden.device)[hidden]
     before = hidden - 1
     counts = torch.bincount(owners, minlength=len(tokens.layout)).tolist()
@@ -124,6 +124,6 @@ def masked_span_batch(inputs: Inputs, hidden: Tensor, shown: Tensor) -> Continua
 
 
 def columns_of(layout: SequenceLayout, places: Sequence[Sequence[int]]) -> Tensor:
-    """Row numbers of places that count from the first token of each text, in order, [P]."""
+    """Row numbers of positions counted from the first token of each text, in order, [P]."""
     rows = [first + place for first, found in zip(layout.offsets, places, strict=False) for place in found]
     return torch.tensor(rows, dtype=torch.long)

@@ -1,4 +1,4 @@
-"""How XLM hides tokens."""
+"""XLM's token masking."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from mm_kptm.objectives.tokens import Bernoulli, Masking, MaskingPolicy
 
 @dataclass(frozen=True)
 class SparingFirst:
-    """What another policy chooses, but never the first row of a sequence."""
+    """Another policy restricted to rows other than the first of a sequence."""
 
     choice: MaskingPolicy
 
@@ -22,8 +22,8 @@ class SparingFirst:
 def xlm_masking(specials: Specials, vocab_size: int, *, rate: float = 0.15) -> Masking:
     """The masking of the released code of Conneau and Lample (2019).
 
-    Every token by itself, an inner end of a sentence like any other, but not the first of a sequence; what stands in
-    its place by chance is drawn from the whole vocabulary, special tokens included.
+    Independent choice of every token, inner separators included, except the first of a sequence; random replacements
+    are drawn from the whole vocabulary, special tokens included.
     """
     return Masking(
         specials.mask, pool=(0, vocab_size), never=frozenset({specials.pad}), policy=SparingFirst(Bernoulli(rate))

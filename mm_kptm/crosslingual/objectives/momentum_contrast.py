@@ -1,4 +1,4 @@
-"""InfoXLM's contrast of translations (XlCo): a momentum encoder, a queue of negatives, and sentences mixed in pairs.
+"""InfoXLM's cross-lingual contrast (XlCo): momentum encoder, queue of negatives and mixup of sentence pairs.
 
 Shapes: B pairs contrasted, K rows of the queue, D dim.
 """
@@ -23,9 +23,9 @@ from mm_kptm.systems.system import System
 
 
 class MomentumContrast(nn.Module):
-    """The slow copy of an encoder, the projections of both, and a ring of keys (Chi et al. 2021, section 3.2).
+    """Momentum encoder, projections and a ring buffer of keys (Chi et al. 2021, section 3.2).
 
-    Everything is a parameter so that a saved system goes on where it stopped; only ``projection`` is trained.
+    All tensors are parameters, so that a saved system can resume; only ``projection`` is trained.
     """
 
     def __init__(self, encoder: nn.Module, dim: int, queue_size: int) -> None:
@@ -48,14 +48,14 @@ class MomentumContrast(nn.Module):
         """Write keys [B, D] over the oldest ones."""
         size, start = len(self.queue), int(self.pointer)
         places = (start + torch.arange(len(keys), device=keys.device)) % size
-        # of a batch longer than the ring the last keys stay
+        # of a batch longer than the buffer the last keys stay
         self.queue[places[-size:]] = keys[-size:].to(self.queue.dtype)
         self.pointer.fill_((start + len(keys)) % size)
         self.count.add_(len(keys))
 
     @torch.no_grad()
     def follow(self, encoder: nn.Module, momentum: float) -> None:
-        """Move the slow copy towards the encoder: slow = momentum * slow + (1 - momentum) * fast."""
+        """Update the momentum encoder: slow = momentum * slow + (1 - momentum) * fast."""
         pairs = [*zip(self.slow.parameters(), encoder.parameters(), strict=True)]
         for slow, fast in [*pairs, (self.slow_projection, self.projection)]:
             slow.mul_(momentum).add_(fast, alpha=1 - momentum)
@@ -63,7 +63,7 @@ class MomentumContrast(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class ContrastedTexts(Movable):
-    """Texts on either side of a contrast; number b of one belongs to number b of the other."""
+    """Texts on either side of a contrast, paired by index."""
 
     queries: Tokens
     keys: Tokens
@@ -73,7 +73,7 @@ class ContrastedTexts(Movable):
 
 
 def mixup_modes(indices: Sequence[int], *, epoch: int, seed: int = 1) -> list[int]:
-    """The mode of every item, 0 to 7, as the released loader draws it from the seed, the epoch and its number."""
+    """Mixup mode of every item, 0 to 7, drawn from seed, epoch and index as in the released loader."""
     import numpy as np
 
     seeds = (int(hash((seed, epoch, index)) % 1e6) for index in indices)
@@ -81,7 +81,7 @@ def mixup_modes(indices: Sequence[int], *, epoch: int, seed: int = 1) -> list[in
 
 
 def mixed_up(sources: Tokens, translations: Tokens, modes: Sequence[int]) -> ContrastedTexts:
-    """Two pairs of translations as one: both sources in a row against both translations in a row (section 3.2).
+    """Mixup of two translation pairs: concatenated sources against concatenated translations (section 3.2).
 
     Item i is made of pairs 2i and 2i + 1; the second sentence of a row loses its first token. Bit 0 of its mode swaps
     the sources, bit 1 the translations, bit 2 the two sides.
@@ -114,18 +114,18 @@ def mixed_up(sources: Tokens, translations: Tokens, modes: Sequence[int]) -> Con
 
 
 class CrossLingualContrast:
-    """Find the translation of a text among those read before (Chi et al. 2021, eq. 6), with the head ``xlco``.
+    """Contrast of a text and its translation against a queue (Chi et al. 2021, eq. 6), with the head ``xlco``.
 
-    Sources are the text of the inputs and translations their target, each framed by itself. Keys come from the slow
-    encoder and are written to the queue while the system trains; until the ring is full, the keys so far are the
-    negatives. Call :meth:`follow` after every step of the optimiser.
+    Sources are the text of the inputs and translations their target, framed separately. Keys come from the momentum
+    encoder and enter the queue during training; until the queue is full, the keys so far are the negatives.
+    Call :meth:`follow` after every step of the optimiser.
 
     Args:
-        layer: depth whose first state stands for a text, 0 being the embeddings (8 in base size, 12 in large).
+        layer: depth whose first state represents a text, 0 being the embeddings (8 in base size, 12 in large).
         temperature: divides the scores.
-        momentum: of the slow encoder.
-        masking: hides tokens of both sides first, as in the released code; none unless given.
-        mixup: whether pairs are mixed two by two; one that is left over stays as it is.
+        momentum: of the momentum encoder.
+        masking: masks tokens of both sides first, as in the released code; default: none.
+        mixup: whether pairs are mixed two by two; a remaining one stays unmixed.
     """
 
     name = "xlco"
@@ -146,7 +146,7 @@ class CrossLingualContrast:
         self.mixup = mixup
 
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> ContrastedTexts:
-        """The two sides, hidden and mixed.
+        """The two sides, masked and mixed.
 
         Raises:
             UserError: there is no text or no target, or they differ in number.
@@ -172,7 +172,7 @@ class CrossLingualContrast:
         return ContrastedTexts(_behind(mixed.queries, left[0]), _behind(mixed.keys, left[1]))
 
     def scores(self, system: System, batch: ContrastedTexts) -> tuple[Tensor, Tensor]:
-        """Scores of the own key, in column 0, and of the queue, [B, 1 + K], and the keys, [B, D]."""
+        """Logits of the positive key, in column 0, and of the queue, [B, 1 + K], and the keys, [B, D]."""
         head = cast(MomentumContrast, system.head(self.name))
         if not int(head.count):
             head.follow(system.encoder, 0.0)
@@ -183,7 +183,7 @@ class CrossLingualContrast:
         return torch.cat([own, queries @ head.negatives().T.to(queries.dtype)], 1) / self.temperature, keys
 
     def losses(self, system: System, batch: ContrastedTexts) -> Tensor:
-        """The cross-entropy of every text, [B]; its keys join the queue afterwards if the system trains."""
+        """The cross-entropy of every text, [B]; in training its keys enter the queue afterwards."""
         scores, keys = self.scores(system, batch)
         if system.training:
             cast(MomentumContrast, system.head(self.name)).enqueue(keys)
@@ -198,7 +198,7 @@ class CrossLingualContrast:
         return self.losses(system, batch)
 
     def follow(self, system: System) -> None:
-        """Let the slow encoder follow, once per step of the optimiser and right after it."""
+        """Update the momentum encoder; call after every optimiser step."""
         cast(MomentumContrast, system.head(self.name)).follow(system.encoder, self.momentum)
 
     def _first_states(self, encoder: nn.Module, tokens: Tokens) -> Tensor:
@@ -212,7 +212,7 @@ class CrossLingualContrast:
 
 
 def _behind(first: Tokens, second: Tokens) -> Tokens:
-    """The sequences of two streams, those of the second behind those of the first."""
+    """Concatenation of the sequences of two streams."""
     both = (first.languages, second.languages)
     return Tokens(
         ids=torch.cat([first.ids, second.ids]),
@@ -224,7 +224,7 @@ def _behind(first: Tokens, second: Tokens) -> Tokens:
 
 
 def _taken(tokens: Tokens, rows: Sequence[Sequence[int]]) -> Tokens:
-    """Sequences made of the given rows, with positions that run on."""
+    """Sequences of the given rows, with continued positions."""
     layout = SequenceLayout(tuple(map(len, rows)))
     numbers = torch.tensor([row for sequence in rows for row in sequence], dtype=torch.long, device=tokens.ids.device)
     return Tokens(

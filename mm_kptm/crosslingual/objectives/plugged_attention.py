@@ -1,6 +1,6 @@
-"""VECO's CA-MLM: hidden tokens from their own text, and again with cross-attention to its translation plugged in.
+"""VECO's CA-MLM: masked tokens predicted with and without cross-attention to the translation.
 
-Shapes: P hidden rows.
+Shapes: P masked rows.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from mm_kptm.systems.system import System
 
 @dataclass(frozen=True, eq=False)
 class MaskedTranslations(Movable):
-    """A text and its translation, both with hidden tokens, and what stood there."""
+    """A text and its translation, both with masked tokens, and their labels."""
 
     inputs: Inputs
-    rows: tuple[Tensor, Tensor]  #: hidden rows of either, each [P]
+    rows: tuple[Tensor, Tensor]  #: masked rows of either, each [P]
     labels: tuple[Tensor, Tensor]  #: each [P]
 
     def __len__(self) -> int:
@@ -36,27 +36,27 @@ class BothReadings(Protocol):
 
     @property
     def alone(self) -> tuple[Tensor, Tensor]:
-        """Each by itself."""
+        """States without cross-attention."""
 
     @property
     def plugged(self) -> tuple[Tensor, Tensor]:
-        """Each with attention to the other."""
+        """States with cross-attention to the other text."""
 
 
 class PluggedEncoder(Protocol):
-    """An encoder with a cross-attention that can be plugged in."""
+    """Encoder with optional cross-attention."""
 
     def both(self, inputs: Inputs) -> BothReadings:
         """All four final states of a text and its translation."""
 
 
 class PluggedAttention:
-    """Four predictions per pair: each side from itself, and from both (Luo et al. 2021, section 2.2).
+    """Masked tokens of both sides, each with and without cross-attention (Luo et al. 2021, section 2.2).
 
     The text of the inputs and its translation, the target. The loss is the sum of the means of the four.
 
     Args:
-        masking: hides tokens of either side.
+        masking: masks tokens of either side.
     """
 
     name = "ca-mlm"
@@ -65,7 +65,7 @@ class PluggedAttention:
         self.masking = masking
 
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> MaskedTranslations:
-        """Hide tokens of both sides.
+        """Mask tokens of both sides.
 
         Raises:
             UserError: there is no text or no target.
@@ -78,7 +78,7 @@ class PluggedAttention:
         return MaskedTranslations(inputs.with_streams(text=text, target=target), (rows, others), labels)
 
     def losses(self, system: System, batch: MaskedTranslations) -> dict[str, Tensor]:
-        """Cross-entropies of hidden tokens, each [P]: of ``x``, ``x_given_y``, ``y`` and ``y_given_x``."""
+        """Cross-entropies of masked tokens, each [P]: of ``x``, ``x_given_y``, ``y`` and ``y_given_x``."""
         states = cast(PluggedEncoder, system.encoder).both(batch.inputs)
         score = system.head("masked-tokens")
         found = {}

@@ -1,4 +1,4 @@
-"""Self-teaching: the soft labels of a first model, on translated text, teach a second one.
+"""Self-teaching: distillation from a first model's soft labels on translated text.
 
 Shapes: B texts, P tokens, C classes.
 """
@@ -26,7 +26,7 @@ def edge_teaching(scores: Tensor, teacher: Tensor, *, temperature: float = 6.0) 
     """KL divergence of the scores of answers' first or last tokens, [P], over all tokens of a batch.
 
     As in the released code the softmax runs over the texts of the batch together, and the divergence is divided by the
-    number of tokens, so that it depends on what else is in the batch.
+    number of tokens, so that it depends on the rest of the batch.
     """
     return _divergence(scores, teacher, temperature).sum() / len(scores) * temperature**2
 

@@ -1,4 +1,4 @@
-"""Translation language modelling: hidden tokens of a sentence found with the help of its translation."""
+"""Translation language modelling: masked tokens of a sentence predicted with its translation as context."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ TRANSLATIONS = "sentences beside their translations"
 
 
 class TranslationLanguageModeling(MaskedTokens):
-    """Masked tokens in pairs of translations, which data show in a row (Conneau and Lample 2019, section 3.3).
+    """Masked tokens in concatenated translation pairs (Conneau and Lample 2019, section 3.3).
 
     The head is that of masked tokens.
     """

@@ -1,4 +1,4 @@
-"""XLM-Align's two steps: words are aligned by optimal transport, then a pointer finds the aligned word of a masked one.
+"""XLM-Align: word alignment by optimal transport, and prediction of aligned words by a pointer network.
 
 Shapes: m source tokens, n target tokens, P pointers, B pairs, T rows, D dim.
 """
@@ -23,7 +23,7 @@ from mm_kptm.systems.system import System
 def sinkhorn(similarity: Tensor, *, iterations: int = 2) -> Tensor:
     """Normalise similarities [m, n] by columns, then by rows, several times (Chi et al. 2021, section 3.1.1).
 
-    Those that are not positive become 1e-6 first, as in the released code; rows sum to one.
+    Non-positive values are set to 1e-6 first, as in the released code; rows sum to one.
     """
     plan = similarity.clamp(min=0).masked_fill(similarity <= 0, 1e-6)
     for _ in range(iterations):
@@ -33,7 +33,7 @@ def sinkhorn(similarity: Tensor, *, iterations: int = 2) -> Tensor:
 
 
 def align_words(plan: Tensor, *, rounds: int = 2, decay: float = 0.9) -> Tensor:
-    """Pairs that choose each other, over several rounds: source and target number in order, [pairs, 2].
+    """Mutual argmax alignments over several rounds: source and target indices in order, [pairs, 2].
 
     After the first round, scores of rows and columns that are aligned already are scaled by ``decay``, and cells whose
     row and column both are cannot be chosen (Jalili Sabet et al. 2020, Itermax). Texts of up to two tokens have one
@@ -55,7 +55,7 @@ def align_words(plan: Tensor, *, rounds: int = 2, decay: float = 0.9) -> Tensor:
 
 
 def _mutual(scores: Tensor) -> Tensor:
-    """True where a cell is the first best one of its row and of its column, [m, n]."""
+    """True where a cell is the argmax of its row and of its column, [m, n]."""
     rows, columns = torch.zeros_like(scores, dtype=torch.bool), torch.zeros_like(scores, dtype=torch.bool)
     rows[torch.arange(scores.shape[0]), scores.argmax(1)] = True
     columns[scores.argmax(0), torch.arange(scores.shape[1])] = True
@@ -77,7 +77,7 @@ class Pointer(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class Pointers(Movable):
-    """Masked tokens of one side and the tokens of the other side that they are aligned with, as rows of the batch."""
+    """Masked tokens of one side and their aligned tokens on the other, as rows of the batch."""
 
     rows: Tensor  #: [P]
     gold: Tensor  #: [P]
@@ -85,11 +85,11 @@ class Pointers(Movable):
 
 @dataclass(frozen=True, eq=False)
 class MaskedPairs(Movable):
-    """Pairs of translations with hidden tokens, the same without, and where the two sentences lie."""
+    """Translation pairs with masked tokens, the unmasked ids, and the spans of the two sentences."""
 
     hidden: Tokens
     clean: Tokens
-    rows: Tensor  #: hidden rows, [P]
+    rows: Tensor  #: masked rows, [P]
     spans: Tensor  #: first source row, end of source, first target row, end of target, over the batch, [B, 4]
 
     def __len__(self) -> int:
@@ -97,13 +97,13 @@ class MaskedPairs(Movable):
 
 
 def pointers(alignments: Sequence[Tensor], hidden: Tensor, *, total: int) -> tuple[Pointers, Pointers]:
-    """From the source side to the target side, and back, of the hidden tokens that are aligned.
+    """Pointers of aligned masked tokens, from source to target and back.
 
     A token that is aligned with several points to the last of them, as in the released code.
 
     Args:
         alignments: source and target row of every aligned pair, each [pairs, 2].
-        hidden: the hidden rows in order, [H].
+        hidden: masked rows in order, [H].
         total: number of rows of the batch.
     """
     pairs = torch.cat([*alignments, hidden.new_zeros(0, 2)])
@@ -118,14 +118,14 @@ def pointers(alignments: Sequence[Tensor], hidden: Tensor, *, total: int) -> tup
 
 
 class WordAlignment:
-    """Masked tokens from a pair, and the aligned token of each masked one (Chi et al. 2021, section 3).
+    """Masked tokens in translation pairs, and the aligned token of each masked one (Chi et al. 2021, section 3).
 
-    Both kinds of targets weigh the same: the loss is the mean over all. Sources are the text of the inputs,
-    translations their target, each framed by itself; a pair is ``<s> a </s> b </s>`` with positions that run on. Heads:
+    The loss is the mean over targets of both kinds. Sources are the text of the inputs, translations their target,
+    framed separately; a pair is ``<s> a </s> b </s>`` with continued positions. Heads:
     ``word-alignment`` and ``masked-tokens``.
 
     Args:
-        masking: hides tokens of the pair.
+        masking: masks tokens of the pair.
         layer: depth whose states are aligned (10 in the recipe).
         iterations: of :func:`sinkhorn`.
         rounds: of :func:`align_words`.
@@ -140,7 +140,7 @@ class WordAlignment:
         self.rounds = rounds
 
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> MaskedPairs:
-        """Pairs with hidden tokens.
+        """Pairs with masked tokens.
 
         Raises:
             UserError: there is no text or no target, or they differ in number.
@@ -194,7 +194,7 @@ class WordAlignment:
     def parts(
         self, system: System, batch: MaskedPairs, alignments: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Losses of pointers forward, back, and of hidden tokens, each [P], and the example of each in that order."""
+        """Losses of forward pointers, backward pointers and masked tokens, each [P], and the example of each."""
         states: Tensor = system(Inputs(text=batch.hidden)).text
         forward, back = pointers(alignments, batch.rows, total=len(states))
         scores = system.head("masked-tokens")(states[batch.rows])
@@ -218,7 +218,7 @@ class WordAlignment:
 
 
 def _in_a_row(sources: Tokens, translations: Tokens) -> tuple[Tokens, Tensor]:
-    """Pairs ``<s> a </s> b </s>``, and where the two sentences lie in the batch without their framing tokens."""
+    """Pairs ``<s> a </s> b </s>``, and the spans of the two sentences without special tokens."""
     ids, spans, start = [], [], 0
     for first, second in zip(*(_lists(side, side.ids) for side in (sources, translations)), strict=True):
         ids.append([*first, *second[1:]])
@@ -238,13 +238,13 @@ def _lists(tokens: Tokens, numbers: Tensor) -> list[list[int]]:
 
 
 def pairs_of(tokens: Tokens, clean: Tensor, rows: Tensor, spans: Tensor) -> MaskedPairs:
-    """Pairs that were hidden elsewhere.
+    """Pairs from externally masked tokens.
 
     Args:
-        tokens: with hidden tokens.
-        clean: what stood there, [T].
-        rows: hidden ones, [P].
-        spans: half-open, counted from the first token of each pair, [B, 4].
+        tokens: tokens with masks.
+        clean: unmasked ids, [T].
+        rows: masked rows, [P].
+        spans: half-open spans of the sentences, counted from the first token of each pair, [B, 4].
     """
     firsts = SequenceLayout(tokens.layout.lengths).starts(rows.device)
     return MaskedPairs(tokens, replace(tokens, ids=clean), rows, spans + firsts[:, None])

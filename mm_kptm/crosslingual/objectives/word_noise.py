@@ -1,4 +1,4 @@
-"""Denoising auto-encoding as in XNLG and Unicoder's xDAE: words are shuffled, dropped and blanked.
+"""Denoising auto-encoding of XNLG and Unicoder's xDAE: words are shuffled, dropped and masked.
 
 Shapes: B texts, N padded length.
 """
@@ -18,19 +18,19 @@ from mm_kptm.objectives.next_tokens import Continuation, NextTokens
 
 @dataclass(frozen=True)
 class WordNoise:
-    """Shuffle, then drop, then blank (Lample et al. 2018, section 2.3), drawing as the code of XLM does.
+    """Word shuffling, dropping and masking (Lample et al. 2018, section 2.3), with the draws of XLM's code.
 
-    The first token and the last ``ends`` tokens of a text stay where they are.
+    The first token and the last ``ends`` tokens of a text are unchanged.
 
     Args:
-        mask_id: id of a blanked word.
+        mask_id: id of a masked word.
         shuffle: words move by less than this many places; 0 leaves them in order.
-        drop: probability of a word to be left out; a text that loses all gets one back.
-        blank: probability of a word to be blanked.
-        ends: how many tokens end a text.
+        drop: probability of dropping a word; a text that loses all gets one back.
+        blank: probability of masking a word.
+        ends: number of special tokens at the end of a text.
 
     Raises:
-        UserError: a probability is none.
+        UserError: a probability is out of range.
     """
 
     mask_id: int
@@ -47,7 +47,7 @@ class WordNoise:
             )
 
     def noised(self, texts: Sequence[Sequence[int]], rng: np.random.RandomState) -> list[list[int]]:
-        """The texts with noise; all draws of a kind are made for the padded batch at once, [N - ends, B]."""
+        """The noised texts; all random numbers of a kind are drawn for the padded batch at once, [N - ends, B]."""
         count, found = len(texts), [list(text) for text in texts]
         if self.shuffle > 0:
             noise = rng.uniform(0, self.shuffle, size=(self._longest(found), count))
@@ -78,16 +78,16 @@ class WordNoise:
 
 
 def item_rng(seed: int, epoch: int, index: int) -> np.random.RandomState:
-    """The draws of one item of an epoch, as fairseq seeds them: by a remainder in floating point."""
+    """Random generator of one item of an epoch, seeded as in fairseq (floating-point remainder)."""
     return np.random.RandomState(int(hash((seed, epoch, index)) % 1e6))
 
 
 class WordDenoising(NextTokens):
-    """Restore a text from its noised form with the head ``next-tokens`` (Chi et al. 2020, section 2.2).
+    """Reconstruction of a text from its noised form with the head ``next-tokens`` (Chi et al. 2020, section 2.2).
 
     Args:
-        noise: what is done to a text.
-        without_first: whether the encoder reads the noised text without its first token (xDAE's language symbol).
+        noise: the noise function.
+        without_first: whether the encoder input lacks the first token (xDAE's language symbol).
     """
 
     name = "word-denoising"
@@ -98,10 +98,10 @@ class WordDenoising(NextTokens):
         self.without_first = without_first
 
     def prepare(self, inputs: Inputs, generator: torch.Generator | None = None) -> Continuation:
-        """Noised texts, and what is to be restored.
+        """Noised texts with the originals as targets.
 
         Raises:
-            UserError: there is no text, or nothing to draw from.
+            UserError: there is no text, or no generator.
         """
         if inputs.text is None or generator is None:
             raise UserError("word-denoising noises a text at random, so it needs inputs with a text and a generator")
@@ -112,7 +112,7 @@ class WordDenoising(NextTokens):
 
 
 def denoised(tokens: Tokens, noised: Sequence[Sequence[int]], *, without_first: bool = False) -> Inputs:
-    """The clean tokens to be written from noised texts, which keep the language of their first token."""
+    """Inputs with noised texts, in the language of their first token, and the clean tokens as targets."""
     texts = [text[1:] if without_first else text for text in noised]
     languages = None
     if tokens.languages is not None:

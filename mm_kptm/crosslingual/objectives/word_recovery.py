@@ -1,4 +1,4 @@
-"""Unicoder's word recovery: a sentence is rebuilt from the words of its translation.
+"""Unicoder's word recovery: prediction of a sentence from the words of its translation.
 
 Shapes: B pairs, T rows of the sentences, U rows of their translations, D dim, n and m rows of one pair.
 """
@@ -21,7 +21,7 @@ from mm_kptm.systems.system import System
 
 
 class TranslatedWords(nn.Module):
-    r"""Every word as a weighted mean of the words of its translation (Huang et al. 2019, section 3.1).
+    r"""Attention-weighted means of the words of a translation, per word (Huang et al. 2019, section 3.1).
 
     .. math:: A_{ij} = w \cdot [x_i ; y_j ; x_i \odot y_j], \qquad \hat x_i = \sum_j \mathrm{softmax}_j(A_{ij})\, y_j
     """
@@ -34,9 +34,9 @@ class TranslatedWords(nn.Module):
         """From words [T, D] and those of the translations [U, D]: [T, D]."""
         first, second, product = self.weight
         rebuilt = []
-        for mine, theirs in zip(layout.split(x), other.split(y), strict=True):
-            scores = (mine @ first).unsqueeze(1) + theirs @ second + (mine * product) @ theirs.T  # [n, m]
-            rebuilt.append(scores.softmax(-1) @ theirs)
+        for words, others in zip(layout.split(x), other.split(y), strict=True):
+            scores = (words @ first).unsqueeze(1) + others @ second + (words * product) @ others.T  # [n, m]
+            rebuilt.append(scores.softmax(-1) @ others)
         return torch.cat([*rebuilt, x[:0]])
 
 
@@ -51,10 +51,10 @@ class Translations(Movable):
 
 
 class WordRecovery:
-    """Name every word of a sentence from the words of its translation (Huang et al. 2019, section 3.1).
+    """Prediction of every word of a sentence from the words of its translation (Huang et al. 2019, section 3.1).
 
-    Heads: ``word-recovery`` and ``masked-tokens``. The text of the inputs and, as their target, its translation. What
-    is rebuilt enters the layers as it is: position and language are in it already.
+    Heads: ``word-recovery`` and ``masked-tokens``. The inputs have a text and, as target, its translation. The weighted
+    means enter the layers directly, because they contain position and language embeddings.
     """
 
     name = "word-recovery"

@@ -1,4 +1,4 @@
-"""Dual BERT: a question and a passage that are read beside their translation."""
+"""Dual BERT: reading comprehension with an aligned translation."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -21,11 +21,11 @@ from mm_kptm.systems.rules import Rename, Rule, Transpose
 
 
 class SelfAdaptiveAttention(nn.Module):
-    """Attention to a translation whose scores are smoothed by either text's own (Cui et al. 2019, section 4.2).
+    """Self-adaptive attention to a translation (Cui et al. 2019, section 4.2).
 
     ``softmax(softmax(Q Q') Q K' softmax(K K')' / sqrt(d)) V`` per head, dense, plus the state of the translation at the
     same place, norm. As released, the inner products are not scaled, and rows that nobody sees take part in the inner
-    softmaxes: texts that are padded in length, with padding as hidden rows, give the released numbers.
+    softmaxes: texts that are padded in length, with padding as masked rows, give the released numbers.
 
     Shapes: T text rows, U translation rows, D dim, H heads, n and m rows of one text and its translation.
     """
@@ -40,7 +40,7 @@ class SelfAdaptiveAttention(nn.Module):
         self.drop = nn.Dropout(dropout)
 
     def forward(self, text: Stream, other: Stream) -> Tensor:
-        """What every text row reads of the translation, [T, D]; a place that a translation lacks adds no state."""
+        """Attention output of every text row over the translation, [T, D]."""
         seen = _seen(other)
         read, beside = [], []
         parts = zip(
@@ -63,7 +63,7 @@ class SelfAdaptiveAttention(nn.Module):
 
 
 def _seen(stream: Stream) -> Tensor:
-    """The rows that an ordinary row would see, [U]."""
+    """The rows visible to an ordinary row, [U]."""
     mask, device = stream.attention.mask, stream.x.device
     if mask is None:
         return torch.ones(len(stream.x), dtype=torch.bool, device=device)
@@ -71,9 +71,9 @@ def _seen(stream: Stream) -> Tensor:
 
 
 class DualBert(nn.Module):
-    """One BERT for a text and for its translation, the target of the inputs, and an attention between them.
+    """Shared BERT for a text and its translation (the target of the inputs), with attention between them.
 
-    The states of the text are [T, 2 D], each beside what it reads; those of the target are the translation's, [U, D].
+    The states of the text are concatenated with their attention output, [T, 2 D]; those of the target are [U, D].
     """
 
     def __init__(self, bert: SingleStream, fuse: SelfAdaptiveAttention) -> None:
@@ -83,7 +83,7 @@ class DualBert(nn.Module):
         self.dim = bert.dim
 
     def hidden_states(self, inputs: Inputs) -> Iterator[Stream]:
-        """The text alone at every depth."""
+        """The states of the text alone at every depth."""
         return self.bert.hidden_states(Inputs(text=inputs.text))
 
     def forward(self, inputs: Inputs, output_rows: OutputRows = ALL_ROWS) -> Encoded:
@@ -104,7 +104,7 @@ class DualBert(nn.Module):
         return Encoded({name: x[output_rows[name]] for name, x in states.items() if output_rows.wants(name)}, pooled)
 
     def translated(self, inputs: Inputs) -> Tensor:
-        """The states of the text alone, [T, D]: what the vector of an answer is made of."""
+        """The states of the text alone, [T, D], for the answer representation."""
         states: Tensor = self.bert(Inputs(text=inputs.text), OutputRows({"text": EVERY_ROW}, pooled=False)).text
         return states
 
@@ -139,22 +139,22 @@ def dual_bert(
 
 
 def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Nothing that no name says.
+    """Check the configuration; it has no further sizes.
 
     Raises:
-        UserError: the configuration asks for what the reader has no part for.
+        UserError: the configuration has an unsupported value.
     """
     check_fields("dual-bert", config, {"position_embedding_type": ("absolute",), "is_decoder": (False,)})
     return {}
 
 
 def answer_spans(encoder: DualBert) -> nn.Linear:
-    """Scores of every fused row as the first and as the last of an answer, [P, 2 D] -> [P, 2]."""
+    """Start and end logits of every fused row, [P, 2 D] -> [P, 2]."""
     return nn.Linear(2 * encoder.dim, 2)
 
 
 def translated_spans(encoder: DualBert) -> nn.Linear:
-    """The same of every row of the translation, [P, D] -> [P, 2]."""
+    """Start and end logits of every row of the translation, [P, D] -> [P, 2]."""
     return nn.Linear(encoder.dim, 2)
 
 
@@ -167,7 +167,7 @@ def _norm(theirs: str, ours: str) -> tuple[Rule, ...]:
 
 
 def tensorflow_rules(theirs: str, ours: str) -> tuple[Rule, ...]:
-    """The renamings of BERT's TensorFlow variables in the scope ``theirs``, whose matrices are [in, out]."""
+    """Key renamings of BERT's TensorFlow variables in the scope ``theirs``, whose matrices are [in, out]."""
     text, layer, place = f"{ours}.embed.text", f"{theirs}/encoder/layer_{{i}}", f"{ours}.layers.{{i}}"
     tables = {"word_embeddings": "word", "token_type_embeddings": "segment", "position_embeddings": "position"}
     return (

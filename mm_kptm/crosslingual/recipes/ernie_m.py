@@ -1,4 +1,4 @@
-"""ERNIE-M: XLM-R trained further so that tokens are predicted from a translation alone."""
+"""ERNIE-M: XLM-R further pretrained with cross-attention masked language modelling."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -35,8 +35,8 @@ def ernie_m(
 ) -> SingleStream:
     """The encoder of Ouyang et al. (2021, section 4.1); the defaults are the base size.
 
-    XLM-R with BERT's pooler. Positions are columns + 2, whatever stands in them. ``attention_dropout`` is that of the
-    states unless given.
+    XLM-R with BERT's pooler. Positions are columns + 2, padding included. ``attention_dropout`` defaults to
+    ``dropout``.
     """
     norm = partial(nn.LayerNorm, eps=norm_eps)
     text = TextEmbedding(
@@ -69,10 +69,10 @@ del _FIELDS["type_vocab_size"]
 
 
 def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Nothing that no name says.
+    """Check the configuration; it has no further sizes.
 
     Raises:
-        UserError: the configuration asks for what the encoder has no part for.
+        UserError: the configuration has an unsupported value.
     """
     built = {"model_type": ("ernie_m",), "is_decoder": (False,), "act_dropout": (0, 0.0)}
     check_fields("ernie-m", config, built)

@@ -6,7 +6,7 @@ _ROLES = {"q_proj": "query", "k_proj": "key", "v_proj": "value", "out_proj": "ou
 
 
 def stack_rules(theirs: str, text: str, ours: str) -> tuple[Rule, ...]:
-    """The renamings of one stack under the published prefix ``theirs``."""
+    """Key renamings of one stack under the published prefix ``theirs``."""
     layer, place = f"{theirs}.layers.{{i}}", f"{ours}.layers.{{i}}"
     return (
         Rename(f"{theirs}.embed_positions.weight", f"{text}.position.weight"),
@@ -22,7 +22,7 @@ def stack_rules(theirs: str, text: str, ours: str) -> tuple[Rule, ...]:
 
 
 def attention_rules(theirs: str, ours: str) -> tuple[Rename, ...]:
-    """The renamings of one attention sublayer and of its norm, which fairseq keeps beside it."""
+    """Key renamings of one attention sublayer and of its norm, which fairseq stores separately."""
     return (
         *(Rename(f"{theirs}.{role}.{{leaf}}", f"{ours}.attention.{part}.{{leaf}}") for role, part in _ROLES.items()),
         Rename(f"{theirs}_layer_norm.{{leaf}}", f"{ours}.norm.{{leaf}}"),

@@ -1,4 +1,4 @@
-"""FILTER: XLM-R's layers over a text and its translation, apart, together, and apart again."""
+"""FILTER: XLM-R's layers over a text and its translation: local, fusion and domain layers."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -28,15 +28,15 @@ from mm_kptm.systems.rules import Drop, Rename
 class Filter(nn.Module):
     """Local, fusion and domain layers over a text and its translation (Fang et al. 2021, section 3.1).
 
-    The translation is the target of the inputs. A text's vector is its first state.
+    The translation is the target of the inputs. The pooled state is the first state of the text.
 
     Shapes: T text rows, U translation rows, D dim.
 
     Args:
-        text: embeds either.
-        local: layers that read each by itself.
-        fusion: layers that read both in a row.
-        domain: layers that read each by itself again.
+        text: embedding of both texts.
+        local: layers on each text separately.
+        fusion: layers on the concatenated texts.
+        domain: final layers on each text separately.
         dim: D.
 
     Raises:
@@ -73,7 +73,7 @@ class Filter(nn.Module):
             yield apart
 
     def forward(self, inputs: Inputs, output_rows: OutputRows = ALL_ROWS) -> Encoded:
-        """The final states of the output rows; the last domain layer finishes only those rows."""
+        """The final states of the output rows; the last domain layer computes only those."""
         text, other = _translated(inputs)
         total, device = text.layout.total, text.ids.device
         firsts = text.layout.starts(device)
@@ -115,7 +115,7 @@ def _translated(inputs: Inputs) -> tuple[Tokens, Tokens]:
 
 
 def _open(text: Tokens, other: Tokens) -> Open | None:
-    """The rows that an ordinary row would see in either; None where it would see all."""
+    """The rows of both texts visible to an ordinary row; None without a mask."""
     seen = [
         torch.ones(one.rows, dtype=torch.bool, device=one.ids.device)
         if one.attention_mask is None
@@ -185,10 +185,10 @@ del _FIELDS["num_hidden_layers"]
 
 
 def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The depths of the three parts, and where positions begin.
+    """Depths of the three parts, and the position offset.
 
     Raises:
-        UserError: the configuration asks for what the encoder has no part for.
+        UserError: the configuration has an unsupported value.
     """
     built = {"position_embedding_type": ("absolute",), "is_decoder": (False,), "add_cross_attention": (False,)}
     check_fields("filter", config, built)
@@ -204,7 +204,7 @@ def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def infer_sizes(tensors: Mapping[str, Tensor], sizes: Mapping[str, Any]) -> dict[str, Any]:
-    """How many layers of each kind a checkpoint has."""
+    """Number of layers of each kind in a checkpoint."""
     return {
         f"{part}_layers": len({found[1] for name in tensors if (found := re.match(rf"encoder\.{part}\.(\d+)\.", name))})
         for part in _PARTS.values()

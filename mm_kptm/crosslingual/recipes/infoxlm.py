@@ -1,4 +1,4 @@
-"""InfoXLM and XLM-Align: XLM-R trained further on translations, by contrast or by word alignment."""
+"""InfoXLM and XLM-Align: XLM-R further pretrained on translations, with contrast or word alignment."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -35,27 +35,27 @@ def word_alignment(encoder: SingleStream) -> Pointer:
 
 
 def read_contrast_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """As XLM-R's.
+    """Sizes as in XLM-R's configuration.
 
     Raises:
-        UserError: the configuration asks for what InfoXLM has no part for.
+        UserError: the configuration has an unsupported value.
     """
     check_fields("infoxlm", {**config, **config.get("args", {})}, {"use_proj": (True,)})
     return read_config(config)
 
 
 def read_alignment_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """As XLM-R's.
+    """Sizes as in XLM-R's configuration.
 
     Raises:
-        UserError: the configuration asks for what XLM-Align has no part for.
+        UserError: the configuration has an unsupported value.
     """
     check_fields("xlm-align", {**config, **config.get("args", {})}, {"no_linear_proj": (False,)})
     return read_config(config)
 
 
 def _momentum_rules() -> tuple[Rule, ...]:
-    """A checkpoint of InfoXLM's training: the fast model, the slow one, and the queue."""
+    """Key renamings of InfoXLM's training checkpoints: encoder, momentum encoder and queue."""
     return (
         *encoder_rules("model_fast."),
         *fairseq_rules("model_slow.{side}.sentence_encoder", "heads.xlco.slow"),

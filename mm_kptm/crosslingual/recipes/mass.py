@@ -1,4 +1,4 @@
-"""MASS: an encoder-decoder of XLM's kind that writes the hidden span of a text."""
+"""MASS: an XLM encoder-decoder that generates the masked span of a text."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -28,20 +28,20 @@ from mm_kptm.systems.rules import Rename
 
 
 class MaskBlindSeq2Seq(Seq2Seq):
-    """An encoder-decoder whose decoder sees no source token that is the mask (Song et al. 2019, released code)."""
+    """Encoder-decoder whose decoder does not attend to mask tokens of the source (Song et al. 2019, released code)."""
 
     def __init__(self, source: SingleStream, target: Decoder, *, mask_id: int) -> None:
         super().__init__(source, target)
         self.mask_id = mask_id
 
     def read(self, inputs: Inputs) -> Stream:
-        """The final states of the source, of which mask tokens are hidden from the decoder."""
+        """The final states of the source, with mask tokens masked from the decoder."""
         stream = super().read(inputs)
         seen = required_text(inputs).ids != self.mask_id
         return stream._replace(attention=replace(stream.attention, mask=Open(seen)))
 
     def hidden_states(self, inputs: Inputs) -> Iterator[Stream]:
-        """The source at every depth, and then the target at every depth."""
+        """The source at every depth, then the target at every depth."""
         yield from self.source.hidden_states(inputs)
         if inputs.target is not None:
             yield from self.target.hidden_states(inputs.target, self.read(inputs))
@@ -65,7 +65,7 @@ def mass(
     """The encoder-decoder of Song et al. (2019, section 4.1); the defaults are the unsupervised translation model.
 
     XLM on both sides; the decoder's attention to the source ends in one projection per language (0 languages: one
-    for all, and tokens have no language embedding). The decoder is as deep as the encoder unless given.
+    for all, and tokens have no language embedding). The decoder has the depth of the encoder by default.
 
     Raises:
         UserError: ``positions`` are neither ``learned`` nor ``sinusoidal``.
@@ -110,10 +110,10 @@ def mass(
 
 
 def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Sizes from the ``params`` of a checkpoint, or from these by themselves.
+    """Sizes from the ``params`` of a checkpoint, nested or not.
 
     Raises:
-        UserError: it asks for what the model has no part for.
+        UserError: the configuration has an unsupported value.
     """
     params = config.get("params", config)
     check_fields("mass", params, {"attention_setting": ("v1",)})

@@ -1,4 +1,4 @@
-"""mBART and mBART-50: an encoder-decoder that restores noised text in many languages."""
+"""mBART and mBART-50: multilingual denoising encoder-decoders."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -41,9 +41,9 @@ def mbart(
     """The encoder-decoder of Liu et al. (2020, section 2.2); the defaults are the model of 25 languages.
 
     Pre-norm layers, a norm after the embeddings and another after each stack. Encoder, decoder and output share one
-    word table, which is multiplied by the root of ``dim`` where it is read. ``max_positions`` counts two rows that no
-    token reads. The decoder's sizes are the encoder's unless given. ``output_bias`` is the constant that files of
-    Hugging Face have beside the output matrix.
+    word table, which is multiplied by the root of ``dim`` at lookup. ``max_positions`` includes two unused rows. The
+    decoder's sizes default to the encoder's. ``output_bias`` is the constant bias of the output matrix in Hugging
+    Face's files.
     """
     norm = partial(nn.LayerNorm, eps=norm_eps)
     word = ScaledEmbedding(vocab_size, dim, dim**0.5 if scale_embedding else 1.0)
@@ -103,7 +103,7 @@ _WEIGHTS: tuple[Rule, ...] = (
     *stack_rules("[model.]decoder", "encoder.target.embed", "encoder.target"),
 )
 
-#: What a configuration in either layout may ask for; absent fields ask for nothing.
+#: Supported values of configuration fields in both layouts.
 _BUILT = {
     "model_type": ("mbart",),
     "encoder_normalize_before": (True,),
@@ -152,10 +152,10 @@ _FIELDS = {
 
 
 def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Sizes from a configuration of Hugging Face, or from fairseq's arguments by themselves or under ``args``.
+    """Sizes from a Hugging Face configuration or fairseq's arguments, nested under ``args`` or not.
 
     Raises:
-        UserError: it asks for what the model has no part for.
+        UserError: the configuration has an unsupported value.
     """
     config = {**config, **config.get("args", {})}
     width = config.get("encoder_embed_dim")
@@ -168,7 +168,7 @@ def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def infer_sizes(tensors: Mapping[str, Tensor], sizes: Mapping[str, Any]) -> dict[str, Any]:
-    """Whether a checkpoint has a constant beside the output matrix."""
+    """Whether a checkpoint has an output bias."""
     return {"output_bias": "heads.next-tokens.bias" in tensors}
 
 

@@ -1,4 +1,4 @@
-"""RemBERT: BERT whose input and output embeddings are decoupled, in size and in weights."""
+"""RemBERT: BERT with decoupled input and output embeddings."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -23,7 +23,7 @@ from mm_kptm.systems.rules import Drop, OneOf, Rename
 
 
 class ProjectedEmbedding(nn.Module):
-    """Narrow text embeddings and the linear map to the width of the layers (Chung et al. 2021, section 5).
+    """Text embeddings of a smaller width, projected to the model dim (Chung et al. 2021, section 5).
 
     Shapes: T rows, E input width, D dim.
     """
@@ -39,7 +39,7 @@ class ProjectedEmbedding(nn.Module):
         return self.embedding.word
 
     def forward(self, tokens: Tokens) -> Tensor:
-        """[T, D]; ``tokens.vectors`` [T, E] stand in for the word table when given."""
+        """The embedding of every token, [T, D]; ``tokens.vectors`` [T, E] replace the word embeddings."""
         return self.projection(self.embedding(tokens))
 
 
@@ -63,8 +63,8 @@ def rembert(
     """The encoder of Chung et al. (2021, section 5); the defaults are the published model.
 
     Word, position and segment tables and their norm are ``input_dim`` wide; ``output_dim`` is the width of the
-    masked-token head's output embedding. ``attention_dropout`` is that of the states unless given. Files of the
-    masked-token model have no pooler; the first state is then taken as it is.
+    masked-token head's output embedding. ``attention_dropout`` defaults to ``dropout``. Files of the masked-token
+    model have no pooler; the pooled state is then the first state.
     """
     norm = partial(nn.LayerNorm, eps=norm_eps)
     embedding = TextEmbedding(
@@ -89,7 +89,7 @@ def rembert(
 
 
 def masked_tokens(encoder: SingleStream) -> nn.Sequential:
-    """Dense to the output width, the encoder's activation, norm, and an output matrix of its own (section 5)."""
+    """Dense to the output width, the encoder's activation, norm, and a separate output matrix (section 5)."""
     width = cast(int, encoder.output_dim)
     word = submodule(encoder, "embed.text.word", nn.Embedding)
     transform = Transform(encoder.dim, width, activation=activation_of(encoder), norm=norm_of(encoder))
@@ -103,7 +103,7 @@ def classes(encoder: SingleStream, *, num_classes: int = 3, dropout: float = 0.1
     return nn.Sequential(nn.Dropout(dropout), nn.Linear(encoder.dim, num_classes))
 
 
-#: What a configuration may ask for; absent fields ask for nothing.
+#: Supported values of configuration fields.
 _BUILT = {
     "model_type": ("rembert",),
     "position_embedding_type": ("absolute",),
@@ -121,10 +121,10 @@ _FIELDS = {
 
 
 def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Nothing that no name says.
+    """Check the configuration; it has no further sizes.
 
     Raises:
-        UserError: the configuration asks for what the encoder has no part for.
+        UserError: the configuration has an unsupported value.
     """
     check_fields("rembert", config, _BUILT)
     return {}

@@ -1,4 +1,4 @@
-"""Unicoder: XLM trained further with word recovery, and the encoder of XGLUE's baseline."""
+"""Unicoder: XLM further pretrained with word recovery, and the encoder of XGLUE's baseline."""
 
 from mm_kptm.crosslingual.objectives.word_recovery import TranslatedWords
 from mm_kptm.crosslingual.recipes.xlm import XLM_15

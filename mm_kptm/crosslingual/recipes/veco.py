@@ -1,4 +1,4 @@
-"""VECO: an encoder with a cross-attention that can be plugged in, and the translation model made of it."""
+"""VECO: an encoder with optional cross-attention, and the translation model built from it."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,17 +28,16 @@ from mm_kptm.systems.rules import Copies, Rule, Same
 
 
 class BothSides(NamedTuple):
-    """States of a text and of its translation: each alone, and each with attention to the other, [T, D] and [U, D]."""
+    """States of a text and of its translation, without and with cross-attention, [T, D] and [U, D]."""
 
     alone: tuple[Tensor, Tensor]
     plugged: tuple[Tensor, Tensor]
 
 
 class Plugged(nn.Module):
-    """Layers whose cross-attention is left out, or plugged in where there is a translation (Luo et al. 2021, 2.1).
+    """Encoder with cross-attention to a translation if there is one (Luo et al. 2021, section 2.1).
 
-    The translation is the target of the inputs. With it, the states of text and target are the plugged ones; without
-    it, those of the text are of the text alone.
+    The translation is the target of the inputs. With a target, the states are those with cross-attention.
     """
 
     def __init__(self, text: TextEmbedding, layers: Sequence[DecoderLayer], *, dim: int) -> None:
@@ -50,7 +49,7 @@ class Plugged(nn.Module):
         self.dim = dim
 
     def hidden_states(self, inputs: Inputs) -> Iterator[Stream]:
-        """The text alone at every depth."""
+        """The states of the text alone at every depth."""
         stream = self._embedded(required_text(inputs))
         yield stream
         for layer in self.layers:
@@ -73,7 +72,7 @@ class Plugged(nn.Module):
         return BothSides((first.x, second.x), plugged)
 
     def forward(self, inputs: Inputs, output_rows: OutputRows = ALL_ROWS) -> Encoded:
-        """The final states of the output rows; a vector is the first state of a text."""
+        """The final states of the output rows; the pooled state is the first state."""
         text = required_text(inputs)
         firsts = text.layout.starts(text.ids.device)
         if inputs.target is None:
@@ -85,7 +84,7 @@ class Plugged(nn.Module):
         return Encoded({name: x[output_rows[name]] for name, x in states.items() if output_rows.wants(name)}, pooled)
 
     def _read(self, tokens: Tokens, source: Stream) -> Tensor:
-        """A side whose every layer attends to the last states of the other."""
+        """States of one side, whose layers attend to the final states of the other."""
         x, reading, _ = self._embedded(tokens)
         for layer in self.layers:
             x = layer(x, reading, source)
@@ -98,7 +97,7 @@ class Plugged(nn.Module):
 def _parts(
     dim: int, vocab_size: int, max_positions: int, scale_embedding: bool, norm_eps: float, dropout: float
 ) -> tuple[ScaledEmbedding, TextEmbedding, TextEmbedding]:
-    """One word table, and the embeddings of two sides with it."""
+    """Embeddings of both sides with a shared word table."""
     word = ScaledEmbedding(vocab_size, dim, dim**0.5 if scale_embedding else 1.0)
     made = []
     for _ in range(2):
@@ -147,7 +146,7 @@ def veco(
     """The encoder of Luo et al. (2021, section 2); the defaults are the published large size.
 
     Post-norm layers; embeddings are multiplied by the root of ``dim`` before positions are added.
-    ``max_positions`` counts two rows that no token reads. ``attention_dropout`` is that of the states unless given.
+    ``max_positions`` includes two unused rows. ``attention_dropout`` defaults to ``dropout``.
     """
     _, text, _ = _parts(dim, vocab_size, max_positions, scale_embedding, norm_eps, dropout)
     layers = _decoder_layers(num_layers, dim, num_heads, ffn_dim, activation, norm_eps, dropout)
@@ -175,8 +174,8 @@ def veco_nmt(
 ) -> Seq2Seq:
     """The translation model of Luo et al. (2021, section 4.2); the defaults are the published large size.
 
-    The encoder without cross-attention, and a decoder of its last layers with it. One word table serves both sides and
-    the output.
+    The encoder without cross-attention, and a decoder of its last layers with it. Both sides and the output share one
+    word table.
     """
     _, source, target = _parts(dim, vocab_size, max_positions, scale_embedding, norm_eps, dropout)
     norm = partial(nn.LayerNorm, eps=norm_eps)
@@ -203,10 +202,10 @@ def next_tokens(encoder: Seq2Seq) -> TiedProjection:
 
 
 def keep_decoder_layers(tensors: Mapping[str, Tensor], kept: Sequence[int]) -> dict[str, Tensor]:
-    """Published tensors with only these decoder layers, numbered anew in this order.
+    """Published tensors with only these decoder layers, renumbered in this order.
 
     Raises:
-        UserError: a layer is kept twice, or is not there.
+        UserError: a layer is named twice or does not exist.
     """
     places = {number: place for place, number in enumerate(kept)}
     found, used = {}, set()
@@ -249,10 +248,10 @@ _FIELDS = {
 
 
 def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Sizes from fairseq's arguments, by themselves or under ``args``.
+    """Sizes from fairseq's arguments, nested under ``args`` or not.
 
     Raises:
-        UserError: it asks for what the model has no part for.
+        UserError: the configuration has an unsupported value.
     """
     config = {**config, **config.get("args", {})}
     check_fields("veco", config, _BUILT)
@@ -267,7 +266,7 @@ def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_nmt_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The same, and how many layers the decoder has; errors as :func:`read_config`."""
+    """The same, and the depth of the decoder; errors as in :func:`read_config`."""
     fields = {**config, **config.get("args", {})}
     kept = fields.get("keep_decoder_layers")
     depth = len(kept.split(",")) if kept else fields.get("decoder_layers")
@@ -275,7 +274,7 @@ def read_nmt_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _shared_rules() -> tuple[Rule, ...]:
-    """Decoder layers of the pretrained model: cross-attention of their own, the rest repeats the encoder's."""
+    """Key renamings of the pretrained decoder layers: only their cross-attention differs from the encoder."""
     theirs, layer = "decoder.layers.{i}", "encoder.layers.{i}"
     same = ("self_attn.{role}.{leaf}", "{part}.{leaf}")
     return (

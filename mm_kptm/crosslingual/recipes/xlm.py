@@ -1,4 +1,4 @@
-"""XLM: masked tokens in many languages, translations side by side, and the encoder-decoder started from it."""
+"""XLM: multilingual masked and translation language models, and the encoder-decoder initialised from them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -41,8 +41,8 @@ def xlm(
 ) -> SingleStream:
     """The encoder of Conneau and Lample (2019, section 3); the defaults are the model of 15 languages.
 
-    No segments, a language with every token (0 of ``num_languages``: none), and a feed-forward width of 4 x ``dim``
-    unless given. There is no pooler: a sentence is the state of its first token.
+    No segments, a language embedding for every token (none with ``num_languages`` 0), and a feed-forward width of 4 x
+    ``dim`` by default. There is no pooler: the pooled state is the first state.
 
     Raises:
         UserError: ``positions`` are neither ``learned`` nor ``sinusoidal``.
@@ -74,7 +74,7 @@ def xlm_mt(
     activation: str = "gelu",
     dropout: float = 0.1,
 ) -> Seq2Seq:
-    """An XLM that reads and one that writes (Conneau and Lample 2019, section 4.2); the defaults are English-French.
+    """XLM encoder-decoder (Conneau and Lample 2019, section 4.2); the defaults are English-French.
 
     Raises:
         UserError: as :func:`xlm`.
@@ -105,17 +105,17 @@ def xlm_mt(
 
 
 def masked_tokens(encoder: SingleStream | Seq2Seq) -> TiedVocabulary:
-    """The word embeddings as output matrix, with a bias and nothing before it (Conneau and Lample 2019, 3.3)."""
+    """The tied word embeddings as output matrix with a bias, without a transform (Conneau and Lample 2019, 3.3)."""
     return TiedVocabulary(nn.Identity(), _words(encoder))
 
 
 def next_tokens(encoder: Seq2Seq) -> TiedVocabulary:
-    """The same over the words of the decoder (section 4.2)."""
+    """The tied word embeddings of the decoder as output matrix with a bias (section 4.2)."""
     return TiedVocabulary(nn.Identity(), submodule(encoder, "target.embed.word", nn.Embedding))
 
 
 def parallel_pairs(encoder: SingleStream) -> BorrowedRows:
-    """Whether two sentences translate each other, with rows 8 and 9 of the word table; of the released code alone."""
+    """Parallel-sentence classifier with rows 8 and 9 of the word table; in the released code only."""
     return BorrowedRows(_words(encoder), weight=8, bias=9)
 
 
@@ -132,7 +132,7 @@ def _words(encoder: SingleStream | Seq2Seq) -> nn.Embedding:
 def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Sizes from the ``params`` of a checkpoint, or from a configuration of Hugging Face with the same fields.
 
-    Languages are embedded where there are several, unless ``use_lang_emb`` says no; older files lack that field.
+    Language embeddings exist if there are several languages, unless ``use_lang_emb`` is false; older files lack it.
     """
     params = config.get("params", config)
     names = {
@@ -156,7 +156,7 @@ def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _start_rules() -> tuple[Rule, ...]:
-    """A single XLM to start both sides from: every tensor goes to the source and to the target."""
+    """Key renamings of a single XLM that initialises both sides: every tensor goes to source and target."""
     source = (
         *stack_rules("", "encoder.source.embed.text", "encoder.source.layers"),
         *output_rules("", "masked-tokens"),

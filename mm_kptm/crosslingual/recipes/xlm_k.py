@@ -1,4 +1,4 @@
-"""XLM-K: XLM-R trained further on mentions of entities and descriptions of them in many languages."""
+"""XLM-K: XLM-R further pretrained on entity mentions and multilingual descriptions."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,15 +21,15 @@ from mm_kptm.systems.rules import Drop, Rename
 
 
 def entity_definition(encoder: SingleStream, *, num_layers: int = 2, queue_size: int = 32768) -> DefinitionContrast:
-    """Projections of mentions and of descriptions, and their queues (Jiang et al. 2022, section 3.2)."""
+    """Projections of mentions and descriptions, and their queues (Jiang et al. 2022, section 3.2)."""
     return DefinitionContrast(encoder.dim, num_layers=num_layers, queue_size=queue_size)
 
 
 def read_definition_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """As XLM-R's.
+    """Sizes as in XLM-R's configuration.
 
     Raises:
-        UserError: the configuration asks for what XLM-K has no part for.
+        UserError: the configuration has an unsupported value.
     """
     fields = {**config, **config.get("args", {})}
     check_fields("xlm-k", fields, {"sa_lg_bn": (False,), "multi_queue": (False,)})

@@ -1,4 +1,4 @@
-"""What systems trained with XLM's code share: key names of its stacks, and a decoder of its kind."""
+"""Key renamings and modules shared by the systems trained with XLM's code."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -23,7 +23,7 @@ def xlm_embedding(
     positions: str = "learned",
     dropout: float = 0.1,
 ) -> TextEmbedding:
-    """Words, positions and languages with XLM's fresh weights: tables normal with 1 / sqrt(dim).
+    """Embeddings of words, positions and languages with XLM's initialisation: normal with std 1 / sqrt(dim).
 
     Raises:
         UserError: ``positions`` are neither ``learned`` nor ``sinusoidal``.
@@ -53,16 +53,16 @@ def xlm_decoder_layers(
     cross_attention: Callable[[], AttentionSublayer] | None = None,
     layer: type[DecoderLayer] = DecoderLayer,
 ) -> Iterator[DecoderLayer]:
-    """Post-norm decoder layers, with a feed-forward width of 4 x ``dim`` unless given.
+    """Post-norm decoder layers, with a feed-forward width of 4 x ``dim`` by default.
 
     Args:
         dim: hidden size.
         num_heads: attention heads.
         num_layers: layers.
         ffn_dim: feed-forward width.
-        activation: of the feed-forward layers.
+        activation: activation of the feed-forward layers.
         dropout: dropout probability.
-        cross_attention: makes the sublayer that attends to the source; like the others unless given.
+        cross_attention: builds the sublayer that attends to the source; default: as the others.
         layer: the class of a layer.
     """
     width = 4 * dim if ffn_dim is None else ffn_dim
@@ -77,7 +77,7 @@ _ROLES = {"q_lin": "query", "k_lin": "key", "v_lin": "value", "out_lin": "out_pr
 
 
 def stack_rules(theirs: str, text: str, layers: str) -> tuple[Rule, ...]:
-    """The renamings of one published stack: its embeddings to ``text``, its layers to ``layers``."""
+    """Key renamings of one published stack: its embeddings to ``text``, its layers to ``layers``."""
     return (
         Rename(f"{theirs}embeddings.weight", f"{text}.word.weight"),
         Rename(f"{theirs}position_embeddings.weight", f"{text}.position.weight"),
@@ -92,7 +92,7 @@ def stack_rules(theirs: str, text: str, layers: str) -> tuple[Rule, ...]:
 
 
 def attention_rules(attentions: str, norms: str, ours: str) -> tuple[Rename, ...]:
-    """The renamings of one kind of attention sublayers in all layers of a stack."""
+    """Key renamings of one kind of attention sublayer in all layers of a stack."""
     return (
         *(
             Rename(f"{attentions}.{{i}}.{role}.{{leaf}}", f"{ours}.attention.{part}.{{leaf}}")
@@ -103,7 +103,7 @@ def attention_rules(attentions: str, norms: str, ours: str) -> tuple[Rename, ...
 
 
 def output_rules(theirs: str, head: str) -> tuple[Rule, ...]:
-    """The renamings of an output layer that is tied to the words of its own side."""
+    """Key renamings of an output layer tied to the word table of its side."""
     return (
         Rename(f"{theirs}pred_layer.proj.bias", f"heads.{head}.bias"),
         Same(f"{theirs}pred_layer.proj.weight", as_=f"{theirs}embeddings.weight"),
@@ -111,7 +111,7 @@ def output_rules(theirs: str, head: str) -> tuple[Rule, ...]:
 
 
 def seq2seq_rules() -> tuple[Rule, ...]:
-    """The renamings of an encoder and a decoder side by side, each with its output layer."""
+    """Key renamings of an encoder and a decoder, each with its output layer."""
     return (
         *stack_rules("encoder.", "encoder.source.embed.text", "encoder.source.layers"),
         *output_rules("encoder.", "masked-tokens"),
@@ -121,7 +121,7 @@ def seq2seq_rules() -> tuple[Rule, ...]:
     )
 
 
-#: Tables of the encoder whose sizes a checkpoint tells.
+#: Sizes of the encoder inferred from the shapes of checkpoint tensors.
 SEQ2SEQ_TABLES = {
     "dim": ("encoder.source.embed.text.word.weight", 1),
     "vocab_size": ("encoder.source.embed.text.word.weight", 0),
@@ -133,15 +133,15 @@ _BUILT = {"asm": (False,), "share_inout_emb": (True,), "use_memory": (False,), "
 
 
 def seq2seq_sizes(system: str, config: Mapping[str, Any], fields: Mapping[str, str]) -> dict[str, Any]:
-    """Sizes from the ``params`` of a checkpoint, or from these by themselves.
+    """Sizes from the ``params`` of a checkpoint, nested or not.
 
     Args:
-        system: for the message of a refusal.
+        system: name of the system, for error messages.
         config: published fields.
-        fields: names of the depths and of what else differs among systems -> arguments of the builder.
+        fields: system-specific field names -> arguments of the builder.
 
     Raises:
-        UserError: it asks for what no decoder of this kind has a part for.
+        UserError: the configuration has an unsupported value.
     """
     check_fields(system, config, _BUILT)
     names = {"emb_dim": "dim", "n_heads": "num_heads", "n_words": "vocab_size", "dropout": "dropout", **fields}

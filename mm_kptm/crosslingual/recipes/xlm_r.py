@@ -1,4 +1,4 @@
-"""XLM-R: RoBERTa on a hundred languages, which the systems that grew out of it share."""
+"""XLM-R: RoBERTa on a hundred languages, shared by the systems built on it."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -40,8 +40,8 @@ def xlm_r(
 ) -> SingleStream:
     """The encoder of Conneau et al. (2020, section 3); the defaults are XLM-R base.
 
-    RoBERTa's encoder: it reads neither languages nor segments. ``max_positions`` counts two rows that no token
-    reads. ``attention_dropout`` is that of the states unless given.
+    RoBERTa's encoder, without language or segment embeddings. ``max_positions`` includes two unused rows.
+    ``attention_dropout`` defaults to ``dropout``.
     """
     encoder = roberta(
         dim=dim,
@@ -62,23 +62,23 @@ def xlm_r(
 
 
 def set_attention_dropout(encoder: nn.Module, rate: float) -> None:
-    """Drop attention weights with a rate of their own."""
+    """Set the dropout rate of attention weights."""
     for part in encoder.modules():
         if isinstance(part, Attention):
             part.dropout = rate
 
 
 def token_classes(encoder: SingleStream, *, num_classes: int = 7, dropout: float = 0.0) -> nn.Sequential:
-    """A linear layer on every token: part-of-speech tags, names (the default is PAN-X's seven)."""
+    """Linear token classifier: part-of-speech tags, named entities (the default is PAN-X's seven tags)."""
     return nn.Sequential(nn.Dropout(dropout), nn.Linear(encoder.dim, num_classes))
 
 
 def answer_spans(encoder: SingleStream) -> nn.Linear:
-    """Scores of every token as the first and as the last of an answer, [P, 2]."""
+    """Start and end logits of every token, [P, 2]."""
     return nn.Linear(encoder.dim, 2)
 
 
-#: What a configuration in either layout may ask for; absent fields ask for nothing.
+#: Supported values of configuration fields in both layouts.
 BUILT = {
     "model_type": ("xlm-roberta", "roberta", "camembert"),
     "position_embedding_type": ("absolute",),
@@ -100,10 +100,10 @@ _FAIRSEQ_ACTIVATIONS = {"gelu_accurate": "gelu_new", "gelu_fast": "gelu_new"}
 
 
 def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Sizes from a configuration of Hugging Face, or from fairseq's arguments by themselves or under ``args``.
+    """Sizes from a Hugging Face configuration or fairseq's arguments, nested under ``args`` or not.
 
     Raises:
-        UserError: it asks for what the encoder has no part for.
+        UserError: the configuration has an unsupported value.
     """
     config = {**config, **config.get("args", {})}
     check_fields("xlm-r", config, BUILT)
@@ -119,7 +119,7 @@ def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def encoder_rules(start: str = "") -> tuple[Rule, ...]:
-    """The renamings of fairseq's encoder and masked-token head, whose names begin with ``start``."""
+    """Key renamings of fairseq's encoder and masked-token head, under the prefix ``start``."""
     return (
         *fairseq_rules(f"{start}{{side}}.sentence_encoder", "encoder"),
         *fairseq_head_rules(f"{start}{{side}}"),
@@ -128,7 +128,7 @@ def encoder_rules(start: str = "") -> tuple[Rule, ...]:
     )
 
 
-#: The renamings of Hugging Face's files with one of its heads.
+#: Key renamings of Hugging Face's files with one of its heads.
 HUGGING_FACE_RULES: tuple[Rule, ...] = (
     *hugging_face_rules("[roberta.]", "encoder"),
     *HUGGING_FACE_HEAD_RULES,
@@ -167,7 +167,7 @@ XLM_R_BASE = Recipe(
     notes=NOTES,
 )
 
-#: How a large size departs from the base size.
+#: Sizes of the large models.
 LARGE = {"dim": 1024, "num_heads": 16, "num_layers": 24, "ffn_dim": 4096}
 
 XLM_R_LARGE = Recipe(**{**vars(XLM_R_BASE), "name": "xlm-r-large", "sizes": LARGE})

@@ -1,4 +1,4 @@
-"""XNLG: an encoder-decoder started from XLM for generation across languages."""
+"""XNLG: an encoder-decoder initialised from XLM for cross-lingual generation."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -34,7 +34,7 @@ def xnlg(
 ) -> Seq2Seq:
     """The encoder-decoder of Chi et al. (2020, section 2); the defaults are the published second stage.
 
-    XLM on both sides, each with embeddings of its own; the first ten layers of the first stage read, six write.
+    XLM on both sides, each with separate embeddings; ten encoder layers from the first stage, six decoder layers.
 
     Raises:
         UserError: ``positions`` are neither ``learned`` nor ``sinusoidal``.
@@ -56,10 +56,10 @@ def xnlg(
 
 
 def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Sizes from the ``params`` of a checkpoint, or from these by themselves.
+    """Sizes from the ``params`` of a checkpoint, nested or not.
 
     Raises:
-        UserError: it asks for what the model has no part for.
+        UserError: the configuration has an unsupported value.
     """
     params = config.get("params", config)
     sizes = seq2seq_sizes("xnlg", params, {"n_enc_layers": "num_layers", "n_layers": "num_decoder_layers"})

@@ -1,4 +1,4 @@
-"""Readers of texts about images: Karpathy's splits of captions, and referring expressions."""
+"""Readers of captions (Karpathy's splits) and of referring expressions."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ REFER_SPLITS = {"train": "train", "val": "dev", "test": "test", "testA": "testA"
 
 @dataclass(frozen=True)
 class Described:
-    """An image and what people said of it."""
+    """An image with its captions."""
 
-    names: tuple[str, ...]  #: what it may be called in a store of regions, the likeliest first
+    names: tuple[str, ...]  #: possible names in a region store, most likely first
     captions: tuple[tuple[str, str], ...]  #: id and text of each
     split: str | None = None  #: the part of the data it belongs to, where the file says so
     language: str = "en"
@@ -26,10 +26,10 @@ class Described:
 
 @dataclass(frozen=True)
 class Pointed:
-    """An expression and the box that it means."""
+    """A referring expression and its gold box."""
 
     id: str
-    names: tuple[str, ...]  #: what the image may be called in a store of regions
+    names: tuple[str, ...]  #: possible names of the image in a region store
     text: str
     box: Box | None  #: x1 y1 x2 y2 as fractions of the image; None where it is not known
     split: str | None = None  #: the part of the data it belongs to, where the file says so
@@ -100,10 +100,10 @@ def _captioned(whole: Record, images: dict[str, Record]) -> tuple[Pointed, ...]:
 
 
 def fractions(record: Record, key: str, image: Record) -> Box:
-    """A box x y width height in pixels as corners in fractions of its image.
+    """Convert a box x y width height in pixels to corners as fractions of the image.
 
     Raises:
-        UserError: it is no box of positive size that begins inside the image.
+        UserError: the box has no positive size or begins outside the image.
     """
     x, y, width, height = record.numbers(key, 4)
     across, down = image.get("width", float), image.get("height", float)
@@ -116,7 +116,7 @@ def fractions(record: Record, key: str, image: Record) -> Box:
 
 
 def names_of(image: Record) -> tuple[str, ...]:
-    """What an image may be called: its file, the file without its ending, its number."""
+    """Possible names of an image: its file name, the stem of the file name, its id."""
     number = image.name("original_id", "image_id", "id")
     if "file_name" not in image.values:
         return (number,)

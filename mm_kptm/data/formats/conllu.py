@@ -8,19 +8,19 @@ from pathlib import Path
 from mm_kptm.errors import UserError
 from mm_kptm.io.text_lines import read_text
 
-ROOT = 0  #: the head of a word that no other governs
+ROOT = 0  #: head of the root word
 
 
 @dataclass(frozen=True)
 class ParsedSentence:
-    """The words of a sentence, and which of them governs each."""
+    """The words of a sentence and their heads."""
 
     words: tuple[str, ...]
     heads: tuple[int, ...]  #: from 1, :data:`ROOT` for none
 
 
 def read_conllu(path: str | Path) -> tuple[ParsedSentence, ...]:
-    """The sentences of a file; multiword tokens and empty nodes are passed over, their words are read.
+    """The sentences of a file; multiword tokens and empty nodes are skipped.
 
     Raises:
         UserError: the file cannot be read, or a line is no word with ten fields whose head is in its sentence; the

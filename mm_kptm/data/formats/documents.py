@@ -1,6 +1,6 @@
-"""Plain documents, and the sentences of which examples of pretraining are made.
+"""Plain-text documents, and their segmentation into sentences for pretraining.
 
-Documents lie in BERT's form: a sentence a line, a blank line between two documents (Devlin et al. 2019, released code).
+Documents have BERT's format: one sentence per line, a blank line between documents (Devlin et al. 2019, released code).
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ Document = tuple[str, ...]  #: its sentences
 
 @dataclass(frozen=True)
 class DocumentSentence:
-    """A sentence in pieces."""
+    """A tokenized sentence."""
 
     ids: tuple[int, ...]
-    units: tuple[int, ...]  #: pieces of one word or phrase have one number, from 0
-    capitals: tuple[bool, ...]  #: whether the word of each piece is written with a capital
+    units: tuple[int, ...]  #: word or phrase index of each piece, from 0
+    capitals: tuple[bool, ...]  #: whether the word of each piece is capitalised
 
     def cut(self, max_length: int) -> DocumentSentence:
-        """The first pieces."""
+        """The first ``max_length`` pieces."""
         return DocumentSentence(self.ids[:max_length], self.units[:max_length], self.capitals[:max_length])
 
 
 @dataclass(frozen=True)
 class LabelledPair:
-    """Two texts and what they are to each other."""
+    """A text pair and its label."""
 
     first: str
     second: str
@@ -52,7 +52,7 @@ def read_documents(path: str | Path) -> tuple[Document, ...]:
 
 
 def read_labelled_pairs(path: str | Path) -> tuple[LabelledPair, ...]:
-    """Two texts and a label a line, between tabs.
+    """Read tab-separated lines of two texts and a label.
 
     Raises:
         UserError: the file cannot be read, or a line is not of that form; the message names the line.
@@ -70,11 +70,11 @@ def read_labelled_pairs(path: str | Path) -> tuple[LabelledPair, ...]:
 def written(
     text: str, tokenizer: Tokenizer, phrases: Iterable[tuple[int, int]] = (), *, blanks: bool = False
 ) -> DocumentSentence:
-    """A sentence in pieces.
+    """Tokenize a sentence.
 
     Args:
         text: the sentence.
-        tokenizer: cuts it into pieces.
+        tokenizer: the tokenizer.
         phrases: characters of phrases and entities, each of which is one unit; words are the others.
         blanks: whether words are what stands between blanks, as in Chinese that a segmenter cut; else pieces that
             ``##`` joins.
@@ -88,7 +88,7 @@ def written(
 
 
 def chunks(sentences: Sequence[DocumentSentence], room: int) -> Iterator[tuple[DocumentSentence, ...]]:
-    """Neighbouring sentences of a document, as many as fit; one that is longer than ``room`` is cut."""
+    """Runs of consecutive sentences of at most ``room`` pieces; longer sentences are truncated."""
     held: list[DocumentSentence] = []
     for sentence in sentences:
         short = sentence.cut(room)
@@ -101,7 +101,7 @@ def chunks(sentences: Sequence[DocumentSentence], room: int) -> Iterator[tuple[D
 
 
 def halves(chunk: Sequence[DocumentSentence]) -> tuple[Sequence[DocumentSentence], Sequence[DocumentSentence]] | None:
-    """A chunk cut between sentences as near to its middle as can be; None for one sentence."""
+    """A chunk split at the sentence boundary nearest to its middle; None for one sentence."""
     lengths = [len(sentence.ids) for sentence in chunk]
     cuts = range(1, len(chunk))
     if not cuts:

@@ -1,8 +1,8 @@
 """Readers of the user's own data: one schema per task (``docs/own-data.md``), in any of the files of data sets.
 
-Every example has an ``id``, or its line is its id. What is asked of a model may be missing from examples that it is to
-answer; then the key is left out. Characters count from 0, the end is the one after the last; a box is x1, y1, x2, y2 as
-fractions of the image; an image is called as in the store of its regions.
+The id of an example is its ``id``, or its line number. Labels may be missing in data to predict on; then the key is
+left out. Character spans are half-open and count from 0; a box is x1, y1, x2, y2 as fractions of the image; images
+have the names of the region store.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ PEOPLE = 10  #: who answered every question of VQA v2
 
 @dataclass(frozen=True)
 class AskedImage:
-    """A question about an image, and what people answered."""
+    """A question about an image, with the answers of the annotators."""
 
     id: str
     image: str
     question: str
-    answers: tuple[str, ...]  #: empty where they are not told
+    answers: tuple[str, ...]  #: empty if unknown
     language: str
     type: str
 
 
 @dataclass(frozen=True)
 class Translated:
-    """A sentence in several languages."""
+    """A sentence and its translations."""
 
     id: str
     sentences: dict[str, str]  #: by language, two at least
@@ -184,7 +184,7 @@ def _tagged(record: Record, id_: str) -> Tagged:
 def _cloze(record: Record, id_: str) -> Cloze:
     text = _filled(record, "text")
     if BLANK not in text:
-        raise UserError(f"{record.place}: 'text' has no {BLANK}, which stands for what is asked")
+        raise UserError(f"{record.place}: 'text' has no {BLANK}, which marks what is predicted")
     answer, subject, relation = (
         _filled(record, key) if key in record.values else None for key in ("answer", "subject", "relation")
     )

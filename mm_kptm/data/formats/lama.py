@@ -1,6 +1,6 @@
-"""Readers of sentences with a blank: LAMA's facts (Petroni et al. 2019), with their own sentences or with templates.
+"""Readers of cloze sentences: LAMA's facts (Petroni et al. 2019), with their own sentences or with templates.
 
-A blank is written ``[MASK]``. Of several blanks of a sentence the first is asked about.
+A blank is written ``[MASK]``. Of several blanks of a sentence the first is predicted.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ _SENTENCES = ("masked_sentences", "masked_sentence")
 
 @dataclass(frozen=True)
 class Cloze:
-    """A sentence with a blank, and the fact that fills it."""
+    """A cloze sentence with its fact."""
 
     id: str
     text: str
-    answer: str | None  #: None where it is not told
-    relation: str  #: what scores are averaged by
-    subject: str | None = None  #: whom the fact is about
-    called: tuple[str, ...] = ()  #: how a graph may call the relation
+    answer: str | None  #: None if unknown
+    relation: str  #: relation, over which scores are averaged
+    subject: str | None = None  #: subject of the fact
+    called: tuple[str, ...] = ()  #: names of the relation in a graph
     language: str = "en"
 
 
 @dataclass(frozen=True)
 class Template:
-    """How a relation is put into words."""
+    """Template of a relation."""
 
     text: str
     label: str | None = None
@@ -63,8 +63,8 @@ def read_lama(path: str | Path, templates: Mapping[str, Template] | None = None)
     their facts need no subject. A fact that most judges of Google-RE rejected is passed over.
 
     Args:
-        path: of the file or folder; a file's name stands for the relation of lines that tell none.
-        templates: by relation.
+        path: file or folder; a file's name is the relation of lines without one.
+        templates: templates by relation.
 
     Raises:
         UserError: there is nothing, a key is missing that the sentence needs, or there is neither a sentence with a

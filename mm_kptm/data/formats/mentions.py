@@ -1,6 +1,6 @@
 """Readers of texts with mentions: entity typing (Open Entity, FIGER) and relations (TACRED, FewRel).
 
-Each data set is found in two forms: as released by its authors, in tokens, and as ERNIE of Tsinghua released it, in
+Each dataset is found in two forms: as released by its authors, in tokens, and as ERNIE of Tsinghua released it, in
 characters and with the entities that a linker found. Both become the same values.
 """
 
@@ -19,12 +19,12 @@ T = TypeVar("T")
 
 
 class MentionSpan(NamedTuple):
-    """Some characters of a text, and perhaps what they name."""
+    """A character span of a text, optionally with its entity."""
 
     start: int
-    end: int  #: the one after the last
+    end: int  #: exclusive
     entity: str = ""
-    score: float = 1.0  #: how sure a linker is
+    score: float = 1.0  #: confidence of the linker
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class TypedMention:
     id: str
     text: str
     mention: MentionSpan
-    types: tuple[str, ...] | None  #: None where they are not told
-    links: tuple[MentionSpan, ...] = ()  #: what a linker found in the text
+    types: tuple[str, ...] | None  #: None if unknown
+    links: tuple[MentionSpan, ...] = ()  #: entities linked in the text
     language: str = "en"
 
 
@@ -47,7 +47,7 @@ class RelatedMentions:
     text: str
     head: MentionSpan
     tail: MentionSpan
-    relation: str | None  #: None where it is not told
+    relation: str | None  #: None if unknown
     links: tuple[MentionSpan, ...] = ()
     language: str = "en"
 
@@ -56,7 +56,7 @@ def read_open_entity(path: str | Path) -> tuple[TypedMention, ...]:
     """Open Entity: ERNIE's list, or the released lines with the contexts of a mention (Choi et al. 2018).
 
     Raises:
-        UserError: the file cannot be read, a key is missing or of another kind, a span lies outside its text.
+        UserError: the file cannot be read, a key is missing or has another type, a span lies outside its text.
     """
     return _listed_or_lines(path, _ernie_typing, _choi)
 
@@ -102,7 +102,7 @@ def span(record: Record, key: str, text: str) -> MentionSpan:
 
 
 def inside(span: MentionSpan, text: str, place: str) -> MentionSpan:
-    """The span, if it holds characters of the text."""
+    """The span, checked to lie inside the text."""
     if not 0 <= span.start < span.end <= len(text):
         raise UserError(
             f"{place} says characters {span.start} to {span.end} of a text of {len(text)}; a mention begins before it "
@@ -151,7 +151,7 @@ def _figer(record: Record, at: int) -> tuple[TypedMention, ...]:
 
 
 def _ernie_relation(record: Record, at: int) -> RelatedMentions:
-    """Head and tail that begin at character 1 begin at 0: the released readers' repair."""
+    """A relation example of ERNIE's form; head and tail at character 1 are moved to 0, as in the released readers."""
     text = record.get("text", str)
     ends = tuple(end._replace(start=0) if end.start == 1 else end for end in _links(record, "ents", text))
     if len(ends) != 2:
@@ -200,7 +200,7 @@ def _token_span(record: Record, key: str, spans: Sequence[MentionSpan]) -> Menti
 
 
 def _joined(tokens: Sequence[str]) -> tuple[str, list[MentionSpan]]:
-    """Tokens with blanks between, and where each stands."""
+    """Tokens joined by spaces, and the span of each."""
     spans, end = [], 0
     for token in tokens:
         spans.append(MentionSpan(end, end + len(token)))

@@ -1,4 +1,4 @@
-"""Tables of similar words, which stand in place of hidden ones (Cui et al. 2020, MacBERT)."""
+"""Tables of similar words, which replace masked ones (Cui et al. 2020, MacBERT)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from mm_kptm.io.records import once, read_table
 
 
 def read_similar_words(path: str | Path) -> dict[str, tuple[str, ...]]:
-    """A word, then the words similar to it, in every line, set apart by tabs.
+    """Read tab-separated lines of a word and its similar words.
 
-    MacBERT's were found by the Synonyms toolkit, by word vectors; here any table is taken.
+    MacBERT's come from word vectors of the Synonyms toolkit; any table works.
 
     Raises:
         UserError: no such file, a line names no similar word or a blank one, or a word has two lines; the message names

@@ -18,9 +18,8 @@ import pyarrow as pa
 from pyarrow import ipc, parquet
 
 from mm_kptm.errors import UserError, nearest
-from mm_kptm.io.compression import content_ending, open_unpacked
 from mm_kptm.io.records import Json, Record, read_line, read_lines, read_listed, read_table, shown
-from mm_kptm.io.text_lines import read_text
+from mm_kptm.io.text_lines import content_suffix, open_bytes, read_text
 
 LABELS = ("label", "relation", "tags", "types", "answers")  #: keys whose whole numbers may be places among label names
 LISTS = ("answers", "captions", "words", "tags", "types", "mention", "head", "tail", "box", "sentences")
@@ -119,11 +118,13 @@ def _rows(path: Path) -> tuple[list[Record], Mapping[str, Sequence[str]]]:
     """The rows of a file with their places, and the names of integer labels by column."""
     if path.is_dir():
         return _arrow(path, _shards(path))
-    with open_unpacked(path) as file:
+    if not path.is_file():
+        raise UserError(f"{path} was to be read, but there is no such file")
+    with open_bytes(path) as file:
         head = file.read(8)
     if head.startswith((_PARQUET, _ARROW_FILE, _ARROW_STREAM)):
         return _arrow(path, [path])
-    ending = content_ending(path)
+    ending = content_suffix(path)
     if ending == ".csv":
         return list(_cells(path, list(_csv(path)))), {}
     if ending == ".tsv":
@@ -195,7 +196,7 @@ def _arrow(path: Path, files: Sequence[Path]) -> tuple[list[Record], Mapping[str
 
 def _arrow_table(file: Path) -> pa.Table:
     try:
-        with open_unpacked(file) as stream:
+        with open_bytes(file) as stream:
             whole = pa.py_buffer(stream.read())
         if whole[:4].to_pybytes() == _PARQUET:
             return parquet.read_table(pa.BufferReader(whole))

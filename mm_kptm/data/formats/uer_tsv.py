@@ -1,7 +1,6 @@
-"""Readers of K-BERT's tables: labelled sentences or pairs of them, and words with the tags of the names among them.
+"""Readers of K-BERT's tables: labelled sentences or sentence pairs, and words with entity tags.
 
-Cells stand between tabs, and a first line names the columns. What is asked of a model may be missing from examples that
-it is to answer; then the column is left out.
+Tab-separated, with a header that names the columns. The label column may be missing in data to predict on.
 """
 
 from __future__ import annotations
@@ -18,22 +17,22 @@ _WORDS, _TAGS = ("text_a", "text", "tokens"), ("label", "labels")
 
 @dataclass(frozen=True)
 class ClassifiedText:
-    """A sentence, or two, and its class."""
+    """A sentence or sentence pair with its class."""
 
     id: str
     texts: tuple[str, ...]
-    label: str | None  #: None where it is not told
+    label: str | None  #: None if unknown
     language: str = "en"
-    question: str | None = None  #: what several candidate answers belong to
+    question: str | None = None  #: question id of a candidate answer
 
 
 @dataclass(frozen=True)
 class Tagged:
-    """The words of a sentence, and a tag for each."""
+    """The words of a sentence and their tags."""
 
     id: str
     words: tuple[str, ...]
-    tags: tuple[str, ...] | None  #: None where they are not told
+    tags: tuple[str, ...] | None  #: None if unknown
     language: str = "en"
 
 
@@ -59,25 +58,25 @@ def read_tagged(path: str | Path, *, language: str = "zh") -> tuple[Tagged, ...]
     examples = []
     for number, (row, place) in enumerate(_rows(path, _WORDS, _TAGS), 1):
         (words,) = (tuple(row[name].split()) for name in _WORDS if name in row)
-        told = [checked(words, tuple(row[name].split()), place) for name in _TAGS if name in row]
-        examples.append(Tagged(str(number), words, told[0] if told else None, language))
+        tags = [checked(words, tuple(row[name].split()), place) for name in _TAGS if name in row]
+        examples.append(Tagged(str(number), words, tags[0] if tags else None, language))
     return tuple(examples)
 
 
 def checked(words: Sequence[str], tags: tuple[str, ...], place: str) -> tuple[str, ...]:
-    """The tags, if there are as many as words."""
+    """The tags, checked to be as many as the words."""
     if len(words) != len(tags):
         raise UserError(f"{place} has {len(words)} words but {len(tags)} tags; every word has one")
     return tags
 
 
 def _rows(path: str | Path, texts: Sequence[str], others: Sequence[str]) -> Iterator[tuple[dict[str, str], str]]:
-    """Every line by the names of its columns, with its place.
+    """Every line as a mapping from column names, with its location.
 
     Args:
-        path: of the table.
-        texts: names of the column that must be there, of which one is used.
-        others: names of those that may be.
+        path: path of the table.
+        texts: alternative names of the required column.
+        others: names of optional columns.
     """
     (names, place), *lines = read_table(path)
     names = [name.strip() for name in names]

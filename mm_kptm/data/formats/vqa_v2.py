@@ -1,4 +1,4 @@
-"""Readers of VQA v2's files: every malformed thing is one sentence with the file and the place in it."""
+"""Readers of VQA v2's files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class VqaQuestion:
 
 @dataclass(frozen=True)
 class VqaAnnotation:
-    """One entry of an annotations file of VQA v2: what ten people answered."""
+    """One entry of an annotations file of VQA v2: the answers of ten annotators."""
 
     question: int
     image: int
@@ -81,7 +81,7 @@ def annotated(
     """The annotation of every question.
 
     Raises:
-        UserError: a question has none, or one of another image: the files are not of one split.
+        UserError: a question has no annotation, or one of another image: the files are not of one split.
     """
     by_question = {annotation.question: annotation for annotation in annotations}
     for question in questions:

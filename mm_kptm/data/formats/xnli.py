@@ -1,4 +1,4 @@
-"""Readers of pairs of sentences: XNLI in the three forms that it is found in."""
+"""Readers of XNLI in its three published formats."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class SentencePair:
     hypothesis: str
     label: str | None  #: None where the file has none
     language: str
-    group: str  #: what it shares with its translations
+    group: str  #: shared by translations of one pair
 
 
 def read_xnli(path: str | Path) -> tuple[SentencePair, ...]:

@@ -1,4 +1,4 @@
-"""Pictures out of files that may be broken or hostile."""
+"""Decoding of image files that may be corrupt or hostile."""
 
 from typing import TYPE_CHECKING
 

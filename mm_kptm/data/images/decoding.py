@@ -11,24 +11,24 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from mm_kptm.errors import UserError
 
-MOST_PIXELS = 100_000_000  #: of a picture; a file that claims more is taken for a decompression bomb
+MOST_PIXELS = 100_000_000  #: of an image; a file that claims more is taken for a decompression bomb
 _DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
-#: Decoders that start a program of the machine (Ghostscript), or read what is no picture of pixels.
+#: Decoders that start a program of the machine (Ghostscript), or read what is no image of pixels.
 _REFUSED_FORMATS = frozenset({"EPS", "WMF", "EMF"})
 
 
 def read_picture(path: Path, *, most_pixels: int = MOST_PIXELS) -> NDArray[np.uint8]:
-    """A picture as it is meant to be looked at, [height, width, 3], red, green, blue on 0..255.
+    """Decode an image file to RGB, [height, width, 3], values 0 to 255.
 
-    The rotation that a camera noted (EXIF) is carried out; of an animation the first frame is taken; 16 bits become 8;
-    CMYK, grey, palettes are turned into RGB; what is transparent lies on white.
+    The EXIF rotation is applied; of an animation the first frame is used; 16 bits become 8; CMYK, grey and palettes are
+    converted to RGB; transparency is composed on white.
 
     Args:
         path: the file.
-        most_pixels: the largest picture that is decoded; the size is looked at before anything is.
+        most_pixels: the largest image that is decoded; the size is looked at before anything is.
 
     Raises:
-        UserError: no such file, empty, no picture, cut short, of no size, or too large.
+        UserError: no such file, empty, no image, cut short, of no size, or too large.
     """
     if not path.is_file():
         raise UserError(f"picture {path} is not there")
@@ -81,10 +81,10 @@ def _grey(values: NDArray[np.generic], *, deep: bool) -> NDArray[np.uint8]:
 
 
 def picture_size(path: Path) -> tuple[int, int]:
-    """Width and height of a picture as it is meant to be looked at, from its header alone.
+    """Width and height of an image after its EXIF rotation, from its header alone.
 
     Raises:
-        UserError: it is not there or no picture.
+        UserError: it is not there or no image.
     """
     try:
         with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""The pictures of a folder, by names that never lead out of it."""
+"""Image files of a folder, by names that never lead out of it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", "
 
 
 def pictures_in(folder: Path) -> list[str]:
-    """Names of the picture files below a folder, relative to it with ``/``, in order.
+    """Names of the image files below a folder, relative to it with ``/``, in order.
 
-    Hidden files are passed over, and so are links that lead out of the folder.
+    Hidden files and links that lead out of the folder are skipped.
 
     Raises:
-        UserError: the folder is not there or holds no picture.
+        UserError: the folder is not there or holds no image.
     """
     if not folder.is_dir():
         raise UserError(f"pictures were looked for in {folder}, which is no folder")

@@ -1,4 +1,4 @@
-"""Masks that are drawn before training: whole words, phrases and entities, by the released scripts."""
+"""Static masking as in the released scripts, and mask groups: whole words, phrases and entities."""
 
 from typing import TYPE_CHECKING
 

@@ -1,7 +1,7 @@
-"""Masks that are drawn once and written to disk, as the script released with BERT draws them (Devlin et al. 2019).
+"""Static masking, as in the script released with BERT (Devlin et al. 2019).
 
 The same :class:`random.Random` gives the same masks as that script, value by value; ERNIE of Tsinghua, BERT-wwm and
-CoLAKE were made with it. Training that draws anew for every batch has :class:`~mm_kptm.objectives.tokens.Masking`.
+CoLAKE use it. Dynamic masking is :class:`~mm_kptm.objectives.tokens.Masking`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ Token = TypeVar("Token", int, str)
 
 
 def budget(length: int, *, rate: float, at_most: int) -> int:
-    """How many of ``length`` tokens, separators counted, are hidden: at least one; halves are rounded to even."""
+    """Number of masked tokens out of ``length``, separators counted: at least one; halves are rounded to even."""
     return min(at_most, max(1, round(length * rate)))
 
 
 def shuffled(units: Sequence[int], rng: random.Random) -> list[list[int]]:
-    """The places of every unit (:mod:`mm_kptm.data.masking.units`), units in random order; one draw a unit."""
+    """Positions of every mask group (:mod:`mm_kptm.data.masking.units`), groups in random order; one draw a group."""
     places: dict[int, list[int]] = {}
     for place, unit in enumerate(units):
         if unit != NO_GROUP:
@@ -33,7 +33,7 @@ def shuffled(units: Sequence[int], rng: random.Random) -> list[list[int]]:
 
 
 def fitting(order: Sequence[Sequence[int]], count: int) -> Iterator[int]:
-    """Places of whole units while ``count`` allows; a unit that would exceed it is passed over, not cut."""
+    """Positions of whole groups up to ``count``; a group that would exceed it is skipped."""
     for places in order:
         if len(places) <= count:
             count -= len(places)
@@ -42,19 +42,19 @@ def fitting(order: Sequence[Sequence[int]], count: int) -> Iterator[int]:
 
 @dataclass(frozen=True)
 class Treatment(Generic[Token]):
-    """What stands in place of a hidden token: the mask (80 %), the token itself (10 %) or any of ``pool`` (10 %)."""
+    """Replacement of a masked token: the mask (80 %), the token itself (10 %) or any of ``pool`` (10 %)."""
 
     mask: Token
     pool: Sequence[Token]
 
     def __call__(self, token: Token, rng: random.Random) -> Token:
-        """Each token of a unit is drawn for by itself."""
+        """The replacement of a token; tokens of a group are drawn independently."""
         if rng.random() < 0.8:
             return self.mask
         return token if rng.random() < 0.5 else self.drawn(rng)
 
     def drawn(self, rng: random.Random) -> Token:
-        """Any of the pool, uniformly: it may be a special token, or the hidden one."""
+        """A uniform draw from the pool; it may be a special token, or the masked one."""
         return self.pool[rng.randint(0, len(self.pool) - 1)]
 
 
@@ -67,10 +67,10 @@ def hide(
     rate: float = 0.15,
     at_most: int = 20,
 ) -> tuple[list[Token], dict[int, Token]]:
-    """Hide whole units of a sequence.
+    """Mask whole groups of a sequence.
 
     Returns:
-        The tokens with some hidden, and what stood at each hidden place, in order.
+        The corrupted tokens, and the original token at each masked position, in order.
 
     >>> text = ["[CLS]", "the", "un", "##afford", "##able", "art", "[SEP]"]
     >>> hide(text, [-1, 0, 1, 1, 1, 2, -1], Treatment("[MASK]", ["x"]), random.Random(2), rate=0.5)[1]

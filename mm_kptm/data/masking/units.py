@@ -1,7 +1,7 @@
-"""Which pieces of a text belong together: words, phrases, entities, hidden and predicted as wholes.
+"""Mask groups of word pieces: words, phrases and entities, masked and predicted as wholes.
 
-Every function answers one number per piece: pieces with the same number are one unit, and a piece of :data:`NO_GROUP`
-belongs to none. :class:`~mm_kptm.batch.Tokens` carry the numbers to the masking engine.
+Every function returns one number per piece: pieces with the same number are one group, and a piece of :data:`NO_GROUP`
+is in none. :class:`~mm_kptm.batch.Tokens` carry the numbers as ``mask_groups``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from itertools import accumulate
 from mm_kptm.errors import UserError
 
 NO_GROUP = -1
-OUTSIDE, BEGIN, INSIDE = -1, 0, 1  #: how ERNIE's files label pieces: separators, first pieces of units, the others
+OUTSIDE, BEGIN, INSIDE = -1, 0, 1  #: labels in ERNIE's files: separators, first pieces of groups, the others
 
 
 def whole_words(pieces: Sequence[str], *, alone: frozenset[str] = frozenset({"[CLS]", "[SEP]"})) -> list[int]:
@@ -35,7 +35,7 @@ def whole_words(pieces: Sequence[str], *, alone: frozenset[str] = frozenset({"[C
 
 
 def joins(vocabulary: Iterable[str]) -> bool:
-    """Whether pieces say with ``##`` that they continue a word."""
+    """Whether the vocabulary marks pieces that continue a word by ``##``."""
     return any(piece.startswith("##") for piece in vocabulary)
 
 
@@ -65,14 +65,14 @@ def continued(characters: Sequence[str], words: Iterable[str]) -> list[str]:
 
 
 def within_spans(pieces: Sequence[tuple[int, int]], spans: Iterable[tuple[int, int]]) -> list[int]:
-    """Pieces that stand inside the same span of characters are one unit; a piece outside all spans is one by itself.
+    """Pieces inside the same character span are one group; a piece outside all spans is a group of its own.
 
-    So words, phrases and linked entities are given alike: by where they begin and end in the text.
+    Words, phrases and linked entities are all given as character spans.
 
     Args:
         pieces: first character of each, and the one after its last
             (:attr:`~mm_kptm.data.tokenizers.protocol.Pieces.spans`).
-        spans: of the units, in any order; where two overlap, the first one counts.
+        spans: spans of the groups, in any order; where two overlap, the first one counts.
 
     >>> within_spans([(0, 3), (4, 7), (7, 9), (10, 12)], [(4, 9)])
     [0, 1, 1, 2]
@@ -87,7 +87,7 @@ def within_spans(pieces: Sequence[tuple[int, int]], spans: Iterable[tuple[int, i
 
 
 def labelled(labels: Sequence[int]) -> list[int]:
-    """Units from the labels of ERNIE's files: 0 opens one, 1 continues it, -1 belongs to none (Sun et al. 2019).
+    """Groups from the labels of ERNIE's files: 0 begins one, 1 continues it, -1 is in none (Sun et al. 2019).
 
     >>> labelled([-1, 0, 1, 0, -1, 0])
     [-1, 0, 0, 1, -1, 2]
@@ -101,10 +101,10 @@ def labelled(labels: Sequence[int]) -> list[int]:
 
 
 def closed(labels: Sequence[int]) -> list[int]:
-    """The units that the released ERNIE looks at, which are fewer than those in its files (:func:`labelled`).
+    """The groups that the released ERNIE code uses, fewer than those in its files (:func:`labelled`).
 
-    Place 0 stands for "no unit is open", so no unit begins there; a unit that nothing closes, neither another one nor a
-    separator, is passed over.
+    Position 0 encodes "no open group", so no group begins there; a group not followed by another one or a separator is
+    skipped.
 
     >>> closed([-1, 0, 1, 0, -1, 0])
     [-1, 0, 0, 1, -1, -1]

@@ -1,4 +1,4 @@
-"""Signs in a text that stand for one piece each, whatever a tokenizer would make of their letters."""
+"""Placeholders in texts that become one added token each."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from mm_kptm.data.tokenizers.protocol import Pieces, Tokenizer
 
 
 class PlaceholderTokenizer:
-    """A tokenizer to which some signs are pieces, found wherever they stand; spaces before one are dropped.
+    """Tokenizer with added placeholder tokens; spaces before one are dropped.
 
-    What stands between two signs is cut by itself. Pieces that spaces belong to, as RoBERTa's, so keep the space that
-    stands behind a sign, and none is left over before it.
+    Text between two placeholders is tokenized separately, so that byte-level tokenizers (RoBERTa) keep the space after
+    a placeholder and drop the one before it.
 
     Args:
-        tokenizer: cuts everything else.
-        signs: what stands in texts, and its id.
+        tokenizer: tokenizes everything else.
+        signs: placeholders in texts, with their ids.
     """
 
     def __init__(self, tokenizer: Tokenizer, signs: Mapping[str, int]) -> None:
@@ -30,7 +30,7 @@ class PlaceholderTokenizer:
         return len(self.tokenizer)
 
     def encode(self, text: str, language: str | None = None) -> Pieces:
-        """The pieces of a text, every sign being one of them."""
+        """The pieces of a text, each placeholder being one."""
         ids: list[int] = []
         texts: list[str] = []
         spans: list[tuple[int, int]] = []

@@ -1,4 +1,4 @@
-"""Byte-level pairs out of two files, as GPT-2 and RoBERTa published them: what the pieces are numbered, and the merges.
+"""Byte-level BPE from the two files that GPT-2 and RoBERTa published: the ids of the pieces, and the merges.
 
 Hugging Face calls the files ``vocab.json`` and ``merges.txt``, fairseq ``encoder.json`` and ``vocab.bpe``. fairseq's
 numbers are those of GPT-2, which lack special tokens; a third file, ``dict.txt``, gives the pieces the numbers that
@@ -21,12 +21,12 @@ _BEFORE, _BEHIND = ("<s>", "<pad>", "</s>", "<unk>"), "<mask>"  # of the pieces 
 
 
 def open_byte_level(numbers: Path, merges: Path, words: Path | None = None) -> TokenizerJson:
-    """The tokenizer of RoBERTa and its kin (Radford et al. 2019, section 2.2; Liu et al. 2019, section 4.4).
+    """The tokenizer of GPT-2 and RoBERTa (Radford et al. 2019, section 2.2; Liu et al. 2019, section 4.4).
 
     Args:
         numbers: a JSON object, the number of every piece.
         merges: two pieces a line, best first, perhaps behind a line that names a version.
-        words: fairseq's ``dict.txt``, the first of which has number 4; each is told by its number in ``numbers``.
+        words: fairseq's ``dict.txt``, the first of which has id 4; each is given by its number in ``numbers``.
 
     Raises:
         UserError: a file is missing or of another kind, the files do not belong together, or there are no special
@@ -55,7 +55,7 @@ def _numbers(file: Path) -> dict[str, int]:
 
 
 def _renumbered(ids: dict[str, int], words: Path) -> dict[str, int]:
-    """The numbers that fairseq gives the pieces; what is no number stands for itself."""
+    """The ids of fairseq's dictionary; entries that are no numbers are special tokens."""
     pieces = {str(number): piece for piece, number in ids.items()}
     listed = [line.split(" ")[0] for line in read_text(words, "a piece and its count a line").split("\n") if line]
     for place, word in enumerate(listed, 1):

@@ -1,4 +1,4 @@
-"""Byte-pair encoding as fastBPE does it and XLM was trained with (Sennrich et al. 2016; Conneau and Lample 2019).
+"""Byte-pair encoding as in fastBPE and XLM (Sennrich et al. 2016; Conneau and Lample 2019).
 
 Files: ``codes`` has one merge a line, best first (``left right count``, ``</w>`` at the end of a word);
 ``vocab`` one piece a line (``piece count``, ``@@`` where the word goes on).
@@ -18,19 +18,19 @@ from mm_kptm.data.tokenizers.protocol import Pieces, Specials
 from mm_kptm.errors import UserError
 from mm_kptm.io.text_lines import read_text
 
-#: What stands before the words of every vocabulary of XLM; ``</s>`` begins and ends, ``<special1>`` hides.
+#: Special tokens before the words of every XLM vocabulary; ``</s>`` starts and ends texts, ``<special1>`` is the mask.
 SPECIAL_TOKENS = ("<s>", "</s>", "<pad>", "<unk>", *(f"<special{number}>" for number in range(10)))
 _UNKNOWN, _END, _ONWARD = "<unk>", "</w>", "@@"
 
 
 class FastBpe:
-    """XLM's tokenizer, for texts whose words and punctuation are already apart (Moses tokenization, without escapes).
+    """XLM's tokenizer, for pre-tokenized texts (Moses tokenization, without escapes).
 
-    A piece that the vocabulary lacks is ``<unk>``; it is not cut further, as the vocabulary is no part of the cutting.
+    A piece that the vocabulary lacks is ``<unk>``; it is not split further, as merges ignore the vocabulary.
 
     Args:
-        words: the vocabulary behind the special tokens, in order of their ids.
-        merges: two symbols that become one, best first.
+        words: the vocabulary after the special tokens, in order of their ids.
+        merges: merges of two symbols, best first.
         lowercase: lower-case and strip accents, as the models of 15 languages do; those of 17 and 100 do neither.
     """
 
@@ -40,7 +40,7 @@ class FastBpe:
         special = (self._ids[name] for name in ("<pad>", _UNKNOWN, "</s>", "</s>", "<special1>"))
         self.specials = Specials(*special)
         self.lowercase = lowercase
-        # the engine only cuts, so its symbols are those that merges make; any other is a piece by itself
+        # the engine only segments, so its symbols are those of the merges; any other is a piece by itself
         symbols = dict.fromkeys(chain.from_iterable((left, right, left + right) for left, right in merges))
         numbers = {symbol: number for number, symbol in enumerate((_UNKNOWN, *symbols))}
         self._engine = Engine(
@@ -63,7 +63,7 @@ class FastBpe:
         return len(self.vocabulary)
 
     def encode(self, text: str, language: str | None = None) -> Pieces:
-        """The pieces of a text in any language, with the characters of the given text that they stand for."""
+        """The pieces of a text in any language, with their character spans in the given text."""
         normal, origins = self._normal(text)
         ids, texts, spans = [], [], []
         for first, last in self._engine.encode(normal, add_special_tokens=False).offsets:
@@ -75,14 +75,14 @@ class FastBpe:
         return Pieces(tuple(ids), tuple(texts), tuple(spans))
 
     def normalized(self, text: str) -> str:
-        """The text as it is cut: lower-cased and without accents, if this tokenizer does so."""
+        """The normalised text: lower-cased and without accents, if this tokenizer does so."""
         return self._normal(text)[0]
 
     def _normal(self, text: str) -> tuple[str, Sequence[int]]:
-        """The text as it is cut, and which character of the given text each of its characters comes from."""
+        """The normalised text, and the source character of each of its characters."""
         if not self.lowercase:
             return text, range(len(text))
-        lowered = text.lower()  # as a whole: the end of a word has a sigma of its own
+        lowered = text.lower()  # as a whole: final sigma depends on the context
         origins = [number for number, letter in enumerate(text) for _ in letter.lower()]
         kept = [
             (mark, origin)

@@ -1,4 +1,4 @@
-"""The tokenizer that lies in a file or a folder, of whichever kind it is.
+"""Opening of tokenizers from files or folders, of any supported kind.
 
 | files | kind |
 |---|---|
@@ -34,7 +34,7 @@ def holds_tokenizer(folder: Path) -> bool:
 
 
 def tokenizer_files(path: str | Path) -> tuple[Path, ...]:
-    """The files that make the tokenizer in a folder, or the one that a file belongs to.
+    """The files of the tokenizer in a folder, or of the one that a file belongs to.
 
     Raises:
         UserError: there is no such file, no tokenizer in the folder, or a file lacks its companion.

@@ -1,4 +1,4 @@
-"""What every tokenizer gives: pieces, special tokens, and framed sequences."""
+"""Tokenizer protocol: pieces, special tokens and framed sequences."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Pieces:
-    """A text in pieces, without special tokens."""
+    """A tokenized text, without special tokens."""
 
     ids: tuple[int, ...]
     texts: tuple[str, ...]  #: as the vocabulary spells them
     spans: tuple[tuple[int, int], ...]  #: first character of the text, and the one after the last
 
     def covering(self, start: int, end: int) -> range:
-        """The pieces that stand for any of the characters from ``start`` up to ``end``.
+        """The pieces that overlap the characters from ``start`` up to ``end``.
 
         None where a tokenizer drops all of these.
 
@@ -32,22 +32,22 @@ class Pieces:
 
 @dataclass(frozen=True)
 class Specials:
-    """The ids of the tokens that stand for no text."""
+    """Ids of the special tokens."""
 
     pad: int
     unknown: int
     start: int
     stop: int  #: at the end of every part
     mask: int
-    between: int = 1  #: how many stops stand between two parts; RoBERTa and its kin have two, and no segments
+    between: int = 1  #: number of stop tokens between two parts; two in RoBERTa-like models, which have no segments
 
     @property
     def never_hidden(self) -> frozenset[int]:
-        """What the masking engine leaves alone."""
+        """Ids that are never masked."""
         return frozenset({self.pad, self.start, self.stop})
 
     def around(self, parts: int) -> int:
-        """How many of them stand around so many parts."""
+        """Number of special tokens around ``parts`` parts."""
         return 1 + parts + (parts - 1) * (self.between - 1)
 
 
@@ -56,7 +56,7 @@ BERT_SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 class Tokenizer(Protocol):
-    """What the suite asks of a tokenizer."""
+    """Interface of tokenizers."""
 
     specials: Specials
     vocabulary: tuple[str, ...]  #: every piece; its place is its id

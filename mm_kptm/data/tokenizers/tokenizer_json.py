@@ -9,19 +9,19 @@ from tokenizers import Tokenizer as Engine
 from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS, Pieces, Specials
 from mm_kptm.errors import UserError
 
-#: How RoBERTa and its kin spell the special tokens, in the order of BERT's.
+#: Special tokens of RoBERTa-like tokenizers, in the order of BERT's.
 ROBERTA_SPECIALS = ("<pad>", "<unk>", "<s>", "</s>", "<mask>")
 
 
 class TokenizerJson:
     """A tokenizer out of a ``tokenizer.json``.
 
-    A piece stands for the characters that it shows: a blank that it begins with is not among them. Of a character whose
-    bytes are several pieces, each stands for all of it. Markers such as ``<mask>`` inside a text are plain text.
+    The span of a piece excludes leading spaces. If the bytes of a character are several pieces, the span of each is the
+    whole character. Special tokens such as ``<mask>`` inside a text are plain text.
 
     Args:
-        engine: cuts texts.
-        name: says in messages where it came from.
+        engine: tokenizer of the library.
+        name: its origin, for error messages.
 
     Raises:
         UserError: a special token is missing.
@@ -59,7 +59,7 @@ class TokenizerJson:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """What the pieces look like in a text, without the blanks that they begin with."""
+        """The surface forms of the pieces, without leading spaces."""
         decoder = self._engine.decoder
         shown = self.vocabulary if decoder is None else (decoder.decode([piece]) for piece in self.vocabulary)
         return tuple(word.strip() for word in shown)
@@ -81,7 +81,7 @@ def _specials(engine: Engine, name: str) -> Specials:
 
 
 def _shown(text: str, start: int, end: int) -> tuple[int, int]:
-    """Characters without the blanks around them; all of them where there is nothing else."""
+    """A span without surrounding spaces; unchanged if there is nothing else."""
     shown = text[start:end].strip()
     if not shown:
         return start, end

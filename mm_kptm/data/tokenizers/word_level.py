@@ -9,7 +9,7 @@ from mm_kptm.data.tokenizers.wordpiece import _specials
 
 
 class WordLevel:
-    """Whole words, cut by a rule that is given; a word that is not known becomes ``[UNK]``.
+    """Word-level tokenizer with a given splitting rule; unknown words become ``[UNK]``.
 
     Args:
         vocabulary: every word; its place is its id.

@@ -1,7 +1,7 @@
-"""Tokenizers: from text to pieces that know the characters they stand for.
+"""WordPiece tokenizer with character offsets.
 
-Every tokenizer of the suite answers :meth:`Tokenizer.encode` with :class:`Pieces` and has the same five special tokens,
-so that sources, the masking engine and entity linking need not know which one they were given.
+Every tokenizer of the suite returns :class:`Pieces` from :meth:`Tokenizer.encode` and has the same five special tokens,
+so that sources, masking and entity linking do not depend on the kind of tokenizer.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PLAIN = re.compile(
 
 
 class WordPiece:
-    """BERT's tokenizer: clean, cut at blanks, punctuation and ideographs, then the longest known pieces.
+    """BERT's tokenizer: clean, split at spaces, punctuation and ideographs, then greedy longest match.
 
     The behaviour of the released ``FullTokenizer`` (Devlin et al. 2019) on every code point. A word without match, or
     of more than ``longest_word`` characters (200 there, 100 in Hugging Face's), becomes ``[UNK]`` as a whole. Markers
@@ -36,8 +36,8 @@ class WordPiece:
     Args:
         vocabulary: every piece; its place is its id (the last place of one that is there twice).
         lowercase: lower-case and strip accents, as uncased models do; cased ones do neither.
-        ideographs: cut at ideographs; ERNIE of Tsinghua does not.
-        name: says in messages where the vocabulary came from.
+        ideographs: split at ideographs; ERNIE of Tsinghua does not.
+        name: origin of the vocabulary, for error messages.
 
     Raises:
         UserError: a special token is missing.

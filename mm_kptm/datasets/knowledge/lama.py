@@ -1,7 +1,7 @@
-"""LAMA's facts as data of an experiment: sentences with blanks, what may fill them, what is told of their subjects.
+"""LAMA as a dataset: cloze sentences, answer candidates and injected facts of their subjects.
 
-Zero-shot, an experiment has ``train.steps: 0``. An object that is not one token among the candidates cannot be given;
-its fact is left out, and counted, as LAMA does.
+Zero-shot experiments have ``train.steps: 0``. Facts whose object is not a single-token candidate are left out, and
+counted, as in LAMA.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from mm_kptm.datasets.settings import by_split, fingerprints
 from mm_kptm.errors import UserError
 from mm_kptm.io.text_lines import read_text
 from mm_kptm.knowledge.graph.triples import Triple
+from mm_kptm.knowledge.injection.graph_names import same_name
 from mm_kptm.knowledge.kinds.protocol import BRANCHES
 from mm_kptm.preprocessing.inputs import InputSource
 from mm_kptm.preprocessing.text import TextEncoding, TextExample
@@ -56,7 +57,7 @@ class LamaData(KnowledgeTextSettings):
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """What tells these data from others."""
+        """Fingerprint of the data and the settings that affect them."""
         parts = {"templates": self.templates, "candidates": self.candidates, "graph": self.graph}
         files = {part: path for part, path in parts.items() if path is not None} | self.tokenizer_files
         for split, path in self.files.items():
@@ -66,14 +67,14 @@ class LamaData(KnowledgeTextSettings):
 
 
 class Blanked(PlaceholderTokenizer):
-    """A tokenizer to which the blank of a text is the token that masks."""
+    """Tokenizer that maps the blank of a text to the mask token."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         super().__init__(tokenizer, {BLANK: tokenizer.specials.mask})
 
 
 def one_token(word: str, tokenizer: Tokenizer) -> int | None:
-    """The id of a word that is one known token where it stands behind a space."""
+    """The id of a word that is a single known token after a space; None otherwise."""
     ids = tokenizer.encode(f" {word}").ids
     return ids[0] if len(ids) == 1 and ids[0] != tokenizer.specials.unknown else None
 
@@ -102,9 +103,9 @@ def candidates(tokenizer: Blanked, file: Path | None) -> CandidateWords:
 
 
 def blanks(examples: Sequence[Cloze], choices: CandidateWords, reading: TextEncoding) -> tuple[ClozeSource, int]:
-    """Sentences with blanks, and how many were left out because their answer cannot be given or their blank is cut off.
+    """Cloze sentences, and the number left out because their answer is no candidate or their blank is truncated.
 
-    Where swapped facts are told, the answer expected is the object told of the subject; the sentences are the same.
+    With swapped (counterfactual) facts, the gold answer is the object of the injected fact; the sentences are the same.
     """
     places = {number: place for place, number in enumerate(choices.ids)}
     answers = [_place(one.answer, reading.tokenizer, places) for one in examples]
@@ -115,7 +116,7 @@ def blanks(examples: Sequence[Cloze], choices: CandidateWords, reading: TextEnco
     truth, about = [], []
     for at in kept:
         one, place, without_facts = examples[at], answers[at], None
-        other = _place(_told(one, reading), reading.tokenizer, places)
+        other = _place(_counterfactual_answer(one, reading), reading.tokenizer, places)
         if other != UNKNOWN and _is_said(texts.texts, at, choices.ids[other]):
             without_facts, place = choices.words[place], other
         target = "" if place == UNKNOWN else choices.words[place]
@@ -164,6 +165,7 @@ def cloze(
         baselines=lambda split: _usual(made(split)[0].about, len(choices.words)),
         skipped=lambda split: made(split)[1],
         knowledge_forms=frozenset() if reading.injector is None else frozenset({BRANCHES}),
+        encoding=reading,
         read_file=lambda path: blanks(read(path), choices, reading)[0],
     )
 
@@ -175,7 +177,7 @@ def lama(data: LamaData, request: DataRequest) -> PreparedData:
 
 
 def _usual(about: Sequence[Example], count: int) -> Mapping[str, float]:
-    """How often the most frequent answer of its relation is right, and chance."""
+    """Baselines: accuracy of the most frequent answer of each relation, and chance."""
     by_relation: dict[str, dict[str, int]] = {}
     about = [one for one in about if one.is_labelled]
     if not about:
@@ -187,25 +189,30 @@ def _usual(about: Sequence[Example], count: int) -> Mapping[str, float]:
     return {"chance": 1 / count, "usual-object": best / len(about)}
 
 
-def _told(one: Cloze, reading: TextEncoding) -> str | None:
-    """The object that swapped facts tell of the subject; None where they tell none, or others than swapped are told."""
+def _counterfactual_answer(one: Cloze, reading: TextEncoding) -> str | None:
+    """The object of the swapped fact about the subject; None without one, or with facts that are not swapped."""
     if reading.injector is None or reading.facts != "swapped" or one.subject is None or one.answer is None:
         return None
-    if one.subject not in reading.injector.names_in(one.text):
-        return None
-    told = reading.injector.facts(one.subject, reading.facts)
-    return next((fact.tail for fact in told if fact.relation in one.called), None)
+    (mentions,) = reading.injector.mentions([one.text], one.language)
+    subjects = [entity for start, end, entity in mentions if same_name(one.text[start:end], one.subject)]
+    facts = reading.injector.facts(subjects[0], reading.facts, language=one.language) if subjects else ()
+    return next((fact.tail for fact in facts if fact.relation in one.called), None)
 
 
 def _is_said(texts: Packed, at: int, number: int) -> bool:
-    """Whether a token stands in a fact of a text: it may have been left out for lack of room."""
+    """Whether a token occurs in an injected fact of a text; facts may be left out for lack of room."""
     rows = slice(*texts.offsets[at : at + 2])
     return bool(((texts.columns["ids"][rows] == number) & (texts.columns["branches"][rows] != 0)).any())
 
 
 def _fills(one: Cloze) -> Callable[[Triple], bool]:
     """Whether a fact fills the blank."""
-    return lambda fact: fact.head == one.subject and fact.relation in one.called and fact.tail == one.answer
+
+    def fills(fact: Triple) -> bool:
+        known = one.subject is not None and one.answer is not None and fact.relation in one.called
+        return known and same_name(fact.head, one.subject or "") and same_name(fact.tail, one.answer or "")
+
+    return fills
 
 
 def _place(word: str | None, tokenizer: Tokenizer, places: Mapping[int, int]) -> int:
@@ -214,7 +221,7 @@ def _place(word: str | None, tokenizer: Tokenizer, places: Mapping[int, int]) ->
 
 
 def _whole(tokenizer: Tokenizer) -> Iterable[str]:
-    """What may be words among the pieces."""
+    """Pieces of the vocabulary that may be whole words."""
     if isinstance(tokenizer, TokenizerJson):
         return tokenizer.words
     return (piece for piece in tokenizer.vocabulary if not piece.startswith("##") and not _is_special(piece))

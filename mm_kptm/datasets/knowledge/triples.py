@@ -1,4 +1,4 @@
-"""Triples in files as data of an experiment: a folder with train, valid and test, and what describes the entities."""
+"""Triple datasets: a folder with train, valid and test triples, and descriptions of the entities."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _claims(path: Path) -> Iterator[LabelledTriple]:
 
 
 class _Read(NamedTuple):
-    """Everything in the files, by number."""
+    """Contents of the files with numbered entities and relations."""
 
     names: tuple[str, ...]
     relations: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Sentences with dependency trees as data of pretraining (K-Adapter's linguistic adapter)."""
+"""Dependency trees as pretraining data (K-Adapter's linguistic adapter)."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def parsed(sentences: Sequence[ParsedSentence], tokenizer: Tokenizer, max_length
     ids, places = [], []
     for sentence in sentences:
         pieces = [tokenizer.encode(f" {word}").ids for word in sentence.words]
-        firsts, end = [0], 1  # the special token before the words stands for the root
+        firsts, end = [0], 1  # the special token before the words represents the root
         for piece in pieces:
             firsts.append(end)
             end += len(piece)

@@ -1,6 +1,6 @@
-"""From the sentences of documents to the inputs of objectives: segments, pairs by distance, labelled pairs.
+"""Sources of document objectives: segments, sentence pairs by distance, labelled pairs.
 
-What an objective asks of a row, or of a pair, travels as a mark of the rows (:class:`mm_kptm.batch.Tokens`).
+Labels of rows or pairs are token labels (:class:`mm_kptm.batch.Tokens`).
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def segments(
 ) -> InputSource:
     """Neighbouring sentences as texts of one part, or of two halves; a text of one sentence has no halves.
 
-    Marks: ``capitalization`` and ``document-words`` of every piece (the latter where its document has other segments),
-    and ``sentence``, the number of its sentence in the text.
+    Token labels: ``capitalization`` and ``document-words`` of every piece (the latter where its document has other
+    segments), and ``sentence``, the number of its sentence in the text.
 
     Raises:
         UserError: no document has two neighbouring sentences that fit, and two parts are asked for.
@@ -104,7 +104,7 @@ class Distances:
         firsts = [(number, place) for number, document in enumerate(pieces) for place in range(len(document) - 1)]
         if len(pieces) < 2 or not firsts:
             raise UserError(
-                f"sentence-distance tells sentences of one document from those of two, but there are {len(pieces)} "
+                f"sentence-distance needs sentences of one document and of two, but there are {len(pieces)} "
                 f"documents with {len(firsts)} neighbouring sentences; set documents apart by blank lines"
             )
         return cls(pieces, firsts, specials, max_length)
@@ -118,7 +118,7 @@ class Distances:
         return sum(len(sentence) for sentence in self.documents[document][place : place + 2]) + self.specials.around(2)
 
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> Inputs:
-        """The given sentences, each with another one; mark ``sentence-distance`` is the class."""
+        """The given sentences, each with another one; the token label ``sentence-distance`` is the class."""
         columns: dict[str, list[Sequence[int]]] = {}
         for document, place in (self.firsts[index] for index in indices):
             second, distance = self._second(document, place, generator)
@@ -178,7 +178,7 @@ class NextSentences:
                     found.append((number, first, second))
         if len(documents) < 2 or not found:
             raise UserError(
-                f"next-sentence tells segments that follow each other from those of two documents, but there are "
+                f"next-sentence needs consecutive segments and segments of two documents, but there are "
                 f"{len(documents)} documents with {len(found)} pairs of neighbouring segments; set documents apart by "
                 "blank lines, or give a larger data.max_length"
             )
@@ -188,12 +188,12 @@ class NextSentences:
         return len(self.texts)
 
     def length(self, index: int) -> int:
-        """Pieces of the text as it stands in its document."""
+        """Pieces of the original text."""
         _, first, second = self.texts[index]
         return len(first) + len(second) + self.specials.around(2)
 
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> Inputs:
-        """The given texts; mark ``follows`` says whether the second segment is theirs."""
+        """The given texts; the token label ``follows`` is 1 where the second segment follows."""
         columns: dict[str, list[Sequence[int]]] = {}
         for document, first, second in (self.texts[index] for index in indices):
             follows = bool(torch.rand(1, generator=generator) >= self.rate)
@@ -211,7 +211,7 @@ class NextSentences:
 
 
 def labelled_pairs(path: Path, name: str, labels: Sequence[str], tokenizer: Tokenizer, max_length: int) -> InputSource:
-    """The pairs of a file, each with its label as the mark ``name``.
+    """The pairs of a file, each with its label as the token label ``name``.
 
     Raises:
         UserError: the file cannot be read, or a label is not among those of training.

@@ -1,4 +1,4 @@
-"""Plain documents as data of pretraining: every objective on text reads them in the form that it needs."""
+"""Plain documents as pretraining data, in the form that each text objective needs."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ class Documents(SplitFiles):
     name: Literal["documents"]
     max_length: int = 512  #: pieces of an example that are read, special ones included
     num_segments: Literal[1, 2] = 1  #: segments of an example; BERT and MacBERT have two, SpanBERT and RoBERTa one
-    mask_rate: float = 0.15  #: the share of tokens that is hidden
+    mask_rate: float = 0.15  #: the share of tokens that is masked
     words_are_space_separated: bool = False
     """Whether words are what blanks part, as in Chinese that a segmenter cut; always where no piece begins with ##, as
     RoBERTa's."""
-    phrases: Path | None = None  #: phrases and names of entities, one a line, which are hidden whole
+    phrases: Path | None = None  #: phrases and names of entities, one a line, which are masked as wholes
     similar: Path | None = None  #: a word and words similar to it a line, between tabs, for masked-similar-words
     wordnet: Path | None = None  #: folder of WordNet's files, for masked-senses and lexical-relation
     vectors: Path | None = None  #: a word and its numbers a line, for lexical-relation
-    ngrams: Path | None = None  #: an n-gram, a comma and its count a line; hidden tokens stand among them, for ZEN
+    ngrams: Path | None = None  #: an n-gram, a comma and its count a line; masked tokens stand among them, for ZEN
     pairs: dict[str, Path] = field(default_factory=dict)  #: two texts and a label a line, by objective
     dev_pairs: dict[str, Path] = field(default_factory=dict)  #: the same for dev
     knowledge: KnowledgeFiles = field(default_factory=KnowledgeFiles)
@@ -72,7 +72,7 @@ class Documents(SplitFiles):
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """What tells these data from others."""
+        """Fingerprint of the data and the settings that affect them."""
         files = {"phrases": self.phrases, "similar": self.similar, **self.pairs}
         files |= {f"held {name}": path for name, path in self.dev_pairs.items()}
         files |= {"vectors": self.vectors, "ngrams": self.ngrams, **wordnet_files(self.wordnet)}
@@ -84,7 +84,7 @@ class Documents(SplitFiles):
 
 
 def pretraining(data: Documents, request: DataRequest) -> PreparedData:
-    """Documents, and what lies beside them where an objective reads that; every objective is a task of its own."""
+    """Documents, with the lexicons and knowledge files that objectives need; each objective has its own source."""
     tokenizer = data.tokenizer()
     specials = replace(tokenizer.specials, between=1)  # parts that sentence-order swaps end alike
     lexicons = Lexicons(tokenizer, data.wordnet, data.vectors, data.ngrams, data.similar)
@@ -161,7 +161,7 @@ def _labels(data: Documents, name: str) -> tuple[str, ...]:
     """The labels of training pairs, in alphabetical order."""
     labels = tuple(sorted({pair.label for pair in read_labelled_pairs(data.pairs[name])}))
     if len(labels) < 2:
-        raise UserError(f"{data.pairs[name]} has one label, {labels[0]!r}; there must be two at least to tell apart")
+        raise UserError(f"{data.pairs[name]} has one label, {labels[0]!r}; there must be at least two")
     return labels
 
 

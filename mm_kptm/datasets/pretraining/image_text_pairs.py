@@ -1,4 +1,4 @@
-"""Captions of images, and perhaps questions about them, with stored region features: data of image-text pretraining."""
+"""Image-text pretraining data: captions of images, optional questions, and stored region features."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class ImageTextPairs(RegionFiles):
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """What tells these data from others."""
+        """Fingerprint of the data and the settings that affect them."""
         asked = {"questions": self.questions, "dev_questions": self.dev_questions}
         named = {name: path for name, path in asked.items() if path is not None}
         return {**super().fingerprints, **fingerprints(named)}
@@ -69,7 +69,7 @@ class ImageTextPairs(RegionFiles):
 
 @dataclass(frozen=True, eq=False)
 class _Pairs:
-    """The files of some settings, each read when it is first asked for."""
+    """Files of the settings, each read on first use."""
 
     data: ImageTextPairs
     tokenizer: Tokenizer
@@ -92,7 +92,7 @@ class _Pairs:
 
     @property
     def offers(self) -> Offers:
-        """What these files have for objectives."""
+        """What these files offer to objectives."""
         has: dict[str, Callable[[], object] | None] = {TEXTS: None, REGIONS: None}
         if self.data.languages:
             has[LANGUAGE_IDS] = None
@@ -190,7 +190,7 @@ def pretraining(data: ImageTextPairs, request: DataRequest) -> PreparedData:
 
 
 def _usual(answers: Sequence[str]) -> str:
-    """What most people answered, the first of equals."""
+    """The most frequent answer; ties go to the first."""
     return Counter(map(normalised, answers)).most_common(1)[0][0]
 
 

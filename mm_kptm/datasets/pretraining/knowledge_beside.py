@@ -1,4 +1,4 @@
-"""Knowledge beside documents: texts with linked entities and their vectors, and triples between described entities."""
+"""Knowledge files of pretraining: texts with linked entities and their vectors, and triples of described entities."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ KNOWLEDGE_REMEDIES = {
 
 @dataclass(frozen=True, kw_only=True)
 class KnowledgeFiles:
-    """What is known beside some documents."""
+    """Knowledge files of pretraining documents."""
 
     linked: Path | None = None  #: texts with linked mentions, as `mm-kptm kg link` writes them
     dev_linked: Path | None = None  #: the same for dev
@@ -55,7 +55,7 @@ class KnowledgeFiles:
 
 @dataclass(frozen=True, eq=False)
 class KnowledgeBeside:
-    """Knowledge files, each read when it is first asked for.
+    """Knowledge files, each read on first use.
 
     Args:
         files: that there are.
@@ -69,7 +69,7 @@ class KnowledgeBeside:
 
     @property
     def has(self) -> dict[str, Callable[[], object] | None]:
-        """What objectives may be built with, by need."""
+        """Values for objectives, by need."""
         found: dict[str, Callable[[], object] | None] = {}
         if self.files.linked is not None:
             found[LINKED_ENTITIES] = None
@@ -80,7 +80,7 @@ class KnowledgeBeside:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """What an encoder with fresh weights is sized by."""
+        """Sizes of a newly initialised encoder that follow from the files."""
         return {} if self._table is None else {"entity_dim": self._table.vectors.shape[1]}
 
     def linked_texts(self, split: str) -> LinkedTexts | None:

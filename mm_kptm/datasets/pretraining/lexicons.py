@@ -1,4 +1,4 @@
-"""Lexicons beside texts: what words may mean, which mean alike, which n-grams there are."""
+"""Lexicons of pretraining: word senses, similar words, n-grams."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from mm_kptm.systems.system import System
 
 @dataclass(frozen=True, eq=False)
 class Lexicons:
-    """What the settings of some data name, each lexicon read when it is first asked for.
+    """Lexicons named in the settings of a dataset, each read on first use.
 
     Args:
         tokenizer: of the texts.
@@ -43,7 +43,7 @@ class Lexicons:
 
     @property
     def has(self) -> dict[str, Callable[[], object]]:
-        """What objectives may be built with, by need."""
+        """Values for objectives, by need."""
         found: dict[str, Callable[[], object]] = {}
         if self.similar is not None:
             found[SIMILAR_WORDS] = partial(self._similar_words, self.similar)
@@ -69,7 +69,7 @@ class Lexicons:
         inventory = Inventory.open(self.wordnet)
         if not isinstance(self.tokenizer, WordPiece):
             raise UserError(
-                f"{MaskedSenses.name} tells what word pieces mean, but data.vocabulary holds pieces of another kind; "
+                f"{MaskedSenses.name} needs word pieces, but data.vocabulary holds pieces of another kind; "
                 "name a vocab.txt"
             )
         return SenseVocabulary.of(self.tokenizer.vocabulary, inventory)

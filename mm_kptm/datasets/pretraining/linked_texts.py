@@ -1,4 +1,4 @@
-"""Texts with linked entities as data of pretraining: some entities are replaced by others of their type (WKLM)."""
+"""Linked texts as pretraining data, with entities replaced by others of their type (WKLM)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class MentionedTexts(SplitFiles):
     max_length: int = 512  #: pieces of a text that are read, special ones included
     versions: int = 10  #: of every text, each with other entities replaced
     replaced: float = 0.5  #: the chance of a mention beside which none is replaced
-    mask_rate: float = 0.05  #: the share of tokens outside mentions that are hidden
+    mask_rate: float = 0.05  #: the share of tokens outside mentions that are masked
     seed: int = 0  #: same seed, same versions
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Texts with two marked mentions and their relation as data of pretraining (K-Adapter's factual adapter)."""
+"""Texts with two marked mentions and their relation as pretraining data (K-Adapter's factual adapter)."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def pretraining(data: MarkedRelations, request: DataRequest) -> PreparedData:
     encoding = TextEncoding(marker_tokenizer(tokenizer, marks), data.max_length, data.languages, markers=marks)
     relations = tuple(sorted({one.relation for one in read_relation(data.train) if one.relation is not None}))
     if len(relations) < 2:
-        raise UserError(f"{data.train} names {len(relations)} relations; there must be two at least to tell apart")
+        raise UserError(f"{data.train} names {len(relations)} relations; there must be at least two")
     offers = Offers(data.name, {TEXTS: None, MARKED_PAIRS: lambda: relations})
     context = ObjectiveContext(tokenizer.specials, len(tokenizer), offers, data.mask_rate, request.recipe)
     objectives = build_objectives(request.objectives, context)

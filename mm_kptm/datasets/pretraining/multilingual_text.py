@@ -1,4 +1,4 @@
-"""Text in several languages as data of pretraining: sentences by themselves, and beside their translations.
+"""Multilingual pretraining data: monolingual sentences and translation pairs.
 
 Every entry of ``train`` names languages and the beginning of their files: ``en: news`` reads ``news.en``; ``de-en:
 europarl`` reads ``europarl.de`` and ``europarl.en``, whose lines are translations of each other (Moses style); and
@@ -79,7 +79,7 @@ class MultilingualText(TextSettings):
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """What tells these data from others."""
+        """Fingerprint of the data and the settings that affect them."""
         files = {
             f"{split}.{key}.{language}": path
             for split, named in self.splits.items()
@@ -144,7 +144,7 @@ class Resampled:
         return self.source.length(self.numbers[index])
 
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> Inputs:
-        """The given examples."""
+        """The examples of the given indices."""
         return self.source.batch([self.numbers[index] for index in indices], generator)
 
 
@@ -258,7 +258,7 @@ def pretraining(data: MultilingualText, request: DataRequest) -> PreparedData:
 
 
 def _masked_tokens(context: ObjectiveContext) -> MaskedTokens:
-    """As XLM hides tokens, with or without a translation beside them."""
+    """XLM's token masking, with or without translations."""
     return MaskedTokens(xlm_masking(context.specials, context.vocab_size, rate=context.mask_rate))
 
 

@@ -1,4 +1,4 @@
-"""Tagged texts as data of pretraining: words are hidden with what they are and how they feel (SentiLARE)."""
+"""Texts with part-of-speech tags and word polarities as pretraining data (SentiLARE)."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class FeltTexts(SplitFiles):
 
     name: Literal["sentiment-tagged"]
     sentiwordnet: Path  #: SentiWordNet_3.0.0.txt
-    mask_rate_polar: float = 0.3  #: share of the words with a polarity that are hidden
+    mask_rate_polar: float = 0.3  #: share of the words with a polarity that are masked
     mask_rate: float = 0.15  #: share of the other words
-    late_supervision_rate: float = 0.2  #: share of the texts whose grade is to be found and not given
+    late_supervision_rate: float = 0.2  #: share of the texts whose sentiment label is predicted and not given
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -48,7 +48,7 @@ class FeltTexts(SplitFiles):
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """What tells these data from others."""
+        """Fingerprint of the data and the settings that affect them."""
         return {**super().fingerprints, **fingerprints({"sentiwordnet": self.sentiwordnet})}
 
 
@@ -97,7 +97,7 @@ def read_felt(path: str | Path, lexicon: SentiWordNet, tokenizer: Tokenizer) -> 
 
 
 def packed(texts: list[FeltText], specials: Specials, max_length: int) -> InputSource:
-    """Texts that know what their words are."""
+    """Packed texts with the part-of-speech tags and polarities of their words."""
     columns = felt_columns(texts, specials.start, specials.stop, max_length=max_length)
     marks = {MARK + name: columns[name] for name in UNKNOWN}
     positions = [range(len(ids)) for ids in columns["ids"]]

@@ -1,4 +1,4 @@
-"""Word-knowledge graphs as data of pretraining (CoLAKE): words, entities and relations are masked and found again."""
+"""Word-knowledge graphs as pretraining data (CoLAKE): words, entities and relations are masked and predicted."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class GraphSource:
         return Inputs(text=tokens_of_graphs(chosen, self.entities, self.relations))
 
     def counts(self) -> Tensor:
-        """How often each entity stands in these graphs, special ones never, [entities]."""
+        """Frequency of each entity in these graphs, 0 for special ones, [entities]."""
         counted = Counter(name for graph in self.graphs for name in graph.entities)
         return torch.tensor([0 if name in SPECIALS else counted[name] for name in self.entities], dtype=torch.long)
 

@@ -1,4 +1,4 @@
-"""Open Entity, FIGER, TACRED and FewRel as data of an experiment: the published files, with or without entities."""
+"""Open Entity, FIGER, TACRED and FewRel: the published files, with or without linked entities."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class MentionFiles(KnowledgeFileSettings):
     """What stands around mentions, and whether the states there are read; as fits the encoder when null."""
 
     def linked(self, request: DataRequest, task: type[Labelling]) -> TextEncoding:
-        """How text becomes ids, with its mentions marked for a task, and its entities or what it is told."""
+        """Text encoding with mention markers of a task, and entities or injected facts."""
         reading, table = self.text_encoding(request, oracle=True), linked(self.entities, request, seed=self.seed)
         if table is not None and reading.injector is not None:
             raise UserError(

@@ -1,4 +1,4 @@
-"""From what readers of text found to sources: sentences, their words, mentions, translations.
+"""Sources of text examples: sentences, tagged words, mentions, translations.
 
 Mentions are marked as ERNIE of Tsinghua has it (:mod:`mm_kptm.knowledge.injection.mention_markers`) unless the reading
 has markers.
@@ -20,8 +20,10 @@ from mm_kptm.data.formats.uer_tsv import ClassifiedText, Tagged
 from mm_kptm.data.formats.xnli import SentencePair
 from mm_kptm.data.packing import Packed
 from mm_kptm.data.tokenizers.protocol import Pieces, framed
+from mm_kptm.knowledge.graph.triples import Triple
 from mm_kptm.knowledge.injection.entity_grid import Mention
 from mm_kptm.knowledge.injection.fact_injector import Needed
+from mm_kptm.knowledge.injection.graph_names import same_name
 from mm_kptm.knowledge.injection.marker_tokens import with_markers
 from mm_kptm.knowledge.injection.mention_markers import Annotated, confident, mark_linked_pair, mark_pair, mark_target
 from mm_kptm.knowledge.linking.segmenter import running
@@ -72,8 +74,8 @@ def tagged(examples: Sequence[Tagged], tags: Sequence[str], reading: TextEncodin
         marks = _first_pieces(text.parts[0], one.words, pieces)[:kept]
         marks = [NO_WORD] * reading.template.opened + marks + [NO_WORD] * reading.template.closed
         words += marks
-        told = one.tags or ()
-        truth += [places.get(told[word], IGNORED) if 0 <= word < len(told) else IGNORED for word in marks]
+        gold = one.tags or ()
+        truth += [places.get(gold[word], IGNORED) if 0 <= word < len(gold) else IGNORED for word in marks]
     shown = reading.texts(said, cuts)
     on_trunk = reading.outside_facts(shown.texts)
     columns = {
@@ -156,7 +158,7 @@ def labelled(
 
 
 def _first_pieces(text: str, words: Sequence[str], pieces: Pieces) -> list[int]:
-    """Which word every piece begins, :data:`NO_WORD` where it begins none."""
+    """Index of the word that every piece starts, :data:`NO_WORD` for other pieces."""
     ends, end = [], 0
     for word in words:
         end = text.index(word, end) + len(word)
@@ -183,8 +185,13 @@ def _named(text: str, span: MentionSpan) -> str:
 
 
 def _about(name: str) -> Needed:
-    return lambda fact: fact.head == name
+    return lambda fact: same_name(fact.head, name)
 
 
 def _between(head: str, tail: str) -> Needed:
-    return lambda fact: {fact.head, fact.tail} == {head, tail}
+
+    def between(fact: Triple) -> bool:
+        forwards = same_name(fact.head, head) and same_name(fact.tail, tail)
+        return forwards or (same_name(fact.head, tail) and same_name(fact.tail, head))
+
+    return between

@@ -1,4 +1,4 @@
-"""K-BERT's tables as data of an experiment: classes of sentences, and names among the words of a sentence."""
+"""K-BERT's tables: sentence classification and named entity tagging."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from mm_kptm.data.formats.uer_tsv import ClassifiedText, Tagged, read_classified
 from mm_kptm.datasets.knowledge_settings import KnowledgeFileSettings, counterfactual_splits
 from mm_kptm.datasets.labelled import labelled_files
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
+from mm_kptm.datasets.relations_alone import RELATIONS_ALONE, by_shape, word_shapes
 from mm_kptm.datasets.settings import by_split
 from mm_kptm.datasets.text.sources import classified, tagged
 from mm_kptm.errors import UserError
@@ -52,9 +53,15 @@ def tagging(read: Callable[[Path], Sequence[Tagged]]) -> Callable[[Any, DataRequ
             file, facts = splits[split]
             return tagged(examples(file), tags, replace(reading, facts=facts))
 
-        def nothing(split: str) -> Mapping[str, float]:
-            held = [tag for one in examples(splits[split][0]) for tag in one.tags or ()]
-            return {"no-names": held.count(OUTSIDE) / len(held)} if held else {}
+        def baselines(split: str) -> Mapping[str, float]:
+            asked = examples(splits[split][0])
+            gold = [tag for one in asked for tag in one.tags or ()]
+            scores = {"no-names": gold.count(OUTSIDE) / len(gold)} if gold else {}
+            if gold and reading.injector is not None:
+                seen, answers = zip(*word_shapes(examples("train"), reading.injector), strict=True)
+                given = by_shape(seen, answers, [shape for shape, _ in word_shapes(asked, reading.injector)])
+                scores[RELATIONS_ALONE] = sum(map(str.__eq__, given, gold)) / len(gold)
+            return scores
 
         return PreparedData(
             sources={split: partial(source, split) for split in splits},
@@ -62,8 +69,9 @@ def tagging(read: Callable[[Path], Sequence[Tagged]]) -> Callable[[Any, DataRequ
             sizes={"vocab_size": len(reading.tokenizer), "num_languages": max(len(reading.languages), 1)},
             heads=NamedEntities.heads(request.recipe, len(tags)),
             fingerprints=data.fingerprints,
-            baselines=nothing,
+            baselines=baselines,
             knowledge_forms=frozenset() if reading.injector is None else frozenset({BRANCHES}),
+            encoding=reading,
             read_file=lambda path: tagged(read(path), tags, reading),
         )
 

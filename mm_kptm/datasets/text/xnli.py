@@ -1,4 +1,4 @@
-"""XNLI as data of an experiment, and the files that its evaluation takes (Conneau et al. 2018; Hu et al. 2020)."""
+"""XNLI, and the submission files of its evaluation (Conneau et al. 2018; Hu et al. 2020)."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def write_submission(rows: Sequence[Row], folder: Path, split: str = "test") -> 
 
 
 def check_submission(folder: Path, split: str, asked: Sequence[SentencePair]) -> None:
-    """Refuse files that the evaluation would refuse or score wrongly.
+    """Reject files that the evaluation would reject or score wrongly.
 
     Raises:
         UserError: the file of a language is missing, has too many or too few lines, or one that is no label.

@@ -1,4 +1,4 @@
-"""From what readers of texts about images found to sources: captions, referring expressions, questions."""
+"""Sources of image-text examples: captions, referring expressions, questions."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def questions(
 
 
 def usual(answers: Sequence[str]) -> str:
-    """What most people answered, the first of equals, as the evaluation sees it."""
+    """The most frequent answer, normalised as in the evaluation; ties go to the first."""
     return Counter(map(normalised, answers)).most_common(1)[0][0]
 
 

@@ -1,4 +1,4 @@
-"""VQA v2 as data of an experiment: its own files, and the task they feed."""
+"""VQA v2 with its published files."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class VqaV2Data(TextSettings):
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """What tells these data from others."""
+        """Fingerprint of the data and the settings that affect them."""
         both = ("questions", "annotations")
         found = self.tokenizer_files
         for split, files in self.files.items():

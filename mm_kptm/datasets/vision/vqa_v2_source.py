@@ -108,7 +108,7 @@ def write_submission(rows: Iterable[Row], path: str | Path) -> None:
 
 
 def check_submission(path: str | Path, questions: Sequence[VqaQuestion]) -> None:
-    """Refuse a file that the test server would refuse or score wrongly.
+    """Reject a file that the test server would reject or score wrongly.
 
     Raises:
         UserError: no list, an entry without the two fields, a question that is missing, foreign or there twice.

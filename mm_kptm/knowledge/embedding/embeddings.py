@@ -8,7 +8,6 @@ Shapes: N entities, R relations, D dim, W real values per entity: D, or 2 D for 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from mm_kptm.errors import UserError, nearest
 from mm_kptm.io.atomic import atomic_folder, write_json
+from mm_kptm.io.records import read_json
 from mm_kptm.io.tensors import write_tensors
 from mm_kptm.knowledge.embedding.entity_table import EntityTable
 from mm_kptm.knowledge.embedding.scoring import SCORES, ComplEx, DistMult, RotatE, Scorer, TransE
@@ -179,10 +179,7 @@ def _check(kind: str, names: Sequence[str], vectors: Tensor) -> None:
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path.parent} is no folder of embeddings: it has no {path.name}")
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        raise UserError(f"{path} is no whole JSON file; save the embeddings again") from None
+    found = read_json(path)
     if not isinstance(found, dict):
         raise UserError(f"{path} holds no keys and values; save the embeddings again")
     return found

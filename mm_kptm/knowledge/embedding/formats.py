@@ -6,7 +6,6 @@ Names and ids are in ``entity2id.txt`` (a name, a tab, an id) or ``entity2id.jso
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from mm_kptm.errors import UserError
+from mm_kptm.io.records import read_json
 from mm_kptm.knowledge.embedding.embeddings import INDEX, VECTORS, Embeddings, load_embeddings
 from mm_kptm.knowledge.embedding.scoring import score_of
 from mm_kptm.knowledge.graph.openke import read_entity_ids, read_vectors
@@ -79,10 +79,8 @@ def _numbers(folder: Path, kind: str) -> dict[str, int]:
     text, table = folder / f"{kind}2id.txt", folder / f"{kind}2id.json"
     if text.is_file() or not table.is_file():
         return read_entity_ids(text)
-    try:
-        numbers = json.loads(table.read_text(encoding="utf-8"))
-    except ValueError:
-        raise UserError(f"{table} is no whole JSON file; fetch it again") from None
-    if not isinstance(numbers, dict) or not all(isinstance(n, int) and n >= 0 for n in numbers.values()):
+    listed = read_json(table)
+    numbers = {} if not isinstance(listed, dict) else {k: n for k, n in listed.items() if type(n) is int and n >= 0}
+    if not isinstance(listed, dict) or len(numbers) < len(listed):
         raise UserError(f"{table} should hold a number from 0 on for every name")
     return numbers

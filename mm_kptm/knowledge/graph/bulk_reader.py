@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-from pyarrow import csv
 
-from mm_kptm.errors import UserError
-from mm_kptm.io.compression import open_unpacked
+from mm_kptm.io.text_lines import compression
 from mm_kptm.knowledge.graph.triple_store import Integers
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _COLUMNS = ("head", "relation", "tail")
 
@@ -32,6 +33,8 @@ class IndexedTriples:
 
 def read_at_once(paths: Sequence[Path]) -> IndexedTriples | None:
     """Read tab-separated triples of several files; None where a line is malformed or needs the line-by-line reader."""
+    import pyarrow as pa
+
     tables = [table for path in paths if (table := _table(path)) is not None]
     if not tables or len(tables) < len(paths):
         return None
@@ -56,12 +59,18 @@ def read_at_once(paths: Sequence[Path]) -> IndexedTriples | None:
 
 
 def _table(path: Path) -> pa.Table | None:
+    import pyarrow as pa
+    from pyarrow import csv
+
     try:
-        with open_unpacked(path) as file:
-            buffer = pa.py_buffer(file.read())
-        # a carriage return ends a line for Arrow wherever it stands, and a zero byte is text to it
-        letters = np.frombuffer(buffer, dtype=np.uint8)
-        if (letters == ord("\r")).any() or not letters.all():
+        packed = compression(path)
+        if packed == "xz":
+            return None  # Arrow does not unpack it
+        with pa.input_stream(str(path), compression=packed) as file:
+            buffer = file.read_buffer()
+        characters = np.frombuffer(buffer, dtype=np.uint8)
+        # a carriage return ends a line for Arrow wherever it stands, and UTF-16 is full of zeros
+        if (characters == ord("\r")).any() or (characters == 0).any():
             return None
         return csv.read_csv(
             pa.BufferReader(buffer),
@@ -69,5 +78,5 @@ def _table(path: Path) -> pa.Table | None:
             parse_options=csv.ParseOptions(delimiter="\t", quote_char=False),
             convert_options=csv.ConvertOptions(column_types=dict.fromkeys(_COLUMNS, pa.large_string())),
         )
-    except (pa.ArrowException, OSError, UserError):
+    except (pa.ArrowException, OSError):
         return None

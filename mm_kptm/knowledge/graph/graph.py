@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class NameIndex:
-    """Aliases and descriptions of entities, by language (a code such as ``en``) and name."""
+    """Aliases and descriptions of entities, by language (a code such as ``en``, in lower case) and name."""
 
     aliases: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     descriptions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -206,6 +206,7 @@ class Triples(Sequence[Triple]):
 
 
 def _in(language: str, known: Mapping[str, Mapping[str, T]], what: str) -> Mapping[str, T]:
+    language = language.lower()
     if language not in known:
         have = f"; it has {', '.join(sorted(known))}" if known else "; it has none at all"
         raise UserError(f"the graph has no {what} in {language!r}{have}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,22 +14,44 @@ from torch import Tensor
 from mm_kptm.errors import UserError
 from mm_kptm.io.text_lines import numbered_lines
 
+_NUMBER = re.compile("[0-9]{1,18}")
+
 
 def read_entity_ids(path: str | Path) -> dict[str, int]:
     """Read entity ids from a released ``entity2id.txt``: an optional count, then a name and an id per line.
 
     Raises:
-        UserError: there is no such file, or a line is not of that form.
+        UserError: there is no such file, a line is not of that form, a name stands twice with two numbers, or the file
+            holds more or fewer lines than its count says.
     """
     numbers: dict[str, int] = {}
+    lines, expected = 0, None
     for place, line in _numbered(Path(path)):
         parts = line.strip().rsplit(maxsplit=1)  # a name may hold blanks
-        if place == 1 and len(parts) == 1 and parts[0].isdigit():
+        if place == 1 and (expected := count_of(line)) is not None:
             continue
-        if len(parts) != 2 or not parts[1].isdigit():
+        if len(parts) != 2 or not _NUMBER.fullmatch(parts[1]):
             raise UserError(f"{path}, line {place}: a name and its number, set apart by a tab, not {line.strip()!r}")
-        numbers[parts[0]] = int(parts[1])
+        lines += 1
+        if numbers.setdefault(parts[0], int(parts[1])) != int(parts[1]):
+            raise UserError(
+                f"{path}, line {place} gives {parts[0]} the number {parts[1]}, but a line before gives it "
+                f"{numbers[parts[0]]}; give every name one number"
+            )
+    check_count(path, expected, lines, "names")
     return numbers
+
+
+def count_of(line: str) -> int | None:
+    """The count that a file of OpenKE has on its first line; None where that line is something else."""
+    return int(line) if _NUMBER.fullmatch(line.strip()) else None
+
+
+def check_count(path: str | Path, expected: int | None, lines: int, what: str) -> None:
+    """``UserError`` where a file holds more or fewer lines than its first line says."""
+    if expected is not None and expected != lines:
+        why = "it was cut short, fetch it again" if lines < expected else "correct the count"
+        raise UserError(f"{path} says on its first line that it holds {expected} {what}, but it holds {lines}; {why}")
 
 
 def read_vectors(path: str | Path) -> Tensor:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import lzma
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mm_kptm.errors import UserError
-from mm_kptm.io.compression import content_ending, open_unpacked
-from mm_kptm.io.text_lines import numbered_lines
+from mm_kptm.io.text_lines import content_suffix, is_cut_short, numbered_lines, open_bytes
 from mm_kptm.knowledge.graph.graph import KnowledgeGraph, NameIndex
 from mm_kptm.knowledge.graph.triples import Triple
 
 if TYPE_CHECKING:
-    from pyoxigraph import Quad, RdfFormat
+    from pyoxigraph import Literal, Quad, RdfFormat
 
 LABELS = (
     "http://www.w3.org/2000/01/rdf-schema#label",
@@ -30,17 +31,18 @@ def read_rdf(path: str | Path) -> KnowledgeGraph:
     """Read statements between IRIs and blank nodes; literals become labels and descriptions.
 
     Other literals are no entities and are left out, as are statements about statements. A literal without a language
-    counts as ``und``. The named graphs of N-Quads are read as one.
+    counts as ``und``; language tags are compared in small letters (RDF 1.1 Concepts, section 3.3). The named graphs of
+    N-Quads are read as one.
 
     Args:
-        path: ends in ``.nt``, ``.nq`` or ``.ttl``; may be packed (:mod:`mm_kptm.io.compression`).
+        path: ends in ``.nt``, ``.nq`` or ``.ttl``; may be packed (``.gz``, ``.bz2``, ``.xz``).
 
     Raises:
         UserError: pyoxigraph is not installed, the packed file is broken, or something is no statement; the message
             names the line.
     """
     path = Path(path)
-    kind, called = FORMATS[content_ending(path)]
+    kind, called = FORMATS[content_suffix(path)]
     try:
         import pyoxigraph as rdf
     except ImportError:
@@ -48,7 +50,7 @@ def read_rdf(path: str | Path) -> KnowledgeGraph:
             f"{path} holds {called}, which pyoxigraph reads, but that is not installed; "
             "install it with `pip install 'mm-kptm[rdf]'`"
         ) from None
-    aliases: dict[str, dict[str, tuple[str, ...]]] = {}
+    aliases: dict[str, dict[str, dict[str, None]]] = {}  # by language and name, each label once
     descriptions: dict[str, dict[str, str]] = {}
 
     def triples() -> Iterator[Triple]:
@@ -64,19 +66,25 @@ def read_rdf(path: str | Path) -> KnowledgeGraph:
             elif not isinstance(object_, rdf.Literal):
                 continue
             elif relation in LABELS:
-                called_so = aliases.setdefault(object_.language or "und", {})
-                called_so[name] = (*called_so.get(name, ()), object_.value)
+                aliases.setdefault(_language(object_), {}).setdefault(name, {})[object_.value] = None
             elif relation in DESCRIBES:
-                descriptions.setdefault(object_.language or "und", {}).setdefault(name, object_.value)
+                descriptions.setdefault(_language(object_), {}).setdefault(name, object_.value)
 
-    return KnowledgeGraph(triples(), NameIndex(aliases, descriptions))
+    found = list(triples())
+    words = {language: {name: tuple(labels) for name, labels in names.items()} for language, names in aliases.items()}
+    return KnowledgeGraph(found, NameIndex(words, descriptions))
+
+
+def _language(literal: Literal) -> str:
+    """The language tag of a literal in small letters, ``und`` where it has none."""
+    return (literal.language or "und").lower()
 
 
 def _statements(path: Path, format_: RdfFormat, called: str) -> Iterator[Quad]:
     """Statements of a file as pyoxigraph parses them; relative IRIs are kept as they are."""
     from pyoxigraph import RdfFormat, parse
 
-    with open_unpacked(path) as file:
+    with open_bytes(path) as file:
         try:
             if file.read(len(_MARK)) != _MARK:
                 file.seek(0)
@@ -86,6 +94,10 @@ def _statements(path: Path, format_: RdfFormat, called: str) -> Iterator[Quad]:
                 _refuse_line(path, called)
             reason = error.msg.partition(": ")[2] or error.msg
             raise UserError(f"{path}, line {error.lineno} is no {called}: {reason}") from None
+        except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+            if not is_cut_short(error):
+                raise
+            raise UserError(f"{path} breaks off; fetch it again") from None
 
 
 def _refuse_line(path: Path, called: str) -> None:

@@ -17,14 +17,14 @@ from torch import Tensor
 
 from mm_kptm.errors import UserError
 from mm_kptm.io.text_lines import numbered_lines
-from mm_kptm.knowledge.graph.formats import PYKEEN, open_graph, pykeen_data
+from mm_kptm.knowledge.graph.formats import PYKEEN, one_file, open_graph, pykeen_data, wikidata5m_setting
 from mm_kptm.knowledge.graph.graph import KnowledgeGraph
-from mm_kptm.knowledge.graph.openke import read_entity_ids
+from mm_kptm.knowledge.graph.openke import check_count, count_of, read_entity_ids
 from mm_kptm.knowledge.graph.triples import Triple
 
 PARTS = ("train", "valid", "test")
 _NAMES = {"train": ("train",), "valid": ("valid", "dev", "validation"), "test": ("test",)}
-_ENDINGS = (".tsv", ".txt", ".spo", ".tsv.gz", ".txt.gz")
+_ENDINGS = (".tsv", ".txt", ".spo")
 
 Strings = KnowledgeGraph | Iterable[Sequence[str]]
 
@@ -140,10 +140,12 @@ def _of_openke(folder: Path) -> SplitGraph:
 
     def triples(part: str) -> Iterator[Triple]:
         path = folder / f"{part}2id.txt"
+        lines, expected = 0, None
         for place, line in numbered_lines(path) if path.is_file() else ():
             columns = line.split()
-            if not columns or (len(columns) == 1 and place == 1):
+            if not columns or (place == 1 and (expected := count_of(line)) is not None):
                 continue
+            lines += 1
             try:
                 head, tail, relation = (int(column) for column in columns)
                 yield Triple(names["entity"][head], names["relation"][relation], names["entity"][tail])
@@ -151,23 +153,31 @@ def _of_openke(folder: Path) -> SplitGraph:
                 raise UserError(
                     f"{path}, line {place} should be the numbers of head, tail and relation, not {line.strip()[:40]!r}"
                 ) from None
+        check_count(path, expected, lines, "triples")
 
     return SplitGraph.of(*(triples(part) for part in PARTS))
 
 
 def _by_number(path: Path) -> dict[int, str]:
-    return {number: name for name, number in read_entity_ids(path).items()}
+    names: dict[int, str] = {}
+    for name, number in read_entity_ids(path).items():
+        if names.setdefault(number, name) != name:
+            raise UserError(f"{path} gives the number {number} to {names[number]} and to {name}; it belongs to one")
+    return names
 
 
 def files_of(folder: Path) -> dict[str, Path]:
-    """Path of every split in a folder."""
+    """Path of every split in a folder, compressed or not, of one of the two settings of Wikidata5M.
+
+    Raises:
+        UserError: the folder has two files of one part, or both settings of Wikidata5M.
+    """
     found = {}
+    setting = wikidata5m_setting(folder)
     for part in PARTS:
-        names = [name + ending for name in _NAMES[part] for ending in _ENDINGS]
-        names.append(f"wikidata5m_transductive_{part}.txt")
-        files = [folder / name for name in names if (folder / name).is_file()]
-        if files:
-            found[part] = files[0]
+        stems = [*_NAMES[part], *(() if setting is None else (f"wikidata5m_{setting}_{part}",))]
+        if (file := one_file(folder, stems, _ENDINGS)) is not None:
+            found[part] = file
     return found
 
 

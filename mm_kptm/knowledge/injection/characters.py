@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS, Pieces, Specials
 from mm_kptm.errors import UserError
-from mm_kptm.io.text_lines import read_text
+from mm_kptm.io.text_lines import numbered_lines
 from mm_kptm.knowledge.graph.triple_store import ends_of
 from mm_kptm.knowledge.injection.sentence_tree import Spelt
 from mm_kptm.knowledge.linking.segmenter import TAGS
@@ -53,8 +53,7 @@ class Characters:
         file = Path(path)
         if not file.is_file():
             raise UserError(f"a vocabulary was looked for in {file}, but there is no such file")
-        lines = read_text(file, "a vocabulary of one token a line").removesuffix("\n").split("\n")
-        return cls([(line.split() or [""])[0] for line in lines], name=str(file))
+        return cls([(line.split() or [""])[0] for _, line in numbered_lines(file)], name=str(file))
 
     def __len__(self) -> int:
         return len(self.vocabulary)

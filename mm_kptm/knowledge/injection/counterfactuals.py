@@ -1,9 +1,13 @@
-"""Counterfactual facts for any graph: swapped facts, and the objects that random facts are drawn from."""
+"""Counterfactual facts for any graph: swapped facts, and random ones.
+
+A control has the shape of the truth: every name keeps its relations and the number of its facts, so that no effect can
+come from which relations a name has.
+"""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from mm_kptm.knowledge.graph.graph import KnowledgeGraph
 from mm_kptm.knowledge.graph.triples import Triple
@@ -11,19 +15,28 @@ from mm_kptm.random_streams import RandomStream
 
 
 def swapped(graph: KnowledgeGraph, draw: RandomStream) -> KnowledgeGraph:
-    """Counterfactual graph: the objects of each relation are permuted, so that every name has the facts of others.
+    """The graph of :func:`swapped_facts`, with the same entities and names."""
+    return KnowledgeGraph(swapped_facts(tuple(graph), draw), graph.words, entities=graph.entities)
 
-    Heads and relations stay, so that a text is injected with as many facts of the same kinds. No fact stays true: where
-    the permutation would return a name its own object, another object of the relation is drawn. A relation with one
-    object cannot be swapped and stays.
+
+def swapped_facts(facts: Sequence[Triple], draw: RandomStream) -> list[Triple]:
+    """Distinct facts in which every name has those of others: the objects of each relation change places.
+
+    Heads and relations stay where they are, so that a text carries as many facts as before and of the same kind. No
+    fact stays true, and no name gets an object twice by one relation: where so many share an object that either would
+    happen, another object of the relation is drawn. A relation whose objects all belong to a name cannot be swapped
+    there and stays.
+
+    Returns:
+        one fact for each, in the same order.
     """
-    facts = list(graph)
-    objects_by_query: dict[tuple[str, str], set[str]] = defaultdict(set)
+    true: dict[tuple[str, str], set[str]] = defaultdict(set)
     places: dict[str, list[int]] = defaultdict(list)
     for place, (head, relation, tail) in enumerate(facts):
-        objects_by_query[head, relation].add(tail)
+        true[head, relation].add(tail)
         places[relation].append(place)
     tails = [fact.tail for fact in facts]
+    taken: dict[tuple[str, str], set[str]] = defaultdict(set)
     for number, (relation, own) in enumerate(places.items()):
         stream = draw.child("swapped", number)
         ring = _ring([facts[place].tail for place in own], stream)
@@ -31,10 +44,36 @@ def swapped(graph: KnowledgeGraph, draw: RandomStream) -> KnowledgeGraph:
         objects = tuple(dict.fromkeys(facts[place].tail for place in own))
         for at, from_place in enumerate(ring):
             place, tail = own[from_place], facts[own[ring[(at + step) % len(ring)]]].tail
-            true = objects_by_query[facts[place].head, relation]
-            others = [other for other in objects if other not in true]
-            tails[place] = others[stream.one(len(others))] if tail in true and others else tail
-    return KnowledgeGraph(Triple(head, relation, tail) for (head, relation, _), tail in zip(facts, tails, strict=True))
+            key = facts[place].head, relation
+            if tail in true[key] or tail in taken[key]:
+                false = [other for other in objects if other not in true[key]]
+                others = [other for other in false if other not in taken[key]] or false
+                tail = others[stream.one(len(others))] if others else facts[place].tail
+            taken[key].add(tail)
+            tails[place] = tail
+    return [fact._replace(tail=tail) for fact, tail in zip(facts, tails, strict=True)]
+
+
+def random_facts(
+    facts: Sequence[Triple], objects: Mapping[str, Sequence[str]], draw: RandomStream
+) -> tuple[Triple, ...]:
+    """The facts of one name with objects drawn from those of their relation, none twice while there are others.
+
+    Args:
+        facts: the true ones.
+        objects: by relation, as :func:`objects_of`, each once.
+        draw: one draw a fact, and more where an object is drawn again.
+    """
+    drawn: list[Triple] = []
+    taken: dict[str, set[str]] = defaultdict(set)
+    for fact in facts:
+        known, before = objects[fact.relation], taken[fact.relation]
+        tail = known[draw.one(len(known))]
+        while tail in before and len(before) < len(known):
+            tail = known[draw.one(len(known))]
+        before.add(tail)
+        drawn.append(fact._replace(tail=tail))
+    return tuple(drawn)
 
 
 def objects_of(graph: KnowledgeGraph) -> Mapping[str, tuple[str, ...]]:

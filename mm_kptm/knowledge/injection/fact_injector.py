@@ -6,6 +6,7 @@ alone: the true ones, those of other names, random ones, or only the needed ones
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
@@ -15,9 +16,9 @@ from mm_kptm.data.packing import Packed
 from mm_kptm.data.tokenizers.protocol import Pieces, Tokenizer
 from mm_kptm.knowledge.graph.graph import KnowledgeGraph
 from mm_kptm.knowledge.graph.triples import Triple, Wording
-from mm_kptm.knowledge.injection.counterfactuals import objects_of, swapped
+from mm_kptm.knowledge.injection.counterfactuals import objects_of, random_facts, swapped_facts
+from mm_kptm.knowledge.injection.graph_names import EntityMention, GraphNames
 from mm_kptm.knowledge.injection.sentence_tree import LONGEST, MOST_FACTS, TokenWithFacts, TreeBuilder
-from mm_kptm.knowledge.linking.segmenter import Segmenter
 from mm_kptm.random_streams import RandomStream
 
 Needed = Callable[[Triple], bool]  #: whether a fact is needed to answer an example
@@ -32,65 +33,92 @@ class FactInjector:
         wording: verbalisation of a fact.
         most: maximum number of facts per name.
         draw: random stream of swapped and random facts.
+        cased: whether names that differ in case are different names, as for a cased tokenizer.
     """
 
-    def __init__(self, graph: KnowledgeGraph, wording: Wording, most: int, draw: RandomStream) -> None:
+    def __init__(
+        self, graph: KnowledgeGraph, wording: Wording, most: int, draw: RandomStream, *, cased: bool = False
+    ) -> None:
         self.graph = graph
+        self.names = GraphNames(graph, cased=cased)
+        self.found: set[str] = set()  #: entities that a text named so far
         self._wording, self._most, self._draw = wording, most, draw
-        self._heads = frozenset(graph.heads)
-        self._segment = Segmenter(graph.heads)
-        self._known: dict[tuple[str, str], tuple[Triple, ...]] = {}  # where independent of the text
+        self._known: dict[tuple[str, str | None, bool], tuple[Triple, ...]] = {}  # by entity, language, and if swapped
         self._spelled: dict[tuple[Tokenizer, str], tuple[int, ...]] = {}
 
     @cached_property
-    def _swapped(self) -> KnowledgeGraph:
-        return swapped(self.graph, self._draw)
+    def _swapped(self) -> dict[str, list[Triple]]:
+        """The facts of each entity in the order of the true ones, with the objects of others."""
+        facts: defaultdict[str, list[Triple]] = defaultdict(list)
+        for fact in swapped_facts(tuple(self.graph), self._draw):
+            facts[fact.head].append(fact)
+        return facts
 
     @cached_property
     def _objects(self) -> dict[str, tuple[str, ...]]:
         return dict(objects_of(self.graph))
 
-    def names_in(self, text: str) -> frozenset[str]:
-        """Names of the graph that a text mentions."""
-        return self._heads.intersection(self._segment(text))
+    def mentions(self, texts: Sequence[str], language: str | None = None) -> list[list[EntityMention]]:
+        """Mentions of entities with facts in each of some texts of one language, in one batch."""
+        return self.names.find(texts, language)
 
     def facts(
-        self, name: str, arm: str, draw: RandomStream | None = None, needed: Needed | None = None
+        self,
+        entity: str,
+        arm: str,
+        draw: RandomStream | None = None,
+        needed: Needed | None = None,
+        *,
+        surface: str | None = None,
+        language: str | None = None,
     ) -> tuple[Triple, ...]:
-        """Facts that are injected at a name.
+        """Verbalised facts of an entity: as many and of the same relations in every arm but ``oracle``.
 
         Args:
-            name: name of the graph; other names get no facts.
+            entity: entity of the graph; others get no facts.
             arm: true, swapped, random, oracle or none.
             draw: random stream of the objects of random facts, one per text, so that texts differ.
             needed: predicate of the needed facts, for oracle facts.
+            surface: surface form of the entity in the text, which heads of facts get; its label if None.
+            language: language of the labels, where the graph has several.
         """
         match arm:
-            case "true" | "swapped":
-                return self._of(name, arm)[: self._most]
+            case "true":
+                chosen = self._chosen(entity, language)
+            case "swapped":
+                chosen = self._chosen(entity, language, swapped=True)
             case "random":
-                draw = self._draw if draw is None else draw
-                true = self._of(name, "true")[: self._most]
-                objects = [self._objects[fact.relation] for fact in true]
-                return tuple(
-                    fact._replace(tail=known[draw.one(len(known))]) for fact, known in zip(true, objects, strict=True)
-                )
+                chosen = random_facts(self._chosen(entity, language), self._objects, draw or self._draw)
             case "oracle":
-                true = self._of(name, "true")
-                return tuple(fact for fact in true if needed is not None and needed(fact))[: self._most]
+                worded = [self._in_words(fact, surface, language) for fact in self.graph.about(entity)]
+                return tuple(fact for fact in worded if needed is not None and needed(fact))[: self._most]
             case _:
                 return ()
+        return tuple(self._in_words(fact, surface, language) for fact in chosen)
+
+    def relations(self, entities: Sequence[str]) -> tuple[str, ...]:
+        """The relations of the facts that some entities carry, in order of the alphabet: the shape of the facts."""
+        return tuple(sorted(fact.relation for entity in entities for fact in self._chosen(entity, None)))
+
+    def _chosen(self, entity: str, language: str | None, *, swapped: bool = False) -> tuple[Triple, ...]:
+        """The first true facts of an entity, each wording once, or the swapped ones in their places."""
+        if (entity, language, swapped) not in self._known:
+            first = self.graph.about(entity)[: self._most]
+            given = self._swapped[entity][: self._most] if swapped else first
+            worded: dict[str, Triple] = {}
+            for true, fact in zip(first, given, strict=True):
+                worded.setdefault(self._wording(self.names.spelled(true, language)), fact)
+            self._known[entity, language, swapped] = tuple(worded.values())
+        return self._known[entity, language, swapped]
+
+    def _in_words(self, fact: Triple, surface: str | None, language: str | None) -> Triple:
+        words = self.names.spelled(fact, language)
+        return words if surface is None else words._replace(head=surface)
 
     def _spell(self, tokenizer: Tokenizer, fact: str) -> tuple[int, ...]:
         if (tokenizer, fact) not in self._spelled:
             self._spelled[tokenizer, fact] = tokenizer.encode(f" {fact}").ids  # the facts follow a name
         return self._spelled[tokenizer, fact]
-
-    def _of(self, name: str, arm: str) -> tuple[Triple, ...]:
-        """All facts of a name in the true or the swapped graph."""
-        if (name, arm) not in self._known:
-            self._known[name, arm] = (self.graph if arm == "true" else self._swapped).about(name)
-        return self._known[name, arm]
 
     def inject(
         self,
@@ -102,6 +130,8 @@ class FactInjector:
         example: str,
         needed: Needed | None = None,
         max_pieces: int | None = None,
+        mentions: Sequence[EntityMention] | None = None,
+        language: str | None = None,
     ) -> TokenSequence:
         """First tokens of a text, with facts at the names that are not truncated.
 
@@ -113,25 +143,28 @@ class FactInjector:
             example: id of the example, which seeds random facts.
             needed: predicate of the needed facts, for oracle facts.
             max_pieces: number of tokens kept; all when None.
+            mentions: mentions of the text, from :meth:`mentions`; found here if None.
+            language: language of the text.
         """
         kept = len(pieces.ids) if max_pieces is None else max_pieces
         draw = self._draw.child("random", example) if arm == "random" else None
+        (mentions,) = self.mentions([text], language) if mentions is None else (mentions,)
         sequence: TokenSequence = []
         place = first = 0
-        for word in self._segment.words(text):
-            if word.text not in self._heads:
-                continue
-            while first < kept and pieces.spans[first][0] < word.start:
+        for start, end, entity in mentions:
+            self.found.add(entity)
+            while first < kept and pieces.spans[first][0] < start:
                 first += 1
             after = first
-            while after < len(pieces.ids) and pieces.spans[after][1] <= word.end:
+            while after < len(pieces.ids) and pieces.spans[after][1] <= end:
                 after += 1
-            facts = () if not first < after <= kept else self.facts(word.text, arm, draw, needed)
+            if not first < after <= kept:
+                continue
+            facts = self.facts(entity, arm, draw, needed, surface=text[start:end], language=language)
             if not facts:
                 continue
             sequence += pieces.ids[place:first]
-            texts = dict.fromkeys(map(self._wording, facts))
-            branches = tuple(self._spell(tokenizer, text) for text in texts)
+            branches = tuple(self._spell(tokenizer, self._wording(fact)) for fact in facts)
             sequence.append(TokenWithFacts(pieces.ids[first:after], branches))
             place = after
         return [*sequence, *pieces.ids[place:kept]]

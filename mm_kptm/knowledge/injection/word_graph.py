@@ -9,7 +9,6 @@ Shapes: T nodes of a batch.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from mm_kptm.batch import SequenceLayout, Tokens
 from mm_kptm.errors import UserError
+from mm_kptm.io.records import read_line
 from mm_kptm.io.text_lines import numbered_lines
 from mm_kptm.nn.visibility import LinkMask
 
@@ -136,11 +136,7 @@ def read_graphs(path: str | Path) -> Iterator[WordGraph]:
     if not path.is_file():
         raise UserError(f"word-knowledge graphs were looked for in {path}, but there is no such file")
     for place, line in numbered_lines(path):
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}, line {place} is not JSON ({error})") from None
-        yield graph_of(record, f"{path}, line {place}")
+        yield graph_of(read_line(line, f"{path}, line {place}").values, f"{path}, line {place}")
 
 
 def tokens_of_graphs(graphs: Sequence[WordGraph], entities: Mapping[str, int], relations: Mapping[str, int]) -> Tokens:

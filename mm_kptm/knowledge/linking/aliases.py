@@ -7,7 +7,7 @@ what it led to itself, so that "US" is no "us".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mm_kptm.errors import UserError
-from mm_kptm.io.text_lines import numbered_lines
+from mm_kptm.io.text_lines import content_suffix, numbered_lines
 from mm_kptm.knowledge.graph.formats import PYKEEN, open_graph
 from mm_kptm.knowledge.graph.graph import KnowledgeGraph
 from mm_kptm.knowledge.graph.rdf import FORMATS
@@ -24,6 +24,7 @@ from mm_kptm.knowledge.linking.mention_index import MentionIndex
 
 COLUMNS = ("surface", "entity", "count", "language")  #: of an alias file
 EVERY = ""  #: the language of names that have none: they are found in texts of every language
+_UNDETERMINED = ("", "und")  # EVERY, and what RDF without a language tag counts as
 
 
 class Alias(NamedTuple):
@@ -48,8 +49,8 @@ Counts = Mapping[str, float]  #: by entity
 class Names:
     """Names of one language, or of all, with a mention index."""
 
-    def __init__(self, counts: Mapping[str, Counts]) -> None:
-        self.index = MentionIndex(list(counts))
+    def __init__(self, counts: Mapping[str, Counts], *, cased: bool = False) -> None:
+        self.index = MentionIndex(list(counts), cased=cased)
         numbers = self.index.numbers.tolist()
         self._exact = {surface: number for surface, number in zip(counts, numbers, strict=True) if number >= 0}
         self._counts = counts
@@ -81,28 +82,41 @@ class Aliases:
     Args:
         aliases: a name that leads to the same entity twice counts twice.
         descriptions: of entities, by language.
+        cased: whether a name is found in its own case alone.
 
     Raises:
         UserError: there is none, or a count is not positive.
     """
 
-    def __init__(self, aliases: Iterable[Alias], descriptions: Mapping[str, Mapping[str, str]] | None = None) -> None:
+    def __init__(
+        self,
+        aliases: Iterable[Alias],
+        descriptions: Mapping[str, Mapping[str, str]] | None = None,
+        *,
+        cased: bool = False,
+    ) -> None:
+        self._cased = cased
         self.descriptions = {} if descriptions is None else descriptions
         self._counts: dict[str, dict[str, dict[str, float]]] = {}
         for surface, entity, times, language in aliases:
             if not 0 < times < float("inf"):
                 raise UserError(f"the name {surface!r} led to {entity} {times:g} times; a count is a positive number")
-            led = self._counts.setdefault(language, {}).setdefault(surface, {})
+            led = self._counts.setdefault(language.lower(), {}).setdefault(surface, {})
             led[entity] = led.get(entity, 0.0) + times
         if not self._counts:
             raise UserError("there is no name to look for; a dictionary of names has one at least")
         self._names: dict[str | None, Names] = {}
 
     @classmethod
-    def of_graph(cls, graph: KnowledgeGraph) -> Aliases:
+    def of_graph(cls, graph: KnowledgeGraph, *, among: Collection[str] | None = None, cased: bool = False) -> Aliases:
         """Alias dictionary of a graph; the entity names themselves where it has no aliases.
 
         Nobody counted where they led: an entity counts once, and once for every triple that it is in.
+
+        Args:
+            graph: the graph.
+            among: entities that a name may lead to; any when None.
+            cased: whether a name is found in its own case alone.
         """
         store = graph.store
         heads = np.bincount(store.heads_of(np.arange(len(store))), minlength=len(graph.entities))
@@ -118,7 +132,8 @@ class Aliases:
             )
         else:
             found = (Alias(name, name, count) for name, count in counts.items())
-        return cls(found, graph.words.descriptions)
+        known = (alias for alias in found if among is None or alias.entity in among)
+        return cls(known, graph.words.descriptions, cased=cased)
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -133,24 +148,30 @@ class Aliases:
         )
 
     def names(self, language: str | None = None) -> Names:
-        """Names of a language and those without one; of all languages if None."""
+        """Names of a language and those without one; of all languages if None.
+
+        Tags are compared without regard to case, and ``en`` and ``en-gb`` have each other's names (RFC 4647, sections
+        3.3.1 and 3.4).
+        """
+        language = None if language is None else language.lower()
         if language not in self._names:
-            if language is None:
-                languages = sorted(self._counts)
-            else:
-                languages = [one for one in sorted({language, EVERY}) if one in self._counts]
+            languages = [one for one in sorted(self._counts) if language is None or _fits(one, language)]
             merged: dict[str, dict[str, float]] = {}
             for one in languages:
                 for surface, counts in self._counts[one].items():
                     led = merged.setdefault(surface, {})
                     for entity, count in counts.items():
                         led[entity] = led.get(entity, 0.0) + count
-            self._names[language] = Names(merged)
+            self._names[language] = Names(merged, cased=self._cased)
         return self._names[language]
+
+    def speaks(self, language: str) -> bool:
+        """Whether some names are in a language."""
+        return any(one not in _UNDETERMINED and _fits(one, language.lower()) for one in self._counts)
 
     def require(self, language: str, source: str) -> None:
         """Raise ``UserError`` if no name is in the language."""
-        if language not in self.languages:
+        if not self.speaks(language):
             have = f"it has {', '.join(self.languages)}" if self.languages else "its names are in no language at all"
             raise UserError(f"{source} has no names in {language!r}; {have}")
 
@@ -158,6 +179,11 @@ class Aliases:
         """Description of an entity: in a language if there is one, else in any; empty if there is none."""
         order = sorted(self.descriptions, key=lambda one: (one != language, one))
         return next((text for one in order if (text := self.descriptions[one].get(entity))), "")
+
+
+def _fits(tag: str, language: str) -> bool:
+    """Whether names with a language tag are looked for in texts of a language, both in small letters."""
+    return tag in _UNDETERMINED or tag == language or tag.startswith(f"{language}-") or language.startswith(f"{tag}-")
 
 
 def open_aliases(source: str | Path) -> Aliases:
@@ -171,7 +197,7 @@ def open_aliases(source: str | Path) -> Aliases:
         UserError: there is no such thing, or a line cannot be read; the message names the line.
     """
     path = Path(source)
-    if str(source).startswith(PYKEEN) or not path.is_file() or path.suffix in (*FORMATS, ".csv"):
+    if str(source).startswith(PYKEEN) or not path.is_file() or content_suffix(path) in (*FORMATS, ".csv"):
         return Aliases.of_graph(open_graph(source))
     first = next((line for _, line in numbered_lines(path) if line.strip()), None)
     if first is None:

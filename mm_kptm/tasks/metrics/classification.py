@@ -1,4 +1,4 @@
-"""Precision, recall and F1 of labels: micro-averaged, and the loose measures of entity typing."""
+"""Precision, recall and F1 of labels: micro-averaged, and the strict and loose measures of entity typing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mm_kptm.tasks.labelling import SEPARATOR
 
 
 def micro(rows: Sequence[Row], *, no_relation: str | None) -> dict[str, float]:
-    """Precision among what was given, recall among what holds, their F1; ``no_relation`` is in neither.
+    """Micro precision, recall and F1 over predicted and gold labels other than ``no_relation``.
 
     The official scorer of TACRED; without such a label all three are the accuracy.
 
@@ -17,37 +17,37 @@ def micro(rows: Sequence[Row], *, no_relation: str | None) -> dict[str, float]:
     >>> micro(rows, no_relation="none")
     {'micro-precision': 0.5, 'micro-recall': 0.5, 'micro-f1': 0.5}
     """
-    given = sum(row["answer"] != no_relation for row in rows)
-    held = sum(row["target"] != no_relation for row in rows)
+    predicted = sum(row["answer"] != no_relation for row in rows)
+    gold = sum(row["target"] != no_relation for row in rows)
     right = sum(row["answer"] == row["target"] != no_relation for row in rows)
-    return f1("micro", right / given if given else 1.0, right / held if held else 0.0)
+    return f1("micro", right / predicted if predicted else 1.0, right / gold if gold else 0.0)
 
 
 def f1(name: str, precision: float, recall: float) -> dict[str, float]:
-    """Precision and recall with their harmonic mean, which is 0 where both are."""
+    """Precision, recall and their harmonic mean, 0 where both are 0."""
     both = precision + recall
     mean = 2 * precision * recall / both if both else 0.0
     return {f"{name}-precision": precision, f"{name}-recall": recall, f"{name}-f1": mean}
 
 
 def loose(rows: Sequence[Row]) -> dict[str, float]:
-    """The three official measures (Ling and Weld 2012, section 5.1): all types right; per mention; over all types.
+    """Strict accuracy, loose macro and loose micro F1 of entity typing (Ling and Weld 2012, section 5.1).
 
-    A mention that was given no type counts as precision 0, as in the released evaluation of ERNIE.
+    A mention without a predicted type has precision 0, as in the released evaluation of ERNIE.
 
     >>> rows = [{"answer": "a|b", "target": "a"}, {"answer": "c", "target": "c|d|e"}]
     >>> [round(value, 3) for value in loose(rows).values()]
     [0.0, 0.75, 0.667, 0.706, 0.667, 0.5, 0.571]
     """
     pairs = [(_types(row["answer"]), _types(row["target"])) for row in rows]
-    shared = [len(given & held) for given, held in pairs]
-    precisions = [hit / len(given) if given else 0.0 for hit, (given, _) in zip(shared, pairs, strict=True)]
-    recalls = [hit / len(held) if held else 0.0 for hit, (_, held) in zip(shared, pairs, strict=True)]
-    given, held = (sum(len(pair[side]) for pair in pairs) for side in (0, 1))
+    shared = [len(predicted & gold) for predicted, gold in pairs]
+    precisions = [hit / len(predicted) if predicted else 0.0 for hit, (predicted, _) in zip(shared, pairs, strict=True)]
+    recalls = [hit / len(gold) if gold else 0.0 for hit, (_, gold) in zip(shared, pairs, strict=True)]
+    predicted, gold = (sum(len(pair[side]) for pair in pairs) for side in (0, 1))
     return {
-        "strict-accuracy": sum(given == held for given, held in pairs) / len(pairs),
+        "strict-accuracy": sum(predicted == gold for predicted, gold in pairs) / len(pairs),
         **f1("macro", sum(precisions) / len(pairs), sum(recalls) / len(pairs)),
-        **f1("micro", sum(shared) / given if given else 0.0, sum(shared) / held if held else 0.0),
+        **f1("micro", sum(shared) / predicted if predicted else 0.0, sum(shared) / gold if gold else 0.0),
     }
 
 

@@ -34,7 +34,7 @@ def rank(scores: Tensor, truth: Tensor) -> Tensor:
 
 
 def over_relations(rows: Sequence[Row]) -> dict[str, float]:
-    """Precision at one, at ten and the mean reciprocal rank, every relation counting once.
+    """Precision at 1 and 10 and mean reciprocal rank, macro-averaged over relations.
 
     >>> ranks = (("born", 1), ("born", 20), ("capital", 2))
     >>> over_relations([{"type": type_, "rank": at} for type_, at in ranks])
@@ -55,9 +55,9 @@ def over_relations(rows: Sequence[Row]) -> dict[str, float]:
 
 
 def reciprocal_rank(rows: Sequence[Row], positive: str) -> float:
-    """The mean over questions of one over the rank of the best right candidate, by ``score``; 0 where none is right.
+    """Mean reciprocal rank of the best correct candidate of every question, by ``score``; 0 without a correct one.
 
-    Candidates of equal score share the better rank, as in the released code.
+    Ties share the better rank, as in the released code.
 
     Raises:
         UserError: a score is not finite.

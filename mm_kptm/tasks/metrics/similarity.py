@@ -7,30 +7,30 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor
 
-Likeness = Callable[[Tensor, Tensor], Tensor]  #: [N, D] and [N, D] -> how alike every two are, [N, N]
+Likeness = Callable[[Tensor, Tensor], Tensor]  #: [N, D] and [N, D] -> pairwise similarity, [N, N]
 
 
 def cosine(left: Tensor, right: Tensor) -> Tensor:
-    """The cosine of every two vectors."""
+    """Pairwise cosine similarity, [N, N]."""
     return F.normalize(left, dim=-1) @ F.normalize(right, dim=-1).T
 
 
 def centred(left: Tensor, right: Tensor) -> Tensor:
-    """The cosine of every two vectors after each side has lost its mean.
+    """Pairwise cosine similarity after subtracting the mean of each side, [N, N].
 
-    The mean of a language's sentences is mostly the language (Libovický et al. 2020, On the language neutrality of
-    pre-trained multilingual representations, section 3).
+    The mean over the sentences of a language mostly encodes the language (Libovický et al. 2020, On the language
+    neutrality of pre-trained multilingual representations, section 3).
     """
     return cosine(left - left.mean(dim=0), right - right.mean(dim=0))
 
 
 def margin(left: Tensor, right: Tensor, *, neighbours: int = 4) -> Tensor:
-    r"""The cosine against that of the nearest neighbours (Artetxe and Schwenk 2019, eq. 2, ratio).
+    r"""Margin score: cosine relative to the nearest neighbours (Artetxe and Schwenk 2019, eq. 2, ratio).
 
     .. math:: \frac{\cos(x, y)}{\frac12 (\bar x + \bar y)}
 
-    with :math:`\bar x` the mean cosine of x and its k nearest neighbours on the other side; it keeps sentences that are
-    near to everything from being everyone's translation.
+    with :math:`\bar x` the mean cosine of x and its k nearest neighbours on the other side; it corrects for hubs, which
+    are similar to everything.
     """
     cosines = cosine(left, right)
     k = min(neighbours, len(cosines))

@@ -1,7 +1,7 @@
-"""Answers of VQA as the official evaluation sees them: normalised, scored against ten people, made into targets.
+"""VQA answers: official normalisation and accuracy, answer vocabulary and soft targets.
 
-The rules are those of the released evaluation of VQA (Antol et al. 2015, section 4; Goyal et al. 2017), slips included,
-because published numbers contain them.
+The rules are those of the released evaluation of VQA (Antol et al. 2015, section 4; Goyal et al. 2017), including its
+errors, because published numbers contain them.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ _PERIODS_STRIPPED = 32  # the released code passes a flag whose value is 32 wher
 
 
 def trimmed(answer: str) -> str:
-    """Line ends and tabs become blanks, blanks at either end go."""
+    """Replace line ends and tabs by spaces, and strip."""
     return answer.replace("\n", " ").replace("\t", " ").strip()
 
 
 def normalised(answer: str) -> str:
-    """An answer as the official evaluation compares it: punctuation, small letters, digits, articles, contractions.
+    """Official normalisation of an answer: punctuation, lower case, digits, articles, contractions.
 
     >>> normalised("Two, in THE box."), normalised("dont know"), normalised("1,000"), normalised("t-shirt")
     ('2 in box', "don't know", '1000', 't shirt')
@@ -61,11 +61,11 @@ def normalised(answer: str) -> str:
 
 
 def vqa_accuracy(answer: str, given: Sequence[str]) -> float:
-    r"""The official accuracy of an answer against what ten people gave.
+    r"""Official VQA accuracy of an answer against those of ten annotators.
 
     .. math:: \frac{1}{10} \sum_{i} \min\left(1, \frac{\#\{j \ne i : a_j = a\}}{3}\right)
 
-    Answers are normalised only where the people differ, as in the released code; where all agree it compares as is.
+    Answers are normalised only where the annotators differ, as in the released code.
     """
     given = [trimmed(other) for other in given]
     answer = trimmed(answer)
@@ -77,7 +77,7 @@ def vqa_accuracy(answer: str, given: Sequence[str]) -> float:
 
 
 def answer_vocabulary(annotations: Iterable[VqaAnnotation], *, min_count: int = 9) -> tuple[str, ...]:
-    """The answers that are the most frequent one of at least ``min_count`` questions, the most common first.
+    """Answers that are the most frequent one of at least ``min_count`` questions, most common first.
 
     The rule of the 2017 challenge's winner (Teney et al. 2018, section 3.1): 3,129 answers on train and val.
     """
@@ -87,7 +87,7 @@ def answer_vocabulary(annotations: Iterable[VqaAnnotation], *, min_count: int = 
 
 
 def soft_scores(given: Sequence[str]) -> dict[str, float]:
-    """The target of every answer that somebody gave: 0.3, 0.6, 0.9 or 1 for one, two, three or more people.
+    """Soft targets of annotated answers: 0.3, 0.6, 0.9 or 1 for one, two, three or more annotators.
 
     The official accuracy of the answer, rounded down to a tenth (Teney et al. 2018, section 3.4).
 

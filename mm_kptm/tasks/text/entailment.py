@@ -1,4 +1,4 @@
-"""Natural language inference: what follows from a premise."""
+"""Natural language inference."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from mm_kptm.tasks.labelling import OneLabel
 
 
 class Entailment(OneLabel):
-    """Does a hypothesis follow from a premise, contradict it, or neither (Conneau et al. 2018, XNLI).
+    """Natural language inference: entailment, contradiction or neutral (Conneau et al. 2018, XNLI).
 
-    Premise and hypothesis stand in a row; the measure is accuracy. The order of the labels is the data's: published
-    heads differ in it.
+    The input is the pair of premise and hypothesis; the measure is accuracy. The order of the labels is the data's,
+    because published heads differ in it.
     """
 
     name = "entailment"

@@ -1,4 +1,4 @@
-"""Classification of sentences and of pairs of sentences: sentiment, paraphrase, which passage answers a question.
+"""Classification of sentences and sentence pairs: sentiment, paraphrase, answer selection.
 
 Shapes: B texts, C classes.
 """
@@ -14,14 +14,14 @@ from mm_kptm.tasks.labelling import Labelled, OneLabel
 from mm_kptm.tasks.metrics.classification import micro
 from mm_kptm.tasks.metrics.ranking import reciprocal_rank
 
-CANDIDATE = "candidate"  #: the type of examples that are candidate answers; their group is the question
+CANDIDATE = "candidate"  #: type of examples that are candidate answers; their group is the question
 
 
 class SentenceClassification(OneLabel):
-    """Name the class of a sentence or of a pair (Liu et al. 2020, K-BERT, section 4.3).
+    """Classification of a sentence or sentence pair (Liu et al. 2020, K-BERT, section 4.3).
 
-    Accuracy; with two classes, the second being the positive one, its precision, recall and F1 as well, and where
-    examples are candidate answers to questions, the mean reciprocal rank of the best right one.
+    Accuracy; with two classes, precision, recall and F1 of the second (positive) one, and where examples are candidate
+    answers to questions, the mean reciprocal rank of the best correct one.
     """
 
     name = "sentence-classification"
@@ -29,7 +29,7 @@ class SentenceClassification(OneLabel):
 
     @torch.no_grad()
     def predict(self, batch: Labelled) -> list[Row]:
-        """The best class, and how probable the last class is."""
+        """The predicted class, and the probability of the last class."""
         logits = self.scores(batch)
         probable = logits.softmax(dim=1)[:, -1].tolist()
         given = self.given(logits).tolist()

@@ -1,4 +1,4 @@
-"""Parallel-sentence retrieval: find a sentence's translation among all others.
+"""Parallel-sentence retrieval.
 
 Shapes: B pairs of a batch, N pairs to search, D dim.
 """
@@ -29,7 +29,7 @@ from mm_kptm.train.protocol import Source
 
 @dataclass(frozen=True)
 class Meaning:
-    """A pair of sentences that mean the same."""
+    """Metadata of a pair of translations."""
 
     id: str
     type: str
@@ -38,7 +38,7 @@ class Meaning:
 
 @dataclass(frozen=True, eq=False)
 class Translations(Movable):
-    """Some pairs of sentences."""
+    """A batch of sentence pairs."""
 
     left: Inputs
     right: Inputs
@@ -50,7 +50,7 @@ class Translations(Movable):
 
 @dataclass(frozen=True, eq=False)
 class TranslationSource:
-    """Pairs of sentences; ``left`` and ``right`` hold the texts of either side."""
+    """Sentence pairs; ``left`` and ``right`` are the texts of the two sides."""
 
     left: Packed
     right: Packed
@@ -64,20 +64,20 @@ class TranslationSource:
         return int(self.left.lengths[index] + self.right.lengths[index])
 
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> Translations:
-        """The given pairs."""
+        """The pairs of the given indices."""
         left, right = (InputSource(side).batch(indices, generator) for side in (self.left, self.right))
         return Translations(left, right, tuple(self.meanings[index] for index in indices))
 
 
 class ParallelSentences(Task[Translations]):
-    """Find the translation of every sentence, in both directions (Artetxe and Schwenk 2019; Hu et al. 2020, Tatoeba).
+    """Retrieval of the translation of every sentence, in both directions (Artetxe and Schwenk 2019; Hu et al. 2020).
 
-    Nothing needs to be trained for it; trained, it pulls translations together and everything else apart.
+    Works without training; the training loss is the in-batch contrast of translations.
 
     Args:
         system: reads text.
-        vectors: what stands for a sentence.
-        likeness: :func:`cosine`, :func:`centred` or :func:`margin`.
+        vectors: computes sentence embeddings.
+        likeness: similarity, :func:`cosine`, :func:`centred` or :func:`margin`.
     """
 
     name = "parallel-sentences"
@@ -99,7 +99,7 @@ class ParallelSentences(Task[Translations]):
 
     @torch.no_grad()
     def measure(self, batch: Translations) -> dict[str, Tensor]:
-        """How alike each pair is, and its contrast; accuracy needs all pairs at once: :meth:`predictions`."""
+        """Cosine and contrastive loss of each pair; accuracy needs all pairs at once: :meth:`predictions`."""
         left, right = (finite_scores(self(side), "sentence vectors") for side in (batch.left, batch.right))
         return {"cosine": F.cosine_similarity(left, right), "contrast": in_batch_contrast(left, right)}
 

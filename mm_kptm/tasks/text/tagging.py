@@ -1,4 +1,4 @@
-"""Named entity recognition: a tag for every word, and what is counted of the names that the tags spell out.
+"""Named entity recognition by tagging words.
 
 Shapes: B sentences, L labelled rows of a batch, C tags.
 """
@@ -36,11 +36,11 @@ class TaggedTexts(ExampleBatch):
 
     inputs: Inputs
     rows: Tensor  #: the first piece of every word, and every piece of a fact, [L]
-    truth: Tensor  #: the place of each row's tag, :data:`IGNORED` where it is not known, [L]
-    words: Tensor  #: which word of its sentence a row is, -1 on facts, [L]
+    truth: Tensor  #: tag index of each row, :data:`IGNORED` where unknown, [L]
+    words: Tensor  #: word index of each row in its sentence, -1 on facts, [L]
     owners: Tensor  #: the sentence of each row, [L]
     about: tuple[Example, ...]
-    lengths: tuple[int, ...]  #: words of each sentence, those that were cut off included
+    lengths: tuple[int, ...]  #: words of each sentence, truncated ones included
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,9 +49,9 @@ class TaggedSource:
 
     Args:
         shown: the sentences.
-        marks: columns ``words`` and ``truth`` beside the pieces: which word a piece begins (or :data:`FACT`, or
-            :data:`NO_WORD`), and the place of its tag.
-        about: per sentence; the target is its tags.
+        marks: columns ``words`` and ``truth`` per piece: index of the word that a piece starts (or :data:`FACT`, or
+            :data:`NO_WORD`), and index of its tag.
+        about: metadata of each sentence; the target is its tags.
         sizes: words of each sentence.
     """
 
@@ -68,7 +68,7 @@ class TaggedSource:
         return self.shown.length(index)
 
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> TaggedTexts:
-        """The given sentences."""
+        """The sentences of the given indices."""
         columns, lengths = self.marks.take(indices)
         words, truth = (torch.from_numpy(columns[name].astype(np.int64)) for name in ("words", "truth"))
         rows = (words > NO_WORD).nonzero().squeeze(1)
@@ -85,17 +85,17 @@ class TaggedSource:
 
 
 class NamedEntities(Task[TaggedTexts]):
-    """Tag the words of a sentence (Liu et al. 2020, K-BERT, section 4.4).
+    """Tagging of the words of a sentence (Liu et al. 2020, K-BERT, section 4.4).
 
-    Pieces of injected facts have a tag of their own, which is learnt and never given to a word.
+    Pieces of injected facts have a separate tag, which is learnt and never predicted for a word.
 
     Args:
-        system: its head ``tagger`` answers; a system without one gets dropout and a linear layer on every state.
-        tags: of the data, in the order of the head's scores behind :data:`SPECIAL`.
-        dropout: before a fresh head.
+        system: uses its head ``tagger``; without one, dropout and a new linear layer on every state.
+        tags: tags of the data, in the order of the logits after :data:`SPECIAL`.
+        dropout: before a new head.
 
     Raises:
-        UserError: the head scores another number of tags.
+        UserError: the head has another number of tags.
     """
 
     name = "named-entities"
@@ -115,19 +115,19 @@ class NamedEntities(Task[TaggedTexts]):
         return requested_heads(recipe, cls.HEADS, {"num_classes": num_tags + len(SPECIAL)})
 
     def forward(self, inputs: Inputs, rows: Tensor) -> Tensor:
-        """The score of every tag at the given rows, [L, C]."""
+        """Logits of the tags at the given rows, [L, C]."""
         encoded: Encoded = self.system(inputs, OutputRows({"text": rows}, pooled=False))
         return self.head.of(self.system)(self.drop(encoded.text))
 
     def loss(self, batch: TaggedTexts) -> Tensor:
-        """Cross-entropy, averaged over all labelled rows of the batch, those of facts included, as released."""
+        """Cross-entropy, averaged over all labelled rows of the batch, facts included, as in the released code."""
         known = batch.truth != IGNORED
         losses = F.cross_entropy(self(batch.inputs, batch.rows)[known], batch.truth[known], reduction="none")
         return losses.mean() if len(losses) else losses.sum()
 
     @torch.no_grad()
     def measure(self, batch: TaggedTexts) -> dict[str, Tensor]:
-        """The share of right tags of each sentence, as its row says, and the loss over the words that are read."""
+        """Tag accuracy and loss of each sentence; truncated words count as wrong."""
         scores = self.scores(batch)
         on_words = batch.words >= 0
         owners, truth = batch.owners[on_words], batch.truth[on_words]
@@ -140,7 +140,7 @@ class NamedEntities(Task[TaggedTexts]):
 
     @torch.no_grad()
     def predict(self, batch: TaggedTexts) -> list[Row]:
-        """The tags of every sentence, and at how many pieces of facts a name was said to begin."""
+        """Predicted tags of every sentence, and the number of entities predicted to start inside facts."""
         scores = self.scores(batch)
         on_facts = [0] * len(batch)
         columns = (batch.owners.tolist(), batch.words.tolist(), scores.argmax(dim=1).tolist())
@@ -155,7 +155,7 @@ class NamedEntities(Task[TaggedTexts]):
         return prediction(about, BLANK.join(tags), correct=right, names_on_facts=float(on_facts))
 
     def summary(self, rows: Sequence[Row]) -> dict[str, float]:
-        """Precision, recall and F1 of names: where they stand and of which kind, and as K-BERT counts them."""
+        """Entity precision, recall and F1: exact typed spans, and by K-BERT's untyped rule."""
         pairs = [(str(row["answer"]).split(), str(row["target"]).split()) for row in rows]
         spurious = sum(int(float(row["names_on_facts"])) for row in rows)
         return {**exact(pairs), **untyped(pairs, spurious)}

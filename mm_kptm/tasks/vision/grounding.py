@@ -1,6 +1,6 @@
-"""Referring expressions: which region of an image is meant.
+"""Referring expressions: grounding of expressions in image regions.
 
-Shapes: B expressions, R regions with every expression those of its image.
+Shapes: B expressions, R regions, those of its image for every expression.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from mm_kptm.tasks.heads import ChosenHead
 from mm_kptm.tasks.protocol import Task
 from mm_kptm.tasks.scores import finite_scores
 
-NOWHERE = -1  #: the target of an expression that no region of its image fits
+NOWHERE = -1  #: target of an expression without a matching region
 
 
 @dataclass(frozen=True, eq=False)
 class Expressions(ExampleBatch):
-    """Some expressions with what they point at."""
+    """A batch of expressions with their target regions."""
 
     inputs: Inputs
-    targets: Tensor  #: the best region, counted inside its image; -1 where none is right, [B]
-    right: Tensor  #: true for every region that counts as found, [R]
+    targets: Tensor  #: index of the best region in its image; -1 without a match, [B]
+    right: Tensor  #: true for every region that counts as correct, [R]
     about: tuple[Example, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class ExpressionSource:
-    """Expressions about pictures.
+    """Referring expressions with images.
 
     Args:
-        shown: the texts of the expressions and their pictures.
-        right: column ``right``, 1 for every region of the picture that counts as found; a sequence per expression.
-        targets: the best region of every expression, -1 where none is right.
-        about: per expression.
+        shown: the texts of the expressions and their images.
+        right: column ``right``, 1 for every region of the image that counts as correct; a sequence per expression.
+        targets: the best region of every expression, -1 without a match.
+        about: metadata of each expression.
     """
 
     shown: InputSource
@@ -58,7 +58,7 @@ class ExpressionSource:
         return self.shown.length(index)
 
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> Expressions:
-        """The given expressions."""
+        """The expressions of the given indices."""
         columns, _ = self.right.take(indices)
         return Expressions(
             self.shown.batch(indices, generator),
@@ -69,10 +69,10 @@ class ExpressionSource:
 
 
 class Grounding(Task[Expressions]):
-    """Point at the region that an expression refers to (Kazemzadeh et al. 2014; Yu et al. 2016, RefCOCO+).
+    """Selection of the region that an expression refers to (Kazemzadeh et al. 2014; Yu et al. 2016, RefCOCO+).
 
     Args:
-        system: with a head ``grounding``, one score per region state, if its recipe has one; else a fresh linear layer.
+        system: uses its head ``grounding``, one logit per region; without one, a new linear layer.
     """
 
     name = "grounding"
@@ -84,7 +84,7 @@ class Grounding(Task[Expressions]):
         self.head = ChosenHead(system, self.HEADS, lambda: nn.Linear(system.dim, 1))
 
     def forward(self, inputs: Inputs) -> Tensor:
-        """The score of every region, [R]."""
+        """Logits of the regions, [R]."""
         encoded: Encoded = self.system(inputs, OutputRows({"regions": EVERY_ROW}, pooled=False))
         scores: Tensor = self.head.of(self.system)(encoded.regions)
         return scores[:, 0]
@@ -92,7 +92,7 @@ class Grounding(Task[Expressions]):
     def loss(self, batch: Expressions) -> Tensor:
         """Cross-entropy over the regions of the image, averaged; the released code of UNITER sums it over the batch.
 
-        An expression that no region fits costs nothing.
+        An expression without a matching region has loss 0.
         """
         return self._losses(self(batch.inputs), batch).mean()
 
@@ -102,14 +102,14 @@ class Grounding(Task[Expressions]):
 
     @torch.no_grad()
     def measure(self, batch: Expressions) -> dict[str, Tensor]:
-        """Whether the best region is a right one, and the cross-entropy."""
+        """Accuracy of the predicted region, and the cross-entropy."""
         scores = self.scores(batch)
         chosen = _best(scores, batch.inputs.repeat_shared()[0])
         return {"accuracy": batch.right[chosen].float(), "loss": self._losses(scores, batch)}
 
     @torch.no_grad()
     def predict(self, batch: Expressions) -> list[Row]:
-        """The best region of every expression, by its number in the image."""
+        """The predicted region of every expression, by its index in the image."""
         layout = batch.inputs.repeat_shared()[0]
         chosen = _best(self.scores(batch), layout)
         places = (chosen - layout.starts(chosen.device)).tolist()
@@ -122,5 +122,5 @@ class Grounding(Task[Expressions]):
 
 
 def _best(scores: Tensor, layout: SequenceLayout) -> Tensor:
-    """The row of the best region of every image, [B]."""
+    """The row of the highest-scored region of every example, [B]."""
     return pad(scores, layout, value=float("-inf")).argmax(dim=1) + layout.starts(scores.device)

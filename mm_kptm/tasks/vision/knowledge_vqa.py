@@ -1,4 +1,4 @@
-"""Questions whose answer is a fact about something seen.
+"""Knowledge-based visual question answering.
 
 Shapes: B questions.
 """
@@ -14,17 +14,17 @@ from mm_kptm.tasks.vision.vqa import VQA, Questions
 
 
 class KnowledgeVQA(VQA):
-    """Answer a question that needs an image and a fact about what it shows (Marino et al. 2019, OK-VQA).
+    """Visual question answering with facts about the depicted objects (Marino et al. 2019, OK-VQA).
 
-    The facts come with the question, as branches of its words; where they are not the true ones the answer expected
-    follows them, and a measure ``memorised`` says whether the model gave the answer by the true ones instead.
+    Facts are injected into the question, as branches of its words. With counterfactual facts the gold answer follows
+    them, and the measure ``memorised`` is 1 where the model answers by the true facts instead.
     """
 
     name = "knowledge-vqa"
 
     @torch.no_grad()
     def measure(self, batch: Questions) -> dict[str, Tensor]:
-        """As :class:`~mm_kptm.tasks.vision.vqa.VQA`, and ``memorised`` where the facts are not the true ones."""
+        """As :class:`~mm_kptm.tasks.vision.vqa.VQA`, and ``memorised`` with counterfactual facts."""
         logits = self.logits(batch)
         best = logits.argmax(dim=1)
         measured = {
@@ -33,10 +33,10 @@ class KnowledgeVQA(VQA):
         }
         if all(about.factual_answer is not None for about in batch.about):
             pairs = zip(batch.about, best.tolist(), strict=True)
-            stuck = [float(self.answers[place] == about.factual_answer) for about, place in pairs]
-            measured["memorised"] = torch.tensor(stuck, device=logits.device)
+            memorised = [float(self.answers[place] == about.factual_answer) for about, place in pairs]
+            measured["memorised"] = torch.tensor(memorised, device=logits.device)
         return measured
 
     def row(self, about: Example, answer: str) -> Row:
-        """With ``memorised``, 1 where the answer is the one by the true facts, if others were told."""
+        """With counterfactual facts, adds ``memorised``: 1 where the answer is the one by the true facts."""
         return with_memorised(super().row(about, answer), about, answer)

@@ -1,6 +1,6 @@
-"""Image-text retrieval: find the image of a caption among others, and the captions of an image.
+"""Image-text retrieval in both directions.
 
-Shapes: B captions of a batch, S captions, M near misses, P pictures.
+Shapes: B captions of a batch, S captions, M hard negatives (near misses), P images.
 """
 
 from __future__ import annotations
@@ -26,36 +26,36 @@ from mm_kptm.tasks.scores import finite_scores
 from mm_kptm.train.protocol import Source
 
 TO_IMAGE, TO_TEXT, NEAR_MISS = "text-to-image", "image-to-text", "near-miss"
-RANKS = (1, 5, 10)  #: recall is told at these, as is usual
+RANKS = (1, 5, 10)  #: ranks at which recall is reported
 
-Criterion = Callable[[Tensor, Tensor], Tensor]  #: scores of right pairs [B] and of wrong ones [2, B] -> loss, [B]
+Criterion = Callable[[Tensor, Tensor], Tensor]  #: scores of positive pairs [B] and negative pairs [2, B] -> loss, [B]
 
 
 def margin(right: Tensor, wrong: Tensor) -> Tensor:
-    """A right pair is to lead each wrong one by 0.2 of a probability (Chen et al. 2020, section 4.2)."""
+    """Hinge loss: a positive pair exceeds each negative by a margin of 0.2 (Chen et al. 2020, section 4.2)."""
     return (0.2 + wrong.sigmoid() - right.sigmoid()).clamp(min=0).mean(dim=0)
 
 
 def choice(right: Tensor, wrong: Tensor) -> Tensor:
-    """Cross-entropy of choosing the right pair among all three (Lu et al. 2019, section 3.2); learns from scratch."""
+    """Cross-entropy of the positive among three pairs (Lu et al. 2019, section 3.2); trains from scratch."""
     return torch.cat([right[None], wrong]).logsumexp(dim=0) - right
 
 
 @dataclass(frozen=True)
 class Captioned:
-    """What is known of a caption beside its words."""
+    """Metadata of a caption."""
 
     id: str
     language: str
-    image: str  #: the name of the image it describes
+    image: str  #: name of its image
 
 
 @dataclass(frozen=True, eq=False)
 class Triplets(Movable):
-    """Captions with their images, then with other images, then other texts with the first images: 3 B pairs."""
+    """Positive pairs, pairs with negative images, and pairs with negative texts: 3 B pairs."""
 
-    pairs: Inputs  #: in order of length, which makes attention cheap
-    places: Tensor  #: where the right pairs, those with other images and those with other texts stand, [3 B]
+    pairs: Inputs  #: in order of length, for efficient attention
+    places: Tensor  #: rows of the positive pairs, those with negative images and those with negative texts, [3 B]
     captions: tuple[Captioned, ...]
 
     def __len__(self) -> int:
@@ -64,16 +64,16 @@ class Triplets(Movable):
 
 @dataclass(frozen=True, eq=False)
 class CaptionSource:
-    """Captions of pictures.
+    """Captions with images.
 
     Args:
-        shown: the captions, and behind them the near misses, with their pictures; S + M texts.
-        captions: of every caption, [S].
-        misses: the caption that a near miss spoils, and how, [M].
-        pools: retrieval is among the captions, and their pictures, that share a pool; one number per caption, [S].
+        shown: the captions, then the near misses, with their images; S + M texts.
+        captions: metadata of every caption, [S].
+        misses: caption index and type of alteration of every near miss, [M].
+        pools: retrieval pool of every caption and its image, [S].
 
     Raises:
-        UserError: there are no two different pictures.
+        UserError: there are fewer than two images.
     """
 
     shown: InputSource
@@ -94,18 +94,18 @@ class CaptionSource:
 
     @cached_property
     def image_of(self) -> IntArray:
-        """The picture of every caption, [S]."""
+        """The image of every caption, [S]."""
         about = np.arange(len(self)) if self.shown.about is None else self.shown.about
         return about[: len(self)]
 
     @cached_property
     def images(self) -> IntArray:
-        """The pictures that are described, each once, [P]."""
+        """The distinct images, [P]."""
         return np.unique(self.image_of)
 
     @cached_property
     def _by_image(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Captions in the order of their images, and the first of every image."""
+        """Captions sorted by image, and the offset of every image."""
         order = np.argsort(self.image_of, kind="stable")
         return order, np.searchsorted(self.image_of[order], [*self.images, self.images[-1] + 1])
 
@@ -117,7 +117,7 @@ class CaptionSource:
         return found
 
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> Triplets:
-        """The given captions; other images and texts are drawn, half of the texts among near misses if there are."""
+        """The given captions with sampled negatives; half of the texts are near misses if there are any."""
         chosen = np.asarray(indices, dtype=np.int64)
         own = self.image_of[chosen]
         draws = torch.rand(4, len(chosen), generator=generator).numpy()
@@ -136,31 +136,31 @@ class CaptionSource:
         )
 
     def by_length(self, texts: IntArray, images: IntArray) -> IntArray:
-        """The order of pairs by their tokens and regions together, then by their tokens."""
+        """Order of pairs by total length, then by number of tokens."""
         tokens = self.shown.texts.lengths[texts]
         regions = 0 if self.shown.pictures is None else self.shown.pictures.lengths[images]
         return np.lexsort((tokens, tokens + regions))
 
     def _another(self, own: IntArray, draw: NDArray[np.float32]) -> IntArray:
-        """An image other than the own one, each as likely."""
+        """A uniformly drawn other image."""
         count = len(self.images)
         step = 1 + np.minimum((draw * (count - 1)).astype(np.int64), count - 2)
         return self.images[(np.searchsorted(self.images, own) + step) % count]
 
     def _caption_of(self, images: IntArray, draw: NDArray[np.float32]) -> IntArray:
-        order, firsts = self._by_image
+        order, offsets = self._by_image
         places = np.searchsorted(self.images, images)
-        counts = firsts[places + 1] - firsts[places]
-        return order[firsts[places] + np.minimum((draw * counts).astype(np.int64), counts - 1)]
+        counts = offsets[places + 1] - offsets[places]
+        return order[offsets[places] + np.minimum((draw * counts).astype(np.int64), counts - 1)]
 
 
 class Retrieval(Task[Triplets]):
-    """Find images by captions and captions by images, both read together (Chen et al. 2020, section 4.2).
+    """Image and text retrieval with a cross-encoder (Chen et al. 2020, section 4.2).
 
     Args:
-        system: its head ``retrieval`` (one score a pair) answers, or ``image-text-matching`` (two classes, 1 means
-            matched) where it has no other; a system with neither gets a fresh linear layer.
-        criterion: :func:`margin` as published, :func:`choice` for small encoders with fresh weights.
+        system: uses its head ``retrieval`` (one logit per pair), else ``image-text-matching`` (two classes, 1 means
+            matched); without either, a new linear layer.
+        criterion: :func:`margin` as published, :func:`choice` for small encoders trained from scratch.
     """
 
     name = "retrieval"
@@ -174,7 +174,7 @@ class Retrieval(Task[Triplets]):
         self.head = ChosenHead(system, self.HEADS, lambda: nn.Linear(system.dim, 1))
 
     def forward(self, inputs: Inputs) -> Tensor:
-        """How well each text fits its image, [B]."""
+        """Matching score of each pair, [B]."""
         encoded: Encoded = self.system(inputs, POOLED_ONLY)
         scores: Tensor = self.head.of(self.system)(encoded.pooled)
         return scores[:, 0] if scores.shape[1] == 1 else scores[:, 1] - scores[:, 0]
@@ -186,14 +186,14 @@ class Retrieval(Task[Triplets]):
 
     @torch.no_grad()
     def measure(self, batch: Triplets) -> dict[str, Tensor]:
-        """Whether the right pair leads both wrong ones, and the criterion; recall needs all pairs at once."""
+        """Whether the positive scores above both negatives, and the loss; recall needs all pairs at once."""
         scores = finite_scores(self._three(batch), "pairs")
         leads = (scores[0] > scores[1:].amax(dim=0)).float()
         return {"leads": leads, "loss": self.criterion(scores[0], scores[1:])}
 
     @torch.no_grad()
     def predict(self, batch: Triplets) -> list[Row]:
-        """Which of the three pairs of every caption of the batch is the best."""
+        """The highest-scored of the three pairs of every caption."""
         best = finite_scores(self._three(batch), "pairs").argmax(dim=0).tolist()
         names = ("right", "wrong image", "wrong text")
         return [
@@ -203,10 +203,10 @@ class Retrieval(Task[Triplets]):
 
     @torch.no_grad()
     def predictions(self, source: Source[Triplets], *, batch_size: int = 64, seed: int = 0) -> list[Row]:
-        """Rows of both directions within every pool, and one per near miss.
+        """Prediction rows of both directions within every pool, and one per near miss.
 
         Raises:
-            UserError: the source is none of captions.
+            UserError: the source has no captions.
         """
         if not isinstance(source, CaptionSource):
             raise UserError(f"retrieval ranks all captions of a source, but {type(source).__name__} holds none")
@@ -218,7 +218,7 @@ class Retrieval(Task[Triplets]):
             self.train(training)
 
     def summary(self, rows: Sequence[Row]) -> dict[str, float]:
-        """Recall at 1, 5 and 10 in both directions, in the pools that were searched."""
+        """Recall at 1, 5 and 10 in both directions, within pools, and near-miss accuracy."""
         found: dict[str, float] = {}
         for way in (TO_IMAGE, TO_TEXT):
             ranks = [float(row["rank"]) for row in rows if row["type"] == way]
@@ -227,7 +227,7 @@ class Retrieval(Task[Triplets]):
         return found | ({f"{NEAR_MISS}-accuracy": sum(near) / len(near)} if near else {})
 
     def _three(self, batch: Triplets) -> Tensor:
-        """The scores of right pairs, of those with other images and of those with other texts, [3, B]."""
+        """Scores of the positives, the negative images and the negative texts, [3, B]."""
         return self(batch.pairs)[batch.places].view(3, len(batch))
 
     def _ranked(self, source: CaptionSource, batch_size: int) -> Iterator[Row]:
@@ -259,7 +259,7 @@ class Retrieval(Task[Triplets]):
             yield prediction(_example(about, f"{NEAR_MISS}-{kind}", "caption", id_=f"{about.id}-{kind}"), answer)
 
     def _scores(self, source: CaptionSource, texts: IntArray, images: IntArray, batch_size: int) -> Tensor:
-        """Of pairs in the given order; they are read in order of length."""
+        """Scores of pairs in the given order; computed in order of length."""
         device = next(self.parameters()).device
         order = source.by_length(texts, images)
         scores = torch.empty(len(texts))

@@ -1,4 +1,4 @@
-"""Visual question answering: choose one of many answers to a question about an image.
+"""Visual question answering as classification over an answer vocabulary.
 
 Shapes: B questions, A answers.
 """
@@ -25,12 +25,12 @@ from mm_kptm.tasks.metrics.vqa import vqa_accuracy
 from mm_kptm.tasks.protocol import Task
 from mm_kptm.tasks.scores import finite_scores
 
-Criterion = Callable[[Tensor, Tensor], Tensor]  #: scores of answers and their truth, both [B, A] -> loss of each, [B]
+Criterion = Callable[[Tensor, Tensor], Tensor]  #: logits and target scores, both [B, A] -> loss of each question, [B]
 
 
 @dataclass(frozen=True, eq=False)
 class Questions(ExampleBatch):
-    """Some questions with the worth of every answer."""
+    """A batch of questions with the target score of every answer."""
 
     inputs: Inputs
     scores: Tensor  #: between 0 and 1, [B, A]
@@ -39,13 +39,13 @@ class Questions(ExampleBatch):
 
 @dataclass(frozen=True, eq=False)
 class QuestionSource:
-    """Questions about pictures.
+    """Questions with images.
 
     Args:
-        shown: the texts of the questions and their pictures.
-        answers: the answers to choose from.
-        worth: columns ``answers`` (places among them) and ``tenths`` (their worth in tenths), a sequence per question.
-        about: per question.
+        shown: the texts of the questions and their images.
+        answers: the answer vocabulary.
+        worth: columns ``answers`` (indices) and ``tenths`` (target scores in tenths), a sequence per question.
+        about: metadata of each question.
     """
 
     shown: InputSource
@@ -61,7 +61,7 @@ class QuestionSource:
         return self.shown.length(index)
 
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> Questions:
-        """The given questions."""
+        """The questions of the given indices."""
         scores = torch.from_numpy(self.worth.to_dense(indices, "answers", "tenths", width=len(self.answers))) / 10
         return Questions(self.shown.batch(indices, generator), scores, tuple(self.about[index] for index in indices))
 
@@ -72,25 +72,25 @@ def each_answer(logits: Tensor, scores: Tensor) -> Tensor:
 
 
 def one_answer(logits: Tensor, scores: Tensor) -> Tensor:
-    """Cross-entropy of a softmax over all answers against the scores made to sum to one.
+    """Softmax cross-entropy against the target scores normalised to sum to one.
 
-    Learns faster than :func:`each_answer` where every question has one right answer. A question without any answer
-    of worth among the choices costs nothing.
+    Trains faster than :func:`each_answer` where every question has one correct answer. A question without a correct
+    answer in the vocabulary has loss 0.
     """
     return F.cross_entropy(logits, scores / scores.sum(dim=1, keepdim=True).clamp(min=1e-6), reduction="none")
 
 
 class VQA(Task[Questions]):
-    """Answer a question about an image (Antol et al. 2015; Goyal et al. 2017).
+    """Visual question answering (Antol et al. 2015; Goyal et al. 2017).
 
     Args:
-        system: with a head ``vqa`` for as many answers, if its recipe has one (:meth:`heads`); otherwise a fresh
-            classifier stands on the pooled state.
-        answers: the answers to choose from.
+        system: uses its head ``vqa``, which must have as many answers (:meth:`heads`); without one, a new classifier on
+            the pooled state.
+        answers: the answer vocabulary.
         criterion: :func:`each_answer` for VQA v2, :func:`one_answer` for Number World.
 
     Raises:
-        UserError: the head scores another number of answers.
+        UserError: the head has another number of answers.
     """
 
     name = "vqa"
@@ -119,13 +119,13 @@ class VQA(Task[Questions]):
         return {cls.HEAD: {"num_answers": num_answers}} if cls.HEAD in recipe.heads else {}
 
     def forward(self, inputs: Inputs) -> Tensor:
-        """The score of every answer, [B, A]."""
+        """Logits of the answers, [B, A]."""
         encoded: Encoded = self.system(inputs, POOLED_ONLY)
         head = self.system.head(self.HEAD) if self.fresh is None else self.fresh
         return head(encoded.pooled)
 
     def loss(self, batch: Questions) -> Tensor:
-        """The criterion, averaged over questions."""
+        """The mean criterion over questions."""
         return self.criterion(self(batch.inputs), batch.scores).mean()
 
     def logits(self, batch: Questions) -> Tensor:
@@ -134,14 +134,14 @@ class VQA(Task[Questions]):
 
     @torch.no_grad()
     def measure(self, batch: Questions) -> dict[str, Tensor]:
-        """The worth of the best answer, and the criterion."""
+        """The target score of the predicted answer, and the loss."""
         logits = self.logits(batch)
         best = logits.argmax(dim=1, keepdim=True)
         return {"accuracy": batch.scores.gather(1, best).squeeze(1), "loss": self.criterion(logits, batch.scores)}
 
     @torch.no_grad()
     def predict(self, batch: Questions) -> list[Row]:
-        """The best answer; ``correct`` is the official accuracy where ten people answered."""
+        """The predicted answer; ``correct`` is the official accuracy where annotators' answers are given."""
         best = self.logits(batch).argmax(dim=1).tolist()
         return [self.row(about, self.answers[place]) for about, place in zip(batch.about, best, strict=True)]
 

@@ -15,7 +15,6 @@ from typing import TypeVar
 
 import torch
 import torch.distributed
-from accelerate import PartialState
 
 from mm_kptm.errors import UserError
 
@@ -27,6 +26,8 @@ LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe") 
 
 def start() -> torch.device:
     """Join the process group, if not yet done, and return the device of this process."""
+    from accelerate import PartialState  # takes a while to import; measuring in one process needs none
+
     launched = "LOCAL_RANK" in os.environ
     cpu_requested = os.environ.get("ACCELERATE_USE_CPU", "false").lower() in ("true", "1")
     # unless cpu is set, accelerate treats launched processes without a GPU as independent single ones

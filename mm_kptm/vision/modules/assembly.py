@@ -15,8 +15,8 @@ from mm_kptm.nn.steps import Pair, SharedSequences, Stream
 class TextThenRegions(nn.Module):
     """The tokens of every text, directly followed by the regions of its image (Chen et al. 2020, section 3.1).
 
-    An image is embedded once, however many texts are about it. Either part may be missing. What the text hides from
-    itself (K-BERT's branches) stays hidden; regions belong to the trunk.
+    An image is embedded once, however many texts share it. Either part may be missing. The attention mask of the text
+    (K-BERT's branches) is kept; regions belong to the trunk.
 
     Raises:
         UserError: the inputs have neither text nor regions.
@@ -46,8 +46,8 @@ class TextThenRegions(nn.Module):
 class TextBesideRegions(nn.Module):
     """The tokens of every text on the left, the regions of its image on the right (Tan and Bansal 2019, section 2.1).
 
-    An image is embedded once, however many texts are about it. A part that is missing has no rows: every text then has
-    an image without regions, every image a text without words.
+    An image is embedded once, however many texts share it. A missing part has no rows: every text then has an image
+    without regions, every image a text without words.
 
     Raises:
         UserError: the inputs have neither text nor regions.

@@ -1,4 +1,4 @@
-"""What a region holds before the first layer.
+"""Input embeddings of image regions.
 
 Shapes: R regions, F width of their features, D dim.
 """
@@ -13,13 +13,13 @@ from mm_kptm.vision.boxes import corners_size_area, require_fractions
 
 
 class RegionEmbedding(nn.Module):
-    r"""Feature + box + segment, each of the first two with a norm of its own (Chen et al. 2020, section 3.1).
+    r"""Feature + box + segment, the first two with separate norms (Chen et al. 2020, section 3.1).
 
     .. math:: \mathrm{LN}(\mathrm{LN}(W_f f) + \mathrm{LN}(W_b b) + s)
 
     where b are the seven numbers of :func:`~mm_kptm.vision.boxes.corners_size_area`. Regions have no position: they are
-    a set. A hidden region has the learned row ``mask`` as its feature. (The released code sets the feature to zero and
-    then adds that row, which is the same, but leaks a feature that nobody set to zero.)
+    a set. The feature of a masked region is the learned vector ``mask``. (The released code adds that vector to the
+    feature, which its masking has set to zero.)
 
     Args:
         region_dim: F.
@@ -27,13 +27,15 @@ class RegionEmbedding(nn.Module):
         segment: the table of the text's segments, which regions share; row 1 unless the regions say otherwise.
 
     Raises:
-        UserError: a segment table without row 1, features of another width, or boxes that are no fractions.
+        UserError: a segment table without row 1, features of another width, or boxes that are not fractions.
     """
 
     def __init__(self, region_dim: int, dim: int, *, segment: nn.Embedding | None, dropout: float = 0.1) -> None:
         super().__init__()
         if segment is None or segment.num_embeddings < 2:
-            raise UserError("regions are told from text by row 1 of the segments, so num_segments must be at least 2")
+            raise UserError(
+                "regions are distinguished from text by row 1 of the segments, so num_segments must be at least 2"
+            )
         self.feature = nn.Linear(region_dim, dim)
         self.feature_norm = bert_norm(dim)
         self.box = nn.Linear(7, dim)
@@ -55,19 +57,19 @@ class RegionEmbedding(nn.Module):
 
 
 class MeanRegionEmbedding(nn.Module):
-    r"""The mean of feature and box, each with a norm of its own (Tan and Bansal 2019, section 2.1, eq. 1).
+    r"""The mean of feature and box, each with a separate norm (Tan and Bansal 2019, section 2.1, eq. 1).
 
     .. math:: (\mathrm{LN}(W_f f) + \mathrm{LN}(W_b b)) / 2
 
-    where b are the corners of the box as fractions of the image. What hides a region is in its feature: there is no
-    learned mask.
+    where b are the corners of the box as fractions of the image. Masking changes the feature only: there is no
+    learned mask vector.
 
     Args:
         region_dim: width of the features, F.
         dim: D.
 
     Raises:
-        UserError: features of another width, or boxes that are no fractions.
+        UserError: features of another width, or boxes that are not fractions.
     """
 
     def __init__(self, region_dim: int, dim: int, *, dropout: float = 0.1) -> None:
@@ -86,10 +88,10 @@ class MeanRegionEmbedding(nn.Module):
 
 
 def require_regions(regions: Regions, width: int) -> None:
-    """Refuse regions that a model with features of ``width`` cannot read.
+    """Check that regions have features of ``width`` and valid boxes.
 
     Raises:
-        UserError: features of another width, or boxes that are no fractions.
+        UserError: features of another width, or boxes that are not fractions.
     """
     if regions.features.shape[-1] != width:
         raise UserError(

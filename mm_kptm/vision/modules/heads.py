@@ -1,6 +1,6 @@
-"""Heads that only images need.
+"""Heads on image regions and on pairs of images.
 
-Shapes: P hidden regions, F width of region features, T rows of the batch, B sequences, D dim.
+Shapes: P masked regions, F width of region features, T rows of the batch, B sequences, D dim.
 """
 
 import torch
@@ -15,7 +15,7 @@ from mm_kptm.nn.sublayers import Activation
 
 
 class TiedFeatures(nn.Module):
-    """Region features from states, through the transposed matrix that embeds them and a bias of its own."""
+    """Region-feature regression with the transposed feature projection and a separate bias."""
 
     def __init__(self, transform: Transform, feature: nn.Linear) -> None:
         super().__init__()
@@ -29,9 +29,9 @@ class TiedFeatures(nn.Module):
 
 
 class AttentionPool(nn.Module):
-    """The rows of a sequence in one vector, weighted by a softmax over a score of each row.
+    """Attention pooling: the rows of a sequence averaged with softmax weights.
 
-    The score is a rectified linear one, as in the released code of UNITER.
+    The score of a row is a linear layer with ReLU, as in the released code of UNITER.
     """
 
     def __init__(self, dim: int, *, dropout: float = 0.1) -> None:
@@ -42,15 +42,15 @@ class AttentionPool(nn.Module):
     def forward(self, rows: Tensor, layout: SequenceLayout) -> Tensor:
         """[T, D] -> [B, D]."""
         scores = torch.relu(self.score(rows)).squeeze(1)
-        shares = self.drop(pad(scores, layout, value=float("-inf")).softmax(1))  # [B, N]
-        return torch.bmm(shares.unsqueeze(1), pad(rows, layout)).squeeze(1)
+        weights = self.drop(pad(scores, layout, value=float("-inf")).softmax(1))  # [B, N]
+        return torch.bmm(weights.unsqueeze(1), pad(rows, layout)).squeeze(1)
 
 
 class PairedImages(nn.Module):
-    """Classes of a text about two images, each read with the text by itself (Chen et al. 2020, section 4.2, NLVR2).
+    """Classifier of a text about two images, each encoded with the text (Chen et al. 2020, section 4.2, NLVR2).
 
-    The two sequences then read each other, every row is mixed with what it read, and each sequence is pooled by
-    attention. Sequence 2k is about the left image of pair k, sequence 2k + 1 about the right one.
+    The two sequences attend to each other, every row is concatenated with its attention output, and each sequence is
+    pooled by attention. Sequence 2k is about the left image of pair k, sequence 2k + 1 about the right one.
     """
 
     def __init__(self, dim: int, num_heads: int, *, num_classes: int = 2, dropout: float = 0.1) -> None:
@@ -85,7 +85,7 @@ class PairedImages(nn.Module):
 
 
 class PooledPairs(Classifier):
-    """Classes of a text about two images from the pooled states of its two readings (Tan and Bansal 2019, NLVR2).
+    """Classifier of a text about two images from the two pooled states (Tan and Bansal 2019, NLVR2).
 
     Sequence 2k is about the left image of pair k, sequence 2k + 1 about the right one.
     """
@@ -105,9 +105,9 @@ class PooledPairs(Classifier):
 
 
 class ObjectScores(nn.Module):
-    """Scores of the detector's objects and attributes, and the features, of regions (Tan and Bansal 2019, section 3.1).
+    """Region head: object logits, attribute logits and features (Tan and Bansal 2019, section 3.1).
 
-    One transform, then one linear layer each; the three stand side by side, :attr:`widths` wide.
+    One transform, then one linear layer each; the three outputs are concatenated, :attr:`widths` wide.
     """
 
     def __init__(

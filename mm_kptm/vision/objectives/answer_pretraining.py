@@ -1,4 +1,4 @@
-"""Answers to questions about images: drawn for pretraining, and their head kept for fine-tuning.
+"""Question answering as a pretraining objective (LXMERT), and reuse of its head in fine-tuning.
 
 Shapes: B examples, A answers.
 """
@@ -26,12 +26,12 @@ _PLAIN = {word: str(number) for number, word in enumerate(_NUMBERS, start=1)} | 
 
 
 class QuestionAnswering(PooledClasses):
-    """Answer questions about images from the pooled state, among the answers of all pretraining questions.
+    """Question answering from the pooled state over the answers of all pretraining questions.
 
-    Texts that are no questions, captions, add nothing.
+    Captions, which are no questions, are ignored.
 
     Args:
-        num_answers: to choose from, A.
+        num_answers: size of the answer vocabulary, A.
     """
 
     name = "question-answering"
@@ -40,18 +40,18 @@ class QuestionAnswering(PooledClasses):
         self.sizes = {"num_answers": num_answers}
 
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> ClassifiedTexts:
-        """Nothing is drawn.
+        """Nothing is sampled.
 
         Raises:
-            UserError: the texts do not mark their answers.
+            UserError: the texts have no answer labels.
         """
         answers = marked_answers(inputs)
         if answers is None:
-            raise UserError("question-answering reads marks of answers, but the inputs have none")
+            raise UserError("question-answering reads token labels of answers, but the inputs have none")
         return ClassifiedTexts(inputs, answers)
 
     def losses(self, system: System, batch: ClassifiedTexts) -> Tensor:
-        """The cross-entropy of every question, 0 for a text that is none, [B]."""
+        """The cross-entropy of every question, 0 for captions, [B]."""
         encoded: Encoded = system(batch.inputs, POOLED_ONLY)
         scores = system.head(self.name)(encoded.pooled)  # a head is a module to mypy
         return F.cross_entropy(scores, batch.classes, ignore_index=NO_ANSWER, reduction="none")
@@ -80,24 +80,24 @@ def plain_answer(answer: str) -> str:
 
 
 def matching_answers(answers: Sequence[str], known: Sequence[str]) -> Tensor:
-    """For every answer the number of the same one among ``known``, :data:`NO_ANSWER` where there is none, [A]."""
+    """Index of every answer in ``known``, :data:`NO_ANSWER` where it is missing, [A]."""
     numbers = {answer: number for number, answer in enumerate(known)}
     return torch.tensor([numbers.get(plain_answer(answer), NO_ANSWER) for answer in answers], dtype=torch.long)
 
 
 @torch.no_grad()
 def reuse_answers(head: Classifier, answers: Sequence[str], pretrained: Classifier, known: Sequence[str]) -> int:
-    """Start a head for ``answers`` from the one that was pretrained on ``known``; returns how many answers it knew.
+    """Initialise a head for ``answers`` from one pretrained on ``known``; returns the number of shared answers.
 
-    The layer before the answers is taken over, and so is the row of every answer that :func:`plain_answer` finds among
-    the known ones; the rows of the others become zero, as in the released code of Tan and Bansal (2019).
+    Copies the hidden layer and the output row of every answer that :func:`plain_answer` finds among the known ones; the
+    other rows become zero, as in the released code of Tan and Bansal (2019).
 
     Raises:
         UserError: a head does not have as many answers as are named, or the two differ in width.
     """
-    for which, told in ((head, answers), (pretrained, known)):
-        if which.out.out_features != len(told):
-            raise UserError(f"the head has {which.out.out_features} answers, but {len(told)} are named")
+    for which, names in ((head, answers), (pretrained, known)):
+        if which.out.out_features != len(names):
+            raise UserError(f"the head has {which.out.out_features} answers, but {len(names)} are named")
     if head.transform.dense.weight.shape != pretrained.transform.dense.weight.shape:
         shapes = [list(which.transform.dense.weight.shape) for which in (head, pretrained)]
         raise UserError(f"a head of width {shapes[0]} cannot start from one of width {shapes[1]}; build both alike")

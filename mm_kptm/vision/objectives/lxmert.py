@@ -1,6 +1,6 @@
-"""Everything that LXMERT is pretrained on, in one pass.
+"""LXMERT's pretraining objectives in one forward pass.
 
-Shapes: B examples, P hidden tokens, R' regions as the texts see them, A answers.
+Shapes: B examples, P masked tokens, R' regions expanded per text, A answers.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from mm_kptm.vision.objectives.masked_objects import DETECTED_OBJECTS, MaskedObj
 
 #: Stands for "no answer" among the numbers of answers.
 NO_ANSWER = -1
-ANSWER = "answer"  #: the mark of texts: the number of the answer to it, :data:`NO_ANSWER` where it is no question
-ANSWERS = "answers to questions about images"  #: what data offer as the answers to choose from
+ANSWER = "answer"  #: token label: index of the answer, :data:`NO_ANSWER` where the text is no question
+ANSWERS = "answers to questions about images"  #: need fulfilled by the answer vocabulary
 
 
 def marked_answers(inputs: Inputs) -> Tensor | None:
-    """The answers that texts mark, [B]; None where they mark none."""
+    """The answer labels of the texts, [B]; None without labels."""
     text = inputs.text
     if text is None or text.token_labels is None or ANSWER not in text.token_labels:
         return None
@@ -39,15 +39,15 @@ def marked_answers(inputs: Inputs) -> Tensor | None:
 
 @dataclass(frozen=True, eq=False)
 class LxmertBatch(Movable):
-    """Inputs with swapped images, hidden tokens and hidden regions, and all that is to be found in them."""
+    """Inputs with mismatched images, masked tokens and masked regions, and all labels."""
 
     inputs: Inputs
     matched: Tensor  #: 1 where the text is about the image, [B]
-    rows: Tensor  #: hidden tokens, [P]
-    labels: Tensor  #: what stood there, [P]
-    owners: Tensor  #: the example of each hidden token, [P]
+    rows: Tensor  #: masked tokens, [P]
+    labels: Tensor  #: labels, [P]
+    owners: Tensor  #: example of each masked token, [P]
     targets: ObjectTargets
-    answers: Tensor | None = None  #: the answer to the text, :data:`NO_ANSWER` where none is known or wanted, [B]
+    answers: Tensor | None = None  #: answer index, :data:`NO_ANSWER` where unknown or unused, [B]
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -57,9 +57,8 @@ class LxmertPretraining:
     """Masked tokens, masked objects, image-text matching and question answering from one pass over each batch.
 
     The sum with equal weights of Tan and Bansal (2019, section 3.1), in the form of the released code: tokens and
-    regions are hidden in mismatched pairs too, and a question is asked only where text and image match. It takes the
-    place of the single objectives in a mixture and needs their heads; that of question-answering only when answers are
-    given.
+    regions are masked in mismatched pairs too, and the answer loss covers matched pairs only. It replaces the single
+    objectives in a mixture and needs their heads; that of question-answering only with answers.
     """
 
     name = "joint-pretraining"
@@ -81,12 +80,12 @@ class LxmertPretraining:
         self.matching = ImageTextMatching(rate=rate)
 
     def prepare(self, inputs: Inputs, generator: torch.Generator, answers: Tensor | None = None) -> LxmertBatch:
-        """Swap images between texts, then hide tokens and regions.
+        """Swap images between texts, then mask tokens and regions.
 
         Args:
-            inputs: texts about images; where they mark their answers as :data:`ANSWER`, these are asked for.
-            generator: decides what is swapped and hidden.
-            answers: one a text, in place of those that are marked.
+            inputs: texts with images; token labels :data:`ANSWER` are used as answers.
+            generator: samples the swaps and the masks.
+            answers: one per text, instead of the token labels.
 
         Raises:
             UserError: text or regions are missing, or the answers are not one per text.
@@ -104,7 +103,7 @@ class LxmertPretraining:
         )
 
     def losses(self, system: System, batch: LxmertBatch) -> dict[str, Tensor]:
-        """The losses of hidden tokens [P], pairs [B], regions [R', 3] and, if there are answers, questions [B]."""
+        """The losses of masked tokens [P], pairs [B], regions [R', 3] and, if there are answers, questions [B]."""
         encoded: Encoded = system(batch.inputs, OutputRows({"text": batch.rows, "regions": EVERY_ROW}))
         words = system.head("masked-tokens")(encoded.text)
         matched = system.head("image-text-matching")(encoded.pooled)

@@ -1,4 +1,4 @@
-"""Captions that are learned by filling in masked words, each seeing the words before it alone (Oscar, VLP).
+"""Captioning by masked-word prediction under a causal mask (Oscar, VLP).
 
 Shapes: B examples, T token rows, P masked tokens.
 """
@@ -24,10 +24,10 @@ class CaptionShare:
     """A share of every caption, at least one token and at most ``at_most``.
 
     Args:
-        rate: of the length of the caption.
-        beside: what the length counts beside the tokens that may be masked: 1 where the caption's [CLS] counts (Oscar),
-            -1 where its [SEP], which may be masked, does not (VLP).
-        at_most: tokens of a caption.
+        rate: share of the length of the caption.
+        beside: added to the number of maskable tokens to get the length: 1 where the caption's [CLS] counts (Oscar), -1
+            where its [SEP], which may be masked, does not (VLP).
+        at_most: maximum number of masked tokens of a caption.
     """
 
     rate: float = 0.15
@@ -44,14 +44,14 @@ class CaptionShare:
 
 
 class MaskedCaptions:
-    """Predict masked words of a caption from the words before it, the tags and the regions (Li et al. 2020, section 4).
+    """Masked words of a caption, predicted from earlier words, tags and regions (Li et al. 2020, section 4).
 
-    The caption is segment 0, whose [SEP] may be masked, by which the end is learned. It needs the head masked-tokens.
+    The caption is segment 0, whose [SEP] may be masked, to learn where captions end. It needs the head masked-tokens.
 
     Args:
         masking: of tokens, with :class:`CaptionShare` as its policy and [CLS] among those that are never masked.
-        smoothing: the share of a label that all other words have together.
-        drop_worst: the share of predictions with the largest losses that do not count; 0.2 in the published training
+        smoothing: label smoothing, the total probability of all other words.
+        drop_worst: the share of predictions with the largest losses that is ignored; 0.2 in the published training
             after its first 20,000 steps, 0 before.
     """
 
@@ -64,7 +64,7 @@ class MaskedCaptions:
         self.drop_worst = drop_worst
 
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> RowTargets:
-        """Mask words of the captions, and captions from everything else.
+        """Mask words of the captions, and set the causal attention mask.
 
         Raises:
             UserError: there is no text.
@@ -85,7 +85,7 @@ class MaskedCaptions:
         return label_smoothing_kl(scores, batch.labels, smoothing=self.smoothing)
 
     def loss(self, system: System, batch: RowTargets) -> Tensor:
-        """The mean over the masked words that count."""
+        """The mean over the masked words, without the dropped share."""
         losses = self.losses(system, batch)
         kept = int(len(losses) * (1 - self.drop_worst))
         return mean(losses if kept == len(losses) else losses.topk(kept, largest=False).values)

@@ -1,6 +1,6 @@
-"""Masked objects: hidden regions guessed as the detector saw them, its objects, its attributes and its features.
+"""Masked objects: prediction of the detector's objects, attributes and features of regions (LXMERT).
 
-Shapes: R regions, R' regions as the texts see them, F width of region features, B examples.
+Shapes: R regions, R' regions expanded per text, F width of region features, B examples.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from mm_kptm.objectives.tokens import Bernoulli, MaskingPolicy
 from mm_kptm.systems.system import System
 from mm_kptm.vision.modules.heads import ObjectScores
 
-#: The share of regions that LXMERT hides; its losses, averaged over all regions, are divided by it.
+#: The share of regions that LXMERT masks; its losses, averaged over all regions, are divided by it.
 RATE = 0.15
-#: What data offer as the sizes of the head, ``num_objects`` and ``num_attributes``.
+#: Need fulfilled by the sizes of the head, ``num_objects`` and ``num_attributes``.
 DETECTED_OBJECTS = "detected objects and attributes of image regions"
 
 
 @dataclass(frozen=True)
 class RegionMasking:
-    """How regions are hidden: which, and what stands in their place (Tan and Bansal 2019, section 3.1.2).
+    """Region masking: which regions are masked, and what replaces their features (Tan and Bansal 2019, section 3.1.2).
 
-    A hidden region's feature becomes zero, or that of another region of the batch (of the data set in the released
+    A masked region's feature becomes zero, or that of another region of the batch (of the dataset in the released
     code), or stays. Boxes stay.
 
     Args:
         choice: the policy.
-        masked: share of hidden regions whose feature becomes zero; of the rest, ``swapped`` becomes another's.
+        masked: share of masked regions whose feature becomes zero; of the rest, ``swapped`` becomes another's.
     """
 
     choice: MaskingPolicy = field(default_factory=lambda: Bernoulli(RATE))
@@ -44,7 +44,7 @@ class RegionMasking:
     swapped: float = 0.1
 
     def hide(self, regions: Regions, generator: torch.Generator) -> tuple[Regions, Tensor]:
-        """The corrupted regions, and which were hidden, [R]; ``regions`` are left as they are."""
+        """The corrupted regions, and which were masked, [R]; ``regions`` are unchanged."""
         choose, treat, other = torch.rand(3, regions.layout.total, generator=generator)
         hidden = self.choice(choose, torch.ones_like(choose, dtype=torch.bool), regions.layout)
         masked = hidden & (treat < self.masked)
@@ -56,17 +56,17 @@ class RegionMasking:
 
 @dataclass(frozen=True, eq=False)
 class ObjectTargets(Movable):
-    """What is to be said of every region that the texts see."""
+    """Targets of every region, expanded per text."""
 
     objects: Detected
     attributes: Detected
-    features: Tensor  #: as they were, [R', F]
-    hidden: Tensor  #: true where the feature was hidden, [R']
-    owners: Tensor  #: the example of each, [R']
+    features: Tensor  #: original features, [R', F]
+    hidden: Tensor  #: true where masked, [R']
+    owners: Tensor  #: example of each, [R']
 
     @classmethod
     def of(cls, inputs: Inputs, hidden: Tensor) -> ObjectTargets:
-        """The targets of inputs that are whole, given which of their regions [R] are to be hidden.
+        """The targets of uncorrupted inputs, given which of their regions [R] will be masked.
 
         Raises:
             UserError: there are no regions, or the detector's objects or attributes are missing.
@@ -86,10 +86,10 @@ class ObjectTargets(Movable):
         )
 
     def losses(self, scores: Tensor, widths: tuple[int, int, int]) -> Tensor:
-        """The three losses of every region, [R', 3], from the scores of the head of that name.
+        """The three losses of every region, [R', 3], from the outputs of the head.
 
-        Objects and attributes: the cross-entropy times the detector's confidence, of all regions, hidden or not, as in
-        the released code. Features: the smooth absolute error, averaged over the feature, of hidden regions alone. All
+        Objects and attributes: the cross-entropy times the detector's confidence, of all regions, masked or not, as in
+        the released code. Features: the smooth absolute error, averaged over the feature, of masked regions alone. All
         are divided by :data:`RATE`.
         """
         objects, attributes, features = scores.split(widths, dim=1)
@@ -104,7 +104,7 @@ class ObjectTargets(Movable):
 
 @dataclass(frozen=True, eq=False)
 class HiddenObjects(Movable):
-    """Inputs with hidden regions, and what is to be said of all of them."""
+    """Inputs with masked regions, and the targets of all regions."""
 
     inputs: Inputs
     targets: ObjectTargets
@@ -114,12 +114,12 @@ class HiddenObjects(Movable):
 
 
 class MaskedObjects:
-    """Name the objects and attributes of all regions and regress the features of hidden ones.
+    """Classification of objects and attributes of all regions, and regression of the features of masked ones.
 
     One loss is the sum of the three of Tan and Bansal (2019, section 3.1.2), each averaged over all regions.
 
     Args:
-        masking: how regions are hidden.
+        masking: masks the regions.
         sizes: of the head, ``num_objects`` and ``num_attributes``; the published ones unless given.
     """
 
@@ -130,13 +130,13 @@ class MaskedObjects:
         self.sizes = dict(sizes or {})
 
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> HiddenObjects:
-        """Hide some regions of every image.
+        """Mask some regions of every image.
 
         Raises:
-            UserError: there are no regions, or they lack what is to be predicted.
+            UserError: there are no regions, or they lack the targets.
         """
         if inputs.regions is None:
-            raise UserError("masked-objects hides regions, but the inputs have none")
+            raise UserError("masked-objects masks regions, but the inputs have none")
         covered, hidden = self.masking.hide(inputs.regions, generator)
         return HiddenObjects(inputs.with_streams(regions=covered), ObjectTargets.of(inputs, hidden))
 

@@ -1,6 +1,6 @@
-"""Losses that need regions: hidden regions, the alignment of words and regions, and scores of images and regions.
+"""Region objectives of UNITER: masked regions, word-region alignment, and ranking and grounding losses.
 
-Shapes: P hidden regions, F width of region features, C classes of the detector, B examples, R region rows.
+Shapes: P masked regions, F width of region features, C classes of the detector, B examples, R region rows.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from mm_kptm.objectives.tokens import BernoulliOrAny, MaskingPolicy
 from mm_kptm.systems.system import System
 from mm_kptm.vision.objectives.optimal_transport import transport_distances
 
-REGION_CLASSES = "class distributions of image regions"  #: what data offer as the number of classes, C
+REGION_CLASSES = "class distributions of image regions"  #: need fulfilled by the number of classes, C
 
 
 @dataclass(frozen=True, eq=False)
 class HiddenRegions(Movable):
-    """Inputs with hidden regions, which of the shown region rows they are, and what stood there."""
+    """Inputs with masked regions, their rows and their targets."""
 
     inputs: Inputs
-    rows: Tensor  #: into the regions as the texts see them, [P]
+    rows: Tensor  #: rows of the regions expanded per text, [P]
     targets: Tensor  #: [P, F or C]
-    owners: Tensor  #: the example of each, [P]
+    owners: Tensor  #: example of each, [P]
 
     def __len__(self) -> int:
         return len(self.inputs)
 
 
 class MaskedRegions(ABC):
-    """Predict what an objective wants to know of the hidden regions (Chen et al. 2020, section 3.2).
+    """Prediction of targets of masked regions (Chen et al. 2020, section 3.2).
 
-    Text stays whole while regions are hidden. A region of an image that several texts are about is hidden from all of
+    Text stays uncorrupted while regions are masked. A region of an image that several texts share is masked for all of
     them and predicted for each.
     """
 
@@ -55,24 +55,24 @@ class MaskedRegions(ABC):
 
     @classmethod
     def of(cls, num_classes: int) -> Self:
-        """Of a detector with so many classes, background included; the head is built for them."""
+        """The objective for a detector with ``num_classes`` classes, background included."""
         objective = cls()
         objective.sizes = {"num_classes": num_classes}
         return objective
 
     @abstractmethod
     def targets(self, regions: Regions) -> Tensor:
-        """What is to be predicted of every region, [R, F or C]."""
+        """The targets of every region, [R, F or C]."""
 
     @abstractmethod
     def elements(self, predicted: Tensor, targets: Tensor) -> Tensor:
-        """The loss of every hidden region, [P], or of every number predicted about it, [P, F or C]."""
+        """The loss of every masked region, [P], or of every element of its prediction, [P, F or C]."""
 
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> HiddenRegions:
-        """Hide some regions of every image: their features are zero, and the model puts its mask in their place.
+        """Mask some regions of every image: their features become zero, and the model adds its mask vector.
 
         Raises:
-            UserError: there are no regions, or they lack what is to be predicted.
+            UserError: there are no regions, or they lack the targets.
         """
         shown, rows = inputs.repeat_shared()
         regions = inputs.regions
@@ -102,7 +102,7 @@ class MaskedRegions(ABC):
 
 
 class MaskedRegionFeatures(MaskedRegions):
-    """Regress the features of hidden regions: squared error, averaged over all elements (MRFR)."""
+    """Masked region feature regression (MRFR): squared error, averaged over all elements."""
 
     name = head = "masked-region-features"
 
@@ -114,7 +114,7 @@ class MaskedRegionFeatures(MaskedRegions):
 
 
 class MaskedRegionClasses(MaskedRegions):
-    """Name hidden regions as the detector did: cross-entropy, averaged over regions (MRC).
+    """Masked region classification (MRC): cross-entropy with the detector's class, averaged over regions.
 
     The class is the detector's most probable one but for class 0, background, which is never a target.
     """
@@ -129,7 +129,7 @@ class MaskedRegionClasses(MaskedRegions):
 
 
 class MaskedRegionDistributions(MaskedRegions):
-    """Match the detector's whole distribution over classes (MRC-kl).
+    """Masked region classification against the detector's class distribution (MRC-kl).
 
     Kullback-Leibler divergence; its terms are averaged over all elements (regions times classes), as in the released
     code, so that the loss is smaller by the number of classes than the divergence itself.
@@ -146,11 +146,11 @@ class MaskedRegionDistributions(MaskedRegions):
 
 
 class WordRegionAlignment(ImageTextMatching):
-    """Image-text matching together with the alignment of words and regions, in one pass (Chen et al. 2020, eq. 4).
+    """Image-text matching and word-region alignment in one forward pass (Chen et al. 2020, eq. 4).
 
     The mean cross-entropy of the pairs plus ``weight`` times the transport distance: matched pairs are pulled together,
-    mismatched ones pushed apart, and the sum is divided by the number of pairs. It takes the place of
-    image-text-matching in a mixture, and needs the same head.
+    mismatched ones pushed apart, and the sum is divided by the number of pairs. It replaces
+    image-text-matching in a mixture and needs the same head.
     """
 
     name = "word-region-alignment"
@@ -170,7 +170,7 @@ class WordRegionAlignment(ImageTextMatching):
 
 
 def pair_distances(encoded: Encoded, inputs: Inputs) -> Tensor:
-    """The transport distance between the words (markers too) and the regions of every pair, [B].
+    """The transport distance between the tokens (special ones too) and the regions of every pair, [B].
 
     Raises:
         UserError: the inputs lack text or regions.
@@ -182,11 +182,11 @@ def pair_distances(encoded: Encoded, inputs: Inputs) -> Tensor:
 
 
 def ranking_losses(scores: Tensor, *, margin: float = 0.2) -> Tensor:
-    """By how much each wrong pair comes too close to the right one of its group (Chen et al. 2020, section 4.2).
+    """Hinge ranking loss of each negative pair of a group (Chen et al. 2020, section 4.2).
 
     Args:
-        scores: of groups of pairs, the right pair first, [groups, S].
-        margin: between the two after a sigmoid.
+        scores: scores of groups of pairs, the positive first, [groups, S].
+        margin: margin after a sigmoid.
 
     Returns:
         max(0, margin + sigmoid(wrong) - sigmoid(right)), [groups, S - 1]; training takes the mean.
@@ -196,12 +196,12 @@ def ranking_losses(scores: Tensor, *, margin: float = 0.2) -> Tensor:
 
 
 def grounding_losses(scores: Tensor, layout: SequenceLayout, targets: Tensor) -> Tensor:
-    """Cross-entropy of the right region among those of its image, [B]; the published training sums them.
+    """Cross-entropy of the gold region among those of its image, [B]; the published training sums them.
 
     Args:
-        scores: one per region, [R].
-        layout: where the regions of each text lie.
-        targets: which region of its own is the right one, [B].
+        scores: logits of the regions, [R].
+        layout: layout of the regions of each text.
+        targets: index of the gold region in its image, [B].
     """
     return F.cross_entropy(pad(scores, layout, value=float("-inf")), targets, reduction="none")
 

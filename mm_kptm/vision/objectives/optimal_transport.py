@@ -1,4 +1,4 @@
-"""How far the words of a text are from the regions of its image, as an optimal transport between the two sets.
+"""Optimal-transport distance between the words of a text and the regions of its image.
 
 Shapes: B examples, L and R rows of words and regions, n and m the longest of each.
 """
@@ -22,12 +22,12 @@ def transport_distances(words: Tensor, texts: SequenceLayout, regions: Tensor, i
 
     Args:
         words: the final states of all tokens, [L, D].
-        texts: where the tokens of each example lie.
+        texts: layout of the tokens.
         regions: the final states of all regions, [R, D].
-        images: where the regions of each example lie.
+        images: layout of the regions.
     """
     with torch.autocast(words.device.type, enabled=False):
-        # the released code keeps lengths below 1e-5 from blowing up
+        # eps of the released code
         left = F.normalize(pad(words.float(), texts), dim=-1, eps=1e-5)
         right = F.normalize(pad(regions.float(), images), dim=-1, eps=1e-5)
         cost = 1.0 - left @ right.transpose(1, 2)  # [B, n, m]
@@ -49,7 +49,7 @@ def transport_plan(
         iterations: steps.
     """
     both = left[:, :, None] & right[:, None, :]
-    left, right = both.any(2), both.any(1)  # a set whose partner is empty moves nothing
+    left, right = both.any(2), both.any(1)  # sets with an empty counterpart have no transport
     num_left, num_right = left.sum(1, keepdim=True), right.sum(1, keepdim=True)
     kernel = torch.exp(-cost / beta).masked_fill(~both, 0.0)
     plan = both.to(cost.dtype)

@@ -1,4 +1,4 @@
-"""Does a part of a text come from elsewhere? VisualBERT's pairs of captions and Oscar's tag contrast.
+"""Contrastive objectives on the parts of a text: VisualBERT's caption pairs and Oscar's tags.
 
 The first part of a text is segment 0 (``[CLS] caption [SEP]``), the second segment 1 (``tags [SEP]`` or a second
 caption). Both objectives also mask tokens, in exchanged parts too, and add the two losses.
@@ -34,15 +34,15 @@ class Part(NamedTuple):
 
 
 def assembled(tokens: Tokens, first: Sequence[Part], second: Sequence[Part]) -> Tokens:
-    """Texts put together of two parts each; positions count anew, the parts become segments 0 and 1.
+    """Texts assembled of two parts each, with new positions and segments 0 and 1.
 
-    A part that was a first one leaves its [CLS] behind when it becomes a second one.
+    A first part used as a second one loses its [CLS].
 
     Raises:
         UserError: the texts mask some of their tokens from others, which no exchange can follow.
     """
     if tokens.attention_mask is not None:
-        raise UserError("parts of texts cannot be exchanged where tokens are hidden from others; give plain texts")
+        raise UserError("parts of texts cannot be exchanged under an attention mask; give plain texts")
     owners = tokens.layout.sequence_ids(tokens.ids.device)
     found = [
         [((owners == text) & (tokens.segments == s)).nonzero().squeeze(1) for s in (0, 1)]
@@ -73,7 +73,7 @@ def assembled(tokens: Tokens, first: Sequence[Part], second: Sequence[Part]) -> 
 
 
 def _apart(units: Tensor, layout: SequenceLayout) -> Tensor:
-    """Numbers of units that no two texts share, though both took them from the same one."""
+    """Mask-group numbers made unique per text."""
     pairs = torch.stack([layout.sequence_ids(units.device), units])
     _, numbers = torch.unique(pairs, dim=1, return_inverse=True)
     return torch.where(units < 0, -1, numbers)
@@ -81,12 +81,12 @@ def _apart(units: Tensor, layout: SequenceLayout) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class PartContrastBatch(Movable):
-    """Texts of which some have a part of another, masked tokens in them, and the class of every text."""
+    """Texts of which some have a part of another text, with masked tokens and the class of every text."""
 
     inputs: Inputs
     rows: Tensor  #: masked tokens, [P]
-    labels: Tensor  #: what stood there, [P]
-    owners: Tensor  #: the example of each masked token, [P]
+    labels: Tensor  #: labels, [P]
+    owners: Tensor  #: example of each masked token, [P]
     classes: Tensor  #: [B]
 
     def __len__(self) -> int:
@@ -94,7 +94,7 @@ class PartContrastBatch(Movable):
 
 
 class PartContrast:
-    """Tell whether the parts of a text and its image belong together, and predict masked tokens, in one pass.
+    """Classification of matched parts of a text and its image, and masked-token prediction, in one forward pass.
 
     A part of another text counts as wrong only where that text is about another image; where it is not, the example
     stays as it was.
@@ -104,7 +104,7 @@ class PartContrast:
         wrong_first: share of the texts whose first part is another's.
         wrong_second: share of the texts whose second part is another's.
         lines: segments of other texts that a wrong second part is drawn from.
-        masks_wrong: whether masked tokens of a wrong second part are to be predicted (``mask_loss_for_unmatched``).
+        masks_wrong: whether masked tokens of a wrong second part are predicted (``mask_loss_for_unmatched``).
     """
 
     name: ClassVar[str]
@@ -137,7 +137,7 @@ class PartContrast:
         """Exchange parts, then mask tokens.
 
         Raises:
-            UserError: there is no text, or one that hides tokens from others.
+            UserError: there is no text, or it has an attention mask.
         """
         if inputs.text is None:
             raise UserError(f"{self.name} exchanges parts of texts, but the inputs have none")
@@ -185,7 +185,7 @@ class PartContrast:
 
 
 class SentenceImagePrediction(PartContrast):
-    """Two captions of an image, or one of it and one of another (Li et al. 2019, VisualBERT, section 3.3).
+    """Sentence-image prediction: is the second caption of the same image (Li et al. 2019, VisualBERT, section 3.3)?
 
     Class 1 means that both belong to the image. Half of the second captions are another image's.
     """
@@ -196,7 +196,7 @@ class SentenceImagePrediction(PartContrast):
 
 
 class TagContrast(PartContrast):
-    """A caption, the tags of its image (names of objects) and the regions, some polluted (Li et al. 2020, Oscar).
+    """Contrastive loss on caption, object tags and regions, some replaced (Li et al. 2020, Oscar).
 
     Class 0 means that all belong together, 1 that the tags are another image's, 2 that the caption is (Oscar+). By
     default as in Oscar, where the wrong tags may also be another image's caption; :meth:`plus` has the draws of Oscar+.
@@ -220,7 +220,7 @@ class TagContrast(PartContrast):
 
     @classmethod
     def plus(cls, masking: TokenMasker, *, masks_wrong: bool = True) -> TagContrast:
-        """Half of the texts whole, a quarter with wrong tags, a quarter with a wrong caption (Zhang et al. 2021)."""
+        """Oscar+ (Zhang et al. 2021): half of the texts match, a quarter have wrong tags, a quarter a wrong caption."""
         return cls(masking, wrong_first=0.25, wrong_second=0.25, lines=(1,), masks_wrong=masks_wrong)
 
 

@@ -1,4 +1,4 @@
-"""Pretraining that sees a random share of an image's cells (Pixel-BERT's random pixel sampling)."""
+"""Random pixel sampling: pretraining on a random subset of an image's grid cells (Pixel-BERT)."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ P = TypeVar("P")
 
 
 class Objective(Protocol[P]):
-    """An objective: makes puzzles of inputs and knows their losses."""
+    """Interface of the wrapped objective."""
 
     name: str
 
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> P:
-        """What is to be solved."""
+        """The prepared batch."""
 
     def loss(self, system: System, batch: P) -> Tensor:
-        """One number."""
+        """The loss, a scalar."""
 
     def measure(self, system: System, batch: P) -> Tensor:
-        """One number per example, [B]."""
+        """The loss of each example, [B]."""
 
 
 class RandomPixelSampling(Generic[P]):
-    """Any objective, on at most ``count`` cells of every image drawn anew for every batch (Huang et al. 2020, 3.4).
+    """An objective on at most ``count`` cells of every image, sampled per batch (Huang et al. 2020, section 3.4).
 
-    Fine-tuning and inference see all cells.
+    Fine-tuning and inference use all cells.
     """
 
     def __init__(self, objective: Objective[P], *, count: int = 100) -> None:
@@ -42,7 +42,7 @@ class RandomPixelSampling(Generic[P]):
         self.count = count
 
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> P:
-        """The batch of the objective after most cells are left out.
+        """The batch of the objective on the sampled cells.
 
         Raises:
             UserError: the inputs have no images.
@@ -53,9 +53,9 @@ class RandomPixelSampling(Generic[P]):
         return self.objective.prepare(fewer, generator)
 
     def loss(self, system: System, batch: P) -> Tensor:
-        """That of the objective."""
+        """The loss of the objective."""
         return self.objective.loss(system, batch)
 
     def measure(self, system: System, batch: P) -> Tensor:
-        """Those of the objective, [B]."""
+        """The losses of the objective, [B]."""
         return self.objective.measure(system, batch)

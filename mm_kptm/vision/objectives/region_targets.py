@@ -1,4 +1,4 @@
-"""What ViLBERT and VOLTA predict of masked regions, and the loss of each (Bugliarello et al. 2021, appendix B).
+"""Targets of masked regions in ViLBERT and VOLTA, and their losses (Bugliarello et al. 2021, appendix B).
 
 Shapes: H masked regions, F width of region features, C classes of the detector, N negatives.
 """
@@ -24,9 +24,9 @@ ACROSS = 0.7
 
 @dataclass(frozen=True, eq=False)
 class RegionTruths(Movable):
-    """What was seen in the masked regions; None where the data do not say."""
+    """Targets of the masked regions; None where the data lack them."""
 
-    features: Tensor  #: as they were, [H, F]
+    features: Tensor  #: original features, [H, F]
     classes: Tensor | None = None  #: the detector's distribution, class 0 is background, [H, C]
     objects: Detected | None = None  #: [H]
     attributes: Detected | None = None  #: [H]
@@ -34,7 +34,7 @@ class RegionTruths(Movable):
 
     @classmethod
     def of(cls, regions: Regions, rows: Tensor, *, negatives: Tensor | None = None) -> RegionTruths:
-        """The truths of some ``rows`` [H] of regions that are whole; ``negatives`` [H, N] are rows, too."""
+        """The targets of ``rows`` [H] of uncorrupted regions; ``negatives`` [H, N] are rows, too."""
         return cls(
             features=regions.features[rows],
             classes=None if regions.classes is None else regions.classes[rows],
@@ -98,7 +98,7 @@ TARGETS: dict[str, Callable[[Tensor, RegionTruths], Tensor]] = {
 
 
 def target_widths(region_dim: int, *, num_classes: int, num_objects: int, num_attributes: int) -> dict[str, int]:
-    """In how many numbers each of :data:`TARGETS` is predicted."""
+    """Output width of each of :data:`TARGETS`."""
     widths = dict.fromkeys(TARGETS, region_dim)
     return widths | {
         "distributions": num_classes,
@@ -109,13 +109,13 @@ def target_widths(region_dim: int, *, num_classes: int, num_objects: int, num_at
 
 
 def drawn_negatives(rows: Tensor, layout: SequenceLayout, count: int, generator: torch.Generator) -> Tensor:
-    """Rows of other regions for every one of ``rows`` [H]: [H, count].
+    """Sampled negative regions for each of ``rows`` [H]: [H, count].
 
     A share :data:`ACROSS` comes from regions of other images, the rest from the same image, all uniformly and with
-    repeats; where there is no other image, or no other region, all come from what there is.
+    repeats; without another image, or another region of the image, all come from the other source.
 
     Raises:
-        UserError: a region stands alone, with no negative to contrast it with.
+        UserError: the batch has no other region.
     """
     total = layout.total
     if total < 2 and len(rows):

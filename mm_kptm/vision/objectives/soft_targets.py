@@ -25,14 +25,14 @@ def phrase_kl(scores: Tensor, targets: Tensor) -> Tensor:
 
     Args:
         scores: minus infinity where there is no region, [P, M].
-        targets: equal shares of the boxes that fit, zero elsewhere, [P, M]; a phrase that nothing fits costs nothing.
+        targets: uniform over the matching boxes, zero elsewhere, [P, M]; phrases without a match have loss 0.
     """
     logs = scores.log_softmax(1).masked_fill(scores.isinf(), 0.0)
     return F.kl_div(logs, targets.to(scores.dtype), reduction="none").sum(1)
 
 
 def label_smoothing_kl(logits: Tensor, labels: Tensor, *, smoothing: float = 0.1, never: int | None = None) -> Tensor:
-    r"""Divergence of predicted words from labels that leave a little to every other word, [P].
+    r"""Divergence from smoothed labels, [P].
 
     .. math:: q_v = 1 - \epsilon \text{ for the label}, \quad q_v = \epsilon / n \text{ for the } n \text{ other words}
 

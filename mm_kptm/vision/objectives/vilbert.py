@@ -1,6 +1,6 @@
-"""Everything that ViLBERT and VOLTA's models are pretrained on, in one pass over captions and images.
+"""Pretraining objectives of ViLBERT and VOLTA's models in one forward pass.
 
-Shapes: B examples, P masked tokens, H masked regions as the texts see them, R regions, F width of their features.
+Shapes: B examples, P masked tokens, H masked regions expanded per text, R regions, F width of their features.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from mm_kptm.vision.objectives.region_targets import TARGETS, RegionTruths, draw
 
 @dataclass(frozen=True)
 class VilbertRegionMasking:
-    """How regions are masked: the feature becomes zero or stays, the box stays (Lu et al. 2019, section 2.3).
+    """Region masking: the feature becomes zero or stays, the box stays (Lu et al. 2019, section 2.3).
 
     The feature of the whole image is the sum of what is left over the number of regions that do not show a masked one:
     neither masked themselves nor overlapping one by more than ``overlap``.
@@ -65,16 +65,16 @@ class VilbertRegionMasking:
 
 @dataclass(frozen=True, eq=False)
 class VilbertBatch(Movable):
-    """Inputs with swapped images, masked tokens and masked regions, and what is to be found in them."""
+    """Inputs with mismatched images, masked tokens and masked regions, and all labels."""
 
     inputs: Inputs
     matched: Tensor  #: 1 where the text is about the image, [B]
-    rows: Tensor  #: masked tokens that are to be found, [P]
-    labels: Tensor  #: what stood there, [P]
-    owners: Tensor  #: the example of each, [P]
-    regions: Tensor  #: masked regions that are to be found, among those that the texts see, [H]
-    truths: RegionTruths  #: what was seen there
-    region_owners: Tensor  #: the example of each, [H]
+    rows: Tensor  #: masked tokens to predict, [P]
+    labels: Tensor  #: labels, [P]
+    owners: Tensor  #: example of each, [P]
+    regions: Tensor  #: masked regions to predict, rows of the regions expanded per text, [H]
+    truths: RegionTruths  #: their targets
+    region_owners: Tensor  #: example of each, [H]
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -92,8 +92,8 @@ class VilbertPretraining:
         regions: how regions are masked.
         targets: what is predicted of masked regions, and its weight; VOLTA weighs several (``visual_target_weights``).
         rate: share of mismatched pairs; at 0 matching is not learned at all (``objective`` 2).
-        ask_mismatched: whether mismatched pairs are asked for what they hide, too (``objective`` 0).
-        num_negatives: how many other regions the target contrast tells a region from; VOLTA has 128.
+        ask_mismatched: whether masked tokens and regions of mismatched pairs are predicted, too (``objective`` 0).
+        num_negatives: negatives of the target contrast; 128 in VOLTA.
 
     Raises:
         UserError: there is no such target.
@@ -185,7 +185,7 @@ class VilbertPretraining:
         return torch.stack(list(self.parts(system, batch).values())).sum()
 
     def measure(self, system: System, batch: VilbertBatch) -> Tensor:
-        """The sum of the losses of each example, [B]; a part that it does not have counts as the batch's mean."""
+        """The sum of the losses of each example, [B]; a missing part counts as the batch mean."""
         losses = self.losses(system, batch)
         total = mean_of_each(losses["masked-tokens"], batch.owners, len(batch))
         for target, weight in self.targets.items():
@@ -194,14 +194,14 @@ class VilbertPretraining:
 
 
 def region_losses(scores: Tensor, layout: SequenceLayout, targets: Tensor) -> Tensor:
-    """Cross-entropy of every region's score with how right it is, summed over the regions of each text, [B].
+    """Binary cross-entropy of every region with its overlap, summed over the regions of each text, [B].
 
     The released multi-task loss of RefCOCO, Visual7W and Flickr30k is the mean over texts; targets are overlaps with
     the region that is meant, and those below 0.5 are set to 0 before.
 
     Args:
-        scores: one per region, [R].
-        layout: where the regions of each text lie.
+        scores: logits of the regions, [R].
+        layout: layout of the regions of each text.
         targets: between 0 and 1, [R].
     """
     each = F.binary_cross_entropy_with_logits(scores, targets.to(scores.dtype), reduction="none")

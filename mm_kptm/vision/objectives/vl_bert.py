@@ -1,6 +1,6 @@
-"""VL-BERT's pretraining: masked words, and masked regions whose class the detector knows, in one pass.
+"""VL-BERT's pretraining: masked words and masked region classification in one forward pass.
 
-Shapes: P masked tokens, Q regions to be named, B examples, R regions, C classes of the detector.
+Shapes: P masked tokens, Q regions to classify, B examples, R regions, C classes of the detector.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mm_kptm.objectives.rows import mean, mean_of_each
 from mm_kptm.objectives.tokens import Bernoulli, MaskedTokens, MaskingPolicy, TokenMasker
 from mm_kptm.systems.system import System
 
-#: From losses [P], the example of each [P] and the number of examples to one number.
+#: From losses [P], the example of each [P] and the number of examples to a scalar.
 Reduction = Callable[[Tensor, Tensor, int], Tensor]
 
 
@@ -31,7 +31,7 @@ def mean_over_predictions(losses: Tensor, owners: Tensor, count: int) -> Tensor:
 def mean_over_examples(losses: Tensor, owners: Tensor, count: int) -> Tensor:
     """The mean over examples of the mean over each example's predictions (``*_LOSS_NORM_IN_BATCH_FIRST``).
 
-    Examples without predictions do not count. Both divisors are the number plus 1e-4, as in the released code.
+    Examples without predictions are ignored. Both divisors are the number plus 1e-4, as in the released code.
     """
     sums = losses.new_zeros(count).index_add(0, owners, losses)
     counts = losses.new_zeros(count).index_add(0, owners, torch.ones_like(losses))
@@ -45,10 +45,10 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class VlBertRegionMasking:
-    """Which regions are masked and which are to be named (Su et al. 2020, section 3.3, released code).
+    """Choice of the regions to mask and to classify (Su et al. 2020, section 3.3, released code).
 
-    Of the chosen regions nine tenths are masked and one tenth is shown as it is; all of them are named, unless the
-    detector's classes of a region do not sum to one within 0.1.
+    Of the chosen regions nine tenths are masked and one tenth is unchanged; all of them are classified, unless the
+    detector's class distribution does not sum to one within 0.1.
 
     Args:
         policy: which regions are chosen.
@@ -61,7 +61,7 @@ class VlBertRegionMasking:
     spares_first: bool = False
 
     def mask(self, regions: Regions, generator: torch.Generator) -> tuple[Regions, Tensor]:
-        """The regions with some of them masked, and which are to be named, [R].
+        """The regions with some of them masked, and which are classified, [R].
 
         Raises:
             UserError: the regions carry no classes of a detector.
@@ -79,16 +79,16 @@ class VlBertRegionMasking:
 
 @dataclass(frozen=True, eq=False)
 class VlBertBatch(Movable):
-    """Inputs with masked tokens and regions, and what is to be said of them; text alone has no regions to name."""
+    """Inputs with masked tokens and regions, and their labels."""
 
     inputs: Inputs
     rows: Tensor  #: masked tokens, [P]
-    labels: Tensor  #: what stood there, [P]
-    owners: Tensor  #: the example of each masked token, [P]
-    regions: Tensor  #: which of the regions that the texts see are to be named, [Q]
+    labels: Tensor  #: labels, [P]
+    owners: Tensor  #: example of each masked token, [P]
+    regions: Tensor  #: regions to classify, rows of the regions expanded per text, [Q]
     classes: Tensor  #: the detector's distribution for each, [Q, C]
-    region_owners: Tensor  #: the example of each, [Q]
-    matched: Tensor | None = None  #: 1 where the text is about the image, where that is asked, [B]
+    region_owners: Tensor  #: example of each, [Q]
+    matched: Tensor | None = None  #: 1 for matched pairs, with the matching objective, [B]
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -102,10 +102,10 @@ class VlBertPretraining:
     single objectives in a mixture and needs their heads.
 
     Args:
-        masking: of tokens; the published one hides whole words, all pieces of a word alike
+        masking: of tokens; the published one masks whole words, all pieces of a word alike
             (:class:`~mm_kptm.objectives.tokens.Masking` with ``mask_units_alike`` on tokens that carry groups).
         regions: how regions are masked.
-        matching: also tells captions from those of other images, which the paper found to hurt; None: does not.
+        matching: adds image-text matching, which the paper found to hurt; None: none.
         reduction: :func:`mean_over_predictions` as released, or :func:`mean_over_examples`.
     """
 
@@ -131,7 +131,7 @@ class VlBertPretraining:
         return both if self.matching is None else (*both, ImageTextMatching.name)
 
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> VlBertBatch:
-        """Mask tokens, then regions, of captions that some images have exchanged where matching is asked.
+        """Swap captions if there is a matching objective, then mask tokens and regions.
 
         Raises:
             UserError: there is no text, or the regions carry no classes of a detector.
@@ -163,7 +163,7 @@ class VlBertPretraining:
         )
 
     def losses(self, system: System, batch: VlBertBatch) -> dict[str, Tensor]:
-        """The losses of masked tokens [P] and, where there are any, of regions to be named [Q] and of pairs [B]."""
+        """The losses of masked tokens [P] and, where there are any, of regions [Q] and of pairs [B]."""
         has_regions = batch.inputs.regions is not None
         rows = {"text": batch.rows, "regions": batch.regions} if has_regions else {"text": batch.rows}
         output_rows = OutputRows(rows, pooled=batch.matched is not None)

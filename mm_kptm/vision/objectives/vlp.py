@@ -1,6 +1,6 @@
-"""VLP's pretraining: masked words of captions that are read as a whole or written word by word.
+"""VLP's pretraining: masked words of captions under a bidirectional or a sequence-to-sequence mask.
 
-Shapes: B examples, T token rows, P masked tokens, R' regions as the texts see them.
+Shapes: B examples, T token rows, P masked tokens, R' regions expanded per text.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _READ, _WRITTEN = (0, 1), (4, 5)  #: segments of image and text
 
 
 def bidirectional_or_seq2seq(tokens: Tokens, written: Tensor) -> Tokens:
-    """Texts ``[CLS] [SEP] words [SEP]`` with the segments and the visibility of the way they are used.
+    """Set segments and attention mask of texts ``[CLS] [SEP] words [SEP]``: bidirectional or seq2seq.
 
-    A text that is read sees itself as a whole; the words of a written one see the image and the words before them, and
-    the image does not see them (Zhou et al. 2020, section 3.1).
+    Under the bidirectional mask all rows attend to each other; under the seq2seq mask words attend to the image and to
+    earlier words, and the image does not attend to them (Zhou et al. 2020, section 3.1).
 
     Args:
-        tokens: of the texts.
-        written: true for texts that are written, [B].
+        tokens: the texts.
+        written: true for texts with the seq2seq mask, [B].
     """
     device = tokens.ids.device
     owners, words = tokens.layout.sequence_ids(device), tokens.layout.offsets_in_sequence(device) >= _BEFORE
@@ -45,17 +45,17 @@ def bidirectional_or_seq2seq(tokens: Tokens, written: Tensor) -> Tokens:
 
 
 class VlpPretraining:
-    """Predict masked words of captions, three quarters of which are written and the others read (Zhou et al. 2020).
+    """Masked words of captions, three quarters with the seq2seq and one with the bidirectional mask (Zhou et al. 2020).
 
-    The last [SEP] may be masked, by which the end is learned. The loss is the sum over all predictions, divided by
+    The last [SEP] may be masked, to learn where captions end. The loss is the sum over all predictions, divided by
     their number plus 1e-5. It needs the head masked-tokens.
 
     Args:
         masking: of tokens, with :class:`~mm_kptm.vision.objectives.masked_captions.CaptionShare` and ``beside=-1``.
-        written: share of the captions that are written.
-        smoothing: what all other words but the padding share of a label; None: nothing, as released.
-        drop_worst: share of the examples with the largest sums of losses that do not count; 0 as released.
-        masked_region_rate: share of the regions of every image that are masked and matched to where they lie; 0 as
+        written: share of the captions with the seq2seq mask.
+        smoothing: label smoothing over all words but the padding; None: none, as released.
+        drop_worst: share of the examples with the largest sums of losses that is ignored; 0 as released.
+        masked_region_rate: share of the regions of every image that is masked and matched to their geometry; 0 as
             released.
     """
 
@@ -78,7 +78,7 @@ class VlpPretraining:
         self.masked_region_rate = masked_region_rate
 
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> RowTargets:
-        """Choose the way of each caption, then mask words and, where asked, regions.
+        """Choose the attention mask of each caption, then mask words and, optionally, regions.
 
         Raises:
             UserError: there is no text.
@@ -132,7 +132,7 @@ class VlpPretraining:
 
 
 def region_losses(system: System, inputs: Inputs) -> Tensor:
-    r"""How badly the masked regions of every image are matched to where they lie, [B]; zero where none is masked.
+    r"""Contrastive loss of masked regions and their geometry, [B]; zero without masked regions.
 
     .. math:: -\frac{1}{m} \sum_i \log \mathrm{softmax}_j((p_i + c) \cdot f_j)_i
 
@@ -152,7 +152,7 @@ def region_losses(system: System, inputs: Inputs) -> Tensor:
 
 
 def _of_each(shown: SequenceLayout, masked: Tensor, *values: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """The rows of some values at the masked regions of one text after another."""
+    """Rows of the values at the masked regions, text by text."""
     for first, stop in zip(shown.offsets, shown.offsets[1:], strict=False):
         chosen = first + masked[first:stop].nonzero().squeeze(1)
         yield tuple(value[chosen] for value in values)

@@ -1,4 +1,4 @@
-"""LXMERT: a language encoder and an object encoder that read each other in cross-modality layers."""
+"""LXMERT: a language encoder and an object encoder, joined by cross-modality layers."""
 
 from collections.abc import Iterator
 from typing import TypeVar
@@ -67,7 +67,7 @@ def lxmert(
 
 
 def masked_objects(encoder: TwoStream, *, num_objects: int = 1600, num_attributes: int = 400) -> ObjectScores:
-    """Object, attribute and feature of every region (Tan and Bansal 2019, section 3.1.2).
+    """Head for object, attribute and feature of every region (Tan and Bansal 2019, section 3.1.2).
 
     Objects and attributes are those of the detector of Anderson et al. (2018), without a background class.
     """
@@ -83,17 +83,17 @@ def masked_objects(encoder: TwoStream, *, num_objects: int = 1600, num_attribute
 
 
 def question_answering(encoder: TwoStream, *, num_answers: int = 9500) -> Classifier:
-    """Scores of the answers of all pretraining questions from the pooled state (Tan and Bansal 2019, section 3.1.3)."""
+    """Logits of the answers of all pretraining questions from the pooled state (Tan and Bansal 2019, section 3.1.3)."""
     return _fresh(Classifier(encoder.dim, num_answers))
 
 
 def vqa(encoder: TwoStream, *, num_answers: int = 3129) -> Classifier:
-    """Scores of all answers from the pooled state; GQA is the same with its own answers."""
+    """Logits of all answers from the pooled state; GQA is the same with its own answers."""
     return _fresh(Classifier(encoder.dim, num_answers))
 
 
 def nlvr2(encoder: TwoStream, *, num_classes: int = 2) -> PooledPairs:
-    """False (0) or true (1) of a text about two images, from the pooled states of its two readings."""
+    """False (0) or true (1) of a text about two images, from the two pooled states."""
     return _fresh(PooledPairs(encoder.dim, num_classes=num_classes))
 
 
@@ -102,14 +102,14 @@ def _fresh(module: M) -> M:
     return module
 
 
-#: What may stand before the names of the encoder: nothing, the pretraining's prefix, that of fine-tuned models.
+#: Key prefixes of the encoder: none, that of pretraining, that of fine-tuned models.
 _BERT = "[lxrt_encoder.model.][bert.][lxmert.]"
 _CROSS = f"{_BERT}encoder.x_layers.{{i}}"
 _BOTH = "encoder.steps.cross-{i}.left"
 
 
 def _after_rules(theirs: str, ours: str) -> tuple[Rename, ...]:
-    """What one side of a cross-modality layer does by itself: the published layer without a name of its own."""
+    """Key renamings of the self-attention and feed-forward of one side of a cross-modality layer."""
     return (
         Rename(f"{theirs}_self_att.self.{{role}}.{{leaf}}", f"{ours}.self_attention.attention.{{role}}.{{leaf}}"),
         Rename(f"{theirs}_self_att.output.dense.{{leaf}}", f"{ours}.self_attention.attention.out_proj.{{leaf}}"),
@@ -121,7 +121,7 @@ def _after_rules(theirs: str, ours: str) -> tuple[Rename, ...]:
 
 
 def _answer_rules(theirs: str, *heads: str) -> tuple[OneOf, ...]:
-    """A published ``Sequential`` of dense, activation, norm, dense."""
+    """Key renamings of a published ``Sequential`` of dense, activation, norm, dense."""
     parts = (("0", "transform.dense"), ("2", "transform.norm"), ("3", "out"))
     return tuple(
         OneOf(f"{theirs}.{number}.{{leaf}}", tuple(f"heads.{head}.{ours}.{{leaf}}" for head in heads))

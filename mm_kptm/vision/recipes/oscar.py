@@ -1,4 +1,4 @@
-"""Oscar and Oscar+ (VinVL): one BERT over a caption, the names of the objects in its image, and their regions."""
+"""Oscar and Oscar+ (VinVL): one BERT over a caption, the object tags of its image, and the regions."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -48,8 +48,8 @@ def oscar(
 ) -> SingleStream:
     """The encoder of Li et al. (2020, figure 3); the defaults are Oscar-base.
 
-    A published feature is ``region_dim`` + 6 wide: the last six numbers are the box, which here has its own place.
-    ``region_norm`` is what Oscar+ adds (Zhang et al. 2021).
+    A published feature is ``region_dim`` + 6 wide: the last six numbers are the box, which is separate here.
+    ``region_norm`` is the norm added by Oscar+ (Zhang et al. 2021).
     """
     norm = partial(nn.LayerNorm, eps=norm_eps)
     text = TextEmbedding(
@@ -65,7 +65,7 @@ def oscar(
 
 
 def masked_tokens(encoder: SingleStream) -> TiedVocabulary:
-    """BERT's head for masked tokens of caption and tags; image captioning writes with the same."""
+    """BERT's head for masked tokens of caption and tags; also used for image captioning."""
     head = bert_masked_tokens(encoder)
     head.transform.norm = nn.LayerNorm(encoder.dim, eps=_eps(encoder))
     return head
@@ -82,7 +82,7 @@ def three_way_contrast(encoder: SingleStream, *, num_classes: int = 3) -> nn.Lin
 
 
 def vqa(encoder: SingleStream, *, num_answers: int = 3129) -> nn.Linear:
-    """Scores of all answers from the pooled state; GQA is the same with 1853 answers and cross-entropy."""
+    """Logits of all answers from the pooled state; GQA is the same with 1853 answers and cross-entropy."""
     return _fresh(nn.Linear(encoder.dim, num_answers))
 
 
@@ -92,9 +92,9 @@ def matching(encoder: SingleStream) -> nn.Linear:
 
 
 def nlvr2(encoder: SingleStream, *, inner_scale: int = 3) -> ConcatenatedPairs:
-    """False or true of a text about two images; the layer between is ``inner_scale`` x dim wide (``cls_hidden_scale``).
+    """False or true of a text about two images; the inner layer is ``inner_scale`` x dim wide (``cls_hidden_scale``).
 
-    With a norm where the regions have one (Oscar+).
+    It has a norm if the region embedding has one (Oscar+).
     """
     inner = inner_scale * encoder.dim
     plus = isinstance(encoder.embed.regions.norm, nn.LayerNorm)

@@ -41,7 +41,7 @@ def pixel_bert(
 ) -> SingleStream:
     """The encoder of Huang et al. (2020, figure 2) as the public re-implementation has it.
 
-    It reads finished feature maps, ``dim`` wide, as the regions of
+    It reads precomputed feature maps, ``dim`` wide, as the regions of
     :func:`~mm_kptm.vision.modules.single_stream.grid_features.cells_of`.
     """
     text = TextEmbedding(vocab_size, dim, max_positions=max_positions, num_segments=num_segments, dropout=dropout)
@@ -53,7 +53,7 @@ def pixel_bert(
 
 
 def vqa(encoder: SingleStream, *, num_answers: int = 3129) -> Classifier:
-    """Scores of all answers from the pooled state, through one rectified layer without a norm."""
+    """Logits of all answers from the pooled state, through one ReLU layer without a norm."""
     head = Classifier(encoder.dim, num_answers, activation="relu")
     head.transform.norm = nn.Identity()
     return _fresh(head)

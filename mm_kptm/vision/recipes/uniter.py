@@ -57,7 +57,7 @@ def uniter(
 
 
 def masked_region_features(encoder: SingleStream) -> TiedFeatures:
-    """The features of hidden regions, through the matrix that embeds features (Chen et al. 2020, section 3.2, MRFR)."""
+    """Feature regression of masked regions with the tied feature projection (Chen et al. 2020, section 3.2, MRFR)."""
     feature = submodule(encoder, "embed.regions.feature", nn.Linear)
     head = TiedFeatures(Transform(encoder.dim), feature)
     bert_init(head.transform)
@@ -65,12 +65,12 @@ def masked_region_features(encoder: SingleStream) -> TiedFeatures:
 
 
 def masked_region_classes(encoder: SingleStream, *, num_classes: int = 1601) -> Classifier:
-    """The detector's classes of hidden regions; class 0 is background (Chen et al. 2020, section 3.2, MRC)."""
+    """The detector's classes of masked regions; class 0 is background (Chen et al. 2020, section 3.2, MRC)."""
     return _fresh(Classifier(encoder.dim, num_classes, inner_dim=encoder.dim))
 
 
 def vqa(encoder: SingleStream, *, num_answers: int = 3129) -> Classifier:
-    """Scores of all answers from the pooled state; visual entailment is the same with 3 answers."""
+    """Logits of all answers from the pooled state; visual entailment is the same with 3 answers."""
     return _fresh(Classifier(encoder.dim, num_answers))
 
 
@@ -81,12 +81,12 @@ def nlvr2(encoder: SingleStream, *, num_classes: int = 2) -> PairedImages:
 
 
 def retrieval(encoder: SingleStream) -> nn.Linear:
-    """One score per pair from the pooled state; published training starts it from row 1 of image-text-matching."""
+    """One logit per pair from the pooled state; published training starts it from row 1 of image-text-matching."""
     return _fresh(nn.Linear(encoder.dim, 1))
 
 
 def grounding(encoder: SingleStream, *, num_layers: int = 1) -> nn.Linear | Classifier:
-    """One score per region state: a linear layer, or two for RefCOCO+.
+    """One logit per region state: a linear layer, or two for RefCOCO+.
 
     Raises:
         UserError: another number of layers.
@@ -107,7 +107,7 @@ def _fresh(head: M) -> M:
 
 
 def _classifier_rules(theirs: str, ours: str) -> tuple[Rename, ...]:
-    """A published ``Sequential`` of dense, activation, norm, dense."""
+    """Key renamings of a published ``Sequential`` of dense, activation, norm, dense."""
     return (
         Rename(f"{theirs}.0.{{leaf}}", f"{ours}.transform.dense.{{leaf}}"),
         Rename(f"{theirs}.2.{{leaf}}", f"{ours}.transform.norm.{{leaf}}"),
@@ -116,7 +116,7 @@ def _classifier_rules(theirs: str, ours: str) -> tuple[Rename, ...]:
 
 
 def _packed_attention_rules(theirs: str, ours: str) -> tuple[Split | Rename, ...]:
-    """A published ``nn.MultiheadAttention``."""
+    """Key renamings of a published ``nn.MultiheadAttention``."""
     return (
         *(
             Split(f"{theirs}.in_proj_{leaf}", tuple(f"{ours}.{role}.{leaf}" for role in ("query", "key", "value")))
@@ -128,7 +128,7 @@ def _packed_attention_rules(theirs: str, ours: str) -> tuple[Split | Rename, ...
 
 _REGIONS = "uniter.img_embeddings"
 
-#: A checkpoint of BERT to start from: its keys stand under ``bert.``, those of UNITER under ``uniter.``.
+#: Key renamings of a BERT checkpoint to start from: its keys begin with ``bert.``, those of UNITER with ``uniter.``.
 _BERT_START: tuple[Rule, ...] = (
     *embedding_rules("bert.embeddings", "encoder.embed.text"),
     Drop("bert.embeddings.position_ids", because="a buffer that counts from 0"),
@@ -197,7 +197,7 @@ UNITER_BASE = Recipe(
         *_BERT_START,
     ),
     config_keys=BERT_FIELDS,
-    infer_from_shapes={  # published configurations lack the first, and fine-tuning grew the others beyond theirs
+    infer_from_shapes={  # published configurations lack the first, and fine-tuning extended the others
         "region_dim": ("encoder.embed.regions.feature.weight", 1),
         "num_segments": ("encoder.embed.text.segment.weight", 0),
         "vocab_size": ("encoder.embed.text.word.weight", 0),
@@ -207,7 +207,7 @@ UNITER_BASE = Recipe(
         "a hidden region's feature is the mask row; the released code zeroes the feature and then adds that row",
         "attention dropout equals the dropout of the states, as in every published configuration",
         "NLVR2 adds segment 2 (left image 1, right image 2); VCR adds segments 2 and 3 (question 0, regions 1, "
-        "answer 2, rationale 3) and 81 words for person and object tags; a checkpoint tells the size of its tables",
+        "answer 2, rationale 3) and 81 words for person and object tags; table sizes follow from the checkpoint",
         "the loss of masked-region-distributions is averaged over all elements, not over regions",
     ),
 )

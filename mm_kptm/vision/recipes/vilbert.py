@@ -1,4 +1,4 @@
-"""ViLBERT and 12-in-1: text and regions in two streams of different widths that read each other in co-attention."""
+"""ViLBERT and 12-in-1: text and regions in two streams of different widths with co-attention."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
@@ -70,10 +70,9 @@ def vilbert(
     Sizes beside the usual ones:
         region_states: width of the regions' stream, where ``region_dim`` is that of their features.
         cross_dim: width of the co-attention and of the pooled vector.
-        cross_text: how many layers of the text stand before each co-attention; unless given, the co-attentions stand
-            before the last ones.
+        cross_text: number of text layers before each co-attention; default: the co-attentions precede the last layers.
         cross_regions: the same of the regions.
-        num_tasks: of 12-in-1, whose texts carry their task; 0 without.
+        num_tasks: of 12-in-1, whose texts carry a task token; 0 without.
         guided: whether the text scales the queries and keys of the regions' layers (``dynamic_attention``).
     """
 
@@ -96,7 +95,7 @@ def vilbert(
         return SelfStep(None, region_layer(Attention(region_states, region_heads, dropout=region_attention_dropout)))
 
     def cross_step() -> Step:
-        # each direction has weights of its own, and the attention dropout of the stream that is read
+        # each direction has separate weights, and the attention dropout of the source stream
         reads_regions = Attention(
             dim, cross_heads, source_dim=region_states, width=cross_dim, dropout=region_attention_dropout
         )
@@ -128,7 +127,7 @@ def vilbert(
 def masked_regions(
     encoder: FusedTwoStream, *, target: str = "distributions", num_classes: int = 1601
 ) -> MaskedRegionHead:
-    """What masked regions were (Lu et al. 2019, section 2.3).
+    """Masked-region head (Lu et al. 2019, section 2.3).
 
     ``target`` is distributions (``visual_target`` 0), features (1) or contrast (2), the last two as wide as a feature.
     The activation is that of the text.
@@ -141,27 +140,27 @@ def masked_regions(
 
 
 def vqa(encoder: FusedTwoStream, *, num_answers: int = 3129) -> Classifier:
-    """Scores of all answers from the pooled vector."""
+    """Logits of all answers from the pooled vector."""
     return _fresh(Classifier(encoder.pooled_dim, num_answers))
 
 
 def gqa(encoder: FusedTwoStream, *, num_answers: int = 1533) -> Classifier:
-    """Scores of GQA's answers from the pooled vector."""
+    """Logits of GQA's answers from the pooled vector."""
     return _fresh(Classifier(encoder.pooled_dim, num_answers))
 
 
 def nlvr2(encoder: FusedTwoStream, *, num_classes: int = 2) -> PooledPairs:
-    """False (0) or true (1) of a text about two images, from the pooled vectors of its two readings."""
+    """False (0) or true (1) of a text about two images, from the two pooled vectors."""
     return _fresh(PooledPairs(encoder.pooled_dim, num_classes=num_classes))
 
 
 def grounding(encoder: FusedTwoStream) -> nn.Linear:
-    """One score per region state (RefCOCO, Visual7W, Flickr30k)."""
+    """One logit per region state (RefCOCO, Visual7W, Flickr30k)."""
     return _fresh(nn.Linear(encoder.region_states, 1))
 
 
 def token_scores(encoder: FusedTwoStream) -> nn.Linear:
-    """One score per token state; in every multi-task checkpoint, though no published task trains it."""
+    """One logit per token state; in every multi-task checkpoint, though no published task trains it."""
     return _fresh(nn.Linear(encoder.dim, 1))
 
 
@@ -175,10 +174,10 @@ def _refuse(asked: str, instead: str) -> UserError:
 
 
 def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What a published configuration says of the co-attentions and of options.
+    """Sizes and options of a published configuration.
 
     Raises:
-        UserError: it asks for something that the recipe does not build.
+        UserError: it has an option that the recipe does not support.
     """
     if not config.get("with_coattention", True):
         raise _refuse("with_coattention false", "two encoders that never meet are two systems: load each by itself")
@@ -206,7 +205,7 @@ _CROSS, _OURS = "bert.encoder.c_layer.{i}", "encoder.steps.cross-{i}"
 
 
 def _cross_rules() -> Iterator[Rule]:
-    """Published queries, keys and values bear the number of the stream they are made of: 1 regions, 2 text."""
+    """Key renamings of co-attention; published projections have the number of their stream: 1 regions, 2 text."""
     for reader, query, source in (("left", 2, 1), ("right", 1, 2)):
         attention = f"{_OURS}.{reader}.self_attention.attention"
         yield Rename(f"{_CROSS}.biattention.query{query}.{{leaf}}", f"{attention}.query.{{leaf}}")
@@ -222,7 +221,7 @@ def _cross_rules() -> Iterator[Rule]:
 
 
 def _classifier_rules(theirs: str, head: str) -> tuple[Rename, ...]:
-    """A published ``Sequential`` of dense, activation, norm, dense."""
+    """Key renamings of a published ``Sequential`` of dense, activation, norm, dense."""
     parts = (("0", "transform.dense"), ("2", "transform.norm"), ("3", "out"))
     return tuple(
         Rename(f"{theirs}.logit_fc.{number}.{{leaf}}", f"heads.{head}.{ours}.{{leaf}}") for number, ours in parts

@@ -1,4 +1,4 @@
-"""VisualBERT: one BERT over a text and the regions of its image, which have no boxes but a table of their own."""
+"""VisualBERT: one BERT over a text and the regions of its image, without boxes."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -59,25 +59,25 @@ def visualbert(
 
 
 def vqa_at_mask(encoder: SingleStream, *, num_answers: int = 3129) -> nn.Linear:
-    """Scores of all answers from the state of the [MASK] behind the question.
+    """Logits of all answers from the state of the [MASK] after the question.
 
-    :func:`~mm_kptm.vision.modules.single_stream.mask_readout.answer_mask_rows` finds its row; no pooled state is read.
+    :func:`~mm_kptm.vision.modules.single_stream.mask_readout.answer_mask_rows` finds its row; no pooled state is used.
     """
     return _fresh(nn.Linear(encoder.dim, num_answers))
 
 
 def nlvr2(encoder: SingleStream) -> nn.Linear:
-    """False (0) or true (1) of a text about two images, whose regions stand in one sequence with segments 0 and 1."""
+    """False (0) or true (1) of a text about two images, whose regions are in one sequence with segments 0 and 1."""
     return _fresh(nn.Linear(encoder.dim, 2))
 
 
 def vcr(encoder: SingleStream) -> nn.Linear:
-    """One score per choice from the pooled state; cross-entropy over the four choices of a question."""
+    """One logit per choice from the pooled state; cross-entropy over the four choices of a question."""
     return _fresh(nn.Linear(encoder.dim, 1))
 
 
 def phrase_grounding(encoder: SingleStream) -> PhraseAttention:
-    """Scores of regions for phrases, from an attention as wide as one head of the encoder."""
+    """Phrase-region scores from an attention as wide as one head of the encoder."""
     num_heads = submodule(encoder, "layers.0.self_attention.attention", Attention).num_heads
     return _fresh(PhraseAttention(encoder.dim, encoder.dim // num_heads))
 
@@ -96,7 +96,7 @@ def _read_config(config: Mapping[str, Any]) -> dict[str, Any]:
     return {"region_dim": config["visual_embedding_dim"]} if "visual_embedding_dim" in config else {}
 
 
-#: What may stand before the names of the encoder: the released code wraps it twice; Hugging Face calls it otherwise.
+#: Key prefixes of the encoder: the released code wraps it twice; Hugging Face has another name.
 _VB = "[bert.bert.][visual_bert.]"
 _REGIONS = "encoder.embed.regions"
 _CLASSIFIED = ("heads.vqa-at-mask", "heads.nlvr2", "heads.vcr")
@@ -115,7 +115,7 @@ def _phrase_rules(theirs: str) -> tuple[Rule, ...]:
     )
 
 
-#: A checkpoint of BERT to start from: the tables of the regions start as copies of the text's, as in the released code.
+#: Key renamings of a BERT checkpoint to start from; region tables are copies of the text's, as in the released code.
 _BERT_START: tuple[Rule, ...] = (
     Copies(
         "bert.embeddings.token_type_embeddings.weight",
@@ -132,7 +132,7 @@ _BERT_START: tuple[Rule, ...] = (
     *vocabulary_rules("bert.embeddings.word_embeddings.weight"),
 )
 
-#: The names of the released code and of Hugging Face, and those of BERT; what two of them share stands once.
+#: Key renamings of the released code, of Hugging Face and of BERT, without duplicates.
 _WEIGHTS: tuple[Rule, ...] = tuple(
     dict.fromkeys(
         (

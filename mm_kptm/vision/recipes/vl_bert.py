@@ -1,4 +1,4 @@
-"""VL-BERT: one BERT whose words carry the image and whose regions carry a linguistic row."""
+"""VL-BERT: one BERT over words with visual features and regions with a token embedding."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -41,10 +41,10 @@ def vl_bert(
 ) -> SingleStream:
     """The encoder of Su et al. (2020, figure 1); the defaults are VL-BERT-base on precomputed features.
 
-    With ``region_dim`` 0 the regions come as finished vectors, ``visual_dim`` wide, from an extractor that is trained
-    with the encoder. ``whole_image`` says whether the image itself is made of its regions (``mean``) or is the first of
-    them (``first``). Without ``with_pooler``, as in the released pretraining, the pooled state is the final one of
-    [CLS]. Fine-tuned checkpoints lack the rows of ``masks_regions`` and ``reads_text_alone``.
+    With ``region_dim`` 0 the regions come as embedded vectors, ``visual_dim`` wide, from an extractor that is trained
+    with the encoder. The whole image is the ``mean`` of its regions or the ``first`` of them, by ``whole_image``.
+    Without ``with_pooler``, as in the released pretraining, the pooled state is the final one of [CLS].
+    Fine-tuned checkpoints lack the rows of ``masks_regions`` and ``reads_text_alone``.
     """
     text = TextEmbedding(
         vocab_size,
@@ -81,20 +81,20 @@ def masked_region_classes(encoder: SingleStream, *, num_classes: int = 1601) -> 
 
 
 def vqa_at_mask(encoder: SingleStream, *, num_answers: int = 3129) -> Classifier:
-    """Scores of all answers from the state of the [MASK] behind the question; starts from the head for masked tokens.
+    """Logits of all answers from the state of the [MASK] after the question; initialised from the masked-token head.
 
-    :func:`~mm_kptm.vision.modules.single_stream.mask_readout.answer_mask_rows` finds its row; no pooled state is read.
+    :func:`~mm_kptm.vision.modules.single_stream.mask_readout.answer_mask_rows` finds its row; no pooled state is used.
     """
     return _fresh(Classifier(encoder.dim, num_answers, inner_dim=encoder.dim))
 
 
 def grounding(encoder: SingleStream) -> Classifier:
-    """One score per region state, each true or false by itself; starts from the head for masked regions."""
+    """One logit per region state, for binary cross-entropy; initialised from the head for masked regions."""
     return _fresh(_without_norm(Classifier(encoder.dim, 1, inner_dim=encoder.dim)))
 
 
 def vcr(encoder: SingleStream) -> nn.Linear:
-    """One score per choice from the pooled state; each choice is right or wrong by itself."""
+    """One logit per choice from the pooled state, for binary cross-entropy."""
     return _fresh(nn.Linear(encoder.dim, 1))
 
 
@@ -113,7 +113,7 @@ def _fresh(module: M) -> M:
     return module
 
 
-#: Fields of a published configuration that ask for what is not built, the value that is, and what the other means.
+#: Unsupported options of published configurations: field, supported value, meaning of the other.
 _REFUSED = {
     "NETWORK.BLIND": (False, "the image is not read at all"),
     "NETWORK.NO_GROUNDING": (False, "words do not carry the regions that they name"),

@@ -1,4 +1,4 @@
-"""VLP: one BERT that reads an image and a text, or writes the text word by word."""
+"""VLP: one BERT that encodes image and text bidirectionally, or generates the text."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -45,9 +45,9 @@ def vlp(
 ) -> SingleStream:
     """The encoder of Zhou et al. (2020, figure 2); the defaults are the released one, cased.
 
-    Segments 0 and 1 are image and text where all is read, 4 and 5 where the text is written. Masked regions are no keys
-    of the attention, unless ``attends_to_masked_regions``. With ``num_region_classes`` 0 boxes are read alone, for
-    regions that no detector has named.
+    Segments 0 and 1 are image and text under the bidirectional mask, 4 and 5 under the seq2seq mask. Masked regions are
+    no keys of the attention, unless ``attends_to_masked_regions``. With ``num_region_classes`` 0 the geometry is the
+    box alone, for regions without detector classes.
     """
     text = TextEmbedding(
         vocab_size, dim, max_positions=max_positions, num_segments=num_segments, norm=_norm(dim), dropout=dropout
@@ -62,14 +62,14 @@ def vlp(
 
 
 def masked_tokens(encoder: SingleStream) -> TiedVocabulary:
-    """BERT's head for masked tokens; it writes captions, too."""
+    """BERT's head for masked tokens, also used to generate captions."""
     head = bert_masked_tokens(encoder)
     head.transform.norm = _norm(encoder.dim)
     return head
 
 
 def fused_answers(encoder: SingleStream, *, num_answers: int = 3129) -> FusedAnswers:
-    """Scores of all answers from two states of the sequence; no pooled state is read."""
+    """Logits of all answers from two states of the sequence; no pooled state is used."""
     return _fresh(FusedAnswers(encoder.dim, num_answers))
 
 

@@ -62,8 +62,8 @@ def volta(
     """The gated encoder of Bugliarello et al. (2021, section 3.3).
 
     Sizes beside the usual ones:
-        embedding: whose embeddings: lxmert, uniter, vilbert, visualbert or vl-bert.
-        schedule: what every sub-layer does, see :mod:`mm_kptm.vision.modules.two_stream.sublayer_schedule`.
+        embedding: input embedding of lxmert, uniter, vilbert, visualbert or vl-bert.
+        schedule: schedule of the sub-layers, see :mod:`mm_kptm.vision.modules.two_stream.sublayer_schedule`.
         own_sizes: sizes of single sub-layers by their number: width, num_heads and ffn_dim of the text's part,
             region_width, region_heads and region_ffn_dim of the regions'.
         region_states: width of the regions' stream, where ``region_dim`` is that of their features; as wide as the text
@@ -73,7 +73,7 @@ def volta(
             :class:`~mm_kptm.vision.modules.two_stream.volta_vl_bert_embedding.VoltaVlBertEmbedding`.
 
     Raises:
-        UserError: another embedding, or a schedule or own sizes that make no encoder.
+        UserError: an unknown embedding, or an invalid schedule or sub-layer sizes.
     """
     region_states = dim if region_states is None else region_states
     region_heads = num_heads if region_heads is None else region_heads
@@ -108,7 +108,7 @@ def masked_regions(
     num_attributes: int = 400,
     normalized: bool | None = None,
 ) -> MaskedRegionHead:
-    """What masked regions were (Bugliarello et al. 2021, appendix B).
+    """Masked-region head (Bugliarello et al. 2021, appendix B).
 
     ``targets`` are names of :data:`~mm_kptm.vision.objectives.region_targets.TARGETS` with spaces between them, in the
     order of ``visual_target_weights``. The activation is that of the text. A norm ends the transform
@@ -123,17 +123,17 @@ def masked_regions(
 
 
 def vqa(encoder: FusedTwoStream, *, num_answers: int = 3129, inner_dim: int = 1536) -> Classifier:
-    """Scores of all answers from the pooled vector; GQA is the same with its own answers."""
+    """Logits of all answers from the pooled vector; GQA is the same with its own answers."""
     return _fresh(Classifier(encoder.pooled_dim, num_answers, inner_dim=inner_dim))
 
 
 def nlvr2(encoder: FusedTwoStream, *, num_classes: int = 2, inner_dim: int = 1536) -> PooledPairs:
-    """False (0) or true (1) of a text about two images, from the pooled vectors of its two readings."""
+    """False (0) or true (1) of a text about two images, from the two pooled vectors."""
     return _fresh(PooledPairs(encoder.pooled_dim, num_classes=num_classes, inner_dim=inner_dim))
 
 
 def grounding(encoder: FusedTwoStream, *, num_layers: int = 1) -> nn.Module:
-    """One score per region state: a linear layer, or two with GELU between them (``num_clf_layers``).
+    """One logit per region state: a linear layer, or two with GELU between them (``num_clf_layers``).
 
     Raises:
         UserError: another number of layers.
@@ -156,10 +156,10 @@ def _refuse(asked: str, instead: str) -> UserError:
 
 
 def read_config(config: Mapping[str, Any], *, embedding: str) -> dict[str, Any]:
-    """What a published configuration says of sub-layers and options.
+    """Sizes and options of a published configuration.
 
     Raises:
-        UserError: it is of another model, or asks for something that the recipe does not build.
+        UserError: it is of another model, or has an option that the recipe does not support.
     """
     if (other := config.get("image_embeddings", embedding)) != embedding:
         if other not in EMBEDDINGS:
@@ -198,7 +198,7 @@ _LAYER, _STEP = "bert.encoder.layer.{i}", "encoder.steps.{i}"
 
 
 def _sublayer_rules() -> Iterator[Rule]:
-    """Shared sub-layers are published under both names, and ours are one module under the name of the text."""
+    """Key renamings of sub-layers; shared ones are published under both names and stored under that of the text."""
     for mark, side in (("", "left"), ("v_", "right")):
         for role in ("query", "key", "value"):
             yield Rename(f"{_LAYER}.attention_self.{mark}{role}.{{leaf}}", f"{_STEP}.{side}.attention.{role}.{{leaf}}")
@@ -210,7 +210,7 @@ def _sublayer_rules() -> Iterator[Rule]:
 
 
 def _task_rules() -> Iterator[Rule]:
-    """A fine-tuned file has the head of one task, under that task's number."""
+    """Key renamings of the head of one task, published under the task's number."""
     for number, ours in (("0", "transform.dense"), ("2", "transform.norm"), ("3", "out")):
         heads = tuple(f"heads.{head}.{ours}.{{leaf}}" for head in ("vqa", "nlvr2"))
         yield OneOf(f"clfs_dict.{{task}}.logit_fc.{number}.{{leaf}}", heads)
@@ -222,7 +222,7 @@ def _task_rules() -> Iterator[Rule]:
 
 _DUAL, _JOINT, _OURS = "bert.v_embeddings", "bert.embeddings", "encoder.embed.regions"
 
-#: The rules of each model's regions, and what its sizes and heads are besides the common ones.
+#: Region key renamings of each model, and its sizes and heads beyond the common ones.
 EMBEDDINGS: dict[str, tuple[Rule, ...]] = {
     "vilbert": (
         Rename(f"{_DUAL}.image_embeddings.{{leaf}}", f"{_OURS}.feature.{{leaf}}"),

@@ -59,7 +59,7 @@ def test_the_states_at_the_marks_of_both_mentions_say_the_relation(vocabulary: P
     assert batch.truth.tolist() == [0, 1]
     assert made.system.head("marked-relation").out.out_features == 2
     lines(tmp_path, "train.jsonl", born)
-    with pytest.raises(UserError, match=r"train.jsonl names 1 relations; there must be two at least to tell apart$"):
+    with pytest.raises(UserError, match=r"train.jsonl names 1 relations; there must be at least two$"):
         built(data, "k-adapter-factual", "marked-relation", **ADAPTERS)
 
 

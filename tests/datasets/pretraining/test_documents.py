@@ -132,7 +132,7 @@ def test_a_long_segment_of_another_document_is_cut_to_fit() -> None:
 
 def test_next_sentences_need_two_documents() -> None:
     message = (
-        r"^next-sentence tells segments that follow each other from those of two documents, but there are 1 documents "
+        r"^next-sentence needs consecutive segments and segments of two documents, but there are 1 documents "
         r"with 1 pairs of neighbouring segments; set documents apart by blank lines, or give a larger data.max_length$"
     )
     with pytest.raises(UserError, match=message):
@@ -311,7 +311,7 @@ def test_documents_of_one_segment_have_no_words_to_find_elsewhere(data: Document
 
 def test_labels_that_cannot_be_told_apart_are_refused(data: Documents, tmp_path: Path) -> None:
     (tmp_path / "relevance.tsv").write_text("rome\tRome is a city\tstrong\n")
-    with pytest.raises(UserError, match=r"relevance.tsv has one label, 'strong'; there must be two at least"):
+    with pytest.raises(UserError, match=r"relevance.tsv has one label, 'strong'; there must be at least two"):
         build(experiment(data, ("ir-relevance",)))
     (tmp_path / "held.tsv").write_text("we left\the saw it\tunless\n")
     with pytest.raises(UserError, match=r"held.tsv has the label 'unless', which training has not: and, but, then$"):

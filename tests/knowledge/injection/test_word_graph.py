@@ -94,7 +94,7 @@ def test_files_that_hold_no_graphs_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="but there is no such file"):
         next(read_graphs(file))
     file.write_text("{", encoding="utf-8")
-    with pytest.raises(UserError, match="line 1 is not JSON"):
+    with pytest.raises(UserError, match="line 1, column 2: no valid JSON"):
         next(read_graphs(file))
 
 

@@ -109,7 +109,7 @@ def test_regions_that_no_detector_named_are_refused(seen: Inputs, missing: str) 
 
 
 def test_no_regions_at_all_are_refused(inputs: Inputs) -> None:
-    with pytest.raises(UserError, match="masked-objects hides regions, but the inputs have none"):
+    with pytest.raises(UserError, match="masked-objects masks regions, but the inputs have none"):
         MaskedObjects().prepare(inputs.with_streams(regions=None), seeded())
 
 

@@ -134,7 +134,7 @@ def test_a_system_learns_both_at_once(system: str, objective: PartContrast, clas
 
 def test_texts_that_hide_from_themselves_are_refused() -> None:
     masked = replace(texts(), text=replace(texts().text, attention_mask=Causal()))
-    with pytest.raises(UserError, match="parts of texts cannot be exchanged where tokens are hidden from others; give"):
+    with pytest.raises(UserError, match="parts of texts cannot be exchanged under an attention mask; give"):
         TagContrast(NOTHING).prepare(masked, torch.Generator())
     with pytest.raises(UserError, match="tag-contrast exchanges parts of texts, but the inputs have none"):
         TagContrast(NOTHING).prepare(Inputs(regions=regions_of(2)), torch.Generator())

@@ -2,8 +2,6 @@
 
 from functools import cache
 
-from num2words import num2words
-
 LANGUAGES = ("en", "de", "fr", "es", "zh")
 _CHINESE = "零一二三四五六七八九"
 
@@ -31,6 +29,8 @@ def name(number: int, language: str) -> str:
     """
     if language == "zh":
         return chinese(number)
+    from num2words import num2words
+
     word = str(num2words(number, lang=language))
     return word.capitalize() if language == "de" else word
 

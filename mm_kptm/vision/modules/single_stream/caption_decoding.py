@@ -1,8 +1,8 @@
-"""Writing a caption with a model that fills in [MASK]: always the best word, or the best of several hypotheses (VLP).
+"""Caption generation with a masked language model: greedy and beam search (VLP).
 
-At each place the words so far and one [MASK] are read, and the state of the [MASK] says the next word.
+At each step the model encodes the words so far and one [MASK], whose state predicts the next word.
 
-Shapes: B images, K hypotheses an image, S words written, V vocabulary.
+Shapes: B images, K hypotheses per image, S generated words, V vocabulary.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from mm_kptm.batch import Inputs, OutputRows, Regions, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.systems.system import System
 
-_ENDED = -10000.0  #: what going on behind the end costs
+_ENDED = -10000.0  #: score of continuing a finished caption
 
-#: Gives ``[CLS] [SEP] words [MASK]`` of every text the segments and the visibility of a text that is being written.
+#: Sets the segments and the attention mask of a partial caption ``[CLS] [SEP] words [MASK]``.
 Written = Callable[[Tokens], Tokens]
 
 
 @dataclass(frozen=True)
 class Captioning:
-    """How captions begin and end, and how many words they have at most.
+    """Caption-generation settings: special tokens and maximum length.
 
     Args:
-        start: ids in front of the words, [CLS] and [SEP].
+        start: ids before the words, [CLS] and [SEP].
         mask: id of [MASK].
         stop: id that ends a caption, [SEP].
-        max_length: words, ``stop`` among them.
-        written: segments and visibility of the texts, for VLP
+        max_length: maximum number of words, ``stop`` included.
+        written: segments and attention mask of the texts, for VLP
             :func:`~mm_kptm.vision.objectives.vlp.bidirectional_or_seq2seq`.
 
     Raises:
-        UserError: no word may be written.
+        UserError: ``max_length`` is below 1.
     """
 
     start: tuple[int, ...]
@@ -52,19 +52,19 @@ class Captioning:
 
 @dataclass(frozen=True, eq=False)
 class Beams:
-    """All hypotheses of a search, word by word, and the best of each image."""
+    """Result of a beam search: all hypotheses by step, and the best caption of each image."""
 
-    best: list[list[int]]  #: by image, up to and with ``stop``
+    best: list[list[int]]  #: by image, up to ``stop`` (included)
     scores: Tensor  #: log-likelihood of every hypothesis after every word, [B, S, K]
-    words: Tensor  #: the word that was written, [B, S, K]
-    parents: Tensor  #: which hypothesis of the word before it goes on, [B, S, K]
+    words: Tensor  #: the generated word, [B, S, K]
+    parents: Tensor  #: index of the hypothesis that it extends, [B, S, K]
 
 
 @torch.no_grad()
 def greedy_search(system: System, regions: Regions, captioning: Captioning) -> tuple[Tensor, Tensor]:
-    """The best word at each place of every image's caption, [B, S], and its score (a logit), [B, S].
+    """Greedy decoding: the words of every caption, [B, S], and their logits, [B, S].
 
-    Captions are as long as they may be; what stands behind ``stop`` is no part of them (:func:`cut`).
+    All captions have the maximum length; :func:`cut` removes what follows ``stop``.
     """
     count = len(regions.layout)
     texts: list[list[int]] = [[] for _ in range(count)]
@@ -81,21 +81,21 @@ def greedy_search(system: System, regions: Regions, captioning: Captioning) -> t
 def beam_search(
     system: System, regions: Regions, captioning: Captioning, *, width: int, length_penalty: float = 0.0
 ) -> Beams:
-    """The hypotheses of a beam search and the best caption of every image (Zhou et al. 2020, released code).
+    """Beam search for captions (Zhou et al. 2020, released code).
 
-    A caption that ends, or that is as long as it may be, scores its log-likelihood plus ``length_penalty`` times its
-    number of words. An ended hypothesis goes on at a cost that lets none of its continuations win. Captions that end
-    after all hypotheses have ended at once do not count.
+    A finished caption, or one of maximum length, scores its log-likelihood plus ``length_penalty`` times its number of
+    words. A finished hypothesis is continued at a prohibitive cost. Captions that finish after a step at which all
+    hypotheses had finished are ignored.
 
     Args:
         system: with the head masked-tokens.
         regions: of the images.
-        captioning: how captions begin and end.
-        width: hypotheses kept of every image, K.
+        captioning: special tokens and maximum length.
+        width: beam size, K.
         length_penalty: above 0 favours long captions.
 
     Raises:
-        UserError: ``width`` is no number of hypotheses, or larger than the vocabulary.
+        UserError: ``width`` is below 1, or larger than the vocabulary.
     """
     if width < 1:
         raise UserError(f"a beam holds at least one hypothesis, not {width}")
@@ -111,7 +111,7 @@ def beam_search(
         scores = _next(system, regions, texts, images, captioning).log_softmax(1)
         if scores.shape[1] < width:
             raise UserError(f"a beam of {width} hypotheses begins with as many words, but there are {scores.shape[1]}")
-        found = scores.view(count, alive, -1).topk(width)  # each goes on with its own best words
+        found = scores.view(count, alive, -1).topk(width)  # each is extended by its best words
         grown = found.values + (totals + ended * _ENDED)[..., None]
         totals, places = grown.flatten(1).topk(width)
         parents, words = places // width, found.indices.flatten(1).gather(1, places)
@@ -128,12 +128,12 @@ def beam_search(
 
 
 def cut(ids: list[int], stop: int) -> list[int]:
-    """A caption without its end and what stands behind it."""
+    """A caption up to, but without, ``stop``."""
     return ids[: ids.index(stop)] if stop in ids else ids
 
 
 def _next(system: System, regions: Regions, texts: list[list[int]], images: Tensor, captioning: Captioning) -> Tensor:
-    """The score of every word behind every text, [texts, V]."""
+    """Logits of the next word of every text, [texts, V]."""
     device = regions.features.device
     tokens = Tokens.of([[*captioning.start, *text, captioning.mask] for text in texts]).to(device)
     lasts = tokens.layout.cu_seqlens(device)[1:].long() - 1

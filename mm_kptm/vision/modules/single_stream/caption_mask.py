@@ -1,4 +1,4 @@
-"""Who sees whom when a caption is written word by word.
+"""Attention mask of caption generation.
 
 Shapes: T rows of the batch.
 """
@@ -15,9 +15,9 @@ from mm_kptm.batch import AttentionMask
 
 @dataclass(frozen=True, eq=False)
 class CausalCaption(AttentionMask):
-    """A word of the caption sees the words before it and all else; all else does not see the caption.
+    """Caption rows attend to themselves, earlier caption rows and all other rows, which do not attend to the caption.
 
-    The mask of Oscar's captioning (Li et al. 2020, section 4): tags and regions see each other.
+    The mask of Oscar's captioning (Li et al. 2020, section 4): tags and regions attend to each other.
 
     >>> mask = CausalCaption(torch.tensor([True, True, False]))
     >>> rows = torch.arange(3)

@@ -1,6 +1,6 @@
-"""A head on the two readings of a text that is about two images.
+"""Head on the two encodings of a text about two images.
 
-Shapes: B readings, D dim, H width between, C classes.
+Shapes: B encodings, D dim, H inner dim, C classes.
 """
 
 import torch
@@ -10,7 +10,7 @@ from mm_kptm.errors import UserError
 
 
 class ConcatenatedPairs(nn.Module):
-    """Classes from the pooled states of both readings, side by side (Li et al. 2020, Oscar, section 4, NLVR2).
+    """Classifier on the concatenated pooled states of both encodings (Li et al. 2020, Oscar, section 4, NLVR2).
 
     Sequence 2k is about the left image of pair k, sequence 2k + 1 about the right one.
 

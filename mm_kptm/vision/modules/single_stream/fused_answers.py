@@ -1,4 +1,4 @@
-"""Answers read off two states of one sequence (VLP).
+"""Answer head on two states of one sequence (VLP).
 
 Shapes: B texts, T token rows, D dim, A answers.
 """
@@ -10,7 +10,7 @@ from mm_kptm.batch import SequenceLayout
 
 
 class FusedAnswers(nn.Module):
-    """Scores of answers from the state of [CLS] times that of the [SEP] behind the image (Zhou et al. 2020, VQA).
+    """Answer logits from the product of the states of [CLS] and of the [SEP] after the image (Zhou et al. 2020, VQA).
 
     Answer 0 is no answer of VQA v2 and is never predicted in the released code.
     """

@@ -1,4 +1,4 @@
-"""The cells of a feature map as regions, and a random share of them (Pixel-BERT).
+"""Grid features: the cells of a feature map as regions, and random subsets of them (Pixel-BERT).
 
 Shapes: B images, R regions, H and W rows and columns of a map, F width of its features, D dim.
 """
@@ -17,7 +17,7 @@ from mm_kptm.vision.modules.embeddings import require_regions
 
 
 def cells_of(maps: Tensor) -> Regions:
-    """Every cell of some feature maps [B, H, W, F] as a region, row by row; its box is its share of the image."""
+    """Every cell of feature maps [B, H, W, F] as a region, row by row, with its box in the image."""
     count, height, width, _ = maps.shape
     across = torch.linspace(0, 1, width + 1, device=maps.device)
     down = torch.linspace(0, 1, height + 1, device=maps.device)
@@ -28,9 +28,9 @@ def cells_of(maps: Tensor) -> Regions:
 
 
 def grid_places(boxes: Tensor) -> tuple[Tensor, Tensor]:
-    """The row and the column of cells of a grid, read off their boxes [R, 4]: [R] and [R].
+    """The row and the column of grid cells from their boxes [R, 4]: [R] and [R].
 
-    A cell stands where as many cells of its own size fit above it and to its left.
+    The index is the number of cells of the same size that fit above, or to the left.
     """
     sizes = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1e-6)
     column, row = (boxes[:, :2] / sizes).round().long().unbind(1)
@@ -40,8 +40,8 @@ def grid_places(boxes: Tensor) -> tuple[Tensor, Tensor]:
 def sampled_cells(regions: Regions, count: int, generator: torch.Generator) -> Regions:
     """At most ``count`` cells of every image, uniformly and without repeats, in order (Huang et al. 2020, section 3.4).
 
-    Images whose maps are alike in size keep the same cells, as in the public re-implementation; one that has no more
-    than ``count`` keeps all.
+    Images with maps of the same size keep the same cells, as in the public re-implementation; maps of at most ``count``
+    cells keep all.
     """
     drawn: dict[int, Tensor] = {}
     rows, lengths = [], []
@@ -56,7 +56,7 @@ def sampled_cells(regions: Regions, count: int, generator: torch.Generator) -> R
 
 
 def select_cells(regions: Regions, rows: Tensor, layout: SequenceLayout) -> Regions:
-    """Some cells of each image, with their features and boxes; nothing else is known of cells."""
+    """Some cells of each image, with their features and boxes."""
     return replace(
         regions,
         features=regions.features[rows],
@@ -73,7 +73,7 @@ def select_cells(regions: Regions, rows: Tensor, layout: SequenceLayout) -> Regi
 
 
 class CellEmbedding(nn.Module):
-    r"""Feature + row + column + one kind, normalised (Huang et al. 2020, in the public re-implementation).
+    r"""Feature + row + column + a shared vector, normalised (Huang et al. 2020, in the public re-implementation).
 
     .. math:: \mathrm{LN}(f + r_i + c_j + s)
 
@@ -85,7 +85,7 @@ class CellEmbedding(nn.Module):
         max_columns: columns of a map.
 
     Raises:
-        UserError: features of another width, boxes that are no fractions, or a map with more rows or columns.
+        UserError: features of another width, boxes that are not fractions, or a map with more rows or columns.
     """
 
     def __init__(self, dim: int, *, max_rows: int, max_columns: int, dropout: float = 0.1) -> None:

@@ -1,4 +1,4 @@
-"""Answers read off a [MASK] that stands at the end of the question.
+"""Answer prediction from a [MASK] at the end of the question.
 
 Shapes: B texts.
 """
@@ -13,8 +13,8 @@ from mm_kptm.errors import UserError
 def answer_mask_rows(layout: SequenceLayout, device: torch.device) -> Tensor:
     """The token row of the [MASK] before the last [SEP] of every question, [B].
 
-    VisualBERT writes ``[CLS] question ? [MASK] [SEP]`` and VL-BERT ``[CLS] question [SEP] [MASK] [SEP]``; in both the
-    answer is read off the last token but one.
+    The input is ``[CLS] question ? [MASK] [SEP]`` in VisualBERT and ``[CLS] question [SEP] [MASK] [SEP]`` in VL-BERT;
+    in both the answer is predicted from the last token but one.
 
     Raises:
         UserError: a text has fewer than two tokens.

@@ -1,6 +1,6 @@
-"""Phrase grounding by one head of attention without a value: which region does a phrase of the text mean?
+"""Phrase grounding by the scores of one attention head.
 
-Shapes: P phrases, R regions as the texts see them, B texts, M most regions of an image, D dim, E width of the head.
+Shapes: P phrases, R regions expanded per text, B texts, M maximum number of regions per image, D dim, E head dim.
 """
 
 import torch
@@ -10,7 +10,7 @@ from mm_kptm.batch import SequenceLayout, pad
 
 
 class PhraseAttention(nn.Module):
-    """Scaled dot products of phrases and regions, unnormalised (Li et al. 2019, section 4.4).
+    """Scaled dot products of phrases and regions, without softmax (Li et al. 2019, section 4.4).
 
     Args:
         dim: D.
@@ -28,8 +28,8 @@ class PhraseAttention(nn.Module):
         Args:
             phrases: states of the phrases (of their last pieces), [P, D].
             regions: states of the regions, [R, D].
-            asked: how many phrases each text has.
-            shown: how many regions each text sees.
+            asked: number of phrases of each text.
+            shown: number of regions of each text.
         """
         query = self.query(phrases)
         keys = pad(self.key(regions), shown)[asked.sequence_ids(phrases.device)]  # [P, M, E]

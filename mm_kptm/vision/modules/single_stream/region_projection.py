@@ -17,18 +17,18 @@ class AlignedRegionEmbedding(nn.Module):
 
     .. math:: \mathrm{LN}(W_f f + s + p_0 + \frac{1}{n} \sum_{k} p(w_k))
 
-    Every region has row 0 of the regions' own positions. Where the input says which words name a region
+    Every region has row 0 of the regions' own positions. Where words are aligned with a region
     (``Regions.words``), the mean of their positions in the text's table is added; a region without words adds nothing.
     Boxes are not read.
 
     Args:
         region_dim: F.
         text: the text's embedding, whose norm and positions the regions share.
-        num_segments: kinds of regions; row 0 unless the regions say otherwise (NLVR2: 0 left, 1 right image).
+        num_segments: number of region segments; 0 by default (NLVR2: 0 left, 1 right image).
         max_positions: rows of the published table of region positions, of which row 0 is used.
 
     Raises:
-        UserError: features of another width, boxes that are no fractions, or a word at a position that the model lacks.
+        UserError: features of another width, boxes that are not fractions, or a word position beyond the table.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class AlignedRegionEmbedding(nn.Module):
         return self.drop(self.norm(x))
 
     def _named_at(self, words: Tensor) -> Tensor:
-        """The mean position of the words of every region, zero where it has none: [R, K] -> [R, D]."""
+        """Mean position embedding of the aligned words of every region, zero without any: [R, K] -> [R, D]."""
         rows = self.word_position.num_embeddings
         if not words.is_cuda and words.numel() and (last := int(words.max())) >= rows:
             raise UserError(
@@ -70,8 +70,8 @@ class BoxedFeatureEmbedding(nn.Module):
 
     .. math:: W [f; x_1, y_1, x_2, y_2, w, h] + b
 
-    with the box as fractions of the image. Regions have no position and no segment. Oscar leaves the projection as it
-    is, Oscar+ normalises it.
+    with the box as fractions of the image. Regions have no position and no segment. Oscar+ adds a norm on the
+    projection.
 
     Args:
         region_dim: F, without the six numbers of the box.
@@ -79,7 +79,7 @@ class BoxedFeatureEmbedding(nn.Module):
         norm: on the projection; :class:`torch.nn.Identity` for none.
 
     Raises:
-        UserError: features of another width, or boxes that are no fractions.
+        UserError: features of another width, or boxes that are not fractions.
     """
 
     def __init__(self, region_dim: int, dim: int, *, norm: nn.Module, dropout: float = 0.1) -> None:

@@ -1,4 +1,4 @@
-"""The vector of a region from its feature and its box in sines and cosines, and the vector of a whole image (VL-BERT).
+"""Visual feature embedding of regions and whole images (VL-BERT).
 
 Shapes: R regions, F width of their features, V width of the vectors, I images.
 """
@@ -25,16 +25,16 @@ class VisualFeatureEmbedding(nn.Module):
 
     .. math:: \mathrm{ReLU}(W [b; f])
 
-    where b are the :func:`sinusoidal_boxes`, which stand in front. A masked region has the learned row ``mask``
-    as its feature and keeps its box.
+    where b are the :func:`sinusoidal_boxes`. The feature of a masked region is the learned vector ``mask``; its box is
+    kept.
 
     Args:
         region_dim: F.
         dim: V.
-        masked: whether there is a row for masked regions.
+        masked: whether there is a vector for masked regions.
 
     Raises:
-        UserError: features of another width, boxes that are no fractions, or masked regions where there is no row.
+        UserError: features of another width, boxes that are not fractions, or masked regions where there is no row.
     """
 
     def __init__(self, region_dim: int, dim: int, *, masked: bool = True, dropout: float = 0.1) -> None:
@@ -60,7 +60,7 @@ class VisualFeatureEmbedding(nn.Module):
 
 
 class PrecomputedFeatures(nn.Module):
-    """Regions whose features are vectors already, made by an extractor that is trained with the encoder.
+    """Regions whose features are already embedded, by an extractor that is trained with the encoder.
 
     Args:
         dim: V.
@@ -80,10 +80,10 @@ class PrecomputedFeatures(nn.Module):
 
 
 def prepend_region_mean(regions: Regions) -> Regions:
-    """The regions with one more in front of those of each image: the image itself, whose feature is their mean.
+    """Prepend the whole image to the regions of each image, with the mean of their features.
 
-    Masked regions do not count; the divisor is then their number plus 1e-5, as in the released code. What a detector
-    says of regions is left behind, for the image has nothing of the kind.
+    Masked regions are left out of the mean; the divisor is then their number plus 1e-5, as in the released code.
+    Detector outputs are dropped, because the whole image has none.
     """
     features, images = regions.features, regions.layout
     owners = images.sequence_ids(features.device)

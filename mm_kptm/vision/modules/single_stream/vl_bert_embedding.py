@@ -1,4 +1,4 @@
-"""The sequence of VL-BERT: words that carry vision, regions that carry a linguistic row, and an end.
+"""Input embedding of VL-BERT: words with visual features, regions with a linguistic embedding, and [END].
 
 Shapes: T token rows, R regions, R' regions as the texts see them, B texts, D dim, V width of region vectors.
 """
@@ -17,13 +17,13 @@ from mm_kptm.nn.sublayers import bert_norm
 from mm_kptm.nn.submodules import submodule
 from mm_kptm.vision.modules.single_stream.visual_features import prepend_region_mean
 
-#: The mark of a token that names a region: its number among those of the image, 0 for the whole image.
+#: Token label: index of the region that a token refers to, 0 for the whole image.
 REGION_LABEL = "region"
 _REGION_SEGMENT = 2
 
 
 class VisualProjection(nn.Module):
-    """What a region vector adds to an element: a projection where the widths differ, then a norm.
+    """Projection of visual features to the model dim (if the widths differ), then a norm.
 
     The norm's weight begins at zero, as in the released configurations, so that a fresh model ignores vision.
     """
@@ -40,11 +40,11 @@ class VisualProjection(nn.Module):
 
 
 class VlBertEmbedding(nn.Module):
-    """Text, regions and [END], each the norm of a token, a visual, a segment and a position part (Su et al. 2020, 3.2).
+    """Text, regions and [END]: token + visual + segment + position, normalised (Su et al. 2020, section 3.2).
 
-    Words carry the vector of the whole image, or of the region that they name (:data:`REGION_LABEL` among the marks of
-    the tokens); texts without an image carry a learned vector. Regions carry one learned linguistic row, another one
-    where masked, segment 2, and all of them the position behind the text; [END] stands one position further.
+    The visual feature of a word is that of the whole image, or of the region that it refers to (token label
+    :data:`REGION_LABEL`); texts without an image have a learned vector. Regions have a learned token embedding, another
+    one where masked, segment 2, and all of them the position after the text; [END] has the next position.
 
     Args:
         text: words, positions and segments, with neither norm nor dropout.

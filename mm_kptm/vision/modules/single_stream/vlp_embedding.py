@@ -1,6 +1,6 @@
-"""The image between [CLS] and the text, with geometry in the place of positions (VLP).
+"""Input embedding of VLP: the image between [CLS] and the text, with geometry instead of positions.
 
-Shapes: B texts, T token rows, R regions, R' regions as the texts see them, F width of features, C classes, D dim.
+Shapes: B texts, T token rows, R regions, R' regions expanded per text, F width of features, C classes, D dim.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ def box_geometry(regions: Regions) -> Tensor:
 
 
 def region_geometry(regions: Regions) -> Tensor:
-    """The numbers that say where a region lies and what it is, [R, 6 + C] (Zhou et al. 2020, section 3.1).
+    """Geometry and class distribution of every region, [R, 6 + C] (Zhou et al. 2020, section 3.1).
 
     :func:`box_geometry` and the detector's distribution over classes, normalised likewise. ``Regions.geometry`` is
-    taken as it is where it is given.
+    used if present.
 
     Raises:
         UserError: the regions carry no classes or no confidences of a detector.
@@ -62,7 +62,7 @@ def region_geometry(regions: Regions) -> Tensor:
 
 
 class VlpRegionProjection(nn.Module):
-    """What stands in place of a region's word and of its position (Zhou et al. 2020, section 3.1).
+    """Projections that replace the word and position embeddings for regions (Zhou et al. 2020, section 3.1).
 
     Args:
         region_dim: F; the first layer, from F to F, starts as the detector's fc7 in the released training.
@@ -70,7 +70,7 @@ class VlpRegionProjection(nn.Module):
         dim: D.
 
     Raises:
-        UserError: features or geometry of another width, or boxes that are no fractions.
+        UserError: features or geometry of another width, or boxes that are not fractions.
     """
 
     def __init__(self, region_dim: int, num_classes: int, dim: int, *, dropout: float = 0.1) -> None:
@@ -96,9 +96,9 @@ class VlpRegionProjection(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class InvisibleRows(AttentionMask):
-    """Some rows are seen by none, not even by themselves; otherwise as ``inner`` has it."""
+    """Attention mask ``inner`` with some rows masked from all rows, themselves included."""
 
-    rows: Tensor  #: true where seen by none, [T]
+    rows: Tensor  #: true where masked from all rows, [T]
     inner: AttentionMask | None = None
 
     def mask_mod(self, queries: Tensor, sources: Tensor) -> Tensor:
@@ -114,9 +114,9 @@ class InvisibleRows(AttentionMask):
 class VlpEmbedding(nn.Module):
     """[CLS], the regions of the image, [SEP], the text, [SEP] (Zhou et al. 2020, figure 2).
 
-    The text comes as ``[CLS] [SEP] words [SEP]``; the regions are put behind its first token, and positions go on
-    behind them. Regions have the segment of their text's first token. Masked regions have neither feature nor geometry
-    and are seen by none.
+    The text comes as ``[CLS] [SEP] words [SEP]``; the regions are inserted after its first token, and positions
+    continue after them. Regions have the segment of their text's first token. Masked regions have neither feature nor
+    geometry, and no row attends to them.
 
     Args:
         text: whose norm and segments the regions share.
@@ -166,7 +166,7 @@ class VlpEmbedding(nn.Module):
         return Assembled(Stream.of(x, joint.layout, mask), {"text": stand, "regions": of_regions})
 
     def without(self, masked: Tensor, mask: AttentionMask | None) -> AttentionMask | None:
-        """Who sees whom when some rows are masked regions, [all rows of the batch]."""
+        """Attention mask with masked regions, [all rows of the batch]."""
         return InvisibleRows(masked, mask)
 
     def _placed(self, regions: Regions) -> Tensor:
@@ -176,8 +176,8 @@ class VlpEmbedding(nn.Module):
 
 
 class VlpEmbeddingWithVisibleMasks(VlpEmbedding):
-    """The same, but masked regions are seen like all others: they lack feature and geometry, not their place."""
+    """Variant in which masked regions are attended to: they lack feature and geometry only."""
 
     def without(self, masked: Tensor, mask: AttentionMask | None) -> AttentionMask | None:
-        """Who sees whom, as if nothing were masked."""
+        """The attention mask, unchanged by masked regions."""
         return mask

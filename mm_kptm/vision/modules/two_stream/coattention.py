@@ -1,4 +1,4 @@
-"""What ViLBERT has and LXMERT has not: where co-attentions stand, and layers of regions that the text modulates.
+"""ViLBERT's co-attention schedule, and region layers gated by the text.
 
 Shapes: T token rows, R region rows, B texts, D dim of the text, E of the regions.
 """
@@ -23,8 +23,8 @@ from mm_kptm.nn.submodules import submodule
 class GuidedAttention(Attention):
     r"""Self-attention of regions whose queries and keys the text scales: :math:`q \cdot (1 + \sigma(W_q \bar{t}))`.
 
-    :math:`\bar{t}` is the mean of the text's states as they are at that moment. From the released code of 12-in-1
-    (``dynamic_attention``); no published model has it on.
+    :math:`\bar{t}` is the mean of the text's current states. From the released code of 12-in-1 (``dynamic_attention``);
+    no published model uses it.
 
     Args:
         dim: E.
@@ -38,7 +38,7 @@ class GuidedAttention(Attention):
         self.key_gate = nn.Linear(text_dim, dim)
 
     def guided(self, rows: Tensor, reading: AttentionLayout, guides: Tensor, owners: Tensor) -> Tensor:
-        """Let the asked ``rows`` [R, E] read their sequences, guided by a vector of each [B, D]: [Q, E]."""
+        """Self-attention of ``rows`` [R, E], gated by one vector per sequence [B, D]: [Q, E]."""
         gates = [1.0 + gate(guides).sigmoid()[owners] for gate in (self.query_gate, self.key_gate)]  # each [R, E]
         query = reading.query_states(project(self.query, rows) * gates[0])
         key = project(self.key, rows) * gates[1]
@@ -49,12 +49,12 @@ class GuidedAttention(Attention):
 
 
 class GuidedStep(Step):
-    """Regions read themselves, guided by the text beside them, which waits unchanged.
+    """Self-attention of regions, gated by the text, which passes through.
 
-    An image that several texts are about is read once for each of them.
+    Shared images are expanded to one per text.
 
     Args:
-        layer: of the regions; its attention is a :class:`GuidedAttention`.
+        layer: layer of the regions; its attention is a :class:`GuidedAttention`.
     """
 
     def __init__(self, layer: Layer) -> None:
@@ -92,7 +92,7 @@ def cross_places(
     cross_text: Sequence[int] | None,
     cross_regions: Sequence[int] | None,
 ) -> list[tuple[int, int]]:
-    """How many layers of text and of regions stand before each co-attention.
+    """Number of text layers and of region layers before each co-attention.
 
     Raises:
         UserError: the places are not one of each stream per co-attention, not in order, or beyond the layers.

@@ -1,6 +1,6 @@
-"""Two streams whose first states together make the pooled vector: ViLBERT and VOLTA's models.
+"""Two-stream encoders with a fused pooled vector of text and image: ViLBERT and VOLTA's models.
 
-Shapes: T token rows, R region rows as the texts see them, B texts, D dim of the text, E of the regions, P pooled dim.
+Shapes: T token rows, R region rows expanded per text, B texts, D dim of the text, E of the regions, P pooled dim.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from mm_kptm.nn.sublayers import activation_named
 from mm_kptm.nn.submodules import submodule
 from mm_kptm.vision.modules.two_stream.whole_image import TextBesideImage, filled
 
-#: By the names of published options; each from two vectors [B, P] to one.
+#: Fusions of two vectors [B, P], by the names of published options.
 FUSIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mul": torch.mul, "sum": torch.add}
 
 
 class FusedPooler(nn.Module):
-    """One vector of the first states of text and image (Lu et al. 2019, section 2.3).
+    """Pooled vector from the first states of text and image (Lu et al. 2019, section 2.3).
 
     Each goes through a dense layer and an activation; their product or sum is the pooled vector. A text without an
     image is pooled alone.
@@ -89,7 +89,7 @@ class FusedPooler(nn.Module):
 
 
 class FusedTwoStream(TwoStream):
-    """A two-stream encoder that pools both streams, and whose embedder says where the rows of the inputs stand.
+    """Two-stream encoder that pools both streams and whose embedder maps input rows to stream rows.
 
     Attributes:
         region_states: E, the width of the regions' states.
@@ -110,7 +110,7 @@ class FusedTwoStream(TwoStream):
         self.pooled_dim = pooler.text.out_features
 
     def together(self, pair: Pair, output_rows: OutputRows = ALL_ROWS) -> Encoded:
-        """The final states of streams that have come as far as :meth:`apart`."""
+        """The final states from the output of :meth:`apart`."""
         device, layout, beside = pair.left.x.device, pair.left.layout, pair.right.aligned_layout
         pooled = output_rows.pooled and layout.total > 0
         firsts, owners = layout.starts(device), torch.arange(len(beside), device=device)[filled(beside, device)]
@@ -126,12 +126,12 @@ class FusedTwoStream(TwoStream):
             beside.total, device, _whole(regions), _among(embed.region_rows(beside, device), regions), wholes
         )
         steps = self._all()[len(self._apart()) :]
-        asked = [PairRows(left, right)]  # after the last step; then what each step needs, from the last to the first
+        needed = [PairRows(left, right)]  # output rows of the last step; then those of each earlier step, last to first
         for step in reversed(steps):
-            asked.append(step.needs(asked[-1]))
-        before = asked.pop()
+            needed.append(step.needs(needed[-1]))
+        before = needed.pop()
         pair = Pair(pair.left.select(before.left), pair.right.select(before.right))
-        for step, rows in zip(steps, reversed(asked), strict=True):
+        for step, rows in zip(steps, reversed(needed), strict=True):
             pair = step(pair, rows)
         x, y = pair.left.x, pair.right.repeated().x
         vectors = self.pooler(x[first], y[whole], owners) if pooled else x.new_empty(0, self.pooled_dim)

@@ -1,4 +1,4 @@
-"""The steps of VOLTA's gated encoder: attention in which each stream reads itself, the other or both, and feed-forward.
+"""Steps of VOLTA's gated encoder: attention of each stream to itself, the other or both, and feed-forward.
 
 Shapes: T token rows, R region rows, H heads.
 """
@@ -18,19 +18,19 @@ Offer = tuple[Tensor, Tensor]  #: keys and values of a stream, each [rows, H, wi
 
 
 class GatedStep(Step):
-    """Attention between two streams by the gates that are open (Bugliarello et al. 2021, section 3.3).
+    """Gated bimodal attention between two streams (Bugliarello et al. 2021, section 3.3).
 
-    Keys and values are made of a stream by its own sublayer, whoever reads them. A stream that reads itself and the
-    other one has a single softmax over both, as in a single-stream model; the streams' sublayers may be one object.
-    Rows that a stream hides from its ordinary ones are hidden from the other stream, too.
+    Keys and values of a stream come from its own sublayer. A stream that attends to itself and the other one has a
+    single softmax over both, as in a single-stream model; the streams may share one sublayer. Rows masked from the
+    ordinary rows of a stream are masked from the other stream too.
 
     Args:
-        left: of the text.
-        right: of the regions.
-        reads: the open gates: tt, tv, vt, vv, reader first.
+        left: sublayer of the text.
+        right: sublayer of the regions.
+        reads: the open gates: tt, tv, vt, vv, query stream first.
 
     Raises:
-        UserError: a stream reads nothing, or the two differ in the width or the heads of their attention.
+        UserError: a stream attends to nothing, or the two differ in attention width or heads.
     """
 
     def __init__(self, left: AttentionSublayer, right: AttentionSublayer, reads: frozenset[str]) -> None:
@@ -63,13 +63,13 @@ class GatedStep(Step):
 
 
 class FeedForwardStep(SelfStep):
-    """Feed-forward of each stream; a side without a sublayer waits unchanged."""
+    """Feed-forward in each stream; a side without a sublayer passes through."""
 
     def __init__(self, left: FeedForwardSublayer | None, right: FeedForwardSublayer | None) -> None:
         super().__init__(left, right)
 
     def forward(self, pair: Pair, asked: PairRows = ALL_PAIR_ROWS) -> Pair:
-        """The pair after the step; it holds only what is asked for already, as every row needs just itself."""
+        """The pair after the step; the input already has only the output rows, as rows are independent."""
         left, right = pair
         return Pair(
             left if self.left is None else left._replace(x=self.left(left.x)),
@@ -88,7 +88,7 @@ def _read(
     gates: tuple[bool, bool],
     rows: Rows,
 ) -> Stream:
-    """A stream after reading; ``offers`` and ``gates`` are its own first, then those of the other stream."""
+    """A stream after attention; ``offers`` (keys, values) and ``gates`` are its own, then the other stream's."""
     if rows is NO_ROWS:
         return reader.select(NO_ROWS)
     own, beyond = gates
@@ -110,7 +110,7 @@ def _read(
 
 
 def _over_both(reader: Stream, other: Stream, joint: JoinedLayout) -> AttentionLayout:
-    """How a stream reads itself and the other one together; who sees whom is asked by numbers of joint rows."""
+    """Attention layout from a stream to itself and the other one jointly; the mask takes joint row numbers."""
     if reader.attention.mask is not None:
         mask = reader.attention.mask.scatter(joint.left, joint.layout.total)
     elif other.attention.mask is not None:

@@ -1,4 +1,4 @@
-"""The sub-layers of VOLTA's gated encoder: from a schedule and sizes to steps."""
+"""Builder of the sub-layers of VOLTA's gated encoder from a schedule and sizes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mm_kptm.nn.sublayers import AttentionSublayer, FeedForwardSublayer, bert_no
 from mm_kptm.vision.modules.two_stream.gated_attention import FeedForwardStep, GatedStep
 from mm_kptm.vision.modules.two_stream.sublayer_schedule import Sublayer, sublayers
 
-#: Sizes that one sub-layer may have for itself, and the published dictionaries that say so.
+#: Sizes that may differ per sub-layer, and the published dictionaries of them.
 OWN_SIZES = {
     "width": "sublayer2attn_hidden_size",
     "num_heads": "sublayer2num_attention_heads",
@@ -26,7 +26,7 @@ OWN_SIZES = {
 
 @dataclass(frozen=True)
 class StreamSizes:
-    """What the sub-layers of one stream are made of."""
+    """Sizes of the sub-layers of one stream."""
 
     dim: int
     num_heads: int
@@ -37,7 +37,7 @@ class StreamSizes:
     width: int | None = None  #: of the attention; None: ``dim``
 
     def own(self, sizes: Mapping[str, int], *, prefix: str = "") -> StreamSizes:
-        """With what the sizes of one sub-layer say in place of some."""
+        """The sizes, overridden by those of one sub-layer."""
         return replace(
             self,
             width=sizes.get(f"{prefix}width", self.width),
@@ -62,16 +62,16 @@ class StreamSizes:
 def gated_steps(
     schedule: str, text: StreamSizes, regions: StreamSizes, own: Mapping[str, Mapping[str, int]]
 ) -> Iterator[tuple[str, Step]]:
-    """The steps of a schedule, named by their numbers.
+    """The steps of a schedule, named by their indices.
 
     Args:
         schedule: see :mod:`mm_kptm.vision.modules.two_stream.sublayer_schedule`.
         text: sizes of the text's parts.
         regions: sizes of the regions' parts.
-        own: sizes of single sub-layers by their number, of :data:`OWN_SIZES`.
+        own: sizes of single sub-layers (:data:`OWN_SIZES`) by index.
 
     Raises:
-        UserError: the schedule is none, or the sizes do not fit it.
+        UserError: the schedule is invalid, or the sizes do not fit it.
     """
     words = sublayers(schedule)
     check_own_sizes(own, len(words))
@@ -104,10 +104,10 @@ def _step(number: int, sublayer: Sublayer, text: StreamSizes, regions: StreamSiz
 
 
 def check_own_sizes(own: Mapping[str, Mapping[str, int]], count: int) -> None:
-    """Refuse sizes of sub-layers that do not exist, and names that are none.
+    """Check per-sub-layer sizes.
 
     Raises:
-        UserError: either of the two.
+        UserError: there is no such sub-layer, or no such size.
     """
     for number, sizes in own.items():
         if not number.isdecimal() or int(number) >= count:
@@ -118,7 +118,7 @@ def check_own_sizes(own: Mapping[str, Mapping[str, int]], count: int) -> None:
 
 
 def own_sizes_in(config: Mapping[str, Any]) -> dict[str, dict[str, int]]:
-    """What a published configuration says of single sub-layers, by their number."""
+    """Sizes of single sub-layers in a published configuration, by index."""
     own: dict[str, dict[str, int]] = {}
     for name, field in OWN_SIZES.items():
         for number, size in config.get(field, {}).items():

@@ -1,4 +1,4 @@
-"""Heads on the pooled vector of two fused streams that ViLBERT and VOLTA's models have in common."""
+"""Heads on the fused pooled vector, shared by ViLBERT and VOLTA's models."""
 
 from torch import nn
 
@@ -8,19 +8,19 @@ from mm_kptm.vision.modules.two_stream.region_heads import MatchedFirst
 
 
 def image_text_matching(encoder: FusedTwoStream) -> MatchedFirst:
-    """Mismatched (0) or matched (1) from the pooled vector; published with the two the other way round."""
+    """Mismatched (0) or matched (1) from the pooled vector; the published classes are swapped."""
     head = MatchedFirst(encoder.pooled_dim)
     bert_init(head)
     return head
 
 
 def retrieval(encoder: FusedTwoStream) -> nn.Linear:
-    """One score per pair from the pooled vector; the choices of VCR are scored by it, too."""
+    """One logit per pair from the pooled vector; also for the answer choices of VCR."""
     return _linear(encoder.pooled_dim, 1)
 
 
 def visual_entailment(encoder: FusedTwoStream) -> nn.Linear:
-    """Three scores from the pooled vector (SNLI-VE)."""
+    """Three-way classifier on the pooled vector (SNLI-VE)."""
     return _linear(encoder.pooled_dim, 3)
 
 

@@ -1,4 +1,4 @@
-"""Region embeddings from a feature and a box: ViLBERT's, and those that VOLTA put in place of LXMERT's and UNITER's.
+"""Region embeddings from features and boxes: ViLBERT's, and VOLTA's variants of LXMERT's, UNITER's and VisualBERT's.
 
 Shapes: R regions, F width of their features, N numbers of a box, D dim.
 """
@@ -13,7 +13,7 @@ from mm_kptm.nn.sublayers import bert_norm
 from mm_kptm.vision.boxes import corners_size_area
 from mm_kptm.vision.modules.embeddings import require_regions
 
-#: Which of the seven numbers of a box a system reads, by how many: LXMERT's, ViLBERT's, UNITER's.
+#: Columns of the seven box features, by their count: LXMERT's, ViLBERT's, UNITER's.
 _COLUMNS = {4: [0, 1, 2, 3], 5: [0, 1, 2, 3, 6], 7: [0, 1, 2, 3, 4, 5, 6]}
 
 
@@ -23,7 +23,7 @@ def box_numbers(boxes: Tensor, count: int) -> Tensor:
 
 
 class BoxRegionEmbedding(nn.Module):
-    """What the embeddings of this file share: a projection of the feature and one of the box.
+    """Base of region embeddings with a projection of the feature and one of the box.
 
     Args:
         region_dim: F.
@@ -31,7 +31,7 @@ class BoxRegionEmbedding(nn.Module):
         box_dim: N; 4 corners, 5 with the area (Lu et al. 2019, section 2.3), 7 with width, height and area.
 
     Raises:
-        UserError: another number of numbers.
+        UserError: another ``box_dim``.
     """
 
     def __init__(self, region_dim: int, dim: int, *, box_dim: int = 5, dropout: float = 0.1) -> None:
@@ -46,7 +46,7 @@ class BoxRegionEmbedding(nn.Module):
         """The projections of features and boxes, each [R, D].
 
         Raises:
-            UserError: features of another width, or boxes that are no fractions.
+            UserError: features of another width, or boxes that are not fractions.
         """
         require_regions(regions, self.feature.in_features)
         numbers = box_numbers(regions.boxes.to(regions.features.dtype), self.box.in_features)
@@ -69,7 +69,7 @@ class SummedRegionEmbedding(BoxRegionEmbedding):
 class AveragedRegionEmbedding(BoxRegionEmbedding):
     r"""The mean of feature and box, each with its norm: :math:`(\mathrm{LN}(W_f f) + \mathrm{LN}(W_b b)) / 2`.
 
-    LXMERT's (Tan and Bansal 2019, eq. 1) with as many numbers of the box as asked for.
+    LXMERT's (Tan and Bansal 2019, eq. 1) with ``box_dim`` box features.
     """
 
     def __init__(self, region_dim: int, dim: int, *, box_dim: int = 5, dropout: float = 0.1) -> None:
@@ -84,11 +84,11 @@ class AveragedRegionEmbedding(BoxRegionEmbedding):
 
 
 class TypedRegionEmbedding(BoxRegionEmbedding):
-    r"""Feature, box and row 1 of the text's segments, under a norm of their own.
+    r"""Feature, box and row 1 of the text's segments, with a separate norm.
 
     .. math:: \mathrm{LN}(\mathrm{LN}(W_f f) + \mathrm{LN}(W_b b) + s_1)
 
-    UNITER's (Chen et al. 2020, section 3.1) without its mask row and with a norm that the text does not share.
+    UNITER's (Chen et al. 2020, section 3.1) without its mask vector and with a norm not shared with the text.
 
     Raises:
         UserError: the segments have no row 1.
@@ -112,12 +112,12 @@ class TypedRegionEmbedding(BoxRegionEmbedding):
 class PlacedRegionEmbedding(nn.Module):
     r"""Feature, row 1 of the regions' segments and row 0 of their positions, under the text's norm.
 
-    VisualBERT's as VOLTA has it (Bugliarello et al. 2021, appendix A): boxes are not read.
+    VisualBERT's as VOLTA has it (Bugliarello et al. 2021, appendix A): boxes are not used.
 
     Args:
         region_dim: F.
-        text: the text's embedding; the regions share its norm and have tables of their own as long as the text's, of
-            which one row each is used.
+        text: the text's embedding; the regions share its norm and have separate tables of the same size, of which one
+            row each is used.
 
     Raises:
         UserError: the segments have no row 1.
@@ -136,7 +136,7 @@ class PlacedRegionEmbedding(nn.Module):
         """The embedding of every region, [R, D].
 
         Raises:
-            UserError: features of another width, or boxes that are no fractions.
+            UserError: features of another width, or boxes that are not fractions.
         """
         require_regions(regions, self.feature.in_features)
         x = self.feature(regions.features) + self.segment.weight[1] + self.position.weight[0]

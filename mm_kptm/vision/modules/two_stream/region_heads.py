@@ -1,4 +1,4 @@
-"""Heads of ViLBERT and VOLTA: whether text and image match, and what a detector saw in a region.
+"""Heads of ViLBERT and VOLTA: image-text matching and masked-region prediction.
 
 Shapes: B texts, P pooled dim, H masked regions, E dim of the regions' states.
 """
@@ -16,7 +16,7 @@ from mm_kptm.nn.sublayers import Activation, bert_norm
 
 
 class MatchedFirst(nn.Linear):
-    """Two scores from the pooled vector, published as (matched, mismatched) and given as (mismatched, matched).
+    """Matching classifier published as (matched, mismatched); its outputs are swapped to (mismatched, matched).
 
     The published label 0 means that text and image match; in this suite 1 does.
     """
@@ -30,13 +30,13 @@ class MatchedFirst(nn.Linear):
 
 
 class MaskedRegionHead(nn.Module):
-    """One transform of a region's state, then one linear layer for everything that is to be predicted of it.
+    """Masked-region head: one transform, then one linear layer for all targets.
 
     Args:
         dim: E.
-        widths: what is predicted (:data:`~mm_kptm.vision.objectives.region_targets.TARGETS`), in how many numbers.
+        widths: output width of each target (:data:`~mm_kptm.vision.objectives.region_targets.TARGETS`).
         activation: of the transform.
-        normalized: whether a norm ends the transform; VOLTA's VL-BERT has none.
+        normalized: whether the transform ends with a norm; VOLTA's VL-BERT has none.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class MaskedRegionHead(nn.Module):
         self.out = nn.ModuleDict({target: nn.Linear(dim, width) for target, width in widths.items()})
 
     def forward(self, rows: Tensor) -> Tensor:
-        """[H, E] -> the numbers of all targets side by side, [H, sum of widths]."""
+        """[H, E] -> concatenated outputs of all targets, [H, sum of widths]."""
         x = self.transform(rows)
         return torch.cat([out(x) for out in self.out.values()], dim=1)
 
@@ -62,11 +62,11 @@ def _no_norm(dim: int) -> nn.Module:
 
 
 def chosen_widths(targets: Sequence[str] | str, sizes: Mapping[str, int]) -> dict[str, int]:
-    """In how many numbers each of the chosen ``targets`` is predicted.
+    """Output widths of the chosen ``targets``.
 
     Args:
         targets: names, or one string of names with commas or spaces between them.
-        sizes: of every target there is.
+        sizes: widths of all targets.
 
     Raises:
         UserError: there is no such target, or none is chosen.

@@ -1,9 +1,9 @@
-"""Which sub-layer reads what: schedules of VOLTA's gated encoder as words (Bugliarello et al. 2021, section 4).
+"""Sub-layer schedules of VOLTA's gated encoder as strings (Bugliarello et al. 2021, section 4).
 
-A schedule is a string with one word per sub-layer. An attention sub-layer names who reads whom, reader first, ``t`` for
-text and ``v`` for regions: ``tt+vv`` lets each stream read itself, ``tv+vt`` the other one, ``tt+tv+vt+vv`` both in one
-softmax. A feed-forward sub-layer names its streams: ``t+v`` or ``t``. ``=`` behind a word says that the two streams
-share its weights. A stream without a part in a sub-layer waits.
+A schedule is a string with one word per sub-layer. An attention sub-layer names pairs of query and source stream, ``t``
+for text and ``v`` for regions: ``tt+vv`` is self-attention in each stream, ``tv+vt`` cross-attention, ``tt+tv+vt+vv``
+both in one softmax. A feed-forward sub-layer names its streams: ``t+v`` or ``t``. A final ``=`` means that the two
+streams share its weights. A stream not named in a sub-layer passes through.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ FEEDS = ("t", "v")
 class Sublayer:
     """One word of a schedule."""
 
-    reads: frozenset[str]  #: who reads whom; empty for a feed-forward sub-layer
+    reads: frozenset[str]  #: pairs of query and source stream; empty for a feed-forward sub-layer
     feeds: frozenset[str]  #: streams of a feed-forward sub-layer
     shared: bool
 
     def concerns(self, stream: str) -> bool:
-        """Whether the stream ``t`` or ``v`` has a part in it."""
+        """Whether the sub-layer applies to the stream ``t`` or ``v``."""
         return stream in self.feeds or any(pair[0] == stream for pair in self.reads)
 
 
@@ -35,7 +35,7 @@ def sublayers(schedule: str) -> list[Sublayer]:
     """The sub-layers of a schedule.
 
     Raises:
-        UserError: a word that is none, a stream that is read but has no part of its own, or sharing by one stream.
+        UserError: an invalid word, a source stream without queries of its own, or sharing by one stream.
 
     >>> [sorted(sublayer.reads or sublayer.feeds) for sublayer in sublayers("tt+vv t tv+vt=")]
     [['tt', 'vv'], ['t'], ['tv', 'vt']]
@@ -61,12 +61,12 @@ def _sublayer(word: str, number: int) -> Sublayer:
 
 
 def joined(num_layers: int) -> str:
-    """The single-stream models: both streams read both, with one set of weights."""
+    """Schedule of single-stream models: joint attention with shared weights."""
     return " ".join(["tt+tv+vt+vv= t+v="] * num_layers)
 
 
 def side_by_side(num_layers: int, num_region_layers: int, num_cross_layers: int) -> str:
-    """LXMERT: layers of each stream, then rounds of reading the other one, oneself, and feed-forward."""
+    """Schedule of LXMERT: layers of each stream, then rounds of cross-attention, self-attention and feed-forward."""
     apart = [
         "tt+vv t+v" if i < min(num_layers, num_region_layers) else "tt t" if i < num_layers else "vv v"
         for i in range(max(num_layers, num_region_layers))
@@ -75,7 +75,7 @@ def side_by_side(num_layers: int, num_region_layers: int, num_cross_layers: int)
 
 
 def text_first(num_layers: int, num_cross_layers: int) -> str:
-    """ViLBERT: layers of the text, then rounds of a co-attention layer and a layer of each stream."""
+    """Schedule of ViLBERT: text layers, then rounds of a co-attention layer and a layer of each stream."""
     return " ".join(["tt t"] * num_layers + ["tv+vt t+v tt+vv t+v"] * num_cross_layers)
 
 
@@ -83,7 +83,7 @@ def schedule_in(config: Mapping[str, Any]) -> str | None:
     """The schedule of a published configuration; None where it has no lists of sub-layers.
 
     Raises:
-        UserError: a sub-layer is in no list, or is to be of two kinds.
+        UserError: a sub-layer is in no list, or in lists of both kinds.
     """
     lists: dict[str, Sequence[int]] = {
         **{name: config.get(f"{name}_attn_sublayers", ()) for name in READS},

@@ -1,4 +1,4 @@
-"""The embeddings of VOLTA's controlled models, by the model that each is taken from."""
+"""Input embeddings of VOLTA's controlled models, by the original model."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def volta_embedding(
     masks_words: bool = False,
     dropout: float = 0.1,
 ) -> TextBesideImage:
-    """Text and regions with the whole image in front, embedded as the model of that name does.
+    """Input embedding of the model of that name, with the whole image before the regions.
 
     Args:
         name: lxmert, uniter, vilbert, visualbert or vl-bert.
@@ -41,8 +41,8 @@ def volta_embedding(
         box_dim: how many numbers of a box lxmert, uniter and vilbert read.
         box_frequencies: of vl-bert; see
             :class:`~mm_kptm.vision.modules.two_stream.volta_vl_bert_embedding.VoltaVlBertEmbedding`.
-        num_slots: of vl-bert, regions a picture is padded to; 0 for none.
-        masks_words: of vl-bert, whether masked words lose their picture.
+        num_slots: of vl-bert, number of regions that images are padded to; 0 for none.
+        masks_words: of vl-bert, whether masked regions have a separate token embedding.
         dropout: of the regions.
 
     Raises:

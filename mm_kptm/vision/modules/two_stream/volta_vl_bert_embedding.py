@@ -1,6 +1,6 @@
-"""Words that carry the image and regions that carry language: VL-BERT's embeddings as VOLTA has them.
+"""VL-BERT's input embedding in VOLTA's variant: words with visual features, regions with token embeddings.
 
-Shapes: T token rows, R region rows as the texts see them, F width of region features, C frequencies per coordinate,
+Shapes: T token rows, R region rows expanded per text, F width of region features, C frequencies per coordinate,
 D dim.
 """
 
@@ -27,11 +27,11 @@ class VoltaVisualFeatures(nn.Module):
 
     Su et al. (2020, section 3.2).
 
-    A region that is masked, or whose feature is zero all over, has the learned row ``mask`` as its feature.
+    The feature of a masked region, or of one with an all-zero feature, is the learned vector ``mask``.
 
     Args:
         region_dim: F.
-        dim: width of what is seen.
+        dim: output width.
         num_frequencies: C.
     """
 
@@ -43,22 +43,22 @@ class VoltaVisualFeatures(nn.Module):
         self.drop = nn.Dropout(dropout)
 
     def masked(self, regions: Regions) -> Tensor:
-        """True where a region shows the mask, [R]."""
+        """True where a region has the mask vector, [R]."""
         zero = (regions.features == 0).all(1)
         return zero if regions.masked is None else zero | regions.masked
 
     def forward(self, regions: Regions) -> Tensor:
-        """What is seen in every region, [R, dim].
+        """Visual features of every region, [R, dim].
 
         Raises:
-            UserError: features of another width, or boxes that are no fractions.
+            UserError: features of another width, or boxes that are not fractions.
         """
         require_regions(regions, self.mask.shape[1])
         features = torch.where(self.masked(regions)[:, None], self.mask.to(regions.features.dtype), regions.features)
         return self._seen(regions.boxes.to(features.dtype), features)
 
     def empty(self) -> Tensor:
-        """What is seen where there is no region: the mask in a box of no size, [1, dim]."""
+        """Visual feature of a missing region: the mask vector in an empty box, [1, dim]."""
         return self._seen(self.mask.new_zeros(1, 4), self.mask)
 
     def _seen(self, boxes: Tensor, features: Tensor) -> Tensor:
@@ -67,19 +67,19 @@ class VoltaVisualFeatures(nn.Module):
 
 
 class VoltaVlBertEmbedding(TextBesideImage):
-    """Every word with what is seen in the image, every region with a word of its own (Su et al. 2020, figure 1).
+    """Words with the visual feature of the image, regions with a token embedding (Su et al. 2020, figure 1).
 
-    As VOLTA has it: the whole image stands first, but what words see is the last region, which also carries the word
-    that ends the sequence. All regions share the position behind the text, the last one has the next.
+    In VOLTA's variant the whole image is the first region, but words have the visual feature of the last region, which
+    also has the token [END]. All regions share the position after the text, the last one has the next.
 
     Args:
         text: the text's embedding; row 2 of its segments, its positions and its norm serve the regions, too.
         region_dim: F.
         num_frequencies: how many frequencies describe each coordinate of a box.
-        num_slots: how many regions, the whole image among them, the released loader makes room for. An image that
-            leaves some empty has an empty one last: words see nothing, and no region ends the sequence. 0: the last
-            region of an image is its last, however many there are; words see nothing where there is none.
-        masks_words: whether a masked region has a word of its own, too (``visual_target_weights`` 6).
+        num_slots: number of regions, the whole image included, that the released loader pads to. A padded image ends
+            with an empty region: words have the feature of a missing region, and no region has [END]. 0: no padding;
+            only words of images without regions have the feature of a missing region.
+        masks_words: whether masked regions have a separate token embedding (``visual_target_weights`` 6).
 
     Raises:
         UserError: the segments have no row 2, there is no position for the regions, or the inputs have neither text nor

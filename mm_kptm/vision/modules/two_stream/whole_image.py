@@ -1,4 +1,4 @@
-"""A whole image in front of its regions, and a task in the text: what ViLBERT's streams hold besides the inputs' rows.
+"""The whole-image region and the task token of ViLBERT's streams.
 
 Shapes: T token rows, R region rows, F width of region features, B texts.
 """
@@ -16,12 +16,12 @@ from mm_kptm.vision.modules.assembly import TextBesideRegions
 
 
 def rows_but(layout: SequenceLayout, place: int, device: torch.device) -> Tensor:
-    """The rows that do not stand at ``place`` of their sequence, in order."""
+    """All rows except those at offset ``place`` of their sequence, in order."""
     return (layout.offsets_in_sequence(device) != place).nonzero().squeeze(1)
 
 
 def with_place(layout: SequenceLayout) -> SequenceLayout:
-    """Room for one more row in every sequence that has rows."""
+    """The layout with one more row in every non-empty sequence."""
     return SequenceLayout(tuple(length + (length > 0) for length in layout.lengths))
 
 
@@ -31,10 +31,10 @@ def filled(layout: SequenceLayout, device: torch.device) -> Tensor:
 
 
 def prepend_whole_image(regions: Regions) -> Regions:
-    """Every image with one more region in front, which covers all of it (Lu et al. 2019, section 2.3).
+    """Prepend a region that covers the whole image (Lu et al. 2019, section 2.3).
 
     Its feature is ``regions.whole_image`` or, where that is missing, the mean of the image's regions. An image without
-    regions stays without any. What a detector said of regions is left out: there is nothing to say of the whole.
+    regions stays empty. Detector outputs are dropped, because the whole image has none.
 
     Raises:
         UserError: ``regions.whole_image`` has not one feature per image.
@@ -62,9 +62,9 @@ def prepend_whole_image(regions: Regions) -> Regions:
 
 
 class TextBesideImage(TextBesideRegions):
-    """The tokens of every text on the left, the whole image and then its regions on the right.
+    """Embedder of tokens on the left, and the whole image followed by its regions on the right.
 
-    :meth:`token_rows` and :meth:`region_rows` say where the rows of the inputs stand in the two streams.
+    :meth:`token_rows` and :meth:`region_rows` map the rows of the inputs to those of the two streams.
     """
 
     def forward(self, inputs: Inputs) -> Pair:
@@ -72,19 +72,19 @@ class TextBesideImage(TextBesideRegions):
         return super().forward(inputs if regions is None else inputs.with_streams(regions=prepend_whole_image(regions)))
 
     def token_rows(self, layout: SequenceLayout, device: torch.device) -> Rows:
-        """Which rows of the left stream are tokens of the inputs."""
+        """Rows of the left stream that are tokens of the inputs."""
         return EVERY_ROW
 
     def region_rows(self, layout: SequenceLayout, device: torch.device) -> Rows:
-        """Which rows of the right stream are regions of the inputs."""
+        """Rows of the right stream that are regions of the inputs."""
         return rows_but(layout, 0, device)
 
 
 class TaskBesideImage(TextBesideImage):
-    """The same with, as second row of every text, the task that is asked of it (Lu et al. 2020, section 3.2).
+    """The same with a task token as second row of every text (12-in-1, Lu et al. 2020, section 3.2).
 
-    The task has neither position nor segment, and the positions of words do not shift. ``tokens.tasks`` says which task
-    it is; without it, task 0.
+    The task has neither position nor segment, and the positions of words do not shift. ``tokens.tasks`` is the task id,
+    0 by default.
 
     Raises:
         UserError: a task has no row in the table (checked on the CPU).
@@ -121,5 +121,5 @@ class TaskBesideImage(TextBesideImage):
         return embedded
 
     def token_rows(self, layout: SequenceLayout, device: torch.device) -> Rows:
-        """All but the tasks."""
+        """All rows except the task tokens."""
         return rows_but(layout, self.PLACE, device)

@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 
 from mm_kptm.errors import UserError
-from mm_kptm.io.compression import content_ending, open_unpacked
 from mm_kptm.io.records import read_lines
-from mm_kptm.io.text_lines import numbered_lines, read_text
+from mm_kptm.io.text_lines import content_suffix, numbered_lines, open_bytes, read_text
 
 TEXT = b'{"a": 1}\n{"a": 2}\n'
 PACKINGS = {"plain": bytes, "gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress}
@@ -25,7 +24,7 @@ PACKINGS = {"plain": bytes, "gzip": gzip.compress, "bzip2": bz2.compress, "xz": 
 @pytest.mark.parametrize("packing", PACKINGS)
 def test_content_says_how_a_file_is_packed(packing: str, name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(PACKINGS[packing](TEXT))
-    with open_unpacked(tmp_path / name) as file:
+    with open_bytes(tmp_path / name) as file:
         assert file.read() == TEXT
     assert read_text(tmp_path / name, "text") == TEXT.decode()
     assert [record.get("a", int) for record in read_lines(tmp_path / name)] == [1, 2]
@@ -41,9 +40,9 @@ def archives() -> dict[str, bytes]:
     return {
         several + " (tar); unpack it and name one of them": tar.getvalue(),
         several + " (tar)": gzip.compress(tar.getvalue()),
-        several + " (zip)": zipped.getvalue(),
-        "is packed by zstd, which is not read; unpack it first": b"\x28\xb5\x2f\xfd\x00",
-        "is a pointer of Git LFS in place of the file": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+        "is a zip archive, which is not unpacked here": zipped.getvalue(),
+        "is packed by zstd, which is not unpacked here": b"\x28\xb5\x2f\xfd\x00",
+        "is a pointer of Git LFS and not the file itself": b"version https://git-lfs.github.com/spec/v1\noid\n",
     }
 
 
@@ -88,12 +87,9 @@ def test_a_mark_and_carriage_returns_are_no_text(tmp_path: Path) -> None:
 
 
 def test_endings() -> None:
-    assert [content_ending(name) for name in ("d/a.TSV", "a.nt.XZ", "a.gz", "a")] == [".tsv", ".nt", "", ""]
+    assert [content_suffix(Path(name)) for name in ("d/a.TSV", "a.nt.XZ", "a")] == [".tsv", ".nt", ""]
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with (
-        pytest.raises(UserError, match=r"nowhere was to be read, but there is no such file"),
-        open_unpacked(tmp_path / "nowhere"),
-    ):
-        pass
+    with pytest.raises(UserError, match=r"nowhere was to be read, but there is no such file"):
+        list(numbered_lines(tmp_path / "nowhere"))
