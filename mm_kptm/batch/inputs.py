@@ -102,6 +102,19 @@ class Inputs(Movable):
             raise UserError(f"this model reads {name}, but the inputs have {' and '.join(self.streams) or 'none'}")
         return stream
 
+    def check_texts(self) -> None:
+        """Refuse texts without a token, of which no state can be read: their rows would be those of the next text.
+
+        Raises:
+            UserError: a sequence of a stream of tokens has no row.
+        """
+        for name, stream in self.streams.items():
+            if isinstance(stream, Tokens) and 0 in stream.layout.lengths:
+                raise UserError(
+                    f"sequence {stream.layout.lengths.index(0)} of the {len(stream.layout)} of {name} has no token; a "
+                    "text has one token at least, such as the special ones that a tokenizer puts around it"
+                )
+
     def with_streams(self, **streams: InputStream | None) -> Inputs:
         """The inputs with these streams replaced; None removes a stream."""
         return Inputs(self.streams, candidates=self.candidates, image_of=self.image_of, **streams)

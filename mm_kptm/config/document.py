@@ -53,11 +53,12 @@ def parse(path: Path) -> MappingNode:
         UserError: the file cannot be read, is no YAML, has a key twice, or repeats parts of itself by aliases.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UserError(f"the experiment file {path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"the experiment file {path} is not UTF-8 text") from None
+    except UnicodeDecodeError as error:
+        line = 1 + error.object[: error.start].count(b"\n")
+        raise UserError(f"the experiment file {path}, line {line} is not UTF-8; save it in that encoding") from None
     try:
         for event in yaml.parse(text, _Loader):
             if isinstance(event, yaml.AliasEvent):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from mm_kptm.data.formats import jsonl as own
 from mm_kptm.data.formats.jsonl import AskedImage
+from mm_kptm.data.formats.tables import TableColumns
 from mm_kptm.data.formats.xnli import LABELS
 from mm_kptm.datasets.knowledge.lama import cloze
 from mm_kptm.datasets.labelled import labelled_files
@@ -43,37 +44,61 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class OwnTexts(MentionFiles):
-    """Lines of JSON about texts."""
+    """Own texts: JSON lines, JSON, CSV, TSV, Parquet or Arrow."""
 
     name: Literal["custom-text"]
     no_relation: str | None = None  #: the relation that says there is none; micro F1 leaves it out
     candidates: Path | None = None  #: words that may fill a blank, one a line; all of the vocabulary when null
+    columns: dict[str, str] = field(default_factory=dict)  #: the column of the files for each key of the schema
+    label_names: tuple[str, ...] = ()  #: of the integer labels 0, 1, ...; those of the files when empty
 
 
 @dataclass(frozen=True, kw_only=True)
 class OwnImages(RegionFiles):
-    """Lines of JSON about images."""
+    """Own texts about images: JSON lines, JSON, CSV, TSV, Parquet or Arrow."""
 
     name: Literal["custom-image"]
     max_length: int = 60  #: pieces of an example that are read, special ones included
     min_count: int = 1  #: an answer is learnt when it is the usual one of this many questions
     candidate_pool_size: int | None = None  #: images that retrieval searches at a time; all of the split when null
+    columns: dict[str, str] = field(default_factory=dict)  #: the column of the files for each key of the schema
+    label_names: tuple[str, ...] = ()  #: of the integer answers 0, 1, ...; those of the files when empty
+
+
+def reader(data: OwnTexts | OwnImages, read: Callable[..., Sequence[T]]) -> Callable[[Path], Sequence[T]]:
+    """A reader of files whose columns are called as the settings say."""
+    return partial(read, table=TableColumns(data.columns, data.label_names))
 
 
 def entailment(data: OwnTexts, request: DataRequest) -> PreparedData:
     """Pairs of sentences."""
-    return labelled_files(data, request, Entailment, own.read_entailment, pairs, LABELS)
+    return labelled_files(data, request, Entailment, reader(data, own.read_entailment), pairs, LABELS)
 
 
 def blanks(data: OwnTexts, request: DataRequest) -> PreparedData:
     """Sentences with blanks."""
-    return cloze(data, request, own.read_cloze, data.candidates)
+    return cloze(data, request, reader(data, own.read_cloze), data.candidates)
+
+
+def sentence_classification(data: OwnTexts, request: DataRequest) -> PreparedData:
+    """Sentences, or pairs of them, with a class."""
+    return classification(reader(data, own.read_classification))(data, request)
+
+
+def named_entities(data: OwnTexts, request: DataRequest) -> PreparedData:
+    """Words with a tag each."""
+    return tagging(reader(data, own.read_named_entities))(data, request)
+
+
+def entity_typing(data: OwnTexts, request: DataRequest) -> PreparedData:
+    """Texts with a mention and its types."""
+    return typing(reader(data, own.read_typing))(data, request)
 
 
 def relation_classification(data: OwnTexts, request: DataRequest) -> PreparedData:
     """Texts with two mentions."""
     none = () if data.no_relation is None else (data.no_relation,)
-    return relation(own.read_relation, no_relation=none)(data, request)
+    return relation(reader(data, own.read_relation), no_relation=none)(data, request)
 
 
 def parallel_sentences(data: OwnTexts, request: DataRequest) -> PreparedData:
@@ -81,7 +106,7 @@ def parallel_sentences(data: OwnTexts, request: DataRequest) -> PreparedData:
     reading = TextEncoding(data.tokenizer(), data.max_length, data.languages)
     return _files(
         data,
-        own.read_parallel,
+        reader(data, own.read_parallel),
         lambda examples: translated(examples, reading),
         model=ParallelSentences,
         sizes={"vocab_size": len(reading.tokenizer)},
@@ -91,10 +116,10 @@ def parallel_sentences(data: OwnTexts, request: DataRequest) -> PreparedData:
 def vqa(data: OwnImages, request: DataRequest) -> PreparedData:
     """Questions about images."""
     store, reading = data.store(), TextEncoding(data.tokenizer(), data.max_length, data.languages)
-    answers = _answers(own.read_vqa(data.train), data.min_count)
+    answers = _answers(reader(data, own.read_vqa)(data.train), data.min_count)
     return _files(
         data,
-        own.read_vqa,
+        reader(data, own.read_vqa),
         lambda examples: image_sources.questions(examples, answers, reading, store),
         model=lambda system: VQA(system, answers, criterion=one_answer),
         sizes=_sizes(reading, store),
@@ -107,7 +132,7 @@ def retrieval(data: OwnImages, request: DataRequest) -> PreparedData:
     store, reading = data.store(), TextEncoding(data.tokenizer(), data.max_length, data.languages)
     return _files(
         data,
-        own.read_retrieval,
+        reader(data, own.read_retrieval),
         lambda examples: image_sources.captions(examples, reading, store, pool=data.candidate_pool_size),
         model=Retrieval,
         sizes=_sizes(reading, store),
@@ -120,7 +145,7 @@ def grounding(data: OwnImages, request: DataRequest) -> PreparedData:
     store, reading = data.store(), TextEncoding(data.tokenizer(), data.max_length, data.languages)
     return _files(
         data,
-        own.read_grounding,
+        reader(data, own.read_grounding),
         lambda examples: image_sources.expressions(examples, reading, store),
         model=Grounding,
         sizes=_sizes(reading, store),
@@ -172,11 +197,9 @@ VQA_SUPPLY = TaskDataset(VQA, OwnImages, vqa, own.read_vqa)
 RETRIEVAL_SUPPLY = TaskDataset(Retrieval, OwnImages, retrieval, own.read_retrieval)
 GROUNDING_SUPPLY = TaskDataset(Grounding, OwnImages, grounding, own.read_grounding)
 ENTAILMENT_SUPPLY = TaskDataset(Entailment, OwnTexts, entailment, own.read_entailment)
-CLASSIFICATION_SUPPLY = TaskDataset(
-    SentenceClassification, OwnTexts, classification(own.read_classification), own.read_classification
-)
-NAMES_SUPPLY = TaskDataset(NamedEntities, OwnTexts, tagging(own.read_named_entities), own.read_named_entities)
+CLASSIFICATION_SUPPLY = TaskDataset(SentenceClassification, OwnTexts, sentence_classification, own.read_classification)
+NAMES_SUPPLY = TaskDataset(NamedEntities, OwnTexts, named_entities, own.read_named_entities)
 CLOZE_SUPPLY = TaskDataset(FillBlanks, OwnTexts, blanks, own.read_cloze)
-TYPING_SUPPLY = TaskDataset(EntityTyping, OwnTexts, typing(own.read_typing), own.read_typing)
+TYPING_SUPPLY = TaskDataset(EntityTyping, OwnTexts, entity_typing, own.read_typing)
 RELATION_SUPPLY = TaskDataset(RelationClassification, OwnTexts, relation_classification, own.read_relation)
 SENTENCES_SUPPLY = TaskDataset(ParallelSentences, OwnTexts, parallel_sentences, own.read_parallel)

@@ -65,14 +65,16 @@ def labelled_files(
 
     @cache
     def shapes(file: str) -> tuple[list[tuple[str, ...]], list[str]]:
-        """Which relations the facts of every text have, whatever they say, and what it is labelled."""
+        """Which relations the facts of every labelled text have, whatever they say, and its gold label."""
         collected: list[tuple[str, ...]] = []
         about = make(examples(file), chosen, replace(reading, facts="none", shapes=collected)).about
-        return collected, [one.target for one in about]
+        shaped = collected or [()] * len(about)
+        known = [(shape, one.target) for shape, one in zip(shaped, about, strict=True) if one.is_labelled]
+        return [shape for shape, _ in known], [target for _, target in known]
 
     def baselines(split: str) -> Mapping[str, float]:
         (seen, answers), (asked, targets) = shapes("train"), shapes(splits[split][0])
-        if not any(targets):
+        if not targets or not answers:
             return {}
         usual = Counter(answers).most_common(1)[0][0]
         scores = {"majority": targets.count(usual) / len(targets)}

@@ -23,7 +23,8 @@ from mm_kptm.preprocessing.text import TextEncoding
 from mm_kptm.systems.discovery import instances
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.system import System
-from mm_kptm.tasks.protocol import Row, Task
+from mm_kptm.tasks.example import Row
+from mm_kptm.tasks.protocol import Task
 from mm_kptm.train.protocol import Source, Trainable
 
 PRETRAINING = "pretraining"  #: name in place of a task for pure pretraining

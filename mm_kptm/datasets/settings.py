@@ -87,9 +87,14 @@ def by_split(files: Mapping[str, Path], read: Callable[[Path], Sequence[T]]) -> 
 
 
 def fingerprints(files: Mapping[str, Path]) -> dict[str, str]:
-    """The digest of every file by its part in the data; ``UserError`` for a file that is not there."""
+    """The digest of every file, or of those in a folder, by its part in the data; ``UserError`` for one not there."""
     found = {}
-    for part, file in files.items():
+    members = {
+        f"{part}/{member.relative_to(file)}" if file.is_dir() else part: member
+        for part, file in files.items()
+        for member in (sorted(one for one in file.rglob("*") if one.is_file()) if file.is_dir() else [file])
+    }
+    for part, file in members.items():
         if not file.is_file():
             raise UserError(f"{file} was to be read, but there is no such file")
         with file.open("rb") as stream:

@@ -11,7 +11,7 @@ import torch
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import Built, parameter_count
 from mm_kptm.experiment.settings import Experiment
-from mm_kptm.tasks.protocol import Row
+from mm_kptm.tasks.example import Row
 from mm_kptm.train.loop import sampler_for
 from mm_kptm.train.protocol import Source, module_of
 

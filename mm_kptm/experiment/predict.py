@@ -10,10 +10,8 @@ from mm_kptm.experiment.build import Built
 from mm_kptm.experiment.coverage import announce, coverage_of, gives_facts
 from mm_kptm.experiment.run import opened
 from mm_kptm.experiment.settings import Experiment
-from mm_kptm.tasks.protocol import Row, Task, write_predictions
-
-#: Fields of a row that depend on the gold answer; left out where there is none.
-JUDGED = ("target", "correct", "rank", "memorised")
+from mm_kptm.tasks.example import Row
+from mm_kptm.tasks.protocol import Task, write_predictions
 
 
 def predict(run: Path, *, split: str = "test", file: Path | None = None) -> list[Row]:
@@ -41,7 +39,7 @@ def predict(run: Path, *, split: str = "test", file: Path | None = None) -> list
         if gives_facts(settings, built.prepared) and (covered := coverage_of(source)) is not None:
             announce(settings.name, {file.name: covered}, None)  # a file without known names is no error
         rows = task.predictions(source, batch_size=settings.train.batch_size)
-    return [_without_gold(row) for row in rows]
+    return list(rows)
 
 
 def submit(run: Path, *, split: str = "test", folder: Path | None = None) -> Sequence[Path]:
@@ -71,7 +69,3 @@ def _task_of(run: Path) -> tuple[Experiment, Built, Task]:
     if built.task is None:
         raise UserError(f"{run} pretrained without a task and answers nothing; predict a run that has one")
     return settings, built, built.task
-
-
-def _without_gold(row: Row) -> Row:
-    return row if row["target"] else {key: value for key, value in row.items() if key not in JUDGED}

@@ -25,8 +25,9 @@ from mm_kptm.io.atomic import write_json, write_text
 from mm_kptm.report.statistics import bootstrap
 from mm_kptm.systems.model_card import Measured
 from mm_kptm.systems.saved import read_saved, record_result, save, tokenizer_of
+from mm_kptm.tasks.example import Row
 from mm_kptm.tasks.knowledge_use import use_of
-from mm_kptm.tasks.protocol import Row, write_predictions
+from mm_kptm.tasks.protocol import write_predictions
 from mm_kptm.train.checkpoint import Checkpoints, load_weights
 from mm_kptm.train.evaluation import evaluate as measure
 from mm_kptm.train.loop import fit
@@ -119,7 +120,8 @@ def evaluate(run: Path, split: str = "test") -> dict[str, object]:
     Returns:
         run, split, number of examples (and of skipped ones, if any), mean of every measure, official metrics of the
         task, knowledge use (:func:`~mm_kptm.tasks.knowledge_use.use_of`), accuracies by type and language, and
-        model-free baselines.
+        model-free baselines. Examples without a gold answer are measured by none of them; ``labels`` then says how many
+        there are.
     """
     device = start()
     settings, built = opened(run)
@@ -137,11 +139,15 @@ def evaluated(run: Path, settings: Experiment, built: Built, split: str) -> dict
         rows = built.task.predictions(source, batch_size=settings.train.batch_size)
         if is_main_process():
             write_predictions(rows, run / "predictions" / f"{split}.jsonl")
-        result["accuracy"] = _mean(rows)
-        result |= built.task.summary(rows)
-        result |= use_of(split, rows, partial(_answered, settings, built))
-        for key in ("type", "language"):
-            result[f"by_{key}"] = _by(rows, key)
+        labelled = [row for row in rows if "correct" in row]
+        if len(labelled) < len(rows):
+            result["labels"] = _without_labels(len(labelled), len(rows))
+        if labelled:
+            result["accuracy"] = _mean(labelled)
+            result |= built.task.summary(labelled)
+            result |= use_of(split, labelled, partial(_answered, settings, built))
+            for key in ("type", "language"):
+                result[f"by_{key}"] = _by(labelled, key)
     if left_out := built.prepared.skipped(split):
         result["left_out"] = left_out
     baselines = dict(built.prepared.baselines(split))
@@ -165,7 +171,14 @@ def _answered(settings: Experiment, built: Built, split: str) -> Sequence[Row]:
     """Predictions on another split, for comparison."""
     if built.task is None:
         raise TypeError(f"{settings.name} has no task that could answer")
-    return built.task.predictions(built.source(split), batch_size=settings.train.batch_size)
+    rows = built.task.predictions(built.source(split), batch_size=settings.train.batch_size)
+    return [row for row in rows if "correct" in row]
+
+
+def _without_labels(labelled: int, examples: int) -> str:
+    if not labelled:
+        return f"none of the {examples} examples has a gold answer, so nothing is measured"
+    return f"{labelled} of the {examples} examples have a gold answer, and only they are measured"
 
 
 def _mean(rows: Sequence[Row]) -> float:

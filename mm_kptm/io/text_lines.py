@@ -22,6 +22,7 @@ _OPENERS: dict[str, Callable[[IO[bytes]], IO[bytes]]] = {
     "xz": lambda file: cast(IO[bytes], lzma.LZMAFile(file)),  # noqa: SIM115 the caller closes it
 }
 _LFS = b"version https://git-lfs"
+_TAR, _TAR_AT = b"ustar", 257  # in the header of an archive, and where
 _UNREADABLE = {b"PK\x03\x04": "a zip archive", b"\x28\xb5\x2f\xfd": "packed by zstd", b"7z\xbc\xaf": "a 7z archive"}
 
 
@@ -46,14 +47,25 @@ def _compression(head: bytes, path: Path) -> str | None:
 
 @contextmanager
 def open_bytes(path: Path) -> Iterator[IO[bytes]]:
-    """A file or pipe for reading, unpacked by its content; ``UserError`` as :func:`compression`."""
+    """A file or pipe for reading, unpacked by its content; ``UserError`` as :func:`compression`, and for an archive."""
     with path.open("rb") as file:
         packed = _compression(file.peek(len(_LFS)), path)
         if packed is None:
+            _refuse_archive(file, path)
             yield file
             return
         with _OPENERS[packed](file) as unpacked:
+            _refuse_archive(unpacked, path)
             yield unpacked
+
+
+def _refuse_archive(file: IO[bytes], path: Path) -> None:
+    try:
+        head = cast(io.BufferedReader, file).peek(_TAR_AT + len(_TAR))
+    except (OSError, EOFError, zlib.error, lzma.LZMAError):
+        return  # who reads on says so
+    if head[_TAR_AT:].startswith(_TAR):
+        raise UserError(f"{path} is an archive of several files (tar); unpack it and name one of them")
 
 
 def is_cut_short(error: BaseException) -> bool:
@@ -91,6 +103,8 @@ def read_text(path: str | Path, kind: str, *, allow_empty: bool = False) -> str:
         if is_cut_short(error):
             raise UserError(f"{path} breaks off; fetch it again") from None
         raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', error)}") from None
+    if b"\0" in raw:  # as UTF-16 and UTF-32 write Latin letters, which would pass for UTF-8
+        raise _not_utf8(path, raw.count(b"\n", 0, raw.index(0)) + 1)
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -100,12 +114,15 @@ def read_text(path: str | Path, kind: str, *, allow_empty: bool = False) -> str:
     return io.IncrementalNewlineDecoder(None, translate=True).decode(text, final=True)
 
 
-def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+def numbered_lines(path: str | Path) -> Iterator[tuple[int, str]]:
     """Iterate over (line number from 1, line without its end) of a UTF-8 file, decompressed by its content.
 
     Raises:
         UserError: a line is not UTF-8, or the compressed file is damaged.
     """
+    path = Path(path)
+    if not path.is_file() and not path.is_fifo():
+        raise UserError(f"{path} was to be read, but there is no such file")
     with open_bytes(path) as lines:
         number = 0
         try:

@@ -10,6 +10,10 @@ from mm_kptm.batch import Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.nn.sublayers import bert_norm
 
+_PLURALS = {
+    "word": "words", "segment": "segments", "language": "languages", "entity": "entities", "relation": "relations"
+}  # fmt: skip
+
 
 class TextEmbedding(nn.Module):
     """Word + position + segment (+ language) (+ task), norm, dropout (Devlin et al. 2019, section 3).
@@ -19,8 +23,8 @@ class TextEmbedding(nn.Module):
     segment is added to every token, whatever its segment id (RoBERTa in Hugging Face's files).
 
     Raises:
-        UserError: a position or a task id exceeds its table (checked on the CPU), or the model embeds languages and the
-            tokens carry none.
+        UserError: a word, position, segment, language or task has no row in its table (looked at on the CPU, and on a
+            CUDA device outside training), or languages are read but not given.
     """
 
     def __init__(
@@ -49,18 +53,51 @@ class TextEmbedding(nn.Module):
     def forward(self, tokens: Tokens) -> Tensor:
         """The embedding of every token, [T, D]; ``tokens.vectors`` replace the word embeddings when given."""
         positions = tokens.positions + self.position_offset
-        self._check(positions)
-        x = self.word(tokens.ids) if tokens.vectors is None else tokens.vectors
-        x = x + self.position(positions)
-        if self.segment is not None:
-            x = x + (self.segment.weight if len(self.segment.weight) == 1 else self.segment(tokens.segments))
+        self._check_positions(positions)
+        x = self.words(tokens) + self.position(positions)
+        if self.segment is not None and len(self.segment.weight) == 1:
+            x = x + self.segment.weight
+        elif self.segment is not None:
+            self._check_ids(tokens.segments, self.segment, "segment", "number segments from 0", "num_segments")
+            x = x + self.segment(tokens.segments)
         if self.language is not None:
             if tokens.languages is None:
                 raise UserError("this model embeds the language of every token, but the tokens carry no languages")
+            self._check_ids(tokens.languages, self.language, "language", "name the model's languages", "num_languages")
             x = x + self.language(tokens.languages)
         if self.task is not None:
             x = x + (self.task.weight[0] if tokens.tasks is None else self.task(self._known(tokens.tasks)))
         return self.drop(self.norm(x))
+
+    def words(self, tokens: Tokens) -> Tensor:
+        """The row of every token in the word table, or its vector in ``tokens.vectors``, [T, D].
+
+        Raises:
+            UserError: an id has no row in the table.
+        """
+        if tokens.vectors is not None:
+            return tokens.vectors
+        remedy = "encode the text with the tokenizer of the model"
+        self._check_ids(tokens.ids, self.word, "word", remedy, "vocab_size")
+        found: Tensor = self.word(tokens.ids)
+        return found
+
+    def _check_ids(self, ids: Tensor, table: nn.Embedding, what: str, remedy: str, size: str) -> None:
+        """Refuse ids without a row, which a device would answer with a traceback or with the end of the process.
+
+        On a CUDA device the ids are looked at outside training alone, where waiting for them costs little.
+        """
+        if not len(ids) or (ids.is_cuda and self.training):
+            return
+        rows = table.num_embeddings
+        least, most = torch.stack(ids.aminmax()).tolist()
+        if least < 0 or most >= rows:
+            wrong = least if least < 0 else most
+            larger = f", or build it with {size}={most + 1}" if least >= 0 else ""
+            raise UserError(
+                f"a token has the {what} id {wrong}, but the table of {_PLURALS[what]} has {rows} rows, "
+                f"0 to {rows - 1}; {remedy}{larger}"
+            )
 
     def _known(self, tasks: Tensor) -> Tensor:
         rows = 0 if self.task is None else self.task.num_embeddings
@@ -70,13 +107,18 @@ class TextEmbedding(nn.Module):
             )
         return tasks
 
-    def _check(self, positions: Tensor) -> None:
+    def _check_positions(self, positions: Tensor) -> None:
         rows = self.position.num_embeddings
-        if not positions.is_cuda and len(positions) and (last := int(positions.max())) >= rows:
+        if not len(positions) or (positions.is_cuda and self.training):
+            return
+        first, last = torch.stack(positions.aminmax()).tolist()
+        if last >= rows:
             raise UserError(
                 f"a token stands at position {last}, but the model has {rows} positions; cut the text or build the "
                 f"model with max_positions={last + 1}"
             )
+        if first < 0:
+            raise UserError(f"a token stands at position {first}, but the first of the {rows} positions is 0")
 
 
 def sinusoids(count: int, dim: int) -> Tensor:

@@ -68,35 +68,40 @@ def splits(arms: Sequence[ReportedArm]) -> list[str]:
 
 
 def scored(arm: ReportedArm, split: str) -> list[ScoredArm]:
-    """Examples of a split that the arm answered, with the mean score over seeds."""
+    """Examples of a split that have a gold answer and that the arm answered, with the mean score over seeds."""
     scores: dict[str, list[float]] = {}
     first: dict[str, Prediction] = {}
     for run in arm.runs:
         for prediction in run.predictions.get(split, ()):
-            first.setdefault(prediction.id, prediction)
-            scores.setdefault(prediction.id, []).append(prediction.correct)
+            if prediction.correct is not None:
+                first.setdefault(prediction.id, prediction)
+                scores.setdefault(prediction.id, []).append(prediction.correct)
     return [ScoredArm(first[name], sum(found) / len(found)) for name, found in scores.items()]
 
 
 def headline(arms: Sequence[ReportedArm], split: str, generator: np.random.Generator) -> Table:
     """Accuracy of every arm on a split, followed by the model-free baselines."""
     rows = []
-    groups = 0
+    groups = answered = 0
     for arm in arms:
+        answered = max(answered, *(len(run.predictions.get(split, ())) for run in arm.runs))
         if not (examples := scored(arm, split)):
             continue
         found = _interval(examples, generator)
         groups = max(groups, found.groups)
         seeds = [
-            float(np.mean([prediction.correct for prediction in run.predictions[split]]))
+            float(np.mean(known))
             for run in arm.runs
-            if split in run.predictions
+            if (known := [one.correct for one in run.predictions.get(split, ()) if one.correct is not None])
         ]
         rows.append(Row(arm.name, "accuracy", found.value, found.low, found.high, found.n, std=over_seeds(seeds).std))
     computed: dict[str, float] = {}
     for arm in arms:
         for run in arm.runs:
             computed |= run.baselines.get(split, {})
+    if not rows:
+        note = f"None of the {counted(answered, 'example')} has a gold answer, so there is no accuracy and no interval"
+        return Table(f"Split {split}", (), note)
     rows += [Row(name, "accuracy", share, baseline=True) for name, share in sorted(computed.items())]
     return Table(
         f"Split {split}", tuple(rows), f"Intervals of 95 % from drawing {counted(groups, 'group')} of examples."
@@ -138,7 +143,7 @@ def confusions(arm: ReportedArm, split: str, count: int = 8) -> list[tuple[str, 
     mistakes: dict[tuple[str, str], int] = {}
     for run in arm.runs:
         for prediction in run.predictions.get(split, ()):
-            if prediction.correct < 0.5 and prediction.answer != prediction.target:
+            if prediction.correct is not None and prediction.correct < 0.5 and prediction.answer != prediction.target:
                 pair = prediction.target, prediction.answer
                 mistakes[pair] = mistakes.get(pair, 0) + 1
     ordered = sorted(mistakes.items(), key=lambda item: (-item[1], item[0]))

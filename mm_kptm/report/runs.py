@@ -28,7 +28,7 @@ class Prediction:
     id: str
     answer: str
     target: str
-    correct: float  #: between 0 and 1
+    correct: float | None  #: between 0 and 1; None where the example has no gold answer
     group: str  #: scene or world shared with other examples; else its own id
     type: str = ""
     language: str = ""
@@ -107,12 +107,11 @@ def _predictions(path: Path) -> tuple[Prediction, ...]:
         name = line.text("id")
         if name in found:
             raise UserError(f"{line.place}: the id '{name}' was predicted before in this file; ids must differ")
-        right = line.values.get("correct")
         found[name] = Prediction(
             id=name,
             answer=line.text("answer", ""),
             target=line.text("target", ""),
-            correct=float(right) if isinstance(right, bool) else line.share("correct"),
+            correct=_correct(line),
             group=line.text("group", name),
             type=line.text("type", ""),
             language=line.text("language", ""),
@@ -121,6 +120,14 @@ def _predictions(path: Path) -> tuple[Prediction, ...]:
     if not found:
         raise UserError(f"{path} holds no prediction; write one JSON object a line, or remove the file")
     return tuple(found.values())
+
+
+def _correct(line: Record) -> float | None:
+    """How right an answer is; a line with neither ``correct`` nor ``target`` is of an example without a gold answer."""
+    right = line.values.get("correct")
+    if isinstance(right, bool):
+        return float(right)
+    return None if right is None and not line.has("target") else line.share("correct")
 
 
 def _baselines(path: Path) -> dict[str, dict[str, float]]:

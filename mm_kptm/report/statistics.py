@@ -20,6 +20,7 @@ Floats = NDArray[np.float64]
 
 DRAWS = 10_000
 LEVEL = 0.95
+_ROUNDING = 1e-12  # scores nearer than this are equal: means over seeds round
 _BLOCK = 250_000  # random numbers drawn at once: about 4 MB with the data, which fits the CPU cache
 
 
@@ -74,7 +75,7 @@ def bootstrap(
         )
     sums, counts = _per_group(values, members)
     mean = float(values.mean())
-    if np.ptp(sums / counts) < 1e-12:
+    if np.ptp(sums / counts) < _ROUNDING:
         low, high = wilson(mean, len(sums), level=level)
     else:
         low, high = _quantiles(_means(sums, counts, generator, draws), mean, len(sums), level)
@@ -95,13 +96,16 @@ def difference(
     Both arms are evaluated on the same resampled groups (Efron and Tibshirani 1993, chapter 8; Koehn 2004 for its use
     on system outputs), so the difficulty of an example cancels. ``ours`` and ``theirs`` are [N] in the same order.
     Where the difference is the same in every group the bootstrap distribution is degenerate, and the interval is that
-    of Newcombe 1998 (method 10), from the two Wilson intervals.
+    of Newcombe 1998 (method 10), from the two Wilson intervals. Arms with the same score on every
+    example differ by exactly 0 on any resample of these examples: the interval is [0, 0].
     """
     first, second, members = _paired(ours, theirs, groups)
     gaps = first - second
     sums, counts = _per_group(gaps, members)
+    if np.abs(gaps).max() < _ROUNDING:
+        return Interval(0.0, 0.0, 0.0, len(gaps), len(sums), level)
     mean = float(gaps.mean())
-    if np.ptp(sums / counts) < 1e-12:
+    if np.ptp(sums / counts) < _ROUNDING:
         a, b = float(first.mean()), float(second.mean())
         (a_low, a_high), (b_low, b_high) = (wilson(share, len(sums), level=level) for share in (a, b))
         low, high = mean - sqrt((a - a_low) ** 2 + (b_high - b) ** 2), mean + sqrt((a_high - a) ** 2 + (b - b_low) ** 2)

@@ -20,16 +20,21 @@ def uses(arms: Sequence[ReportedArm], split: str, generator: np.random.Generator
     groups = 0
     for arm in arms:
         answers = [
-            [answer for answer in run.predictions.get(split, ()) if answer.memorised is not None] for run in arm.runs
+            [
+                (answer.group, answer.correct, answer.memorised)
+                for answer in run.predictions.get(split, ())
+                if answer.correct is not None and answer.memorised is not None
+            ]
+            for run in arm.runs
         ]
         if not any(answers):
             continue
-        example_groups = [answer.group for of_run in answers for answer in of_run]
-        follows_context = [answer.correct for of_run in answers for answer in of_run]
-        memorised = [float(answer.memorised or 0) for of_run in answers for answer in of_run]
+        example_groups = [group for of_run in answers for group, _, _ in of_run]
+        follows_context = [correct for of_run in answers for _, correct, _ in of_run]
+        memorised = [share for of_run in answers for _, _, share in of_run]
         memorised_rate = bootstrap(memorised, example_groups, generator)
         score = difference(follows_context, memorised, example_groups, generator)
-        seeds = [float(np.mean([answer.correct - (answer.memorised or 0) for answer in of_run])) for of_run in answers]
+        seeds = [float(np.mean([correct - share for _, correct, share in of_run])) for of_run in answers if of_run]
         groups = max(groups, score.groups)
         rows.append(
             Row(arm.name, "memorised", memorised_rate.value, memorised_rate.low, memorised_rate.high, memorised_rate.n)

@@ -71,12 +71,17 @@ class System(nn.Module):
         return cast(Encoder, self.encoder).dim
 
     def forward(self, inputs: Inputs, output_rows: OutputRows = ALL_ROWS) -> Encoded:
-        """Encode; see :class:`~mm_kptm.batch.OutputRows` for what to ask of the last layer."""
+        """Encode; see :class:`~mm_kptm.batch.OutputRows` for what to ask of the last layer.
+
+        Raises:
+            UserError: the inputs are of another type, or a text has no token.
+        """
         if not isinstance(inputs, Inputs):
             raise UserError(
                 f"{self.recipe} reads Inputs, not a value of type {type(inputs).__name__}; make them of texts with "
                 "system.tokenizer([...])"
             )
+        inputs.check_texts()
         encoded: Encoded = self.encoder(inputs, output_rows)
         return encoded
 
@@ -87,8 +92,9 @@ class System(nn.Module):
         """The states at every depth, from the embeddings on; see :class:`~mm_kptm.systems.encoder.LayeredEncoder`.
 
         Raises:
-            UserError: the encoder has no ``hidden_states``.
+            UserError: the encoder does not show them, or a text has no token.
         """
+        inputs.check_texts()
         if not isinstance(self.encoder, LayeredEncoder):
             raise UserError(
                 f"the states of every depth were asked of {self.recipe}, but its encoder, "

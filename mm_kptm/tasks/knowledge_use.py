@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from mm_kptm.errors import UserError
-from mm_kptm.tasks.example import Example
-from mm_kptm.tasks.protocol import Row
+from mm_kptm.tasks.example import Example, Row
 
 #: Suffixes of splits with other facts than those of training, and the facts that are injected.
 COUNTERFACTUAL_SUFFIXES = {f"-{facts}": facts for facts in ("true", "swapped", "random", "oracle", "none")}

@@ -13,30 +13,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm_kptm.batch import POOLED_ONLY, Encoded, Inputs, Movable
+from mm_kptm.batch import POOLED_ONLY, Encoded, Inputs
 from mm_kptm.data.packing import Packed
 from mm_kptm.knowledge.injection.marker_tokens import marked_rows
 from mm_kptm.knowledge.objectives.mention_classification import marked_states
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.system import System
-from mm_kptm.tasks.example import Example
+from mm_kptm.tasks.example import Example, ExampleBatch, Row, prediction
 from mm_kptm.tasks.heads import ChosenHead, Heads, requested_heads
-from mm_kptm.tasks.protocol import Row, Task
+from mm_kptm.tasks.protocol import Task
+from mm_kptm.tasks.scores import finite_scores
 from mm_kptm.train.protocol import Source
 
 SEPARATOR = "|"  #: between the labels of a prediction
 
 
 @dataclass(frozen=True, eq=False)
-class Labelled(Movable):
+class Labelled(ExampleBatch):
     """A batch of texts with their labels."""
 
     inputs: Inputs
     truth: Tensor  #: 1 for every gold label, [B, C]
     about: tuple[Example, ...]
-
-    def __len__(self) -> int:
-        return len(self.about)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,31 +120,27 @@ class Labelling(Task[Labelled]):
         """The mean over texts."""
         return self.losses(self(batch.inputs), batch.truth).mean()
 
+    def scores(self, batch: Labelled) -> Tensor:
+        """The score of every label, [B, C]; ``UserError`` where one is not finite."""
+        return finite_scores(self(batch.inputs), "labels")
+
     @torch.no_grad()
     def measure(self, batch: Labelled) -> dict[str, Tensor]:
         """Exact-match accuracy of the label sets, and the loss."""
-        logits = self(batch.inputs)
+        logits = self.scores(batch)
         right = (self.given(logits) == batch.truth.bool()).all(dim=1)
         return {"accuracy": right.float(), "loss": self.losses(logits, batch.truth)}
 
     @torch.no_grad()
     def predict(self, batch: Labelled) -> list[Row]:
         """The predicted labels of every text."""
-        given = self.given(self(batch.inputs)).tolist()
+        given = self.given(self.scores(batch)).tolist()
         return [self.row(about, chosen) for about, chosen in zip(batch.about, given, strict=True)]
 
     def row(self, about: Example, chosen: Sequence[bool]) -> Row:
         """One prediction row."""
         answer = SEPARATOR.join(label for label, holds in zip(self.labels, chosen, strict=True) if holds)
-        return {
-            "id": about.id,
-            "type": about.type,
-            "language": about.language,
-            "group": about.group,
-            "answer": answer,
-            "target": about.target,
-            "correct": float(answer == about.target),
-        }
+        return prediction(about, answer)
 
 
 class OneLabel(Labelling):

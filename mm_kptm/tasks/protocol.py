@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import ClassVar, Generic
@@ -20,12 +20,10 @@ from mm_kptm.systems.discovery import by_name, modules
 from mm_kptm.systems.discovery import catalogue as recipes
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.system import System
+from mm_kptm.tasks.example import Row
 from mm_kptm.train.evaluation import shard_batches
 from mm_kptm.train.parallel.processes import all_gather_object
 from mm_kptm.train.protocol import BatchT, Source
-
-#: One line of ``predictions/<split>.jsonl``: id, type, language, group, answer, target, correct, and what a task adds.
-Row = Mapping[str, str | float]
 
 
 class Task(nn.Module, ABC, Generic[BatchT]):
@@ -56,7 +54,11 @@ class Task(nn.Module, ABC, Generic[BatchT]):
         """Prediction rows of the batch, in its order."""
 
     def summary(self, rows: Sequence[Row]) -> dict[str, float]:
-        """Official metrics that are not means over examples, from all predictions; none by default."""
+        """Official metrics that are no mean over examples, from all predictions together; none by default.
+
+        Args:
+            rows: of examples with a gold answer, at least one.
+        """
         return {}
 
     @torch.no_grad()

@@ -26,11 +26,20 @@ class Evaluation:
 
     per_example: dict[str, Tensor]  #: measures by name, in the order of the source, float64 on the CPU, [n]
     n: int
+    labelled: Tensor | None = None  #: whether each example has a gold answer, [n]; None: they all have
+
+    @property
+    def num_labelled(self) -> int:
+        """How many examples have a gold answer."""
+        return self.n if self.labelled is None else int(self.labelled.sum())
 
     @property
     def means(self) -> dict[str, float]:
-        """Mean of every measure over all examples."""
-        return {name: values.mean().item() for name, values in self.per_example.items()}
+        """Mean of every measure over the examples with a gold answer; empty where there is none."""
+        if self.labelled is None:
+            return {name: values.mean().item() for name, values in self.per_example.items()}
+        chosen = {name: values[self.labelled] for name, values in self.per_example.items()}
+        return {name: values.mean().item() for name, values in chosen.items() if len(values)}
 
 
 @torch.no_grad()
@@ -46,7 +55,8 @@ def evaluate(
     """Evaluate ``model`` on its device on every example of ``source``.
 
     Batches are formed before they are assigned to processes, so results do not depend on the number of processes. All
-    processes get the whole result, and all must call it.
+    processes get the whole result, and all must call it. A batch may say by ``labelled``, one
+    truth value an example, which of them have a gold answer; measures of the others count nowhere.
     """
     module = module_of(model)
     if not len(source):
@@ -54,11 +64,13 @@ def evaluate(
     device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
     orders = shard_batches(in_order([source.length(i) for i in range(len(source))], batch_size))
     mine: dict[str, list[Tensor]] = {}
+    labelled: list[bool] = []
     training = module.training
     module.eval()
     try:
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             for (_, indices), batch in prefetch(partial(_make, source, seed), orders, num_workers=num_workers):
+                labelled += getattr(batch, "labelled", None) or [True] * len(indices)
                 for name, values in model.measure(batch.to(device)).items():
                     if values.shape != (len(indices),):
                         raise ValueError(
@@ -69,7 +81,7 @@ def evaluate(
     finally:
         module.train(training)
     measured = {name: torch.cat(values).double().cpu() for name, values in mine.items()}
-    return _gathered([i for _, indices in orders for i in indices], measured, len(source))
+    return _gathered([i for _, indices in orders for i in indices], measured, labelled, len(source))
 
 
 def _make(source: Source[BatchT], seed: int, order: Numbered) -> BatchT:
@@ -89,11 +101,13 @@ def shard_batches(batches: Sequence[tuple[int, ...]]) -> list[Numbered]:
     return [(number, batches[number]) for number in mine]
 
 
-def _gathered(indices: Sequence[int], measured: dict[str, Tensor], n: int) -> Evaluation:
+def _gathered(indices: Sequence[int], measured: dict[str, Tensor], labelled: Sequence[bool], n: int) -> Evaluation:
     """Gather the measures of all processes in the order of the source."""
     per_example: dict[str, Tensor] = {}
-    for where, values in all_gather_object((indices, measured)):
+    have_label = torch.ones(n, dtype=torch.bool)
+    for where, values, known in all_gather_object((indices, measured, labelled)):
+        have_label[torch.tensor(where)] = torch.tensor(known)
         for name, value in values.items():
             whole = per_example.setdefault(name, torch.full((n,), torch.nan, dtype=torch.float64))
             whole[torch.tensor(where)] = value
-    return Evaluation(per_example, n)
+    return Evaluation(per_example, n, None if have_label.all() else have_label)

@@ -272,7 +272,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(UserError, match="cannot be read: Is a directory"):
         config.read(Trial, tmp_path)
     (tmp_path / "latin.yaml").write_bytes(b"task: caf\xe9\n")
-    with pytest.raises(UserError, match=r"latin.yaml is not UTF-8 text"):
+    with pytest.raises(UserError, match=r"latin.yaml, line 1 is not UTF-8; save it in that encoding"):
         config.read(Trial, tmp_path / "latin.yaml")
 
 

@@ -87,11 +87,19 @@ def test_where_nothing_varies_the_interval_is_still_wide(scores, groups):
     assert found.high - found.low > 0.05
 
 
-def test_two_perfect_arms_differ_by_nothing_known_only_so_well():
-    gap = difference([1.0] * 20, [1.0] * 20, range(20), np.random.default_rng(0))
-    assert gap.value == 0
-    assert -0.2 < gap.low < 0 < gap.high < 0.2
-    assert permutation([1.0] * 20, [1.0] * 20, range(20), np.random.default_rng(0)) == 1.0
+@pytest.mark.parametrize("scores", [[1.0] * 20, [0.0] * 20, [0.0, 1.0] * 10, [1 / 3, 0.1 + 0.2] * 10, [0.5]])
+def test_identical_predictions_differ_by_exactly_nothing(scores):
+    rounded = [score + 1e-16 for score in scores]  # as means over seeds round
+    groups = [place // 3 for place in range(len(scores))]
+    for ours, theirs in ((scores, scores), (scores, rounded), (rounded, scores)):
+        gap = difference(ours, theirs, groups, np.random.default_rng(0))
+        assert (gap.value, gap.low, gap.high) == (0.0, 0.0, 0.0) and gap.n == len(scores)
+        assert permutation(ours, theirs, groups, np.random.default_rng(0)) == 1.0
+
+
+def test_a_difference_that_is_the_same_in_every_group_still_has_an_interval():
+    gap = difference([1.0] * 20, [0.0] * 20, range(20), np.random.default_rng(0))
+    assert gap.value == 1.0 and 0.7 < gap.low < 1.0 == gap.high
 
 
 def test_wilson_agrees_with_the_formula_solved_by_hand():

@@ -1,6 +1,7 @@
 """What holds for every task that Number World feeds: it learns, reaches its weights and writes rows of one form."""
 
 import json
+from copy import deepcopy
 from functools import cache
 
 import pytest
@@ -8,9 +9,11 @@ import torch
 
 from mm_kptm.data.sampler import seeded
 from mm_kptm.datasets.protocol import task_datasets
+from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import Built, build
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
 from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
+from mm_kptm.train.evaluation import evaluate
 from mm_kptm.train.settings import TrainSettings
 
 TASKS = [supply.task_name for supply in task_datasets() if supply.data is NumberWorldData and supply.task is not None]
@@ -55,6 +58,18 @@ def test_eight_examples_are_learnt_and_every_weight_is_reached(task):
     pooled = unpooled.get(task, ())
     spoken = () if task in ("retrieval", "grounding", "vqa", "knowledge-vqa") else ("regions",)
     assert not {name for name in unread if not any(part in name for part in (*pooled, *spoken, "regions.mask"))}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("task", TASKS)
+def test_scores_that_are_not_finite_are_refused_and_never_ranked_first(task, value):
+    model, source = deepcopy(built(task).model), built(task).source("dev")
+    for name, weight in model.named_parameters():
+        if name.endswith("bias"):  # reaches every head, and every state that is compared without one
+            weight.data.fill_(value)
+    for measured in (lambda: model.predictions(source, batch_size=4), lambda: evaluate(model, source, batch_size=4)):
+        with pytest.raises(UserError, match=r"of .* are not finite \(the first is (nan|-?inf)\), so no answer"):
+            measured()
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -246,9 +246,7 @@ def test_what_cannot_be_read_is_refused() -> None:
         system(replace(bare, regions=replace(bare.regions, classes=None)))
     with pytest.raises(UserError, match="reads the detector's distribution over 9 classes, but these regions have 7"):
         small(num_region_classes=9)(inputs)
-    with pytest.raises(
-        UserError, match=r"behind the first token of a text, but a text has none; begin it with \[CLS\]"
-    ):
+    with pytest.raises(UserError, match=r"^sequence 1 of the 2 of text has no token"):
         system(inputs.with_streams(text=Tokens.of([[2, 3], []])))
     with pytest.raises(UserError, match="a caption has at least one word, but max_length is 0"):
         captioning(0)

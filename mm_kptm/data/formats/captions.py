@@ -20,7 +20,7 @@ class Described:
 
     names: tuple[str, ...]  #: possible names in a region store, most likely first
     captions: tuple[tuple[str, str], ...]  #: id and text of each
-    split: str = "train"
+    split: str | None = None  #: the part of the data it belongs to, where the file says so
     language: str = "en"
 
 
@@ -31,8 +31,8 @@ class Pointed:
     id: str
     names: tuple[str, ...]  #: possible names of the image in a region store
     text: str
-    box: Box | None  #: x1 y1 x2 y2 as fractions of the image; None if unknown
-    split: str = "train"
+    box: Box | None  #: x1 y1 x2 y2 as fractions of the image; None where it is not known
+    split: str | None = None  #: the part of the data it belongs to, where the file says so
     language: str = "en"
 
 

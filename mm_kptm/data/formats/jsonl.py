@@ -1,4 +1,4 @@
-"""Readers of custom data: JSON lines, one schema per task (``docs/own-data.md``).
+"""Readers of the user's own data: one schema per task (``docs/own-data.md``), in any of the files of data sets.
 
 The id of an example is its ``id``, or its line number. Labels may be missing in data to predict on; then the key is
 left out. Character spans are half-open and count from 0; a box is x1, y1, x2, y2 as fractions of the image; images
@@ -15,13 +15,15 @@ from typing import TypeVar
 from mm_kptm.data.formats.captions import Described, Pointed
 from mm_kptm.data.formats.lama import BLANK, Cloze
 from mm_kptm.data.formats.mentions import RelatedMentions, TypedMention, span
+from mm_kptm.data.formats.tables import TableColumns, read_records
 from mm_kptm.data.formats.uer_tsv import ClassifiedText, Tagged, checked
 from mm_kptm.data.formats.xnli import LABELS, SentencePair
-from mm_kptm.errors import UserError, nearest
-from mm_kptm.io.records import Json, Record, expected, once, one_of, read_lines
+from mm_kptm.errors import UserError
+from mm_kptm.io.records import Json, Record, expected, once, one_of
 
 T = TypeVar("T")
-PEOPLE = 10  #: annotators per question of VQA v2
+BY_KEY = TableColumns()  #: columns are called as the keys of the schema
+PEOPLE = 10  #: who answered every question of VQA v2
 
 
 @dataclass(frozen=True)
@@ -44,67 +46,73 @@ class Translated:
     sentences: dict[str, str]  #: by language, two at least
 
 
-def read_vqa(path: str | Path) -> tuple[AskedImage, ...]:
-    """``{"image", "question"}`` and optional ``answers``, ``language``, ``type``."""
-    return _read(path, _vqa, ("image", "question", "answers", "language", "type"))
+def read_vqa(path: str | Path, table: TableColumns = BY_KEY) -> tuple[AskedImage, ...]:
+    """``{"image", "question"}`` and perhaps ``answers``, ``language``, ``type``."""
+    return _read(path, _vqa, ("image", "question", "answers", "language", "type"), table)
 
 
-def read_retrieval(path: str | Path) -> tuple[Described, ...]:
-    """``{"image", "captions"}`` and optional ``language``."""
-    return _read(path, _described, ("image", "captions", "language"))
+def read_retrieval(path: str | Path, table: TableColumns = BY_KEY) -> tuple[Described, ...]:
+    """``{"image", "captions"}`` and perhaps ``language``."""
+    return _read(path, _described, ("image", "captions", "language"), table)
 
 
-def read_grounding(path: str | Path) -> tuple[Pointed, ...]:
-    """``{"image", "text"}`` and optional ``box``, ``language``."""
-    return _read(path, _pointed, ("image", "text", "box", "language"))
+def read_grounding(path: str | Path, table: TableColumns = BY_KEY) -> tuple[Pointed, ...]:
+    """``{"image", "text"}`` and perhaps ``box``, ``language``."""
+    return _read(path, _pointed, ("image", "text", "box", "language"), table)
 
 
-def read_entailment(path: str | Path) -> tuple[SentencePair, ...]:
-    """``{"premise", "hypothesis"}`` and optional ``label``, ``language``."""
-    return _read(path, _pair, ("premise", "hypothesis", "label", "language"))
+def read_entailment(path: str | Path, table: TableColumns = BY_KEY) -> tuple[SentencePair, ...]:
+    """``{"premise", "hypothesis"}`` and perhaps ``label``, ``language``."""
+    return _read(path, _pair, ("premise", "hypothesis", "label", "language"), table)
 
 
-def read_classification(path: str | Path) -> tuple[ClassifiedText, ...]:
-    """``{"text"}`` and optional ``pair``, ``label``, ``language``."""
-    return _read(path, _classified, ("text", "pair", "label", "language"))
+def read_classification(path: str | Path, table: TableColumns = BY_KEY) -> tuple[ClassifiedText, ...]:
+    """``{"text"}`` and perhaps ``pair``, ``label``, ``language``."""
+    return _read(path, _classified, ("text", "pair", "label", "language"), table)
 
 
-def read_named_entities(path: str | Path) -> tuple[Tagged, ...]:
-    """``{"words": [...]}`` and optional as many ``tags``, ``language``."""
-    return _read(path, _tagged, ("words", "tags", "language"))
+def read_named_entities(path: str | Path, table: TableColumns = BY_KEY) -> tuple[Tagged, ...]:
+    """``{"words": [...]}`` and perhaps as many ``tags``, ``language``."""
+    return _read(path, _tagged, ("words", "tags", "language"), table)
 
 
-def read_cloze(path: str | Path) -> tuple[Cloze, ...]:
-    """``{"text"}`` with a blank, and optional ``answer``, ``subject``, ``relation``, ``language``."""
-    return _read(path, _cloze, ("text", "answer", "subject", "relation", "language"))
+def read_cloze(path: str | Path, table: TableColumns = BY_KEY) -> tuple[Cloze, ...]:
+    """``{"text"}`` with a blank, and perhaps ``answer``, ``subject``, ``relation``, ``language``."""
+    return _read(path, _cloze, ("text", "answer", "subject", "relation", "language"), table)
 
 
-def read_typing(path: str | Path) -> tuple[TypedMention, ...]:
-    """``{"text", "mention": [start, end]}`` and optional ``types``, ``language``."""
-    return _read(path, _typed, ("text", "mention", "types", "language"))
+def read_typing(path: str | Path, table: TableColumns = BY_KEY) -> tuple[TypedMention, ...]:
+    """``{"text", "mention": [start, end]}`` and perhaps ``types``, ``language``."""
+    return _read(path, _typed, ("text", "mention", "types", "language"), table)
 
 
-def read_relation(path: str | Path) -> tuple[RelatedMentions, ...]:
-    """``{"text", "head": [start, end], "tail": [start, end]}`` and optional ``relation``, ``language``."""
-    return _read(path, _related, ("text", "head", "tail", "relation", "language"))
+def read_relation(path: str | Path, table: TableColumns = BY_KEY) -> tuple[RelatedMentions, ...]:
+    """``{"text", "head": [start, end], "tail": [start, end]}`` and perhaps ``relation``, ``language``."""
+    return _read(path, _related, ("text", "head", "tail", "relation", "language"), table)
 
 
-def read_parallel(path: str | Path) -> tuple[Translated, ...]:
+def read_parallel(path: str | Path, table: TableColumns = BY_KEY) -> tuple[Translated, ...]:
     """``{"sentences": {language: text, ...}}``."""
-    return _read(path, _translated, ("sentences",))
+    return _read(path, _translated, ("sentences",), table)
 
 
-def _read(path: str | Path, read: Callable[[Record, str], T], keys: tuple[str, ...]) -> tuple[T, ...]:
-    """Read all lines; ``UserError`` for a key outside the schema or a duplicate id."""
+def _read(
+    path: str | Path, read: Callable[[Record, str], T], keys: tuple[str, ...], table: TableColumns
+) -> tuple[T, ...]:
+    """Every example; ``UserError`` as :func:`read_records`, and for an id that is there twice."""
     examples, seen = [], dict[str, str]()
-    for number, record in enumerate(read_lines(path), 1):
-        for key in record.values:
-            if key not in (*keys, "id"):
-                raise UserError(f"{record.place} has the unknown key {key!r}{nearest(key, (*keys, 'id'))}")
+    for number, record in enumerate(read_records(path, (*keys, "id"), table), 1):
         id_ = record.name("id") if "id" in record.values else str(number)
         once(id_, record.place, seen, "the id")
         examples.append(read(record, id_))
     return tuple(examples)
+
+
+def _label(record: Record, key: str) -> str:
+    text = record.text(key)
+    if not text.strip():
+        raise UserError(f"{record.place}: {key!r} is blank; a label was expected")
+    return text
 
 
 def _filled(record: Record, key: str) -> str:
@@ -155,7 +163,7 @@ def _pointed(record: Record, id_: str) -> Pointed:
 def _pair(record: Record, id_: str) -> SentencePair:
     label = None
     if "label" in record.values:
-        label = one_of(record.get("label", str), LABELS, f"{record.place}: 'label'")
+        label = one_of(_label(record, "label"), LABELS, f"{record.place}: 'label'")
     return SentencePair(
         id_, _filled(record, "premise"), _filled(record, "hypothesis"), label, _language(record), f"pair-{id_}"
     )
@@ -163,7 +171,7 @@ def _pair(record: Record, id_: str) -> SentencePair:
 
 def _classified(record: Record, id_: str) -> ClassifiedText:
     texts = tuple(_filled(record, key) for key in ("text", "pair") if key == "text" or key in record.values)
-    label = _filled(record, "label") if "label" in record.values else None
+    label = _label(record, "label") if "label" in record.values else None
     return ClassifiedText(id_, texts, label, _language(record))
 
 
@@ -205,7 +213,7 @@ def _related(record: Record, id_: str) -> RelatedMentions:
     head, tail = span(record, "head", text), span(record, "tail", text)
     if head.start < tail.end and tail.start < head.end:
         raise UserError(f"{record.place}: 'head' and 'tail' share characters; they must stand apart")
-    relation = _filled(record, "relation") if "relation" in record.values else None
+    relation = _label(record, "relation") if "relation" in record.values else None
     return RelatedMentions(id_, text, head, tail, relation, language=_language(record))
 
 

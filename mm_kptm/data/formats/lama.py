@@ -59,15 +59,16 @@ def read_templates(path: str | Path) -> dict[str, Template]:
 def read_lama(path: str | Path, templates: Mapping[str, Template] | None = None) -> tuple[Cloze, ...]:
     """Facts of a file of one JSON object a line, or of every ``.jsonl`` file of a folder.
 
-    A relation with a template has one sentence for each pair of subject and object; others have those of the file.
-    Facts that most judges of Google-RE rejected are skipped.
+    A relation with a template has one sentence for each pair of subject and object; others have those of the file, and
+    their facts need no subject. A fact that most judges of Google-RE rejected is passed over.
 
     Args:
         path: file or folder; a file's name is the relation of lines without one.
         templates: templates by relation.
 
     Raises:
-        UserError: there is nothing, a key is missing, or there is neither a sentence with a blank nor a template.
+        UserError: there is nothing, a key is missing that the sentence needs, or there is neither a sentence with a
+            blank nor a template.
     """
     path = Path(path)
     files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
@@ -84,21 +85,32 @@ def _of_file(file: Path, templates: Mapping[str, Template]) -> Iterator[Cloze]:
     for number, record in enumerate(read_lines(file), 1):
         if _rejected(record):
             continue
-        subject, answer = record.get("sub_label", str), record.get("obj_label", str)
+        subject, answer = _subject(record), record.get("obj_label", str)
         named = [record.get(key, str) for key in ("predicate_id", "pred") if key in record.values]
         relation = named[0].rsplit("/", 1)[-1] if named else file.stem
         template = templates.get(relation)
+        if template is not None and subject is None:
+            raise UserError(
+                f"{record.place} has no 'sub_label' for {SUBJECT} of the template of {relation}; give the fact one, or "
+                "leave the template out, so that its own sentences are read"
+            )
+        key = (relation, subject or record.place, answer)
         if template is None:
             text = " ".join(_sentences(record))
-        elif (relation, subject, answer) in said:
+        elif key in said:
             continue
         else:
-            text = template.text.replace(SUBJECT, subject.strip()).replace(OBJECT, BLANK)
-        said.add((relation, subject, answer))
+            text = template.text.replace(SUBJECT, (subject or "").strip()).replace(OBJECT, BLANK)
+        said.add(key)
         if BLANK not in text:
             raise UserError(f"{record.place} has no {BLANK} in {text[:60]!r}; the object is asked for there")
         called = (relation, *named, *([template.label] if template is not None and template.label else []))
         yield Cloze(f"{file.stem}-{number}", text, answer, relation, subject, tuple(dict.fromkeys(called)))
+
+
+def _subject(record: Record) -> str | None:
+    """Whom a fact is about: ``sub_label``, or ``sub`` in LAMA's part of ConceptNet; None where neither is there."""
+    return next((record.get(key, str) for key in ("sub_label", "sub") if record.has(key)), None)
 
 
 def _sentences(record: Record) -> tuple[str, ...]:

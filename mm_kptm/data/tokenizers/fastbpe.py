@@ -16,6 +16,7 @@ from tokenizers import models, pre_tokenizers
 
 from mm_kptm.data.tokenizers.protocol import Pieces, Specials
 from mm_kptm.errors import UserError
+from mm_kptm.io.text_lines import read_text
 
 #: Special tokens before the words of every XLM vocabulary; ``</s>`` starts and ends texts, ``<special1>`` is the mask.
 SPECIAL_TOKENS = ("<s>", "</s>", "<pad>", "<unk>", *(f"<special{number}>" for number in range(10)))
@@ -95,10 +96,7 @@ class FastBpe:
 def _lines(file: Path) -> Iterator[tuple[int, str]]:
     if not file.is_file():
         raise UserError(f"{file} was to be read for byte-pair encoding, but there is no such file")
-    try:
-        text = file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file} is no UTF-8 text: byte {error.start} cannot be read") from None
+    text = read_text(file, "byte-pair encoding", allow_empty=True)
     if not text.strip():
         raise UserError(f"{file} is empty; byte-pair encoding needs one entry a line")
     yield from enumerate(text.removesuffix("\n").split("\n"), 1)

@@ -6,22 +6,32 @@ so that sources, masking and entity linking do not depend on the kind of tokeniz
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tokenizers import Tokenizer as Engine
 from tokenizers import models, normalizers, pre_tokenizers
 
+from mm_kptm.data.tokenizers.basic import BasicTokenizer
 from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS, Pieces, Specials
 from mm_kptm.errors import UserError
+from mm_kptm.io.text_lines import read_text
+
+#: Text of which the engine makes the same words as :class:`~mm_kptm.data.tokenizers.basic.BasicTokenizer`, faster:
+#: ASCII, the Latin and Cyrillic letters of Europe, kana, hangul, common ideographs and full-width forms.
+PLAIN = re.compile(
+    r"[\x00-\x7f\xa0-\u024f\u0400-\u0482\u048a-\u04ff\u2010-\u2027\u3001-\u3020\u3041-\u3096\u30a1-\u30fa"
+    r"\u4e00-\u9fa5\uac00-\ud7a3\uff01-\uff5e]*"
+)
 
 
 class WordPiece:
     """BERT's tokenizer: clean, split at spaces, punctuation and ideographs, then greedy longest match.
 
-    The behaviour of the released ``FullTokenizer`` (Devlin et al. 2019). A word without match, or of more than
-    ``longest_word`` characters (200 there, 100 in Hugging Face's), becomes ``[UNK]`` as a whole. Markers such as
-    ``[MASK]`` inside a text are plain text.
+    The behaviour of the released ``FullTokenizer`` (Devlin et al. 2019) on every code point. A word without match, or
+    of more than ``longest_word`` characters (200 there, 100 in Hugging Face's), becomes ``[UNK]`` as a whole. Markers
+    such as ``[MASK]`` inside a text are plain text.
 
     Args:
         vocabulary: every piece; its place is its id (the last place of one that is there twice).
@@ -45,11 +55,15 @@ class WordPiece:
         self.vocabulary = tuple(vocabulary)
         ids = {piece: place for place, piece in enumerate(self.vocabulary)}
         self.specials = _specials(ids, name)
-        self._engine = Engine(models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=longest_word))
-        self._engine.normalizer = normalizers.BertNormalizer(
+        self._basic = BasicTokenizer(lowercase=lowercase, ideographs=ideographs)
+        # the engine cleans and cuts plain text at once; of other text it only cuts the words that it is given
+        model = models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=longest_word)
+        self._plain, self._words = Engine(model), Engine(model)
+        self._plain.normalizer = normalizers.BertNormalizer(
             clean_text=True, handle_chinese_chars=ideographs, strip_accents=lowercase, lowercase=lowercase
         )
-        self._engine.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        self._plain.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        self._words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
 
     @classmethod
     def open(cls, path: str | Path, *, lowercase: bool, ideographs: bool = True, longest_word: int = 200) -> WordPiece:
@@ -63,10 +77,7 @@ class WordPiece:
             file /= "vocab.txt"
         if not file.is_file():
             raise UserError(f"a vocabulary was looked for in {file}, but there is no such file")
-        try:
-            text = file.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise UserError(f"{file} is no UTF-8 text: byte {error.start} cannot be read") from None
+        text = read_text(file, "a vocabulary of one piece a line", allow_empty=True)
         pieces = [line.strip() for line in text.removesuffix("\n").split("\n")]  # U+2028 is a piece, no line end
         if not any(pieces):
             raise UserError(f"{file} is empty; a vocabulary has one piece a line")
@@ -77,8 +88,13 @@ class WordPiece:
 
     def encode(self, text: str, language: str | None = None) -> Pieces:
         """The pieces of a text in any language."""
-        encoded = self._engine.encode(text, add_special_tokens=False)
-        return Pieces(tuple(encoded.ids), tuple(encoded.tokens), tuple(encoded.offsets))
+        if PLAIN.fullmatch(text):
+            encoded = self._plain.encode(text, add_special_tokens=False)
+            return Pieces(tuple(encoded.ids), tuple(encoded.tokens), tuple(encoded.offsets))
+        words, places = self._basic(text)
+        encoded = self._words.encode(words, add_special_tokens=False)
+        spans = tuple((places[first], places[end - 1] + 1) for first, end in encoded.offsets)
+        return Pieces(tuple(encoded.ids), tuple(encoded.tokens), spans)
 
 
 def _specials(ids: Mapping[str, int], name: str) -> Specials:

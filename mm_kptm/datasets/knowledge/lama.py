@@ -179,6 +179,9 @@ def lama(data: LamaData, request: DataRequest) -> PreparedData:
 def _usual(about: Sequence[Example], count: int) -> Mapping[str, float]:
     """Baselines: accuracy of the most frequent answer of each relation, and chance."""
     by_relation: dict[str, dict[str, int]] = {}
+    about = [one for one in about if one.is_labelled]
+    if not about:
+        return {}
     for one in about:
         counts = by_relation.setdefault(one.type, {})
         counts[one.target] = counts.get(one.target, 0) + 1

@@ -17,7 +17,7 @@ from mm_kptm.errors import UserError
 from mm_kptm.io.atomic import write_lines
 from mm_kptm.io.records import one_of
 from mm_kptm.io.text_lines import read_text
-from mm_kptm.tasks.protocol import Row
+from mm_kptm.tasks.example import Row
 from mm_kptm.tasks.text.entailment import Entailment
 
 LANGUAGES = ("ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh")

@@ -44,7 +44,7 @@ def retrieval(data: KarpathyData, request: DataRequest) -> PreparedData:
     store, reading = RegionStore(data.features), TextEncoding(data.tokenizer(), data.max_length, data.languages)
     splits: dict[str, list[Described]] = {}
     for image in read_karpathy(data.captions):
-        splits.setdefault(image.split, []).append(image)
+        splits.setdefault(image.split or "train", []).append(image)
 
     def source(split: str) -> CaptionSource:
         return image_sources.captions(splits[split], reading, store, pool=data.candidate_pool_size)

@@ -42,7 +42,7 @@ def grounding(data: RefCocoData, request: DataRequest) -> PreparedData:
         found: dict[str, list[Pointed]] = {}
         for split, path in files.items():
             for one in read_refcoco(path):
-                found.setdefault(one.split if len(files) == 1 else split, []).append(one)
+                found.setdefault((one.split or split) if len(files) == 1 else split, []).append(one)
         return found
 
     def source(split: str) -> ExpressionSource:

@@ -22,6 +22,7 @@ from mm_kptm.tasks.vision.retrieval import Captioned, CaptionSource
 from mm_kptm.tasks.vision.vqa import QuestionSource
 from mm_kptm.vision.features.store import RegionStore
 
+EXPRESSION = "expression"  #: the type of expressions whose file names no split
 FOUND = 0.5  #: overlap with the object from which on a region counts as found, as is usual
 
 
@@ -66,7 +67,7 @@ def expressions(examples: Sequence[Pointed], reading: TextEncoding, store: Regio
         right.append([int(share >= FOUND) for share in overlaps])
         targets.append(best if found else NOWHERE)
         target = "" if one.box is None else str(best) if found else "none"
-        about.append(Example(one.id, one.split, one.language, f"image-{one.names[0]}", target))
+        about.append(Example(one.id, one.split or EXPRESSION, one.language, f"image-{one.names[0]}", target))
     shown = _texts(reading, store, [(one.text, one.language) for one in examples], places)
     return ExpressionSource(shown, Packed.of(right=right), tuple(targets), tuple(about))
 

@@ -13,8 +13,8 @@ from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import TextSettings, fingerprints
 from mm_kptm.datasets.vision.vqa_v2_source import LONGEST, VqaV2, check_submission, write_submission
 from mm_kptm.errors import UserError
+from mm_kptm.tasks.example import Row
 from mm_kptm.tasks.metrics.vqa import vqa_accuracy
-from mm_kptm.tasks.protocol import Row
 from mm_kptm.tasks.vision.vqa import VQA, QuestionSource, each_answer
 from mm_kptm.vision.features.store import RegionStore
 

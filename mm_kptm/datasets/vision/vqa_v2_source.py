@@ -14,9 +14,8 @@ from mm_kptm.errors import UserError
 from mm_kptm.io.atomic import write_json
 from mm_kptm.io.records import read_json
 from mm_kptm.preprocessing.inputs import InputSource
-from mm_kptm.tasks.example import Example
+from mm_kptm.tasks.example import Example, Row
 from mm_kptm.tasks.metrics.vqa import answer_vocabulary, soft_scores
-from mm_kptm.tasks.protocol import Row
 from mm_kptm.tasks.vision.vqa import QuestionSource
 from mm_kptm.vision.features.store import RegionStore
 

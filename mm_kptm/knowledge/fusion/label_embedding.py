@@ -43,7 +43,7 @@ class SentimentEmbedding(TextEmbedding):
     def forward(self, tokens: Tokens) -> Tensor:
         """Embedding of every token, [T, D]."""
         known = tokens.token_labels or {}
-        x = self.word(tokens.ids) if tokens.vectors is None else tokens.vectors
+        x = self.words(tokens)
         for name, table in self.marks.items():
             x = x + table(known.get(name, torch.full_like(tokens.ids, UNKNOWN[name])))
         return super().forward(replace(tokens, vectors=x))

@@ -40,8 +40,14 @@ class NodeEmbedding(TextEmbedding):
         if tokens.vectors is not None:
             return super().forward(tokens)
         vectors = self.word.weight.new_zeros(len(tokens.ids), self.word.embedding_dim)
-        for kind, table in ((WORD, self.word), (ENTITY, self.entity), (RELATION, self.relation)):
+        kinds = (
+            (WORD, self.word, "word", "vocab_size"),
+            (ENTITY, self.entity, "entity", "num_entities"),
+            (RELATION, self.relation, "relation", "num_relations"),
+        )
+        for kind, table, name, size in kinds:
             rows = (tokens.segments == kind).nonzero().squeeze(1)
+            self._check_ids(tokens.ids[rows], table, name, "number nodes as the model does", size)
             vectors = vectors.index_copy(0, rows, table(tokens.ids[rows]))
         return super().forward(replace(tokens, vectors=vectors))
 

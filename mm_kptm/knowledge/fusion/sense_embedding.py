@@ -46,6 +46,6 @@ class SenseEmbedding(TextEmbedding):
 
     def forward(self, tokens: Tokens) -> Tensor:
         """Embedding of every token, [T, D]."""
-        words = self.word(tokens.ids) if tokens.vectors is None else tokens.vectors
+        words = self.words(tokens)
         meant = self.allowed[tokens.ids].to(words.dtype) @ self.sense.weight
         return super().forward(replace(tokens, vectors=words + meant))

@@ -89,8 +89,14 @@ def read_triples(path: Path) -> Iterator[Triple]:
             continue
         parts = [part.strip() for part in line.split("\t")]
         if len(parts) != 3 or not all(parts):
+            empty = [f"number {place}" for place, part in enumerate(parts, 1) if not part]
+            blank = (
+                f", of which {', '.join(empty)} {'is' if len(empty) == 1 else 'are'} empty"
+                if len(parts) > 1 and empty
+                else ""
+            )
             raise UserError(
-                f"{path}, line {number} holds {sum(map(bool, parts))} parts between tabs ({line.strip()[:60]!r}); "
+                f"{path}, line {number} holds {len(parts)} parts between tabs{blank} ({line[:60]!r}); "
                 f"a triple is head, relation and tail"
             )
         yield Triple(*parts)

@@ -38,7 +38,7 @@ class LabelledText:
 
 
 def read_labelled(path: str | Path, *, max_length: int = 512) -> Iterator[LabelledText]:
-    """Read a pretraining file of ERNIE, plain or ``.gz``; texts of more than ``max_length`` tokens are skipped.
+    """Read a pretraining file of ERNIE, plain or compressed; texts of more than ``max_length`` tokens are skipped.
 
     A line is five fields separated by semicolons: token ids, segments, positions, unit labels (0 begin, 1 inside, -1
     separator), each with spaces between its numbers, and 1 where the second text follows the first.

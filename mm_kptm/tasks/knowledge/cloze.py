@@ -13,18 +13,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mm_kptm.batch import Encoded, Inputs, Movable, OutputRows
+from mm_kptm.batch import Encoded, Inputs, OutputRows
 from mm_kptm.data.packing import Packed
 from mm_kptm.errors import UserError
 from mm_kptm.preprocessing.inputs import InputSource, IntArray
 from mm_kptm.systems.discovery import catalogue
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.system import System
-from mm_kptm.tasks.example import Example
+from mm_kptm.tasks.example import Example, ExampleBatch, Row, prediction
 from mm_kptm.tasks.heads import Heads
 from mm_kptm.tasks.knowledge_use import with_memorised
 from mm_kptm.tasks.metrics.ranking import UNKNOWN, over_relations, rank
-from mm_kptm.tasks.protocol import Row, Task
+from mm_kptm.tasks.protocol import Task
+from mm_kptm.tasks.scores import finite_scores
 
 HEAD = "masked-tokens"
 
@@ -38,16 +39,13 @@ class CandidateWords:
 
 
 @dataclass(frozen=True, eq=False)
-class Blanks(Movable):
+class Blanks(ExampleBatch):
     """Batch of sentences with the rows of their blanks."""
 
     inputs: Inputs
     rows: Tensor  #: token rows of the blanks, [B]
     truth: Tensor  #: index of the answer among the candidates, :data:`UNKNOWN` where there is no label, [B]
     about: tuple[Example, ...]
-
-    def __len__(self) -> int:
-        return len(self.about)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,10 +131,14 @@ class FillBlanks(Task[Blanks]):
         known = batch.truth != UNKNOWN
         return F.cross_entropy(scores[known], batch.truth[known], reduction="sum") / known.sum().clamp(min=1)
 
+    def scores(self, batch: Blanks) -> Tensor:
+        """The score of every candidate at every blank, [B, V]; ``UserError`` where one is not finite."""
+        return finite_scores(self(batch.inputs, batch.rows), "words that may fill a blank")
+
     @torch.no_grad()
     def measure(self, batch: Blanks) -> dict[str, Tensor]:
         """Accuracy, accuracy among the ten best, reciprocal rank and loss of every blank."""
-        scores = self(batch.inputs, batch.rows)
+        scores = self.scores(batch)
         ranks = rank(scores, batch.truth)
         measured = {
             "accuracy": (ranks == 1).float(),
@@ -155,7 +157,7 @@ class FillBlanks(Task[Blanks]):
     @torch.no_grad()
     def predict(self, batch: Blanks) -> list[Row]:
         """Best candidate and rank of the answer, 0 without a label."""
-        scores = self(batch.inputs, batch.rows)
+        scores = self.scores(batch)
         best, ranks = scores.argmax(dim=1).tolist(), rank(scores, batch.truth).tolist()
         return [
             with_memorised(self.row(about, self.words[place], at), about, self.words[place])
@@ -164,16 +166,7 @@ class FillBlanks(Task[Blanks]):
 
     def row(self, about: Example, answer: str, at: int) -> Row:
         """One row of the predictions."""
-        return {
-            "id": about.id,
-            "type": about.type,
-            "language": about.language,
-            "group": about.group,
-            "answer": answer,
-            "target": about.target,
-            "correct": float(at == 1),
-            "rank": float(at),
-        }
+        return prediction(about, answer, correct=float(at == 1), rank=float(at))
 
     def summary(self, rows: Sequence[Row]) -> dict[str, float]:
         """LAMA's metrics: precision at 1 and 10 and reciprocal rank per relation, averaged over relations."""

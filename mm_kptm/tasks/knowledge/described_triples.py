@@ -22,8 +22,10 @@ from mm_kptm.knowledge.embedding.transe import TransEScore
 from mm_kptm.knowledge.graph.indexed_triple import IndexedTriple
 from mm_kptm.knowledge.objectives.knowledge_embedding import DescribedGraph, DescribedTriples, contrast, scores_by
 from mm_kptm.systems.system import System
+from mm_kptm.tasks.example import Example, Row, prediction
 from mm_kptm.tasks.heads import ChosenHead
-from mm_kptm.tasks.protocol import Row, Task
+from mm_kptm.tasks.protocol import Task
+from mm_kptm.tasks.scores import finite_scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +109,7 @@ class DescribedTask(Task[DescribedTriples]):
     @torch.no_grad()
     def measure(self, batch: DescribedTriples) -> dict[str, Tensor]:
         """Whether a triple scores above all its negatives, and the loss; ranks need all entities at once."""
-        true, false = scores_by(self.scorer, self.system, batch)
+        true, false = (finite_scores(one, "triples") for one in scores_by(self.scorer, self.system, batch))
         return {"leads": (true > false.amax(dim=1)).float(), "loss": contrast(true, false)}
 
     @torch.no_grad()
@@ -115,7 +117,7 @@ class DescribedTask(Task[DescribedTriples]):
         """Whether every triple of the batch scores above its negatives."""
         leads = self.measure(batch)["leads"].tolist()
         return [
-            row(str(place), "triple", str(relation), "true" if one else "false", "true")
+            prediction(example(str(place), "triple", str(relation), "true"), "true" if one else "false")
             for place, (relation, one) in enumerate(zip(batch.relations.tolist(), leads, strict=True))
         ]
 
@@ -132,20 +134,12 @@ class DescribedTask(Task[DescribedTriples]):
             inputs = source.graph.entities([numbers[place] for place in part]).to(device)
             encoded: Encoded = self.system(inputs, POOLED_ONLY)
             vectors[part] = encoded.pooled.float().cpu()
-        return vectors
+        return finite_scores(vectors, "vectors of entities")
 
 
-def row(id_: str, type_: str, group: str, answer: str, target: str) -> dict[str, str | float]:
-    """One row of predictions; descriptions have no single language."""
-    return {
-        "id": id_,
-        "type": type_,
-        "language": "und",
-        "group": group,
-        "answer": answer,
-        "target": target,
-        "correct": float(answer == target),
-    }
+def example(id_: str, type_: str, group: str, target: str) -> Example:
+    """What is known of a question about a triple; descriptions are in no one language."""
+    return Example(id_, type_, "und", group, target)
 
 
 def checked(source: object) -> DescribedSource:

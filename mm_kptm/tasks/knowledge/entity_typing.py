@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mm_kptm.systems.system import System
+from mm_kptm.tasks.example import Row
 from mm_kptm.tasks.labelling import Labelling
 from mm_kptm.tasks.metrics.classification import loose
-from mm_kptm.tasks.protocol import Row
 
 
 class EntityTyping(Labelling):

@@ -13,8 +13,8 @@ from torch import Tensor
 from mm_kptm.knowledge.embedding.ranking import HITS, Ranks, measures, rank
 from mm_kptm.knowledge.embedding.scoring import TransE
 from mm_kptm.knowledge.objectives.knowledge_embedding import DescribedTriples
-from mm_kptm.tasks.knowledge.described_triples import DescribedSource, DescribedTask, by_query, checked, row
-from mm_kptm.tasks.protocol import Row
+from mm_kptm.tasks.example import Row, prediction
+from mm_kptm.tasks.knowledge.described_triples import DescribedSource, DescribedTask, by_query, checked, example
 from mm_kptm.train.protocol import Source
 
 SIDES = ("head", "tail")
@@ -70,9 +70,10 @@ class LinkPrediction(DescribedTask):
         for number, triple in enumerate(source.graph.triples):
             for side, name, true in zip((0, 1), SIDES, (triple.head, triple.tail), strict=True):
                 answer = source.entities[source.candidates[best[side][number]]]
-                line = row(f"{number}-{name}", name, source.relations[triple.relation], answer, source.entities[true])
+                about = example(f"{number}-{name}", name, source.relations[triple.relation], source.entities[true])
                 rank_ = ranks[side][number]
-                yield {**line, "triple": source.name(triple), "correct": float(rank_ == 1), "rank": rank_}
+                found = prediction(about, answer, correct=float(rank_ == 1))
+                yield {**found, "triple": source.name(triple), "rank": rank_}
 
 
 def _among(triples: Tensor, places: dict[int, int]) -> Tensor:

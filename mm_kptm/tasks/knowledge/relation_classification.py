@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mm_kptm.systems.system import System
+from mm_kptm.tasks.example import Row
 from mm_kptm.tasks.labelling import OneLabel
 from mm_kptm.tasks.metrics.classification import micro
-from mm_kptm.tasks.protocol import Row
 
 
 class RelationClassification(OneLabel):

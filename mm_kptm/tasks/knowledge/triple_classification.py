@@ -16,8 +16,9 @@ from mm_kptm.knowledge.embedding.negatives import FilteredNegatives
 from mm_kptm.knowledge.graph.indexed_triple import IndexedTriple
 from mm_kptm.knowledge.objectives.knowledge_embedding import DescribedTriples
 from mm_kptm.systems.system import System
-from mm_kptm.tasks.knowledge.described_triples import DescribedSource, DescribedTask, checked, row
-from mm_kptm.tasks.protocol import Row
+from mm_kptm.tasks.example import Row, prediction
+from mm_kptm.tasks.knowledge.described_triples import DescribedSource, DescribedTask, checked, example
+from mm_kptm.tasks.scores import finite_scores
 from mm_kptm.train.protocol import Source
 
 ANSWERS = ("false", "true")
@@ -57,21 +58,18 @@ class TripleClassification(DescribedTask):
             scores, relations, labels = self._scored(triples_source, batch_size)
         finally:
             self.train(training)
-        predicted = (scores > thresholds_[relations]).long().tolist()
+        predicted, gold = (scores > thresholds_[relations]).long().tolist(), labels.long().tolist()
         triples = [*triples_source.graph.triples, *false_ones(triples_source)]
         return [
-            {
-                **row(
-                    str(number),
-                    triples_source.relations[triple.relation],
-                    triples_source.name(triple),
-                    ANSWERS[answer],
-                    ANSWERS[label],
+            prediction(
+                example(
+                    str(number), triples_source.relations[triple.relation], triples_source.name(triple), ANSWERS[true]
                 ),
-                "score": score,
-            }
-            for number, (triple, answer, label, score) in enumerate(
-                zip(triples, predicted, labels.long().tolist(), scores.tolist(), strict=True)
+                ANSWERS[answer],
+                score=score,
+            )
+            for number, (triple, answer, true, score) in enumerate(
+                zip(triples, predicted, gold, scores.tolist(), strict=True)
             )
         ]
 
@@ -84,7 +82,7 @@ class TripleClassification(DescribedTask):
         table = self.scorer.relation.weight.detach().float().cpu()
         margin = float(self.scorer.margin)
         apart = vectors[positions[:, 0]] + table[triples[:, 1]] - vectors[positions[:, 1]]
-        scores = margin - torch.linalg.vector_norm(apart, dim=-1)
+        scores = finite_scores(margin - torch.linalg.vector_norm(apart, dim=-1), "triples")
         return scores, triples[:, 1], torch.arange(len(triples)) < len(true)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mm_kptm.tasks.example import Row
 from mm_kptm.tasks.labelling import SEPARATOR
-from mm_kptm.tasks.protocol import Row
 
 
 def micro(rows: Sequence[Row], *, no_relation: str | None) -> dict[str, float]:

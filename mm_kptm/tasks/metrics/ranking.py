@@ -8,13 +8,25 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mm_kptm.tasks.protocol import Row
+from mm_kptm.tasks.example import Row
+from mm_kptm.tasks.scores import finite_scores
 
-UNKNOWN = -1  #: index of an unknown answer
+UNKNOWN = -1  #: the place of a gold answer that the data do not have
 
 
 def rank(scores: Tensor, truth: Tensor) -> Tensor:
-    """The rank of every gold answer from 1, [B], 0 for an unknown one; ties go to the earlier candidate."""
+    """The rank of every gold answer among the candidates, from 1; 0 where there is no gold answer, [B].
+
+    Of equal scores the first candidate wins.
+
+    Args:
+        scores: of the candidates, [B, V].
+        truth: the place of the gold answer, :data:`UNKNOWN` where there is none, [B].
+
+    Raises:
+        UserError: a score is not finite.
+    """
+    finite_scores(scores, "candidates")
     own = scores.gather(1, truth.clamp(min=0)[:, None])
     earlier = torch.arange(scores.shape[1], device=scores.device) < truth[:, None]
     before = (scores > own) | ((scores == own) & earlier)
@@ -47,10 +59,14 @@ def reciprocal_rank(rows: Sequence[Row], positive: str) -> float:
 
     Ties share the better rank, as in the released code.
 
+    Raises:
+        UserError: a score is not finite.
+
     >>> scored = (("q1", "0", 0.9), ("q1", "1", 0.5), ("q2", "1", 0.7), ("q2", "0", 0.1))
     >>> reciprocal_rank([{"group": group, "target": target, "score": score} for group, target, score in scored], "1")
     0.75
     """
+    finite_scores(torch.tensor([float(row["score"]) for row in rows]), "candidates")
     questions: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         questions[str(row["group"])].append(row)

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 import torch
 
+from mm_kptm.tasks.example import Row
 from mm_kptm.tasks.labelling import Labelled, OneLabel
 from mm_kptm.tasks.metrics.classification import micro
 from mm_kptm.tasks.metrics.ranking import reciprocal_rank
-from mm_kptm.tasks.protocol import Row
 
 CANDIDATE = "candidate"  #: type of examples that are candidate answers; their group is the question
 
@@ -30,11 +30,11 @@ class SentenceClassification(OneLabel):
     @torch.no_grad()
     def predict(self, batch: Labelled) -> list[Row]:
         """The predicted class, and the probability of the last class."""
-        logits = self(batch.inputs)
-        probabilities = logits.softmax(dim=1)[:, -1].tolist()
-        predicted = self.given(logits).tolist()
-        rows = (self.row(about, chosen) for about, chosen in zip(batch.about, predicted, strict=True))
-        return [{**row, "score": score} for row, score in zip(rows, probabilities, strict=True)]
+        logits = self.scores(batch)
+        probable = logits.softmax(dim=1)[:, -1].tolist()
+        given = self.given(logits).tolist()
+        rows = (self.row(about, chosen) for about, chosen in zip(batch.about, given, strict=True))
+        return [{**row, "score": score} for row, score in zip(rows, probable, strict=True)]
 
     def summary(self, rows: Sequence[Row]) -> dict[str, float]:
         """Precision, recall and F1 of the positive one of two classes, and the mean reciprocal rank of candidates."""

@@ -20,8 +20,10 @@ from mm_kptm.models.sentence_embedding import Vectors, mean_state
 from mm_kptm.objectives.contrast import in_batch_contrast
 from mm_kptm.preprocessing.inputs import InputSource
 from mm_kptm.systems.system import System
+from mm_kptm.tasks.example import Example, Row, prediction
 from mm_kptm.tasks.metrics.similarity import Likeness, cosine
-from mm_kptm.tasks.protocol import Row, Task
+from mm_kptm.tasks.protocol import Task
+from mm_kptm.tasks.scores import finite_scores
 from mm_kptm.train.protocol import Source
 
 
@@ -98,7 +100,7 @@ class ParallelSentences(Task[Translations]):
     @torch.no_grad()
     def measure(self, batch: Translations) -> dict[str, Tensor]:
         """Cosine and contrastive loss of each pair; accuracy needs all pairs at once: :meth:`predictions`."""
-        left, right = self(batch.left), self(batch.right)
+        left, right = (finite_scores(self(side), "sentence vectors") for side in (batch.left, batch.right))
         return {"cosine": F.cosine_similarity(left, right), "contrast": in_batch_contrast(left, right)}
 
     @torch.no_grad()
@@ -131,7 +133,7 @@ class ParallelSentences(Task[Translations]):
             places[meaning.languages].append(place)
         rows: dict[tuple[int, int], Row] = {}
         for (one, other), among in places.items():
-            scores = self.likeness(left[among], right[among])
+            scores = finite_scores(self.likeness(left[among], right[among]), "pairs of sentences")
             for way, (source, target) in enumerate(((one, other), (other, one))):
                 best = scores.argmax(dim=1 - way).tolist()
                 for place, match in zip(among, best, strict=True):
@@ -148,13 +150,5 @@ def accuracy_by_pair(rows: Sequence[Row]) -> Mapping[str, float]:
 
 
 def _row(meaning: Meaning, match: Meaning, source: str, target: str) -> Row:
-    return {
-        "id": f"{meaning.id}-{source}-{target}",
-        "type": f"{source}-{target}",
-        "language": source,
-        "group": meaning.id,
-        "answer": match.id,
-        "target": meaning.id,
-        "correct": float(match.id == meaning.id),
-        "topic": meaning.type,
-    }
+    example = Example(f"{meaning.id}-{source}-{target}", f"{source}-{target}", source, meaning.id, meaning.id)
+    return prediction(example, match.id, topic=meaning.type)

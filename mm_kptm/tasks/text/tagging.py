@@ -13,31 +13,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm_kptm.batch import Encoded, Inputs, Movable, OutputRows
+from mm_kptm.batch import Encoded, Inputs, OutputRows
 from mm_kptm.data.packing import Packed
 from mm_kptm.preprocessing.inputs import InputSource
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.system import System
-from mm_kptm.tasks.example import Example
+from mm_kptm.tasks.example import Example, ExampleBatch, Row, prediction
 from mm_kptm.tasks.heads import ChosenHead, Heads, requested_heads
 from mm_kptm.tasks.metrics.tagging import ON_FACT, OUTSIDE, PADDING, begins, exact, untyped
-from mm_kptm.tasks.protocol import Row, Task
+from mm_kptm.tasks.protocol import Task
+from mm_kptm.tasks.scores import finite_scores
 
-SPECIAL = (PADDING, ON_FACT)  #: precede the tags of the data, as in K-BERT's heads; the first is never predicted
-
-
-NO_WORD, FACT = -2, -1  #: word indices of pieces that start no word, and of pieces of facts
-
-
-IGNORED = -1  #: label of a word whose tag is unknown
-
-
-BLANK = " "  #: between the tags of a prediction
+SPECIAL = (PADDING, ON_FACT)  #: stand before the tags of the data, as in K-BERT's heads; the first is never given
+NO_WORD, FACT = -2, -1  #: pieces that begin no word, and pieces of facts, among the numbers of words
+IGNORED = -1  #: the truth of a word whose tag is not known
+BLANK = " "  #: between the tags of a sentence in a line of predictions
 
 
 @dataclass(frozen=True, eq=False)
-class TaggedTexts(Movable):
-    """A batch of sentences with their labelled rows."""
+class TaggedTexts(ExampleBatch):
+    """Some sentences with the rows that are labelled."""
 
     inputs: Inputs
     rows: Tensor  #: the first piece of every word, and every piece of a fact, [L]
@@ -46,9 +41,6 @@ class TaggedTexts(Movable):
     owners: Tensor  #: the sentence of each row, [L]
     about: tuple[Example, ...]
     lengths: tuple[int, ...]  #: words of each sentence, truncated ones included
-
-    def __len__(self) -> int:
-        return len(self.about)
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,45 +128,31 @@ class NamedEntities(Task[TaggedTexts]):
     @torch.no_grad()
     def measure(self, batch: TaggedTexts) -> dict[str, Tensor]:
         """Tag accuracy and loss of each sentence; truncated words count as wrong."""
-        scores = self(batch.inputs, batch.rows)
+        scores = self.scores(batch)
         on_words = batch.words >= 0
         owners, truth = batch.owners[on_words], batch.truth[on_words]
-        right = (self._best(scores[on_words]) == truth).float()
         losses = F.cross_entropy(scores[on_words], truth, ignore_index=IGNORED, reduction="none")
         lengths = torch.tensor(batch.lengths, device=scores.device)
-        sums = (torch.zeros(len(batch), device=scores.device).index_add(0, owners, one) for one in (right, losses))
-        accuracy, loss = (total / lengths for total in sums)
+        loss = torch.zeros(len(batch), device=scores.device).index_add(0, owners, losses) / lengths
+        pairs = zip(batch.about, self._tags(scores, batch), strict=True)
+        accuracy = torch.tensor([_share_right(tags, about) for about, tags in pairs], device=scores.device)
         return {"accuracy": accuracy, "loss": loss}
 
     @torch.no_grad()
     def predict(self, batch: TaggedTexts) -> list[Row]:
         """Predicted tags of every sentence, and the number of entities predicted to start inside facts."""
-        scores = self(batch.inputs, batch.rows)
-        best, any_tag = self._best(scores).tolist(), scores.argmax(dim=1).tolist()
-        given = [[OUTSIDE] * length for length in batch.lengths]
-        on_facts, right = [0] * len(batch), [0] * len(batch)
-        columns = (batch.owners.tolist(), batch.words.tolist(), batch.truth.tolist(), best, any_tag)
-        for owner, word, true, chosen, free in zip(*columns, strict=True):
-            if word == FACT:
-                on_facts[owner] += begins(self.tags[free])
-            else:
-                given[owner][word] = self.tags[chosen]
-                right[owner] += chosen == true
-        counted = zip(batch.about, given, right, on_facts, strict=True)
-        return [self.row(about, tags, hits, spurious) for about, tags, hits, spurious in counted]
+        scores = self.scores(batch)
+        on_facts = [0] * len(batch)
+        columns = (batch.owners.tolist(), batch.words.tolist(), scores.argmax(dim=1).tolist())
+        for owner, word, best in zip(*columns, strict=True):
+            on_facts[owner] += word == FACT and begins(self.tags[best])
+        counted = zip(batch.about, self._tags(scores, batch), on_facts, strict=True)
+        return [self.row(about, tags, spurious) for about, tags, spurious in counted]
 
-    def row(self, about: Example, tags: Sequence[str], right: int, on_facts: int) -> Row:
-        """One prediction row; ``correct`` is the tag accuracy."""
-        return {
-            "id": about.id,
-            "type": about.type,
-            "language": about.language,
-            "group": about.group,
-            "answer": BLANK.join(tags),
-            "target": about.target,
-            "correct": right / len(tags),
-            "names_on_facts": float(on_facts),
-        }
+    def row(self, about: Example, tags: Sequence[str], on_facts: int) -> Row:
+        """A line of the predictions; ``correct`` is the share of words whose predicted tag is the gold one."""
+        right = _share_right(tags, about)
+        return prediction(about, BLANK.join(tags), correct=right, names_on_facts=float(on_facts))
 
     def summary(self, rows: Sequence[Row]) -> dict[str, float]:
         """Entity precision, recall and F1: exact typed spans, and by K-BERT's untyped rule."""
@@ -182,6 +160,25 @@ class NamedEntities(Task[TaggedTexts]):
         spurious = sum(int(float(row["names_on_facts"])) for row in rows)
         return {**exact(pairs), **untyped(pairs, spurious)}
 
+    def scores(self, batch: TaggedTexts) -> Tensor:
+        """The score of every tag at the labelled rows, [L, C]; ``UserError`` where one is not finite."""
+        return finite_scores(self(batch.inputs, batch.rows), "tags")
+
+    def _tags(self, scores: Tensor, batch: TaggedTexts) -> list[list[str]]:
+        """The tags of every sentence, one a word: O where a word has no piece, or was cut off."""
+        tags = [[OUTSIDE] * length for length in batch.lengths]
+        columns = (batch.owners.tolist(), batch.words.tolist(), self._best(scores).tolist())
+        for owner, word, best in zip(*columns, strict=True):
+            if word != FACT:
+                tags[owner][word] = self.tags[best]
+        return tags
+
     def _best(self, scores: Tensor) -> Tensor:
         """The best tag of the data, [L]."""
         return scores[:, len(SPECIAL) :].argmax(dim=1) + len(SPECIAL)
+
+
+def _share_right(tags: Sequence[str], about: Example) -> float:
+    """The share of words that have their gold tag; 0 where there are no gold tags."""
+    gold = about.target.split(BLANK)
+    return sum(one == other for one, other in zip(tags, gold, strict=False)) / len(tags)

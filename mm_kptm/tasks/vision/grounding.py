@@ -12,28 +12,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm_kptm.batch import EVERY_ROW, Encoded, Inputs, Movable, OutputRows, SequenceLayout, pad
+from mm_kptm.batch import EVERY_ROW, Encoded, Inputs, OutputRows, SequenceLayout, pad
 from mm_kptm.data.packing import Packed
 from mm_kptm.preprocessing.inputs import InputSource
 from mm_kptm.systems.system import System
-from mm_kptm.tasks.example import Example
+from mm_kptm.tasks.example import Example, ExampleBatch, Row, prediction
 from mm_kptm.tasks.heads import ChosenHead
-from mm_kptm.tasks.protocol import Row, Task
+from mm_kptm.tasks.protocol import Task
+from mm_kptm.tasks.scores import finite_scores
 
 NOWHERE = -1  #: target of an expression without a matching region
 
 
 @dataclass(frozen=True, eq=False)
-class Expressions(Movable):
+class Expressions(ExampleBatch):
     """A batch of expressions with their target regions."""
 
     inputs: Inputs
     targets: Tensor  #: index of the best region in its image; -1 without a match, [B]
     right: Tensor  #: true for every region that counts as correct, [R]
     about: tuple[Example, ...]
-
-    def __len__(self) -> int:
-        return len(self.about)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,10 +96,14 @@ class Grounding(Task[Expressions]):
         """
         return self._losses(self(batch.inputs), batch).mean()
 
+    def scores(self, batch: Expressions) -> Tensor:
+        """The score of every region, [R]; ``UserError`` where one is not finite."""
+        return finite_scores(self(batch.inputs), "regions")
+
     @torch.no_grad()
     def measure(self, batch: Expressions) -> dict[str, Tensor]:
         """Accuracy of the predicted region, and the cross-entropy."""
-        scores = self(batch.inputs)
+        scores = self.scores(batch)
         chosen = _best(scores, batch.inputs.repeat_shared()[0])
         return {"accuracy": batch.right[chosen].float(), "loss": self._losses(scores, batch)}
 
@@ -109,21 +111,10 @@ class Grounding(Task[Expressions]):
     def predict(self, batch: Expressions) -> list[Row]:
         """The predicted region of every expression, by its index in the image."""
         layout = batch.inputs.repeat_shared()[0]
-        chosen = _best(self(batch.inputs), layout)
+        chosen = _best(self.scores(batch), layout)
         places = (chosen - layout.starts(chosen.device)).tolist()
         found = zip(batch.about, places, batch.right[chosen].float().tolist(), strict=True)
-        return [
-            {
-                "id": about.id,
-                "type": about.type,
-                "language": about.language,
-                "group": about.group,
-                "answer": str(place),
-                "target": about.target,
-                "correct": correct,
-            }
-            for about, place, correct in found
-        ]
+        return [prediction(about, str(place), correct=correct) for about, place, correct in found]
 
     def _losses(self, scores: Tensor, batch: Expressions) -> Tensor:
         padded = pad(scores, batch.inputs.repeat_shared()[0], value=float("-inf"))

@@ -8,9 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mm_kptm.tasks.example import Example
+from mm_kptm.tasks.example import Example, Row
 from mm_kptm.tasks.knowledge_use import with_memorised
-from mm_kptm.tasks.protocol import Row
 from mm_kptm.tasks.vision.vqa import VQA, Questions
 
 
@@ -26,7 +25,7 @@ class KnowledgeVQA(VQA):
     @torch.no_grad()
     def measure(self, batch: Questions) -> dict[str, Tensor]:
         """As :class:`~mm_kptm.tasks.vision.vqa.VQA`, and ``memorised`` with counterfactual facts."""
-        logits = self(batch.inputs)
+        logits = self.logits(batch)
         best = logits.argmax(dim=1)
         measured = {
             "accuracy": batch.scores.gather(1, best[:, None]).squeeze(1),

@@ -19,8 +19,10 @@ from mm_kptm.batch import POOLED_ONLY, Encoded, Inputs, Movable
 from mm_kptm.errors import UserError
 from mm_kptm.preprocessing.inputs import InputSource, IntArray
 from mm_kptm.systems.system import System
+from mm_kptm.tasks.example import Example, Row, prediction
 from mm_kptm.tasks.heads import ChosenHead
-from mm_kptm.tasks.protocol import Row, Task
+from mm_kptm.tasks.protocol import Task
+from mm_kptm.tasks.scores import finite_scores
 from mm_kptm.train.protocol import Source
 
 TO_IMAGE, TO_TEXT, NEAR_MISS = "text-to-image", "image-to-text", "near-miss"
@@ -185,17 +187,18 @@ class Retrieval(Task[Triplets]):
     @torch.no_grad()
     def measure(self, batch: Triplets) -> dict[str, Tensor]:
         """Whether the positive scores above both negatives, and the loss; recall needs all pairs at once."""
-        scores = self._three(batch)
+        scores = finite_scores(self._three(batch), "pairs")
         leads = (scores[0] > scores[1:].amax(dim=0)).float()
         return {"leads": leads, "loss": self.criterion(scores[0], scores[1:])}
 
     @torch.no_grad()
     def predict(self, batch: Triplets) -> list[Row]:
         """The highest-scored of the three pairs of every caption."""
-        best = self._three(batch).argmax(dim=0).tolist()
+        best = finite_scores(self._three(batch), "pairs").argmax(dim=0).tolist()
         names = ("right", "wrong image", "wrong text")
         return [
-            _row(about, "triplet", names[place], names[0]) for about, place in zip(batch.captions, best, strict=True)
+            prediction(_example(about, "triplet", names[0]), names[place])
+            for about, place in zip(batch.captions, best, strict=True)
         ]
 
     @torch.no_grad()
@@ -237,11 +240,11 @@ class Retrieval(Task[Triplets]):
             abouts = [source.captions[caption] for caption in captions]
             for about, row, right in zip(abouts, scores, mine, strict=True):
                 answer = abouts[int(np.flatnonzero(own == int(row.argmax()))[0])].image
-                yield _found(_row(about, TO_IMAGE, answer, about.image), row, right)
+                yield _ranked(_example(about, TO_IMAGE, about.image), answer, row, right)
             for column, right in zip(scores.T, mine.T, strict=True):
                 best, first = abouts[int(column.argmax())], abouts[int(right.nonzero()[0])]
                 target = best if best.image == first.image else first
-                yield _found(_row(first, TO_TEXT, best.id, target.id) | {"id": first.image}, column, right)
+                yield _ranked(_example(first, TO_TEXT, target.id, id_=first.image), best.id, column, right)
 
     def _near_misses(self, source: CaptionSource, batch_size: int) -> Iterator[Row]:
         if not source.misses:
@@ -253,7 +256,7 @@ class Retrieval(Task[Triplets]):
         for (caption, kind), leads in zip(source.misses, (right > wrong).tolist(), strict=True):
             about = source.captions[caption]
             answer = "caption" if leads else NEAR_MISS
-            yield _row(about, f"{NEAR_MISS}-{kind}", answer, "caption") | {"id": f"{about.id}-{kind}"}
+            yield prediction(_example(about, f"{NEAR_MISS}-{kind}", "caption", id_=f"{about.id}-{kind}"), answer)
 
     def _scores(self, source: CaptionSource, texts: IntArray, images: IntArray, batch_size: int) -> Tensor:
         """Scores of pairs in the given order; computed in order of length."""
@@ -264,22 +267,14 @@ class Retrieval(Task[Triplets]):
             part = order[first : first + batch_size]
             inputs = source.shown.with_images(texts[part], images[part]).to(device)
             scores[torch.from_numpy(part)] = self(inputs).float().cpu()
-        return scores
+        return finite_scores(scores, "pairs of a text and an image")
 
 
-def _found(row: dict[str, str | float], scores: Tensor, right: Tensor) -> Row:
-    """Add the rank of the best correct candidate; ties with wrong ones rank it last."""
+def _ranked(about: Example, answer: str, scores: Tensor, right: Tensor) -> Row:
+    """With the rank of the best right candidate; a wrong one that scores the same stands before it."""
     rank = 1 + int((scores[~right] >= scores[right].max()).sum())
-    return {**row, "correct": float(rank == 1), "rank": rank}
+    return prediction(about, answer, correct=float(rank == 1), rank=rank)
 
 
-def _row(about: Captioned, type_: str, answer: str, target: str) -> dict[str, str | float]:
-    return {
-        "id": about.id,
-        "type": type_,
-        "language": about.language,
-        "group": about.image,
-        "answer": answer,
-        "target": target,
-        "correct": float(answer == target),
-    }
+def _example(about: Captioned, type_: str, target: str, *, id_: str | None = None) -> Example:
+    return Example(about.id if id_ is None else id_, type_, about.language, about.image, target)

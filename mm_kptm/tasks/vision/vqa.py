@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm_kptm.batch import POOLED_ONLY, Encoded, Inputs, Movable
+from mm_kptm.batch import POOLED_ONLY, Encoded, Inputs
 from mm_kptm.data.packing import Packed
 from mm_kptm.errors import UserError
 from mm_kptm.nn.heads import Classifier
@@ -20,23 +20,21 @@ from mm_kptm.nn.init import bert_init
 from mm_kptm.preprocessing.inputs import InputSource
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.system import System
-from mm_kptm.tasks.example import Example
+from mm_kptm.tasks.example import Example, ExampleBatch, Row, prediction
 from mm_kptm.tasks.metrics.vqa import vqa_accuracy
-from mm_kptm.tasks.protocol import Row, Task
+from mm_kptm.tasks.protocol import Task
+from mm_kptm.tasks.scores import finite_scores
 
 Criterion = Callable[[Tensor, Tensor], Tensor]  #: logits and target scores, both [B, A] -> loss of each question, [B]
 
 
 @dataclass(frozen=True, eq=False)
-class Questions(Movable):
+class Questions(ExampleBatch):
     """A batch of questions with the target score of every answer."""
 
     inputs: Inputs
     scores: Tensor  #: between 0 and 1, [B, A]
     about: tuple[Example, ...]
-
-    def __len__(self) -> int:
-        return len(self.about)
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,29 +128,25 @@ class VQA(Task[Questions]):
         """The mean criterion over questions."""
         return self.criterion(self(batch.inputs), batch.scores).mean()
 
+    def logits(self, batch: Questions) -> Tensor:
+        """The score of every answer, [B, A]; ``UserError`` where one is not finite."""
+        return finite_scores(self(batch.inputs), "answers")
+
     @torch.no_grad()
     def measure(self, batch: Questions) -> dict[str, Tensor]:
         """The target score of the predicted answer, and the loss."""
-        logits = self(batch.inputs)
+        logits = self.logits(batch)
         best = logits.argmax(dim=1, keepdim=True)
         return {"accuracy": batch.scores.gather(1, best).squeeze(1), "loss": self.criterion(logits, batch.scores)}
 
     @torch.no_grad()
     def predict(self, batch: Questions) -> list[Row]:
         """The predicted answer; ``correct`` is the official accuracy where annotators' answers are given."""
-        best = self(batch.inputs).argmax(dim=1).tolist()
+        best = self.logits(batch).argmax(dim=1).tolist()
         return [self.row(about, self.answers[place]) for about, place in zip(batch.about, best, strict=True)]
 
     def row(self, about: Example, answer: str) -> Row:
-        """One prediction row."""
-        return {
-            "id": about.id,
-            "type": about.type,
-            "language": about.language,
-            "group": about.group,
-            "answer": answer,
-            "target": about.target,
-            "correct": vqa_accuracy(answer, about.given_answers)
-            if about.given_answers
-            else float(answer == about.target),
-        }
+        """A line of the predictions."""
+        return prediction(
+            about, answer, correct=vqa_accuracy(answer, about.given_answers) if about.given_answers else None
+        )

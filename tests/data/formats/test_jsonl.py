@@ -67,7 +67,10 @@ def test_a_malformed_line_is_named(tmp_path, read, row, message):
         (b"", "x.jsonl is empty; a file of one JSON object a line was expected"),
         (b"{}\n{", "x.jsonl, line 2, column 2: no valid JSON"),
         (b"[1]\n", r"x.jsonl, line 1 must be an object, but it is \[1\]"),
-        (b'{"premise": "\xff"}', "x.jsonl, line 1 is not UTF-8; save the file in that encoding"),
+        (
+            b'{"premise": "\xff"}',
+            "x.jsonl, line 1 is not UTF-8; save the file in that encoding",
+        ),
     ],
 )
 def test_what_is_no_file_of_lines_is_refused(tmp_path, content, message):

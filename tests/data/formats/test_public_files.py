@@ -66,7 +66,7 @@ def test_xnli_is_read_in_three_forms(tmp_path):
             "line 2 has an empty sentence; premise and hypothesis must",
         ),
         ("x-en.tsv", "A\tB\t-\n", 'line 1: the label must be one of contradiction, entailment, neutral, but it is "-"'),
-        ("x.tsv", "A\tB\n", r"tells its language neither in a header \(language, .*\) nor in its name"),
+        ("x.tsv", "A\tB\n", r"names its language neither in a header \(language, .*\) nor in its name"),
         ("x-en.tsv", "premise\thypo\tlabel\n", "has a header and no line below it; at least one pair was expected"),
         (
             "x.tsv",

@@ -65,7 +65,7 @@ def test_malformed_answers_are_named(tmp_path):
         (b"", "is empty; a JSON file was expected"),
         (b" \n", "is empty; a JSON file was expected"),
         (b'{"questions":\n [}', "line 2, column 3: no valid JSON: Expecting value"),
-        (b'{"a": "\xff"}', ", line 1 is not UTF-8; save the file in that encoding"),
+        (b'{"a": "\xff"}', "line 1 is not UTF-8; save the file in that encoding"),
         (b"[" * 200_000, "nests too deep to be read|no valid JSON"),
         (b"[]", r"q.json must be an object, but it is \[\]"),
         (b"{}", "q.json has no 'questions'; it has nothing"),

@@ -64,7 +64,7 @@ def test_what_is_no_vocabulary_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"vocab.txt is empty; a vocabulary has one piece a line"):
         WordPiece.open(file, lowercase=False)
     file.write_bytes(b"a\n\xff\n")
-    with pytest.raises(UserError, match=r"vocab.txt is no UTF-8 text: byte 2 cannot be read"):
+    with pytest.raises(UserError, match=r"vocab.txt, line 2 is not UTF-8; save the file in that encoding"):
         WordPiece.open(file, lowercase=False)
     file.write_text("[PAD]\n[UNK]\na\n")
     with pytest.raises(UserError, match=r"vocab.txt has no \[CLS\], \[SEP\], \[MASK\]; a vocabulary holds"):

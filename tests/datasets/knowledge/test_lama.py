@@ -171,7 +171,7 @@ def test_every_file_of_a_folder_belongs_to_the_data(home):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"obj_label": "rome"}', "line 1 has no 'sub_label'; it has obj_label"),
+        ('{"obj_label": "rome"}', "line 1 has neither masked_sentences nor a template of its relation"),
         ('{"sub_label": "a", "obj_label": "rome"}', "line 1 has neither masked_sentences nor a template"),
         ('{"sub_label": "a", "obj_label": "b", "masked_sentences": ["a b"]}', "line 1 has no [MASK] in 'a b'"),
         ("{", "line 1, column 2: no valid JSON"),

@@ -57,15 +57,21 @@ def test_several_files_make_one_graph(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "parts"), [("cat is animal", 1), ("cat\tis", 2), ("cat\tis\t", 2), ("cat\tis\tan\tanimal", 4)]
+    ("line", "parts"),
+    [
+        ("cat is animal", "1 parts between tabs"),
+        ("cat\tis", "2 parts between tabs"),
+        ("cat\tis\t", "3 parts between tabs, of which number 3 is empty"),
+        ("cat\tis\tanimal\t", "4 parts between tabs, of which number 4 is empty"),
+        ("\tis\t\t", "4 parts between tabs, of which number 1, number 3, number 4 are empty"),
+        ("cat\tis\tan\tanimal", "4 parts between tabs"),
+    ],
 )
-def test_a_line_that_is_no_triple_is_named(tmp_path: Path, line: str, parts: int) -> None:
+def test_a_line_that_is_no_triple_is_named(tmp_path: Path, line: str, parts: str) -> None:
     file = written(tmp_path, f"rome\tis\tcity\n{line}\n")
     with pytest.raises(UserError) as raised:
         KnowledgeGraph.open(file)
-    assert str(raised.value) == (
-        f"{file}, line 2 holds {parts} parts between tabs ({line.strip()!r}); a triple is head, relation and tail"
-    )
+    assert str(raised.value) == (f"{file}, line 2 holds {parts} ({line!r}); a triple is head, relation and tail")
 
 
 def test_a_line_that_is_no_utf8_is_named(tmp_path: Path) -> None:

@@ -116,7 +116,25 @@ def test_words_that_were_cut_off_or_never_tagged_cost_nothing_and_count_as_misse
     assert batch.truth.tolist() == [-1, 2]
     assert task.loss(batch).isfinite() and task.predict(batch)[0]["target"] == "B-NEW O"
     silent = source("none", sentences=[Tagged("5", ("我",), None, "zh")]).batch([0], seeded(0))
-    assert task.loss(silent).item() == 0 and task.predict(silent)[0]["target"] == ""
+    assert task.loss(silent).item() == 0 and silent.labelled == (False,)
+    assert task.predict(silent)[0].keys().isdisjoint({"target", "correct"})
+
+
+def test_a_row_is_right_where_its_tags_are_gold_whether_or_not_a_word_was_read():
+    """Words without room are answered O, and so is what that answer counts."""
+    given = [Tagged("1", ("我", "\x7f", "在", "北京"), ("B-L", "O", "O", "O"), "zh")]
+    task = tagger().eval()
+    with torch.no_grad():  # the same tag everywhere
+        task.head.of(task.system).weight.zero_()
+        task.head.of(task.system).bias.copy_(torch.tensor([0.0, 0.0, 0.0, 9.0, 0.0]))
+    batch = source("none", sentences=given, max_length=3).batch([0], seeded(0))
+    (row,) = task.predict(batch)
+    gold = str(row["target"]).split()
+    answer = str(row["answer"]).split()
+    assert row["correct"] == sum(a == b for a, b in zip(answer, gold, strict=True)) / 4
+    assert task.measure(batch)["accuracy"].tolist() == [row["correct"]]
+    read = set(batch.words.tolist())
+    assert read < {0, 1, 2, 3} and all(answer[word] == "O" for word in {0, 1, 2, 3} - read)
 
 
 def test_a_head_of_another_width_is_refused():

@@ -49,8 +49,10 @@ def test_regions_count_that_overlap_the_object_by_half(store):
     task = Grounding(system.eval())
     alone = task.loss(source.batch([1], seeded(0)))
     assert alone.item() == 0  # nothing to learn from, and no NaN
-    right = {row["id"]: row["correct"] for row in task.predictions(source)}
-    assert right["y"] == right["z"] == 0.0
+    right = {row["id"]: row.get("correct") for row in task.predictions(source)}
+    assert right["y"] == 0.0 and right["z"] is None  # no region fits; where it points is not known
+    assert batch.labelled == (True, True, False)
+    assert {about.type for about in batch.about} == {"expression"}
 
 
 def test_the_loss_is_the_cross_entropy_over_the_own_image(store):

@@ -91,10 +91,13 @@ def _by_injected_facts(runs: Runs, generator: np.random.Generator) -> Table:
     """Accuracy of the arm trained with true facts of many worlds, by the facts injected at test time."""
     rows = []
     for split, facts in INJECTED_BY_SPLIT.items():
-        answers = [answer for run in runs["facts-worlds"] for answer in run.predictions[split]]
-        scores, groups = [answer.correct for answer in answers], [answer.group for answer in answers]
+        answers = [
+            [(answer.correct, answer.group) for answer in run.predictions[split] if answer.correct is not None]
+            for run in runs["facts-worlds"]
+        ]
+        scores, groups = zip(*(answer for of_run in answers for answer in of_run), strict=True)
         found = bootstrap(scores, groups, generator)
-        means = [float(np.mean([answer.correct for answer in run.predictions[split]])) for run in runs["facts-worlds"]]
+        means = [float(np.mean([score for score, _ in of_run])) for of_run in answers]
         metric = f"accuracy, injected: {facts}"
         rows.append(Row("facts-worlds", metric, found.value, found.low, found.high, found.n, std=over_seeds(means).std))
     return Table(

@@ -26,7 +26,7 @@ from mm_kptm.suites.number_world.generator.lexicon import RELATION_WORDS, surfac
 from mm_kptm.suites.number_world.generator.numerals import name
 from mm_kptm.suites.number_world.generator.questions import Question
 from mm_kptm.suites.number_world.generator.scene import HEIGHT, WIDTH, Scenes
-from mm_kptm.tasks.protocol import Row
+from mm_kptm.tasks.example import Row
 from mm_kptm.tasks.vision.knowledge_vqa import KnowledgeVQA
 from mm_kptm.tasks.vision.vqa import Questions, QuestionSource
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from mm_kptm.errors import UserError
 from mm_kptm.io.atomic import atomic_folder, atomic_path
+from mm_kptm.io.text_lines import numbered_lines
 from mm_kptm.vision.features.detections import Array
 
 MOST_BYTES = 2**30  #: of one array inside a compressed archive; a larger one is a decompression bomb
@@ -51,17 +52,15 @@ def rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str, 
     Raises:
         UserError: a line has another number of fields.
     """
-    with path.open(encoding="utf-8", newline="\n") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            values = line.rstrip("\r\n").split("\t")
-            if len(values) != len(columns):
-                names = ", ".join(columns)
-                raise UserError(
-                    f"{path}, line {number} has {len(values)} fields; {len(columns)} were expected: {names}"
-                )
-            yield f"{path}, line {number}", dict(zip(columns, values, strict=True))
+    for number, line in numbered_lines(path):
+        if not line.strip():
+            continue
+        values = line.split("\t")
+        if len(values) != len(columns):
+            raise UserError(
+                f"{path}, line {number} has {len(values)} fields; {len(columns)} were expected: {', '.join(columns)}"
+            )
+        yield f"{path}, line {number}", dict(zip(columns, values, strict=True))
 
 
 def whole(text: Any, name: str, where: str) -> int:

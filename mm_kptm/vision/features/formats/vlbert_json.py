@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mm_kptm.errors import UserError
+from mm_kptm.io.text_lines import numbered_lines
 from mm_kptm.vision.features.detections import Detections
 from mm_kptm.vision.features.formats.files import MOST_BYTES, decode, encode, unfinished, whole
 from mm_kptm.vision.features.formats.format import Add, Format
@@ -36,7 +37,7 @@ def _listed(index: Path) -> Iterator[Detections]:
     archives: dict[Path, zipfile.ZipFile] = {}
     seen: set[str] = set()
     try:
-        for number, line in enumerate(index.read_text(encoding="utf-8").splitlines(), start=1):
+        for number, line in numbered_lines(index):
             try:
                 entry = str(json.loads(line)["frcnn"])
             except (ValueError, KeyError, TypeError):

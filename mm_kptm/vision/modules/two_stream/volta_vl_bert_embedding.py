@@ -131,7 +131,7 @@ class VoltaVlBertEmbedding(TextBesideImage):
         lasts = (layout.cu_seqlens(device)[1:].long() - 1)[ends]
         visuals = self.regions.empty().expand(len(layout), -1).index_copy(0, ends.nonzero().squeeze(1), seen[lasts])
         mask = self.text_visual_norm(visuals)[text.layout.sequence_ids(device)]
-        words = self.text.word(text.ids) if text.vectors is None else text.vectors
+        words = self.text.words(text)
         left = Stream.of(self.text(replace(text, vectors=words + mask)), text.layout, text.attention_mask)
         return Pair(left, Stream.of(self._regions(seen, masked, text, layout.sequence_ids(device), lasts), layout))
 
