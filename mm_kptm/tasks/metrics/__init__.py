@@ -1,19 +1,27 @@
-"""Metrics: F1 of classes and of tagged spans, ranks, VQA accuracy, similarity."""
+"""Metrics: F1 of classes, tags, answer spans and mined pairs, ranks, VQA accuracy, similarity."""
 
 from typing import TYPE_CHECKING
 
 from mm_kptm.lazy import lazy
 
 if TYPE_CHECKING:
+    from mm_kptm.tasks.metrics.chunks import Chunk, chunk_scores
     from mm_kptm.tasks.metrics.classification import loose, micro
+    from mm_kptm.tasks.metrics.discounted_gain import mean_ndcg, ndcg
+    from mm_kptm.tasks.metrics.mined_pairs import MinedPair, best_threshold, extracted, pair_scores
     from mm_kptm.tasks.metrics.ranking import over_relations, rank, reciprocal_rank
     from mm_kptm.tasks.metrics.similarity import centred, cosine
+    from mm_kptm.tasks.metrics.spans import mlqa_normalised, span_exact_match, span_f1, span_scores, squad_normalised
     from mm_kptm.tasks.metrics.tagging import exact, untyped
     from mm_kptm.tasks.metrics.vqa import answer_vocabulary, normalised, soft_scores, vqa_accuracy
 else:
     __getattr__ = lazy(
         __name__,
         {
+            "chunks": ["Chunk", "chunk_scores"],
+            "discounted_gain": ["mean_ndcg", "ndcg"],
+            "mined_pairs": ["MinedPair", "best_threshold", "extracted", "pair_scores"],
+            "spans": ["mlqa_normalised", "span_exact_match", "span_f1", "span_scores", "squad_normalised"],
             "classification": ["loose", "micro"],
             "ranking": ["over_relations", "rank", "reciprocal_rank"],
             "similarity": ["centred", "cosine"],
@@ -23,17 +31,30 @@ else:
     )
 
 __all__ = [
+    "Chunk",
+    "MinedPair",
     "answer_vocabulary",
+    "best_threshold",
     "centred",
+    "chunk_scores",
     "cosine",
     "exact",
+    "extracted",
     "loose",
+    "mean_ndcg",
     "micro",
+    "mlqa_normalised",
+    "ndcg",
     "normalised",
     "over_relations",
+    "pair_scores",
     "rank",
     "reciprocal_rank",
     "soft_scores",
+    "span_exact_match",
+    "span_f1",
+    "span_scores",
+    "squad_normalised",
     "untyped",
     "vqa_accuracy",
 ]
