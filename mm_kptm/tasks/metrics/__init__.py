@@ -1,4 +1,4 @@
-"""Metrics: F1 of classes, tags, answer spans and mined pairs, ranks, VQA accuracy, similarity."""
+"""Metrics: F1 of classes, tags, answer spans and mined pairs, BLEU, ranks, VQA accuracy, similarity."""
 
 from typing import TYPE_CHECKING
 
@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from mm_kptm.tasks.metrics.chunks import Chunk, chunk_scores
     from mm_kptm.tasks.metrics.classification import loose, micro
     from mm_kptm.tasks.metrics.discounted_gain import mean_ndcg, ndcg
+    from mm_kptm.tasks.metrics.generation import bleu, chrf, sentence_bleu, ter
     from mm_kptm.tasks.metrics.mined_pairs import MinedPair, best_threshold, extracted, pair_scores
     from mm_kptm.tasks.metrics.ranking import over_relations, rank, reciprocal_rank
     from mm_kptm.tasks.metrics.similarity import centred, cosine
@@ -20,6 +21,7 @@ else:
         {
             "chunks": ["Chunk", "chunk_scores"],
             "discounted_gain": ["mean_ndcg", "ndcg"],
+            "generation": ["bleu", "chrf", "sentence_bleu", "ter"],
             "mined_pairs": ["MinedPair", "best_threshold", "extracted", "pair_scores"],
             "spans": ["mlqa_normalised", "span_exact_match", "span_f1", "span_scores", "squad_normalised"],
             "classification": ["loose", "micro"],
@@ -35,7 +37,9 @@ __all__ = [
     "MinedPair",
     "answer_vocabulary",
     "best_threshold",
+    "bleu",
     "centred",
+    "chrf",
     "chunk_scores",
     "cosine",
     "exact",
@@ -50,11 +54,13 @@ __all__ = [
     "pair_scores",
     "rank",
     "reciprocal_rank",
+    "sentence_bleu",
     "soft_scores",
     "span_exact_match",
     "span_f1",
     "span_scores",
     "squad_normalised",
+    "ter",
     "untyped",
     "vqa_accuracy",
 ]
