@@ -2,6 +2,6 @@
 
 from mm_kptm.lazy import lazy
 
-__all__ = ["corpora", "modules", "objectives", "recipes"]
+__all__ = ["alignment", "corpora", "modules", "objectives", "recipes"]
 
 __getattr__ = lazy(__name__, {}, rooms=__all__)

@@ -35,6 +35,7 @@ FLOORS = (
         "mm_kptm.vision.extractors",
         "mm_kptm.crosslingual.modules",
         "mm_kptm.crosslingual.corpora",
+        "mm_kptm.crosslingual.alignment",
     ),
     ("mm_kptm.knowledge.injection", "mm_kptm.vision.features"),
     ("mm_kptm.knowledge.embedding", "mm_kptm.knowledge.linking", "mm_kptm.knowledge.lexicons"),

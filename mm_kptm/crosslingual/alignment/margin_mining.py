@@ -1,0 +1,127 @@
+"""Mining of translation pairs by the margin of their similarity (Artetxe and Schwenk 2019, sections 3 and 4).
+
+Search is exact and takes one block of queries at a time, so that memory grows with the sentences and not with their
+pairs. The margin corrects for sentences that are near to everything.
+
+Shapes: N sources, M targets, D dim, K neighbours.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mm_kptm.errors import UserError
+
+Margin = Literal["ratio", "distance", "absolute"]
+BLOCK = 1024  #: queries whose similarities to every candidate are held at a time
+
+
+class Neighbours(NamedTuple):
+    """The most similar candidates of each query: inner products [N, K], falling, and rows [N, K]."""
+
+    similarities: Tensor
+    rows: Tensor
+
+
+class Mined(NamedTuple):
+    """Pairs by falling score: (source row, target row) [P, 2] and margin scores [P]."""
+
+    pairs: Tensor
+    scores: Tensor
+
+
+def neighbours(queries: Tensor, candidates: Tensor, k: int, *, block: int = BLOCK) -> Neighbours:
+    """The ``k`` candidates [M, D] of largest inner product with each query [N, D]; all where there are fewer."""
+    k = min(k, len(candidates))
+    found = [(part @ candidates.T).topk(k) for part in queries.split(block)]
+    return Neighbours(torch.cat([top.values for top in found]), torch.cat([top.indices for top in found]))
+
+
+def nearest(queries: Tensor, candidates: Tensor) -> Tensor:
+    """The candidate [M, D] of largest cosine with each query [N, D], as rows [N]: Tatoeba's retrieval.
+
+    XTREME takes the English sentences as queries and those of the other language as candidates.
+
+    Raises:
+        UserError: nothing to search, or vectors of different size.
+    """
+    _check(queries, candidates)
+    return neighbours(F.normalize(queries), F.normalize(candidates), 1).rows[:, 0]
+
+
+def mine(
+    source: Tensor, target: Tensor, *, k: int = 4, margin: Margin = "ratio", min_score: float = 0.0, block: int = BLOCK
+) -> Mined:
+    r"""Translation pairs among source [N, D] and target [M, D] vectors, each sentence in one pair at most.
+
+    .. math:: s(x, y) = \mathrm{margin}\left(\cos(x, y),
+        \tfrac{1}{2k} \sum_{z \in NN_k(x)} \cos(x, z) + \tfrac{1}{2k} \sum_{z \in NN_k(y)} \cos(y, z)\right)
+
+    Candidates are each sentence's best neighbour on the other side, in both directions ("max" retrieval), and they are
+    accepted greedily by falling score.
+
+    Args:
+        source: vectors, not necessarily normalised; one row per distinct sentence.
+        target: vectors of the other language.
+        k: neighbours on each side.
+        margin: quotient of the two, difference, or the cosine alone.
+        min_score: pairs must score more, as in LASER and XTREME; their sentences are used up either way.
+        block: queries per block of the search.
+
+    Raises:
+        UserError: nothing to search, or vectors of different size.
+    """
+    _check(source, target)
+    source, target = F.normalize(source), F.normalize(target)
+    forward, backward = neighbours(source, target, k, block=block), neighbours(target, source, k, block=block)
+    source_mean, target_mean = forward.similarities.mean(1), backward.similarities.mean(1)
+    ahead = _scores(forward.similarities, source_mean[:, None], target_mean[forward.rows], margin)
+    back = _scores(backward.similarities, target_mean[:, None], source_mean[backward.rows], margin)
+    best_ahead, best_back = ahead.max(1), back.max(1)
+    sources = torch.arange(len(source), device=source.device)
+    targets = torch.arange(len(target), device=target.device)
+    candidates = torch.cat(
+        [
+            torch.stack([sources, forward.rows.gather(1, best_ahead.indices[:, None])[:, 0]], 1),
+            torch.stack([backward.rows.gather(1, best_back.indices[:, None])[:, 0], targets], 1),
+        ]
+    )
+    scores = torch.cat([best_ahead.values, best_back.values])
+    order = scores.argsort(descending=True, stable=True)
+    chosen = _greedy(candidates[order].tolist())
+    places = order[torch.tensor(chosen, device=order.device)]
+    kept = places[scores[places] > min_score]
+    return Mined(candidates[kept], scores[kept])
+
+
+def _scores(cosine: Tensor, ours: Tensor, theirs: Tensor, margin: Margin) -> Tensor:
+    mean = (ours + theirs) / 2
+    if margin == "ratio":
+        return cosine / mean
+    return cosine - mean if margin == "distance" else cosine
+
+
+def _greedy(candidates: list[list[int]]) -> list[int]:
+    """The places of the candidates whose sentences no earlier one has used."""
+    used_sources: set[int] = set()
+    used_targets: set[int] = set()
+    chosen = []
+    for place, (source, target) in enumerate(candidates):
+        if source not in used_sources and target not in used_targets:
+            used_sources.add(source)
+            used_targets.add(target)
+            chosen.append(place)
+    return chosen
+
+
+def _check(first: Tensor, second: Tensor) -> None:
+    if not len(first) or not len(second):
+        raise UserError(f"{len(first)} vectors are to be matched with {len(second)}; both sides need one at least")
+    if first.shape[1] != second.shape[1]:
+        raise UserError(
+            f"vectors of {first.shape[1]} and of {second.shape[1]} dims cannot be compared; encode both with one model"
+        )

@@ -1,0 +1,58 @@
+"""Mining is exact, whatever the block, and refuses what it cannot compare."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mm_kptm.crosslingual.alignment.margin_mining import mine, nearest
+from mm_kptm.errors import UserError
+
+
+@pytest.fixture
+def vectors() -> tuple[Tensor, Tensor]:
+    draws = torch.Generator().manual_seed(0)
+    return torch.randn(37, 8, generator=draws), torch.randn(29, 8, generator=draws)
+
+
+@pytest.mark.parametrize("margin", ["ratio", "distance", "absolute"])
+def test_pairs_are_those_of_brute_force(vectors, margin):
+    source, target = (F.normalize(side.double()) for side in vectors)
+    cosine = source @ target.T
+    ahead, back = cosine.topk(4, dim=1), cosine.topk(4, dim=0)
+    mean = (ahead.values.mean(1)[:, None] + back.values.mean(0)[None]) / 2
+    score = {"ratio": cosine / mean, "distance": cosine - mean, "absolute": cosine}[margin]
+    found = set()
+    for row, columns in enumerate(ahead.indices.tolist()):
+        found.add((row, max(columns, key=lambda column: score[row, column].item())))
+    for column, rows in enumerate(back.indices.T.tolist()):
+        found.add((max(rows, key=lambda row: score[row, column].item()), column))
+    pairs, used = [], set()
+    for row, column in sorted(found, key=lambda pair: -score[pair].item()):
+        if ("s", row) not in used and ("t", column) not in used:
+            used |= {("s", row), ("t", column)}
+            if score[row, column] > 0:
+                pairs.append([row, column])
+    for block in (1, 7, 1024):
+        mined = mine(vectors[0].double(), vectors[1].double(), margin=margin, block=block)
+        assert mined.pairs.tolist() == pairs
+        torch.testing.assert_close(mined.scores, torch.stack([score[row, column] for row, column in pairs]))
+
+
+def test_translations_are_found_in_any_order(vectors):
+    source = vectors[0]
+    order = torch.randperm(len(source), generator=torch.Generator().manual_seed(1))
+    mined = mine(3 * source, source[order])  # lengths do not matter
+    assert torch.equal(order[mined.pairs[:, 1]], mined.pairs[:, 0])
+    assert torch.equal(nearest(source, source[order]), order.argsort())
+
+
+def test_few_sentences_have_fewer_neighbours():
+    assert mine(torch.eye(2), torch.eye(2), k=4).pairs.tolist() == [[0, 0], [1, 1]]
+
+
+def test_vectors_of_two_models_are_refused():
+    with pytest.raises(UserError, match="vectors of 3 and of 4 dims cannot be compared"):
+        mine(torch.ones(2, 3), torch.ones(2, 4))
+    with pytest.raises(UserError, match="0 vectors are to be matched with 2"):
+        nearest(torch.ones(0, 3), torch.ones(2, 3))
