@@ -139,7 +139,8 @@ def evaluated(run: Path, settings: Experiment, built: Built, split: str) -> dict
         rows = built.task.predictions(source, batch_size=settings.train.batch_size)
         if is_main_process():
             write_predictions(rows, run / "predictions" / f"{split}.jsonl")
-        labelled = [row for row in rows if "correct" in row]
+    labelled = [row for row in rows if "correct" in row]
+    if built.task is not None:
         if len(labelled) < len(rows):
             result["labels"] = _without_labels(len(labelled), len(rows))
         if labelled:
@@ -155,8 +156,8 @@ def evaluated(run: Path, settings: Experiment, built: Built, split: str) -> dict
         result["baselines"] = baselines
     if baselines and is_main_process():
         _remember_baselines(run, split, baselines)
-    if built.task is not None and rows and is_main_process() and read_saved(run / MODEL) is not None:
-        record_result(run / MODEL, _measured(rows, split, baselines))
+    if labelled and is_main_process() and read_saved(run / MODEL) is not None:
+        record_result(run / MODEL, _measured(labelled, split, baselines))
     return result
 
 
