@@ -34,7 +34,7 @@ def test_no_tracked_file_names_a_machine(tracked):
         content = path.read_bytes()
         if b"\0" in content:
             continue
-        for number, line in enumerate(content.decode("utf-8").splitlines(), start=1):
+        for number, line in enumerate(content.decode("utf-8", errors="replace").splitlines(), start=1):
             if MACHINE_PATH.search(line) or (host and host in line):
                 found.append(f"{path.name}, line {number}: {line.strip()[:80]}")
     assert found == []

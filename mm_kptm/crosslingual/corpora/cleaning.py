@@ -61,7 +61,7 @@ def clean(pairs: Iterable[Pair], rules: Sequence[Rule]) -> Cleaned:
     if len(dropped) < len(rules):
         names = [rule.name for rule in rules]
         twice = next(name for name in names if names.count(name) > 1)
-        raise UserError(f"two rules are called {twice!r}, so that their counts cannot be told apart; rename one")
+        raise UserError(f"two rules are called {twice!r}, so that their counts would be mixed; rename one")
     kept = []
     for pair in pairs:
         failed = next((rule for rule in rules if not rule.keeps(pair)), None)
