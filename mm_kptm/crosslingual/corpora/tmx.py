@@ -50,10 +50,14 @@ def tmx_units(path: Path) -> Iterator[TranslationUnit]:
         raise UserError(f"{path} was to be read, but there is no such file")
     with open_bytes(path) as file:
         try:
-            for _, element in ElementTree.iterparse(file, events=("end",)):
-                if element.tag == "tu":
+            body = None
+            for event, element in ElementTree.iterparse(file, events=("start", "end")):
+                if event == "start":
+                    body = element if element.tag == "body" else body
+                elif element.tag == "tu":
                     yield _unit(element, path)
-                    element.clear()
+                    if body is not None:
+                        body.clear()  # which would hold every unit to the end
         except ElementTree.ParseError as error:
             line = error.position[0]
             raise UserError(f"{path}, line {line} is not the XML of a translation memory: {error}") from None

@@ -1,6 +1,7 @@
 """Every format of bitext gives the same pairs, and a fault is named with its file and line."""
 
 import gzip
+import tracemalloc
 
 import pytest
 
@@ -95,6 +96,18 @@ def test_faults_are_named_with_file_and_line(tmp_path, name):
         write(tmp_path, name, text)
     with pytest.raises(UserError, match=message):
         list(read_pairs(tmp_path / name, LANGUAGES))
+
+
+def test_units_are_forgotten_once_they_are_read(tmp_path):
+    unit = '<tu><tuv lang="en"><seg>a</seg></tuv><tuv lang="de"><seg>b</seg></tuv></tu>\n'
+    path = write(tmp_path, "x.tmx", f"<tmx><body>{unit * 20_000}</body></tmx>")
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in read_tmx(path, LANGUAGES)) == 20_000
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < path.stat().st_size / 2
 
 
 def test_a_dtd_is_not_fetched_and_entities_outside_are_refused(tmp_path):
