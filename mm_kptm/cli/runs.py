@@ -19,12 +19,14 @@ LATEST = "the run folder of the experiment"
 
 
 class _Keys(argparse.Action):
-    """Action of ``--keys``: print all keys of an experiment file and exit."""
+    """Action of ``--keys``: print the keys of an experiment file and exit."""
 
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object, *_: object
+    ) -> None:
         from mm_kptm.experiment.settings import Experiment
 
-        print(config.describe(Experiment))
+        print(config.describe(Experiment, str(values or "")))
         parser.exit()
 
 
@@ -55,7 +57,13 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         metavar="RUN",
         help="go on exactly where this run, or this RUN, stopped; what was killed before it began, begins",
     )
-    train.add_argument("--keys", action=_Keys, nargs=0, help="list every key of an experiment file, and end")
+    train.add_argument(
+        "--keys",
+        action=_Keys,
+        nargs="?",
+        metavar="PREFIX",
+        help="list every key of an experiment file, those that begin with PREFIX, or those of a data set, and end",
+    )
     train.set_defaults(run=_train)
 
     evaluate = verbs.add_parser("evaluate", help="measure a trained run on a split")

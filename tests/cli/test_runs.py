@@ -135,6 +135,20 @@ def test_the_keys_of_a_file_are_listed(capsys):
     assert "--train.epochs=null" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("arguments", [["--keys", "train.e"], ["--keys=train.e"]])
+def test_the_keys_of_a_prefix_are_listed(capsys, arguments):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["train", *arguments])
+    assert ended.value.code == 0
+    out = capsys.readouterr().out
+    assert "--train.eps=" in out and "--train.lr=" not in out and "--data" not in out
+
+
+def test_a_prefix_of_no_key_is_refused(capsys):
+    assert cli.main(["train", "--keys", "trian"]) == 2
+    assert capsys.readouterr().err == "mm-kptm: no key begins with trian; did you mean train?\n"
+
+
 @dataclass(frozen=True)
 class Shown:
     """What a demo found."""
