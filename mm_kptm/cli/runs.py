@@ -12,6 +12,7 @@ from mm_kptm.cli.output import add_json, only_json, print_json, print_pairs
 from mm_kptm.errors import UserError
 
 if TYPE_CHECKING:
+    from mm_kptm.experiment.preview import DryRun
     from mm_kptm.experiment.settings import Experiment
 
 TIERS = {"tiny": "seconds", "demo": "minutes on two cores", "paper": "about an hour, five seeds"}
@@ -64,6 +65,11 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         metavar="PREFIX",
         help="list every key of an experiment file, those that begin with PREFIX, or those of a data set, and end",
     )
+    train.add_argument("--print-config", action="store_true", help="print all settings, defaults included, and end")
+    train.add_argument(
+        "--dry-run", action="store_true", help="read the data, build the model, show the first batch; write nothing"
+    )
+    train.add_argument("--overwrite", action="store_true", help="remove the run that is in the folder, and start anew")
     train.set_defaults(run=_train)
 
     evaluate = verbs.add_parser("evaluate", help="measure a trained run on a split")
@@ -94,15 +100,60 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
+    if options.print_config:
+        print(config.dump(_requested(options)), end="")
+        return 0
+    for one, other in (("resume", "overwrite"), ("resume", "dry_run")):
+        if getattr(options, one) is not None and getattr(options, other):
+            raise UserError(f"--{one} and --{other.replace('_', '-')} exclude each other; leave one out")
     from mm_kptm import experiment
     from mm_kptm.train.parallel.processes import process_group
 
     with process_group():
         settings, folder = _settings_of(options)
-        experiment.train(settings, folder, resume=options.resume is not None)
+        if options.dry_run:
+            checked = experiment.dry_run(settings)
+        else:
+            experiment.train(settings, folder, resume=options.resume is not None, overwrite=options.overwrite)
+    if options.dry_run:
+        if _first_process():
+            _print_dry_run(checked)
+        return 0
     if _first_process():
         print(folder)
     return 0
+
+
+def _requested(options: argparse.Namespace) -> Experiment:
+    """Settings of an experiment file with overrides, or of the run to resume, whatever the run folder holds."""
+    from mm_kptm.experiment.settings import Experiment
+
+    path = options.experiment
+    if path is None and options.resume not in (None, LATEST):
+        path = Path(options.resume)
+    if path is None:
+        raise UserError("train needs an experiment file, or --resume with a run folder")
+    return config.read(Experiment, _config_of(path) if path.is_dir() else path, options.overrides)
+
+
+def _print_dry_run(checked: DryRun) -> None:
+    from mm_kptm.experiment.show import lines_of
+
+    print_pairs(
+        {
+            "run": checked.run,
+            "system": checked.system,
+            "parameters": f"{checked.parameters:,}, {checked.trained_parameters:,} of them trained",
+            "steps": checked.steps,
+            "examples": dict(checked.examples),
+            "first batch": f"{checked.batch_size} examples",
+            "loss of it": checked.loss,
+            "dev, untrained": dict(checked.dev),
+        }
+    )
+    for example in checked.first:
+        print("\n".join(lines_of(example)))
+    print("nothing was trained or written")
 
 
 def _settings_of(options: argparse.Namespace) -> tuple[Experiment, Path]:
@@ -122,8 +173,11 @@ def _settings_of(options: argparse.Namespace) -> tuple[Experiment, Path]:
     folder = settings.folder if options.resume in (None, LATEST) else Path(options.resume)
     if options.resume is not None and (folder / "config.yaml").is_file():
         _check_same(settings, config.read(Experiment, _config_of(folder)), folder)
-    elif _first_process() and folder.exists() and any(folder.iterdir()):
-        raise UserError(f"the run folder {folder} is not empty; go on with --resume, or name another with --name=...")
+    elif _first_process() and not options.overwrite and folder.exists() and any(folder.iterdir()):
+        raise UserError(
+            f"the run folder {folder} is not empty; go on with --resume, start anew with --overwrite, or name another "
+            "with --name=..."
+        )
     return settings, folder
 
 

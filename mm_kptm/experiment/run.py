@@ -8,6 +8,7 @@ A folder holds ``config.yaml`` (resolved), ``environment.json``, ``data.json`` (
 from __future__ import annotations
 
 import json
+import shutil
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -31,17 +32,20 @@ from mm_kptm.tasks.protocol import write_predictions
 from mm_kptm.train.checkpoint import Checkpoints, load_weights
 from mm_kptm.train.evaluation import evaluate as measure
 from mm_kptm.train.loop import fit
-from mm_kptm.train.parallel.processes import is_main_process, start
+from mm_kptm.train.parallel.processes import barrier, is_main_process, start
 from mm_kptm.train.protocol import module_of
 
 CONFIG, DATA, MODEL, BASELINES = "config.yaml", "data.json", "model", "baselines.json"
 COVERAGE = "coverage.json"
 
 
-def train(settings: Experiment, folder: Path, *, resume: bool = False, progress: bool = True) -> Built:
+def train(
+    settings: Experiment, folder: Path, *, resume: bool = False, overwrite: bool = False, progress: bool = True
+) -> Built:
     """Train an experiment in ``folder``, or resume it there exactly where it stopped.
 
-    Must be called by every process of a launch; the first one writes.
+    With ``overwrite``, a run that is there is removed once the new one is built. Must be called by every process of a
+    launch; the first one writes.
 
     Raises:
         UserError: the settings do not fit together, a file is missing or malformed, or the folder holds other data.
@@ -51,6 +55,10 @@ def train(settings: Experiment, folder: Path, *, resume: bool = False, progress:
     untrained = settings.train.steps == 0 and "train" not in built.prepared.sources
     source = built.source(next(iter(built.prepared.sources))) if untrained else built.training
     evaluated = {"dev": built.source("dev")} if "dev" in built.prepared.sources else {}
+    if overwrite:
+        if is_main_process():
+            remove_run(folder)
+        barrier()
     _check_data(folder, built.prepared.fingerprints)
     covered = coverage.measured_coverage(settings, built)
     if is_main_process():
@@ -83,6 +91,22 @@ def train(settings: Experiment, folder: Path, *, resume: bool = False, progress:
             training={"experiment": settings.name, "seed": settings.train.seed, "steps": settings.train.steps},
         )
     return built
+
+
+def remove_run(folder: Path) -> None:
+    """Remove the files of a run folder, its config last, so that it stays known as one until then.
+
+    Raises:
+        UserError: the folder holds something and is no run folder.
+    """
+    there = sorted(folder.iterdir(), key=lambda path: path.name == CONFIG) if folder.is_dir() else []
+    if there and there[-1].name != CONFIG:
+        raise UserError(f"{folder} is not overwritten: it is no run folder (it has no {CONFIG}); remove it yourself")
+    for path in there:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _give_tokenizer(built: Built, settings: Experiment) -> None:

@@ -29,6 +29,7 @@ from mm_kptm.train.evaluation import evaluate as measure
 from mm_kptm.train.loading import prefetch
 from mm_kptm.train.log import Log
 from mm_kptm.train.losses import Losses
+from mm_kptm.train.monitor import check_monitored_split, monitored
 from mm_kptm.train.optim import lr_at
 from mm_kptm.train.parallel.processes import barrier, is_main_process, rank_and_world_size
 from mm_kptm.train.parallel.protocol import accelerator_for, parallel_for, parallel_strategy
@@ -76,11 +77,7 @@ def fit(
         UserError: the folder holds another run, a checkpoint is damaged or from other data, the loss is not finite.
     """
     splits = dict(evaluate or {})
-    if settings.monitor is not None and (split := settings.monitor.partition("/")[0]) not in splits:
-        raise UserError(
-            f"train.monitor is {settings.monitor}, but no split {split!r} is evaluated; "
-            f"splits that are: {', '.join(splits) or 'none'}"
-        )
+    check_monitored_split(settings, splits)
     checkpoints = Checkpoints(folder)
     start = checkpoints.find("latest")
     if start is not None and not resume:
@@ -253,19 +250,11 @@ class _Run(Generic[BatchT]):
 
     def _is_best(self, evaluations: dict[str, Evaluation]) -> bool:
         """Whether the monitored measure is a new best; records it if so."""
-        if self._settings.monitor is None:
+        value = monitored(self._settings, {split: found.means for split, found in evaluations.items()})
+        if value is None or not math.isfinite(value) or (self._best is not None and value <= self._best["value"]):
             return False
-        split, _, name = self._settings.monitor.partition("/")
-        means = evaluations[split].means
-        if name not in means:
-            raise UserError(
-                f"train.monitor is {self._settings.monitor}, but {split} has no measure {name!r}; "
-                f"it has {', '.join(means)}"
-            )
-        better = math.isfinite(means[name]) and (self._best is None or means[name] > self._best["value"])
-        if better:
-            self._best = {"value": means[name], "step": self._step}
-        return better
+        self._best = {"value": value, "step": self._step}
+        return True
 
     def _save(self) -> None:
         state: TrainerState = {

@@ -32,7 +32,7 @@ def trained(monkeypatch):
     """What ``experiment.train`` was asked, each time."""
     asked: list[tuple[Experiment, Path, bool]] = []
 
-    def train(settings: Experiment, folder: Path, *, resume: bool) -> None:
+    def train(settings: Experiment, folder: Path, *, resume: bool, overwrite: bool) -> None:
         asked.append((settings, folder, resume))
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.yaml").write_text(config.dump(settings))
@@ -81,7 +81,8 @@ def test_a_moved_run_is_resumed_where_it_is(trained):
         (["--resume"], "train needs an experiment file, or --resume with a run folder"),
         (
             ["trial.yaml"],
-            "the run folder runs/trial is not empty; go on with --resume, or name another with --name=...",
+            "the run folder runs/trial is not empty; go on with --resume, start anew with --overwrite, or name another "
+            "with --name=...",
         ),
         (
             ["trial.yaml", "--resume", "--train.steps=11"],
@@ -101,6 +102,8 @@ def test_a_moved_run_is_resumed_where_it_is(trained):
             ["--resume", "nix"],
             "nix is no run folder: it has no config.yaml; name the folder that `mm-kptm train` wrote",
         ),
+        (["trial.yaml", "--resume", "--overwrite"], "--resume and --overwrite exclude each other; leave one out"),
+        (["trial.yaml", "--resume", "--dry-run"], "--resume and --dry-run exclude each other; leave one out"),
         (["trial.yaml", "--trian.steps=1"], "--trian.steps: unknown key trian; did you mean train?"),
         (["trial.yaml", "--name=a/b"], "--name: name is 'a/b' but names a folder: letters, digits, dots and dashes"),
         (["trial.yaml", "--task=null"], "there is nothing to train: give a task, or objectives with their weights"),
@@ -147,6 +150,40 @@ def test_the_keys_of_a_prefix_are_listed(capsys, arguments):
 def test_a_prefix_of_no_key_is_refused(capsys):
     assert cli.main(["train", "--keys", "trian"]) == 2
     assert capsys.readouterr().err == "mm-kptm: no key begins with trian; did you mean train?\n"
+
+
+def test_the_config_is_printed_complete_and_nothing_is_written(trained, capsys):
+    assert cli.main(["train", "trial.yaml", "--train.steps=3", "--print-config"]) == 0
+    Path("printed.yaml").write_text(capsys.readouterr().out)
+    printed = config.read(Experiment, Path("printed.yaml"))
+    assert printed == config.read(Experiment, Path("trial.yaml"), ["--train.steps=3"])
+    assert "weight_decay: 0.01" in Path("printed.yaml").read_text()
+    assert trained == [] and not Path("runs").exists()
+    cli.main(["train", "trial.yaml", "--train.steps=3"])
+    capsys.readouterr()
+    assert cli.main(["train", "--resume", "runs/trial", "--print-config"]) == 0
+    assert capsys.readouterr().out == Path("printed.yaml").read_text()
+
+
+def test_a_run_is_overwritten_only_when_asked(monkeypatch):
+    asked: list[bool] = []
+    monkeypatch.setattr(
+        experiment, "train", lambda settings, folder, *, resume, overwrite: asked.append(overwrite), raising=False
+    )
+    Path("runs/trial").mkdir(parents=True)
+    Path("runs/trial/config.yaml").write_text("an earlier run")
+    assert cli.main(["train", "trial.yaml"]) == 2
+    assert cli.main(["train", "trial.yaml", "--overwrite"]) == 0
+    assert asked == [True]
+
+
+def test_a_dry_run_shows_the_first_batch_and_writes_nothing(capsys):
+    small = ["--data.questions=40", "--data.eval_questions=10", "--encoder.sizes.dim=16", "--encoder.sizes.num_heads=2"]
+    assert cli.main(["train", "trial.yaml", *small, "--train.batch_size=8", "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert "steps           10\n" in out and "first batch     8 examples\n" in out and "[CLS]" in out
+    assert out.endswith("nothing was trained or written\n")
+    assert sorted(path.name for path in Path().iterdir()) == ["trial.yaml"]
 
 
 @dataclass(frozen=True)
