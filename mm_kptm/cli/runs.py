@@ -73,9 +73,15 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     train.set_defaults(run=_train)
 
     evaluate = verbs.add_parser("evaluate", help="measure a trained run on a split")
-    evaluate.description = "Measure a run's last checkpoint, and write predictions/SPLIT.jsonl into its folder."
+    evaluate.description = "Measure a checkpoint of a run, and write predictions/SPLIT.jsonl into its folder."
     evaluate.add_argument("folder", type=Path, metavar="RUN", help="a run folder")
     evaluate.add_argument("--split", default="test", help="which examples (default: test)")
+    evaluate.add_argument(
+        "--checkpoint",
+        default="last",
+        metavar="last|best|STEP",
+        help="best by train.monitor, or of a step (default: last)",
+    )
     add_json(evaluate)
     evaluate.set_defaults(run=_evaluate)
 
@@ -211,7 +217,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
     with only_json(options.json), process_group():
         _config_of(options.folder)
-        measured = experiment.evaluate(options.folder, options.split)
+        measured = experiment.evaluate(options.folder, options.split, checkpoint=options.checkpoint)
     if _first_process():
         print_json(measured) if options.json else print_pairs(measured)
     return 0

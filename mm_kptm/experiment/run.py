@@ -117,8 +117,8 @@ def _give_tokenizer(built: Built, settings: Experiment) -> None:
         )
 
 
-def opened(folder: Path) -> tuple[Experiment, Built]:
-    """Open a run: its settings, and its model with the weights of the last checkpoint.
+def opened(folder: Path, checkpoint: str = "last") -> tuple[Experiment, Built]:
+    """Open a run: its settings, and its model with the weights of a checkpoint (``last``, ``best`` or its step).
 
     Raises:
         UserError: the folder is no run, has no checkpoint yet, or its data have changed.
@@ -127,42 +127,56 @@ def opened(folder: Path) -> tuple[Experiment, Built]:
     if not path.is_file():
         raise UserError(f"{folder} is no run folder: it has no {CONFIG}")
     settings = config.read(Experiment, path)
-    checkpoint = Checkpoints(folder).find("latest")
-    if checkpoint is None:
+    checkpoints = Checkpoints(folder)
+    if checkpoints.find("latest") is None:
         raise UserError(f"{folder} has no checkpoint yet; go on with `mm-kptm train --resume {folder}`")
+    weights = checkpoints.named(checkpoint)
     built = build(settings)
     _check_data(folder, built.prepared.fingerprints)
-    load_weights(checkpoint, module_of(built.model))
+    load_weights(weights, module_of(built.model))
     return settings, built
 
 
-def evaluate(run: Path, split: str = "test") -> dict[str, object]:
-    """Evaluate a run's last checkpoint on a split, and write its predictions and baselines.
+def evaluate(run: Path, split: str = "test", *, checkpoint: str = "last") -> dict[str, object]:
+    """Evaluate a checkpoint of a run on a split, and write its predictions and baselines.
 
-    Several processes share the work; the first one writes.
+    The predictions of another checkpoint than the last one lie in a folder of their own,
+    ``predictions/step-00000500/<split>.jsonl``, and change no model card. Several processes share the work; the first
+    one writes.
+
+    Args:
+        run: the run folder.
+        split: which examples.
+        checkpoint: ``last``, ``best`` by ``train.monitor``, or the number of a step.
 
     Returns:
-        run, split, number of examples (and of skipped ones, if any), mean of every measure, official metrics of the
+        run, split, checkpoint (if another than the last),
+        number of examples (and of skipped ones, if any), mean of every measure, official metrics of the
         task, knowledge use (:func:`~mm_kptm.tasks.knowledge_use.use_of`), accuracies by type and language, and
         model-free baselines. Examples without a gold answer are measured by none of them; ``labels`` then says how many
         there are.
     """
     device = start()
-    settings, built = opened(run)
+    settings, built = opened(run, checkpoint)
     module_of(built.model).to(device)
-    return evaluated(run, settings, built, split)
+    checkpoints = Checkpoints(run)
+    chosen = checkpoints.named(checkpoint)
+    return evaluated(run, settings, built, split, step=None if chosen == checkpoints.named("last") else chosen.name)
 
 
-def evaluated(run: Path, settings: Experiment, built: Built, split: str) -> dict[str, object]:
-    """As :func:`evaluate`, with the model already built."""
+def evaluated(
+    run: Path, settings: Experiment, built: Built, split: str, *, step: str | None = None
+) -> dict[str, object]:
+    """As :func:`evaluate`, with the model already built; ``step`` names the checkpoint if it is not the last."""
     source = built.source(split)
     evaluation = measure(built.model, source, batch_size=settings.train.batch_size, precision=settings.train.precision)
-    result: dict[str, object] = {"run": str(run), "split": split, "n": evaluation.n, **evaluation.means}
+    which = {} if step is None else {"checkpoint": step}
+    result: dict[str, object] = {"run": str(run), "split": split, **which, "n": evaluation.n, **evaluation.means}
     rows: Sequence[Row] = ()
     if built.task is not None:
         rows = built.task.predictions(source, batch_size=settings.train.batch_size)
         if is_main_process():
-            write_predictions(rows, run / "predictions" / f"{split}.jsonl")
+            write_predictions(rows, run / "predictions" / (step or "") / f"{split}.jsonl")
         labelled = [row for row in rows if "correct" in row]
         if len(labelled) < len(rows):
             result["labels"] = _without_labels(len(labelled), len(rows))
@@ -179,7 +193,7 @@ def evaluated(run: Path, settings: Experiment, built: Built, split: str) -> dict
         result["baselines"] = baselines
     if baselines and is_main_process():
         _remember_baselines(run, split, baselines)
-    if built.task is not None and rows and is_main_process() and read_saved(run / MODEL) is not None:
+    if step is None and built.task is not None and rows and is_main_process() and read_saved(run / MODEL) is not None:
         record_result(run / MODEL, _measured(rows, split, baselines))
     return result
 

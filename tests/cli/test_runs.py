@@ -221,12 +221,20 @@ def test_demo_for_machines_prints_json_and_nothing_else(monkeypatch, capsys):
 
 def test_evaluate_prints_what_was_measured(trained, monkeypatch, capsys):
     cli.main(["train", "trial.yaml"])
-    monkeypatch.setattr(experiment, "evaluate", lambda run, split: {"split": split, "accuracy": 0.75}, raising=False)
+    asked: list[str] = []
+
+    def evaluate(run: Path, split: str, *, checkpoint: str) -> dict[str, object]:
+        asked.append(checkpoint)
+        return {"split": split, "accuracy": 0.75}
+
+    monkeypatch.setattr(experiment, "evaluate", evaluate, raising=False)
     capsys.readouterr()
     assert cli.main(["evaluate", "runs/trial"]) == 0
     assert capsys.readouterr().out == "split     test\naccuracy  0.75\n"
     assert cli.main(["evaluate", "runs/trial", "--split", "dev", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"split": "dev", "accuracy": 0.75}
+    assert cli.main(["evaluate", "runs/trial", "--checkpoint", "best"]) == 0
+    assert asked == ["last", "last", "best"]
 
 
 def test_evaluate_wants_a_run_folder(capsys):
