@@ -37,6 +37,7 @@ _NAMES: dict[str, tuple[str, str]] = {
     "save_steps": ("train.save_every", ""),
     "save_total_limit": ("train.keep_last", ""),
     "metric_for_best_model": ("train.monitor", _MEASURE),
+    "early_stopping_patience": ("train.patience", ""),
     "dataloader_num_workers": ("train.num_workers", ""),
     "ddp_find_unused_parameters": ("train.unused_parameters", ""),
     "torch_compile": ("train.compile", ""),

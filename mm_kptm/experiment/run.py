@@ -70,7 +70,7 @@ def train(
                 coverage.announce(settings.name, covered, names)
         write_text(folder / CONFIG, config.dump(settings))
         write_json(folder / DATA, dict(built.prepared.fingerprints), indent=1, ascii_only=True)
-    fit(
+    fitted = fit(
         built.model,
         source,
         settings.train,
@@ -88,7 +88,7 @@ def train(
             folder / MODEL,
             task=settings.task if built.own else None,
             own=built.own,
-            training={"experiment": settings.name, "seed": settings.train.seed, "steps": settings.train.steps},
+            training={"experiment": settings.name, "seed": settings.train.seed, "steps": fitted.step},
         )
     return built
 

@@ -45,6 +45,7 @@ class Fit:
     checkpoint: Path  #: the last one, loaded in the model
     best: Path | None  #: the one with the highest ``settings.monitor``, if set
     evaluations: dict[str, Evaluation]  #: of the final weights, by split
+    step: int  #: of the last checkpoint; below the length of the run if it was stopped early
 
 
 def fit(
@@ -68,7 +69,7 @@ def fit(
         folder: the run folder; gets ``environment.json``, ``metrics.jsonl``, ``events/`` and ``checkpoints/``.
         evaluate: sources evaluated during and after training, by split.
         resume: resume from the last checkpoint in ``folder``, or start if there is none. Needs the original model,
-            source and settings; only the length and settings that do not affect the weights may differ.
+            source and settings; only the length, patience and settings that do not affect the weights may differ.
         extra: text files added to every checkpoint, by name, such as the config that rebuilds the model.
         label: name of the run in the progress line.
         progress: show the progress line.
@@ -180,10 +181,16 @@ class _Run(Generic[BatchT]):
                 if looks:
                     evaluations = self._evaluate(log)
                     saves |= self._is_best(evaluations)
-                if saves:
+                stops = not last and self._out_of_patience
+                if saves or stops:
                     self._save()
                 began += time.perf_counter() - paused
                 log.step()
+                if stops:
+                    log.say(f"stopped: no better {settings.monitor} in {settings.patience} evaluations")
+                    break
+            if self._best is not None and evaluations:
+                log.say(f"best {settings.monitor} {self._best['value']:.4g} at step {self._best['step']}")
         if self._steps == 0:
             self._save()
         if not evaluations:  # resumed after the last step: evaluate again, do not log again
@@ -193,11 +200,11 @@ class _Run(Generic[BatchT]):
         saved = self._checkpoints.find("latest")
         if saved is None:
             raise FileNotFoundError(f"the checkpoints in {self._folder} vanished while the run was writing them")
-        return Fit(saved, self._checkpoints.find("best"), evaluations)
+        return Fit(saved, self._checkpoints.find("best"), evaluations, self._step)
 
     def _plans(self) -> Iterator[StepPlan]:
         """Iterate over the plans of the remaining steps."""
-        left = range(self._step + 1, self._steps + 1)
+        left = range(self._step + 1, self._step if self._out_of_patience else self._steps + 1)
         return (StepPlan(step, draw) for step, draw in zip(left, self._sampler, strict=False))
 
     def _compute(self, plan: StepPlan, batches: list[BatchT]) -> None:
@@ -255,6 +262,18 @@ class _Run(Generic[BatchT]):
             return False
         self._best = {"value": value, "step": self._step}
         return True
+
+    @property
+    def _out_of_patience(self) -> bool:
+        """Whether ``settings.patience`` evaluations brought no better value; a function of the step and the best one.
+
+        A resumed run therefore stops where an unbroken one does, and goes on when its patience is raised.
+        """
+        patience, every = self._settings.patience, self._settings.eval_every
+        if patience is None or every is None:
+            return False
+        best = 0 if self._best is None else self._best["step"]
+        return self._step // every - best // every >= patience
 
     def _save(self) -> None:
         state: TrainerState = {
