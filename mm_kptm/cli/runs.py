@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 TIERS = {"tiny": "seconds", "demo": "minutes on two cores", "paper": "about an hour, five seeds"}
 LATEST = "the run folder of the experiment"
+LENGTH = ("train.steps", "train.epochs", "train.patience")  #: settings that a run which has ended may go on with
 
 
 class _Keys(argparse.Action):
@@ -56,7 +58,8 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         nargs="?",
         const=LATEST,
         metavar="RUN",
-        help="go on exactly where this run, or this RUN, stopped; what was killed before it began, begins",
+        help="go on exactly where this run, or this RUN, stopped; what was killed before it began, begins; "
+        "--train.steps=N makes a run longer that has ended",
     )
     train.add_argument(
         "--keys",
@@ -171,10 +174,14 @@ def _settings_of(options: argparse.Namespace) -> tuple[Experiment, Path]:
     if options.experiment is None:
         if options.resume in (None, LATEST):
             raise UserError("train needs an experiment file, or --resume with a run folder")
-        if options.overrides:
-            raise UserError(f"{options.overrides[0]} would change a resumed run; it keeps the settings it began with")
+        for override in options.overrides:
+            if override.removeprefix("--").partition("=")[0] not in LENGTH:
+                raise UserError(f"{override} would change a resumed run; it keeps the settings it began with")
         folder = Path(options.resume)
-        return config.read(Experiment, _config_of(folder)), folder
+        began = config.read(Experiment, _config_of(folder))
+        settings = config.read(Experiment, _config_of(folder), options.overrides)
+        _check_same(settings, began, folder)
+        return settings, folder
     settings = config.read(Experiment, options.experiment, options.overrides)
     folder = settings.folder if options.resume in (None, LATEST) else Path(options.resume)
     if options.resume is not None and (folder / "config.yaml").is_file():
@@ -197,13 +204,30 @@ def _config_of(folder: Path) -> Path:
 
 
 def _check_same(requested: Experiment, began: Experiment, folder: Path) -> None:
+    """Check that a run is resumed as it began; one that has ended may be made longer.
+
+    Raises:
+        UserError: the settings differ in more than the length, the run has not ended, or it is longer already.
+    """
     ours, theirs = config.leaves(requested), config.leaves(began)
-    for key in sorted(ours | theirs):
-        if ours.get(key) != theirs.get(key):
+    changed = [key for key in sorted(ours | theirs) if ours.get(key) != theirs.get(key)]
+    ended = (folder / "model").is_dir()  # written after the last step
+    for key in changed:
+        if key not in LENGTH or not ended:
             raise UserError(
                 f"{folder} began with {key} {theirs.get(key)!r}, not {ours.get(key)!r}; resume it as it began, "
                 f"with `mm-kptm train --resume {folder}`, or start a new run"
             )
+        longer, length = ours.get(key), theirs.get(key)
+        if isinstance(longer, int) and isinstance(length, int) and longer < length:
+            raise UserError(f"{folder} was trained with {key} {length}, more than {longer}; ask for more, or a new run")
+    if {"train.steps", "train.epochs"} & set(changed) and _first_process():
+        schedule = requested.train.schedule
+        print(
+            f"mm-kptm: {folder} goes on for more steps; the learning rate follows the {schedule} schedule of the new "
+            "length from here on, so the result is not that of one run of this length",
+            file=sys.stderr,
+        )
 
 
 def _first_process() -> bool:

@@ -95,8 +95,13 @@ def test_a_moved_run_is_resumed_where_it_is(trained):
             "`mm-kptm train --resume runs/trial`, or start a new run",
         ),
         (
+            ["--resume", "runs/trial", "--train.lr=1"],
+            "--train.lr=1 would change a resumed run; it keeps the settings it began with",
+        ),
+        (
             ["--resume", "runs/trial", "--train.steps=11"],
-            "--train.steps=11 would change a resumed run; it keeps the settings it began with",
+            "runs/trial began with train.steps 10, not 11; resume it as it began, with "
+            "`mm-kptm train --resume runs/trial`, or start a new run",
         ),
         (
             ["--resume", "nix"],
@@ -121,6 +126,21 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(trained, c
     assert out == ""
     assert err.removeprefix("mm-kptm: ").removeprefix("trial.yaml, line 1: ") == sentence + "\n"
     assert len(trained) == 1
+
+
+@pytest.mark.parametrize("start", [["--resume", "runs/trial"], ["trial.yaml", "--resume"]])
+def test_a_run_that_has_ended_goes_on_for_more_steps(trained, capsys, start):
+    cli.main(["train", "trial.yaml"])
+    Path("runs/trial/model").mkdir()
+    assert cli.main(["train", *start, "--train.steps=11"]) == 0
+    settings, folder, resume = trained[-1]
+    assert (settings.train.steps, folder, resume) == (11, Path("runs/trial"), True)
+    assert "the learning rate follows the linear schedule of the new length" in capsys.readouterr().err
+    assert cli.main(["train", *start, "--train.steps=9"]) == 2
+    sentence = "mm-kptm: runs/trial was trained with train.steps 11, more than 9; ask for more, or a new run\n"
+    assert capsys.readouterr().err == sentence
+    assert cli.main(["train", *start, "--train.steps=12", "--train.lr=1"]) == 2
+    assert len(trained) == 2
 
 
 def test_only_the_first_of_several_processes_minds_the_folder(trained, monkeypatch, capsys):

@@ -68,3 +68,16 @@ def test_there_is_no_best_checkpoint_without_a_monitor(tmp_path: Path) -> None:
         UserError, match=r"has no best checkpoint; train.monitor names the measure .*; steps with one: 4"
     ):
         experiment.evaluate(settings.folder, checkpoint="best")
+
+
+def test_a_run_that_has_ended_goes_on_for_more_steps(tmp_path: Path) -> None:
+    settings = tiny(tmp_path)
+    longer = replace(settings, train=replace(settings.train, steps=8, schedule="constant", warmup=0.0))
+    short = replace(longer, train=replace(longer.train, steps=4))
+    experiment.train(short, short.folder, progress=False)
+    experiment.train(longer, short.folder, resume=True, progress=False)
+    once = replace(longer, name="once")
+    experiment.train(once, once.folder, progress=False)
+    one, other = (folder / "model" / "model.safetensors" for folder in (short.folder, once.folder))
+    assert one.read_bytes() == other.read_bytes()
+    assert "steps: 8" in (short.folder / "config.yaml").read_text()
