@@ -177,7 +177,8 @@ def evaluated(
         rows = built.task.predictions(source, batch_size=settings.train.batch_size)
         if is_main_process():
             write_predictions(rows, run / "predictions" / (step or "") / f"{split}.jsonl")
-        labelled = [row for row in rows if "correct" in row]
+    labelled = [row for row in rows if "correct" in row]
+    if built.task is not None:
         if len(labelled) < len(rows):
             result["labels"] = _without_labels(len(labelled), len(rows))
         if labelled:
@@ -193,8 +194,8 @@ def evaluated(
         result["baselines"] = baselines
     if baselines and is_main_process():
         _remember_baselines(run, split, baselines)
-    if step is None and built.task is not None and rows and is_main_process() and read_saved(run / MODEL) is not None:
-        record_result(run / MODEL, _measured(rows, split, baselines))
+    if step is None and labelled and is_main_process() and read_saved(run / MODEL) is not None:
+        record_result(run / MODEL, _measured(labelled, split, baselines))
     return result
 
 

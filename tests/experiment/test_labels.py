@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from mm_kptm import report
 from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
 from mm_kptm.datasets.custom import OwnImages, OwnTexts
 from mm_kptm.experiment.build import build
-from mm_kptm.experiment.run import evaluated
+from mm_kptm.experiment.run import evaluated, train
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
+from mm_kptm.train.settings import TrainSettings
 from mm_kptm.vision.features.store import write_store
 
 SMALL = {"num_layers": 1, "dim": 8, "num_heads": 2, "ffn_dim": 8}
@@ -89,3 +91,13 @@ def build_with(settings: Experiment, built: object):
     again = build(settings)
     again.model.load_state_dict(built.model.state_dict())  # type: ignore[attr-defined]
     return again
+
+
+def test_the_card_of_a_model_has_no_interval_of_a_split_without_labels(tmp_path: Path) -> None:
+    settings = replace(experiment(tmp_path, "sentence-classification"), train=TrainSettings(steps=1), out=tmp_path)
+    built = train(settings, settings.folder, progress=False)
+    before = (settings.folder / "model" / "README.md").read_text()
+    assert "labels" in evaluated(settings.folder, settings, built, "test")
+    assert (settings.folder / "model" / "README.md").read_text() == before
+    evaluated(settings.folder, settings, built, "dev")
+    assert (settings.folder / "model" / "README.md").read_text() != before

@@ -212,7 +212,7 @@ def test_weights_of_something_else_are_named(tmp_path):
     ):
         build_extractor(settings, tmp_path / "b.pth")
     (tmp_path / "c.pth").write_bytes(b"hello")
-    with pytest.raises(UserError, match=r"c\.pth is no whole torch file"):
+    with pytest.raises(UserError, match=r"c\.pth is a text file"):
         build_extractor(settings, tmp_path / "c.pth")
     torch.save([1, 2], tmp_path / "d.pth")
     with pytest.raises(UserError, match=r"d\.pth holds no state dict"):
