@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from mm_kptm.cli import catalogue, compare, convert, data, doctor, features, kg, predict, runs, threads
-from mm_kptm.errors import UserError, UserNotice
+from mm_kptm.errors import UserError, UserNotice, nearest
 
 __all__ = ["main", "parser"]
 
@@ -24,15 +24,25 @@ STOPPED, PIPE_CLOSED, MISTAKE = 130, 141, 2
 REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 #: Overrides of experiment files by verb: any key for ``train``, dotted keys for ``compare``.
 _OVERRIDES = {
-    "train": re.compile(r"--(?!resume=)[\w.-]+=.*", re.DOTALL),
+    "train": re.compile(r"--(?!(?:resume|keys)=)[\w.-]+=.*", re.DOTALL),
     "compare": re.compile(r"--[\w-]+\.[\w.-]+=.*", re.DOTALL),
 }
+
+#: What argparse says of a word that is none of the choices.
+_CHOICE = re.compile(r"argument (?P<argument>\S+): invalid choice: '(?P<word>.*)' \(choose from (?P<known>.*)\)")
 
 
 class _Parser(argparse.ArgumentParser):
     """Argument parser that raises ``UserError`` on invalid arguments."""
 
     def error(self, message: str) -> NoReturn:
+        if choice := _CHOICE.fullmatch(message):
+            word, known = choice["word"], re.findall(r"[\w-]+", choice["known"])
+            if choice["argument"].isupper():
+                group = "".join(self.prog.split()[1:]) or "the command line"
+                raise UserError(f"{group} has no {choice['argument'].lower()} {word!r}{nearest(word, known)}")
+            if close := nearest(word, known, otherwise=""):
+                raise UserError(f"{message}{close}")
         raise UserError(f"{message}; see `{self.prog} --help`")
 
 
@@ -79,6 +89,9 @@ def _print_notices() -> None:
 def _run(arguments: Sequence[str] | None) -> int:
     try:
         own, overrides = _apart(sys.argv[1:] if arguments is None else arguments)
+        if not own and not overrides:
+            parser().print_help()
+            return 0
         options = parser().parse_args(own, argparse.Namespace(overrides=overrides))
         code: int = options.run(options)
         sys.stdout.flush()

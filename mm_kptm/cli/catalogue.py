@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from mm_kptm.cli.output import add_json, print_json, print_pairs, print_rows
+from mm_kptm.cli.output import LINE, add_json, print_json, print_pairs, print_rows
 from mm_kptm.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     listing = verbs.add_parser("list", help="the systems, tasks, data sets and objectives there are")
     listing.description = "One line for every system, task, data set or objective."
     listing.add_argument("kind", choices=("systems", "tasks", "datasets", "objectives"), help="what to list")
+    listing.add_argument("--wide", action="store_true", help=f"do not cut what is longer than {LINE} columns")
     add_json(listing)
     listing.set_defaults(run=_list)
 
@@ -30,7 +31,7 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 def _list(options: argparse.Namespace) -> int:
     rows = {"systems": _systems, "tasks": _tasks, "datasets": _datasets, "objectives": _objectives}[options.kind]()
-    print_json(rows) if options.json else print_rows(rows)
+    print_json(rows) if options.json else print_rows(rows, limit=None if options.wide else LINE)
     return 0
 
 

@@ -66,11 +66,10 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _print(shown: Shown) -> None:
+    from mm_kptm.experiment.show import lines_of
+
     for one in shown.examples:
-        print(f"{one.id}  {one.text}")
-        for name, value in (("answer", one.target), ("regions", one.regions or ""), ("linked", ", ".join(one.linked))):
-            if value:
-                print(f"    {name}: {value}")
+        print("\n".join(lines_of(one)))
     print(f"\n{len(shown.examples)} of {shown.count} examples of {shown.split}")
     if shown.coverage is not None:
         print(shown.coverage.sentence())

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 
 LINE = 100  #: longest list that is printed on one line, in characters
+GAP = 2  #: columns between two columns of a table
+MIN_COLUMN = 8  #: a column is never cut below this
 
 
 def add_json(verb: argparse.ArgumentParser) -> None:
@@ -23,13 +25,46 @@ def print_json(value: object) -> None:
     print(json.dumps(plain(value), ensure_ascii=False, indent=2))
 
 
-def print_rows(rows: Sequence[Mapping[str, object]]) -> None:
-    """Print rows with the same keys as aligned columns with headings."""
+def print_rows(rows: Sequence[Mapping[str, object]], *, limit: int | None = None) -> None:
+    """Print rows with the same keys as aligned columns with headings.
+
+    Args:
+        rows: that have the same keys.
+        limit: longest line, in terminal columns; longer cells are cut, but never those of the first column.
+    """
     from mm_kptm.report.tables import aligned
 
-    if rows:
-        cells = [[str(key) for key in rows[0]], *([_cell(value) for value in row.values()] for row in rows)]
+    if not rows:
+        return
+    cells = [[str(key) for key in rows[0]], *([_cell(value) for value in row.values()] for row in rows)]
+    if limit is None or not (cut := _cut(cells, limit)):
         print("\n".join(aligned(cells, left=len(cells[0]))))
+    else:
+        print("\n".join(aligned(cut, left=len(cells[0]))))
+        print(f"cells are cut to fit {limit} columns; --wide shows all, --json too", file=sys.stderr)
+
+
+def _cut(cells: Sequence[Sequence[str]], limit: int) -> list[list[str]]:
+    """``cells`` with the longest columns but the first shortened; empty where all fit."""
+    from mm_kptm.report.tables import width
+
+    widths = [max(width(row[number]) for row in cells) for number in range(len(cells[0]))]
+    gaps = GAP * (len(widths) - 1)
+    if sum(widths) + gaps <= limit or len(widths) == 1:
+        return []
+    while sum(widths) + gaps > limit and max(widths[1:]) > MIN_COLUMN:
+        widths[widths.index(max(widths[1:]), 1)] -= 1
+    return [[_shortened(cell, wide) for cell, wide in zip(row, widths, strict=True)] for row in cells]
+
+
+def _shortened(text: str, wide: int) -> str:
+    from mm_kptm.report.tables import width
+
+    if width(text) <= wide:
+        return text
+    while width(text) > wide - 1:
+        text = text[:-1]
+    return text.rstrip(" ,") + "…"
 
 
 def print_pairs(pairs: Mapping[str, object], indent: str = "") -> None:

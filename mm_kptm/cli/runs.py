@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,19 +13,23 @@ from mm_kptm.cli.output import add_json, only_json, print_json, print_pairs
 from mm_kptm.errors import UserError
 
 if TYPE_CHECKING:
+    from mm_kptm.experiment.preview import DryRun
     from mm_kptm.experiment.settings import Experiment
 
 TIERS = {"tiny": "seconds", "demo": "minutes on two cores", "paper": "about an hour, five seeds"}
 LATEST = "the run folder of the experiment"
+LENGTH = ("train.steps", "train.epochs", "train.patience")  #: settings that a run which has ended may go on with
 
 
 class _Keys(argparse.Action):
-    """Action of ``--keys``: print all keys of an experiment file and exit."""
+    """Action of ``--keys``: print the keys of an experiment file and exit."""
 
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object, *_: object
+    ) -> None:
         from mm_kptm.experiment.settings import Experiment
 
-        print(config.describe(Experiment))
+        print(config.describe(Experiment, str(values or "")))
         parser.exit()
 
 
@@ -53,15 +58,33 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         nargs="?",
         const=LATEST,
         metavar="RUN",
-        help="go on exactly where this run, or this RUN, stopped; what was killed before it began, begins",
+        help="go on exactly where this run, or this RUN, stopped; what was killed before it began, begins; "
+        "--train.steps=N makes a run longer that has ended",
     )
-    train.add_argument("--keys", action=_Keys, nargs=0, help="list every key of an experiment file, and end")
+    train.add_argument(
+        "--keys",
+        action=_Keys,
+        nargs="?",
+        metavar="PREFIX",
+        help="list every key of an experiment file, those that begin with PREFIX, or those of a data set, and end",
+    )
+    train.add_argument("--print-config", action="store_true", help="print all settings, defaults included, and end")
+    train.add_argument(
+        "--dry-run", action="store_true", help="read the data, build the model, show the first batch; write nothing"
+    )
+    train.add_argument("--overwrite", action="store_true", help="remove the run that is in the folder, and start anew")
     train.set_defaults(run=_train)
 
     evaluate = verbs.add_parser("evaluate", help="measure a trained run on a split")
-    evaluate.description = "Measure a run's last checkpoint, and write predictions/SPLIT.jsonl into its folder."
+    evaluate.description = "Measure a checkpoint of a run, and write predictions/SPLIT.jsonl into its folder."
     evaluate.add_argument("folder", type=Path, metavar="RUN", help="a run folder")
     evaluate.add_argument("--split", default="test", help="which examples (default: test)")
+    evaluate.add_argument(
+        "--checkpoint",
+        default="last",
+        metavar="last|best|STEP",
+        help="best by train.monitor, or of a step (default: last)",
+    )
     add_json(evaluate)
     evaluate.set_defaults(run=_evaluate)
 
@@ -86,15 +109,60 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
+    if options.print_config:
+        print(config.dump(_requested(options)), end="")
+        return 0
+    for one, other in (("resume", "overwrite"), ("resume", "dry_run")):
+        if getattr(options, one) is not None and getattr(options, other):
+            raise UserError(f"--{one} and --{other.replace('_', '-')} exclude each other; leave one out")
     from mm_kptm import experiment
     from mm_kptm.train.parallel.processes import process_group
 
     with process_group():
         settings, folder = _settings_of(options)
-        experiment.train(settings, folder, resume=options.resume is not None)
+        if options.dry_run:
+            checked = experiment.dry_run(settings)
+        else:
+            experiment.train(settings, folder, resume=options.resume is not None, overwrite=options.overwrite)
+    if options.dry_run:
+        if _first_process():
+            _print_dry_run(checked)
+        return 0
     if _first_process():
         print(folder)
     return 0
+
+
+def _requested(options: argparse.Namespace) -> Experiment:
+    """Settings of an experiment file with overrides, or of the run to resume, whatever the run folder holds."""
+    from mm_kptm.experiment.settings import Experiment
+
+    path = options.experiment
+    if path is None and options.resume not in (None, LATEST):
+        path = Path(options.resume)
+    if path is None:
+        raise UserError("train needs an experiment file, or --resume with a run folder")
+    return config.read(Experiment, _config_of(path) if path.is_dir() else path, options.overrides)
+
+
+def _print_dry_run(checked: DryRun) -> None:
+    from mm_kptm.experiment.show import lines_of
+
+    print_pairs(
+        {
+            "run": checked.run,
+            "system": checked.system,
+            "parameters": f"{checked.parameters:,}, {checked.trained_parameters:,} of them trained",
+            "steps": checked.steps,
+            "examples": dict(checked.examples),
+            "first batch": f"{checked.batch_size} examples",
+            "loss of it": checked.loss,
+            "dev, untrained": dict(checked.dev),
+        }
+    )
+    for example in checked.first:
+        print("\n".join(lines_of(example)))
+    print("nothing was trained or written")
 
 
 def _settings_of(options: argparse.Namespace) -> tuple[Experiment, Path]:
@@ -106,16 +174,23 @@ def _settings_of(options: argparse.Namespace) -> tuple[Experiment, Path]:
     if options.experiment is None:
         if options.resume in (None, LATEST):
             raise UserError("train needs an experiment file, or --resume with a run folder")
-        if options.overrides:
-            raise UserError(f"{options.overrides[0]} would change a resumed run; it keeps the settings it began with")
+        for override in options.overrides:
+            if override.removeprefix("--").partition("=")[0] not in LENGTH:
+                raise UserError(f"{override} would change a resumed run; it keeps the settings it began with")
         folder = Path(options.resume)
-        return config.read(Experiment, _config_of(folder)), folder
+        began = config.read(Experiment, _config_of(folder))
+        settings = config.read(Experiment, _config_of(folder), options.overrides)
+        _check_same(settings, began, folder)
+        return settings, folder
     settings = config.read(Experiment, options.experiment, options.overrides)
     folder = settings.folder if options.resume in (None, LATEST) else Path(options.resume)
     if options.resume is not None and (folder / "config.yaml").is_file():
         _check_same(settings, config.read(Experiment, _config_of(folder)), folder)
-    elif _first_process() and folder.exists() and any(folder.iterdir()):
-        raise UserError(f"the run folder {folder} is not empty; go on with --resume, or name another with --name=...")
+    elif _first_process() and not options.overwrite and folder.exists() and any(folder.iterdir()):
+        raise UserError(
+            f"the run folder {folder} is not empty; go on with --resume, start anew with --overwrite, or name another "
+            "with --name=..."
+        )
     return settings, folder
 
 
@@ -129,13 +204,30 @@ def _config_of(folder: Path) -> Path:
 
 
 def _check_same(requested: Experiment, began: Experiment, folder: Path) -> None:
+    """Check that a run is resumed as it began; one that has ended may be made longer.
+
+    Raises:
+        UserError: the settings differ in more than the length, the run has not ended, or it is longer already.
+    """
     ours, theirs = config.leaves(requested), config.leaves(began)
-    for key in sorted(ours | theirs):
-        if ours.get(key) != theirs.get(key):
+    changed = [key for key in sorted(ours | theirs) if ours.get(key) != theirs.get(key)]
+    ended = (folder / "model").is_dir()  # written after the last step
+    for key in changed:
+        if key not in LENGTH or not ended:
             raise UserError(
                 f"{folder} began with {key} {theirs.get(key)!r}, not {ours.get(key)!r}; resume it as it began, "
                 f"with `mm-kptm train --resume {folder}`, or start a new run"
             )
+        longer, length = ours.get(key), theirs.get(key)
+        if isinstance(longer, int) and isinstance(length, int) and longer < length:
+            raise UserError(f"{folder} was trained with {key} {length}, more than {longer}; ask for more, or a new run")
+    if {"train.steps", "train.epochs"} & set(changed) and _first_process():
+        schedule = requested.train.schedule
+        print(
+            f"mm-kptm: {folder} goes on for more steps; the learning rate follows the {schedule} schedule of the new "
+            "length from here on, so the result is not that of one run of this length",
+            file=sys.stderr,
+        )
 
 
 def _first_process() -> bool:
@@ -149,7 +241,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
     with only_json(options.json), process_group():
         _config_of(options.folder)
-        measured = experiment.evaluate(options.folder, options.split)
+        measured = experiment.evaluate(options.folder, options.split, checkpoint=options.checkpoint)
     if _first_process():
         print_json(measured) if options.json else print_pairs(measured)
     return 0

@@ -7,11 +7,7 @@ them, ``Annotated[NumberWorld | VqaFiles, Field(discriminator="name")]``, in whi
 
 from __future__ import annotations
 
-import inspect
-import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import TypeVar, get_type_hints
 
@@ -19,7 +15,8 @@ import yaml
 from pydantic_core import to_jsonable_python
 
 from mm_kptm.config.document import Plain, lay, parse, split
-from mm_kptm.config.kinds import Settings, default, required, shapes_of, tag_of, tags_of, typed_fields, words
+from mm_kptm.config.keys import describe
+from mm_kptm.config.kinds import Settings, tags_of
 from mm_kptm.config.validation import validate
 
 __all__ = ["choices", "describe", "dump", "leaves", "plain", "read"]
@@ -73,28 +70,3 @@ def _leaves(value: Plain, prefix: str) -> Iterator[tuple[str, Plain]]:
 def choices(shape: type[Settings], key: str) -> dict[str, type[Settings]]:
     """The dataclasses of a discriminated union field, by their tag."""
     return tags_of(get_type_hints(shape)[key])
-
-
-def describe(shape: type[Settings]) -> str:
-    """Help page: every key of an experiment file as an override, with its default, type and ``#:`` comment."""
-    return "\n\n".join("\n".join(lines) for lines in _sections(shape, prefix=""))
-
-
-def _sections(shape: type[Settings], prefix: str, choice: str = "") -> Iterator[list[str]]:
-    """Help lines of one dataclass, then those of its nested dataclasses."""
-    meanings = dict(re.findall(r"^    (\w+): .*#: (.+)$", inspect.getsource(shape), re.MULTILINE))
-    lines = [f"{prefix.rstrip('.') or 'experiment'}{choice}: {(shape.__doc__ or '').splitlines()[0]}"]
-    inner: list[Iterator[list[str]]] = []
-    for field, kind in typed_fields(shape):
-        key = prefix + field.name
-        shapes = shapes_of(kind)
-        for one in shapes:
-            tag = f", {fields(one)[0].name} {tag_of(one)}" if len(shapes) > 1 else ""
-            inner.append(_sections(one, f"{key}.", tag))
-        if not shapes:
-            value = "..." if required(field) else json.dumps(plain(default(field)), ensure_ascii=False)
-            meaning = "; ".join(filter(None, (meanings.get(field.name), words(kind))))
-            lines.append(f"  {f'--{key}={value}':<34}  {meaning}")
-    yield lines
-    for sections in inner:
-        yield from sections

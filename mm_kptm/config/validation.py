@@ -18,6 +18,7 @@ from pydantic_core import ErrorDetails
 
 from mm_kptm.config.document import MappingNode, ScalarNode, flat, lay
 from mm_kptm.config.kinds import Settings, is_text, literals, shapes_of, shown, tags_of, typed_fields, words
+from mm_kptm.config.other_libraries import name_here
 from mm_kptm.errors import UserError, nearest
 
 S = TypeVar("S", bound=Settings)
@@ -58,7 +59,7 @@ def validate(shape: type[S], document: MappingNode) -> S:
         if not unquoted:
             ranks = {_UNKNOWN: 0, _MISSING: 1}
             first = min(range(len(mistakes)), key=lambda index: ranks.get(mistakes[index]["type"], 2))
-            raise _mistake(mistakes[first], spots[first]) from None
+            raise _mistake(mistakes[first], spots[first], shape) from None
         for spot in unquoted:
             text = spot.node.text if isinstance(spot.node, ScalarNode) else None
             document = lay(document, spot.keys, ScalarNode(text, spot.node.place, text), spot.node.place)
@@ -109,14 +110,15 @@ def _reads_as_text(spot: _Spot) -> bool:
     )
 
 
-def _mistake(mistake: ErrorDetails, spot: _Spot) -> UserError:
+def _mistake(mistake: ErrorDetails, spot: _Spot, shape: type[Settings]) -> UserError:
     node, place, key = spot.node, spot.node.place, spot.key
     if mistake["type"] == "value_error":
         return _broken_rule(mistake["ctx"]["error"], spot)
     if mistake["type"] == "json_invalid":
         return UserError(f"{place}: this is not an experiment file: its brackets nest too deep")
     if mistake["type"] == _UNKNOWN:
-        return UserError(f"{place}: unknown key {key}{nearest(spot.keys[-1], spot.known)}")
+        known = name_here(shape, spot.keys) or nearest(spot.keys[-1], spot.known)
+        return UserError(f"{place}: unknown key {key}{known}")
     if mistake["type"] == _MISSING and not spot.inside:
         return UserError(f"{place}: the key {key} is missing ({words(spot.kind)})")
     if mistake["type"] in _TAGS and isinstance(node, MappingNode):

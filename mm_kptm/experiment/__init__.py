@@ -5,11 +5,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mm_kptm.experiment.comparison import Compared, compare
+    from mm_kptm.experiment.preview import DryRun, dry_run
     from mm_kptm.experiment.run import evaluate, train
 
-__all__ = ["Compared", "compare", "evaluate", "train"]
+__all__ = ["Compared", "DryRun", "compare", "dry_run", "evaluate", "train"]
 
-_HOMES = {"Compared": "comparison", "compare": "comparison", "evaluate": "run", "train": "run"}
+_HOMES = {
+    "Compared": "comparison",
+    "DryRun": "preview",
+    "compare": "comparison",
+    "dry_run": "preview",
+    "evaluate": "run",
+    "train": "run",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -8,6 +8,7 @@ A folder holds ``config.yaml`` (resolved), ``environment.json``, ``data.json`` (
 from __future__ import annotations
 
 import json
+import shutil
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -31,17 +32,20 @@ from mm_kptm.tasks.protocol import write_predictions
 from mm_kptm.train.checkpoint import Checkpoints, load_weights
 from mm_kptm.train.evaluation import evaluate as measure
 from mm_kptm.train.loop import fit
-from mm_kptm.train.parallel.processes import is_main_process, start
+from mm_kptm.train.parallel.processes import barrier, is_main_process, start
 from mm_kptm.train.protocol import module_of
 
 CONFIG, DATA, MODEL, BASELINES = "config.yaml", "data.json", "model", "baselines.json"
 COVERAGE = "coverage.json"
 
 
-def train(settings: Experiment, folder: Path, *, resume: bool = False, progress: bool = True) -> Built:
+def train(
+    settings: Experiment, folder: Path, *, resume: bool = False, overwrite: bool = False, progress: bool = True
+) -> Built:
     """Train an experiment in ``folder``, or resume it there exactly where it stopped.
 
-    Must be called by every process of a launch; the first one writes.
+    With ``overwrite``, a run that is there is removed once the new one is built. Must be called by every process of a
+    launch; the first one writes.
 
     Raises:
         UserError: the settings do not fit together, a file is missing or malformed, or the folder holds other data.
@@ -51,6 +55,10 @@ def train(settings: Experiment, folder: Path, *, resume: bool = False, progress:
     untrained = settings.train.steps == 0 and "train" not in built.prepared.sources
     source = built.source(next(iter(built.prepared.sources))) if untrained else built.training
     evaluated = {"dev": built.source("dev")} if "dev" in built.prepared.sources else {}
+    if overwrite:
+        if is_main_process():
+            remove_run(folder)
+        barrier()
     _check_data(folder, built.prepared.fingerprints)
     covered = coverage.measured_coverage(settings, built)
     if is_main_process():
@@ -62,7 +70,7 @@ def train(settings: Experiment, folder: Path, *, resume: bool = False, progress:
                 coverage.announce(settings.name, covered, names)
         write_text(folder / CONFIG, config.dump(settings))
         write_json(folder / DATA, dict(built.prepared.fingerprints), indent=1, ascii_only=True)
-    fit(
+    fitted = fit(
         built.model,
         source,
         settings.train,
@@ -80,9 +88,25 @@ def train(settings: Experiment, folder: Path, *, resume: bool = False, progress:
             folder / MODEL,
             task=settings.task if built.own else None,
             own=built.own,
-            training={"experiment": settings.name, "seed": settings.train.seed, "steps": settings.train.steps},
+            training={"experiment": settings.name, "seed": settings.train.seed, "steps": fitted.step},
         )
     return built
+
+
+def remove_run(folder: Path) -> None:
+    """Remove the files of a run folder, its config last, so that it stays known as one until then.
+
+    Raises:
+        UserError: the folder holds something and is no run folder.
+    """
+    there = sorted(folder.iterdir(), key=lambda path: path.name == CONFIG) if folder.is_dir() else []
+    if there and there[-1].name != CONFIG:
+        raise UserError(f"{folder} is not overwritten: it is no run folder (it has no {CONFIG}); remove it yourself")
+    for path in there:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _give_tokenizer(built: Built, settings: Experiment) -> None:
@@ -93,8 +117,8 @@ def _give_tokenizer(built: Built, settings: Experiment) -> None:
         )
 
 
-def opened(folder: Path) -> tuple[Experiment, Built]:
-    """Open a run: its settings, and its model with the weights of the last checkpoint.
+def opened(folder: Path, checkpoint: str = "last") -> tuple[Experiment, Built]:
+    """Open a run: its settings, and its model with the weights of a checkpoint (``last``, ``best`` or its step).
 
     Raises:
         UserError: the folder is no run, has no checkpoint yet, or its data have changed.
@@ -103,42 +127,56 @@ def opened(folder: Path) -> tuple[Experiment, Built]:
     if not path.is_file():
         raise UserError(f"{folder} is no run folder: it has no {CONFIG}")
     settings = config.read(Experiment, path)
-    checkpoint = Checkpoints(folder).find("latest")
-    if checkpoint is None:
+    checkpoints = Checkpoints(folder)
+    if checkpoints.find("latest") is None:
         raise UserError(f"{folder} has no checkpoint yet; go on with `mm-kptm train --resume {folder}`")
+    weights = checkpoints.named(checkpoint)
     built = build(settings)
     _check_data(folder, built.prepared.fingerprints)
-    load_weights(checkpoint, module_of(built.model))
+    load_weights(weights, module_of(built.model))
     return settings, built
 
 
-def evaluate(run: Path, split: str = "test") -> dict[str, object]:
-    """Evaluate a run's last checkpoint on a split, and write its predictions and baselines.
+def evaluate(run: Path, split: str = "test", *, checkpoint: str = "last") -> dict[str, object]:
+    """Evaluate a checkpoint of a run on a split, and write its predictions and baselines.
 
-    Several processes share the work; the first one writes.
+    The predictions of another checkpoint than the last one lie in a folder of their own,
+    ``predictions/step-00000500/<split>.jsonl``, and change no model card. Several processes share the work; the first
+    one writes.
+
+    Args:
+        run: the run folder.
+        split: which examples.
+        checkpoint: ``last``, ``best`` by ``train.monitor``, or the number of a step.
 
     Returns:
-        run, split, number of examples (and of skipped ones, if any), mean of every measure, official metrics of the
+        run, split, checkpoint (if another than the last),
+        number of examples (and of skipped ones, if any), mean of every measure, official metrics of the
         task, knowledge use (:func:`~mm_kptm.tasks.knowledge_use.use_of`), accuracies by type and language, and
         model-free baselines. Examples without a gold answer are measured by none of them; ``labels`` then says how many
         there are.
     """
     device = start()
-    settings, built = opened(run)
+    settings, built = opened(run, checkpoint)
     module_of(built.model).to(device)
-    return evaluated(run, settings, built, split)
+    checkpoints = Checkpoints(run)
+    chosen = checkpoints.named(checkpoint)
+    return evaluated(run, settings, built, split, step=None if chosen == checkpoints.named("last") else chosen.name)
 
 
-def evaluated(run: Path, settings: Experiment, built: Built, split: str) -> dict[str, object]:
-    """As :func:`evaluate`, with the model already built."""
+def evaluated(
+    run: Path, settings: Experiment, built: Built, split: str, *, step: str | None = None
+) -> dict[str, object]:
+    """As :func:`evaluate`, with the model already built; ``step`` names the checkpoint if it is not the last."""
     source = built.source(split)
     evaluation = measure(built.model, source, batch_size=settings.train.batch_size, precision=settings.train.precision)
-    result: dict[str, object] = {"run": str(run), "split": split, "n": evaluation.n, **evaluation.means}
+    which = {} if step is None else {"checkpoint": step}
+    result: dict[str, object] = {"run": str(run), "split": split, **which, "n": evaluation.n, **evaluation.means}
     rows: Sequence[Row] = ()
     if built.task is not None:
         rows = built.task.predictions(source, batch_size=settings.train.batch_size)
         if is_main_process():
-            write_predictions(rows, run / "predictions" / f"{split}.jsonl")
+            write_predictions(rows, run / "predictions" / (step or "") / f"{split}.jsonl")
     labelled = [row for row in rows if "correct" in row]
     if built.task is not None:
         if len(labelled) < len(rows):
@@ -156,7 +194,7 @@ def evaluated(run: Path, settings: Experiment, built: Built, split: str) -> dict
         result["baselines"] = baselines
     if baselines and is_main_process():
         _remember_baselines(run, split, baselines)
-    if labelled and is_main_process() and read_saved(run / MODEL) is not None:
+    if step is None and labelled and is_main_process() and read_saved(run / MODEL) is not None:
         record_result(run / MODEL, _measured(labelled, split, baselines))
     return result
 

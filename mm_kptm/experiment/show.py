@@ -12,7 +12,7 @@ from mm_kptm.data.sampler import seeded
 from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.datasets.protocol import PreparedData, ReadsText
 from mm_kptm.errors import UserError
-from mm_kptm.experiment.build import build
+from mm_kptm.experiment.build import Built, build
 from mm_kptm.experiment.coverage import (
     Coverage,
     NameCoverage,
@@ -62,14 +62,23 @@ def show(settings: Experiment, *, split: str = "train", count: int = 5) -> Shown
     source = built.source(split)
     indices = list(range(min(count, len(source))))
     batch = source.batch(indices, seeded(0))
+    examples = shown_examples(settings, built, batch)
+    covered = coverage_of(source) if gives_facts(settings, built.prepared) else None
+    return Shown(split, len(source), examples, covered, name_coverage(built.prepared) if covered is not None else None)
+
+
+def shown_examples(settings: Experiment, built: Built, batch: Any) -> tuple[ShownExample, ...]:
+    """The examples of a batch as the experiment's model reads them.
+
+    Raises:
+        UserError: its examples are no single texts, or its data have no tokenizer.
+    """
     inputs = inputs_of(batch)
     if inputs is None or inputs.text is None:
         raise UserError(f"the examples of {settings.trained} on {settings.data.name} are no single texts to be shown")
-    tokenizer = _tokenizer(settings, built.prepared)
     about: Sequence[Any] = getattr(batch, "about", ())
-    covered = coverage_of(source) if gives_facts(settings, built.prepared) else None
-    rows = _rows(inputs, inputs.text, tokenizer)
-    examples = tuple(
+    rows = _rows(inputs, inputs.text, _tokenizer(settings, built.prepared))
+    return tuple(
         ShownExample(
             id=str(getattr(about[at], "id", at + 1)) if at < len(about) else str(at + 1),
             target=str(getattr(about[at], "target", "")) if at < len(about) else "",
@@ -77,7 +86,6 @@ def show(settings: Experiment, *, split: str = "train", count: int = 5) -> Shown
         )
         for at, row in enumerate(rows)
     )
-    return Shown(split, len(source), examples, covered, name_coverage(built.prepared) if covered is not None else None)
 
 
 def _tokenizer(settings: Experiment, prepared: PreparedData) -> Tokenizer:
@@ -86,6 +94,12 @@ def _tokenizer(settings: Experiment, prepared: PreparedData) -> Tokenizer:
     if isinstance(settings.data, ReadsText):
         return settings.data.tokenizer()
     raise UserError(f"{settings.data.name} has no tokenizer whose pieces could be shown")
+
+
+def lines_of(example: ShownExample) -> list[str]:
+    """An example in a few lines of text."""
+    named = {"answer": example.target, "regions": example.regions or "", "linked": ", ".join(example.linked)}
+    return [f"{example.id}  {example.text}", *(f"    {name}: {value}" for name, value in named.items() if value)]
 
 
 def _rows(inputs: Inputs, text: Tokens, tokenizer: Tokenizer) -> list[dict[str, Any]]:

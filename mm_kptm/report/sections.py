@@ -116,11 +116,7 @@ def provenance(runs: Sequence[Run]) -> Section | None:
 
 
 def _about(run: Run) -> str:
-    return (
-        stated(run.tier, 1)
-        if run.seed is None
-        else f"{run.tier + ' tier' if run.tier else 'no tier named'}, seed {run.seed}"
-    )
+    return stated(run.tier, 1) if run.seed is None else f"{run.tier + ' tier, ' if run.tier else ''}seed {run.seed}"
 
 
 def _points(run: Run, split: str) -> dict[str, tuple[tuple[float, float], ...]]:

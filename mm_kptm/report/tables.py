@@ -42,8 +42,12 @@ def counted(n: int, noun: str) -> str:
 
 
 def stated(tier: str, seeds: int) -> str:
-    """Tier and number of seeds in words, shown beside every result."""
-    return f"{tier + ' tier' if tier else 'no tier named'}, {counted(seeds, 'seed')}"
+    """Tier, where there is one, and number of seeds in words, shown beside every result.
+
+    >>> stated("tiny", 2), stated("", 1)
+    ('tiny tier, 2 seeds', '1 seed')
+    """
+    return f"{tier + ' tier, ' if tier else ''}{counted(seeds, 'seed')}"
 
 
 def metrics(rows: Sequence[Row]) -> list[str]:

@@ -102,6 +102,24 @@ class Checkpoints:
             raise UserError(f"{file} names the checkpoint {name!r}, which is not there; checkpoints that are: {there}")
         return checkpoint
 
+    def named(self, word: str) -> Path:
+        """Path of the checkpoint that ``last``, ``best`` or a number of steps names.
+
+        Raises:
+            UserError: there is no such checkpoint.
+        """
+        there = ", ".join(str(int(name.removeprefix("step-"))) for name in self._names()) or "none"
+        if word in ("last", "best"):
+            if (found := self.find("latest" if word == "last" else word)) is not None:
+                return found
+            reason = "; train.monitor names the measure by which one is kept" if word == "best" else ""
+            raise UserError(f"{self.folder.parent} has no {word} checkpoint{reason}; steps with one: {there}")
+        if not (word.isascii() and word.isdigit()):
+            raise UserError(f"checkpoint is {word!r} but must be last, best or the number of a step; there are {there}")
+        if not (checkpoint := self.folder / _name(int(word))).is_dir():
+            raise UserError(f"{self.folder.parent} has no checkpoint of step {int(word)}; there are {there}")
+        return checkpoint
+
     def prune(self, keep: int) -> None:
         """Remove all but the ``keep`` newest checkpoints and those that ``latest`` and ``best`` name."""
         named = {self.find("latest"), self.find("best")}

@@ -78,6 +78,15 @@ class Progress:
         if self._bar is not None:
             self._bar.set_postfix_str(f"loss {loss:.4g}, {rows_per_s:,.0f} rows/s", refresh=False)
 
+    def say(self, text: str, *, step: int | None = None) -> None:
+        """Print a line about a step, the last finished one if none is given; above the live line on a terminal."""
+        line = f"{self._label} {self._step if step is None else step}/{self._steps} {text}"
+        if self._bar is not None:
+            self._bar.write(line, file=self._stream)
+        else:
+            self._stream.write(f"{line}\n")
+            self._stream.flush()
+
     def close(self) -> None:
         """End the progress line."""
         if self._bar is not None:
@@ -112,8 +121,13 @@ class Log:
         if self._progress is not None:
             self._progress.step()
 
+    def say(self, text: str) -> None:
+        """Print a line of progress."""
+        if self._progress is not None:
+            self._progress.say(text)
+
     def measures(self, step: int, split: str, values: Mapping[str, float | int]) -> None:
-        """Log the measures of ``split`` after ``step``."""
+        """Log the measures of ``split`` after ``step``; those of an evaluation are printed too."""
         if self._metrics is not None:
             self._metrics.write(step, split, values)
         if self._events is not None:
@@ -121,6 +135,9 @@ class Log:
                 self._events.add_scalar(f"{split}/{name}", value, step)
         if self._progress is not None and "rows_per_s" in values:
             self._progress.note(loss=values["loss"], rows_per_s=values["rows_per_s"])
+        elif self._progress is not None:
+            scores = ", ".join(f"{name} {value:.4g}" for name, value in values.items() if name != "n")
+            self._progress.say(f"{split}: {scores or 'no example has a gold answer'}", step=step)
 
 
 def _belongs(line: str, after: int) -> bool:

@@ -29,6 +29,7 @@ from mm_kptm.train.evaluation import evaluate as measure
 from mm_kptm.train.loading import prefetch
 from mm_kptm.train.log import Log
 from mm_kptm.train.losses import Losses
+from mm_kptm.train.monitor import check_monitored_split, monitored
 from mm_kptm.train.optim import lr_at
 from mm_kptm.train.parallel.processes import barrier, is_main_process, rank_and_world_size
 from mm_kptm.train.parallel.protocol import accelerator_for, parallel_for, parallel_strategy
@@ -44,6 +45,7 @@ class Fit:
     checkpoint: Path  #: the last one, loaded in the model
     best: Path | None  #: the one with the highest ``settings.monitor``, if set
     evaluations: dict[str, Evaluation]  #: of the final weights, by split
+    step: int  #: of the last checkpoint; below the length of the run if it was stopped early
 
 
 def fit(
@@ -67,7 +69,7 @@ def fit(
         folder: the run folder; gets ``environment.json``, ``metrics.jsonl``, ``events/`` and ``checkpoints/``.
         evaluate: sources evaluated during and after training, by split.
         resume: resume from the last checkpoint in ``folder``, or start if there is none. Needs the original model,
-            source and settings; only the length and settings that do not affect the weights may differ.
+            source and settings; only the length, patience and settings that do not affect the weights may differ.
         extra: text files added to every checkpoint, by name, such as the config that rebuilds the model.
         label: name of the run in the progress line.
         progress: show the progress line.
@@ -76,11 +78,7 @@ def fit(
         UserError: the folder holds another run, a checkpoint is damaged or from other data, the loss is not finite.
     """
     splits = dict(evaluate or {})
-    if settings.monitor is not None and (split := settings.monitor.partition("/")[0]) not in splits:
-        raise UserError(
-            f"train.monitor is {settings.monitor}, but no split {split!r} is evaluated; "
-            f"splits that are: {', '.join(splits) or 'none'}"
-        )
+    check_monitored_split(settings, splits)
     checkpoints = Checkpoints(folder)
     start = checkpoints.find("latest")
     if start is not None and not resume:
@@ -183,10 +181,16 @@ class _Run(Generic[BatchT]):
                 if looks:
                     evaluations = self._evaluate(log)
                     saves |= self._is_best(evaluations)
-                if saves:
+                stops = not last and self._out_of_patience
+                if saves or stops:
                     self._save()
                 began += time.perf_counter() - paused
                 log.step()
+                if stops:
+                    log.say(f"stopped: no better {settings.monitor} in {settings.patience} evaluations")
+                    break
+            if self._best is not None and evaluations:
+                log.say(f"best {settings.monitor} {self._best['value']:.4g} at step {self._best['step']}")
         if self._steps == 0:
             self._save()
         if not evaluations:  # resumed after the last step: evaluate again, do not log again
@@ -196,11 +200,11 @@ class _Run(Generic[BatchT]):
         saved = self._checkpoints.find("latest")
         if saved is None:
             raise FileNotFoundError(f"the checkpoints in {self._folder} vanished while the run was writing them")
-        return Fit(saved, self._checkpoints.find("best"), evaluations)
+        return Fit(saved, self._checkpoints.find("best"), evaluations, self._step)
 
     def _plans(self) -> Iterator[StepPlan]:
         """Iterate over the plans of the remaining steps."""
-        left = range(self._step + 1, self._steps + 1)
+        left = range(self._step + 1, self._step if self._out_of_patience else self._steps + 1)
         return (StepPlan(step, draw) for step, draw in zip(left, self._sampler, strict=False))
 
     def _compute(self, plan: StepPlan, batches: list[BatchT]) -> None:
@@ -253,19 +257,23 @@ class _Run(Generic[BatchT]):
 
     def _is_best(self, evaluations: dict[str, Evaluation]) -> bool:
         """Whether the monitored measure is a new best; records it if so."""
-        if self._settings.monitor is None:
+        value = monitored(self._settings, {split: found.means for split, found in evaluations.items()})
+        if value is None or not math.isfinite(value) or (self._best is not None and value <= self._best["value"]):
             return False
-        split, _, name = self._settings.monitor.partition("/")
-        means = evaluations[split].means
-        if name not in means:
-            raise UserError(
-                f"train.monitor is {self._settings.monitor}, but {split} has no measure {name!r}; "
-                f"it has {', '.join(means)}"
-            )
-        better = math.isfinite(means[name]) and (self._best is None or means[name] > self._best["value"])
-        if better:
-            self._best = {"value": means[name], "step": self._step}
-        return better
+        self._best = {"value": value, "step": self._step}
+        return True
+
+    @property
+    def _out_of_patience(self) -> bool:
+        """Whether ``settings.patience`` evaluations brought no better value; a function of the step and the best one.
+
+        A resumed run therefore stops where an unbroken one does, and goes on when its patience is raised.
+        """
+        patience, every = self._settings.patience, self._settings.eval_every
+        if patience is None or every is None:
+            return False
+        best = 0 if self._best is None else self._best["step"]
+        return self._step // every - best // every >= patience
 
     def _save(self) -> None:
         state: TrainerState = {

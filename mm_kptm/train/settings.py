@@ -20,6 +20,7 @@ _POSITIVE = (
     "eval_every",
     "save_every",
     "keep_last",
+    "patience",
     "log_every",
 )
 
@@ -56,6 +57,7 @@ class TrainSettings:
     save_every: int | None = None  #: steps between checkpoints, besides the final one
     keep_last: int = 2  #: newest checkpoints to keep
     monitor: str | None = None  #: also keep the best checkpoint by ``split/measure``, such as ``dev/accuracy``
+    patience: int | None = None  #: stop after so many evaluations without a better `monitor`; null: never
     log_every: int = 10  #: steps between log lines
     num_workers: int = 0  #: worker processes that build batches; 0 builds them in this one
 
@@ -95,6 +97,12 @@ class TrainSettings:
         if self.monitor is not None and "/" not in self.monitor:
             raise UserError(
                 f"train.monitor is {self.monitor!r} but must name a split and a measure, such as dev/accuracy"
+            )
+
+        if self.patience is not None and (self.monitor is None or self.eval_every is None):
+            raise UserError(
+                f"train.patience is {self.patience}, but nothing is watched during training; set train.monitor, "
+                "such as dev/accuracy, and train.eval_every"
             )
 
     @property

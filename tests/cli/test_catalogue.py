@@ -67,3 +67,13 @@ def test_objectives_are_listed_with_what_they_need_of_data(capsys):
     ]
     assert "Devlin et al. 2019" in rows["next-sentence"]["paper"]
     assert "documents of several sentences" in printed(capsys, "show", "next-sentence")
+
+
+@pytest.mark.parametrize("kind", ["systems", "tasks", "datasets", "objectives"])
+def test_a_list_fits_100_columns_unless_asked_to_be_wide(kind, capsys):
+    assert cli.main(["list", kind]) == 0
+    out, err = capsys.readouterr()
+    assert max(map(len, out.splitlines())) <= 100
+    wide = printed(capsys, "list", kind, "--wide")
+    assert "…" not in wide and len(wide.splitlines()) == len(out.splitlines())
+    assert ("--wide" in err) == ("…" in out) == (max(map(len, wide.splitlines())) > 100)

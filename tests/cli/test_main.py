@@ -43,13 +43,24 @@ def test_the_version_is_printed(capsys):
     assert capsys.readouterr().out == f"mm-kptm {mm_kptm.__version__}\n"
 
 
+def test_no_arguments_print_the_help(capsys):
+    assert cli.main([]) == 0
+    out, err = capsys.readouterr()
+    assert out == cli.parser().format_help() and err == ""
+    assert all(f"    {verb} " in out for verb in VERBS)
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "the following arguments are required: VERB; see `mm-kptm --help`"),
+        (["kg"], "the following arguments are required: ACTION; see `mm-kptm kg --help`"),
+        (["trian", "a.yaml", "--train.steps=1"], "the command line has no verb 'trian'; did you mean train?"),
+        (["qqqq"], "the command line has no verb 'qqqq'; there are compare, "),
+        (["kg", "trian"], "kg has no action 'trian'; did you mean train?"),
         (
             ["list", "systms"],
-            "argument kind: invalid choice: 'systms' (choose from 'systems', 'tasks', 'datasets', 'objectives')",
+            "argument kind: invalid choice: 'systms' (choose from 'systems', 'tasks', 'datasets', 'objectives'); "
+            "did you mean systems?",
         ),
         (["doctor", "--jason"], "unrecognized arguments: --jason; see `mm-kptm --help`"),
         (["train", "a.yaml", "--train.steps", "1"], "unrecognized arguments: --train.steps 1; see `mm-kptm --help`"),

@@ -10,7 +10,9 @@ import pytest
 from pydantic import Field
 
 from mm_kptm import config
+from mm_kptm.config.keys import blocks, comments
 from mm_kptm.errors import UserError, nearest
+from mm_kptm.experiment.settings import Experiment
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,58 @@ def test_help_gives_every_key_its_default_its_meaning_and_its_type():
     assert "  --task=...                          text" in page
     assert "  --train.steps=500                   how many updates; a whole number" in page
     assert "data, name files: Examples read from a file." in page and "--data.questions=..." in page
+
+
+def test_help_of_a_prefix_or_a_choice_shows_these_keys_alone():
+    page = config.describe(Trial, "train.s")
+    assert "--train.steps=500" in page and "--train.clip" not in page and "--task" not in page
+    assert config.describe(Trial, "--train.s") == page
+    files = config.describe(Trial, "files")
+    assert "data, name files" in files and "--data.questions=..." in files and "--data.count" not in files
+    with pytest.raises(UserError, match=r"^no key begins with trian; did you mean train\?$"):
+        config.describe(Trial, "trian")
+
+
+def test_every_line_of_help_fits_a_terminal():
+    assert max(map(len, config.describe(Experiment).splitlines())) <= 100
+    assert max(map(len, config.describe(Experiment, width=None).splitlines())) > 100
+
+
+def test_every_key_of_every_block_has_a_comment():
+    bare = {key.name + " " + block.choice for block in blocks(Experiment) for key in block.keys if not key.meaning}
+    assert bare == set()
+    assert "train.lr" in {key.name for block in blocks(Experiment) for key in block.keys}
+
+
+@dataclass(frozen=True)
+class Commented:
+    """Fields with comments in every place."""
+
+    beside: int = 1  #: at its end
+    #: over two
+    #: lines
+    above: int = 2
+    inside: int | None = None  #: in the brackets
+    below: int = 3
+    """After it."""
+    bare: int = 4
+
+
+@dataclass(frozen=True)
+class Inheriting(Commented):
+    """Fields of another class besides its own."""
+
+    own: int = 5  #: of this class
+
+
+def test_comments_stand_beside_above_inside_or_below_a_field_and_are_inherited():
+    assert comments(Inheriting) == {
+        "beside": "at its end",
+        "above": "over two lines",
+        "inside": "in the brackets",
+        "below": "After it",
+        "own": "of this class",
+    }
 
 
 MISTAKES = {
