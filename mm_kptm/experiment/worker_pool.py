@@ -52,7 +52,7 @@ def outcomes(
     )
     try:
         for wave in (range(first), range(first, len(jobs))):
-            with _ignore_sigint():  # the workers are spawned here and inherit it
+            with _hold_sigint():  # the workers are spawned here and inherit it
                 indices = {executor.submit(work, jobs[index]): index for index in wave}
             for future in as_completed(indices):
                 yield indices[future], future.result()
@@ -69,16 +69,13 @@ def outcomes(
 
 
 @contextlib.contextmanager
-def _ignore_sigint() -> Iterator[None]:
-    """Context manager that ignores SIGINT; processes spawned within it ignore SIGINT for good."""
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may set signal handlers
-        yield
-        return
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _hold_sigint() -> Iterator[None]:
+    """Context manager that holds SIGINT back until its end; processes spawned within it never see it."""
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, previous)
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
 
 def _settle() -> None:

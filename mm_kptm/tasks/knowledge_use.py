@@ -29,6 +29,12 @@ class KnowledgeUse(NamedTuple):
         """Knowledge-use score, from 1 (only the injected facts count) to -1 (they are ignored)."""
         return self.follows_context - self.memorised
 
+    @property
+    def memorisation_ratio(self) -> float:
+        """Share of memorised answers among those by either facts (Longpre et al. 2021, section 4); 0 without any."""
+        either = self.follows_context + self.memorised
+        return self.memorised / either if either else 0.0
+
 
 class AnswerStability(NamedTuple):
     """Effect of swapped facts on answers that do not follow from a fact."""
@@ -85,8 +91,9 @@ def use_of(split: str, rows: Sequence[Row], answered: Callable[[str], Sequence[R
             from the facts.
 
     Returns:
-        ``follows_context``, ``memorised`` and ``knowledge-use`` over the examples whose answer follows from an injected
-        fact, and their share ``share_with_known_answer``; where there are none, ``drop`` and ``agreement``.
+        ``follows_context``, ``memorised``, ``knowledge-use`` and ``memorisation-ratio`` over the examples whose answer
+        follows from an injected fact, and their share ``share_with_known_answer``; where there are none, ``drop`` and
+        ``agreement``.
     """
     if not split.endswith(_SWAPPED):
         return {}
@@ -94,4 +101,9 @@ def use_of(split: str, rows: Sequence[Row], answered: Callable[[str], Sequence[R
     if not known:
         return {**answer_stability(rows, answered(split.removesuffix(_SWAPPED) + _TRUE))._asdict()}
     use = knowledge_use(known)
-    return {**use._asdict(), "knowledge-use": use.score, "share_with_known_answer": len(known) / len(rows)}
+    return {
+        **use._asdict(),
+        "knowledge-use": use.score,
+        "memorisation-ratio": use.memorisation_ratio,
+        "share_with_known_answer": len(known) / len(rows),
+    }

@@ -15,17 +15,17 @@ from mm_kptm.errors import UserError
 from mm_kptm.experiment.worker_pool import outcomes
 
 WAITING = """
-import multiprocessing, pathlib, sys, threading, time
+import multiprocessing, pathlib, sys, threading
 from mm_kptm.experiment.worker_pool import outcomes
 
 def wait(job):
     for begun in sys.argv[1:]:
         pathlib.Path(begun).touch()
-    time.sleep(60)
+    threading.Event().wait()  # until it is ended
 
 if __name__ == "__main__":
-    threading.Timer(1.0, lambda: print("begun", flush=True)).start()
     try:
+        print("begun", flush=True)
         list(outcomes(wait, [1, 2], workers=2))
     except KeyboardInterrupt:
         print(f"stopped, {len(multiprocessing.active_children())} children")
@@ -83,7 +83,7 @@ def test_ctrl_c_ends_the_workers_without_a_word_of_theirs(tmp_path):
     )
     assert process.stdout is not None and process.stdout.readline() == "begun\n"
     os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate()
     assert (out, err) == ("stopped, 0 children\n", "")
 
 
@@ -96,7 +96,7 @@ def test_workers_do_not_outlive_who_asked(tmp_path):
         assert process.poll() is None
         time.sleep(0.1)
     process.kill()
-    _, err = process.communicate(timeout=40)
+    _, err = process.communicate()
     assert "Traceback" not in err
 
 

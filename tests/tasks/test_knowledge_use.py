@@ -52,7 +52,13 @@ def test_only_a_split_with_swapped_facts_is_asked_for_knowledge_use():
     assert use_of("test", SWAPPED, answered) == {}
     assert use_of("test-swapped", SWAPPED, answered) == {"drop": 0.5, "agreement": 0.5}
     known = [{**SWAPPED[0], "memorised": 0.0}, SWAPPED[1]]
-    expected = {"follows_context": 1.0, "memorised": 0.0, "knowledge-use": 1.0, "share_with_known_answer": 0.5}
+    expected = {
+        "follows_context": 1.0,
+        "memorised": 0.0,
+        "knowledge-use": 1.0,
+        "memorisation-ratio": 0.0,
+        "share_with_known_answer": 0.5,
+    }
     assert use_of("test-swapped", known, answered) == expected
 
 
