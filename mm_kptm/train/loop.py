@@ -9,7 +9,6 @@ launch``.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
@@ -29,7 +28,7 @@ from mm_kptm.train.evaluation import evaluate as measure
 from mm_kptm.train.loading import prefetch
 from mm_kptm.train.log import Log
 from mm_kptm.train.losses import Losses
-from mm_kptm.train.monitor import check_monitored_split, monitored
+from mm_kptm.train.monitor import check_monitored_split, is_better, monitored
 from mm_kptm.train.optim import lr_at
 from mm_kptm.train.parallel.processes import barrier, is_main_process, rank_and_world_size
 from mm_kptm.train.parallel.protocol import accelerator_for, parallel_for, parallel_strategy
@@ -43,7 +42,7 @@ class Fit:
     """Result of a training run."""
 
     checkpoint: Path  #: the last one, loaded in the model
-    best: Path | None  #: the one with the highest ``settings.monitor``, if set
+    best: Path | None  #: the one with the best ``settings.monitor``, if set
     evaluations: dict[str, Evaluation]  #: of the final weights, by split
     step: int  #: of the last checkpoint; below the length of the run if it was stopped early
 
@@ -258,7 +257,7 @@ class _Run(Generic[BatchT]):
     def _is_best(self, evaluations: dict[str, Evaluation]) -> bool:
         """Whether the monitored measure is a new best; records it if so."""
         value = monitored(self._settings, {split: found.means for split, found in evaluations.items()})
-        if value is None or not math.isfinite(value) or (self._best is not None and value <= self._best["value"]):
+        if value is None or not is_better(self._settings, value, self._best and self._best["value"]):
             return False
         self._best = {"value": value, "step": self._step}
         return True

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 from mm_kptm.errors import UserError
 from mm_kptm.train.settings import TrainSettings
+
+_LOWER_IS_BETTER = ("loss", "error", "perplexity")  #: ends of the names of measures that are to fall
 
 
 def check_monitored_split(settings: TrainSettings, splits: Iterable[str]) -> None:
@@ -35,3 +38,13 @@ def monitored(settings: TrainSettings, means: Mapping[str, Mapping[str, float]])
         there = ", ".join(means[split])
         raise UserError(f"train.monitor is {settings.monitor}, but {split} has no measure {name!r}; it has {there}")
     return means[split][name]
+
+
+def is_better(settings: TrainSettings, value: float, best: float | None) -> bool:
+    """Whether a value of the monitored measure beats the best so far: lower for losses and errors, else higher."""
+    if not math.isfinite(value):
+        return False
+    if best is None:
+        return True
+    falls = (settings.monitor or "").endswith(_LOWER_IS_BETTER)
+    return value < best if falls else value > best

@@ -33,9 +33,9 @@ def test_every_checkpoint_gives_the_measures_of_its_step(run: Path) -> None:
         measured = experiment.evaluate(run, "dev", checkpoint=str(step))
         assert measured["loss"] == pytest.approx(dev(run, step), rel=1e-5)
     best = Checkpoints(run).named("best")
-    highest = max(dev(run, step) for step in range(1, 7))
-    assert experiment.evaluate(run, "dev", checkpoint="best")["loss"] == pytest.approx(highest, rel=1e-5)
-    assert dev(run, int(best.name.removeprefix("step-"))) == highest
+    lowest = min(dev(run, step) for step in range(1, 7))
+    assert experiment.evaluate(run, "dev", checkpoint="best")["loss"] == pytest.approx(lowest, rel=1e-5)
+    assert dev(run, int(best.name.removeprefix("step-"))) == lowest
 
 
 def test_predictions_of_another_checkpoint_leave_those_of_the_last_alone(run: Path) -> None:
