@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sklearn.metrics import ndcg_score
-
 from mm_kptm.errors import UserError
 
 
@@ -29,6 +27,8 @@ def ndcg(labels: Sequence[float], predictions: Sequence[float]) -> float | None:
     """
     if len(labels) != len(predictions):
         raise UserError(f"{len(predictions)} predictions rank {len(labels)} documents; score every document once")
+    from sklearn.metrics import ndcg_score  # slow to import
+
     return float(ndcg_score([labels], [predictions])) if len(labels) > 1 else None
 
 

@@ -9,10 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from sacrebleu.metrics.bleu import BLEU
-from sacrebleu.metrics.chrf import CHRF
-from sacrebleu.metrics.ter import TER
-
 from mm_kptm.errors import UserError
 
 Tokenization = Literal["13a", "intl", "zh", "char", "none"]
@@ -69,6 +65,8 @@ def bleu(
         UserError: nothing to score, a set of another size than the hypotheses, or an unknown tokenizer.
     """
     _check(hypotheses, references)
+    from sacrebleu.metrics.bleu import BLEU  # slow to import
+
     metric = BLEU(
         lowercase=lowercase,
         force=True,  # no warning at hypotheses that look tokenised
@@ -102,6 +100,8 @@ def chrf(hypotheses: Sequence[str], references: Sequence[Sequence[str]], *, word
         UserError: as :func:`bleu`.
     """
     _check(hypotheses, references)
+    from sacrebleu.metrics.chrf import CHRF  # slow to import
+
     metric = CHRF(word_order=word_order)
     return Score(metric.corpus_score(hypotheses, references).score, str(metric.get_signature()))
 
@@ -113,6 +113,8 @@ def ter(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Score
         UserError: as :func:`bleu`.
     """
     _check(hypotheses, references)
+    from sacrebleu.metrics.ter import TER  # slow to import
+
     metric = TER()
     return Score(metric.corpus_score(hypotheses, references).score, str(metric.get_signature()))
 
@@ -123,6 +125,8 @@ def tokenized(text: str, tokenize: Tokenization = "13a") -> str:
     >>> tokenized("It's 3.5% better.")
     "It's 3.5 % better ."
     """
+    from sacrebleu.metrics.bleu import BLEU
+
     return str(BLEU(tokenize=_known(tokenize)).tokenizer(text))
 
 
