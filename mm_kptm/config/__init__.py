@@ -12,12 +12,10 @@ from pathlib import Path
 from typing import TypeVar, get_type_hints
 
 import yaml
-from pydantic_core import to_jsonable_python
 
 from mm_kptm.config.document import Plain, lay, parse, split
 from mm_kptm.config.keys import describe
 from mm_kptm.config.kinds import Settings, tags_of
-from mm_kptm.config.validation import validate
 
 __all__ = ["choices", "describe", "dump", "leaves", "plain", "read"]
 
@@ -35,6 +33,8 @@ def read(shape: type[S], path: Path, overrides: Sequence[str] = ()) -> S:
     for override in overrides:
         keys, value = split(override)
         document = lay(document, keys, value, place=override.partition("=")[0])
+    from mm_kptm.config.validation import validate  # imports pydantic, which commands that read no file do without
+
     return validate(shape, document)
 
 
@@ -45,6 +45,8 @@ def dump(settings: Settings) -> str:
 
 def plain(settings: object) -> Plain:
     """``settings`` as mappings, lists and scalars, as YAML and JSON have them."""
+    from pydantic_core import to_jsonable_python
+
     value: Plain = to_jsonable_python(settings, fallback=_plain)
     return value
 

@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from dataclasses import Field, dataclass, fields, is_dataclass
 from typing import Any
 
-from pydantic_core import to_jsonable_python
-
 from mm_kptm.config.kinds import Settings, default, required, shapes_of, tag_of, typed_fields, words
 from mm_kptm.errors import UserError, nearest
 
@@ -113,6 +111,8 @@ def _block(shape: type[Settings], prefix: str, choice: str) -> Block:
 def _shown(field: Field[Any]) -> str:
     if required(field):
         return "..."
+    from pydantic_core import to_jsonable_python
+
     value = to_jsonable_python(default(field), fallback=str)
     return json.dumps(value, ensure_ascii=False)
 

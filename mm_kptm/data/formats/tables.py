@@ -12,14 +12,14 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
-from pyarrow import ipc, parquet
+from typing import TYPE_CHECKING, Any
 
 from mm_kptm.errors import UserError, nearest
 from mm_kptm.io.records import Json, Record, read_line, read_lines, read_listed, read_table, shown
 from mm_kptm.io.text_lines import content_suffix, open_bytes, read_text
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 LABELS = ("label", "relation", "tags", "types", "answers")  #: keys whose whole numbers may be places among label names
 LISTS = ("answers", "captions", "words", "tags", "types", "mention", "head", "tail", "box", "sentences")
@@ -195,6 +195,9 @@ def _arrow(path: Path, files: Sequence[Path]) -> tuple[list[Record], Mapping[str
 
 
 def _arrow_table(file: Path) -> pa.Table:
+    import pyarrow as pa
+    from pyarrow import ipc, parquet
+
     try:
         with open_bytes(file) as stream:
             whole = pa.py_buffer(stream.read())
