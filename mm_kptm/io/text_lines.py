@@ -21,6 +21,7 @@ _OPENERS: dict[str, Callable[[IO[bytes]], IO[bytes]]] = {
     "bz2": lambda file: cast(IO[bytes], bz2.BZ2File(file)),
     "xz": lambda file: cast(IO[bytes], lzma.LZMAFile(file)),  # noqa: SIM115 the caller closes it
 }
+_DIGITS = 18
 _LFS = b"version https://git-lfs"
 _TAR, _TAR_AT = b"ustar", 257  # in the header of an archive, and where
 _UNREADABLE = {b"PK\x03\x04": "a zip archive", b"\x28\xb5\x2f\xfd": "packed by zstd", b"7z\xbc\xaf": "a 7z archive"}
@@ -112,6 +113,17 @@ def read_text(path: str | Path, kind: str, *, allow_empty: bool = False) -> str:
     if not text.strip() and not allow_empty:
         raise UserError(f"{path} is empty; {kind} was expected")
     return io.IncrementalNewlineDecoder(None, translate=True).decode(text, final=True)
+
+
+def is_count(text: str) -> bool:
+    """Whether a text is a whole number of 0 or more in ASCII digits, small enough for 64 bits.
+
+    ``str.isdigit`` also holds for signs that ``int`` does not read, and for any number of digits.
+
+    >>> is_count("12"), is_count("²"), is_count("9" * 30)
+    (True, False, False)
+    """
+    return text.isascii() and text.isdigit() and len(text) <= _DIGITS
 
 
 def numbered_lines(path: str | Path) -> Iterator[tuple[int, str]]:
