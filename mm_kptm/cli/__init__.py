@@ -16,12 +16,14 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from mm_kptm.cli import catalogue, compare, convert, data, doctor, features, kg, predict, runs, threads
+from mm_kptm.cli.terminal import escaped, escaping
 from mm_kptm.errors import UserError, UserNotice, nearest
+from mm_kptm.io.atomic import REFUSALS
 
 __all__ = ["main", "parser"]
 
 STOPPED, PIPE_CLOSED, MISTAKE = 130, 141, 2
-REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+LONGEST_PATH = 200  #: characters of a path in a message
 #: Overrides of experiment files by verb: any key for ``train``, dotted keys for ``compare``.
 _OVERRIDES = {
     "train": re.compile(r"--(?!(?:resume|keys)=)[\w.-]+=.*", re.DOTALL),
@@ -67,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command (default: the arguments of the process) and return its exit code."""
     if arguments is None:
         threads.settle(os.environ)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), escaping(sys.stdout):
         _print_notices()
         return _run(arguments)
 
@@ -78,7 +80,7 @@ def _print_notices() -> None:
 
     def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
         if issubclass(category, UserNotice):
-            print(f"mm-kptm: {message}", file=sys.stderr)
+            print(escaped(f"mm-kptm: {message}"), file=sys.stderr)
         else:
             other(message, category, *place, **more)
 
@@ -96,7 +98,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         code: int = options.run(options)
         sys.stdout.flush()
     except UserError as mistake:
-        print(f"mm-kptm: {mistake}", file=sys.stderr)
+        print(escaped(f"mm-kptm: {mistake}"), file=sys.stderr)
         return MISTAKE
     except KeyboardInterrupt:
         print("\nmm-kptm: stopped", file=sys.stderr)
@@ -106,9 +108,11 @@ def _run(arguments: Sequence[str] | None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
     except OSError as error:
-        if error.errno not in REFUSALS:
+        if error.errno not in REFUSALS - {errno.ENOENT, errno.EEXIST}:
             raise
-        print(f"mm-kptm: {error.filename or 'the disk'} cannot be written or read: {error.strerror}", file=sys.stderr)
+        place = str(error.filename or "the disk")
+        shown = place if len(place) <= LONGEST_PATH else f"{place[:LONGEST_PATH]}..."
+        print(escaped(f"mm-kptm: {shown} cannot be written or read: {error.strerror}"), file=sys.stderr)
         return MISTAKE
     return code
 
