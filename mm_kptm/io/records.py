@@ -70,12 +70,16 @@ class Record:
             raise self._wrong(key, "true or false")
         return value
 
-    def texts(self, key: str) -> tuple[str, ...]:
-        """Non-empty list of strings."""
+    def texts(self, key: str, *, blank: bool = False) -> tuple[str, ...]:
+        """Non-empty list of strings, none of them blank unless ``blank`` allows it."""
         listed = self.get(key, list)
         if not listed:
             raise UserError(f"{self.place}: {key!r} is empty; at least one text was expected")
-        return tuple(expected(value, str, f"{self.place}: {key}[{at}]") for at, value in enumerate(listed))
+        texts = tuple(expected(value, str, f"{self.place}: {key}[{at}]") for at, value in enumerate(listed))
+        for at, text in enumerate(texts):
+            if not blank and not text.strip():
+                raise UserError(f"{self.place}: {key}[{at}] is blank; a text was expected")
+        return texts
 
     def numbers(self, key: str, count: int) -> tuple[float, ...]:
         """List of exactly ``count`` numbers."""
@@ -100,7 +104,10 @@ class Record:
         key = next((key for key in keys if key in self.values), keys[0])
         if isinstance(value := self.values.get(key), int) and not isinstance(value, bool):
             return str(value)
-        return self.get(key, str)
+        name = self.get(key, str)
+        if not name.strip():
+            raise UserError(f"{self.place}: {key!r} is blank; a name was expected")
+        return name
 
     def _present(self, key: str) -> Json:
         if key not in self.values:
