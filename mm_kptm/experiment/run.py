@@ -23,7 +23,7 @@ from mm_kptm.datasets.settings import TextSettings
 from mm_kptm.errors import UserError, UserNotice
 from mm_kptm.experiment import coverage
 from mm_kptm.experiment.build import Built, build
-from mm_kptm.experiment.run_state import CONFIG, DATA, leftovers, settled
+from mm_kptm.experiment.run_state import CONFIG, DATA, leftovers, refuse_links, settled
 from mm_kptm.experiment.settings import Experiment
 from mm_kptm.io.atomic import write_json, write_text
 from mm_kptm.io.lock import LOCK, locked
@@ -56,6 +56,7 @@ def train(
         UserError: the settings do not fit together, a file is missing or malformed, or the folder holds other data.
     """
     start()
+    refuse_links(folder)
     with locked(folder) if is_main_process() else nullcontext():
         return _train(settings, folder, resume=resume, overwrite=overwrite, progress=progress)
 
@@ -136,6 +137,7 @@ def opened(folder: Path, checkpoint: str = "last") -> tuple[Experiment, Built]:
     Raises:
         UserError: the folder is no run, has no checkpoint yet, or its data have changed.
     """
+    refuse_links(folder)
     checkpoints = Checkpoints(folder)
     if checkpoints.find("latest") is None:
         if not (folder / CONFIG).is_file():

@@ -29,6 +29,18 @@ def leftovers(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.iterdir()) if path.name == LOCK or path.name.endswith(TEMPORARY)]
 
 
+def refuse_links(folder: Path) -> None:
+    """Refuse a run folder in which a file is a link: what writes to the run would write to somewhere else.
+
+    Raises:
+        UserError: names the link. Folders may be links, to a larger disk for example.
+    """
+    for part in (folder, *(folder / name for name in ("checkpoints", "predictions", "model"))):
+        for path in sorted(part.iterdir()) if part.is_dir() else ():
+            if path.is_symlink() and not path.is_dir() and not path.name.startswith(".") and path.suffix != TEMPORARY:
+                raise UserError(f"{path} is a link, but a run folder holds its files itself; put the file there")
+
+
 def is_begun(folder: Path) -> bool:
     """Whether a folder holds anything but :func:`leftovers`."""
     return folder.is_dir() and len(list(folder.iterdir())) > len(leftovers(folder))

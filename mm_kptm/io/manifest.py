@@ -76,7 +76,7 @@ def _entries(manifest: Path, way_out: str) -> dict[str, tuple[int, str]]:
     except UserError as error:
         raise UserError(f"{manifest} is missing or unreadable, so nothing is verified ({error}); {way_out}") from None
     if not entries:
-        raise UserError(f"{manifest} is empty, so that nothing is verified; {way_out}")
+        raise UserError(f"{manifest} is empty, so nothing is verified; {way_out}")
     return entries
 
 

@@ -35,9 +35,8 @@ def read_entity_ids(path: str | Path) -> dict[str, int]:
             raise UserError(f"{path}, line {place}: a name and its number, set apart by a tab, not {line.strip()!r}")
         lines += 1
         if (first := names.setdefault(int(parts[1]), parts[0])) != parts[0]:
-            raise UserError(
-                f"{path} gives the number {int(parts[1])} to {first} and to {parts[0]} (line {place}); it belongs to one"
-            )
+            both = f"to {first} and to {parts[0]} (line {place})"
+            raise UserError(f"{path} gives the number {int(parts[1])} {both}; it belongs to one")
         if numbers.setdefault(parts[0], int(parts[1])) != int(parts[1]):
             raise UserError(
                 f"{path}, line {place} gives {parts[0]} the number {parts[1]}, but a line before gives it "

@@ -233,7 +233,11 @@ def openke(folder: Path, **changed: str) -> Path:
         ("test2id", "2\n", "2 triples, but it holds 0; it was cut short"),
         ("entity2id", "4\na\t0\nb\t1\nc\t2\n", "4 names, but it holds 3; it was cut short"),
         ("relation2id", "2\nr\t0\n", "2 names, but it holds 1; it was cut short"),
-        ("entity2id", "3\na\t0\nb\t1\nc\t1\n", "entity2id.txt gives the number 1 to b and to c .line 4.; it belongs to one"),
+        (
+            "entity2id",
+            "3\na\t0\nb\t1\nc\t1\n",
+            "entity2id.txt gives the number 1 to b and to c .line 4.; it belongs to one",
+        ),
         (
             "entity2id",
             "3\na\t0\nb\t1\na\t2\n",
