@@ -33,6 +33,7 @@ from mm_kptm.train.checkpoint import Checkpoints, load_weights
 from mm_kptm.train.evaluation import evaluate as measure
 from mm_kptm.train.loop import fit
 from mm_kptm.train.parallel.processes import barrier, is_main_process, start
+from mm_kptm.train.precision import matmul_precision
 from mm_kptm.train.protocol import module_of
 
 CONFIG, DATA, MODEL, BASELINES = "config.yaml", "data.json", "model", "baselines.json"
@@ -80,6 +81,7 @@ def train(
         extra={CONFIG: config.dump(settings)},
         label=settings.name,
         progress=progress,
+        hyperparameters=config.leaves(settings),
     )
     if is_main_process():
         _give_tokenizer(built, settings)
@@ -169,7 +171,10 @@ def evaluated(
 ) -> dict[str, object]:
     """As :func:`evaluate`, with the model already built; ``step`` names the checkpoint if it is not the last."""
     source = built.source(split)
-    evaluation = measure(built.model, source, batch_size=settings.train.batch_size, precision=settings.train.precision)
+    with matmul_precision(settings.train):
+        evaluation = measure(
+            built.model, source, batch_size=settings.train.batch_size, precision=settings.train.precision
+        )
     which = {} if step is None else {"checkpoint": step}
     result: dict[str, object] = {"run": str(run), "split": split, **which, "n": evaluation.n, **evaluation.means}
     rows: Sequence[Row] = ()

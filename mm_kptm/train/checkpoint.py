@@ -14,7 +14,7 @@ import pickle
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -46,6 +46,7 @@ class TrainerState(TypedDict):
     optimizer: OptimizerState | None  #: None: stored in the shards
     window: list[float]  #: losses since the last log line
     best: Best | None
+    scaler: NotRequired[Mapping[str, float]]  #: of the loss, in fp16
 
 
 class Checkpoints:
