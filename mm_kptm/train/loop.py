@@ -35,7 +35,7 @@ from mm_kptm.train.optim import lr_at, set_lr
 from mm_kptm.train.parallel.processes import barrier, is_main_process, rank_and_world_size
 from mm_kptm.train.parallel.protocol import accelerator_for, parallel_for, parallel_strategy
 from mm_kptm.train.precision import check_scale, float32_hint, grad_scaler, matmul_precision
-from mm_kptm.train.protocol import BatchT, Source, Trainable, module_of
+from mm_kptm.train.protocol import AfterStep, BatchT, Source, Trainable, module_of
 from mm_kptm.train.settings import TrainSettings
 from mm_kptm.train.step import BatchBuilder, StepPlan
 from mm_kptm.train.trackers import Trackers, check_trackers
@@ -253,6 +253,9 @@ class _Run(Generic[BatchT]):
         self._scaler.step(optimizer)  # nothing where a gradient overflowed
         self._scaler.update()
         optimizer.zero_grad()
+        if isinstance(trained := self._parallel.measured, AfterStep):
+            with torch.no_grad():
+                trained.after_step(plan.step)
         self._step = plan.step
         self._sampler.advance(plan.indices)
         self._losses.add(plan, losses, norm)
