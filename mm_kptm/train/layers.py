@@ -13,6 +13,7 @@ from torch import nn
 
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.attention import Attention
+from mm_kptm.nn.decoder import Decoder
 from mm_kptm.nn.steps import Step
 from mm_kptm.nn.sublayers import Layer
 from mm_kptm.systems.system import System
@@ -41,8 +42,8 @@ class Depths(NamedTuple):
 def parameter_depths(model: nn.Module) -> Depths:
     """Depth of every parameter of a model.
 
-    A decoder stands on its encoder. A step of two streams is one deeper than the deeper stream that it reads. Task
-    heads, poolers and what knowledge adds beside the layers count as heads.
+    A decoder stands on its encoder, two towers stand side by side. A step of two streams is one deeper than the deeper
+    stream that it reads. Task heads, poolers and what knowledge adds beside the layers count as heads.
     """
     encoders = [part.encoder for part in model.modules() if isinstance(part, System)] or [model]
     of: dict[nn.Parameter, int] = {}
@@ -55,19 +56,21 @@ def parameter_depths(model: nn.Module) -> Depths:
 def _measure(encoder: nn.Module, of: dict[nn.Parameter, int]) -> int:
     """Record the depths of the embeddings and layers of an encoder; returns that of its last layer."""
     order = {parameter: place for place, (_, parameter) in enumerate(encoder.named_parameters())}
-    reached = 0
+    reached: dict[str, int] = {}
     for owner, layers in _stacks(encoder):
         fresh = [layer for layer in layers if any(parameter not in of for parameter in layer.parameters())]
-        for layer, depth in _counted(fresh, reached):
+        reads_all = isinstance(encoder.get_submodule(owner), Decoder)
+        start = max(reached.values(), default=0) if reads_all else reached.get(owner, 0)
+        for layer, depth in _counted(fresh, start):
             for parameter in layer.parameters():
                 of.setdefault(parameter, depth)
-            reached = max(reached, depth)
+            reached[owner] = max(reached.get(owner, 0), depth)
         beside = list(encoder.get_submodule(owner).parameters())
         first = min((order[parameter] for layer in layers for parameter in layer.parameters()), default=0)
         for parameter in beside:
             if order[parameter] < first:
                 of.setdefault(parameter, 0)
-    return reached
+    return max(reached.values(), default=0)
 
 
 def _counted(layers: list[nn.Module], start: int) -> Iterator[tuple[nn.Module, int]]:
@@ -90,9 +93,15 @@ def _stacks(encoder: nn.Module) -> Iterator[Stack]:
             continue
         inside.update(part for layer in layers for part in layer.modules())
         owner = name.rpartition(".")[0]
-        holder = encoder.get_submodule(owner)
-        if not isinstance(holder, SingleStream) or module is holder.layers:
+        above = (encoder.get_submodule(".".join(path)) for path in _prefixes(name))
+        if all(not isinstance(holder, SingleStream) or module is holder.layers for holder in above):
             yield Stack(owner, layers)
+
+
+def _prefixes(name: str) -> list[list[str]]:
+    """Paths of the modules that hold the one of that name, the outermost (an empty path) first."""
+    path = name.split(".")
+    return [path[:length] for length in range(len(path))]
 
 
 def _members(module: nn.Module) -> list[nn.Module]:
@@ -102,4 +111,10 @@ def _members(module: nn.Module) -> list[nn.Module]:
 
 
 def _is_layer(module: nn.Module) -> bool:
-    return isinstance(module, Layer | Step) or any(isinstance(part, Attention) for part in module.modules())
+    """Whether a member of a list is a layer, and not a whole encoder with lists of its own."""
+    if isinstance(module, Layer | Step):
+        return True
+    parts = list(module.modules())
+    return any(isinstance(part, Attention) for part in parts) and not any(
+        _is_layer(child) for part in parts for child in _members(part)
+    )
