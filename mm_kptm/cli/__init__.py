@@ -15,17 +15,18 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from mm_kptm.cli import catalogue, compare, convert, data, doctor, features, kg, predict, runs, threads
+from mm_kptm.cli import catalogue, compare, convert, data, doctor, features, kg, predict, runs, sweep, threads
 from mm_kptm.errors import UserError, UserNotice, nearest
 
 __all__ = ["main", "parser"]
 
 STOPPED, PIPE_CLOSED, MISTAKE = 130, 141, 2
 REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
-#: Overrides of experiment files by verb: any key for ``train``, dotted keys for ``compare``.
+#: Overrides of experiment files by verb: any key for ``train``, dotted keys for the others.
 _OVERRIDES = {
     "train": re.compile(r"--(?!(?:resume|keys)=)[\w.-]+=.*", re.DOTALL),
     "compare": re.compile(r"--[\w-]+\.[\w.-]+=.*", re.DOTALL),
+    "sweep": re.compile(r"--[\w-]+\.[\w.-]+=.*", re.DOTALL),
 }
 
 #: What argparse says of a word that is none of the choices.
@@ -58,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
     )
     root.add_argument("--version", action="version", version=f"mm-kptm {__version__}")
     verbs = root.add_subparsers(title="verbs", metavar="VERB", dest="verb", required=True)
-    for room in (runs, predict, compare, features, kg, data, catalogue, convert, doctor):
+    for room in (runs, predict, compare, sweep, features, kg, data, catalogue, convert, doctor):
         room.add_verbs(verbs)
     return root
 
