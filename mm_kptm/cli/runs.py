@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from mm_kptm import config
 from mm_kptm.cli.output import add_json, only_json, print_json, print_pairs
 from mm_kptm.errors import UserError
+from mm_kptm.systems.plugin_files import check_plugins
 
 if TYPE_CHECKING:
     from mm_kptm.experiment.preview import DryRun
@@ -200,6 +201,7 @@ def _config_of(folder: Path) -> Path:
         inside = (folder.parent / "config.yaml").is_file()
         remedy = f"{folder.parent} is one" if inside else "name the folder that `mm-kptm train` wrote"
         raise UserError(f"{folder} is no run folder: it has no config.yaml; {remedy}")
+    check_plugins(folder)
     return path
 
 

@@ -25,6 +25,7 @@ from mm_kptm.experiment.settings import Experiment
 from mm_kptm.io.atomic import write_json, write_text
 from mm_kptm.report.statistics import bootstrap
 from mm_kptm.systems.model_card import Measured
+from mm_kptm.systems.plugin_files import check_plugins, record_plugins
 from mm_kptm.systems.saved import read_saved, record_result, save, tokenizer_of
 from mm_kptm.tasks.example import Row
 from mm_kptm.tasks.knowledge_use import use_of
@@ -69,6 +70,7 @@ def train(
             write_json(folder / COVERAGE, coverage.as_record(covered, names), indent=1)
             if progress:
                 coverage.announce(settings.name, covered, names)
+        record_plugins(folder)
         write_text(folder / CONFIG, config.dump(settings))
         write_json(folder / DATA, dict(built.prepared.fingerprints), indent=1, ascii_only=True)
     fitted = fit(
@@ -128,6 +130,7 @@ def opened(folder: Path, checkpoint: str = "last") -> tuple[Experiment, Built]:
     path = folder / CONFIG
     if not path.is_file():
         raise UserError(f"{folder} is no run folder: it has no {CONFIG}")
+    check_plugins(folder)
     settings = config.read(Experiment, path)
     checkpoints = Checkpoints(folder)
     if checkpoints.find("latest") is None:
