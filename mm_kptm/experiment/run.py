@@ -30,6 +30,7 @@ from mm_kptm.io.lock import LOCK, locked
 from mm_kptm.io.records import Record, read_json
 from mm_kptm.report.statistics import bootstrap
 from mm_kptm.systems.model_card import Measured
+from mm_kptm.systems.plugin_files import check_plugins, record_plugins
 from mm_kptm.systems.saved import read_saved, record_result, save, tokenizer_of
 from mm_kptm.tasks.example import Row
 from mm_kptm.tasks.knowledge_use import use_of
@@ -38,6 +39,7 @@ from mm_kptm.train.checkpoint import Checkpoints, load_weights, verify
 from mm_kptm.train.evaluation import evaluate as measure
 from mm_kptm.train.loop import fit
 from mm_kptm.train.parallel.processes import barrier, is_main_process, start
+from mm_kptm.train.precision import matmul_precision
 from mm_kptm.train.protocol import module_of
 
 MODEL, BASELINES = "model", "baselines.json"
@@ -81,6 +83,7 @@ def _train(settings: Experiment, folder: Path, *, resume: bool, overwrite: bool,
             write_json(folder / COVERAGE, coverage.as_record(covered, names), indent=1)
             if progress:
                 coverage.announce(settings.name, covered, names)
+        record_plugins(folder)
         write_text(folder / CONFIG, config.dump(settings))
         write_json(folder / DATA, dict(built.prepared.fingerprints), indent=1, ascii_only=True)
     fitted = fit(
@@ -93,6 +96,7 @@ def _train(settings: Experiment, folder: Path, *, resume: bool, overwrite: bool,
         extra={CONFIG: config.dump(settings), DATA: json.dumps(dict(built.prepared.fingerprints), indent=1) + "\n"},
         label=settings.name,
         progress=progress,
+        hyperparameters=config.leaves(settings),
     )
     if is_main_process():
         _give_tokenizer(built, settings)
@@ -138,6 +142,7 @@ def opened(folder: Path, checkpoint: str = "last") -> tuple[Experiment, Built]:
         UserError: the folder is no run, has no checkpoint yet, or its data have changed.
     """
     refuse_links(folder)
+    check_plugins(folder)
     checkpoints = Checkpoints(folder)
     if checkpoints.find("latest") is None:
         if not (folder / CONFIG).is_file():
@@ -186,7 +191,10 @@ def evaluated(
 ) -> dict[str, object]:
     """As :func:`evaluate`, with the model already built; ``step`` names the checkpoint if it is not the last."""
     source = built.source(split)
-    evaluation = measure(built.model, source, batch_size=settings.train.batch_size, precision=settings.train.precision)
+    with matmul_precision(settings.train):
+        evaluation = measure(
+            built.model, source, batch_size=settings.train.batch_size, precision=settings.train.precision
+        )
     which = {} if step is None else {"checkpoint": step}
     result: dict[str, object] = {"run": str(run), "split": split, **which, "n": evaluation.n, **evaluation.means}
     rows: Sequence[Row] = ()

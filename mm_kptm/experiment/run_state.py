@@ -16,6 +16,7 @@ from mm_kptm.errors import UserError
 from mm_kptm.experiment.settings import Experiment
 from mm_kptm.io.atomic import TEMPORARY
 from mm_kptm.io.lock import LOCK
+from mm_kptm.systems.plugin_files import check_plugins
 from mm_kptm.train.checkpoint import Checkpoints
 
 CONFIG, DATA = "config.yaml", "data.json"
@@ -54,6 +55,7 @@ def settings_to_resume(folder: Path, overrides: Sequence[str] = ()) -> Experimen
     Raises:
         UserError: the folder is no run, its last checkpoint is damaged, or ``config.yaml`` was changed since.
     """
+    check_plugins(folder)
     checkpoint = Checkpoints(folder).find("latest")
     if checkpoint is None or not (checkpoint / CONFIG).is_file():
         return config.read(Experiment, _config_of(folder), overrides)

@@ -15,7 +15,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypedDict, cast
+from typing import NotRequired, TypedDict, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -50,6 +50,7 @@ class TrainerState(TypedDict):
     optimizer: OptimizerState | None  #: None: stored in the shards
     window: list[float]  #: losses since the last log line
     best: Best | None
+    scaler: NotRequired[Mapping[str, float]]  #: of the loss, in fp16
 
 
 class Checkpoints:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,6 +14,7 @@ from mm_kptm.data.sampler import in_order, seeded
 from mm_kptm.errors import UserError
 from mm_kptm.train.loading import prefetch
 from mm_kptm.train.parallel.processes import all_gather_object, rank_and_world_size
+from mm_kptm.train.precision import Precision, autocast
 from mm_kptm.train.protocol import BatchT, Source, Trainable, module_of
 
 Numbered = tuple[int, tuple[int, ...]]  #: index of a batch and of its examples
@@ -48,7 +48,7 @@ def evaluate(
     source: Source[BatchT],
     *,
     batch_size: int = 64,
-    precision: Literal["fp32", "bf16"] = "fp32",
+    precision: Precision = "fp32",
     seed: int = 0,
     num_workers: int = 0,
 ) -> Evaluation:
@@ -71,7 +71,7 @@ def evaluate(
     training = module.training
     module.eval()
     try:
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        with autocast(device, precision):
             for (_, indices), batch in prefetch(partial(_make, source, seed), orders, num_workers=num_workers):
                 labelled += getattr(batch, "labelled", None) or [True] * len(indices)
                 for name, values in model.measure(batch.to(device)).items():

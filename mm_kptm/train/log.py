@@ -7,7 +7,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NoReturn, Self, TextIO
 
@@ -18,6 +18,7 @@ from mm_kptm.errors import UserError
 from mm_kptm.io.atomic import write_text, writing
 from mm_kptm.io.records import read_line
 from mm_kptm.io.text_lines import read_text
+from mm_kptm.train.trackers import Trackers
 
 METRICS = "metrics.jsonl"
 QUIET_SECONDS = 5.0  #: between two progress lines without a terminal
@@ -107,19 +108,40 @@ class Progress:
 
 
 class Log:
-    """Metrics, TensorBoard and progress; silent unless ``speaking`` (in all processes but the first)."""
+    """Metrics, TensorBoard, trackers and progress; silent unless ``speaking`` (in all processes but the first).
 
-    def __init__(self, run: Path, *, label: str, steps: int, start: int, speaking: bool, progress: bool) -> None:
+    Args:
+        run: run folder.
+        label: name of the run in the progress line.
+        steps: length of the run.
+        start: last step of the checkpoint that it goes on from.
+        speaking: whether anything is written.
+        progress: whether progress is shown.
+        trackers: opens the trackers, if any.
+    """
+
+    def __init__(
+        self,
+        run: Path,
+        *,
+        label: str,
+        steps: int,
+        start: int,
+        speaking: bool,
+        progress: bool,
+        trackers: Callable[[], Trackers] | None = None,
+    ) -> None:
         self._metrics = Metrics(run, after=start) if speaking else None
         # TensorBoard purges the events of repeated steps itself
         self._events = SummaryWriter(str(run / "events"), purge_step=start + 1) if speaking else None
+        self._trackers = trackers() if speaking and trackers is not None else None
         self._progress = Progress(label, steps=steps, start=start) if speaking and progress else None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for part in (self._progress, self._metrics, self._events):
+        for part in (self._progress, self._metrics, self._events, self._trackers):
             if part is not None:
                 part.close()
 
@@ -140,6 +162,8 @@ class Log:
         if self._events is not None:
             for name, value in values.items():
                 self._events.add_scalar(f"{split}/{name}", value, step)
+        if self._trackers is not None:
+            self._trackers.log(step, split, values)
         if self._progress is not None and "rows_per_s" in values:
             self._progress.note(loss=values["loss"], rows_per_s=values["rows_per_s"])
         elif self._progress is not None:
