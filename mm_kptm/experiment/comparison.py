@@ -18,8 +18,9 @@ from mm_kptm.errors import UserError
 from mm_kptm.experiment.budget import Budget, check_equal, check_same_examples, differences, glance
 from mm_kptm.experiment.build import build
 from mm_kptm.experiment.null_arms import ExperimentArm, arms_of
-from mm_kptm.experiment.run import CONFIG, evaluated, train
+from mm_kptm.experiment.run import evaluated, train
 from mm_kptm.experiment.settings import Experiment
+from mm_kptm.experiment.start import CONFIG
 from mm_kptm.experiment.worker_pool import outcomes
 from mm_kptm.report import arms as reported
 from mm_kptm.report.tables import counted
@@ -55,6 +56,10 @@ class Compared:
 
     comparison: report.Comparison
     report: Path
+
+    def __str__(self) -> str:
+        """Tables as text."""
+        return report.comparison_text(self.comparison)
 
 
 def compare(

@@ -22,6 +22,7 @@ from mm_kptm.errors import UserError
 from mm_kptm.experiment import coverage
 from mm_kptm.experiment.build import Built, build
 from mm_kptm.experiment.settings import Experiment
+from mm_kptm.experiment.start import CONFIG, MODEL
 from mm_kptm.io.atomic import write_json, write_text
 from mm_kptm.report.statistics import bootstrap
 from mm_kptm.systems.model_card import Measured
@@ -35,8 +36,7 @@ from mm_kptm.train.loop import fit
 from mm_kptm.train.parallel.processes import barrier, is_main_process, start
 from mm_kptm.train.protocol import module_of
 
-CONFIG, DATA, MODEL, BASELINES = "config.yaml", "data.json", "model", "baselines.json"
-COVERAGE = "coverage.json"
+DATA, BASELINES, COVERAGE = "data.json", "baselines.json", "coverage.json"
 
 
 def train(
