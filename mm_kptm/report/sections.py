@@ -13,7 +13,7 @@ from mm_kptm.report.plots import Line, Panel, curves
 from mm_kptm.report.results import crossed_table, kinds_table, mistakes_table
 from mm_kptm.report.runs import Prediction, Run
 from mm_kptm.report.scenes import gallery
-from mm_kptm.report.tables import counted, stated
+from mm_kptm.report.tables import TOO_SMALL, counted, stated
 from mm_kptm.report.templating import render
 
 _PACE = ("lr", "rows_per_s")  # metrics of speed rather than quality; drawn last
@@ -49,7 +49,8 @@ def claims(made: Sequence[Claim], stands: str) -> Section | None:
     """Section of the claims and whether they hold."""
     if not made:
         return None
-    return section("Claims", render("claims.html", claims=made), note=f"In per cent; {stands}.")
+    unseen = f" {TOO_SMALL}" if any(claim.holds is None for claim in made) else ""
+    return section("Claims", render("claims.html", claims=made), note=f"In per cent; {stands}.{unseen}")
 
 
 def learning(arms: Sequence[ReportedArm], stands: str) -> Section | None:

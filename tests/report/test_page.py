@@ -79,7 +79,7 @@ def compared(folder, maker) -> Comparison:
         "demo",
         3,
         (Table("Vision", rows, "unseen scans"),),
-        (Claim("vision gap", 0.5, 0.5, True),),
+        (Claim("vision gap", 0.5, 0.5, True, "at least"),),
         ("vision", "blind"),
     )
     write_comparison(folder, found)
