@@ -121,8 +121,8 @@ def _memorised(answers: Sequence[Prediction]) -> list[Prediction]:
 
 def _gap(ours: Sequence[Prediction], theirs: Sequence[Prediction], generator: np.random.Generator) -> Interval:
     """Paired difference of answers to the same examples."""
-    scores = [[answer.correct or 0.0 for answer in answers] for answers in (ours, theirs)]
-    return difference(*scores, [answer.group for answer in ours], generator)
+    first, second = ([answer.correct or 0.0 for answer in answers] for answers in (ours, theirs))
+    return difference(first, second, [answer.group for answer in ours], generator)
 
 
 def _scenes(data: NumberWorldData) -> str:
