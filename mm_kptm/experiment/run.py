@@ -2,7 +2,8 @@
 
 A folder holds ``config.yaml`` (resolved), ``environment.json``, ``data.json`` (hashes), ``metrics.jsonl``, TensorBoard
 ``events/``, ``checkpoints/``, ``model/`` (what :func:`mm_kptm.load` opens, with what knowledge put around the encoder),
-``predictions/<split>.jsonl``, ``baselines.json``, and ``coverage.json`` where examples carry facts.
+``predictions/<split>.jsonl``, ``examples/<split>.json`` for the report, ``baselines.json``, and ``coverage.json`` where
+examples carry facts.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from mm_kptm.datasets.settings import TextSettings
 from mm_kptm.errors import UserError
 from mm_kptm.experiment import coverage
 from mm_kptm.experiment.build import Built, build
+from mm_kptm.experiment.examples import write_examples
 from mm_kptm.experiment.settings import Experiment
 from mm_kptm.experiment.start import CONFIG, MODEL
 from mm_kptm.io.atomic import write_json, write_text
@@ -177,6 +179,8 @@ def evaluated(
         rows = built.task.predictions(source, batch_size=settings.train.batch_size)
         if is_main_process():
             write_predictions(rows, run / "predictions" / (step or "") / f"{split}.jsonl")
+            if step is None:
+                write_examples(run, settings, built, split, rows)
     labelled = [row for row in rows if "correct" in row]
     if built.task is not None:
         if len(labelled) < len(rows):

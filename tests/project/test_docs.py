@@ -155,7 +155,7 @@ def test_the_python_page_runs(
     monkeypatch.setattr(
         comparison, "outcomes", lambda work, jobs, *, workers: ((at, work(job)) for at, job in enumerate(jobs))
     )
-    code = "\n".join(blocks("python.md", "python"))
+    code = "\n".join(blocks("python.md", "python")).replace('"steps": 20', '"steps": 2').replace("seeds=2", "seeds=1")
     exec(compile(code, "python.md", "exec"), {})
     printed = capsys.readouterr().out
     shapes = ("torch.Size([7, 768]) torch.Size([2, 768])", "3 torch.Size([2, 4, 768])", "2 torch.Size([2, 12, 4, 4])")

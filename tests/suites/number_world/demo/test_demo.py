@@ -176,11 +176,15 @@ def test_it_leaves_a_page_and_whole_run_folders(shown):
     assert said[0] == "tiny tier: 8 arms, 8 runs, 1 at a time" and len(said) == 9
 
 
-def test_the_gallery_shows_where_attention_went_and_which_fact_was_needed(shown):
+def test_examples_show_where_attention_went_and_which_fact_was_needed(shown):
     out, _, _ = shown
-    for example in read_gallery(out / "facts-worlds-seed-0" / "gallery.json"):
+    for arm in ARMS:
+        assert read_gallery(out / f"{arm}-seed-0" / "examples" / "test.json")
+    examples = read_gallery(out / "facts-worlds-seed-0" / "examples" / f"{SWAPPED_SPLIT}.json")
+    assert len(examples) == 6
+    for example in examples:
         shares = [part.attention for part in (*example.tokens, *example.boxes)]
-        assert sum(shares) == pytest.approx(1, abs=1e-2)
+        assert sum(shares) == pytest.approx(1, abs=1e-2) and example.image
         (needed,) = (fact for fact in example.facts if fact.used)
         assert needed.object == example.target.lower() and needed.relation == "owner"  # swapped: the target follows
         assert len(example.boxes) == len(example.facts) == 2
@@ -223,7 +227,6 @@ def test_an_arm_that_fails_ends_the_demonstration_with_its_name(monkeypatch, tmp
 def test_as_many_seeds_are_run_as_are_asked_for(monkeypatch, tmp_path):
     monkeypatch.setitem(arms.TIERS, "tiny", SMALLEST)
     monkeypatch.setattr(demonstration, "outcomes", one_by_one)
-    monkeypatch.setattr(demonstration, "SHOWN", {})
     said: list[str] = []
     found = demo("tiny", tmp_path, seeds=2, workers=1, say=said.append)
     assert said[0] == "tiny tier: 8 arms, 16 runs, 1 at a time" and len(said) == 17
