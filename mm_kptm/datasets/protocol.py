@@ -15,6 +15,7 @@ from typing import Any, Protocol, get_args, get_type_hints, runtime_checkable
 from torch import Tensor
 
 from mm_kptm.data.tokenizers.protocol import Tokenizer
+from mm_kptm.datasets.illustration import Illustration
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.kinds.protocol import KnowledgeKind
 from mm_kptm.objectives.mixture import Objective
@@ -79,6 +80,7 @@ class PreparedData:
     skipped: Callable[[str], int] = lambda split: 0  #: number of unusable examples of a split
     read_file: Callable[[Path], Source[Any]] | None = None  #: examples of another file; answers may be missing there
     submit: Callable[[str, Sequence[Row], Path], Sequence[Path]] | None = None  #: official files of a split's answers
+    illustrate: Callable[[str, int], Illustration] | None = None  #: what is known of an example of a split, by index
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from mm_kptm.objectives.spec import LANGUAGE_IDS, REGIONS, TEXTS, ObjectiveConte
 from mm_kptm.preprocessing.inputs import InputSource
 from mm_kptm.suites.number_world.datasets import sources as number_world
 from mm_kptm.suites.number_world.datasets.entity_vectors import BASE, WIDTH, linked, without_facts
+from mm_kptm.suites.number_world.datasets.illustrations import illustrated_question
 from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
 from mm_kptm.suites.number_world.datasets.stored_facts import LEARNT_FORMS, FactObjective, stated
 from mm_kptm.suites.number_world.generator import baselines, knowledge, questions
@@ -112,6 +113,7 @@ def _answering(
         heads=task.heads(request.recipe, len(labels)),
         fingerprints=data.fingerprints,
         baselines=score,
+        illustrate=None if data.vision != "true" else lambda split, index: illustrated_question(*asked(split), index),
     )
 
 
