@@ -33,7 +33,8 @@ class RefCocoData(TextSettings):
 
 def grounding(data: RefCocoData, request: DataRequest) -> PreparedData:
     """Referring expressions on photographs (Yu et al. 2016); UNITER reads two layers of its head for RefCOCO+."""
-    store, reading = RegionStore(data.features), TextEncoding(data.tokenizer(), data.max_length, data.languages)
+    store = RegionStore(data.features)
+    reading = TextEncoding(data.tokenizer(), data.max_length, data.languages, format=request.recipe.text)
     given = {"train": data.expressions, "dev": data.dev_expressions, "test": data.test_expressions}
     files = {split: path for split, path in given.items() if path is not None}
 

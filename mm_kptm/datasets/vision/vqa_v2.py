@@ -69,8 +69,11 @@ def vqa(data: VqaV2Data, request: DataRequest) -> PreparedData:
 
     answers = read("train").answers(min_count=data.min_count)
 
+    def made(part: VqaV2) -> QuestionSource:
+        return part.source(answers, tokenizer, store, max_length=data.max_length, format=request.recipe.text)
+
     def source(split: str) -> QuestionSource:
-        return read(split).source(answers, tokenizer, store, max_length=data.max_length)
+        return made(read(split))
 
     def submit(split: str, rows: Sequence[Row], folder: Path) -> list[Path]:
         path = folder / f"vqa-v2-{split}.json"
@@ -88,7 +91,7 @@ def vqa(data: VqaV2Data, request: DataRequest) -> PreparedData:
         model=lambda system: VQA(system, answers, criterion=each_answer),
         sizes={"vocab_size": len(tokenizer), "region_dim": store.dim},
         heads=VQA.heads(request.recipe, len(answers)),
-        read_file=lambda path: VqaV2.read(path).source(answers, tokenizer, store, max_length=data.max_length),
+        read_file=lambda path: made(VqaV2.read(path)),
         submit=submit,
         fingerprints=data.fingerprints,
         baselines=score,
