@@ -10,7 +10,7 @@ from typing import Literal
 
 from mm_kptm.data.formats.captions import Described, read_karpathy
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
-from mm_kptm.datasets.settings import TextSettings, fingerprints
+from mm_kptm.datasets.settings import CaptionSettings, TextSettings, fingerprints
 from mm_kptm.datasets.vision import sources as image_sources
 from mm_kptm.errors import UserError
 from mm_kptm.preprocessing.text import TextEncoding
@@ -20,7 +20,7 @@ from mm_kptm.vision.features.store import RegionStore
 
 
 @dataclass(frozen=True, kw_only=True)
-class KarpathyData(TextSettings):
+class KarpathyData(CaptionSettings, TextSettings):
     """A file such as dataset_coco.json or dataset_flickr30k.json, which says the split of every image."""
 
     name: Literal["karpathy"]
@@ -32,7 +32,8 @@ class KarpathyData(TextSettings):
     )
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        CaptionSettings.__post_init__(self)
+        TextSettings.__post_init__(self)
         if self.candidate_pool_size is not None and self.candidate_pool_size < 2:
             raise UserError(
                 f"data.candidate_pool_size is {self.candidate_pool_size} but must be at least 2 images, or null for all"
@@ -41,7 +42,8 @@ class KarpathyData(TextSettings):
 
 def retrieval(data: KarpathyData, request: DataRequest) -> PreparedData:
     """Image-text retrieval on photographs (Karpathy and Fei-Fei 2015)."""
-    store, reading = RegionStore(data.features), TextEncoding(data.tokenizer(), data.max_length, data.languages)
+    store = RegionStore(data.features)
+    reading = TextEncoding(data.tokenizer(), data.max_length, data.languages, format=request.recipe.text)
     splits: dict[str, list[Described]] = {}
     for image in read_karpathy(data.captions):
         splits.setdefault(image.split or "train", []).append(image)

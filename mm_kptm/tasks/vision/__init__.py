@@ -1,10 +1,11 @@
-"""Vision-language tasks: question answering, retrieval, referring expressions."""
+"""Vision-language tasks: question answering, retrieval, referring expressions, captions."""
 
 from typing import TYPE_CHECKING
 
 from mm_kptm.lazy import lazy
 
 if TYPE_CHECKING:
+    from mm_kptm.tasks.vision.captioning import CaptioningSource, ImageCaptioning
     from mm_kptm.tasks.vision.grounding import ExpressionSource, Grounding
     from mm_kptm.tasks.vision.knowledge_vqa import KnowledgeVQA
     from mm_kptm.tasks.vision.retrieval import CaptionSource, Retrieval
@@ -13,6 +14,7 @@ else:
     __getattr__ = lazy(
         __name__,
         {
+            "captioning": ["CaptioningSource", "ImageCaptioning"],
             "grounding": ["ExpressionSource", "Grounding"],
             "knowledge_vqa": ["KnowledgeVQA"],
             "retrieval": ["CaptionSource", "Retrieval"],
@@ -20,4 +22,14 @@ else:
         },
     )
 
-__all__ = ["VQA", "CaptionSource", "ExpressionSource", "Grounding", "KnowledgeVQA", "QuestionSource", "Retrieval"]
+__all__ = [
+    "VQA",
+    "CaptionSource",
+    "CaptioningSource",
+    "ExpressionSource",
+    "Grounding",
+    "ImageCaptioning",
+    "KnowledgeVQA",
+    "QuestionSource",
+    "Retrieval",
+]
