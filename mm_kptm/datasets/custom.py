@@ -40,7 +40,6 @@ from mm_kptm.tasks.vision.retrieval import Retrieval
 from mm_kptm.tasks.vision.vqa import VQA, one_answer
 from mm_kptm.train.protocol import Source, Trainable
 from mm_kptm.vision.features.region_store import DetectionStore
-from mm_kptm.vision.features.store import RegionStore
 
 T = TypeVar("T")
 
@@ -123,14 +122,14 @@ def parallel_sentences(data: OwnTexts, request: DataRequest) -> PreparedData:
 def vqa(data: OwnImages, request: DataRequest) -> PreparedData:
     """Questions about images."""
     store = data.store()
-    reading = TextEncoding(data.tokenizer(), data.max_length, data.languages, format=request.recipe.text)
+    reading = image_sources.reading_of(data, request.recipe)
     answers = _answers(reader(data, own.read_vqa)(data.train), data.min_count)
     return _files(
         data,
         reader(data, own.read_vqa),
         lambda examples: image_sources.questions(examples, answers, reading, store),
         model=lambda system: VQA(system, answers, criterion=one_answer),
-        sizes=_sizes(reading, store),
+        sizes=image_sources.sizes_of(reading, store),
         heads=VQA.heads(request.recipe, len(answers)),
     )
 
@@ -138,13 +137,13 @@ def vqa(data: OwnImages, request: DataRequest) -> PreparedData:
 def retrieval(data: OwnImages, request: DataRequest) -> PreparedData:
     """Images and their captions."""
     store = data.store()
-    reading = TextEncoding(data.tokenizer(), data.max_length, data.languages, format=request.recipe.text)
+    reading = image_sources.reading_of(data, request.recipe)
     return _files(
         data,
         reader(data, own.read_retrieval),
         lambda examples: image_sources.captions(examples, reading, store, pool=data.candidate_pool_size),
         model=Retrieval,
-        sizes=_sizes(reading, store),
+        sizes=image_sources.sizes_of(reading, store),
         heads=requested_heads(request.recipe, Retrieval.HEADS),
     )
 
@@ -152,7 +151,7 @@ def retrieval(data: OwnImages, request: DataRequest) -> PreparedData:
 def captioning(data: OwnImages, request: DataRequest) -> PreparedData:
     """Images and captions to write."""
     store = DetectionStore(data.features) if data.tags else data.store()
-    reading = TextEncoding(data.tokenizer(), data.max_length, data.languages, format=request.recipe.text)
+    reading = image_sources.reading_of(data, request.recipe)
     captions = Captions(data, reading, store)
     examples = by_split(data.files, reader(data, own.read_retrieval))
     prepared = _files(
@@ -160,7 +159,7 @@ def captioning(data: OwnImages, request: DataRequest) -> PreparedData:
         reader(data, own.read_retrieval),
         lambda described: captions.source(described, every_caption=False),
         model=captions.model,
-        sizes=_sizes(reading, store),
+        sizes=image_sources.sizes_of(reading, store),
         heads={HEAD: {}},
     )
     train = partial(captions.source, every_caption=True)
@@ -170,13 +169,13 @@ def captioning(data: OwnImages, request: DataRequest) -> PreparedData:
 def grounding(data: OwnImages, request: DataRequest) -> PreparedData:
     """Expressions and the boxes that they mean."""
     store = data.store()
-    reading = TextEncoding(data.tokenizer(), data.max_length, data.languages, format=request.recipe.text)
+    reading = image_sources.reading_of(data, request.recipe)
     return _files(
         data,
         reader(data, own.read_grounding),
         lambda examples: image_sources.expressions(examples, reading, store),
         model=Grounding,
-        sizes=_sizes(reading, store),
+        sizes=image_sources.sizes_of(reading, store),
         heads=requested_heads(request.recipe, Grounding.HEADS),
     )
 
@@ -203,10 +202,6 @@ def _files(
         fingerprints=data.fingerprints,
         read_file=lambda path: make(read(path)),
     )
-
-
-def _sizes(reading: TextEncoding, store: RegionStore) -> dict[str, int]:
-    return {"vocab_size": len(reading.tokenizer), "region_dim": store.dim}
 
 
 def _answers(asked: Sequence[AskedImage], min_count: int) -> tuple[str, ...]:

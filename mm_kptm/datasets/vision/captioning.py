@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from mm_kptm.data.formats.captions import Described, read_karpathy
-from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.datasets.object_tags import ObjectTags
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import CaptionSettings, fingerprints
 from mm_kptm.datasets.stored_regions import StoredRegions
 from mm_kptm.datasets.vision.coco_flickr30k import KarpathyData
-from mm_kptm.datasets.vision.sources import stored
+from mm_kptm.datasets.vision.sources import reading_of, sizes_of, stored
 from mm_kptm.errors import UserError
 from mm_kptm.io.atomic import write_json
 from mm_kptm.io.records import read_listed
@@ -116,7 +115,7 @@ class Captions:
 
 def captioning(data: KarpathyData, request: DataRequest) -> PreparedData:
     """Captions of photographs in the splits of Karpathy and Fei-Fei (2015)."""
-    reading = TextEncoding(data.tokenizer(), data.max_length, data.languages, format=request.recipe.text)
+    reading = reading_of(data, request.recipe)
     store = DetectionStore(data.features) if data.tags else RegionStore(data.features)
     captions = Captions(data, reading, store)
 
@@ -139,17 +138,12 @@ def captioning(data: KarpathyData, request: DataRequest) -> PreparedData:
     return PreparedData(
         sources={split: partial(source, split) for split in splits()},
         model=captions.model,
-        sizes=sizes_of(reading.tokenizer, store),
+        sizes=sizes_of(reading, store),
         heads={HEAD: {}},
         fingerprints=fingerprints({"captions": data.captions, **data.tokenizer_files}),
         read_file=lambda path: captions.source(read_karpathy(path), every_caption=False),
         submit=submit,
     )
-
-
-def sizes_of(tokenizer: Tokenizer, store: RegionStore) -> dict[str, int]:
-    """Sizes of an encoder of a text about an image that follow from the data."""
-    return {"vocab_size": len(tokenizer), "region_dim": store.dim}
 
 
 def write_captions(rows: Sequence[Row], images: Sequence[Described], path: str | Path) -> None:

@@ -13,7 +13,6 @@ from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import CaptionSettings, TextSettings, fingerprints
 from mm_kptm.datasets.vision import sources as image_sources
 from mm_kptm.errors import UserError
-from mm_kptm.preprocessing.text import TextEncoding
 from mm_kptm.tasks.heads import requested_heads
 from mm_kptm.tasks.vision.retrieval import CaptionSource, Retrieval
 from mm_kptm.vision.features.store import RegionStore
@@ -43,7 +42,7 @@ class KarpathyData(CaptionSettings, TextSettings):
 def retrieval(data: KarpathyData, request: DataRequest) -> PreparedData:
     """Image-text retrieval on photographs (Karpathy and Fei-Fei 2015)."""
     store = RegionStore(data.features)
-    reading = TextEncoding(data.tokenizer(), data.max_length, data.languages, format=request.recipe.text)
+    reading = image_sources.reading_of(data, request.recipe)
     splits: dict[str, list[Described]] = {}
     for image in read_karpathy(data.captions):
         splits.setdefault(image.split or "train", []).append(image)
@@ -57,7 +56,7 @@ def retrieval(data: KarpathyData, request: DataRequest) -> PreparedData:
     return PreparedData(
         sources={split: partial(source, split) for split in splits},
         model=Retrieval,
-        sizes={"vocab_size": len(reading.tokenizer), "region_dim": store.dim},
+        sizes=image_sources.sizes_of(reading, store),
         heads=requested_heads(request.recipe, Retrieval.HEADS),
         fingerprints=fingerprints({"captions": data.captions, **data.tokenizer_files}),
         baselines=chance,

@@ -10,11 +10,13 @@ import numpy as np
 from mm_kptm.data.formats.captions import Described, Pointed, overlap
 from mm_kptm.data.formats.jsonl import AskedImage
 from mm_kptm.data.packing import Packed
+from mm_kptm.datasets.settings import TextSettings
 from mm_kptm.datasets.stored_regions import StoredRegions
 from mm_kptm.errors import UserError
 from mm_kptm.preprocessing.image_text import ImageTextLayout
 from mm_kptm.preprocessing.inputs import InputSource, IntArray
 from mm_kptm.preprocessing.text import TextEncoding
+from mm_kptm.systems.recipe import Recipe
 from mm_kptm.tasks.example import Example
 from mm_kptm.tasks.metrics.vqa import normalised, soft_scores
 from mm_kptm.tasks.vision.grounding import NOWHERE, ExpressionSource
@@ -107,6 +109,42 @@ def questions(
     )
     scores = Packed.of(answers=[list(row) for row in worth], tenths=[list(row.values()) for row in worth])
     return QuestionSource(shown, tuple(answers), scores, about)
+
+
+def parts_about_images(
+    reading: TextEncoding,
+    store: RegionStore,
+    said: Sequence[tuple[Sequence[str], str]],
+    images: Sequence[int] | IntArray,
+    *,
+    segments: Sequence[int] = (),
+) -> InputSource:
+    """Texts of several parts, each with the image that it is about; the longest part is cut first.
+
+    Args:
+        reading: how text becomes ids.
+        store: region features of the images.
+        said: the parts of each text and their language.
+        images: the place of each one's image in the store.
+        segments: of the parts in turn; those of the family's layout when empty.
+    """
+    encode, layout = reading.tokenizer.encode, ImageTextLayout(reading.tokenizer.specials, reading.format)
+    framings = []
+    for parts, language in said:
+        ids, kinds = layout.cut(*(encode(part, language).ids for part in parts), max_length=reading.max_length)
+        framings.append((ids, [segments[kind] for kind in kinds] if segments else kinds))
+    texts = reading.pack(framings, [language for _, language in said])
+    return InputSource(texts, StoredRegions(store), np.asarray(images, dtype=np.int64))
+
+
+def reading_of(data: TextSettings, recipe: Recipe) -> TextEncoding:
+    """How texts about images become ids, for the systems of a recipe."""
+    return TextEncoding(data.tokenizer(), data.max_length, data.languages, format=recipe.text)
+
+
+def sizes_of(reading: TextEncoding, store: RegionStore) -> dict[str, int]:
+    """Sizes of an encoder of texts about images that follow from the data."""
+    return {"vocab_size": len(reading.tokenizer), "region_dim": store.dim}
 
 
 def usual(answers: Sequence[str]) -> str:

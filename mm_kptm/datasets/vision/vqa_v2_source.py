@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mm_kptm.data.formats.vision.ok_vqa import read_ok_vqa
 from mm_kptm.data.formats.vqa_v2 import VqaAnnotation, VqaQuestion, annotated, read_vqa_annotations, read_vqa_questions
 from mm_kptm.data.packing import Packed
 from mm_kptm.data.tokenizers.protocol import Tokenizer
@@ -32,8 +33,8 @@ class VqaV2:
     annotations: dict[int, VqaAnnotation]  #: by question; empty for a test split
 
     @classmethod
-    def read(cls, questions: str | Path, annotations: str | Path | None = None) -> VqaV2:
-        """From the published files.
+    def read(cls, questions: str | Path, annotations: str | Path | None = None, *, usual_given: bool = True) -> VqaV2:
+        """From the published files; ``usual_given`` says whether annotations name the usual answer (not in OK-VQA).
 
         Raises:
             UserError: a file is malformed, or the two do not belong together; named with the place.
@@ -41,7 +42,7 @@ class VqaV2:
         asked = read_vqa_questions(questions)
         if annotations is None:
             return cls(asked, {})
-        given = read_vqa_annotations(annotations)
+        given = (read_vqa_annotations if usual_given else read_ok_vqa)(annotations)
         return cls(asked, annotated(asked, given, questions_file=questions, annotations_file=annotations))
 
     def answers(self, *, min_count: int = 9) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """A few words to read and a few images to read them about."""
 
+import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -36,6 +37,7 @@ def regions(tmp_path: Path) -> Callable[[Iterable[str]], Path]:
             named = tuple(("cat", "dog", "man", "hat")[at % 4] for at in range(count)) if objects else None
             features = rng.normal(size=(count, 8)).astype(np.float32)
             images.append(Detections(name, features, boxes.astype(np.float32), (100, 50), object_names=named))
+        shutil.rmtree(tmp_path / "regions", ignore_errors=True)
         write_detections(tmp_path / "regions", images)
         return tmp_path / "regions"
 

@@ -29,18 +29,18 @@ CAPTION_LENGTH = 36
 
 
 def laid_out(
-    said: Sequence[tuple[Sequence[Sequence[str]], str]], format: TextFormat, *, segments: Sequence[int] | None = None
+    said: Sequence[tuple[Sequence[Sequence[str]], str]], format: TextFormat, *, segments: Sequence[int] = ()
 ) -> Packed:
     """Texts as a family reads them.
 
     Args:
         said: the parts of each text, each a sequence of words, and its language.
         format: of the family.
-        segments: of the parts in turn; those of the family's layout unless given.
+        segments: of the parts in turn; those of the family's layout when empty.
     """
     layout = ImageTextLayout(number_world.specials(), format)
     framings = [layout(*(vocabulary().encode(part) for part in parts)) for parts, _ in said]
-    kinds = [own if segments is None else [segments[kind] for kind in own] for _, own in framings]
+    kinds = [[segments[kind] for kind in own] if segments else own for _, own in framings]
     packed = Packed.of(
         ids=[ids for ids, _ in framings], positions=[range(len(ids)) for ids, _ in framings], segments=kinds
     )

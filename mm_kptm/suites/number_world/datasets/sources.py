@@ -183,7 +183,7 @@ def _trees(asked: Sequence[Question], format: TextFormat) -> Packed:
     trees = build_trees([_with_facts(question, layout) for question in asked], max_length=512)
     languages = np.array([LANGUAGES.index(question.language) for question in asked], dtype=np.int64)
     columns = {**trees.columns, "languages": np.repeat(languages, trees.lengths)}
-    if format != BERT_FORMAT:  # a fact has the segment of its word
+    if format.image_first or format.answer_slot != "none":  # a fact has the segment of its word
         starts = np.repeat(np.cumsum([0, *(len(segments) for _, segments in framings)])[:-1], trees.lengths)
         every = np.array([segment for _, segments in framings for segment in segments], dtype=np.int64)
         columns["segments"] = every[starts + trees.columns["words"]]
