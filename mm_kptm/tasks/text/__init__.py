@@ -6,6 +6,7 @@ from mm_kptm.lazy import lazy
 
 if TYPE_CHECKING:
     from mm_kptm.tasks.text.entailment import Entailment
+    from mm_kptm.tasks.text.question_answering import QuestionAnswering
     from mm_kptm.tasks.text.sentence_classification import SentenceClassification
     from mm_kptm.tasks.text.sentence_retrieval import ParallelSentences, TranslationSource
     from mm_kptm.tasks.text.tagging import NamedEntities
@@ -13,6 +14,7 @@ else:
     __getattr__ = lazy(
         __name__,
         {
+            "question_answering": ["QuestionAnswering"],
             "entailment": ["Entailment"],
             "sentence_classification": ["SentenceClassification"],
             "sentence_retrieval": ["ParallelSentences", "TranslationSource"],
@@ -20,4 +22,11 @@ else:
         },
     )
 
-__all__ = ["Entailment", "NamedEntities", "ParallelSentences", "SentenceClassification", "TranslationSource"]
+__all__ = [
+    "Entailment",
+    "NamedEntities",
+    "ParallelSentences",
+    "QuestionAnswering",
+    "SentenceClassification",
+    "TranslationSource",
+]
