@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -121,7 +121,7 @@ def passage_questions(
     )
 
 
-def _shown(windows: Sequence[Window], piece: int) -> object:
+def _shown(windows: Sequence[Window], piece: int) -> Callable[[int], float]:
     return lambda number: windows[number].context(piece)
 
 
