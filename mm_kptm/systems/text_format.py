@@ -68,6 +68,9 @@ class TextFormat:
     fact_wording: Literal["joined", "spaced"] = "spaced"  #: wording of injected facts, unless a task overrides it
     markers: Mapping[str, MarkerTokens] = field(default_factory=dict)  #: mention markers by task
     languages: tuple[str, ...] = ()  #: language codes in the order of the language ids, if the encoder embeds them
+    language_codes: Literal["none", "last", "first"] = "none"
+    """Where the token of a language stands in a source of an encoder-decoder: nowhere, at its end (mBART) or at its
+    beginning (mBART-50); a target begins with it."""
 
 
 BERT_FORMAT = TextFormat()

@@ -61,6 +61,10 @@ class Task(nn.Module, ABC, Generic[BatchT]):
         """
         return {}
 
+    def signatures(self, rows: Sequence[Row]) -> dict[str, str]:
+        """What else another laboratory needs to get the scores of :meth:`summary`, by score; nothing by default."""
+        return {}
+
     @torch.no_grad()
     def predictions(self, source: Source[BatchT], *, batch_size: int = 64, seed: int = 0) -> list[Row]:
         """Prediction rows of a source, in its order; several processes share the work."""

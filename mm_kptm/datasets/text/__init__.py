@@ -7,6 +7,7 @@ from mm_kptm.lazy import lazy
 if TYPE_CHECKING:
     from mm_kptm.datasets.text.mention_datasets import FewRelData, FigerData, OpenEntityData, TacredData
     from mm_kptm.datasets.text.mlqa import MlqaData
+    from mm_kptm.datasets.text.moses_pairs import MosesPairs
     from mm_kptm.datasets.text.tydiqa import TydiqaData
     from mm_kptm.datasets.text.uer_tsv import KbertData
     from mm_kptm.datasets.text.xnli import XnliData
@@ -15,6 +16,7 @@ else:
     __getattr__ = lazy(
         __name__,
         {
+            "moses_pairs": ["MosesPairs"],
             "mlqa": ["MlqaData"],
             "tydiqa": ["TydiqaData"],
             "xquad": ["XquadData"],
@@ -29,6 +31,7 @@ __all__ = [
     "FigerData",
     "KbertData",
     "MlqaData",
+    "MosesPairs",
     "OpenEntityData",
     "TacredData",
     "TydiqaData",

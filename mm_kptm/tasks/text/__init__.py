@@ -10,10 +10,12 @@ if TYPE_CHECKING:
     from mm_kptm.tasks.text.sentence_classification import SentenceClassification
     from mm_kptm.tasks.text.sentence_retrieval import ParallelSentences, TranslationSource
     from mm_kptm.tasks.text.tagging import NamedEntities
+    from mm_kptm.tasks.text.translation import Translation
 else:
     __getattr__ = lazy(
         __name__,
         {
+            "translation": ["Translation"],
             "question_answering": ["QuestionAnswering"],
             "entailment": ["Entailment"],
             "sentence_classification": ["SentenceClassification"],
@@ -28,5 +30,6 @@ __all__ = [
     "ParallelSentences",
     "QuestionAnswering",
     "SentenceClassification",
+    "Translation",
     "TranslationSource",
 ]
