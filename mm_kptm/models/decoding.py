@@ -127,15 +127,23 @@ def generate(system: System, inputs: Inputs, asked: Request, how: Decoding) -> l
     if how.method == "sample":
         generator = torch.Generator().manual_seed(how.seed)
         return sample(system, inputs, writing, generator=generator, filters=[*filters, *how.sampling(), *begun])
-    settings = {"width": how.beam_size, "length_penalty": how.length_penalty}
     if how.family == "xlm":
-        return beam(system, inputs, writing, **settings, stop_early=how.stop_early, filters=[*filters, *begun])
+        return beam(
+            system,
+            inputs,
+            writing,
+            width=how.beam_size,
+            length_penalty=how.length_penalty,
+            stop_early=how.stop_early,
+            filters=[*filters, *begun],
+        )
     fairseq = how.family == "fairseq"
     return beam_search(
         system,
         inputs,
         writing,
-        **settings,
+        width=how.beam_size,
+        length_penalty=how.length_penalty,
         stop_early=how.stop_early or fairseq,
         scored_stop=fairseq,
         first=asked.first,

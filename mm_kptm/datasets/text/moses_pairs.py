@@ -92,8 +92,14 @@ def translation(data: MosesPairs, request: DataRequest) -> PreparedData:
 
     def model(system: System) -> Translation:
         asked = Request(form.start, tokenizer.specials.stop, number, form.first)
-        settings = {"decoding": data.decoding, "smoothing": data.smoothing, "tokenize": data.bleu_tokenizer}
-        return Translation(system, tokenizer, asked, **settings)
+        return Translation(
+            system,
+            tokenizer,
+            asked,
+            decoding=data.decoding,
+            smoothing=data.smoothing,
+            tokenize=data.bleu_tokenizer,
+        )
 
     return PreparedData(
         sources={split: partial(source, split) for split in data.splits},
