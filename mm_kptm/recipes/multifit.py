@@ -13,7 +13,7 @@ from mm_kptm.batch import ALL_ROWS, Encoded, Inputs, OutputRows, SequenceLayout,
 from mm_kptm.nn.assembly import required_text
 from mm_kptm.nn.batch_norm import BatchNorm
 from mm_kptm.nn.pooling import last, maximum, mean
-from mm_kptm.nn.qrnn import QrnnLayer, QrnnState, SequenceDropout
+from mm_kptm.nn.recurrent.qrnn import QrnnLayer, QrnnState, SequenceDropout
 from mm_kptm.nn.submodules import submodule
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, Rename, Rule, Same

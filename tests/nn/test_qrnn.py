@@ -6,7 +6,7 @@ import torch
 from mm_kptm.batch import SequenceLayout
 from mm_kptm.errors import UserError
 from mm_kptm.nn.batch_norm import BatchNorm
-from mm_kptm.nn.qrnn import QrnnLayer, SequenceDropout
+from mm_kptm.nn.recurrent.qrnn import QrnnLayer, SequenceDropout
 
 LENGTHS = (5, 1, 9, 2)
 

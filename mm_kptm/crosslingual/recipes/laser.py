@@ -10,7 +10,7 @@ from mm_kptm.batch import ALL_ROWS, Encoded, Inputs, OutputRows
 from mm_kptm.errors import UserError
 from mm_kptm.nn.assembly import required_text
 from mm_kptm.nn.pooling import maximum
-from mm_kptm.nn.recurrent import BiLstm, RecurrentStates
+from mm_kptm.nn.recurrent.lstm import BiLstm, RecurrentStates
 from mm_kptm.systems.published_fields import check_fields
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Rename

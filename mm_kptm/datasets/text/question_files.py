@@ -65,7 +65,8 @@ def question_files(data: QuestionFiles, request: DataRequest, *, folder: str, no
         return len(examples(split)) - len(source(split)) if split == "train" else 0
 
     def submit(split: str, rows: Sequence[Row], to: Path) -> list[Path]:
-        written = write_answer_texts(rows, to, folder, split)
+        of_one_language = [row for row in rows if row["type"] == row["language"]]
+        written = write_answer_texts(of_one_language, to, folder, split)
         check_files(to, folder, split, expected_answers(examples(split)))
         return written
 
@@ -88,8 +89,9 @@ def question_files(data: QuestionFiles, request: DataRequest, *, folder: str, no
 
 
 def expected_answers(questions: Sequence[PassageQuestion]) -> dict[str, AnswerTexts]:
-    """What a submission must hold for each language of the passages."""
+    """What a submission must hold for each language: the questions asked in the language of their passage."""
     ids: defaultdict[str, set[str]] = defaultdict(set)
     for one in questions:
-        ids[one.language].add(one.id)
+        if one.language == one.question_language:
+            ids[one.language].add(one.id)
     return {language: AnswerTexts(frozenset(some)) for language, some in ids.items()}
