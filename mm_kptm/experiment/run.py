@@ -212,6 +212,8 @@ def evaluated(
         if labelled:
             result["accuracy"] = _mean(labelled)
             result |= built.task.summary(labelled)
+            if signatures := built.task.signatures(labelled):
+                result["signatures"] = signatures
             result |= use_of(split, labelled, partial(_answered, settings, built))
             for key in ("type", "language"):
                 result[f"by_{key}"] = _by(labelled, key)

@@ -69,6 +69,10 @@ class Task(nn.Module, ABC, Generic[BatchT]):
         inputs = getattr(source.batch([number], seeded(0, number)), "inputs", None)
         return RowInputs(number, (inputs,) if isinstance(inputs, Inputs) else ())
 
+    def signatures(self, rows: Sequence[Row]) -> dict[str, str]:
+        """What else another laboratory needs to get the scores of :meth:`summary`, by score; nothing by default."""
+        return {}
+
     @torch.no_grad()
     def predictions(self, source: Source[BatchT], *, batch_size: int = 64, seed: int = 0) -> list[Row]:
         """Prediction rows of a source, in its order; several processes share the work."""

@@ -129,6 +129,7 @@ def pictures(folder: Path) -> dict[str, Any]:
         "train": write(folder, "captions.jsonl", captions),
         "questions": write(folder, "questions.jsonl", questions),
         "features": folder / "regions",
+        "class_names": write(folder, "classes.txt", ["horse", "guitar", "city", "mare"]),
         "num_objects": 4,
         "num_attributes": 3,
     }
