@@ -79,6 +79,8 @@ class PreparedData:
     encoding: TextEncoding | None = None  #: text encoding and injected facts, where examples are texts
     skipped: Callable[[str], int] = lambda split: 0  #: number of unusable examples of a split
     read_file: Callable[[Path], Source[Any]] | None = None  #: examples of another file; answers may be missing there
+    labels: Mapping[str, Callable[[], Any] | None] = field(default_factory=dict)
+    """What the inputs offer to objectives beside the task, besides texts, languages and regions; as in ``Offers``."""
     submit: Callable[[str, Sequence[Row], Path], Sequence[Path]] | None = None  #: official files of a split's answers
 
 

@@ -95,7 +95,7 @@ def build(settings: Experiment) -> Built:
     Raises:
         UserError: a name is unknown, the system lacks an input modality of the task, a file is missing or malformed.
     """
-    recipe = find(settings.encoder.recipe)
+    recipe, weights = find(settings.encoder.recipe), settings.weights
     if settings.task is not None:
         check_fit(find_task(settings.task), recipe)  # before any file is opened
     dataset = find_task_dataset(settings.trained, settings.data)
@@ -112,9 +112,9 @@ def build(settings: Experiment) -> Built:
         prepared = _beside(settings.task, prepared, settings, learnt)
     with torch.random.fork_rng(devices=[]):  # fresh weights depend only on the seed of the run
         torch.manual_seed(settings.train.seed)
-        system = _system(recipe, settings.encoder, prepared, learnt)
-        check_vocabulary(system, prepared.sizes.get("vocab_size"), loaded=settings.encoder.weights is not None)
-        loaded = list(system.modules()) if settings.encoder.weights is not None else []
+        system = _system(recipe, replace(settings.encoder, weights=weights), prepared, learnt)
+        check_vocabulary(system, prepared.sizes.get("vocab_size"), loaded=weights is not None)
+        loaded = list(system.modules()) if weights is not None else []
         knowledge.apply_knowledge(system, settings.knowledge, prepared)
         if learnt is not None and learnt.objective.name not in system.heads:
             assembly.add_head(system, learnt.objective.name, learnt.sizes)
@@ -123,8 +123,8 @@ def build(settings: Experiment) -> Built:
         if settings.encoder.init_std is not None:
             knowledge.reinitialise(module_of(model), loaded, settings.encoder.init_std)
     built = Built(model, system, prepared, settings.schedule)
-    if settings.task is not None and settings.encoder.weights is not None:
-        _fill_own(built, saved_task_parameters(settings.encoder.weights, settings.task))
+    if settings.task is not None and weights is not None:
+        _fill_own(built, saved_task_parameters(weights, settings.task))
     return built
 
 
@@ -170,7 +170,7 @@ def _objectives(task: str, prepared: PreparedData, settings: Experiment) -> dict
         )
     tokenizer = data.tokenizer()
     has = (TEXTS, LANGUAGE_IDS, REGIONS) if "region_dim" in prepared.sizes else (TEXTS, LANGUAGE_IDS)
-    offers = Offers(f"{data_name(type(data))} of {task}", dict.fromkeys(has), remedy=remedy)
+    offers = Offers(f"{data_name(type(data))} of {task}", {**dict.fromkeys(has), **prepared.labels}, remedy=remedy)
     rate = getattr(data, "mask_rate", 0.15)
     context = ObjectiveContext(tokenizer.specials, len(tokenizer), offers, rate, find(settings.encoder.recipe))
     return build_objectives(settings.objectives, context)

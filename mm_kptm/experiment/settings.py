@@ -33,7 +33,8 @@ class EncoderSettings:
     recipe: str  #: from `mm-kptm list systems`
     sizes: dict[str, Size] = field(default_factory=dict)
     """In place of the published ones; of knowledge bases by name, such as {bases: {wiki: {num_entities: 9}}}."""
-    weights: Path | None = None  #: an official checkpoint or a saved folder; fresh weights when null
+    weights: Path | None = None
+    """An official checkpoint or a saved folder, in which {seed} stands for train.seed; fresh weights when null."""
     fresh: tuple[str, ...] = ()  #: parameter name prefixes that may be missing in `weights`
     init_std: float | None = None  #: standard deviation of all fresh weights; 0.1 suits small encoders
 
@@ -121,6 +122,12 @@ class Experiment:
     def trained(self) -> str:
         """Name of the task, or that of pretraining."""
         return PRETRAINING if self.task is None else self.task
+
+    @property
+    def weights(self) -> Path | None:
+        """The checkpoint to begin with, that of this seed where its path has one."""
+        path = self.encoder.weights
+        return None if path is None else Path(str(path).replace("{seed}", str(self.train.seed)))
 
     @property
     def folder(self) -> Path:

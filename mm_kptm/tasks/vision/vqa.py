@@ -121,12 +121,26 @@ class VQA(Task[Questions]):
     def forward(self, inputs: Inputs) -> Tensor:
         """Logits of the answers, [B, A]."""
         encoded: Encoded = self.system(inputs, POOLED_ONLY)
+        return self._scores(encoded.pooled)
+
+    def _scores(self, pooled: Tensor) -> Tensor:
+        """Logits of the answers from the pooled states, [B, D] -> [B, A]."""
         head = self.system.head(self.HEAD) if self.fresh is None else self.fresh
-        return head(encoded.pooled)
+        scores: Tensor = head(pooled)
+        return scores
+
+    def pooled(self, batch: Questions) -> Tensor:
+        """The pooled states of the questions, [B, D]."""
+        encoded: Encoded = self.system(batch.inputs, POOLED_ONLY)
+        return encoded.pooled
+
+    def pooled_loss(self, batch: Questions, pooled: Tensor) -> Tensor:
+        """As :meth:`loss`, from the pooled states [B, D]."""
+        return self.criterion(self._scores(pooled), batch.scores).mean()
 
     def loss(self, batch: Questions) -> Tensor:
         """The mean criterion over questions."""
-        return self.criterion(self(batch.inputs), batch.scores).mean()
+        return self.pooled_loss(batch, self.pooled(batch))
 
     def logits(self, batch: Questions) -> Tensor:
         """The score of every answer, [B, A]; ``UserError`` where one is not finite."""

@@ -11,6 +11,7 @@ from mm_kptm.crosslingual.objectives.translation_language_modeling import TRANSL
 from mm_kptm.data.packing import Packed
 from mm_kptm.datasets.protocol import AuxiliaryObjective, DataRequest, PreparedData, TaskDataset
 from mm_kptm.knowledge.kinds.protocol import BRANCHES, CANDIDATES, ENTITIES
+from mm_kptm.knowledge.objectives.bridge_entity import BRIDGE_ENTITIES
 from mm_kptm.objectives.mixture import Mixture, Objectives
 from mm_kptm.objectives.spec import LANGUAGE_IDS, REGIONS, TEXTS, ObjectiveContext, Offers, build_objectives
 from mm_kptm.preprocessing.inputs import InputSource
@@ -42,7 +43,14 @@ Asked = tuple[Scenes, Sequence[Question]]
 
 def vqa(data: NumberWorldData, request: DataRequest) -> PreparedData:
     """Visual questions about a scene."""
-    return _answering(VQA, data, request, cache(partial(asked_about_seen, data)), SIDES_OF_A_SPLIT)
+    prepared = _answering(VQA, data, request, cache(partial(asked_about_seen, data)), SIDES_OF_A_SPLIT)
+    if not data.num_bridge_questions:
+        return prepared
+
+    def mixed() -> QuestionSource:
+        return _source(data, request, "train", asked_about_seen(data, "train"), _asked_about_bridges(data))
+
+    return replace(prepared, sources={**prepared.sources, "train": mixed})
 
 
 def knowledge_vqa(data: NumberWorldData, request: DataRequest) -> PreparedData:
@@ -72,6 +80,7 @@ def knowledge_vqa(data: NumberWorldData, request: DataRequest) -> PreparedData:
         baselines=score,
         knowledge_forms=FORMS,
         knowledge_bases=(BASE,),
+        labels={BRIDGE_ENTITIES: lambda: data.numbers},
         auxiliary=None if learnt is None else partial(auxiliary, learnt),
     )
     if not data.num_perception_questions:
@@ -130,6 +139,13 @@ def asked_about_facts(
     )
     arm = COUNTERFACTUAL_SUFFIXES.get(split.removeprefix(side), facts)
     return scenes, knowledge.inject(generated, arm, worlds, data.draw("facts", split))
+
+
+def _asked_about_bridges(data: NumberWorldData) -> tuple[Scenes, tuple[knowledge.FactQuestion, ...]]:
+    """Scenes and wordings of fact questions, answered by the number that is meant."""
+    draw = data.draw("bridge questions")
+    scenes, generated = knowledge.generate(data.side("train"), data.num_bridge_questions, draw, data.worlds)
+    return scenes, knowledge.about_bridges(generated, data.worlds, draw)
 
 
 def asked_about_seen(data: NumberWorldData, split: str) -> tuple[Scenes, tuple[Question, ...]]:
