@@ -47,6 +47,7 @@ class DataRequest:
     facts: str = "none"  #: which facts are injected: none, true, random, swapped or oracle
     objectives: Mapping[str, float] = field(default_factory=dict)  #: of pretraining, with their weights
     vectors: Path | None = None  #: a folder of entity vectors, for knowledge that is fused
+    objective_arguments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  #: in place of published ones
 
     @property
     def form(self) -> str | None:

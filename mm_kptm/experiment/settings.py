@@ -85,6 +85,11 @@ class Experiment:
     task: str | None = None  #: from `mm-kptm list tasks`; null for pretraining alone
     knowledge: KnowledgeSettings = KnowledgeSettings()
     objectives: dict[str, float] = field(default_factory=dict)  #: loss weights by objective; alone or beside a task
+    objective_arguments: dict[str, dict[str, int | float | bool | str]] = field(
+        default_factory=dict
+    )  #: of some objectives, in place of the published ones, such as {xlco: {queue_size: 512}}
+    objective_data: Data | None = None
+    """Data of the objectives beside a task, in place of its own inputs, such as sentences with their translations."""
     stages: dict[str, tuple[int, ...]] = field(
         default_factory=dict
     )  #: steps of each objective in every stage (continual pretraining, ERNIE 2.0)
@@ -99,6 +104,11 @@ class Experiment:
         for objective, weight in self.objectives.items():
             if not weight > 0:
                 raise UserError(f"objectives.{objective} has the weight {weight} but must be greater than 0")
+        if self.objective_data is not None and (self.task is None or not self.objectives):
+            raise UserError(
+                "objective_data are the data of objectives beside a task; give both, or name the data of objectives "
+                "alone under data"
+            )
         if self.stages:
             self._check_stages()
 

@@ -5,12 +5,13 @@ Shapes: T rows of a batch, D dim.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
 from mm_kptm.batch import Encoded, Inputs, OutputRows
+from mm_kptm.errors import UserError
 
 
 class Encoder(Protocol):
@@ -42,3 +43,23 @@ class LayeredEncoder(Encoder, Protocol):
         A generator: a layer runs when its output is requested, so that a reader of depth 8 stops there. The last state
         is the input of the heads; at depth 0, :attr:`~mm_kptm.batch.Tokens.vectors` replace the word embeddings.
         """
+
+
+def layer_at(encoder: object, share: float, name: str) -> int:
+    """The depth at a share of the layers of an encoder, 0 being the embeddings.
+
+    Args:
+        encoder: has its layers in ``layers``.
+        share: of the layers, from 0 to 1.
+        name: what reads that depth, for the message.
+
+    Raises:
+        UserError: the encoder does not say how many layers it has.
+    """
+    layers = getattr(encoder, "layers", None)
+    if not isinstance(layers, Sized):
+        raise UserError(
+            f"{name} reads the states at {share:.0%} of the layers, but {type(encoder).__name__} does not say how many "
+            f"it has; set objective_arguments.{name}.layer"
+        )
+    return round(share * len(layers))

@@ -8,7 +8,7 @@ Shapes: B examples.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, cast, runtime_checkable
 
@@ -67,6 +67,26 @@ class MultiTaskSource:
         return MultiTaskBatch(examples, self.objectives.prepare(inputs, generator))
 
 
+@dataclass(frozen=True)
+class TwoSources:
+    """The examples of a task, and as many of other data for the objectives, drawn with replacement."""
+
+    examples: Source[Any]
+    others: Source[MixtureBatch]
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def length(self, index: int) -> int:
+        """Length of the example of the task."""
+        return self.examples.length(index)
+
+    def batch(self, indices: Sequence[int], generator: torch.Generator) -> MultiTaskBatch:
+        """The batch of the given indices; the examples of the objectives come from the generator."""
+        drawn = torch.randint(len(self.others), (len(indices),), generator=generator).tolist()
+        return MultiTaskBatch(self.examples.batch(indices, generator), self.others.batch(drawn, generator))
+
+
 @runtime_checkable
 class PooledTask(Protocol):
     """Task whose loss follows from the pooled states of its inputs."""
@@ -82,16 +102,31 @@ class MultiTask(nn.Module):
     r"""A task with auxiliary objectives: the loss is :math:`L_\mathrm{task} + \sum_o w_o L_o`.
 
     Evaluation uses the measures and batches of the task alone.
+
+    Args:
+        task: the task.
+        objectives: the objectives by name.
+        weights: w, by objective.
+        others: opens the data of the objectives; None: they read the inputs of the task.
     """
 
-    def __init__(self, task: Task[Any], objectives: Mapping[str, Objective], weights: Mapping[str, float]) -> None:
+    def __init__(
+        self,
+        task: Task[Any],
+        objectives: Mapping[str, Objective],
+        weights: Mapping[str, float],
+        others: Callable[[], Source[MixtureBatch]] | None = None,
+    ) -> None:
         super().__init__()
+        self.others = others
         self.task = task
         self.objectives = dict(objectives)
         self.weights = {name: float(weights[name]) for name in objectives}
 
-    def training_source(self, examples: Source[Any]) -> MultiTaskSource:
+    def training_source(self, examples: Source[Any]) -> MultiTaskSource | TwoSources:
         """The training source, from that of the task."""
+        if self.others is not None:
+            return TwoSources(examples, self.others())
         return MultiTaskSource(examples, Objectives(self.objectives))
 
     def loss(self, batch: MultiTaskBatch) -> Tensor:
@@ -108,7 +143,7 @@ class MultiTask(nn.Module):
             losses = [self.task.loss(batch.examples)]
         for name, prepared in batch.batches.by_name.items():
             objective = self.objectives[name]
-            if pooled is not None and isinstance(objective, PooledObjective):
+            if pooled is not None and self.others is None and isinstance(objective, PooledObjective):
                 loss = objective.pooled_loss(system, prepared, pooled)
             else:
                 loss = objective.loss(system, prepared)
