@@ -269,7 +269,11 @@ def _timm_model(name: str, side: int) -> tuple[Any, bool]:
     """The model without its classifier, and whether it reads pictures of any size."""
     import timm
 
-    for options, any_size in (({"img_size": side, "dynamic_img_size": True}, True), ({"img_size": side}, False)):
+    attempts: tuple[tuple[dict[str, Any], bool], ...] = (
+        ({"img_size": side, "dynamic_img_size": True}, True),
+        ({"img_size": side}, False),
+    )
+    for options, any_size in attempts:
         try:
             return timm.create_model(name, pretrained=False, num_classes=0, **options), any_size
         except TypeError:  # the model has no such option
