@@ -317,6 +317,10 @@ SILENT = {
     "dual-bert": "fine-tuned from BERT",
     "ernie-m-base": "the heads of its pretraining were not released",
     "ernie-m-large": "the heads of its pretraining were not released",
+    **dict.fromkeys(
+        (recipe.name for recipe in RECIPES if "images" in recipe.reads),
+        "contrasted by the losses of vision/contrastive",
+    ),
 }
 
 
