@@ -184,7 +184,7 @@ class TimmBackbone(Backbone):
         self, found: Mapping[str, Tensor], expected: Mapping[str, Tensor], weights: Path
     ) -> dict[str, Tensor]:
         """The tensors of the model; absolute positions of another grid are interpolated to this one."""
-        from timm.layers import resample_abs_pos_embed
+        from timm.layers.pos_embed import resample_abs_pos_embed
 
         filled = {name: found[name] for name in expected if name in found}
         for name, tensor in filled.items():

@@ -442,6 +442,10 @@ SILENT = {
     "k-adapter-large": "its adapters are pretrained one by one",
     "filter": "fine-tuned from XLM-R",
     "dual-bert": "fine-tuned from BERT",
+    **dict.fromkeys(
+        (recipe.name for recipe in RECIPES if "images" in recipe.reads),
+        "contrasted by the losses of vision/contrastive",
+    ),
 }
 
 
