@@ -16,12 +16,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NoReturn
 
-<<<<<<< HEAD
-from mm_kptm.cli import catalogue, compare, convert, data, doctor, features, kg, predict, runs, sweep, threads
+from mm_kptm.cli import threads
+from mm_kptm.cli.discovery import add_verbs_of
 from mm_kptm.cli.terminal import escaped, escaping
-=======
-from mm_kptm.cli import catalogue, compare, convert, data, doctor, features, kg, predict, runs, search, threads
->>>>>>> search
 from mm_kptm.errors import UserError, UserNotice, nearest
 from mm_kptm.io.atomic import REFUSALS
 
@@ -71,12 +68,7 @@ def parser() -> argparse.ArgumentParser:
     )
     root.add_argument("--version", action="version", version=f"mm-kptm {__version__}")
     verbs = root.add_subparsers(title="verbs", metavar="VERB", dest="verb", required=True)
-<<<<<<< HEAD
-    for room in (runs, predict, compare, sweep, features, kg, data, catalogue, convert, doctor):
-=======
-    for room in (runs, predict, compare, features, kg, search, data, catalogue, convert, doctor):
->>>>>>> search
-        room.add_verbs(verbs)
+    add_verbs_of("", verbs)
     for name, verb in verbs.choices.items():
         if name in _WITH_PLUGINS:
             for leaf in _leaves(verb):
