@@ -63,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
     root = _Parser(
         prog="mm-kptm",
         description="Multimodal, knowledge-enhanced and cross-lingual pretrained Transformers, measured honestly.",
-        epilog="Start with `mm-kptm demo`. A mistake of yours ends with exit code 2 and one sentence.",
+        epilog="Start with `mm-kptm demo`. Wrong input ends with exit code 2 and one sentence.",
         allow_abbrev=False,
     )
     root.add_argument("--version", action="version", version=f"mm-kptm {__version__}")
