@@ -76,6 +76,21 @@ class RegionFiles(SplitFiles):
         return RegionStore(self.features)
 
 
+@dataclass(frozen=True, kw_only=True)
+class CaptionSettings:
+    """Captions that are written for images."""
+
+    caption_length: int = 20  #: pieces of a written caption, its end included; 20 in VLP, 39 in Oscar
+    beam_size: int = 5  #: captions that the search keeps; 1 takes the best next word
+    length_penalty: float = 0.0  #: added to the log-likelihood of a caption for each of its pieces
+    tags: bool = False  #: whether captioning reads the names of an image's objects behind the caption, as Oscar
+
+    def __post_init__(self) -> None:
+        for name in ("caption_length", "beam_size"):
+            if getattr(self, name) < 1:
+                raise UserError(f"data.{name} is {getattr(self, name)} but must be at least 1")
+
+
 def by_split(files: Mapping[str, Path], read: Callable[[Path], Sequence[T]]) -> Callable[[str], Sequence[T]]:
     """The examples of a split, read once; a path with a star in its name stands for all files that it fits."""
 

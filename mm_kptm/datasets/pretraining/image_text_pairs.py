@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +14,7 @@ import numpy as np
 from mm_kptm.data.formats.jsonl import AskedImage, read_retrieval, read_vqa
 from mm_kptm.data.packing import Packed
 from mm_kptm.data.tokenizers.protocol import Tokenizer, framed
+from mm_kptm.datasets.object_tags import ObjectTags
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import RegionFiles, fingerprints
 from mm_kptm.datasets.stored_regions import CLASSES, DETECTED, StoredRegions
@@ -146,22 +147,9 @@ class _Pairs:
 
     @cached_property
     def _tags(self) -> Callable[[str], tuple[int, ...]]:
-        """The names of the objects of an image, each once, in the order of its regions.
-
-        Raises:
-            UserError: the store holds no names.
-        """
-        store = self.regions.store
-        if not isinstance(store, DetectionStore) or "object_names" not in store.columns:
-            raise UserError(f"data.tags are names of objects, but {store.folder} holds no object_names.npy")
-
-        @cache
-        def tags(image: str) -> tuple[int, ...]:
-            (place,) = store.places_of([image])
-            names = dict.fromkeys(store.image(int(place)).object_names or ())
-            return tuple(self.tokenizer.encode(" ".join(names)).ids)
-
-        return tags
+        """The names of the objects of an image."""
+        tags, places = ObjectTags(self.regions.store, self.tokenizer), self.regions.store.places_of
+        return lambda image: tags(int(places([image])[0]))
 
     def _names(self) -> list[tuple[int, ...]]:
         """The tokens of the name of every class of the detector."""

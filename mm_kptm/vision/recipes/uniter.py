@@ -22,6 +22,7 @@ from mm_kptm.recipes.bert import (
 )
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, Rename, Rule, Same, Split, Take
+from mm_kptm.systems.text_format import TextFormat
 from mm_kptm.vision.modules.assembly import TextThenRegions
 from mm_kptm.vision.modules.embeddings import RegionEmbedding
 from mm_kptm.vision.modules.heads import PairedImages, TiedFeatures
@@ -203,6 +204,7 @@ UNITER_BASE = Recipe(
         "num_segments": ("encoder.embed.text.segment.weight", 0),
         "vocab_size": ("encoder.embed.text.word.weight", 0),
     },
+    text=TextFormat(choice_segments=(0, 2, 3)),
     notes=(
         "a checkpoint of BERT is a start: load its folder with fresh=['encoder.embed.regions.']",
         "a hidden region's feature is the mask row; the released code zeroes the feature and then adds that row",
