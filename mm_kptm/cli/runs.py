@@ -134,14 +134,16 @@ def _train(options: argparse.Namespace) -> int:
 def _requested(options: argparse.Namespace) -> Experiment:
     """Settings of an experiment file with overrides, or of the run to resume, whatever the run folder holds."""
     from mm_kptm.experiment.settings import Experiment
-    from mm_kptm.experiment.start import config_of
 
-    path = options.experiment
-    if path is None and options.resume not in (None, LATEST):
-        path = Path(options.resume)
-    if path is None:
+    if options.experiment is not None:
+        return config.read(Experiment, options.experiment, options.overrides)
+    if options.resume in (None, LATEST):
         raise UserError("train needs an experiment file, or --resume with a run folder")
-    return config.read(Experiment, config_of(path) if path.is_dir() else path, options.overrides)
+    if Path(options.resume).is_file():
+        return config.read(Experiment, Path(options.resume), options.overrides)
+    from mm_kptm.experiment.run_state import settings_to_resume
+
+    return settings_to_resume(Path(options.resume), options.overrides)
 
 
 def _print_dry_run(checked: DryRun) -> None:
@@ -166,8 +168,9 @@ def _print_dry_run(checked: DryRun) -> None:
 
 def _settings_of(options: argparse.Namespace) -> tuple[Experiment, Path]:
     """Settings and run folder of ``train``, from an experiment file or from the run to resume."""
+    from mm_kptm.experiment.run_state import LENGTH, settings_to_resume
     from mm_kptm.experiment.settings import Experiment
-    from mm_kptm.experiment.start import LENGTH, check_same, check_start, config_of
+    from mm_kptm.experiment.start import check_same, check_start
 
     if options.resume not in (None, LATEST) and Path(options.resume).is_file() and options.experiment is None:
         options.experiment, options.resume = Path(options.resume), LATEST  # `train --resume EXPERIMENT.yaml`
@@ -178,9 +181,8 @@ def _settings_of(options: argparse.Namespace) -> tuple[Experiment, Path]:
             if override.removeprefix("--").partition("=")[0] not in LENGTH:
                 raise UserError(f"{override} would change a resumed run; it keeps the settings it began with")
         folder = Path(options.resume)
-        began = config.read(Experiment, config_of(folder))
-        settings = config.read(Experiment, config_of(folder), options.overrides)
-        check_same(settings, began, folder)
+        settings = settings_to_resume(folder, options.overrides)
+        check_same(settings, settings_to_resume(folder), folder)
         return settings, folder
     settings = config.read(Experiment, options.experiment, options.overrides)
     folder = settings.folder if options.resume in (None, LATEST) else Path(options.resume)

@@ -17,8 +17,9 @@ from mm_kptm import config
 from mm_kptm.errors import UserError
 from mm_kptm.experiment import comparison
 from mm_kptm.experiment import run as runs
+from mm_kptm.experiment.run_state import MODEL, config_of
 from mm_kptm.experiment.settings import Experiment
-from mm_kptm.experiment.start import MODEL, check_start, config_of
+from mm_kptm.experiment.start import check_start
 from mm_kptm.report.runs import read_run
 from mm_kptm.report.writing import write
 from mm_kptm.systems.pretrained import load
@@ -99,7 +100,6 @@ def evaluate(run: TrainedRun | str | Path, split: str = "test", *, checkpoint: s
     """
     folder = _folder_of(run)
     with process_group():
-        config_of(folder)
         return runs.evaluate(folder, split, checkpoint=str(checkpoint))
 
 

@@ -76,6 +76,11 @@ class System(nn.Module):
         """Width of the encoder's states."""
         return cast(Encoder, self.encoder).dim
 
+    @property
+    def pooled_dim(self) -> int:
+        """Width of the encoder's pooled vectors."""
+        return int(getattr(self.encoder, "pooled_dim", self.dim))
+
     def forward(self, inputs: Inputs, output_rows: OutputRows = ALL_ROWS) -> Encoded:
         """Encode; see :class:`~mm_kptm.batch.OutputRows` for what to ask of the last layer.
 

@@ -6,7 +6,6 @@ import inspect
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from functools import cache
 from pathlib import Path
 from typing import ClassVar, Generic
 
@@ -17,7 +16,7 @@ from mm_kptm.batch import Inputs
 from mm_kptm.data.sampler import in_order, seeded
 from mm_kptm.errors import UserError, nearest
 from mm_kptm.io.atomic import write_lines
-from mm_kptm.systems.discovery import by_name, modules
+from mm_kptm.systems.discovery import by_name, discovered, modules
 from mm_kptm.systems.discovery import catalogue as recipes
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.system import System
@@ -70,6 +69,10 @@ class Task(nn.Module, ABC, Generic[BatchT]):
         inputs = getattr(source.batch([number], seeded(0, number)), "inputs", None)
         return RowInputs(number, (inputs,) if isinstance(inputs, Inputs) else ())
 
+    def signatures(self, rows: Sequence[Row]) -> dict[str, str]:
+        """What else another laboratory needs to get the scores of :meth:`summary`, by score; nothing by default."""
+        return {}
+
     @torch.no_grad()
     def predictions(self, source: Source[BatchT], *, batch_size: int = 64, seed: int = 0) -> list[Row]:
         """Prediction rows of a source, in its order; several processes share the work."""
@@ -98,7 +101,7 @@ def write_predictions(rows: Iterable[Row], path: Path) -> None:
     write_lines(path, (json.dumps(row, ensure_ascii=False) for row in rows))
 
 
-@cache
+@discovered
 def catalogue() -> dict[str, type[Task]]:
     """Every task by name, in alphabetical order.
 
