@@ -16,7 +16,20 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NoReturn
 
-from mm_kptm.cli import catalogue, compare, convert, data, doctor, features, kg, predict, runs, sweep, threads
+from mm_kptm.cli import (
+    catalogue,
+    compare,
+    completion,
+    convert,
+    data,
+    doctor,
+    features,
+    kg,
+    predict,
+    runs,
+    sweep,
+    threads,
+)
 from mm_kptm.errors import UserError, UserNotice, nearest
 
 __all__ = ["main", "parser"]
@@ -65,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
     )
     root.add_argument("--version", action="version", version=f"mm-kptm {__version__}")
     verbs = root.add_subparsers(title="verbs", metavar="VERB", dest="verb", required=True)
-    for room in (runs, predict, compare, sweep, features, kg, data, catalogue, convert, doctor):
+    for room in (runs, predict, compare, sweep, features, kg, data, catalogue, convert, doctor, completion):
         room.add_verbs(verbs)
     for name, verb in verbs.choices.items():
         if name in _WITH_PLUGINS:
