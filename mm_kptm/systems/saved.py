@@ -31,6 +31,7 @@ from mm_kptm.systems.assembly import (
 from mm_kptm.systems.checkpoint_files import read_weights
 from mm_kptm.systems.checkpoint_folder import read_config_file
 from mm_kptm.systems.discovery import catalogue, find
+from mm_kptm.systems.encoder import DualEncoder, TextLimits
 from mm_kptm.systems.keymap import TranslatedState
 from mm_kptm.systems.model_card import Measured, model_card
 from mm_kptm.systems.system import System
@@ -243,15 +244,26 @@ def tokenizer_of(
     system: System, source: Path, *, lowercase: bool | None = None, ideographs: bool = True
 ) -> TextTokenizer:
     """The tokenizer in a file or a folder, for the texts of one system; its files are read when it is first used."""
-    recipe = find(system.recipe)
-    sizes = {**recipe.published_sizes(), **system.sizes}
+    limits = _text_limits(system)
     return TextTokenizer(
         source,
+        max_length=limits.max_length,
+        vocab_size=limits.vocab_size,
+        languages=limits.languages,
+        lowercase=lowercase,
+        ideographs=ideographs,
+    )
+
+
+def _text_limits(system: System) -> TextLimits:
+    if isinstance(system.encoder, DualEncoder):
+        return system.encoder.text_limits
+    recipe = find(system.recipe)
+    sizes = {**recipe.published_sizes(), **system.sizes}
+    return TextLimits(
         max_length=int(sizes.get("max_positions", 512)) - int(sizes.get("position_offset", 0)),
         vocab_size=int(sizes["vocab_size"]),
         languages=recipe.text.languages if "languages" in recipe.reads else (),
-        lowercase=lowercase,
-        ideographs=ideographs,
     )
 
 

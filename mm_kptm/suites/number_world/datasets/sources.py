@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import permutations
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from mm_kptm.suites.number_world.generator.knowledge import FactQuestion
 from mm_kptm.suites.number_world.generator.language import BREAK, START, vocabulary
 from mm_kptm.suites.number_world.generator.numerals import LANGUAGES
 from mm_kptm.suites.number_world.generator.parallel import ParallelCorpus
-from mm_kptm.suites.number_world.generator.questions import Question
+from mm_kptm.suites.number_world.generator.questions import InjectedFact, Question
 from mm_kptm.suites.number_world.generator.scene import FEATURES, Scenes
 from mm_kptm.tasks.example import Example
 from mm_kptm.tasks.text.sentence_retrieval import Meaning, TranslationSource
@@ -74,7 +74,7 @@ def questions(
     shown = _shown(scenes, about, vision, draw)
     worlds = {question.world for question in asked} - {None}
     return QuestionSource(
-        InputSource(_trees(asked), *shown),
+        InputSource(trees(asked), *shown),
         tuple(answers),
         gold,
         tuple(_about(question, by_world=len(worlds) > 1) for question in asked),
@@ -172,14 +172,30 @@ def _along_ring(about: IntArray, order: IntArray) -> IntArray:
     return shown
 
 
-def _trees(asked: Sequence[Question]) -> Packed:
-    """Sentence trees of questions with their facts, packed."""
+class WithFacts(Protocol):
+    """Sentence whose words carry facts."""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """As the model reads them."""
+
+    @property
+    def language(self) -> str:
+        """Its language."""
+
+    @property
+    def branches(self) -> tuple[InjectedFact, ...]:
+        """The facts, each at one of the words."""
+
+
+def trees(asked: Sequence[WithFacts]) -> Packed:
+    """Sentence trees of sentences with their facts, packed."""
     trees = build_trees([_with_facts(question) for question in asked], max_length=512)
     languages = np.array([LANGUAGES.index(question.language) for question in asked], dtype=np.int64)
     return Packed(trees.offsets, {**trees.columns, "languages": np.repeat(languages, trees.lengths)})
 
 
-def _with_facts(question: Question) -> TokenSequence:
+def _with_facts(question: WithFacts) -> TokenSequence:
     facts: dict[int, list[tuple[int, ...]]] = {}
     for branch in question.branches:
         facts.setdefault(branch.anchor, []).append(_token_ids(branch.words))
