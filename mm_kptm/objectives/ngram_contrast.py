@@ -143,4 +143,5 @@ NGRAM_CONTRAST = ObjectiveSpec(
     "Kong et al. 2020, A Mutual Information Maximization Perspective of Language Representation Learning, ICLR, "
     "arXiv:1910.08350",
     _build,
+    arguments=("longest", "estimator"),
 )

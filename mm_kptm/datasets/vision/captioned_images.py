@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -122,7 +122,9 @@ def retrieval(data: CaptionedImages, request: DataRequest) -> PreparedData:
     """Contrast in training, retrieval in evaluation."""
 
     def model(system: System) -> ContrastiveRetrieval:
-        return ContrastiveRetrieval(system, objective=_contrast(data, request.recipe))
+        name = ImageTextContrastive.name
+        published = dict(request.recipe.objective_arguments.get(name, {}))
+        return ContrastiveRetrieval(system, objective=_contrast(data, published))
 
     prepared = _prepared(data, request.recipe)
     return PreparedData(**{**vars(prepared), "model": model})
@@ -134,9 +136,13 @@ def pretraining(data: CaptionedImages, request: DataRequest) -> PreparedData:
     has: dict[str, Any] = dict.fromkeys((TEXTS, *((LANGUAGE_IDS,) if data.languages else ())))
     if "images" in request.recipe.reads:
         has |= {IMAGES: None, PICTURES: None}
-    contrast = {ImageTextContrastive.name: lambda context: _contrast(data, context.recipe)}
+    contrast = {ImageTextContrastive.name: lambda context: _contrast(data, context.arguments)}
     context = ObjectiveContext(
-        tokenizer.specials, len(tokenizer), Offers(data.name, has, variants=contrast), recipe=request.recipe
+        tokenizer.specials,
+        len(tokenizer),
+        Offers(data.name, has, variants=contrast),
+        recipe=request.recipe,
+        settings=request.objective_arguments,
     )
     objectives = build_objectives(request.objectives, context)
     views = "text" not in request.recipe.reads
@@ -156,9 +162,8 @@ def pretraining(data: CaptionedImages, request: DataRequest) -> PreparedData:
     )
 
 
-def _contrast(data: CaptionedImages, recipe: Recipe | None) -> Objective:
-    published = {} if recipe is None else recipe.objective_arguments.get(ImageTextContrastive.name, {})
-    return ImageTextContrastive(**{**published, "chunk_size": data.chunk_size})
+def _contrast(data: CaptionedImages, arguments: Mapping[str, Any]) -> Objective:
+    return ImageTextContrastive(**{**arguments, "chunk_size": data.chunk_size})
 
 
 def _prepared(data: CaptionedImages, recipe: Recipe, *, raw: bool = False) -> PreparedData:

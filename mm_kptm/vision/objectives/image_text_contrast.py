@@ -86,4 +86,5 @@ IMAGE_TEXT_CONTRASTIVE = ObjectiveSpec(
     "Radford et al. 2021, Learning Transferable Visual Models From Natural Language Supervision, ICML",
     _build,
     needs=(TEXTS, IMAGES),
+    arguments=("label_smoothing", "chunk_size"),
 )

@@ -79,4 +79,5 @@ TWO_QUEUE_CONTRAST = ObjectiveSpec(
     "Huo et al. 2021, WenLan: Bridging Vision and Language by Large-Scale Multi-Modal Pre-Training, arXiv:2103.06561",
     _build,
     needs=(TEXTS, IMAGES),
+    arguments=("momentum", "temperature"),
 )

@@ -158,10 +158,12 @@ NT_XENT = ObjectiveSpec(
     "Chen et al. 2020, A Simple Framework for Contrastive Learning of Visual Representations, ICML, arXiv:2002.05709",
     _nt_xent,
     needs=(PICTURES,),
+    arguments=("temperature", "size"),
 )
 MOMENTUM_CONTRAST = ObjectiveSpec(
     "momentum-contrast",
     "Chen et al. 2020, Improved Baselines with Momentum Contrastive Learning, arXiv:2003.04297",
     _momentum,
     needs=(PICTURES,),
+    arguments=("momentum", "temperature", "size"),
 )
