@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from torch import Tensor
 
+from mm_kptm.data.tokenizers.clip_bpe import published_merges
 from mm_kptm.data.tokenizers.opening import holds_tokenizer
 from mm_kptm.errors import UserError
 from mm_kptm.io import manifest
@@ -39,6 +40,7 @@ from mm_kptm.systems.system import System
 from mm_kptm.systems.text_tokenizer import TextTokenizer, read_options
 from mm_kptm.systems.transformers_form import from_published, to_published
 
+CLIP_PIECES = 49408  #: of CLIP's published tokenizer
 CARD, RESULTS = "README.md", "results.json"
 UNSEALED = (CARD, RESULTS, manifest.MANIFEST)  #: files that may change after saving
 
@@ -246,7 +248,7 @@ def give_tokenizer(system: System, folder: Path) -> None:
     if not holds_tokenizer(folder):
         return
     recipe = find(system.recipe)
-    if "text" not in recipe.reads or recipe.text.tokenizer != "file":
+    if "text" not in recipe.reads or recipe.text.tokenizer == "characters":
         return
     lowercase, ideographs = read_options(folder)
     system.tokenizer = tokenizer_of(system, folder, lowercase=lowercase, ideographs=ideographs)
@@ -265,6 +267,15 @@ def tokenizer_of(
         lowercase=lowercase,
         ideographs=ideographs,
     )
+
+
+def give_published_tokenizer(system: System) -> None:
+    """Let a system that was published with CLIP's tokenizer have it, where it has none and its words fit."""
+    recipe = find(system.recipe)
+    if system.has_tokenizer or recipe.text.tokenizer != "clip" or not isinstance(system.encoder, DualEncoder):
+        return
+    if system.encoder.text_limits.vocab_size == CLIP_PIECES:
+        system.tokenizer = tokenizer_of(system, published_merges())
 
 
 def _text_limits(system: System) -> TextLimits:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.text_format import TextFormat
 from mm_kptm.vision.contrastive import published
 from mm_kptm.vision.contrastive.assembly import dual_tower
 from mm_kptm.vision.contrastive.key_maps import HUGGING_FACE_CLIP_RULES, OPEN_CLIP_RULES
@@ -89,6 +90,7 @@ CLIP_VIT_B_32 = Recipe(
     weights=(*OPEN_CLIP_RULES, *HUGGING_FACE_CLIP_RULES),
     model_types=("clip",),
     read_config=read_config,
+    text=TextFormat(tokenizer="clip"),
     notes=_NOTES,
 )
 

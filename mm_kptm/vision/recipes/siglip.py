@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.text_format import BERT_FORMAT
 from mm_kptm.vision.contrastive.preparation import HALF
 from mm_kptm.vision.recipes.clip import CLIP_VIT_B_32
 
@@ -12,6 +13,7 @@ SIGLIP_B_16 = Recipe(
         "name": "siglip-b-16",
         "family": "siglip",
         "paper": "Zhai et al. 2023, Sigmoid Loss for Language Image Pre-Training, ICCV, arXiv:2303.15343",
+        "text": BERT_FORMAT,
         "model_types": ("siglip",),
         "sizes": {
             "architecture": "ViT-B-16-SigLIP",
