@@ -22,6 +22,9 @@ OPTIONAL = {
     "starlette": "the page of picture search",
     "uvicorn": "the page of picture search",
     "faiss-cpu": "approximate picture search",
+    "wandb": "train.trackers: wandb",
+    "mlflow-skinny": "train.trackers: mlflow",
+    "optuna": "mm-kptm sweep",
     "transformers": "the reference of tests and benchmarks",
     "pytest": "the tests",
 }

@@ -7,6 +7,7 @@ from mm_kptm.lazy import lazy
 if TYPE_CHECKING:
     from mm_kptm.nn.assembly import TextOnly
     from mm_kptm.nn.attention import Attention
+    from mm_kptm.nn.backbones import Backbone, build_backbone
     from mm_kptm.nn.decoder import Decoder
     from mm_kptm.nn.embeddings import TextEmbedding
     from mm_kptm.nn.heads import Classifier, Pooler, TiedVocabulary, Transform
@@ -20,6 +21,7 @@ else:
         {
             "assembly": ["TextOnly"],
             "attention": ["Attention"],
+            "backbones": ["Backbone", "build_backbone"],
             "decoder": ["Decoder"],
             "embeddings": ["TextEmbedding"],
             "heads": ["Classifier", "Pooler", "TiedVocabulary", "Transform"],
@@ -33,6 +35,7 @@ else:
 __all__ = [
     "Attention",
     "AttentionLayout",
+    "Backbone",
     "Classifier",
     "CrossStep",
     "Decoder",
@@ -46,4 +49,5 @@ __all__ = [
     "Transform",
     "bert_init",
     "bert_layer",
+    "build_backbone",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -142,7 +142,7 @@ def _fresh(settings: ExtractorSettings) -> Any:
 def _fill(extractor: nn.Module, weights: Path) -> None:
     """Load a file's weights into the extractor, with the parameter names of the published network."""
     state = read_weights(weights)
-    inner = extractor.get_submodule("model") if hasattr(extractor, "model") else extractor
+    inner = cast(nn.Module, extractor.model) if hasattr(extractor, "model") else extractor
     expected = inner.state_dict()
     if isinstance(extractor, TorchvisionDetector):
         state = extractor.completed(state)

@@ -10,16 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 import numpy as np
-import timm
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from mm_kptm.errors import UserError, nearest
+from mm_kptm.nn.backbones import PatchBackbone, TimmBackbone
 from mm_kptm.vision.extractors.extractor import Picture
 from mm_kptm.vision.features.contract import FeatureContract
 from mm_kptm.vision.features.detections import Array, Detections
@@ -82,53 +81,33 @@ class GridExtractor(nn.Module):
 
     def __init__(self, backbone: str, *, size: int | None = None, cells: int | None = None) -> None:
         super().__init__()
-        if not timm.is_model(backbone):
-            raise UserError(f"timm has no backbone {backbone!r}{nearest(backbone, timm.list_models())}")
-        published = timm.get_pretrained_cfg(backbone)
-        side = size or (published.input_size[-1] if published else 224)
-        try:
-            self.model: Any = _backbone(backbone, side)
-            patch = getattr(getattr(self.model, "patch_embed", None), "patch_size", (1, 1))
-            if side % patch[0]:
-                raise UserError(f"backbone {backbone} cuts patches of {patch[0]} pixels, which do not fill {side}")
-            with torch.no_grad():
-                rows = self.eval().grid(torch.zeros(1, 3, side, side), cells)
-        except UserError:
-            raise
-        except Exception as error:  # timm's models raise various exceptions for a size
-            raise UserError(
-                f"backbone {backbone} gives no grid for pictures of {side} x {side} pixels: {error}"
-            ) from None
+        self.backbone = TimmBackbone(backbone, size=size)
         self.cells = cells
-        means = tuple(published.mean) if published else (0.485, 0.456, 0.406)
-        stds = tuple(published.std) if published else (0.229, 0.224, 0.225)
-        self.prepare = SquareInput(side, means, stds)
-        self.boxes = cell_boxes(*rows.shape[1:3])
-        self.contract = self.prepare.contract(f"grid {backbone}", len(self.boxes), rows.shape[-1])
+        published = self.backbone.image_format
+        with torch.no_grad():
+            grid = self.eval().grid(torch.zeros(1, 3, published.size, published.size))
+        self.prepare = SquareInput(published.size, published.mean, published.std)
+        self.boxes = cell_boxes(*grid.shape[1:3])
+        self.contract = self.prepare.contract(f"grid {backbone}", len(self.boxes), grid.shape[-1])
 
-    def grid(self, pictures: Tensor, cells: int | None) -> Tensor:
+    @property
+    def model(self) -> nn.Module:
+        """The model of timm."""
+        return cast(nn.Module, self.backbone.model)
+
+    def grid(self, pictures: Tensor) -> Tensor:
         """Features of every cell, [B, G, G, F]; images [B, 3, size, size]."""
-        features: Tensor = self.model.forward_features(pictures)
-        if features.ndim == 3:  # a Transformer: class and register tokens first
-            patches = features[:, getattr(self.model, "num_prefix_tokens", 0) :]
-            side = round(patches.shape[1] ** 0.5)
-            if side * side != patches.shape[1]:
-                raise UserError(f"{patches.shape[1]} patches make no square grid")
-            features = patches.unflatten(1, (side, side))
-        elif features.ndim == 4 and getattr(self.model, "output_fmt", "NCHW") != "NHWC":
-            features = features.permute(0, 2, 3, 1)
-        elif features.ndim != 4:
-            raise UserError(f"its features have the shape {list(features.shape)}")
-        if cells is not None:
-            features = nn.functional.adaptive_avg_pool2d(features.permute(0, 3, 1, 2), cells).permute(0, 2, 3, 1)
-        return features
+        features: Tensor = self.backbone(pictures)
+        if self.cells is None:
+            return features
+        return nn.functional.adaptive_avg_pool2d(features.permute(0, 3, 1, 2), self.cells).permute(0, 2, 3, 1)
 
     @torch.no_grad()
     def extract(self, pictures: Sequence[Picture]) -> list[Detections]:
         """One region per cell of each image."""
         device = next(self.parameters()).device
         batch = torch.stack([picture.prepared for picture in pictures]).to(device)
-        features = self.grid(batch, self.cells).flatten(1, 2).float().cpu().numpy()
+        features = self.grid(batch).flatten(1, 2).float().cpu().numpy()
         return _regions(pictures, features, self.boxes)
 
 
@@ -144,25 +123,16 @@ class PatchExtractor:
     """
 
     def __init__(self, *, size: int = 224, patch: int = 32) -> None:
-        if patch < 1 or size % patch:
-            raise UserError(f"pictures of {size} pixels cannot be cut into patches of {patch}; take a divisor")
-        self.patch = patch
-        self.prepare = SquareInput(size, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-        self.boxes = cell_boxes(size // patch, size // patch)
-        self.contract = self.prepare.contract("patches", len(self.boxes), 3 * patch * patch)
+        self.backbone = PatchBackbone(size=size, patch=patch)
+        form = self.backbone.image_format
+        self.prepare = SquareInput(form.size, form.mean, form.std)
+        self.boxes = cell_boxes(*self.backbone.grid(size, size))
+        self.contract = self.prepare.contract("patches", len(self.boxes), self.backbone.dim)
 
     def extract(self, pictures: Sequence[Picture]) -> list[Detections]:
         """One region per patch of each image; its feature is the flattened pixels, channel by channel."""
         batch = torch.stack([picture.prepared for picture in pictures])
-        cut = nn.functional.unfold(batch, self.patch, stride=self.patch)  # [B, F, G * G]
-        return _regions(pictures, cut.mT.numpy(), self.boxes)
-
-
-def _backbone(name: str, side: int) -> nn.Module:
-    try:
-        return timm.create_model(name, pretrained=False, num_classes=0, img_size=side)
-    except TypeError:  # convolutional models accept any size
-        return timm.create_model(name, pretrained=False, num_classes=0)
+        return _regions(pictures, self.backbone(batch).flatten(1, 2).numpy(), self.boxes)
 
 
 def _regions(pictures: Sequence[Picture], features: Array, boxes: Array) -> list[Detections]:
