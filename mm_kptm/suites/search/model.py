@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from mm_kptm.errors import UserError
-from mm_kptm.experiment.run import CONFIG, MODEL
+from mm_kptm.experiment.run_state import CONFIG, MODEL
 from mm_kptm.systems import pretrained
 from mm_kptm.systems.encoder import DualEncoder
 
