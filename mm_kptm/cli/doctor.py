@@ -19,12 +19,12 @@ PACKAGES = (
 )  # fmt: skip
 OPTIONAL = {
     "pyoxigraph": "files of RDF",
-    "starlette": "the page of picture search",
-    "uvicorn": "the page of picture search",
-    "faiss-cpu": "approximate picture search",
     "wandb": "train.trackers: wandb",
     "mlflow-skinny": "train.trackers: mlflow",
     "optuna": "mm-kptm sweep",
+    "starlette": "the page of picture search",
+    "uvicorn": "the page of picture search",
+    "faiss-cpu": "approximate picture search",
     "transformers": "the reference of tests and benchmarks",
     "pytest": "the tests",
 }

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from mm_kptm.batch import Inputs, Tokens
+from mm_kptm.data.tokenizers.joining import running_text
 from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.datasets.illustration import Illustration
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import Built
 from mm_kptm.experiment.settings import Experiment
-from mm_kptm.experiment.show import running_text, tokenizer_of_data
+from mm_kptm.experiment.show import tokenizer_of_data
 from mm_kptm.models.trace import trace
 from mm_kptm.nn.visibility import Branches
 from mm_kptm.report.gallery import Box, Fact, GalleryExample, Token, picture, write_gallery

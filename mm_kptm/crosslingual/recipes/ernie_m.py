@@ -96,7 +96,13 @@ ERNIE_M_BASE = Recipe(
         "token-classifier": token_classes,
         "answer-spans": answer_spans,
     },
-    objectives=(),
+    objectives=(
+        "masked-tokens",
+        "translation-language-modeling",
+        "cross-attention-masked-tokens",
+        "back-translated-masked-tokens",
+    ),
+    pretraining_heads=(),
     weights=(
         Rename("[ernie_m.]embeddings.word_embeddings.weight", "encoder.embed.text.word.weight"),
         Rename("[ernie_m.]embeddings.position_embeddings.weight", "encoder.embed.text.position.weight"),

@@ -146,8 +146,10 @@ def bucc(data: BuccData, request: DataRequest) -> PreparedData:
 
 def expected_pairs(corpora: Sequence[CorpusPair]) -> dict[str, PairLines]:
     """Pairs of ids of the two corpora, by language."""
-    ids = {one.language: [frozenset(s.id for s in side) for side in (one.first, one.second)] for one in corpora}
-    return {language: PairLines(*sides) for language, sides in ids.items()}
+    return {
+        one.language: PairLines(frozenset(s.id for s in one.first), frozenset(s.id for s in one.second))
+        for one in corpora
+    }
 
 
 BUCC = TaskDataset(BitextMining, BuccData, bucc)

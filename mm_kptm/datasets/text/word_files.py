@@ -54,7 +54,7 @@ def word_files(
         return written
 
     return PreparedData(
-        sources={split: (lambda split=split: made(examples(split))) for split in data.files},
+        sources={split: partial(lambda name: made(examples(name)), split) for split in data.files},
         model=partial(task, tags=tags),
         sizes={"vocab_size": len(reading.tokenizer), "num_languages": max(len(reading.languages), 1)},
         heads=task.heads(request.recipe, len(tags)),

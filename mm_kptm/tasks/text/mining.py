@@ -207,7 +207,7 @@ class BitextMining(Task[SentenceBatch]):
             "score": score,
             "threshold": threshold,
         }
-        judged = {"target": one.target, "correct": float(other == one.target)}
+        judged: dict[str, str | float] = {"target": one.target, "correct": float(other == one.target)}
         return row if known.gold is None else {**row, **judged}
 
     def summary(self, rows: Sequence[Row]) -> dict[str, float]:

@@ -138,16 +138,28 @@ class VQA(Task[Questions]):
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Logits of the answers, [B, A]."""
-        head = self.head.of(self.system)
         if (read := READERS.get(self.head.name or "")) is not None:
-            return read(self.system, head, inputs)
+            return read(self.system, self.head.of(self.system), inputs)
         encoded: Encoded = self.system(inputs, POOLED_ONLY)
-        scores: Tensor = head(encoded.pooled)
+        return self._scores(encoded.pooled)
+
+    def _scores(self, pooled: Tensor) -> Tensor:
+        """Logits of the answers from the pooled states, [B, D] -> [B, A]."""
+        scores: Tensor = self.head.of(self.system)(pooled)
         return scores
+
+    def pooled(self, batch: Questions) -> Tensor:
+        """The pooled states of the questions, [B, D]."""
+        encoded: Encoded = self.system(batch.inputs, POOLED_ONLY)
+        return encoded.pooled
+
+    def pooled_loss(self, batch: Questions, pooled: Tensor) -> Tensor:
+        """As :meth:`loss`, from the pooled states [B, D]."""
+        return self.criterion(self._scores(pooled), batch.scores).mean()
 
     def loss(self, batch: Questions) -> Tensor:
         """The mean criterion over questions."""
-        return self.criterion(self(batch.inputs), batch.scores).mean()
+        return self.pooled_loss(batch, self.pooled(batch))
 
     def logits(self, batch: Questions) -> Tensor:
         """The score of every answer, [B, A]; ``UserError`` where one is not finite."""
