@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
@@ -27,6 +27,7 @@ from mm_kptm.preprocessing.text import TextEncoding
 from mm_kptm.tasks.metrics.vqa import normalised
 from mm_kptm.tasks.pretraining import ObjectiveSource, heads_of
 from mm_kptm.vision.features.region_store import DetectionStore
+from mm_kptm.vision.objectives.image_text_contrast import IMAGES
 from mm_kptm.vision.objectives.lxmert import ANSWER, ANSWERS, NO_ANSWER
 from mm_kptm.vision.objectives.masked_objects import DETECTED_OBJECTS
 from mm_kptm.vision.objectives.masked_regions import REGION_CLASSES
@@ -173,8 +174,11 @@ def pretraining(data: ImageTextPairs, request: DataRequest) -> PreparedData:
     """Captions with their images, in the order of the file."""
     tokenizer = data.tokenizer()
     pairs = _Pairs(data, tokenizer)
+    offers = pairs.offers
+    if "regions" in request.recipe.reads:
+        offers = replace(offers, has={**offers.has, IMAGES: None})
     context = ObjectiveContext(
-        tokenizer.specials, len(tokenizer), pairs.offers, data.mask_rate, request.recipe, request.objective_arguments
+        tokenizer.specials, len(tokenizer), offers, data.mask_rate, request.recipe, request.objective_arguments
     )
     objectives = build_objectives(request.objectives, context)
 

@@ -46,6 +46,7 @@ class NumberWorldData:
     num_bridge_questions: int = 0  #: fact wordings mixed into the training of vqa, answered by the number that is meant
     candidate_pool_size: int = 50  #: captions (and scenes) per retrieval pool
     texts: Literal["captions", "sentences", "translations"] = "captions"  #: texts of pretraining
+    captions: Literal["numbers", "owners"] = "numbers"  #: what captions of two towers call the numbers of a scene by
     topics: tuple[str, ...] | None = None  #: topics of sentences; all when null
     mask_rate: float = 0.15  #: masking rate of masked-tokens
     seed: int = 0  #: of the generator; equal seeds give equal bytes
