@@ -157,7 +157,9 @@ def _beside(task: str, prepared: PreparedData, settings: Experiment, learnt: Aux
         mixture = beside.model(system)
         if not isinstance(mixture, Mixture):
             raise TypeError(f"objectives are trained by {type(mixture).__name__}, which is no mixture of them")
-        return MultiTask(answering, {**mixture.objectives, **objectives}, weights, beside.sources["train"])
+        return MultiTask(
+            answering, {**mixture.objectives, **objectives}, weights, beside.sources["train"], settings.task_weight
+        )
 
     prints = {} if beside is None else {f"objectives.{name}": one for name, one in beside.fingerprints.items()}
     return replace(prepared, model=model, heads=heads, fingerprints={**prepared.fingerprints, **prints})

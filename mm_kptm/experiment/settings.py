@@ -88,6 +88,9 @@ class Experiment:
     objective_arguments: dict[str, dict[str, int | float | bool | str]] = field(
         default_factory=dict
     )  #: of some objectives, in place of the published ones, such as {xlco: {queue_size: 512}}
+    task_weight: float = (
+        1.0  #: of the task's loss beside objectives with `objective_data`; 0: the task is only measured
+    )
     objective_data: Data | None = None
     """Data of the objectives beside a task, in place of its own inputs, such as sentences with their translations."""
     stages: dict[str, tuple[int, ...]] = field(
@@ -108,6 +111,10 @@ class Experiment:
             raise UserError(
                 "objective_data are the data of objectives beside a task; give both, or name the data of objectives "
                 "alone under data"
+            )
+        if self.task_weight < 0 or (self.task_weight != 1 and self.objective_data is None):
+            raise UserError(
+                f"task_weight is {self.task_weight}, but must be 0 or more, and another than 1 only with objective_data"
             )
         if self.stages:
             self._check_stages()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mm_kptm.datasets.pretraining.multilingual_text import MultilingualText
 from mm_kptm.errors import UserError
 from mm_kptm.experiment import comparison
 from mm_kptm.experiment.budget import Budget, check_same_examples, differences
@@ -143,6 +144,20 @@ def test_null_arms_take_away_or_make_up_what_an_arm_uses():
     alone = arms_of([TREE], nulls=True)
     assert "tree-no-facts" in [arm.name for arm in alone]  # with the bare arm it would have been run twice
     assert arms_of([TREE, BARE], nulls=False) == arms[:2]
+
+
+def test_objectives_on_translations_bring_their_nulls():
+    data = MultilingualText(name="multilingual-text", vocabulary=Path("v"), train={"de-en": Path("ted")})
+    objectives = {"masked-tokens": 1.0, "xlco": 0.5}
+    arguments = {"xlco": {"queue_size": 9}}
+    settings = replace(BARE, objectives=objectives, objective_data=data, objective_arguments=arguments, task_weight=0.0)
+    found = {arm.name: arm.settings for arm in arms_of([settings], nulls=True)}
+    assert set(found) == {
+        "bare", "bare-blank-vision", "bare-shuffled-vision", "bare-shuffled-translations", "bare-no-translations",
+    }  # fmt: skip
+    assert found["bare-shuffled-translations"].objective_data == replace(data, alignment="shuffled")
+    alone = found["bare-no-translations"]
+    assert (alone.objectives, alone.objective_arguments) == ({"masked-tokens": 1.0}, {})
 
 
 def test_null_arms_are_run_and_counted(here, tmp_path):
