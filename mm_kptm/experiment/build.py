@@ -35,6 +35,7 @@ from mm_kptm.tasks.multitask import MultiTask
 from mm_kptm.tasks.pretraining import ObjectiveSource, SourcesOfObjectives, Staged, heads_of
 from mm_kptm.tasks.protocol import Task, check_fit, check_vocabulary
 from mm_kptm.tasks.protocol import find as find_task
+from mm_kptm.tasks.transfer import transferred
 from mm_kptm.train.protocol import Source, Trainable, module_of
 
 
@@ -101,6 +102,9 @@ def build(settings: Experiment) -> Built:
         check_fit(find_task(settings.task), recipe)  # before any file is opened
     dataset = find_task_dataset(settings.trained, settings.data)
     prepared = dataset.prepare(settings.data, _request(recipe, settings))
+    if settings.transfer is not None:
+        languages = prepared.encoding.languages if prepared.encoding is not None else ()
+        prepared = replace(prepared, sources=transferred(prepared.sources, settings.transfer, languages))
     way = settings.knowledge.way
     if way is not None and settings.knowledge.given != "none" and way.form not in prepared.knowledge_forms:
         able = [name for name, other in knowledge_kinds().items() if other.form in prepared.knowledge_forms]

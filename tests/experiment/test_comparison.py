@@ -55,7 +55,8 @@ def compared(tmp_path_factory) -> tuple[Path, Compared, list[str]]:
 
 def test_every_arm_has_its_mean_its_spread_and_the_baselines(compared):
     out, found, _ = compared
-    accuracy, gaps = found.comparison.tables
+    accuracy, gaps, spoken = found.comparison.tables
+    assert {row.metric for row in spoken.rows} == {"en", "fr", "average"}
     rows = {row.arm: row for row in accuracy.rows}
     assert set(rows) == {"tree", "bare", "chance", "majority", "question-only", "image-only", "facts-only"}
     seeds = [json.loads(line) for seed in (0, 1) for line in (out / f"tree-seed-{seed}/predictions/test.jsonl").open()]
@@ -68,7 +69,9 @@ def test_every_arm_has_its_mean_its_spread_and_the_baselines(compared):
 
 
 def test_where_facts_are_swapped_it_is_said_who_uses_them(here, tmp_path):
-    accuracy, used, _ = compare([TREE, BARE], tmp_path, seeds=1, nulls=False, splits=["test-swapped"]).comparison.tables
+    accuracy, used, *_ = compare(
+        [TREE, BARE], tmp_path, seeds=1, nulls=False, splits=["test-swapped"]
+    ).comparison.tables
     assert used.title == "Split test-swapped, knowledge use"
     follows = {row.arm: row.value for row in accuracy.rows}
     rows = {(row.arm, row.metric): row.value for row in used.rows}
