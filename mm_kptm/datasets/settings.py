@@ -47,7 +47,7 @@ class TextSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitFiles(TextSettings):
-    """One file per split."""
+    """One file per split, or the files that a pattern fits, such as ``xnli/test-*.tsv``."""
 
     train: Path  #: examples to learn from
     dev: Path | None = None  #: examples to choose a model by
@@ -76,22 +76,56 @@ class RegionFiles(SplitFiles):
         return RegionStore(self.features)
 
 
+@dataclass(frozen=True, kw_only=True)
+class CaptionSettings:
+    """Captions that are written for images."""
+
+    caption_length: int = 20  #: pieces of a written caption, its end included; 20 in VLP, 39 in Oscar
+    beam_size: int = 5  #: captions that the search keeps; 1 takes the best next word
+    length_penalty: float = 0.0  #: added to the log-likelihood of a caption for each of its pieces
+    tags: bool = False  #: whether captioning reads the names of an image's objects behind the caption, as Oscar
+
+    def __post_init__(self) -> None:
+        for name in ("caption_length", "beam_size"):
+            if getattr(self, name) < 1:
+                raise UserError(f"data.{name} is {getattr(self, name)} but must be at least 1")
+
+
 def by_split(files: Mapping[str, Path], read: Callable[[Path], Sequence[T]]) -> Callable[[str], Sequence[T]]:
-    """The examples of a split, read once."""
+    """The examples of a split, read once; a path with a star in its name stands for all files that it fits."""
 
     @cache
     def examples(split: str) -> Sequence[T]:
-        return read(files[split])
+        return [one for path in matching(files[split]) for one in read(path)]
 
     return examples
+
+
+def matching(path: Path) -> list[Path]:
+    """The files that a pattern such as ``xnli/test-*.tsv`` fits, in order of their names; a path without a star itself.
+
+    Raises:
+        UserError: no file fits the pattern.
+    """
+    if "*" not in path.name:
+        return [path]
+    found = sorted(path.parent.glob(path.name))
+    if not found:
+        raise UserError(f"no file fits {path}; the files of each language were expected there")
+    return found
 
 
 def fingerprints(files: Mapping[str, Path]) -> dict[str, str]:
     """The digest of every file, or of those in a folder, by its part in the data; ``UserError`` for one not there."""
     found = {}
+    each = {
+        part if member == file else f"{part}/{member.name}": member
+        for part, file in files.items()
+        for member in matching(file)
+    }
     members = {
         f"{part}/{member.relative_to(file)}" if file.is_dir() else part: member
-        for part, file in files.items()
+        for part, file in each.items()
         for member in (sorted(one for one in file.rglob("*") if one.is_file()) if file.is_dir() else [file])
     }
     for part, file in members.items():

@@ -24,10 +24,12 @@ from mm_kptm.objectives.spec import (
     build_objectives,
     find_objective,
 )
+from mm_kptm.preprocessing.image_text import ImageTextLayout
 from mm_kptm.preprocessing.inputs import InputSource
 from mm_kptm.preprocessing.pairs import TargetSource
 from mm_kptm.suites.number_world.datasets import sources as number_world
 from mm_kptm.suites.number_world.datasets.entity_vectors import BASE, WIDTH, linked, without_facts
+from mm_kptm.suites.number_world.datasets.illustrations import illustrated_question
 from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
 from mm_kptm.suites.number_world.datasets.stored_facts import LEARNT_FORMS, FactObjective, stated
 from mm_kptm.suites.number_world.generator import baselines, knowledge, questions
@@ -133,6 +135,7 @@ def _answering(
         heads=task.heads(request.recipe, len(labels)),
         fingerprints=data.fingerprints,
         baselines=score,
+        illustrate=None if data.vision != "true" else lambda split, index: illustrated_question(*asked(split), index),
     )
 
 
@@ -174,6 +177,7 @@ def _source(data: NumberWorldData, request: DataRequest, split: str, *asked: Ask
             answers(data.numbers),
             vision=data.vision,
             draw=data.draw("shuffled scenes", split),
+            format=request.recipe.text,
         )
         for scenes, generated in asked
     ]
@@ -181,7 +185,9 @@ def _source(data: NumberWorldData, request: DataRequest, split: str, *asked: Ask
     if request.form not in (ENTITIES, CANDIDATES):
         return source
     base = BASE if request.form == CANDIDATES else None
-    return linked(source, [question for _, generated in asked for question in generated], base=base)
+    before, _ = ImageTextLayout(number_world.specials(), request.recipe.text).around()
+    every = [question for _, generated in asked for question in generated]
+    return linked(source, every, base=base, before=len(before))
 
 
 def parallel_sentences(data: NumberWorldData, request: DataRequest) -> PreparedData:
