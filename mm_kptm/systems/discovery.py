@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
 from mm_kptm.errors import UserError, nearest
-from mm_kptm.systems.recipe import Addition, Recipe
+from mm_kptm.systems.recipe import Addition, Frontend, Recipe
 
 if TYPE_CHECKING:
     from torch import nn
@@ -78,6 +78,28 @@ def find_addition(name: str) -> Addition:
     known = additions()
     if name not in known:
         raise UserError(f"no addition is called {name!r}{nearest(name, known)}")
+    return known[name]
+
+
+@cache
+def frontends() -> dict[str, Frontend]:
+    """Every frontend by name, in alphabetical order, from packages ``recipes``.
+
+    Raises:
+        UserError: two frontends share a name.
+    """
+    return by_name(instances(Frontend, "recipes"), "frontends")
+
+
+def find_frontend(name: str) -> Frontend:
+    """The frontend of that name.
+
+    Raises:
+        UserError: there is none; similar names are listed.
+    """
+    known = frontends()
+    if name not in known:
+        raise UserError(f"no frontend is called {name!r}{nearest(name, known)}")
     return known[name]
 
 
