@@ -17,6 +17,7 @@ from mm_kptm.datasets.knowledge.lama import cloze
 from mm_kptm.datasets.labelled import labelled_files
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import RegionFiles, SplitFiles, by_split
+from mm_kptm.datasets.stored_regions import ImageStore, region_sizes
 from mm_kptm.datasets.text.mention_datasets import MentionFiles, relation, typing
 from mm_kptm.datasets.text.sources import pairs, translated
 from mm_kptm.datasets.text.uer_tsv import classification, tagging
@@ -37,7 +38,6 @@ from mm_kptm.tasks.vision.grounding import Grounding
 from mm_kptm.tasks.vision.retrieval import Retrieval
 from mm_kptm.tasks.vision.vqa import VQA, one_answer
 from mm_kptm.train.protocol import Source, Trainable
-from mm_kptm.vision.features.store import RegionStore
 
 T = TypeVar("T")
 
@@ -115,7 +115,7 @@ def parallel_sentences(data: OwnTexts, request: DataRequest) -> PreparedData:
 
 def vqa(data: OwnImages, request: DataRequest) -> PreparedData:
     """Questions about images."""
-    store, reading = data.store(), TextEncoding(data.tokenizer(), data.max_length, data.languages)
+    store, reading = data.store(request), TextEncoding(data.tokenizer(), data.max_length, data.languages)
     answers = _answers(reader(data, own.read_vqa)(data.train), data.min_count)
     return _files(
         data,
@@ -129,7 +129,7 @@ def vqa(data: OwnImages, request: DataRequest) -> PreparedData:
 
 def retrieval(data: OwnImages, request: DataRequest) -> PreparedData:
     """Images and their captions."""
-    store, reading = data.store(), TextEncoding(data.tokenizer(), data.max_length, data.languages)
+    store, reading = data.store(request), TextEncoding(data.tokenizer(), data.max_length, data.languages)
     return _files(
         data,
         reader(data, own.read_retrieval),
@@ -142,7 +142,7 @@ def retrieval(data: OwnImages, request: DataRequest) -> PreparedData:
 
 def grounding(data: OwnImages, request: DataRequest) -> PreparedData:
     """Expressions and the boxes that they mean."""
-    store, reading = data.store(), TextEncoding(data.tokenizer(), data.max_length, data.languages)
+    store, reading = data.store(request), TextEncoding(data.tokenizer(), data.max_length, data.languages)
     return _files(
         data,
         reader(data, own.read_grounding),
@@ -177,8 +177,8 @@ def _files(
     )
 
 
-def _sizes(reading: TextEncoding, store: RegionStore) -> dict[str, int]:
-    return {"vocab_size": len(reading.tokenizer), "region_dim": store.dim}
+def _sizes(reading: TextEncoding, store: ImageStore) -> dict[str, int]:
+    return {"vocab_size": len(reading.tokenizer), **region_sizes(store)}
 
 
 def _answers(asked: Sequence[AskedImage], min_count: int) -> tuple[str, ...]:

@@ -11,7 +11,10 @@ from typing import TypeVar
 
 from mm_kptm.data.tokenizers.opening import open_tokenizer, tokenizer_files
 from mm_kptm.data.tokenizers.protocol import Tokenizer
+from mm_kptm.datasets.protocol import DataRequest
+from mm_kptm.datasets.stored_regions import ImageStore
 from mm_kptm.errors import UserError
+from mm_kptm.preprocessing.images import PictureFolder
 from mm_kptm.vision.features.store import RegionStore
 
 T = TypeVar("T")
@@ -66,14 +69,45 @@ class SplitFiles(TextSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RegionFiles(SplitFiles):
-    """One file per split, about images with region features in a store."""
+class ImageSettings(TextSettings):
+    """Texts about images, of which there are region features in a store, or the pictures themselves."""
 
-    features: Path  #: a folder of region features of all the images
+    features: Path | None = None  #: a folder of region features of all the images
+    images: Path | None = None  #: in their place, a folder of pictures; encoder.vision turns them into regions
 
-    def store(self) -> RegionStore:
-        """The regions; ``UserError`` where they cannot be read."""
-        return RegionStore(self.features)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.features is None) == (self.images is None):
+            given = "none is given" if self.features is None else "both are given"
+            raise UserError(
+                f"the images of an example are region features or pictures, but {given}; name data.features or "
+                "data.images"
+            )
+
+    def store(self, request: DataRequest) -> ImageStore:
+        """The images by name.
+
+        Raises:
+            UserError: they cannot be read, or the encoder does not read what they are.
+        """
+        if self.features is not None:
+            if request.pixels is not None:
+                raise UserError(
+                    f"encoder.vision makes regions of pictures, but data.features is {self.features}, regions that are "
+                    "made already; give data.images, or leave encoder.vision out"
+                )
+            return RegionStore(self.features)
+        if self.images is None or request.pixels is None:
+            raise UserError(
+                f"data.images is {self.images}, but the encoder reads regions of pictures; say what makes them as "
+                "encoder.vision, such as {backbone: resnet50}"
+            )
+        return PictureFolder(self.images, request.pixels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegionFiles(ImageSettings, SplitFiles):
+    """One file per split, about images."""
 
 
 def by_split(files: Mapping[str, Path], read: Callable[[Path], Sequence[T]]) -> Callable[[str], Sequence[T]]:

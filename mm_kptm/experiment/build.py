@@ -19,12 +19,20 @@ from mm_kptm.datasets.protocol import (
     find_task_dataset,
 )
 from mm_kptm.errors import UserError
-from mm_kptm.experiment import knowledge
+from mm_kptm.experiment import knowledge, vision
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
 from mm_kptm.knowledge.kinds.protocol import knowledge_kinds
 from mm_kptm.objectives.continual import ContinualSchedule
 from mm_kptm.objectives.mixture import Objective
-from mm_kptm.objectives.spec import LANGUAGE_IDS, REGIONS, TEXTS, ObjectiveContext, Offers, build_objectives
+from mm_kptm.objectives.spec import (
+    LANGUAGE_IDS,
+    REGION_FEATURES,
+    REGIONS,
+    TEXTS,
+    ObjectiveContext,
+    Offers,
+    build_objectives,
+)
 from mm_kptm.systems import assembly, pretrained
 from mm_kptm.systems.discovery import find
 from mm_kptm.systems.recipe import Recipe
@@ -99,7 +107,13 @@ def build(settings: Experiment) -> Built:
     if settings.task is not None:
         check_fit(find_task(settings.task), recipe)  # before any file is opened
     dataset = find_task_dataset(settings.trained, settings.data)
-    prepared = dataset.prepare(settings.data, _request(recipe, settings))
+    request = data_request(settings)
+    prepared = dataset.prepare(settings.data, request)
+    if request.pixels is not None and getattr(settings.data, "images", None) is None:
+        raise UserError(
+            f"encoder.vision makes regions of pictures, but {settings.data.name} gives none; use data with "
+            "data.images, or leave encoder.vision out"
+        )
     way = settings.knowledge.way
     if way is not None and settings.knowledge.given != "none" and way.form not in prepared.knowledge_forms:
         able = [name for name, other in knowledge_kinds().items() if other.form in prepared.knowledge_forms]
@@ -115,6 +129,7 @@ def build(settings: Experiment) -> Built:
         system = _system(recipe, settings.encoder, prepared, learnt)
         check_vocabulary(system, prepared.sizes.get("vocab_size"), loaded=settings.encoder.weights is not None)
         loaded = list(system.modules()) if settings.encoder.weights is not None else []
+        loaded += _with_vision(system, settings.encoder, recipe)
         knowledge.apply_knowledge(system, settings.knowledge, prepared)
         if learnt is not None and learnt.objective.name not in system.heads:
             assembly.add_head(system, learnt.objective.name, learnt.sizes)
@@ -169,7 +184,9 @@ def _objectives(task: str, prepared: PreparedData, settings: Experiment) -> dict
             f"inputs to compute them on; {remedy}"
         )
     tokenizer = data.tokenizer()
-    has = (TEXTS, LANGUAGE_IDS, REGIONS) if "region_dim" in prepared.sizes else (TEXTS, LANGUAGE_IDS)
+    has = [TEXTS, LANGUAGE_IDS]
+    if "region_dim" in prepared.sizes:
+        has += [REGIONS] if settings.encoder.vision is not None else [REGIONS, REGION_FEATURES]
     offers = Offers(f"{data_name(type(data))} of {task}", dict.fromkeys(has), remedy=remedy)
     rate = getattr(data, "mask_rate", 0.15)
     context = ObjectiveContext(tokenizer.specials, len(tokenizer), offers, rate, find(settings.encoder.recipe))
@@ -195,9 +212,39 @@ def _fresh(asked: EncoderSettings, prepared: PreparedData) -> list[str]:
     return [*asked.fresh, *(f"heads.{head}." for head in prepared.heads)]
 
 
-def _request(recipe: Recipe, settings: Experiment) -> DataRequest:
-    knowledge = settings.knowledge
-    return DataRequest(recipe, knowledge.way, knowledge.given, settings.objectives, knowledge.vectors)
+def _with_vision(system: System, asked: EncoderSettings, recipe: Recipe) -> list[nn.Module]:
+    """Put the backbone that the settings ask for before the encoder; the modules that keep their own initialisation.
+
+    Raises:
+        UserError: the weights were saved with a backbone, but none is asked for.
+    """
+    if asked.vision is not None:
+        vision.add_vision(system, asked.vision, recipe)
+    elif system.frontends:
+        held = " and ".join(f"{name} {sizes.get('backbone', '')}" for name, sizes in system.frontend_sizes.items())
+        raise UserError(
+            f"{asked.weights} was trained on pictures ({held.strip()}), but encoder.vision is not set; set it to the "
+            "same backbone, and give data.images"
+        )
+    return list(system.frontends.modules())
+
+
+def data_request(settings: Experiment) -> DataRequest:
+    """What an experiment asks of its data.
+
+    Raises:
+        UserError: there is no such recipe, or it reads no pictures where a backbone for them is asked for.
+    """
+    recipe = find(settings.encoder.recipe)
+    knowledge, asked = settings.knowledge, settings.encoder.vision
+    return DataRequest(
+        recipe,
+        knowledge.way,
+        knowledge.given,
+        settings.objectives,
+        knowledge.vectors,
+        None if asked is None else vision.pixel_format(asked, recipe),
+    )
 
 
 def parameter_count(module: nn.Module) -> int:

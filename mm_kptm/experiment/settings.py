@@ -27,6 +27,26 @@ Size = int | float | bool | str | dict[str, dict[str, int | float]]  #: a dict h
 
 
 @dataclass(frozen=True)
+class VisionSettings:
+    """Backbone that turns the pictures of `data.images` into regions, inside the model."""
+
+    backbone: str = "resnet50"  #: any model of timm, or patches of raw pixels (ViLT)
+    weights: Path | None = None  #: a file of timm or torchvision; fresh weights when null or none
+    trainable: bool = True  #: whether it is trained, its BatchNorm statistics included
+    freeze_batch_norm: bool = False  #: whether BatchNorm keeps the statistics of `weights` all the same
+    size: int | None = None  #: side of the pictures in pixels, or their short side; as published when null
+    longest: int | None = None  #: longest side of pictures that keep their shape; squares when null
+    patch: int = 32  #: side of a patch of `patches`, in pixels
+    kernel: int | None = None  #: side of the convolution to the encoder's width; that of the system when null
+    pool: int | None = None  #: cells max-pooled into one, along each side; that of the system when null
+
+    @property
+    def file(self) -> Path | None:
+        """The file of its weights; None for fresh ones."""
+        return None if self.weights is None or str(self.weights) == "none" else self.weights
+
+
+@dataclass(frozen=True)
 class EncoderSettings:
     """Encoder: the published system and its initial weights."""
 
@@ -35,6 +55,7 @@ class EncoderSettings:
     """In place of the published ones; of knowledge bases by name, such as {bases: {wiki: {num_entities: 9}}}."""
     weights: Path | None = None  #: an official checkpoint or a saved folder; fresh weights when null
     fresh: tuple[str, ...] = ()  #: parameter name prefixes that may be missing in `weights`
+    vision: VisionSettings | None = None  #: what makes regions of pictures; null where the data have region features
     init_std: float | None = None  #: standard deviation of all fresh weights; 0.1 suits small encoders
 
 

@@ -3,34 +3,47 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mm_kptm.data.formats.jsonl import AskedImage, read_retrieval, read_vqa
 from mm_kptm.data.packing import Packed
 from mm_kptm.data.tokenizers.protocol import Tokenizer, framed
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import RegionFiles, fingerprints
-from mm_kptm.datasets.stored_regions import CLASSES, DETECTED, StoredRegions
+from mm_kptm.datasets.stored_regions import CLASSES, DETECTED, ImageStore, StoredRegions, region_sizes
 from mm_kptm.errors import UserError
-from mm_kptm.objectives.mixture import Mixture, Objectives
-from mm_kptm.objectives.spec import LANGUAGE_IDS, REGIONS, TEXTS, ObjectiveContext, Offers, build_objectives
-from mm_kptm.preprocessing.inputs import MARK, InputSource
+from mm_kptm.objectives.mixture import Mixture, Objective, Objectives
+from mm_kptm.objectives.spec import (
+    LANGUAGE_IDS,
+    REGION_FEATURES,
+    REGIONS,
+    TEXTS,
+    ObjectiveContext,
+    Offers,
+    build_objectives,
+)
+from mm_kptm.preprocessing.images import PictureFolder
+from mm_kptm.preprocessing.inputs import MARK, InputSource, RegionProvider
 from mm_kptm.preprocessing.text import TextEncoding
 from mm_kptm.tasks.metrics.vqa import normalised
 from mm_kptm.tasks.pretraining import ObjectiveSource, heads_of
 from mm_kptm.vision.features.region_store import DetectionStore
+from mm_kptm.vision.features.store import RegionStore
 from mm_kptm.vision.objectives.lxmert import ANSWER, ANSWERS, NO_ANSWER
 from mm_kptm.vision.objectives.masked_objects import DETECTED_OBJECTS
 from mm_kptm.vision.objectives.masked_regions import REGION_CLASSES
 from mm_kptm.vision.objectives.part_contrast import OBJECT_TAGS
+from mm_kptm.vision.objectives.random_pixel_sampling import RandomPixelSampling
 
 REMEDIES = {
+    REGION_FEATURES: "pictures have none before the model reads them; give data.features, or leave the objective out",
     LANGUAGE_IDS: "name the languages of the encoder, in the order of their ids, as data.languages",
     REGION_CLASSES: f"give the folder of data.features a {CLASSES}.npy, the detector's distribution for every region",
     DETECTED_OBJECTS: f"give the folder of data.features {', '.join(f'{name}.npy' for name in DETECTED)}",
@@ -51,9 +64,12 @@ class ImageTextPairs(RegionFiles):
     num_objects: int = 1600  #: classes of the detector, without a background; Visual Genome's unless given
     num_attributes: int = 400  #: its attributes
     mask_rate: float = 0.15  #: the share of tokens that is masked
+    random_pixels: int | None = None  #: so many cells of an image's grid are seen, drawn anew; Pixel-BERT sees 100
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.random_pixels is not None and self.random_pixels < 1:
+            raise UserError(f"data.random_pixels is {self.random_pixels} but must be 1 or more, or null for all cells")
         if not 0 < self.mask_rate < 1:
             raise UserError(
                 f"data.mask_rate is {self.mask_rate} but must be a share of the tokens, above 0 and below 1"
@@ -73,11 +89,23 @@ class _Pairs:
 
     data: ImageTextPairs
     tokenizer: Tokenizer
+    request: DataRequest
 
     @cached_property
-    def regions(self) -> StoredRegions:
-        store = DetectionStore(self.data.features)
-        return StoredRegions(store, store.columns)
+    def store(self) -> ImageStore:
+        """The images by name, with what a detector said of them where that is stored."""
+        store = self.data.store(self.request)
+        return DetectionStore(store.folder) if isinstance(store, RegionStore) else store
+
+    @cached_property
+    def detections(self) -> Mapping[str, NDArray[np.generic]]:
+        """What a detector said of every region, by column; nothing of pictures."""
+        return self.store.columns if isinstance(self.store, DetectionStore) else {}
+
+    @cached_property
+    def provider(self) -> RegionProvider:
+        """The regions of a batch, or its pictures."""
+        return self.store if isinstance(self.store, PictureFolder) else StoredRegions(self.store, self.detections)
 
     @cached_property
     def answers(self) -> tuple[str, ...]:
@@ -94,9 +122,11 @@ class _Pairs:
     def offers(self) -> Offers:
         """What these files offer to objectives."""
         has: dict[str, Callable[[], object] | None] = {TEXTS: None, REGIONS: None}
+        if not isinstance(self.store, PictureFolder):
+            has[REGION_FEATURES] = None
         if self.data.languages:
             has[LANGUAGE_IDS] = None
-        columns = self.regions.detections
+        columns = self.detections
         if CLASSES in columns:
             has[REGION_CLASSES] = lambda: int(columns[CLASSES].shape[1])
         if all(name in columns for name in DETECTED):
@@ -128,7 +158,7 @@ class _Pairs:
         if self.data.questions is not None:
             marks = np.repeat([answer for *_, answer in said], texts.lengths)
             texts = Packed(texts.offsets, {**texts.columns, f"{MARK}{ANSWER}": marks})
-        return InputSource(texts, self.regions, self.regions.store.places_of(image for image, *_ in said))
+        return InputSource(texts, self.provider, self.store.places_of(image for image, *_ in said))
 
     def _framed(self, image: str, text: str, language: str) -> tuple[list[int], list[int]]:
         """Ids and segments of a text; the names of what its image shows are cut where both are too long."""
@@ -145,7 +175,7 @@ class _Pairs:
         Raises:
             UserError: the store holds no names.
         """
-        store = self.regions.store
+        store = self.store
         if not isinstance(store, DetectionStore) or "object_names" not in store.columns:
             raise UserError(f"data.tags are names of objects, but {store.folder} holds no object_names.npy")
 
@@ -161,7 +191,7 @@ class _Pairs:
         """The sizes of a head that names objects and attributes."""
         sizes = {"num_objects": self.data.num_objects, "num_attributes": self.data.num_attributes}
         for (size, count), column in zip(sizes.items(), DETECTED[::2], strict=True):
-            ids = self.regions.detections[column]
+            ids = self.detections[column]
             if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < count:
                 raise UserError(
                     f"{column}.npy holds numbers from {int(ids.min())} to {int(ids.max())}, but data.{size} is "
@@ -173,9 +203,12 @@ class _Pairs:
 def pretraining(data: ImageTextPairs, request: DataRequest) -> PreparedData:
     """Captions with their images, in the order of the file."""
     tokenizer = data.tokenizer()
-    pairs = _Pairs(data, tokenizer)
+    pairs = _Pairs(data, tokenizer, request)
     context = ObjectiveContext(tokenizer.specials, len(tokenizer), pairs.offers, data.mask_rate, request.recipe)
-    objectives = build_objectives(request.objectives, context)
+    plain = build_objectives(request.objectives, context)
+    objectives: dict[str, Objective] = dict(plain)
+    if (count := data.random_pixels) is not None:
+        objectives = {name: RandomPixelSampling(one, count=count) for name, one in plain.items()}
 
     def source(split: str) -> ObjectiveSource:
         return ObjectiveSource(pairs.source(split), Objectives(objectives))
@@ -183,8 +216,8 @@ def pretraining(data: ImageTextPairs, request: DataRequest) -> PreparedData:
     return PreparedData(
         sources={split: partial(source, split) for split in data.files},
         model=lambda system: Mixture(system, objectives, request.objectives),
-        sizes={"vocab_size": len(tokenizer), "region_dim": pairs.regions.store.dim},
-        heads=heads_of(objectives),
+        sizes={"vocab_size": len(tokenizer), **region_sizes(pairs.store)},
+        heads=heads_of(plain),
         fingerprints=data.fingerprints,
     )
 

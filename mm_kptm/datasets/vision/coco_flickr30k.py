@@ -10,22 +10,21 @@ from typing import Literal
 
 from mm_kptm.data.formats.captions import Described, read_karpathy
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
-from mm_kptm.datasets.settings import TextSettings, fingerprints
+from mm_kptm.datasets.settings import ImageSettings, fingerprints
+from mm_kptm.datasets.stored_regions import region_sizes
 from mm_kptm.datasets.vision import sources as image_sources
 from mm_kptm.errors import UserError
 from mm_kptm.preprocessing.text import TextEncoding
 from mm_kptm.tasks.heads import requested_heads
 from mm_kptm.tasks.vision.retrieval import CaptionSource, Retrieval
-from mm_kptm.vision.features.store import RegionStore
 
 
 @dataclass(frozen=True, kw_only=True)
-class KarpathyData(TextSettings):
+class KarpathyData(ImageSettings):
     """A file such as dataset_coco.json or dataset_flickr30k.json, which says the split of every image."""
 
     name: Literal["karpathy"]
     captions: Path  #: the file
-    features: Path  #: a folder of region features of all the images
     max_length: int = 60  #: pieces of a caption that are read, special ones included
     candidate_pool_size: int | None = (
         None  #: images searched at a time, 1000 for the folds of COCO; all of the split when null
@@ -41,7 +40,7 @@ class KarpathyData(TextSettings):
 
 def retrieval(data: KarpathyData, request: DataRequest) -> PreparedData:
     """Image-text retrieval on photographs (Karpathy and Fei-Fei 2015)."""
-    store, reading = RegionStore(data.features), TextEncoding(data.tokenizer(), data.max_length, data.languages)
+    store, reading = data.store(request), TextEncoding(data.tokenizer(), data.max_length, data.languages)
     splits: dict[str, list[Described]] = {}
     for image in read_karpathy(data.captions):
         splits.setdefault(image.split or "train", []).append(image)
@@ -55,7 +54,7 @@ def retrieval(data: KarpathyData, request: DataRequest) -> PreparedData:
     return PreparedData(
         sources={split: partial(source, split) for split in splits},
         model=Retrieval,
-        sizes={"vocab_size": len(reading.tokenizer), "region_dim": store.dim},
+        sizes={"vocab_size": len(reading.tokenizer), **region_sizes(store)},
         heads=requested_heads(request.recipe, Retrieval.HEADS),
         fingerprints=fingerprints({"captions": data.captions, **data.tokenizer_files}),
         baselines=chance,

@@ -10,21 +10,20 @@ from typing import Literal
 
 from mm_kptm.data.formats.captions import Pointed, read_refcoco
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
-from mm_kptm.datasets.settings import TextSettings, fingerprints
+from mm_kptm.datasets.settings import ImageSettings, fingerprints
+from mm_kptm.datasets.stored_regions import region_sizes
 from mm_kptm.datasets.vision import sources as image_sources
 from mm_kptm.preprocessing.text import TextEncoding
 from mm_kptm.tasks.heads import requested_heads
 from mm_kptm.tasks.vision.grounding import ExpressionSource, Grounding
-from mm_kptm.vision.features.store import RegionStore
 
 
 @dataclass(frozen=True, kw_only=True)
-class RefCocoData(TextSettings):
+class RefCocoData(ImageSettings):
     """Expressions of RefCOCO, RefCOCO+ or RefCOCOg as JSON, with regions that are given or detected."""
 
     name: Literal["refcoco"]
     expressions: Path  #: all expressions, each with its split, or those to learn from
-    features: Path  #: a folder of region features of all the images
     dev_expressions: Path | None = None  #: where every split has a file of its own
     test_expressions: Path | None = None  #: where every split has a file of its own
     max_length: int = 60  #: pieces of an expression that are read, special ones included
@@ -33,7 +32,7 @@ class RefCocoData(TextSettings):
 
 def grounding(data: RefCocoData, request: DataRequest) -> PreparedData:
     """Referring expressions on photographs (Yu et al. 2016); UNITER reads two layers of its head for RefCOCO+."""
-    store, reading = RegionStore(data.features), TextEncoding(data.tokenizer(), data.max_length, data.languages)
+    store, reading = data.store(request), TextEncoding(data.tokenizer(), data.max_length, data.languages)
     given = {"train": data.expressions, "dev": data.dev_expressions, "test": data.test_expressions}
     files = {split: path for split, path in given.items() if path is not None}
 
@@ -52,7 +51,7 @@ def grounding(data: RefCocoData, request: DataRequest) -> PreparedData:
     return PreparedData(
         sources={split: partial(source, split) for split in splits()},
         model=Grounding,
-        sizes={"vocab_size": len(reading.tokenizer), "region_dim": store.dim},
+        sizes={"vocab_size": len(reading.tokenizer), **region_sizes(store)},
         heads=requested_heads(request.recipe, Grounding.HEADS, sizes),
         fingerprints=fingerprints({**files, **data.tokenizer_files}),
     )

@@ -11,7 +11,7 @@ from mm_kptm.data.formats.captions import Described, Pointed, overlap
 from mm_kptm.data.formats.jsonl import AskedImage
 from mm_kptm.data.packing import Packed
 from mm_kptm.data.tokenizers.protocol import framed
-from mm_kptm.datasets.stored_regions import StoredRegions
+from mm_kptm.datasets.stored_regions import ImageStore, provider_of
 from mm_kptm.errors import UserError
 from mm_kptm.preprocessing.inputs import InputSource, IntArray
 from mm_kptm.preprocessing.text import TextEncoding
@@ -20,21 +20,20 @@ from mm_kptm.tasks.metrics.vqa import normalised, soft_scores
 from mm_kptm.tasks.vision.grounding import NOWHERE, ExpressionSource
 from mm_kptm.tasks.vision.retrieval import Captioned, CaptionSource
 from mm_kptm.tasks.vision.vqa import QuestionSource
-from mm_kptm.vision.features.store import RegionStore
 
 EXPRESSION = "expression"  #: the type of expressions whose file names no split
 FOUND = 0.5  #: overlap with the object from which on a region counts as found, as is usual
 
 
 def captions(
-    examples: Sequence[Described], reading: TextEncoding, store: RegionStore, *, pool: int | None = None
+    examples: Sequence[Described], reading: TextEncoding, store: ImageStore, *, pool: int | None = None
 ) -> CaptionSource:
     """Captions of images.
 
     Args:
         examples: images with their captions.
         reading: how text becomes ids.
-        store: region features of the images.
+        store: region features or pictures of the images.
         pool: so many images are searched at a time, in their order (1,000 for the folds of COCO); all when None.
 
     Raises:
@@ -49,7 +48,7 @@ def captions(
     return CaptionSource(shown, about, np.array([min(at // size, last) for at, *_ in said], dtype=np.int64))
 
 
-def expressions(examples: Sequence[Pointed], reading: TextEncoding, store: RegionStore) -> ExpressionSource:
+def expressions(examples: Sequence[Pointed], reading: TextEncoding, store: ImageStore) -> ExpressionSource:
     """Expressions; regions that overlap the object by half are right, the one that does so most is the target.
 
     Raises:
@@ -73,7 +72,7 @@ def expressions(examples: Sequence[Pointed], reading: TextEncoding, store: Regio
 
 
 def questions(
-    examples: Sequence[AskedImage], answers: Sequence[str], reading: TextEncoding, store: RegionStore
+    examples: Sequence[AskedImage], answers: Sequence[str], reading: TextEncoding, store: ImageStore
 ) -> QuestionSource:
     """Questions with one answer, or with what ten people answered (VQA v2's soft scores).
 
@@ -111,7 +110,7 @@ def usual(answers: Sequence[str]) -> str:
     return Counter(map(normalised, answers)).most_common(1)[0][0]
 
 
-def stored(store: RegionStore, names: Iterable[Sequence[str]]) -> IntArray:
+def stored(store: ImageStore, names: Iterable[Sequence[str]]) -> IntArray:
     """The place of every image, under the first of its names that the store knows.
 
     Raises:
@@ -128,9 +127,9 @@ def _tenths(answers: Sequence[str]) -> dict[str, int]:
 
 
 def _texts(
-    reading: TextEncoding, store: RegionStore, said: Sequence[tuple[str, str]], images: Sequence[int] | IntArray
+    reading: TextEncoding, store: ImageStore, said: Sequence[tuple[str, str]], images: Sequence[int] | IntArray
 ) -> InputSource:
     encode, specials = reading.tokenizer.encode, reading.tokenizer.specials
     framings = [framed(specials, encode(text, language).ids[: reading.max_length - 2]) for text, language in said]
     texts = reading.pack(framings, [language for _, language in said])
-    return InputSource(texts, StoredRegions(store), np.asarray(images, dtype=np.int64))
+    return InputSource(texts, provider_of(store), np.asarray(images, dtype=np.int64))

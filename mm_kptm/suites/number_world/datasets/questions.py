@@ -12,7 +12,15 @@ from mm_kptm.data.packing import Packed
 from mm_kptm.datasets.protocol import AuxiliaryObjective, DataRequest, PreparedData, TaskDataset
 from mm_kptm.knowledge.kinds.protocol import BRANCHES, CANDIDATES, ENTITIES
 from mm_kptm.objectives.mixture import Mixture, Objectives
-from mm_kptm.objectives.spec import LANGUAGE_IDS, REGIONS, TEXTS, ObjectiveContext, Offers, build_objectives
+from mm_kptm.objectives.spec import (
+    LANGUAGE_IDS,
+    REGION_FEATURES,
+    REGIONS,
+    TEXTS,
+    ObjectiveContext,
+    Offers,
+    build_objectives,
+)
 from mm_kptm.preprocessing.inputs import InputSource
 from mm_kptm.suites.number_world.datasets import sources as number_world
 from mm_kptm.suites.number_world.datasets.entity_vectors import BASE, WIDTH, linked, without_facts
@@ -176,7 +184,11 @@ def pretraining(data: NumberWorldData, request: DataRequest) -> PreparedData:
 
     With the objective translation-language-modeling, it reads the translations and other objectives the sentences.
     """
-    offered = {"captions": (TEXTS, REGIONS), "sentences": (TEXTS,), "translations": (TEXTS, TRANSLATIONS)}
+    offered = {
+        "captions": (TEXTS, REGIONS, REGION_FEATURES),
+        "sentences": (TEXTS,),
+        "translations": (TEXTS, TRANSLATIONS),
+    }
     offers = Offers(
         data.name, dict.fromkeys((*offered[data.texts], LANGUAGE_IDS)), {TRANSLATIONS: "let data.texts be translations"}
     )
