@@ -5,9 +5,9 @@ Shapes: B examples.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,21 @@ class Objective(Protocol):
 
     def measure(self, system: System, batch: Any) -> Tensor:
         """The loss of each example, [B]."""
+
+
+@runtime_checkable
+class AfterStepObjective(Protocol):
+    """Objective with state that follows the weights of the system, such as a momentum encoder."""
+
+    def after_step(self, system: System, step: int) -> None:
+        """Update that state after an optimiser step, counted from 1."""
+
+
+def after_step(objectives: Iterable[Objective], system: System, step: int) -> None:
+    """Call those objectives that update something after every optimiser step."""
+    for objective in objectives:
+        if isinstance(objective, AfterStepObjective):
+            objective.after_step(system, step)
 
 
 def required_heads(objective: Objective) -> dict[str, dict[str, Any]]:
@@ -113,3 +128,7 @@ class Mixture(nn.Module):
     def measure(self, batch: MixtureBatch) -> dict[str, Tensor]:
         """The loss of every objective on each example."""
         return {name: self.objectives[name].measure(self.system, prepared) for name, prepared in batch.by_name.items()}
+
+    def after_step(self, step: int) -> None:
+        """Let objectives update what follows the weights, after an optimiser step counted from 1."""
+        after_step(self.objectives.values(), self.system, step)

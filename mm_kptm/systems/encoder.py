@@ -1,16 +1,19 @@
 """Encoder protocols.
 
-Shapes: T rows of a batch, D dim.
+Shapes: T rows of a batch, B texts, N images, D dim.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from torch import Tensor
 
 from mm_kptm.batch import Encoded, Inputs, OutputRows
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 class Encoder(Protocol):
@@ -42,3 +45,17 @@ class LayeredEncoder(Encoder, Protocol):
         A generator: a layer runs when its output is requested, so that a reader of depth 8 stops there. The last state
         is the input of the heads; at depth 0, :attr:`~mm_kptm.batch.Tokens.vectors` replace the word embeddings.
         """
+
+
+@runtime_checkable
+class DualEncoder(Encoder, Protocol):
+    """Encoder of texts and images into one space, in which they are compared by their cosine."""
+
+    def prepare_images(self, images: Sequence[Image]) -> Tensor:
+        """Pictures of any size and mode as the pixels that the image tower reads, [N, 3, height, width]."""
+
+    def embed_images(self, pixels: Tensor) -> Tensor:
+        """The vectors of prepared pixels, not normalised, [N, D]."""
+
+    def embed_text(self, inputs: Inputs) -> Tensor:
+        """The vectors of the texts of the inputs, not normalised, [B, D]."""

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
-from torch import nn
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from mm_kptm.batch import ALL_ROWS, Encoded, Inputs, OutputRows
 from mm_kptm.errors import UserError
-from mm_kptm.systems.encoder import Encoder, HiddenState, LayeredEncoder
+from mm_kptm.systems.encoder import DualEncoder, Encoder, HiddenState, LayeredEncoder
 from mm_kptm.systems.text_tokenizer import TextTokenizer
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 class System(nn.Module):
@@ -123,3 +129,67 @@ class System(nn.Module):
                 f"{self.recipe} was built without the head {name!r}; it has {', '.join(self.heads) or 'none'}"
             )
         return self.heads[name]
+
+    def encode_text(
+        self, texts: Sequence[str], *, languages: Sequence[str] | None = None, batch_size: int = 64
+    ) -> Tensor:
+        """L2-normalised vectors of texts, in the space of :meth:`encode_images`, [number of texts, D].
+
+        Args:
+            texts: in any language that the system reads.
+            languages: the code of each, where the system embeds languages.
+            batch_size: texts per forward pass; those of similar length go together.
+
+        Raises:
+            UserError: the system has no image tower beside its text tower, or no tokenizer.
+        """
+        encoder, device = self._dual("texts"), next(self.parameters()).device
+        order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+        vectors: list[Tensor] = []
+        with self._at_rest():
+            for first in range(0, len(order), batch_size):
+                chosen = order[first : first + batch_size]
+                spoken = None if languages is None else [languages[place] for place in chosen]
+                inputs = self.tokenizer([texts[place] for place in chosen], languages=spoken)
+                vectors.append(F.normalize(encoder.embed_text(inputs.to(device)), dim=-1))
+        if not vectors:
+            return torch.zeros(0, self.dim, device=device)
+        found = torch.cat(vectors)
+        return found[torch.tensor(order, device=found.device).argsort()]
+
+    def encode_images(self, images: Sequence[Image], *, batch_size: int = 64) -> Tensor:
+        """L2-normalised vectors of pictures, in the space of :meth:`encode_text`, [number of images, D].
+
+        Args:
+            images: pictures of any size and mode.
+            batch_size: pictures per forward pass.
+
+        Raises:
+            UserError: the system has no text tower beside its image tower.
+        """
+        encoder, device = self._dual("pictures"), next(self.parameters()).device
+        vectors: list[Tensor] = []
+        with self._at_rest():
+            for first in range(0, len(images), batch_size):
+                pixels = encoder.prepare_images(images[first : first + batch_size]).to(device)
+                vectors.append(F.normalize(encoder.embed_images(pixels), dim=-1))
+        return torch.cat(vectors) if vectors else torch.zeros(0, self.dim, device=device)
+
+    def _dual(self, what: str) -> DualEncoder:
+        if not isinstance(self.encoder, DualEncoder):
+            raise UserError(
+                f"{what} were to be encoded into one space with pictures and texts, but {self.recipe} has no two "
+                "towers; take one of the family clip, align or dual-tower"
+            )
+        return self.encoder
+
+    @contextmanager
+    def _at_rest(self) -> Iterator[None]:
+        """Evaluation mode without gradients, then the mode from before."""
+        training = self.training
+        self.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            self.train(training)

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from mm_kptm.batch import Inputs
 from mm_kptm.errors import UserError
-from mm_kptm.objectives.mixture import MixtureBatch, Objective, Objectives
+from mm_kptm.objectives.mixture import MixtureBatch, Objective, Objectives, after_step
 from mm_kptm.tasks.protocol import Task
-from mm_kptm.train.protocol import Source
+from mm_kptm.train.protocol import AfterStep, Source
 
 
 @dataclass(frozen=True)
@@ -94,3 +94,9 @@ class MultiTask(nn.Module):
     def measure(self, batch: Any) -> dict[str, Tensor]:
         """The measures of the task, [B] each."""
         return self.task.measure(batch)
+
+    def after_step(self, step: int) -> None:
+        """Let the task and the objectives update what follows the weights, after an optimiser step counted from 1."""
+        if isinstance(self.task, AfterStep):
+            self.task.after_step(step)
+        after_step(self.objectives.values(), self.task.system, step)

@@ -32,7 +32,7 @@ from mm_kptm.train.monitor import check_monitored_split, is_better, monitored
 from mm_kptm.train.optim import lr_at
 from mm_kptm.train.parallel.processes import barrier, is_main_process, rank_and_world_size
 from mm_kptm.train.parallel.protocol import accelerator_for, parallel_for, parallel_strategy
-from mm_kptm.train.protocol import BatchT, Source, Trainable, module_of
+from mm_kptm.train.protocol import AfterStep, BatchT, Source, Trainable, module_of
 from mm_kptm.train.settings import TrainSettings
 from mm_kptm.train.step import BatchBuilder, StepPlan
 
@@ -223,6 +223,9 @@ class _Run(Generic[BatchT]):
         norm = self._parallel.clip_grad_norm(settings.max_grad_norm)
         optimizer.step()
         optimizer.zero_grad()
+        if isinstance(trained := self._parallel.measured, AfterStep):
+            with torch.no_grad():
+                trained.after_step(plan.step)
         self._step = plan.step
         self._sampler.advance(plan.indices)
         self._losses.add(plan, losses, norm)

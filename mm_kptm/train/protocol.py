@@ -60,6 +60,14 @@ class Scheduled(Protocol[BatchGiven]):
         """Source at a step, counted from 1, with the same example indices."""
 
 
+@runtime_checkable
+class AfterStep(Protocol):
+    """Trainable with state that follows its weights, such as a momentum encoder (He et al. 2020, MoCo, eq. 2)."""
+
+    def after_step(self, step: int) -> None:
+        """Update that state after an optimiser step, counted from 1; called once per step, in every process."""
+
+
 def module_of(model: Trainable[BatchT]) -> nn.Module:
     """Cast to ``nn.Module``; ``TypeError`` if it is none."""
     if not isinstance(model, nn.Module):

@@ -61,6 +61,20 @@ def test_puzzles_count_examples_and_move() -> None:
     assert len(batches) == 2 and all(batch.value.is_meta for batch in batches.to("meta").by_name.values())
 
 
+class Follower(Constant):
+    """An objective that notes the steps it is told of."""
+
+    def after_step(self, system: Any, step: int) -> None:
+        self.value = step * float(system.weight.new_ones(1))
+
+
+def test_objectives_that_follow_the_weights_are_told_of_every_step() -> None:
+    follower, plain = Follower("a", 0.0), Constant("b", 1.0)
+    mixed = Mixture(nn.Linear(1, 1), {"a": follower, "b": plain}, {"a": 1.0, "b": 1.0})
+    mixed.after_step(7)
+    assert (follower.value, plain.value) == (7.0, 1.0)
+
+
 def test_a_mixture_of_nothing_is_refused() -> None:
     with pytest.raises(UserError, match=r"^a mixture needs at least one objective$"):
         Mixture(nn.Linear(1, 1), {}, {})

@@ -10,7 +10,7 @@ import torch
 from mm_kptm.errors import UserError
 from mm_kptm.train import Checkpoints, TrainSettings, evaluate, fit, read_weights
 from mm_kptm.train.optim import lr_at
-from tests.train.toy import Line, PointSource
+from tests.train.toy import Followed, Line, PointSource
 
 SHORT = {"steps": 12, "batch_size": 8, "lr": 0.01, "log_every": 4}
 
@@ -275,3 +275,15 @@ def test_a_compiled_loss_trains_alike(tmp_path):
     plain, _ = run(tmp_path / "plain", model=Line(dropout=0.0))
     compiled, _ = run(tmp_path / "compiled", model=Line(dropout=0.0), compile=True)
     same(plain, compiled, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("accumulated", [1, 4])
+def test_what_follows_the_weights_is_told_once_after_every_step(accumulated, tmp_path):
+    settings = {"gradient_accumulation_steps": accumulated, "schedule": "constant"}
+    whole, _ = run(tmp_path / "whole", model=Followed(), save_every=1, **settings)
+    weights = read_weights(tmp_path / "whole" / "checkpoints" / "step-00000011" / "model.safetensors")
+    torch.testing.assert_close(whole.slow, 0.5 * weights["slow"] + 0.5 * whole.last.weight)
+    assert int(whole.told) == 12 and int(weights["told"]) == 11
+    run(tmp_path / "two", model=Followed(), **{**settings, "steps": 5})
+    resumed, _ = run(tmp_path / "two", model=Followed(), resume=True, **settings)
+    same(resumed, whole)

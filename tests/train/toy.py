@@ -89,3 +89,16 @@ class Deep(Line):
         for layer in self.layers:
             x = layer(x * self.scale, None)
         return super().forward(x)
+
+
+class Followed(Line):
+    """A line with a slow copy of its weights that follows them, and how often it was told to."""
+
+    def __init__(self, *, dropout: float = 0.1) -> None:
+        super().__init__(dropout=dropout)
+        self.slow = nn.Parameter(self.last.weight.detach().clone(), requires_grad=False)
+        self.told = nn.Parameter(torch.zeros(1, dtype=torch.long), requires_grad=False)
+
+    def after_step(self, step: int) -> None:
+        self.slow.mul_(0.5).add_(self.last.weight, alpha=0.5)
+        self.told.fill_(step)

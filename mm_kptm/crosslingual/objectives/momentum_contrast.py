@@ -20,6 +20,7 @@ from mm_kptm.errors import UserError
 from mm_kptm.objectives.tokens import TokenMasker
 from mm_kptm.systems.encoder import LayeredEncoder
 from mm_kptm.systems.system import System
+from mm_kptm.train.parallel.processes import all_gather_rows
 
 
 class MomentumContrast(nn.Module):
@@ -118,7 +119,7 @@ class CrossLingualContrast:
 
     Sources are the text of the inputs and translations their target, framed separately. Keys come from the momentum
     encoder and enter the queue during training; until the queue is full, the keys so far are the negatives.
-    Call :meth:`follow` after every step of the optimiser.
+    The trainer calls :meth:`after_step` after every step of the optimiser.
 
     Args:
         layer: depth whose first state represents a text, 0 being the embeddings (8 in base size, 12 in large).
@@ -186,7 +187,7 @@ class CrossLingualContrast:
         """The cross-entropy of every text, [B]; in training its keys enter the queue afterwards."""
         scores, keys = self.scores(system, batch)
         if system.training:
-            cast(MomentumContrast, system.head(self.name)).enqueue(keys)
+            cast(MomentumContrast, system.head(self.name)).enqueue(all_gather_rows(keys))
         return F.cross_entropy(scores, torch.zeros(len(keys), dtype=torch.long, device=keys.device), reduction="none")
 
     def loss(self, system: System, batch: ContrastedTexts) -> Tensor:
@@ -197,8 +198,8 @@ class CrossLingualContrast:
         """The loss of each text, [B]."""
         return self.losses(system, batch)
 
-    def follow(self, system: System) -> None:
-        """Update the momentum encoder; call after every optimiser step."""
+    def after_step(self, system: System, step: int = 1) -> None:
+        """Update the momentum encoder, after every optimiser step."""
         cast(MomentumContrast, system.head(self.name)).follow(system.encoder, self.momentum)
 
     def _first_states(self, encoder: nn.Module, tokens: Tokens) -> Tensor:

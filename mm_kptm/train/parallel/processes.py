@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import torch
 import torch.distributed
+from torch import Tensor
 
 from mm_kptm.errors import UserError
 
@@ -63,6 +64,24 @@ def all_gather_object(value: Value) -> list[Value]:
     if processes > 1:
         torch.distributed.all_gather_object(values, value)
     return values
+
+
+def all_gather_rows(rows: Tensor) -> Tensor:
+    """Concatenate the rows [B, ...] of every process, in order of rank; each may have another number of rows.
+
+    Nothing flows back through them.
+    """
+    rows = rows.detach()
+    _, processes = rank_and_world_size()
+    if processes == 1:
+        return rows
+    counts = [torch.zeros(1, dtype=torch.long, device=rows.device) for _ in range(processes)]
+    torch.distributed.all_gather(counts, counts[0].new_tensor([len(rows)]))
+    longest = max(map(int, counts))
+    padded = torch.cat([rows, rows.new_zeros(longest - len(rows), *rows.shape[1:])])
+    gathered = [torch.empty_like(padded) for _ in range(processes)]
+    torch.distributed.all_gather(gathered, padded)
+    return torch.cat([part[: int(count)] for part, count in zip(gathered, counts, strict=True)])
 
 
 @contextmanager

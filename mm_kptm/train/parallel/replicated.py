@@ -16,7 +16,7 @@ from mm_kptm.train.checkpoint import Checkpoints, TrainerState, load_weights
 from mm_kptm.train.optim import OptimizerState, load_state, optimizer_for, state_of
 from mm_kptm.train.parallel.processes import is_main_process
 from mm_kptm.train.parallel.shard_files import SHARDS, read_optimizer
-from mm_kptm.train.protocol import BatchT, BatchTaken, Trainable, module_of
+from mm_kptm.train.protocol import AfterStep, BatchT, BatchTaken, Trainable, module_of
 from mm_kptm.train.settings import TrainSettings
 
 
@@ -44,6 +44,11 @@ class LossModule(nn.Module, Generic[BatchTaken]):
     def measure(self, batch: BatchTaken) -> dict[str, Tensor]:
         """Measures of the model."""
         return self._measure(batch)
+
+    def after_step(self, step: int) -> None:
+        """As the model's, if it has any (:class:`~mm_kptm.train.protocol.AfterStep`)."""
+        if isinstance(self.model, AfterStep):
+            self.model.after_step(step)
 
 
 class Replicated(Generic[BatchT]):

@@ -81,7 +81,7 @@ def test_the_slow_encoder_starts_as_the_fast_one_and_follows_it() -> None:
     with torch.no_grad():
         for parameter in model.encoder.parameters():
             parameter.add_(2.0)
-    objective.follow(model)
+    objective.after_step(model)
     for parameter, old in zip(head.slow.parameters(), before, strict=True):
         torch.testing.assert_close(parameter, old + 1.0)
 
@@ -105,7 +105,7 @@ def test_training_brings_translations_together() -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        objective.follow(model)
+        objective.after_step(model)
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.8 * max(losses)
 

@@ -43,7 +43,7 @@ def contrast(case: Case) -> dict[str, Answer]:
         if step == 0:
             answers["grad_proj_fast"] = Answer(head.projection.grad.clone())
         optimizer.step()
-        objective.follow(system)
+        objective.after_step(system)
         answers |= {
             f"xlco_loss_{step}": Answer(loss.detach()),
             f"ncorrect_{step}": Answer((scores.argmax(1) == 0).sum()),

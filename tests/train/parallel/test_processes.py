@@ -13,10 +13,10 @@ import torch
 from mm_kptm.errors import UserError
 from mm_kptm.train import Checkpoints, TrainSettings, fit, read_weights, verify
 from mm_kptm.train.checkpoint import load_trainer
-from mm_kptm.train.parallel.processes import rank_and_world_size
+from mm_kptm.train.parallel.processes import all_gather_rows, rank_and_world_size, start
 from mm_kptm.train.parallel.sharded import units
 from tests.train import launching
-from tests.train.toy import Deep, Line, PointSource
+from tests.train.toy import Deep, Followed, Line, PointSource
 
 #: 8 examples a step make even parts for two processes and uneven ones for three, who measure 9, 13 and 1 example too
 SETTINGS = TrainSettings(steps=12, batch_size=8, lr=0.01, eval_every=6, save_every=6, log_every=3)
@@ -44,8 +44,8 @@ def work(folder: str, settings: TrainSettings, poison: int | None) -> None:
         (Path(folder) / f"error-{rank_and_world_size()[0]}").write_text(str(error))
 
 
-class Idle(Line):
-    """Has parameters that no loss reaches, and others that only some examples reach."""
+class Idle(Followed):
+    """Has parameters that no loss reaches, others that only some examples reach, and a copy that follows others."""
 
     def __init__(self) -> None:
         super().__init__(dropout=0.0)
@@ -190,6 +190,18 @@ def test_all_processes_stop_at_the_loss_that_one_of_them_sees(tmp_path, parallel
     errors = [(tmp_path / f"error-{rank}").read_text() for rank in range(2)]
     assert errors[0] == errors[1] and errors[0].startswith("the loss is nan at step")
     assert "17" in errors[0].split(" on examples ")[1].split(";")[0]
+
+
+def gather(folder: str) -> None:
+    start()
+    rank = rank_and_world_size()[0]
+    torch.save(all_gather_rows(torch.full((2 * rank, 3), float(rank))), Path(folder) / f"{rank}.pt")
+
+
+def test_rows_of_all_processes_are_gathered_though_they_differ_in_number(tmp_path):
+    assert launching.start(gather, 3, str(tmp_path)) == [0, 0, 0]
+    for rank in range(3):
+        assert torch.load(tmp_path / f"{rank}.pt").tolist() == [[float(n)] * 3 for n in (1, 1, 2, 2, 2, 2)]
 
 
 def test_layers_are_put_together_one_by_one():
