@@ -38,6 +38,7 @@ from mm_kptm.systems.discovery import find
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.saved import saved_task_parameters
 from mm_kptm.systems.system import System
+from mm_kptm.tasks.adversarial_training import AdversarialTraining
 from mm_kptm.tasks.multitask import MultiTask
 from mm_kptm.tasks.pretraining import ObjectiveSource, SourcesOfObjectives, Staged, heads_of
 from mm_kptm.tasks.protocol import Task, check_fit, check_vocabulary
@@ -81,13 +82,18 @@ class Built:
                     "stages were asked for, but these data build the batches of all objectives in one source"
                 )
             return Staged(source, self.schedule)
-        return self.model.training_source(source) if isinstance(self.model, MultiTask) else source
+        return self._plain.training_source(source) if isinstance(self._plain, MultiTask) else source
 
     @property
     def task(self) -> Task[Any] | None:
         """The task; None in pure pretraining."""
-        model = self.model.task if isinstance(self.model, MultiTask) else self.model
+        model = self._plain.task if isinstance(self._plain, MultiTask) else self._plain
         return model if isinstance(model, Task) else None
+
+    @property
+    def _plain(self) -> nn.Module:
+        """The model without what perturbs its inputs in training."""
+        return self.model.model if isinstance(self.model, AdversarialTraining) else module_of(self.model)
 
     @property
     def own(self) -> dict[str, Tensor]:
@@ -137,6 +143,8 @@ def build(settings: Experiment) -> Built:
         model = prepared.model(system)
         if settings.encoder.init_std is not None:
             knowledge.reinitialise(module_of(model), loaded, settings.encoder.init_std)
+    if settings.adversarial is not None:
+        model = AdversarialTraining(model, system, settings.adversarial)
     built = Built(model, system, prepared, settings.schedule)
     if settings.task is not None and settings.encoder.weights is not None:
         _fill_own(built, saved_task_parameters(settings.encoder.weights, settings.task))

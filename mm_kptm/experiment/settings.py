@@ -13,6 +13,7 @@ from mm_kptm.datasets.protocol import PRETRAINING, datasets
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.kinds.protocol import KnowledgeKind, find_kind, knowledge_kinds
 from mm_kptm.objectives.continual import ContinualSchedule
+from mm_kptm.tasks.adversarial_training import AdversarialSettings
 from mm_kptm.train.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ class Experiment:
     stages: dict[str, tuple[int, ...]] = field(
         default_factory=dict
     )  #: steps of each objective in every stage (continual pretraining, ERNIE 2.0)
+    adversarial: AdversarialSettings | None = None  #: perturb the inputs while training (VILLA); null for none
     train: TrainSettings = field(default_factory=TrainSettings)
     out: Path = Path("runs")  #: parent of the run folders
 
