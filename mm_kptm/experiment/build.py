@@ -20,6 +20,7 @@ from mm_kptm.datasets.protocol import (
 )
 from mm_kptm.errors import UserError
 from mm_kptm.experiment import knowledge, vision
+from mm_kptm.experiment.feature_contract import check_contract
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
 from mm_kptm.knowledge.kinds.protocol import knowledge_kinds
 from mm_kptm.objectives.continual import ContinualSchedule
@@ -112,6 +113,7 @@ def build(settings: Experiment) -> Built:
     recipe = find(settings.encoder.recipe)
     if settings.task is not None:
         check_fit(find_task(settings.task), recipe)  # before any file is opened
+    check_contract(settings, settings.encoder.weights)
     dataset = find_task_dataset(settings.trained, settings.data)
     request = data_request(settings)
     prepared = dataset.prepare(settings.data, request)

@@ -21,6 +21,7 @@ from mm_kptm.datasets.settings import TextSettings
 from mm_kptm.errors import UserError
 from mm_kptm.experiment import coverage
 from mm_kptm.experiment.build import Built, build
+from mm_kptm.experiment.feature_contract import check_contract, write_contract
 from mm_kptm.experiment.settings import Experiment
 from mm_kptm.io.atomic import write_json, write_text
 from mm_kptm.report.statistics import bootstrap
@@ -60,6 +61,7 @@ def train(
             remove_run(folder)
         barrier()
     _check_data(folder, built.prepared.fingerprints)
+    check_contract(settings, folder)
     covered = coverage.measured_coverage(settings, built)
     if is_main_process():
         folder.mkdir(parents=True, exist_ok=True)
@@ -70,6 +72,7 @@ def train(
                 coverage.announce(settings.name, covered, names)
         write_text(folder / CONFIG, config.dump(settings))
         write_json(folder / DATA, dict(built.prepared.fingerprints), indent=1, ascii_only=True)
+        write_contract(settings, folder)
     fitted = fit(
         built.model,
         source,
@@ -90,6 +93,7 @@ def train(
             own=built.own,
             training={"experiment": settings.name, "seed": settings.train.seed, "steps": fitted.step},
         )
+        write_contract(settings, folder / MODEL)
     return built
 
 
@@ -133,6 +137,7 @@ def opened(folder: Path, checkpoint: str = "last") -> tuple[Experiment, Built]:
     weights = checkpoints.named(checkpoint)
     built = build(settings)
     _check_data(folder, built.prepared.fingerprints)
+    check_contract(settings, folder)
     load_weights(weights, module_of(built.model))
     return settings, built
 
