@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from mm_kptm.cli import ask, catalogue, compare, convert, data, doctor, features, kg, predict, runs, threads
+from mm_kptm.cli import ask, catalogue, compare, convert, data, doctor, explain, features, kg, predict, runs, threads
 from mm_kptm.errors import UserError, UserNotice, nearest
 
 __all__ = ["main", "parser"]
@@ -58,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
     )
     root.add_argument("--version", action="version", version=f"mm-kptm {__version__}")
     verbs = root.add_subparsers(title="verbs", metavar="VERB", dest="verb", required=True)
-    for room in (runs, predict, ask, compare, features, kg, data, catalogue, convert, doctor):
+    for room in (runs, predict, ask, explain, compare, features, kg, data, catalogue, convert, doctor):
         room.add_verbs(verbs)
     return root
 

@@ -13,6 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, get_args, get_type_hints, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mm_kptm.data.tokenizers.protocol import Tokenizer
@@ -64,6 +66,16 @@ class AuxiliaryObjective:
     sizes: Mapping[str, int]  #: of the head that the objective reads by its own name
 
 
+@dataclass(frozen=True, eq=False)
+class Illustration:
+    """What an example shows a person, and what decides its answer where that is known."""
+
+    picture: NDArray[np.uint8]  #: [height, width, 3]
+    regions: tuple[str, ...] = ()  #: what each region of the image is; empty if unknown
+    region: int | None = None  #: index of the region that decides
+    fact: tuple[str, str] | None = None  #: the word that carries the fact that decides, and the first word of that fact
+
+
 @dataclass(frozen=True)
 class PreparedData:
     """A task prepared on a dataset, without a model."""
@@ -81,6 +93,7 @@ class PreparedData:
     encoding: TextEncoding | None = None  #: text encoding and injected facts, where examples are texts
     skipped: Callable[[str], int] = lambda split: 0  #: number of unusable examples of a split
     read_file: Callable[[Path], Source[Any]] | None = None  #: examples of another file; answers may be missing there
+    illustrate: Callable[[str, int], Illustration] | None = None  #: the picture of an example, by split and index
     submit: Callable[[str, Sequence[Row], Path], Sequence[Path]] | None = None  #: official files of a split's answers
 
 

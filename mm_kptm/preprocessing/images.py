@@ -141,6 +141,19 @@ class PictureFolder:
         return {}
 
 
+def find_picture(folder: Path, name: str) -> Path:
+    """The file of a picture by any of the names of :class:`PictureFolder`.
+
+    Raises:
+        UserError: it is not in the folder, or the name leads out of it.
+    """
+    for one in pictures_in(folder):
+        if name == one or name in _aliases(one):
+            return folder / one
+    inside(folder, name)
+    raise UserError(f"{folder} has no picture {name!r}")
+
+
 def _aliases(name: str) -> set[str]:
     """Shorter names of a picture."""
     path = Path(name)

@@ -24,6 +24,7 @@ from mm_kptm.objectives.spec import (
 from mm_kptm.preprocessing.inputs import InputSource
 from mm_kptm.suites.number_world.datasets import sources as number_world
 from mm_kptm.suites.number_world.datasets.entity_vectors import BASE, WIDTH, linked, without_facts
+from mm_kptm.suites.number_world.datasets.illustrations import illustration
 from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
 from mm_kptm.suites.number_world.datasets.stored_facts import LEARNT_FORMS, FactObjective, stated
 from mm_kptm.suites.number_world.generator import baselines, knowledge, questions
@@ -116,6 +117,7 @@ def _answering(
     return PreparedData(
         sources={split: partial(source, split) for split in splits},
         model=lambda system: task(system, labels, criterion=one_answer),
+        illustrate=lambda split, index: illustration(*asked(split), index),
         sizes={"vocab_size": len(vocabulary()), "region_dim": FEATURES, "entity_dim": WIDTH},
         heads=task.heads(request.recipe, len(labels)),
         fingerprints=data.fingerprints,
