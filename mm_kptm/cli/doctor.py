@@ -19,6 +19,9 @@ PACKAGES = (
 )  # fmt: skip
 OPTIONAL = {
     "pyoxigraph": "files of RDF",
+    "wandb": "train.trackers: wandb",
+    "mlflow-skinny": "train.trackers: mlflow",
+    "optuna": "mm-kptm sweep",
     "transformers": "the reference of tests and benchmarks",
     "pytest": "the tests",
 }

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, get_args, get_type_hints, runtime_checkable
 
@@ -22,7 +21,7 @@ from mm_kptm.errors import UserError
 from mm_kptm.knowledge.kinds.protocol import KnowledgeKind
 from mm_kptm.objectives.mixture import Objective
 from mm_kptm.preprocessing.text import TextEncoding
-from mm_kptm.systems.discovery import instances
+from mm_kptm.systems.discovery import discovered, instances
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.system import System
 from mm_kptm.tasks.example import Row
@@ -117,14 +116,14 @@ def data_name(data: type[Any]) -> str:
     return str(get_args(get_type_hints(data)["name"])[0])
 
 
-@cache
+@discovered
 def task_datasets() -> tuple[TaskDataset, ...]:
     """Every task on a dataset, in a fixed order."""
     found = [task_dataset for room in ("datasets", "tasks") for _, task_dataset in instances(TaskDataset, room)]
     return tuple(dict.fromkeys(found))
 
 
-@cache
+@discovered
 def datasets() -> tuple[type[Any], ...]:
     """Every dataset that feeds a task, each once, by name."""
     found = {data_name(task_dataset.data): task_dataset.data for task_dataset in task_datasets()}

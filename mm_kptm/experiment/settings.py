@@ -24,6 +24,7 @@ else:  # all registered datasets and kinds of knowledge injection, plug-ins incl
     Kind = Literal[("none", *knowledge_kinds())]
 
 
+Scalar = bool | int | float | str
 Size = int | float | bool | str | dict[str, dict[str, int | float]]  #: a dict holds the sizes of submodules by name
 
 
@@ -112,6 +113,8 @@ class Experiment:
     adversarial: AdversarialSettings | None = None  #: perturb the inputs while training (VILLA); null for none
     train: TrainSettings = field(default_factory=TrainSettings)
     out: Path = Path("runs")  #: parent of the run folders
+    sweep: dict[str, str | tuple[Scalar, ...]] = field(default_factory=dict)
+    """What `mm-kptm sweep` searches, such as {train.lr: log:1e-5:1e-3, train.batch_size: [16, 32]}."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[\w][\w.-]*", self.name):

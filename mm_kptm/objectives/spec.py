@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
 from typing import Any
 
 from mm_kptm.data.tokenizers.protocol import Specials
 from mm_kptm.errors import UserError, nearest
 from mm_kptm.objectives.mixture import Objective
-from mm_kptm.systems.discovery import by_name, instances
+from mm_kptm.systems.discovery import by_name, discovered, instances
 from mm_kptm.systems.recipe import Recipe
 
 TEXTS = "texts"
@@ -88,7 +87,7 @@ class ObjectiveSpec:
     needs: tuple[str, ...] = (TEXTS,)
 
 
-@cache
+@discovered
 def specs() -> dict[str, ObjectiveSpec]:
     """Every objective by name, in alphabetical order.
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
+from mm_kptm.config import document
 from mm_kptm.errors import UserError
+from mm_kptm.io import manifest
 from mm_kptm.io.records import Json, Record, read_json, read_lines
 from mm_kptm.io.text_lines import read_text
 from mm_kptm.report.gallery import GalleryExample, read_gallery
@@ -63,6 +63,7 @@ def read_run(folder: Path) -> Run:
             f"{folder} holds nothing to report: neither metrics.jsonl nor predictions/*.jsonl nor arms.json; "
             "name a run folder, or the folder of a comparison"
         )
+    _check_weights(folder / "checkpoints")
     config = folder / "config.yaml"
     text = read_text(config, "YAML", allow_empty=True) if config.exists() else ""
     settings = _settings(config, text)
@@ -84,6 +85,15 @@ def read_run(folder: Path) -> Run:
         baselines=_baselines(folder / "baselines.json") if (folder / "baselines.json").exists() else {},
         gallery=read_gallery(folder / "gallery.json") if (folder / "gallery.json").exists() else (),
     )
+
+
+def _check_weights(checkpoints: Path) -> None:
+    """Refuse a run whose last checkpoint is damaged: what it measured cannot be measured again."""
+    if not (checkpoints / "latest").is_file():
+        return
+    last = checkpoints / read_text(checkpoints / "latest", "the name of a checkpoint").strip()
+    if last.parent == checkpoints and last.is_dir():
+        manifest.verify(last, required=("model.safetensors",), way_out="name a run that is whole")
 
 
 def _measurements(path: Path) -> tuple[Measurement, ...]:
@@ -139,12 +149,8 @@ def _baselines(path: Path) -> dict[str, dict[str, float]]:
 
 
 def _settings(path: Path, text: str) -> Mapping[str, Json]:
-    try:
-        settings = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        line = getattr(getattr(error, "problem_mark", None), "line", 0) + 1
-        raise UserError(f"{path}, line {line}: this is no valid YAML") from None
-    return Record.of(settings, str(path)).values
+    tree = document.parsed(text, path)
+    return Record.of({} if tree is None else document.flat(tree), str(path)).values
 
 
 def _named(settings: Mapping[str, Json], key: str) -> str | None:

@@ -6,7 +6,6 @@ import inspect
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from functools import cache
 from pathlib import Path
 from typing import ClassVar, Generic
 
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from mm_kptm.data.sampler import in_order, seeded
 from mm_kptm.errors import UserError, nearest
 from mm_kptm.io.atomic import write_lines
-from mm_kptm.systems.discovery import by_name, modules
+from mm_kptm.systems.discovery import by_name, discovered, modules
 from mm_kptm.systems.discovery import catalogue as recipes
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.system import System
@@ -89,7 +88,7 @@ def write_predictions(rows: Iterable[Row], path: Path) -> None:
     write_lines(path, (json.dumps(row, ensure_ascii=False) for row in rows))
 
 
-@cache
+@discovered
 def catalogue() -> dict[str, type[Task]]:
     """Every task by name, in alphabetical order.
 

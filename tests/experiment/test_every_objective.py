@@ -6,6 +6,7 @@ import inspect
 import json
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from mm_kptm.experiment.settings import Experiment
 from mm_kptm.knowledge.graph.wordnet import FILES
 from mm_kptm.objectives.spec import specs
 from mm_kptm.systems.recipe import Recipe
+from mm_kptm.train.activation_checkpointing import checkpointed_activations
+from mm_kptm.train.protocol import module_of
 from mm_kptm.vision.features.store import StoreWriter
 
 SENTENCES = [
@@ -259,6 +262,40 @@ def test_the_objectives_of_a_recipe_are_trained_together_and_one_after_the_other
     stages = {name: [1] for name in names}
     staged, _ = fed(recipe, names, data, tmp_path, stages=stages, train=steps)
     train(staged, tmp_path / "stages", progress=False)
+
+
+FAMILIES = {recipe.family: (recipe, objective) for recipe, objective in reversed(NAMED)}
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_activations_that_are_computed_again_give_the_same_gradients(
+    family: str, data: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    """In every system, whatever its layers are; with dropout, whose random state must be restored."""
+    recipe, objective = FAMILIES[family]
+    _, built = fed(recipe, (objective,), data, tmp_path)
+    model = module_of(built.model)
+    batch = built.training.batch(range(len(built.training)), torch.Generator().manual_seed(0))
+    stored, gradients = [0, 0], []
+    for again in (False, True):
+        model.zero_grad()
+        torch.manual_seed(0)
+        with checkpointed_activations(model, enabled=again):
+            with torch.autograd.graph.saved_tensors_hooks(partial(_store, stored, again), lambda one: one):
+                loss = built.model.loss(batch)
+            loss.backward()
+        gradients.append({name: one.grad for name, one in model.named_parameters()})
+    assert stored[1] < stored[0]
+    for name, gradient in gradients[0].items():
+        if gradient is not None:
+            torch.testing.assert_close(gradients[1][name], gradient, rtol=1e-5, atol=1e-7, msg=name)
+        else:
+            assert gradients[1][name] is None, name
+
+
+def _store(stored: list[int], again: bool, tensor: torch.Tensor) -> torch.Tensor:
+    stored[again] += tensor.nbytes
+    return tensor
 
 
 def test_objectives_stand_beside_a_task_on_the_texts_of_the_user(data: list[dict[str, Any]], tmp_path: Path) -> None:

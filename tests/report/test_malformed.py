@@ -61,7 +61,7 @@ EXAMPLE = {
             "test: 'chance' must be a number between 0 and 1",
         ),
         ("baselines.json", '{"test": 0.1}', "baselines.json, test must be an object, but it is 0.1"),
-        ("config.yaml", "a: 1\nb: [", "config.yaml, line 2: this is no valid YAML"),
+        ("config.yaml", "a: 1\nb: [", "config.yaml, line 2: this is not YAML"),
         ("config.yaml", "- 1", r"config.yaml must be an object, but it is \[1\]"),
         ("gallery.json", "{}", "gallery.json: a gallery is a list of examples; this file holds something else"),
     ],
