@@ -16,21 +16,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NoReturn
 
-from mm_kptm.cli import (
-    ask,
-    catalogue,
-    compare,
-    convert,
-    data,
-    doctor,
-    explain,
-    features,
-    kg,
-    predict,
-    runs,
-    sweep,
-    threads,
-)
+from mm_kptm.cli import threads
+from mm_kptm.cli.discovery import add_verbs_of
 from mm_kptm.cli.terminal import escaped, escaping
 from mm_kptm.errors import UserError, UserNotice, nearest
 from mm_kptm.io.atomic import REFUSALS
@@ -76,13 +63,12 @@ def parser() -> argparse.ArgumentParser:
     root = _Parser(
         prog="mm-kptm",
         description="Multimodal, knowledge-enhanced and cross-lingual pretrained Transformers, measured honestly.",
-        epilog="Start with `mm-kptm demo`. A mistake of yours ends with exit code 2 and one sentence.",
+        epilog="Start with `mm-kptm demo`. Wrong input ends with exit code 2 and one sentence.",
         allow_abbrev=False,
     )
     root.add_argument("--version", action="version", version=f"mm-kptm {__version__}")
     verbs = root.add_subparsers(title="verbs", metavar="VERB", dest="verb", required=True)
-    for room in (runs, predict, ask, explain, compare, sweep, features, kg, data, catalogue, convert, doctor):
-        room.add_verbs(verbs)
+    add_verbs_of("", verbs)
     for name, verb in verbs.choices.items():
         if name in _WITH_PLUGINS:
             for leaf in _leaves(verb):

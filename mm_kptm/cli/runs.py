@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -115,6 +113,7 @@ def _train(options: argparse.Namespace) -> int:
         if getattr(options, one) is not None and getattr(options, other):
             raise UserError(f"--{one} and --{other.replace('_', '-')} exclude each other; leave one out")
     from mm_kptm import experiment
+    from mm_kptm.experiment.start import is_first_process
     from mm_kptm.train.parallel.processes import process_group
 
     with process_group():
@@ -124,10 +123,10 @@ def _train(options: argparse.Namespace) -> int:
         else:
             experiment.train(settings, folder, resume=options.resume is not None, overwrite=options.overwrite)
     if options.dry_run:
-        if _first_process():
+        if is_first_process():
             _print_dry_run(checked)
         return 0
-    if _first_process():
+    if is_first_process():
         print(folder)
     return 0
 
@@ -169,8 +168,9 @@ def _print_dry_run(checked: DryRun) -> None:
 
 def _settings_of(options: argparse.Namespace) -> tuple[Experiment, Path]:
     """Settings and run folder of ``train``, from an experiment file or from the run to resume."""
-    from mm_kptm.experiment.run_state import CONFIG, LENGTH, is_begun, settings_to_resume
+    from mm_kptm.experiment.run_state import LENGTH, settings_to_resume
     from mm_kptm.experiment.settings import Experiment
+    from mm_kptm.experiment.start import check_same, check_start
 
     if options.resume not in (None, LATEST) and Path(options.resume).is_file() and options.experiment is None:
         options.experiment, options.resume = Path(options.resume), LATEST  # `train --resume EXPERIMENT.yaml`
@@ -182,44 +182,21 @@ def _settings_of(options: argparse.Namespace) -> tuple[Experiment, Path]:
                 raise UserError(f"{override} would change a resumed run; it keeps the settings it began with")
         folder = Path(options.resume)
         settings = settings_to_resume(folder, options.overrides)
-        _check_same(settings, settings_to_resume(folder), folder)
+        check_same(settings, settings_to_resume(folder), folder)
         return settings, folder
     settings = config.read(Experiment, options.experiment, options.overrides)
     folder = settings.folder if options.resume in (None, LATEST) else Path(options.resume)
-    if options.resume is not None and ((folder / CONFIG).is_file() or (folder / "checkpoints").is_dir()):
-        _check_same(settings, settings_to_resume(folder), folder)
-    elif _first_process() and not options.overwrite and is_begun(folder):
-        raise UserError(
-            f"the run folder {folder} is not empty; go on with --resume, start anew with --overwrite, or name another "
-            "with --name=..."
-        )
+    check_start(settings, folder, resume=options.resume is not None, overwrite=options.overwrite)
     return settings, folder
 
 
-def _check_same(requested: Experiment, began: Experiment, folder: Path) -> None:
-    """Check that a run is resumed as it began, and say where it is made longer."""
-    from mm_kptm.experiment.run_state import is_longer
-
-    if is_longer(requested, began, folder) and _first_process():
-        print(
-            f"mm-kptm: {folder} goes on for more steps; the learning rate follows the {requested.train.schedule} "
-            "schedule of the new length from here on, so the result is not that of one run of this length",
-            file=sys.stderr,
-        )
-
-
-def _first_process() -> bool:
-    """Whether this is the main process of a ``torchrun`` or ``accelerate launch``, by its RANK."""
-    return os.environ.get("RANK", "0") == "0"
-
-
 def _evaluate(options: argparse.Namespace) -> int:
-    from mm_kptm import experiment
-    from mm_kptm.train.parallel.processes import process_group
+    from mm_kptm.experiment.api import evaluate
+    from mm_kptm.experiment.start import is_first_process
 
-    with only_json(options.json), process_group():
-        measured = experiment.evaluate(options.folder, options.split, checkpoint=options.checkpoint)
-    if _first_process():
+    with only_json(options.json):
+        measured = evaluate(options.folder, options.split, checkpoint=options.checkpoint)
+    if is_first_process():
         print_json(measured) if options.json else print_pairs(measured)
     return 0
 

@@ -129,6 +129,32 @@ def _tree(node: yaml.Node, source: str) -> MappingNode | ScalarNode:
     return MappingNode(entries, place)
 
 
+def tree_of(value: object, key: str = "") -> MappingNode | ScalarNode:
+    """The tree of plain values, such as a dict of settings; ``key`` is the dotted key of ``value``.
+
+    Raises:
+        UserError: a key is no text, or a value is of a type that YAML has not.
+    """
+    place = key or "the experiment"
+    if isinstance(value, Mapping):
+        entries: dict[str, MappingNode | ScalarNode] = {}
+        for name, inner in value.items():
+            if not isinstance(name, str):
+                raise UserError(f"{place}: keys are text, but {name!r} is a value of type {type(name).__name__}")
+            entries[name] = tree_of(inner, f"{key}.{name}" if key else name)
+        return MappingNode(entries, place)
+    if isinstance(value, tuple | list):
+        return ScalarNode([flat(tree_of(inner, f"{place}[{at}]")) for at, inner in enumerate(value)], place)
+    if isinstance(value, Path):
+        return ScalarNode(str(value), place, str(value))
+    if value is None or isinstance(value, bool | int | float | str):
+        return ScalarNode(value, place, value if isinstance(value, str) else None)
+    raise UserError(
+        f"{place}: settings are numbers, text, truth values, lists and dicts, not a value of type "
+        f"{type(value).__name__}"
+    )
+
+
 def split(override: str) -> tuple[list[str], MappingNode | ScalarNode]:
     """Split an override such as ``--train.steps=10`` into its key path and value."""
     option, equals, text = override.partition("=")

@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, get_args, get_type_hints, runtime_checkable
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from mm_kptm.data.tokenizers.protocol import Tokenizer
+from mm_kptm.datasets.illustration import Illustration
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.kinds.protocol import KnowledgeKind
 from mm_kptm.objectives.mixture import Objective
@@ -49,6 +48,7 @@ class DataRequest:
     facts: str = "none"  #: which facts are injected: none, true, random, swapped or oracle
     objectives: Mapping[str, float] = field(default_factory=dict)  #: of pretraining, with their weights
     vectors: Path | None = None  #: a folder of entity vectors, for knowledge that is fused
+    objective_arguments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  #: in place of published ones
     pixels: PixelFormat | None = None  #: how the encoder reads pictures, where it reads any
 
     @property
@@ -63,16 +63,6 @@ class AuxiliaryObjective:
 
     objective: Objective
     sizes: Mapping[str, int]  #: of the head that the objective reads by its own name
-
-
-@dataclass(frozen=True, eq=False)
-class Illustration:
-    """What an example shows a person, and what decides its answer where that is known."""
-
-    picture: NDArray[np.uint8]  #: [height, width, 3]
-    regions: tuple[str, ...] = ()  #: what each region of the image is; empty if unknown
-    region: int | None = None  #: index of the region that decides
-    fact: tuple[str, str] | None = None  #: the word that carries the fact that decides, and the first word of that fact
 
 
 @dataclass(frozen=True)
@@ -92,8 +82,10 @@ class PreparedData:
     encoding: TextEncoding | None = None  #: text encoding and injected facts, where examples are texts
     skipped: Callable[[str], int] = lambda split: 0  #: number of unusable examples of a split
     read_file: Callable[[Path], Source[Any]] | None = None  #: examples of another file; answers may be missing there
-    illustrate: Callable[[str, int], Illustration] | None = None  #: the picture of an example, by split and index
+    labels: Mapping[str, Callable[[], Any] | None] = field(default_factory=dict)
+    """What the inputs offer to objectives beside the task, besides texts, languages and regions; as in ``Offers``."""
     submit: Callable[[str, Sequence[Row], Path], Sequence[Path]] | None = None  #: official files of a split's answers
+    illustrate: Callable[[str, int], Illustration] | None = None  #: what is known of an example of a split, by index
 
 
 @dataclass(frozen=True)

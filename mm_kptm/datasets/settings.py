@@ -15,6 +15,7 @@ from mm_kptm.datasets.protocol import DataRequest
 from mm_kptm.datasets.stored_regions import ImageStore
 from mm_kptm.errors import UserError
 from mm_kptm.preprocessing.images import PictureFolder
+from mm_kptm.vision.features.region_store import DetectionStore
 from mm_kptm.vision.features.store import RegionStore
 
 T = TypeVar("T")
@@ -50,7 +51,7 @@ class TextSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitFiles(TextSettings):
-    """One file per split."""
+    """One file per split, or the files that a pattern fits, such as ``xnli/test-*.tsv``."""
 
     train: Path  #: examples to learn from
     dev: Path | None = None  #: examples to choose a model by
@@ -84,8 +85,12 @@ class ImageSettings(TextSettings):
                 "data.images"
             )
 
-    def store(self, request: DataRequest) -> ImageStore:
+    def store(self, request: DataRequest, *, detections: bool = False) -> ImageStore:
         """The images by name.
+
+        Args:
+            request: says how the encoder reads pictures.
+            detections: whether stored names, classes and confidences are read, too.
 
         Raises:
             UserError: they cannot be read, or the encoder does not read what they are.
@@ -96,7 +101,7 @@ class ImageSettings(TextSettings):
                     f"encoder.vision makes regions of pictures, but data.features is {self.features}, regions that are "
                     "made already; give data.images, or leave encoder.vision out"
                 )
-            return RegionStore(self.features)
+            return DetectionStore(self.features) if detections else RegionStore(self.features)
         if self.images is None or request.pixels is None:
             raise UserError(
                 f"data.images is {self.images}, but the encoder reads regions of pictures; say what makes them as "
@@ -104,28 +109,77 @@ class ImageSettings(TextSettings):
             )
         return PictureFolder(self.images, request.pixels)
 
+    def region_store(self, request: DataRequest, what: str) -> RegionStore:
+        """The stored regions, for examples that name them.
+
+        Args:
+            request: says how the encoder reads pictures.
+            what: the data set, for the message.
+
+        Raises:
+            UserError: there are pictures in their place, or they cannot be read.
+        """
+        store = self.store(request)
+        if not isinstance(store, RegionStore):
+            raise UserError(f"{what} name regions of a detector, but data.images gives pictures; give data.features")
+        return store
+
 
 @dataclass(frozen=True, kw_only=True)
 class RegionFiles(ImageSettings, SplitFiles):
     """One file per split, about images."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class CaptionSettings:
+    """Captions that are written for images."""
+
+    caption_length: int = 20  #: pieces of a written caption, its end included; 20 in VLP, 39 in Oscar
+    beam_size: int = 5  #: captions that the search keeps; 1 takes the best next word
+    length_penalty: float = 0.0  #: added to the log-likelihood of a caption for each of its pieces
+    tags: bool = False  #: whether captioning reads the names of an image's objects behind the caption, as Oscar
+
+    def __post_init__(self) -> None:
+        for name in ("caption_length", "beam_size"):
+            if getattr(self, name) < 1:
+                raise UserError(f"data.{name} is {getattr(self, name)} but must be at least 1")
+
+
 def by_split(files: Mapping[str, Path], read: Callable[[Path], Sequence[T]]) -> Callable[[str], Sequence[T]]:
-    """The examples of a split, read once."""
+    """The examples of a split, read once; a path with a star in its name stands for all files that it fits."""
 
     @cache
     def examples(split: str) -> Sequence[T]:
-        return read(files[split])
+        return [one for path in matching(files[split]) for one in read(path)]
 
     return examples
+
+
+def matching(path: Path) -> list[Path]:
+    """The files that a pattern such as ``xnli/test-*.tsv`` fits, in order of their names; a path without a star itself.
+
+    Raises:
+        UserError: no file fits the pattern.
+    """
+    if "*" not in path.name:
+        return [path]
+    found = sorted(path.parent.glob(path.name))
+    if not found:
+        raise UserError(f"no file fits {path}; the files of each language were expected there")
+    return found
 
 
 def fingerprints(files: Mapping[str, Path]) -> dict[str, str]:
     """The digest of every file, or of those in a folder, by its part in the data; ``UserError`` for one not there."""
     found = {}
+    each = {
+        part if member == file else f"{part}/{member.name}": member
+        for part, file in files.items()
+        for member in matching(file)
+    }
     members = {
         f"{part}/{member.relative_to(file)}" if file.is_dir() else part: member
-        for part, file in files.items()
+        for part, file in each.items()
         for member in (sorted(one for one in file.rglob("*") if one.is_file()) if file.is_dir() else [file])
     }
     for part, file in members.items():

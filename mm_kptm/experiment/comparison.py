@@ -57,6 +57,10 @@ class Compared:
     comparison: report.Comparison
     report: Path
 
+    def __str__(self) -> str:
+        """Tables as text."""
+        return report.comparison_text(self.comparison)
+
 
 def compare(
     experiments: Sequence[Experiment],

@@ -14,12 +14,13 @@ from torch import Tensor
 from mm_kptm.batch import Inputs
 from mm_kptm.data.images.decoding import read_picture
 from mm_kptm.data.sampler import seeded
-from mm_kptm.datasets.protocol import Illustration
+from mm_kptm.data.tokenizers.joining import running_text
+from mm_kptm.datasets.illustration import Illustration
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import Built
 from mm_kptm.experiment.run import opened
 from mm_kptm.experiment.settings import Experiment
-from mm_kptm.experiment.show import running_text, tokenizer_of_data
+from mm_kptm.experiment.show import tokenizer_of_data
 from mm_kptm.nn.visibility import Branches
 from mm_kptm.preprocessing.images import find_picture
 from mm_kptm.report.explanation import Explained, Part, write_explanations
@@ -101,9 +102,9 @@ def _illustration(
         return built.prepared.illustrate(split, index)
     folder = images or getattr(settings.data, "images", None)
     if folder is None:
-        return Illustration(np.full((*BLANK, 3), 255, np.uint8))
+        return Illustration()
     name = batch.about[0].group.removeprefix("image-")
-    return Illustration(read_picture(find_picture(Path(folder), name)))
+    return Illustration(pixels=read_picture(find_picture(Path(folder), name)))
 
 
 def _explained(
@@ -124,15 +125,17 @@ def _explained(
     of_tokens = _shares(found.tokens, [[at] for at in trunk])
     facts = _facts(tree, pieces)
     of_facts = _shares(found.tokens, [places for *_, places in facts])
-    height, width = shown.picture.shape[:2]
+    pixels = np.full((*BLANK, 3), 255, np.uint8) if shown.pixels is None else shown.pixels
+    height, width = pixels.shape[:2]
+    needed = None if shown.facts is None else {(one.subject, one.relation) for one in shown.facts if one.used}
     return Explained(
         id=about.id,
-        image=picture(shown.picture),
+        image=picture(pixels),
         width=width,
         height=height,
-        question=running_text([pieces[at] for at in trunk if not _special(pieces[at])]),
-        answer=str(row["answer"]),
-        target=about.target,
+        question=shown.question or running_text([pieces[at] for at in trunk if not _special(pieces[at])]),
+        answer=shown.wording(str(row["answer"])),
+        target=shown.wording(about.target),
         correct=float(row["correct"]) if "correct" in row else None,
         labels=tuple(label for label in (about.type, about.language) if label),
         regions=tuple(
@@ -146,7 +149,7 @@ def _explained(
         ),
         tokens=tuple(Part(pieces[at], shares) for at, shares in zip(trunk, of_tokens, strict=True)),
         facts=tuple(
-            Part(f"{carrier}: {fact}", shares, None if shown.fact is None else (carrier, fact.split()[0]) == shown.fact)
+            Part(f"{carrier}: {fact}", shares, None if not needed else (carrier, fact.split()[0]) in needed)
             for (carrier, fact, _), shares in zip(facts, of_facts, strict=True)
         ),
     )

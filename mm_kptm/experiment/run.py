@@ -2,7 +2,8 @@
 
 A folder holds ``config.yaml`` (resolved), ``environment.json``, ``data.json`` (hashes), ``metrics.jsonl``, TensorBoard
 ``events/``, ``checkpoints/``, ``model/`` (what :func:`mm_kptm.load` opens, with what knowledge put around the encoder),
-``predictions/<split>.jsonl``, ``baselines.json``, and ``coverage.json`` where examples carry facts.
+``predictions/<split>.jsonl``, ``examples/<split>.json`` for the report, ``baselines.json``, and ``coverage.json`` where
+examples carry facts.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from mm_kptm.datasets.settings import TextSettings
 from mm_kptm.errors import UserError, UserNotice
 from mm_kptm.experiment import coverage
 from mm_kptm.experiment.build import Built, build
+from mm_kptm.experiment.examples import write_examples
 from mm_kptm.experiment.feature_contract import check_contract, write_contract
-from mm_kptm.experiment.run_state import CONFIG, DATA, leftovers, refuse_links, settled
+from mm_kptm.experiment.run_state import CONFIG, DATA, MODEL, leftovers, refuse_links, settled
 from mm_kptm.experiment.settings import Experiment
 from mm_kptm.io.atomic import write_json, write_text
 from mm_kptm.io.lock import LOCK, locked
@@ -43,8 +45,7 @@ from mm_kptm.train.parallel.processes import barrier, is_main_process, start
 from mm_kptm.train.precision import matmul_precision
 from mm_kptm.train.protocol import module_of
 
-MODEL, BASELINES = "model", "baselines.json"
-COVERAGE = "coverage.json"
+BASELINES, COVERAGE = "baselines.json", "coverage.json"
 
 
 def train(
@@ -207,6 +208,8 @@ def evaluated(
         rows = built.task.predictions(source, batch_size=settings.train.batch_size)
         if is_main_process():
             write_predictions(rows, run / "predictions" / (step or "") / f"{split}.jsonl")
+            if step is None:
+                write_examples(run, settings, built, split, rows)
     labelled = [row for row in rows if "correct" in row]
     if built.task is not None:
         if len(labelled) < len(rows):
@@ -214,6 +217,8 @@ def evaluated(
         if labelled:
             result["accuracy"] = _mean(labelled)
             result |= built.task.summary(labelled)
+            if signatures := built.task.signatures(labelled):
+                result["signatures"] = signatures
             result |= use_of(split, labelled, partial(_answered, settings, built))
             for key in ("type", "language"):
                 result[f"by_{key}"] = _by(labelled, key)

@@ -17,9 +17,8 @@ from mm_kptm.experiment.settings import Experiment
 from mm_kptm.io.atomic import TEMPORARY
 from mm_kptm.io.lock import LOCK
 from mm_kptm.systems.plugin_files import check_plugins
-from mm_kptm.train.checkpoint import Checkpoints
 
-CONFIG, DATA = "config.yaml", "data.json"
+CONFIG, DATA, MODEL = "config.yaml", "data.json", "model"
 LENGTH = ("train.steps", "train.epochs", "train.patience")  #: settings that a run which has ended may go on with
 
 
@@ -55,10 +54,12 @@ def settings_to_resume(folder: Path, overrides: Sequence[str] = ()) -> Experimen
     Raises:
         UserError: the folder is no run, its last checkpoint is damaged, or ``config.yaml`` was changed since.
     """
+    from mm_kptm.train.checkpoint import Checkpoints  # imports torch
+
     check_plugins(folder)
     checkpoint = Checkpoints(folder).find("latest")
     if checkpoint is None or not (checkpoint / CONFIG).is_file():
-        return config.read(Experiment, _config_of(folder), overrides)
+        return config.read(Experiment, config_of(folder), overrides)
     settings, differences = settled(folder, checkpoint, overrides)
     if differences:
         raise UserError(f"{differences[0]}; put it back from {checkpoint / CONFIG}, or start a new run")
@@ -73,7 +74,7 @@ def is_longer(requested: Experiment, began: Experiment, folder: Path) -> bool:
     """
     ours, theirs = config.leaves(requested), config.leaves(began)
     changed = [key for key in sorted(ours | theirs) if ours.get(key) != theirs.get(key)]
-    ended = (folder / "model").is_dir()  # written after the last step
+    ended = (folder / MODEL).is_dir()  # written after the last step
     for key in changed:
         if key not in LENGTH or not ended:
             raise UserError(
@@ -114,7 +115,12 @@ def settled(folder: Path, checkpoint: Path, overrides: Sequence[str] = ()) -> tu
     return config.read(Experiment, checkpoint / CONFIG, [*moved, *overrides]), said
 
 
-def _config_of(folder: Path) -> Path:
+def config_of(folder: Path) -> Path:
+    """The resolved settings of a run folder.
+
+    Raises:
+        UserError: it is no run folder.
+    """
     path = folder / CONFIG
     if path.is_file():
         return path

@@ -9,6 +9,7 @@ from typing import Any
 
 from mm_kptm.batch import Inputs, Tokens
 from mm_kptm.data.sampler import seeded
+from mm_kptm.data.tokenizers.joining import running_text
 from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.datasets.protocol import PreparedData, ReadsText
 from mm_kptm.errors import UserError
@@ -23,8 +24,6 @@ from mm_kptm.experiment.coverage import (
 )
 from mm_kptm.experiment.settings import Experiment
 from mm_kptm.nn.visibility import Branches
-
-_CONTINUES, _SPACES = "##", ("\u0120", "\u2581")  # how word pieces, and byte-level and SentencePiece pieces, say so
 
 
 @dataclass(frozen=True)
@@ -137,21 +136,3 @@ def _rows(inputs: Inputs, text: Tokens, tokenizer: Tokenizer) -> list[dict[str, 
             }
         )
     return rows
-
-
-def running_text(pieces: Sequence[str]) -> str:
-    """Pieces with the blanks that their marks stand for.
-
-    >>> running_text(["new", "york", "##er"]), running_text(["new", "\u0120york", "er"])
-    ('new yorker', 'new yorker')
-    """
-    spaced = any(piece.startswith(_SPACES) for piece in pieces)
-    text = ""
-    for piece in pieces:
-        if piece.startswith(_SPACES):
-            text += f" {piece[1:]}"
-        elif piece.startswith(_CONTINUES) and text:
-            text += piece.removeprefix(_CONTINUES)
-        else:
-            text += piece if spaced or not text else f" {piece}"
-    return text.strip()

@@ -121,7 +121,6 @@ class TimmBackbone(Backbone):
         cells = self._grid_of(features, side, side)
         self.dim = cells.shape[-1]
         self.stride = -(-side // cells.shape[1])
-        self._measured = (cells.shape[1], cells.shape[2])
         self.pooled_dim = self.model.forward_head(features, pre_logits=True).flatten(1).shape[-1]
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -148,11 +147,6 @@ class TimmBackbone(Backbone):
         if features.ndim != 4:
             raise UserError(f"its features have the shape {list(features.shape)}")
         return features if _channels_last(self.model) else features.permute(0, 2, 3, 1)
-
-    def grid(self, height: int, width: int) -> tuple[int, int]:
-        """Rows and columns of the map of a picture of ``height`` x ``width`` pixels."""
-        own = (self.image_format.size, self.image_format.size)
-        return self._measured if (height, width) == own else super().grid(height, width)
 
     def pooled(self, pixels: Tensor) -> Tensor:
         """The vector before the classifier, pooled as the model was published, [B, 3, h, w] -> [B, P]."""
@@ -275,11 +269,11 @@ def _timm_model(name: str, side: int) -> tuple[Any, bool]:
     """The model without its classifier, and whether it reads pictures of any size."""
     import timm
 
-    tried: list[tuple[dict[str, Any], bool]] = [
+    attempts: tuple[tuple[dict[str, Any], bool], ...] = (
         ({"img_size": side, "dynamic_img_size": True}, True),
         ({"img_size": side}, False),
-    ]
-    for options, any_size in tried:
+    )
+    for options, any_size in attempts:
         try:
             return timm.create_model(name, pretrained=False, num_classes=0, **options), any_size
         except TypeError:  # the model has no such option

@@ -1,7 +1,7 @@
 """Reading of run folders: measurements by step, predictions by example, config and records."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mm_kptm.config import document
@@ -10,6 +10,8 @@ from mm_kptm.io import manifest
 from mm_kptm.io.records import Json, Record, read_json, read_lines
 from mm_kptm.io.text_lines import read_text
 from mm_kptm.report.gallery import GalleryExample, read_gallery
+
+EXAMPLES = "examples"  #: folder of the recorded examples, a file a split
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Run:
     measurements: tuple[Measurement, ...]
     predictions: Mapping[str, tuple[Prediction, ...]]  #: by split
     baselines: Mapping[str, Mapping[str, float]]  #: by split, then by name
-    gallery: tuple[GalleryExample, ...]
+    examples: Mapping[str, tuple[GalleryExample, ...]] = field(default_factory=dict)  #: recorded ones, by split
 
 
 def read_run(folder: Path) -> Run:
@@ -83,7 +85,7 @@ def read_run(folder: Path) -> Run:
         measurements=_measurements(metrics) if metrics.exists() else (),
         predictions=predictions,
         baselines=_baselines(folder / "baselines.json") if (folder / "baselines.json").exists() else {},
-        gallery=read_gallery(folder / "gallery.json") if (folder / "gallery.json").exists() else (),
+        examples={path.stem: read_gallery(path) for path in sorted((folder / EXAMPLES).glob("*.json"))},
     )
 
 

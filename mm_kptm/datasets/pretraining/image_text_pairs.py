@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from mm_kptm.data.formats.jsonl import AskedImage, read_retrieval, read_vqa
 from mm_kptm.data.packing import Packed
 from mm_kptm.data.tokenizers.protocol import Tokenizer, framed
+from mm_kptm.datasets.object_tags import ObjectTags
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import RegionFiles, fingerprints
 from mm_kptm.datasets.stored_regions import CLASSES, DETECTED, ImageStore, StoredRegions, region_sizes
 from mm_kptm.errors import UserError
+from mm_kptm.io.text_lines import numbered_lines
 from mm_kptm.objectives.mixture import Mixture, Objective, Objectives
 from mm_kptm.objectives.spec import (
     LANGUAGE_IDS,
@@ -41,12 +43,14 @@ from mm_kptm.vision.objectives.masked_objects import DETECTED_OBJECTS
 from mm_kptm.vision.objectives.masked_regions import REGION_CLASSES
 from mm_kptm.vision.objectives.part_contrast import OBJECT_TAGS
 from mm_kptm.vision.objectives.random_pixel_sampling import RandomPixelSampling
+from mm_kptm.vision.objectives.region_words import REGION_NAMES
 
 REMEDIES = {
     REGION_FEATURES: "pictures have none before the model reads them; give data.features, or leave the objective out",
     LANGUAGE_IDS: "name the languages of the encoder, in the order of their ids, as data.languages",
     REGION_CLASSES: f"give the folder of data.features a {CLASSES}.npy, the detector's distribution for every region",
     DETECTED_OBJECTS: f"give the folder of data.features {', '.join(f'{name}.npy' for name in DETECTED)}",
+    REGION_NAMES: "name a file of the names of the detector's classes, one a line, as data.class_names",
     OBJECT_TAGS: "let data.tags be true, and give the folder of data.features object_names.npy and names.json",
     ANSWERS: "name questions and their answers, a JSON object a line, as data.questions",
 }
@@ -61,6 +65,7 @@ class ImageTextPairs(RegionFiles):
     questions: Path | None = None  #: training questions with answers, as own data of VQA; texts like captions
     dev_questions: Path | None = None  #: the same for dev
     tags: bool = False  #: whether the names of an image's objects stand behind every text about it, as Oscar reads them
+    class_names: Path | None = None  #: names of the detector's classes but the background, one a line, in their order
     num_objects: int = 1600  #: classes of the detector, without a background; Visual Genome's unless given
     num_attributes: int = 400  #: its attributes
     mask_rate: float = 0.15  #: the share of tokens that is masked
@@ -78,7 +83,7 @@ class ImageTextPairs(RegionFiles):
     @property
     def fingerprints(self) -> dict[str, str]:
         """Fingerprint of the data and the settings that affect them."""
-        asked = {"questions": self.questions, "dev_questions": self.dev_questions}
+        asked = {"questions": self.questions, "dev_questions": self.dev_questions, "class_names": self.class_names}
         named = {name: path for name, path in asked.items() if path is not None}
         return {**super().fingerprints, **fingerprints(named)}
 
@@ -129,6 +134,8 @@ class _Pairs:
         columns = self.detections
         if CLASSES in columns:
             has[REGION_CLASSES] = lambda: int(columns[CLASSES].shape[1])
+        if self.data.class_names is not None:
+            has[REGION_NAMES] = self._names
         if all(name in columns for name in DETECTED):
             has[DETECTED_OBJECTS] = self._detected
         if self.data.tags:
@@ -170,22 +177,14 @@ class _Pairs:
 
     @cached_property
     def _tags(self) -> Callable[[str], tuple[int, ...]]:
-        """The names of the objects of an image, each once, in the order of its regions.
+        """The names of the objects of an image."""
+        tags, places = ObjectTags(self.store, self.tokenizer), self.store.places_of
+        return lambda image: tags(int(places([image])[0]))
 
-        Raises:
-            UserError: the store holds no names.
-        """
-        store = self.store
-        if not isinstance(store, DetectionStore) or "object_names" not in store.columns:
-            raise UserError(f"data.tags are names of objects, but {store.folder} holds no object_names.npy")
-
-        @cache
-        def tags(image: str) -> tuple[int, ...]:
-            (place,) = store.places_of([image])
-            names = dict.fromkeys(store.image(int(place)).object_names or ())
-            return tuple(self.tokenizer.encode(" ".join(names)).ids)
-
-        return tags
+    def _names(self) -> list[tuple[int, ...]]:
+        """The tokens of the name of every class of the detector."""
+        lines = numbered_lines(self.data.class_names) if self.data.class_names is not None else ()
+        return [self.tokenizer.encode(name.strip()).ids for _, name in lines]
 
     def _detected(self) -> dict[str, int]:
         """The sizes of a head that names objects and attributes."""
@@ -204,7 +203,9 @@ def pretraining(data: ImageTextPairs, request: DataRequest) -> PreparedData:
     """Captions with their images, in the order of the file."""
     tokenizer = data.tokenizer()
     pairs = _Pairs(data, tokenizer, request)
-    context = ObjectiveContext(tokenizer.specials, len(tokenizer), pairs.offers, data.mask_rate, request.recipe)
+    context = ObjectiveContext(
+        tokenizer.specials, len(tokenizer), pairs.offers, data.mask_rate, request.recipe, request.objective_arguments
+    )
     plain = build_objectives(request.objectives, context)
     objectives: dict[str, Objective] = dict(plain)
     if (count := data.random_pixels) is not None:

@@ -11,9 +11,7 @@ from typing import Literal
 from mm_kptm.data.formats.captions import Pointed, read_refcoco
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import ImageSettings, fingerprints
-from mm_kptm.datasets.stored_regions import region_sizes
 from mm_kptm.datasets.vision import sources as image_sources
-from mm_kptm.preprocessing.text import TextEncoding
 from mm_kptm.tasks.heads import requested_heads
 from mm_kptm.tasks.vision.grounding import ExpressionSource, Grounding
 
@@ -32,7 +30,8 @@ class RefCocoData(ImageSettings):
 
 def grounding(data: RefCocoData, request: DataRequest) -> PreparedData:
     """Referring expressions on photographs (Yu et al. 2016); UNITER reads two layers of its head for RefCOCO+."""
-    store, reading = data.store(request), TextEncoding(data.tokenizer(), data.max_length, data.languages)
+    store = data.store(request)
+    reading = image_sources.reading_of(data, request.recipe)
     given = {"train": data.expressions, "dev": data.dev_expressions, "test": data.test_expressions}
     files = {split: path for split, path in given.items() if path is not None}
 
@@ -51,7 +50,7 @@ def grounding(data: RefCocoData, request: DataRequest) -> PreparedData:
     return PreparedData(
         sources={split: partial(source, split) for split in splits()},
         model=Grounding,
-        sizes={"vocab_size": len(reading.tokenizer), **region_sizes(store)},
+        sizes=image_sources.sizes_of(reading, store),
         heads=requested_heads(request.recipe, Grounding.HEADS, sizes),
         fingerprints=fingerprints({**files, **data.tokenizer_files}),
     )

@@ -20,7 +20,7 @@ from mm_kptm.models.sentence_embedding import Vectors, mean_state
 from mm_kptm.objectives.contrast import in_batch_contrast
 from mm_kptm.preprocessing.inputs import InputSource
 from mm_kptm.systems.system import System
-from mm_kptm.tasks.example import Example, Row, prediction
+from mm_kptm.tasks.example import Example, Row, RowInputs, prediction
 from mm_kptm.tasks.metrics.similarity import Likeness, cosine
 from mm_kptm.tasks.protocol import Task
 from mm_kptm.tasks.scores import finite_scores
@@ -126,6 +126,13 @@ class ParallelSentences(Task[Translations]):
             self.train(training)
         meanings, left, right = zip(*(found[index] for index in range(len(source))), strict=True)
         return self._retrieved(meanings, torch.stack(left), torch.stack(right))
+
+    def inputs_of_row(self, source: Source[Translations], number: int, row: Row) -> RowInputs:
+        """A sentence and its translation; there are two lines a pair."""
+        index, way = divmod(number, 2)
+        batch = source.batch([index], seeded(0, index))
+        sides = (batch.left, batch.right)
+        return RowInputs(index, sides[::-1] if way else sides)
 
     def _retrieved(self, meanings: Sequence[Meaning], left: Tensor, right: Tensor) -> list[Row]:
         places: dict[tuple[str, str], list[int]] = defaultdict(list)

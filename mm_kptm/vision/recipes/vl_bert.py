@@ -15,6 +15,7 @@ from mm_kptm.recipes.bert import BERT_FIELDS, layer_rules, masked_tokens, pair_c
 from mm_kptm.systems.published_fields import STANDARD, check_fields
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import OneOf, Rename, drop_prefix
+from mm_kptm.systems.text_format import TextFormat
 from mm_kptm.vision.modules.single_stream.visual_features import BOX_DIM, PrecomputedFeatures, VisualFeatureEmbedding
 from mm_kptm.vision.modules.single_stream.vl_bert_embedding import VlBertEmbedding
 
@@ -230,6 +231,7 @@ VL_BERT_BASE = Recipe(
     read_config=_read_config,
     infer_from_shapes={"visual_dim": (f"{_EMBED}.regions.project.weight", 0)},
     infer_sizes=_infer_sizes,
+    text=TextFormat(answer_slot="mask-part"),
     notes=(
         "the released features carry the whole image as region 0: give whole_image='first' for such; by default it is "
         "made of the regions, with a box that fills the picture exactly (released: one pixel short)",

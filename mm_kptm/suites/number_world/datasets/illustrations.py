@@ -1,10 +1,12 @@
-"""Questions of Number World as a person sees them, with the region and the fact that decide each answer."""
+"""What people see of an example of Number World: scene, names of its numbers, question and injected facts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
-from mm_kptm.datasets.protocol import Illustration
+from mm_kptm.datasets.illustration import Illustration
+from mm_kptm.report.gallery import Fact
 from mm_kptm.suites.number_world.generator.knowledge import FactQuestion
 from mm_kptm.suites.number_world.generator.language import words
 from mm_kptm.suites.number_world.generator.lexicon import RELATION_WORDS, surface
@@ -13,28 +15,45 @@ from mm_kptm.suites.number_world.generator.questions import Question
 from mm_kptm.suites.number_world.generator.scene import Scenes
 
 _OVER_ALL = frozenset({"count", "count-colour", "exists", "exists-coloured", "compare", "beside"})
-"""Types whose answer no single region decides."""
+"""Types of questions whose answer no single region decides."""
 
 
-def illustration(scenes: Scenes, questions: Sequence[Question], index: int) -> Illustration:
-    """The scene of a question; questions over all regions, or two of them, have none that decides."""
-    question = questions[index]
-    things = scenes.things(question.scene)
+def illustrated_scene(scenes: Scenes, number: int, language: str) -> Illustration:
+    """A scene with the colour and value of every number."""
+    names = [f"{surface('colour:' + thing.colour, language)} {thing.value}" for thing in scenes.things(number)]
+    return Illustration(pixels=scenes.image(number), regions=tuple(names))
+
+
+def illustrated_question(scenes: Scenes, asked: Sequence[Question], index: int) -> Illustration:
+    """A question about a scene, with the facts that are injected."""
+    question = asked[index]
+    scene = illustrated_scene(scenes, question.scene, question.language)
     return Illustration(
-        scenes.image(question.scene),
-        tuple(f"{surface('colour:' + thing.colour, question.language)} {thing.value}" for thing in things),
-        region=None if question.type in _OVER_ALL else question.subject,
-        fact=needed_fact(question),
+        question.sentence,
+        scene.pixels,
+        scene.regions,
+        None if question.type in _OVER_ALL else question.subject,
+        _facts(question),
+        partial(_worded, language=question.language),
     )
 
 
-def needed_fact(question: Question) -> tuple[str, str] | None:
-    """The name that carries the fact that a question needs, and the word of its relation; None without facts."""
-    if not isinstance(question, FactQuestion) or not question.branches:
-        return None
+def _worded(label: str, *, language: str) -> str:
+    return surface(label, language)
+
+
+def _facts(question: Question) -> tuple[Fact, ...]:
+    """Injected facts, with ``used`` set for the one that the question needs."""
+    if not isinstance(question, FactQuestion):
+        return ()
     language = question.facts_language
-    (carrier, *_), (relation, *_) = (
-        words(name(question.number, language), language),
-        words(RELATION_WORDS[language][question.relation], language),
+    needed = (
+        words(name(question.number, language), language)[0],
+        words(RELATION_WORDS[language][question.relation], language)[0],
     )
-    return carrier, relation
+    return tuple(
+        Fact(subject, relation, object, used=(subject, relation) == needed)
+        for subject, (relation, object) in (
+            (question.words[branch.anchor], branch.words) for branch in question.branches
+        )
+    )
