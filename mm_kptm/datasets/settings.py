@@ -156,14 +156,15 @@ def by_split(files: Mapping[str, Path], read: Callable[[Path], Sequence[T]]) -> 
 
 
 def matching(path: Path) -> list[Path]:
-    """The files that a pattern such as ``xnli/test-*.tsv`` fits, in order of their names; a path without a star itself.
+    """The files that a pattern such as ``xnli/test-*.tsv`` fits, in order of their names; a path without a star alone.
 
     Raises:
         UserError: no file fits the pattern.
     """
-    if "*" not in path.name:
+    if "*" not in str(path):
         return [path]
-    found = sorted(path.parent.glob(path.name))
+    fixed = next(parent for parent in path.parents if "*" not in str(parent))
+    found = sorted(fixed.glob(str(path.relative_to(fixed))))
     if not found:
         raise UserError(f"no file fits {path}; the files of each language were expected there")
     return found
@@ -173,7 +174,7 @@ def fingerprints(files: Mapping[str, Path]) -> dict[str, str]:
     """The digest of every file, or of those in a folder, by its part in the data; ``UserError`` for one not there."""
     found = {}
     each = {
-        part if member == file else f"{part}/{member.name}": member
+        part if member == file else f"{part}/{member.parent.name}/{member.name}": member
         for part, file in files.items()
         for member in matching(file)
     }

@@ -12,16 +12,19 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mm_kptm.batch import Inputs
 from mm_kptm.data.formats.jsonl import AskedImage, read_retrieval, read_vqa
+from mm_kptm.data.formats.vision.translated_captions import read_translated_captions
 from mm_kptm.data.packing import Packed
 from mm_kptm.data.tokenizers.protocol import Tokenizer, framed
 from mm_kptm.datasets.object_tags import ObjectTags
+from mm_kptm.datasets.pretraining.multilingual_captions import SwitchedCaptions, caption_pairs, read_translations
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import RegionFiles, fingerprints
 from mm_kptm.datasets.stored_regions import CLASSES, DETECTED, ImageStore, StoredRegions, region_sizes
 from mm_kptm.errors import UserError
 from mm_kptm.io.text_lines import numbered_lines
-from mm_kptm.objectives.mixture import Mixture, Objective, Objectives
+from mm_kptm.objectives.mixture import Mixture, MixtureBatch, Objective, Objectives
 from mm_kptm.objectives.spec import (
     LANGUAGE_IDS,
     REGION_FEATURES,
@@ -35,9 +38,11 @@ from mm_kptm.preprocessing.images import PictureFolder
 from mm_kptm.preprocessing.inputs import MARK, InputSource, RegionProvider
 from mm_kptm.preprocessing.text import TextEncoding
 from mm_kptm.tasks.metrics.vqa import normalised
-from mm_kptm.tasks.pretraining import ObjectiveSource, heads_of
+from mm_kptm.tasks.pretraining import ObjectiveSource, SourcesOfObjectives, heads_of
+from mm_kptm.train.protocol import Source
 from mm_kptm.vision.features.region_store import DetectionStore
 from mm_kptm.vision.features.store import RegionStore
+from mm_kptm.vision.objectives.co_masking import TRANSLATED_CAPTIONS, VisualTranslationLanguageModeling
 from mm_kptm.vision.objectives.lxmert import ANSWER, ANSWERS, NO_ANSWER
 from mm_kptm.vision.objectives.masked_objects import DETECTED_OBJECTS
 from mm_kptm.vision.objectives.masked_regions import REGION_CLASSES
@@ -51,6 +56,7 @@ REMEDIES = {
     REGION_CLASSES: f"give the folder of data.features a {CLASSES}.npy, the detector's distribution for every region",
     DETECTED_OBJECTS: f"give the folder of data.features {', '.join(f'{name}.npy' for name in DETECTED)}",
     REGION_NAMES: "name a file of the names of the detector's classes, one a line, as data.class_names",
+    TRANSLATED_CAPTIONS: "name captions and their translations, a JSON object a line, as data.translated",
     OBJECT_TAGS: "let data.tags be true, and give the folder of data.features object_names.npy and names.json",
     ANSWERS: "name questions and their answers, a JSON object a line, as data.questions",
 }
@@ -66,6 +72,10 @@ class ImageTextPairs(RegionFiles):
     dev_questions: Path | None = None  #: the same for dev
     tags: bool = False  #: whether the names of an image's objects stand behind every text about it, as Oscar reads them
     class_names: Path | None = None  #: names of the detector's classes but the background, one a line, in their order
+    translated: Path | None = None  #: training captions beside their translations, with the words that are aligned
+    dev_translated: Path | None = None  #: the same for dev
+    switch: Path | None = None  #: translations of words by language, into which words of captions are switched (M3P)
+    switch_rate: float | None = None  #: share of the words that are switched; null: one word a caption
     num_objects: int = 1600  #: classes of the detector, without a background; Visual Genome's unless given
     num_attributes: int = 400  #: its attributes
     mask_rate: float = 0.15  #: the share of tokens that is masked
@@ -83,7 +93,8 @@ class ImageTextPairs(RegionFiles):
     @property
     def fingerprints(self) -> dict[str, str]:
         """Fingerprint of the data and the settings that affect them."""
-        asked = {"questions": self.questions, "dev_questions": self.dev_questions, "class_names": self.class_names}
+        parts = ("questions", "dev_questions", "class_names", "translated", "dev_translated", "switch")
+        asked = {part: getattr(self, part) for part in parts}
         named = {name: path for name, path in asked.items() if path is not None}
         return {**super().fingerprints, **fingerprints(named)}
 
@@ -142,9 +153,11 @@ class _Pairs:
             has[OBJECT_TAGS] = None
         if self.data.questions is not None:
             has[ANSWERS] = lambda: self.answers
+        if self.data.translated is not None:
+            has[TRANSLATED_CAPTIONS] = None
         return Offers(self.data.name, has, REMEDIES)
 
-    def source(self, split: str) -> InputSource:
+    def source(self, split: str) -> Source[Inputs]:
         """Every caption, and behind them every question, with its image.
 
         Raises:
@@ -165,7 +178,34 @@ class _Pairs:
         if self.data.questions is not None:
             marks = np.repeat([answer for *_, answer in said], texts.lengths)
             texts = Packed(texts.offsets, {**texts.columns, f"{MARK}{ANSWER}": marks})
-        return InputSource(texts, self.provider, self.store.places_of(image for image, *_ in said))
+        shown = InputSource(texts, self.provider, self.store.places_of(image for image, *_ in said))
+        if self.data.switch is None or split != "train":
+            return shown
+        return SwitchedCaptions(
+            shown,
+            [text for _, text, *_ in said],
+            self.tokenizer,
+            self.data.max_length,
+            read_translations(self.data.switch),
+            word_rate=self.data.switch_rate,
+        )
+
+    def translated(self, split: str) -> InputSource:
+        """Captions beside their translations, with their images.
+
+        Raises:
+            UserError: the split has none, a file cannot be read, or the store lacks an image.
+        """
+        path = {"train": self.data.translated, "dev": self.data.dev_translated}.get(split)
+        if path is None:
+            raise UserError(
+                f"{self.data.name} has no translated captions of {split}; name some as data.dev_translated, or leave "
+                f"{VisualTranslationLanguageModeling.name} out"
+            )
+        examples = read_translated_captions(path)
+        encoding = TextEncoding(self.tokenizer, self.data.max_length, self.data.languages)
+        places = self.store.places_of(one.image for one in examples)
+        return caption_pairs(examples, encoding, lambda texts: InputSource(texts.texts, self.provider, places))
 
     def _framed(self, image: str, text: str, language: str) -> tuple[list[int], list[int]]:
         """Ids and segments of a text; the names of what its image shows are cut where both are too long."""
@@ -211,8 +251,12 @@ def pretraining(data: ImageTextPairs, request: DataRequest) -> PreparedData:
     if (count := data.random_pixels) is not None:
         objectives = {name: RandomPixelSampling(one, count=count) for name, one in plain.items()}
 
-    def source(split: str) -> ObjectiveSource:
-        return ObjectiveSource(pairs.source(split), Objectives(objectives))
+    def source(split: str) -> Source[MixtureBatch]:
+        if VisualTranslationLanguageModeling.name not in objectives:
+            return ObjectiveSource(pairs.source(split), Objectives(objectives))
+        captions = pairs.source(split)
+        inputs = dict.fromkeys(objectives, captions) | {VisualTranslationLanguageModeling.name: pairs.translated(split)}
+        return SourcesOfObjectives(inputs, objectives)
 
     return PreparedData(
         sources={split: partial(source, split) for split in data.files},
