@@ -22,11 +22,12 @@ from mm_kptm.nn.assembly import join
 from mm_kptm.preprocessing.inputs import IntArray, PixelProvider, RegionProvider, select_texts, tokens
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.system import System
-from mm_kptm.tasks.example import Example, ExampleBatch, Row, prediction
+from mm_kptm.tasks.example import Example, ExampleBatch, Row, RowInputs, prediction
 from mm_kptm.tasks.heads import ChosenHead, Heads, pooled_dim, requested_heads
 from mm_kptm.tasks.protocol import Task
 from mm_kptm.tasks.scores import finite_scores
 from mm_kptm.tasks.vision.segments import side_segments
+from mm_kptm.train.protocol import Source
 from mm_kptm.vision.modules.heads import PairedImages, PooledPairs
 from mm_kptm.vision.modules.single_stream.concatenated_pairs import ConcatenatedPairs
 
@@ -189,6 +190,11 @@ class NLVR2(Task[ImagePairs]):
         """Accuracy and cross-entropy of each statement."""
         scores = finite_scores(self(batch), "verdicts")
         return {"accuracy": (scores.argmax(1) == batch.truth).float(), "loss": self._losses(scores, batch)}
+
+    def inputs_of_row(self, source: Source[ImagePairs], number: int, row: Row) -> RowInputs:
+        """The statement; its two images are in no one picture."""
+        batch = source.batch([number], torch.Generator())
+        return RowInputs(number, (Inputs(text=batch.text),), complete=False)
 
     @torch.no_grad()
     def predict(self, batch: ImagePairs) -> list[Row]:
