@@ -62,8 +62,9 @@ class ClipBpe:
         file = Path(path)
         if file.suffix == ".json":
             model = Record.of(read_json(file), str(file)).values.get("model")
-            listed = model.get("merges", []) if isinstance(model, dict) else []
-            lines = [one if isinstance(one, str) else " ".join(one) for one in listed]
+            held = model.get("merges") if isinstance(model, dict) else None
+            listed = held if isinstance(held, list) else []
+            lines = [" ".join(map(str, one)) if isinstance(one, list) else str(one) for one in listed]
         else:
             lines = _lines(file)
         pairs = []
