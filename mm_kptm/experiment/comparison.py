@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from mm_kptm.experiment.run import evaluated, train
 from mm_kptm.experiment.run_state import CONFIG, is_begun
 from mm_kptm.experiment.settings import Experiment
 from mm_kptm.experiment.worker_pool import outcomes
+from mm_kptm.io.lock import locked
 from mm_kptm.report import arms as reported
 from mm_kptm.report.languages import by_language
 from mm_kptm.report.tables import counted
@@ -57,6 +58,7 @@ class Compared:
 
     comparison: report.Comparison
     report: Path
+    missing: Mapping[str, str] = field(default_factory=dict)  #: why a run failed, by its name; its arm is in no table
 
     def __str__(self) -> str:
         """Tables as text."""
@@ -102,19 +104,27 @@ def compare(
     ]  # seed by seed: all arms with the first seed, then with the second
     for job in listed:
         check_began(job)
-    _run([job for job in listed if not job.done], _plan(arms, seeds, listed, budgets), workers, say)
+    with locked(out, "folder of a comparison"):
+        failed = _run([job for job in listed if not job.done], _plan(arms, seeds, listed, budgets), workers, say)
+    whole = [arm for arm in arms if not any(job.settings.name in failed for job in jobs[arm.name])]
+    if failed and (not whole or whole[0] is not arms[0]):
+        raise UserError(
+            f"the reference arm {arms[0].name} is missing, so there is nothing to compare with; the other runs are "
+            f"kept and are not repeated ({_failures(failed)})"
+        )
+    arms, jobs = whole, {arm.name: jobs[arm.name] for arm in whole}
     runs = {name: tuple(report.read_run(job.folder) for job in of_arm) for name, of_arm in jobs.items()}
     _check_answers(runs, splits)
     comparison = report.Comparison(
         title=" / ".join(settings.name for settings in experiments),
         tier="",
         seeds=seeds,
-        tables=tuple(_tables(arms, runs, splits, _spent(budgets))),
-        runs=tuple(job.folder.name for job in listed),
+        tables=tuple(_tables(arms, runs, splits, " ".join(filter(None, (_spent(budgets), _missing(failed)))))),
+        runs=tuple(job.folder.name for job in listed if job.settings.name not in failed),
         arms={name: tuple(job.folder.name for job in of_arm) for name, of_arm in jobs.items()},
     )
     report.write_comparison(out, comparison)
-    return Compared(comparison, report.write([out]))
+    return Compared(comparison, report.write([out]), failed)
 
 
 def _examined(arms: Sequence[ExperimentArm], splits: Sequence[str]) -> dict[str, Budget]:
@@ -176,14 +186,42 @@ def _spent(budgets: Mapping[str, Budget]) -> str:
     return f"Every run: {next(iter(budgets.values())).text()}."
 
 
-def _run(jobs: Sequence[Job], plan: str, workers: int, say: Say) -> None:
+def _run(jobs: Sequence[Job], plan: str, workers: int, say: Say) -> dict[str, str]:
+    """Train and evaluate the jobs; those that fail do not end the others, and are returned with their reasons."""
     say(plan)
-    began = time.monotonic()
-    for number, (index, outcome) in enumerate(outcomes(run, jobs, workers=workers), 1):
+    began, failed = time.monotonic(), dict[str, str]()
+    for number, (index, outcome) in enumerate(outcomes(attempt, jobs, workers=workers), 1):
+        if outcome.failed:
+            failed[jobs[index].settings.name] = outcome.text
         left = len(jobs) - number
         seconds = (time.monotonic() - began) / number * left
         still = f", about {seconds:.0f} s left" if left else ""
-        say(f"{number} of {len(jobs)}: {jobs[index].settings.name}, {outcome}{still}")
+        say(f"{number} of {len(jobs)}: {jobs[index].settings.name}, {outcome.text}{still}")
+    return failed
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job, in words."""
+
+    text: str
+    failed: bool = False
+
+
+def attempt(job: Job) -> Outcome:
+    """As :func:`run`; a wrong setting or a full disk is an outcome, too."""
+    try:
+        return Outcome(run(job))
+    except UserError as error:
+        return Outcome(f"failed: {str(error).removeprefix(f'{job.settings.name}: ')}", failed=True)
+
+
+def _missing(failed: Mapping[str, str]) -> str:
+    return f"Missing, with the other seeds of their arms: {_failures(failed)}." if failed else ""
+
+
+def _failures(failed: Mapping[str, str]) -> str:
+    return "; ".join(f"{name} {why}" for name, why in failed.items())
 
 
 def run(job: Job) -> str:
