@@ -35,7 +35,8 @@ _OVERRIDES = {
 
 #: Verbs that know experiments or what is found by name, and so take ``--plugin``.
 _WITH_PLUGINS = {
-    "train", "evaluate", "predict", "submit", "compare", "sweep", "list", "show", "data", "convert", "report"
+    "train", "evaluate", "predict", "submit", "compare", "sweep", "list", "show", "data", "convert", "report",
+    "search",
 }  # fmt: skip
 
 #: What argparse says of a word that is none of the choices.

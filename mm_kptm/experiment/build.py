@@ -37,6 +37,7 @@ from mm_kptm.tasks.protocol import Task, check_fit, check_vocabulary
 from mm_kptm.tasks.protocol import find as find_task
 from mm_kptm.tasks.transfer import transferred
 from mm_kptm.train.protocol import Source, Trainable, module_of
+from mm_kptm.vision.objectives.image_text_contrast import IMAGES
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,7 +203,9 @@ def _objectives(task: str, prepared: PreparedData, settings: Experiment) -> dict
             f"inputs to compute them on; {remedy}"
         )
     tokenizer = data.tokenizer()
-    has = (TEXTS, LANGUAGE_IDS, REGIONS) if "region_dim" in prepared.sizes else (TEXTS, LANGUAGE_IDS)
+    has = [TEXTS, LANGUAGE_IDS, *([REGIONS] if "region_dim" in prepared.sizes else [])]
+    if prepared.sizes.keys() & {"region_dim", "image_size"}:
+        has.append(IMAGES)
     offers = Offers(f"{data_name(type(data))} of {task}", {**dict.fromkeys(has), **prepared.labels}, remedy=remedy)
     rate = getattr(data, "mask_rate", 0.15)
     context = ObjectiveContext(

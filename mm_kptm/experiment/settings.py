@@ -25,7 +25,7 @@ else:  # all registered datasets and kinds of knowledge injection, plug-ins incl
 
 
 Scalar = bool | int | float | str
-Size = int | float | bool | str | dict[str, dict[str, int | float]]  #: a dict holds the sizes of submodules by name
+Size = int | float | bool | str | dict[str, Any]  #: a dict holds the sizes of a part, or of parts by name
 
 
 @dataclass(frozen=True)

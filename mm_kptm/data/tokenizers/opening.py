@@ -10,6 +10,7 @@
 | ``sentencepiece.bpe.model``, perhaps ``dict.txt`` | XLM-R's SentencePiece with fairseq's ids |
 | ``sentencepiece.bpe.model`` and ``vocab.txt`` | ERNIE-M's SentencePiece |
 | another ``.model`` | SentencePiece with special tokens of its own (ALBERT, RemBERT, XLNet) |
+| ``bpe_simple_vocab_16e6.txt.gz``, or ``merges.txt`` alone | CLIP's pairs; it is known in other files, too |
 """
 
 from __future__ import annotations
@@ -19,14 +20,17 @@ from functools import partial
 from pathlib import Path
 
 from mm_kptm.data.tokenizers.byte_level import open_byte_level
+from mm_kptm.data.tokenizers.clip_bpe import PUBLISHED, ClipBpe, is_clip
 from mm_kptm.data.tokenizers.fastbpe import FastBpe
 from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.data.tokenizers.sentencepiece import ErnieM, SentencePiece
 from mm_kptm.data.tokenizers.tokenizer_json import TokenizerJson
 from mm_kptm.data.tokenizers.wordpiece import WordPiece
 from mm_kptm.errors import UserError
+from mm_kptm.io.records import Record, read_json
 
-_ALONE = ("tokenizer.json", "vocab.txt")
+_ALONE = ("tokenizer.json", "vocab.txt", PUBLISHED)
+_MERGES = "merges.txt"  #: of CLIP, where no vocab.json is beside it
 _HUGGING_FACE, _FAIRSEQ = ("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe")
 _WORDS = "dict.txt"
 _MODEL = "sentencepiece.bpe.model"
@@ -56,6 +60,8 @@ def tokenizer_files(path: str | Path) -> tuple[Path, ...]:
         raise UserError(f"a vocabulary was looked for in {path}, but there is no such file")
     if path.name == _MODEL:
         return _model(path)
+    if path.name == _MERGES and not (path.parent / _HUGGING_FACE[0]).is_file():
+        return (path,)
     for pair in (_HUGGING_FACE, _FAIRSEQ):
         if path.name in pair:
             if found := _pair(path.parent, pair):
@@ -79,8 +85,12 @@ def open_tokenizer(path: str | Path, *, lowercase: bool | None = None, ideograph
     """
     files = tokenizer_files(path)
     first = files[0]
+    if first.suffix == ".gz" or files == (first.parent / _MERGES,):
+        return ClipBpe.open(first)
     if first.suffix == ".json":
-        return TokenizerJson.open(first) if len(files) == 1 else open_byte_level(*files)
+        if len(files) == 1:
+            return ClipBpe.open(first) if is_clip(_pieces(first)) else TokenizerJson.open(first)
+        return ClipBpe.open(files[1]) if is_clip(read_json(first)) else open_byte_level(*files)
     if first.suffix == ".model":
         return _open_model(files)
     opened: Callable[..., WordPiece | FastBpe]
@@ -116,8 +126,18 @@ def _inside(folder: Path) -> tuple[Path, ...]:
             return found
     if len(models := sorted(folder.glob("*.model"))) == 1:
         return (models[0],)
+    if (folder / _MERGES).is_file():
+        return (folder / _MERGES,)
     codes, vocab = (sorted(folder.glob(f"{beginning}*")) for beginning in (_CODES, _VOCAB))
     return (*codes, *vocab) if len(codes) == len(vocab) == 1 else ()
+
+
+def _pieces(file: Path) -> object:
+    """The pieces of a ``tokenizer.json``; None where it has none or is broken, which its reader will say."""
+    try:
+        return Record.of(Record.of(read_json(file), str(file)).values.get("model"), str(file)).values.get("vocab")
+    except UserError:
+        return None
 
 
 def _pair(folder: Path, names: Sequence[str]) -> tuple[Path, ...]:
