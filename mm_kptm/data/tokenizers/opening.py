@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from mm_kptm.data.tokenizers.byte_level import open_byte_level
-from mm_kptm.data.tokenizers.clip_bpe import PUBLISHED, ClipBpe, is_clip
+from mm_kptm.data.tokenizers.clip_bpe import PUBLISHED, ClipBpe, ends_words, is_clip
 from mm_kptm.data.tokenizers.fastbpe import FastBpe
 from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.data.tokenizers.sentencepiece import ErnieM, SentencePiece
@@ -60,7 +60,7 @@ def tokenizer_files(path: str | Path) -> tuple[Path, ...]:
         raise UserError(f"a vocabulary was looked for in {path}, but there is no such file")
     if path.name == _MODEL:
         return _model(path)
-    if path.name == _MERGES and not (path.parent / _HUGGING_FACE[0]).is_file():
+    if path.name == _MERGES and not (path.parent / _HUGGING_FACE[0]).is_file() and ends_words(path):
         return (path,)
     for pair in (_HUGGING_FACE, _FAIRSEQ):
         if path.name in pair:
@@ -126,7 +126,7 @@ def _inside(folder: Path) -> tuple[Path, ...]:
             return found
     if len(models := sorted(folder.glob("*.model"))) == 1:
         return (models[0],)
-    if (folder / _MERGES).is_file():
+    if (folder / _MERGES).is_file() and ends_words(folder / _MERGES):
         return (folder / _MERGES,)
     codes, vocab = (sorted(folder.glob(f"{beginning}*")) for beginning in (_CODES, _VOCAB))
     return (*codes, *vocab) if len(codes) == len(vocab) == 1 else ()
