@@ -15,7 +15,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NotRequired, TypedDict, cast
+from typing import TypedDict, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -42,15 +42,19 @@ class Best(TypedDict):
     step: int
 
 
-class TrainerState(TypedDict):
-    """State besides the weights that an exact resume needs."""
-
+class _EveryTrainerState(TypedDict):
     step: int
     sampler: SamplerState
     optimizer: OptimizerState | None  #: None: stored in the shards
     window: list[float]  #: losses since the last log line
     best: Best | None
-    scaler: NotRequired[Mapping[str, float]]  #: of the loss, in fp16
+
+
+class TrainerState(_EveryTrainerState, total=False):
+    """State besides the weights that an exact resume needs."""
+
+    # total=False, not NotRequired: Python 3.11 counts that among the required keys where annotations are postponed
+    scaler: Mapping[str, float]  #: of the loss, in fp16
 
 
 class Checkpoints:
