@@ -12,6 +12,7 @@ from typing import TypeVar
 from mm_kptm.data.tokenizers.opening import open_tokenizer, tokenizer_files
 from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.errors import UserError
+from mm_kptm.tasks.vision.ranking import RankingSettings
 from mm_kptm.vision.features.store import RegionStore
 
 T = TypeVar("T")
@@ -91,6 +92,23 @@ class CaptionSettings:
                 raise UserError(f"data.{name} is {getattr(self, name)} but must be at least 1")
 
 
+@dataclass(frozen=True, kw_only=True)
+class RetrievalSettings:
+    """Rankings of images for texts, and of texts for images."""
+
+    rerank: int | None = None  #: candidates that a first stage leaves to the cross-encoder; all pairs when null
+    rerank_sample: int = 32  #: texts scored against all images as well, to measure what the first stage loses
+    scores: Path | None = None  #: a folder that keeps scores, so that a ranking that was killed goes on
+
+    def __post_init__(self) -> None:
+        _ = self.ranking
+
+    @property
+    def ranking(self) -> RankingSettings:
+        """How the candidates of a pool are ranked."""
+        return RankingSettings(self.rerank, self.rerank_sample, self.scores)
+
+
 def by_split(files: Mapping[str, Path], read: Callable[[Path], Sequence[T]]) -> Callable[[str], Sequence[T]]:
     """The examples of a split, read once; a path with a star in its name stands for all files that it fits."""
 
@@ -102,14 +120,15 @@ def by_split(files: Mapping[str, Path], read: Callable[[Path], Sequence[T]]) -> 
 
 
 def matching(path: Path) -> list[Path]:
-    """The files that a pattern such as ``xnli/test-*.tsv`` fits, in order of their names; a path without a star itself.
+    """The files that a pattern such as ``xnli/test-*.tsv`` fits, in order of their names; a path without a star alone.
 
     Raises:
         UserError: no file fits the pattern.
     """
-    if "*" not in path.name:
+    if "*" not in str(path):
         return [path]
-    found = sorted(path.parent.glob(path.name))
+    fixed = next(parent for parent in path.parents if "*" not in str(parent))
+    found = sorted(fixed.glob(str(path.relative_to(fixed))))
     if not found:
         raise UserError(f"no file fits {path}; the files of each language were expected there")
     return found
@@ -119,7 +138,7 @@ def fingerprints(files: Mapping[str, Path]) -> dict[str, str]:
     """The digest of every file, or of those in a folder, by its part in the data; ``UserError`` for one not there."""
     found = {}
     each = {
-        part if member == file else f"{part}/{member.name}": member
+        part if member == file else f"{part}/{member.parent.name}/{member.name}": member
         for part, file in files.items()
         for member in matching(file)
     }

@@ -35,6 +35,7 @@ from mm_kptm.tasks.multitask import MultiTask
 from mm_kptm.tasks.pretraining import ObjectiveSource, SourcesOfObjectives, Staged, heads_of
 from mm_kptm.tasks.protocol import Task, check_fit, check_vocabulary
 from mm_kptm.tasks.protocol import find as find_task
+from mm_kptm.tasks.transfer import transferred
 from mm_kptm.train.protocol import Source, Trainable, module_of
 from mm_kptm.vision.objectives.image_text_contrast import IMAGES
 
@@ -102,6 +103,9 @@ def build(settings: Experiment) -> Built:
         check_fit(find_task(settings.task), recipe)  # before any file is opened
     dataset = find_task_dataset(settings.trained, settings.data)
     prepared = dataset.prepare(settings.data, _request(recipe, settings))
+    if settings.transfer is not None:
+        languages = prepared.encoding.languages if prepared.encoding is not None else ()
+        prepared = replace(prepared, sources=transferred(prepared.sources, settings.transfer, languages))
     way = settings.knowledge.way
     if way is not None and settings.knowledge.given != "none" and way.form not in prepared.knowledge_forms:
         able = [name for name, other in knowledge_kinds().items() if other.form in prepared.knowledge_forms]
@@ -158,7 +162,9 @@ def _beside(task: str, prepared: PreparedData, settings: Experiment, learnt: Aux
         mixture = beside.model(system)
         if not isinstance(mixture, Mixture):
             raise TypeError(f"objectives are trained by {type(mixture).__name__}, which is no mixture of them")
-        return MultiTask(answering, {**mixture.objectives, **objectives}, weights, beside.sources["train"])
+        return MultiTask(
+            answering, {**mixture.objectives, **objectives}, weights, beside.sources["train"], settings.task_weight
+        )
 
     prints = {} if beside is None else {f"objectives.{name}": one for name, one in beside.fingerprints.items()}
     return replace(prepared, model=model, heads=heads, fingerprints={**prepared.fingerprints, **prints})

@@ -71,7 +71,12 @@ def open_bytes(path: Path) -> Iterator[IO[bytes]]:
             return
         with _OPENERS[packed](file) as unpacked:
             _refuse_archive(unpacked, path)
-            yield unpacked
+            try:
+                yield unpacked
+            except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+                if not is_cut_short(error):
+                    raise
+                raise UserError(f"{path} breaks off; fetch it again") from None
 
 
 def _refuse_archive(file: IO[bytes], path: Path) -> None:

@@ -122,6 +122,8 @@ def pictures(folder: Path) -> dict[str, Any]:
         {"image": "beach", "captions": ["A horse .", "The mare ."]},
         {"image": "desk", "captions": ["A guitar ."]},
     ]
+    said = {"caption": "A horse .", "translation": "Das Pferd .", "languages": ["en", "de"], "alignment": "0-0 1-1"}
+    translated = [{"image": image, **said} for image in ("beach", "desk")]
     questions = [
         {"image": "beach", "question": "is it a horse ?", "answers": ["yes"]},
         {"image": "desk", "question": "is it Rome ?", "answers": ["no"]},
@@ -131,6 +133,7 @@ def pictures(folder: Path) -> dict[str, Any]:
         "train": write(folder, "captions.jsonl", captions),
         "questions": write(folder, "questions.jsonl", questions),
         "features": folder / "regions",
+        "translated": write(folder, "translated.jsonl", translated),
         "class_names": write(folder, "classes.txt", ["horse", "guitar", "city", "mare"]),
         "num_objects": 4,
         "num_attributes": 3,
@@ -302,7 +305,11 @@ def test_the_objectives_of_a_recipe_are_trained_together_and_one_after_the_other
 FAMILIES = {recipe.family: (recipe, objective) for recipe, objective in reversed(NAMED)}
 
 
-@pytest.mark.parametrize("family", sorted(FAMILIES))
+#: Backbones of timm have layers of their own.
+LAYERED = sorted(family for family, (recipe, _) in FAMILIES.items() if recipe.reads != {"images"})
+
+
+@pytest.mark.parametrize("family", LAYERED)
 def test_activations_that_are_computed_again_give_the_same_gradients(
     family: str, data: list[dict[str, Any]], tmp_path: Path
 ) -> None:

@@ -44,6 +44,9 @@ def word_files(
         parts = [part for one in sentences for part in parts_of(one, reading.tokenizer, room)]
         return tagged(parts, tags, reading)
 
+    def source(split: str) -> TaggedSource:
+        return made(examples(split))
+
     def submit(split: str, rows: Sequence[Row], to: Path) -> list[Path]:
         lines: defaultdict[str, list[str]] = defaultdict(list)
         asked = examples(split)
@@ -54,7 +57,7 @@ def word_files(
         return written
 
     return PreparedData(
-        sources={split: partial(lambda name: made(examples(name)), split) for split in data.files},
+        sources={split: partial(source, split) for split in data.files},
         model=partial(task, tags=tags),
         sizes={"vocab_size": len(reading.tokenizer), "num_languages": max(len(reading.languages), 1)},
         heads=task.heads(request.recipe, len(tags)),

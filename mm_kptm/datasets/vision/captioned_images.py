@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -149,7 +149,7 @@ def pretraining(data: CaptionedImages, request: DataRequest) -> PreparedData:
     prepared = _prepared(data, request.recipe, raw=views)
 
     def source(split: str) -> ObjectiveSource:
-        pairs: PairSource = prepared.sources[split]()
+        pairs = cast(PairSource, prepared.sources[split]())
         return ObjectiveSource(Pictures(pairs) if views else PlainPairs(pairs), Objectives(objectives))
 
     return PreparedData(

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mm_kptm.batch import Inputs, Movable
+from mm_kptm.crosslingual.alignment.margin_mining import nearest
 from mm_kptm.data.packing import Packed
 from mm_kptm.data.sampler import in_order, seeded
 from mm_kptm.models.sentence_embedding import Vectors, mean_state
@@ -140,12 +141,19 @@ class ParallelSentences(Task[Translations]):
             places[meaning.languages].append(place)
         rows: dict[tuple[int, int], Row] = {}
         for (one, other), among in places.items():
-            scores = finite_scores(self.likeness(left[among], right[among]), "pairs of sentences")
+            ways = self._best(left[among], right[among])
             for way, (source, target) in enumerate(((one, other), (other, one))):
-                best = scores.argmax(dim=1 - way).tolist()
-                for place, match in zip(among, best, strict=True):
+                for place, match in zip(among, ways[way].tolist(), strict=True):
                     rows[place, way] = _row(meanings[place], meanings[among[match]], source, target)
         return [rows[key] for key in sorted(rows)]
+
+    def _best(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+        """The best row of the right for each of the left [N, D], and back; cosines are compared block by block."""
+        if self.likeness is cosine:
+            left, right = (finite_scores(side, "sentence vectors") for side in (left, right))
+            return nearest(left, right), nearest(right, left)
+        scores = finite_scores(self.likeness(left, right), "pairs of sentences")
+        return scores.argmax(1), scores.argmax(0)
 
 
 def accuracy_by_pair(rows: Sequence[Row]) -> Mapping[str, float]:

@@ -24,7 +24,8 @@ from mm_kptm.systems.system import System
 from mm_kptm.tasks.example import Example, Row, prediction
 from mm_kptm.tasks.protocol import Task
 from mm_kptm.tasks.scores import finite_scores
-from mm_kptm.tasks.vision.retrieval import NEAR_MISS, RANKS, TO_IMAGE, TO_TEXT, Captioned
+from mm_kptm.tasks.vision.ranking import TO_IMAGE, TO_TEXT
+from mm_kptm.tasks.vision.retrieval import NEAR_MISS, RANKS, Captioned
 from mm_kptm.train.protocol import Source
 from mm_kptm.vision.contrastive.two_queues import of_every_text, two_towers
 from mm_kptm.vision.objectives.image_text_contrast import ImageTextContrastive

@@ -19,7 +19,7 @@ from mm_kptm.batch import ALL_ROWS, POOLED_ONLY, Encoded, Inputs, Regions, Seque
 from mm_kptm.data.packing import Packed
 from mm_kptm.errors import UserError
 from mm_kptm.nn.assembly import join
-from mm_kptm.preprocessing.inputs import IntArray, RegionProvider, tokens
+from mm_kptm.preprocessing.inputs import IntArray, RegionProvider, select_texts, tokens
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.system import System
 from mm_kptm.tasks.example import Example, ExampleBatch, Row, prediction
@@ -58,15 +58,8 @@ class ImagePairs(ExampleBatch):
         Args:
             segments: of the regions of left and right images, where the encoder tells them apart.
         """
-        text, device = self.text, self.text.ids.device
-        twice = torch.arange(len(text.layout), device=device).repeat_interleave(2)
-        layout, rows = text.layout.select(twice)
-        columns = {
-            name: column[rows]
-            for name in ("ids", "positions", "segments", "languages")
-            if (column := getattr(text, name)) is not None
-        }
-        return Inputs(text=replace(text, layout=layout, **columns), regions=self._told_apart(segments))
+        twice = torch.arange(len(self.text.layout), device=self.text.ids.device).repeat_interleave(2)
+        return Inputs(text=select_texts(self.text, twice), regions=self._told_apart(segments))
 
     def joined(self, segments: tuple[int, int] | None = None) -> Inputs:
         """Every statement once, with the regions of both images in one sequence."""

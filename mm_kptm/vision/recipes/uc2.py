@@ -134,6 +134,7 @@ UC2 = Recipe(
         "masked-region-classes",
         "masked-region-distributions",
         "masked-region-words",
+        "visual-translation-language-modeling",
         "image-text-matching",
     ),
     weights=(*WEIGHTS, *hugging_face_rules("[roberta.]", "encoder")),

@@ -1,5 +1,8 @@
 """Mining is exact, whatever the block, and refuses what it cannot compare."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -81,3 +84,20 @@ def test_vectors_of_two_models_are_refused():
         mine(torch.ones(2, 3), torch.ones(2, 4))
     with pytest.raises(UserError, match="0 vectors are to be matched with 2"):
         nearest(torch.ones(0, 3), torch.ones(2, 3))
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_sentences_are_searched_within_four_gigabytes():
+    """100,000 x 100,000 vectors of 256 dims: the search holds one block of similarities at a time."""
+    code = (
+        "import resource, torch\n"
+        "from mm_kptm.crosslingual.alignment.margin_mining import nearest\n"
+        "torch.manual_seed(0)\n"
+        "source = torch.randn(100_000, 256)\n"
+        "order = torch.randperm(100_000)\n"
+        "found = nearest(source, source[order])\n"
+        "assert torch.equal(found, order.argsort())\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 4 * 2**20  # kilobytes

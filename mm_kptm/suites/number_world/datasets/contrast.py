@@ -15,11 +15,11 @@ from mm_kptm.knowledge.kinds.protocol import BRANCHES
 from mm_kptm.preprocessing.inputs import IntArray, RegionCrops
 from mm_kptm.suites.number_world.datasets import other_sources
 from mm_kptm.suites.number_world.datasets import sources as number_world
+from mm_kptm.suites.number_world.datasets.owner_captions import TreeCaption, owner_captions
 from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
 from mm_kptm.suites.number_world.generator import captions as world_captions
 from mm_kptm.suites.number_world.generator.language import vocabulary
 from mm_kptm.suites.number_world.generator.numerals import LANGUAGES
-from mm_kptm.suites.number_world.generator.owner_captions import TreeCaption, owner_captions
 from mm_kptm.suites.number_world.generator.scene import FEATURES, Scenes
 from mm_kptm.suites.number_world.generator.splits import SIDES_OF_A_SPLIT
 from mm_kptm.tasks.vision.contrastive_retrieval import ContrastiveRetrieval, PairSource

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.text_format import BERT_FORMAT
 from mm_kptm.vision.contrastive.preparation import HALF
-from mm_kptm.vision.recipes.clip import CLIP_VIT_B_32
+from mm_kptm.vision.recipes.contrastive.clip import CLIP_VIT_B_32
 
 SIGLIP_B_16 = Recipe(
     **{
