@@ -222,8 +222,8 @@ def _open(path: Path, columns: Columns, folder: Path) -> Shard:
 
 def _table(path: Path, columns: Columns, delimiter: str) -> list[tuple[str, str, str]]:
     lines = read_text(path, "a table of pictures and texts").splitlines(keepends=True)
-    quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
-    reader = csv.DictReader(lines, delimiter=delimiter, quoting=quoting)
+    plain = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+    reader = csv.DictReader(lines) if delimiter == "," else plain
     image, text, language = _chosen(path, reader.fieldnames or (), columns)
     rows = []
     for row in reader:

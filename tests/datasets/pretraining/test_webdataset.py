@@ -222,7 +222,8 @@ encoder:
   recipe: dual-tower
   sizes: {{embed_dim: 8, image: {image}, text: {text}}}
 objectives: {{image-text-contrastive: 1.0}}
-train: {{steps: {steps}, schedule: constant, warmup: 0.0, batch_size: 3, save_every: 2, lr: 1.0e-3, seed: 5, num_workers: {workers}}}
+train:
+  {{steps: {steps}, schedule: constant, warmup: 0.0, batch_size: 3, save_every: 2, seed: 5, num_workers: {workers}}}
 """
 
 
