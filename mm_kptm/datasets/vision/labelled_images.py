@@ -16,10 +16,10 @@ from mm_kptm.errors import UserError
 from mm_kptm.io.records import Record, read_json, read_lines
 from mm_kptm.io.text_lines import read_text
 from mm_kptm.tasks.example import Example
-from mm_kptm.tasks.vision.frozen_towers import LabelledPictures
-from mm_kptm.tasks.vision.linear_probe import ImageRetrieval, LinearProbe, NearestNeighbours
-from mm_kptm.tasks.vision.minimal_pairs import MinimalPairs, MinimalPairSource
-from mm_kptm.tasks.vision.zero_shot import PLACE, ClassNames, ZeroShotClassification
+from mm_kptm.tasks.vision.two_towers.frozen_towers import LabelledPictures
+from mm_kptm.tasks.vision.two_towers.linear_probe import ImageRetrieval, LinearProbe, NearestNeighbours
+from mm_kptm.tasks.vision.two_towers.minimal_pairs import MinimalPairs, MinimalPairSource
+from mm_kptm.tasks.vision.two_towers.zero_shot import PLACE, ClassNames, ZeroShotClassification
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,8 +26,8 @@ from mm_kptm.datasets.vision.labelled_images import (
 )
 from mm_kptm.errors import UserError
 from mm_kptm.systems.text_tokenizer import TextTokenizer
-from mm_kptm.tasks.vision.linear_probe import LinearProbe, NearestNeighbours
-from mm_kptm.tasks.vision.zero_shot import ClassNames, ZeroShotClassification
+from mm_kptm.tasks.vision.two_towers.linear_probe import LinearProbe, NearestNeighbours
+from mm_kptm.tasks.vision.two_towers.zero_shot import ClassNames, ZeroShotClassification
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
 WORDS = {**COLOURS, "rot": COLOURS["red"], "grün": COLOURS["green"], "blau": COLOURS["blue"], "scarlet": (255, 40, 40)}

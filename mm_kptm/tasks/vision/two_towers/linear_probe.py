@@ -16,8 +16,8 @@ from torch import Tensor
 from mm_kptm.errors import UserError
 from mm_kptm.systems.system import System
 from mm_kptm.tasks.example import Example, Row, prediction
-from mm_kptm.tasks.vision.frozen_towers import FrozenTowers, LabelledPictures, PictureBatch, embedded
 from mm_kptm.tasks.vision.retrieval import RANKS
+from mm_kptm.tasks.vision.two_towers.frozen_towers import FrozenTowers, LabelledPictures, PictureBatch, embedded
 from mm_kptm.train.protocol import Source
 
 STRENGTHS = tuple(10.0**power for power in range(-3, 4))  #: inverse L2 penalties that a probe chooses from

@@ -15,7 +15,7 @@ from PIL import Image
 from mm_kptm.data.images.decoding import read_picture
 from mm_kptm.tasks.example import Example, ExampleBatch, Row, prediction
 from mm_kptm.tasks.scores import finite_scores
-from mm_kptm.tasks.vision.frozen_towers import FrozenTowers
+from mm_kptm.tasks.vision.two_towers.frozen_towers import FrozenTowers
 
 TEXT, IMAGE, GROUP = "text-score", "image-score", "group-score"
 

@@ -17,7 +17,7 @@ from mm_kptm.errors import UserError
 from mm_kptm.systems.system import System
 from mm_kptm.tasks.example import Row, prediction
 from mm_kptm.tasks.scores import finite_scores
-from mm_kptm.tasks.vision.frozen_towers import FrozenTowers, PictureBatch
+from mm_kptm.tasks.vision.two_towers.frozen_towers import FrozenTowers, PictureBatch
 
 PLACE = "{}"  #: where a prompt has the name of the class
 TOP = 5
