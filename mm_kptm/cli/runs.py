@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 TIERS = {"tiny": "seconds", "demo": "minutes on two cores", "paper": "about an hour, five seeds"}
 LATEST = "the run folder of the experiment"
+INIT_STD = "encoder.init_std"
 LENGTH = ("train.steps", "train.epochs", "train.patience")  #: settings that a run which has ended may go on with
 
 
@@ -111,7 +112,7 @@ def _demo(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     if options.print_config:
-        print(config.dump(_requested(options)), end="")
+        _print_config(_requested(options))
         return 0
     for one, other in (("resume", "overwrite"), ("resume", "dry_run")):
         if getattr(options, one) is not None and getattr(options, other):
@@ -132,6 +133,16 @@ def _train(options: argparse.Namespace) -> int:
     if _first_process():
         print(folder)
     return 0
+
+
+def _print_config(asked: Experiment) -> None:
+    """Print all settings, those that follow from others with a comment."""
+    from mm_kptm.experiment.defaults import said_of, with_defaults
+
+    resolved = with_defaults(asked)
+    if (said := said_of(asked, resolved)) is not None:
+        print(f"# {said}")
+    print(config.dump(resolved), end="")
 
 
 def _requested(options: argparse.Namespace) -> Experiment:
@@ -212,6 +223,8 @@ def _check_same(requested: Experiment, began: Experiment, folder: Path) -> None:
         UserError: the settings differ in more than the length, the run has not ended, or it is longer already.
     """
     ours, theirs = config.leaves(requested), config.leaves(began)
+    if ours.get(INIT_STD) == "auto":  # the run says what that was
+        ours[INIT_STD] = theirs.get(INIT_STD)
     changed = [key for key in sorted(ours | theirs) if ours.get(key) != theirs.get(key)]
     ended = (folder / "model").is_dir()  # written after the last step
     for key in changed:

@@ -20,6 +20,7 @@ from mm_kptm.datasets.protocol import (
 )
 from mm_kptm.errors import UserError
 from mm_kptm.experiment import knowledge
+from mm_kptm.experiment.defaults import with_defaults
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
 from mm_kptm.knowledge.kinds.protocol import knowledge_kinds
 from mm_kptm.objectives.continual import ContinualSchedule
@@ -95,6 +96,7 @@ def build(settings: Experiment) -> Built:
     Raises:
         UserError: a name is unknown, the system lacks an input modality of the task, a file is missing or malformed.
     """
+    settings = with_defaults(settings)
     recipe = find(settings.encoder.recipe)
     if settings.task is not None:
         check_fit(find_task(settings.task), recipe)  # before any file is opened
@@ -120,7 +122,7 @@ def build(settings: Experiment) -> Built:
             assembly.add_head(system, learnt.objective.name, learnt.sizes)
         system.data = dict(prepared.fingerprints)
         model = prepared.model(system)
-        if settings.encoder.init_std is not None:
+        if isinstance(settings.encoder.init_std, float):
             knowledge.reinitialise(module_of(model), loaded, settings.encoder.init_std)
     built = Built(model, system, prepared, settings.schedule)
     if settings.task is not None and settings.encoder.weights is not None:

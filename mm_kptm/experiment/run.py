@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -21,6 +22,7 @@ from mm_kptm.datasets.settings import TextSettings
 from mm_kptm.errors import UserError
 from mm_kptm.experiment import coverage
 from mm_kptm.experiment.build import Built, build
+from mm_kptm.experiment.defaults import said_of, with_defaults
 from mm_kptm.experiment.settings import Experiment
 from mm_kptm.io.atomic import write_json, write_text
 from mm_kptm.report.statistics import bootstrap
@@ -53,6 +55,7 @@ def train(
         UserError: the settings do not fit together, a file is missing or malformed, or the folder holds other data.
     """
     start()
+    asked, settings = settings, with_defaults(settings)
     built = build(settings)
     untrained = settings.train.steps == 0 and "train" not in built.prepared.sources
     source = built.source(next(iter(built.prepared.sources))) if untrained else built.training
@@ -65,6 +68,8 @@ def train(
     covered = coverage.measured_coverage(settings, built)
     if is_main_process():
         folder.mkdir(parents=True, exist_ok=True)
+        if progress and (said := said_of(asked, settings)) is not None:
+            print(f"{settings.name}: {said}", file=sys.stderr)
         if covered:
             names = coverage.name_coverage(built.prepared)
             write_json(folder / COVERAGE, coverage.as_record(covered, names), indent=1)

@@ -36,7 +36,8 @@ class EncoderSettings:
     """In place of the published ones; of knowledge bases by name, such as {bases: {wiki: {num_entities: 9}}}."""
     weights: Path | None = None  #: an official checkpoint or a saved folder; fresh weights when null
     fresh: tuple[str, ...] = ()  #: parameter name prefixes that may be missing in `weights`
-    init_std: float | None = None  #: standard deviation of all fresh weights; 0.1 suits small encoders
+    init_std: float | Literal["auto"] | None = "auto"
+    """Standard deviation of all fresh weights; null: that of the recipe, auto: 1/sqrt(dim) for a small encoder."""
 
 
 @dataclass(frozen=True)
