@@ -120,10 +120,11 @@ BERT_FIELDS = {
     "type_vocab_size": "num_segments",
     "hidden_act": "activation",
     "hidden_dropout_prob": "dropout",
+    "layer_norm_eps": "norm_eps",
 }
 
-#: The same of encoders that take an eps and a dropout of attention weights of their own.
-NORM_AND_ATTENTION = {"layer_norm_eps": "norm_eps", "attention_probs_dropout_prob": "attention_dropout"}
+#: That of encoders which take a dropout of attention weights of their own.
+ATTENTION_FIELDS = {"attention_probs_dropout_prob": "attention_dropout"}
 
 _PAPER = "Devlin et al. 2019, BERT: Pre-training of Deep Bidirectional Transformers, NAACL, arXiv:1810.04805"
 
@@ -143,7 +144,7 @@ BERT_BASE = Recipe(
         *vocabulary_rules("bert.embeddings.word_embeddings.weight"),
         Rename("cls.seq_relationship.{leaf}", "heads.next-sentence.{leaf}"),
     ),
-    config_keys=BERT_FIELDS | NORM_AND_ATTENTION,
+    config_keys=BERT_FIELDS | ATTENTION_FIELDS,
     model_types=("bert",),
     transformers=BERT_FORM,
 )

@@ -15,8 +15,8 @@ from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
 from mm_kptm.nn.submodules import submodule
 from mm_kptm.recipes.bert import (
+    ATTENTION_FIELDS,
     BERT_FIELDS,
-    NORM_AND_ATTENTION,
     embedding_rules,
     layer_rules,
     masked_tokens,
@@ -185,7 +185,7 @@ VISUALBERT = Recipe(
     },
     objectives=("masked-tokens", "image-text-matching"),
     weights=_WEIGHTS,
-    config_keys=BERT_FIELDS | NORM_AND_ATTENTION,
+    config_keys=BERT_FIELDS | ATTENTION_FIELDS,
     read_config=_read_config,
     read_fields=frozenset({"visual_embedding_dim", "bypass_transformer"}),
     infer_from_shapes={"region_dim": (f"{_REGIONS}.feature.weight", 1)},

@@ -14,6 +14,7 @@ from mm_kptm.nn.heads import Classifier
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.submodules import submodule
 from mm_kptm.recipes.bert import BERT_FIELDS, activation_of, embedding_rules, masked_tokens, vocabulary_rules
+from mm_kptm.systems.norm_eps import takes_norm_eps
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, OneOf, Rename, Rule, Same
 from mm_kptm.vision.modules.assembly import TextBesideRegions
@@ -30,6 +31,7 @@ from mm_kptm.vision.objectives.region_targets import TARGETS, target_widths
 M = TypeVar("M", bound=nn.Module)
 
 
+@takes_norm_eps
 def volta(
     *,
     embedding: str = "vilbert",
