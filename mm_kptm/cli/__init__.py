@@ -16,26 +16,16 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NoReturn
 
-from mm_kptm.cli import (
-    catalogue,
-    compare,
-    completion,
-    convert,
-    data,
-    doctor,
-    features,
-    kg,
-    predict,
-    runs,
-    sweep,
-    threads,
-)
+from mm_kptm.cli import threads
+from mm_kptm.cli.discovery import add_verbs_of
+from mm_kptm.cli.terminal import escaped, escaping
 from mm_kptm.errors import UserError, UserNotice, nearest
+from mm_kptm.io.atomic import REFUSALS
 
 __all__ = ["main", "parser"]
 
 STOPPED, PIPE_CLOSED, MISTAKE = 130, 141, 2
-REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+LONGEST_PATH = 200  #: characters of a path in a message
 #: Overrides of experiment files by verb: any key for ``train``, dotted keys for the others.
 _OVERRIDES = {
     "train": re.compile(r"--(?!(?:resume|keys|plugin)=)[\w.-]+=.*", re.DOTALL),
@@ -45,7 +35,8 @@ _OVERRIDES = {
 
 #: Verbs that know experiments or what is found by name, and so take ``--plugin``.
 _WITH_PLUGINS = {
-    "train", "evaluate", "predict", "submit", "compare", "sweep", "list", "show", "data", "convert", "report"
+    "train", "evaluate", "predict", "submit", "compare", "sweep", "list", "show", "data", "convert", "report",
+    "search",
 }  # fmt: skip
 
 #: What argparse says of a word that is none of the choices.
@@ -73,13 +64,12 @@ def parser() -> argparse.ArgumentParser:
     root = _Parser(
         prog="mm-kptm",
         description="Multimodal, knowledge-enhanced and cross-lingual pretrained Transformers, measured honestly.",
-        epilog="Start with `mm-kptm demo`. A mistake of yours ends with exit code 2 and one sentence.",
+        epilog="Start with `mm-kptm demo`. Wrong input ends with exit code 2 and one sentence.",
         allow_abbrev=False,
     )
     root.add_argument("--version", action="version", version=f"mm-kptm {__version__}")
     verbs = root.add_subparsers(title="verbs", metavar="VERB", dest="verb", required=True)
-    for room in (runs, predict, compare, sweep, features, kg, data, catalogue, convert, doctor, completion):
-        room.add_verbs(verbs)
+    add_verbs_of("", verbs)
     for name, verb in verbs.choices.items():
         if name in _WITH_PLUGINS:
             for leaf in _leaves(verb):
@@ -101,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command (default: the arguments of the process) and return its exit code."""
     if arguments is None:
         threads.settle(os.environ)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), escaping(sys.stdout):
         _print_notices()
         return _run(arguments)
 
@@ -112,7 +102,7 @@ def _print_notices() -> None:
 
     def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
         if issubclass(category, UserNotice):
-            print(f"mm-kptm: {message}", file=sys.stderr)
+            print(escaped(f"mm-kptm: {message}"), file=sys.stderr)
         else:
             other(message, category, *place, **more)
 
@@ -132,7 +122,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         code: int = options.run(options)
         sys.stdout.flush()
     except UserError as mistake:
-        print(f"mm-kptm: {mistake}", file=sys.stderr)
+        print(escaped(f"mm-kptm: {mistake}"), file=sys.stderr)
         return MISTAKE
     except KeyboardInterrupt:
         print("\nmm-kptm: stopped", file=sys.stderr)
@@ -142,9 +132,11 @@ def _run(arguments: Sequence[str] | None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
     except OSError as error:
-        if error.errno not in REFUSALS:
+        if error.errno not in REFUSALS - {errno.ENOENT, errno.EEXIST}:
             raise
-        print(f"mm-kptm: {error.filename or 'the disk'} cannot be written or read: {error.strerror}", file=sys.stderr)
+        place = str(error.filename or "the disk")
+        shown = place if len(place) <= LONGEST_PATH else f"{place[:LONGEST_PATH]}..."
+        print(escaped(f"mm-kptm: {shown} cannot be written or read: {error.strerror}"), file=sys.stderr)
         return MISTAKE
     return code
 

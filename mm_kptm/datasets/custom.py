@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -16,11 +16,12 @@ from mm_kptm.data.formats.xnli import LABELS
 from mm_kptm.datasets.knowledge.lama import cloze
 from mm_kptm.datasets.labelled import labelled_files
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
-from mm_kptm.datasets.settings import RegionFiles, SplitFiles, by_split
+from mm_kptm.datasets.settings import CaptionSettings, RegionFiles, RetrievalSettings, SplitFiles, by_split
 from mm_kptm.datasets.text.mention_datasets import MentionFiles, relation, typing
 from mm_kptm.datasets.text.sources import pairs, translated
 from mm_kptm.datasets.text.uer_tsv import classification, tagging
 from mm_kptm.datasets.vision import sources as image_sources
+from mm_kptm.datasets.vision.captioning import Captions
 from mm_kptm.errors import UserError
 from mm_kptm.preprocessing.text import TextEncoding
 from mm_kptm.systems.system import System
@@ -33,11 +34,12 @@ from mm_kptm.tasks.text.entailment import Entailment
 from mm_kptm.tasks.text.sentence_classification import SentenceClassification
 from mm_kptm.tasks.text.sentence_retrieval import ParallelSentences
 from mm_kptm.tasks.text.tagging import NamedEntities
+from mm_kptm.tasks.vision.captioning import HEAD, ImageCaptioning
 from mm_kptm.tasks.vision.grounding import Grounding
 from mm_kptm.tasks.vision.retrieval import Retrieval
 from mm_kptm.tasks.vision.vqa import VQA, one_answer
 from mm_kptm.train.protocol import Source, Trainable
-from mm_kptm.vision.features.store import RegionStore
+from mm_kptm.vision.features.region_store import DetectionStore
 
 T = TypeVar("T")
 
@@ -54,7 +56,7 @@ class OwnTexts(MentionFiles):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OwnImages(RegionFiles):
+class OwnImages(CaptionSettings, RetrievalSettings, RegionFiles):
     """Own texts about images: JSON lines, JSON, CSV, TSV, Parquet or Arrow."""
 
     name: Literal["custom-image"]
@@ -63,6 +65,11 @@ class OwnImages(RegionFiles):
     candidate_pool_size: int | None = None  #: images that retrieval searches at a time; all of the split when null
     columns: dict[str, str] = field(default_factory=dict)  #: the column of the files for each key of the schema
     label_names: tuple[str, ...] = ()  #: of the integer answers 0, 1, ...; those of the files when empty
+
+    def __post_init__(self) -> None:
+        CaptionSettings.__post_init__(self)
+        RetrievalSettings.__post_init__(self)
+        RegionFiles.__post_init__(self)
 
 
 def reader(data: OwnTexts | OwnImages, read: Callable[..., Sequence[T]]) -> Callable[[Path], Sequence[T]]:
@@ -115,40 +122,61 @@ def parallel_sentences(data: OwnTexts, request: DataRequest) -> PreparedData:
 
 def vqa(data: OwnImages, request: DataRequest) -> PreparedData:
     """Questions about images."""
-    store, reading = data.store(), TextEncoding(data.tokenizer(), data.max_length, data.languages)
+    store = data.store()
+    reading = image_sources.reading_of(data, request.recipe)
     answers = _answers(reader(data, own.read_vqa)(data.train), data.min_count)
     return _files(
         data,
         reader(data, own.read_vqa),
         lambda examples: image_sources.questions(examples, answers, reading, store),
         model=lambda system: VQA(system, answers, criterion=one_answer),
-        sizes=_sizes(reading, store),
+        sizes=image_sources.sizes_of(reading, store),
         heads=VQA.heads(request.recipe, len(answers)),
     )
 
 
 def retrieval(data: OwnImages, request: DataRequest) -> PreparedData:
     """Images and their captions."""
-    store, reading = data.store(), TextEncoding(data.tokenizer(), data.max_length, data.languages)
+    store = data.store()
+    reading = image_sources.reading_of(data, request.recipe)
     return _files(
         data,
         reader(data, own.read_retrieval),
         lambda examples: image_sources.captions(examples, reading, store, pool=data.candidate_pool_size),
-        model=Retrieval,
-        sizes=_sizes(reading, store),
+        model=partial(Retrieval, ranking=data.ranking),
+        sizes=image_sources.sizes_of(reading, store),
         heads=requested_heads(request.recipe, Retrieval.HEADS),
     )
 
 
+def captioning(data: OwnImages, request: DataRequest) -> PreparedData:
+    """Images and captions to write."""
+    store = DetectionStore(data.features) if data.tags else data.store()
+    reading = image_sources.reading_of(data, request.recipe)
+    captions = Captions(data, reading, store)
+    examples = by_split(data.files, reader(data, own.read_retrieval))
+    prepared = _files(
+        data,
+        reader(data, own.read_retrieval),
+        lambda described: captions.source(described, every_caption=False),
+        model=captions.model,
+        sizes=image_sources.sizes_of(reading, store),
+        heads={HEAD: {}},
+    )
+    train = partial(captions.source, every_caption=True)
+    return replace(prepared, sources={**prepared.sources, "train": lambda: train(examples("train"))})
+
+
 def grounding(data: OwnImages, request: DataRequest) -> PreparedData:
     """Expressions and the boxes that they mean."""
-    store, reading = data.store(), TextEncoding(data.tokenizer(), data.max_length, data.languages)
+    store = data.store()
+    reading = image_sources.reading_of(data, request.recipe)
     return _files(
         data,
         reader(data, own.read_grounding),
         lambda examples: image_sources.expressions(examples, reading, store),
         model=Grounding,
-        sizes=_sizes(reading, store),
+        sizes=image_sources.sizes_of(reading, store),
         heads=requested_heads(request.recipe, Grounding.HEADS),
     )
 
@@ -177,10 +205,6 @@ def _files(
     )
 
 
-def _sizes(reading: TextEncoding, store: RegionStore) -> dict[str, int]:
-    return {"vocab_size": len(reading.tokenizer), "region_dim": store.dim}
-
-
 def _answers(asked: Sequence[AskedImage], min_count: int) -> tuple[str, ...]:
     """The most frequent answers of the training questions, most common first."""
     counts = Counter(normalised(image_sources.usual(one.answers)) for one in asked if one.answers)
@@ -195,6 +219,7 @@ def _answers(asked: Sequence[AskedImage], min_count: int) -> tuple[str, ...]:
 
 VQA_SUPPLY = TaskDataset(VQA, OwnImages, vqa, own.read_vqa)
 RETRIEVAL_SUPPLY = TaskDataset(Retrieval, OwnImages, retrieval, own.read_retrieval)
+CAPTIONING_SUPPLY = TaskDataset(ImageCaptioning, OwnImages, captioning, own.read_retrieval)
 GROUNDING_SUPPLY = TaskDataset(Grounding, OwnImages, grounding, own.read_grounding)
 ENTAILMENT_SUPPLY = TaskDataset(Entailment, OwnTexts, entailment, own.read_entailment)
 CLASSIFICATION_SUPPLY = TaskDataset(SentenceClassification, OwnTexts, sentence_classification, own.read_classification)

@@ -12,6 +12,7 @@ from typing import TypeVar
 from mm_kptm.data.tokenizers.opening import open_tokenizer, tokenizer_files
 from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.errors import UserError
+from mm_kptm.tasks.vision.ranking import RankingSettings
 from mm_kptm.vision.features.store import RegionStore
 
 T = TypeVar("T")
@@ -47,7 +48,7 @@ class TextSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitFiles(TextSettings):
-    """One file per split."""
+    """One file per split, or the files that a pattern fits, such as ``xnli/test-*.tsv``."""
 
     train: Path  #: examples to learn from
     dev: Path | None = None  #: examples to choose a model by
@@ -76,22 +77,74 @@ class RegionFiles(SplitFiles):
         return RegionStore(self.features)
 
 
+@dataclass(frozen=True, kw_only=True)
+class CaptionSettings:
+    """Captions that are written for images."""
+
+    caption_length: int = 20  #: pieces of a written caption, its end included; 20 in VLP, 39 in Oscar
+    beam_size: int = 5  #: captions that the search keeps; 1 takes the best next word
+    length_penalty: float = 0.0  #: added to the log-likelihood of a caption for each of its pieces
+    tags: bool = False  #: whether captioning reads the names of an image's objects behind the caption, as Oscar
+
+    def __post_init__(self) -> None:
+        for name in ("caption_length", "beam_size"):
+            if getattr(self, name) < 1:
+                raise UserError(f"data.{name} is {getattr(self, name)} but must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrievalSettings:
+    """Rankings of images for texts, and of texts for images."""
+
+    rerank: int | None = None  #: candidates that a first stage leaves to the cross-encoder; all pairs when null
+    rerank_sample: int = 32  #: texts scored against all images as well, to measure what the first stage loses
+    scores: Path | None = None  #: a folder that keeps scores, so that a ranking that was killed goes on
+
+    def __post_init__(self) -> None:
+        _ = self.ranking
+
+    @property
+    def ranking(self) -> RankingSettings:
+        """How the candidates of a pool are ranked."""
+        return RankingSettings(self.rerank, self.rerank_sample, self.scores)
+
+
 def by_split(files: Mapping[str, Path], read: Callable[[Path], Sequence[T]]) -> Callable[[str], Sequence[T]]:
-    """The examples of a split, read once."""
+    """The examples of a split, read once; a path with a star in its name stands for all files that it fits."""
 
     @cache
     def examples(split: str) -> Sequence[T]:
-        return read(files[split])
+        return [one for path in matching(files[split]) for one in read(path)]
 
     return examples
+
+
+def matching(path: Path) -> list[Path]:
+    """The files that a pattern such as ``xnli/test-*.tsv`` fits, in order of their names; a path without a star alone.
+
+    Raises:
+        UserError: no file fits the pattern.
+    """
+    if "*" not in str(path):
+        return [path]
+    fixed = next(parent for parent in path.parents if "*" not in str(parent))
+    found = sorted(fixed.glob(str(path.relative_to(fixed))))
+    if not found:
+        raise UserError(f"no file fits {path}; the files of each language were expected there")
+    return found
 
 
 def fingerprints(files: Mapping[str, Path]) -> dict[str, str]:
     """The digest of every file, or of those in a folder, by its part in the data; ``UserError`` for one not there."""
     found = {}
+    each = {
+        part if member == file else f"{part}/{member.parent.name}/{member.name}": member
+        for part, file in files.items()
+        for member in matching(file)
+    }
     members = {
         f"{part}/{member.relative_to(file)}" if file.is_dir() else part: member
-        for part, file in files.items()
+        for part, file in each.items()
         for member in (sorted(one for one in file.rglob("*") if one.is_file()) if file.is_dir() else [file])
     }
     for part, file in members.items():

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mm_kptm.datasets.protocol import (
+    PRETRAINING,
     AuxiliaryObjective,
     DataRequest,
     PreparedData,
@@ -24,7 +25,7 @@ from mm_kptm.experiment.defaults import with_defaults
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
 from mm_kptm.knowledge.kinds.protocol import knowledge_kinds
 from mm_kptm.objectives.continual import ContinualSchedule
-from mm_kptm.objectives.mixture import Objective
+from mm_kptm.objectives.mixture import Mixture, Objective
 from mm_kptm.objectives.spec import LANGUAGE_IDS, REGIONS, TEXTS, ObjectiveContext, Offers, build_objectives
 from mm_kptm.systems import assembly, pretrained
 from mm_kptm.systems.discovery import find
@@ -35,7 +36,9 @@ from mm_kptm.tasks.multitask import MultiTask
 from mm_kptm.tasks.pretraining import ObjectiveSource, SourcesOfObjectives, Staged, heads_of
 from mm_kptm.tasks.protocol import Task, check_fit, check_vocabulary
 from mm_kptm.tasks.protocol import find as find_task
+from mm_kptm.tasks.transfer import transferred
 from mm_kptm.train.protocol import Source, Trainable, module_of
+from mm_kptm.vision.objectives.image_text_contrast import IMAGES
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,11 +100,14 @@ def build(settings: Experiment) -> Built:
         UserError: a name is unknown, the system lacks an input modality of the task, a file is missing or malformed.
     """
     settings = with_defaults(settings)
-    recipe = find(settings.encoder.recipe)
+    recipe, weights = find(settings.encoder.recipe), settings.weights
     if settings.task is not None:
         check_fit(find_task(settings.task), recipe)  # before any file is opened
     dataset = find_task_dataset(settings.trained, settings.data)
     prepared = dataset.prepare(settings.data, _request(recipe, settings))
+    if settings.transfer is not None:
+        languages = prepared.encoding.languages if prepared.encoding is not None else ()
+        prepared = replace(prepared, sources=transferred(prepared.sources, settings.transfer, languages))
     way = settings.knowledge.way
     if way is not None and settings.knowledge.given != "none" and way.form not in prepared.knowledge_forms:
         able = [name for name, other in knowledge_kinds().items() if other.form in prepared.knowledge_forms]
@@ -114,9 +120,9 @@ def build(settings: Experiment) -> Built:
         prepared = _beside(settings.task, prepared, settings, learnt)
     with torch.random.fork_rng(devices=[]):  # fresh weights depend only on the seed of the run
         torch.manual_seed(settings.train.seed)
-        system = _system(recipe, settings.encoder, prepared, learnt)
-        check_vocabulary(system, prepared.sizes.get("vocab_size"), loaded=settings.encoder.weights is not None)
-        loaded = list(system.modules()) if settings.encoder.weights is not None else []
+        system = _system(recipe, replace(settings.encoder, weights=weights), prepared, learnt)
+        check_vocabulary(system, prepared.sizes.get("vocab_size"), loaded=weights is not None)
+        loaded = list(system.modules()) if weights is not None else []
         knowledge.apply_knowledge(system, settings.knowledge, prepared)
         if learnt is not None and learnt.objective.name not in system.heads:
             assembly.add_head(system, learnt.objective.name, learnt.sizes)
@@ -125,8 +131,8 @@ def build(settings: Experiment) -> Built:
         if isinstance(settings.encoder.init_std, float):
             knowledge.reinitialise(module_of(model), loaded, settings.encoder.init_std)
     built = Built(model, system, prepared, settings.schedule)
-    if settings.task is not None and settings.encoder.weights is not None:
-        _fill_own(built, saved_task_parameters(settings.encoder.weights, settings.task))
+    if settings.task is not None and weights is not None:
+        _fill_own(built, saved_task_parameters(weights, settings.task))
     return built
 
 
@@ -142,8 +148,9 @@ def _fill_own(built: Built, saved: Mapping[str, Tensor]) -> None:
 def _beside(task: str, prepared: PreparedData, settings: Experiment, learnt: AuxiliaryObjective | None) -> PreparedData:
     """Multi-task data and model: the task with the requested objectives and that of facts to learn, if any."""
     weights = dict(settings.objectives)
-    objectives = _objectives(task, prepared, settings) if weights else {}
-    heads = {**heads_of(objectives), **prepared.heads}
+    beside = None if settings.objective_data is None else _objective_data(prepared, settings)
+    objectives = _objectives(task, prepared, settings) if weights and beside is None else {}
+    heads = {**heads_of(objectives), **({} if beside is None else beside.heads), **prepared.heads}
     if learnt is not None:
         objectives[learnt.objective.name] = learnt.objective
         weights[learnt.objective.name] = settings.knowledge.weight
@@ -152,9 +159,36 @@ def _beside(task: str, prepared: PreparedData, settings: Experiment, learnt: Aux
         answering = prepared.model(system)
         if not isinstance(answering, Task):
             raise TypeError(f"{task} is trained by {type(answering).__name__}, which is no task")
-        return MultiTask(answering, objectives, weights)
+        if beside is None:
+            return MultiTask(answering, objectives, weights)
+        mixture = beside.model(system)
+        if not isinstance(mixture, Mixture):
+            raise TypeError(f"objectives are trained by {type(mixture).__name__}, which is no mixture of them")
+        return MultiTask(
+            answering, {**mixture.objectives, **objectives}, weights, beside.sources["train"], settings.task_weight
+        )
 
-    return replace(prepared, model=model, heads=heads)
+    prints = {} if beside is None else {f"objectives.{name}": one for name, one in beside.fingerprints.items()}
+    return replace(prepared, model=model, heads=heads, fingerprints={**prepared.fingerprints, **prints})
+
+
+def _objective_data(prepared: PreparedData, settings: Experiment) -> PreparedData:
+    """The data of objectives beside a task, where they have their own.
+
+    Raises:
+        UserError: they differ from those of the task in their vocabulary or number of languages.
+    """
+    beside = find_task_dataset(PRETRAINING, settings.objective_data).prepare(
+        settings.objective_data, _request(find(settings.encoder.recipe), settings)
+    )
+    for size, what in (("vocab_size", "pieces in the vocabulary"), ("num_languages", "languages")):
+        ours, theirs = (one.sizes.get(size) for one in (prepared, beside))
+        if ours is not None and theirs is not None and ours != theirs:
+            raise UserError(
+                f"one encoder reads the task and its objectives, but data have {ours} {what} and objective_data "
+                f"{theirs}; give both the same"
+            )
+    return beside
 
 
 def _objectives(task: str, prepared: PreparedData, settings: Experiment) -> dict[str, Objective]:
@@ -171,10 +205,14 @@ def _objectives(task: str, prepared: PreparedData, settings: Experiment) -> dict
             f"inputs to compute them on; {remedy}"
         )
     tokenizer = data.tokenizer()
-    has = (TEXTS, LANGUAGE_IDS, REGIONS) if "region_dim" in prepared.sizes else (TEXTS, LANGUAGE_IDS)
-    offers = Offers(f"{data_name(type(data))} of {task}", dict.fromkeys(has), remedy=remedy)
+    has = [TEXTS, LANGUAGE_IDS, *([REGIONS] if "region_dim" in prepared.sizes else [])]
+    if prepared.sizes.keys() & {"region_dim", "image_size"}:
+        has.append(IMAGES)
+    offers = Offers(f"{data_name(type(data))} of {task}", {**dict.fromkeys(has), **prepared.labels}, remedy=remedy)
     rate = getattr(data, "mask_rate", 0.15)
-    context = ObjectiveContext(tokenizer.specials, len(tokenizer), offers, rate, find(settings.encoder.recipe))
+    context = ObjectiveContext(
+        tokenizer.specials, len(tokenizer), offers, rate, find(settings.encoder.recipe), settings.objective_arguments
+    )
     return build_objectives(settings.objectives, context)
 
 
@@ -199,7 +237,9 @@ def _fresh(asked: EncoderSettings, prepared: PreparedData) -> list[str]:
 
 def _request(recipe: Recipe, settings: Experiment) -> DataRequest:
     knowledge = settings.knowledge
-    return DataRequest(recipe, knowledge.way, knowledge.given, settings.objectives, knowledge.vectors)
+    return DataRequest(
+        recipe, knowledge.way, knowledge.given, settings.objectives, knowledge.vectors, settings.objective_arguments
+    )
 
 
 def parameter_count(module: nn.Module) -> int:

@@ -19,10 +19,12 @@ from mm_kptm.experiment.budget import Budget, check_equal, check_same_examples, 
 from mm_kptm.experiment.build import build
 from mm_kptm.experiment.defaults import with_defaults
 from mm_kptm.experiment.null_arms import ExperimentArm, arms_of
-from mm_kptm.experiment.run import CONFIG, evaluated, train
+from mm_kptm.experiment.run import evaluated, train
+from mm_kptm.experiment.run_state import CONFIG, is_begun
 from mm_kptm.experiment.settings import Experiment
 from mm_kptm.experiment.worker_pool import outcomes
 from mm_kptm.report import arms as reported
+from mm_kptm.report.languages import by_language
 from mm_kptm.report.tables import counted
 from mm_kptm.report.uses import uses
 
@@ -56,6 +58,10 @@ class Compared:
 
     comparison: report.Comparison
     report: Path
+
+    def __str__(self) -> str:
+        """Tables as text."""
+        return report.comparison_text(self.comparison)
 
 
 def compare(
@@ -143,7 +149,7 @@ def check_began(job: Job) -> None:
     """Refuse a folder with a run of different settings; ``UserError`` names the first key that differs."""
     path = job.folder / CONFIG
     if not path.is_file():
-        if job.folder.exists() and any(job.folder.iterdir()):
+        if is_begun(job.folder):
             raise UserError(f"{job.folder} is no run of this comparison: it has no {CONFIG}; name another --out")
         return
     ours, theirs = config.leaves(job.settings), config.leaves(config.read(Experiment, path))
@@ -235,3 +241,6 @@ def _tables(
                 f"On the same examples, by bootstrap over {counted(contrasts[0].gap.groups, 'group')}; p by "
                 f"permutation of groups, corrected after Holm for {counted(len(contrasts), 'difference')}.",
             )
+        sources = {arm.name: arm.settings.transfer.source for arm in arms if arm.settings.transfer is not None}
+        if (spoken := by_language(found, split, sources)) is not None:
+            yield spoken

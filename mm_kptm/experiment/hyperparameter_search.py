@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from mm_kptm import config
 from mm_kptm.data.sampler import seed_of
 from mm_kptm.errors import UserError
-from mm_kptm.experiment.run import CONFIG, train
+from mm_kptm.experiment.run import train
+from mm_kptm.experiment.run_state import CONFIG
 from mm_kptm.experiment.search_space import Choice, Space, Value, as_override, parse_space
 from mm_kptm.experiment.settings import Experiment
 from mm_kptm.io.atomic import write_json, write_text

@@ -13,6 +13,7 @@ from mm_kptm.datasets.protocol import PRETRAINING, datasets
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.kinds.protocol import KnowledgeKind, find_kind, knowledge_kinds
 from mm_kptm.objectives.continual import ContinualSchedule
+from mm_kptm.tasks.transfer import TransferSettings
 from mm_kptm.train.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ else:  # all registered datasets and kinds of knowledge injection, plug-ins incl
 
 
 Scalar = bool | int | float | str
-Size = int | float | bool | str | dict[str, dict[str, int | float]]  #: a dict holds the sizes of submodules by name
+Size = int | float | bool | str | dict[str, Any]  #: a dict holds the sizes of a part, or of parts by name
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class EncoderSettings:
     recipe: str  #: from `mm-kptm list systems`
     sizes: dict[str, Size] = field(default_factory=dict)
     """In place of the published ones; of knowledge bases by name, such as {bases: {wiki: {num_entities: 9}}}."""
-    weights: Path | None = None  #: an official checkpoint or a saved folder; fresh weights when null
+    weights: Path | None = None
+    """An official checkpoint or a saved folder, in which {seed} stands for train.seed; fresh weights when null."""
     fresh: tuple[str, ...] = ()  #: parameter name prefixes that may be missing in `weights`
     init_std: float | Literal["auto"] | None = "auto"
     """Standard deviation of all fresh weights; null: that of the recipe, auto: 1/sqrt(dim) for a small encoder."""
@@ -86,6 +88,15 @@ class Experiment:
     task: str | None = None  #: from `mm-kptm list tasks`; null for pretraining alone
     knowledge: KnowledgeSettings = KnowledgeSettings()
     objectives: dict[str, float] = field(default_factory=dict)  #: loss weights by objective; alone or beside a task
+    objective_arguments: dict[str, dict[str, int | float | bool | str]] = field(
+        default_factory=dict
+    )  #: of some objectives, in place of the published ones, such as {xlco: {queue_size: 512}}
+    transfer: TransferSettings | None = None  #: languages that the task is learnt in; all of data.train when null
+    task_weight: float = (
+        1.0  #: of the task's loss beside objectives with `objective_data`; 0: the task is only measured
+    )
+    objective_data: Data | None = None
+    """Data of the objectives beside a task, in place of its own inputs, such as sentences with their translations."""
     stages: dict[str, tuple[int, ...]] = field(
         default_factory=dict
     )  #: steps of each objective in every stage (continual pretraining, ERNIE 2.0)
@@ -102,6 +113,17 @@ class Experiment:
         for objective, weight in self.objectives.items():
             if not weight > 0:
                 raise UserError(f"objectives.{objective} has the weight {weight} but must be greater than 0")
+        if self.objective_data is not None and (self.task is None or not self.objectives):
+            raise UserError(
+                "objective_data are the data of objectives beside a task; give both, or name the data of objectives "
+                "alone under data"
+            )
+        if self.task_weight < 0 or (self.task_weight != 1 and self.objective_data is None):
+            raise UserError(
+                f"task_weight is {self.task_weight}, but must be 0 or more, and another than 1 only with objective_data"
+            )
+        if self.transfer is not None and self.task is None:
+            raise UserError("transfer is of a task, but there is none; leave it out where objectives are trained alone")
         if self.stages:
             self._check_stages()
 
@@ -125,6 +147,12 @@ class Experiment:
     def trained(self) -> str:
         """Name of the task, or that of pretraining."""
         return PRETRAINING if self.task is None else self.task
+
+    @property
+    def weights(self) -> Path | None:
+        """The checkpoint to begin with, that of this seed where its path has one."""
+        path = self.encoder.weights
+        return None if path is None else Path(str(path).replace("{seed}", str(self.train.seed)))
 
     @property
     def folder(self) -> Path:

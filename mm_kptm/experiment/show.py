@@ -9,6 +9,7 @@ from typing import Any
 
 from mm_kptm.batch import Inputs, Tokens
 from mm_kptm.data.sampler import seeded
+from mm_kptm.data.tokenizers.joining import running_text
 from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.datasets.protocol import PreparedData, ReadsText
 from mm_kptm.errors import UserError
@@ -23,8 +24,6 @@ from mm_kptm.experiment.coverage import (
 )
 from mm_kptm.experiment.settings import Experiment
 from mm_kptm.nn.visibility import Branches
-
-_CONTINUES, _SPACES = "##", ("\u0120", "\u2581")  # how word pieces, and byte-level and SentencePiece pieces, say so
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def shown_examples(settings: Experiment, built: Built, batch: Any) -> tuple[Show
     if inputs is None or inputs.text is None:
         raise UserError(f"the examples of {settings.trained} on {settings.data.name} are no single texts to be shown")
     about: Sequence[Any] = getattr(batch, "about", ())
-    rows = _rows(inputs, inputs.text, _tokenizer(settings, built.prepared))
+    rows = _rows(inputs, inputs.text, tokenizer_of_data(settings, built.prepared))
     return tuple(
         ShownExample(
             id=str(getattr(about[at], "id", at + 1)) if at < len(about) else str(at + 1),
@@ -88,7 +87,12 @@ def shown_examples(settings: Experiment, built: Built, batch: Any) -> tuple[Show
     )
 
 
-def _tokenizer(settings: Experiment, prepared: PreparedData) -> Tokenizer:
+def tokenizer_of_data(settings: Experiment, prepared: PreparedData) -> Tokenizer:
+    """The tokenizer of an experiment's texts.
+
+    Raises:
+        UserError: its data have none.
+    """
     if prepared.encoding is not None:
         return prepared.encoding.tokenizer
     if isinstance(settings.data, ReadsText):
@@ -132,21 +136,3 @@ def _rows(inputs: Inputs, text: Tokens, tokenizer: Tokenizer) -> list[dict[str, 
             }
         )
     return rows
-
-
-def running_text(pieces: Sequence[str]) -> str:
-    """Pieces with the blanks that their marks stand for.
-
-    >>> running_text(["new", "york", "##er"]), running_text(["new", "\u0120york", "er"])
-    ('new yorker', 'new yorker')
-    """
-    spaced = any(piece.startswith(_SPACES) for piece in pieces)
-    text = ""
-    for piece in pieces:
-        if piece.startswith(_SPACES):
-            text += f" {piece[1:]}"
-        elif piece.startswith(_CONTINUES) and text:
-            text += piece.removeprefix(_CONTINUES)
-        else:
-            text += piece if spaced or not text else f" {piece}"
-    return text.strip()

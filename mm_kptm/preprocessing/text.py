@@ -20,7 +20,7 @@ from mm_kptm.knowledge.injection.graph_names import EntityMention
 from mm_kptm.knowledge.injection.marker_tokens import READ, mention_numbers
 from mm_kptm.knowledge.injection.mention_markers import Annotated, Annotator
 from mm_kptm.preprocessing.inputs import MARK, InputSource
-from mm_kptm.systems.text_format import BERT_TEMPLATE, MarkerTokens, SequenceTemplate
+from mm_kptm.systems.text_format import BERT_FORMAT, BERT_TEMPLATE, MarkerTokens, SequenceTemplate, TextFormat
 from mm_kptm.train.protocol import Source
 
 TruncatedParts = Sequence[tuple[Pieces, int]]  #: tokens of every part of a text, and how many are kept
@@ -77,12 +77,26 @@ class TextEncoding:
     injector: FactInjector | None = None
     facts: str = "none"  #: which facts are injected: none, true, random, swapped or oracle
     template: SequenceTemplate = BERT_TEMPLATE
+    format: TextFormat = BERT_FORMAT  #: how texts about images are laid out
     shapes: list[tuple[str, ...]] | None = None  #: collects the relations of the facts at each text, where asked for
 
-    def pack(self, framings: Sequence[tuple[list[int], list[int]]], spoken: Iterable[str]) -> Packed:
-        """Pack ids and segments of texts, with their languages if the encoder has language embeddings."""
+    def pack(
+        self,
+        framings: Sequence[tuple[list[int], list[int]]],
+        spoken: Iterable[str],
+        *,
+        positions: Sequence[Sequence[int]] | None = None,
+    ) -> Packed:
+        """Pack ids and segments of texts, with their languages if the encoder has language embeddings.
+
+        Args:
+            framings: ids and segments of each text.
+            spoken: its language.
+            positions: of its tokens; they count from 0 unless given.
+        """
         ids, segments = [ids for ids, _ in framings], [segments for _, segments in framings]
-        packed = Packed.of(ids=ids, positions=[range(len(one)) for one in ids], segments=segments)
+        counted = [range(len(one)) for one in ids] if positions is None else positions
+        packed = Packed.of(ids=ids, positions=counted, segments=segments)
         return self._with_languages(packed, spoken)
 
     def cut(self, text: TextExample) -> list[tuple[Pieces, int]]:

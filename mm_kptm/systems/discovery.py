@@ -81,12 +81,13 @@ def catalogue() -> dict[str, Recipe]:
 
 @discovered
 def additions() -> dict[str, Addition]:
-    """Every addition by name, in alphabetical order, from packages ``recipes`` and ``kinds``.
+    """Every addition by name, in alphabetical order, from packages ``recipes``, ``kinds`` and ``objectives``.
 
     Raises:
         UserError: two additions share a name.
     """
-    return by_name([found for room in ("recipes", "kinds") for found in instances(Addition, room)], "additions")
+    rooms = ("recipes", "kinds", "objectives")
+    return by_name([found for room in rooms for found in instances(Addition, room)], "additions")
 
 
 def heads_of(recipe: Recipe) -> dict[str, Callable[..., nn.Module]]:

@@ -10,8 +10,10 @@ from typing import Any, cast
 
 from torch import Tensor
 
+from mm_kptm.data.tokenizers.clip_bpe import published_merges
 from mm_kptm.data.tokenizers.opening import holds_tokenizer
 from mm_kptm.errors import UserError
+from mm_kptm.io import manifest
 from mm_kptm.io.atomic import write_json, write_text
 from mm_kptm.io.records import read_json
 from mm_kptm.io.tensors import write_tensors
@@ -31,13 +33,16 @@ from mm_kptm.systems.assembly import (
 from mm_kptm.systems.checkpoint_files import read_weights
 from mm_kptm.systems.checkpoint_folder import read_config_file
 from mm_kptm.systems.discovery import catalogue, find
+from mm_kptm.systems.encoder import DualEncoder, TextLimits
 from mm_kptm.systems.keymap import TranslatedState
 from mm_kptm.systems.model_card import Measured, model_card
 from mm_kptm.systems.system import System
 from mm_kptm.systems.text_tokenizer import TextTokenizer, read_options
 from mm_kptm.systems.transformers_form import from_published, to_published
 
+CLIP_PIECES = 49408  #: of CLIP's published tokenizer
 CARD, RESULTS = "README.md", "results.json"
+UNSEALED = (CARD, RESULTS, manifest.MANIFEST)  #: files that may change after saving
 
 
 @dataclass(frozen=True)
@@ -98,10 +103,12 @@ def save(
         written = to_published(written, form, recipe.weights, system.sizes)
     written |= {TASK_PREFIX + name: tensor for name, tensor in (own or {}).items()}
     metadata = None if form is None else {"format": "pt"}
+    (folder / manifest.MANIFEST).unlink(missing_ok=True)  # a folder that is half written is refused
     write_tensors(folder / WEIGHTS, {name: tensor.contiguous() for name, tensor in written.items()}, metadata)
     write_json(folder / CONFIG, described, indent=1, ascii_only=True)
     if system.has_tokenizer:
         system.tokenizer.save(folder)
+    manifest.seal(folder, [path.name for path in sorted(folder.iterdir()) if path.name not in UNSEALED])
     if results:
         write_json(folder / RESULTS, [asdict(one) for one in results], indent=1)
     _write_card(folder)
@@ -175,8 +182,16 @@ def saved_task_parameters(folder: str | Path, task: str) -> dict[str, Tensor]:
     saved = read_saved(folder)
     if saved is None or saved.task != task:
         return {}
-    tensors = read_weights(Path(folder) / WEIGHTS)
+    tensors = _sealed_weights(Path(folder))
     return {name.removeprefix(TASK_PREFIX): tensor for name, tensor in tensors.items() if name.startswith(TASK_PREFIX)}
+
+
+def _sealed_weights(folder: Path) -> dict[str, Tensor]:
+    """Weights of a saved folder, checked against its manifest; one that transformers saved again has none."""
+    if (folder / manifest.MANIFEST).exists():
+        way_out = f"save or fetch it again, or remove {manifest.MANIFEST} if the files were changed on purpose"
+        manifest.verify(folder, required=(WEIGHTS, CONFIG), way_out=way_out, every_file=False)
+    return read_weights(folder / WEIGHTS)
 
 
 def load_saved(
@@ -212,7 +227,7 @@ def load_saved(
         published = set(system.parameters())
         for addition, sizes in saved.added.items():
             add(system, addition, sizes)
-    tensors, unfilled = read_weights(folder / WEIGHTS), tuple(fresh)
+    tensors, unfilled = _sealed_weights(folder), tuple(fresh)
     if recipe.transformers is not None:
         ours = {name for name, _ in system.named_parameters(remove_duplicate=False)}
         tensors = from_published(tensors, recipe.transformers, recipe.weights, system.sizes, ours)
@@ -233,7 +248,7 @@ def give_tokenizer(system: System, folder: Path) -> None:
     if not holds_tokenizer(folder):
         return
     recipe = find(system.recipe)
-    if "text" not in recipe.reads or recipe.text.tokenizer != "file":
+    if "text" not in recipe.reads or recipe.text.tokenizer == "characters":
         return
     lowercase, ideographs = read_options(folder)
     system.tokenizer = tokenizer_of(system, folder, lowercase=lowercase, ideographs=ideographs)
@@ -243,15 +258,35 @@ def tokenizer_of(
     system: System, source: Path, *, lowercase: bool | None = None, ideographs: bool = True
 ) -> TextTokenizer:
     """The tokenizer in a file or a folder, for the texts of one system; its files are read when it is first used."""
-    recipe = find(system.recipe)
-    sizes = {**recipe.published_sizes(), **system.sizes}
+    limits = _text_limits(system)
     return TextTokenizer(
         source,
+        max_length=limits.max_length,
+        vocab_size=limits.vocab_size,
+        languages=limits.languages,
+        lowercase=lowercase,
+        ideographs=ideographs,
+    )
+
+
+def give_published_tokenizer(system: System) -> None:
+    """Let a system that was published with CLIP's tokenizer have it, where it has none and its words fit."""
+    recipe = find(system.recipe)
+    if system.has_tokenizer or recipe.text.tokenizer != "clip" or not isinstance(system.encoder, DualEncoder):
+        return
+    if system.encoder.text_limits.vocab_size == CLIP_PIECES:
+        system.tokenizer = tokenizer_of(system, published_merges())
+
+
+def _text_limits(system: System) -> TextLimits:
+    if isinstance(system.encoder, DualEncoder):
+        return system.encoder.text_limits
+    recipe = find(system.recipe)
+    sizes = {**recipe.published_sizes(), **system.sizes}
+    return TextLimits(
         max_length=int(sizes.get("max_positions", 512)) - int(sizes.get("position_offset", 0)),
         vocab_size=int(sizes["vocab_size"]),
         languages=recipe.text.languages if "languages" in recipe.reads else (),
-        lowercase=lowercase,
-        ideographs=ideographs,
     )
 
 

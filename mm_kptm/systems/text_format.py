@@ -64,10 +64,20 @@ class TextFormat:
 
     template: SequenceTemplate = BERT_TEMPLATE  #: of a text or text pair
     word_template: SequenceTemplate = BERT_TEMPLATE  #: of a text with word-level labels
-    tokenizer: Literal["file", "characters"] = "file"  #: as the vocabulary file says, or K-BERT's characters
+    tokenizer: Literal["file", "characters", "clip"] = "file"
+    """As the vocabulary file says; K-BERT's characters; or CLIP's published pairs where no file says otherwise."""
     fact_wording: Literal["joined", "spaced"] = "spaced"  #: wording of injected facts, unless a task overrides it
     markers: Mapping[str, MarkerTokens] = field(default_factory=dict)  #: mention markers by task
     languages: tuple[str, ...] = ()  #: language codes in the order of the language ids, if the encoder embeds them
+    image_first: bool = False  #: whether the image stands behind [CLS], and a [SEP] between it and the words
+    choice_segments: tuple[int, ...] = ()
+    """Segments of a question, its answer and the rationale, where a task lets choose among them; 0 and 1 when empty."""
+    answer_slot: Literal["none", "mask", "mask-part"] = "none"
+    """The [MASK] of a question about an image at which its answer is read: none, behind its last word, or as a part of
+    its own."""
+    language_codes: Literal["none", "last", "first"] = "none"
+    """Where the token of a language stands in a source of an encoder-decoder: nowhere, at its end (mBART) or at its
+    beginning (mBART-50); a target begins with it."""
 
 
 BERT_FORMAT = TextFormat()

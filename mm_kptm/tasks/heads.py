@@ -17,6 +17,12 @@ from mm_kptm.systems.system import System
 Heads = dict[str, dict[str, int]]  #: names of heads and their sizes, as :func:`mm_kptm.build` takes them
 
 
+def pooled_dim(system: System) -> int:
+    """Width of the pooled vectors of a system, which two streams may fuse in a width of their own (ViLBERT)."""
+    width: int = getattr(system.encoder, "pooled_dim", system.dim)
+    return width
+
+
 class ChosenHead(nn.Module):
     """The first head of ``names`` that a system has, or a newly initialised one.
 

@@ -57,6 +57,9 @@ def evaluate(
     Batches are formed before they are assigned to processes, so results do not depend on the number of processes. All
     processes get the whole result, and all must call it. A batch may say by ``labelled``, one
     truth value an example, which of them have a gold answer; measures of the others count nowhere.
+
+    Raises:
+        UserError: there is no example, or a measure of one with a gold answer is not finite.
     """
     module = module_of(model)
     if not len(source):
@@ -81,7 +84,24 @@ def evaluate(
     finally:
         module.train(training)
     measured = {name: torch.cat(values).double().cpu() for name, values in mine.items()}
-    return _gathered([i for _, indices in orders for i in indices], measured, labelled, len(source))
+    result = _gathered([i for _, indices in orders for i in indices], measured, labelled, len(source))
+    _check_finite(result)
+    return result
+
+
+def _check_finite(evaluation: Evaluation) -> None:
+    """Refuse measures of labelled examples that are no numbers: weights or features are not finite."""
+    for name, values in evaluation.per_example.items():
+        bad = ~values.isfinite()
+        if evaluation.labelled is not None:
+            bad &= evaluation.labelled
+        if bad.any():
+            where = [int(i) for i in bad.nonzero().flatten()]
+            shown = ", ".join(map(str, where[:8])) + (f" and {len(where) - 8} more" if len(where) > 8 else "")
+            raise UserError(
+                f"the {name} is {values[where[0]].item()} on examples {shown}; the weights, or the features of these "
+                "examples, hold numbers that are not finite"
+            )
 
 
 def _make(source: Source[BatchT], seed: int, order: Numbered) -> BatchT:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from mm_kptm.errors import UserError
+from mm_kptm.io.records import read_lines
 from mm_kptm.train.settings import TrainSettings
 
 _LOWER_IS_BETTER = ("loss", "error", "perplexity")  #: ends of the names of measures that are to fall
@@ -63,9 +63,8 @@ def measures_of(file: Path, monitor: str) -> list[tuple[int, float]]:
         UserError: the split was evaluated and has no such measure.
     """
     split, _, name = monitor.partition("/")
-    lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    of_split = [line for line in lines if line["split"] == split]
-    if of_split and not any(name in line for line in of_split):
-        there = ", ".join(key for key in of_split[0] if key not in ("step", "split", "n"))
+    of_split = [line for line in read_lines(file, allow_empty=True) if line.text("split") == split]
+    if of_split and not any(name in line.values for line in of_split):
+        there = ", ".join(key for key in of_split[0].values if key not in ("step", "split", "n"))
         raise UserError(f"{split} has no measure {name!r}; it has {there}")
-    return [(line["step"], line[name]) for line in of_split if line.get(name) is not None]
+    return [(line.count("step"), line.get(name, float)) for line in of_split if line.has(name)]

@@ -7,7 +7,6 @@ goes on. Addresses, keys and offline use are set as each of them documents, by `
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from mm_kptm.errors import UserError, nearest, notice
 from mm_kptm.io.atomic import write_json
+from mm_kptm.io.records import Record, read_json
 
 if TYPE_CHECKING:
     from accelerate.tracking import GeneralTracker
@@ -44,6 +44,12 @@ def check_trackers(names: tuple[str, ...]) -> None:
             raise UserError(f"train.trackers names {name}, whose package is not installed; {remedy} brings it")
 
 
+def _known(file: Path) -> dict[str, str]:
+    """Names of the runs by tracker, as a run folder keeps them."""
+    kept = Record.of(read_json(file), str(file))
+    return {name: kept.get(name, str) for name in kept.values}
+
+
 class Trackers:
     """Open trackers of one run, in its main process.
 
@@ -58,7 +64,7 @@ class Trackers:
         check_trackers(names)
         self._open: dict[str, GeneralTracker] = {}
         file = run / RUNS
-        known: dict[str, str] = json.loads(file.read_text(encoding="utf-8")) if names and file.is_file() else {}
+        known = _known(file) if names and file.is_file() else {}
         for name in names:
             self._try(name, "it was opened", partial(self._start, name, run, label, known.get(name)))
         plain = {

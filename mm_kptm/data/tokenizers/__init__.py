@@ -7,7 +7,9 @@ from mm_kptm.lazy import lazy
 if TYPE_CHECKING:
     from mm_kptm.data.tokenizers.added_tokens import PlaceholderTokenizer
     from mm_kptm.data.tokenizers.byte_level import open_byte_level
+    from mm_kptm.data.tokenizers.clip_bpe import ClipBpe
     from mm_kptm.data.tokenizers.fastbpe import FastBpe
+    from mm_kptm.data.tokenizers.joining import running_text
     from mm_kptm.data.tokenizers.opening import holds_tokenizer, open_tokenizer, tokenizer_files
     from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS, Pieces, Specials, Tokenizer, framed
     from mm_kptm.data.tokenizers.tokenizer_json import ROBERTA_SPECIALS, TokenizerJson
@@ -19,9 +21,11 @@ else:
         {
             "added_tokens": ["PlaceholderTokenizer"],
             "byte_level": ["open_byte_level"],
+            "clip_bpe": ["ClipBpe"],
             "fastbpe": ["FastBpe"],
             "opening": ["holds_tokenizer", "open_tokenizer", "tokenizer_files"],
             "protocol": ["BERT_SPECIALS", "Pieces", "Specials", "Tokenizer", "framed"],
+            "joining": ["running_text"],
             "tokenizer_json": ["ROBERTA_SPECIALS", "TokenizerJson"],
             "word_level": ["WordLevel"],
             "wordpiece": ["WordPiece"],
@@ -31,6 +35,7 @@ else:
 __all__ = [
     "BERT_SPECIALS",
     "ROBERTA_SPECIALS",
+    "ClipBpe",
     "FastBpe",
     "Pieces",
     "PlaceholderTokenizer",
@@ -43,5 +48,6 @@ __all__ = [
     "holds_tokenizer",
     "open_byte_level",
     "open_tokenizer",
+    "running_text",
     "tokenizer_files",
 ]

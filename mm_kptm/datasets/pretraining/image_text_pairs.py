@@ -4,36 +4,50 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cache, cached_property, partial
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from mm_kptm.batch import Inputs
+from mm_kptm.data.formats.captions import Described
 from mm_kptm.data.formats.jsonl import AskedImage, read_retrieval, read_vqa
+from mm_kptm.data.formats.vision.translated_captions import read_translated_captions
 from mm_kptm.data.packing import Packed
-from mm_kptm.data.tokenizers.protocol import Tokenizer, framed
+from mm_kptm.data.tokenizers.protocol import Tokenizer
+from mm_kptm.datasets.object_tags import ObjectTags
+from mm_kptm.datasets.pretraining.multilingual_captions import SwitchedCaptions, caption_pairs, read_translations
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import RegionFiles, fingerprints
 from mm_kptm.datasets.stored_regions import CLASSES, DETECTED, StoredRegions
 from mm_kptm.errors import UserError
-from mm_kptm.objectives.mixture import Mixture, Objectives
+from mm_kptm.io.text_lines import numbered_lines
+from mm_kptm.objectives.mixture import Mixture, MixtureBatch, Objectives
 from mm_kptm.objectives.spec import LANGUAGE_IDS, REGIONS, TEXTS, ObjectiveContext, Offers, build_objectives
+from mm_kptm.preprocessing.image_text import ImageTextLayout
 from mm_kptm.preprocessing.inputs import MARK, InputSource
 from mm_kptm.preprocessing.text import TextEncoding
+from mm_kptm.systems.text_format import TextFormat
 from mm_kptm.tasks.metrics.vqa import normalised
-from mm_kptm.tasks.pretraining import ObjectiveSource, heads_of
+from mm_kptm.tasks.pretraining import ObjectiveSource, SourcesOfObjectives, heads_of
+from mm_kptm.train.protocol import Source
 from mm_kptm.vision.features.region_store import DetectionStore
+from mm_kptm.vision.objectives.co_masking import TRANSLATED_CAPTIONS, VisualTranslationLanguageModeling
+from mm_kptm.vision.objectives.image_text_contrast import IMAGES
 from mm_kptm.vision.objectives.lxmert import ANSWER, ANSWERS, NO_ANSWER
 from mm_kptm.vision.objectives.masked_objects import DETECTED_OBJECTS
 from mm_kptm.vision.objectives.masked_regions import REGION_CLASSES
 from mm_kptm.vision.objectives.part_contrast import OBJECT_TAGS
+from mm_kptm.vision.objectives.region_words import REGION_NAMES
 
 REMEDIES = {
     LANGUAGE_IDS: "name the languages of the encoder, in the order of their ids, as data.languages",
     REGION_CLASSES: f"give the folder of data.features a {CLASSES}.npy, the detector's distribution for every region",
     DETECTED_OBJECTS: f"give the folder of data.features {', '.join(f'{name}.npy' for name in DETECTED)}",
+    REGION_NAMES: "name a file of the names of the detector's classes, one a line, as data.class_names",
+    TRANSLATED_CAPTIONS: "name captions and their translations, a JSON object a line, as data.translated",
     OBJECT_TAGS: "let data.tags be true, and give the folder of data.features object_names.npy and names.json",
     ANSWERS: "name questions and their answers, a JSON object a line, as data.questions",
 }
@@ -48,6 +62,11 @@ class ImageTextPairs(RegionFiles):
     questions: Path | None = None  #: training questions with answers, as own data of VQA; texts like captions
     dev_questions: Path | None = None  #: the same for dev
     tags: bool = False  #: whether the names of an image's objects stand behind every text about it, as Oscar reads them
+    class_names: Path | None = None  #: names of the detector's classes but the background, one a line, in their order
+    translated: Path | None = None  #: training captions beside their translations, with the words that are aligned
+    dev_translated: Path | None = None  #: the same for dev
+    switch: Path | None = None  #: translations of words by language, into which words of captions are switched (M3P)
+    switch_rate: float | None = None  #: share of the words that are switched; null: one word a caption
     num_objects: int = 1600  #: classes of the detector, without a background; Visual Genome's unless given
     num_attributes: int = 400  #: its attributes
     mask_rate: float = 0.15  #: the share of tokens that is masked
@@ -59,10 +78,24 @@ class ImageTextPairs(RegionFiles):
                 f"data.mask_rate is {self.mask_rate} but must be a share of the tokens, above 0 and below 1"
             )
 
+    def captions(self, split: str) -> Sequence[Described]:
+        """The images of a split with their captions."""
+        return read_retrieval(self.files[split])
+
+    def asked(self, path: Path) -> Sequence[AskedImage]:
+        """The questions of a file."""
+        return read_vqa(path)
+
+    @property
+    def skips_missing(self) -> bool:
+        """Whether images that the store lacks are left out, as where addresses of the web have died."""
+        return False
+
     @property
     def fingerprints(self) -> dict[str, str]:
         """Fingerprint of the data and the settings that affect them."""
-        asked = {"questions": self.questions, "dev_questions": self.dev_questions}
+        parts = ("questions", "dev_questions", "class_names", "translated", "dev_translated", "switch")
+        asked = {part: getattr(self, part) for part in parts}
         named = {name: path for name, path in asked.items() if path is not None}
         return {**super().fingerprints, **fingerprints(named)}
 
@@ -73,6 +106,8 @@ class _Pairs:
 
     data: ImageTextPairs
     tokenizer: Tokenizer
+    format: TextFormat
+    skipped: dict[str, int] = field(default_factory=dict)  #: images that the store lacks, by split
 
     @cached_property
     def regions(self) -> StoredRegions:
@@ -82,7 +117,7 @@ class _Pairs:
     @cached_property
     def answers(self) -> tuple[str, ...]:
         """The usual answers of the training questions, in alphabetical order."""
-        asked = () if self.data.questions is None else read_vqa(self.data.questions)
+        asked = () if self.data.questions is None else self.data.asked(self.data.questions)
         found = sorted({_usual(one.answers) for one in asked if one.answers})
         if len(found) < 2:
             raise UserError(
@@ -99,63 +134,105 @@ class _Pairs:
         columns = self.regions.detections
         if CLASSES in columns:
             has[REGION_CLASSES] = lambda: int(columns[CLASSES].shape[1])
+        if self.data.class_names is not None:
+            has[REGION_NAMES] = self._names
         if all(name in columns for name in DETECTED):
             has[DETECTED_OBJECTS] = self._detected
         if self.data.tags:
             has[OBJECT_TAGS] = None
         if self.data.questions is not None:
             has[ANSWERS] = lambda: self.answers
+        if self.data.translated is not None:
+            has[TRANSLATED_CAPTIONS] = None
         return Offers(self.data.name, has, REMEDIES)
 
-    def source(self, split: str) -> InputSource:
+    def source(self, split: str) -> Source[Inputs]:
         """Every caption, and behind them every question, with its image.
 
         Raises:
             UserError: a file cannot be read, or the store lacks an image.
         """
-        said = [
-            (one.names[0], text, one.language, NO_ANSWER)
-            for one in read_retrieval(self.data.files[split])
-            for _, text in one.captions
-        ]
+        described = self._described(split)
+        said = [(name, text, one.language, NO_ANSWER) for one, name in described for _, text in one.captions]
         path = {"train": self.data.questions, "dev": self.data.dev_questions}.get(split)
         if path is not None:
             number = {answer: place for place, answer in enumerate(self.answers)}
-            said += [(one.image, one.question, one.language, _known(one, number)) for one in read_vqa(path)]
+            said += [(one.image, one.question, one.language, _known(one, number)) for one in self.data.asked(path)]
         framings = [self._framed(image, text, language) for image, text, language, _ in said]
         encoding = TextEncoding(self.tokenizer, self.data.max_length, self.data.languages)
         texts = encoding.pack(framings, [language for _, _, language, _ in said])
         if self.data.questions is not None:
             marks = np.repeat([answer for *_, answer in said], texts.lengths)
             texts = Packed(texts.offsets, {**texts.columns, f"{MARK}{ANSWER}": marks})
-        return InputSource(texts, self.regions, self.regions.store.places_of(image for image, *_ in said))
+        shown = InputSource(texts, self.regions, self.regions.store.places_of(image for image, *_ in said))
+        if self.data.switch is None or split != "train":
+            return shown
+        return SwitchedCaptions(
+            shown,
+            [text for _, text, *_ in said],
+            self.tokenizer,
+            self.data.max_length,
+            read_translations(self.data.switch),
+            word_rate=self.data.switch_rate,
+        )
+
+    def translated(self, split: str) -> InputSource:
+        """Captions beside their translations, with their images.
+
+        Raises:
+            UserError: the split has none, a file cannot be read, or the store lacks an image.
+        """
+        path = {"train": self.data.translated, "dev": self.data.dev_translated}.get(split)
+        if path is None:
+            raise UserError(
+                f"{self.data.name} has no translated captions of {split}; name some as data.dev_translated, or leave "
+                f"{VisualTranslationLanguageModeling.name} out"
+            )
+        examples = read_translated_captions(path)
+        encoding = TextEncoding(self.tokenizer, self.data.max_length, self.data.languages)
+        places = self.regions.store.places_of(one.image for one in examples)
+        return caption_pairs(examples, encoding, lambda texts: InputSource(texts.texts, self.regions, places))
+
+    def _described(self, split: str) -> list[tuple[Described, str]]:
+        """The images of a split with their names in the store.
+
+        Raises:
+            UserError: the store lacks an image, or all of them where missing ones are left out.
+        """
+        known = self.regions.store.places
+        named = [
+            (one, next((name for name in one.names if name in known), one.names[0]))
+            for one in self.data.captions(split)
+        ]
+        if not self.data.skips_missing:
+            return named
+        there = [(one, name) for one, name in named if name in known]
+        self.skipped[split] = len(named) - len(there)
+        if not there:
+            raise UserError(
+                f"{self.regions.store.folder} has regions of none of the {len(named)} images of "
+                f"{self.data.files[split]}; they are looked for by names such as {', '.join(named[0][0].names[:2])}"
+            )
+        return there
 
     def _framed(self, image: str, text: str, language: str) -> tuple[list[int], list[int]]:
         """Ids and segments of a text; the names of what its image shows are cut where both are too long."""
-        specials, ids = self.tokenizer.specials, self.tokenizer.encode(text, language).ids
+        ids, layout = self.tokenizer.encode(text, language).ids, ImageTextLayout(self.tokenizer.specials, self.format)
         if not self.data.tags:
-            return framed(specials, ids[: self.data.max_length - specials.around(1)])
-        room = self.data.max_length - specials.around(2)
-        return framed(specials, ids[:room], self._tags(image)[: max(room - len(ids), 0)])
+            return layout(ids[: self.data.max_length - layout.num_special(1)])
+        room = self.data.max_length - layout.num_special(2)
+        return layout(ids[:room], self._tags(image)[: max(room - len(ids), 0)])
 
     @cached_property
     def _tags(self) -> Callable[[str], tuple[int, ...]]:
-        """The names of the objects of an image, each once, in the order of its regions.
+        """The names of the objects of an image."""
+        tags, places = ObjectTags(self.regions.store, self.tokenizer), self.regions.store.places_of
+        return lambda image: tags(int(places([image])[0]))
 
-        Raises:
-            UserError: the store holds no names.
-        """
-        store = self.regions.store
-        if not isinstance(store, DetectionStore) or "object_names" not in store.columns:
-            raise UserError(f"data.tags are names of objects, but {store.folder} holds no object_names.npy")
-
-        @cache
-        def tags(image: str) -> tuple[int, ...]:
-            (place,) = store.places_of([image])
-            names = dict.fromkeys(store.image(int(place)).object_names or ())
-            return tuple(self.tokenizer.encode(" ".join(names)).ids)
-
-        return tags
+    def _names(self) -> list[tuple[int, ...]]:
+        """The tokens of the name of every class of the detector."""
+        lines = numbered_lines(self.data.class_names) if self.data.class_names is not None else ()
+        return [self.tokenizer.encode(name.strip()).ids for _, name in lines]
 
     def _detected(self) -> dict[str, int]:
         """The sizes of a head that names objects and attributes."""
@@ -173,12 +250,21 @@ class _Pairs:
 def pretraining(data: ImageTextPairs, request: DataRequest) -> PreparedData:
     """Captions with their images, in the order of the file."""
     tokenizer = data.tokenizer()
-    pairs = _Pairs(data, tokenizer)
-    context = ObjectiveContext(tokenizer.specials, len(tokenizer), pairs.offers, data.mask_rate, request.recipe)
+    pairs = _Pairs(data, tokenizer, request.recipe.text)
+    offers = pairs.offers
+    if "regions" in request.recipe.reads:
+        offers = replace(offers, has={**offers.has, IMAGES: None})
+    context = ObjectiveContext(
+        tokenizer.specials, len(tokenizer), offers, data.mask_rate, request.recipe, request.objective_arguments
+    )
     objectives = build_objectives(request.objectives, context)
 
-    def source(split: str) -> ObjectiveSource:
-        return ObjectiveSource(pairs.source(split), Objectives(objectives))
+    def source(split: str) -> Source[MixtureBatch]:
+        if VisualTranslationLanguageModeling.name not in objectives:
+            return ObjectiveSource(pairs.source(split), Objectives(objectives))
+        captions = pairs.source(split)
+        inputs = dict.fromkeys(objectives, captions) | {VisualTranslationLanguageModeling.name: pairs.translated(split)}
+        return SourcesOfObjectives(inputs, objectives)
 
     return PreparedData(
         sources={split: partial(source, split) for split in data.files},
@@ -186,6 +272,7 @@ def pretraining(data: ImageTextPairs, request: DataRequest) -> PreparedData:
         sizes={"vocab_size": len(tokenizer), "region_dim": pairs.regions.store.dim},
         heads=heads_of(objectives),
         fingerprints=data.fingerprints,
+        skipped=lambda split: pairs.skipped.get(split, 0),
     )
 
 

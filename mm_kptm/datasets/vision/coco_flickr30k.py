@@ -10,17 +10,16 @@ from typing import Literal
 
 from mm_kptm.data.formats.captions import Described, read_karpathy
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
-from mm_kptm.datasets.settings import TextSettings, fingerprints
+from mm_kptm.datasets.settings import CaptionSettings, RetrievalSettings, TextSettings, fingerprints
 from mm_kptm.datasets.vision import sources as image_sources
 from mm_kptm.errors import UserError
-from mm_kptm.preprocessing.text import TextEncoding
 from mm_kptm.tasks.heads import requested_heads
 from mm_kptm.tasks.vision.retrieval import CaptionSource, Retrieval
 from mm_kptm.vision.features.store import RegionStore
 
 
 @dataclass(frozen=True, kw_only=True)
-class KarpathyData(TextSettings):
+class KarpathyData(CaptionSettings, RetrievalSettings, TextSettings):
     """A file such as dataset_coco.json or dataset_flickr30k.json, which says the split of every image."""
 
     name: Literal["karpathy"]
@@ -32,7 +31,9 @@ class KarpathyData(TextSettings):
     )
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        CaptionSettings.__post_init__(self)
+        RetrievalSettings.__post_init__(self)
+        TextSettings.__post_init__(self)
         if self.candidate_pool_size is not None and self.candidate_pool_size < 2:
             raise UserError(
                 f"data.candidate_pool_size is {self.candidate_pool_size} but must be at least 2 images, or null for all"
@@ -41,7 +42,8 @@ class KarpathyData(TextSettings):
 
 def retrieval(data: KarpathyData, request: DataRequest) -> PreparedData:
     """Image-text retrieval on photographs (Karpathy and Fei-Fei 2015)."""
-    store, reading = RegionStore(data.features), TextEncoding(data.tokenizer(), data.max_length, data.languages)
+    store = RegionStore(data.features)
+    reading = image_sources.reading_of(data, request.recipe)
     splits: dict[str, list[Described]] = {}
     for image in read_karpathy(data.captions):
         splits.setdefault(image.split or "train", []).append(image)
@@ -54,8 +56,8 @@ def retrieval(data: KarpathyData, request: DataRequest) -> PreparedData:
 
     return PreparedData(
         sources={split: partial(source, split) for split in splits},
-        model=Retrieval,
-        sizes={"vocab_size": len(reading.tokenizer), "region_dim": store.dim},
+        model=partial(Retrieval, ranking=data.ranking),
+        sizes=image_sources.sizes_of(reading, store),
         heads=requested_heads(request.recipe, Retrieval.HEADS),
         fingerprints=fingerprints({"captions": data.captions, **data.tokenizer_files}),
         baselines=chance,

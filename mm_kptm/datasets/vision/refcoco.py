@@ -12,7 +12,6 @@ from mm_kptm.data.formats.captions import Pointed, read_refcoco
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import TextSettings, fingerprints
 from mm_kptm.datasets.vision import sources as image_sources
-from mm_kptm.preprocessing.text import TextEncoding
 from mm_kptm.tasks.heads import requested_heads
 from mm_kptm.tasks.vision.grounding import ExpressionSource, Grounding
 from mm_kptm.vision.features.store import RegionStore
@@ -33,7 +32,8 @@ class RefCocoData(TextSettings):
 
 def grounding(data: RefCocoData, request: DataRequest) -> PreparedData:
     """Referring expressions on photographs (Yu et al. 2016); UNITER reads two layers of its head for RefCOCO+."""
-    store, reading = RegionStore(data.features), TextEncoding(data.tokenizer(), data.max_length, data.languages)
+    store = RegionStore(data.features)
+    reading = image_sources.reading_of(data, request.recipe)
     given = {"train": data.expressions, "dev": data.dev_expressions, "test": data.test_expressions}
     files = {split: path for split, path in given.items() if path is not None}
 
@@ -52,7 +52,7 @@ def grounding(data: RefCocoData, request: DataRequest) -> PreparedData:
     return PreparedData(
         sources={split: partial(source, split) for split in splits()},
         model=Grounding,
-        sizes={"vocab_size": len(reading.tokenizer), "region_dim": store.dim},
+        sizes=image_sources.sizes_of(reading, store),
         heads=requested_heads(request.recipe, Grounding.HEADS, sizes),
         fingerprints=fingerprints({**files, **data.tokenizer_files}),
     )

@@ -10,11 +10,13 @@ import numpy as np
 from mm_kptm.data.formats.captions import Described, Pointed, overlap
 from mm_kptm.data.formats.jsonl import AskedImage
 from mm_kptm.data.packing import Packed
-from mm_kptm.data.tokenizers.protocol import framed
+from mm_kptm.datasets.settings import TextSettings
 from mm_kptm.datasets.stored_regions import StoredRegions
 from mm_kptm.errors import UserError
+from mm_kptm.preprocessing.image_text import ImageTextLayout
 from mm_kptm.preprocessing.inputs import InputSource, IntArray
 from mm_kptm.preprocessing.text import TextEncoding
+from mm_kptm.systems.recipe import Recipe
 from mm_kptm.tasks.example import Example
 from mm_kptm.tasks.metrics.vqa import normalised, soft_scores
 from mm_kptm.tasks.vision.grounding import NOWHERE, ExpressionSource
@@ -44,7 +46,9 @@ def captions(
     size = len(examples) if pool is None else pool
     last = max(len(examples) // size - 1, 0) if size else 0
     said = [(image, id_, text, one.language) for image, one in enumerate(examples) for id_, text in one.captions]
-    shown = _texts(reading, store, [(text, language) for *_, text, language in said], [places[at] for at, *_ in said])
+    shown = about_images(
+        reading, store, [(text, language) for *_, text, language in said], [places[at] for at, *_ in said]
+    )
     about = tuple(Captioned(id_, language, f"image-{examples[at].names[0]}") for at, id_, _, language in said)
     return CaptionSource(shown, about, np.array([min(at // size, last) for at, *_ in said], dtype=np.int64))
 
@@ -68,7 +72,7 @@ def expressions(examples: Sequence[Pointed], reading: TextEncoding, store: Regio
         targets.append(best if found else NOWHERE)
         target = "" if one.box is None else str(best) if found else "none"
         about.append(Example(one.id, one.split or EXPRESSION, one.language, f"image-{one.names[0]}", target))
-    shown = _texts(reading, store, [(one.text, one.language) for one in examples], places)
+    shown = about_images(reading, store, [(one.text, one.language) for one in examples], places)
     return ExpressionSource(shown, Packed.of(right=right), tuple(targets), tuple(about))
 
 
@@ -96,14 +100,51 @@ def questions(
         )
         for one in examples
     )
-    shown = _texts(
+    shown = about_images(
         reading,
         store,
         [(one.question, one.language) for one in examples],
         store.places_of(one.image for one in examples),
+        asks=True,
     )
     scores = Packed.of(answers=[list(row) for row in worth], tenths=[list(row.values()) for row in worth])
     return QuestionSource(shown, tuple(answers), scores, about)
+
+
+def parts_about_images(
+    reading: TextEncoding,
+    store: RegionStore,
+    said: Sequence[tuple[Sequence[str], str]],
+    images: Sequence[int] | IntArray,
+    *,
+    segments: Sequence[int] = (),
+) -> InputSource:
+    """Texts of several parts, each with the image that it is about; the longest part is cut first.
+
+    Args:
+        reading: how text becomes ids.
+        store: region features of the images.
+        said: the parts of each text and their language.
+        images: the place of each one's image in the store.
+        segments: of the parts in turn; those of the family's layout when empty.
+    """
+    encode, layout = reading.tokenizer.encode, ImageTextLayout(reading.tokenizer.specials, reading.format)
+    framings = []
+    for parts, language in said:
+        ids, kinds = layout.cut(*(encode(part, language).ids for part in parts), max_length=reading.max_length)
+        framings.append((ids, [segments[kind] for kind in kinds] if segments else kinds))
+    texts = reading.pack(framings, [language for _, language in said])
+    return InputSource(texts, StoredRegions(store), np.asarray(images, dtype=np.int64))
+
+
+def reading_of(data: TextSettings, recipe: Recipe) -> TextEncoding:
+    """How texts about images become ids, for the systems of a recipe."""
+    return TextEncoding(data.tokenizer(), data.max_length, data.languages, format=recipe.text)
+
+
+def sizes_of(reading: TextEncoding, store: RegionStore) -> dict[str, int]:
+    """Sizes of an encoder of texts about images that follow from the data."""
+    return {"vocab_size": len(reading.tokenizer), "region_dim": store.dim}
 
 
 def usual(answers: Sequence[str]) -> str:
@@ -127,10 +168,24 @@ def _tenths(answers: Sequence[str]) -> dict[str, int]:
     return {answer: round(10 * score) for answer, score in soft_scores(answers).items()}
 
 
-def _texts(
-    reading: TextEncoding, store: RegionStore, said: Sequence[tuple[str, str]], images: Sequence[int] | IntArray
+def about_images(
+    reading: TextEncoding,
+    store: RegionStore,
+    said: Sequence[tuple[str, str]],
+    images: Sequence[int] | IntArray,
+    *,
+    asks: bool = False,
 ) -> InputSource:
-    encode, specials = reading.tokenizer.encode, reading.tokenizer.specials
-    framings = [framed(specials, encode(text, language).ids[: reading.max_length - 2]) for text, language in said]
+    """Texts, each with the image that it is about.
+
+    Args:
+        reading: how text becomes ids; ``format`` says how they are laid out.
+        store: region features of the images.
+        said: text and language of each.
+        images: the place of each one's image in the store.
+        asks: whether they are questions that are answered from a vocabulary.
+    """
+    encode, layout = reading.tokenizer.encode, ImageTextLayout(reading.tokenizer.specials, reading.format, asks)
+    framings = [layout.cut(encode(text, language).ids, max_length=reading.max_length) for text, language in said]
     texts = reading.pack(framings, [language for _, language in said])
     return InputSource(texts, StoredRegions(store), np.asarray(images, dtype=np.int64))

@@ -11,10 +11,11 @@ from typing import Literal
 from mm_kptm.data.formats.vqa_v2 import read_vqa_questions
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import TextSettings, fingerprints
+from mm_kptm.datasets.vision.answer_list import answer_choices
 from mm_kptm.datasets.vision.vqa_v2_source import LONGEST, VqaV2, check_submission, write_submission
 from mm_kptm.errors import UserError
 from mm_kptm.tasks.example import Row
-from mm_kptm.tasks.metrics.vqa import vqa_accuracy
+from mm_kptm.tasks.metrics.vqa import normalised, vqa_accuracy
 from mm_kptm.tasks.vision.vqa import VQA, QuestionSource, each_answer
 from mm_kptm.vision.features.store import RegionStore
 
@@ -30,6 +31,7 @@ class VqaV2Data(TextSettings):
     dev_questions: Path | None = None  #: questions to evaluate on
     dev_annotations: Path | None = None  #: annotations to evaluate with
     test_questions: Path | None = None  #: questions to answer, whose answers nobody published
+    answers: Path | None = None  #: answers to choose from, one a line or as JSON; counted in the training when null
     min_count: int = 9  #: an answer is learnt when it is the most frequent one of this many questions
     max_length: int = LONGEST  #: pieces of a question that are read
 
@@ -37,6 +39,11 @@ class VqaV2Data(TextSettings):
         super().__post_init__()
         if (self.dev_questions is None) != (self.dev_annotations is None):
             raise UserError("data.dev_questions and data.dev_annotations belong together; give both or neither")
+
+    @property
+    def usual_given(self) -> bool:
+        """Whether the annotations name the usual answer of a question."""
+        return True
 
     @property
     def files(self) -> dict[str, tuple[Path, Path | None]]:
@@ -52,7 +59,7 @@ class VqaV2Data(TextSettings):
     def fingerprints(self) -> dict[str, str]:
         """Fingerprint of the data and the settings that affect them."""
         both = ("questions", "annotations")
-        found = self.tokenizer_files
+        found = {**self.tokenizer_files, **({} if self.answers is None else {"answers": self.answers})}
         for split, files in self.files.items():
             found |= {f"{split} {what}": file for what, file in zip(both, files, strict=True) if file is not None}
         return fingerprints(found)
@@ -60,20 +67,30 @@ class VqaV2Data(TextSettings):
 
 def vqa(data: VqaV2Data, request: DataRequest) -> PreparedData:
     """Open-ended questions about photographs (Goyal et al. 2017)."""
+    return answering(data, request, VQA)
+
+
+def answering(data: VqaV2Data, request: DataRequest, task: type[VQA]) -> PreparedData:
+    """Questions in the files of VQA v2, or of a data set of that form, for one of the tasks that answer them."""
     tokenizer = data.tokenizer()
     store = RegionStore(data.features)
 
     @cache
     def read(split: str) -> VqaV2:
-        return VqaV2.read(*data.files[split])
+        return VqaV2.read(*data.files[split], usual_given=data.usual_given)
 
-    answers = read("train").answers(min_count=data.min_count)
+    usual = read("train").answers(min_count=data.min_count) if data.answers is None else ()
+    given = [one.most_frequent for one in read("train").annotations.values()] if data.answers is not None else ()
+    answers = usual or answer_choices(map(normalised, given), min_count=1, listed=data.answers)
+
+    def made(part: VqaV2) -> QuestionSource:
+        return part.source(answers, tokenizer, store, max_length=data.max_length, format=request.recipe.text)
 
     def source(split: str) -> QuestionSource:
-        return read(split).source(answers, tokenizer, store, max_length=data.max_length)
+        return made(read(split))
 
     def submit(split: str, rows: Sequence[Row], folder: Path) -> list[Path]:
-        path = folder / f"vqa-v2-{split}.json"
+        path = folder / f"{data.name}-{split}.json"
         write_submission(rows, path)
         check_submission(path, read(split).questions)
         return [path]
@@ -85,10 +102,10 @@ def vqa(data: VqaV2Data, request: DataRequest) -> PreparedData:
 
     return PreparedData(
         sources={split: partial(source, split) for split in data.files},
-        model=lambda system: VQA(system, answers, criterion=each_answer),
+        model=lambda system: task(system, answers, criterion=each_answer),
         sizes={"vocab_size": len(tokenizer), "region_dim": store.dim},
-        heads=VQA.heads(request.recipe, len(answers)),
-        read_file=lambda path: VqaV2.read(path).source(answers, tokenizer, store, max_length=data.max_length),
+        heads=task.heads(request.recipe, len(answers)),
+        read_file=lambda path: made(VqaV2.read(path)),
         submit=submit,
         fingerprints=data.fingerprints,
         baselines=score,

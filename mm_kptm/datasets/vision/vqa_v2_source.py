@@ -6,14 +6,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mm_kptm.data.formats.vision.ok_vqa import read_ok_vqa
 from mm_kptm.data.formats.vqa_v2 import VqaAnnotation, VqaQuestion, annotated, read_vqa_annotations, read_vqa_questions
 from mm_kptm.data.packing import Packed
-from mm_kptm.data.tokenizers.protocol import Tokenizer, framed
+from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.datasets.stored_regions import StoredRegions
 from mm_kptm.errors import UserError
 from mm_kptm.io.atomic import write_json
 from mm_kptm.io.records import read_json
+from mm_kptm.preprocessing.image_text import ImageTextLayout
 from mm_kptm.preprocessing.inputs import InputSource
+from mm_kptm.systems.text_format import BERT_FORMAT, TextFormat
 from mm_kptm.tasks.example import Example, Row
 from mm_kptm.tasks.metrics.vqa import answer_vocabulary, soft_scores
 from mm_kptm.tasks.vision.vqa import QuestionSource
@@ -30,8 +33,8 @@ class VqaV2:
     annotations: dict[int, VqaAnnotation]  #: by question; empty for a test split
 
     @classmethod
-    def read(cls, questions: str | Path, annotations: str | Path | None = None) -> VqaV2:
-        """From the published files.
+    def read(cls, questions: str | Path, annotations: str | Path | None = None, *, usual_given: bool = True) -> VqaV2:
+        """From the published files; ``usual_given`` says whether annotations name the usual answer (not in OK-VQA).
 
         Raises:
             UserError: a file is malformed, or the two do not belong together; named with the place.
@@ -39,7 +42,7 @@ class VqaV2:
         asked = read_vqa_questions(questions)
         if annotations is None:
             return cls(asked, {})
-        given = read_vqa_annotations(annotations)
+        given = (read_vqa_annotations if usual_given else read_ok_vqa)(annotations)
         return cls(asked, annotated(asked, given, questions_file=questions, annotations_file=annotations))
 
     def answers(self, *, min_count: int = 9) -> tuple[str, ...]:
@@ -53,7 +56,13 @@ class VqaV2:
         return found
 
     def source(
-        self, answers: Sequence[str], tokenizer: Tokenizer, store: RegionStore, *, max_length: int = LONGEST
+        self,
+        answers: Sequence[str],
+        tokenizer: Tokenizer,
+        store: RegionStore,
+        *,
+        max_length: int = LONGEST,
+        format: TextFormat = BERT_FORMAT,
     ) -> QuestionSource:
         """The questions with the regions of their images.
 
@@ -62,16 +71,17 @@ class VqaV2:
             tokenizer: cuts the questions into pieces.
             store: region features of the images.
             max_length: pieces of a question that are read; the rest is cut off.
+            format: how the family of the encoder lays questions out.
 
         Raises:
             UserError: the store lacks an image.
         """
-        framings = [
-            framed(tokenizer.specials, tokenizer.encode(asked.text).ids[:max_length]) for asked in self.questions
-        ]
+        layout = ImageTextLayout(tokenizer.specials, format, asks=True)
+        framings = [layout(tokenizer.encode(asked.text).ids[:max_length]) for asked in self.questions]
         texts = Packed.of(
             ids=[ids for ids, _ in framings],
             positions=[range(len(ids)) for ids, _ in framings],
+            segments=[segments for _, segments in framings],
         )
         place = {answer: number for number, answer in enumerate(answers)}
         scores = [

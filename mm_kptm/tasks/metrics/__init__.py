@@ -1,10 +1,11 @@
-"""Metrics: F1 of classes, tags, answer spans and mined pairs, BLEU, ranks, VQA accuracy, similarity."""
+"""Metrics: F1 of classes, tags, spans and mined pairs, BLEU, CIDEr, ranks, VQA accuracy, similarity."""
 
 from typing import TYPE_CHECKING
 
 from mm_kptm.lazy import lazy
 
 if TYPE_CHECKING:
+    from mm_kptm.tasks.metrics.captions import CaptionScores, caption_scores, caption_tokens
     from mm_kptm.tasks.metrics.chunks import Chunk, chunk_scores
     from mm_kptm.tasks.metrics.classification import loose, micro
     from mm_kptm.tasks.metrics.discounted_gain import mean_ndcg, ndcg
@@ -19,6 +20,7 @@ else:
     __getattr__ = lazy(
         __name__,
         {
+            "captions": ["CaptionScores", "caption_scores", "caption_tokens"],
             "chunks": ["Chunk", "chunk_scores"],
             "discounted_gain": ["mean_ndcg", "ndcg"],
             "generation": ["bleu", "chrf", "sentence_bleu", "ter"],
@@ -33,11 +35,14 @@ else:
     )
 
 __all__ = [
+    "CaptionScores",
     "Chunk",
     "MinedPair",
     "answer_vocabulary",
     "best_threshold",
     "bleu",
+    "caption_scores",
+    "caption_tokens",
     "centred",
     "chrf",
     "chunk_scores",

@@ -7,23 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm_kptm.batch import POOLED_ONLY, Encoded, Inputs
+from mm_kptm.batch import EVERY_ROW, POOLED_ONLY, Encoded, Inputs, OutputRows, Tokens
 from mm_kptm.data.packing import Packed
-from mm_kptm.errors import UserError
 from mm_kptm.nn.heads import Classifier
-from mm_kptm.nn.init import bert_init
 from mm_kptm.preprocessing.inputs import InputSource
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.system import System
 from mm_kptm.tasks.example import Example, ExampleBatch, Row, prediction
+from mm_kptm.tasks.heads import ChosenHead, Heads, requested_heads
 from mm_kptm.tasks.metrics.vqa import vqa_accuracy
 from mm_kptm.tasks.protocol import Task
 from mm_kptm.tasks.scores import finite_scores
+from mm_kptm.vision.modules.single_stream.mask_readout import answer_mask_rows
 
 Criterion = Callable[[Tensor, Tensor], Tensor]  #: logits and target scores, both [B, A] -> loss of each question, [B]
 
@@ -80,12 +81,38 @@ def one_answer(logits: Tensor, scores: Tensor) -> Tensor:
     return F.cross_entropy(logits, scores / scores.sum(dim=1, keepdim=True).clamp(min=1e-6), reduction="none")
 
 
+def _at_mask(system: System, head: nn.Module, inputs: Inputs) -> Tensor:
+    """From the state of the [MASK] before the last [SEP] of every question (Su et al. 2020, section 4.2)."""
+    text = inputs.required("text", Tokens)
+    rows = answer_mask_rows(text.layout, text.ids.device)
+    scores: Tensor = head(system(inputs, OutputRows({"text": rows}, pooled=False)).text)
+    return scores
+
+
+def _fused(system: System, head: nn.Module, inputs: Inputs) -> Tensor:
+    """From the product of the states of [CLS] and of the [SEP] behind the image (Zhou et al. 2020, section 3.2)."""
+    text = inputs.required("text", Tokens)
+    encoded: Encoded = system(inputs, OutputRows({"text": EVERY_ROW}, pooled=False))
+    scores: Tensor = head(encoded.text, text.layout)
+    return scores
+
+
+#: Heads that read answers elsewhere than from the pooled state.
+READERS: dict[str, Callable[[System, nn.Module, Inputs], Tensor]] = {
+    "vqa-at-mask": _at_mask,
+    "fused-answers": _fused,
+}
+
+
 class VQA(Task[Questions]):
     """Visual question answering (Antol et al. 2015; Goyal et al. 2017).
 
+    Answers are read off the pooled state by the head ``vqa``, off the [MASK] of the question by ``vqa-at-mask``
+    (VL-BERT, VisualBERT), or off the states of [CLS] and of the [SEP] behind the image by ``fused-answers`` (VLP).
+
     Args:
-        system: uses its head ``vqa``, which must have as many answers (:meth:`heads`); without one, a new classifier on
-            the pooled state.
+        system: uses the first of its heads :attr:`HEADS`, which must have as many answers (:meth:`heads`); without
+            one, a new classifier on the pooled state.
         answers: the answer vocabulary.
         criterion: :func:`each_answer` for VQA v2, :func:`one_answer` for Number World.
 
@@ -95,38 +122,44 @@ class VQA(Task[Questions]):
 
     name = "vqa"
     needs = frozenset({"text", "regions"})
-    HEAD = "vqa"
+    HEADS: ClassVar[tuple[str, ...]] = ("vqa", *READERS)
 
     def __init__(self, system: System, answers: Sequence[str], *, criterion: Criterion = each_answer) -> None:
         super().__init__(system)
         self.answers = tuple(answers)
         self.criterion = criterion
-        self.fresh: nn.Module | None = None
-        if self.HEAD not in system.heads:
-            self.fresh = Classifier(system.dim, len(self.answers))
-            bert_init(self.fresh)
-        else:
-            scored = [part.out_features for part in system.head(self.HEAD).modules() if isinstance(part, nn.Linear)]
-            if scored[-1] != len(self.answers):
-                raise UserError(
-                    f"the head {self.HEAD} of {system.recipe} scores {scored[-1]} answers, but there are "
-                    f"{len(self.answers)} to choose from; build it with num_answers={len(self.answers)}"
-                )
+        self.head = ChosenHead(system, self.HEADS, lambda: Classifier(system.dim, len(self.answers)))
+        self.head.check_width(system, len(self.answers), what="answers", size="num_answers")
 
     @classmethod
-    def heads(cls, recipe: Recipe, num_answers: int) -> dict[str, dict[str, int]]:
+    def heads(cls, recipe: Recipe, num_answers: int) -> Heads:
         """The heads to ask of :func:`mm_kptm.build` or :func:`mm_kptm.load` for this task."""
-        return {cls.HEAD: {"num_answers": num_answers}} if cls.HEAD in recipe.heads else {}
+        return requested_heads(recipe, cls.HEADS, {"num_answers": num_answers})
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Logits of the answers, [B, A]."""
+        if (read := READERS.get(self.head.name or "")) is not None:
+            return read(self.system, self.head.of(self.system), inputs)
         encoded: Encoded = self.system(inputs, POOLED_ONLY)
-        head = self.system.head(self.HEAD) if self.fresh is None else self.fresh
-        return head(encoded.pooled)
+        return self._scores(encoded.pooled)
+
+    def _scores(self, pooled: Tensor) -> Tensor:
+        """Logits of the answers from the pooled states, [B, D] -> [B, A]."""
+        scores: Tensor = self.head.of(self.system)(pooled)
+        return scores
+
+    def pooled(self, batch: Questions) -> Tensor:
+        """The pooled states of the questions, [B, D]."""
+        encoded: Encoded = self.system(batch.inputs, POOLED_ONLY)
+        return encoded.pooled
+
+    def pooled_loss(self, batch: Questions, pooled: Tensor) -> Tensor:
+        """As :meth:`loss`, from the pooled states [B, D]."""
+        return self.criterion(self._scores(pooled), batch.scores).mean()
 
     def loss(self, batch: Questions) -> Tensor:
         """The mean criterion over questions."""
-        return self.criterion(self(batch.inputs), batch.scores).mean()
+        return self.pooled_loss(batch, self.pooled(batch))
 
     def logits(self, batch: Questions) -> Tensor:
         """The score of every answer, [B, A]; ``UserError`` where one is not finite."""

@@ -23,6 +23,7 @@ from mm_kptm.recipes.bert import (
 from mm_kptm.systems.norm_eps import takes_norm_eps
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, Rename, Rule, Same, Split, Take
+from mm_kptm.systems.text_format import TextFormat
 from mm_kptm.vision.modules.assembly import TextThenRegions
 from mm_kptm.vision.modules.embeddings import RegionEmbedding
 from mm_kptm.vision.modules.heads import PairedImages, TiedFeatures
@@ -108,7 +109,7 @@ def _fresh(head: M) -> M:
     return head
 
 
-def _classifier_rules(theirs: str, ours: str) -> tuple[Rename, ...]:
+def classifier_rules(theirs: str, ours: str) -> tuple[Rename, ...]:
     """Key renamings of a published ``Sequential`` of dense, activation, norm, dense."""
     return (
         Rename(f"{theirs}.0.{{leaf}}", f"{ours}.transform.dense.{{leaf}}"),
@@ -117,7 +118,7 @@ def _classifier_rules(theirs: str, ours: str) -> tuple[Rename, ...]:
     )
 
 
-def _packed_attention_rules(theirs: str, ours: str) -> tuple[Split | Rename, ...]:
+def packed_attention_rules(theirs: str, ours: str) -> tuple[Split | Rename, ...]:
     """Key renamings of a published ``nn.MultiheadAttention``."""
     return (
         *(
@@ -185,18 +186,18 @@ UNITER_BASE = Recipe(
         Rename("feat_regress.net.2.{leaf}", "heads.masked-region-features.transform.norm.{leaf}"),
         Same("feat_regress.weight", as_=f"{_REGIONS}.img_linear.weight"),
         Rename("feat_regress.bias", "heads.masked-region-features.bias"),
-        *_classifier_rules("region_classifier.net", "heads.masked-region-classes"),
+        *classifier_rules("region_classifier.net", "heads.masked-region-classes"),
         Rename("itm_output.{leaf}", "heads.image-text-matching.{leaf}"),
-        *_classifier_rules("vqa_output", "heads.vqa"),
-        *_packed_attention_rules("attn1", "heads.nlvr2.left"),
-        *_packed_attention_rules("attn2", "heads.nlvr2.right"),
+        *classifier_rules("vqa_output", "heads.vqa"),
+        *packed_attention_rules("attn1", "heads.nlvr2.left"),
+        *packed_attention_rules("attn2", "heads.nlvr2.right"),
         Rename("fc.0.{leaf}", "heads.nlvr2.mix.{leaf}"),
         Rename("attn_pool.fc.0.{leaf}", "heads.nlvr2.pool.score.{leaf}"),
         Rename("nlvr2_output.{leaf}", "heads.nlvr2.out.{leaf}"),
         Rename("rank_output.{leaf}", "heads.retrieval.{leaf}"),
         Rename("re_output.{leaf}", "heads.grounding.{leaf}"),
-        *_classifier_rules("re_output", "heads.grounding"),
-        *_classifier_rules("vcr_output", "heads.vcr"),
+        *classifier_rules("re_output", "heads.grounding"),
+        *classifier_rules("vcr_output", "heads.vcr"),
         *_BERT_START,
     ),
     config_keys=BERT_FIELDS,
@@ -205,6 +206,7 @@ UNITER_BASE = Recipe(
         "num_segments": ("encoder.embed.text.segment.weight", 0),
         "vocab_size": ("encoder.embed.text.word.weight", 0),
     },
+    text=TextFormat(choice_segments=(0, 2, 3)),
     notes=(
         "a checkpoint of BERT is a start: load its folder with fresh=['encoder.embed.regions.']",
         "a hidden region's feature is the mask row; the released code zeroes the feature and then adds that row",

@@ -15,8 +15,8 @@ from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
 from mm_kptm.nn.submodules import submodule
 from mm_kptm.recipes.bert import (
-    ATTENTION_FIELDS,
     BERT_FIELDS,
+    NORM_AND_ATTENTION,
     embedding_rules,
     layer_rules,
     masked_tokens,
@@ -25,6 +25,7 @@ from mm_kptm.recipes.bert import (
 )
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Copies, Drop, OneOf, Rename, Rule
+from mm_kptm.systems.text_format import TextFormat
 from mm_kptm.vision.modules.assembly import TextThenRegions
 from mm_kptm.vision.modules.single_stream.phrase_attention import PhraseAttention
 from mm_kptm.vision.modules.single_stream.region_projection import AlignedRegionEmbedding
@@ -185,10 +186,11 @@ VISUALBERT = Recipe(
     },
     objectives=("masked-tokens", "image-text-matching"),
     weights=_WEIGHTS,
-    config_keys=BERT_FIELDS | ATTENTION_FIELDS,
+    config_keys=BERT_FIELDS | NORM_AND_ATTENTION,
     read_config=_read_config,
     read_fields=frozenset({"visual_embedding_dim", "bypass_transformer"}),
     infer_from_shapes={"region_dim": (f"{_REGIONS}.feature.weight", 1)},
+    text=TextFormat(answer_slot="mask"),
     notes=(
         "class 1 of image-text-matching means that both captions belong to the image (the released code calls the "
         "label is_random_next)",

@@ -16,6 +16,7 @@ from mm_kptm.systems.norm_eps import takes_norm_eps
 from mm_kptm.systems.published_fields import STANDARD, check_fields
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import OneOf, Rename, drop_prefix
+from mm_kptm.systems.text_format import TextFormat
 from mm_kptm.vision.modules.single_stream.visual_features import BOX_DIM, PrecomputedFeatures, VisualFeatureEmbedding
 from mm_kptm.vision.modules.single_stream.vl_bert_embedding import VlBertEmbedding
 
@@ -232,6 +233,7 @@ VL_BERT_BASE = Recipe(
     read_config=_read_config,
     infer_from_shapes={"visual_dim": (f"{_EMBED}.regions.project.weight", 0)},
     infer_sizes=_infer_sizes,
+    text=TextFormat(answer_slot="mask-part"),
     notes=(
         "the released features carry the whole image as region 0: give whole_image='first' for such; by default it is "
         "made of the regions, with a box that fills the picture exactly (released: one pixel short)",

@@ -17,6 +17,7 @@ from mm_kptm.recipes.bert import masked_tokens as bert_masked_tokens
 from mm_kptm.systems.norm_eps import takes_norm_eps
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, Rename
+from mm_kptm.systems.text_format import TextFormat
 from mm_kptm.vision.modules.single_stream.fused_answers import FusedAnswers
 from mm_kptm.vision.modules.single_stream.vlp_embedding import (
     VlpEmbedding,
@@ -131,6 +132,7 @@ VLP_BASE = Recipe(
         "num_segments": ("encoder.embed.text.segment.weight", 0),
     },
     infer_sizes=_infer_sizes,
+    text=TextFormat(image_first=True),
     notes=(
         "a text is written as [CLS] [SEP] words [SEP]; its image comes to stand behind [CLS]",
         "segments 0 (image) and 1 (text) where all tokens see each other, 4 and 5 with a text that is written word by "

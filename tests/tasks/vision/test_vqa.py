@@ -55,9 +55,9 @@ def test_soft_scores_are_what_the_best_answer_is_worth(source, reader, answers):
 
 
 def test_the_published_head_is_used_where_there_is_one(reader, answers):
-    assert VQA(reader(), answers).fresh is None
+    assert VQA(reader(), answers).head.name == "vqa"
     fresh = VQA(reader(heads=()), answers)
-    assert fresh.fresh is not None
+    assert fresh.head.fresh is not None
     assert VQA.heads(mm_kptm.catalogue()["bert-base"], 5) == {}
 
 

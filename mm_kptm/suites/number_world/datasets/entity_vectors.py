@@ -30,17 +30,20 @@ def without_facts(asked: Iterable[Question]) -> list[Question]:
     return [replace(question, branches=()) for question in asked]
 
 
-def linked(source: QuestionSource, asked: Sequence[Question], *, base: str | None = None) -> QuestionSource:
+def linked(
+    source: QuestionSource, asked: Sequence[Question], *, base: str | None = None, before: int = 1
+) -> QuestionSource:
     """Add to a source of :func:`without_facts` questions an entity at every name that carried facts.
 
     Number names are unambiguous: with a knowledge ``base``, each entity is the only candidate of its mention.
+    ``before`` special tokens precede the words of a question.
     """
     texts = source.shown.texts
     known: dict[Facts, int] = {}
     column = np.zeros(int(texts.offsets[-1]), np.int64)
     for question, first in zip(asked, texts.offsets[:-1].tolist(), strict=True):
         for index, facts in _facts_by_word(question).items():
-            column[first + 1 + index] = known.setdefault(facts, len(known) + 1)  # after the start token
+            column[first + before + index] = known.setdefault(facts, len(known) + 1)
     vectors = np.stack([np.zeros(WIDTH, np.float32), *(_vector(facts) for facts in known)])
     shown = replace(
         source.shown,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import permutations
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -19,16 +19,19 @@ from mm_kptm.data.tokenizers.protocol import Specials
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.injection.fact_injector import TokenSequence, build_trees
 from mm_kptm.knowledge.injection.sentence_tree import TokenWithFacts
+from mm_kptm.knowledge.objectives.bridge_entity import BridgeEntity
+from mm_kptm.preprocessing.image_text import ImageTextLayout
 from mm_kptm.preprocessing.inputs import InputSource, IntArray, RegionCrops
 from mm_kptm.random_streams import RandomStream
 from mm_kptm.suites.number_world.datasets.settings import tokenizer
 from mm_kptm.suites.number_world.generator.captions import Caption
-from mm_kptm.suites.number_world.generator.knowledge import FactQuestion
-from mm_kptm.suites.number_world.generator.language import BREAK, START, vocabulary
+from mm_kptm.suites.number_world.generator.knowledge import FactQuestion, bridge
+from mm_kptm.suites.number_world.generator.language import vocabulary
 from mm_kptm.suites.number_world.generator.numerals import LANGUAGES
 from mm_kptm.suites.number_world.generator.parallel import ParallelCorpus
-from mm_kptm.suites.number_world.generator.questions import Question
+from mm_kptm.suites.number_world.generator.questions import InjectedFact, Question
 from mm_kptm.suites.number_world.generator.scene import FEATURES, Scenes
+from mm_kptm.systems.text_format import BERT_FORMAT, TextFormat
 from mm_kptm.tasks.example import Example
 from mm_kptm.tasks.text.sentence_retrieval import Meaning, TranslationSource
 from mm_kptm.tasks.vision.vqa import QuestionSource
@@ -49,6 +52,7 @@ def questions(
     *,
     vision: Vision = "true",
     draw: RandomStream | None = None,
+    format: TextFormat = BERT_FORMAT,
 ) -> QuestionSource:
     """Source of questions about scenes; facts are attached as branches to the words that carry them.
 
@@ -58,6 +62,7 @@ def questions(
         answers: labels of all answers, from :func:`mm_kptm.suites.number_world.generator.lexicon.answers`.
         vision: ``true`` scenes; ``shuffled``: every question gets another question's scene; ``blank``: no image.
         draw: random stream, for ``shuffled`` only.
+        format: how the family of the encoder lays questions out.
 
     Raises:
         UserError: an answer is not among ``answers``, or ``shuffled`` without a draw or with a single question.
@@ -74,7 +79,7 @@ def questions(
     shown = _shown(scenes, about, vision, draw)
     worlds = {question.world for question in asked} - {None}
     return QuestionSource(
-        InputSource(_trees(asked), *shown),
+        InputSource(_trees(asked, format), *shown, labels={BridgeEntity.name: _bridges(asked)}),
         tuple(answers),
         gold,
         tuple(_about(question, by_world=len(worlds) > 1) for question in asked),
@@ -95,6 +100,10 @@ def joined(*sources: QuestionSource) -> QuestionSource:
             Packed.joined(*(source.shown.texts for source in sources)),
             RegionCrops.joined(*crops),
             np.concatenate(about),
+            labels={
+                name: np.concatenate([source.shown.labels[name] for source in sources])
+                for name in sources[0].shown.labels
+            },
         ),
         sources[0].answers,
         Packed.joined(*(source.worth for source in sources)),
@@ -141,6 +150,11 @@ def specials() -> Specials:
     return tokenizer().specials
 
 
+def _bridges(asked: Sequence[Question]) -> IntArray:
+    """The number between the hops of every question about a fact; -1 for others."""
+    return np.array([bridge(one) if isinstance(one, FactQuestion) else -1 for one in asked], dtype=np.int64)
+
+
 def _about(question: Question, *, by_world: bool) -> Example:
     swapped = isinstance(question, FactQuestion) and question.arm == "swapped"
     return Example(
@@ -172,22 +186,51 @@ def _along_ring(about: IntArray, order: IntArray) -> IntArray:
     return shown
 
 
-def _trees(asked: Sequence[Question]) -> Packed:
+class WithFacts(Protocol):
+    """Sentence whose words carry facts."""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """As the model reads them."""
+
+    @property
+    def language(self) -> str:
+        """Its language."""
+
+    @property
+    def branches(self) -> tuple[InjectedFact, ...]:
+        """The facts, each at one of the words."""
+
+
+def trees(asked: Sequence[WithFacts]) -> Packed:
+    """Sentence trees of sentences with their facts, in BERT's form, packed."""
+    return _trees(asked, BERT_FORMAT)
+
+
+def _trees(asked: Sequence[WithFacts], format: TextFormat) -> Packed:
     """Sentence trees of questions with their facts, packed."""
-    trees = build_trees([_with_facts(question) for question in asked], max_length=512)
+    layout = ImageTextLayout(specials(), format, asks=True)
+    framings = [layout(range(len(question.words))) for question in asked]
+    trees = build_trees([_with_facts(question, layout) for question in asked], max_length=512)
     languages = np.array([LANGUAGES.index(question.language) for question in asked], dtype=np.int64)
-    return Packed(trees.offsets, {**trees.columns, "languages": np.repeat(languages, trees.lengths)})
+    columns = {**trees.columns, "languages": np.repeat(languages, trees.lengths)}
+    if format.image_first or format.answer_slot != "none":  # a fact has the segment of its word
+        starts = np.repeat(np.cumsum([0, *(len(segments) for _, segments in framings)])[:-1], trees.lengths)
+        every = np.array([segment for _, segments in framings for segment in segments], dtype=np.int64)
+        columns["segments"] = every[starts + trees.columns["words"]]
+    return Packed(trees.offsets, columns)
 
 
-def _with_facts(question: Question) -> TokenSequence:
+def _with_facts(question: WithFacts, layout: ImageTextLayout) -> TokenSequence:
     facts: dict[int, list[tuple[int, ...]]] = {}
     for branch in question.branches:
         facts.setdefault(branch.anchor, []).append(_token_ids(branch.words))
-    tokens = (
+    tokens = [
         TokenWithFacts(token, tuple(facts[index])) if index in facts else token
         for index, token in enumerate(_token_ids(question.words))
-    )
-    return [*_token_ids([START]), *tokens, *_token_ids([BREAK])]
+    ]
+    before, after = layout.around()
+    return [*before, *tokens, *after]
 
 
 def _token_ids(words: Iterable[str]) -> tuple[int, ...]:

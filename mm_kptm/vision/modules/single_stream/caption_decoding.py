@@ -34,6 +34,8 @@ class Captioning:
         max_length: maximum number of words, ``stop`` included.
         written: segments and attention mask of the texts, for VLP
             :func:`~mm_kptm.vision.objectives.vlp.bidirectional_or_seq2seq`.
+        tags: ids that stand behind every partial caption, by image, as segment 1: the names of its objects (Oscar).
+        tag_position: position of the first of them, behind the longest caption.
 
     Raises:
         UserError: ``max_length`` is below 1.
@@ -44,6 +46,8 @@ class Captioning:
     stop: int
     max_length: int
     written: Written
+    tags: tuple[tuple[int, ...], ...] | None = None
+    tag_position: int = 40
 
     def __post_init__(self) -> None:
         if self.max_length < 1:
@@ -135,12 +139,28 @@ def cut(ids: list[int], stop: int) -> list[int]:
 def _next(system: System, regions: Regions, texts: list[list[int]], images: Tensor, captioning: Captioning) -> Tensor:
     """Logits of the next word of every text, [texts, V]."""
     device = regions.features.device
-    tokens = Tokens.of([[*captioning.start, *text, captioning.mask] for text in texts]).to(device)
-    lasts = tokens.layout.cu_seqlens(device)[1:].long() - 1
+    partial = [[*captioning.start, *text, captioning.mask] for text in texts]
+    tokens = _with_tags(partial, images.tolist(), captioning).to(device)
+    ends = torch.tensor([len(text) - 1 for text in partial], device=device)
     inputs = Inputs(text=captioning.written(tokens), regions=regions, image_of=images.to(device))
-    states = system(inputs, OutputRows({"text": lasts}, pooled=False)).text
+    states = system(inputs, OutputRows({"text": tokens.layout.starts(device) + ends}, pooled=False)).text
     scores: Tensor = system.head("masked-tokens")(states)
     return scores
+
+
+def _with_tags(partial: list[list[int]], images: list[int], captioning: Captioning) -> Tokens:
+    """Partial captions, each followed by the tags of its image."""
+    if captioning.tags is None:
+        return Tokens.of(partial)
+    tags = [captioning.tags[image] for image in images]
+    first = captioning.tag_position
+    return Tokens.of(
+        [[*text, *names] for text, names in zip(partial, tags, strict=True)],
+        positions=[
+            [*range(len(text)), *range(first, first + len(names))] for text, names in zip(partial, tags, strict=True)
+        ],
+        segments=[[0] * len(text) + [1] * len(names) for text, names in zip(partial, tags, strict=True)],
+    )
 
 
 def _chosen(scores: Tensor, words: Tensor, parents: Tensor, stop: int, length_penalty: float) -> list[list[int]]:

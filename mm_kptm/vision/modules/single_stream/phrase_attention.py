@@ -15,12 +15,13 @@ class PhraseAttention(nn.Module):
     Args:
         dim: D.
         width: E; a released VisualBERT has that of one of the encoder's heads.
+        region_dim: width of the regions' states; D unless given.
     """
 
-    def __init__(self, dim: int, width: int) -> None:
+    def __init__(self, dim: int, width: int, *, region_dim: int | None = None) -> None:
         super().__init__()
         self.query = nn.Linear(dim, width)
-        self.key = nn.Linear(dim, width)
+        self.key = nn.Linear(dim if region_dim is None else region_dim, width)
 
     def forward(self, phrases: Tensor, regions: Tensor, asked: SequenceLayout, shown: SequenceLayout) -> Tensor:
         """The score of every region of the image for every phrase, [P, M]; minus infinity where there is no region.

@@ -1,0 +1,33 @@
+"""Names of the objects that a detector found in an image, as text (Li et al. 2020, Oscar, section 3)."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from mm_kptm.data.tokenizers.protocol import Tokenizer
+from mm_kptm.errors import UserError
+from mm_kptm.vision.features.region_store import DetectionStore
+from mm_kptm.vision.features.store import RegionStore
+
+
+class ObjectTags:
+    """Ids of the names of an image's objects, each name once, in the order of its regions.
+
+    Raises:
+        UserError: the store holds no names.
+    """
+
+    def __init__(self, store: RegionStore, tokenizer: Tokenizer) -> None:
+        if not isinstance(store, DetectionStore) or "object_names" not in store.columns:
+            raise UserError(f"data.tags are names of objects, but {store.folder} holds no object_names.npy")
+        self._store = store
+        self._tokenizer = tokenizer
+        self._cached = cache(self._tags)
+
+    def __call__(self, image: int) -> tuple[int, ...]:
+        """Of the image at a place of the store."""
+        return self._cached(image)
+
+    def _tags(self, image: int) -> tuple[int, ...]:
+        names = dict.fromkeys(self._store.image(image).object_names or ())
+        return tuple(self._tokenizer.encode(" ".join(names)).ids)

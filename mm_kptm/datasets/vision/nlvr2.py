@@ -1,0 +1,93 @@
+"""NLVR2 with its published files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from mm_kptm.data.formats.vision.nlvr2 import PairStatement, read_nlvr2
+from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
+from mm_kptm.datasets.settings import RegionFiles, by_split
+from mm_kptm.datasets.stored_regions import StoredRegions
+from mm_kptm.datasets.vision.sources import about_images, reading_of, sizes_of, stored
+from mm_kptm.errors import UserError
+from mm_kptm.io.atomic import write_lines
+from mm_kptm.io.text_lines import read_text
+from mm_kptm.tasks.example import Example, Row
+from mm_kptm.tasks.vision.nlvr2 import NLVR2, UNKNOWN, VERDICTS, ImagePairSource
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nlvr2Data(RegionFiles):
+    """NLVR2's statements, one file a split, with region features of yours of both images."""
+
+    name: Literal["nlvr2"]
+    max_length: int = 60  #: pieces of a statement that are read, special ones included
+    form: Literal["pair", "triplet"] | None = None  #: two readings or one, as the published head has it when null
+
+
+def nlvr2(data: Nlvr2Data, request: DataRequest) -> PreparedData:
+    """Statements about two photographs (Suhr et al. 2019)."""
+    store, reading = data.store(), reading_of(data, request.recipe)
+    statements = by_split(data.files, read_nlvr2)
+
+    def made(said: Sequence[PairStatement]) -> ImagePairSource:
+        left, right = stored(store, [one.left for one in said]), stored(store, [one.right for one in said])
+        truth = [UNKNOWN if one.label is None else VERDICTS.index(one.label) for one in said]
+        return ImagePairSource(
+            about_images(reading, store, [(one.text, "en") for one in said], left).texts,
+            StoredRegions(store),
+            left,
+            right,
+            np.array(truth, dtype=np.int64),
+            tuple(Example(one.id, "statement", "en", one.group, one.label or "") for one in said),
+        )
+
+    def source(split: str) -> ImagePairSource:
+        return made(statements(split))
+
+    def submit(split: str, rows: Sequence[Row], folder: Path) -> list[Path]:
+        path = folder / f"nlvr2-{split}.csv"
+        write_lines(path, (f"{row['id']},{row['answer']}" for row in rows))
+        check_verdicts(path, statements(split))
+        return [path]
+
+    return PreparedData(
+        sources={split: partial(source, split) for split in data.files},
+        model=lambda system: NLVR2(system, form=data.form),
+        sizes=sizes_of(reading, store),
+        heads=NLVR2.heads(request.recipe, data.form),
+        fingerprints=data.fingerprints,
+        baselines=lambda split: {"chance": 0.5},
+        read_file=lambda path: made(read_nlvr2(path)),
+        submit=submit,
+    )
+
+
+def check_verdicts(path: str | Path, statements: Sequence[PairStatement]) -> None:
+    """Reject a file of ``identifier,True`` lines that the released evaluation would score wrongly.
+
+    Raises:
+        UserError: a line of another form, or a statement that is missing, foreign or there twice.
+    """
+    known, seen = {one.id for one in statements}, set[str]()
+    for number, line in enumerate(read_text(path, "an identifier and a verdict a line").splitlines(), 1):
+        id_, _, verdict = line.partition(",")
+        if verdict not in VERDICTS:
+            raise UserError(
+                f"{path}, line {number} must be an identifier, a comma and True or False, but it is {line!r}"
+            )
+        if id_ not in known or id_ in seen:
+            wrong = "was judged before" if id_ in seen else "is not one of the split"
+            raise UserError(f"{path}, line {number}: {id_} {wrong}")
+        seen.add(id_)
+    if missing := [one.id for one in statements if one.id not in seen]:
+        raise UserError(f"{path} has no verdict on {len(missing)} statements, the first of them {missing[0]}")
+
+
+NLVR2_SUPPLY = TaskDataset(NLVR2, Nlvr2Data, nlvr2, read_nlvr2)

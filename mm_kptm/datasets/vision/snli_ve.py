@@ -1,0 +1,60 @@
+"""SNLI-VE with its published files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from mm_kptm.data.formats.vision.snli_ve import LABELS, Hypothesis, read_snli_ve
+from mm_kptm.data.packing import Packed
+from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
+from mm_kptm.datasets.settings import RegionFiles, by_split
+from mm_kptm.datasets.vision.sources import about_images, reading_of, sizes_of, stored
+from mm_kptm.tasks.example import Example
+from mm_kptm.tasks.labelling import LabelledSource
+from mm_kptm.tasks.vision.visual_entailment import VisualEntailment
+
+
+@dataclass(frozen=True, kw_only=True)
+class SnliVeData(RegionFiles):
+    """SNLI-VE's hypotheses, one file a split, with region features of yours of Flickr30k."""
+
+    name: Literal["snli-ve"]
+    max_length: int = 60  #: pieces of a hypothesis that are read, special ones included
+
+
+def visual_entailment(data: SnliVeData, request: DataRequest) -> PreparedData:
+    """Hypotheses about photographs (Xie et al. 2019)."""
+    store, reading = data.store(), reading_of(data, request.recipe)
+    hypotheses = by_split(data.files, read_snli_ve)
+
+    def made(said: Sequence[Hypothesis]) -> LabelledSource:
+        places = stored(store, [one.image for one in said])
+        about = [Example(one.id, one.label or "", "en", f"image-{one.image[0]}", one.label or "") for one in said]
+        truth = [[] if one.label is None else [LABELS.index(one.label)] for one in said]
+        shown = about_images(reading, store, [(one.text, "en") for one in said], places)
+        return LabelledSource(shown, LABELS, Packed.of(labels=truth), tuple(about))
+
+    def source(split: str) -> LabelledSource:
+        return made(hypotheses(split))
+
+    def majority(split: str) -> Mapping[str, float]:
+        gold = [one.label for one in hypotheses(split) if one.label is not None]
+        train = [one.label for one in hypotheses("train") if one.label is not None]
+        most = max(LABELS, key=train.count)
+        return {"majority": gold.count(most) / len(gold)} if gold else {}
+
+    return PreparedData(
+        sources={split: partial(source, split) for split in data.files},
+        model=lambda system: VisualEntailment(system, LABELS),
+        sizes=sizes_of(reading, store),
+        heads=VisualEntailment.heads(request.recipe, len(LABELS)),
+        fingerprints=data.fingerprints,
+        baselines=majority,
+        read_file=lambda path: made(read_snli_ve(path)),
+    )
+
+
+SNLI_VE_SUPPLY = TaskDataset(VisualEntailment, SnliVeData, visual_entailment, read_snli_ve)
