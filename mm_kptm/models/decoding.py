@@ -35,9 +35,7 @@ class Decoding:
         UserError: a value that no search takes.
     """
 
-    method: Literal["greedy", "beam", "sample"] = (
-        "greedy"  #: the likeliest token at every step, the likeliest text of a beam, or drawn tokens
-    )
+    method: Literal["greedy", "beam", "sample"] = "greedy"  #: the likeliest token, a beam, or drawn tokens
     beam_size: int = 4  #: hypotheses of beam search
     family: Literal["hugging-face", "fairseq", "xlm"] = "hugging-face"
     """Whose beam search: the three differ in how lengths are counted and in when and how a text may end."""
