@@ -21,6 +21,7 @@ from mm_kptm.datasets.protocol import (
 )
 from mm_kptm.errors import UserError
 from mm_kptm.experiment import knowledge, vision
+from mm_kptm.experiment.defaults import with_defaults
 from mm_kptm.experiment.feature_contract import check_contract
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
 from mm_kptm.knowledge.kinds.protocol import knowledge_kinds
@@ -113,6 +114,7 @@ def build(settings: Experiment) -> Built:
     Raises:
         UserError: a name is unknown, the system lacks an input modality of the task, a file is missing or malformed.
     """
+    settings = with_defaults(settings)
     recipe, weights = find(settings.encoder.recipe), settings.weights
     if settings.task is not None:
         check_fit(find_task(settings.task), recipe)  # before any file is opened
@@ -149,7 +151,7 @@ def build(settings: Experiment) -> Built:
             assembly.add_head(system, learnt.objective.name, learnt.sizes)
         system.data = dict(prepared.fingerprints)
         model = prepared.model(system)
-        if settings.encoder.init_std is not None:
+        if isinstance(settings.encoder.init_std, float):
             knowledge.reinitialise(module_of(model), loaded, settings.encoder.init_std)
     if settings.adversarial is not None:
         model = AdversarialTraining(model, system, settings.adversarial)
