@@ -73,9 +73,9 @@ class ScoreMatrix:
                 f"{self.shape[1]} are ranked; name another folder"
             )
 
-    def _opened(self, path: Path) -> np.memmap:  # type: ignore[type-arg]  # its shape is not known to types
+    def _opened(self, path: Path) -> np.memmap:
         try:
-            array: np.memmap = np.lib.format.open_memmap(path, mode="r+")  # type: ignore[type-arg]
+            array: np.memmap = np.lib.format.open_memmap(path, mode="r+")
         except (ValueError, OSError) as error:
             raise UserError(f"{path} cannot be read as scores ({error}); delete {self.folder} and rank again") from None
         expected = self.shape if path == self._paths[0] else self.shape[:1]
@@ -89,7 +89,7 @@ def weights_key(module: nn.Module, *parts: Iterable[str]) -> str:
     digest = hashlib.sha256()
     for name, value in sorted(module.state_dict().items()):
         digest.update(name.encode())
-        digest.update(_bytes(value))
+        digest.update(_bytes(value).tobytes())
     for part in parts:
         digest.update("\n".join(part).encode())
         digest.update(b"\0")
