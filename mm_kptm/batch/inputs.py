@@ -46,6 +46,7 @@ class Inputs(Movable):
         streams: by name; a stream that is None is left out.
         candidates: candidate entities of text spans, by knowledge base.
         image_of: index of the image of each text, [B]; None: text b belongs to image b.
+        labels: labels of the examples that objectives predict, by objective, each [B]; -1 where there is none.
         named: further streams by name; they replace streams of the same name in ``streams``.
 
     Raises:
@@ -55,6 +56,7 @@ class Inputs(Movable):
     streams: Mapping[str, InputStream]
     candidates: Mapping[str, Candidates] | None
     image_of: Tensor | None
+    labels: Mapping[str, Tensor]
 
     def __init__(
         self,
@@ -62,6 +64,7 @@ class Inputs(Movable):
         *,
         candidates: Mapping[str, Candidates] | None = None,
         image_of: Tensor | None = None,
+        labels: Mapping[str, Tensor] | None = None,
         **named: InputStream | None,
     ) -> None:
         found = {name: stream for name, stream in {**streams, **named}.items() if stream is not None}
@@ -73,6 +76,7 @@ class Inputs(Movable):
         object.__setattr__(self, "streams", found)
         object.__setattr__(self, "candidates", candidates)
         object.__setattr__(self, "image_of", image_of)
+        object.__setattr__(self, "labels", labels or {})
 
     def __len__(self) -> int:
         """Number of examples: of texts, or without text, of sequences in the first stream that has some."""
@@ -117,7 +121,7 @@ class Inputs(Movable):
 
     def with_streams(self, **streams: InputStream | None) -> Inputs:
         """The inputs with these streams replaced; None removes a stream."""
-        return Inputs(self.streams, candidates=self.candidates, image_of=self.image_of, **streams)
+        return Inputs(self.streams, candidates=self.candidates, image_of=self.image_of, labels=self.labels, **streams)
 
     @property
     def text(self) -> Tokens | None:

@@ -13,20 +13,30 @@ import re
 import sys
 import warnings
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NoReturn
 
-from mm_kptm.cli import catalogue, compare, convert, data, doctor, features, kg, predict, runs, threads
+from mm_kptm.cli import threads
+from mm_kptm.cli.discovery import add_verbs_of
+from mm_kptm.cli.terminal import escaped, escaping
 from mm_kptm.errors import UserError, UserNotice, nearest
+from mm_kptm.io.atomic import REFUSALS
 
 __all__ = ["main", "parser"]
 
 STOPPED, PIPE_CLOSED, MISTAKE = 130, 141, 2
-REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
-#: Overrides of experiment files by verb: any key for ``train``, dotted keys for ``compare``.
+LONGEST_PATH = 200  #: characters of a path in a message
+#: Overrides of experiment files by verb: any key for ``train``, dotted keys for the others.
 _OVERRIDES = {
-    "train": re.compile(r"--(?!(?:resume|keys)=)[\w.-]+=.*", re.DOTALL),
+    "train": re.compile(r"--(?!(?:resume|keys|plugin)=)[\w.-]+=.*", re.DOTALL),
     "compare": re.compile(r"--[\w-]+\.[\w.-]+=.*", re.DOTALL),
+    "sweep": re.compile(r"--[\w-]+\.[\w.-]+=.*", re.DOTALL),
 }
+
+#: Verbs that know experiments or what is found by name, and so take ``--plugin``.
+_WITH_PLUGINS = {
+    "train", "evaluate", "predict", "submit", "compare", "sweep", "list", "show", "data", "convert", "report"
+}  # fmt: skip
 
 #: What argparse says of a word that is none of the choices.
 _CHOICE = re.compile(r"argument (?P<argument>\S+): invalid choice: '(?P<word>.*)' \(choose from (?P<known>.*)\)")
@@ -53,21 +63,34 @@ def parser() -> argparse.ArgumentParser:
     root = _Parser(
         prog="mm-kptm",
         description="Multimodal, knowledge-enhanced and cross-lingual pretrained Transformers, measured honestly.",
-        epilog="Start with `mm-kptm demo`. A mistake of yours ends with exit code 2 and one sentence.",
+        epilog="Start with `mm-kptm demo`. Wrong input ends with exit code 2 and one sentence.",
         allow_abbrev=False,
     )
     root.add_argument("--version", action="version", version=f"mm-kptm {__version__}")
     verbs = root.add_subparsers(title="verbs", metavar="VERB", dest="verb", required=True)
-    for room in (runs, predict, compare, features, kg, data, catalogue, convert, doctor):
-        room.add_verbs(verbs)
+    add_verbs_of("", verbs)
+    for name, verb in verbs.choices.items():
+        if name in _WITH_PLUGINS:
+            for leaf in _leaves(verb):
+                leaf.add_argument(
+                    "--plugin", action="append", metavar="FILE", help="a Python file with tasks, systems or data sets"
+                )
     return root
+
+
+def _leaves(verb: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    """The parser of a verb, or those of its actions."""
+    for action in verb._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            return [leaf for inner in action.choices.values() for leaf in _leaves(inner)]
+    return [verb]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command (default: the arguments of the process) and return its exit code."""
     if arguments is None:
         threads.settle(os.environ)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), escaping(sys.stdout):
         _print_notices()
         return _run(arguments)
 
@@ -78,7 +101,7 @@ def _print_notices() -> None:
 
     def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
         if issubclass(category, UserNotice):
-            print(f"mm-kptm: {message}", file=sys.stderr)
+            print(escaped(f"mm-kptm: {message}"), file=sys.stderr)
         else:
             other(message, category, *place, **more)
 
@@ -88,7 +111,9 @@ def _print_notices() -> None:
 
 def _run(arguments: Sequence[str] | None) -> int:
     try:
-        own, overrides = _apart(sys.argv[1:] if arguments is None else arguments)
+        arguments = sys.argv[1:] if arguments is None else arguments
+        _load_plugins(arguments)
+        own, overrides = _apart(arguments)
         if not own and not overrides:
             parser().print_help()
             return 0
@@ -96,7 +121,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         code: int = options.run(options)
         sys.stdout.flush()
     except UserError as mistake:
-        print(f"mm-kptm: {mistake}", file=sys.stderr)
+        print(escaped(f"mm-kptm: {mistake}"), file=sys.stderr)
         return MISTAKE
     except KeyboardInterrupt:
         print("\nmm-kptm: stopped", file=sys.stderr)
@@ -106,11 +131,26 @@ def _run(arguments: Sequence[str] | None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
     except OSError as error:
-        if error.errno not in REFUSALS:
+        if error.errno not in REFUSALS - {errno.ENOENT, errno.EEXIST}:
             raise
-        print(f"mm-kptm: {error.filename or 'the disk'} cannot be written or read: {error.strerror}", file=sys.stderr)
+        place = str(error.filename or "the disk")
+        shown = place if len(place) <= LONGEST_PATH else f"{place[:LONGEST_PATH]}..."
+        print(escaped(f"mm-kptm: {shown} cannot be written or read: {error.strerror}"), file=sys.stderr)
         return MISTAKE
     return code
+
+
+def _load_plugins(arguments: Sequence[str]) -> None:
+    """Load the files of ``--plugin`` before anything is looked up: they decide which names there are."""
+    if not arguments or arguments[0] not in _WITH_PLUGINS:
+        return
+    files = [word.partition("=")[2] for word in arguments if word.startswith("--plugin=")]
+    files += [file for word, file in pairwise(arguments) if word == "--plugin"]
+    if files:
+        from mm_kptm.systems.discovery import load_plugin
+
+        for file in files:
+            load_plugin(file)
 
 
 def _apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

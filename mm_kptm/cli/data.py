@@ -1,4 +1,4 @@
-"""The verbs data validate and data show: checks of data files, and what a model will read."""
+"""The verbs of data: checks of data files and of submissions, and what a model will read."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mm_kptm.cli.output import add_json, only_json, print_json, print_rows
+from mm_kptm.errors import UserError
 
 if TYPE_CHECKING:
     from mm_kptm.experiment.show import Shown
@@ -30,6 +31,18 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     add_json(validate)
     validate.set_defaults(run=_validate)
 
+    submission = actions.add_parser("submission", help="check a whole submission to XTREME, and name every fault in it")
+    submission.description = (
+        "Compare the files of a submission (xnli/test-de.tsv, xquad/test-de.json) with the test data of every task "
+        "that is there; each file that the evaluation would refuse or score wrongly is named."
+    )
+    submission.add_argument("folder", type=Path, metavar="FOLDER", help="a folder of folders, one per task")
+    submission.add_argument(
+        "--data", type=Path, required=True, metavar="XTREME", help="the folder of XTREME's download"
+    )
+    add_json(submission)
+    submission.set_defaults(run=_submission)
+
     show = actions.add_parser("show", help="print examples as the model of an experiment will read them")
     show.description = (
         "Print the pieces of some examples, facts in braces behind the name that they hang from, and how many texts "
@@ -40,6 +53,21 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     show.add_argument("--split", default="train", help="of which split (default: train)")
     add_json(show)
     show.set_defaults(run=_show)
+
+
+def _submission(options: argparse.Namespace) -> int:
+    from mm_kptm.datasets.text.xtreme_folder import expected_submission, faults
+
+    expected = expected_submission(options.data)
+    found = faults(options.folder, expected)
+    rows = [{"task": task, "languages": " ".join(sorted(languages))} for task, languages in expected.items()]
+    if options.json:
+        print_json({"checked": rows, "faults": found})
+    else:
+        print_rows(rows)
+    if found:
+        raise UserError("\n".join(found))
+    return 0
 
 
 def _validate(options: argparse.Namespace) -> int:

@@ -13,12 +13,18 @@ from mm_kptm.cli.output import add_json, only_json, print_json, print_pairs
 
 PACKAGES = (
     "torch", "torchvision", "timm", "open-clip-torch", "pykeen", "networkx", "accelerate", "safetensors", "tokenizers",
-    "pydantic", "PyYAML", "Jinja2", "scikit-learn", "numpy", "scipy", "Pillow", "tqdm", "tensorboard",
+    "pydantic", "PyYAML", "Jinja2", "scikit-learn", "threadpoolctl", "numpy", "scipy", "Pillow", "tqdm", "tensorboard",
     "huggingface-hub", "h5py", "lmdb",
     "num2words", "pyarrow", "regex", "sacrebleu", "typing-extensions",
 )  # fmt: skip
 OPTIONAL = {
     "pyoxigraph": "files of RDF",
+    "wandb": "train.trackers: wandb",
+    "mlflow-skinny": "train.trackers: mlflow",
+    "optuna": "mm-kptm sweep",
+    "starlette": "the page of picture search",
+    "uvicorn": "the page of picture search",
+    "faiss-cpu": "approximate picture search",
     "transformers": "the reference of tests and benchmarks",
     "pytest": "the tests",
 }

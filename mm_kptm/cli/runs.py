@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +16,6 @@ if TYPE_CHECKING:
 
 TIERS = {"tiny": "seconds", "demo": "minutes on two cores", "paper": "about an hour, five seeds"}
 LATEST = "the run folder of the experiment"
-LENGTH = ("train.steps", "train.epochs", "train.patience")  #: settings that a run which has ended may go on with
 
 
 class _Keys(argparse.Action):
@@ -116,6 +113,7 @@ def _train(options: argparse.Namespace) -> int:
         if getattr(options, one) is not None and getattr(options, other):
             raise UserError(f"--{one} and --{other.replace('_', '-')} exclude each other; leave one out")
     from mm_kptm import experiment
+    from mm_kptm.experiment.start import is_first_process
     from mm_kptm.train.parallel.processes import process_group
 
     with process_group():
@@ -125,10 +123,10 @@ def _train(options: argparse.Namespace) -> int:
         else:
             experiment.train(settings, folder, resume=options.resume is not None, overwrite=options.overwrite)
     if options.dry_run:
-        if _first_process():
+        if is_first_process():
             _print_dry_run(checked)
         return 0
-    if _first_process():
+    if is_first_process():
         print(folder)
     return 0
 
@@ -137,12 +135,15 @@ def _requested(options: argparse.Namespace) -> Experiment:
     """Settings of an experiment file with overrides, or of the run to resume, whatever the run folder holds."""
     from mm_kptm.experiment.settings import Experiment
 
-    path = options.experiment
-    if path is None and options.resume not in (None, LATEST):
-        path = Path(options.resume)
-    if path is None:
+    if options.experiment is not None:
+        return config.read(Experiment, options.experiment, options.overrides)
+    if options.resume in (None, LATEST):
         raise UserError("train needs an experiment file, or --resume with a run folder")
-    return config.read(Experiment, _config_of(path) if path.is_dir() else path, options.overrides)
+    if Path(options.resume).is_file():
+        return config.read(Experiment, Path(options.resume), options.overrides)
+    from mm_kptm.experiment.run_state import settings_to_resume
+
+    return settings_to_resume(Path(options.resume), options.overrides)
 
 
 def _print_dry_run(checked: DryRun) -> None:
@@ -167,7 +168,9 @@ def _print_dry_run(checked: DryRun) -> None:
 
 def _settings_of(options: argparse.Namespace) -> tuple[Experiment, Path]:
     """Settings and run folder of ``train``, from an experiment file or from the run to resume."""
+    from mm_kptm.experiment.run_state import LENGTH, settings_to_resume
     from mm_kptm.experiment.settings import Experiment
+    from mm_kptm.experiment.start import check_same, check_start
 
     if options.resume not in (None, LATEST) and Path(options.resume).is_file() and options.experiment is None:
         options.experiment, options.resume = Path(options.resume), LATEST  # `train --resume EXPERIMENT.yaml`
@@ -178,71 +181,22 @@ def _settings_of(options: argparse.Namespace) -> tuple[Experiment, Path]:
             if override.removeprefix("--").partition("=")[0] not in LENGTH:
                 raise UserError(f"{override} would change a resumed run; it keeps the settings it began with")
         folder = Path(options.resume)
-        began = config.read(Experiment, _config_of(folder))
-        settings = config.read(Experiment, _config_of(folder), options.overrides)
-        _check_same(settings, began, folder)
+        settings = settings_to_resume(folder, options.overrides)
+        check_same(settings, settings_to_resume(folder), folder)
         return settings, folder
     settings = config.read(Experiment, options.experiment, options.overrides)
     folder = settings.folder if options.resume in (None, LATEST) else Path(options.resume)
-    if options.resume is not None and (folder / "config.yaml").is_file():
-        _check_same(settings, config.read(Experiment, _config_of(folder)), folder)
-    elif _first_process() and not options.overwrite and folder.exists() and any(folder.iterdir()):
-        raise UserError(
-            f"the run folder {folder} is not empty; go on with --resume, start anew with --overwrite, or name another "
-            "with --name=..."
-        )
+    check_start(settings, folder, resume=options.resume is not None, overwrite=options.overwrite)
     return settings, folder
 
 
-def _config_of(folder: Path) -> Path:
-    path = folder / "config.yaml"
-    if not path.is_file():
-        inside = (folder.parent / "config.yaml").is_file()
-        remedy = f"{folder.parent} is one" if inside else "name the folder that `mm-kptm train` wrote"
-        raise UserError(f"{folder} is no run folder: it has no config.yaml; {remedy}")
-    return path
-
-
-def _check_same(requested: Experiment, began: Experiment, folder: Path) -> None:
-    """Check that a run is resumed as it began; one that has ended may be made longer.
-
-    Raises:
-        UserError: the settings differ in more than the length, the run has not ended, or it is longer already.
-    """
-    ours, theirs = config.leaves(requested), config.leaves(began)
-    changed = [key for key in sorted(ours | theirs) if ours.get(key) != theirs.get(key)]
-    ended = (folder / "model").is_dir()  # written after the last step
-    for key in changed:
-        if key not in LENGTH or not ended:
-            raise UserError(
-                f"{folder} began with {key} {theirs.get(key)!r}, not {ours.get(key)!r}; resume it as it began, "
-                f"with `mm-kptm train --resume {folder}`, or start a new run"
-            )
-        longer, length = ours.get(key), theirs.get(key)
-        if isinstance(longer, int) and isinstance(length, int) and longer < length:
-            raise UserError(f"{folder} was trained with {key} {length}, more than {longer}; ask for more, or a new run")
-    if {"train.steps", "train.epochs"} & set(changed) and _first_process():
-        schedule = requested.train.schedule
-        print(
-            f"mm-kptm: {folder} goes on for more steps; the learning rate follows the {schedule} schedule of the new "
-            "length from here on, so the result is not that of one run of this length",
-            file=sys.stderr,
-        )
-
-
-def _first_process() -> bool:
-    """Whether this is the main process of a ``torchrun`` or ``accelerate launch``, by its RANK."""
-    return os.environ.get("RANK", "0") == "0"
-
-
 def _evaluate(options: argparse.Namespace) -> int:
-    from mm_kptm import experiment
-    from mm_kptm.train.parallel.processes import process_group
+    from mm_kptm.experiment.api import evaluate
+    from mm_kptm.experiment.start import is_first_process
 
-    with only_json(options.json), process_group():
-        _config_of(options.folder)
-        measured = experiment.evaluate(options.folder, options.split, checkpoint=options.checkpoint)
-    if _first_process():
+    with only_json(options.json):
+        measured = evaluate(options.folder, options.split, checkpoint=options.checkpoint)
+    if is_first_process():
         print_json(measured) if options.json else print_pairs(measured)
     return 0
 

@@ -13,11 +13,12 @@ from typing import TypeVar, get_type_hints
 
 import yaml
 
-from mm_kptm.config.document import Plain, lay, parse, split
+from mm_kptm.config.document import MappingNode, Plain, ScalarNode, lay, parse, split, tree_of
 from mm_kptm.config.keys import describe
 from mm_kptm.config.kinds import Settings, tags_of
+from mm_kptm.errors import UserError
 
-__all__ = ["choices", "describe", "dump", "leaves", "plain", "read"]
+__all__ = ["choices", "describe", "dump", "leaves", "of", "plain", "read"]
 
 S = TypeVar("S", bound=Settings)
 
@@ -33,6 +34,41 @@ def read(shape: type[S], path: Path, overrides: Sequence[str] = ()) -> S:
     for override in overrides:
         keys, value = split(override)
         document = lay(document, keys, value, place=override.partition("=")[0])
+    return _validated(shape, document)
+
+
+def of(shape: type[S], settings: Mapping[str, object] | Path, changes: Mapping[str, object] | None = None) -> S:
+    """The experiment of a dict of settings or of a file, with changes by key.
+
+    Args:
+        shape: the dataclass of the settings.
+        settings: values, lists and dicts, or a file of them.
+        changes: values by dotted key (``{"train.steps": 10}``), or dicts that are merged into blocks
+            (``{"train": {"steps": 10}}``).
+
+    Raises:
+        UserError: as :func:`read`; a value is of no type that YAML has.
+    """
+    document = parse(settings) if isinstance(settings, Path) else tree_of(settings)
+    for key, value in (changes or {}).items():
+        document = _merged(document, key.split("."), tree_of(value, key), key)
+    if not isinstance(document, MappingNode):
+        raise UserError("an experiment is made of keys and values, such as {'task': 'vqa'}")
+    return _validated(shape, document)
+
+
+def _merged(
+    tree: MappingNode | ScalarNode, keys: Sequence[str], change: MappingNode | ScalarNode, place: str
+) -> MappingNode:
+    """Copy of ``tree`` with a change laid at a key path; of a mapping, entry by entry."""
+    if not isinstance(change, MappingNode) or not change.entries:
+        return lay(tree, keys, change, place)
+    for name, inner in change.entries.items():
+        tree = _merged(tree, [*keys, name], inner, inner.place)
+    return tree if isinstance(tree, MappingNode) else MappingNode({}, place)
+
+
+def _validated(shape: type[S], document: MappingNode) -> S:
     from mm_kptm.config.validation import validate  # imports pydantic, which commands that read no file do without
 
     return validate(shape, document)

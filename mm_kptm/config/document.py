@@ -18,6 +18,14 @@ from mm_kptm.errors import UserError
 Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | None"
 
 
+MAX_DEPTH = 64  #: levels of nesting
+MAX_NODES = 100_000  #: keys and values of one file
+
+
+class NotYamlError(UserError):
+    """Text that is no YAML."""
+
+
 @dataclass(frozen=True)
 class ScalarNode:
     """Value with its source location."""
@@ -59,25 +67,45 @@ def parse(path: Path) -> MappingNode:
     except UnicodeDecodeError as error:
         line = 1 + error.object[: error.start].count(b"\n")
         raise UserError(f"the experiment file {path}, line {line} is not UTF-8; save it in that encoding") from None
-    try:
-        for event in yaml.parse(text, _Loader):
-            if isinstance(event, yaml.AliasEvent):
-                line = event.start_mark.line + 1 if event.start_mark else 1
-                raise UserError(f"{path}, line {line}: *{event.anchor} repeats another part; write it out instead")
-        node = yaml.compose(text, _Loader)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise UserError(f"{path}, line {line}: this is not YAML ({error.problem})") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not YAML ({str(error).splitlines()[0]})") from None
-    except RecursionError:
-        raise UserError(f"{path} is not an experiment file: its brackets nest too deep") from None
-    if node is None:
+    tree = parsed(text, path)
+    if tree is None:
         raise UserError(f"the experiment file {path} is empty")
-    tree = _tree(node, str(path))
     if isinstance(tree, ScalarNode):
         raise UserError(f"{tree.place}: an experiment file holds keys and values, such as `task: vqa`")
     return tree
+
+
+def parsed(text: str, source: Path | str) -> MappingNode | ScalarNode | None:
+    """Parse YAML text into a tree; None for no value at all.
+
+    Raises:
+        UserError: it is no YAML, has a key twice, repeats parts of itself by aliases, nests deeper than
+            :data:`MAX_DEPTH` or holds more than :data:`MAX_NODES` values.
+    """
+    try:
+        _check_events(text, source)
+        node = yaml.compose(text, _Loader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise NotYamlError(f"{source}, line {line}: this is not YAML ({error.problem})") from None
+    except yaml.YAMLError as error:
+        raise NotYamlError(f"{source} is not YAML ({str(error).splitlines()[0]})") from None
+    return None if node is None else _tree(node, str(source))
+
+
+def _check_events(text: str, source: Path | str) -> None:
+    """Refuse aliases, deep nesting and endless lists, before memory or time is spent on them."""
+    depth = nodes = 0
+    for event in yaml.parse(text, _Loader):
+        line = event.start_mark.line + 1 if event.start_mark else 1
+        if isinstance(event, yaml.AliasEvent):
+            raise UserError(f"{source}, line {line}: *{event.anchor} repeats another part; write it out instead")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        nodes += isinstance(event, yaml.NodeEvent)
+        if depth > MAX_DEPTH:
+            raise UserError(f"{source}, line {line}: brackets nest too deep; {MAX_DEPTH} levels are read")
+        if nodes > MAX_NODES:
+            raise UserError(f"{source} holds more than {MAX_NODES} values; settings are not that many")
 
 
 def _tree(node: yaml.Node, source: str) -> MappingNode | ScalarNode:
@@ -88,8 +116,8 @@ def _tree(node: yaml.Node, source: str) -> MappingNode | ScalarNode:
         try:
             text = node.value if isinstance(node, yaml.ScalarNode) else None
             return ScalarNode(loader.construct_object(node, deep=True), place, text)
-        except (yaml.YAMLError, ValueError) as error:
-            reason = getattr(error, "problem", None) or str(error)
+        except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, OverflowError) as error:
+            reason = getattr(error, "problem", None) or str(error) or type(error).__name__
             raise UserError(f"{place}: this value cannot be read ({reason})") from None
     entries: dict[str, MappingNode | ScalarNode] = {}
     for key_node, value_node in node.value:
@@ -101,6 +129,32 @@ def _tree(node: yaml.Node, source: str) -> MappingNode | ScalarNode:
     return MappingNode(entries, place)
 
 
+def tree_of(value: object, key: str = "") -> MappingNode | ScalarNode:
+    """The tree of plain values, such as a dict of settings; ``key`` is the dotted key of ``value``.
+
+    Raises:
+        UserError: a key is no text, or a value is of a type that YAML has not.
+    """
+    place = key or "the experiment"
+    if isinstance(value, Mapping):
+        entries: dict[str, MappingNode | ScalarNode] = {}
+        for name, inner in value.items():
+            if not isinstance(name, str):
+                raise UserError(f"{place}: keys are text, but {name!r} is a value of type {type(name).__name__}")
+            entries[name] = tree_of(inner, f"{key}.{name}" if key else name)
+        return MappingNode(entries, place)
+    if isinstance(value, tuple | list):
+        return ScalarNode([flat(tree_of(inner, f"{place}[{at}]")) for at, inner in enumerate(value)], place)
+    if isinstance(value, Path):
+        return ScalarNode(str(value), place, str(value))
+    if value is None or isinstance(value, bool | int | float | str):
+        return ScalarNode(value, place, value if isinstance(value, str) else None)
+    raise UserError(
+        f"{place}: settings are numbers, text, truth values, lists and dicts, not a value of type "
+        f"{type(value).__name__}"
+    )
+
+
 def split(override: str) -> tuple[list[str], MappingNode | ScalarNode]:
     """Split an override such as ``--train.steps=10`` into its key path and value."""
     option, equals, text = override.partition("=")
@@ -108,10 +162,10 @@ def split(override: str) -> tuple[list[str], MappingNode | ScalarNode]:
     if not option.startswith("--") or not equals or not all(keys):
         raise UserError(f"{override} is no override; write it like --train.steps=10")
     try:
-        node = yaml.compose(text, _Loader)
-    except yaml.YAMLError:
-        raise UserError(f"{option}: the value {text!r} is not YAML") from None
-    return keys, ScalarNode(None, option) if node is None else replace(_tree(node, option), place=option)
+        tree = parsed(text, option)
+    except NotYamlError:
+        raise UserError(f"{option}: the value {text[:40]!r} is not YAML") from None
+    return keys, ScalarNode(None, option) if tree is None else replace(tree, place=option)
 
 
 def lay(

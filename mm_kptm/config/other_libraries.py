@@ -9,7 +9,7 @@ from mm_kptm.config.kinds import Settings, shapes_of, typed_fields
 _FRACTION = "a fraction of the steps"
 _TOTAL = "examples of a step over all processes and accumulation"
 _MEASURE = "a split and a measure, such as dev/accuracy"
-_PRECISION = "fp32 or bf16"
+_PRECISION = "fp32, bf16 or fp16"
 _RECIPE = "a name from `mm-kptm list systems`"
 _STEPS = "in steps"
 
@@ -43,6 +43,8 @@ _NAMES: dict[str, tuple[str, str]] = {
     "torch_compile": ("train.compile", ""),
     "bf16": ("train.precision", _PRECISION),
     "fp16": ("train.precision", _PRECISION),
+    "report_to": ("train.trackers", "a list, such as [wandb]"),
+    "gradient_checkpointing": ("train.activation_checkpointing", ""),
     "fsdp": ("train.parallel", ""),
     "output_dir": ("out", "the parent of the run folders"),
     "run_name": ("name", ""),
@@ -65,6 +67,7 @@ _NAMES: dict[str, tuple[str, str]] = {
     "default_root_dir": ("out", "the parent of the run folders"),
     "strategy": ("train.parallel", ""),
     "seed_everything": ("train.seed", ""),
+    "float32_matmul_precision": ("train.tf32", "true or false"),
     # fairseq
     "max_update": ("train.steps", ""),
     "max_epoch": ("train.epochs", ""),
@@ -81,8 +84,12 @@ _NAMES: dict[str, tuple[str, str]] = {
     "log_interval": ("train.log_every", ""),
     "best_checkpoint_metric": ("train.monitor", _MEASURE),
     "save_dir": ("out", "the parent of the run folders"),
+    "checkpoint_activations": ("train.activation_checkpointing", ""),
     "arch": ("encoder.recipe", _RECIPE),
     "finetune_from_model": ("encoder.weights", ""),
+    # ELECTRA, BEiT
+    "layerwise_lr_decay": ("train.layer_decay", ""),
+    "layer_wise_lr_decay": ("train.layer_decay", ""),
     # open_clip
     "accum_freq": ("train.gradient_accumulation_steps", ""),
     "wd": ("train.weight_decay", ""),
@@ -91,8 +98,10 @@ _NAMES: dict[str, tuple[str, str]] = {
     "grad_clip_norm": ("train.max_grad_norm", ""),
     "workers": ("train.num_workers", ""),
     "save_frequency": ("train.save_every", _STEPS),
+    "wandb": ("train.trackers", "a list, such as [wandb]"),
     "val_frequency": ("train.eval_every", _STEPS),
     "torchcompile": ("train.compile", ""),
+    "grad_checkpointing": ("train.activation_checkpointing", ""),
     "logs": ("out", "the parent of the run folders"),
     "model": ("encoder.recipe", _RECIPE),
     "pretrained": ("encoder.weights", ""),

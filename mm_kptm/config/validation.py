@@ -48,6 +48,7 @@ def validate(shape: type[S], document: MappingNode) -> S:
     Raises:
         UserError: a key is unknown or missing, a value has another type, or a rule of a dataclass is broken.
     """
+    _check_ranges(document, "")
     while True:
         try:
             (settings,) = _adapter(shape).validate_json(json.dumps([_content(document)], default=str))
@@ -63,6 +64,25 @@ def validate(shape: type[S], document: MappingNode) -> S:
         for spot in unquoted:
             text = spot.node.text if isinstance(spot.node, ScalarNode) else None
             document = lay(document, spot.keys, ScalarNode(text, spot.node.place, text), spot.node.place)
+
+
+def _check_ranges(node: MappingNode | ScalarNode, key: str) -> None:
+    """Refuse numbers that no setting can hold, negative seeds, and texts with characters that no file name has."""
+    if isinstance(node, MappingNode):
+        for name, entry in node.entries.items():
+            _check_ranges(entry, f"{key}.{name}" if key else name)
+        return
+    for value in node.value if isinstance(node.value, list) else [node.value]:
+        if isinstance(value, str) and _UNWRITABLE.search(value):
+            raise UserError(f"{node.place}: {key} holds a character that stands for nothing (NUL, or half of one)")
+        if isinstance(value, int) and not -_LARGEST <= value < _LARGEST:
+            raise UserError(f"{node.place}: {key} is beyond what a number can be here, 64 bits")
+        if isinstance(value, int) and key.rpartition(".")[2] == "seed" and value < 0:
+            raise UserError(f"{node.place}: {key} is {value} but must not be negative")
+
+
+_UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
+_LARGEST = 2**63
 
 
 @cache

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, get_args, get_type_hints, runtime_checkable
 
 from torch import Tensor
 
 from mm_kptm.data.tokenizers.protocol import Tokenizer
+from mm_kptm.datasets.illustration import Illustration
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.kinds.protocol import KnowledgeKind
 from mm_kptm.objectives.mixture import Objective
 from mm_kptm.preprocessing.text import TextEncoding
-from mm_kptm.systems.discovery import instances
+from mm_kptm.systems.discovery import discovered, instances
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.system import System
 from mm_kptm.tasks.example import Row
@@ -47,6 +47,7 @@ class DataRequest:
     facts: str = "none"  #: which facts are injected: none, true, random, swapped or oracle
     objectives: Mapping[str, float] = field(default_factory=dict)  #: of pretraining, with their weights
     vectors: Path | None = None  #: a folder of entity vectors, for knowledge that is fused
+    objective_arguments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  #: in place of published ones
 
     @property
     def form(self) -> str | None:
@@ -79,7 +80,10 @@ class PreparedData:
     encoding: TextEncoding | None = None  #: text encoding and injected facts, where examples are texts
     skipped: Callable[[str], int] = lambda split: 0  #: number of unusable examples of a split
     read_file: Callable[[Path], Source[Any]] | None = None  #: examples of another file; answers may be missing there
+    labels: Mapping[str, Callable[[], Any] | None] = field(default_factory=dict)
+    """What the inputs offer to objectives beside the task, besides texts, languages and regions; as in ``Offers``."""
     submit: Callable[[str, Sequence[Row], Path], Sequence[Path]] | None = None  #: official files of a split's answers
+    illustrate: Callable[[str, int], Illustration] | None = None  #: what is known of an example of a split, by index
 
 
 @dataclass(frozen=True)
@@ -102,14 +106,14 @@ def data_name(data: type[Any]) -> str:
     return str(get_args(get_type_hints(data)["name"])[0])
 
 
-@cache
+@discovered
 def task_datasets() -> tuple[TaskDataset, ...]:
     """Every task on a dataset, in a fixed order."""
     found = [task_dataset for room in ("datasets", "tasks") for _, task_dataset in instances(TaskDataset, room)]
     return tuple(dict.fromkeys(found))
 
 
-@cache
+@discovered
 def datasets() -> tuple[type[Any], ...]:
     """Every dataset that feeds a task, each once, by name."""
     found = {data_name(task_dataset.data): task_dataset.data for task_dataset in task_datasets()}

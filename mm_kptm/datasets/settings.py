@@ -48,7 +48,7 @@ class TextSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitFiles(TextSettings):
-    """One file per split."""
+    """One file per split, or the files that a pattern fits, such as ``xnli/test-*.tsv``."""
 
     train: Path  #: examples to learn from
     dev: Path | None = None  #: examples to choose a model by
@@ -110,21 +110,41 @@ class RetrievalSettings:
 
 
 def by_split(files: Mapping[str, Path], read: Callable[[Path], Sequence[T]]) -> Callable[[str], Sequence[T]]:
-    """The examples of a split, read once."""
+    """The examples of a split, read once; a path with a star in its name stands for all files that it fits."""
 
     @cache
     def examples(split: str) -> Sequence[T]:
-        return read(files[split])
+        return [one for path in matching(files[split]) for one in read(path)]
 
     return examples
+
+
+def matching(path: Path) -> list[Path]:
+    """The files that a pattern such as ``xnli/test-*.tsv`` fits, in order of their names; a path without a star alone.
+
+    Raises:
+        UserError: no file fits the pattern.
+    """
+    if "*" not in str(path):
+        return [path]
+    fixed = next(parent for parent in path.parents if "*" not in str(parent))
+    found = sorted(fixed.glob(str(path.relative_to(fixed))))
+    if not found:
+        raise UserError(f"no file fits {path}; the files of each language were expected there")
+    return found
 
 
 def fingerprints(files: Mapping[str, Path]) -> dict[str, str]:
     """The digest of every file, or of those in a folder, by its part in the data; ``UserError`` for one not there."""
     found = {}
+    each = {
+        part if member == file else f"{part}/{member.parent.name}/{member.name}": member
+        for part, file in files.items()
+        for member in matching(file)
+    }
     members = {
         f"{part}/{member.relative_to(file)}" if file.is_dir() else part: member
-        for part, file in files.items()
+        for part, file in each.items()
         for member in (sorted(one for one in file.rglob("*") if one.is_file()) if file.is_dir() else [file])
     }
     for part, file in members.items():

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mm_kptm.datasets.protocol import (
+    PRETRAINING,
     AuxiliaryObjective,
     DataRequest,
     PreparedData,
@@ -23,7 +24,7 @@ from mm_kptm.experiment import knowledge
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
 from mm_kptm.knowledge.kinds.protocol import knowledge_kinds
 from mm_kptm.objectives.continual import ContinualSchedule
-from mm_kptm.objectives.mixture import Objective
+from mm_kptm.objectives.mixture import Mixture, Objective
 from mm_kptm.objectives.spec import LANGUAGE_IDS, REGIONS, TEXTS, ObjectiveContext, Offers, build_objectives
 from mm_kptm.systems import assembly, pretrained
 from mm_kptm.systems.discovery import find
@@ -95,7 +96,7 @@ def build(settings: Experiment) -> Built:
     Raises:
         UserError: a name is unknown, the system lacks an input modality of the task, a file is missing or malformed.
     """
-    recipe = find(settings.encoder.recipe)
+    recipe, weights = find(settings.encoder.recipe), settings.weights
     if settings.task is not None:
         check_fit(find_task(settings.task), recipe)  # before any file is opened
     dataset = find_task_dataset(settings.trained, settings.data)
@@ -112,9 +113,9 @@ def build(settings: Experiment) -> Built:
         prepared = _beside(settings.task, prepared, settings, learnt)
     with torch.random.fork_rng(devices=[]):  # fresh weights depend only on the seed of the run
         torch.manual_seed(settings.train.seed)
-        system = _system(recipe, settings.encoder, prepared, learnt)
-        check_vocabulary(system, prepared.sizes.get("vocab_size"), loaded=settings.encoder.weights is not None)
-        loaded = list(system.modules()) if settings.encoder.weights is not None else []
+        system = _system(recipe, replace(settings.encoder, weights=weights), prepared, learnt)
+        check_vocabulary(system, prepared.sizes.get("vocab_size"), loaded=weights is not None)
+        loaded = list(system.modules()) if weights is not None else []
         knowledge.apply_knowledge(system, settings.knowledge, prepared)
         if learnt is not None and learnt.objective.name not in system.heads:
             assembly.add_head(system, learnt.objective.name, learnt.sizes)
@@ -123,8 +124,8 @@ def build(settings: Experiment) -> Built:
         if settings.encoder.init_std is not None:
             knowledge.reinitialise(module_of(model), loaded, settings.encoder.init_std)
     built = Built(model, system, prepared, settings.schedule)
-    if settings.task is not None and settings.encoder.weights is not None:
-        _fill_own(built, saved_task_parameters(settings.encoder.weights, settings.task))
+    if settings.task is not None and weights is not None:
+        _fill_own(built, saved_task_parameters(weights, settings.task))
     return built
 
 
@@ -140,8 +141,9 @@ def _fill_own(built: Built, saved: Mapping[str, Tensor]) -> None:
 def _beside(task: str, prepared: PreparedData, settings: Experiment, learnt: AuxiliaryObjective | None) -> PreparedData:
     """Multi-task data and model: the task with the requested objectives and that of facts to learn, if any."""
     weights = dict(settings.objectives)
-    objectives = _objectives(task, prepared, settings) if weights else {}
-    heads = {**heads_of(objectives), **prepared.heads}
+    beside = None if settings.objective_data is None else _objective_data(prepared, settings)
+    objectives = _objectives(task, prepared, settings) if weights and beside is None else {}
+    heads = {**heads_of(objectives), **({} if beside is None else beside.heads), **prepared.heads}
     if learnt is not None:
         objectives[learnt.objective.name] = learnt.objective
         weights[learnt.objective.name] = settings.knowledge.weight
@@ -150,9 +152,34 @@ def _beside(task: str, prepared: PreparedData, settings: Experiment, learnt: Aux
         answering = prepared.model(system)
         if not isinstance(answering, Task):
             raise TypeError(f"{task} is trained by {type(answering).__name__}, which is no task")
-        return MultiTask(answering, objectives, weights)
+        if beside is None:
+            return MultiTask(answering, objectives, weights)
+        mixture = beside.model(system)
+        if not isinstance(mixture, Mixture):
+            raise TypeError(f"objectives are trained by {type(mixture).__name__}, which is no mixture of them")
+        return MultiTask(answering, {**mixture.objectives, **objectives}, weights, beside.sources["train"])
 
-    return replace(prepared, model=model, heads=heads)
+    prints = {} if beside is None else {f"objectives.{name}": one for name, one in beside.fingerprints.items()}
+    return replace(prepared, model=model, heads=heads, fingerprints={**prepared.fingerprints, **prints})
+
+
+def _objective_data(prepared: PreparedData, settings: Experiment) -> PreparedData:
+    """The data of objectives beside a task, where they have their own.
+
+    Raises:
+        UserError: they differ from those of the task in their vocabulary or number of languages.
+    """
+    beside = find_task_dataset(PRETRAINING, settings.objective_data).prepare(
+        settings.objective_data, _request(find(settings.encoder.recipe), settings)
+    )
+    for size, what in (("vocab_size", "pieces in the vocabulary"), ("num_languages", "languages")):
+        ours, theirs = (one.sizes.get(size) for one in (prepared, beside))
+        if ours is not None and theirs is not None and ours != theirs:
+            raise UserError(
+                f"one encoder reads the task and its objectives, but data have {ours} {what} and objective_data "
+                f"{theirs}; give both the same"
+            )
+    return beside
 
 
 def _objectives(task: str, prepared: PreparedData, settings: Experiment) -> dict[str, Objective]:
@@ -170,9 +197,11 @@ def _objectives(task: str, prepared: PreparedData, settings: Experiment) -> dict
         )
     tokenizer = data.tokenizer()
     has = (TEXTS, LANGUAGE_IDS, REGIONS) if "region_dim" in prepared.sizes else (TEXTS, LANGUAGE_IDS)
-    offers = Offers(f"{data_name(type(data))} of {task}", dict.fromkeys(has), remedy=remedy)
+    offers = Offers(f"{data_name(type(data))} of {task}", {**dict.fromkeys(has), **prepared.labels}, remedy=remedy)
     rate = getattr(data, "mask_rate", 0.15)
-    context = ObjectiveContext(tokenizer.specials, len(tokenizer), offers, rate, find(settings.encoder.recipe))
+    context = ObjectiveContext(
+        tokenizer.specials, len(tokenizer), offers, rate, find(settings.encoder.recipe), settings.objective_arguments
+    )
     return build_objectives(settings.objectives, context)
 
 
@@ -197,7 +226,9 @@ def _fresh(asked: EncoderSettings, prepared: PreparedData) -> list[str]:
 
 def _request(recipe: Recipe, settings: Experiment) -> DataRequest:
     knowledge = settings.knowledge
-    return DataRequest(recipe, knowledge.way, knowledge.given, settings.objectives, knowledge.vectors)
+    return DataRequest(
+        recipe, knowledge.way, knowledge.given, settings.objectives, knowledge.vectors, settings.objective_arguments
+    )
 
 
 def parameter_count(module: nn.Module) -> int:

@@ -18,7 +18,8 @@ from mm_kptm.errors import UserError
 from mm_kptm.experiment.budget import Budget, check_equal, check_same_examples, differences, glance
 from mm_kptm.experiment.build import build
 from mm_kptm.experiment.null_arms import ExperimentArm, arms_of
-from mm_kptm.experiment.run import CONFIG, evaluated, train
+from mm_kptm.experiment.run import evaluated, train
+from mm_kptm.experiment.run_state import CONFIG, is_begun
 from mm_kptm.experiment.settings import Experiment
 from mm_kptm.experiment.worker_pool import outcomes
 from mm_kptm.report import arms as reported
@@ -55,6 +56,10 @@ class Compared:
 
     comparison: report.Comparison
     report: Path
+
+    def __str__(self) -> str:
+        """Tables as text."""
+        return report.comparison_text(self.comparison)
 
 
 def compare(
@@ -142,7 +147,7 @@ def check_began(job: Job) -> None:
     """Refuse a folder with a run of different settings; ``UserError`` names the first key that differs."""
     path = job.folder / CONFIG
     if not path.is_file():
-        if job.folder.exists() and any(job.folder.iterdir()):
+        if is_begun(job.folder):
             raise UserError(f"{job.folder} is no run of this comparison: it has no {CONFIG}; name another --out")
         return
     ours, theirs = config.leaves(job.settings), config.leaves(config.read(Experiment, path))

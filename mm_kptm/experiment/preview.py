@@ -18,9 +18,11 @@ from mm_kptm.train.loop import sampler_for
 from mm_kptm.train.monitor import check_monitored_split, monitored
 from mm_kptm.train.optim import optimizer_for
 from mm_kptm.train.parallel.processes import start
+from mm_kptm.train.precision import autocast
 from mm_kptm.train.protocol import Source, module_of
 from mm_kptm.train.settings import TrainSettings
 from mm_kptm.train.step import BatchBuilder, StepPlan
+from mm_kptm.train.trackers import check_trackers
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ def dry_run(settings: Experiment, *, count: int = 3) -> DryRun:
         UserError: whatever would stop the run before its first update.
     """
     device = start()
+    check_trackers(settings.train.trackers)
     built = build(settings)
     coverage.measured_coverage(settings, built)
     model = module_of(built.model).to(device)
@@ -86,7 +89,7 @@ def _first_step(built: Built, settings: TrainSettings, device: torch.device) -> 
     batches = BatchBuilder(built.training, settings.seed, range(parts), parts)(plan)
     module_of(built.model).train()
     loss = 0.0
-    with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
+    with autocast(device, settings.precision):
         for part, batch in enumerate(batches):
             torch.manual_seed(seed_of(settings.seed, 1, part))
             loss += built.model.loss(batch.to(device)).item() * plan.weight(part, parts)
@@ -102,7 +105,7 @@ def _measured(built: Built, dev: Source[Any], settings: TrainSettings, device: t
         raise UserError("there is no example to evaluate on; a source of at least one is needed")
     batch = dev.batch(list(range(min(settings.batch_size, len(dev)))), seeded(settings.seed, 0))
     module_of(built.model).eval()
-    with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
+    with autocast(device, settings.precision):
         means = {name: values.mean().item() for name, values in built.model.measure(batch.to(device)).items()}
     monitored(settings, {"dev": means})
     return means

@@ -2,15 +2,18 @@
 
 A folder holds ``config.yaml`` (resolved), ``environment.json``, ``data.json`` (hashes), ``metrics.jsonl``, TensorBoard
 ``events/``, ``checkpoints/``, ``model/`` (what :func:`mm_kptm.load` opens, with what knowledge put around the encoder),
-``predictions/<split>.jsonl``, ``baselines.json``, and ``coverage.json`` where examples carry facts.
+``predictions/<split>.jsonl``, ``examples/<split>.json`` for the report, ``baselines.json``, and ``coverage.json`` where
+examples carry facts.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -18,25 +21,30 @@ import numpy as np
 
 from mm_kptm import config
 from mm_kptm.datasets.settings import TextSettings
-from mm_kptm.errors import UserError
+from mm_kptm.errors import UserError, UserNotice
 from mm_kptm.experiment import coverage
 from mm_kptm.experiment.build import Built, build
+from mm_kptm.experiment.examples import write_examples
+from mm_kptm.experiment.run_state import CONFIG, DATA, MODEL, leftovers, refuse_links, settled
 from mm_kptm.experiment.settings import Experiment
 from mm_kptm.io.atomic import write_json, write_text
+from mm_kptm.io.lock import LOCK, locked
+from mm_kptm.io.records import Record, read_json
 from mm_kptm.report.statistics import bootstrap
 from mm_kptm.systems.model_card import Measured
+from mm_kptm.systems.plugin_files import check_plugins, record_plugins
 from mm_kptm.systems.saved import read_saved, record_result, save, tokenizer_of
 from mm_kptm.tasks.example import Row
 from mm_kptm.tasks.knowledge_use import use_of
 from mm_kptm.tasks.protocol import write_predictions
-from mm_kptm.train.checkpoint import Checkpoints, load_weights
+from mm_kptm.train.checkpoint import Checkpoints, load_weights, verify
 from mm_kptm.train.evaluation import evaluate as measure
 from mm_kptm.train.loop import fit
 from mm_kptm.train.parallel.processes import barrier, is_main_process, start
+from mm_kptm.train.precision import matmul_precision
 from mm_kptm.train.protocol import module_of
 
-CONFIG, DATA, MODEL, BASELINES = "config.yaml", "data.json", "model", "baselines.json"
-COVERAGE = "coverage.json"
+BASELINES, COVERAGE = "baselines.json", "coverage.json"
 
 
 def train(
@@ -51,6 +59,12 @@ def train(
         UserError: the settings do not fit together, a file is missing or malformed, or the folder holds other data.
     """
     start()
+    refuse_links(folder)
+    with locked(folder) if is_main_process() else nullcontext():
+        return _train(settings, folder, resume=resume, overwrite=overwrite, progress=progress)
+
+
+def _train(settings: Experiment, folder: Path, *, resume: bool, overwrite: bool, progress: bool) -> Built:
     built = build(settings)
     untrained = settings.train.steps == 0 and "train" not in built.prepared.sources
     source = built.source(next(iter(built.prepared.sources))) if untrained else built.training
@@ -59,15 +73,18 @@ def train(
         if is_main_process():
             remove_run(folder)
         barrier()
-    _check_data(folder, built.prepared.fingerprints)
+    _check_data(folder / DATA, built.prepared.fingerprints)
     covered = coverage.measured_coverage(settings, built)
     if is_main_process():
-        folder.mkdir(parents=True, exist_ok=True)
+        for path in leftovers(folder):
+            if path.name != LOCK:
+                path.unlink()
         if covered:
             names = coverage.name_coverage(built.prepared)
             write_json(folder / COVERAGE, coverage.as_record(covered, names), indent=1)
             if progress:
                 coverage.announce(settings.name, covered, names)
+        record_plugins(folder)
         write_text(folder / CONFIG, config.dump(settings))
         write_json(folder / DATA, dict(built.prepared.fingerprints), indent=1, ascii_only=True)
     fitted = fit(
@@ -77,9 +94,10 @@ def train(
         folder,
         evaluate=evaluated,
         resume=resume,
-        extra={CONFIG: config.dump(settings)},
+        extra={CONFIG: config.dump(settings), DATA: json.dumps(dict(built.prepared.fingerprints), indent=1) + "\n"},
         label=settings.name,
         progress=progress,
+        hyperparameters=config.leaves(settings),
     )
     if is_main_process():
         _give_tokenizer(built, settings)
@@ -99,7 +117,8 @@ def remove_run(folder: Path) -> None:
     Raises:
         UserError: the folder holds something and is no run folder.
     """
-    there = sorted(folder.iterdir(), key=lambda path: path.name == CONFIG) if folder.is_dir() else []
+    inside = [path for path in folder.iterdir() if path.name != LOCK] if folder.is_dir() else []
+    there = sorted(inside, key=lambda path: path.name == CONFIG)
     if there and there[-1].name != CONFIG:
         raise UserError(f"{folder} is not overwritten: it is no run folder (it has no {CONFIG}); remove it yourself")
     for path in there:
@@ -123,16 +142,20 @@ def opened(folder: Path, checkpoint: str = "last") -> tuple[Experiment, Built]:
     Raises:
         UserError: the folder is no run, has no checkpoint yet, or its data have changed.
     """
-    path = folder / CONFIG
-    if not path.is_file():
-        raise UserError(f"{folder} is no run folder: it has no {CONFIG}")
-    settings = config.read(Experiment, path)
+    refuse_links(folder)
+    check_plugins(folder)
     checkpoints = Checkpoints(folder)
     if checkpoints.find("latest") is None:
+        if not (folder / CONFIG).is_file():
+            raise UserError(f"{folder} is no run folder: it has no {CONFIG}")
         raise UserError(f"{folder} has no checkpoint yet; go on with `mm-kptm train --resume {folder}`")
     weights = checkpoints.named(checkpoint)
+    verify(weights)
+    settings, differences = settled(folder, weights)
+    for difference in differences:
+        warnings.warn(f"{difference}; the checkpoint's own settings are used", UserNotice, stacklevel=2)
     built = build(settings)
-    _check_data(folder, built.prepared.fingerprints)
+    _check_data(weights / DATA if (weights / DATA).is_file() else folder / DATA, built.prepared.fingerprints)
     load_weights(weights, module_of(built.model))
     return settings, built
 
@@ -169,7 +192,10 @@ def evaluated(
 ) -> dict[str, object]:
     """As :func:`evaluate`, with the model already built; ``step`` names the checkpoint if it is not the last."""
     source = built.source(split)
-    evaluation = measure(built.model, source, batch_size=settings.train.batch_size, precision=settings.train.precision)
+    with matmul_precision(settings.train):
+        evaluation = measure(
+            built.model, source, batch_size=settings.train.batch_size, precision=settings.train.precision
+        )
     which = {} if step is None else {"checkpoint": step}
     result: dict[str, object] = {"run": str(run), "split": split, **which, "n": evaluation.n, **evaluation.means}
     rows: Sequence[Row] = ()
@@ -177,6 +203,8 @@ def evaluated(
         rows = built.task.predictions(source, batch_size=settings.train.batch_size)
         if is_main_process():
             write_predictions(rows, run / "predictions" / (step or "") / f"{split}.jsonl")
+            if step is None:
+                write_examples(run, settings, built, split, rows)
     labelled = [row for row in rows if "correct" in row]
     if built.task is not None:
         if len(labelled) < len(rows):
@@ -184,6 +212,8 @@ def evaluated(
         if labelled:
             result["accuracy"] = _mean(labelled)
             result |= built.task.summary(labelled)
+            if signatures := built.task.signatures(labelled):
+                result["signatures"] = signatures
             result |= use_of(split, labelled, partial(_answered, settings, built))
             for key in ("type", "language"):
                 result[f"by_{key}"] = _by(labelled, key)
@@ -233,15 +263,15 @@ def _by(rows: Sequence[Row], key: str) -> dict[str, float]:
 
 def _remember_baselines(run: Path, split: str, scores: Mapping[str, float]) -> None:
     path = run / BASELINES
-    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    write_json(path, known | {split: dict(scores)}, indent=1, ascii_only=True)
+    known = Record.of(read_json(path), str(path)).values if path.is_file() else {}
+    write_json(path, dict(known) | {split: dict(scores)}, indent=1, ascii_only=True)
 
 
-def _check_data(folder: Path, fingerprints: Mapping[str, str]) -> None:
-    path = folder / DATA
-    if not path.is_file():
+def _check_data(recorded: Path, fingerprints: Mapping[str, str]) -> None:
+    """Compare the hashes of the data with recorded ones; ``UserError`` if they differ or the record is broken."""
+    if not recorded.is_file():
         return
-    began = json.loads(path.read_text(encoding="utf-8"))
+    began = Record.of(read_json(recorded), str(recorded)).values
     for name in sorted(began.keys() | fingerprints.keys()):
         if began.get(name) != fingerprints.get(name):
-            raise UserError(f"{folder} was trained on other data: {name} has changed since; start a new run")
+            raise UserError(f"{recorded.parent} was trained on other data: {name} has changed since; start a new run")

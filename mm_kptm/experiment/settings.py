@@ -23,6 +23,7 @@ else:  # all registered datasets and kinds of knowledge injection, plug-ins incl
     Kind = Literal[("none", *knowledge_kinds())]
 
 
+Scalar = bool | int | float | str
 Size = int | float | bool | str | dict[str, dict[str, int | float]]  #: a dict holds the sizes of submodules by name
 
 
@@ -33,7 +34,8 @@ class EncoderSettings:
     recipe: str  #: from `mm-kptm list systems`
     sizes: dict[str, Size] = field(default_factory=dict)
     """In place of the published ones; of knowledge bases by name, such as {bases: {wiki: {num_entities: 9}}}."""
-    weights: Path | None = None  #: an official checkpoint or a saved folder; fresh weights when null
+    weights: Path | None = None
+    """An official checkpoint or a saved folder, in which {seed} stands for train.seed; fresh weights when null."""
     fresh: tuple[str, ...] = ()  #: parameter name prefixes that may be missing in `weights`
     init_std: float | None = None  #: standard deviation of all fresh weights; 0.1 suits small encoders
 
@@ -84,11 +86,18 @@ class Experiment:
     task: str | None = None  #: from `mm-kptm list tasks`; null for pretraining alone
     knowledge: KnowledgeSettings = KnowledgeSettings()
     objectives: dict[str, float] = field(default_factory=dict)  #: loss weights by objective; alone or beside a task
+    objective_arguments: dict[str, dict[str, int | float | bool | str]] = field(
+        default_factory=dict
+    )  #: of some objectives, in place of the published ones, such as {xlco: {queue_size: 512}}
+    objective_data: Data | None = None
+    """Data of the objectives beside a task, in place of its own inputs, such as sentences with their translations."""
     stages: dict[str, tuple[int, ...]] = field(
         default_factory=dict
     )  #: steps of each objective in every stage (continual pretraining, ERNIE 2.0)
     train: TrainSettings = field(default_factory=TrainSettings)
     out: Path = Path("runs")  #: parent of the run folders
+    sweep: dict[str, str | tuple[Scalar, ...]] = field(default_factory=dict)
+    """What `mm-kptm sweep` searches, such as {train.lr: log:1e-5:1e-3, train.batch_size: [16, 32]}."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[\w][\w.-]*", self.name):
@@ -98,6 +107,11 @@ class Experiment:
         for objective, weight in self.objectives.items():
             if not weight > 0:
                 raise UserError(f"objectives.{objective} has the weight {weight} but must be greater than 0")
+        if self.objective_data is not None and (self.task is None or not self.objectives):
+            raise UserError(
+                "objective_data are the data of objectives beside a task; give both, or name the data of objectives "
+                "alone under data"
+            )
         if self.stages:
             self._check_stages()
 
@@ -121,6 +135,12 @@ class Experiment:
     def trained(self) -> str:
         """Name of the task, or that of pretraining."""
         return PRETRAINING if self.task is None else self.task
+
+    @property
+    def weights(self) -> Path | None:
+        """The checkpoint to begin with, that of this seed where its path has one."""
+        path = self.encoder.weights
+        return None if path is None else Path(str(path).replace("{seed}", str(self.train.seed)))
 
     @property
     def folder(self) -> Path:

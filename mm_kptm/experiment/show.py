@@ -76,7 +76,7 @@ def shown_examples(settings: Experiment, built: Built, batch: Any) -> tuple[Show
     if inputs is None or inputs.text is None:
         raise UserError(f"the examples of {settings.trained} on {settings.data.name} are no single texts to be shown")
     about: Sequence[Any] = getattr(batch, "about", ())
-    rows = _rows(inputs, inputs.text, _tokenizer(settings, built.prepared))
+    rows = _rows(inputs, inputs.text, tokenizer_of_data(settings, built.prepared))
     return tuple(
         ShownExample(
             id=str(getattr(about[at], "id", at + 1)) if at < len(about) else str(at + 1),
@@ -87,7 +87,12 @@ def shown_examples(settings: Experiment, built: Built, batch: Any) -> tuple[Show
     )
 
 
-def _tokenizer(settings: Experiment, prepared: PreparedData) -> Tokenizer:
+def tokenizer_of_data(settings: Experiment, prepared: PreparedData) -> Tokenizer:
+    """The tokenizer of an experiment's texts.
+
+    Raises:
+        UserError: its data have none.
+    """
     if prepared.encoding is not None:
         return prepared.encoding.tokenizer
     if isinstance(settings.data, ReadsText):

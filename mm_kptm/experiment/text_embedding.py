@@ -14,7 +14,8 @@ from mm_kptm.data.tokenizers.opening import holds_tokenizer, open_tokenizer
 from mm_kptm.data.tokenizers.protocol import Tokenizer, framed
 from mm_kptm.datasets.protocol import ReadsText
 from mm_kptm.errors import UserError
-from mm_kptm.experiment.run import CONFIG, opened
+from mm_kptm.experiment.run import opened
+from mm_kptm.experiment.run_state import CONFIG
 from mm_kptm.models.sentence_embedding import mean_state
 from mm_kptm.systems import pretrained
 from mm_kptm.systems.discovery import find

@@ -20,6 +20,7 @@ from typing import TypeVar
 import torch
 
 from mm_kptm.errors import UserError
+from mm_kptm.systems.plugin_files import load_inherited
 
 Job = TypeVar("Job")
 Outcome = TypeVar("Outcome")
@@ -79,8 +80,9 @@ def _hold_sigint() -> Iterator[None]:
 
 
 def _settle() -> None:
-    """Initialise a worker: one thread, stdout redirected to stderr, exit with the parent."""
+    """Initialise a worker: one thread, the parent's plug-ins, stdout redirected to stderr, exit with the parent."""
     torch.set_num_threads(1)
+    load_inherited()
     threading.Thread(target=_follow, daemon=True).start()
     sys.stdout.flush()
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

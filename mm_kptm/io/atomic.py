@@ -23,7 +23,8 @@ from mm_kptm.errors import UserError
 TEMPORARY = ".part"  #: suffix of temporary files and folders
 REFUSALS = frozenset(
     {
-        errno.EACCES, errno.EDQUOT, errno.EEXIST, errno.EFBIG, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG,
+        errno.EACCES, errno.EDQUOT, errno.EEXIST, errno.EFBIG, errno.EINVAL, errno.EIO, errno.EISDIR, errno.ELOOP,
+        errno.ENAMETOOLONG,
         errno.ENOENT, errno.ENOSPC, errno.ENOTDIR, errno.ENOTEMPTY, errno.EPERM, errno.EROFS, errno.ETXTBSY,
     }
 )  # fmt: skip
@@ -67,9 +68,9 @@ def atomic_file(path: str | Path) -> Iterator[TextIO]:
         UserError: the path is a folder, the disk is full, or the location cannot be written.
     """
     if _is_device(Path(path)):
-        with _refused(path):
+        with writing(path):
             device = open(path, "w", encoding="utf-8", newline="")  # noqa: SIM115 closed below
-        with _refused(path, _FULL), device:
+        with writing(path, _FULL), device:
             yield device
         return
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
@@ -84,7 +85,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         UserError: as :func:`atomic_file`.
     """
     final = Path(os.path.realpath(path))
-    with _refused(path):
+    with writing(path):
         if final.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if _is_device(final):
@@ -95,9 +96,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         mode = stat.S_IMODE((final.stat() if final.exists() else os.fstat(descriptor)).st_mode)
         os.close(descriptor)
     try:
-        with _refused(path, _FULL):
+        with writing(path, _FULL):
             yield temporary
-        with _refused(path):
+        with writing(path):
             temporary.chmod(mode)  # a library may have replaced the file
             sync(temporary)
             temporary.replace(final)
@@ -116,14 +117,14 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     final = Path(path)
     if os.path.lexists(final):
         raise UserError(f"{final} exists already; name a folder that does not")
-    with _refused(path):
+    with writing(path):
         _make_parent(final)
         temporary = _temporary(final)
         temporary.mkdir()
     try:
-        with _refused(path, _FULL):
+        with writing(path, _FULL):
             yield temporary
-        with _refused(path):
+        with writing(path):
             for inside in (*temporary.rglob("*"), temporary):
                 sync(inside)
             temporary.rename(final)
@@ -162,8 +163,12 @@ def _is_device(path: Path) -> bool:
 
 
 @contextmanager
-def _refused(path: str | Path, refusals: frozenset[int] = REFUSALS) -> Iterator[None]:
-    """Convert ``OSError`` of the listed kinds to a one-sentence ``UserError``; other exceptions pass through."""
+def writing(path: str | Path, refusals: frozenset[int] = REFUSALS) -> Iterator[None]:
+    """Context manager around code that writes to ``path``; other exceptions than the listed ones pass through.
+
+    Raises:
+        UserError: the system refuses with one of ``refusals``.
+    """
     try:
         yield
     except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from mm_kptm.io.text_lines import read_text
 
 Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
 Value = TypeVar("Value", str, int, float, list[Json], dict[str, Json])
+_HUGE = 10**300  #: whole numbers from here on are no numbers of any data
 _KINDS = {str: "a text", int: "a whole number", float: "a number", list: "a list", dict: "an object"}
 
 
@@ -68,12 +70,16 @@ class Record:
             raise self._wrong(key, "true or false")
         return value
 
-    def texts(self, key: str) -> tuple[str, ...]:
-        """Non-empty list of strings."""
+    def texts(self, key: str, *, blank: bool = False) -> tuple[str, ...]:
+        """Non-empty list of strings, none of them blank unless ``blank`` allows it."""
         listed = self.get(key, list)
         if not listed:
             raise UserError(f"{self.place}: {key!r} is empty; at least one text was expected")
-        return tuple(expected(value, str, f"{self.place}: {key}[{at}]") for at, value in enumerate(listed))
+        texts = tuple(expected(value, str, f"{self.place}: {key}[{at}]") for at, value in enumerate(listed))
+        for at, text in enumerate(texts):
+            if not blank and not text.strip():
+                raise UserError(f"{self.place}: {key}[{at}] is blank; a text was expected")
+        return texts
 
     def numbers(self, key: str, count: int) -> tuple[float, ...]:
         """List of exactly ``count`` numbers."""
@@ -98,7 +104,10 @@ class Record:
         key = next((key for key in keys if key in self.values), keys[0])
         if isinstance(value := self.values.get(key), int) and not isinstance(value, bool):
             return str(value)
-        return self.get(key, str)
+        name = self.get(key, str)
+        if not name.strip():
+            raise UserError(f"{self.place}: {key!r} is blank; a name was expected")
+        return name
 
     def _present(self, key: str) -> Json:
         if key not in self.values:
@@ -112,7 +121,7 @@ class Record:
 def expected(value: Json, kind: type[Value], place: str) -> Value:
     """Check the type of a value; an int is accepted as a float."""
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        value = float(value) if abs(value) < _HUGE else math.inf
     finite = not isinstance(value, float) or math.isfinite(value)
     if not isinstance(value, kind) or isinstance(value, bool) or not finite:
         raise UserError(f"{place} must be {_KINDS[kind]}, but it is {shown(value)}")
@@ -121,7 +130,7 @@ def expected(value: Json, kind: type[Value], place: str) -> Value:
 
 def read_json(path: str | Path) -> Json:
     """Read a JSON file; ``UserError`` as :func:`read_text`, and for invalid JSON."""
-    return _parsed(read_text(path, "a JSON file"), str(path))
+    return parse_json(read_text(path, "a JSON file"), str(path))
 
 
 def read_lines(path: str | Path, *, allow_empty: bool = False) -> list[Record]:
@@ -137,7 +146,7 @@ def read_lines(path: str | Path, *, allow_empty: bool = False) -> list[Record]:
 
 def read_line(line: str, place: str) -> Record:
     """Parse the JSON object of one line; ``UserError`` for invalid JSON or another type."""
-    return Record.of(_parsed(line, place, whole=False), place)
+    return Record.of(parse_json(line, place, whole=False), place)
 
 
 def read_listed(path: str | Path) -> list[Record]:
@@ -174,12 +183,53 @@ def shown(value: Json) -> str:
     return text if len(text) <= 40 else f"{text[:40]}..."
 
 
-def _parsed(text: str, place: str, *, whole: bool = True) -> Json:
+def parse_json(text: str, place: str, *, whole: bool = True) -> Json:
+    """Parse JSON text, the only place where that is done.
+
+    Args:
+        text: of a file or a line.
+        place: where it stands, for messages.
+        whole: whether ``text`` is a whole file, so that lines are counted.
+
+    Raises:
+        UserError: it is no JSON, nests too deep, has a key twice in one object, a number of more digits than Python
+            converts, or half a character.
+    """
     try:
-        value: Json = json.loads(text)
+        value: Json = json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
         where = f"{place}, line {error.lineno}, column {error.colno}" if whole else f"{place}, column {error.colno}"
         raise UserError(f"{where}: no valid JSON: {error.msg}") from None
+    except _Twice as error:
+        raise UserError(f"{place}: the key {error} is there twice in one object") from None
+    except ValueError:  # more digits than Python converts
+        raise UserError(f"{place} holds a number of too many digits") from None
     except RecursionError:
         raise UserError(f"{place} nests too deep to be read") from None
+    if "\\u" in text and (half := _SURROGATE.search(text)) and _has_surrogate(value):
+        raise UserError(f"{place} holds {half[0]}, which is half a character; write the whole one")
     return value
+
+
+class _Twice(ValueError):
+    """Key that an object has twice."""
+
+
+def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _Twice(repr(next(key for at, key in enumerate(keys) if key in keys[:at])))
+    return values
+
+
+_SURROGATE = re.compile(r"\\u[dD][89abcdefABCDEF][0-9a-fA-F]{2}")
+
+
+def _has_surrogate(value: Json) -> bool:
+    """Whether a text or key inside the value cannot be encoded."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        return True
+    return False

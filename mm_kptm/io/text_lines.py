@@ -21,9 +21,24 @@ _OPENERS: dict[str, Callable[[IO[bytes]], IO[bytes]]] = {
     "bz2": lambda file: cast(IO[bytes], bz2.BZ2File(file)),
     "xz": lambda file: cast(IO[bytes], lzma.LZMAFile(file)),  # noqa: SIM115 the caller closes it
 }
+_DIGITS, _LONGEST_PATH = 18, 200
 _LFS = b"version https://git-lfs"
 _TAR, _TAR_AT = b"ustar", 257  # in the header of an archive, and where
 _UNREADABLE = {b"PK\x03\x04": "a zip archive", b"\x28\xb5\x2f\xfd": "packed by zstd", b"7z\xbc\xaf": "a 7z archive"}
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file.
+
+    Raises:
+        UserError: the system refuses the path: it is too long, or a folder on the way may not be entered.
+    """
+    try:
+        return path.is_file()
+    except OSError as error:
+        shown = str(path)
+        shown = shown if len(shown) <= _LONGEST_PATH else f"{shown[:_LONGEST_PATH]}..."
+        raise UserError(f"{shown} cannot be read: {error.strerror}") from None
 
 
 def compression(path: Path) -> str | None:
@@ -56,7 +71,12 @@ def open_bytes(path: Path) -> Iterator[IO[bytes]]:
             return
         with _OPENERS[packed](file) as unpacked:
             _refuse_archive(unpacked, path)
-            yield unpacked
+            try:
+                yield unpacked
+            except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+                if not is_cut_short(error):
+                    raise
+                raise UserError(f"{path} breaks off; fetch it again") from None
 
 
 def _refuse_archive(file: IO[bytes], path: Path) -> None:
@@ -94,7 +114,7 @@ def read_text(path: str | Path, kind: str, *, allow_empty: bool = False) -> str:
         UserError: no such file, empty, a line is not UTF-8 (the message names it), or the system refuses.
     """
     path = Path(path)
-    if not path.is_file():
+    if not is_file(path):
         raise UserError(f"{path} was to be read, but there is no such file")
     try:
         with open_bytes(path) as file:
@@ -114,6 +134,17 @@ def read_text(path: str | Path, kind: str, *, allow_empty: bool = False) -> str:
     return io.IncrementalNewlineDecoder(None, translate=True).decode(text, final=True)
 
 
+def is_count(text: str) -> bool:
+    """Whether a text is a whole number of 0 or more in ASCII digits, small enough for 64 bits.
+
+    ``str.isdigit`` also holds for signs that ``int`` does not read, and for any number of digits.
+
+    >>> is_count("12"), is_count("²"), is_count("9" * 30)
+    (True, False, False)
+    """
+    return text.isascii() and text.isdigit() and len(text) <= _DIGITS
+
+
 def numbered_lines(path: str | Path) -> Iterator[tuple[int, str]]:
     """Iterate over (line number from 1, line without its end) of a UTF-8 file, decompressed by its content.
 
@@ -121,7 +152,7 @@ def numbered_lines(path: str | Path) -> Iterator[tuple[int, str]]:
         UserError: a line is not UTF-8, or the compressed file is damaged.
     """
     path = Path(path)
-    if not path.is_file() and not path.is_fifo():
+    if not is_file(path) and not path.is_fifo():
         raise UserError(f"{path} was to be read, but there is no such file")
     with open_bytes(path) as lines:
         number = 0

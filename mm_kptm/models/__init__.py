@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 from mm_kptm.lazy import lazy
 
 if TYPE_CHECKING:
-    from mm_kptm.models.generation import Writing, beam, greedy
+    from mm_kptm.models.decoding import Decoding, Request, generate
+    from mm_kptm.models.generation import Writing, beam, greedy, sample
     from mm_kptm.models.sentence_embedding import MeanAtDepth, first_state, mean_state
     from mm_kptm.models.seq2seq import Seq2Seq
     from mm_kptm.models.single import SingleStream
@@ -14,7 +15,8 @@ else:
     __getattr__ = lazy(
         __name__,
         {
-            "generation": ["Writing", "beam", "greedy"],
+            "decoding": ["Decoding", "Request", "generate"],
+            "generation": ["Writing", "beam", "greedy", "sample"],
             "sentence_embedding": ["MeanAtDepth", "first_state", "mean_state"],
             "seq2seq": ["Seq2Seq"],
             "single": ["SingleStream"],
@@ -23,13 +25,17 @@ else:
     )
 
 __all__ = [
+    "Decoding",
     "MeanAtDepth",
+    "Request",
     "Seq2Seq",
     "SingleStream",
     "TwoStream",
     "Writing",
     "beam",
     "first_state",
+    "generate",
     "greedy",
     "mean_state",
+    "sample",
 ]

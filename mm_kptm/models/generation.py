@@ -1,10 +1,11 @@
-"""Text generation with a decoder: greedy and beam search.
+"""Text generation with a decoder: greedy search, sampling, and XLM's beam search.
 
 Shapes: B sources, K hypotheses, V vocabulary.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from mm_kptm.batch import Inputs, SequenceLayout, Tokens
 from mm_kptm.errors import UserError
+from mm_kptm.models.score_filters import ScoreFilter, filtered
 from mm_kptm.models.seq2seq import Seq2Seq
 from mm_kptm.systems.system import System
 
@@ -44,16 +46,56 @@ class Writing:
         )
 
 
-@torch.no_grad()
-def greedy(system: System, inputs: Inputs, writing: Writing) -> list[list[int]]:
+def greedy(system: System, inputs: Inputs, writing: Writing, *, filters: Sequence[ScoreFilter] = ()) -> list[list[int]]:
     """Greedy decoding: the text of every source with the most probable next token at each position.
 
     A text that reaches the maximum length has its last token replaced by the stop token.
 
     Raises:
-        UserError: the system has no decoder.
+        UserError: the system has no decoder, or the filters leave no token.
     """
-    model, score = _writer(system)
+    return _written(system, inputs, writing, filters, lambda scores: scores.argmax(-1))
+
+
+def sample(
+    system: System,
+    inputs: Inputs,
+    writing: Writing,
+    *,
+    generator: torch.Generator,
+    filters: Sequence[ScoreFilter] = (),
+) -> list[list[int]]:
+    """Sampling: the next token is drawn by its probability among those that the filters leave.
+
+    Args:
+        system: has a decoder and the head ``next-tokens``.
+        inputs: the sources; give a source several times for several texts.
+        writing: start token, stop token and maximum length.
+        generator: source of the draws, on the CPU.
+        filters: such as :class:`~mm_kptm.models.score_filters.Temperature`, then
+            :class:`~mm_kptm.models.score_filters.TopK` and :class:`~mm_kptm.models.score_filters.TopP`.
+
+    Raises:
+        UserError: the system has no decoder, or the filters leave no token.
+    """
+
+    def draw(scores: Tensor) -> Tensor:
+        shares = scores.double().softmax(-1).cpu()
+        return torch.multinomial(shares, 1, generator=generator)[:, 0].to(scores.device)
+
+    return _written(system, inputs, writing, filters, draw)
+
+
+@torch.no_grad()
+def _written(
+    system: System,
+    inputs: Inputs,
+    writing: Writing,
+    filters: Sequence[ScoreFilter],
+    choose: Callable[[Tensor], Tensor],
+) -> list[list[int]]:
+    """One text per source; ``choose`` takes scores [K, V] to the next tokens [K]."""
+    model, score = writer_of(system)
     source = model.read(inputs)
     count = len(source.aligned_layout)
     texts = [[writing.start] for _ in range(count)]
@@ -62,8 +104,10 @@ def greedy(system: System, inputs: Inputs, writing: Writing) -> list[list[int]]:
     ids = torch.full_like(live, writing.start)
     for place in range(writing.max_length - 1):
         states, memory = model.target.step(writing.row(ids, place), memory)
-        ids = score(states).argmax(-1)
-        for text, token in zip(live.tolist(), ids.tolist(), strict=True):
+        owners = live.tolist()
+        scores = filtered(score(states), [texts[owner] for owner in owners], owners, filters)
+        ids = choose(some_token(scores))
+        for text, token in zip(owners, ids.tolist(), strict=True):
             texts[text].append(token)
         unfinished = (ids != writing.stop).nonzero().squeeze(1)
         if not len(unfinished):
@@ -73,6 +117,17 @@ def greedy(system: System, inputs: Inputs, writing: Writing) -> list[list[int]]:
     for text in live.tolist():
         texts[text][-1] = writing.stop
     return texts
+
+
+def some_token(scores: Tensor) -> Tensor:
+    """The scores [K, V] as they are, once every hypothesis has a token to go on with.
+
+    Raises:
+        UserError: the filters refuse every token.
+    """
+    if bool((scores == float("-inf")).all(1).any()):
+        raise UserError("every next token of a text is refused, so that it cannot go on; allow its stop token at least")
+    return scores
 
 
 @dataclass
@@ -110,6 +165,7 @@ def beam(
     width: int,
     length_penalty: float = 1.0,
     stop_early: bool = False,
+    filters: Sequence[ScoreFilter] = (),
 ) -> list[list[int]]:
     """Beam search: the best-scored text of every source among ``width`` hypotheses.
 
@@ -124,13 +180,14 @@ def beam(
         width: beam size, and number of finished texts to collect.
         length_penalty: above 1 favours long texts.
         stop_early: stop at ``width`` finished texts, even if a better one could still follow.
+        filters: of log-likelihoods.
 
     Raises:
-        UserError: the system has no decoder, or ``width`` is below 1.
+        UserError: the system has no decoder, ``width`` is below 1, or the filters leave no token.
     """
     if width < 1:
         raise UserError(f"a beam holds at least one hypothesis, not {width}")
-    model, score = _writer(system)
+    model, score = writer_of(system)
     source = model.read(inputs)
     device, count = source.x.device, len(source.aligned_layout)
     finished = [_Finished(width, length_penalty) for _ in range(count)]
@@ -139,7 +196,10 @@ def beam(
     for place in range(writing.max_length - 1):
         ids = torch.tensor([hypothesis.text[-1] for beam in alive for hypothesis in beam], device=device)
         states, memory = model.target.step(writing.row(ids, place), memory)
-        totals = score(states).log_softmax(-1) + torch.tensor(
+        written = [hypothesis.text for beam in alive for hypothesis in beam]
+        owners = [number for number, beam in enumerate(alive) for _ in beam]
+        likelihoods = some_token(filtered(score(states).log_softmax(-1), written, owners, filters))
+        totals = likelihoods + torch.tensor(
             [hypothesis.log_likelihood for beam in alive for hypothesis in beam], device=device, dtype=states.dtype
         ).unsqueeze(1)  # [K, V]
         first, extended = 0, []
@@ -188,7 +248,12 @@ def _grow(
     return extended
 
 
-def _writer(system: System) -> tuple[Seq2Seq, nn.Module]:
+def writer_of(system: System) -> tuple[Seq2Seq, nn.Module]:
+    """The encoder-decoder of a system and its head of next tokens.
+
+    Raises:
+        UserError: the system has no decoder.
+    """
     if not isinstance(system.encoder, Seq2Seq):
         raise UserError(f"{system.recipe} has no decoder to write with; a system with one, such as xlm-mt, does")
     return system.encoder, system.head("next-tokens")

@@ -184,7 +184,7 @@ class TimmBackbone(Backbone):
         self, found: Mapping[str, Tensor], expected: Mapping[str, Tensor], weights: Path
     ) -> dict[str, Tensor]:
         """The tensors of the model; absolute positions of another grid are interpolated to this one."""
-        from timm.layers import resample_abs_pos_embed
+        from timm.layers.pos_embed import resample_abs_pos_embed
 
         filled = {name: found[name] for name in expected if name in found}
         for name, tensor in filled.items():
@@ -269,7 +269,11 @@ def _timm_model(name: str, side: int) -> tuple[Any, bool]:
     """The model without its classifier, and whether it reads pictures of any size."""
     import timm
 
-    for options, any_size in (({"img_size": side, "dynamic_img_size": True}, True), ({"img_size": side}, False)):
+    attempts: tuple[tuple[dict[str, Any], bool], ...] = (
+        ({"img_size": side, "dynamic_img_size": True}, True),
+        ({"img_size": side}, False),
+    )
+    for options, any_size in attempts:
         try:
             return timm.create_model(name, pretrained=False, num_classes=0, **options), any_size
         except TypeError:  # the model has no such option

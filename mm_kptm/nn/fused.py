@@ -37,6 +37,13 @@ def project(linear: nn.Module, x: Tensor, activation: Callable[[Tensor], Tensor]
     return projected if activation is None else activation(projected)
 
 
+def matmul_transposed(x: Tensor, other: Tensor) -> Tensor:
+    """The product ``x @ other.T`` of [Q, D] and [F, D], without gradients of its own: [Q, F]."""
+    if _HAS_OPERATOR and x.device.type == "cpu" and x.dtype == torch.float32 and len(x) and len(other):
+        return _product(x, other, None)
+    return x @ other.T
+
+
 class _FusedLinear(torch.autograd.Function):
     """Fused linear layer with gradients; the weight gradient is no faster by oneDNN and uses torch."""
 

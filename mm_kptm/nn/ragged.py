@@ -11,6 +11,7 @@ Shapes: B sequences, Q query rows, S source rows, H heads, E dim of one head, n 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, lru_cache
 from itertools import groupby
@@ -167,11 +168,28 @@ def runs(queries: SequenceLayout, sources: SequenceLayout) -> Iterator[tuple[sli
         start = stop
 
 
+Observer = Callable[[Tensor, Tensor, AttentionLayout], None]
+_observer: Observer | None = None
+
+
+@contextmanager
+def observed_attention(observer: Observer) -> Iterator[None]:
+    """Context manager in which ``observer`` gets query, key and layout of every :func:`attend`."""
+    global _observer
+    previous, _observer = _observer, observer
+    try:
+        yield
+    finally:
+        _observer = previous
+
+
 def attend(query: Tensor, key: Tensor, value: Tensor, reading: AttentionLayout, *, dropout: float = 0.0) -> Tensor:
     """Attention output of every query row: [Q, H, E] from query [Q, H, E], key and value [S, H, E].
 
     Scaled dot-product attention (Vaswani et al. 2017, eq. 1) within the sequences of ``reading``.
     """
+    if _observer is not None:
+        _observer(query, key, reading)
     if not len(query):
         return query  # the kernels need at least one row
     if query.is_cuda and not dropout:

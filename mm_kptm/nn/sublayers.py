@@ -57,6 +57,13 @@ def bert_norm(dim: int) -> nn.LayerNorm:
     return nn.LayerNorm(dim, eps=1e-12)
 
 
+def set_norm_eps(module: nn.Module, eps: float) -> None:
+    """Give every LayerNorm of a module this eps."""
+    for part in module.modules():
+        if isinstance(part, nn.LayerNorm):
+            part.eps = eps
+
+
 class UnbiasedNorm(nn.Module):
     r"""The LayerNorm of UER and so of K-BERT: :math:`g\,(x - \mu) / (s + \epsilon) + b`.
 

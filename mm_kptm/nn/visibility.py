@@ -83,6 +83,30 @@ _JOINS_NONE = -2
 
 
 @dataclass(frozen=True, eq=False)
+class CausalTree(AttentionMask):
+    """Sentence-tree mask of an encoder that reads from left to right; a word sees its branches, though they come later.
+
+    >>> tree = CausalTree(Branches(words=torch.tensor([0, 1, 1, 2]), branches=torch.tensor([0, 0, 1, 0])))
+    >>> rows = torch.arange(4)
+    >>> tree.mask_mod(rows[:, None], rows[None, :]).int()
+    tensor([[1, 0, 0, 0],
+            [1, 1, 1, 0],
+            [0, 1, 1, 0],
+            [1, 1, 0, 1]], dtype=torch.int32)
+    """
+
+    tree: Branches
+
+    def mask_mod(self, queries: Tensor, sources: Tensor) -> Tensor:
+        branches = self.tree.branches
+        hangs = (branches[queries] == 0) & (branches[sources] != 0)
+        return self.tree.mask_mod(queries, sources) & ((queries >= sources) | hangs)
+
+    def scatter(self, places: Tensor, total: int) -> CausalTree:
+        return CausalTree(self.tree.scatter(places, total))
+
+
+@dataclass(frozen=True, eq=False)
 class LinkMask(AttentionMask):
     """Word-knowledge-graph mask: the trunk attends to itself, a relation and the two nodes it links to each other.
 

@@ -35,6 +35,14 @@ class Objective(Protocol):
 
 
 @runtime_checkable
+class PooledObjective(Protocol):
+    """Objective on the pooled states of unchanged inputs, which a task beside it may compute for both."""
+
+    def pooled_loss(self, system: System, batch: Any, pooled: Tensor) -> Tensor:
+        """The loss of the batch from its pooled states [B, D], a scalar."""
+
+
+@runtime_checkable
 class AfterStepObjective(Protocol):
     """Objective with state that follows the weights of the system, such as a momentum encoder."""
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
 from typing import Any
 
 from mm_kptm.data.tokenizers.protocol import Specials
 from mm_kptm.errors import UserError, nearest
 from mm_kptm.objectives.mixture import Objective
-from mm_kptm.systems.discovery import by_name, instances
+from mm_kptm.systems.discovery import by_name, discovered, instances
 from mm_kptm.systems.recipe import Recipe
 
 TEXTS = "texts"
@@ -54,7 +53,8 @@ class ObjectiveContext:
         offers: what the dataset offers.
         mask_rate: share of tokens that are masked.
         recipe: recipe of the system that is trained.
-        arguments: the recipe's published arguments of this objective.
+        settings: arguments by objective, in place of the published ones.
+        arguments: the arguments of this objective: the recipe's published ones, overridden by ``settings``.
     """
 
     specials: Specials
@@ -62,6 +62,7 @@ class ObjectiveContext:
     offers: Offers
     mask_rate: float = 0.15
     recipe: Recipe | None = None
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
     def offered(self, need: str) -> Any:
@@ -79,15 +80,19 @@ class ObjectiveSpec:
         paper: citation.
         build: builds the objective from its context.
         needs: what the dataset must offer.
+        streams: what the system must read, such as ``target`` for objectives of a decoder.
+        arguments: names of the arguments that experiment files may set.
     """
 
     name: str
     paper: str
     build: Callable[[ObjectiveContext], Objective]
     needs: tuple[str, ...] = (TEXTS,)
+    streams: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
 
 
-@cache
+@discovered
 def specs() -> dict[str, ObjectiveSpec]:
     """Every objective by name, in alphabetical order.
 
@@ -113,8 +118,11 @@ def build_objectives(names: Iterable[str], context: ObjectiveContext) -> dict[st
     """The objectives of these names.
 
     Raises:
-        UserError: a name is unknown, or the data lack what an objective needs.
+        UserError: a name is unknown, or the data or the system lack what an objective needs.
     """
+    names = tuple(names)
+    if idle := sorted(context.settings.keys() - set(names)):
+        raise UserError(f"there are arguments of {idle[0]}, which is not among the objectives {', '.join(names)}")
     return {name: _build(find_objective(name), context) for name in names}
 
 
@@ -125,5 +133,12 @@ def _build(spec: ObjectiveSpec, context: ObjectiveContext) -> Objective:
         if need not in offers.has:
             remedy = offers.remedies.get(need, offers.remedy) or f"it has {', '.join(offers.has)}"
             raise UserError(f"{spec.name} needs {need}, which the data set {offers.data} does not have; {remedy}")
+    if context.recipe is not None and (lacking := [one for one in spec.streams if one not in context.recipe.reads]):
+        raise UserError(f"{spec.name} needs a system that reads {lacking[0]}, which {context.recipe.name} does not")
     published = {} if context.recipe is None else context.recipe.objective_arguments.get(spec.name, {})
-    return offers.variants.get(spec.name, spec.build)(replace(context, arguments=published))
+    given = context.settings.get(spec.name, {})
+    for name in given:
+        if name not in spec.arguments:
+            known = nearest(name, spec.arguments, otherwise=f"it has {', '.join(spec.arguments) or 'none'}")
+            raise UserError(f"{spec.name} has no argument {name!r}{known}")
+    return offers.variants.get(spec.name, spec.build)(replace(context, arguments={**published, **given}))

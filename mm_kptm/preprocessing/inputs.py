@@ -5,8 +5,8 @@ Shapes: T token rows, R region rows, S texts, P images.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -85,6 +85,7 @@ class InputSource:
         entities: vectors by the ids of the ``entities`` column; id 0 is no entity, [N, E].
         base: knowledge base of those entities; linked tokens are then mentions with one candidate, instead of
             entities on the token grid.
+        labels: labels of the texts that objectives predict, by objective; -1 where there is none, each [S].
     """
 
     texts: Packed
@@ -92,6 +93,7 @@ class InputSource:
     about: IntArray | None = None
     entities: Tensor | None = None
     base: str | None = None
+    labels: Mapping[str, IntArray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -119,7 +121,10 @@ class InputSource:
         return self._with_facts(Inputs(text=tokens(self.texts, texts), regions=regions, image_of=image_of), texts)
 
     def _with_facts(self, inputs: Inputs, texts: IntArray) -> Inputs:
-        """Inputs with the entities linked in their texts."""
+        """Inputs with the labels of their texts and the entities linked in them."""
+        if self.labels:
+            labels = {name: torch.from_numpy(of_texts[texts]) for name, of_texts in self.labels.items()}
+            inputs = replace(inputs, labels=labels)
         if self.entities is None:
             return inputs
         column = Packed(self.texts.offsets, {"entities": self.texts.columns["entities"]})

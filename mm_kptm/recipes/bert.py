@@ -1,8 +1,9 @@
 """BERT and multilingual BERT."""
 
+from collections.abc import Mapping
 from functools import partial
 
-from torch import nn
+from torch import Tensor, nn
 
 from mm_kptm.models.single import SingleStream
 from mm_kptm.models.two_stream import TwoStream
@@ -14,7 +15,7 @@ from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import Activation, FeedForwardSublayer, NormBuilder, bert_layer, bert_norm
 from mm_kptm.nn.submodules import submodule
 from mm_kptm.systems.recipe import Recipe
-from mm_kptm.systems.rules import Drop, Rename, Same
+from mm_kptm.systems.rules import Drop, OneOf, Rename, Same
 from mm_kptm.systems.transformers_form import BERT_FORM
 
 
@@ -76,6 +77,29 @@ def pair_classes(encoder: SingleStream | TwoStream, *, num_classes: int = 2) -> 
     return head
 
 
+def classes(encoder: SingleStream, *, num_classes: int = 2, dropout: float = 0.0) -> nn.Sequential:
+    """Linear classifier on the pooled state of a text or a pair of texts (Devlin et al. 2019, section 4.1)."""
+    return _linear(encoder.dim, num_classes, dropout)
+
+
+def token_classes(encoder: SingleStream, *, num_classes: int = 7, dropout: float = 0.0) -> nn.Sequential:
+    """Linear token classifier: part-of-speech tags, named entities (the default is PAN-X's seven tags)."""
+    return _linear(encoder.dim, num_classes, dropout)
+
+
+def answer_spans(encoder: SingleStream) -> nn.Linear:
+    """Start and end logits of every token, [P, 2] (Devlin et al. 2019, section 4.2)."""
+    head = nn.Linear(encoder.dim, 2)
+    bert_init(head)
+    return head
+
+
+def _linear(dim: int, num_classes: int, dropout: float) -> nn.Sequential:
+    head = nn.Sequential(nn.Dropout(dropout), nn.Linear(dim, num_classes))
+    bert_init(head)
+    return head
+
+
 def layer_rules(theirs: str, ours: str) -> tuple[Rename, ...]:
     """Key renamings of one BERT layer from the prefix ``theirs`` to the prefix ``ours``."""
     return (
@@ -109,6 +133,24 @@ def vocabulary_rules(word: str, theirs: str = "cls") -> tuple[Rename | Same, ...
     )
 
 
+#: Key renamings of Hugging Face's fine-tuned heads; sequences and tokens are classified under one name.
+FINE_TUNED_RULES: tuple[Rename | OneOf, ...] = (
+    OneOf("classifier.{leaf}", ("heads.classifier.1.{leaf}", "heads.token-classifier.1.{leaf}")),
+    Rename("qa_outputs.{leaf}", "heads.answer-spans.{leaf}"),
+)
+
+
+def class_counts(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, int]]:
+    """The number of classes of every classifier in a translated checkpoint."""
+    last = {
+        "classifier": ("heads.classifier.1.bias", "heads.classifier.out.bias"),
+        "token-classifier": ("heads.token-classifier.1.bias",),
+    }
+    return {
+        head: {"num_classes": len(tensors[name])} for head, names in last.items() for name in names if name in tensors
+    }
+
+
 #: Sizes of a BERT-like encoder, by the fields of a published ``config.json``.
 BERT_FIELDS = {
     "hidden_size": "dim",
@@ -133,7 +175,13 @@ BERT_BASE = Recipe(
     paper=_PAPER,
     build=bert,
     reads=frozenset({"text"}),
-    heads={"masked-tokens": masked_tokens, "next-sentence": pair_classes},
+    heads={
+        "masked-tokens": masked_tokens,
+        "next-sentence": pair_classes,
+        "classifier": classes,
+        "token-classifier": token_classes,
+        "answer-spans": answer_spans,
+    },
     objectives=("masked-tokens", "next-sentence"),
     weights=(
         *embedding_rules("[bert.]embeddings", "encoder.embed.text"),
@@ -142,7 +190,9 @@ BERT_BASE = Recipe(
         Rename("[bert.]pooler.dense.{leaf}", "encoder.pooler.dense.{leaf}"),
         *vocabulary_rules("bert.embeddings.word_embeddings.weight"),
         Rename("cls.seq_relationship.{leaf}", "heads.next-sentence.{leaf}"),
+        *FINE_TUNED_RULES,
     ),
+    infer_heads=class_counts,
     config_keys=BERT_FIELDS | NORM_AND_ATTENTION,
     model_types=("bert",),
     transformers=BERT_FORM,

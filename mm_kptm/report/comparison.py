@@ -46,12 +46,13 @@ class Claim:
     text: str
     value: float
     bound: float
-    holds: bool
+    holds: bool | None  #: None: the data are too small to show it, or what it is a control of is not shown
+    sense: Literal["at least", "at most"]  #: direction of the bound
 
     @property
-    def sense(self) -> Literal["at least", "at most"]:
-        """Direction of the bound, inferred from the value and whether the claim holds."""
-        return "at least" if (self.value >= self.bound) == self.holds else "at most"
+    def verdict(self) -> Literal["holds", "fails", "too small to show"]:
+        """Whether it holds, in words."""
+        return "too small to show" if self.holds is None else "holds" if self.holds else "fails"
 
 
 @dataclass(frozen=True)
@@ -90,10 +91,7 @@ def read_comparison(folder: Path) -> Comparison:
             )
             for table in record.records("tables", allow_none=True)
         ),
-        claims=tuple(
-            Claim(claim.text("text"), _share(claim, "value"), _share(claim, "bound"), claim.truth("holds"))
-            for claim in record.records("claims", allow_none=True)
-        ),
+        claims=tuple(_claim(claim) for claim in record.records("claims", allow_none=True)),
         runs=tuple(_folder(item, record.place) for item in record.items("runs")),
         arms=_arms(record),
     )
@@ -106,7 +104,13 @@ def as_json(comparison: Comparison) -> Json:
         "tier": comparison.tier,
         "seeds": comparison.seeds,
         "claims": [
-            {"text": claim.text, "value": claim.value, "bound": claim.bound, "holds": claim.holds}
+            {
+                "text": claim.text,
+                "value": claim.value,
+                "bound": claim.bound,
+                "sense": claim.sense,
+                "holds": claim.holds,
+            }
             for claim in comparison.claims
         ],
         "tables": [
@@ -115,6 +119,15 @@ def as_json(comparison: Comparison) -> Json:
         "runs": list(comparison.runs),
         **({"arms": {name: list(runs) for name, runs in comparison.arms.items()}} if comparison.arms else {}),
     }
+
+
+def _claim(record: Record) -> Claim:
+    value, bound = _share(record, "value"), _share(record, "bound")
+    holds = record.truth("holds") if record.has("holds") else None
+    sense = record.text("sense", "at least")
+    if sense not in ("at least", "at most"):
+        raise UserError(f"{record.place}: 'sense' is 'at least' or 'at most', not '{sense}'")
+    return Claim(record.text("text"), value, bound, holds, "at most" if sense == "at most" else "at least")
 
 
 def _rows(rows: Sequence[Row]) -> Json:

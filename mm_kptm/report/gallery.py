@@ -1,7 +1,7 @@
-"""Example gallery: image, question, injected facts, predicted answer and attention.
+"""Examples of a run: text, picture, injected facts, predicted answer and attention.
 
-An experiment writes ``gallery.json`` into its run folder and the HTML page shows it. Images are embedded as data URLs,
-so both files are self-contained.
+An evaluation writes ``examples/<split>.json`` into the run folder and the HTML page shows them. Images are embedded as
+data URLs, so both files are self-contained.
 """
 
 import base64
@@ -51,16 +51,16 @@ class Token:
 
 @dataclass(frozen=True)
 class GalleryExample:
-    """One question about one image."""
+    """One example: a text, with or without a picture, and what was answered."""
 
     id: str
-    image: str  #: data URL, from `picture`
-    width: int  #: of the image, in pixels
-    height: int
-    question: str
+    question: str  #: the text; several texts of one example are lines
     answer: str
-    target: str
-    correct: float  #: between 0 and 1
+    target: str  #: the gold answer, empty if there is none
+    correct: float | None  #: between 0 and 1; None without a gold answer
+    image: str = ""  #: data URL, from `picture`; empty without one
+    width: int = 0  #: of the image, in pixels; 0 without regions
+    height: int = 0
     language: str = ""
     type: str = ""
     boxes: tuple[Box, ...] = ()
@@ -81,7 +81,8 @@ def picture(pixels: NDArray[np.uint8]) -> str:
 
 
 def write_gallery(path: Path, examples: Sequence[GalleryExample]) -> None:
-    """Write ``gallery.json`` atomically."""
+    """Write the examples of a split atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, [asdict(example) for example in examples])
 
 
@@ -94,8 +95,8 @@ def read_gallery(path: Path) -> tuple[GalleryExample, ...]:
 
 
 def _example(record: Record) -> GalleryExample:
-    image = record.text("image")
-    if not _PICTURE.fullmatch(image):
+    image = record.text("image", "")
+    if image and not _PICTURE.fullmatch(image):
         raise UserError(
             f"{record.place}: 'image' must be a PNG or JPEG data address (data:image/png;base64,...), "
             f"found '{image[:40]}'"
@@ -103,13 +104,13 @@ def _example(record: Record) -> GalleryExample:
     correct = record.values.get("correct")
     return GalleryExample(
         id=record.text("id"),
-        image=image,
-        width=record.count("width"),
-        height=record.count("height"),
         question=record.text("question"),
         answer=record.text("answer"),
-        target=record.text("target"),
-        correct=float(correct) if isinstance(correct, bool) else record.share("correct"),
+        target=record.text("target", ""),
+        correct=None if correct is None else float(correct) if isinstance(correct, bool) else record.share("correct"),
+        image=image,
+        width=record.count("width") if record.has("width") else 0,
+        height=record.count("height") if record.has("height") else 0,
         language=record.text("language", ""),
         type=record.text("type", ""),
         boxes=tuple(_box(box) for box in record.records("boxes", allow_none=True)),

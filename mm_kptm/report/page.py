@@ -11,7 +11,7 @@ from mm_kptm.report.arms import ReportedArm, contrasts, gather, headline, splits
 from mm_kptm.report.comparison import Comparison
 from mm_kptm.report.results import contrast_table, table
 from mm_kptm.report.runs import Run
-from mm_kptm.report.sections import breakdowns, claims, galleries, learning, provenance, section
+from mm_kptm.report.sections import breakdowns, claims, examples, facts_swapped, learning, provenance, section
 from mm_kptm.report.tables import counted, stated
 from mm_kptm.report.templating import render
 
@@ -45,7 +45,8 @@ def page(runs: Sequence[Run], comparison: Comparison | None = None) -> str:
         *results,
         learning(arms, stands),
         breakdowns(arms, stands, generator),
-        galleries(runs),
+        facts_swapped(arms, stands, generator, agreement_alone=comparison is not None),
+        examples(runs),
         provenance(runs),
     ]
     steps = max((measured.step for run in runs for measured in run.measurements), default=0)

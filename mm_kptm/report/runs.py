@@ -1,15 +1,17 @@
 """Reading of run folders: measurements by step, predictions by example, config and records."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
+from mm_kptm.config import document
 from mm_kptm.errors import UserError
+from mm_kptm.io import manifest
 from mm_kptm.io.records import Json, Record, read_json, read_lines
 from mm_kptm.io.text_lines import read_text
 from mm_kptm.report.gallery import GalleryExample, read_gallery
+
+EXAMPLES = "examples"  #: folder of the recorded examples, a file a split
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Run:
     measurements: tuple[Measurement, ...]
     predictions: Mapping[str, tuple[Prediction, ...]]  #: by split
     baselines: Mapping[str, Mapping[str, float]]  #: by split, then by name
-    gallery: tuple[GalleryExample, ...]
+    examples: Mapping[str, tuple[GalleryExample, ...]] = field(default_factory=dict)  #: recorded ones, by split
 
 
 def read_run(folder: Path) -> Run:
@@ -63,6 +65,7 @@ def read_run(folder: Path) -> Run:
             f"{folder} holds nothing to report: neither metrics.jsonl nor predictions/*.jsonl nor arms.json; "
             "name a run folder, or the folder of a comparison"
         )
+    _check_weights(folder / "checkpoints")
     config = folder / "config.yaml"
     text = read_text(config, "YAML", allow_empty=True) if config.exists() else ""
     settings = _settings(config, text)
@@ -82,8 +85,17 @@ def read_run(folder: Path) -> Run:
         measurements=_measurements(metrics) if metrics.exists() else (),
         predictions=predictions,
         baselines=_baselines(folder / "baselines.json") if (folder / "baselines.json").exists() else {},
-        gallery=read_gallery(folder / "gallery.json") if (folder / "gallery.json").exists() else (),
+        examples={path.stem: read_gallery(path) for path in sorted((folder / EXAMPLES).glob("*.json"))},
     )
+
+
+def _check_weights(checkpoints: Path) -> None:
+    """Refuse a run whose last checkpoint is damaged: what it measured cannot be measured again."""
+    if not (checkpoints / "latest").is_file():
+        return
+    last = checkpoints / read_text(checkpoints / "latest", "the name of a checkpoint").strip()
+    if last.parent == checkpoints and last.is_dir():
+        manifest.verify(last, required=("model.safetensors",), way_out="name a run that is whole")
 
 
 def _measurements(path: Path) -> tuple[Measurement, ...]:
@@ -139,12 +151,8 @@ def _baselines(path: Path) -> dict[str, dict[str, float]]:
 
 
 def _settings(path: Path, text: str) -> Mapping[str, Json]:
-    try:
-        settings = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        line = getattr(getattr(error, "problem_mark", None), "line", 0) + 1
-        raise UserError(f"{path}, line {line}: this is no valid YAML") from None
-    return Record.of(settings, str(path)).values
+    tree = document.parsed(text, path)
+    return Record.of({} if tree is None else document.flat(tree), str(path)).values
 
 
 def _named(settings: Mapping[str, Json], key: str) -> str | None:

@@ -8,13 +8,15 @@ import numpy as np
 from markupsafe import Markup
 
 from mm_kptm.report.arms import ReportedArm, breakdown, splits
-from mm_kptm.report.comparison import Claim
+from mm_kptm.report.comparison import Claim, Table
+from mm_kptm.report.gallery import GalleryExample
 from mm_kptm.report.plots import Line, Panel, curves
-from mm_kptm.report.results import crossed_table, kinds_table, mistakes_table
+from mm_kptm.report.results import crossed_table, kinds_table, mistakes_table, table
 from mm_kptm.report.runs import Prediction, Run
 from mm_kptm.report.scenes import gallery
-from mm_kptm.report.tables import counted, stated
+from mm_kptm.report.tables import TOO_SMALL, counted, stated
 from mm_kptm.report.templating import render
+from mm_kptm.report.uses import SWAPPED, agreement, uses
 
 _PACE = ("lr", "rows_per_s")  # metrics of speed rather than quality; drawn last
 _UNDRAWN = frozenset({"n", "epoch", "seconds"})
@@ -27,6 +29,11 @@ class Section:
     title: str
     content: Markup
     note: str = ""
+
+    @property
+    def anchor(self) -> str:
+        """Name of the section in addresses."""
+        return self.title.lower().replace(" ", "-")
 
 
 @dataclass(frozen=True)
@@ -49,7 +56,8 @@ def claims(made: Sequence[Claim], stands: str) -> Section | None:
     """Section of the claims and whether they hold."""
     if not made:
         return None
-    return section("Claims", render("claims.html", claims=made), note=f"In per cent; {stands}.")
+    unseen = f" {TOO_SMALL}" if any(claim.holds is None for claim in made) else ""
+    return section("Claims", render("claims.html", claims=made), note=f"In per cent; {stands}.{unseen}")
 
 
 def learning(arms: Sequence[ReportedArm], stands: str) -> Section | None:
@@ -89,20 +97,51 @@ def breakdowns(arms: Sequence[ReportedArm], stands: str, generator: np.random.Ge
     return section("Breakdown", *parts)
 
 
-def galleries(runs: Sequence[Run]) -> Section | None:
-    """Section of example galleries; with several runs only the first is unfolded."""
-    shown = [run for run in runs if run.gallery]
+def facts_swapped(
+    arms: Sequence[ReportedArm], stands: str, generator: np.random.Generator, *, agreement_alone: bool = False
+) -> Section | None:
+    """Section of knowledge use and of answers that stay the same with swapped facts.
+
+    With ``agreement_alone``, knowledge use is left out, for pages that have it among their results.
+    """
+    tables: list[Table | None] = []
+    for split in splits(arms):
+        if split.endswith(SWAPPED):
+            tables += [] if agreement_alone else [uses(arms, split, generator)]
+            tables.append(agreement(arms, split, generator))
+    return section("Swapped facts", *(table(each, stands) for each in tables if each is not None))
+
+
+def examples(runs: Sequence[Run]) -> Section | None:
+    """Section of examples of every run and split; the first fold is open.
+
+    Where an evaluation recorded none, the answers stand alone.
+    """
     note = (
-        "Boxes and bars are relative to the largest share of attention in their list; figures are the shares. "
-        "● marks a fact the question needs, ○ one it does not."
+        "Of every split the first answers that are wrong and the first that are right. Attention is that of the first "
+        "token in the last layer, mean over heads. Boxes and bars are relative to the largest share in their list; "
+        "figures are the shares. ● marks a fact the question needs, ○ one it does not."
     )
-    if len(shown) == 1:
-        return section("Examples", gallery(shown[0].gallery), note=f"{note} From a run of {_about(shown[0])}.")
-    folds = [
-        Fold(run.name, f"{counted(len(run.gallery), 'example')}; {_about(run)}", gallery(run.gallery), open=index == 0)
-        for index, run in enumerate(shown)
-    ]
+    folds: list[Fold] = []
+    for run in runs:
+        for split in sorted(run.examples.keys() | run.predictions.keys()):
+            shown = run.examples.get(split) or answers_alone(run.predictions[split])
+            name = f"{run.name}, {split}"
+            about = f"{counted(len(shown), 'example')}; {_about(run)}"
+            folds.append(Fold(name, about, gallery(shown), open=not folds))
     return section("Examples", render("folds.html", folds=folds) if folds else None, note=note)
+
+
+def answers_alone(predictions: Sequence[Prediction], count: int = 6) -> tuple[GalleryExample, ...]:
+    """The first wrong and the first right answers of a split, of whose inputs nothing was recorded."""
+    wrong = [one for one in predictions if one.correct is not None and one.correct < 0.5]
+    right = [one for one in predictions if one.correct is None or one.correct >= 0.5]
+    most_wrong = wrong[: max(count // 2, count - len(right))]
+    chosen = [*most_wrong, *right[: count - len(most_wrong)]]
+    return tuple(
+        GalleryExample(one.id, "", one.answer, one.target, one.correct, language=one.language, type=one.type)
+        for one in chosen
+    )
 
 
 def provenance(runs: Sequence[Run]) -> Section | None:

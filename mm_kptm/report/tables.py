@@ -6,6 +6,10 @@ from collections.abc import Sequence
 from mm_kptm.report.comparison import Claim, Comparison, Row, Table
 
 MINUS = "\u2212"
+TOO_SMALL = (
+    "Too small to show: this was trained too little for the effect, or for the effect that a control belongs to; it is "
+    "neither confirmed nor refuted. A larger tier shows it."
+)
 
 
 def percent(share: float, digits: int = 1) -> str:
@@ -60,7 +64,10 @@ def comparison_text(comparison: Comparison) -> str:
     parts = [f"{comparison.title} ({stated(comparison.tier, comparison.seeds)}; values in per cent)"]
     parts += [table_text(table) for table in comparison.tables]
     if comparison.claims:
-        parts.append("\n".join(claim_text(claim) for claim in comparison.claims))
+        wide = max(len(claim.verdict) for claim in comparison.claims)
+        lines = [claim_text(claim, wide) for claim in comparison.claims]
+        unseen = any(claim.holds is None for claim in comparison.claims)
+        parts.append("\n".join([*lines, *([TOO_SMALL] if unseen else [])]))
     return "\n\n".join(parts)
 
 
@@ -85,10 +92,10 @@ def table_text(table: Table) -> str:
     return "\n".join([*lines, *(f"  {line}" for line in aligned(cells, left=2))])
 
 
-def claim_text(claim: Claim) -> str:
-    """Terminal text of a claim: its value, its bound, and whether it holds."""
-    verdict = "holds " if claim.holds else "FAILS "
-    return f"{verdict} {claim.text}: {percent(claim.value)} ({claim.sense} {percent(claim.bound)})"
+def claim_text(claim: Claim, wide: int = 0) -> str:
+    """Terminal text of a claim: whether it holds, in ``wide`` columns, its value and its bound."""
+    verdict = claim.verdict if claim.holds is not False else claim.verdict.upper()
+    return f"{verdict:<{wide}}  {claim.text}: {percent(claim.value)} ({claim.sense} {percent(claim.bound)})"
 
 
 def aligned(cells: Sequence[Sequence[str]], *, left: int) -> list[str]:

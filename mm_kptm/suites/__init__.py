@@ -1,7 +1,7 @@
-"""Benchmark suites of the package, each with a generator, datasets and a demonstration."""
+"""What ships ready-made: benchmark suites with generator, datasets and a demonstration; a search of pictures."""
 
 from mm_kptm.lazy import lazy
 
-__all__ = ["number_world"]
+__all__ = ["number_world", "search"]
 
 __getattr__ = lazy(__name__, {}, rooms=__all__)

@@ -6,7 +6,7 @@ from mm_kptm.lazy import lazy
 
 if TYPE_CHECKING:
     from mm_kptm.systems.assembly import add
-    from mm_kptm.systems.discovery import additions, catalogue, find
+    from mm_kptm.systems.discovery import additions, catalogue, find, load_plugin
     from mm_kptm.systems.keymap import UnmappedKeys
     from mm_kptm.systems.pretrained import build, load
     from mm_kptm.systems.recipe import Addition, Recipe
@@ -18,7 +18,7 @@ else:
         __name__,
         {
             "assembly": ["add"],
-            "discovery": ["additions", "catalogue", "find"],
+            "discovery": ["additions", "catalogue", "find", "load_plugin"],
             "keymap": ["UnmappedKeys"],
             "pretrained": ["build", "load"],
             "recipe": ["Addition", "Recipe"],
@@ -43,5 +43,6 @@ __all__ = [
     "catalogue",
     "find",
     "load",
+    "load_plugin",
     "save",
 ]

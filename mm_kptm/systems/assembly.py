@@ -86,12 +86,19 @@ def _without_repeats(translation: TranslatedState, system: System) -> Translated
 
 
 def parameters(module: nn.Module) -> dict[str, Tensor]:
-    """Every parameter once, under its first name; tied ones are not repeated."""
-    return {name: parameter.detach() for name, parameter in module.named_parameters()}
+    """Every parameter once, under its first name, and every running statistic that a file must hold.
+
+    Tied parameters are not repeated. Counters of batches are left out: batch norm does not read them where its momentum
+    is a number.
+    """
+    found = {name: parameter.detach() for name, parameter in module.named_parameters()}
+    saved = module.state_dict().keys()
+    kept = {name: buffer for name, buffer in module.named_buffers() if name in saved}
+    return found | {name: buffer for name, buffer in kept.items() if not name.endswith(".num_batches_tracked")}
 
 
 def shapes(module: nn.Module) -> dict[str, torch.Size]:
-    """The shape of every parameter."""
+    """The shape of every parameter and running statistic."""
     return {name: parameter.shape for name, parameter in parameters(module).items()}
 
 

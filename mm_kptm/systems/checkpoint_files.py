@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from mm_kptm.errors import UserError
+from mm_kptm.io.arrays import read_array
 
 _PICKLE_REFUSED = (
     "{path} holds more than tensors, and reading it would run code from the file; save its state dict as .safetensors "
@@ -81,9 +81,9 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     _refuse_other_content(path, head)
     if path.suffix == ".npy":
         try:
-            return Checkpoint({"": torch.from_numpy(np.load(path, allow_pickle=False))}, {})
-        except (ValueError, EOFError, OSError, TypeError) as error:
-            raise UserError(f"{path} is no whole array of numbers ({_sentence(error)}); fetch it again") from None
+            return Checkpoint({"": torch.from_numpy(read_array(path))}, {})
+        except TypeError as error:  # a kind of number that torch lacks
+            raise UserError(f"{path} is no array of numbers that can be read ({_sentence(error)})") from None
     if _is_safetensors(head) or (path.suffix == ".safetensors" and not _is_torch(head)):
         return _read_safetensors(path)
     return _read_pickle(path)

@@ -5,12 +5,13 @@ Shapes: T rows of a batch, B texts, N images, D dim.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from torch import Tensor
 
 from mm_kptm.batch import Encoded, Inputs, OutputRows
+from mm_kptm.errors import UserError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -59,3 +60,23 @@ class DualEncoder(Encoder, Protocol):
 
     def embed_text(self, inputs: Inputs) -> Tensor:
         """The vectors of the texts of the inputs, not normalised, [B, D]."""
+
+
+def layer_at(encoder: object, share: float, name: str) -> int:
+    """The depth at a share of the layers of an encoder, 0 being the embeddings.
+
+    Args:
+        encoder: has its layers in ``layers``.
+        share: of the layers, from 0 to 1.
+        name: what reads that depth, for the message.
+
+    Raises:
+        UserError: the encoder does not say how many layers it has.
+    """
+    layers = getattr(encoder, "layers", None)
+    if not isinstance(layers, Sized):
+        raise UserError(
+            f"{name} reads the states at {share:.0%} of the layers, but {type(encoder).__name__} does not say how many "
+            f"it has; set objective_arguments.{name}.layer"
+        )
+    return round(share * len(layers))

@@ -76,7 +76,8 @@ class Recipe:
             if name not in published:
                 listed = f"it has {', '.join(published)}"
                 raise UserError(f"{self.name} has no size {name!r}{nearest(name, published, otherwise=listed)}")
-            if (kind := _wrong_kind(published[name], value)) is not None:
+            kind = _wrong_kind(published[name], value) or _out_of_range(name, published[name], value)
+            if kind is not None:
                 raise UserError(f"the size {name} of {self.name} must be {kind}, not {value!r}")
         return published | dict(given)
 
@@ -116,6 +117,20 @@ def _wrong_kind(published: Any, value: Any) -> str | None:
     if isinstance(published, str):
         return None if isinstance(value, str) else "a text"
     return None
+
+
+def _out_of_range(name: str, published: Any, value: Any) -> str | None:
+    """What range a size must be in, or None where it is; no size is negative unless it is published so."""
+    if isinstance(published, bool) or not isinstance(published, int | float) or published < 0:
+        return None
+    if isinstance(published, float):
+        return None if value >= 0 else "0 or more"
+    least = 0 if published == 0 or "layers" in name or name in _TABLES else 1
+    return None if least <= value < _LARGEST else f"between {least} and {_LARGEST - 1}"
+
+
+_TABLES = ("num_languages", "num_segments", "num_tasks", "num_region_classes", "region_dim")  #: what may be none
+_LARGEST = 2**31  #: sizes are smaller; ids of rows have 32 bits in the files of others
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mm_kptm.data.tokenizers.opening import holds_tokenizer
 from mm_kptm.errors import UserError
+from mm_kptm.io import manifest
 from mm_kptm.io.atomic import write_json, write_text
 from mm_kptm.io.records import read_json
 from mm_kptm.io.tensors import write_tensors
@@ -38,6 +39,7 @@ from mm_kptm.systems.text_tokenizer import TextTokenizer, read_options
 from mm_kptm.systems.transformers_form import from_published, to_published
 
 CARD, RESULTS = "README.md", "results.json"
+UNSEALED = (CARD, RESULTS, manifest.MANIFEST)  #: files that may change after saving
 
 
 @dataclass(frozen=True)
@@ -98,10 +100,12 @@ def save(
         written = to_published(written, form, recipe.weights, system.sizes)
     written |= {TASK_PREFIX + name: tensor for name, tensor in (own or {}).items()}
     metadata = None if form is None else {"format": "pt"}
+    (folder / manifest.MANIFEST).unlink(missing_ok=True)  # a folder that is half written is refused
     write_tensors(folder / WEIGHTS, {name: tensor.contiguous() for name, tensor in written.items()}, metadata)
     write_json(folder / CONFIG, described, indent=1, ascii_only=True)
     if system.has_tokenizer:
         system.tokenizer.save(folder)
+    manifest.seal(folder, [path.name for path in sorted(folder.iterdir()) if path.name not in UNSEALED])
     if results:
         write_json(folder / RESULTS, [asdict(one) for one in results], indent=1)
     _write_card(folder)
@@ -175,8 +179,16 @@ def saved_task_parameters(folder: str | Path, task: str) -> dict[str, Tensor]:
     saved = read_saved(folder)
     if saved is None or saved.task != task:
         return {}
-    tensors = read_weights(Path(folder) / WEIGHTS)
+    tensors = _sealed_weights(Path(folder))
     return {name.removeprefix(TASK_PREFIX): tensor for name, tensor in tensors.items() if name.startswith(TASK_PREFIX)}
+
+
+def _sealed_weights(folder: Path) -> dict[str, Tensor]:
+    """Weights of a saved folder, checked against its manifest; one that transformers saved again has none."""
+    if (folder / manifest.MANIFEST).exists():
+        way_out = f"save or fetch it again, or remove {manifest.MANIFEST} if the files were changed on purpose"
+        manifest.verify(folder, required=(WEIGHTS, CONFIG), way_out=way_out, every_file=False)
+    return read_weights(folder / WEIGHTS)
 
 
 def load_saved(
@@ -212,7 +224,7 @@ def load_saved(
         published = set(system.parameters())
         for addition, sizes in saved.added.items():
             add(system, addition, sizes)
-    tensors, unfilled = read_weights(folder / WEIGHTS), tuple(fresh)
+    tensors, unfilled = _sealed_weights(folder), tuple(fresh)
     if recipe.transformers is not None:
         ours = {name for name, _ in system.named_parameters(remove_duplicate=False)}
         tensors = from_published(tensors, recipe.transformers, recipe.weights, system.sizes, ours)

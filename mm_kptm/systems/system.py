@@ -76,18 +76,18 @@ class System(nn.Module):
         """Width of the encoder's states."""
         return cast(Encoder, self.encoder).dim
 
+    @property
+    def pooled_dim(self) -> int:
+        """Width of the encoder's pooled vectors."""
+        return int(getattr(self.encoder, "pooled_dim", self.dim))
+
     def forward(self, inputs: Inputs, output_rows: OutputRows = ALL_ROWS) -> Encoded:
         """Encode; see :class:`~mm_kptm.batch.OutputRows` for what to ask of the last layer.
 
         Raises:
             UserError: the inputs are of another type, or a text has no token.
         """
-        if not isinstance(inputs, Inputs):
-            raise UserError(
-                f"{self.recipe} reads Inputs, not a value of type {type(inputs).__name__}; make them of texts with "
-                "system.tokenizer([...])"
-            )
-        inputs.check_texts()
+        self._check(inputs)
         encoded: Encoded = self.encoder(inputs, output_rows)
         return encoded
 
@@ -98,15 +98,23 @@ class System(nn.Module):
         """The states at every depth, from the embeddings on; see :class:`~mm_kptm.systems.encoder.LayeredEncoder`.
 
         Raises:
-            UserError: the encoder does not show them, or a text has no token.
+            UserError: the encoder does not show them, the inputs are of another type, or a text has no token.
         """
-        inputs.check_texts()
+        self._check(inputs)
         if not isinstance(self.encoder, LayeredEncoder):
             raise UserError(
                 f"the states of every depth were asked of {self.recipe}, but its encoder, "
                 f"{type(self.encoder).__name__}, has no method hidden_states; give it one that yields them"
             )
         return self.encoder.hidden_states(inputs)
+
+    def _check(self, inputs: Inputs) -> None:
+        if not isinstance(inputs, Inputs):
+            raise UserError(
+                f"{self.recipe} reads Inputs, not a value of type {type(inputs).__name__}; make them of texts with "
+                "system.tokenizer([...])"
+            )
+        inputs.check_texts()
 
     def head(self, name: str) -> nn.Module:
         """The head of that name.

@@ -74,6 +74,9 @@ class TextFormat:
     answer_slot: Literal["none", "mask", "mask-part"] = "none"
     """The [MASK] of a question about an image at which its answer is read: none, behind its last word, or as a part of
     its own."""
+    language_codes: Literal["none", "last", "first"] = "none"
+    """Where the token of a language stands in a source of an encoder-decoder: nowhere, at its end (mBART) or at its
+    beginning (mBART-50); a target begins with it."""
 
 
 BERT_FORMAT = TextFormat()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mm_kptm.batch import Movable
+from mm_kptm.batch import Inputs, Movable
 
 #: One line of ``predictions/<split>.jsonl``: id, type, language, group, answer, target, correct, and what a task adds.
 Row = Mapping[str, str | float]
@@ -30,6 +30,15 @@ class Example:
     def is_labelled(self) -> bool:
         """Whether the data have a gold answer."""
         return self.target != ""
+
+
+@dataclass(frozen=True, eq=False)
+class RowInputs:
+    """What a line of the predictions is about."""
+
+    index: int | None = None  #: of the example in its source; None where a line is of no single example
+    texts: tuple[Inputs, ...] = ()  #: the inputs of its texts, one sequence each; empty where none is read
+    question: str = ""  #: in words, where the source has them
 
 
 class ExampleBatch(Movable):

@@ -90,7 +90,7 @@ class Labelling(Task[Labelled]):
         self.labels = tuple(labels)
         self.marks = marks
         self.drop = nn.Dropout(dropout)
-        names, width = (self.MARKED, self.MENTIONS * system.dim) if marks else (self.HEADS, system.dim)
+        names, width = (self.MARKED, self.MENTIONS * system.dim) if marks else (self.HEADS, system.pooled_dim)
         self.head = ChosenHead(system, names, lambda: nn.Linear(width, len(self.labels)))
         self.head.check_width(system, len(self.labels), what="labels", size="num_classes")
 

@@ -8,16 +8,16 @@ Shapes: B examples.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Protocol, Self, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from mm_kptm.batch import Inputs
 from mm_kptm.errors import UserError
-from mm_kptm.objectives.mixture import MixtureBatch, Objective, Objectives, after_step
+from mm_kptm.objectives.mixture import MixtureBatch, Objective, Objectives, PooledObjective, after_step
 from mm_kptm.tasks.protocol import Task
 from mm_kptm.train.protocol import AfterStep, Source
 
@@ -67,29 +67,88 @@ class MultiTaskSource:
         return MultiTaskBatch(examples, self.objectives.prepare(inputs, generator))
 
 
+@dataclass(frozen=True)
+class TwoSources:
+    """The examples of a task, and as many of other data for the objectives, drawn with replacement."""
+
+    examples: Source[Any]
+    others: Source[MixtureBatch]
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def length(self, index: int) -> int:
+        """Length of the example of the task."""
+        return self.examples.length(index)
+
+    def batch(self, indices: Sequence[int], generator: torch.Generator) -> MultiTaskBatch:
+        """The batch of the given indices; the examples of the objectives come from the generator."""
+        drawn = torch.randint(len(self.others), (len(indices),), generator=generator).tolist()
+        return MultiTaskBatch(self.examples.batch(indices, generator), self.others.batch(drawn, generator))
+
+
+@runtime_checkable
+class PooledTask(Protocol):
+    """Task whose loss follows from the pooled states of its inputs."""
+
+    def pooled(self, batch: Any) -> Tensor:
+        """The pooled states of the batch, [B, D]."""
+
+    def pooled_loss(self, batch: Any, pooled: Tensor) -> Tensor:
+        """The loss of the batch from its pooled states, a scalar."""
+
+
 class MultiTask(nn.Module):
     r"""A task with auxiliary objectives: the loss is :math:`L_\mathrm{task} + \sum_o w_o L_o`.
 
     Evaluation uses the measures and batches of the task alone.
+
+    Args:
+        task: the task.
+        objectives: the objectives by name.
+        weights: w, by objective.
+        others: opens the data of the objectives; None: they read the inputs of the task.
     """
 
-    def __init__(self, task: Task[Any], objectives: Mapping[str, Objective], weights: Mapping[str, float]) -> None:
+    def __init__(
+        self,
+        task: Task[Any],
+        objectives: Mapping[str, Objective],
+        weights: Mapping[str, float],
+        others: Callable[[], Source[MixtureBatch]] | None = None,
+    ) -> None:
         super().__init__()
+        self.others = others
         self.task = task
         self.objectives = dict(objectives)
         self.weights = {name: float(weights[name]) for name in objectives}
 
-    def training_source(self, examples: Source[Any]) -> MultiTaskSource:
+    def training_source(self, examples: Source[Any]) -> MultiTaskSource | TwoSources:
         """The training source, from that of the task."""
+        if self.others is not None:
+            return TwoSources(examples, self.others())
         return MultiTaskSource(examples, Objectives(self.objectives))
 
     def loss(self, batch: MultiTaskBatch) -> Tensor:
-        """The task's loss and the weighted losses of the objectives, a scalar."""
-        losses = [
-            self.weights[name] * self.objectives[name].loss(self.task.system, prepared)
-            for name, prepared in batch.batches.by_name.items()
-        ]
-        return torch.stack([self.task.loss(batch.examples), *losses]).sum()
+        """The task's loss and the weighted losses of the objectives, a scalar.
+
+        A task that shows its pooled states shares them with the objectives on these.
+        """
+        system, pooled = self.task.system, None
+        if isinstance(self.task, PooledTask):
+            task = cast(PooledTask, self.task)
+            pooled = task.pooled(batch.examples)
+            losses = [task.pooled_loss(batch.examples, pooled)]
+        else:
+            losses = [self.task.loss(batch.examples)]
+        for name, prepared in batch.batches.by_name.items():
+            objective = self.objectives[name]
+            if pooled is not None and self.others is None and isinstance(objective, PooledObjective):
+                loss = objective.pooled_loss(system, prepared, pooled)
+            else:
+                loss = objective.loss(system, prepared)
+            losses.append(self.weights[name] * loss)
+        return torch.stack(losses).sum()
 
     def measure(self, batch: Any) -> dict[str, Tensor]:
         """The measures of the task, [B] each."""

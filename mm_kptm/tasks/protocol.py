@@ -6,21 +6,21 @@ import inspect
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from functools import cache
 from pathlib import Path
 from typing import ClassVar, Generic
 
 import torch
 from torch import Tensor, nn
 
+from mm_kptm.batch import Inputs
 from mm_kptm.data.sampler import in_order, seeded
 from mm_kptm.errors import UserError, nearest
 from mm_kptm.io.atomic import write_lines
-from mm_kptm.systems.discovery import by_name, modules
+from mm_kptm.systems.discovery import by_name, discovered, modules
 from mm_kptm.systems.discovery import catalogue as recipes
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.system import System
-from mm_kptm.tasks.example import Row
+from mm_kptm.tasks.example import Row, RowInputs
 from mm_kptm.train.evaluation import shard_batches
 from mm_kptm.train.parallel.processes import all_gather_object
 from mm_kptm.train.protocol import BatchT, Source
@@ -61,6 +61,18 @@ class Task(nn.Module, ABC, Generic[BatchT]):
         """
         return {}
 
+    def inputs_of_row(self, source: Source[BatchT], number: int, row: Row) -> RowInputs:
+        """The example behind the ``number``-th of :meth:`predictions`, for people to look at.
+
+        Tasks whose predictions are no line an example override it.
+        """
+        inputs = getattr(source.batch([number], seeded(0, number)), "inputs", None)
+        return RowInputs(number, (inputs,) if isinstance(inputs, Inputs) else ())
+
+    def signatures(self, rows: Sequence[Row]) -> dict[str, str]:
+        """What else another laboratory needs to get the scores of :meth:`summary`, by score; nothing by default."""
+        return {}
+
     @torch.no_grad()
     def predictions(self, source: Source[BatchT], *, batch_size: int = 64, seed: int = 0) -> list[Row]:
         """Prediction rows of a source, in its order; several processes share the work."""
@@ -89,7 +101,7 @@ def write_predictions(rows: Iterable[Row], path: Path) -> None:
     write_lines(path, (json.dumps(row, ensure_ascii=False) for row in rows))
 
 
-@cache
+@discovered
 def catalogue() -> dict[str, type[Task]]:
     """Every task by name, in alphabetical order.
 

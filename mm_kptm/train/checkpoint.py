@@ -8,13 +8,14 @@ of the caller (a config), and ``manifest.json`` with the size and SHA-256 of eac
 
 from __future__ import annotations
 
-import hashlib
+import io
 import json
 import pickle
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypedDict
+from typing import TypedDict, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -22,13 +23,16 @@ from torch import Tensor, nn
 
 from mm_kptm.data.sampler import SamplerState
 from mm_kptm.errors import UserError
-from mm_kptm.io.atomic import TEMPORARY, sync, write_json, write_text
+from mm_kptm.io import manifest
+from mm_kptm.io.atomic import TEMPORARY, sync, write_text, writing
+from mm_kptm.io.records import Record, parse_json
 from mm_kptm.io.tensors import write_tensors
+from mm_kptm.io.text_lines import is_count, read_text
 from mm_kptm.train.optim import OptimizerState
 
 WEIGHTS = "model.safetensors"
 TRAINER = "trainer.pt"
-MANIFEST = "manifest.json"
+_NAME = re.compile(r"step-\d{8,}")
 
 
 class Best(TypedDict):
@@ -38,14 +42,18 @@ class Best(TypedDict):
     step: int
 
 
-class TrainerState(TypedDict):
-    """State besides the weights that an exact resume needs."""
-
+class _TrainerState(TypedDict):
     step: int
     sampler: SamplerState
     optimizer: OptimizerState | None  #: None: stored in the shards
     window: list[float]  #: losses since the last log line
     best: Best | None
+
+
+class TrainerState(_TrainerState, total=False):
+    """State besides the weights that an exact resume needs."""
+
+    scaler: Mapping[str, float]  #: of the loss, in fp16
 
 
 class Checkpoints:
@@ -76,10 +84,10 @@ class Checkpoints:
         """Write the remaining files, rename the folder and point ``latest`` at it."""
         final = self.folder / _name(trainer["step"])
         write_weights(weights, draft / WEIGHTS)
-        torch.save(dict(trainer), draft / TRAINER)
+        _write_trainer(trainer, draft / TRAINER)
         for name, text in extra.items():
             write_text(draft / name, text)
-        _seal(draft)
+        manifest.seal(draft)
         self._discard(final)  # exists if the run was resumed from an older checkpoint
         draft.rename(final)
         sync(self.folder)
@@ -91,16 +99,35 @@ class Checkpoints:
         write_text(self.folder / pointer, checkpoint.name + "\n")
 
     def find(self, pointer: str) -> Path | None:
-        """Path of the checkpoint that ``latest`` or ``best`` names; None if none was saved."""
+        """Path of the checkpoint that ``latest`` or ``best`` names; None if none was saved.
+
+        Where ``latest`` is lost, the newest checkpoint that is whole.
+
+        Raises:
+            UserError: the pointer names no checkpoint, or it is lost and no checkpoint is whole.
+        """
         file = self.folder / pointer
         if not file.is_file():
-            return None
-        name = file.read_text(encoding="utf-8").strip()
+            return self._newest_whole() if pointer == "latest" else None
+        name = read_text(file, "the name of a checkpoint", allow_empty=True).strip()
         checkpoint = self.folder / name
-        if not name.startswith("step-") or not checkpoint.is_dir():
+        if name not in self._names():
             there = ", ".join(self._names()) or "none"
             raise UserError(f"{file} names the checkpoint {name!r}, which is not there; checkpoints that are: {there}")
         return checkpoint
+
+    def _newest_whole(self) -> Path | None:
+        refusal: UserError | None = None
+        for name in reversed(self._names()):
+            try:
+                verify(self.folder / name)
+            except UserError as error:
+                refusal = refusal or error
+            else:
+                return self.folder / name
+        if refusal is not None:
+            raise refusal
+        return None
 
     def named(self, word: str) -> Path:
         """Path of the checkpoint that ``last``, ``best`` or a number of steps names.
@@ -114,7 +141,7 @@ class Checkpoints:
                 return found
             reason = "; train.monitor names the measure by which one is kept" if word == "best" else ""
             raise UserError(f"{self.folder.parent} has no {word} checkpoint{reason}; steps with one: {there}")
-        if not (word.isascii() and word.isdigit()):
+        if not (is_count(word)):
             raise UserError(f"checkpoint is {word!r} but must be last, best or the number of a step; there are {there}")
         if not (checkpoint := self.folder / _name(int(word))).is_dir():
             raise UserError(f"{self.folder.parent} has no checkpoint of step {int(word)}; there are {there}")
@@ -138,7 +165,8 @@ class Checkpoints:
             (self.folder / "best").unlink(missing_ok=True)
 
     def _names(self) -> list[str]:
-        return sorted(path.name for path in self.folder.glob("step-*") if path.is_dir())
+        """Names of the checkpoints, the oldest first."""
+        return sorted(path.name for path in self.folder.glob("step-*") if _NAME.fullmatch(path.name) and path.is_dir())
 
     def _discard(self, checkpoint: Path) -> None:
         """Remove a checkpoint atomically."""
@@ -150,39 +178,55 @@ class Checkpoints:
     def _sweep(self) -> None:
         """Remove leftovers of killed processes."""
         for path in (*self.folder.glob(".draft-*"), *self.folder.glob(f".*{TEMPORARY}")):
-            if path.is_dir():
+            if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
                 path.unlink()
 
 
 def verify(checkpoint: Path) -> None:
-    """Verify every file of a checkpoint against its manifest; ``UserError`` names the damaged one."""
+    """Verify every file of a checkpoint against its manifest.
+
+    Raises:
+        UserError: the manifest is missing, broken or does not cover weights and trainer state; a file is missing,
+            damaged or was added. The message names it.
+    """
     way_out = f"name another checkpoint in {checkpoint.parent / 'latest'} or start a new run"
-    file = checkpoint / MANIFEST
-    try:
-        manifest: dict[str, dict[str, object]] = json.loads(file.read_text(encoding="utf-8"))
-        entries = [(name, entry["bytes"], entry["sha256"]) for name, entry in manifest.items()]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{file} is missing or unreadable, so the checkpoint cannot be trusted; {way_out}") from error
-    for name, size, digest in entries:
-        file = checkpoint / name
-        if not file.is_file():
-            raise UserError(f"{file} is missing from the checkpoint; {way_out}")
-        if file.stat().st_size != size:
-            raise UserError(f"{file} has {file.stat().st_size} bytes where {size} were written; {way_out}")
-        if _digest(file) != digest:
-            raise UserError(f"{file} is not what was written (its checksum differs); {way_out}")
+    manifest.verify(checkpoint, required=(WEIGHTS, TRAINER), way_out=way_out)
 
 
 def load_trainer(checkpoint: Path) -> TrainerState:
     """Load the trainer state of a verified checkpoint."""
     file = checkpoint / TRAINER
     try:
-        state: TrainerState = torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+        return _trainer_state(state)
+    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, LookupError, TypeError, ValueError) as error:
         raise UserError(f"{file} holds no state of a trainer; resume from a checkpoint that training wrote") from error
-    return state
+
+
+def _trainer_state(state: object) -> TrainerState:
+    """Check the shape of a loaded trainer state; ``TypeError`` or ``LookupError`` for another one."""
+    if not isinstance(state, dict) or not TrainerState.__required_keys__ <= state.keys():
+        raise TypeError
+    sampler, best = state["sampler"], state["best"]
+    if not isinstance(sampler, dict) or not SamplerState.__required_keys__ <= sampler.keys():
+        raise TypeError
+    if not isinstance(state["step"], int) or not isinstance(state["window"], list):
+        raise TypeError
+    if not (state["optimizer"] is None or isinstance(state["optimizer"], dict)):
+        raise TypeError
+    if not (best is None or (isinstance(best, dict) and best.keys() >= Best.__required_keys__)):
+        raise TypeError
+    return cast(TrainerState, state)
+
+
+def _write_trainer(state: TrainerState, file: Path) -> None:
+    """Write the trainer state by way of memory, so that a full disk is an ``OSError`` and not an error of torch."""
+    content = io.BytesIO()
+    torch.save(dict(state), content)
+    with writing(file):
+        file.write_bytes(content.getbuffer())
 
 
 def load_weights(checkpoint: Path, model: nn.Module) -> None:
@@ -233,12 +277,15 @@ def read_weights(file: Path) -> dict[str, Tensor]:
     try:
         with safe_open(file, framework="pt") as archive:
             weights = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118 (it is no mapping)
-            tied: dict[str, str] = json.loads((archive.metadata() or {}).get("tied", "{}"))
+            metadata = archive.metadata() or {}
     except (OSError, SafetensorError) as error:
         raise UserError(
             f"{file} cannot be read as safetensors ({error}); it is missing, cut short or of another kind"
         ) from error
-    return weights | {name: weights[stored_name] for name, stored_name in tied.items()}
+    tied = Record.of(parse_json(metadata.get("tied", "{}"), f"{file}, names of tied tensors"), f"{file}, tied").values
+    if lacking := [stored for stored in tied.values() if not isinstance(stored, str) or stored not in weights]:
+        raise UserError(f"{file} ties a tensor to {lacking[0]!r}, which it does not hold; write it again")
+    return weights | {name: weights[str(stored)] for name, stored in tied.items()}
 
 
 def _sizes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
@@ -247,23 +294,6 @@ def _sizes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
 
 def _name(step: int) -> str:
     return f"step-{step:08d}"
-
-
-def _seal(draft: Path) -> None:
-    """Write the manifest of a complete draft and sync everything to disk."""
-    inside = sorted(draft.rglob("*"))
-    files = [path for path in inside if path.is_file()]
-    manifest = {
-        file.relative_to(draft).as_posix(): {"bytes": file.stat().st_size, "sha256": _digest(file)} for file in files
-    }
-    for path in inside:
-        sync(path)
-    write_json(draft / MANIFEST, manifest, indent=2, ascii_only=True)
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _some(names: list[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 import torch
 
 from mm_kptm.io.atomic import write_json
+from mm_kptm.io.records import Record, read_json
 
 ENVIRONMENT = "environment.json"
 PACKAGES = ("mm-kptm", "torchvision", "numpy", "accelerate", "safetensors", "tokenizers", "scikit-learn")
@@ -38,7 +38,7 @@ def write_environment(run: Path, facts: dict[str, object], *, resumed_at: int | 
     """Write ``environment.json``; a resumed run keeps the original record and appends the new one."""
     file = run / ENVIRONMENT
     if resumed_at is not None and file.is_file():
-        began: dict[str, object] = json.loads(file.read_text(encoding="utf-8"))
+        began = Record.of(read_json(file), str(file)).values
         earlier = began.get("resumed", [])
         resumed = [*(earlier if isinstance(earlier, list) else []), {"step": resumed_at, **facts}]
         facts = {**began, "resumed": resumed}

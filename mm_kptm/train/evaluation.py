@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,6 +14,7 @@ from mm_kptm.data.sampler import in_order, seeded
 from mm_kptm.errors import UserError
 from mm_kptm.train.loading import prefetch
 from mm_kptm.train.parallel.processes import all_gather_object, rank_and_world_size
+from mm_kptm.train.precision import Precision, autocast
 from mm_kptm.train.protocol import BatchT, Source, Trainable, module_of
 
 Numbered = tuple[int, tuple[int, ...]]  #: index of a batch and of its examples
@@ -48,7 +48,7 @@ def evaluate(
     source: Source[BatchT],
     *,
     batch_size: int = 64,
-    precision: Literal["fp32", "bf16"] = "fp32",
+    precision: Precision = "fp32",
     seed: int = 0,
     num_workers: int = 0,
 ) -> Evaluation:
@@ -57,6 +57,9 @@ def evaluate(
     Batches are formed before they are assigned to processes, so results do not depend on the number of processes. All
     processes get the whole result, and all must call it. A batch may say by ``labelled``, one
     truth value an example, which of them have a gold answer; measures of the others count nowhere.
+
+    Raises:
+        UserError: there is no example, or a measure of one with a gold answer is not finite.
     """
     module = module_of(model)
     if not len(source):
@@ -68,7 +71,7 @@ def evaluate(
     training = module.training
     module.eval()
     try:
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        with autocast(device, precision):
             for (_, indices), batch in prefetch(partial(_make, source, seed), orders, num_workers=num_workers):
                 labelled += getattr(batch, "labelled", None) or [True] * len(indices)
                 for name, values in model.measure(batch.to(device)).items():
@@ -81,7 +84,24 @@ def evaluate(
     finally:
         module.train(training)
     measured = {name: torch.cat(values).double().cpu() for name, values in mine.items()}
-    return _gathered([i for _, indices in orders for i in indices], measured, labelled, len(source))
+    result = _gathered([i for _, indices in orders for i in indices], measured, labelled, len(source))
+    _check_finite(result)
+    return result
+
+
+def _check_finite(evaluation: Evaluation) -> None:
+    """Refuse measures of labelled examples that are no numbers: weights or features are not finite."""
+    for name, values in evaluation.per_example.items():
+        bad = ~values.isfinite()
+        if evaluation.labelled is not None:
+            bad &= evaluation.labelled
+        if bad.any():
+            where = [int(i) for i in bad.nonzero().flatten()]
+            shown = ", ".join(map(str, where[:8])) + (f" and {len(where) - 8} more" if len(where) > 8 else "")
+            raise UserError(
+                f"the {name} is {values[where[0]].item()} on examples {shown}; the weights, or the features of these "
+                "examples, hold numbers that are not finite"
+            )
 
 
 def _make(source: Source[BatchT], seed: int, order: Numbered) -> BatchT:

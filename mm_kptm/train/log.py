@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NoReturn, Self, TextIO
 
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from mm_kptm.io.atomic import write_text
+from mm_kptm.errors import UserError
+from mm_kptm.io.atomic import write_text, writing
+from mm_kptm.io.records import read_line
+from mm_kptm.io.text_lines import read_text
+from mm_kptm.train.trackers import Trackers
 
 METRICS = "metrics.jsonl"
 QUIET_SECONDS = 5.0  #: between two progress lines without a terminal
@@ -29,20 +34,23 @@ class Metrics:
     def __init__(self, run: Path, *, after: int) -> None:
         file = run / METRICS
         if file.exists():
-            remaining = "".join(
-                line for line in file.read_text(encoding="utf-8").splitlines(True) if _belongs(line, after)
-            )
-            write_text(file, remaining)
-        self._file = file.open("a", encoding="utf-8", buffering=1)
+            lines = read_text(file, "one JSON object a line", allow_empty=True).split("\n")
+            # the last line ends without a newline only if a process was killed while it wrote it
+            write_text(file, "".join(line + "\n" for line in lines[:-1] if _belongs(line, after)))
+        with writing(file):
+            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        self._path, self._file = file, open(descriptor, "a", encoding="utf-8", buffering=1)  # noqa: SIM115
 
     def write(self, step: int, split: str, values: Mapping[str, float | int]) -> None:
         """Append a line; NaN and infinity become null, since JSON has neither."""
         plain = {name: value if math.isfinite(value) else None for name, value in values.items()}
-        self._file.write(json.dumps({"step": step, "split": split, **plain}) + "\n")
+        with writing(self._path):
+            self._file.write(json.dumps({"step": step, "split": split, **plain}) + "\n")
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        with writing(self._path):
+            self._file.close()
 
 
 class Progress:
@@ -100,19 +108,40 @@ class Progress:
 
 
 class Log:
-    """Metrics, TensorBoard and progress; silent unless ``speaking`` (in all processes but the first)."""
+    """Metrics, TensorBoard, trackers and progress; silent unless ``speaking`` (in all processes but the first).
 
-    def __init__(self, run: Path, *, label: str, steps: int, start: int, speaking: bool, progress: bool) -> None:
+    Args:
+        run: run folder.
+        label: name of the run in the progress line.
+        steps: length of the run.
+        start: last step of the checkpoint that it goes on from.
+        speaking: whether anything is written.
+        progress: whether progress is shown.
+        trackers: opens the trackers, if any.
+    """
+
+    def __init__(
+        self,
+        run: Path,
+        *,
+        label: str,
+        steps: int,
+        start: int,
+        speaking: bool,
+        progress: bool,
+        trackers: Callable[[], Trackers] | None = None,
+    ) -> None:
         self._metrics = Metrics(run, after=start) if speaking else None
         # TensorBoard purges the events of repeated steps itself
         self._events = SummaryWriter(str(run / "events"), purge_step=start + 1) if speaking else None
+        self._trackers = trackers() if speaking and trackers is not None else None
         self._progress = Progress(label, steps=steps, start=start) if speaking and progress else None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for part in (self._progress, self._metrics, self._events):
+        for part in (self._progress, self._metrics, self._events, self._trackers):
             if part is not None:
                 part.close()
 
@@ -133,6 +162,8 @@ class Log:
         if self._events is not None:
             for name, value in values.items():
                 self._events.add_scalar(f"{split}/{name}", value, step)
+        if self._trackers is not None:
+            self._trackers.log(step, split, values)
         if self._progress is not None and "rows_per_s" in values:
             self._progress.note(loss=values["loss"], rows_per_s=values["rows_per_s"])
         elif self._progress is not None:
@@ -141,10 +172,8 @@ class Log:
 
 
 def _belongs(line: str, after: int) -> bool:
-    """Whether a line is complete and not after the step of the checkpoint."""
-    if not line.endswith("\n"):
-        return False
+    """Whether a line is of a step that the checkpoint includes."""
     try:
-        return bool(json.loads(line)["step"] <= after)
-    except (ValueError, KeyError, TypeError):
+        return read_line(line, METRICS).count("step") <= after
+    except UserError:
         return False

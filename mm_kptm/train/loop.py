@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Generic
 
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from mm_kptm.data.sampler import Sampler, seed_of
 from mm_kptm.errors import UserError
+from mm_kptm.train.activation_checkpointing import checkpointed_activations
 from mm_kptm.train.checkpoint import Best, Checkpoints, TrainerState, load_trainer, verify
 from mm_kptm.train.environment import environment, write_environment
 from mm_kptm.train.evaluation import Evaluation
@@ -29,12 +31,14 @@ from mm_kptm.train.loading import prefetch
 from mm_kptm.train.log import Log
 from mm_kptm.train.losses import Losses
 from mm_kptm.train.monitor import check_monitored_split, is_better, monitored
-from mm_kptm.train.optim import lr_at
+from mm_kptm.train.optim import lr_at, set_lr
 from mm_kptm.train.parallel.processes import barrier, is_main_process, rank_and_world_size
 from mm_kptm.train.parallel.protocol import accelerator_for, parallel_for, parallel_strategy
+from mm_kptm.train.precision import check_scale, float32_hint, grad_scaler, matmul_precision
 from mm_kptm.train.protocol import AfterEvaluation, AfterStep, BatchT, Source, Trainable, module_of
 from mm_kptm.train.settings import TrainSettings
 from mm_kptm.train.step import BatchBuilder, StepPlan
+from mm_kptm.train.trackers import Trackers, check_trackers
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ def fit(
     extra: Mapping[str, str] | None = None,
     label: str = "train",
     progress: bool = True,
+    hyperparameters: Mapping[str, object] | None = None,
 ) -> Fit:
     """Train ``model`` on ``source`` and write the run to ``folder``.
 
@@ -72,12 +77,14 @@ def fit(
         extra: text files added to every checkpoint, by name, such as the config that rebuilds the model.
         label: name of the run in the progress line.
         progress: show the progress line.
+        hyperparameters: what trackers show of the run; None: the training settings.
 
     Raises:
         UserError: the folder holds another run, a checkpoint is damaged or from other data, the loss is not finite.
     """
     splits = dict(evaluate or {})
     check_monitored_split(settings, splits)
+    check_trackers(settings.trackers)
     checkpoints = Checkpoints(folder)
     start = checkpoints.find("latest")
     if start is not None and not resume:
@@ -85,8 +92,8 @@ def fit(
     run = _Run(model, source, settings, folder, splits, dict(extra or {}))
     if start is not None:
         run.restore(start)
-    with torch.random.fork_rng([run.device] if run.device.type == "cuda" else []):
-        return run.train(resume=resume, label=label, progress=progress)
+    with torch.random.fork_rng([run.device] if run.device.type == "cuda" else []), run.computing():
+        return run.train(resume=resume, label=label, progress=progress, hyperparameters=hyperparameters)
 
 
 def sampler_for(source: Source[BatchT], settings: TrainSettings) -> Sampler:
@@ -128,7 +135,8 @@ class _Run(Generic[BatchT]):
             ),
             parts=self._processes * settings.gradient_accumulation_steps,
         )
-        self._losses = Losses(accelerator.gather, settings.lr)
+        self._scaler = grad_scaler(self.device, settings)
+        self._losses = Losses(accelerator.gather, settings.lr, may_overflow=self._scaler.is_enabled())
         self._checkpoints = Checkpoints(folder)
         self._settings, self._folder, self._splits, self._extra = settings, folder, splits, extra
         self._step = 0
@@ -147,10 +155,21 @@ class _Run(Generic[BatchT]):
         self._sampler.load_state_dict(state["sampler"])
         self._parallel.restore(checkpoint, state["optimizer"])
         self._step, self._losses.window, self._best = state["step"], state["window"], state["best"]
+        self._scaler.load_state_dict(dict(state.get("scaler", self._scaler.state_dict())))
         if is_main_process():
             self._checkpoints.rewind(self._step, self._best)
 
-    def train(self, *, resume: bool, label: str, progress: bool) -> Fit:
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Context manager: how the steps are computed, which changes none of the states that are saved."""
+        settings = self._settings
+        with (
+            matmul_precision(settings),
+            checkpointed_activations(self._training, enabled=settings.activation_checkpointing),
+        ):
+            yield
+
+    def train(self, *, resume: bool, label: str, progress: bool, hyperparameters: Mapping[str, object] | None) -> Fit:
         """Run the remaining steps."""
         settings, main = self._settings, is_main_process()
         if main:
@@ -160,9 +179,18 @@ class _Run(Generic[BatchT]):
         barrier()
         evaluations: dict[str, Evaluation] = {}
         self._training.train()
+        shown = asdict(settings) if hyperparameters is None else hyperparameters
         with Log(
-            self._folder, label=label, steps=self._steps, start=self._step, speaking=main, progress=progress
+            self._folder,
+            label=label,
+            steps=self._steps,
+            start=self._step,
+            speaking=main,
+            progress=progress,
+            trackers=partial(Trackers, settings.trackers, self._folder, label, shown) if settings.trackers else None,
         ) as log:
+            if (hint := float32_hint(settings, self.device)) is not None:
+                log.say(hint)
             rows, began = 0, time.perf_counter()
             for plan, batches in prefetch(self._make, self._plans(), num_workers=settings.num_workers):
                 self._compute(plan, batches)
@@ -173,6 +201,7 @@ class _Run(Generic[BatchT]):
                 speaks = last or _due(self._step, settings.log_every)
                 if looks or saves or speaks or (self.device.type == "cpu" and self._processes == 1):
                     self._losses.flush()
+                    check_scale(self._scaler, self._step)
                 if speaks:
                     log.measures(self._step, "train", self._spoken(rows / (time.perf_counter() - began)))
                     rows, began = 0, time.perf_counter()
@@ -209,8 +238,7 @@ class _Run(Generic[BatchT]):
     def _compute(self, plan: StepPlan, batches: list[BatchT]) -> None:
         """Run one optimiser step; losses stay on the device until they are logged."""
         settings, make, optimizer = self._settings, self._make, self._parallel.optimizer
-        for group in optimizer.param_groups:
-            group["lr"] = lr_at(plan.step, settings)
+        set_lr(optimizer, lr_at(plan.step, settings))
         losses: list[Tensor] = []
         for part, batch in zip(make.local_parts, batches, strict=True):
             _seed(seed_of(settings.seed, plan.step, part), self.device)
@@ -218,10 +246,12 @@ class _Run(Generic[BatchT]):
             weight = plan.weight(part, make.parts) * self._processes
             with self._parallel.no_sync() if part != make.local_parts[-1] else nullcontext():
                 loss = self._parallel.loss(batch.to(self.device))
-                (loss * weight).backward()
+                self._scaler.scale(loss * weight).backward()
             losses.append(loss.detach())
+        self._scaler.unscale_(optimizer)
         norm = self._parallel.clip_grad_norm(settings.max_grad_norm)
-        optimizer.step()
+        self._scaler.step(optimizer)  # nothing where a gradient overflowed
+        self._scaler.update()
         optimizer.zero_grad()
         if isinstance(trained := self._parallel.measured, AfterStep):
             with torch.no_grad():
@@ -237,6 +267,7 @@ class _Run(Generic[BatchT]):
             "lr": lr_at(self._step, self._settings),
             "grad_norm": self._losses.norm,
             "rows_per_s": round(rows_per_s),
+            **({"loss_scale": self._scaler.get_scale()} if self._scaler.is_enabled() else {}),
         }
 
     def _evaluate(self, log: Log) -> dict[str, Evaluation]:
@@ -287,6 +318,8 @@ class _Run(Generic[BatchT]):
             "window": self._losses.window,
             "best": self._best,
         }
+        if self._scaler.is_enabled():
+            state["scaler"] = self._scaler.state_dict()
         checkpoint = self._parallel.save(self._checkpoints, state, self._extra)
         if checkpoint is None:
             return

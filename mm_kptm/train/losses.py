@@ -26,11 +26,13 @@ class Losses:
     Args:
         gather: concatenates a tensor of every process along its first dimension.
         lr: peak learning rate, for the error message.
+        may_overflow: a gradient norm may be infinite, as with a scaled loss, whose steps are skipped then.
     """
 
-    def __init__(self, gather: Callable[[Tensor], Tensor], lr: float) -> None:
+    def __init__(self, gather: Callable[[Tensor], Tensor], lr: float, *, may_overflow: bool = False) -> None:
         self._gather = gather
         self._lr = lr
+        self._may_overflow = may_overflow
         self._pending: list[_Computed] = []
         self.window: list[float] = []  #: mean loss of each step since the last ``mean``
         self.norm = 0.0  #: last gradient norm before clipping
@@ -61,7 +63,7 @@ class Losses:
 
     def _check(self, plan: StepPlan, losses: list[float]) -> None:
         bad = [part for part, loss in enumerate(losses) if not math.isfinite(loss)]
-        if not bad and math.isfinite(self.norm):
+        if not bad and (self._may_overflow or math.isfinite(self.norm)):
             return
         what = f"loss is {losses[bad[0]]}" if bad else f"gradient has norm {self.norm}"
         parts = bad or range(len(losses))

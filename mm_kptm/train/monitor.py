@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from mm_kptm.errors import UserError
+from mm_kptm.io.records import read_lines
 from mm_kptm.train.settings import TrainSettings
 
 _LOWER_IS_BETTER = ("loss", "error", "perplexity")  #: ends of the names of measures that are to fall
@@ -46,5 +48,23 @@ def is_better(settings: TrainSettings, value: float, best: float | None) -> bool
         return False
     if best is None:
         return True
-    falls = (settings.monitor or "").endswith(_LOWER_IS_BETTER)
-    return value < best if falls else value > best
+    return value < best if lower_is_better(settings.monitor or "") else value > best
+
+
+def lower_is_better(monitor: str) -> bool:
+    """Whether a measure, such as ``dev/loss``, is to fall."""
+    return monitor.endswith(_LOWER_IS_BETTER)
+
+
+def measures_of(file: Path, monitor: str) -> list[tuple[int, float]]:
+    """Steps and finite values of a measure, such as ``dev/accuracy``, in the metrics file of a run.
+
+    Raises:
+        UserError: the split was evaluated and has no such measure.
+    """
+    split, _, name = monitor.partition("/")
+    of_split = [line for line in read_lines(file, allow_empty=True) if line.text("split") == split]
+    if of_split and not any(name in line.values for line in of_split):
+        there = ", ".join(key for key in of_split[0].values if key not in ("step", "split", "n"))
+        raise UserError(f"{split} has no measure {name!r}; it has {there}")
+    return [(line.count("step"), line.get(name, float)) for line in of_split if line.has(name)]

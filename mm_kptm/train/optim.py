@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import ParamsT
 
 from mm_kptm.errors import UserError
+from mm_kptm.train.layers import parameter_depths
 from mm_kptm.train.settings import TrainSettings
 
 OptimizerState = dict[str, dict[str, Tensor]]  #: state of each parameter, by parameter name
@@ -60,29 +61,63 @@ class BertAdam(torch.optim.Optimizer):
             torch._foreach_addcdiv_(moving, means, divisors, -group["lr"])
 
 
-def groups(parameters: Iterable[nn.Parameter], weight_decay: float) -> list[dict[str, object]]:
-    """Parameter groups: matrices with weight decay, vectors and scalars without.
+def groups(
+    parameters: Iterable[nn.Parameter], weight_decay: float, lr_scales: Mapping[nn.Parameter, float] | None = None
+) -> list[dict[str, object]]:
+    """Parameter groups: matrices with weight decay, vectors and scalars without, of each learning rate.
 
     Biases and norms are vectors, so no list of names is needed. Tied parameters must come once, as
     ``nn.Module.parameters`` gives them.
+
+    Args:
+        parameters: of the model; frozen ones are left out.
+        weight_decay: of the matrices.
+        lr_scales: learning rate of each parameter over that of the schedule, the ``lr_scale`` of its group; None: 1.
+
+    Raises:
+        UserError: every parameter is frozen.
     """
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     if not trained:
         raise UserError("the model has no parameter to train: all are frozen; unfreeze some or only evaluate it")
+    scale_of = {parameter: 1.0 if lr_scales is None else lr_scales[parameter] for parameter in trained}
     return [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": chosen, "weight_decay": decay, "lr_scale": scale}
+        for scale in dict.fromkeys(scale_of.values())
+        for decay, matrices in ((weight_decay, True), (0.0, False))
+        if (chosen := [p for p in trained if scale_of[p] == scale and (p.ndim > 1) is matrices])
     ]
+
+
+def lr_scales(model: nn.Module, settings: TrainSettings) -> dict[nn.Parameter, float]:
+    r"""Learning rate of every parameter over that of the schedule.
+
+    Of :math:`N` layers, layer :math:`i` (from 1) has :math:`d^{N + 1 - i}` with :math:`d` ``settings.layer_decay``, the
+    embeddings :math:`d^{N + 1}`, and the heads 1 (Bao et al. 2022, BEiT, released code), or ``settings.head_lr`` over
+    ``settings.lr``. In the code of ELECTRA (Clark et al. 2020, section 3.2) all but the heads have one power more.
+    """
+    depths = parameter_depths(model)
+    scales = {parameter: settings.layer_decay ** (depths.heads - depth) for parameter, depth in depths.of.items()}
+    if settings.head_lr is None:
+        return scales
+    of_heads = settings.head_lr / settings.lr
+    return {parameter: of_heads if depths.of[parameter] == depths.heads else scales[parameter] for parameter in scales}
 
 
 def optimizer_for(model: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
     """Build the optimiser of ``settings`` over the trainable parameters of ``model``."""
-    grouped = groups(model.parameters(), settings.weight_decay)
+    grouped = groups(model.parameters(), settings.weight_decay, lr_scales(model, settings))
     if settings.optimizer == "bert-adam":
         return BertAdam(grouped, lr=settings.lr, betas=settings.betas, eps=settings.eps)
     return torch.optim.AdamW(
         grouped, lr=settings.lr, betas=settings.betas, eps=settings.eps, fused=True if settings.fused else None
     )
+
+
+def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Set the learning rate of every group: ``lr`` times its ``lr_scale``."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group["lr_scale"]
 
 
 def state_of(optimizer: torch.optim.Optimizer, model: nn.Module) -> OptimizerState:

@@ -22,6 +22,8 @@ _POSITIVE = (
     "keep_last",
     "patience",
     "log_every",
+    "layer_decay",
+    "head_lr",
 )
 
 
@@ -48,7 +50,11 @@ class TrainSettings:
     max_grad_norm: float | None = 1.0  #: gradient clipping; null: none
     gradient_accumulation_steps: int = 1  #: micro-batches per process and step
     seed: int = 0  #: of example order, masks and dropout
-    precision: Literal["fp32", "bf16"] = "fp32"  #: bf16: autocast with float32 weights
+    layer_decay: float = 1.0  #: learning rate of a layer over that of the next one up; 0.65 to 0.95 when fine-tuning
+    head_lr: float | None = None  #: peak learning rate of task heads and other parts above the layers; null: `lr`
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"  #: 16 bits: autocast with float32 weights; fp16 scales the loss
+    tf32: bool = False  #: TensorFloat-32 for float32 matrix products on CUDA: faster, 10 bits instead of 23
+    activation_checkpointing: bool = False  #: compute layers again in the backward pass: less memory, a third slower
     parallel: Literal["auto", "ddp", "fsdp"] = "auto"  #: replicated or sharded weights
     compile: bool = False  #: apply torch.compile to the loss
     fused: bool = True  #: fused AdamW kernel
@@ -59,6 +65,7 @@ class TrainSettings:
     monitor: str | None = None  #: also keep the best checkpoint by ``split/measure``, such as ``dev/accuracy``
     patience: int | None = None  #: stop after so many evaluations without a better `monitor`; null: never
     log_every: int = 10  #: steps between log lines
+    trackers: tuple[str, ...] = ()  #: also log to these: wandb, mlflow, tensorboard and others that Accelerate knows
     num_workers: int = 0  #: worker processes that build batches; 0 builds them in this one
 
     def __post_init__(self) -> None:
@@ -79,6 +86,11 @@ class TrainSettings:
                 raise UserError(f"train.{name} is {value} but must not be negative")
         if not 0 <= self.warmup <= 1:
             raise UserError(f"train.warmup is {self.warmup} but must be a fraction of the steps between 0 and 1")
+        if self.layer_decay > 1:
+            raise UserError(
+                f"train.layer_decay is {self.layer_decay} but must not be greater than 1, with which all layers learn "
+                "at the same rate"
+            )
         if not 0 < self.decay_fraction <= 1:
             raise UserError(
                 f"train.decay_fraction is {self.decay_fraction} but must be a fraction of the steps above 0 and not "
@@ -89,7 +101,7 @@ class TrainSettings:
         for name, choices in (
             ("schedule", ("linear", "cosine", "constant", "wsd", "inverse-sqrt")),
             ("optimizer", ("adamw", "bert-adam")),
-            ("precision", ("fp32", "bf16")),
+            ("precision", ("fp32", "bf16", "fp16")),
             ("parallel", ("auto", "ddp", "fsdp")),
         ):
             if getattr(self, name) not in choices:

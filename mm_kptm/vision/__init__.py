@@ -12,7 +12,16 @@ else:
         {
             "boxes": ["corners_size_area", "require_fractions"],
         },
-        rooms=["extractors", "features", "modules", "objectives", "recipes"],
+        rooms=["contrastive", "extractors", "features", "modules", "objectives", "recipes"],
     )
 
-__all__ = ["corners_size_area", "extractors", "features", "modules", "objectives", "recipes", "require_fractions"]
+__all__ = [
+    "contrastive",
+    "corners_size_area",
+    "extractors",
+    "features",
+    "modules",
+    "objectives",
+    "recipes",
+    "require_fractions",
+]

@@ -247,7 +247,7 @@ def test_evaluate_prints_what_was_measured(trained, monkeypatch, capsys):
         asked.append(checkpoint)
         return {"split": split, "accuracy": 0.75}
 
-    monkeypatch.setattr(experiment, "evaluate", evaluate, raising=False)
+    monkeypatch.setattr("mm_kptm.experiment.api.evaluate", evaluate)
     capsys.readouterr()
     assert cli.main(["evaluate", "runs/trial"]) == 0
     assert capsys.readouterr().out == "split     test\naccuracy  0.75\n"

@@ -242,7 +242,7 @@ MISTAKES = {
     ),
     "brackets that YAML still reads": (
         "task: " + "[" * 220 + "]" * 220,
-        "trial.yaml, line 1: this is not an experiment file: its brackets nest too deep",
+        "trial.yaml, line 1: brackets nest too deep; 64 levels are read",
     ),
     "a short list": (
         "task: vqa\ntrain: {betas: [0.9]}\n",
@@ -284,7 +284,7 @@ MISTAKES = {
     "an empty file": ("", "the experiment file trial.yaml is empty"),
     "a file of brackets": (
         "task: " + "[" * 1500 + "]" * 1500,
-        "trial.yaml is not an experiment file: its brackets nest too deep",
+        "trial.yaml, line 1: brackets nest too deep; 64 levels are read",
     ),
     "unprintable text": (
         "task: \x00",

@@ -38,7 +38,8 @@ def test_the_joint_pair_differs_in_the_graph_alone():
     )
     assert replace(without, name="with-graph", knowledge=KnowledgeSettings("sentence-tree")) == with_graph
     start = config.read(Experiment, HOME / "experiments" / "joint" / "start.yaml")
-    assert with_graph.encoder.weights == start.folder / "model"
+    assert with_graph.encoder.weights == Path("runs/joint-starts") / f"{start.name}-seed-{{seed}}" / "model"
+    assert with_graph.objectives == {"bridge-entity": 0.5}
     assert len(arms_of([without, with_graph], nulls=True)) == 7
 
 

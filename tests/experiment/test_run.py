@@ -100,6 +100,19 @@ def test_a_run_says_what_it_was(tmp_path: Path) -> None:
     assert again == settings
 
 
+def test_every_seed_may_begin_with_a_run_of_its_own(tmp_path: Path) -> None:
+    for seed in (3, 4):
+        start = tiny(tmp_path, name=f"start-{seed}", train=TrainSettings(steps=0, seed=seed))
+        experiment.train(start, start.folder, progress=False)
+    weights = EncoderSettings("uniter", weights=tmp_path / "start-{seed}" / "model")
+    for seed in (3, 4):
+        built = build(tiny(tmp_path, encoder=weights, train=TrainSettings(seed=seed)))
+        saved = mm_kptm.load(tmp_path / f"start-{seed}" / "model")
+        torch.testing.assert_close(built.system.state_dict(), saved.state_dict(), rtol=0, atol=0)
+    with pytest.raises(UserError, match="start-5"):
+        build(tiny(tmp_path, encoder=weights, train=TrainSettings(seed=5)))
+
+
 def test_the_same_seed_gives_the_same_fresh_weights(tmp_path: Path) -> None:
     torch.manual_seed(1)
     one = build(tiny(tmp_path)).model.state_dict()  # type: ignore[attr-defined]

@@ -24,6 +24,7 @@ IMPORTED_AS = {
     "typing-extensions": "typing_extensions",
     "open-clip-torch": "open_clip",
     "huggingface-hub": "huggingface_hub",
+    "faiss-cpu": "faiss",
 }
 #: Parts of a declared package that are installed under names of their own.
 PART_OF = {"pydantic_core": "pydantic", "markupsafe": "jinja2"}

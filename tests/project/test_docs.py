@@ -17,6 +17,7 @@ import pytest
 from mm_kptm import cli, config
 from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
 from mm_kptm.datasets.schemas import CUSTOM, readers
+from mm_kptm.experiment import comparison
 from mm_kptm.experiment.settings import Experiment
 from mm_kptm.tasks.protocol import catalogue
 from mm_kptm.vision.features.store import StoreWriter
@@ -145,3 +146,18 @@ def test_pretraining_on_ones_own_data_is_ten_lines_away(
     rows = [json.loads(line) for line in (Path("runs") / Path(name).stem / "metrics.jsonl").read_text().splitlines()]
     losses = [row["loss"] for row in rows if "loss" in row]
     assert losses and all(map(math.isfinite, losses))
+
+
+def test_the_python_page_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        comparison, "outcomes", lambda work, jobs, *, workers: ((at, work(job)) for at, job in enumerate(jobs))
+    )
+    code = "\n".join(blocks("python.md", "python")).replace('"steps": 20', '"steps": 2').replace("seeds=2", "seeds=1")
+    exec(compile(code, "python.md", "exec"), {})
+    printed = capsys.readouterr().out
+    shapes = ("torch.Size([7, 768]) torch.Size([2, 768])", "3 torch.Size([2, 4, 768])", "2 torch.Size([2, 12, 4, 4])")
+    assert all(shape in printed for shape in shapes)
+    assert "runs/vqa-tiny" in printed and "vqa-tiny" in printed and "compared/report.html" in printed

@@ -31,6 +31,7 @@ FLOORS = (
     ("mm_kptm.knowledge.objectives", "mm_kptm.vision.objectives", "mm_kptm.crosslingual.objectives"),
     (
         "mm_kptm.knowledge.fusion",
+        "mm_kptm.vision.contrastive",
         "mm_kptm.vision.modules",
         "mm_kptm.vision.extractors",
         "mm_kptm.crosslingual.modules",

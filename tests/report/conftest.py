@@ -55,7 +55,7 @@ def make_run(folder: Path, *, seed: int = 0, accuracy: float = 0.8, scenes: int 
     (folder / "predictions" / "test.jsonl").write_text("\n".join(map(json.dumps, answers)) + "\n")
     baselines = {"test": {"chance": 0.03, "majority": 0.11, "question-only": 0.24}}
     (folder / "baselines.json").write_text(json.dumps(baselines))
-    write_gallery(folder / "gallery.json", [example(number, generator) for number in range(5)])
+    write_gallery(folder / "examples" / "test.json", [example(number, generator) for number in range(5)])
     return folder
 
 

@@ -61,9 +61,9 @@ EXAMPLE = {
             "test: 'chance' must be a number between 0 and 1",
         ),
         ("baselines.json", '{"test": 0.1}', "baselines.json, test must be an object, but it is 0.1"),
-        ("config.yaml", "a: 1\nb: [", "config.yaml, line 2: this is no valid YAML"),
+        ("config.yaml", "a: 1\nb: [", "config.yaml, line 2: this is not YAML"),
         ("config.yaml", "- 1", r"config.yaml must be an object, but it is \[1\]"),
-        ("gallery.json", "{}", "gallery.json: a gallery is a list of examples; this file holds something else"),
+        ("examples/test.json", "{}", "test.json: a gallery is a list of examples; this file holds something else"),
     ],
 )
 def test_a_malformed_run_file_is_named(run_folder, name, content, message):
@@ -86,7 +86,7 @@ def test_a_malformed_run_file_is_named(run_folder, name, content, message):
     ],
 )  # fmt: skip
 def test_a_malformed_example_is_named(tmp_path, change, message):
-    path = tmp_path / "gallery.json"
+    path = tmp_path / "test.json"
     path.write_text(json.dumps([EXAMPLE | change]))
     with pytest.raises(UserError, match=message):
         read_gallery(path)
@@ -117,6 +117,6 @@ def test_runs_of_a_comparison_are_names(tmp_path):
 
 
 def test_a_broken_json_file_is_named_with_its_line(tmp_path):
-    (tmp_path / "gallery.json").write_text("[\n1,\n")
-    with pytest.raises(UserError, match=r"gallery.json, line 3, column 1: no valid JSON"):
-        read_gallery(tmp_path / "gallery.json")
+    (tmp_path / "test.json").write_text("[\n1,\n")
+    with pytest.raises(UserError, match=r"test.json, line 3, column 1: no valid JSON"):
+        read_gallery(tmp_path / "test.json")

@@ -3,8 +3,10 @@
 import base64
 import io
 import json
+import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -12,8 +14,10 @@ from PIL import Image
 
 from mm_kptm.errors import UserError
 from mm_kptm.report import (
+    Box,
     Claim,
     Comparison,
+    GalleryExample,
     Row,
     Table,
     picture,
@@ -23,6 +27,7 @@ from mm_kptm.report import (
     write_comparison,
     write_gallery,
 )
+from mm_kptm.report.scenes import placed_labels
 
 VOID = {"meta", "br", "hr", "img", "link"}
 
@@ -32,6 +37,9 @@ class Page(HTMLParser):
 
     def __init__(self, text: str) -> None:
         super().__init__()
+        self.headings: list[tuple[int, str]] = []
+        self.anchors: set[str] = set()
+        self.attributes: list[tuple[str, dict[str, str | None]]] = []
         self.open: list[str] = []
         self.addresses: list[str] = []
         self.tags: list[str] = []
@@ -41,6 +49,10 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
+        self.attributes.append((tag, dict(attrs)))
+        if re.fullmatch("h[1-6]", tag):
+            self.headings.append((int(tag[1]), ""))
+        self.anchors |= {value for key, value in attrs if key == "id"}
         self.addresses += [value for key, value in attrs if key in ("src", "href", "xlink:href", "data", "action")]
         if tag not in VOID:
             self.open.append(tag)
@@ -54,6 +66,8 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
+        if self.open and re.fullmatch("h[1-6]", self.open[-1]):
+            self.headings[-1] = self.headings[-1][0], self.headings[-1][1] + data
         if self.open and self.open[-1] != "style":
             self.text += data + "|"
 
@@ -63,7 +77,16 @@ def read(path) -> Page:
 
 
 def headings(page: Page) -> list[str]:
-    return [part for part in page.text.split("|") if part in SECTIONS]
+    """The sections of a page, whose contents list, skip link and levels of headings are right."""
+    levels = [level for level, _ in page.headings]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(level <= before + 1 for before, level in pairwise(levels)), page.headings
+    assert all(text.strip() for _, text in page.headings)
+    found = [text for level, text in page.headings if level == 2]
+    listed = [address[1:] for address in page.addresses if address.startswith("#")]
+    assert listed[0] == "content" and {*listed} <= page.anchors, "the skip link stands first"
+    assert len(listed) - 1 == (len(found) if len(found) > 1 else 0)
+    return found
 
 
 SECTIONS = ["Claims", "Results", "Runs", "Learning curves", "Breakdown", "Examples", "Provenance"]
@@ -79,7 +102,7 @@ def compared(folder, maker) -> Comparison:
         "demo",
         3,
         (Table("Vision", rows, "unseen scans"),),
-        (Claim("vision gap", 0.5, 0.5, True),),
+        (Claim("vision gap", 0.5, 0.5, True, "at least"),),
         ("vision", "blind"),
     )
     write_comparison(folder, found)
@@ -100,7 +123,7 @@ def test_a_run_is_reported_in_its_folder(run_folder):
 def test_the_page_needs_nothing_but_itself(run_folder):
     path = write([run_folder])
     page = read(path)
-    assert page.addresses and all(address.startswith("data:image/png;base64,") for address in page.addresses)
+    assert page.addresses and all(address.startswith(("data:image/png;base64,", "#")) for address in page.addresses)
     assert not {"script", "link", "iframe", "object"} & set(page.tags)
     assert "url(" not in path.read_text() and "@import" not in path.read_text()
 
@@ -132,7 +155,7 @@ def test_what_a_file_holds_is_shown_and_not_obeyed(run_folder):
     ]
     (run_folder / "predictions" / "test.jsonl").write_text("\n".join(map(json.dumps, lines)))
     (run_folder / "metrics.jsonl").write_text(json.dumps({"step": 1, "split": evil, evil: 1}))
-    gallery = read_gallery(run_folder / "gallery.json")
+    gallery = read_gallery(run_folder / "examples" / "test.json")
     hostile = replace(
         gallery[0],
         id=evil,
@@ -145,7 +168,7 @@ def test_what_a_file_holds_is_shown_and_not_obeyed(run_folder):
         facts=(replace(gallery[0].facts[0], subject=evil, relation=evil, object=evil),),
         tokens=(replace(gallery[0].tokens[0], text=evil),),
     )
-    write_gallery(run_folder / "gallery.json", [hostile])
+    write_gallery(run_folder / "examples" / "test.json", [hostile])
     page = read(write([run_folder]))
     assert not {"script", "img"} & set(page.tags)
     assert page.text.count("alert(1)") >= 15
@@ -190,9 +213,9 @@ def test_a_comparison_reads_back_as_it_was_written(tmp_path, maker):
 
 
 def test_a_gallery_reads_back_as_it_was_written(run_folder, tmp_path):
-    examples = read_gallery(run_folder / "gallery.json")
-    write_gallery(tmp_path / "gallery.json", examples)
-    assert read_gallery(tmp_path / "gallery.json") == examples
+    examples = read_gallery(run_folder / "examples" / "test.json")
+    write_gallery(tmp_path / "copy" / "test.json", examples)
+    assert read_gallery(tmp_path / "copy" / "test.json") == examples
     assert len(examples) == 5 and examples[0].facts[0].used is True
 
 
@@ -211,7 +234,7 @@ def test_a_picture_of_another_kind_is_refused():
 
 
 def test_metrics_alone_make_a_page(run_folder):
-    for name in ("config.yaml", "baselines.json", "gallery.json", "environment.json", "predictions/test.jsonl"):
+    for name in ("config.yaml", "baselines.json", "examples/test.json", "environment.json", "predictions/test.jsonl"):
         (run_folder / name).unlink()
     page = read(write([run_folder]))
     assert headings(page) == ["Learning curves", "Provenance"]
@@ -258,3 +281,55 @@ def test_an_arm_of_a_run_that_is_not_there_is_named(tmp_path):
     write_comparison(tmp_path, Comparison("Named", "tiny", 1, (), arms={"seeing": ("a",)}))
     with pytest.raises(UserError, match=r"arms: 'seeing' has the run 'a', which is not among 'runs'"):
         read_comparison(tmp_path)
+
+
+def test_names_of_regions_hide_nothing_of_the_picture(run_folder):
+    """They stand outside of it, none over another, and a line leads to the box."""
+    crowded = Box((0.4, 0.3, 0.6, 0.5), "a second long name", 0.2)
+    found = read_gallery(run_folder / "examples" / "test.json")
+    write_gallery(
+        run_folder / "examples" / "test.json", [replace(one, boxes=(*one.boxes, crowded, crowded)) for one in found]
+    )
+    page = read(write([run_folder]))
+    names = [one for tag, one in page.attributes if tag == "text" and one.get("class") == "name"]
+    views = [one["viewbox"].split() for tag, one in page.attributes if tag == "svg" and one.get("class") == "scene"]
+    assert len(views) == 5 and len(names) == 25
+    for top, width, tall in ((float(v[1]), float(v[2]), float(v[3])) for v in views):
+        assert width == 112 and top < 0 and top + tall >= 64
+    for one in names:
+        base, size = float(one["y"]), float(one["font-size"])
+        assert base <= 0 or base - size >= 64 - 1e-6
+    labels = placed_labels((*found[0].boxes, crowded, crowded), 112, 64, 5.0)
+    spans = [(label.y, label.x - len(label.text) * 1.4, label.x + len(label.text) * 1.4) for label in labels]
+    for first, second in combinations(spans, 2):
+        assert first[0] != second[0] or first[2] <= second[1] or second[2] <= first[1]
+
+
+def test_examples_without_a_picture_are_texts_or_boxes_on_a_canvas(run_folder):
+    text = GalleryExample("1", "Anna was born in Rome.\nAnna is from Rome.", "entailment", "entailment", 1.0)
+    boxes = replace(text, id="2", width=640, height=480, boxes=(Box((0.1, 0.1, 0.5, 0.5), "region 1", 0.5),))
+    unjudged = replace(text, id="3", target="", correct=None)
+    write_gallery(run_folder / "examples" / "test.json", [text, boxes, unjudged])
+    page = read(write([run_folder]))
+    assert page.tags.count("article") == 3 and page.tags.count("image") == 0
+    assert page.text.count("✓ right") == 2 and "region 1" in page.text and "Anna is from Rome." in page.text
+
+
+def test_answers_of_which_nothing_was_recorded_stand_alone(run_folder):
+    (run_folder / "examples" / "test.json").unlink()
+    page = read(write([run_folder]))
+    assert "Examples" in headings(page) and page.tags.count("article") == 6
+    assert page.text.count("✓ right") == page.text.count("✗ wrong") == 3
+
+
+def test_a_page_says_how_many_answers_follow_swapped_facts(run_folder):
+    rows = [json.loads(line) for line in (run_folder / "predictions" / "test.jsonl").read_text().splitlines()]
+    other = [
+        {**row, "answer": row["answer"] if at % 4 else "another", "memorised": float(at % 4 > 0)}
+        for at, row in enumerate(rows)
+    ]
+    (run_folder / "predictions" / "test-swapped.jsonl").write_text("\n".join(map(json.dumps, other)))
+    page = read(write([run_folder]))
+    assert "Swapped facts" in headings(page)
+    assert "Split test-swapped, agreement with test" in page.text and "|75.0|" in page.text
+    assert "Split test-swapped, knowledge use" in page.text

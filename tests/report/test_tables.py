@@ -16,7 +16,7 @@ COMPARISON = Comparison(
     "demo",
     3,
     (Table("Vision", ROWS, "unseen scans"),),
-    (Claim("vision gap", 0.79, 0.5, True), Claim("fixed graph follows", 0.31, 0.3, False)),
+    (Claim("vision gap", 0.79, 0.5, True, "at least"), Claim("fixed graph follows", 0.31, 0.3, False, "at most")),
 )
 
 

@@ -75,7 +75,7 @@ def test_a_damaged_file_is_named(tmp_path, file):
     with pytest.raises(UserError, match=rf"{file} is not what was written \(its checksum differs\)"):
         verify(checkpoint)
     (checkpoint / file).unlink()
-    with pytest.raises(UserError, match=rf"{file} is missing from the checkpoint"):
+    with pytest.raises(UserError, match=rf"{file} is missing; name another"):
         verify(checkpoint)
 
 
@@ -147,7 +147,7 @@ def test_what_a_killed_process_left_is_swept_and_never_loaded(tmp_path):
 
 def test_a_failed_write_leaves_the_previous_checkpoint_in_force(tmp_path, monkeypatch):
     saved(tmp_path, step=1)
-    monkeypatch.setattr("mm_kptm.train.checkpoint._seal", lambda draft: 1 / 0)
+    monkeypatch.setattr("mm_kptm.io.manifest.seal", lambda draft: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         saved(tmp_path, step=2)
     assert Checkpoints(tmp_path).find("latest").name == "step-00000001"

@@ -29,7 +29,7 @@ from mm_kptm.train import TrainSettings
         ({"betas": (0.9, 1.0)}, r"train.betas are \[0.9, 1.0\] but must lie between 0 and 1"),
         ({"schedule": "stairs"}, "train.schedule is 'stairs' but must be one of linear, cosine, constant"),
         ({"optimizer": "sgd"}, "train.optimizer is 'sgd' but must be one of adamw, bert-adam"),
-        ({"precision": "fp16"}, "train.precision is 'fp16' but must be one of fp32, bf16"),
+        ({"precision": "fp8"}, "train.precision is 'fp8' but must be one of fp32, bf16, fp16"),
         ({"parallel": "fsdp1"}, "train.parallel is 'fsdp1' but must be one of auto, ddp, fsdp"),
         (
             {"monitor": "accuracy"},

@@ -68,6 +68,35 @@ def sentence_pairs(pairs: Iterable[tuple[EncodedSentence, EncodedSentence]], spe
     return Packed.of(ids=ids, positions=[range(len(text)) for text in ids], languages=languages)
 
 
+def alternating_documents(
+    pairs: Sequence[tuple[EncodedSentence, EncodedSentence]], specials: Specials, *, max_length: int
+) -> Packed:
+    """Documents of consecutive sentences whose every second one is translated (Huang et al. 2019, section 3.1).
+
+    Sentences end with the separator; a sentence that does not fit begins the next document, and one that is longer
+    than a document is cut. Each document begins in the first language.
+
+    >>> said = [((7,), (8,)), ((5,), (6,))]
+    >>> pairs = [(EncodedSentence(one, 0), EncodedSentence(other, 1)) for one, other in said]
+    >>> documents = alternating_documents(pairs, Specials(0, 1, 2, 3, 4), max_length=16)
+    >>> documents.columns["ids"].tolist(), documents.columns["languages"].tolist()
+    ([2, 7, 3, 6, 3], [0, 0, 0, 1, 1])
+    """
+    ids: list[list[int]] = []
+    languages: list[list[int]] = []
+    count = 0
+    for pair in pairs:
+        shown = pair[count % 2].ids[: max_length - 2]
+        if not ids or len(ids[-1]) + len(shown) + 1 > max_length:
+            count, shown = 0, pair[0].ids[: max_length - 2]
+            ids.append([specials.start])
+            languages.append([pair[0].language])
+        ids[-1] += [*shown, specials.stop]
+        languages[-1] += [pair[count % 2].language] * (len(shown) + 1)
+        count += 1
+    return Packed.of(ids=ids, positions=[range(len(text)) for text in ids], languages=languages)
+
+
 def every_pair(meanings: Iterable[Sequence[EncodedSentence]]) -> list[tuple[EncodedSentence, EncodedSentence]]:
     """Every pair of translations in both orders, from sentences aligned over several languages."""
     return [pair for sentences in meanings for pair in permutations(sentences, 2)]

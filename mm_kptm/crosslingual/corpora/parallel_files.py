@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from mm_kptm.crosslingual.corpora.gettext_catalogue import read_catalogue
 from mm_kptm.crosslingual.corpora.moses import read_aligned
 from mm_kptm.crosslingual.corpora.tmx import read_tmx
 from mm_kptm.errors import UserError
+from mm_kptm.io.records import parse_json
 from mm_kptm.io.text_lines import content_suffix, numbered_lines
 
 
@@ -75,12 +75,7 @@ def read_jsonl(path: Path, languages: tuple[str, str]) -> Iterator[tuple[str, st
     for number, line in numbered_lines(path):
         if not line.strip():
             continue
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(
-                f"{path}, line {number} is not JSON ({error.msg}); an object per line was expected"
-            ) from None
+        entry = parse_json(line, f"{path}, line {number}", whole=False)
         texts = entry.get("translation", entry) if isinstance(entry, dict) else entry
         sides = [texts.get(language) if isinstance(texts, dict) else None for language in languages]
         missing = next((name for name, side in zip(languages, sides, strict=True) if not isinstance(side, str)), None)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from mm_kptm.crosslingual.objectives.denoising import Denoising, Infilling
     from mm_kptm.crosslingual.objectives.entity_definition import DefinitionContrast, EntityDefinition
     from mm_kptm.crosslingual.objectives.fairseq_masking import FairseqMasking
-    from mm_kptm.crosslingual.objectives.masked_spans import MaskedSpans
+    from mm_kptm.crosslingual.objectives.masked_spans import MaskedSpanGeneration
     from mm_kptm.crosslingual.objectives.masking import xlm_masking
     from mm_kptm.crosslingual.objectives.momentum_contrast import CrossLingualContrast, MomentumContrast
     from mm_kptm.crosslingual.objectives.plugged_attention import MaskedTranslations, PluggedAttention
@@ -24,7 +24,7 @@ else:
             "denoising": ["Denoising", "Infilling"],
             "entity_definition": ["DefinitionContrast", "EntityDefinition"],
             "fairseq_masking": ["FairseqMasking"],
-            "masked_spans": ["MaskedSpans"],
+            "masked_spans": ["MaskedSpanGeneration"],
             "masking": ["xlm_masking"],
             "momentum_contrast": ["CrossLingualContrast", "MomentumContrast"],
             "plugged_attention": ["MaskedTranslations", "PluggedAttention"],
@@ -42,7 +42,7 @@ __all__ = [
     "EntityDefinition",
     "FairseqMasking",
     "Infilling",
-    "MaskedSpans",
+    "MaskedSpanGeneration",
     "MaskedTranslations",
     "MomentumContrast",
     "PluggedAttention",

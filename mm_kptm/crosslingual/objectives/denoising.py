@@ -6,13 +6,14 @@ Shapes: T rows, B texts.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from mm_kptm.batch import Inputs, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.next_tokens import Continuation, NextTokens
+from mm_kptm.objectives.spec import TEXTS, ObjectiveContext, ObjectiveSpec
 
 Words = list[list[int]]
 
@@ -148,3 +149,66 @@ def words_of(ids: Sequence[int], groups: Sequence[int], *, apart: bool = False) 
             words[-1].append(token)
         last = group
     return words
+
+
+LANGUAGE_CODES = "a token for every language"
+
+
+class FramedDenoising(Denoising):
+    """Denoising of texts framed as ``[start] X </s>``: the code of their language, or the start token, ends them.
+
+    Args:
+        noise: the noise function.
+        codes: token of every language, by language id; None: texts end with their own first token.
+    """
+
+    def __init__(self, noise: Infilling, codes: Sequence[int] | None = None) -> None:
+        super().__init__(noise)
+        self.codes = codes
+
+    def prepare(self, inputs: Inputs, generator: torch.Generator | None = None) -> Continuation:
+        """Move the first token behind the text, replace it by the code, and noise the text.
+
+        Raises:
+            UserError: there is no text, or no generator; or codes are used and texts have no language.
+        """
+        tokens = inputs.text
+        if tokens is None:
+            return super().prepare(inputs, generator)
+        starts = tokens.layout.starts(tokens.ids.device)
+        firsts, spoken = tokens.ids[starts], None if tokens.languages is None else tokens.languages[starts]
+        if self.codes is not None:
+            if spoken is None:
+                raise UserError(f"{self.name} ends a text with the code of its language, but the texts have none")
+            firsts = torch.tensor(self.codes)[spoken]
+        order = torch.arange(tokens.rows) + 1
+        order[starts + torch.tensor(tokens.layout.lengths) - 1] = starts
+        ids = tokens.ids[order]
+        ids[starts + torch.tensor(tokens.layout.lengths) - 1] = firsts
+        groups = None if tokens.mask_groups is None else tokens.mask_groups[order]
+        moved = replace(tokens, ids=ids, mask_groups=groups, token_labels=None)
+        batch = super().prepare(inputs.with_streams(text=moved), generator)
+        text, target = batch.inputs.text, batch.inputs.target
+        if spoken is None or text is None or target is None:
+            return batch
+        shown = {
+            name: replace(side, languages=spoken[side.layout.sequence_ids(side.ids.device)])
+            for name, side in (("text", text), ("target", target))
+        }
+        return replace(batch, inputs=batch.inputs.with_streams(**shown))
+
+
+def _from_context(context: ObjectiveContext) -> FramedDenoising:
+    noise = Infilling(context.specials.mask, context.specials.stop, **context.arguments)
+    codes = context.offered(LANGUAGE_CODES) if LANGUAGE_CODES in context.offers.has else None
+    return FramedDenoising(noise, codes)
+
+
+DENOISING = ObjectiveSpec(
+    Denoising.name,
+    "Liu et al. 2020, Multilingual Denoising Pre-training for Neural Machine Translation, TACL, section 2.3",
+    _from_context,
+    needs=(TEXTS,),
+    streams=("target",),
+    arguments=("share", "mean_length", "permute"),
+)

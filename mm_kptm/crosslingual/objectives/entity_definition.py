@@ -14,9 +14,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mm_kptm.batch import Inputs, Movable, Tokens
+from mm_kptm.crosslingual.corpora.token_pairs import both_sides
+from mm_kptm.crosslingual.objectives.masking import xlm_masking
 from mm_kptm.errors import UserError
+from mm_kptm.objectives.rows import mean_of_each
+from mm_kptm.objectives.spec import ObjectiveContext, ObjectiveSpec
 from mm_kptm.objectives.tokens import TokenMasker
+from mm_kptm.systems.encoder import Encoder
+from mm_kptm.systems.recipe import Addition
 from mm_kptm.systems.system import System
+from mm_kptm.train.parallel.processes import all_gather_rows
 
 
 class RunningBatchNorm(nn.Module):
@@ -127,6 +134,7 @@ class EntityDefinition:
     """
 
     name = "entity-definition"
+    heads = ("entity-definition", "masked-tokens")
 
     def __init__(
         self,
@@ -193,7 +201,7 @@ class EntityDefinition:
             "doc2word": contrast(documents[linked], words[linked], queues[1]),
         }
         if system.training:
-            head.enqueue(words.detach(), documents.detach())
+            head.enqueue(all_gather_rows(words), all_gather_rows(documents))
         return found
 
     def loss(self, system: System, batch: DefinedMentions) -> Tensor:
@@ -203,3 +211,116 @@ class EntityDefinition:
         return torch.stack(
             [scale * (found[name].sum() / max(len(found[name]), 1)) for name, scale in scales.items()]
         ).sum()
+
+    def measure(self, system: System, batch: DefinedMentions) -> Tensor:
+        """The same sum for each sentence, [B]."""
+        found, count = self.losses(system, batch), len(batch)
+        owners = batch.text.layout.sequence_ids(batch.rows.device)[batch.rows]
+        each = mean_of_each(found["masked"], owners, count)
+        linked = (batch.starts >= 0).nonzero().squeeze(1)
+        for name, scale in (("word2doc", self.word_scale), ("doc2word", self.document_scale)):
+            both_ways = found[name].view(2, -1).mean(0)
+            each = each.index_add(0, linked, scale * both_ways)
+        return each
+
+
+@dataclass(frozen=True, eq=False)
+class Triples(Movable):
+    """Subjects with a relation, and descriptions of their objects."""
+
+    subjects: Tokens
+    objects: Tokens
+
+    def __len__(self) -> int:
+        return len(self.subjects.layout)
+
+
+class ObjectEntailment:
+    """Contrast of a subject with a relation and the description of the object (Jiang et al. 2022, section 3.3).
+
+    The text of the inputs is the description of the subject and the words of the relation, the target the description
+    of the object, possibly in another language; the first states are contrasted as in :class:`EntityDefinition`, with
+    a head of the same form. The released code does not contain this objective.
+
+    Args:
+        layer: depth whose states are contrasted, 0 being the embeddings; -1 the last.
+        temperature: divides the scores.
+        normalised: whether vectors are L2-normalised.
+    """
+
+    name = "object-entailment"
+
+    def __init__(self, *, layer: int = -1, temperature: float = 0.1, normalised: bool = True) -> None:
+        self.layer = layer
+        self.temperature = temperature
+        self.normalised = normalised
+
+    def prepare(self, inputs: Inputs, generator: torch.Generator | None = None) -> Triples:
+        """The texts as they are; nothing is drawn.
+
+        Raises:
+            UserError: there is no text or no target, or they differ in number.
+        """
+        return Triples(*both_sides(inputs, self.name))
+
+    def losses(self, system: System, batch: Triples) -> Tensor:
+        """The loss of every triple, the mean of its two directions, [B]; in training the queues grow afterwards."""
+        states = []
+        for side in (batch.subjects, batch.objects):
+            depths = [stream.x for stream in system.hidden_states(Inputs(text=side))]
+            states.append(depths[self.layer][side.layout.starts(side.ids.device)])
+        head = cast(DefinitionContrast, system.head(self.name))
+        subjects, objects = head.word(states[0]), head.document(states[1])
+        queue = head.documents.detach().clone()
+        found = queued_contrast(subjects, objects, queue, temperature=self.temperature, normalised=self.normalised)
+        if system.training:
+            head.enqueue(all_gather_rows(subjects), all_gather_rows(objects))
+        return found.view(2, -1).mean(0)
+
+    def loss(self, system: System, batch: Triples) -> Tensor:
+        """The mean over triples."""
+        return self.losses(system, batch).mean()
+
+    def measure(self, system: System, batch: Triples) -> Tensor:
+        """The loss of each triple, [B]."""
+        return self.losses(system, batch)
+
+
+PAPER = (
+    "Jiang et al. 2022, XLM-K: Improving Cross-Lingual Language Model Pre-training with Multilingual Knowledge, AAAI, "
+    "section {}"
+)
+DESCRIBED_MENTIONS = "mentions of entities with descriptions"
+DESCRIBED_OBJECTS = "triples between entities with descriptions"
+_ARGUMENTS = ("layer", "temperature", "normalised")
+
+
+def entity_definition(encoder: nn.Module, *, num_layers: int = 2, queue_size: int = 32768) -> DefinitionContrast:
+    """Projections of both sides, and their queues (Jiang et al. 2022, section 3.2)."""
+    return DefinitionContrast(cast(Encoder, encoder).dim, num_layers=num_layers, queue_size=queue_size)
+
+
+def _definition(context: ObjectiveContext) -> EntityDefinition:
+    masking = xlm_masking(context.specials, context.vocab_size, rate=context.mask_rate)
+    return EntityDefinition(masking, **context.arguments)
+
+
+HEADS = Addition(
+    "entity-description-contrast",
+    PAPER.format("3"),
+    heads={EntityDefinition.name: entity_definition, ObjectEntailment.name: entity_definition},
+)
+ENTITY_DEFINITION = ObjectiveSpec(
+    EntityDefinition.name,
+    PAPER.format("3.2"),
+    _definition,
+    needs=(DESCRIBED_MENTIONS,),
+    arguments=(*_ARGUMENTS, "word_scale", "document_scale"),
+)
+OBJECT_ENTAILMENT = ObjectiveSpec(
+    ObjectEntailment.name,
+    PAPER.format("3.3"),
+    lambda context: ObjectEntailment(**context.arguments),
+    needs=(DESCRIBED_OBJECTS,),
+    arguments=_ARGUMENTS,
+)

@@ -15,6 +15,7 @@ from torch import Tensor
 from mm_kptm.batch import Inputs, SequenceLayout, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.next_tokens import Continuation, NextTokens
+from mm_kptm.objectives.spec import TEXTS, ObjectiveContext, ObjectiveSpec
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class SpanPolicy:
         return found
 
 
-class MaskedSpans(NextTokens):
+class MaskedSpanGeneration(NextTokens):
     """Generation of the masked span of a text (Song et al. 2019, eq. 1), with the head ``next-tokens``.
 
     The decoder input is the token before each masked position, with that token's own position, and nothing else.
@@ -65,7 +66,7 @@ class MaskedSpans(NextTokens):
         policy: chooses the masked positions.
     """
 
-    name = "masked-spans"
+    name = "masked-span-generation"
 
     def __init__(self, *, mask_id: int, vocab_size: int, policy: SpanPolicy = SpanPolicy()) -> None:
         super().__init__()
@@ -80,7 +81,7 @@ class MaskedSpans(NextTokens):
             UserError: there is no text, or no generator.
         """
         if inputs.text is None or generator is None:
-            raise UserError("masked-spans masks text at random, so it needs inputs with a text and a generator")
+            raise UserError(f"{self.name} masks text at random, so it needs inputs with a text and a generator")
         rng = random.Random(int(torch.randint(2**62, (), generator=generator)))
         tokens = inputs.text
         rows = [
@@ -127,3 +128,18 @@ def columns_of(layout: SequenceLayout, places: Sequence[Sequence[int]]) -> Tenso
     """Row numbers of positions counted from the first token of each text, in order, [P]."""
     rows = [first + place for first, found in zip(layout.offsets, places, strict=False) for place in found]
     return torch.tensor(rows, dtype=torch.long)
+
+
+def _from_context(context: ObjectiveContext) -> MaskedSpanGeneration:
+    policy = SpanPolicy(**context.arguments)
+    return MaskedSpanGeneration(mask_id=context.specials.mask, vocab_size=context.vocab_size, policy=policy)
+
+
+MASKED_SPAN_GENERATION = ObjectiveSpec(
+    MaskedSpanGeneration.name,
+    "Song et al. 2019, MASS: Masked Sequence to Sequence Pre-training for Language Generation, ICML, equation 1",
+    _from_context,
+    needs=(TEXTS,),
+    streams=("target",),
+    arguments=("share", "max_span_length"),
+)

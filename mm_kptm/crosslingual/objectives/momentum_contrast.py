@@ -16,9 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mm_kptm.batch import Inputs, Movable, SequenceLayout, Tokens
+from mm_kptm.crosslingual.corpora.token_pairs import both_sides
+from mm_kptm.crosslingual.objectives.masking import xlm_masking
 from mm_kptm.errors import UserError
+from mm_kptm.objectives.next_tokens import TARGETS
+from mm_kptm.objectives.spec import ObjectiveContext, ObjectiveSpec
 from mm_kptm.objectives.tokens import TokenMasker
-from mm_kptm.systems.encoder import LayeredEncoder
+from mm_kptm.systems.encoder import Encoder, LayeredEncoder, layer_at
+from mm_kptm.systems.recipe import Addition
 from mm_kptm.systems.system import System
 from mm_kptm.train.parallel.processes import all_gather_rows
 
@@ -122,11 +127,14 @@ class CrossLingualContrast:
     The trainer calls :meth:`after_step` after every step of the optimiser.
 
     Args:
-        layer: depth whose first state represents a text, 0 being the embeddings (8 in base size, 12 in large).
+        layer: depth whose first state represents a text, 0 being the embeddings (8 of 12 in base size, 12 of 24 in
+            large); default: at ``depth`` of the layers.
+        depth: share of the layers.
         temperature: divides the scores.
         momentum: of the momentum encoder.
         masking: masks tokens of both sides first, as in the released code; default: none.
         mixup: whether pairs are mixed two by two; a remaining one stays unmixed.
+        queue_size: negatives that are kept (131,072 as published).
     """
 
     name = "xlco"
@@ -134,13 +142,17 @@ class CrossLingualContrast:
     def __init__(
         self,
         *,
-        layer: int = 8,
+        layer: int | None = None,
+        depth: float = 2 / 3,
         temperature: float = 0.25,
         momentum: float = 0.9999,
         masking: TokenMasker | None = None,
         mixup: bool = True,
+        queue_size: int | None = None,
     ) -> None:
         self.layer = layer
+        self.depth = depth
+        self.sizes = {} if queue_size is None else {"queue_size": queue_size}
         self.temperature = temperature
         self.momentum = momentum
         self.masking = masking
@@ -152,13 +164,7 @@ class CrossLingualContrast:
         Raises:
             UserError: there is no text or no target, or they differ in number.
         """
-        if inputs.text is None or inputs.target is None:
-            raise UserError("xlco contrasts a text with its translation, so the inputs need a text and a target")
-        sides = inputs.text, inputs.target
-        if len(sides[0].layout) != len(sides[1].layout):
-            raise UserError(
-                f"every text needs its translation, but there are {len(sides[0].layout)} and {len(sides[1].layout)}"
-            )
+        sides = both_sides(inputs, self.name)
         if self.masking is not None:
             sides = self.masking.mask(sides[0], generator)[0], self.masking.mask(sides[1], generator)[0]
         count = len(sides[0].layout)
@@ -205,9 +211,10 @@ class CrossLingualContrast:
     def _first_states(self, encoder: nn.Module, tokens: Tokens) -> Tensor:
         """The state of every first token at the chosen depth, [B, D]; deeper layers are not computed."""
         layered = cast(LayeredEncoder, encoder)
-        depths = list(islice(layered.hidden_states(Inputs(text=tokens)), self.layer, self.layer + 1))
+        layer = self.layer if self.layer is not None else layer_at(encoder, self.depth, self.name)
+        depths = list(islice(layered.hidden_states(Inputs(text=tokens)), layer, layer + 1))
         if not depths:
-            raise UserError(f"xlco reads layer {self.layer}, which is deeper than the encoder; give it another layer")
+            raise UserError(f"xlco reads layer {layer}, which is deeper than the encoder; give it another layer")
         states: Tensor = depths[0].x
         return states[tokens.layout.starts(states.device)]
 
@@ -250,3 +257,29 @@ def _sequences(tokens: Tokens, sequences: Tensor) -> Tokens:
         mask_groups=None,
         token_labels=None,
     )
+
+
+PAPER = (
+    "Chi et al. 2021, InfoXLM: An Information-Theoretic Framework for Cross-Lingual Language Model Pre-Training, "
+    "NAACL, section 3.2"
+)
+
+
+def contrast(encoder: nn.Module, *, queue_size: int = 1024) -> MomentumContrast:
+    """The momentum encoder and the queue (Chi et al. 2021, section 3.2)."""
+    return MomentumContrast(encoder, cast(Encoder, encoder).dim, queue_size)
+
+
+def _from_context(context: ObjectiveContext) -> CrossLingualContrast:
+    masking = xlm_masking(context.specials, context.vocab_size, rate=context.mask_rate)
+    return CrossLingualContrast(masking=masking, **context.arguments)
+
+
+QUEUE = Addition(CrossLingualContrast.name, PAPER, heads={CrossLingualContrast.name: contrast})
+XLCO = ObjectiveSpec(
+    CrossLingualContrast.name,
+    PAPER,
+    _from_context,
+    needs=(TARGETS,),
+    arguments=("layer", "depth", "temperature", "momentum", "mixup", "queue_size"),
+)

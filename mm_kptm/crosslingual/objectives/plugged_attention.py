@@ -13,8 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mm_kptm.batch import Inputs, Movable
+from mm_kptm.crosslingual.objectives.masking import xlm_masking
 from mm_kptm.errors import UserError
+from mm_kptm.objectives.next_tokens import TARGETS
 from mm_kptm.objectives.rows import mean, mean_of_each
+from mm_kptm.objectives.spec import ObjectiveContext, ObjectiveSpec
 from mm_kptm.objectives.tokens import TokenMasker
 from mm_kptm.systems.system import System
 
@@ -60,6 +63,7 @@ class PluggedAttention:
     """
 
     name = "ca-mlm"
+    head = "masked-tokens"
 
     def __init__(self, masking: TokenMasker) -> None:
         self.masking = masking
@@ -105,3 +109,16 @@ class PluggedAttention:
         return torch.stack(
             [mean_of_each(losses, owners[name.startswith("y")], len(batch)) for name, losses in each]
         ).sum(0)
+
+
+def _from_context(context: ObjectiveContext) -> PluggedAttention:
+    return PluggedAttention(xlm_masking(context.specials, context.vocab_size, rate=context.mask_rate))
+
+
+CA_MLM = ObjectiveSpec(
+    PluggedAttention.name,
+    "Luo et al. 2021, VECO: Variable and Flexible Cross-lingual Pre-training for Language Understanding and "
+    "Generation, ACL, section 2.2",
+    _from_context,
+    needs=(TARGETS,),
+)

@@ -14,6 +14,7 @@ import torch
 from mm_kptm.batch import Inputs, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.next_tokens import Continuation, NextTokens
+from mm_kptm.objectives.spec import TEXTS, ObjectiveContext, ObjectiveSpec
 
 
 @dataclass(frozen=True)
@@ -119,3 +120,19 @@ def denoised(tokens: Tokens, noised: Sequence[Sequence[int]], *, without_first: 
         firsts = tokens.languages[tokens.layout.starts(tokens.ids.device)].tolist()
         languages = [[language] * len(text) for language, text in zip(firsts, texts, strict=True)]
     return Inputs(text=Tokens.of(texts, languages=languages).to(tokens.ids.device), target=tokens)
+
+
+def _from_context(context: ObjectiveContext) -> WordDenoising:
+    arguments = dict(context.arguments)
+    without_first = bool(arguments.pop("without_first", False))
+    return WordDenoising(WordNoise(context.specials.mask, **arguments), without_first=without_first)
+
+
+WORD_DENOISING = ObjectiveSpec(
+    WordDenoising.name,
+    "Chi et al. 2020, Cross-Lingual Natural Language Generation via Pre-Training, AAAI, section 2.2",
+    _from_context,
+    needs=(TEXTS,),
+    streams=("target",),
+    arguments=("shuffle", "drop", "blank", "without_first"),
+)

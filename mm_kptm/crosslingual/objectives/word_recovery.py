@@ -12,11 +12,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mm_kptm.batch import EVERY_ROW, Inputs, Movable, SequenceLayout
+from mm_kptm.crosslingual.corpora.token_pairs import both_sides
 from mm_kptm.errors import UserError
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.assembly import Assembled
 from mm_kptm.nn.steps import Stream
+from mm_kptm.objectives.next_tokens import TARGETS
 from mm_kptm.objectives.rows import mean_of_each
+from mm_kptm.objectives.spec import ObjectiveSpec
+from mm_kptm.systems.recipe import Addition
 from mm_kptm.systems.system import System
 
 
@@ -58,6 +62,7 @@ class WordRecovery:
     """
 
     name = "word-recovery"
+    heads = ("word-recovery", "masked-tokens")
 
     def prepare(self, inputs: Inputs, generator: torch.Generator | None = None) -> Translations:
         """The pairs as they are; nothing is drawn.
@@ -65,11 +70,7 @@ class WordRecovery:
         Raises:
             UserError: there is no text or no target, or they differ in number.
         """
-        if inputs.text is None or inputs.target is None:
-            raise UserError("word-recovery reads a text and its translation, so the inputs need a text and a target")
-        counts = len(inputs.text.layout), len(inputs.target.layout)
-        if counts[0] != counts[1]:
-            raise UserError(f"every text needs its translation, but there are {counts[0]} and {counts[1]}")
+        both_sides(inputs, self.name)
         return Translations(inputs)
 
     def losses(self, system: System, batch: Translations) -> Tensor:
@@ -94,3 +95,18 @@ class WordRecovery:
         losses, text = self.losses(system, batch), batch.inputs.text
         owners = torch.zeros(0, dtype=torch.long) if text is None else text.layout.sequence_ids(losses.device)
         return mean_of_each(losses, owners, len(batch))
+
+
+PAPER = (
+    "Huang et al. 2019, Unicoder: A Universal Language Encoder by Pre-training with Multiple Cross-lingual Tasks, "
+    "EMNLP, section 3.1"
+)
+
+
+def word_recovery(encoder: SingleStream) -> TranslatedWords:
+    """The attention of a word to those of a translation (Huang et al. 2019, section 3.1)."""
+    return TranslatedWords(encoder.dim)
+
+
+RECOVERY_HEAD = Addition(WordRecovery.name, PAPER, heads={WordRecovery.name: word_recovery})
+WORD_RECOVERY = ObjectiveSpec(WordRecovery.name, PAPER, lambda context: WordRecovery(), needs=(TARGETS,))

@@ -6,7 +6,6 @@ from typing import Any
 
 from torch import nn
 
-from mm_kptm.crosslingual.recipes.xlm_r import answer_spans, token_classes
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.assembly import TextOnly
 from mm_kptm.nn.attention import set_attention_dropout
@@ -14,7 +13,7 @@ from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Pooler
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
-from mm_kptm.recipes.bert import BERT_FIELDS
+from mm_kptm.recipes.bert import BERT_FIELDS, answer_spans, token_classes
 from mm_kptm.recipes.roberta import masked_tokens
 from mm_kptm.systems.published_fields import check_fields
 from mm_kptm.systems.recipe import Recipe
@@ -97,7 +96,13 @@ ERNIE_M_BASE = Recipe(
         "token-classifier": token_classes,
         "answer-spans": answer_spans,
     },
-    objectives=(),
+    objectives=(
+        "masked-tokens",
+        "translation-language-modeling",
+        "cross-attention-masked-tokens",
+        "back-translated-masked-tokens",
+    ),
+    pretraining_heads=(),
     weights=(
         Rename("[ernie_m.]embeddings.word_embeddings.weight", "encoder.embed.text.word.weight"),
         Rename("[ernie_m.]embeddings.position_embeddings.weight", "encoder.embed.text.position.weight"),

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from mm_kptm.batch import ALL_ROWS, EVERY_ROW, Encoded, Inputs, OutputRows, SequenceLayout, Tokens, row_numbers
-from mm_kptm.crosslingual.recipes.xlm_r import answer_spans, token_classes
 from mm_kptm.errors import UserError
 from mm_kptm.models.rows import union_of_rows
 from mm_kptm.nn.assembly import join, required_text
@@ -20,7 +19,7 @@ from mm_kptm.nn.ragged import masked_self_attention_layout
 from mm_kptm.nn.steps import Stream
 from mm_kptm.nn.sublayers import bert_layer
 from mm_kptm.nn.visibility import Branches, Open
-from mm_kptm.recipes.bert import BERT_FIELDS, embedding_rules, layer_rules
+from mm_kptm.recipes.bert import BERT_FIELDS, answer_spans, embedding_rules, layer_rules, token_classes
 from mm_kptm.systems.published_fields import check_fields
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, Rename

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mm_kptm.crosslingual.objectives.momentum_contrast import MomentumContrast
-from mm_kptm.crosslingual.objectives.word_alignment import Pointer
+from mm_kptm.crosslingual.objectives.word_alignment import word_alignment
 from mm_kptm.crosslingual.recipes.xlm_r import (
     HEADS,
     HUGGING_FACE_RULES,
@@ -15,7 +15,6 @@ from mm_kptm.crosslingual.recipes.xlm_r import (
     xlm_r,
 )
 from mm_kptm.models.single import SingleStream
-from mm_kptm.nn.init import bert_init
 from mm_kptm.recipes.roberta import ROBERTA_TABLES, fairseq_rules
 from mm_kptm.systems.published_fields import check_fields
 from mm_kptm.systems.recipe import Recipe
@@ -25,13 +24,6 @@ from mm_kptm.systems.rules import Drop, Rename, Rule
 def contrast(encoder: SingleStream, *, queue_size: int = 131072) -> MomentumContrast:
     """The momentum encoder and the queue of translations that InfoXLM is trained with (Chi et al. 2021, 3.2)."""
     return MomentumContrast(encoder, encoder.dim, queue_size)
-
-
-def word_alignment(encoder: SingleStream) -> Pointer:
-    """The pointer of XLM-Align from a masked token to its translation (Chi et al. 2021, section 3.2)."""
-    head = Pointer(encoder.dim)
-    bert_init(head)
-    return head
 
 
 def read_contrast_config(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,7 +70,8 @@ INFOXLM_BASE = Recipe(
     build=xlm_r,
     reads=frozenset({"text"}),
     heads={**HEADS, "xlco": contrast},
-    objectives=("masked-tokens",),
+    objectives=("masked-tokens", "translation-language-modeling", "xlco"),
+    pretraining_heads=("masked-tokens",),
     weights=(*_momentum_rules(), *encoder_rules(), *HUGGING_FACE_RULES),
     model_types=("xlm-roberta",),
     fixed_fields={},
@@ -92,7 +85,9 @@ INFOXLM_BASE = Recipe(
     ),
 )
 
-INFOXLM_LARGE = Recipe(**{**vars(INFOXLM_BASE), "name": "infoxlm-large", "sizes": LARGE})
+INFOXLM_LARGE = Recipe(
+    **{**vars(INFOXLM_BASE), "name": "infoxlm-large", "sizes": LARGE, "objective_arguments": {"xlco": {"depth": 0.5}}}
+)
 
 XLM_ALIGN_BASE = Recipe(
     name="xlm-align-base",
@@ -102,7 +97,8 @@ XLM_ALIGN_BASE = Recipe(
     build=xlm_r,
     reads=frozenset({"text"}),
     heads={**HEADS, "word-alignment": word_alignment},
-    objectives=("masked-tokens",),
+    objectives=("masked-tokens", "translation-language-modeling", "word-alignment"),
+    pretraining_heads=("masked-tokens",),
     weights=(
         *encoder_rules(),
         Rename("q_linear.{leaf}", "heads.word-alignment.query.{leaf}"),

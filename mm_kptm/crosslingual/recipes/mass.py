@@ -135,7 +135,7 @@ MASS = Recipe(
     model_types=("xlm",),
     reads=frozenset({"text", "languages", "target"}),
     heads={"masked-tokens": masked_tokens, "next-tokens": next_tokens},
-    objectives=("next-tokens",),
+    objectives=("masked-span-generation", "next-tokens"),
     weights=(
         Rename(
             "decoder.encoder_attn.{i}.out_lin.{language}.{leaf}",

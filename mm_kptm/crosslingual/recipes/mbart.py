@@ -18,6 +18,7 @@ from mm_kptm.nn.submodules import submodule
 from mm_kptm.systems.published_fields import check_fields
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Copies, Rename, Rule, Same
+from mm_kptm.systems.text_format import TextFormat
 
 
 def mbart(
@@ -184,12 +185,13 @@ MBART_CC25 = Recipe(
     model_types=("mbart",),
     reads=frozenset({"text", "target"}),
     heads={"next-tokens": next_tokens},
-    objectives=("next-tokens",),
+    objectives=("denoising", "next-tokens"),
     weights=_WEIGHTS,
     fixed_fields={},  # read_config refuses by itself
     read_config=read_config,
     infer_from_shapes={"vocab_size": (_WORD, 0), "max_positions": ("encoder.source.embed.text.position.weight", 0)},
     infer_sizes=infer_sizes,
+    text=TextFormat(language_codes="last"),
     notes=(
         "fairseq counts positions over real tokens, Hugging Face over columns: they differ where padding stands in "
         "front; ragged tokens have the former, and padded ones take it from counted_positions",
@@ -205,6 +207,7 @@ MBART_50 = Recipe(
         "paper": "Tang et al. 2021, Multilingual Translation from Denoising Pre-Training, Findings of ACL, "
         "arXiv:2008.00401",
         "sizes": {"vocab_size": 250054},
+        "text": TextFormat(language_codes="first"),
         "notes": (
             MBART_CC25.notes[0],
             "a source is [language] X </s>; the decoder begins with </s>, then [language] Y </s>",

@@ -7,7 +7,6 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from mm_kptm.batch import Tokens
-from mm_kptm.crosslingual.recipes.xlm_r import answer_spans, token_classes
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.assembly import TextOnly
 from mm_kptm.nn.attention import set_attention_dropout
@@ -16,7 +15,15 @@ from mm_kptm.nn.heads import Pooler, Transform
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
 from mm_kptm.nn.submodules import submodule
-from mm_kptm.recipes.bert import BERT_FIELDS, activation_of, embedding_rules, layer_rules, norm_of
+from mm_kptm.recipes.bert import (
+    BERT_FIELDS,
+    activation_of,
+    answer_spans,
+    embedding_rules,
+    layer_rules,
+    norm_of,
+    token_classes,
+)
 from mm_kptm.systems.published_fields import check_fields
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, OneOf, Rename

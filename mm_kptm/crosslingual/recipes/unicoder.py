@@ -1,16 +1,9 @@
 """Unicoder: XLM further pretrained with word recovery, and the encoder of XGLUE's baseline."""
 
-from mm_kptm.crosslingual.objectives.word_recovery import TranslatedWords
+from mm_kptm.crosslingual.objectives.word_recovery import word_recovery
 from mm_kptm.crosslingual.recipes.xlm import XLM_15
 from mm_kptm.crosslingual.recipes.xlm_r import XLM_R_BASE
-from mm_kptm.models.single import SingleStream
 from mm_kptm.systems.recipe import Recipe
-
-
-def word_recovery(encoder: SingleStream) -> TranslatedWords:
-    """The attention of a word to those of a translation (Huang et al. 2019, section 3.1)."""
-    return TranslatedWords(encoder.dim)
-
 
 UNICODER_15 = Recipe(
     **{
@@ -20,6 +13,13 @@ UNICODER_15 = Recipe(
         "paper": "Huang et al. 2019, Unicoder: A Universal Language Encoder by Pre-training with Multiple "
         "Cross-lingual Tasks, EMNLP, arXiv:1909.00964",
         "heads": {**XLM_15.heads, "word-recovery": word_recovery},
+        "pretraining_heads": ("masked-tokens",),
+        "objectives": (
+            *XLM_15.objectives,
+            "word-recovery",
+            "paraphrase-classification",
+            "cross-lingual-masked-tokens",
+        ),
         "notes": (
             *XLM_15.notes,
             "neither code nor weights of its pretraining were published; a checkpoint of xlm-15 is the start",

@@ -302,7 +302,7 @@ VECO = Recipe(
     model_types=("veco",),
     reads=frozenset({"text", "target"}),
     heads={"masked-tokens": masked_tokens},
-    objectives=("masked-tokens",),
+    objectives=("masked-tokens", "ca-mlm"),
     weights=(
         Copies("encoder.embed_tokens.weight", ("encoder.text.word.weight", "heads.masked-tokens.word.weight")),
         Same("decoder.output_projection.weight", as_="encoder.embed_tokens.weight"),

@@ -288,7 +288,7 @@ XLM_MT = Recipe(
     model_types=("xlm",),
     reads=frozenset({"text", "languages", "target"}),
     heads={"masked-tokens": masked_tokens, "next-tokens": next_tokens},
-    objectives=("next-tokens",),
+    objectives=("word-denoising", "back-translation", "next-tokens"),
     weights=(
         *seq2seq_rules(),
         *_start_rules(),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mm_kptm.crosslingual.objectives.entity_definition import DefinitionContrast
+from mm_kptm.crosslingual.objectives.entity_definition import entity_definition
 from mm_kptm.crosslingual.recipes.xlm_r import (
     HEADS,
     HUGGING_FACE_RULES,
@@ -13,16 +13,10 @@ from mm_kptm.crosslingual.recipes.xlm_r import (
     read_config,
     xlm_r,
 )
-from mm_kptm.models.single import SingleStream
 from mm_kptm.recipes.roberta import ROBERTA_TABLES
 from mm_kptm.systems.published_fields import check_fields
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, Rename
-
-
-def entity_definition(encoder: SingleStream, *, num_layers: int = 2, queue_size: int = 32768) -> DefinitionContrast:
-    """Projections of mentions and descriptions, and their queues (Jiang et al. 2022, section 3.2)."""
-    return DefinitionContrast(encoder.dim, num_layers=num_layers, queue_size=queue_size)
 
 
 def read_definition_config(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,7 +40,8 @@ XLM_K_BASE = Recipe(
     build=xlm_r,
     reads=frozenset({"text"}),
     heads={**HEADS, "entity-definition": entity_definition},
-    objectives=("masked-tokens",),
+    objectives=("masked-tokens", "entity-definition", "object-entailment"),
+    pretraining_heads=("masked-tokens",),
     weights=(
         *(
             rule

@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from mm_kptm.models.single import SingleStream
+from mm_kptm.recipes.bert import answer_spans, class_counts, token_classes
 from mm_kptm.recipes.roberta import (
     HUGGING_FACE_HEAD_RULES,
     ROBERTA_FIELDS,
@@ -56,16 +57,6 @@ def xlm_r(
         dropout=dropout,
         attention_dropout=attention_dropout,
     )
-
-
-def token_classes(encoder: SingleStream, *, num_classes: int = 7, dropout: float = 0.0) -> nn.Sequential:
-    """Linear token classifier: part-of-speech tags, named entities (the default is PAN-X's seven tags)."""
-    return nn.Sequential(nn.Dropout(dropout), nn.Linear(encoder.dim, num_classes))
-
-
-def answer_spans(encoder: SingleStream) -> nn.Linear:
-    """Start and end logits of every token, [P, 2]."""
-    return nn.Linear(encoder.dim, 2)
 
 
 #: What a configuration in either layout may ask for; absent fields ask for nothing.
@@ -156,6 +147,7 @@ XLM_R_BASE = Recipe(
     fixed_fields={},  # read_config looks at both layouts
     read_config=read_config,
     infer_from_shapes=ROBERTA_TABLES,
+    infer_heads=class_counts,
     notes=NOTES,
 )
 

@@ -76,7 +76,7 @@ XNLG = Recipe(
     model_types=("xlm",),
     reads=frozenset({"text", "languages", "target"}),
     heads={"next-tokens": next_tokens},
-    objectives=("next-tokens",),
+    objectives=("word-denoising", "next-tokens"),
     weights=(
         Drop("encoder.pred_layer.proj.{leaf}", because="the second stage predicts nothing from the encoder"),
         *seq2seq_rules(),

@@ -43,6 +43,7 @@ def read_karpathy(path: str | Path) -> tuple[Described, ...]:
         UserError: the file cannot be read, a key is missing or of another kind, a split is unknown, an image is twice.
     """
     seen: dict[str, str] = {}
+    told: dict[str, str] = {}
     images = []
     for record in Record.of(read_json(path), str(path)).records("images"):
         file = record.get("filename", str)
@@ -54,6 +55,8 @@ def read_karpathy(path: str | Path) -> tuple[Described, ...]:
             (one.name("sentid") if "sentid" in one.values else f"{file}-{at}", one.get("raw", str))
             for at, one in enumerate(record.records("sentences"))
         ]
+        for id_, _ in captions:
+            once(id_, f"{record.place}, sentence {id_}", told, "the sentence")
         images.append(Described(tuple(names), tuple(captions), KARPATHY_SPLITS[split]))
     return tuple(images)
 
@@ -85,13 +88,13 @@ def read_refcoco(path: str | Path) -> tuple[Pointed, ...]:
         UserError: the file cannot be read, a key is missing or of another kind, something referred to is not there.
     """
     whole = Record.of(read_json(path), str(path))
-    images = {one.name("image_id", "id"): one for one in whole.records("images")}
+    images = _by_id(whole.records("images"), "image", "image_id", "id")
     return _refer(whole, images) if "refs" in whole.values else _captioned(whole, images)
 
 
 def _refer(whole: Record, images: dict[str, Record]) -> tuple[Pointed, ...]:
-    boxes = {one.name("ann_id"): one for one in whole.records("anns")}
-    sentences = {one.name("sent_id"): one for one in whole.records("sentences")}
+    boxes = _by_id(whole.records("anns"), "object", "ann_id")
+    sentences = _by_id(whole.records("sentences"), "sentence", "sent_id")
     found = []
     for ref in whole.records("refs"):
         image = _there(images, ref.name("image_id"), ref, "image")
@@ -101,6 +104,14 @@ def _refer(whole: Record, images: dict[str, Record]) -> tuple[Pointed, ...]:
             sentence = _there(sentences, str(number), ref, "sentence")
             found.append(Pointed(str(number), names_of(image), sentence.get("sent", str), box, split))
     return tuple(found)
+
+
+def _by_id(records: Sequence[Record], what: str, *keys: str) -> dict[str, Record]:
+    """Records by their id; ``UserError`` where one is there twice."""
+    seen: dict[str, str] = {}
+    for record in records:
+        once(record.name(*keys), record.place, seen, f"the {what}")
+    return {record.name(*keys): record for record in records}
 
 
 def _captioned(whole: Record, images: dict[str, Record]) -> tuple[Pointed, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mm_kptm.errors import UserError
-from mm_kptm.io.text_lines import read_text
+from mm_kptm.io.text_lines import is_count, read_text
 
 ROOT = 0  #: head of the root word
 
@@ -39,8 +39,8 @@ def read_conllu(path: str | Path) -> tuple[ParsedSentence, ...]:
         cells, place = line.rstrip("\r").split("\t"), f"{path}, line {number}"
         if len(cells) != 10:
             raise UserError(f"{place} has {len(cells)} fields; a word of CoNLL-U has ten, set apart by tabs")
-        if cells[0].isdigit():
-            if not cells[6].isdigit() or int(cells[0]) != len(rows) + 1:
+        if is_count(cells[0]):
+            if not is_count(cells[6]) or int(cells[0]) != len(rows) + 1:
                 raise UserError(
                     f"{place} is word {cells[0]} with the head {cells[6]!r}; words count from 1, and a head is the "
                     "number of a word, 0 for the root"

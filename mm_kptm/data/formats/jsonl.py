@@ -220,6 +220,9 @@ def _related(record: Record, id_: str) -> RelatedMentions:
 def _translated(record: Record, id_: str) -> Translated:
     said: dict[str, Json] = record.get("sentences", dict)
     sentences = {key: expected(value, str, f"{record.place}: 'sentences', {key}") for key, value in said.items()}
+    for language, sentence in sentences.items():
+        if not language.strip() or not sentence.strip():
+            raise UserError(f"{record.place}: 'sentences' holds a blank language or a blank text")
     if len(sentences) < 2:
         raise UserError(f"{record.place}: 'sentences' is in {len(sentences)} language; two at least were expected")
     return Translated(id_, sentences)

@@ -82,7 +82,7 @@ def read_fewrel(path: str | Path) -> tuple[RelatedMentions, ...]:
     found: list[RelatedMentions] = []
     for relation in Record.of(held, str(path)).values:
         for record in Record.of(held, str(path)).records(relation):
-            tokens = record.texts("tokens")
+            tokens = record.texts("tokens", blank=True)
             text, spans = _joined(tokens)
             head, tail = (_token_span(record, key, spans) for key in ("h", "t"))
             found.append(RelatedMentions(str(len(found)), text, head, tail, relation, (head, tail)))
@@ -140,7 +140,7 @@ def _choi(record: Record, at: int) -> tuple[TypedMention]:
 
 
 def _figer(record: Record, at: int) -> tuple[TypedMention, ...]:
-    text, spans = _joined(record.texts("tokens"))
+    text, spans = _joined(record.texts("tokens", blank=True))
     found = []
     for number, mention in enumerate(record.records("mentions")):
         first, stop = mention.get("start", int), mention.get("end", int)
@@ -162,7 +162,7 @@ def _ernie_relation(record: Record, at: int) -> RelatedMentions:
 
 
 def _tacred(record: Record, at: int) -> RelatedMentions:
-    text, spans = _joined(record.texts("token"))
+    text, spans = _joined(record.texts("token", blank=True))
     head, tail = (
         _between(spans, record.get(f"{end}_start", int), record.get(f"{end}_end", int), f"{record.place}: {end}_start")
         for end in ("subj", "obj")

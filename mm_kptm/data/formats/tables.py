@@ -8,14 +8,23 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mm_kptm.errors import UserError, nearest
-from mm_kptm.io.records import Json, Record, read_line, read_lines, read_listed, read_table, shown
+from mm_kptm.io.records import (
+    Json,
+    Record,
+    parse_json,
+    read_json,
+    read_line,
+    read_lines,
+    read_listed,
+    read_table,
+    shown,
+)
 from mm_kptm.io.text_lines import content_suffix, open_bytes, read_text
 
 if TYPE_CHECKING:
@@ -171,8 +180,8 @@ def _shards(folder: Path) -> list[Path]:
     """The files of a folder: as its ``state.json`` orders them, or by name."""
     state = folder / "state.json"
     if state.is_file():
-        listed = json.loads(read_text(state, "a JSON file")).get("_data_files", [])
-        return [folder / str(one["filename"]) for one in listed]
+        listed = Record.of(read_json(state), str(state)).records("_data_files")
+        return [folder / one.get("filename", str) for one in listed]
     found = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".arrow", ".parquet"))
     if not found:
         raise UserError(f"{folder} holds no .arrow or .parquet file; name the file or folder of one split")
@@ -213,8 +222,12 @@ def _arrow_table(file: Path) -> pa.Table:
 def _class_names(schema: pa.Schema) -> dict[str, Sequence[str]]:
     """The names of integer labels that `datasets` wrote into a schema, by column."""
     written = (schema.metadata or {}).get(b"huggingface")
-    features = json.loads(written).get("info", {}).get("features", {}) if written else {}
-    found = {column: _names_of(feature) for column, feature in features.items()}
+    if not written:
+        return {}
+    described = parse_json(written.decode("utf-8", "replace"), "the schema of the file")
+    info = described.get("info") if isinstance(described, dict) else None
+    features = info.get("features") if isinstance(info, dict) else None
+    found = {column: _names_of(feature) for column, feature in features.items()} if isinstance(features, dict) else {}
     return {column: names for column, names in found.items() if names}
 
 

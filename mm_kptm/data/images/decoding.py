@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -34,28 +35,48 @@ def read_picture(path: Path, *, most_pixels: int = MOST_PIXELS) -> NDArray[np.ui
         raise UserError(f"picture {path} is not there")
     if path.stat().st_size == 0:
         raise UserError(f"picture {path} is an empty file")
+    return _decode(path, f"picture {path}", most_pixels)
+
+
+def decode_picture(content: bytes, name: str, *, most_pixels: int = MOST_PIXELS) -> NDArray[np.uint8]:
+    """Decode the content of an image file as :func:`read_picture`, [height, width, 3].
+
+    Args:
+        content: of the file.
+        name: what errors call it, such as ``a.png in shard-0001.tar``.
+        most_pixels: the largest image that is decoded.
+
+    Raises:
+        UserError: empty, no image, cut short, of no size, or too large.
+    """
+    if not content:
+        raise UserError(f"picture {name} is an empty file")
+    return _decode(BytesIO(content), f"picture {name}", most_pixels)
+
+
+def _decode(source: Path | BytesIO, called: str, most_pixels: int) -> NDArray[np.uint8]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of Pillow: the size is checked here
-            with Image.open(path) as image:
+            with Image.open(source) as image:
                 width, height = image.size
                 if image.format in _REFUSED_FORMATS:
-                    raise UserError(f"picture {path} is {image.format}, which is not decoded; save it as PNG or JPEG")
+                    raise UserError(f"{called} is {image.format}, which is not decoded; save it as PNG or JPEG")
                 if not width or not height:
-                    raise UserError(f"picture {path} is {width} pixels wide and {height} high")
+                    raise UserError(f"{called} is {width} pixels wide and {height} high")
                 if width * height > most_pixels:
                     claimed = f"{width} x {height} pixels"
-                    raise UserError(f"picture {path} claims {claimed}, more than the {most_pixels:,} that are decoded")
+                    raise UserError(f"{called} claims {claimed}, more than the {most_pixels:,} that are decoded")
                 image.load()
                 return _rgb(image)
     except UserError:
         raise
     except UnidentifiedImageError:
-        raise UserError(f"{path} is no picture of a known kind") from None
+        raise UserError(f"{called.removeprefix('picture ')} is no picture of a known kind") from None
     except Image.DecompressionBombError:
-        raise UserError(f"picture {path} claims more pixels than the {most_pixels:,} that are decoded") from None
+        raise UserError(f"{called} claims more pixels than the {most_pixels:,} that are decoded") from None
     except Exception as error:  # a broken file makes a decoder fail in any way
-        raise UserError(f"picture {path} cannot be decoded: {str(error) or type(error).__name__}") from None
+        raise UserError(f"{called} cannot be decoded: {str(error) or type(error).__name__}") from None
 
 
 def _rgb(image: Image.Image) -> NDArray[np.uint8]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from tokenizers import Tokenizer as Engine
 from tokenizers import decoders, models, pre_tokenizers
 
-from mm_kptm.data.tokenizers.tokenizer_json import ROBERTA_SPECIALS, TokenizerJson
+from mm_kptm.data.tokenizers.tokenizer_json import ROBERTA_SPECIALS, TokenizerJson, check_numbers
 from mm_kptm.errors import UserError
 from mm_kptm.io.records import Record, expected, read_json
 from mm_kptm.io.text_lines import read_text
@@ -51,7 +51,9 @@ def open_byte_level(numbers: Path, merges: Path, words: Path | None = None) -> T
 
 def _numbers(file: Path) -> dict[str, int]:
     held = Record.of(read_json(file), str(file))
-    return {piece: expected(number, int, f"{file}: {piece!r}") for piece, number in held.values.items()}
+    numbers = {piece: expected(number, int, f"{file}: {piece!r}") for piece, number in held.values.items()}
+    check_numbers(numbers.values(), str(file))
+    return numbers
 
 
 def _renumbered(ids: dict[str, int], words: Path) -> dict[str, int]:

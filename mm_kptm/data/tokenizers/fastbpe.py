@@ -16,7 +16,7 @@ from tokenizers import models, pre_tokenizers
 
 from mm_kptm.data.tokenizers.protocol import Pieces, Specials
 from mm_kptm.errors import UserError
-from mm_kptm.io.text_lines import read_text
+from mm_kptm.io.text_lines import is_count, read_text
 
 #: Special tokens before the words of every XLM vocabulary; ``</s>`` starts and ends texts, ``<special1>`` is the mask.
 SPECIAL_TOKENS = ("<s>", "</s>", "<pad>", "<unk>", *(f"<special{number}>" for number in range(10)))
@@ -119,7 +119,7 @@ def _words(file: Path) -> Iterator[str]:
     seen = set(SPECIAL_TOKENS)
     for _, line in _lines(file):
         parts = line.split()
-        if "\u2028" in line or len(parts) != 2 or not parts[1].isdigit() or parts[0] in seen:
+        if "\u2028" in line or len(parts) != 2 or not is_count(parts[1]) or parts[0] in seen:
             continue
         seen.add(parts[0])
         yield parts[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from tokenizers import Tokenizer as Engine
@@ -11,6 +12,8 @@ from mm_kptm.errors import UserError
 
 #: Special tokens of RoBERTa-like tokenizers, in the order of BERT's.
 ROBERTA_SPECIALS = ("<pad>", "<unk>", "<s>", "</s>", "<mask>")
+
+_SPARSE, _GAP = 4, 100_000  #: ids may go up to this many times the number of pieces, and this many more
 
 
 class TokenizerJson:
@@ -34,6 +37,7 @@ class TokenizerJson:
         self._engine.encode_special_tokens = True
         self.specials = _specials(engine, name)
         pieces = {number: piece for piece, number in engine.get_vocab().items()}
+        check_numbers(pieces, name)
         self.vocabulary = tuple(pieces.get(number, "") for number in range(max(pieces) + 1))
 
     @classmethod
@@ -69,6 +73,20 @@ class TokenizerJson:
         encoded = self._engine.encode(text, add_special_tokens=False)
         spans = tuple(_shown(text, start, end) for start, end in encoded.offsets)
         return Pieces(tuple(encoded.ids), tuple(encoded.tokens), spans)
+
+
+def check_numbers(numbers: Collection[int], name: str) -> None:
+    """Check that ids of pieces are those of a table; a stray one would take the memory of all below it.
+
+    Raises:
+        UserError: an id is negative, or far beyond the number of pieces.
+    """
+    most = _SPARSE * len(numbers) + _GAP
+    for number in numbers:
+        if not 0 <= number < most:
+            raise UserError(
+                f"{name} numbers a piece {number}, but has {len(numbers)} pieces; ids from 0 to {most - 1} are read"
+            )
 
 
 def _specials(engine: Engine, name: str) -> Specials:

@@ -33,7 +33,9 @@ def pretraining(data: DependencyTrees, request: DataRequest) -> PreparedData:
     """Sentences in the order of the file."""
     tokenizer = data.tokenizer()
     offers = Offers(data.name, {TEXTS: None, DEPENDENCY_TREES: None})
-    context = ObjectiveContext(tokenizer.specials, len(tokenizer), offers, data.mask_rate, request.recipe)
+    context = ObjectiveContext(
+        tokenizer.specials, len(tokenizer), offers, data.mask_rate, request.recipe, request.objective_arguments
+    )
     objectives = build_objectives(request.objectives, context)
 
     def source(split: str) -> ObjectiveSource:

@@ -90,7 +90,12 @@ def pretraining(data: Documents, request: DataRequest) -> PreparedData:
     lexicons = Lexicons(tokenizer, data.wordnet, data.vectors, data.ngrams, data.similar)
     beside = KnowledgeBeside(data.knowledge, tokenizer, data.max_length)
     context = ObjectiveContext(
-        tokenizer.specials, len(tokenizer), _offers(data, lexicons, beside), data.mask_rate, request.recipe
+        tokenizer.specials,
+        len(tokenizer),
+        _offers(data, lexicons, beside),
+        data.mask_rate,
+        request.recipe,
+        request.objective_arguments,
     )
     named = build_objectives(request.objectives, context)
     objectives = {name: ForTask(objective, task) for task, (name, objective) in enumerate(named.items())}

@@ -11,33 +11,42 @@ from typing import Literal
 
 import numpy as np
 
+from mm_kptm.batch import Inputs
 from mm_kptm.data.formats.captions import Described
 from mm_kptm.data.formats.jsonl import AskedImage, read_retrieval, read_vqa
+from mm_kptm.data.formats.vision.translated_captions import read_translated_captions
 from mm_kptm.data.packing import Packed
 from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.datasets.object_tags import ObjectTags
+from mm_kptm.datasets.pretraining.multilingual_captions import SwitchedCaptions, caption_pairs, read_translations
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import RegionFiles, fingerprints
 from mm_kptm.datasets.stored_regions import CLASSES, DETECTED, StoredRegions
 from mm_kptm.errors import UserError
-from mm_kptm.objectives.mixture import Mixture, Objectives
+from mm_kptm.io.text_lines import numbered_lines
+from mm_kptm.objectives.mixture import Mixture, MixtureBatch, Objectives
 from mm_kptm.objectives.spec import LANGUAGE_IDS, REGIONS, TEXTS, ObjectiveContext, Offers, build_objectives
 from mm_kptm.preprocessing.image_text import ImageTextLayout
 from mm_kptm.preprocessing.inputs import MARK, InputSource
 from mm_kptm.preprocessing.text import TextEncoding
 from mm_kptm.systems.text_format import TextFormat
 from mm_kptm.tasks.metrics.vqa import normalised
-from mm_kptm.tasks.pretraining import ObjectiveSource, heads_of
+from mm_kptm.tasks.pretraining import ObjectiveSource, SourcesOfObjectives, heads_of
+from mm_kptm.train.protocol import Source
 from mm_kptm.vision.features.region_store import DetectionStore
+from mm_kptm.vision.objectives.co_masking import TRANSLATED_CAPTIONS, VisualTranslationLanguageModeling
 from mm_kptm.vision.objectives.lxmert import ANSWER, ANSWERS, NO_ANSWER
 from mm_kptm.vision.objectives.masked_objects import DETECTED_OBJECTS
 from mm_kptm.vision.objectives.masked_regions import REGION_CLASSES
 from mm_kptm.vision.objectives.part_contrast import OBJECT_TAGS
+from mm_kptm.vision.objectives.region_words import REGION_NAMES
 
 REMEDIES = {
     LANGUAGE_IDS: "name the languages of the encoder, in the order of their ids, as data.languages",
     REGION_CLASSES: f"give the folder of data.features a {CLASSES}.npy, the detector's distribution for every region",
     DETECTED_OBJECTS: f"give the folder of data.features {', '.join(f'{name}.npy' for name in DETECTED)}",
+    REGION_NAMES: "name a file of the names of the detector's classes, one a line, as data.class_names",
+    TRANSLATED_CAPTIONS: "name captions and their translations, a JSON object a line, as data.translated",
     OBJECT_TAGS: "let data.tags be true, and give the folder of data.features object_names.npy and names.json",
     ANSWERS: "name questions and their answers, a JSON object a line, as data.questions",
 }
@@ -52,6 +61,11 @@ class ImageTextPairs(RegionFiles):
     questions: Path | None = None  #: training questions with answers, as own data of VQA; texts like captions
     dev_questions: Path | None = None  #: the same for dev
     tags: bool = False  #: whether the names of an image's objects stand behind every text about it, as Oscar reads them
+    class_names: Path | None = None  #: names of the detector's classes but the background, one a line, in their order
+    translated: Path | None = None  #: training captions beside their translations, with the words that are aligned
+    dev_translated: Path | None = None  #: the same for dev
+    switch: Path | None = None  #: translations of words by language, into which words of captions are switched (M3P)
+    switch_rate: float | None = None  #: share of the words that are switched; null: one word a caption
     num_objects: int = 1600  #: classes of the detector, without a background; Visual Genome's unless given
     num_attributes: int = 400  #: its attributes
     mask_rate: float = 0.15  #: the share of tokens that is masked
@@ -79,7 +93,8 @@ class ImageTextPairs(RegionFiles):
     @property
     def fingerprints(self) -> dict[str, str]:
         """Fingerprint of the data and the settings that affect them."""
-        asked = {"questions": self.questions, "dev_questions": self.dev_questions}
+        parts = ("questions", "dev_questions", "class_names", "translated", "dev_translated", "switch")
+        asked = {part: getattr(self, part) for part in parts}
         named = {name: path for name, path in asked.items() if path is not None}
         return {**super().fingerprints, **fingerprints(named)}
 
@@ -118,15 +133,19 @@ class _Pairs:
         columns = self.regions.detections
         if CLASSES in columns:
             has[REGION_CLASSES] = lambda: int(columns[CLASSES].shape[1])
+        if self.data.class_names is not None:
+            has[REGION_NAMES] = self._names
         if all(name in columns for name in DETECTED):
             has[DETECTED_OBJECTS] = self._detected
         if self.data.tags:
             has[OBJECT_TAGS] = None
         if self.data.questions is not None:
             has[ANSWERS] = lambda: self.answers
+        if self.data.translated is not None:
+            has[TRANSLATED_CAPTIONS] = None
         return Offers(self.data.name, has, REMEDIES)
 
-    def source(self, split: str) -> InputSource:
+    def source(self, split: str) -> Source[Inputs]:
         """Every caption, and behind them every question, with its image.
 
         Raises:
@@ -144,7 +163,34 @@ class _Pairs:
         if self.data.questions is not None:
             marks = np.repeat([answer for *_, answer in said], texts.lengths)
             texts = Packed(texts.offsets, {**texts.columns, f"{MARK}{ANSWER}": marks})
-        return InputSource(texts, self.regions, self.regions.store.places_of(image for image, *_ in said))
+        shown = InputSource(texts, self.regions, self.regions.store.places_of(image for image, *_ in said))
+        if self.data.switch is None or split != "train":
+            return shown
+        return SwitchedCaptions(
+            shown,
+            [text for _, text, *_ in said],
+            self.tokenizer,
+            self.data.max_length,
+            read_translations(self.data.switch),
+            word_rate=self.data.switch_rate,
+        )
+
+    def translated(self, split: str) -> InputSource:
+        """Captions beside their translations, with their images.
+
+        Raises:
+            UserError: the split has none, a file cannot be read, or the store lacks an image.
+        """
+        path = {"train": self.data.translated, "dev": self.data.dev_translated}.get(split)
+        if path is None:
+            raise UserError(
+                f"{self.data.name} has no translated captions of {split}; name some as data.dev_translated, or leave "
+                f"{VisualTranslationLanguageModeling.name} out"
+            )
+        examples = read_translated_captions(path)
+        encoding = TextEncoding(self.tokenizer, self.data.max_length, self.data.languages)
+        places = self.regions.store.places_of(one.image for one in examples)
+        return caption_pairs(examples, encoding, lambda texts: InputSource(texts.texts, self.regions, places))
 
     def _described(self, split: str) -> list[tuple[Described, str]]:
         """The images of a split with their names in the store.
@@ -182,6 +228,11 @@ class _Pairs:
         tags, places = ObjectTags(self.regions.store, self.tokenizer), self.regions.store.places_of
         return lambda image: tags(int(places([image])[0]))
 
+    def _names(self) -> list[tuple[int, ...]]:
+        """The tokens of the name of every class of the detector."""
+        lines = numbered_lines(self.data.class_names) if self.data.class_names is not None else ()
+        return [self.tokenizer.encode(name.strip()).ids for _, name in lines]
+
     def _detected(self) -> dict[str, int]:
         """The sizes of a head that names objects and attributes."""
         sizes = {"num_objects": self.data.num_objects, "num_attributes": self.data.num_attributes}
@@ -199,11 +250,17 @@ def pretraining(data: ImageTextPairs, request: DataRequest) -> PreparedData:
     """Captions with their images, in the order of the file."""
     tokenizer = data.tokenizer()
     pairs = _Pairs(data, tokenizer, request.recipe.text)
-    context = ObjectiveContext(tokenizer.specials, len(tokenizer), pairs.offers, data.mask_rate, request.recipe)
+    context = ObjectiveContext(
+        tokenizer.specials, len(tokenizer), pairs.offers, data.mask_rate, request.recipe, request.objective_arguments
+    )
     objectives = build_objectives(request.objectives, context)
 
-    def source(split: str) -> ObjectiveSource:
-        return ObjectiveSource(pairs.source(split), Objectives(objectives))
+    def source(split: str) -> Source[MixtureBatch]:
+        if VisualTranslationLanguageModeling.name not in objectives:
+            return ObjectiveSource(pairs.source(split), Objectives(objectives))
+        captions = pairs.source(split)
+        inputs = dict.fromkeys(objectives, captions) | {VisualTranslationLanguageModeling.name: pairs.translated(split)}
+        return SourcesOfObjectives(inputs, objectives)
 
     return PreparedData(
         sources={split: partial(source, split) for split in data.files},

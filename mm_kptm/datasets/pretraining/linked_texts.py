@@ -47,7 +47,9 @@ def pretraining(data: MentionedTexts, request: DataRequest) -> PreparedData:
     tokenizer = data.tokenizer()
     replacer = Replacer(read_typed_entities(data.entities), rate=data.replaced)
     offers = Offers(data.name, {TEXTS: None, REPLACED_ENTITIES: None})
-    context = ObjectiveContext(tokenizer.specials, len(tokenizer), offers, data.mask_rate, request.recipe)
+    context = ObjectiveContext(
+        tokenizer.specials, len(tokenizer), offers, data.mask_rate, request.recipe, request.objective_arguments
+    )
     objectives = build_objectives(request.objectives, context)
 
     def source(split: str) -> ObjectiveSource:

@@ -49,7 +49,9 @@ def pretraining(data: MarkedRelations, request: DataRequest) -> PreparedData:
     if len(relations) < 2:
         raise UserError(f"{data.train} names {len(relations)} relations; there must be at least two")
     offers = Offers(data.name, {TEXTS: None, MARKED_PAIRS: lambda: relations})
-    context = ObjectiveContext(tokenizer.specials, len(tokenizer), offers, data.mask_rate, request.recipe)
+    context = ObjectiveContext(
+        tokenizer.specials, len(tokenizer), offers, data.mask_rate, request.recipe, request.objective_arguments
+    )
     objectives = build_objectives(request.objectives, context)
 
     def source(split: str) -> ObjectiveSource:

@@ -58,7 +58,9 @@ def pretraining(data: FeltTexts, request: DataRequest) -> PreparedData:
     lexicon = SentiWordNet.open(data.sentiwordnet)
     rates = {"polar": data.mask_rate_polar, "late": data.late_supervision_rate}
     offers = Offers(data.name, {TEXTS: None, TAGGED_WORDS: lambda: rates})
-    context = ObjectiveContext(tokenizer.specials, len(tokenizer), offers, data.mask_rate, request.recipe)
+    context = ObjectiveContext(
+        tokenizer.specials, len(tokenizer), offers, data.mask_rate, request.recipe, request.objective_arguments
+    )
     objectives = build_objectives(request.objectives, context)
 
     def source(split: str) -> ObjectiveSource:

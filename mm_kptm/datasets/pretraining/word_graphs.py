@@ -81,7 +81,9 @@ def pretraining(data: WordGraphs, request: DataRequest) -> PreparedData:
     relations, _ = renumbered((name for graph in graphs("train") for name in graph.relations), {})
     counts = GraphSource(graphs("train"), entities, relations).counts()
     offers = Offers(data.name, {WORD_GRAPHS: lambda: (counts, len(relations))})
-    context = ObjectiveContext(tokenizer.specials, len(tokenizer), offers, recipe=request.recipe)
+    context = ObjectiveContext(
+        tokenizer.specials, len(tokenizer), offers, recipe=request.recipe, settings=request.objective_arguments
+    )
     objectives = build_objectives(request.objectives, context)
 
     def source(split: str) -> ObjectiveSource:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,11 +11,10 @@ from mm_kptm.data.formats.xnli import LABELS, SentencePair, read_xnli
 from mm_kptm.datasets.knowledge_settings import KnowledgeFileSettings
 from mm_kptm.datasets.labelled import labelled_files
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
+from mm_kptm.datasets.settings import by_split
 from mm_kptm.datasets.text.sources import pairs
+from mm_kptm.datasets.text.xtreme_files import check_files, expected_labels, write_answers
 from mm_kptm.errors import UserError
-from mm_kptm.io.atomic import write_lines
-from mm_kptm.io.records import one_of
-from mm_kptm.io.text_lines import read_text
 from mm_kptm.tasks.example import Row
 from mm_kptm.tasks.text.entailment import Entailment
 
@@ -40,10 +38,11 @@ class XnliData(KnowledgeFileSettings):
 def xnli(data: XnliData, request: DataRequest) -> PreparedData:
     """Entailment in fifteen languages."""
     prepared = labelled_files(data, request, Entailment, read_xnli, pairs, data.labels)
+    examples = by_split(data.files, read_xnli)
 
     def submit(split: str, rows: Sequence[Row], folder: Path) -> list[Path]:
         written = write_submission(rows, folder, split)
-        check_submission(folder, split, read_xnli(data.files[split]))
+        check_submission(folder, split, examples(split))
         return written
 
     return replace(prepared, submit=submit)
@@ -51,15 +50,7 @@ def xnli(data: XnliData, request: DataRequest) -> PreparedData:
 
 def write_submission(rows: Sequence[Row], folder: Path, split: str = "test") -> list[Path]:
     """XTREME's form: ``xnli/test-de.tsv`` holds one label a line, in the order of that language's pairs."""
-    answers: dict[str, list[str]] = defaultdict(list)
-    for row in rows:
-        answers[str(row["language"])].append(str(row["answer"]))
-    home = folder / "xnli"
-    files = []
-    for language, given in sorted(answers.items()):
-        files.append(home / f"{split}-{language}.tsv")
-        write_lines(files[-1], given)
-    return files
+    return write_answers(rows, folder, "xnli", split)
 
 
 def check_submission(folder: Path, split: str, asked: Sequence[SentencePair]) -> None:
@@ -68,16 +59,7 @@ def check_submission(folder: Path, split: str, asked: Sequence[SentencePair]) ->
     Raises:
         UserError: the file of a language is missing, has too many or too few lines, or one that is no label.
     """
-    counts: dict[str, int] = defaultdict(int)
-    for pair in asked:
-        counts[pair.language] += 1
-    for language, count in sorted(counts.items()):
-        path = folder / "xnli" / f"{split}-{language}.tsv"
-        lines = read_text(path, "a file of one label a line").removesuffix("\n").split("\n")
-        if len(lines) != count:
-            raise UserError(f"{path} has {len(lines)} lines, but there are {count} pairs in {language!r}")
-        for number, line in enumerate(lines, 1):
-            one_of(line, LABELS, f"{path}, line {number}")
+    check_files(folder, "xnli", split, expected_labels(asked, LABELS))
 
 
 XNLI_SUPPLY = TaskDataset(Entailment, XnliData, xnli, read_xnli)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from mm_kptm.errors import UserError, nearest
+from mm_kptm.io import manifest
 from mm_kptm.io.atomic import atomic_folder, write_json
 from mm_kptm.io.records import read_json
 from mm_kptm.io.tensors import write_tensors
@@ -130,6 +131,7 @@ def save_embeddings(embeddings: Embeddings, folder: str | Path) -> None:
         )
         write_json(temporary / INDEX, index, indent=1)
         write_json(temporary / SETTINGS, {"model": embeddings.model, **embeddings.settings}, indent=1)
+        manifest.seal(temporary)
 
 
 def load_embeddings(folder: str | Path) -> Embeddings:
@@ -139,6 +141,9 @@ def load_embeddings(folder: str | Path) -> Embeddings:
         UserError: a file is missing or damaged, or there are not as many names as vectors.
     """
     folder = Path(folder)
+    if (folder / manifest.MANIFEST).exists():
+        way_out = "train or convert the embeddings again"
+        manifest.verify(folder, required=(VECTORS, INDEX, SETTINGS), way_out=way_out, every_file=False)
     index, settings = (_read(folder / name) for name in (INDEX, SETTINGS))
     tables = read_weights(folder / VECTORS)
     if "entities" not in tables:

@@ -65,6 +65,8 @@ class EmbeddingSettings:
         for key in ("lr", "temperature"):
             if not 0 < getattr(self, key) <= 1000:
                 raise UserError(f"{key} is {getattr(self, key)} but must be greater than 0, and 1000 at most")
+        if not 0 <= self.seed < 2**32:
+            raise UserError(f"seed is {self.seed} but must be between 0 and {2**32 - 1}")
         if self.loop and self.loop not in LOOPS:
             raise UserError(f"loop is {self.loop!r} but must be one of {', '.join(LOOPS)}")
         _check_names(self.name, self.loss)
@@ -129,6 +131,11 @@ def train_embeddings(
     from pykeen.training.training_loop import NonFiniteLossError
     from pykeen.triples import CoreTriplesFactory
 
+    if len(graph.entities) < 2:
+        raise UserError(
+            f"vectors of {len(graph.entities)} entity were to be trained, but a triple of one entity has no negative; "
+            "give a graph of two entities or more"
+        )
     with _isolated():
         factory = CoreTriplesFactory.create(
             graph.train, num_entities=len(graph.entities), num_relations=len(graph.relations)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 from mm_kptm.errors import UserError, nearest
+from mm_kptm.io.records import once
 from mm_kptm.io.text_lines import PACKED_ENDINGS, content_suffix, numbered_lines
 from mm_kptm.knowledge.graph.graph import KnowledgeGraph, NameIndex
 from mm_kptm.knowledge.graph.rdf import FORMATS, read_rdf
@@ -93,11 +94,11 @@ def read_conceptnet(path: str | Path, *, language: str | None = None) -> Knowled
 def read_wikidata5m(folder: str | Path) -> KnowledgeGraph:
     """Read a Wikidata5M folder (Wang et al. 2021): training triples, and English aliases and descriptions if present.
 
-    An entity that has several rows of aliases is called by all of them; empty cells are no names.
+    Empty cells are no names.
 
     Raises:
-        UserError: it has no file of training triples, or those of both settings; an entity is described twice in two
-            ways; or a line cannot be read. The message names the line.
+        UserError: it has no file of training triples, or those of both settings; an entity is named twice, or described
+            twice in two ways; or a line cannot be read. The message names the line.
     """
     folder = Path(folder)
     setting = wikidata5m_setting(folder)
@@ -105,8 +106,10 @@ def read_wikidata5m(folder: str | Path) -> KnowledgeGraph:
     if train is None:
         raise UserError(f"{folder} is no folder of WordNet (data.noun) or of Wikidata5M (wikidata5m_*_train.txt)")
     aliases: dict[str, dict[str, None]] = {}
-    for name, names, _ in _columns(one_file(folder, ("wikidata5m_entity",), WIKIDATA5M_ENDINGS)):
-        aliases.setdefault(name, {}).update(dict.fromkeys(one.strip() for one in names if one.strip()))
+    seen: dict[str, str] = {}
+    for name, names, place in _columns(one_file(folder, ("wikidata5m_entity",), WIKIDATA5M_ENDINGS)):
+        once(name, place, seen, "the entity")
+        aliases[name] = dict.fromkeys(one.strip() for one in names if one.strip())
     texts: dict[str, str] = {}
     for name, columns, place in _columns(one_file(folder, ("wikidata5m_text",), WIKIDATA5M_ENDINGS)):
         if texts.setdefault(name, text := "\t".join(columns)) != text:

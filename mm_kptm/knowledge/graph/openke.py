@@ -25,6 +25,7 @@ def read_entity_ids(path: str | Path) -> dict[str, int]:
             holds more or fewer lines than its count says.
     """
     numbers: dict[str, int] = {}
+    names: dict[int, str] = {}
     lines, expected = 0, None
     for place, line in _numbered(Path(path)):
         parts = line.strip().rsplit(maxsplit=1)  # a name may hold blanks
@@ -33,6 +34,9 @@ def read_entity_ids(path: str | Path) -> dict[str, int]:
         if len(parts) != 2 or not _NUMBER.fullmatch(parts[1]):
             raise UserError(f"{path}, line {place}: a name and its number, set apart by a tab, not {line.strip()!r}")
         lines += 1
+        if (first := names.setdefault(int(parts[1]), parts[0])) != parts[0]:
+            both = f"to {first} and to {parts[0]} (line {place})"
+            raise UserError(f"{path} gives the number {int(parts[1])} {both}; it belongs to one")
         if numbers.setdefault(parts[0], int(parts[1])) != int(parts[1]):
             raise UserError(
                 f"{path}, line {place} gives {parts[0]} the number {parts[1]}, but a line before gives it "

@@ -42,7 +42,9 @@ def read_rdf(path: str | Path) -> KnowledgeGraph:
             names the line.
     """
     path = Path(path)
-    kind, called = FORMATS[content_suffix(path)]
+    if (ending := content_suffix(path)) not in FORMATS:
+        raise UserError(f"{path} ends in no format of RDF; rename it to end in {', '.join(FORMATS)}")
+    kind, called = FORMATS[ending]
     try:
         import pyoxigraph as rdf
     except ImportError:

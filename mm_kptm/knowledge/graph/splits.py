@@ -159,11 +159,7 @@ def _of_openke(folder: Path) -> SplitGraph:
 
 
 def _by_number(path: Path) -> dict[int, str]:
-    names: dict[int, str] = {}
-    for name, number in read_entity_ids(path).items():
-        if names.setdefault(number, name) != name:
-            raise UserError(f"{path} gives the number {number} to {names[number]} and to {name}; it belongs to one")
-    return names
+    return {number: name for name, number in read_entity_ids(path).items()}
 
 
 def files_of(folder: Path) -> dict[str, Path]:

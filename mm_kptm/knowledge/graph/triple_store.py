@@ -91,6 +91,8 @@ class TripleStore:
         found = [seen]
         for hop in range(1, hops):
             met = _fresh(reached, seen, self.num_entities)
+            if not len(met):
+                break  # nothing new is reached, however many hops were asked for
             found.append(met)
             if hop + 1 < hops:
                 seen = np.sort(np.concatenate([seen, met]))
@@ -124,6 +126,8 @@ class TripleStore:
         for hop in range(1, hops):
             tails, counts = self._tails_of(met)
             keys = _fresh(tails + np.repeat(keys - met, counts), seen, len(seeds) * entities)
+            if not len(keys):
+                break
             found.append(keys)
             if hop + 1 < hops:
                 seen = np.sort(np.concatenate([seen, keys]))

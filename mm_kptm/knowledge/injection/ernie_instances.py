@@ -16,7 +16,7 @@ from mm_kptm.data.masking.static import Treatment, hide
 from mm_kptm.data.masking.units import NO_GROUP
 from mm_kptm.data.tokenizers.protocol import Specials
 from mm_kptm.errors import UserError
-from mm_kptm.io.text_lines import numbered_lines
+from mm_kptm.io.text_lines import is_count, numbered_lines
 from mm_kptm.knowledge.embedding.entity_table import NOTHING
 
 UNHIDDEN = -1  #: label of a token that is not predicted
@@ -96,7 +96,7 @@ def _entities(line: str, numbers: Mapping[str, int], where: str, thin: Thinning)
     values, named = [], []
     for part in line.split():
         known = part in numbers
-        if not known and not part.isdigit():
+        if not known and not is_count(part):
             values.append(NOTHING)  # no entity, or one without a vector
         else:
             values.append(numbers[part] if known else int(part))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from torch import nn
@@ -17,7 +16,7 @@ from torch import nn
 from mm_kptm.adaptation.layer_stack import layer_stack
 from mm_kptm.errors import UserError, nearest
 from mm_kptm.models.single import SingleStream
-from mm_kptm.systems.discovery import by_name, instances
+from mm_kptm.systems.discovery import by_name, discovered, instances
 from mm_kptm.systems.recipe import Addition, Recipe
 
 #: Forms in which datasets provide facts, for :attr:`KnowledgeKind.form`; datasets name the forms they support.
@@ -80,7 +79,7 @@ class KnowledgeKind:
         return tuple(addition for addition in (added, table) if addition is not None)
 
 
-@cache
+@discovered
 def knowledge_kinds() -> dict[str, KnowledgeKind]:
     """All knowledge kinds by name, in alphabetical order.
 

@@ -15,7 +15,7 @@ import torch
 from mm_kptm.batch import Candidates, SequenceLayout, Tokens
 from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.errors import UserError
-from mm_kptm.io.text_lines import numbered_lines
+from mm_kptm.io.text_lines import is_count, numbered_lines
 
 N_GRAMS = "n-grams"  #: key of the n-gram candidates in the inputs
 
@@ -105,6 +105,6 @@ class NgramLexicon:
 def _ngrams(path: Path) -> Iterator[str]:
     for number, line in numbered_lines(path):
         ngram, _, count = line.rpartition(",")
-        if not ngram or not count.strip().isdigit():
+        if not ngram or not is_count(count.strip()):
             raise UserError(f"{path}, line {number} should be an n-gram, a comma and a count, not {line[:40]!r}")
         yield ngram

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mm_kptm.errors import UserError
-from mm_kptm.io.text_lines import content_suffix, numbered_lines
+from mm_kptm.io.text_lines import content_suffix, is_count, numbered_lines
 from mm_kptm.knowledge.graph.formats import PYKEEN, open_graph
 from mm_kptm.knowledge.graph.graph import KnowledgeGraph
 from mm_kptm.knowledge.graph.rdf import FORMATS
@@ -205,7 +205,7 @@ def open_aliases(source: str | Path) -> Aliases:
     columns = first.split("\t")
     if columns[0] == "surface" or len(columns) == 2:
         return Aliases(_table(path, header=columns[0] == "surface"))
-    if len(columns) > 2 and columns[1].isdigit() and columns[2].count(",") >= 2:
+    if len(columns) > 2 and is_count(columns[1]) and columns[2].count(",") >= 2:
         return Aliases(
             Alias(string, sense.entity, sense.prior * name.times)
             for string, name in read_names(path).items()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from mm_kptm.errors import UserError
+from mm_kptm.io.records import read_line
 from mm_kptm.io.text_lines import numbered_lines
 from mm_kptm.knowledge.linking.candidates import CandidateSpan, spans_up_to
 
@@ -42,15 +42,10 @@ class SenseList:
             raise UserError(f"lemmas were looked for in {path}, but there is no such file")
         senses: dict[str, list[Lemma]] = {}
         for place, line in numbered_lines(path):
-            try:
-                entity = json.loads(line)
-                if entity["type"] != "lemma":
-                    continue
-                lemma = Lemma(entity["synset"], entity["id"], entity["pos"], entity["count"])
-            except (ValueError, KeyError, TypeError):
-                raise UserError(
-                    f"{path}, line {place} should be an object with a type and, for a lemma, id, synset, pos and count"
-                ) from None
+            entity = read_line(line, f"{path}, line {place}")
+            if entity.get("type", str) != "lemma":
+                continue
+            lemma = Lemma(entity.text("synset"), entity.text("id"), entity.text("pos"), entity.count("count"))
             string = lemma.id.partition("%")[0].replace("_", " ").replace("-", " ")
             senses.setdefault(string, []).append(lemma)
         return cls({string: tuple(found) for string, found in senses.items()})

@@ -22,10 +22,11 @@ from mm_kptm.knowledge.embedding.transe import TransEScore
 from mm_kptm.knowledge.graph.indexed_triple import IndexedTriple
 from mm_kptm.knowledge.objectives.knowledge_embedding import DescribedGraph, DescribedTriples, contrast, scores_by
 from mm_kptm.systems.system import System
-from mm_kptm.tasks.example import Example, Row, prediction
+from mm_kptm.tasks.example import Example, Row, RowInputs, prediction
 from mm_kptm.tasks.heads import ChosenHead
 from mm_kptm.tasks.protocol import Task
 from mm_kptm.tasks.scores import finite_scores
+from mm_kptm.train.protocol import Source
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +106,10 @@ class DescribedTask(Task[DescribedTriples]):
     def loss(self, batch: DescribedTriples) -> Tensor:
         """Mean loss over triples."""
         return contrast(*scores_by(self.scorer, self.system, batch)).mean()
+
+    def inputs_of_row(self, source: Source[DescribedTriples], number: int, row: Row) -> RowInputs:
+        """The triple that a line is about, in words."""
+        return RowInputs(question=str(row.get("triple", row["group"])))
 
     @torch.no_grad()
     def measure(self, batch: DescribedTriples) -> dict[str, Tensor]:

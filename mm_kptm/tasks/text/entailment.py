@@ -13,4 +13,4 @@ class Entailment(OneLabel):
     """
 
     name = "entailment"
-    HEADS = ("entailment",)
+    HEADS = ("entailment", "classifier")

@@ -14,13 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mm_kptm.batch import Inputs, Movable
+from mm_kptm.crosslingual.alignment.margin_mining import nearest
 from mm_kptm.data.packing import Packed
 from mm_kptm.data.sampler import in_order, seeded
 from mm_kptm.models.sentence_embedding import Vectors, mean_state
 from mm_kptm.objectives.contrast import in_batch_contrast
 from mm_kptm.preprocessing.inputs import InputSource
 from mm_kptm.systems.system import System
-from mm_kptm.tasks.example import Example, Row, prediction
+from mm_kptm.tasks.example import Example, Row, RowInputs, prediction
 from mm_kptm.tasks.metrics.similarity import Likeness, cosine
 from mm_kptm.tasks.protocol import Task
 from mm_kptm.tasks.scores import finite_scores
@@ -127,18 +128,32 @@ class ParallelSentences(Task[Translations]):
         meanings, left, right = zip(*(found[index] for index in range(len(source))), strict=True)
         return self._retrieved(meanings, torch.stack(left), torch.stack(right))
 
+    def inputs_of_row(self, source: Source[Translations], number: int, row: Row) -> RowInputs:
+        """A sentence and its translation; there are two lines a pair."""
+        index, way = divmod(number, 2)
+        batch = source.batch([index], seeded(0, index))
+        sides = (batch.left, batch.right)
+        return RowInputs(index, sides[::-1] if way else sides)
+
     def _retrieved(self, meanings: Sequence[Meaning], left: Tensor, right: Tensor) -> list[Row]:
         places: dict[tuple[str, str], list[int]] = defaultdict(list)
         for place, meaning in enumerate(meanings):
             places[meaning.languages].append(place)
         rows: dict[tuple[int, int], Row] = {}
         for (one, other), among in places.items():
-            scores = finite_scores(self.likeness(left[among], right[among]), "pairs of sentences")
+            ways = self._best(left[among], right[among])
             for way, (source, target) in enumerate(((one, other), (other, one))):
-                best = scores.argmax(dim=1 - way).tolist()
-                for place, match in zip(among, best, strict=True):
+                for place, match in zip(among, ways[way].tolist(), strict=True):
                     rows[place, way] = _row(meanings[place], meanings[among[match]], source, target)
         return [rows[key] for key in sorted(rows)]
+
+    def _best(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+        """The best row of the right for each of the left [N, D], and back; cosines are compared block by block."""
+        if self.likeness is cosine:
+            left, right = (finite_scores(side, "sentence vectors") for side in (left, right))
+            return nearest(left, right), nearest(right, left)
+        scores = finite_scores(self.likeness(left, right), "pairs of sentences")
+        return scores.argmax(1), scores.argmax(0)
 
 
 def accuracy_by_pair(rows: Sequence[Row]) -> Mapping[str, float]:

@@ -20,6 +20,7 @@ from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.system import System
 from mm_kptm.tasks.example import Example, ExampleBatch, Row, prediction
 from mm_kptm.tasks.heads import ChosenHead, Heads, requested_heads
+from mm_kptm.tasks.metrics.chunks import chunk_scores
 from mm_kptm.tasks.metrics.tagging import ON_FACT, OUTSIDE, PADDING, begins, exact, untyped
 from mm_kptm.tasks.protocol import Task
 from mm_kptm.tasks.scores import finite_scores
@@ -27,6 +28,7 @@ from mm_kptm.tasks.scores import finite_scores
 SPECIAL = (PADDING, ON_FACT)  #: stand before the tags of the data, as in K-BERT's heads; the first is never given
 NO_WORD, FACT = -2, -1  #: pieces that begin no word, and pieces of facts, among the numbers of words
 IGNORED = -1  #: the truth of a word whose tag is not known
+PART = "#"  #: between the id of a sentence and the number of a part of it
 BLANK = " "  #: between the tags of a sentence in a line of predictions
 
 
@@ -155,10 +157,11 @@ class NamedEntities(Task[TaggedTexts]):
         return prediction(about, BLANK.join(tags), correct=right, names_on_facts=float(on_facts))
 
     def summary(self, rows: Sequence[Row]) -> dict[str, float]:
-        """Entity precision, recall and F1: exact typed spans, and by K-BERT's untyped rule."""
-        pairs = [(str(row["answer"]).split(), str(row["target"]).split()) for row in rows]
+        """Entity precision, recall and F1: exact typed spans, by seqeval's rules, and by K-BERT's untyped one."""
+        pairs = sentences_of(rows)
         spurious = sum(int(float(row["names_on_facts"])) for row in rows)
-        return {**exact(pairs), **untyped(pairs, spurious)}
+        chunks = chunk_scores([given for given, _ in pairs], [gold for _, gold in pairs])
+        return {**exact(pairs), "seqeval-f1": chunks["f1"] / 100, **untyped(pairs, spurious)}
 
     def scores(self, batch: TaggedTexts) -> Tensor:
         """The score of every tag at the labelled rows, [L, C]; ``UserError`` where one is not finite."""
@@ -176,6 +179,16 @@ class NamedEntities(Task[TaggedTexts]):
     def _best(self, scores: Tensor) -> Tensor:
         """The best tag of the data, [L]."""
         return scores[:, len(SPECIAL) :].argmax(dim=1) + len(SPECIAL)
+
+
+def sentences_of(rows: Sequence[Row]) -> list[tuple[list[str], list[str]]]:
+    """Predicted and gold tags of every sentence; parts of a long one are joined in their order."""
+    found: dict[str, tuple[list[str], list[str]]] = {}
+    for row in rows:
+        given, gold = found.setdefault(str(row["id"]).partition(PART)[0], ([], []))
+        given += str(row["answer"]).split()
+        gold += str(row["target"]).split()
+    return list(found.values())
 
 
 def _share_right(tags: Sequence[str], about: Example) -> float:

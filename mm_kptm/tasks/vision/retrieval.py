@@ -18,7 +18,7 @@ from mm_kptm.batch import POOLED_ONLY, Encoded, Inputs, Movable, Regions, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.preprocessing.inputs import InputSource, IntArray, select_texts
 from mm_kptm.systems.system import System
-from mm_kptm.tasks.example import Row, prediction
+from mm_kptm.tasks.example import Row, RowInputs, prediction
 from mm_kptm.tasks.heads import ChosenHead
 from mm_kptm.tasks.protocol import Task
 from mm_kptm.tasks.scores import finite_scores
@@ -225,6 +225,15 @@ class Retrieval(Task[Triplets]):
             return [*ranking.rows(), *self._near_misses(source, ranking)]
         finally:
             self.train(training)
+
+    def inputs_of_row(self, source: Source[Triplets], number: int, row: Row) -> RowInputs:
+        """The caption and its image; of an image-to-text line, the image and its caption."""
+        if not isinstance(source, CaptionSource):
+            return RowInputs()
+        kind, name = str(row["type"]), str(row["target" if row["type"] == TO_TEXT else "id"])
+        name = name.removesuffix(kind.removeprefix(NEAR_MISS)) if kind.startswith(NEAR_MISS) else name
+        index = next(at for at, caption in enumerate(source.captions) if caption.id == name)
+        return RowInputs(index, (source.shown.batch([index], torch.Generator()),))
 
     def summary(self, rows: Sequence[Row]) -> dict[str, float]:
         """Recall at 1, 5 and 10 in both directions, within pools, and near-miss accuracy."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mm_kptm.batch import EVERY_ROW, POOLED_ONLY, Encoded, Inputs, OutputRows, Tokens
 from mm_kptm.data.packing import Packed
+from mm_kptm.errors import UserError
 from mm_kptm.nn.heads import Classifier
 from mm_kptm.preprocessing.inputs import InputSource
 from mm_kptm.systems.recipe import Recipe
@@ -138,12 +139,33 @@ class VQA(Task[Questions]):
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Logits of the answers, [B, A]."""
-        head = self.head.of(self.system)
         if (read := READERS.get(self.head.name or "")) is not None:
-            return read(self.system, head, inputs)
+            return read(self.system, self.head.of(self.system), inputs)
         encoded: Encoded = self.system(inputs, POOLED_ONLY)
-        scores: Tensor = head(encoded.pooled)
+        return self._scores(encoded.pooled)
+
+    def _scores(self, pooled: Tensor) -> Tensor:
+        """Logits of the answers from the pooled states, [B, D] -> [B, A]."""
+        scores: Tensor = self.head.of(self.system)(pooled)
         return scores
+
+    def pooled(self, batch: Questions) -> Tensor:
+        """The pooled states of the questions, [B, D]."""
+        encoded: Encoded = self.system(batch.inputs, POOLED_ONLY)
+        return encoded.pooled
+
+    def pooled_loss(self, batch: Questions, pooled: Tensor) -> Tensor:
+        """As :meth:`loss`, from the pooled states [B, D].
+
+        Raises:
+            UserError: the head reads answers elsewhere.
+        """
+        if self.head.name in READERS:
+            raise UserError(
+                f"the head {self.head.name} of {self.system.recipe} reads answers elsewhere than from the pooled "
+                "state, so nothing can share that state with it"
+            )
+        return self.criterion(self._scores(pooled), batch.scores).mean()
 
     def loss(self, batch: Questions) -> Tensor:
         """The mean criterion over questions."""

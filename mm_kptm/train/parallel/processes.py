@@ -18,25 +18,44 @@ import torch.distributed
 from torch import Tensor
 
 from mm_kptm.errors import UserError
+from mm_kptm.io.text_lines import is_count
 
 Value = TypeVar("Value")
 
 PATIENCE = 2.0  #: seconds that failing processes wait for the first one: a launcher kills all once one has exited
+TIMEOUT = "MM_KPTM_TIMEOUT"  #: environment variable: seconds that a process waits for the others
+HUNG = ("Timed out", "timed out", "Application timeout")  #: gloo's messages about a process that does not answer
 LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")  #: gloo's messages about a dead process
 
 
 def start() -> torch.device:
-    """Join the process group, if not yet done, and return the device of this process."""
+    """Join the process group, if not yet done, and return the device of this process.
+
+    A process that waits longer for another one than :data:`TIMEOUT` says (default: torch's, 10 to 30 minutes) fails.
+
+    Raises:
+        UserError: the timeout is no number of seconds.
+    """
     from accelerate import PartialState  # takes a while to import; measuring in one process needs none
 
     launched = "LOCAL_RANK" in os.environ
     cpu_requested = os.environ.get("ACCELERATE_USE_CPU", "false").lower() in ("true", "1")
     # unless cpu is set, accelerate treats launched processes without a GPU as independent single ones
     state = PartialState(
-        cpu=cpu_requested or (launched and not (torch.cuda.is_available() or torch.xpu.is_available()))
+        cpu=cpu_requested or (launched and not (torch.cuda.is_available() or torch.xpu.is_available())),
+        **_timeout(),
     )
     device: torch.device = state.device
     return device
+
+
+def _timeout() -> dict[str, timedelta]:
+    """Argument of the process group that limits how long it waits."""
+    if not (seconds := os.environ.get(TIMEOUT)):
+        return {}
+    if not is_count(seconds) or not 0 < int(seconds) < 10**7:
+        raise UserError(f"{TIMEOUT} is {seconds!r} but must be a whole number of seconds, such as 600")
+    return {"timeout": timedelta(seconds=int(seconds))}
 
 
 def rank_and_world_size() -> tuple[int, int]:
@@ -105,6 +124,11 @@ def process_group() -> Iterator[None]:
             raise UserError(
                 "another process of this launch died without a word, as it does when memory runs out; what the "
                 "launcher says below names it, and --resume goes on from the last checkpoint"
+            ) from error
+        if isinstance(error, RuntimeError) and any(words in str(error) for words in HUNG):
+            raise UserError(
+                f"another process of this launch did not answer within the time that {TIMEOUT} gives it; if it only "
+                "takes long, give it more seconds, and --resume goes on from the last checkpoint"
             ) from error
         raise
     barrier()

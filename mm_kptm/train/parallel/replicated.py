@@ -16,6 +16,7 @@ from mm_kptm.train.checkpoint import Checkpoints, TrainerState, load_weights
 from mm_kptm.train.optim import OptimizerState, load_state, optimizer_for, state_of
 from mm_kptm.train.parallel.processes import is_main_process
 from mm_kptm.train.parallel.shard_files import SHARDS, read_optimizer
+from mm_kptm.train.precision import autocast
 from mm_kptm.train.protocol import AfterStep, BatchT, BatchTaken, Trainable, module_of
 from mm_kptm.train.settings import TrainSettings
 
@@ -28,12 +29,12 @@ class LossModule(nn.Module, Generic[BatchTaken]):
         self.model = module_of(model)
         self._loss = torch.compile(model.loss, dynamic=True) if settings.compile else model.loss
         self._measure = model.measure
-        self._device_type = device.type
-        self._narrow = settings.precision == "bf16"
+        self._device = device
+        self._precision = settings.precision
 
     def forward(self, batch: BatchTaken) -> Tensor:
         """Loss of the batch, a float32 scalar."""
-        with torch.autocast(self._device_type, torch.bfloat16, enabled=self._narrow):
+        with autocast(self._device, self._precision):
             return self._loss(batch).float()
 
     def loss(self, batch: BatchTaken) -> Tensor:

@@ -14,6 +14,7 @@ from typing import Any
 
 from mm_kptm.errors import UserError
 from mm_kptm.io.atomic import write_json
+from mm_kptm.io.records import read_json
 
 CONTRACT = "contract.json"  #: file name in a store; for a file ``x`` it is ``x.contract.json``
 UNKNOWN = "unknown"
@@ -111,12 +112,9 @@ def read_contract(path: Path) -> FeatureContract:
     Raises:
         UserError: the file is missing, no JSON object, or has an unknown key or an invalid value.
     """
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"a feature contract was looked for at {path}, which is not there") from None
-    except (ValueError, OSError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read as JSON: {error}") from None
+    if not path.is_file():
+        raise UserError(f"a feature contract was looked for at {path}, which is not there")
+    record = read_json(path)
     known = {each.name: each for each in fields(FeatureContract)}
     if not isinstance(record, dict) or (unexpected := sorted(set(record) - set(known))):
         named = f"; it has {', '.join(unexpected)}" if isinstance(record, dict) else ""

@@ -21,7 +21,10 @@ from typing import Any, Self
 import numpy as np
 
 from mm_kptm.errors import UserError
+from mm_kptm.io.arrays import read_array
 from mm_kptm.io.atomic import write_json, write_text
+from mm_kptm.io.records import expected, read_json, read_lines
+from mm_kptm.io.text_lines import read_text
 from mm_kptm.vision.features.contract import CONTRACT, FeatureContract, read_contract
 from mm_kptm.vision.features.detections import OPTIONAL, Array, Detections
 from mm_kptm.vision.features.growing import GrowingArray
@@ -59,7 +62,7 @@ class DetectionStore(RegionStore):
                 self.columns[name] = array
         self.sizes = self._column(SIZES, "<i4", 2, len(self))  #: width and height of every image, [P, 2], or None
         words = self.folder / NAMES
-        self.vocabulary: list[str] = json.loads(words.read_text(encoding="utf-8")) if words.is_file() else []
+        self.vocabulary: list[str] = _names(words) if words.is_file() else []
 
     @property
     def contract(self) -> FeatureContract | None:
@@ -77,16 +80,20 @@ class DetectionStore(RegionStore):
         file = self.folder / name
         if not file.is_file():
             return None
-        try:
-            array: Array = np.load(file, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError, OSError) as error:
-            raise UserError(f"{file} cannot be read as an array: {error}") from None
+        array: Array = read_array(file, mmap=True)
         if array.dtype != np.dtype(kind) or array.ndim != ndim or len(array) != rows:
             raise UserError(
                 f"{file} must hold {rows} rows of {np.dtype(kind)}, but it holds {array.dtype} of shape "
                 f"{list(array.shape)}; the store is torn, write it again"
             )
         return array
+
+
+def _names(path: Path) -> list[str]:
+    listed = read_json(path)
+    if not isinstance(listed, list):
+        raise UserError(f"{path} must hold a list of names; the store is torn, write it again")
+    return [expected(name, str, f"{path}[{number}]") for number, name in enumerate(listed)]
 
 
 def detections(
@@ -208,20 +215,20 @@ class DetectionWriter:
 
     def _take_up(self, progress: Path) -> None:
         """Resume after the last completely written image."""
-        text = progress.read_text(encoding="utf-8")
+        text = read_text(progress, "one JSON object a line", allow_empty=True)
         whole = text[: text.rfind("\n") + 1]
         write_text(progress, whole)  # drop a truncated last line
         shape = None
         try:
-            for line in map(json.loads, whole.splitlines()):
-                if "columns" in line:
-                    shape = line["columns"]
-                elif "word" in line:
-                    self._words[line["word"]] = len(self._words)
+            for line in read_lines(progress, allow_empty=True):
+                if line.has("columns"):
+                    shape = line.get("columns", dict)
+                elif line.has("word"):
+                    self._words[line.text("word")] = len(self._words)
                 else:
-                    self.images[line["image"]] = int(line["regions"])
-        except (ValueError, KeyError, TypeError):
-            raise UserError(f"{progress} is damaged; delete {self.folder} and begin again") from None
+                    self.images[line.text("image")] = line.count("regions")
+        except UserError as error:
+            raise UserError(f"{progress} is damaged; delete {self.folder} and begin again ({error})") from None
         if shape is not None:
             self._open(shape, rows=sum(self.images.values()), images=len(self.images))
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from mm_kptm.errors import UserError
+from mm_kptm.io.arrays import UNREADABLE, read_array
 
 NUMBERS = frozenset({"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"})
 OBJECT = "O8"  #: dtype of an object array, which becomes a list
@@ -52,13 +53,13 @@ def load_npy(path: Path) -> Any:
             header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             shape, _, dtype = header(file)
             if not dtype.hasobject:
-                return np.load(path, allow_pickle=False)
+                return read_array(path)
             if shape != ():
                 raise ValueError(f"an array of objects of shape {list(shape)} is no record")
             wrapped = loads(file.read(), str(path))
     except UserError:
         raise
-    except (ValueError, EOFError, OSError) as error:
+    except UNREADABLE as error:
         raise UserError(f"{path} cannot be read as an array: {error}") from None
     if not isinstance(wrapped, list) or len(wrapped) != 1:
         raise UserError(f"{path} must wrap one record in an array of no dimensions")

@@ -11,7 +11,6 @@ Shapes: P images, R regions, F features.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mm_kptm.errors import UserError
+from mm_kptm.io.arrays import read_array
 from mm_kptm.io.atomic import write_json
+from mm_kptm.io.records import Record, expected, read_json
 
 FEATURES, BOXES, INDEX = "features.npy", "boxes.npy", "index.json"
 
@@ -80,10 +81,7 @@ class RegionStore:
         file = self.folder / name
         if not file.is_file():
             raise UserError(f"region features were looked for in {self.folder}, but {file} is not there")
-        try:
-            array: NDArray[np.generic] = np.load(file, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError, OSError) as error:
-            raise UserError(f"{file} cannot be read as an array: {error}") from None
+        array: NDArray[np.generic] = read_array(file, mmap=True)
         if array.dtype != kind or array.ndim != 2 or (name == BOXES and array.shape[1] != 4):
             raise UserError(
                 f"{file} must hold {np.dtype(kind)} rows of {'4' if name == BOXES else 'features'}, but it holds "
@@ -95,15 +93,21 @@ class RegionStore:
         file = self.folder / INDEX
         if not file.is_file():
             raise UserError(f"region features were looked for in {self.folder}, but {file} is not there")
-        try:
-            listed = json.loads(file.read_text(encoding="utf-8"))["images"]
-            names, counts = [str(name) for name, _ in listed], [int(count) for _, count in listed]
-        except (ValueError, KeyError, TypeError):
-            raise UserError(f'{file} must hold {{"images": [[name, number of regions], ...]}}') from None
-        if len(set(names)) != len(names):
-            twice = next(name for index, name in enumerate(names) if name in names[:index])
-            raise UserError(f"{file} lists image {twice!r} twice")
-        return names, counts
+        listed = Record.of(read_json(file), str(file)).get("images", list)
+        names: dict[str, int] = {}
+        for number, pair in enumerate(listed):
+            if not isinstance(pair, list) or len(pair) != 2 or not isinstance(pair[0], str | int):
+                raise UserError(f'{file} must hold {{"images": [[name, number of regions], ...]}}')
+            name, count = str(pair[0]), expected(pair[1], int, f"{file}, images[{number}]: the number of regions")
+            if not 0 <= count <= len(self.features):
+                raise UserError(
+                    f"{file}, images[{number}]: {name!r} has {count} regions of {len(self.features)}; the store is "
+                    "torn, write it again"
+                )
+            if name in names:
+                raise UserError(f"{file} lists image {name!r} twice")
+            names[name] = count
+        return list(names), list(names.values())
 
 
 class StoreWriter:

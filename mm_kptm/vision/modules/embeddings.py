@@ -17,9 +17,9 @@ class RegionEmbedding(nn.Module):
 
     .. math:: \mathrm{LN}(\mathrm{LN}(W_f f) + \mathrm{LN}(W_b b) + s)
 
-    where b are the seven numbers of :func:`~mm_kptm.vision.boxes.corners_size_area`. Regions have no position: they are
-    a set. The feature of a masked region is the learned vector ``mask``. (The released code adds that vector to the
-    feature, which its masking has set to zero.)
+    where b are the seven numbers of :func:`~mm_kptm.vision.boxes.corners_size_area`, or ``regions.geometry`` where that
+    is given. Regions have no position: they are a set. The feature of a masked region is the learned vector ``mask``.
+    (The released code adds that vector to the feature, which its masking has set to zero.)
 
     Args:
         region_dim: F.
@@ -51,7 +51,8 @@ class RegionEmbedding(nn.Module):
         features = regions.features
         if regions.masked is not None:
             features = torch.where(regions.masked[:, None], self.mask.to(features.dtype), features)
-        x = self.feature_norm(self.feature(features)) + self.box_norm(self.box(corners_size_area(regions.boxes)))
+        boxes = corners_size_area(regions.boxes) if regions.geometry is None else regions.geometry
+        x = self.feature_norm(self.feature(features)) + self.box_norm(self.box(boxes))
         kind = self.segment.weight[1] if regions.segments is None else self.segment(regions.segments)
         return self.drop(self.norm(x + kind))
 

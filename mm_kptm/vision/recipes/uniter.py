@@ -107,7 +107,7 @@ def _fresh(head: M) -> M:
     return head
 
 
-def _classifier_rules(theirs: str, ours: str) -> tuple[Rename, ...]:
+def classifier_rules(theirs: str, ours: str) -> tuple[Rename, ...]:
     """Key renamings of a published ``Sequential`` of dense, activation, norm, dense."""
     return (
         Rename(f"{theirs}.0.{{leaf}}", f"{ours}.transform.dense.{{leaf}}"),
@@ -116,7 +116,7 @@ def _classifier_rules(theirs: str, ours: str) -> tuple[Rename, ...]:
     )
 
 
-def _packed_attention_rules(theirs: str, ours: str) -> tuple[Split | Rename, ...]:
+def packed_attention_rules(theirs: str, ours: str) -> tuple[Split | Rename, ...]:
     """Key renamings of a published ``nn.MultiheadAttention``."""
     return (
         *(
@@ -184,18 +184,18 @@ UNITER_BASE = Recipe(
         Rename("feat_regress.net.2.{leaf}", "heads.masked-region-features.transform.norm.{leaf}"),
         Same("feat_regress.weight", as_=f"{_REGIONS}.img_linear.weight"),
         Rename("feat_regress.bias", "heads.masked-region-features.bias"),
-        *_classifier_rules("region_classifier.net", "heads.masked-region-classes"),
+        *classifier_rules("region_classifier.net", "heads.masked-region-classes"),
         Rename("itm_output.{leaf}", "heads.image-text-matching.{leaf}"),
-        *_classifier_rules("vqa_output", "heads.vqa"),
-        *_packed_attention_rules("attn1", "heads.nlvr2.left"),
-        *_packed_attention_rules("attn2", "heads.nlvr2.right"),
+        *classifier_rules("vqa_output", "heads.vqa"),
+        *packed_attention_rules("attn1", "heads.nlvr2.left"),
+        *packed_attention_rules("attn2", "heads.nlvr2.right"),
         Rename("fc.0.{leaf}", "heads.nlvr2.mix.{leaf}"),
         Rename("attn_pool.fc.0.{leaf}", "heads.nlvr2.pool.score.{leaf}"),
         Rename("nlvr2_output.{leaf}", "heads.nlvr2.out.{leaf}"),
         Rename("rank_output.{leaf}", "heads.retrieval.{leaf}"),
         Rename("re_output.{leaf}", "heads.grounding.{leaf}"),
-        *_classifier_rules("re_output", "heads.grounding"),
-        *_classifier_rules("vcr_output", "heads.vcr"),
+        *classifier_rules("re_output", "heads.grounding"),
+        *classifier_rules("vcr_output", "heads.vcr"),
         *_BERT_START,
     ),
     config_keys=BERT_FIELDS,

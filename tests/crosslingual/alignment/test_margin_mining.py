@@ -1,11 +1,14 @@
 """Mining is exact, whatever the block, and refuses what it cannot compare."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mm_kptm.crosslingual.alignment.margin_mining import mine, nearest
+from mm_kptm.crosslingual.alignment.margin_mining import margin_nearest, margin_scores, mine, nearest
 from mm_kptm.errors import UserError
 
 
@@ -51,8 +54,50 @@ def test_few_sentences_have_fewer_neighbours():
     assert mine(torch.eye(2), torch.eye(2), k=4).pairs.tolist() == [[0, 0], [1, 1]]
 
 
+def test_mutual_pairs_are_those_of_both_directions(vectors):
+    source, target = vectors
+    ahead, back = (mine(source, target, retrieval=way) for way in ("forward", "backward"))
+    assert ahead.pairs[:, 0].tolist() == list(range(len(source)))
+    assert back.pairs[:, 1].tolist() == list(range(len(target)))
+    assert torch.equal(ahead.pairs[:, 1], margin_nearest(source, target))
+    both = [pair for pair in ahead.pairs.tolist() if pair in back.pairs.tolist()]
+    assert mine(source, target, retrieval="intersect").pairs.tolist() == both
+    torch.testing.assert_close(margin_scores(source, target, ahead.pairs), ahead.scores)
+
+
+def test_a_shift_of_one_side_is_taken_off():
+    draws = torch.Generator().manual_seed(0)
+    source = torch.nn.functional.normalize(torch.randn(20, 8, generator=draws))
+    target = torch.nn.functional.normalize(source + torch.tensor([0.6] + [0.0] * 7))
+    mined = mine(source, target, shift=True)
+    right = sum(row == column for row, column in mined.pairs.tolist())
+    assert right >= sum(row == column for row, column in mine(source, target).pairs.tolist())
+
+
+def test_an_unknown_retrieval_is_refused(vectors):
+    with pytest.raises(UserError, match=r"^pairs are retrieved by max, intersect, forward, backward, not by 'fwd'$"):
+        mine(*vectors, retrieval="fwd")
+
+
 def test_vectors_of_two_models_are_refused():
     with pytest.raises(UserError, match="vectors of 3 and of 4 dims cannot be compared"):
         mine(torch.ones(2, 3), torch.ones(2, 4))
     with pytest.raises(UserError, match="0 vectors are to be matched with 2"):
         nearest(torch.ones(0, 3), torch.ones(2, 3))
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_sentences_are_searched_within_four_gigabytes():
+    """100,000 x 100,000 vectors of 256 dims: the search holds one block of similarities at a time."""
+    code = (
+        "import resource, torch\n"
+        "from mm_kptm.crosslingual.alignment.margin_mining import nearest\n"
+        "torch.manual_seed(0)\n"
+        "source = torch.randn(100_000, 256)\n"
+        "order = torch.randperm(100_000)\n"
+        "found = nearest(source, source[order])\n"
+        "assert torch.equal(found, order.argsort())\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 4 * 2**20  # kilobytes

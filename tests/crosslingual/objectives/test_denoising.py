@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mm_kptm.batch import Inputs, Tokens
-from mm_kptm.crosslingual.objectives.denoising import Denoising, Infilling
+from mm_kptm.crosslingual.objectives.denoising import Denoising, FramedDenoising, Infilling
 from mm_kptm.errors import UserError
 
 MASK = 99
@@ -63,3 +63,24 @@ def test_denoising_refuses_what_cannot_be() -> None:
         Infilling(mask_id=MASK, stop=2, share=2)
     with pytest.raises(UserError, match="needs inputs with a text and a generator"):
         Denoising(Infilling(mask_id=MASK, stop=2)).prepare(Inputs(text=Tokens.of([[5, 2, 57]])))
+
+
+@pytest.mark.parametrize(("codes", "ends"), [(None, [0, 0]), ([57, 58, 59], [58, 57])])
+def test_framed_texts_end_with_the_code_of_their_language(codes: list[int] | None, ends: list[int]) -> None:
+    texts = [[0, 7, 8, 2], [0, 9, 2]]
+    framed = Inputs(text=Tokens.of(texts, languages=[[1] * 4, [0] * 3]))
+    objective = FramedDenoising(Infilling(50, 2, share=0.0), codes)
+    batch = objective.prepare(framed, torch.Generator().manual_seed(0))
+    text, target = batch.inputs.text, batch.inputs.target
+    assert [part.tolist() for part in text.layout.split(text.ids)] == [[7, 8, 2, ends[0]], [9, 2, ends[1]]]
+    assert [part.tolist() for part in target.layout.split(target.ids)] == [
+        [ends[0], 7, 8, 2, ends[0]],
+        [ends[1], 9, 2, ends[1]],
+    ]
+    assert [set(part.tolist()) for part in target.layout.split(target.languages)] == [{1}, {0}]
+    assert [set(part.tolist()) for part in text.layout.split(text.languages)] == [{1}, {0}]
+
+
+def test_codes_need_the_language_of_a_text() -> None:
+    with pytest.raises(UserError, match="ends a text with the code of its language, but the texts have none"):
+        FramedDenoising(Infilling(50, 2), [57]).prepare(Inputs(text=Tokens.of([[0, 7, 2]])), torch.Generator())

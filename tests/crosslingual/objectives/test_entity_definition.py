@@ -10,6 +10,7 @@ from mm_kptm.batch import Inputs, Tokens
 from mm_kptm.crosslingual.objectives.entity_definition import (
     DefinitionContrast,
     EntityDefinition,
+    ObjectEntailment,
     Projection,
     RunningBatchNorm,
     queued_contrast,
@@ -89,3 +90,33 @@ def test_what_cannot_be_is_refused() -> None:
         objective.prepare(Inputs(text=given.text, target=Tokens.of([[0, 2]])), torch.Generator())
     with pytest.raises(UserError, match="a projection has at least one layer, not 0"):
         Projection(4, 0)
+
+
+def test_each_sentence_has_its_share_of_the_loss() -> None:
+    model, objective = system().eval(), EntityDefinition(MASKING, word_scale=0.5)
+    batch = objective.prepare(inputs(), torch.Generator().manual_seed(0))
+    found = objective.losses(model, batch)
+    each = objective.measure(model, batch)
+    owners = batch.text.layout.sequence_ids(batch.rows.device)[batch.rows]
+    for number, linked in ((0, 0), (2, 1)):
+        masked = found["masked"][owners == number].mean()
+        word2doc, doc2word = (found[name].view(2, 2)[:, linked].mean() for name in ("word2doc", "doc2word"))
+        torch.testing.assert_close(each[number], masked + 0.5 * word2doc + doc2word)
+    torch.testing.assert_close(each[1], found["masked"][owners == 1].mean())
+
+
+def test_a_subject_with_a_relation_is_contrasted_with_its_object() -> None:
+    heads = {"object-entailment": {"queue_size": 4}}
+    model, objective = mm_kptm.build("xlm-k", heads=heads, seed=0, **SMALL).eval(), ObjectEntailment()
+    given = Inputs(text=inputs().text, target=inputs().target)
+    batch = objective.prepare(given)
+    head = model.head("object-entailment")
+    sides = [model(Inputs(text=side)).text[side.layout.starts(side.ids.device)] for side in (given.text, given.target)]
+    vectors = head.word(sides[0]), head.document(sides[1])
+    found = queued_contrast(*vectors, head.documents.detach(), temperature=0.1, normalised=True)
+    torch.testing.assert_close(objective.measure(model, batch), found.view(2, 3).mean(0))
+    before = head.words.clone()
+    objective.loss(model, batch)
+    assert torch.equal(head.words, before), "evaluation leaves the queues alone"
+    objective.loss(model.train(), batch)
+    assert torch.equal(head.words[0], before[3]) and not torch.equal(head.words[1:], before[:3])

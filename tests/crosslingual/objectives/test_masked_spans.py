@@ -8,7 +8,7 @@ import torch
 
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
-from mm_kptm.crosslingual.objectives.masked_spans import MaskedSpans, SpanPolicy
+from mm_kptm.crosslingual.objectives.masked_spans import MaskedSpanGeneration, SpanPolicy
 from mm_kptm.errors import UserError
 
 
@@ -37,7 +37,7 @@ def test_mass_asks_for_one_whole_span() -> None:
 
 def test_the_decoder_of_mass_reads_what_stands_before_each_hidden_token() -> None:
     text = Tokens.of([[1, 10, 11, 12, 13, 1], [1, 20, 21, 1]], languages=[[0] * 6, [1] * 4])
-    batch = MaskedSpans(mask_id=5, vocab_size=30).prepare(Inputs(text=text), generator())
+    batch = MaskedSpanGeneration(mask_id=5, vocab_size=30).prepare(Inputs(text=text), generator())
     target = batch.inputs.target
     assert target.layout.lengths == (3, 2) and len(batch) == 2
     for ids, positions, labels, sentence in zip(
@@ -56,7 +56,7 @@ def test_the_decoder_of_mass_reads_what_stands_before_each_hidden_token() -> Non
 def test_mass_learns_to_write_a_span() -> None:
     sizes = {"dim": 16, "num_heads": 2, "num_layers": 1, "vocab_size": 12, "max_positions": 10, "dropout": 0.0}
     system = mm_kptm.build("mass", seed=0, **sizes).train()
-    objective = MaskedSpans(mask_id=5, vocab_size=12)
+    objective = MaskedSpanGeneration(mask_id=5, vocab_size=12)
     text = Tokens.of([[1, 6, 7, 8, 9, 1]], languages=[[0] * 6])
     batch = objective.prepare(Inputs(text=text), generator())
     optimizer = torch.optim.Adam(system.parameters(), lr=0.01)
@@ -72,4 +72,4 @@ def test_mass_refuses_shares_and_inputs_that_cannot_be() -> None:
     with pytest.raises(UserError, match=r"not 1\.5 in segments of 3"):
         SpanPolicy(1.5, 3)
     with pytest.raises(UserError, match="needs inputs with a text and a generator"):
-        MaskedSpans(mask_id=5, vocab_size=9).prepare(Inputs(text=Tokens.of([[1, 2]])))
+        MaskedSpanGeneration(mask_id=5, vocab_size=9).prepare(Inputs(text=Tokens.of([[1, 2]])))

@@ -10,6 +10,7 @@ from mm_kptm.batch import Inputs, Tokens
 from mm_kptm.crosslingual.objectives.fairseq_masking import FairseqMasking
 from mm_kptm.crosslingual.objectives.momentum_contrast import CrossLingualContrast, MomentumContrast, mixed_up
 from mm_kptm.errors import UserError
+from mm_kptm.objectives.mixture import Mixture
 
 SMALL = {"dim": 8, "num_heads": 2, "num_layers": 2, "ffn_dim": 8, "vocab_size": 30, "max_positions": 20, "dropout": 0.0}
 
@@ -84,6 +85,17 @@ def test_the_slow_encoder_starts_as_the_fast_one_and_follows_it() -> None:
     objective.after_step(model)
     for parameter, old in zip(head.slow.parameters(), before, strict=True):
         torch.testing.assert_close(parameter, old + 1.0)
+
+
+def test_a_mixture_moves_the_slow_encoder_after_every_step() -> None:
+    model, objective = system().train(), CrossLingualContrast(layer=1, momentum=0.75)
+    mixed = Mixture(model, {"xlco": objective}, {"xlco": 1.0})
+    mixed.loss(mixed.prepare(inputs(4), torch.Generator().manual_seed(0)))
+    with torch.no_grad():
+        model.encoder.embed.text.word.weight.add_(4.0)
+        before = model.head("xlco").slow.embed.text.word.weight.clone()
+    mixed.after_step(1)
+    torch.testing.assert_close(model.head("xlco").slow.embed.text.word.weight, before + 1.0)
 
 
 def test_evaluation_leaves_the_queue_alone() -> None:

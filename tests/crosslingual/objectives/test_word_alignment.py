@@ -90,5 +90,5 @@ def test_texts_without_their_translations_are_refused() -> None:
         one = Inputs(text=Tokens.of([[0, 2]]), target=Tokens.of([[0, 2]] * 2))
         WordAlignment(MASKING).prepare(one, torch.Generator())
     with pytest.raises(UserError, match="reads layer 10, which is deeper than the encoder"):
-        objective = WordAlignment(MASKING)
+        objective = WordAlignment(MASKING, layer=10)
         objective.loss(system(), objective.prepare(inputs(), torch.Generator()))

@@ -134,3 +134,33 @@ def test_files_tell_data_from_others(data: MultilingualText, tmp_path: Path) -> 
     (tmp_path / "ted.fr").write_text("un\n")
     assert {name for name, digest in data.fingerprints.items() if digest != before[name]} == {"train.de-en-fr.fr"}
     assert len(before) == 5, "three languages of training, one of dev, and the vocabulary"
+
+
+def test_documents_alternate_between_two_languages(data: MultilingualText) -> None:
+    source = built(data, "cross-lingual-masked-tokens").training
+    batch = source.batch(range(len(source)), seeded(0)).by_name["cross-lingual-masked-tokens"]
+    text = batch.inputs.text
+    whole = text.ids.index_copy(0, batch.rows, batch.labels)
+    rows = {tuple(part.tolist()) for part in text.layout.split(whole)}
+    assert len(rows) == 6, "every two languages, in both orders"
+    assert (2, IDS["eins"], IDS["zwei"], 3, IDS["three"], 3, IDS["vier"], 3) in rows
+    short = replace(data, max_length=8)
+    source = built(replace(short, train={"de-en": data.train["de-en-fr"]}), "cross-lingual-masked-tokens").training
+    assert len(source) == 2
+    with pytest.raises(UserError, match="has en, none of them aligned"):
+        built(replace(data, dev=data.dev), "cross-lingual-masked-tokens").source("dev")
+
+
+@pytest.mark.parametrize(
+    ("codes", "found"), [(["[de]", "[en]", "[fr]"], True), (["de_DE", "en_XX", "fr_FR"], True), (["de_DE"], False)]
+)
+def test_languages_have_codes_where_the_vocabulary_has_them(
+    codes: list[str], found: bool, data: MultilingualText, tmp_path: Path
+) -> None:
+    vocabulary = tmp_path / "coded.txt"
+    vocabulary.write_text("\n".join([*BERT_SPECIALS, *WORDS, *codes]) + "\n")
+    source = built(replace(data, vocabulary=vocabulary), "denoising", recipe="xlm-mt").training
+    target = source.batch([0, 1, 2], seeded(0)).by_name["denoising"].inputs.target
+    firsts = target.ids[target.layout.starts(target.ids.device)].tolist()
+    first = len(BERT_SPECIALS) + len(WORDS)
+    assert firsts == ([first, first + 1, first + 2] if found else [2, 2, 2])

@@ -4,7 +4,7 @@ import torch
 
 import mm_kptm
 from mm_kptm.batch import Inputs
-from mm_kptm.crosslingual.objectives.masked_spans import MaskedSpans, columns_of, masked_span_batch
+from mm_kptm.crosslingual.objectives.masked_spans import MaskedSpanGeneration, columns_of, masked_span_batch
 from tests.golden.case import Answer, Case
 from tests.golden.systems.xlm import behind, laid, lengths_of, upright
 
@@ -23,7 +23,7 @@ def step(case: Case) -> dict[str, Answer]:
     for name, rows in {"x2": target.ids, "positions": target.positions}.items():
         assert torch.equal(laid(rows, target.layout, count), given[name]), name
     assert torch.equal(laid(batch.labels, target.layout, count).flatten(), given["y"])
-    objective = MaskedSpans(mask_id=mask_id, vocab_size=case.config["n_words"])
+    objective = MaskedSpanGeneration(mask_id=mask_id, vocab_size=case.config["n_words"])
     states = system(batch.inputs)["target"]
     scores = laid(system.head("next-tokens")(states), target.layout, count)
     source, real = system.encoder.read(batch.inputs), behind(clean.layout, len(given["x1"]))

@@ -58,6 +58,10 @@ def test_a_folder_that_is_torn_or_of_another_size_is_refused(tmp_path: Path) -> 
     with pytest.raises(UserError, match=r"e exists already; name a folder that does not"):
         save_embeddings(drawn("transe"), folder)
     whole = (folder / INDEX).read_text()
+    (folder / INDEX).write_text(whole.replace("cat", "hat"))
+    with pytest.raises(UserError, match=r"index.json is not what was written \(its checksum differs\)"):
+        load_embeddings(folder)
+    (folder / "manifest.json").unlink()
     (folder / INDEX).write_text(json.dumps({"entities": ["cat"], "relations": list(RELATIONS)}))
     with pytest.raises(UserError, match=r"e does not fit together: there are 1 names of entities, but 3 vectors"):
         load_embeddings(folder)

@@ -171,12 +171,12 @@ def test_the_published_parts_of_either_setting_of_wikidata5m_are_used(tmp_path: 
 def test_the_words_of_wikidata5m_are_found_packed_and_under_either_ending(tmp_path: Path, ending: str) -> None:
     pack = {".gz": gzip.compress, "bz2": bz2.compress}.get(ending[-3:], bytes)
     wikidata5m(tmp_path, "transductive")
-    rows = "Q1\tuniverse\t\tcosmos\t\nQ2\tEarth\tBlue Planet\nQ2\tworld\tEarth\nQ3\t\n"
+    rows = "Q1\tuniverse\t\tcosmos\t\nQ2\tEarth\tBlue Planet\nQ3\t\n"
     (tmp_path / f"wikidata5m_entity{ending}").write_bytes(pack(rows.encode()))
     (tmp_path / f"wikidata5m_text{ending}").write_bytes(pack(b"Q1\tall\tthere is\n"))
     graph = open_graph(tmp_path)
     assert graph.aliases("Q1", "en") == ("universe", "cosmos")
-    assert graph.aliases("Q2", "en") == ("Earth", "Blue Planet", "world")  # both rows
+    assert graph.aliases("Q2", "en") == ("Earth", "Blue Planet")
     assert graph.aliases("Q3", "en") == () and graph.description("Q1", "en") == "all\tthere is"
 
 
@@ -187,6 +187,9 @@ def test_what_stands_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"wikidata5m_text.txt, line 3 describes Q1 again and otherwise"):
         open_graph(tmp_path)
     text.unlink()
+    (tmp_path / "wikidata5m_entity.txt").write_text("Q1\ta\nQ1\tb\n")
+    with pytest.raises(UserError, match=r"line 2: the entity Q1 is there twice, first at .*line 1"):
+        open_graph(tmp_path)
     (tmp_path / "wikidata5m_entity.txt").write_text("Q1\ta\n")
     (tmp_path / "wikidata5m_entity.txt.gz").write_bytes(gzip.compress(b"Q1\ta\n", mtime=0))
     assert open_graph(tmp_path).aliases("Q1", "en") == ("a",)  # unpacked beside the packed one
@@ -230,7 +233,11 @@ def openke(folder: Path, **changed: str) -> Path:
         ("test2id", "2\n", "2 triples, but it holds 0; it was cut short"),
         ("entity2id", "4\na\t0\nb\t1\nc\t2\n", "4 names, but it holds 3; it was cut short"),
         ("relation2id", "2\nr\t0\n", "2 names, but it holds 1; it was cut short"),
-        ("entity2id", "3\na\t0\nb\t1\nc\t1\n", "entity2id.txt gives the number 1 to b and to c; it belongs to one"),
+        (
+            "entity2id",
+            "3\na\t0\nb\t1\nc\t1\n",
+            "entity2id.txt gives the number 1 to b and to c .line 4.; it belongs to one",
+        ),
         (
             "entity2id",
             "3\na\t0\nb\t1\na\t2\n",

@@ -57,7 +57,7 @@ def test_means_betray_the_order_of_colours():
 @pytest.mark.parametrize(
     ("told", "message"),
     [
-        ("", "cannot be read as JSON"),
+        ("", "is empty; a JSON file was expected"),
         ("[]", "must hold an object with keys of extractor"),
         ('{"dims": 3}', "must hold an object with keys of .*; it has dims"),
         ('{"dim": "3"}', 'dim cannot be "3"'),

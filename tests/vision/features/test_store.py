@@ -51,7 +51,7 @@ def test_truncated_features_are_refused(tmp_path):
     write_store(tmp_path, images(2, 3))
     whole = (tmp_path / FEATURES).read_bytes()
     (tmp_path / FEATURES).write_bytes(whole[:-4])
-    with pytest.raises(UserError, match=rf"{FEATURES} cannot be read as an array"):
+    with pytest.raises(UserError, match=rf"{FEATURES} is no whole array of numbers"):
         RegionStore(tmp_path)
 
 
@@ -66,7 +66,7 @@ def test_features_of_another_kind_are_refused(tmp_path, array):
 def test_pickled_arrays_are_not_opened(tmp_path):
     write_store(tmp_path, images(2))
     np.save(tmp_path / BOXES, np.array([print], dtype=object), allow_pickle=True)
-    with pytest.raises(UserError, match=rf"{BOXES} cannot be read as an array"):
+    with pytest.raises(UserError, match=rf"{BOXES} is no whole array of numbers"):
         RegionStore(tmp_path)
 
 
@@ -74,7 +74,7 @@ def test_pickled_arrays_are_not_opened(tmp_path):
 def test_a_malformed_index_is_named(tmp_path, index):
     write_store(tmp_path, images(2))
     (tmp_path / INDEX).write_text(index)
-    with pytest.raises(UserError, match=rf"{INDEX} must hold "):
+    with pytest.raises(UserError, match=rf"{INDEX}( must hold |, images.0.: | must be an object| is empty)"):
         RegionStore(tmp_path)
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 
+from mm_kptm.datasets.illustration import Illustration
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.suites.number_world.datasets import other_sources as texts
+from mm_kptm.suites.number_world.datasets.illustrations import illustrated_scene
 from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
 from mm_kptm.suites.number_world.generator import captions, statements
 from mm_kptm.suites.number_world.generator.language import vocabulary
-from mm_kptm.suites.number_world.generator.scene import FEATURES
+from mm_kptm.suites.number_world.generator.scene import FEATURES, Scenes
 from mm_kptm.suites.number_world.generator.splits import SIDES_OF_A_SPLIT
 from mm_kptm.tasks.heads import requested_heads
 from mm_kptm.tasks.knowledge.entity_typing import EntityTyping
@@ -25,11 +27,16 @@ from mm_kptm.tasks.vision.retrieval import CaptionSource, Retrieval, choice
 def retrieval(data: NumberWorldData, request: DataRequest) -> PreparedData:
     """Image-text retrieval: one caption per scene, with hard negatives of every caption."""
 
-    def source(side: str) -> CaptionSource:
+    @cache
+    def generated(side: str) -> tuple[Scenes, tuple[captions.Caption, ...]]:
         part = data.side(side)
-        scenes, described = captions.captions(
+        return captions.captions(
             part, data.count(side), data.draw("retrieval", side), numbers=data.numbers, languages=part.languages
         )
+
+    def source(side: str) -> CaptionSource:
+        part = data.side(side)
+        scenes, described = generated(side)
         pictures = texts.seen(scenes, data.vision, data.draw("shuffled crops", side))
         return texts.captions(pictures, described, part.languages, pool=data.candidate_pool_size)
 
@@ -43,16 +50,19 @@ def retrieval(data: NumberWorldData, request: DataRequest) -> PreparedData:
             "chance-recall@1": 1 / min(data.candidate_pool_size, data.count(side)),
             "chance-near-miss": 0.5,
         },
+        illustrate=_scenes_of(data, generated),
     )
 
 
 def grounding(data: NumberWorldData, request: DataRequest) -> PreparedData:
     """Grounding of expressions that refer to one number of a scene."""
 
+    @cache
+    def generated(side: str) -> tuple[Scenes, tuple[captions.Referring, ...]]:
+        return captions.referring(data.side(side), data.count(side), data.draw("referring", side), numbers=data.numbers)
+
     def source(side: str) -> ExpressionSource:
-        scenes, pointed = captions.referring(
-            data.side(side), data.count(side), data.draw("referring", side), numbers=data.numbers
-        )
+        scenes, pointed = generated(side)
         return texts.expressions(texts.seen(scenes, data.vision, data.draw("shuffled crops", side)), pointed)
 
     def chance(side: str) -> Mapping[str, float]:
@@ -66,7 +76,21 @@ def grounding(data: NumberWorldData, request: DataRequest) -> PreparedData:
         heads=requested_heads(request.recipe, Grounding.HEADS),
         fingerprints=data.fingerprints,
         baselines=chance,
+        illustrate=_scenes_of(data, generated),
     )
+
+
+def _scenes_of(
+    data: NumberWorldData,
+    generated: Callable[[str], tuple[Scenes, tuple[captions.Caption, ...] | tuple[captions.Referring, ...]]],
+) -> Callable[[str, int], Illustration] | None:
+    """The scene of every text, where the model sees it."""
+
+    def illustrate(side: str, index: int) -> Illustration:
+        scenes, said = generated(side)
+        return illustrated_scene(scenes, said[index].scene, data.languages[0])
+
+    return illustrate if data.vision == "true" else None
 
 
 def entailment(data: NumberWorldData, request: DataRequest) -> PreparedData:

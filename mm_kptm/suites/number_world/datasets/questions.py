@@ -6,17 +6,30 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 
+from mm_kptm.batch import Inputs
 from mm_kptm.crosslingual.corpora.bitext import every_pair, monolingual, translations
-from mm_kptm.crosslingual.objectives.translation_language_modeling import TRANSLATIONS, TranslationLanguageModeling
+from mm_kptm.crosslingual.objectives.translation_language_modeling import TRANSLATIONS
 from mm_kptm.data.packing import Packed
 from mm_kptm.datasets.protocol import AuxiliaryObjective, DataRequest, PreparedData, TaskDataset
 from mm_kptm.knowledge.kinds.protocol import BRANCHES, CANDIDATES, ENTITIES
+from mm_kptm.knowledge.objectives.bridge_entity import BRIDGE_ENTITIES
 from mm_kptm.objectives.mixture import Mixture, Objectives
-from mm_kptm.objectives.spec import LANGUAGE_IDS, REGIONS, TEXTS, ObjectiveContext, Offers, build_objectives
+from mm_kptm.objectives.next_tokens import TARGETS
+from mm_kptm.objectives.spec import (
+    LANGUAGE_IDS,
+    REGIONS,
+    TEXTS,
+    ObjectiveContext,
+    Offers,
+    build_objectives,
+    find_objective,
+)
 from mm_kptm.preprocessing.image_text import ImageTextLayout
 from mm_kptm.preprocessing.inputs import InputSource
+from mm_kptm.preprocessing.pairs import TargetSource
 from mm_kptm.suites.number_world.datasets import sources as number_world
 from mm_kptm.suites.number_world.datasets.entity_vectors import BASE, WIDTH, linked, without_facts
+from mm_kptm.suites.number_world.datasets.illustrations import illustrated_question
 from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
 from mm_kptm.suites.number_world.datasets.stored_facts import LEARNT_FORMS, FactObjective, stated
 from mm_kptm.suites.number_world.generator import baselines, knowledge, questions
@@ -34,6 +47,7 @@ from mm_kptm.tasks.pretraining import ObjectiveSource, SourcesOfObjectives, head
 from mm_kptm.tasks.text.sentence_retrieval import ParallelSentences, TranslationSource
 from mm_kptm.tasks.vision.knowledge_vqa import KnowledgeVQA
 from mm_kptm.tasks.vision.vqa import VQA, QuestionSource, one_answer
+from mm_kptm.train.protocol import Source
 
 #: Knowledge forms: branches of names, entity vectors, mention candidates, or auxiliary fact learning.
 FORMS = frozenset({BRANCHES, ENTITIES, CANDIDATES, *LEARNT_FORMS})
@@ -43,7 +57,14 @@ Asked = tuple[Scenes, Sequence[Question]]
 
 def vqa(data: NumberWorldData, request: DataRequest) -> PreparedData:
     """Visual questions about a scene."""
-    return _answering(VQA, data, request, cache(partial(asked_about_seen, data)), SIDES_OF_A_SPLIT)
+    prepared = _answering(VQA, data, request, cache(partial(asked_about_seen, data)), SIDES_OF_A_SPLIT)
+    if not data.num_bridge_questions:
+        return prepared
+
+    def mixed() -> QuestionSource:
+        return _source(data, request, "train", asked_about_seen(data, "train"), _asked_about_bridges(data))
+
+    return replace(prepared, sources={**prepared.sources, "train": mixed})
 
 
 def knowledge_vqa(data: NumberWorldData, request: DataRequest) -> PreparedData:
@@ -73,6 +94,7 @@ def knowledge_vqa(data: NumberWorldData, request: DataRequest) -> PreparedData:
         baselines=score,
         knowledge_forms=FORMS,
         knowledge_bases=(BASE,),
+        labels={BRIDGE_ENTITIES: lambda: data.numbers},
         auxiliary=None if learnt is None else partial(auxiliary, learnt),
     )
     if not data.num_perception_questions:
@@ -113,6 +135,7 @@ def _answering(
         heads=task.heads(request.recipe, len(labels)),
         fingerprints=data.fingerprints,
         baselines=score,
+        illustrate=None if data.vision != "true" else lambda split, index: illustrated_question(*asked(split), index),
     )
 
 
@@ -131,6 +154,13 @@ def asked_about_facts(
     )
     arm = COUNTERFACTUAL_SUFFIXES.get(split.removeprefix(side), facts)
     return scenes, knowledge.inject(generated, arm, worlds, data.draw("facts", split))
+
+
+def _asked_about_bridges(data: NumberWorldData) -> tuple[Scenes, tuple[knowledge.FactQuestion, ...]]:
+    """Scenes and wordings of fact questions, answered by the number that is meant."""
+    draw = data.draw("bridge questions")
+    scenes, generated = knowledge.generate(data.side("train"), data.num_bridge_questions, draw, data.worlds)
+    return scenes, knowledge.about_bridges(generated, data.worlds, draw)
 
 
 def asked_about_seen(data: NumberWorldData, split: str) -> tuple[Scenes, tuple[Question, ...]]:
@@ -178,17 +208,23 @@ def parallel_sentences(data: NumberWorldData, request: DataRequest) -> PreparedD
 def pretraining(data: NumberWorldData, request: DataRequest) -> PreparedData:
     """Pretraining data: captions with scenes, sentences, or sentences and as many translations.
 
-    With the objective translation-language-modeling, it reads the translations and other objectives the sentences.
+    With an objective on translations, it reads them and other objectives the sentences.
     """
-    offered = {"captions": (TEXTS, REGIONS), "sentences": (TEXTS,), "translations": (TEXTS, TRANSLATIONS)}
+    pairs = (TRANSLATIONS, TARGETS)
+    offered = {"captions": (TEXTS, REGIONS), "sentences": (TEXTS,), "translations": (TEXTS, *pairs)}
     offers = Offers(
-        data.name, dict.fromkeys((*offered[data.texts], LANGUAGE_IDS)), {TRANSLATIONS: "let data.texts be translations"}
+        data.name,
+        {**dict.fromkeys(offered[data.texts]), LANGUAGE_IDS: lambda: len(LANGUAGES)},
+        dict.fromkeys(pairs, "let data.texts be translations"),
     )
-    context = ObjectiveContext(number_world.specials(), len(vocabulary()), offers, data.mask_rate, request.recipe)
+    context = ObjectiveContext(
+        number_world.specials(), len(vocabulary()), offers, data.mask_rate, request.recipe, request.objective_arguments
+    )
     objectives = build_objectives(request.objectives, context)
-    on_translations = TranslationLanguageModeling.name in objectives
+    forms = {name: find_objective(name).needs for name in objectives}
+    on_pairs = any(need in pairs for needs in forms.values() for need in needs)
 
-    def inputs(side: str, name: str | None = None) -> InputSource:
+    def inputs(side: str, needs: Sequence[str]) -> Source[Inputs]:
         if data.texts == "captions":
             captioned = world_captions.captions(
                 data.side(side), data.count(side), data.draw("captions", side), numbers=data.numbers
@@ -196,15 +232,18 @@ def pretraining(data: NumberWorldData, request: DataRequest) -> PreparedData:
             return number_world.captions(*captioned, data.languages)
         spoken = number_world.meanings(_corpus(data, side), data.languages)
         alone = monolingual((sentence for meaning in spoken for sentence in meaning), number_world.specials())
-        if data.texts == "sentences" or (on_translations and name != TranslationLanguageModeling.name):
+        if TARGETS in needs:
+            sides = zip(*every_pair(spoken), strict=True)
+            return TargetSource(*(InputSource(monolingual(said, number_world.specials())) for said in sides))
+        if data.texts == "sentences" or (on_pairs and TRANSLATIONS not in needs):
             return InputSource(alone)
-        pairs = translations(every_pair(spoken), number_world.specials())
-        return InputSource(pairs if on_translations else Packed.joined(alone, pairs))
+        beside = translations(every_pair(spoken), number_world.specials())
+        return InputSource(beside if on_pairs else Packed.joined(alone, beside))
 
     def source(side: str) -> ObjectiveSource | SourcesOfObjectives:
-        if on_translations:
-            return SourcesOfObjectives({name: inputs(side, name) for name in objectives}, objectives)
-        return ObjectiveSource(inputs(side), Objectives(objectives))
+        if on_pairs:
+            return SourcesOfObjectives({name: inputs(side, needs) for name, needs in forms.items()}, objectives)
+        return ObjectiveSource(inputs(side, ()), Objectives(objectives))
 
     return PreparedData(
         sources={side: partial(source, side) for side in SIDES_OF_A_SPLIT},

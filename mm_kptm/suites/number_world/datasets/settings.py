@@ -45,6 +45,7 @@ class NumberWorldData:
     facts_per_number: int = 2  #: injected facts per name
     distractors: int = 0  #: names of numbers that are not in the scene
     num_perception_questions: int = 0  #: visual questions mixed into the training questions about facts
+    num_bridge_questions: int = 0  #: fact wordings mixed into the training of vqa, answered by the number that is meant
     candidate_pool_size: int = 50  #: captions (and scenes) per retrieval pool
     rerank: int | None = None  #: candidates that a first stage leaves to the cross-encoder; all pairs when null
     rerank_sample: int = 32  #: texts scored against all images as well, to measure what the first stage loses
@@ -65,10 +66,9 @@ class NumberWorldData:
             raise UserError(
                 f"data.mask_rate is {self.mask_rate} but must be a share of the tokens, above 0 and below 1"
             )
-        if self.num_perception_questions < 0:
-            raise UserError(
-                f"data.num_perception_questions is {self.num_perception_questions} but must not be negative"
-            )
+        for key in ("num_perception_questions", "num_bridge_questions"):
+            if getattr(self, key) < 0:
+                raise UserError(f"data.{key} is {getattr(self, key)} but must not be negative")
         if not self.languages:
             raise UserError("data.languages is empty; name at least one")
         _ = self.ranking

@@ -19,12 +19,13 @@ from mm_kptm.data.tokenizers.protocol import Specials
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.injection.fact_injector import TokenSequence, build_trees
 from mm_kptm.knowledge.injection.sentence_tree import TokenWithFacts
+from mm_kptm.knowledge.objectives.bridge_entity import BridgeEntity
 from mm_kptm.preprocessing.image_text import ImageTextLayout
 from mm_kptm.preprocessing.inputs import InputSource, IntArray, RegionCrops
 from mm_kptm.random_streams import RandomStream
 from mm_kptm.suites.number_world.datasets.settings import tokenizer
 from mm_kptm.suites.number_world.generator.captions import Caption
-from mm_kptm.suites.number_world.generator.knowledge import FactQuestion
+from mm_kptm.suites.number_world.generator.knowledge import FactQuestion, bridge
 from mm_kptm.suites.number_world.generator.language import vocabulary
 from mm_kptm.suites.number_world.generator.numerals import LANGUAGES
 from mm_kptm.suites.number_world.generator.parallel import ParallelCorpus
@@ -78,7 +79,7 @@ def questions(
     shown = _shown(scenes, about, vision, draw)
     worlds = {question.world for question in asked} - {None}
     return QuestionSource(
-        InputSource(_trees(asked, format), *shown),
+        InputSource(_trees(asked, format), *shown, labels={BridgeEntity.name: _bridges(asked)}),
         tuple(answers),
         gold,
         tuple(_about(question, by_world=len(worlds) > 1) for question in asked),
@@ -99,6 +100,10 @@ def joined(*sources: QuestionSource) -> QuestionSource:
             Packed.joined(*(source.shown.texts for source in sources)),
             RegionCrops.joined(*crops),
             np.concatenate(about),
+            labels={
+                name: np.concatenate([source.shown.labels[name] for source in sources])
+                for name in sources[0].shown.labels
+            },
         ),
         sources[0].answers,
         Packed.joined(*(source.worth for source in sources)),
@@ -143,6 +148,11 @@ def translations(corpus: Sequence[ParallelCorpus], languages: Sequence[str] = LA
 def specials() -> Specials:
     """The special tokens of Number World's vocabulary."""
     return tokenizer().specials
+
+
+def _bridges(asked: Sequence[Question]) -> IntArray:
+    """The number between the hops of every question about a fact; -1 for others."""
+    return np.array([bridge(one) if isinstance(one, FactQuestion) else -1 for one in asked], dtype=np.int64)
 
 
 def _about(question: Question, *, by_world: bool) -> Example:

@@ -17,6 +17,7 @@ from mm_kptm import report
 from mm_kptm.datasets.protocol import DataRequest, find_task_dataset
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.comparison import Job, check_began
+from mm_kptm.experiment.examples import write_examples
 from mm_kptm.experiment.run import evaluated, train
 from mm_kptm.experiment.worker_pool import outcomes
 from mm_kptm.io.records import Json
@@ -30,13 +31,11 @@ from mm_kptm.suites.number_world.demo.arms import (
     Tier,
     experiments,
 )
-from mm_kptm.suites.number_world.demo.gallery import GALLERY, show
 from mm_kptm.systems.discovery import find
 from mm_kptm.tasks.metrics.similarity import centred
 from mm_kptm.tasks.protocol import write_predictions
 from mm_kptm.tasks.text.sentence_retrieval import ParallelSentences
 
-SHOWN = {START: ("test", 8), "facts-worlds": (SWAPPED_SPLIT, 8), "facts-fixed": (SWAPPED_SPLIT, 4)}
 MOST_WORKERS = 8  # each takes about a gigabyte for torch and the data
 
 Say = Callable[[str], None]
@@ -124,11 +123,8 @@ def run(job: Job) -> str:
     """Train (or resume) and evaluate an arm; returns its accuracies and duration in words."""
     began = time.monotonic()
     settings, folder = job.settings, job.folder
-    arm = settings.name.rpartition("-seed-")[0]
     try:
         built = train(settings, folder, resume=True, progress=False)
-        if arm in SHOWN and not (folder / GALLERY).is_file():
-            show(settings, built, *SHOWN[arm], folder)
         if settings.task is None:
             task = ParallelSentences(built.system, likeness=centred)
             prepared = find_task_dataset(task.name, settings.data).prepare(
@@ -136,6 +132,7 @@ def run(job: Job) -> str:
             )
             rows = task.predictions(prepared.sources["test"]())
             write_predictions(rows, folder / "predictions" / "test.jsonl")
+            write_examples(folder, settings, replace(built, model=task, prepared=prepared), "test", rows)
             outcome = f"translations found {sum(float(row['correct']) for row in rows) / len(rows):.3f}"
         else:
             measured = [(split, evaluated(folder, settings, built, split)) for split in job.splits]

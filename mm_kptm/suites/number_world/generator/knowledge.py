@@ -150,6 +150,24 @@ def inject(questions: Sequence[FactQuestion], arm: str, worlds: Worlds, draw: Ra
     return tuple(_inject(question, arm, worlds, draw) for question in questions)
 
 
+def bridge(question: FactQuestion) -> int:
+    """The number between the hops of a question: the one that the image shows and whose name carries the fact.
+
+    Of two hops along the graph ("the number after the red number") it is the first, which the image shows.
+    """
+    return question.number - (question.hops - 1)
+
+
+def about_bridges(questions: Sequence[FactQuestion], worlds: Worlds, draw: RandomStream) -> tuple[FactQuestion, ...]:
+    """The same questions and names without facts, answered by the number between the hops: sub-questions."""
+    without = inject(questions, "none", worlds, draw)
+    numbers = [f"number:{bridge(question)}" for question in without]
+    return tuple(
+        replace(question, id=f"bridge-{question.id}", type="bridge", answer=Answer(label, surface(label, language)))
+        for question, label, language in zip(without, numbers, (one.language for one in without), strict=True)
+    )
+
+
 def injected_objects(question: FactQuestion) -> tuple[str, ...]:
     """Injected objects of the asked relation at all names: the candidates that the facts alone leave."""
     relation = RELATION_WORDS[question.facts_language][question.relation].lower()

@@ -6,6 +6,7 @@ import base64
 import binascii
 import io
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from mm_kptm.errors import UserError
+from mm_kptm.io.arrays import UNREADABLE
 from mm_kptm.io.atomic import atomic_folder, atomic_path
 from mm_kptm.io.text_lines import numbered_lines
 from mm_kptm.vision.features.detections import Array
@@ -129,5 +131,5 @@ def load_npz(data: bytes, where: str) -> dict[str, Array]:
             return {name: arrays[name] for name in arrays.files if name != "allow_pickle"}
     except UserError:
         raise
-    except (ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
+    except (*UNREADABLE, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
         raise UserError(f"{where} cannot be read as npz: {error}") from None

@@ -18,6 +18,7 @@ import numpy as np
 
 from mm_kptm.errors import UserError
 from mm_kptm.io.atomic import write_lines
+from mm_kptm.io.records import Record, parse_json
 from mm_kptm.vision.features.detections import Array, Detections
 from mm_kptm.vision.features.formats.files import decode, encode, first_row, rows, unfinished, whole
 from mm_kptm.vision.features.formats.format import Add, Format
@@ -67,13 +68,7 @@ def _predicted(
 
 
 def _json(text: str, where: str) -> dict[str, Any]:
-    try:
-        record = json.loads(text)
-    except (ValueError, RecursionError):
-        record = None
-    if not isinstance(record, dict):
-        raise UserError(f"{where} holds no JSON object")
-    return record
+    return dict(Record.of(parse_json(text, where, whole=False), where).values)
 
 
 def _objects(record: dict[str, Any], where: str) -> list[dict[str, Any]]:

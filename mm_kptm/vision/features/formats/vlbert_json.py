@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mm_kptm.errors import UserError
+from mm_kptm.io.records import parse_json, read_line
 from mm_kptm.io.text_lines import numbered_lines
 from mm_kptm.vision.features.detections import Detections
 from mm_kptm.vision.features.formats.files import MOST_BYTES, decode, encode, unfinished, whole
@@ -38,10 +39,7 @@ def _listed(index: Path) -> Iterator[Detections]:
     seen: set[str] = set()
     try:
         for number, line in numbered_lines(index):
-            try:
-                entry = str(json.loads(line)["frcnn"])
-            except (ValueError, KeyError, TypeError):
-                raise UserError(f'{index}, line {number} must be {{"image": ..., "frcnn": ..., ...}}') from None
+            entry = read_line(line, f"{index}, line {number}").get("frcnn", str)
             if entry in seen:  # an image has many captions
                 continue
             seen.add(entry)
@@ -82,7 +80,7 @@ def _member(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
 
 def _image(data: bytes, where: str) -> Detections:
     try:
-        record: dict[str, Any] = json.loads(data)
+        record: Any = parse_json(data.decode("utf-8"), where)
         count = whole(record["num_boxes"], "num_boxes", where)
         name = record.get("image_id", Path(where.split("@/")[-1]).stem)
         return Detections(

@@ -22,6 +22,20 @@ def box_numbers(boxes: Tensor, count: int) -> Tensor:
     return corners_size_area(boxes)[:, _COLUMNS[count]]
 
 
+def box_features(regions: Regions, count: int) -> Tensor:
+    """The numbers of every box [R, count]: those of ``regions.geometry`` where they are given, else of its corners.
+
+    Raises:
+        UserError: the geometry has another width.
+    """
+    given = regions.geometry
+    if given is None:
+        return box_numbers(regions.boxes.to(regions.features.dtype), count)
+    if given.shape[1] != count:
+        raise UserError(f"a box is read as {count} numbers, but the geometry of the regions has {given.shape[1]}")
+    return given.to(regions.features.dtype)
+
+
 class BoxRegionEmbedding(nn.Module):
     """Base of region embeddings with a projection of the feature and one of the box.
 
@@ -49,7 +63,7 @@ class BoxRegionEmbedding(nn.Module):
             UserError: features of another width, or boxes that are not fractions.
         """
         require_regions(regions, self.feature.in_features)
-        numbers = box_numbers(regions.boxes.to(regions.features.dtype), self.box.in_features)
+        numbers = box_features(regions, self.box.in_features)
         return self.feature(regions.features), self.box(numbers)
 
 
@@ -84,21 +98,37 @@ class AveragedRegionEmbedding(BoxRegionEmbedding):
 
 
 class TypedRegionEmbedding(BoxRegionEmbedding):
-    r"""Feature, box and row 1 of the text's segments, with a separate norm.
+    r"""Feature, box and the segment of regions, with a separate norm.
 
     .. math:: \mathrm{LN}(\mathrm{LN}(W_f f) + \mathrm{LN}(W_b b) + s_1)
 
     UNITER's (Chen et al. 2020, section 3.1) without its mask vector and with a norm not shared with the text.
 
+    Args:
+        region_dim: F.
+        dim: D.
+        segment: the text's segments, or a table of the regions' own.
+        kind: their row of it.
+        box_dim: numbers of a box.
+        dropout: of the regions.
+
     Raises:
-        UserError: the segments have no row 1.
+        UserError: the segments have no such row.
     """
 
     def __init__(
-        self, region_dim: int, dim: int, *, segment: nn.Embedding | None, box_dim: int = 5, dropout: float = 0.1
+        self,
+        region_dim: int,
+        dim: int,
+        *,
+        segment: nn.Embedding | None,
+        kind: int = 1,
+        box_dim: int = 5,
+        dropout: float = 0.1,
     ) -> None:
         super().__init__(region_dim, dim, box_dim=box_dim, dropout=dropout)
-        self.segment = require_rows(segment, 2)
+        self.segment = require_rows(segment, kind + 1)
+        self.kind = kind
         self.feature_norm = bert_norm(dim)
         self.box_norm = bert_norm(dim)
         self.norm = bert_norm(dim)
@@ -106,7 +136,7 @@ class TypedRegionEmbedding(BoxRegionEmbedding):
     def forward(self, regions: Regions) -> Tensor:
         """The embedding of every region, [R, D]."""
         feature, box = self.projected(regions)
-        return self.drop(self.norm(self.feature_norm(feature) + self.box_norm(box) + self.segment.weight[1]))
+        return self.drop(self.norm(self.feature_norm(feature) + self.box_norm(box) + self.segment.weight[self.kind]))
 
 
 class PlacedRegionEmbedding(nn.Module):

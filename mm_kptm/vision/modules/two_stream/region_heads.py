@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mm_kptm.errors import UserError
 from mm_kptm.nn.heads import Transform
-from mm_kptm.nn.sublayers import Activation, bert_norm
+from mm_kptm.nn.sublayers import Activation, NormBuilder, bert_norm
 
 
 class MatchedFirst(nn.Linear):
@@ -37,14 +37,21 @@ class MaskedRegionHead(nn.Module):
         widths: output width of each target (:data:`~mm_kptm.vision.objectives.region_targets.TARGETS`).
         activation: of the transform.
         normalized: whether the transform ends with a norm; VOLTA's VL-BERT has none.
+        norm: that norm.
     """
 
     def __init__(
-        self, dim: int, widths: Mapping[str, int], *, activation: str | Activation = "gelu", normalized: bool = True
+        self,
+        dim: int,
+        widths: Mapping[str, int],
+        *,
+        activation: str | Activation = "gelu",
+        normalized: bool = True,
+        norm: NormBuilder = bert_norm,
     ) -> None:
         super().__init__()
         self.widths = dict(widths)
-        self.transform = Transform(dim, activation=activation, norm=bert_norm if normalized else _no_norm)
+        self.transform = Transform(dim, activation=activation, norm=norm if normalized else _no_norm)
         self.out = nn.ModuleDict({target: nn.Linear(dim, width) for target, width in widths.items()})
 
     def forward(self, rows: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from mm_kptm.vision.modules.two_stream.region_embeddings import (
     TypedRegionEmbedding,
 )
 from mm_kptm.vision.modules.two_stream.volta_vl_bert_embedding import VoltaVlBertEmbedding
-from mm_kptm.vision.modules.two_stream.whole_image import TextBesideImage
+from mm_kptm.vision.modules.two_stream.whole_image import TextBesideImage, TextBesidePlainRegions
 
 
 def volta_embedding(
@@ -29,12 +29,13 @@ def volta_embedding(
     box_frequencies: int = 256,
     num_slots: int = 0,
     masks_words: bool = False,
+    whole_image: bool = True,
     dropout: float = 0.1,
 ) -> TextBesideImage:
     """Input embedding of the model of that name, with the whole image before the regions.
 
     Args:
-        name: lxmert, uniter, vilbert, visualbert or vl-bert.
+        name: lxmert, uniter, vilbert, visualbert, vl-bert, xuniter or uc2.
         text: the text's embedding.
         region_dim: width of the regions' features.
         region_states: width of their stream; uniter and visualbert have that of the text.
@@ -43,6 +44,7 @@ def volta_embedding(
             :class:`~mm_kptm.vision.modules.two_stream.volta_vl_bert_embedding.VoltaVlBertEmbedding`.
         num_slots: of vl-bert, number of regions that images are padded to; 0 for none.
         masks_words: of vl-bert, whether masked regions have a separate token embedding.
+        whole_image: of all but vl-bert, whether a region of the whole image stands before the others.
         dropout: of the regions.
 
     Raises:
@@ -55,6 +57,8 @@ def volta_embedding(
         "uniter": lambda: TypedRegionEmbedding(region_dim, dim, segment=text.segment, **boxed),
         "vilbert": lambda: SummedRegionEmbedding(region_dim, region_states, **boxed),
         "visualbert": lambda: PlacedRegionEmbedding(region_dim, text, dropout=dropout),
+        "xuniter": lambda: TypedRegionEmbedding(region_dim, dim, segment=nn.Embedding(1, dim), kind=0, **boxed),
+        "uc2": lambda: TypedRegionEmbedding(region_dim, dim, segment=text.segment, **boxed),
     }
     if name != "vl-bert" and name not in regions:
         raise UserError(f"VOLTA has the embeddings of {', '.join(regions)} and vl-bert, not of {name!r}")
@@ -64,7 +68,8 @@ def volta_embedding(
             f"regions {region_states}"
         )
     if name != "vl-bert":
-        return TextBesideImage(text, regions[name](), region_dim=region_dim)
+        assembly = TextBesideImage if whole_image else TextBesidePlainRegions
+        return assembly(text, regions[name](), region_dim=region_dim)
     return VoltaVlBertEmbedding(
         text,
         region_dim=region_dim,

@@ -80,6 +80,17 @@ class TextBesideImage(TextBesideRegions):
         return rows_but(layout, 0, device)
 
 
+class TextBesidePlainRegions(TextBesideImage):
+    """The same without the whole image: the regions as they are given."""
+
+    def forward(self, inputs: Inputs) -> Pair:
+        return TextBesideRegions.forward(self, inputs)
+
+    def region_rows(self, layout: SequenceLayout, device: torch.device) -> Rows:
+        """All rows."""
+        return EVERY_ROW
+
+
 class TaskBesideImage(TextBesideImage):
     """The same with a task token as second row of every text (12-in-1, Lu et al. 2020, section 3.2).
 

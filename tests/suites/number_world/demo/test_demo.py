@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,8 @@ import torch
 from mm_kptm import cli, config
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.comparison import Job
-from mm_kptm.report import read_comparison, read_gallery
+from mm_kptm.report import Run, read_comparison, read_gallery
+from mm_kptm.report.runs import Prediction
 from mm_kptm.suites.number_world.demo import arms
 from mm_kptm.suites.number_world.demo import demo as demonstration
 from mm_kptm.suites.number_world.demo.arms import (
@@ -26,6 +28,7 @@ from mm_kptm.suites.number_world.demo.arms import (
     Tier,
     experiments,
 )
+from mm_kptm.suites.number_world.demo.claims import claims
 from mm_kptm.suites.number_world.demo.demo import Demonstration, demo
 
 TINY = TIERS["tiny"]
@@ -110,7 +113,7 @@ def test_every_arm_stands_in_a_table_beside_what_needs_no_model(shown):
 def test_claims_are_the_differences_of_the_tables(shown):
     _, found, _ = shown
     seen, facts, swapped, _, _ = ({(r.arm, r.metric): r.value for r in table.rows} for table in found.comparison.tables)
-    vision, fixed, blank, shuffled, none = found.comparison.claims
+    vision, follows, fixed, translation, blank, shuffled, none = found.comparison.claims
     accuracy = {arm: value for (arm, metric), value in (seen | facts).items() if metric == "accuracy"}
     blind = max(accuracy["vqa-blank"], accuracy["vqa-shuffled"])
     assert vision.value == pytest.approx(accuracy["vqa-true"] - blind) and vision.bound == TINY.bounds.vision
@@ -118,7 +121,46 @@ def test_claims_are_the_differences_of_the_tables(shown):
     prior = seen["question-only", "accuracy"]
     assert blank.value == pytest.approx(abs(accuracy["vqa-blank"] - prior))
     assert shuffled.value == pytest.approx(abs(accuracy["vqa-shuffled"] - prior))
-    assert "no facts" in none.text and none.holds == (none.value <= TINY.bounds.null)
+    assert follows.value == pytest.approx(swapped["facts-worlds", "follows the injected facts"])
+    tlm, mlm = (row.value for row in found.comparison.tables[-1].rows[:2])
+    assert translation.value == pytest.approx(tlm - mlm) and "no facts" in none.text
+
+
+def test_what_learned_nothing_confirms_nothing(shown):
+    """Two steps show no effect: no claim holds, though every null arm is where a null arm belongs."""
+    _, found, _ = shown
+    assert {claim.holds for claim in found.comparison.claims} == {None}
+    assert "✓" not in re.sub(r"<article.*?</article>", "", found.report.read_text(), flags=re.DOTALL)
+    assert found.report.read_text().count("too small to show") == 7
+    assert found.text().count("too small to show") == 7 and "A larger tier shows it." in found.text()
+
+
+def made(correct: float, memorised: float | None = None, *, of: int = 60) -> tuple[Run, ...]:
+    """A run that answered that share of 60 examples of each split, and 10 % as a prior."""
+    answers = tuple(
+        Prediction(str(at), "a", "b", float(at < correct * of), f"group {at}",
+                   memorised=None if memorised is None else float(at >= of * (1 - memorised)))
+        for at in range(of)
+    )  # fmt: skip
+    splits = dict.fromkeys(("test", SWAPPED_SPLIT), answers)
+    return (Run("run", Path("run"), "", "0", "", {}, {}, (), splits, {"test": {"question-only": 0.1}}, ()),)
+
+
+def verdicts(tier: str, *, learned: bool) -> list[str]:
+    runs = dict.fromkeys(ARMS, made(0.1))
+    if learned:
+        runs |= {"vqa-true": made(0.8), "facts-worlds": made(0.9, 0.1), "facts-fixed": made(0.1, 0.8)}
+        runs["text-tlm"] = made(0.5)
+    else:
+        runs |= {"facts-worlds": made(0.1, 0.1), "facts-fixed": made(0.1, 0.1)}
+    return [claim.verdict for claim in claims(TIERS[tier], runs)]
+
+
+def test_effects_hold_where_they_are_and_controls_only_beside_them():
+    assert verdicts("tiny", learned=True) == verdicts("demo", learned=True) == ["holds"] * 7
+    small = "too small to show"
+    assert verdicts("tiny", learned=False) == [small] * 7
+    assert verdicts("demo", learned=False) == ["fails", "fails", small, "fails", small, small, small]
 
 
 def test_it_leaves_a_page_and_whole_run_folders(shown):
@@ -134,11 +176,15 @@ def test_it_leaves_a_page_and_whole_run_folders(shown):
     assert said[0] == "tiny tier: 8 arms, 8 runs, 1 at a time" and len(said) == 9
 
 
-def test_the_gallery_shows_where_attention_went_and_which_fact_was_needed(shown):
+def test_examples_show_where_attention_went_and_which_fact_was_needed(shown):
     out, _, _ = shown
-    for example in read_gallery(out / "facts-worlds-seed-0" / "gallery.json"):
+    for arm in ARMS:
+        assert read_gallery(out / f"{arm}-seed-0" / "examples" / "test.json")
+    examples = read_gallery(out / "facts-worlds-seed-0" / "examples" / f"{SWAPPED_SPLIT}.json")
+    assert len(examples) == 6
+    for example in examples:
         shares = [part.attention for part in (*example.tokens, *example.boxes)]
-        assert sum(shares) == pytest.approx(1, abs=1e-2)
+        assert sum(shares) == pytest.approx(1, abs=1e-2) and example.image
         (needed,) = (fact for fact in example.facts if fact.used)
         assert needed.object == example.target.lower() and needed.relation == "owner"  # swapped: the target follows
         assert len(example.boxes) == len(example.facts) == 2
@@ -181,7 +227,6 @@ def test_an_arm_that_fails_ends_the_demonstration_with_its_name(monkeypatch, tmp
 def test_as_many_seeds_are_run_as_are_asked_for(monkeypatch, tmp_path):
     monkeypatch.setitem(arms.TIERS, "tiny", SMALLEST)
     monkeypatch.setattr(demonstration, "outcomes", one_by_one)
-    monkeypatch.setattr(demonstration, "SHOWN", {})
     said: list[str] = []
     found = demo("tiny", tmp_path, seeds=2, workers=1, say=said.append)
     assert said[0] == "tiny tier: 8 arms, 16 runs, 1 at a time" and len(said) == 17

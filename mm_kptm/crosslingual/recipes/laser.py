@@ -1,0 +1,117 @@
+"""LASER: the sentence encoder of a translation model of 93 languages."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mm_kptm.batch import ALL_ROWS, Encoded, Inputs, OutputRows
+from mm_kptm.errors import UserError
+from mm_kptm.nn.assembly import required_text
+from mm_kptm.nn.pooling import maximum
+from mm_kptm.nn.recurrent.lstm import BiLstm, RecurrentStates
+from mm_kptm.systems.published_fields import check_fields
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Rename
+from mm_kptm.systems.text_format import SequenceTemplate, TextFormat
+
+
+class LaserEncoder(nn.Module):
+    """Word vectors through a stacked BiLSTM; a sentence is the largest of its states in every dim.
+
+    Shapes: T token rows, B sentences, D dim, which is twice the width of a direction.
+    """
+
+    def __init__(self, vocab_size: int, input_dim: int, dim: int, num_layers: int, *, dropout: float) -> None:
+        super().__init__()
+        self.dim = dim
+        self.word = nn.Embedding(vocab_size, input_dim)
+        self.drop = nn.Dropout(dropout)
+        self.lstm = BiLstm(input_dim, dim // 2, num_layers, dropout=dropout)
+
+    def read(self, inputs: Inputs) -> RecurrentStates:
+        """The states of all rows, and the last ones of every layer."""
+        text = required_text(inputs)
+        return self.lstm.read(self.drop(self.word(text.ids)), text.layout)
+
+    def forward(self, inputs: Inputs, output_rows: OutputRows = ALL_ROWS) -> Encoded:
+        """The states [T, D] that are asked for, and a vector per sentence [B, D]."""
+        states = self.read(inputs).x
+        return Encoded({"text": states[output_rows["text"]]}, maximum(states, required_text(inputs).layout))
+
+
+def laser(
+    *,
+    vocab_size: int = 73640,
+    dim: int = 1024,
+    input_dim: int = 320,
+    num_layers: int = 5,
+    dropout: float = 0.1,
+) -> LaserEncoder:
+    """The encoder of Artetxe and Schwenk (2019, section 3); the defaults are the model of 93 languages.
+
+    ``dim`` is the width of both directions together.
+
+    Raises:
+        UserError: ``dim`` is odd.
+    """
+    if dim % 2:
+        raise UserError(f"a BiLSTM has two directions of equal width, but its dim is {dim}; make it even")
+    encoder = LaserEncoder(vocab_size, input_dim, dim, num_layers, dropout=dropout)
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            parameter.uniform_(-0.1, 0.1)  # as fairseq's LSTM, of which it is one
+    return encoder
+
+
+_FIELDS = {
+    "num_embeddings": "vocab_size",
+    "embed_dim": "input_dim",
+    "num_layers": "num_layers",
+}
+
+
+def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The constructor's arguments, which lie beside the weights under ``params``.
+
+    Raises:
+        UserError: another value than the released encoder has.
+    """
+    config = {**config, **config.get("params", {})}
+    check_fields("laser", config, {"bidirectional": (True,), "padding_value": (0, 0.0)})
+    sizes = {ours: config[theirs] for theirs, ours in _FIELDS.items() if theirs in config}
+    return {**sizes, "dim": 2 * config["hidden_size"]} if "hidden_size" in config else sizes
+
+
+def infer_sizes(tensors: Mapping[str, Tensor], sizes: Mapping[str, Any]) -> dict[str, int]:
+    """Width and number of the layers in a checkpoint."""
+    layers = [name for name in tensors if name.startswith("encoder.lstm.weight_hh_l") and "reverse" not in name]
+    return {"num_layers": len(layers), "dim": 2 * tensors[layers[0]].shape[1]} if layers else {}
+
+
+LASER = Recipe(
+    name="laser",
+    family="laser",
+    paper="Artetxe and Schwenk 2019, Massively Multilingual Sentence Embeddings for Zero-Shot Cross-Lingual Transfer "
+    "and Beyond, TACL, arXiv:1812.10464",
+    build=laser,
+    reads=frozenset({"text"}),
+    weights=(
+        Rename("[encoder.]embed_tokens.weight", "encoder.word.weight"),
+        Rename("[encoder.]lstm.{leaf}", "encoder.lstm.{leaf}"),
+    ),
+    fixed_fields={},  # read_config refuses by itself
+    read_config=read_config,
+    infer_from_shapes={
+        "vocab_size": ("encoder.word.weight", 0),
+        "input_dim": ("encoder.word.weight", 1),
+    },
+    infer_sizes=infer_sizes,
+    text=TextFormat(template=SequenceTemplate(opened=False)),
+    notes=(
+        "a sentence is its pieces and </s>, without a sign before them and without its language",
+        "the decoder of the translation model was not released; the encoder is used as it is, its vectors normalised "
+        "by what compares them",
+    ),
+)

@@ -1,0 +1,69 @@
+"""Lock of a folder: one process at a time writes there; the system releases the lock when its holder dies."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from mm_kptm.errors import UserError
+
+LOCK = ".lock"  #: file in the folder; a leftover one locks nothing
+_NEW = 0o644
+
+
+@contextmanager
+def locked(folder: Path, what: str = "run folder") -> Iterator[None]:
+    """Context manager: hold the lock of a folder, which is made where it is missing.
+
+    A folder that holds nothing but the lock at the end is removed again.
+
+    Args:
+        folder: the folder to write to.
+        what: kind of folder, for the message.
+
+    Raises:
+        UserError: another process holds the lock (the message names it), or the folder cannot be made.
+    """
+    descriptor = _acquired(folder, what)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            if os.listdir(folder) == [LOCK]:
+                (folder / LOCK).unlink()
+                folder.rmdir()
+        os.close(descriptor)
+
+
+def _acquired(folder: Path, what: str) -> int:
+    """Descriptor of the lock file, locked and known to be the one that lies in the folder."""
+    path = folder / LOCK
+    while True:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _NEW)
+        except FileNotFoundError:  # another process has just removed the empty folder
+            continue
+        except OSError as error:
+            raise UserError(f"{folder} cannot be written: {error.strerror}; name another place") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip()
+            os.close(descriptor)
+            raise UserError(
+                f"the {what} {folder} is being written by {holder or 'another process'}; wait until it ends, or name "
+                "another folder"
+            ) from None
+        except OSError:  # a file system without locks
+            return descriptor
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+                return descriptor
+        os.close(descriptor)

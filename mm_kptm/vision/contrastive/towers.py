@@ -1,0 +1,110 @@
+"""Two towers, one for images and one for texts, that meet in one space.
+
+Shapes: B texts, N images, T tokens, D dim of the joint space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Self
+
+import torch
+from PIL.Image import Image
+from torch import Tensor, nn
+
+from mm_kptm.batch import ALL_ROWS, Encoded, Images, Inputs, OutputRows
+from mm_kptm.errors import UserError
+from mm_kptm.vision.contrastive.grid_pooling import TokenAttentionTower
+from mm_kptm.vision.contrastive.preparation import ImagePreparation
+from mm_kptm.vision.contrastive.similarity import Similarity
+from mm_kptm.vision.contrastive.text_towers import TextTower
+
+FROZEN = ("none", "image", "text")
+
+
+class DualTower(nn.Module):
+    """An image tower and a text tower (Radford et al. 2021, figure 1).
+
+    Args:
+        image: from pixels [N, 3, height, width] to vectors [N, D].
+        text: the text tower.
+        similarity: from vectors to scores.
+        preparation: from pictures to pixels.
+        dim: D.
+        frozen: the tower that is not trained and stays in evaluation mode: ``none``, ``image`` (locked-image tuning,
+            Zhai et al. 2022) or ``text``; its projection, if it lies in the tower, is frozen with it.
+
+    Raises:
+        UserError: ``frozen`` names something else.
+    """
+
+    def __init__(
+        self,
+        image: nn.Module,
+        text: TextTower | TokenAttentionTower,
+        similarity: Similarity,
+        preparation: ImagePreparation,
+        *,
+        dim: int,
+        frozen: str = "none",
+    ) -> None:
+        super().__init__()
+        if frozen not in FROZEN:
+            raise UserError(f"frozen is {frozen!r}, but must be one of {', '.join(FROZEN)}")
+        self.image = image
+        self.text = text
+        self.similarity = similarity
+        self.preparation = preparation
+        self.dim = dim
+        self.frozen = frozen
+        if frozen != "none":
+            self.get_submodule(frozen).requires_grad_(False)
+            self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode for what is trained; a frozen tower drops nothing and moves no running mean."""
+        super().train(mode)
+        if self.frozen != "none":
+            self.get_submodule(self.frozen).eval()
+        return self
+
+    def forward(self, inputs: Inputs, output_rows: OutputRows = ALL_ROWS) -> Encoded:
+        """States of the tokens and vectors of images, as wanted; pooled: the vectors of texts, else of images, [., D].
+
+        Raises:
+            UserError: there are neither texts nor images.
+        """
+        if inputs.text is None and inputs.images is None:
+            raise UserError("two towers read text or images, but the inputs have neither")
+        states = {}
+        if inputs.text is not None and output_rows.wants("text"):
+            states["text"] = self.text.states(inputs)[output_rows["text"]]
+        if inputs.images is not None and output_rows.wants("images"):
+            states["images"] = self.embed_images(inputs.images.pixels)[output_rows["images"]]
+        if not output_rows.pooled:
+            return Encoded(states, next(self.parameters()).new_empty(0, self.dim))
+        if inputs.text is not None:
+            return Encoded(states, self.embed_text(inputs))
+        pixels = inputs.required("images", Images).pixels
+        return Encoded(states, states["images"] if "images" in states else self.embed_images(pixels))
+
+    def prepare_images(self, images: Sequence[Image]) -> Tensor:
+        """Pictures of any size and mode as pixels, [N, 3, height, width]."""
+        return self.preparation(images)
+
+    def embed_images(self, pixels: Tensor) -> Tensor:
+        """The vectors of prepared pixels, not normalised, [N, D]."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.frozen != "image"):
+            vectors: Tensor = self.image(pixels)
+        return vectors
+
+    def embed_text(self, inputs: Inputs) -> Tensor:
+        """The vectors of texts, not normalised, [B, D]."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.frozen != "text"):
+            vectors: Tensor = self.text(inputs)
+        return vectors
+
+    def scores(self, images: Tensor, texts: Tensor) -> Tensor:
+        """The score of every image with every text, from their vectors: [N, D], [B, D] -> [N, B]."""
+        scores: Tensor = self.similarity(images, texts)
+        return scores

@@ -1,0 +1,94 @@
+"""Mentions meet descriptions of their entities in other languages."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mm_kptm.data.sampler import seeded
+from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
+from mm_kptm.datasets.pretraining.entity_descriptions import EntityDescriptions
+from mm_kptm.errors import UserError
+from mm_kptm.experiment.build import Built, build
+from mm_kptm.experiment.settings import EncoderSettings, Experiment
+
+WORDS = ["i", "like", "rome", "and", "paris", "a", "city", "eine", "stadt", "in", "near"]
+IDS = {word: len(BERT_SPECIALS) + place for place, word in enumerate(WORDS)}
+SIZES = {"dim": 8, "num_heads": 2, "num_layers": 1, "ffn_dim": 8, "max_positions": 24, "dropout": 0.0}
+TEXTS: list[dict[str, Any]] = [
+    {
+        "text": "I like Rome and Paris",
+        "mentions": [{"span": [7, 11], "entity": "Q1"}, {"span": [16, 21], "entity": "Q2"}],
+    },
+    {
+        "text": "Rome",
+        "language": "de",
+        "mentions": [{"span": [0, 4], "entity": "Q1"}, {"span": [0, 4], "entity": "Q9"}],
+    },
+]
+DESCRIBED = ["Q1\ten\ta city", "Q1\tde\teine stadt", "Q2\ten\tparis a city"]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> EntityDescriptions:
+    (tmp_path / "texts.jsonl").write_text("\n".join(map(json.dumps, TEXTS)) + "\n")
+    (tmp_path / "described.tsv").write_text("\n".join(DESCRIBED) + "\n")
+    (tmp_path / "triples.tsv").write_text("Q1\tnear\tQ2\nQ2\tin\tQ9\n")
+    (tmp_path / "vocab.txt").write_text("\n".join([*BERT_SPECIALS, *WORDS]) + "\n")
+    return EntityDescriptions(
+        name="entity-descriptions",
+        vocabulary=tmp_path / "vocab.txt",
+        train=tmp_path / "texts.jsonl",
+        descriptions=tmp_path / "described.tsv",
+        triples=tmp_path / "triples.tsv",
+        max_length=16,
+    )
+
+
+def built(data: EntityDescriptions, objective: str) -> Built:
+    return build(Experiment("own", EncoderSettings("xlm-k-base", SIZES), data, objectives={objective: 1.0}))
+
+
+def test_a_mention_meets_a_description_in_another_language(data: EntityDescriptions) -> None:
+    source = built(data, "entity-definition").training
+    batch = source.batch([0, 1, 2], seeded(0)).by_name["entity-definition"]
+    assert len(source) == 3, "a mention without a description is left out"
+    assert [int(batch.starts[place]) - batch.text.layout.offsets[place] for place in range(3)] == [3, 5, 1]
+    documents = [part.tolist()[1:-1] for part in batch.documents.layout.split(batch.documents.ids)]
+    assert documents == [
+        [IDS["eine"], IDS["stadt"]],
+        [IDS["paris"], IDS["a"], IDS["city"]],
+        [IDS["a"], IDS["city"]],
+    ]
+
+
+def test_a_triple_is_a_subject_with_its_relation_and_an_object(data: EntityDescriptions) -> None:
+    source = built(data, "object-entailment").training
+    batch = source.batch([0], seeded(0)).by_name["object-entailment"]
+    assert len(source) == 1
+    assert batch.subjects.ids.tolist() == [2, IDS["a"], IDS["city"], 3, IDS["near"], 3]
+    assert batch.objects.ids.tolist() == [2, IDS["paris"], IDS["a"], IDS["city"], 3]
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "message"),
+    [
+        ("described.tsv", "Q1\ten", "line 1 should be an entity, a language and a description, set apart by tabs"),
+        ("described.tsv", "Q1\ten\ta\nQ1\ten\tb", "line 2 describes Q1 in 'en' a second time; once is enough"),
+        ("described.tsv", "Q7\ten\ta", "no mention in .* is of an entity that data.descriptions describes"),
+        ("triples.tsv", "Q1\tQ2", "line 1 has 2 columns instead of 3; tabs part head, relation and tail"),
+        ("triples.tsv", "Q1\tin\tQ9", "no triple in .* joins two entities that data.descriptions describes"),
+    ],
+)
+def test_files_that_do_not_fit_are_refused(file: str, line: str, message: str, data: EntityDescriptions) -> None:
+    (data.descriptions.parent / file).write_text(f"{line}\n")
+    objective = "entity-definition" if file == "described.tsv" else "object-entailment"
+    with pytest.raises(UserError, match=message):
+        built(data, objective).source("train")
+
+
+def test_triples_are_needed_where_they_are_read(data: EntityDescriptions) -> None:
+    with pytest.raises(UserError, match=r"does not have; name a file of triples as data.triples$"):
+        built(replace(data, triples=None), "object-entailment")

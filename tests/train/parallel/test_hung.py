@@ -1,0 +1,44 @@
+"""A process that hangs does not hold the others for ever."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mm_kptm.errors import UserError
+from mm_kptm.train.parallel.processes import TIMEOUT, start
+
+PROGRAM = """
+import os, sys, time
+from mm_kptm.errors import UserError
+from mm_kptm.train.parallel.processes import barrier, process_group
+try:
+    with process_group():
+        if os.environ["RANK"] == "1":
+            time.sleep(600)
+        barrier()
+except UserError as error:
+    print(error, flush=True)
+    sys.exit(2)
+"""
+
+
+@pytest.mark.slow
+def test_the_others_end_with_a_sentence(tmp_path: Path) -> None:
+    program = tmp_path / "hang.py"
+    program.write_text(PROGRAM)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", str(program)]
+    done = subprocess.run(launch, env={**os.environ, TIMEOUT: "15"}, capture_output=True, text=True, timeout=300)
+    assert done.returncode != 0
+    assert "another process of this launch did not answer within the time that MM_KPTM_TIMEOUT gives it" in done.stdout
+
+
+@pytest.mark.parametrize("seconds", ["soon", "-1", "0", "1e3", "²"])
+def test_a_timeout_is_a_number_of_seconds(monkeypatch: pytest.MonkeyPatch, seconds: str) -> None:
+    monkeypatch.setenv(TIMEOUT, seconds)
+    with pytest.raises(UserError, match=r"MM_KPTM_TIMEOUT is .* but must be a whole number of seconds, such as 600"):
+        start()
