@@ -1,7 +1,7 @@
 """G10: rank one text against 10,000 images, at the recall at 10 of the cross-encoder over all pairs.
 
 A small UNITER learns to match captions and scenes of Number World, and a first stage beside it. The peer scores the
-text with every image as they come; the careful peer in batches of one length. Ours compares a vector of the text with
+text with every image; the careful peer as well, in batches of one length. Ours compares a vector of the text with
 vectors of the images, which are made once and kept, and scores the best 50 with the cross-encoder.
 """
 

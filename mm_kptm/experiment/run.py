@@ -25,12 +25,14 @@ from mm_kptm.errors import UserError, UserNotice
 from mm_kptm.experiment import coverage
 from mm_kptm.experiment.build import Built, build
 from mm_kptm.experiment.examples import write_examples
+from mm_kptm.experiment.feature_contract import check_contract, write_contract
 from mm_kptm.experiment.run_state import CONFIG, DATA, MODEL, leftovers, refuse_links, settled
 from mm_kptm.experiment.settings import Experiment
 from mm_kptm.io.atomic import write_json, write_text
 from mm_kptm.io.lock import LOCK, locked
 from mm_kptm.io.records import Record, read_json
 from mm_kptm.report.statistics import bootstrap
+from mm_kptm.systems.discovery import find
 from mm_kptm.systems.model_card import Measured
 from mm_kptm.systems.plugin_files import check_plugins, record_plugins
 from mm_kptm.systems.saved import read_saved, record_result, save, tokenizer_of
@@ -74,6 +76,7 @@ def _train(settings: Experiment, folder: Path, *, resume: bool, overwrite: bool,
             remove_run(folder)
         barrier()
     _check_data(folder / DATA, built.prepared.fingerprints)
+    check_contract(settings, folder)
     covered = coverage.measured_coverage(settings, built)
     if is_main_process():
         for path in leftovers(folder):
@@ -87,6 +90,7 @@ def _train(settings: Experiment, folder: Path, *, resume: bool, overwrite: bool,
         record_plugins(folder)
         write_text(folder / CONFIG, config.dump(settings))
         write_json(folder / DATA, dict(built.prepared.fingerprints), indent=1, ascii_only=True)
+        write_contract(settings, folder)
     fitted = fit(
         built.model,
         source,
@@ -108,6 +112,7 @@ def _train(settings: Experiment, folder: Path, *, resume: bool, overwrite: bool,
             own=built.own,
             training={"experiment": settings.name, "seed": settings.train.seed, "steps": fitted.step},
         )
+        write_contract(settings, folder / MODEL)
     return built
 
 
@@ -129,8 +134,8 @@ def remove_run(folder: Path) -> None:
 
 
 def _give_tokenizer(built: Built, settings: Experiment) -> None:
-    """Let the saved system have the tokenizer of its data, where these lie in files."""
-    if isinstance(data := settings.data, TextSettings):
+    """Let a saved system that reads text have the tokenizer of its data, where these lie in files."""
+    if isinstance(data := settings.data, TextSettings) and "text" in find(built.system.recipe).reads:
         built.system.tokenizer = tokenizer_of(
             built.system, data.vocabulary, lowercase=data.lowercase, ideographs=data.ideographs
         )
@@ -156,6 +161,7 @@ def opened(folder: Path, checkpoint: str = "last") -> tuple[Experiment, Built]:
         warnings.warn(f"{difference}; the checkpoint's own settings are used", UserNotice, stacklevel=2)
     built = build(settings)
     _check_data(weights / DATA if (weights / DATA).is_file() else folder / DATA, built.prepared.fingerprints)
+    check_contract(settings, folder)
     load_weights(weights, module_of(built.model))
     return settings, built
 

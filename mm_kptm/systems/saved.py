@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from torch import Tensor
 
+from mm_kptm.data.tokenizers.clip_bpe import published_merges
 from mm_kptm.data.tokenizers.opening import holds_tokenizer
 from mm_kptm.errors import UserError
 from mm_kptm.io import manifest
@@ -22,6 +23,7 @@ from mm_kptm.systems.assembly import (
     WEIGHTS,
     Heads,
     add,
+    add_frontend,
     assemble,
     chosen_heads,
     fill,
@@ -32,12 +34,14 @@ from mm_kptm.systems.assembly import (
 from mm_kptm.systems.checkpoint_files import read_weights
 from mm_kptm.systems.checkpoint_folder import read_config_file
 from mm_kptm.systems.discovery import catalogue, find
+from mm_kptm.systems.encoder import DualEncoder, TextLimits
 from mm_kptm.systems.keymap import TranslatedState
 from mm_kptm.systems.model_card import Measured, model_card
 from mm_kptm.systems.system import System
 from mm_kptm.systems.text_tokenizer import TextTokenizer, read_options
 from mm_kptm.systems.transformers_form import from_published, to_published
 
+CLIP_PIECES = 49408  #: of CLIP's published tokenizer
 CARD, RESULTS = "README.md", "results.json"
 UNSEALED = (CARD, RESULTS, manifest.MANIFEST)  #: files that may change after saving
 
@@ -50,6 +54,7 @@ class Saved:
     sizes: Mapping[str, Any]
     heads: Mapping[str, Mapping[str, Any]]
     added: Mapping[str, Mapping[str, Any]]  #: additions to the encoder, innermost first
+    frontends: Mapping[str, Mapping[str, Any]]  #: modules before the encoder
     data: Mapping[str, str]  #: fingerprints of the training data, by name
     task: str | None  #: task whose own parameters are saved with the system
 
@@ -82,13 +87,14 @@ def save(
     """
     folder = Path(folder)
     recipe = find(system.recipe)
-    form = None if system.added else recipe.transformers
+    form = None if system.added or system.frontends else recipe.transformers
     described: dict[str, Any] = {
         "mm_kptm": version("mm-kptm"),
         "recipe": system.recipe,
         "sizes": system.sizes,
         "heads": system.head_sizes,
         "added": system.added,
+        "frontends": system.frontend_sizes,
         "data": system.data,
         "task": task,
         "training": dict(training or {}),
@@ -160,12 +166,13 @@ def read_saved(folder: str | Path) -> Saved | None:
         return None
     try:
         said = read_config_file(path)
-        sizes, heads, added, data = said["sizes"], said["heads"], said.get("added", {}), said.get("data", {})
-        if not all(isinstance(part, dict) for part in (sizes, heads, added, data)):
+        sizes, heads = said["sizes"], said["heads"]
+        added, frontends, data = (said.get(name, {}) for name in ("added", "frontends", "data"))
+        if not all(isinstance(part, dict) for part in (sizes, heads, added, frontends, data)):
             raise ValueError
         if not isinstance(said["recipe"], str) or not all(isinstance(head, dict) for head in heads.values()):
             raise ValueError
-        return Saved(said["recipe"], sizes, heads, added, data, said.get("task"))
+        return Saved(said["recipe"], sizes, heads, added, frontends, data, said.get("task"))
     except (ValueError, LookupError, TypeError):
         raise UserError(f"{path} does not say which system lies beside it; save the system again") from None
 
@@ -224,15 +231,18 @@ def load_saved(
         published = set(system.parameters())
         for addition, sizes in saved.added.items():
             add(system, addition, sizes)
+        for frontend, sizes in saved.frontends.items():
+            add_frontend(system, frontend, sizes)
     tensors, unfilled = _sealed_weights(folder), tuple(fresh)
     if recipe.transformers is not None:
         ours = {name for name, _ in system.named_parameters(remove_duplicate=False)}
         tensors = from_published(tensors, recipe.transformers, recipe.weights, system.sizes, ours)
     for parameter, value in system.named_parameters():
         if value not in published and parameter not in tensors and not parameter.startswith(unfilled):
+            parts = " and ".join([*saved.added, *saved.frontends])
             raise UserError(
-                f"{folder} says that it holds {recipe.name} with {' and '.join(saved.added)}, but its {WEIGHTS} has no "
-                f"{parameter}; save the system again"
+                f"{folder} says that it holds {recipe.name} with {parts}, but its {WEIGHTS} has no {parameter}; save "
+                "the system again"
             )
     fill(system, fitted(TranslatedState(tensors=tensors), system, recipe, fresh))
     system.data = dict(saved.data)
@@ -245,7 +255,7 @@ def give_tokenizer(system: System, folder: Path) -> None:
     if not holds_tokenizer(folder):
         return
     recipe = find(system.recipe)
-    if "text" not in recipe.reads or recipe.text.tokenizer != "file":
+    if "text" not in recipe.reads or recipe.text.tokenizer == "characters":
         return
     lowercase, ideographs = read_options(folder)
     system.tokenizer = tokenizer_of(system, folder, lowercase=lowercase, ideographs=ideographs)
@@ -255,15 +265,35 @@ def tokenizer_of(
     system: System, source: Path, *, lowercase: bool | None = None, ideographs: bool = True
 ) -> TextTokenizer:
     """The tokenizer in a file or a folder, for the texts of one system; its files are read when it is first used."""
-    recipe = find(system.recipe)
-    sizes = {**recipe.published_sizes(), **system.sizes}
+    limits = _text_limits(system)
     return TextTokenizer(
         source,
+        max_length=limits.max_length,
+        vocab_size=limits.vocab_size,
+        languages=limits.languages,
+        lowercase=lowercase,
+        ideographs=ideographs,
+    )
+
+
+def give_published_tokenizer(system: System) -> None:
+    """Let a system that was published with CLIP's tokenizer have it, where it has none and its words fit."""
+    recipe = find(system.recipe)
+    if system.has_tokenizer or recipe.text.tokenizer != "clip" or not isinstance(system.encoder, DualEncoder):
+        return
+    if system.encoder.text_limits.vocab_size == CLIP_PIECES:
+        system.tokenizer = tokenizer_of(system, published_merges())
+
+
+def _text_limits(system: System) -> TextLimits:
+    if isinstance(system.encoder, DualEncoder):
+        return system.encoder.text_limits
+    recipe = find(system.recipe)
+    sizes = {**recipe.published_sizes(), **system.sizes}
+    return TextLimits(
         max_length=int(sizes.get("max_positions", 512)) - int(sizes.get("position_offset", 0)),
         vocab_size=int(sizes["vocab_size"]),
         languages=recipe.text.languages if "languages" in recipe.reads else (),
-        lowercase=lowercase,
-        ideographs=ideographs,
     )
 
 

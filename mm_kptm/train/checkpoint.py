@@ -42,18 +42,20 @@ class Best(TypedDict):
     step: int
 
 
-class _TrainerState(TypedDict):
+class ScaledState(TypedDict, total=False):  # NotRequired is not seen under postponed annotations
+    """State of a run in fp16."""
+
+    scaler: Mapping[str, float]  #: of the loss
+
+
+class TrainerState(ScaledState):
+    """State besides the weights that an exact resume needs."""
+
     step: int
     sampler: SamplerState
     optimizer: OptimizerState | None  #: None: stored in the shards
     window: list[float]  #: losses since the last log line
     best: Best | None
-
-
-class TrainerState(_TrainerState, total=False):
-    """State besides the weights that an exact resume needs."""
-
-    scaler: Mapping[str, float]  #: of the loss, in fp16
 
 
 class Checkpoints:

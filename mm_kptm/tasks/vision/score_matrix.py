@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -73,9 +74,9 @@ class ScoreMatrix:
                 f"{self.shape[1]} are ranked; name another folder"
             )
 
-    def _opened(self, path: Path) -> np.memmap:
+    def _opened(self, path: Path) -> np.memmap[Any, np.dtype[Any]]:
         try:
-            array: np.memmap = np.lib.format.open_memmap(path, mode="r+")
+            array: np.memmap[Any, np.dtype[Any]] = np.lib.format.open_memmap(path, mode="r+")
         except (ValueError, OSError) as error:
             raise UserError(f"{path} cannot be read as scores ({error}); delete {self.folder} and rank again") from None
         expected = self.shape if path == self._paths[0] else self.shape[:1]

@@ -51,6 +51,7 @@ class NumberWorldData:
     rerank_sample: int = 32  #: texts scored against all images as well, to measure what the first stage loses
     scores: Path | None = None  #: a folder that keeps scores of retrieval, so that a ranking that was killed goes on
     texts: Literal["captions", "sentences", "translations"] = "captions"  #: texts of pretraining
+    captions: Literal["numbers", "owners"] = "numbers"  #: what captions of two towers call the numbers of a scene by
     topics: tuple[str, ...] | None = None  #: topics of sentences; all when null
     mask_rate: float = 0.15  #: masking rate of masked-tokens
     seed: int = 0  #: of the generator; equal seeds give equal bytes
