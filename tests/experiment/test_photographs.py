@@ -212,8 +212,8 @@ def test_a_broken_or_missing_picture_ends_with_its_name(place: Path, capsys: pyt
 
 
 def test_what_cannot_be_asked_is_said(place: Path) -> None:
-    from mm_kptm.experiment.ask import ask_fresh
     from mm_kptm.experiment.settings import VisionSettings
+    from mm_kptm.experiment.visual.ask import ask_fresh
 
     photo, by = place / "photos" / "chelsea.png", VisionSettings("patches", size=32)
     with pytest.raises(UserError, match="1 answers were given; give two or more different ones"):
