@@ -10,7 +10,7 @@ WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 ARGS ?=
 
-.PHONY: demo test slow gpu check format coverage docs bench clean
+.PHONY: demo test slow gpu browser check format coverage docs bench clean
 
 demo: $(STAMP)
 	HF_HUB_OFFLINE=1 $(BIN)/mm-kptm demo $(ARGS)
@@ -23,6 +23,11 @@ slow: $(STAMP)
 
 gpu: $(STAMP)
 	$(PYTEST) -m gpu $(ARGS)
+
+# Needs `apt-get install chromium chromium-driver`, on Debian and Ubuntu.
+browser: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
+	$(PYTEST) -m browser $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 VIT = {"layers": 1, "width": 16, "head_width": 8, "patch_size": 8, "image_size": 16}
-TEXT = {"layers": 2, "width": 16, "heads": 2, "vocab_size": 50, "context_length": 64}
-BERT = {"dim": 16, "num_heads": 2, "num_layers": 2, "ffn_dim": 32, "vocab_size": 50, "max_positions": 64}
+TEXT = {"layers": 2, "width": 16, "heads": 2, "vocab_size": 120, "context_length": 64}
+BERT = {"dim": 16, "num_heads": 2, "num_layers": 2, "ffn_dim": 32, "vocab_size": 120, "max_positions": 64}
 NETWORK = {
     "width_coefficient": 0.25,
     "depth_coefficient": 1.0,
@@ -26,7 +26,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "siglip": {**CLIP, "logit_bias": -10.0},
     "align": {"embed_dim": 16, "vision": NETWORK, "text": BERT, "image_size": 16},
     "altclip": {"embed_dim": 8, "text_dim": 12, "vision": VIT, "text": BERT},
-    "dual-tower": {"embed_dim": 8, "image": VIT, "text": {"recipe": "bert-base", **BERT}},
+    "dual-tower": {"embed_dim": 8, "image": VIT, "image_size": 16, "text": {"recipe": "bert-base", **BERT}},
 }
 BRIVL: dict[str, Any] = {
     "embed_dim": 8,
@@ -42,3 +42,6 @@ BRIVL: dict[str, Any] = {
     "max_length": 16,
 }
 SIZES |= {"brivl": BRIVL, "brivl-2": BRIVL}
+SIZES |= {"simclr": {"backbone": "test_resnet"}, "moco": {"backbone": "test_resnet"}}
+REGIONS = {"width": 16, "layers": 1, "heads": 2}
+SIZES |= {"dual-tower-regions": {"embed_dim": 8, "image": REGIONS, "text": SIZES["dual-tower"]["text"]}}

@@ -15,7 +15,7 @@ PACKAGES = (
     "torch", "torchvision", "timm", "open-clip-torch", "pykeen", "networkx", "accelerate", "safetensors", "tokenizers",
     "pydantic", "PyYAML", "Jinja2", "scikit-learn", "threadpoolctl", "numpy", "scipy", "Pillow", "tqdm", "tensorboard",
     "huggingface-hub", "h5py", "lmdb",
-    "num2words", "pyarrow", "regex", "sacrebleu", "typing-extensions",
+    "num2words", "ftfy", "pyarrow", "regex", "sacrebleu", "shtab", "typing-extensions",
 )  # fmt: skip
 OPTIONAL = {
     "pyoxigraph": "files of RDF",

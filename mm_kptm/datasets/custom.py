@@ -16,7 +16,7 @@ from mm_kptm.data.formats.xnli import LABELS
 from mm_kptm.datasets.knowledge.lama import cloze
 from mm_kptm.datasets.labelled import labelled_files
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
-from mm_kptm.datasets.settings import CaptionSettings, RegionFiles, SplitFiles, by_split
+from mm_kptm.datasets.settings import CaptionSettings, RegionFiles, RetrievalSettings, SplitFiles, by_split
 from mm_kptm.datasets.text.mention_datasets import MentionFiles, relation, typing
 from mm_kptm.datasets.text.sources import pairs, translated
 from mm_kptm.datasets.text.uer_tsv import classification, tagging
@@ -55,7 +55,7 @@ class OwnTexts(MentionFiles):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OwnImages(CaptionSettings, RegionFiles):
+class OwnImages(CaptionSettings, RetrievalSettings, RegionFiles):
     """Own texts about images: JSON lines, JSON, CSV, TSV, Parquet or Arrow."""
 
     name: Literal["custom-image"]
@@ -67,6 +67,7 @@ class OwnImages(CaptionSettings, RegionFiles):
 
     def __post_init__(self) -> None:
         CaptionSettings.__post_init__(self)
+        RetrievalSettings.__post_init__(self)
         RegionFiles.__post_init__(self)
 
 
@@ -141,7 +142,7 @@ def retrieval(data: OwnImages, request: DataRequest) -> PreparedData:
         data,
         reader(data, own.read_retrieval),
         lambda examples: image_sources.captions(examples, reading, store, pool=data.candidate_pool_size),
-        model=Retrieval,
+        model=partial(Retrieval, ranking=data.ranking),
         sizes=image_sources.sizes_of(reading, store),
         heads=requested_heads(request.recipe, Retrieval.HEADS),
     )

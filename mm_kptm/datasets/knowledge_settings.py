@@ -8,6 +8,7 @@ from typing import Literal
 
 from mm_kptm.data.tokenizers.opening import tokenizer_files
 from mm_kptm.data.tokenizers.protocol import Tokenizer
+from mm_kptm.datasets.code_switched import CodeSwitching
 from mm_kptm.datasets.protocol import DataRequest
 from mm_kptm.datasets.settings import SplitFiles, TextSettings, fingerprints
 from mm_kptm.errors import UserError
@@ -117,14 +118,16 @@ class KnowledgeTextSettings(TextSettings):
 class KnowledgeFileSettings(KnowledgeTextSettings, SplitFiles):
     """One file per split, with texts into which facts of a graph can be injected."""
 
+    code_switching: CodeSwitching | None = None
+    """Words of training texts replaced by translations, such as {dictionaries: {de: en-de.txt}, token_rate: 0.4}."""
+
     @property
     def fingerprints(self) -> dict[str, str]:
-        """SHA-256 of every input file by its role, the graph among them."""
-        return (
-            super().fingerprints
-            if self.graph is None
-            else {**super().fingerprints, **fingerprints({"graph": self.graph})}
-        )
+        """SHA-256 of every input file by its role, graph and dictionaries among them."""
+        more = {} if self.graph is None else {"graph": self.graph}
+        if self.code_switching is not None:
+            more |= {f"code_switching.{name}": path for name, path in self.code_switching.dictionaries.items()}
+        return {**super().fingerprints, **fingerprints(more)}
 
 
 def counterfactual_splits(files: dict[str, Path], request: DataRequest, *, oracle: bool) -> dict[str, tuple[str, str]]:

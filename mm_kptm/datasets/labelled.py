@@ -9,6 +9,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mm_kptm.datasets.code_switched import CodeSwitchedSource
 from mm_kptm.datasets.knowledge_settings import KnowledgeFileSettings, counterfactual_splits
 from mm_kptm.datasets.protocol import DataRequest, PreparedData
 from mm_kptm.datasets.relations_alone import RELATIONS_ALONE, by_shape
@@ -20,8 +21,8 @@ from mm_kptm.knowledge.fusion.entity_embedding import with_facts
 from mm_kptm.knowledge.kinds.protocol import BRANCHES, ENTITIES
 from mm_kptm.preprocessing.text import TextEncoding
 from mm_kptm.systems.system import System
-from mm_kptm.tasks.labelling import LabelledSource, Labelling
-from mm_kptm.train.protocol import Trainable
+from mm_kptm.tasks.labelling import Labelled, LabelledSource, Labelling
+from mm_kptm.train.protocol import Source, Trainable
 
 T = TypeVar("T")
 Make = Callable[[Sequence[T], Sequence[str], TextEncoding], LabelledSource]
@@ -59,9 +60,15 @@ def labelled_files(
     chosen = tuple(labels(examples("train")) if callable(labels) else labels)
     marks = reading.markers is not None
 
-    def source(split: str) -> LabelledSource:
+    def source(split: str) -> Source[Labelled]:
         file, facts = splits[split]
-        return make(examples(file), chosen, replace(reading, facts=facts))
+
+        def encoded(some: Sequence[T]) -> LabelledSource:
+            return make(some, chosen, replace(reading, facts=facts))
+
+        if split == "train" and data.code_switching is not None:
+            return CodeSwitchedSource(examples(file), encoded, data.code_switching)
+        return encoded(examples(file))
 
     @cache
     def shapes(file: str) -> tuple[list[tuple[str, ...]], list[str]]:

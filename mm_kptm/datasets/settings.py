@@ -15,6 +15,7 @@ from mm_kptm.datasets.protocol import DataRequest
 from mm_kptm.datasets.stored_regions import ImageStore
 from mm_kptm.errors import UserError
 from mm_kptm.preprocessing.images import PictureFolder
+from mm_kptm.tasks.vision.ranking import RankingSettings
 from mm_kptm.vision.features.region_store import DetectionStore
 from mm_kptm.vision.features.store import RegionStore
 
@@ -143,6 +144,23 @@ class CaptionSettings:
         for name in ("caption_length", "beam_size"):
             if getattr(self, name) < 1:
                 raise UserError(f"data.{name} is {getattr(self, name)} but must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrievalSettings:
+    """Rankings of images for texts, and of texts for images."""
+
+    rerank: int | None = None  #: candidates that a first stage leaves to the cross-encoder; all pairs when null
+    rerank_sample: int = 32  #: texts scored against all images as well, to measure what the first stage loses
+    scores: Path | None = None  #: a folder that keeps scores, so that a ranking that was killed goes on
+
+    def __post_init__(self) -> None:
+        _ = self.ranking
+
+    @property
+    def ranking(self) -> RankingSettings:
+        """How the candidates of a pool are ranked."""
+        return RankingSettings(self.rerank, self.rerank_sample, self.scores)
 
 
 def by_split(files: Mapping[str, Path], read: Callable[[Path], Sequence[T]]) -> Callable[[str], Sequence[T]]:

@@ -46,7 +46,9 @@ from mm_kptm.tasks.multitask import MultiTask
 from mm_kptm.tasks.pretraining import ObjectiveSource, SourcesOfObjectives, Staged, heads_of
 from mm_kptm.tasks.protocol import Task, check_fit, check_vocabulary
 from mm_kptm.tasks.protocol import find as find_task
+from mm_kptm.tasks.transfer import transferred
 from mm_kptm.train.protocol import Source, Trainable, module_of
+from mm_kptm.vision.objectives.image_text_contrast import IMAGES
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +126,9 @@ def build(settings: Experiment) -> Built:
             f"encoder.vision makes regions of pictures, but {settings.data.name} gives none; use data with "
             "data.images, or leave encoder.vision out"
         )
+    if settings.transfer is not None:
+        languages = prepared.encoding.languages if prepared.encoding is not None else ()
+        prepared = replace(prepared, sources=transferred(prepared.sources, settings.transfer, languages))
     way = settings.knowledge.way
     if way is not None and settings.knowledge.given != "none" and way.form not in prepared.knowledge_forms:
         able = [name for name, other in knowledge_kinds().items() if other.form in prepared.knowledge_forms]
@@ -183,7 +188,9 @@ def _beside(task: str, prepared: PreparedData, settings: Experiment, learnt: Aux
         mixture = beside.model(system)
         if not isinstance(mixture, Mixture):
             raise TypeError(f"objectives are trained by {type(mixture).__name__}, which is no mixture of them")
-        return MultiTask(answering, {**mixture.objectives, **objectives}, weights, beside.sources["train"])
+        return MultiTask(
+            answering, {**mixture.objectives, **objectives}, weights, beside.sources["train"], settings.task_weight
+        )
 
     prints = {} if beside is None else {f"objectives.{name}": one for name, one in beside.fingerprints.items()}
     return replace(prepared, model=model, heads=heads, fingerprints={**prepared.fingerprints, **prints})
@@ -225,6 +232,8 @@ def _objectives(task: str, prepared: PreparedData, settings: Experiment) -> dict
     has = [TEXTS, LANGUAGE_IDS]
     if "region_dim" in prepared.sizes:
         has += [REGIONS] if settings.encoder.vision is not None else [REGIONS, REGION_FEATURES]
+    if prepared.sizes.keys() & {"region_dim", "image_size"}:
+        has.append(IMAGES)
     offers = Offers(f"{data_name(type(data))} of {task}", {**dict.fromkeys(has), **prepared.labels}, remedy=remedy)
     rate = getattr(data, "mask_rate", 0.15)
     context = ObjectiveContext(

@@ -23,6 +23,7 @@ from mm_kptm.experiment.run_state import CONFIG, is_begun
 from mm_kptm.experiment.settings import Experiment
 from mm_kptm.experiment.worker_pool import outcomes
 from mm_kptm.report import arms as reported
+from mm_kptm.report.languages import by_language
 from mm_kptm.report.tables import counted
 from mm_kptm.report.uses import uses
 
@@ -239,3 +240,6 @@ def _tables(
                 f"On the same examples, by bootstrap over {counted(contrasts[0].gap.groups, 'group')}; p by "
                 f"permutation of groups, corrected after Holm for {counted(len(contrasts), 'difference')}.",
             )
+        sources = {arm.name: arm.settings.transfer.source for arm in arms if arm.settings.transfer is not None}
+        if (spoken := by_language(found, split, sources)) is not None:
+            yield spoken

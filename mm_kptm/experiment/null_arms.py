@@ -12,11 +12,15 @@ from typing import Literal
 
 from mm_kptm import config
 from mm_kptm.config.document import Plain
+from mm_kptm.crosslingual.objectives.translation_language_modeling import MIXED_DOCUMENTS, TRANSLATIONS
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.settings import Experiment, KnowledgeSettings
+from mm_kptm.objectives.next_tokens import TARGETS
+from mm_kptm.objectives.spec import find_objective
 from mm_kptm.tasks.protocol import find
 
 BLIND: tuple[Literal["blank", "shuffled"], ...] = ("blank", "shuffled")  #: replacements for the true images
+PARALLEL = {TRANSLATIONS, TARGETS, MIXED_DOCUMENTS}  #: needs of objectives on translations
 NULL_FACTS: tuple[Literal["none", "random"], ...] = ("none", "random")  #: replacements for the true facts
 
 
@@ -60,7 +64,7 @@ def arms_of(experiments: Sequence[Experiment], *, nulls: bool) -> tuple[Experime
 
 
 def nulls_of(settings: Experiment) -> Iterator[tuple[str, Experiment]]:
-    """Iterate over (suffix, experiment) of the null arms: blank or shuffled images, no or random facts."""
+    """Iterate over (suffix, experiment) of the null arms: without images, facts or translations, or with wrong ones."""
     mask = settings.task is not None and "regions" in find(settings.task).needs
     if mask and getattr(settings.data, "vision", None) == "true":  # datasets that support blind images have this key
         for vision in BLIND:
@@ -71,6 +75,20 @@ def nulls_of(settings: Experiment) -> Iterator[tuple[str, Experiment]]:
                 continue
             knowledge = replace(settings.knowledge, facts=facts)
             yield f"{'no' if facts == 'none' else facts}-facts", replace(settings, knowledge=knowledge)
+    yield from _without_translations(settings)
+
+
+def _without_translations(settings: Experiment) -> Iterator[tuple[str, Experiment]]:
+    """The null arms of objectives on translations: none of these objectives, and translations of other sentences."""
+    key = "data" if settings.objective_data is None else "objective_data"
+    data = getattr(settings, key)
+    parallel = {name for name in settings.objectives if PARALLEL & set(find_objective(name).needs)}
+    if not parallel or getattr(data, "alignment", None) != "true":
+        return
+    yield "shuffled-translations", replace(settings, **{key: replace(data, alignment="shuffled")})
+    if alone := {name: weight for name, weight in settings.objectives.items() if name not in parallel}:
+        arguments = {name: given for name, given in settings.objective_arguments.items() if name in alone}
+        yield "no-translations", replace(settings, objectives=alone, objective_arguments=arguments)
 
 
 def _essence(settings: Experiment) -> str:

@@ -32,6 +32,7 @@ from mm_kptm.io.atomic import write_json, write_text
 from mm_kptm.io.lock import LOCK, locked
 from mm_kptm.io.records import Record, read_json
 from mm_kptm.report.statistics import bootstrap
+from mm_kptm.systems.discovery import find
 from mm_kptm.systems.model_card import Measured
 from mm_kptm.systems.plugin_files import check_plugins, record_plugins
 from mm_kptm.systems.saved import read_saved, record_result, save, tokenizer_of
@@ -133,8 +134,8 @@ def remove_run(folder: Path) -> None:
 
 
 def _give_tokenizer(built: Built, settings: Experiment) -> None:
-    """Let the saved system have the tokenizer of its data, where these lie in files."""
-    if isinstance(data := settings.data, TextSettings):
+    """Let a saved system that reads text have the tokenizer of its data, where these lie in files."""
+    if isinstance(data := settings.data, TextSettings) and "text" in find(built.system.recipe).reads:
         built.system.tokenizer = tokenizer_of(
             built.system, data.vocabulary, lowercase=data.lowercase, ideographs=data.ideographs
         )

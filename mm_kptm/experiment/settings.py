@@ -14,6 +14,7 @@ from mm_kptm.errors import UserError
 from mm_kptm.knowledge.kinds.protocol import KnowledgeKind, find_kind, knowledge_kinds
 from mm_kptm.objectives.continual import ContinualSchedule
 from mm_kptm.tasks.adversarial_training import AdversarialSettings
+from mm_kptm.tasks.transfer import TransferSettings
 from mm_kptm.train.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ else:  # all registered datasets and kinds of knowledge injection, plug-ins incl
 
 
 Scalar = bool | int | float | str
-Size = int | float | bool | str | dict[str, dict[str, int | float]]  #: a dict holds the sizes of submodules by name
+Size = int | float | bool | str | dict[str, Any]  #: a dict holds the sizes of a part, or of parts by name
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,10 @@ class Experiment:
     objective_arguments: dict[str, dict[str, int | float | bool | str]] = field(
         default_factory=dict
     )  #: of some objectives, in place of the published ones, such as {xlco: {queue_size: 512}}
+    transfer: TransferSettings | None = None  #: languages that the task is learnt in; all of data.train when null
+    task_weight: float = (
+        1.0  #: of the task's loss beside objectives with `objective_data`; 0: the task is only measured
+    )
     objective_data: Data | None = None
     """Data of the objectives beside a task, in place of its own inputs, such as sentences with their translations."""
     stages: dict[str, tuple[int, ...]] = field(
@@ -135,6 +140,12 @@ class Experiment:
                 "objective_data are the data of objectives beside a task; give both, or name the data of objectives "
                 "alone under data"
             )
+        if self.task_weight < 0 or (self.task_weight != 1 and self.objective_data is None):
+            raise UserError(
+                f"task_weight is {self.task_weight}, but must be 0 or more, and another than 1 only with objective_data"
+            )
+        if self.transfer is not None and self.task is None:
+            raise UserError("transfer is of a task, but there is none; leave it out where objectives are trained alone")
         if self.stages:
             self._check_stages()
 

@@ -176,6 +176,25 @@ def mentions(numbers: Tensor, layout: SequenceLayout, vectors: Tensor) -> Candid
     )
 
 
+def select_texts(tokens: Tokens, texts: Tensor) -> Tokens:
+    """The tokens of the given texts of a batch, repeats allowed, [texts]; they have no attention mask of their own.
+
+    Raises:
+        UserError: the texts have an attention mask, which is of their rows in the batch.
+    """
+    if tokens.attention_mask is not None or tokens.mask_groups is not None:
+        raise UserError("texts with facts or with mask groups cannot be taken out of their batch")
+    layout, rows = tokens.layout.select(texts)
+    columns = {
+        name: column[rows]
+        for name in ("ids", "positions", "segments", "languages", "vectors", "tasks")
+        if (column := getattr(tokens, name)) is not None
+    }
+    labels = tokens.token_labels
+    told = None if labels is None else {name: column[rows] for name, column in labels.items()}
+    return replace(tokens, layout=layout, token_labels=told, **columns)
+
+
 MARK = "mark_"  #: prefix of columns with token labels
 
 

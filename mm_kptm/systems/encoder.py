@@ -6,6 +6,7 @@ Shapes: T rows of a batch, B texts, N images, D dim.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Sized
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from torch import Tensor
@@ -48,9 +49,22 @@ class LayeredEncoder(Encoder, Protocol):
         """
 
 
+@dataclass(frozen=True)
+class TextLimits:
+    """What an encoder can read of a text."""
+
+    max_length: int  #: tokens, special ones included
+    vocab_size: int
+    languages: tuple[str, ...] = ()  #: codes in the order of its language ids, where it embeds them
+
+
 @runtime_checkable
 class DualEncoder(Encoder, Protocol):
     """Encoder of texts and images into one space, in which they are compared by their cosine."""
+
+    @property
+    def text_limits(self) -> TextLimits:
+        """What its text tower can read."""
 
     def prepare_images(self, images: Sequence[Image]) -> Tensor:
         """Pictures of any size and mode as the pixels that the image tower reads, [N, 3, height, width]."""

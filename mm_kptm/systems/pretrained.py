@@ -19,7 +19,7 @@ from mm_kptm.systems.hub import fetch, is_repository
 from mm_kptm.systems.keymap import TranslatedState, translate
 from mm_kptm.systems.published_fields import NEUTRAL
 from mm_kptm.systems.recipe import Recipe
-from mm_kptm.systems.saved import give_tokenizer, is_saved, load_saved
+from mm_kptm.systems.saved import give_published_tokenizer, give_tokenizer, is_saved, load_saved
 from mm_kptm.systems.system import System
 
 Files = str | Path | Mapping[str, str | Path]
@@ -40,7 +40,9 @@ def build(name: str, *, heads: Heads | None = None, seed: int | None = None, **s
     recipe = find(name)
     chosen = chosen_heads(recipe, recipe.default_heads if heads is None else heads)
     with seeded_weights(seed):
-        return assemble(recipe, recipe.resolved_sizes(sizes), chosen)
+        system = assemble(recipe, recipe.resolved_sizes(sizes), chosen)
+    give_published_tokenizer(system)
+    return system
 
 
 def load(
@@ -119,6 +121,7 @@ def load(
         fill(system, fitted(translation, system, recipe, fresh))
     if not isinstance(path, Mapping) and Path(path).is_dir():
         give_tokenizer(system, Path(path))
+    give_published_tokenizer(system)
     return system
 
 

@@ -127,12 +127,12 @@ def _out_of_range(name: str, published: Any, value: Any) -> str | None:
         return None
     if isinstance(published, float):
         return None if value >= 0 else "0 or more"
-    least = 0 if published == 0 or "layers" in name or name in _TABLES else 1
+    least = 0 if published == 0 or "layers" in name or name in _OPTIONAL else 1
     return None if least <= value < _LARGEST else f"between {least} and {_LARGEST - 1}"
 
 
 #: sizes of parts that a model may be without
-_TABLES = ("num_languages", "num_segments", "num_tasks", "num_region_classes")
+_OPTIONAL = ("num_languages", "num_segments", "num_tasks", "num_region_classes", "region_dim")
 _LARGEST = 2**31  #: sizes are smaller; ids of rows have 32 bits in the files of others
 
 

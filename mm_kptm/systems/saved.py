@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from torch import Tensor
 
+from mm_kptm.data.tokenizers.clip_bpe import published_merges
 from mm_kptm.data.tokenizers.opening import holds_tokenizer
 from mm_kptm.errors import UserError
 from mm_kptm.io import manifest
@@ -33,12 +34,14 @@ from mm_kptm.systems.assembly import (
 from mm_kptm.systems.checkpoint_files import read_weights
 from mm_kptm.systems.checkpoint_folder import read_config_file
 from mm_kptm.systems.discovery import catalogue, find
+from mm_kptm.systems.encoder import DualEncoder, TextLimits
 from mm_kptm.systems.keymap import TranslatedState
 from mm_kptm.systems.model_card import Measured, model_card
 from mm_kptm.systems.system import System
 from mm_kptm.systems.text_tokenizer import TextTokenizer, read_options
 from mm_kptm.systems.transformers_form import from_published, to_published
 
+CLIP_PIECES = 49408  #: of CLIP's published tokenizer
 CARD, RESULTS = "README.md", "results.json"
 UNSEALED = (CARD, RESULTS, manifest.MANIFEST)  #: files that may change after saving
 
@@ -252,7 +255,7 @@ def give_tokenizer(system: System, folder: Path) -> None:
     if not holds_tokenizer(folder):
         return
     recipe = find(system.recipe)
-    if "text" not in recipe.reads or recipe.text.tokenizer != "file":
+    if "text" not in recipe.reads or recipe.text.tokenizer == "characters":
         return
     lowercase, ideographs = read_options(folder)
     system.tokenizer = tokenizer_of(system, folder, lowercase=lowercase, ideographs=ideographs)
@@ -262,15 +265,35 @@ def tokenizer_of(
     system: System, source: Path, *, lowercase: bool | None = None, ideographs: bool = True
 ) -> TextTokenizer:
     """The tokenizer in a file or a folder, for the texts of one system; its files are read when it is first used."""
-    recipe = find(system.recipe)
-    sizes = {**recipe.published_sizes(), **system.sizes}
+    limits = _text_limits(system)
     return TextTokenizer(
         source,
+        max_length=limits.max_length,
+        vocab_size=limits.vocab_size,
+        languages=limits.languages,
+        lowercase=lowercase,
+        ideographs=ideographs,
+    )
+
+
+def give_published_tokenizer(system: System) -> None:
+    """Let a system that was published with CLIP's tokenizer have it, where it has none and its words fit."""
+    recipe = find(system.recipe)
+    if system.has_tokenizer or recipe.text.tokenizer != "clip" or not isinstance(system.encoder, DualEncoder):
+        return
+    if system.encoder.text_limits.vocab_size == CLIP_PIECES:
+        system.tokenizer = tokenizer_of(system, published_merges())
+
+
+def _text_limits(system: System) -> TextLimits:
+    if isinstance(system.encoder, DualEncoder):
+        return system.encoder.text_limits
+    recipe = find(system.recipe)
+    sizes = {**recipe.published_sizes(), **system.sizes}
+    return TextLimits(
         max_length=int(sizes.get("max_positions", 512)) - int(sizes.get("position_offset", 0)),
         vocab_size=int(sizes["vocab_size"]),
         languages=recipe.text.languages if "languages" in recipe.reads else (),
-        lowercase=lowercase,
-        ideographs=ideographs,
     )
 
 

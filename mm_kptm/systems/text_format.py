@@ -64,7 +64,8 @@ class TextFormat:
 
     template: SequenceTemplate = BERT_TEMPLATE  #: of a text or text pair
     word_template: SequenceTemplate = BERT_TEMPLATE  #: of a text with word-level labels
-    tokenizer: Literal["file", "characters"] = "file"  #: as the vocabulary file says, or K-BERT's characters
+    tokenizer: Literal["file", "characters", "clip"] = "file"
+    """As the vocabulary file says; K-BERT's characters; or CLIP's published pairs where no file says otherwise."""
     fact_wording: Literal["joined", "spaced"] = "spaced"  #: wording of injected facts, unless a task overrides it
     markers: Mapping[str, MarkerTokens] = field(default_factory=dict)  #: mention markers by task
     languages: tuple[str, ...] = ()  #: language codes in the order of the language ids, if the encoder embeds them

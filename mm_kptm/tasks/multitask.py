@@ -99,7 +99,7 @@ class PooledTask(Protocol):
 
 
 class MultiTask(nn.Module):
-    r"""A task with auxiliary objectives: the loss is :math:`L_\mathrm{task} + \sum_o w_o L_o`.
+    r"""A task with auxiliary objectives: the loss is :math:`w L_\mathrm{task} + \sum_o w_o L_o`.
 
     Evaluation uses the measures and batches of the task alone.
 
@@ -108,6 +108,7 @@ class MultiTask(nn.Module):
         objectives: the objectives by name.
         weights: w, by objective.
         others: opens the data of the objectives; None: they read the inputs of the task.
+        task_weight: w; with 0 the task is not computed in training.
     """
 
     def __init__(
@@ -116,8 +117,10 @@ class MultiTask(nn.Module):
         objectives: Mapping[str, Objective],
         weights: Mapping[str, float],
         others: Callable[[], Source[MixtureBatch]] | None = None,
+        task_weight: float = 1.0,
     ) -> None:
         super().__init__()
+        self.task_weight = task_weight
         self.others = others
         self.task = task
         self.objectives = dict(objectives)
@@ -135,12 +138,14 @@ class MultiTask(nn.Module):
         A task that shows its pooled states shares them with the objectives on these.
         """
         system, pooled = self.task.system, None
-        if isinstance(self.task, PooledTask):
+        if not self.task_weight:
+            losses = []
+        elif isinstance(self.task, PooledTask):
             task = cast(PooledTask, self.task)
             pooled = task.pooled(batch.examples)
-            losses = [task.pooled_loss(batch.examples, pooled)]
+            losses = [self.task_weight * task.pooled_loss(batch.examples, pooled)]
         else:
-            losses = [self.task.loss(batch.examples)]
+            losses = [self.task_weight * self.task.loss(batch.examples)]
         for name, prepared in batch.batches.by_name.items():
             objective = self.objectives[name]
             if pooled is not None and self.others is None and isinstance(objective, PooledObjective):

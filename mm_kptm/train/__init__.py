@@ -10,10 +10,11 @@ if TYPE_CHECKING:
     from mm_kptm.train.checkpoint import Checkpoints, load_weights, read_weights, verify, write_weights
     from mm_kptm.train.evaluation import Evaluation, evaluate
     from mm_kptm.train.loop import Fit, fit
-    from mm_kptm.train.protocol import AfterStep, Batch, Source, Trainable
+    from mm_kptm.train.protocol import AfterEvaluation, AfterStep, Batch, Source, Trainable
     from mm_kptm.train.settings import TrainSettings
 
 __all__ = [
+    "AfterEvaluation",
     "AfterStep",
     "Batch",
     "Checkpoints",
@@ -34,7 +35,7 @@ _HOMES = {
     "checkpoint": ("Checkpoints", "load_weights", "read_weights", "verify", "write_weights"),
     "evaluation": ("Evaluation", "evaluate"),
     "loop": ("Fit", "fit"),
-    "protocol": ("AfterStep", "Batch", "Source", "Trainable"),
+    "protocol": ("AfterEvaluation", "AfterStep", "Batch", "Source", "Trainable"),
     "settings": ("TrainSettings",),
 }
 

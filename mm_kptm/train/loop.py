@@ -35,7 +35,7 @@ from mm_kptm.train.optim import lr_at, set_lr
 from mm_kptm.train.parallel.processes import barrier, is_main_process, rank_and_world_size
 from mm_kptm.train.parallel.protocol import accelerator_for, parallel_for, parallel_strategy
 from mm_kptm.train.precision import check_scale, float32_hint, grad_scaler, matmul_precision
-from mm_kptm.train.protocol import AfterStep, BatchT, Source, Trainable, module_of
+from mm_kptm.train.protocol import AfterEvaluation, AfterStep, BatchT, Source, Trainable, module_of
 from mm_kptm.train.settings import TrainSettings
 from mm_kptm.train.step import BatchBuilder, StepPlan
 from mm_kptm.train.trackers import Trackers, check_trackers
@@ -275,6 +275,8 @@ class _Run(Generic[BatchT]):
         for split, source in self._splits.items():
             evaluations[split] = self._measure(source)
             log.measures(self._step, split, {**evaluations[split].means, "n": evaluations[split].n})
+            if isinstance(trained := self._parallel.measured, AfterEvaluation):
+                trained.after_evaluation(split, source, evaluations[split])
         return evaluations
 
     def _measure(self, source: Source[BatchT]) -> Evaluation:

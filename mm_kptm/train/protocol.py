@@ -7,7 +7,7 @@ and model are generic in the batch type that they share.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -66,6 +66,14 @@ class AfterStep(Protocol):
 
     def after_step(self, step: int) -> None:
         """Update that state after an optimiser step, counted from 1; called once per step, in every process."""
+
+
+@runtime_checkable
+class AfterEvaluation(Protocol):
+    """Trainable whose training goes on otherwise by what it scored, such as tasks that pause (Lu et al. 2020)."""
+
+    def after_evaluation(self, split: str, source: Source[Batch], evaluation: Any) -> None:
+        """Take note of an :class:`~mm_kptm.train.evaluation.Evaluation` on a split; called in every process."""
 
 
 def module_of(model: Trainable[BatchT]) -> nn.Module:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mm_kptm.datasets.pretraining.multilingual_text import MultilingualText
 from mm_kptm.errors import UserError
 from mm_kptm.experiment import comparison
 from mm_kptm.experiment.budget import Budget, check_same_examples, differences
@@ -54,7 +55,8 @@ def compared(tmp_path_factory) -> tuple[Path, Compared, list[str]]:
 
 def test_every_arm_has_its_mean_its_spread_and_the_baselines(compared):
     out, found, _ = compared
-    accuracy, gaps = found.comparison.tables
+    accuracy, gaps, spoken = found.comparison.tables
+    assert {row.metric for row in spoken.rows} == {"en", "fr", "average"}
     rows = {row.arm: row for row in accuracy.rows}
     assert set(rows) == {"tree", "bare", "chance", "majority", "question-only", "image-only", "facts-only"}
     seeds = [json.loads(line) for seed in (0, 1) for line in (out / f"tree-seed-{seed}/predictions/test.jsonl").open()]
@@ -67,7 +69,9 @@ def test_every_arm_has_its_mean_its_spread_and_the_baselines(compared):
 
 
 def test_where_facts_are_swapped_it_is_said_who_uses_them(here, tmp_path):
-    accuracy, used, _ = compare([TREE, BARE], tmp_path, seeds=1, nulls=False, splits=["test-swapped"]).comparison.tables
+    accuracy, used, *_ = compare(
+        [TREE, BARE], tmp_path, seeds=1, nulls=False, splits=["test-swapped"]
+    ).comparison.tables
     assert used.title == "Split test-swapped, knowledge use"
     follows = {row.arm: row.value for row in accuracy.rows}
     rows = {(row.arm, row.metric): row.value for row in used.rows}
@@ -143,6 +147,20 @@ def test_null_arms_take_away_or_make_up_what_an_arm_uses():
     alone = arms_of([TREE], nulls=True)
     assert "tree-no-facts" in [arm.name for arm in alone]  # with the bare arm it would have been run twice
     assert arms_of([TREE, BARE], nulls=False) == arms[:2]
+
+
+def test_objectives_on_translations_bring_their_nulls():
+    data = MultilingualText(name="multilingual-text", vocabulary=Path("v"), train={"de-en": Path("ted")})
+    objectives = {"masked-tokens": 1.0, "xlco": 0.5}
+    arguments = {"xlco": {"queue_size": 9}}
+    settings = replace(BARE, objectives=objectives, objective_data=data, objective_arguments=arguments, task_weight=0.0)
+    found = {arm.name: arm.settings for arm in arms_of([settings], nulls=True)}
+    assert set(found) == {
+        "bare", "bare-blank-vision", "bare-shuffled-vision", "bare-shuffled-translations", "bare-no-translations",
+    }  # fmt: skip
+    assert found["bare-shuffled-translations"].objective_data == replace(data, alignment="shuffled")
+    alone = found["bare-no-translations"]
+    assert (alone.objectives, alone.objective_arguments) == ({"masked-tokens": 1.0}, {})
 
 
 def test_null_arms_are_run_and_counted(here, tmp_path):

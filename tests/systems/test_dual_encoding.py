@@ -15,7 +15,7 @@ import mm_kptm
 from mm_kptm.batch import ALL_ROWS, Encoded, Inputs, OutputRows
 from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
 from mm_kptm.errors import UserError
-from mm_kptm.systems.encoder import DualEncoder
+from mm_kptm.systems.encoder import DualEncoder, TextLimits
 from mm_kptm.systems.system import System
 from mm_kptm.systems.text_tokenizer import TextTokenizer
 
@@ -32,6 +32,10 @@ class Toy(nn.Module):
 
     def forward(self, inputs: Inputs, output_rows: OutputRows = ALL_ROWS) -> Encoded:
         return Encoded({}, self.embed_text(inputs))
+
+    @property
+    def text_limits(self) -> TextLimits:
+        return TextLimits(8, 20)
 
     def prepare_images(self, images: Sequence[Image.Image]) -> Tensor:
         return torch.stack([torch.from_numpy(np.array(one.convert("RGB").resize((2, 2)))) for one in images])

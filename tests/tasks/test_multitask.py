@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mm_kptm.errors import UserError
+from mm_kptm.objectives.mixture import Objectives
 from mm_kptm.objectives.tokens import MaskedTokens, Masking
 from mm_kptm.random_streams import RandomStream
 from mm_kptm.suites.number_world.datasets import sources as number_world
@@ -12,6 +13,7 @@ from mm_kptm.suites.number_world.generator.numerals import LANGUAGES
 from mm_kptm.suites.number_world.generator.parallel import corpus
 from mm_kptm.suites.number_world.generator.splits import part
 from mm_kptm.tasks.multitask import MultiTask, MultiTaskBatch
+from mm_kptm.tasks.pretraining import ObjectiveSource
 from mm_kptm.tasks.text.sentence_retrieval import ParallelSentences
 from mm_kptm.tasks.vision.vqa import VQA, one_answer
 
@@ -83,3 +85,16 @@ def test_batches_of_two_inputs_make_no_puzzles(reader, objectives):
     joint = MultiTask(ParallelSentences(reader(heads={"masked-tokens": {}})), objectives, {"masked-tokens": 1.0})
     with pytest.raises(UserError, match=r"beside a task whose batches \(Translations\) hold no single inputs"):
         joint.training_source(spoken).batch([0], torch.Generator())
+
+
+def test_a_task_of_weight_zero_is_measured_alone(reader, answers, objectives, source):
+    others = ObjectiveSource(source.shown, Objectives(objectives))
+    heads = {"vqa": {"num_answers": len(answers)}, "masked-tokens": {}}
+    task = VQA(reader(heads=heads), answers, criterion=one_answer)
+    losses = []
+    for weight in (0.0, 0.5):
+        joint = MultiTask(task, objectives, {"masked-tokens": 1.0}, lambda: others, weight)
+        batch = batch_of(joint, source)
+        losses.append(joint.loss(batch))
+        assert joint.measure(batch.examples).keys() == task.measure(batch.examples).keys()
+    torch.testing.assert_close(losses[1] - losses[0], 0.5 * task.loss(batch.examples))

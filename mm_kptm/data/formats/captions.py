@@ -61,6 +61,22 @@ def read_karpathy(path: str | Path) -> tuple[Described, ...]:
     return tuple(images)
 
 
+def read_coco_captions(path: str | Path) -> tuple[Described, ...]:
+    """``captions_train2014.json`` (Chen et al. 2015): images, and annotations with a caption each.
+
+    Raises:
+        UserError: the file cannot be read, a key is missing or of another kind, a caption is of no image of the file.
+    """
+    whole = Record.of(read_json(path), str(path))
+    images = {one.name("id"): one for one in whole.records("images")}
+    captions: dict[str, list[tuple[str, str]]] = {number: [] for number in images}
+    for one in whole.records("annotations", allow_none=True):
+        number = one.name("image_id")
+        _there(images, number, one, "image")
+        captions[number].append((one.name("id"), one.get("caption", str)))
+    return tuple(Described((*names_of(image), number), tuple(captions[number])) for number, image in images.items())
+
+
 def read_refcoco(path: str | Path) -> tuple[Pointed, ...]:
     """RefCOCO, RefCOCO+ or RefCOCOg as JSON, every expression of every object.
 

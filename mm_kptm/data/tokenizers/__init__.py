@@ -7,6 +7,7 @@ from mm_kptm.lazy import lazy
 if TYPE_CHECKING:
     from mm_kptm.data.tokenizers.added_tokens import PlaceholderTokenizer
     from mm_kptm.data.tokenizers.byte_level import open_byte_level
+    from mm_kptm.data.tokenizers.clip_bpe import ClipBpe
     from mm_kptm.data.tokenizers.fastbpe import FastBpe
     from mm_kptm.data.tokenizers.joining import running_text
     from mm_kptm.data.tokenizers.opening import holds_tokenizer, open_tokenizer, tokenizer_files
@@ -20,6 +21,7 @@ else:
         {
             "added_tokens": ["PlaceholderTokenizer"],
             "byte_level": ["open_byte_level"],
+            "clip_bpe": ["ClipBpe"],
             "fastbpe": ["FastBpe"],
             "opening": ["holds_tokenizer", "open_tokenizer", "tokenizer_files"],
             "protocol": ["BERT_SPECIALS", "Pieces", "Specials", "Tokenizer", "framed"],
@@ -33,6 +35,7 @@ else:
 __all__ = [
     "BERT_SPECIALS",
     "ROBERTA_SPECIALS",
+    "ClipBpe",
     "FastBpe",
     "Pieces",
     "PlaceholderTokenizer",

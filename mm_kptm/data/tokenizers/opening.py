@@ -7,6 +7,7 @@
 | ``vocab.json`` and ``merges.txt`` | byte-level pairs of RoBERTa and its kin, as Hugging Face has them |
 | ``encoder.json`` and ``vocab.bpe``, perhaps ``dict.txt`` | the same, as fairseq has them |
 | ``codes...`` and ``vocab...`` | fastBPE's pairs of XLM |
+| ``bpe_simple_vocab_16e6.txt.gz``, or ``merges.txt`` alone | CLIP's pairs; it is known in other files, too |
 """
 
 from __future__ import annotations
@@ -16,13 +17,16 @@ from functools import partial
 from pathlib import Path
 
 from mm_kptm.data.tokenizers.byte_level import open_byte_level
+from mm_kptm.data.tokenizers.clip_bpe import PUBLISHED, ClipBpe, is_clip
 from mm_kptm.data.tokenizers.fastbpe import FastBpe
 from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.data.tokenizers.tokenizer_json import TokenizerJson
 from mm_kptm.data.tokenizers.wordpiece import WordPiece
 from mm_kptm.errors import UserError
+from mm_kptm.io.records import Record, read_json
 
-_ALONE = ("tokenizer.json", "vocab.txt")
+_ALONE = ("tokenizer.json", "vocab.txt", PUBLISHED)
+_MERGES = "merges.txt"  #: of CLIP, where no vocab.json is beside it
 _HUGGING_FACE, _FAIRSEQ = ("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe")
 _WORDS = "dict.txt"
 _CODES, _VOCAB = "codes", "vocab"  # how the names of XLM's files begin
@@ -49,6 +53,8 @@ def tokenizer_files(path: str | Path) -> tuple[Path, ...]:
         )
     if not path.is_file():
         raise UserError(f"a vocabulary was looked for in {path}, but there is no such file")
+    if path.name == _MERGES and not (path.parent / _HUGGING_FACE[0]).is_file():
+        return (path,)
     for pair in (_HUGGING_FACE, _FAIRSEQ):
         if path.name in pair:
             if found := _pair(path.parent, pair):
@@ -72,8 +78,12 @@ def open_tokenizer(path: str | Path, *, lowercase: bool | None = None, ideograph
     """
     files = tokenizer_files(path)
     first = files[0]
+    if first.suffix == ".gz" or files == (first.parent / _MERGES,):
+        return ClipBpe.open(first)
     if first.suffix == ".json":
-        return TokenizerJson.open(first) if len(files) == 1 else open_byte_level(*files)
+        if len(files) == 1:
+            return ClipBpe.open(first) if is_clip(_pieces(first)) else TokenizerJson.open(first)
+        return ClipBpe.open(files[1]) if is_clip(read_json(first)) else open_byte_level(*files)
     if first.suffix == ".model":
         raise UserError(f"{first} is a model of SentencePiece, which is not read; take its tokenizer.json")
     opened: Callable[..., WordPiece | FastBpe]
@@ -91,8 +101,18 @@ def _inside(folder: Path) -> tuple[Path, ...]:
     for pair in (_HUGGING_FACE, _FAIRSEQ):
         if found := _pair(folder, pair):
             return found
+    if (folder / _MERGES).is_file():
+        return (folder / _MERGES,)
     codes, vocab = (sorted(folder.glob(f"{beginning}*")) for beginning in (_CODES, _VOCAB))
     return (*codes, *vocab) if len(codes) == len(vocab) == 1 else ()
+
+
+def _pieces(file: Path) -> object:
+    """The pieces of a ``tokenizer.json``; None where it has none or is broken, which its reader will say."""
+    try:
+        return Record.of(Record.of(read_json(file), str(file)).values.get("model"), str(file)).values.get("vocab")
+    except UserError:
+        return None
 
 
 def _pair(folder: Path, names: Sequence[str]) -> tuple[Path, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mm_kptm.batch import Inputs
+from mm_kptm.data.formats.captions import Described
 from mm_kptm.data.formats.jsonl import AskedImage, read_retrieval, read_vqa
 from mm_kptm.data.formats.vision.translated_captions import read_translated_captions
 from mm_kptm.data.packing import Packed
-from mm_kptm.data.tokenizers.protocol import Tokenizer, framed
+from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.datasets.object_tags import ObjectTags
 from mm_kptm.datasets.pretraining.multilingual_captions import SwitchedCaptions, caption_pairs, read_translations
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
@@ -34,6 +35,7 @@ from mm_kptm.objectives.spec import (
     Offers,
     build_objectives,
 )
+from mm_kptm.preprocessing.image_text import ImageTextLayout
 from mm_kptm.preprocessing.images import PictureFolder
 from mm_kptm.preprocessing.inputs import MARK, InputSource, RegionProvider
 from mm_kptm.preprocessing.text import TextEncoding
@@ -43,6 +45,7 @@ from mm_kptm.train.protocol import Source
 from mm_kptm.vision.features.region_store import DetectionStore
 from mm_kptm.vision.features.store import RegionStore
 from mm_kptm.vision.objectives.co_masking import TRANSLATED_CAPTIONS, VisualTranslationLanguageModeling
+from mm_kptm.vision.objectives.image_text_contrast import IMAGES
 from mm_kptm.vision.objectives.lxmert import ANSWER, ANSWERS, NO_ANSWER
 from mm_kptm.vision.objectives.masked_objects import DETECTED_OBJECTS
 from mm_kptm.vision.objectives.masked_regions import REGION_CLASSES
@@ -90,6 +93,19 @@ class ImageTextPairs(RegionFiles):
                 f"data.mask_rate is {self.mask_rate} but must be a share of the tokens, above 0 and below 1"
             )
 
+    def captions(self, split: str) -> Sequence[Described]:
+        """The images of a split with their captions."""
+        return read_retrieval(self.files[split])
+
+    def asked(self, path: Path) -> Sequence[AskedImage]:
+        """The questions of a file."""
+        return read_vqa(path)
+
+    @property
+    def skips_missing(self) -> bool:
+        """Whether images that the store lacks are left out, as where addresses of the web have died."""
+        return False
+
     @property
     def fingerprints(self) -> dict[str, str]:
         """Fingerprint of the data and the settings that affect them."""
@@ -106,6 +122,7 @@ class _Pairs:
     data: ImageTextPairs
     tokenizer: Tokenizer
     request: DataRequest
+    skipped: dict[str, int] = field(default_factory=dict)  #: images that the store lacks, by split
 
     @cached_property
     def store(self) -> ImageStore:
@@ -126,7 +143,7 @@ class _Pairs:
     @cached_property
     def answers(self) -> tuple[str, ...]:
         """The usual answers of the training questions, in alphabetical order."""
-        asked = () if self.data.questions is None else read_vqa(self.data.questions)
+        asked = () if self.data.questions is None else self.data.asked(self.data.questions)
         found = sorted({_usual(one.answers) for one in asked if one.answers})
         if len(found) < 2:
             raise UserError(
@@ -163,15 +180,12 @@ class _Pairs:
         Raises:
             UserError: a file cannot be read, or the store lacks an image.
         """
-        said = [
-            (one.names[0], text, one.language, NO_ANSWER)
-            for one in read_retrieval(self.data.files[split])
-            for _, text in one.captions
-        ]
+        described = self._described(split)
+        said = [(name, text, one.language, NO_ANSWER) for one, name in described for _, text in one.captions]
         path = {"train": self.data.questions, "dev": self.data.dev_questions}.get(split)
         if path is not None:
             number = {answer: place for place, answer in enumerate(self.answers)}
-            said += [(one.image, one.question, one.language, _known(one, number)) for one in read_vqa(path)]
+            said += [(one.image, one.question, one.language, _known(one, number)) for one in self.data.asked(path)]
         framings = [self._framed(image, text, language) for image, text, language, _ in said]
         encoding = TextEncoding(self.tokenizer, self.data.max_length, self.data.languages)
         texts = encoding.pack(framings, [language for _, _, language, _ in said])
@@ -207,13 +221,38 @@ class _Pairs:
         places = self.store.places_of(one.image for one in examples)
         return caption_pairs(examples, encoding, lambda texts: InputSource(texts.texts, self.provider, places))
 
+    def _described(self, split: str) -> list[tuple[Described, str]]:
+        """The images of a split with their names in the store.
+
+        Raises:
+            UserError: the store lacks an image, or all of them where missing ones are left out.
+        """
+        known = self.store.places
+        named = [
+            (one, next((name for name in one.names if name in known), one.names[0]))
+            for one in self.data.captions(split)
+        ]
+        if not self.data.skips_missing:
+            return named
+        there = [(one, name) for one, name in named if name in known]
+        self.skipped[split] = len(named) - len(there)
+        if not there:
+            raise UserError(
+                f"{self.store.folder} has regions of none of the {len(named)} images of "
+                f"{self.data.files[split]}; they are looked for by names such as {', '.join(named[0][0].names[:2])}"
+            )
+        return there
+
     def _framed(self, image: str, text: str, language: str) -> tuple[list[int], list[int]]:
         """Ids and segments of a text; the names of what its image shows are cut where both are too long."""
-        specials, ids = self.tokenizer.specials, self.tokenizer.encode(text, language).ids
+        ids, layout = (
+            self.tokenizer.encode(text, language).ids,
+            ImageTextLayout(self.tokenizer.specials, self.request.recipe.text),
+        )
         if not self.data.tags:
-            return framed(specials, ids[: self.data.max_length - specials.around(1)])
-        room = self.data.max_length - specials.around(2)
-        return framed(specials, ids[:room], self._tags(image)[: max(room - len(ids), 0)])
+            return layout(ids[: self.data.max_length - layout.num_special(1)])
+        room = self.data.max_length - layout.num_special(2)
+        return layout(ids[:room], self._tags(image)[: max(room - len(ids), 0)])
 
     @cached_property
     def _tags(self) -> Callable[[str], tuple[int, ...]]:
@@ -243,8 +282,11 @@ def pretraining(data: ImageTextPairs, request: DataRequest) -> PreparedData:
     """Captions with their images, in the order of the file."""
     tokenizer = data.tokenizer()
     pairs = _Pairs(data, tokenizer, request)
+    offers = pairs.offers
+    if "regions" in request.recipe.reads:
+        offers = replace(offers, has={**offers.has, IMAGES: None})
     context = ObjectiveContext(
-        tokenizer.specials, len(tokenizer), pairs.offers, data.mask_rate, request.recipe, request.objective_arguments
+        tokenizer.specials, len(tokenizer), offers, data.mask_rate, request.recipe, request.objective_arguments
     )
     plain = build_objectives(request.objectives, context)
     objectives: dict[str, Objective] = dict(plain)
@@ -264,6 +306,7 @@ def pretraining(data: ImageTextPairs, request: DataRequest) -> PreparedData:
         sizes={"vocab_size": len(tokenizer), **region_sizes(pairs.store)},
         heads=heads_of(plain),
         fingerprints=data.fingerprints,
+        skipped=lambda split: pairs.skipped.get(split, 0),
     )
 
 

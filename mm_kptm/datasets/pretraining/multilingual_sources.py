@@ -52,6 +52,10 @@ class MultilingualFiles(Protocol):
         """Exponent of the shares of languages."""
 
     @property
+    def alignment(self) -> str:
+        """``true``, or ``shuffled``: every line beside others than its own translations."""
+
+    @property
     def seed(self) -> int:
         """Seed of the sampling."""
 
@@ -150,7 +154,8 @@ class Corpora:
         """
         specials, runs, spoken = self.tokenizer.specials, [], []
         self.pairs(split)  # refuses data without any
-        for meanings in _by_languages(self.rows(split)):
+        for rows in _by_languages(self.rows(split)):
+            meanings = rows if self.data.alignment == "true" else misaligned(rows)
             for first, second in permutations(range(len(meanings[0])), 2):
                 pairs = [(row[first], row[second]) for row in meanings]
                 found = alternating_documents(pairs, specials, max_length=self.data.max_length)
@@ -164,7 +169,8 @@ class Corpora:
         Raises:
             UserError: no languages of the split are aligned.
         """
-        found = every_pair([row for row in self.rows(split) if len(row) > 1])
+        rows = [row for meanings in _by_languages(self.rows(split)) for row in meanings]
+        found = every_pair(rows if self.data.alignment == "true" else misaligned(rows))
         if not found:
             raise UserError(
                 f"data.{split} has {', '.join(self.data.splits[split])}, none of them aligned; name translations such "
@@ -199,6 +205,25 @@ def _by_languages(rows: Sequence[Sequence[EncodedSentence]]) -> list[list[Sequen
         if len(row) > 1:
             groups.setdefault(tuple(one.language for one in row), []).append(row)
     return list(groups.values())
+
+
+def misaligned(rows: Sequence[Sequence[EncodedSentence]]) -> list[list[EncodedSentence]]:
+    """The same sentences with others than their translations: every language of a file is moved by other rows.
+
+    Two lines are the fewest that can be misaligned; a single one stays as it is.
+
+    >>> a, b, c, d = (EncodedSentence((number,), number % 2) for number in range(4))
+    >>> [[one.ids for one in row] for row in misaligned([[a, b], [c, d]])]
+    [[(0,), (3,)], [(2,), (1,)]]
+    """
+    moved = []
+    for group in _by_languages(rows):
+        count, width = len(group), len(group[0])
+        shifts = [place * max(count // width, 1) for place in range(width)]
+        moved += [
+            [group[(number + shift) % count][place] for place, shift in enumerate(shifts)] for number in range(count)
+        ]
+    return moved
 
 
 #: Spellings of language codes among the pieces of a vocabulary: those of mBART, M2M-100 and plain ones.

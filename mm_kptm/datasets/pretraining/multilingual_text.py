@@ -40,6 +40,8 @@ class MultilingualText(TextSettings):
     language_sampling: float | None = None
     """Exponent of the shares of languages (and of pairs): 1 as in the files, 0 all alike, 0.7 as XLM; null: every
     sentence once an epoch."""
+    alignment: Literal["true", "shuffled"] = "true"
+    """Lines beside those that are aligned with them, or beside others of the same files: the null of parallel text."""
     mask_rate: float = 0.15  #: the share of tokens that is masked
     seed: int = 0  #: which sentences are drawn where languages have shares
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mm_kptm.data.formats.uer_tsv import ClassifiedText, Tagged, read_classified, read_tagged
+from mm_kptm.datasets.code_switched import CodeSwitchedSource
 from mm_kptm.datasets.knowledge_settings import KnowledgeFileSettings, counterfactual_splits
 from mm_kptm.datasets.labelled import labelled_files
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
@@ -21,6 +22,7 @@ from mm_kptm.knowledge.kinds.protocol import BRANCHES
 from mm_kptm.tasks.metrics.tagging import OUTSIDE
 from mm_kptm.tasks.text.sentence_classification import SentenceClassification
 from mm_kptm.tasks.text.tagging import BLANK, NamedEntities, TaggedSource
+from mm_kptm.train.protocol import Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +51,15 @@ def tagging(read: Callable[[Path], Sequence[Tagged]]) -> Callable[[Any, DataRequ
         tags = _tags(examples("train"))
         splits = counterfactual_splits(data.files, request, oracle=False)
 
-        def source(split: str) -> TaggedSource:
+        def source(split: str) -> Source[Any]:
             file, facts = splits[split]
-            return tagged(examples(file), tags, replace(reading, facts=facts))
+
+            def encoded(some: Sequence[Tagged]) -> TaggedSource:
+                return tagged(some, tags, replace(reading, facts=facts))
+
+            if split == "train" and data.code_switching is not None:
+                return CodeSwitchedSource(examples(file), encoded, data.code_switching)
+            return encoded(examples(file))
 
         def baselines(split: str) -> Mapping[str, float]:
             asked = examples(splits[split][0])

@@ -10,7 +10,7 @@ from typing import Literal
 
 from mm_kptm.data.formats.captions import Described, read_karpathy
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
-from mm_kptm.datasets.settings import CaptionSettings, ImageSettings, fingerprints
+from mm_kptm.datasets.settings import CaptionSettings, ImageSettings, RetrievalSettings, fingerprints
 from mm_kptm.datasets.vision import sources as image_sources
 from mm_kptm.errors import UserError
 from mm_kptm.tasks.heads import requested_heads
@@ -18,7 +18,7 @@ from mm_kptm.tasks.vision.retrieval import CaptionSource, Retrieval
 
 
 @dataclass(frozen=True, kw_only=True)
-class KarpathyData(CaptionSettings, ImageSettings):
+class KarpathyData(CaptionSettings, RetrievalSettings, ImageSettings):
     """A file such as dataset_coco.json or dataset_flickr30k.json, which says the split of every image."""
 
     name: Literal["karpathy"]
@@ -30,6 +30,7 @@ class KarpathyData(CaptionSettings, ImageSettings):
 
     def __post_init__(self) -> None:
         CaptionSettings.__post_init__(self)
+        RetrievalSettings.__post_init__(self)
         ImageSettings.__post_init__(self)
         if self.candidate_pool_size is not None and self.candidate_pool_size < 2:
             raise UserError(
@@ -53,7 +54,7 @@ def retrieval(data: KarpathyData, request: DataRequest) -> PreparedData:
 
     return PreparedData(
         sources={split: partial(source, split) for split in splits},
-        model=Retrieval,
+        model=partial(Retrieval, ranking=data.ranking),
         sizes=image_sources.sizes_of(reading, store),
         heads=requested_heads(request.recipe, Retrieval.HEADS),
         fingerprints=fingerprints({"captions": data.captions, **data.tokenizer_files}),

@@ -19,14 +19,15 @@ from mm_kptm.batch import ALL_ROWS, POOLED_ONLY, Encoded, Images, Inputs, Region
 from mm_kptm.data.packing import Packed
 from mm_kptm.errors import UserError
 from mm_kptm.nn.assembly import join
-from mm_kptm.preprocessing.inputs import IntArray, PixelProvider, RegionProvider, tokens
+from mm_kptm.preprocessing.inputs import IntArray, PixelProvider, RegionProvider, select_texts, tokens
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.system import System
-from mm_kptm.tasks.example import Example, ExampleBatch, Row, prediction
+from mm_kptm.tasks.example import Example, ExampleBatch, Row, RowInputs, prediction
 from mm_kptm.tasks.heads import ChosenHead, Heads, pooled_dim, requested_heads
 from mm_kptm.tasks.protocol import Task
 from mm_kptm.tasks.scores import finite_scores
 from mm_kptm.tasks.vision.segments import side_segments
+from mm_kptm.train.protocol import Source
 from mm_kptm.vision.modules.heads import PairedImages, PooledPairs
 from mm_kptm.vision.modules.single_stream.concatenated_pairs import ConcatenatedPairs
 
@@ -67,15 +68,8 @@ class ImagePairs(ExampleBatch):
         Args:
             segments: of the regions of left and right images, where the encoder tells them apart.
         """
-        text, device = self.text, self.text.ids.device
-        twice = torch.arange(len(text.layout), device=device).repeat_interleave(2)
-        layout, rows = text.layout.select(twice)
-        columns = {
-            name: column[rows]
-            for name in ("ids", "positions", "segments", "languages")
-            if (column := getattr(text, name)) is not None
-        }
-        return Inputs(text=replace(text, layout=layout, **columns), regions=self._told_apart(segments))
+        twice = torch.arange(len(self.text.layout), device=self.text.ids.device).repeat_interleave(2)
+        return Inputs(text=select_texts(self.text, twice), regions=self._told_apart(segments))
 
     def joined(self, segments: tuple[int, int] | None = None) -> Inputs:
         """Every statement once, with the regions of both images in one sequence."""
@@ -196,6 +190,11 @@ class NLVR2(Task[ImagePairs]):
         """Accuracy and cross-entropy of each statement."""
         scores = finite_scores(self(batch), "verdicts")
         return {"accuracy": (scores.argmax(1) == batch.truth).float(), "loss": self._losses(scores, batch)}
+
+    def inputs_of_row(self, source: Source[ImagePairs], number: int, row: Row) -> RowInputs:
+        """The statement; its two images are in no one picture."""
+        batch = source.batch([number], torch.Generator())
+        return RowInputs(number, (Inputs(text=batch.text),), complete=False)
 
     @torch.no_grad()
     def predict(self, batch: ImagePairs) -> list[Row]:

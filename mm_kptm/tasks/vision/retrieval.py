@@ -11,21 +11,22 @@ from functools import cached_property
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mm_kptm.batch import POOLED_ONLY, Encoded, Inputs, Movable
+from mm_kptm.batch import POOLED_ONLY, Encoded, Inputs, Movable, Regions, Tokens
 from mm_kptm.errors import UserError
-from mm_kptm.preprocessing.inputs import InputSource, IntArray
+from mm_kptm.preprocessing.inputs import InputSource, IntArray, select_texts
 from mm_kptm.systems.system import System
-from mm_kptm.tasks.example import Example, Row, RowInputs, prediction
+from mm_kptm.tasks.example import Row, RowInputs, prediction
 from mm_kptm.tasks.heads import ChosenHead
 from mm_kptm.tasks.protocol import Task
 from mm_kptm.tasks.scores import finite_scores
+from mm_kptm.tasks.vision.first_stage import DualScorer
+from mm_kptm.tasks.vision.ranking import TO_IMAGE, TO_TEXT, Ranking, RankingSettings, example_of, recall_lost
 from mm_kptm.train.protocol import Source
 
-TO_IMAGE, TO_TEXT, NEAR_MISS = "text-to-image", "image-to-text", "near-miss"
+NEAR_MISS = "near-miss"
 RANKS = (1, 5, 10)  #: ranks at which recall is reported
 
 Criterion = Callable[[Tensor, Tensor], Tensor]  #: scores of positive pairs [B] and negative pairs [2, B] -> loss, [B]
@@ -161,6 +162,8 @@ class Retrieval(Task[Triplets]):
         system: uses its head ``retrieval`` (one logit per pair), else ``image-text-matching`` (two classes, 1 means
             matched); without either, a new linear layer.
         criterion: :func:`margin` as published, :func:`choice` for small encoders trained from scratch.
+        ranking: how the candidates of a pool are ranked. With ``rerank`` a first stage is trained beside the task, by
+            contrast of the captions of a batch with their images, and the cross-encoder scores what it finds.
     """
 
     name = "retrieval"
@@ -168,9 +171,13 @@ class Retrieval(Task[Triplets]):
     single_inputs = False
     HEADS = ("retrieval", "image-text-matching")
 
-    def __init__(self, system: System, *, criterion: Criterion = margin) -> None:
+    def __init__(
+        self, system: System, *, criterion: Criterion = margin, ranking: RankingSettings | None = None
+    ) -> None:
         super().__init__(system)
         self.criterion = criterion
+        self.ranking = RankingSettings() if ranking is None else ranking
+        self.first_stage = None if self.ranking.rerank is None else DualScorer(system)
         self.head = ChosenHead(system, self.HEADS, lambda: nn.Linear(system.dim, 1))
 
     def forward(self, inputs: Inputs) -> Tensor:
@@ -182,7 +189,8 @@ class Retrieval(Task[Triplets]):
     def loss(self, batch: Triplets) -> Tensor:
         """The criterion, averaged over captions."""
         scores = self._three(batch)
-        return self.criterion(scores[0], scores[1:]).mean()
+        loss = self.criterion(scores[0], scores[1:]).mean()
+        return loss if self.first_stage is None else loss + self._contrast(batch, self.first_stage)
 
     @torch.no_grad()
     def measure(self, batch: Triplets) -> dict[str, Tensor]:
@@ -197,7 +205,7 @@ class Retrieval(Task[Triplets]):
         best = finite_scores(self._three(batch), "pairs").argmax(dim=0).tolist()
         names = ("right", "wrong image", "wrong text")
         return [
-            prediction(_example(about, "triplet", names[0]), names[place])
+            prediction(example_of(about, "triplet", names[0]), names[place])
             for about, place in zip(batch.captions, best, strict=True)
         ]
 
@@ -213,7 +221,8 @@ class Retrieval(Task[Triplets]):
         training = self.training
         self.eval()
         try:
-            return [*self._ranked(source, batch_size), *self._near_misses(source, batch_size)]
+            ranking = Ranking(self, source, self.ranking, batch_size)
+            return [*ranking.rows(), *self._near_misses(source, ranking)]
         finally:
             self.train(training)
 
@@ -233,57 +242,33 @@ class Retrieval(Task[Triplets]):
             ranks = [float(row["rank"]) for row in rows if row["type"] == way]
             found |= {f"{way}-recall@{k}": sum(rank <= k for rank in ranks) / len(ranks) for k in RANKS if ranks}
         near = [float(row["correct"]) for row in rows if str(row["type"]).startswith(NEAR_MISS)]
-        return found | ({f"{NEAR_MISS}-accuracy": sum(near) / len(near)} if near else {})
+        return found | recall_lost(rows, RANKS) | ({f"{NEAR_MISS}-accuracy": sum(near) / len(near)} if near else {})
+
+    def _contrast(self, batch: Triplets, scorer: DualScorer) -> Tensor:
+        """The loss of the first stage on the right pairs, a scalar."""
+        text, regions = batch.pairs.required("text", Tokens), batch.pairs.required("regions", Regions)
+        right, device = batch.places[: len(batch)], batch.places.device
+        shown = right if batch.pairs.image_of is None else batch.pairs.image_of.to(device)[right]
+        layout, parts = regions.layout.select(shown)
+        images = Regions(regions.features[parts], regions.boxes[parts], layout)
+        return scorer.loss(
+            scorer.texts(self.system, select_texts(text, right)),
+            scorer.images(self.system, images),
+            shown[:, None] == shown,
+        )
 
     def _three(self, batch: Triplets) -> Tensor:
         """Scores of the positives, the negative images and the negative texts, [3, B]."""
         return self(batch.pairs)[batch.places].view(3, len(batch))
 
-    def _ranked(self, source: CaptionSource, batch_size: int) -> Iterator[Row]:
-        for pool in np.unique(source.pools):
-            captions = np.flatnonzero(source.pools == pool)
-            images, own = np.unique(source.image_of[captions], return_inverse=True)
-            texts, shown = np.repeat(captions, len(images)), np.tile(images, len(captions))
-            scores = self._scores(source, texts, shown, batch_size).view(len(captions), len(images))
-            mine = F.one_hot(torch.from_numpy(own), len(images)).bool()
-            abouts = [source.captions[caption] for caption in captions]
-            for about, row, right in zip(abouts, scores, mine, strict=True):
-                answer = abouts[int(np.flatnonzero(own == int(row.argmax()))[0])].image
-                yield _ranked(_example(about, TO_IMAGE, about.image), answer, row, right)
-            for column, right in zip(scores.T, mine.T, strict=True):
-                best, first = abouts[int(column.argmax())], abouts[int(right.nonzero()[0])]
-                target = best if best.image == first.image else first
-                yield _ranked(_example(first, TO_TEXT, target.id, id_=first.image), best.id, column, right)
-
-    def _near_misses(self, source: CaptionSource, batch_size: int) -> Iterator[Row]:
+    def _near_misses(self, source: CaptionSource, ranking: Ranking) -> Iterator[Row]:
         if not source.misses:
             return
         captions = np.array([caption for caption, _ in source.misses], dtype=np.int64)
         images = source.image_of[captions]
-        right = self._scores(source, captions, images, batch_size)
-        wrong = self._scores(source, len(source) + np.arange(len(captions)), images, batch_size)
+        right = finite_scores(ranking.pairs(captions, images), "pairs of a text and an image")
+        wrong = finite_scores(ranking.pairs(len(source) + np.arange(len(captions)), images), "pairs")
         for (caption, kind), leads in zip(source.misses, (right > wrong).tolist(), strict=True):
             about = source.captions[caption]
             answer = "caption" if leads else NEAR_MISS
-            yield prediction(_example(about, f"{NEAR_MISS}-{kind}", "caption", id_=f"{about.id}-{kind}"), answer)
-
-    def _scores(self, source: CaptionSource, texts: IntArray, images: IntArray, batch_size: int) -> Tensor:
-        """Scores of pairs in the given order; computed in order of length."""
-        device = next(self.parameters()).device
-        order = source.by_length(texts, images)
-        scores = torch.empty(len(texts))
-        for first in range(0, len(order), batch_size):
-            part = order[first : first + batch_size]
-            inputs = source.shown.with_images(texts[part], images[part]).to(device)
-            scores[torch.from_numpy(part)] = self(inputs).float().cpu()
-        return finite_scores(scores, "pairs of a text and an image")
-
-
-def _ranked(about: Example, answer: str, scores: Tensor, right: Tensor) -> Row:
-    """With the rank of the best right candidate; a wrong one that scores the same stands before it."""
-    rank = 1 + int((scores[~right] >= scores[right].max()).sum())
-    return prediction(about, answer, correct=float(rank == 1), rank=rank)
-
-
-def _example(about: Captioned, type_: str, target: str, *, id_: str | None = None) -> Example:
-    return Example(about.id if id_ is None else id_, type_, about.language, about.image, target)
+            yield prediction(example_of(about, f"{NEAR_MISS}-{kind}", "caption", id_=f"{about.id}-{kind}"), answer)

@@ -141,7 +141,8 @@ def _of_recipe(text: Mapping[str, Any], embed_dim: int) -> TextTower:
         raise UserError(f"text.recipe is {recipe.name}, which reads {', '.join(sorted(recipe.reads))} and no text")
     encoder = recipe.build(**recipe.resolved_sizes(text.get("sizes", {})))
     head = projection(text.get("projection", "linear"), _width(encoder), embed_dim)
-    return TextTower(encoder, head, pooling=str(text.get("pooling", "mean")))
+    languages = recipe.text.languages if "languages" in recipe.reads else ()
+    return TextTower(encoder, head, pooling=str(text.get("pooling", "mean")), languages=languages)
 
 
 def _width(encoder: nn.Module) -> int:

@@ -19,7 +19,8 @@ from mm_kptm.nn.pooling import mean
 from mm_kptm.nn.ragged import self_attention_layout
 from mm_kptm.nn.sublayers import bert_layer
 from mm_kptm.nn.submodules import submodule
-from mm_kptm.vision.contrastive.text_towers import refuse_facts
+from mm_kptm.systems.encoder import TextLimits
+from mm_kptm.vision.contrastive.text_towers import limits_of, refuse_facts
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,6 +164,11 @@ class TokenAttentionTower(nn.Module):
         self.attention = attention
         self.length = length
         self.padding = padding
+
+    @property
+    def limits(self) -> TextLimits:
+        """What the encoder can read."""
+        return limits_of(self.encoder, self.length)
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Vectors of texts, not normalised, [B, D].

@@ -22,6 +22,7 @@ from mm_kptm.nn.pooling import POOLINGS
 from mm_kptm.nn.prenorm import PreNormFeedForward
 from mm_kptm.nn.submodules import submodule
 from mm_kptm.nn.visibility import Branches, Causal, CausalTree
+from mm_kptm.systems.encoder import TextLimits
 from mm_kptm.vision.contrastive.vision_transformer import tower_layer
 
 RowChoice = Callable[[Tokens], Tensor]  #: the row of every text that stands for it, [B]
@@ -64,6 +65,7 @@ class TextTower(nn.Module):
         projection: from [B, W] to [B, D].
         length: tokens that every text is filled up to, for encoders that read padding; None: none.
         padding: the id that texts are filled up with.
+        languages: codes in the order of the encoder's language ids, where it embeds them.
 
     Raises:
         UserError: there is no such pooling.
@@ -78,6 +80,7 @@ class TextTower(nn.Module):
         pooling: str = "mean",
         length: int | None = None,
         padding: int = 0,
+        languages: tuple[str, ...] = (),
     ) -> None:
         super().__init__()
         if choose is None and pooling != "pooled" and pooling not in POOLINGS:
@@ -88,6 +91,12 @@ class TextTower(nn.Module):
         self.pooling = pooling
         self.length = length
         self.padding = padding
+        self.languages = languages
+
+    @property
+    def limits(self) -> TextLimits:
+        """What the encoder can read."""
+        return limits_of(self.encoder, self.length, self.languages)
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Vectors in the joint space, not normalised, [B, D]."""
@@ -128,6 +137,19 @@ class TextTower(nn.Module):
             )
         ids = pad(tokens.ids, tokens.layout, value=self.padding, length=self.length)
         return inputs.with_streams(text=Tokens.padded(ids, torch.ones_like(ids)))
+
+
+def limits_of(encoder: nn.Module, length: int | None, languages: tuple[str, ...] = ()) -> TextLimits:
+    """Positions and words of an encoder, and of texts not more than ``length`` tokens.
+
+    Raises:
+        UserError: the encoder has no table of words and positions.
+    """
+    embedding = next((one for one in encoder.modules() if isinstance(one, TextEmbedding)), None)
+    if embedding is None:
+        raise UserError(f"{type(encoder).__name__} has no table of words, so no tokenizer can be fitted to it")
+    positions = embedding.position.num_embeddings - embedding.position_offset
+    return TextLimits(min(positions, length or positions), embedding.word.num_embeddings, languages)
 
 
 def refuse_facts(tokens: Tokens) -> None:

@@ -12,10 +12,12 @@ import torch
 from PIL.Image import Image
 from torch import Tensor, nn
 
-from mm_kptm.batch import ALL_ROWS, Encoded, Images, Inputs, OutputRows
+from mm_kptm.batch import ALL_ROWS, Encoded, Images, Inputs, OutputRows, Regions
 from mm_kptm.errors import UserError
-from mm_kptm.vision.contrastive.grid_pooling import TokenAttentionTower
+from mm_kptm.systems.encoder import TextLimits
+from mm_kptm.vision.contrastive.grid_pooling import GridPoolingTower, TokenAttentionTower
 from mm_kptm.vision.contrastive.preparation import ImagePreparation
+from mm_kptm.vision.contrastive.region_tower import RegionTower
 from mm_kptm.vision.contrastive.similarity import Similarity
 from mm_kptm.vision.contrastive.text_towers import TextTower
 
@@ -74,19 +76,22 @@ class DualTower(nn.Module):
         Raises:
             UserError: there are neither texts nor images.
         """
-        if inputs.text is None and inputs.images is None:
+        seen = next((name for name in ("images", "regions") if name in inputs.streams), None)
+        if inputs.text is None and seen is None:
             raise UserError("two towers read text or images, but the inputs have neither")
-        states = {}
+        states: dict[str, Tensor] = {}
         if inputs.text is not None and output_rows.wants("text"):
             states["text"] = self.text.states(inputs)[output_rows["text"]]
-        if inputs.images is not None and output_rows.wants("images"):
-            states["images"] = self.embed_images(inputs.images.pixels)[output_rows["images"]]
+        if seen is not None and output_rows.wants("images"):
+            states["images"] = self.embed_visual(inputs)[output_rows["images"]]
         if not output_rows.pooled:
             return Encoded(states, next(self.parameters()).new_empty(0, self.dim))
-        if inputs.text is not None:
-            return Encoded(states, self.embed_text(inputs))
-        pixels = inputs.required("images", Images).pixels
-        return Encoded(states, states["images"] if "images" in states else self.embed_images(pixels))
+        return Encoded(states, self.embed_visual(inputs) if inputs.text is None else self.embed_text(inputs))
+
+    @property
+    def text_limits(self) -> TextLimits:
+        """Positions, words and languages of the text tower."""
+        return self.text.limits
 
     def prepare_images(self, images: Sequence[Image]) -> Tensor:
         """Pictures of any size and mode as pixels, [N, 3, height, width]."""
@@ -94,9 +99,12 @@ class DualTower(nn.Module):
 
     def embed_images(self, pixels: Tensor) -> Tensor:
         """The vectors of prepared pixels, not normalised, [N, D]."""
+        return self.embed_visual(Inputs(images=Images(pixels=pixels)))
+
+    def embed_visual(self, inputs: Inputs) -> Tensor:
+        """The vectors of the images of the inputs, of whichever form the image tower reads, not normalised, [N, D]."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.frozen != "image"):
-            vectors: Tensor = self.image(pixels)
-        return vectors
+            return visual_vectors(self.image, inputs)
 
     def embed_text(self, inputs: Inputs) -> Tensor:
         """The vectors of texts, not normalised, [B, D]."""
@@ -108,3 +116,13 @@ class DualTower(nn.Module):
         """The score of every image with every text, from their vectors: [N, D], [B, D] -> [N, B]."""
         scores: Tensor = self.similarity(images, texts)
         return scores
+
+
+def visual_vectors(tower: nn.Module, inputs: Inputs) -> Tensor:
+    """What an image tower makes of the pixels, boxed images or regions of the inputs, [N, D]."""
+    if isinstance(tower, RegionTower):
+        of_regions: Tensor = tower(inputs.required("regions", Regions))
+        return of_regions
+    images = inputs.required("images", Images)
+    vectors: Tensor = tower.boxed(images) if isinstance(tower, GridPoolingTower) else tower(images.pixels)
+    return vectors

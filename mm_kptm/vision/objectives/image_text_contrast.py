@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mm_kptm.batch import Images, Inputs
+from mm_kptm.batch import Inputs
 from mm_kptm.objectives.spec import TEXTS, ObjectiveContext, ObjectiveSpec
 from mm_kptm.systems.system import System
 from mm_kptm.train.parallel.processes import rank_and_world_size
@@ -17,7 +17,7 @@ from mm_kptm.vision.contrastive.losses.info_nce import contrast_losses
 from mm_kptm.vision.contrastive.losses.sigmoid import sigmoid_losses
 from mm_kptm.vision.contrastive.losses.streamed import BLOCK, streamed_contrast
 from mm_kptm.vision.contrastive.towers import DualTower
-from mm_kptm.vision.contrastive.two_queues import image_vectors, two_towers
+from mm_kptm.vision.contrastive.two_queues import of_every_text, two_towers
 
 IMAGES = "images, one beside every text"
 
@@ -51,26 +51,28 @@ class ImageTextContrastive:
         plain = encoder.similarity.bias is None and not self.label_smoothing and rank_and_world_size()[1] == 1
         if plain and len(images) > BLOCK:
             return streamed_contrast(images, texts, encoder.similarity.scale())
-        return self._losses(encoder, images, texts).mean()
+        return self._losses(encoder, images, texts, across_processes=True).mean()
 
     def measure(self, system: System, batch: Inputs) -> Tensor:
-        """The loss of every pair, [B]."""
+        """The loss of every pair among those of this process, [B]."""
         encoder = two_towers(system)
-        return self._losses(encoder, *self._vectors(encoder, batch))
+        return self._losses(encoder, *self._vectors(encoder, batch), across_processes=False)
 
-    def _losses(self, encoder: DualTower, images: Tensor, texts: Tensor) -> Tensor:
+    def _losses(self, encoder: DualTower, images: Tensor, texts: Tensor, *, across_processes: bool) -> Tensor:
         scale, bias = encoder.similarity.scale(), encoder.similarity.bias
         if bias is not None:
-            return sigmoid_losses(images, texts, scale, bias)
-        return contrast_losses(images, texts, scale, label_smoothing=self.label_smoothing)
+            return sigmoid_losses(images, texts, scale, bias, across_processes=across_processes)
+        return contrast_losses(
+            images, texts, scale, label_smoothing=self.label_smoothing, across_processes=across_processes
+        )
 
     def _vectors(self, encoder: DualTower, batch: Inputs) -> tuple[Tensor, Tensor]:
-        images = batch.required("images", Images)
+        seen, texts = batch.with_streams(text=None), batch.with_streams(images=None, regions=None)
         if self.chunk_size is None:
-            return image_vectors(encoder.image, images), encoder.embed_text(batch)
-        texts = batch.with_streams(images=None)
+            return of_every_text(encoder.embed_visual(seen), batch), encoder.embed_text(texts)
+        images = embed_in_chunks(encoder.embed_visual, chunks_of_images(seen, self.chunk_size))
         return (
-            embed_in_chunks(lambda one: image_vectors(encoder.image, one), chunks_of_images(images, self.chunk_size)),
+            of_every_text(images, batch),
             embed_in_chunks(encoder.embed_text, chunks_of_texts(texts, self.chunk_size)),
         )
 
@@ -84,4 +86,5 @@ IMAGE_TEXT_CONTRASTIVE = ObjectiveSpec(
     "Radford et al. 2021, Learning Transferable Visual Models From Natural Language Supervision, ICML",
     _build,
     needs=(TEXTS, IMAGES),
+    arguments=("label_smoothing", "chunk_size"),
 )

@@ -164,3 +164,16 @@ def test_languages_have_codes_where_the_vocabulary_has_them(
     firsts = target.ids[target.layout.starts(target.ids.device)].tolist()
     first = len(BERT_SPECIALS) + len(WORDS)
     assert firsts == ([first, first + 1, first + 2] if found else [2, 2, 2])
+
+
+def test_shuffled_translations_are_those_of_other_lines(data: MultilingualText) -> None:
+    said = {}
+    for alignment in ("true", "shuffled"):
+        settings = replace(data, alignment=alignment, train={"de-en": data.train["de-en-fr"]})
+        source = built(settings, "translation-ranking").training
+        batch = source.batch(range(len(source)), seeded(0)).by_name["translation-ranking"]
+        sides = (side.layout.split(side.ids) for side in (batch.texts, batch.translations))
+        said[alignment] = {(tuple(one.tolist()), tuple(other.tolist())) for one, other in zip(*sides, strict=True)}
+    assert not said["true"] & said["shuffled"] and len(said["shuffled"]) == 6
+    for side in (0, 1):
+        assert {pair[side] for pair in said["true"]} == {pair[side] for pair in said["shuffled"]}

@@ -132,6 +132,45 @@ def entities(folder, split):
     return f"{split}.txt", ("7", "8")
 
 
+def visual7w(folder, split):
+    images = [
+        {
+            "image_id": number,
+            "filename": f"v7w_{number}.jpg",
+            "split": ("train", "val", "test")[number % 3],
+            "qa_pairs": [
+                {
+                    "qa_id": 10 * number + at,
+                    "question": "what is it ?",
+                    "type": "what",
+                    "answer": "a hat",
+                    "multiple_choices": ["a cat", "a dog", "a mat"],
+                }
+                for at in range(2)
+            ],
+        }
+        for number in range(6)
+    ]
+    (folder / "dataset.json").write_text(json.dumps({"images": images}))
+    return "dataset.json", [f"v7w_{number}" for number in range(6)]
+
+
+def ok_vqa(folder, split):
+    asked = [{"question_id": number, "image_id": number % 2, "question": "what is it ?"} for number in range(4)]
+    given = [
+        {
+            "question_id": number,
+            "image_id": number % 2,
+            "question_type": "one",
+            "answers": [{"answer_id": at, "answer": COLOURS[number % 2], "raw_answer": "Red!"} for at in range(10)],
+        }
+        for number in range(4)
+    ]
+    (folder / "questions.json").write_text(json.dumps({"questions": asked}))
+    (folder / "annotations.json").write_text(json.dumps({"annotations": given, "question_types": {"one": "Vehicles"}}))
+    return "questions.json", ("0", "1")
+
+
 SETS = {
     ("gqa", "gqa"): (gqa, {"choices": "choices.json"}),
     ("vqa", "vizwiz"): (vizwiz, {"min_count": 1}),
@@ -143,6 +182,42 @@ SETS = {
     ("grounding", "flickr30k-entities"): (entities, {"entities": "."}),
 }
 SUBMITTED = {"gqa": "questionId", "vizwiz": "image", "nlvr2": None, "vcr": None}
+
+
+@pytest.mark.parametrize(
+    ("task", "name"), [("multiple-choice", "visual7w"), ("vqa", "ok-vqa"), ("knowledge-vqa", "ok-vqa")]
+)
+def test_data_sets_whose_files_are_no_splits(task, name, tmp_path, vocabulary, regions):
+    file, images = (visual7w if name == "visual7w" else ok_vqa)(tmp_path, "train")
+    files = {"questions": str(tmp_path / file)}
+    if name == "ok-vqa":
+        files |= {"annotations": str(tmp_path / "annotations.json"), "min_count": 1}
+        files |= {
+            "dev_questions": files["questions"],
+            "dev_annotations": files["annotations"],
+            "test_questions": files["questions"],
+        }
+    settings = {
+        "name": "run",
+        "task": task,
+        "data": {"name": name, **files, "features": str(regions(images)), "vocabulary": str(vocabulary)},
+        "encoder": {"recipe": "uniter-base", "sizes": dict(SIZES)},
+        "train": {"steps": 2, "batch_size": 4},
+        "out": str(tmp_path / "runs"),
+    }
+    (tmp_path / "run.yaml").write_text(json.dumps(settings))
+    settings = config.read(Experiment, tmp_path / "run.yaml")
+    built = train(settings, settings.folder, progress=False)
+    found = evaluate(settings.folder, "dev")
+    assert found["n"] == 4 and 0 <= found["accuracy"] <= 1
+    if name == "visual7w":
+        assert found["baselines"] == {"chance": 0.25}
+        places = [int(row["target"]) for row in built.task.predictions(built.source("dev"))]
+        assert len(set(places)) > 1  # the right answer is in no fixed place
+        return
+    assert found["by_type"].keys() == {"Vehicles"} and built.task.answers == ("blue", "red")
+    (path,) = submit(settings.folder, split="test")
+    assert path.name == "ok-vqa-test.json" and len(json.loads(path.read_text())) == 4
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
 from mm_kptm.systems.system import System
 from mm_kptm.vision.contrastive.grid_pooling import BoxedImages
-from mm_kptm.vision.contrastive.two_queues import QueuedPairs, TwoQueueContrast, queries
+from mm_kptm.vision.contrastive.two_queues import queries
+from mm_kptm.vision.objectives.two_queue_contrast import TwoQueueContrast
 from tests.golden.case import Answer, Case
 
 
@@ -36,7 +37,8 @@ def two_queue(case: Case) -> dict[str, Answer]:
         images, texts = queries(system.encoder, inputs)
         answers |= {f"img_q_{step}": Answer(images), f"text_q_{step}": Answer(texts)}
         with torch.enable_grad():
-            loss = contrast.step(system, QueuedPairs(inputs, inputs))
+            contrast.after_step(system, step)  # what follows moves after a step, and so before the keys of the next
+            loss = contrast.losses(system, inputs, enqueues=True).mean()
             optimizer.zero_grad()
             loss.backward()
         if step == 0:
@@ -58,8 +60,7 @@ def shuffled_loss(contrast: TwoQueueContrast, system: System, inputs: Inputs, ke
     queues, back = system.head("two-queues"), order.argsort()
     queues.follow(system.encoder, contrast.momentum)
     images, texts = queries(system.encoder, inputs)
-    found = queues.image.boxed(keys.images)[back], queues.text(keys)[back]
-    image_keys, text_keys = (torch.nn.functional.normalize(one, dim=-1) for one in found)
+    image_keys, text_keys = (one[back] for one in queues.keys(keys))
     total = torch.zeros(())
     for query, key, queue in ((images, text_keys, queues.text_queue), (texts, image_keys, queues.image_queue)):
         scores = torch.cat([(query * key).sum(-1, keepdim=True), query @ queue.negatives().T], 1) / contrast.temperature

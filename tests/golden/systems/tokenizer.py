@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from mm_kptm.data.tokenizers.clip_bpe import ClipBpe
 from mm_kptm.data.tokenizers.fastbpe import FastBpe
 from mm_kptm.data.tokenizers.wordpiece import WordPiece
+from mm_kptm.systems.text_tokenizer import TextTokenizer
 from tests.golden.case import Answer, Case
 
 
@@ -44,4 +46,21 @@ def xlm_bpe(case: Case) -> tuple[dict[str, Answer], dict[str, Any]]:
     return answers, truths
 
 
-CASES = {"wordpiece-cased": cased, "wordpiece-uncased": uncased, "xlm-bpe": xlm_bpe}
+def clip_bpe(case: Case) -> tuple[dict[str, Answer], dict[str, Any]]:
+    official, tokenizer = case.json("cases.json"), ClipBpe.open(case.folder / "merges.txt")
+    answers = {
+        "vocab_size": Answer(len(tokenizer)),
+        "sot": Answer(tokenizer.specials.start),
+        "eot": Answer(tokenizer.specials.stop),
+    }
+    truths = {name: official[name] for name in answers}
+    limits = TextTokenizer(case.folder, official["context_length"], len(tokenizer))
+    for number, one in enumerate(official["cases"]):
+        ids = limits([one["text"]]).text.ids.tolist()
+        answers[f"{number} ids"] = Answer(list(tokenizer.encode(one["text"]).ids))
+        answers[f"{number} padded"] = Answer(ids + [0] * (official["context_length"] - len(ids)))
+        truths |= {f"{number} ids": one["ids"], f"{number} padded": one["padded"]}
+    return answers, truths
+
+
+CASES = {"clip-bpe": clip_bpe, "wordpiece-cased": cased, "wordpiece-uncased": uncased, "xlm-bpe": xlm_bpe}

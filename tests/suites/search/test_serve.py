@@ -19,21 +19,7 @@ from mm_kptm.errors import UserError
 from mm_kptm.suites.search import serve as serving
 from mm_kptm.suites.search.index import update_index
 from mm_kptm.suites.search.query import Searcher
-from tests.suites.search.towers import model, paint
-
-
-@contextmanager
-def served(searcher, **options):
-    with serving._listening("127.0.0.1", 0) as listener:
-        server = uvicorn.Server(serving.configuration(searcher, **options))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-        thread.start()
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            server.should_exit = True
-            thread.join(20)
-            assert not thread.is_alive()
+from tests.suites.search.towers import model, paint, served
 
 
 @pytest.fixture

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+import uvicorn
 from PIL import Image
 from torch import nn
 
+from mm_kptm.suites.search import serve as serving
 from mm_kptm.suites.search.model import SearchModel, fingerprint
 
 COLOURS = {"red": (1, 0, 0), "rot": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1), "蓝": (0, 0, 1)}
@@ -55,3 +59,18 @@ def paint(path: Path, colour, size=(12, 8)) -> Path:
 
 def age(path: Path) -> None:
     os.utime(path, (1_000_000_000, 1_000_000_000))
+
+
+@contextmanager
+def served(searcher, **options):
+    """The page of a searcher on a free port of the loopback, in a thread."""
+    with serving._listening("127.0.0.1", 0) as listener:
+        server = uvicorn.Server(serving.configuration(searcher, **options))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            server.should_exit = True
+            thread.join(20)
+            assert not thread.is_alive()

@@ -71,13 +71,15 @@ def test_a_batch_eight_times_larger_takes_little_more_memory() -> None:
 
 def test_chunks_are_runs() -> None:
     given = inputs(5)
-    assert [len(one.pixels) for one in chunks_of_images(given.images, 2)] == [2, 2, 1]
+    assert [len(one) for one in chunks_of_images(given.with_streams(text=None), 2)] == [2, 2, 1]
     parts = chunks_of_texts(given.with_streams(images=None), 2)
     assert torch.equal(torch.cat([part.text.ids for part in parts]), given.text.ids)
     assert sum((part.text.layout.lengths for part in parts), ()) == given.text.layout.lengths
     with pytest.raises(UserError, match="a chunk holds one example at least, but its size is 0"):
-        chunks_of_images(given.images, 0)
+        chunks_of_images(given, 0)
     with pytest.raises(UserError, match="texts with facts or other streams beside them are embedded at once"):
         chunks_of_texts(given, 2)
+    with pytest.raises(UserError, match="images are embedded in chunks where they are pixels"):
+        chunks_of_images(given.with_streams(images=None), 2)
     with pytest.raises(UserError, match="a batch of no chunk was to be embedded"):
         embed_in_chunks(nn.Identity(), [])

@@ -80,7 +80,7 @@ def captions(
     return CaptionSource(
         shown=InputSource(Packed.joined(texts, wrong), pictures, np.array(about, np.int64)),
         captions=tuple(Captioned(caption.id, language, f"scene-{caption.scene}") for _, caption, language in chosen),
-        pools=_pools(len(chosen), len(languages), pool),
+        pools=pools(len(chosen), len(languages), pool),
         misses=tuple((index, negative.kind) for index, negative, _ in missed),
     )
 
@@ -156,7 +156,7 @@ def _packed(rows: Sequence[Sequence[tuple[Sequence[str], str]]]) -> Packed:
     return Packed.of(ids=ids, positions=positions, segments=segments, languages=languages)
 
 
-def _pools(count: int, languages: int, size: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def pools(count: int, languages: int, size: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """Pool id of every caption: ``size`` consecutive ones of a language; a remainder joins the last pool, [N]."""
     turn, language = np.divmod(np.arange(count), languages)
     rounds = max(-(-count // languages) // size, 1)

@@ -42,7 +42,7 @@ def retrieval(data: NumberWorldData, request: DataRequest) -> PreparedData:
 
     return PreparedData(
         sources={side: partial(source, side) for side in SIDES_OF_A_SPLIT},
-        model=partial(Retrieval, criterion=choice),
+        model=partial(Retrieval, criterion=choice, ranking=data.ranking),
         sizes={"vocab_size": len(vocabulary()), "region_dim": FEATURES},
         heads=requested_heads(request.recipe, Retrieval.HEADS),
         fingerprints=data.fingerprints,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import Literal
 
 from mm_kptm.data.tokenizers.word_level import WordLevel
@@ -16,6 +17,7 @@ from mm_kptm.suites.number_world.generator.language import vocabulary, words
 from mm_kptm.suites.number_world.generator.numerals import LANGUAGES
 from mm_kptm.suites.number_world.generator.scene import SIZES
 from mm_kptm.suites.number_world.generator.splits import Part, part
+from mm_kptm.tasks.vision.ranking import RankingSettings
 
 
 @cache
@@ -45,7 +47,11 @@ class NumberWorldData:
     num_perception_questions: int = 0  #: visual questions mixed into the training questions about facts
     num_bridge_questions: int = 0  #: fact wordings mixed into the training of vqa, answered by the number that is meant
     candidate_pool_size: int = 50  #: captions (and scenes) per retrieval pool
+    rerank: int | None = None  #: candidates that a first stage leaves to the cross-encoder; all pairs when null
+    rerank_sample: int = 32  #: texts scored against all images as well, to measure what the first stage loses
+    scores: Path | None = None  #: a folder that keeps scores of retrieval, so that a ranking that was killed goes on
     texts: Literal["captions", "sentences", "translations"] = "captions"  #: texts of pretraining
+    captions: Literal["numbers", "owners"] = "numbers"  #: what captions of two towers call the numbers of a scene by
     topics: tuple[str, ...] | None = None  #: topics of sentences; all when null
     mask_rate: float = 0.15  #: masking rate of masked-tokens
     seed: int = 0  #: of the generator; equal seeds give equal bytes
@@ -66,6 +72,7 @@ class NumberWorldData:
                 raise UserError(f"data.{key} is {getattr(self, key)} but must not be negative")
         if not self.languages:
             raise UserError("data.languages is empty; name at least one")
+        _ = self.ranking
         part(self.split, "train")
 
     def side(self, side: str) -> Part:
@@ -94,6 +101,11 @@ class NumberWorldData:
     def draw(self, *path: int | str) -> RandomStream:
         """Random stream for one part of the data."""
         return RandomStream(self.seed, *path)
+
+    @property
+    def ranking(self) -> RankingSettings:
+        """How retrieval ranks the candidates of a pool."""
+        return RankingSettings(self.rerank, self.rerank_sample, self.scores)
 
     @property
     def asked_relations(self) -> tuple[str, ...]:

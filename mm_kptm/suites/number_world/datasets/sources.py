@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import permutations
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from mm_kptm.suites.number_world.generator.knowledge import FactQuestion, bridge
 from mm_kptm.suites.number_world.generator.language import vocabulary
 from mm_kptm.suites.number_world.generator.numerals import LANGUAGES
 from mm_kptm.suites.number_world.generator.parallel import ParallelCorpus
-from mm_kptm.suites.number_world.generator.questions import Question
+from mm_kptm.suites.number_world.generator.questions import InjectedFact, Question
 from mm_kptm.suites.number_world.generator.scene import FEATURES, Scenes
 from mm_kptm.systems.text_format import BERT_FORMAT, TextFormat
 from mm_kptm.tasks.example import Example
@@ -186,7 +186,28 @@ def _along_ring(about: IntArray, order: IntArray) -> IntArray:
     return shown
 
 
-def _trees(asked: Sequence[Question], format: TextFormat) -> Packed:
+class WithFacts(Protocol):
+    """Sentence whose words carry facts."""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """As the model reads them."""
+
+    @property
+    def language(self) -> str:
+        """Its language."""
+
+    @property
+    def branches(self) -> tuple[InjectedFact, ...]:
+        """The facts, each at one of the words."""
+
+
+def trees(asked: Sequence[WithFacts]) -> Packed:
+    """Sentence trees of sentences with their facts, in BERT's form, packed."""
+    return _trees(asked, BERT_FORMAT)
+
+
+def _trees(asked: Sequence[WithFacts], format: TextFormat) -> Packed:
     """Sentence trees of questions with their facts, packed."""
     layout = ImageTextLayout(specials(), format, asks=True)
     framings = [layout(range(len(question.words))) for question in asked]
@@ -200,7 +221,7 @@ def _trees(asked: Sequence[Question], format: TextFormat) -> Packed:
     return Packed(trees.offsets, columns)
 
 
-def _with_facts(question: Question, layout: ImageTextLayout) -> TokenSequence:
+def _with_facts(question: WithFacts, layout: ImageTextLayout) -> TokenSequence:
     facts: dict[int, list[tuple[int, ...]]] = {}
     for branch in question.branches:
         facts.setdefault(branch.anchor, []).append(_token_ids(branch.words))

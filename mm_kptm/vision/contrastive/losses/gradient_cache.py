@@ -40,9 +40,16 @@ def embed_in_chunks(embed: Callable[[Chunk], Tensor], chunks: Sequence[Chunk]) -
     return torch.cat([checkpoint(embed, chunk, use_reentrant=False) for chunk in chunks])
 
 
-def chunks_of_images(images: Images, size: int) -> list[Images]:
-    """Runs of at most ``size`` images."""
-    return [Images(part) for part in images.pixels.split(_positive(size))]
+def chunks_of_images(inputs: Inputs, size: int) -> list[Inputs]:
+    """Runs of at most ``size`` images of pixels.
+
+    Raises:
+        UserError: images come with boxes or as regions.
+    """
+    images = inputs.get("images", Images)
+    if images is None or type(images) is not Images:
+        raise UserError("images are embedded in chunks where they are pixels; leave chunk_size out for other forms")
+    return [Inputs(images=replace(images, pixels=part)) for part in images.pixels.split(_positive(size))]
 
 
 def chunks_of_texts(inputs: Inputs, size: int) -> list[Inputs]:

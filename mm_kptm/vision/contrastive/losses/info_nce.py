@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mm_kptm.vision.contrastive.losses.gathering import Gradient, gather_rows
+from mm_kptm.vision.contrastive.losses.gathering import GatheredRows, Gradient, gather_rows
 
 
 def contrast_losses(
@@ -22,6 +22,7 @@ def contrast_losses(
     *,
     label_smoothing: float = 0.0,
     gradient: Gradient = "summed",
+    across_processes: bool = True,
 ) -> Tensor:
     r"""The loss of every pair of this process, the mean of both directions, [B] (Radford et al. 2021, figure 3).
 
@@ -35,9 +36,13 @@ def contrast_losses(
         scale: s, the inverse temperature.
         label_smoothing: share of the target that is spread over all N pairs (0.1 in ALIGN).
         gradient: what other processes' rows are told of this loss; only ``summed`` gives exact gradients.
+        across_processes: whether the rows of other processes take part; all must then call it.
     """
     left, right = F.normalize(left, dim=-1), F.normalize(right, dim=-1)
-    all_left, all_right = (gather_rows(side, gradient=gradient) for side in (left, right))
+    if across_processes:
+        all_left, all_right = (gather_rows(side, gradient=gradient) for side in (left, right))
+    else:
+        all_left, all_right = GatheredRows(left, 0), GatheredRows(right, 0)
     targets = all_left.start + torch.arange(len(left), device=left.device)
     forward = F.cross_entropy(
         scale * left @ all_right.rows.T, targets, reduction="none", label_smoothing=label_smoothing

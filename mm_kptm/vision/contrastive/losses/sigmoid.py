@@ -18,7 +18,9 @@ from mm_kptm.train.parallel.processes import rank_and_world_size
 from mm_kptm.vision.contrastive.losses.gathering import counts_of_processes
 
 
-def sigmoid_losses(images: Tensor, texts: Tensor, scale: Tensor | float, bias: Tensor | float) -> Tensor:
+def sigmoid_losses(
+    images: Tensor, texts: Tensor, scale: Tensor | float, bias: Tensor | float, *, across_processes: bool = True
+) -> Tensor:
     r"""The loss of every image of this process over the texts of all processes, [B] (Zhai et al. 2023, eq. 1).
 
     .. math:: -\sum_j \log \sigma\big(z_{ij}\,(s\,x_i y_j + b)\big), \quad z_{ij} = 1 \text{ if } i = j \text{ else } -1
@@ -31,11 +33,12 @@ def sigmoid_losses(images: Tensor, texts: Tensor, scale: Tensor | float, bias: T
         texts: y; row i belongs to row i of ``images``, [B, D].
         scale: s; :math:`\log s` starts at log 10 in the paper.
         bias: b; starts at -10 in the paper.
+        across_processes: whether the texts of other processes take part; all must then call it.
     """
     images, texts = F.normalize(images, dim=-1), F.normalize(texts, dim=-1)
     own = 2 * torch.eye(len(images), len(texts), device=images.device, dtype=images.dtype) - 1
     losses = -F.logsigmoid(own * (scale * images @ texts.T + bias)).sum(-1)
-    for others in neighbours(texts):
+    for others in neighbours(texts) if across_processes else ():
         losses = losses - F.logsigmoid(-(scale * images @ others.T + bias)).sum(-1)
     return losses
 

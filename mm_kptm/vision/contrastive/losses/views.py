@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mm_kptm.errors import UserError
-from mm_kptm.vision.contrastive.losses.gathering import gather_rows
+from mm_kptm.vision.contrastive.losses.gathering import GatheredRows, gather_rows
 
 HIDDEN = -1e9  #: score of a row with itself
 
@@ -32,7 +32,9 @@ class ViewScores(NamedTuple):
         )
 
 
-def view_scores(first: Tensor, second: Tensor, *, temperature: float, normalized: bool = True) -> ViewScores:
+def view_scores(
+    first: Tensor, second: Tensor, *, temperature: float, normalized: bool = True, across_processes: bool = True
+) -> ViewScores:
     """Scores of two views over the images of all processes (Chen et al. 2020, SimCLR, eq. 1).
 
     Args:
@@ -40,10 +42,13 @@ def view_scores(first: Tensor, second: Tensor, *, temperature: float, normalized
         second: vectors of second views; row i of both shows the same image, [B, D].
         temperature: divides the scores.
         normalized: whether vectors are compared by their cosine.
+        across_processes: whether the images of other processes take part; all must then call it.
     """
     if normalized:
         first, second = F.normalize(first, dim=-1), F.normalize(second, dim=-1)
-    all_first, all_second = gather_rows(first), gather_rows(second)
+    all_first, all_second = (
+        gather_rows(side) if across_processes else GatheredRows(side, 0) for side in (first, second)
+    )
     targets = all_first.start + torch.arange(len(first), device=first.device)
     itself = F.one_hot(targets, len(all_first.rows)).to(first.dtype) * HIDDEN
     own_first = first @ all_first.rows.T / temperature + itself

@@ -152,6 +152,7 @@ BRIVL = Recipe(
     model_types=("brivl",),
     reads=frozenset({"text", "images"}),
     heads={"two-queues": two_queues},
+    objectives=("two-queue-contrast",),
     pretraining_heads=("two-queues",),
     read_config=read_config,
     infer_from_shapes={

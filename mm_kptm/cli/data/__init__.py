@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mm_kptm.cli.discovery import add_verbs_of
 from mm_kptm.cli.output import add_json, only_json, print_json, print_rows
 from mm_kptm.errors import UserError
 
@@ -53,6 +54,7 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     show.add_argument("--split", default="train", help="of which split (default: train)")
     add_json(show)
     show.set_defaults(run=_show)
+    add_verbs_of(__name__, actions)
 
 
 def _submission(options: argparse.Namespace) -> int:

@@ -38,6 +38,7 @@ MOCO_V2 = Recipe(
     model_types=("moco",),
     reads=frozenset({"images"}),
     heads={"momentum-queue": momentum_queue},
+    objectives=("momentum-contrast",),
     pretraining_heads=("momentum-queue",),
     weights=(
         Rename("encoder_q.fc.{i}.{leaf}", f"{_HEAD}.projection.{{i}}.{{leaf}}"),

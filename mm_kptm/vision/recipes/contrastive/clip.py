@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.text_format import TextFormat
 from mm_kptm.vision.contrastive import published
 from mm_kptm.vision.contrastive.assembly import dual_tower
 from mm_kptm.vision.contrastive.key_maps import HUGGING_FACE_CLIP_RULES, OPEN_CLIP_RULES
@@ -25,6 +26,7 @@ def clip(
     quick_gelu: bool | None = None,
     logit_scale: float | None = None,
     logit_bias: float | None = None,
+    image_size: int | None = None,
     image_mean: Sequence[float] = CLIP_MEAN,
     image_std: Sequence[float] = CLIP_STD,
     interpolation: str = "bicubic",
@@ -35,18 +37,20 @@ def clip(
 
     ``architecture`` is open_clip's name, such as ViT-L-14 or ViT-B-16-SigLIP; what else is given replaces a part of it:
     ``vision`` and ``text`` are fields of open_clip's ``vision_cfg`` and ``text_cfg``, ``logit_scale`` is the initial
-    logarithm of the scale and ``logit_bias`` SigLIP's initial bias. Without an architecture (an empty name) the given
-    fields are all there is. A text tower with ``recipe`` is any text encoder of the catalogue, with its ``sizes``,
-    ``pooling`` (first, mean, max, last, pooled) and ``projection`` (linear, mlp, none).
+    logarithm of the scale, ``logit_bias`` SigLIP's initial bias, ``image_size`` the side of the pictures. Without an
+    architecture (an empty name) the given fields are all there is. A text tower with ``recipe`` is any text encoder of
+    the catalogue, with its ``sizes``, ``pooling`` (first, mean, max, last, pooled) and ``projection`` (linear, mlp,
+    none).
     """
     base = published.architecture(architecture) if architecture else {}
     changed_text = dict(text or {})
     text = changed_text if "recipe" in changed_text else {**base.get("text", {}), **changed_text}
+    sized = {} if image_size is None else {"image_size": image_size}
     bias = base.get("logit_bias") if logit_bias is None else logit_bias
     scale = base.get("logit_scale", LOG_SCALE) if logit_scale is None else logit_scale
     return dual_tower(
         embed_dim=base.get("embed_dim", 512) if embed_dim is None else embed_dim,
-        vision={**base.get("vision", {}), **(vision or {})},
+        vision={**base.get("vision", {}), **(vision or {}), **sized},
         text=text,
         quick_gelu=base.get("quick_gelu", False) if quick_gelu is None else quick_gelu,
         preparation={
@@ -80,10 +84,13 @@ CLIP_VIT_B_32 = Recipe(
     paper="Radford et al. 2021, Learning Transferable Visual Models From Natural Language Supervision, ICML, "
     "arXiv:2103.00020",
     build=clip,
+    objectives=("image-text-contrastive",),
+    pretraining_heads=(),
     reads=frozenset({"text", "images"}),
     weights=(*OPEN_CLIP_RULES, *HUGGING_FACE_CLIP_RULES),
     model_types=("clip",),
     read_config=read_config,
+    text=TextFormat(tokenizer="clip"),
     notes=_NOTES,
 )
 

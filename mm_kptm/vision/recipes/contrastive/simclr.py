@@ -30,6 +30,7 @@ SIMCLR = Recipe(
     model_types=("simclr",),
     reads=frozenset({"images"}),
     heads={"projection": projection},
+    objectives=("nt-xent",),
     pretraining_heads=("projection",),
     weights=(
         Drop("bn1.num_batches_tracked", because=COUNTER),

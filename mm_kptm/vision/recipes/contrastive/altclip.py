@@ -85,6 +85,7 @@ ALTCLIP = Recipe(
     paper="Chen et al. 2022, AltCLIP: Altering the Language Encoder in CLIP for Extended Language Capabilities, "
     "Findings of ACL 2023, arXiv:2211.06679",
     build=altclip,
+    objectives=("image-text-contrastive",),
     reads=frozenset({"text", "images"}),
     model_types=("altclip",),
     read_config=read_config,

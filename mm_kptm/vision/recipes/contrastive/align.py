@@ -105,6 +105,8 @@ ALIGN = Recipe(
     "ICML, arXiv:2102.05918",
     build=align,
     reads=frozenset({"text", "images"}),
+    objectives=("image-text-contrastive",),
+    objective_arguments={"image-text-contrastive": {"label_smoothing": 0.1}},
     model_types=("align",),
     read_config=read_config,
     weights=(

