@@ -14,7 +14,7 @@ from mm_kptm import cli, config, experiment
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import Built, build
 from mm_kptm.experiment.settings import Experiment
-from mm_kptm.experiment.visual.explain import explain
+from mm_kptm.experiment.visual.explanations import explain
 from mm_kptm.nn.ragged import recorded_attention
 from mm_kptm.tasks.vision.attribution import GRADIENT_INPUT, METHODS, attribute
 
