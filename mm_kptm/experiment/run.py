@@ -27,9 +27,9 @@ from mm_kptm.experiment import coverage
 from mm_kptm.experiment.build import Built, build
 from mm_kptm.experiment.defaults import said_of, with_defaults
 from mm_kptm.experiment.examples import write_examples
-from mm_kptm.experiment.feature_contract import check_contract, write_contract
 from mm_kptm.experiment.run_state import CONFIG, DATA, MODEL, leftovers, refuse_links, settled
 from mm_kptm.experiment.settings import Experiment
+from mm_kptm.experiment.visual.feature_contract import check_contract, write_contract
 from mm_kptm.io.atomic import write_json, write_text
 from mm_kptm.io.lock import LOCK, locked
 from mm_kptm.io.records import Record, read_json
