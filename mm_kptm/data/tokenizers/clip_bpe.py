@@ -13,7 +13,7 @@ from tokenizers import Tokenizer as Engine
 
 from mm_kptm.data.tokenizers.protocol import Pieces, Specials
 from mm_kptm.errors import UserError
-from mm_kptm.io.records import Record, read_json
+from mm_kptm.io.records import Json, Record, expected, read_json
 from mm_kptm.io.text_lines import read_text
 
 PUBLISHED = "bpe_simple_vocab_16e6.txt.gz"  #: the released merges, which open_clip brings along
@@ -61,10 +61,10 @@ class ClipBpe:
         """
         file = Path(path)
         if file.suffix == ".json":
-            model = Record.of(read_json(file), str(file)).values.get("model")
-            held = model.get("merges") if isinstance(model, dict) else None
-            listed = held if isinstance(held, list) else []
-            lines = [" ".join(map(str, one)) if isinstance(one, list) else str(one) for one in listed]
+            model = Record.of(Record.of(read_json(file), str(file)).get("model", dict), f"{file}, model")
+            lines = [
+                one if isinstance(one, str) else " ".join(map(str, _pair(one, file))) for one in model.items("merges")
+            ]
         else:
             lines = _lines(file)
         pairs = []
@@ -130,3 +130,7 @@ def _byte_letters() -> list[str]:
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in printable]
     return [chr(byte) for byte in printable] + [chr(256 + number) for number in range(len(others))]
+
+
+def _pair(merge: Json, file: Path) -> list[Json]:
+    return expected(merge, list, f"{file}: a merge")
