@@ -124,6 +124,15 @@ def test_the_experiments_on_ones_own_data_are_read(tmp_path: Path) -> None:
         assert read.data.train in (Path("train.jsonl"), Path("reviews.csv")) or read.task is None
 
 
+def test_the_experiments_in_many_languages_are_read(tmp_path: Path) -> None:
+    found = named("many-languages.md", "yaml")
+    assert set(found) == {"xquad.yaml", "bucc.yaml", "translate.yaml"}
+    for name, settings in found.items():
+        (tmp_path / name).write_text(settings, encoding="utf-8")
+        read = config.read(Experiment, tmp_path / name)
+        assert read.name == Path(name).stem and read.task in catalogue()
+
+
 @pytest.mark.parametrize("name", ["translations.yaml", "captions.yaml"])
 def test_pretraining_on_ones_own_data_is_ten_lines_away(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

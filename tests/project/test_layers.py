@@ -21,6 +21,7 @@ FLOORS = (
     ("mm_kptm.suites.number_world.generator",),
     ("mm_kptm.experiment",),
     ("mm_kptm.datasets.custom", "mm_kptm.datasets.schemas"),
+    ("mm_kptm.datasets.multilingual_vision",),
     ("mm_kptm.datasets.vision", "mm_kptm.datasets.text", "mm_kptm.datasets.knowledge", "mm_kptm.datasets.pretraining"),
     ("mm_kptm.datasets",),
     ("mm_kptm.tasks.vision", "mm_kptm.tasks.text", "mm_kptm.tasks.knowledge"),
