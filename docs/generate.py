@@ -22,6 +22,7 @@ GOLDENS = ROOT / "tests" / "golden"
 WINGS = {
     "mm_kptm.recipes": "Text encoders",
     "mm_kptm.vision.recipes": "Vision and language",
+    "mm_kptm.vision.recipes.contrastive": "Contrastive vision and language",
     "mm_kptm.knowledge.recipes": "Knowledge",
     "mm_kptm.crosslingual.recipes": "Cross-lingual",
 }

@@ -5,7 +5,7 @@ Shapes: B sequences, T token rows, R region rows, F region features, N and M pad
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -169,12 +169,40 @@ class Regions(InputStream):
 class Images(InputStream):
     """Pixels of whole images, for encoders that compute their own features."""
 
-    pixels: Tensor  #: [images, 3, height, width]
+    pixels: Tensor  #: [images, 3, height, width]; smaller images stand in the upper left corner
+    sizes: tuple[tuple[int, int], ...] | None = None  #: height and width of each; None: all fill the tensor
+
+    @classmethod
+    def of(cls, pictures: Sequence[Tensor]) -> Images:
+        """Images of any sizes, each [3, height, width]."""
+        sizes = tuple((picture.shape[1], picture.shape[2]) for picture in pictures)
+        height, width = max((h for h, _ in sizes), default=0), max((w for _, w in sizes), default=0)
+        if all(size == (height, width) for size in sizes):
+            return cls(torch.stack(list(pictures)) if pictures else torch.zeros(0, 3, 0, 0))
+        pixels = pictures[0].new_zeros(len(pictures), 3, height, width)
+        for whole, picture, (h, w) in zip(pixels, pictures, sizes, strict=True):
+            whole[:, :h, :w] = picture
+        return cls(pixels, sizes)
 
     @property
     def num_sequences(self) -> int:
         """Number of images."""
         return len(self.pixels)
+
+    def size_of(self, number: int) -> tuple[int, int]:
+        """Height and width of an image."""
+        if self.sizes is not None:
+            return self.sizes[number]
+        return self.pixels.shape[2], self.pixels.shape[3]
+
+    def by_size(self) -> Iterator[tuple[list[int], Tensor]]:
+        """Images of one size at a time, without what pads them: their numbers and pixels [images, 3, height, width]."""
+        if self.sizes is None:
+            yield list(range(len(self.pixels))), self.pixels
+            return
+        for height, width in dict.fromkeys(self.sizes):
+            numbers = [number for number, size in enumerate(self.sizes) if size == (height, width)]
+            yield numbers, self.pixels[numbers, :, :height, :width]
 
 
 @dataclass(frozen=True, eq=False)

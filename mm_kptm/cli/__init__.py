@@ -69,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
     )
     root.add_argument("--version", action="version", version=f"mm-kptm {__version__}")
     verbs = root.add_subparsers(title="verbs", metavar="VERB", dest="verb", required=True)
-    add_verbs_of("", verbs)
+    add_verbs_of(__name__, verbs)
     for name, verb in verbs.choices.items():
         if name in _WITH_PLUGINS:
             for leaf in _leaves(verb):

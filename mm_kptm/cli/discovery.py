@@ -1,4 +1,4 @@
-"""Discovery of verbs: a module of this package with ``add_verbs`` adds them; ``kg_link`` adds to the group ``kg``."""
+"""Discovery of verbs: every module of a package that has ``add_verbs`` adds its own."""
 
 from __future__ import annotations
 
@@ -7,16 +7,13 @@ import importlib
 import pkgutil
 from typing import Any
 
-from mm_kptm import cli
-
-FIRST = ("runs", "predict", "compare", "sweep", "kg_graphs")  #: modules whose verbs the help lists first
+FIRST = ("runs", "predict", "compare", "sweep", "graphs")  #: modules whose verbs the help lists first
 
 
-def add_verbs_of(group: str, verbs: argparse._SubParsersAction[Any]) -> None:
-    """Add the verbs of all modules of a group, of those in no group where it is empty."""
-    names = [found.name for found in pkgutil.iter_modules(cli.__path__)]
-    names = [name for name in names if (name.partition("_")[0] if "_" in name else "") == group]
+def add_verbs_of(package: str, verbs: argparse._SubParsersAction[Any]) -> None:
+    """Add the verbs of all modules in a package, by its dotted name."""
+    names = [found.name for found in pkgutil.iter_modules(importlib.import_module(package).__path__)]
     for name in sorted(names, key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name)):
-        module = importlib.import_module(f"{cli.__name__}.{name}")
+        module = importlib.import_module(f"{package}.{name}")
         if hasattr(module, "add_verbs"):
             module.add_verbs(verbs)

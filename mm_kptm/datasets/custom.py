@@ -39,7 +39,6 @@ from mm_kptm.tasks.vision.grounding import Grounding
 from mm_kptm.tasks.vision.retrieval import Retrieval
 from mm_kptm.tasks.vision.vqa import VQA, one_answer
 from mm_kptm.train.protocol import Source, Trainable
-from mm_kptm.vision.features.region_store import DetectionStore
 
 T = TypeVar("T")
 
@@ -122,7 +121,7 @@ def parallel_sentences(data: OwnTexts, request: DataRequest) -> PreparedData:
 
 def vqa(data: OwnImages, request: DataRequest) -> PreparedData:
     """Questions about images."""
-    store = data.store()
+    store = data.store(request)
     reading = image_sources.reading_of(data, request.recipe)
     answers = _answers(reader(data, own.read_vqa)(data.train), data.min_count)
     return _files(
@@ -137,7 +136,7 @@ def vqa(data: OwnImages, request: DataRequest) -> PreparedData:
 
 def retrieval(data: OwnImages, request: DataRequest) -> PreparedData:
     """Images and their captions."""
-    store = data.store()
+    store = data.store(request)
     reading = image_sources.reading_of(data, request.recipe)
     return _files(
         data,
@@ -151,7 +150,7 @@ def retrieval(data: OwnImages, request: DataRequest) -> PreparedData:
 
 def captioning(data: OwnImages, request: DataRequest) -> PreparedData:
     """Images and captions to write."""
-    store = DetectionStore(data.features) if data.tags else data.store()
+    store = data.store(request, detections=data.tags)
     reading = image_sources.reading_of(data, request.recipe)
     captions = Captions(data, reading, store)
     examples = by_split(data.files, reader(data, own.read_retrieval))
@@ -169,7 +168,7 @@ def captioning(data: OwnImages, request: DataRequest) -> PreparedData:
 
 def grounding(data: OwnImages, request: DataRequest) -> PreparedData:
     """Expressions and the boxes that they mean."""
-    store = data.store()
+    store = data.store(request)
     reading = image_sources.reading_of(data, request.recipe)
     return _files(
         data,

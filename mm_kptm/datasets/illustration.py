@@ -22,5 +22,6 @@ class Illustration:
     question: str = ""  #: the text as written; empty: the tokens that are read
     pixels: NDArray[np.uint8] | None = None  #: [H, W, 3]
     regions: tuple[str, ...] = ()  #: names of the regions, in their order
+    region: int | None = None  #: index of the region that decides the answer; None where none does alone
     facts: tuple[Fact, ...] | None = None  #: injected facts; None: those that hang in the text
     wording: Callable[[str], str] = _as_it_is  #: an answer in words

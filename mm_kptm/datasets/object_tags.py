@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import cache
 
 from mm_kptm.data.tokenizers.protocol import Tokenizer
+from mm_kptm.datasets.stored_regions import ImageStore
 from mm_kptm.errors import UserError
 from mm_kptm.vision.features.region_store import DetectionStore
-from mm_kptm.vision.features.store import RegionStore
 
 
 class ObjectTags:
@@ -17,7 +17,7 @@ class ObjectTags:
         UserError: the store holds no names.
     """
 
-    def __init__(self, store: RegionStore, tokenizer: Tokenizer) -> None:
+    def __init__(self, store: ImageStore, tokenizer: Tokenizer) -> None:
         if not isinstance(store, DetectionStore) or "object_names" not in store.columns:
             raise UserError(f"data.tags are names of objects, but {store.folder} holds no object_names.npy")
         self._store = store

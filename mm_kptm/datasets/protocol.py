@@ -26,6 +26,7 @@ from mm_kptm.systems.system import System
 from mm_kptm.tasks.example import Row
 from mm_kptm.tasks.protocol import Task
 from mm_kptm.train.protocol import Source, Trainable
+from mm_kptm.vision.modules.pixels import PixelFormat
 
 PRETRAINING = "pretraining"  #: name in place of a task for pure pretraining
 
@@ -48,6 +49,7 @@ class DataRequest:
     objectives: Mapping[str, float] = field(default_factory=dict)  #: of pretraining, with their weights
     vectors: Path | None = None  #: a folder of entity vectors, for knowledge that is fused
     objective_arguments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  #: in place of published ones
+    pixels: PixelFormat | None = None  #: how the encoder reads pictures, where it reads any
 
     @property
     def form(self) -> str | None:

@@ -11,8 +11,12 @@ from typing import TypeVar
 
 from mm_kptm.data.tokenizers.opening import open_tokenizer, tokenizer_files
 from mm_kptm.data.tokenizers.protocol import Tokenizer
+from mm_kptm.datasets.protocol import DataRequest
+from mm_kptm.datasets.stored_regions import ImageStore
 from mm_kptm.errors import UserError
+from mm_kptm.preprocessing.images import PictureFolder
 from mm_kptm.tasks.vision.ranking import RankingSettings
+from mm_kptm.vision.features.region_store import DetectionStore
 from mm_kptm.vision.features.store import RegionStore
 
 T = TypeVar("T")
@@ -67,14 +71,64 @@ class SplitFiles(TextSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RegionFiles(SplitFiles):
-    """One file per split, about images with region features in a store."""
+class ImageSettings(TextSettings):
+    """Texts about images, of which there are region features in a store, or the pictures themselves."""
 
-    features: Path  #: a folder of region features of all the images
+    features: Path | None = None  #: a folder of region features of all the images
+    images: Path | None = None  #: in their place, a folder of pictures; encoder.vision turns them into regions
 
-    def store(self) -> RegionStore:
-        """The regions; ``UserError`` where they cannot be read."""
-        return RegionStore(self.features)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.features is None) == (self.images is None):
+            given = "none is given" if self.features is None else "both are given"
+            raise UserError(
+                f"the images of an example are region features or pictures, but {given}; name data.features or "
+                "data.images"
+            )
+
+    def store(self, request: DataRequest, *, detections: bool = False) -> ImageStore:
+        """The images by name.
+
+        Args:
+            request: says how the encoder reads pictures.
+            detections: whether stored names, classes and confidences are read, too.
+
+        Raises:
+            UserError: they cannot be read, or the encoder does not read what they are.
+        """
+        if self.features is not None:
+            if request.pixels is not None:
+                raise UserError(
+                    f"encoder.vision makes regions of pictures, but data.features is {self.features}, regions that are "
+                    "made already; give data.images, or leave encoder.vision out"
+                )
+            return DetectionStore(self.features) if detections else RegionStore(self.features)
+        if self.images is None or request.pixels is None:
+            raise UserError(
+                f"data.images is {self.images}, but the encoder reads regions of pictures; say what makes them as "
+                "encoder.vision, such as {backbone: resnet50}"
+            )
+        return PictureFolder(self.images, request.pixels)
+
+    def region_store(self, request: DataRequest, what: str) -> RegionStore:
+        """The stored regions, for examples that name them.
+
+        Args:
+            request: says how the encoder reads pictures.
+            what: the data set, for the message.
+
+        Raises:
+            UserError: there are pictures in their place, or they cannot be read.
+        """
+        store = self.store(request)
+        if not isinstance(store, RegionStore):
+            raise UserError(f"{what} name regions of a detector, but data.images gives pictures; give data.features")
+        return store
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegionFiles(ImageSettings, SplitFiles):
+    """One file per split, about images."""
 
 
 @dataclass(frozen=True, kw_only=True)

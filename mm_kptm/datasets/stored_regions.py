@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from mm_kptm.batch import Detected, Regions, SequenceLayout
 from mm_kptm.data.packing import gather
-from mm_kptm.preprocessing.inputs import IntArray
+from mm_kptm.preprocessing.images import PictureFolder
+from mm_kptm.preprocessing.inputs import IntArray, RegionProvider
 from mm_kptm.vision.features.store import RegionStore
 
 CLASSES = "class_probs"
@@ -53,6 +54,19 @@ class StoredRegions:
             objects=_detected(columns, "object"),
             attributes=_detected(columns, "attribute"),
         )
+
+
+ImageStore = RegionStore | PictureFolder  #: images by name: their regions, or their pictures
+
+
+def provider_of(store: ImageStore) -> RegionProvider:
+    """What the images of a store give to a batch."""
+    return store if isinstance(store, PictureFolder) else StoredRegions(store)
+
+
+def region_sizes(store: ImageStore) -> dict[str, int]:
+    """Sizes of an encoder that follow from its images; no detector names the cells of pictures."""
+    return {"region_dim": store.dim} | ({"num_region_classes": 0} if isinstance(store, PictureFolder) else {})
 
 
 def _detected(columns: Mapping[str, torch.Tensor], what: str) -> Detected | None:

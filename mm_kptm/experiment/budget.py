@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -73,6 +73,14 @@ def check_equal(budgets: Mapping[str, Budget]) -> None:
         )
 
 
+@runtime_checkable
+class Shortened(Protocol):
+    """Source that is ranked as a whole and gives a smaller one of its kind."""
+
+    def first(self, count: int) -> Source[Any]:
+        """A source of its first examples."""
+
+
 @dataclass(frozen=True)
 class _Glance:
     """Source restricted to its first examples."""
@@ -97,7 +105,8 @@ def glance(built: Built, split: str) -> list[Row]:
     """
     if built.task is None:
         raise UserError("there is nothing to compare without a task: objectives alone answer nothing")
-    return built.task.predictions(_Glance(built.source(split)))
+    source = built.source(split)
+    return built.task.predictions(source.first(GLANCE) if isinstance(source, Shortened) else _Glance(source))
 
 
 def check_same_examples(split: str, asked: Mapping[str, Mapping[str, tuple[object, ...]]]) -> None:

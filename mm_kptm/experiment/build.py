@@ -20,17 +20,27 @@ from mm_kptm.datasets.protocol import (
     find_task_dataset,
 )
 from mm_kptm.errors import UserError
-from mm_kptm.experiment import knowledge
+from mm_kptm.experiment import knowledge, vision
+from mm_kptm.experiment.feature_contract import check_contract
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
 from mm_kptm.knowledge.kinds.protocol import knowledge_kinds
 from mm_kptm.objectives.continual import ContinualSchedule
 from mm_kptm.objectives.mixture import Mixture, Objective
-from mm_kptm.objectives.spec import LANGUAGE_IDS, REGIONS, TEXTS, ObjectiveContext, Offers, build_objectives
+from mm_kptm.objectives.spec import (
+    LANGUAGE_IDS,
+    REGION_FEATURES,
+    REGIONS,
+    TEXTS,
+    ObjectiveContext,
+    Offers,
+    build_objectives,
+)
 from mm_kptm.systems import assembly, pretrained
 from mm_kptm.systems.discovery import find
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.saved import saved_task_parameters
 from mm_kptm.systems.system import System
+from mm_kptm.tasks.adversarial_training import AdversarialTraining
 from mm_kptm.tasks.multitask import MultiTask
 from mm_kptm.tasks.pretraining import ObjectiveSource, SourcesOfObjectives, Staged, heads_of
 from mm_kptm.tasks.protocol import Task, check_fit, check_vocabulary
@@ -76,13 +86,18 @@ class Built:
                     "stages were asked for, but these data build the batches of all objectives in one source"
                 )
             return Staged(source, self.schedule)
-        return self.model.training_source(source) if isinstance(self.model, MultiTask) else source
+        return self._plain.training_source(source) if isinstance(self._plain, MultiTask) else source
 
     @property
     def task(self) -> Task[Any] | None:
         """The task; None in pure pretraining."""
-        model = self.model.task if isinstance(self.model, MultiTask) else self.model
+        model = self._plain.task if isinstance(self._plain, MultiTask) else self._plain
         return model if isinstance(model, Task) else None
+
+    @property
+    def _plain(self) -> nn.Module:
+        """The model without what perturbs its inputs in training."""
+        return self.model.model if isinstance(self.model, AdversarialTraining) else module_of(self.model)
 
     @property
     def own(self) -> dict[str, Tensor]:
@@ -101,8 +116,15 @@ def build(settings: Experiment) -> Built:
     recipe, weights = find(settings.encoder.recipe), settings.weights
     if settings.task is not None:
         check_fit(find_task(settings.task), recipe)  # before any file is opened
+    check_contract(settings, settings.encoder.weights)
     dataset = find_task_dataset(settings.trained, settings.data)
-    prepared = dataset.prepare(settings.data, _request(recipe, settings))
+    request = data_request(settings)
+    prepared = dataset.prepare(settings.data, request)
+    if request.pixels is not None and getattr(settings.data, "images", None) is None:
+        raise UserError(
+            f"encoder.vision makes regions of pictures, but {settings.data.name} gives none; use data with "
+            "data.images, or leave encoder.vision out"
+        )
     if settings.transfer is not None:
         languages = prepared.encoding.languages if prepared.encoding is not None else ()
         prepared = replace(prepared, sources=transferred(prepared.sources, settings.transfer, languages))
@@ -121,6 +143,7 @@ def build(settings: Experiment) -> Built:
         system = _system(recipe, replace(settings.encoder, weights=weights), prepared, learnt)
         check_vocabulary(system, prepared.sizes.get("vocab_size"), loaded=weights is not None)
         loaded = list(system.modules()) if weights is not None else []
+        loaded += _with_vision(system, settings.encoder, recipe)
         knowledge.apply_knowledge(system, settings.knowledge, prepared)
         if learnt is not None and learnt.objective.name not in system.heads:
             assembly.add_head(system, learnt.objective.name, learnt.sizes)
@@ -128,6 +151,8 @@ def build(settings: Experiment) -> Built:
         model = prepared.model(system)
         if settings.encoder.init_std is not None:
             knowledge.reinitialise(module_of(model), loaded, settings.encoder.init_std)
+    if settings.adversarial is not None:
+        model = AdversarialTraining(model, system, settings.adversarial)
     built = Built(model, system, prepared, settings.schedule)
     if settings.task is not None and weights is not None:
         _fill_own(built, saved_task_parameters(weights, settings.task))
@@ -177,7 +202,7 @@ def _objective_data(prepared: PreparedData, settings: Experiment) -> PreparedDat
         UserError: they differ from those of the task in their vocabulary or number of languages.
     """
     beside = find_task_dataset(PRETRAINING, settings.objective_data).prepare(
-        settings.objective_data, _request(find(settings.encoder.recipe), settings)
+        settings.objective_data, data_request(settings)
     )
     for size, what in (("vocab_size", "pieces in the vocabulary"), ("num_languages", "languages")):
         ours, theirs = (one.sizes.get(size) for one in (prepared, beside))
@@ -203,7 +228,9 @@ def _objectives(task: str, prepared: PreparedData, settings: Experiment) -> dict
             f"inputs to compute them on; {remedy}"
         )
     tokenizer = data.tokenizer()
-    has = [TEXTS, LANGUAGE_IDS, *([REGIONS] if "region_dim" in prepared.sizes else [])]
+    has = [TEXTS, LANGUAGE_IDS]
+    if "region_dim" in prepared.sizes:
+        has += [REGIONS] if settings.encoder.vision is not None else [REGIONS, REGION_FEATURES]
     if prepared.sizes.keys() & {"region_dim", "image_size"}:
         has.append(IMAGES)
     offers = Offers(f"{data_name(type(data))} of {task}", {**dict.fromkeys(has), **prepared.labels}, remedy=remedy)
@@ -233,10 +260,39 @@ def _fresh(asked: EncoderSettings, prepared: PreparedData) -> list[str]:
     return [*asked.fresh, *(f"heads.{head}." for head in prepared.heads)]
 
 
-def _request(recipe: Recipe, settings: Experiment) -> DataRequest:
-    knowledge = settings.knowledge
+def _with_vision(system: System, asked: EncoderSettings, recipe: Recipe) -> list[nn.Module]:
+    """Put the backbone that the settings ask for before the encoder; the modules that keep their own initialisation.
+
+    Raises:
+        UserError: the weights were saved with a backbone, but none is asked for.
+    """
+    if asked.vision is not None:
+        vision.add_vision(system, asked.vision, recipe)
+    elif system.frontends:
+        held = " and ".join(f"{name} {sizes.get('backbone', '')}" for name, sizes in system.frontend_sizes.items())
+        raise UserError(
+            f"{asked.weights} was trained on pictures ({held.strip()}), but encoder.vision is not set; set it to the "
+            "same backbone, and give data.images"
+        )
+    return list(system.frontends.modules())
+
+
+def data_request(settings: Experiment) -> DataRequest:
+    """What an experiment asks of its data.
+
+    Raises:
+        UserError: there is no such recipe, or it reads no pictures where a backbone for them is asked for.
+    """
+    recipe = find(settings.encoder.recipe)
+    knowledge, asked = settings.knowledge, settings.encoder.vision
     return DataRequest(
-        recipe, knowledge.way, knowledge.given, settings.objectives, knowledge.vectors, settings.objective_arguments
+        recipe,
+        knowledge.way,
+        knowledge.given,
+        settings.objectives,
+        knowledge.vectors,
+        settings.objective_arguments,
+        None if asked is None else vision.pixel_format(asked, recipe),
     )
 
 

@@ -65,7 +65,7 @@ def _example(settings: Experiment, built: Built, split: str, row: Row, about: Ro
     known = Illustration()
     if built.prepared.illustrate is not None and about.index is not None:
         known = built.prepared.illustrate(split, about.index)
-    tokens, facts, boxes, texts = _read(settings, built, about.texts)
+    tokens, facts, boxes, texts = _read(settings, built, about)
     pixels = known.pixels
     width, height = (pixels.shape[1], pixels.shape[0]) if pixels is not None else CANVAS if boxes else (0, 0)
     names = known.regions if len(known.regions) == len(boxes) else tuple(f"region {n + 1}" for n in range(len(boxes)))
@@ -90,28 +90,36 @@ Corners = tuple[float, float, float, float]
 
 
 def _read(
-    settings: Experiment, built: Built, texts: Sequence[Inputs]
+    settings: Experiment, built: Built, about: RowInputs
 ) -> tuple[tuple[Token, ...], tuple[Fact, ...], list[tuple[Corners, float | None]], list[str]]:
-    """Tokens with attention, facts, boxes with attention, and each text; of several texts, the texts alone."""
+    """Tokens with attention, facts, boxes with attention, and each text; attention and tokens of a single text."""
     try:
         tokenizer = tokenizer_of_data(settings, built.prepared)
     except UserError:  # its pieces cannot be named
         return (), (), [], []
-    lines = [_trunk(inputs.text, tokenizer) for inputs in texts if inputs.text is not None]
-    if len(texts) != 1 or texts[0].text is None:
+    lines = [line for inputs in about.texts if inputs.text is not None for line in _lines(inputs.text, tokenizer)]
+    if len(about.texts) != 1:
         return (), (), [], lines
-    (inputs,), text = texts, texts[0].text
-    to_tokens, to_regions = _attention(built, inputs)
+    inputs, text = about.texts[0], about.texts[0].text
+    if text is None or len(text.layout) != 1:
+        return (), (), _boxes(inputs, None), lines
+    to_tokens, to_regions = _attention(built, inputs) if about.complete else (None, None)
     pieces = [tokenizer.vocabulary[number] for number in text.ids.tolist()]
     tokens = tuple(
         Token(piece, None if to_tokens is None else round(to_tokens[at], 4)) for at, piece in enumerate(pieces)
     )
+    return tokens, _facts(inputs, text, pieces), _boxes(inputs, to_regions), lines
+
+
+def _boxes(inputs: Inputs, to_regions: Sequence[float] | None) -> list[tuple[Corners, float | None]]:
+    """Boxes of one image with their attention; none of several images."""
+    if inputs.regions is None or len(inputs.regions.layout) != 1:
+        return []
     boxes: list[tuple[Corners, float | None]] = []
-    if inputs.regions is not None:
-        for at, (x1, y1, x2, y2) in enumerate(inputs.regions.boxes.clamp(0, 1).tolist()):
-            corners = (min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2))
-            boxes.append((corners, None if to_regions is None else round(to_regions[at], 4)))
-    return tokens, _facts(inputs, text, pieces), boxes, lines
+    for at, (x1, y1, x2, y2) in enumerate(inputs.regions.boxes.clamp(0, 1).tolist()):
+        corners = (min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2))
+        boxes.append((corners, None if to_regions is None else round(to_regions[at], 4)))
+    return boxes
 
 
 def _attention(built: Built, inputs: Inputs) -> tuple[list[float] | None, list[float] | None]:
@@ -148,14 +156,18 @@ def _shares(weights: Tensor | None, count: int) -> list[float] | None:
     return shares
 
 
-def _trunk(text: Tokens, tokenizer: Tokenizer) -> str:
-    """The text without facts and special tokens."""
+def _lines(text: Tokens, tokenizer: Tokenizer) -> list[str]:
+    """Every text without facts and special tokens."""
     framing = {tokenizer.specials.pad, tokenizer.specials.start, tokenizer.specials.stop}
     on_trunk = [True] * text.rows
     if isinstance(text.attention_mask, Branches):
         on_trunk = (text.attention_mask.branches == 0).tolist()
-    kept = [n for n, trunk in zip(text.ids.tolist(), on_trunk, strict=True) if trunk and n not in framing]
-    return running_text([tokenizer.vocabulary[number] for number in kept])
+    ids = text.ids.tolist()
+    lines = []
+    for first, length in zip(text.layout.offsets, text.layout.lengths, strict=False):
+        kept = [at for at in range(first, first + length) if on_trunk[at] and ids[at] not in framing]
+        lines.append(running_text([tokenizer.vocabulary[ids[at]] for at in kept]))
+    return lines
 
 
 def _facts(inputs: Inputs, text: Tokens, pieces: Sequence[str]) -> tuple[Fact, ...]:

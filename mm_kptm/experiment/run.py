@@ -25,6 +25,7 @@ from mm_kptm.errors import UserError, UserNotice
 from mm_kptm.experiment import coverage
 from mm_kptm.experiment.build import Built, build
 from mm_kptm.experiment.examples import write_examples
+from mm_kptm.experiment.feature_contract import check_contract, write_contract
 from mm_kptm.experiment.run_state import CONFIG, DATA, MODEL, leftovers, refuse_links, settled
 from mm_kptm.experiment.settings import Experiment
 from mm_kptm.io.atomic import write_json, write_text
@@ -75,6 +76,7 @@ def _train(settings: Experiment, folder: Path, *, resume: bool, overwrite: bool,
             remove_run(folder)
         barrier()
     _check_data(folder / DATA, built.prepared.fingerprints)
+    check_contract(settings, folder)
     covered = coverage.measured_coverage(settings, built)
     if is_main_process():
         for path in leftovers(folder):
@@ -88,6 +90,7 @@ def _train(settings: Experiment, folder: Path, *, resume: bool, overwrite: bool,
         record_plugins(folder)
         write_text(folder / CONFIG, config.dump(settings))
         write_json(folder / DATA, dict(built.prepared.fingerprints), indent=1, ascii_only=True)
+        write_contract(settings, folder)
     fitted = fit(
         built.model,
         source,
@@ -109,6 +112,7 @@ def _train(settings: Experiment, folder: Path, *, resume: bool, overwrite: bool,
             own=built.own,
             training={"experiment": settings.name, "seed": settings.train.seed, "steps": fitted.step},
         )
+        write_contract(settings, folder / MODEL)
     return built
 
 
@@ -157,6 +161,7 @@ def opened(folder: Path, checkpoint: str = "last") -> tuple[Experiment, Built]:
         warnings.warn(f"{difference}; the checkpoint's own settings are used", UserNotice, stacklevel=2)
     built = build(settings)
     _check_data(weights / DATA if (weights / DATA).is_file() else folder / DATA, built.prepared.fingerprints)
+    check_contract(settings, folder)
     load_weights(weights, module_of(built.model))
     return settings, built
 

@@ -13,6 +13,7 @@ from mm_kptm.datasets.protocol import PRETRAINING, datasets
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.kinds.protocol import KnowledgeKind, find_kind, knowledge_kinds
 from mm_kptm.objectives.continual import ContinualSchedule
+from mm_kptm.tasks.adversarial_training import AdversarialSettings
 from mm_kptm.tasks.transfer import TransferSettings
 from mm_kptm.train.settings import TrainSettings
 
@@ -29,6 +30,26 @@ Size = int | float | bool | str | dict[str, Any]  #: a dict holds the sizes of a
 
 
 @dataclass(frozen=True)
+class VisionSettings:
+    """Backbone that turns the pictures of `data.images` into regions, inside the model."""
+
+    backbone: str = "resnet50"  #: any model of timm, or patches of raw pixels (ViLT)
+    weights: Path | None = None  #: a file of timm or torchvision; fresh weights when null or none
+    trainable: bool = True  #: whether it is trained, its BatchNorm statistics included
+    freeze_batch_norm: bool = False  #: whether BatchNorm keeps the statistics of `weights` all the same
+    size: int | None = None  #: side of the pictures in pixels, or their short side; as published when null
+    longest: int | None = None  #: longest side of pictures that keep their shape; squares when null
+    patch: int = 32  #: side of a patch of `patches`, in pixels
+    kernel: int | None = None  #: side of the convolution to the encoder's width; that of the system when null
+    pool: int | None = None  #: cells max-pooled into one, along each side; that of the system when null
+
+    @property
+    def file(self) -> Path | None:
+        """The file of its weights; None for fresh ones."""
+        return None if self.weights is None or str(self.weights) == "none" else self.weights
+
+
+@dataclass(frozen=True)
 class EncoderSettings:
     """Encoder: the published system and its initial weights."""
 
@@ -38,6 +59,7 @@ class EncoderSettings:
     weights: Path | None = None
     """An official checkpoint or a saved folder, in which {seed} stands for train.seed; fresh weights when null."""
     fresh: tuple[str, ...] = ()  #: parameter name prefixes that may be missing in `weights`
+    vision: VisionSettings | None = None  #: what makes regions of pictures; null where the data have region features
     init_std: float | None = None  #: standard deviation of all fresh weights; 0.1 suits small encoders
 
 
@@ -99,6 +121,7 @@ class Experiment:
     stages: dict[str, tuple[int, ...]] = field(
         default_factory=dict
     )  #: steps of each objective in every stage (continual pretraining, ERNIE 2.0)
+    adversarial: AdversarialSettings | None = None  #: perturb the inputs while training (VILLA); null for none
     train: TrainSettings = field(default_factory=TrainSettings)
     out: Path = Path("runs")  #: parent of the run folders
     sweep: dict[str, str | tuple[Scalar, ...]] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -92,7 +92,7 @@ def trace(system: System, inputs: Inputs) -> Trace:
     kept: dict[str, _Kept] = {}
     with recorder.watching():
         for depth, state in enumerate(system.hidden_states(inputs)):
-            streams = _streams(system.encoder, state, depth)
+            streams = _streams(system, inputs, state, depth)
             for record in recorder.new():
                 _keep_attention(kept, record, system.encoder)
             for name, stream in streams.items():
@@ -191,14 +191,17 @@ class _Recorder:
         self._new.append(_Record(name, weights, reading, len(self._new), repeated=call >= len(names)))
 
 
-def _streams(encoder: nn.Module, state: HiddenState, depth: int) -> dict[str, Stream]:
+def _streams(system: System, inputs: Inputs, state: HiddenState, depth: int) -> dict[str, Stream]:
     """The streams of a state by name; ``depth`` counts from the embeddings."""
+    encoder = system.encoder
     if isinstance(state, Pair):
         names = encoder.streams if isinstance(encoder, TwoStream) else ("text", "regions")
         return dict(zip(names, state, strict=True))
-    if isinstance(encoder, Seq2Seq) and depth > len(encoder.source.layers):
-        return {"target": cast(Stream, state)}
-    return {"text": cast(Stream, state)}
+    if not isinstance(state, Stream):  # rows alone, as of an encoder without attention
+        if inputs.text is None or len(state.x) != inputs.text.rows:
+            raise UserError(f"the states of {system.recipe} are no rows of the text, so they cannot be traced")
+        return {"text": Stream.of(state.x, inputs.text.layout)}
+    return {"target" if isinstance(encoder, Seq2Seq) and depth > len(encoder.source.layers) else "text": state}
 
 
 def _keep_attention(kept: dict[str, _Kept], record: _Record, encoder: nn.Module) -> None:

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, lru_cache
 from itertools import groupby
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -192,12 +193,48 @@ def attend(query: Tensor, key: Tensor, value: Tensor, reading: AttentionLayout, 
         _observer(query, key, reading)
     if not len(query):
         return query  # the kernels need at least one row
+    if (records := _records.get()) is not None:
+        return _recorded(query, key, value, reading, records)
     if query.is_cuda and not dropout:
         if reading.mask is None and query.dtype in (torch.float16, torch.bfloat16):
             return _varlen(query, key, value, reading)
         if reading.mask is not None:
             return _flex(query, key, value, reading)
     return _by_run(query, key, value, reading, dropout)
+
+
+class AttentionRecord(NamedTuple):
+    """One call of :func:`attend`: its weights, [B, H, n, m] with padding at zero, and which rows they are of."""
+
+    weights: Tensor
+    reading: AttentionLayout
+
+
+_records: ContextVar[list[AttentionRecord] | None] = ContextVar("records", default=None)
+
+
+@contextmanager
+def recorded_attention() -> Iterator[list[AttentionRecord]]:
+    """Context manager that collects the weights of every :func:`attend`, in the graph of its output.
+
+    Gradients of an output with respect to the weights can be taken; dropout is off.
+    """
+    records: list[AttentionRecord] = []
+    token = _records.set(records)
+    try:
+        yield records
+    finally:
+        _records.reset(token)
+
+
+def _recorded(
+    query: Tensor, key: Tensor, value: Tensor, reading: AttentionLayout, records: list[AttentionRecord]
+) -> Tensor:
+    q = pad(query, reading.queries).transpose(1, 2)  # [B, H, n, E]
+    k, v = (pad(rows, reading.sources).transpose(1, 2) for rows in (key, value))
+    found = padded_weights(q, k, reading)
+    records.append(AttentionRecord(found, reading))
+    return (found @ v).transpose(1, 2)[_real(reading.queries, query.device)]
 
 
 def _by_run(query: Tensor, key: Tensor, value: Tensor, reading: AttentionLayout, dropout: float) -> Tensor:

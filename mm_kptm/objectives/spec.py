@@ -20,6 +20,7 @@ from mm_kptm.systems.recipe import Recipe
 TEXTS = "texts"
 DOCUMENTS = "documents of several sentences"
 REGIONS = "image regions"
+REGION_FEATURES = "stored features of image regions"  #: which pixels have only inside a model
 LANGUAGE_IDS = "the language of every token"  #: needed by any objective of a system that reads languages
 
 

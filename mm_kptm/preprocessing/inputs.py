@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mm_kptm.batch import Candidates, Entities, Inputs, Regions, SequenceLayout, Tokens, apart
+from mm_kptm.batch import Candidates, Entities, Images, Inputs, Regions, SequenceLayout, Tokens, apart
 from mm_kptm.batch.special_entities import NULL, PADDING
 from mm_kptm.data.packing import Packed, gather
 from mm_kptm.errors import UserError
@@ -33,6 +33,14 @@ class RegionProvider(Protocol):
 
     def regions(self, images: IntArray) -> Regions:
         """Regions of the given images, in that order."""
+
+
+@runtime_checkable
+class PixelProvider(RegionProvider, Protocol):
+    """Protocol of a source of pictures; its regions have boxes, and the model makes their features of the pixels."""
+
+    def images(self, images: IntArray) -> Images:
+        """Pixels of the given images, in that order."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,9 +124,14 @@ class InputSource:
             raise UserError("texts were to be paired with images, but this source has none")
         distinct, places = np.unique(images, return_inverse=True)
         apart = len(distinct) == len(images)
-        regions = self.pictures.regions(images if apart else distinct)
-        image_of = None if apart else torch.from_numpy(places)
-        return self._with_facts(Inputs(text=tokens(self.texts, texts), regions=regions, image_of=image_of), texts)
+        shown = images if apart else distinct
+        inputs = Inputs(
+            text=tokens(self.texts, texts),
+            regions=self.pictures.regions(shown),
+            images=self.pictures.images(shown) if isinstance(self.pictures, PixelProvider) else None,
+            image_of=None if apart else torch.from_numpy(places),
+        )
+        return self._with_facts(inputs, texts)
 
     def _with_facts(self, inputs: Inputs, texts: IntArray) -> Inputs:
         """Inputs with the labels of their texts and the entities linked in them."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mm_kptm.errors import UserError
-from mm_kptm.systems.discovery import find, find_addition, heads_of
+from mm_kptm.systems.discovery import find, find_addition, find_frontend, heads_of
 from mm_kptm.systems.keymap import TranslatedState, fit
 from mm_kptm.systems.recipe import Recipe, check_sizes
 from mm_kptm.systems.system import System
@@ -23,6 +23,7 @@ WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
 TASK_PREFIX = "task."  #: prefix of the names of a task's own parameters
+FRONTEND_PREFIX = "frontends."
 
 
 def add(system: System, name: str, sizes: Mapping[str, Any]) -> None:
@@ -39,6 +40,24 @@ def add(system: System, name: str, sizes: Mapping[str, Any]) -> None:
     addition = find_addition(name)
     system.encoder = addition.wrap(system.encoder, sizes)
     system.added[name] = addition.resolved_sizes(sizes)
+    system.train(system.training)
+
+
+def add_frontend(system: System, name: str, sizes: Mapping[str, Any]) -> None:
+    """Put modules with newly initialised weights before the encoder of a system, such as a backbone that reads pixels.
+
+    Args:
+        system: modified in place; saved folders record its frontends.
+        name: name of a frontend.
+        sizes: arguments of its builder, all plain values.
+
+    Raises:
+        UserError: there is no such frontend or size, or it does not fit the encoder.
+    """
+    frontend = find_frontend(name)
+    resolved = frontend.resolved_sizes({**find(system.recipe).frontends.get(name, {}), **sizes})
+    system.frontends[name] = frontend.build(system, **resolved)
+    system.frontend_sizes[name] = resolved
     system.train(system.training)
 
 
@@ -63,7 +82,10 @@ def fitted(translation: TranslatedState, system: System, recipe: Recipe, fresh: 
             raise UserError(f"no parameter of {recipe.name} begins with {beginning!r}, so nothing there can stay fresh")
     translation = _without_repeats(translation, system)
     return fit(
-        translation, expected, known=[TASK_PREFIX, *(f"heads.{head}." for head in heads_of(recipe))], fresh=fresh
+        translation,
+        expected,
+        known=[TASK_PREFIX, FRONTEND_PREFIX, *(f"heads.{head}." for head in heads_of(recipe))],
+        fresh=fresh,
     )
 
 

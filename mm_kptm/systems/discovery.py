@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mm_kptm.errors import UserError, nearest
 from mm_kptm.systems import plugin_files
-from mm_kptm.systems.recipe import Addition, Recipe
+from mm_kptm.systems.recipe import Addition, Frontend, Recipe
 
 if TYPE_CHECKING:
     from functools import _lru_cache_wrapper
@@ -123,6 +123,28 @@ def find_addition(name: str) -> Addition:
     known = additions()
     if name not in known:
         raise UserError(f"no addition is called {name!r}{nearest(name, known)}")
+    return known[name]
+
+
+@discovered
+def frontends() -> dict[str, Frontend]:
+    """Every frontend by name, in alphabetical order, from packages ``recipes``.
+
+    Raises:
+        UserError: two frontends share a name.
+    """
+    return by_name(instances(Frontend, "recipes"), "frontends")
+
+
+def find_frontend(name: str) -> Frontend:
+    """The frontend of that name.
+
+    Raises:
+        UserError: there is none; similar names are listed.
+    """
+    known = frontends()
+    if name not in known:
+        raise UserError(f"no frontend is called {name!r}{nearest(name, known)}")
     return known[name]
 
 

@@ -50,6 +50,8 @@ class Recipe:
     notes: tuple[str, ...] = ()  #: where the released code, or ours, departs from the paper
     transformers: TransformersForm | None = None  #: how transformers opens what was saved, where it has an equal class
     text: TextFormat = BERT_FORMAT  #: the form in which it reads texts
+    frontends: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Published sizes of frontends that differ from their defaults, by name of the frontend."""
     pretraining_heads: tuple[str, ...] | None = None  #: None: those that are called like objectives
     objective_arguments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Published arguments of objectives, by name, such as the class order of next-sentence prediction."""
@@ -129,7 +131,8 @@ def _out_of_range(name: str, published: Any, value: Any) -> str | None:
     return None if least <= value < _LARGEST else f"between {least} and {_LARGEST - 1}"
 
 
-_OPTIONAL = ("num_languages", "num_segments", "num_tasks", "region_dim")  #: of embeddings that a model may be without
+#: sizes of parts that a model may be without
+_OPTIONAL = ("num_languages", "num_segments", "num_tasks", "num_region_classes", "region_dim")
 _LARGEST = 2**31  #: sizes are smaller; ids of rows have 32 bits in the files of others
 
 
@@ -159,6 +162,25 @@ class Addition:
         """The encoder with added, newly initialised modules; errors as in :meth:`resolved_sizes`."""
         sizes = self.resolved_sizes(sizes)
         return cast("Callable[..., nn.Module]", self.build)(encoder, **sizes)
+
+
+@dataclass(frozen=True)
+class Frontend:
+    """Modules before an encoder that turn raw inputs, such as pixels, into a stream that the encoder reads."""
+
+    name: str
+    paper: str
+    build: Callable[..., nn.Module]  #: sizes of the encoder -> module from inputs to inputs; takes sizes by name
+
+    def resolved_sizes(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The sizes of its modules: the defaults, overridden by ``given``.
+
+        Raises:
+            UserError: it has no such size, or a size without default is missing.
+        """
+        check_sizes(self.name, self.build, given)
+        _, *takes = inspect.signature(self.build).parameters.values()
+        return {size.name: size.default for size in takes if size.default is not size.empty} | dict(given)
 
 
 def check_sizes(what: str, build: Callable[..., nn.Module], sizes: Mapping[str, Any]) -> None:

@@ -23,6 +23,7 @@ from mm_kptm.systems.assembly import (
     WEIGHTS,
     Heads,
     add,
+    add_frontend,
     assemble,
     chosen_heads,
     fill,
@@ -53,6 +54,7 @@ class Saved:
     sizes: Mapping[str, Any]
     heads: Mapping[str, Mapping[str, Any]]
     added: Mapping[str, Mapping[str, Any]]  #: additions to the encoder, innermost first
+    frontends: Mapping[str, Mapping[str, Any]]  #: modules before the encoder
     data: Mapping[str, str]  #: fingerprints of the training data, by name
     task: str | None  #: task whose own parameters are saved with the system
 
@@ -85,13 +87,14 @@ def save(
     """
     folder = Path(folder)
     recipe = find(system.recipe)
-    form = None if system.added else recipe.transformers
+    form = None if system.added or system.frontends else recipe.transformers
     described: dict[str, Any] = {
         "mm_kptm": version("mm-kptm"),
         "recipe": system.recipe,
         "sizes": system.sizes,
         "heads": system.head_sizes,
         "added": system.added,
+        "frontends": system.frontend_sizes,
         "data": system.data,
         "task": task,
         "training": dict(training or {}),
@@ -163,12 +166,13 @@ def read_saved(folder: str | Path) -> Saved | None:
         return None
     try:
         said = read_config_file(path)
-        sizes, heads, added, data = said["sizes"], said["heads"], said.get("added", {}), said.get("data", {})
-        if not all(isinstance(part, dict) for part in (sizes, heads, added, data)):
+        sizes, heads = said["sizes"], said["heads"]
+        added, frontends, data = (said.get(name, {}) for name in ("added", "frontends", "data"))
+        if not all(isinstance(part, dict) for part in (sizes, heads, added, frontends, data)):
             raise ValueError
         if not isinstance(said["recipe"], str) or not all(isinstance(head, dict) for head in heads.values()):
             raise ValueError
-        return Saved(said["recipe"], sizes, heads, added, data, said.get("task"))
+        return Saved(said["recipe"], sizes, heads, added, frontends, data, said.get("task"))
     except (ValueError, LookupError, TypeError):
         raise UserError(f"{path} does not say which system lies beside it; save the system again") from None
 
@@ -227,15 +231,18 @@ def load_saved(
         published = set(system.parameters())
         for addition, sizes in saved.added.items():
             add(system, addition, sizes)
+        for frontend, sizes in saved.frontends.items():
+            add_frontend(system, frontend, sizes)
     tensors, unfilled = _sealed_weights(folder), tuple(fresh)
     if recipe.transformers is not None:
         ours = {name for name, _ in system.named_parameters(remove_duplicate=False)}
         tensors = from_published(tensors, recipe.transformers, recipe.weights, system.sizes, ours)
     for parameter, value in system.named_parameters():
         if value not in published and parameter not in tensors and not parameter.startswith(unfilled):
+            parts = " and ".join([*saved.added, *saved.frontends])
             raise UserError(
-                f"{folder} says that it holds {recipe.name} with {' and '.join(saved.added)}, but its {WEIGHTS} has no "
-                f"{parameter}; save the system again"
+                f"{folder} says that it holds {recipe.name} with {parts}, but its {WEIGHTS} has no {parameter}; save "
+                "the system again"
             )
     fill(system, fitted(TranslatedState(tensors=tensors), system, recipe, fresh))
     system.data = dict(saved.data)

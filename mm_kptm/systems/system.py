@@ -26,6 +26,8 @@ class System(nn.Module):
 
     Attributes:
         added: additions to the encoder with their sizes, by name, innermost first.
+        frontends: modules before the encoder, which turn raw inputs into its streams.
+        frontend_sizes: their sizes, by name.
         data: fingerprints of the training data, by name; empty if unknown.
     """
 
@@ -41,10 +43,12 @@ class System(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.heads = nn.ModuleDict(heads)
+        self.frontends = nn.ModuleDict()
         self.recipe = recipe
         self.sizes = dict(sizes)
         self.head_sizes = {name: dict(sizes) for name, sizes in head_sizes.items()}
         self.added: dict[str, dict[str, Any]] = {}
+        self.frontend_sizes: dict[str, dict[str, Any]] = {}
         self.data: dict[str, str] = {}
         self._tokenizer: TextTokenizer | None = None
 
@@ -88,11 +92,17 @@ class System(nn.Module):
             UserError: the inputs are of another type, or a text has no token.
         """
         self._check(inputs)
-        encoded: Encoded = self.encoder(inputs, output_rows)
+        encoded: Encoded = self.encoder(self.read_raw(inputs), output_rows)
         return encoded
 
     if TYPE_CHECKING:
         __call__ = forward
+
+    def read_raw(self, inputs: Inputs) -> Inputs:
+        """The inputs with raw streams, such as pixels, turned into those that the encoder reads; others stay."""
+        for frontend in self.frontends.values():
+            inputs = frontend(inputs)
+        return inputs
 
     def hidden_states(self, inputs: Inputs) -> Iterator[HiddenState]:
         """The states at every depth, from the embeddings on; see :class:`~mm_kptm.systems.encoder.LayeredEncoder`.
@@ -106,7 +116,7 @@ class System(nn.Module):
                 f"the states of every depth were asked of {self.recipe}, but its encoder, "
                 f"{type(self.encoder).__name__}, has no method hidden_states; give it one that yields them"
             )
-        return self.encoder.hidden_states(inputs)
+        return self.encoder.hidden_states(self.read_raw(inputs))
 
     def _check(self, inputs: Inputs) -> None:
         if not isinstance(inputs, Inputs):

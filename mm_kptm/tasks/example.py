@@ -37,7 +37,8 @@ class RowInputs:
     """What a line of the predictions is about."""
 
     index: int | None = None  #: of the example in its source; None where a line is of no single example
-    texts: tuple[Inputs, ...] = ()  #: the inputs of its texts, one sequence each; empty where none is read
+    texts: tuple[Inputs, ...] = ()  #: the inputs of its texts; empty where none is read
+    complete: bool = True  #: whether these are all that the model reads of it at once, so that attention is shown
     question: str = ""  #: in words, where the source has them
 
 

@@ -20,7 +20,7 @@ from mm_kptm.systems.discovery import by_name, discovered, modules
 from mm_kptm.systems.discovery import catalogue as recipes
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.system import System
-from mm_kptm.tasks.example import Row, RowInputs
+from mm_kptm.tasks.example import Example, Row, RowInputs
 from mm_kptm.train.evaluation import shard_batches
 from mm_kptm.train.parallel.processes import all_gather_object
 from mm_kptm.train.protocol import BatchT, Source
@@ -64,10 +64,14 @@ class Task(nn.Module, ABC, Generic[BatchT]):
     def inputs_of_row(self, source: Source[BatchT], number: int, row: Row) -> RowInputs:
         """The example behind the ``number``-th of :meth:`predictions`, for people to look at.
 
-        Tasks whose predictions are no line an example override it.
+        It is found by its id among ``source.about``; tasks whose sources or lines are of another kind override this.
         """
-        inputs = getattr(source.batch([number], seeded(0, number)), "inputs", None)
-        return RowInputs(number, (inputs,) if isinstance(inputs, Inputs) else ())
+        known = getattr(source, "about", ())
+        index = next((at for at in (number, *range(len(known))) if at < len(known) and _is_of(row, known[at])), None)
+        if index is None:
+            return RowInputs()
+        inputs = getattr(source.batch([index], seeded(0, index)), "inputs", None)
+        return RowInputs(index, (inputs,) if isinstance(inputs, Inputs) else ())
 
     def signatures(self, rows: Sequence[Row]) -> dict[str, str]:
         """What else another laboratory needs to get the scores of :meth:`summary`, by score; nothing by default."""
@@ -90,6 +94,12 @@ class Task(nn.Module, ABC, Generic[BatchT]):
         for others in all_gather_object(rows):
             rows |= others
         return [rows[index] for index in range(len(source))]
+
+
+def _is_of(row: Row, about: Example) -> bool:
+    """Whether a line of the predictions is of an example, or of one of its parts."""
+    name = str(row["id"])
+    return name == about.id or name.startswith((f"{about.id}-", f"{about.id}/"))
 
 
 def write_predictions(rows: Iterable[Row], path: Path) -> None:

@@ -15,7 +15,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NotRequired, TypedDict, cast
+from typing import TypedDict, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -42,7 +42,13 @@ class Best(TypedDict):
     step: int
 
 
-class TrainerState(TypedDict):
+class ScaledState(TypedDict, total=False):  # NotRequired is not seen under postponed annotations
+    """State of a run in fp16."""
+
+    scaler: Mapping[str, float]  #: of the loss
+
+
+class TrainerState(ScaledState):
     """State besides the weights that an exact resume needs."""
 
     step: int
@@ -50,7 +56,6 @@ class TrainerState(TypedDict):
     optimizer: OptimizerState | None  #: None: stored in the shards
     window: list[float]  #: losses since the last log line
     best: Best | None
-    scaler: NotRequired[Mapping[str, float]]  #: of the loss, in fp16
 
 
 class Checkpoints:
@@ -204,7 +209,8 @@ def load_trainer(checkpoint: Path) -> TrainerState:
 
 def _trainer_state(state: object) -> TrainerState:
     """Check the shape of a loaded trainer state; ``TypeError`` or ``LookupError`` for another one."""
-    if not isinstance(state, dict) or not TrainerState.__required_keys__ <= state.keys():
+    # annotations are texts here, so the class takes every key for a required one
+    if not isinstance(state, dict) or not TrainerState.__required_keys__ - {"scaler"} <= state.keys():
         raise TypeError
     sampler, best = state["sampler"], state["best"]
     if not isinstance(sampler, dict) or not SamplerState.__required_keys__ <= sampler.keys():

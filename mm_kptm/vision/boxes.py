@@ -32,6 +32,16 @@ def sinusoidal_boxes(boxes: Tensor, num_frequencies: int = 256) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], dim=-1).flatten(1)
 
 
+def thousandths(boxes: Tensor) -> Tensor:
+    """Boxes [R, 4] as whole numbers from 0 to 1000, cut off, not rounded (Xu et al. 2020, LayoutLM, released code)."""
+    return (boxes * 1000 + 1e-4).long()  # the fraction is not exact in float32
+
+
+def corners_and_share(boxes: Tensor) -> Tensor:
+    """x1, y1, x2, y2 and the share of the image that boxes [R, 4] cover: [R, 5] (Qi et al. 2020, ImageBERT)."""
+    return torch.cat([boxes, corners_size_area(boxes)[:, 6:]], dim=1)
+
+
 def require_fractions(boxes: Tensor) -> None:
     """Refuse boxes in pixels; looked at on the CPU only, where it does not hold anything up.
 

@@ -12,11 +12,15 @@ from mm_kptm.experiment.examples import COUNT, _chosen
 from mm_kptm.experiment.settings import EncoderSettings, KnowledgeSettings
 from mm_kptm.report import read_gallery
 from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
+from mm_kptm.tasks.protocol import find
 from tests.experiment.test_run import tiny
 
 TASKS = [supply.task_name for supply in task_datasets() if supply.data is NumberWorldData and supply.task is not None]
-SEEN = {"vqa", "knowledge-vqa", "retrieval", "grounding"}
-UNREAD = {"link-prediction", "triple-classification"}  #: descriptions of entities; a line is about a triple
+DRAWN = {"vqa", "knowledge-vqa", "retrieval", "grounding"}  #: with the picture of a scene
+#: A line is of a triple, of two sentences, of an image alone, of two images, or of several choices.
+SEVERAL = {
+    "link-prediction", "triple-classification", "parallel-sentences", "captioning", "nlvr2", "multiple-choice", "vcr"
+}  # fmt: skip
 
 
 def measured(out: Path, task: str, **changes: object) -> Path:
@@ -35,17 +39,21 @@ def test_every_task_shows_examples(task: str, tmp_path: Path) -> None:
     found = read_gallery(folder / "examples" / "test.json")
     rows = [json.loads(line) for line in (folder / "predictions" / "test.jsonl").read_text().splitlines()]
     assert len(found) == COUNT and {one.id for one in found} <= {str(row["id"]) for row in rows}
+    alone: set[str] = set()
     verdicts = [row["correct"] >= 0.5 for row in rows]
     assert sum(one.correct < 0.5 for one in found) == min(verdicts.count(False), max(3, COUNT - verdicts.count(True)))
     for one in found:
         assert len(one.question.split()) > 1 and "[CLS]" not in one.question
-        assert bool(one.image) == (task in SEEN)
-        assert (len(one.boxes) > 0) == (task in SEEN) and all(" " in box.label for box in one.boxes)
-        if task not in (*UNREAD, "parallel-sentences"):
+        assert bool(one.image) == (task in DRAWN)
+        seen = "regions" in find(task).needs and task != "nlvr2"  # whose images are two
+        assert (len(one.boxes) > 0) == seen and all(" " in box.label for box in one.boxes)
+        if one.tokens and task != "nlvr2":
+            alone.add(task)
             shares = [part.attention for part in (*one.tokens, *one.boxes)]
             assert sum(shares) == pytest.approx(1, abs=0.01)
         if told.kind != "none":
             assert one.facts
+    assert bool(alone) == (task not in SEVERAL)
     assert len(list((folder / "examples").iterdir())) == 1
     text = report.write([folder]).read_text()
     assert text.count("<article") == COUNT

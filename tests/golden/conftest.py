@@ -7,9 +7,13 @@ import pytest
 from tests.golden.case import Case, cases
 
 
+def root_of(config: pytest.Config) -> Path:
+    """The folder of the cases."""
+    chosen = config.getoption("--golden-root")
+    return Path(chosen) if chosen else Path(__file__).parent / "data"
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "case" in metafunc.fixturenames:
-        chosen = metafunc.config.getoption("--golden-root")
-        root = Path(chosen) if chosen else Path(__file__).parent / "data"
-        found: list[Case] = cases(root)
+        found: list[Case] = cases(root_of(metafunc.config))
         metafunc.parametrize("case", found, ids=[f"{case.system}/{case.name}" for case in found])

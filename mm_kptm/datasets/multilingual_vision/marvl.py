@@ -13,7 +13,7 @@ from mm_kptm.data.formats.vision.iglue import read_marvl
 from mm_kptm.data.formats.vision.nlvr2 import PairStatement
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import RegionFiles, by_split
-from mm_kptm.datasets.stored_regions import StoredRegions
+from mm_kptm.datasets.stored_regions import provider_of
 from mm_kptm.datasets.vision.sources import about_images, reading_of, sizes_of, stored
 from mm_kptm.tasks.example import Example
 from mm_kptm.tasks.vision.nlvr2 import NLVR2, UNKNOWN, VERDICTS, ImagePairSource
@@ -32,7 +32,7 @@ class MarvlData(RegionFiles):
 
 def marvl(data: MarvlData, request: DataRequest) -> PreparedData:
     """Is a statement true of two images?"""
-    store, reading = data.store(), reading_of(data, request.recipe)
+    store, reading = data.store(request), reading_of(data, request.recipe)
     statements = by_split(data.files, read_marvl)
 
     def made(said: Sequence[tuple[PairStatement, str]]) -> ImagePairSource:
@@ -40,7 +40,7 @@ def marvl(data: MarvlData, request: DataRequest) -> PreparedData:
         truth = [UNKNOWN if one.label is None else VERDICTS.index(one.label) for one, _ in said]
         return ImagePairSource(
             about_images(reading, store, [(one.text, language) for one, language in said], left).texts,
-            StoredRegions(store),
+            provider_of(store),
             left,
             right,
             np.array(truth, dtype=np.int64),

@@ -30,7 +30,7 @@ class XflickrcoData(RegionFiles):
 
 def xflickrco(data: XflickrcoData, request: DataRequest) -> PreparedData:
     """Retrieval among the images and captions of one language at a time."""
-    store, reading = data.store(), reading_of(data, request.recipe)
+    store, reading = data.store(request), reading_of(data, request.recipe)
     images = by_split(data.files, read_xflickrco)
 
     def made(described: Sequence[Described]) -> CaptionSource:

@@ -39,7 +39,7 @@ class XgqaData(RegionFiles):
 
 def xgqa(data: XgqaData, request: DataRequest) -> PreparedData:
     """Compositional questions about photographs, asked in many languages and answered in English."""
-    store, reading = data.store(), reading_of(data, request.recipe)
+    store, reading = data.store(request), reading_of(data, request.recipe)
     questions = by_split(data.files, read_xgqa)
     usual = [one.answer for one, _ in questions("train") if one.answer is not None]
     answers = answer_choices(usual, min_count=data.min_count, listed=data.answers)

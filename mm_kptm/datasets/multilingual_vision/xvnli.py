@@ -30,7 +30,7 @@ class XvnliData(RegionFiles):
 
 def xvnli(data: XvnliData, request: DataRequest) -> PreparedData:
     """Hypotheses about photographs; the photograph is the premise."""
-    store, reading = data.store(), reading_of(data, request.recipe)
+    store, reading = data.store(request), reading_of(data, request.recipe)
     hypotheses = by_split(data.files, read_xvnli)
 
     def made(said: Sequence[tuple[Hypothesis, str]]) -> LabelledSource:

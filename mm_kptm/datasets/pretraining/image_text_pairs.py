@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mm_kptm.batch import Inputs
 from mm_kptm.data.formats.captions import Described
@@ -21,28 +22,39 @@ from mm_kptm.datasets.object_tags import ObjectTags
 from mm_kptm.datasets.pretraining.multilingual_captions import SwitchedCaptions, caption_pairs, read_translations
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import RegionFiles, fingerprints
-from mm_kptm.datasets.stored_regions import CLASSES, DETECTED, StoredRegions
+from mm_kptm.datasets.stored_regions import CLASSES, DETECTED, ImageStore, StoredRegions, region_sizes
 from mm_kptm.errors import UserError
 from mm_kptm.io.text_lines import numbered_lines
-from mm_kptm.objectives.mixture import Mixture, MixtureBatch, Objectives
-from mm_kptm.objectives.spec import LANGUAGE_IDS, REGIONS, TEXTS, ObjectiveContext, Offers, build_objectives
+from mm_kptm.objectives.mixture import Mixture, MixtureBatch, Objective, Objectives
+from mm_kptm.objectives.spec import (
+    LANGUAGE_IDS,
+    REGION_FEATURES,
+    REGIONS,
+    TEXTS,
+    ObjectiveContext,
+    Offers,
+    build_objectives,
+)
 from mm_kptm.preprocessing.image_text import ImageTextLayout
-from mm_kptm.preprocessing.inputs import MARK, InputSource
+from mm_kptm.preprocessing.images import PictureFolder
+from mm_kptm.preprocessing.inputs import MARK, InputSource, RegionProvider
 from mm_kptm.preprocessing.text import TextEncoding
-from mm_kptm.systems.text_format import TextFormat
 from mm_kptm.tasks.metrics.vqa import normalised
 from mm_kptm.tasks.pretraining import ObjectiveSource, SourcesOfObjectives, heads_of
 from mm_kptm.train.protocol import Source
 from mm_kptm.vision.features.region_store import DetectionStore
+from mm_kptm.vision.features.store import RegionStore
 from mm_kptm.vision.objectives.co_masking import TRANSLATED_CAPTIONS, VisualTranslationLanguageModeling
 from mm_kptm.vision.objectives.image_text_contrast import IMAGES
 from mm_kptm.vision.objectives.lxmert import ANSWER, ANSWERS, NO_ANSWER
 from mm_kptm.vision.objectives.masked_objects import DETECTED_OBJECTS
 from mm_kptm.vision.objectives.masked_regions import REGION_CLASSES
 from mm_kptm.vision.objectives.part_contrast import OBJECT_TAGS
+from mm_kptm.vision.objectives.random_pixel_sampling import RandomPixelSampling
 from mm_kptm.vision.objectives.region_words import REGION_NAMES
 
 REMEDIES = {
+    REGION_FEATURES: "pictures have none before the model reads them; give data.features, or leave the objective out",
     LANGUAGE_IDS: "name the languages of the encoder, in the order of their ids, as data.languages",
     REGION_CLASSES: f"give the folder of data.features a {CLASSES}.npy, the detector's distribution for every region",
     DETECTED_OBJECTS: f"give the folder of data.features {', '.join(f'{name}.npy' for name in DETECTED)}",
@@ -70,9 +82,12 @@ class ImageTextPairs(RegionFiles):
     num_objects: int = 1600  #: classes of the detector, without a background; Visual Genome's unless given
     num_attributes: int = 400  #: its attributes
     mask_rate: float = 0.15  #: the share of tokens that is masked
+    random_pixels: int | None = None  #: so many cells of an image's grid are seen, drawn anew; Pixel-BERT sees 100
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.random_pixels is not None and self.random_pixels < 1:
+            raise UserError(f"data.random_pixels is {self.random_pixels} but must be 1 or more, or null for all cells")
         if not 0 < self.mask_rate < 1:
             raise UserError(
                 f"data.mask_rate is {self.mask_rate} but must be a share of the tokens, above 0 and below 1"
@@ -106,13 +121,24 @@ class _Pairs:
 
     data: ImageTextPairs
     tokenizer: Tokenizer
-    format: TextFormat
+    request: DataRequest
     skipped: dict[str, int] = field(default_factory=dict)  #: images that the store lacks, by split
 
     @cached_property
-    def regions(self) -> StoredRegions:
-        store = DetectionStore(self.data.features)
-        return StoredRegions(store, store.columns)
+    def store(self) -> ImageStore:
+        """The images by name, with what a detector said of them where that is stored."""
+        store = self.data.store(self.request)
+        return DetectionStore(store.folder) if isinstance(store, RegionStore) else store
+
+    @cached_property
+    def detections(self) -> Mapping[str, NDArray[np.generic]]:
+        """What a detector said of every region, by column; nothing of pictures."""
+        return self.store.columns if isinstance(self.store, DetectionStore) else {}
+
+    @cached_property
+    def provider(self) -> RegionProvider:
+        """The regions of a batch, or its pictures."""
+        return self.store if isinstance(self.store, PictureFolder) else StoredRegions(self.store, self.detections)
 
     @cached_property
     def answers(self) -> tuple[str, ...]:
@@ -129,9 +155,11 @@ class _Pairs:
     def offers(self) -> Offers:
         """What these files offer to objectives."""
         has: dict[str, Callable[[], object] | None] = {TEXTS: None, REGIONS: None}
+        if not isinstance(self.store, PictureFolder):
+            has[REGION_FEATURES] = None
         if self.data.languages:
             has[LANGUAGE_IDS] = None
-        columns = self.regions.detections
+        columns = self.detections
         if CLASSES in columns:
             has[REGION_CLASSES] = lambda: int(columns[CLASSES].shape[1])
         if self.data.class_names is not None:
@@ -164,7 +192,7 @@ class _Pairs:
         if self.data.questions is not None:
             marks = np.repeat([answer for *_, answer in said], texts.lengths)
             texts = Packed(texts.offsets, {**texts.columns, f"{MARK}{ANSWER}": marks})
-        shown = InputSource(texts, self.regions, self.regions.store.places_of(image for image, *_ in said))
+        shown = InputSource(texts, self.provider, self.store.places_of(image for image, *_ in said))
         if self.data.switch is None or split != "train":
             return shown
         return SwitchedCaptions(
@@ -190,8 +218,8 @@ class _Pairs:
             )
         examples = read_translated_captions(path)
         encoding = TextEncoding(self.tokenizer, self.data.max_length, self.data.languages)
-        places = self.regions.store.places_of(one.image for one in examples)
-        return caption_pairs(examples, encoding, lambda texts: InputSource(texts.texts, self.regions, places))
+        places = self.store.places_of(one.image for one in examples)
+        return caption_pairs(examples, encoding, lambda texts: InputSource(texts.texts, self.provider, places))
 
     def _described(self, split: str) -> list[tuple[Described, str]]:
         """The images of a split with their names in the store.
@@ -199,7 +227,7 @@ class _Pairs:
         Raises:
             UserError: the store lacks an image, or all of them where missing ones are left out.
         """
-        known = self.regions.store.places
+        known = self.store.places
         named = [
             (one, next((name for name in one.names if name in known), one.names[0]))
             for one in self.data.captions(split)
@@ -210,14 +238,17 @@ class _Pairs:
         self.skipped[split] = len(named) - len(there)
         if not there:
             raise UserError(
-                f"{self.regions.store.folder} has regions of none of the {len(named)} images of "
+                f"{self.store.folder} has regions of none of the {len(named)} images of "
                 f"{self.data.files[split]}; they are looked for by names such as {', '.join(named[0][0].names[:2])}"
             )
         return there
 
     def _framed(self, image: str, text: str, language: str) -> tuple[list[int], list[int]]:
         """Ids and segments of a text; the names of what its image shows are cut where both are too long."""
-        ids, layout = self.tokenizer.encode(text, language).ids, ImageTextLayout(self.tokenizer.specials, self.format)
+        ids, layout = (
+            self.tokenizer.encode(text, language).ids,
+            ImageTextLayout(self.tokenizer.specials, self.request.recipe.text),
+        )
         if not self.data.tags:
             return layout(ids[: self.data.max_length - layout.num_special(1)])
         room = self.data.max_length - layout.num_special(2)
@@ -226,7 +257,7 @@ class _Pairs:
     @cached_property
     def _tags(self) -> Callable[[str], tuple[int, ...]]:
         """The names of the objects of an image."""
-        tags, places = ObjectTags(self.regions.store, self.tokenizer), self.regions.store.places_of
+        tags, places = ObjectTags(self.store, self.tokenizer), self.store.places_of
         return lambda image: tags(int(places([image])[0]))
 
     def _names(self) -> list[tuple[int, ...]]:
@@ -238,7 +269,7 @@ class _Pairs:
         """The sizes of a head that names objects and attributes."""
         sizes = {"num_objects": self.data.num_objects, "num_attributes": self.data.num_attributes}
         for (size, count), column in zip(sizes.items(), DETECTED[::2], strict=True):
-            ids = self.regions.detections[column]
+            ids = self.detections[column]
             if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < count:
                 raise UserError(
                     f"{column}.npy holds numbers from {int(ids.min())} to {int(ids.max())}, but data.{size} is "
@@ -250,14 +281,17 @@ class _Pairs:
 def pretraining(data: ImageTextPairs, request: DataRequest) -> PreparedData:
     """Captions with their images, in the order of the file."""
     tokenizer = data.tokenizer()
-    pairs = _Pairs(data, tokenizer, request.recipe.text)
+    pairs = _Pairs(data, tokenizer, request)
     offers = pairs.offers
     if "regions" in request.recipe.reads:
         offers = replace(offers, has={**offers.has, IMAGES: None})
     context = ObjectiveContext(
         tokenizer.specials, len(tokenizer), offers, data.mask_rate, request.recipe, request.objective_arguments
     )
-    objectives = build_objectives(request.objectives, context)
+    plain = build_objectives(request.objectives, context)
+    objectives: dict[str, Objective] = dict(plain)
+    if (count := data.random_pixels) is not None:
+        objectives = {name: RandomPixelSampling(one, count=count) for name, one in plain.items()}
 
     def source(split: str) -> Source[MixtureBatch]:
         if VisualTranslationLanguageModeling.name not in objectives:
@@ -269,8 +303,8 @@ def pretraining(data: ImageTextPairs, request: DataRequest) -> PreparedData:
     return PreparedData(
         sources={split: partial(source, split) for split in data.files},
         model=lambda system: Mixture(system, objectives, request.objectives),
-        sizes={"vocab_size": len(tokenizer), "region_dim": pairs.regions.store.dim},
-        heads=heads_of(objectives),
+        sizes={"vocab_size": len(tokenizer), **region_sizes(pairs.store)},
+        heads=heads_of(plain),
         fingerprints=data.fingerprints,
         skipped=lambda split: pairs.skipped.get(split, 0),
     )

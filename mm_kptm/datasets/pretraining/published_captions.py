@@ -34,7 +34,7 @@ class CocoCaptions(ImageTextPairs):
 class VisualGenomeCaptions(ImageTextPairs):
     """Visual Genome's region_descriptions.json, and question_answers.json as ``questions``."""
 
-    name: Literal["visual-genome"]  # type: ignore[assignment]
+    name: Literal["visual-genome"]  # type: ignore[assignment]  # narrower than that of the settings it shares
 
     def captions(self, split: str) -> Sequence[Described]:
         """The images of a split with the phrases about their parts."""
@@ -49,7 +49,7 @@ class VisualGenomeCaptions(ImageTextPairs):
 class ConceptualCaptions(ImageTextPairs):
     """Conceptual Captions, such as Train_GCC-training.tsv; images that the store lacks are left out."""
 
-    name: Literal["conceptual-captions"]  # type: ignore[assignment]
+    name: Literal["conceptual-captions"]  # type: ignore[assignment]  # narrower than that of the settings it shares
 
     def captions(self, split: str) -> Sequence[Described]:
         """The images of a split with their captions."""
@@ -65,7 +65,7 @@ class ConceptualCaptions(ImageTextPairs):
 class SbuCaptions(ImageTextPairs):
     """SBU captions, sbu-captions-all.json; images that the store lacks are left out."""
 
-    name: Literal["sbu-captions"]  # type: ignore[assignment]
+    name: Literal["sbu-captions"]  # type: ignore[assignment]  # narrower than that of the settings it shares
 
     def captions(self, split: str) -> Sequence[Described]:
         """The images of a split with their captions."""

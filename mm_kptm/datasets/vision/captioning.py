@@ -12,7 +12,7 @@ from mm_kptm.data.formats.captions import Described, read_karpathy
 from mm_kptm.datasets.object_tags import ObjectTags
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import CaptionSettings, fingerprints
-from mm_kptm.datasets.stored_regions import StoredRegions
+from mm_kptm.datasets.stored_regions import ImageStore, provider_of
 from mm_kptm.datasets.vision.coco_flickr30k import KarpathyData
 from mm_kptm.datasets.vision.sources import reading_of, sizes_of, stored
 from mm_kptm.errors import UserError
@@ -24,8 +24,6 @@ from mm_kptm.preprocessing.text import TextEncoding
 from mm_kptm.systems.system import System
 from mm_kptm.tasks.example import Example, Row
 from mm_kptm.tasks.vision.captioning import HEAD, CaptionFormat, CaptioningSource, ImageCaptioning
-from mm_kptm.vision.features.region_store import DetectionStore
-from mm_kptm.vision.features.store import RegionStore
 
 
 class Captions:
@@ -40,7 +38,7 @@ class Captions:
         UserError: tags are asked of a family that has no place for them, or of a store without names.
     """
 
-    def __init__(self, settings: CaptionSettings, reading: TextEncoding, store: RegionStore) -> None:
+    def __init__(self, settings: CaptionSettings, reading: TextEncoding, store: ImageStore) -> None:
         if settings.tags and reading.format.image_first:
             raise UserError("data.tags stand behind a caption, but vlp reads captions alone; leave data.tags false")
         self.settings = settings
@@ -110,13 +108,13 @@ class Captions:
             for own, (ids, _) in zip(words, framings, strict=True)
         ]
         packed = self.reading.pack(framings, [language for _, language in said], positions=positions)
-        return InputSource(packed, StoredRegions(self.store), np.array(images, dtype=np.int64))
+        return InputSource(packed, provider_of(self.store), np.array(images, dtype=np.int64))
 
 
 def captioning(data: KarpathyData, request: DataRequest) -> PreparedData:
     """Captions of photographs in the splits of Karpathy and Fei-Fei (2015)."""
     reading = reading_of(data, request.recipe)
-    store = DetectionStore(data.features) if data.tags else RegionStore(data.features)
+    store = data.store(request, detections=data.tags)
     captions = Captions(data, reading, store)
 
     @cache

@@ -10,21 +10,19 @@ from typing import Literal
 
 from mm_kptm.data.formats.captions import Described, read_karpathy
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
-from mm_kptm.datasets.settings import CaptionSettings, RetrievalSettings, TextSettings, fingerprints
+from mm_kptm.datasets.settings import CaptionSettings, ImageSettings, RetrievalSettings, fingerprints
 from mm_kptm.datasets.vision import sources as image_sources
 from mm_kptm.errors import UserError
 from mm_kptm.tasks.heads import requested_heads
 from mm_kptm.tasks.vision.retrieval import CaptionSource, Retrieval
-from mm_kptm.vision.features.store import RegionStore
 
 
 @dataclass(frozen=True, kw_only=True)
-class KarpathyData(CaptionSettings, RetrievalSettings, TextSettings):
+class KarpathyData(CaptionSettings, RetrievalSettings, ImageSettings):
     """A file such as dataset_coco.json or dataset_flickr30k.json, which says the split of every image."""
 
     name: Literal["karpathy"]
     captions: Path  #: the file
-    features: Path  #: a folder of region features of all the images
     max_length: int = 60  #: pieces of a caption that are read, special ones included
     candidate_pool_size: int | None = (
         None  #: images searched at a time, 1000 for the folds of COCO; all of the split when null
@@ -33,7 +31,7 @@ class KarpathyData(CaptionSettings, RetrievalSettings, TextSettings):
     def __post_init__(self) -> None:
         CaptionSettings.__post_init__(self)
         RetrievalSettings.__post_init__(self)
-        TextSettings.__post_init__(self)
+        ImageSettings.__post_init__(self)
         if self.candidate_pool_size is not None and self.candidate_pool_size < 2:
             raise UserError(
                 f"data.candidate_pool_size is {self.candidate_pool_size} but must be at least 2 images, or null for all"
@@ -42,7 +40,7 @@ class KarpathyData(CaptionSettings, RetrievalSettings, TextSettings):
 
 def retrieval(data: KarpathyData, request: DataRequest) -> PreparedData:
     """Image-text retrieval on photographs (Karpathy and Fei-Fei 2015)."""
-    store = RegionStore(data.features)
+    store = data.store(request)
     reading = image_sources.reading_of(data, request.recipe)
     splits: dict[str, list[Described]] = {}
     for image in read_karpathy(data.captions):

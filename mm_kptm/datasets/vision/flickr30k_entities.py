@@ -20,7 +20,7 @@ from mm_kptm.data.formats.vision.flickr30k_entities import (
 from mm_kptm.data.packing import Packed
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import RegionFiles, by_split
-from mm_kptm.datasets.stored_regions import StoredRegions
+from mm_kptm.datasets.stored_regions import ImageStore, provider_of
 from mm_kptm.datasets.vision.sources import FOUND, expressions, reading_of, sizes_of, stored
 from mm_kptm.errors import UserError
 from mm_kptm.preprocessing.image_text import ImageTextLayout
@@ -30,7 +30,6 @@ from mm_kptm.tasks.example import Example
 from mm_kptm.tasks.heads import requested_heads
 from mm_kptm.tasks.vision.grounding import ExpressionSource, Grounding
 from mm_kptm.tasks.vision.phrase_grounding import PhraseGrounding, PhraseSource
-from mm_kptm.vision.features.store import RegionStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +55,7 @@ class Flickr30kEntitiesData(RegionFiles):
 
 def phrase_grounding(data: Flickr30kEntitiesData, request: DataRequest) -> PreparedData:
     """The phrases of each caption at once, by an attention (Li et al. 2019)."""
-    store, reading = data.store(), reading_of(data, request.recipe)
+    store, reading = data.store(request), reading_of(data, request.recipe)
     captions = by_split(data.files, data.captions)
 
     def source(split: str) -> PhraseSource:
@@ -75,7 +74,7 @@ def phrase_grounding(data: Flickr30kEntitiesData, request: DataRequest) -> Prepa
 
 def grounding(data: Flickr30kEntitiesData, request: DataRequest) -> PreparedData:
     """Every phrase by itself, as a referring expression (12-in-1: Lu et al. 2020)."""
-    store, reading = data.store(), reading_of(data, request.recipe)
+    store, reading = data.store(request), reading_of(data, request.recipe)
     captions = by_split(data.files, data.captions)
 
     def made(said: Sequence[PhrasedCaption]) -> ExpressionSource:
@@ -103,7 +102,7 @@ def grounding(data: Flickr30kEntitiesData, request: DataRequest) -> PreparedData
 
 
 def _phrases(
-    data: Flickr30kEntitiesData, said: Sequence[PhrasedCaption], reading: TextEncoding, store: RegionStore
+    data: Flickr30kEntitiesData, said: Sequence[PhrasedCaption], reading: TextEncoding, store: ImageStore
 ) -> PhraseSource:
     """Captions with the phrases that have a box and are not cut off."""
     layout = ImageTextLayout(reading.tokenizer.specials, reading.format)
@@ -136,7 +135,7 @@ def _phrases(
     if not any(phrases):
         raise UserError(f"none of the {len(said)} captions has a phrase with a box, so there is nothing to point at")
     return PhraseSource(
-        InputSource(reading.pack(framings, [one.language for one in said]), StoredRegions(store), np.asarray(places)),
+        InputSource(reading.pack(framings, [one.language for one in said]), provider_of(store), np.asarray(places)),
         Packed.of(ends=ends),
         Packed.of(right=right),
         tuple(
@@ -147,7 +146,7 @@ def _phrases(
     )
 
 
-def _largest(data: Flickr30kEntitiesData, said: Sequence[PhrasedCaption], store: RegionStore) -> Mapping[str, float]:
+def _largest(data: Flickr30kEntitiesData, said: Sequence[PhrasedCaption], store: ImageStore) -> Mapping[str, float]:
     """Recall of the largest region of every image, whatever the phrase says."""
     found = []
     for one, place in zip(said, stored(store, [one.image for one in said]).tolist(), strict=True):

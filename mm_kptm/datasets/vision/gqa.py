@@ -24,7 +24,7 @@ KEYS = ("questionId", "prediction")  #: of the file that the server takes
 
 @dataclass(frozen=True, kw_only=True)
 class GqaData(RegionFiles):
-    """GQA's question files, one a split, with region features of yours."""
+    """GQA's question files, one a split, with region features or pictures of yours."""
 
     name: Literal["gqa"]
     choices: Path | None = None  #: the file of valid and plausible answers of dev, such as val_choices.json
@@ -41,7 +41,7 @@ class GqaData(RegionFiles):
 
 def gqa(data: GqaData, request: DataRequest) -> PreparedData:
     """Compositional questions about photographs (Hudson and Manning 2019)."""
-    store, reading = data.store(), reading_of(data, request.recipe)
+    store, reading = data.store(request), reading_of(data, request.recipe)
     questions = by_split(data.files, read_gqa)
     usual = [one.answer for one in questions("train") if one.answer is not None]
     answers = answer_choices(usual, min_count=data.min_count, listed=data.answers)

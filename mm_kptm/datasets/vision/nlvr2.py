@@ -13,7 +13,7 @@ import numpy as np
 from mm_kptm.data.formats.vision.nlvr2 import PairStatement, read_nlvr2
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import RegionFiles, by_split
-from mm_kptm.datasets.stored_regions import StoredRegions
+from mm_kptm.datasets.stored_regions import provider_of
 from mm_kptm.datasets.vision.sources import about_images, reading_of, sizes_of, stored
 from mm_kptm.errors import UserError
 from mm_kptm.io.atomic import write_lines
@@ -24,7 +24,7 @@ from mm_kptm.tasks.vision.nlvr2 import NLVR2, UNKNOWN, VERDICTS, ImagePairSource
 
 @dataclass(frozen=True, kw_only=True)
 class Nlvr2Data(RegionFiles):
-    """NLVR2's statements, one file a split, with region features of yours of both images."""
+    """NLVR2's statements, one file a split, with region features or pictures of yours of both images."""
 
     name: Literal["nlvr2"]
     max_length: int = 60  #: pieces of a statement that are read, special ones included
@@ -33,7 +33,7 @@ class Nlvr2Data(RegionFiles):
 
 def nlvr2(data: Nlvr2Data, request: DataRequest) -> PreparedData:
     """Statements about two photographs (Suhr et al. 2019)."""
-    store, reading = data.store(), reading_of(data, request.recipe)
+    store, reading = data.store(request), reading_of(data, request.recipe)
     statements = by_split(data.files, read_nlvr2)
 
     def made(said: Sequence[PairStatement]) -> ImagePairSource:
@@ -41,7 +41,7 @@ def nlvr2(data: Nlvr2Data, request: DataRequest) -> PreparedData:
         truth = [UNKNOWN if one.label is None else VERDICTS.index(one.label) for one in said]
         return ImagePairSource(
             about_images(reading, store, [(one.text, "en") for one in said], left).texts,
-            StoredRegions(store),
+            provider_of(store),
             left,
             right,
             np.array(truth, dtype=np.int64),

@@ -14,7 +14,7 @@ from mm_kptm.tasks.vision.vqa import VQA
 
 @dataclass(frozen=True, kw_only=True)
 class OkVqaData(VqaV2Data):
-    """OK-VQA's own question and annotation files, with region features of yours."""
+    """OK-VQA's own question and annotation files, with region features or pictures of yours."""
 
     name: Literal["ok-vqa"]  # type: ignore[assignment]  # the name of another data set of the same form
     min_count: int = 5  #: an answer is learnt when it is the most frequent one of this many questions

@@ -10,20 +10,18 @@ from typing import Literal
 
 from mm_kptm.data.formats.captions import Pointed, read_refcoco
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
-from mm_kptm.datasets.settings import TextSettings, fingerprints
+from mm_kptm.datasets.settings import ImageSettings, fingerprints
 from mm_kptm.datasets.vision import sources as image_sources
 from mm_kptm.tasks.heads import requested_heads
 from mm_kptm.tasks.vision.grounding import ExpressionSource, Grounding
-from mm_kptm.vision.features.store import RegionStore
 
 
 @dataclass(frozen=True, kw_only=True)
-class RefCocoData(TextSettings):
+class RefCocoData(ImageSettings):
     """Expressions of RefCOCO, RefCOCO+ or RefCOCOg as JSON, with regions that are given or detected."""
 
     name: Literal["refcoco"]
     expressions: Path  #: all expressions, each with its split, or those to learn from
-    features: Path  #: a folder of region features of all the images
     dev_expressions: Path | None = None  #: where every split has a file of its own
     test_expressions: Path | None = None  #: where every split has a file of its own
     max_length: int = 60  #: pieces of an expression that are read, special ones included
@@ -32,7 +30,7 @@ class RefCocoData(TextSettings):
 
 def grounding(data: RefCocoData, request: DataRequest) -> PreparedData:
     """Referring expressions on photographs (Yu et al. 2016); UNITER reads two layers of its head for RefCOCO+."""
-    store = RegionStore(data.features)
+    store = data.store(request)
     reading = image_sources.reading_of(data, request.recipe)
     given = {"train": data.expressions, "dev": data.dev_expressions, "test": data.test_expressions}
     files = {split: path for split, path in given.items() if path is not None}

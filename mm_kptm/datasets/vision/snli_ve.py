@@ -19,7 +19,7 @@ from mm_kptm.tasks.vision.visual_entailment import VisualEntailment
 
 @dataclass(frozen=True, kw_only=True)
 class SnliVeData(RegionFiles):
-    """SNLI-VE's hypotheses, one file a split, with region features of yours of Flickr30k."""
+    """SNLI-VE's hypotheses, one file a split, with region features or pictures of yours of Flickr30k."""
 
     name: Literal["snli-ve"]
     max_length: int = 60  #: pieces of a hypothesis that are read, special ones included
@@ -27,7 +27,7 @@ class SnliVeData(RegionFiles):
 
 def visual_entailment(data: SnliVeData, request: DataRequest) -> PreparedData:
     """Hypotheses about photographs (Xie et al. 2019)."""
-    store, reading = data.store(), reading_of(data, request.recipe)
+    store, reading = data.store(request), reading_of(data, request.recipe)
     hypotheses = by_split(data.files, read_snli_ve)
 
     def made(said: Sequence[Hypothesis]) -> LabelledSource:

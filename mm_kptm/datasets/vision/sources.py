@@ -11,7 +11,7 @@ from mm_kptm.data.formats.captions import Described, Pointed, overlap
 from mm_kptm.data.formats.jsonl import AskedImage
 from mm_kptm.data.packing import Packed
 from mm_kptm.datasets.settings import TextSettings
-from mm_kptm.datasets.stored_regions import StoredRegions
+from mm_kptm.datasets.stored_regions import ImageStore, provider_of, region_sizes
 from mm_kptm.errors import UserError
 from mm_kptm.preprocessing.image_text import ImageTextLayout
 from mm_kptm.preprocessing.inputs import InputSource, IntArray
@@ -22,21 +22,20 @@ from mm_kptm.tasks.metrics.vqa import normalised, soft_scores
 from mm_kptm.tasks.vision.grounding import NOWHERE, ExpressionSource
 from mm_kptm.tasks.vision.retrieval import Captioned, CaptionSource
 from mm_kptm.tasks.vision.vqa import QuestionSource
-from mm_kptm.vision.features.store import RegionStore
 
 EXPRESSION = "expression"  #: the type of expressions whose file names no split
 FOUND = 0.5  #: overlap with the object from which on a region counts as found, as is usual
 
 
 def captions(
-    examples: Sequence[Described], reading: TextEncoding, store: RegionStore, *, pool: int | None = None
+    examples: Sequence[Described], reading: TextEncoding, store: ImageStore, *, pool: int | None = None
 ) -> CaptionSource:
     """Captions of images.
 
     Args:
         examples: images with their captions.
         reading: how text becomes ids.
-        store: region features of the images.
+        store: region features or pictures of the images.
         pool: so many images are searched at a time, in their order (1,000 for the folds of COCO); all when None.
 
     Raises:
@@ -53,7 +52,7 @@ def captions(
     return CaptionSource(shown, about, np.array([min(at // size, last) for at, *_ in said], dtype=np.int64))
 
 
-def expressions(examples: Sequence[Pointed], reading: TextEncoding, store: RegionStore) -> ExpressionSource:
+def expressions(examples: Sequence[Pointed], reading: TextEncoding, store: ImageStore) -> ExpressionSource:
     """Expressions; regions that overlap the object by half are right, the one that does so most is the target.
 
     Raises:
@@ -77,7 +76,7 @@ def expressions(examples: Sequence[Pointed], reading: TextEncoding, store: Regio
 
 
 def questions(
-    examples: Sequence[AskedImage], answers: Sequence[str], reading: TextEncoding, store: RegionStore
+    examples: Sequence[AskedImage], answers: Sequence[str], reading: TextEncoding, store: ImageStore
 ) -> QuestionSource:
     """Questions with one answer, or with what ten people answered (VQA v2's soft scores).
 
@@ -113,7 +112,7 @@ def questions(
 
 def parts_about_images(
     reading: TextEncoding,
-    store: RegionStore,
+    store: ImageStore,
     said: Sequence[tuple[Sequence[str], str]],
     images: Sequence[int] | IntArray,
     *,
@@ -123,7 +122,7 @@ def parts_about_images(
 
     Args:
         reading: how text becomes ids.
-        store: region features of the images.
+        store: region features or pictures of the images.
         said: the parts of each text and their language.
         images: the place of each one's image in the store.
         segments: of the parts in turn; those of the family's layout when empty.
@@ -134,7 +133,7 @@ def parts_about_images(
         ids, kinds = layout.cut(*(encode(part, language).ids for part in parts), max_length=reading.max_length)
         framings.append((ids, [segments[kind] for kind in kinds] if segments else kinds))
     texts = reading.pack(framings, [language for _, language in said])
-    return InputSource(texts, StoredRegions(store), np.asarray(images, dtype=np.int64))
+    return InputSource(texts, provider_of(store), np.asarray(images, dtype=np.int64))
 
 
 def reading_of(data: TextSettings, recipe: Recipe) -> TextEncoding:
@@ -142,9 +141,9 @@ def reading_of(data: TextSettings, recipe: Recipe) -> TextEncoding:
     return TextEncoding(data.tokenizer(), data.max_length, data.languages, format=recipe.text)
 
 
-def sizes_of(reading: TextEncoding, store: RegionStore) -> dict[str, int]:
+def sizes_of(reading: TextEncoding, store: ImageStore) -> dict[str, int]:
     """Sizes of an encoder of texts about images that follow from the data."""
-    return {"vocab_size": len(reading.tokenizer), "region_dim": store.dim}
+    return {"vocab_size": len(reading.tokenizer), **region_sizes(store)}
 
 
 def usual(answers: Sequence[str]) -> str:
@@ -152,7 +151,7 @@ def usual(answers: Sequence[str]) -> str:
     return Counter(map(normalised, answers)).most_common(1)[0][0]
 
 
-def stored(store: RegionStore, names: Iterable[Sequence[str]]) -> IntArray:
+def stored(store: ImageStore, names: Iterable[Sequence[str]]) -> IntArray:
     """The place of every image, under the first of its names that the store knows.
 
     Raises:
@@ -170,7 +169,7 @@ def _tenths(answers: Sequence[str]) -> dict[str, int]:
 
 def about_images(
     reading: TextEncoding,
-    store: RegionStore,
+    store: ImageStore,
     said: Sequence[tuple[str, str]],
     images: Sequence[int] | IntArray,
     *,
@@ -180,7 +179,7 @@ def about_images(
 
     Args:
         reading: how text becomes ids; ``format`` says how they are laid out.
-        store: region features of the images.
+        store: region features or pictures of the images.
         said: text and language of each.
         images: the place of each one's image in the store.
         asks: whether they are questions that are answered from a vocabulary.
@@ -188,4 +187,4 @@ def about_images(
     encode, layout = reading.tokenizer.encode, ImageTextLayout(reading.tokenizer.specials, reading.format, asks)
     framings = [layout.cut(encode(text, language).ids, max_length=reading.max_length) for text, language in said]
     texts = reading.pack(framings, [language for _, language in said])
-    return InputSource(texts, StoredRegions(store), np.asarray(images, dtype=np.int64))
+    return InputSource(texts, provider_of(store), np.asarray(images, dtype=np.int64))

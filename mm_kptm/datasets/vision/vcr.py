@@ -76,7 +76,7 @@ class _Asked:
 
 def vcr(data: VcrData, request: DataRequest) -> PreparedData:
     """Questions about film scenes (Zellers et al. 2019)."""
-    store, reading = data.store(), reading_of(data, request.recipe)
+    store, reading = data.region_store(request, "questions of VCR"), reading_of(data, request.recipe)
     segments = request.recipe.text.choice_segments
     questions = by_split(data.files, read_vcr)
 

@@ -12,27 +12,26 @@ import numpy as np
 
 from mm_kptm.data.formats.vision.visual7w import ChoiceQuestion, read_visual7w
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
-from mm_kptm.datasets.settings import TextSettings, fingerprints
+from mm_kptm.datasets.settings import ImageSettings, fingerprints
+from mm_kptm.datasets.stored_regions import ImageStore
 from mm_kptm.datasets.vision.sources import parts_about_images, reading_of, sizes_of, stored
 from mm_kptm.preprocessing.text import TextEncoding
 from mm_kptm.tasks.example import Example
 from mm_kptm.tasks.vision.multiple_choice import UNKNOWN, ChoiceSource, MultipleChoice
-from mm_kptm.vision.features.store import RegionStore
 
 
 @dataclass(frozen=True, kw_only=True)
-class Visual7wData(TextSettings):
+class Visual7wData(ImageSettings):
     """Visual7W's file of telling questions, which says the split of every image."""
 
     name: Literal["visual7w"]
     questions: Path  #: a file such as dataset_v7w_telling.json
-    features: Path  #: a folder of region features of all the images
     max_length: int = 60  #: pieces of question and answer that are read, special ones included
     each_choice: bool = False  #: whether every answer is judged by itself, as VL-BERT is trained
 
 
 def choices(
-    examples: Sequence[ChoiceQuestion], reading: TextEncoding, store: RegionStore, *, segments: Sequence[int] = ()
+    examples: Sequence[ChoiceQuestion], reading: TextEncoding, store: ImageStore, *, segments: Sequence[int] = ()
 ) -> ChoiceSource:
     """Questions, each read with every one of its choices.
 
@@ -57,7 +56,7 @@ def choices(
 
 def multiple_choice(data: Visual7wData, request: DataRequest) -> PreparedData:
     """Questions about photographs with four answers each (Zhu et al. 2016)."""
-    store, reading = RegionStore(data.features), reading_of(data, request.recipe)
+    store, reading = data.store(request), reading_of(data, request.recipe)
     segments = request.recipe.text.choice_segments
 
     @cache

@@ -14,6 +14,7 @@ from mm_kptm.data.formats.vision.vizwiz import VizWizQuestion, read_vizwiz
 from mm_kptm.data.packing import Packed
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import RegionFiles, by_split, fingerprints
+from mm_kptm.datasets.stored_regions import ImageStore
 from mm_kptm.datasets.vision import sources as image_sources
 from mm_kptm.datasets.vision.answer_list import answer_choices
 from mm_kptm.datasets.vision.submission import check_answers, write_answers
@@ -23,14 +24,13 @@ from mm_kptm.tasks.labelling import LabelledSource
 from mm_kptm.tasks.metrics.vqa import vqa_accuracy
 from mm_kptm.tasks.vision.answerability import ANSWERABLE, UNANSWERABLE, Answerability
 from mm_kptm.tasks.vision.vqa import VQA, QuestionSource, each_answer
-from mm_kptm.vision.features.store import RegionStore
 
 LABELS = (UNANSWERABLE, ANSWERABLE)  #: in the order of the published numbers, 0 and 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class VizWizData(RegionFiles):
-    """VizWiz's question files, one a split, with region features of yours."""
+    """VizWiz's question files, one a split, with region features or pictures of yours."""
 
     name: Literal["vizwiz"]
     answers: Path | None = None  #: answers to choose from, one a line or as JSON; those of the training when null
@@ -46,7 +46,7 @@ class VizWizData(RegionFiles):
 
 def vqa(data: VizWizData, request: DataRequest) -> PreparedData:
     """Questions of blind people (Gurari et al. 2018)."""
-    store, reading = data.store(), image_sources.reading_of(data, request.recipe)
+    store, reading = data.store(request), image_sources.reading_of(data, request.recipe)
     questions = by_split(data.files, read_vizwiz)
     usual = [image_sources.usual(one.answers) for one in questions("train") if one.answers]
     answers = answer_choices(usual, min_count=data.min_count, listed=data.answers)
@@ -84,7 +84,7 @@ def vqa(data: VizWizData, request: DataRequest) -> PreparedData:
 
 def answerability(data: VizWizData, request: DataRequest) -> PreparedData:
     """Whether these questions can be answered from their images."""
-    store, reading = data.store(), image_sources.reading_of(data, request.recipe)
+    store, reading = data.store(request), image_sources.reading_of(data, request.recipe)
     questions = by_split(data.files, read_vizwiz)
 
     def made(asked: Sequence[VizWizQuestion]) -> LabelledSource:
@@ -125,11 +125,11 @@ def _sources(
     return {split: partial(source, split) for split in data.files}
 
 
-def _places(store: RegionStore, asked: Sequence[VizWizQuestion]) -> IntArray:
+def _places(store: ImageStore, asked: Sequence[VizWizQuestion]) -> IntArray:
     return image_sources.stored(store, [(one.image, PurePosixPath(one.image).stem) for one in asked])
 
 
-def _name(store: RegionStore, one: VizWizQuestion) -> str:
+def _name(store: ImageStore, one: VizWizQuestion) -> str:
     """The name of an image in the store: the file's, or its stem."""
     return one.image if one.image in store.places else PurePosixPath(one.image).stem
 

@@ -10,24 +10,23 @@ from typing import Literal
 
 from mm_kptm.data.formats.vqa_v2 import read_vqa_questions
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
-from mm_kptm.datasets.settings import TextSettings, fingerprints
+from mm_kptm.datasets.settings import ImageSettings, fingerprints
+from mm_kptm.datasets.stored_regions import region_sizes
 from mm_kptm.datasets.vision.answer_list import answer_choices
 from mm_kptm.datasets.vision.vqa_v2_source import LONGEST, VqaV2, check_submission, write_submission
 from mm_kptm.errors import UserError
 from mm_kptm.tasks.example import Row
 from mm_kptm.tasks.metrics.vqa import normalised, vqa_accuracy
 from mm_kptm.tasks.vision.vqa import VQA, QuestionSource, each_answer
-from mm_kptm.vision.features.store import RegionStore
 
 
 @dataclass(frozen=True, kw_only=True)
-class VqaV2Data(TextSettings):
-    """VQA v2's own question and annotation files, with region features of yours."""
+class VqaV2Data(ImageSettings):
+    """VQA v2's own question and annotation files, with region features or pictures of yours."""
 
     name: Literal["vqa-v2"]
     questions: Path  #: a file such as v2_OpenEnded_mscoco_train2014_questions.json
     annotations: Path  #: a file such as v2_mscoco_train2014_annotations.json
-    features: Path  #: a folder of region features of all the images
     dev_questions: Path | None = None  #: questions to evaluate on
     dev_annotations: Path | None = None  #: annotations to evaluate with
     test_questions: Path | None = None  #: questions to answer, whose answers nobody published
@@ -73,7 +72,7 @@ def vqa(data: VqaV2Data, request: DataRequest) -> PreparedData:
 def answering(data: VqaV2Data, request: DataRequest, task: type[VQA]) -> PreparedData:
     """Questions in the files of VQA v2, or of a data set of that form, for one of the tasks that answer them."""
     tokenizer = data.tokenizer()
-    store = RegionStore(data.features)
+    store = data.store(request)
 
     @cache
     def read(split: str) -> VqaV2:
@@ -103,7 +102,7 @@ def answering(data: VqaV2Data, request: DataRequest, task: type[VQA]) -> Prepare
     return PreparedData(
         sources={split: partial(source, split) for split in data.files},
         model=lambda system: task(system, answers, criterion=each_answer),
-        sizes={"vocab_size": len(tokenizer), "region_dim": store.dim},
+        sizes={"vocab_size": len(tokenizer), **region_sizes(store)},
         heads=task.heads(request.recipe, len(answers)),
         read_file=lambda path: made(VqaV2.read(path)),
         submit=submit,

@@ -10,7 +10,7 @@ from mm_kptm.data.formats.vision.ok_vqa import read_ok_vqa
 from mm_kptm.data.formats.vqa_v2 import VqaAnnotation, VqaQuestion, annotated, read_vqa_annotations, read_vqa_questions
 from mm_kptm.data.packing import Packed
 from mm_kptm.data.tokenizers.protocol import Tokenizer
-from mm_kptm.datasets.stored_regions import StoredRegions
+from mm_kptm.datasets.stored_regions import ImageStore, provider_of
 from mm_kptm.errors import UserError
 from mm_kptm.io.atomic import write_json
 from mm_kptm.io.records import read_json
@@ -20,7 +20,6 @@ from mm_kptm.systems.text_format import BERT_FORMAT, TextFormat
 from mm_kptm.tasks.example import Example, Row
 from mm_kptm.tasks.metrics.vqa import answer_vocabulary, soft_scores
 from mm_kptm.tasks.vision.vqa import QuestionSource
-from mm_kptm.vision.features.store import RegionStore
 
 LONGEST = 20  #: pieces of a question that are read, as in UNITER and LXMERT
 
@@ -59,7 +58,7 @@ class VqaV2:
         self,
         answers: Sequence[str],
         tokenizer: Tokenizer,
-        store: RegionStore,
+        store: ImageStore,
         *,
         max_length: int = LONGEST,
         format: TextFormat = BERT_FORMAT,
@@ -69,7 +68,7 @@ class VqaV2:
         Args:
             answers: the labels to choose from.
             tokenizer: cuts the questions into pieces.
-            store: region features of the images.
+            store: region features or pictures of the images.
             max_length: pieces of a question that are read; the rest is cut off.
             format: how the family of the encoder lays questions out.
 
@@ -92,7 +91,7 @@ class VqaV2:
             answers=[list(row) for row in scores], tenths=[[round(10 * x) for x in row.values()] for row in scores]
         )
         images = store.places_of(str(question.image) for question in self.questions)
-        shown = InputSource(texts, StoredRegions(store), images)
+        shown = InputSource(texts, provider_of(store), images)
         return QuestionSource(shown, tuple(answers), worth, tuple(map(self._about, self.questions)))
 
     def _given(self, question: VqaQuestion) -> tuple[str, ...]:

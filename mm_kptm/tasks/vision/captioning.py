@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from mm_kptm.batch import Regions, Tokens
+from mm_kptm.batch import Inputs, Regions, Tokens
 from mm_kptm.data.tokenizers.joining import running_text
 from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.errors import UserError
@@ -21,10 +21,11 @@ from mm_kptm.objectives.tokens import Masking
 from mm_kptm.preprocessing.inputs import InputSource
 from mm_kptm.systems.system import System
 from mm_kptm.systems.text_format import TextFormat
-from mm_kptm.tasks.example import Example, ExampleBatch, Row, prediction
+from mm_kptm.tasks.example import Example, ExampleBatch, Row, RowInputs, prediction
 from mm_kptm.tasks.metrics.captions import caption_scores, caption_tokens, rouge_l
 from mm_kptm.tasks.protocol import Task
 from mm_kptm.tasks.scores import finite_scores
+from mm_kptm.train.protocol import Source
 from mm_kptm.vision.modules.single_stream.caption_decoding import Captioning, beam_search, cut
 from mm_kptm.vision.modules.single_stream.caption_mask import CausalCaption
 from mm_kptm.vision.objectives.masked_captions import CaptionShare, MaskedCaptions
@@ -200,6 +201,13 @@ class ImageCaptioning(Task[MaskedCaptionBatch]):
         found = beam_search(self.system, regions, decoding, width=self.beam_size, length_penalty=self.length_penalty)
         finite_scores(found.scores, "captions")
         return [self.spell(cut(ids, decoding.stop)) for ids in found.best]
+
+    def inputs_of_row(self, source: Source[MaskedCaptionBatch], number: int, row: Row) -> RowInputs:
+        """The image that is described; its captions are what is asked."""
+        if not isinstance(source, CaptioningSource):
+            return RowInputs()
+        regions = source.shown.batch([number], torch.Generator()).regions
+        return RowInputs(number, (Inputs(regions=regions),), question="What is in the image?", complete=False)
 
     @torch.no_grad()
     def predict(self, batch: MaskedCaptionBatch) -> list[Row]:

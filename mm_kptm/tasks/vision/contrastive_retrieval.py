@@ -6,7 +6,7 @@ Shapes: B captions of a batch, S captions, M near misses, P images, D dim.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -90,6 +90,22 @@ class PairSource:
         chosen = np.asarray(indices, dtype=np.int64)
         seen = self.provider.images(self.image_of[chosen], generator if self.crops else None)
         return PairBatch(seen.with_streams(text=tokens(self.texts, chosen)), tuple(self.captions[i] for i in indices))
+
+    def first(self, count: int) -> PairSource:
+        """The first captions with their images and near misses, two images at least."""
+        shown = np.unique(self.image_of[: len(self)], return_index=True)[1]
+        kept = max(min(count, len(self)), int(np.sort(shown)[1]) + 1)
+        near = [number for number, (caption, _) in enumerate(self.misses) if caption < kept]
+        chosen = np.array([*range(kept), *(len(self) + number for number in near)], dtype=np.int64)
+        columns, lengths = self.texts.take(chosen)
+        return replace(
+            self,
+            texts=Packed(np.cumsum([0, *lengths]), columns),
+            captions=self.captions[:kept],
+            image_of=self.image_of[chosen],
+            pools=self.pools[:kept],
+            misses=tuple(self.misses[number] for number in near),
+        )
 
     def text(self, indices: IntArray) -> Inputs:
         """Captions or near misses alone."""
@@ -222,10 +238,8 @@ def _ranked(source: PairSource, images: Tensor, texts: Tensor, places: IntArray)
         for about, row, right in zip(abouts, scores, mine, strict=True):
             yield _rank(_example(about, TO_IMAGE, about.image), names[int(row.argmax())], row, right)
         for name, column, right in zip(names, scores.T, mine.T, strict=True):
-            first, best = abouts[int(right.nonzero()[0])], int(column.argmax())
-            target = abouts[best] if bool(right[best]) else first
-            example = _example(first, TO_TEXT, target.id, id_=name)
-            yield _rank(example, abouts[best].id, column, right)
+            first = abouts[int(right.nonzero()[0])]  # of several captions of an image, whatever is found
+            yield _rank(_example(first, TO_TEXT, first.id, id_=name), abouts[int(column.argmax())].id, column, right)
 
 
 def _near_misses(source: PairSource, images: Tensor, texts: Tensor, places: IntArray) -> Iterator[Row]:

@@ -15,18 +15,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm_kptm.batch import ALL_ROWS, POOLED_ONLY, Encoded, Inputs, Regions, SequenceLayout, Tokens
+from mm_kptm.batch import ALL_ROWS, POOLED_ONLY, Encoded, Images, Inputs, Regions, SequenceLayout, Tokens
 from mm_kptm.data.packing import Packed
 from mm_kptm.errors import UserError
 from mm_kptm.nn.assembly import join
-from mm_kptm.preprocessing.inputs import IntArray, RegionProvider, select_texts, tokens
+from mm_kptm.preprocessing.inputs import IntArray, PixelProvider, RegionProvider, select_texts, tokens
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.system import System
-from mm_kptm.tasks.example import Example, ExampleBatch, Row, prediction
+from mm_kptm.tasks.example import Example, ExampleBatch, Row, RowInputs, prediction
 from mm_kptm.tasks.heads import ChosenHead, Heads, pooled_dim, requested_heads
 from mm_kptm.tasks.protocol import Task
 from mm_kptm.tasks.scores import finite_scores
 from mm_kptm.tasks.vision.segments import side_segments
+from mm_kptm.train.protocol import Source
 from mm_kptm.vision.modules.heads import PairedImages, PooledPairs
 from mm_kptm.vision.modules.single_stream.concatenated_pairs import ConcatenatedPairs
 
@@ -45,12 +46,21 @@ class ImagePairs(ExampleBatch):
         regions: of 2 B images, the left and the right one of every statement in turn.
         truth: 0 false, 1 true, :data:`UNKNOWN`, [B].
         about: metadata of each statement.
+        images: pixels of the 2 B images, where the model makes the features of the regions.
     """
 
     text: Tokens
     regions: Regions
     truth: Tensor
     about: tuple[Example, ...]
+    images: Images | None = None
+
+    def seen_by(self, system: System) -> ImagePairs:
+        """The same with the features of the regions, where a system makes them of pixels."""
+        if self.images is None:
+            return self
+        regions = system.read_raw(Inputs(regions=self.regions, images=self.images)).required("regions", Regions)
+        return replace(self, regions=regions, images=None)
 
     def pairs(self, segments: tuple[int, int] | None = None) -> Inputs:
         """Every statement twice: with the left image (sequence 2k), then with the right one.
@@ -112,6 +122,7 @@ class ImagePairSource:
             self.pictures.regions(images),
             torch.from_numpy(self.truth[chosen]),
             tuple(self.about[index] for index in indices),
+            self.pictures.images(images) if isinstance(self.pictures, PixelProvider) else None,
         )
 
 
@@ -156,7 +167,7 @@ class NLVR2(Task[ImagePairs]):
 
     def forward(self, batch: ImagePairs) -> Tensor:
         """Logits of false and true, [B, 2]."""
-        head = self.head.of(self.system)
+        head, batch = self.head.of(self.system), batch.seen_by(self.system)
         if self.form == "triplet":
             single: Tensor = head(self.system(batch.joined(self.segments), POOLED_ONLY).pooled)
             return single
@@ -179,6 +190,11 @@ class NLVR2(Task[ImagePairs]):
         """Accuracy and cross-entropy of each statement."""
         scores = finite_scores(self(batch), "verdicts")
         return {"accuracy": (scores.argmax(1) == batch.truth).float(), "loss": self._losses(scores, batch)}
+
+    def inputs_of_row(self, source: Source[ImagePairs], number: int, row: Row) -> RowInputs:
+        """The statement; its two images are in no one picture."""
+        batch = source.batch([number], torch.Generator())
+        return RowInputs(number, (Inputs(text=batch.text),), complete=False)
 
     @torch.no_grad()
     def predict(self, batch: ImagePairs) -> list[Row]:

@@ -18,7 +18,7 @@ from mm_kptm.batch import Encoded, Inputs, Movable, OutputRows, Regions, Sequenc
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.pairs import ImageTextMatching, Pairs
 from mm_kptm.objectives.rows import mean, mean_of_each
-from mm_kptm.objectives.spec import REGIONS, TEXTS, ObjectiveContext, ObjectiveSpec
+from mm_kptm.objectives.spec import REGION_FEATURES, REGIONS, TEXTS, ObjectiveContext, ObjectiveSpec
 from mm_kptm.objectives.tokens import BernoulliOrAny, MaskingPolicy
 from mm_kptm.systems.system import System
 from mm_kptm.vision.objectives.optimal_transport import transport_distances
@@ -220,7 +220,10 @@ def _of_classes(build: Callable[[int], MaskedRegions]) -> Callable[[ObjectiveCon
 
 
 MASKED_REGION_FEATURES = ObjectiveSpec(
-    MaskedRegionFeatures.name, _UNITER, lambda context: MaskedRegionFeatures(), needs=(TEXTS, REGIONS)
+    MaskedRegionFeatures.name,
+    _UNITER,
+    lambda context: MaskedRegionFeatures(),
+    needs=(TEXTS, REGIONS, REGION_FEATURES),
 )
 MASKED_REGION_CLASSES = ObjectiveSpec(
     MaskedRegionClasses.name, _UNITER, _of_classes(MaskedRegionClasses.of), needs=(TEXTS, REGIONS, REGION_CLASSES)

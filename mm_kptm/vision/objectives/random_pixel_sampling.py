@@ -18,7 +18,9 @@ P = TypeVar("P")
 class Objective(Protocol[P]):
     """Interface of the wrapped objective."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Name in experiment files and mixtures."""
 
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> P:
         """The prepared batch."""

@@ -104,6 +104,7 @@ PIXEL_BERT_BASE = Recipe(
         "max_rows": ("encoder.embed.regions.row.weight", 0),
         "max_columns": ("encoder.embed.regions.column.weight", 0),
     },
+    frontends={"pixels": {"backbone": "resnet50", "kernel": 3, "pool": 2}},
     notes=(
         "no official code is public: names, positions of rows and columns and the sampling follow the re-"
         "implementation zezeze97/pixelbert; the paper gives pixels one shared row and no position",

@@ -86,6 +86,15 @@ def test_near_misses_are_compared_with_their_caption() -> None:
     assert task.summary(rows) == {"near-miss-accuracy": 0.5}
 
 
+def test_a_shorter_source_keeps_what_belongs_together() -> None:
+    ids = [[2, 5, 3], [2, 6, 6, 3], [2, 7, 3], [2, 8, 8, 8, 3], [2, 9, 3]]
+    shown = source(ids, [0, 1, 2, 2, 0], [0, 0, 0], misses=((2, "colour"), (0, "order")))
+    short = shown.first(2)
+    assert (len(short), short.misses, short.image_of.tolist()) == (2, ((0, "order"),), [0, 1, 0])
+    assert short.texts.lengths.tolist() == [3, 4, 3]
+    assert len(shown.first(1)) == 2, "one image cannot be ranked"
+
+
 def test_measures_are_one_number_a_caption() -> None:
     task = ContrastiveRetrieval(mm_kptm.build("clip", seed=0, **CLIP))
     shown = source([[2, 5, 49], [2, 6, 49], [2, 7, 49]], [0, 1, 2], [0, 0, 0], crops=True)

@@ -14,6 +14,9 @@ from mm_kptm.suites.number_world.generator.numerals import name
 from mm_kptm.suites.number_world.generator.questions import Question
 from mm_kptm.suites.number_world.generator.scene import Scenes
 
+_OVER_ALL = frozenset({"count", "count-colour", "exists", "exists-coloured", "compare", "beside"})
+"""Types of questions whose answer no single region decides."""
+
 
 def illustrated_scene(scenes: Scenes, number: int, language: str) -> Illustration:
     """A scene with the colour and value of every number."""
@@ -29,6 +32,7 @@ def illustrated_question(scenes: Scenes, asked: Sequence[Question], index: int) 
         question.sentence,
         scene.pixels,
         scene.regions,
+        None if question.type in _OVER_ALL else question.subject,
         _facts(question),
         partial(_worded, language=question.language),
     )

@@ -17,6 +17,7 @@ from mm_kptm.objectives.mixture import Mixture, Objectives
 from mm_kptm.objectives.next_tokens import TARGETS
 from mm_kptm.objectives.spec import (
     LANGUAGE_IDS,
+    REGION_FEATURES,
     REGIONS,
     TEXTS,
     ObjectiveContext,
@@ -211,7 +212,7 @@ def pretraining(data: NumberWorldData, request: DataRequest) -> PreparedData:
     With an objective on translations, it reads them and other objectives the sentences.
     """
     pairs = (TRANSLATIONS, TARGETS)
-    offered = {"captions": (TEXTS, REGIONS), "sentences": (TEXTS,), "translations": (TEXTS, *pairs)}
+    offered = {"captions": (TEXTS, REGIONS, REGION_FEATURES), "sentences": (TEXTS,), "translations": (TEXTS, *pairs)}
     offers = Offers(
         data.name,
         {**dict.fromkeys(offered[data.texts]), LANGUAGE_IDS: lambda: len(LANGUAGES)},

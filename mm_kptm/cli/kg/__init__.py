@@ -12,4 +12,4 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     group = verbs.add_parser(
         "kg", help="knowledge graphs: what one holds, vectors of its entities, and where texts name them"
     )
-    add_verbs_of("kg", group.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True))
+    add_verbs_of(__name__, group.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True))

@@ -54,7 +54,7 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     show.add_argument("--split", default="train", help="of which split (default: train)")
     add_json(show)
     show.set_defaults(run=_show)
-    add_verbs_of("data", actions)
+    add_verbs_of(__name__, actions)
 
 
 def _submission(options: argparse.Namespace) -> int:

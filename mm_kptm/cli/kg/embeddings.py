@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mm_kptm.cli.kg_graphs import GRAPH
+from mm_kptm.cli.kg.graphs import GRAPH
 from mm_kptm.cli.output import add_json, only_json, print_json, print_rows
 from mm_kptm.errors import UserError
 
