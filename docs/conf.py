@@ -51,6 +51,15 @@ class Catalogue(SphinxDirective):
         return self.parse_text_to_nodes(generate.catalogue(mm_kptm.catalogue()), allow_section_headings=True)
 
 
+class VisionTasks(SphinxDirective):
+    """The tasks about images, made from the data sets."""
+
+    def run(self) -> list[nodes.Node]:
+        """Parse the generated table where the directive stands."""
+        self.env.note_reread()
+        return self.parse_text_to_nodes(generate.vision_tasks())
+
+
 def write_rooms(app: Sphinx) -> None:
     """Write the pages of the rooms before Sphinx looks for pages."""
     generate.write(Path(app.srcdir) / "api")
@@ -69,5 +78,6 @@ def setup(app: Sphinx) -> None:
     """Tell Sphinx about the pages that are made."""
     app.add_lexer("tsv", TextLexer)
     app.add_directive("catalogue", Catalogue)
+    app.add_directive("vision-tasks", VisionTasks)
     app.connect("builder-inited", write_rooms)
     app.connect("missing-reference", resolve)

@@ -9,13 +9,17 @@ import pkgutil
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, fields
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import get_args, get_type_hints
 
 import mm_kptm
+from mm_kptm.datasets.protocol import data_name, task_datasets
 from mm_kptm.systems.discovery import modules
 from mm_kptm.systems.recipe import Recipe
+from mm_kptm.tasks.protocol import Task
 
 ROOT = Path(__file__).parents[1]
 GOLDENS = ROOT / "tests" / "golden"
@@ -179,3 +183,24 @@ def write(folder: Path) -> list[Path]:
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
     return sorted(pages)
+
+
+def vision_tasks() -> str:
+    """The tasks about images as MyST: a row for each data set that feeds one, with its files and its metrics."""
+    lines = ["| task | `data.name` | files that it wants, and *may have* | measured by |", "|---|---|---|---|"]
+    for supply in sorted(task_datasets(), key=lambda one: (one.task_name, data_name(one.data))):
+        if supply.task is None or "regions" not in supply.task.needs:
+            continue
+        kinds = get_type_hints(supply.data)
+        files = [one for one in fields(supply.data) if Path in (kinds[one.name], *get_args(kinds[one.name]))]
+        names = {one.name: one.default is MISSING for one in files if one.name != "scores"}
+        shown = ["`images` or `features`"] if {"images", "features"} <= names.keys() else []
+        wanted = [f"`{name}`" for name, required in names.items() if required] + shown
+        perhaps = [
+            f"*`{name}`*" for name, required in names.items() if not required and name not in ("images", "features")
+        ]
+        metrics = supply.task.summary if supply.task.summary is not Task.summary else supply.task.measure
+        measured = re.sub(r":\w+:`~?(?:[\w.]+\.)?(\w+)`", r"`\1`", _first_line(metrics)).replace("``", "`").rstrip(".")
+        held = ", ".join((*wanted, *perhaps)) or "none; it is generated"
+        lines.append(f"| `{supply.task_name}` | `{data_name(supply.data)}` | {held} | {measured} |")
+    return "\n".join(lines)

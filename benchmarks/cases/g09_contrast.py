@@ -1,7 +1,7 @@
 """G9: the contrastive loss with its gradients, vectors of 512, at 1,024 and 4,096 pairs.
 
 The peer is ``ClipLoss`` of open_clip, which keeps both matrices of scores and their gradients. Ours streams blocks of
-512 rows and forms the gradients by hand.
+256 rows and forms the gradients by hand.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 
 def _ask(options: argparse.Namespace) -> int:
-    from mm_kptm.experiment.ask import ask_run
+    from mm_kptm.experiment.visual.ask import ask_run
 
     weights = None if options.weights in (None, "none") else Path(options.weights)
     with only_json(options.json):
@@ -58,8 +58,8 @@ def _ask(options: argparse.Namespace) -> int:
 
 
 def _fresh(options: argparse.Namespace, weights: Path | None) -> dict[str, float]:
-    from mm_kptm.experiment.ask import ask_fresh
     from mm_kptm.experiment.settings import VisionSettings
+    from mm_kptm.experiment.visual.ask import ask_fresh
     from mm_kptm.vision.extractors.build import ExtractorSettings
 
     by: VisionSettings | ExtractorSettings

@@ -27,7 +27,7 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 
 def _explain(options: argparse.Namespace) -> int:
-    from mm_kptm.experiment.explain import explain
+    from mm_kptm.experiment.visual.explanations import explain
 
     with only_json(options.json):
         page, scores = explain(

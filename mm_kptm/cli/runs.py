@@ -107,7 +107,7 @@ def _demo(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     if options.print_config:
-        print(config.dump(_requested(options)), end="")
+        _print_config(_requested(options))
         return 0
     for one, other in (("resume", "overwrite"), ("resume", "dry_run")):
         if getattr(options, one) is not None and getattr(options, other):
@@ -129,6 +129,16 @@ def _train(options: argparse.Namespace) -> int:
     if is_first_process():
         print(folder)
     return 0
+
+
+def _print_config(asked: Experiment) -> None:
+    """Print all settings, those that follow from others with a comment."""
+    from mm_kptm.experiment.defaults import said_of, with_defaults
+
+    resolved = with_defaults(asked)
+    if (said := said_of(asked, resolved)) is not None:
+        print(f"# {said}")
+    print(config.dump(resolved), end="")
 
 
 def _requested(options: argparse.Namespace) -> Experiment:

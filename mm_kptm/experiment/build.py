@@ -20,9 +20,11 @@ from mm_kptm.datasets.protocol import (
     find_task_dataset,
 )
 from mm_kptm.errors import UserError
-from mm_kptm.experiment import knowledge, vision
-from mm_kptm.experiment.feature_contract import check_contract
+from mm_kptm.experiment import knowledge
+from mm_kptm.experiment.defaults import with_defaults
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
+from mm_kptm.experiment.visual.feature_contract import check_contract
+from mm_kptm.experiment.visual.frontend import add_vision, pixel_format
 from mm_kptm.knowledge.kinds.protocol import knowledge_kinds
 from mm_kptm.objectives.continual import ContinualSchedule
 from mm_kptm.objectives.mixture import Mixture, Objective
@@ -113,6 +115,7 @@ def build(settings: Experiment) -> Built:
     Raises:
         UserError: a name is unknown, the system lacks an input modality of the task, a file is missing or malformed.
     """
+    settings = with_defaults(settings)
     recipe, weights = find(settings.encoder.recipe), settings.weights
     if settings.task is not None:
         check_fit(find_task(settings.task), recipe)  # before any file is opened
@@ -149,7 +152,7 @@ def build(settings: Experiment) -> Built:
             assembly.add_head(system, learnt.objective.name, learnt.sizes)
         system.data = dict(prepared.fingerprints)
         model = prepared.model(system)
-        if settings.encoder.init_std is not None:
+        if isinstance(settings.encoder.init_std, float):
             knowledge.reinitialise(module_of(model), loaded, settings.encoder.init_std)
     if settings.adversarial is not None:
         model = AdversarialTraining(model, system, settings.adversarial)
@@ -267,7 +270,7 @@ def _with_vision(system: System, asked: EncoderSettings, recipe: Recipe) -> list
         UserError: the weights were saved with a backbone, but none is asked for.
     """
     if asked.vision is not None:
-        vision.add_vision(system, asked.vision, recipe)
+        add_vision(system, asked.vision, recipe)
     elif system.frontends:
         held = " and ".join(f"{name} {sizes.get('backbone', '')}" for name, sizes in system.frontend_sizes.items())
         raise UserError(
@@ -292,7 +295,7 @@ def data_request(settings: Experiment) -> DataRequest:
         settings.objectives,
         knowledge.vectors,
         settings.objective_arguments,
-        None if asked is None else vision.pixel_format(asked, recipe),
+        None if asked is None else pixel_format(asked, recipe),
     )
 
 

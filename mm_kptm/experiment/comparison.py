@@ -17,6 +17,7 @@ from mm_kptm import config, report
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.budget import Budget, check_equal, check_same_examples, differences, glance
 from mm_kptm.experiment.build import build
+from mm_kptm.experiment.defaults import with_defaults
 from mm_kptm.experiment.null_arms import ExperimentArm, arms_of
 from mm_kptm.experiment.run import evaluated, train
 from mm_kptm.experiment.run_state import CONFIG, is_begun
@@ -93,7 +94,7 @@ def compare(
     """
     if seeds < 1:
         raise UserError(f"{seeds} seeds were asked for; at least 1 is needed")
-    arms = arms_of(experiments, nulls=nulls)
+    arms = arms_of([with_defaults(settings) for settings in experiments], nulls=nulls)
     budgets = _examined([arm for arm in arms if not arm.null], splits)
     if not unequal:
         check_equal(budgets)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -24,10 +25,11 @@ from mm_kptm.datasets.settings import TextSettings
 from mm_kptm.errors import UserError, UserNotice
 from mm_kptm.experiment import coverage
 from mm_kptm.experiment.build import Built, build
+from mm_kptm.experiment.defaults import said_of, with_defaults
 from mm_kptm.experiment.examples import write_examples
-from mm_kptm.experiment.feature_contract import check_contract, write_contract
 from mm_kptm.experiment.run_state import CONFIG, DATA, MODEL, leftovers, refuse_links, settled
 from mm_kptm.experiment.settings import Experiment
+from mm_kptm.experiment.visual.feature_contract import check_contract, write_contract
 from mm_kptm.io.atomic import write_json, write_text
 from mm_kptm.io.lock import LOCK, locked
 from mm_kptm.io.records import Record, read_json
@@ -67,6 +69,7 @@ def train(
 
 
 def _train(settings: Experiment, folder: Path, *, resume: bool, overwrite: bool, progress: bool) -> Built:
+    asked, settings = settings, with_defaults(settings)
     built = build(settings)
     untrained = settings.train.steps == 0 and "train" not in built.prepared.sources
     source = built.source(next(iter(built.prepared.sources))) if untrained else built.training
@@ -82,6 +85,8 @@ def _train(settings: Experiment, folder: Path, *, resume: bool, overwrite: bool,
         for path in leftovers(folder):
             if path.name != LOCK:
                 path.unlink()
+        if progress and (said := said_of(asked, settings)) is not None:
+            print(f"{settings.name}: {said}", file=sys.stderr)
         if covered:
             names = coverage.name_coverage(built.prepared)
             write_json(folder / COVERAGE, coverage.as_record(covered, names), indent=1)

@@ -19,6 +19,7 @@ from mm_kptm.io.lock import LOCK
 from mm_kptm.systems.plugin_files import check_plugins
 
 CONFIG, DATA, MODEL = "config.yaml", "data.json", "model"
+INIT_STD = "encoder.init_std"
 LENGTH = ("train.steps", "train.epochs", "train.patience")  #: settings that a run which has ended may go on with
 
 
@@ -73,6 +74,8 @@ def is_longer(requested: Experiment, began: Experiment, folder: Path) -> bool:
         UserError: the settings differ in more than the length, the run has not ended, or it is longer already.
     """
     ours, theirs = config.leaves(requested), config.leaves(began)
+    if ours.get(INIT_STD) == "auto":  # the run says what that was
+        ours[INIT_STD] = theirs.get(INIT_STD)
     changed = [key for key in sorted(ours | theirs) if ours.get(key) != theirs.get(key)]
     ended = (folder / MODEL).is_dir()  # written after the last step
     for key in changed:

@@ -162,6 +162,7 @@ BERT_FIELDS = {
     "type_vocab_size": "num_segments",
     "hidden_act": "activation",
     "hidden_dropout_prob": "dropout",
+    "layer_norm_eps": "norm_eps",
 }
 
 #: The same of encoders that take an eps and a dropout of attention weights of their own.

@@ -167,7 +167,6 @@ _FAIRSEQ_FIELDS = {
 #: Fields of Hugging Face's ``config.json`` and of fairseq's arguments that size an encoder of RoBERTa's kind.
 ROBERTA_FIELDS = {
     **BERT_FIELDS,
-    "layer_norm_eps": "norm_eps",
     **{theirs: ours for theirs, ours in _FAIRSEQ_FIELDS.items() if ours != "attention_dropout"},
 }
 

@@ -17,10 +17,12 @@ from mm_kptm.recipes.bert import (
     masked_tokens,
     vocabulary_rules,
 )
+from mm_kptm.systems.norm_eps import takes_norm_eps
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, Rename, Rule, Same
 
 
+@takes_norm_eps
 def spanbert(
     *,
     dim: int = 768,

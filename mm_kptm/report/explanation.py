@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mm_kptm.io.atomic import write_text
+from mm_kptm.report.sections import Section
 from mm_kptm.report.tables import percent
 from mm_kptm.report.templating import render
 
@@ -46,7 +47,7 @@ def write_explanations(
 ) -> Path:
     """Write the page atomically; ``scores`` are rows of one table with the same columns."""
     content = render("explain.html", cards=[_card(example) for example in examples], scores=list(scores))
-    section = {"title": "Answers", "note": _NOTE, "content": content}
+    section = Section("Answers", content, _NOTE)
     write_text(out, render("page.html", title=title, kind="explanation", facts=list(facts), sections=[section]))
     return out
 

@@ -19,6 +19,29 @@ if TYPE_CHECKING:
     from mm_kptm.systems.transformers_form import TransformersForm
 
 
+#: Sizes by the names that configurations of transformers have for them, of recipes that read none.
+TRANSFORMERS_NAMES: Mapping[str, str] = {
+    "hidden_size": "dim",
+    "d_model": "dim",
+    "emb_dim": "dim",
+    "num_hidden_layers": "num_layers",
+    "n_layers": "num_layers",
+    "num_attention_heads": "num_heads",
+    "n_heads": "num_heads",
+    "intermediate_size": "ffn_dim",
+    "encoder_ffn_dim": "ffn_dim",
+    "max_position_embeddings": "max_positions",
+    "type_vocab_size": "num_segments",
+    "hidden_act": "activation",
+    "hidden_dropout_prob": "dropout",
+    "attention_probs_dropout_prob": "attention_dropout",
+    "layer_norm_eps": "norm_eps",
+    "visual_feat_dim": "region_dim",
+    "visual_embedding_dim": "region_dim",
+    "img_dim": "region_dim",
+}
+
+
 @dataclass(frozen=True)
 class Recipe:
     """A published system in one published size."""
@@ -77,7 +100,9 @@ class Recipe:
         for name, value in given.items():
             if name not in published:
                 listed = f"it has {', '.join(published)}"
-                raise UserError(f"{self.name} has no size {name!r}{nearest(name, published, otherwise=listed)}")
+                ours = self.config_keys.get(name, TRANSFORMERS_NAMES.get(name))
+                hint = f"; it is called {ours} here" if ours in published else ""
+                raise UserError(f"{self.name} has no size {name!r}{hint or nearest(name, published, otherwise=listed)}")
             kind = _wrong_kind(published[name], value) or _out_of_range(name, published[name], value)
             if kind is not None:
                 raise UserError(f"the size {name} of {self.name} must be {kind}, not {value!r}")

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mm_kptm.batch import Inputs
 from mm_kptm.errors import UserError
 from mm_kptm.systems.system import System
-from mm_kptm.tasks.example import Row
+from mm_kptm.tasks.example import Row, RowInputs
 from mm_kptm.tasks.protocol import Task
 from mm_kptm.train.evaluation import Evaluation
 from mm_kptm.train.protocol import AfterStep, Source
@@ -240,6 +240,15 @@ class TaskMixture(Task[MixedBatch]):
             made = self._ask(name, "predictions", own, batch_size=batch_size, seed=seed)
             rows += [named(row, name) for row in made]
         return rows
+
+    def inputs_of_row(self, source: Source[Any], number: int, row: Row) -> RowInputs:
+        """The inputs of a row of one of the tasks, by the task itself; none where its examples are not numbered so."""
+        if not isinstance(source, ConcatenatedSource):
+            return RowInputs()
+        name, told = str(row[TASK]), unnamed(row)
+        own = source.sources[name]
+        index = next((at for at, one in enumerate(getattr(own, "about", ())) if one.id == told["id"]), 0)
+        return self.of(name).inputs_of_row(own, index, told)
 
     def summary(self, rows: Sequence[Row]) -> dict[str, float]:
         """Accuracy and official metrics of each task, such as ``vqa/accuracy``."""

@@ -57,6 +57,7 @@ def _measure(encoder: nn.Module, of: dict[nn.Parameter, int]) -> int:
     """Record the depths of the embeddings and layers of an encoder; returns that of its last layer."""
     order = {parameter: place for place, (_, parameter) in enumerate(encoder.named_parameters())}
     reached: dict[str, int] = {}
+    begun: set[str] = set()
     for owner, layers in _stacks(encoder):
         fresh = [layer for layer in layers if any(parameter not in of for parameter in layer.parameters())]
         reads_all = isinstance(encoder.get_submodule(owner), Decoder)
@@ -65,11 +66,13 @@ def _measure(encoder: nn.Module, of: dict[nn.Parameter, int]) -> int:
             for parameter in layer.parameters():
                 of.setdefault(parameter, depth)
             reached[owner] = max(reached.get(owner, 0), depth)
-        beside = list(encoder.get_submodule(owner).parameters())
         first = min((order[parameter] for layer in layers for parameter in layer.parameters()), default=0)
-        for parameter in beside:
-            if order[parameter] < first:
-                of.setdefault(parameter, 0)
+        for path in _prefixes(f"{owner}."):  # what a module has before its first layers, embeds
+            if (holder := ".".join(path)) not in begun:
+                begun.add(holder)
+                for parameter in encoder.get_submodule(holder).parameters():
+                    if order[parameter] < first:
+                        of.setdefault(parameter, 0)
     return max(reached.values(), default=0)
 
 

@@ -95,8 +95,15 @@ def lr_scales(model: nn.Module, settings: TrainSettings) -> dict[nn.Parameter, f
     Of :math:`N` layers, layer :math:`i` (from 1) has :math:`d^{N + 1 - i}` with :math:`d` ``settings.layer_decay``, the
     embeddings :math:`d^{N + 1}`, and the heads 1 (Bao et al. 2022, BEiT, released code), or ``settings.head_lr`` over
     ``settings.lr``. In the code of ELECTRA (Clark et al. 2020, section 3.2) all but the heads have one power more.
+
+    Raises:
+        UserError: rates are to fall by layer, and there are no layers.
     """
     depths = parameter_depths(model)
+    if settings.layer_decay != 1 and depths.heads == 1:
+        raise UserError(
+            f"train.layer_decay is {settings.layer_decay}, but this encoder has no layers of attention; leave it 1"
+        )
     scales = {parameter: settings.layer_decay ** (depths.heads - depth) for parameter, depth in depths.of.items()}
     if settings.head_lr is None:
         return scales

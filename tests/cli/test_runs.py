@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mm_kptm import cli, config, experiment, report
+from mm_kptm.experiment.defaults import with_defaults
 from mm_kptm.experiment.settings import Experiment
 
 FILE = """\
@@ -176,7 +177,7 @@ def test_the_config_is_printed_complete_and_nothing_is_written(trained, capsys):
     assert cli.main(["train", "trial.yaml", "--train.steps=3", "--print-config"]) == 0
     Path("printed.yaml").write_text(capsys.readouterr().out)
     printed = config.read(Experiment, Path("printed.yaml"))
-    assert printed == config.read(Experiment, Path("trial.yaml"), ["--train.steps=3"])
+    assert printed == with_defaults(config.read(Experiment, Path("trial.yaml"), ["--train.steps=3"]))
     assert "weight_decay: 0.01" in Path("printed.yaml").read_text()
     assert trained == [] and not Path("runs").exists()
     cli.main(["train", "trial.yaml", "--train.steps=3"])

@@ -12,6 +12,7 @@ from types import ModuleType
 import pytest
 
 import mm_kptm
+from mm_kptm.datasets.protocol import data_name, task_datasets
 
 NO_SYSTEMS = {  # golden cases of files, tools and rankings
     "bitext",
@@ -70,3 +71,15 @@ def test_the_site_builds_without_a_warning(root: Path, tmp_path: Path) -> None:
     done = subprocess.run(built, cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "site" / "api" / "mm_kptm.nn.html").is_file()
+
+
+def test_the_table_of_tasks_has_every_data_set_about_images(generate: ModuleType) -> None:
+    table = generate.vision_tasks()
+    rows = {tuple(cell.strip(" `") for cell in line.split("|")[1:3]) for line in table.splitlines()[2:]}
+    assert rows == {
+        (supply.task_name, data_name(supply.data))
+        for supply in task_datasets()
+        if supply.task is not None and "regions" in supply.task.needs
+    }
+    (nlvr2,) = (line for line in table.splitlines() if line.startswith("| `nlvr2` | `nlvr2`"))
+    assert "`train`, `images` or `features`, *`dev`*" in nlvr2 and "Consistency" in nlvr2

@@ -146,6 +146,7 @@ CASES = {
         decoder_of,
         ours_decoder,
     ),
+    "spanbert-base": Published(hf.BertConfig, hf.BertModel, SIZES),
     "rembert": Published(
         hf.RemBertConfig, hf.RemBertModel, {**SIZES, "input_embedding_size": 12, "output_embedding_size": 14}
     ),

@@ -146,6 +146,21 @@ def test_an_unknown_size_is_refused_with_those_that_exist() -> None:
         TOY.resolved_sizes({"qqqq": 3})
 
 
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("hidden_size", "dim"),
+        ("num_hidden_layers", "num_layers"),
+        ("num_attention_heads", "num_heads"),
+        ("intermediate_size", "ffn_dim"),
+    ],
+)
+@pytest.mark.parametrize("name", ["uniter-base", "bert-base", "lxmert-base", "xlm-15", "kbert-base"])
+def test_a_size_by_the_name_of_another_library_is_told_its_name_here(name: str, theirs: str, ours: str) -> None:
+    with pytest.raises(UserError, match=rf"^{name} has no size '{theirs}'; it is called {ours} here$"):
+        mm_kptm.build(name, **{theirs: 8})
+
+
 @pytest.mark.parametrize("value", [3.5, "8"])
 def test_a_size_that_is_no_whole_number_is_refused(value: object) -> None:
     with pytest.raises(UserError) as raised:

@@ -102,8 +102,15 @@ def test_every_system_has_embeddings_below_and_heads_above_its_layers(family):
     model = built(FAMILIES[family])
     found = parameter_depths(model)
     named = depths(model)
+    if not layers_of(model):  # of convolutions or recurrent
+        assert set(named.values()) == {1}
+        with pytest.raises(
+            UserError, match=r"^train\.layer_decay is 0\.9, but this encoder has no layers of attention"
+        ):
+            lr_scales(model, TrainSettings(layer_decay=0.9))
+        return
     assert found.heads > 1 and set(named.values()) >= set(range(found.heads))
-    words = [name for name in named if name.endswith(".word.weight")]
+    words = [name for name in named if name.startswith("encoder.") and name.endswith(".word.weight")]
     assert all(named[name] == 0 for name in words if "ngram" not in name)
     assert all(depth == found.heads for name, depth in named.items() if name.startswith("heads."))
     assert all(depth == found.heads for name, depth in named.items() if ".pooler." in name)

@@ -188,16 +188,17 @@ def test_the_best_checkpoint_is_kept_beside_the_last(tmp_path):
     assert len(list((tmp_path / "checkpoints").glob("step-*"))) == 2
 
 
-def test_what_is_no_number_is_never_the_best(tmp_path):
+def test_a_score_that_is_no_number_ends_the_run_and_is_never_the_best(tmp_path):
     class Shy(Line):
         calls = 0
 
         def measure(self, batch):
             self.calls += 1
-            return {"score": torch.full((len(batch),), torch.nan if self.calls in (1, 3) else float(self.calls))}
+            return {"score": torch.full((len(batch),), torch.nan if self.calls == 3 else float(self.calls))}
 
-    _, fitted = run(tmp_path, model=Shy(), dev=PointSource(5), steps=3, eval_every=1, monitor="dev/score")
-    assert fitted.best.name == "step-00000002"
+    with pytest.raises(UserError, match="the score is nan on examples 0, 1, 2, 3, 4"):
+        run(tmp_path, model=Shy(), dev=PointSource(5), steps=3, eval_every=1, monitor="dev/score")
+    assert Checkpoints(tmp_path).named("best").name == "step-00000002"
 
 
 def test_a_best_that_nothing_measures_is_refused(tmp_path):

@@ -93,10 +93,6 @@ def test_a_file_without_the_second_names_of_shared_parts_loads(tmp_path: Path) -
             {"bert_model": "roberta-base"},
             r"asks for a text stream of RoBERTa \(model, bert_model\), which is",
         ),
-        (
-            {"layer_norm_eps": 1e-5},
-            "says layer_norm_eps=1e-05, but volta-vilbert is built with layer_norm_eps=1e-12 only",
-        ),
         ({"qa_task_weight": 1.0}, "asks for qa_task_weight 1.0, which is not built; fine-tune the head vqa"),
         ({"fixed_layers": [0]}, r"asks for fixed_layers \[0\], which is not built; leave these layers out"),
         ({"num_locs": 6}, "a box is read as 4, 5 or 7 numbers, not as 6"),

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 CUSTOM = "custom"
 
+__all__ = ["add_verbs"]
+
 
 def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the verbs to the parser."""

@@ -6,6 +6,8 @@ import argparse
 
 from mm_kptm.cli.discovery import add_verbs_of
 
+__all__ = ["add_verbs"]
+
 
 def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the group of verbs to the parser."""

@@ -15,6 +15,7 @@ from mm_kptm.nn.steps import Stream
 from mm_kptm.nn.sublayers import bert_norm
 from mm_kptm.nn.visibility import Open
 from mm_kptm.recipes.bert import BERT_FIELDS, bert
+from mm_kptm.systems.norm_eps import takes_norm_eps
 from mm_kptm.systems.published_fields import check_fields
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Rename, Rule, Transpose
@@ -109,6 +110,7 @@ class DualBert(nn.Module):
         return states
 
 
+@takes_norm_eps
 def dual_bert(
     *,
     dim: int = 768,

@@ -64,7 +64,7 @@ def classes(encoder: SingleStream, *, num_classes: int = 3, dropout: float = 0.1
     return nn.Sequential(nn.Dropout(dropout), nn.Linear(encoder.dim, num_classes))
 
 
-_FIELDS = {**BERT_FIELDS, "layer_norm_eps": "norm_eps", "attention_probs_dropout_prob": "attention_dropout"}
+_FIELDS = {**BERT_FIELDS, "attention_probs_dropout_prob": "attention_dropout"}
 del _FIELDS["type_vocab_size"]
 
 

@@ -180,7 +180,7 @@ def classes(encoder: Filter, *, num_classes: int = 3, dropout: float = 0.1) -> n
 
 
 _PARTS = {"encoder.layer": "local", "fusion": "fusion", "domain": "domain"}
-_FIELDS = {**BERT_FIELDS, "layer_norm_eps": "norm_eps", "attention_probs_dropout_prob": "attention_dropout"}
+_FIELDS = {**BERT_FIELDS, "attention_probs_dropout_prob": "attention_dropout"}
 del _FIELDS["num_hidden_layers"]
 
 

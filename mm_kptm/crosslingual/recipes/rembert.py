@@ -119,7 +119,6 @@ _BUILT = {
 }
 _FIELDS = {
     **BERT_FIELDS,
-    "layer_norm_eps": "norm_eps",
     "input_embedding_size": "input_dim",
     "output_embedding_size": "output_dim",
     "attention_probs_dropout_prob": "attention_dropout",

@@ -120,7 +120,7 @@ ERNIE_BAIDU_BASE = Recipe(
         Rename("cls.seq_relationship.{leaf}", "heads.next-sentence.{leaf}"),
         *PADDLE_RULES,
     ),
-    config_keys={**BERT_FIELDS, "layer_norm_eps": "norm_eps"},
+    config_keys=BERT_FIELDS,
     read_config=embedded_tasks,
     read_fields=frozenset({"use_task_id", "task_type_vocab_size"}),
     infer_from_shapes={

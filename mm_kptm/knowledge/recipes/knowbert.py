@@ -159,7 +159,7 @@ def _sizes_in(config: Mapping[str, Any]) -> dict[str, Any]:
     config = config.get("model", config)
     encoder = config.get("bert_config", {})
     check_fields("knowbert", encoder, STANDARD)
-    sizes = {ours: encoder[theirs] for theirs, ours in BERT_FIELDS.items() if theirs in encoder}
+    sizes = {ours: encoder[theirs] for theirs, ours in BERT_FIELDS.items() if theirs in encoder and ours != "norm_eps"}
     if "soldered_layers" in config:
         layers = config["soldered_layers"]
         sizes["bases"] = {name: _base_sizes(kg, layers[name]) for name, kg in config["soldered_kgs"].items()}

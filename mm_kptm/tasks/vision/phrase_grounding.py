@@ -19,7 +19,7 @@ from mm_kptm.data.packing import Packed
 from mm_kptm.data.sampler import in_order, seeded
 from mm_kptm.preprocessing.inputs import InputSource
 from mm_kptm.systems.system import System
-from mm_kptm.tasks.example import Example, ExampleBatch, Row, prediction
+from mm_kptm.tasks.example import Example, ExampleBatch, Row, RowInputs, prediction
 from mm_kptm.tasks.heads import ChosenHead
 from mm_kptm.tasks.protocol import Task
 from mm_kptm.tasks.scores import finite_scores
@@ -170,6 +170,13 @@ class PhraseGrounding(Task[PhraseBatch]):
         for others in all_gather_object(rows):
             rows |= others
         return [row for index in range(len(source)) for row in rows[index]]
+
+    def inputs_of_row(self, source: Source[Any], number: int, row: Row) -> RowInputs:
+        """The caption of a phrase and its image."""
+        if not isinstance(source, PhraseSource):
+            return RowInputs()
+        index = next(at for at, own in enumerate(source.phrases) if any(one.id == row["id"] for one in own))
+        return RowInputs(index, (source.shown.batch([index], torch.Generator()),))
 
     def summary(self, rows: Sequence[Row]) -> dict[str, float]:
         """Recall at 1, 5 and 10, and the recall that the regions allow."""

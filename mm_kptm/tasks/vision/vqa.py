@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mm_kptm.batch import EVERY_ROW, POOLED_ONLY, Encoded, Inputs, OutputRows, Tokens
 from mm_kptm.data.packing import Packed
+from mm_kptm.errors import UserError
 from mm_kptm.nn.heads import Classifier
 from mm_kptm.preprocessing.inputs import InputSource
 from mm_kptm.systems.recipe import Recipe
@@ -154,12 +155,21 @@ class VQA(Task[Questions]):
         return encoded.pooled
 
     def pooled_loss(self, batch: Questions, pooled: Tensor) -> Tensor:
-        """As :meth:`loss`, from the pooled states [B, D]."""
+        """As :meth:`loss`, from the pooled states [B, D].
+
+        Raises:
+            UserError: the head reads answers elsewhere.
+        """
+        if self.head.name in READERS:
+            raise UserError(
+                f"the head {self.head.name} of {self.system.recipe} reads answers elsewhere than from the pooled "
+                "state, so nothing can share that state with it"
+            )
         return self.criterion(self._scores(pooled), batch.scores).mean()
 
     def loss(self, batch: Questions) -> Tensor:
         """The mean criterion over questions."""
-        return self.pooled_loss(batch, self.pooled(batch))
+        return self.criterion(self(batch.inputs), batch.scores).mean()
 
     def logits(self, batch: Questions) -> Tensor:
         """The score of every answer, [B, A]; ``UserError`` where one is not finite."""

@@ -181,7 +181,7 @@ LXMERT_BASE = Recipe(
         *_answer_rules("logit_fc", "vqa", "nlvr2"),
     ),
     config_keys={
-        **{theirs: ours for theirs, ours in BERT_FIELDS.items() if ours != "num_layers"},
+        **{theirs: ours for theirs, ours in BERT_FIELDS.items() if ours not in ("num_layers", "norm_eps")},
         "l_layers": "num_layers",
         "r_layers": "num_region_layers",
         "x_layers": "num_cross_layers",

@@ -173,7 +173,7 @@ OSCAR_BASE = Recipe(
     objectives=("tag-contrast",),
     pretraining_heads=("masked-tokens", "tag-contrast"),
     weights=_weights(Rename("classifier.2.{leaf}", "heads.nlvr2.out.{leaf}")),
-    config_keys={**BERT_FIELDS, "layer_norm_eps": "norm_eps"},
+    config_keys=BERT_FIELDS,
     read_config=partial(_read_config, plus=False),
     infer_sizes=_infer_sizes,
     notes=(
@@ -210,7 +210,7 @@ OSCAR_PLUS_BASE = Recipe(
             Rename("classifier.2.{leaf}", "heads.nlvr2.norm.{leaf}"),
             Rename("classifier.3.{leaf}", "heads.nlvr2.out.{leaf}"),
         ),
-        "config_keys": {**BERT_FIELDS, "layer_norm_eps": "norm_eps", "img_layer_norm_eps": "region_norm_eps"},
+        "config_keys": {**BERT_FIELDS, "img_layer_norm_eps": "region_norm_eps"},
         "read_config": partial(_read_config, plus=True),
         "notes": (
             "tag-contrast has three classes: 0 all belong together, 1 wrong tags (answer), 2 wrong caption (question)",

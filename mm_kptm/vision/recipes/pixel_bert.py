@@ -17,6 +17,7 @@ from mm_kptm.recipes.bert import (
     pair_classes,
     vocabulary_rules,
 )
+from mm_kptm.systems.norm_eps import takes_norm_eps
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, Rename, drop_prefix
 from mm_kptm.vision.modules.assembly import TextThenRegions
@@ -25,6 +26,7 @@ from mm_kptm.vision.modules.single_stream.grid_features import CellEmbedding
 M = TypeVar("M", bound=nn.Module)
 
 
+@takes_norm_eps
 def pixel_bert(
     *,
     dim: int = 768,

@@ -20,6 +20,7 @@ from mm_kptm.recipes.bert import (
     pair_classes,
     vocabulary_rules,
 )
+from mm_kptm.systems.norm_eps import takes_norm_eps
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, Rename, Rule, Same, Split, Take
 from mm_kptm.systems.text_format import TextFormat
@@ -30,6 +31,7 @@ from mm_kptm.vision.modules.heads import PairedImages, TiedFeatures
 M = TypeVar("M", bound=nn.Module)
 
 
+@takes_norm_eps
 def uniter(
     *,
     dim: int = 768,

@@ -21,6 +21,7 @@ from mm_kptm.recipes.bert import (
     masked_tokens,
     vocabulary_rules,
 )
+from mm_kptm.systems.norm_eps import takes_norm_eps
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, OneOf, Rename, Rule
 from mm_kptm.vision.modules.assembly import TextBesideRegions
@@ -36,6 +37,7 @@ from mm_kptm.vision.objectives.region_targets import TARGETS, target_widths
 M = TypeVar("M", bound=nn.Module)
 
 
+@takes_norm_eps
 def vilbert(
     *,
     dim: int = 768,

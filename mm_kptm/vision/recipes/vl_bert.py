@@ -12,6 +12,7 @@ from mm_kptm.nn.heads import Classifier, Pooler
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
 from mm_kptm.recipes.bert import BERT_FIELDS, layer_rules, masked_tokens, pair_classes, vocabulary_rules
+from mm_kptm.systems.norm_eps import takes_norm_eps
 from mm_kptm.systems.published_fields import STANDARD, check_fields
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import OneOf, Rename, drop_prefix
@@ -22,6 +23,7 @@ from mm_kptm.vision.modules.single_stream.vl_bert_embedding import VlBertEmbeddi
 M = TypeVar("M", bound=nn.Module)
 
 
+@takes_norm_eps
 def vl_bert(
     *,
     dim: int = 768,
@@ -147,7 +149,7 @@ def _read_config(config: Mapping[str, Any]) -> dict[str, Any]:
             "(VQA, referring expressions) and '1fc' (VCR), as in the released models"
         )
     network = config["NETWORK"].get("VLBERT", {})
-    check_fields("vl-bert", network, STANDARD)
+    check_fields("vl-bert", network, {name: can for name, can in STANDARD.items() if name not in BERT_FIELDS})
     sizes = {ours: network[theirs] for theirs, ours in BERT_FIELDS.items() if theirs in network}
     sizes |= {ours: network[ours] for ours in ("with_pooler",) if ours in network}
     if "visual_size" in network:

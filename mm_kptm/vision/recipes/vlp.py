@@ -14,6 +14,7 @@ from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
 from mm_kptm.recipes.bert import BERT_FIELDS, embedding_rules, layer_rules, vocabulary_rules
 from mm_kptm.recipes.bert import masked_tokens as bert_masked_tokens
+from mm_kptm.systems.norm_eps import takes_norm_eps
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, Rename
 from mm_kptm.systems.text_format import TextFormat
@@ -29,6 +30,7 @@ _EPS = 1e-5
 _norm = partial(nn.LayerNorm, eps=_EPS)
 
 
+@partial(takes_norm_eps, published=1e-5)
 def vlp(
     *,
     dim: int = 768,

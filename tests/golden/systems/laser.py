@@ -17,9 +17,10 @@ def bilstm(case: Case) -> dict[str, Answer]:
     encoded = system(inputs)
     recurrent = system.encoder.read(inputs)
     rows = pad(recurrent.x, inputs.text.layout, length=ids.shape[1]).transpose(0, 1)
+    behind = torch.arange(ids.shape[1])[:, None] < real.sum(1)  # the released code moves padding behind the texts
     return {
         "sentemb": Answer(encoded.pooled),
-        "encoder_out": Answer(rows[real.T], real.T),
+        "encoder_out": Answer(rows[behind], behind),
         "final_hiddens": Answer(stacked(recurrent.hidden)),
         "final_cells": Answer(stacked(recurrent.cells)),
     }

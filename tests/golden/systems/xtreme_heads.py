@@ -55,14 +55,17 @@ def span(case: Case) -> dict[str, Answer]:
     real = case.inputs["attention_mask"].bool()
     inputs = texts(case, torch.ones_like(real), attention_mask=Open(real.flatten()))  # the loss reads padding too
     scores = system.head("answer-spans")(system(inputs).text)
-    starts, ends = case.inputs["start_positions"], case.inputs["end_positions"]
-    inside = (starts < real.shape[1]) & (ends < real.shape[1])
-    losses = span_losses(scores, inputs.text.layout, starts, ends)
+    outside = torch.full_like(case.inputs["start_positions"], -1)
+    loss = torch.zeros(())
+    for edge in ("start", "end"):  # each is a mean over the texts whose answer has that edge inside
+        places = case.inputs[f"{edge}_positions"]
+        asked = (places, outside) if edge == "start" else (outside, places)
+        loss = loss + span_losses(scores, inputs.text.layout, *asked)[places < real.shape[1]].mean()
     edges = [pad(edge, inputs.text.layout)[real] for edge in scores.unbind(1)]
     return {
         "start_logits": Answer(edges[0], real),
         "end_logits": Answer(edges[1], real),
-        "loss": Answer(losses[inside].mean()),
+        "loss": Answer(loss),
     }
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from open_clip.loss import ClipLoss, SigLipLoss
 from torch import Tensor
 
+from benchmarks.counts.memory import peak_bytes
 from mm_kptm.errors import UserError
 from mm_kptm.vision.contrastive.losses.info_nce import contrast_losses, queue_losses, whole_batch_contrast
 from mm_kptm.vision.contrastive.losses.queues import KeyQueue, follow
@@ -81,6 +82,20 @@ def test_a_streamed_loss_is_exact_to_a_millionth():
     )
     for one, other in zip(plain, ours, strict=True):
         torch.testing.assert_close(other, one, atol=1e-6, rtol=0)
+
+
+def test_a_streamed_loss_keeps_an_eighth_of_the_plain_one() -> None:
+    """Beyond normalised vectors and their gradients, which every way needs."""
+    left, right = pairs(1024, 16)
+
+    def vectors() -> None:
+        one, other = normed(left, right)
+        (3.0 * one * other).sum().backward()
+
+    floor = peak_bytes(vectors)
+    plain = peak_bytes(lambda: contrast_losses(left, right, 3.0).mean().backward()) - floor
+    streamed = peak_bytes(lambda: streamed_contrast(left, right, 3.0, block=64).backward()) - floor
+    assert streamed < plain / 8
 
 
 def test_scores_that_lie_far_apart_lose_nothing():

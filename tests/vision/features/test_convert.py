@@ -1,7 +1,11 @@
 """Conversion streams, keeps what the target has a place for, and says what it has not."""
 
+import os
+import subprocess
+import sys
 import tracemalloc
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -125,3 +129,34 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path, source):
 class _Fixed:
     def size(self, image):
         return 60, 40
+
+
+MANY = r"""
+import re, sys
+import numpy as np
+from pathlib import Path
+from mm_kptm.vision.features.convert import convert
+from mm_kptm.vision.features.detections import Detections
+from mm_kptm.vision.features.formats.format import format_named
+folder = Path(sys.argv[1])
+boxes = np.tile(np.array([[0, 0, 30, 20]], np.float32), (10, 1))
+features = np.random.default_rng(0).random((10, 512), dtype=np.float32)
+with format_named("bottom-up-tsv").write(folder / "all.tsv") as add:
+    for number in range(10_000):
+        add(Detections(str(number), features, boxes, (60, 40)))
+done = convert(folder / "all.tsv", format_named("bottom-up-tsv"), folder / "store", format_named("native"))
+peak = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
+print(done.images, int(peak[1]) // 1024)
+"""
+
+
+@pytest.mark.slow
+def test_ten_thousand_images_convert_within_300_megabytes(tmp_path):
+    """204 MB of features, 273 MB as base64; the whole process, with all that it imports, stays below 300 MB."""
+    root = Path(__file__).parents[3]
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", MANY, str(tmp_path)], env=environment, capture_output=True, text=True, check=True
+    )
+    images, megabytes = map(int, done.stdout.split())
+    assert images == 10_000 and megabytes < 300

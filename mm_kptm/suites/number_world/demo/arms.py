@@ -143,7 +143,7 @@ def experiments(tier: Tier, seed: int, out: Path) -> dict[str, Experiment]:
     for name, texts in TEXTS.items():
         arms[name] = Experiment(
             name=f"{name}-seed-{seed}",
-            encoder=EncoderSettings("xlm-15", sizes=_sizes(tier) | {"num_layers": 2}),
+            encoder=EncoderSettings("xlm-15", sizes=_sizes(tier) | {"num_layers": 2}, init_std=None),
             data=replace(tier.text_data, texts=texts),
             objectives={"masked-tokens": 1.0},
             train=replace(_train(tier.text_steps, 3e-3, seed), max_tokens=1100),

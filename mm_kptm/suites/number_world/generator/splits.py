@@ -13,6 +13,7 @@ scans (and, for ``world``, worlds), so that model selection does not see what is
 ``size``          training shows two or three numbers, the test four or five
 ``para``          the fourth template of every question
 ``lang-0``        questions in English only; the test asks in the other languages
+``lowres``        of every other language one training question for twenty in English
 ``lang-pairs``    question and facts: English on one side at least; the test has it on neither
 ``joint``         question and facts in one language; the test mixes two
 ================  ====================================================================
@@ -83,6 +84,10 @@ def _either(train: Mapping[str, Any], test: Mapping[str, Any]) -> Callable[[Part
 
 _ENGLISH = tuple(pair for pair in EVERY_PAIR if "en" in pair or pair[0] == pair[1])
 
+_OTHERS = tuple((language, language) for language in LANGUAGES if language != "en")
+RARITY = 20  #: English questions to one in another language, in ``lowres``
+LATER = frozenset({"lowres"})  #: splits that are younger than the version and no part of its fingerprint
+
 SPLITS: Mapping[str, Callable[[Part], Part]] = {
     "iid": lambda part: part,
     **{f"comp-{20 * fifths}": _comp(fifths) for fifths in (1, 2, 3, 4)},
@@ -94,8 +99,9 @@ SPLITS: Mapping[str, Callable[[Part], Part]] = {
     "para": _either({"forms": (0, 1, 2)}, {"forms": (3,)}),
     "lang-0": _either(
         {"pairs": (("en", "en"),)},
-        {"pairs": tuple((language, language) for language in LANGUAGES if language != "en")},
+        {"pairs": _OTHERS},
     ),
+    "lowres": _either({"pairs": (*((("en", "en"),) * RARITY), *_OTHERS)}, {"pairs": _OTHERS}),
     "lang-pairs": _either({"pairs": _ENGLISH}, {"pairs": tuple(pair for pair in EVERY_PAIR if pair not in _ENGLISH)}),
     "joint": _unlike(pairs=tuple(pair for pair in EVERY_PAIR if pair[0] != pair[1])),
 }

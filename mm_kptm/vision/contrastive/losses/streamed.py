@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 
 from mm_kptm.nn.fused import matmul_transposed
 
-BLOCK = 512  #: rows of a block
+BLOCK = 256  #: rows of a block
 _TINY = 1e-25  #: smaller sums of exponentials may have lost terms that count
 _FAR = 60.0  #: logarithms further apart than this are not told by one shift
 
@@ -55,22 +55,22 @@ class _Streamed(torch.autograd.Function):
         left, right, rows, columns = ctx.saved_tensors
         weight = gradient / (2 * len(left))
         to_left, to_right = torch.empty_like(left), torch.zeros_like(right)
-        transposed = right.T.contiguous()
-        lowest = float(columns.min())
-        near = float(rows.max()) - lowest < _FAR and float(columns.max() - rows.min()) < _FAR
-        factors = (lowest - columns).exp()
+        lowest = columns.min()
+        near = bool((torch.maximum(rows.max(), columns.max()) - torch.minimum(rows.min(), lowest)) < _FAR)
+        factors, one = (lowest - columns).exp(), left.new_ones(())
+        buffer = left.new_empty(min(ctx.block, len(left)), len(right))
         for start in range(0, len(left), ctx.block):
             part = slice(start, start + ctx.block)
             scores = matmul_transposed(left[part], right)
+            other = buffer[: len(scores)]
             if near:  # exp(s - r) + exp(s - c) = exp(s - r) (1 + exp(r - c)): one exponential for both softmaxes
-                shares = (rows[part] - lowest).exp()
-                probabilities = scores.sub_(rows[part, None]).exp_()
-                both = probabilities.mul_(torch.addcmul(torch.ones((), device=left.device), shares[:, None], factors))
+                torch.addcmul(one, (rows[part, None] - lowest).exp(), factors, out=other)
+                both = scores.sub_(rows[part, None]).exp_().mul_(other)
             else:
-                both = (scores - rows[part, None]).exp_().add_((scores - columns).exp_())
-            diagonal = both.diagonal(start)
-            diagonal.sub_(2)
-            to_left[part] = matmul_transposed(both, transposed)
+                torch.sub(scores, columns, out=other)
+                both = scores.sub_(rows[part, None]).exp_().add_(other.exp_())
+            both.diagonal(start).sub_(2)
+            to_left[part] = matmul_transposed(both, right.T)
             to_right.addmm_(both.T, left[part])
         return to_left.mul_(weight), to_right.mul_(weight), None
 

@@ -1,5 +1,7 @@
 """What training sees and what the test asks never meet."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -89,6 +91,16 @@ def test_training_and_test_share_nothing_of_what_is_held_back(split, seen, world
 def test_lang_0_trains_in_english_and_tests_in_all_others(worlds):
     assert {q.language for q in _known("lang-0", "train", worlds)[1]} == {"en"}
     assert {q.language for q in _known("lang-0", "test", worlds)[1]} == {"de", "fr", "es", "zh"}
+
+
+def test_lowres_has_few_questions_in_other_languages_and_tests_in_them(worlds):
+    train, test = (_known("lowres", side, worlds, 2400)[1] for side in ("train", "test"))
+    counts = Counter(question.language for question in train)
+    assert counts["en"] / len(train) == pytest.approx(20 / 24, abs=0.03)
+    for language in ("de", "fr", "es", "zh"):
+        assert counts[language] / len(train) == pytest.approx(1 / 24, abs=0.015)
+    assert all(question.language == question.facts_language for question in train)
+    assert {question.language for question in test} == {"de", "fr", "es", "zh"}
 
 
 def test_joint_mixes_languages_only_in_the_test(worlds):

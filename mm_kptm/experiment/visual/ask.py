@@ -26,7 +26,7 @@ from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import data_request
 from mm_kptm.experiment.run import opened
 from mm_kptm.experiment.settings import VisionSettings
-from mm_kptm.experiment.vision import add_vision, pixel_format
+from mm_kptm.experiment.visual.frontend import add_vision, pixel_format
 from mm_kptm.io.atomic import write_lines
 from mm_kptm.preprocessing.images import PictureFolder
 from mm_kptm.preprocessing.text import TextEncoding
