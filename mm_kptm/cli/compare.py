@@ -61,4 +61,6 @@ def _compare(options: argparse.Namespace) -> int:
     else:
         print(report.comparison_text(compared.comparison))
         print(f"\nreport: {compared.report}")
-    return 0
+    for name, why in compared.missing.items():
+        print(f"mm-kptm: {name} {why}", file=sys.stderr)
+    return 2 if compared.missing else 0

@@ -242,6 +242,35 @@ def test_a_mistake_in_a_run_names_the_run(tmp_path):
         comparison.run(job)
 
 
+def test_the_others_go_on_where_an_arm_fails(tmp_path, monkeypatch):
+    """In this process, so that the failure can be made."""
+    other = replace(BARE, name="other")
+
+    def in_turn(work, jobs, *, workers):
+        return ((index, work(job)) for index, job in enumerate(jobs))
+
+    def failing(job):
+        if job.settings.name == "other-seed-0":
+            raise UserError(f"{job.settings.name}: the disk is full")
+        return run(job)
+
+    run = comparison.run
+    monkeypatch.setattr(comparison, "outcomes", in_turn)
+    monkeypatch.setattr(comparison, "run", failing)
+    other = replace(other, train=replace(other.train, seed=other.train.seed, lr=2 * other.train.lr))
+    said = []
+    done = compare([BARE, other], tmp_path, seeds=1, nulls=False, say=said.append)
+    assert done.missing == {"other-seed-0": "failed: the disk is full"}
+    assert said[-1].endswith("other-seed-0, failed: the disk is full")
+    assert list(done.comparison.arms) == ["bare"] and done.comparison.runs == ("bare-seed-0",)
+    assert "Missing, with the other seeds of their arms: other-seed-0 failed" in str(done)
+    with pytest.raises(UserError, match="the reference arm other is missing, so there is nothing to compare with"):
+        compare([other, BARE], tmp_path, seeds=1, nulls=False)
+    monkeypatch.setattr(comparison, "run", run)
+    whole = compare([BARE, other], tmp_path, seeds=1, nulls=False)
+    assert not whole.missing and list(whole.comparison.arms) == ["bare", "other"]
+
+
 @pytest.mark.parametrize(
     ("experiments", "sentence"),
     [
