@@ -19,7 +19,7 @@ _NEW = 0o644
 def locked(folder: Path, what: str = "run folder") -> Iterator[None]:
     """Context manager: hold the lock of a folder, which is made where it is missing.
 
-    A folder that holds nothing but the lock at the end is removed again.
+    A folder that holds nothing but the lock at the end is removed again, with the parents that were made for it.
 
     Args:
         folder: the folder to write to.
@@ -28,6 +28,7 @@ def locked(folder: Path, what: str = "run folder") -> Iterator[None]:
     Raises:
         UserError: another process holds the lock (the message names it), or the folder cannot be made.
     """
+    made = [ancestor for ancestor in folder.parents if not ancestor.exists()]  # the nearest first
     descriptor = _acquired(folder, what)
     try:
         yield
@@ -36,6 +37,8 @@ def locked(folder: Path, what: str = "run folder") -> Iterator[None]:
             if os.listdir(folder) == [LOCK]:
                 (folder / LOCK).unlink()
                 folder.rmdir()
+                for ancestor in made:
+                    ancestor.rmdir()
         os.close(descriptor)
 
 

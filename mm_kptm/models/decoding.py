@@ -35,7 +35,7 @@ class Decoding:
         UserError: a value that no search takes.
     """
 
-    method: Literal["greedy", "beam", "sample"] = "greedy"  #: the likeliest token, a beam, or drawn tokens
+    method: Literal["greedy", "beam", "sample"] = "greedy"  #: the likeliest next token, the best of several, or drawn
     beam_size: int = 4  #: hypotheses of beam search
     family: Literal["hugging-face", "fairseq", "xlm"] = "hugging-face"
     """Whose beam search: the three differ in how lengths are counted and in when and how a text may end."""

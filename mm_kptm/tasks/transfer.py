@@ -30,7 +30,7 @@ class TransferSettings:
     language (its files hold translations into it, under the language that they were in).
     """
 
-    protocol: Protocol  #: in which languages, and on which translations, a model is trained and tested
+    protocol: Protocol  #: which examples are trained on, and as what a test is read
     source: str = "en"  #: language of the supervision
     targets: tuple[str, ...] = ()  #: other languages; all when empty. `translate-train` takes one
     shots: int = 0  #: examples of every target language, for `few-shot`

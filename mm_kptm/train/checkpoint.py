@@ -209,7 +209,8 @@ def load_trainer(checkpoint: Path) -> TrainerState:
 
 def _trainer_state(state: object) -> TrainerState:
     """Check the shape of a loaded trainer state; ``TypeError`` or ``LookupError`` for another one."""
-    if not isinstance(state, dict) or not TrainerState.__required_keys__ <= state.keys():
+    # annotations are texts here, so the class takes every key for a required one
+    if not isinstance(state, dict) or not TrainerState.__required_keys__ - {"scaler"} <= state.keys():
         raise TypeError
     sampler, best = state["sampler"], state["best"]
     if not isinstance(sampler, dict) or not SamplerState.__required_keys__ <= sampler.keys():

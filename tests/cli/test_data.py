@@ -39,7 +39,7 @@ def test_a_published_format_is_checked_by_its_name(tmp_path, capsys):
             ["entailment", "x.jsonl", "--format", "tacred"],
             "the task entailment reads no format 'tacred'; it reads custom, ",
         ),
-        (["knowledge-vqa", "x.jsonl"], "the task knowledge-vqa reads no files that could be checked; it makes its "),
+        (["knowledge-vqa", "x.jsonl"], "the task knowledge-vqa reads no format 'custom'; it reads ok-vqa"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(tmp_path, monkeypatch, capsys, arguments, sentence):

@@ -323,7 +323,10 @@ def test_open_entity_is_learnt_and_answered_by_a_kepler_of_its_own_pieces(folder
         ),
         ("train.json", "train.json is no tokenizer of the tokenizers library: "),
         ("typed.yaml", "typed.yaml has no [PAD], [UNK], [CLS], [SEP], [MASK]; a vocabulary holds "),
-        ("kepler", "kepler holds no tokenizer; one of tokenizer.json, vocab.txt, vocab.json with merges.txt, "),
+        (
+            "kepler",
+            "kepler holds no tokenizer; one of tokenizer.json, vocab.txt, bpe_simple_vocab_16e6.txt.gz, vocab.json with merges.txt, ",
+        ),
         ("pieces/gone.json", "a vocabulary was looked for in pieces/gone.json, but there is no such file"),
     ],
 )

@@ -264,6 +264,15 @@ def _built(home: Path, case: str):
 def test_every_supply_from_files_is_tried_here():
     tried = set(FORMATS) | {"custom-text", "custom-image", "vqa-v2", "triples"}  # the last two have tests of their own
     tried |= {"gqa", "ok-vqa", "vizwiz", "nlvr2", "snli-ve", "visual7w", "vcr"}  # vision/test_published_tasks.py
+    tried |= {
+        "mlqa",
+        "xquad",
+        "tydiqa",
+        "pan-x",
+        "paws-x",
+        "ud-pos",
+    }  # text/test_xtreme.py, text/test_question_files.py
+    tried |= {"marvl", "xflickrco", "xgqa", "xvnli", "captioned-images"}  # multilingual_vision/, vision/
     assert {data_name(supply.data) for supply in task_datasets() if supply.read is not None} <= tried
 
 

@@ -13,6 +13,7 @@ from mm_kptm import config
 from mm_kptm.datasets.protocol import find_task_dataset
 from mm_kptm.experiment.build import build
 from mm_kptm.experiment.null_arms import arms_of
+from mm_kptm.experiment.run import train
 from mm_kptm.experiment.settings import Experiment, Kind, KnowledgeSettings
 from mm_kptm.systems.discovery import find
 
@@ -41,6 +42,20 @@ def test_the_joint_pair_differs_in_the_graph_alone():
     assert with_graph.encoder.weights == Path("runs/joint-starts") / f"{start.name}-seed-{{seed}}" / "model"
     assert with_graph.objectives == {"bridge-entity": 0.5}
     assert len(arms_of([without, with_graph], nulls=True)) == 7
+
+
+@pytest.mark.parametrize("arm", ["with-graph", "without-graph", "answers-only", "from-wordings"])
+def test_the_arms_about_the_joint_world_are_trained_from_their_starts(arm, tmp_path):
+    small = (*SMALL[1:], "--data.eval_questions=10", f"--out={tmp_path}", "--train.steps=2")
+    home = HOME / "experiments" / "joint"
+    name = "start-wordings" if arm == "from-wordings" else "start"
+    start = config.read(Experiment, home / f"{name}.yaml", (*small, SMALL[0], f"--name={name}-seed-0"))
+    train(start, start.folder, progress=False)
+    settings = config.read(
+        Experiment, home / f"{arm}.yaml", (*small, f"--encoder.weights={tmp_path}/{name}-seed-{{seed}}/model")
+    )
+    built = train(settings, settings.folder, progress=False)
+    assert ("bridge-entity" in built.system.heads) == arm.endswith("graph")
 
 
 @pytest.mark.parametrize("kind", get_args(Kind))

@@ -110,6 +110,7 @@ def test_a_run_with_knowledge_comes_back_from_its_model_folder(kind: Kind, tmp_p
     assert {path.name for path in (first.folder / "model").iterdir()} == {
         "README.md",
         "config.json",
+        "manifest.json",
         "model.safetensors",
     }
     said = json.loads((first.folder / "model" / "config.json").read_text())
@@ -305,6 +306,7 @@ def test_a_spoilt_folder_is_refused_in_one_sentence(
 ) -> None:
     model = trained(told(tmp_path, "entity-fusion"))
     spoil(model)
+    (model / "manifest.json").unlink()  # as if it had been changed on purpose
     with pytest.raises(UserError) as raised:
         mm_kptm.load(str(model))
     assert complaint in str(raised.value) and "\n" not in str(raised.value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import html
+import zlib
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -113,12 +114,20 @@ def is_clip(vocabulary: object) -> bool:
     return isinstance(vocabulary, dict) and (START in vocabulary or "<start_of_text>" in vocabulary)
 
 
+def ends_words(merges: Path) -> bool:
+    """Whether a file of merges marks the ends of words as CLIP does, and GPT-2 does not."""
+    try:
+        return any("</w>" in line for line in read_text(merges, "two pieces a line").split("\n", 100)[:100])
+    except UserError:
+        return False
+
+
 def _lines(file: Path) -> list[str]:
     """The merges of a file, without its header."""
     if file.suffix == ".gz":
         try:
             text = gzip.decompress(file.read_bytes()).decode("utf-8")
-        except (OSError, UnicodeDecodeError, EOFError) as error:
+        except (OSError, UnicodeDecodeError, EOFError, zlib.error) as error:
             raise UserError(f"{file} is no file of merges: {error}") from None
     else:
         text = read_text(file, "two pieces a line")

@@ -7,6 +7,9 @@
 | ``vocab.json`` and ``merges.txt`` | byte-level pairs of RoBERTa and its kin, as Hugging Face has them |
 | ``encoder.json`` and ``vocab.bpe``, perhaps ``dict.txt`` | the same, as fairseq has them |
 | ``codes...`` and ``vocab...`` | fastBPE's pairs of XLM |
+| ``sentencepiece.bpe.model``, perhaps ``dict.txt`` | XLM-R's SentencePiece with fairseq's ids |
+| ``sentencepiece.bpe.model`` and ``vocab.txt`` | ERNIE-M's SentencePiece |
+| another ``.model`` | SentencePiece with special tokens of its own (ALBERT, RemBERT, XLNet) |
 | ``bpe_simple_vocab_16e6.txt.gz``, or ``merges.txt`` alone | CLIP's pairs; it is known in other files, too |
 """
 
@@ -17,9 +20,10 @@ from functools import partial
 from pathlib import Path
 
 from mm_kptm.data.tokenizers.byte_level import open_byte_level
-from mm_kptm.data.tokenizers.clip_bpe import PUBLISHED, ClipBpe, is_clip
+from mm_kptm.data.tokenizers.clip_bpe import PUBLISHED, ClipBpe, ends_words, is_clip
 from mm_kptm.data.tokenizers.fastbpe import FastBpe
 from mm_kptm.data.tokenizers.protocol import Tokenizer
+from mm_kptm.data.tokenizers.sentencepiece import ErnieM, SentencePiece
 from mm_kptm.data.tokenizers.tokenizer_json import TokenizerJson
 from mm_kptm.data.tokenizers.wordpiece import WordPiece
 from mm_kptm.errors import UserError
@@ -29,6 +33,7 @@ _ALONE = ("tokenizer.json", "vocab.txt", PUBLISHED)
 _MERGES = "merges.txt"  #: of CLIP, where no vocab.json is beside it
 _HUGGING_FACE, _FAIRSEQ = ("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe")
 _WORDS = "dict.txt"
+_MODEL = "sentencepiece.bpe.model"
 _CODES, _VOCAB = "codes", "vocab"  # how the names of XLM's files begin
 
 
@@ -53,7 +58,9 @@ def tokenizer_files(path: str | Path) -> tuple[Path, ...]:
         )
     if not path.is_file():
         raise UserError(f"a vocabulary was looked for in {path}, but there is no such file")
-    if path.name == _MERGES and not (path.parent / _HUGGING_FACE[0]).is_file():
+    if path.name == _MODEL:
+        return _model(path)
+    if path.name == _MERGES and not (path.parent / _HUGGING_FACE[0]).is_file() and ends_words(path):
         return (path,)
     for pair in (_HUGGING_FACE, _FAIRSEQ):
         if path.name in pair:
@@ -85,7 +92,7 @@ def open_tokenizer(path: str | Path, *, lowercase: bool | None = None, ideograph
             return ClipBpe.open(first) if is_clip(_pieces(first)) else TokenizerJson.open(first)
         return ClipBpe.open(files[1]) if is_clip(read_json(first)) else open_byte_level(*files)
     if first.suffix == ".model":
-        raise UserError(f"{first} is a model of SentencePiece, which is not read; take its tokenizer.json")
+        return _open_model(files)
     opened: Callable[..., WordPiece | FastBpe]
     opened = partial(WordPiece.open, first, ideographs=ideographs) if len(files) == 1 else partial(FastBpe.open, *files)
     if lowercase is None:
@@ -94,14 +101,32 @@ def open_tokenizer(path: str | Path, *, lowercase: bool | None = None, ideograph
     return opened(lowercase=lowercase)
 
 
+def _model(path: Path) -> tuple[Path, ...]:
+    """XLM-R's model with the file beside it that says the ids, if there is one."""
+    beside = (path.with_name(name) for name in (_WORDS, "vocab.txt"))
+    return (path, *[file for file in beside if file.is_file()][:1])
+
+
+def _open_model(files: Sequence[Path]) -> Tokenizer:
+    if files[0].name != _MODEL:
+        return SentencePiece.plain(files[0])
+    if len(files) > 1 and files[1].name != _WORDS:
+        return ErnieM.open(*files)
+    return SentencePiece.fairseq(*files)
+
+
 def _inside(folder: Path) -> tuple[Path, ...]:
+    if (folder / _MODEL).is_file() and not (folder / _ALONE[0]).is_file():
+        return _model(folder / _MODEL)
     for name in _ALONE:
         if (folder / name).is_file():
             return (folder / name,)
     for pair in (_HUGGING_FACE, _FAIRSEQ):
         if found := _pair(folder, pair):
             return found
-    if (folder / _MERGES).is_file():
+    if len(models := sorted(folder.glob("*.model"))) == 1:
+        return (models[0],)
+    if (folder / _MERGES).is_file() and ends_words(folder / _MERGES):
         return (folder / _MERGES,)
     codes, vocab = (sorted(folder.glob(f"{beginning}*")) for beginning in (_CODES, _VOCAB))
     return (*codes, *vocab) if len(codes) == len(vocab) == 1 else ()

@@ -19,10 +19,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from urllib.parse import quote, unquote_to_bytes
 
 import numpy as np
 from numpy.typing import NDArray
@@ -179,7 +180,8 @@ class GenerationWriter:
     def finish(self, model: str, fingerprint: str, pictures: Path, skipped: Sequence[Skipped]) -> None:
         """Write the facts, after which the folder is whole."""
         self._open.close()
-        facts = Facts(model, fingerprint, str(pictures), self._count, self._dim, tuple(skipped))
+        quoted = tuple(replace(one, name=_quoted(one.name)) for one in skipped)
+        facts = Facts(_quoted(model), fingerprint, _quoted(str(pictures)), self._count, self._dim, quoted)
         write_json(self._folder / FACTS, {"form": FORM, **asdict(facts)}, indent=1, ascii_only=True)
 
 
@@ -207,16 +209,25 @@ def _read_facts(path: Path) -> Facts:
     if not count or not dim:
         raise UserError(f"{path} says {count} pictures of {dim} numbers; index the folder again with --rebuild")
     return Facts(
-        model=record.get("model", str),
+        model=_unquoted(record.get("model", str)),
         fingerprint=record.get("fingerprint", str),
-        pictures=record.get("pictures", str),
+        pictures=_unquoted(record.get("pictures", str)),
         count=count,
         dim=dim,
         skipped=tuple(_read_skipped(one) for one in record.records("skipped", allow_none=True)),
     )
 
 
+def _quoted(name: str) -> str:
+    """A path as JSON holds it, whatever its bytes are."""
+    return quote(os.fsencode(name), safe="/ ")
+
+
+def _unquoted(name: str) -> str:
+    return os.fsdecode(unquote_to_bytes(name))
+
+
 def _read_skipped(record: Record) -> Skipped:
     stamp = record.get("stamp", list)
     size, modified, changed = (expected(value, int, f"{record.place}: 'stamp'") for value in (*stamp, *[None] * 3)[:3])
-    return Skipped(record.get("name", str), record.get("reason", str), (size, modified, changed))
+    return Skipped(_unquoted(record.get("name", str)), record.get("reason", str), (size, modified, changed))

@@ -195,7 +195,8 @@ class _Update:
                     self._embed()
             return _Row(name, stamp, digest, before)
         except UserError as error:
-            self.report.skipped.append(Skipped(name, str(error), _stamp_if_any(path)))
+            reason = str(error).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+            self.report.skipped.append(Skipped(name, reason, _stamp_if_any(path)))
             return None
 
     @cached_property

@@ -72,7 +72,7 @@ FAULTS = {
     "x.tsv": ("a\tb\nc\td\te\n", r"x.tsv, line 2 has 3 columns instead of 2"),
     "x.jsonl": ('{"en": "a", "de": "b"}\n{"en": "a"}\n', r"x.jsonl, line 2 has no text in 'de'"),
     "list.jsonl": ('["a"]\n', r"list.jsonl, line 1 has no text in 'en'"),
-    "broken.jsonl": ("{\n", r"broken.jsonl, line 1 is not JSON"),
+    "broken.jsonl": ("{\n", r"broken.jsonl, line 1, column 2: no valid JSON"),
     "x.tmx": ("<tmx>\n<body></tmx>", r"x.tmx, line 2 is not the XML of a translation memory"),
     "bare.tmx": (
         '<tmx><body><tu tuid="7"><tuv><seg>a</seg></tuv></tu></body></tmx>',

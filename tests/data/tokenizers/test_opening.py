@@ -106,15 +106,16 @@ def test_what_lies_beside_a_tokenizer_is_passed_over(tmp_path):
 
 def test_what_is_no_tokenizer_is_refused_in_one_sentence(tmp_path: Path):
     assert not holds_tokenizer(tmp_path)
+    (tmp_path / "empty").mkdir()
     refused = {
-        tmp_path: r"holds no tokenizer; one of tokenizer.json, vocab.txt, vocab.json with merges.txt, ",
+        tmp_path / "empty": r"holds no tokenizer; one of tokenizer.json, vocab.txt, .*vocab.json with merges.txt, ",
         tmp_path / "gone": r"a vocabulary was looked for in .*gone, but there is no such file",
     }
     for name, text, message in (
-        ("spm.model", "", r"spm.model is a model of SentencePiece, which is not read; take its tokenizer.json"),
+        ("spm.model", "", r"spm.model is no model of SentencePiece: it has no piece"),
         ("train.jsonl", '{"text": "a"}', r"train.jsonl has no \[PAD\], .*; a vocabulary holds"),
         ("config.json", "{}", r"config.json is no tokenizer of the tokenizers library"),
-        ("merges.txt", "a b\n", r"merges.txt is one of two files of byte-level pairs, but there is no vocab.json"),
+        ("vocab.json", "{}", r"vocab.json is one of two files of byte-level pairs, but there is no merges.txt"),
     ):
         (tmp_path / name).write_text(text)
         refused[tmp_path / name] = message

@@ -123,7 +123,7 @@ def test_a_lexicon_that_is_not_named_is_asked_for(data: Documents, recipe: str, 
 
 
 def test_a_system_that_predicts_no_supersense_is_refused(data: Documents) -> None:
-    with pytest.raises(UserError, match=r"^bert-base has no head 'supersenses'; it has masked-tokens, next-sentence$"):
+    with pytest.raises(UserError, match=r"^bert-base has no head 'supersenses'; it has masked-tokens, next-sentence"):
         build(asked(data, "bert-base", "masked-senses"))
 
 

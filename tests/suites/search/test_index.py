@@ -159,6 +159,7 @@ def test_names_of_any_bytes_and_letters(pictures, tmp_path):
     age(pictures / odd[3])
     done = update_index(pictures, tmp_path / "index", model())
     assert [one.name for one in done.skipped] == [odd[3]]
+    assert [one.name for one in update_index(pictures, tmp_path / "index", model()).skipped] == [odd[3]]
     assert {*names(tmp_path / "index")} >= {*odd} - {odd[3]}
     paint(pictures / odd[3], (3, 3, 3))
     update_index(pictures, tmp_path / "index", model())

@@ -1,0 +1,152 @@
+"""Token corpora on disk: texts of many languages as memory-mapped streams of ids, built once and read in blocks.
+
+A corpus is a folder with
+
+- ``tokens.npy``: the ids of all languages, one after the other; each line of text is followed by the stop token, [T];
+- ``corpus.json``: the languages in order with their numbers of tokens and lines, and what the corpus was built from.
+
+Neither building nor reading needs memory for the text: lines are written as they are read, blocks are looked up where
+they lie (Conneau and Lample 2019, section 5.1, cut text into streams of 256 tokens).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+
+from mm_kptm.data.tokenizers.protocol import Tokenizer
+from mm_kptm.errors import UserError
+from mm_kptm.io.atomic import atomic_folder, write_json
+from mm_kptm.io.records import Record, read_json
+from mm_kptm.io.text_lines import numbered_lines
+
+TOKENS, INDEX, RAW = "tokens.npy", "corpus.json", "tokens.raw"
+BUFFER = 1 << 16  #: tokens that are kept before they are written
+
+
+def build_corpus(files: Mapping[str, Path], tokenizer: Tokenizer, folder: Path, *, source: Mapping[str, str]) -> None:
+    """Write the corpus of some files.
+
+    Args:
+        files: UTF-8 text, packed or not, a sentence or paragraph a line, by language.
+        tokenizer: cuts the lines.
+        folder: that does not exist yet; it appears when the corpus is whole.
+        source: digests of the files and the tokenizer; a corpus of others is refused when it is opened.
+
+    Raises:
+        UserError: a file cannot be read or has no text, or the folder exists or cannot be written.
+    """
+    kind = np.uint16 if len(tokenizer) <= 1 << 16 else np.uint32
+    stop, counts = tokenizer.specials.stop, {}
+    with atomic_folder(folder) as draft:
+        with (draft / RAW).open("wb") as raw:
+            for language, path in files.items():
+                tokens = lines = 0
+                buffer: list[int] = []
+                for _, line in numbered_lines(path):
+                    if not line.strip():
+                        continue
+                    buffer += [*tokenizer.encode(line, language).ids, stop]
+                    lines += 1
+                    if len(buffer) >= BUFFER:
+                        raw.write(np.asarray(buffer, dtype=kind).tobytes())
+                        tokens += len(buffer)
+                        buffer = []
+                raw.write(np.asarray(buffer, dtype=kind).tobytes())
+                tokens += len(buffer)
+                if not lines:
+                    raise UserError(f"{path} has no text in {language!r}; leave it out or give it some")
+                counts[language] = {"tokens": tokens, "lines": lines}
+        total = sum(count["tokens"] for count in counts.values())
+        array = open_memmap(draft / TOKENS, mode="w+", dtype=kind, shape=(total,))
+        with (draft / RAW).open("rb") as raw:
+            for start in range(0, total, BUFFER):
+                block = np.frombuffer(raw.read(BUFFER * array.itemsize), dtype=kind)
+                array[start : start + len(block)] = block
+        array.flush()
+        del array
+        (draft / RAW).unlink()
+        write_json(draft / INDEX, {"languages": counts, "stop": stop, "source": dict(source)}, indent=1)
+
+
+@dataclass(frozen=True, eq=False)
+class TokenCorpus:
+    """A corpus opened for reading, in blocks of ``block`` tokens within a language.
+
+    Tokens behind the last whole block of a language are left out; a language shorter than a block is one block.
+
+    Args:
+        folder: the corpus.
+        block: tokens of a block.
+        source: digests that it must have been built from; None: any.
+
+    Raises:
+        UserError: when it is first read: it is torn, or was built from other files.
+    """
+
+    folder: Path
+    block: int
+    source: Mapping[str, str] | None = None
+
+    @cached_property
+    def tokens(self) -> NDArray[np.unsignedinteger]:
+        """The memory-mapped ids, [T]."""
+        path = self.folder / TOKENS
+        if not path.is_file():
+            raise UserError(f"{self.folder} is no token corpus: it has no {TOKENS}; remove it, and it is built anew")
+        try:
+            found: NDArray[np.unsignedinteger] = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, EOFError):
+            raise UserError(f"{path} is torn; remove {self.folder}, and it is built anew") from None
+        if len(found) != sum(self.counts.values()):
+            raise UserError(f"{path} does not hold the tokens that {INDEX} counts; remove {self.folder}")
+        return found
+
+    @cached_property
+    def _index(self) -> Record:
+        path = self.folder / INDEX
+        record = Record.of(read_json(path), str(path))
+        written = record.get("source", dict)
+        if self.source is not None and written != dict(self.source):
+            raise UserError(
+                f"{self.folder} was built from other text or with another tokenizer; remove it, and it is built anew, "
+                "or name another folder"
+            )
+        return record
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """Tokens of every language, in the order in which they lie."""
+        languages = Record.of(self._index.get("languages", dict), f"{self.folder / INDEX}: 'languages'")
+        return {
+            name: Record.of(languages.values[name], f"{languages.place}, {name}").count("tokens")
+            for name in languages.values
+        }
+
+    @cached_property
+    def blocks(self) -> dict[str, int]:
+        """Blocks of every language."""
+        return {language: max(1, count // self.block) for language, count in self.counts.items()}
+
+    @cached_property
+    def _starts(self) -> dict[str, int]:
+        starts, place = {}, 0
+        for language, count in self.counts.items():
+            starts[language] = place
+            place += count
+        return starts
+
+    def length(self, language: str) -> int:
+        """Tokens of a block of the language."""
+        return min(self.block, self.counts[language])
+
+    def read(self, language: str, number: int) -> NDArray[np.int64]:
+        """The ids of a block, [block or fewer]."""
+        first = self._starts[language] + number * self.block
+        return np.asarray(self.tokens[first : first + self.length(language)], dtype=np.int64)
