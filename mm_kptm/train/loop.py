@@ -219,8 +219,8 @@ class _Run(Generic[BatchT]):
                     break
             if self._best is not None and evaluations:
                 best, name = self._best["step"], settings.monitor
-                last = "" if best == self._step else f"; the weights of the model are those of step {self._step}"
-                log.say(f"best {name} {self._best['value']:.4g} at step {best}{last}")
+                rest = "" if best == self._step else f"; the weights of the model are those of step {self._step}"
+                log.say(f"best {name} {self._best['value']:.4g} at step {best}{rest}")
         if self._steps == 0:
             self._save()
         if not evaluations:  # resumed after the last step: evaluate again, do not log again
