@@ -107,7 +107,7 @@ def compare(
         check_began(job)
     with locked(out, "folder of a comparison"):
         failed = _run([job for job in listed if not job.done], _plan(arms, seeds, listed, budgets), workers, say)
-    whole = [arm for arm in arms if not any(job.settings.name in failed for job in jobs[arm.name])]
+    whole = tuple(arm for arm in arms if not any(job.settings.name in failed for job in jobs[arm.name]))
     if failed and (not whole or whole[0] is not arms[0]):
         raise UserError(
             f"the reference arm {arms[0].name} is missing, so there is nothing to compare with; the other runs are "

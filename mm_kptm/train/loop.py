@@ -218,7 +218,9 @@ class _Run(Generic[BatchT]):
                     log.say(f"stopped: no better {settings.monitor} in {settings.patience} evaluations")
                     break
             if self._best is not None and evaluations:
-                log.say(f"best {settings.monitor} {self._best['value']:.4g} at step {self._best['step']}")
+                best, name = self._best["step"], settings.monitor
+                rest = "" if best == self._step else f"; the weights of the model are those of step {self._step}"
+                log.say(f"best {name} {self._best['value']:.4g} at step {best}{rest}")
         if self._steps == 0:
             self._save()
         if not evaluations:  # resumed after the last step: evaluate again, do not log again

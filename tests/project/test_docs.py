@@ -85,7 +85,9 @@ def test_a_package_of_ones_own_adds_as_much(tmp_path: Path) -> None:
     assert "deep-averaging" in run("mm-kptm list systems --json", tmp_path, path)
 
 
-@pytest.mark.parametrize("page", ["tutorials/vision.md", "tutorials/knowledge.md", "tutorials/crosslingual.md"])
+@pytest.mark.parametrize(
+    "page", ["tutorials/vision.md", "tutorials/knowledge.md", "tutorials/crosslingual.md", "training.md"]
+)
 def test_every_command_of_a_tutorial_runs(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -201,6 +201,17 @@ def test_a_score_that_is_no_number_ends_the_run_and_is_never_the_best(tmp_path):
     assert Checkpoints(tmp_path).named("best").name == "step-00000002"
 
 
+def test_the_end_of_a_run_says_which_weights_the_model_has(tmp_path, capsys):
+    class Falling(Line):
+        def measure(self, batch):
+            self.calls = getattr(self, "calls", 0) + 1
+            return {"score": torch.full((len(batch),), -float(self.calls))}
+
+    settings = TrainSettings(**{**SHORT, "steps": 3}, eval_every=1, monitor="dev/score")
+    fit(Falling(), PointSource(60), settings, tmp_path, evaluate={"dev": PointSource(5)}, label="run")
+    assert "best dev/score -1 at step 1; the weights of the model are those of step 3\n" in capsys.readouterr().err
+
+
 def test_a_best_that_nothing_measures_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"train.monitor is test/error, but no split 'test' is evaluated; .* are: dev"):
         run(tmp_path, dev=PointSource(9), monitor="test/error")
