@@ -136,8 +136,14 @@ def _flat(sizes: Sizes, before: str = "") -> dict[str, Any]:
 
 
 def reinitialise(module: nn.Module, known: Iterable[nn.Module], std: float) -> None:
-    """Re-draw the weights of a module with standard deviation ``std``, except in the submodules ``known``."""
+    """Re-draw the weights of a module with standard deviation ``std``, except in the submodules ``known``.
+
+    Rows of a table that began as copies of others (its ``copied_rows``) are copies again.
+    """
     loaded_parts = set(known)
     for part in module.modules():
         if part not in loaded_parts and not list(part.children()):
             bert_init(part, std)
+            for row, source in getattr(part, "copied_rows", {}).items():
+                with torch.no_grad():
+                    part.get_parameter("weight")[row] = part.get_parameter("weight")[source]

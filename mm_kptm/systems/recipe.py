@@ -106,7 +106,8 @@ class Recipe:
             kind = _wrong_kind(published[name], value) or _out_of_range(name, published[name], value)
             if kind is not None:
                 raise UserError(f"the size {name} of {self.name} must be {kind}, not {value!r}")
-        return published | dict(given)
+        lists = {name for name, value in published.items() if isinstance(value, tuple)}  # JSON has no tuples
+        return published | {name: tuple(value) if name in lists else value for name, value in given.items()}
 
     def configured_sizes(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """The sizes that a published ``config.json`` asks for; fields that change no state are passed over.
@@ -152,10 +153,11 @@ def _out_of_range(name: str, published: Any, value: Any) -> str | None:
         return None
     if isinstance(published, float):
         return None if value >= 0 else "0 or more"
-    least = 0 if published == 0 or "layers" in name or name in _OPTIONAL else 1
+    least = 1 if published > 0 and name.endswith(_SHAPES) and name not in _OPTIONAL else 0
     return None if least <= value < _LARGEST else f"between {least} and {_LARGEST - 1}"
 
 
+_SHAPES = ("dim", "heads", "vocab_size", "max_positions", "patch")  #: ends of names of sides that no tensor is without
 #: sizes of parts that a model may be without
 _OPTIONAL = ("num_languages", "num_segments", "num_tasks", "num_region_classes", "region_dim")
 _LARGEST = 2**31  #: sizes are smaller; ids of rows have 32 bits in the files of others

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,7 @@ train: {steps: 10}
 class Found:
     comparison: Comparison
     report: Path
+    missing: dict[str, str] = field(default_factory=dict)
 
 
 @pytest.fixture(autouse=True)

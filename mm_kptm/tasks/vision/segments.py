@@ -27,6 +27,7 @@ def grow_segments(system: System, rows: int, *, copy: int) -> None:
     missing = rows - table.num_embeddings
     if missing <= 0:
         return
+    vars(table)["copied_rows"] = dict.fromkeys(range(table.num_embeddings, rows), copy)
     grown = torch.cat([table.weight, table.weight[copy : copy + 1].repeat(missing, 1)]).detach().clone()
     table.weight, table.num_embeddings = nn.Parameter(grown), rows
     system.sizes["num_segments"] = rows

@@ -49,7 +49,7 @@ def test_the_rarest_senses_are_left_out(tmp_path: Path) -> None:
 def test_a_line_that_is_no_lemma_is_told(tmp_path: Path) -> None:
     file = tmp_path / "entities.jsonl"
     file.write_text('{"type": "synset"}\n{"type": "lemma", "id": "a%1"}\n')
-    with pytest.raises(UserError, match=r"entities.jsonl, line 2 should be an object with a type and, for a lemma, id"):
+    with pytest.raises(UserError, match=r"entities.jsonl, line 2 has no 'synset'; it has type, id"):
         SenseList.open(file)
     with pytest.raises(UserError, match=r"lemmas were looked for in .*, but there is no such file"):
         SenseList.open(tmp_path / "nothing.jsonl")
