@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from mm_kptm.batch import EVERY_ROW, NO_ROWS, Inputs, Rows, SequenceLayout, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.nn.steps import Stream
+from mm_kptm.nn.visibility import Branches
 
 
 class Assembled(NamedTuple):
@@ -69,6 +70,19 @@ def required_text(inputs: Inputs) -> Tokens:
         UserError: there is none.
     """
     return inputs.required("text", Tokens)
+
+
+def refuse_branches(text: Tokens, name: str) -> None:
+    """Refuse facts that hang from words, in an encoder without attention.
+
+    Raises:
+        UserError: the text has branches.
+    """
+    if isinstance(text.attention_mask, Branches):
+        raise UserError(
+            f"{name} reads words one after the other, which leaves no room for facts that hang from them; take a "
+            "system with layers of attention"
+        )
 
 
 class TextOnly(nn.Module):

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mm_kptm.batch import ALL_ROWS, Encoded, Inputs, OutputRows, SequenceLayout, Tokens
-from mm_kptm.nn.assembly import required_text
+from mm_kptm.nn.assembly import refuse_branches, required_text
 from mm_kptm.nn.batch_norm import BatchNorm
 from mm_kptm.nn.pooling import last, maximum, mean
 from mm_kptm.nn.recurrent.qrnn import QrnnLayer, QrnnState, SequenceDropout
@@ -72,6 +72,7 @@ class MultiFit(nn.Module):
     def forward(self, inputs: Inputs, output_rows: OutputRows = ALL_ROWS) -> Encoded:
         """The states [T, D] that are asked for, and a vector per text [B, 3 D]."""
         text = required_text(inputs)
+        refuse_branches(text, "multifit")
         states = self.drop_out(self.read(text)[0][-1], text.layout)
         layout, rows = self.pooled_rows(text.layout, states.device)
         return Encoded({"text": states[output_rows["text"]]}, concatenated(states[rows], layout))
@@ -234,7 +235,7 @@ MULTIFIT = Recipe(
         "embed_p": "word_dropout",
         "weight_p": "weight_dropout",
     },
-    fixed_fields={},
+    model_types=("multifit",),
     infer_from_shapes={"vocab_size": ("encoder.word.weight", 0), "dim": ("encoder.word.weight", 1)},
     infer_sizes=infer_sizes,
     infer_heads=infer_heads,

@@ -91,7 +91,7 @@ def test_heads_can_be_chosen_and_sized() -> None:
 
 
 def test_an_unknown_head_is_refused_with_those_that_exist() -> None:
-    with pytest.raises(UserError, match=r"^bert-base has no head 'vqa'; it has masked-tokens, next-sentence$"):
+    with pytest.raises(UserError, match=r"^bert-base has no head 'vqa'; it has masked-tokens, next-sentence, class"):
         tiny(heads=["vqa"])
 
 
@@ -191,6 +191,9 @@ def test_a_fresh_part_that_does_not_exist_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_public_names_are_few() -> None:
-    assert set(mm_kptm.__all__) == {"__version__", "build", "catalogue", "load", "push", "save"}
+    assert set(mm_kptm.__all__) == {
+        *("__version__", "build", "catalogue", "load", "push", "save"),
+        *("TrainedRun", "compare", "evaluate", "fit", "trace"),
+    }
     with pytest.raises(AttributeError, match=r"^module 'mm_kptm' has no attribute 'nothing'$"):
         mm_kptm.nothing  # noqa: B018

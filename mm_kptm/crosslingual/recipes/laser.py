@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mm_kptm.batch import ALL_ROWS, Encoded, Inputs, OutputRows
 from mm_kptm.errors import UserError
-from mm_kptm.nn.assembly import required_text
+from mm_kptm.nn.assembly import refuse_branches, required_text
 from mm_kptm.nn.pooling import maximum
 from mm_kptm.nn.recurrent.lstm import BiLstm, RecurrentStates
 from mm_kptm.systems.published_fields import check_fields
@@ -33,6 +33,7 @@ class LaserEncoder(nn.Module):
     def read(self, inputs: Inputs) -> RecurrentStates:
         """The states of all rows, and the last ones of every layer."""
         text = required_text(inputs)
+        refuse_branches(text, "laser")
         return self.lstm.read(self.drop(self.word(text.ids)), text.layout)
 
     def forward(self, inputs: Inputs, output_rows: OutputRows = ALL_ROWS) -> Encoded:
@@ -101,7 +102,7 @@ LASER = Recipe(
         Rename("[encoder.]embed_tokens.weight", "encoder.word.weight"),
         Rename("[encoder.]lstm.{leaf}", "encoder.lstm.{leaf}"),
     ),
-    fixed_fields={},  # read_config refuses by itself
+    model_types=("laser",),
     read_config=read_config,
     infer_from_shapes={
         "vocab_size": ("encoder.word.weight", 0),

@@ -171,7 +171,7 @@ M3P = Recipe(
     },
     objectives=("masked-tokens", "masked-region-features", "image-text-matching"),
     weights=WEIGHTS,
-    fixed_fields={},  # read_config refuses by itself
+    model_types=("m3p", "xlm"),
     read_config=read_config,
     infer_from_shapes={
         "vocab_size": ("encoder.embed.word.weight", 0),
