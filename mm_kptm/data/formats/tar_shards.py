@@ -104,6 +104,8 @@ def _members(path: Path) -> Iterator[tuple[str, Place]]:
                     yield member.name, (member.offset_data, member.size)
     except FileNotFoundError:
         raise UserError(f"{path} was to be read, but there is no such file") from None
+    except (IsADirectoryError, PermissionError) as error:
+        raise UserError(f"{path} cannot be read as a tar: {error.strerror}") from None
     except tarfile.ReadError as error:
         if last:
             raise UserError(f"{path} is cut short at {last}; copy it again, or leave it out") from None
