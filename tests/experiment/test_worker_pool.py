@@ -15,6 +15,8 @@ from mm_kptm.errors import UserError
 from mm_kptm.experiment.worker_pool import outcomes
 
 WAITING = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started the tests with it ignored
 import multiprocessing, pathlib, sys, threading
 from mm_kptm.experiment.worker_pool import outcomes
 
