@@ -163,6 +163,12 @@ class RetrievalSettings:
         return RankingSettings(self.rerank, self.rerank_sample, self.scores)
 
 
+def check_mask_rate(rate: float) -> None:
+    """Check ``data.mask_rate``; ``UserError`` unless it is above 0 and below 1."""
+    if not 0 < rate < 1:
+        raise UserError(f"data.mask_rate is {rate} but must be a share of the tokens, above 0 and below 1")
+
+
 def by_split(files: Mapping[str, Path], read: Callable[[Path], Sequence[T]]) -> Callable[[str], Sequence[T]]:
     """The examples of a split, read once; a path with a star in its name stands for all files that it fits."""
 

@@ -226,10 +226,10 @@ def _run(
         train(settings, folder, resume=(folder / CONFIG).is_file(), progress=False)
         value, step = _value(folder, settings)
     except Exception as error:  # whatever values of the space lead to, such as a lack of memory: others may do
-        told = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        study.set_user_attr(_about(number), {"error": told})
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        study.set_user_attr(_about(number), {"error": reason})
         study.tell(number, state=TrialState.FAIL)
-        say(f"trial {number}: {drawn}: failed: {told}")
+        say(f"trial {number}: {drawn}: failed: {reason}")
         return
     study.set_user_attr(_about(number), {"step": step})
     study.tell(number, value)

@@ -51,12 +51,12 @@ class ImageTextLayout:
         >>> ImageTextLayout(specials, TextFormat(image_first=True))((7, 8))
         ([2, 3, 7, 8, 3], [0, 0, 1, 1, 1])
         """
-        told = list(parts)
+        sequence = list(parts)
         if self.slot == "mask":
-            told[-1] = (*told[-1], self.specials.mask)
+            sequence[-1] = (*sequence[-1], self.specials.mask)
         elif self.slot == "mask-part":
-            told.append((self.specials.mask,))
-        ids, segments = framed(self.specials, *told)
+            sequence.append((self.specials.mask,))
+        ids, segments = framed(self.specials, *sequence)
         if self.format.image_first:
             ids, segments = [ids[0], self.specials.stop, *ids[1:]], [0, 0, *[1] * (len(ids) - 1)]
         return ids, segments

@@ -191,8 +191,8 @@ def select_texts(tokens: Tokens, texts: Tensor) -> Tokens:
         if (column := getattr(tokens, name)) is not None
     }
     labels = tokens.token_labels
-    told = None if labels is None else {name: column[rows] for name, column in labels.items()}
-    return replace(tokens, layout=layout, token_labels=told, **columns)
+    selected_labels = None if labels is None else {name: column[rows] for name, column in labels.items()}
+    return replace(tokens, layout=layout, token_labels=selected_labels, **columns)
 
 
 MARK = "mark_"  #: prefix of columns with token labels

@@ -245,10 +245,10 @@ class TaskMixture(Task[MixedBatch]):
         """The inputs of a row of one of the tasks, by the task itself; none where its examples are not numbered so."""
         if not isinstance(source, ConcatenatedSource):
             return RowInputs()
-        name, told = str(row[TASK]), unnamed(row)
+        name, plain = str(row[TASK]), unnamed(row)
         own = source.sources[name]
-        index = next((at for at, one in enumerate(getattr(own, "about", ())) if one.id == told["id"]), 0)
-        return self.of(name).inputs_of_row(own, index, told)
+        index = next((at for at, one in enumerate(getattr(own, "about", ())) if one.id == plain["id"]), 0)
+        return self.of(name).inputs_of_row(own, index, plain)
 
     def summary(self, rows: Sequence[Row]) -> dict[str, float]:
         """Accuracy and official metrics of each task, such as ``vqa/accuracy``."""

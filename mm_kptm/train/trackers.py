@@ -101,8 +101,8 @@ class Trackers:
             act()
         except Exception as error:  # of foreign code, a network or a disk: none is worth a run
             self._open.pop(name, None)
-            told = str(error).strip().splitlines()[:1] or [type(error).__name__]
-            notice(f"the tracker {name} failed when {when} ({told[0]}); the run goes on without it")
+            reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
+            notice(f"the tracker {name} failed when {when} ({reason[0]}); the run goes on without it")
 
 
 def _arguments(name: str, run: Path, label: str, known: str | None) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def read_karpathy(path: str | Path) -> tuple[Described, ...]:
         UserError: the file cannot be read, a key is missing or of another kind, a split is unknown, an image is twice.
     """
     seen: dict[str, str] = {}
-    told: dict[str, str] = {}
+    sentence_places: dict[str, str] = {}
     images = []
     for record in Record.of(read_json(path), str(path)).records("images"):
         file = record.get("filename", str)
@@ -56,7 +56,7 @@ def read_karpathy(path: str | Path) -> tuple[Described, ...]:
             for at, one in enumerate(record.records("sentences"))
         ]
         for id_, _ in captions:
-            once(id_, f"{record.place}, sentence {id_}", told, "the sentence")
+            once(id_, f"{record.place}, sentence {id_}", sentence_places, "the sentence")
         images.append(Described(tuple(names), tuple(captions), KARPATHY_SPLITS[split]))
     return tuple(images)
 

@@ -18,7 +18,7 @@ from mm_kptm.datasets.pretraining.document_sources import Distances, NextSentenc
 from mm_kptm.datasets.pretraining.knowledge_beside import KNOWLEDGE_REMEDIES, KnowledgeBeside, KnowledgeFiles
 from mm_kptm.datasets.pretraining.lexicons import REMEDIES, Lexicons, wordnet_files
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
-from mm_kptm.datasets.settings import SplitFiles, fingerprints
+from mm_kptm.datasets.settings import SplitFiles, check_mask_rate, fingerprints
 from mm_kptm.errors import UserError
 from mm_kptm.io.text_lines import read_text
 from mm_kptm.knowledge.linking.mention_index import MentionIndex
@@ -62,10 +62,7 @@ class Documents(SplitFiles):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.mask_rate < 1:
-            raise UserError(
-                f"data.mask_rate is {self.mask_rate} but must be a share of the tokens, above 0 and below 1"
-            )
+        check_mask_rate(self.mask_rate)
         for given in (self.pairs, self.dev_pairs):
             if strange := set(given) - set(LABELLED):
                 raise UserError(f"data.pairs are of {', '.join(LABELLED)}, not of {min(strange)}")

@@ -14,7 +14,7 @@ from mm_kptm.data.formats.mentions import span
 from mm_kptm.data.packing import Packed
 from mm_kptm.data.tokenizers.protocol import Tokenizer, framed
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
-from mm_kptm.datasets.settings import SplitFiles, fingerprints
+from mm_kptm.datasets.settings import SplitFiles, check_mask_rate, fingerprints
 from mm_kptm.errors import UserError
 from mm_kptm.io.records import read_lines, read_table
 from mm_kptm.objectives.mixture import Mixture
@@ -39,10 +39,7 @@ class EntityDescriptions(SplitFiles):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.mask_rate < 1:
-            raise UserError(
-                f"data.mask_rate is {self.mask_rate} but must be a share of the tokens, above 0 and below 1"
-            )
+        check_mask_rate(self.mask_rate)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.datasets.object_tags import ObjectTags
 from mm_kptm.datasets.pretraining.multilingual_captions import SwitchedCaptions, caption_pairs, read_translations
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
-from mm_kptm.datasets.settings import RegionFiles, fingerprints
+from mm_kptm.datasets.settings import RegionFiles, check_mask_rate, fingerprints
 from mm_kptm.datasets.stored_regions import CLASSES, DETECTED, ImageStore, StoredRegions, region_sizes
 from mm_kptm.errors import UserError
 from mm_kptm.io.text_lines import numbered_lines
@@ -88,10 +88,7 @@ class ImageTextPairs(RegionFiles):
         super().__post_init__()
         if self.random_pixels is not None and self.random_pixels < 1:
             raise UserError(f"data.random_pixels is {self.random_pixels} but must be 1 or more, or null for all cells")
-        if not 0 < self.mask_rate < 1:
-            raise UserError(
-                f"data.mask_rate is {self.mask_rate} but must be a share of the tokens, above 0 and below 1"
-            )
+        check_mask_rate(self.mask_rate)
 
     def captions(self, split: str) -> Sequence[Described]:
         """The images of a split with their captions."""

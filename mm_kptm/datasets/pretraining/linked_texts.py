@@ -10,7 +10,7 @@ from typing import Literal
 
 from mm_kptm.data.sampler import seed_of
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
-from mm_kptm.datasets.settings import SplitFiles, fingerprints
+from mm_kptm.datasets.settings import SplitFiles, check_mask_rate, fingerprints
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.objectives.entity_replacement import REPLACED_ENTITIES, packed
 from mm_kptm.knowledge.objectives.entity_replacement_data import Replacer, read_mentioned, read_typed_entities
@@ -36,10 +36,7 @@ class MentionedTexts(SplitFiles):
         super().__post_init__()
         if self.versions < 1:
             raise UserError(f"data.versions is {self.versions} but must be at least 1")
-        if not 0 < self.mask_rate < 1:
-            raise UserError(
-                f"data.mask_rate is {self.mask_rate} but must be a share of the tokens, above 0 and below 1"
-            )
+        check_mask_rate(self.mask_rate)
 
 
 def pretraining(data: MentionedTexts, request: DataRequest) -> PreparedData:

@@ -19,7 +19,7 @@ from mm_kptm.crosslingual.objectives.masking import xlm_masking
 from mm_kptm.crosslingual.objectives.translation_language_modeling import MIXED_DOCUMENTS, TRANSLATIONS
 from mm_kptm.datasets.pretraining.multilingual_sources import Corpora, language_codes, languages_of, read_rows
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
-from mm_kptm.datasets.settings import TextSettings, fingerprints
+from mm_kptm.datasets.settings import TextSettings, check_mask_rate, fingerprints
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.mixture import Mixture
 from mm_kptm.objectives.next_tokens import TARGETS, NextTokens
@@ -47,10 +47,7 @@ class MultilingualText(TextSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.mask_rate < 1:
-            raise UserError(
-                f"data.mask_rate is {self.mask_rate} but must be a share of the tokens, above 0 and below 1"
-            )
+        check_mask_rate(self.mask_rate)
         if self.language_sampling is not None and not 0 <= self.language_sampling <= 1:
             raise UserError(f"data.language_sampling is {self.language_sampling} but must lie between 0 and 1")
         if not self.train:

@@ -78,7 +78,7 @@ def grounding(data: Flickr30kEntitiesData, request: DataRequest) -> PreparedData
     captions = by_split(data.files, data.captions)
 
     def made(said: Sequence[PhrasedCaption]) -> ExpressionSource:
-        told = [
+        records = [
             Pointed(
                 f"{one.id}/{at}", one.image, one.text[phrase.start : phrase.end], data.boxes(phrase)[0], phrase.type
             )
@@ -86,7 +86,7 @@ def grounding(data: Flickr30kEntitiesData, request: DataRequest) -> PreparedData
             for at, phrase in enumerate(one.phrases)
             if phrase.boxes
         ]
-        return expressions(told, reading, store)
+        return expressions(records, reading, store)
 
     def source(split: str) -> ExpressionSource:
         return made(captions(split))

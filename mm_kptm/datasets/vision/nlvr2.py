@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -31,25 +31,12 @@ class Nlvr2Data(RegionFiles):
     form: Literal["pair", "triplet"] | None = None  #: two readings or one, as the published head has it when null
 
 
+Statements = Sequence[tuple[PairStatement, str]]  #: each with its language
+
+
 def nlvr2(data: Nlvr2Data, request: DataRequest) -> PreparedData:
     """Statements about two photographs (Suhr et al. 2019)."""
-    store, reading = data.store(request), reading_of(data, request.recipe)
     statements = by_split(data.files, read_nlvr2)
-
-    def made(said: Sequence[PairStatement]) -> ImagePairSource:
-        left, right = stored(store, [one.left for one in said]), stored(store, [one.right for one in said])
-        truth = [UNKNOWN if one.label is None else VERDICTS.index(one.label) for one in said]
-        return ImagePairSource(
-            about_images(reading, store, [(one.text, "en") for one in said], left).texts,
-            provider_of(store),
-            left,
-            right,
-            np.array(truth, dtype=np.int64),
-            tuple(Example(one.id, "statement", "en", one.group, one.label or "") for one in said),
-        )
-
-    def source(split: str) -> ImagePairSource:
-        return made(statements(split))
 
     def submit(split: str, rows: Sequence[Row], folder: Path) -> list[Path]:
         path = folder / f"nlvr2-{split}.csv"
@@ -57,15 +44,43 @@ def nlvr2(data: Nlvr2Data, request: DataRequest) -> PreparedData:
         check_verdicts(path, statements(split))
         return [path]
 
+    prepared = statements_about_pairs(data, request, lambda path: [(one, "en") for one in read_nlvr2(path)], data.form)
+    return replace(prepared, submit=submit)
+
+
+def statements_about_pairs(
+    data: RegionFiles,
+    request: DataRequest,
+    read: Callable[[Path], Statements],
+    form: Literal["pair", "triplet"] | None,
+) -> PreparedData:
+    """Prepare statements that are true or false of two photographs."""
+    store, reading = data.store(request), reading_of(data, request.recipe)
+    statements = by_split(data.files, read)
+
+    def examples(of: Statements) -> ImagePairSource:
+        left, right = (stored(store, [getattr(one, side) for one, _ in of]) for side in ("left", "right"))
+        verdicts = [UNKNOWN if one.label is None else VERDICTS.index(one.label) for one, _ in of]
+        return ImagePairSource(
+            about_images(reading, store, [(one.text, language) for one, language in of], left).texts,
+            provider_of(store),
+            left,
+            right,
+            np.array(verdicts, dtype=np.int64),
+            tuple(Example(one.id, "statement", language, one.group, one.label or "") for one, language in of),
+        )
+
+    def source(split: str) -> ImagePairSource:
+        return examples(statements(split))
+
     return PreparedData(
         sources={split: partial(source, split) for split in data.files},
-        model=lambda system: NLVR2(system, form=data.form),
+        model=lambda system: NLVR2(system, form=form),
         sizes=sizes_of(reading, store),
-        heads=NLVR2.heads(request.recipe, data.form),
+        heads=NLVR2.heads(request.recipe, form),
         fingerprints=data.fingerprints,
         baselines=lambda split: {"chance": 0.5},
-        read_file=lambda path: made(read_nlvr2(path)),
-        submit=submit,
+        read_file=lambda path: examples(read(path)),
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Literal
 
 from mm_kptm.data.formats.vision.snli_ve import LABELS, Hypothesis, read_snli_ve
@@ -25,24 +26,34 @@ class SnliVeData(RegionFiles):
     max_length: int = 60  #: pieces of a hypothesis that are read, special ones included
 
 
+Hypotheses = Sequence[tuple[Hypothesis, str]]  #: each with its language
+
+
 def visual_entailment(data: SnliVeData, request: DataRequest) -> PreparedData:
     """Hypotheses about photographs (Xie et al. 2019)."""
-    store, reading = data.store(request), reading_of(data, request.recipe)
-    hypotheses = by_split(data.files, read_snli_ve)
+    return hypotheses_about_images(data, request, lambda path: [(one, "en") for one in read_snli_ve(path)])
 
-    def made(said: Sequence[Hypothesis]) -> LabelledSource:
-        places = stored(store, [one.image for one in said])
-        about = [Example(one.id, one.label or "", "en", f"image-{one.image[0]}", one.label or "") for one in said]
-        truth = [[] if one.label is None else [LABELS.index(one.label)] for one in said]
-        shown = about_images(reading, store, [(one.text, "en") for one in said], places)
-        return LabelledSource(shown, LABELS, Packed.of(labels=truth), tuple(about))
+
+def hypotheses_about_images(
+    data: RegionFiles, request: DataRequest, read: Callable[[Path], Hypotheses]
+) -> PreparedData:
+    """Prepare hypotheses about photographs, each of which is the premise; the baseline is the majority in training."""
+    store, reading = data.store(request), reading_of(data, request.recipe)
+    hypotheses = by_split(data.files, read)
+
+    def examples(of: Hypotheses) -> LabelledSource:
+        about = [Example(one.id, one.label or "", lang, f"image-{one.image[0]}", one.label or "") for one, lang in of]
+        labels = [[] if one.label is None else [LABELS.index(one.label)] for one, _ in of]
+        places = stored(store, [one.image for one, _ in of])
+        shown = about_images(reading, store, [(one.text, language) for one, language in of], places)
+        return LabelledSource(shown, LABELS, Packed.of(labels=labels), tuple(about))
 
     def source(split: str) -> LabelledSource:
-        return made(hypotheses(split))
+        return examples(hypotheses(split))
 
     def majority(split: str) -> Mapping[str, float]:
-        gold = [one.label for one in hypotheses(split) if one.label is not None]
-        train = [one.label for one in hypotheses("train") if one.label is not None]
+        gold = [one.label for one, _ in hypotheses(split) if one.label is not None]
+        train = [one.label for one, _ in hypotheses("train") if one.label is not None]
         most = max(LABELS, key=train.count)
         return {"majority": gold.count(most) / len(gold)} if gold else {}
 
@@ -53,7 +64,7 @@ def visual_entailment(data: SnliVeData, request: DataRequest) -> PreparedData:
         heads=VisualEntailment.heads(request.recipe, len(LABELS)),
         fingerprints=data.fingerprints,
         baselines=majority,
-        read_file=lambda path: made(read_snli_ve(path)),
+        read_file=lambda path: examples(read(path)),
     )
 
 

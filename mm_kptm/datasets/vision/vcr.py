@@ -81,8 +81,8 @@ def vcr(data: VcrData, request: DataRequest) -> PreparedData:
     questions = by_split(data.files, read_vcr)
 
     def made(asked: Sequence[VcrQuestion], choose: str) -> ChoiceSource:
-        told = [one for question in asked for one in _asked(question, choose)]
-        return _source(told, reading, store, segments)
+        every_choice = [one for question in asked for one in _asked(question, choose)]
+        return _source(every_choice, reading, store, segments)
 
     def source(split: str) -> ChoiceSource:
         return made(questions(split), data.choose)

@@ -53,11 +53,11 @@ def vqa(data: VizWizData, request: DataRequest) -> PreparedData:
     names = {_name(store, one): one.image for split in data.files for one in questions(split)}
 
     def made(asked: Sequence[VizWizQuestion]) -> QuestionSource:
-        told = [
+        examples = [
             AskedImage(_name(store, one), _name(store, one), one.text, one.answers, "en", one.answer_type)
             for one in asked
         ]
-        return image_sources.questions(told, answers, reading, store)
+        return image_sources.questions(examples, answers, reading, store)
 
     def submit(split: str, rows: Sequence[Row], folder: Path) -> list[Path]:
         path, keys = folder / f"vizwiz-{split}.json", ("image", "answer")
@@ -88,13 +88,13 @@ def answerability(data: VizWizData, request: DataRequest) -> PreparedData:
     questions = by_split(data.files, read_vizwiz)
 
     def made(asked: Sequence[VizWizQuestion]) -> LabelledSource:
-        told = [(one.text, "en") for one in asked]
+        examples = [(one.text, "en") for one in asked]
         labels = [[] if one.answerable is None else [int(one.answerable)] for one in asked]
         about = [
             Example(one.image, one.answer_type, "en", f"image-{one.image}", LABELS[own[0]] if own else "")
             for one, own in zip(asked, labels, strict=True)
         ]
-        shown = image_sources.about_images(reading, store, told, _places(store, asked))
+        shown = image_sources.about_images(reading, store, examples, _places(store, asked))
         return LabelledSource(shown, LABELS, Packed.of(labels=labels), tuple(about))
 
     def submit(split: str, rows: Sequence[Row], folder: Path) -> list[Path]:

@@ -19,7 +19,7 @@ from mm_kptm.suites.search.generation import Stamp
 THUMBNAIL = 256  #: longest side, in pixels
 MOST_BYTES = 2**29  #: of a file that is read
 _SECOND = 1_000_000_000
-_UNSETTLED = 0  # in place of the times of a file that was written so recently that another write could not be told
+_UNSETTLED = 0  # in place of the times of a file that was written so recently that another write could not be noticed
 
 
 def stamp_of(path: Path) -> Stamp:

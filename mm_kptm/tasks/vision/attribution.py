@@ -130,7 +130,7 @@ class _Streams:
             first = len(self.records)
 
         def leave(*_: Any) -> None:
-            if len(self.records) - first == len(reads):  # fewer where a side is not wanted: told by its length
+            if len(self.records) - first == len(reads):  # fewer where a side is not wanted: known by its length
                 self.read_by |= dict(enumerate(reads, first))
 
         self._handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]

@@ -1,4 +1,4 @@
-"""Masked regions that must be told in words: the names of what a detector sees there (Zhou et al. 2021, UC2).
+"""Masked regions predicted in words: the names of what a detector sees there (Zhou et al. 2021, UC2).
 
 Shapes: P masked regions, R regions, C classes of the detector, V vocabulary, W tokens that names can have.
 """
@@ -62,8 +62,8 @@ class MaskedRegionWords(MaskedRegions):
                 f"the regions have {regions.classes.shape[1]} classes with their background, but {len(self.shares) - 1}"
                 " have names; name every class but the background"
             )
-        told = regions.classes.to(self.shares.dtype) @ self.shares
-        return told / told.sum(1, keepdim=True).clamp(min=1e-12)
+        probabilities = regions.classes.to(self.shares.dtype) @ self.shares
+        return probabilities / probabilities.sum(1, keepdim=True).clamp(min=1e-12)
 
     def elements(self, predicted: Tensor, targets: Tensor) -> Tensor:
         """Divergence of the scores [P, V] from the targets [P, W], by element, [P, W]."""

@@ -16,7 +16,7 @@ from mm_kptm.recipes.bert import (
 )
 from mm_kptm.recipes.roberta import first_position, hugging_face_rules
 from mm_kptm.systems.recipe import Recipe
-from mm_kptm.systems.rules import Drop, Rename, Rule, Same, Take, drop_prefix
+from mm_kptm.systems.rules import Drop, Rename, Rule, Same, drop_prefix
 from mm_kptm.vision.modules.assembly import TextThenRegions
 from mm_kptm.vision.modules.embeddings import RegionEmbedding
 from mm_kptm.vision.recipes.uniter import (
@@ -25,6 +25,7 @@ from mm_kptm.vision.recipes.uniter import (
     masked_region_features,
     nlvr2,
     packed_attention_rules,
+    region_embedding_rules,
     retrieval,
     vqa,
 )
@@ -78,17 +79,7 @@ WEIGHTS: tuple[Rule, ...] = (
     Drop(f"{_TEXT}.token_type_embeddings.weight", because="XLM-R's one segment, which UC2's two segments replace"),
     *embedding_rules(_TEXT, "encoder.embed.text"),
     Drop(f"{_TEXT}.position_ids", because="a buffer that counts from 0"),
-    Rename(f"{_REGIONS}.img_linear.{{leaf}}", "encoder.embed.regions.feature.{leaf}"),
-    Rename(f"{_REGIONS}.img_layer_norm.{{leaf}}", "encoder.embed.regions.feature_norm.{leaf}"),
-    Rename(f"{_REGIONS}.pos_linear.{{leaf}}", "encoder.embed.regions.box.{leaf}"),
-    Rename(f"{_REGIONS}.pos_layer_norm.{{leaf}}", "encoder.embed.regions.box_norm.{leaf}"),
-    Rename(f"{_REGIONS}.LayerNorm.{{leaf}}", "encoder.embed.regions.norm.{leaf}"),
-    Take(
-        f"{_REGIONS}.mask_embedding.weight",
-        "encoder.embed.regions.mask",
-        row=1,
-        because="row 0 stands for regions that are not hidden, and the released code sets it to zero before use",
-    ),
+    *region_embedding_rules(_REGIONS),
     *layer_rules("roberta.encoder.layer.{i}", "encoder.layers.{i}"),
     Rename("roberta.pooler.dense.{leaf}", "encoder.pooler.dense.{leaf}"),
     Rename("cls.bias", "heads.masked-tokens.bias"),

@@ -118,6 +118,24 @@ def classifier_rules(theirs: str, ours: str) -> tuple[Rename, ...]:
     )
 
 
+def region_embedding_rules(theirs: str) -> tuple[Rename | Take, ...]:
+    """UNITER's embedding of regions, features and boxes normed apart."""
+    ours = "encoder.embed.regions"
+    return (
+        Rename(f"{theirs}.img_linear.{{leaf}}", f"{ours}.feature.{{leaf}}"),
+        Rename(f"{theirs}.img_layer_norm.{{leaf}}", f"{ours}.feature_norm.{{leaf}}"),
+        Rename(f"{theirs}.pos_linear.{{leaf}}", f"{ours}.box.{{leaf}}"),
+        Rename(f"{theirs}.pos_layer_norm.{{leaf}}", f"{ours}.box_norm.{{leaf}}"),
+        Rename(f"{theirs}.LayerNorm.{{leaf}}", f"{ours}.norm.{{leaf}}"),
+        Take(
+            f"{theirs}.mask_embedding.weight",
+            f"{ours}.mask",
+            row=1,
+            because="row 0 stands for regions that are not hidden, and the released code sets it to zero before use",
+        ),
+    )
+
+
 def packed_attention_rules(theirs: str, ours: str) -> tuple[Split | Rename, ...]:
     """Key renamings of a published ``nn.MultiheadAttention``."""
     return (
@@ -168,17 +186,7 @@ UNITER_BASE = Recipe(
     ),
     weights=(
         *embedding_rules("uniter.embeddings", "encoder.embed.text"),
-        Rename(f"{_REGIONS}.img_linear.{{leaf}}", "encoder.embed.regions.feature.{leaf}"),
-        Rename(f"{_REGIONS}.img_layer_norm.{{leaf}}", "encoder.embed.regions.feature_norm.{leaf}"),
-        Rename(f"{_REGIONS}.pos_linear.{{leaf}}", "encoder.embed.regions.box.{leaf}"),
-        Rename(f"{_REGIONS}.pos_layer_norm.{{leaf}}", "encoder.embed.regions.box_norm.{leaf}"),
-        Rename(f"{_REGIONS}.LayerNorm.{{leaf}}", "encoder.embed.regions.norm.{leaf}"),
-        Take(
-            f"{_REGIONS}.mask_embedding.weight",
-            "encoder.embed.regions.mask",
-            row=1,
-            because="row 0 stands for regions that are not hidden, and the released code sets it to zero before use",
-        ),
+        *region_embedding_rules(_REGIONS),
         *layer_rules("uniter.encoder.layer.{i}", "encoder.layers.{i}"),
         Rename("uniter.pooler.dense.{leaf}", "encoder.pooler.dense.{leaf}"),
         *vocabulary_rules("uniter.embeddings.word_embeddings.weight"),

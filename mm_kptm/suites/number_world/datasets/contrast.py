@@ -74,8 +74,8 @@ Miss = tuple[int, str, TreeCaption]  #: caption, type of alteration, the altered
 def _captioned(data: NumberWorldData, side: str, facts: str) -> tuple[Scenes, tuple[TreeCaption, ...], list[Miss]]:
     part, draw = data.side(side), data.draw("contrast", side)
     if data.captions == "owners":
-        scenes, told = owner_captions(part, data.count(side), draw, data.worlds, facts=facts, languages=part.languages)
-        return scenes, told, []
+        scenes, found = owner_captions(part, data.count(side), draw, data.worlds, facts=facts, languages=part.languages)
+        return scenes, found, []
     scenes, described = world_captions.captions(
         part, data.count(side), draw, numbers=data.numbers, languages=part.languages
     )

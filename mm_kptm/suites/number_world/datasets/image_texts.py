@@ -66,11 +66,11 @@ def captioning(data: NumberWorldData, request: DataRequest) -> PreparedData:
         )
         language = part.languages[0]
         forms = range(len(STATED[language]["caption"]))
-        told = [
+        captions = [
             [scene_captions.describe(scenes.things(scene), language, form) for form in forms]
             for scene in range(len(scenes))
         ]
-        texts = [((own[scene % len(forms)].words,), language) for scene, own in enumerate(told)]
+        texts = [((own[scene % len(forms)].words,), language) for scene, own in enumerate(captions)]
         return CaptioningSource(
             shown=InputSource(
                 laid_out(texts, request.recipe.text),
@@ -78,10 +78,10 @@ def captioning(data: NumberWorldData, request: DataRequest) -> PreparedData:
                 np.arange(len(scenes)),
             ),
             objective=format.objective,
-            references=tuple(tuple(" ".join(one.words) for one in own) for own in told),
+            references=tuple(tuple(" ".join(one.words) for one in own) for own in captions),
             about=tuple(
                 Example(f"caption-{part.split}-{side}-{scene:06d}", "scene", language, f"scene-{scene}", own[0].text)
-                for scene, own in enumerate(told)
+                for scene, own in enumerate(captions)
             ),
         )
 

@@ -57,7 +57,7 @@ def owner_captions(
     numbers = worlds.all[0].numbers
     scenes, _ = captions(part, count, draw, numbers=numbers, languages=languages)
     known, rolls = worlds.of(part.worlds), draw.child("owners").words(count, 3).tolist()
-    told = draw.child("told").words(count, 8).tolist()
+    fact_rolls = draw.child("told").words(count, 8).tolist()
     found = []
     for scene, (world_roll, form_roll, other_roll) in enumerate(rolls):
         world, language = known[pick(world_roll, len(known))], languages[scene % len(languages)]
@@ -66,7 +66,7 @@ def owner_captions(
         said = _said(owners, language, part.forms[pick(form_roll, len(part.forms))])
         others = [one for one in known if one.id != world.id] or [world]
         source = {"none": None, "swapped": others[pick(other_roll, len(others))]}.get(facts, world)
-        owned = {owner: _owned(source, owner, shown, facts, told[scene]) for owner in owners}
+        owned = {owner: _owned(source, owner, shown, facts, fact_rolls[scene]) for owner in owners}
         found.append(
             TreeCaption(
                 id=f"owners-{part.split}-{part.side}-{scene:06d}",
@@ -89,7 +89,7 @@ def _said(owners: Sequence[str], language: str, form: int) -> CaptionText:
 
 
 def _owned(world: World | None, owner: str, shown: Sequence[int], facts: str, rolls: Sequence[int]) -> tuple[int, ...]:
-    """The numbers that a caption is told of an owner."""
+    """The numbers that a caption states of an owner."""
     if world is None:
         return ()
     owned = tuple(number for number in range(world.numbers) if world.object(number, "owner") == owner)

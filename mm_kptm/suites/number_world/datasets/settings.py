@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from mm_kptm.data.tokenizers.word_level import WordLevel
+from mm_kptm.datasets.settings import check_mask_rate
 from mm_kptm.errors import UserError
 from mm_kptm.random_streams import RandomStream
 from mm_kptm.suites.number_world.generator import WORLD_VERSION
@@ -63,10 +64,7 @@ class NumberWorldData:
         for key in ("questions", "eval_questions"):
             if getattr(self, key) < 1:
                 raise UserError(f"data.{key} is {getattr(self, key)} but must be at least 1")
-        if not 0 < self.mask_rate < 1:
-            raise UserError(
-                f"data.mask_rate is {self.mask_rate} but must be a share of the tokens, above 0 and below 1"
-            )
+        check_mask_rate(self.mask_rate)
         for key in ("num_perception_questions", "num_bridge_questions"):
             if getattr(self, key) < 0:
                 raise UserError(f"data.{key} is {getattr(self, key)} but must not be negative")

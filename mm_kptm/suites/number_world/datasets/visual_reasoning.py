@@ -93,11 +93,11 @@ def vcr(data: NumberWorldData, request: DataRequest) -> PreparedData:
             for answer, rationale in asked
             for part, kind in ((answer, ANSWER), (rationale, RATIONALE))
         ]
-        told = [
+        examples = [
             Choosing(f"{part.id}{AFTER}{kind}", kind, part.language, part.scene, words, part.candidates, part.right)
             for part, kind, words in both
         ]
-        return _choices(told, _pictures(data, side, scenes), request.recipe.text)
+        return _choices(examples, _pictures(data, side, scenes), request.recipe.text)
 
     model = partial(VCR, segments=request.recipe.text.choice_segments)
     return _prepared(data, source, model, VCR.heads(request.recipe), _chance(source))

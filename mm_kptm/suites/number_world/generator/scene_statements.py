@@ -152,14 +152,14 @@ def reasoned(
         things, language = scenes.things(one.scene), one.language
         meant = next((thing for thing in things if _names(one, thing)), things[int(scenes.focus[one.scene])])
         other = next(thing for thing in things if thing is not meant)
-        told = [
+        named = [
             (other.value, other.colour),
             (meant.value, _another(meant, roll[0])),
             (other.value, _another(other, roll[1])),
         ]
         right = pick(roll[2], CHOICES)
-        told.insert(right, (meant.value, meant.colour))
-        rationales = tuple(say(("colour", value, colour), language, pick(roll[3], 2)).words for value, colour in told)
+        named.insert(right, (meant.value, meant.colour))
+        rationales = tuple(say(("colour", value, colour), language, pick(roll[3], 2)).words for value, colour in named)
         found.append((one, Choosing(one.id, "rationale", language, one.scene, one.question, rationales, right)))
     return scenes, tuple(found)
 

@@ -35,7 +35,7 @@ def contrast_losses(
         right: vectors y; row i belongs to row i of ``left``, [B, D].
         scale: s, the inverse temperature.
         label_smoothing: share of the target that is spread over all N pairs (0.1 in ALIGN).
-        gradient: what other processes' rows are told of this loss; only ``summed`` gives exact gradients.
+        gradient: what other processes' rows receive from this loss; only ``summed`` gives exact gradients.
         across_processes: whether the rows of other processes take part; all must then call it.
     """
     left, right = F.normalize(left, dim=-1), F.normalize(right, dim=-1)

@@ -20,7 +20,7 @@ from mm_kptm.nn.fused import matmul_transposed
 
 BLOCK = 256  #: rows of a block
 _TINY = 1e-25  #: smaller sums of exponentials may have lost terms that count
-_FAR = 60.0  #: logarithms further apart than this are not told by one shift
+_FAR = 60.0  #: logarithms further apart than this need more than one shift
 
 
 def streamed_contrast(left: Tensor, right: Tensor, scale: Tensor | float, *, block: int = BLOCK) -> Tensor:
