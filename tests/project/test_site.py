@@ -51,6 +51,13 @@ def test_the_catalogue_has_every_system_and_every_golden_case(root: Path, genera
     assert {case.partition("/")[0] for case in missing} <= NO_SYSTEMS
 
 
+def test_the_readme_counts_the_families_that_goldens_hold(root: Path, generate: ModuleType) -> None:
+    families = {recipe.family for recipe in mm_kptm.catalogue().values()}
+    counted = re.search(r"Tests hold (\d+) of\s+the (\d+) families", (root / "README.md").read_text(encoding="utf-8"))
+    assert counted is not None
+    assert (int(counted[1]), int(counted[2])) == (len(families & set(generate.goldens())), len(families))
+
+
 def test_the_choice_of_a_system_names_every_system_and_every_task(root: Path) -> None:
     by_task, by_family = (root / "docs/which-system.md").read_text(encoding="utf-8").split("## By family")
     listed = re.findall(r"`([^`]+)`", "".join(line.split("|")[2] for line in by_family.splitlines() if "|" in line))
