@@ -199,7 +199,7 @@ def parallel_sentences(data: NumberWorldData, request: DataRequest) -> PreparedD
 
     return PreparedData(
         sources={side: partial(source, side) for side in SIDES_OF_A_SPLIT},
-        model=ParallelSentences,
+        model=data.retriever,
         sizes={"vocab_size": len(vocabulary())},
         fingerprints=data.fingerprints,
         baselines=lambda side: {"chance": 1 / data.count(side)},

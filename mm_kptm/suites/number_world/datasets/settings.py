@@ -18,6 +18,7 @@ from mm_kptm.suites.number_world.generator.language import vocabulary, words
 from mm_kptm.suites.number_world.generator.numerals import LANGUAGES
 from mm_kptm.suites.number_world.generator.scene import SIZES
 from mm_kptm.suites.number_world.generator.splits import Part, part
+from mm_kptm.tasks.text.sentence_retrieval import SentenceVectorSettings
 from mm_kptm.tasks.vision.ranking import RankingSettings
 
 
@@ -28,7 +29,7 @@ def tokenizer() -> WordLevel:
 
 
 @dataclass(frozen=True)
-class NumberWorldData:
+class NumberWorldData(SentenceVectorSettings):
     """Number World, the built-in benchmark: handwritten numbers, five languages, facts; no download."""
 
     name: Literal["number-world"] = "number-world"
