@@ -143,14 +143,14 @@ def _print_config(asked: Experiment) -> None:
 
 def _requested(options: argparse.Namespace) -> Experiment:
     """Settings of an experiment file with overrides, or of the run to resume, whatever the run folder holds."""
-    from mm_kptm.experiment.settings import Experiment
+    from mm_kptm.experiment.locations import read_experiment
 
     if options.experiment is not None:
-        return config.read(Experiment, options.experiment, options.overrides)
+        return read_experiment(options.experiment, options.overrides)
     if options.resume in (None, LATEST):
         raise UserError("train needs an experiment file, or --resume with a run folder")
     if Path(options.resume).is_file():
-        return config.read(Experiment, Path(options.resume), options.overrides)
+        return read_experiment(Path(options.resume), options.overrides)
     from mm_kptm.experiment.run_state import settings_to_resume
 
     return settings_to_resume(Path(options.resume), options.overrides)
@@ -178,8 +178,8 @@ def _print_dry_run(checked: DryRun) -> None:
 
 def _settings_of(options: argparse.Namespace) -> tuple[Experiment, Path]:
     """Settings and run folder of ``train``, from an experiment file or from the run to resume."""
+    from mm_kptm.experiment.locations import read_experiment, relocated
     from mm_kptm.experiment.run_state import LENGTH, settings_to_resume
-    from mm_kptm.experiment.settings import Experiment
     from mm_kptm.experiment.start import check_same, check_start
 
     if options.resume not in (None, LATEST) and Path(options.resume).is_file() and options.experiment is None:
@@ -193,8 +193,8 @@ def _settings_of(options: argparse.Namespace) -> tuple[Experiment, Path]:
         folder = Path(options.resume)
         settings = settings_to_resume(folder, options.overrides)
         check_same(settings, settings_to_resume(folder), folder)
-        return settings, folder
-    settings = config.read(Experiment, options.experiment, options.overrides)
+        return relocated(settings, folder), folder
+    settings = read_experiment(options.experiment, options.overrides)
     folder = settings.folder if options.resume in (None, LATEST) else Path(options.resume)
     check_start(settings, folder, resume=options.resume is not None, overwrite=options.overwrite)
     return settings, folder

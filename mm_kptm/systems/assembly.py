@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mm_kptm.errors import UserError
 from mm_kptm.systems.discovery import find, find_addition, find_frontend, heads_of
 from mm_kptm.systems.keymap import TranslatedState, fit
-from mm_kptm.systems.norm_eps import BERT_EPS, set_norm_eps
+from mm_kptm.systems.norm_eps import set_norm_eps
 from mm_kptm.systems.recipe import Recipe, check_sizes
 from mm_kptm.systems.system import System
 
@@ -164,9 +164,9 @@ def seeded_weights(seed: int | None) -> Iterator[None]:
 def assemble(recipe: Recipe, sizes: Mapping[str, Any], heads: Mapping[str, Mapping[str, Any]]) -> System:
     encoder = recipe.build(**sizes)
     built = {name: _head(recipe, name, encoder, head_sizes) for name, head_sizes in heads.items()}
-    if recipe.published_sizes().get("norm_eps") == BERT_EPS:
+    if (published := recipe.published_sizes().get("norm_eps")) is not None:
         for head in built.values():
-            set_norm_eps(head, sizes["norm_eps"])
+            set_norm_eps(head, sizes["norm_eps"], published=published)
     return System(encoder, built, recipe=recipe.name, sizes=sizes, head_sizes=heads).eval()
 
 

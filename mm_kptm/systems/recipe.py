@@ -119,13 +119,16 @@ class Recipe:
                 named.
         """
         check_family(self.name, config, self.model_types)
-        read = {*self.config_keys, *self.read_fields}
+        keys = dict(self.config_keys)
+        if not self.fixed_fields.get("layer_norm_eps") and "norm_eps" in self.published_sizes():
+            keys.setdefault("layer_norm_eps", "norm_eps")
+        read = {*keys, *self.read_fields}
         check_fields(self.name, config, {name: can for name, can in self.fixed_fields.items() if name not in read})
         if self.read_config is None or self.read_fields:
             alike = config.get("attention_probs_dropout_prob") == config.get("hidden_dropout_prob")
             rates = {"attention_probs_dropout_prob"} if alike else set()
             note_unknown(self.name, config, {*read, *self.fixed_fields, *rates})
-        named = {ours: config[theirs] for theirs, ours in self.config_keys.items() if theirs in config}
+        named = {ours: config[theirs] for theirs, ours in keys.items() if theirs in config}
         return named if self.read_config is None else {**named, **self.read_config(config)}
 
     def inferred_sizes(self, tensors: Mapping[str, Tensor]) -> dict[str, int]:
