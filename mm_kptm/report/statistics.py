@@ -121,6 +121,27 @@ def difference(
     return Interval(mean, low, high, len(gaps), len(sums), level)
 
 
+def mean_interval(
+    values: ArrayLike,
+    groups: Sequence[object],
+    generator: np.random.Generator,
+    *,
+    draws: int = DRAWS,
+    level: float = LEVEL,
+) -> Interval:
+    """Mean of any values, such as differences of differences, with a cluster-bootstrap interval as in `bootstrap`.
+
+    Where every group has the same mean the resamples do not vary, and the interval is that one value.
+    """
+    found, members = _checked(values, groups, "values")
+    sums, counts = _per_group(found, members)
+    mean = float(found.mean())
+    if np.ptp(sums / counts) < _ROUNDING:
+        return Interval(mean, mean, mean, len(found), len(sums), level)
+    low, high = _quantiles(_means(sums, counts, generator, draws), mean, len(sums), level)
+    return Interval(mean, low, high, len(found), len(sums), level)
+
+
 def permutation(
     ours: ArrayLike,
     theirs: ArrayLike,
