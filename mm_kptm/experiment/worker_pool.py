@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.queues import SimpleQueue
 from typing import TypeVar
 
 import torch
@@ -22,6 +23,7 @@ import torch
 from mm_kptm.errors import UserError
 from mm_kptm.systems.plugin_files import load_inherited
 
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 Job = TypeVar("Job")
 Outcome = TypeVar("Outcome")
 
@@ -31,8 +33,9 @@ def outcomes(
 ) -> Iterator[tuple[int, Outcome]]:
     """Iterate over (index of the job, its result) in order of completion.
 
-    Jobs start in their order. Whatever ends the iteration early (an error in a job, Ctrl-C, a closed iterator) ends the
-    workers too, and so does the death of the parent process. Workers print to stderr only.
+    Jobs start in their order. Each worker has one of the devices that this process may use, in turn. Whatever ends the
+    iteration early (an error in a job, Ctrl-C, a closed iterator) ends the workers too, and so does the death of the
+    parent process. Workers print to stderr only.
 
     Args:
         work: a module-level function; it and its results must be picklable, because workers are spawned.
@@ -48,9 +51,11 @@ def outcomes(
     if not jobs:
         return
     others = set(multiprocessing.active_children())
-    executor = ProcessPoolExecutor(
-        min(workers, len(jobs)), mp_context=multiprocessing.get_context("spawn"), initializer=_settle
-    )
+    context, count = multiprocessing.get_context("spawn"), min(workers, len(jobs))
+    devices = context.SimpleQueue()
+    for device in dealt(visible_devices(), count):
+        devices.put(device)
+    executor = ProcessPoolExecutor(count, mp_context=context, initializer=_settle, initargs=(devices,))
     try:
         for wave in (range(first), range(first, len(jobs))):
             with _hold_sigint():  # the workers are spawned here and inherit it
@@ -79,8 +84,26 @@ def _hold_sigint() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
 
-def _settle() -> None:
-    """Initialise a worker: one thread, the parent's plug-ins, stdout redirected to stderr, exit with the parent."""
+def visible_devices() -> list[str]:
+    """The CUDA devices that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them; CUDA is not started."""
+    if (named := os.environ.get(VISIBLE)) is not None:
+        return [device.strip() for device in named.split(",") if device.strip()]
+    return [str(number) for number in range(torch.cuda.device_count())]
+
+
+def dealt(devices: Sequence[str], workers: int) -> list[str | None]:
+    """The device of each worker, in turn; None for all where there is no device.
+
+    >>> dealt(["0", "1"], 3)
+    ['0', '1', '0']
+    """
+    return [devices[number % len(devices)] if devices else None for number in range(workers)]
+
+
+def _settle(devices: SimpleQueue[str | None]) -> None:
+    """Initialise a worker: a device, one thread, plug-ins, stdout redirected to stderr, exit with the parent."""
+    if (device := devices.get()) is not None:
+        os.environ[VISIBLE] = device
     torch.set_num_threads(1)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))  # at once: a run would save first
     load_inherited()

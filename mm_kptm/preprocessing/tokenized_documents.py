@@ -37,13 +37,13 @@ class TokenizedDocuments:
     def of(cls, documents: Sequence[Sequence[DocumentSentence]]) -> TokenizedDocuments:
         """From sentences in memory."""
         said = [sentence for document in documents for sentence in document]
-        columns = {
-            IDS: [one.ids for one in said],
-            UNITS: [one.units for one in said],
-            CAPITALS: [one.capitals for one in said],
-        }
         numbers = [number for number, document in enumerate(documents) for _ in document]
-        return cls(Packed.of(**columns), np.array(numbers, dtype=np.int64))
+        packed = Packed.of(
+            ids=[one.ids for one in said],
+            units=[one.units for one in said],
+            capitals=[one.capitals for one in said],
+        )
+        return cls(packed, np.array(numbers, dtype=np.int64))
 
     @classmethod
     def read(cls, found: Tokenized) -> TokenizedDocuments:
@@ -103,7 +103,7 @@ class SentenceTokenizer:
         owner = np.repeat(np.arange(len(texts)), pieces.lengths)
         characters = Characters.of(texts)
         first = characters.firsts[owner]
-        starts, stops = first + pieces.columns[STARTS], first + pieces.columns[STOPS]
+        starts, stops = (first + pieces.columns[name].astype(np.int64) for name in (STARTS, STOPS))
         opens = np.diff(owner, prepend=-1) != 0  # the first piece of a sentence
         apart = starts >= stops
         if self.blanks:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from mm_kptm.errors import UserError
-from mm_kptm.experiment.worker_pool import outcomes
+from mm_kptm.experiment.worker_pool import dealt, outcomes, visible_devices
 
 WAITING = """
 import signal
@@ -100,6 +100,29 @@ def test_workers_do_not_outlive_who_asked(tmp_path):
     process.kill()
     _, err = process.communicate()
     assert "Traceback" not in err
+
+
+def device_of(job: tuple[Path, int]) -> str:
+    """The device of the worker that does the job; each waits until both have one."""
+    folder, number = job
+    (folder / str(number)).touch()
+    while len(list(folder.iterdir())) < 2:
+        time.sleep(0.01)
+    return os.environ["CUDA_VISIBLE_DEVICES"]
+
+
+def test_each_worker_has_a_device_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,MIG-7")
+    assert sorted(dict(outcomes(device_of, [(tmp_path, 0), (tmp_path, 1)], workers=2)).values()) == ["3", "MIG-7"]
+
+
+def test_devices_are_dealt_in_turn_and_read_without_starting_cuda(monkeypatch):
+    assert dealt(["0", "1"], 3) == ["0", "1", "0"] and dealt([], 2) == [None, None]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert visible_devices() == []
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert visible_devices() == ["0", "1"] and not torch.cuda.is_initialized()
 
 
 def test_no_job_needs_no_worker():

@@ -33,8 +33,15 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     train.add_argument("--dim", type=int, default=64, help="numbers of a vector (default: 64)")
     train.add_argument("--epochs", type=int, default=200, help="times through the triples (default: 200)")
     train.add_argument("--batch-size", type=int, default=256, metavar="N", help="triples of a step (default: 256)")
-    train.add_argument("--lr", type=float, default=0.01, help="learning rate of Adam (default: 0.01)")
-    train.add_argument("--loop", default="", metavar="KIND", help="slcwa: drawn negatives, lcwa: against all entities")
+    train.add_argument("--lr", type=float, default=0.01, help="learning rate (default: 0.01)")
+    train.add_argument("--optimizer", default="adam", metavar="NAME", help="adam; or adagrad, with the loop shared")
+    train.add_argument(
+        "--loop",
+        default="",
+        metavar="KIND",
+        help="slcwa: drawn negatives; lcwa: against all entities; shared: "
+        "negatives shared by many triples and steps on their rows alone, for graphs of any size",
+    )
     train.add_argument("--loss", default="", metavar="NAME", help="of pykeen (default: the usual one of the model)")
     train.add_argument("--negatives", type=int, default=32, metavar="N", help="of a triple, with slcwa (default: 32)")
     train.add_argument("--margin", type=float, default=6.0, help="of nssa and marginranking (default: 6)")
@@ -73,6 +80,7 @@ def _train(options: argparse.Namespace) -> int:
         epochs=options.epochs,
         batch_size=options.batch_size,
         lr=options.lr,
+        optimizer=options.optimizer,
         loop=options.loop,
         loss=options.loss,
         negatives=options.negatives,

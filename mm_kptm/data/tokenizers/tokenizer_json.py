@@ -83,11 +83,11 @@ class TokenizerJson:
         characters = Characters.of(texts)
         owner = np.repeat(np.arange(len(texts)), found.lengths)
         blank = np.concatenate([[0], characters.blank.cumsum()])
-        starts, stops = found.columns[STARTS], found.columns[STOPS]
+        starts, stops = (found.columns[name].astype(np.int64) for name in (STARTS, STOPS))
         firsts = characters.firsts[owner]
         for place in np.flatnonzero(blank[firsts + stops] > blank[firsts + starts]):
             starts[place], stops[place] = _shown(texts[owner[place]], int(starts[place]), int(stops[place]))
-        return found
+        return Packed(found.offsets, {**found.columns, STARTS: starts, STOPS: stops})
 
 
 def check_numbers(numbers: Collection[int], name: str) -> None:

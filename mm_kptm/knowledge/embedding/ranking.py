@@ -23,9 +23,10 @@ from mm_kptm.errors import UserError
 from mm_kptm.knowledge.embedding.scoring import Scorer
 from mm_kptm.knowledge.graph.triple_store import Integers, ends_of, written_out
 
-BLOCK = 2**26  #: bytes of scores in memory at once
+BLOCK = 2**26  #: bytes of scores in the memory of a CPU at once
 HITS = (1, 3, 5, 10)
 _FLOAT = 4  # bytes
+_LARGEST = 2**63  # of 64 bits
 _EXACT = 2**24  # whole numbers up to here are exact in 32-bit floats
 
 Reals = NDArray[np.float64]
@@ -70,27 +71,33 @@ class BothSides:
 
 
 @torch.no_grad()
-def rank(scorer: Scorer, triples: Tensor, known: Tensor, *, block: int = BLOCK) -> BothSides:
+def rank(scorer: Scorer, triples: Tensor, known: Tensor, *, block: int | None = None) -> BothSides:
     """Filtered ranks of the heads and tails of triples.
 
     Args:
         scorer: scores queries against every entity.
         triples: head, relation and tail ids, [B, 3].
         known: all true triples, of training, validation and test, [K, 3].
-        block: bytes of scores in memory at once; at least one row is scored.
+        block: bytes of scores in memory at once; at least one row is scored. None: by the memory of the device.
 
     Raises:
-        UserError: no triples, an id out of range, a score that is not finite, or too many entities.
+        UserError: no triples, an id out of range, or a score that is not finite.
     """
     # NumPy sorts and seeks numbers several times quicker than torch; scores stay where the scorer has them
     asked, true = _columns("ranked", triples, scorer), _columns("known", known, scorer)
     if not len(triples):
         raise UserError("there is no triple to rank; name a file with at least one")
-    entities, relations = scorer.num_entities, scorer.num_relations
-    if 2 * relations * entities**2 >= 2**63:
-        raise UserError(f"{entities} entities and {relations} relations are more than can be ranked; take part of them")
-    queries = _Queries.of(asked, true, entities, relations)
-    return BothSides(_ranks(scorer, queries, max(1, block // (_FLOAT * scorer.num_entities)), triples.device))
+    queries = _Queries.of(asked, true, scorer.num_entities, scorer.num_relations)
+    size = memory_block(triples.device) if block is None else block
+    return BothSides(_ranks(scorer, queries, max(1, size // (_FLOAT * scorer.num_entities)), triples.device))
+
+
+def memory_block(device: torch.device) -> int:
+    """Bytes of scores at once: what a CPU reads well, or a quarter of the free memory of another device."""
+    if device.type == "cpu":
+        return BLOCK
+    free, _ = torch.get_device_module(device).mem_get_info(device)
+    return max(BLOCK, int(free) // 4)
 
 
 @dataclass(frozen=True)
@@ -126,11 +133,20 @@ class _Queries:
         new = _first_of_equals(keys)
         query_of = new.cumsum() - 1
         keys = keys[new]
-        pairs = np.sort(asked(known) * entities + answers(known))
-        pairs = pairs[_first_of_equals(pairs)]
-        bounds = pairs.searchsorted(np.stack([keys, keys + 1]) * entities)
+        if 2 * relations * entities**2 < _LARGEST:
+            pairs = np.sort(asked(known) * entities + answers(known))
+            pairs = pairs[_first_of_equals(pairs)]
+            bounds = pairs.searchsorted(np.stack([keys, keys + 1]) * entities)
+            every = pairs
+        else:  # a query and its answer are too large for one integer together
+            of_known, every = asked(known), answers(known)
+            ascending = np.lexsort((every, of_known))
+            of_known, every = of_known[ascending], every[ascending]
+            distinct = _first_of_equals(of_known) | _first_of_equals(every)
+            of_known, every = of_known[distinct], every[distinct]
+            bounds = of_known.searchsorted(np.stack([keys, keys + 1]))
         counts = bounds[1] - bounds[0]
-        answered = pairs[written_out(bounds[0], counts)] % entities
+        answered = every[written_out(bounds[0], counts)] % entities
         return cls(keys, order, query_of, answers(triples)[order], ends_of(counts), answered)
 
 

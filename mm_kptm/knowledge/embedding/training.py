@@ -1,4 +1,4 @@
-"""Train embeddings of a graph with pykeen (Ali et al. 2021); evaluate them by our filtered ranking.
+"""Train embeddings of a graph with pykeen (Ali et al. 2021), or large ones by rows; evaluate by our filtered ranking.
 
 The steps and their order are those of pykeen's pipeline: the same settings and seed give bit-identical vectors. In
 addition, the global random generators are restored afterwards, and objects that existed before are frozen for the
@@ -25,6 +25,7 @@ from mm_kptm.errors import UserError, nearest
 from mm_kptm.knowledge.embedding.embeddings import Embeddings, SettingValue
 from mm_kptm.knowledge.embedding.ranking import measures, rank
 from mm_kptm.knowledge.embedding.scoring import SCORES, Scorer
+from mm_kptm.knowledge.embedding.shared_negatives import GEOMETRIES, SharedNegatives, SharedNegativesTraining
 from mm_kptm.knowledge.graph.splits import SplitGraph
 
 #: Usual training loop and loss of a model: sampled negatives (slcwa) or all entities (lcwa).
@@ -34,7 +35,9 @@ USUAL = {
     "distmult": ("lcwa", "crossentropy"),
     "complex": ("slcwa", "softplus"),
 }
-LOOPS = ("slcwa", "lcwa")
+SHARED = "shared"  #: the loop of :mod:`mm_kptm.knowledge.embedding.shared_negatives`
+LOOPS = ("slcwa", "lcwa", SHARED)
+_SHARED_LOSS = {"distmult": "softplus", "complex": "softplus"}  # the others: nssa
 _NEED_MORE = ("compgcn", "nodepiece", "inductivenodepiece")  # they need inverse triples, or a second graph
 
 
@@ -50,10 +53,11 @@ class EmbeddingSettings:
     dim: int = 64  #: entity dim; complex values count once
     epochs: int = 200
     batch_size: int = 256
-    lr: float = 0.01  #: learning rate of Adam
-    loop: str = ""  #: slcwa or lcwa; the model's usual one when empty
+    lr: float = 0.01  #: learning rate
+    optimizer: str = "adam"  #: adam; with the loop shared also adagrad, which keeps one number a row
+    loop: str = ""  #: slcwa, lcwa, or shared for graphs of any size; the model's usual one when empty
     loss: str = ""  #: pykeen's name; the model's usual one when empty
-    negatives: int = 32  #: per triple, for slcwa
+    negatives: int = 32  #: per triple, for slcwa; of as many triples together, for shared
     margin: float = 6.0  #: of the losses nssa and marginranking
     temperature: float = 1.0  #: of the negatives' weights in nssa
     seed: int = 0
@@ -69,7 +73,32 @@ class EmbeddingSettings:
             raise UserError(f"seed is {self.seed} but must be between 0 and {2**32 - 1}")
         if self.loop and self.loop not in LOOPS:
             raise UserError(f"loop is {self.loop!r} but must be one of {', '.join(LOOPS)}")
+        if self.trained_by[0] == SHARED:
+            _ = self.with_shared_negatives
+            return
+        if self.optimizer != "adam":
+            raise UserError(
+                f"pykeen's loops train with adam here, not {self.optimizer}; that goes with the loop shared"
+            )
         _check_names(self.name, self.loss)
+
+    @property
+    def with_shared_negatives(self) -> SharedNegatives:
+        """The same settings for the loop ``shared``; a block has as many triples as negatives."""
+        return SharedNegatives(
+            model=self.name,
+            dim=self.dim,
+            batch_size=self.batch_size,
+            block=self.negatives,
+            negatives=self.negatives,
+            epochs=self.epochs,
+            lr=self.lr,
+            optimizer=self.optimizer,
+            loss=self.trained_by[1],
+            margin=self.margin,
+            temperature=self.temperature,
+            seed=self.seed,
+        )
 
     @property
     def name(self) -> str:
@@ -83,6 +112,8 @@ class EmbeddingSettings:
         Pykeen's pipeline uses margin ranking where no loss is named, whatever the model.
         """
         loop, loss = USUAL.get(self.name, ("slcwa", ""))
+        if self.loop == SHARED:
+            return SHARED, self.loss or _SHARED_LOSS.get(self.name, "nssa")
         return self.loop or loop, self.loss or loss
 
 
@@ -128,14 +159,16 @@ def train_embeddings(
     Raises:
         UserError: model and loss do not go together, or the loss is no longer finite.
     """
-    from pykeen.training.training_loop import NonFiniteLossError
-    from pykeen.triples import CoreTriplesFactory
-
     if len(graph.entities) < 2:
         raise UserError(
             f"vectors of {len(graph.entities)} entity were to be trained, but a triple of one entity has no negative; "
             "give a graph of two entities or more"
         )
+    if settings.trained_by[0] == SHARED:
+        return _trained_by_rows(graph, settings, device)
+    from pykeen.training.training_loop import NonFiniteLossError
+    from pykeen.triples import CoreTriplesFactory
+
     with _isolated():
         factory = CoreTriplesFactory.create(
             graph.train, num_entities=len(graph.entities), num_relations=len(graph.relations)
@@ -155,6 +188,26 @@ def train_embeddings(
                 f"margin than {settings.margin}"
             ) from None
     return _trained(graph, settings, model.eval().cpu(), losses)
+
+
+def _trained_by_rows(graph: SplitGraph, settings: EmbeddingSettings, device: str) -> Trained:
+    shared = settings.with_shared_negatives
+    training = SharedNegativesTraining(graph.train, len(graph.entities), len(graph.relations), shared, device)
+    losses = training.epochs()
+    tables = [table.cpu() for table in (training.entities, training.relations)]
+    if GEOMETRIES[settings.name].width > 1:
+        tables = [torch.view_as_complex(table.unflatten(-1, (-1, 2))) for table in tables]
+    trained_with = asdict(settings) | {"loop": SHARED, "loss": shared.loss}
+    del trained_with["model"]
+    embeddings = Embeddings(
+        graph.entities,
+        tables[0],
+        graph.relations,
+        tables[1],
+        model=settings.name,
+        settings=cast(dict[str, SettingValue], trained_with),
+    )
+    return Trained(embeddings, embeddings.score(), tuple(losses))
 
 
 def evaluate_embeddings(scorer: Scorer, graph: SplitGraph) -> dict[str, dict[str, float]]:

@@ -1,12 +1,13 @@
 from itertools import product
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.embedding.ranking import Ranks, measures, rank
+from mm_kptm.knowledge.embedding.ranking import BLOCK, Ranks, _Queries, measures, memory_block, rank
 from mm_kptm.knowledge.embedding.scoring import SCORES, ComplEx, DistMult, RotatE, TransE, score_of
 
 ENTITIES, RELATIONS, DIM = 11, 3, 4
@@ -102,6 +103,31 @@ def test_many_entities_are_told_apart() -> None:
     assert ranks.tails.pessimistic.tolist() == [11, 39_999, 40_000]
 
 
+def test_any_number_of_entities_is_ranked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A query and its answer are sorted as two numbers where one does not hold both: the same ranks."""
+    last = 2**40 - 1
+    triples = np.array([[0, last, 7], [0, 1, 1], [last, 3, 2]])  # as columns
+    queries = _Queries.of(triples, np.concatenate([triples, triples[:, :1], [[0], [1], [9]]], 1), 2**40, 2)
+    assert queries.keys.tolist() == [last, 2**40 + 2, 2**40 + 3, 2 * 2**40, 3 * 2**40 + 7, 3 * 2**40 + last]
+    assert queries.known.tolist() == [0, 7, last, last, 2, 3] and queries.starts.tolist() == [0, 1, 2, 3, 4, 5, 6]
+
+    generator = torch.Generator().manual_seed(0)
+    table, triples = tied_scores(generator), drawn(90, generator)
+    known = torch.cat([triples[:60], triples[:9], drawn(80, generator)])
+    expected = rank(table, triples, known).both
+    monkeypatch.setattr("mm_kptm.knowledge.embedding.ranking._LARGEST", 0)
+    found = rank(table, triples, known).both
+    for name in ("optimistic", "pessimistic", "candidates"):
+        assert torch.equal(getattr(found, name), getattr(expected, name))
+
+
+def test_a_block_fits_the_free_memory_of_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert memory_block(torch.device("cpu")) == BLOCK
+    module = SimpleNamespace(mem_get_info=lambda device: (80 << 30, 140 << 30))
+    monkeypatch.setattr(torch, "get_device_module", lambda device: module)
+    assert memory_block(torch.device("cuda", 1)) == 20 << 30
+
+
 def test_a_query_is_scored_once_and_in_blocks() -> None:
     table = tied_scores(torch.Generator().manual_seed(0))
     triples = torch.tensor([[head, 1, tail] for head in range(5) for tail in range(ENTITIES)])
@@ -171,8 +197,6 @@ def test_what_cannot_be_ranked_is_named() -> None:
         rank(table, some[:0], some)
     with pytest.raises(UserError, match=r"ranked triples are whole numbers, three a row, not torch.float32 \[1, 3\]"):
         rank(table, some.float(), some)
-    with pytest.raises(UserError, match=r"4294967296 entities and 1 relations are more than can be ranked"):
-        rank(SimpleNamespace(num_entities=2**32, num_relations=1), torch.tensor([[0, 0, 1]]), some)
     table.scores[0, 0, 5] = torch.nan
     with pytest.raises(UserError, match="a score is no finite number, and cannot be ranked; look at the embeddings"):
         rank(table, some, some)

@@ -1,0 +1,154 @@
+"""Steps touch the rows of their batch alone, follow the formulas, and learn what pykeen learns."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from mm_kptm.errors import UserError
+from mm_kptm.knowledge.embedding.scoring import SCORES
+from mm_kptm.knowledge.embedding.shared_negatives import (
+    GEOMETRIES,
+    RowAdagrad,
+    RowAdam,
+    SharedNegatives,
+    SharedNegativesTraining,
+)
+from mm_kptm.knowledge.embedding.training import EmbeddingSettings, evaluate_embeddings, train_embeddings
+from mm_kptm.knowledge.graph.splits import open_splits
+
+TRIPLES = torch.tensor([[0, 0, 1], [2, 1, 3], [1, 0, 4], [5, 1, 0], [3, 0, 2]])
+
+
+def settings(model: str = "transe", **more: object) -> SharedNegatives:
+    given = {"dim": 6, "batch_size": 5, "block": 2, "negatives": 3, "epochs": 1, "lr": 0.1}
+    return SharedNegatives(model=model, **{**given, **more})
+
+
+class Largest(TorchDispatchMode):
+    """The numbers of the largest tensor that an operation makes; what it writes in place is not made."""
+
+    numel = 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        made = function(*arguments, **(options or {}))
+        given = {value.data_ptr() for value in arguments if isinstance(value, torch.Tensor)}
+        for value in made if isinstance(made, tuple | list) else [made]:
+            if isinstance(value, torch.Tensor) and value.data_ptr() not in given:
+                self.numel = max(self.numel, value.numel())
+        return made
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adagrad"])
+@pytest.mark.parametrize("model", GEOMETRIES)
+def test_a_step_touches_the_rows_of_its_batch_alone(model: str, optimizer: str) -> None:
+    largest = {}
+    for entities in (1000, 8000):
+        training = SharedNegativesTraining(TRIPLES, entities, 500, settings(model, optimizer=optimizer))
+        before, relations = training.entities.clone(), training.relations.clone()
+        with Largest() as made:
+            training.step(TRIPLES, corrupt_tails=True)
+        largest[entities] = made.numel
+        changed = (training.entities != before).any(1).nonzero().flatten()
+        assert set(range(6)) <= set(changed.tolist()) and len(changed) <= 6 + 3 * 3, "three blocks of three negatives"
+        assert (training.relations != relations).any(1).nonzero().flatten().tolist() == [0, 1]
+    assert largest[1000] == largest[8000] < 1000
+
+
+@pytest.mark.parametrize("model", GEOMETRIES)
+@pytest.mark.parametrize("corrupt_tails", [True, False])
+def test_scores_against_queries_are_those_of_the_model(model: str, corrupt_tails: bool) -> None:
+    geometry, generator = GEOMETRIES[model](), torch.Generator().manual_seed(0)
+    entities, relations = (torch.randn(rows, 4 * geometry.width, generator=generator) for rows in (6, 2))
+    relations = geometry.constrain_relations(relations)
+    heads, kinds, tails = TRIPLES.T
+    if corrupt_tails:
+        queries, answers = geometry.tail_query(entities[heads], relations[kinds]), tails
+    else:
+        queries, answers = geometry.head_query(relations[kinds], entities[tails]), heads
+    tables = [table.unflatten(-1, (-1, 2)) if geometry.width > 1 else table for table in (entities, relations)]
+    scorer = SCORES[model](*map(torch.view_as_complex, tables)) if geometry.width > 1 else SCORES[model](*tables)
+    every = scorer.tails(heads, kinds) if corrupt_tails else torch.cat(
+        [scorer.heads(kind[None], tail[None]) for kind, tail in zip(kinds, tails, strict=True)]
+    )  # fmt: skip
+    torch.testing.assert_close(geometry.scores(queries[None], entities[None])[0], every)
+    torch.testing.assert_close(geometry.score(queries, entities[answers]), every[torch.arange(5), answers])
+
+
+def test_the_loss_is_that_of_rotate() -> None:
+    """Sun et al. 2019, eq. 5, written out for one block, and Adam's first step: the sign of the gradient."""
+    training = SharedNegativesTraining(TRIPLES, 6, 2, settings("rotate", block=5, margin=2.0, temperature=0.5))
+    entities, relations = (table.clone().requires_grad_() for table in (training.entities, training.relations))
+    generator = torch.Generator().manual_seed(0)
+    generator.set_state(training._generator.get_state())
+    negatives = torch.randint(6, (3,), generator=generator)
+    e, r = (torch.view_as_complex(table.unflatten(-1, (-1, 2))) for table in (entities, relations))
+    heads, kinds, tails = TRIPLES.T
+    queries = e[heads] * r[kinds]
+    true = torch.view_as_real(queries - e[tails]).flatten(1).norm(dim=1)
+    false = torch.view_as_real(queries[:, None] - e[negatives]).flatten(2).norm(dim=2)
+    weights = (-false.detach() * 0.5).softmax(1)
+    expected = (-F.logsigmoid(2 - true) - (weights * F.logsigmoid(false - 2)).sum(1)).mean() / 2
+    assert torch.allclose(training.step(TRIPLES, corrupt_tails=True), expected)
+    (gradient,) = torch.autograd.grad(expected, entities)
+    moved = gradient.abs() > 1e-4
+    torch.testing.assert_close(training.entities[moved], (entities - 0.1 * gradient.sign())[moved], rtol=0, atol=1e-4)
+
+
+def test_optimizers_of_rows_are_those_of_torch_where_every_row_is_touched() -> None:
+    generator = torch.Generator().manual_seed(0)
+    table = torch.randn(4, 3, generator=generator)
+    weights = table.clone().requires_grad_()
+    adam, peer = RowAdam(table, 0.1), torch.optim.Adam([weights], lr=0.1)
+    for _ in range(5):
+        gradient = torch.randn(4, 3, generator=generator)
+        table = adam.step(torch.arange(4), table, gradient)
+        weights.grad = gradient
+        peer.step()
+    torch.testing.assert_close(table, weights.detach())
+    narrow = torch.zeros(4, 1)
+    weights = narrow.clone().requires_grad_()
+    adagrad, other = RowAdagrad(narrow, 0.1), torch.optim.Adagrad([weights], lr=0.1)
+    for _ in range(5):  # of one number, the mean of the squares is the square
+        gradient = torch.randn(4, 1, generator=generator)
+        narrow = adagrad.step(torch.arange(4), narrow, gradient)
+        weights.grad = gradient
+        other.step()
+    torch.testing.assert_close(narrow, weights.detach())
+
+
+@pytest.mark.parametrize("model", ["transe", "distmult"])
+def test_a_small_graph_is_learnt_as_well_as_by_pykeen(model: str) -> None:
+    """MRR on Nations after 15 epochs; the table of docs/knowledge.md has more graphs and seeds."""
+    graph = open_splits("pykeen:nations")
+    mrr = {}
+    for loop in ("slcwa", "shared"):
+        asked = EmbeddingSettings(model=model, dim=16, epochs=15, loop=loop, loss="nssa", seed=1)
+        trained = train_embeddings(graph, asked)
+        mrr[loop] = evaluate_embeddings(trained.scorer, graph)["test"]["mrr"]
+        assert trained.losses[-1] < 0.95 * trained.losses[0]
+    assert mrr["shared"] > mrr["slcwa"] - 0.05 and mrr["shared"] > 0.3
+
+
+def test_the_same_seed_gives_the_same_vectors() -> None:
+    graph = open_splits("pykeen:nations")
+    asked = EmbeddingSettings(model="rotate", dim=4, epochs=1, loop="shared", optimizer="adagrad")
+    one, other = (train_embeddings(graph, asked).embeddings for _ in range(2))
+    assert torch.equal(one.entity_vectors, other.entity_vectors) and one.entity_vectors.is_complex()
+    assert (one.settings["loop"], one.settings["loss"], one.settings["optimizer"]) == ("shared", "nssa", "adagrad")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"model": "conve", "loop": "shared"}, "negatives are shared with the model transe, rotate, distmult, complex"),
+        ({"loop": "shared", "loss": "mse"}, "negatives are shared with the loss nssa, softplus, not with 'mse'"),
+        ({"loop": "shared", "optimizer": "sgd"}, "shared with the optimizer adam, adagrad, not with 'sgd'"),
+        ({"optimizer": "adagrad"}, "pykeen's loops train with adam here, not adagrad; that goes with the loop shared"),
+    ],
+)
+def test_what_it_cannot_train_is_said(given: dict[str, str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        EmbeddingSettings(**given)
