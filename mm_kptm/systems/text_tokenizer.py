@@ -124,7 +124,10 @@ class TextTokenizer:
             name = _BY_SUFFIX.get(file.suffix, file.name) if len(files) == 1 else file.name
             if (folder / name).resolve() != file.resolve():
                 shutil.copyfile(file, folder / name)
-        options = {"do_lower_case": self.lowercase, "tokenize_chinese_chars": self.ideographs}
+        options: dict[str, bool | str | None] = {
+            "do_lower_case": self.lowercase,
+            "tokenize_chinese_chars": self.ideographs,
+        }
         if self.siglip or is_siglip(files[0]):
             options = {"tokenizer_class": TOKENIZER_CLASS}
         limits = {"model_max_length": self.max_length}
