@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 
 from mm_kptm.data.formats.jsonl import BY_KEY
 from mm_kptm.data.formats.tables import TableColumns

@@ -100,12 +100,11 @@ def _key_and_column(argument: str) -> tuple[str, str]:
 
 
 def _show(options: argparse.Namespace) -> int:
-    from mm_kptm import config
-    from mm_kptm.experiment.settings import Experiment
+    from mm_kptm.experiment.locations import read_experiment
     from mm_kptm.experiment.show import show
 
     with only_json(options.json):
-        shown = show(config.read(Experiment, options.experiment), split=options.split, count=options.n)
+        shown = show(read_experiment(options.experiment), split=options.split, count=options.n)
     if options.json:
         print_json(shown)
     else:
