@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from mm_kptm.datasets.protocol import data_name, task_datasets
 from mm_kptm.errors import UserError
+from mm_kptm.io.collected import one_by_one
 from mm_kptm.tasks.protocol import find
 
 Read = Callable[[Path], Sequence[object]]
@@ -35,3 +36,13 @@ def reader(task: str, form: str = CUSTOM) -> Read:
     if form not in known:
         raise UserError(f"the task {task} reads no format {form!r}; it reads {', '.join(sorted(known))}")
     return known[form]
+
+
+def count_examples(read: Read, file: Path) -> int:
+    """Read every example of a file, holding as few at a time as its reader can; returns how many there are.
+
+    Raises:
+        UserError: of the reader.
+    """
+    examples: Iterable[object] = one_by_one(read)(file)
+    return sum(1 for _ in examples)

@@ -75,10 +75,10 @@ def _submission(options: argparse.Namespace) -> int:
 
 
 def _validate(options: argparse.Namespace) -> int:
-    from mm_kptm.datasets.schemas import reader
+    from mm_kptm.datasets.schemas import count_examples, reader
 
     read = reader(options.task, options.format)
-    rows = [{"file": str(file), "examples": len(read(file))} for file in options.files]
+    rows = [{"file": str(file), "examples": count_examples(read, file)} for file in options.files]
     print_json(rows) if options.json else print_rows(rows)
     return 0
 
