@@ -1,6 +1,6 @@
 """Bulk reader of triple files with pyarrow, several times as fast as line by line.
 
-A file is read block by block and a name is kept once, so that memory grows with what is in the graph, not with the text.
+A file is read block by block and a name is kept once: memory grows with what is in the graph, not with the text.
 Only well-formed files are read here. Anything else is left to :func:`mm_kptm.knowledge.graph.triples.read_triples`,
 which goes line by line and names the malformed line.
 """
