@@ -234,5 +234,5 @@ def _opened(folder: Path, source: dict[str, object]) -> Tokenized:
     return Tokenized(
         Packed(offsets, {name: array for name, array in arrays.items() if not name.startswith(OF_SEQUENCE)}),
         {name.removeprefix(OF_SEQUENCE): array for name, array in arrays.items() if name.startswith(OF_SEQUENCE)},
-        record.get("dropped", dict),
+        {reason: int(str(count)) for reason, count in record.get("dropped", dict).items()},
     )

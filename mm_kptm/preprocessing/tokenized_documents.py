@@ -37,7 +37,7 @@ class TokenizedDocuments:
     def of(cls, documents: Sequence[Sequence[DocumentSentence]]) -> TokenizedDocuments:
         """From sentences in memory."""
         said = [sentence for document in documents for sentence in document]
-        columns = {
+        columns: dict[str, list[Sequence[int]]] = {
             IDS: [one.ids for one in said],
             UNITS: [one.units for one in said],
             CAPITALS: [one.capitals for one in said],
@@ -103,7 +103,7 @@ class SentenceTokenizer:
         owner = np.repeat(np.arange(len(texts)), pieces.lengths)
         characters = Characters.of(texts)
         first = characters.firsts[owner]
-        starts, stops = first + pieces.columns[STARTS], first + pieces.columns[STOPS]
+        starts, stops = np.add(first, pieces.columns[STARTS]), np.add(first, pieces.columns[STOPS])
         opens = np.diff(owner, prepend=-1) != 0  # the first piece of a sentence
         apart = starts >= stops
         if self.blanks:
