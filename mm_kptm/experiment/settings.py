@@ -125,6 +125,9 @@ class Experiment:
         default_factory=dict
     )  #: steps of each objective in every stage (continual pretraining, ERNIE 2.0)
     adversarial: AdversarialSettings | None = None  #: perturb the inputs while training (VILLA); null for none
+    factors: dict[str, bool] = field(default_factory=dict)
+    """Levels of the factors that a comparison crosses, such as {graph: true, picture: false}: it prints their effects
+    and interactions."""
     train: TrainSettings = field(default_factory=TrainSettings)
     out: Path = Path("runs")  #: parent of the run folders
     sweep: dict[str, str | tuple[Scalar, ...]] = field(default_factory=dict)
