@@ -59,9 +59,15 @@ def _convert(options: argparse.Namespace) -> int:
 
 def _load(options: argparse.Namespace) -> System:
     import mm_kptm
+    from mm_kptm.systems.discovery import find
 
     return mm_kptm.load(
-        options.recipe, str(options.checkpoint), fresh=options.fresh, ignore=options.ignore, seed=options.seed
+        options.recipe,
+        str(options.checkpoint),
+        frontends=find(options.recipe).frontends.keys(),
+        fresh=options.fresh,
+        ignore=options.ignore,
+        seed=options.seed,
     )
 
 
