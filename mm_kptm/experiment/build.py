@@ -24,7 +24,7 @@ from mm_kptm.experiment import knowledge
 from mm_kptm.experiment.defaults import with_defaults
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
 from mm_kptm.experiment.visual.feature_contract import check_contract
-from mm_kptm.experiment.visual.frontend import add_vision, pixel_format
+from mm_kptm.experiment.visual.frontend import add_vision, pixel_format, published_frontends
 from mm_kptm.knowledge.kinds.protocol import knowledge_kinds
 from mm_kptm.objectives.continual import ContinualSchedule
 from mm_kptm.objectives.mixture import Mixture, Objective
@@ -256,7 +256,14 @@ def _system(
     if asked.weights is not None:
         saved = {} if learnt is None else knowledge.held_head(learnt, asked.weights)
         heads = {**prepared.heads, **saved}
-        return pretrained.load(recipe.name, asked.weights, heads=heads, fresh=_fresh(asked, prepared), **sizes)
+        return pretrained.load(
+            recipe.name,
+            asked.weights,
+            heads=heads,
+            frontends=published_frontends(asked.vision, recipe),
+            fresh=_fresh(asked, prepared),
+            **sizes,
+        )
     published = recipe.published_sizes()
     by_data = {name: size for name, size in prepared.sizes.items() if name in published}
     return pretrained.build(recipe.name, heads=prepared.heads, **(by_data | sizes))
