@@ -60,6 +60,8 @@ class EncoderSettings:
     """An official checkpoint or a saved folder, in which {seed} stands for train.seed; fresh weights when null."""
     fresh: tuple[str, ...] = ()  #: parameter name prefixes that may be missing in `weights`
     vision: VisionSettings | None = None  #: what makes regions of pictures; null where the data have region features
+    frozen: tuple[str, ...] = ()
+    """Patterns of parameter names that are not trained, such as encoder.source.*; `mm-kptm show` lists the names."""
     init_std: float | Literal["auto"] | None = "auto"
     """Standard deviation of all fresh weights; null: that of the recipe, auto: 1/sqrt(dim) for a small encoder."""
 
