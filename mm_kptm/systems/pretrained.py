@@ -107,7 +107,7 @@ def load(
     recipe = find(name)
     found, tokenizer = _read(path)
     configured = recipe.configured_sizes(found.config)
-    translation = translate(found.tensors, recipe.weights, ignore=ignore)
+    translation = translate(_converted(recipe, found.tensors), recipe.weights, ignore=ignore)
     chosen = chosen_heads(recipe, _filled_heads(recipe, translation) if heads is None else heads)
     for head, inferred in (recipe.infer_heads(translation.tensors) if recipe.infer_heads else {}).items():
         if head in chosen:
@@ -161,7 +161,12 @@ def _speaks_of(message: str, value: Any) -> bool:
 def translated(name: str, path: Files, *, ignore: Sequence[str] = ()) -> TranslatedState:
     """What the rules of a recipe make of an official checkpoint: placed, left behind, unknown; nothing is built."""
     where = fetch(str(path)) if not isinstance(path, Mapping) and is_repository(str(path)) else path
-    return translate(_read(where)[0].tensors, find(name).weights, ignore=ignore)
+    recipe = find(name)
+    return translate(_converted(recipe, _read(where)[0].tensors), recipe.weights, ignore=ignore)
+
+
+def _converted(recipe: Recipe, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    return tensors if recipe.convert_state is None else recipe.convert_state(tensors)
 
 
 def _filled_heads(recipe: Recipe, translation: TranslatedState) -> list[str]:

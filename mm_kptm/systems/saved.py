@@ -275,6 +275,7 @@ def tokenizer_of(
         languages=limits.languages,
         lowercase=lowercase,
         ideographs=ideographs,
+        siglip=True if find(system.recipe).text.tokenizer == "siglip" else None,
     )
 
 

@@ -15,13 +15,13 @@ from functools import cached_property
 from pathlib import Path
 
 from mm_kptm.batch import Inputs, Tokens
-from mm_kptm.data.tokenizers.opening import open_tokenizer, tokenizer_files
+from mm_kptm.data.tokenizers.opening import OPTIONS, is_siglip, open_tokenizer, tokenizer_files
 from mm_kptm.data.tokenizers.protocol import Tokenizer, framed
+from mm_kptm.data.tokenizers.siglip import TOKENIZER_CLASS
 from mm_kptm.errors import UserError, nearest
 from mm_kptm.io.atomic import write_json
 from mm_kptm.systems.checkpoint_folder import read_config_file
 
-OPTIONS = "tokenizer_config.json"  #: transformers' name for how the files are read
 _BY_SUFFIX = {".txt": "vocab.txt", ".json": "tokenizer.json"}
 
 
@@ -37,6 +37,7 @@ class TextTokenizer:
         languages: codes in the order of its language ids, where it embeds them.
         lowercase: of an uncased model; None: what the files say.
         ideographs: whether word pieces are cut at every ideograph.
+        siglip: whether the files are SigLIP's; None: as they say.
     """
 
     source: Path | Mapping[str, bytes]
@@ -45,6 +46,7 @@ class TextTokenizer:
     languages: tuple[str, ...] = ()
     lowercase: bool | None = None
     ideographs: bool = True
+    siglip: bool | None = None
 
     @cached_property
     def pieces(self) -> Tokenizer:
@@ -59,11 +61,14 @@ class TextTokenizer:
 
     def _opened(self) -> Tokenizer:
         if isinstance(self.source, Path):
-            return open_tokenizer(self.source, lowercase=self.lowercase, ideographs=self.ideographs)
+            return self._open(self.source)
         with tempfile.TemporaryDirectory() as folder:
             for name, content in self.source.items():
                 (Path(folder) / name).write_bytes(content)
-            return open_tokenizer(folder, lowercase=self.lowercase, ideographs=self.ideographs)
+            return self._open(Path(folder))
+
+    def _open(self, source: Path) -> Tokenizer:
+        return open_tokenizer(source, lowercase=self.lowercase, ideographs=self.ideographs, siglip=self.siglip)
 
     def __call__(
         self,
@@ -134,6 +139,8 @@ class TextTokenizer:
             if (folder / name).resolve() != file.resolve():
                 shutil.copyfile(file, folder / name)
         options = {"do_lower_case": self.lowercase, "tokenize_chinese_chars": self.ideographs}
+        if self.siglip or (files and is_siglip(files[0])):
+            options = {"tokenizer_class": TOKENIZER_CLASS}
         limits = {"model_max_length": self.max_length}
         write_json(folder / OPTIONS, limits | {name: value for name, value in options.items() if value is not None})
 

@@ -21,6 +21,7 @@ _POSITIVE = (
     "save_every",
     "keep_last",
     "patience",
+    "max_hours",
     "log_every",
     "layer_decay",
     "head_lr",
@@ -64,6 +65,9 @@ class TrainSettings:
     keep_last: int = 2  #: newest checkpoints to keep
     monitor: str | None = None  #: also keep the best checkpoint by ``split/measure``, such as ``dev/accuracy``
     patience: int | None = None  #: stop after so many evaluations without a better `monitor`; null: never
+    max_hours: float | None = (
+        None  #: end after so many hours of a process, with a checkpoint to resume from; null: never
+    )
     log_every: int = 10  #: steps between log lines
     trackers: tuple[str, ...] = ()  #: also log to these: wandb, mlflow, tensorboard and others that Accelerate knows
     num_workers: int = 0  #: worker processes that build batches; 0 builds them in this one
