@@ -16,9 +16,9 @@ from pathlib import Path
 
 from mm_kptm.crosslingual.corpora.cleaning import Distinct, Rule, clean
 from mm_kptm.crosslingual.corpora.gettext_catalogue import read_catalogue
-from mm_kptm.io.package_archives import PackageArchive
 from mm_kptm.errors import UserError, nearest
 from mm_kptm.io.atomic import write_json, write_lines
+from mm_kptm.io.package_archives import PackageArchive
 
 SOURCE = "en"  #: language of the messages
 ARTICLES = 30  #: of the declaration, besides its preamble

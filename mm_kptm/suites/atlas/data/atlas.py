@@ -118,11 +118,14 @@ def open_atlas(folder: Path = EMBEDDED) -> Atlas:
         raise UserError(f"{path} is no whole record of Atlas ({error}); fetch it again") from None
     if read.get("version") != ATLAS_VERSION:
         raise UserError(
-            f"{path} is of version {read.get('version')} of Atlas, but this package reads {ATLAS_VERSION}; fetch it again"
+            f"{path} is of version {read.get('version')} of Atlas, but this package reads {ATLAS_VERSION}; "
+            "fetch it again"
         )
     return Atlas(
         folder=folder,
-        concepts=tuple(Concept(code, group, sub, family, tuple(parts)) for code, group, sub, family, parts in read["concepts"]),
+        concepts=tuple(
+            Concept(code, group, sub, family, tuple(parts)) for code, group, sub, family, parts in read["concepts"]
+        ),
         names={language: tuple(names) for language, names in read["names"].items()},
         facts=tuple((head, relation, tail) for head, relation, tail in read["facts"]),
         labels=read["labels"],

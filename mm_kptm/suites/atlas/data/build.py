@@ -153,7 +153,9 @@ def _tokenizer(concepts: Sequence[Concept], names: Mapping[str, Sequence[str]]) 
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "names.txt"
-        lines = [name for of in names.values() for name, one in zip(of, concepts, strict=True) if not held_out_concept(one)]
+        lines = [
+            name for of in names.values() for name, one in zip(of, concepts, strict=True) if not held_out_concept(one)
+        ]
         path.write_text("\n".join(line for line in lines if line) + "\n", encoding="utf-8")
         return train_tokenizer([path], "bpe", vocab_size=VOCABULARY).to_str()
 

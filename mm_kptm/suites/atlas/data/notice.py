@@ -67,7 +67,10 @@ def notice(styles: Sequence[str]) -> str:
             f"({style.archive.registry})"
         )
     lines += ["", "NAMES AND FACTS"]
-    lines += [f"- {who}; {licence}; {archive.package} {archive.version} ({archive.registry})" for archive, licence, who in TEXTS]
+    lines += [
+        f"- {who}; {licence}; {archive.package} {archive.version} ({archive.registry})"
+        for archive, licence, who in TEXTS
+    ]
     lines += [
         "",
         f"Apache-2.0: {APACHE}; its text is in the file LICENSE of this package.",
@@ -80,7 +83,8 @@ def notice(styles: Sequence[str]) -> str:
         "",
         "MIT",
         "",
-        "Copyright (c) Microsoft Corporation; (c) 2013 Panayiotis Lipiridis; (c) 2026 HatScripts; (c) 2017-2019 Miles Johnson",
+        "Copyright (c) Microsoft Corporation; (c) 2013 Panayiotis Lipiridis; (c) 2026 HatScripts;",
+        "(c) 2017-2019 Miles Johnson",
         "",
         MIT,
         "",

@@ -20,8 +20,8 @@ from mm_kptm.suites.atlas.data.atlas import Atlas
 from mm_kptm.suites.atlas.data.drawings import Pixels
 from mm_kptm.vision.contrastive.preparation import ImagePreparation
 
-TURN, SHIFT, SCALE = math.radians(15), 0.15, (0.75, 1.15)
-TINT, GREY, MIRRORED = 0.3, 0.1, 0.5
+TURN, SHIFT, SCALE = math.radians(10), 0.1, (0.85, 1.1)
+TINT, GREY, MIRRORED = 0.2, 0.1, 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,9 @@ class Drawings:
             order = torch.rand(len(numbers), len(self.sheets), generator=generator).numpy()
             order[self.places[numbers] < 0] = -1
             chosen = order.argmax(axis=1)
-        pixels = np.stack([self.sheets[style][self.places[number, style]] for number, style in zip(numbers, chosen, strict=True)])
+        pixels = np.stack(
+            [self.sheets[style][self.places[number, style]] for number, style in zip(numbers, chosen, strict=True)]
+        )
         values = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
         if generator is not None and self.augment:
             values = changed(values, generator)

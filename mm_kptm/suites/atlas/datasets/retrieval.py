@@ -23,7 +23,7 @@ from mm_kptm.preprocessing.text import TextEncoding
 from mm_kptm.suites.atlas.datasets.controls import retrieval_controls
 from mm_kptm.suites.atlas.datasets.drawings import Drawings
 from mm_kptm.suites.atlas.datasets.settings import AtlasData
-from mm_kptm.suites.atlas.datasets.splits import SPLITS, named, test_side, train_concepts
+from mm_kptm.suites.atlas.datasets.splits import SPLITS, named, tested_side, train_concepts
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.system import System
 from mm_kptm.tasks.vision.contrastive_retrieval import ContrastiveRetrieval, PairBatch, PairSource
@@ -144,7 +144,9 @@ def training(data: AtlasData, encoding: TextEncoding, preparation: ImagePreparat
                 said.append((concept, language, name))
 
     def table(languages: Sequence[str]) -> IntArray:
-        return np.array([[numbers.get((concept, one), -1) for one in languages] for concept in concepts], dtype=np.int64)
+        return np.array(
+            [[numbers.get((concept, one), -1) for one in languages] for concept in concepts], dtype=np.int64
+        )
 
     drawings = Drawings.of(data.atlas, data.styles, preparation, augment=data.augment)
     pairs = _pairs(data, encoding, drawings, said, crops=True)
@@ -157,11 +159,11 @@ def testing(data: AtlasData, encoding: TextEncoding, preparation: ImagePreparati
     Raises:
         UserError: the settings leave the split no language.
     """
-    side = test_side(data, split)
+    side = tested_side(data, split)
     if not side.languages:
         raise UserError(
-            f"the split {split} asks in languages beside data.languages and data.parallel_languages, but these name all "
-            f"{len(data.atlas.languages)}; take some out"
+            f"the split {split} asks in languages beside data.languages and data.parallel_languages, but these name "
+            f"all {len(data.atlas.languages)}; take some out"
         )
     drawings = Drawings.of(data.atlas, (side.style,), preparation)
     return _pairs(data, encoding, drawings, named(data, side), crops=False)

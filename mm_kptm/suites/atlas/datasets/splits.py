@@ -49,7 +49,7 @@ class Side:
     excludes: bool = False
 
 
-def test_side(data: AtlasData, split: str) -> Side:
+def tested_side(data: AtlasData, split: str) -> Side:
     """What a split tests."""
     atlas = data.atlas
     seen, unseen = data.styles[0], data.unseen_style
@@ -95,6 +95,4 @@ def spelt_alike(atlas: Atlas, concept: int, name: str, languages: tuple[str, ...
 
 def _of(atlas: Atlas, side: str, style: str) -> tuple[int, ...]:
     drawn = atlas.place(style)
-    return tuple(
-        number for number, one in enumerate(atlas.concepts) if one.code in drawn and side_of(one) == side
-    )
+    return tuple(number for number, one in enumerate(atlas.concepts) if one.code in drawn and side_of(one) == side)
