@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mm_kptm.suites.atlas.data.atlas import Atlas
 from mm_kptm.suites.atlas.data.drawings import small
 from mm_kptm.suites.atlas.datasets.settings import AtlasData
-from mm_kptm.suites.atlas.datasets.splits import Side, named, tested_side, train_concepts
+from mm_kptm.suites.atlas.datasets.splits import Side, named, split_side, train_concepts
 
 RANKS = (1, 10)
 
@@ -25,7 +25,7 @@ def retrieval_controls(data: AtlasData, split: str) -> dict[str, float]:
     pixels; where concepts are held out it names none of them. ``string-overlap``: the concept whose name in a language
     of training shares most runs of three letters; for names in other languages.
     """
-    side = tested_side(data, split)
+    side = split_side(data, split)
     said = named(data, side)
     if not said:
         return {}

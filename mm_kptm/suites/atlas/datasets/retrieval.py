@@ -23,7 +23,7 @@ from mm_kptm.preprocessing.text import TextEncoding
 from mm_kptm.suites.atlas.datasets.controls import retrieval_controls
 from mm_kptm.suites.atlas.datasets.drawings import Drawings
 from mm_kptm.suites.atlas.datasets.settings import AtlasData
-from mm_kptm.suites.atlas.datasets.splits import SPLITS, named, tested_side, train_concepts
+from mm_kptm.suites.atlas.datasets.splits import SPLITS, named, split_side, train_concepts
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.system import System
 from mm_kptm.tasks.vision.contrastive_retrieval import ContrastiveRetrieval, PairBatch, PairSource
@@ -159,7 +159,7 @@ def testing(data: AtlasData, encoding: TextEncoding, preparation: ImagePreparati
     Raises:
         UserError: the settings leave the split no language.
     """
-    side = tested_side(data, split)
+    side = split_side(data, split)
     if not side.languages:
         raise UserError(
             f"the split {split} asks in languages beside data.languages and data.parallel_languages, but these name "

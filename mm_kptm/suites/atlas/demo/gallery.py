@@ -10,7 +10,7 @@ from mm_kptm.io.records import read_lines
 from mm_kptm.report import GalleryExample, picture, write_gallery
 from mm_kptm.report.runs import EXAMPLES
 from mm_kptm.suites.atlas.datasets.settings import AtlasData
-from mm_kptm.suites.atlas.datasets.splits import tested_side
+from mm_kptm.suites.atlas.datasets.splits import split_side
 from mm_kptm.tasks.vision.ranking import TO_TEXT
 
 COUNT, LARGER = 12, 3
@@ -18,7 +18,7 @@ COUNT, LARGER = 12, 3
 
 def write_drawings(run: Path, data: AtlasData, split: str) -> None:
     """Write examples of a split: every drawing with the name that was found for it in the language asked."""
-    atlas, side = data.atlas, tested_side(data, split)
+    atlas, side = data.atlas, split_side(data, split)
     place, sheet = atlas.place(side.style), atlas.pixels(side.style)
     lines = [line for line in read_lines(run / "predictions" / f"test-{split}.jsonl") if line.text("type") == TO_TEXT]
     found = []

@@ -15,7 +15,7 @@ from mm_kptm.suites.atlas.data.held_out import HELD_OUT_SUBGROUPS
 from mm_kptm.suites.atlas.datasets.controls import retrieval_controls
 from mm_kptm.suites.atlas.datasets.flag_settings import AtlasFlagsData
 from mm_kptm.suites.atlas.datasets.settings import AtlasData
-from mm_kptm.suites.atlas.datasets.splits import SPLITS, named, side_of, tested_side, train_concepts
+from mm_kptm.suites.atlas.datasets.splits import SPLITS, named, side_of, split_side, train_concepts
 
 DATA = AtlasData()
 
@@ -59,7 +59,7 @@ def test_skin_tones_are_out():
 
 @pytest.mark.parametrize("split", ["lang-text", "lang-0"])
 def test_names_that_a_trained_language_spells_the_same_are_left_out(split):
-    side, atlas = tested_side(DATA, split), open_atlas()
+    side, atlas = split_side(DATA, split), open_atlas()
     kept = named(DATA, side)
     trained = {
         (concept, atlas.names[language][concept].casefold()) for language in DATA.languages for concept in side.concepts
@@ -71,7 +71,7 @@ def test_names_that_a_trained_language_spells_the_same_are_left_out(split):
 
 def test_splits_differ_in_what_they_say():
     train = set(train_concepts(DATA))
-    sides = {split: tested_side(DATA, split) for split in SPLITS}
+    sides = {split: split_side(DATA, split) for split in SPLITS}
     for split in ("concept", "style-concept", "subgroup"):
         assert not set(sides[split].concepts) & train
     for split in ("iid", "lang-text", "lang-0"):
