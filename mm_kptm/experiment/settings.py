@@ -62,6 +62,8 @@ class EncoderSettings:
     """Weights that towers start from, {image: FILE, text: RUN}; a run, a saved folder, or published weights."""
     fresh: tuple[str, ...] = ()  #: parameter name prefixes that may be missing in `weights`
     vision: VisionSettings | None = None  #: what makes regions of pictures; null where the data have region features
+    frozen: tuple[str, ...] = ()
+    """Patterns of parameter names that are not trained, such as encoder.source.*; `mm-kptm show` lists the names."""
     init_std: float | Literal["auto"] | None = "auto"
     """Standard deviation of all fresh weights; null: that of the recipe, auto: 1/sqrt(dim) for a small encoder."""
 

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import unicodedata
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -132,6 +133,15 @@ def read_text(path: str | Path, kind: str, *, allow_empty: bool = False) -> str:
     if not text.strip() and not allow_empty:
         raise UserError(f"{path} is empty; {kind} was expected")
     return io.IncrementalNewlineDecoder(None, translate=True).decode(text, final=True)
+
+
+def is_blank(text: str) -> bool:
+    r"""Whether a text shows nothing: it has only white space and signs without width or form.
+
+    >>> is_blank(" \u200b\ufeff\t"), is_blank("a\u200d")
+    (True, False)
+    """
+    return all(letter.isspace() or unicodedata.category(letter) in ("Cf", "Cc") for letter in text)
 
 
 def each_line(path: str | Path, kind: str, *, allow_empty: bool = False) -> Iterator[str]:
