@@ -18,6 +18,7 @@ from mm_kptm.config import read
 from mm_kptm.errors import UserError
 from mm_kptm.experiment import comparison
 from mm_kptm.experiment.settings import Experiment
+from mm_kptm.experiment.tuning.hyperparameter_search import Sweep, sweep
 from mm_kptm.io import atomic
 from mm_kptm.train.checkpoint import load_trainer, verify
 from mm_kptm.vision.extractors.build import ExtractorSettings, build_extractor
@@ -140,6 +141,27 @@ def test_a_comparison(
 
 def _moved(value: Any, here: Path, there: Path) -> Any:
     return value.replace(str(here).encode(), str(there).encode()) if isinstance(value, bytes) else value
+
+
+@steps(100)
+def test_a_sweep(settings: Callable[..., Experiment], tmp_path: Path, step: int) -> None:
+    file = settings("tiny").data.train.parent / "tiny.yaml"  # type: ignore[attr-defined]
+
+    def work(place: Path) -> Sweep:
+        return sweep(
+            file, place, trials=2, over={"train.lr": "log:1e-4:1e-2"}, monitor="dev/accuracy", say=lambda line: None
+        )
+
+    expected = work(tmp_path / "unbroken")
+    for place, ended in deaths(work, tmp_path, step):
+        check_whole(place)
+        found = work(place)
+        assert found.trials == expected.trials
+        for weights in (tmp_path / "unbroken").rglob("*.safetensors"):
+            same = place / weights.relative_to(tmp_path / "unbroken")
+            assert same.read_bytes() == weights.read_bytes()
+        assert found.best.read_text() == expected.best.read_text() and (ended or found.best.is_file())
+        shutil.rmtree(place)
 
 
 @steps(3)
