@@ -22,6 +22,7 @@ from mm_kptm.datasets.protocol import (
 from mm_kptm.errors import UserError
 from mm_kptm.experiment import knowledge
 from mm_kptm.experiment.defaults import with_defaults
+from mm_kptm.experiment.freezing import freeze
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
 from mm_kptm.experiment.visual.feature_contract import check_contract
 from mm_kptm.experiment.visual.frontend import add_vision, pixel_format, published_frontends
@@ -36,6 +37,7 @@ from mm_kptm.objectives.spec import (
     ObjectiveContext,
     Offers,
     build_objectives,
+    find_objective,
 )
 from mm_kptm.systems import assembly, pretrained
 from mm_kptm.systems.discovery import find
@@ -49,6 +51,7 @@ from mm_kptm.tasks.protocol import Task, check_fit, check_vocabulary
 from mm_kptm.tasks.protocol import find as find_task
 from mm_kptm.tasks.transfer import transferred
 from mm_kptm.train.protocol import Source, Trainable, module_of
+from mm_kptm.vision.contrastive.tower_weights import start_towers
 from mm_kptm.vision.objectives.image_text_contrast import IMAGES
 
 
@@ -146,6 +149,7 @@ def build(settings: Experiment) -> Built:
         system = _system(recipe, replace(settings.encoder, weights=weights), prepared, learnt)
         check_vocabulary(system, prepared.sizes.get("vocab_size"), loaded=weights is not None)
         loaded = list(system.modules()) if weights is not None else []
+        loaded += _with_towers(system, settings.encoder)
         loaded += _with_vision(system, settings.encoder, recipe)
         knowledge.apply_knowledge(system, settings.knowledge, prepared)
         if learnt is not None and learnt.objective.name not in system.heads:
@@ -154,6 +158,9 @@ def build(settings: Experiment) -> Built:
         model = prepared.model(system)
         if isinstance(settings.encoder.init_std, float):
             knowledge.reinitialise(module_of(model), loaded, settings.encoder.init_std)
+            if weights is None:
+                assembly.restart_followers(system, system.heads)
+        freeze(system, settings.encoder.frozen)
     if settings.adversarial is not None:
         model = AdversarialTraining(model, system, settings.adversarial)
     built = Built(model, system, prepared, settings.schedule)
@@ -174,8 +181,14 @@ def _fill_own(built: Built, saved: Mapping[str, Tensor]) -> None:
 def _beside(task: str, prepared: PreparedData, settings: Experiment, learnt: AuxiliaryObjective | None) -> PreparedData:
     """Multi-task data and model: the task with the requested objectives and that of facts to learn, if any."""
     weights = dict(settings.objectives)
-    beside = None if settings.objective_data is None else _objective_data(prepared, settings)
-    objectives = _objectives(task, prepared, settings) if weights and beside is None else {}
+    apart = settings.objective_data is not None
+    labelled = {
+        name: weight for name, weight in weights.items() if set(find_objective(name).needs) & set(prepared.labels)
+    }
+    own = replace(settings, objectives=labelled, objective_data=None) if apart else settings
+    others = {name: weight for name, weight in weights.items() if name not in labelled}
+    beside = _objective_data(prepared, replace(settings, objectives=others)) if apart else None
+    objectives = _objectives(task, prepared, own) if own.objectives else {}
     heads = {**heads_of(objectives), **({} if beside is None else beside.heads), **prepared.heads}
     if learnt is not None:
         objectives[learnt.objective.name] = learnt.objective
@@ -191,7 +204,12 @@ def _beside(task: str, prepared: PreparedData, settings: Experiment, learnt: Aux
         if not isinstance(mixture, Mixture):
             raise TypeError(f"objectives are trained by {type(mixture).__name__}, which is no mixture of them")
         return MultiTask(
-            answering, {**mixture.objectives, **objectives}, weights, beside.sources["train"], settings.task_weight
+            answering,
+            {**mixture.objectives, **objectives},
+            weights,
+            beside.sources["train"],
+            settings.task_weight,
+            own=labelled,
         )
 
     prints = {} if beside is None else {f"objectives.{name}": one for name, one in beside.fingerprints.items()}
@@ -268,6 +286,17 @@ def _system(
 def _fresh(asked: EncoderSettings, prepared: PreparedData) -> list[str]:
     """Parameter prefixes that may be missing in a checkpoint: those of the experiment and the task heads."""
     return [*asked.fresh, *(f"heads.{head}." for head in prepared.heads)]
+
+
+def _with_towers(system: System, asked: EncoderSettings) -> list[nn.Module]:
+    """Fill the towers that start from weights of their own; the modules that keep them."""
+    if not asked.towers:
+        return []
+    text = asked.sizes.get("text")
+    recipe = text.get("recipe") if isinstance(text, Mapping) else None
+    start_towers(system, asked.towers, text_recipe=None if recipe is None else str(recipe))
+    assembly.restart_followers(system, system.heads)
+    return [part for side in asked.towers for part in system.encoder.get_submodule(side).modules()]
 
 
 def _with_vision(system: System, asked: EncoderSettings, recipe: Recipe) -> list[nn.Module]:

@@ -64,6 +64,8 @@ class Recipe:
     fixed_fields: Mapping[str, Sequence[Any]] = field(default_factory=lambda: STANDARD)
     """Published fields and the values that they may have; those of ``config_keys`` are read instead."""
     read_fields: frozenset[str] = frozenset()  #: published fields that ``read_config`` reads
+    convert_state: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] | None = None
+    """From the tensors of another library to those that ``weights`` renames, where several of them become one."""
     infer_from_shapes: Mapping[str, tuple[str, int]] = field(
         default_factory=dict
     )  #: arguments of build -> parameter of the model, axis
