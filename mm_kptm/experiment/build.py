@@ -22,9 +22,10 @@ from mm_kptm.datasets.protocol import (
 from mm_kptm.errors import UserError
 from mm_kptm.experiment import knowledge
 from mm_kptm.experiment.defaults import with_defaults
+from mm_kptm.experiment.freezing import freeze
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
 from mm_kptm.experiment.visual.feature_contract import check_contract
-from mm_kptm.experiment.visual.frontend import add_vision, pixel_format
+from mm_kptm.experiment.visual.frontend import add_vision, pixel_format, published_frontends
 from mm_kptm.knowledge.kinds.protocol import knowledge_kinds
 from mm_kptm.objectives.continual import ContinualSchedule
 from mm_kptm.objectives.mixture import Mixture, Objective
@@ -36,6 +37,7 @@ from mm_kptm.objectives.spec import (
     ObjectiveContext,
     Offers,
     build_objectives,
+    find_objective,
 )
 from mm_kptm.systems import assembly, pretrained
 from mm_kptm.systems.discovery import find
@@ -160,6 +162,7 @@ def build(settings: Experiment) -> Built:
             knowledge.reinitialise(module_of(model), loaded, settings.encoder.init_std)
             if weights is None:
                 assembly.restart_followers(system, system.heads)
+        freeze(system, settings.encoder.frozen)
     if settings.adversarial is not None:
         model = AdversarialTraining(model, system, settings.adversarial)
     built = Built(model, system, prepared, settings.schedule)
@@ -180,8 +183,14 @@ def _fill_own(built: Built, saved: Mapping[str, Tensor]) -> None:
 def _beside(task: str, prepared: PreparedData, settings: Experiment, learnt: AuxiliaryObjective | None) -> PreparedData:
     """Multi-task data and model: the task with the requested objectives and that of facts to learn, if any."""
     weights = dict(settings.objectives)
-    beside = None if settings.objective_data is None else _objective_data(prepared, settings)
-    objectives = _objectives(task, prepared, settings) if weights and beside is None else {}
+    apart = settings.objective_data is not None
+    labelled = {
+        name: weight for name, weight in weights.items() if set(find_objective(name).needs) & set(prepared.labels)
+    }
+    own = replace(settings, objectives=labelled, objective_data=None) if apart else settings
+    others = {name: weight for name, weight in weights.items() if name not in labelled}
+    beside = _objective_data(prepared, replace(settings, objectives=others)) if apart else None
+    objectives = _objectives(task, prepared, own) if own.objectives else {}
     heads = {**heads_of(objectives), **({} if beside is None else beside.heads), **prepared.heads}
     if learnt is not None:
         objectives[learnt.objective.name] = learnt.objective
@@ -197,7 +206,12 @@ def _beside(task: str, prepared: PreparedData, settings: Experiment, learnt: Aux
         if not isinstance(mixture, Mixture):
             raise TypeError(f"objectives are trained by {type(mixture).__name__}, which is no mixture of them")
         return MultiTask(
-            answering, {**mixture.objectives, **objectives}, weights, beside.sources["train"], settings.task_weight
+            answering,
+            {**mixture.objectives, **objectives},
+            weights,
+            beside.sources["train"],
+            settings.task_weight,
+            own=labelled,
         )
 
     prints = {} if beside is None else {f"objectives.{name}": one for name, one in beside.fingerprints.items()}
@@ -258,7 +272,14 @@ def _system(
     if asked.weights is not None:
         saved = {} if learnt is None else knowledge.held_head(learnt, asked.weights)
         heads = {**prepared.heads, **saved}
-        return pretrained.load(recipe.name, asked.weights, heads=heads, fresh=_fresh(asked, prepared), **sizes)
+        return pretrained.load(
+            recipe.name,
+            asked.weights,
+            heads=heads,
+            frontends=published_frontends(asked.vision, recipe),
+            fresh=_fresh(asked, prepared),
+            **sizes,
+        )
     published = recipe.published_sizes()
     by_data = {name: size for name, size in prepared.sizes.items() if name in published}
     return pretrained.build(recipe.name, heads=prepared.heads, **(by_data | sizes))

@@ -22,7 +22,7 @@ import numpy as np
 
 from mm_kptm import config
 from mm_kptm.datasets.settings import TextSettings
-from mm_kptm.errors import UserError, UserNotice
+from mm_kptm.errors import UserError, UserNotice, notice
 from mm_kptm.experiment import coverage
 from mm_kptm.experiment.build import Built, build
 from mm_kptm.experiment.defaults import said_of, with_defaults
@@ -110,6 +110,8 @@ def _train(settings: Experiment, folder: Path, *, resume: bool, overwrite: bool,
         hyperparameters=config.leaves(settings),
     )
     if is_main_process():
+        if left_out := built.prepared.skipped("train") if "train" in built.prepared.sources else 0:
+            notice(f"{left_out} examples of train could not be read and were skipped")
         _give_tokenizer(built, settings)
         save(
             built.system,

@@ -63,6 +63,8 @@ class EncoderSettings:
     frozen: bool = False  #: whether what `weights` fills is kept, so that heads and added parts alone learn
     fresh: tuple[str, ...] = ()  #: parameter name prefixes that may be missing in `weights`
     vision: VisionSettings | None = None  #: what makes regions of pictures; null where the data have region features
+    frozen: tuple[str, ...] = ()
+    """Patterns of parameter names that are not trained, such as encoder.source.*; `mm-kptm show` lists the names."""
     init_std: float | Literal["auto"] | None = "auto"
     """Standard deviation of all fresh weights; null: that of the recipe, auto: 1/sqrt(dim) for a small encoder."""
 

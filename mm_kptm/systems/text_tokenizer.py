@@ -138,10 +138,10 @@ class TextTokenizer:
             name = _BY_SUFFIX.get(file.suffix, file.name) if len(files) == 1 else file.name
             if (folder / name).resolve() != file.resolve():
                 shutil.copyfile(file, folder / name)
-        options = {"do_lower_case": self.lowercase, "tokenize_chinese_chars": self.ideographs}
+        options: dict[str, object] = {"do_lower_case": self.lowercase, "tokenize_chinese_chars": self.ideographs}
         if self.siglip or (files and is_siglip(files[0])):
             options = {"tokenizer_class": TOKENIZER_CLASS}
-        limits = {"model_max_length": self.max_length}
+        limits: dict[str, object] = {"model_max_length": self.max_length}
         write_json(folder / OPTIONS, limits | {name: value for name, value in options.items() if value is not None})
 
 

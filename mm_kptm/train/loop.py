@@ -24,6 +24,7 @@ from mm_kptm.data.sampler import Sampler, seed_of
 from mm_kptm.errors import UserError
 from mm_kptm.train.activation_checkpointing import checkpointed_activations
 from mm_kptm.train.checkpoint import Best, Checkpoints, TrainerState, load_trainer, verify
+from mm_kptm.train.compilation import compiled_layers
 from mm_kptm.train.environment import environment, write_environment
 from mm_kptm.train.evaluation import Evaluation
 from mm_kptm.train.evaluation import evaluate as measure
@@ -167,6 +168,7 @@ class _Run(Generic[BatchT]):
         settings = self._settings
         with (
             matmul_precision(settings),
+            compiled_layers(self._training, enabled=settings.compile),  # inside of what is checkpointed
             checkpointed_activations(self._training, enabled=settings.activation_checkpointing),
         ):
             yield

@@ -57,7 +57,7 @@ class TrainSettings:
     tf32: bool = False  #: TensorFloat-32 for float32 matrix products on CUDA: faster, 10 bits instead of 23
     activation_checkpointing: bool = False  #: compute layers again in the backward pass: less memory, a third slower
     parallel: Literal["auto", "ddp", "fsdp"] = "auto"  #: replicated or sharded weights
-    compile: bool = False  #: apply torch.compile to the loss
+    compile: bool = False  #: apply torch.compile to the layers; the first steps take a minute
     fused: bool = True  #: fused AdamW kernel
     unused_parameters: bool = True  #: some parameters may get no gradient; false is faster in DDP
     eval_every: int | None = None  #: steps between evaluations, besides the final one

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -62,7 +63,7 @@ def start_towers(system: System, towers: Mapping[str, Path], *, text_recipe: str
             _take(tower, side, [encoder.state_dict()], path)
 
 
-def _sizes(system: System) -> dict[str, object]:
+def _sizes(system: System) -> dict[str, Any]:
     text = system.sizes.get("text") or {}
     given = {name: value for name, value in text.items() if name not in ("recipe", "pooling", "projection", "sizes")}
     return {**given, **text.get("sizes", {})}
