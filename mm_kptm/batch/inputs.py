@@ -50,7 +50,7 @@ class Inputs(Movable):
         named: further streams by name; they replace streams of the same name in ``streams``.
 
     Raises:
-        UserError: a value is not an input stream.
+        UserError: a value is not an input stream, or a stream has no name.
     """
 
     streams: Mapping[str, InputStream]
@@ -67,6 +67,11 @@ class Inputs(Movable):
         labels: Mapping[str, Tensor] | None = None,
         **named: InputStream | None,
     ) -> None:
+        if not isinstance(streams, Mapping):
+            raise UserError(
+                "streams are given by name, such as Inputs(text=...), but the first argument is of type "
+                f"{type(streams).__name__}"
+            )
         found = {name: stream for name, stream in {**streams, **named}.items() if stream is not None}
         for name, stream in found.items():
             if not isinstance(stream, InputStream):

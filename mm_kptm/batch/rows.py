@@ -28,6 +28,13 @@ class Movable:
         return replace(self, **moved) if moved else self
 
 
+def copied(host: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the host on ``device``; without waiting for the device, from pinned memory."""
+    if device.type == "cuda" and torch.cuda.is_available():
+        host = host.pin_memory()
+    return host.to(device, non_blocking=True)
+
+
 def _sent(value: object, device: torch.device | str) -> object | None:
     """A tensor, movable value or mapping to such on ``device``; None for anything else."""
     if isinstance(value, Tensor | Movable):
@@ -60,7 +67,7 @@ class SequenceLayout:
     def cu_seqlens(self, device: torch.device) -> Tensor:
         """:attr:`offsets` as int32 on ``device``, [B + 1]; copied there once."""
         if device not in self._on_device:
-            self._on_device[device] = torch.tensor(self.offsets, dtype=torch.int32, device=device)
+            self._on_device[device] = copied(torch.tensor(self.offsets, dtype=torch.int32), device)
         return self._on_device[device]
 
     def starts(self, device: torch.device) -> Tensor:

@@ -6,7 +6,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from mm_kptm import config
 from mm_kptm.cli.output import add_json, only_json, print_json
 from mm_kptm.cli.threads import physical_cores
 
@@ -42,9 +41,9 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 def _compare(options: argparse.Namespace) -> int:
     from mm_kptm import experiment, report
-    from mm_kptm.experiment.settings import Experiment
+    from mm_kptm.experiment.locations import read_experiment
 
-    arms = [config.read(Experiment, path, options.overrides) for path in options.experiments]
+    arms = [read_experiment(path, options.overrides) for path in options.experiments]
     with only_json(options.json):
         compared = experiment.compare(
             arms,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,7 +54,8 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         "train",
         help="pretrain or fine-tune as an experiment file says",
         usage="mm-kptm train EXPERIMENT.yaml [--a.b=c ...] [--resume] | mm-kptm train --resume RUN",
-        epilog="Any key of the file can be overridden as --a.b=c, for example --train.steps=10; --keys lists them.",
+        epilog="Any key of the file can be overridden as --a.b=c, for example --train.steps=10; --keys lists them. "
+        "On SIGTERM, SIGUSR1 or after train.max_hours the run saves a checkpoint and ends with exit code 75.",
         allow_abbrev=False,
     )
     train.description = "Train what an experiment file says, into the run folder OUT/NAME that it names."
@@ -126,14 +128,20 @@ def _train(options: argparse.Namespace) -> int:
             raise UserError(f"--{one} and --{other.replace('_', '-')} exclude each other; leave one out")
     from mm_kptm import experiment
     from mm_kptm.experiment.start import is_first_process
-    from mm_kptm.train.parallel.processes import process_group
+    from mm_kptm.train.parallel.processes import Preempted, process_group
+    from mm_kptm.train.preemption import EXIT_CODE
 
-    with process_group():
-        settings, folder = _settings_of(options)
-        if options.dry_run:
-            checked = experiment.dry_run(settings)
-        else:
-            experiment.train(settings, folder, resume=options.resume is not None, overwrite=options.overwrite)
+    try:
+        with process_group():
+            settings, folder = _settings_of(options)
+            if options.dry_run:
+                checked = experiment.dry_run(settings)
+            else:
+                experiment.train(settings, folder, resume=options.resume is not None, overwrite=options.overwrite)
+    except Preempted as ended:
+        if is_first_process():
+            print(f"mm-kptm: {ended}: mm-kptm train --resume {folder}", file=sys.stderr)
+        return EXIT_CODE
     if options.dry_run:
         if is_first_process():
             _print_dry_run(checked)
@@ -155,14 +163,14 @@ def _print_config(asked: Experiment) -> None:
 
 def _requested(options: argparse.Namespace) -> Experiment:
     """Settings of an experiment file with overrides, or of the run to resume, whatever the run folder holds."""
-    from mm_kptm.experiment.settings import Experiment
+    from mm_kptm.experiment.locations import read_experiment
 
     if options.experiment is not None:
-        return config.read(Experiment, options.experiment, options.overrides)
+        return read_experiment(options.experiment, options.overrides)
     if options.resume in (None, LATEST):
         raise UserError("train needs an experiment file, or --resume with a run folder")
     if Path(options.resume).is_file():
-        return config.read(Experiment, Path(options.resume), options.overrides)
+        return read_experiment(Path(options.resume), options.overrides)
     from mm_kptm.experiment.run_state import settings_to_resume
 
     return settings_to_resume(Path(options.resume), options.overrides)
@@ -190,8 +198,8 @@ def _print_dry_run(checked: DryRun) -> None:
 
 def _settings_of(options: argparse.Namespace) -> tuple[Experiment, Path]:
     """Settings and run folder of ``train``, from an experiment file or from the run to resume."""
-    from mm_kptm.experiment.run_state import LENGTH, settings_to_resume
-    from mm_kptm.experiment.settings import Experiment
+    from mm_kptm.experiment.locations import read_experiment, relocated
+    from mm_kptm.experiment.run_state import FREE, LENGTH, settings_to_resume
     from mm_kptm.experiment.start import check_same, check_start
 
     if options.resume not in (None, LATEST) and Path(options.resume).is_file() and options.experiment is None:
@@ -200,13 +208,13 @@ def _settings_of(options: argparse.Namespace) -> tuple[Experiment, Path]:
         if options.resume in (None, LATEST):
             raise UserError("train needs an experiment file, or --resume with a run folder")
         for override in options.overrides:
-            if override.removeprefix("--").partition("=")[0] not in LENGTH:
+            if override.removeprefix("--").partition("=")[0] not in LENGTH + FREE:
                 raise UserError(f"{override} would change a resumed run; it keeps the settings it began with")
         folder = Path(options.resume)
         settings = settings_to_resume(folder, options.overrides)
         check_same(settings, settings_to_resume(folder), folder)
-        return settings, folder
-    settings = config.read(Experiment, options.experiment, options.overrides)
+        return relocated(settings, folder), folder
+    settings = read_experiment(options.experiment, options.overrides)
     folder = settings.folder if options.resume in (None, LATEST) else Path(options.resume)
     check_start(settings, folder, resume=options.resume is not None, overwrite=options.overwrite)
     return settings, folder

@@ -13,7 +13,7 @@ from mm_kptm.cli.output import LINE, add_json, only_json, print_json, print_rows
 from mm_kptm.errors import UserError
 
 if TYPE_CHECKING:
-    from mm_kptm.experiment.hyperparameter_search import Sweep
+    from mm_kptm.experiment.tuning.hyperparameter_search import Sweep
 
 SAMPLERS = ("tpe", "random", "grid")
 
@@ -49,7 +49,7 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 def _sweep(options: argparse.Namespace) -> int:
     from mm_kptm import experiment
-    from mm_kptm.experiment.search_space import split_over
+    from mm_kptm.experiment.tuning.search_space import split_over
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("a sweep runs its trials one after another in one process; start it without a launcher")

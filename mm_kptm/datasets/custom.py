@@ -32,7 +32,7 @@ from mm_kptm.tasks.knowledge.relation_classification import RelationClassificati
 from mm_kptm.tasks.metrics.vqa import normalised
 from mm_kptm.tasks.text.entailment import Entailment
 from mm_kptm.tasks.text.sentence_classification import SentenceClassification
-from mm_kptm.tasks.text.sentence_retrieval import ParallelSentences
+from mm_kptm.tasks.text.sentence_retrieval import ParallelSentences, SentenceVectorSettings
 from mm_kptm.tasks.text.tagging import NamedEntities
 from mm_kptm.tasks.vision.captioning import HEAD, ImageCaptioning
 from mm_kptm.tasks.vision.grounding import Grounding
@@ -44,7 +44,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class OwnTexts(MentionFiles):
+class OwnTexts(SentenceVectorSettings, MentionFiles):
     """Own texts: JSON lines, JSON, CSV, TSV, Parquet or Arrow."""
 
     name: Literal["custom-text"]
@@ -114,7 +114,7 @@ def parallel_sentences(data: OwnTexts, request: DataRequest) -> PreparedData:
         data,
         reader(data, own.read_parallel),
         lambda examples: translated(examples, reading),
-        model=ParallelSentences,
+        model=data.retriever,
         sizes={"vocab_size": len(reading.tokenizer)},
     )
 

@@ -5,20 +5,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mm_kptm.experiment.comparison import Compared, compare
-    from mm_kptm.experiment.hyperparameter_search import Sweep, sweep
     from mm_kptm.experiment.preview import DryRun, dry_run
     from mm_kptm.experiment.run import evaluate, train
+    from mm_kptm.experiment.tuning.hyperparameter_search import Sweep, sweep
 
 __all__ = ["Compared", "DryRun", "Sweep", "compare", "dry_run", "evaluate", "sweep", "train"]
 
 _HOMES = {
     "Compared": "comparison",
     "DryRun": "preview",
-    "Sweep": "hyperparameter_search",
+    "Sweep": "tuning.hyperparameter_search",
     "compare": "comparison",
     "dry_run": "preview",
     "evaluate": "run",
-    "sweep": "hyperparameter_search",
+    "sweep": "tuning.hyperparameter_search",
     "train": "run",
 }
 

@@ -17,6 +17,7 @@ from mm_kptm import config
 from mm_kptm.errors import UserError
 from mm_kptm.experiment import comparison
 from mm_kptm.experiment import run as runs
+from mm_kptm.experiment.locations import read_experiment
 from mm_kptm.experiment.run_state import MODEL, config_of
 from mm_kptm.experiment.settings import Experiment
 from mm_kptm.experiment.start import check_start
@@ -161,7 +162,7 @@ def settings_of(experiment: ExperimentLike, changes: Mapping[str, object] | None
         return config.of(Experiment, experiment, changes)
     if isinstance(experiment, str | Path):
         path = Path(experiment)
-        return config.of(Experiment, config_of(path) if path.is_dir() else path, changes)
+        return config.of(Experiment, config_of(path), changes) if path.is_dir() else read_experiment(path, (), changes)
     raise UserError(
         "an experiment is a file, a dict of settings, a run folder or an Experiment, not a value of type "
         f"{type(experiment).__name__}"

@@ -49,6 +49,7 @@ from mm_kptm.tasks.protocol import Task, check_fit, check_vocabulary
 from mm_kptm.tasks.protocol import find as find_task
 from mm_kptm.tasks.transfer import transferred
 from mm_kptm.train.protocol import Source, Trainable, module_of
+from mm_kptm.vision.contrastive.tower_weights import start_towers
 from mm_kptm.vision.objectives.image_text_contrast import IMAGES
 
 
@@ -146,6 +147,7 @@ def build(settings: Experiment) -> Built:
         system = _system(recipe, replace(settings.encoder, weights=weights), prepared, learnt)
         check_vocabulary(system, prepared.sizes.get("vocab_size"), loaded=weights is not None)
         loaded = list(system.modules()) if weights is not None else []
+        loaded += _with_towers(system, settings.encoder)
         loaded += _with_vision(system, settings.encoder, recipe)
         knowledge.apply_knowledge(system, settings.knowledge, prepared)
         if learnt is not None and learnt.objective.name not in system.heads:
@@ -154,6 +156,8 @@ def build(settings: Experiment) -> Built:
         model = prepared.model(system)
         if isinstance(settings.encoder.init_std, float):
             knowledge.reinitialise(module_of(model), loaded, settings.encoder.init_std)
+            if weights is None:
+                assembly.restart_followers(system, system.heads)
     if settings.adversarial is not None:
         model = AdversarialTraining(model, system, settings.adversarial)
     built = Built(model, system, prepared, settings.schedule)
@@ -261,6 +265,17 @@ def _system(
 def _fresh(asked: EncoderSettings, prepared: PreparedData) -> list[str]:
     """Parameter prefixes that may be missing in a checkpoint: those of the experiment and the task heads."""
     return [*asked.fresh, *(f"heads.{head}." for head in prepared.heads)]
+
+
+def _with_towers(system: System, asked: EncoderSettings) -> list[nn.Module]:
+    """Fill the towers that start from weights of their own; the modules that keep them."""
+    if not asked.towers:
+        return []
+    text = asked.sizes.get("text")
+    recipe = text.get("recipe") if isinstance(text, Mapping) else None
+    start_towers(system, asked.towers, text_recipe=None if recipe is None else str(recipe))
+    assembly.restart_followers(system, system.heads)
+    return [part for side in asked.towers for part in system.encoder.get_submodule(side).modules()]
 
 
 def _with_vision(system: System, asked: EncoderSettings, recipe: Recipe) -> list[nn.Module]:

@@ -25,6 +25,7 @@ from mm_kptm.experiment.settings import Experiment
 from mm_kptm.experiment.worker_pool import outcomes
 from mm_kptm.io.lock import locked
 from mm_kptm.report import arms as reported
+from mm_kptm.report.factorial import check_design, effects_table
 from mm_kptm.report.languages import by_language
 from mm_kptm.report.tables import counted
 from mm_kptm.report.uses import uses
@@ -95,6 +96,7 @@ def compare(
     if seeds < 1:
         raise UserError(f"{seeds} seeds were asked for; at least 1 is needed")
     arms = arms_of([with_defaults(settings) for settings in experiments], nulls=nulls)
+    check_design({arm.name: arm.settings.factors for arm in arms if not arm.null})
     budgets = _examined([arm for arm in arms if not arm.null], splits)
     if not unequal:
         check_equal(budgets)
@@ -279,6 +281,9 @@ def _tables(
                 f"On the same examples, by bootstrap over {counted(contrasts[0].gap.groups, 'group')}; p by "
                 f"permutation of groups, corrected after Holm for {counted(len(contrasts), 'difference')}.",
             )
+        factors = {arm.name: {} if arm.null else arm.settings.factors for arm in arms}
+        if (crossed := effects_table(found, factors, split, generator)) is not None:
+            yield crossed
         sources = {arm.name: arm.settings.transfer.source for arm in arms if arm.settings.transfer is not None}
         if (spoken := by_language(found, split, sources)) is not None:
             yield spoken

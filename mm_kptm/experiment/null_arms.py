@@ -96,7 +96,7 @@ def _essence(settings: Experiment) -> str:
     bare = KnowledgeSettings("none", "none")
     knowledge = bare if _adds_nothing(settings.knowledge) else settings.knowledge
     train = replace(settings.train, seed=0)
-    stripped: dict[str, Plain] = config.leaves(replace(settings, knowledge=knowledge, train=train))
+    stripped: dict[str, Plain] = config.leaves(replace(settings, knowledge=knowledge, train=train, factors={}))
     return repr(sorted((key, repr(value)) for key, value in stripped.items() if key not in ("name", "out")))
 
 

@@ -22,11 +22,12 @@ import numpy as np
 
 from mm_kptm import config
 from mm_kptm.datasets.settings import TextSettings
-from mm_kptm.errors import UserError, UserNotice
+from mm_kptm.errors import UserError, UserNotice, notice
 from mm_kptm.experiment import coverage
 from mm_kptm.experiment.build import Built, build
 from mm_kptm.experiment.defaults import said_of, with_defaults
 from mm_kptm.experiment.examples import write_examples
+from mm_kptm.experiment.locations import CARRIED, missing, relocated
 from mm_kptm.experiment.run_state import CONFIG, DATA, MODEL, leftovers, refuse_links, settled
 from mm_kptm.experiment.settings import Experiment
 from mm_kptm.experiment.visual.feature_contract import check_contract, write_contract
@@ -109,6 +110,8 @@ def _train(settings: Experiment, folder: Path, *, resume: bool, overwrite: bool,
         hyperparameters=config.leaves(settings),
     )
     if is_main_process():
+        if left_out := built.prepared.skipped("train") if "train" in built.prepared.sources else 0:
+            notice(f"{left_out} examples of train could not be read and were skipped")
         _give_tokenizer(built, settings)
         save(
             built.system,
@@ -149,8 +152,10 @@ def _give_tokenizer(built: Built, settings: Experiment) -> None:
 def opened(folder: Path, checkpoint: str = "last") -> tuple[Experiment, Built]:
     """Open a run: its settings, and its model with the weights of a checkpoint (``last``, ``best`` or its step).
 
+    Its files may lie elsewhere by now; see :func:`~mm_kptm.experiment.locations.relocated`.
+
     Raises:
-        UserError: the folder is no run, has no checkpoint yet, or its data have changed.
+        UserError: the folder is no run, has no checkpoint yet, or its data have changed or are not there.
     """
     refuse_links(folder)
     check_plugins(folder)
@@ -164,11 +169,23 @@ def opened(folder: Path, checkpoint: str = "last") -> tuple[Experiment, Built]:
     settings, differences = settled(folder, weights)
     for difference in differences:
         warnings.warn(f"{difference}; the checkpoint's own settings are used", UserNotice, stacklevel=2)
-    built = build(settings)
+    settings = relocated(settings, folder)
+    try:
+        built = build(settings)
+    except UserError as error:
+        raise _with_missing(error, settings, folder) from error
     _check_data(weights / DATA if (weights / DATA).is_file() else folder / DATA, built.prepared.fingerprints)
     check_contract(settings, folder)
     load_weights(weights, module_of(built.model))
     return settings, built
+
+
+def _with_missing(error: UserError, settings: Experiment, folder: Path) -> UserError:
+    """The error of a run that could not be built, with what to do where a file of it is not here."""
+    lost = missing(settings)
+    if not lost or not any(str(path) in str(error) for path in lost.values()):
+        return error
+    return UserError(f"{error}; {folder} was trained with it: put it, or a link to its folder, into {folder / CARRIED}")
 
 
 def evaluate(run: Path, split: str = "test", *, checkpoint: str = "last") -> dict[str, object]:

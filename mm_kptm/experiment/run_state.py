@@ -7,11 +7,11 @@ of the run folder, which anyone may edit; only paths, which change when a run or
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from mm_kptm import config
+from mm_kptm.config.paths import is_there, paths_of
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.settings import Experiment
 from mm_kptm.io.atomic import TEMPORARY
@@ -21,6 +21,8 @@ from mm_kptm.systems.plugin_files import check_plugins
 CONFIG, DATA, MODEL = "config.yaml", "data.json", "model"
 INIT_STD = "encoder.init_std"
 LENGTH = ("train.steps", "train.epochs", "train.patience")  #: settings that a run which has ended may go on with
+
+FREE = ("train.max_hours",)  #: settings that say nothing of the result, so that every start may choose its own
 
 
 def leftovers(folder: Path) -> list[Path]:
@@ -76,8 +78,13 @@ def is_longer(requested: Experiment, began: Experiment, folder: Path) -> bool:
     ours, theirs = config.leaves(requested), config.leaves(began)
     if ours.get(INIT_STD) == "auto":  # the run says what that was
         ours[INIT_STD] = theirs.get(INIT_STD)
-    changed = [key for key in sorted(ours | theirs) if ours.get(key) != theirs.get(key)]
+    changed = [key for key in sorted(ours | theirs) if ours.get(key) != theirs.get(key) and key not in FREE]
     ended = (folder / MODEL).is_dir()  # written after the last step
+    before, now = paths_of(began), paths_of(requested)
+    moved = {key for key in before.keys() & now.keys() if _is_moved(before[key], now[key])}
+    if requested.folder.resolve() == folder.resolve():
+        moved.add("out")
+    changed = [key for key in changed if key not in moved]
     for key in changed:
         if key not in LENGTH or not ended:
             raise UserError(
@@ -107,7 +114,7 @@ def settled(folder: Path, checkpoint: Path, overrides: Sequence[str] = ()) -> tu
     except UserError as error:
         return sealed, [f"{path} is not what the run began with ({error})"]
     ours, theirs = config.leaves(sealed), config.leaves(there)
-    kept = {*_paths(there), *LENGTH}
+    kept = {*paths_of(there), *LENGTH, *FREE}
     changed = [key for key in sorted(ours | theirs) if ours.get(key) != theirs.get(key)]
     moved = [f"--{key}={json.dumps(theirs[key])}" for key in changed if key in kept and key in theirs]
     said = [
@@ -134,12 +141,6 @@ def config_of(folder: Path) -> Path:
     raise UserError(f"{folder} is no run folder: it has no {CONFIG}; name the folder that `mm-kptm train` wrote")
 
 
-def _paths(settings: object, prefix: str = "") -> Iterator[str]:
-    """Dotted keys of the settings that are paths."""
-    if not is_dataclass(settings):
-        return
-    for field in fields(settings):
-        value, key = getattr(settings, field.name), f"{prefix}{field.name}"
-        if isinstance(value, Path):
-            yield key
-        yield from _paths(value, f"{key}.")
+def _is_moved(before: Path, now: Path) -> bool:
+    """Whether two paths are one place by two names, or the first is there no longer; data are compared by hashes."""
+    return before.resolve() == now.resolve() or not is_there(before)

@@ -58,6 +58,8 @@ class EncoderSettings:
     """In place of the published ones; of knowledge bases by name, such as {bases: {wiki: {num_entities: 9}}}."""
     weights: Path | None = None
     """An official checkpoint or a saved folder, in which {seed} stands for train.seed; fresh weights when null."""
+    towers: dict[str, Path] = field(default_factory=dict)
+    """Weights that towers start from, {image: FILE, text: RUN}; a run, a saved folder, or published weights."""
     fresh: tuple[str, ...] = ()  #: parameter name prefixes that may be missing in `weights`
     vision: VisionSettings | None = None  #: what makes regions of pictures; null where the data have region features
     init_std: float | Literal["auto"] | None = "auto"
@@ -123,6 +125,9 @@ class Experiment:
         default_factory=dict
     )  #: steps of each objective in every stage (continual pretraining, ERNIE 2.0)
     adversarial: AdversarialSettings | None = None  #: perturb the inputs while training (VILLA); null for none
+    factors: dict[str, bool] = field(default_factory=dict)
+    """Levels of the factors that a comparison crosses, such as {graph: true, picture: false}: it prints their effects
+    and interactions."""
     train: TrainSettings = field(default_factory=TrainSettings)
     out: Path = Path("runs")  #: parent of the run folders
     sweep: dict[str, str | tuple[Scalar, ...]] = field(default_factory=dict)

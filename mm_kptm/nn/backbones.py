@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mm_kptm.errors import UserError, nearest
-from mm_kptm.systems.checkpoint_files import read_weights
+from mm_kptm.systems.packaged.weights import weights_of
 
 PATCHES = "patches"  #: name of the backbone without a network
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -164,12 +164,14 @@ class TimmBackbone(Backbone):
         return self
 
     def load(self, weights: Path) -> None:
-        """Fill the model with a file of timm or torchvision; its classifier is left out, positions are resampled.
+        """Fill the model with a file of timm or torchvision, or a package; its classifier is left out.
+
+        Positions are resampled.
 
         Raises:
             UserError: no such file, or the weights of another model; the names that differ are listed.
         """
-        found = read_weights(weights)
+        found = weights_of(weights)
         expected = cast("dict[str, Tensor]", self.model.state_dict())
         missing = sorted(name for name in expected.keys() - found.keys() if not name.endswith("num_batches_tracked"))
         shapes = _heads_of_classifiers(self.name)

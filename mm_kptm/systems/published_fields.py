@@ -67,7 +67,7 @@ STANDARD: Mapping[str, Sequence[Any]] = {
     "is_encoder": (True,),
     "position_embedding_type": ("absolute",),
     "tie_word_embeddings": (True,),
-    "layer_norm_eps": (1e-12,),
+    "layer_norm_eps": (),  # a size where the builder takes norm_eps; recipes with one fixed value name it
     "pruned_heads": ({}, None),
     "use_task_id": _NO,
     "bypass_transformer": _NO,
@@ -130,7 +130,7 @@ def check_fields(system: str, config: Mapping[str, Any], builds: Mapping[str, Se
     Args:
         system: whose configuration it is, for the message.
         config: published fields; those that are absent ask for nothing.
-        builds: values that every field may have.
+        builds: values that every field may have; none: the system has no setting for it.
 
     Raises:
         UserError: a field has another value.
@@ -142,6 +142,5 @@ def check_fields(system: str, config: Mapping[str, Any], builds: Mapping[str, Se
     for name, values in builds.items():
         if name in config and config[name] not in values:
             known = " or ".join(repr(value) for value in values)
-            raise UserError(
-                f"the configuration says {name}={config[name]!r}, but {system} is built with {name}={known} only"
-            )
+            built = f"is built with {name}={known} only" if known else "has no setting for it"
+            raise UserError(f"the configuration says {name}={config[name]!r}, but {system} {built}")

@@ -63,6 +63,8 @@ class Recipe:
     fixed_fields: Mapping[str, Sequence[Any]] = field(default_factory=lambda: STANDARD)
     """Published fields and the values that they may have; those of ``config_keys`` are read instead."""
     read_fields: frozenset[str] = frozenset()  #: published fields that ``read_config`` reads
+    convert_state: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] | None = None
+    """From the tensors of another library to those that ``weights`` renames, where several of them become one."""
     infer_from_shapes: Mapping[str, tuple[str, int]] = field(
         default_factory=dict
     )  #: arguments of build -> parameter of the model, axis
@@ -117,13 +119,16 @@ class Recipe:
                 named.
         """
         check_family(self.name, config, self.model_types)
-        read = {*self.config_keys, *self.read_fields}
+        keys = dict(self.config_keys)
+        if not self.fixed_fields.get("layer_norm_eps") and "norm_eps" in self.published_sizes():
+            keys.setdefault("layer_norm_eps", "norm_eps")
+        read = {*keys, *self.read_fields}
         check_fields(self.name, config, {name: can for name, can in self.fixed_fields.items() if name not in read})
         if self.read_config is None or self.read_fields:
             alike = config.get("attention_probs_dropout_prob") == config.get("hidden_dropout_prob")
             rates = {"attention_probs_dropout_prob"} if alike else set()
             note_unknown(self.name, config, {*read, *self.fixed_fields, *rates})
-        named = {ours: config[theirs] for theirs, ours in self.config_keys.items() if theirs in config}
+        named = {ours: config[theirs] for theirs, ours in keys.items() if theirs in config}
         return named if self.read_config is None else {**named, **self.read_config(config)}
 
     def inferred_sizes(self, tensors: Mapping[str, Tensor]) -> dict[str, int]:

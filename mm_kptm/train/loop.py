@@ -24,6 +24,7 @@ from mm_kptm.data.sampler import Sampler, seed_of
 from mm_kptm.errors import UserError
 from mm_kptm.train.activation_checkpointing import checkpointed_activations
 from mm_kptm.train.checkpoint import Best, Checkpoints, TrainerState, load_trainer, verify
+from mm_kptm.train.compilation import compiled_layers
 from mm_kptm.train.environment import environment, write_environment
 from mm_kptm.train.evaluation import Evaluation
 from mm_kptm.train.evaluation import evaluate as measure
@@ -35,6 +36,7 @@ from mm_kptm.train.optim import lr_at, set_lr
 from mm_kptm.train.parallel.processes import barrier, is_main_process, rank_and_world_size
 from mm_kptm.train.parallel.protocol import accelerator_for, parallel_for, parallel_strategy
 from mm_kptm.train.precision import check_scale, float32_hint, grad_scaler, matmul_precision
+from mm_kptm.train.preemption import Preemption
 from mm_kptm.train.protocol import AfterEvaluation, AfterStep, BatchT, Source, Trainable, module_of
 from mm_kptm.train.settings import TrainSettings
 from mm_kptm.train.step import BatchBuilder, StepPlan
@@ -81,6 +83,7 @@ def fit(
 
     Raises:
         UserError: the folder holds another run, a checkpoint is damaged or from other data, the loss is not finite.
+        Preempted: SIGTERM, SIGUSR1 or ``settings.max_hours`` ended the run early; its last step is saved.
     """
     splits = dict(evaluate or {})
     check_monitored_split(settings, splits)
@@ -165,6 +168,7 @@ class _Run(Generic[BatchT]):
         settings = self._settings
         with (
             matmul_precision(settings),
+            compiled_layers(self._training, enabled=settings.compile),  # inside of what is checkpointed
             checkpointed_activations(self._training, enabled=settings.activation_checkpointing),
         ):
             yield
@@ -180,15 +184,20 @@ class _Run(Generic[BatchT]):
         evaluations: dict[str, Evaluation] = {}
         self._training.train()
         shown = asdict(settings) if hyperparameters is None else hyperparameters
-        with Log(
-            self._folder,
-            label=label,
-            steps=self._steps,
-            start=self._step,
-            speaking=main,
-            progress=progress,
-            trackers=partial(Trackers, settings.trackers, self._folder, label, shown) if settings.trackers else None,
-        ) as log:
+        with (
+            Preemption(settings.max_hours) as preemption,
+            Log(
+                self._folder,
+                label=label,
+                steps=self._steps,
+                start=self._step,
+                speaking=main,
+                progress=progress,
+                trackers=partial(Trackers, settings.trackers, self._folder, label, shown)
+                if settings.trackers
+                else None,
+            ) as log,
+        ):
             if (hint := float32_hint(settings, self.device)) is not None:
                 log.say(hint)
             rows, began = 0, time.perf_counter()
@@ -199,7 +208,8 @@ class _Run(Generic[BatchT]):
                 looks = last or _due(self._step, settings.eval_every)
                 saves = last or _due(self._step, settings.save_every)
                 speaks = last or _due(self._step, settings.log_every)
-                if looks or saves or speaks or (self.device.type == "cpu" and self._processes == 1):
+                ends = preemption.requested() and not last
+                if looks or saves or speaks or ends or (self.device.type == "cpu" and self._processes == 1):
                     self._losses.flush()
                     check_scale(self._scaler, self._step)
                 if speaks:
@@ -210,13 +220,15 @@ class _Run(Generic[BatchT]):
                     evaluations = self._evaluate(log)
                     saves |= self._is_best(evaluations)
                 stops = not last and self._out_of_patience
-                if saves or stops:
+                if saves or stops or ends:
                     self._save()
                 began += time.perf_counter() - paused
                 log.step()
                 if stops:
                     log.say(f"stopped: no better {settings.monitor} in {settings.patience} evaluations")
                     break
+                if ends:
+                    raise preemption.preempted(self._step, self._steps)
             if self._best is not None and evaluations:
                 best, name = self._best["step"], settings.monitor
                 rest = "" if best == self._step else f"; the weights of the model are those of step {self._step}"

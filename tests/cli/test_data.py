@@ -29,9 +29,27 @@ def test_a_published_format_is_checked_by_its_name(tmp_path, capsys):
     assert capsys.readouterr().err.endswith(sentence)
 
 
+def test_columns_and_label_names_are_those_of_the_settings(tmp_path, capsys):
+    file = tmp_path / "reviews.csv"
+    file.write_text("sentence,y,source\nfine,1,web\nbad,0,web\n")
+    named = ["--column", "text=sentence", "--column", "label=y"]
+    command = ["data", "validate", "sentence-classification", str(file), *named]
+    assert cli.main([*command, "--label-names", "negative,positive", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [{"file": str(file), "examples": 2}]
+    assert cli.main([*command, "--label-names", "negative"]) == 2
+    assert "'y' is 1, but the label names are 1, for 0 to 0" in capsys.readouterr().err
+    assert cli.main(["data", "validate", "sentence-classification", str(file), "--column", "text=words"]) == 2
+    assert "has no column 'words', which data.columns names for 'text'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
+        (["entailment", "x.jsonl", "--column", "text"], "--column takes KEY=COLUMN, such as text=sentence, not 'text'"),
+        (
+            ["entailment", "x.jsonl", "--format", "xnli", "--column", "premise=a"],
+            "columns are named for files of the format 'xnli', which has its own; leave them out",
+        ),
         (["entailment", "x.jsonl"], "x.jsonl, line 2 has no 'hypothesis'; it has premise"),
         (["entailment", "nix.jsonl"], "nix.jsonl was to be read, but there is no such file"),
         (["entailmnt", "x.jsonl"], "no task is called 'entailmnt'; did you mean entailment?"),

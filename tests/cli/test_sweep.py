@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mm_kptm import cli, experiment
-from mm_kptm.experiment.hyperparameter_search import Sweep, Trial
+from mm_kptm.experiment.tuning.hyperparameter_search import Sweep, Trial
 
 TRIALS = (
     Trial(1, 0.75, {"train.lr": 1e-3, "train.batch_size": 16}, step=20),

@@ -9,10 +9,10 @@ import pytest
 
 from mm_kptm import config, experiment
 from mm_kptm.errors import UserError
-from mm_kptm.experiment import hyperparameter_search as module
 from mm_kptm.experiment.build import Built
-from mm_kptm.experiment.search_space import Choice, Range, as_override, parse_space, split_over
 from mm_kptm.experiment.settings import Experiment
+from mm_kptm.experiment.tuning import hyperparameter_search as module
+from mm_kptm.experiment.tuning.search_space import Choice, Range, as_override, parse_space, split_over
 
 BERT = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "c"]
 FILE = """\

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 import mm_kptm
 from mm_kptm.datasets.protocol import data_name, task_datasets
+from mm_kptm.tasks.protocol import catalogue as tasks
 
 NO_SYSTEMS = {  # golden cases of files, tools and rankings
     "bitext",
@@ -47,6 +49,23 @@ def test_the_catalogue_has_every_system_and_every_golden_case(root: Path, genera
     cases = {f"{case.parent.name}/{case.name}" for case in (root / "tests/golden/data").glob("*/*") if case.is_dir()}
     missing = {case for case in cases if f"`{case}`" not in page}
     assert {case.partition("/")[0] for case in missing} <= NO_SYSTEMS
+
+
+def test_the_readme_counts_the_families_that_goldens_hold(root: Path, generate: ModuleType) -> None:
+    families = {recipe.family for recipe in mm_kptm.catalogue().values()}
+    counted = re.search(r"Tests hold (\d+) of\s+the (\d+) families", (root / "README.md").read_text(encoding="utf-8"))
+    assert counted is not None
+    assert (int(counted[1]), int(counted[2])) == (len(families & set(generate.goldens())), len(families))
+
+
+def test_the_choice_of_a_system_names_every_system_and_every_task(root: Path) -> None:
+    by_task, by_family = (root / "docs/which-system.md").read_text(encoding="utf-8").split("## By family")
+    listed = re.findall(r"`([^`]+)`", "".join(line.split("|")[2] for line in by_family.splitlines() if "|" in line))
+    assert sorted(listed) == sorted(mm_kptm.catalogue())
+    assert set(tasks()) <= set(re.findall(r"`([^`]+)`", by_task))
+    starts = [line.split("|")[3] for line in by_task.splitlines() if line.startswith("|")]
+    named = set(re.findall(r"`([^`]+)`", "".join(starts)))
+    assert {name for name in named if not name.endswith(":")} <= set(mm_kptm.catalogue())
 
 
 def test_systems_stand_under_the_wing_that_defines_them(generate: ModuleType) -> None:

@@ -5,6 +5,7 @@ states are equal, or the field stands in the refusal.
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -286,7 +287,12 @@ def test_every_recipe_reads_or_refuses_an_eps(name: str) -> None:
     try:
         sizes = recipe.configured_sizes({"layer_norm_eps": 0.5, "is_decoder": False})
     except UserError as refusal:
-        assert "layer_norm_eps" in str(refusal)
+        assert "layer_norm_eps=0.5, but" in str(refusal)
+        if stated := re.search(r"built with layer_norm_eps=(\S+) only", str(refusal)):
+            with torch.device("meta"):
+                encoder = recipe.build(**recipe.published_sizes())
+            built = {part.eps for part in encoder.modules() if isinstance(part, torch.nn.LayerNorm)}
+            assert float(stated[1]) in built
     else:
         assert sizes.get("norm_eps") == 0.5
     with pytest.raises(UserError, match="is_decoder"):

@@ -31,6 +31,12 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         default=CUSTOM,
         help="custom (docs/own-data.md), or that of a dataset such as xnli (default: custom)",
     )
+    validate.add_argument(
+        "--column", action="append", default=[], metavar="KEY=COLUMN", help="as data.columns says; may be given again"
+    )
+    validate.add_argument(
+        "--label-names", metavar="NAME,NAME...", help="of the integer labels 0, 1, ..., as data.label_names says"
+    )
     add_json(validate)
     validate.set_defaults(run=_validate)
 
@@ -75,21 +81,30 @@ def _submission(options: argparse.Namespace) -> int:
 
 
 def _validate(options: argparse.Namespace) -> int:
-    from mm_kptm.datasets.schemas import reader
+    from mm_kptm.data.formats.tables import TableColumns
+    from mm_kptm.datasets.schemas import count_examples, reader
 
-    read = reader(options.task, options.format)
-    rows = [{"file": str(file), "examples": len(read(file))} for file in options.files]
+    names = tuple(options.label_names.split(",")) if options.label_names else ()
+    table = TableColumns(dict(map(_key_and_column, options.column)), names)
+    read = reader(options.task, options.format, table)
+    rows = [{"file": str(file), "examples": count_examples(read, file)} for file in options.files]
     print_json(rows) if options.json else print_rows(rows)
     return 0
 
 
+def _key_and_column(argument: str) -> tuple[str, str]:
+    key, sign, column = argument.partition("=")
+    if not (key and sign and column):
+        raise UserError(f"--column takes KEY=COLUMN, such as text=sentence, not {argument!r}")
+    return key, column
+
+
 def _show(options: argparse.Namespace) -> int:
-    from mm_kptm import config
-    from mm_kptm.experiment.settings import Experiment
+    from mm_kptm.experiment.locations import read_experiment
     from mm_kptm.experiment.show import show
 
     with only_json(options.json):
-        shown = show(config.read(Experiment, options.experiment), split=options.split, count=options.n)
+        shown = show(read_experiment(options.experiment), split=options.split, count=options.n)
     if options.json:
         print_json(shown)
     else:

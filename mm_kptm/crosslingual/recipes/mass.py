@@ -22,6 +22,7 @@ from mm_kptm.nn.decoder import Decoder
 from mm_kptm.nn.steps import Stream
 from mm_kptm.nn.sublayers import AttentionSublayer, bert_norm
 from mm_kptm.nn.visibility import Open
+from mm_kptm.systems.norm_eps import takes_norm_eps
 from mm_kptm.systems.published_fields import check_fields
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Rename
@@ -47,6 +48,7 @@ class MaskBlindSeq2Seq(Seq2Seq):
             yield from self.target.hidden_states(inputs.target, self.read(inputs))
 
 
+@takes_norm_eps
 def mass(
     *,
     dim: int = 1024,

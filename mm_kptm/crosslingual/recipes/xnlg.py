@@ -14,10 +14,12 @@ from mm_kptm.crosslingual.recipes.xlm_layout import (
 from mm_kptm.models.seq2seq import Seq2Seq
 from mm_kptm.nn.attention import set_attention_dropout
 from mm_kptm.nn.decoder import Decoder
+from mm_kptm.systems.norm_eps import takes_norm_eps
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop
 
 
+@takes_norm_eps
 def xnlg(
     *,
     dim: int = 1024,

@@ -15,10 +15,9 @@ from mm_kptm.datasets.settings import TextSettings, fingerprints
 from mm_kptm.datasets.text.sources import translated
 from mm_kptm.datasets.text.xtreme_files import Lines, check_files, write_lines_of
 from mm_kptm.errors import UserError
-from mm_kptm.models.sentence_embedding import MeanAtDepth, Vectors, mean_state
 from mm_kptm.preprocessing.text import TextEncoding
 from mm_kptm.tasks.example import Row
-from mm_kptm.tasks.text.sentence_retrieval import ParallelSentences, TranslationSource
+from mm_kptm.tasks.text.sentence_retrieval import ParallelSentences, SentenceVectorSettings, TranslationSource
 
 ENGLISH = "en"
 LANGUAGES = (
@@ -28,15 +27,13 @@ LANGUAGES = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class TatoebaData(TextSettings):
+class TatoebaData(SentenceVectorSettings, TextSettings):
     """Aligned files of a language and English: XTREME's ``tatoeba/de-en.de``, or LASER's ``tatoeba.deu-eng.deu``."""
 
     name: Literal["tatoeba"]
     test: dict[str, Path] = field(default_factory=dict)  #: beginnings of files by language, such as {de: tatoeba/de-en}
     train: dict[str, Path] = field(default_factory=dict)  #: translations to learn from, likewise; none is needed
     max_length: int = 512  #: pieces of a sentence that are read, special ones included
-    layer: int | None = None
-    """Layer whose states are averaged, 8 of 12 in XTREME and 14 of 24; null: the last one."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -73,7 +70,6 @@ def endings(prefix: Path, language: str) -> tuple[str, str]:
 def tatoeba(data: TatoebaData, request: DataRequest) -> PreparedData:
     """The nearest sentence of a language to every English one, by cosine."""
     reading = TextEncoding(data.tokenizer(), data.max_length, data.languages or request.recipe.text.languages)
-    vectors: Vectors = mean_state if data.layer is None else MeanAtDepth(data.layer)
 
     @cache
     def examples(split: str) -> tuple[Translated, ...]:
@@ -96,7 +92,7 @@ def tatoeba(data: TatoebaData, request: DataRequest) -> PreparedData:
 
     return PreparedData(
         sources={split: partial(source, split) for split in data.splits},
-        model=lambda system: ParallelSentences(system, vectors=vectors),
+        model=data.retriever,
         sizes={"vocab_size": len(reading.tokenizer), "num_languages": max(len(reading.languages), 1)},
         fingerprints=data.fingerprints,
         encoding=reading,

@@ -19,6 +19,7 @@ from mm_kptm.recipes.bert import (
     pair_classes,
     vocabulary_rules,
 )
+from mm_kptm.systems.norm_eps import BERT_EPS
 from mm_kptm.systems.published_fields import STANDARD, check_fields
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import OneOf, Rename, Rule, Same
@@ -158,7 +159,7 @@ def _sizes_in(config: Mapping[str, Any]) -> dict[str, Any]:
     """Sizes in a published configuration: that of an archive (under ``model``), or its parts."""
     config = config.get("model", config)
     encoder = config.get("bert_config", {})
-    check_fields("knowbert", encoder, STANDARD)
+    check_fields("knowbert", encoder, {**STANDARD, "layer_norm_eps": (BERT_EPS,)})
     sizes = {ours: encoder[theirs] for theirs, ours in BERT_FIELDS.items() if theirs in encoder and ours != "norm_eps"}
     if "soldered_layers" in config:
         layers = config["soldered_layers"]

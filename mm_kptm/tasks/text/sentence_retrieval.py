@@ -8,24 +8,27 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from mm_kptm.batch import Inputs, Movable
-from mm_kptm.crosslingual.alignment.margin_mining import nearest
+from mm_kptm.crosslingual.alignment.margin_mining import margin_nearest, nearest
 from mm_kptm.data.packing import Packed
 from mm_kptm.data.sampler import in_order, seeded
-from mm_kptm.models.sentence_embedding import Vectors, mean_state
+from mm_kptm.models.sentence_embedding import MeanAtDepth, Vectors, mean_state
 from mm_kptm.objectives.contrast import in_batch_contrast
 from mm_kptm.preprocessing.inputs import InputSource
 from mm_kptm.systems.system import System
 from mm_kptm.tasks.example import Example, Row, RowInputs, prediction
-from mm_kptm.tasks.metrics.similarity import Likeness, cosine
+from mm_kptm.tasks.metrics.similarity import Likeness, centred, cosine, margin
 from mm_kptm.tasks.protocol import Task
 from mm_kptm.tasks.scores import finite_scores
 from mm_kptm.train.protocol import Source
+
+SIMILARITIES: Mapping[str, Likeness] = {"cosine": cosine, "centred": centred, "margin": margin}
 
 
 @dataclass(frozen=True)
@@ -148,12 +151,31 @@ class ParallelSentences(Task[Translations]):
         return [rows[key] for key in sorted(rows)]
 
     def _best(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-        """The best row of the right for each of the left [N, D], and back; cosines are compared block by block."""
-        if self.likeness is cosine:
-            left, right = (finite_scores(side, "sentence vectors") for side in (left, right))
+        """The best row of the right for each of the left [N, D], and back; block by block with a similarity by name."""
+        left, right = (finite_scores(side, "sentence vectors") for side in (left, right))
+        if self.likeness is centred:
+            left, right = left - left.mean(dim=0), right - right.mean(dim=0)
+        if self.likeness in (cosine, centred):
             return nearest(left, right), nearest(right, left)
+        if self.likeness is margin:
+            return margin_nearest(left, right), margin_nearest(right, left)
         scores = finite_scores(self.likeness(left, right), "pairs of sentences")
         return scores.argmax(1), scores.argmax(0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SentenceVectorSettings:
+    """What represents a sentence in ``parallel-sentences``, and how two are compared."""
+
+    layer: int | None = None
+    """Layer whose states are averaged as the vector of a sentence, 8 of 12 in XTREME; null: the last one."""
+    similarity: Literal["cosine", "centred", "margin"] = "cosine"
+    """Of two sentences: cosine; that of vectors less the mean of their language; or relative to the nearest ones."""
+
+    def retriever(self, system: System) -> ParallelSentences:
+        """The task over a system."""
+        vectors: Vectors = mean_state if self.layer is None else MeanAtDepth(self.layer)
+        return ParallelSentences(system, vectors=vectors, likeness=SIMILARITIES[self.similarity])
 
 
 def accuracy_by_pair(rows: Sequence[Row]) -> Mapping[str, float]:

@@ -22,6 +22,7 @@ from mm_kptm.recipes.bert import (
     pair_classes,
     vocabulary_rules,
 )
+from mm_kptm.systems.norm_eps import BERT_EPS
 from mm_kptm.systems.published_fields import STANDARD
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, OneOf, Rename
@@ -189,7 +190,7 @@ LXMERT_BASE = Recipe(
         "attention_probs_dropout_prob": "attention_dropout",
     },
     read_fields=frozenset({"num_hidden_layers"}),  # a sum of the others
-    fixed_fields={**STANDARD, "visual_pos_dim": (4,)},
+    fixed_fields={**STANDARD, "visual_pos_dim": (4,), "layer_norm_eps": (BERT_EPS,)},
     infer_from_shapes={
         "region_dim": ("encoder.embed.regions.feature.weight", 1),
         "vocab_size": ("encoder.embed.text.word.weight", 0),

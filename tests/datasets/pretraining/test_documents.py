@@ -18,6 +18,7 @@ from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import build
 from mm_kptm.experiment.run import train
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
+from mm_kptm.preprocessing.tokenized_documents import TokenizedDocuments
 from mm_kptm.tasks.pretraining import Staged
 from mm_kptm.train.settings import TrainSettings
 
@@ -84,7 +85,7 @@ def experiment(data: Documents, objectives: tuple[str, ...], recipe: str = "erni
 def test_segments_know_their_sentences_and_the_words_of_their_document() -> None:
     """Of a document of two segments, and of one of a single segment, whose words no other segment could have."""
     documents = [[sentence(5, 6), sentence(7), sentence(6, 9, 9)], [sentence(8)]]
-    source = segments(documents, SPECIALS, 6, 1)
+    source = segments(TokenizedDocuments.of(documents), SPECIALS, 6, 1, document_words=True)
     text = source.batch(range(len(source)), seeded(0)).text
     assert [ids.tolist() for ids in text.layout.split(text.ids)] == [[2, 5, 6, 7, 3], [2, 6, 9, 9, 3], [2, 8, 3]]
     assert text.token_labels["sentence"].tolist() == [-1, 0, 0, 1, -1, -1, 0, 0, 0, -1, -1, 0, -1]
@@ -93,19 +94,19 @@ def test_segments_know_their_sentences_and_the_words_of_their_document() -> None
 
 
 def test_pairs_of_segments_are_halves_of_a_text() -> None:
-    source = segments([[sentence(5, 6), sentence(7)], [sentence(8)]], SPECIALS, 20, 2)
+    source = segments(TokenizedDocuments.of([[sentence(5, 6), sentence(7)], [sentence(8)]]), SPECIALS, 20, 2)
     text = source.batch([0], seeded(0)).text
     assert len(source) == 1
     assert (text.ids.tolist(), text.segments.tolist()) == ([2, 5, 6, 3, 7, 3], [0, 0, 0, 0, 1, 1])
     assert text.token_labels["sentence"].tolist() == [-1, 0, 0, -1, 1, -1]
     with pytest.raises(UserError, match=r"^pairs of segments were asked for, but no document has two neighbouring"):
-        segments([[sentence(8)]], SPECIALS, 20, 2)
+        segments(TokenizedDocuments.of([[sentence(8)]]), SPECIALS, 20, 2)
 
 
 def test_the_next_segment_is_that_of_the_document_or_of_another_one() -> None:
     """Sentence n of document d is the one token 10 d + n."""
     documents = [[sentence(10 * d + n) for n in range(4)] for d in (1, 2, 3)]
-    source = NextSentences.of(documents, SPECIALS, 20)
+    source = NextSentences.of(TokenizedDocuments.of(documents), SPECIALS, 20)
     assert len(source) == 3 and source.length(0) == 7
     shares = []
     for seed in range(200):
@@ -125,7 +126,7 @@ def test_the_next_segment_is_that_of_the_document_or_of_another_one() -> None:
 
 def test_a_long_segment_of_another_document_is_cut_to_fit() -> None:
     documents = [[sentence(10 * d + n) for n in range(9)] for d in (1, 2)]
-    source = NextSentences.of(documents, SPECIALS, 8)
+    source = NextSentences.of(TokenizedDocuments.of(documents), SPECIALS, 8)
     lengths = {n for seed in range(50) for n in source.batch([0, 1], seeded(seed)).text.layout.lengths}
     assert max(lengths) <= 8
 
@@ -136,7 +137,7 @@ def test_next_sentences_need_two_documents() -> None:
         r"with 1 pairs of neighbouring segments; set documents apart by blank lines, or give a larger data.max_length$"
     )
     with pytest.raises(UserError, match=message):
-        NextSentences.of([[sentence(5), sentence(6)]], SPECIALS, 20)
+        NextSentences.of(TokenizedDocuments.of([[sentence(5), sentence(6)]]), SPECIALS, 20)
 
 
 @pytest.mark.parametrize(("recipe", "follows"), [("bert-base", 0), ("ernie-baidu-base", 1)])
@@ -156,7 +157,7 @@ def test_each_system_has_the_classes_of_next_sentence_that_it_was_published_with
 def test_distances_are_those_of_the_documents() -> None:
     """Sentence n of document d is the one token 10 d + n."""
     documents = [[sentence(10 * d + n) for n in range(6)] for d in (1, 2, 3)]
-    source = Distances.of(documents, SPECIALS, 20)
+    source = Distances.of(TokenizedDocuments.of(documents), SPECIALS, 20)
     assert len(source) == 15
     counts: Counter[int] = Counter()
     for seed in range(100):
@@ -172,7 +173,7 @@ def test_distances_are_those_of_the_documents() -> None:
     # the sentences that have neighbours on all sides have no others in a document of three, but here all have
     assert all(abs(counts[kind] / 1500 - 1 / 3) < 0.05 for kind in range(3))
     with pytest.raises(UserError, match=r"there are 1 documents with 5 neighbouring sentences; set documents apart"):
-        Distances.of(documents[:1], SPECIALS, 20)
+        Distances.of(TokenizedDocuments.of(documents[:1]), SPECIALS, 20)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from mm_kptm.random_streams import RandomStream
 from mm_kptm.suites.number_world.datasets import sources as number_world
 from mm_kptm.suites.number_world.generator import parallel
 from mm_kptm.tasks.metrics.similarity import centred, cosine, margin
-from mm_kptm.tasks.text.sentence_retrieval import ParallelSentences, accuracy_by_pair
+from mm_kptm.tasks.text.sentence_retrieval import ParallelSentences, SentenceVectorSettings, accuracy_by_pair
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +77,22 @@ def test_every_pair_is_searched_in_both_directions(system, source):
 def test_batches_do_not_change_what_is_found(system, source):
     task = ParallelSentences(system)
     assert task.predictions(source, batch_size=3) == task.predictions(source, batch_size=36)
+
+
+def test_settings_choose_the_layer_and_the_similarity(system, source):
+    """Each similarity finds what the whole matrix of scores does."""
+    batch = source.batch(range(12), seeded(0))
+    for name, likeness in (("cosine", cosine), ("centred", centred)):
+        task = SentenceVectorSettings(layer=1, similarity=name).retriever(system)
+        left, right = task(batch.left), task(batch.right)
+        torch.testing.assert_close(left, MeanAtDepth(1)(system, batch.left))
+        scores = likeness(left, right)
+        found = [row["answer"] for row in task.predict(batch)]
+        ids = [meaning.id for meaning in batch.meanings]
+        expected = zip(scores.argmax(1).tolist(), scores.argmax(0).tolist(), strict=True)
+        assert found == [ids[place] for pair in expected for place in pair]
+    by_margin = SentenceVectorSettings(similarity="margin").retriever(system)
+    assert by_margin.likeness is margin and len(by_margin.predict(batch)) == 24
 
 
 def test_contrast_pulls_translations_together(source):

@@ -1,4 +1,4 @@
-"""Number World datasets for visual and knowledge-based question answering, parallel sentences and pretraining."""
+"""Number World datasets for visual and knowledge-based question answering."""
 
 from __future__ import annotations
 
@@ -6,49 +6,25 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 
-from mm_kptm.batch import Inputs
-from mm_kptm.crosslingual.corpora.bitext import every_pair, monolingual, translations
-from mm_kptm.crosslingual.objectives.translation_language_modeling import TRANSLATIONS
-from mm_kptm.data.packing import Packed
 from mm_kptm.datasets.protocol import AuxiliaryObjective, DataRequest, PreparedData, TaskDataset
 from mm_kptm.knowledge.kinds.protocol import BRANCHES, CANDIDATES, ENTITIES
 from mm_kptm.knowledge.objectives.bridge_entity import BRIDGE_ENTITIES
-from mm_kptm.objectives.mixture import Mixture, Objectives
-from mm_kptm.objectives.next_tokens import TARGETS
-from mm_kptm.objectives.spec import (
-    LANGUAGE_IDS,
-    REGION_FEATURES,
-    REGIONS,
-    TEXTS,
-    ObjectiveContext,
-    Offers,
-    build_objectives,
-    find_objective,
-)
 from mm_kptm.preprocessing.image_text import ImageTextLayout
-from mm_kptm.preprocessing.inputs import InputSource
-from mm_kptm.preprocessing.pairs import TargetSource
 from mm_kptm.suites.number_world.datasets import sources as number_world
 from mm_kptm.suites.number_world.datasets.entity_vectors import BASE, WIDTH, linked, without_facts
 from mm_kptm.suites.number_world.datasets.illustrations import illustrated_question
 from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
 from mm_kptm.suites.number_world.datasets.stored_facts import LEARNT_FORMS, FactObjective, stated
 from mm_kptm.suites.number_world.generator import baselines, knowledge, questions
-from mm_kptm.suites.number_world.generator import captions as world_captions
 from mm_kptm.suites.number_world.generator.facts import Worlds
 from mm_kptm.suites.number_world.generator.language import vocabulary
 from mm_kptm.suites.number_world.generator.lexicon import answers
-from mm_kptm.suites.number_world.generator.numerals import LANGUAGES
-from mm_kptm.suites.number_world.generator.parallel import TOPICS, ParallelCorpus, corpus
 from mm_kptm.suites.number_world.generator.questions import Question
 from mm_kptm.suites.number_world.generator.scene import FEATURES, Scenes
 from mm_kptm.suites.number_world.generator.splits import SIDES_OF_A_SPLIT
 from mm_kptm.tasks.knowledge_use import COUNTERFACTUAL_SUFFIXES
-from mm_kptm.tasks.pretraining import ObjectiveSource, SourcesOfObjectives, heads_of
-from mm_kptm.tasks.text.sentence_retrieval import ParallelSentences, TranslationSource
 from mm_kptm.tasks.vision.knowledge_vqa import KnowledgeVQA
 from mm_kptm.tasks.vision.vqa import VQA, QuestionSource, one_answer
-from mm_kptm.train.protocol import Source
 
 #: Knowledge forms: branches of names, entity vectors, mention candidates, or auxiliary fact learning.
 FORMS = frozenset({BRANCHES, ENTITIES, CANDIDATES, *LEARNT_FORMS})
@@ -191,83 +167,5 @@ def _source(data: NumberWorldData, request: DataRequest, split: str, *asked: Ask
     return linked(source, every, base=base, before=len(before))
 
 
-def parallel_sentences(data: NumberWorldData, request: DataRequest) -> PreparedData:
-    """Parallel sentences; the parallel training data contain no test sentence."""
-
-    def source(side: str) -> TranslationSource:
-        return number_world.translations(_corpus(data, side), data.languages)
-
-    return PreparedData(
-        sources={side: partial(source, side) for side in SIDES_OF_A_SPLIT},
-        model=ParallelSentences,
-        sizes={"vocab_size": len(vocabulary())},
-        fingerprints=data.fingerprints,
-        baselines=lambda side: {"chance": 1 / data.count(side)},
-    )
-
-
-def pretraining(data: NumberWorldData, request: DataRequest) -> PreparedData:
-    """Pretraining data: captions with scenes, sentences, or sentences and as many translations.
-
-    With an objective on translations, it reads them and other objectives the sentences.
-    """
-    pairs = (TRANSLATIONS, TARGETS)
-    offered = {"captions": (TEXTS, REGIONS, REGION_FEATURES), "sentences": (TEXTS,), "translations": (TEXTS, *pairs)}
-    offers = Offers(
-        data.name,
-        {**dict.fromkeys(offered[data.texts]), LANGUAGE_IDS: lambda: len(LANGUAGES)},
-        dict.fromkeys(pairs, "let data.texts be translations"),
-    )
-    context = ObjectiveContext(
-        number_world.specials(), len(vocabulary()), offers, data.mask_rate, request.recipe, request.objective_arguments
-    )
-    objectives = build_objectives(request.objectives, context)
-    forms = {name: find_objective(name).needs for name in objectives}
-    on_pairs = any(need in pairs for needs in forms.values() for need in needs)
-
-    def inputs(side: str, needs: Sequence[str]) -> Source[Inputs]:
-        if data.texts == "captions":
-            captioned = world_captions.captions(
-                data.side(side), data.count(side), data.draw("captions", side), numbers=data.numbers
-            )
-            return number_world.captions(*captioned, data.languages)
-        spoken = number_world.meanings(_corpus(data, side), data.languages)
-        alone = monolingual((sentence for meaning in spoken for sentence in meaning), number_world.specials())
-        if TARGETS in needs:
-            sides = zip(*every_pair(spoken), strict=True)
-            return TargetSource(*(InputSource(monolingual(said, number_world.specials())) for said in sides))
-        if data.texts == "sentences" or (on_pairs and TRANSLATIONS not in needs):
-            return InputSource(alone)
-        beside = translations(every_pair(spoken), number_world.specials())
-        return InputSource(beside if on_pairs else Packed.joined(alone, beside))
-
-    def source(side: str) -> ObjectiveSource | SourcesOfObjectives:
-        if on_pairs:
-            return SourcesOfObjectives({name: inputs(side, needs) for name, needs in forms.items()}, objectives)
-        return ObjectiveSource(inputs(side, ()), Objectives(objectives))
-
-    return PreparedData(
-        sources={side: partial(source, side) for side in SIDES_OF_A_SPLIT},
-        model=lambda system: Mixture(system, objectives, request.objectives),
-        sizes={"vocab_size": len(vocabulary()), "region_dim": FEATURES, "num_languages": len(LANGUAGES)},
-        heads=heads_of(objectives),
-        fingerprints=data.fingerprints,
-    )
-
-
-def _corpus(data: NumberWorldData, side: str) -> tuple[ParallelCorpus, ...]:
-    return corpus(
-        side,
-        data.count(side),
-        data.draw("sentences"),
-        numbers=data.numbers,
-        languages=data.languages,
-        topics=TOPICS if data.topics is None else data.topics,
-        sizes=data.sizes,
-    )
-
-
 VQA_SUPPLY = TaskDataset(VQA, NumberWorldData, vqa)
 KNOWLEDGE_VQA_SUPPLY = TaskDataset(KnowledgeVQA, NumberWorldData, knowledge_vqa)
-SENTENCES_SUPPLY = TaskDataset(ParallelSentences, NumberWorldData, parallel_sentences)
-PRETRAINING_SUPPLY = TaskDataset(None, NumberWorldData, pretraining)

@@ -15,9 +15,11 @@ from mm_kptm.random_streams import RandomStream
 from mm_kptm.suites.number_world.generator import WORLD_VERSION
 from mm_kptm.suites.number_world.generator.facts import Worlds, draw_fixed, draw_worlds
 from mm_kptm.suites.number_world.generator.language import vocabulary, words
+from mm_kptm.suites.number_world.generator.made_language import CODE, MadeLanguage
 from mm_kptm.suites.number_world.generator.numerals import LANGUAGES
 from mm_kptm.suites.number_world.generator.scene import SIZES
 from mm_kptm.suites.number_world.generator.splits import Part, part
+from mm_kptm.tasks.text.sentence_retrieval import SentenceVectorSettings
 from mm_kptm.tasks.vision.ranking import RankingSettings
 
 
@@ -28,7 +30,7 @@ def tokenizer() -> WordLevel:
 
 
 @dataclass(frozen=True)
-class NumberWorldData:
+class NumberWorldData(SentenceVectorSettings):
     """Number World, the built-in benchmark: handwritten numbers, five languages, facts; no download."""
 
     name: Literal["number-world"] = "number-world"
@@ -51,16 +53,27 @@ class NumberWorldData:
     rerank: int | None = None  #: candidates that a first stage leaves to the cross-encoder; all pairs when null
     rerank_sample: int = 32  #: texts scored against all images as well, to measure what the first stage loses
     scores: Path | None = None  #: a folder that keeps scores of retrieval, so that a ranking that was killed goes on
-    texts: Literal["captions", "sentences", "translations"] = "captions"  #: texts of pretraining
+    texts: Literal["captions", "sentences", "translations", "captions-and-translations"] = "captions"
+    """Texts of pretraining; the last: translations where an objective needs them, captions with scenes elsewhere."""
+    made: MadeLanguage | None = None  #: the language `made` of sentences, at a set distance from another one
+    bitext: int | None = None  #: training sentences whose translations are known; all when null
     captions: Literal["numbers", "owners"] = "numbers"  #: what captions of two towers call the numbers of a scene by
     topics: tuple[str, ...] | None = None  #: topics of sentences; all when null
     mask_rate: float = 0.15  #: masking rate of masked-tokens
     seed: int = 0  #: of the generator; equal seeds give equal bytes
 
     def __post_init__(self) -> None:
+        spoken = LANGUAGES if self.made is None else (*LANGUAGES, CODE)
         for language in self.languages:
-            if language not in LANGUAGES:
-                raise UserError(f"data.languages has {language!r}, but Number World speaks {', '.join(LANGUAGES)}")
+            if language not in spoken:
+                raise UserError(f"data.languages has {language!r}, but Number World speaks {', '.join(spoken)}")
+        if self.made is not None and CODE not in self.languages:
+            raise UserError(f"data.made is a language that data.languages does not have; name {CODE!r} there")
+        if self.bitext is not None and self.bitext < 1:
+            raise UserError(
+                f"data.bitext is {self.bitext} but must be at least 1; without translations, leave out the objectives "
+                "that need them"
+            )
         for key in ("questions", "eval_questions"):
             if getattr(self, key) < 1:
                 raise UserError(f"data.{key} is {getattr(self, key)} but must be at least 1")
@@ -75,6 +88,11 @@ class NumberWorldData:
 
     def side(self, side: str) -> Part:
         """One side of the split, restricted by the settings."""
+        if self.made is not None:
+            raise UserError(
+                "data.made is a language of sentences alone, and nothing is said in it about scenes or facts of a "
+                "world; use it for parallel-sentences, with data.texts sentences or translations"
+            )
         chosen = part(self.split, side)
         pairs = tuple(pair for pair in chosen.pairs if set(pair) <= set(self.languages))
         if not pairs:

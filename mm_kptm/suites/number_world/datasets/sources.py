@@ -26,7 +26,8 @@ from mm_kptm.random_streams import RandomStream
 from mm_kptm.suites.number_world.datasets.settings import tokenizer
 from mm_kptm.suites.number_world.generator.captions import Caption
 from mm_kptm.suites.number_world.generator.knowledge import FactQuestion, bridge
-from mm_kptm.suites.number_world.generator.language import vocabulary
+from mm_kptm.suites.number_world.generator.language import WorldVocabulary, vocabulary
+from mm_kptm.suites.number_world.generator.made_language import CODE
 from mm_kptm.suites.number_world.generator.numerals import LANGUAGES
 from mm_kptm.suites.number_world.generator.parallel import ParallelCorpus
 from mm_kptm.suites.number_world.generator.questions import InjectedFact, Question
@@ -119,27 +120,33 @@ def captions(scenes: Scenes, described: Sequence[Caption], languages: Sequence[s
     return InputSource(texts, pictures(scenes), about)
 
 
-def sentences(said: Iterable[tuple[Sequence[str], str]]) -> Packed:
+def sentences(said: Iterable[tuple[Sequence[str], str]], known: WorldVocabulary | None = None) -> Packed:
     """Pack sentences, given as (words, language)."""
-    return monolingual((sentence(spoken, language) for spoken, language in said), specials())
+    return monolingual((sentence(spoken, language, known) for spoken, language in said), specials())
 
 
-def sentence(spoken: Sequence[str], language: str) -> EncodedSentence:
-    """Encode words to ids and the language to its index in ``LANGUAGES``."""
-    return EncodedSentence(vocabulary().encode(spoken), LANGUAGES.index(language))
+def sentence(spoken: Sequence[str], language: str, known: WorldVocabulary | None = None) -> EncodedSentence:
+    """Encode words to ids and the language to its index in ``LANGUAGES``, behind which a made one stands."""
+    number = len(LANGUAGES) if language == CODE else LANGUAGES.index(language)
+    return EncodedSentence((known or vocabulary()).encode(spoken), number)
 
 
-def meanings(corpus: Sequence[ParallelCorpus], languages: Sequence[str] = LANGUAGES) -> list[list[EncodedSentence]]:
+def meanings(
+    corpus: Sequence[ParallelCorpus], languages: Sequence[str] = LANGUAGES, known: WorldVocabulary | None = None
+) -> list[list[EncodedSentence]]:
     """Each sentence in all languages, as :func:`mm_kptm.crosslingual.corpora.bitext.every_pair` reads it."""
-    return [[sentence(parallel.sentences[language].words, language) for language in languages] for parallel in corpus]
+    return [[sentence(one.sentences[language].words, language, known) for language in languages] for one in corpus]
 
 
-def translations(corpus: Sequence[ParallelCorpus], languages: Sequence[str] = LANGUAGES) -> TranslationSource:
+def translations(
+    corpus: Sequence[ParallelCorpus], languages: Sequence[str] = LANGUAGES, known: WorldVocabulary | None = None
+) -> TranslationSource:
     """Source of sentence retrieval between languages; every unordered pair of languages once, in the given order."""
     pairs = [pair for pair in permutations(languages, 2) if languages.index(pair[0]) < languages.index(pair[1])]
     chosen = [(parallel, pair) for pair in pairs for parallel in corpus]
     left, right = (
-        sentences((parallel.sentences[pair[side]].words, pair[side]) for parallel, pair in chosen) for side in (0, 1)
+        sentences(((parallel.sentences[pair[side]].words, pair[side]) for parallel, pair in chosen), known)
+        for side in (0, 1)
     )
     return TranslationSource(left, right, tuple(Meaning(parallel.id, parallel.type, pair) for parallel, pair in chosen))
 

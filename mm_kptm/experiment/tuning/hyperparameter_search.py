@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from mm_kptm import config
 from mm_kptm.data.sampler import seed_of
 from mm_kptm.errors import UserError
+from mm_kptm.experiment.locations import read_experiment
 from mm_kptm.experiment.run import train
 from mm_kptm.experiment.run_state import CONFIG
-from mm_kptm.experiment.search_space import Choice, Space, Value, as_override, parse_space
 from mm_kptm.experiment.settings import Experiment
+from mm_kptm.experiment.tuning.search_space import Choice, Space, Value, as_override, parse_space
 from mm_kptm.io.atomic import write_json, write_text
 from mm_kptm.train.log import METRICS
 from mm_kptm.train.monitor import is_better, lower_is_better, measures_of
@@ -73,7 +74,7 @@ def sweep(
         path: experiment file.
         out: folder of the sweep; one that is there goes on.
         trials: how many in all, those that ended before included.
-        over: values of each key, beside the block ``sweep`` of the file; see :mod:`mm_kptm.experiment.search_space`.
+        over: values of each key, beside the block ``sweep`` of the file, as :func:`.parse_space` reads them.
         overrides: of the experiment file, as ``--a.b=c``.
         monitor: measure of the dev split to optimise; None: ``train.monitor``.
         sampler: ``tpe`` (Bergstra et al. 2011), ``random``, or ``grid`` for lists.
@@ -83,7 +84,7 @@ def sweep(
         UserError: a key is unknown, a value does not fit, nothing is measured on dev, every trial failed, or the folder
             holds another sweep.
     """
-    base = config.read(Experiment, path, overrides)
+    base = read_experiment(path, overrides)
     space = parse_space({**base.sweep, **(over or {})})
     monitor = _monitored(base, monitor)
     if trials < 1:
@@ -123,7 +124,7 @@ def _settings(
 ) -> Experiment:
     """Settings of a trial, which know no test split."""
     given = [as_override(key, value) for key, value in params.items()]
-    read = config.read(Experiment, path, [*overrides, *given])
+    read = read_experiment(path, [*overrides, *given])
     hidden = {
         field.name: None for field in fields(read.data) if field.name.split("_")[0] == "test" and field.default is None
     }
@@ -139,7 +140,7 @@ def _settings(
 
 def _best(path: Path, overrides: Sequence[str], monitor: str, params: Mapping[str, Value]) -> Experiment:
     given = [as_override(key, value) for key, value in params.items()]
-    read = config.read(Experiment, path, [*overrides, *given])
+    read = read_experiment(path, [*overrides, *given])
     return replace(read, name=f"{read.name}-best", sweep={}, train=replace(read.train, monitor=monitor))
 
 
