@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import unicodedata
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -132,6 +133,40 @@ def read_text(path: str | Path, kind: str, *, allow_empty: bool = False) -> str:
     if not text.strip() and not allow_empty:
         raise UserError(f"{path} is empty; {kind} was expected")
     return io.IncrementalNewlineDecoder(None, translate=True).decode(text, final=True)
+
+
+def is_blank(text: str) -> bool:
+    r"""Whether a text shows nothing: it has only white space and signs without width or form.
+
+    >>> is_blank(" \u200b\ufeff\t"), is_blank("a\u200d")
+    (True, False)
+    """
+    return all(letter.isspace() or unicodedata.category(letter) in ("Cf", "Cc") for letter in text)
+
+
+def each_line(path: str | Path, kind: str, *, allow_empty: bool = False) -> Iterator[str]:
+    """Iterate over the lines of :func:`read_text`, without their ends, holding one at a time.
+
+    Raises:
+        UserError: as :func:`read_text`.
+    """
+    path = Path(path)
+    if not is_file(path):
+        raise UserError(f"{path} was to be read, but there is no such file")
+    blank = True
+    try:
+        with open_bytes(path) as file, io.TextIOWrapper(file, encoding="utf-8-sig") as lines:
+            for line in lines:
+                if "\0" in line:
+                    break
+                blank = blank and not line.strip()
+                yield line.removesuffix("\n")
+            else:
+                if not blank or allow_empty:
+                    return
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error, lzma.LZMAError):
+        pass  # what is wrong, and in which line, is said by reading the whole
+    read_text(path, kind, allow_empty=allow_empty)
 
 
 def is_count(text: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mm_kptm.errors import UserError
-from mm_kptm.io.text_lines import read_text
+from mm_kptm.io.text_lines import is_blank, read_text
 
 
 def moses_files(prefix: Path, languages: Sequence[str]) -> dict[str, Path]:
@@ -19,7 +19,7 @@ def moses_files(prefix: Path, languages: Sequence[str]) -> dict[str, Path]:
 
 
 def read_aligned(prefix: Path, languages: Sequence[str]) -> list[tuple[str, ...]]:
-    """The sentences of every line, in the order of the languages; a line that is blank in one of them is left out.
+    """The sentences of every line, in the order of the languages; a line that shows nothing in one of them is left out.
 
     Raises:
         UserError: a file cannot be read, the files differ in their number of lines, or every line is blank somewhere.
@@ -31,7 +31,7 @@ def read_aligned(prefix: Path, languages: Sequence[str]) -> list[tuple[str, ...]
         listed = ", ".join(f"{name} has {count}" for name, count in counts.items())
         raise UserError(f"translations stand in the same line of every file, but {listed} lines; align {prefix} again")
     rows = [tuple(sentence.strip() for sentence in row) for row in zip(*columns.values(), strict=True)]
-    found = [row for row in rows if all(row)]
+    found = [row for row in rows if not any(map(is_blank, row))]
     if not found:
         raise UserError(f"{', '.join(counts)} have no line that holds a sentence in each of them")
     return found

@@ -11,7 +11,7 @@ from mm_kptm.crosslingual.corpora.moses import read_aligned
 from mm_kptm.crosslingual.corpora.tmx import read_tmx
 from mm_kptm.errors import UserError
 from mm_kptm.io.records import parse_json
-from mm_kptm.io.text_lines import content_suffix, numbered_lines
+from mm_kptm.io.text_lines import content_suffix, is_blank, numbered_lines
 
 
 def read_pairs(path: Path, languages: tuple[str, str]) -> Iterator[tuple[str, str]]:
@@ -60,7 +60,7 @@ def read_tsv(
                 f"{path}, line {number} has {len(fields)} columns instead of {num_columns}; tabs part source and target"
             )
         source, target = (fields[column].strip() for column in columns)
-        if source and target:
+        if not is_blank(source) and not is_blank(target):
             yield source, target
 
 
@@ -82,9 +82,9 @@ def read_jsonl(path: Path, languages: tuple[str, str]) -> Iterator[tuple[str, st
         if missing is not None:
             raise UserError(f"{path}, line {number} has no text in {missing!r}; a text per language was expected")
         source, target = (str(side).strip() for side in sides)
-        if source and target:
+        if not is_blank(source) and not is_blank(target):
             yield source, target
 
 
 def _without_empty(pairs: Iterator[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    return ((source, target) for source, target in pairs if source.strip() and target.strip())
+    return ((source, target) for source, target in pairs if not is_blank(source) and not is_blank(target))

@@ -119,7 +119,7 @@ def build(
             archive: archive.found(archives) if archives is not None else archive.fetched(out / "archives")
             for archive in _archives(package, languages)
         }
-        about = [
+        about: list[dict[str, object]] = [
             {
                 "package": archive.package,
                 "version": archive.version,

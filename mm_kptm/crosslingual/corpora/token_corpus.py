@@ -15,9 +15,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import IO
 
 import numpy as np
-from numpy.lib.format import open_memmap
+from numpy.lib.format import write_array_header_1_0
 from numpy.typing import NDArray
 
 from mm_kptm.data.tokenizers.protocol import Tokenizer
@@ -26,7 +27,7 @@ from mm_kptm.io.atomic import atomic_folder, write_json
 from mm_kptm.io.records import Record, read_json
 from mm_kptm.io.text_lines import numbered_lines
 
-TOKENS, INDEX, RAW = "tokens.npy", "corpus.json", "tokens.raw"
+TOKENS, INDEX = "tokens.npy", "corpus.json"
 BUFFER = 1 << 16  #: tokens that are kept before they are written
 
 
@@ -45,7 +46,8 @@ def build_corpus(files: Mapping[str, Path], tokenizer: Tokenizer, folder: Path, 
     kind = np.uint16 if len(tokenizer) <= 1 << 16 else np.uint32
     stop, counts = tokenizer.specials.stop, {}
     with atomic_folder(folder) as draft:
-        with (draft / RAW).open("wb") as raw:
+        with (draft / TOKENS).open("wb") as stream:
+            _write_header(stream, kind, 0)
             for language, path in files.items():
                 tokens = lines = 0
                 buffer: list[int] = []
@@ -55,24 +57,24 @@ def build_corpus(files: Mapping[str, Path], tokenizer: Tokenizer, folder: Path, 
                     buffer += [*tokenizer.encode(line, language).ids, stop]
                     lines += 1
                     if len(buffer) >= BUFFER:
-                        raw.write(np.asarray(buffer, dtype=kind).tobytes())
+                        stream.write(np.asarray(buffer, dtype=kind).tobytes())
                         tokens += len(buffer)
                         buffer = []
-                raw.write(np.asarray(buffer, dtype=kind).tobytes())
+                stream.write(np.asarray(buffer, dtype=kind).tobytes())
                 tokens += len(buffer)
                 if not lines:
                     raise UserError(f"{path} has no text in {language!r}; leave it out or give it some")
                 counts[language] = {"tokens": tokens, "lines": lines}
-        total = sum(count["tokens"] for count in counts.values())
-        array = open_memmap(draft / TOKENS, mode="w+", dtype=kind, shape=(total,))
-        with (draft / RAW).open("rb") as raw:
-            for start in range(0, total, BUFFER):
-                block = np.frombuffer(raw.read(BUFFER * array.itemsize), dtype=kind)
-                array[start : start + len(block)] = block
-        array.flush()
-        del array
-        (draft / RAW).unlink()
+            stream.seek(0)
+            _write_header(stream, kind, sum(count["tokens"] for count in counts.values()))
         write_json(draft / INDEX, {"languages": counts, "stop": stop, "source": dict(source)}, indent=1)
+
+
+def _write_header(stream: IO[bytes], kind: type[np.unsignedinteger], total: int) -> None:
+    """Header of an ``.npy`` file of ``total`` numbers; numpy pads it, so that it has the same length for any total."""
+    write_array_header_1_0(
+        stream, {"descr": np.lib.format.dtype_to_descr(np.dtype(kind)), "fortran_order": False, "shape": (total,)}
+    )
 
 
 @dataclass(frozen=True, eq=False)

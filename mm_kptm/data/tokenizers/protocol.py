@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Protocol
 
@@ -40,7 +40,9 @@ class Specials:
     stop: int  #: at the end of every part
     mask: int
     between: int = 1  #: number of stop tokens between two parts; two in RoBERTa-like models, which have no segments
-    opens: bool = True  #: whether a sequence begins with ``start``; T5's and SigLIP's do not
+    opens: bool = field(
+        default=True, kw_only=True
+    )  #: whether a sequence begins with ``start``; T5's and SigLIP's do not
 
     @property
     def never_hidden(self) -> frozenset[int]:

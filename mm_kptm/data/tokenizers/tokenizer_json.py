@@ -85,7 +85,7 @@ class TokenizerJson:
         blank = np.concatenate([[0], characters.blank.cumsum()])
         starts, stops = (found.columns[name].astype(np.int64) for name in (STARTS, STOPS))
         firsts = characters.firsts[owner]
-        for place in np.flatnonzero(blank[firsts + stops] > blank[firsts + starts]):
+        for place in np.flatnonzero(blank[np.add(firsts, stops)] > blank[np.add(firsts, starts)]):
             starts[place], stops[place] = _shown(texts[owner[place]], int(starts[place]), int(stops[place]))
         return Packed(found.offsets, {**found.columns, STARTS: starts, STOPS: stops})
 

@@ -1,6 +1,7 @@
 """Text larger than memory is built once into streams of tokens, and drawn in blocks by language."""
 
 import json
+import re
 import tracemalloc
 from collections import Counter
 from pathlib import Path
@@ -129,3 +130,22 @@ def test_what_is_no_corpus_is_refused(files: dict[str, Path], tmp_path: Path) ->
     with pytest.raises(UserError, match=r"blank.txt"):
         build_corpus({"en": tmp_path / "blank.txt"}, tokenizer, tmp_path / "other", source={})
     assert not (tmp_path / "other").exists(), "a corpus that was not finished is not there"
+
+
+@pytest.mark.slow
+def test_peak_memory_of_a_process_does_not_grow_with_the_text(tmp_path: Path) -> None:
+    """Four times the text takes at most a tenth of it more to build, and to draw from beside the mapped pages."""
+    from benchmarks import corpus as benchmark
+
+    peaks: dict[str, list[int]] = {"build": [], "draw": []}
+    for megabytes in (8, 32):
+        folder = tmp_path / str(megabytes)
+        folder.mkdir()
+        benchmark.make(folder, megabytes)
+        for what, code, arguments in (("build", benchmark.BUILD, ()), ("draw", benchmark.SAMPLE, ("0.3",))):
+            said = benchmark.measured(code, str(folder), *arguments)
+            peak, mapped = (int(number) for number in re.findall(r"(\d+) MB", said))
+            peaks[what].append(peak - (mapped if what == "draw" else 0))
+    assert max(peaks["build"] + peaks["draw"]) < 500
+    for first, second in peaks.values():
+        assert second - first < 2.4 + 8, peaks  # megabytes; the allocator moves by a few
