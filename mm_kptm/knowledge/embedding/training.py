@@ -244,11 +244,10 @@ def _of_loss(settings: EmbeddingSettings, loss: str) -> Mapping[str, float]:
 def _trained(graph: SplitGraph, settings: EmbeddingSettings, model: Any, losses: list[float]) -> Trained:
     from pykeen.losses import loss_resolver
 
-    with torch.no_grad():
-        entities, relations = (
-            _flat([representation() for representation in representations])
-            for representations in (model.entity_representations, model.relation_representations)
-        )
+    entities, relations = (
+        _flat([representation() for representation in representations])
+        for representations in (model.entity_representations, model.relation_representations)
+    )
     trained_with = asdict(settings) | {
         "loop": settings.trained_by[0],
         "loss": loss_resolver.normalize_inst(model.loss),
