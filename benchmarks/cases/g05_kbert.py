@@ -50,7 +50,7 @@ def build(seed: int = 0) -> tuple[Case, ...]:
 
     def part(model: uer.Encoder, chosen: Tensor, length: int | None) -> Part:
         given, places = padded(trees.take(chosen), length)
-        return Part(lambda: model(*given), places, trees.layout.take(chosen)[1])
+        return Part(lambda: model(*given), places, trees.layout.select(chosen)[1])
 
     shuffled = torch.randperm(SENTENCES, generator=generator)
     short_first = torch.arange(SENTENCES).chunk(4)

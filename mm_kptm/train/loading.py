@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
+import torch
 from torch.utils.data import DataLoader, Dataset
 
 from mm_kptm.train.preemption import outlive_signal
 
 Order = TypeVar("Order")
 Made = TypeVar("Made")
+
+
+WORKERS_ON_CUDA = 4  #: unless the settings say how many: a batch takes as long to make as a step on such a device
+
+
+def num_workers_for(asked: int | None, device: torch.device) -> int:
+    """Number of worker processes: as asked, or what suits the device."""
+    if asked is not None:
+        return asked
+    return min(WORKERS_ON_CUDA, os.cpu_count() or 1) if device.type == "cuda" else 0
 
 
 class _OnDemandDataset(Dataset[tuple[Order, Made]], Generic[Order, Made]):

@@ -28,7 +28,7 @@ from mm_kptm.train.compilation import compiled_layers
 from mm_kptm.train.environment import environment, write_environment
 from mm_kptm.train.evaluation import Evaluation
 from mm_kptm.train.evaluation import evaluate as measure
-from mm_kptm.train.loading import prefetch
+from mm_kptm.train.loading import num_workers_for, prefetch
 from mm_kptm.train.log import Log
 from mm_kptm.train.losses import Losses
 from mm_kptm.train.monitor import check_monitored_split, is_better, monitored
@@ -128,6 +128,7 @@ class _Run(Generic[BatchT]):
         self._steps = settings.num_steps
         accelerator = accelerator_for(settings)
         self.device: torch.device = accelerator.device
+        self._workers = num_workers_for(settings.num_workers, self.device)
         self._way = parallel_strategy(settings)
         self._parallel = parallel_for(model, accelerator, settings)
         self._training = module_of(self._parallel.measured)
@@ -205,7 +206,7 @@ class _Run(Generic[BatchT]):
         ):
             if (hint := float32_hint(settings, self.device)) is not None:
                 log.say(hint)
-            for plan, batches in prefetch(self._make, self._plans(), num_workers=settings.num_workers):
+            for plan, batches in prefetch(self._make, self._plans(), num_workers=self._workers):
                 self._compute(plan, batches)
                 speed.add(self._sampler.rows(plan.indices.indices))
                 profiled_step()
@@ -260,8 +261,7 @@ class _Run(Generic[BatchT]):
         losses: list[Tensor] = []
         for part, batch in zip(make.local_parts, batches, strict=True):
             seed_generators(seed_of(settings.seed, plan.step, part), self.device)
-            # DDP averages over processes: multiply by their number
-            weight = plan.weight(part, make.parts) * self._processes
+            weight = plan.weight(part, make.parts) * self._processes  # DDP averages over processes
             with self._parallel.no_sync() if part != make.local_parts[-1] else nullcontext():
                 loss = self._parallel.loss(batch.to(self.device))
                 self._scaler.scale(loss * weight).backward()
@@ -305,7 +305,7 @@ class _Run(Generic[BatchT]):
             batch_size=settings.batch_size,
             precision=settings.precision,
             seed=settings.seed,
-            num_workers=settings.num_workers,
+            num_workers=self._workers,
         )
 
     def _is_best(self, evaluations: dict[str, Evaluation]) -> bool:

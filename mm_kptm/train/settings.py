@@ -72,7 +72,7 @@ class TrainSettings:
     log_every: int = 10  #: steps between log lines
     profile_steps: int | None = None  #: write the trace of so many steps to ``profile.json`` of the run; null: none
     trackers: tuple[str, ...] = ()  #: also log to these: wandb, mlflow, tensorboard and others that Accelerate knows
-    num_workers: int = 0  #: worker processes that build batches; 0 builds them in this one
+    num_workers: int | None = None  #: worker processes that build batches; 0: none; null: 4 on CUDA, none elsewhere
 
     def __post_init__(self) -> None:
         if self.steps is not None and self.epochs is not None:

@@ -55,7 +55,7 @@ class Throughput:
             peak = peak_flops(torch.cuda.get_device_name(device), settings)
         self._peak = peak
         self._rows = 0
-        self._flops = 0.0
+        self.flops = 0.0  #: of the layers since the last log line
         self._began = time.perf_counter()
 
     @contextmanager
@@ -71,7 +71,7 @@ class Throughput:
     def _count(self, part: nn.Module, _: Any, output: Any) -> None:
         if part.training and isinstance(output, Tensor) and output.requires_grad:
             weights = sum(one.weight.numel() for one in part.modules() if isinstance(one, nn.Linear))
-            self._flops += 3 * 2.0 * weights * len(output)
+            self.flops += 3 * 2.0 * weights * len(output)
 
     def add(self, rows: int) -> None:
         """Count the rows of a step, of all processes."""
@@ -86,9 +86,9 @@ class Throughput:
         took = time.perf_counter() - self._began
         found: dict[str, float] = {"rows_per_s": round(self._rows / took)}
         if self._peak is not None:
-            found["mfu"] = round(self._flops / took / self._peak, 4)
+            found["mfu"] = round(self.flops / took / self._peak, 4)
         if self._device.type == "cuda":
             found["peak_memory_gb"] = round(torch.cuda.max_memory_allocated(self._device) / 2**30, 3)
             torch.cuda.reset_peak_memory_stats(self._device)
-        self._rows, self._flops, self._began = 0, 0.0, time.perf_counter()
+        self._rows, self.flops, self._began = 0, 0.0, time.perf_counter()
         return found

@@ -29,7 +29,7 @@ def test_flops_are_those_of_the_matrix_products_of_the_layers() -> None:
             x = layer(x, self_attention_layout(layout))
         with torch.no_grad():  # what is not trained on does not count
             layers_of(system)[0](x, self_attention_layout(layout))
-    assert speed._flops == 6 * 7 * 2 * (4 * 8 * 8 + 2 * 8 * 32)
+    assert speed.flops == 6 * 7 * 2 * (4 * 8 * 8 + 2 * 8 * 32)
     speed.add(7)
     found = speed.measures()
     assert found.keys() == {"rows_per_s", "mfu"}

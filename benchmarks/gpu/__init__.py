@@ -1,0 +1,1 @@
+"""Benchmarks of one CUDA device within ten minutes: ``python -m benchmarks.gpu``."""
