@@ -137,7 +137,7 @@ def test_weights_of_a_comparison(tmp_path: Path) -> None:
     for damage in list(DAMAGES.values())[::7]:
         weights.write_bytes(whole)
         _damage(weights, damage)
-        with pytest.raises(UserError, match="model.safetensors"):
+        with pytest.raises(UserError, match=r"model\.safetensors"):
             compare(arms, tmp_path / "compared", seeds=1, nulls=False, workers=1)
 
 
