@@ -64,9 +64,17 @@ def _acquired(folder: Path, what: str) -> int:
             ) from None
         except OSError:  # a file system without locks
             return descriptor
-        with suppress(OSError):
-            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+        if _is_at(descriptor, path):
+            with suppress(OSError):  # a full disk: the lock holds without a name
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
-                return descriptor
+            return descriptor
         os.close(descriptor)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether an open file still lies at a path."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except OSError:
+        return False

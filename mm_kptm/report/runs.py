@@ -93,9 +93,9 @@ def _check_weights(checkpoints: Path) -> None:
     """Refuse a run whose last checkpoint is damaged: what it measured cannot be measured again."""
     if not (checkpoints / "latest").is_file():
         return
-    last = checkpoints / read_text(checkpoints / "latest", "the name of a checkpoint").strip()
-    if last.parent == checkpoints and last.is_dir():
-        manifest.verify(last, required=("model.safetensors",), way_out="name a run that is whole")
+    name = read_text(checkpoints / "latest", "the name of a checkpoint").strip()
+    if name in (path.name for path in checkpoints.iterdir() if path.is_dir()):
+        manifest.verify(checkpoints / name, required=("model.safetensors",), way_out="name a run that is whole")
 
 
 def _measurements(path: Path) -> tuple[Measurement, ...]:

@@ -233,8 +233,7 @@ def load_saved(
             add(system, addition, sizes)
         for frontend, sizes in saved.frontends.items():
             add_frontend(system, frontend, sizes)
-    # who asks for fresh parts knows that the weights are not those that were saved
-    tensors = read_weights(folder / WEIGHTS) if fresh else _sealed_weights(folder)
+    tensors = _sealed_weights(folder)
     unfilled = tuple(fresh)
     if recipe.transformers is not None:
         ours = {name for name, _ in system.named_parameters(remove_duplicate=False)}

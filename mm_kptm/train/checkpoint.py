@@ -156,8 +156,14 @@ class Checkpoints:
             if self.folder / name not in named:
                 self._discard(self.folder / name)
 
-    def rewind(self, step: int, best: Best | None) -> None:
-        """Remove checkpoints after ``step``, which a run resumed there writes again."""
+    def rewind(self, step: int, best: Best | None, keep: int | None = None) -> None:
+        """Remove checkpoints after ``step``, which a run resumed there writes again, and those that a kill left over.
+
+        Args:
+            step: of the checkpoint that the run goes on from.
+            best: of that checkpoint.
+            keep: as :meth:`prune`; None keeps older checkpoints.
+        """
         for name in self._names():
             if name > _name(step):
                 self._discard(self.folder / name)
@@ -165,6 +171,8 @@ class Checkpoints:
             self.point("best", self.folder / _name(best["step"]))
         else:
             (self.folder / "best").unlink(missing_ok=True)
+        if keep is not None:
+            self.prune(keep)
 
     def _names(self) -> list[str]:
         """Names of the checkpoints, the oldest first."""

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -46,11 +47,43 @@ class Metrics:
         plain = {name: value if math.isfinite(value) else None for name, value in values.items()}
         with writing(self._path):
             self._file.write(json.dumps({"step": step, "split": split, **plain}) + "\n")
+            os.fsync(self._file.fileno())  # a checkpoint that is on disk has its lines there
 
     def close(self) -> None:
         """Close the file."""
         with writing(self._path):
             self._file.close()
+
+
+class Events:
+    """Events of TensorBoard, in the folder ``events`` of a run.
+
+    A thread of TensorBoard writes them. Where it fails, the next call raises its exception, so it need not print it.
+    """
+
+    def __init__(self, run: Path, *, purge_step: int) -> None:
+        self._path = run / "events"
+        self._excepthook, threading.excepthook = threading.excepthook, self._fails
+        with writing(self._path):
+            self._writer = SummaryWriter(str(self._path), purge_step=purge_step)
+
+    def write(self, step: int, split: str, values: Mapping[str, float | int]) -> None:
+        """Add the values of a step; they reach the file a little later."""
+        with writing(self._path):
+            for name, value in values.items():
+                self._writer.add_scalar(f"{split}/{name}", value, step)
+
+    def close(self) -> None:
+        """Write what is left and close the file."""
+        try:
+            with writing(self._path):
+                self._writer.close()
+        finally:
+            threading.excepthook = self._excepthook
+
+    def _fails(self, failure: threading.ExceptHookArgs) -> None:
+        if not (type(failure.thread).__module__.startswith("tensorboard") and isinstance(failure.exc_value, OSError)):
+            self._excepthook(failure)
 
 
 class Progress:
@@ -133,7 +166,7 @@ class Log:
     ) -> None:
         self._metrics = Metrics(run, after=start) if speaking else None
         # TensorBoard purges the events of repeated steps itself
-        self._events = SummaryWriter(str(run / "events"), purge_step=start + 1) if speaking else None
+        self._events = Events(run, purge_step=start + 1) if speaking else None
         self._trackers = trackers() if speaking and trackers is not None else None
         self._progress = Progress(label, steps=steps, start=start) if speaking and progress else None
 
@@ -160,8 +193,7 @@ class Log:
         if self._metrics is not None:
             self._metrics.write(step, split, values)
         if self._events is not None:
-            for name, value in values.items():
-                self._events.add_scalar(f"{split}/{name}", value, step)
+            self._events.write(step, split, values)
         if self._trackers is not None:
             self._trackers.log(step, split, values)
         if self._progress is not None and "rows_per_s" in values:

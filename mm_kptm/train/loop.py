@@ -163,7 +163,7 @@ class _Run(Generic[BatchT]):
         self._step, self._losses.window, self._best = state["step"], state["window"], state["best"]
         self._scaler.load_state_dict(dict(state.get("scaler", self._scaler.state_dict())))
         if is_main_process():
-            self._checkpoints.rewind(self._step, self._best)
+            self._checkpoints.rewind(self._step, self._best, self._settings.keep_last)
 
     @contextmanager
     def computing(self) -> Iterator[None]:

@@ -316,6 +316,11 @@ def test_parts_that_the_folder_lacks_can_be_asked_to_be_fresh(tmp_path: Path) ->
     model = trained(told(tmp_path, "entity-fusion"))
     held = mm_kptm.load(str(model))
     lacking(model)
+    with pytest.raises(
+        UserError, match=r"model.safetensors has \d+ bytes where .* remove manifest.json if the files were"
+    ):
+        mm_kptm.load(str(model), fresh=["encoder.fusions."], seed=0)
+    (model / "manifest.json").unlink()
     back = mm_kptm.load(str(model), fresh=["encoder.fusions."], seed=0)
     assert same(back.encoder.layers, held.encoder.layers) and not same(back.encoder.fusions, held.encoder.fusions)
 

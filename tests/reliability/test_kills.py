@@ -39,7 +39,7 @@ UNLIKE = ("environment.json", "events", ".lock", "report.html")
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def quick_writes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(atomic.os, "fsync", lambda file: None)
     torch.set_num_threads(1)
 

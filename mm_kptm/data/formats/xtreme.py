@@ -70,7 +70,14 @@ def read_paws_x(path: str | Path) -> tuple[SentencePair, ...]:
     header = [cell.strip() for cell in rows[0][0]]
     columns, first = (0, 1, 2), 0
     if set(_PAWS) <= set(header):
-        columns, first = (header.index("sentence1"), header.index("sentence2"), header.index("label")), 1
+        columns, first = (
+            (
+                header.index("sentence1"),
+                header.index("sentence2"),
+                header.index("label") if "label" in header else len(header),
+            ),
+            1,
+        )
     pairs = []
     for number, (cells, place) in enumerate(rows[first:], 1):
         one, other = (unquoted(cells[column].strip()) if column < len(cells) else "" for column in columns[:2])

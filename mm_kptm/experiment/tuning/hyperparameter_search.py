@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial
 
+DATABASE = ("sqlalchemy", "optuna")  #: packages whose exceptions are of the study
 STUDY, TRIALS, BEST = "study.db", "trials.json", "best.yaml"
 Sampler: TypeAlias = Literal["tpe", "random", "grid"]
 SAMPLERS: tuple[Sampler, ...] = ("tpe", "random", "grid")
@@ -111,13 +112,10 @@ def sweep(
 def _database(file: Path) -> Iterator[None]:
     """Context manager around code that uses a study; ``UserError`` where its file is damaged or cannot be written."""
     try:
-        import sqlalchemy.exc
-    except ImportError:  # Optuna is not installed, which is said where it is needed
         yield
-        return
-    try:
-        yield
-    except sqlalchemy.exc.SQLAlchemyError as error:
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in DATABASE:
+            raise
         reason = str(getattr(error, "orig", None) or error).partition("\n")[0]
         raise UserError(
             f"{file} cannot be used as the study of a sweep ({reason}); free some space if the disk is full, or name "
