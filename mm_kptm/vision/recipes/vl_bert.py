@@ -42,6 +42,7 @@ def vl_bert(
     whole_image: str = "mean",
     masks_regions: bool = True,
     reads_text_alone: bool = True,
+    visual_scale: float = 0.0,
     activation: str = "gelu",
     dropout: float = 0.1,
 ) -> SingleStream:
@@ -51,7 +52,9 @@ def vl_bert(
     with the encoder. The whole image is the ``mean`` of its regions (or what ``Regions.whole_image`` holds) or
     the ``first`` of them, by ``whole_image``.
     Without ``with_pooler``, as in the released pretraining, the pooled state is the final one of [CLS].
-    Fine-tuned checkpoints lack the rows of ``masks_regions`` and ``reads_text_alone``.
+    Both visual norms begin at ``visual_scale``, the published ``visual_scale_*_init``; a small model with fresh weights
+    learns to look only where that is about the size of its words. Fine-tuned checkpoints lack the rows of
+    ``masks_regions`` and ``reads_text_alone``.
     """
     text = TextEmbedding(
         vocab_size,
@@ -74,6 +77,7 @@ def vl_bert(
         whole_image=whole_image,
         masks_regions=masks_regions,
         reads_text_alone=reads_text_alone,
+        visual_scale=visual_scale,
         dropout=dropout,
     )
     layers = (

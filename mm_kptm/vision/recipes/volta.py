@@ -51,6 +51,7 @@ def volta(
     box_frequencies: int = 256,
     num_slots: int = 0,
     masks_words: bool = False,
+    visual_scale: float = 0.0,
     whole_image: bool = True,
     position_offset: int = 0,
     norm_eps: float = 1e-12,
@@ -73,7 +74,7 @@ def volta(
         region_states: width of the regions' stream, where ``region_dim`` is that of their features; as wide as the text
             unless given, and so are ``region_heads`` and ``region_ffn_dim``.
         box_dim: how many numbers of a box the embeddings of LXMERT, UNITER and ViLBERT read.
-        box_frequencies: of VL-BERT's embedding; so are ``num_slots`` and ``masks_words``, see
+        box_frequencies: of VL-BERT's embedding; so are ``num_slots``, ``masks_words`` and ``visual_scale``, see
             :class:`~mm_kptm.vision.modules.two_stream.volta_vl_bert_embedding.VoltaVlBertEmbedding`.
         whole_image: whether a region of the whole image stands before the others.
         position_offset: position of the first token, the padding id + 1 where the text is RoBERTa's.
@@ -106,6 +107,7 @@ def volta(
         box_frequencies=box_frequencies,
         num_slots=num_slots,
         masks_words=masks_words,
+        visual_scale=visual_scale,
         whole_image=whole_image,
         dropout=region_dropout,
     )

@@ -25,14 +25,14 @@ _REGION_SEGMENT = 2
 class VisualProjection(nn.Module):
     """Projection of visual features to the model dim (if the widths differ), then a norm.
 
-    The norm's weight begins at zero, as in the released configurations, so that a fresh model ignores vision.
+    The norm's weight begins at ``scale``; with zero, as in the released configurations, a fresh model ignores vision.
     """
 
-    def __init__(self, visual_dim: int, dim: int) -> None:
+    def __init__(self, visual_dim: int, dim: int, *, scale: float = 0.0) -> None:
         super().__init__()
         self.project = nn.Identity() if visual_dim == dim else nn.Linear(visual_dim, dim)
         self.norm = bert_norm(dim)
-        nn.init.zeros_(self.norm.weight)
+        nn.init.constant_(self.norm.weight, scale)
 
     def forward(self, vectors: Tensor) -> Tensor:
         """[R, V] -> [R, D]."""
@@ -54,6 +54,7 @@ class VlBertEmbedding(nn.Module):
             feature of it; ``first`` where the first region of every image is the whole image already.
         masks_regions: whether there is a row for masked regions.
         reads_text_alone: whether there is a vector for texts without an image.
+        visual_scale: of the visual part of words and regions at the start.
 
     Raises:
         UserError: three segments are needed and there are fewer, or ``whole_image`` is neither of the two.
@@ -68,6 +69,7 @@ class VlBertEmbedding(nn.Module):
         whole_image: str = "mean",
         masks_regions: bool = True,
         reads_text_alone: bool = True,
+        visual_scale: float = 0.0,
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
@@ -82,8 +84,8 @@ class VlBertEmbedding(nn.Module):
         self.text = text
         self.regions = regions
         self.whole_image = whole_image
-        self.of_words = VisualProjection(visual_dim, dim)
-        self.of_regions = VisualProjection(visual_dim, dim)
+        self.of_words = VisualProjection(visual_dim, dim, scale=visual_scale)
+        self.of_regions = VisualProjection(visual_dim, dim, scale=visual_scale)
         self.linguistic = _row(dim)
         self.masked = _row(dim) if masks_regions else None
         self.no_image = _row(visual_dim) if reads_text_alone else None

@@ -29,6 +29,7 @@ def volta_embedding(
     box_frequencies: int = 256,
     num_slots: int = 0,
     masks_words: bool = False,
+    visual_scale: float = 0.0,
     whole_image: bool = True,
     dropout: float = 0.1,
 ) -> TextBesideImage:
@@ -44,6 +45,7 @@ def volta_embedding(
             :class:`~mm_kptm.vision.modules.two_stream.volta_vl_bert_embedding.VoltaVlBertEmbedding`.
         num_slots: of vl-bert, number of regions that images are padded to; 0 for none.
         masks_words: of vl-bert, whether masked regions have a separate token embedding.
+        visual_scale: of vl-bert, of the visual part of words and regions at the start.
         whole_image: of all but vl-bert, whether a region of the whole image stands before the others.
         dropout: of the regions.
 
@@ -76,5 +78,6 @@ def volta_embedding(
         num_frequencies=box_frequencies,
         num_slots=num_slots,
         masks_words=masks_words,
+        visual_scale=visual_scale,
         dropout=dropout,
     )

@@ -70,8 +70,8 @@ class VoltaVlBertEmbedding(TextBesideImage):
     """Words with the visual feature of the image, regions with a token embedding (Su et al. 2020, figure 1).
 
     In VOLTA's variant the whole image is the first region, but words have the visual feature of the last region, which
-    also has the token [END]. All regions share the position after the text, the last one has the next. The weights of
-    both visual norms begin at zero, so that a fresh model ignores vision.
+    also has the token [END]. All regions share the position after the text, the last one has the next. With a
+    ``visual_scale`` of zero, as released, a fresh model ignores vision.
 
     Args:
         text: the text's embedding; row 2 of its segments, its positions and its norm serve the regions, too.
@@ -81,6 +81,7 @@ class VoltaVlBertEmbedding(TextBesideImage):
             with an empty region: words have the feature of a missing region, and no region has [END]. 0: no padding;
             only words of images without regions have the feature of a missing region.
         masks_words: whether masked regions have a separate token embedding (``visual_target_weights`` 6).
+        visual_scale: of the visual part of words and regions at the start.
 
     Raises:
         UserError: the segments have no row 2, there is no position for the regions, or the inputs have neither text nor
@@ -98,6 +99,7 @@ class VoltaVlBertEmbedding(TextBesideImage):
         num_frequencies: int,
         num_slots: int = 0,
         masks_words: bool = False,
+        visual_scale: float = 0.0,
         dropout: float = 0.1,
     ) -> None:
         super().__init__(
@@ -109,7 +111,7 @@ class VoltaVlBertEmbedding(TextBesideImage):
         require_rows(text.segment, 3)
         self.text_visual_norm, self.region_visual_norm = bert_norm(dim), bert_norm(dim)
         for norm in (self.text_visual_norm, self.region_visual_norm):
-            nn.init.zeros_(norm.weight)
+            nn.init.constant_(norm.weight, visual_scale)
         self.region_word, self.end_word = nn.Embedding(1, dim), nn.Embedding(1, dim)
         self.masked_word = nn.Embedding(1, dim) if masks_words else None
         self.num_slots = num_slots
