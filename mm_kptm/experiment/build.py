@@ -149,11 +149,12 @@ def build(settings: Experiment) -> Built:
         system = _system(recipe, replace(settings.encoder, weights=weights), prepared, learnt)
         check_vocabulary(system, prepared.sizes.get("vocab_size"), loaded=weights is not None)
         loaded = list(system.modules()) if weights is not None else []
-        if settings.encoder.frozen:
-            _freeze(system, settings)
+        for name, sizes in settings.encoder.added.items():
+            if name not in system.added:
+                assembly.add(system, name, sizes)
         loaded += _with_towers(system, settings.encoder)
         loaded += _with_vision(system, settings.encoder, recipe)
-        knowledge.apply_knowledge(system, settings.knowledge, prepared)
+        knowledge.apply_knowledge(system, settings.knowledge, prepared, beside=settings.encoder.added)
         if learnt is not None and learnt.objective.name not in system.heads:
             assembly.add_head(system, learnt.objective.name, learnt.sizes)
         system.data = dict(prepared.fingerprints)
@@ -288,20 +289,6 @@ def _system(
 def _fresh(asked: EncoderSettings, prepared: PreparedData) -> list[str]:
     """Parameter prefixes that may be missing in a checkpoint: those of the experiment and the task heads."""
     return [*asked.fresh, *(f"heads.{head}." for head in prepared.heads)]
-
-
-def _freeze(system: System, settings: Experiment) -> None:
-    """Keep the encoder as it was loaded; what is added around it afterwards learns.
-
-    Raises:
-        UserError: its weights are fresh.
-    """
-    if settings.weights is None:
-        raise UserError(
-            "encoder.frozen keeps the encoder as encoder.weights has it, but encoder.weights is null; name a "
-            "checkpoint, or leave frozen out"
-        )
-    system.encoder.requires_grad_(False)
 
 
 def _with_towers(system: System, asked: EncoderSettings) -> list[nn.Module]:
