@@ -22,7 +22,7 @@ from mm_kptm.datasets.protocol import (
 from mm_kptm.errors import UserError
 from mm_kptm.experiment import knowledge
 from mm_kptm.experiment.defaults import with_defaults
-from mm_kptm.experiment.freezing import freeze
+from mm_kptm.experiment.freezing import freeze, freeze_encoder
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
 from mm_kptm.experiment.visual.feature_contract import check_contract
 from mm_kptm.experiment.visual.frontend import add_vision, pixel_format, published_frontends
@@ -149,6 +149,8 @@ def build(settings: Experiment) -> Built:
         system = _system(recipe, replace(settings.encoder, weights=weights), prepared, learnt)
         check_vocabulary(system, prepared.sizes.get("vocab_size"), loaded=weights is not None)
         loaded = list(system.modules()) if weights is not None else []
+        if settings.encoder.frozen is True:
+            freeze_encoder(system, loaded=weights is not None)
         for name, sizes in settings.encoder.added.items():
             if name not in system.added:
                 assembly.add(system, name, sizes)
@@ -163,7 +165,8 @@ def build(settings: Experiment) -> Built:
             knowledge.reinitialise(module_of(model), loaded, settings.encoder.init_std)
             if weights is None:
                 assembly.restart_followers(system, system.heads)
-        freeze(system, settings.encoder.frozen)
+        if isinstance(settings.encoder.frozen, tuple):
+            freeze(system, settings.encoder.frozen)
     if settings.adversarial is not None:
         model = AdversarialTraining(model, system, settings.adversarial)
     built = Built(model, system, prepared, settings.schedule)
@@ -188,10 +191,10 @@ def _beside(task: str, prepared: PreparedData, settings: Experiment, learnt: Aux
     labelled = {
         name: weight for name, weight in weights.items() if set(find_objective(name).needs) & set(prepared.labels)
     }
-    own = replace(settings, objectives=labelled, objective_data=None) if apart else settings
+    own = labelled if apart else weights
     others = {name: weight for name, weight in weights.items() if name not in labelled}
-    beside = _objective_data(prepared, replace(settings, objectives=others)) if apart else None
-    objectives = _objectives(task, prepared, own) if own.objectives else {}
+    beside = _objective_data(prepared, settings, others) if apart else None
+    objectives = _objectives(task, prepared, settings, own) if own else {}
     heads = {**heads_of(objectives), **({} if beside is None else beside.heads), **prepared.heads}
     if learnt is not None:
         objectives[learnt.objective.name] = learnt.objective
@@ -219,14 +222,14 @@ def _beside(task: str, prepared: PreparedData, settings: Experiment, learnt: Aux
     return replace(prepared, model=model, heads=heads, fingerprints={**prepared.fingerprints, **prints})
 
 
-def _objective_data(prepared: PreparedData, settings: Experiment) -> PreparedData:
+def _objective_data(prepared: PreparedData, settings: Experiment, weights: Mapping[str, float]) -> PreparedData:
     """The data of objectives beside a task, where they have their own.
 
     Raises:
         UserError: they differ from those of the task in their vocabulary or number of languages.
     """
     beside = find_task_dataset(PRETRAINING, settings.objective_data).prepare(
-        settings.objective_data, data_request(settings)
+        settings.objective_data, replace(data_request(settings), objectives=weights)
     )
     for size, what in (("vocab_size", "pieces in the vocabulary"), ("num_languages", "languages")):
         ours, theirs = (one.sizes.get(size) for one in (prepared, beside))
@@ -238,7 +241,9 @@ def _objective_data(prepared: PreparedData, settings: Experiment) -> PreparedDat
     return beside
 
 
-def _objectives(task: str, prepared: PreparedData, settings: Experiment) -> dict[str, Objective]:
+def _objectives(
+    task: str, prepared: PreparedData, settings: Experiment, weights: Mapping[str, float]
+) -> dict[str, Objective]:
     """Objectives computed on the inputs of a task.
 
     Raises:
@@ -248,7 +253,7 @@ def _objectives(task: str, prepared: PreparedData, settings: Experiment) -> dict
     remedy = "pretrain in a run without a task, and let encoder.weights of a second run name what it saved"
     if not find_task(task).single_inputs or not isinstance(data, ReadsText):
         raise UserError(
-            f"objectives ({', '.join(settings.objectives)}) were asked for beside {task}, whose batches hold no single "
+            f"objectives ({', '.join(weights)}) were asked for beside {task}, whose batches hold no single "
             f"inputs to compute them on; {remedy}"
         )
     tokenizer = data.tokenizer()
@@ -262,7 +267,7 @@ def _objectives(task: str, prepared: PreparedData, settings: Experiment) -> dict
     context = ObjectiveContext(
         tokenizer.specials, len(tokenizer), offers, rate, find(settings.encoder.recipe), settings.objective_arguments
     )
-    return build_objectives(settings.objectives, context)
+    return build_objectives(weights, context)
 
 
 def _system(

@@ -15,7 +15,6 @@ from mm_kptm.experiment.build import Built, build
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "capital", "of", "is", "spain", "peru", "madrid", "lima"]
 SIZES = {"dim": 16, "num_heads": 2, "num_layers": 2, "ffn_dim": 32, "vocab_size": len(PIECES), "max_positions": 32}
-FROZEN = ["encoder.embed.*", "encoder.layers.*"]
 ADDED = {"side-adapter": {"sets": ["facts"], "depths": [0, 1], "width": 8, "num_heads": 2, "ffn_dim": 8}}
 
 
@@ -44,7 +43,7 @@ def experiment(**encoder: Any) -> dict[str, Any]:
             "graph": "graph.tsv",
         },
         "knowledge": {"kind": "sentence-tree"},
-        "encoder": {"recipe": "all-minilm-l6-v2", "weights": "encoder", "frozen": FROZEN, **encoder},
+        "encoder": {"recipe": "all-minilm-l6-v2", "weights": "encoder", "frozen": True, **encoder},
         "train": {"steps": 3, "batch_size": 4, "lr": 1e-2},
     }  # fmt: skip
 

@@ -51,3 +51,18 @@ def test_a_design_that_is_not_full_is_refused_before_anything_is_trained(tmp_pat
         UserError, match=r"^a full factorial comparison has an arm for every combination of graph, pict"
     ):
         compare([replace(EXPERIMENT, factors=levels)], out=tmp_path, seeds=1, nulls=False)  # type: ignore[arg-type]
+
+
+def test_a_task_that_is_only_measured_has_objectives_of_other_data_alone() -> None:
+    data = replace(SENTENCES, texts="captions")
+    weights = {"masked-tokens": 1.0, "translation-language-modeling": 1.0}
+    measured = Experiment(
+        "measured",
+        EncoderSettings("xlm-15", {"dim": 8, "num_heads": 2, "num_layers": 1}),
+        data,
+        task="parallel-sentences",
+        task_weight=0,
+        objectives=weights,
+        objective_data=SENTENCES,
+    )
+    assert set(build(measured).training.batch([0], seeded(0)).batches.by_name) == set(weights)
