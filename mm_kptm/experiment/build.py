@@ -151,9 +151,12 @@ def build(settings: Experiment) -> Built:
         loaded = list(system.modules()) if weights is not None else []
         if settings.encoder.frozen is True:
             freeze_encoder(system, loaded=weights is not None)
+        for name, sizes in settings.encoder.added.items():
+            if name not in system.added:
+                assembly.add(system, name, sizes)
         loaded += _with_towers(system, settings.encoder)
         loaded += _with_vision(system, settings.encoder, recipe)
-        knowledge.apply_knowledge(system, settings.knowledge, prepared)
+        knowledge.apply_knowledge(system, settings.knowledge, prepared, beside=settings.encoder.added)
         if learnt is not None and learnt.objective.name not in system.heads:
             assembly.add_head(system, learnt.objective.name, learnt.sizes)
         system.data = dict(prepared.fingerprints)

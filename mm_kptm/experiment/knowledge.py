@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +32,23 @@ def additions(settings: KnowledgeSettings, recipe: Recipe) -> tuple[str, ...]:
     return () if way is None else tuple(one.name for one in way.parts(recipe, trainable=settings.trainable))
 
 
-def apply_knowledge(system: System, settings: KnowledgeSettings, prepared: PreparedData) -> None:
+def apply_knowledge(
+    system: System, settings: KnowledgeSettings, prepared: PreparedData, *, beside: Collection[str] = ()
+) -> None:
     """Add knowledge modules to the encoder of a system, with fresh weights unless they were loaded with it.
+
+    Args:
+        system: changed in place.
+        settings: which modules.
+        prepared: the data, whose sizes they have.
+        beside: names of parts that the experiment puts around the encoder on its own account.
 
     Raises:
         UserError: the system was loaded with other modules, sizes or entities, its encoder does not support the
             modules, or the data have no entity ids.
     """
     names = additions(settings, find(system.recipe))
-    if system.added.keys() - set(names):
+    if system.added.keys() - {*names, *beside}:
         raise UserError(
             f"encoder.weights holds {system.recipe} with {' and '.join(system.added)}, but knowledge asks for "
             f"{' and '.join(names) or 'no added parts'}; let knowledge.kind and knowledge.trainable ask for what it "

@@ -60,6 +60,8 @@ class EncoderSettings:
     """An official checkpoint, a saved folder or package:NAME; {seed} in it stands for train.seed; fresh when null."""
     towers: dict[str, Path] = field(default_factory=dict)
     """Weights that towers start from, {image: FILE, text: RUN}; a run, a saved folder, published weights, a package."""
+    added: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Parts put around the encoder, by name with their sizes, such as {side-adapter: {sets: [facts], ...}}."""
     fresh: tuple[str, ...] = ()  #: parameter name prefixes that may be missing in `weights`
     vision: VisionSettings | None = None  #: what makes regions of pictures; null where the data have region features
     frozen: bool | tuple[str, ...] = False

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from mm_kptm.lazy import lazy
 
 if TYPE_CHECKING:
-    from mm_kptm.systems.packaged.weights import PackagedWeights, is_package, read_package
+    from mm_kptm.systems.packaged.weights import PackagedWeights, PublishedModel, find_package, read_package
 else:
-    __getattr__ = lazy(__name__, {"weights": ["PackagedWeights", "is_package", "read_package"]})
+    __getattr__ = lazy(__name__, {"weights": ["PackagedWeights", "PublishedModel", "find_package", "read_package"]})
 
-__all__ = ["PackagedWeights", "is_package", "read_package"]
+__all__ = ["PackagedWeights", "PublishedModel", "find_package", "read_package"]

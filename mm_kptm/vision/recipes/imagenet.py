@@ -36,7 +36,7 @@ EFFICIENTNET_LITE0 = Recipe(
         *(
             rule
             for part in ("conv_stem", "bn1", "blocks", "conv_head", "bn2")
-            for rule in move(part, f"encoder.backbone.{part}", depth=4)
+            for rule in move(part, f"encoder.backbone.{part}", depth=6)
         ),
     ),
     notes=("pixels are (x - 127) / 128, x from 0 to 255; pictures have 224 pixels a side, cut out of 256",),

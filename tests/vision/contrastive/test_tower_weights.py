@@ -18,6 +18,7 @@ from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.api import settings_of
 from mm_kptm.experiment.build import build
+from mm_kptm.systems.packaged.weights import PublishedModel
 from mm_kptm.vision.contrastive.tower_weights import start_towers
 from tests.small_towers import BERT, CLIP, SIZES
 
@@ -52,6 +53,16 @@ def test_a_text_tower_starts_from_a_saved_encoder_and_from_published_weights(tmp
     again = mm_kptm.build("dual-tower", seed=2, **SIZES["dual-tower"])
     start_towers(again, {"text": tmp_path / "plain"}, text_recipe="bert-base")
     assert same(again.encoder.text.encoder, bert.encoder)
+
+
+def test_a_backbone_starts_from_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = timm.create_model("test_resnet")
+    monkeypatch.setattr(
+        "mm_kptm.systems.packaged.weights.read_package", lambda path: PublishedModel(theirs.state_dict(), {})
+    )
+    system = mm_kptm.build("dual-tower", seed=1, **TIMM)
+    start_towers(system, {"image": Path("package:made-weights")})
+    assert torch.equal(system.encoder.image.trunk.conv1[0].weight, theirs.state_dict()["conv1.0.weight"])
 
 
 def test_a_tower_of_another_pair_is_taken_with_its_projection(tmp_path: Path) -> None:
