@@ -7,10 +7,10 @@ import pytest
 from mm_kptm.data.sampler import seeded
 from mm_kptm.datasets.protocol import DataRequest
 from mm_kptm.errors import UserError
+from mm_kptm.suites.number_world.datasets.made_language import MadeLanguage
 from mm_kptm.suites.number_world.datasets.parallel_texts import ParallelTexts, parallel_sentences, pretraining
 from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
 from mm_kptm.suites.number_world.generator.language import vocabulary
-from mm_kptm.suites.number_world.generator.made_language import MadeLanguage
 from mm_kptm.systems.discovery import find
 
 DATA = NumberWorldData(questions=12, eval_questions=6, numbers=12, languages=("en", "de"), topics=("colour", "owner"))
