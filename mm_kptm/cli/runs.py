@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from mm_kptm.experiment.settings import Experiment
 
 TIERS = {"tiny": "seconds", "demo": "minutes on two cores", "paper": "about an hour, five seeds"}
+SUITES = ("number-world", "atlas")
 LATEST = "the run folder of the experiment"
 
 
@@ -32,8 +34,15 @@ class _Keys(argparse.Action):
 
 def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the verbs to the parser."""
-    demo = verbs.add_parser("demo", help="train, ablate and report on Number World, with no download")
+    demo = verbs.add_parser("demo", help="train, ablate and report on an embedded benchmark, with no download")
     demo.description = "Pretrain, fine-tune and ablate on the embedded benchmark, print the tables, write a report."
+    demo.add_argument(
+        "--suite",
+        choices=SUITES,
+        default="number-world",
+        help="number-world: digits, made facts, five languages; atlas: real drawings, names and facts "
+        "(default: number-world)",
+    )
     tiers = "; ".join(f"{tier}: {cost}" for tier, cost in TIERS.items())
     demo.add_argument("--tier", choices=TIERS, default="demo", help=f"how much of it ({tiers})")
     demo.add_argument("--seeds", type=int, help="runs of every arm, with the seeds from 0 on (default: the tier's)")
@@ -45,7 +54,8 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         "train",
         help="pretrain or fine-tune as an experiment file says",
         usage="mm-kptm train EXPERIMENT.yaml [--a.b=c ...] [--resume] | mm-kptm train --resume RUN",
-        epilog="Any key of the file can be overridden as --a.b=c, for example --train.steps=10; --keys lists them.",
+        epilog="Any key of the file can be overridden as --a.b=c, for example --train.steps=10; --keys lists them. "
+        "On SIGTERM, SIGUSR1 or after train.max_hours the run saves a checkpoint and ends with exit code 75.",
         allow_abbrev=False,
     )
     train.description = "Train what an experiment file says, into the run folder OUT/NAME that it names."
@@ -93,15 +103,19 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from mm_kptm.suites.number_world.demo.demo import demo
+    from mm_kptm.suites.atlas.demo.demo import demo as on_atlas
+    from mm_kptm.suites.number_world.demo.demo import demo as on_number_world
 
     with only_json(options.json):
+        demo = on_atlas if options.suite == "atlas" else on_number_world
         result = demo(options.tier, options.out, seeds=options.seeds)
     if options.json:
         print_json(result.plain())
     else:
         print(result.text())
         print(f"\nreport: {result.report}")
+        if options.suite == "number-world":
+            print("real drawings, names and facts: mm-kptm demo --suite atlas")
     return 0
 
 
@@ -114,14 +128,20 @@ def _train(options: argparse.Namespace) -> int:
             raise UserError(f"--{one} and --{other.replace('_', '-')} exclude each other; leave one out")
     from mm_kptm import experiment
     from mm_kptm.experiment.start import is_first_process
-    from mm_kptm.train.parallel.processes import process_group
+    from mm_kptm.train.parallel.processes import Preempted, process_group
+    from mm_kptm.train.preemption import EXIT_CODE
 
-    with process_group():
-        settings, folder = _settings_of(options)
-        if options.dry_run:
-            checked = experiment.dry_run(settings)
-        else:
-            experiment.train(settings, folder, resume=options.resume is not None, overwrite=options.overwrite)
+    try:
+        with process_group():
+            settings, folder = _settings_of(options)
+            if options.dry_run:
+                checked = experiment.dry_run(settings)
+            else:
+                experiment.train(settings, folder, resume=options.resume is not None, overwrite=options.overwrite)
+    except Preempted as ended:
+        if is_first_process():
+            print(f"mm-kptm: {ended}: mm-kptm train --resume {folder}", file=sys.stderr)
+        return EXIT_CODE
     if options.dry_run:
         if is_first_process():
             _print_dry_run(checked)
@@ -179,7 +199,7 @@ def _print_dry_run(checked: DryRun) -> None:
 def _settings_of(options: argparse.Namespace) -> tuple[Experiment, Path]:
     """Settings and run folder of ``train``, from an experiment file or from the run to resume."""
     from mm_kptm.experiment.locations import read_experiment, relocated
-    from mm_kptm.experiment.run_state import LENGTH, settings_to_resume
+    from mm_kptm.experiment.run_state import FREE, LENGTH, settings_to_resume
     from mm_kptm.experiment.start import check_same, check_start
 
     if options.resume not in (None, LATEST) and Path(options.resume).is_file() and options.experiment is None:
@@ -188,7 +208,7 @@ def _settings_of(options: argparse.Namespace) -> tuple[Experiment, Path]:
         if options.resume in (None, LATEST):
             raise UserError("train needs an experiment file, or --resume with a run folder")
         for override in options.overrides:
-            if override.removeprefix("--").partition("=")[0] not in LENGTH:
+            if override.removeprefix("--").partition("=")[0] not in LENGTH + FREE:
                 raise UserError(f"{override} would change a resumed run; it keeps the settings it began with")
         folder = Path(options.resume)
         settings = settings_to_resume(folder, options.overrides)

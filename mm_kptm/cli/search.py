@@ -148,7 +148,7 @@ def _query(options: argparse.Namespace) -> int:
         print_json({"pictures": searcher.generation.facts.pictures, "facts": facts, "found": found})
     else:
         for fact in facts:
-            print(f"fact: {fact}", file=sys.stderr)
+            print(f"fact: {_printable(fact)}", file=sys.stderr)
         for hit in hits:
             print(f"{hit.similarity:+.4f}  {_printable(hit.name)}")
     return 0

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from pathlib import Path
 
 from mm_kptm.data.formats.jsonl import BY_KEY
 from mm_kptm.data.formats.tables import TableColumns
 from mm_kptm.datasets.protocol import data_name, task_datasets
 from mm_kptm.errors import UserError
+from mm_kptm.io.collected import one_by_one
 from mm_kptm.tasks.protocol import find
 
 Read = Callable[..., Sequence[object]]  #: of a path; of own files also `table`, their columns
@@ -47,3 +49,13 @@ def reader(task: str, form: str = CUSTOM, table: TableColumns = BY_KEY) -> Read:
     if form != CUSTOM:
         raise UserError(f"columns are named for files of the format {form!r}, which has its own; leave them out")
     return partial(known[form], table=table)
+
+
+def count_examples(read: Read, file: Path) -> int:
+    """Read every example of a file, holding as few at a time as its reader can; returns how many there are.
+
+    Raises:
+        UserError: of the reader.
+    """
+    examples: Iterable[object] = one_by_one(read)(file)
+    return sum(1 for _ in examples)

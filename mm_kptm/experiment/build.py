@@ -22,10 +22,10 @@ from mm_kptm.datasets.protocol import (
 from mm_kptm.errors import UserError
 from mm_kptm.experiment import knowledge
 from mm_kptm.experiment.defaults import with_defaults
-from mm_kptm.experiment.freezing import freeze
+from mm_kptm.experiment.freezing import freeze, freeze_encoder
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
 from mm_kptm.experiment.visual.feature_contract import check_contract
-from mm_kptm.experiment.visual.frontend import add_vision, pixel_format
+from mm_kptm.experiment.visual.frontend import add_vision, pixel_format, published_frontends
 from mm_kptm.knowledge.kinds.protocol import knowledge_kinds
 from mm_kptm.objectives.continual import ContinualSchedule
 from mm_kptm.objectives.mixture import Mixture, Objective
@@ -51,6 +51,7 @@ from mm_kptm.tasks.protocol import Task, check_fit, check_vocabulary
 from mm_kptm.tasks.protocol import find as find_task
 from mm_kptm.tasks.transfer import transferred
 from mm_kptm.train.protocol import Source, Trainable, module_of
+from mm_kptm.vision.contrastive.tower_weights import start_towers
 from mm_kptm.vision.objectives.image_text_contrast import IMAGES
 
 
@@ -148,6 +149,9 @@ def build(settings: Experiment) -> Built:
         system = _system(recipe, replace(settings.encoder, weights=weights), prepared, learnt)
         check_vocabulary(system, prepared.sizes.get("vocab_size"), loaded=weights is not None)
         loaded = list(system.modules()) if weights is not None else []
+        if settings.encoder.frozen is True:
+            freeze_encoder(system, loaded=weights is not None)
+        loaded += _with_towers(system, settings.encoder)
         loaded += _with_vision(system, settings.encoder, recipe)
         knowledge.apply_knowledge(system, settings.knowledge, prepared)
         if learnt is not None and learnt.objective.name not in system.heads:
@@ -156,7 +160,10 @@ def build(settings: Experiment) -> Built:
         model = prepared.model(system)
         if isinstance(settings.encoder.init_std, float):
             knowledge.reinitialise(module_of(model), loaded, settings.encoder.init_std)
-        freeze(system, settings.encoder.frozen)
+            if weights is None:
+                assembly.restart_followers(system, system.heads)
+        if isinstance(settings.encoder.frozen, tuple):
+            freeze(system, settings.encoder.frozen)
     if settings.adversarial is not None:
         model = AdversarialTraining(model, system, settings.adversarial)
     built = Built(model, system, prepared, settings.schedule)
@@ -268,7 +275,14 @@ def _system(
     if asked.weights is not None:
         saved = {} if learnt is None else knowledge.held_head(learnt, asked.weights)
         heads = {**prepared.heads, **saved}
-        return pretrained.load(recipe.name, asked.weights, heads=heads, fresh=_fresh(asked, prepared), **sizes)
+        return pretrained.load(
+            recipe.name,
+            asked.weights,
+            heads=heads,
+            frontends=published_frontends(asked.vision, recipe),
+            fresh=_fresh(asked, prepared),
+            **sizes,
+        )
     published = recipe.published_sizes()
     by_data = {name: size for name, size in prepared.sizes.items() if name in published}
     return pretrained.build(recipe.name, heads=prepared.heads, **(by_data | sizes))
@@ -277,6 +291,17 @@ def _system(
 def _fresh(asked: EncoderSettings, prepared: PreparedData) -> list[str]:
     """Parameter prefixes that may be missing in a checkpoint: those of the experiment and the task heads."""
     return [*asked.fresh, *(f"heads.{head}." for head in prepared.heads)]
+
+
+def _with_towers(system: System, asked: EncoderSettings) -> list[nn.Module]:
+    """Fill the towers that start from weights of their own; the modules that keep them."""
+    if not asked.towers:
+        return []
+    text = asked.sizes.get("text")
+    recipe = text.get("recipe") if isinstance(text, Mapping) else None
+    start_towers(system, asked.towers, text_recipe=None if recipe is None else str(recipe))
+    assembly.restart_followers(system, system.heads)
+    return [part for side in asked.towers for part in system.encoder.get_submodule(side).modules()]
 
 
 def _with_vision(system: System, asked: EncoderSettings, recipe: Recipe) -> list[nn.Module]:

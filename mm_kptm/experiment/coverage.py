@@ -183,7 +183,7 @@ def _linked(inputs: Inputs, owners: Tensor) -> Iterator[Tensor]:
 
 
 def _nothing(settings: Experiment, built: Built, split: str, found: Coverage) -> str:
-    graph = getattr(settings.data, "graph", None)
+    graph = getattr(settings.data, "graph", None) or getattr(settings.data, "descriptions", None)
     names = name_coverage(built.prepared)
     asked = f"knowledge.facts is {settings.knowledge.facts}, but none of the {found.texts} texts of {split}"
     if names is None:

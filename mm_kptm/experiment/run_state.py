@@ -22,6 +22,8 @@ CONFIG, DATA, MODEL = "config.yaml", "data.json", "model"
 INIT_STD = "encoder.init_std"
 LENGTH = ("train.steps", "train.epochs", "train.patience")  #: settings that a run which has ended may go on with
 
+FREE = ("train.max_hours",)  #: settings that say nothing of the result, so that every start may choose its own
+
 
 def leftovers(folder: Path) -> list[Path]:
     """Files in a run folder that no run consists of: the lock, and temporary files of killed processes."""
@@ -76,7 +78,7 @@ def is_longer(requested: Experiment, began: Experiment, folder: Path) -> bool:
     ours, theirs = config.leaves(requested), config.leaves(began)
     if ours.get(INIT_STD) == "auto":  # the run says what that was
         ours[INIT_STD] = theirs.get(INIT_STD)
-    changed = [key for key in sorted(ours | theirs) if ours.get(key) != theirs.get(key)]
+    changed = [key for key in sorted(ours | theirs) if ours.get(key) != theirs.get(key) and key not in FREE]
     ended = (folder / MODEL).is_dir()  # written after the last step
     before, now = paths_of(began), paths_of(requested)
     moved = {key for key in before.keys() & now.keys() if _is_moved(before[key], now[key])}
@@ -112,7 +114,7 @@ def settled(folder: Path, checkpoint: Path, overrides: Sequence[str] = ()) -> tu
     except UserError as error:
         return sealed, [f"{path} is not what the run began with ({error})"]
     ours, theirs = config.leaves(sealed), config.leaves(there)
-    kept = {*paths_of(there), *LENGTH}
+    kept = {*paths_of(there), *LENGTH, *FREE}
     changed = [key for key in sorted(ours | theirs) if ours.get(key) != theirs.get(key)]
     moved = [f"--{key}={json.dumps(theirs[key])}" for key in changed if key in kept and key in theirs]
     said = [

@@ -82,6 +82,7 @@ def _hold_sigint() -> Iterator[None]:
 def _settle() -> None:
     """Initialise a worker: one thread, the parent's plug-ins, stdout redirected to stderr, exit with the parent."""
     torch.set_num_threads(1)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))  # at once: a run would save first
     load_inherited()
     threading.Thread(target=_follow, daemon=True).start()
     sys.stdout.flush()

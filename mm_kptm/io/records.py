@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from mm_kptm.errors import UserError
-from mm_kptm.io.text_lines import read_text
+from mm_kptm.io.json_items import JsonItems, Malformed, has_surrogate
+from mm_kptm.io.text_lines import each_line, is_file, read_text
 
 Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
 Value = TypeVar("Value", str, int, float, list[Json], dict[str, Json])
+T = TypeVar("T")
 _HUGE = 10**300  #: whole numbers from here on are no numbers of any data
 _KINDS = {str: "a text", int: "a whole number", float: "a number", list: "a list", dict: "an object"}
 
@@ -139,9 +141,13 @@ def read_lines(path: str | Path, *, allow_empty: bool = False) -> list[Record]:
     Raises:
         UserError: as :func:`read_text`; a line is no JSON, or no object.
     """
-    lines = read_text(path, "a file of one JSON object a line", allow_empty=allow_empty).split("\n")
-    places = [(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
-    return [read_line(line, place) for line, place in places]
+    return list(each_record(path, allow_empty=allow_empty))
+
+
+def each_record(path: str | Path, *, allow_empty: bool = False) -> Iterator[Record]:
+    """Iterate over the objects of :func:`read_lines`, holding one at a time; the same errors."""
+    lines = each_line(path, "a file of one JSON object a line", allow_empty=allow_empty)
+    return (read_line(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip())
 
 
 def read_line(line: str, place: str) -> Record:
@@ -151,23 +157,93 @@ def read_line(line: str, place: str) -> Record:
 
 def read_listed(path: str | Path) -> list[Record]:
     """Read a JSON file that is one non-empty list of objects; ``UserError`` otherwise."""
-    listed = read_json(path)
-    if not isinstance(listed, list) or not listed:
+    return list(each_listed(path))
+
+
+def each_listed(path: str | Path) -> Iterator[Record]:
+    """Iterate over the objects of :func:`read_listed`, holding one at a time; the same errors."""
+    at = -1
+    for at, value in enumerate(each_item(path)):
+        yield Record.of(value, f"{path}, entry {at}")
+    if at < 0:
+        listed = read_json(path)
         raise UserError(f"{path} must hold a list of at least one object, but it is {shown(listed)}")
-    return [Record.of(value, f"{path}, entry {at}") for at, value in enumerate(listed)]
+
+
+def each_entry(path: str | Path, key: str) -> Iterator[Record]:
+    """Iterate over the objects in the list under ``key`` of a JSON object, at least one, holding one at a time.
+
+    Raises:
+        UserError: as :func:`read_json`; there is no such list, or it is empty or holds something else.
+    """
+    at = -1
+    for at, value in enumerate(each_item(path, key)):
+        yield Record.of(value, f"{path}, {key}[{at}]")
+    if at < 0:
+        Record.of(read_json(path), str(path)).records(key)
+
+
+def each_item(path: str | Path, key: str | None = None) -> Iterator[Json]:
+    """Iterate over the values of a list in a JSON file, one held at a time: of the whole file, or under ``key``.
+
+    What has no such list has no value here.
+
+    Raises:
+        UserError: as :func:`read_json`.
+    """
+    return _streamed(Path(path), lambda items: items.under(key))
+
+
+def each_pair(path: str | Path) -> Iterator[tuple[str, Json]]:
+    """Iterate over the keys and values of a JSON object, holding one at a time.
+
+    Raises:
+        UserError: as :func:`read_json`; the file is something else.
+    """
+    empty = True
+    for pair in _streamed(Path(path), JsonItems.pairs):
+        empty = False
+        yield pair
+    if empty:
+        Record.of(read_json(path), str(path))
+
+
+def _streamed(path: Path, part: Callable[[JsonItems], Iterator[T]]) -> Iterator[T]:
+    try:
+        if is_file(path):
+            with JsonItems(path, json.JSONDecoder(object_pairs_hook=_object)) as items:
+                yield from part(items)
+            return
+    except Malformed:
+        pass
+    read_json(path)  # says what is wrong, and where
+    raise UserError(f"{path} cannot be read: it is another file now than when reading began")
+
+
+def begins_with_list(path: str | Path) -> bool:
+    """Whether a JSON file is one list, by its first character; ``UserError`` as :func:`read_text`."""
+    for line in each_line(path, "a JSON file"):
+        if line.strip():
+            return line.lstrip().startswith("[")
+    return False
 
 
 def read_table(path: str | Path) -> list[tuple[list[str], str]]:
     """Read a TSV file: the cells of every line with its location; blank lines are skipped."""
-    lines = read_text(path, "a table of cells between tabs").split("\n")
-    places = [(line.rstrip("\r"), f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
-    return [(line.split("\t"), place) for line, place in places]
+    return list(each_row(path))
+
+
+def each_row(path: str | Path) -> Iterator[tuple[list[str], str]]:
+    """Iterate over the rows of :func:`read_table`, holding one at a time; the same errors."""
+    lines = each_line(path, "a table of cells between tabs")
+    return ((line.split("\t"), f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip())
 
 
 def once(id_: int | str, place: str, seen: dict[str, str], what: str) -> None:
-    """Refuse a duplicate id; ``seen`` maps ids to their first location."""
-    if (first := seen.setdefault(str(id_), place)) != place:
-        raise UserError(f"{place}: {what} {id_} is there twice, first at {first}")
+    """Refuse a duplicate id; ``seen`` maps ids to their first location in the file, which is the same for all."""
+    file, comma, where = place.partition(", ")
+    if (first := seen.setdefault(str(id_), where)) != where:
+        raise UserError(f"{place}: {what} {id_} is there twice, first at {file}{comma}{first}")
 
 
 def one_of(value: str, known: Sequence[str], place: str) -> str:
@@ -206,7 +282,7 @@ def parse_json(text: str, place: str, *, whole: bool = True) -> Json:
         raise UserError(f"{place} holds a number of too many digits") from None
     except RecursionError:
         raise UserError(f"{place} nests too deep to be read") from None
-    if "\\u" in text and (half := _SURROGATE.search(text)) and _has_surrogate(value):
+    if "\\u" in text and (half := _SURROGATE.search(text)) and has_surrogate(value):
         raise UserError(f"{place} holds {half[0]}, which is half a character; write the whole one")
     return value
 
@@ -224,12 +300,3 @@ def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
 
 
 _SURROGATE = re.compile(r"\\u[dD][89abcdefABCDEF][0-9a-fA-F]{2}")
-
-
-def _has_surrogate(value: Json) -> bool:
-    """Whether a text or key inside the value cannot be encoded."""
-    try:
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except UnicodeEncodeError:
-        return True
-    return False

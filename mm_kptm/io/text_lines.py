@@ -144,6 +144,31 @@ def is_blank(text: str) -> bool:
     return all(letter.isspace() or unicodedata.category(letter) in ("Cf", "Cc") for letter in text)
 
 
+def each_line(path: str | Path, kind: str, *, allow_empty: bool = False) -> Iterator[str]:
+    """Iterate over the lines of :func:`read_text`, without their ends, holding one at a time.
+
+    Raises:
+        UserError: as :func:`read_text`.
+    """
+    path = Path(path)
+    if not is_file(path):
+        raise UserError(f"{path} was to be read, but there is no such file")
+    blank = True
+    try:
+        with open_bytes(path) as file, io.TextIOWrapper(file, encoding="utf-8-sig") as lines:
+            for line in lines:
+                if "\0" in line:
+                    break
+                blank = blank and not line.strip()
+                yield line.removesuffix("\n")
+            else:
+                if not blank or allow_empty:
+                    return
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error, lzma.LZMAError):
+        pass  # what is wrong, and in which line, is said by reading the whole
+    read_text(path, kind, allow_empty=allow_empty)
+
+
 def is_count(text: str) -> bool:
     """Whether a text is a whole number of 0 or more in ASCII digits, small enough for 64 bits.
 

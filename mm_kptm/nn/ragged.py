@@ -1,9 +1,9 @@
 """Attention over ragged rows.
 
 An :class:`AttentionLayout` says which rows attend to which; :func:`attend` computes it with the back end that suits the
-device: on a CPU neighbouring sequences of equal length go into one call (no padding, no mask), on CUDA the rows go to
-``torch.nn.attention.varlen`` or, under a mask, to FlexAttention. :func:`padded_attend` is the reference that the tests
-compare the others with.
+device: on a CPU neighbouring sequences of equal length go into one call (no padding, no mask), on CUDA all sequences go
+into one call, or into up to four under a mask with dropout (:mod:`mm_kptm.nn.kernels.choice`). :func:`padded_attend` is
+the reference that the tests compare the others with.
 
 Shapes: B sequences, Q query rows, S source rows, H heads, E dim of one head, n and m rows of one sequence.
 """
@@ -13,29 +13,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
-from functools import cache, cached_property, lru_cache
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from mm_kptm.batch import AttentionMask, SequenceLayout, pad
+from mm_kptm.batch.rows import on_host, rows_at
+from mm_kptm.nn.kernels.block_masks import block_mask, compute_flex
+from mm_kptm.nn.kernels.calls import AttentionCalls, calls_of, compute_calls
+from mm_kptm.nn.kernels.choice import Kernel, kernel_for
+from mm_kptm.nn.kernels.lowering import group_calls, varlen_call
+from mm_kptm.nn.kernels.operator import attention
+from mm_kptm.nn.visibility import Causal
 
 if TYPE_CHECKING:
     from torch.nn.attention.flex_attention import BlockMask
-
-
-@dataclass(frozen=True)
-class Block:
-    """A run of neighbouring sequences with equal query lengths and equal source lengths."""
-
-    rows: slice  #: query rows
-    sources: slice
-    count: int  #: number of sequences
-    mask: Tensor | None  #: true where attended to, [count, 1, n, m]; None: everywhere
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +43,7 @@ class AttentionLayout:
     mask: AttentionMask | None = None
     query_rows: Tensor | None = None  #: row of each query in its stream, [Q]; None: all rows in order
     source_rows: Tensor | None = None  #: row of each source in its stream, [S]; None: all rows in order
+    lowered: AttentionCalls | BlockMask | None = field(default=None, init=False)  #: set by :meth:`prepare`
 
     def query_states(self, x: Tensor) -> Tensor:
         """The query rows of a stream, [Q, ...]."""
@@ -58,34 +55,66 @@ class AttentionLayout:
 
     def restrict_queries(self, rows: Tensor) -> AttentionLayout:
         """The same layout for some of its queries; ``rows`` [Q] in ascending order."""
-        counts = torch.bincount(self.queries.sequence_ids(rows.device)[rows], minlength=len(self.queries))
-        numbers = rows if self.query_rows is None else self.query_rows[rows]
+        ids = self.queries.sequence_ids(torch.device("cpu"))
+        counts = torch.bincount(ids[on_host(rows)], minlength=len(self.queries))
+        numbers = rows if self.query_rows is None else rows_at(self.query_rows, rows)
         return replace(self, queries=SequenceLayout(tuple(counts.tolist())), query_rows=numbers)
+
+    @property
+    def causal(self) -> bool:
+        """Whether the mask is causal over whole sequences."""
+        return isinstance(self.mask, Causal) and self.query_rows is None and self.queries == self.sources
+
+    def kernel(self, device: torch.device, dtype: torch.dtype, *, head_dim: int, dropout: bool) -> Kernel:
+        """The kernel that computes this layout."""
+        masked = self.mask is not None
+        return kernel_for(device, dtype, head_dim=head_dim, masked=masked, causal=self.causal, dropout=dropout)
+
+    def prepare(self, kernel: Kernel, device: torch.device) -> None:
+        """Lower the layout to what ``kernel`` reads, for layers that are compiled."""
+        object.__setattr__(self, "lowered", self.blocks(device) if kernel == "flex" else self.calls(kernel, device))
 
     @cached_property
     def _lowered(self) -> dict[tuple[str, torch.device], object]:
         return {}
 
-    def blocks(self, device: torch.device) -> tuple[Block, ...]:
-        """The runs that are computed one after the other; made once per device."""
-        key = ("blocks", device)
-        if key not in self._lowered:
-            self._lowered[key] = tuple(
-                Block(rows, sources, count, self._mask(rows, sources, count, device))
-                for rows, sources, count in runs(self.queries, self.sources)
-            )
-        return cast(tuple[Block, ...], self._lowered[key])
+    def calls(self, kernel: Kernel, device: torch.device) -> AttentionCalls:
+        """The calls of the kernel ``runs``, ``varlen`` or ``groups``; made once per device."""
+        if (key := (kernel, device)) not in self._lowered:
+            lower = {"runs": self._runs, "varlen": self._varlen, "groups": self._groups}[kernel]
+            self._lowered[key] = lower(device)
+        return cast(AttentionCalls, self._lowered[key])
 
-    def block_mask(self, device: torch.device) -> BlockMask:
+    def blocks(self, device: torch.device) -> BlockMask:
         """FlexAttention's mask: one long sequence in which sequences do not attend to each other."""
-        key = ("block mask", device)
-        if key not in self._lowered:
-            mask = self._mask_mod(device)
-            sizes = self.queries.total, self.sources.total
-            from torch.nn.attention.flex_attention import create_block_mask  # two seconds of start-up, for CUDA alone
-
-            self._lowered[key] = create_block_mask(mask, None, None, *sizes, device=str(device))
+        if (key := ("flex", device)) not in self._lowered:
+            self._lowered[key] = block_mask(self._mask_mod(device), self.queries, self.sources, device)
         return cast("BlockMask", self._lowered[key])
+
+    def _runs(self, device: torch.device) -> AttentionCalls:
+        blocks = list(runs(self.queries, self.sources))
+        shapes = [(count, _size(rows, count), _size(from_rows, count)) for rows, from_rows, count in blocks]
+        if self.mask is None:
+            return calls_of(shapes)
+        masks = [
+            finite(self._seen(self.mask, *block, device)).expand(shape).flatten()
+            for block, shape in zip(blocks, shapes, strict=True)
+            if all(shape)
+        ]
+        return calls_of(shapes, torch.cat(masks) if masks else None)
+
+    def _varlen(self, device: torch.device) -> AttentionCalls:
+        return varlen_call(self.queries, self.sources, device, causal=self.causal)
+
+    def _groups(self, device: torch.device) -> AttentionCalls:
+        mask, streamed = self.mask, self.query_rows
+        if mask is None:
+            return group_calls(self.queries, self.sources, device)
+
+        def seen(rows: Tensor, sources: Tensor) -> Tensor:
+            return mask.mask_mod(rows if streamed is None else streamed[rows], sources)
+
+        return group_calls(self.queries, self.sources, device, seen)
 
     def _mask_mod(self, device: torch.device) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
         """FlexAttention's ``mask_mod``: whether a query index attends to a source index."""
@@ -119,10 +148,9 @@ class AttentionLayout:
             _by_sequence(numbers, count).unsqueeze(2), _by_sequence(source, count).unsqueeze(1)
         )
 
-    def _mask(self, rows: slice, sources: slice, count: int, device: torch.device) -> Tensor | None:
-        if self.mask is None or rows.start == rows.stop:
-            return None
-        return finite(self._seen(self.mask, rows, sources, count, device)).unsqueeze(1)
+
+def _size(rows: slice, count: int) -> int:
+    return cast(int, rows.stop - rows.start) // count
 
 
 def _by_sequence(numbers: Tensor, count: int) -> Tensor:
@@ -189,18 +217,18 @@ def attend(query: Tensor, key: Tensor, value: Tensor, reading: AttentionLayout, 
 
     Scaled dot-product attention (Vaswani et al. 2017, eq. 1) within the sequences of ``reading``.
     """
+    if torch.compiler.is_compiling():
+        return _compiled_attend(query, key, value, reading, dropout)
     if _observer is not None:
         _observer(query, key, reading)
     if not len(query):
         return query  # the kernels need at least one row
     if (records := _records.get()) is not None:
         return _recorded(query, key, value, reading, records)
-    if query.is_cuda and not dropout:
-        if reading.mask is None and query.dtype in (torch.float16, torch.bfloat16):
-            return _varlen(query, key, value, reading)
-        if reading.mask is not None:
-            return _flex(query, key, value, reading)
-    return _by_run(query, key, value, reading, dropout)
+    kernel = reading.kernel(query.device, query.dtype, head_dim=query.shape[-1], dropout=dropout > 0)
+    if kernel == "flex":
+        return compute_flex(query, key, value, reading.blocks(query.device))
+    return compute_calls(query, key, value, reading.calls(kernel, query.device), dropout)
 
 
 class AttentionRecord(NamedTuple):
@@ -237,48 +265,14 @@ def _recorded(
     return (found @ v).transpose(1, 2)[_real(reading.queries, query.device)]
 
 
-def _by_run(query: Tensor, key: Tensor, value: Tensor, reading: AttentionLayout, dropout: float) -> Tensor:
-    blocks = reading.blocks(query.device)
-    # one split of all rows: the gradients of its pieces are joined once, those of slices are added up one by one
-    queries = query.split([block.rows.stop - block.rows.start for block in blocks])
-    sizes = [block.sources.stop - block.sources.start for block in blocks]
-    attended = []
-    for block, *pieces in zip(blocks, queries, key.split(sizes), value.split(sizes), strict=True):
-        if not len(pieces[0]):
-            continue
-        if not len(pieces[1]):
-            attended.append(torch.zeros_like(pieces[0]))  # no source row
-            continue
-        q, k, v = (_sequences(piece, block.count) for piece in pieces)
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=block.mask, dropout_p=dropout)
-        attended.append(out.transpose(1, 2).flatten(0, 1))
-    return torch.cat(attended)
-
-
-def _sequences(rows: Tensor, count: int) -> Tensor:
-    """[count * n, H, E] -> [count, H, n, E]."""
-    return rows.unflatten(0, (count, -1)).transpose(1, 2)
-
-
-def _varlen(query: Tensor, key: Tensor, value: Tensor, reading: AttentionLayout) -> Tensor:
-    longest_query, longest_source = max(reading.queries.lengths), max(reading.sources.lengths)
-    bounds = reading.queries.cu_seqlens(query.device), reading.sources.cu_seqlens(query.device)
-    from torch.nn.attention.varlen import varlen_attn
-
-    return cast(Tensor, varlen_attn(query, key, value, *bounds, longest_query, longest_source))
-
-
-@cache
-def _compiled_flex() -> Callable[..., Tensor]:
-    from torch.nn.attention.flex_attention import flex_attention
-
-    return torch.compile(flex_attention, dynamic=True)
-
-
-def _flex(query: Tensor, key: Tensor, value: Tensor, reading: AttentionLayout) -> Tensor:
-    q, k, v = (rows.transpose(0, 1).unsqueeze(0) for rows in (query, key, value))  # [1, H, Q or S, E]
-    attended = _compiled_flex()(q, k, v, block_mask=reading.block_mask(query.device))
-    return attended.squeeze(0).transpose(0, 1)
+def _compiled_attend(query: Tensor, key: Tensor, value: Tensor, reading: AttentionLayout, dropout: float) -> Tensor:
+    """Attention inside of a compiled layer; the layout was lowered before."""
+    lowered = reading.lowered
+    if lowered is None:
+        raise RuntimeError("a compiled layer got an attention layout that is not lowered; call its prepare before")
+    if isinstance(lowered, AttentionCalls):
+        return attention(query, key, value, lowered, dropout)
+    return compute_flex(query, key, value, lowered)
 
 
 def padded_attend(query: Tensor, key: Tensor, value: Tensor, reading: AttentionLayout) -> Tensor:

@@ -2,6 +2,6 @@
 
 from mm_kptm.lazy import lazy
 
-__all__ = ["number_world", "search"]
+__all__ = ["atlas", "number_world", "search"]
 
 __getattr__ = lazy(__name__, {}, rooms=__all__)

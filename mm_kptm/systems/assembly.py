@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -127,9 +127,27 @@ def shapes(module: nn.Module) -> dict[str, torch.Size]:
 
 @torch.no_grad()
 def fill(system: System, tensors: Mapping[str, Tensor]) -> None:
+    """Copy the tensors into a system; momentum encoders of which they hold nothing start as copies of the encoder."""
     ours = parameters(system)
     for name, tensor in tensors.items():
         ours[name].copy_(tensor)
+    given = {name.split(".")[1] for name in tensors if name.startswith("heads.")}
+    restart_followers(system, [head for head in system.heads if head not in given])
+
+
+@runtime_checkable
+class FollowsEncoder(Protocol):
+    """Head with a momentum encoder (He et al. 2020, MoCo, section 3.1)."""
+
+    def follow(self, encoder: nn.Module, momentum: float) -> None:
+        """Move it towards the encoder: momentum * slow + (1 - momentum) * fast."""
+
+
+def restart_followers(system: System, heads: Iterable[str]) -> None:
+    """Let the momentum encoders of these heads be copies of the encoder, as a training begins."""
+    for name in heads:
+        if isinstance(head := system.heads[name], FollowsEncoder) and not system.added:
+            head.follow(system.encoder, 0.0)
 
 
 @contextmanager

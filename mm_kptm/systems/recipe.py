@@ -16,6 +16,7 @@ from mm_kptm.systems.text_format import BERT_FORMAT, TextFormat
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from mm_kptm.systems.keymap import TranslatedState
     from mm_kptm.systems.transformers_form import TransformersForm
 
 
@@ -63,6 +64,8 @@ class Recipe:
     fixed_fields: Mapping[str, Sequence[Any]] = field(default_factory=lambda: STANDARD)
     """Published fields and the values that they may have; those of ``config_keys`` are read instead."""
     read_fields: frozenset[str] = frozenset()  #: published fields that ``read_config`` reads
+    convert_state: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] | None = None
+    """From the tensors of another library to those that ``weights`` renames, where several of them become one."""
     infer_from_shapes: Mapping[str, tuple[str, int]] = field(
         default_factory=dict
     )  #: arguments of build -> parameter of the model, axis
@@ -70,6 +73,8 @@ class Recipe:
     """What a translated checkpoint and the sizes known so far tell of sizes that are no plain numbers."""
     infer_heads: Callable[[Mapping[str, Tensor]], Mapping[str, Mapping[str, Any]]] | None = None
     """What a translated checkpoint tells of the sizes of heads, by head."""
+    infer_frontends: Callable[[TranslatedState, Mapping[str, Any]], Mapping[str, Mapping[str, Any]]] | None = None
+    """What a translated checkpoint and its configuration tell of the sizes of frontends, by frontend."""
     notes: tuple[str, ...] = ()  #: where the released code, or ours, departs from the paper
     transformers: TransformersForm | None = None  #: how transformers opens what was saved, where it has an equal class
     text: TextFormat = BERT_FORMAT  #: the form in which it reads texts

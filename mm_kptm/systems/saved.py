@@ -264,9 +264,9 @@ def give_tokenizer(system: System, folder: Path) -> None:
 
 
 def tokenizer_of(
-    system: System, source: Path, *, lowercase: bool | None = None, ideographs: bool = True
+    system: System, source: Path | Mapping[str, bytes], *, lowercase: bool | None = None, ideographs: bool = True
 ) -> TextTokenizer:
-    """The tokenizer in a file or a folder, for the texts of one system; its files are read when it is first used."""
+    """The tokenizer in a file, a folder, or files by their names, for one system; it is read when it is first used."""
     limits = _text_limits(system)
     return TextTokenizer(
         source,
@@ -275,6 +275,7 @@ def tokenizer_of(
         languages=limits.languages,
         lowercase=lowercase,
         ideographs=ideographs,
+        siglip=True if find(system.recipe).text.tokenizer == "siglip" else None,
     )
 
 

@@ -24,7 +24,8 @@ class SequenceTemplate:
 
     def max_pieces(self, max_length: int, parts: int, specials: Specials) -> int:
         """Number of word pieces that fit with the special tokens."""
-        return max_length - specials.around(parts) + (not self.opened) + (parts == 1 and not self.closed)
+        unopened = specials.opens and not self.opened
+        return max_length - specials.around(parts) + unopened + (parts == 1 and not self.closed)
 
     def around(self, parts: Sequence[Sequence[int | T]], specials: Specials) -> list[int | T]:
         """The concatenated parts with the special-token ids around them.
@@ -32,7 +33,7 @@ class SequenceTemplate:
         >>> SequenceTemplate().around([[7, 8], [9]], Specials(0, 1, 2, 3, 4))
         [2, 7, 8, 3, 9, 3]
         """
-        sequence: list[int | T] = [specials.start] if self.opened else []
+        sequence: list[int | T] = [specials.start] if self.opened and specials.opens else []
         for number, part in enumerate(parts, 1):
             stops = specials.between if number < len(parts) else int(self.closed or len(parts) > 1)
             sequence += [*part, *[specials.stop] * stops]
@@ -64,8 +65,9 @@ class TextFormat:
 
     template: SequenceTemplate = BERT_TEMPLATE  #: of a text or text pair
     word_template: SequenceTemplate = BERT_TEMPLATE  #: of a text with word-level labels
-    tokenizer: Literal["file", "characters", "clip"] = "file"
-    """As the vocabulary file says; K-BERT's characters; or CLIP's published pairs where no file says otherwise."""
+    tokenizer: Literal["file", "characters", "clip", "siglip"] = "file"
+    """As the vocabulary file says; K-BERT's characters; CLIP's published pairs where no file says otherwise; or
+    SigLIP's, whose files are those of T5."""
     fact_wording: Literal["joined", "spaced"] = "spaced"  #: wording of injected facts, unless a task overrides it
     markers: Mapping[str, MarkerTokens] = field(default_factory=dict)  #: mention markers by task
     languages: tuple[str, ...] = ()  #: language codes in the order of the language ids, if the encoder embeds them

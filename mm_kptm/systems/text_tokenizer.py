@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from mm_kptm.batch import Inputs, Tokens
-from mm_kptm.data.tokenizers.opening import open_tokenizer, tokenizer_files
+from mm_kptm.data.tokenizers.opening import OPTIONS, is_siglip, open_tokenizer, tokenizer_files
 from mm_kptm.data.tokenizers.protocol import Tokenizer, framed
+from mm_kptm.data.tokenizers.siglip import TOKENIZER_CLASS
 from mm_kptm.errors import UserError, nearest
 from mm_kptm.io.atomic import write_json
 from mm_kptm.systems.checkpoint_folder import read_config_file
 
-OPTIONS = "tokenizer_config.json"  #: transformers' name for how the files are read
 _BY_SUFFIX = {".txt": "vocab.txt", ".json": "tokenizer.json"}
 
 
@@ -29,31 +30,45 @@ class TextTokenizer:
     """Texts, or pairs of them, as inputs of one system.
 
     Args:
-        source: a file or a folder of a tokenizer (:mod:`mm_kptm.data.tokenizers.opening`).
+        source: a file or a folder of a tokenizer (:mod:`mm_kptm.data.tokenizers.opening`), or the content of its files
+            by their names.
         max_length: tokens that the system can read, special ones included.
         vocab_size: rows of its word table.
         languages: codes in the order of its language ids, where it embeds them.
         lowercase: of an uncased model; None: what the files say.
         ideographs: whether word pieces are cut at every ideograph.
+        siglip: whether the files are SigLIP's; None: as they say.
     """
 
-    source: Path
+    source: Path | Mapping[str, bytes]
     max_length: int
     vocab_size: int
     languages: tuple[str, ...] = ()
     lowercase: bool | None = None
     ideographs: bool = True
+    siglip: bool | None = None
 
     @cached_property
     def pieces(self) -> Tokenizer:
         """What cuts texts into pieces; ``UserError`` where its files are malformed or of another system."""
-        tokenizer = open_tokenizer(self.source, lowercase=self.lowercase, ideographs=self.ideographs)
+        tokenizer, named = self._opened(), self.source if isinstance(self.source, Path) else "the package"
         if len(tokenizer) > self.vocab_size:
             raise UserError(
-                f"the tokenizer in {self.source} has {len(tokenizer)} pieces, but the system embeds {self.vocab_size}; "
+                f"the tokenizer in {named} has {len(tokenizer)} pieces, but the system embeds {self.vocab_size}; "
                 "take the one that the system was trained with"
             )
         return tokenizer
+
+    def _opened(self) -> Tokenizer:
+        if isinstance(self.source, Path):
+            return self._open(self.source)
+        with tempfile.TemporaryDirectory() as folder:
+            for name, content in self.source.items():
+                (Path(folder) / name).write_bytes(content)
+            return self._open(Path(folder))
+
+    def _open(self, source: Path) -> Tokenizer:
+        return open_tokenizer(source, lowercase=self.lowercase, ideographs=self.ideographs, siglip=self.siglip)
 
     def __call__(
         self,
@@ -115,13 +130,18 @@ class TextTokenizer:
 
     def save(self, folder: Path) -> None:
         """Copy its files into a folder, under names that :func:`from_folder` and transformers look for."""
-        files = tokenizer_files(self.source)
+        if not isinstance(self.source, Path):
+            for name, content in self.source.items():
+                (folder / name).write_bytes(content)
+        files = tokenizer_files(self.source) if isinstance(self.source, Path) else ()
         for file in files:
             name = _BY_SUFFIX.get(file.suffix, file.name) if len(files) == 1 else file.name
             if (folder / name).resolve() != file.resolve():
                 shutil.copyfile(file, folder / name)
-        options = {"do_lower_case": self.lowercase, "tokenize_chinese_chars": self.ideographs}
-        limits = {"model_max_length": self.max_length}
+        options: dict[str, object] = {"do_lower_case": self.lowercase, "tokenize_chinese_chars": self.ideographs}
+        if self.siglip or (files and is_siglip(files[0])):
+            options = {"tokenizer_class": TOKENIZER_CLASS}
+        limits: dict[str, object] = {"model_max_length": self.max_length}
         write_json(folder / OPTIONS, limits | {name: value for name, value in options.items() if value is not None})
 
 

@@ -7,6 +7,8 @@ from typing import Any, Generic, TypeVar
 
 from torch.utils.data import DataLoader, Dataset
 
+from mm_kptm.train.preemption import outlive_signal
+
 Order = TypeVar("Order")
 Made = TypeVar("Made")
 
@@ -31,7 +33,15 @@ def prefetch(
     if not num_workers:
         return ((order, make(order)) for order in orders)
     dataset = _OnDemandDataset(make)
-    return iter(DataLoader(dataset, batch_size=None, sampler=orders, num_workers=num_workers, collate_fn=_identity))
+    loader = DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=orders,
+        num_workers=num_workers,
+        collate_fn=_identity,
+        worker_init_fn=outlive_signal,
+    )
+    return iter(loader)
 
 
 def _identity(batch: Any) -> Any:  # as DataLoader types it

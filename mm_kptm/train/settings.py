@@ -21,7 +21,9 @@ _POSITIVE = (
     "save_every",
     "keep_last",
     "patience",
+    "max_hours",
     "log_every",
+    "profile_steps",
     "layer_decay",
     "head_lr",
 )
@@ -56,7 +58,7 @@ class TrainSettings:
     tf32: bool = False  #: TensorFloat-32 for float32 matrix products on CUDA: faster, 10 bits instead of 23
     activation_checkpointing: bool = False  #: compute layers again in the backward pass: less memory, a third slower
     parallel: Literal["auto", "ddp", "fsdp"] = "auto"  #: replicated or sharded weights
-    compile: bool = False  #: apply torch.compile to the loss
+    compile: bool = False  #: apply torch.compile to the layers; the first steps take a minute
     fused: bool = True  #: fused AdamW kernel
     unused_parameters: bool = True  #: some parameters may get no gradient; false is faster in DDP
     eval_every: int | None = None  #: steps between evaluations, besides the final one
@@ -64,7 +66,11 @@ class TrainSettings:
     keep_last: int = 2  #: newest checkpoints to keep
     monitor: str | None = None  #: also keep the best checkpoint by ``split/measure``, such as ``dev/accuracy``
     patience: int | None = None  #: stop after so many evaluations without a better `monitor`; null: never
+    max_hours: float | None = (
+        None  #: end after so many hours of a process, with a checkpoint to resume from; null: never
+    )
     log_every: int = 10  #: steps between log lines
+    profile_steps: int | None = None  #: write the trace of so many steps to ``profile.json`` of the run; null: none
     trackers: tuple[str, ...] = ()  #: also log to these: wandb, mlflow, tensorboard and others that Accelerate knows
     num_workers: int = 0  #: worker processes that build batches; 0 builds them in this one
 

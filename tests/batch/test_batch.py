@@ -214,3 +214,8 @@ def test_states_that_were_not_asked_for_are_named_where_they_are_read() -> None:
         _ = encoded.text
     with pytest.raises(UserError, match=r"^the states of regions are read, but the encoder gave none; ask"):
         _ = Encoded({}, pooled=torch.zeros(1, 3)).regions
+
+
+def test_a_stream_without_its_name_is_said() -> None:
+    with pytest.raises(UserError, match=r"^streams are given by name, such as Inputs\(text=...\), but .* type Tokens$"):
+        Inputs(Tokens.of([[1, 2]]))  # type: ignore[arg-type]

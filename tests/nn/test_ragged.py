@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import flex_attention
 
 from mm_kptm.batch import AttentionMask, SequenceLayout
-from mm_kptm.nn import ragged
+from mm_kptm.nn.kernels import block_masks
 from mm_kptm.nn.ragged import (
     AttentionLayout,
     attend,
@@ -148,13 +148,16 @@ def test_the_block_mask_reads_as_the_padded_form_does(
     mask: AttentionMask | None, narrow: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a GPU is given for structured visibility, here through FlexAttention's plain form."""
-    monkeypatch.setattr(ragged, "_compiled_flex", lambda: flex_attention)
+    monkeypatch.setattr(block_masks, "compiled_flex", lambda: flex_attention)
     reading = masked_self_attention_layout(LAYOUT, mask)
     query, key, value = (draw(LAYOUT.total, 2, 16, seed=seed) for seed in range(3))
     if narrow:
         reading = reading.restrict_queries(torch.tensor([0, 2, 5, 6, 9, 19, 20]))
     asked = reading.query_states(query)
-    torch.testing.assert_close(ragged._flex(asked, key, value, reading), padded_attend(asked, key, value, reading))
+    torch.testing.assert_close(
+        block_masks.compute_flex(asked, key, value, reading.blocks(asked.device)),
+        padded_attend(asked, key, value, reading),
+    )
 
 
 @pytest.mark.gpu

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mm_kptm.errors import UserError
+from mm_kptm.report import statistics
 from mm_kptm.report.statistics import bootstrap, difference, holm, over_seeds, permutation, wilson
 
 
@@ -74,6 +75,77 @@ def test_the_same_seed_gives_the_same_interval_whatever_the_groups_are_called():
     scores, groups = clustered(np.random.default_rng(4), 20, 4, 0.5)
     named = [f"scene {group}" for group in groups]
     assert bootstrap(scores, groups, np.random.default_rng(7)) == bootstrap(scores, named, np.random.default_rng(7))
+
+
+class Counting(np.random.Generator):
+    """A generator that counts the numbers it draws."""
+
+    def __init__(self) -> None:
+        super().__init__(np.random.PCG64(0))
+        self.drawn = 0
+
+    def integers(self, *arguments, size, **options):
+        self.drawn += int(np.prod(size))
+        return super().integers(*arguments, size=size, **options)
+
+    def multinomial(self, n, shares, size):
+        self.drawn += size * len(shares)
+        return super().multinomial(n, shares, size=size)
+
+    def binomial(self, n, share, size):
+        self.drawn += int(np.prod(size))
+        return super().binomial(n, share, size=size)
+
+
+@pytest.mark.parametrize("n", [1_000, 100_000])
+def test_the_work_of_an_interval_grows_with_the_kinds_of_groups_only(n):
+    """Two kinds of single examples, three of paired differences (two of absolute ones): as many numbers a draw."""
+    ours, theirs = ((np.random.default_rng(seed).random(n) < 0.6).astype(float) for seed in (0, 1))
+    for measure, kinds in ((bootstrap, 2), (difference, 3), (permutation, 2)):
+        generator = Counting()
+        measure(*((ours,) if measure is bootstrap else (ours, theirs)), range(n), generator, draws=500)
+        assert generator.drawn == 500 * kinds, measure
+
+
+class OneByOne(np.random.Generator):
+    """A generator whose multinomial numbers count the kinds among groups drawn one by one."""
+
+    def __init__(self, seed: int, kinds: np.ndarray) -> None:
+        super().__init__(np.random.PCG64(seed))
+        self.kinds = kinds
+
+    def multinomial(self, n, shares, size):
+        drawn = self.kinds[self.integers(0, n, size=(size, n))]
+        return np.stack([(drawn == kind).sum(axis=1) for kind in range(len(shares))], axis=1)
+
+
+def test_a_resample_has_the_same_mean_whether_its_groups_or_their_kinds_are_drawn(monkeypatch):
+    """Exact equality for the same resample; group sizes differ, so the kinds differ by sum and by count."""
+    groups = [group for group in range(200) for _ in range(1 + group % 3)]
+    scores = (np.random.default_rng(5).random(len(groups)) < 0.7).astype(float)
+    sums, counts = np.bincount(groups, weights=scores), np.bincount(groups)
+    kinds = np.unique(sums + 1j * counts, return_inverse=True)[1]
+    by_kind = bootstrap(scores, groups, OneByOne(3, kinds), draws=1000)
+    monkeypatch.setattr(statistics, "_BINOMIAL", len(groups))  # never cheaper
+    assert by_kind == bootstrap(scores, groups, np.random.default_rng(3), draws=1000)
+
+
+def test_counts_of_kinds_follow_the_exact_distribution(monkeypatch):
+    """Means of 5 right or wrong groups, 3 of them right, are Binomial(5, 0.6) / 5; chi-squared with 5 degrees."""
+    monkeypatch.setattr(statistics, "_BINOMIAL", 0)
+    sums = np.array([1.0, 0.0, 1.0, 0.0, 1.0])
+    means = statistics._means(sums, np.ones(5), np.random.default_rng(0), 50_000)
+    expected = 50_000 * np.array([0.01024, 0.0768, 0.2304, 0.3456, 0.2592, 0.07776])
+    found = np.bincount(np.rint(5 * means).astype(int), minlength=6)
+    assert ((found - expected) ** 2 / expected).sum() < 15.09  # 1 %
+
+
+def test_the_signs_of_equal_gaps_follow_the_exact_distribution(monkeypatch):
+    """Gaps 1, 1, -1 and 2: of 16 arrangements of signs, 8 reach the sum of 3 (5 once, 3 three times, and mirrored)."""
+    ours, theirs = [1.0, 1.0, 0.0, 2.0], [0.0, 0.0, 1.0, 0.0]
+    assert permutation(ours, theirs, range(4), np.random.default_rng(0), draws=20_000) == pytest.approx(0.5, abs=0.02)
+    monkeypatch.setattr(statistics, "_BINOMIAL", 0)
+    assert permutation(ours, theirs, range(4), np.random.default_rng(0), draws=20_000) == pytest.approx(0.5, abs=0.02)
 
 
 @pytest.mark.parametrize(

@@ -82,12 +82,12 @@ def _submission(options: argparse.Namespace) -> int:
 
 def _validate(options: argparse.Namespace) -> int:
     from mm_kptm.data.formats.tables import TableColumns
-    from mm_kptm.datasets.schemas import reader
+    from mm_kptm.datasets.schemas import count_examples, reader
 
     names = tuple(options.label_names.split(",")) if options.label_names else ()
     table = TableColumns(dict(map(_key_and_column, options.column)), names)
     read = reader(options.task, options.format, table)
-    rows = [{"file": str(file), "examples": len(read(file))} for file in options.files]
+    rows = [{"file": str(file), "examples": count_examples(read, file)} for file in options.files]
     print_json(rows) if options.json else print_rows(rows)
     return 0
 

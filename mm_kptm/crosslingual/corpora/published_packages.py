@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mm_kptm.crosslingual.corpora.package_archives import PackageArchive
+from mm_kptm.io.package_archives import PackageArchive
 
 
 @dataclass(frozen=True)

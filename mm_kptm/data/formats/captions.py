@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from mm_kptm.errors import UserError
-from mm_kptm.io.records import Record, once, one_of, read_json
+from mm_kptm.io.collected import collected
+from mm_kptm.io.records import Record, each_entry, once, one_of, read_json
 
 Box = tuple[float, float, float, float]
 KARPATHY_SPLITS = {"train": "train", "restval": "train", "val": "dev", "test": "test"}
@@ -36,7 +37,8 @@ class Pointed:
     language: str = "en"
 
 
-def read_karpathy(path: str | Path) -> tuple[Described, ...]:
+@collected
+def read_karpathy(path: str | Path) -> Iterator[Described]:
     """``dataset_coco.json`` or ``dataset_flickr30k.json`` (Karpathy and Fei-Fei 2015); *restval* is training.
 
     Raises:
@@ -44,8 +46,7 @@ def read_karpathy(path: str | Path) -> tuple[Described, ...]:
     """
     seen: dict[str, str] = {}
     sentence_places: dict[str, str] = {}
-    images = []
-    for record in Record.of(read_json(path), str(path)).records("images"):
+    for record in each_entry(path, "images"):
         file = record.get("filename", str)
         once(file, record.place, seen, "image")
         names = [file, PurePosixPath(file).stem]
@@ -57,8 +58,7 @@ def read_karpathy(path: str | Path) -> tuple[Described, ...]:
         ]
         for id_, _ in captions:
             once(id_, f"{record.place}, sentence {id_}", sentence_places, "the sentence")
-        images.append(Described(tuple(names), tuple(captions), KARPATHY_SPLITS[split]))
-    return tuple(images)
+        yield Described(tuple(names), tuple(captions), KARPATHY_SPLITS[split])
 
 
 def read_coco_captions(path: str | Path) -> tuple[Described, ...]:

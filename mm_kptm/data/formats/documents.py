@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
+from mm_kptm.data.formats.arrow_folders import read_texts
 from mm_kptm.data.masking.units import whole_words, within_spans
 from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.errors import UserError
 from mm_kptm.io.records import read_table
-from mm_kptm.io.text_lines import read_text
+from mm_kptm.io.text_lines import numbered_lines
 
 Document = tuple[str, ...]  #: its sentences
 
@@ -26,10 +29,6 @@ class DocumentSentence:
     units: tuple[int, ...]  #: word or phrase index of each piece, from 0
     capitals: tuple[bool, ...]  #: whether the word of each piece is capitalised
 
-    def cut(self, max_length: int) -> DocumentSentence:
-        """The first ``max_length`` pieces."""
-        return DocumentSentence(self.ids[:max_length], self.units[:max_length], self.capitals[:max_length])
-
 
 @dataclass(frozen=True)
 class LabelledPair:
@@ -40,15 +39,38 @@ class LabelledPair:
     label: str
 
 
+def read_sentences(path: str | Path) -> Iterator[tuple[int, str]]:
+    """The sentences of a file with the number of the document of each, from 0, in order and one at a time.
+
+    A folder that the library ``datasets`` saved has a document a row, and in its column ``text`` a sentence a line.
+
+    Raises:
+        UserError: the file cannot be read, is empty or is no UTF-8.
+    """
+    path = Path(path)
+    number = -1
+    if path.is_dir():
+        lines = (line for text in read_texts(path) for line in (*text.split("\n"), ""))
+    else:
+        lines = (line for _, line in numbered_lines(path))
+    between = True
+    for line in lines:
+        if sentence := line.strip():
+            number += between
+            between = False
+            yield number, sentence
+        else:
+            between = True
+    if number < 0:
+        raise UserError(f"{path} is empty; a sentence a line, a blank line between documents, was expected")
+
+
 def read_documents(path: str | Path) -> tuple[Document, ...]:
-    """The documents of a file; ``UserError`` if it cannot be read, is empty or is no UTF-8."""
-    documents: list[list[str]] = [[]]
-    for line in read_text(path, "a sentence a line, a blank line between documents,").split("\n"):
-        if line.strip():
-            documents[-1].append(line.strip())
-        elif documents[-1]:
-            documents.append([])
-    return tuple(tuple(sentences) for sentences in documents if sentences)
+    """The documents of a file or folder, each as its sentences; ``UserError`` as :func:`read_sentences`."""
+    return tuple(
+        tuple(sentence for _, sentence in sentences)
+        for _, sentences in groupby(read_sentences(path), key=itemgetter(0))
+    )
 
 
 def read_labelled_pairs(path: str | Path) -> tuple[LabelledPair, ...]:
@@ -85,29 +107,6 @@ def written(
     owners = within_spans(pieces.spans, words)
     large = {owner for owner, (start, stop) in zip(owners, pieces.spans, strict=True) if _capital(text[start:stop])}
     return DocumentSentence(pieces.ids, tuple(units), tuple(owner in large for owner in owners))
-
-
-def chunks(sentences: Sequence[DocumentSentence], room: int) -> Iterator[tuple[DocumentSentence, ...]]:
-    """Runs of consecutive sentences of at most ``room`` pieces; longer sentences are truncated."""
-    held: list[DocumentSentence] = []
-    for sentence in sentences:
-        short = sentence.cut(room)
-        if held and sum(len(one.ids) for one in held) + len(short.ids) > room:
-            yield tuple(held)
-            held = []
-        held.append(short)
-    if held:
-        yield tuple(held)
-
-
-def halves(chunk: Sequence[DocumentSentence]) -> tuple[Sequence[DocumentSentence], Sequence[DocumentSentence]] | None:
-    """A chunk split at the sentence boundary nearest to its middle; None for one sentence."""
-    lengths = [len(sentence.ids) for sentence in chunk]
-    cuts = range(1, len(chunk))
-    if not cuts:
-        return None
-    cut = min(cuts, key=lambda place: abs(2 * sum(lengths[:place]) - sum(lengths)))
-    return chunk[:cut], chunk[cut:]
 
 
 def _between_blanks(text: str) -> Iterator[tuple[int, int]]:

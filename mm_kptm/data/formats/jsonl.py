@@ -7,18 +7,20 @@ have the names of the region store.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
 from mm_kptm.data.formats.captions import Described, Pointed
 from mm_kptm.data.formats.lama import BLANK, Cloze
 from mm_kptm.data.formats.mentions import RelatedMentions, TypedMention, span
-from mm_kptm.data.formats.tables import TableColumns, read_records
+from mm_kptm.data.formats.tables import TableColumns, each_record_of
 from mm_kptm.data.formats.uer_tsv import ClassifiedText, Tagged, checked
 from mm_kptm.data.formats.xnli import LABELS, SentencePair
 from mm_kptm.errors import UserError
+from mm_kptm.io.collected import collected
 from mm_kptm.io.records import Json, Record, expected, once, one_of
 
 T = TypeVar("T")
@@ -46,66 +48,79 @@ class Translated:
     sentences: dict[str, str]  #: by language, two at least
 
 
-def read_vqa(path: str | Path, table: TableColumns = BY_KEY) -> tuple[AskedImage, ...]:
+@collected
+def read_vqa(path: str | Path, table: TableColumns = BY_KEY) -> Iterator[AskedImage]:
     """``{"image", "question"}`` and perhaps ``answers``, ``language``, ``type``."""
-    return _read(path, _vqa, ("image", "question", "answers", "language", "type"), table)
+    yield from _read(path, _vqa, ("image", "question", "answers", "language", "type"), table)
 
 
-def read_retrieval(path: str | Path, table: TableColumns = BY_KEY) -> tuple[Described, ...]:
+@collected
+def read_retrieval(path: str | Path, table: TableColumns = BY_KEY) -> Iterator[Described]:
     """``{"image", "captions"}`` and perhaps ``language``."""
-    return _read(path, _described, ("image", "captions", "language"), table)
+    yield from _read(path, _described, ("image", "captions", "language"), table)
 
 
-def read_grounding(path: str | Path, table: TableColumns = BY_KEY) -> tuple[Pointed, ...]:
+@collected
+def read_grounding(path: str | Path, table: TableColumns = BY_KEY) -> Iterator[Pointed]:
     """``{"image", "text"}`` and perhaps ``box``, ``language``."""
-    return _read(path, _pointed, ("image", "text", "box", "language"), table)
+    yield from _read(path, _pointed, ("image", "text", "box", "language"), table)
 
 
-def read_entailment(path: str | Path, table: TableColumns = BY_KEY) -> tuple[SentencePair, ...]:
+@collected
+def read_entailment(path: str | Path, table: TableColumns = BY_KEY) -> Iterator[SentencePair]:
     """``{"premise", "hypothesis"}`` and perhaps ``label``, ``language``."""
-    return _read(path, _pair, ("premise", "hypothesis", "label", "language"), table)
+    yield from _read(path, _pair, ("premise", "hypothesis", "label", "language"), table)
 
 
-def read_classification(path: str | Path, table: TableColumns = BY_KEY) -> tuple[ClassifiedText, ...]:
+@collected
+def read_classification(path: str | Path, table: TableColumns = BY_KEY) -> Iterator[ClassifiedText]:
     """``{"text"}`` and perhaps ``pair``, ``label``, ``language``."""
-    return _read(path, _classified, ("text", "pair", "label", "language"), table)
+    yield from _read(path, _classified, ("text", "pair", "label", "language"), table)
 
 
-def read_named_entities(path: str | Path, table: TableColumns = BY_KEY) -> tuple[Tagged, ...]:
+@collected
+def read_named_entities(path: str | Path, table: TableColumns = BY_KEY) -> Iterator[Tagged]:
     """``{"words": [...]}`` and perhaps as many ``tags``, ``language``."""
-    return _read(path, _tagged, ("words", "tags", "language"), table)
+    yield from _read(path, _tagged, ("words", "tags", "language"), table)
 
 
-def read_cloze(path: str | Path, table: TableColumns = BY_KEY) -> tuple[Cloze, ...]:
+@collected
+def read_cloze(path: str | Path, table: TableColumns = BY_KEY) -> Iterator[Cloze]:
     """``{"text"}`` with a blank, and perhaps ``answer``, ``subject``, ``relation``, ``language``."""
-    return _read(path, _cloze, ("text", "answer", "subject", "relation", "language"), table)
+    yield from _read(path, _cloze, ("text", "answer", "subject", "relation", "language"), table)
 
 
-def read_typing(path: str | Path, table: TableColumns = BY_KEY) -> tuple[TypedMention, ...]:
+@collected
+def read_typing(path: str | Path, table: TableColumns = BY_KEY) -> Iterator[TypedMention]:
     """``{"text", "mention": [start, end]}`` and perhaps ``types``, ``language``."""
-    return _read(path, _typed, ("text", "mention", "types", "language"), table)
+    yield from _read(path, _typed, ("text", "mention", "types", "language"), table)
 
 
-def read_relation(path: str | Path, table: TableColumns = BY_KEY) -> tuple[RelatedMentions, ...]:
+@collected
+def read_relation(path: str | Path, table: TableColumns = BY_KEY) -> Iterator[RelatedMentions]:
     """``{"text", "head": [start, end], "tail": [start, end]}`` and perhaps ``relation``, ``language``."""
-    return _read(path, _related, ("text", "head", "tail", "relation", "language"), table)
+    yield from _read(path, _related, ("text", "head", "tail", "relation", "language"), table)
 
 
-def read_parallel(path: str | Path, table: TableColumns = BY_KEY) -> tuple[Translated, ...]:
+@collected
+def read_parallel(path: str | Path, table: TableColumns = BY_KEY) -> Iterator[Translated]:
     """``{"sentences": {language: text, ...}}``."""
-    return _read(path, _translated, ("sentences",), table)
+    yield from _read(path, _translated, ("sentences",), table)
 
 
 def _read(
     path: str | Path, read: Callable[[Record, str], T], keys: tuple[str, ...], table: TableColumns
-) -> tuple[T, ...]:
-    """Every example; ``UserError`` as :func:`read_records`, and for an id that is there twice."""
-    examples, seen = [], dict[str, str]()
-    for number, record in enumerate(read_records(path, (*keys, "id"), table), 1):
+) -> Iterator[T]:
+    """Every example; ``UserError`` as :func:`each_record_of`, and for an id that is there twice."""
+    keys, seen = (*keys, "id"), dict[str, str]()
+    for number, record in enumerate(each_record_of(path, keys, table), 1):
         id_ = record.name("id") if "id" in record.values else str(number)
-        once(id_, record.place, seen, "the id")
-        examples.append(read(record, id_))
-    return tuple(examples)
+        if "id" in record.values and not seen:  # lines above have their number for an id, which takes no memory
+            for above, one in enumerate(islice(each_record_of(path, keys, table), number - 1), 1):
+                once(above, one.place, seen, "the id")
+        if seen or "id" in record.values:
+            once(id_, record.place, seen, "the id")
+        yield read(record, id_)
 
 
 def _label(record: Record, key: str) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from mm_kptm.errors import UserError
-from mm_kptm.io.records import Record, once, read_json
+from mm_kptm.io.collected import collected
+from mm_kptm.io.records import Record, each_entry, once
 
 #: Languages in names of files: ``test-context-de-question-en.json``, ``xquad.de.json``, ``tydiqa.goldp.fi.dev.json``.
 _NAMED = (
@@ -52,7 +54,8 @@ class PassageQuestion:
     group: str  #: shared by the questions about one passage
 
 
-def read_squad(path: str | Path, *, language: str | None = None) -> tuple[PassageQuestion, ...]:
+@collected
+def read_squad(path: str | Path, *, language: str | None = None) -> Iterator[PassageQuestion]:
     """The questions of a file.
 
     The languages are those that the name of the file says (``xquad.de.json``, ``test-context-de-question-en.json``), or
@@ -66,10 +69,8 @@ def read_squad(path: str | Path, *, language: str | None = None) -> tuple[Passag
         UserError: the file cannot be read or has another form; an id is there twice; nothing names the language.
     """
     spoken = _languages(Path(path).name)
-    data = Record.of(read_json(path), str(path))
-    questions: list[PassageQuestion] = []
     seen: dict[str, str] = {}
-    for article in data.records("data"):
+    for article in each_entry(path, "data"):
         for paragraph in article.records("paragraphs", allow_none=True):
             passage, group = paragraph.get("context", str), f"passage-{len(seen)}"
             for asked in paragraph.records("qas", allow_none=True):
@@ -81,16 +82,12 @@ def read_squad(path: str | Path, *, language: str | None = None) -> tuple[Passag
                     for answer in asked.records("answers", allow_none=True)
                     if answer.text("text").strip()
                 )
-                questions.append(
-                    PassageQuestion(
-                        id_, asked.get("question", str).strip(), passage, answers, of_passage, of_question, group
-                    )
-                )
-                if not questions[-1].question or not passage.strip():
+                question = asked.get("question", str).strip()
+                if not question or not passage.strip():
                     raise UserError(f"{asked.place} has an empty question or passage; both must hold text")
-    if not questions:
+                yield PassageQuestion(id_, question, passage, answers, of_passage, of_question, group)
+    if not seen:
         raise UserError(f"{path} holds no question; at least one was expected")
-    return tuple(questions)
 
 
 def _span(answer: Record, passage: str) -> AnswerSpan:

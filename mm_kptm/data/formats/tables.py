@@ -7,8 +7,7 @@ Parquet and Arrow as the `datasets` library writes them name their integer label
 from __future__ import annotations
 
 import csv
-import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,15 +16,16 @@ from mm_kptm.errors import UserError, nearest
 from mm_kptm.io.records import (
     Json,
     Record,
+    begins_with_list,
+    each_listed,
+    each_record,
+    each_row,
     parse_json,
     read_json,
     read_line,
-    read_lines,
-    read_listed,
-    read_table,
     shown,
 )
-from mm_kptm.io.text_lines import content_suffix, open_bytes, read_text
+from mm_kptm.io.text_lines import content_suffix, each_line, open_bytes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -49,8 +49,10 @@ class _TextRow(Record):
     """A row whose cells are text, whatever they stand for."""
 
 
-def read_records(path: str | Path, keys: Sequence[str], table: TableColumns = TableColumns()) -> list[Record]:
-    """The examples of a file by the keys of a schema; what is null, or an empty cell, is left out.
+def each_record_of(path: str | Path, keys: Sequence[str], table: TableColumns = TableColumns()) -> Iterator[Record]:
+    """Iterate over the examples of a file by the keys of a schema; what is null, or an empty cell, is left out.
+
+    Of JSON, CSV and TSV one example is held at a time.
 
     Args:
         path: a file, or a folder of Arrow or Parquet files as `datasets` saves them.
@@ -65,10 +67,12 @@ def read_records(path: str | Path, keys: Sequence[str], table: TableColumns = Ta
         if key not in keys:
             raise UserError(f"data.columns names a column for {key!r}, but examples have {', '.join(keys)}")
     rows, names = _rows(Path(path))
-    found = [_of_schema(row, keys, table, names) for row in rows]
-    if not found:
+    empty = True
+    for row in rows:
+        empty = False
+        yield _of_schema(row, keys, table, names)
+    if empty:
         raise UserError(f"{path} holds no example; at least one was expected")
-    return found
 
 
 def _of_schema(row: Record, keys: Sequence[str], table: TableColumns, names: Mapping[str, Sequence[str]]) -> Record:
@@ -123,7 +127,7 @@ def _is_whole(text: str) -> bool:
     return text.removeprefix("-").isdecimal()
 
 
-def _rows(path: Path) -> tuple[list[Record], Mapping[str, Sequence[str]]]:
+def _rows(path: Path) -> tuple[Iterable[Record], Mapping[str, Sequence[str]]]:
     """The rows of a file with their places, and the names of integer labels by column."""
     if path.is_dir():
         return _arrow(path, _shards(path))
@@ -135,17 +139,18 @@ def _rows(path: Path) -> tuple[list[Record], Mapping[str, Sequence[str]]]:
         return _arrow(path, [path])
     ending = content_suffix(path)
     if ending == ".csv":
-        return list(_cells(path, list(_csv(path)))), {}
+        return _cells(_csv(path)), {}
     if ending == ".tsv":
-        return list(_cells(path, read_table(path))), {}
-    if ending == ".json" and read_text(path, "a JSON file").lstrip().startswith("["):
-        return read_listed(path), {}
-    return read_lines(path), {}
+        return _cells(each_row(path)), {}
+    if ending == ".json" and begins_with_list(path):
+        return each_listed(path), {}
+    return each_record(path), {}
 
 
 def _csv(path: Path) -> Iterator[tuple[list[str], str]]:
     """The cells of every line of a CSV file (RFC 4180), whose cells may hold line ends in quotes."""
-    reader = csv.reader(io.StringIO(read_text(path, "a table of cells between commas"), newline=""), strict=True)
+    lines = (f"{line}\n" for line in each_line(path, "a table of cells between commas"))
+    reader = csv.reader(lines, strict=True)
     line = 1
     try:
         for cells in reader:
@@ -156,12 +161,12 @@ def _csv(path: Path) -> Iterator[tuple[list[str], str]]:
         raise UserError(f"{path}, line {reader.line_num} is no CSV: {error}") from None
 
 
-def _cells(path: Path, lines: Sequence[tuple[list[str], str]]) -> Iterator[Record]:
-    (names, header), *rows = lines
+def _cells(lines: Iterator[tuple[list[str], str]]) -> Iterator[Record]:
+    names, header = next(lines)
     names = [name.strip() for name in names]
     if len(set(names)) < len(names) or not all(names):
         raise UserError(f"{header} must name the columns, each once, but it is {shown(' | '.join(names))}")
-    for cells, place in rows:
+    for cells, place in lines:
         if len(cells) != len(names):
             raise UserError(
                 f"{place} has {len(cells)} cells, but the first line names {len(names)}: {', '.join(names)}"

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mm_kptm.errors import UserError
-from mm_kptm.io.records import read_table, shown
+from mm_kptm.io.collected import collected
+from mm_kptm.io.records import each_row, shown
 
 _WORDS, _TAGS = ("text_a", "text", "tokens"), ("label", "labels")
 
@@ -36,31 +37,29 @@ class Tagged:
     language: str = "en"
 
 
-def read_classified(path: str | Path, *, language: str = "zh") -> tuple[ClassifiedText, ...]:
+@collected
+def read_classified(path: str | Path, *, language: str = "zh") -> Iterator[ClassifiedText]:
     """Columns ``text_a`` and perhaps ``label``, ``text_b`` and ``qid``, the question of a candidate answer.
 
     Raises:
         UserError: the file cannot be read, the first line names no columns, or a line has other cells than it names.
     """
-    examples = []
     for number, (row, _) in enumerate(_rows(path, ("text_a",), ("label", "text_b", "qid")), 1):
         texts = tuple(row[name] for name in ("text_a", "text_b") if name in row)
-        examples.append(ClassifiedText(str(number), texts, row.get("label"), language, row.get("qid")))
-    return tuple(examples)
+        yield ClassifiedText(str(number), texts, row.get("label"), language, row.get("qid"))
 
 
-def read_tagged(path: str | Path, *, language: str = "zh") -> tuple[Tagged, ...]:
+@collected
+def read_tagged(path: str | Path, *, language: str = "zh") -> Iterator[Tagged]:
     """Columns ``text_a`` (words between blanks; ``text`` or ``tokens`` as well) and perhaps ``label`` (as many tags).
 
     Raises:
         UserError: as :func:`read_classified`; a line has not as many tags as words.
     """
-    examples = []
     for number, (row, place) in enumerate(_rows(path, _WORDS, _TAGS), 1):
         (words,) = (tuple(row[name].split()) for name in _WORDS if name in row)
         tags = [checked(words, tuple(row[name].split()), place) for name in _TAGS if name in row]
-        examples.append(Tagged(str(number), words, tags[0] if tags else None, language))
-    return tuple(examples)
+        yield Tagged(str(number), words, tags[0] if tags else None, language)
 
 
 def checked(words: Sequence[str], tags: tuple[str, ...], place: str) -> tuple[str, ...]:
@@ -78,16 +77,17 @@ def _rows(path: str | Path, texts: Sequence[str], others: Sequence[str]) -> Iter
         texts: alternative names of the required column.
         others: names of optional columns.
     """
-    (names, place), *lines = read_table(path)
+    lines = each_row(path)
+    names, place = next(lines)
     names = [name.strip() for name in names]
     if len(set(names) & set(texts)) != 1 or len(set(names)) < len(names) or not {*names} <= {*texts, *others}:
         raise UserError(
             f"{place} must name the columns, {texts[0]} and perhaps {', '.join(others)}, but it is "
             f"{shown(' | '.join(names))}"
         )
-    if not lines:
-        raise UserError(f"{path} has a header and no line below it; at least one example was expected")
+    empty = True
     for cells, place in lines:
+        empty = False
         if len(cells) != len(names):
             raise UserError(
                 f"{place} has {len(cells)} cells between tabs, but the first line names {len(names)}: "
@@ -98,3 +98,5 @@ def _rows(path: str | Path, texts: Sequence[str], others: Sequence[str]) -> Iter
             if not cell:
                 raise UserError(f"{place} has nothing under {name}; every cell of a line must be filled")
         yield row, place
+    if empty:
+        raise UserError(f"{path} has a header and no line below it; at least one example was expected")

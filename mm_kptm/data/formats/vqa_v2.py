@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from sys import intern
 
 from mm_kptm.errors import UserError
-from mm_kptm.io.records import Record, once, read_json
+from mm_kptm.io.collected import collected
+from mm_kptm.io.records import Record, each_entry, once
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class VqaQuestion:
     """One entry of a questions file of VQA v2 (Goyal et al. 2017)."""
 
@@ -18,7 +21,7 @@ class VqaQuestion:
     text: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class VqaAnnotation:
     """One entry of an annotations file of VQA v2: the answers of ten annotators."""
 
@@ -30,30 +33,29 @@ class VqaAnnotation:
     answer_type: str  #: yes/no, number or other
 
 
-def read_vqa_questions(path: str | Path) -> tuple[VqaQuestion, ...]:
+@collected
+def read_vqa_questions(path: str | Path) -> Iterator[VqaQuestion]:
     """The questions of a file such as ``v2_OpenEnded_mscoco_train2014_questions.json``, in its order.
 
     Raises:
         UserError: as :func:`read_json`; a key is missing or of another type; a question is there twice.
     """
-    questions = []
     seen: dict[str, str] = {}
-    for entry in _entries(path, "questions"):
+    for entry in each_entry(path, "questions"):
         question = VqaQuestion(entry.get("question_id", int), entry.get("image_id", int), entry.get("question", str))
         once(question.id, entry.place, seen, "question")
-        questions.append(question)
-    return tuple(questions)
+        yield question
 
 
-def read_vqa_annotations(path: str | Path) -> tuple[VqaAnnotation, ...]:
+@collected
+def read_vqa_annotations(path: str | Path) -> Iterator[VqaAnnotation]:
     """The annotations of a file such as ``v2_mscoco_train2014_annotations.json``, in its order.
 
     Raises:
         UserError: as :func:`read_vqa_questions`; an annotation without answers.
     """
-    annotations = []
     seen: dict[str, str] = {}
-    for entry in _entries(path, "annotations"):
+    for entry in each_entry(path, "annotations"):
         given = entry.get("answers", list)
         if not given:
             raise UserError(f"{entry.place}: 'answers' is empty, but accuracy needs at least one")
@@ -61,14 +63,13 @@ def read_vqa_annotations(path: str | Path) -> tuple[VqaAnnotation, ...]:
         annotation = VqaAnnotation(
             question=entry.get("question_id", int),
             image=entry.get("image_id", int),
-            answers=tuple(person.get("answer", str) for person in people),
-            most_frequent=entry.get("multiple_choice_answer", str),
-            question_type=entry.get("question_type", str),
-            answer_type=entry.get("answer_type", str),
+            answers=tuple(intern(person.get("answer", str)) for person in people),
+            most_frequent=intern(entry.get("multiple_choice_answer", str)),
+            question_type=intern(entry.get("question_type", str)),
+            answer_type=intern(entry.get("answer_type", str)),
         )
         once(annotation.question, entry.place, seen, "question")
-        annotations.append(annotation)
-    return tuple(annotations)
+        yield annotation
 
 
 def annotated(
@@ -97,11 +98,3 @@ def annotated(
                 f"{annotation.image} in {annotations_file}; give the two files of one split"
             )
     return {question.id: by_question[question.id] for question in questions}
-
-
-def _entries(path: str | Path, key: str) -> list[Record]:
-    """The objects in the list under ``key``; at least one."""
-    listed = Record.of(read_json(path), str(path)).get(key, list)
-    if not listed:
-        raise UserError(f"{path}: {key!r} is empty; at least one entry was expected")
-    return [Record.of(value, f"{path}, {key}[{at}]") for at, value in enumerate(listed)]

@@ -11,6 +11,7 @@
 | ``sentencepiece.bpe.model`` and ``vocab.txt`` | ERNIE-M's SentencePiece |
 | another ``.model`` | SentencePiece with special tokens of its own (ALBERT, RemBERT, XLNet) |
 | ``bpe_simple_vocab_16e6.txt.gz``, or ``merges.txt`` alone | CLIP's pairs; it is known in other files, too |
+| ``spiece.model`` or ``tokenizer.json`` beside a ``tokenizer_config.json`` of SigLIP's class | SigLIP's |
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ from mm_kptm.data.tokenizers.clip_bpe import PUBLISHED, ClipBpe, ends_words, is_
 from mm_kptm.data.tokenizers.fastbpe import FastBpe
 from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.data.tokenizers.sentencepiece import ErnieM, SentencePiece
+from mm_kptm.data.tokenizers.siglip import TOKENIZER_CLASS, SiglipTokenizer
 from mm_kptm.data.tokenizers.tokenizer_json import TokenizerJson
 from mm_kptm.data.tokenizers.wordpiece import WordPiece
 from mm_kptm.errors import UserError
 from mm_kptm.io.records import Record, read_json
 
 _ALONE = ("tokenizer.json", "vocab.txt", PUBLISHED)
+OPTIONS = "tokenizer_config.json"  #: transformers' name for how the files are read
 _MERGES = "merges.txt"  #: of CLIP, where no vocab.json is beside it
 _HUGGING_FACE, _FAIRSEQ = ("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe")
 _WORDS = "dict.txt"
@@ -71,7 +74,9 @@ def tokenizer_files(path: str | Path) -> tuple[Path, ...]:
     return (path,)
 
 
-def open_tokenizer(path: str | Path, *, lowercase: bool | None = None, ideographs: bool = True) -> Tokenizer:
+def open_tokenizer(
+    path: str | Path, *, lowercase: bool | None = None, ideographs: bool = True, siglip: bool | None = None
+) -> Tokenizer:
     """The tokenizer in a file or a folder.
 
     Args:
@@ -79,12 +84,15 @@ def open_tokenizer(path: str | Path, *, lowercase: bool | None = None, ideograph
         lowercase: whether word pieces and fastBPE's pairs are of an uncased model; when None, they are if none of
             them has a capital. The other kinds say it themselves.
         ideographs: whether word pieces are cut at every ideograph.
+        siglip: whether a ``.model`` or ``tokenizer.json`` is SigLIP's; when None, as a configuration beside it says.
 
     Raises:
         UserError: there is none, its files are malformed, or it lacks special tokens.
     """
     files = tokenizer_files(path)
     first = files[0]
+    if first.suffix in (".json", ".model") and len(files) == 1 and (is_siglip(first) if siglip is None else siglip):
+        return SiglipTokenizer.open(first)
     if first.suffix == ".gz" or files == (first.parent / _MERGES,):
         return ClipBpe.open(first)
     if first.suffix == ".json":
@@ -99,6 +107,15 @@ def open_tokenizer(path: str | Path, *, lowercase: bool | None = None, ideograph
         pieces = opened(lowercase=False).vocabulary
         lowercase = all(piece == piece.lower() for piece in pieces if not piece.startswith(("[", "<")))
     return opened(lowercase=lowercase)
+
+
+def is_siglip(file: Path) -> bool:
+    """Whether a configuration of transformers beside a file names SigLIP's tokenizer."""
+    beside = file.with_name(OPTIONS)
+    if not beside.is_file():
+        return False
+    said = read_json(beside)
+    return isinstance(said, dict) and str(said.get("tokenizer_class")).removesuffix("Fast") == TOKENIZER_CLASS
 
 
 def _model(path: Path) -> tuple[Path, ...]:

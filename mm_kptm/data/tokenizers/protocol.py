@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Protocol
 
@@ -40,6 +40,9 @@ class Specials:
     stop: int  #: at the end of every part
     mask: int
     between: int = 1  #: number of stop tokens between two parts; two in RoBERTa-like models, which have no segments
+    opens: bool = field(
+        default=True, kw_only=True
+    )  #: whether a sequence begins with ``start``; T5's and SigLIP's do not
 
     @property
     def never_hidden(self) -> frozenset[int]:
@@ -48,7 +51,7 @@ class Specials:
 
     def around(self, parts: int) -> int:
         """Number of special tokens around ``parts`` parts."""
-        return 1 + parts + (parts - 1) * (self.between - 1)
+        return int(self.opens) + parts + (parts - 1) * (self.between - 1)
 
 
 #: How BERT's vocabulary files, and Number World, spell the special tokens.
@@ -78,8 +81,13 @@ def framed(specials: Specials, *parts: Sequence[int]) -> tuple[list[int], list[i
 
     >>> framed(Specials(pad=1, unknown=3, start=0, stop=2, mask=4, between=2), (7, 8), (9,))
     ([0, 7, 8, 2, 2, 9, 2], [0, 0, 0, 0, 0, 1, 1])
+
+    SigLIP's ``A </s>``:
+
+    >>> framed(Specials(pad=1, unknown=2, start=1, stop=1, mask=2, opens=False), (7, 8))
+    ([7, 8, 1], [0, 0, 0])
     """
-    ids, segments = [specials.start], [0]
+    ids, segments = ([specials.start], [0]) if specials.opens else ([], [])
     for number, part in enumerate(parts, 1):
         stops = specials.between if number < len(parts) else 1
         ids += [*part, *[specials.stop] * stops]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
+import numpy as np
 from tokenizers import Tokenizer as Engine
 
+from mm_kptm.data.packing import Packed
+from mm_kptm.data.tokenizers.batch import STARTS, STOPS, Characters, from_encodings
 from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS, Pieces, Specials
 from mm_kptm.errors import UserError
 
@@ -73,6 +76,18 @@ class TokenizerJson:
         encoded = self._engine.encode(text, add_special_tokens=False)
         spans = tuple(_shown(text, start, end) for start, end in encoded.offsets)
         return Pieces(tuple(encoded.ids), tuple(encoded.tokens), spans)
+
+    def encode_batch(self, texts: Sequence[str]) -> Packed:
+        """The pieces of many texts, as :func:`~mm_kptm.data.tokenizers.batch.encode_batch` gives them."""
+        found = from_encodings(self._engine.encode_batch(list(texts), add_special_tokens=False))
+        characters = Characters.of(texts)
+        owner = np.repeat(np.arange(len(texts)), found.lengths)
+        blank = np.concatenate([[0], characters.blank.cumsum()])
+        starts, stops = found.columns[STARTS], found.columns[STOPS]
+        firsts = characters.firsts[owner]
+        for place in np.flatnonzero(blank[np.add(firsts, stops)] > blank[np.add(firsts, starts)]):
+            starts[place], stops[place] = _shown(texts[owner[place]], int(starts[place]), int(stops[place]))
+        return found
 
 
 def check_numbers(numbers: Collection[int], name: str) -> None:

@@ -10,10 +10,13 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from tokenizers import Tokenizer as Engine
 from tokenizers import models, normalizers, pre_tokenizers
 
+from mm_kptm.data.packing import Packed
 from mm_kptm.data.tokenizers.basic import BasicTokenizer
+from mm_kptm.data.tokenizers.batch import STARTS, STOPS, from_encodings
 from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS, Pieces, Specials
 from mm_kptm.errors import UserError
 from mm_kptm.io.text_lines import read_text
@@ -95,6 +98,25 @@ class WordPiece:
         encoded = self._words.encode(words, add_special_tokens=False)
         spans = tuple((places[first], places[end - 1] + 1) for first, end in encoded.offsets)
         return Pieces(tuple(encoded.ids), tuple(encoded.tokens), spans)
+
+    def encode_batch(self, texts: Sequence[str]) -> Packed:
+        """The pieces of many texts, as :func:`~mm_kptm.data.tokenizers.batch.encode_batch` gives them."""
+        if not texts:
+            return from_encodings([])
+        plain = [place for place, text in enumerate(texts) if PLAIN.fullmatch(text)]
+        others = sorted(set(range(len(texts))) - set(plain))
+        parts = [from_encodings(self._plain.encode_batch([texts[place] for place in plain], add_special_tokens=False))]
+        cut = [self._basic(texts[place]) for place in others]
+        found = from_encodings(self._words.encode_batch([words for words, _ in cut], add_special_tokens=False))
+        for (_, places), first, end in zip(cut, found.offsets[:-1], found.offsets[1:], strict=True):
+            at = np.asarray(places, dtype=np.int32)
+            starts, stops = found.columns[STARTS][first:end], found.columns[STOPS][first:end]
+            starts[:], stops[:] = at[starts], at[stops - 1] + 1
+        parts.append(found)
+        order = np.empty(len(texts), np.int64)
+        order[[*plain, *others]] = np.arange(len(texts))
+        columns, lengths = Packed.joined(*parts).take(order)
+        return Packed(np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)]), columns)
 
 
 def _specials(ids: Mapping[str, int], name: str) -> Specials:

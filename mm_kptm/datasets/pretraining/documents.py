@@ -8,11 +8,10 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from mm_kptm.batch import Inputs
-from mm_kptm.data.formats.documents import DocumentSentence, read_documents, read_labelled_pairs, written
+from mm_kptm.data.formats.documents import read_labelled_pairs, read_sentences
 from mm_kptm.data.masking.units import joins
+from mm_kptm.data.token_store import stored, tokenized
 from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.datasets.pretraining.document_sources import Distances, NextSentences, labelled_pairs, segments
 from mm_kptm.datasets.pretraining.knowledge_beside import KNOWLEDGE_REMEDIES, KnowledgeBeside, KnowledgeFiles
@@ -30,22 +29,25 @@ from mm_kptm.objectives.order import NextSentence
 from mm_kptm.objectives.order import labelled_pairs as labelled
 from mm_kptm.objectives.spec import DOCUMENTS, LANGUAGE_IDS, TEXTS, ObjectiveContext, Offers, build_objectives
 from mm_kptm.objectives.tokens import MaskedTokens, Masking, WholeUnitCount
-from mm_kptm.preprocessing.inputs import MARK
+from mm_kptm.preprocessing.tokenized_documents import SentenceTokenizer, TokenizedDocuments
 from mm_kptm.systems.system import System
 from mm_kptm.tasks.pretraining import SourcesOfObjectives, heads_of
 from mm_kptm.train.protocol import Source
 
 LABELLED = ("discourse-relation", "ir-relevance")  #: objectives on labelled pairs in files of their own
+DOCUMENT_WORDS = "document-words"
 OF_PAIRS = ("sentence-order",)  #: objectives that always read two segments
 
 
 @dataclass(frozen=True, kw_only=True)
 class Documents(SplitFiles):
-    """A sentence a line, a blank line between documents."""
+    """A sentence a line, a blank line between documents; or folders that `datasets` saved, a document a row."""
 
     name: Literal["documents"]
     max_length: int = 512  #: pieces of an example that are read, special ones included
     num_segments: Literal[1, 2] = 1  #: segments of an example; BERT and MacBERT have two, SpanBERT and RoBERTa one
+    token_store: Path | None = None
+    """A folder for the tokenized text, built on first use, which all processes map; null: in memory of each."""
     mask_rate: float = 0.15  #: the share of tokens that is masked
     words_are_space_separated: bool = False
     """Whether words are what blanks part, as in Chinese that a segmenter cut; always where no piece begins with ##, as
@@ -85,7 +87,7 @@ def pretraining(data: Documents, request: DataRequest) -> PreparedData:
     tokenizer = data.tokenizer()
     specials = replace(tokenizer.specials, between=1)  # parts that sentence-order swaps end alike
     lexicons = Lexicons(tokenizer, data.wordnet, data.vectors, data.ngrams, data.similar)
-    beside = KnowledgeBeside(data.knowledge, tokenizer, data.max_length)
+    beside = KnowledgeBeside(data.knowledge, tokenizer, data.max_length, data.token_store, _tokenization(data))
     context = ObjectiveContext(
         tokenizer.specials,
         len(tokenizer),
@@ -98,8 +100,8 @@ def pretraining(data: Documents, request: DataRequest) -> PreparedData:
     objectives = {name: ForTask(objective, task) for task, (name, objective) in enumerate(named.items())}
 
     @cache
-    def sentences(split: str) -> Sequence[Sequence[DocumentSentence]]:
-        return _written(data, tokenizer, data.files[split])
+    def sentences(split: str) -> TokenizedDocuments:
+        return _tokenized(data, tokenizer, split)
 
     def inputs(split: str, name: str) -> Source[Inputs] | None:
         if name in LABELLED:
@@ -112,8 +114,9 @@ def pretraining(data: Documents, request: DataRequest) -> PreparedData:
         if name == EntityDenoising.name:
             return beside.linked_texts(split)
         parts = 2 if name in OF_PAIRS else data.num_segments
-        texts = segments(sentences(split), specials, data.max_length, parts)
-        if name == "document-words" and np.all(np.asarray(texts.texts.columns[f"{MARK}{name}"], dtype=np.int64) < 0):
+        words = name == DOCUMENT_WORDS
+        texts = segments(sentences(split), specials, data.max_length, parts, document_words=words)
+        if words and not texts.has_document_words:
             raise UserError(
                 f"document-words looks for words in other segments of their document, but each of {data.files[split]} "
                 f"has one of {data.max_length} pieces; give longer documents or a smaller data.max_length"
@@ -167,20 +170,32 @@ def _labels(data: Documents, name: str) -> tuple[str, ...]:
     return labels
 
 
-def _written(data: Documents, tokenizer: Tokenizer, path: Path) -> Sequence[Sequence[DocumentSentence]]:
-    documents = read_documents(path)
-    phrases: dict[tuple[int, int], list[tuple[int, int]]] = {}
-    if data.phrases is not None:
-        names = [line.strip() for line in read_text(data.phrases, "a phrase a line").split("\n")]
-        places = [(number, at) for number, document in enumerate(documents) for at in range(len(document))]
-        found = MentionIndex(names).find([documents[number][at] for number, at in places])
-        for text, start, end, _ in found:
-            phrases.setdefault(places[text], []).append((start, end))
+def _tokenized(data: Documents, tokenizer: Tokenizer, split: str) -> TokenizedDocuments:
+    """The documents of a split, out of the token store of the data if it has one."""
     blanks = data.words_are_space_separated or not joins(tokenizer.vocabulary)
-    return [
-        [written(text, tokenizer, phrases.get((n, at), ()), blanks=blanks) for at, text in enumerate(document)]
-        for n, document in enumerate(documents)
-    ]
+    names = None
+    if data.phrases is not None:
+        names = MentionIndex([line.strip() for line in read_text(data.phrases, "a phrase a line").split("\n")])
+    tokenize = SentenceTokenizer(tokenizer, blanks, None if names is None else partial(_phrases, names))
+    items = partial(read_sentences, data.files[split])
+    if data.token_store is None:
+        return TokenizedDocuments.read(tokenized(items(), tokenize))
+    files = {split: data.files[split], **({} if data.phrases is None else {"phrases": data.phrases})}
+    source = {**_tokenization(data), **fingerprints(files), "words_are_space_separated": blanks}
+    return TokenizedDocuments.read(stored(data.token_store / split, items, tokenize, source=source))
+
+
+def _tokenization(data: Documents) -> dict[str, object]:
+    """What the tokens of a text depend on, besides the text."""
+    return {**fingerprints(data.tokenizer_files), "lowercase": data.lowercase, "ideographs": data.ideographs}
+
+
+def _phrases(names: MentionIndex, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+    """The characters of the phrases in every text."""
+    found: list[list[tuple[int, int]]] = [[] for _ in texts]
+    for text, start, end, _ in names.find(list(texts)):
+        found[text].append((start, end))
+    return found
 
 
 PRETRAINING_SUPPLY = TaskDataset(None, Documents, pretraining)

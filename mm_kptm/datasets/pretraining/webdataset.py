@@ -7,11 +7,11 @@ that do not overlap, and a run that was stopped goes on with the example that ca
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -21,23 +21,27 @@ from torch import Tensor
 from mm_kptm.batch import Images, Inputs
 from mm_kptm.data.formats.image_text import Caption, Columns, Shards, expanded, open_shards
 from mm_kptm.data.images.decoding import decode_picture
-from mm_kptm.data.tokenizers.protocol import framed
+from mm_kptm.data.packing import Packed
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
-from mm_kptm.datasets.settings import SplitFiles, fingerprints
+from mm_kptm.datasets.settings import fingerprints
+from mm_kptm.datasets.tower_texts import TowerTexts
 from mm_kptm.errors import UserError, notice
+from mm_kptm.knowledge.kinds.protocol import BRANCHES
 from mm_kptm.objectives.mixture import Mixture, Objectives
 from mm_kptm.objectives.spec import LANGUAGE_IDS, TEXTS, ObjectiveContext, Offers, build_objectives
-from mm_kptm.preprocessing.inputs import tokens
-from mm_kptm.preprocessing.text import TextEncoding
+from mm_kptm.preprocessing.inputs import IntArray, tokens
+from mm_kptm.preprocessing.text import TextEncoding, TextExample
 from mm_kptm.tasks.pretraining import ObjectiveSource, heads_of
+from mm_kptm.tasks.vision.contrastive_retrieval import ContrastiveRetrieval, PairBatch, PairSource
+from mm_kptm.tasks.vision.retrieval import Captioned
 from mm_kptm.vision.contrastive.preparation import CLIP_MEAN, CLIP_STD, ImagePreparation
-from mm_kptm.vision.objectives.image_text_contrast import IMAGES
+from mm_kptm.vision.objectives.image_text_contrast import IMAGES, ImageTextContrastive
 
 _STAND_INS = 100  # following examples that are tried where no picture of a batch can be read
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageTextFiles(SplitFiles):
+class ImageTextFiles(TowerTexts):
     """Pictures with texts in WebDataset tars, Parquet, CSV, TSV or JSON lines; ``shards/train-{000..127}.tar``."""
 
     name: Literal["image-text-files"]
@@ -61,7 +65,7 @@ class ImageTextFiles(SplitFiles):
     @property
     def fingerprints(self) -> dict[str, str]:
         """Digests of the tokenizer, and of names and sizes of the files, which may be too many to be read."""
-        found = fingerprints(self.tokenizer_files)
+        found = {**fingerprints(self.tokenizer_files), **self.knowledge_fingerprints}
         for split, pattern in self.files.items():
             digest = hashlib.sha256()
             for path in expanded(pattern):
@@ -109,6 +113,10 @@ class ImageTextSource:
         Raises:
             UserError: a hundred examples in a row cannot be read.
         """
+        return self.inputs(self.readable(indices))
+
+    def readable(self, indices: Sequence[int]) -> list[tuple[Caption, Image.Image]]:
+        """The examples of a batch, decoded; errors as in :meth:`batch`."""
         read = [found for index in indices if (found := self._read(index)) is not None]
         first = indices[0] if indices else 0
         for step in range(1, _STAND_INS + 1):
@@ -117,11 +125,19 @@ class ImageTextSource:
             read = [found for found in [self._read((first + step) % len(self))] if found is not None]
         if not read:
             raise UserError(f"{_STAND_INS} examples in a row, from number {first} on, have no readable picture")
+        return read
+
+    def inputs(self, read: Sequence[tuple[Caption, Image.Image]]) -> Inputs:
+        """Texts and pixels of decoded examples."""
         captions = [caption for caption, _ in read]
         return Inputs(
-            text=tokens(self._texts(captions), np.arange(len(read))),
+            text=tokens(self.texts(captions), np.arange(len(read))),
             images=Images(pixels=self.preparation([picture for _, picture in read])),
         )
+
+    def whole(self) -> list[int]:
+        """The examples whose pictures can be read; every one is decoded, the others are counted."""
+        return [index for index in range(len(self)) if self._read(index) is not None]
 
     def _read(self, index: int) -> tuple[Caption, Image.Image] | None:
         """An example, decoded; None where it cannot be read."""
@@ -136,21 +152,83 @@ class ImageTextSource:
             self.unreadable[index] = True
             return None
 
-    def _texts(self, captions: Sequence[Caption]) -> Any:
-        tokenizer, longest = self.encoding.tokenizer, self.encoding.max_length
-        room = longest - tokenizer.specials.around(1)
-        framings = [framed(tokenizer.specials, tokenizer.encode(one.text, one.language).ids[:room]) for one in captions]
-        return self.encoding.pack(framings, [one.language for one in captions])
+    def texts(self, captions: Sequence[Caption]) -> Packed:
+        """Ids of texts, with their facts where these are injected."""
+        examples = [TextExample(str(place), (one.text,), one.language) for place, one in enumerate(captions)]
+        return self.encoding.texts(examples).texts
 
 
-def pretraining(data: ImageTextFiles, request: DataRequest) -> PreparedData:
-    """Pairs of a text and a picture."""
-    tokenizer = data.tokenizer()
-    has = dict.fromkeys((TEXTS, *((LANGUAGE_IDS,) if data.languages else ())))
-    if "images" in request.recipe.reads:
-        has[IMAGES] = None
-    context = ObjectiveContext(tokenizer.specials, len(tokenizer), Offers(data.name, has), recipe=request.recipe)
-    objectives = build_objectives(request.objectives, context)
+@dataclass(frozen=True, eq=False)
+class TrainingPairs:
+    """Examples with what the retrieval task says of each of them."""
+
+    pairs: ImageTextSource
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def length(self, index: int) -> int:
+        """The same for all."""
+        return self.pairs.length(index)
+
+    def batch(self, indices: Sequence[int], generator: torch.Generator) -> PairBatch:
+        """As :meth:`ImageTextSource.batch`."""
+        read = self.pairs.readable(indices)
+        return PairBatch(self.pairs.inputs(read), tuple(_captioned(caption) for caption, _ in read))
+
+
+@dataclass(frozen=True, eq=False)
+class NumberedPictures:
+    """Pictures of the examples of some numbers."""
+
+    pairs: ImageTextSource
+    numbers: tuple[int, ...]
+
+    def images(self, numbers: IntArray, generator: torch.Generator | None = None) -> Inputs:
+        """The pixels of these pictures; nothing is drawn."""
+        read = self.pairs.readable([self.numbers[number] for number in numbers])
+        return Inputs(images=Images(pixels=self.pairs.preparation([picture for _, picture in read])))
+
+
+def _captioned(caption: Caption) -> Captioned:
+    return Captioned(caption.id, caption.language, f"image-{caption.id}")
+
+
+def _searched(pairs: ImageTextSource) -> PairSource:
+    """The examples that can be read as captions and images that are searched among each other."""
+    numbers = pairs.whole()
+    captions = [pairs.shards.caption(number) for number in numbers]
+    return PairSource(
+        texts=pairs.texts(captions),
+        provider=NumberedPictures(pairs, tuple(numbers)),
+        captions=tuple(_captioned(one) for one in captions),
+        image_of=np.arange(len(numbers)),
+        pools=np.zeros(len(numbers), dtype=np.int64),
+    )
+
+
+def retrieval(data: ImageTextFiles, request: DataRequest) -> PreparedData:
+    """Contrast in training; in evaluation, retrieval among all pictures of the split that can be read."""
+    encoding, pairs = _opened(data, request)
+    published = dict(request.recipe.objective_arguments.get(ImageTextContrastive.name, {}))
+
+    def source(split: str) -> TrainingPairs | PairSource:
+        return TrainingPairs(pairs(split)) if split == "train" else _searched(pairs(split))
+
+    return PreparedData(
+        sources={split: partial(source, split) for split in data.files},
+        model=lambda system: ContrastiveRetrieval(system, objective=ImageTextContrastive(**published)),
+        sizes={"vocab_size": len(encoding.tokenizer), "image_size": data.image_size},
+        fingerprints=data.fingerprints,
+        knowledge_forms=frozenset() if encoding.injector is None else frozenset({BRANCHES}),
+        encoding=encoding,
+        skipped=lambda split: pairs(split).skipped,
+    )
+
+
+def _opened(data: ImageTextFiles, request: DataRequest) -> tuple[TextEncoding, Callable[[str], ImageTextSource]]:
+    """How texts are encoded, and the examples of a split, opened once."""
+    encoding = data.text_encoding(request)
     published = request.recipe.published_sizes()
     preparation = ImagePreparation(
         data.image_size,
@@ -159,12 +237,18 @@ def pretraining(data: ImageTextFiles, request: DataRequest) -> PreparedData:
         interpolation=published.get("interpolation", "bicubic"),
         resize_mode=published.get("resize_mode", "shortest"),
     )
+    return encoding, cache(lambda split: ImageTextSource(data.shards(split), encoding, preparation))
 
-    @cache
-    def pairs(split: str) -> ImageTextSource:
-        return ImageTextSource(
-            data.shards(split), TextEncoding(tokenizer, data.max_length, data.languages), preparation
-        )
+
+def pretraining(data: ImageTextFiles, request: DataRequest) -> PreparedData:
+    """Pairs of a text and a picture."""
+    encoding, pairs = _opened(data, request)
+    tokenizer = encoding.tokenizer
+    has = dict.fromkeys((TEXTS, *((LANGUAGE_IDS,) if data.languages else ())))
+    if "images" in request.recipe.reads:
+        has[IMAGES] = None
+    context = ObjectiveContext(tokenizer.specials, len(tokenizer), Offers(data.name, has), recipe=request.recipe)
+    objectives = build_objectives(request.objectives, context)
 
     def source(split: str) -> ObjectiveSource:
         return ObjectiveSource(pairs(split), Objectives(objectives))
@@ -175,8 +259,11 @@ def pretraining(data: ImageTextFiles, request: DataRequest) -> PreparedData:
         sizes={"vocab_size": len(tokenizer), "image_size": data.image_size},
         heads=heads_of(objectives),
         fingerprints=data.fingerprints,
+        knowledge_forms=frozenset() if encoding.injector is None else frozenset({BRANCHES}),
+        encoding=encoding,
         skipped=lambda split: pairs(split).skipped,
     )
 
 
+RETRIEVAL_SUPPLY = TaskDataset(ContrastiveRetrieval, ImageTextFiles, retrieval)
 PRETRAINING_SUPPLY = TaskDataset(None, ImageTextFiles, pretraining)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -17,15 +17,16 @@ from mm_kptm.data.formats.captions import Described
 from mm_kptm.data.formats.jsonl import read_retrieval
 from mm_kptm.data.images.decoding import read_picture
 from mm_kptm.data.images.folders import inside
-from mm_kptm.data.tokenizers.protocol import framed
+from mm_kptm.datasets.knowledge_settings import counterfactual_splits
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
-from mm_kptm.datasets.settings import SplitFiles, by_split
+from mm_kptm.datasets.settings import by_split
+from mm_kptm.datasets.tower_texts import TowerTexts
 from mm_kptm.errors import UserError
+from mm_kptm.knowledge.kinds.protocol import BRANCHES
 from mm_kptm.objectives.mixture import Mixture, Objective, Objectives
 from mm_kptm.objectives.spec import LANGUAGE_IDS, TEXTS, ObjectiveContext, Offers, build_objectives
 from mm_kptm.preprocessing.inputs import IntArray
-from mm_kptm.preprocessing.text import TextEncoding
-from mm_kptm.systems.recipe import Recipe
+from mm_kptm.preprocessing.text import TextEncoding, TextExample
 from mm_kptm.systems.system import System
 from mm_kptm.tasks.pretraining import ObjectiveSource, heads_of
 from mm_kptm.tasks.vision.contrastive_retrieval import ContrastiveRetrieval, PairSource, PlainPairs
@@ -36,7 +37,7 @@ from mm_kptm.vision.objectives.view_contrast import PICTURES
 
 
 @dataclass(frozen=True, kw_only=True)
-class CaptionedImages(SplitFiles):
+class CaptionedImages(TowerTexts):
     """Own image files with captions: JSON lines, each an image and its captions."""
 
     name: Literal["captioned-images"]
@@ -126,7 +127,7 @@ def retrieval(data: CaptionedImages, request: DataRequest) -> PreparedData:
         published = dict(request.recipe.objective_arguments.get(name, {}))
         return ContrastiveRetrieval(system, objective=_contrast(data, published))
 
-    prepared = _prepared(data, request.recipe)
+    prepared = _prepared(data, request)
     return PreparedData(**{**vars(prepared), "model": model})
 
 
@@ -146,7 +147,7 @@ def pretraining(data: CaptionedImages, request: DataRequest) -> PreparedData:
     )
     objectives = build_objectives(request.objectives, context)
     views = "text" not in request.recipe.reads
-    prepared = _prepared(data, request.recipe, raw=views)
+    prepared = _prepared(data, request, raw=views)
 
     def source(split: str) -> ObjectiveSource:
         pairs = cast(PairSource, prepared.sources[split]())
@@ -155,7 +156,7 @@ def pretraining(data: CaptionedImages, request: DataRequest) -> PreparedData:
     return PreparedData(
         **{
             **vars(prepared),
-            "sources": {split: partial(source, split) for split in data.files},
+            "sources": {split: partial(source, split) for split in prepared.sources},
             "model": lambda system: Mixture(system, objectives, request.objectives),
             "heads": heads_of(objectives),
         }
@@ -166,10 +167,9 @@ def _contrast(data: CaptionedImages, arguments: Mapping[str, Any]) -> Objective:
     return ImageTextContrastive(**{**arguments, "chunk_size": data.chunk_size})
 
 
-def _prepared(data: CaptionedImages, recipe: Recipe, *, raw: bool = False) -> PreparedData:
-    tokenizer = data.tokenizer()
-    encoding = TextEncoding(tokenizer, data.max_length, data.languages)
-    published = recipe.published_sizes()
+def _prepared(data: CaptionedImages, request: DataRequest, *, raw: bool = False) -> PreparedData:
+    encoding = data.text_encoding(request)
+    published = request.recipe.published_sizes()
     preparation = ImagePreparation(
         data.image_size,
         mean=published.get("image_mean", CLIP_MEAN),
@@ -177,18 +177,22 @@ def _prepared(data: CaptionedImages, recipe: Recipe, *, raw: bool = False) -> Pr
         interpolation=published.get("interpolation", "bicubic"),
         resize_mode=published.get("resize_mode", "shortest"),
     )
-    read = partial(_pairs, data=data, encoding=encoding, preparation=None if raw else preparation)
+    read = partial(_pairs, data=data, preparation=None if raw else preparation)
     examples = by_split(data.files, read_retrieval)
+    splits = counterfactual_splits(data.files, request, oracle=False)
 
     def source(split: str) -> PairSource:
-        return read(examples(split), crops=split == "train")
+        file, facts = splits[split]
+        return read(examples(file), encoding=replace(encoding, facts=facts), crops=split == "train")
 
     return PreparedData(
-        sources={split: partial(source, split) for split in data.files},
+        sources={split: partial(source, split) for split in splits},
         model=ContrastiveRetrieval,
-        sizes={"vocab_size": len(tokenizer), "image_size": data.image_size},
+        sizes={"vocab_size": len(encoding.tokenizer), "image_size": data.image_size},
         fingerprints=data.fingerprints,
-        read_file=lambda path: read(read_retrieval(path), crops=False),
+        knowledge_forms=frozenset() if encoding.injector is None else frozenset({BRANCHES}),
+        encoding=encoding,
+        read_file=lambda path: read(read_retrieval(path), encoding=encoding, crops=False),
     )
 
 
@@ -201,13 +205,11 @@ def _pairs(
     crops: bool,
 ) -> PairSource:
     said = [(image, id_, text, one.language) for image, one in enumerate(described) for id_, text in one.captions]
-    specials, room = encoding.tokenizer.specials, data.max_length - encoding.tokenizer.specials.around(1)
-    framings = [framed(specials, encoding.tokenizer.encode(text, language).ids[:room]) for *_, text, language in said]
     size = data.candidate_pool_size or len(described)
     last = max(len(described) // size - 1, 0) if size else 0
     names = tuple(one.names[0] for one in described)
     return PairSource(
-        texts=encoding.pack(framings, [language for *_, language in said]),
+        texts=encoding.texts([TextExample(id_, (text,), language) for _, id_, text, language in said]).texts,
         provider=PictureFiles(data.pictures, names, preparation, data.image_size, data.least_area),
         captions=tuple(Captioned(id_, language, f"image-{names[image]}") for image, id_, _, language in said),
         image_of=np.array([image for image, *_ in said], dtype=np.int64),

@@ -48,10 +48,10 @@ class KnowledgeGraph:
     ) -> None:
         read = read_at_once(triples.paths) if isinstance(triples, TripleFiles) else None
         numbered = number_triples(triples) if read is None else read
-        self._numbers = {name: number for number, name in enumerate(numbered.names)}
-        for name in entities:
-            self._numbers.setdefault(name, len(self._numbers))
-        self.entities = tuple(self._numbers)
+        further = dict.fromkeys(entities)
+        if further:
+            further = dict.fromkeys((*numbered.names, *further))
+        self.entities = tuple(further) or numbered.names
         self.relations = numbered.relations
         self.store = OrderedStore(numbered.triples, len(self.entities))
         self.words = words if words is not None else NameIndex()
@@ -64,6 +64,11 @@ class KnowledgeGraph:
             UserError: a file cannot be read, or a line does not hold three parts; the message names the line.
         """
         return cls(TripleFiles(tuple(map(Path, paths))))
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        """Numbers by name; made when a name is first looked up, because counting needs none."""
+        return {name: number for number, name in enumerate(self.entities)}
 
     @cached_property
     def heads(self) -> tuple[str, ...]:

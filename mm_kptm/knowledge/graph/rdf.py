@@ -72,9 +72,10 @@ def read_rdf(path: str | Path) -> KnowledgeGraph:
             elif relation in DESCRIBES:
                 descriptions.setdefault(_language(object_), {}).setdefault(name, object_.value)
 
-    found = list(triples())
+    graph = KnowledgeGraph(triples())
     words = {language: {name: tuple(labels) for name, labels in names.items()} for language, names in aliases.items()}
-    return KnowledgeGraph(found, NameIndex(words, descriptions))
+    graph.words = NameIndex(words, descriptions)
+    return graph
 
 
 def _language(literal: Literal) -> str:

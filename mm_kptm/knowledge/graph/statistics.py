@@ -5,7 +5,6 @@ Shapes: M triples, N entities.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +12,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from mm_kptm.knowledge.graph.graph import KnowledgeGraph
-from mm_kptm.knowledge.graph.triple_store import Integers
+from mm_kptm.knowledge.graph.triple_store import Integers, TripleStore
+
+_TOGETHER = 1 << 20  #: triples that are joined at once
 
 
 @dataclass(frozen=True)
@@ -34,16 +35,17 @@ class Summary:
 
 
 def summarise(graph: KnowledgeGraph) -> Summary:
-    """Compute all statistics in one pass."""
-    numbered = graph.numbered()
-    degrees = np.bincount(numbered[:, [0, 2]].ravel(), minlength=len(graph.entities))
-    parts = np.bincount(components(numbered, len(graph.entities)))
-    counts = Counter(numbered[:, 1].tolist()).most_common()
+    """Compute all statistics."""
+    store = graph.store
+    degrees = np.diff(store.starts) + np.bincount(store.tails, minlength=store.num_entities)
+    parts = np.bincount(components(store))
+    used = np.bincount(store.relations, minlength=len(graph.relations))
+    common = np.argsort(-used, kind="stable").tolist()  # of equal counts the one that came first
     words = graph.words
     return Summary(
         triples=len(graph),
         entities=len(graph.entities),
-        relations={graph.relations[relation]: count for relation, count in counts},
+        relations={graph.relations[relation]: int(used[relation]) for relation in common},
         mean_degree=float(degrees.mean()),
         median_degree=float(np.median(degrees)),
         highest_degree=int(degrees.max()),
@@ -55,9 +57,12 @@ def summarise(graph: KnowledgeGraph) -> Summary:
     )
 
 
-def components(triples: Integers, num_entities: int) -> Integers:
+def components(store: TripleStore) -> Integers:
     """Weakly connected component of every entity, numbered from 0, [N]."""
-    heads, tails = triples[:, 0], triples[:, 2]
-    joined = coo_array((np.ones(len(triples), dtype=bool), (heads, tails)), shape=(num_entities, num_entities))
-    _, part = connected_components(joined, directed=False)
-    return part.astype(np.int64)
+    part: Integers = np.arange(store.num_entities, dtype=np.int32)
+    for first in range(0, len(store), _TOGETHER):  # what SciPy makes of a graph is many times as large as the graph
+        places = np.arange(first, min(first + _TOGETHER, len(store)))
+        heads, tails = part[store.heads_of(places)], part[store.tails[places]]
+        joined = coo_array((np.ones(len(places), dtype=bool), (heads, tails)), shape=(len(part), len(part)))
+        part = connected_components(joined, directed=False)[1][part]
+    return part

@@ -21,6 +21,7 @@ from mm_kptm.errors import UserError
 Integers = NDArray[np.integer]
 _TOGETHER = 64  #: seeds whose neighbourhoods grow side by side: enough to hide the calls, few enough for the caches
 _SPARSE = 16  #: fewer numbers than one in so many are sorted, more are ticked off in a list of all
+_PIECE = 1 << 18  #: numbers of a temporary array
 _FEW = 32  #: calls of NumPy cost more than such small sets do
 
 
@@ -220,7 +221,7 @@ def _columns(triples: Integers, entities: int) -> Integers:
         raise UserError(f"triples are whole numbers, three a row, not {triples.dtype} {list(triples.shape)}")
     if (lowest := triples.min()) < 0:
         raise UserError(f"numbers of entities and relations count from 0, but {lowest} is among them")
-    columns = np.ascontiguousarray(triples.T, dtype=np.int64)
+    columns = np.ascontiguousarray(triples.T)
     highest, relations = int(columns[::2].max()), int(columns[1].max()) + 1
     if highest >= entities:
         raise UserError(f"a triple is about entity {highest}, but there are {entities}, numbered from 0")
@@ -234,32 +235,41 @@ def _distinct(heads: Integers, relations: Integers, tails: Integers) -> tuple[In
     count = len(heads)
     bits = [int(column.max(initial=0)).bit_length() for column in (heads, relations, tails)]
     room = count.bit_length()
-    # in place, because a fresh array of such a size costs as much as what is done to it
-    keys = heads << bits[1]
+    # in place or piece by piece, because a fresh array of such a size costs as much as what is done to it
+    keys = heads.astype(np.int64)
+    keys <<= bits[1]
     keys |= relations
     keys <<= bits[2]
     keys |= tails
     # a key and its place in one number: sorting numbers is several times quicker than sorting places by a key
     if sum(bits) + room <= 63:
         keys <<= room
-        keys |= np.arange(count)
+        for start in range(0, count, _PIECE):
+            keys[start : start + _PIECE] |= np.arange(start, min(start + _PIECE, count))
         keys.sort()
-        first = keys[_new(keys >> room)]
+        first = keys[_new(keys, room)]
         first &= (1 << room) - 1
     else:
         order = np.argsort(keys)  # equal keys in any order
         first = np.minimum.reduceat(order, np.flatnonzero(_new(keys[order])))
-    by_head = heads[first]
+        del order
+    del keys
+    by_head = heads[first].astype(np.int64)
     by_head <<= room
     by_head |= first
+    del first
     by_head.sort()
-    return by_head & ((1 << room) - 1), by_head >> room
+    of_each = by_head >> room
+    by_head &= (1 << room) - 1
+    return by_head, of_each
 
 
-def _new(values: Integers) -> NDArray[np.bool_]:
-    """Mask of the values that differ from their predecessor."""
+def _new(values: Integers, low: int = 0) -> NDArray[np.bool_]:
+    """Mask of the values that differ from their predecessor, their ``low`` lowest bits aside."""
     new = np.ones(len(values), dtype=bool)
-    np.not_equal(values[1:], values[:-1], out=new[1:])
+    for start in range(1, len(values), _PIECE):
+        shifted = values[start - 1 : start + _PIECE] >> low
+        np.not_equal(shifted[1:], shifted[:-1], out=new[start : start + _PIECE])
     return new
 
 

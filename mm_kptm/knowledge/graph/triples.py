@@ -15,7 +15,7 @@ from mm_kptm.errors import UserError
 from mm_kptm.io.text_lines import numbered_lines
 from mm_kptm.knowledge.graph.bulk_reader import IndexedTriples
 
-_AT_ONCE = 1 << 16  # triples that are numbered in one go
+_AT_ONCE = 1 << 13  # triples that are numbered in one go
 
 
 class Triple(NamedTuple):
@@ -62,16 +62,16 @@ def number_triples(triples: Iterable[Sequence[str]]) -> IndexedTriples:
     """
     names: defaultdict[str, int] = defaultdict(count().__next__)  # so that one look-up finds or gives a number
     relations: defaultdict[str, int] = defaultdict(count().__next__)
-    parts = [np.empty((0, 3), dtype=np.int64)]
+    parts = [np.empty((0, 3), dtype=np.int32)]
     rows = iter(triples)
     while block := list(islice(rows, _AT_ONCE)):
         if wrong := next((row for row in block if len(row) != 3), None):
             raise UserError(f"a triple is head, relation and tail, not {wrong!r}")
         flat = list(chain.from_iterable(block))
-        part = np.empty((len(block), 3), dtype=np.int64)
-        part[:, 1] = np.fromiter(map(relations.__getitem__, flat[1::3]), np.int64, len(block))
+        part = np.empty((len(block), 3), dtype=np.int32)
+        part[:, 1] = np.fromiter(map(relations.__getitem__, flat[1::3]), np.int32, len(block))
         del flat[1::3]
-        part[:, ::2] = np.fromiter(map(names.__getitem__, flat), np.int64, len(flat)).reshape(-1, 2)
+        part[:, ::2] = np.fromiter(map(names.__getitem__, flat), np.int32, len(flat)).reshape(-1, 2)
         parts.append(part)
     return IndexedTriples(tuple(names), tuple(relations), np.concatenate(parts))
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.run_state import CONFIG, MODEL
+from mm_kptm.suites.search.knowledge import with_facts
 from mm_kptm.systems import pretrained
 from mm_kptm.systems.encoder import DualEncoder
 
@@ -101,7 +102,8 @@ def open_model(path: Path) -> SearchModel:
             "two towers, such as clip"
         )
     described = {"recipe": system.recipe, "sizes": system.sizes, "added": system.added}
-    return SearchModel(system, path, fingerprint(system, described))
+    towers = None if saved == path else with_facts(system, path)
+    return SearchModel(system if towers is None else towers, path, fingerprint(system, described))
 
 
 def fingerprint(module: nn.Module, described: object = None) -> str:

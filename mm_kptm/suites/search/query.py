@@ -101,7 +101,8 @@ class Searcher:
         generation = self.generation
         if (row := generation.row(name)) is None:
             close = [generation.name(at) for at in range(len(generation))] if len(generation) <= 10_000 else []
-            raise UserError(f"the index {self.index} has no picture {name!r}{nearest(name, close, otherwise='')}")
+            # without the place of the index, which is none of the business of who reads the page
+            raise UserError(f"the index has no picture {name!r}{nearest(name, close, otherwise='')}")
         hits = self._nearest(np.array(generation.vectors[row]), k + 1)
         return [hit for hit in hits if hit.row != row][:k]
 

@@ -28,6 +28,10 @@ HUNG = ("Timed out", "timed out", "Application timeout")  #: gloo's messages abo
 LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")  #: gloo's messages about a dead process
 
 
+class Preempted(Exception):
+    """A run has ended early, in every process, with a checkpoint from which it can be resumed."""
+
+
 def start() -> torch.device:
     """Join the process group, if not yet done, and return the device of this process.
 
@@ -43,19 +47,23 @@ def start() -> torch.device:
     # unless cpu is set, accelerate treats launched processes without a GPU as independent single ones
     state = PartialState(
         cpu=cpu_requested or (launched and not (torch.cuda.is_available() or torch.xpu.is_available())),
-        **_timeout(),
+        **({} if (limit := timeout()) is None else {"timeout": limit}),
     )
     device: torch.device = state.device
     return device
 
 
-def _timeout() -> dict[str, timedelta]:
-    """Argument of the process group that limits how long it waits."""
+def timeout() -> timedelta | None:
+    """How long a process waits for the others, as :data:`TIMEOUT` says; None: as torch does.
+
+    Raises:
+        UserError: it is no number of seconds.
+    """
     if not (seconds := os.environ.get(TIMEOUT)):
-        return {}
+        return None
     if not is_count(seconds) or not 0 < int(seconds) < 10**7:
         raise UserError(f"{TIMEOUT} is {seconds!r} but must be a whole number of seconds, such as 600")
-    return {"timeout": timedelta(seconds=int(seconds))}
+    return timedelta(seconds=int(seconds))
 
 
 def rank_and_world_size() -> tuple[int, int]:
@@ -107,8 +115,8 @@ def all_gather_rows(rows: Tensor) -> Tensor:
 def process_group() -> Iterator[None]:
     """Context manager of the process group around a whole command.
 
-    On failure, the first failing process raises its error and all others exit silently with code 2, so that a launch
-    reports one error.
+    All leave together, also where a run was preempted. On failure, the first failing process raises its error and all
+    others exit silently with code 2, so that a launch reports one error.
 
     Raises:
         UserError: another process died without an error message.
@@ -116,6 +124,9 @@ def process_group() -> Iterator[None]:
     start()
     try:
         yield
+    except Preempted:  # by all processes, after the same step
+        _leave()
+        raise
     except (Exception, KeyboardInterrupt) as error:
         if rank_and_world_size()[1] > 1 and not _is_first_to_fail():
             time.sleep(PATIENCE)
@@ -131,6 +142,10 @@ def process_group() -> Iterator[None]:
                 "takes long, give it more seconds, and --resume goes on from the last checkpoint"
             ) from error
         raise
+    _leave()
+
+
+def _leave() -> None:
     barrier()
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()

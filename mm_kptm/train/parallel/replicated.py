@@ -27,7 +27,7 @@ class LossModule(nn.Module, Generic[BatchTaken]):
     def __init__(self, model: Trainable[BatchTaken], device: torch.device, settings: TrainSettings) -> None:
         super().__init__()
         self.model = module_of(model)
-        self._loss = torch.compile(model.loss, dynamic=True) if settings.compile else model.loss
+        self._loss = model.loss
         self._measure = model.measure
         self._device = device
         self._precision = settings.precision

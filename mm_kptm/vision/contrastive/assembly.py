@@ -12,6 +12,7 @@ from torch import nn
 from mm_kptm.errors import UserError, nearest
 from mm_kptm.systems.discovery import catalogue, find
 from mm_kptm.systems.encoder import Encoder
+from mm_kptm.systems.recipe import Recipe
 from mm_kptm.vision.contrastive.image_towers import image_tower
 from mm_kptm.vision.contrastive.preparation import ImagePreparation
 from mm_kptm.vision.contrastive.similarity import Similarity
@@ -62,6 +63,8 @@ def dual_tower(
     Raises:
         UserError: a field, a backbone or a text encoder is unknown or cannot be built.
     """
+    if text.get("hf_model_name") is not None and "recipe" not in text:
+        _of_the_hub(text)  # what is not built is refused before an image tower is
     activation = "quick_gelu" if quick_gelu else "gelu"
     image_fields = {name: value for name, value in vision.items() if name not in ("activation", "act_kwargs")}
     image = image_tower(image_fields, embed_dim, activation=_activation(vision, activation))
@@ -110,7 +113,8 @@ def _of_clip(text: Mapping[str, Any], embed_dim: int, activation: str) -> TextTo
     return TextTower(encoder, projection, choose=choose, length=length, padding=int(text.get("pad_id", 0)))
 
 
-def _of_hub(text: Mapping[str, Any], embed_dim: int) -> TextTower:
+def _of_the_hub(text: Mapping[str, Any]) -> tuple[Recipe, dict[str, Any]]:
+    """The text encoder that a ``text_cfg`` names, and its sizes."""
     config, name = text.get("hf_config"), text.get("hf_model_name")
     if config is not None:
         kinds = [one for one in catalogue().values() if config.get("model_type") in one.model_types]
@@ -119,13 +123,16 @@ def _of_hub(text: Mapping[str, Any], embed_dim: int) -> TextTower:
             raise UserError(f"no text encoder here reads configurations of the kind {config.get('model_type')!r}")
         plain = {"xlm-roberta": "xlm-r", "roberta": "roberta", "bert": "bert"}
         recipe = find(plain.get(config["model_type"], kinds[0].name))
-        sizes = recipe.configured_sizes(config)
-    elif name in _HUB:
-        recipe, sizes = find(_HUB[str(name)]), {"num_segments": 1}
-    else:
+        return recipe, recipe.configured_sizes(config)
+    if name not in _HUB:
         raise UserError(
             f"the text tower is {name!r} of the hub, which is not built here; those that are: {', '.join(_HUB)}"
         )
+    return find(_HUB[str(name)]), {"num_segments": 1}
+
+
+def _of_hub(text: Mapping[str, Any], embed_dim: int) -> TextTower:
+    recipe, sizes = _of_the_hub(text)
     pooling = text.get("hf_pooler_type", "mean_pooler")
     if pooling not in _POOLERS:
         raise UserError(f"hf_pooler_type is {pooling!r}, but must be one of {', '.join(_POOLERS)}")

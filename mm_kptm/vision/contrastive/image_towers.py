@@ -7,16 +7,24 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, cast
 
-from torch import nn
+from torch import Tensor, nn
 
 from mm_kptm.errors import UserError, nearest
 from mm_kptm.vision.contrastive.vision_transformer import VisionTransformer
 
 #: Fields of a ``vision_cfg`` that change training or outputs that are not read here.
 _PASSED_OVER = frozenset({"output_tokens", "timm_model_pretrained", "timm_drop", "timm_drop_path"})
-_TIMM = {"timm_model_name": None, "image_size": 224, "timm_pool": "avg", "timm_proj": "linear", "timm_proj_bias": False}
+_TIMM = {
+    "timm_model_name": None,
+    "image_size": 224,
+    "timm_pool": "avg",
+    "timm_proj": "linear",
+    "timm_proj_bias": False,
+    "timm_model_kwargs": None,
+}
 _RESNET = {"layers": (3, 4, 6, 3), "width": 64, "head_width": 64, "image_size": 224}
 #: Fields that mean what their absence means.
 _DEFAULTS: dict[str, tuple[Any, ...]] = {
@@ -99,6 +107,8 @@ def _timm(fields: Mapping[str, Any], embed_dim: int) -> nn.Module:
     name = str(sizes["timm_model_name"])
     if name not in timm.list_models() and not timm.is_model(name):
         raise UserError(f"timm has no backbone {name!r}{nearest(name, timm.list_models())}")
+    if sizes["timm_model_kwargs"] is not None:
+        return PooledBackbone(name, int(sizes["image_size"]), str(sizes["timm_pool"]), sizes["timm_model_kwargs"])
     tower: nn.Module = TimmModel(
         name,
         embed_dim=embed_dim,
@@ -108,6 +118,37 @@ def _timm(fields: Mapping[str, Any], embed_dim: int) -> nn.Module:
         proj_bias=sizes["timm_proj_bias"],
     )
     return tower
+
+
+class PooledBackbone(nn.Module):
+    """A backbone of timm with other sizes than its name says, whose pooled vector is in the joint space.
+
+    Args:
+        name: of the backbone.
+        image_size: side of the square images.
+        pool: timm's pooling.
+        fields: arguments of the backbone's class; ``norm_eps`` is that of its norms.
+
+    Raises:
+        UserError: the class has no such argument, or cannot be built with it.
+    """
+
+    def __init__(self, name: str, image_size: int, pool: str, fields: Mapping[str, Any]) -> None:
+        import timm
+
+        super().__init__()
+        chosen = {key: value for key, value in fields.items() if key != "norm_eps"}
+        if "norm_eps" in fields:
+            chosen["norm_layer"] = partial(nn.LayerNorm, eps=fields["norm_eps"])
+        try:
+            self.trunk = timm.create_model(name, num_classes=0, global_pool=pool, img_size=image_size, **chosen)
+        except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+            raise UserError(f"timm's backbone {name} cannot be built with {', '.join(fields)}: {error}") from None
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """[N, 3, height, width] -> [N, D]."""
+        vectors: Tensor = self.trunk(pixels)
+        return vectors
 
 
 def feature_map(name: str) -> tuple[nn.Module, int]:

@@ -50,8 +50,8 @@ def clip_layer_rules(theirs: str, ours: str) -> tuple[Rule, ...]:
     )
 
 
-def _timm_rules() -> tuple[Rule, ...]:
-    trunk, ours = "visual.trunk", "encoder.image.trunk"
+def timm_rules(trunk: str, ours: str) -> tuple[Rule, ...]:
+    """Rules of a backbone of timm from the prefix ``trunk`` to the prefix ``ours``."""
     letters = [f"{{{chr(ord('a') + number)}}}" for number in range(6)]
     scales: list[Rule] = []
     for depth in range(1, 7):
@@ -59,7 +59,7 @@ def _timm_rules() -> tuple[Rule, ...]:
         scales += [Rename(f"{trunk}.{inside}.{one}.weight", f"{ours}.{inside}.{one}.gamma") for one in _GAMMA_PARENTS]
     blocks = "stages.{a}.blocks.{b}"
     scales.append(Rename(f"{trunk}.{blocks}.weight", f"{ours}.{blocks}.gamma"))  # ConvNeXt
-    return (*scales, *move(trunk, ours), *move("visual.head", "encoder.image.head"))
+    return (*scales, *move(trunk, ours))
 
 
 #: Of the class CLIP (text without prefix) and CustomTextCLIP (text under ``text.``), of all image towers.
@@ -83,7 +83,8 @@ OPEN_CLIP_RULES: tuple[Rule, ...] = (
     *hugging_face_rules("text.transformer.", "encoder.text.encoder"),
     Rename("text.proj.{i}.weight", "encoder.text.projection.{i}.weight"),
     Rename("text.proj.weight", "encoder.text.projection.weight"),
-    *_timm_rules(),
+    *timm_rules("visual.trunk", "encoder.image.trunk"),
+    *move("visual.head", "encoder.image.head"),
     *move("visual", "encoder.image"),  # the ResNet, and the convolution that both towers call conv1
 )
 

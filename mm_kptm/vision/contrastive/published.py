@@ -11,6 +11,7 @@ from typing import Any
 
 from mm_kptm.errors import UserError, nearest
 from mm_kptm.systems.published_fields import STANDARD, check_fields
+from mm_kptm.vision.contrastive.siglip_names import TEXT_DEFAULTS, VISION_DEFAULTS, padding_of, read_siglip
 
 _HF_TEXT = {
     "vocab_size": ("vocab_size", 49408),
@@ -75,7 +76,8 @@ def read_open_clip(config: Mapping[str, Any]) -> dict[str, Any]:
             "CoCa's text decoder was asked for, which two towers do not have; load the image and text tower alone with "
             "a configuration without multimodal_cfg"
         )
-    found = {"embed_dim": config["embed_dim"], "vision": dict(config["vision_cfg"]), "text": dict(config["text_cfg"])}
+    text = dict(config["text_cfg"])
+    found = {"embed_dim": config["embed_dim"], "vision": dict(config["vision_cfg"]), "text": text | padding_of(text)}
     found["quick_gelu"] = bool(config.get("quick_gelu", False))
     if config.get("init_logit_bias") is not None:
         found["logit_bias"] = float(config["init_logit_bias"])
@@ -85,8 +87,11 @@ def read_open_clip(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_hugging_face(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The builder's arguments from the fields of transformers' ``CLIPConfig``."""
+    """The builder's arguments from the fields of transformers' ``CLIPConfig`` or ``SiglipConfig``."""
     given = dict(config.get("text_config") or {})
+    if config.get("model_type") == "siglip":
+        shown = hugging_face_vision({**VISION_DEFAULTS, **(config.get("vision_config") or {})})
+        return read_siglip(config, _tower({**TEXT_DEFAULTS, **given}, _HF_TEXT), shown)
     text = _tower(given, _HF_TEXT)
     end = given.get("eos_token_id", 49407)
     if end != _LEGACY_END:

@@ -21,7 +21,10 @@ from mm_kptm.vision.contrastive.region_tower import RegionTower
 from mm_kptm.vision.contrastive.similarity import Similarity
 from mm_kptm.vision.contrastive.text_towers import TextTower
 
-FROZEN = ("none", "image", "text")
+#: What is frozen, by the value of ``frozen``: parts of the towers.
+FROZEN: dict[str, tuple[str, ...]] = {
+    "none": (), "image": ("image",), "text": ("text",), "encoders": ("image.trunk", "text.encoder")
+}  # fmt: skip
 
 
 class DualTower(nn.Module):
@@ -34,10 +37,11 @@ class DualTower(nn.Module):
         preparation: from pictures to pixels.
         dim: D.
         frozen: the tower that is not trained and stays in evaluation mode: ``none``, ``image`` (locked-image tuning,
-            Zhai et al. 2022) or ``text``; its projection, if it lies in the tower, is frozen with it.
+            Zhai et al. 2022) or ``text``; its projection, if it lies in the tower, is frozen with it. Of ``encoders``,
+            both keep their weights and only the projections behind them learn.
 
     Raises:
-        UserError: ``frozen`` names something else.
+        UserError: ``frozen`` names something else, or a part that a tower does not have.
     """
 
     def __init__(
@@ -59,15 +63,21 @@ class DualTower(nn.Module):
         self.preparation = preparation
         self.dim = dim
         self.frozen = frozen
-        if frozen != "none":
-            self.get_submodule(frozen).requires_grad_(False)
-            self.train(self.training)
+        for part in FROZEN[frozen]:
+            try:
+                self.get_submodule(part).requires_grad_(False)
+            except AttributeError:
+                raise UserError(
+                    f"frozen is {frozen!r}, but this model has no {part}; take dual-tower with a backbone of timm, or "
+                    "freeze image or text"
+                ) from None
+        self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:
         """Training mode for what is trained; a frozen tower drops nothing and moves no running mean."""
         super().train(mode)
-        if self.frozen != "none":
-            self.get_submodule(self.frozen).eval()
+        for part in FROZEN[self.frozen]:
+            self.get_submodule(part).eval()
         return self
 
     def forward(self, inputs: Inputs, output_rows: OutputRows = ALL_ROWS) -> Encoded:

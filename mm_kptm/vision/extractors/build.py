@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from mm_kptm.errors import UserError
-from mm_kptm.systems.checkpoint_files import read_weights
+from mm_kptm.systems.packaged.weights import digest_of, is_package, weights_of
 from mm_kptm.vision.extractors.bottom_up import BottomUpDetector
 from mm_kptm.vision.extractors.cells import GridExtractor, PatchExtractor
 from mm_kptm.vision.extractors.extractor import Extractor, Picture, Prepare
@@ -78,7 +78,7 @@ def build_extractor(settings: ExtractorSettings, weights: Path | None, *, device
     if isinstance(extractor, nn.Module):
         if weights is not None:
             _fill(extractor, weights)
-            named = weights_hash(weights)
+            named = f"sha256:{digest_of(weights)}" if is_package(weights) else weights_hash(weights)
         extractor.eval().to(device)
     elif weights is not None:
         raise UserError("patches are raw pixels and take no weights; leave --weights out")
@@ -141,7 +141,7 @@ def _fresh(settings: ExtractorSettings) -> Any:
 
 def _fill(extractor: nn.Module, weights: Path) -> None:
     """Load a file's weights into the extractor, with the parameter names of the published network."""
-    state = read_weights(weights)
+    state = weights_of(weights)
     inner = cast(nn.Module, extractor.model) if hasattr(extractor, "model") else extractor
     expected = inner.state_dict()
     if isinstance(extractor, TorchvisionDetector):

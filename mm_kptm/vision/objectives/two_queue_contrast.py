@@ -5,6 +5,7 @@ Shapes: B pairs, D dim.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import cast
 
 import torch
@@ -27,14 +28,26 @@ class TwoQueueContrast:
     Args:
         momentum: share of the old key towers.
         temperature: divides the cosines.
+        queue_size: keys of either queue; None: as many as published for the system.
+        in_batch_negatives: whether the keys of other pairs of the batch are negatives beside the queue (Li et al. 2021,
+            ALBEF). Without them a query may tell its own key by its age alone: those of the queue are older.
     """
 
     name = "two-queue-contrast"
     heads = ("two-queues",)
 
-    def __init__(self, *, momentum: float = 0.99, temperature: float = 0.07) -> None:
+    def __init__(
+        self,
+        *,
+        momentum: float = 0.99,
+        temperature: float = 0.07,
+        queue_size: int | None = None,
+        in_batch_negatives: bool = False,
+    ) -> None:
         self.momentum = momentum
         self.temperature = temperature
+        self.in_batch_negatives = in_batch_negatives
+        self.head_sizes = {} if queue_size is None else {"two-queues": {"queue_size": queue_size}}
 
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> Inputs:
         """The pairs as they are; nothing is drawn."""
@@ -42,25 +55,30 @@ class TwoQueueContrast:
 
     def loss(self, system: System, batch: Inputs) -> Tensor:
         """The mean over pairs; in training, their keys are enqueued."""
-        return self.losses(system, batch, enqueues=system.training).mean()
+        return self.losses(system, batch, enqueues=system.training, across_processes=True).mean()
 
     def measure(self, system: System, batch: Inputs) -> Tensor:
-        """The loss of every pair, [B]; nothing is enqueued."""
-        return self.losses(system, batch, enqueues=False)
+        """The loss of every pair among those of this process, [B]; nothing is enqueued."""
+        return self.losses(system, batch, enqueues=False, across_processes=False)
 
     def after_step(self, system: System, step: int) -> None:
         """Move the key towers."""
         self._queues(system).follow(two_towers(system), self.momentum)
 
-    def losses(self, system: System, batch: Inputs, *, enqueues: bool) -> Tensor:
+    def losses(self, system: System, batch: Inputs, *, enqueues: bool, across_processes: bool = False) -> Tensor:
         """The loss of every pair, [B]."""
         images, texts = queries(two_towers(system), batch)
         queues = self._queues(system)
         with torch.no_grad():
             image_keys, text_keys = queues.keys(batch)
-        scale = 1 / self.temperature
-        losses = queue_losses(images, text_keys, queues.text_queue.negatives(), scale)
-        losses = losses + queue_losses(texts, image_keys, queues.image_queue.negatives(), scale)
+        contrast = partial(
+            queue_losses,
+            scale=1 / self.temperature,
+            in_batch_negatives=self.in_batch_negatives,
+            across_processes=across_processes,
+        )
+        losses = contrast(images, text_keys, queues.text_queue.negatives())
+        losses = losses + contrast(texts, image_keys, queues.image_queue.negatives())
         if enqueues:
             queues.image_queue.enqueue(image_keys)
             queues.text_queue.enqueue(text_keys)
@@ -79,5 +97,5 @@ TWO_QUEUE_CONTRAST = ObjectiveSpec(
     "Huo et al. 2021, WenLan: Bridging Vision and Language by Large-Scale Multi-Modal Pre-Training, arXiv:2103.06561",
     _build,
     needs=(TEXTS, IMAGES),
-    arguments=("momentum", "temperature"),
+    arguments=("momentum", "temperature", "queue_size", "in_batch_negatives"),
 )

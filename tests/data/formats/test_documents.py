@@ -1,16 +1,16 @@
 """Documents become sentences in pieces, and sentences become segments."""
 
+import json
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from mm_kptm.data.formats.documents import (
-    DocumentSentence,
     LabelledPair,
-    chunks,
-    halves,
     read_documents,
     read_labelled_pairs,
+    read_sentences,
     written,
 )
 from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
@@ -18,10 +18,6 @@ from mm_kptm.data.tokenizers.wordpiece import WordPiece
 from mm_kptm.errors import UserError
 
 TOKENIZER = WordPiece([*BERT_SPECIALS, "new", "york", "is", "big", "##ger", "使", "用", "词", ","], lowercase=True)
-
-
-def sentence(length: int) -> DocumentSentence:
-    return DocumentSentence(tuple(range(length)), tuple(range(length)), (False,) * length)
 
 
 def write(path: Path, text: str) -> Path:
@@ -53,15 +49,36 @@ def test_blanks_may_say_what_is_a_word() -> None:
     assert written("使用 词", TOKENIZER).units == (0, 1, 2)
 
 
-def test_neighbouring_sentences_are_joined_while_they_fit() -> None:
-    found = list(chunks([sentence(n) for n in (3, 4, 2, 20, 1)], 9))
-    assert [[len(one.ids) for one in chunk] for chunk in found] == [[3, 4, 2], [9], [1]]
+def test_a_folder_of_datasets_has_a_document_a_row(tmp_path: Path) -> None:
+    save(tmp_path / "wiki", {"text": ["One.\nTwo.", "", "Three.\n\n"]}, files=2)
+    assert list(read_sentences(tmp_path / "wiki")) == [(0, "One."), (0, "Two."), (1, "Three.")]
+    assert read_documents(tmp_path / "wiki") == (("One.", "Two."), ("Three.",))
 
 
-def test_a_chunk_is_cut_near_its_middle() -> None:
-    first, second = halves([sentence(n) for n in (2, 3, 9)])
-    assert [len(one.ids) for one in first] == [2, 3] and [len(one.ids) for one in second] == [9]
-    assert halves([sentence(5)]) is None
+def test_folders_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+    save(tmp_path / "numbers", {"text": [1, 2]})
+    with pytest.raises(UserError, match=r"data-0.arrow has no column 'text' of texts; it has text$"):
+        list(read_sentences(tmp_path / "numbers"))
+    save(tmp_path / "all" / "train", {"text": ["One."]})
+    with pytest.raises(UserError, match=r"all is no folder that `datasets` saved: it has no state.json; name one of"):
+        list(read_sentences(tmp_path / "all"))
+    file = save(tmp_path / "torn", {"text": ["One."] * 1000}) / "data-0.arrow"
+    file.write_bytes(file.read_bytes()[:200])
+    with pytest.raises(UserError, match=r"data-0.arrow is no whole Arrow file \(.*\); save it again$"):
+        list(read_sentences(tmp_path / "torn"))
+
+
+def save(folder: Path, columns: dict[str, list[object]], files: int = 1) -> Path:
+    """What ``Dataset(columns).save_to_disk(folder, num_shards=files)`` writes."""
+    folder.mkdir(parents=True)
+    table = pa.table(columns)
+    names = [f"data-{number}.arrow" for number in range(files)]
+    for number, name in enumerate(names):
+        first, end = (len(table) * place // files for place in (number, number + 1))
+        with pa.ipc.new_stream(folder / name, table.schema) as stream:
+            stream.write_table(table.slice(first, end - first))
+    (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": name} for name in names]}))
+    return folder
 
 
 def test_labelled_pairs_are_read(tmp_path: Path) -> None:

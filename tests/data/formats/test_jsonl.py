@@ -65,7 +65,7 @@ def test_a_malformed_line_is_named(tmp_path, read, row, message):
     ("content", "message"),
     [
         (b"", "x.jsonl is empty; a file of one JSON object a line was expected"),
-        (b"{}\n{", "x.jsonl, line 2, column 2: no valid JSON"),
+        (b'{"premise": "A", "hypothesis": "B"}\n{', "x.jsonl, line 2, column 2: no valid JSON"),
         (b"[1]\n", r"x.jsonl, line 1 must be an object, but it is \[1\]"),
         (
             b'{"premise": "\xff"}',

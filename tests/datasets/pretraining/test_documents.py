@@ -14,10 +14,12 @@ from mm_kptm.data.sampler import seeded
 from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS, Specials
 from mm_kptm.datasets.pretraining.document_sources import Distances, NextSentences, segments
 from mm_kptm.datasets.pretraining.documents import Documents
+from mm_kptm.datasets.pretraining.knowledge_beside import KnowledgeFiles
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import build
 from mm_kptm.experiment.run import train
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
+from mm_kptm.preprocessing.tokenized_documents import TokenizedDocuments
 from mm_kptm.tasks.pretraining import Staged
 from mm_kptm.train.settings import TrainSettings
 
@@ -84,7 +86,7 @@ def experiment(data: Documents, objectives: tuple[str, ...], recipe: str = "erni
 def test_segments_know_their_sentences_and_the_words_of_their_document() -> None:
     """Of a document of two segments, and of one of a single segment, whose words no other segment could have."""
     documents = [[sentence(5, 6), sentence(7), sentence(6, 9, 9)], [sentence(8)]]
-    source = segments(documents, SPECIALS, 6, 1)
+    source = segments(TokenizedDocuments.of(documents), SPECIALS, 6, 1, document_words=True)
     text = source.batch(range(len(source)), seeded(0)).text
     assert [ids.tolist() for ids in text.layout.split(text.ids)] == [[2, 5, 6, 7, 3], [2, 6, 9, 9, 3], [2, 8, 3]]
     assert text.token_labels["sentence"].tolist() == [-1, 0, 0, 1, -1, -1, 0, 0, 0, -1, -1, 0, -1]
@@ -93,19 +95,19 @@ def test_segments_know_their_sentences_and_the_words_of_their_document() -> None
 
 
 def test_pairs_of_segments_are_halves_of_a_text() -> None:
-    source = segments([[sentence(5, 6), sentence(7)], [sentence(8)]], SPECIALS, 20, 2)
+    source = segments(TokenizedDocuments.of([[sentence(5, 6), sentence(7)], [sentence(8)]]), SPECIALS, 20, 2)
     text = source.batch([0], seeded(0)).text
     assert len(source) == 1
     assert (text.ids.tolist(), text.segments.tolist()) == ([2, 5, 6, 3, 7, 3], [0, 0, 0, 0, 1, 1])
     assert text.token_labels["sentence"].tolist() == [-1, 0, 0, -1, 1, -1]
     with pytest.raises(UserError, match=r"^pairs of segments were asked for, but no document has two neighbouring"):
-        segments([[sentence(8)]], SPECIALS, 20, 2)
+        segments(TokenizedDocuments.of([[sentence(8)]]), SPECIALS, 20, 2)
 
 
 def test_the_next_segment_is_that_of_the_document_or_of_another_one() -> None:
     """Sentence n of document d is the one token 10 d + n."""
     documents = [[sentence(10 * d + n) for n in range(4)] for d in (1, 2, 3)]
-    source = NextSentences.of(documents, SPECIALS, 20)
+    source = NextSentences.of(TokenizedDocuments.of(documents), SPECIALS, 20)
     assert len(source) == 3 and source.length(0) == 7
     shares = []
     for seed in range(200):
@@ -125,7 +127,7 @@ def test_the_next_segment_is_that_of_the_document_or_of_another_one() -> None:
 
 def test_a_long_segment_of_another_document_is_cut_to_fit() -> None:
     documents = [[sentence(10 * d + n) for n in range(9)] for d in (1, 2)]
-    source = NextSentences.of(documents, SPECIALS, 8)
+    source = NextSentences.of(TokenizedDocuments.of(documents), SPECIALS, 8)
     lengths = {n for seed in range(50) for n in source.batch([0, 1], seeded(seed)).text.layout.lengths}
     assert max(lengths) <= 8
 
@@ -136,7 +138,7 @@ def test_next_sentences_need_two_documents() -> None:
         r"with 1 pairs of neighbouring segments; set documents apart by blank lines, or give a larger data.max_length$"
     )
     with pytest.raises(UserError, match=message):
-        NextSentences.of([[sentence(5), sentence(6)]], SPECIALS, 20)
+        NextSentences.of(TokenizedDocuments.of([[sentence(5), sentence(6)]]), SPECIALS, 20)
 
 
 @pytest.mark.parametrize(("recipe", "follows"), [("bert-base", 0), ("ernie-baidu-base", 1)])
@@ -156,7 +158,7 @@ def test_each_system_has_the_classes_of_next_sentence_that_it_was_published_with
 def test_distances_are_those_of_the_documents() -> None:
     """Sentence n of document d is the one token 10 d + n."""
     documents = [[sentence(10 * d + n) for n in range(6)] for d in (1, 2, 3)]
-    source = Distances.of(documents, SPECIALS, 20)
+    source = Distances.of(TokenizedDocuments.of(documents), SPECIALS, 20)
     assert len(source) == 15
     counts: Counter[int] = Counter()
     for seed in range(100):
@@ -172,7 +174,7 @@ def test_distances_are_those_of_the_documents() -> None:
     # the sentences that have neighbours on all sides have no others in a document of three, but here all have
     assert all(abs(counts[kind] / 1500 - 1 / 3) < 0.05 for kind in range(3))
     with pytest.raises(UserError, match=r"there are 1 documents with 5 neighbouring sentences; set documents apart"):
-        Distances.of(documents[:1], SPECIALS, 20)
+        Distances.of(TokenizedDocuments.of(documents[:1]), SPECIALS, 20)
 
 
 @pytest.mark.parametrize(
@@ -323,3 +325,24 @@ def test_settings_that_say_nothing_are_refused(data: Documents) -> None:
         replace(data, mask_rate=1.0)
     with pytest.raises(UserError, match=r"^data.pairs are of discourse-relation, ir-relevance, not of capitalization$"):
         replace(data, pairs={"capitalization": data.train})
+
+
+def test_a_token_store_is_trained_on_as_what_is_in_memory(data: Documents, tmp_path: Path) -> None:
+    """The batches of texts, and of triples of described entities; the store is built once."""
+    (tmp_path / "triples.tsv").write_text("Q1\tP1\tQ2\nQ2\tP1\tQ1\nQ2\tP2\tQ1\n")
+    (tmp_path / "texts.tsv").write_text("Q1\tRome is big\nQ2\tshe saw Oslo\n")
+    knowledge = KnowledgeFiles(triples=tmp_path / "triples.tsv", descriptions=tmp_path / "texts.tsv")
+    objectives = ("masked-tokens", "knowledge-embedding")
+    in_memory = replace(data, knowledge=knowledge)
+    on_disk = replace(in_memory, token_store=tmp_path / "store")
+    sources = [build(experiment(one, objectives, "kepler")).training for one in (in_memory, on_disk, on_disk)]
+    first, *others = [source.batch(range(len(source)), seeded(1)).by_name for source in sources]
+    for other in others:
+        assert torch.equal(first["masked-tokens"].labels, other["masked-tokens"].labels)
+        assert torch.equal(first["masked-tokens"].inputs.text.ids, other["masked-tokens"].inputs.text.ids)
+        assert torch.equal(first["knowledge-embedding"].false_tails, other["knowledge-embedding"].false_tails)
+        assert torch.equal(first["knowledge-embedding"].texts.text.ids, other["knowledge-embedding"].texts.text.ids)
+    assert sorted(path.name for path in (tmp_path / "store").iterdir() if path.is_dir()) == ["knowledge", "train"]
+    stale = replace(on_disk, lowercase=False)
+    with pytest.raises(UserError, match=r"train was built from other files, with another tokenizer or with other"):
+        build(experiment(stale, ("masked-tokens",), "kepler")).training.batch([0], seeded(0))

@@ -154,8 +154,11 @@ def test_processes_read_disjoint_parts_and_go_on_where_they_stopped(tmp_path, en
     resumed.load_state_dict(first.state_dict())
     assert head + orders(resumed, 5) == whole
     for draw in whole:
-        parts = [share(draw.indices, part, 2) for part in range(2)]
-        assert sorted(parts[0] + parts[1]) == sorted(draw.indices) and not set(parts[0]) & set(parts[1])
+        for processes in (2, 3):
+            parts = [share(draw.indices, part, processes) for part in range(processes)]
+            assert sorted(one for part in parts for one in part) == sorted(draw.indices), (
+                "every example once, in one process"
+            )
     one, other = (pairs.batch(draw.indices, seeded(1)) for draw in (whole[0], whole[0]))
     assert torch.equal(one.images.pixels, other.images.pixels) and torch.equal(one.text.ids, other.text.ids)
 
@@ -248,6 +251,32 @@ def test_two_towers_train_on_tars_and_a_stopped_run_goes_on_exactly(tmp_path, mo
     assert len(whole) == 6 and np.isfinite(whole).all()
     run("stopped", 3, 1)
     assert run("stopped", 6, 1, "--resume") == whole
+
+
+def test_pictures_of_tars_are_ranked_and_a_corrupt_one_is_counted(tmp_path, monkeypatch, encoding, capsys):
+    """Training skips it and says so at the end; retrieval searches the six others."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, "tar")
+    with tarfile.open(tmp_path / "part-0.tar", "a") as tar:
+        add(tar, "099.png", b"no picture")
+        add(tar, "099.txt", b"a wall")
+    settings = {
+        "name": "ranked",
+        "folder": tmp_path,
+        "image": "{layers: 1, width: 8, head_width: 4, patch_size: 4, mlp_ratio: 2.0}",
+        "text": "{recipe: bert-base, num_layers: 1, dim: 8, num_heads: 2, ffn_dim: 16, max_positions: 80}",
+        "steps": 3,
+        "workers": 0,
+    }
+    text = EXPERIMENT.format(**settings).replace("objectives: {image-text-contrastive: 1.0}", "")
+    (tmp_path / "x.yaml").write_text(f"task: contrastive-retrieval\n{text}")
+    assert cli.main(["train", "x.yaml", f"--data.test={tmp_path}/part-*.tar"]) == 0
+    assert "1 examples of train could not be read and were skipped" in capsys.readouterr().err
+    assert cli.main(["evaluate", "runs/ranked", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["left_out"] == 1 and 0 <= found["text-to-image-recall@10"] <= 1
+    rows = [json.loads(one) for one in (tmp_path / "runs/ranked/predictions/test.jsonl").read_text().splitlines()]
+    assert len(rows) == 14, "seven captions and seven pictures"
 
 
 def test_a_truncated_tar_ends_a_command_with_one_sentence(tmp_path, monkeypatch, encoding, capsys):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mm_kptm.errors import UserError
+from mm_kptm.knowledge.graph import bulk_reader
 from mm_kptm.knowledge.graph.bulk_reader import read_at_once
 from mm_kptm.knowledge.graph.graph import KnowledgeGraph
 from mm_kptm.knowledge.graph.triples import Triple, read_triples, relation_and_tail, relation_blank_tail, tail_only
@@ -99,10 +100,12 @@ MIXED = ["小猫\t是\t动物", 'NA\t"r"\tnull', "rome\tis in\titaly", "小猫\t
         ("\n \t\n".join(MIXED).encode(), False),
     ],
 )
+@pytest.mark.parametrize("block", [5, 30, bulk_reader.BLOCK])
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_file_read_at_once_is_the_same_graph_as_line_by_line(
-    tmp_path: Path, text: bytes, at_once: bool, packed: bool
+    tmp_path: Path, text: bytes, at_once: bool, packed: bool, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(bulk_reader, "BLOCK", block)
     file = tmp_path / ("graph.tsv.gz" if packed else "graph.tsv")
     file.write_bytes(gzip.compress(text) if packed else text)
     assert (read_at_once([file]) is not None) == at_once

@@ -37,7 +37,7 @@ def test_chunks_give_the_gradients_of_the_batch(chunk_size: int) -> None:
     torch.testing.assert_close(chunked_loss, loss)
     assert whole.keys() == chunked.keys()
     for name, gradient in whole.items():
-        torch.testing.assert_close(chunked[name], gradient, atol=1e-5, rtol=1e-4, msg=name)
+        torch.testing.assert_close(chunked[name], gradient, atol=1e-5, rtol=1e-5, msg=name)
 
 
 def test_dropout_is_repeated_in_the_second_pass() -> None:

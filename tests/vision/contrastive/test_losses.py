@@ -161,3 +161,13 @@ def test_a_class_of_one_has_no_loss():
     assert (losses > 0).tolist() == [True, True, False, False]
     with pytest.raises(UserError, match="4 rows are contrasted by their class, but there are 3 labels"):
         supervised_contrast(rows, torch.tensor([0, 0, 1]))
+
+
+def test_the_batch_beside_a_queue_is_among_the_negatives():
+    """A query is scored against the keys of its batch and those of the queue, as if all lay in one queue."""
+    queries, keys, queue = (F.normalize(torch.randn(rows, 4), dim=1) for rows in (3, 3, 5))
+    found = queue_losses(queries, keys, queue, 4.0, in_batch_negatives=True)
+    for row in range(3):
+        others = torch.cat([keys[:row], keys[row + 1 :], queue])
+        own = queue_losses(queries[row : row + 1], keys[row : row + 1], others, 4.0)
+        torch.testing.assert_close(found[row], own[0])

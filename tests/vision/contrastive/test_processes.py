@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from mm_kptm.vision.contrastive.losses.info_nce import contrast_losses
+from mm_kptm.vision.contrastive.losses.info_nce import contrast_losses, queue_losses
 from mm_kptm.vision.contrastive.losses.queues import KeyQueue
 from mm_kptm.vision.contrastive.losses.sigmoid import sigmoid_losses
 from mm_kptm.vision.contrastive.losses.views import nt_xent, supervised_contrast
@@ -29,12 +30,15 @@ def losses(name: str, left: Tensor, right: Tensor, scale: Tensor, classes: Tenso
         return contrast_losses(left, right, scale, label_smoothing=0.1)
     if name == "sigmoid":
         return sigmoid_losses(left, right, scale, -2.0)
+    if name == "queue":
+        keys, queue = F.normalize(right, dim=-1).detach(), F.normalize(batch(9)[0], dim=-1)
+        return queue_losses(F.normalize(left, dim=-1), keys, queue, scale, in_batch_negatives=True) + 0 * right.sum()
     if name == "views":
         return nt_xent(left, right, temperature=0.3) + 0 * scale
     return supervised_contrast(left * right, classes) + 0 * scale
 
 
-NAMES = ("softmax", "smoothed", "sigmoid", "views", "classes")
+NAMES = ("softmax", "smoothed", "sigmoid", "queue", "views", "classes")
 
 
 def of_one(rank: int, shares: list[int]) -> dict[str, Tensor]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from mm_kptm.errors import UserError
-from mm_kptm.io.records import Record, read_json
+from mm_kptm.io.collected import collected
+from mm_kptm.io.records import Record, each_pair, read_json
 
 
 @dataclass(frozen=True)
@@ -32,16 +34,19 @@ class GqaChoices:
     plausible: frozenset[str]  #: and seen of such an object at least once
 
 
-def read_gqa(path: str | Path) -> tuple[GqaQuestion, ...]:
+@collected
+def read_gqa(path: str | Path) -> Iterator[GqaQuestion]:
     """A file such as ``train_balanced_questions.json``: an object with a question under each id.
 
     Raises:
         UserError: the file cannot be read, or a key is missing or of another kind.
     """
-    whole = Record.of(read_json(path), str(path))
-    if not whole.values:
+    empty = True
+    for id_, value in each_pair(path):
+        empty = False
+        yield _question(id_, Record.of(value, f"{path}, {id_}"))
+    if empty:
         raise UserError(f"{path} has no question; at least one was expected")
-    return tuple(_question(id_, Record.of(value, f"{path}, {id_}")) for id_, value in whole.values.items())
 
 
 def read_gqa_choices(path: str | Path) -> dict[str, GqaChoices]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from mm_kptm.errors import UserError
-from mm_kptm.io.records import once, one_of, read_lines
+from mm_kptm.io.collected import collected
+from mm_kptm.io.records import each_record, once, one_of
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,8 @@ class PairStatement:
     group: str  #: statements of the same wording, over whose pairs of images consistency is measured
 
 
-def read_nlvr2(path: str | Path) -> tuple[PairStatement, ...]:
+@collected
+def read_nlvr2(path: str | Path) -> Iterator[PairStatement]:
     """A file such as ``dev.json``, one statement a line.
 
     An identifier is ``split-set-pair-sentence``; the images are ``split-set-pair-img0.png`` and ``-img1.png``.
@@ -29,8 +32,8 @@ def read_nlvr2(path: str | Path) -> tuple[PairStatement, ...]:
     Raises:
         UserError: the file cannot be read, a key is missing or of another kind, an identifier is malformed or twice.
     """
-    statements, seen = [], dict[str, str]()
-    for entry in read_lines(path):
+    seen: dict[str, str] = {}
+    for entry in each_record(path):
         id_ = entry.get("identifier", str)
         once(id_, entry.place, seen, "the identifier")
         parts = id_.split("-")
@@ -47,5 +50,4 @@ def read_nlvr2(path: str | Path) -> tuple[PairStatement, ...]:
             for side in (0, 1)
         )
         group = "-".join((*parts[:2], parts[3]))
-        statements.append(PairStatement(id_, left, right, entry.get("sentence", str), label, group))
-    return tuple(statements)
+        yield PairStatement(id_, left, right, entry.get("sentence", str), label, group)

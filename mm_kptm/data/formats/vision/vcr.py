@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from mm_kptm.errors import UserError
-from mm_kptm.io.records import Json, Record, once, read_lines, shown
+from mm_kptm.io.collected import collected
+from mm_kptm.io.records import Json, Record, each_record, once, shown
 
 Said = tuple[str | tuple[int, ...], ...]  #: words, and numbers of objects in their place
 CHOICES = 4  #: answers of a question, and rationales
@@ -26,15 +28,16 @@ class VcrQuestion:
     rationale: int | None
 
 
-def read_vcr(path: str | Path) -> tuple[VcrQuestion, ...]:
+@collected
+def read_vcr(path: str | Path) -> Iterator[VcrQuestion]:
     """A file such as ``val.jsonl``, one question a line.
 
     Raises:
         UserError: the file cannot be read, a key is missing or of another kind, a question names an object that its
             image does not have, it has another number of choices than four, or is there twice.
     """
-    questions, seen = [], dict[str, str]()
-    for entry in read_lines(path):
+    seen: dict[str, str] = {}
+    for entry in each_record(path):
         id_ = entry.get("annot_id", str)
         once(id_, entry.place, seen, "the annot_id")
         file = PurePosixPath(entry.get("img_fn", str))
@@ -45,19 +48,16 @@ def read_vcr(path: str | Path) -> tuple[VcrQuestion, ...]:
             )
             for key in ("answer_choices", "rationale_choices")
         }
-        questions.append(
-            VcrQuestion(
-                id=id_,
-                image=tuple(dict.fromkeys((str(file), file.name, file.stem, str(file.with_suffix(""))))),
-                objects=objects,
-                question=_said(entry.values.get("question"), len(objects), f"{entry.place}: 'question'"),
-                answers=choices["answer_choices"],
-                rationales=choices["rationale_choices"],
-                answer=_label(entry, "answer_label"),
-                rationale=_label(entry, "rationale_label"),
-            )
+        yield VcrQuestion(
+            id=id_,
+            image=tuple(dict.fromkeys((str(file), file.name, file.stem, str(file.with_suffix(""))))),
+            objects=objects,
+            question=_said(entry.values.get("question"), len(objects), f"{entry.place}: 'question'"),
+            answers=choices["answer_choices"],
+            rationales=choices["rationale_choices"],
+            answer=_label(entry, "answer_label"),
+            rationale=_label(entry, "rationale_label"),
         )
-    return tuple(questions)
 
 
 def _four(entry: Record, key: str) -> list[Json]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mm_kptm.io.records import once, read_listed
+from mm_kptm.io.collected import collected
+from mm_kptm.io.records import each_listed, once
 
 
 @dataclass(frozen=True)
@@ -19,23 +21,21 @@ class VizWizQuestion:
     answerable: bool | None  #: None if unknown
 
 
-def read_vizwiz(path: str | Path) -> tuple[VizWizQuestion, ...]:
+@collected
+def read_vizwiz(path: str | Path) -> Iterator[VizWizQuestion]:
     """A file such as ``train.json``: a list of questions.
 
     Raises:
         UserError: the file cannot be read, a key is missing or of another kind, an image is there twice.
     """
-    questions, seen = [], dict[str, str]()
-    for entry in read_listed(path):
+    seen: dict[str, str] = {}
+    for entry in each_listed(path):
         image = entry.get("image", str)
         once(image, entry.place, seen, "image")
-        questions.append(
-            VizWizQuestion(
-                image=image,
-                text=entry.get("question", str),
-                answers=tuple(person.get("answer", str) for person in entry.records("answers", allow_none=True)),
-                answer_type=entry.text("answer_type", "other"),
-                answerable=bool(entry.count("answerable")) if entry.has("answerable") else None,
-            )
+        yield VizWizQuestion(
+            image=image,
+            text=entry.get("question", str),
+            answers=tuple(person.get("answer", str) for person in entry.records("answers", allow_none=True)),
+            answer_type=entry.text("answer_type", "other"),
+            answerable=bool(entry.count("answerable")) if entry.has("answerable") else None,
         )
-    return tuple(questions)

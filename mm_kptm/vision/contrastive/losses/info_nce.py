@@ -66,7 +66,15 @@ def whole_batch_contrast(left: Tensor, right: Tensor, scale: Tensor | float, *, 
     return (F.cross_entropy(scores, targets) + F.cross_entropy(scores.T, targets)) / 2
 
 
-def queue_losses(queries: Tensor, keys: Tensor, queue: Tensor, scale: Tensor | float) -> Tensor:
+def queue_losses(
+    queries: Tensor,
+    keys: Tensor,
+    queue: Tensor,
+    scale: Tensor | float,
+    *,
+    in_batch_negatives: bool = False,
+    across_processes: bool = True,
+) -> Tensor:
     r"""The loss of every query against its key and the keys of a queue, [B] (He et al. 2020, eq. 1).
 
     .. math:: -\log \frac{e^{s\,q_i k_i}}{e^{s\,q_i k_i} + \sum_j e^{s\,q_i n_j}}
@@ -76,7 +84,15 @@ def queue_losses(queries: Tensor, keys: Tensor, queue: Tensor, scale: Tensor | f
         keys: k, without gradient, normalised, [B, D].
         queue: n, keys of earlier batches, [K, D].
         scale: s, the inverse temperature.
+        in_batch_negatives: whether the keys of other pairs of the batch are negatives, too (Li et al. 2021, ALBEF,
+            section 3.2). They are as old as the positive key, so that age does not tell it from the negatives.
+        across_processes: whether the batch is that of all processes; all must then call it.
     """
-    own = (queries * keys).sum(-1, keepdim=True)
-    scores = scale * torch.cat([own, queries @ queue.T.to(queries.dtype)], dim=1)
-    return F.cross_entropy(scores, torch.zeros(len(scores), dtype=torch.long, device=scores.device), reduction="none")
+    stale = queries @ queue.T.to(queries.dtype)
+    if not in_batch_negatives:
+        own = (queries * keys).sum(-1, keepdim=True)
+        targets = torch.zeros(len(queries), dtype=torch.long, device=queries.device)
+        return F.cross_entropy(scale * torch.cat([own, stale], dim=1), targets, reduction="none")
+    everyone = gather_rows(keys, gradient="none") if across_processes else GatheredRows(keys, 0)
+    targets = everyone.start + torch.arange(len(queries), device=queries.device)
+    return F.cross_entropy(scale * torch.cat([queries @ everyone.rows.T, stale], dim=1), targets, reduction="none")

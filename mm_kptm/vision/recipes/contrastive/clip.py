@@ -11,6 +11,7 @@ from mm_kptm.vision.contrastive import published
 from mm_kptm.vision.contrastive.assembly import dual_tower
 from mm_kptm.vision.contrastive.key_maps import HUGGING_FACE_CLIP_RULES, OPEN_CLIP_RULES
 from mm_kptm.vision.contrastive.preparation import CLIP_MEAN, CLIP_STD
+from mm_kptm.vision.contrastive.siglip_names import open_clip_names
 from mm_kptm.vision.contrastive.similarity import ScaledSimilarity
 from mm_kptm.vision.contrastive.towers import DualTower
 
@@ -90,6 +91,7 @@ CLIP_VIT_B_32 = Recipe(
     weights=(*OPEN_CLIP_RULES, *HUGGING_FACE_CLIP_RULES),
     model_types=("clip",),
     read_config=read_config,
+    convert_state=open_clip_names,
     text=TextFormat(tokenizer="clip"),
     notes=_NOTES,
 )
@@ -112,6 +114,7 @@ OPEN_CLIP = _named(
     "open-clip",
     "ViT-B-32",
     family="open-clip",
+    model_types=("clip", "siglip"),
     paper="Cherti et al. 2023, Reproducible Scaling Laws for Contrastive Language-Image Learning, CVPR, "
     "arXiv:2212.07143",
 )

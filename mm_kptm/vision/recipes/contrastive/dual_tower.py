@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mm_kptm.errors import UserError
+from mm_kptm.recipes.bert import embedding_rules, layer_rules
 from mm_kptm.systems.discovery import find
 from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.rules import Drop, Rule
 from mm_kptm.vision.contrastive.assembly import dual_tower, text_tower
+from mm_kptm.vision.contrastive.key_maps import timm_rules
 from mm_kptm.vision.contrastive.preparation import IMAGENET_MEAN, IMAGENET_STD, ImagePreparation
 from mm_kptm.vision.contrastive.region_tower import RegionTower
 from mm_kptm.vision.contrastive.similarity import ScaledSimilarity
@@ -103,6 +106,21 @@ def _text(given: Mapping[str, Any] | None, vocab_size: int | None) -> dict[str, 
     return {**chosen, "sizes": sizes}
 
 
+_ENCODER = "encoder.text.encoder"
+
+#: Names of a backbone of timm behind ``image.``, and of a text encoder of BERT's form behind ``text.``.
+PARTS: tuple[Rule, ...] = (
+    *(
+        Drop(f"image.{name}.{{leaf}}", because="scores the classes that the backbone was trained on")
+        for name in ("classifier", "fc", "head", "head.fc")
+    ),
+    *timm_rules("image", "encoder.image.trunk"),
+    *embedding_rules("text.[bert.]embeddings", f"{_ENCODER}.embed.text"),
+    Drop("text.[bert.]embeddings.position_ids", because="a buffer that counts from 0"),
+    *layer_rules("text.[bert.]encoder.layer.{i}", f"{_ENCODER}.layers.{{i}}"),
+    Drop("text.[bert.]pooler.dense.{leaf}", because="the pooling of a tower is one of its sizes"),
+)
+
 DUAL_TOWER = Recipe(
     name="dual-tower",
     family="dual-tower",
@@ -114,8 +132,11 @@ DUAL_TOWER = Recipe(
     heads={"two-queues": two_queues},
     objectives=("image-text-contrastive",),
     pretraining_heads=(),
-    weights=(),
-    notes=("no checkpoint is published; towers begin fresh or are filled from saved systems",),
+    weights=PARTS,
+    notes=(
+        "no checkpoint of the whole is published; a backbone of timm fills the image tower under the prefix `image.`, "
+        "a checkpoint of BERT's form the text tower under `text.`",
+    ),
 )
 
 DUAL_TOWER_REGIONS = Recipe(
@@ -125,5 +146,7 @@ DUAL_TOWER_REGIONS = Recipe(
         "family": "dual-tower-regions",
         "build": towers_over_regions,
         "reads": frozenset({"text", "regions"}),
+        "weights": (),
+        "notes": ("no checkpoint is published; towers begin fresh or are filled from saved systems",),
     }
 )

@@ -1,4 +1,7 @@
-"""Archives of the Python, npm and Debian registries: downloaded by their ordinary clients, and checked by SHA-256."""
+"""Archives of the Python, npm and Debian registries: downloaded by their ordinary clients, and checked by their digest.
+
+Archives that were checked stay in their folder, so a fetch that was stopped goes on with those that are missing.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ from pathlib import Path
 from typing import Literal
 
 from mm_kptm.errors import UserError
+from mm_kptm.io.atomic import writing
 
 Registry = Literal["pypi", "npm", "debian"]
 _ENTRY = 60  #: bytes of the header of a file in an ar archive
@@ -41,14 +45,21 @@ class PackageArchive:
         version: its version.
         registry: whose client downloads it.
         file: the name of the file.
-        sha256: its digest.
+        sha256: its digest, in hexadecimal; or
+        sha512: this one, in which the npm registry states it.
     """
 
     package: str
     version: str
     registry: Registry
     file: str
-    sha256: str
+    sha256: str = ""
+    sha512: str = ""
+
+    @property
+    def digest(self) -> tuple[str, str]:
+        """The name and the value of the digest that is checked."""
+        return ("sha512", self.sha512) if self.sha512 else ("sha256", self.sha256)
 
     def found(self, folder: Path) -> Path:
         """The file in a folder.
@@ -59,12 +70,13 @@ class PackageArchive:
         path = folder / self.file
         if not path.is_file():
             raise UserError(f"{self.file} was looked for in {folder}, but it is not there; put it there")
+        name, published = self.digest
         with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        if digest != self.sha256:
+            digest = hashlib.file_digest(stream, name).hexdigest()
+        if digest != published:
             raise UserError(
-                f"{path} is not the published file: its SHA-256 is {digest[:12]}..., not {self.sha256[:12]}...; it was "
-                "cut short or changed, so remove it and fetch it again"
+                f"{path} is not the published file: its {name.upper().replace('SHA', 'SHA-')} is {digest[:12]}..., not "
+                f"{published[:12]}...; it was cut short or changed, so remove it and fetch it again"
             )
         return path
 
@@ -76,8 +88,9 @@ class PackageArchive:
         """
         if (folder / self.file).is_file():
             return self.found(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as draft:
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        with writing(folder), tempfile.TemporaryDirectory(dir=folder) as draft:
             self._download(Path(draft))
             if not (Path(draft) / self.file).is_file():
                 raise UserError(f"{self.package} {self.version} was downloaded, but it holds no {self.file}")

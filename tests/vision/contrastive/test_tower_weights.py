@@ -1,0 +1,145 @@
+"""Towers that start from weights of their own, and momentum towers that start as copies of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch import nn
+
+import mm_kptm
+from mm_kptm import cli
+from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
+from mm_kptm.errors import UserError
+from mm_kptm.experiment.api import settings_of
+from mm_kptm.experiment.build import build
+from mm_kptm.vision.contrastive.tower_weights import start_towers
+from tests.small_towers import BERT, CLIP, SIZES
+
+TIMM = {"embed_dim": 8, "image": {"backbone": "test_resnet"}, "image_size": 32, "text": SIZES["dual-tower"]["text"]}
+
+
+def same(one: nn.Module, other: nn.Module) -> bool:
+    mine, theirs = one.state_dict(), other.state_dict()
+    return mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
+
+
+def test_a_backbone_of_timm_starts_from_its_file_and_its_classifier_stays_behind(tmp_path: Path) -> None:
+    theirs = timm.create_model("test_resnet", num_classes=7)
+    save_file(theirs.state_dict(), tmp_path / "resnet.safetensors")
+    system = mm_kptm.build("dual-tower", seed=1, **TIMM)
+    before = system.encoder.text.state_dict()["projection.weight"].clone()
+    start_towers(system, {"image": tmp_path / "resnet.safetensors"})
+    trunk = system.encoder.image.trunk.state_dict()
+    assert all(torch.equal(trunk[name], theirs.state_dict()[name]) for name in trunk)
+    assert torch.equal(system.encoder.text.projection.weight, before)
+
+
+def test_a_text_tower_starts_from_a_saved_encoder_and_from_published_weights(tmp_path: Path) -> None:
+    bert = mm_kptm.build("bert-base", seed=3, **BERT)
+    mm_kptm.save(bert, tmp_path / "saved")
+    system = mm_kptm.build("dual-tower", seed=1, **SIZES["dual-tower"])
+    start_towers(system, {"text": tmp_path / "saved"})
+    assert same(system.encoder.text.encoder, bert.encoder)
+    published = tmp_path / "saved" / "model.safetensors"  # names of transformers
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "plain" / "model.safetensors").write_bytes(published.read_bytes())
+    again = mm_kptm.build("dual-tower", seed=2, **SIZES["dual-tower"])
+    start_towers(again, {"text": tmp_path / "plain"}, text_recipe="bert-base")
+    assert same(again.encoder.text.encoder, bert.encoder)
+
+
+def test_a_tower_of_another_pair_is_taken_with_its_projection(tmp_path: Path) -> None:
+    clip = mm_kptm.build("clip", seed=5, **CLIP)
+    mm_kptm.save(clip, tmp_path)
+    system = mm_kptm.build("dual-tower", seed=1, **SIZES["dual-tower"])
+    start_towers(system, {"image": tmp_path})
+    assert same(system.encoder.image, clip.encoder.image)
+
+
+@pytest.mark.parametrize(
+    ("towers", "message"),
+    [
+        ({"image": "nothing"}, "the image tower starts from .*nothing, but there is no such file or folder"),
+        ({"left": "saved"}, "a tower is called image or text, not 'left'"),
+        ({"text": "saved"}, r"does not fill the text tower: \d+ tensors differ, such as .*; build the tower with the"),
+        ({"image": "saved"}, "does not fill the image tower"),
+        ({"image": "empty"}, "holds no checkpoint"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(towers: dict[str, str], message: str, tmp_path: Path) -> None:
+    mm_kptm.save(mm_kptm.build("bert-base", seed=3, **{**BERT, "ffn_dim": 48}), tmp_path / "saved")
+    (tmp_path / "empty").mkdir()
+    system = mm_kptm.build("dual-tower", seed=1, **SIZES["dual-tower"])
+    with pytest.raises(UserError, match=message):
+        start_towers(system, {side: tmp_path / name for side, name in towers.items()})
+    with pytest.raises(UserError, match="but bert-base has no two towers"):
+        start_towers(mm_kptm.load(str(tmp_path / "saved")), {"text": tmp_path / "saved"})
+
+
+@pytest.fixture
+def experiment(tmp_path: Path) -> dict[str, object]:
+    (tmp_path / "pictures").mkdir()
+    colours = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
+    lines = []
+    for name, colour in colours.items():
+        Image.new("RGB", (32, 32), colour).save(tmp_path / "pictures" / f"{name}.png")
+        lines.append({"image": f"{name}.png", "captions": [f"a {name} wall"]})
+    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    words = [*BERT_SPECIALS, "a", "wall", *colours]
+    (tmp_path / "vocab.txt").write_text("\n".join([*words, *(f"x{n}" for n in range(120 - len(words)))]))
+    save_file(timm.create_model("test_resnet").state_dict(), tmp_path / "resnet.safetensors")
+    return {
+        "name": "lit",
+        "task": "contrastive-retrieval",
+        "data": {
+            "name": "captioned-images",
+            "train": str(tmp_path / "train.jsonl"),
+            "test": str(tmp_path / "train.jsonl"),
+            "pictures": str(tmp_path / "pictures"),
+            "vocabulary": str(tmp_path / "vocab.txt"),
+            "image_size": 32,
+            "max_length": 8,
+        },
+        "encoder": {
+            "recipe": "dual-tower",
+            "sizes": {**TIMM, "frozen": "image"},
+            "towers": {"image": str(tmp_path / "resnet.safetensors")},
+            "init_std": 0.1,
+        },
+        "train": {"steps": 2, "batch_size": 3, "lr": 0.01},
+        "out": str(tmp_path / "runs"),
+    }
+
+
+def test_a_locked_image_tower_keeps_the_weights_of_its_file(experiment: dict[str, object], tmp_path: Path) -> None:
+    (tmp_path / "lit.yaml").write_text(json.dumps(experiment))
+    assert cli.main(["train", str(tmp_path / "lit.yaml")]) == 0
+    trained = mm_kptm.load(str(tmp_path / "runs" / "lit" / "model"))
+    theirs = timm.create_model("test_resnet", num_classes=0)
+    from safetensors.torch import load_file
+
+    weights = load_file(tmp_path / "resnet.safetensors")
+    trunk = trained.encoder.image.trunk.state_dict()
+    assert trunk.keys() == theirs.state_dict().keys()
+    assert all(torch.equal(trunk[name], weights[name]) for name in trunk)
+
+
+def test_key_towers_start_as_copies_of_what_they_follow(experiment: dict[str, object], tmp_path: Path) -> None:
+    """Fresh weights that are drawn again, weights of a tower, and a checkpoint without the head: always a copy."""
+    settings = {**experiment, "objectives": {"two-queue-contrast": 1.0}}
+    system = build(settings_of(settings)).system
+    queues = system.head("two-queues")
+    for side in ("image", "text"):
+        for slow, fast in zip(
+            queues.get_submodule(side).parameters(), system.encoder.get_submodule(side).parameters(), strict=True
+        ):
+            assert torch.equal(slow, fast)
+    mm_kptm.save(mm_kptm.build("dual-tower", seed=9, **TIMM), tmp_path / "saved")
+    loaded = mm_kptm.load(str(tmp_path / "saved"), heads=["two-queues"], fresh=["heads.two-queues."], seed=4)
+    assert torch.equal(loaded.head("two-queues").text.projection.weight, loaded.encoder.text.projection.weight)
