@@ -136,7 +136,7 @@ class NumberWorldData(SentenceVectorSettings):
 
     def tokenizer(self) -> WordLevel:
         """Word-level tokenizer of the texts."""
-        return tokenizer()
+        return tokenizer() if self.made is None else WordLevel(self.made.vocabulary().words, self.made.words)
 
     @property
     def fingerprints(self) -> dict[str, str]:
