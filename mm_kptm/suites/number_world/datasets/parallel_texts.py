@@ -26,10 +26,10 @@ from mm_kptm.objectives.spec import (
 from mm_kptm.preprocessing.inputs import InputSource
 from mm_kptm.preprocessing.pairs import TargetSource
 from mm_kptm.suites.number_world.datasets import sources as number_world
+from mm_kptm.suites.number_world.datasets.made_language import CODE
 from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
 from mm_kptm.suites.number_world.generator import captions as world_captions
 from mm_kptm.suites.number_world.generator.language import WorldVocabulary, vocabulary
-from mm_kptm.suites.number_world.generator.made_language import CODE
 from mm_kptm.suites.number_world.generator.numerals import LANGUAGES
 from mm_kptm.suites.number_world.generator.parallel import TOPICS, ParallelCorpus, corpus
 from mm_kptm.suites.number_world.generator.scene import FEATURES

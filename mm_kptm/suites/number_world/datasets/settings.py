@@ -12,10 +12,10 @@ from mm_kptm.data.tokenizers.word_level import WordLevel
 from mm_kptm.datasets.settings import check_mask_rate
 from mm_kptm.errors import UserError
 from mm_kptm.random_streams import RandomStream
+from mm_kptm.suites.number_world.datasets.made_language import CODE, MadeLanguage
 from mm_kptm.suites.number_world.generator import WORLD_VERSION
 from mm_kptm.suites.number_world.generator.facts import Worlds, draw_fixed, draw_worlds
 from mm_kptm.suites.number_world.generator.language import vocabulary, words
-from mm_kptm.suites.number_world.generator.made_language import CODE, MadeLanguage
 from mm_kptm.suites.number_world.generator.numerals import LANGUAGES
 from mm_kptm.suites.number_world.generator.scene import SIZES
 from mm_kptm.suites.number_world.generator.splits import Part, part
@@ -136,7 +136,7 @@ class NumberWorldData(SentenceVectorSettings):
 
     def tokenizer(self) -> WordLevel:
         """Word-level tokenizer of the texts."""
-        return tokenizer()
+        return tokenizer() if self.made is None else WordLevel(self.made.vocabulary().words, self.made.words)
 
     @property
     def fingerprints(self) -> dict[str, str]:

@@ -23,11 +23,11 @@ from mm_kptm.knowledge.objectives.bridge_entity import BridgeEntity
 from mm_kptm.preprocessing.image_text import ImageTextLayout
 from mm_kptm.preprocessing.inputs import InputSource, IntArray, RegionCrops
 from mm_kptm.random_streams import RandomStream
+from mm_kptm.suites.number_world.datasets.made_language import CODE
 from mm_kptm.suites.number_world.datasets.settings import tokenizer
 from mm_kptm.suites.number_world.generator.captions import Caption
 from mm_kptm.suites.number_world.generator.knowledge import FactQuestion, bridge
 from mm_kptm.suites.number_world.generator.language import WorldVocabulary, vocabulary
-from mm_kptm.suites.number_world.generator.made_language import CODE
 from mm_kptm.suites.number_world.generator.numerals import LANGUAGES
 from mm_kptm.suites.number_world.generator.parallel import ParallelCorpus
 from mm_kptm.suites.number_world.generator.questions import InjectedFact, Question

@@ -7,10 +7,10 @@ import pytest
 from mm_kptm.data.sampler import seeded
 from mm_kptm.datasets.protocol import DataRequest
 from mm_kptm.errors import UserError
+from mm_kptm.suites.number_world.datasets.made_language import MadeLanguage
 from mm_kptm.suites.number_world.datasets.parallel_texts import ParallelTexts, parallel_sentences, pretraining
 from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
 from mm_kptm.suites.number_world.generator.language import vocabulary
-from mm_kptm.suites.number_world.generator.made_language import MadeLanguage
 from mm_kptm.systems.discovery import find
 
 DATA = NumberWorldData(questions=12, eval_questions=6, numbers=12, languages=("en", "de"), topics=("colour", "owner"))
@@ -80,3 +80,13 @@ def test_settings_that_do_not_fit_are_refused(change: dict[str, object], message
 def test_nothing_is_said_about_scenes_in_a_made_language() -> None:
     with pytest.raises(UserError, match=r"^data\.made is a language of sentences alone, .* use it for parallel-sent"):
         MADE.side("train")
+
+
+def test_the_tokenizer_of_a_made_language_reads_its_sentences() -> None:
+    texts, tokenizer = ParallelTexts(MADE), MADE.tokenizer()
+    said = texts.corpus("test")[0].sentences
+    for language in ("en", "made"):
+        assert list(tokenizer.encode(said[language].text, language).ids) == texts.vocabulary.encode(
+            said[language].words
+        )
+    assert len(tokenizer) == len(texts.vocabulary)

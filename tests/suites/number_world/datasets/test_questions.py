@@ -9,13 +9,8 @@ from mm_kptm.data.sampler import seeded
 from mm_kptm.datasets.protocol import DataRequest
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.kinds.protocol import find_kind
-from mm_kptm.suites.number_world.datasets.questions import (
-    asked_about_facts,
-    knowledge_vqa,
-    parallel_sentences,
-    pretraining,
-    vqa,
-)
+from mm_kptm.suites.number_world.datasets.parallel_texts import parallel_sentences, pretraining
+from mm_kptm.suites.number_world.datasets.questions import asked_about_facts, knowledge_vqa, vqa
 from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
 from mm_kptm.suites.number_world.datasets.sources import specials
 from mm_kptm.systems.discovery import find

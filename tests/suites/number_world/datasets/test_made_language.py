@@ -4,9 +4,9 @@ import pytest
 
 from mm_kptm.errors import UserError
 from mm_kptm.random_streams import RandomStream
+from mm_kptm.suites.number_world.datasets.made_language import CODE, MadeLanguage
 from mm_kptm.suites.number_world.generator.captions import CaptionText
 from mm_kptm.suites.number_world.generator.language import vocabulary
-from mm_kptm.suites.number_world.generator.made_language import CODE, MadeLanguage
 from mm_kptm.suites.number_world.generator.parallel import corpus
 
 SENTENCE = CaptionText("The red one is Anna's.", ("the", "red", "one", "is", "anna", "."))

@@ -10,7 +10,7 @@ from zlib import crc32
 
 from mm_kptm.errors import UserError
 from mm_kptm.suites.number_world.generator.captions import CaptionText
-from mm_kptm.suites.number_world.generator.language import SPECIALS, WorldVocabulary, vocabulary
+from mm_kptm.suites.number_world.generator.language import SPECIALS, WorldVocabulary, vocabulary, words
 from mm_kptm.suites.number_world.generator.numerals import LANGUAGES
 
 CODE = "made"  #: the language in ``data.languages``
@@ -37,14 +37,14 @@ class MadeLanguage:
     def sentence(self, base: CaptionText) -> CaptionText:
         """The sentence of the base in this language; the sign at its end stays there."""
         ended = not base.words[-1].isalnum()
-        words = base.words[:-1] if ended else base.words
+        said = base.words[:-1] if ended else base.words
         match self.order:
             case "reversed":
-                words = words[::-1]
+                said = said[::-1]
             case "rotated":
-                middle = len(words) // 2
-                words = (*words[middle:], *words[:middle])
-        spelt = tuple(self.word(word) for word in (*words, *base.words[len(words) :]))
+                middle = len(said) // 2
+                said = (*said[middle:], *said[:middle])
+        spelt = tuple(self.word(word) for word in (*said, *base.words[len(said) :]))
         return CaptionText(" ".join(spelt), spelt)
 
     def word(self, word: str) -> str:
@@ -57,6 +57,10 @@ class MadeLanguage:
             return word
         spelt = word.translate(_SCRIPT)
         return spelt if spelt != word else f"{word}\N{MODIFIER LETTER PRIME}"
+
+    def words(self, text: str, language: str) -> tuple[str, ...]:
+        """Split a text into words, between spaces in this language."""
+        return tuple(text.split()) if language == CODE else words(text, language)
 
     def _shares(self, word: str) -> bool:
         """Whether both languages have the word; more of them do as the share grows, and none that did is lost."""
