@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mm_kptm.experiment.settings import Experiment
 
 TIERS = {"tiny": "seconds", "demo": "minutes on two cores", "paper": "about an hour, five seeds"}
+SUITES = ("number-world", "atlas")
 LATEST = "the run folder of the experiment"
 
 
@@ -33,8 +34,15 @@ class _Keys(argparse.Action):
 
 def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the verbs to the parser."""
-    demo = verbs.add_parser("demo", help="train, ablate and report on Number World, with no download")
+    demo = verbs.add_parser("demo", help="train, ablate and report on an embedded benchmark, with no download")
     demo.description = "Pretrain, fine-tune and ablate on the embedded benchmark, print the tables, write a report."
+    demo.add_argument(
+        "--suite",
+        choices=SUITES,
+        default="number-world",
+        help="number-world: digits, made facts, five languages; atlas: real drawings, names and facts "
+        "(default: number-world)",
+    )
     tiers = "; ".join(f"{tier}: {cost}" for tier, cost in TIERS.items())
     demo.add_argument("--tier", choices=TIERS, default="demo", help=f"how much of it ({tiers})")
     demo.add_argument("--seeds", type=int, help="runs of every arm, with the seeds from 0 on (default: the tier's)")
@@ -95,15 +103,19 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from mm_kptm.suites.number_world.demo.demo import demo
+    from mm_kptm.suites.atlas.demo.demo import demo as on_atlas
+    from mm_kptm.suites.number_world.demo.demo import demo as on_number_world
 
     with only_json(options.json):
+        demo = on_atlas if options.suite == "atlas" else on_number_world
         result = demo(options.tier, options.out, seeds=options.seeds)
     if options.json:
         print_json(result.plain())
     else:
         print(result.text())
         print(f"\nreport: {result.report}")
+        if options.suite == "number-world":
+            print("real drawings, names and facts: mm-kptm demo --suite atlas")
     return 0
 
 

@@ -25,6 +25,7 @@ IMPORTED_AS = {
     "open-clip-torch": "open_clip",
     "huggingface-hub": "huggingface_hub",
     "faiss-cpu": "faiss",
+    "resvg-py": "resvg_py",
 }
 #: Parts of a declared package that are installed under names of their own.
 PART_OF = {"pydantic_core": "pydantic", "markupsafe": "jinja2"}

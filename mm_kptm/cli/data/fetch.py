@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from mm_kptm.cli.output import add_json, print_json
@@ -42,6 +43,31 @@ def add_verbs(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     add_json(parallel)
     parallel.set_defaults(run=_fetch_parallel)
 
+    atlas = kinds.add_parser("atlas", help="drawings, their names in many languages, and facts about countries")
+    atlas.description = (
+        "Download packages with npm and pip, check them by SHA-512, draw what they hold, and write a tier of Atlas "
+        "that data.folder of an experiment names; what is downloaded stays, so a fetch that was stopped goes on."
+    )
+    atlas.add_argument(
+        "--styles",
+        default="",
+        metavar="NAMES",
+        help="drawings, with commas between (default: all there are; openmoji is share-alike)",
+    )
+    atlas.add_argument(
+        "--languages",
+        default="all",
+        metavar="CODES",
+        help="of names, with commas between (default: all that name nine concepts of ten)",
+    )
+    atlas.add_argument("--embedded", action="store_true", help="build the tier that is part of the package anew")
+    atlas.add_argument(
+        "--archives", type=Path, metavar="DIR", help="a folder with the packages; nothing is downloaded then"
+    )
+    atlas.add_argument("--out", type=Path, default=Path("atlas"), help="folder to write (default: atlas)")
+    add_json(atlas)
+    atlas.set_defaults(run=_fetch_atlas)
+
 
 def _fetch_parallel(options: argparse.Namespace) -> int:
     from mm_kptm.crosslingual.corpora.parallel_packages import build, chosen
@@ -63,4 +89,30 @@ def _fetch_parallel(options: argparse.Namespace) -> int:
         counts = source.get("pairs", source.get("articles", f"licence {source.get('licence')}"))
         print(f"{name}: {counts}" + (f", dropped {source['dropped']}" if "dropped" in source else ""))
     print("\n".join(str(path) for path in built.files))
+    return 0
+
+
+def _fetch_atlas(options: argparse.Namespace) -> int:
+    from mm_kptm.suites.atlas.data import packages
+    from mm_kptm.suites.atlas.data.archives import opener
+    from mm_kptm.suites.atlas.data.build import EMBEDDED_STYLES, build
+
+    styles = tuple(options.styles.split(",")) if options.styles else tuple(packages.STYLES)
+    languages = tuple(options.languages.split(","))
+    if options.embedded:
+        styles, languages = EMBEDDED_STYLES, packages.LANGUAGES
+    opened = opener(options.archives or options.out / "archives", download=options.archives is None)
+    sources = build(
+        opened,
+        options.out,
+        styles=styles,
+        languages=languages,
+        say=lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    if options.json:
+        print_json(sources)
+        return 0
+    for name, count in sources["counts"].items():
+        print(f"{name}: {count}")
+    print(options.out)
     return 0

@@ -2,6 +2,6 @@
 
 from mm_kptm.lazy import lazy
 
-__all__ = ["data", "datasets"]
+__all__ = ["data", "datasets", "demo"]
 
 __getattr__ = lazy(__name__, {}, rooms=__all__)

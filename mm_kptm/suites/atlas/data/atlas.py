@@ -118,7 +118,8 @@ def open_atlas(folder: Path = EMBEDDED) -> Atlas:
         raise UserError(f"{path} is no whole record of Atlas ({error}); fetch it again") from None
     if read.get("version") != ATLAS_VERSION:
         raise UserError(
-            f"{path} is of version {read.get('version')} of Atlas, but this package reads {ATLAS_VERSION}; fetch it again"
+            f"{path} is of version {read.get('version')} of Atlas, but this package reads {ATLAS_VERSION}; "
+            "fetch it again"
         )
     return Atlas(
         folder=folder,

@@ -84,7 +84,8 @@ def draw(texts: Iterable[str], *, size: int = SIZE) -> Pixels:
         from resvg_py import svg_to_bytes
     except ImportError:
         raise UserError(
-            "vector drawings are drawn by resvg-py, which is not installed; install it with pip install 'mm-kptm[atlas]'"
+            "vector drawings are drawn by resvg-py, which is not installed; install it with "
+            "pip install 'mm-kptm[atlas]'"
         ) from None
     drawn = []
     for text in texts:
@@ -108,9 +109,9 @@ def sheet(pixels: Pixels) -> bytes:
     """Drawings side by side as one WebP picture."""
     count, size = len(pixels), pixels.shape[1]
     rows = -(-count // COLUMNS)
-    canvas = np.full((rows * COLUMNS, size, size, 3), 255, np.uint8)
-    canvas[:count] = pixels
-    canvas = canvas.reshape(rows, COLUMNS, size, size, 3).swapaxes(1, 2).reshape(rows * size, COLUMNS * size, 3)
+    padded = np.full((rows * COLUMNS, size, size, 3), 255, np.uint8)
+    padded[:count] = pixels
+    canvas = padded.reshape(rows, COLUMNS, size, size, 3).swapaxes(1, 2).reshape(rows * size, COLUMNS * size, 3)
     stream = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(canvas)).save(stream, "WEBP", quality=QUALITY, method=6)
     return stream.getvalue()

@@ -1,4 +1,4 @@
-"""What splits hold out: decided by a digest of the family, so that it is the same in every tier and on every machine."""
+"""What splits hold out: decided by a digest of the family, the same in every tier and on every machine."""
 
 from __future__ import annotations
 

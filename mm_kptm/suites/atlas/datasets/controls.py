@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from mm_kptm.suites.atlas.data.atlas import Atlas
 from mm_kptm.suites.atlas.data.drawings import small
 from mm_kptm.suites.atlas.datasets.settings import AtlasData
-from mm_kptm.suites.atlas.datasets.splits import Side, named, test_side, train_concepts
+from mm_kptm.suites.atlas.datasets.splits import Side, named, split_side, train_concepts
 
 RANKS = (1, 10)
 
@@ -24,7 +25,7 @@ def retrieval_controls(data: AtlasData, split: str) -> dict[str, float]:
     pixels; where concepts are held out it names none of them. ``string-overlap``: the concept whose name in a language
     of training shares most runs of three letters; for names in other languages.
     """
-    side = test_side(data, split)
+    side = split_side(data, split)
     said = named(data, side)
     if not said:
         return {}
@@ -41,12 +42,11 @@ def retrieval_controls(data: AtlasData, split: str) -> dict[str, float]:
 
 def pixel_ranks(atlas: Atlas, side: Side, styles: tuple[str, ...]) -> NDArray[np.int64]:
     """The rank of each concept of a side when candidates are ordered by their nearest drawing in some styles."""
-    asked = small(
-        atlas.pixels(side.style)[[atlas.place(side.style)[atlas.concepts[one].code] for one in side.concepts]]
-    )
-    best = np.full((len(asked), len(side.concepts)), np.inf, np.float32)
+    codes = [atlas.concepts[one].code for one in side.concepts]
+    asked = _reduced(atlas, side.style, codes)
+    best = np.full((len(asked), len(codes)), np.inf, np.float32)
     for style in styles:
-        rows = small(atlas.pixels(style)[[atlas.place(style)[atlas.concepts[one].code] for one in side.concepts]])
+        rows = _reduced(atlas, style, codes)
         squares = (asked**2).sum(1)[:, None] + (rows**2).sum(1)[None] - 2 * asked @ rows.T
         best = np.minimum(best, squares)
     return _ranks(-best)
@@ -84,6 +84,11 @@ def trigrams(name: str) -> set[str]:
     """
     framed = f" {name.casefold()} "
     return {framed[start : start + 3] for start in range(max(len(framed) - 2, 1))}
+
+
+def _reduced(atlas: Atlas, style: str, codes: Sequence[str]) -> NDArray[np.float32]:
+    place = atlas.place(style)
+    return small(atlas.pixels(style)[[place[code] for code in codes]])
 
 
 def _ranks(scores: NDArray[np.float32]) -> NDArray[np.int64]:

@@ -20,8 +20,8 @@ from mm_kptm.suites.atlas.data.atlas import Atlas
 from mm_kptm.suites.atlas.data.drawings import Pixels
 from mm_kptm.vision.contrastive.preparation import ImagePreparation
 
-TURN, SHIFT, SCALE = math.radians(15), 0.15, (0.75, 1.15)
-TINT, GREY, MIRRORED = 0.3, 0.1, 0.5
+TURN, SHIFT, SCALE = math.radians(10), 0.1, (0.85, 1.1)
+TINT, GREY, MIRRORED = 0.2, 0.1, 0.5
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,7 +23,7 @@ from mm_kptm.preprocessing.text import TextEncoding
 from mm_kptm.suites.atlas.datasets.controls import retrieval_controls
 from mm_kptm.suites.atlas.datasets.drawings import Drawings
 from mm_kptm.suites.atlas.datasets.settings import AtlasData
-from mm_kptm.suites.atlas.datasets.splits import SPLITS, named, test_side, train_concepts
+from mm_kptm.suites.atlas.datasets.splits import SPLITS, named, split_side, train_concepts
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.system import System
 from mm_kptm.tasks.vision.contrastive_retrieval import ContrastiveRetrieval, PairBatch, PairSource
@@ -136,7 +136,7 @@ def training(data: AtlasData, encoding: TextEncoding, preparation: ImagePreparat
     concepts = train_concepts(data)
     parallel = data.parallel_languages if data.parallel_weight else ()
     numbers: dict[tuple[int, str], int] = {}
-    said = []
+    said: list[tuple[int, str, str]] = []
     for language in (*data.languages, *parallel):
         for concept in concepts:
             if name := data.atlas.names[language][concept]:
@@ -159,11 +159,11 @@ def testing(data: AtlasData, encoding: TextEncoding, preparation: ImagePreparati
     Raises:
         UserError: the settings leave the split no language.
     """
-    side = test_side(data, split)
+    side = split_side(data, split)
     if not side.languages:
         raise UserError(
-            f"the split {split} asks in languages beside data.languages and data.parallel_languages, but these name all "
-            f"{len(data.atlas.languages)}; take some out"
+            f"the split {split} asks in languages beside data.languages and data.parallel_languages, but these name "
+            f"all {len(data.atlas.languages)}; take some out"
         )
     drawings = Drawings.of(data.atlas, (side.style,), preparation)
     return _pairs(data, encoding, drawings, named(data, side), crops=False)

@@ -43,8 +43,8 @@ class AtlasData:
             for language in getattr(self, key):
                 if language not in atlas.languages:
                     raise UserError(
-                        f"data.{key} has {language!r}, but Atlas speaks {', '.join(atlas.languages)}; more languages come "
-                        "with `mm-kptm data fetch atlas`"
+                        f"data.{key} has {language!r}, but Atlas speaks {', '.join(atlas.languages)}; more languages "
+                        "come with `mm-kptm data fetch atlas`"
                     )
         if not self.languages or not self.styles:
             raise UserError("data.languages and data.styles must name at least one language and one style")
@@ -58,8 +58,8 @@ class AtlasData:
         for hands in SAME_HAND:
             if self.unseen_style in hands and (trained := sorted(hands & set(self.styles))):
                 raise UserError(
-                    f"data.unseen_style is {self.unseen_style}, which shows the drawings of {trained[0]} again; a style "
-                    "is unseen only where another hand drew it"
+                    f"data.unseen_style is {self.unseen_style}, which shows the drawings of {trained[0]} again; a "
+                    "style is unseen only where another hand drew it"
                 )
         if self.max_length < 4 or self.image_size < 8 or self.parallel_weight < 0:
             raise UserError(

@@ -49,7 +49,7 @@ class Side:
     excludes: bool = False
 
 
-def test_side(data: AtlasData, split: str) -> Side:
+def split_side(data: AtlasData, split: str) -> Side:
     """What a split tests."""
     atlas = data.atlas
     seen, unseen = data.styles[0], data.unseen_style

@@ -1,0 +1,37 @@
+"""Parameters that an experiment leaves as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from torch import nn
+
+from mm_kptm.errors import UserError
+
+
+def freeze(module: nn.Module, patterns: Sequence[str]) -> None:
+    """Take the parameters whose names match a pattern out of training; tied ones go by their first name.
+
+    Stages of the literature are such lists: XNLG trains the decoder alone in its second stage (Chi et al. 2020,
+    section 2.2), and the self-attention and feed-forward sublayers of the encoder in zero-shot fine-tuning.
+
+    Args:
+        module: the system.
+        patterns: of names, in which ``*`` stands for anything.
+
+    Raises:
+        UserError: a pattern matches no parameter, or nothing is left to train.
+    """
+    named = dict(module.named_parameters())
+    for pattern in patterns:
+        found = [name for name in named if fnmatchcase(name, pattern)]
+        if not found:
+            raise UserError(
+                f"encoder.frozen has {pattern!r}, which is no parameter's name; there are "
+                f"{', '.join([*named][:3])} and {len(named) - 3} more"
+            )
+        for name in found:
+            named[name].requires_grad_(False)
+    if patterns and not any(parameter.requires_grad for parameter in named.values()):
+        raise UserError("encoder.frozen leaves nothing to train; take a pattern out, or set train.steps to 0")

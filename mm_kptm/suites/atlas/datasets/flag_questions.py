@@ -1,0 +1,195 @@
+"""Questions about flags: a picture, a question in one language, and named countries with facts in another.
+
+To answer, a model has to know the flag, find the name of its country among those behind the question, and read the
+fact that hangs from it. Every name carries the same relations, so neither the names nor the facts alone tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from mm_kptm.random_streams import RandomStream, pick
+from mm_kptm.suites.atlas.datasets.flag_settings import AtlasFlagsData, true_tables
+from mm_kptm.suites.atlas.datasets.flag_wording import NAME
+
+REAL = -1  #: number of the real world
+_TEST_WORLDS = {"dev": 1 << 20, "test": 1 << 21}  #: numbers of the first worlds of dev and test
+
+Table = Mapping[str, Mapping[str, str]]  #: relation -> country -> object
+
+
+@dataclass(frozen=True)
+class FlagQuestion:
+    """A question about the country of a flag.
+
+    Args:
+        id: its name.
+        relation: that is asked for, or ``name``.
+        country: of the flag.
+        language: of the question.
+        fact_language: of names and facts.
+        world: whose table holds.
+        candidates: countries named behind the question, in order.
+        told: the object of every candidate as it is told; empty where nothing is.
+        answer: by what is told, or by the table of the world.
+        true_answer: by the table of the world.
+        variant: which drawing of the flag.
+        arm: none, random, swapped, true or oracle.
+    """
+
+    id: str
+    relation: str
+    country: str
+    language: str
+    fact_language: str
+    world: int
+    candidates: tuple[str, ...]
+    told: tuple[str | None, ...]
+    answer: str
+    true_answer: str
+    variant: int
+    arm: str = "none"
+
+
+def table_of(data: AtlasFlagsData, world: int) -> Table:
+    """The table of a world: the real one, or objects drawn at random, each as likely as the others."""
+    if world == REAL:
+        return true_tables(data.atlas, data.relations)
+    tables = {}
+    for relation in data.relations:
+        objects = data.objects[relation]
+        drawn = data.draw("world", world, relation).below(len(objects), len(data.countries)).tolist()
+        tables[relation] = {code: objects[number] for code, number in zip(data.countries, drawn, strict=True)}
+    return tables
+
+
+def generate(data: AtlasFlagsData, side: str) -> list[FlagQuestion]:
+    """The questions of a side, with nothing told yet; those of the real table in another order for every seed."""
+    count = data.questions if side == "train" else data.eval_questions
+    draw = data.draw("flags", side)
+    rolls = draw.words(count, 7 + data.distractors).tolist()
+    able = _askable(data, side)
+    tables: dict[int, Table] = {}
+    found = []
+    for number, roll in enumerate(rolls):
+        relation, country = able[pick(roll[0], len(able))]
+        language, told = _languages(data, side, roll[1], roll[2])
+        world = REAL
+        if data.graph == "worlds":
+            world = _TEST_WORLDS.get(side, 0) + pick(roll[3], data.worlds if side == "train" else 64)
+        if world not in tables:
+            tables[world] = table_of(data, world)
+        answer = tables[world][relation][country]
+        found.append(
+            FlagQuestion(
+                id=f"flag-{data.split}-{side}-{number:06d}",
+                relation=relation,
+                country=country,
+                language=language,
+                fact_language=told,
+                world=world,
+                candidates=_candidates(data, country, roll[4:]),
+                told=(None,) * (1 + data.distractors),
+                answer=answer,
+                true_answer=answer,
+                variant=pick(roll[5], data.variants) if side == "train" else 0,
+            )
+        )
+    return found
+
+
+def name_questions(data: AtlasFlagsData) -> list[FlagQuestion]:
+    """Questions for the country itself, with names behind them and nothing told."""
+    named = generate(replace(data, questions=data.num_name_questions, seed=data.seed + 1), "train")
+    return [
+        replace(
+            one,
+            id=f"name-{one.id}",
+            relation=NAME,
+            answer=f"territory:{one.country}",
+            true_answer=f"territory:{one.country}",
+        )
+        for one in named
+    ]
+
+
+def inject(data: AtlasFlagsData, questions: Sequence[FlagQuestion], arm: str, draw: RandomStream) -> list[FlagQuestion]:
+    """Tell facts at the candidates.
+
+    Args:
+        data: the settings.
+        questions: from :func:`generate`.
+        arm: ``true``: the facts of the question's world; ``swapped``: every object is another one, and the gold
+            answer follows it; ``random``: objects drawn at random, and the gold answer stays; ``oracle``: the needed
+            fact alone; ``none``: nothing.
+        draw: random stream.
+    """
+    if arm == "none":
+        return [replace(one, arm=arm) for one in questions]
+    words = draw.words(len(questions), 2 + data.distractors + 1).tolist()
+    tables: dict[int, Table] = {}
+    found = []
+    for one, roll in zip(questions, words, strict=True):
+        if one.relation == NAME:
+            found.append(one)
+            continue
+        if one.world not in tables:
+            tables[one.world] = table_of(data, one.world)
+        table, objects = tables[one.world][one.relation], data.objects[one.relation]
+        told: list[str | None] = [table[country] for country in one.candidates]
+        answer = one.true_answer
+        if arm == "random":
+            told = [objects[pick(word, len(objects))] for word in roll[: len(told)]]
+        elif arm == "oracle":
+            told = [
+                fact if country == one.country else None for fact, country in zip(told, one.candidates, strict=True)
+            ]
+        elif arm == "swapped":
+            told = [_another(objects, fact, word) for fact, word in zip(told, roll, strict=False)]
+            answer = told[one.candidates.index(one.country)] or answer
+        found.append(replace(one, told=tuple(told), answer=answer, arm=arm))
+    return found
+
+
+def _another(objects: Sequence[str], held: str | None, word: int) -> str:
+    others = [entity for entity in objects if entity != held]
+    return others[pick(word, len(others))] if others else objects[0]
+
+
+def _askable(data: AtlasFlagsData, side: str) -> list[tuple[str, str]]:
+    """Relations and countries that a side asks about; of held-out facts only those whose answer training knows."""
+    every = [(relation, code) for relation in data.relations for code in data.countries]
+    if data.split != "fact":
+        return every
+    real = true_tables(data.atlas, data.relations)
+    kept = [(relation, code) for relation, code in every if not data.holds_out(code, relation)]
+    if side != "test":
+        return kept
+    known = {(relation, real[relation][code]) for relation, code in kept}
+    return [
+        (relation, code)
+        for relation, code in every
+        if data.holds_out(code, relation) and (relation, real[relation][code]) in known
+    ]
+
+
+def _languages(data: AtlasFlagsData, side: str, first: int, second: int) -> tuple[str, str]:
+    """Languages of question and facts; with ``joint`` they are the same in training and never in the test."""
+    language = data.languages[pick(first, len(data.languages))]
+    if data.split != "joint":
+        return language, data.fact_languages[pick(second, len(data.fact_languages))]
+    if side != "test":
+        return language, language
+    others = [one for one in dict.fromkeys((*data.fact_languages, *data.languages)) if one != language]
+    return language, others[pick(second, len(others))]
+
+
+def _candidates(data: AtlasFlagsData, country: str, rolls: Sequence[int]) -> tuple[str, ...]:
+    others = [code for code in data.countries if code != country]
+    chosen = [country]
+    for word in rolls[2 : 2 + data.distractors]:
+        chosen.append(others.pop(pick(word, len(others))))
+    place = pick(rolls[0], len(chosen))
+    chosen[0], chosen[place] = chosen[place], chosen[0]
+    return tuple(chosen)
