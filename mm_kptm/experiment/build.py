@@ -151,7 +151,7 @@ def build(settings: Experiment) -> Built:
         loaded = list(system.modules()) if weights is not None else []
         if settings.encoder.frozen:
             _freeze(system, settings)
-        loaded += _with_towers(system, settings.encoder)
+        loaded += start_towers(system, settings.encoder.towers)
         loaded += _with_vision(system, settings.encoder, recipe)
         knowledge.apply_knowledge(system, settings.knowledge, prepared)
         if learnt is not None and learnt.objective.name not in system.heads:
@@ -304,17 +304,6 @@ def _freeze(system: System, settings: Experiment) -> None:
             "checkpoint, or leave frozen out"
         )
     system.encoder.requires_grad_(False)
-
-
-def _with_towers(system: System, asked: EncoderSettings) -> list[nn.Module]:
-    """Fill the towers that start from weights of their own; the modules that keep them."""
-    if not asked.towers:
-        return []
-    text = asked.sizes.get("text")
-    recipe = text.get("recipe") if isinstance(text, Mapping) else None
-    start_towers(system, asked.towers, text_recipe=None if recipe is None else str(recipe))
-    assembly.restart_followers(system, system.heads)
-    return [part for side in asked.towers for part in system.encoder.get_submodule(side).modules()]
 
 
 def _with_vision(system: System, asked: EncoderSettings, recipe: Recipe) -> list[nn.Module]:
