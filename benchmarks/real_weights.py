@@ -252,7 +252,8 @@ def report(
     (first, ten), (first_std, ten_std) = found.mean(0), found.std(0, ddof=1)
     pool = len(concepts)
     print(
-        f"{part:10} {side.style:10} {side.languages[0]:8} {pool:5}  {first:4.1f} ({first_std:.1f})   {ten:5.1f} ({ten_std:.1f})   "
+        f"{part:10} {side.style:10} {side.languages[0]:8} {pool:5}  {first:4.1f} ({first_std:.1f})   "
+        f"{ten:5.1f} ({ten_std:.1f})   "
         f"{100 / pool:.2f}/{1000 / pool:.1f}"
     )
 

@@ -22,7 +22,7 @@ from mm_kptm.datasets.protocol import (
 from mm_kptm.errors import UserError
 from mm_kptm.experiment import knowledge
 from mm_kptm.experiment.defaults import with_defaults
-from mm_kptm.experiment.freezing import freeze
+from mm_kptm.experiment.freezing import freeze, freeze_encoder
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
 from mm_kptm.experiment.visual.feature_contract import check_contract
 from mm_kptm.experiment.visual.frontend import add_vision, pixel_format, published_frontends
@@ -149,8 +149,8 @@ def build(settings: Experiment) -> Built:
         system = _system(recipe, replace(settings.encoder, weights=weights), prepared, learnt)
         check_vocabulary(system, prepared.sizes.get("vocab_size"), loaded=weights is not None)
         loaded = list(system.modules()) if weights is not None else []
-        if settings.encoder.frozen:
-            _freeze(system, settings)
+        if settings.encoder.frozen is True:
+            freeze_encoder(system, loaded=weights is not None)
         loaded += start_towers(system, settings.encoder.towers)
         loaded += _with_vision(system, settings.encoder, recipe)
         knowledge.apply_knowledge(system, settings.knowledge, prepared)
@@ -162,7 +162,8 @@ def build(settings: Experiment) -> Built:
             knowledge.reinitialise(module_of(model), loaded, settings.encoder.init_std)
             if weights is None:
                 assembly.restart_followers(system, system.heads)
-        freeze(system, settings.encoder.frozen)
+        if isinstance(settings.encoder.frozen, tuple):
+            freeze(system, settings.encoder.frozen)
     if settings.adversarial is not None:
         model = AdversarialTraining(model, system, settings.adversarial)
     built = Built(model, system, prepared, settings.schedule)
@@ -290,20 +291,6 @@ def _system(
 def _fresh(asked: EncoderSettings, prepared: PreparedData) -> list[str]:
     """Parameter prefixes that may be missing in a checkpoint: those of the experiment and the task heads."""
     return [*asked.fresh, *(f"heads.{head}." for head in prepared.heads)]
-
-
-def _freeze(system: System, settings: Experiment) -> None:
-    """Keep the encoder as it was loaded; what is added around it afterwards learns.
-
-    Raises:
-        UserError: its weights are fresh.
-    """
-    if settings.weights is None:
-        raise UserError(
-            "encoder.frozen keeps the encoder as encoder.weights has it, but encoder.weights is null; name a "
-            "checkpoint, or leave frozen out"
-        )
-    system.encoder.requires_grad_(False)
 
 
 def _with_vision(system: System, asked: EncoderSettings, recipe: Recipe) -> list[nn.Module]:

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from torch import nn
 
 from mm_kptm.errors import UserError
+from mm_kptm.systems.system import System
 
 
 def freeze(module: nn.Module, patterns: Sequence[str]) -> None:
@@ -35,3 +36,17 @@ def freeze(module: nn.Module, patterns: Sequence[str]) -> None:
             named[name].requires_grad_(False)
     if patterns and not any(parameter.requires_grad for parameter in named.values()):
         raise UserError("encoder.frozen leaves nothing to train; take a pattern out, or set train.steps to 0")
+
+
+def freeze_encoder(system: System, *, loaded: bool) -> None:
+    """Keep the encoder as it was loaded; what is added around it afterwards learns.
+
+    Raises:
+        UserError: its weights are fresh.
+    """
+    if not loaded:
+        raise UserError(
+            "encoder.frozen keeps the encoder as encoder.weights has it, but encoder.weights is null; name a "
+            "checkpoint, or leave frozen out"
+        )
+    system.encoder.requires_grad_(False)
