@@ -124,7 +124,8 @@ class MinimalPairs(FrozenTowers[MinimalPairBatch | EncodedPairBatch]):
             sides = found.embed_visual(batch.images), found.embed_text(batch.texts)
             images, texts = (F.normalize(side.float(), dim=-1).cpu() for side in sides)
             return images, texts
-        pictures, captions = ([one for pair in some for one in pair] for some in (batch.pictures, batch.captions))
+        pictures = [picture for pair in batch.pictures for picture in pair]
+        captions = [caption for pair in batch.captions for caption in pair]
         return self.system.encode_images(pictures).float().cpu(), self.system.encode_text(captions).float().cpu()
 
     @torch.no_grad()
