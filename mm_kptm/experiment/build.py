@@ -154,7 +154,7 @@ def build(settings: Experiment) -> Built:
         for name, sizes in settings.encoder.added.items():
             if name not in system.added:
                 assembly.add(system, name, sizes)
-        loaded += _with_towers(system, settings.encoder)
+        loaded += start_towers(system, settings.encoder.towers)
         loaded += _with_vision(system, settings.encoder, recipe)
         knowledge.apply_knowledge(system, settings.knowledge, prepared, beside=settings.encoder.added)
         if learnt is not None and learnt.objective.name not in system.heads:
@@ -294,17 +294,6 @@ def _system(
 def _fresh(asked: EncoderSettings, prepared: PreparedData) -> list[str]:
     """Parameter prefixes that may be missing in a checkpoint: those of the experiment and the task heads."""
     return [*asked.fresh, *(f"heads.{head}." for head in prepared.heads)]
-
-
-def _with_towers(system: System, asked: EncoderSettings) -> list[nn.Module]:
-    """Fill the towers that start from weights of their own; the modules that keep them."""
-    if not asked.towers:
-        return []
-    text = asked.sizes.get("text")
-    recipe = text.get("recipe") if isinstance(text, Mapping) else None
-    start_towers(system, asked.towers, text_recipe=None if recipe is None else str(recipe))
-    assembly.restart_followers(system, system.heads)
-    return [part for side in asked.towers for part in system.encoder.get_submodule(side).modules()]
 
 
 def _with_vision(system: System, asked: EncoderSettings, recipe: Recipe) -> list[nn.Module]:

@@ -19,7 +19,8 @@ from tests.experiment.test_run import tiny
 TASKS = [
     supply.task_name
     for supply in task_datasets()
-    if supply.data is NumberWorldData and supply.task_name not in (PRETRAINING, "contrastive-retrieval")
+    if supply.data is NumberWorldData
+    and supply.task_name not in (PRETRAINING, "contrastive-retrieval", "minimal-pairs")
 ]
 DRAWN = {"vqa", "knowledge-vqa", "retrieval", "grounding"}  #: with the picture of a scene
 #: A line is of a triple, of two sentences, of an image alone, of two images, or of several choices.

@@ -19,6 +19,7 @@ from mm_kptm.train.settings import TrainSettings
 
 TASKS = [supply.task_name for supply in task_datasets() if supply.data is NumberWorldData and supply.task is not None]
 TASKS.remove("contrastive-retrieval")  # of two towers; vision/test_contrastive_retrieval.py
+TASKS.remove("minimal-pairs")  # the same; suites/number_world/datasets/test_minimal_pairs.py
 ROW = {"id", "type", "language", "group", "answer", "target", "correct"}
 SMALL = {"num_layers": 2, "dim": 64, "num_heads": 2, "ffn_dim": 128, "dropout": 0.0}
 

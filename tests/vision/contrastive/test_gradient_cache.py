@@ -37,7 +37,8 @@ def test_chunks_give_the_gradients_of_the_batch(chunk_size: int) -> None:
     torch.testing.assert_close(chunked_loss, loss)
     assert whole.keys() == chunked.keys()
     for name, gradient in whole.items():
-        torch.testing.assert_close(chunked[name], gradient, atol=1e-5, rtol=1e-5, msg=name)
+        largest = max(1.0, float(gradient.abs().max()))
+        torch.testing.assert_close(chunked[name], gradient, atol=1e-5 * largest, rtol=0, msg=name)
 
 
 def test_dropout_is_repeated_in_the_second_pass() -> None:

@@ -51,7 +51,7 @@ def test_a_text_tower_starts_from_a_saved_encoder_and_from_published_weights(tmp
     (tmp_path / "plain").mkdir()
     (tmp_path / "plain" / "model.safetensors").write_bytes(published.read_bytes())
     again = mm_kptm.build("dual-tower", seed=2, **SIZES["dual-tower"])
-    start_towers(again, {"text": tmp_path / "plain"}, text_recipe="bert-base")
+    start_towers(again, {"text": tmp_path / "plain"})
     assert same(again.encoder.text.encoder, bert.encoder)
 
 

@@ -1,7 +1,10 @@
-"""Texts about scenes: captions, hard negative captions, and referring expressions."""
+"""Texts about scenes: captions, hard negative captions, minimal pairs, and referring expressions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
 
 from mm_kptm.random_streams import RandomStream, pick
 from mm_kptm.suites.number_world.generator.language import colour_slots, fill, indefinite, words
@@ -189,3 +192,78 @@ def _pointed(
 
 def _sentence(text: str, language: str) -> CaptionText:
     return CaptionText(text, words(text, language))
+
+
+@dataclass(frozen=True)
+class MinimalPair:
+    """A scene, the same scene after an exchange, and the caption of either."""
+
+    id: str
+    kind: str  #: ``colours`` or ``order``
+    language: str
+    scenes: tuple[int, int]
+    captions: tuple[CaptionText, CaptionText]
+
+
+def minimal_pairs(
+    part: Part, count: int, draw: RandomStream, *, numbers: int = 100, languages: Sequence[str] = LANGUAGES
+) -> tuple[Scenes, tuple[MinimalPair, ...]]:
+    """Draw ``count`` pairs, kinds and languages in turn; scene ``count + i`` is scene ``i`` after its exchange.
+
+    Neighbours change places where they have equally many digits, so that their boxes fit; otherwise, the colours of the
+    focus and of another number are exchanged.
+    """
+    allowed, focus = scene_masks(part, numbers)
+    scenes = compose(
+        part.side, count, draw.child("scenes"), numbers=numbers, sizes=part.sizes, allowed=allowed, focus=focus
+    )
+    rolls = draw.child("pairs").words(count, 3).tolist()
+    values, colours, written = scenes.values.copy(), scenes.colours.copy(), scenes.written.copy()
+    found: list[tuple[str, int]] = []
+    for scene, roll in enumerate(rolls):
+        rows, things = scenes.rows(scene), scenes.things(scene)
+        alike = [pair for pair in _neighbours(things) if (things[pair[0]].value < 10) == (things[pair[1]].value < 10)]
+        if scene % 2 and alike:
+            kind, (first, second) = "order", alike[pick(roll[0], len(alike))]
+        else:
+            first = int(scenes.focus[scene])
+            others = [row for row in range(len(things)) if row != first]
+            kind, second = "colours", others[pick(roll[1], len(others))]
+        both = [rows.start + first, rows.start + second]
+        colours[both] = colours[both[::-1]]
+        if kind == "order":
+            values[both], written[both] = values[both[::-1]], written[both[::-1]]
+        found.append((kind, roll[2]))
+    changed = replace(scenes, values=values, colours=colours, written=written)
+    joined = Scenes(
+        block=scenes.block,
+        noise=scenes.noise,
+        offsets=np.concatenate([scenes.offsets, scenes.offsets[1:] + scenes.offsets[-1]]),
+        values=np.concatenate([scenes.values, values]),
+        colours=np.concatenate([scenes.colours, colours]),
+        boxes=np.concatenate([scenes.boxes, scenes.boxes]),
+        written=np.concatenate([scenes.written, written]),
+        focus=np.concatenate([scenes.focus, scenes.focus]),
+    )
+    pairs = []
+    for scene, (kind, roll_of_form) in enumerate(found):
+        language = languages[scene // 2 % len(languages)]
+        form = part.forms[pick(roll_of_form, len(part.forms))]
+        pairs.append(
+            MinimalPair(
+                id=f"minimal-pair-{part.split}-{part.side}-{scene:06d}",
+                kind=kind,
+                language=language,
+                scenes=(scene, count + scene),
+                captions=(
+                    describe(scenes.things(scene), language, form),
+                    describe(changed.things(scene), language, form),
+                ),
+            )
+        )
+    return joined, tuple(pairs)
+
+
+def _neighbours(things: Sequence[Thing]) -> list[tuple[int, int]]:
+    across = sorted(range(len(things)), key=lambda row: things[row].box[0])
+    return list(pairwise(across))
