@@ -212,7 +212,5 @@ def test_every_text_stands_out_in_light_and_dark(page, address, scheme):
 def test_a_mistake_is_said_to_screen_readers(page, address):
     page.get(f"{address}?like=none.png")
     page.get_log("browser")
-    assert find(page, "[role=alert]").text == (
-        "The index has no picture 'none.png'."
-    )
+    assert find(page, "[role=alert]").text == ("The index has no picture 'none.png'.")
     keep(page, "error")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -74,7 +75,7 @@ class AtlasData:
 
     def tokenizer(self) -> Tokenizer:
         """Byte-level pieces, learnt on names that no split holds out."""
-        return open_tokenizer(self.atlas.folder / TOKENIZER)
+        return _tokenizer(self.atlas.folder / TOKENIZER)
 
     @property
     def unpaired_languages(self) -> tuple[str, ...]:
@@ -89,3 +90,8 @@ class AtlasData:
             "atlas": f"{ATLAS_VERSION}-{self.atlas.digest[:16]}",
             "settings": hashlib.sha256(repr(self).encode()).hexdigest(),
         }
+
+
+@cache
+def _tokenizer(path: Path) -> Tokenizer:
+    return open_tokenizer(path)
