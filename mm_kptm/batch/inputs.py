@@ -16,7 +16,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from mm_kptm.batch.rows import Movable, SequenceLayout
+from mm_kptm.batch.rows import Movable, SequenceLayout, copied, on_host
 from mm_kptm.batch.streams import Candidates, Entities, Images, InputStream, Regions, Tokens
 from mm_kptm.errors import UserError
 
@@ -28,7 +28,7 @@ NO_ROWS = slice(0, 0)
 
 def row_numbers(rows: Rows, total: int, device: torch.device) -> Tensor:
     """The row numbers that ``rows`` selects among ``total`` rows, [N]."""
-    return torch.arange(total, device=device)[rows] if isinstance(rows, slice) else rows
+    return copied(torch.arange(total)[rows], device) if isinstance(rows, slice) else rows
 
 
 _NO_STREAMS: Mapping[str, InputStream] = MappingProxyType({})
@@ -172,7 +172,7 @@ class Inputs(Movable):
                     "give image_of, the number of the image that each text is about"
                 )
             return images, EVERY_ROW
-        numbers: list[int] = self.image_of.tolist()
+        numbers: list[int] = on_host(self.image_of).tolist()
         if len(numbers) != len(self.text.layout):
             raise UserError(f"image_of names an image for {len(numbers)} texts, but there are {len(self.text.layout)}")
         for text, image in enumerate(numbers):

@@ -28,19 +28,42 @@ class Movable:
         return replace(self, **moved) if moved else self
 
 
-def copied(host: Tensor, device: torch.device) -> Tensor:
-    """A tensor of the host on ``device``; without waiting for the device, from pinned memory."""
-    if device.type == "cuda" and torch.cuda.is_available():
-        host = host.pin_memory()
-    return host.to(device, non_blocking=True)
+def copied(host: Tensor, device: torch.device | str) -> Tensor:
+    """A tensor of the host on ``device``, without waiting for it.
+
+    Integers and truth values, of which row numbers are made, are remembered: :func:`on_host` gives them back.
+    """
+    device = torch.device(device)
+    if device.type == "cpu":
+        return host
+    there = (host.pin_memory() if torch.cuda.is_available() else host).to(device, non_blocking=True)
+    if not host.dtype.is_floating_point:
+        there.on_host = host  # type: ignore[attr-defined]  # an attribute of this object alone
+    return there
+
+
+def on_host(numbers: Tensor) -> Tensor:
+    """A tensor on the host; waits for the device, unless the tensor came from the host by :func:`copied`."""
+    if not numbers.numel():
+        return torch.empty(numbers.shape, dtype=numbers.dtype)
+    kept = getattr(numbers, "on_host", None)
+    return kept if isinstance(kept, Tensor) else numbers.cpu()
+
+
+def rows_at(numbers: Tensor, rows: Tensor | slice) -> Tensor:
+    """Some of the row numbers: those at ``rows``, without waiting for the device."""
+    chosen = rows if isinstance(rows, slice) else on_host(rows)
+    return copied(on_host(numbers)[chosen], numbers.device)
 
 
 def _sent(value: object, device: torch.device | str) -> object | None:
     """A tensor, movable value or mapping to such on ``device``; None for anything else."""
-    if isinstance(value, Tensor | Movable):
+    if isinstance(value, Tensor):
+        return copied(value, device) if value.device.type == "cpu" else value.to(device)
+    if isinstance(value, Movable):
         return value.to(device)
     if isinstance(value, Mapping) and value and all(isinstance(part, Tensor | Movable) for part in value.values()):
-        return {name: part.to(device) for name, part in value.items()}
+        return {name: _sent(part, device) for name, part in value.items()}
     return None
 
 
@@ -72,7 +95,7 @@ class SequenceLayout:
 
     def starts(self, device: torch.device) -> Tensor:
         """Row number of the first row of every sequence, [B]."""
-        return self.cu_seqlens(device)[:-1].long()
+        return copied(torch.tensor(self.offsets[:-1], dtype=torch.long), device)
 
     def sequence_ids(self, device: torch.device) -> Tensor:
         """The sequence that each row belongs to, [T]."""
@@ -85,10 +108,11 @@ class SequenceLayout:
 
     def select(self, sequences: Tensor) -> tuple[SequenceLayout, Tensor]:
         """The layout of the given sequences (repeats allowed), and the rows to gather, in order."""
-        chosen = [(self.offsets[b], self.lengths[b]) for b in sequences.tolist()]
-        taken = SequenceLayout(tuple(length for _, length in chosen))
-        starts = torch.tensor([first for first, _ in chosen], dtype=torch.long, device=sequences.device)
-        return taken, starts[taken.sequence_ids(sequences.device)] + taken.offsets_in_sequence(sequences.device)
+        chosen = [(self.offsets[b], self.lengths[b]) for b in on_host(sequences).tolist()]
+        taken, host = SequenceLayout(tuple(length for _, length in chosen)), torch.device("cpu")
+        starts = torch.tensor([first for first, _ in chosen], dtype=torch.long)
+        rows = starts[taken.sequence_ids(host)] + taken.offsets_in_sequence(host)
+        return taken, copied(rows, sequences.device)
 
     def __len__(self) -> int:
         return len(self.lengths)

@@ -12,7 +12,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from mm_kptm.batch.rows import AttentionMask, Movable, SequenceLayout, layout_of
+from mm_kptm.batch.rows import AttentionMask, Movable, SequenceLayout, copied, layout_of
 from mm_kptm.errors import UserError
 
 
@@ -262,8 +262,8 @@ class Candidates(Movable):
     def none(cls, texts: int, device: torch.device) -> Candidates:
         """One blank span per text, for texts without mentions."""
         layout = SequenceLayout((1,) * texts)
-        blank = torch.full((texts, 2), -1, device=device)
-        return cls(blank, layout, torch.zeros_like(blank[:, :1]), torch.ones(texts, 1, device=device))
+        blank, entities = torch.full((texts, 2), -1), torch.zeros(texts, 1, dtype=torch.long)
+        return cls(copied(blank, device), layout, copied(entities, device), torch.ones(texts, 1, device=device))
 
 
 def _flat(name: str, sequences: Sequence[Sequence[int]], layout: SequenceLayout) -> Tensor:

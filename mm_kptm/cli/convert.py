@@ -71,10 +71,12 @@ def _convert(options: argparse.Namespace) -> int:
 
 def _load(options: argparse.Namespace) -> System:
     import mm_kptm
+    from mm_kptm.systems.discovery import find
 
     return mm_kptm.load(
         options.recipe,
         _parts(options.checkpoint),
+        frontends=find(options.recipe).frontends.keys(),
         fresh=options.fresh,
         ignore=options.ignore,
         seed=options.seed,

@@ -1,8 +1,9 @@
 """Experiment files: YAML and dotted overrides parsed into frozen dataclasses, every mistake reported in one sentence.
 
 The shape of a file is a frozen dataclass whose fields are values, mappings, other such dataclasses, or a choice of
-them, ``Annotated[NumberWorld | VqaFiles, Field(discriminator="name")]``, in which the first field of each, a
-``Literal``, is the discriminator. Types, conversion and choices are pydantic's; this package adds YAML line numbers.
+them, ``Annotated[NumberWorld | VqaFiles, Field(discriminator="name")]``, in which the first field of each that is a
+``Literal`` of one value is the discriminator. Types, conversion and choices are pydantic's; this package adds YAML line
+numbers.
 """
 
 from __future__ import annotations

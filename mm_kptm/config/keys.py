@@ -7,10 +7,10 @@ import inspect
 import json
 import textwrap
 from collections.abc import Iterator
-from dataclasses import Field, dataclass, fields, is_dataclass
+from dataclasses import Field, dataclass, is_dataclass
 from typing import Any
 
-from mm_kptm.config.kinds import Settings, default, required, shapes_of, tag_of, typed_fields, words
+from mm_kptm.config.kinds import Settings, default, discriminator_of, required, shapes_of, tag_of, typed_fields, words
 from mm_kptm.errors import UserError, nearest
 
 LINE = 100  #: longest line of the page, in characters
@@ -96,7 +96,7 @@ def _wrapped(text: str, first: str, rest: str, width: int | None) -> list[str]:
 
 def _block(shape: type[Settings], prefix: str, choice: str) -> Block:
     known = comments(shape)
-    discriminator = fields(shape)[0].name if choice else ""
+    discriminator = discriminator_of(shape) if choice else ""
     if discriminator:
         known.setdefault(discriminator, "chooses the keys below")
     keys = tuple(

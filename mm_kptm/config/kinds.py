@@ -49,9 +49,16 @@ def literals(kind: Any) -> tuple[Any, ...]:
     return tuple(word for member in members(kind) if get_origin(member) is Literal for word in get_args(member))
 
 
+def discriminator_of(shape: type[Settings]) -> str:
+    """The field of a dataclass that tells it from others: the first that can have one literal only."""
+    kinds = get_type_hints(shape)
+    single = [one.name for one in fields(shape) if get_origin(kinds[one.name]) is Literal]
+    return next(name for name in single if len(get_args(kinds[name])) == 1)
+
+
 def tag_of(shape: type[Settings]) -> str:
-    """Discriminator tag of a dataclass: the literal of its first field."""
-    return str(get_args(get_type_hints(shape)[fields(shape)[0].name])[0])
+    """Discriminator tag of a dataclass."""
+    return str(get_args(get_type_hints(shape)[discriminator_of(shape)])[0])
 
 
 def tags_of(kind: Any) -> dict[str, type[Settings]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -17,7 +17,17 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from mm_kptm.config.document import MappingNode, ScalarNode, flat, lay
-from mm_kptm.config.kinds import Settings, is_text, literals, shapes_of, shown, tags_of, typed_fields, words
+from mm_kptm.config.kinds import (
+    Settings,
+    discriminator_of,
+    is_text,
+    literals,
+    shapes_of,
+    shown,
+    tags_of,
+    typed_fields,
+    words,
+)
 from mm_kptm.config.other_libraries import name_here
 from mm_kptm.errors import UserError, nearest
 
@@ -165,7 +175,7 @@ def _broken_rule(cause: Exception, spot: _Spot) -> UserError:
 def _wrong_tag(node: MappingNode, spot: _Spot) -> UserError:
     """Error for a missing or unknown union tag."""
     tags = tags_of(spot.kind)
-    key = fields(next(iter(tags.values())))[0].name
+    key = discriminator_of(next(iter(tags.values())))
     if key not in node.entries:
         return UserError(f"{node.place}: {spot.key}.{key} is missing; it is one of {', '.join(tags)}")
     entry = node.entries[key]

@@ -21,7 +21,6 @@ import fcntl
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -93,10 +92,7 @@ def stored(
     Raises:
         UserError: the store was built from something else or is damaged, or an item cannot be read.
     """
-    if not folder.is_dir():
-        with _waiting(folder):
-            if not folder.is_dir():
-                _build(folder, items, tokenize, {"source": dict(source), "shard": shard})
+    once(folder, lambda: _build(folder, items, tokenize, {"source": dict(source), "shard": shard}))
     return _opened(folder, dict(source))
 
 
@@ -131,15 +127,20 @@ def batched(items: Iterable[Item], size: int) -> Iterator[tuple[Item, ...]]:
         yield some
 
 
-@contextmanager
-def _waiting(folder: Path) -> Iterator[None]:
-    """Context manager: hold the lock on building a store, once whoever holds it is done."""
+def once(folder: Path, build: Callable[[], None]) -> None:
+    """Call ``build``, which makes a folder, unless the folder is there or another process is making it.
+
+    The others wait for the one that builds.
+    """
+    if folder.is_dir():
+        return
     with writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock = folder.with_name(f".{folder.name}.lock").open("w")
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        if not folder.is_dir():
+            build()
 
 
 def _build(

@@ -16,7 +16,7 @@ from mm_kptm.data.formats.xnli import LABELS
 from mm_kptm.datasets.knowledge.lama import cloze
 from mm_kptm.datasets.labelled import labelled_files
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
-from mm_kptm.datasets.settings import CaptionSettings, RegionFiles, RetrievalSettings, SplitFiles, by_split
+from mm_kptm.datasets.settings import CaptionSettings, RegionFiles, RetrievalSettings, SplitFiles, by_split, check_tags
 from mm_kptm.datasets.text.mention_datasets import MentionFiles, relation, typing
 from mm_kptm.datasets.text.sources import pairs, translated
 from mm_kptm.datasets.text.uer_tsv import classification, tagging
@@ -121,13 +121,13 @@ def parallel_sentences(data: OwnTexts, request: DataRequest) -> PreparedData:
 
 def vqa(data: OwnImages, request: DataRequest) -> PreparedData:
     """Questions about images."""
-    store = data.store(request)
+    store = data.store(request, detections=data.tags)
     reading = image_sources.reading_of(data, request.recipe)
     answers = _answers(reader(data, own.read_vqa)(data.train), data.min_count)
     return _files(
         data,
         reader(data, own.read_vqa),
-        lambda examples: image_sources.questions(examples, answers, reading, store),
+        lambda examples: image_sources.questions(examples, answers, reading, store, tags=data.tags),
         model=lambda system: VQA(system, answers, criterion=one_answer),
         sizes=image_sources.sizes_of(reading, store),
         heads=VQA.heads(request.recipe, len(answers)),
@@ -136,12 +136,15 @@ def vqa(data: OwnImages, request: DataRequest) -> PreparedData:
 
 def retrieval(data: OwnImages, request: DataRequest) -> PreparedData:
     """Images and their captions."""
-    store = data.store(request)
+    check_tags(data.tags, data.ranking)
+    store = data.store(request, detections=data.tags)
     reading = image_sources.reading_of(data, request.recipe)
     return _files(
         data,
         reader(data, own.read_retrieval),
-        lambda examples: image_sources.captions(examples, reading, store, pool=data.candidate_pool_size),
+        lambda examples: image_sources.captions(
+            examples, reading, store, pool=data.candidate_pool_size, tags=data.tags
+        ),
         model=partial(Retrieval, ranking=data.ranking),
         sizes=image_sources.sizes_of(reading, store),
         heads=requested_heads(request.recipe, Retrieval.HEADS),

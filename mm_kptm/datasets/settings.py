@@ -138,7 +138,7 @@ class CaptionSettings:
     caption_length: int = 20  #: pieces of a written caption, its end included; 20 in VLP, 39 in Oscar
     beam_size: int = 5  #: captions that the search keeps; 1 takes the best next word
     length_penalty: float = 0.0  #: added to the log-likelihood of a caption for each of its pieces
-    tags: bool = False  #: whether captioning reads the names of an image's objects behind the caption, as Oscar
+    tags: bool = False  #: whether the names of an image's objects stand behind a text about it, as Oscar reads them
 
     def __post_init__(self) -> None:
         for name in ("caption_length", "beam_size"):
@@ -161,6 +161,15 @@ class RetrievalSettings:
     def ranking(self) -> RankingSettings:
         """How the candidates of a pool are ranked."""
         return RankingSettings(self.rerank, self.rerank_sample, self.scores)
+
+
+def check_tags(tags: bool, ranking: RankingSettings) -> None:
+    """Check ``data.tags`` of retrieval; ``UserError`` where a first stage encodes texts without the images."""
+    if tags and ranking.rerank is not None:
+        raise UserError(
+            f"data.tags name the objects of an image behind each text that it is held against, but data.rerank is "
+            f"{ranking.rerank}, with which texts are encoded without an image first; leave one of them out"
+        )
 
 
 def check_mask_rate(rate: float) -> None:

@@ -97,7 +97,7 @@ class _Glance:
         return self.whole.batch(indices, generator)
 
 
-def glance(built: Built, split: str) -> list[Row]:
+def glance(built: Built, split: str) -> Sequence[Row]:
     """Prediction rows of an untrained model on the first examples of a split, for their ids and gold answers.
 
     Raises:

@@ -22,9 +22,10 @@ from mm_kptm.datasets.protocol import (
 from mm_kptm.errors import UserError
 from mm_kptm.experiment import knowledge
 from mm_kptm.experiment.defaults import with_defaults
+from mm_kptm.experiment.freezing import freeze, freeze_encoder
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
 from mm_kptm.experiment.visual.feature_contract import check_contract
-from mm_kptm.experiment.visual.frontend import add_vision, pixel_format
+from mm_kptm.experiment.visual.frontend import add_vision, pixel_format, published_frontends
 from mm_kptm.knowledge.kinds.protocol import knowledge_kinds
 from mm_kptm.objectives.continual import ContinualSchedule
 from mm_kptm.objectives.mixture import Mixture, Objective
@@ -36,6 +37,7 @@ from mm_kptm.objectives.spec import (
     ObjectiveContext,
     Offers,
     build_objectives,
+    find_objective,
 )
 from mm_kptm.systems import assembly, pretrained
 from mm_kptm.systems.discovery import find
@@ -147,6 +149,8 @@ def build(settings: Experiment) -> Built:
         system = _system(recipe, replace(settings.encoder, weights=weights), prepared, learnt)
         check_vocabulary(system, prepared.sizes.get("vocab_size"), loaded=weights is not None)
         loaded = list(system.modules()) if weights is not None else []
+        if settings.encoder.frozen is True:
+            freeze_encoder(system, loaded=weights is not None)
         loaded += _with_towers(system, settings.encoder)
         loaded += _with_vision(system, settings.encoder, recipe)
         knowledge.apply_knowledge(system, settings.knowledge, prepared)
@@ -158,6 +162,8 @@ def build(settings: Experiment) -> Built:
             knowledge.reinitialise(module_of(model), loaded, settings.encoder.init_std)
             if weights is None:
                 assembly.restart_followers(system, system.heads)
+        if isinstance(settings.encoder.frozen, tuple):
+            freeze(system, settings.encoder.frozen)
     if settings.adversarial is not None:
         model = AdversarialTraining(model, system, settings.adversarial)
     built = Built(model, system, prepared, settings.schedule)
@@ -178,8 +184,14 @@ def _fill_own(built: Built, saved: Mapping[str, Tensor]) -> None:
 def _beside(task: str, prepared: PreparedData, settings: Experiment, learnt: AuxiliaryObjective | None) -> PreparedData:
     """Multi-task data and model: the task with the requested objectives and that of facts to learn, if any."""
     weights = dict(settings.objectives)
-    beside = None if settings.objective_data is None else _objective_data(prepared, settings)
-    objectives = _objectives(task, prepared, settings) if weights and beside is None else {}
+    apart = settings.objective_data is not None
+    labelled = {
+        name: weight for name, weight in weights.items() if set(find_objective(name).needs) & set(prepared.labels)
+    }
+    own = labelled if apart else weights
+    others = {name: weight for name, weight in weights.items() if name not in labelled}
+    beside = _objective_data(prepared, settings, others) if apart else None
+    objectives = _objectives(task, prepared, settings, own) if own else {}
     heads = {**heads_of(objectives), **({} if beside is None else beside.heads), **prepared.heads}
     if learnt is not None:
         objectives[learnt.objective.name] = learnt.objective
@@ -195,21 +207,26 @@ def _beside(task: str, prepared: PreparedData, settings: Experiment, learnt: Aux
         if not isinstance(mixture, Mixture):
             raise TypeError(f"objectives are trained by {type(mixture).__name__}, which is no mixture of them")
         return MultiTask(
-            answering, {**mixture.objectives, **objectives}, weights, beside.sources["train"], settings.task_weight
+            answering,
+            {**mixture.objectives, **objectives},
+            weights,
+            beside.sources["train"],
+            settings.task_weight,
+            own=labelled,
         )
 
     prints = {} if beside is None else {f"objectives.{name}": one for name, one in beside.fingerprints.items()}
     return replace(prepared, model=model, heads=heads, fingerprints={**prepared.fingerprints, **prints})
 
 
-def _objective_data(prepared: PreparedData, settings: Experiment) -> PreparedData:
+def _objective_data(prepared: PreparedData, settings: Experiment, weights: Mapping[str, float]) -> PreparedData:
     """The data of objectives beside a task, where they have their own.
 
     Raises:
         UserError: they differ from those of the task in their vocabulary or number of languages.
     """
     beside = find_task_dataset(PRETRAINING, settings.objective_data).prepare(
-        settings.objective_data, data_request(settings)
+        settings.objective_data, replace(data_request(settings), objectives=weights)
     )
     for size, what in (("vocab_size", "pieces in the vocabulary"), ("num_languages", "languages")):
         ours, theirs = (one.sizes.get(size) for one in (prepared, beside))
@@ -221,7 +238,9 @@ def _objective_data(prepared: PreparedData, settings: Experiment) -> PreparedDat
     return beside
 
 
-def _objectives(task: str, prepared: PreparedData, settings: Experiment) -> dict[str, Objective]:
+def _objectives(
+    task: str, prepared: PreparedData, settings: Experiment, weights: Mapping[str, float]
+) -> dict[str, Objective]:
     """Objectives computed on the inputs of a task.
 
     Raises:
@@ -231,7 +250,7 @@ def _objectives(task: str, prepared: PreparedData, settings: Experiment) -> dict
     remedy = "pretrain in a run without a task, and let encoder.weights of a second run name what it saved"
     if not find_task(task).single_inputs or not isinstance(data, ReadsText):
         raise UserError(
-            f"objectives ({', '.join(settings.objectives)}) were asked for beside {task}, whose batches hold no single "
+            f"objectives ({', '.join(weights)}) were asked for beside {task}, whose batches hold no single "
             f"inputs to compute them on; {remedy}"
         )
     tokenizer = data.tokenizer()
@@ -245,7 +264,7 @@ def _objectives(task: str, prepared: PreparedData, settings: Experiment) -> dict
     context = ObjectiveContext(
         tokenizer.specials, len(tokenizer), offers, rate, find(settings.encoder.recipe), settings.objective_arguments
     )
-    return build_objectives(settings.objectives, context)
+    return build_objectives(weights, context)
 
 
 def _system(
@@ -256,7 +275,14 @@ def _system(
     if asked.weights is not None:
         saved = {} if learnt is None else knowledge.held_head(learnt, asked.weights)
         heads = {**prepared.heads, **saved}
-        return pretrained.load(recipe.name, asked.weights, heads=heads, fresh=_fresh(asked, prepared), **sizes)
+        return pretrained.load(
+            recipe.name,
+            asked.weights,
+            heads=heads,
+            frontends=published_frontends(asked.vision, recipe),
+            fresh=_fresh(asked, prepared),
+            **sizes,
+        )
     published = recipe.published_sizes()
     by_data = {name: size for name, size in prepared.sizes.items() if name in published}
     return pretrained.build(recipe.name, heads=prepared.heads, **(by_data | sizes))

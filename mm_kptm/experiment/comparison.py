@@ -23,6 +23,7 @@ from mm_kptm.experiment.run import evaluated, train
 from mm_kptm.experiment.run_state import CONFIG, is_begun
 from mm_kptm.experiment.settings import Experiment
 from mm_kptm.experiment.worker_pool import outcomes
+from mm_kptm.io.atomic import sweep
 from mm_kptm.io.lock import locked
 from mm_kptm.report import arms as reported
 from mm_kptm.report.factorial import check_design, effects_table
@@ -108,26 +109,27 @@ def compare(
     for job in listed:
         check_began(job)
     with locked(out, "folder of a comparison"):
+        sweep(out)
         failed = _run([job for job in listed if not job.done], _plan(arms, seeds, listed, budgets), workers, say)
-    whole = tuple(arm for arm in arms if not any(job.settings.name in failed for job in jobs[arm.name]))
-    if failed and (not whole or whole[0] is not arms[0]):
-        raise UserError(
-            f"the reference arm {arms[0].name} is missing, so there is nothing to compare with; the other runs are "
-            f"kept and are not repeated ({_failures(failed)})"
+        whole = tuple(arm for arm in arms if not any(job.settings.name in failed for job in jobs[arm.name]))
+        if failed and (not whole or whole[0] is not arms[0]):
+            raise UserError(
+                f"the reference arm {arms[0].name} is missing, so there is nothing to compare with; the other runs are "
+                f"kept and are not repeated ({_failures(failed)})"
+            )
+        arms, jobs = whole, {arm.name: jobs[arm.name] for arm in whole}
+        runs = {name: tuple(report.read_run(job.folder) for job in of_arm) for name, of_arm in jobs.items()}
+        _check_answers(runs, splits)
+        comparison = report.Comparison(
+            title=" / ".join(settings.name for settings in experiments),
+            tier="",
+            seeds=seeds,
+            tables=tuple(_tables(arms, runs, splits, " ".join(filter(None, (_spent(budgets), _missing(failed)))))),
+            runs=tuple(job.folder.name for job in listed if job.settings.name not in failed),
+            arms={name: tuple(job.folder.name for job in of_arm) for name, of_arm in jobs.items()},
         )
-    arms, jobs = whole, {arm.name: jobs[arm.name] for arm in whole}
-    runs = {name: tuple(report.read_run(job.folder) for job in of_arm) for name, of_arm in jobs.items()}
-    _check_answers(runs, splits)
-    comparison = report.Comparison(
-        title=" / ".join(settings.name for settings in experiments),
-        tier="",
-        seeds=seeds,
-        tables=tuple(_tables(arms, runs, splits, " ".join(filter(None, (_spent(budgets), _missing(failed)))))),
-        runs=tuple(job.folder.name for job in listed if job.settings.name not in failed),
-        arms={name: tuple(job.folder.name for job in of_arm) for name, of_arm in jobs.items()},
-    )
-    report.write_comparison(out, comparison)
-    return Compared(comparison, report.write([out]), failed)
+        report.write_comparison(out, comparison)
+        return Compared(comparison, report.write([out]), failed)
 
 
 def _examined(arms: Sequence[ExperimentArm], splits: Sequence[str]) -> dict[str, Budget]:

@@ -14,7 +14,7 @@ from mm_kptm.tasks.example import Row
 from mm_kptm.tasks.protocol import Task, write_predictions
 
 
-def predict(run: Path, *, split: str = "test", file: Path | None = None) -> list[Row]:
+def predict(run: Path, *, split: str = "test", file: Path | None = None) -> Sequence[Row]:
     """Predict with a run's last checkpoint on a split, or on a file in the format of its data.
 
     Args:
@@ -39,7 +39,7 @@ def predict(run: Path, *, split: str = "test", file: Path | None = None) -> list
         if gives_facts(settings, built.prepared) and (covered := coverage_of(source)) is not None:
             announce(settings.name, {file.name: covered}, None)  # a file without known names is no error
         rows = task.predictions(source, batch_size=settings.train.batch_size)
-    return list(rows)
+    return rows
 
 
 def submit(run: Path, *, split: str = "test", folder: Path | None = None) -> Sequence[Path]:

@@ -28,10 +28,10 @@ from mm_kptm.experiment.build import Built, build
 from mm_kptm.experiment.defaults import said_of, with_defaults
 from mm_kptm.experiment.examples import write_examples
 from mm_kptm.experiment.locations import CARRIED, missing, relocated
-from mm_kptm.experiment.run_state import CONFIG, DATA, MODEL, leftovers, refuse_links, settled
+from mm_kptm.experiment.run_state import CONFIG, DATA, MODEL, refuse_links, settled
 from mm_kptm.experiment.settings import Experiment
 from mm_kptm.experiment.visual.feature_contract import check_contract, write_contract
-from mm_kptm.io.atomic import write_json, write_text
+from mm_kptm.io.atomic import sweep, write_json, write_text
 from mm_kptm.io.lock import LOCK, locked
 from mm_kptm.io.records import Record, read_json
 from mm_kptm.report.statistics import bootstrap
@@ -42,6 +42,7 @@ from mm_kptm.systems.saved import read_saved, record_result, save, tokenizer_of
 from mm_kptm.tasks.example import Row
 from mm_kptm.tasks.knowledge_use import use_of
 from mm_kptm.tasks.protocol import write_predictions
+from mm_kptm.tasks.stored_rows import StoredRows
 from mm_kptm.train.checkpoint import Checkpoints, load_weights, verify
 from mm_kptm.train.evaluation import evaluate as measure
 from mm_kptm.train.loop import fit
@@ -83,9 +84,7 @@ def _train(settings: Experiment, folder: Path, *, resume: bool, overwrite: bool,
     check_contract(settings, folder)
     covered = coverage.measured_coverage(settings, built)
     if is_main_process():
-        for path in leftovers(folder):
-            if path.name != LOCK:
-                path.unlink()
+        sweep(folder)
         if progress and (said := said_of(asked, settings)) is not None:
             print(f"{settings.name}: {said}", file=sys.stderr)
         if covered:
@@ -229,11 +228,9 @@ def evaluated(
     rows: Sequence[Row] = ()
     if built.task is not None:
         rows = built.task.predictions(source, batch_size=settings.train.batch_size)
-        if is_main_process():
-            write_predictions(rows, run / "predictions" / (step or "") / f"{split}.jsonl")
-            if step is None:
-                write_examples(run, settings, built, split, rows)
-    labelled = [row for row in rows if "correct" in row]
+        if is_main_process() and step is None:
+            write_examples(run, settings, built, split, rows)
+    labelled = rows.where(_is_labelled) if isinstance(rows, StoredRows) else [*filter(_is_labelled, rows)]
     if built.task is not None:
         if len(labelled) < len(rows):
             result["labels"] = _without_labels(len(labelled), len(rows))
@@ -254,7 +251,13 @@ def evaluated(
         _remember_baselines(run, split, baselines)
     if step is None and labelled and is_main_process() and read_saved(run / MODEL) is not None:
         record_result(run / MODEL, _measured(labelled, split, baselines))
+    if built.task is not None and is_main_process():  # the last file, so that a split with predictions is done with
+        write_predictions(rows, run / "predictions" / (step or "") / f"{split}.jsonl")
     return result
+
+
+def _is_labelled(row: Row) -> bool:
+    return "correct" in row
 
 
 def _measured(rows: Sequence[Row], split: str, controls: Mapping[str, float]) -> Measured:
@@ -283,10 +286,10 @@ def _mean(rows: Sequence[Row]) -> float:
 
 
 def _by(rows: Sequence[Row], key: str) -> dict[str, float]:
-    groups: dict[str, list[Row]] = defaultdict(list)
+    scores: dict[str, list[float]] = defaultdict(list)
     for row in rows:
-        groups[str(row[key])].append(row)
-    return {name: _mean(groups[name]) for name in sorted(groups)}
+        scores[str(row[key])].append(float(row["correct"]))
+    return {name: sum(scores[name]) / len(scores[name]) for name in sorted(scores)}
 
 
 def _remember_baselines(run: Path, split: str, scores: Mapping[str, float]) -> None:

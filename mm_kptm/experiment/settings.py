@@ -57,11 +57,14 @@ class EncoderSettings:
     sizes: dict[str, Size] = field(default_factory=dict)
     """In place of the published ones; of knowledge bases by name, such as {bases: {wiki: {num_entities: 9}}}."""
     weights: Path | None = None
-    """An official checkpoint or a saved folder, in which {seed} stands for train.seed; fresh weights when null."""
+    """An official checkpoint, a saved folder or package:NAME; {seed} in it stands for train.seed; fresh when null."""
     towers: dict[str, Path] = field(default_factory=dict)
-    """Weights that towers start from, {image: FILE, text: RUN}; a run, a saved folder, or published weights."""
+    """Weights that towers start from, {image: FILE, text: RUN}; a run, a saved folder, published weights, a package."""
     fresh: tuple[str, ...] = ()  #: parameter name prefixes that may be missing in `weights`
     vision: VisionSettings | None = None  #: what makes regions of pictures; null where the data have region features
+    frozen: bool | tuple[str, ...] = False
+    """Whether the encoder stays as `weights` has it, so that heads and added parts alone learn; or patterns of names of
+    parameters that are not trained, such as encoder.source.*, as `mm-kptm show` lists them."""
     init_std: float | Literal["auto"] | None = "auto"
     """Standard deviation of all fresh weights; null: that of the recipe, auto: 1/sqrt(dim) for a small encoder."""
 

@@ -133,6 +133,15 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def sweep(folder: Path) -> None:
+    """Remove temporary files and folders of killed processes, in sub-folders too; the caller holds the lock."""
+    for path in sorted(folder.rglob(f".*{TEMPORARY}")):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
 def sync(path: Path) -> None:
     """Sync a file, or the entries of a folder where the file system can, to disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -7,12 +7,15 @@ import torch
 from torch import Tensor
 
 from mm_kptm.batch import EVERY_ROW, NO_ROWS, Rows, row_numbers
+from mm_kptm.batch.rows import copied, on_host
 
 
 def union_of_rows(*groups: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Sorted union of groups of row numbers, and the index of each group's rows in it."""
-    rows, inverse = torch.unique(torch.cat(groups), return_inverse=True)
-    return rows, inverse.split([len(group) for group in groups])
+    rows, inverse = torch.unique(torch.cat([on_host(group) for group in groups]), return_inverse=True)
+    device = groups[0].device
+    places = inverse.split([len(group) for group in groups])
+    return copied(rows, device), tuple(copied(place, device) for place in places)
 
 
 def rows_to_finish(total: int, device: torch.device, *groups: Rows) -> tuple[Rows, tuple[Rows, ...]]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from torch import Tensor, nn
 
 from mm_kptm.batch import ALL_ROWS, EVERY_ROW, Encoded, Inputs, OutputRows, Rows, row_numbers
+from mm_kptm.batch.rows import rows_at
 from mm_kptm.errors import UserError
 from mm_kptm.models.rows import union_of_rows
 from mm_kptm.nn.assembly import Assembled
@@ -81,4 +82,4 @@ def _chosen(places: Rows, output_rows: Rows) -> Rows:
     """Rows of the assembled sequence that hold the wanted rows of a stream."""
     if isinstance(places, slice):
         return output_rows if places is EVERY_ROW else places
-    return places[output_rows]
+    return rows_at(places, output_rows)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mm_kptm.batch import EVERY_ROW, NO_ROWS, Inputs, Rows, SequenceLayout, Tokens
+from mm_kptm.batch.rows import copied
 from mm_kptm.errors import UserError
 from mm_kptm.nn.steps import Stream
 from mm_kptm.nn.visibility import Branches
@@ -53,14 +54,15 @@ def join(left: SequenceLayout, right: SequenceLayout, device: torch.device) -> J
     if len(left) != len(right):
         raise UserError(f"{len(left)} sequences cannot be joined with {len(right)}: every one needs its companion")
     layout = SequenceLayout(tuple(a + b for a, b in zip(left.lengths, right.lengths, strict=True)))
-    starts, sizes = layout.starts(device), left.cu_seqlens(device).long().diff()
-    right_ids = right.sequence_ids(device)
-    left_rows = starts[left.sequence_ids(device)] + left.offsets_in_sequence(device)
-    right_rows = starts[right_ids] + sizes[right_ids] + right.offsets_in_sequence(device)
-    order = torch.empty(layout.total, dtype=torch.long, device=device)
-    order[left_rows] = torch.arange(left.total, device=device)
-    order[right_rows] = torch.arange(left.total, layout.total, device=device)
-    return JoinedLayout(layout, left_rows, right_rows, order)
+    host = torch.device("cpu")
+    starts, sizes = layout.starts(host), left.cu_seqlens(host).long().diff()
+    right_ids = right.sequence_ids(host)
+    left_rows = starts[left.sequence_ids(host)] + left.offsets_in_sequence(host)
+    right_rows = starts[right_ids] + sizes[right_ids] + right.offsets_in_sequence(host)
+    order = torch.empty(layout.total, dtype=torch.long)
+    order[left_rows] = torch.arange(left.total)
+    order[right_rows] = torch.arange(left.total, layout.total)
+    return JoinedLayout(layout, *(copied(rows, device) for rows in (left_rows, right_rows, order)))
 
 
 def required_text(inputs: Inputs) -> Tokens:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mm_kptm.batch import EVERY_ROW, Rows, SequenceLayout, Tokens, row_numbers
+from mm_kptm.batch.rows import copied, on_host
 from mm_kptm.errors import UserError
 from mm_kptm.nn.ragged import AttentionLayout, cross_attention_layout
 from mm_kptm.nn.steps import Stream, between
@@ -119,7 +120,8 @@ class Decoder(nn.Module):
         if output_rows is EVERY_ROW:
             return last(x, reading, source)
         numbers = row_numbers(output_rows, len(x), x.device)
-        rows, positions = torch.unique(numbers, return_inverse=True)  # restrict_queries takes ascending rows
+        # restrict_queries takes ascending rows
+        rows, positions = (copied(part, x.device) for part in torch.unique(on_host(numbers), return_inverse=True))
         return last(x, reading.restrict_queries(rows), source)[positions]
 
     def begin(self, source: Stream) -> Memory:

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from mm_kptm.batch import AttentionMask, SequenceLayout, pad
+from mm_kptm.batch.rows import on_host, rows_at
 from mm_kptm.nn.kernels.block_masks import block_mask, compute_flex
 from mm_kptm.nn.kernels.calls import AttentionCalls, calls_of, compute_calls
 from mm_kptm.nn.kernels.choice import Kernel, kernel_for
@@ -54,8 +55,9 @@ class AttentionLayout:
 
     def restrict_queries(self, rows: Tensor) -> AttentionLayout:
         """The same layout for some of its queries; ``rows`` [Q] in ascending order."""
-        counts = torch.bincount(self.queries.sequence_ids(rows.device)[rows], minlength=len(self.queries))
-        numbers = rows if self.query_rows is None else self.query_rows[rows]
+        ids = self.queries.sequence_ids(torch.device("cpu"))
+        counts = torch.bincount(ids[on_host(rows)], minlength=len(self.queries))
+        numbers = rows if self.query_rows is None else rows_at(self.query_rows, rows)
         return replace(self, queries=SequenceLayout(tuple(counts.tolist())), query_rows=numbers)
 
     @property

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from mm_kptm.batch import Encoded, Inputs, OutputRows
@@ -16,6 +15,7 @@ from mm_kptm.errors import UserError
 from mm_kptm.nn.visibility import Causal
 from mm_kptm.objectives.rows import RowObjective, RowTargets
 from mm_kptm.objectives.spec import ObjectiveContext, ObjectiveSpec
+from mm_kptm.objectives.vocabulary_loss import vocabulary_losses
 from mm_kptm.systems.system import System
 
 
@@ -58,8 +58,7 @@ class NextTokens(RowObjective[Continuation]):
     def losses(self, system: System, batch: Continuation) -> Tensor:
         """The cross-entropy of every predicted token, [P]."""
         encoded: Encoded = system(batch.inputs, OutputRows({batch.stream: batch.rows}, pooled=False))
-        scores = system.head(self.head)(encoded[batch.stream])
-        return F.cross_entropy(scores, batch.labels, reduction="none")
+        return vocabulary_losses(system.head(self.head), encoded[batch.stream], batch.labels)
 
 
 TARGETS = "source and target texts"

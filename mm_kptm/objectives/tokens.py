@@ -15,10 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mm_kptm.batch import Encoded, Inputs, OutputRows, SequenceLayout, Tokens
+from mm_kptm.batch import Encoded, Inputs, OutputRows, SequenceLayout, Tokens, pad
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.rows import RowObjective, RowTargets, mean
 from mm_kptm.objectives.spec import ObjectiveContext, ObjectiveSpec
+from mm_kptm.objectives.vocabulary_loss import vocabulary_losses
 from mm_kptm.systems.system import System
 
 
@@ -90,15 +91,30 @@ class WholeUnitCount:
 
     def __call__(self, draws: Tensor, may: Tensor, layout: SequenceLayout) -> Tensor:
         hidden = torch.zeros_like(may)
-        for first, length in zip(layout.offsets, layout.lengths, strict=False):
-            rows = first + may[first : first + length].nonzero().squeeze(1)
-            _, unit, sizes = torch.unique(draws[rows], return_inverse=True, return_counts=True)
-            room = min(self.at_most, max(self.at_least, round(self.rate * length)))
-            fits = []
-            for size in sizes.tolist():
-                fits.append(size <= room)
-                room -= size * fits[-1]
-            hidden[rows] = torch.tensor(fits, dtype=torch.bool)[unit]
+        rows = may.nonzero().squeeze(1)
+        if not len(rows):
+            return hidden
+        owners = layout.sequence_ids(draws.device)[rows]
+        order = torch.argsort(draws[rows], stable=True)
+        order = order[torch.argsort(owners[order], stable=True)]  # by sequence, then by draw
+        rows, owners = rows[order], owners[order]
+        begins = torch.ones_like(rows, dtype=torch.bool)
+        begins[1:] = (draws[rows[1:]] != draws[rows[:-1]]) | (owners[1:] != owners[:-1])
+        unit = begins.cumsum(0) - 1
+        sizes = SequenceLayout(tuple(torch.bincount(unit).tolist()))
+        of_unit = owners[begins]
+        units = SequenceLayout(tuple(torch.bincount(of_unit, minlength=len(layout)).tolist()))
+        room = torch.tensor(
+            [min(self.at_most, max(self.at_least, round(self.rate * length))) for length in layout.lengths]
+        )
+        wide = pad(torch.tensor(sizes.lengths), units)  # [B, units of a sequence], 0 where there are fewer
+        fits = torch.zeros_like(wide, dtype=torch.bool)
+        for column, size in enumerate(wide.T):  # the next unit of every sequence at once
+            if not room.any():
+                break
+            fits[:, column] = size <= room
+            room = room - size * fits[:, column]
+        hidden[rows] = fits[of_unit, units.offsets_in_sequence(draws.device)][unit]
         return hidden
 
 
@@ -232,8 +248,7 @@ class MaskedTokens(RowObjective[RowTargets]):
     def losses(self, system: System, batch: RowTargets) -> Tensor:
         """The cross-entropy of every masked token, [P]; only these rows are scored."""
         encoded: Encoded = system(batch.inputs, OutputRows({"text": batch.rows}, pooled=False))
-        scores = system.head(self.head)(encoded.text)
-        return F.cross_entropy(scores, batch.labels, reduction="none")
+        return vocabulary_losses(system.head(self.head), encoded.text, batch.labels)
 
 
 def token_loss(scores: Tensor, labels: Tensor) -> Tensor:

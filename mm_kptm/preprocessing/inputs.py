@@ -19,6 +19,7 @@ from mm_kptm.batch import Candidates, Entities, Images, Inputs, Regions, Sequenc
 from mm_kptm.batch.special_entities import NULL, PADDING
 from mm_kptm.data.packing import Packed, gather
 from mm_kptm.errors import UserError
+from mm_kptm.nn.assembly import join
 from mm_kptm.nn.visibility import Branches
 
 IntArray = NDArray[np.int64]
@@ -94,6 +95,7 @@ class InputSource:
         base: knowledge base of those entities; linked tokens are then mentions with one candidate, instead of
             entities on the token grid.
         labels: labels of the texts that objectives predict, by objective; -1 where there is none, each [S].
+        tags: what stands behind every text about an image, such as the names of its objects: column ``ids``, [P].
     """
 
     texts: Packed
@@ -102,6 +104,7 @@ class InputSource:
     entities: Tensor | None = None
     base: str | None = None
     labels: Mapping[str, IntArray] = field(default_factory=dict)
+    tags: Packed | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -109,7 +112,10 @@ class InputSource:
     def length(self, index: int) -> int:
         """Number of tokens and regions of a text."""
         rows = int(self.texts.lengths[index])
-        return rows if self.pictures is None else rows + int(self.pictures.lengths[self._picture_of[index]])
+        if self.pictures is None:
+            return rows
+        image = self._picture_of[index]
+        return rows + int(self.pictures.lengths[image]) + (0 if self.tags is None else int(self.tags.lengths[image]))
 
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> Inputs:
         """Collate texts with their images; nothing is sampled."""
@@ -125,8 +131,9 @@ class InputSource:
         distinct, places = np.unique(images, return_inverse=True)
         apart = len(distinct) == len(images)
         shown = images if apart else distinct
+        said = tokens(self.texts, texts)
         inputs = Inputs(
-            text=tokens(self.texts, texts),
+            text=said if self.tags is None else with_second_part(said, self.tags, images),
             regions=self.pictures.regions(shown),
             images=self.pictures.images(shown) if isinstance(self.pictures, PixelProvider) else None,
             image_of=None if apart else torch.from_numpy(places),
@@ -150,6 +157,38 @@ class InputSource:
     @cached_property
     def _picture_of(self) -> IntArray:
         return np.arange(len(self.texts)) if self.about is None else self.about
+
+
+def with_second_part(text: Tokens, parts: Packed, chosen: IntArray) -> Tokens:
+    """Texts with a second part behind each, as segment 1, at the positions that follow.
+
+    Args:
+        text: the first part of each.
+        parts: second parts, column ``ids``.
+        chosen: the part of each text.
+
+    Raises:
+        UserError: the texts have a tree of facts or labels of their own, which are of their rows.
+    """
+    if text.attention_mask is not None or text.mask_groups is not None or text.token_labels is not None:
+        raise UserError("texts with facts or with labels of their tokens take no names of objects behind them")
+    taken, lengths = parts.take(chosen)
+    ids = torch.from_numpy(taken["ids"].astype(np.int64, copy=False))
+    layout = SequenceLayout(lengths)
+    device = ids.device
+    joint = join(text.layout, layout, device)
+    places = text.layout.cu_seqlens(device).long().diff()[layout.sequence_ids(device)]
+    languages = None
+    if text.languages is not None:
+        spoken = text.languages[text.layout.starts(device)]
+        languages = joint.rows(text.languages, spoken[layout.sequence_ids(device)])
+    return Tokens(
+        ids=joint.rows(text.ids, ids),
+        layout=joint.layout,
+        positions=joint.rows(text.positions, places + layout.offsets_in_sequence(device)),
+        segments=joint.rows(text.segments, torch.ones_like(ids)),
+        languages=languages,
+    )
 
 
 def mentions(numbers: Tensor, layout: SequenceLayout, vectors: Tensor) -> Candidates:

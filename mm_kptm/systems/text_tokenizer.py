@@ -61,11 +61,14 @@ class TextTokenizer:
 
     def _opened(self) -> Tokenizer:
         if isinstance(self.source, Path):
-            return open_tokenizer(self.source, lowercase=self.lowercase, ideographs=self.ideographs, siglip=self.siglip)
+            return self._open(self.source)
         with tempfile.TemporaryDirectory() as folder:
             for name, content in self.source.items():
                 (Path(folder) / name).write_bytes(content)
-            return open_tokenizer(folder, lowercase=self.lowercase, ideographs=self.ideographs, siglip=self.siglip)
+            return self._open(Path(folder))
+
+    def _open(self, source: Path) -> Tokenizer:
+        return open_tokenizer(source, lowercase=self.lowercase, ideographs=self.ideographs, siglip=self.siglip)
 
     def __call__(
         self,

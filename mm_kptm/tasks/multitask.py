@@ -8,8 +8,8 @@ Shapes: B examples.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, cast, runtime_checkable
 
 import torch
@@ -69,10 +69,14 @@ class MultiTaskSource:
 
 @dataclass(frozen=True)
 class TwoSources:
-    """The examples of a task, and as many of other data for the objectives, drawn with replacement."""
+    """The examples of a task, and as many of other data for the objectives, drawn with replacement.
+
+    ``own`` are objectives on the examples themselves, such as one that reads their labels.
+    """
 
     examples: Source[Any]
     others: Source[MixtureBatch]
+    own: Objectives = field(default_factory=lambda: Objectives({}))
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -84,7 +88,11 @@ class TwoSources:
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> MultiTaskBatch:
         """The batch of the given indices; the examples of the objectives come from the generator."""
         drawn = torch.randint(len(self.others), (len(indices),), generator=generator).tolist()
-        return MultiTaskBatch(self.examples.batch(indices, generator), self.others.batch(drawn, generator))
+        examples, others = self.examples.batch(indices, generator), self.others.batch(drawn, generator)
+        if not self.own.by_name:
+            return MultiTaskBatch(examples, others)
+        own = self.own.prepare(examples.inputs, generator)
+        return MultiTaskBatch(examples, MixtureBatch({**others.by_name, **own.by_name}, len(others)))
 
 
 @runtime_checkable
@@ -109,6 +117,7 @@ class MultiTask(nn.Module):
         weights: w, by objective.
         others: opens the data of the objectives; None: they read the inputs of the task.
         task_weight: w; with 0 the task is not computed in training.
+        own: objectives that read the inputs of the task though there are other data.
     """
 
     def __init__(
@@ -118,10 +127,12 @@ class MultiTask(nn.Module):
         weights: Mapping[str, float],
         others: Callable[[], Source[MixtureBatch]] | None = None,
         task_weight: float = 1.0,
+        own: Collection[str] = (),
     ) -> None:
         super().__init__()
         self.task_weight = task_weight
         self.others = others
+        self.own = frozenset(objectives if others is None else own)
         self.task = task
         self.objectives = dict(objectives)
         self.weights = {name: float(weights[name]) for name in objectives}
@@ -129,7 +140,8 @@ class MultiTask(nn.Module):
     def training_source(self, examples: Source[Any]) -> MultiTaskSource | TwoSources:
         """The training source, from that of the task."""
         if self.others is not None:
-            return TwoSources(examples, self.others())
+            own = Objectives({name: one for name, one in self.objectives.items() if name in self.own})
+            return TwoSources(examples, self.others(), own)
         return MultiTaskSource(examples, Objectives(self.objectives))
 
     def loss(self, batch: MultiTaskBatch) -> Tensor:
@@ -148,7 +160,7 @@ class MultiTask(nn.Module):
             losses = [self.task_weight * self.task.loss(batch.examples)]
         for name, prepared in batch.batches.by_name.items():
             objective = self.objectives[name]
-            if pooled is not None and self.others is None and isinstance(objective, PooledObjective):
+            if pooled is not None and name in self.own and isinstance(objective, PooledObjective):
                 loss = objective.pooled_loss(system, prepared, pooled)
             else:
                 loss = objective.loss(system, prepared)

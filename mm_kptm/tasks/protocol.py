@@ -21,6 +21,7 @@ from mm_kptm.systems.discovery import catalogue as recipes
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.system import System
 from mm_kptm.tasks.example import Example, Row, RowInputs
+from mm_kptm.tasks.stored_rows import StoredRows, stored
 from mm_kptm.train.evaluation import shard_batches
 from mm_kptm.train.parallel.processes import all_gather_object
 from mm_kptm.train.protocol import BatchT, Source
@@ -78,22 +79,22 @@ class Task(nn.Module, ABC, Generic[BatchT]):
         return {}
 
     @torch.no_grad()
-    def predictions(self, source: Source[BatchT], *, batch_size: int = 64, seed: int = 0) -> list[Row]:
+    def predictions(self, source: Source[BatchT], *, batch_size: int = 64, seed: int = 0) -> Sequence[Row]:
         """Prediction rows of a source, in its order; several processes share the work."""
         device = next((parameter.device for parameter in self.parameters()), torch.device("cpu"))
         orders = in_order([source.length(index) for index in range(len(source))], batch_size)
-        rows: dict[int, Row] = {}
+        lines: dict[int, bytes] = {}
         training = self.training
         self.eval()
         try:
             for number, indices in shard_batches(orders):
                 batch = source.batch(indices, seeded(seed, number)).to(device)
-                rows |= zip(indices, self.predict(batch), strict=True)
+                lines |= zip(indices, map(stored, self.predict(batch)), strict=True)
         finally:
             self.train(training)
-        for others in all_gather_object(rows):
-            rows |= others
-        return [rows[index] for index in range(len(source))]
+        for others in all_gather_object(lines):
+            lines |= others
+        return StoredRows.of_lines([lines[index] for index in range(len(source))])
 
 
 def _is_of(row: Row, about: Example) -> bool:

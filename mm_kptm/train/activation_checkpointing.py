@@ -15,7 +15,10 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from mm_kptm.errors import UserError
+from mm_kptm.nn.recurrent.qrnn import QrnnLayer
 from mm_kptm.nn.sublayers import AttentionSublayer, FeedForwardSublayer, Layer
+from mm_kptm.systems.system import System
 from mm_kptm.train.layers import layers_of
 
 
@@ -54,9 +57,12 @@ def checkpointed_activations(model: nn.Module, *, enabled: bool = True) -> Itera
     """Context manager: checkpoint the activations of every layer of ``model``.
 
     Some systems call the sublayers of a layer one by one; these are checkpointed by themselves then.
+
+    Raises:
+        UserError: the model has no layers of attention and no quasi-recurrent ones.
     """
     state = _Outermost()
-    layers = layers_of(model) if enabled else []
+    layers = _checkpointable(model) if enabled else []
     wrapped = list(dict.fromkeys(part for layer in layers for part in (layer, *_sublayers(layer))))
     for module in wrapped:
         module.forward = _Checkpointed(module.forward, state)  # of this module alone
@@ -65,6 +71,17 @@ def checkpointed_activations(model: nn.Module, *, enabled: bool = True) -> Itera
     finally:
         for module in wrapped:
             del module.forward  # the method of the class shows again
+
+
+def _checkpointable(model: nn.Module) -> list[nn.Module]:
+    layers = [*layers_of(model), *(part for part in model.modules() if isinstance(part, QrnnLayer))]
+    if not layers:
+        encoders = {type(part.encoder).__name__: None for part in model.modules() if isinstance(part, System)}
+        raise UserError(
+            f"train.activation_checkpointing is true, but {' and '.join(encoders) or type(model).__name__} has no "
+            "layers of attention and no quasi-recurrent ones to compute again; leave it false"
+        )
+    return layers
 
 
 def _sublayers(layer: nn.Module) -> list[nn.Module]:

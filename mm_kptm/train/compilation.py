@@ -72,7 +72,7 @@ def compiled_layers(model: nn.Module, *, enabled: bool = True) -> Iterator[None]
     if not enabled:
         yield
         return
-    whole = list(dict.fromkeys(part for layer in layers_of(model) for part in _outermost(layer)))
+    whole = compilable_parts(model)
     for module in whole:
         module.forward = _Compiled(module)  # of this module alone
     try:
@@ -86,6 +86,11 @@ def compiled_layers(model: nn.Module, *, enabled: bool = True) -> Iterator[None]
     finally:
         for module in whole:
             del module.forward  # the method of the class shows again
+
+
+def compilable_parts(model: nn.Module) -> list[nn.Module]:
+    """The largest parts of the layers of a model that map rows to rows under an attention layout."""
+    return list(dict.fromkeys(part for layer in layers_of(model) for part in _outermost(layer)))
 
 
 def _outermost(module: nn.Module) -> Iterator[nn.Module]:

@@ -37,9 +37,11 @@ from mm_kptm.train.parallel.processes import barrier, is_main_process, rank_and_
 from mm_kptm.train.parallel.protocol import accelerator_for, parallel_for, parallel_strategy
 from mm_kptm.train.precision import check_scale, float32_hint, grad_scaler, matmul_precision
 from mm_kptm.train.preemption import Preemption
+from mm_kptm.train.profiling import profiled
 from mm_kptm.train.protocol import AfterEvaluation, AfterStep, BatchT, Source, Trainable, module_of
 from mm_kptm.train.settings import TrainSettings
-from mm_kptm.train.step import BatchBuilder, StepPlan
+from mm_kptm.train.step import BatchBuilder, StepPlan, seed_generators
+from mm_kptm.train.throughput import Throughput
 from mm_kptm.train.trackers import Trackers, check_trackers
 
 
@@ -184,6 +186,7 @@ class _Run(Generic[BatchT]):
         evaluations: dict[str, Evaluation] = {}
         self._training.train()
         shown = asdict(settings) if hyperparameters is None else hyperparameters
+        speed = Throughput(self.device, settings)
         with (
             Preemption(settings.max_hours) as preemption,
             Log(
@@ -197,13 +200,15 @@ class _Run(Generic[BatchT]):
                 if settings.trackers
                 else None,
             ) as log,
+            speed.counted(self._training),
+            profiled(self._folder, settings.profile_steps if main else None) as profiled_step,
         ):
             if (hint := float32_hint(settings, self.device)) is not None:
                 log.say(hint)
-            rows, began = 0, time.perf_counter()
             for plan, batches in prefetch(self._make, self._plans(), num_workers=settings.num_workers):
                 self._compute(plan, batches)
-                rows += self._sampler.rows(plan.indices.indices)
+                speed.add(self._sampler.rows(plan.indices.indices))
+                profiled_step()
                 last = self._step == self._steps
                 looks = last or _due(self._step, settings.eval_every)
                 saves = last or _due(self._step, settings.save_every)
@@ -213,8 +218,7 @@ class _Run(Generic[BatchT]):
                     self._losses.flush()
                     check_scale(self._scaler, self._step)
                 if speaks:
-                    log.measures(self._step, "train", self._spoken(rows / (time.perf_counter() - began)))
-                    rows, began = 0, time.perf_counter()
+                    log.measures(self._step, "train", self._spoken(speed.measures()))
                 paused = time.perf_counter()
                 if looks:
                     evaluations = self._evaluate(log)
@@ -222,7 +226,7 @@ class _Run(Generic[BatchT]):
                 stops = not last and self._out_of_patience
                 if saves or stops or ends:
                     self._save()
-                began += time.perf_counter() - paused
+                speed.pause(time.perf_counter() - paused)
                 log.step()
                 if stops:
                     log.say(f"stopped: no better {settings.monitor} in {settings.patience} evaluations")
@@ -255,7 +259,7 @@ class _Run(Generic[BatchT]):
         set_lr(optimizer, lr_at(plan.step, settings))
         losses: list[Tensor] = []
         for part, batch in zip(make.local_parts, batches, strict=True):
-            _seed(seed_of(settings.seed, plan.step, part), self.device)
+            seed_generators(seed_of(settings.seed, plan.step, part), self.device)
             # DDP averages over processes: multiply by their number
             weight = plan.weight(part, make.parts) * self._processes
             with self._parallel.no_sync() if part != make.local_parts[-1] else nullcontext():
@@ -274,13 +278,13 @@ class _Run(Generic[BatchT]):
         self._sampler.advance(plan.indices)
         self._losses.add(plan, losses, norm)
 
-    def _spoken(self, rows_per_s: float) -> dict[str, float]:
+    def _spoken(self, speed: dict[str, float]) -> dict[str, float]:
         """Log values of the steps since the last log line."""
         return {
             "loss": self._losses.mean(),
             "lr": lr_at(self._step, self._settings),
             "grad_norm": self._losses.norm,
-            "rows_per_s": round(rows_per_s),
+            **speed,
             **({"loss_scale": self._scaler.get_scale()} if self._scaler.is_enabled() else {}),
         }
 
@@ -340,13 +344,6 @@ class _Run(Generic[BatchT]):
         if self._best is not None and self._best["step"] == self._step:
             self._checkpoints.point("best", checkpoint)
         self._checkpoints.prune(self._settings.keep_last)
-
-
-def _seed(seed: int, device: torch.device) -> None:
-    """Seed the global generators of the CPU and ``device``; ``torch.manual_seed`` would queue calls for all devices."""
-    torch.default_generator.manual_seed(seed)
-    if device.type != "cpu":
-        torch.get_device_module(device).manual_seed(seed)
 
 
 def _due(step: int, every: int | None) -> bool:

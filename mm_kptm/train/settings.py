@@ -23,6 +23,7 @@ _POSITIVE = (
     "patience",
     "max_hours",
     "log_every",
+    "profile_steps",
     "layer_decay",
     "head_lr",
 )
@@ -69,6 +70,7 @@ class TrainSettings:
         None  #: end after so many hours of a process, with a checkpoint to resume from; null: never
     )
     log_every: int = 10  #: steps between log lines
+    profile_steps: int | None = None  #: write the trace of so many steps to ``profile.json`` of the run; null: none
     trackers: tuple[str, ...] = ()  #: also log to these: wandb, mlflow, tensorboard and others that Accelerate knows
     num_workers: int = 0  #: worker processes that build batches; 0 builds them in this one
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, NamedTuple
 
+import torch
+
 from mm_kptm.data.sampler import BatchIndices, seeded, share
 from mm_kptm.train.protocol import BatchGiven, Scheduled, Source
 
@@ -42,3 +44,10 @@ class BatchBuilder(Generic[BatchGiven]):
             )
             for part in self.local_parts
         ]
+
+
+def seed_generators(seed: int, device: torch.device) -> None:
+    """Seed the global generators of the CPU and ``device``; ``torch.manual_seed`` would queue calls for all devices."""
+    torch.default_generator.manual_seed(seed)
+    if device.type != "cpu":
+        torch.get_device_module(device).manual_seed(seed)

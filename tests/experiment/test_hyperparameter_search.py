@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 
 import pytest
@@ -13,6 +15,8 @@ from mm_kptm.experiment.build import Built
 from mm_kptm.experiment.settings import Experiment
 from mm_kptm.experiment.tuning import hyperparameter_search as module
 from mm_kptm.experiment.tuning.search_space import Choice, Range, as_override, parse_space, split_over
+from mm_kptm.io.atomic import writing
+from mm_kptm.io.lock import locked
 
 BERT = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "c"]
 FILE = """\
@@ -226,3 +230,38 @@ def test_keys_and_values_are_told_apart():
     assert [as_override("a", value) for value in (1e-05, True, "null", "x y")] == [
         "--a=1.0e-05", "--a=true", "--a='null'", "--a=x y"
     ]  # fmt: skip
+
+
+def test_two_sweeps_in_one_folder_are_refused(folder):
+    with (
+        locked(folder / "sweep", "folder of a sweep"),
+        pytest.raises(UserError, match=r"folder of a sweep .*sweep is being written by process \d+ on"),
+    ):
+        sweep(folder)
+    assert not (folder / "sweep" / "study.db").exists()
+
+
+def test_a_damaged_study_is_named(folder):
+    sweep(folder, trials=1)
+    (folder / "sweep" / "study.db").write_bytes(b"no database" * 1000)
+    with pytest.raises(UserError, match=r"study.db cannot be used as the study of a sweep \(file is not a database\)"):
+        sweep(folder, trials=2)
+
+
+def test_a_full_disk_ends_a_sweep_and_no_trial(folder, monkeypatch):
+    """The trial is not recorded as failed: it goes on when there is space again."""
+    unbroken, _ = sweep(folder)
+    train, times = module.train, []
+
+    def full(*args, **options):
+        times.append(1)
+        if len(times) == 2:
+            with writing(folder / "model.safetensors"):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return train(*args, **options)
+
+    monkeypatch.setattr(module, "train", full)
+    options = {"trials": 3, "over": {"train.lr": "log:1e-4:1e-2"}, "say": lambda line: None}
+    with pytest.raises(UserError, match="No space left on device; free some space"):
+        module.sweep(folder / "tiny.yaml", folder / "full", **options)
+    assert module.sweep(folder / "tiny.yaml", folder / "full", **options).trials == unbroken.trials

@@ -69,7 +69,7 @@ def losses(run: Path) -> list[float]:
 
 
 def test_each_experiment_has_twelve_lines() -> None:
-    for settings in blocks("yaml")[:2]:
+    for settings in blocks("yaml")[:3]:
         assert len(settings.strip().split("\n")) - 1 <= 12
 
 
@@ -97,6 +97,20 @@ def test_photographs_of_all_shapes_are_retrieved(place: Path) -> None:
     settings = config.read(Experiment, place / "captions.yaml", [*SMALL, *shape])
     batch = build(settings).source("train").batch([0, 2, 3], torch.Generator().manual_seed(0))
     assert len(set(batch.pairs.regions.layout.lengths)) > 1
+
+
+def test_photographs_are_described(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert trained("captioning.yaml", "--encoder.vision.size=64", "--train.batch_size=6", steps=160) == 0
+    train, evaluate = next(block for block in blocks("sh") if "captioning.yaml" in block).splitlines()
+    assert train == "mm-kptm train captioning.yaml"
+    capsys.readouterr()
+    assert cli.main(shlex.split(evaluate)[1:]) == 0
+    shown = capsys.readouterr().out
+    assert all(measure in shown for measure in ("bleu-4", "rouge-l", "cider"))
+    found = experiment.evaluate(place / "runs" / "captioning", "train")
+    assert float(str(found["rouge-l"])) > 0.8  # six photographs, all but learnt by heart
+    rows = map(json.loads, (place / "runs/captioning/predictions/train.jsonl").read_text().splitlines())
+    assert len({row["answer"] for row in rows}) > 3  # so the words depend on the pixels
 
 
 def test_pretraining_sees_random_cells_of_the_photographs(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

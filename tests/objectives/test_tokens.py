@@ -211,3 +211,24 @@ def test_units_given_apart_from_the_tokens_win() -> None:
     tokens = Tokens.of([[50, 50]], mask_groups=[[0, 1]])
     _, rows = replace(MASKING, policy=Bernoulli(1.0)).mask(tokens, generator(), groups=torch.tensor([-1, 0]))
     assert rows.tolist() == [1]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whole_units_are_chosen_as_one_after_the_other_would_be(seed):
+    """All sequences are walked at once; a unit that does not fit is skipped, and a smaller one after it may fit."""
+    layout = SequenceLayout((0, 9, 1, 40, 17, 3, 0))
+    chance = torch.Generator().manual_seed(seed)
+    groups = torch.randint(6, (layout.total,), generator=chance) + 10 * layout.sequence_ids(torch.device("cpu"))
+    draws = torch.rand(100, generator=chance)[groups]
+    may = torch.rand(layout.total, generator=chance) < 0.8
+    policy = WholeUnitCount(0.4, at_most=9)
+    expected = torch.zeros_like(may)
+    for first, length in zip(layout.offsets, layout.lengths, strict=False):
+        room = min(9, max(1, round(0.4 * length)))
+        rows = range(first, first + length)
+        for draw in sorted({draws[row].item() for row in rows if may[row]}):
+            unit = [row for row in rows if may[row] and draws[row].item() == draw]
+            if len(unit) <= room:
+                room -= len(unit)
+                expected[unit] = True
+    assert torch.equal(policy(draws, may, layout), expected)

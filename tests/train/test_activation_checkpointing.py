@@ -8,11 +8,13 @@ from torch import nn
 
 import mm_kptm
 from mm_kptm.batch import SequenceLayout
+from mm_kptm.errors import UserError
+from mm_kptm.nn.recurrent.qrnn import QrnnLayer
 from mm_kptm.nn.steps import Pair, SelfStep, Stream
 from mm_kptm.train.activation_checkpointing import checkpointed_activations
 from mm_kptm.train.layers import layers_of
 from tests.train.test_loop import run, same
-from tests.train.toy import Deep, PointSource
+from tests.train.toy import Deep, Line, PointSource
 
 
 @pytest.mark.parametrize(
@@ -51,3 +53,18 @@ def test_without_gradients_nothing_is_repeated():
     model = Deep()
     with checkpointed_activations(model), torch.no_grad():
         assert not model(torch.ones(2, 4)).requires_grad
+
+
+def test_quasi_recurrent_layers_are_computed_again_too():
+    system = mm_kptm.build("multifit", vocab_size=20, heads=[])
+    layers = [part for part in system.modules() if isinstance(part, QrnnLayer)]
+    with checkpointed_activations(system):
+        assert layers and all("forward" in vars(layer) for layer in layers)
+
+
+def test_a_model_without_layers_is_refused_by_name():
+    with (
+        pytest.raises(UserError, match=r"activation_checkpointing is true, but Line has no layers of attention"),
+        checkpointed_activations(Line()),
+    ):
+        pass

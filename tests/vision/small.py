@@ -23,6 +23,9 @@ def vigorous(system: System) -> System:
     with torch.random.fork_rng():
         torch.manual_seed(1)
         bert_init(system, 0.3)
+    for module in system.modules():
+        if isinstance(module, torch.nn.LayerNorm):
+            torch.nn.init.ones_(module.weight)  # those of VL-BERT's forms begin at zero, so that they would not see
     return system
 
 

@@ -18,7 +18,7 @@ from mm_kptm.nn.visibility import Branches
 from mm_kptm.systems.pretrained import translated
 from mm_kptm.systems.system import System
 from mm_kptm.vision.boxes import sinusoidal_boxes
-from mm_kptm.vision.modules.single_stream.visual_features import prepend_region_mean
+from mm_kptm.vision.modules.single_stream.visual_features import with_whole_image
 from mm_kptm.vision.modules.single_stream.vl_bert_embedding import REGION_LABEL
 from tests.vision.conftest import REGION_DIM, regions_of
 
@@ -61,14 +61,14 @@ def test_waves_of_a_box() -> None:
 
 def test_the_whole_image_is_the_mean_of_the_regions_that_are_not_hidden() -> None:
     regions = regions_of(2, 3)
-    whole = prepend_region_mean(regions)
+    whole = with_whole_image(regions)
     assert whole.layout.lengths == (3, 4)
     torch.testing.assert_close(whole.features[0], regions.features[:2].mean(0))
     torch.testing.assert_close(whole.features[3], regions.features[2:].mean(0))
     assert whole.boxes[[0, 3]].tolist() == [[0.0, 0.0, 1.0, 1.0]] * 2
     assert torch.equal(whole.features[[1, 2, 4, 5, 6]], regions.features)
     masked = replace(regions, masked=torch.tensor([True, False, True, True, True]))
-    covered = prepend_region_mean(masked)
+    covered = with_whole_image(masked)
     torch.testing.assert_close(covered.features[0], regions.features[1] / (1 + 1e-5))
     assert covered.features[3].tolist() == [0.0] * REGION_DIM
     assert covered.masked.tolist() == [False, True, False, False, True, True, True]
@@ -77,7 +77,7 @@ def test_the_whole_image_is_the_mean_of_the_regions_that_are_not_hidden() -> Non
 def test_the_whole_image_may_be_made_or_given(inputs: Inputs) -> None:
     """Made of the regions it has no row of its own among them; given it is one of them."""
     made, given = small(), small(whole_image="first")
-    whole = inputs.with_streams(regions=prepend_region_mean(inputs.regions))
+    whole = inputs.with_streams(regions=with_whole_image(inputs.regions))
     a, b = made(inputs), given(whole)
     torch.testing.assert_close(a.text, b.text)
     assert a.regions.shape == (9, 16) and b.regions.shape == (12, 16)
@@ -198,16 +198,16 @@ def test_the_extractor_of_a_checkpoint_trained_end_to_end_stays_behind(tmp_path:
     names = (
         "backbone.conv1.weight",
         "backbone.layer1.0.bn1.running_mean",
-        "roi_head_feature_extractor.0.0.conv1.weight",
+        "roi_head_feature_extractor.0.conv1.weight",
     )
     weights |= {f"module.image_feature_extractor.{name}": torch.zeros(2) for name in names}
     save_file(weights, tmp_path / "weights.safetensors")
     (tmp_path / "config.json").write_bytes((GOLDEN / "vqa" / "config.json").read_bytes())
     translation = translated("vl-bert", tmp_path)
     assert translation.strangers == []
-    assert {name.removeprefix("image_feature_extractor.") for name in translation.left} == set(names)
+    assert all(translation.placed[f"image_feature_extractor.{name}"].startswith("frontends.rois.") for name in names)
     system = mm_kptm.load("vl-bert", tmp_path, heads={"vqa-at-mask": {"num_answers": 13}})
-    assert not system.sizes["masks_regions"] and not system.sizes["reads_text_alone"]
+    assert not system.frontends and not system.sizes["masks_regions"] and not system.sizes["reads_text_alone"]
 
 
 @pytest.mark.parametrize(

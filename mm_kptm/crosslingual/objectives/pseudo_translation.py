@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from mm_kptm.batch import Encoded, Inputs, OutputRows, SequenceLayout, Tokens
@@ -21,6 +20,7 @@ from mm_kptm.objectives.next_tokens import TARGETS
 from mm_kptm.objectives.rows import RowObjective, RowTargets
 from mm_kptm.objectives.spec import ObjectiveContext, ObjectiveSpec
 from mm_kptm.objectives.tokens import MaskedTokens, TokenMasker
+from mm_kptm.objectives.vocabulary_loss import vocabulary_losses
 from mm_kptm.systems.system import System
 
 PAPER = (
@@ -142,7 +142,7 @@ class BackTranslatedMaskedTokens(RowObjective[ExtendedTexts]):
         ids[filled] = self.pseudo_tokens(system, extended)
         shown = replace(extended, ids=ids, attention_mask=None)
         encoded: Encoded = system(Inputs(text=shown), OutputRows({"text": places[batch.rows]}, pooled=False))
-        return F.cross_entropy(system.head(self.head)(encoded.text), batch.labels, reduction="none")
+        return vocabulary_losses(system.head(self.head), encoded.text, batch.labels)
 
 
 def _places(layout: SequenceLayout, count: int, device: torch.device) -> Tensor:

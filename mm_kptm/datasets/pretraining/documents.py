@@ -87,7 +87,7 @@ def pretraining(data: Documents, request: DataRequest) -> PreparedData:
     tokenizer = data.tokenizer()
     specials = replace(tokenizer.specials, between=1)  # parts that sentence-order swaps end alike
     lexicons = Lexicons(tokenizer, data.wordnet, data.vectors, data.ngrams, data.similar)
-    beside = KnowledgeBeside(data.knowledge, tokenizer, data.max_length)
+    beside = KnowledgeBeside(data.knowledge, tokenizer, data.max_length, data.token_store, _tokenization(data))
     context = ObjectiveContext(
         tokenizer.specials,
         len(tokenizer),
@@ -181,13 +181,13 @@ def _tokenized(data: Documents, tokenizer: Tokenizer, split: str) -> TokenizedDo
     if data.token_store is None:
         return TokenizedDocuments.read(tokenized(items(), tokenize))
     files = {split: data.files[split], **({} if data.phrases is None else {"phrases": data.phrases})}
-    source = {
-        **fingerprints({**files, **data.tokenizer_files}),
-        "lowercase": data.lowercase,
-        "ideographs": data.ideographs,
-        "words_are_space_separated": blanks,
-    }
+    source = {**_tokenization(data), **fingerprints(files), "words_are_space_separated": blanks}
     return TokenizedDocuments.read(stored(data.token_store / split, items, tokenize, source=source))
+
+
+def _tokenization(data: Documents) -> dict[str, object]:
+    """What the tokens of a text depend on, besides the text."""
+    return {**fingerprints(data.tokenizer_files), "lowercase": data.lowercase, "ideographs": data.ideographs}
 
 
 def _phrases(names: MentionIndex, texts: Sequence[str]) -> list[list[tuple[int, int]]]:

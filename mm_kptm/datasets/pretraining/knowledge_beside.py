@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from mm_kptm.data.packing import Packed
+from mm_kptm.data.tokenizers.batch import encode_batch
 from mm_kptm.data.tokenizers.protocol import Tokenizer, framed
+from mm_kptm.datasets.settings import fingerprints
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.embedding.entity_table import NOTHING, EntityTable
+from mm_kptm.knowledge.graph.described_store import stored_graph
+from mm_kptm.knowledge.graph.indexed_triple import TripleRows, as_rows
 from mm_kptm.knowledge.graph.triples import read_triples
 from mm_kptm.knowledge.graph.wikidata5m import Numbering, read_descriptions
 from mm_kptm.knowledge.injection.entity_grid import first_pieces
@@ -61,11 +65,15 @@ class KnowledgeBeside:
         files: that there are.
         tokenizer: of the texts.
         max_length: pieces of a text, special ones included.
+        store: folder for the tokenized descriptions and the numbered triples; None: in memory.
+        source: what the store is built from besides its files: the digests of the tokenizer, and settings.
     """
 
     files: KnowledgeFiles
     tokenizer: Tokenizer
     max_length: int
+    store: Path | None = None
+    source: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def has(self) -> dict[str, Callable[[], object] | None]:
@@ -110,9 +118,16 @@ class KnowledgeBeside:
         return None if self.files.entities is None else EntityTable.open(self.files.entities)
 
     def _graph(self, triples: Path, descriptions: Path) -> DescribedGraph:
-        described = read_descriptions(descriptions)
-        numbered = Numbering(described.numbers)(read_triples(triples))
-        if not numbered:
+        if self.store is not None:
+            digests = fingerprints({"triples": triples, "descriptions": descriptions})
+            found = stored_graph(
+                self.store / "knowledge", triples, descriptions, self.tokenizer, source={**self.source, **digests}
+            )
+            numbered, texts = found.triples, found.texts
+        else:
+            described = read_descriptions(descriptions)
+            numbered = TripleRows(as_rows(Numbering(described.numbers)(read_triples(triples))))
+            texts = encode_batch(self.tokenizer, described.texts)
+        if not len(numbered):
             raise UserError(f"no triple of {triples} is between two entities that {descriptions} describes")
-        texts = [self.tokenizer.encode(text).ids for text in described.texts]
         return DescribedGraph(numbered, texts, self.tokenizer.specials, max_length=self.max_length)

@@ -10,7 +10,7 @@ from typing import Literal
 
 from mm_kptm.data.formats.captions import Described, read_karpathy
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
-from mm_kptm.datasets.settings import CaptionSettings, ImageSettings, RetrievalSettings, fingerprints
+from mm_kptm.datasets.settings import CaptionSettings, ImageSettings, RetrievalSettings, check_tags, fingerprints
 from mm_kptm.datasets.vision import sources as image_sources
 from mm_kptm.errors import UserError
 from mm_kptm.tasks.heads import requested_heads
@@ -40,14 +40,15 @@ class KarpathyData(CaptionSettings, RetrievalSettings, ImageSettings):
 
 def retrieval(data: KarpathyData, request: DataRequest) -> PreparedData:
     """Image-text retrieval on photographs (Karpathy and Fei-Fei 2015)."""
-    store = data.store(request)
+    check_tags(data.tags, data.ranking)
+    store = data.store(request, detections=data.tags)
     reading = image_sources.reading_of(data, request.recipe)
     splits: dict[str, list[Described]] = {}
     for image in read_karpathy(data.captions):
         splits.setdefault(image.split or "train", []).append(image)
 
     def source(split: str) -> CaptionSource:
-        return image_sources.captions(splits[split], reading, store, pool=data.candidate_pool_size)
+        return image_sources.captions(splits[split], reading, store, pool=data.candidate_pool_size, tags=data.tags)
 
     def chance(split: str) -> Mapping[str, float]:
         return {"chance-recall@1": 1 / min(len(splits[split]), data.candidate_pool_size or len(splits[split]))}

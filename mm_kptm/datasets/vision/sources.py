@@ -10,6 +10,7 @@ import numpy as np
 from mm_kptm.data.formats.captions import Described, Pointed, overlap
 from mm_kptm.data.formats.jsonl import AskedImage
 from mm_kptm.data.packing import Packed
+from mm_kptm.datasets.object_tags import tags_of
 from mm_kptm.datasets.settings import TextSettings
 from mm_kptm.datasets.stored_regions import ImageStore, provider_of, region_sizes
 from mm_kptm.errors import UserError
@@ -28,7 +29,12 @@ FOUND = 0.5  #: overlap with the object from which on a region counts as found, 
 
 
 def captions(
-    examples: Sequence[Described], reading: TextEncoding, store: ImageStore, *, pool: int | None = None
+    examples: Sequence[Described],
+    reading: TextEncoding,
+    store: ImageStore,
+    *,
+    pool: int | None = None,
+    tags: bool = False,
 ) -> CaptionSource:
     """Captions of images.
 
@@ -37,16 +43,17 @@ def captions(
         reading: how text becomes ids.
         store: region features or pictures of the images.
         pool: so many images are searched at a time, in their order (1,000 for the folds of COCO); all when None.
+        tags: whether the names of an image's objects stand behind every text that it is held against.
 
     Raises:
-        UserError: the store lacks an image, or there are fewer than two.
+        UserError: the store lacks an image, or there are fewer than two; tags as in :func:`tags_of`.
     """
     places = stored(store, [one.names for one in examples])
     size = len(examples) if pool is None else pool
     last = max(len(examples) // size - 1, 0) if size else 0
     said = [(image, id_, text, one.language) for image, one in enumerate(examples) for id_, text in one.captions]
     shown = about_images(
-        reading, store, [(text, language) for *_, text, language in said], [places[at] for at, *_ in said]
+        reading, store, [(text, language) for *_, text, language in said], [places[at] for at, *_ in said], tags=tags
     )
     about = tuple(Captioned(id_, language, f"image-{examples[at].names[0]}") for at, id_, _, language in said)
     return CaptionSource(shown, about, np.array([min(at // size, last) for at, *_ in said], dtype=np.int64))
@@ -76,18 +83,31 @@ def expressions(examples: Sequence[Pointed], reading: TextEncoding, store: Image
 
 
 def questions(
-    examples: Sequence[AskedImage], answers: Sequence[str], reading: TextEncoding, store: ImageStore
+    examples: Sequence[AskedImage],
+    answers: Sequence[str],
+    reading: TextEncoding,
+    store: ImageStore,
+    *,
+    tags: bool = False,
 ) -> QuestionSource:
     """Questions with one answer, or with what ten people answered (VQA v2's soft scores).
 
+    Args:
+        examples: the questions.
+        answers: the labels to choose from.
+        reading: how text becomes ids.
+        store: region features or pictures of the images.
+        tags: whether the names of an image's objects stand behind every question about it.
+
     Raises:
-        UserError: the store lacks an image.
+        UserError: the store lacks an image, or no question has an answer among the labels; tags as in :func:`tags_of`.
     """
     place = {answer: number for number, answer in enumerate(answers)}
     worth = [
         {place[answer]: tenths for answer, tenths in _tenths(one.answers).items() if answer in place}
         for one in examples
     ]
+    check_answers([one.answers for one in examples], worth, answers)
     about = tuple(
         Example(
             id=one.id,
@@ -105,6 +125,7 @@ def questions(
         [(one.question, one.language) for one in examples],
         store.places_of(one.image for one in examples),
         asks=True,
+        tags=tags,
     )
     scores = Packed.of(answers=[list(row) for row in worth], tenths=[list(row.values()) for row in worth])
     return QuestionSource(shown, tuple(answers), scores, about)
@@ -174,6 +195,7 @@ def about_images(
     images: Sequence[int] | IntArray,
     *,
     asks: bool = False,
+    tags: bool = False,
 ) -> InputSource:
     """Texts, each with the image that it is about.
 
@@ -183,8 +205,32 @@ def about_images(
         said: text and language of each.
         images: the place of each one's image in the store.
         asks: whether they are questions that are answered from a vocabulary.
+        tags: whether the names of an image's objects stand behind its texts.
+
+    Raises:
+        UserError: as :func:`tags_of`.
     """
     encode, layout = reading.tokenizer.encode, ImageTextLayout(reading.tokenizer.specials, reading.format, asks)
     framings = [layout.cut(encode(text, language).ids, max_length=reading.max_length) for text, language in said]
     texts = reading.pack(framings, [language for _, language in said])
-    return InputSource(texts, provider_of(store), np.asarray(images, dtype=np.int64))
+    names = tags_of(store, reading.tokenizer, layout) if tags else None
+    return InputSource(texts, provider_of(store), np.asarray(images, dtype=np.int64), tags=names)
+
+
+def check_answers(given: Sequence[Sequence[str]], worth: Sequence[object], answers: Sequence[str]) -> None:
+    """Reject questions of which none has an answer that can be chosen, so that every score would be zero.
+
+    Args:
+        given: what people answered to each question; empty where nobody did.
+        worth: the answers among these that can be chosen; empty for none.
+        answers: those to choose from.
+
+    Raises:
+        UserError: there are answers, but none can be chosen.
+    """
+    known = [people[0] for people in given if people]
+    if known and not any(worth):
+        raise UserError(
+            f"none of {len(known)} questions has an answer among the {len(answers)} that the model chooses from; the "
+            f"first is answered {known[0]!r}, and the choices begin with {', '.join(map(repr, answers[:3]))}"
+        )

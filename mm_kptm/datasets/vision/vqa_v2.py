@@ -33,6 +33,7 @@ class VqaV2Data(ImageSettings):
     answers: Path | None = None  #: answers to choose from, one a line or as JSON; counted in the training when null
     min_count: int = 9  #: an answer is learnt when it is the most frequent one of this many questions
     max_length: int = LONGEST  #: pieces of a question that are read
+    tags: bool = False  #: whether the names of an image's objects stand behind a question about it, as Oscar reads them
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -72,7 +73,7 @@ def vqa(data: VqaV2Data, request: DataRequest) -> PreparedData:
 def answering(data: VqaV2Data, request: DataRequest, task: type[VQA]) -> PreparedData:
     """Questions in the files of VQA v2, or of a data set of that form, for one of the tasks that answer them."""
     tokenizer = data.tokenizer()
-    store = data.store(request)
+    store = data.store(request, detections=data.tags)
 
     @cache
     def read(split: str) -> VqaV2:
@@ -83,7 +84,9 @@ def answering(data: VqaV2Data, request: DataRequest, task: type[VQA]) -> Prepare
     answers = usual or answer_choices(map(normalised, given), min_count=1, listed=data.answers)
 
     def made(part: VqaV2) -> QuestionSource:
-        return part.source(answers, tokenizer, store, max_length=data.max_length, format=request.recipe.text)
+        return part.source(
+            answers, tokenizer, store, max_length=data.max_length, format=request.recipe.text, tags=data.tags
+        )
 
     def source(split: str) -> QuestionSource:
         return made(read(split))

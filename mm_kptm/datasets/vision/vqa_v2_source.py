@@ -10,7 +10,9 @@ from mm_kptm.data.formats.vision.ok_vqa import read_ok_vqa
 from mm_kptm.data.formats.vqa_v2 import VqaAnnotation, VqaQuestion, annotated, read_vqa_annotations, read_vqa_questions
 from mm_kptm.data.packing import Packed
 from mm_kptm.data.tokenizers.protocol import Tokenizer
+from mm_kptm.datasets.object_tags import tags_of
 from mm_kptm.datasets.stored_regions import ImageStore, provider_of
+from mm_kptm.datasets.vision.sources import check_answers
 from mm_kptm.errors import UserError
 from mm_kptm.io.atomic import write_json
 from mm_kptm.io.records import read_json
@@ -62,6 +64,7 @@ class VqaV2:
         *,
         max_length: int = LONGEST,
         format: TextFormat = BERT_FORMAT,
+        tags: bool = False,
     ) -> QuestionSource:
         """The questions with the regions of their images.
 
@@ -71,9 +74,11 @@ class VqaV2:
             store: region features or pictures of the images.
             max_length: pieces of a question that are read; the rest is cut off.
             format: how the family of the encoder lays questions out.
+            tags: whether the names of an image's objects stand behind every question about it.
 
         Raises:
-            UserError: the store lacks an image.
+            UserError: the store lacks an image, or no question has an answer among the labels; tags as in
+                :func:`~mm_kptm.datasets.object_tags.tags_of`.
         """
         layout = ImageTextLayout(tokenizer.specials, format, asks=True)
         framings = [layout(tokenizer.encode(asked.text).ids[:max_length]) for asked in self.questions]
@@ -87,11 +92,13 @@ class VqaV2:
             {place[answer]: score for answer, score in soft_scores(given).items() if answer in place}
             for given in map(self._given, self.questions)
         ]
+        check_answers(list(map(self._given, self.questions)), scores, answers)
         worth = Packed.of(
             answers=[list(row) for row in scores], tenths=[[round(10 * x) for x in row.values()] for row in scores]
         )
         images = store.places_of(str(question.image) for question in self.questions)
-        shown = InputSource(texts, provider_of(store), images)
+        names = tags_of(store, tokenizer, layout) if tags else None
+        shown = InputSource(texts, provider_of(store), images, tags=names)
         return QuestionSource(shown, tuple(answers), worth, tuple(map(self._about, self.questions)))
 
     def _given(self, question: VqaQuestion) -> tuple[str, ...]:

@@ -8,7 +8,8 @@ settings where they name it, and opened nowhere.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from itertools import product
@@ -20,10 +21,10 @@ from mm_kptm.data.sampler import seed_of
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.locations import read_experiment
 from mm_kptm.experiment.run import train
-from mm_kptm.experiment.run_state import CONFIG
 from mm_kptm.experiment.settings import Experiment
 from mm_kptm.experiment.tuning.search_space import Choice, Space, Value, as_override, parse_space
 from mm_kptm.io.atomic import write_json, write_text
+from mm_kptm.io.lock import locked
 from mm_kptm.train.log import METRICS
 from mm_kptm.train.monitor import is_better, lower_is_better, measures_of
 
@@ -81,8 +82,8 @@ def sweep(
         say: prints a line of progress.
 
     Raises:
-        UserError: a key is unknown, a value does not fit, nothing is measured on dev, every trial failed, or the folder
-            holds another sweep.
+        UserError: a key is unknown, a value does not fit, nothing is measured on dev, every trial failed, the folder
+            holds another sweep or one that another process runs, or the disk is full.
     """
     base = read_experiment(path, overrides)
     space = parse_space({**base.sweep, **(over or {})})
@@ -95,15 +96,33 @@ def sweep(
     for key, values in space.items():  # a misspelt key or a value that does not fit is said before any trial
         for value in values.ends:
             made({key: value}, 0, out)
-    out.mkdir(parents=True, exist_ok=True)
-    study = _study(out, base, space, monitor)
-    for trial in [trial for trial in study.trials if not trial.state.is_finished()]:
-        _go_on(study, trial, space, made, out, say)
-    while (number := len(study.trials)) < trials:
-        study.sampler = _sampler(sampler, base.train.seed, number, space)
-        drawn = study.ask({key: values.distribution() for key, values in space.items()})
-        _run(study, drawn.number, drawn.params, made, out, say)
-    return _result(study, monitor, partial(_best, path, overrides, monitor), out)
+    with locked(out, "folder of a sweep"), _database(out / STUDY):
+        study = _study(out, base, space, monitor)
+        for trial in [trial for trial in study.trials if not trial.state.is_finished()]:
+            _go_on(study, trial, space, made, out, say)
+        while (number := len(study.trials)) < trials:
+            study.sampler = _sampler(sampler, base.train.seed, number, space)
+            drawn = study.ask({key: values.distribution() for key, values in space.items()})
+            _run(study, drawn.number, drawn.params, made, out, say)
+        return _result(study, monitor, partial(_best, path, overrides, monitor), out)
+
+
+@contextmanager
+def _database(file: Path) -> Iterator[None]:
+    """Context manager around code that uses a study; ``UserError`` where its file is damaged or cannot be written."""
+    try:
+        import sqlalchemy.exc
+    except ImportError:  # Optuna is not installed, which is said where it is needed
+        yield
+        return
+    try:
+        yield
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", None) or error).partition("\n")[0]
+        raise UserError(
+            f"{file} cannot be used as the study of a sweep ({reason}); free some space if the disk is full, or name "
+            "another folder with --out"
+        ) from error
 
 
 def _monitored(base: Experiment, monitor: str | None) -> str:
@@ -224,9 +243,11 @@ def _run(
     folder = out / _name(number)
     try:
         settings = made(params, number, out)
-        train(settings, folder, resume=(folder / CONFIG).is_file(), progress=False)
+        train(settings, folder, resume=True, progress=False)
         value, step = _value(folder, settings)
     except Exception as error:  # whatever values of the space lead to, such as a lack of memory: others may do
+        if isinstance(error.__cause__, OSError):  # a full disk is no fault of the values; the trial goes on later
+            raise
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         study.set_user_attr(_about(number), {"error": reason})
         study.tell(number, state=TrialState.FAIL)

@@ -8,7 +8,7 @@ import torch
 
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.settings import VisionSettings
-from mm_kptm.nn.backbones import TimmBackbone, build_backbone
+from mm_kptm.nn.backbones import CAFFE, TimmBackbone, build_backbone
 from mm_kptm.systems.assembly import add_frontend
 from mm_kptm.systems.discovery import find_frontend
 from mm_kptm.systems.recipe import Recipe
@@ -30,6 +30,14 @@ def frontend_sizes(settings: VisionSettings, recipe: Recipe) -> dict[str, Any]:
     }
     given = {name: value for name, value in asked.items() if value is not None}
     return find_frontend(PIXELS.name).resolved_sizes({**recipe.frontends.get(PIXELS.name, {}), **given})
+
+
+def published_frontends(settings: VisionSettings | None, recipe: Recipe) -> dict[str, dict[str, Any]]:
+    """The frontends to take out of an official checkpoint: its convolutions, where the settings ask for their form."""
+    if settings is None or not settings.backbone.startswith(CAFFE) or recipe.infer_frontends is None:
+        return {}
+    told_by_file = ("width",)
+    return {PIXELS.name: {k: v for k, v in frontend_sizes(settings, recipe).items() if k not in told_by_file}}
 
 
 def pixel_format(settings: VisionSettings, recipe: Recipe) -> PixelFormat:

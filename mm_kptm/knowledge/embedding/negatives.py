@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.graph.indexed_triple import IndexedTriple
+from mm_kptm.knowledge.graph.indexed_triple import IndexedTriple, as_rows
 
 Draw = Callable[[int], Iterable[int]]  #: draws that many entity ids, each uniform over all entities
 
@@ -25,6 +28,25 @@ class Contrasted:
         return sum(min(lengths[entity], max_length) for entity in read)
 
 
+class _Completions:
+    """The entities that complete a relation and an entity, looked up in sorted arrays."""
+
+    def __init__(
+        self, relations: NDArray[np.integer], entities: NDArray[np.integer], completions: NDArray[np.integer]
+    ) -> None:
+        order = np.lexsort((entities, relations))
+        self._entities, self._completions = entities[order], completions[order]
+        self._bounds = np.searchsorted(relations[order], np.arange(int(relations.max(initial=-1)) + 2))
+
+    def of(self, relation: int, entity: int) -> set[int]:
+        """All of them."""
+        if not 0 <= relation < len(self._bounds) - 1:
+            return set()
+        first, end = self._bounds[relation : relation + 2]
+        places = first + np.searchsorted(self._entities[first:end], [entity, entity + 1])
+        return set(self._completions[slice(*places)].tolist())
+
+
 class FilteredNegatives:
     """Uniform negative sampling of heads and tails, filtered by the known triples.
 
@@ -32,17 +54,15 @@ class FilteredNegatives:
     remove the true ones, and repeat until there are enough. The same entity may be drawn twice.
 
     Args:
-        triples: all known triples, those of validation too.
+        triples: all known triples, those of validation too; or their numbers, [M, 3].
         num_entities: entity ids are 0 to num_entities - 1.
     """
 
-    def __init__(self, triples: Iterable[IndexedTriple], num_entities: int) -> None:
+    def __init__(self, triples: Iterable[IndexedTriple] | NDArray[np.integer], num_entities: int) -> None:
         self.num_entities = num_entities
-        self._heads: dict[tuple[int, int], set[int]] = {}
-        self._tails: dict[tuple[int, int], set[int]] = {}
-        for head, relation, tail in triples:
-            self._heads.setdefault((relation, tail), set()).add(head)
-            self._tails.setdefault((relation, head), set()).add(tail)
+        rows = as_rows(triples)
+        self._heads = _Completions(rows[:, 1], rows[:, 2], rows[:, 0])
+        self._tails = _Completions(rows[:, 1], rows[:, 0], rows[:, 2])
 
     def __call__(self, triple: IndexedTriple, count: int, draw: Draw) -> Contrasted:
         """A triple with ``count`` negative heads and ``count`` negative tails.
@@ -50,8 +70,8 @@ class FilteredNegatives:
         Raises:
             UserError: every entity is a true head or tail of the triple.
         """
-        heads = self._false(self._heads.get((triple.relation, triple.tail), set()), triple, "head", count, draw)
-        tails = self._false(self._tails.get((triple.relation, triple.head), set()), triple, "tail", count, draw)
+        heads = self._false(self._heads.of(triple.relation, triple.tail), triple, "head", count, draw)
+        tails = self._false(self._tails.of(triple.relation, triple.head), triple, "tail", count, draw)
         return Contrasted(triple, heads, tails)
 
     def _false(self, true: set[int], triple: IndexedTriple, side: str, count: int, draw: Draw) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mm_kptm.batch import Candidates, SequenceLayout
+from mm_kptm.batch.rows import copied, on_host
 from mm_kptm.batch.special_entities import NULL, PADDING, SPECIAL_ENTITIES
 from mm_kptm.errors import UserError
 
@@ -120,10 +121,11 @@ class SpanPooling(nn.Module):
 
     def forward(self, rows: Tensor, spans: Tensor) -> Tensor:
         """Rows [T, E], first and last row of each span [S, 2] -> [S, E]; zero for a blank span."""
-        first, last = spans.unbind(1)
-        widths = SequenceLayout(tuple(torch.where(first < 0, 0, last - first + 1).tolist()))
-        span_ids = widths.sequence_ids(rows.device)
-        taken = first[span_ids] + widths.offsets_in_sequence(rows.device)
+        first, last = on_host(spans).unbind(1)
+        widths, host = SequenceLayout(tuple(torch.where(first < 0, 0, last - first + 1).tolist())), torch.device("cpu")
+        ids = widths.sequence_ids(host)
+        taken = copied(first[ids] + widths.offsets_in_sequence(host), rows.device)
+        span_ids = copied(ids, rows.device)
         scores = self.score(rows).squeeze(1)[taken]
         best = scores.new_full((len(spans),), float("-inf")).scatter_reduce(0, span_ids, scores.detach(), "amax")
         weights = (scores - best[span_ids]).exp()
@@ -177,9 +179,10 @@ class ByMargin:
     def losses(self, scores: Tensor, candidates: Candidates) -> tuple[Tensor, Tensor]:
         r""":math:`\max(0, m - \psi)` for the gold candidate, :math:`\max(0, m + \psi)` for every other (eq. 4)."""
         right = candidates.entities == gold(candidates)[:, None]
-        kept = candidates.entities != PADDING
+        kept = (on_host(candidates.entities) != PADDING).nonzero()
+        spans, columns = copied(kept, scores.device).unbind(1)
         losses = (self.margin + torch.where(right, -scores, scores)).clamp(min=0)
-        return losses[kept], kept.nonzero()[:, 0]
+        return losses[spans, columns], spans
 
     def named(self, scores: Tensor, candidates: Candidates) -> Tensor:
         """Best candidate above the threshold."""
@@ -196,7 +199,8 @@ class BySoftmax:
 
     def losses(self, scores: Tensor, candidates: Candidates) -> tuple[Tensor, Tensor]:
         """Cross-entropy of the gold candidate; of the first one where none is gold, as in the released code."""
-        spans = (candidates.entities != PADDING).any(-1).nonzero().squeeze(1)
+        known = (on_host(candidates.entities) != PADDING).any(-1).nonzero().squeeze(1)
+        spans = copied(known, scores.device)
         right = candidates.entities[spans] == gold(candidates)[spans][:, None]
         return F.cross_entropy(scores[spans], right.long().argmax(-1), reduction="none"), spans
 

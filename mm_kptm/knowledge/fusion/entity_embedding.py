@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mm_kptm.batch import ALL_ROWS, Encoded, Entities, Inputs, OutputRows
+from mm_kptm.batch.rows import copied, on_host
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.embedding.entity_table import EntityTable
 from mm_kptm.systems.encoder import HiddenState, LayeredEncoder
@@ -39,12 +40,14 @@ class EntityVectors(nn.Module):
         """
         if entities.ids is None:
             raise UserError("vectors of entities were to be looked up, but the entities of the batch have no numbers")
-        linked = entities.linked.bool()
-        ids = entities.ids[linked]
+        linked = on_host(entities.linked).bool()
+        ids, rows = on_host(entities.ids)[linked], linked.nonzero().squeeze(1)
         if len(ids) and int(ids.max()) >= len(self.vectors):
             raise UserError(f"entity number {int(ids.max())} was asked for, but the table has {len(self.vectors)} rows")
         found = self.vectors.new_zeros(len(linked), self.vectors.shape[1])
-        return replace(entities, vectors=found.index_put((linked.nonzero().squeeze(1),), self.vectors[ids]))
+        return replace(
+            entities, vectors=found.index_put((copied(rows, found.device),), self.vectors[copied(ids, found.device)])
+        )
 
 
 class WithVectors(nn.Module):

@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm_kptm.batch import Entities, Inputs, SequenceLayout
+from mm_kptm.batch import Entities, Inputs, Rows, SequenceLayout
+from mm_kptm.batch.rows import copied, on_host
 from mm_kptm.errors import UserError
 from mm_kptm.models.single import SingleStream
 from mm_kptm.nn.assembly import Assembled
@@ -46,28 +47,33 @@ class LinkedEntities(NamedTuple):
             UserError: there is not one entity per token, or the vectors have another width.
         """
         stream = assembled.stream
-        offsets = stream.layout.offsets_in_sequence(stream.x.device)
-        taken = offsets == 0
-        grid = stream.x.new_zeros(len(offsets), entity_dim)
+        device, host = stream.x.device, torch.device("cpu")
+        taken = stream.layout.offsets_in_sequence(host) == 0
+        grid = stream.x.new_zeros(len(taken), entity_dim)
         if entities is not None:
-            tokens = torch.arange(len(offsets), device=offsets.device)
-            tokens = tokens[assembled.text]
+            tokens = torch.arange(len(taken))[_on_host(assembled.text)]
             _check(entities, len(tokens), entity_dim)
-            at = tokens[entities.linked.bool()]
+            linked = on_host(entities.linked).bool().nonzero().squeeze(1)
+            at = tokens[linked]
             taken[at] = True
-            grid[at] = entities.vectors[entities.linked.bool()].to(grid.dtype)
-        rows = taken.nonzero().squeeze(1)
-        counts = torch.bincount(stream.layout.sequence_ids(rows.device)[rows], minlength=len(stream.layout))
+            grid[copied(at, device)] = entities.vectors[copied(linked, device)].to(grid.dtype)
+        numbers = taken.nonzero().squeeze(1)
+        counts = torch.bincount(stream.layout.sequence_ids(host)[numbers], minlength=len(stream.layout))
+        rows = copied(numbers, device)
         return cls(grid[rows], rows, self_attention_layout(SequenceLayout(tuple(counts.tolist()))))
 
     def asked(self, last: AttentionLayout) -> LinkedEntities:
         """Entities at the queried rows of ``last``, as queries; they still attend to all entities."""
         if last.query_rows is None:
             return self
-        kept = torch.isin(self.rows, last.query_rows).nonzero().squeeze(1)
-        return LinkedEntities(
-            self.x, torch.searchsorted(last.query_rows, self.rows[kept]), self.reading.restrict_queries(kept)
-        )
+        rows, queries, device = on_host(self.rows), on_host(last.query_rows), self.rows.device
+        kept = torch.isin(rows, queries).nonzero().squeeze(1)
+        places = torch.searchsorted(queries, rows[kept])
+        return LinkedEntities(self.x, copied(places, device), self.reading.restrict_queries(copied(kept, device)))
+
+
+def _on_host(rows: Rows) -> Rows:
+    return rows if isinstance(rows, slice) else on_host(rows)
 
 
 class FusionSublayer(nn.Module):

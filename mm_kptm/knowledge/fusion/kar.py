@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from mm_kptm.batch import Candidates, Inputs
+from mm_kptm.batch.rows import copied, on_host
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.fusion.entity_disambiguation import Decision, PriorScores, SpanPooling
 from mm_kptm.models.single import SingleStream
@@ -84,15 +85,16 @@ class Linker(nn.Module):
         if candidates.vectors is not None:
             return self._given(candidates.vectors)
         size = len(cast(Tensor, self.table.vectors))
-        known, positions = torch.unique(candidates.entities, return_inverse=True)
+        device = candidates.entities.device
+        known, positions = torch.unique(on_host(candidates.entities), return_inverse=True)
         if len(known) and not 0 <= int(known[0]) <= int(known[-1]) < size:
             stranger = int(known[-1]) if int(known[-1]) >= size else int(known[0])
             raise UserError(
                 f"a candidate is entity {stranger}, but the entities of {self.name} are 0 to {size - 1}; number them "
                 "by the vocabulary that the table was made with"
             )
-        vectors: Tensor = self.entity_norm(self.table(known))
-        return vectors[positions]
+        vectors: Tensor = self.entity_norm(self.table(copied(known, device)))
+        return vectors[copied(positions, device)]
 
     def _given(self, vectors: Tensor) -> Tensor:
         width = self.down_proj.out_features
@@ -238,13 +240,16 @@ class RecontextualisedStream(SingleStream):
                 f"there are candidates for {', '.join(sorted(strangers))}, but {', '.join(self.kars)} speak here"
             )
         layout, device = assembled.stream.layout, assembled.stream.x.device
-        token_rows = torch.arange(layout.total, device=device)[assembled.text]
+        text = assembled.text if isinstance(assembled.text, slice) else on_host(assembled.text)
+        token_rows = torch.arange(layout.total)[text]
         found = {}
         for name in self.kars:
             one = given.get(name) or Candidates.none(len(layout), device)
             if len(one.layout) != len(layout):
                 raise UserError(f"{len(layout)} texts have candidates for {name} in {len(one.layout)} texts")
-            found[name] = replace(one, spans=torch.where(one.spans < 0, -1, token_rows[one.spans.clamp(min=0)]))
+            spans = on_host(one.spans)
+            rows = torch.where(spans < 0, -1, token_rows[spans.clamp(min=0)])
+            found[name] = replace(one, spans=copied(rows, device))
         return found
 
 

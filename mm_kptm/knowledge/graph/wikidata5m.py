@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,21 +35,31 @@ def read_descriptions(path: str | Path, *, keep: Callable[[str], bool] = _everyt
         UserError: no such file, a line without a tab, or a name that stands twice; the message names the line.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"descriptions were looked for in {path}, but there is no such file")
     numbers: dict[str, int] = {}
     texts: list[str] = []
-    for place, line in numbered_lines(path):
-        name, tab, text = line.partition("\t")
-        if not tab or not name:
-            raise UserError(f"{path}, line {place} should be a name, a tab and a text, not {name.strip()[:40]!r}")
+    for place, (name, text) in enumerate(description_lines(path), 1):
         if not keep(name):
             continue
         if name in numbers:
             raise UserError(f"{path}, line {place} describes {name} again; give every entity one description")
         numbers[name] = len(texts)
-        texts.append(text.strip())
+        texts.append(text)
     return Descriptions(numbers, tuple(texts))
+
+
+def description_lines(path: Path) -> Iterator[tuple[str, str]]:
+    """The name and the text of every line, one at a time.
+
+    Raises:
+        UserError: no such file, or a line without a tab; the message names the line.
+    """
+    if not path.is_file():
+        raise UserError(f"descriptions were looked for in {path}, but there is no such file")
+    for place, line in numbered_lines(path):
+        name, tab, text = line.partition("\t")
+        if not tab or not name:
+            raise UserError(f"{path}, line {place} should be a name, a tab and a text, not {name.strip()[:40]!r}")
+        yield name, text.strip()
 
 
 @dataclass

@@ -9,16 +9,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mm_kptm.batch import POOLED_ONLY, Encoded, Inputs, Movable, Tokens
+from mm_kptm.data.packing import Packed
 from mm_kptm.data.tokenizers.protocol import Specials
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.embedding.negatives import Contrasted, FilteredNegatives
 from mm_kptm.knowledge.embedding.transe import TransEScore
-from mm_kptm.knowledge.graph.indexed_triple import IndexedTriple
+from mm_kptm.knowledge.graph.indexed_triple import IndexedTriple, TripleRows, as_rows
 from mm_kptm.objectives.spec import ObjectiveSpec
 from mm_kptm.systems.system import System
 
@@ -97,8 +100,8 @@ class DescribedGraph:
     is used all the same; or ``described``, where the encoded text of the relation replaces the table.
 
     Args:
-        triples: training triples.
-        texts: token ids of every entity's text, without special tokens.
+        triples: training triples, or their numbers, [M, 3].
+        texts: token ids of every entity's text, without special tokens; or packed, in a column ``ids``.
         specials: ids of the special tokens.
         known: more true triples, which are not used as negatives.
         relations: one of :data:`RELATIONS`.
@@ -113,11 +116,11 @@ class DescribedGraph:
 
     def __init__(
         self,
-        triples: Sequence[IndexedTriple],
-        texts: Sequence[Text],
+        triples: Sequence[IndexedTriple] | NDArray[np.integer],
+        texts: Sequence[Text] | Packed,
         specials: Specials,
         *,
-        known: Sequence[IndexedTriple] = (),
+        known: Sequence[IndexedTriple] | NDArray[np.integer] = (),
         relations: str = "table",
         relation_texts: Sequence[Text] | None = None,
         max_length: int = 512,
@@ -126,19 +129,20 @@ class DescribedGraph:
             raise UserError(f"relations are read as {', '.join(RELATIONS)}, not as {relations!r}")
         if relations != "table" and relation_texts is None:
             raise UserError(f"{relations} relations are texts, but relation_texts were not given")
-        _check(triples, len(texts), None if relation_texts is None else len(relation_texts))
-        self.triples = tuple(triples)
+        self.triples = TripleRows(as_rows(triples))
+        _check(self.triples.rows, len(texts), None if relation_texts is None else len(relation_texts))
         self.relations = relations
         self._max_length = max_length
-        self._entities = [self._framed(specials, text) for text in texts]
-        self._relations = [self._framed(specials, text) for text in relation_texts or ()]
-        self._stop = specials.stop
-        self._negatives = FilteredNegatives((*triples, *known), len(texts))
+        self._texts = texts if isinstance(texts, Packed) else Packed.of(ids=texts)
+        self._relations = [(specials.start, *text, specials.stop) for text in relation_texts or ()]
+        self._specials = specials
+        everything = np.concatenate([self.triples.rows, more]) if len(more := as_rows(known)) else self.triples.rows
+        self._negatives = FilteredNegatives(everything, len(texts))
 
     @property
     def num_relations(self) -> int:
         """Number of relations: the highest id plus one."""
-        return 1 + max(triple.relation for triple in self.triples)
+        return 1 + int(self.triples.rows[:, 1].max())
 
     def __len__(self) -> int:
         return len(self.triples)
@@ -147,14 +151,15 @@ class DescribedGraph:
         """Collate the triples with these indices, each with freshly sampled negatives."""
 
         def draw(count: int) -> list[int]:
-            return torch.randint(len(self._entities), (count,), generator=generator).tolist()
+            return torch.randint(len(self._texts), (count,), generator=generator).tolist()
 
         return self.described([self._negatives(self.triples[number], negatives, draw) for number in numbers])
 
     def length(self, number: int) -> int:
         """Number of tokens of the texts of a triple's head and tail."""
         triple = self.triples[number]
-        return len(self._entity(triple.head)) + len(self._entity(triple.tail))
+        lengths = self._texts.lengths[[triple.head, triple.tail]] + 2
+        return int(np.minimum(lengths, self._max_length).sum())
 
     def entities(self, numbers: Sequence[int]) -> Inputs:
         """Texts of entities, in the given order."""
@@ -175,17 +180,20 @@ class DescribedGraph:
             relation_texts=[self._relation(triple.relation) for triple in triples] if described else None,
         )
 
-    def _framed(self, specials: Specials, text: Text) -> tuple[int, ...]:
-        return (specials.start, *text, specials.stop)
+    def _text(self, number: int) -> tuple[int, ...]:
+        first, end = self._texts.offsets[number : number + 2]
+        # what is cut off is not read
+        ids = self._texts.columns["ids"][first : min(end, first + self._max_length)].tolist()
+        return (self._specials.start, *ids, self._specials.stop)
 
     def _entity(self, number: int) -> tuple[int, ...]:
-        return self._entities[number][: self._max_length]
+        return self._text(number)[: self._max_length]
 
     def _relation(self, number: int) -> tuple[int, ...]:
         return self._relations[number][: self._max_length // 8]
 
     def _conditioned(self, entity: int, relation: int) -> tuple[int, ...]:
-        return (*self._entities[entity], self._stop, *self._relations[relation][1:])[: self._max_length]
+        return (*self._text(entity), self._specials.stop, *self._relations[relation][1:])[: self._max_length]
 
 
 class KnowledgeEmbedding:
@@ -256,18 +264,18 @@ def contrast(true: Tensor, false: Tensor) -> Tensor:
     return -(F.logsigmoid(true) + F.logsigmoid(-false).mean(dim=1)) / 2
 
 
-def _check(triples: Sequence[IndexedTriple], entities: int, relations: int | None) -> None:
-    if not triples:
+def _check(rows: NDArray[np.integer], entities: int, relations: int | None) -> None:
+    if not len(rows):
         raise UserError("there is no triple to learn from")
-    for triple in triples:
-        if not (0 <= triple.head < entities and 0 <= triple.tail < entities):
-            raise UserError(
-                f"the triple {tuple(triple)} is about an entity without a text; there are texts of {entities} entities"
-            )
-        if relations is not None and not 0 <= triple.relation < relations:
-            raise UserError(
-                f"the triple {tuple(triple)} has a relation without a text; there are texts of {relations} relations"
-            )
+    wrong = (rows[:, ::2] < 0) | (rows[:, ::2] >= entities)
+    if wrong.any():
+        triple = tuple(rows[int(np.flatnonzero(wrong.any(axis=1))[0])].tolist())
+        raise UserError(
+            f"the triple {triple} is about an entity without a text; there are texts of {entities} entities"
+        )
+    if relations is not None and ((rows[:, 1] < 0) | (rows[:, 1] >= relations)).any():
+        triple = tuple(rows[int(np.flatnonzero((rows[:, 1] < 0) | (rows[:, 1] >= relations))[0])].tolist())
+        raise UserError(f"the triple {triple} has a relation without a text; there are texts of {relations} relations")
 
 
 KNOWLEDGE_EMBEDDING = ObjectiveSpec(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -65,7 +66,7 @@ class DescribedSource:
     @cached_property
     def triples(self) -> Tensor:
         """Triples by id, [B, 3]."""
-        return torch.tensor(self.graph.triples, dtype=torch.long)
+        return torch.from_numpy(self.graph.triples.rows.astype(np.int64))
 
     def name(self, triple: Sequence[int]) -> str:
         """Triple as text."""

@@ -212,7 +212,7 @@ class ImageCaptioning(Task[MaskedCaptionBatch]):
     @torch.no_grad()
     def predict(self, batch: MaskedCaptionBatch) -> list[Row]:
         """The generated caption of each image; ``correct`` is its ROUGE-L, ``references`` what people wrote."""
-        inputs = batch.targets.inputs
+        inputs = self.system.read_raw(batch.targets.inputs)
         if inputs.regions is None:
             raise UserError("captions describe images, but the inputs have no regions")
         images = list(range(len(batch))) if inputs.image_of is None else inputs.image_of.tolist()

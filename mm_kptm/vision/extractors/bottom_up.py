@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from torchvision.models.resnet import Bottleneck, ResNet
 from torchvision.ops import FrozenBatchNorm2d, roi_pool
 
+from mm_kptm.nn.backbones.caffe_resnet import CAFFE_MEANS
 from mm_kptm.vision.extractors.extractor import Picture
 from mm_kptm.vision.extractors.proposals import ProposalRule, propose
-from mm_kptm.vision.extractors.resizing import CAFFE_MEANS, ShortSide, caffe_input
+from mm_kptm.vision.extractors.resizing import ShortSide, caffe_input
 from mm_kptm.vision.extractors.selection import SelectionRule, best_class, select, surviving_confidences
 from mm_kptm.vision.features.contract import FeatureContract
 from mm_kptm.vision.features.detections import Detections

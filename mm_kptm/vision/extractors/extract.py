@@ -13,6 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 from mm_kptm.data.images.decoding import MOST_PIXELS, read_picture
 from mm_kptm.data.images.folders import pictures_in
 from mm_kptm.errors import UserError
+from mm_kptm.io.atomic import sweep
+from mm_kptm.io.lock import locked
 from mm_kptm.vision.extractors.build import Built
 from mm_kptm.vision.extractors.extractor import Picture, Prepare
 from mm_kptm.vision.features.contract import CONTRACT, differences, read_contract, write_contract
@@ -85,12 +87,14 @@ def extract(
         begin: called with the number of images and of finished ones; returns a callback for further finished ones.
 
     Raises:
-        UserError: the folder has no image, or the store is finished already or from another extractor.
+        UserError: the folder has no image, the store is finished already or from another extractor, or another process
+            writes it.
     """
     names = pictures_in(folder)
     _check_contract(store, built)
     done = Extraction()
-    with DetectionWriter(store, resume=True) as writer:
+    with locked(store, "store"), DetectionWriter(store, resume=True) as writer:
+        sweep(store)
         if not (store / CONTRACT).exists():
             write_contract(built.contract, store / CONTRACT)
         done.resumed = len(writer.images)

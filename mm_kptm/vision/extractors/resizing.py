@@ -27,10 +27,6 @@ class ShortSide:
         return self.long / large if round(scale * large) > self.long else scale
 
 
-#: BGR means on 0..255 of the ImageNet images that Caffe's networks were trained on.
-CAFFE_MEANS = (102.9801, 115.9465, 122.7717)
-
-
 def caffe_input(picture: NDArray[np.uint8], resize: ShortSide, means: tuple[float, ...]) -> tuple[Tensor, float]:
     """Input of the bottom-up detector, [3, h, w] in the colour order of the image, and its scale.
 

@@ -59,6 +59,10 @@ class RegionStore:
         """Feature size, F."""
         return int(self.features.shape[1])
 
+    def __reduce__(self) -> tuple[type[Self], tuple[Path]]:
+        """Send the folder to another process, which maps the same pages of memory; arrays would be copied."""
+        return type(self), (self.folder,)
+
     @property
     def lengths(self) -> NDArray[np.int64]:
         """Number of regions of every image, [P]."""

@@ -1,10 +1,14 @@
 """Pixel-BERT: one BERT over a text and the cells of its image's feature map, without a detector."""
 
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from torch import nn
 
+from mm_kptm.errors import UserError
 from mm_kptm.models.single import SingleStream
+from mm_kptm.nn.backbones.build import CAFFE
+from mm_kptm.nn.backbones.caffe_resnet import depth_of
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Classifier, Pooler
 from mm_kptm.nn.init import bert_init
@@ -17,9 +21,10 @@ from mm_kptm.recipes.bert import (
     pair_classes,
     vocabulary_rules,
 )
+from mm_kptm.systems.keymap import TranslatedState
 from mm_kptm.systems.norm_eps import takes_norm_eps
 from mm_kptm.systems.recipe import Recipe
-from mm_kptm.systems.rules import Drop, Rename, drop_prefix
+from mm_kptm.systems.rules import Drop, Rename, Rule, drop_prefix
 from mm_kptm.vision.modules.assembly import TextThenRegions
 from mm_kptm.vision.modules.single_stream.grid_features import CellEmbedding
 
@@ -66,6 +71,67 @@ def _fresh(module: M) -> M:
     return module
 
 
+def _infer_frontends(translation: TranslatedState, config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The sizes of the convolutions of a checkpoint that was trained end to end."""
+    del config
+    stem = translation.tensors.get(f"{_CELLS}.conv1.weight")
+    if stem is None:
+        return {}
+    context = [key for key in translation.left if ".context_block." in key]
+    if context:
+        raise UserError(
+            f"the convolutions of this checkpoint have global context blocks ({context[0]}), but pixel-bert is built "
+            "without; load it without frontends and give finished feature maps"
+        )
+    blocks = sum(name.startswith(f"{_CELLS}.layer3.") for name in translation.tensors if "bn3.weight" in name)
+    layers = depth_of(blocks)
+    if layers is None:
+        raise UserError(
+            f"the third stage of the convolutions has {blocks} blocks, but those of 50, 101 and 152 layers have 6, 23 "
+            "and 36; load it without frontends and give finished feature maps"
+        )
+    detectron = any(key.startswith("cnn.feature.") for key in translation.placed)
+    sizes = {"backbone": f"{CAFFE}{layers}", "width": stem.shape[0], "freeze_batch_norm": detectron}
+    return {"pixels": sizes}
+
+
+def _blocks(theirs: str, ours: str) -> tuple[Rule, ...]:
+    """Residual blocks by the names of detectron2, whose norms are part of their convolutions."""
+    return (
+        *(Rename(f"{theirs}.{{i}}.conv{k}.weight", f"{ours}.{{i}}.conv{k}.weight") for k in (1, 2, 3)),
+        *(Rename(f"{theirs}.{{i}}.conv{k}.norm.{{leaf}}", f"{ours}.{{i}}.bn{k}.{{leaf}}") for k in (1, 2, 3)),
+        Rename(f"{theirs}.{{i}}.shortcut.weight", f"{ours}.{{i}}.downsample.0.weight"),
+        Rename(f"{theirs}.{{i}}.shortcut.norm.{{leaf}}", f"{ours}.{{i}}.downsample.1.{{leaf}}"),
+    )
+
+
+def _plain_blocks(theirs: str, ours: str) -> tuple[Rule, ...]:
+    """Residual blocks by the names of torchvision."""
+    parts = [f"{kind}{k}" for kind in ("conv", "bn") for k in (1, 2, 3)]
+    return (
+        *(Rename(f"{theirs}.{{i}}.{part}.{{leaf}}", f"{ours}.{{i}}.{part}.{{leaf}}") for part in parts),
+        Rename(f"{theirs}.{{i}}.downsample.{{k}}.{{leaf}}", f"{ours}.{{i}}.downsample.{{k}}.{{leaf}}"),
+    )
+
+
+_COUNTED = "norms are saved with their statistics, without the count of batches"
+_CELLS = "frontends.pixels.backbone.model"
+#: The two forms of the re-implementation: a detector of detectron2 whose heads are not read, and a plain ResNet.
+_CNN = (
+    *(
+        Drop(f"cnn.{below}num_batches_tracked", because=_COUNTED)
+        for below in ("{a}.", "{a}.{b}.{c}.", "{a}.{b}.{c}.{d}.")
+    ),
+    Rename("cnn.feature.backbone.stem.conv1.weight", f"{_CELLS}.conv1.weight"),
+    Rename("cnn.feature.backbone.stem.conv1.norm.{leaf}", f"{_CELLS}.bn1.{{leaf}}"),
+    *(rule for n in (1, 2, 3) for rule in _blocks(f"cnn.feature.backbone.res{n + 1}", f"{_CELLS}.layer{n}")),
+    *_blocks("cnn.feature.roi_heads.res5", f"{_CELLS}.layer4"),
+    Rename("cnn.conv1.weight", f"{_CELLS}.conv1.weight"),
+    Rename("cnn.bn1.{leaf}", f"{_CELLS}.bn1.{{leaf}}"),
+    *(rule for n in (1, 2, 3, 4) for rule in _plain_blocks(f"cnn.stage{n}", f"{_CELLS}.layer{n}")),
+    Rename("cnn.grid_encoder.0.weight", "frontends.pixels.project.weight"),
+    *drop_prefix("cnn", because="neither the detector's heads nor context blocks are part of the map of features"),
+)
 _PIXELS = "[transformer.]bert.visual_embeddings"
 
 PIXEL_BERT_BASE = Recipe(
@@ -94,13 +160,14 @@ PIXEL_BERT_BASE = Recipe(
         Rename("transformer.cls.seq_relationship.{leaf}", "heads.image-text-matching.{leaf}"),
         Rename("[transformer.]classifier.0.{leaf}", "heads.vqa.transform.dense.{leaf}"),
         Rename("[transformer.]classifier.2.{leaf}", "heads.vqa.out.{leaf}"),
-        *drop_prefix("cnn", because="the convolutions that make the feature map are no part of the encoder"),
+        *_CNN,
     ),
     config_keys={
         **BERT_FIELDS,
         "max_grid_row_position_embeddings": "max_rows",
         "max_grid_col_position_embeddings": "max_columns",
     },
+    infer_frontends=_infer_frontends,
     infer_from_shapes={
         "num_segments": ("encoder.embed.text.segment.weight", 0),
         "max_rows": ("encoder.embed.regions.row.weight", 0),
@@ -113,6 +180,7 @@ PIXEL_BERT_BASE = Recipe(
         "class 1 of image-text-matching means that text and image belong together",
         "pretraining sees 100 random cells of every image (mm_kptm.vision.objectives.random_pixel_sampling), "
         "all else all",
-        "the convolutions of a checkpoint stay behind; maps come finished, pooled to 1/64 of the picture and dim wide",
+        "the convolutions of a checkpoint, a ResNet of detectron2 or a plain one, are built with frontends=['pixels'] "
+        "and read BGR on 0..255 minus the means; without, maps come finished, pooled to 1/64 of the picture, dim wide",
     ),
 )

@@ -7,15 +7,17 @@ from torch import Tensor, nn
 
 from mm_kptm.errors import UserError
 from mm_kptm.models.single import SingleStream
+from mm_kptm.nn.backbones.caffe_resnet import depth_of
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Classifier, Pooler
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
 from mm_kptm.recipes.bert import BERT_FIELDS, layer_rules, masked_tokens, pair_classes, vocabulary_rules
+from mm_kptm.systems.keymap import TranslatedState
 from mm_kptm.systems.norm_eps import takes_norm_eps
 from mm_kptm.systems.published_fields import STANDARD, check_fields
 from mm_kptm.systems.recipe import Recipe
-from mm_kptm.systems.rules import OneOf, Rename, drop_prefix
+from mm_kptm.systems.rules import Drop, OneOf, Rename, Rule, Same, drop_prefix
 from mm_kptm.systems.text_format import TextFormat
 from mm_kptm.vision.modules.single_stream.visual_features import BOX_DIM, PrecomputedFeatures, VisualFeatureEmbedding
 from mm_kptm.vision.modules.single_stream.vl_bert_embedding import VlBertEmbedding
@@ -46,7 +48,8 @@ def vl_bert(
     """The encoder of Su et al. (2020, figure 1); the defaults are VL-BERT-base on precomputed features.
 
     With ``region_dim`` 0 the regions come as embedded vectors, ``visual_dim`` wide, from an extractor that is trained
-    with the encoder. The whole image is the ``mean`` of its regions or the ``first`` of them, by ``whole_image``.
+    with the encoder. The whole image is the ``mean`` of its regions (or what ``Regions.whole_image`` holds) or
+    the ``first`` of them, by ``whole_image``.
     Without ``with_pooler``, as in the released pretraining, the pooled state is the final one of [CLS].
     Fine-tuned checkpoints lack the rows of ``masks_regions`` and ``reads_text_alone``.
     """
@@ -171,13 +174,72 @@ def _infer_sizes(tensors: Mapping[str, Tensor], sizes: Mapping[str, Any]) -> dic
     }
 
 
-_EXTRACTOR = tuple(
-    rule
-    for part in ("backbone", "roi_head_feature_extractor", "head", "c5")
-    for rule in drop_prefix(
-        f"image_feature_extractor.{part}",
-        because="the ResNet that makes region features is no part of the encoder; give features, or finished vectors",
+def _infer_frontends(translation: TranslatedState, config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The sizes of the ResNet of a checkpoint that was trained end to end."""
+    stem = translation.tensors.get("frontends.rois.body.conv1.weight")
+    if stem is None:
+        return {}
+    network = config.get("NETWORK", {})
+    blocks = sum(name.startswith("frontends.rois.body.layer3.") for name in translation.tensors if "bn3.weight" in name)
+    layers = depth_of(blocks)
+    if layers is None:
+        raise UserError(
+            f"the third stage of this ResNet has {blocks} bottleneck blocks, but those of 50, 101 and 152 layers have "
+            "6, 23 and 36; shallower ones make 512 features, of which no released model was made"
+        )
+    if network.get("OUTPUT_CONV5", False):
+        raise UserError(
+            "the configuration sets NETWORK.OUTPUT_CONV5 to True, with which a second res5 reads the whole map; "
+            "vl-bert is built with False, as all released models are"
+        )
+    frozen = list(network.get("IMAGE_FROZEN_BACKBONE_STAGES", (1, 2)))
+    if sorted(frozen) != list(range(1, len(frozen) + 1)) or len(frozen) > 4:
+        raise UserError(
+            f"the configuration sets NETWORK.IMAGE_FROZEN_BACKBONE_STAGES to {frozen}, but the stages that are not "
+            "trained are the first ones, such as [1, 2]"
+        )
+    return {
+        "rois": {
+            "layers": layers,
+            "width": stem.shape[0],
+            "stride_in_1x1": bool(network.get("IMAGE_STRIDE_IN_1x1", True)),
+            "dilated": bool(network.get("IMAGE_C5_DILATED", True)),
+            "frozen": len(frozen),
+            "freeze_batch_norm": bool(network.get("IMAGE_FROZEN_BN", True)),
+        }
+    }
+
+
+def _stages(theirs: str, ours: str) -> tuple[Rule, ...]:
+    """Residual blocks below a prefix; norms in evaluation read no count of batches."""
+    counted = "their norms are used in evaluation mode, which reads no count of batches"
+    return (
+        Drop(f"{theirs}.{{i}}.{{part}}.num_batches_tracked", because=counted),
+        Drop(f"{theirs}.{{i}}.downsample.1.num_batches_tracked", because=counted),
+        Rename(f"{theirs}.{{i}}.{{part}}.{{leaf}}", f"{ours}.{{i}}.{{part}}.{{leaf}}"),
+        Rename(f"{theirs}.{{i}}.downsample.{{k}}.{{leaf}}", f"{ours}.{{i}}.downsample.{{k}}.{{leaf}}"),
     )
+
+
+_RESNET = "image_feature_extractor"
+_EXTRACTOR = (
+    Drop(f"{_RESNET}.backbone.bn1.num_batches_tracked", because="norms in evaluation mode read no count of batches"),
+    Rename(f"{_RESNET}.backbone.{{part}}.{{leaf}}", "frontends.rois.body.{part}.{leaf}"),
+    *(
+        rule
+        for stage in ("layer1", "layer2", "layer3")
+        for rule in _stages(f"{_RESNET}.backbone.{stage}", f"frontends.rois.body.{stage}")
+    ),
+    *_stages(f"{_RESNET}.roi_head_feature_extractor", "frontends.rois.res5"),
+    Same(f"{_RESNET}.head.0.{{i}}.{{part}}.{{leaf}}", f"{_RESNET}.roi_head_feature_extractor.{{i}}.{{part}}.{{leaf}}"),
+    Same(
+        f"{_RESNET}.head.0.{{i}}.downsample.{{k}}.{{leaf}}",
+        f"{_RESNET}.roi_head_feature_extractor.{{i}}.downsample.{{k}}.{{leaf}}",
+    ),
+    *drop_prefix(
+        f"{_RESNET}.regularizing_predictor",
+        because="classes of objects from crops are an auxiliary loss that the released models were trained without",
+    ),
 )
 _EMBED = "encoder.embed"
 
@@ -233,6 +295,8 @@ VL_BERT_BASE = Recipe(
     read_config=_read_config,
     infer_from_shapes={"visual_dim": (f"{_EMBED}.regions.project.weight", 0)},
     infer_sizes=_infer_sizes,
+    infer_frontends=_infer_frontends,
+    frontends={"rois": {}},
     text=TextFormat(answer_slot="mask-part"),
     notes=(
         "the released features carry the whole image as region 0: give whole_image='first' for such; by default it is "
@@ -241,7 +305,9 @@ VL_BERT_BASE = Recipe(
         "texts alone (BooksCorpus, Wikipedia) have no [CLS] and [SEP] in the released pretraining",
         "both visual norms begin with weight 0, so a fresh model ignores vision until it is trained",
         "the published learning rate is per sample: multiply it by the examples of a step, 1e-7 by 256 and so on",
-        "the ResNet of checkpoints that were trained end to end stays behind; region_dim=0 takes finished vectors",
+        "the ResNet of a checkpoint that was trained end to end is built with frontends=['rois'], and reads pixels and "
+        "boxes; without it the ResNet stays behind; region_dim=0 takes finished vectors",
+        "VCR's masks of objects inside their boxes are not read: a crop is of the whole box",
     ),
 )
 

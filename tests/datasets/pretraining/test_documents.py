@@ -14,6 +14,7 @@ from mm_kptm.data.sampler import seeded
 from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS, Specials
 from mm_kptm.datasets.pretraining.document_sources import Distances, NextSentences, segments
 from mm_kptm.datasets.pretraining.documents import Documents
+from mm_kptm.datasets.pretraining.knowledge_beside import KnowledgeFiles
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import build
 from mm_kptm.experiment.run import train
@@ -324,3 +325,24 @@ def test_settings_that_say_nothing_are_refused(data: Documents) -> None:
         replace(data, mask_rate=1.0)
     with pytest.raises(UserError, match=r"^data.pairs are of discourse-relation, ir-relevance, not of capitalization$"):
         replace(data, pairs={"capitalization": data.train})
+
+
+def test_a_token_store_is_trained_on_as_what_is_in_memory(data: Documents, tmp_path: Path) -> None:
+    """The batches of texts, and of triples of described entities; the store is built once."""
+    (tmp_path / "triples.tsv").write_text("Q1\tP1\tQ2\nQ2\tP1\tQ1\nQ2\tP2\tQ1\n")
+    (tmp_path / "texts.tsv").write_text("Q1\tRome is big\nQ2\tshe saw Oslo\n")
+    knowledge = KnowledgeFiles(triples=tmp_path / "triples.tsv", descriptions=tmp_path / "texts.tsv")
+    objectives = ("masked-tokens", "knowledge-embedding")
+    in_memory = replace(data, knowledge=knowledge)
+    on_disk = replace(in_memory, token_store=tmp_path / "store")
+    sources = [build(experiment(one, objectives, "kepler")).training for one in (in_memory, on_disk, on_disk)]
+    first, *others = [source.batch(range(len(source)), seeded(1)).by_name for source in sources]
+    for other in others:
+        assert torch.equal(first["masked-tokens"].labels, other["masked-tokens"].labels)
+        assert torch.equal(first["masked-tokens"].inputs.text.ids, other["masked-tokens"].inputs.text.ids)
+        assert torch.equal(first["knowledge-embedding"].false_tails, other["knowledge-embedding"].false_tails)
+        assert torch.equal(first["knowledge-embedding"].texts.text.ids, other["knowledge-embedding"].texts.text.ids)
+    assert sorted(path.name for path in (tmp_path / "store").iterdir() if path.is_dir()) == ["knowledge", "train"]
+    stale = replace(on_disk, lowercase=False)
+    with pytest.raises(UserError, match=r"train was built from other files, with another tokenizer or with other"):
+        build(experiment(stale, ("masked-tokens",), "kepler")).training.batch([0], seeded(0))

@@ -5,12 +5,8 @@ The processes are real and die by SIGKILL at the first, second, ... n-th operati
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import shutil
-import signal
-import sys
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import pytest
@@ -18,47 +14,13 @@ import pytest
 from mm_kptm.io import atomic
 from mm_kptm.suites.search.index import open_index, update_index
 from mm_kptm.suites.search.journal import Embedded, Journal
+from tests.reliability.kills import deaths, steps
 from tests.suites.search.towers import model, paint
-
-_CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "shutil.rmtree", "os.chmod")
-
-
-#: Every operation is tried by `make slow`, every seventh otherwise.
-STEPS = pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.slow)])
-
-
-def work_until(pictures: str, index: str, deadly: int) -> None:
-    """Update an index, and die at the operation of that number."""
-    atomic.os.fsync = lambda file: None  # which no kill undoes, and which takes time
-    done = 0
-
-    def die(event: str, args: tuple[object, ...]) -> None:
-        nonlocal done
-        writes = event == "open" and str(args[0]).startswith(index) and any(one in str(args[1]) for one in "wax+")
-        if writes or event in _CHANGES:
-            done += 1
-            if done == deadly:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(die)
-    update_index(Path(pictures), Path(index), model(), batch_size=2)
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
     monkeypatch.setattr(atomic.os, "fsync", lambda file: None)
-
-
-@pytest.fixture(scope="module")
-def processes():
-    return multiprocessing.get_context("fork")
-
-
-def run(processes, pictures, index, deadly):
-    process = processes.Process(target=work_until, args=(str(pictures), str(index), deadly))
-    process.start()
-    process.join()
-    return process.exitcode
 
 
 def content(index):
@@ -75,17 +37,19 @@ def change(pictures):
     (pictures / "grey.png").unlink()
 
 
-@STEPS
-def test_killed_at_a_file_operation_of_an_update(processes, index, pictures, tmp_path, step):
+@steps(7)
+def test_killed_at_a_file_operation_of_an_update(index, pictures, tmp_path, step):
     old = content(index)
     change(pictures)
     update_index(pictures, tmp_path / "fresh", model())
     new = content(tmp_path / "fresh")
-    states, deadly = [], 1
-    while True:
-        place = tmp_path / f"index-{deadly}"
-        shutil.copytree(index, place)
-        code = run(processes, pictures, place, deadly)
+    states = []
+    for place, _ in deaths(
+        lambda place: update_index(pictures, place, model(), batch_size=2),
+        tmp_path,
+        step,
+        prepare=partial(shutil.copytree, index),
+    ):
         found = content(place)
         assert found in (old, new)
         states.append(found == new)
@@ -94,27 +58,20 @@ def test_killed_at_a_file_operation_of_an_update(processes, index, pictures, tmp
         assert sorted(path.name for path in place.iterdir()) == sorted(
             ["current", "lock", (place / "current").read_text().strip()]
         )
-        if code == 0:
-            break
-        assert code == -signal.SIGKILL
-        deadly += step
-    assert deadly > 10, "the operations are seen"
     assert states == sorted(states), "once an index is new, it stays so"
     assert not states[0] and states[-1]
 
 
-@STEPS
-def test_killed_at_a_file_operation_of_a_first_indexing(processes, pictures, tmp_path, step):
+@steps(7)
+def test_killed_at_a_file_operation_of_a_first_indexing(pictures, tmp_path, step):
     update_index(pictures, tmp_path / "fresh", model())
     new = content(tmp_path / "fresh")
-    deadly, code = 1, None
-    while code != 0:
-        place = tmp_path / f"index-{deadly}"
-        code = run(processes, pictures, place, deadly)
+    for place, _ in deaths(
+        lambda place: update_index(pictures, place, model(), batch_size=2), tmp_path, step, prepare=lambda place: None
+    ):
         assert not (place / "current").exists() or content(place) == new
         update_index(pictures, place, model())
         assert content(place) == new
-        deadly += step
 
 
 def test_what_a_killed_indexing_had_embedded_is_kept(pictures, tmp_path, monkeypatch):

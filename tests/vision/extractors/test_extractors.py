@@ -10,11 +10,12 @@ import torchvision
 from safetensors.torch import save_file
 
 from mm_kptm.errors import UserError
+from mm_kptm.nn.backbones.caffe_resnet import CAFFE_MEANS
 from mm_kptm.vision.extractors.bottom_up import BottomUpDetector
 from mm_kptm.vision.extractors.build import ExtractorSettings, build_extractor, extractor_of
 from mm_kptm.vision.extractors.cells import GridExtractor, PatchExtractor
 from mm_kptm.vision.extractors.extractor import Picture
-from mm_kptm.vision.extractors.resizing import CAFFE_MEANS, ShortSide
+from mm_kptm.vision.extractors.resizing import ShortSide
 from mm_kptm.vision.extractors.selection import SelectionRule
 from mm_kptm.vision.features.contract import FeatureContract, inconsistencies
 

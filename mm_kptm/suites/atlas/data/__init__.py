@@ -6,9 +6,8 @@ from mm_kptm.lazy import lazy
 
 if TYPE_CHECKING:
     from mm_kptm.suites.atlas.data.atlas import Atlas, open_atlas
-    from mm_kptm.suites.atlas.data.build import build
     from mm_kptm.suites.atlas.data.concepts import Concept
 else:
-    __getattr__ = lazy(__name__, {"atlas": ["Atlas", "open_atlas"], "build": ["build"], "concepts": ["Concept"]})
+    __getattr__ = lazy(__name__, {"atlas": ["Atlas", "open_atlas"], "concepts": ["Concept"]})
 
-__all__ = ["Atlas", "Concept", "build", "open_atlas"]
+__all__ = ["Atlas", "Concept", "open_atlas"]

@@ -136,7 +136,7 @@ def training(data: AtlasData, encoding: TextEncoding, preparation: ImagePreparat
     concepts = train_concepts(data)
     parallel = data.parallel_languages if data.parallel_weight else ()
     numbers: dict[tuple[int, str], int] = {}
-    said = []
+    said: list[tuple[int, str, str]] = []
     for language in (*data.languages, *parallel):
         for concept in concepts:
             if name := data.atlas.names[language][concept]:

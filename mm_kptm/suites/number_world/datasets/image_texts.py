@@ -19,7 +19,7 @@ from mm_kptm.suites.number_world.generator.language import vocabulary
 from mm_kptm.suites.number_world.generator.numerals import LANGUAGES
 from mm_kptm.suites.number_world.generator.scene import FEATURES, compose
 from mm_kptm.suites.number_world.generator.splits import SIDES_OF_A_SPLIT, scene_masks
-from mm_kptm.suites.number_world.generator.statement_wording import STATED
+from mm_kptm.suites.number_world.generator.wordings.statement_wording import STATED
 from mm_kptm.systems.text_format import TextFormat
 from mm_kptm.tasks.example import Example
 from mm_kptm.tasks.vision.captioning import HEAD, CaptionFormat, CaptioningSource, ImageCaptioning

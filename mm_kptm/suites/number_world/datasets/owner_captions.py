@@ -20,7 +20,7 @@ from mm_kptm.suites.number_world.generator.numerals import name
 from mm_kptm.suites.number_world.generator.questions import InjectedFact
 from mm_kptm.suites.number_world.generator.scene import Scenes
 from mm_kptm.suites.number_world.generator.splits import Part
-from mm_kptm.suites.number_world.generator.statement_wording import JOINTS, STATED
+from mm_kptm.suites.number_world.generator.wordings.statement_wording import JOINTS, STATED
 
 
 @dataclass(frozen=True)

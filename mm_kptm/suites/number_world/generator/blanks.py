@@ -18,7 +18,7 @@ from mm_kptm.suites.number_world.generator.language import fill, words
 from mm_kptm.suites.number_world.generator.lexicon import RELATION_WORDS, surface
 from mm_kptm.suites.number_world.generator.numerals import name
 from mm_kptm.suites.number_world.generator.splits import Part
-from mm_kptm.suites.number_world.generator.statement_wording import STATED
+from mm_kptm.suites.number_world.generator.wordings.statement_wording import STATED
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from mm_kptm.suites.number_world.generator.language import colour_slots, fill, i
 from mm_kptm.suites.number_world.generator.numerals import LANGUAGES, name
 from mm_kptm.suites.number_world.generator.scene import COLOURS, Scenes, Thing, compose
 from mm_kptm.suites.number_world.generator.splits import Part, scene_masks
-from mm_kptm.suites.number_world.generator.statement_wording import JOINTS, REFERRED, STATED
-from mm_kptm.suites.number_world.generator.wording import MOST, SIDES
+from mm_kptm.suites.number_world.generator.wordings.statement_wording import JOINTS, REFERRED, STATED
+from mm_kptm.suites.number_world.generator.wordings.wording import MOST, SIDES
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from mm_kptm.errors import UserError
 from mm_kptm.random_streams import RandomStream, pick
-from mm_kptm.suites.number_world.generator.fact_wording import AFTER, KNOWN, MEANT
 from mm_kptm.suites.number_world.generator.facts import FAMILY, RANGES, RELATIONS, World, Worlds, substitute
 from mm_kptm.suites.number_world.generator.language import BREAK, colour_slots, fill, words
 from mm_kptm.suites.number_world.generator.lexicon import RELATION_WORDS, surface
@@ -23,6 +22,7 @@ from mm_kptm.suites.number_world.generator.numerals import name
 from mm_kptm.suites.number_world.generator.questions import Answer, InjectedFact, Question
 from mm_kptm.suites.number_world.generator.scene import Scenes, compose
 from mm_kptm.suites.number_world.generator.splits import Part, held_facts, scene_masks
+from mm_kptm.suites.number_world.generator.wordings.fact_wording import AFTER, KNOWN, MEANT
 
 #: Injected facts: none, random, those of another world, the true ones, only those that are needed.
 ARMS = ("none", "random", "swapped", "true", "oracle")

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache
 
 from mm_kptm.errors import UserError
-from mm_kptm.suites.number_world.generator.fact_wording import AFTER, KNOWN, MEANT
 from mm_kptm.suites.number_world.generator.lexicon import RELATION_WORDS, answers, colour_word, surface
 from mm_kptm.suites.number_world.generator.numerals import LANGUAGES, name
 from mm_kptm.suites.number_world.generator.scene import COLOURS
-from mm_kptm.suites.number_world.generator.statement_wording import JOINTS, REFERRED, STATED
-from mm_kptm.suites.number_world.generator.wording import MORE, MOST, SEEN, SIDES
+from mm_kptm.suites.number_world.generator.wordings.fact_wording import AFTER, KNOWN, MEANT
+from mm_kptm.suites.number_world.generator.wordings.statement_wording import JOINTS, REFERRED, STATED
+from mm_kptm.suites.number_world.generator.wordings.wording import MORE, MOST, SEEN, SIDES
 
 PAD, UNKNOWN, START, BREAK, MASK = SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 

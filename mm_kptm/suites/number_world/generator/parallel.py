@@ -16,8 +16,8 @@ from mm_kptm.suites.number_world.generator.language import colour_slots, fill, w
 from mm_kptm.suites.number_world.generator.lexicon import surface
 from mm_kptm.suites.number_world.generator.numerals import LANGUAGES, name
 from mm_kptm.suites.number_world.generator.scene import COLOURS, SIZES, SLOT_WIDTH, Thing
-from mm_kptm.suites.number_world.generator.statement_wording import STATED
-from mm_kptm.suites.number_world.generator.wording import SIDES
+from mm_kptm.suites.number_world.generator.wordings.statement_wording import STATED
+from mm_kptm.suites.number_world.generator.wordings.wording import SIDES
 
 #: Topics of sentences.
 TOPICS = ("caption", "colour", "beside", "larger", *RANGES)

@@ -13,7 +13,7 @@ from mm_kptm.suites.number_world.generator.lexicon import surface
 from mm_kptm.suites.number_world.generator.numerals import name
 from mm_kptm.suites.number_world.generator.scene import COLOURS, Scenes, Thing, compose
 from mm_kptm.suites.number_world.generator.splits import Part, scene_masks
-from mm_kptm.suites.number_world.generator.wording import MORE, MOST, SEEN, SIDES
+from mm_kptm.suites.number_world.generator.wordings.wording import MORE, MOST, SEEN, SIDES
 
 
 @dataclass(frozen=True)

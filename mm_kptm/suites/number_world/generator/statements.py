@@ -12,7 +12,7 @@ from mm_kptm.suites.number_world.generator.numerals import name
 from mm_kptm.suites.number_world.generator.parallel import say, side_of
 from mm_kptm.suites.number_world.generator.scene import COLOURS
 from mm_kptm.suites.number_world.generator.splits import Part
-from mm_kptm.suites.number_world.generator.statement_wording import STATED
+from mm_kptm.suites.number_world.generator.wordings.statement_wording import STATED
 
 #: Types of numbers (multi-label).
 ENTITY_TYPES = ("even", "odd", "multiple-of-three", "prime", "square", "one-digit", "two-digit")

@@ -79,18 +79,22 @@ class PrecomputedFeatures(nn.Module):
         return regions.features
 
 
-def prepend_region_mean(regions: Regions) -> Regions:
-    """Prepend the whole image to the regions of each image, with the mean of their features.
+def with_whole_image(regions: Regions) -> Regions:
+    """Prepend the whole image to the regions of each image, with ``regions.whole_image`` or the mean of their features.
 
     Masked regions are left out of the mean; the divisor is then their number plus 1e-5, as in the released code.
     Detector outputs are dropped, because the whole image has none.
+
+    Raises:
+        UserError: ``regions.whole_image`` has not one feature per image.
     """
     features, images = regions.features, regions.layout
-    owners = images.sequence_ids(features.device)
-    keep = torch.ones_like(owners, dtype=features.dtype) if regions.masked is None else (~regions.masked).to(features)
-    sums = features.new_zeros(len(images), features.shape[1]).index_add(0, owners, features * keep[:, None])
-    counts = features.new_zeros(len(images)).index_add(0, owners, keep)
-    means = sums / (counts.clamp(min=1) if regions.masked is None else counts + 1e-5)[:, None]
+    whole = _means(regions) if regions.whole_image is None else regions.whole_image
+    if whole.shape != (len(images), features.shape[1]):
+        raise UserError(
+            f"there are {len(images)} images with regions of {features.shape[1]} features, but whole_image has the "
+            f"shape {list(whole.shape)}"
+        )
     joint = join(SequenceLayout((1,) * len(images)), images, features.device)
     frame = regions.boxes.new_tensor([0.0, 0.0, 1.0, 1.0]).expand(len(images), 4)
     hidden = None
@@ -98,10 +102,11 @@ def prepend_region_mean(regions: Regions) -> Regions:
         hidden = joint.rows(regions.masked.new_zeros(len(images)), regions.masked)
     return replace(
         regions,
-        features=joint.rows(means, features),
+        features=joint.rows(whole, features),
         boxes=joint.rows(frame, regions.boxes),
         layout=joint.layout,
         masked=hidden,
+        whole_image=None,
         segments=None,
         classes=None,
         objects=None,
@@ -109,3 +114,13 @@ def prepend_region_mean(regions: Regions) -> Regions:
         words=None,
         geometry=None,
     )
+
+
+def _means(regions: Regions) -> Tensor:
+    """The mean of the features of the regions of each image that are not masked, [I, F]."""
+    features, images = regions.features, regions.layout
+    owners = images.sequence_ids(features.device)
+    keep = torch.ones_like(owners, dtype=features.dtype) if regions.masked is None else (~regions.masked).to(features)
+    sums = features.new_zeros(len(images), features.shape[1]).index_add(0, owners, features * keep[:, None])
+    counts = features.new_zeros(len(images)).index_add(0, owners, keep)
+    return sums / (counts.clamp(min=1) if regions.masked is None else counts + 1e-5)[:, None]

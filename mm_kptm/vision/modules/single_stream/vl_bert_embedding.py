@@ -15,7 +15,7 @@ from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.steps import Stream
 from mm_kptm.nn.sublayers import bert_norm
 from mm_kptm.nn.submodules import submodule
-from mm_kptm.vision.modules.single_stream.visual_features import prepend_region_mean
+from mm_kptm.vision.modules.single_stream.visual_features import with_whole_image
 
 #: Token label: index of the region that a token refers to, 0 for the whole image.
 REGION_LABEL = "region"
@@ -50,8 +50,8 @@ class VlBertEmbedding(nn.Module):
         text: words, positions and segments, with neither norm nor dropout.
         regions: from :class:`~mm_kptm.batch.Regions` to vectors [R, V].
         visual_dim: V.
-        whole_image: ``mean`` to put the mean of the regions in front of them; ``first`` where the first region of every
-            image is the whole image already.
+        whole_image: ``mean`` to put the whole image in front of the regions, with their mean where the inputs have no
+            feature of it; ``first`` where the first region of every image is the whole image already.
         masks_regions: whether there is a row for masked regions.
         reads_text_alone: whether there is a vector for texts without an image.
 
@@ -107,7 +107,7 @@ class VlBertEmbedding(nn.Module):
             shown, part = SequenceLayout((0,) * len(tokens.layout)), self.end[:0]
             words = self._text_alone()
         else:
-            regions = prepend_region_mean(regions) if self.whole_image == "mean" else regions
+            regions = with_whole_image(regions) if self.whole_image == "mean" else regions
             shown, rows = inputs.with_streams(regions=regions).repeat_shared()
             vectors = self.regions(regions)
             part = (self._linguistic(regions) + self.of_regions(vectors))[rows]

@@ -70,7 +70,8 @@ class VoltaVlBertEmbedding(TextBesideImage):
     """Words with the visual feature of the image, regions with a token embedding (Su et al. 2020, figure 1).
 
     In VOLTA's variant the whole image is the first region, but words have the visual feature of the last region, which
-    also has the token [END]. All regions share the position after the text, the last one has the next.
+    also has the token [END]. All regions share the position after the text, the last one has the next. The weights of
+    both visual norms begin at zero, so that a fresh model ignores vision.
 
     Args:
         text: the text's embedding; row 2 of its segments, its positions and its norm serve the regions, too.
@@ -107,6 +108,8 @@ class VoltaVlBertEmbedding(TextBesideImage):
         dim = text.word.embedding_dim
         require_rows(text.segment, 3)
         self.text_visual_norm, self.region_visual_norm = bert_norm(dim), bert_norm(dim)
+        for norm in (self.text_visual_norm, self.region_visual_norm):
+            nn.init.zeros_(norm.weight)
         self.region_word, self.end_word = nn.Embedding(1, dim), nn.Embedding(1, dim)
         self.masked_word = nn.Embedding(1, dim) if masks_words else None
         self.num_slots = num_slots

@@ -5,13 +5,13 @@ from string import Formatter
 import pytest
 
 from mm_kptm.errors import UserError
-from mm_kptm.suites.number_world.generator.fact_wording import KNOWN
 from mm_kptm.suites.number_world.generator.facts import RELATIONS
 from mm_kptm.suites.number_world.generator.language import SPECIALS, fill, indefinite, vocabulary, words
 from mm_kptm.suites.number_world.generator.lexicon import answers, colour_word, surface
 from mm_kptm.suites.number_world.generator.numerals import LANGUAGES, name
-from mm_kptm.suites.number_world.generator.statement_wording import REFERRED, STATED
-from mm_kptm.suites.number_world.generator.wording import SEEN
+from mm_kptm.suites.number_world.generator.wordings.fact_wording import KNOWN
+from mm_kptm.suites.number_world.generator.wordings.statement_wording import REFERRED, STATED
+from mm_kptm.suites.number_world.generator.wordings.wording import SEEN
 
 
 @pytest.mark.parametrize("wordings", [SEEN, KNOWN], ids=["seen", "known"])

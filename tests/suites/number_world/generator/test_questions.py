@@ -13,7 +13,7 @@ from mm_kptm.suites.number_world.generator.numerals import LANGUAGES, name
 from mm_kptm.suites.number_world.generator.questions import TYPES, generate
 from mm_kptm.suites.number_world.generator.scene import COLOURS
 from mm_kptm.suites.number_world.generator.splits import part
-from mm_kptm.suites.number_world.generator.wording import MORE, MOST, SIDES
+from mm_kptm.suites.number_world.generator.wordings.wording import MORE, MOST, SIDES
 
 
 @pytest.fixture(scope="module")

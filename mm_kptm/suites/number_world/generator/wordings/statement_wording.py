@@ -7,7 +7,7 @@ from left to right.
 
 from collections.abc import Mapping
 
-from mm_kptm.suites.number_world.generator.wording import Wording
+from mm_kptm.suites.number_world.generator.wordings.wording import Wording
 
 #: Between the items of a list, and before its last one.
 JOINTS: Mapping[str, tuple[str, str]] = {

@@ -1,71 +1,20 @@
-"""Image backbones: feature maps and pooled features of any timm model, and patches of raw pixels.
-
-A backbone maps normalised pictures to a grid of features; its :class:`ImageFormat` says how they are prepared.
+"""Any model of timm as a backbone: its feature map and its pooled features.
 
 Shapes: B pictures of h x w pixels, H x W cells, F features of a cell, P pooled features.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, cast
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from mm_kptm.errors import UserError, nearest
+from mm_kptm.nn.backbones.backbone import Backbone, ImageFormat, with_frozen_norms
 from mm_kptm.systems.packaged.weights import weights_of
-
-PATCHES = "patches"  #: name of the backbone without a network
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-
-
-@dataclass(frozen=True)
-class ImageFormat:
-    """Pictures as a backbone reads them: RGB on 0..1, minus ``mean``, divided by ``std``."""
-
-    size: int  #: side of the square pictures that it was published with, in pixels
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    interpolation: str = "bicubic"  #: resampling filter: bilinear or bicubic
-
-
-class Backbone(nn.Module, ABC):
-    """Pictures to a grid of features.
-
-    Attributes:
-        dim: features of a cell, F.
-        pooled_dim: features of a picture, P.
-        stride: side of a cell, in pixels of the prepared picture.
-        image_format: how pictures are prepared.
-        any_size: whether pictures of other sizes than that of its format are read.
-    """
-
-    dim: int
-    pooled_dim: int
-    stride: int
-    image_format: ImageFormat
-    any_size: bool
-
-    @abstractmethod
-    def forward(self, pixels: Tensor) -> Tensor:
-        """The feature map of every picture, [B, 3, h, w] -> [B, H, W, F].
-
-        Raises:
-            UserError: the pictures have a size that it does not read.
-        """
-
-    def pooled(self, pixels: Tensor) -> Tensor:
-        """One vector per picture, [B, 3, h, w] -> [B, P]: the mean of its cells unless the model pools otherwise."""
-        return self(pixels).mean((1, 2))
-
-    def grid(self, height: int, width: int) -> tuple[int, int]:
-        """Rows and columns of the map of a picture of ``height`` x ``width`` pixels, a begun cell counted as one."""
-        return -(-height // self.stride), -(-width // self.stride)
 
 
 class TimmBackbone(Backbone):
@@ -157,11 +106,7 @@ class TimmBackbone(Backbone):
     def train(self, mode: bool = True) -> Self:
         """Set the training mode of what is trained; the rest stays in evaluation mode."""
         super().train(mode and self.trainable)
-        if self.freeze_batch_norm:
-            for module in self.modules():
-                if isinstance(module, _NORMS):
-                    module.eval()
-        return self
+        return with_frozen_norms(self) if self.freeze_batch_norm else self
 
     def load(self, weights: Path) -> None:
         """Fill the model with a file of timm or torchvision, or a package; its classifier is left out.
@@ -202,69 +147,6 @@ class TimmBackbone(Backbone):
                 f"{list(expected[name].shape)}"
             )
         return filled
-
-
-class PatchBackbone(Backbone):
-    """Square patches of raw pixels on -1..1, without a network: the input of ViT and ViLT (Kim et al. 2021, section 3).
-
-    Args:
-        size: side of the pictures in pixels.
-        patch: side of a patch in pixels; divides ``size``.
-
-    Raises:
-        UserError: ``patch`` does not divide ``size``.
-    """
-
-    def __init__(self, *, size: int = 224, patch: int = 32) -> None:
-        super().__init__()
-        if patch < 1 or size % patch:
-            raise UserError(f"pictures of {size} pixels cannot be cut into patches of {patch}; take a divisor")
-        self.dim = self.pooled_dim = 3 * patch * patch
-        self.stride = patch
-        self.any_size = True
-        self.image_format = ImageFormat(size, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """The flattened pixels of every patch, channel by channel, [B, 3, h, w] -> [B, H, W, F]."""
-        height, width = pixels.shape[-2:]
-        if height % self.stride or width % self.stride:
-            raise UserError(
-                f"pictures of {height} x {width} pixels cannot be cut into patches of {self.stride}; resize them"
-            )
-        cut = functional.unfold(pixels, self.stride, stride=self.stride)  # [B, F, H * W]
-        return cut.mT.unflatten(1, (height // self.stride, width // self.stride))
-
-
-def build_backbone(
-    name: str,
-    *,
-    size: int | None = None,
-    patch: int = 32,
-    weights: Path | None = None,
-    trainable: bool = True,
-    freeze_batch_norm: bool = False,
-) -> Backbone:
-    """A backbone by name: any model of timm, or ``patches``.
-
-    Args:
-        name: in ``timm.list_models()``, or :data:`PATCHES`.
-        size: side of the pictures in pixels; None: as published, 224 for patches.
-        patch: side of a patch of ``patches``, in pixels.
-        weights: a file of timm or torchvision; None: fresh weights.
-        trainable: whether its parameters, and its BatchNorm statistics, are trained.
-        freeze_batch_norm: whether BatchNorm keeps its statistics all the same.
-
-    Raises:
-        UserError: there is no such backbone, it does not read that size, or the weights do not fit.
-    """
-    if name == PATCHES:
-        if weights is not None:
-            raise UserError(f"{PATCHES} are raw pixels and take no weights, but {weights} was given; leave it out")
-        return PatchBackbone(size=size or 224, patch=patch)
-    backbone = TimmBackbone(name, size=size, trainable=trainable, freeze_batch_norm=freeze_batch_norm)
-    if weights is not None:
-        backbone.load(weights)
-    return backbone
 
 
 def _timm_model(name: str, side: int) -> tuple[Any, bool]:

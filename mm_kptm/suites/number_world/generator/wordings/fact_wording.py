@@ -6,7 +6,7 @@ subject or object, ``{of_it}`` and ``{to_it}`` in the genitive and the dative (o
 
 from collections.abc import Mapping
 
-from mm_kptm.suites.number_world.generator.wording import Wording
+from mm_kptm.suites.number_world.generator.wordings.wording import Wording
 
 #: The number by its colour ``{c}``: as ``it``, ``of_it`` and ``to_it``.
 MEANT: Mapping[str, tuple[str, str, str]] = {
