@@ -228,6 +228,8 @@ class ContrastiveRetrieval(Task[PairBatch]):
 
 
 def _ranked(source: PairSource, images: Tensor, texts: Tensor, places: IntArray) -> Iterator[Row]:
+    searched = np.unique(np.stack([source.pools, places[: len(source)]]), axis=1)
+    pools_of = np.bincount(searched[1], minlength=len(images))
     for pool in np.unique(source.pools):
         captions = np.flatnonzero(source.pools == pool)
         seen, own = np.unique(places[captions], return_inverse=True)
@@ -237,9 +239,10 @@ def _ranked(source: PairSource, images: Tensor, texts: Tensor, places: IntArray)
         names = [abouts[int(np.flatnonzero(own == place)[0])].image for place in range(len(seen))]
         for about, row, right in zip(abouts, scores, mine, strict=True):
             yield _rank(_example(about, TO_IMAGE, about.image), names[int(row.argmax())], row, right)
-        for name, column, right in zip(names, scores.T, mine.T, strict=True):
+        for place, name, column, right in zip(seen, names, scores.T, mine.T, strict=True):
             first = abouts[int(right.nonzero()[0])]  # of several captions of an image, whatever is found
-            yield _rank(_example(first, TO_TEXT, first.id, id_=name), abouts[int(column.argmax())].id, column, right)
+            id_ = name if pools_of[place] == 1 else f"{name}-{first.language}"  # once in every pool
+            yield _rank(_example(first, TO_TEXT, first.id, id_=id_), abouts[int(column.argmax())].id, column, right)
 
 
 def _near_misses(source: PairSource, images: Tensor, texts: Tensor, places: IntArray) -> Iterator[Row]:

@@ -21,7 +21,7 @@ from mm_kptm.report.gallery import Fact
 from mm_kptm.suites.atlas.data.drawings import Pixels
 from mm_kptm.suites.atlas.datasets.drawings import changed
 from mm_kptm.suites.atlas.datasets.flag_controls import controls
-from mm_kptm.suites.atlas.datasets.flag_questions import FlagQuestion, generate, inject, name_questions
+from mm_kptm.suites.atlas.datasets.flag_questions import REAL, FlagQuestion, generate, inject, name_questions
 from mm_kptm.suites.atlas.datasets.flag_settings import AtlasFlagsData, entity_word, relation_word, words
 from mm_kptm.suites.atlas.datasets.flag_wording import QUESTIONS, RELATION_WORDS
 from mm_kptm.systems.text_format import BERT_FORMAT, TextFormat
@@ -73,7 +73,8 @@ def questions(
 ) -> QuestionSource:
     """Source of questions; facts hang from the names of countries as branches."""
     numbers = {label: number for number, label in enumerate(data.answers)}
-    gold = Packed.of(answers=[[numbers[one.answer]] for one in asked], tenths=[[10]] * len(asked))
+    right = [[numbers[answer] for answer in right_answers(data, one) if answer in numbers] for one in asked]
+    gold = Packed.of(answers=right, tenths=[[10] * len(one) for one in right])
     train = split.startswith("train")
     pictures = flags(data, data.variants if train else 1, "flags" if train else data.style)
     variants = data.variants if train else 1
@@ -88,6 +89,13 @@ def questions(
         gold,
         tuple(_about(one) for one in asked),
     )
+
+
+def right_answers(data: AtlasFlagsData, one: FlagQuestion) -> tuple[str, ...]:
+    """What counts as right: the answer, and every neighbour where the real borders hold."""
+    if one.relation != "borders" or one.world != REAL or one.arm == "swapped":
+        return (one.answer,)
+    return tuple(dict.fromkeys((one.answer, *data.atlas.tails("borders")[f"territory:{one.country}"])))
 
 
 def flags(data: AtlasFlagsData, variants: int, style: str) -> RegionCrops:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +13,6 @@ from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.datasets.settings import check_mask_rate
 from mm_kptm.errors import UserError, nearest
 from mm_kptm.suites.atlas.data.atlas import ATLAS_VERSION, EMBEDDED, TOKENIZER, Atlas, open_atlas
-from mm_kptm.suites.atlas.datasets.splits import SPLITS
 
 #: Styles by one vendor, or drawn after each other: no two of a set may be on both sides of ``style``.
 SAME_HAND = (frozenset({"openmoji", "openmoji-black"}), frozenset({"fluent-flat", "fluent-3d"}))
@@ -24,7 +24,8 @@ class AtlasData:
 
     name: Literal["atlas"] = "atlas"
     folder: Path | None = None  #: a larger tier, from `mm-kptm data fetch atlas`; the embedded one when null
-    split: Literal[SPLITS] = "iid"  # type: ignore[valid-type]  #: what test asks; every split is also test-NAME
+    split: Literal["iid", "style", "concept", "style-concept", "subgroup", "lang-text", "lang-0"] = "iid"
+    """What test asks; every split is also test-NAME."""
     styles: tuple[str, ...] = ("noto", "fluent-flat")  #: drawings that are trained; the first one is tested
     unseen_style: str = "noto-v1"  #: drawings of the split style
     languages: tuple[str, ...] = ("en", "de", "fr", "es", "zh", "ru", "ar", "hi")  #: of names beside drawings
@@ -74,7 +75,7 @@ class AtlasData:
 
     def tokenizer(self) -> Tokenizer:
         """Byte-level pieces, learnt on names that no split holds out."""
-        return open_tokenizer(self.atlas.folder / TOKENIZER)
+        return _tokenizer(self.atlas.folder / TOKENIZER)
 
     @property
     def unpaired_languages(self) -> tuple[str, ...]:
@@ -89,3 +90,8 @@ class AtlasData:
             "atlas": f"{ATLAS_VERSION}-{self.atlas.digest[:16]}",
             "settings": hashlib.sha256(repr(self).encode()).hexdigest(),
         }
+
+
+@cache
+def _tokenizer(path: Path) -> Tokenizer:
+    return open_tokenizer(path)

@@ -24,12 +24,12 @@ def write_drawings(run: Path, data: AtlasData, split: str) -> None:
     found = []
     for number in np.linspace(0, len(lines) - 1, COUNT).astype(int) if lines else ():
         line = lines[number]
-        language, code = line.text("language"), line.text("id").partition("/")[2]
+        language, code = line.text("language"), line.text("group").partition("/")[2]
         names = {one.code: atlas.names[language][index] for index, one in enumerate(atlas.concepts)}
         drawing = sheet[place[code]].repeat(LARGER, axis=0).repeat(LARGER, axis=1)
         found.append(
             GalleryExample(
-                id=f"{line.text('id')}-{language}",
+                id=line.text("id"),
                 question=f"its name in {language}?",
                 answer=names[line.text("answer").rpartition("-")[0]],
                 target=names[line.text("target").rpartition("-")[0]],

@@ -19,6 +19,7 @@ from mm_kptm.suites.atlas.datasets.flag_controls import controls
 from mm_kptm.suites.atlas.datasets.flag_questions import generate, inject, table_of
 from mm_kptm.suites.atlas.datasets.flag_settings import AtlasFlagsData, countries, entity_word
 from mm_kptm.suites.atlas.datasets.flag_wording import QUESTIONS, RELATION_WORDS, RELATIONS
+from mm_kptm.suites.atlas.datasets.flags import right_answers
 from mm_kptm.train.settings import TrainSettings
 
 DATA = AtlasFlagsData(questions=300, eval_questions=200, territories=12)
@@ -149,6 +150,14 @@ def test_flags_can_be_taken_away(vision):
     true = built(DATA).source("test").shown
     same = np.mean(shown.about == true.about)
     assert same < 0.3 if vision == "shuffled" else (shown.pictures.pixels == 0).all()
+
+
+def test_every_neighbour_is_right_where_the_real_borders_hold():
+    data = replace(REAL, relations=("borders",))
+    france = next(one for one in generate(data, "train") if one.country == "FR")
+    assert {"territory:ES", "territory:DE", "territory:IT"} <= set(right_answers(data, france))
+    assert right_answers(data, replace(france, arm="swapped")) == (france.answer,)
+    assert right_answers(REAL, generate(REAL, "test")[0]) == (generate(REAL, "test")[0].answer,)
 
 
 def test_most_populous_countries_come_first():

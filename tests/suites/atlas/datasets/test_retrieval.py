@@ -92,6 +92,8 @@ def test_every_split_is_measured_in_pools_of_one_language():
     small = prepared.sources["test-subgroup"]().first(12)
     rows = built().model.predictions(small)
     assert {row["type"] for row in rows} == {"image-to-text", "text-to-image"}
+    whole = built().model.predictions(prepared.sources["test-subgroup"]())
+    assert len({row["id"] + row["type"] for row in whole}) == len(whole), "a drawing is asked in every language"
     assert all("/" in row["group"] for row in rows), "a row knows the family of its concept"
 
 

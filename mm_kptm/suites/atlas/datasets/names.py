@@ -1,0 +1,101 @@
+"""Names of concepts as text alone: retrieval of names in other languages, masked and translation language modelling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from mm_kptm.batch import Inputs
+from mm_kptm.crosslingual.corpora.bitext import EncodedSentence, every_pair, monolingual, translations
+from mm_kptm.crosslingual.objectives.translation_language_modeling import TRANSLATIONS
+from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
+from mm_kptm.objectives.mixture import Mixture, Objectives
+from mm_kptm.objectives.spec import LANGUAGE_IDS, TEXTS, ObjectiveContext, Offers, build_objectives, find_objective
+from mm_kptm.preprocessing.inputs import InputSource
+from mm_kptm.suites.atlas.datasets.settings import AtlasData
+from mm_kptm.suites.atlas.datasets.splits import spelt_alike, split_side
+from mm_kptm.tasks.pretraining import ObjectiveSource, SourcesOfObjectives, heads_of
+from mm_kptm.tasks.text.sentence_retrieval import Meaning, ParallelSentences, TranslationSource
+from mm_kptm.train.protocol import Source
+
+SIDES = {"train": "iid", "dev": "dev", "test": "concept"}  #: the split whose concepts a side names
+
+
+def _encoded(data: AtlasData, concept: int, language: str) -> EncodedSentence:
+    tokenizer = data.tokenizer()
+    room = data.max_length - tokenizer.specials.around(1)
+    ids = tokenizer.encode(data.atlas.names[language][concept], language).ids[:room]
+    return EncodedSentence(ids, data.atlas.languages.index(language))
+
+
+def _languages(data: AtlasData) -> tuple[str, ...]:
+    return (*data.languages, *data.parallel_languages)
+
+
+def parallel_names(data: AtlasData, request: DataRequest) -> PreparedData:
+    """Names and their translations, every pair with the first language; names that are spelt the same are left out."""
+    first, *others = _languages(data)
+
+    def source(side: str) -> TranslationSource:
+        specials = data.tokenizer().specials
+        concepts = split_side(data, SIDES[side]).concepts
+        said = [
+            (concept, other)
+            for other in others
+            for concept in concepts
+            if data.atlas.names[first][concept]
+            and (name := data.atlas.names[other][concept])
+            and not spelt_alike(data.atlas, concept, name, (first,))
+        ]
+        return TranslationSource(
+            monolingual((_encoded(data, concept, first) for concept, _ in said), specials),
+            monolingual((_encoded(data, concept, other) for concept, other in said), specials),
+            tuple(Meaning(data.atlas.concepts[concept].code, "name", (first, other)) for concept, other in said),
+        )
+
+    return PreparedData(
+        sources={side: partial(source, side) for side in SIDES},
+        model=ParallelSentences,
+        sizes={"vocab_size": len(data.tokenizer())},
+        fingerprints=data.fingerprints,
+        baselines=lambda side: {"chance": 1 / max(1, len(split_side(data, SIDES[side]).concepts))},
+    )
+
+
+def pretraining(data: AtlasData, request: DataRequest) -> PreparedData:
+    """Names in all languages of the settings, and pairs of names for objectives on translations."""
+    tokenizer = data.tokenizer()
+    offers = Offers(data.name, {TEXTS: None, TRANSLATIONS: None, LANGUAGE_IDS: lambda: len(data.atlas.languages)})
+    context = ObjectiveContext(
+        tokenizer.specials, len(tokenizer), offers, data.mask_rate, request.recipe, request.objective_arguments
+    )
+    objectives = build_objectives(request.objectives, context)
+    forms = {name: find_objective(name).needs for name in objectives}
+    on_pairs = any(TRANSLATIONS in needs for needs in forms.values())
+
+    def inputs(side: str, needs: Sequence[str]) -> Source[Inputs]:
+        concepts = split_side(data, SIDES[side]).concepts
+        said = [
+            [_encoded(data, concept, one) for one in _languages(data) if data.atlas.names[one][concept]]
+            for concept in concepts
+        ]
+        if TRANSLATIONS in needs:
+            return InputSource(translations(every_pair(said), tokenizer.specials))
+        return InputSource(monolingual((one for meaning in said for one in meaning), tokenizer.specials))
+
+    def source(side: str) -> ObjectiveSource | SourcesOfObjectives:
+        if on_pairs:
+            return SourcesOfObjectives({name: inputs(side, needs) for name, needs in forms.items()}, objectives)
+        return ObjectiveSource(inputs(side, ()), Objectives(objectives))
+
+    return PreparedData(
+        sources={side: partial(source, side) for side in SIDES},
+        model=lambda system: Mixture(system, objectives, request.objectives),
+        sizes={"vocab_size": len(tokenizer), "num_languages": len(data.atlas.languages)},
+        heads=heads_of(objectives),
+        fingerprints=data.fingerprints,
+    )
+
+
+PARALLEL_NAMES = TaskDataset(ParallelSentences, AtlasData, parallel_names)
+PRETRAINING = TaskDataset(None, AtlasData, pretraining)

@@ -1,0 +1,156 @@
+"""Scenes of two to five drawings with boxes: a name in any language refers to one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mm_kptm.data.packing import Packed
+from mm_kptm.data.tokenizers.protocol import framed
+from mm_kptm.datasets.illustration import Illustration
+from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
+from mm_kptm.preprocessing.inputs import InputSource, RegionCrops
+from mm_kptm.preprocessing.text import TextEncoding
+from mm_kptm.random_streams import RandomStream, pick
+from mm_kptm.suites.atlas.data.drawings import SIZE, Pixels
+from mm_kptm.suites.atlas.datasets.settings import AtlasData
+from mm_kptm.suites.atlas.datasets.splits import SPLITS, split_side
+from mm_kptm.tasks.example import Example
+from mm_kptm.tasks.heads import requested_heads
+from mm_kptm.tasks.vision.grounding import ExpressionSource, Grounding
+
+CANVAS = 192  #: side of a scene in pixels
+LEAST, MOST = 2, 5  #: drawings of a scene
+SCENES = {"train": 8000, "dev": 500, "test": 1000}
+CELLS = CANVAS // SIZE  #: drawings that fit along a side
+REDUCED = 12  #: side of the pixels of a region
+FEATURES = REDUCED * REDUCED * 3
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Concepts at cells of the canvas, and the one that is referred to.
+
+    Args:
+        concepts: by number.
+        cells: of the canvas, from the upper left, row by row.
+        target: index of the concept that is named.
+        language: of the name.
+    """
+
+    concepts: tuple[int, ...]
+    cells: tuple[int, ...]
+    target: int
+    language: str
+
+    @property
+    def boxes(self) -> list[tuple[float, float, float, float]]:
+        """Corners of every drawing as fractions of the canvas."""
+        corners = [(cell % CELLS / CELLS, cell // CELLS / CELLS) for cell in self.cells]
+        return [(x, y, x + 1 / CELLS, y + 1 / CELLS) for x, y in corners]
+
+    def pixels(self, drawings: Mapping[int, Pixels]) -> Pixels:
+        """The canvas with the drawings, [CANVAS, CANVAS, 3]."""
+        canvas = np.full((CANVAS, CANVAS, 3), 255, np.uint8)
+        for concept, cell in zip(self.concepts, self.cells, strict=True):
+            top, left = cell // CELLS * SIZE, cell % CELLS * SIZE
+            canvas[top : top + SIZE, left : left + SIZE] = drawings[concept]
+        return canvas
+
+
+def compose(data: AtlasData, split: str, count: int) -> list[Scene]:
+    """Draw scenes of different families; each refers to one of its drawings, in the languages of the split."""
+    side = split_side(data, split)
+    family = {number: data.atlas.concepts[number].family for number in side.concepts}
+    rolls = RandomStream(data.seed, "scenes", split, count).words(count, 3 + 2 * MOST).tolist()
+    orders = RandomStream(data.seed, "cells", split, count).orders(count, CELLS * CELLS)
+    found = []
+    for roll, order in zip(rolls, orders, strict=True):
+        size = LEAST + pick(roll[0], MOST - LEAST + 1)
+        chosen: dict[str, int] = {}
+        for word in roll[3:]:
+            concept = side.concepts[pick(word, len(side.concepts))]
+            if len(chosen) < size:
+                chosen.setdefault(family[concept], concept)
+        concepts = tuple(chosen.values())
+        target = pick(roll[1], len(concepts))
+        language = side.languages[pick(roll[2], len(side.languages))]
+        if not data.atlas.names[language][concepts[target]]:
+            language = data.languages[0]
+        found.append(Scene(concepts, tuple(order[: len(concepts)].tolist()), target, language))
+    return found
+
+
+def reduced(drawings: Pixels) -> NDArray[np.uint8]:
+    """Drawings as the features of regions, [N, FEATURES]."""
+    step = SIZE // REDUCED
+    means = drawings.reshape(len(drawings), REDUCED, step, REDUCED, step, 3).mean(axis=(2, 4))
+    return np.asarray(means.round().astype(np.uint8).reshape(len(drawings), -1))
+
+
+def grounding(data: AtlasData, request: DataRequest) -> PreparedData:
+    """Names that refer to one drawing of a scene."""
+    tokenizer = data.tokenizer()
+    encoding = TextEncoding(tokenizer, data.max_length)
+
+    def named(split: str) -> str:
+        return {"train": "iid", "test": data.split}.get(split, split.removeprefix("test-"))
+
+    @cache
+    def scenes(split: str) -> tuple[Scene, ...]:
+        count = SCENES[split if split in SCENES else "test"]
+        return tuple(compose(data, named(split), count))
+
+    def source(split: str) -> ExpressionSource:
+        style = split_side(data, named(split)).style
+        place, sheet = data.atlas.place(style), data.atlas.pixels(style)
+        shown = scenes(split)
+        rows = [place[data.atlas.concepts[concept].code] for scene in shown for concept in scene.concepts]
+        boxes = [box for scene in shown for box in scene.boxes]
+        offsets = np.cumsum([0, *(len(scene.concepts) for scene in shown)])
+        crops = RegionCrops(reduced(sheet[rows]), np.array(boxes, np.float32), offsets)
+        room = data.max_length - tokenizer.specials.around(1)
+        names = [data.atlas.names[one.language][one.concepts[one.target]] for one in shown]
+        spelt = [tokenizer.encode(name, one.language).ids[:room] for name, one in zip(names, shown, strict=True)]
+        texts = encoding.pack([framed(tokenizer.specials, ids) for ids in spelt], [one.language for one in shown])
+        return ExpressionSource(
+            InputSource(texts, crops, np.arange(len(shown), dtype=np.int64)),
+            Packed.of(right=[[int(at == one.target) for at in range(len(one.concepts))] for one in shown]),
+            tuple(one.target for one in shown),
+            tuple(_about(data, number, one) for number, one in enumerate(shown)),
+        )
+
+    def illustrate(split: str, index: int) -> Illustration:
+        scene, style = scenes(split)[index], split_side(data, named(split)).style
+        place, sheet = data.atlas.place(style), data.atlas.pixels(style)
+        drawings = {one: sheet[place[data.atlas.concepts[one].code]] for one in scene.concepts}
+        names = data.atlas.names[scene.language]
+        return Illustration(
+            question=names[scene.concepts[scene.target]],
+            pixels=scene.pixels(drawings),
+            regions=tuple(names[one] for one in scene.concepts),
+            region=scene.target,
+        )
+
+    asked = [f"test-{split}" for split in SPLITS if split_side(data, split).languages]
+    return PreparedData(
+        sources={split: partial(source, split) for split in ("train", "dev", "test", *asked)},
+        model=Grounding,
+        sizes={"vocab_size": len(tokenizer), "region_dim": FEATURES},
+        heads=requested_heads(request.recipe, Grounding.HEADS),
+        fingerprints=data.fingerprints,
+        baselines=lambda split: {"chance": float(np.mean([1 / len(one.concepts) for one in scenes(split)]))},
+        illustrate=illustrate,
+    )
+
+
+def _about(data: AtlasData, number: int, scene: Scene) -> Example:
+    family = data.atlas.concepts[scene.concepts[scene.target]].family
+    return Example(f"scene-{number}", f"of-{len(scene.concepts)}", scene.language, family, str(scene.target))
+
+
+GROUNDING = TaskDataset(Grounding, AtlasData, grounding)
