@@ -47,11 +47,11 @@ class Adapter(nn.Module):
         bert_init(self.down, std=2e-4)
         bert_init(self.up, std=2e-4)
 
-    def forward(self, x: Tensor, reading: AttentionLayout) -> Tensor:
+    def forward(self, x: Tensor, attention_layout: AttentionLayout) -> Tensor:
         """Adapt hidden states, [T, D] -> [T, D]."""
         narrow = project(self.down, x)
         for layer in self.layers:
-            narrow = layer(narrow, reading)
+            narrow = layer(narrow, attention_layout)
         return x + project(self.up, narrow)
 
 
@@ -76,22 +76,22 @@ class AdapterSet(nn.Module):
         if skip == 1:
             raise UserError("an adapter_skip of 1 would add an adapter that comes later; give 0 for none, or 2 or more")
 
-    def outputs(self, states: Mapping[int, Tensor], reading: AttentionLayout) -> Iterator[Tensor]:
+    def outputs(self, states: Mapping[int, Tensor], attention_layout: AttentionLayout) -> Iterator[Tensor]:
         """Iterate over the output [T, D] of every adapter, without skip connections."""
-        for output, _ in self._walk(states, reading):
+        for output, _ in self._walk(states, attention_layout):
             yield output
 
-    def forward(self, states: Mapping[int, Tensor], reading: AttentionLayout) -> Tensor:
+    def forward(self, states: Mapping[int, Tensor], attention_layout: AttentionLayout) -> Tensor:
         """Output of the last adapter, [T, D], from the encoder's states [T, D] by depth."""
-        *_, (_, last) = self._walk(states, reading)
+        *_, (_, last) = self._walk(states, attention_layout)
         return last
 
-    def _walk(self, states: Mapping[int, Tensor], reading: AttentionLayout) -> Iterator[tuple[Tensor, Tensor]]:
+    def _walk(self, states: Mapping[int, Tensor], attention_layout: AttentionLayout) -> Iterator[tuple[Tensor, Tensor]]:
         """Iterate over (output, output with skip connection), both [T, D]; the next adapter reads the latter."""
         outputs: list[Tensor] = []
         carried: Tensor | None = None
         for depth, adapter in zip(self.depths, self.adapters, strict=True):
-            output = adapter(states[depth] if carried is None else states[depth] + carried, reading)
+            output = adapter(states[depth] if carried is None else states[depth] + carried, attention_layout)
             outputs.append(output)
             carried = output
             if self.skip and len(outputs) % self.skip == 0:
@@ -122,12 +122,12 @@ class Concatenated(nn.Module):
         return project(self.join, torch.cat(mapped, dim=-1))
 
 
-def _visible(reading: AttentionLayout) -> AttentionLayout:
-    return reading
+def _visible(attention_layout: AttentionLayout) -> AttentionLayout:
+    return attention_layout
 
 
-def _everything(reading: AttentionLayout) -> AttentionLayout:
-    return self_attention_layout(reading.sources)
+def _everything(attention_layout: AttentionLayout) -> AttentionLayout:
+    return self_attention_layout(attention_layout.sources)
 
 
 #: Attention of the adapter layers: the encoder's own mask, or every row of the sequence. The released code does the
@@ -195,28 +195,28 @@ class AdaptedStream(SingleStream):
         """Output of every adapter, [T, D] each, by the name of its set."""
         assembled: Assembled = self.embed(inputs)
         states = dict(enumerate(self._states(inputs, assembled)))
-        reading = self._sight(assembled.stream.attention)
-        return {name: list(side.outputs(states, reading)) for name, side in self._sets()}
+        attention_layout = self._sight(assembled.stream.attention)
+        return {name: list(side.outputs(states, attention_layout)) for name, side in self._sets()}
 
     def beside(self, inputs: Inputs) -> Tensor:
         """Final states of the tokens, [T, D], with the encoder detached: for training the adapter sets alone."""
         assembled: Assembled = self.embed(inputs)
-        reading = assembled.stream.attention
+        attention_layout = assembled.stream.attention
         # no no_grad here: autocast would cache detached casts of weights that the task trains
         states = {depth: x.detach() for depth, x in enumerate(self._states(inputs, assembled, detach=True))}
-        final: Tensor = self.fusion(states[len(self.layers)], self._outputs(states, reading))
+        final: Tensor = self.fusion(states[len(self.layers)], self._outputs(states, attention_layout))
         return final[assembled.text]
 
     def run(self, inputs: Inputs, assembled: Assembled, last: AttentionLayout) -> Tensor:
         """Final states of the query rows of ``last``; the top layer runs on all rows only where an adapter reads it."""
-        reading, top = assembled.stream.attention, len(self.layers)
+        attention_layout, top = assembled.stream.attention, len(self.layers)
         read = {depth for _, side in self._sets() for depth in side.depths}
         walk, states = self._states(inputs, assembled), dict[int, Tensor]()
         for depth, x in enumerate(walk if top in read or self.host is not None else islice(walk, top)):
             if depth in read:
                 states[depth] = x
         final = last.query_states(x) if depth == top else self.layers[-1](x, last)
-        outputs = self._outputs(states, reading)
+        outputs = self._outputs(states, attention_layout)
         fused: Tensor = self.fusion(final, {name: last.query_states(rows) for name, rows in outputs.items()})
         return fused
 
@@ -225,15 +225,15 @@ class AdaptedStream(SingleStream):
         if isinstance(self.host, Walkable):
             yield from self.host.states(inputs, assembled)
             return
-        x, reading = assembled.stream.x, assembled.stream.attention
+        x, attention_layout = assembled.stream.x, assembled.stream.attention
         yield x
         for layer in self.layers:
-            x = layer(x.detach() if detach else x, reading)
+            x = layer(x.detach() if detach else x, attention_layout)
             yield x
 
-    def _outputs(self, states: Mapping[int, Tensor], reading: AttentionLayout) -> dict[str, Tensor]:
-        reading = self._sight(reading)
-        return {name: side(states, reading) for name, side in self._sets()}
+    def _outputs(self, states: Mapping[int, Tensor], attention_layout: AttentionLayout) -> dict[str, Tensor]:
+        attention_layout = self._sight(attention_layout)
+        return {name: side(states, attention_layout) for name, side in self._sets()}
 
     def _sets(self) -> Iterable[tuple[str, AdapterSet]]:
         return cast("Iterable[tuple[str, AdapterSet]]", self.sides.items())

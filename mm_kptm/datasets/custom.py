@@ -109,27 +109,27 @@ def relation_classification(data: OwnTexts, request: DataRequest) -> PreparedDat
 
 def parallel_sentences(data: OwnTexts, request: DataRequest) -> PreparedData:
     """Sentences and their translations."""
-    reading = TextEncoding(data.tokenizer(), data.max_length, data.languages)
+    encoding = TextEncoding(data.tokenizer(), data.max_length, data.languages)
     return _files(
         data,
         reader(data, own.read_parallel),
-        lambda examples: translated(examples, reading),
+        lambda examples: translated(examples, encoding),
         model=data.retriever,
-        sizes={"vocab_size": len(reading.tokenizer)},
+        sizes={"vocab_size": len(encoding.tokenizer)},
     )
 
 
 def vqa(data: OwnImages, request: DataRequest) -> PreparedData:
     """Questions about images."""
     store = data.store(request, detections=data.tags)
-    reading = image_sources.reading_of(data, request.recipe)
+    encoding = image_sources.encoding_of(data, request.recipe)
     answers = _answers(reader(data, own.read_vqa)(data.train), data.min_count)
     return _files(
         data,
         reader(data, own.read_vqa),
-        lambda examples: image_sources.questions(examples, answers, reading, store, tags=data.tags),
+        lambda examples: image_sources.questions(examples, answers, encoding, store, tags=data.tags),
         model=lambda system: VQA(system, answers, criterion=one_answer),
-        sizes=image_sources.sizes_of(reading, store),
+        sizes=image_sources.sizes_of(encoding, store),
         heads=VQA.heads(request.recipe, len(answers)),
     )
 
@@ -138,15 +138,15 @@ def retrieval(data: OwnImages, request: DataRequest) -> PreparedData:
     """Images and their captions."""
     check_tags(data.tags, data.ranking)
     store = data.store(request, detections=data.tags)
-    reading = image_sources.reading_of(data, request.recipe)
+    encoding = image_sources.encoding_of(data, request.recipe)
     return _files(
         data,
         reader(data, own.read_retrieval),
         lambda examples: image_sources.captions(
-            examples, reading, store, pool=data.candidate_pool_size, tags=data.tags
+            examples, encoding, store, pool=data.candidate_pool_size, tags=data.tags
         ),
         model=partial(Retrieval, ranking=data.ranking),
-        sizes=image_sources.sizes_of(reading, store),
+        sizes=image_sources.sizes_of(encoding, store),
         heads=requested_heads(request.recipe, Retrieval.HEADS),
     )
 
@@ -154,15 +154,15 @@ def retrieval(data: OwnImages, request: DataRequest) -> PreparedData:
 def captioning(data: OwnImages, request: DataRequest) -> PreparedData:
     """Images and captions to write."""
     store = data.store(request, detections=data.tags)
-    reading = image_sources.reading_of(data, request.recipe)
-    captions = Captions(data, reading, store)
+    encoding = image_sources.encoding_of(data, request.recipe)
+    captions = Captions(data, encoding, store)
     examples = by_split(data.files, reader(data, own.read_retrieval))
     prepared = _files(
         data,
         reader(data, own.read_retrieval),
         lambda described: captions.source(described, every_caption=False),
         model=captions.model,
-        sizes=image_sources.sizes_of(reading, store),
+        sizes=image_sources.sizes_of(encoding, store),
         heads={HEAD: {}},
     )
     train = partial(captions.source, every_caption=True)
@@ -172,13 +172,13 @@ def captioning(data: OwnImages, request: DataRequest) -> PreparedData:
 def grounding(data: OwnImages, request: DataRequest) -> PreparedData:
     """Expressions and the boxes that they mean."""
     store = data.store(request)
-    reading = image_sources.reading_of(data, request.recipe)
+    encoding = image_sources.encoding_of(data, request.recipe)
     return _files(
         data,
         reader(data, own.read_grounding),
-        lambda examples: image_sources.expressions(examples, reading, store),
+        lambda examples: image_sources.expressions(examples, encoding, store),
         model=Grounding,
-        sizes=image_sources.sizes_of(reading, store),
+        sizes=image_sources.sizes_of(encoding, store),
         heads=requested_heads(request.recipe, Grounding.HEADS),
     )
 

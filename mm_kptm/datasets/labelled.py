@@ -36,7 +36,7 @@ def labelled_files(
     make: Make[T],
     labels: Sequence[str] | Callable[[Sequence[T]], Sequence[str]],
     *,
-    reading: TextEncoding | None = None,
+    encoding: TextEncoding | None = None,
     oracle: bool = False,
     **choices: Any,
 ) -> PreparedData:
@@ -49,22 +49,22 @@ def labelled_files(
         read: the examples of one file.
         make: a source of examples with the given labels.
         labels: to choose from, or how they are found among the training examples.
-        reading: how text becomes ids, with its injected facts; by the settings unless given.
+        encoding: how text becomes ids, with its injected facts; by the settings unless given.
         oracle: whether the examples say which fact they need.
         choices: of the task, beside its labels.
     """
-    if reading is None:
-        reading = data.text_encoding(request, oracle=oracle)
+    if encoding is None:
+        encoding = data.text_encoding(request, oracle=oracle)
     splits = counterfactual_splits(data.files, request, oracle=oracle)
     examples = by_split(data.files, read)
     chosen = tuple(labels(examples("train")) if callable(labels) else labels)
-    marks = reading.markers is not None
+    marks = encoding.markers is not None
 
     def source(split: str) -> Source[Labelled]:
         file, facts = splits[split]
 
         def encoded(some: Sequence[T]) -> LabelledSource:
-            return make(some, chosen, replace(reading, facts=facts))
+            return make(some, chosen, replace(encoding, facts=facts))
 
         if split == "train" and data.code_switching is not None:
             return CodeSwitchedSource(examples(file), encoded, data.code_switching)
@@ -74,7 +74,7 @@ def labelled_files(
     def shapes(file: str) -> tuple[list[tuple[str, ...]], list[str]]:
         """Which relations the facts of every labelled text have, whatever they say, and its gold label."""
         collected: list[tuple[str, ...]] = []
-        about = make(examples(file), chosen, replace(reading, facts="none", shapes=collected)).about
+        about = make(examples(file), chosen, replace(encoding, facts="none", shapes=collected)).about
         shaped = collected or [()] * len(about)
         known = [(shape, one.target) for shape, one in zip(shaped, about, strict=True) if one.is_labelled]
         return [shape for shape, _ in known], [target for _, target in known]
@@ -85,7 +85,7 @@ def labelled_files(
             return {}
         usual = Counter(answers).most_common(1)[0][0]
         scores = {"majority": targets.count(usual) / len(targets)}
-        if reading.injector is not None:
+        if encoding.injector is not None:
             given = by_shape(seen, answers, asked)
             scores[RELATIONS_ALONE] = sum(map(str.__eq__, given, targets)) / len(targets)
         return scores
@@ -93,22 +93,22 @@ def labelled_files(
     def model(system: System) -> Trainable[Any]:
         return task(system, chosen, marks=marks, **choices)
 
-    entities = {} if reading.table is None else {"entity_dim": reading.table.vectors.shape[1]}
+    entities = {} if encoding.table is None else {"entity_dim": encoding.table.vectors.shape[1]}
     return PreparedData(
         sources={split: partial(source, split) for split in splits},
         model=model,
-        sizes={"vocab_size": len(reading.tokenizer), "num_languages": max(len(reading.languages), 1), **entities},
+        sizes={"vocab_size": len(encoding.tokenizer), "num_languages": max(len(encoding.languages), 1), **entities},
         heads=task.heads(request.recipe, len(chosen), marks=marks),
         fingerprints=data.fingerprints
-        if reading.table is None
-        else {**data.fingerprints, "vectors": reading.table.hash},
+        if encoding.table is None
+        else {**data.fingerprints, "vectors": encoding.table.hash},
         baselines=baselines,
         knowledge_forms=frozenset(
-            {BRANCHES} if reading.injector is not None else {ENTITIES} if reading.table is not None else ()
+            {BRANCHES} if encoding.injector is not None else {ENTITIES} if encoding.table is not None else ()
         ),
-        vectors=None if reading.table is None else reading.table.vectors,
-        encoding=reading,
-        read_file=lambda path: make(read(path), chosen, reading),
+        vectors=None if encoding.table is None else encoding.table.vectors,
+        encoding=encoding,
+        read_file=lambda path: make(read(path), chosen, encoding),
     )
 
 

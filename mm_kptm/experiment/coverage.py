@@ -159,27 +159,27 @@ def _batches(source: Source[Any], indices: range) -> Iterator[Any]:
 
 
 def _of(inputs: Inputs, text: Tokens) -> Coverage:
-    owners = text.layout.sequence_ids(text.ids.device)
+    sequence_ids = text.layout.sequence_ids(text.ids.device)
     carriers = [torch.zeros(0, dtype=torch.long)]
     facts = fact_tokens = 0
     if isinstance(mask := text.attention_mask, Branches):
         on_fact = mask.branches > 0
-        keys = torch.stack([owners[on_fact], mask.words[on_fact], mask.branches[on_fact]], dim=1)
+        keys = torch.stack([sequence_ids[on_fact], mask.words[on_fact], mask.branches[on_fact]], dim=1)
         facts, fact_tokens = len(keys.unique(dim=0)), int(on_fact.sum())
-        carriers.append(owners[on_fact])
-    mentions = [*_linked(inputs, owners)]
+        carriers.append(sequence_ids[on_fact])
+    mentions = [*_linked(inputs, sequence_ids)]
     facts += sum(map(len, mentions))
     with_facts = len(torch.cat([*carriers, *mentions]).unique())
     return Coverage(len(text.layout), with_facts, facts, len(text.ids), fact_tokens)
 
 
-def _linked(inputs: Inputs, owners: Tensor) -> Iterator[Tensor]:
+def _linked(inputs: Inputs, sequence_ids: Tensor) -> Iterator[Tensor]:
     """The text of every linked mention."""
     if inputs.entities is not None:
-        yield owners[inputs.entities.linked]
+        yield sequence_ids[inputs.entities.linked]
     for candidates in (inputs.candidates or {}).values():
         named = (candidates.spans[:, 0] >= 0) & (candidates.entities > 0).any(dim=1)
-        yield candidates.layout.sequence_ids(owners.device)[named]
+        yield candidates.layout.sequence_ids(sequence_ids.device)[named]
 
 
 def _nothing(settings: Experiment, built: Built, split: str, found: Coverage) -> str:

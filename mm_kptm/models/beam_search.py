@@ -122,8 +122,8 @@ def beam_search(
         ids = torch.tensor([one.text[-1] for one in alive], device=source.x.device)
         states, memory = model.target.step(writing.row(ids, place), memory)
         texts = [one.text for one in alive]
-        owners = [number for number, beam in enumerate(beams) for _ in beam.alive]
-        likelihoods = some_token(filtered(score(states).log_softmax(-1), texts, owners, filters))
+        source_ids = [number for number, beam in enumerate(beams) for _ in beam.alive]
+        likelihoods = some_token(filtered(score(states).log_softmax(-1), texts, source_ids, filters))
         if place == 0 and first is not None:
             likelihoods = _forced(likelihoods, first)
         if place == writing.max_length - 2:

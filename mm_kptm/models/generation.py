@@ -104,10 +104,10 @@ def _written(
     ids = torch.full_like(live, writing.start)
     for place in range(writing.max_length - 1):
         states, memory = model.target.step(writing.row(ids, place), memory)
-        owners = live.tolist()
-        scores = filtered(score(states), [texts[owner] for owner in owners], owners, filters)
+        source_ids = live.tolist()
+        scores = filtered(score(states), [texts[owner] for owner in source_ids], source_ids, filters)
         ids = choose(some_token(scores))
-        for text, token in zip(owners, ids.tolist(), strict=True):
+        for text, token in zip(source_ids, ids.tolist(), strict=True):
             texts[text].append(token)
         unfinished = (ids != writing.stop).nonzero().squeeze(1)
         if not len(unfinished):
@@ -197,8 +197,8 @@ def beam(
         ids = torch.tensor([hypothesis.text[-1] for beam in alive for hypothesis in beam], device=device)
         states, memory = model.target.step(writing.row(ids, place), memory)
         written = [hypothesis.text for beam in alive for hypothesis in beam]
-        owners = [number for number, beam in enumerate(alive) for _ in beam]
-        likelihoods = some_token(filtered(score(states).log_softmax(-1), written, owners, filters))
+        source_ids = [number for number, beam in enumerate(alive) for _ in beam]
+        likelihoods = some_token(filtered(score(states).log_softmax(-1), written, source_ids, filters))
         totals = likelihoods + torch.tensor(
             [hypothesis.log_likelihood for beam in alive for hypothesis in beam], device=device, dtype=states.dtype
         ).unsqueeze(1)  # [K, V]

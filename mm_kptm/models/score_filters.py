@@ -21,14 +21,14 @@ Texts = Sequence[Sequence[int]]  #: the tokens of every hypothesis so far, its s
 class ScoreFilter(Protocol):
     """Changes the scores of the next token, before the best is taken or one is drawn."""
 
-    def __call__(self, scores: Tensor, texts: Texts, owners: Sequence[int]) -> Tensor:
-        """New scores [K, V]; ``owners`` name the source of every hypothesis."""
+    def __call__(self, scores: Tensor, texts: Texts, source_ids: Sequence[int]) -> Tensor:
+        """New scores [K, V]; ``source_ids`` name the source of every hypothesis."""
 
 
-def filtered(scores: Tensor, texts: Texts, owners: Sequence[int], filters: Sequence[ScoreFilter]) -> Tensor:
+def filtered(scores: Tensor, texts: Texts, source_ids: Sequence[int], filters: Sequence[ScoreFilter]) -> Tensor:
     """The scores after all filters, in their order."""
     for one in filters:
-        scores = one(scores, texts, owners)
+        scores = one(scores, texts, source_ids)
     return scores
 
 
@@ -49,10 +49,10 @@ class Prefixes:
         if not all(self.tokens):
             raise UserError("a prefix begins with the start token, but one is empty")
 
-    def __call__(self, scores: Tensor, texts: Texts, owners: Sequence[int]) -> Tensor:
+    def __call__(self, scores: Tensor, texts: Texts, source_ids: Sequence[int]) -> Tensor:
         forced = [
             (row, self.tokens[owner][len(text)])
-            for row, (text, owner) in enumerate(zip(texts, owners, strict=True))
+            for row, (text, owner) in enumerate(zip(texts, source_ids, strict=True))
             if len(text) < len(self.tokens[owner])
         ]
         if not forced:
@@ -81,7 +81,7 @@ class BadWords:
         if not all(self.words):
             raise UserError("a word that is not to be written has one token at least, but one is empty")
 
-    def __call__(self, scores: Tensor, texts: Texts, owners: Sequence[int]) -> Tensor:
+    def __call__(self, scores: Tensor, texts: Texts, source_ids: Sequence[int]) -> Tensor:
         refused = torch.zeros_like(scores, dtype=torch.bool)
         for word in self.words:
             *before, last = word
@@ -98,7 +98,7 @@ class MinLength:
     length: int
     stop: int
 
-    def __call__(self, scores: Tensor, texts: Texts, owners: Sequence[int]) -> Tensor:
+    def __call__(self, scores: Tensor, texts: Texts, source_ids: Sequence[int]) -> Tensor:
         short = torch.tensor([len(text) < self.length for text in texts], device=scores.device)
         refused = torch.zeros_like(scores, dtype=torch.bool)
         refused[:, self.stop] = short
@@ -111,7 +111,7 @@ class NoRepeatedNgrams:
 
     size: int
 
-    def __call__(self, scores: Tensor, texts: Texts, owners: Sequence[int]) -> Tensor:
+    def __call__(self, scores: Tensor, texts: Texts, source_ids: Sequence[int]) -> Tensor:
         refused = torch.zeros_like(scores, dtype=torch.bool)
         for row, text in enumerate(texts):
             end = tuple(text[len(text) - self.size + 1 :]) if self.size > 1 else ()
@@ -135,7 +135,7 @@ class Temperature:
         if not self.value > 0:
             raise UserError(f"a temperature is above 0, not {self.value}; take greedy search in place of 0")
 
-    def __call__(self, scores: Tensor, texts: Texts, owners: Sequence[int]) -> Tensor:
+    def __call__(self, scores: Tensor, texts: Texts, source_ids: Sequence[int]) -> Tensor:
         return scores / self.value
 
 
@@ -153,7 +153,7 @@ class TopK:
         if self.count < 1:
             raise UserError(f"a draw needs at least one of the best tokens, not the {self.count} best")
 
-    def __call__(self, scores: Tensor, texts: Texts, owners: Sequence[int]) -> Tensor:
+    def __call__(self, scores: Tensor, texts: Texts, source_ids: Sequence[int]) -> Tensor:
         least = scores.topk(min(self.count, scores.shape[1])).values[:, -1:]
         return scores.masked_fill(scores < least, -inf)
 
@@ -172,7 +172,7 @@ class TopP:
         if not 0 < self.mass <= 1:
             raise UserError(f"a draw is among tokens of a probability above 0 and up to 1, not {self.mass}")
 
-    def __call__(self, scores: Tensor, texts: Texts, owners: Sequence[int]) -> Tensor:
+    def __call__(self, scores: Tensor, texts: Texts, source_ids: Sequence[int]) -> Tensor:
         ordered, places = scores.sort(dim=1)  # rising
         rest = ordered.softmax(-1).cumsum(-1) <= 1 - self.mass
         rest[:, -1] = False

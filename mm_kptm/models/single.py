@@ -70,10 +70,10 @@ class SingleStream(nn.Module):
 
     def run(self, inputs: Inputs, assembled: Assembled, last: AttentionLayout) -> Tensor:
         """The final states of the query rows of ``last``, the attention layout of the last layer."""
-        x, reading = assembled.stream.x, assembled.stream.attention
+        x, attention_layout = assembled.stream.x, assembled.stream.attention
         *earlier, final = self.layers
         for layer in earlier:
-            x = layer(x, reading)
+            x = layer(x, attention_layout)
         rows: Tensor = final(x, last)
         return rows
 

@@ -111,7 +111,7 @@ class _Record(NamedTuple):
 
     name: str
     weights: Tensor
-    reading: AttentionLayout
+    attention_layout: AttentionLayout
     place: int
     repeated: bool  #: whether the module was called before, beyond the places where it stands
 
@@ -124,9 +124,9 @@ class _Kept:
         self.attentions: list[Tensor] = []
         self.cross_attentions: list[Tensor] = []
 
-    def attends_by(self, reading: AttentionLayout) -> bool:
+    def attends_by(self, attention_layout: AttentionLayout) -> bool:
         """Whether a layout is that of the stream's attention to itself."""
-        return any(reading is stream.attention for stream in self.streams)
+        return any(attention_layout is stream.attention for stream in self.streams)
 
     def add(self, record: _Record, *, cross: bool) -> None:
         """Add the weights of a layer."""
@@ -180,15 +180,15 @@ class _Recorder:
         if isinstance(output, Assembled) and not self.parts:
             self.parts = _parts(output)
 
-    def _observe(self, query: Tensor, key: Tensor, reading: AttentionLayout) -> None:
+    def _observe(self, query: Tensor, key: Tensor, attention_layout: AttentionLayout) -> None:
         module = self._running[-1] if self._running else self._encoder
         names, call = self._names[module], self._calls[module]
         self._calls[module] += 1
         name = names[min(call, len(names) - 1)]
-        q = pad(query, reading.queries).transpose(1, 2)
-        weights = padded_weights(q, pad(key, reading.sources).transpose(1, 2), reading)
+        q = pad(query, attention_layout.queries).transpose(1, 2)
+        weights = padded_weights(q, pad(key, attention_layout.sources).transpose(1, 2), attention_layout)
         self.by_module[name].append(weights)
-        self._new.append(_Record(name, weights, reading, len(self._new), repeated=call >= len(names)))
+        self._new.append(_Record(name, weights, attention_layout, len(self._new), repeated=call >= len(names)))
 
 
 def _streams(system: System, inputs: Inputs, state: HiddenState, depth: int) -> dict[str, Stream]:
@@ -213,12 +213,12 @@ def _keep_attention(kept: dict[str, _Kept], record: _Record, encoder: nn.Module)
         # a step computes its left side first; one that attends in place of its layers (VOLTA's) does so for both sides
         right = "right" in path or (len(path) == 1 and record.place % 2 == 1)
         stream, other = (kept[encoder.streams[side]] for side in (right, not right))
-        across = bool(other.streams) and record.reading.sources == other.streams[-1].aligned_layout
-        stream.add(record, cross=across and not stream.attends_by(record.reading))
+        across = bool(other.streams) and record.attention_layout.sources == other.streams[-1].aligned_layout
+        stream.add(record, cross=across and not stream.attends_by(record.attention_layout))
     elif isinstance(encoder, Seq2Seq):
         if root == "target":
             target = kept["target"]
-            target.add(record, cross=not target.attends_by(record.reading))
+            target.add(record, cross=not target.attends_by(record.attention_layout))
         elif not record.repeated:  # MASS reads its source a second time, for the decoder
             kept["text"].add(record, cross=False)
     elif root == "layers" or not hasattr(encoder, "layers"):

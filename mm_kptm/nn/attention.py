@@ -42,28 +42,28 @@ class Attention(nn.Module):
         self.value = nn.Linear(source_dim, width)
         self.out_proj = nn.Linear(width, dim)
 
-    def forward(self, x: Tensor, source: Tensor, reading: AttentionLayout) -> Tensor:
+    def forward(self, x: Tensor, source: Tensor, attention_layout: AttentionLayout) -> Tensor:
         """Attend from the query rows ``x`` [Q, D] to the rows ``source`` [S, source_dim] of their sequences: [Q, D].
 
         A source that several sequences share is projected once.
         """
         key, value = self.offer(source)
-        return self.read(x, reading.key_states(key), reading.key_states(value), reading)
+        return self.read(x, attention_layout.key_states(key), attention_layout.key_states(value), attention_layout)
 
     def offer(self, source: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of the source rows, each [S, H, W / H]; a decoder caches them."""
         return self._heads(project(self.key, source)), self._heads(project(self.value, source))
 
-    def read(self, x: Tensor, key: Tensor, value: Tensor, reading: AttentionLayout) -> Tensor:
+    def read(self, x: Tensor, key: Tensor, value: Tensor, attention_layout: AttentionLayout) -> Tensor:
         """Attend from the query rows ``x`` [Q, D] to keys and values [S, H, W / H]: [Q, D]."""
         dropout = self.dropout if self.training else 0.0
-        attended = attend(self._heads(project(self.query, x)), key, value, reading, dropout=dropout)
+        attended = attend(self._heads(project(self.query, x)), key, value, attention_layout, dropout=dropout)
         return project(self.out_proj, attended.flatten(1))
 
-    def weights(self, x: Tensor, source: Tensor, reading: AttentionLayout) -> list[Tensor]:
+    def weights(self, x: Tensor, source: Tensor, attention_layout: AttentionLayout) -> list[Tensor]:
         """Attention weights of the query rows over the source rows, one [H, n, m] per sequence."""
-        key = reading.key_states(project(self.key, source))
-        return weights(self._heads(project(self.query, x)), self._heads(key), reading)
+        key = attention_layout.key_states(project(self.key, source))
+        return weights(self._heads(project(self.query, x)), self._heads(key), attention_layout)
 
     def _heads(self, rows: Tensor) -> Tensor:
         """[Q, W] -> [Q, H, W / H]."""

@@ -33,7 +33,7 @@ class Memory:
     """Key-value cache of a decoder, for incremental decoding."""
 
     layers: tuple[LayerMemory, ...]
-    reading: AttentionLayout  #: from one row of each hypothesis to its source
+    attention_layout: AttentionLayout  #: from one row of each hypothesis to its source
     written: int  #: rows generated of each hypothesis, t
 
     def select(self, parents: Tensor, counts: SequenceLayout) -> Memory:
@@ -46,7 +46,7 @@ class Memory:
         layers = tuple(
             replace(layer, written=(layer.written[0][parents], layer.written[1][parents])) for layer in self.layers
         )
-        return replace(self, layers=layers, reading=replace(self.reading, queries=counts))
+        return replace(self, layers=layers, attention_layout=replace(self.attention_layout, queries=counts))
 
 
 class DecoderLayer(nn.Module):
@@ -58,10 +58,10 @@ class DecoderLayer(nn.Module):
         self.cross_attention = cross_attention
         self.ffn = ffn
 
-    def forward(self, x: Tensor, reading: AttentionLayout, source: Stream) -> Tensor:
+    def forward(self, x: Tensor, attention_layout: AttentionLayout, source: Stream) -> Tensor:
         """New states of the query rows of ``x`` [T, D]: [Q, D]."""
-        x = self.self_attention(x, reading)
-        return self.ffn(self.cross_attention(x, between(Stream.of(x, reading.queries), source), source.x))
+        x = self.self_attention(x, attention_layout)
+        return self.ffn(self.cross_attention(x, between(Stream.of(x, attention_layout.queries), source), source.x))
 
     def remember(self, source: Tensor, count: int) -> LayerMemory:
         """The cache of ``count`` empty hypotheses over a source [S, D]."""
@@ -69,7 +69,7 @@ class DecoderLayer(nn.Module):
         empty = key.new_empty(count, 0, *key.shape[1:])
         return LayerMemory(source=(key, value), written=(empty, empty))
 
-    def step(self, x: Tensor, memory: LayerMemory, reading: AttentionLayout) -> tuple[Tensor, LayerMemory]:
+    def step(self, x: Tensor, memory: LayerMemory, attention_layout: AttentionLayout) -> tuple[Tensor, LayerMemory]:
         """States of the next row of every hypothesis, [K, D], and the extended cache."""
         new = self.self_attention.attention.offer(x)
         key, value = (torch.cat([old, row[:, None]], 1) for old, row in zip(memory.written, new, strict=True))
@@ -80,8 +80,8 @@ class DecoderLayer(nn.Module):
                 x, key.flatten(0, 1), value.flatten(0, 1), cross_attention_layout(*rows)
             ),
         )
-        key_read, value_read = (reading.key_states(part) for part in memory.source)
-        x = self.cross_attention.add(x, self.cross_attention.attention.read(x, key_read, value_read, reading))
+        key_read, value_read = (attention_layout.key_states(part) for part in memory.source)
+        x = self.cross_attention.add(x, self.cross_attention.attention.read(x, key_read, value_read, attention_layout))
         return self.ffn(x), replace(memory, written=(key, value))
 
 
@@ -113,16 +113,16 @@ class Decoder(nn.Module):
 
     def forward(self, tokens: Tokens, source: Stream, output_rows: Rows = EVERY_ROW) -> Tensor:
         """The final states of the output rows, [Q, D]; the last layer computes only those."""
-        x, reading, _ = self._embedded(tokens)
+        x, attention_layout, _ = self._embedded(tokens)
         *earlier, last = self.layers
         for layer in earlier:
-            x = layer(x, reading, source)
+            x = layer(x, attention_layout, source)
         if output_rows is EVERY_ROW:
-            return last(x, reading, source)
+            return last(x, attention_layout, source)
         numbers = row_numbers(output_rows, len(x), x.device)
         # restrict_queries takes ascending rows
         rows, positions = (copied(part, x.device) for part in torch.unique(on_host(numbers), return_inverse=True))
-        return last(x, reading.restrict_queries(rows), source)[positions]
+        return last(x, attention_layout.restrict_queries(rows), source)[positions]
 
     def begin(self, source: Stream) -> Memory:
         """The cache of one empty hypothesis per source."""
@@ -139,7 +139,7 @@ class Decoder(nn.Module):
         x = self.embed(tokens)
         layers = []
         for layer, cache in zip(self._decoder_layers(), memory.layers, strict=True):
-            x, cache = layer.step(x, cache, memory.reading)
+            x, cache = layer.step(x, cache, memory.attention_layout)
             layers.append(cache)
         return x, replace(memory, layers=tuple(layers), written=memory.written + 1)
 

@@ -23,13 +23,16 @@ from mm_kptm.nn.sublayers import AttentionSublayer, FeedForwardSublayer, Layer, 
 class PreNormAttention(AttentionSublayer):
     """Norm, attention, residual (Xiong et al. 2020, figure 1b); a source stream is not normed."""
 
-    def forward(self, x: Tensor, reading: AttentionLayout, source: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, attention_layout: AttentionLayout, source: Tensor | None = None) -> Tensor:
         """Attend from the query rows of ``x`` [T, D] to ``source`` [S, source_dim], or to ``x`` itself: [Q, D]."""
         if source is None:
             normed = self.norm(x)
-            return self.add(reading.query_states(x), self.attention(reading.query_states(normed), normed, reading))
-        queries = reading.query_states(x)
-        return self.add(queries, self.attention(self.norm(queries), source, reading))
+            return self.add(
+                attention_layout.query_states(x),
+                self.attention(attention_layout.query_states(normed), normed, attention_layout),
+            )
+        queries = attention_layout.query_states(x)
+        return self.add(queries, self.attention(self.norm(queries), source, attention_layout))
 
     def add(self, x: Tensor, read: Tensor) -> Tensor:
         """Residual connection without a norm, x + dropout(read): [Q, D]."""
@@ -50,7 +53,7 @@ class PreNormDecoderLayer(DecoderLayer):
     Both attention sublayers are :class:`PreNormAttention`.
     """
 
-    def step(self, x: Tensor, memory: LayerMemory, reading: AttentionLayout) -> tuple[Tensor, LayerMemory]:
+    def step(self, x: Tensor, memory: LayerMemory, attention_layout: AttentionLayout) -> tuple[Tensor, LayerMemory]:
         """States of the next row of every hypothesis, [K, D], and the extended cache."""
         normed = self.self_attention.norm(x)
         new = self.self_attention.attention.offer(normed)
@@ -59,9 +62,9 @@ class PreNormDecoderLayer(DecoderLayer):
         x = self.self_attention.add(
             x, self.self_attention.attention.read(normed, key.flatten(0, 1), value.flatten(0, 1), own)
         )
-        key_read, value_read = (reading.key_states(part) for part in memory.source)
+        key_read, value_read = (attention_layout.key_states(part) for part in memory.source)
         x = self.cross_attention.add(
-            x, self.cross_attention.attention.read(self.cross_attention.norm(x), key_read, value_read, reading)
+            x, self.cross_attention.attention.read(self.cross_attention.norm(x), key_read, value_read, attention_layout)
         )
         return self.ffn(x), replace(memory, written=(key, value))
 

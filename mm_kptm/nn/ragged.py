@@ -212,30 +212,32 @@ def observed_attention(observer: Observer) -> Iterator[None]:
         _observer = previous
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, reading: AttentionLayout, *, dropout: float = 0.0) -> Tensor:
+def attend(
+    query: Tensor, key: Tensor, value: Tensor, attention_layout: AttentionLayout, *, dropout: float = 0.0
+) -> Tensor:
     """Attention output of every query row: [Q, H, E] from query [Q, H, E], key and value [S, H, E].
 
-    Scaled dot-product attention (Vaswani et al. 2017, eq. 1) within the sequences of ``reading``.
+    Scaled dot-product attention (Vaswani et al. 2017, eq. 1) within the sequences of ``attention_layout``.
     """
     if torch.compiler.is_compiling():
-        return _compiled_attend(query, key, value, reading, dropout)
+        return _compiled_attend(query, key, value, attention_layout, dropout)
     if _observer is not None:
-        _observer(query, key, reading)
+        _observer(query, key, attention_layout)
     if not len(query):
         return query  # the kernels need at least one row
     if (records := _records.get()) is not None:
-        return _recorded(query, key, value, reading, records)
-    kernel = reading.kernel(query.device, query.dtype, head_dim=query.shape[-1], dropout=dropout > 0)
+        return _recorded(query, key, value, attention_layout, records)
+    kernel = attention_layout.kernel(query.device, query.dtype, head_dim=query.shape[-1], dropout=dropout > 0)
     if kernel == "flex":
-        return compute_flex(query, key, value, reading.blocks(query.device))
-    return compute_calls(query, key, value, reading.calls(kernel, query.device), dropout)
+        return compute_flex(query, key, value, attention_layout.blocks(query.device))
+    return compute_calls(query, key, value, attention_layout.calls(kernel, query.device), dropout)
 
 
 class AttentionRecord(NamedTuple):
     """One call of :func:`attend`: its weights, [B, H, n, m] with padding at zero, and which rows they are of."""
 
     weights: Tensor
-    reading: AttentionLayout
+    attention_layout: AttentionLayout
 
 
 _records: ContextVar[list[AttentionRecord] | None] = ContextVar("records", default=None)
@@ -256,18 +258,20 @@ def recorded_attention() -> Iterator[list[AttentionRecord]]:
 
 
 def _recorded(
-    query: Tensor, key: Tensor, value: Tensor, reading: AttentionLayout, records: list[AttentionRecord]
+    query: Tensor, key: Tensor, value: Tensor, attention_layout: AttentionLayout, records: list[AttentionRecord]
 ) -> Tensor:
-    q = pad(query, reading.queries).transpose(1, 2)  # [B, H, n, E]
-    k, v = (pad(rows, reading.sources).transpose(1, 2) for rows in (key, value))
-    found = padded_weights(q, k, reading)
-    records.append(AttentionRecord(found, reading))
-    return (found @ v).transpose(1, 2)[_real(reading.queries, query.device)]
+    q = pad(query, attention_layout.queries).transpose(1, 2)  # [B, H, n, E]
+    k, v = (pad(rows, attention_layout.sources).transpose(1, 2) for rows in (key, value))
+    found = padded_weights(q, k, attention_layout)
+    records.append(AttentionRecord(found, attention_layout))
+    return (found @ v).transpose(1, 2)[_real(attention_layout.queries, query.device)]
 
 
-def _compiled_attend(query: Tensor, key: Tensor, value: Tensor, reading: AttentionLayout, dropout: float) -> Tensor:
+def _compiled_attend(
+    query: Tensor, key: Tensor, value: Tensor, attention_layout: AttentionLayout, dropout: float
+) -> Tensor:
     """Attention inside of a compiled layer; the layout was lowered before."""
-    lowered = reading.lowered
+    lowered = attention_layout.lowered
     if lowered is None:
         raise RuntimeError("a compiled layer got an attention layout that is not lowered; call its prepare before")
     if isinstance(lowered, AttentionCalls):
@@ -275,31 +279,38 @@ def _compiled_attend(query: Tensor, key: Tensor, value: Tensor, reading: Attenti
     return compute_flex(query, key, value, lowered)
 
 
-def padded_attend(query: Tensor, key: Tensor, value: Tensor, reading: AttentionLayout) -> Tensor:
+def padded_attend(query: Tensor, key: Tensor, value: Tensor, attention_layout: AttentionLayout) -> Tensor:
     """Reference for :func:`attend`: pads every sequence to the longest."""
-    q = pad(query, reading.queries).transpose(1, 2)  # [B, H, n, E]
-    k, v = (pad(rows, reading.sources).transpose(1, 2) for rows in (key, value))
-    attended = padded_weights(q, k, reading) @ v
-    return attended.transpose(1, 2)[_real(reading.queries, query.device)]
+    q = pad(query, attention_layout.queries).transpose(1, 2)  # [B, H, n, E]
+    k, v = (pad(rows, attention_layout.sources).transpose(1, 2) for rows in (key, value))
+    attended = padded_weights(q, k, attention_layout) @ v
+    return attended.transpose(1, 2)[_real(attention_layout.queries, query.device)]
 
 
-def weights(query: Tensor, key: Tensor, reading: AttentionLayout) -> list[Tensor]:
+def weights(query: Tensor, key: Tensor, attention_layout: AttentionLayout) -> list[Tensor]:
     """Attention weights of query rows over source rows, one [H, n, m] per sequence; rows sum to one."""
-    q, k = (pad(rows, layout).transpose(1, 2) for rows, layout in ((query, reading.queries), (key, reading.sources)))
-    all_weights = padded_weights(q, k, reading)
-    sizes = zip(all_weights, reading.queries.lengths, reading.sources.lengths, strict=True)
+    q, k = (
+        pad(rows, layout).transpose(1, 2)
+        for rows, layout in ((query, attention_layout.queries), (key, attention_layout.sources))
+    )
+    all_weights = padded_weights(q, k, attention_layout)
+    sizes = zip(all_weights, attention_layout.queries.lengths, attention_layout.sources.lengths, strict=True)
     return [one[:, :n, :m] for one, n, m in sizes]
 
 
-def padded_weights(query: Tensor, key: Tensor, reading: AttentionLayout) -> Tensor:
+def padded_weights(query: Tensor, key: Tensor, attention_layout: AttentionLayout) -> Tensor:
     """Softmax of the scores over unmasked source rows, [B, H, n, m]."""
     device = query.device
-    rows = torch.arange(reading.queries.total, device=device) if reading.query_rows is None else reading.query_rows
-    numbers = pad(rows, reading.queries)[:, :, None]
-    sources = pad(torch.arange(reading.sources.total, device=device), reading.sources)[:, None, :]
-    seen = _real(reading.sources, device)[:, None, :].expand(-1, numbers.shape[1], -1)
-    if reading.mask is not None:
-        attention_mask = seen & reading.mask.mask_mod(numbers, sources)
+    rows = (
+        torch.arange(attention_layout.queries.total, device=device)
+        if attention_layout.query_rows is None
+        else attention_layout.query_rows
+    )
+    numbers = pad(rows, attention_layout.queries)[:, :, None]
+    sources = pad(torch.arange(attention_layout.sources.total, device=device), attention_layout.sources)[:, None, :]
+    seen = _real(attention_layout.sources, device)[:, None, :].expand(-1, numbers.shape[1], -1)
+    if attention_layout.mask is not None:
+        attention_mask = seen & attention_layout.mask.mask_mod(numbers, sources)
         seen = torch.where(attention_mask.any(-1, keepdim=True), attention_mask, seen)
     scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
     unseen = ~seen.unsqueeze(1)

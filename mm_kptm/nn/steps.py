@@ -157,14 +157,16 @@ class CrossStep(Step):
 
 def between(reader: Stream, source: Stream) -> AttentionLayout:
     """Cross-attention layout from one stream to another, sequence by sequence."""
-    reading = cross_attention_layout(reader.aligned_layout, source.aligned_layout)
+    attention_layout = cross_attention_layout(reader.aligned_layout, source.aligned_layout)
     if reader.shared is not None:
-        reading = replace(reading, query_rows=reader.shared.rows)
+        attention_layout = replace(attention_layout, query_rows=reader.shared.rows)
     if source.shared is not None:
-        reading = replace(reading, source_rows=source.shared.rows)
+        attention_layout = replace(attention_layout, source_rows=source.shared.rows)
     if source.attention.mask is not None:
-        reading = replace(reading, mask=Open.of(source.attention.mask, source.layout.total, source.x.device))
-    return reading
+        attention_layout = replace(
+            attention_layout, mask=Open.of(source.attention.mask, source.layout.total, source.x.device)
+        )
+    return attention_layout
 
 
 def _self_attend(layer: nn.Module | None, stream: Stream, rows: Rows) -> Stream:
@@ -174,16 +176,18 @@ def _self_attend(layer: nn.Module | None, stream: Stream, rows: Rows) -> Stream:
         return stream._replace(x=layer(stream.x, stream.attention))
     if rows is NO_ROWS:
         return stream.select(NO_ROWS)
-    reading = stream.attention.restrict_queries(row_numbers(rows, stream.layout.total, stream.x.device))
-    return Stream.of(layer(stream.x, reading), reading.queries)
+    attention_layout = stream.attention.restrict_queries(row_numbers(rows, stream.layout.total, stream.x.device))
+    return Stream.of(layer(stream.x, attention_layout), attention_layout.queries)
 
 
 def _cross_attend(layer: nn.Module, reader: Stream, source: Stream, rows: Rows) -> Stream:
     if rows is NO_ROWS:
         return reader.select(NO_ROWS)
-    reading = between(reader, source)
+    attention_layout = between(reader, source)
     if rows is EVERY_ROW:
-        attended = layer(reader.x, reading, source.x)
+        attended = layer(reader.x, attention_layout, source.x)
         return reader._replace(x=attended) if reader.shared is None else Stream.of(attended, reader.aligned_layout)
-    reading = reading.restrict_queries(row_numbers(rows, reader.aligned_layout.total, reader.x.device))
-    return Stream.of(layer(reader.x, reading, source.x), reading.queries)
+    attention_layout = attention_layout.restrict_queries(
+        row_numbers(rows, reader.aligned_layout.total, reader.x.device)
+    )
+    return Stream.of(layer(reader.x, attention_layout, source.x), attention_layout.queries)

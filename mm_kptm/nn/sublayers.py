@@ -89,10 +89,10 @@ class AttentionSublayer(nn.Module):
         self.norm = norm
         self.drop = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, reading: AttentionLayout, source: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, attention_layout: AttentionLayout, source: Tensor | None = None) -> Tensor:
         """Attend from the query rows of ``x`` [T, D] to ``source`` [S, source_dim], or to ``x`` itself: [Q, D]."""
-        queries = reading.query_states(x)
-        return self.add(queries, self.attention(queries, x if source is None else source, reading))
+        queries = attention_layout.query_states(x)
+        return self.add(queries, self.attention(queries, x if source is None else source, attention_layout))
 
     def add(self, x: Tensor, read: Tensor) -> Tensor:
         """Residual connection: norm(x + dropout(read)), [Q, D]."""
@@ -125,9 +125,9 @@ class Layer(nn.Module):
         self.self_attention = self_attention
         self.ffn = ffn
 
-    def forward(self, x: Tensor, reading: AttentionLayout, source: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, attention_layout: AttentionLayout, source: Tensor | None = None) -> Tensor:
         """New states of the query rows of ``x`` [T, D], attending to ``source`` or to ``x`` itself: [Q, D]."""
-        return self.ffn(self.self_attention(x, reading, source))
+        return self.ffn(self.self_attention(x, attention_layout, source))
 
 
 def attention_sublayer(

@@ -45,25 +45,25 @@ class Ascent:
 
         .. math:: \delta \leftarrow \Pi(\delta + \eta\, g / \max(\lVert g \rVert, 10^{-8}))
         """
-        owners = layout.sequence_ids(delta.device)
+        sequence_ids = layout.sequence_ids(delta.device)
         length = sequence_norms(gradient, layout, self.norm)
-        moved = delta + self.lr * gradient / length.clamp(min=LEAST)[owners][:, None]
+        moved = delta + self.lr * gradient / length.clamp(min=LEAST)[sequence_ids][:, None]
         if self.max_norm <= 0:
             return moved.detach()
         if self.norm == "linf":
             return moved.clamp(-self.max_norm, self.max_norm).detach()
         reached = length if self.projects_by_gradient else sequence_norms(moved, layout, self.norm)
         scale = torch.where(reached > self.max_norm, self.max_norm / reached.clamp(min=LEAST), 1.0)
-        return (moved * scale[owners][:, None]).detach()
+        return (moved * scale[sequence_ids][:, None]).detach()
 
 
 def sequence_norms(rows: Tensor, layout: SequenceLayout, norm: Norm) -> Tensor:
     """The norm of all elements of every sequence, [T, D] -> [B]."""
-    owners = layout.sequence_ids(rows.device)
+    sequence_ids = layout.sequence_ids(rows.device)
     zeros = rows.new_zeros(len(layout))
     if norm == "linf":
-        return zeros.scatter_reduce(0, owners, rows.abs().amax(1), "amax")
-    return zeros.index_add(0, owners, rows.square().sum(1)).sqrt()
+        return zeros.scatter_reduce(0, sequence_ids, rows.abs().amax(1), "amax")
+    return zeros.index_add(0, sequence_ids, rows.square().sum(1)).sqrt()
 
 
 def symmetric_kl(ours: Tensor, theirs: Tensor, *, reduction: Literal["batchmean", "mean"] = "batchmean") -> Tensor:

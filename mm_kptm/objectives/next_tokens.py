@@ -51,9 +51,9 @@ class NextTokens(RowObjective[Continuation]):
             inputs = inputs.with_streams(text=replace(tokens, attention_mask=Causal()))
         else:
             raise UserError("next-tokens continues a text, but the inputs have none")
-        owners = tokens.layout.sequence_ids(tokens.ids.device)
-        rows = (owners[:-1] == owners[1:]).nonzero().squeeze(1)
-        return Continuation(inputs, rows, tokens.ids[rows + 1], owners[rows], stream)
+        sequence_ids = tokens.layout.sequence_ids(tokens.ids.device)
+        rows = (sequence_ids[:-1] == sequence_ids[1:]).nonzero().squeeze(1)
+        return Continuation(inputs, rows, tokens.ids[rows + 1], sequence_ids[rows], stream)
 
     def losses(self, system: System, batch: Continuation) -> Tensor:
         """The cross-entropy of every predicted token, [P]."""

@@ -67,7 +67,7 @@ class NgramContrast:
             UserError: fewer than two sentences have a word.
         """
         tokens = required_text(inputs)
-        words = ~torch.isin(tokens.ids, torch.tensor(sorted(self.specials.never_hidden)))
+        words = ~torch.isin(tokens.ids, torch.tensor(sorted(self.specials.never_masked)))
         spans = [
             span
             for first, length in zip(tokens.layout.offsets, tokens.layout.lengths, strict=False)
@@ -82,11 +82,11 @@ class NgramContrast:
 
     def masked(self, tokens: Tokens, spans: Sequence[tuple[int, int]]) -> MaskedNgrams:
         """The given n-grams, first row and the one behind the last, masked and cut out."""
-        ids, owners = tokens.ids.clone(), tokens.layout.sequence_ids(tokens.ids.device)
+        ids, sequence_ids = tokens.ids.clone(), tokens.layout.sequence_ids(tokens.ids.device)
         for first, stop in spans:
             ids[first:stop] = self.specials.mask
         offsets = tokens.layout.offsets
-        rows = [range(offsets[owner], offsets[owner + 1]) for owner in (int(owners[first]) for first, _ in spans)]
+        rows = [range(offsets[owner], offsets[owner + 1]) for owner in (int(sequence_ids[first]) for first, _ in spans)]
         taken = [list(one) for one in rows]
         languages = None if tokens.languages is None else [tokens.languages[one].tolist() for one in taken]
         anchors = Tokens.of(

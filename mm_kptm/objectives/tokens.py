@@ -48,10 +48,10 @@ class BernoulliOrFirst:
 
     def __call__(self, draws: Tensor, may: Tensor, layout: SequenceLayout) -> Tensor:
         hidden = may & (draws < self.rate)
-        owners = layout.sequence_ids(may.device)
-        none = torch.zeros(len(layout), dtype=torch.long).index_add(0, owners, hidden.long()) == 0
+        sequence_ids = layout.sequence_ids(may.device)
+        none = torch.zeros(len(layout), dtype=torch.long).index_add(0, sequence_ids, hidden.long()) == 0
         rank = _rank(torch.arange(len(may), dtype=torch.double), may, layout)
-        return hidden | (may & none[owners] & (rank == 0))
+        return hidden | (may & none[sequence_ids] & (rank == 0))
 
 
 @dataclass(frozen=True)
@@ -94,15 +94,15 @@ class WholeUnitCount:
         rows = may.nonzero().squeeze(1)
         if not len(rows):
             return hidden
-        owners = layout.sequence_ids(draws.device)[rows]
+        sequence_ids = layout.sequence_ids(draws.device)[rows]
         order = torch.argsort(draws[rows], stable=True)
-        order = order[torch.argsort(owners[order], stable=True)]  # by sequence, then by draw
-        rows, owners = rows[order], owners[order]
+        order = order[torch.argsort(sequence_ids[order], stable=True)]  # by sequence, then by draw
+        rows, sequence_ids = rows[order], sequence_ids[order]
         begins = torch.ones_like(rows, dtype=torch.bool)
-        begins[1:] = (draws[rows[1:]] != draws[rows[:-1]]) | (owners[1:] != owners[:-1])
+        begins[1:] = (draws[rows[1:]] != draws[rows[:-1]]) | (sequence_ids[1:] != sequence_ids[:-1])
         unit = begins.cumsum(0) - 1
         sizes = SequenceLayout(tuple(torch.bincount(unit).tolist()))
-        of_unit = owners[begins]
+        of_unit = sequence_ids[begins]
         units = SequenceLayout(tuple(torch.bincount(of_unit, minlength=len(layout)).tolist()))
         room = torch.tensor(
             [min(self.at_most, max(self.at_least, round(self.rate * length))) for length in layout.lengths]
@@ -120,9 +120,9 @@ class WholeUnitCount:
 
 def _rank(draws: Tensor, may: Tensor, layout: SequenceLayout) -> Tensor:
     """Rank of every row in its sequence by its draw, maskable rows first, [T]."""
-    owners = layout.sequence_ids(draws.device)
+    sequence_ids = layout.sequence_ids(draws.device)
     order = torch.argsort(draws + (~may) * 2.0 * (1.0 + draws.abs().max() if len(draws) else 1.0), stable=True)
-    order = order[torch.argsort(owners[order], stable=True)]
+    order = order[torch.argsort(sequence_ids[order], stable=True)]
     rank = torch.empty_like(order)
     rank[order] = layout.offsets_in_sequence(draws.device)
     return rank
@@ -242,8 +242,8 @@ class MaskedTokens(RowObjective[RowTargets]):
         if inputs.text is None:
             raise UserError("masked-tokens masks text, but the inputs have none")
         hidden, rows = self.masking.mask(inputs.text, generator)
-        owners = inputs.text.layout.sequence_ids(rows.device)[rows]
-        return RowTargets(inputs.with_streams(text=hidden), rows, inputs.text.ids[rows], owners)
+        sequence_ids = inputs.text.layout.sequence_ids(rows.device)[rows]
+        return RowTargets(inputs.with_streams(text=hidden), rows, inputs.text.ids[rows], sequence_ids)
 
     def losses(self, system: System, batch: RowTargets) -> Tensor:
         """The cross-entropy of every masked token, [P]; only these rows are scored."""
@@ -259,7 +259,7 @@ def token_loss(scores: Tensor, labels: Tensor) -> Tensor:
 def _masked_tokens(context: ObjectiveContext) -> MaskedTokens:
     specials = context.specials
     return MaskedTokens(
-        Masking(specials.mask, (0, context.vocab_size), specials.never_hidden, policy=Bernoulli(context.mask_rate))
+        Masking(specials.mask, (0, context.vocab_size), specials.never_masked, policy=Bernoulli(context.mask_rate))
     )
 
 

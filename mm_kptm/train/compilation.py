@@ -39,12 +39,12 @@ class _Compiled:
     def __call__(self, x: Tensor, *inputs: Any, **named: Any) -> Any:
         if torch.compiler.is_compiling():
             return type(self._module).forward(self._module, x, *inputs, **named)
-        for reading in (*inputs, *named.values()):
-            if isinstance(reading, AttentionLayout):
-                self._lower(x, reading)
+        for attention_layout in (*inputs, *named.values()):
+            if isinstance(attention_layout, AttentionLayout):
+                self._lower(x, attention_layout)
         return self._forward(self._module, x, *inputs, **named)
 
-    def _lower(self, x: Tensor, reading: AttentionLayout) -> None:
+    def _lower(self, x: Tensor, attention_layout: AttentionLayout) -> None:
         """Make outside of the graph what attention reads of a layout."""
         if not self._attentions:
             return
@@ -53,7 +53,7 @@ class _Compiled:
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else one.query.weight.dtype
         head_dim = one.query.out_features // one.num_heads
         dropout = one.training and any(part.dropout > 0 for part in self._attentions)
-        reading.prepare(reading.kernel(x.device, dtype, head_dim=head_dim, dropout=dropout), x.device)
+        attention_layout.prepare(attention_layout.kernel(x.device, dtype, head_dim=head_dim, dropout=dropout), x.device)
 
 
 @cache

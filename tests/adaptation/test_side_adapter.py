@@ -13,7 +13,7 @@ from mm_kptm.batch import ALL_ROWS, Encoded, Inputs, OutputRows, Regions, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.objectives.mention_classification import (
     DependencyHead,
-    Governed,
+    DependencyTargets,
     Marked,
     MarkedRelation,
     MarkedTyping,
@@ -147,7 +147,7 @@ def test_a_frozen_encoder_costs_no_gradient_and_the_set_still_learns() -> None:
 def test_governors_are_learnt() -> None:
     system = mm_kptm.build("k-adapter-linguistic", seed=0, heads={"dependency-heads": {"max_length": 8}}, **SMALL)
     rows = torch.tensor([1, 2, 3, 6, 10, 11])
-    batch, objective = Governed(INPUTS, rows, torch.tensor([2, 0, 2, 1, 3, 0])), DependencyHead()
+    batch, objective = DependencyTargets(INPUTS, rows, torch.tensor([2, 0, 2, 1, 3, 0])), DependencyHead()
     optimiser = torch.optim.Adam(system.parameters(), lr=0.01)
     first = objective.loss(system, batch).item()
     for _ in range(40):

@@ -22,7 +22,7 @@ from mm_kptm.tasks.vision.vqa import VQA, one_answer
 def objectives():
     specials = number_world.specials()
     pool = (0, len(number_world.tokenizer()))
-    return {"masked-tokens": MaskedTokens(Masking(specials.mask, pool=pool, never=specials.never_hidden))}
+    return {"masked-tokens": MaskedTokens(Masking(specials.mask, pool=pool, never=specials.never_masked))}
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ def test_captions_become_the_puzzles_of_a_mixture(reader):
     scenes, described = describing.captions(part("iid", "train"), 6, RandomStream(0), numbers=20)
     captions = number_world.captions(scenes, described)
     specials = number_world.specials()
-    masking = Masking(specials.mask, (5, len(number_world.tokenizer())), specials.never_hidden)
+    masking = Masking(specials.mask, (5, len(number_world.tokenizer())), specials.never_masked)
     objectives = {"masked-tokens": MaskedTokens(masking), "image-text-matching": ImageTextMatching()}
     system = reader(heads=list(objectives))
     mixture = Mixture(system, objectives, dict.fromkeys(objectives, 1.0))

@@ -44,10 +44,12 @@ class PerLanguageAttention(Attention):
         super().__init__(dim, num_heads, dropout=dropout)
         self.out_proj = PerLanguageLinear(dim, num_languages)  # type: ignore[assignment]  # takes languages, too
 
-    def read_in(self, x: Tensor, key: Tensor, value: Tensor, reading: AttentionLayout, languages: Tensor) -> Tensor:
+    def read_in(
+        self, x: Tensor, key: Tensor, value: Tensor, attention_layout: AttentionLayout, languages: Tensor
+    ) -> Tensor:
         """Attend from the rows ``x`` [Q, D] of given languages [Q] to keys and values [S, H, D / H]: [Q, D]."""
         dropout = self.dropout if self.training else 0.0
-        read = attend(self._heads(project(self.query, x)), key, value, reading, dropout=dropout)
+        read = attend(self._heads(project(self.query, x)), key, value, attention_layout, dropout=dropout)
         merged: Tensor = self.out_proj(read.flatten(1), languages)
         return merged
 
@@ -56,16 +58,16 @@ class LanguageDecoderLayer(DecoderLayer):
     """Decoder layer with per-language cross-attention."""
 
     def forward(  # type: ignore[override]  # a decoder of its own calls it
-        self, x: Tensor, reading: AttentionLayout, source: Stream, languages: Tensor
+        self, x: Tensor, attention_layout: AttentionLayout, source: Stream, languages: Tensor
     ) -> Tensor:
         """New states of the query rows of ``x`` [T, D]: [Q, D]; languages of the query rows, [Q]."""
-        x = self.self_attention(x, reading)
-        other = between(Stream.of(x, reading.queries), source)
+        x = self.self_attention(x, attention_layout)
+        other = between(Stream.of(x, attention_layout.queries), source)
         key, value = (other.key_states(part) for part in self.cross_attention.attention.offer(source.x))
         return self.ffn(self.cross_attention.add(x, self._attention.read_in(x, key, value, other, languages)))
 
     def step(  # type: ignore[override]  # a decoder of its own calls it
-        self, x: Tensor, memory: LayerMemory, reading: AttentionLayout, languages: Tensor
+        self, x: Tensor, memory: LayerMemory, attention_layout: AttentionLayout, languages: Tensor
     ) -> tuple[Tensor, LayerMemory]:
         """States of the next row of every hypothesis, [K, D], and the extended cache."""
         new = self.self_attention.attention.offer(x)
@@ -74,8 +76,8 @@ class LanguageDecoderLayer(DecoderLayer):
         x = self.self_attention.add(
             x, self.self_attention.attention.read(x, key.flatten(0, 1), value.flatten(0, 1), own)
         )
-        key_read, value_read = (reading.key_states(part) for part in memory.source)
-        x = self.cross_attention.add(x, self._attention.read_in(x, key_read, value_read, reading, languages))
+        key_read, value_read = (attention_layout.key_states(part) for part in memory.source)
+        x = self.cross_attention.add(x, self._attention.read_in(x, key_read, value_read, attention_layout, languages))
         return self.ffn(x), replace(memory, written=(key, value))
 
     @property
@@ -96,16 +98,16 @@ class LanguageDecoder(Decoder):
 
     def forward(self, tokens: Tokens, source: Stream, output_rows: Rows = EVERY_ROW) -> Tensor:
         """The final states of the output rows, [Q, D]; the last layer computes only those."""
-        languages, (x, reading, _) = _languages(tokens), self._embedded(tokens)
+        languages, (x, attention_layout, _) = _languages(tokens), self._embedded(tokens)
         *earlier, last = self.layers
         for layer in earlier:
-            x = layer(x, reading, source, languages)
+            x = layer(x, attention_layout, source, languages)
         if output_rows is EVERY_ROW:
-            final: Tensor = last(x, reading, source, languages)
+            final: Tensor = last(x, attention_layout, source, languages)
             return final
         numbers = row_numbers(output_rows, len(x), x.device)
         rows, places = torch.unique(numbers, return_inverse=True)  # restrict_queries takes ascending rows
-        selected: Tensor = last(x, reading.restrict_queries(rows), source, languages[rows])[places]
+        selected: Tensor = last(x, attention_layout.restrict_queries(rows), source, languages[rows])[places]
         return selected
 
     def step(self, tokens: Tokens, memory: Memory) -> tuple[Tensor, Memory]:
@@ -114,7 +116,7 @@ class LanguageDecoder(Decoder):
         layers = []
         for layer, kept in zip(self.layers, memory.layers, strict=True):
             assert isinstance(layer, LanguageDecoderLayer)
-            x, kept = layer.step(x, kept, memory.reading, languages)
+            x, kept = layer.step(x, kept, memory.attention_layout, languages)
             layers.append(kept)
         return x, replace(memory, layers=tuple(layers), written=memory.written + 1)
 

@@ -78,11 +78,11 @@ def with_appended(tokens: Tokens, count: int, mask: int) -> Tokens:
     device = tokens.ids.device
     layout = SequenceLayout(tuple(length + count for length in tokens.layout.lengths))
     lengths = torch.tensor(tokens.layout.lengths, device=device)
-    owners, places = layout.sequence_ids(device), layout.offsets_in_sequence(device)
-    appended = places >= lengths[owners]
-    ids = torch.full_like(owners, mask)
+    sequence_ids, places = layout.sequence_ids(device), layout.offsets_in_sequence(device)
+    appended = places >= lengths[sequence_ids]
+    ids = torch.full_like(sequence_ids, mask)
     ids[~appended] = tokens.ids
-    segments = torch.zeros_like(owners)
+    segments = torch.zeros_like(sequence_ids)
     segments[~appended] = tokens.segments
     return Tokens(ids=ids, layout=layout, positions=places, segments=segments, attention_mask=Appended(appended))
 

@@ -215,8 +215,8 @@ class EntityDefinition:
     def measure(self, system: System, batch: DefinedMentions) -> Tensor:
         """The same sum for each sentence, [B]."""
         found, count = self.losses(system, batch), len(batch)
-        owners = batch.text.layout.sequence_ids(batch.rows.device)[batch.rows]
-        each = mean_of_each(found["masked"], owners, count)
+        sequence_ids = batch.text.layout.sequence_ids(batch.rows.device)[batch.rows]
+        each = mean_of_each(found["masked"], sequence_ids, count)
         linked = (batch.starts >= 0).nonzero().squeeze(1)
         for name, scale in (("word2doc", self.word_scale), ("doc2word", self.document_scale)):
             both_ways = found[name].view(2, -1).mean(0)

@@ -109,9 +109,9 @@ def masked_span_batch(inputs: Inputs, hidden: Tensor, shown: Tensor) -> Continua
     tokens = inputs.text
     if tokens is None:
         raise UserError("spans are masked in a text, but the inputs have none")
-    owners = tokens.layout.sequence_ids(hidden.device)[hidden]
+    sequence_ids = tokens.layout.sequence_ids(hidden.device)[hidden]
     before = hidden - 1
-    counts = torch.bincount(owners, minlength=len(tokens.layout)).tolist()
+    counts = torch.bincount(sequence_ids, minlength=len(tokens.layout)).tolist()
     target = Tokens(
         ids=tokens.ids[before],
         layout=SequenceLayout(tuple(counts)),
@@ -121,7 +121,7 @@ def masked_span_batch(inputs: Inputs, hidden: Tensor, shown: Tensor) -> Continua
     )
     rows = torch.arange(len(hidden), device=hidden.device)
     masked = inputs.with_streams(text=replace(tokens, ids=shown), target=target)
-    return Continuation(masked, rows, tokens.ids[hidden], owners, "target")
+    return Continuation(masked, rows, tokens.ids[hidden], sequence_ids, "target")
 
 
 def columns_of(layout: SequenceLayout, places: Sequence[Sequence[int]]) -> Tensor:

@@ -100,14 +100,14 @@ class PluggedAttention:
     def measure(self, system: System, batch: MaskedTranslations) -> Tensor:
         """The sum of the four means of each pair, [B]."""
         sides = batch.inputs.text, batch.inputs.target
-        owners = [
+        sequence_ids = [
             side.layout.sequence_ids(rows.device)[rows]
             for side, rows in zip(sides, batch.rows, strict=True)
             if side is not None
         ]
         each = self.losses(system, batch).items()
         return torch.stack(
-            [mean_of_each(losses, owners[name.startswith("y")], len(batch)) for name, losses in each]
+            [mean_of_each(losses, sequence_ids[name.startswith("y")], len(batch)) for name, losses in each]
         ).sum(0)
 
 

@@ -54,9 +54,9 @@ class CrossAttentionMaskedTokens(MaskedTokens):
         """
         pairs = concatenated(*both_sides(inputs, self.name), separators=self.separators)
         hidden, rows = self.masking.mask(pairs.tokens, generator)
-        owners = hidden.layout.sequence_ids(rows.device)[rows]
+        sequence_ids = hidden.layout.sequence_ids(rows.device)[rows]
         shown = with_cross_sentence_mask(hidden, rows, pairs.sides())
-        return RowTargets(Inputs(text=shown), rows, pairs.tokens.ids[rows], owners)
+        return RowTargets(Inputs(text=shown), rows, pairs.tokens.ids[rows], sequence_ids)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +125,7 @@ class BackTranslatedMaskedTokens(RowObjective[ExtendedTexts]):
         encoded: Encoded = system(Inputs(text=extended), OutputRows({"text": rows}, pooled=False))
         scores: Tensor = system.head(self.head)(encoded.text)
         system.train(training)
-        never = sorted({*self.specials.never_hidden, self.specials.mask, self.specials.unknown})
+        never = sorted({*self.specials.never_masked, self.specials.mask, self.specials.unknown})
         scores[:, never] = float("-inf")
         return scores.argmax(-1)
 

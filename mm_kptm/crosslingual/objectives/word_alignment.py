@@ -201,12 +201,12 @@ class WordAlignment:
         states: Tensor = system(Inputs(text=batch.hidden)).text
         forward, back = pointers(alignments, batch.rows, total=len(states))
         scores = system.head("masked-tokens")(states[batch.rows])
-        owners = batch.hidden.layout.sequence_ids(states.device)[torch.cat([forward.rows, back.rows, batch.rows])]
+        sequence_ids = batch.hidden.layout.sequence_ids(states.device)[torch.cat([forward.rows, back.rows, batch.rows])]
         return (
             self.pointer_losses(system, states, batch.spans, forward, back=False),
             self.pointer_losses(system, states, batch.spans, back, back=True),
             F.cross_entropy(scores, batch.clean.ids[batch.rows], reduction="none"),
-            owners,
+            sequence_ids,
         )
 
     def loss(self, system: System, batch: MaskedPairs) -> Tensor:
@@ -216,8 +216,8 @@ class WordAlignment:
 
     def measure(self, system: System, batch: MaskedPairs) -> Tensor:
         """The mean over the targets of each pair, [B]."""
-        *losses, owners = self.parts(system, batch, self.align(system, batch))
-        return mean_of_each(torch.cat(losses), owners, len(batch))
+        *losses, sequence_ids = self.parts(system, batch, self.align(system, batch))
+        return mean_of_each(torch.cat(losses), sequence_ids, len(batch))
 
 
 def pairs_of(tokens: Tokens, clean: Tensor, rows: Tensor, spans: Tensor) -> MaskedPairs:

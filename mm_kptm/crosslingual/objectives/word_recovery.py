@@ -93,8 +93,8 @@ class WordRecovery:
     def measure(self, system: System, batch: Translations) -> Tensor:
         """The mean over the words of each sentence, [B]."""
         losses, text = self.losses(system, batch), batch.inputs.text
-        owners = torch.zeros(0, dtype=torch.long) if text is None else text.layout.sequence_ids(losses.device)
-        return mean_of_each(losses, owners, len(batch))
+        sequence_ids = torch.zeros(0, dtype=torch.long) if text is None else text.layout.sequence_ids(losses.device)
+        return mean_of_each(losses, sequence_ids, len(batch))
 
 
 PAPER = (

@@ -63,9 +63,11 @@ class Filter(nn.Module):
         both = join(text.layout, other.layout, apart.x.device)
         back, x = torch.cat([both.left, both.right]), apart.x.index_select(0, both.order)
         mask = apart.attention.mask
-        reading = masked_self_attention_layout(both.layout, None if mask is None else mask.scatter(back, len(x)))
+        attention_layout = masked_self_attention_layout(
+            both.layout, None if mask is None else mask.scatter(back, len(x))
+        )
         for layer in self.fusion:
-            x = layer(x, reading)
+            x = layer(x, attention_layout)
             yield apart._replace(x=x.index_select(0, back))
         apart = apart._replace(x=x.index_select(0, back))
         for layer in self.domain:

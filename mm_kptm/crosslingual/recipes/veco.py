@@ -85,9 +85,9 @@ class Plugged(nn.Module):
 
     def _read(self, tokens: Tokens, source: Stream) -> Tensor:
         """States of one side, whose layers attend to the final states of the other."""
-        x, reading, _ = self._embedded(tokens)
+        x, attention_layout, _ = self._embedded(tokens)
         for layer in self.layers:
-            x = layer(x, reading, source)
+            x = layer(x, attention_layout, source)
         return x
 
     def _embedded(self, tokens: Tokens) -> Stream:

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 from mm_kptm.lazy import lazy
 
 if TYPE_CHECKING:
-    from mm_kptm.data.masking.static import Treatment, budget, hide, shuffled
+    from mm_kptm.data.masking.static import Treatment, budget, mask_units, shuffled
     from mm_kptm.data.masking.units import NO_GROUP, closed, continued, labelled, whole_words, within_spans
 else:
     __getattr__ = lazy(
         __name__,
         {
-            "static": ["Treatment", "budget", "hide", "shuffled"],
+            "static": ["Treatment", "budget", "mask_units", "shuffled"],
             "units": ["NO_GROUP", "closed", "continued", "labelled", "whole_words", "within_spans"],
         },
     )
@@ -22,8 +22,8 @@ __all__ = [
     "budget",
     "closed",
     "continued",
-    "hide",
     "labelled",
+    "mask_units",
     "shuffled",
     "whole_words",
     "within_spans",

@@ -58,7 +58,7 @@ class Treatment(Generic[Token]):
         return self.pool[rng.randint(0, len(self.pool) - 1)]
 
 
-def hide(
+def mask_units(
     tokens: Sequence[Token],
     units: Sequence[int],
     treatment: Treatment[Token],
@@ -73,7 +73,7 @@ def hide(
         The corrupted tokens, and the original token at each masked position, in order.
 
     >>> text = ["[CLS]", "the", "un", "##afford", "##able", "art", "[SEP]"]
-    >>> hide(text, [-1, 0, 1, 1, 1, 2, -1], Treatment("[MASK]", ["x"]), random.Random(2), rate=0.5)[1]
+    >>> mask_units(text, [-1, 0, 1, 1, 1, 2, -1], Treatment("[MASK]", ["x"]), random.Random(2), rate=0.5)[1]
     {2: 'un', 3: '##afford', 4: '##able', 5: 'art'}
     """
     order = shuffled(units, rng)

@@ -45,7 +45,7 @@ class Specials:
     )  #: whether a sequence begins with ``start``; T5's and SigLIP's do not
 
     @property
-    def never_hidden(self) -> frozenset[int]:
+    def never_masked(self) -> frozenset[int]:
         """Ids that are never masked."""
         return frozenset({self.pad, self.start, self.stop})
 

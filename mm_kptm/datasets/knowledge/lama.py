@@ -102,21 +102,21 @@ def candidates(tokenizer: Blanked, file: Path | None) -> CandidateWords:
     return CandidateWords(tuple(found.values()), tuple(found))
 
 
-def blanks(examples: Sequence[Cloze], choices: CandidateWords, reading: TextEncoding) -> tuple[ClozeSource, int]:
+def blanks(examples: Sequence[Cloze], choices: CandidateWords, encoding: TextEncoding) -> tuple[ClozeSource, int]:
     """Cloze sentences, and the number left out because their answer is no candidate or their blank is truncated.
 
     With swapped (counterfactual) facts, the gold answer is the object of the injected fact; the sentences are the same.
     """
     places = {number: place for place, number in enumerate(choices.ids)}
-    answers = [_place(one.answer, reading.tokenizer, places) for one in examples]
+    answers = [_place(one.answer, encoding.tokenizer, places) for one in examples]
     said = [TextExample(one.id, (one.text,), one.language, _fills(one)) for one in examples]
-    texts = reading.texts(said)
-    spots = first_blanks(texts.texts, reading.tokenizer.specials.mask)
+    texts = encoding.texts(said)
+    spots = first_blanks(texts.texts, encoding.tokenizer.specials.mask)
     kept = [at for at, one in enumerate(examples) if spots[at] >= 0 and (one.answer is None or answers[at] != UNKNOWN)]
     truth, about = [], []
     for at in kept:
         one, place, without_facts = examples[at], answers[at], None
-        other = _place(_counterfactual_answer(one, reading), reading.tokenizer, places)
+        other = _place(_counterfactual_answer(one, encoding), encoding.tokenizer, places)
         if other != UNKNOWN and _is_said(texts.texts, at, choices.ids[other]):
             without_facts, place = choices.words[place], other
         target = "" if place == UNKNOWN else choices.words[place]
@@ -142,13 +142,13 @@ def cloze(
     heads = FillBlanks.heads(request.recipe)
     spelling = Blanked(data.tokenizer_for(request.recipe))
     choices, examples = candidates(spelling, file), by_split(data.files, read)
-    reading = replace(data.text_encoding(request, oracle=True), tokenizer=spelling)
+    encoding = replace(data.text_encoding(request, oracle=True), tokenizer=spelling)
     splits = counterfactual_splits(data.files, request, oracle=True)
 
     @cache
     def made(split: str) -> tuple[ClozeSource, int]:
         part, facts = splits[split]
-        source, left_out = blanks(examples(part), choices, replace(reading, facts=facts))
+        source, left_out = blanks(examples(part), choices, replace(encoding, facts=facts))
         if not len(source):
             raise UserError(
                 f"every one of the {left_out} facts of {data.files[part]} was left out: no object is one token among "
@@ -159,14 +159,14 @@ def cloze(
     return PreparedData(
         sources={split: partial(lambda split: made(split)[0], split) for split in splits},
         model=lambda system: FillBlanks(system, choices),
-        sizes={"vocab_size": len(spelling), "num_languages": max(len(reading.languages), 1)},
+        sizes={"vocab_size": len(spelling), "num_languages": max(len(encoding.languages), 1)},
         heads=heads,
         fingerprints=data.fingerprints,
         baselines=lambda split: _usual(made(split)[0].about, len(choices.words)),
         skipped=lambda split: made(split)[1],
-        knowledge_forms=frozenset() if reading.injector is None else frozenset({BRANCHES}),
-        encoding=reading,
-        read_file=lambda path: blanks(read(path), choices, reading)[0],
+        knowledge_forms=frozenset() if encoding.injector is None else frozenset({BRANCHES}),
+        encoding=encoding,
+        read_file=lambda path: blanks(read(path), choices, encoding)[0],
     )
 
 
@@ -189,13 +189,13 @@ def _usual(about: Sequence[Example], count: int) -> Mapping[str, float]:
     return {"chance": 1 / count, "usual-object": best / len(about)}
 
 
-def _counterfactual_answer(one: Cloze, reading: TextEncoding) -> str | None:
+def _counterfactual_answer(one: Cloze, encoding: TextEncoding) -> str | None:
     """The object of the swapped fact about the subject; None without one, or with facts that are not swapped."""
-    if reading.injector is None or reading.facts != "swapped" or one.subject is None or one.answer is None:
+    if encoding.injector is None or encoding.facts != "swapped" or one.subject is None or one.answer is None:
         return None
-    (mentions,) = reading.injector.mentions([one.text], one.language)
+    (mentions,) = encoding.injector.mentions([one.text], one.language)
     subjects = [entity for start, end, entity in mentions if same_name(one.text[start:end], one.subject)]
-    facts = reading.injector.facts(subjects[0], reading.facts, language=one.language) if subjects else ()
+    facts = encoding.injector.facts(subjects[0], encoding.facts, language=one.language) if subjects else ()
     return next((fact.tail for fact in facts if fact.relation in one.called), None)
 
 

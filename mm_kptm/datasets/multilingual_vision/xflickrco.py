@@ -13,7 +13,7 @@ from mm_kptm.data.formats.captions import Described
 from mm_kptm.data.formats.vision.iglue import read_xflickrco
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import RegionFiles, by_split
-from mm_kptm.datasets.vision.sources import captions, reading_of, sizes_of
+from mm_kptm.datasets.vision.sources import captions, encoding_of, sizes_of
 from mm_kptm.tasks.heads import requested_heads
 from mm_kptm.tasks.vision.retrieval import CaptionSource, Retrieval
 
@@ -30,11 +30,11 @@ class XflickrcoData(RegionFiles):
 
 def xflickrco(data: XflickrcoData, request: DataRequest) -> PreparedData:
     """Retrieval among the images and captions of one language at a time."""
-    store, reading = data.store(request), reading_of(data, request.recipe)
+    store, encoding = data.store(request), encoding_of(data, request.recipe)
     images = by_split(data.files, read_xflickrco)
 
     def made(described: Sequence[Described]) -> CaptionSource:
-        found = captions(described, reading, store)
+        found = captions(described, encoding, store)
         languages = _spoken(described)
         pools = np.array([languages.index(one.language) for one in found.captions], dtype=np.int64)
         return replace(found, pools=pools)
@@ -49,7 +49,7 @@ def xflickrco(data: XflickrcoData, request: DataRequest) -> PreparedData:
     return PreparedData(
         sources={split: partial(source, split) for split in data.files},
         model=Retrieval,
-        sizes=sizes_of(reading, store),
+        sizes=sizes_of(encoding, store),
         heads=requested_heads(request.recipe, Retrieval.HEADS),
         fingerprints=data.fingerprints,
         baselines=chance,

@@ -14,7 +14,7 @@ from mm_kptm.data.packing import Packed
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import RegionFiles, by_split, fingerprints
 from mm_kptm.datasets.vision.answer_list import answer_choices
-from mm_kptm.datasets.vision.sources import about_images, reading_of, sizes_of
+from mm_kptm.datasets.vision.sources import about_images, encoding_of, sizes_of
 from mm_kptm.tasks.vision.gqa import BINARY, GQA, OPEN, GqaExample
 from mm_kptm.tasks.vision.vqa import QuestionSource, one_answer
 
@@ -39,7 +39,7 @@ class XgqaData(RegionFiles):
 
 def xgqa(data: XgqaData, request: DataRequest) -> PreparedData:
     """Compositional questions about photographs, asked in many languages and answered in English."""
-    store, reading = data.store(request), reading_of(data, request.recipe)
+    store, encoding = data.store(request), encoding_of(data, request.recipe)
     questions = by_split(data.files, read_xgqa)
     usual = [one.answer for one, _ in questions("train") if one.answer is not None]
     answers = answer_choices(usual, min_count=data.min_count, listed=data.answers)
@@ -55,7 +55,7 @@ def xgqa(data: XgqaData, request: DataRequest) -> PreparedData:
         images = store.places_of(one.image for one, _ in asked)
         said = [(one.text, language) for one, language in asked]
         return QuestionSource(
-            about_images(reading, store, said, images, asks=True),
+            about_images(encoding, store, said, images, asks=True),
             answers,
             Packed.of(answers=known, tenths=[[10] * len(row) for row in known]),
             tuple(example(one, language) for one, language in asked),
@@ -72,7 +72,7 @@ def xgqa(data: XgqaData, request: DataRequest) -> PreparedData:
     return PreparedData(
         sources={split: partial(source, split) for split in data.files},
         model=lambda system: GQA(system, answers, criterion=one_answer),
-        sizes=sizes_of(reading, store),
+        sizes=sizes_of(encoding, store),
         heads=GQA.heads(request.recipe, len(answers)),
         fingerprints=data.fingerprints,
         baselines=majority,

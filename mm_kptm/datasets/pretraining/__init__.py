@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from mm_kptm.datasets.pretraining.lexicons import Lexicons
     from mm_kptm.datasets.pretraining.linked_texts import MentionedTexts
     from mm_kptm.datasets.pretraining.multilingual_text import MultilingualText
-    from mm_kptm.datasets.pretraining.sentiment_tagged import FeltTexts
+    from mm_kptm.datasets.pretraining.sentiment_tagged import SentimentTexts
 else:
     __getattr__ = lazy(
         __name__,
@@ -20,8 +20,8 @@ else:
             "lexicons": ["Lexicons"],
             "linked_texts": ["MentionedTexts"],
             "multilingual_text": ["MultilingualText"],
-            "sentiment_tagged": ["FeltTexts"],
+            "sentiment_tagged": ["SentimentTexts"],
         },
     )
 
-__all__ = ["Documents", "FeltTexts", "ImageTextPairs", "Lexicons", "MentionedTexts", "MultilingualText"]
+__all__ = ["Documents", "ImageTextPairs", "Lexicons", "MentionedTexts", "MultilingualText", "SentimentTexts"]

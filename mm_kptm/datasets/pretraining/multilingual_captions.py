@@ -24,26 +24,26 @@ NO_PARTNER = -1  #: mask group of a token of the translation that no word of the
 
 
 def caption_pairs(
-    examples: Sequence[TranslatedCaption], reading: TextEncoding, place: Callable[[InputSource], InputSource]
+    examples: Sequence[TranslatedCaption], encoding: TextEncoding, place: Callable[[InputSource], InputSource]
 ) -> InputSource:
     """Captions and translations in a row, ``[CLS] a [SEP] [CLS] b [SEP]``, whose positions begin again.
 
     Args:
         examples: the pairs.
-        reading: tokenizer and length of both together.
+        encoding: tokenizer and length of both together.
         place: joins texts with their images.
     """
-    specials = reading.tokenizer.specials
+    specials = encoding.tokenizer.specials
     ids: list[list[int]] = []
     groups: list[list[int]] = []
     positions: list[list[int]] = []
     languages: list[list[str]] = []
     for one in examples:
         sides = [
-            reading.tokenizer.encode(text, language)
+            encoding.tokenizer.encode(text, language)
             for text, language in zip((one.caption, one.translation), one.languages, strict=True)
         ]
-        kept = shortened(sides[0].ids, sides[1].ids, room=reading.max_length - 4)
+        kept = shortened(sides[0].ids, sides[1].ids, room=encoding.max_length - 4)
         words = [_words(text, side) for text, side in zip((one.caption, one.translation), sides, strict=True)]
         first = [NO_PARTNER, *words[0][: len(kept[0])], NO_PARTNER]
         partner = {other: word for word, other in reversed(one.aligned)}
@@ -54,10 +54,10 @@ def caption_pairs(
         positions.append([place for side in framed for place in range(len(side))])
         languages.append([language for side, language in zip(framed, one.languages, strict=True) for _ in side])
     columns: dict[str, Sequence[Sequence[int]]] = {"ids": ids, "positions": positions, "units": groups}
-    if reading.languages:
-        numbers = {language: number for number, language in enumerate(reading.languages)}
+    if encoding.languages:
+        numbers = {language: number for number, language in enumerate(encoding.languages)}
         if strange := sorted({one for row in languages for one in row} - numbers.keys()):
-            raise UserError(f"a caption is in {strange[0]!r}, but data.languages has {', '.join(reading.languages)}")
+            raise UserError(f"a caption is in {strange[0]!r}, but data.languages has {', '.join(encoding.languages)}")
         columns["languages"] = [[numbers[language] for language in row] for row in languages]
     return place(InputSource(Packed.of(**columns)))
 

@@ -18,7 +18,7 @@ from mm_kptm.knowledge.lexicons.sentiwordnet import (
     GRADES,
     UNGRADED,
     UNKNOWN,
-    FeltText,
+    SentimentText,
     SentiWordNet,
     felt_columns,
     label_sentiment,
@@ -31,7 +31,7 @@ from mm_kptm.tasks.pretraining import ObjectiveSource, heads_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeltTexts(SplitFiles):
+class SentimentTexts(SplitFiles):
     """Lines of JSON, each a text in words with their tags of the Penn Treebank, and perhaps its grade."""
 
     name: Literal["sentiment-tagged"]
@@ -52,7 +52,7 @@ class FeltTexts(SplitFiles):
         return {**super().fingerprints, **fingerprints({"sentiwordnet": self.sentiwordnet})}
 
 
-def pretraining(data: FeltTexts, request: DataRequest) -> PreparedData:
+def pretraining(data: SentimentTexts, request: DataRequest) -> PreparedData:
     """Labelled words, in the order of the file."""
     tokenizer = data.tokenizer()
     lexicon = SentiWordNet.open(data.sentiwordnet)
@@ -76,7 +76,7 @@ def pretraining(data: FeltTexts, request: DataRequest) -> PreparedData:
     )
 
 
-def read_felt(path: str | Path, lexicon: SentiWordNet, tokenizer: Tokenizer) -> Iterator[FeltText]:
+def read_felt(path: str | Path, lexicon: SentiWordNet, tokenizer: Tokenizer) -> Iterator[SentimentText]:
     """Texts, one JSON object a line: ``{"words": [...], "tags": [...]}`` and perhaps ``grade``, 0 the worst.
 
     Raises:
@@ -95,10 +95,10 @@ def read_felt(path: str | Path, lexicon: SentiWordNet, tokenizer: Tokenizer) -> 
         labelled = label_sentiment(
             list(zip(words, tags, strict=True)), lexicon, lambda word: tokenizer.encode(f" {word}").ids
         )
-        yield FeltText(labelled, grade)
+        yield SentimentText(labelled, grade)
 
 
-def packed(texts: list[FeltText], specials: Specials, max_length: int) -> InputSource:
+def packed(texts: list[SentimentText], specials: Specials, max_length: int) -> InputSource:
     """Packed texts with the part-of-speech tags and polarities of their words."""
     columns = felt_columns(texts, specials.start, specials.stop, max_length=max_length)
     marks = {MARK + name: columns[name] for name in UNKNOWN}
@@ -106,4 +106,4 @@ def packed(texts: list[FeltText], specials: Specials, max_length: int) -> InputS
     return InputSource(Packed.of(ids=columns["ids"], positions=positions, units=columns["units"], **marks))
 
 
-PRETRAINING_SUPPLY = TaskDataset(None, FeltTexts, pretraining)
+PRETRAINING_SUPPLY = TaskDataset(None, SentimentTexts, pretraining)

@@ -100,7 +100,7 @@ def read_corpora(prefix: Path, language: str) -> CorpusPair:
 
 def bucc(data: BuccData, request: DataRequest) -> PreparedData:
     """Pairs that are translations, by margin and by a threshold that is chosen on development data."""
-    reading = TextEncoding(data.tokenizer(), data.max_length, data.languages or request.recipe.text.languages)
+    encoding = TextEncoding(data.tokenizer(), data.max_length, data.languages or request.recipe.text.languages)
 
     @cache
     def pairs(split: str) -> tuple[CorpusPair, ...]:
@@ -117,7 +117,7 @@ def bucc(data: BuccData, request: DataRequest) -> PreparedData:
                 found = gold if kind == FIRST else back
                 texts += [TextExample(one.id, (one.text,), spoken) for one in side]
                 about += [Example(one.id, kind, pair.language, one.id, found.get(one.id, "")) for one in side]
-        return CorpusSource(reading.texts(texts), tuple(about), {one.language: one.known for one in pairs(split)})
+        return CorpusSource(encoding.texts(texts), tuple(about), {one.language: one.known for one in pairs(split)})
 
     def submit(split: str, rows: Sequence[Row], folder: Path) -> list[Path]:
         lines: dict[str, list[str]] = {language: [] for language in data.splits[split]}
@@ -137,9 +137,9 @@ def bucc(data: BuccData, request: DataRequest) -> PreparedData:
             neighbours=data.neighbours,
             development=partial(source, "dev") if data.dev else None,
         ),
-        sizes={"vocab_size": len(reading.tokenizer), "num_languages": max(len(reading.languages), 1)},
+        sizes={"vocab_size": len(encoding.tokenizer), "num_languages": max(len(encoding.languages), 1)},
         fingerprints=data.fingerprints,
-        encoding=reading,
+        encoding=encoding,
         submit=submit,
     )
 

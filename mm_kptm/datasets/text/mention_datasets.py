@@ -43,8 +43,8 @@ class MentionFiles(KnowledgeFileSettings):
 
     def linked(self, request: DataRequest, task: type[Labelling]) -> TextEncoding:
         """Text encoding with mention markers of a task, and entities or injected facts."""
-        reading, table = self.text_encoding(request, oracle=True), linked(self.entities, request, seed=self.seed)
-        if table is not None and reading.injector is not None:
+        encoding, table = self.text_encoding(request, oracle=True), linked(self.entities, request, seed=self.seed)
+        if table is not None and encoding.injector is not None:
             raise UserError(
                 f"data.entities is {self.entities} and knowledge.kind is {getattr(request.knowledge, 'name', 'none')}, "
                 "but a text carries either vectors of entities or facts; leave one of them out"
@@ -57,8 +57,8 @@ class MentionFiles(KnowledgeFileSettings):
                 "let it be ernie, or leave the vectors out"
             )
         if marks is not None:
-            reading = replace(reading, tokenizer=marker_tokenizer(reading.tokenizer, marks), markers=marks)
-        return replace(reading, table=table, threshold=self.threshold)
+            encoding = replace(encoding, tokenizer=marker_tokenizer(encoding.tokenizer, marks), markers=marks)
+        return replace(encoding, table=table, threshold=self.threshold)
 
     def _markers(self, recipe: Recipe, *, as_ernie: bool) -> Mapping[str, MarkerTokens]:
         """The marker tokens by task: those of `markers`, else those of the family; ERNIE's signs are text and none."""
@@ -103,7 +103,7 @@ def typing(
 
     def prepare(data: MentionFiles, request: DataRequest) -> PreparedData:
         labels, linked = names_of(_types, "types"), data.linked(request, EntityTyping)
-        return labelled_files(data, request, EntityTyping, read, typed, labels, reading=linked, oracle=True, **choices)
+        return labelled_files(data, request, EntityTyping, read, typed, labels, encoding=linked, oracle=True, **choices)
 
     return prepare
 
@@ -116,7 +116,7 @@ def relation(
     def prepare(data: MentionFiles, request: DataRequest) -> PreparedData:
         labels, linked = names_of(_relations, "relations"), data.linked(request, RelationClassification)
         return labelled_files(
-            data, request, RelationClassification, read, related, labels, reading=linked, oracle=True, **choices
+            data, request, RelationClassification, read, related, labels, encoding=linked, oracle=True, **choices
         )
 
     return prepare

@@ -51,7 +51,7 @@ def central_windows(windows: Sequence[Window], pieces: int) -> list[int]:
 
 def passage_questions(
     questions: Sequence[PassageQuestion],
-    reading: TextEncoding,
+    encoding: TextEncoding,
     *,
     stride: int = 128,
     max_question_length: int = 64,
@@ -61,7 +61,7 @@ def passage_questions(
 
     Args:
         questions: the questions.
-        reading: tokenizer and length of a window, question and special tokens included.
+        encoding: tokenizer and length of a window, question and special tokens included.
         stride: pieces between the beginnings of two windows.
         max_question_length: pieces of a question that are read.
         answered: whether questions are left out whose passage does not hold a gold answer where the file says.
@@ -75,20 +75,20 @@ def passage_questions(
     central: list[list[int]] = []
     gold: list[tuple[int, int]] = []
     first, passages, about = [0], [], []
-    specials = reading.tokenizer.specials
+    specials = encoding.tokenizer.specials
     cached: dict[tuple[str, str], Pieces] = {}
     for one in questions:
         if answered and not any(answer.start is not None for answer in one.answers):
             continue
-        asked = reading.tokenizer.encode(one.question, one.question_language).ids[:max_question_length]
+        asked = encoding.tokenizer.encode(one.question, one.question_language).ids[:max_question_length]
         key = one.passage, one.language
         if key not in cached:
-            cached = {key: reading.tokenizer.encode(*key)}  # questions about one passage follow each other
+            cached = {key: encoding.tokenizer.encode(*key)}  # questions about one passage follow each other
         passage = cached[key]
-        room = reading.max_length - specials.around(2) - len(asked)
+        room = encoding.max_length - specials.around(2) - len(asked)
         if room < 1:
             raise UserError(
-                f"data.max_length is {reading.max_length}, which leaves no room for the passage of question {one.id} "
+                f"data.max_length is {encoding.max_length}, which leaves no room for the passage of question {one.id} "
                 f"beside its {len(asked)} pieces; make it longer, or data.max_question_length shorter"
             )
         windows = windows_of(len(passage.ids), room, stride)
@@ -112,7 +112,7 @@ def passage_questions(
         passages.append(Passage(one.passage, passage.spans))
         about.append(_example(one))
     return QuestionSource(
-        InputSource(reading.pack(framings, spoken)),
+        InputSource(encoding.pack(framings, spoken)),
         Packed.of(pieces=numbers, central=central),
         np.array(gold, dtype=np.int64).reshape(-1, 2),
         np.array(first, dtype=np.int64),

@@ -46,13 +46,13 @@ def question_files(data: QuestionFiles, request: DataRequest, *, folder: str, no
         folder: of the task in a submission to XTREME.
         normalisation: how answers are compared, see :class:`~mm_kptm.tasks.text.question_answering.QuestionAnswering`.
     """
-    reading = TextEncoding(data.tokenizer(), data.max_length, data.languages or request.recipe.text.languages)
+    encoding = TextEncoding(data.tokenizer(), data.max_length, data.languages or request.recipe.text.languages)
     examples = by_split(data.files, partial(read_squad, language=data.language))
 
     def made(questions: Sequence[PassageQuestion], *, answered: bool = False) -> QuestionSource:
         return passage_questions(
             questions,
-            reading,
+            encoding,
             stride=data.doc_stride,
             max_question_length=data.max_question_length,
             answered=answered,
@@ -78,10 +78,10 @@ def question_files(data: QuestionFiles, request: DataRequest, *, folder: str, no
             max_answer_length=data.max_answer_length,
             n_best=data.n_best,
         ),
-        sizes={"vocab_size": len(reading.tokenizer), "num_languages": max(len(reading.languages), 1)},
+        sizes={"vocab_size": len(encoding.tokenizer), "num_languages": max(len(encoding.languages), 1)},
         heads=QuestionAnswering.heads(request.recipe),
         fingerprints=data.fingerprints,
-        encoding=reading,
+        encoding=encoding,
         skipped=skipped,
         read_file=lambda path: made(read_squad(path, language=data.language)),
         submit=submit,

@@ -37,17 +37,17 @@ from mm_kptm.tasks.text.tagging import BLANK, FACT, IGNORED, NO_WORD, SPECIAL, T
 from mm_kptm.train.protocol import Source
 
 
-def pairs(examples: Sequence[SentencePair], labels: Sequence[str], reading: TextEncoding) -> LabelledSource:
+def pairs(examples: Sequence[SentencePair], labels: Sequence[str], encoding: TextEncoding) -> LabelledSource:
     """Premise and hypothesis in a row; the longer one gives way where both are too long."""
     about = [
         Example(one.id, one.language, one.language, one.group, "" if one.label is None else one.label)
         for one in examples
     ]
-    texts = reading.texts([TextExample(one.id, (one.premise, one.hypothesis), one.language) for one in examples])
+    texts = encoding.texts([TextExample(one.id, (one.premise, one.hypothesis), one.language) for one in examples])
     return labelled(texts, labels, [() if one.label is None else (one.label,) for one in examples], about)
 
 
-def classified(examples: Sequence[ClassifiedText], labels: Sequence[str], reading: TextEncoding) -> LabelledSource:
+def classified(examples: Sequence[ClassifiedText], labels: Sequence[str], encoding: TextEncoding) -> LabelledSource:
     """Sentences, or pairs of them in a row."""
     about = [
         Example(
@@ -59,25 +59,25 @@ def classified(examples: Sequence[ClassifiedText], labels: Sequence[str], readin
         )
         for one in examples
     ]
-    texts = reading.texts([TextExample(one.id, one.texts, one.language) for one in examples])
+    texts = encoding.texts([TextExample(one.id, one.texts, one.language) for one in examples])
     return labelled(texts, labels, [() if one.label is None else (one.label,) for one in examples], about)
 
 
-def tagged(examples: Sequence[Tagged], tags: Sequence[str], reading: TextEncoding) -> TaggedSource:
+def tagged(examples: Sequence[Tagged], tags: Sequence[str], encoding: TextEncoding) -> TaggedSource:
     """Sentences whose words are tagged at their first piece; a word that was cut off has none."""
     said = [TextExample(one.id, (running(one.words),), one.language) for one in examples]
     places = {tag: place for place, tag in enumerate(tags, len(SPECIAL))}
-    cuts = [reading.cut(text) for text in said]
+    cuts = [encoding.cut(text) for text in said]
     words: list[int] = []
     truth: list[int] = []
     for one, text, ((pieces, kept),) in zip(examples, said, cuts, strict=True):
         marks = _first_pieces(text.parts[0], one.words, pieces)[:kept]
-        marks = [NO_WORD] * reading.template.opened + marks + [NO_WORD] * reading.template.closed
+        marks = [NO_WORD] * encoding.template.opened + marks + [NO_WORD] * encoding.template.closed
         words += marks
         gold = one.tags or ()
         truth += [places.get(gold[word], IGNORED) if 0 <= word < len(gold) else IGNORED for word in marks]
-    shown = reading.texts(said, cuts)
-    on_trunk = reading.outside_facts(shown.texts)
+    shown = encoding.texts(said, cuts)
+    on_trunk = encoding.outside_facts(shown.texts)
     columns = {
         "words": np.full(len(on_trunk), FACT, dtype=np.int64),
         "truth": np.full(len(on_trunk), SPECIAL.index(ON_FACT), dtype=np.int64),
@@ -88,11 +88,11 @@ def tagged(examples: Sequence[Tagged], tags: Sequence[str], reading: TextEncodin
     return TaggedSource(shown, marks_of_all, tuple(about), tuple(len(one.words) for one in examples))
 
 
-def typed(examples: Sequence[TypedMention], labels: Sequence[str], reading: TextEncoding) -> LabelledSource:
+def typed(examples: Sequence[TypedMention], labels: Sequence[str], encoding: TextEncoding) -> LabelledSource:
     """Texts whose mention is marked; the types in the order of the labels."""
-    if reading.markers is None:
+    if encoding.markers is None:
         annotated = [
-            mark_target(one.text, one.mention.start, one.mention.end, _linked(one.links, reading.threshold))
+            mark_target(one.text, one.mention.start, one.mention.end, _linked(one.links, encoding.threshold))
             for one in examples
         ]
     else:
@@ -107,28 +107,28 @@ def typed(examples: Sequence[TypedMention], labels: Sequence[str], reading: Text
     about = [
         Example(one.id, "mention", one.language, one.id, target) for one, target in zip(examples, ordered, strict=True)
     ]
-    return labelled(reading.mentions(annotated, said), labels, held, about)
+    return labelled(encoding.mentions(annotated, said), labels, held, about)
 
 
-def related(examples: Sequence[RelatedMentions], labels: Sequence[str], reading: TextEncoding) -> LabelledSource:
+def related(examples: Sequence[RelatedMentions], labels: Sequence[str], encoding: TextEncoding) -> LabelledSource:
     """Texts whose head and tail are marked; entities are what was linked, or head and tail where nothing else was."""
     annotated, said = [], []
     for one in examples:
         head, tail = (_mention(end) for end in (one.head, one.tail))
-        if reading.markers is not None:
+        if encoding.markers is not None:
             annotated.append(Annotated(with_markers(one.text, one.head[:2], one.tail[:2]), ()))
         elif one.links in ((one.head, one.tail), ()):
             annotated.append(mark_linked_pair(one.text, head, tail))
         else:
-            annotated.append(mark_pair(one.text, head, tail, _linked(one.links, reading.threshold)))
+            annotated.append(mark_pair(one.text, head, tail, _linked(one.links, encoding.threshold)))
         needed = _between(_named(one.text, one.head), _named(one.text, one.tail))
         said.append(TextExample(one.id, (annotated[-1].text,), one.language, needed))
     about = [Example(one.id, one.relation or "", one.language, one.id, one.relation or "") for one in examples]
     held = [() if one.relation is None else (one.relation,) for one in examples]
-    return labelled(reading.mentions(annotated, said), labels, held, about)
+    return labelled(encoding.mentions(annotated, said), labels, held, about)
 
 
-def translated(examples: Sequence[Translated], reading: TextEncoding) -> TranslationSource:
+def translated(examples: Sequence[Translated], encoding: TextEncoding) -> TranslationSource:
     """Every example in every two of its languages, each two once, in alphabetical order."""
     by_pair: dict[tuple[str, str], list[Translated]] = defaultdict(list)
     for one in examples:
@@ -138,12 +138,12 @@ def translated(examples: Sequence[Translated], reading: TextEncoding) -> Transla
     sides = []
     for side in (0, 1):
         said = [(one.sentences[pair[side]], pair[side]) for one, pair in chosen]
-        room = reading.max_length - 2
+        room = encoding.max_length - 2
         framings = [
-            framed(reading.tokenizer.specials, reading.tokenizer.encode(text, language).ids[:room])
+            framed(encoding.tokenizer.specials, encoding.tokenizer.encode(text, language).ids[:room])
             for text, language in said
         ]
-        sides.append(reading.pack(framings, [language for _, language in said]))
+        sides.append(encoding.pack(framings, [language for _, language in said]))
     left, right = sides
     return TranslationSource(left, right, tuple(Meaning(one.id, "sentence", pair) for one, pair in chosen))
 

@@ -69,7 +69,7 @@ def endings(prefix: Path, language: str) -> tuple[str, str]:
 
 def tatoeba(data: TatoebaData, request: DataRequest) -> PreparedData:
     """The nearest sentence of a language to every English one, by cosine."""
-    reading = TextEncoding(data.tokenizer(), data.max_length, data.languages or request.recipe.text.languages)
+    encoding = TextEncoding(data.tokenizer(), data.max_length, data.languages or request.recipe.text.languages)
 
     @cache
     def examples(split: str) -> tuple[Translated, ...]:
@@ -80,7 +80,7 @@ def tatoeba(data: TatoebaData, request: DataRequest) -> PreparedData:
         return tuple(found)
 
     def source(split: str) -> TranslationSource:
-        return translated(examples(split), reading)
+        return translated(examples(split), encoding)
 
     def submit(split: str, rows: Sequence[Row], folder: Path) -> list[Path]:
         counts = {
@@ -93,9 +93,9 @@ def tatoeba(data: TatoebaData, request: DataRequest) -> PreparedData:
     return PreparedData(
         sources={split: partial(source, split) for split in data.splits},
         model=data.retriever,
-        sizes={"vocab_size": len(reading.tokenizer), "num_languages": max(len(reading.languages), 1)},
+        sizes={"vocab_size": len(encoding.tokenizer), "num_languages": max(len(encoding.languages), 1)},
         fingerprints=data.fingerprints,
-        encoding=reading,
+        encoding=encoding,
         submit=submit,
     )
 

@@ -47,7 +47,7 @@ def tagging(read: Callable[[Path], Sequence[Tagged]]) -> Callable[[Any, DataRequ
     """Names among words on files that ``read`` reads."""
 
     def prepare(data: KnowledgeFileSettings, request: DataRequest) -> PreparedData:
-        reading, examples = data.text_encoding(request, object_alone=True, words=True), by_split(data.files, read)
+        encoding, examples = data.text_encoding(request, object_alone=True, words=True), by_split(data.files, read)
         tags = _tags(examples("train"))
         splits = counterfactual_splits(data.files, request, oracle=False)
 
@@ -55,7 +55,7 @@ def tagging(read: Callable[[Path], Sequence[Tagged]]) -> Callable[[Any, DataRequ
             file, facts = splits[split]
 
             def encoded(some: Sequence[Tagged]) -> TaggedSource:
-                return tagged(some, tags, replace(reading, facts=facts))
+                return tagged(some, tags, replace(encoding, facts=facts))
 
             if split == "train" and data.code_switching is not None:
                 return CodeSwitchedSource(examples(file), encoded, data.code_switching)
@@ -65,22 +65,22 @@ def tagging(read: Callable[[Path], Sequence[Tagged]]) -> Callable[[Any, DataRequ
             asked = examples(splits[split][0])
             gold = [tag for one in asked for tag in one.tags or ()]
             scores = {"no-names": gold.count(OUTSIDE) / len(gold)} if gold else {}
-            if gold and reading.injector is not None:
-                seen, answers = zip(*word_shapes(examples("train"), reading.injector), strict=True)
-                given = by_shape(seen, answers, [shape for shape, _ in word_shapes(asked, reading.injector)])
+            if gold and encoding.injector is not None:
+                seen, answers = zip(*word_shapes(examples("train"), encoding.injector), strict=True)
+                given = by_shape(seen, answers, [shape for shape, _ in word_shapes(asked, encoding.injector)])
                 scores[RELATIONS_ALONE] = sum(map(str.__eq__, given, gold)) / len(gold)
             return scores
 
         return PreparedData(
             sources={split: partial(source, split) for split in splits},
             model=lambda system: NamedEntities(system, tags),
-            sizes={"vocab_size": len(reading.tokenizer), "num_languages": max(len(reading.languages), 1)},
+            sizes={"vocab_size": len(encoding.tokenizer), "num_languages": max(len(encoding.languages), 1)},
             heads=NamedEntities.heads(request.recipe, len(tags)),
             fingerprints=data.fingerprints,
             baselines=baselines,
-            knowledge_forms=frozenset() if reading.injector is None else frozenset({BRANCHES}),
-            encoding=reading,
-            read_file=lambda path: tagged(read(path), tags, reading),
+            knowledge_forms=frozenset() if encoding.injector is None else frozenset({BRANCHES}),
+            encoding=encoding,
+            read_file=lambda path: tagged(read(path), tags, encoding),
         )
 
     return prepare

@@ -37,12 +37,12 @@ def word_files(
         tags: to choose from.
         folder: of the task in a submission to XTREME.
     """
-    reading, examples = data.text_encoding(request, words=True), by_split(data.files, read)
-    room = reading.template.max_pieces(data.max_length, 1, reading.tokenizer.specials)
+    encoding, examples = data.text_encoding(request, words=True), by_split(data.files, read)
+    room = encoding.template.max_pieces(data.max_length, 1, encoding.tokenizer.specials)
 
     def made(sentences: Sequence[Tagged]) -> TaggedSource:
-        parts = [part for one in sentences for part in parts_of(one, reading.tokenizer, room)]
-        return tagged(parts, tags, reading)
+        parts = [part for one in sentences for part in parts_of(one, encoding.tokenizer, room)]
+        return tagged(parts, tags, encoding)
 
     def source(split: str) -> TaggedSource:
         return made(examples(split))
@@ -59,10 +59,10 @@ def word_files(
     return PreparedData(
         sources={split: partial(source, split) for split in data.files},
         model=partial(task, tags=tags),
-        sizes={"vocab_size": len(reading.tokenizer), "num_languages": max(len(reading.languages), 1)},
+        sizes={"vocab_size": len(encoding.tokenizer), "num_languages": max(len(encoding.languages), 1)},
         heads=task.heads(request.recipe, len(tags)),
         fingerprints=data.fingerprints,
-        encoding=reading,
+        encoding=encoding,
         read_file=lambda path: made(read(path)),
         submit=submit,
     )

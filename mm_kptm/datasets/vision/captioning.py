@@ -14,7 +14,7 @@ from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import CaptionSettings, fingerprints
 from mm_kptm.datasets.stored_regions import ImageStore, provider_of
 from mm_kptm.datasets.vision.coco_flickr30k import KarpathyData
-from mm_kptm.datasets.vision.sources import reading_of, sizes_of, stored
+from mm_kptm.datasets.vision.sources import encoding_of, sizes_of, stored
 from mm_kptm.errors import UserError
 from mm_kptm.io.atomic import write_json
 from mm_kptm.io.records import read_listed
@@ -31,28 +31,28 @@ class Captions:
 
     Args:
         settings: of the written captions.
-        reading: how text becomes ids.
+        encoding: how text becomes ids.
         store: region features of the images.
 
     Raises:
         UserError: tags are asked of a family that has no place for them, or of a store without names.
     """
 
-    def __init__(self, settings: CaptionSettings, reading: TextEncoding, store: ImageStore) -> None:
-        if settings.tags and reading.format.image_first:
+    def __init__(self, settings: CaptionSettings, encoding: TextEncoding, store: ImageStore) -> None:
+        if settings.tags and encoding.format.image_first:
             raise UserError("data.tags stand behind a caption, but vlp reads captions alone; leave data.tags false")
         self.settings = settings
-        self.reading = reading
+        self.encoding = encoding
         self.store = store
-        self.tags = ObjectTags(store, reading.tokenizer) if settings.tags else None
-        self.format = CaptionFormat.of(reading.format, reading.tokenizer, max_words=settings.caption_length)
+        self.tags = ObjectTags(store, encoding.tokenizer) if settings.tags else None
+        self.format = CaptionFormat.of(encoding.format, encoding.tokenizer, max_words=settings.caption_length)
 
     def model(self, system: System) -> ImageCaptioning:
         """The task on a system."""
         return ImageCaptioning(
             system,
             self.format,
-            self.reading.tokenizer,
+            self.encoding.tokenizer,
             beam_size=self.settings.beam_size,
             length_penalty=self.settings.length_penalty,
         )
@@ -74,7 +74,7 @@ class Captions:
             for caption in (one.captions if every_caption else [one.captions[0] if one.captions else ("", "")])
         ]
         tags = None if self.tags is None else [self.tags(place) for _, place, _ in chosen]
-        stop = self.reading.tokenizer.specials.stop
+        stop = self.encoding.tokenizer.specials.stop
         return CaptioningSource(
             shown=self._shown(
                 [(text, one.language) for one, _, (_, text) in chosen], [at for _, at, _ in chosen], tags
@@ -97,8 +97,8 @@ class Captions:
     def _shown(
         self, said: Sequence[tuple[str, str]], images: Sequence[int], tags: Sequence[tuple[int, ...]] | None
     ) -> InputSource:
-        encode, room = self.reading.tokenizer.encode, self.settings.caption_length - 1
-        layout = ImageTextLayout(self.reading.tokenizer.specials, self.reading.format)
+        encode, room = self.encoding.tokenizer.encode, self.settings.caption_length - 1
+        layout = ImageTextLayout(self.encoding.tokenizer.specials, self.encoding.format)
         words = [encode(text, language).ids[:room] for text, language in said]
         parts = [(own,) for own in words] if tags is None else list(zip(words, tags, strict=True))
         framings = [layout(*each) for each in parts]
@@ -107,15 +107,15 @@ class Captions:
             [*range(behind := before + len(own) + 1), *range(first, first + len(ids) - behind)]
             for own, (ids, _) in zip(words, framings, strict=True)
         ]
-        packed = self.reading.pack(framings, [language for _, language in said], positions=positions)
+        packed = self.encoding.pack(framings, [language for _, language in said], positions=positions)
         return InputSource(packed, provider_of(self.store), np.array(images, dtype=np.int64))
 
 
 def captioning(data: KarpathyData, request: DataRequest) -> PreparedData:
     """Captions of photographs in the splits of Karpathy and Fei-Fei (2015)."""
-    reading = reading_of(data, request.recipe)
+    encoding = encoding_of(data, request.recipe)
     store = data.store(request, detections=data.tags)
-    captions = Captions(data, reading, store)
+    captions = Captions(data, encoding, store)
 
     @cache
     def splits() -> Mapping[str, list[Described]]:
@@ -136,7 +136,7 @@ def captioning(data: KarpathyData, request: DataRequest) -> PreparedData:
     return PreparedData(
         sources={split: partial(source, split) for split in splits()},
         model=captions.model,
-        sizes=sizes_of(reading, store),
+        sizes=sizes_of(encoding, store),
         heads={HEAD: {}},
         fingerprints=fingerprints({"captions": data.captions, **data.tokenizer_files}),
         read_file=lambda path: captions.source(read_karpathy(path), every_caption=False),

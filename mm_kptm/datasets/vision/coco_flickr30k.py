@@ -42,13 +42,13 @@ def retrieval(data: KarpathyData, request: DataRequest) -> PreparedData:
     """Image-text retrieval on photographs (Karpathy and Fei-Fei 2015)."""
     check_tags(data.tags, data.ranking)
     store = data.store(request, detections=data.tags)
-    reading = image_sources.reading_of(data, request.recipe)
+    encoding = image_sources.encoding_of(data, request.recipe)
     splits: dict[str, list[Described]] = {}
     for image in read_karpathy(data.captions):
         splits.setdefault(image.split or "train", []).append(image)
 
     def source(split: str) -> CaptionSource:
-        return image_sources.captions(splits[split], reading, store, pool=data.candidate_pool_size, tags=data.tags)
+        return image_sources.captions(splits[split], encoding, store, pool=data.candidate_pool_size, tags=data.tags)
 
     def chance(split: str) -> Mapping[str, float]:
         return {"chance-recall@1": 1 / min(len(splits[split]), data.candidate_pool_size or len(splits[split]))}
@@ -56,7 +56,7 @@ def retrieval(data: KarpathyData, request: DataRequest) -> PreparedData:
     return PreparedData(
         sources={split: partial(source, split) for split in splits},
         model=partial(Retrieval, ranking=data.ranking),
-        sizes=image_sources.sizes_of(reading, store),
+        sizes=image_sources.sizes_of(encoding, store),
         heads=requested_heads(request.recipe, Retrieval.HEADS),
         fingerprints=fingerprints({"captions": data.captions, **data.tokenizer_files}),
         baselines=chance,

@@ -21,7 +21,7 @@ from mm_kptm.data.packing import Packed
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import RegionFiles, by_split
 from mm_kptm.datasets.stored_regions import ImageStore, provider_of
-from mm_kptm.datasets.vision.sources import FOUND, expressions, reading_of, sizes_of, stored
+from mm_kptm.datasets.vision.sources import FOUND, encoding_of, expressions, sizes_of, stored
 from mm_kptm.errors import UserError
 from mm_kptm.preprocessing.image_text import ImageTextLayout
 from mm_kptm.preprocessing.inputs import InputSource
@@ -55,26 +55,26 @@ class Flickr30kEntitiesData(RegionFiles):
 
 def phrase_grounding(data: Flickr30kEntitiesData, request: DataRequest) -> PreparedData:
     """The phrases of each caption at once, by an attention (Li et al. 2019)."""
-    store, reading = data.store(request), reading_of(data, request.recipe)
+    store, encoding = data.store(request), encoding_of(data, request.recipe)
     captions = by_split(data.files, data.captions)
 
     def source(split: str) -> PhraseSource:
-        return _phrases(data, captions(split), reading, store)
+        return _phrases(data, captions(split), encoding, store)
 
     return PreparedData(
         sources={split: partial(source, split) for split in data.files},
         model=PhraseGrounding,
-        sizes=sizes_of(reading, store),
+        sizes=sizes_of(encoding, store),
         heads=requested_heads(request.recipe, PhraseGrounding.HEADS),
         fingerprints=data.fingerprints,
         baselines=lambda split: _largest(data, captions(split), store),
-        read_file=lambda path: _phrases(data, data.captions(path), reading, store),
+        read_file=lambda path: _phrases(data, data.captions(path), encoding, store),
     )
 
 
 def grounding(data: Flickr30kEntitiesData, request: DataRequest) -> PreparedData:
     """Every phrase by itself, as a referring expression (12-in-1: Lu et al. 2020)."""
-    store, reading = data.store(request), reading_of(data, request.recipe)
+    store, encoding = data.store(request), encoding_of(data, request.recipe)
     captions = by_split(data.files, data.captions)
 
     def made(said: Sequence[PhrasedCaption]) -> ExpressionSource:
@@ -86,7 +86,7 @@ def grounding(data: Flickr30kEntitiesData, request: DataRequest) -> PreparedData
             for at, phrase in enumerate(one.phrases)
             if phrase.boxes
         ]
-        return expressions(records, reading, store)
+        return expressions(records, encoding, store)
 
     def source(split: str) -> ExpressionSource:
         return made(captions(split))
@@ -94,7 +94,7 @@ def grounding(data: Flickr30kEntitiesData, request: DataRequest) -> PreparedData
     return PreparedData(
         sources={split: partial(source, split) for split in data.files},
         model=Grounding,
-        sizes=sizes_of(reading, store),
+        sizes=sizes_of(encoding, store),
         heads=requested_heads(request.recipe, Grounding.HEADS),
         fingerprints=data.fingerprints,
         read_file=lambda path: made(data.captions(path)),
@@ -102,10 +102,10 @@ def grounding(data: Flickr30kEntitiesData, request: DataRequest) -> PreparedData
 
 
 def _phrases(
-    data: Flickr30kEntitiesData, said: Sequence[PhrasedCaption], reading: TextEncoding, store: ImageStore
+    data: Flickr30kEntitiesData, said: Sequence[PhrasedCaption], encoding: TextEncoding, store: ImageStore
 ) -> PhraseSource:
     """Captions with the phrases that have a box and are not cut off."""
-    layout = ImageTextLayout(reading.tokenizer.specials, reading.format)
+    layout = ImageTextLayout(encoding.tokenizer.specials, encoding.format)
     before, _ = layout.around()
     places = stored(store, [one.image for one in said])
     framings, ends, right, phrases = [], [], [], []
@@ -113,8 +113,8 @@ def _phrases(
         regions = store.boxes[store.offsets[place] : store.offsets[place + 1]].tolist()
         if not regions:
             raise UserError(f"{store.folder} has no region of image {one.image[0]!r}, so there is nothing to point at")
-        pieces = reading.tokenizer.encode(one.text, one.language)
-        ids, kinds = layout.cut(pieces.ids, max_length=reading.max_length)
+        pieces = encoding.tokenizer.encode(one.text, one.language)
+        ids, kinds = layout.cut(pieces.ids, max_length=encoding.max_length)
         framings.append((ids, kinds))
         kept = len(ids) - layout.num_special(1)
         own_ends, own_right, own = [], [], []
@@ -135,7 +135,7 @@ def _phrases(
     if not any(phrases):
         raise UserError(f"none of the {len(said)} captions has a phrase with a box, so there is nothing to point at")
     return PhraseSource(
-        InputSource(reading.pack(framings, [one.language for one in said]), provider_of(store), np.asarray(places)),
+        InputSource(encoding.pack(framings, [one.language for one in said]), provider_of(store), np.asarray(places)),
         Packed.of(ends=ends),
         Packed.of(right=right),
         tuple(

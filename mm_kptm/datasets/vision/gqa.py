@@ -13,7 +13,7 @@ from mm_kptm.data.packing import Packed
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import RegionFiles, by_split, fingerprints
 from mm_kptm.datasets.vision.answer_list import answer_choices
-from mm_kptm.datasets.vision.sources import about_images, reading_of, sizes_of
+from mm_kptm.datasets.vision.sources import about_images, encoding_of, sizes_of
 from mm_kptm.datasets.vision.submission import check_answers, write_answers
 from mm_kptm.tasks.example import Row
 from mm_kptm.tasks.vision.gqa import BINARY, GQA, OPEN, GqaExample
@@ -41,7 +41,7 @@ class GqaData(RegionFiles):
 
 def gqa(data: GqaData, request: DataRequest) -> PreparedData:
     """Compositional questions about photographs (Hudson and Manning 2019)."""
-    store, reading = data.store(request), reading_of(data, request.recipe)
+    store, encoding = data.store(request), encoding_of(data, request.recipe)
     questions = by_split(data.files, read_gqa)
     usual = [one.answer for one in questions("train") if one.answer is not None]
     answers = answer_choices(usual, min_count=data.min_count, listed=data.answers)
@@ -69,7 +69,7 @@ def gqa(data: GqaData, request: DataRequest) -> PreparedData:
         known = [[places[one.answer]] if one.answer in places else [] for one in asked]
         images = store.places_of(one.image for one in asked)
         return QuestionSource(
-            about_images(reading, store, [(one.text, "en") for one in asked], images, asks=True),
+            about_images(encoding, store, [(one.text, "en") for one in asked], images, asks=True),
             answers,
             Packed.of(answers=known, tenths=[[10] * len(row) for row in known]),
             tuple(map(example, asked)),
@@ -92,7 +92,7 @@ def gqa(data: GqaData, request: DataRequest) -> PreparedData:
     return PreparedData(
         sources={split: partial(source, split) for split in data.files},
         model=lambda system: GQA(system, answers, criterion=one_answer),
-        sizes=sizes_of(reading, store),
+        sizes=sizes_of(encoding, store),
         heads=GQA.heads(request.recipe, len(answers)),
         fingerprints=data.fingerprints,
         baselines=majority,

@@ -14,7 +14,7 @@ from mm_kptm.data.formats.vision.nlvr2 import PairStatement, read_nlvr2
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import RegionFiles, by_split
 from mm_kptm.datasets.stored_regions import provider_of
-from mm_kptm.datasets.vision.sources import about_images, reading_of, sizes_of, stored
+from mm_kptm.datasets.vision.sources import about_images, encoding_of, sizes_of, stored
 from mm_kptm.errors import UserError
 from mm_kptm.io.atomic import write_lines
 from mm_kptm.io.text_lines import read_text
@@ -55,14 +55,14 @@ def statements_about_pairs(
     form: Literal["pair", "triplet"] | None,
 ) -> PreparedData:
     """Prepare statements that are true or false of two photographs."""
-    store, reading = data.store(request), reading_of(data, request.recipe)
+    store, encoding = data.store(request), encoding_of(data, request.recipe)
     statements = by_split(data.files, read)
 
     def examples(of: Statements) -> ImagePairSource:
         left, right = (stored(store, [getattr(one, side) for one, _ in of]) for side in ("left", "right"))
         verdicts = [UNKNOWN if one.label is None else VERDICTS.index(one.label) for one, _ in of]
         return ImagePairSource(
-            about_images(reading, store, [(one.text, language) for one, language in of], left).texts,
+            about_images(encoding, store, [(one.text, language) for one, language in of], left).texts,
             provider_of(store),
             left,
             right,
@@ -76,7 +76,7 @@ def statements_about_pairs(
     return PreparedData(
         sources={split: partial(source, split) for split in data.files},
         model=lambda system: NLVR2(system, form=form),
-        sizes=sizes_of(reading, store),
+        sizes=sizes_of(encoding, store),
         heads=NLVR2.heads(request.recipe, form),
         fingerprints=data.fingerprints,
         baselines=lambda split: {"chance": 0.5},

@@ -31,7 +31,7 @@ class RefCocoData(ImageSettings):
 def grounding(data: RefCocoData, request: DataRequest) -> PreparedData:
     """Referring expressions on photographs (Yu et al. 2016); UNITER reads two layers of its head for RefCOCO+."""
     store = data.store(request)
-    reading = image_sources.reading_of(data, request.recipe)
+    encoding = image_sources.encoding_of(data, request.recipe)
     given = {"train": data.expressions, "dev": data.dev_expressions, "test": data.test_expressions}
     files = {split: path for split, path in given.items() if path is not None}
 
@@ -44,13 +44,13 @@ def grounding(data: RefCocoData, request: DataRequest) -> PreparedData:
         return found
 
     def source(split: str) -> ExpressionSource:
-        return image_sources.expressions(splits()[split], reading, store)
+        return image_sources.expressions(splits()[split], encoding, store)
 
     sizes = {"num_layers": data.head_layers} if data.head_layers != 1 else {}
     return PreparedData(
         sources={split: partial(source, split) for split in splits()},
         model=Grounding,
-        sizes=image_sources.sizes_of(reading, store),
+        sizes=image_sources.sizes_of(encoding, store),
         heads=requested_heads(request.recipe, Grounding.HEADS, sizes),
         fingerprints=fingerprints({**files, **data.tokenizer_files}),
     )

@@ -12,7 +12,7 @@ from mm_kptm.data.formats.vision.snli_ve import LABELS, Hypothesis, read_snli_ve
 from mm_kptm.data.packing import Packed
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import RegionFiles, by_split
-from mm_kptm.datasets.vision.sources import about_images, reading_of, sizes_of, stored
+from mm_kptm.datasets.vision.sources import about_images, encoding_of, sizes_of, stored
 from mm_kptm.tasks.example import Example
 from mm_kptm.tasks.labelling import LabelledSource
 from mm_kptm.tasks.vision.visual_entailment import VisualEntailment
@@ -38,14 +38,14 @@ def hypotheses_about_images(
     data: RegionFiles, request: DataRequest, read: Callable[[Path], Hypotheses]
 ) -> PreparedData:
     """Prepare hypotheses about photographs, each of which is the premise; the baseline is the majority in training."""
-    store, reading = data.store(request), reading_of(data, request.recipe)
+    store, encoding = data.store(request), encoding_of(data, request.recipe)
     hypotheses = by_split(data.files, read)
 
     def examples(of: Hypotheses) -> LabelledSource:
         about = [Example(one.id, one.label or "", lang, f"image-{one.image[0]}", one.label or "") for one, lang in of]
         labels = [[] if one.label is None else [LABELS.index(one.label)] for one, _ in of]
         places = stored(store, [one.image for one, _ in of])
-        shown = about_images(reading, store, [(one.text, language) for one, language in of], places)
+        shown = about_images(encoding, store, [(one.text, language) for one, language in of], places)
         return LabelledSource(shown, LABELS, Packed.of(labels=labels), tuple(about))
 
     def source(split: str) -> LabelledSource:
@@ -60,7 +60,7 @@ def hypotheses_about_images(
     return PreparedData(
         sources={split: partial(source, split) for split in data.files},
         model=lambda system: VisualEntailment(system, LABELS),
-        sizes=sizes_of(reading, store),
+        sizes=sizes_of(encoding, store),
         heads=VisualEntailment.heads(request.recipe, len(LABELS)),
         fingerprints=data.fingerprints,
         baselines=majority,

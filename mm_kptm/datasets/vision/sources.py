@@ -30,7 +30,7 @@ FOUND = 0.5  #: overlap with the object from which on a region counts as found, 
 
 def captions(
     examples: Sequence[Described],
-    reading: TextEncoding,
+    encoding: TextEncoding,
     store: ImageStore,
     *,
     pool: int | None = None,
@@ -40,7 +40,7 @@ def captions(
 
     Args:
         examples: images with their captions.
-        reading: how text becomes ids.
+        encoding: how text becomes ids.
         store: region features or pictures of the images.
         pool: so many images are searched at a time, in their order (1,000 for the folds of COCO); all when None.
         tags: whether the names of an image's objects stand behind every text that it is held against.
@@ -53,13 +53,13 @@ def captions(
     last = max(len(examples) // size - 1, 0) if size else 0
     said = [(image, id_, text, one.language) for image, one in enumerate(examples) for id_, text in one.captions]
     shown = about_images(
-        reading, store, [(text, language) for *_, text, language in said], [places[at] for at, *_ in said], tags=tags
+        encoding, store, [(text, language) for *_, text, language in said], [places[at] for at, *_ in said], tags=tags
     )
     about = tuple(Captioned(id_, language, f"image-{examples[at].names[0]}") for at, id_, _, language in said)
     return CaptionSource(shown, about, np.array([min(at // size, last) for at, *_ in said], dtype=np.int64))
 
 
-def expressions(examples: Sequence[Pointed], reading: TextEncoding, store: ImageStore) -> ExpressionSource:
+def expressions(examples: Sequence[Pointed], encoding: TextEncoding, store: ImageStore) -> ExpressionSource:
     """Expressions; regions that overlap the object by half are right, the one that does so most is the target.
 
     Raises:
@@ -78,14 +78,14 @@ def expressions(examples: Sequence[Pointed], reading: TextEncoding, store: Image
         targets.append(best if found else NOWHERE)
         target = "" if one.box is None else str(best) if found else "none"
         about.append(Example(one.id, one.split or EXPRESSION, one.language, f"image-{one.names[0]}", target))
-    shown = about_images(reading, store, [(one.text, one.language) for one in examples], places)
+    shown = about_images(encoding, store, [(one.text, one.language) for one in examples], places)
     return ExpressionSource(shown, Packed.of(right=right), tuple(targets), tuple(about))
 
 
 def questions(
     examples: Sequence[AskedImage],
     answers: Sequence[str],
-    reading: TextEncoding,
+    encoding: TextEncoding,
     store: ImageStore,
     *,
     tags: bool = False,
@@ -95,7 +95,7 @@ def questions(
     Args:
         examples: the questions.
         answers: the labels to choose from.
-        reading: how text becomes ids.
+        encoding: how text becomes ids.
         store: region features or pictures of the images.
         tags: whether the names of an image's objects stand behind every question about it.
 
@@ -120,7 +120,7 @@ def questions(
         for one in examples
     )
     shown = about_images(
-        reading,
+        encoding,
         store,
         [(one.question, one.language) for one in examples],
         store.places_of(one.image for one in examples),
@@ -132,7 +132,7 @@ def questions(
 
 
 def parts_about_images(
-    reading: TextEncoding,
+    encoding: TextEncoding,
     store: ImageStore,
     said: Sequence[tuple[Sequence[str], str]],
     images: Sequence[int] | IntArray,
@@ -142,29 +142,29 @@ def parts_about_images(
     """Texts of several parts, each with the image that it is about; the longest part is cut first.
 
     Args:
-        reading: how text becomes ids.
+        encoding: how text becomes ids.
         store: region features or pictures of the images.
         said: the parts of each text and their language.
         images: the place of each one's image in the store.
         segments: of the parts in turn; those of the family's layout when empty.
     """
-    encode, layout = reading.tokenizer.encode, ImageTextLayout(reading.tokenizer.specials, reading.format)
+    encode, layout = encoding.tokenizer.encode, ImageTextLayout(encoding.tokenizer.specials, encoding.format)
     framings = []
     for parts, language in said:
-        ids, kinds = layout.cut(*(encode(part, language).ids for part in parts), max_length=reading.max_length)
+        ids, kinds = layout.cut(*(encode(part, language).ids for part in parts), max_length=encoding.max_length)
         framings.append((ids, [segments[kind] for kind in kinds] if segments else kinds))
-    texts = reading.pack(framings, [language for _, language in said])
+    texts = encoding.pack(framings, [language for _, language in said])
     return InputSource(texts, provider_of(store), np.asarray(images, dtype=np.int64))
 
 
-def reading_of(data: TextSettings, recipe: Recipe) -> TextEncoding:
+def encoding_of(data: TextSettings, recipe: Recipe) -> TextEncoding:
     """How texts about images become ids, for the systems of a recipe."""
     return TextEncoding(data.tokenizer(), data.max_length, data.languages, format=recipe.text)
 
 
-def sizes_of(reading: TextEncoding, store: ImageStore) -> dict[str, int]:
+def sizes_of(encoding: TextEncoding, store: ImageStore) -> dict[str, int]:
     """Sizes of an encoder of texts about images that follow from the data."""
-    return {"vocab_size": len(reading.tokenizer), **region_sizes(store)}
+    return {"vocab_size": len(encoding.tokenizer), **region_sizes(store)}
 
 
 def usual(answers: Sequence[str]) -> str:
@@ -189,7 +189,7 @@ def _tenths(answers: Sequence[str]) -> dict[str, int]:
 
 
 def about_images(
-    reading: TextEncoding,
+    encoding: TextEncoding,
     store: ImageStore,
     said: Sequence[tuple[str, str]],
     images: Sequence[int] | IntArray,
@@ -200,7 +200,7 @@ def about_images(
     """Texts, each with the image that it is about.
 
     Args:
-        reading: how text becomes ids; ``format`` says how they are laid out.
+        encoding: how text becomes ids; ``format`` says how they are laid out.
         store: region features or pictures of the images.
         said: text and language of each.
         images: the place of each one's image in the store.
@@ -210,10 +210,10 @@ def about_images(
     Raises:
         UserError: as :func:`tags_of`.
     """
-    encode, layout = reading.tokenizer.encode, ImageTextLayout(reading.tokenizer.specials, reading.format, asks)
-    framings = [layout.cut(encode(text, language).ids, max_length=reading.max_length) for text, language in said]
-    texts = reading.pack(framings, [language for _, language in said])
-    names = tags_of(store, reading.tokenizer, layout) if tags else None
+    encode, layout = encoding.tokenizer.encode, ImageTextLayout(encoding.tokenizer.specials, encoding.format, asks)
+    framings = [layout.cut(encode(text, language).ids, max_length=encoding.max_length) for text, language in said]
+    texts = encoding.pack(framings, [language for _, language in said])
+    names = tags_of(store, encoding.tokenizer, layout) if tags else None
     return InputSource(texts, provider_of(store), np.asarray(images, dtype=np.int64), tags=names)
 
 

@@ -15,7 +15,7 @@ from mm_kptm.data.packing import Packed
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import RegionFiles, by_split
 from mm_kptm.datasets.stored_regions import StoredRegions
-from mm_kptm.datasets.vision.sources import reading_of, sizes_of, stored
+from mm_kptm.datasets.vision.sources import encoding_of, sizes_of, stored
 from mm_kptm.errors import UserError
 from mm_kptm.io.atomic import write_lines
 from mm_kptm.io.text_lines import read_text
@@ -76,13 +76,13 @@ class _Asked:
 
 def vcr(data: VcrData, request: DataRequest) -> PreparedData:
     """Questions about film scenes (Zellers et al. 2019)."""
-    store, reading = data.region_store(request, "questions of VCR"), reading_of(data, request.recipe)
+    store, encoding = data.region_store(request, "questions of VCR"), encoding_of(data, request.recipe)
     segments = request.recipe.text.choice_segments
     questions = by_split(data.files, read_vcr)
 
     def made(asked: Sequence[VcrQuestion], choose: str) -> ChoiceSource:
         every_choice = [one for question in asked for one in _asked(question, choose)]
-        return _source(every_choice, reading, store, segments)
+        return _source(every_choice, encoding, store, segments)
 
     def source(split: str) -> ChoiceSource:
         return made(questions(split), data.choose)
@@ -96,7 +96,7 @@ def vcr(data: VcrData, request: DataRequest) -> PreparedData:
     return PreparedData(
         sources={split: partial(source, split) for split in data.files},
         model=lambda system: VCR(system, each_choice=data.each_choice, segments=segments),
-        sizes=sizes_of(reading, store),
+        sizes=sizes_of(encoding, store),
         heads=VCR.heads(request.recipe),
         fingerprints=data.fingerprints,
         baselines=lambda split: {"chance": 1 / CHOICES},
@@ -127,9 +127,9 @@ def _asked(one: VcrQuestion, choose: str) -> list[_Asked]:
 
 
 def _source(
-    asked: Sequence[_Asked], reading: TextEncoding, store: RegionStore, segments: Sequence[int]
+    asked: Sequence[_Asked], encoding: TextEncoding, store: RegionStore, segments: Sequence[int]
 ) -> ChoiceSource:
-    layout = ImageTextLayout(reading.tokenizer.specials, reading.format)
+    layout = ImageTextLayout(encoding.tokenizer.specials, encoding.format)
     places = stored(store, [one.about.image for one in asked])
     for one, place in zip(asked, places.tolist(), strict=True):
         if store.lengths[place] < len(one.about.objects):
@@ -140,17 +140,17 @@ def _source(
     framings, pointed = [], []
     for one in asked:
         names: dict[int, str] = {}
-        known = [_spelt(part, one.about.objects, names, reading) for part in one.parts]
+        known = [_spelt(part, one.about.objects, names, encoding) for part in one.parts]
         if not segments and len(known) == 2:  # question and answer in a row where there are but two segments
             known = [(known[0][0] + known[1][0], known[0][1] + known[1][1])]
         for choice in one.choices:
-            parts = [*known, _spelt(choice, one.about.objects, dict(names), reading)]
-            ids, kinds = layout.cut(*(ids for ids, _ in parts), max_length=reading.max_length)
-            marks, _ = layout.cut(*(numbers for _, numbers in parts), max_length=reading.max_length)
-            special = layout.cut(*([-1] * len(ids) for ids, _ in parts), max_length=reading.max_length)[0]
+            parts = [*known, _spelt(choice, one.about.objects, dict(names), encoding)]
+            ids, kinds = layout.cut(*(ids for ids, _ in parts), max_length=encoding.max_length)
+            marks, _ = layout.cut(*(numbers for _, numbers in parts), max_length=encoding.max_length)
+            special = layout.cut(*([-1] * len(ids) for ids, _ in parts), max_length=encoding.max_length)[0]
             pointed.append([mark if kept == -1 else 0 for mark, kept in zip(marks, special, strict=True)])
             framings.append((ids, [segments[kind] for kind in kinds] if segments else kinds))
-    texts = reading.pack(framings, ["en"] * len(framings))
+    texts = encoding.pack(framings, ["en"] * len(framings))
     column = np.array([number for own in pointed for number in own], dtype=np.int64)
     texts = Packed(texts.offsets, {**texts.columns, f"{MARK}{REGION_LABEL}": column})
     return ChoiceSource(
@@ -165,7 +165,7 @@ def _source(
 
 
 def _spelt(
-    said: Said, objects: Sequence[str], names: dict[int, str], reading: TextEncoding
+    said: Said, objects: Sequence[str], names: dict[int, str], encoding: TextEncoding
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Ids of the pieces of a text, and the region that each one names: 0 the whole image, then the objects from 1.
 
@@ -176,7 +176,7 @@ def _spelt(
     for word in said:
         spoken = [(word, 0)] if isinstance(word, str) else [(_name(one, objects, names), one + 1) for one in word]
         for place, (text, region) in enumerate(spoken):
-            pieces = reading.tokenizer.encode(f"and {text}" if place else text).ids
+            pieces = encoding.tokenizer.encode(f"and {text}" if place else text).ids
             ids += pieces
             regions += [region] * len(pieces)
     return tuple(ids), tuple(regions)

@@ -14,7 +14,7 @@ from mm_kptm.data.formats.vision.visual7w import ChoiceQuestion, read_visual7w
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import ImageSettings, fingerprints
 from mm_kptm.datasets.stored_regions import ImageStore
-from mm_kptm.datasets.vision.sources import parts_about_images, reading_of, sizes_of, stored
+from mm_kptm.datasets.vision.sources import encoding_of, parts_about_images, sizes_of, stored
 from mm_kptm.preprocessing.text import TextEncoding
 from mm_kptm.tasks.example import Example
 from mm_kptm.tasks.vision.multiple_choice import UNKNOWN, ChoiceSource, MultipleChoice
@@ -31,7 +31,7 @@ class Visual7wData(ImageSettings):
 
 
 def choices(
-    examples: Sequence[ChoiceQuestion], reading: TextEncoding, store: ImageStore, *, segments: Sequence[int] = ()
+    examples: Sequence[ChoiceQuestion], encoding: TextEncoding, store: ImageStore, *, segments: Sequence[int] = ()
 ) -> ChoiceSource:
     """Questions, each read with every one of its choices.
 
@@ -42,7 +42,7 @@ def choices(
     said = [((one.question, choice), one.language) for one in examples for choice in one.choices]
     places = np.repeat(stored(store, [one.image for one in examples]), counts)
     return ChoiceSource(
-        parts_about_images(reading, store, said, places, segments=segments),
+        parts_about_images(encoding, store, said, places, segments=segments),
         np.cumsum([0, *counts]),
         np.array([UNKNOWN if one.answer is None else one.answer for one in examples], dtype=np.int64),
         tuple(
@@ -56,7 +56,7 @@ def choices(
 
 def multiple_choice(data: Visual7wData, request: DataRequest) -> PreparedData:
     """Questions about photographs with four answers each (Zhu et al. 2016)."""
-    store, reading = data.store(request), reading_of(data, request.recipe)
+    store, encoding = data.store(request), encoding_of(data, request.recipe)
     segments = request.recipe.text.choice_segments
 
     @cache
@@ -67,16 +67,16 @@ def multiple_choice(data: Visual7wData, request: DataRequest) -> PreparedData:
         return found
 
     def source(split: str) -> ChoiceSource:
-        return choices(splits()[split], reading, store, segments=segments)
+        return choices(splits()[split], encoding, store, segments=segments)
 
     return PreparedData(
         sources={split: partial(source, split) for split in splits()},
         model=lambda system: MultipleChoice(system, each_choice=data.each_choice, segments=segments),
-        sizes=sizes_of(reading, store),
+        sizes=sizes_of(encoding, store),
         heads=MultipleChoice.heads(request.recipe),
         fingerprints=fingerprints({"questions": data.questions, **data.tokenizer_files}),
         baselines=lambda split: {"chance": float(np.mean([1 / len(one.choices) for one in splits()[split]]))},
-        read_file=lambda path: choices(read_visual7w(path), reading, store, segments=segments),
+        read_file=lambda path: choices(read_visual7w(path), encoding, store, segments=segments),
     )
 
 

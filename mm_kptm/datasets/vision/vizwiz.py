@@ -46,7 +46,7 @@ class VizWizData(RegionFiles):
 
 def vqa(data: VizWizData, request: DataRequest) -> PreparedData:
     """Questions of blind people (Gurari et al. 2018)."""
-    store, reading = data.store(request), image_sources.reading_of(data, request.recipe)
+    store, encoding = data.store(request), image_sources.encoding_of(data, request.recipe)
     questions = by_split(data.files, read_vizwiz)
     usual = [image_sources.usual(one.answers) for one in questions("train") if one.answers]
     answers = answer_choices(usual, min_count=data.min_count, listed=data.answers)
@@ -57,7 +57,7 @@ def vqa(data: VizWizData, request: DataRequest) -> PreparedData:
             AskedImage(_name(store, one), _name(store, one), one.text, one.answers, "en", one.answer_type)
             for one in asked
         ]
-        return image_sources.questions(examples, answers, reading, store)
+        return image_sources.questions(examples, answers, encoding, store)
 
     def submit(split: str, rows: Sequence[Row], folder: Path) -> list[Path]:
         path, keys = folder / f"vizwiz-{split}.json", ("image", "answer")
@@ -73,7 +73,7 @@ def vqa(data: VizWizData, request: DataRequest) -> PreparedData:
     return PreparedData(
         sources=_sources(data, questions, made),
         model=lambda system: VQA(system, answers, criterion=each_answer),
-        sizes=image_sources.sizes_of(reading, store),
+        sizes=image_sources.sizes_of(encoding, store),
         heads=VQA.heads(request.recipe, len(answers)),
         fingerprints=data.fingerprints,
         baselines=majority,
@@ -84,7 +84,7 @@ def vqa(data: VizWizData, request: DataRequest) -> PreparedData:
 
 def answerability(data: VizWizData, request: DataRequest) -> PreparedData:
     """Whether these questions can be answered from their images."""
-    store, reading = data.store(request), image_sources.reading_of(data, request.recipe)
+    store, encoding = data.store(request), image_sources.encoding_of(data, request.recipe)
     questions = by_split(data.files, read_vizwiz)
 
     def made(asked: Sequence[VizWizQuestion]) -> LabelledSource:
@@ -94,7 +94,7 @@ def answerability(data: VizWizData, request: DataRequest) -> PreparedData:
             Example(one.image, one.answer_type, "en", f"image-{one.image}", LABELS[own[0]] if own else "")
             for one, own in zip(asked, labels, strict=True)
         ]
-        shown = image_sources.about_images(reading, store, examples, _places(store, asked))
+        shown = image_sources.about_images(encoding, store, examples, _places(store, asked))
         return LabelledSource(shown, LABELS, Packed.of(labels=labels), tuple(about))
 
     def submit(split: str, rows: Sequence[Row], folder: Path) -> list[Path]:
@@ -106,7 +106,7 @@ def answerability(data: VizWizData, request: DataRequest) -> PreparedData:
     return PreparedData(
         sources=_sources(data, questions, made),
         model=lambda system: Answerability(system, LABELS),
-        sizes=image_sources.sizes_of(reading, store),
+        sizes=image_sources.sizes_of(encoding, store),
         heads=Answerability.heads(request.recipe, len(LABELS)),
         fingerprints=data.fingerprints,
         read_file=lambda path: made(read_vizwiz(path)),

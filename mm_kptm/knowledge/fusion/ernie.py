@@ -35,7 +35,7 @@ class LinkedEntities(NamedTuple):
 
     x: Tensor  #: [L, E]
     rows: Tensor  #: ascending, [L]
-    reading: AttentionLayout  #: attention among the entities of a sequence
+    attention_layout: AttentionLayout  #: attention among the entities of a sequence
 
     @classmethod
     def of(cls, entities: Entities | None, assembled: Assembled, entity_dim: int) -> LinkedEntities:
@@ -69,7 +69,9 @@ class LinkedEntities(NamedTuple):
         rows, queries, device = on_host(self.rows), on_host(last.query_rows), self.rows.device
         kept = torch.isin(rows, queries).nonzero().squeeze(1)
         places = torch.searchsorted(queries, rows[kept])
-        return LinkedEntities(self.x, copied(places, device), self.reading.restrict_queries(copied(kept, device)))
+        return LinkedEntities(
+            self.x, copied(places, device), self.attention_layout.restrict_queries(copied(kept, device))
+        )
 
 
 def _on_host(rows: Rows) -> Rows:
@@ -126,9 +128,11 @@ class FusedLayer(nn.Module):
         self.self_attention = self_attention
         self.fuse = fuse
 
-    def forward(self, x: Tensor, reading: AttentionLayout, linked: LinkedEntities) -> tuple[Tensor, LinkedEntities]:
+    def forward(
+        self, x: Tensor, attention_layout: AttentionLayout, linked: LinkedEntities
+    ) -> tuple[Tensor, LinkedEntities]:
         """Rows [T, D] and linked entities after the layer."""
-        x, entities = self._attended(x, reading, linked)
+        x, entities = self._attended(x, attention_layout, linked)
         x, entities = self.fuse(x, entities, linked.rows)
         return x, linked._replace(x=entities)
 
@@ -138,13 +142,13 @@ class FusedLayer(nn.Module):
         x, entities = self._attended(x, last, linked)
         return self.fuse.tokens(x, self.fuse.mix(x, entities, linked.rows))
 
-    def _attended(self, x: Tensor, reading: AttentionLayout, linked: LinkedEntities) -> tuple[Tensor, Tensor]:
+    def _attended(self, x: Tensor, attention_layout: AttentionLayout, linked: LinkedEntities) -> tuple[Tensor, Tensor]:
         entities = (
-            linked.reading.query_states(linked.x)
+            linked.attention_layout.query_states(linked.x)
             if self.self_attention is None
-            else self.self_attention(linked.x, linked.reading)
+            else self.self_attention(linked.x, linked.attention_layout)
         )
-        return self.layer.self_attention(x, reading), entities
+        return self.layer.self_attention(x, attention_layout), entities
 
 
 class FusedState(NamedTuple):
@@ -196,21 +200,21 @@ class FusedStream(SingleStream):
 
     def run(self, inputs: Inputs, assembled: Assembled, last: AttentionLayout) -> Tensor:
         """Final hidden states of the queried rows of ``last``, [Q, D]."""
-        x, reading = assembled.stream.x, assembled.stream.attention
+        x, attention_layout = assembled.stream.x, assembled.stream.attention
         linked = LinkedEntities.of(inputs.entities, assembled, self.entity_dim)
         final = len(self.layers) - 1
         for number in range(final):
-            x, linked = self._layer(number, x, reading, linked)
+            x, linked = self._layer(number, x, attention_layout, linked)
         if (fused := self._fused(final)) is not None:
             return fused.finish(x, last, linked)
         return cast(Tensor, self.layers[final](x, last))
 
     def _layer(
-        self, number: int, x: Tensor, reading: AttentionLayout, linked: LinkedEntities
+        self, number: int, x: Tensor, attention_layout: AttentionLayout, linked: LinkedEntities
     ) -> tuple[Tensor, LinkedEntities]:
         if (fused := self._fused(number)) is not None:
-            return cast(tuple[Tensor, LinkedEntities], fused(x, reading, linked))
-        return self.layers[number](x, reading), linked
+            return cast(tuple[Tensor, LinkedEntities], fused(x, attention_layout, linked))
+        return self.layers[number](x, attention_layout), linked
 
     def _fused(self, number: int) -> FusedLayer | None:
         return cast(FusedLayer, self.fusions[str(number)]) if str(number) in self.fusions else None

@@ -68,9 +68,9 @@ class Linker(nn.Module):
         """Link the candidates in the context of the rows ``x`` [T, D]."""
         words = project(self.down_proj, x)
         pooled = self.pool(words, candidates.spans)
-        spans, reading = self.span_norm(pooled), self_attention_layout(candidates.layout)
+        spans, attention_layout = self.span_norm(pooled), self_attention_layout(candidates.layout)
         for layer in self.layers:
-            spans = layer(spans, reading)
+            spans = layer(spans, attention_layout)
         vectors = self.vectors(candidates)
         scores = self.score(spans, vectors, candidates)
         mixture = self.decision.mix(scores, vectors, cast(Tensor | None, self.table.null))
@@ -130,14 +130,16 @@ class Recontextualiser(nn.Module):
         """Entity-enriched spans: norm(spans + mixture), [S, E]."""
         return cast(Tensor, self.told_norm(linked.spans + self.drop(linked.mixture)))
 
-    def reading(self, reading: AttentionLayout, linked: LinkedSpans) -> AttentionLayout:
+    def attention_layout(self, attention_layout: AttentionLayout, linked: LinkedSpans) -> AttentionLayout:
         """Attention layout from the queried rows to the spans of their text."""
-        return AttentionLayout(reading.queries, linked.candidates.layout, query_rows=reading.query_rows)
+        return AttentionLayout(
+            attention_layout.queries, linked.candidates.layout, query_rows=attention_layout.query_rows
+        )
 
-    def forward(self, x: Tensor, reading: AttentionLayout, linked: LinkedSpans) -> Tensor:
+    def forward(self, x: Tensor, attention_layout: AttentionLayout, linked: LinkedSpans) -> Tensor:
         """Queried rows of ``x`` [T, D] after the residual update, [Q, D]."""
-        words = self.read(linked.words, self.reading(reading, linked), self.enriched(linked))
-        return cast(Tensor, self.norm(reading.query_states(x) + self.drop(project(self.up_proj, words))))
+        words = self.read(linked.words, self.attention_layout(attention_layout, linked), self.enriched(linked))
+        return cast(Tensor, self.norm(attention_layout.query_states(x) + self.drop(project(self.up_proj, words))))
 
 
 class Stop(NamedTuple):
@@ -215,11 +217,11 @@ class RecontextualisedStream(SingleStream):
 
     def run(self, inputs: Inputs, assembled: Assembled, last: AttentionLayout) -> Tensor:
         """Final hidden states of the queried rows of ``last``, [Q, D]."""
-        x, reading = assembled.stream.x, assembled.stream.attention
+        x, attention_layout = assembled.stream.x, assembled.stream.attention
         candidates = self._candidates(inputs, assembled)
         *steps, (final, final_base) = self._steps()
         for step, base in steps:
-            x = _apply_step(step, x, reading, candidates.get(base))
+            x = _apply_step(step, x, attention_layout, candidates.get(base))
         return _apply_step(final, x, last, candidates.get(final_base))
 
     def _steps(self) -> Iterator[tuple[nn.Module, str]]:

@@ -54,7 +54,7 @@ class Covering(NamedTuple):
 
     numbers: Tensor  #: ids in the lexicon, [G]
     firsts: Tensor  #: first covered token, [G]
-    reading: AttentionLayout  #: attention among the n-grams of a text
+    attention_layout: AttentionLayout  #: attention among the n-grams of a text
     rows: Tensor  #: covered row, [M]
     ngrams: Tensor  #: n-gram that covers it, [M]
 
@@ -141,7 +141,7 @@ class NgramStream(SingleStream):
         for number, layer in enumerate(self.layers):
             layout = last if number == len(self.layers) - 1 else assembled.stream.attention
             if number < len(self.ngram_layers):
-                ngrams = self.ngram_layers[number](ngrams, covering.reading)
+                ngrams = self.ngram_layers[number](ngrams, covering.attention_layout)
             x = covering.add_to_rows(layer(x, layout), ngrams, layout)
             yield x
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from mm_kptm.data.masking.static import Treatment, hide
+from mm_kptm.data.masking.static import Treatment, mask_units
 from mm_kptm.data.masking.units import NO_GROUP
 from mm_kptm.data.tokenizers.protocol import Specials
 from mm_kptm.errors import UserError
@@ -219,7 +219,7 @@ class InstanceMaker:
         never = (self.specials.start, self.specials.stop)
         units = [NO_GROUP if token in never else place for place, token in enumerate(ids)]
         treatment = Treatment(self.specials.mask, range(*self.pool))
-        masked, originals = hide(ids, units, treatment, rng, rate=self.hidden_rate, at_most=self.most_hidden)
+        masked, originals = mask_units(ids, units, treatment, rng, rate=self.hidden_rate, at_most=self.most_hidden)
         return masked, [originals.get(place, UNHIDDEN) for place in range(len(ids))]
 
 

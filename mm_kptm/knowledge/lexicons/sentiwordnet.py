@@ -114,7 +114,7 @@ class SentiWordNet:
 
 
 @dataclass(frozen=True)
-class FeltWord:
+class SentimentWord:
     """Word pieces of a word with its part of speech and polarity."""
 
     pieces: tuple[int, ...]
@@ -123,10 +123,10 @@ class FeltWord:
 
 
 @dataclass(frozen=True)
-class FeltText:
+class SentimentText:
     """Text of labelled words, with its grade."""
 
-    words: tuple[FeltWord, ...]
+    words: tuple[SentimentWord, ...]
     grade: int = UNGRADED
 
 
@@ -137,7 +137,7 @@ def label_sentiment(
     *,
     similarity: Similarity = alike,
     lemma: Lemma = small,
-) -> tuple[FeltWord, ...]:
+) -> tuple[SentimentWord, ...]:
     """Label the words of a text by part of speech and polarity.
 
     Args:
@@ -154,12 +154,12 @@ def label_sentiment(
         if part != OTHER:
             feeling = lexicon.feeling(lemma(word, PARTS[part]), PARTS[part], text, similarity)
         polarity = POSITIVE if feeling > 0 else NEGATIVE if feeling < 0 else NEUTRAL
-        found.append(FeltWord(tuple(encode(word)), part, polarity))
+        found.append(SentimentWord(tuple(encode(word)), part, polarity))
     return tuple(found)
 
 
 def felt_columns(
-    texts: Sequence[FeltText], start: int, stop: int, *, max_length: int = 512
+    texts: Sequence[SentimentText], start: int, stop: int, *, max_length: int = 512
 ) -> dict[str, list[list[int]]]:
     """Columns of labelled texts, one list per text: ``ids``, ``units`` (word indices) and labels of :data:`UNKNOWN`.
 
@@ -192,7 +192,7 @@ def felt_columns(
     return columns
 
 
-def felt_tokens(texts: Sequence[FeltText], start: int, stop: int, *, max_length: int = 512) -> Tokens:
+def felt_tokens(texts: Sequence[SentimentText], start: int, stop: int, *, max_length: int = 512) -> Tokens:
     """Tokens of labelled texts for an encoder; arguments and errors as in :func:`felt_columns`."""
     columns = felt_columns(texts, start, stop, max_length=max_length)
     return replace(

@@ -62,13 +62,13 @@ def _mention_ids(spans: Sequence[tuple[int, int]], text: Replaced) -> list[int]:
 
 
 @dataclass(frozen=True, eq=False)
-class Doubted(Movable):
+class ReplacementTargets(Movable):
     """Batch of entity replacement: inputs with masked tokens and partly replaced mentions."""
 
     inputs: Inputs
     rows: Tensor  #: masked rows, [P]
     labels: Tensor  #: original token ids, [P]
-    owners: Tensor  #: example of each masked row, [P]
+    sequence_ids: Tensor  #: example of each masked row, [P]
     around: Tensor  #: rows before and after every mention, [M, 2]
     true: Tensor  #: whether the mention is the original one, [M]
     mentioned_by: Tensor  #: example of each mention, [M]
@@ -93,7 +93,7 @@ class EntityReplacement:
     def __init__(self, masking: TokenMasker) -> None:
         self.masking = masking
 
-    def prepare(self, inputs: Inputs, generator: torch.Generator) -> Doubted:
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> ReplacementTargets:
         """Mask some tokens; the entities were already replaced in the dataset.
 
         Raises:
@@ -108,7 +108,7 @@ class EntityReplacement:
         masked, rows = self.masking.mask(text, generator)
         sequence_ids = text.layout.sequence_ids(text.ids.device)
         around, first = mentions_of(text.token_labels["mention"])
-        return Doubted(
+        return ReplacementTargets(
             inputs.with_streams(text=masked),
             rows,
             text.ids[rows],
@@ -118,7 +118,7 @@ class EntityReplacement:
             sequence_ids[first],
         )
 
-    def losses(self, system: System, batch: Doubted) -> tuple[Tensor, Tensor]:
+    def losses(self, system: System, batch: ReplacementTargets) -> tuple[Tensor, Tensor]:
         """Binary cross-entropy of every mention [M], and cross-entropy of every masked token [P]."""
         rows = torch.cat([batch.rows, batch.around.flatten()])
         encoded: Encoded = system(batch.inputs, OutputRows({"text": rows}, pooled=False))
@@ -127,16 +127,16 @@ class EntityReplacement:
         mention_losses = F.binary_cross_entropy_with_logits(scores, batch.true, reduction="none")
         return mention_losses, F.cross_entropy(system.head("masked-tokens")(masked), batch.labels, reduction="none")
 
-    def loss(self, system: System, batch: Doubted) -> Tensor:
+    def loss(self, system: System, batch: ReplacementTargets) -> Tensor:
         """Mean over mentions plus mean over masked tokens."""
         mention_losses, token_losses = self.losses(system, batch)
         return mean(mention_losses) + mean(token_losses)
 
-    def measure(self, system: System, batch: Doubted) -> Tensor:
+    def measure(self, system: System, batch: ReplacementTargets) -> Tensor:
         """The same sum for each example, [B]."""
         mention_losses, token_losses = self.losses(system, batch)
         of_mentions = mean_of_each(mention_losses, batch.mentioned_by, len(batch))
-        return of_mentions + mean_of_each(token_losses, batch.owners, len(batch))
+        return of_mentions + mean_of_each(token_losses, batch.sequence_ids, len(batch))
 
 
 def mentions_of(marks: Tensor) -> tuple[Tensor, Tensor]:
@@ -156,7 +156,7 @@ def mentions_of(marks: Tensor) -> tuple[Tensor, Tensor]:
 
 def _entity_replacement(context: ObjectiveContext) -> EntityReplacement:
     specials, policy = context.specials, Bernoulli(context.mask_rate)
-    return EntityReplacement(Masking(specials.mask, (0, context.vocab_size), specials.never_hidden, policy=policy))
+    return EntityReplacement(Masking(specials.mask, (0, context.vocab_size), specials.never_masked, policy=policy))
 
 
 ENTITY_REPLACEMENT = ObjectiveSpec(

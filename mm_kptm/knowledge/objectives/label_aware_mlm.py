@@ -44,7 +44,7 @@ class LabelAwareBatch(Movable):
     words: Tensor  #: [P]
     parts: Tensor  #: [P]
     polarities: Tensor  #: [P]
-    owners: Tensor  #: text of each row, [P]
+    sequence_ids: Tensor  #: text of each row, [P]
     firsts: Tensor  #: first rows of the texts whose grade is predicted, [L]
     grades: Tensor  #: [L]
     graded: Tensor  #: these texts, [L]
@@ -110,7 +110,7 @@ class LabelAwareWords:
             words=text.ids[rows],
             parts=part[rows].masked_fill(plain, NOT_SOUGHT),
             polarities=polarity[rows].masked_fill(plain, NOT_SOUGHT),
-            owners=sequence_ids[rows],
+            sequence_ids=sequence_ids[rows],
             firsts=text.layout.starts(rows.device)[graded],
             grades=of_text[graded],
             graded=graded,
@@ -125,7 +125,7 @@ class LabelAwareWords:
             self.heads,
             (masked, masked, masked, firsts),
             (batch.words, batch.parts, batch.polarities, batch.grades),
-            (batch.owners, batch.owners, batch.owners, batch.graded),
+            (batch.sequence_ids, batch.sequence_ids, batch.sequence_ids, batch.graded),
             strict=True,
         )
         losses = {}
@@ -148,7 +148,7 @@ class LabelAwareWords:
 
 def _label_aware_words(context: ObjectiveContext) -> LabelAwareWords:
     specials = context.specials
-    masking = Masking(specials.mask, (0, context.vocab_size), specials.never_hidden)
+    masking = Masking(specials.mask, (0, context.vocab_size), specials.never_masked)
     return LabelAwareWords(masking, others=context.mask_rate, **context.offered(TAGGED_WORDS))
 
 

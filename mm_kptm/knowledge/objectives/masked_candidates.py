@@ -31,7 +31,7 @@ class CandidateHiding:
     random_share: float = 0.1
     most: int = 5
 
-    def hide(self, candidates: Candidates, hidden: torch.Tensor, generator: torch.Generator) -> Candidates:
+    def mask(self, candidates: Candidates, hidden: torch.Tensor, generator: torch.Generator) -> Candidates:
         """Mask the candidates of spans that contain the masked token rows ``hidden``."""
         entities, priors = candidates.entities.clone(), candidates.priors.clone()
         first, last = candidates.spans[:, :1], candidates.spans[:, 1:]
@@ -80,5 +80,5 @@ class MaskedTokensAndCandidates(MaskedTokens):
         """
         batch = super().prepare(inputs, generator)
         given = inputs.candidates or {}
-        masked = {name: self.hiding.hide(given[name], batch.rows, generator) for name in sorted(given)}
+        masked = {name: self.hiding.mask(given[name], batch.rows, generator) for name in sorted(given)}
         return replace(batch, inputs=replace(batch.inputs, candidates=masked or inputs.candidates))

@@ -30,12 +30,12 @@ HEADS = ("masked-tokens", "masked-entities", "masked-relations")  #: heads of th
 
 
 @dataclass(frozen=True, eq=False)
-class Sought(Movable):
+class NodeTargets(Movable):
     """Labels of the masked nodes of one kind."""
 
     rows: Tensor  #: [P]
     labels: Tensor  #: token or relation ids; for entities indices among the candidates, [P]
-    owners: Tensor  #: graph of each node, [P]
+    sequence_ids: Tensor  #: graph of each node, [P]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,9 +43,9 @@ class HiddenNodes(Movable):
     """Batch of graphs with masked nodes, their labels, and the candidate entities."""
 
     inputs: Inputs
-    words: Sought
-    entities: Sought
-    relations: Sought
+    words: NodeTargets
+    entities: NodeTargets
+    relations: NodeTargets
     candidates: Tensor  #: entities, [K]
 
     def __len__(self) -> int:
@@ -118,7 +118,7 @@ class MaskedNodes:
             if kind == ENTITY:
                 masked_ids, chosen = self._mentions(block, masked_ids, chosen, _mentioned(text)[rows], generator)
             ids = ids.index_copy(0, rows, masked_ids)
-            labels.append(Sought(rows[chosen], text.ids[rows[chosen]], sequence_ids[rows[chosen]]))
+            labels.append(NodeTargets(rows[chosen], text.ids[rows[chosen]], sequence_ids[rows[chosen]]))
         words, entities, relations = labels
         candidates = self.candidates(entities.labels, generator)
         entities = replace(entities, labels=places_among(entities.labels, candidates))
@@ -168,7 +168,7 @@ class MaskedNodes:
         """The same sum for each graph, [B]; a kind's mean over the batch where a graph has none of it."""
         losses = self.losses(system, batch).values()
         parts = (batch.words, batch.entities, batch.relations)
-        each = [mean_of_each(own, part.owners, len(batch)) for own, part in zip(losses, parts, strict=True)]
+        each = [mean_of_each(own, part.sequence_ids, len(batch)) for own, part in zip(losses, parts, strict=True)]
         return torch.stack(each).sum(0)
 
 
@@ -242,7 +242,7 @@ def _masked_nodes(context: ObjectiveContext) -> MaskedNodes:
     specials = context.specials
     counts, num_relations = context.offered(WORD_GRAPHS)
     return MaskedNodes(
-        released_masking(specials.mask, context.vocab_size, specials.never_hidden),
+        released_masking(specials.mask, context.vocab_size, specials.never_masked),
         released_masking(MASK, len(counts), range(len(SPECIALS))),
         released_masking(MASK, num_relations, range(len(SPECIALS))),
         frequencies(counts),

@@ -142,7 +142,7 @@ class WordInContext:
 
 
 @dataclass(frozen=True, eq=False)
-class Governed(Movable):
+class DependencyTargets(Movable):
     """Texts with the position of the dependency head of some tokens."""
 
     inputs: Inputs
@@ -158,7 +158,7 @@ class DependencyHead:
 
     name = "dependency-heads"
 
-    def prepare(self, inputs: Inputs, generator: torch.Generator) -> Governed:
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> DependencyTargets:
         """Tokens whose dependency head is labelled within the text; nothing is sampled.
 
         Raises:
@@ -166,9 +166,9 @@ class DependencyHead:
         """
         positions = _labels(inputs, self.name)
         rows = (positions >= 0).nonzero().squeeze(1)
-        return Governed(inputs, rows, positions[rows])
+        return DependencyTargets(inputs, rows, positions[rows])
 
-    def losses(self, system: System, batch: Governed) -> Tensor:
+    def losses(self, system: System, batch: DependencyTargets) -> Tensor:
         """Cross-entropy of every labelled token, [T]."""
         text = required_text(batch.inputs)
         encoded: Encoded = system(batch.inputs, OutputRows({"text": EVERY_ROW}, pooled=False))
@@ -176,11 +176,11 @@ class DependencyHead:
         scores = system.head(self.name)(encoded.text, layout)
         return F.cross_entropy(scores[batch.rows], batch.places, reduction="none")
 
-    def loss(self, system: System, batch: Governed) -> Tensor:
+    def loss(self, system: System, batch: DependencyTargets) -> Tensor:
         """Mean over all labelled tokens of the batch."""
         return mean(self.losses(system, batch))
 
-    def measure(self, system: System, batch: Governed) -> Tensor:
+    def measure(self, system: System, batch: DependencyTargets) -> Tensor:
         """Mean over the labelled tokens of each text, [B]."""
         sequence_ids = required_text(batch.inputs).layout.sequence_ids(batch.rows.device)[batch.rows]
         return mean_of_each(self.losses(system, batch), sequence_ids, len(batch))

@@ -102,9 +102,9 @@ class DependencyHeads(nn.Module):
         self.drop = nn.Dropout(dropout)
         self.out = nn.Linear(dim, max_length)
 
-    def forward(self, rows: Tensor, reading: AttentionLayout) -> Tensor:
+    def forward(self, rows: Tensor, attention_layout: AttentionLayout) -> Tensor:
         """Rows [T, D] -> position scores [T, max_length]."""
-        return self.out(self.drop(self.dense(self.self_attention(rows, reading))))
+        return self.out(self.drop(self.dense(self.self_attention(rows, attention_layout))))
 
 
 def marked_relation(encoder: AdaptedStream, *, num_classes: int = 42, dropout: float = 0.1) -> nn.Sequential:

@@ -55,7 +55,7 @@ class QuestionWindows(ExampleBatch):
     ends: Tensor  #: row of its last piece, [W]
     pieces: Tensor  #: number of the passage's piece at each row, :data:`OUTSIDE` elsewhere, [T]
     central: Tensor  #: whether this window shows most context around the piece, [T]
-    owners: Tensor  #: the question of each window, [W]
+    sequence_ids: Tensor  #: the question of each window, [W]
     passages: tuple[Passage, ...]
     about: tuple[Example, ...]
 
@@ -102,7 +102,7 @@ class QuestionSource:
             ends=gold[:, 1],
             pieces=torch.from_numpy(columns["pieces"].astype(np.int64)),
             central=torch.from_numpy(columns["central"].astype(bool)),
-            owners=torch.repeat_interleave(torch.arange(len(indices)), torch.from_numpy(counts)),
+            sequence_ids=torch.repeat_interleave(torch.arange(len(indices)), torch.from_numpy(counts)),
             passages=tuple(self.passages[index] for index in indices),
             about=tuple(self.about[index] for index in indices),
         )
@@ -156,8 +156,10 @@ class QuestionAnswering(Task[QuestionWindows]):
         """F1 and exact match of every question, as fractions, and its mean loss over windows."""
         scores = self.scores(batch)
         losses = span_losses(scores, _layout(batch), batch.starts, batch.ends)
-        counts = torch.bincount(batch.owners, minlength=len(batch))
-        summed = torch.zeros(len(batch), device=losses.device, dtype=losses.dtype).index_add(0, batch.owners, losses)
+        counts = torch.bincount(batch.sequence_ids, minlength=len(batch))
+        summed = torch.zeros(len(batch), device=losses.device, dtype=losses.dtype).index_add(
+            0, batch.sequence_ids, losses
+        )
         rows = [self.row(*found) for found in zip(batch.about, self._answers(scores, batch), strict=True)]
         judged = {name: [float(row.get(key, 0.0)) for row in rows] for name, key in _JUDGED.items()}
         found = {name: torch.tensor(values, device=losses.device) for name, values in judged.items()}
@@ -203,7 +205,7 @@ class QuestionAnswering(Task[QuestionWindows]):
         best: list[tuple[float, str]] = [(float("-inf"), "")] * len(batch)
         layout = _layout(batch)
         parts = (layout.split(x.cpu()) for x in (scores, batch.pieces, batch.central))
-        for owner, logits, pieces, central in zip(batch.owners.tolist(), *parts, strict=True):
+        for owner, logits, pieces, central in zip(batch.sequence_ids.tolist(), *parts, strict=True):
             found = best_span(logits, pieces, central, max_answer_length=self.max_answer_length, n_best=self.n_best)
             if found is not None and found[0] > best[owner][0]:
                 best[owner] = (found[0], batch.passages[owner].answer(*found[1:]))

@@ -40,7 +40,7 @@ class TaggedTexts(ExampleBatch):
     rows: Tensor  #: the first piece of every word, and every piece of a fact, [L]
     truth: Tensor  #: tag index of each row, :data:`IGNORED` where unknown, [L]
     words: Tensor  #: word index of each row in its sentence, -1 on facts, [L]
-    owners: Tensor  #: the sentence of each row, [L]
+    sequence_ids: Tensor  #: the sentence of each row, [L]
     about: tuple[Example, ...]
     lengths: tuple[int, ...]  #: words of each sentence, truncated ones included
 
@@ -74,13 +74,13 @@ class TaggedSource:
         columns, lengths = self.marks.take(indices)
         words, truth = (torch.from_numpy(columns[name].astype(np.int64)) for name in ("words", "truth"))
         rows = (words > NO_WORD).nonzero().squeeze(1)
-        owners = torch.repeat_interleave(torch.arange(len(indices)), torch.tensor(lengths))
+        sequence_ids = torch.repeat_interleave(torch.arange(len(indices)), torch.tensor(lengths))
         return TaggedTexts(
             inputs=self.shown.batch(indices, generator),
             rows=rows,
             truth=truth[rows],
             words=words[rows],
-            owners=owners[rows],
+            sequence_ids=sequence_ids[rows],
             about=tuple(self.about[index] for index in indices),
             lengths=tuple(self.sizes[index] for index in indices),
         )
@@ -132,10 +132,10 @@ class NamedEntities(Task[TaggedTexts]):
         """Tag accuracy and loss of each sentence; truncated words count as wrong."""
         scores = self.scores(batch)
         on_words = batch.words >= 0
-        owners, truth = batch.owners[on_words], batch.truth[on_words]
+        sequence_ids, truth = batch.sequence_ids[on_words], batch.truth[on_words]
         losses = F.cross_entropy(scores[on_words], truth, ignore_index=IGNORED, reduction="none")
         lengths = torch.tensor(batch.lengths, device=scores.device)
-        loss = torch.zeros(len(batch), device=scores.device).index_add(0, owners, losses) / lengths
+        loss = torch.zeros(len(batch), device=scores.device).index_add(0, sequence_ids, losses) / lengths
         pairs = zip(batch.about, self._tags(scores, batch), strict=True)
         accuracy = torch.tensor([_share_right(tags, about) for about, tags in pairs], device=scores.device)
         return {"accuracy": accuracy, "loss": loss}
@@ -145,7 +145,7 @@ class NamedEntities(Task[TaggedTexts]):
         """Predicted tags of every sentence, and the number of entities predicted to start inside facts."""
         scores = self.scores(batch)
         on_facts = [0] * len(batch)
-        columns = (batch.owners.tolist(), batch.words.tolist(), scores.argmax(dim=1).tolist())
+        columns = (batch.sequence_ids.tolist(), batch.words.tolist(), scores.argmax(dim=1).tolist())
         for owner, word, best in zip(*columns, strict=True):
             on_facts[owner] += word == FACT and begins(self.tags[best])
         counted = zip(batch.about, self._tags(scores, batch), on_facts, strict=True)
@@ -170,7 +170,7 @@ class NamedEntities(Task[TaggedTexts]):
     def _tags(self, scores: Tensor, batch: TaggedTexts) -> list[list[str]]:
         """The tags of every sentence, one a word: O where a word has no piece, or was cut off."""
         tags = [[OUTSIDE] * length for length in batch.lengths]
-        columns = (batch.owners.tolist(), batch.words.tolist(), self._best(scores).tolist())
+        columns = (batch.sequence_ids.tolist(), batch.words.tolist(), self._best(scores).tolist())
         for owner, word, best in zip(*columns, strict=True):
             if word != FACT:
                 tags[owner][word] = self.tags[best]

@@ -136,7 +136,7 @@ class Translation(Task[TranslationBatch]):
 
     def text(self, ids: Sequence[int]) -> str:
         """What some tokens say, without special ones and language codes."""
-        silent = {*self.tokenizer.specials.never_hidden, self.asked.start, self.asked.stop, self.asked.first}
+        silent = {*self.tokenizer.specials.never_masked, self.asked.start, self.asked.stop, self.asked.first}
         return written_text([self.tokenizer.vocabulary[token] for token in ids if token not in silent])
 
     def summary(self, rows: Sequence[Row]) -> dict[str, float]:

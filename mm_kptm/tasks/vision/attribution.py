@@ -162,8 +162,8 @@ class _Streams:
             first = self._first_source(number, record, stream)
             if first is None:
                 continue
-            queries = record.reading.query_rows
-            rows = torch.arange(record.reading.queries.total) if queries is None else queries
+            queries = record.attention_layout.query_rows
+            rows = torch.arange(record.attention_layout.queries.total) if queries is None else queries
             mine = torch.isin(rows, words)
             if mine.any():
                 found = found + one[0].mean(0)[mine][:, first + self.rows[stream]].mean(0)
@@ -171,12 +171,12 @@ class _Streams:
 
     def _first_source(self, number: int, record: AttentionRecord, stream: str) -> int | None:
         """The place of the stream among the sources of a call whose queries are words; None where it is not there."""
-        sources, queries = record.reading.sources.total, record.reading.queries.total
+        sources, queries = record.attention_layout.sources.total, record.attention_layout.queries.total
         if self.joined:
             return 0 if sources == self.totals[stream] else None
         if number in self.read_by:
             return 0 if self.read_by[number] == ("text", stream) else None
-        if record.reading.query_rows is None and queries != self.totals["text"]:
+        if record.attention_layout.query_rows is None and queries != self.totals["text"]:
             return None
         if sources == sum(self.totals.values()):  # one softmax over both streams, words first
             return 0 if stream == "text" else self.totals["text"]

@@ -75,15 +75,15 @@ class PhraseSource:
         ends, counts = self.ends.take(indices)
         asked = SequenceLayout(counts)
         texts, shown = inputs.required("text", Tokens).layout, inputs.repeat_shared()[0]
-        owners = asked.sequence_ids(torch.device("cpu"))
+        sequence_ids = asked.sequence_ids(torch.device("cpu"))
         columns, _ = self.right.take(indices)
-        lengths = torch.tensor(shown.lengths)[owners].tolist()
+        lengths = torch.tensor(shown.lengths)[sequence_ids].tolist()
         right = pad(
             torch.from_numpy(columns["right"].astype(bool)), SequenceLayout(tuple(lengths)), length=max(shown.lengths)
         )
         return PhraseBatch(
             inputs,
-            texts.starts(torch.device("cpu"))[owners] + torch.from_numpy(ends["ends"].astype(np.int64)),
+            texts.starts(torch.device("cpu"))[sequence_ids] + torch.from_numpy(ends["ends"].astype(np.int64)),
             asked,
             right,
             tuple(self.about[index] for index in indices),

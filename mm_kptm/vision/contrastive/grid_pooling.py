@@ -70,9 +70,9 @@ class BoxAttention(nn.Module):
 
     def forward(self, rows: Tensor, layout: SequenceLayout) -> Tensor:
         """[R, dim] -> one vector per sequence, not normalised, [N, D]."""
-        x, reading = F.normalize(rows, dim=-1), self_attention_layout(layout)
+        x, attention_layout = F.normalize(rows, dim=-1), self_attention_layout(layout)
         for layer in self.layers:
-            x = layer(x, reading)
+            x = layer(x, attention_layout)
         vectors: Tensor = self.out_proj(F.relu(self.up_proj(mean(x, layout))))
         return vectors
 

@@ -149,11 +149,11 @@ class VisionTransformer(nn.Module):
         if self.pool_type != "tok":
             return self.pool_rows(self.rows(pixels))
         x, layout = self._embedded(pixels)
-        reading = self_attention_layout(layout)
+        attention_layout = self_attention_layout(layout)
         *earlier, last = self.layers
         for layer in earlier:
-            x = layer(x, reading)
-        return self.norm(last(x, reading.restrict_queries(layout.starts(x.device))))
+            x = layer(x, attention_layout)
+        return self.norm(last(x, attention_layout.restrict_queries(layout.starts(x.device))))
 
     def rows(self, pixels: Tensor) -> Tensor:
         """All rows after the last layer, not normed, [N, P + 1, W]."""

@@ -51,15 +51,15 @@ class VisualTranslationLanguageModeling(MaskedTokens):
         if text is None or text.mask_groups is None:
             raise UserError(f"{self.name} masks aligned words, but the inputs have no text with mask groups")
         together = torch.rand(len(text.layout), generator=generator) < self.share
-        owners = text.layout.sequence_ids(text.ids.device)
+        sequence_ids = text.layout.sequence_ids(text.ids.device)
         alone = torch.arange(len(text.ids)) + int(text.mask_groups.max().clamp(min=0)) + 1
-        groups = torch.where(together[owners], text.mask_groups, alone)
+        groups = torch.where(together[sequence_ids], text.mask_groups, alone)
         return super().prepare(inputs.with_streams(text=replace(text, mask_groups=groups)), generator)
 
 
 def _from_context(context: ObjectiveContext) -> VisualTranslationLanguageModeling:
     specials, policy = context.specials, BernoulliOrAny(context.mask_rate)
-    masking = Masking(specials.mask, (0, context.vocab_size), specials.never_hidden, policy=policy)
+    masking = Masking(specials.mask, (0, context.vocab_size), specials.never_masked, policy=policy)
     return VisualTranslationLanguageModeling(masking, **context.arguments)
 
 

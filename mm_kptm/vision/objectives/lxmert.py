@@ -45,7 +45,7 @@ class LxmertBatch(Movable):
     matched: Tensor  #: 1 where the text is about the image, [B]
     rows: Tensor  #: masked tokens, [P]
     labels: Tensor  #: labels, [P]
-    owners: Tensor  #: example of each masked token, [P]
+    sequence_ids: Tensor  #: example of each masked token, [P]
     targets: ObjectTargets
     answers: Tensor | None = None  #: answer index, :data:`NO_ANSWER` where unknown or unused, [B]
 
@@ -143,15 +143,15 @@ class LxmertPretraining:
     def measure(self, system: System, batch: LxmertBatch) -> Tensor:
         """The sum of the losses of each example, [B]."""
         losses = self.losses(system, batch)
-        total = mean_of_each(losses["masked-tokens"], batch.owners, len(batch)) + losses["image-text-matching"]
-        total = total + mean_of_each(losses["masked-objects"].sum(1), batch.targets.owners, len(batch))
+        total = mean_of_each(losses["masked-tokens"], batch.sequence_ids, len(batch)) + losses["image-text-matching"]
+        total = total + mean_of_each(losses["masked-objects"].sum(1), batch.targets.sequence_ids, len(batch))
         return total + losses["question-answering"] if batch.answers is not None else total
 
 
 def _joint(context: ObjectiveContext) -> LxmertPretraining:
     specials = context.specials
     policy = Bernoulli(context.mask_rate)
-    masking = Masking(specials.mask, (0, context.vocab_size), specials.never_hidden, policy=policy)
+    masking = Masking(specials.mask, (0, context.vocab_size), specials.never_masked, policy=policy)
     head_sizes = {"masked-objects": context.offered(DETECTED_OBJECTS)}
     if ANSWERS in context.offers.has:
         head_sizes["question-answering"] = {"num_answers": len(context.offered(ANSWERS))}

@@ -75,8 +75,8 @@ class MaskedCaptions:
         units = torch.where(caption, torch.arange(inputs.text.rows), -1)
         masked, rows = self.masking.mask(inputs.text, generator, groups=units)
         shown = replace(masked, attention_mask=CausalCaption(caption))
-        owners = inputs.text.layout.sequence_ids(rows.device)[rows]
-        return RowTargets(inputs.with_streams(text=shown), rows, inputs.text.ids[rows], owners)
+        sequence_ids = inputs.text.layout.sequence_ids(rows.device)[rows]
+        return RowTargets(inputs.with_streams(text=shown), rows, inputs.text.ids[rows], sequence_ids)
 
     def losses(self, system: System, batch: RowTargets) -> Tensor:
         """The smoothed divergence of every masked word, [P]."""

@@ -43,7 +43,7 @@ class RegionMasking:
     masked: float = 0.8
     swapped: float = 0.1
 
-    def hide(self, regions: Regions, generator: torch.Generator) -> tuple[Regions, Tensor]:
+    def mask(self, regions: Regions, generator: torch.Generator) -> tuple[Regions, Tensor]:
         """The corrupted regions, and which were masked, [R]; ``regions`` are unchanged."""
         choose, treat, other = torch.rand(3, regions.layout.total, generator=generator)
         hidden = self.choice(choose, torch.ones_like(choose, dtype=torch.bool), regions.layout)
@@ -62,7 +62,7 @@ class ObjectTargets(Movable):
     attributes: Detected
     features: Tensor  #: original features, [R', F]
     hidden: Tensor  #: true where masked, [R']
-    owners: Tensor  #: example of each, [R']
+    sequence_ids: Tensor  #: example of each, [R']
 
     @classmethod
     def of(cls, inputs: Inputs, hidden: Tensor) -> ObjectTargets:
@@ -82,7 +82,7 @@ class ObjectTargets(Movable):
             attributes=Detected(regions.attributes.ids[rows], regions.attributes.confidence[rows]),
             features=regions.features[rows],
             hidden=hidden[rows],
-            owners=layout.sequence_ids(hidden.device),
+            sequence_ids=layout.sequence_ids(hidden.device),
         )
 
     def losses(self, scores: Tensor, widths: tuple[int, int, int]) -> Tensor:
@@ -137,7 +137,7 @@ class MaskedObjects:
         """
         if inputs.regions is None:
             raise UserError("masked-objects masks regions, but the inputs have none")
-        covered, hidden = self.masking.hide(inputs.regions, generator)
+        covered, hidden = self.masking.mask(inputs.regions, generator)
         return HiddenObjects(inputs.with_streams(regions=covered), ObjectTargets.of(inputs, hidden))
 
     def losses(self, system: System, batch: HiddenObjects) -> Tensor:
@@ -152,7 +152,7 @@ class MaskedObjects:
 
     def measure(self, system: System, batch: HiddenObjects) -> Tensor:
         """The sum of the three means over the regions of each example, [B]."""
-        return mean_of_each(self.losses(system, batch).sum(1), batch.targets.owners, len(batch))
+        return mean_of_each(self.losses(system, batch).sum(1), batch.targets.sequence_ids, len(batch))
 
 
 MASKED_OBJECTS = ObjectiveSpec(

@@ -33,7 +33,7 @@ class HiddenRegions(Movable):
     inputs: Inputs
     rows: Tensor  #: rows of the regions expanded per text, [P]
     targets: Tensor  #: [P, F or C]
-    owners: Tensor  #: example of each, [P]
+    sequence_ids: Tensor  #: example of each, [P]
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -83,8 +83,8 @@ class MaskedRegions(ABC):
         asked = hidden[rows].nonzero().squeeze(1)
         features = regions.features.masked_fill(hidden[:, None], 0.0)
         covered = replace(regions, features=features, masked=hidden, classes=None)
-        owners = shown.sequence_ids(asked.device)[asked]
-        return HiddenRegions(inputs.with_streams(regions=covered), asked, targets[rows][asked], owners)
+        sequence_ids = shown.sequence_ids(asked.device)[asked]
+        return HiddenRegions(inputs.with_streams(regions=covered), asked, targets[rows][asked], sequence_ids)
 
     def losses(self, system: System, batch: HiddenRegions) -> Tensor:
         """:meth:`elements` of the predictions of the system's head."""
@@ -98,7 +98,7 @@ class MaskedRegions(ABC):
     def measure(self, system: System, batch: HiddenRegions) -> Tensor:
         """The mean over the elements of each example, [B]."""
         losses = self.losses(system, batch)
-        return mean_of_each(losses.flatten(1).mean(1) if losses.dim() > 1 else losses, batch.owners, len(batch))
+        return mean_of_each(losses.flatten(1).mean(1) if losses.dim() > 1 else losses, batch.sequence_ids, len(batch))
 
 
 class MaskedRegionFeatures(MaskedRegions):

@@ -43,9 +43,9 @@ def assembled(tokens: Tokens, first: Sequence[Part], second: Sequence[Part]) -> 
     """
     if tokens.attention_mask is not None:
         raise UserError("parts of texts cannot be exchanged under an attention mask; give plain texts")
-    owners = tokens.layout.sequence_ids(tokens.ids.device)
+    sequence_ids = tokens.layout.sequence_ids(tokens.ids.device)
     found = [
-        [((owners == text) & (tokens.segments == s)).nonzero().squeeze(1) for s in (0, 1)]
+        [((sequence_ids == text) & (tokens.segments == s)).nonzero().squeeze(1) for s in (0, 1)]
         for text in range(len(tokens.layout))
     ]
     rows, lengths, segments = [], [], []
@@ -86,7 +86,7 @@ class PartContrastBatch(Movable):
     inputs: Inputs
     rows: Tensor  #: masked tokens, [P]
     labels: Tensor  #: labels, [P]
-    owners: Tensor  #: example of each masked token, [P]
+    sequence_ids: Tensor  #: example of each masked token, [P]
     classes: Tensor  #: [B]
 
     def __len__(self) -> int:
@@ -181,7 +181,7 @@ class PartContrast:
     def measure(self, system: System, batch: PartContrastBatch) -> Tensor:
         """The loss of each example, [B]."""
         words, texts = self.losses(system, batch)
-        return mean_of_each(words, batch.owners, len(batch)) + texts
+        return mean_of_each(words, batch.sequence_ids, len(batch)) + texts
 
 
 class SentenceImagePrediction(PartContrast):
@@ -226,7 +226,7 @@ class TagContrast(PartContrast):
 
 def _tag_contrast(context: ObjectiveContext) -> TagContrast:
     specials, policy = context.specials, Bernoulli(context.mask_rate)
-    masking = Masking(specials.mask, (0, context.vocab_size), specials.never_hidden, policy=policy)
+    masking = Masking(specials.mask, (0, context.vocab_size), specials.never_masked, policy=policy)
     return TagContrast(masking, **context.arguments)
 
 

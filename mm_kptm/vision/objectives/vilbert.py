@@ -51,13 +51,13 @@ class VilbertRegionMasking:
         choose, treat = torch.rand(2, regions.layout.total, generator=generator)
         masked = self.policy(choose, torch.ones_like(choose, dtype=torch.bool), regions.layout)
         features = regions.features.masked_fill((masked & (treat < self.zeroed))[:, None], 0.0)
-        layout, owners = regions.layout, regions.layout.sequence_ids(masked.device)
+        layout, sequence_ids = regions.layout, regions.layout.sequence_ids(masked.device)
         overlapping = (overlaps_of_images(regions.boxes, layout) > self.overlap) & pad(masked, layout)[:, None]
-        shows = masked | overlapping.any(-1)[owners, layout.offsets_in_sequence(masked.device)]
-        counts = torch.zeros(len(layout)).index_add(0, owners, (~shows).float())
+        shows = masked | overlapping.any(-1)[sequence_ids, layout.offsets_in_sequence(masked.device)]
+        counts = torch.zeros(len(layout)).index_add(0, sequence_ids, (~shows).float())
         if self.slots is not None:
             counts = counts + (self.slots - torch.tensor(layout.lengths)).clamp(min=0)
-        sums = features.new_zeros(len(layout), features.shape[1]).index_add(0, owners, features)
+        sums = features.new_zeros(len(layout), features.shape[1]).index_add(0, sequence_ids, features)
         whole = sums / counts.clamp(min=1).to(sums.dtype)[:, None]
         covered = replace(regions, features=features, whole_image=whole, classes=None, objects=None, attributes=None)
         return covered, masked
@@ -71,10 +71,10 @@ class VilbertBatch(Movable):
     matched: Tensor  #: 1 where the text is about the image, [B]
     rows: Tensor  #: masked tokens to predict, [P]
     labels: Tensor  #: labels, [P]
-    owners: Tensor  #: example of each, [P]
+    sequence_ids: Tensor  #: example of each, [P]
     regions: Tensor  #: masked regions to predict, rows of the regions expanded per text, [H]
     truths: RegionTruths  #: their targets
-    region_owners: Tensor  #: example of each, [H]
+    region_sequence_ids: Tensor  #: example of each, [H]
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -138,9 +138,9 @@ class VilbertPretraining:
         text = MaskedTokens(self.masking).prepare(pairs.inputs, generator)
         covered, masked = self.regions.mask(inputs.regions, generator)
         shown, seen = text.inputs.repeat_shared()
-        owners = shown.sequence_ids(masked.device)
+        sequence_ids = shown.sequence_ids(masked.device)
         asked_of = torch.ones_like(pairs.matched) if self.ask_mismatched else pairs.matched
-        found = (masked[seen] & (asked_of[owners] == 1)).nonzero().squeeze(1)
+        found = (masked[seen] & (asked_of[sequence_ids] == 1)).nonzero().squeeze(1)
         sources = torch.arange(len(masked))[seen][found]
         negatives = None
         if "contrast" in self.targets:
@@ -154,7 +154,7 @@ class VilbertPretraining:
             text.sequence_ids[kept],
             found,
             RegionTruths.of(inputs.regions, sources, negatives=negatives),
-            owners[found],
+            sequence_ids[found],
         )
 
     def losses(self, system: System, batch: VilbertBatch) -> dict[str, Tensor]:
@@ -187,9 +187,9 @@ class VilbertPretraining:
     def measure(self, system: System, batch: VilbertBatch) -> Tensor:
         """The sum of the losses of each example, [B]; a missing part counts as the batch mean."""
         losses = self.losses(system, batch)
-        total = mean_of_each(losses["masked-tokens"], batch.owners, len(batch))
+        total = mean_of_each(losses["masked-tokens"], batch.sequence_ids, len(batch))
         for target, weight in self.targets.items():
-            total = total + weight * mean_of_each(losses[target], batch.region_owners, len(batch))
+            total = total + weight * mean_of_each(losses[target], batch.region_sequence_ids, len(batch))
         return total + losses["image-text-matching"] if self.rate > 0 else total
 
 
@@ -210,7 +210,7 @@ def region_losses(scores: Tensor, layout: SequenceLayout, targets: Tensor) -> Te
 
 def _vilbert(context: ObjectiveContext) -> VilbertPretraining:
     specials, policy = context.specials, Bernoulli(context.mask_rate)
-    masking = Masking(specials.mask, (0, context.vocab_size), specials.never_hidden, policy=policy)
+    masking = Masking(specials.mask, (0, context.vocab_size), specials.never_masked, policy=policy)
     objective = VilbertPretraining(masking, **context.arguments)
     objective.head_sizes = {"masked-regions": {"num_classes": context.offered(REGION_CLASSES)}}
     return objective

@@ -23,18 +23,18 @@ from mm_kptm.systems.system import System
 Reduction = Callable[[Tensor, Tensor, int], Tensor]
 
 
-def mean_over_predictions(losses: Tensor, owners: Tensor, count: int) -> Tensor:
+def mean_over_predictions(losses: Tensor, sequence_ids: Tensor, count: int) -> Tensor:
     """The mean over all predictions of the batch; zero where there are none."""
     return mean(losses)
 
 
-def mean_over_examples(losses: Tensor, owners: Tensor, count: int) -> Tensor:
+def mean_over_examples(losses: Tensor, sequence_ids: Tensor, count: int) -> Tensor:
     """The mean over examples of the mean over each example's predictions (``*_LOSS_NORM_IN_BATCH_FIRST``).
 
     Examples without predictions are ignored. Both divisors are the number plus 1e-4, as in the released code.
     """
-    sums = losses.new_zeros(count).index_add(0, owners, losses)
-    counts = losses.new_zeros(count).index_add(0, owners, torch.ones_like(losses))
+    sums = losses.new_zeros(count).index_add(0, sequence_ids, losses)
+    counts = losses.new_zeros(count).index_add(0, sequence_ids, torch.ones_like(losses))
     return (sums / (counts + 1e-4)).sum() / ((counts > 0).sum() + 1e-4)
 
 
@@ -84,10 +84,10 @@ class VlBertBatch(Movable):
     inputs: Inputs
     rows: Tensor  #: masked tokens, [P]
     labels: Tensor  #: labels, [P]
-    owners: Tensor  #: example of each masked token, [P]
+    sequence_ids: Tensor  #: example of each masked token, [P]
     regions: Tensor  #: regions to classify, rows of the regions expanded per text, [Q]
     classes: Tensor  #: the detector's distribution for each, [Q, C]
-    region_owners: Tensor  #: example of each, [Q]
+    region_sequence_ids: Tensor  #: example of each, [Q]
     matched: Tensor | None = None  #: 1 for matched pairs, with the matching objective, [B]
 
     def __len__(self) -> int:
@@ -155,10 +155,10 @@ class VlBertPretraining:
             inputs=text.inputs.with_streams(regions=covered),
             rows=text.rows,
             labels=text.labels,
-            owners=text.sequence_ids,
+            sequence_ids=text.sequence_ids,
             regions=asked,
             classes=classes[rows][asked],
-            region_owners=shown.sequence_ids(asked.device)[asked],
+            region_sequence_ids=shown.sequence_ids(asked.device)[asked],
             matched=matched,
         )
 
@@ -181,10 +181,10 @@ class VlBertPretraining:
     def parts(self, system: System, batch: VlBertBatch) -> dict[str, Tensor]:
         """The scalars whose sum is the loss, by name."""
         losses = self.losses(system, batch)
-        parts = {"masked-tokens": self.reduction(losses["masked-tokens"], batch.owners, len(batch))}
+        parts = {"masked-tokens": self.reduction(losses["masked-tokens"], batch.sequence_ids, len(batch))}
         if "masked-region-classes" in losses:
             named = losses["masked-region-classes"]
-            parts["masked-region-classes"] = self.reduction(named, batch.region_owners, len(batch))
+            parts["masked-region-classes"] = self.reduction(named, batch.region_sequence_ids, len(batch))
         if ImageTextMatching.name in losses:
             parts[ImageTextMatching.name] = losses[ImageTextMatching.name].mean()
         return parts
@@ -196,7 +196,7 @@ class VlBertPretraining:
     def measure(self, system: System, batch: VlBertBatch) -> Tensor:
         """The sum of the mean losses of each example, [B]."""
         losses = self.losses(system, batch)
-        total = mean_of_each(losses["masked-tokens"], batch.owners, len(batch))
+        total = mean_of_each(losses["masked-tokens"], batch.sequence_ids, len(batch))
         if "masked-region-classes" in losses:
-            total = total + mean_of_each(losses["masked-region-classes"], batch.region_owners, len(batch))
+            total = total + mean_of_each(losses["masked-region-classes"], batch.region_sequence_ids, len(batch))
         return total + losses.get(ImageTextMatching.name, torch.zeros_like(total))

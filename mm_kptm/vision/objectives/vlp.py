@@ -38,10 +38,10 @@ def bidirectional_or_seq2seq(tokens: Tokens, written: Tensor) -> Tokens:
         written: true for texts with the seq2seq mask, [B].
     """
     device = tokens.ids.device
-    owners, words = tokens.layout.sequence_ids(device), tokens.layout.offsets_in_sequence(device) >= _BEFORE
+    sequence_ids, words = tokens.layout.sequence_ids(device), tokens.layout.offsets_in_sequence(device) >= _BEFORE
     kinds = torch.tensor([_READ, _WRITTEN], device=device)
-    segments = kinds[written.long().to(device)[owners], words.long()]
-    return replace(tokens, segments=segments, attention_mask=Prefix(~(words & written.to(device)[owners])))
+    segments = kinds[written.long().to(device)[sequence_ids], words.long()]
+    return replace(tokens, segments=segments, attention_mask=Prefix(~(words & written.to(device)[sequence_ids])))
 
 
 class VlpPretraining:
@@ -89,11 +89,11 @@ class VlpPretraining:
         words = inputs.text.layout.offsets_in_sequence(torch.device("cpu")) >= _BEFORE
         units = torch.where(words, torch.arange(inputs.text.rows), -1)
         masked, rows = self.masking.mask(inputs.text, generator, groups=units)
-        owners = inputs.text.layout.sequence_ids(rows.device)[rows]
+        sequence_ids = inputs.text.layout.sequence_ids(rows.device)[rows]
         shown = inputs.with_streams(text=bidirectional_or_seq2seq(masked, written))
         if self.masked_region_rate and inputs.regions is not None:
             shown = shown.with_streams(regions=self._hide(inputs.regions, generator))
-        return RowTargets(shown, rows, inputs.text.ids[rows], owners)
+        return RowTargets(shown, rows, inputs.text.ids[rows], sequence_ids)
 
     def _hide(self, regions: Regions, generator: torch.Generator) -> Regions:
         draws = torch.rand(regions.layout.total, generator=generator)

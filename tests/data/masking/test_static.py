@@ -1,7 +1,7 @@
 import random
 from collections import Counter
 
-from mm_kptm.data.masking.static import Treatment, budget, fitting, hide, shuffled
+from mm_kptm.data.masking.static import Treatment, budget, fitting, mask_units, shuffled
 
 
 def test_halves_are_rounded_to_even_between_one_and_the_most() -> None:
@@ -31,7 +31,9 @@ def test_hidden_tokens_are_masked_kept_or_replaced() -> None:
 
 def test_what_was_hidden_is_told_in_order_and_the_rest_left_as_it_was() -> None:
     tokens = list(range(50, 89))
-    hidden, stood = hide(tokens, [place // 3 for place in range(39)], Treatment(0, [1]), random.Random(3), rate=0.4)
+    hidden, stood = mask_units(
+        tokens, [place // 3 for place in range(39)], Treatment(0, [1]), random.Random(3), rate=0.4
+    )
     assert list(stood) == sorted(stood) and len(stood) == 15, "of 16 that may be hidden, in units of three"
     assert set(Counter(place // 3 for place in stood).values()) == {3}
     assert all(tokens[place] == token for place, token in stood.items())

@@ -89,4 +89,4 @@ def test_a_frame_numbers_its_parts():
 
 
 def test_markers_are_never_hidden_but_unknown_words_are():
-    assert Specials(0, 1, 2, 3, 4).never_hidden == {0, 2, 3}
+    assert Specials(0, 1, 2, 3, 4).never_masked == {0, 2, 3}

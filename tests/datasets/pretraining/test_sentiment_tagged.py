@@ -10,7 +10,7 @@ import torch
 from mm_kptm import experiment
 from mm_kptm.data.sampler import seeded
 from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
-from mm_kptm.datasets.pretraining.sentiment_tagged import FeltTexts
+from mm_kptm.datasets.pretraining.sentiment_tagged import SentimentTexts
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import build
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
@@ -27,11 +27,11 @@ LEXICON = "a\t1\t0.75\t0\tgood#1\tof quality\na\t2\t0\t0.5\tbad#1\tof none\n"
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> FeltTexts:
+def data(tmp_path: Path) -> SentimentTexts:
     (tmp_path / "vocab.txt").write_text("\n".join([*BERT_SPECIALS, "a", "good", "bad", "meal", "##s"]) + "\n")
     (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, LINES)))
     (tmp_path / "senti.txt").write_text(LEXICON)
-    return FeltTexts(
+    return SentimentTexts(
         name="sentiment-tagged",
         vocabulary=tmp_path / "vocab.txt",
         train=tmp_path / "train.jsonl",
@@ -40,7 +40,7 @@ def data(tmp_path: Path) -> FeltTexts:
     )
 
 
-def asked(data: FeltTexts) -> Experiment:
+def asked(data: SentimentTexts) -> Experiment:
     return Experiment(
         name="felt",
         encoder=EncoderSettings("sentilare-base", {"dim": 16, "num_heads": 2, "num_layers": 1, "ffn_dim": 24}),
@@ -50,7 +50,7 @@ def asked(data: FeltTexts) -> Experiment:
     )
 
 
-def test_every_piece_knows_what_its_word_is(data: FeltTexts) -> None:
+def test_every_piece_knows_what_its_word_is(data: SentimentTexts) -> None:
     built = build(asked(replace(data, mask_rate_polar=0.0, mask_rate=0.0, late_supervision_rate=0.0)))
     batch = built.source("train").batch(range(3), seeded(0)).by_name["label-aware-words"]
     assert isinstance(batch, LabelAwareBatch) and not len(batch.rows)
@@ -73,14 +73,14 @@ def test_every_piece_knows_what_its_word_is(data: FeltTexts) -> None:
     assert units[1][2] == units[1][3] != units[1][1], "both pieces of a word"
 
 
-def test_shares_are_those_of_the_settings(data: FeltTexts) -> None:
+def test_shares_are_those_of_the_settings(data: SentimentTexts) -> None:
     built = build(asked(replace(data, mask_rate_polar=1.0, mask_rate=0.0, late_supervision_rate=1.0)))
     batch = built.source("train").batch(range(3), seeded(0)).by_name["label-aware-words"]
     assert batch.words.tolist() == [6, 7], "every word with a polarity, and no other"
     assert batch.grades.tolist() == [4, 0] and batch.graded.tolist() == [0, 1]
 
 
-def test_a_run_trains_and_can_be_measured(data: FeltTexts, tmp_path: Path) -> None:
+def test_a_run_trains_and_can_be_measured(data: SentimentTexts, tmp_path: Path) -> None:
     experiment.train(asked(data), tmp_path / "run", progress=False)
     measured = experiment.evaluate(tmp_path / "run", "test")
     assert torch.tensor(measured["label-aware-words"]).isfinite()
@@ -94,12 +94,12 @@ def test_a_run_trains_and_can_be_measured(data: FeltTexts, tmp_path: Path) -> No
         ({"words": "a meal"}, r"train\.jsonl, line 4: 'words' must be a list, but it is"),
     ],
 )
-def test_a_line_of_another_form_is_named(data: FeltTexts, change: dict[str, object], message: str) -> None:
+def test_a_line_of_another_form_is_named(data: SentimentTexts, change: dict[str, object], message: str) -> None:
     data.train.write_text("\n".join(map(json.dumps, [*LINES, {**LINES[2], **change}])))
     with pytest.raises(UserError, match=message):
         build(asked(data)).source("train")
 
 
-def test_a_share_lies_between_0_and_1(data: FeltTexts) -> None:
+def test_a_share_lies_between_0_and_1(data: SentimentTexts) -> None:
     with pytest.raises(UserError, match=r"^data\.mask_rate_polar is 1\.5 but must be a share, between 0 and 1$"):
         replace(data, mask_rate_polar=1.5)

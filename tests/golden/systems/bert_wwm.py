@@ -3,7 +3,7 @@
 import random
 from typing import Any
 
-from mm_kptm.data.masking.static import Treatment, hide
+from mm_kptm.data.masking.static import Treatment, mask_units
 from mm_kptm.data.masking.units import NO_GROUP, whole_words
 from tests.golden.case import Answer, Case
 
@@ -19,7 +19,7 @@ def masking(case: Case) -> tuple[dict[str, Answer], dict[str, Any]]:
             units = [NO_GROUP if unit == NO_GROUP else place for place, unit in enumerate(units)]
         rng = random.Random(told["python_seed"])
         at_most = told["max_predictions"]
-        hidden, stood = hide(tokens, units, treatment, rng, rate=told["masked_lm_prob"], at_most=at_most)
+        hidden, stood = mask_units(tokens, units, treatment, rng, rate=told["masked_lm_prob"], at_most=at_most)
         ours = {"output_tokens": hidden, "positions": list(stood), "labels": list(stood.values())}
         for name, answer in ours.items():
             answers[f"{number} {name}"], truths[f"{number} {name}"] = Answer(answer), told[name]

@@ -24,7 +24,7 @@ from mm_kptm.knowledge.objectives.masked_nodes import (
     HEADS,
     HiddenNodes,
     MaskedNodes,
-    Sought,
+    NodeTargets,
     frequencies,
     hide_nodes,
     released_masking,
@@ -78,7 +78,7 @@ def pretrain(case: Case) -> tuple[dict[str, Answer], dict[str, Any]]:
     owners = text.layout.sequence_ids(ids.device)
     grid = torch.full(real.shape, -1).masked_scatter(real, torch.arange(len(ids)))
     sought = [
-        Sought(rows, label[label >= 0], owners[rows])
+        NodeTargets(rows, label[label >= 0], owners[rows])
         for block, label in zip(blocks, labels, strict=True)
         for rows in [grid[:, block][label >= 0]]
     ]

@@ -17,7 +17,7 @@ import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
 from mm_kptm.knowledge.objectives.mention_classification import (
     DependencyHead,
-    Governed,
+    DependencyTargets,
     Marked,
     MarkedRelation,
     MarkedTyping,
@@ -106,7 +106,7 @@ def tiny(case: Case) -> dict[str, Answer]:
         "fac.relation_loss": Answer(relate.loss(factual, pretraining)),
         "lin.head_logits": Answer(grid(governed)),
         "lin.head_loss": Answer(
-            DependencyHead().loss(linguistic, Governed(inputs, numbers[real], given["head_labels"][real]))
+            DependencyHead().loss(linguistic, DependencyTargets(inputs, numbers[real], given["head_labels"][real]))
         ),
         "lin.attention_probs": Answer(shares),
     }

@@ -91,7 +91,7 @@ def masked(case: Case, system: System) -> dict[str, Answer]:
         attributes=Detected(given["attr_labels"][whole], given["attr_conf"][whole]),
         features=given["visual_feats"][whole],
         hidden=given["feat_mask"][whole].bool(),
-        owners=inputs.regions.layout.sequence_ids(covered.device),
+        sequence_ids=inputs.regions.layout.sequence_ids(covered.device),
     )
     owners = words.layout.sequence_ids(rows.device)[rows]
     batch = LxmertBatch(inputs, given["matched_label"], rows, labels[rows], owners, targets, given["ans"])

@@ -100,10 +100,10 @@ def masked(system: System, given: Given, target: str) -> dict[str, Answer]:
         matched=1 - tensors["mlm.next_sentence_label"],
         rows=rows,
         labels=labels[rows],
-        owners=inputs.text.layout.sequence_ids(rows.device)[rows],
+        sequence_ids=inputs.text.layout.sequence_ids(rows.device)[rows],
         regions=regions,
         truths=RegionTruths(**seen),
-        region_owners=inputs.regions.layout.sequence_ids(rows.device)[regions],
+        region_sequence_ids=inputs.regions.layout.sequence_ids(rows.device)[regions],
     )
     parts = VilbertPretraining(targets={target: 1.0}).parts(system, batch)
     encoded, last = system(inputs), list(system.hidden_states(inputs))[-1]

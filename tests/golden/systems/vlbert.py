@@ -79,8 +79,8 @@ def puzzle_of(case: Case, inputs: Inputs, text: Tensor, real: Tensor) -> VlBertB
     rows, labels, owners = labelled(given["mlm_labels"], text)
     classes = given["mvrc_labels"][real]
     named = ((classes.sum(1) - 1).abs() < 0.1).nonzero().squeeze(1)
-    region_owners = layout_of(real).sequence_ids(named.device)[named]
-    return VlBertBatch(inputs, rows, labels, owners, named, classes[named], region_owners)
+    region_sequence_ids = layout_of(real).sequence_ids(named.device)[named]
+    return VlBertBatch(inputs, rows, labels, owners, named, classes[named], region_sequence_ids)
 
 
 def objective(reduction: Reduction, *, matching: bool) -> VlBertPretraining:

@@ -54,12 +54,12 @@ def masked(system: System, given: Given, weights: dict[str, float]) -> dict[str,
         matched=1 - tensors["next_sentence_label"],
         rows=rows,
         labels=labels[rows],
-        owners=inputs.text.layout.sequence_ids(rows.device)[rows],
+        sequence_ids=inputs.text.layout.sequence_ids(rows.device)[rows],
         regions=regions,
         truths=RegionTruths(
             features=tensors["image_feat"][:, 1:][boxes][regions], classes=tensors["image_cls"][boxes][regions]
         ),
-        region_owners=inputs.regions.layout.sequence_ids(rows.device)[regions],
+        region_sequence_ids=inputs.regions.layout.sequence_ids(rows.device)[regions],
     )
     parts = VilbertPretraining(targets=weights).parts(system, batch)
     encoded, last = system(inputs), list(system.hidden_states(inputs))[-1]

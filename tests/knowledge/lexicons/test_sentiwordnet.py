@@ -13,9 +13,9 @@ from mm_kptm.knowledge.lexicons.sentiwordnet import (
     OTHER,
     POSITIVE,
     UNGRADED,
-    FeltText,
-    FeltWord,
     SentimentSense,
+    SentimentText,
+    SentimentWord,
     SentiWordNet,
     felt_tokens,
     label_sentiment,
@@ -99,18 +99,18 @@ def test_words_are_labelled_by_their_tag_and_lemma(lexicon: SentiWordNet) -> Non
         words, lexicon, lambda word: [len(word)], lemma=lambda word, part: word.lower().rstrip("s")
     )
     assert labelled == (
-        FeltWord((4,), 1, POSITIVE),
-        FeltWord((5,), 3, NEGATIVE),
-        FeltWord((4,), 2, NEUTRAL),
-        FeltWord((3,), OTHER, NEUTRAL),
-        FeltWord((5,), 3, NEUTRAL),
+        SentimentWord((4,), 1, POSITIVE),
+        SentimentWord((5,), 3, NEGATIVE),
+        SentimentWord((4,), 2, NEUTRAL),
+        SentimentWord((3,), OTHER, NEUTRAL),
+        SentimentWord((5,), 3, NEUTRAL),
     )
 
 
 def test_pieces_know_what_their_word_is() -> None:
     texts = [
-        FeltText((FeltWord((7, 8), 1, POSITIVE), FeltWord((9,), OTHER, NEUTRAL)), 4),
-        FeltText((FeltWord((6,), 3, NEGATIVE),)),
+        SentimentText((SentimentWord((7, 8), 1, POSITIVE), SentimentWord((9,), OTHER, NEUTRAL)), 4),
+        SentimentText((SentimentWord((6,), 3, NEGATIVE),)),
     ]
     tokens = felt_tokens(texts, 0, 2)
     assert tokens.ids.tolist() == [0, 7, 8, 9, 2, 0, 6, 2] and tokens.layout.lengths == (5, 3)
@@ -123,16 +123,16 @@ def test_pieces_know_what_their_word_is() -> None:
 
 
 def test_long_texts_are_cut() -> None:
-    tokens = felt_tokens([FeltText((FeltWord((7, 8, 9), 1, POSITIVE),), 0)], 0, 2, max_length=4)
+    tokens = felt_tokens([SentimentText((SentimentWord((7, 8, 9), 1, POSITIVE),), 0)], 0, 2, max_length=4)
     assert tokens.ids.tolist() == [0, 7, 8, 2] and tokens.token_labels is not None
     assert all(len(mark) == 4 for mark in tokens.token_labels.values())
 
 
 def test_a_grade_that_there_is_not_is_refused() -> None:
     with pytest.raises(UserError, match=r"^text 1 has the grade 6; grades are 0 to 4, 5 for none$"):
-        felt_tokens([FeltText(()), FeltText((), 6)], 0, 2)
+        felt_tokens([SentimentText(()), SentimentText((), 6)], 0, 2)
 
 
 def test_tokens_move_with_what_they_know() -> None:
-    moved = felt_tokens([FeltText((FeltWord((7,), 1, POSITIVE),), 0)], 0, 2).to(torch.device("meta"))
+    moved = felt_tokens([SentimentText((SentimentWord((7,), 1, POSITIVE),), 0)], 0, 2).to(torch.device("meta"))
     assert moved.token_labels is not None and {mark.device.type for mark in moved.token_labels.values()} == {"meta"}

@@ -36,7 +36,7 @@ TEXTS = [
     Mentioned("Bob saw Paris and left.", (Mention("P1", 0, 3), Mention("Q1", 8, 13))),
     Mentioned("then Ada left Oslo.", (Mention("P0", 5, 8), Mention("Q2", 14, 18))),
 ]
-MASKING = Masking(4, (5, len(TOKENIZER)), TOKENIZER.specials.never_hidden, policy=Bernoulli(0.05))
+MASKING = Masking(4, (5, len(TOKENIZER)), TOKENIZER.specials.never_masked, policy=Bernoulli(0.05))
 OBJECTIVE = EntityReplacement(MASKING)
 
 

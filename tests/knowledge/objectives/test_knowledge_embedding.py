@@ -133,7 +133,7 @@ def test_half_precision_scores_are_single() -> None:
 
 def test_a_gradient_reaches_every_parameter_through_both_losses() -> None:
     model = system()
-    masking = Masking(mask_id=29, pool=(4, 29), never=SPECIALS.never_hidden)
+    masking = Masking(mask_id=29, pool=(4, 29), never=SPECIALS.never_masked)
     objectives = {
         "masked-tokens": MaskedTokens(masking),
         "knowledge-embedding": KnowledgeEmbedding(graph(), negatives=2),

@@ -14,16 +14,16 @@ from mm_kptm.knowledge.lexicons.sentiwordnet import (
     OTHER,
     POSITIVE,
     UNGRADED,
-    FeltText,
-    FeltWord,
+    SentimentText,
+    SentimentWord,
     felt_tokens,
 )
 from mm_kptm.knowledge.objectives.label_aware_mlm import LabelAwareWords
 from mm_kptm.objectives.tokens import Masking
 from mm_kptm.systems.system import System
 
-GOOD, BAD = FeltWord((10, 11), 1, POSITIVE), FeltWord((12,), 1, NEGATIVE)
-TABLE, OF = FeltWord((13,), 3, NEUTRAL), FeltWord((14,), OTHER, NEUTRAL)
+GOOD, BAD = SentimentWord((10, 11), 1, POSITIVE), SentimentWord((12,), 1, NEGATIVE)
+TABLE, OF = SentimentWord((13,), 3, NEUTRAL), SentimentWord((14,), OTHER, NEUTRAL)
 MASKING = Masking(3, pool=(20, 30), never=frozenset({0, 1, 2}))
 SIZES = {"dim": 16, "num_heads": 2, "num_layers": 1, "ffn_dim": 24, "vocab_size": 30, "max_positions": 40}
 
@@ -32,7 +32,7 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def inputs(*texts: FeltText) -> Inputs:
+def inputs(*texts: SentimentText) -> Inputs:
     return Inputs(text=felt_tokens(texts, 0, 2, max_length=10**6))
 
 
@@ -42,7 +42,7 @@ def system() -> System:
 
 
 def test_words_that_feel_like_something_are_hidden_more_often() -> None:
-    given = inputs(FeltText((BAD, OF, TABLE, BAD) * 5000))
+    given = inputs(SentimentText((BAD, OF, TABLE, BAD) * 5000))
     batch = LabelAwareWords(MASKING).prepare(given, seeded())
     counts = torch.bincount(batch.words, minlength=30)
     assert abs(counts[12] / 10_000 - 0.3) < 0.02
@@ -50,7 +50,7 @@ def test_words_that_feel_like_something_are_hidden_more_often() -> None:
 
 
 def test_the_pieces_of_a_word_are_hidden_and_treated_together() -> None:
-    given = inputs(FeltText((GOOD, OF) * 2000))
+    given = inputs(SentimentText((GOOD, OF) * 2000))
     batch = LabelAwareWords(MASKING).prepare(given, seeded())
     assert batch.inputs.text is not None and given.text is not None
     starts = (given.text.ids == 10).nonzero().flatten()
@@ -65,7 +65,7 @@ def test_the_pieces_of_a_word_are_hidden_and_treated_together() -> None:
 
 
 def test_a_hidden_word_loses_what_is_known_of_it_unless_it_stays_in_sight() -> None:
-    given = inputs(FeltText((BAD, TABLE) * 1000, 3))
+    given = inputs(SentimentText((BAD, TABLE) * 1000, 3))
     batch = LabelAwareWords(MASKING, late=0.0).prepare(given, seeded())
     assert batch.inputs.text is not None and given.text is not None
     marks, known = batch.inputs.text.token_labels, given.text.token_labels
@@ -81,14 +81,14 @@ def test_a_hidden_word_loses_what_is_known_of_it_unless_it_stays_in_sight() -> N
 
 
 def test_nothing_but_the_word_is_sought_of_one_of_which_nothing_is_known() -> None:
-    batch = LabelAwareWords(MASKING).prepare(inputs(FeltText((OF, TABLE, BAD) * 300)), seeded())
+    batch = LabelAwareWords(MASKING).prepare(inputs(SentimentText((OF, TABLE, BAD) * 300)), seeded())
     plain = batch.words == 14
     assert plain.any() and torch.equal(batch.parts < 0, plain) and torch.equal(batch.polarities < 0, plain)
     assert (batch.polarities[batch.words == 13] == NEUTRAL).all(), "of a noun it is sought that it feels like nothing"
 
 
 def test_a_grade_is_given_or_sought_but_not_both() -> None:
-    texts = [FeltText((TABLE, BAD), number % 5) for number in range(500)] + [FeltText((OF,))] * 20
+    texts = [SentimentText((TABLE, BAD), number % 5) for number in range(500)] + [SentimentText((OF,))] * 20
     given = inputs(*texts)
     batch = LabelAwareWords(MASKING).prepare(given, seeded())
     assert batch.inputs.text is not None and batch.inputs.text.token_labels is not None and given.text is not None
@@ -101,7 +101,7 @@ def test_a_grade_is_given_or_sought_but_not_both() -> None:
 
 
 def test_a_seed_decides_the_puzzle() -> None:
-    given = inputs(FeltText((GOOD, BAD, OF) * 20, 2), FeltText((TABLE,) * 30, 1))
+    given = inputs(SentimentText((GOOD, BAD, OF) * 20, 2), SentimentText((TABLE,) * 30, 1))
     first, again, other = (LabelAwareWords(MASKING).prepare(given, seeded(seed)) for seed in (0, 0, 1))
     assert torch.equal(first.rows, again.rows) and torch.equal(first.inputs.text.ids, again.inputs.text.ids)
     assert not torch.equal(first.rows, other.rows)
@@ -109,7 +109,9 @@ def test_a_seed_decides_the_puzzle() -> None:
 
 def test_the_loss_is_the_sum_of_the_means_of_all_that_is_sought(system: System) -> None:
     objective = LabelAwareWords(MASKING, polar=0.7, others=0.5, late=0.9)
-    batch = objective.prepare(inputs(*[FeltText((GOOD, BAD, OF, TABLE) * 4, grade) for grade in range(5)]), seeded())
+    batch = objective.prepare(
+        inputs(*[SentimentText((GOOD, BAD, OF, TABLE) * 4, grade) for grade in range(5)]), seeded()
+    )
     found = objective.losses(system, batch)
     assert list(found) == list(LabelAwareWords.heads) and all(len(losses) for losses, _ in found.values())
     total = sum(losses.mean().item() for losses, _ in found.values())
@@ -126,7 +128,7 @@ def test_the_loss_is_the_sum_of_the_means_of_all_that_is_sought(system: System) 
 
 def test_a_batch_of_which_nothing_but_words_is_sought_has_a_finite_loss(system: System) -> None:
     objective = LabelAwareWords(MASKING, others=0.9)
-    batch = objective.prepare(inputs(FeltText((OF,) * 9)), seeded())
+    batch = objective.prepare(inputs(SentimentText((OF,) * 9)), seeded())
     found = objective.losses(system, batch)
     assert [len(losses) for losses, _ in found.values()][1:] == [0, 0, 0]
     torch.testing.assert_close(objective.loss(system, batch), found["masked-tokens"][0].mean())
@@ -148,8 +150,8 @@ def test_eight_texts_are_learned_by_heart() -> None:
     for number in range(8):
         pieces, parts, felts = (torch.randint(low, high, (6,), generator=draw).tolist() for low, high in
                                 ((10, 30), (0, 5), (0, 3)))  # fmt: skip
-        words = tuple(FeltWord((one,), part, feel) for one, part, feel in zip(pieces, parts, felts, strict=True))
-        texts.append(FeltText(words, number % 5))
+        words = tuple(SentimentWord((one,), part, feel) for one, part, feel in zip(pieces, parts, felts, strict=True))
+        texts.append(SentimentText(words, number % 5))
     objective = LabelAwareWords(replace(MASKING, pool=(10, 30)), polar=0.4, others=0.3, late=0.5)
     batch = objective.prepare(inputs(*texts), seeded())
     optimiser = torch.optim.Adam(system.parameters(), lr=1e-2)

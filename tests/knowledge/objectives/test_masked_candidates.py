@@ -20,7 +20,7 @@ def draw(seed: int = 0) -> torch.Generator:
 
 
 def test_a_hidden_token_hides_the_spans_that_hold_it() -> None:
-    hidden = CandidateHiding(mask_share=1.0, random_share=0.0).hide(GIVEN, torch.tensor([1, 5]), draw())
+    hidden = CandidateHiding(mask_share=1.0, random_share=0.0).mask(GIVEN, torch.tensor([1, 5]), draw())
     assert hidden.entities.tolist() == [[MASK, 0, 0], [7, 8, 9], [MASK, 0, 0], [0, 0, 0]]
     torch.testing.assert_close(hidden.priors[[0, 2]], torch.tensor([[1.0, 0.0, 0.0]] * 2))
     assert GIVEN.entities[0].tolist() == [4, 5, 6], "what was given stays as it is"
@@ -29,7 +29,7 @@ def test_a_hidden_token_hides_the_spans_that_hold_it() -> None:
 def test_others_come_from_the_same_text() -> None:
     """With priors that sum to one; a text whose only span is hidden has no others."""
     for seed in range(20):
-        hidden = CandidateHiding(mask_share=0.0, random_share=1.0).hide(GIVEN, torch.tensor([0, 4]), draw(seed))
+        hidden = CandidateHiding(mask_share=0.0, random_share=1.0).mask(GIVEN, torch.tensor([0, 4]), draw(seed))
         kept = hidden.entities[0][hidden.entities[0] > 0]
         assert set(kept.tolist()) <= {7, 8, 9} and len(kept) == len(kept.unique()) > 0
         torch.testing.assert_close(hidden.priors[0].sum(), torch.tensor(1.0))
@@ -43,7 +43,7 @@ def test_shares_are_kept() -> None:
         entities=torch.full((4000, 1), 9),
         priors=torch.ones(4000, 1),
     )
-    hidden = CandidateHiding(random_share=0.0).hide(many, torch.arange(4000), draw())
+    hidden = CandidateHiding(random_share=0.0).mask(many, torch.arange(4000), draw())
     assert abs((hidden.entities == MASK).float().mean() - 0.8) < 0.03
 
 

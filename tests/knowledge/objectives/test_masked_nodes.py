@@ -52,8 +52,8 @@ def system() -> System:
 def test_every_kind_has_its_quota_and_its_own_ids() -> None:
     given = inputs(GRAPH, PLAIN)
     batch = OBJECTIVE.prepare(given, seeded())
-    assert torch.bincount(batch.words.owners).tolist() == [2, 1]
-    assert batch.relations.owners.tolist() == [0]
+    assert torch.bincount(batch.words.sequence_ids).tolist() == [2, 1]
+    assert batch.relations.sequence_ids.tolist() == [0]
     assert given.text is not None and batch.inputs.text is not None
     for kind, (part, size) in enumerate(((batch.words, 30), (batch.entities, 40), (batch.relations, 9))):
         assert (given.text.segments[part.rows] == kind).all() and (batch.inputs.text.ids[part.rows] < size).all()
@@ -111,7 +111,7 @@ def test_each_graph_is_measured_on_its_own_nodes(system: System) -> None:
     batch = OBJECTIVE.prepare(inputs(GRAPH, GRAPH), seeded())
     losses = list(OBJECTIVE.losses(system, batch).values())
     parts = (batch.words, batch.entities, batch.relations)
-    second = sum(own[part.owners == 1].mean() for own, part in zip(losses, parts, strict=True))
+    second = sum(own[part.sequence_ids == 1].mean() for own, part in zip(losses, parts, strict=True))
     torch.testing.assert_close(OBJECTIVE.measure(system, batch)[1], second)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
-from mm_kptm.knowledge.lexicons.sentiwordnet import UNKNOWN, FeltText, FeltWord, felt_tokens
+from mm_kptm.knowledge.lexicons.sentiwordnet import UNKNOWN, SentimentText, SentimentWord, felt_tokens
 from mm_kptm.systems.assembly import parameters
 from mm_kptm.systems.system import System
 
@@ -23,7 +23,10 @@ SIZES: dict[str, Any] = {
     "vocab_size": 30,
     "max_positions": 20,
 }
-TEXTS = [FeltText((FeltWord((5, 6), 1, 1), FeltWord((7,), 3, 2)), 4), FeltText((FeltWord((8,), 0, 0),), 1)]
+TEXTS = [
+    SentimentText((SentimentWord((5, 6), 1, 1), SentimentWord((7,), 3, 2)), 4),
+    SentimentText((SentimentWord((8,), 0, 0),), 1),
+]
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ def seen(inputs: Inputs) -> Inputs:
 
 def test_hidden_regions_are_zeroed_swapped_or_kept_in_the_stated_shares() -> None:
     regions = regions_of(*(10,) * 2000)
-    covered, hidden = RegionMasking().hide(regions, seeded())
+    covered, hidden = RegionMasking().mask(regions, seeded())
     assert abs(hidden.float().mean() - RATE) < 0.01
     zero = (covered.features == 0).all(1)
     same = (covered.features == regions.features).all(1)
@@ -88,7 +88,7 @@ def test_the_measure_of_an_example_is_the_mean_over_its_regions(lxmert: System, 
 def test_a_region_is_named_for_every_text_about_its_image(lxmert: System, seen: Inputs) -> None:
     shared = replace(seen, image_of=torch.tensor([1, 1, 0]))
     batch = MaskedObjects().prepare(shared, seeded())
-    assert batch.targets.owners.tolist() == [0] * 4 + [1] * 4 + [2] * 2
+    assert batch.targets.sequence_ids.tolist() == [0] * 4 + [1] * 4 + [2] * 2
     assert torch.equal(batch.targets.objects.ids[:4], batch.targets.objects.ids[4:8])
     assert MaskedObjects().measure(lxmert, batch).shape == (3,)
 
@@ -128,7 +128,7 @@ def test_only_matched_pairs_are_asked_but_all_are_hidden_in(seen: Inputs) -> Non
     objective = LxmertPretraining(replace(MASKING, policy=Bernoulli(1.0)), RegionMasking(Bernoulli(1.0)), rate=1.0)
     batch = objective.prepare(seen, seeded(), torch.tensor([1, 4, 0]))
     assert batch.matched.tolist() == [0, 0, 0] and batch.answers.tolist() == [NO_ANSWER] * 3
-    assert batch.owners.unique().tolist() == [0, 1, 2] and batch.targets.hidden.all()
+    assert batch.sequence_ids.unique().tolist() == [0, 1, 2] and batch.targets.hidden.all()
     kept = LxmertPretraining(MASKING, rate=0.0).prepare(seen, seeded(), torch.tensor([1, 4, 0]))
     assert kept.answers.tolist() == [1, 4, 0]
 
@@ -180,4 +180,4 @@ def test_untrained_objects_are_uniform(lxmert: System, seen: Inputs) -> None:
     sure = replace(seen.regions.objects, confidence=torch.ones(9))
     batch = objective.prepare(seen.with_streams(regions=replace(seen.regions, objects=sure)), seeded())
     torch.testing.assert_close(objective.losses(lxmert, batch)[:, 0], torch.full((9,), 7.0).log() / 0.15)
-    assert batch.targets.owners.tolist() == SequenceLayout((2, 4, 3)).sequence_ids(torch.device("cpu")).tolist()
+    assert batch.targets.sequence_ids.tolist() == SequenceLayout((2, 4, 3)).sequence_ids(torch.device("cpu")).tolist()

@@ -63,14 +63,14 @@ def test_the_loss_of_a_batch_is_the_mean_over_elements(
     batch = objective.prepare(inputs, seeded())
     losses = objective.losses(uniter, batch)
     torch.testing.assert_close(objective.loss(uniter, batch), losses.mean())
-    of_first = losses[batch.owners == 0].mean()
+    of_first = losses[batch.sequence_ids == 0].mean()
     torch.testing.assert_close(objective.measure(uniter, batch)[0], of_first)
 
 
 def test_a_region_is_predicted_for_every_text_about_its_image(uniter: System, inputs: Inputs) -> None:
     shared = replace(inputs.with_streams(regions=regions_of(3, 2)), image_of=torch.tensor([0, 1, 0]))
     batch = MaskedRegionFeatures(BernoulliOrAny(0.0)).prepare(shared, seeded())
-    assert batch.owners.tolist() == [0, 1, 2]
+    assert batch.sequence_ids.tolist() == [0, 1, 2]
     first, _, last = batch.targets
     assert torch.equal(first, last)
     (place,) = (shared.regions.features == first).all(1).nonzero().squeeze(1).tolist()

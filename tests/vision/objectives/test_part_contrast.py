@@ -105,7 +105,7 @@ def test_hidden_tokens_of_wrong_tags_may_be_left_out() -> None:
         assert batch.classes.tolist() == [1, 1, 1]
         asked = batch.inputs.text.segments[batch.rows]
         assert (asked == 1).any() == masks_wrong and int((asked == 0).sum()) == 6
-        assert len(batch.rows) == len(batch.labels) == len(batch.owners)
+        assert len(batch.rows) == len(batch.labels) == len(batch.sequence_ids)
 
 
 @pytest.mark.parametrize(

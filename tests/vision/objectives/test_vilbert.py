@@ -68,7 +68,7 @@ def test_mismatched_pairs_are_asked_for_nothing_unless_told(inputs: Inputs) -> N
         objective = VilbertPretraining(MASKING, HALF, ask_mismatched=ask_mismatched)
         for seed in range(10):
             batch = objective.prepare(inputs, generator(seed))
-            owners = torch.cat([batch.owners, batch.region_owners])
+            owners = torch.cat([batch.sequence_ids, batch.region_sequence_ids])
             if not ask_mismatched:
                 assert batch.matched[owners].all()
         assert ask_mismatched != bool(batch.matched[owners].all())
@@ -84,7 +84,7 @@ def test_what_is_asked_is_what_stood_there(inputs: Inputs) -> None:
     sources = rows[batch.regions]
     assert torch.equal(batch.truths.features, inputs.regions.features[sources])
     assert torch.equal(batch.truths.classes, inputs.regions.classes[sources])
-    assert torch.equal(layout.sequence_ids(sources.device)[batch.regions], batch.region_owners)
+    assert torch.equal(layout.sequence_ids(sources.device)[batch.regions], batch.region_sequence_ids)
     assert batch.inputs.regions.classes is None, "what is to be found is not shown"
 
 

@@ -73,7 +73,7 @@ def test_a_shared_region_is_named_for_every_text_that_sees_it(inputs: Inputs) ->
     objective = VlBertPretraining(MASKING, VlBertRegionMasking(policy=Bernoulli(1.0)))
     shared = replace(inputs.with_streams(regions=regions_of(4, 2)), image_of=torch.tensor([1, 0, 1]))
     batch = objective.prepare(shared, torch.Generator().manual_seed(0))
-    assert batch.region_owners.tolist() == [0, 0, 1, 1, 1, 1, 2, 2]
+    assert batch.region_sequence_ids.tolist() == [0, 0, 1, 1, 1, 1, 2, 2]
     assert torch.equal(batch.classes[:2], batch.classes[6:])
     system = small()
     parts = objective.parts(system, batch)

@@ -37,14 +37,14 @@ class GuidedAttention(Attention):
         self.query_gate = nn.Linear(text_dim, dim)
         self.key_gate = nn.Linear(text_dim, dim)
 
-    def guided(self, rows: Tensor, reading: AttentionLayout, guides: Tensor, owners: Tensor) -> Tensor:
+    def guided(self, rows: Tensor, attention_layout: AttentionLayout, guides: Tensor, owners: Tensor) -> Tensor:
         """Self-attention of ``rows`` [R, E], gated by one vector per sequence [B, D]: [Q, E]."""
         gates = [1.0 + gate(guides).sigmoid()[owners] for gate in (self.query_gate, self.key_gate)]  # each [R, E]
-        query = reading.query_states(project(self.query, rows) * gates[0])
+        query = attention_layout.query_states(project(self.query, rows) * gates[0])
         key = project(self.key, rows) * gates[1]
         value = project(self.value, rows)
         dropout = self.dropout if self.training else 0.0
-        read = attend(self._heads(query), self._heads(key), self._heads(value), reading, dropout=dropout)
+        read = attend(self._heads(query), self._heads(key), self._heads(value), attention_layout, dropout=dropout)
         return project(self.out_proj, read.flatten(1))
 
 
@@ -67,11 +67,13 @@ class GuidedStep(Step):
             return Pair(left.select(asked.left), right.select(NO_ROWS))
         sublayer = submodule(self.right, "self_attention", AttentionSublayer)
         attention = submodule(sublayer, "attention", GuidedAttention)
-        reading = right.attention if isinstance(asked.right, slice) else right.attention.restrict_queries(asked.right)
+        attention_layout = (
+            right.attention if isinstance(asked.right, slice) else right.attention.restrict_queries(asked.right)
+        )
         guides, owners = means(left.x, left.layout), right.layout.sequence_ids(right.x.device)
-        read = attention.guided(right.x, reading, guides, owners)
-        x = self.right.ffn(sublayer.add(reading.query_states(right.x), read))
-        return Pair(left.select(asked.left), Stream.of(x, reading.queries))
+        read = attention.guided(right.x, attention_layout, guides, owners)
+        x = self.right.ffn(sublayer.add(attention_layout.query_states(right.x), read))
+        return Pair(left.select(asked.left), Stream.of(x, attention_layout.queries))
 
     def needs(self, asked: PairRows) -> PairRows:
         return asked if asked.right is NO_ROWS else ALL_PAIR_ROWS

@@ -95,18 +95,20 @@ def _read(
     if own and beyond:
         joint = join(reader.layout, other.layout, reader.x.device)
         key, value = (joint.rows(mine, theirs) for mine, theirs in zip(*offers, strict=True))
-        reading, x = _over_both(reader, other, joint), reader.x
+        attention_layout, x = _over_both(reader, other, joint), reader.x
         if not isinstance(rows, slice):
-            reading, x = reading.restrict_queries(rows), x[rows]
+            attention_layout, x = attention_layout.restrict_queries(rows), x[rows]
     else:
-        reading = reader.attention if own else between(reader, other)
-        reading = reading if isinstance(rows, slice) else reading.restrict_queries(rows)
-        x = reading.query_states(reader.x)
-        key, value = offers[0] if own else (reading.key_states(offers[1][0]), reading.key_states(offers[1][1]))
-    read = layer.add(x, layer.attention.read(x, key, value, reading))
+        attention_layout = reader.attention if own else between(reader, other)
+        attention_layout = attention_layout if isinstance(rows, slice) else attention_layout.restrict_queries(rows)
+        x = attention_layout.query_states(reader.x)
+        key, value = (
+            offers[0] if own else (attention_layout.key_states(offers[1][0]), attention_layout.key_states(offers[1][1]))
+        )
+    read = layer.add(x, layer.attention.read(x, key, value, attention_layout))
     if rows is EVERY_ROW and (own or reader.shared is None):
         return reader._replace(x=read)
-    return Stream.of(read, reading.queries)
+    return Stream.of(read, attention_layout.queries)
 
 
 def _over_both(reader: Stream, other: Stream, joint: JoinedLayout) -> AttentionLayout:

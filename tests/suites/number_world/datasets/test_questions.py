@@ -35,7 +35,7 @@ def test_the_share_hidden_is_the_one_asked_for(share):
     source = pretraining(replace(SAID, mask_rate=share), REQUEST).sources["train"]()
     every = range(len(source))
     batch = source.batch(every, seeded(0)).by_name["masked-tokens"]
-    markers = torch.tensor(sorted(specials().never_hidden))
+    markers = torch.tensor(sorted(specials().never_masked))
     may = (~torch.isin(source.inputs.batch(every, seeded(0)).text.ids, markers)).sum().item()
     assert len(batch.rows) / may == pytest.approx(share, abs=0.03)
 
