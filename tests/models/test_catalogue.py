@@ -181,7 +181,7 @@ def scores(head: nn.Module, rows: torch.Tensor) -> torch.Tensor:
         return head(rows, head.relation(torch.arange(len(rows))), rows.flip(0))
     if "places" in wants:
         return head(rows.repeat(1, 2), torch.zeros(len(rows), dtype=torch.long))
-    if "reading" in wants:
+    if "attention_layout" in wants:
         return head(rows, self_attention_layout(SequenceLayout((3, 2))))
     widths = [part.in_features for part in head.modules() if isinstance(part, nn.Linear)]
     together = widths[0] // rows.shape[1] if widths else 1  # how many rows it takes side by side

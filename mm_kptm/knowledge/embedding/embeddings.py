@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +19,7 @@ from torch import Tensor
 from mm_kptm.errors import UserError, nearest
 from mm_kptm.io import manifest
 from mm_kptm.io.atomic import atomic_folder, write_json
-from mm_kptm.io.records import read_json
+from mm_kptm.io.records import Record, read_json
 from mm_kptm.io.tensors import write_tensors
 from mm_kptm.knowledge.embedding.entity_table import EntityTable
 from mm_kptm.knowledge.embedding.scoring import SCORES, ComplEx, DistMult, RotatE, Scorer, TransE
@@ -150,15 +149,13 @@ def load_embeddings(folder: str | Path) -> Embeddings:
         raise UserError(f"{folder / VECTORS} has no table of entities; it has {', '.join(sorted(tables)) or 'none'}")
     try:
         return Embeddings(
-            tuple(index["entities"]),
+            index.texts("entities"),
             tables["entities"],
-            tuple(index["relations"]),
+            index.texts("relations") if index.items("relations") else (),
             tables.get("relations"),
-            model=str(settings.pop("model")),
-            settings=settings,
+            model=settings.text("model"),
+            settings=_plain_values(settings),
         )
-    except KeyError as error:
-        raise UserError(f"{folder} lacks {error} in {INDEX} or {SETTINGS}; save the embeddings again") from None
     except UserError as error:
         raise UserError(f"{folder} does not fit together: {error}") from None
 
@@ -181,10 +178,18 @@ def _check(kind: str, names: Sequence[str], vectors: Tensor) -> None:
         raise UserError(f"there are {len(names)} names of {kind}, but {len(vectors)} vectors")
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _plain_values(settings: Record) -> dict[str, SettingValue]:
+    """The settings that are numbers, texts or null; ``UserError`` for a norm that is no whole number."""
+    if settings.has("norm"):
+        settings.get("norm", int)
+    return {
+        name: value
+        for name, value in settings.values.items()
+        if name != "model" and (value is None or isinstance(value, bool | int | float | str))
+    }
+
+
+def _read(path: Path) -> Record:
     if not path.is_file():
         raise UserError(f"{path.parent} is no folder of embeddings: it has no {path.name}")
-    found = read_json(path)
-    if not isinstance(found, dict):
-        raise UserError(f"{path} holds no keys and values; save the embeddings again")
-    return found
+    return Record.of(read_json(path), str(path))

@@ -11,12 +11,14 @@ from mm_kptm.nn.heads import Pooler, TiedVocabulary
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
 from mm_kptm.nn.submodules import submodule
+from mm_kptm.systems.norm_eps import takes_norm_eps
 from mm_kptm.systems.published_fields import check_fields
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, Rename, Rule, Same, drop_prefix
 from mm_kptm.vision.modules.single_stream.regions_first import OneLogit, RegionsThenText
 
 
+@takes_norm_eps
 def m3p(
     *,
     dim: int = 768,
@@ -80,6 +82,7 @@ _FIELDS = {
     "n_words": "vocab_size",
     "dropout": "dropout",
     "attention_dropout": "attention_dropout",
+    "layer_norm_eps": "norm_eps",
 }
 
 
@@ -95,7 +98,6 @@ def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
         "share_inout_emb": (True,),
         "attention_setting": ("v1",),
         "use_externel_att": (False,),
-        "layer_norm_eps": (1e-12,),
     }
     check_fields("m3p", params, built)
     sizes = {ours: params[theirs] for theirs, ours in _FIELDS.items() if theirs in params}

@@ -114,7 +114,7 @@ def on_the_grid(system: System, number: int, depths: list[FusedState], vectors: 
         assert isinstance(layer, FusedLayer)
         before, linked = depths[fused[-1]]
         x = layer.layer.self_attention(before.x, before.attention)
-        entities = linked.x if layer.self_attention is None else layer.self_attention(linked.x, linked.reading)
+        entities = linked.x if layer.self_attention is None else layer.self_attention(linked.x, linked.attention_layout)
         grid = layer.fuse.entities(torch.zeros_like(vectors), layer.fuse.mix(x, entities, linked.rows))
     after = depths[number + 1].linked
     return grid.index_copy(0, after.rows, after.x)

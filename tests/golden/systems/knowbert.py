@@ -87,7 +87,7 @@ def said(system: System, stop: Any, real: Tensor, spans: Tensor) -> dict[str, An
     linked, kar = stop.linked, system.encoder.kars[stop.base]
     kept = linked.candidates.spans[:, 0] >= 0
     layout = linked.candidates.layout
-    reading = kar.reading(stop.stream.attention, linked)
+    reading = kar.attention_layout(stop.stream.attention, linked)
     maps = kar.read.self_attention.attention.weights(linked.words, kar.enriched(linked), reading)
     seen = (real[:, None, :, None] & spans[:, None, None, :]).expand(-1, len(maps[0]), -1, -1)
     shares = [share for share, first in zip(maps, layout.offsets, strict=False) if kept[first]]

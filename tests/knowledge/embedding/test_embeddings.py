@@ -6,7 +6,14 @@ import torch
 from safetensors.torch import save_file
 
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.embedding.embeddings import INDEX, VECTORS, Embeddings, load_embeddings, save_embeddings
+from mm_kptm.knowledge.embedding.embeddings import (
+    INDEX,
+    SETTINGS,
+    VECTORS,
+    Embeddings,
+    load_embeddings,
+    save_embeddings,
+)
 from mm_kptm.knowledge.embedding.scoring import SCORES
 
 NAMES, RELATIONS = ("Rom\nund\tso", "cat", "dog"), ("eats", "is a")
@@ -66,8 +73,22 @@ def test_a_folder_that_is_torn_or_of_another_size_is_refused(tmp_path: Path) -> 
     with pytest.raises(UserError, match=r"e does not fit together: there are 1 names of entities, but 3 vectors"):
         load_embeddings(folder)
     (folder / INDEX).write_text('{"relations": []}')
-    with pytest.raises(UserError, match=r"e lacks 'entities' in index.json or settings.json; save the embeddings"):
+    with pytest.raises(UserError, match=r"e does not fit together: .*index.json has no 'entities'"):
         load_embeddings(folder)
+    for entities, message in (
+        ('["a", ["b"], "c"]', r"entities\[1\] must be a text"),
+        ('{"a": 1}', r"'entities' must be a list"),
+        ("[]", r"'entities' is empty"),
+    ):
+        (folder / INDEX).write_text(f'{{"entities": {entities}, "relations": []}}')
+        with pytest.raises(UserError, match=message):
+            load_embeddings(folder)
+    (folder / INDEX).write_text(whole)
+    settings = (folder / SETTINGS).read_text()
+    (folder / SETTINGS).write_text('{"model": "transe", "norm": "two"}')
+    with pytest.raises(UserError, match=r"'norm' must be a whole number"):
+        load_embeddings(folder)
+    (folder / SETTINGS).write_text(settings)
     (folder / INDEX).write_text(whole[:20])
     with pytest.raises(UserError, match=r"index.json, line 3, column 3: no valid JSON"):
         load_embeddings(folder)
@@ -79,7 +100,7 @@ def test_a_folder_that_is_torn_or_of_another_size_is_refused(tmp_path: Path) -> 
     with pytest.raises(UserError, match=r"embeddings.safetensors has no table of entities; it has relations"):
         load_embeddings(folder)
     (folder / INDEX).write_text("[]")
-    with pytest.raises(UserError, match=r"index.json holds no keys and values; save the embeddings again"):
+    with pytest.raises(UserError, match=r"index.json must be an object"):
         load_embeddings(folder)
     with pytest.raises(UserError, match=r"nothing is no folder of embeddings: it has no index.json"):
         load_embeddings(tmp_path / "nothing")
