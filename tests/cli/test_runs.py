@@ -225,7 +225,9 @@ def test_demo_prints_its_tables_and_the_report(monkeypatch, capsys):
         "mm_kptm.suites.number_world.demo.demo.demo", lambda tier, out, seeds: Shown(out / f"{tier}.html")
     )
     assert cli.main(["demo", "--tier", "tiny", "--out", "here"]) == 0
-    assert capsys.readouterr().out == "a table\n\nreport: here/tiny.html\n"
+    assert capsys.readouterr().out == (
+        "a table\n\nreport: here/tiny.html\nreal drawings, names and facts: mm-kptm demo --suite atlas\n"
+    )
 
 
 def test_demo_for_machines_prints_json_and_nothing_else(monkeypatch, capsys):

@@ -476,6 +476,7 @@ SILENT = {
     "filter": "fine-tuned from XLM-R",
     "dual-bert": "fine-tuned from BERT",
     "laser": "trained by a decoder that was not released",
+    "efficientnet-lite0": "trained on the classes of ImageNet",
 }
 
 

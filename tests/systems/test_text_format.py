@@ -44,10 +44,12 @@ def test_the_published_formats_are_those_of_their_families():
         "kepler-base",
         "xlm-15",
         "unicoder-15",
+        "siglip-b-16",
         *("laser", "multifit", "mbart-large-50", "mbart-large-cc25"),
         *("uniter-base", "uniter-large", "visualbert-base", "vl-bert-base", "vl-bert-large", "vlp-base"),
     }
     assert all(formats[name] == TextFormat(tokenizer="clip") for name in clip)
+    assert formats["siglip-b-16"] == TextFormat(tokenizer="siglip")
     assert formats["kbert-base"] == UER_FORMAT
     assert formats["k-adapter-large"].markers["relation-classification"].pieces == ("@", "@", "#", "#")
     assert formats["kepler-base"].markers["entity-typing"].inside

@@ -75,6 +75,7 @@ def test_the_name_of_a_way_stands_in_its_file_and_in_no_other() -> None:
     assert found == {
         "knowledge/fusion/__init__.py",  # names the module kar
         "knowledge/kinds/sentence_tree.py",
+        "suites/atlas/demo/arms.py",
         "knowledge/kinds/entity_fusion.py",
         "knowledge/kinds/kar.py",
         "knowledge/kinds/side_adapter.py",
