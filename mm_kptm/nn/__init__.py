@@ -7,7 +7,6 @@ from mm_kptm.lazy import lazy
 if TYPE_CHECKING:
     from mm_kptm.nn.assembly import TextOnly
     from mm_kptm.nn.attention import Attention
-    from mm_kptm.nn.backbones import Backbone, build_backbone
     from mm_kptm.nn.decoder import Decoder
     from mm_kptm.nn.embeddings import TextEmbedding
     from mm_kptm.nn.heads import Classifier, Pooler, TiedVocabulary, Transform
@@ -21,7 +20,6 @@ else:
         {
             "assembly": ["TextOnly"],
             "attention": ["Attention"],
-            "backbones": ["Backbone", "build_backbone"],
             "decoder": ["Decoder"],
             "embeddings": ["TextEmbedding"],
             "heads": ["Classifier", "Pooler", "TiedVocabulary", "Transform"],
@@ -35,7 +33,6 @@ else:
 __all__ = [
     "Attention",
     "AttentionLayout",
-    "Backbone",
     "Classifier",
     "CrossStep",
     "Decoder",
@@ -49,5 +46,4 @@ __all__ = [
     "Transform",
     "bert_init",
     "bert_layer",
-    "build_backbone",
 ]
