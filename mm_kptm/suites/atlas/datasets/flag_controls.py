@@ -12,14 +12,14 @@ def controls(train: Sequence[FlagQuestion], test: Sequence[FlagQuestion], answer
     """Accuracy of rules that are learnt by counting.
 
     ``chance``: of all answers; ``majority``: the usual answer; ``question-only``: the usual one to the relation in
-    the language; ``picture-only``: the usual one to the flag; ``facts-only``: one of the told objects at random.
+    the language; ``picture-only``: the usual one to the flag; ``facts-only``: one of the injected objects at random.
     """
     return {
         "chance": 1 / answers,
         "majority": _usual(train, test, lambda one: None),
         "question-only": _usual(train, test, lambda one: (one.relation, one.language)),
         "picture-only": _usual(train, test, lambda one: (one.country, one.relation)),
-        **({"facts-only": _told(test)} if any(any(one.told) for one in test) else {}),
+        **({"facts-only": _injected(test)} if any(any(one.injected) for one in test) else {}),
     }
 
 
@@ -33,9 +33,9 @@ def _usual(
     return sum(best.get(key(one)) == one.answer for one in test) / len(test)
 
 
-def _told(test: Sequence[FlagQuestion]) -> float:
+def _injected(test: Sequence[FlagQuestion]) -> float:
     shares = []
     for one in test:
-        told = [fact for fact in one.told if fact is not None]
-        shares.append(told.count(one.answer) / len(told) if told else 0.0)
+        injected = [fact for fact in one.injected if fact is not None]
+        shares.append(injected.count(one.answer) / len(injected) if injected else 0.0)
     return sum(shares) / len(shares)

@@ -31,8 +31,8 @@ class FlagQuestion:
         fact_language: of names and facts.
         world: whose table holds.
         candidates: countries named behind the question, in order.
-        told: the object of every candidate as it is told; empty where nothing is.
-        answer: by what is told, or by the table of the world.
+        injected: the object of every candidate as it is injected; empty where nothing is.
+        answer: by what is injected, or by the table of the world.
         true_answer: by the table of the world.
         variant: which drawing of the flag.
         arm: none, random, swapped, true or oracle.
@@ -45,7 +45,7 @@ class FlagQuestion:
     fact_language: str
     world: int
     candidates: tuple[str, ...]
-    told: tuple[str | None, ...]
+    injected: tuple[str | None, ...]
     answer: str
     true_answer: str
     variant: int
@@ -65,7 +65,7 @@ def table_of(data: AtlasFlagsData, world: int) -> Table:
 
 
 def generate(data: AtlasFlagsData, side: str) -> list[FlagQuestion]:
-    """The questions of a side, with nothing told yet; those of the real table in another order for every seed."""
+    """The questions of a side, with nothing injected yet; those of the real table in another order for every seed."""
     count = data.questions if side == "train" else data.eval_questions
     draw = data.draw("flags", side)
     rolls = draw.words(count, 7 + data.distractors).tolist()
@@ -74,7 +74,7 @@ def generate(data: AtlasFlagsData, side: str) -> list[FlagQuestion]:
     found = []
     for number, roll in enumerate(rolls):
         relation, country = able[pick(roll[0], len(able))]
-        language, told = _languages(data, side, roll[1], roll[2])
+        language, injected = _languages(data, side, roll[1], roll[2])
         world = REAL
         if data.graph == "worlds":
             world = _TEST_WORLDS.get(side, 0) + pick(roll[3], data.worlds if side == "train" else 64)
@@ -87,10 +87,10 @@ def generate(data: AtlasFlagsData, side: str) -> list[FlagQuestion]:
                 relation=relation,
                 country=country,
                 language=language,
-                fact_language=told,
+                fact_language=injected,
                 world=world,
                 candidates=_candidates(data, country, roll[4:]),
-                told=(None,) * (1 + data.distractors),
+                injected=(None,) * (1 + data.distractors),
                 answer=answer,
                 true_answer=answer,
                 variant=pick(roll[5], data.variants) if side == "train" else 0,
@@ -100,7 +100,7 @@ def generate(data: AtlasFlagsData, side: str) -> list[FlagQuestion]:
 
 
 def name_questions(data: AtlasFlagsData) -> list[FlagQuestion]:
-    """Questions for the country itself, with names behind them and nothing told."""
+    """Questions for the country itself, with names behind them and nothing injected."""
     named = generate(replace(data, questions=data.num_name_questions, seed=data.seed + 1), "train")
     return [
         replace(
@@ -137,18 +137,18 @@ def inject(data: AtlasFlagsData, questions: Sequence[FlagQuestion], arm: str, dr
         if one.world not in tables:
             tables[one.world] = table_of(data, one.world)
         table, objects = tables[one.world][one.relation], data.objects[one.relation]
-        told: list[str | None] = [table[country] for country in one.candidates]
+        injected: list[str | None] = [table[country] for country in one.candidates]
         answer = one.true_answer
         if arm == "random":
-            told = [objects[pick(word, len(objects))] for word in roll[: len(told)]]
+            injected = [objects[pick(word, len(objects))] for word in roll[: len(injected)]]
         elif arm == "oracle":
-            told = [
-                fact if country == one.country else None for fact, country in zip(told, one.candidates, strict=True)
+            injected = [
+                fact if country == one.country else None for fact, country in zip(injected, one.candidates, strict=True)
             ]
         elif arm == "swapped":
-            told = [_another(objects, fact, word) for fact, word in zip(told, roll, strict=False)]
-            answer = told[one.candidates.index(one.country)] or answer
-        found.append(replace(one, told=tuple(told), answer=answer, arm=arm))
+            injected = [_another(objects, fact, word) for fact, word in zip(injected, roll, strict=False)]
+            answer = injected[one.candidates.index(one.country)] or answer
+        found.append(replace(one, injected=tuple(injected), answer=answer, arm=arm))
     return found
 
 

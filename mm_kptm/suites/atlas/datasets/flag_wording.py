@@ -1,4 +1,4 @@
-"""Wording of questions about flags in the twelve languages, and the words that facts are told in."""
+"""Wording of questions about flags in the twelve languages, and the words that facts are worded in."""
 
 from __future__ import annotations
 

@@ -42,8 +42,8 @@ def knowledge_vqa(data: AtlasFlagsData, request: DataRequest) -> PreparedData:
     def asked(split: str) -> tuple[FlagQuestion, ...]:
         side = split.partition("-")[0]
         arm = COUNTERFACTUAL_SUFFIXES.get(split.removeprefix(side), request.facts)
-        told = arm if request.form == BRANCHES else "none"
-        found = inject(data, generate(data, side), told, data.draw("told", split))
+        injected = arm if request.form == BRANCHES else "none"
+        found = inject(data, generate(data, side), injected, data.draw("told", split))
         if side == "train" and data.num_name_questions:
             found += name_questions(data)
         return tuple(found)
@@ -120,7 +120,7 @@ def reduced(drawings: Pixels) -> NDArray[np.uint8]:
 
 
 def illustrated(data: AtlasFlagsData, one: FlagQuestion) -> Illustration:
-    """The flag of a question, and the facts that are told."""
+    """The flag of a question, and the facts that are injected."""
     atlas = data.atlas
 
     def label(entity: str, language: str) -> str:
@@ -134,7 +134,7 @@ def illustrated(data: AtlasFlagsData, one: FlagQuestion) -> Illustration:
             label(fact, one.fact_language),
             used=country == one.country,
         )
-        for country, fact in zip(one.candidates, one.told, strict=True)
+        for country, fact in zip(one.candidates, one.injected, strict=True)
         if fact is not None
     )
     return Illustration(
@@ -166,7 +166,7 @@ def _trees(data: AtlasFlagsData, asked: Sequence[FlagQuestion], format: TextForm
     def sequence(one: FlagQuestion) -> TokenSequence:
         tokens: TokenSequence = [ids[word] for word in words(QUESTIONS[one.language][one.relation], one.language)]
         tokens.append(ids[BREAK])
-        for country, fact in zip(one.candidates, one.told, strict=True):
+        for country, fact in zip(one.candidates, one.injected, strict=True):
             name = ids[entity_word(data.atlas, f"territory:{country}", one.fact_language)]
             if fact is None:
                 tokens.append(name)

@@ -2,7 +2,7 @@
 
 One arm names drawings (``names``); three answer questions about flags and differ in the facts that hang from names of
 countries: of tables drawn anew for every world (``facts-worlds``), of the real table (``facts-real``), or none
-(``facts-none``). Facts are told in the language of the question in training, and in another one in the test.
+(``facts-none``). Facts are worded in the language of the question in training, and in another one in the test.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from mm_kptm.train.settings import TrainSettings
 NAMES = "names"
 FACTS = ("facts-worlds", "facts-real", "facts-none")
 SWAPPED = "test-swapped"
-#: Facts told in the test to arms that were trained with true ones, by split.
-TOLD_BY_SPLIT = {
+#: Facts injected in the test to arms that were trained with true ones, by split.
+INJECTED_BY_SPLIT = {
     "test": "true",
     SWAPPED: "swapped, scored by them",
     "test-oracle": "only the one that is needed",
@@ -96,8 +96,8 @@ def experiments(tier: Tier, seed: int, out: Path) -> dict[str, Experiment]:
     arms = {NAMES: _naming(tier, seed, out)}
     for name in FACTS:
         graph: Literal["worlds", "true"] = "true" if name == "facts-real" else "worlds"
-        told: Literal["none", "true"] = "none" if name == "facts-none" else "true"
-        arms[name] = _answering(tier, name, graph, told, seed, out)
+        injected: Literal["none", "true"] = "none" if name == "facts-none" else "true"
+        arms[name] = _answering(tier, name, graph, injected, seed, out)
     return arms
 
 
@@ -105,7 +105,7 @@ def splits_of(arm: str) -> tuple[str, ...]:
     """The splits that an arm is measured on."""
     if arm == NAMES:
         return tuple(f"test-{split}" for split in SPLITS)
-    return ("test",) if arm == "facts-none" else tuple(TOLD_BY_SPLIT)
+    return ("test",) if arm == "facts-none" else tuple(INJECTED_BY_SPLIT)
 
 
 def _naming(tier: Tier, seed: int, out: Path) -> Experiment:
@@ -126,7 +126,7 @@ def _naming(tier: Tier, seed: int, out: Path) -> Experiment:
 
 
 def _answering(
-    tier: Tier, name: str, graph: Literal["worlds", "true"], told: Literal["none", "true"], seed: int, out: Path
+    tier: Tier, name: str, graph: Literal["worlds", "true"], injected: Literal["none", "true"], seed: int, out: Path
 ) -> Experiment:
     dim = 3 * tier.dim // 4
     return Experiment(
@@ -145,7 +145,7 @@ def _answering(
             },
             init_std=0.1,
         ),
-        knowledge=KnowledgeSettings("sentence-tree", told),
+        knowledge=KnowledgeSettings("sentence-tree", injected),
         train=replace(_train(tier.facts_steps, 1.5e-3, seed), betas=(0.9, 0.98), schedule="wsd", decay_fraction=0.4),
         out=out,
     )

@@ -13,7 +13,7 @@ import numpy as np
 from mm_kptm.io.records import read_lines
 from mm_kptm.report import Claim, Interval, Row, Run, Table, bootstrap, difference, over_seeds
 from mm_kptm.suites.atlas.datasets.splits import SPLITS
-from mm_kptm.suites.atlas.demo.arms import FACTS, NAMES, SWAPPED, TOLD_BY_SPLIT, Tier
+from mm_kptm.suites.atlas.demo.arms import FACTS, INJECTED_BY_SPLIT, NAMES, SWAPPED, Tier
 from mm_kptm.tasks.vision.ranking import TO_TEXT
 
 RESAMPLING = 0  #: seed of the bootstrap
@@ -57,7 +57,7 @@ def tables(tier: Tier, runs: Runs) -> Iterator[Table]:
         yield _named(split, runs[NAMES], generator)
     yield _by_language(runs[NAMES])
     yield _facts(tier, runs, generator)
-    yield _told(runs, generator)
+    yield _injected(runs, generator)
     yield _followed(runs, generator)
 
 
@@ -170,25 +170,28 @@ def _facts(tier: Tier, runs: Runs, generator: np.random.Generator) -> Table:
         f"Questions about {', '.join(data.relations)} of {len(data.countries)} countries by their flags, in "
         f"{', '.join(data.languages)}; the names and facts beside a question are in another language than the question."
     )
-    return Table("Facts about flags, told in another language", tuple(rows), note)
+    return Table("Facts about flags, in another language", tuple(rows), note)
 
 
-def _told(runs: Runs, generator: np.random.Generator) -> Table:
+def _injected(runs: Runs, generator: np.random.Generator) -> Table:
     rows = [
-        _row(arm, f"accuracy, told: {told}", runs[arm], split, "correct", generator)
+        _row(arm, f"accuracy, injected: {injected}", runs[arm], split, "correct", generator)
         for arm in ("facts-worlds", "facts-real")
-        for split, told in TOLD_BY_SPLIT.items()
+        for split, injected in INJECTED_BY_SPLIT.items()
     ]
-    return Table("What is told in the test", tuple(rows), "Same questions and models; only the facts differ.")
+    return Table("What is injected in the test", tuple(rows), "Same questions and models; only the facts differ.")
 
 
 def _followed(runs: Runs, generator: np.random.Generator) -> Table:
     rows = [
         _row(arm, metric, runs[arm], SWAPPED, key, generator)
         for arm in ("facts-worlds", "facts-real")
-        for key, metric in (("correct", "follows what is told"), ("memorised", "answers by the table of its world"))
+        for key, metric in (
+            ("correct", "follows the injected facts"),
+            ("memorised", "answers by the table of its world"),
+        )
     ]
-    return Table("Swapped facts", tuple(rows), "Every told object is another than in the table of the world.")
+    return Table("Swapped facts", tuple(rows), "Every injected object is another than in the table of the world.")
 
 
 def _row(arm: str, metric: str, runs: Sequence[Run], split: str, key: str, generator: np.random.Generator) -> Row:

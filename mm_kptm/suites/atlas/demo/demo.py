@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from mm_kptm import report
@@ -18,7 +18,7 @@ from mm_kptm.errors import UserError
 from mm_kptm.experiment.comparison import Job, check_began
 from mm_kptm.experiment.run import evaluated, train
 from mm_kptm.experiment.worker_pool import outcomes
-from mm_kptm.io.records import Json
+from mm_kptm.report.demonstration import Demonstration
 from mm_kptm.suites.atlas.datasets.settings import AtlasData
 from mm_kptm.suites.atlas.demo import claims as findings
 from mm_kptm.suites.atlas.demo.arms import NAMES, Tier, experiments, splits_of, tiers
@@ -27,25 +27,6 @@ from mm_kptm.suites.atlas.demo.gallery import write_drawings
 MOST_WORKERS = 8  # each takes about a gigabyte
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Demonstration:
-    """Results and report of a demonstration."""
-
-    comparison: report.Comparison
-    report: Path
-
-    def text(self) -> str:
-        """Tables and claims as terminal text."""
-        return report.comparison_text(self.comparison)
-
-    def plain(self) -> dict[str, Json]:
-        """The results as JSON values, as in ``arms.json``, with the path of the report."""
-        values = report.as_json(self.comparison)
-        if not isinstance(values, dict):
-            raise TypeError("a comparison is written as an object")
-        return {**values, "report": str(self.report)}
 
 
 def demo(

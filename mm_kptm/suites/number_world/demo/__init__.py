@@ -6,14 +6,12 @@ from mm_kptm.lazy import lazy
 
 if TYPE_CHECKING:
     from mm_kptm.suites.number_world.demo.arms import TIERS, Tier, experiments
-    from mm_kptm.suites.number_world.demo.demo import Demonstration
 else:
     __getattr__ = lazy(
         __name__,
         {
             "arms": ["TIERS", "Tier", "experiments"],
-            "demo": ["Demonstration"],
         },
     )
 
-__all__ = ["TIERS", "Demonstration", "Tier", "experiments"]
+__all__ = ["TIERS", "Tier", "experiments"]

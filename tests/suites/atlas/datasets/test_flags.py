@@ -52,24 +52,24 @@ def test_true_facts_are_those_of_the_world_and_hold_the_answer():
     asked = inject(DATA, generate(DATA, "test"), "true", DATA.draw("told"))
     for one in asked:
         table = table_of(DATA, one.world)["currency"]
-        assert one.told == tuple(table[country] for country in one.candidates)
-        assert one.told[one.candidates.index(one.country)] == one.answer == one.true_answer
+        assert one.injected == tuple(table[country] for country in one.candidates)
+        assert one.injected[one.candidates.index(one.country)] == one.answer == one.true_answer
         assert len(set(one.candidates)) == 3
 
 
 def test_swapped_facts_never_tell_the_true_answer():
     for one in inject(DATA, generate(DATA, "test"), "swapped", DATA.draw("told")):
-        assert one.told[one.candidates.index(one.country)] == one.answer != one.true_answer
+        assert one.injected[one.candidates.index(one.country)] == one.answer != one.true_answer
 
 
 def test_random_facts_leave_the_answer_and_oracle_facts_tell_it_alone():
     asked = generate(DATA, "test")
     random = inject(DATA, asked, "random", DATA.draw("told"))
     assert [one.answer for one in random] == [one.true_answer for one in asked]
-    right = np.mean([one.told[one.candidates.index(one.country)] == one.answer for one in random])
+    right = np.mean([one.injected[one.candidates.index(one.country)] == one.answer for one in random])
     assert right < 0.3
     for one in inject(DATA, asked, "oracle", DATA.draw("told")):
-        assert [fact for fact in one.told if fact] == [one.answer]
+        assert [fact for fact in one.injected if fact] == [one.answer]
 
 
 def test_worlds_of_test_are_not_those_of_training():

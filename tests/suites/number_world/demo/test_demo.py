@@ -14,6 +14,7 @@ from mm_kptm import cli, config
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.comparison import Job
 from mm_kptm.report import Run, read_comparison, read_gallery
+from mm_kptm.report.demonstration import Demonstration
 from mm_kptm.report.runs import Prediction
 from mm_kptm.suites.number_world.demo import arms
 from mm_kptm.suites.number_world.demo import demo as demonstration
@@ -29,7 +30,7 @@ from mm_kptm.suites.number_world.demo.arms import (
     experiments,
 )
 from mm_kptm.suites.number_world.demo.claims import claims
-from mm_kptm.suites.number_world.demo.demo import Demonstration, demo
+from mm_kptm.suites.number_world.demo.demo import demo
 
 TINY = TIERS["tiny"]
 SMALLEST = replace(
