@@ -270,7 +270,14 @@ def _flat(name: str, sequences: Sequence[Sequence[int]], layout: SequenceLayout)
     for number, (sequence, length) in enumerate(zip(sequences, layout.lengths, strict=True)):
         if len(sequence) != length:
             raise UserError(f"sequence {number} has {length} ids but {len(sequence)} {name}")
-    return torch.tensor([number for sequence in sequences for number in sequence], dtype=torch.long)
+    flat = [number for sequence in sequences for number in sequence]
+    try:
+        found = torch.tensor(flat) if flat else torch.zeros(0, dtype=torch.long)
+    except (TypeError, ValueError):
+        raise UserError(f"{name} are lists of whole numbers, one list for each sequence, not {flat[0]!r}") from None
+    if found.is_floating_point() or found.is_complex():
+        raise UserError(f"{name} are whole numbers, but there are others among them, such as {flat[0]!r}")
+    return found.long()
 
 
 def apart(groups: Tensor, layout: SequenceLayout) -> Tensor:

@@ -40,7 +40,7 @@ def read_experiment(
     return with_paths(settings, beside)
 
 
-def relocated(settings: Experiment, folder: Path) -> Experiment:
+def relocated(settings: Experiment, folder: Path, *, beside: bool = False) -> Experiment:
     """Settings of a run whose files may lie elsewhere by now; what is found is compared with its hashes later.
 
     A path that is not there is looked for in the folder ``data`` of the run folder, and from every folder that holds
@@ -49,14 +49,16 @@ def relocated(settings: Experiment, folder: Path) -> Experiment:
     Args:
         settings: as they were recorded.
         folder: the run folder.
+        beside: whether the places around the run come before those that were recorded.
     """
 
     def find(key: str, path: Path) -> Path:
         if key in _WRITTEN:
             return path
-        places = [path, *_below(path, folder / CARRIED)]
+        around = _below(path, folder / CARRIED)
         if not path.is_absolute():
-            places += [parent / path for parent in folder.resolve().parents]
+            around += [parent / path for parent in folder.resolve().parents]
+        places = [*around, path] if beside else [path, *around]
         if key.rpartition(".")[2] == _VOCABULARY:
             places.append(folder / MODEL / path.name)
         if key == _WEIGHTS:

@@ -168,15 +168,27 @@ def opened(folder: Path, checkpoint: str = "last") -> tuple[Experiment, Built]:
     settings, differences = settled(folder, weights)
     for difference in differences:
         warnings.warn(f"{difference}; the checkpoint's own settings are used", UserNotice, stacklevel=2)
-    settings = relocated(settings, folder)
+    recorded = weights / DATA if (weights / DATA).is_file() else folder / DATA
+    settings, other = relocated(settings, folder), relocated(settings, folder, beside=True)
+    try:
+        built = _built_on(settings, recorded, folder)
+    except UserError:
+        if config.leaves(other) == config.leaves(settings):
+            raise
+        settings, built = other, _built_on(other, recorded, folder)
+    check_contract(settings, folder)
+    load_weights(weights, module_of(built.model))
+    return settings, built
+
+
+def _built_on(settings: Experiment, recorded: Path, folder: Path) -> Built:
+    """The model of a run on the data that it was trained with; ``UserError`` where they are missing or others."""
     try:
         built = build(settings)
     except UserError as error:
         raise _with_missing(error, settings, folder) from error
-    _check_data(weights / DATA if (weights / DATA).is_file() else folder / DATA, built.prepared.fingerprints)
-    check_contract(settings, folder)
-    load_weights(weights, module_of(built.model))
-    return settings, built
+    _check_data(recorded, built.prepared.fingerprints, way_out=f"put what it was trained with into {folder / CARRIED}")
+    return built
 
 
 def _with_missing(error: UserError, settings: Experiment, folder: Path) -> UserError:
@@ -298,11 +310,11 @@ def _remember_baselines(run: Path, split: str, scores: Mapping[str, float]) -> N
     write_json(path, dict(known) | {split: dict(scores)}, indent=1, ascii_only=True)
 
 
-def _check_data(recorded: Path, fingerprints: Mapping[str, str]) -> None:
+def _check_data(recorded: Path, fingerprints: Mapping[str, str], way_out: str = "start a new run") -> None:
     """Compare the hashes of the data with recorded ones; ``UserError`` if they differ or the record is broken."""
     if not recorded.is_file():
         return
     began = Record.of(read_json(recorded), str(recorded)).values
     for name in sorted(began.keys() | fingerprints.keys()):
         if began.get(name) != fingerprints.get(name):
-            raise UserError(f"{recorded.parent} was trained on other data: {name} has changed since; start a new run")
+            raise UserError(f"{recorded.parent} was trained on other data: {name} has changed since; {way_out}")

@@ -102,6 +102,10 @@ def load(
         UserError: no such file, sizes for a saved folder, a key in two files, a prefix in ``fresh`` without parameters,
             or a checkpoint that does not fit; the message lists the missing and the unexpected keys.
     """
+    if not isinstance(name, str | Path):
+        raise UserError(
+            f"a system is named, or the folder of one, by a text, not a value of type {type(name).__name__}"
+        )
     if is_repository(name if path is None else path):
         where = fetch(
             str(name if path is None else path),

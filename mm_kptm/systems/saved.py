@@ -86,6 +86,10 @@ def save(
         UserError: the folder cannot be written.
     """
     folder = Path(folder)
+    if not isinstance(system, System):
+        raise UserError(f"a system is saved, as build and load give it, not a value of type {type(system).__name__}")
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file, but a system is saved to a folder; name another place")
     recipe = find(system.recipe)
     form = None if system.added or system.frontends else recipe.transformers
     described: dict[str, Any] = {

@@ -216,6 +216,14 @@ def test_states_that_were_not_asked_for_are_named_where_they_are_read() -> None:
         _ = Encoded({}, pooled=torch.zeros(1, 3)).regions
 
 
+def test_ids_that_are_no_whole_numbers_are_said() -> None:
+    with pytest.raises(UserError, match=r"^ids are whole numbers, but there are others among them, such as 1.5$"):
+        Tokens.of([[1.5, 2.0]])  # type: ignore[list-item]
+    with pytest.raises(UserError, match=r"^ids are lists of whole numbers, one list for each sequence, not 'a'$"):
+        Tokens.of("abc")  # type: ignore[arg-type]
+    assert Tokens.of([]).ids.dtype == torch.long
+
+
 def test_a_stream_without_its_name_is_said() -> None:
     with pytest.raises(UserError, match=r"^streams are given by name, such as Inputs\(text=...\), but .* type Tokens$"):
         Inputs(Tokens.of([[1, 2]]))  # type: ignore[arg-type]

@@ -42,6 +42,14 @@ def test_columns_and_label_names_are_those_of_the_settings(tmp_path, capsys):
     assert "has no column 'words', which data.columns names for 'text'" in capsys.readouterr().err
 
 
+def test_the_column_of_the_answer_may_be_missing(tmp_path, capsys):
+    file = tmp_path / "new.csv"
+    file.write_text("sentence\nfine\n")
+    named = ["--column", "text=sentence", "--column", "label=y"]
+    assert cli.main(["data", "validate", "sentence-classification", str(file), *named, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [{"file": str(file), "examples": 1}]
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -103,6 +103,19 @@ def test_a_run_that_was_mailed_finds_its_data_in_its_folder(
     assert "was trained on other data: test has changed since" in capsys.readouterr().err
 
 
+def test_the_right_file_beside_the_run_wins_over_another_one_here(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = project(tmp_path / "here").parent
+    with (here / "files/test.tsv").open("a") as file:
+        file.write("play is very good\t1\n")
+    monkeypatch.chdir(here)
+    assert cli.main(["evaluate", str(home / "runs/reviews"), "--json"]) == 0
+    shutil.rmtree(home / "files")
+    assert cli.main(["evaluate", str(home / "runs/reviews")]) == 2
+    assert "test has changed since; put what it was trained with into" in capsys.readouterr().err
+
+
 def test_a_run_goes_on_where_it_was_moved_to(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
