@@ -200,9 +200,9 @@ def _filled_frontends(
     asked = {name: dict(frontends[name]) if isinstance(frontends, Mapping) else {} for name in frontends}
     if not asked or recipe.infer_frontends is None:
         return {}
-    told = recipe.infer_frontends(translation, config)
+    inferred = recipe.infer_frontends(translation, config)
     filled = [name for name in asked if any(key.startswith(f"{FRONTEND_PREFIX}{name}.") for key in translation.tensors)]
-    return {name: {**told.get(name, {}), **asked[name]} for name in filled}
+    return {name: {**inferred.get(name, {}), **asked[name]} for name in filled}
 
 
 def _read(path: Files) -> tuple[Checkpoint, Mapping[str, bytes]]:

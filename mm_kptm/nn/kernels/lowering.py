@@ -25,7 +25,7 @@ _MASK_ALIGNMENT = 16  #: kernels want masks whose last dim is a multiple of this
 def varlen_call(
     queries: SequenceLayout, sources: SequenceLayout, device: torch.device, *, causal: bool = False
 ) -> AttentionCalls:
-    """One call of a kernel for sequences of any lengths, which are told by their bounds.
+    """One call of a kernel for sequences of any lengths, which their bounds give.
 
     Sequences without query or source rows, which such kernels do not take, are left out.
     """
