@@ -25,7 +25,7 @@ from mm_kptm.data.tokenizers.clip_bpe import PUBLISHED, ClipBpe, ends_words, is_
 from mm_kptm.data.tokenizers.fastbpe import FastBpe
 from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.data.tokenizers.sentencepiece import ErnieM, SentencePiece
-from mm_kptm.data.tokenizers.siglip import TOKENIZER_CLASS, SiglipTokenizer
+from mm_kptm.data.tokenizers.siglip import GEMMA_CLASS, TOKENIZER_CLASS, SiglipTokenizer
 from mm_kptm.data.tokenizers.tokenizer_json import TokenizerJson
 from mm_kptm.data.tokenizers.wordpiece import WordPiece
 from mm_kptm.errors import UserError
@@ -91,7 +91,7 @@ def open_tokenizer(
     """
     files = tokenizer_files(path)
     first = files[0]
-    if first.suffix in (".json", ".model") and len(files) == 1 and (is_siglip(first) if siglip is None else siglip):
+    if first.suffix in (".json", ".model") and len(files) == 1 and (siglip_class(first) if siglip is None else siglip):
         return SiglipTokenizer.open(first)
     if first.suffix == ".gz" or files == (first.parent / _MERGES,):
         return ClipBpe.open(first)
@@ -109,13 +109,12 @@ def open_tokenizer(
     return opened(lowercase=lowercase)
 
 
-def is_siglip(file: Path) -> bool:
-    """Whether a configuration of transformers beside a file names SigLIP's tokenizer."""
+def siglip_class(file: Path) -> str | None:
+    """The name of SigLIP's tokenizer that a configuration of transformers beside a file gives; None: it gives none."""
     beside = file.with_name(OPTIONS)
-    if not beside.is_file():
-        return False
-    said = read_json(beside)
-    return isinstance(said, dict) and str(said.get("tokenizer_class")).removesuffix("Fast") == TOKENIZER_CLASS
+    said = read_json(beside) if beside.is_file() else None
+    name = str(said.get("tokenizer_class")).removesuffix("Fast") if isinstance(said, dict) else ""
+    return name if name in (TOKENIZER_CLASS, GEMMA_CLASS) else None
 
 
 def _model(path: Path) -> tuple[Path, ...]:
