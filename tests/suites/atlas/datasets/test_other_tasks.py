@@ -140,7 +140,7 @@ def test_sentences_of_packages_are_read_beside_the_names(tmp_path: Path):
     assert both["masked-tokens"] - names["masked-tokens"] == 4, "French is no language of these settings"
     assert both["translation-language-modeling"] - names["translation-language-modeling"] == 4
     assert both["test"] == names["test"]
-    path.write_text('{"sentences": {"fr": "enregistrer"}}\n', encoding="utf-8")
+    path.write_text('{"sentences": {"fr": "enregistrer", "es": "guardar"}}\n', encoding="utf-8")
     with pytest.raises(UserError, match=r"catalogues.jsonl holds no sentence in two of en, de, sw; name other"):
         trained(replace(DATA, sentences=(path,)))
 
