@@ -21,7 +21,7 @@ from mm_kptm.suites.atlas.data import build as building
 from mm_kptm.suites.atlas.data import facts, packages
 from mm_kptm.suites.atlas.data.archives import opener
 from mm_kptm.suites.atlas.data.atlas import EMBEDDED, open_atlas
-from mm_kptm.suites.atlas.data.concepts import family_of, read_concepts
+from mm_kptm.suites.atlas.data.concepts import family_of, read_concepts, read_names
 
 CODES = {
     "1F34E": "apple",
@@ -294,6 +294,21 @@ def test_variants_of_people_share_a_family():
     assert family_of("1F468-200D-1F373") == family_of("1F9D1-200D-1F373") == family_of("1F469-200D-1F373")
     assert family_of("1F6B6-200D-2640") == family_of("1F6B6")
     assert family_of("1F34E") != family_of("1F34F")
+    assert family_of("1F6B6-200D-2640-200D-27A1") == family_of("1F6B6") != family_of("27A1"), "it faces right"
+
+
+def test_a_language_without_names_is_passed_over(archives, tmp_path):
+    """Some locales of the package hold an identity and no annotation."""
+    opened = opener(archives, download=False)(packages.ANNOTATIONS)
+    opened.files["package/annotations/sc/annotations.json"] = b'{"annotations": {"identity": {}}}'
+    assert read_names([opened], "sc") == ({}, {})
+
+
+def test_keycaps_are_concepts_whatever_the_width_of_their_code():
+    atlas = open_atlas()
+    keycap = atlas.index["0031-20E3"]
+    assert atlas.names["en"][keycap] == "keycap: 1" and "00A9" in atlas.index
+    assert len(atlas.concepts) == 1594, "as many as both vendors draw"
 
 
 def test_the_embedded_tier_is_small_and_opens():
