@@ -24,6 +24,7 @@ from mm_kptm.io.atomic import write_json, write_lines
 from mm_kptm.io.package_archives import PackageArchive
 
 SOURCE = "en"  #: language of the messages
+MAX_WORDS = 100  #: of either side of a pair
 ARTICLES = 30  #: of the declaration, besides its preamble
 #: Codes of the declaration's texts by the codes of catalogues, where several texts are in one language.
 DECLARATIONS = {
@@ -91,7 +92,12 @@ def chosen(names: Sequence[str]) -> list[ParallelPackage]:
 
 
 def build(
-    packages: Sequence[ParallelPackage], languages: Sequence[str], out: Path, archives: Path | None = None
+    packages: Sequence[ParallelPackage],
+    languages: Sequence[str],
+    out: Path,
+    archives: Path | None = None,
+    *,
+    max_words: int = MAX_WORDS,
 ) -> Built:
     """Write the bitext of packages.
 
@@ -104,10 +110,16 @@ def build(
         languages: beside English.
         out: folder of the files.
         archives: folder that holds the archives; None: they are downloaded into ``out/archives``.
+        max_words: pairs with more words on either side are dropped.
 
     Raises:
         UserError: a download failed, an archive is not the published one, or a language is in none of them.
     """
+    if max_words < Words().least:
+        raise UserError(
+            f"sentences of at most {max_words} words were asked for, but those of fewer than {Words().least} are left "
+            "out in any case; allow more"
+        )
     for language in languages:
         if language == SOURCE or language not in DECLARATIONS:
             known = ", ".join(one for one in DECLARATIONS if one != SOURCE)
@@ -145,7 +157,7 @@ def build(
                 together[language] += of_language
         built.sources += about
     for named, by_language in pairs.items():
-        built.sources.append({"file": named, **_write_pairs(named, by_language, out, built)})
+        built.sources.append({"file": named, **_write_pairs(named, by_language, out, built, max_words)})
     write_json(out / "sources.json", built.sources, indent=1)
     built.files.append(out / "sources.json")
     return built
@@ -166,12 +178,15 @@ def _archives(package: ParallelPackage, languages: Sequence[str]) -> list[Packag
     return [package.archive, *package.others, *apart]
 
 
-def _write_pairs(name: str, messages: Mapping[str, Sequence[Pair]], out: Path, built: Built) -> dict[str, object]:
+def _write_pairs(
+    name: str, messages: Mapping[str, Sequence[Pair]], out: Path, built: Built, max_words: int
+) -> dict[str, object]:
     """Clean the texts of every language and write them; returns counts, with those of every rule."""
     kept, dropped = {}, {}
     translations: dict[str, dict[str, str]] = {}  # by English message
     for language, pairs in messages.items():
-        rules: list[Rule] = [Untranslated(), Words(), *CLEANING[name], Distinct()]
+        at_most = WordCount(most=(max_words, max_words))
+        rules: list[Rule] = [Untranslated(), Words(), at_most, *CLEANING[name], Distinct()]
         cleaned = clean((tuple(" ".join(text.split()) for text in pair) for pair in pairs), rules)  # type: ignore[misc]  # two sides stay two
         if not cleaned.pairs:
             raise UserError(f"the {name.replace('-', ' ')} hold no sentence in {language!r}; leave that language out")
@@ -234,7 +249,7 @@ TEXTS: Mapping[str, tuple[str, Callable[[ParallelPackage, Mapping[PackageArchive
 #: Rules beside those of every text, by the beginning of the files.
 CLEANING: Mapping[str, tuple[Rule, ...]] = {
     "catalogues": (SamePlaceholders(),),
-    "manual-pages": (WordCount(), LengthRatio()),
+    "manual-pages": (LengthRatio(),),
 }
 #: What a line of the texts in all languages is called.
 ROWS = {"catalogues": "message", "manual-pages": "paragraph"}

@@ -7,6 +7,7 @@
 | ``vocab.json`` and ``merges.txt`` | byte-level pairs of RoBERTa and its kin, as Hugging Face has them |
 | ``encoder.json`` and ``vocab.bpe``, perhaps ``dict.txt`` | the same, as fairseq has them |
 | ``codes...`` and ``vocab...`` | fastBPE's pairs of XLM |
+| ``....fcodes`` and ``....fvocab``, perhaps ``dictionary.json`` | LASER's words and pairs |
 | ``sentencepiece.bpe.model``, perhaps ``dict.txt`` | XLM-R's SentencePiece with fairseq's ids |
 | ``sentencepiece.bpe.model`` and ``vocab.txt`` | ERNIE-M's SentencePiece |
 | another ``.model`` | SentencePiece with special tokens of its own (ALBERT, RemBERT, XLNet) |
@@ -23,6 +24,7 @@ from pathlib import Path
 from mm_kptm.data.tokenizers.byte_level import open_byte_level
 from mm_kptm.data.tokenizers.clip_bpe import PUBLISHED, ClipBpe, ends_words, is_clip
 from mm_kptm.data.tokenizers.fastbpe import FastBpe
+from mm_kptm.data.tokenizers.laser import CODES, VOCABULARY, LaserTokenizer
 from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.data.tokenizers.sentencepiece import ErnieM, SentencePiece
 from mm_kptm.data.tokenizers.siglip import GEMMA_CLASS, TOKENIZER_CLASS, SiglipTokenizer
@@ -63,6 +65,14 @@ def tokenizer_files(path: str | Path) -> tuple[Path, ...]:
         raise UserError(f"a vocabulary was looked for in {path}, but there is no such file")
     if path.name == _MODEL:
         return _model(path)
+    if path.suffix in (CODES, VOCABULARY):
+        both = path.with_suffix(CODES), path.with_suffix(VOCABULARY)
+        for file in both:
+            if not file.is_file():
+                raise UserError(
+                    f"{path} is one of two files of LASER's tokenizer, but there is no {file.name} beside it"
+                )
+        return both
     if path.name == _MERGES and not (path.parent / _HUGGING_FACE[0]).is_file() and ends_words(path):
         return (path,)
     for pair in (_HUGGING_FACE, _FAIRSEQ):
@@ -101,6 +111,8 @@ def open_tokenizer(
         return ClipBpe.open(files[1]) if is_clip(read_json(first)) else open_byte_level(*files)
     if first.suffix == ".model":
         return _open_model(files)
+    if first.suffix == CODES:
+        return LaserTokenizer.open(*files)
     opened: Callable[..., WordPiece | FastBpe]
     opened = partial(WordPiece.open, first, ideographs=ideographs) if len(files) == 1 else partial(FastBpe.open, *files)
     if lowercase is None:
@@ -144,6 +156,8 @@ def _inside(folder: Path) -> tuple[Path, ...]:
         return (models[0],)
     if (folder / _MERGES).is_file() and ends_words(folder / _MERGES):
         return (folder / _MERGES,)
+    if len(codes := sorted(folder.glob(f"*{CODES}"))) == 1 and codes[0].with_suffix(VOCABULARY).is_file():
+        return (codes[0], codes[0].with_suffix(VOCABULARY))
     codes, vocab = (sorted(folder.glob(f"{beginning}*")) for beginning in (_CODES, _VOCAB))
     return (*codes, *vocab) if len(codes) == len(vocab) == 1 else ()
 
