@@ -1,7 +1,8 @@
 """Memory of a token corpus: ``python -m benchmarks.corpus [FOLDER] [--megabytes N] [--language-sampling ALPHA]``.
 
-Makes text of two languages with words by Zipf's law, builds the corpus in one process and draws batches from it in
-another, and prints the peak resident memory of each, without and with mapped pages of the file.
+Makes text of two languages with words by Zipf's law, unless the folder has it from an earlier run, builds the corpus in
+one process and draws batches from it in another, and prints the peak resident memory of each, without and with mapped
+pages of the file.
 """
 
 from __future__ import annotations
@@ -85,7 +86,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        make(folder, options.megabytes)
+        if not (folder / "tokenizer.json").is_file():
+            make(folder, options.megabytes)
         print(f"building {options.megabytes} MB: {measured(BUILD, str(folder))}", flush=True)
         print(f"drawing: {measured(SAMPLE, str(folder), str(options.language_sampling))}")
 

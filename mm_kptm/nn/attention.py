@@ -56,9 +56,12 @@ class Attention(nn.Module):
 
     def read(self, x: Tensor, key: Tensor, value: Tensor, attention_layout: AttentionLayout) -> Tensor:
         """Attend from the query rows ``x`` [Q, D] to keys and values [S, H, W / H]: [Q, D]."""
+        return project(self.out_proj, self.attended(x, key, value, attention_layout))
+
+    def attended(self, x: Tensor, key: Tensor, value: Tensor, attention_layout: AttentionLayout) -> Tensor:
+        """The heads of the query rows side by side, before the output projection: [Q, W]."""
         dropout = self.dropout if self.training else 0.0
-        attended = attend(self._heads(project(self.query, x)), key, value, attention_layout, dropout=dropout)
-        return project(self.out_proj, attended.flatten(1))
+        return attend(self._heads(project(self.query, x)), key, value, attention_layout, dropout=dropout).flatten(1)
 
     def weights(self, x: Tensor, source: Tensor, attention_layout: AttentionLayout) -> list[Tensor]:
         """Attention weights of the query rows over the source rows, one [H, n, m] per sequence."""

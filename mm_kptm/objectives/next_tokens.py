@@ -31,12 +31,14 @@ class NextTokens(RowObjective[Continuation]):
 
     Args:
         head: name of the vocabulary head; XLM's causal models share theirs with masked tokens.
+        backward: whether the token before is predicted, by an encoder that reads texts from their end.
     """
 
     name = "next-tokens"
 
-    def __init__(self, *, head: str = "next-tokens") -> None:
+    def __init__(self, *, head: str = "next-tokens", backward: bool = False) -> None:
         self.head = head
+        self.backward = backward
 
     def prepare(self, inputs: Inputs, generator: torch.Generator | None = None) -> Continuation:
         """The inputs under a causal mask, with the next tokens as labels; deterministic.
@@ -53,10 +55,21 @@ class NextTokens(RowObjective[Continuation]):
             raise UserError("next-tokens continues a text, but the inputs have none")
         sequence_ids = tokens.layout.sequence_ids(tokens.ids.device)
         rows = (sequence_ids[:-1] == sequence_ids[1:]).nonzero().squeeze(1)
+        if self.backward:
+            return Continuation(inputs, rows + 1, tokens.ids[rows], sequence_ids[rows], stream)
         return Continuation(inputs, rows, tokens.ids[rows + 1], sequence_ids[rows], stream)
 
     def losses(self, system: System, batch: Continuation) -> Tensor:
-        """The cross-entropy of every predicted token, [P]."""
+        """The cross-entropy of every predicted token, [P].
+
+        Raises:
+            UserError: the encoder reads texts in the other direction, where it sees what it is to predict.
+        """
+        if self.backward != bool(getattr(system.encoder, "backward", False)):
+            raise UserError(
+                f"next-tokens has backward: {str(self.backward).lower()}, but {system.recipe} reads texts the other way"
+                " and would see what it is to predict; set backward as its encoder reads"
+            )
         encoded: Encoded = system(batch.inputs, OutputRows({batch.stream: batch.rows}, pooled=False))
         return vocabulary_losses(system.head(self.head), encoded[batch.stream], batch.labels)
 

@@ -15,7 +15,16 @@ from mm_kptm.nn.heads import Pooler, TiedVocabulary, Transform
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
 from mm_kptm.nn.submodules import submodule
-from mm_kptm.recipes.bert import BERT_FIELDS, activation_of, embedding_rules, layer_rules, norm_of
+from mm_kptm.recipes.bert import (
+    BERT_FIELDS,
+    activation_of,
+    answer_spans,
+    class_counts,
+    embedding_rules,
+    layer_rules,
+    norm_of,
+    token_classes,
+)
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, Rename, Rule, Same, Split
 from mm_kptm.systems.transformers_form import ROBERTA_FORM
@@ -210,7 +219,12 @@ ROBERTA_BASE = Recipe(
     paper="Liu et al. 2019, RoBERTa: A Robustly Optimized BERT Pretraining Approach, arXiv:1907.11692",
     build=roberta,
     reads=frozenset({"text"}),
-    heads={"masked-tokens": masked_tokens, "classifier": classes},
+    heads={
+        "masked-tokens": masked_tokens,
+        "classifier": classes,
+        "token-classifier": token_classes,
+        "answer-spans": answer_spans,
+    },
     objectives=("masked-tokens",),
     weights=(
         *fairseq_rules(f"{SIDE}.sentence_encoder", "encoder"),
@@ -221,7 +235,10 @@ ROBERTA_BASE = Recipe(
         *HUGGING_FACE_HEAD_RULES,
         Rename("classifier.dense.{leaf}", "heads.classifier.pool.dense.{leaf}"),
         Rename("classifier.out_proj.{leaf}", "heads.classifier.out.{leaf}"),
+        Rename("classifier.{leaf}", "heads.token-classifier.1.{leaf}"),
+        Rename("qa_outputs.{leaf}", "heads.answer-spans.{leaf}"),
     ),
+    infer_heads=class_counts,
     config_keys=ROBERTA_FIELDS,
     model_types=("roberta",),
     transformers=ROBERTA_FORM,

@@ -226,21 +226,25 @@ def fit(
         translation: the translated checkpoint.
         expected: shape of every parameter of the model.
         known: prefixes of parameters that the recipe knows but this model was built without; such tensors are dropped.
-        fresh: prefixes of parameters that may keep their initial values.
+        fresh: prefixes of parameters that may keep their initial values; heads also where the file has another shape.
 
     Raises:
         UnmappedKeys: a published key has no rule, a parameter is not filled, a rule names no parameter, or a shape
             differs.
     """
-    beginnings = tuple(known)
+    beginnings, unfilled = tuple(known), tuple(fresh)
     excess, shapes = [], []
+    resized = {
+        name
+        for name, tensor in translation.tensors.items()
+        if name.startswith("heads.") and name.startswith(unfilled) and tensor.shape != expected.get(name, tensor.shape)
+    }
     for name, tensor in translation.tensors.items():
         if name not in expected:
             if not name.startswith(beginnings):
                 excess.append(name)
-        elif tensor.shape != expected[name]:
+        elif tensor.shape != expected[name] and name not in resized:
             shapes.append(f"{name} {list(tensor.shape)} instead of {list(expected[name])}")
-    unfilled = tuple(fresh)
     missing = [name for name in expected if name not in translation.tensors and not name.startswith(unfilled)]
     complaints = [
         ("no rule for published keys", translation.strangers),
@@ -254,7 +258,7 @@ def fit(
             + "".join(_some(text, names) for text, names in complaints)
             + _way_out(translation, expected, missing)
         )
-    return {name: translation.tensors[name] for name in expected if name in translation.tensors}
+    return {name: translation.tensors[name] for name in expected.keys() - resized if name in translation.tensors}
 
 
 def _way_out(translation: TranslatedState, expected: Mapping[str, torch.Size], missing: Sequence[str]) -> str:

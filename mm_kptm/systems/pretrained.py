@@ -26,6 +26,7 @@ from mm_kptm.systems.checkpoint_folder import published_files, read_published
 from mm_kptm.systems.discovery import find
 from mm_kptm.systems.hub import fetch, is_repository
 from mm_kptm.systems.keymap import TranslatedState, translate
+from mm_kptm.systems.labels import CLASSIFIERS, ROW_HEADS, head_of_class, name_labels, published_labels
 from mm_kptm.systems.packaged.weights import is_package, read_package
 from mm_kptm.systems.published_fields import NEUTRAL
 from mm_kptm.systems.recipe import Recipe
@@ -125,7 +126,7 @@ def load(
     found, tokenizer = _read(path)
     configured = recipe.configured_sizes(found.config)
     translation = translate(_converted(recipe, found.tensors), recipe.weights, ignore=ignore)
-    chosen = chosen_heads(recipe, _filled_heads(recipe, translation) if heads is None else heads)
+    chosen = chosen_heads(recipe, _filled_heads(recipe, translation, found.config) if heads is None else heads)
     for head, inferred in (recipe.infer_heads(translation.tensors) if recipe.infer_heads else {}).items():
         if head in chosen:
             chosen[head] = {**inferred, **chosen[head]}
@@ -144,7 +145,9 @@ def load(
         system = assemble(recipe, recipe.resolved_sizes(published | sizes), chosen)
         for frontend, asked in _filled_frontends(recipe, translation, found.config, frontends).items():
             add_frontend(system, frontend, asked)
-        fill(system, fitted(translation, system, recipe, fresh))
+        fill(system, fitted(translation, system, recipe, [*fresh, *_without_pooler(system, found.config)]))
+    labelled = head_of_class(found.config)
+    name_labels(system, dict.fromkeys([labelled] if labelled else CLASSIFIERS, published_labels(found.config)))
     if tokenizer:
         system.tokenizer = tokenizer_of(system, tokenizer)
     elif not isinstance(path, Mapping) and Path(path).is_dir():
@@ -188,9 +191,25 @@ def _converted(recipe: Recipe, tensors: Mapping[str, Tensor]) -> Mapping[str, Te
     return tensors if recipe.convert_state is None else recipe.convert_state(tensors)
 
 
-def _filled_heads(recipe: Recipe, translation: TranslatedState) -> list[str]:
+def _filled_heads(recipe: Recipe, translation: TranslatedState, config: Mapping[str, Any]) -> list[str]:
+    """The heads that a file fills; of two that one tensor may fill, that of the configuration's class or the first."""
+    named = head_of_class(config)
+    held = {name for name in recipe.heads if any(key.startswith(f"heads.{name}.") for key in translation.tensors)}
     filled = translation.tensors.keys() - translation.second
+    if named in CLASSIFIERS and named in held:
+        filled = {key for key in translation.tensors if not key.startswith(_others(named))}
     return [name for name in recipe.heads if any(key.startswith(f"heads.{name}.") for key in filled)]
+
+
+def _others(head: str) -> tuple[str, ...]:
+    return tuple(f"heads.{name}." for name in CLASSIFIERS if name != head)
+
+
+def _without_pooler(system: System, config: Mapping[str, Any]) -> list[str]:
+    """The pooler, where neither the published class nor any head reads pooled states."""
+    pooler = "encoder.pooler."
+    reads_rows = head_of_class(config) in ROW_HEADS and system.heads.keys() <= ROW_HEADS
+    return [pooler] if reads_rows and any(name.startswith(pooler) for name, _ in system.named_parameters()) else []
 
 
 def _filled_frontends(

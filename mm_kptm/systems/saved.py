@@ -36,10 +36,11 @@ from mm_kptm.systems.checkpoint_folder import read_config_file
 from mm_kptm.systems.discovery import catalogue, find
 from mm_kptm.systems.encoder import DualEncoder, TextLimits
 from mm_kptm.systems.keymap import TranslatedState
+from mm_kptm.systems.labels import name_labels
 from mm_kptm.systems.model_card import Measured, model_card
 from mm_kptm.systems.system import System
 from mm_kptm.systems.text_tokenizer import TextTokenizer, read_options
-from mm_kptm.systems.transformers_form import from_published, to_published
+from mm_kptm.systems.transformers_form import class_fields, from_published, to_published
 
 CLIP_PIECES = 49408  #: of CLIP's published tokenizer
 CARD, RESULTS = "README.md", "results.json"
@@ -56,6 +57,7 @@ class Saved:
     added: Mapping[str, Mapping[str, Any]]  #: additions to the encoder, innermost first
     frontends: Mapping[str, Mapping[str, Any]]  #: modules before the encoder
     data: Mapping[str, str]  #: fingerprints of the training data, by name
+    labels: Mapping[str, Sequence[str]]  #: names of the classes of heads
     task: str | None  #: task whose own parameters are saved with the system
 
 
@@ -92,6 +94,7 @@ def save(
         raise UserError(f"{folder} is a file, but a system is saved to a folder; name another place")
     recipe = find(system.recipe)
     form = None if system.added or system.frontends else recipe.transformers
+    form = form if form is not None and form.fits(system.sizes) else None
     described: dict[str, Any] = {
         "mm_kptm": version("mm-kptm"),
         "recipe": system.recipe,
@@ -100,13 +103,13 @@ def save(
         "added": system.added,
         "frontends": system.frontend_sizes,
         "data": system.data,
+        "labels": system.labels,
         "task": task,
         "training": dict(training or {}),
     }
     written = dict(parameters(system))
     if form is not None:
-        known = {"model_type": form.model_type, "architectures": [form.architecture]}
-        described = {**known, **form.fields(system.sizes), **described}
+        described = {**class_fields(form, system), **described}
         written = to_published(written, form, recipe.weights, system.sizes)
     written |= {TASK_PREFIX + name: tensor for name, tensor in (own or {}).items()}
     metadata = None if form is None else {"format": "pt"}
@@ -171,12 +174,13 @@ def read_saved(folder: str | Path) -> Saved | None:
     try:
         said = read_config_file(path)
         sizes, heads = said["sizes"], said["heads"]
-        added, frontends, data = (said.get(name, {}) for name in ("added", "frontends", "data"))
-        if not all(isinstance(part, dict) for part in (sizes, heads, added, frontends, data)):
+        added, frontends, data, labels = (said.get(name, {}) for name in ("added", "frontends", "data", "labels"))
+        if not all(isinstance(part, dict) for part in (sizes, heads, added, frontends, data, labels)):
             raise ValueError
         if not isinstance(said["recipe"], str) or not all(isinstance(head, dict) for head in heads.values()):
             raise ValueError
-        return Saved(said["recipe"], sizes, heads, added, frontends, data, said.get("task"))
+        named = {head: tuple(map(str, names)) for head, names in labels.items()}
+        return Saved(said["recipe"], sizes, heads, added, frontends, data, named, said.get("task"))
     except (ValueError, LookupError, TypeError):
         raise UserError(f"{path} does not say which system lies beside it; save the system again") from None
 
@@ -251,6 +255,7 @@ def load_saved(
             )
     fill(system, fitted(TranslatedState(tensors=tensors), system, recipe, fresh))
     system.data = dict(saved.data)
+    name_labels(system, saved.labels)
     give_tokenizer(system, folder)
     return system
 

@@ -29,6 +29,7 @@ class System(nn.Module):
         frontends: modules before the encoder, which turn raw inputs into its streams.
         frontend_sizes: their sizes, by name.
         data: fingerprints of the training data, by name; empty if unknown.
+        labels: names of the classes of heads in the order of their logits, by head, where they are known.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class System(nn.Module):
         self.added: dict[str, dict[str, Any]] = {}
         self.frontend_sizes: dict[str, dict[str, Any]] = {}
         self.data: dict[str, str] = {}
+        self.labels: dict[str, tuple[str, ...]] = {}
         self._tokenizer: TextTokenizer | None = None
 
     @property

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 from mm_kptm.batch import Inputs, Tokens
-from mm_kptm.data.tokenizers.opening import OPTIONS, is_siglip, open_tokenizer, tokenizer_files
+from mm_kptm.data.tokenizers.opening import OPTIONS, open_tokenizer, siglip_class, tokenizer_files
 from mm_kptm.data.tokenizers.protocol import Tokenizer, framed
 from mm_kptm.data.tokenizers.siglip import TOKENIZER_CLASS
 from mm_kptm.errors import UserError, nearest
@@ -139,8 +139,9 @@ class TextTokenizer:
             if (folder / name).resolve() != file.resolve():
                 shutil.copyfile(file, folder / name)
         options: dict[str, object] = {"do_lower_case": self.lowercase, "tokenize_chinese_chars": self.ideographs}
-        if self.siglip or (files and is_siglip(files[0])):
-            options = {"tokenizer_class": TOKENIZER_CLASS}
+        named = siglip_class(files[0]) if files else None
+        if self.siglip or named:
+            options = {"tokenizer_class": named or TOKENIZER_CLASS}
         limits: dict[str, object] = {"model_max_length": self.max_length}
         write_json(folder / OPTIONS, limits | {name: value for name, value in options.items() if value is not None})
 

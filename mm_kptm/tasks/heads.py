@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from torch import nn
 
-from mm_kptm.errors import UserError
+from mm_kptm.errors import UserError, notice
 from mm_kptm.nn.init import bert_init
+from mm_kptm.systems.labels import output_layer, reorder
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.system import System
 
@@ -42,6 +43,23 @@ class ChosenHead(nn.Module):
     def of(self, system: System) -> nn.Module:
         """The head."""
         return system.head(self.name) if self.name is not None else self.get_submodule("fresh")
+
+    def take_labels(self, system: System, labels: Sequence[str]) -> None:
+        """Name the classes of a head of the system as the data do.
+
+        Where the head was trained on the same labels in another order, its classes are put in that of the data; where
+        it was trained on others, its output layer starts anew and a notice says so.
+        """
+        if self.name is None:
+            return
+        known, last = system.labels.get(self.name), output_layer(self.of(system))
+        if known is not None and last is not None and not reorder(system, self.name, labels):
+            bert_init(last)
+            notice(
+                f"the head {self.name} was trained to tell {', '.join(known)}, and the data have {', '.join(labels)}: "
+                "its last layer starts anew"
+            )
+        system.labels[self.name] = tuple(labels)
 
     def check_width(self, system: System, expected: int, *, what: str, size: str) -> None:
         """Reject a head with another number of classes than the data.

@@ -93,6 +93,7 @@ class Labelling(Task[Labelled]):
         names, width = (self.MARKED, self.MENTIONS * system.dim) if marks else (self.HEADS, system.pooled_dim)
         self.head = ChosenHead(system, names, lambda: nn.Linear(width, len(self.labels)))
         self.head.check_width(system, len(self.labels), what="labels", size="num_classes")
+        self.head.take_labels(system, self.labels)
 
     @classmethod
     def heads(cls, recipe: Recipe, num_classes: int, *, marks: bool = False) -> Heads:

@@ -195,6 +195,7 @@ class Checkpoints:
             best: of that checkpoint.
             keep: as :meth:`prune`; None keeps older checkpoints.
         """
+        self._sweep()
         for name in self._names():
             if name > _name(step):
                 self._discard(self.folder / name)

@@ -34,7 +34,7 @@ from mm_kptm.train.log import Log
 from mm_kptm.train.losses import Losses
 from mm_kptm.train.monitor import check_monitored_split, is_better, monitored, out_of_patience
 from mm_kptm.train.optim import lr_at, set_lr
-from mm_kptm.train.parallel.processes import barrier, is_main_process, rank_and_world_size
+from mm_kptm.train.parallel.processes import barrier, is_main_process, rank_and_world_size, standing_in
 from mm_kptm.train.parallel.protocol import accelerator_for, parallel_for, parallel_strategy
 from mm_kptm.train.precision import check_scale, float32_hint, grad_scaler, matmul_precision
 from mm_kptm.train.preemption import Preemption
@@ -266,7 +266,7 @@ class _Run(Generic[BatchT]):
         for part, batch in zip(make.local_parts, batches, strict=True):
             seed_generators(seed_of(settings.seed, plan.step, part), self.device)
             weight = plan.weight(part, make.parts) * self._processes  # DDP averages over processes
-            with self._parallel.no_sync() if part != make.local_parts[-1] else nullcontext():
+            with self._parallel.no_sync() if part != make.local_parts[-1] else nullcontext(), standing_in(not weight):
                 loss = self._parallel.loss(self._send(batch))
                 self._scaler.scale(loss * weight).backward()
             losses.append(loss.detach())

@@ -65,6 +65,7 @@ def test_a_second_index_reads_nothing_and_names_what_it_skipped(pictures, capsys
         ("query red --image pictures/red.png", "search by one thing"),
         ("query red -k 0", "0 results were asked for; from 1 to 1000 can be shown"),
         ("query --image nowhere.png", "picture nowhere.png is not there"),
+        ("query --image torn.png", "torn.png is no picture of a known kind"),
         ("query red --model other", "was made with"),
         ("serve --port 70000", "--port is 70000, but ports go from 0 to 65535"),
         ("index empty --model colours", "empty holds no picture; files of these kinds are read: .jpg"),
@@ -75,6 +76,7 @@ def test_a_second_index_reads_nothing_and_names_what_it_skipped(pictures, capsys
 )
 def test_a_mistake_is_one_sentence_and_the_index_stays_usable(pictures, tmp_path, capsys, words, said):
     (tmp_path / "empty").mkdir()
+    (tmp_path / "torn.png").write_bytes(b"no picture")
     run("index", "pictures", "--model", "colours")
     capsys.readouterr()
     assert run(*words.split()) == 2

@@ -1,10 +1,12 @@
 """MultiFiT's dropouts act in training alone, and its classifier is found in a fine-tuned file."""
 
+import pytest
 import torch
 from safetensors.torch import save_file
 
 import mm_kptm
-from mm_kptm.batch import Inputs, Tokens
+from mm_kptm.batch import POOLED_ONLY, Inputs, Tokens
+from mm_kptm.errors import UserError
 from mm_kptm.objectives.next_tokens import NextTokens
 
 SIZES = {"vocab_size": 20, "dim": 6, "hidden_dim": 8, "num_layers": 2, "window": 3, "max_pooled": 5}
@@ -77,3 +79,51 @@ def test_an_official_classifier_is_read_with_its_sizes(tmp_path):
     torch.testing.assert_close(
         system.encoder.layers[1].linear.weight, state["0.module.rnns.1.layers.0.linear.weight_raw"]
     )
+
+
+def reversed_texts():
+    return Inputs(text=Tokens.of([[11, 10, 9, 8, 7, 6, 5, 2], [4, 2], [9, 9, 2]]))
+
+
+def test_the_backward_model_is_the_forward_one_on_texts_from_their_end():
+    ahead = mm_kptm.build("multifit", seed=0, **SIZES)
+    back = mm_kptm.build("multifit-backward", seed=0, **SIZES)
+    torch.testing.assert_close(back(TEXTS).pooled, ahead(reversed_texts()).pooled)
+    expected = torch.cat([one.flip(0) for one in ahead(reversed_texts()).text.split([8, 2, 3])])
+    torch.testing.assert_close(back(TEXTS).text, expected)
+    *_, depth = back.hidden_states(TEXTS)
+    torch.testing.assert_close(depth.x, expected)
+
+
+def test_the_backward_model_predicts_the_token_before():
+    back = mm_kptm.build("multifit-backward", seed=0, **SIZES)
+    batch = NextTokens(backward=True).prepare(TEXTS)
+    ahead = NextTokens().prepare(reversed_texts())
+    assert batch.rows.tolist() == [1, 2, 3, 4, 5, 6, 7, 9, 11, 12]
+    assert batch.labels.tolist() == [2, 5, 6, 7, 8, 9, 10, 2, 2, 9]
+    forward = mm_kptm.build("multifit", seed=0, **SIZES)
+    torch.testing.assert_close(NextTokens(backward=True).loss(back, batch), NextTokens().loss(forward, ahead))
+
+
+@pytest.mark.parametrize(("name", "backward"), [("multifit", True), ("multifit-backward", False)])
+def test_a_model_that_would_see_what_it_predicts_is_refused(name, backward):
+    objective = NextTokens(backward=backward)
+    message = f"next-tokens has backward: {str(backward).lower()}, but {name} reads texts the other way"
+    with pytest.raises(UserError, match=message):
+        objective.loss(mm_kptm.build(name, seed=0, **SIZES), objective.prepare(TEXTS))
+
+
+@torch.no_grad()
+def test_both_directions_average_their_probabilities(tmp_path):
+    heads = {"classifier": {"num_classes": 3, "inner_dim": 5}}
+    parts, folders = [], {}
+    for seed, (prefix, name) in enumerate([("forward.", "multifit"), ("backward.", "multifit-backward")]):
+        parts.append(mm_kptm.build(name, seed=seed, heads=heads, **SIZES))
+        mm_kptm.save(parts[-1], tmp_path / name)
+        folders[prefix] = tmp_path / name
+    both = mm_kptm.load("multifit-bidirectional", folders, window=3, max_pooled=5)
+    scores = [one.head("classifier")(one(TEXTS, POOLED_ONLY).pooled).softmax(1) for one in parts]
+    given = both.head("classifier")(both(TEXTS, POOLED_ONLY).pooled)
+    torch.testing.assert_close(given.exp(), torch.stack(scores).mean(0))
+    assert both.pooled_dim == 36 and both.dim == 12
+    torch.testing.assert_close(both(TEXTS).text, torch.cat([one(TEXTS).text for one in parts], 1))

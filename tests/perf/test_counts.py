@@ -1,5 +1,7 @@
 """Work grows with what is there, by exact counts of floating-point operations. No clock."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -7,9 +9,14 @@ import mm_kptm
 from benchmarks.counts.flops import attention_products, counted
 from benchmarks.counts.memory import peak_bytes
 from mm_kptm.batch import ALL_ROWS, EVERY_ROW, POOLED_ONLY, Inputs, OutputRows, Regions, SequenceLayout, Tokens
+from mm_kptm.crosslingual.corpora.bitext import EncodedSentence, translations
+from mm_kptm.crosslingual.objectives.translation_language_modeling import TranslationLanguageModeling
+from mm_kptm.data.tokenizers.protocol import Specials
 from mm_kptm.knowledge.injection.sentence_tree import TreeBuilder
+from mm_kptm.objectives.mixture import Mixture, MixtureBatch
 from mm_kptm.objectives.rows import RowTargets
 from mm_kptm.objectives.tokens import MaskedTokens, Masking
+from mm_kptm.preprocessing.inputs import InputSource
 from mm_kptm.systems.system import System
 
 pytestmark = pytest.mark.perf_counts
@@ -212,3 +219,35 @@ def test_what_facts_add_is_their_tokens() -> None:
     inputs = Inputs(text=trees.tokens())
     assert forward(system, inputs, TEXT_ONLY) == closed_form(9, 7)
     assert step(system, inputs) == LAYERS * (3 * 16 * PER_ROW + 7 * 2 * (81 + 49) * DIM)
+
+
+def test_masked_tokens_and_translations_cost_their_real_rows() -> None:
+    """A step of MLM and TLM: the same sentences twice cost exactly twice, whatever the longest is."""
+    specials = Specials(pad=2, unknown=3, start=1, stop=1, mask=5)
+    system = mm_kptm.build(
+        "xlm-15", seed=0, dim=DIM, num_heads=HEADS, num_layers=2, vocab_size=VOCABULARY, num_languages=3, dropout=0.0
+    )
+    masking = Masking(specials.mask, (14, VOCABULARY), specials.never_masked)
+    objectives = {one.name: one for one in (MaskedTokens(masking), TranslationLanguageModeling(masking))}
+    mixture = Mixture(system, objectives, dict.fromkeys(objectives, 1.0))
+    lengths = (3, 40, 5, 4)
+    pairs = [(EncodedSentence([20] * n, 0), EncodedSentence([30] * (n // 2), 1)) for n in lengths]
+
+    def cost(copies: int) -> int:
+        texts = {
+            MaskedTokens.name: Inputs(text=Tokens.of([[1, *[20] * n, 1] for n in lengths] * copies)),
+            TranslationLanguageModeling.name: InputSource(translations(pairs * copies, specials)).batch(
+                range(copies * len(pairs)), torch.Generator()
+            ),
+        }
+        batches = {}
+        for name, inputs in texts.items():
+            assert inputs.text is not None
+            text, layout = inputs.text, inputs.text.layout
+            text = text if text.languages is not None else replace(text, languages=torch.zeros_like(text.ids))
+            hidden = layout.starts(text.ids.device) + 1
+            inputs = inputs.with_streams(text=text)
+            batches[name] = RowTargets(inputs, hidden, text.ids[hidden], torch.arange(len(layout)))
+        return counted(lambda: mixture.loss(MixtureBatch(batches, len(lengths))).backward())
+
+    assert [cost(2), cost(3)] == [2 * cost(1), 3 * cost(1)]

@@ -45,7 +45,7 @@ def test_the_published_formats_are_those_of_their_families():
         "xlm-15",
         "unicoder-15",
         "siglip-b-16",
-        *("laser", "multifit", "mbart-large-50", "mbart-large-cc25"),
+        *("laser", "multifit", "multifit-backward", "multifit-bidirectional", "mbart-large-50", "mbart-large-cc25"),
         *("uniter-base", "uniter-large", "visualbert-base", "vl-bert-base", "vl-bert-large", "vlp-base"),
     }
     assert all(formats[name] == TextFormat(tokenizer="clip") for name in clip)

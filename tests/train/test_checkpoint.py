@@ -203,6 +203,17 @@ def test_going_back_forgets_what_came_later(tmp_path):
     assert checkpoints.find("best") is None
 
 
+def test_going_back_removes_what_a_kill_left_of_a_removal(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    for step in (1, 2, 3):
+        saved(tmp_path, step=step)
+    (checkpoints.folder / ".draft-old-step-00000003").mkdir()
+    (checkpoints.folder / ".draft-old-step-00000003" / "manifest.json").touch()
+    checkpoints.rewind(2, None)
+    assert [path.name for path in checkpoints.folder.glob(".*")] == []
+    assert names(tmp_path) == ["latest", "step-00000001", "step-00000002"]
+
+
 def test_a_step_reached_again_replaces_its_checkpoint(tmp_path):
     first = saved(tmp_path, step=1)
     (first / WEIGHTS).write_bytes(b"")

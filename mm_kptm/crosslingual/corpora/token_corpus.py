@@ -11,9 +11,10 @@ they lie (Conneau and Lample 2019, section 5.1, cut text into streams of 256 tok
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO
 
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.lib.format import write_array_header_1_0
 from numpy.typing import NDArray
 
+from mm_kptm.data.tokenizers.batch import encode_ids
 from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.errors import UserError
 from mm_kptm.io.atomic import atomic_folder, write_json
@@ -28,7 +30,7 @@ from mm_kptm.io.records import Record, read_json
 from mm_kptm.io.text_lines import numbered_lines
 
 TOKENS, INDEX = "tokens.npy", "corpus.json"
-BUFFER = 1 << 16  #: tokens that are kept before they are written
+LINES = 512  #: lines that are cut at a time
 
 
 def build_corpus(files: Mapping[str, Path], tokenizer: Tokenizer, folder: Path, *, source: Mapping[str, str]) -> None:
@@ -50,24 +52,24 @@ def build_corpus(files: Mapping[str, Path], tokenizer: Tokenizer, folder: Path, 
             _write_header(stream, kind, 0)
             for language, path in files.items():
                 tokens = lines = 0
-                buffer: list[int] = []
-                for _, line in numbered_lines(path):
-                    if not line.strip():
-                        continue
-                    buffer += [*tokenizer.encode(line, language).ids, stop]
-                    lines += 1
-                    if len(buffer) >= BUFFER:
-                        stream.write(np.asarray(buffer, dtype=kind).tobytes())
-                        tokens += len(buffer)
-                        buffer = []
-                stream.write(np.asarray(buffer, dtype=kind).tobytes())
-                tokens += len(buffer)
+                for block in _blocks_of_lines(path):
+                    framed = ((*line, stop) for line in encode_ids(tokenizer, block, language))
+                    ids = np.fromiter(chain.from_iterable(framed), dtype=kind)
+                    stream.write(ids.tobytes())
+                    lines += len(block)
+                    tokens += len(ids)
                 if not lines:
                     raise UserError(f"{path} has no text in {language!r}; leave it out or give it some")
                 counts[language] = {"tokens": tokens, "lines": lines}
             stream.seek(0)
             _write_header(stream, kind, sum(count["tokens"] for count in counts.values()))
         write_json(draft / INDEX, {"languages": counts, "stop": stop, "source": dict(source)}, indent=1)
+
+
+def _blocks_of_lines(path: Path) -> Iterator[list[str]]:
+    lines = (line for _, line in numbered_lines(path) if line.strip())
+    while block := list(islice(lines, LINES)):
+        yield block
 
 
 def _write_header(stream: IO[bytes], kind: type[np.unsignedinteger], total: int) -> None:

@@ -15,10 +15,12 @@ from mm_kptm.crosslingual.recipes.xlm_r import (
     xlm_r,
 )
 from mm_kptm.models.single import SingleStream
+from mm_kptm.recipes.bert import class_counts
 from mm_kptm.recipes.roberta import ROBERTA_TABLES, fairseq_rules
 from mm_kptm.systems.published_fields import check_fields
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, Rename, Rule
+from mm_kptm.systems.transformers_form import XLM_ROBERTA_FORM
 
 
 def contrast(encoder: SingleStream, *, queue_size: int = 131072) -> MomentumContrast:
@@ -77,6 +79,8 @@ INFOXLM_BASE = Recipe(
     fixed_fields={},
     read_config=read_contrast_config,
     infer_from_shapes=ROBERTA_TABLES,
+    infer_heads=class_counts,
+    transformers=XLM_ROBERTA_FORM,
     notes=(
         *NOTES,
         "the released weights are the encoder alone; a checkpoint of the training fills the head xlco too, whose "
@@ -109,5 +113,7 @@ XLM_ALIGN_BASE = Recipe(
     fixed_fields={},
     read_config=read_alignment_config,
     infer_from_shapes=ROBERTA_TABLES,
+    infer_heads=class_counts,
+    transformers=XLM_ROBERTA_FORM,
     notes=(*NOTES, "the released weights are the encoder alone; the head word-alignment was kept in training only"),
 )

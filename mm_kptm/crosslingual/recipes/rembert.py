@@ -19,6 +19,7 @@ from mm_kptm.recipes.bert import (
     BERT_FIELDS,
     activation_of,
     answer_spans,
+    class_counts,
     embedding_rules,
     layer_rules,
     norm_of,
@@ -27,6 +28,7 @@ from mm_kptm.recipes.bert import (
 from mm_kptm.systems.published_fields import check_fields
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, OneOf, Rename
+from mm_kptm.systems.transformers_form import REMBERT_FORM
 
 
 class ProjectedEmbedding(nn.Module):
@@ -177,6 +179,8 @@ REMBERT = Recipe(
         "output_dim": ("heads.masked-tokens.1.weight", 1),
     },
     infer_sizes=infer_sizes,
+    infer_heads=class_counts,
+    transformers=REMBERT_FORM,
     notes=(
         "pretraining used no dropout",
         "a pair is [CLS] a [SEP] b [SEP] with segments, as BERT's",

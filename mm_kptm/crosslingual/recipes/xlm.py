@@ -24,10 +24,13 @@ from mm_kptm.nn.decoder import Decoder
 from mm_kptm.nn.heads import TiedVocabulary
 from mm_kptm.nn.sublayers import bert_layer
 from mm_kptm.nn.submodules import submodule
+from mm_kptm.recipes.bert import answer_spans, class_counts
+from mm_kptm.systems.labels import head_of_class
 from mm_kptm.systems.published_fields import STANDARD, check_fields
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Copies, Rename, Rule
 from mm_kptm.systems.text_format import BERT_FORMAT, TextFormat
+from mm_kptm.systems.transformers_form import XLM_FORM
 
 
 def xlm(
@@ -147,6 +150,11 @@ def classes(encoder: SingleStream, *, num_classes: int = 3, dropout: float = 0.0
     return nn.Sequential(nn.Dropout(dropout), nn.Linear(encoder.dim, num_classes))
 
 
+def token_classes(encoder: SingleStream, *, num_classes: int = 7, dropout: float = 0.0) -> nn.Sequential:
+    """Linear on every state; the default is PAN-X's seven tags."""
+    return nn.Sequential(nn.Dropout(dropout), nn.Linear(encoder.dim, num_classes))
+
+
 def _words(encoder: SingleStream | Seq2Seq) -> nn.Embedding:
     source = encoder.source if isinstance(encoder, Seq2Seq) else encoder
     return submodule(source, "embed.text.word", nn.Embedding)
@@ -156,6 +164,14 @@ def _words(encoder: SingleStream | Seq2Seq) -> nn.Embedding:
 BUILT = {
     **{name: values for name, values in STANDARD.items() if name not in ("layer_norm_eps", "tie_word_embeddings")},
     "use_memory": (False,),
+}
+
+#: What Hugging Face's classifier may say of the vector that it reads: the first state, through one linear layer.
+_SUMMARY = {
+    "summary_type": ("first",),
+    "summary_use_proj": (True,),
+    "summary_activation": (None,),
+    "summary_proj_to_labels": (True,),
 }
 
 _NAMES = {
@@ -186,6 +202,8 @@ def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     params = config.get("params", config)
     check_fields("xlm", params, BUILT)
+    if head_of_class(config) == "classifier":
+        check_fields("xlm", params, _SUMMARY)
     sizes = {ours: params[theirs] for theirs, ours in _NAMES.items() if theirs in params}
     if "gelu_activation" in params:
         sizes["activation"] = "gelu" if params["gelu_activation"] else "relu"
@@ -195,6 +213,11 @@ def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
         embedded = params["n_langs"] > 1 and params.get("use_lang_emb", True)
         sizes["num_languages"] = params["n_langs"] if embedded else 0
     return sizes
+
+
+def infer_heads(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
+    """The classes of every head of a checkpoint, and whether its output matrix is another one than its words'."""
+    return {**class_counts(tensors), **untied_outputs(tensors)}
 
 
 def untied_outputs(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
@@ -238,18 +261,28 @@ XLM_15 = Recipe(
     build=xlm,
     model_types=("xlm",),
     reads=frozenset({"text", "languages"}),
-    heads={"masked-tokens": masked_tokens, "parallel-pairs": parallel_pairs, "classifier": classes},
+    heads={
+        "masked-tokens": masked_tokens,
+        "parallel-pairs": parallel_pairs,
+        "classifier": classes,
+        "token-classifier": token_classes,
+        "answer-spans": answer_spans,
+    },
     objectives=("masked-tokens", "translation-language-modeling"),
     text=TextFormat(languages=LANGUAGES),
     weights=(
         *stack_rules("[transformer.]", "encoder.embed.text", "encoder.layers"),
         Rename("pred_layer.proj.bias", "heads.masked-tokens.bias"),
         Rename("pred_layer.proj.weight", "heads.masked-tokens.word.weight"),
+        Rename("sequence_summary.summary.{leaf}", "heads.classifier.1.{leaf}"),
+        Rename("classifier.{leaf}", "heads.token-classifier.1.{leaf}"),
+        Rename("qa_outputs.{leaf}", "heads.answer-spans.{leaf}"),
     ),
     read_config=read_config,
     read_fields=FIELDS,
     fixed_fields=BUILT,
-    infer_heads=untied_outputs,
+    infer_heads=infer_heads,
+    transformers=XLM_FORM,
     infer_from_shapes={
         "dim": ("encoder.embed.text.word.weight", 1),
         "vocab_size": ("encoder.embed.text.word.weight", 0),

@@ -21,6 +21,7 @@ from mm_kptm.recipes.roberta import (
 from mm_kptm.systems.published_fields import STANDARD, check_fields
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Rename, Rule
+from mm_kptm.systems.transformers_form import XLM_ROBERTA_FORM
 
 
 def xlm_r(
@@ -148,6 +149,7 @@ XLM_R_BASE = Recipe(
     read_config=read_config,
     infer_from_shapes=ROBERTA_TABLES,
     infer_heads=class_counts,
+    transformers=XLM_ROBERTA_FORM,
     notes=NOTES,
 )
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from mm_kptm.data.tokenizers.clip_bpe import ClipBpe
     from mm_kptm.data.tokenizers.fastbpe import FastBpe
     from mm_kptm.data.tokenizers.joining import running_text
+    from mm_kptm.data.tokenizers.laser import LaserTokenizer
     from mm_kptm.data.tokenizers.opening import holds_tokenizer, open_tokenizer, tokenizer_files
     from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS, Pieces, Specials, Tokenizer, framed
     from mm_kptm.data.tokenizers.tokenizer_json import ROBERTA_SPECIALS, TokenizerJson
@@ -26,6 +27,7 @@ else:
             "opening": ["holds_tokenizer", "open_tokenizer", "tokenizer_files"],
             "protocol": ["BERT_SPECIALS", "Pieces", "Specials", "Tokenizer", "framed"],
             "joining": ["running_text"],
+            "laser": ["LaserTokenizer"],
             "tokenizer_json": ["ROBERTA_SPECIALS", "TokenizerJson"],
             "word_level": ["WordLevel"],
             "wordpiece": ["WordPiece"],
@@ -37,6 +39,7 @@ __all__ = [
     "ROBERTA_SPECIALS",
     "ClipBpe",
     "FastBpe",
+    "LaserTokenizer",
     "Pieces",
     "PlaceholderTokenizer",
     "Specials",

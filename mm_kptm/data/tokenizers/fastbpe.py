@@ -57,7 +57,7 @@ class FastBpe:
         Raises:
             UserError: a file is missing, empty or no UTF-8; a line of the codes is no merge.
         """
-        return cls(list(_words(Path(vocab))), list(_merges(Path(codes))), lowercase=lowercase)
+        return cls(list(read_words(Path(vocab))), list(read_merges(Path(codes))), lowercase=lowercase)
 
     def __len__(self) -> int:
         return len(self.vocabulary)
@@ -102,7 +102,12 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
     yield from enumerate(text.removesuffix("\n").split("\n"), 1)
 
 
-def _merges(file: Path) -> Iterator[tuple[str, str]]:
+def read_merges(file: Path) -> Iterator[tuple[str, str]]:
+    """The merges of a file of codes, best first.
+
+    Raises:
+        UserError: it is missing, empty or no UTF-8, or a line is no merge or stands there twice.
+    """
     seen: dict[tuple[str, str], int] = {}
     for number, line in _lines(file):
         parts = line.rstrip("\r").split(" ")
@@ -114,7 +119,7 @@ def _merges(file: Path) -> Iterator[tuple[str, str]]:
         yield merge
 
 
-def _words(file: Path) -> Iterator[str]:
+def read_words(file: Path) -> Iterator[str]:
     """The pieces of a vocabulary file; as in the released reader, what is no piece with its count takes no id."""
     seen = set(SPECIAL_TOKENS)
     for _, line in _lines(file):

@@ -7,6 +7,7 @@
 | ``vocab.json`` and ``merges.txt`` | byte-level pairs of RoBERTa and its kin, as Hugging Face has them |
 | ``encoder.json`` and ``vocab.bpe``, perhaps ``dict.txt`` | the same, as fairseq has them |
 | ``codes...`` and ``vocab...`` | fastBPE's pairs of XLM |
+| ``....fcodes`` and ``....fvocab``, perhaps ``dictionary.json`` | LASER's words and pairs |
 | ``sentencepiece.bpe.model``, perhaps ``dict.txt`` | XLM-R's SentencePiece with fairseq's ids |
 | ``sentencepiece.bpe.model`` and ``vocab.txt`` | ERNIE-M's SentencePiece |
 | another ``.model`` | SentencePiece with special tokens of its own (ALBERT, RemBERT, XLNet) |
@@ -23,9 +24,10 @@ from pathlib import Path
 from mm_kptm.data.tokenizers.byte_level import open_byte_level
 from mm_kptm.data.tokenizers.clip_bpe import PUBLISHED, ClipBpe, ends_words, is_clip
 from mm_kptm.data.tokenizers.fastbpe import FastBpe
+from mm_kptm.data.tokenizers.laser import CODES, VOCABULARY, LaserTokenizer
 from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.data.tokenizers.sentencepiece import ErnieM, SentencePiece
-from mm_kptm.data.tokenizers.siglip import TOKENIZER_CLASS, SiglipTokenizer
+from mm_kptm.data.tokenizers.siglip import GEMMA_CLASS, TOKENIZER_CLASS, SiglipTokenizer
 from mm_kptm.data.tokenizers.tokenizer_json import TokenizerJson
 from mm_kptm.data.tokenizers.wordpiece import WordPiece
 from mm_kptm.errors import UserError
@@ -63,6 +65,14 @@ def tokenizer_files(path: str | Path) -> tuple[Path, ...]:
         raise UserError(f"a vocabulary was looked for in {path}, but there is no such file")
     if path.name == _MODEL:
         return _model(path)
+    if path.suffix in (CODES, VOCABULARY):
+        both = path.with_suffix(CODES), path.with_suffix(VOCABULARY)
+        for file in both:
+            if not file.is_file():
+                raise UserError(
+                    f"{path} is one of two files of LASER's tokenizer, but there is no {file.name} beside it"
+                )
+        return both
     if path.name == _MERGES and not (path.parent / _HUGGING_FACE[0]).is_file() and ends_words(path):
         return (path,)
     for pair in (_HUGGING_FACE, _FAIRSEQ):
@@ -91,7 +101,7 @@ def open_tokenizer(
     """
     files = tokenizer_files(path)
     first = files[0]
-    if first.suffix in (".json", ".model") and len(files) == 1 and (is_siglip(first) if siglip is None else siglip):
+    if first.suffix in (".json", ".model") and len(files) == 1 and (siglip_class(first) if siglip is None else siglip):
         return SiglipTokenizer.open(first)
     if first.suffix == ".gz" or files == (first.parent / _MERGES,):
         return ClipBpe.open(first)
@@ -101,6 +111,8 @@ def open_tokenizer(
         return ClipBpe.open(files[1]) if is_clip(read_json(first)) else open_byte_level(*files)
     if first.suffix == ".model":
         return _open_model(files)
+    if first.suffix == CODES:
+        return LaserTokenizer.open(*files)
     opened: Callable[..., WordPiece | FastBpe]
     opened = partial(WordPiece.open, first, ideographs=ideographs) if len(files) == 1 else partial(FastBpe.open, *files)
     if lowercase is None:
@@ -109,13 +121,12 @@ def open_tokenizer(
     return opened(lowercase=lowercase)
 
 
-def is_siglip(file: Path) -> bool:
-    """Whether a configuration of transformers beside a file names SigLIP's tokenizer."""
+def siglip_class(file: Path) -> str | None:
+    """The name of SigLIP's tokenizer that a configuration of transformers beside a file gives; None: it gives none."""
     beside = file.with_name(OPTIONS)
-    if not beside.is_file():
-        return False
-    said = read_json(beside)
-    return isinstance(said, dict) and str(said.get("tokenizer_class")).removesuffix("Fast") == TOKENIZER_CLASS
+    said = read_json(beside) if beside.is_file() else None
+    name = str(said.get("tokenizer_class")).removesuffix("Fast") if isinstance(said, dict) else ""
+    return name if name in (TOKENIZER_CLASS, GEMMA_CLASS) else None
 
 
 def _model(path: Path) -> tuple[Path, ...]:
@@ -145,6 +156,8 @@ def _inside(folder: Path) -> tuple[Path, ...]:
         return (models[0],)
     if (folder / _MERGES).is_file() and ends_words(folder / _MERGES):
         return (folder / _MERGES,)
+    if len(codes := sorted(folder.glob(f"*{CODES}"))) == 1 and codes[0].with_suffix(VOCABULARY).is_file():
+        return (codes[0], codes[0].with_suffix(VOCABULARY))
     codes, vocab = (sorted(folder.glob(f"{beginning}*")) for beginning in (_CODES, _VOCAB))
     return (*codes, *vocab) if len(codes) == len(vocab) == 1 else ()
 

@@ -1,4 +1,8 @@
-"""SigLIP's tokenizer: a model of SentencePiece on texts without capitals and punctuation, closed by ``</s>`` alone."""
+"""SigLIP's tokenizers, which put nothing in front of a text and an end behind it.
+
+SigLIP's is a model of SentencePiece on texts without capitals and punctuation; that of SigLIP 2 is Gemma's, on texts
+without capitals (Tschannen et al. 2025, section 2.1).
+"""
 
 from __future__ import annotations
 
@@ -13,14 +17,17 @@ from mm_kptm.data.tokenizers.tokenizer_json import check_numbers
 from mm_kptm.errors import UserError
 
 TOKENIZER_CLASS = "SiglipTokenizer"  #: transformers' name
+GEMMA_CLASS = "Siglip2Tokenizer"  #: transformers' name for that of SigLIP 2
 STOP, UNKNOWN = "</s>", "<unk>"
+_GEMMA_STOP, _GEMMA_PAD = "<eos>", "<pad>"
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 class SiglipTokenizer:
     """The tokenizer of Zhai et al. (2023, section 4): pieces of T5, no token in front, padding is ``</s>``.
 
-    The span of a piece counts the characters of the canonical text (:meth:`canonical`).
+    A vocabulary with ``<eos>`` and without ``</s>`` is Gemma's, that of SigLIP 2: texts keep their punctuation, padding
+    is ``<pad>``. The span of a piece counts the characters of the text as it is cut.
 
     Args:
         engine: cuts texts.
@@ -32,7 +39,9 @@ class SiglipTokenizer:
     """
 
     def __init__(self, engine: Engine, vocabulary: tuple[str, ...], *, name: str) -> None:
-        for piece in (STOP, UNKNOWN):
+        self._gemma = _GEMMA_STOP in vocabulary and STOP not in vocabulary
+        ends = _GEMMA_STOP if self._gemma else STOP
+        for piece in (ends, UNKNOWN, _GEMMA_PAD if self._gemma else ends):
             if piece not in vocabulary:
                 raise UserError(f"{name} has no piece {piece}, which SigLIP's tokenizer has")
         self._engine = engine
@@ -40,8 +49,9 @@ class SiglipTokenizer:
         self._engine.no_padding()
         self._engine.encode_special_tokens = True
         self.vocabulary = vocabulary
-        stop, unknown = vocabulary.index(STOP), vocabulary.index(UNKNOWN)
-        self.specials = Specials(pad=stop, unknown=unknown, start=stop, stop=stop, mask=unknown, opens=False)
+        stop, unknown = vocabulary.index(ends), vocabulary.index(UNKNOWN)
+        pad = vocabulary.index(_GEMMA_PAD) if self._gemma else stop
+        self.specials = Specials(pad=pad, unknown=unknown, start=stop, stop=stop, mask=unknown, opens=False)
 
     @classmethod
     def open(cls, path: Path) -> SiglipTokenizer:
@@ -76,5 +86,6 @@ class SiglipTokenizer:
 
     def encode(self, text: str, language: str | None = None) -> Pieces:
         """The pieces of a text in any language."""
-        encoded = self._engine.encode(self.canonical(text), add_special_tokens=False)
+        cut = text.lower() if self._gemma else self.canonical(text)
+        encoded = self._engine.encode(cut, add_special_tokens=False)
         return Pieces(tuple(encoded.ids), tuple(encoded.tokens), tuple(encoded.offsets))

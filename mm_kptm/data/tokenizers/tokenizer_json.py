@@ -77,6 +77,10 @@ class TokenizerJson:
         spans = tuple(_shown(text, start, end) for start, end in encoded.offsets)
         return Pieces(tuple(encoded.ids), tuple(encoded.tokens), spans)
 
+    def encode_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of the pieces of every text."""
+        return [one.ids for one in self._engine.encode_batch_fast(list(texts), add_special_tokens=False)]
+
     def encode_batch(self, texts: Sequence[str]) -> Packed:
         """The pieces of many texts, as :func:`~mm_kptm.data.tokenizers.batch.encode_batch` gives them."""
         found = from_encodings(self._engine.encode_batch(list(texts), add_special_tokens=False))

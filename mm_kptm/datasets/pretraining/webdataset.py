@@ -37,7 +37,7 @@ from mm_kptm.tasks.vision.retrieval import Captioned
 from mm_kptm.vision.contrastive.preparation import CLIP_MEAN, CLIP_STD, ImagePreparation
 from mm_kptm.vision.objectives.image_text_contrast import IMAGES, ImageTextContrastive
 
-_STAND_INS = 100  # following examples that are tried where no picture of a batch can be read
+_STAND_INS = 100  # examples in a row that are tried until one can be read
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,9 @@ class ImageTextFiles(TowerTexts):
 
 @dataclass(frozen=True, eq=False)
 class ImageTextSource:
-    """Source of texts with the pixels of their pictures; what cannot be read is left out of its batch and counted.
+    """Source of texts with the pixels of their pictures; what cannot be read is counted, and the next one stands in.
+
+    So a batch has as many examples as were asked for, and every process the share of a step that it was given.
 
     Args:
         shards: the examples.
@@ -108,7 +110,7 @@ class ImageTextSource:
         return int(self.unreadable.sum())
 
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> Inputs:
-        """The readable ones of the given examples; where there is none, the next readable one.
+        """The given examples; in place of one that cannot be read, the next readable one.
 
         Raises:
             UserError: a hundred examples in a row cannot be read.
@@ -117,15 +119,13 @@ class ImageTextSource:
 
     def readable(self, indices: Sequence[int]) -> list[tuple[Caption, Image.Image]]:
         """The examples of a batch, decoded; errors as in :meth:`batch`."""
-        read = [found for index in indices if (found := self._read(index)) is not None]
-        first = indices[0] if indices else 0
-        for step in range(1, _STAND_INS + 1):
-            if read:
-                break
-            read = [found for found in [self._read((first + step) % len(self))] if found is not None]
-        if not read:
-            raise UserError(f"{_STAND_INS} examples in a row, from number {first} on, have no readable picture")
-        return read
+        return [self._readable(index) for index in indices]
+
+    def _readable(self, first: int) -> tuple[Caption, Image.Image]:
+        for index in range(first, first + _STAND_INS):
+            if (found := self._read(index % len(self))) is not None:
+                return found
+        raise UserError(f"{_STAND_INS} examples in a row, from number {first} on, have no readable picture")
 
     def inputs(self, read: Sequence[tuple[Caption, Image.Image]]) -> Inputs:
         """Texts and pixels of decoded examples."""

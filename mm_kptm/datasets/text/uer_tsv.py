@@ -75,7 +75,7 @@ def tagging(read: Callable[[Path], Sequence[Tagged]]) -> Callable[[Any, DataRequ
             sources={split: partial(source, split) for split in splits},
             model=lambda system: NamedEntities(system, tags),
             sizes={"vocab_size": len(encoding.tokenizer), "num_languages": max(len(encoding.languages), 1)},
-            heads=NamedEntities.heads(request.recipe, len(tags)),
+            heads=NamedEntities.heads(request.recipe, len(tags), facts=encoding.injector is not None),
             fingerprints=data.fingerprints,
             baselines=baselines,
             knowledge_forms=frozenset() if encoding.injector is None else frozenset({BRANCHES}),

@@ -60,7 +60,7 @@ def word_files(
         sources={split: partial(source, split) for split in data.files},
         model=partial(task, tags=tags),
         sizes={"vocab_size": len(encoding.tokenizer), "num_languages": max(len(encoding.languages), 1)},
-        heads=task.heads(request.recipe, len(tags)),
+        heads=task.heads(request.recipe, len(tags), facts=encoding.injector is not None),
         fingerprints=data.fingerprints,
         encoding=encoding,
         read_file=lambda path: made(read(path)),

@@ -89,11 +89,13 @@ class TaggedSource:
 class NamedEntities(Task[TaggedTexts]):
     """Tagging of the words of a sentence (Liu et al. 2020, K-BERT, section 4.4).
 
-    Pieces of injected facts have a separate tag, which is learnt and never predicted for a word.
+    Pieces of injected facts have a separate tag, which is learnt and never predicted for a word; the head
+    ``token-classifier``, as transformers has it, knows the tags of the data alone and passes facts over.
 
     Args:
-        system: uses its head ``tagger``; without one, dropout and a new linear layer on every state.
-        tags: tags of the data, in the order of the logits after :data:`SPECIAL`.
+        system: uses its head ``tagger``, or ``token-classifier``; without one, dropout and a new linear layer on every
+            state.
+        tags: tags of the data, in the order of the logits, after :data:`SPECIAL` unless the head is plain.
         dropout: before a new head.
 
     Raises:
@@ -103,18 +105,32 @@ class NamedEntities(Task[TaggedTexts]):
     name = "named-entities"
     needs = frozenset({"text"})
     HEADS = ("tagger",)
+    PLAIN = "token-classifier"  #: head of the tags of the data alone
 
     def __init__(self, system: System, tags: Sequence[str], *, dropout: float = 0.1) -> None:
         super().__init__(system)
-        self.tags = (*SPECIAL, *tags)
         self.drop = nn.Dropout(dropout)
-        self.head = ChosenHead(system, self.HEADS, lambda: nn.Linear(system.dim, len(self.tags)))
+        self.head = ChosenHead(
+            system, (*self.HEADS, self.PLAIN), lambda: nn.Linear(system.dim, len(SPECIAL) + len(tags))
+        )
+        self.special = () if self.head.name == self.PLAIN else SPECIAL  #: tags before those of the data
+        self.tags = (*self.special, *tags)
         self.head.check_width(system, len(self.tags), what="tags", size="num_classes")
+        self.head.take_labels(system, self.tags)
 
     @classmethod
-    def heads(cls, recipe: Recipe, num_tags: int) -> Heads:
-        """The heads to ask of :func:`mm_kptm.build` or :func:`mm_kptm.load`, for so many tags of the data."""
-        return requested_heads(recipe, cls.HEADS, {"num_classes": num_tags + len(SPECIAL)})
+    def heads(cls, recipe: Recipe, num_tags: int, *, facts: bool = False) -> Heads:
+        """The heads to ask of :func:`mm_kptm.build` or :func:`mm_kptm.load`.
+
+        Args:
+            recipe: of the system.
+            num_tags: of the data.
+            facts: whether facts are injected between the words, which the plain head has no tag for.
+        """
+        with_facts = requested_heads(recipe, cls.HEADS, {"num_classes": num_tags + len(SPECIAL)})
+        if with_facts or facts:
+            return with_facts
+        return requested_heads(recipe, (cls.PLAIN,), {"num_classes": num_tags})
 
     def forward(self, inputs: Inputs, rows: Tensor) -> Tensor:
         """Logits of the tags at the given rows, [L, C]."""
@@ -123,8 +139,9 @@ class NamedEntities(Task[TaggedTexts]):
 
     def loss(self, batch: TaggedTexts) -> Tensor:
         """Cross-entropy, averaged over all labelled rows of the batch, facts included, as in the released code."""
-        known = batch.truth != IGNORED
-        losses = F.cross_entropy(self(batch.inputs, batch.rows)[known], batch.truth[known], reduction="none")
+        truth = self._truth(batch)
+        known = truth != IGNORED
+        losses = F.cross_entropy(self(batch.inputs, batch.rows)[known], truth[known], reduction="none")
         return losses.mean() if len(losses) else losses.sum()
 
     @torch.no_grad()
@@ -132,7 +149,7 @@ class NamedEntities(Task[TaggedTexts]):
         """Tag accuracy and loss of each sentence; truncated words count as wrong."""
         scores = self.scores(batch)
         on_words = batch.words >= 0
-        sequence_ids, truth = batch.sequence_ids[on_words], batch.truth[on_words]
+        sequence_ids, truth = batch.sequence_ids[on_words], self._truth(batch)[on_words]
         losses = F.cross_entropy(scores[on_words], truth, ignore_index=IGNORED, reduction="none")
         lengths = torch.tensor(batch.lengths, device=scores.device)
         loss = torch.zeros(len(batch), device=scores.device).index_add(0, sequence_ids, losses) / lengths
@@ -147,7 +164,7 @@ class NamedEntities(Task[TaggedTexts]):
         on_facts = [0] * len(batch)
         columns = (batch.sequence_ids.tolist(), batch.words.tolist(), scores.argmax(dim=1).tolist())
         for owner, word, best in zip(*columns, strict=True):
-            on_facts[owner] += word == FACT and begins(self.tags[best])
+            on_facts[owner] += word == FACT and bool(self.special) and begins(self.tags[best])
         counted = zip(batch.about, self._tags(scores, batch), on_facts, strict=True)
         return [self.row(about, tags, spurious) for about, tags, spurious in counted]
 
@@ -178,7 +195,11 @@ class NamedEntities(Task[TaggedTexts]):
 
     def _best(self, scores: Tensor) -> Tensor:
         """The best tag of the data, [L]."""
-        return scores[:, len(SPECIAL) :].argmax(dim=1) + len(SPECIAL)
+        return scores[:, len(self.special) :].argmax(dim=1) + len(self.special)
+
+    def _truth(self, batch: TaggedTexts) -> Tensor:
+        """The gold tag of every row among those of the head, [L]; :data:`IGNORED` where it has none."""
+        return (batch.truth - (len(SPECIAL) - len(self.special))).clamp(min=IGNORED)
 
 
 def sentences_of(rows: Sequence[Row]) -> list[tuple[list[str], list[str]]]:

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import TypeVar
 
@@ -26,6 +27,7 @@ PATIENCE = 2.0  #: seconds that failing processes wait for the first one: a laun
 TIMEOUT = "MM_KPTM_TIMEOUT"  #: environment variable: seconds that a process waits for the others
 HUNG = ("Timed out", "timed out", "Application timeout")  #: gloo's messages about a process that does not answer
 LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")  #: gloo's messages about a dead process
+_stand_in: ContextVar[bool] = ContextVar("stand_in", default=False)
 
 
 class Preempted(Exception):
@@ -93,12 +95,30 @@ def all_gather_object(value: Value) -> list[Value]:
     return values
 
 
+@contextmanager
+def standing_in(active: bool = True) -> Iterator[None]:
+    """Context manager: this process has no example of a step, and computes with one of another process instead.
+
+    Its loss has weight zero, and its rows are not among those that are gathered from all processes.
+    """
+    token = _stand_in.set(active)
+    try:
+        yield
+    finally:
+        _stand_in.reset(token)
+
+
+def is_stand_in() -> bool:
+    """Whether this process computes with an example of another one (:func:`standing_in`)."""
+    return _stand_in.get()
+
+
 def all_gather_rows(rows: Tensor) -> Tensor:
     """Concatenate the rows [B, ...] of every process, in order of rank; each may have another number of rows.
 
-    Nothing flows back through them.
+    Nothing flows back through them. Those of a process that stands in are left out.
     """
-    rows = rows.detach()
+    rows = rows.detach()[: 0 if is_stand_in() else None]
     _, processes = rank_and_world_size()
     if processes == 1:
         return rows

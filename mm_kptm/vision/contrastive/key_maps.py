@@ -90,7 +90,7 @@ OPEN_CLIP_RULES: tuple[Rule, ...] = (
 
 
 def hugging_face_vision_rules(ours: str = "encoder.image") -> tuple[Rule, ...]:
-    """Rules of the vision transformer of Hugging Face's CLIP and AltCLIP."""
+    """Rules of the vision transformer of Hugging Face's CLIP and AltCLIP, the latter perhaps with ``layer``."""
     return (
         Rename("vision_model.embeddings.class_embedding", f"{ours}.class_embedding"),
         Rename("vision_model.embeddings.patch_embedding.weight", f"{ours}.conv1.weight"),
@@ -98,6 +98,7 @@ def hugging_face_vision_rules(ours: str = "encoder.image") -> tuple[Rule, ...]:
         Drop("vision_model.embeddings.position_ids", because="a buffer that counts from 0"),
         Rename("vision_model.pre_layrnorm.{leaf}", ours + ".norm_pre.{leaf}"),
         *clip_layer_rules("vision_model.encoder.layers.{i}", f"{ours}.layers.{{i}}"),
+        *clip_layer_rules("vision_model.encoder.layer.{i}", f"{ours}.layers.{{i}}"),
         Rename("vision_model.post_layernorm.{leaf}", ours + ".norm.{leaf}"),
         Rename("visual_projection.weight", f"{ours}.projection.weight"),
     )

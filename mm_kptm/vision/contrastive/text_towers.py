@@ -195,6 +195,7 @@ def clip_text_encoder(
     layers: int = 12,
     mlp_ratio: float = 4.0,
     norm_eps: float = 1e-5,
+    ls_init_value: float | None = None,
     causal: bool = True,
     activation: str = "gelu",
 ) -> NormedSingleStream:
@@ -203,7 +204,10 @@ def clip_text_encoder(
     embedding = TextEmbedding(
         vocab_size, width, max_positions=context_length, num_segments=0, norm=nn.Identity(), dropout=0.0
     )
-    stack = [tower_layer(width, heads, int(width * mlp_ratio), norm, activation=activation) for _ in range(layers)]
+    ffn = int(width * mlp_ratio)
+    stack = [
+        tower_layer(width, heads, ffn, norm, activation=activation, layer_scale=ls_init_value) for _ in range(layers)
+    ]
     embed = CausalText(embedding) if causal else TextOnly(embedding)
     _initialise(embedding, stack, width)
     return NormedSingleStream(embed, stack, nn.Identity(), dim=width, norm=norm(width))

@@ -15,6 +15,7 @@ from mm_kptm.systems.norm_eps import takes_norm_eps
 from mm_kptm.systems.published_fields import check_fields
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, Rename, Rule, Same, drop_prefix
+from mm_kptm.vision.modules.single_stream.region_refiner import RegionRefiner
 from mm_kptm.vision.modules.single_stream.regions_first import OneLogit, RegionsThenText
 
 
@@ -31,12 +32,23 @@ def m3p(
     activation: str = "gelu",
     dropout: float = 0.1,
     attention_dropout: float | None = None,
+    refine_layers: int = 0,
 ) -> SingleStream:
     """The encoder of Ni et al. (2021, section 3.1); the defaults are the published model.
 
     Regions come first, and positions count over regions and words. The pooled state is that of the first region.
+    ``refine_layers`` of attention on attention stand between the embedded regions and the first layer.
     """
-    embed = RegionsThenText(vocab_size, dim, region_dim=region_dim, max_positions=max_positions, dropout=dropout)
+    width = 4 * dim if ffn_dim is None else ffn_dim
+    refiner = RegionRefiner(dim, num_heads, refine_layers, ffn_dim=width, activation=activation, dropout=dropout)
+    embed = RegionsThenText(
+        vocab_size,
+        dim,
+        region_dim=region_dim,
+        max_positions=max_positions,
+        dropout=dropout,
+        refiner=refiner if refine_layers else None,
+    )
     layers = (
         bert_layer(dim, num_heads, ffn_dim=ffn_dim, activation=activation, dropout=dropout) for _ in range(num_layers)
     )
@@ -112,13 +124,18 @@ def infer_sizes(tensors: Mapping[str, Tensor], sizes: Mapping[str, Any]) -> dict
     return {} if up is None else {"ffn_dim": up.shape[0]}
 
 
+def infer_refined(tensors: Mapping[str, Tensor], sizes: Mapping[str, Any]) -> dict[str, int]:
+    """The feed-forward width and the number of refining layers of a checkpoint."""
+    gates = [name for name in tensors if name.startswith(f"{_PLACE}.layers.") and name.endswith("gate.bias")]
+    return {**infer_sizes(tensors, sizes), **({"refine_layers": len(gates)} if gates else {})}
+
+
 _ROLES = {"q_lin": "query", "k_lin": "key", "v_lin": "value", "out_lin": "out_proj"}
 _IMAGE = "[encoder.]image_embeddings"
 _OTHER_PASS = "a part of other passes than that over regions and text"
 _UNUSED = {
     "encoder_attn": "attention of a decoder, which pretraining does not use",
     "layer_norm15": "norm of a decoder, which pretraining does not use",
-    "refine_embeddings": "the refiner of regions, which IGLUE's configuration turns off",
     "cross_alignment": _OTHER_PASS,
     "latent_transforms": _OTHER_PASS,
     "original_transforms": _OTHER_PASS,
@@ -126,6 +143,27 @@ _UNUSED = {
     "seq_relationship2": _OTHER_PASS,
     "transformer_obj": "the transform of object classes, whose output layer is not among the weights",
 }
+
+_REFINER, _PLACE = "[encoder.]refine_embeddings", "encoder.embed.refiner"
+_LINEARS = {
+    "self_attn.linears.0": "attention.query",
+    "self_attn.linears.1": "attention.key",
+    "self_attn.linears.2": "attention.value",
+    "self_attn.aoa_layer.0": "attention.gate",
+    "feed_forward.lin1": "up_proj",
+    "feed_forward.lin2": "down_proj",
+    "sublayer.0.norm": "attention_norm",
+    "sublayer.1.norm": "ffn_norm",
+}
+
+#: Key renamings of the refiner of regions.
+REFINER: tuple[Rule, ...] = (
+    *(
+        Rename(f"{_REFINER}.layers.{{i}}.{theirs}.{{leaf}}", f"{_PLACE}.layers.{{i}}.{ours}.{{leaf}}")
+        for theirs, ours in _LINEARS.items()
+    ),
+    Rename(f"{_REFINER}.norm.{{leaf}}", f"{_PLACE}.norm.{{leaf}}"),
+)
 
 WEIGHTS: tuple[Rule, ...] = (
     Rename("[encoder.]embeddings.weight", "encoder.embed.word.weight"),
@@ -171,8 +209,9 @@ M3P = Recipe(
         "masked-region-features": masked_region_features,
         "vqa": vqa,
     },
-    objectives=("masked-tokens", "masked-region-features", "image-text-matching"),
-    weights=WEIGHTS,
+    objectives=("masked-tokens", "masked-region-features", "image-text-matching", "image-choice"),
+    pretraining_heads=("masked-tokens", "masked-region-features", "image-text-matching"),
+    weights=(*WEIGHTS, *drop_prefix(_REFINER, "the refiner of regions, which IGLUE's configuration turns off")),
     model_types=("m3p", "xlm"),
     read_config=read_config,
     infer_from_shapes={
@@ -188,6 +227,21 @@ M3P = Recipe(
         "regions than others loses words; here every row of a pair is read",
         "pretraining alternates texts in 100 languages, captions whose words are switched into 50 languages, masked "
         "regions, and pairs of an image with switched captions",
-        "the refiner of regions (attention on attention) of its own training is not built; IGLUE leaves it out",
+        "without the refiner of regions, as in IGLUE; m3p-refined has it",
     ),
+)
+
+M3P_REFINED = Recipe(
+    **{
+        **vars(M3P),
+        "name": "m3p-refined",
+        "sizes": {"refine_layers": 6},
+        "weights": (*WEIGHTS, *REFINER),
+        "infer_sizes": infer_refined,
+        "notes": (
+            *M3P.notes[:-1],
+            "six layers of attention on attention refine the regions (refine_image of its own training); the released "
+            "code has their weights, and the call of them in a comment",
+        ),
+    }
 )

@@ -69,7 +69,7 @@ def test_languages_have_their_shares(factor: float | None, expected: float, file
 
 def test_memory_does_not_grow_with_the_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Four times the text: the same peak, but for what is kept of each block (a number)."""
-    monkeypatch.setattr(token_corpus, "BUFFER", 4096)
+    monkeypatch.setattr(token_corpus, "LINES", 16)
     line = " ".join(WORDS * 20) + "\n"
     (tmp_path / "small.txt").write_text(line * 40)
     tokenizer = TokenizerJson(train_tokenizer([tmp_path / "small.txt"], "wordpiece", vocab_size=60))

@@ -118,11 +118,13 @@ def test_a_corrupt_picture_is_skipped_and_counted_in_every_worker(tmp_path, enco
     pairs = source(open_shards(tmp_path / f"part-*.{kind}"), encoding)
     with pytest.warns(match="skipped, as all examples that cannot be read: .*(001|1 in)"):
         batch = pairs.batch([0, 1, 2], seeded(0))
-    assert (len(batch.text.layout), len(batch.images.pixels), pairs.skipped) == (2, 2, 1)
+    assert (len(batch.text.layout), len(batch.images.pixels), pairs.skipped) == (3, 3, 1)
+    instead = pairs.batch([2], seeded(0))
+    assert torch.equal(batch.images.pixels[1], instead.images.pixels[0]), "the next readable example stands in"
     again = source(pairs.shards, encoding)
     batches = prefetch(lambda order: again.batch(order, seeded(0)), [(0, 1), (1,), (2, 3)], num_workers=2)
     sizes = [len(batch.images.pixels) for _, batch in batches]
-    assert sizes == [1, 1, 2], "the next readable example stands in where a batch would be empty"
+    assert sizes == [2, 1, 2], "batches keep their size"
     assert again.skipped == 1
 
 
@@ -279,10 +281,17 @@ def test_pictures_of_tars_are_ranked_and_a_corrupt_one_is_counted(tmp_path, monk
     assert len(rows) == 14, "seven captions and seven pictures"
 
 
-def test_a_truncated_tar_ends_a_command_with_one_sentence(tmp_path, monkeypatch, encoding, capsys):
+@pytest.mark.parametrize(
+    ("spoil", "train", "message"),
+    [
+        (truncated, "part-{0..1}.tar", "part-1.tar is cut short at 00"),
+        (other_columns, "x.parquet", "has no column of texts by a usual name"),
+    ],
+)
+def test_a_bad_file_ends_a_command_with_one_sentence(tmp_path, monkeypatch, encoding, capsys, spoil, train, message):
     monkeypatch.chdir(tmp_path)
     write(tmp_path, "tar")
-    truncated(tmp_path)
+    spoil(tmp_path)
     settings = {
         "name": "x",
         "folder": tmp_path,
@@ -292,5 +301,6 @@ def test_a_truncated_tar_ends_a_command_with_one_sentence(tmp_path, monkeypatch,
         "workers": 0,
     }
     (tmp_path / "x.yaml").write_text(EXPERIMENT.format(**settings))
-    assert cli.main(["train", "x.yaml"]) == 2
-    assert "part-1.tar is cut short at 00" in capsys.readouterr().err.splitlines()[-1]
+    assert cli.main(["train", "x.yaml", f"--data.train={tmp_path / train}"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("mm-kptm: ") and message in line

@@ -176,6 +176,7 @@ def test_nothing_sticks_out_at_any_width(page, address, pixels, where):
         ".map(e => e.outerHTML.slice(0, 80))"
     )
     assert outside == []
+    assert all(one.size["height"] < 60 for one in every(page, ".name")), "long names are cut after two lines"
     if pixels == 320:
         assert len({one.location["x"] for one in every(page, ".grid li")}) in (0, 2), "two pictures a row"
     keep(page, f"width-{pixels}-{len(where)}")

@@ -68,7 +68,7 @@ class Page(HTMLParser):
 
 
 def shown(content):
-    return re.findall(r'<p class="name"><bdi>(.*?)</bdi>', content.decode())
+    return re.findall(r'<p class="name" title="[^"]*"><bdi>(.*?)</bdi>', content.decode())
 
 
 def test_a_text_finds_pictures(port):

@@ -10,7 +10,7 @@ import open_clip
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import SiglipConfig, SiglipModel
+from transformers import Siglip2Tokenizer, SiglipConfig, SiglipModel
 
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
@@ -92,6 +92,20 @@ def test_texts_are_canonical_and_filled_up_with_the_end(published: tuple[Path, S
         torch.testing.assert_close(
             system.encode_text(["A cat."]), torch.nn.functional.normalize(expected, dim=-1), atol=1e-6, rtol=1e-5
         )
+
+
+def test_texts_of_siglip_2_are_cut_by_gemma_in_small_letters(tmp_path: Path) -> None:
+    words = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", *"▁actsé.", "at", "cat", "▁cat"]
+    merges = [("a", "t"), ("c", "at"), ("▁", "cat")]
+    theirs = Siglip2Tokenizer(vocab={word: number for number, word in enumerate(words)}, merges=merges)
+    theirs.save_pretrained(tmp_path)
+    ours = open_tokenizer(tmp_path)
+    for text in ("A Cat sat.", "cats", "É  cat", "<eos>", "a\ncat"):
+        if text != "<eos>":  # ours reads it as letters, for a text may hold anything
+            assert list(ours.encode(text).ids) == theirs(text, add_special_tokens=False)["input_ids"], text
+        assert ours.specials.stop not in ours.encode(text).ids
+    assert framed(ours.specials, list(ours.encode("cat").ids))[0][-1] == words.index("<eos>")
+    assert (ours.specials.pad, ours.specials.opens) == (0, False)
 
 
 def test_open_clip_architectures_have_the_padding_of_their_tokenizer() -> None:

@@ -28,7 +28,11 @@ from tests.small_towers import SIZES, TEXT, VIT
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "vit": {"vision_cfg": VIT, "text_cfg": TEXT},
-    "vit-scaled": {"vision_cfg": {**VIT, "ls_init_value": 1e-4}, "text_cfg": TEXT, "quick_gelu": True},
+    "vit-scaled": {
+        "vision_cfg": {**VIT, "ls_init_value": 1e-4},
+        "text_cfg": {**TEXT, "ls_init_value": 1e-3},
+        "quick_gelu": True,
+    },
     "vit-mean": {"vision_cfg": {**VIT, "pool_type": "avg", "final_ln_after_pool": True}, "text_cfg": TEXT},
     "resnet": {
         "vision_cfg": {"layers": [1, 1, 1, 1], "width": 8, "image_size": 64, "head_width": 64},

@@ -45,6 +45,7 @@ OFFERED = {
     "sentences": (TEXTS,),
     "translations": (TEXTS, *PAIRS),
     "captions-and-translations": (TEXTS, REGIONS, REGION_FEATURES, *PAIRS),
+    "captions-and-sentences": (TEXTS, REGIONS, REGION_FEATURES, *PAIRS),
 }
 
 
@@ -113,7 +114,8 @@ def parallel_sentences(data: NumberWorldData, request: DataRequest) -> PreparedD
 def pretraining(data: NumberWorldData, request: DataRequest) -> PreparedData:
     """Pretraining data: captions with scenes, sentences, sentences and as many translations, or captions and these.
 
-    With an objective on translations, it reads them and other objectives the sentences, or the captions.
+    With an objective on translations, it reads them and other objectives the sentences, or the captions; with captions
+    and sentences, the captions are read by objectives on images alone.
     """
     texts = ParallelTexts(data)
     offers = Offers(
@@ -132,26 +134,32 @@ def pretraining(data: NumberWorldData, request: DataRequest) -> PreparedData:
     objectives = build_objectives(request.objectives, context)
     forms = {name: find_objective(name).needs for name in objectives}
     on_pairs = any(need in PAIRS for needs in forms.values() for need in needs)
+    told_apart = on_pairs or data.texts == "captions-and-sentences"
+
+    def captioned(needs: Sequence[str]) -> bool:
+        if data.texts == "captions-and-sentences":
+            return bool(set(needs) & {REGIONS, REGION_FEATURES})
+        return data.texts == "captions" or (data.texts == "captions-and-translations" and not set(needs) & set(PAIRS))
 
     def inputs(side: str, needs: Sequence[str]) -> Source[Inputs]:
-        if data.texts == "captions" or (data.texts == "captions-and-translations" and not set(needs) & set(PAIRS)):
-            captioned = world_captions.captions(
+        if captioned(needs):
+            told = world_captions.captions(
                 data.side(side), data.count(side), data.draw("captions", side), numbers=data.numbers
             )
-            return number_world.captions(*captioned, data.languages)
+            return number_world.captions(*told, data.languages)
         if TARGETS in needs:
             sides = zip(*texts.translated(side), strict=True)
             return TargetSource(*(InputSource(monolingual(said, number_world.specials())) for said in sides))
         alone = monolingual(
             (sentence for meaning in texts.meanings(side) for sentence in meaning), number_world.specials()
         )
-        if data.texts == "sentences" or (on_pairs and TRANSLATIONS not in needs):
+        if data.texts == "sentences" or (told_apart and TRANSLATIONS not in needs):
             return InputSource(alone)
         beside = translations(texts.translated(side), number_world.specials())
         return InputSource(beside if on_pairs else Packed.joined(alone, beside))
 
     def source(side: str) -> ObjectiveSource | SourcesOfObjectives:
-        if on_pairs:
+        if told_apart:
             return SourcesOfObjectives({name: inputs(side, needs) for name, needs in forms.items()}, objectives)
         return ObjectiveSource(inputs(side, ()), Objectives(objectives))
 

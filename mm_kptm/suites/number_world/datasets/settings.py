@@ -53,8 +53,11 @@ class NumberWorldData(SentenceVectorSettings):
     rerank: int | None = None  #: candidates that a first stage leaves to the cross-encoder; all pairs when null
     rerank_sample: int = 32  #: texts scored against all images as well, to measure what the first stage loses
     scores: Path | None = None  #: a folder that keeps scores of retrieval, so that a ranking that was killed goes on
-    texts: Literal["captions", "sentences", "translations", "captions-and-translations"] = "captions"
-    """Texts of pretraining; the last: translations where an objective needs them, captions with scenes elsewhere."""
+    texts: Literal["captions", "sentences", "translations", "captions-and-translations", "captions-and-sentences"] = (
+        "captions"
+    )
+    """Texts of pretraining. The last two: translations where an objective needs them, and elsewhere captions with
+    scenes; the very last one has captions with scenes where an objective needs images, and elsewhere sentences."""
     made: MadeLanguage | None = None  #: the language `made` of sentences, at a set distance from another one
     bitext: int | None = None  #: training sentences whose translations are known; all when null
     captions: Literal["numbers", "owners"] = "numbers"  #: what captions of two towers call the numbers of a scene by

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mm_kptm.train.parallel.processes import rank_and_world_size
+from mm_kptm.train.parallel.processes import is_stand_in, rank_and_world_size
 
 Gradient = Literal["summed", "own", "none"]
 
@@ -22,13 +22,14 @@ Gradient = Literal["summed", "own", "none"]
 class GatheredRows:
     """The rows of every process, in order of rank."""
 
-    rows: Tensor  #: [N, D]
+    rows: Tensor  #: [N, D]; in a process that stands in, its own rows behind them
     start: int  #: where the rows of this process begin
 
 
 def counts_of_processes(count: int, device: torch.device) -> list[int]:
-    """Number of rows that each process holds, in order of rank."""
+    """Number of rows that each process holds, in order of rank; none of one that stands in."""
     _, processes = rank_and_world_size()
+    count = 0 if is_stand_in() else count
     if processes == 1:
         return [count]
     counts = [torch.zeros(1, dtype=torch.long, device=device) for _ in range(processes)]
@@ -49,13 +50,14 @@ def gather_rows(rows: Tensor, *, gradient: Gradient = "summed") -> GatheredRows:
     if processes == 1:
         return GatheredRows(rows.detach() if gradient == "none" else rows, 0)
     counts = counts_of_processes(len(rows), rows.device)
-    start = sum(counts[:rank])
+    start = sum(counts[: None if is_stand_in() else rank])
+    beside = [rows] if is_stand_in() else []  # for itself: its loss, of weight zero, has a positive pair
     if gradient == "summed":
-        return GatheredRows(_SummedGather.apply(rows, counts), start)
-    parts = _all_gather(rows.detach(), counts)
+        return GatheredRows(torch.cat([_SummedGather.apply(rows[: counts[rank]], counts), *beside]), start)
+    parts = _all_gather(rows.detach()[: counts[rank]], counts)
     if gradient == "own":
-        parts[rank] = rows
-    return GatheredRows(torch.cat(parts), start)
+        parts[rank] = rows[: counts[rank]]
+    return GatheredRows(torch.cat([*parts, *(one.detach() for one in beside)]), start)
 
 
 class _SummedGather(torch.autograd.Function):

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mm_kptm.errors import UserError
-from mm_kptm.vision.contrastive.losses.gathering import gather_rows
+from mm_kptm.train.parallel.processes import all_gather_rows
 
 
 class KeyQueue(nn.Module):
@@ -38,7 +38,7 @@ class KeyQueue(nn.Module):
     @torch.no_grad()
     def enqueue(self, keys: Tensor) -> None:
         """Write the keys [B, D] of every process over the oldest ones; of more than K the last stay."""
-        keys = gather_rows(keys.detach(), gradient="none").rows
+        keys = all_gather_rows(keys)
         size, start = len(self.keys), int(self.pointer)
         places = (start + torch.arange(len(keys), device=keys.device)) % size
         self.keys[places[-size:]] = keys[-size:].to(self.keys.dtype)

@@ -49,6 +49,7 @@ def neighbours(rows: Tensor) -> Iterator[Tensor]:
     if processes == 1:
         return
     counts = counts_of_processes(len(rows), rows.device)
+    rows = rows[: counts[rank]]  # none of a process that stands in
     for step in range(1, processes):
         rows = _HandOn.apply(rows, counts[(rank + step) % processes])
         yield rows

@@ -13,6 +13,7 @@ from mm_kptm.errors import UserError
 from mm_kptm.nn.assembly import Assembled, join
 from mm_kptm.nn.steps import Stream
 from mm_kptm.nn.sublayers import bert_norm
+from mm_kptm.vision.modules.single_stream.region_refiner import RegionRefiner
 from mm_kptm.vision.modules.two_stream.region_embeddings import SummedRegionEmbedding
 
 
@@ -21,8 +22,8 @@ class RegionsThenText(nn.Module):
 
     .. math:: \mathrm{LN}([r_1 \dots r_n, w_1 \dots w_m] + p_0 \dots p_{n + m - 1})
 
-    where :math:`r = \mathrm{LN}(W_f f + W_b b)` and words have no norm of their own. Either part may be missing. The
-    attention mask of the text is kept.
+    where :math:`r = \mathrm{LN}(W_f f + W_b b)` and words have no norm of their own; a refiner may come between the
+    regions and the sum. Either part may be missing. The attention mask of the text is kept.
 
     Args:
         vocab_size: rows of the word table.
@@ -30,18 +31,27 @@ class RegionsThenText(nn.Module):
         region_dim: width of the regions' features.
         max_positions: rows of the position table.
         dropout: of the sum.
+        refiner: of the embedded regions of an image.
 
     Raises:
         UserError: neither text nor regions, or more rows than there are positions.
     """
 
     def __init__(
-        self, vocab_size: int, dim: int, *, region_dim: int, max_positions: int = 514, dropout: float = 0.1
+        self,
+        vocab_size: int,
+        dim: int,
+        *,
+        region_dim: int,
+        max_positions: int = 514,
+        dropout: float = 0.1,
+        refiner: RegionRefiner | None = None,
     ) -> None:
         super().__init__()
         self.word = nn.Embedding(vocab_size, dim)
         self.position = nn.Embedding(max_positions, dim)
         self.regions = SummedRegionEmbedding(region_dim, dim, dropout=dropout)
+        self.refiner = refiner
         self.norm = bert_norm(dim)
         self.drop = nn.Dropout(dropout)
 
@@ -65,6 +75,8 @@ class RegionsThenText(nn.Module):
         _, rows = inputs.repeat_shared()
         assert inputs.regions is not None
         embedded: Tensor = self.regions(inputs.regions)
+        if self.refiner is not None:
+            embedded = self.refiner(embedded, inputs.regions.layout)
         return embedded if rows is EVERY_ROW or not isinstance(rows, Tensor) else embedded.index_select(0, rows)
 
     def _placed(self, x: Tensor, layout: SequenceLayout) -> Tensor:

@@ -59,6 +59,19 @@ def test_captions_with_scenes_stand_beside_translations() -> None:
     assert inputs["translation-language-modeling"].batch([0], seeded(0)).regions is None
 
 
+def test_pictures_stand_beside_sentences_and_translations() -> None:
+    data = replace(DATA, texts="captions-and-sentences")
+    names = ("masked-tokens", "translation-language-modeling", "xlco", "image-grounded-masked-tokens")
+    asked = DataRequest(find("uc2"), None, "none", dict.fromkeys(names, 1.0))
+    inputs = pretraining(data, asked).sources["train"]().inputs  # type: ignore[attr-defined]  # by objective
+    shown = {name: one.batch([0, 1], seeded(0)).regions is not None for name, one in inputs.items()}
+    assert shown == dict.fromkeys(names, False) | {"image-grounded-masked-tokens": True}
+    assert len(inputs["masked-tokens"]) == 24 and len(inputs["translation-language-modeling"]) == 24
+    alone = replace(asked, objectives={"masked-tokens": 1.0, "image-grounded-masked-tokens": 1.0})
+    inputs = pretraining(data, alone).sources["train"]().inputs  # type: ignore[attr-defined]  # by objective
+    assert len(inputs["masked-tokens"]) == 24, "sentences, without their translations"
+
+
 def test_sizes_come_from_the_extended_vocabulary() -> None:
     assert parallel_sentences(DATA, request()).sizes["vocab_size"] == len(vocabulary())
     assert parallel_sentences(MADE, request()).sizes["vocab_size"] > len(vocabulary())
