@@ -26,19 +26,23 @@ else:  # all registered datasets and kinds of knowledge injection, plug-ins incl
 
 
 Scalar = bool | int | float | str
-Size = int | float | bool | str | dict[str, Any]  #: a dict holds the sizes of a part, or of parts by name
+#: A list holds one size per layer or stage; a dict the sizes of a part, or of parts by name.
+Size = int | float | bool | str | list[Any] | dict[str, Any]
 
 
 @dataclass(frozen=True)
 class VisionSettings:
     """Backbone that turns the pictures of `data.images` into regions, inside the model."""
 
-    backbone: str = "resnet50"  #: any model of timm, or patches of raw pixels (ViLT)
+    backbone: str = "resnet50"  #: any model of timm, patches of raw pixels (ViLT), or caffe-resnet50 (101, 152)
     weights: Path | None = None  #: a file of timm or torchvision; fresh weights when null or none
+    regions: Literal["cells", "boxes"] = "cells"
+    """What becomes a region: each cell of the backbone's map, or each box of `data.boxes` (Fast R-CNN as in VL-BERT,
+    with a caffe-resnet)."""
     trainable: bool = True  #: whether it is trained, its BatchNorm statistics included
     freeze_batch_norm: bool = False  #: whether BatchNorm keeps the statistics of `weights` all the same
     size: int | None = None  #: side of the pictures in pixels, or their short side; as published when null
-    longest: int | None = None  #: longest side of pictures that keep their shape; squares when null
+    longest: int | None = None  #: longest side of pictures that keep their shape; squares when null, 1000 for boxes
     patch: int = 32  #: side of a patch of `patches`, in pixels
     kernel: int | None = None  #: side of the convolution to the encoder's width; that of the system when null
     pool: int | None = None  #: cells max-pooled into one, along each side; that of the system when null

@@ -254,6 +254,32 @@ def test_a_missing_network_ends_in_one_sentence_and_what_was_fetched_stays(archi
     assert (out / "archives" / kept).is_file()
 
 
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        ("ENOSPC", "(no space is left on the disk; free some and start again)"),
+        ("ECONNREFUSED", "(the registry cannot be reached)"),
+        ("E418", "(npm error code E418)"),
+    ],
+)
+def test_a_download_that_fails_says_why_and_what_was_fetched_stays(
+    archives, tmp_path, monkeypatch, capsys, code, sentence
+):
+    client = tmp_path / "bin" / "npm"
+    client.parent.mkdir()
+    client.write_text(f"#!/bin/sh\necho 'npm error code {code}' >&2\nexit 1\n")
+    client.chmod(0o755)
+    monkeypatch.setenv("PATH", str(client.parent), prepend=":")
+    out = tmp_path / "tier"
+    (out / "archives").mkdir(parents=True)
+    kept = packages.ANNOTATIONS.file
+    (out / "archives" / kept).write_bytes((archives / kept).read_bytes())
+    assert cli.main([*ASKED, "--out", str(out)]) == 2
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("mm-kptm")]
+    assert sentence in said and "--archives" in said
+    assert [path.name for path in (out / "archives").iterdir()] == [kept], "no half of a file is left"
+
+
 def test_a_full_disk_ends_in_one_sentence(archives, tmp_path, monkeypatch, capsys):
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
