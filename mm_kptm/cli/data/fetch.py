@@ -39,6 +39,13 @@ def add_verbs(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         metavar="N",
         help="pieces of the byte-level BPE that is trained on the sentences; 0: none (default: 8000)",
     )
+    parallel.add_argument(
+        "--max-words",
+        type=int,
+        default=100,
+        metavar="N",
+        help="pairs with more words on either side are dropped (default: 100)",
+    )
     parallel.add_argument("--out", type=Path, default=Path("parallel"), help="folder to write (default: parallel)")
     add_json(parallel)
     parallel.set_defaults(run=_fetch_parallel)
@@ -73,7 +80,7 @@ def _fetch_parallel(options: argparse.Namespace) -> int:
     from mm_kptm.crosslingual.corpora.parallel_packages import build, chosen
 
     packages = chosen(options.packages.split(","))
-    built = build(packages, options.languages.split(","), options.out, options.archives)
+    built = build(packages, options.languages.split(","), options.out, options.archives, max_words=options.max_words)
     texts = [path for path in built.files if path.suffix not in (".json", ".jsonl")]
     if options.vocab_size and texts:
         from mm_kptm.data.tokenizers.training import train_tokenizer

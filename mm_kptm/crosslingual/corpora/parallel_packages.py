@@ -24,6 +24,7 @@ from mm_kptm.io.atomic import write_json, write_lines
 from mm_kptm.io.package_archives import PackageArchive
 
 SOURCE = "en"  #: language of the messages
+MAX_WORDS = 100  #: of either side of a pair
 ARTICLES = 30  #: of the declaration, besides its preamble
 #: Codes of the declaration's texts by the codes of catalogues, where several texts are in one language.
 DECLARATIONS = {
@@ -91,7 +92,12 @@ def chosen(names: Sequence[str]) -> list[ParallelPackage]:
 
 
 def build(
-    packages: Sequence[ParallelPackage], languages: Sequence[str], out: Path, archives: Path | None = None
+    packages: Sequence[ParallelPackage],
+    languages: Sequence[str],
+    out: Path,
+    archives: Path | None = None,
+    *,
+    max_words: int = MAX_WORDS,
 ) -> Built:
     """Write the bitext of packages.
 
@@ -104,10 +110,16 @@ def build(
         languages: beside English.
         out: folder of the files.
         archives: folder that holds the archives; None: they are downloaded into ``out/archives``.
+        max_words: pairs with more words on either side are dropped.
 
     Raises:
         UserError: a download failed, an archive is not the published one, or a language is in none of them.
     """
+    if max_words < Words().least:
+        raise UserError(
+            f"sentences of at most {max_words} words were asked for, but those of fewer than {Words().least} are left "
+            "out in any case; allow more"
+        )
     for language in languages:
         if language == SOURCE or language not in DECLARATIONS:
             known = ", ".join(one for one in DECLARATIONS if one != SOURCE)
@@ -115,9 +127,10 @@ def build(
     built = Built()
     pairs: dict[str, dict[str, list[Pair]]] = {}
     for package in packages:
+        there = _translated(package, languages)
         opened = {
             archive: archive.found(archives) if archives is not None else archive.fetched(out / "archives")
-            for archive in _archives(package, languages)
+            for archive in _archives(package, there)
         }
         about: list[dict[str, object]] = [
             {
@@ -138,40 +151,50 @@ def build(
             about[0]["articles"] = {language: len(texts) for language, texts in rows.items()}
         else:
             named, texts = TEXTS[package.kind]
-            found = {language: list(texts(package, opened, language)) for language in languages}
+            found = {language: list(texts(package, opened, language)) for language in there}
             about[0]["pairs"] = {language: len(of_language) for language, of_language in found.items()}
-            together = pairs.setdefault(named, {language: [] for language in languages})
+            together = pairs.setdefault(named, {})
             for language, of_language in found.items():
-                together[language] += of_language
+                together.setdefault(language, []).extend(of_language)
         built.sources += about
     for named, by_language in pairs.items():
-        built.sources.append({"file": named, **_write_pairs(named, by_language, out, built)})
+        built.sources.append({"file": named, **_write_pairs(named, by_language, out, built, max_words)})
     write_json(out / "sources.json", built.sources, indent=1)
     built.files.append(out / "sources.json")
     return built
 
 
-def _archives(package: ParallelPackage, languages: Sequence[str]) -> list[PackageArchive]:
-    """The archives of a package, its translations included.
+def _translated(package: ParallelPackage, languages: Sequence[str]) -> list[str]:
+    """The languages that a package has translations into; of catalogues this is seen when they are read.
 
     Raises:
-        UserError: translations are published apart, and there are none in one of the languages.
+        UserError: translations are published apart, and in none of the languages.
     """
-    if package.translations and (missing := [one for one in languages if one not in package.translations]):
-        raise UserError(
-            f"{package.name} has translations into {', '.join(package.translations)}, not {missing[0]!r}; leave that "
-            "language out, or that package"
-        )
+    if not package.translations:
+        return list(languages)
+    if there := [language for language in languages if language in package.translations]:
+        return there
+    raise UserError(
+        f"{package.name} has translations into {', '.join(package.translations)}, not {', '.join(languages)}; add one "
+        "of these languages, or leave that package out"
+    )
+
+
+def _archives(package: ParallelPackage, languages: Sequence[str]) -> list[PackageArchive]:
+    """The archives of a package, those of its translations included."""
     apart = (archive for language in languages for archive in package.translations.get(language, ()))
     return [package.archive, *package.others, *apart]
 
 
-def _write_pairs(name: str, messages: Mapping[str, Sequence[Pair]], out: Path, built: Built) -> dict[str, object]:
+def _write_pairs(
+    name: str, messages: Mapping[str, Sequence[Pair]], out: Path, built: Built, max_words: int
+) -> dict[str, object]:
     """Clean the texts of every language and write them; returns counts, with those of every rule."""
     kept, dropped = {}, {}
     translations: dict[str, dict[str, str]] = {}  # by English message
     for language, pairs in messages.items():
-        rules: list[Rule] = [Untranslated(), Words(), *CLEANING[name], Distinct()]
+        at_most = WordCount(most=(max_words, max_words))
+        rules: list[Rule] = [Untranslated(), Words(), at_most, *CLEANING[name], Distinct()]
         cleaned = clean((tuple(" ".join(text.split()) for text in pair) for pair in pairs), rules)  # type: ignore[misc]  # two sides stay two
         if not cleaned.pairs:
             raise UserError(f"the {name.replace('-', ' ')} hold no sentence in {language!r}; leave that language out")
@@ -234,7 +257,7 @@ TEXTS: Mapping[str, tuple[str, Callable[[ParallelPackage, Mapping[PackageArchive
 #: Rules beside those of every text, by the beginning of the files.
 CLEANING: Mapping[str, tuple[Rule, ...]] = {
     "catalogues": (SamePlaceholders(),),
-    "manual-pages": (WordCount(), LengthRatio()),
+    "manual-pages": (LengthRatio(),),
 }
 #: What a line of the texts in all languages is called.
 ROWS = {"catalogues": "message", "manual-pages": "paragraph"}

