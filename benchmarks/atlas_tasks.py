@@ -41,7 +41,7 @@ SPLITS = {
     "hop": {"test": "true facts", "test-swapped": "swapped facts, scored by them", "test-none": "no facts"},
 }  # fmt: skip
 TITLES = {
-    "compositions": "Composed drawings: who is there, and what do they have?",
+    "compositions": "Composed drawings: who is there, and what they have",
     "counting": "Counting drawings that a name means",
     "facts": "Regions of countries: facts that training never asks for",
     "hop": "Two steps: the script of the official language",
