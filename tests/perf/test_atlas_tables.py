@@ -58,6 +58,4 @@ def test_controls_stand_last_and_in_italics(rows):
 
     lines = markdown_table(Table("Title", tuple(rows.values()), "Note.")).splitlines()
     assert lines[0] == "**Title.** Note."
-    assert lines[-1].startswith(
-        "| *chance: drawings of training* | accuracy | 20.0 |"
-    )
+    assert lines[-1].startswith("| *chance: drawings of training* | accuracy | 20.0 |")
