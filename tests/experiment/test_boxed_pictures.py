@@ -24,7 +24,15 @@ from mm_kptm.nn.backbones.caffe_resnet import CaffeResNet
 from mm_kptm.vision.modules.roi_regions import RoiRegions
 from tests.stores import write_regions
 
-SMALL = {"dim": 16, "num_layers": 1, "num_heads": 2, "ffn_dim": 32, "visual_dim": 16, "box_frequencies": 2}
+SMALL = {
+    "dim": 16,
+    "num_layers": 1,
+    "num_heads": 2,
+    "ffn_dim": 32,
+    "visual_dim": 16,
+    "box_frequencies": 2,
+    "visual_scale": 0.3,
+}
 BOXES = ([[0, 0, 32, 24], [16, 12, 48, 36]], [[8, 0, 40, 48]])
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from functools import cache, partial
-from typing import NamedTuple
 
 import numpy as np
 
@@ -32,7 +32,8 @@ KINDS, MOST = 3, 4  #: concepts of a scene, and copies of each
 ANSWERS = tuple(map(str, range(MOST + 1)))
 
 
-class Counted(NamedTuple):
+@dataclass(frozen=True)
+class Counted:
     """A scene and the concept that is counted in it.
 
     Args:

@@ -94,8 +94,8 @@ def _nearest(data: AtlasData, side: Side) -> float:
     codes = {style: [of[one].code for one, hand in known if hand == style] for style in data.styles}
     rows = np.concatenate([drawn_small(data.atlas, style, codes[style]) for style in data.styles])
     squares = (rows**2).sum(1)[None] - 2 * asked @ rows.T
-    for place, concept in enumerate(side.concepts):
-        squares[place, [at for at, key in enumerate(known) if key == (concept, side.style)]] = np.inf
+    for row, concept in enumerate(side.concepts):
+        squares[row, [at for at, key in enumerate(known) if key == (concept, side.style)]] = np.inf
     nearest = squares.argmin(axis=1).tolist()
     return float(
         np.mean([of[known[at][0]].subgroup == of[one].subgroup for at, one in zip(nearest, side.concepts, strict=True)])
