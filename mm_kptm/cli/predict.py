@@ -34,11 +34,15 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 def _predict(options: argparse.Namespace) -> int:
     from mm_kptm.experiment.predict import predict
     from mm_kptm.tasks.protocol import write_predictions
+    from mm_kptm.train.parallel.processes import is_main_process, process_group
 
     if options.out is not None and options.out.is_dir():
         raise UserError(f"--out is {options.out}, a folder, but names the file to write")
-    with only_json(True):
+    with only_json(True), process_group():
         rows = predict(options.folder, split=options.split, file=options.input)
+        first = is_main_process()
+    if not first:
+        return 0
     if options.out is None:
         sys.stdout.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     else:
@@ -49,9 +53,13 @@ def _predict(options: argparse.Namespace) -> int:
 
 def _submit(options: argparse.Namespace) -> int:
     from mm_kptm.experiment.predict import submit
+    from mm_kptm.train.parallel.processes import is_main_process, process_group
 
-    with only_json(options.json):
+    with only_json(options.json), process_group():
         files = submit(options.folder, split=options.split, folder=options.out)
+        first = is_main_process()
+    if not first:
+        return 0
     if options.json:
         print_json(list(files))
     else:

@@ -13,6 +13,7 @@ from mm_kptm.datasets.protocol import PRETRAINING, datasets
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.kinds.protocol import KnowledgeKind, find_kind, knowledge_kinds
 from mm_kptm.objectives.continual import ContinualSchedule
+from mm_kptm.objectives.drawn import DrawnObjectives
 from mm_kptm.tasks.adversarial_training import AdversarialSettings
 from mm_kptm.tasks.transfer import TransferSettings
 from mm_kptm.train.settings import TrainSettings
@@ -133,6 +134,9 @@ class Experiment:
     stages: dict[str, tuple[int, ...]] = field(
         default_factory=dict
     )  #: steps of each objective in every stage (continual pretraining, ERNIE 2.0)
+    objectives_per_step: Literal["all", "one"] = "all"
+    """all: the weighted sum of the losses of all objectives; one: a step trains one of them, drawn by the weights, as
+    UNITER does."""
     adversarial: AdversarialSettings | None = None  #: perturb the inputs while training (VILLA); null for none
     factors: dict[str, bool] = field(default_factory=dict)
     """Levels of the factors that a comparison crosses, such as {graph: true, picture: false}: it prints their effects
@@ -161,6 +165,11 @@ class Experiment:
             )
         if self.transfer is not None and self.task is None:
             raise UserError("transfer is of a task, but there is none; leave it out where objectives are trained alone")
+        if self.objectives_per_step not in ("all", "one"):
+            raise UserError(f"objectives_per_step is {self.objectives_per_step!r} but must be one of all, one")
+        if self.objectives_per_step == "one" and (self.task is not None or self.stages):
+            instead = f"the task {self.task} is trained beside them" if self.task is not None else "stages say which"
+            raise UserError(f"objectives_per_step is one, but {instead}; leave it at all")
         if self.stages:
             self._check_stages()
 
@@ -176,8 +185,10 @@ class Experiment:
             raise UserError(f"stages have {steps} steps in all, but train.steps is {self.train.steps}; make them equal")
 
     @property
-    def schedule(self) -> ContinualSchedule | None:
-        """Continual-pretraining schedule; None without stages."""
+    def schedule(self) -> ContinualSchedule | DrawnObjectives | None:
+        """Objective of each step, by stages or drawn; None where all are trained in every step."""
+        if self.objectives_per_step == "one":
+            return DrawnObjectives(self.objectives, self.train.seed)
         return ContinualSchedule(self.stages) if self.stages else None
 
     @property

@@ -76,6 +76,8 @@ class Geometry(Protocol):
     """Score of a model by a query: the vector that the true answer is near to, or has a large product with."""
 
     width: int  #: real values of a dim
+    normal: bool  #: whether vectors start from a standard normal distribution, as published; else as Glorot's
+    penalty: float  #: of the lengths of the vectors of a triple and of its negatives, as pykeen regularises the model
 
     def tail_query(self, heads: Tensor, relations: Tensor) -> Tensor:
         """What tails are compared with, [B, D]."""
@@ -99,7 +101,7 @@ class Geometry(Protocol):
 class _Distance:
     """Scores that are negative distances."""
 
-    norm = 2.0
+    norm, normal, penalty = 2.0, False, 0.0
 
     def score(self, queries: Tensor, answers: Tensor) -> Tensor:
         return -torch.linalg.vector_norm(queries - answers, ord=self.norm, dim=-1)
@@ -163,7 +165,7 @@ class RotatEGeometry(_Distance):
 class DistMultGeometry(_Product):
     """DistMult."""
 
-    width = 1
+    width, normal, penalty = 1, False, 0.0
 
     def tail_query(self, heads: Tensor, relations: Tensor) -> Tensor:
         return heads * relations
@@ -173,9 +175,9 @@ class DistMultGeometry(_Product):
 
 
 class ComplExGeometry(_Product):
-    """ComplEx."""
+    """ComplEx; starts from a standard normal distribution as its released code and pykeen."""
 
-    width = 2
+    width, normal, penalty = 2, True, 0.01
 
     def tail_query(self, heads: Tensor, relations: Tensor) -> Tensor:
         return _times(heads, relations)
@@ -259,9 +261,11 @@ class SharedNegativesTraining:
         self._updates = (optimizer(self.entities, settings.lr), optimizer(self.relations, settings.lr))
 
     def _drawn(self, rows: int, width: int) -> Tensor:
-        """Uniform values as Glorot and Bengio 2010 draw them for ``width`` inputs and outputs."""
-        bound = math.sqrt(3 / width)
-        return torch.empty(rows, width).uniform_(-bound, bound, generator=self._generator).to(self.device)
+        """Standard normal values, or uniform ones as Glorot and Bengio 2010 draw them for as many outputs as inputs."""
+        values, bound = torch.empty(rows, width), math.sqrt(3 / width)
+        if self._geometry.normal:
+            return values.normal_(generator=self._generator).to(self.device)
+        return values.uniform_(-bound, bound, generator=self._generator).to(self.device)
 
     def epochs(self) -> list[float]:
         """Train; the mean loss of every epoch.
@@ -308,6 +312,11 @@ class SharedNegativesTraining:
         padded = F.pad(queries, (0, 0, 0, blocks * size - count)).unflatten(0, (blocks, size))
         false = geometry.scores(padded, negatives.unflatten(0, (blocks, -1))).flatten(0, 1)[:count]
         loss = _LOSSES[self.settings.loss](true, false, self.settings)
+        if geometry.penalty:
+            kept, replaced = (heads, tails) if corrupt_tails else (tails, heads)
+            loss = loss + geometry.penalty * sum(
+                _mean_length(rows, geometry.width) for rows in (kept, kept, steps, steps, replaced, negatives)
+            )
         gradients = torch.autograd.grad(loss, (entities, relations))
         self._update(self.entities, rows, entities, gradients[0], 0, geometry.constrain_entities)
         self._update(self.relations, kinds, relations, gradients[1], 1, geometry.constrain_relations)
@@ -337,6 +346,11 @@ def _softplus(true: Tensor, false: Tensor, _: SharedNegatives) -> Tensor:
 
 
 _LOSSES: Mapping[str, Callable[[Tensor, Tensor, SharedNegatives], Tensor]] = {"nssa": _nssa, "softplus": _softplus}
+
+
+def _mean_length(rows: Tensor, width: int) -> Tensor:
+    """Mean length of vectors, over the square root of their dim."""
+    return torch.linalg.vector_norm(rows, dim=-1).mean() / math.sqrt(rows.shape[-1] / width)
 
 
 def _times(left: Tensor, right: Tensor, *, conjugate: bool = False) -> Tensor:
