@@ -32,13 +32,7 @@ from mm_kptm.train.evaluation import evaluate as measure
 from mm_kptm.train.loading import Copies, Loader, num_workers_for, prefetch
 from mm_kptm.train.log import Log
 from mm_kptm.train.losses import Losses
-from mm_kptm.train.monitor import (
-    check_monitored_measure,
-    check_monitored_split,
-    is_better,
-    monitored,
-    out_of_patience,
-)
+from mm_kptm.train.monitor import check_monitored_measure, check_monitored_split, new_best, out_of_patience
 from mm_kptm.train.optim import lr_at, set_lr
 from mm_kptm.train.parallel.processes import barrier, is_main_process, rank_and_world_size, standing_in
 from mm_kptm.train.parallel.protocol import accelerator_for, parallel_for, parallel_strategy
@@ -323,11 +317,11 @@ class _Run(Generic[BatchT]):
 
     def _is_best(self, evaluations: dict[str, Evaluation]) -> bool:
         """Whether the monitored measure is a new best; records it if so."""
-        value = monitored(self._settings, {split: found.means for split, found in evaluations.items()})
-        if value is None or not is_better(self._settings, value, self._best and self._best["value"]):
-            return False
-        self._best = {"value": value, "step": self._step}
-        return True
+        means = {split: found.means for split, found in evaluations.items()}
+        value = new_best(self._settings, means, self._best and self._best["value"])
+        if value is not None:
+            self._best = {"value": value, "step": self._step}
+        return value is not None
 
     @property
     def _out_of_patience(self) -> bool:

@@ -79,6 +79,12 @@ def is_better(settings: TrainSettings, value: float, best: float | None) -> bool
     return value < best if lower_is_better(settings.monitor or "") else value > best
 
 
+def new_best(settings: TrainSettings, means: Mapping[str, Mapping[str, float]], best: float | None) -> float | None:
+    """Value of the monitored measure where it beats the best so far; see :func:`monitored`."""
+    value = monitored(settings, means)
+    return value if value is not None and is_better(settings, value, best) else None
+
+
 def out_of_patience(settings: TrainSettings, step: int, best: int) -> bool:
     """Whether ``settings.patience`` evaluations brought no better value; a function of the step and the best one.
 
