@@ -74,7 +74,8 @@ def main() -> None:
     options = parser.parse_args()
     comparison = read_comparison(options.demo)
     path = options.docs / "atlas-results.json"
-    kept = {"tasks": found} if (found := json.loads(path.read_text(encoding="utf-8")).get("tasks")) else {}
+    known = json.loads(path.read_text(encoding="utf-8"))
+    kept = {key: known[key] for key in ("tasks_version", "tasks") if key in known}
     text = json.dumps({**results(comparison), **kept}, indent=1, ensure_ascii=False) + "\n"
     path.write_text(text, encoding="utf-8")
     write_section(options.docs / "atlas.md", BEGIN, END, markdown(comparison))

@@ -44,8 +44,11 @@ def theirs(graph: Path, *, epochs: int, seed: int) -> tuple[float, float]:
     from pykeen.triples import TriplesFactory
 
     train = TriplesFactory.from_path(graph / "train.tsv")
-    ids = {"entity_to_id": train.entity_to_id, "relation_to_id": train.relation_to_id}
-    valid, test = (TriplesFactory.from_path(graph / f"{part}.tsv", **ids) for part in ("valid", "test"))
+    entities, relations = train.entity_to_id, train.relation_to_id
+    valid, test = (
+        TriplesFactory.from_path(graph / f"{part}.tsv", entity_to_id=entities, relation_to_id=relations)
+        for part in ("valid", "test")
+    )
     found = pipeline(
         training=train,
         validation=valid,

@@ -28,6 +28,7 @@ from mm_kptm.experiment.settings import Experiment
 from mm_kptm.report import Row, Run, Table, bootstrap, read_run
 from mm_kptm.report.languages import script_of
 from mm_kptm.report.runs import Prediction
+from mm_kptm.suites.atlas.data.atlas import ATLAS_VERSION
 
 FILES = Path(__file__).parents[1] / "experiments" / "atlas"
 FOLDS = {"compositions": 5, "counting": 1, "facts": 5, "hop": 5}  #: trained runs of every task
@@ -41,7 +42,7 @@ SPLITS = {
     "hop": {"test": "true facts", "test-swapped": "swapped facts, scored by them", "test-none": "no facts"},
 }  # fmt: skip
 TITLES = {
-    "compositions": "Composed drawings: who is there, and what do they have?",
+    "compositions": "Composed drawings: who is there, and what they have",
     "counting": "Counting drawings that a name means",
     "facts": "Regions of countries: facts that training never asks for",
     "hop": "Two steps: the script of the official language",
@@ -116,6 +117,7 @@ def main() -> None:
     write_section(options.docs / "atlas.md", BEGIN, END, "\n".join(markdown_table(one) for one in tables))
     path = options.docs / "atlas-results.json"
     results = json.loads(path.read_text(encoding="utf-8"))
+    results["tasks_version"] = ATLAS_VERSION
     results["tasks"] = [
         {
             "title": one.title,

@@ -17,7 +17,8 @@ from statistics import median
 import numpy as np
 import torch
 
-from mm_kptm.knowledge.embedding.shared_negatives import GEOMETRIES, SharedNegatives, SharedNegativesTraining
+from mm_kptm.knowledge.embedding.geometries import GEOMETRIES
+from mm_kptm.knowledge.embedding.shared_negatives import SharedNegatives, SharedNegativesTraining
 
 BATCH, BLOCK, DIM, RELATIONS, WARM = 1024, 32, 100, 200, 10
 

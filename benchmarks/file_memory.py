@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MEGABYTE = 10**6
+SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+ANSWERS = ("yes", "no", "red", "two")
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class FileCase:
 
     lines: Callable[[random.Random], Iterator[str]]  #: without end, cut at the size
     name: str  #: of the file
-    command: tuple[str, ...]  #: words for ``mm-kptm``; ``FILE`` stands for the file
+    command: tuple[str, ...]  #: words for ``mm-kptm``; ``FILE`` stands for the file, ``RUN`` for a run that tests on it
     bar: float  #: most bytes of memory a byte of the file
     start: str = ""
     end: str = ""  #: takes the place of the separator of the last line
@@ -48,6 +50,14 @@ class FileCase:
 
 def _text(dice: random.Random, words: int) -> str:
     return " ".join(f"word{dice.randrange(5000)}" for _ in range(words))
+
+
+def _answered(dice: random.Random) -> Iterator[str]:
+    number = 0
+    while number := number + 1:
+        people = [{"answer": dice.choice(ANSWERS), "answer_confidence": "yes", "answer_id": n} for n in range(1, 11)]
+        about = {"question_type": "what is", "multiple_choice_answer": "yes", "answer_type": "other"}
+        yield json.dumps({**about, "answers": people, "image_id": number // 3, "question_id": number})
 
 
 def _pairs(dice: random.Random) -> Iterator[str]:
@@ -94,6 +104,28 @@ def _validate(task: str, *options: str) -> tuple[str, ...]:
     return ("data", "validate", task, "FILE", *options)
 
 
+EXPERIMENT = """\
+name: run
+out: {folder}
+task: sentence-classification
+encoder: {{recipe: bert-base, sizes: {{dim: 8, num_heads: 2, num_layers: 1, ffn_dim: 8, max_positions: 32}}}}
+data: {{name: custom-text, train: {folder}/train.jsonl, test: {file}, vocabulary: {folder}/vocab.txt, max_length: 32}}
+train: {{steps: 1, batch_size: 64}}
+"""
+
+
+def trained_on(file: Path) -> Path:
+    """A run beside a file that is its split ``test``."""
+    from mm_kptm import fit
+
+    folder = file.parent
+    (folder / "vocab.txt").write_text("\n".join([*SPECIALS, *(f"word{number}" for number in range(5000))]))
+    lines = _classified(random.Random(1))
+    (folder / "train.jsonl").write_text("".join(f"{next(lines)}\n" for _ in range(64)))
+    (folder / "run.yaml").write_text(EXPERIMENT.format(folder=folder, file=file))
+    return fit(folder / "run.yaml", progress=False).folder
+
+
 CASES: dict[str, FileCase] = {
     "validate-jsonl": FileCase(_classified, "a.jsonl", _validate("sentence-classification"), 3),
     "validate-pairs": FileCase(_pairs, "a.jsonl", _validate("entailment"), 3),
@@ -103,6 +135,9 @@ CASES: dict[str, FileCase] = {
     "validate-vqa-v2": FileCase(
         _asked, "a.json", _validate("vqa", "--format", "vqa-v2"), 3, '{"info": {}, "questions": [', "]}"
     ),
+    "vqa-v2-annotations": FileCase(_answered, "a.json", ("vqa-v2", "FILE"), 4, '{"annotations": [', "]}"),
+    "predict": FileCase(_classified, "a.jsonl", ("predict", "RUN", "--input", "FILE", "--out", "/dev/null"), 3),
+    "evaluate": FileCase(_classified, "a.jsonl", ("evaluate", "RUN"), 12),
     "kg-info-tsv": FileCase(_triples, "a.tsv", ("kg", "info", "FILE"), 3),
     "kg-info-nt": FileCase(_n_triples, "a.nt", ("kg", "info", "FILE"), 3),
 }
@@ -131,8 +166,7 @@ def _work(work: Callable[[], object], result: multiprocessing.connection.Connect
     gc.collect()
     before = _resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-        work()
+    work()
     result.send(_resident("VmHWM") - before)
 
 
@@ -143,19 +177,30 @@ def _resident(what: str) -> int:
 
 def measured(name: str, size: int) -> tuple[int, int]:
     """Bytes of the file of a case, and the peak over them."""
-    from mm_kptm.cli import main
-
     case = CASES[name]
-
-    def run(file: Path) -> None:
-        if main([str(file) if word == "FILE" else word for word in case.command]):
-            raise RuntimeError(f"{name} failed")
-
     with tempfile.TemporaryDirectory() as folder:
-        small = case.write(Path(folder), 10_000)
-        run(small)  # imports what it needs
-        file = case.write(Path(folder), size)
-        return file.stat().st_size, peak(lambda: run(file))
+        _work_of(case, case.write(Path(folder) / "small", 10_000))()  # imports what it needs
+        file = case.write(Path(folder) / "large", size)
+        work = _work_of(case, file)
+        return file.stat().st_size, peak(work)
+
+
+def _work_of(case: FileCase, file: Path) -> Callable[[], object]:
+    """What a case does with its file, all that it needs besides being made."""
+    from mm_kptm.cli import main
+    from mm_kptm.data.formats.vqa_v2 import read_vqa_annotations
+
+    if case.command[0] == "vqa-v2":  # no verb reads them without pictures
+        return lambda: read_vqa_annotations(file)
+    given = {"FILE": str(file), "RUN": str(trained_on(file)) if "RUN" in case.command else ""}
+
+    def run() -> None:
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+            code = main([given.get(word, word) for word in case.command])
+        if code:
+            raise RuntimeError(f"{case.command[0]} failed")
+
+    return run
 
 
 def main() -> None:

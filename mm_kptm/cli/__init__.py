@@ -81,10 +81,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _leaves(verb: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
     """The parser of a verb, or those of its actions."""
-    for action in verb._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            return [leaf for inner in action.choices.values() for leaf in _leaves(inner)]
-    return [verb]
+    return [leaf for inner in _choices(verb).values() for leaf in _leaves(inner)] or [verb]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -118,7 +115,10 @@ def _run(arguments: Sequence[str] | None) -> int:
         if not own and not overrides:
             parser().print_help()
             return 0
-        options = parser().parse_args(own, argparse.Namespace(overrides=overrides))
+        root = parser()
+        options, unknown = root.parse_known_args(own, argparse.Namespace(overrides=overrides))
+        if unknown:
+            raise _unknown(root, own, unknown)
         code: int = options.run(options)
         sys.stdout.flush()
     except UserError as mistake:
@@ -139,6 +139,30 @@ def _run(arguments: Sequence[str] | None) -> int:
         print(escaped(f"mm-kptm: {shown} cannot be written or read: {error.strerror}"), file=sys.stderr)
         return MISTAKE
     return code
+
+
+def _unknown(root: argparse.ArgumentParser, arguments: Sequence[str], unknown: Sequence[str]) -> UserError:
+    """The error for arguments that the verb does not take, with the option that may have been meant."""
+    leaf, override = root, False
+    for word in arguments:
+        override |= word in _OVERRIDES and leaf is root
+        leaf = _choices(leaf).get(word, leaf)
+    option, sign, _ = unknown[0].partition("=")
+    if override and "." in option and not sign and len(unknown) > 1:
+        return UserError(
+            f"{option} {unknown[1]} are two words, but a setting and its value are one; write {option}={unknown[1]}"
+        )
+    known = [name for action in leaf._actions for name in action.option_strings if name != "--help"]
+    close = nearest(option, known, otherwise="") if option.startswith("-") else ""
+    return UserError(f"unrecognized arguments: {' '.join(unknown)}{close}; see `{leaf.prog} --help`")
+
+
+def _choices(of: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """The verbs or actions of a parser, by name."""
+    for action in of._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            return dict(action.choices)
+    return {}
 
 
 def _load_plugins(arguments: Sequence[str]) -> None:

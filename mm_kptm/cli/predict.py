@@ -5,10 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mm_kptm.cli.output import add_json, only_json, print_json
 from mm_kptm.errors import UserError
+
+if TYPE_CHECKING:
+    from mm_kptm.tasks.example import Row
 
 
 def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -32,21 +38,27 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from mm_kptm.experiment.predict import predict
+    from mm_kptm.experiment.predict import each_prediction, predict
     from mm_kptm.tasks.protocol import write_predictions
     from mm_kptm.train.parallel.processes import is_main_process, process_group
 
     if options.out is not None and options.out.is_dir():
         raise UserError(f"--out is {options.out}, a folder, but names the file to write")
+    out = sys.stdout
     with only_json(True), process_group():
-        rows = predict(options.folder, split=options.split, file=options.input)
-        first = is_main_process()
-    if not first:
-        return 0
-    if options.out is None:
-        sys.stdout.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    else:
-        write_predictions(rows, options.out)
+        rows: Iterable[Row] = (
+            predict(options.folder, split=options.split)
+            if options.input is None
+            else each_prediction(options.folder, options.input)
+        )
+        if not is_main_process():
+            deque(rows, maxlen=0)  # shares the work
+            return 0
+        if options.out is None:
+            out.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        else:
+            write_predictions(rows, options.out)
+    if options.out is not None:
         print(options.out)
     return 0
 

@@ -15,7 +15,7 @@ from mm_kptm.data.formats.tables import TableColumns
 from mm_kptm.data.formats.xnli import LABELS
 from mm_kptm.datasets.knowledge.lama import cloze
 from mm_kptm.datasets.labelled import labelled_files
-from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
+from mm_kptm.datasets.protocol import DataRequest, FileReader, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import CaptionSettings, RegionFiles, RetrievalSettings, SplitFiles, by_split, check_tags
 from mm_kptm.datasets.text.mention_datasets import MentionFiles, relation, typing
 from mm_kptm.datasets.text.sources import pairs, translated
@@ -203,7 +203,7 @@ def _files(
         sizes=sizes,
         heads=heads or {},
         fingerprints=data.fingerprints,
-        read_file=lambda path: make(read(path)),
+        read_file=FileReader(read, make),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from mm_kptm.datasets.code_switched import CodeSwitchedSource
 from mm_kptm.datasets.knowledge_settings import KnowledgeFileSettings, counterfactual_splits
-from mm_kptm.datasets.protocol import DataRequest, PreparedData
+from mm_kptm.datasets.protocol import DataRequest, FileReader, PreparedData
 from mm_kptm.datasets.relations_alone import RELATIONS_ALONE, by_shape
 from mm_kptm.datasets.settings import by_split
 from mm_kptm.errors import UserError
@@ -21,8 +21,8 @@ from mm_kptm.knowledge.fusion.entity_embedding import with_facts
 from mm_kptm.knowledge.kinds.protocol import BRANCHES, ENTITIES
 from mm_kptm.preprocessing.text import TextEncoding
 from mm_kptm.systems.system import System
-from mm_kptm.tasks.labelling import Labelled, LabelledSource, Labelling
-from mm_kptm.train.protocol import Source, Trainable
+from mm_kptm.tasks.labelling import LabelledSource, Labelling
+from mm_kptm.train.protocol import Trainable
 
 T = TypeVar("T")
 Make = Callable[[Sequence[T], Sequence[str], TextEncoding], LabelledSource]
@@ -56,11 +56,13 @@ def labelled_files(
     if encoding is None:
         encoding = data.text_encoding(request, oracle=oracle)
     splits = counterfactual_splits(data.files, request, oracle=oracle)
-    examples = by_split(data.files, read)
+    # the shapes of facts ask for them again; of other data, a source keeps what it needs
+    examples = by_split(data.files, read, kept=("train",) if encoding.injector is None else None)
     chosen = tuple(labels(examples("train")) if callable(labels) else labels)
     marks = encoding.markers is not None
 
-    def source(split: str) -> Source[Labelled]:
+    @cache
+    def source(split: str) -> LabelledSource | CodeSwitchedSource:
         file, facts = splits[split]
 
         def encoded(some: Sequence[T]) -> LabelledSource:
@@ -75,17 +77,20 @@ def labelled_files(
         """Which relations the facts of every labelled text have, whatever they say, and its gold label."""
         collected: list[tuple[str, ...]] = []
         about = make(examples(file), chosen, replace(encoding, facts="none", shapes=collected)).about
-        shaped = collected or [()] * len(about)
-        known = [(shape, one.target) for shape, one in zip(shaped, about, strict=True) if one.is_labelled]
+        known = [(shape, one.target) for shape, one in zip(collected, about, strict=True) if one.is_labelled]
         return [shape for shape, _ in known], [target for _, target in known]
 
+    def gold(split: str) -> list[str]:
+        return [one.target for one in source(split).about if one.is_labelled]
+
     def baselines(split: str) -> Mapping[str, float]:
-        (seen, answers), (asked, targets) = shapes("train"), shapes(splits[split][0])
+        answers, targets = gold("train"), gold(split)
         if not targets or not answers:
             return {}
         usual = Counter(answers).most_common(1)[0][0]
         scores = {"majority": targets.count(usual) / len(targets)}
         if encoding.injector is not None:
+            (seen, answers), (asked, targets) = shapes("train"), shapes(splits[split][0])
             given = by_shape(seen, answers, asked)
             scores[RELATIONS_ALONE] = sum(map(str.__eq__, given, targets)) / len(targets)
         return scores
@@ -108,7 +113,7 @@ def labelled_files(
         ),
         vectors=None if encoding.table is None else encoding.table.vectors,
         encoding=encoding,
-        read_file=lambda path: make(read(path), chosen, encoding),
+        read_file=FileReader(read, lambda some: make(some, chosen, encoding)),
     )
 
 

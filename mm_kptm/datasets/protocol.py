@@ -7,16 +7,18 @@ block if a :class:`TaskDataset` names it. Entry point group for plug-ins: ``mm_k
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol, get_args, get_type_hints, runtime_checkable
+from typing import Any, Generic, Protocol, TypeVar, get_args, get_type_hints, runtime_checkable
 
 from torch import Tensor
 
 from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.datasets.illustration import Illustration
 from mm_kptm.errors import UserError
+from mm_kptm.io.collected import one_by_one
 from mm_kptm.knowledge.kinds.protocol import KnowledgeKind
 from mm_kptm.objectives.mixture import Objective
 from mm_kptm.preprocessing.text import TextEncoding
@@ -28,6 +30,7 @@ from mm_kptm.tasks.protocol import Task
 from mm_kptm.train.protocol import Source, Trainable
 from mm_kptm.vision.modules.pixels import PixelFormat
 
+T = TypeVar("T")
 PRETRAINING = "pretraining"  #: name in place of a task for pure pretraining
 
 
@@ -63,6 +66,32 @@ class AuxiliaryObjective:
 
     objective: Objective
     sizes: Mapping[str, int]  #: of the head that the objective reads by its own name
+
+
+@dataclass(frozen=True)
+class FileReader(Generic[T]):
+    """Source of the examples of a file, whole or part by part."""
+
+    read: Callable[[Path], Sequence[T]]
+    make: Callable[[Sequence[T]], Source[Any]]
+
+    def __call__(self, path: Path) -> Source[Any]:
+        """All examples of the file."""
+        return self.make(self.read(path))
+
+    def parts(self, path: Path, size: int) -> Iterator[Source[Any]]:
+        """Iterate over sources of ``size`` examples each, in order, which hold no more of the file at a time.
+
+        The file is read to its end first, so that nothing is computed for one that is malformed.
+        """
+        found = one_by_one(self.read)(path)
+        if isinstance(found, Iterator):
+            for _ in found:
+                pass
+            found = one_by_one(self.read)(path)
+        left = iter(found)
+        while some := [*islice(left, size)]:
+            yield self.make(some)
 
 
 @dataclass(frozen=True)

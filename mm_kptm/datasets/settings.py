@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -191,14 +191,22 @@ def check_mask_rate(rate: float) -> None:
         raise UserError(f"data.mask_rate is {rate} but must be a share of the tokens, above 0 and below 1")
 
 
-def by_split(files: Mapping[str, Path], read: Callable[[Path], Sequence[T]]) -> Callable[[str], Sequence[T]]:
-    """The examples of a split, read once; a path with a star in its name stands for all files that it fits."""
+def by_split(
+    files: Mapping[str, Path], read: Callable[[Path], Sequence[T]], *, kept: Collection[str] | None = None
+) -> Callable[[str], Sequence[T]]:
+    """A function that reads the examples of a split.
 
-    @cache
+    Args:
+        files: of every split; a path with a star in its name stands for all files that it fits.
+        read: the examples of a file.
+        kept: splits that stay in memory, since their examples are asked for again; all of them unless given.
+    """
+
     def examples(split: str) -> Sequence[T]:
         return [one for path in matching(files[split]) for one in read(path)]
 
-    return examples
+    remembered = cache(examples)
+    return lambda split: remembered(split) if kept is None or split in kept else examples(split)
 
 
 def matching(path: Path) -> list[Path]:

@@ -22,7 +22,7 @@ from mm_kptm.experiment.null_arms import ExperimentArm, arms_of
 from mm_kptm.experiment.run import evaluated, train
 from mm_kptm.experiment.run_state import CONFIG, is_begun
 from mm_kptm.experiment.settings import Experiment
-from mm_kptm.experiment.worker_pool import outcomes
+from mm_kptm.experiment.worker_pool import WorkerDied, outcomes
 from mm_kptm.io.atomic import sweep
 from mm_kptm.io.lock import locked
 from mm_kptm.report import arms as reported
@@ -195,7 +195,7 @@ def _run(jobs: Sequence[Job], plan: str, workers: int, say: Say) -> dict[str, st
     """Train and evaluate the jobs; those that fail do not end the others, and are returned with their reasons."""
     say(plan)
     began, failed = time.monotonic(), dict[str, str]()
-    for number, (index, outcome) in enumerate(outcomes(attempt, jobs, workers=workers), 1):
+    for number, (index, outcome) in enumerate(_outcomes(jobs, workers, say), 1):
         if outcome.failed:
             failed[jobs[index].settings.name] = outcome.text
         left = len(jobs) - number
@@ -203,6 +203,23 @@ def _run(jobs: Sequence[Job], plan: str, workers: int, say: Say) -> dict[str, st
         still = f", about {seconds:.0f} s left" if left else ""
         say(f"{number} of {len(jobs)}: {jobs[index].settings.name}, {outcome.text}{still}")
     return failed
+
+
+def _outcomes(jobs: Sequence[Job], workers: int, say: Say) -> Iterator[tuple[int, Outcome]]:
+    """Outcomes of jobs; once a worker was killed, the jobs that are left go on one at a time."""
+    left = dict(enumerate(jobs))
+    try:
+        for index, outcome in outcomes(attempt, jobs, workers=workers):
+            del left[index]
+            yield index, outcome
+    except WorkerDied:
+        say("a worker process died without a word, as it does when memory runs out; what is left goes on one at a time")
+        for index, job in left.items():
+            try:
+                ((_, outcome),) = outcomes(attempt, [job], workers=1)
+            except WorkerDied:
+                outcome = Outcome("failed: its process died without a word, as it does when memory runs out", True)
+            yield index, outcome
 
 
 @dataclass(frozen=True)

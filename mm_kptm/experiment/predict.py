@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from mm_kptm.datasets.protocol import FileReader
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import Built
-from mm_kptm.experiment.coverage import announce, coverage_of, gives_facts
+from mm_kptm.experiment.coverage import Coverage, announce, coverage_of, gives_facts
 from mm_kptm.experiment.run import opened
 from mm_kptm.experiment.settings import Experiment
 from mm_kptm.tasks.example import Row
 from mm_kptm.tasks.protocol import Task, write_predictions
+from mm_kptm.tasks.stored_rows import StoredRows
 from mm_kptm.train.parallel.processes import is_main_process, start
 from mm_kptm.train.protocol import module_of
+
+PART = 4096  #: examples of a file that are predicted together
 
 
 def predict(run: Path, *, split: str = "test", file: Path | None = None) -> Sequence[Row]:
@@ -29,22 +33,40 @@ def predict(run: Path, *, split: str = "test", file: Path | None = None) -> Sequ
     Raises:
         UserError: the folder is no run of a task, there is no such split, or the file has another format.
     """
+    if file is not None:
+        return StoredRows(each_prediction(run, file))
     settings, built, task = _task_of(run)
-    if file is None:
-        rows = task.predictions(built.source(split), batch_size=settings.train.batch_size)
-        if is_main_process():
-            write_predictions(rows, run / "predictions" / f"{split}.jsonl")
-    else:
-        if built.prepared.read_file is None:
-            raise UserError(
-                f"{run} was trained on {settings.data.name}, which is read from no file of one split; "
-                f"predict one of its splits: {', '.join(built.prepared.sources)}"
-            )
-        source = built.prepared.read_file(file)
-        if gives_facts(settings, built.prepared) and (covered := coverage_of(source)) is not None:
-            announce(settings.name, {file.name: covered}, None)  # a file without known names is no error
-        rows = task.predictions(source, batch_size=settings.train.batch_size)
+    rows = task.predictions(built.source(split), batch_size=settings.train.batch_size)
+    if is_main_process():
+        write_predictions(rows, run / "predictions" / f"{split}.jsonl")
     return rows
+
+
+def each_prediction(run: Path, file: Path) -> Iterator[Row]:
+    """Iterate over the predictions on a file, in its order; of most tasks, :data:`PART` examples are held at a time.
+
+    Args:
+        run: run folder.
+        file: examples in the format of the run's data, answers optional.
+
+    Raises:
+        UserError: the folder is no run of a task, or the file has another format; before the first prediction, unless
+            the encoding of an example finds it.
+    """
+    settings, built, task = _task_of(run)
+    read = built.prepared.read_file
+    if read is None:
+        raise UserError(
+            f"{run} was trained on {settings.data.name}, which is read from no file of one split; "
+            f"predict one of its splits: {', '.join(built.prepared.sources)}"
+        )
+    covered: Coverage | None = None
+    for source in read.parts(file, PART) if isinstance(read, FileReader) and task.per_example else (read(file),):
+        if gives_facts(settings, built.prepared) and (found := coverage_of(source)) is not None:
+            covered = found if covered is None else covered + found
+        yield from task.predictions(source, batch_size=settings.train.batch_size)
+    if covered is not None:
+        announce(settings.name, {file.name: covered}, None)  # a file without known names is no error
 
 
 def submit(run: Path, *, split: str = "test", folder: Path | None = None) -> Sequence[Path]:

@@ -51,6 +51,7 @@ from mm_kptm.train.precision import matmul_precision
 from mm_kptm.train.protocol import module_of
 
 BASELINES, COVERAGE = "baselines.json", "coverage.json"
+_SHOWN = 5  #: labels that training never saw, in the notice
 
 
 def train(
@@ -249,6 +250,9 @@ def evaluated(
         if labelled:
             result["accuracy"] = _mean(labelled)
             result |= built.task.summary(labelled)
+            if unseen := built.task.unseen_labels(labelled):
+                result["unseen_labels"] = dict(unseen)
+                _say_unseen(split, unseen)
             if signatures := built.task.signatures(labelled):
                 result["signatures"] = signatures
             result |= use_of(split, labelled, partial(_answered, settings, built))
@@ -291,6 +295,12 @@ def _without_labels(labelled: int, examples: int) -> str:
     if not labelled:
         return f"none of the {examples} examples has a gold answer, so nothing is measured"
     return f"{labelled} of the {examples} examples have a gold answer, and only they are measured"
+
+
+def _say_unseen(split: str, unseen: Mapping[str, int]) -> None:
+    shown = ", ".join(f"{label!r} on {count}" for label, count in [*unseen.items()][:_SHOWN])
+    more = f" and {len(unseen) - _SHOWN} other labels" if len(unseen) > _SHOWN else ""
+    notice(f"training never saw some gold labels of {split}, so these examples count as wrong: {shown}{more}")
 
 
 def _mean(rows: Sequence[Row]) -> float:

@@ -28,6 +28,10 @@ Job = TypeVar("Job")
 Outcome = TypeVar("Outcome")
 
 
+class WorkerDied(UserError):
+    """A worker process was killed; which of its jobs was the cause is not known."""
+
+
 def outcomes(
     work: Callable[[Job], Outcome], jobs: Sequence[Job], *, workers: int, first: int = 0
 ) -> Iterator[tuple[int, Outcome]]:
@@ -44,7 +48,7 @@ def outcomes(
         first: number of leading jobs that must finish before the others start.
 
     Raises:
-        UserError: fewer than one worker, or a worker died; exceptions of jobs are re-raised.
+        UserError: fewer than one worker, or (:class:`WorkerDied`) a worker died; exceptions of jobs are re-raised.
     """
     if workers < 1:
         raise UserError(f"{workers} workers were asked for; at least 1 is needed")
@@ -63,7 +67,7 @@ def outcomes(
             for future in as_completed(indices):
                 yield indices[future], future.result()
     except BrokenProcessPool:
-        raise UserError(
+        raise WorkerDied(
             "a worker process died without a word, as it does when memory runs out; start again with fewer workers"
         ) from None
     finally:

@@ -21,10 +21,10 @@ def collected(each: Callable[P, Iterator[T]]) -> Callable[P, tuple[T, ...]]:
     return read
 
 
-def one_by_one(read: Callable[[Path], Iterable[object]]) -> Callable[[Path], Iterable[object]]:
+def one_by_one(read: Callable[[Path], Iterable[T]]) -> Callable[[Path], Iterable[T]]:
     """The generator of a :func:`collected` reader, or the reader itself."""
     if isinstance(read, functools.partial):
         given: Any = read
         return functools.partial(one_by_one(given.func), *given.args, **given.keywords)
-    found: Callable[[Path], Iterable[object]] = getattr(read, "__wrapped__", read)
+    found: Callable[[Path], Iterable[T]] = getattr(read, "__wrapped__", read)
     return found

@@ -162,10 +162,10 @@ def read_listed(path: str | Path) -> list[Record]:
 
 def each_listed(path: str | Path) -> Iterator[Record]:
     """Iterate over the objects of :func:`read_listed`, holding one at a time; the same errors."""
-    at = -1
-    for at, value in enumerate(each_item(path)):
-        yield Record.of(value, f"{path}, entry {at}")
-    if at < 0:
+    number = 0
+    for number, value in enumerate(each_item(path), 1):
+        yield Record.of(value, f"{path}, entry {number}")
+    if not number:
         listed = read_json(path)
         raise UserError(f"{path} must hold a list of at least one object, but it is {shown(listed)}")
 

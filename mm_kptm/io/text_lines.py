@@ -124,8 +124,8 @@ def read_text(path: str | Path, kind: str, *, allow_empty: bool = False) -> str:
         if is_cut_short(error):
             raise UserError(f"{path} breaks off; fetch it again") from None
         raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', error)}") from None
-    if b"\0" in raw:  # as UTF-16 and UTF-32 write Latin letters, which would pass for UTF-8
-        raise _not_utf8(path, raw.count(b"\n", 0, raw.index(0)) + 1)
+    if b"\0" in raw:
+        raise _with_nul(path, raw.count(b"\n", 0, raw.index(0)) + 1, raw)
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -192,16 +192,31 @@ def numbered_lines(path: str | Path) -> Iterator[tuple[int, str]]:
     with open_bytes(path) as lines:
         number = 0
         try:
-            for number, raw in enumerate(lines, 1):
-                if b"\0" in raw:  # as UTF-16 and UTF-32 write Latin letters, which would pass for UTF-8
-                    raise _not_utf8(path, number)
-                yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+            for raw in lines:
+                number += 1
+                if b"\0" in raw:
+                    raise _with_nul(path, number, raw)
+                text = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+                if "\r" not in text:
+                    yield number, text
+                else:  # each ends a line, as everywhere where text is read
+                    for line in text.split("\r"):
+                        yield number, line
+                        number += 1
+                    number -= 1
         except UnicodeDecodeError:
             raise _not_utf8(path, number) from None
         except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
             if not is_cut_short(error):
                 raise
             raise UserError(f"{path} breaks off after line {number}; fetch it again") from None
+
+
+def _with_nul(path: Path, line: int, raw: bytes) -> UserError:
+    """The error for a zero byte: UTF-16 and UTF-32 write Latin letters with many, which would pass for UTF-8."""
+    if raw.count(0) * 4 >= len(raw):
+        return _not_utf8(path, line)
+    return UserError(f"{path}, line {line} holds a NUL byte, which no text has; remove it, or fetch the file again")
 
 
 def _not_utf8(path: Path, line: int) -> UserError:

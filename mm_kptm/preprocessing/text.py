@@ -24,9 +24,10 @@ from mm_kptm.systems.text_format import BERT_FORMAT, BERT_TEMPLATE, MarkerTokens
 from mm_kptm.train.protocol import Source
 
 TruncatedParts = Sequence[tuple[Pieces, int]]  #: tokens of every part of a text, and how many are kept
+AT_ONCE = 4096  #: texts whose pieces are held together before they are packed
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TextExample:
     """Text example of one or two parts."""
 
@@ -115,6 +116,15 @@ class TextEncoding:
             texts: the texts.
             cuts: results of :meth:`cut`, where the caller has them already.
         """
+        starts = range(0, max(len(texts), 1), AT_ONCE)
+        blocks = [
+            self._block(texts[first : first + AT_ONCE], None if cuts is None else cuts[first : first + AT_ONCE])
+            for first in starts
+        ]
+        return InputSource(blocks[0] if len(blocks) == 1 else Packed.joined(*blocks))
+
+    def _block(self, texts: Sequence[TextExample], cuts: Sequence[TruncatedParts] | None) -> Packed:
+        """Some of the texts, packed: what is kept of them, without their pieces."""
         cuts = [self.cut(text) for text in texts] if cuts is None else cuts
         mentions = self._mentions(texts)
         trunks = [
@@ -124,9 +134,8 @@ class TextEncoding:
         packed = build_trees(trunks, max_length=self.max_length)
         if self.injector is None:
             packed = Packed(packed.offsets, {name: packed.columns[name] for name in ("ids", "positions")})
-        segments = self._segments(packed)
-        packed = Packed(packed.offsets, {**packed.columns, "segments": segments})
-        return InputSource(self._with_languages(packed, [text.language for text in texts]))
+        packed = Packed(packed.offsets, {**packed.columns, "segments": self._segments(packed)})
+        return self._with_languages(packed, [text.language for text in texts])
 
     def mentions(self, marked: Sequence[Annotated], said: Sequence[TextExample]) -> Source[Inputs]:
         """Encode texts with linked entities, or with marker tokens and injected facts.
@@ -203,15 +212,16 @@ class TextEncoding:
             trunks.append(trunk)
         return trunks
 
-    def _segments(self, texts: Packed) -> NDArray[np.int64]:
+    def _segments(self, texts: Packed) -> NDArray[np.int16]:
         """Part number of every token, [SEP] included; facts have the segment of their position; all 0 for RoBERTa."""
         if self.tokenizer.specials.between > 1:
-            return np.zeros(texts.offsets[-1], dtype=np.int64)
+            return np.zeros(texts.offsets[-1], dtype=np.int16)
         closes = texts.columns["ids"] == self.tokenizer.specials.stop
         if "branches" in texts.columns:
             closes &= texts.columns["branches"] == 0
         before = np.concatenate([[0], closes.cumsum()])
-        return before[:-1] - np.repeat(before[texts.offsets[:-1]], texts.lengths) + self.template.first_segment
+        numbers = before[:-1] - np.repeat(before[texts.offsets[:-1]], texts.lengths) + self.template.first_segment
+        return numbers.astype(np.int16)
 
     def _with_languages(self, texts: Packed, spoken: Iterable[str]) -> Packed:
         if not self.languages:

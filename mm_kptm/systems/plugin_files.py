@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from mm_kptm.errors import UserError
 from mm_kptm.io.atomic import write_json
-from mm_kptm.io.records import read_json
+from mm_kptm.io.records import Record, read_json
 
 VARIABLE = "MM_KPTM_PLUGINS"  #: paths of the files, separated as those of PATH
 RECORD = "plugins.json"  #: file of a run folder: path and hash of each plug-in it was trained with
@@ -81,17 +81,16 @@ def check_plugins(run: Path) -> None:
     """
     if not (run / RECORD).is_file():
         return
-    record = read_json(run / RECORD)
-    if not isinstance(record, dict):
-        raise UserError(f"{run / RECORD} holds no plug-ins by name; it is not as a run wrote it")
+    record = Record.of(read_json(run / RECORD), str(run / RECORD)).values
     names = {plugin.path.name for plugin in _loaded.values()}
     for name, entry in record.items():
-        path, sha256 = (entry["path"], entry["sha256"]) if isinstance(entry, dict) else ("", "")
+        known = Record.of(entry, f"{run / RECORD}, {name}")
+        path, sha256 = known.get("path", str), known.get("sha256", str)
         if sha256 in _loaded:
             continue
         if name in names:
             raise UserError(
-                f"{run} was trained with another version of the plug-in {name}, of hash {str(sha256)[:12]}; give that "
+                f"{run} was trained with another version of the plug-in {name}, of hash {sha256[:12]}; give that "
                 "one, or train anew"
             )
         raise UserError(f"{run} was trained with the plug-in {name}; add --plugin {path}")

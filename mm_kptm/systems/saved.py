@@ -44,6 +44,7 @@ from mm_kptm.systems.transformers_form import class_fields, from_published, to_p
 
 CLIP_PIECES = 49408  #: of CLIP's published tokenizer
 CARD, RESULTS = "README.md", "results.json"
+IN_RUN = "model"  #: the saved folder of a run, inside of the run folder
 UNSEALED = (CARD, RESULTS, manifest.MANIFEST)  #: files that may change after saving
 
 
@@ -228,6 +229,8 @@ def load_saved(
                 f"{folder} was not saved by this suite; its model_type is {kind!r}, so name the system{listed} "
                 "before it"
             )
+        if (folder / CONFIG).is_file() and not read_config_file(folder / CONFIG):
+            raise UserError(f"{folder / CONFIG} is an empty object, so it does not say which system lies beside it")
         raise UserError(f"{folder} is no folder with {CONFIG} and {WEIGHTS} that this suite saved")
     recipe = find(saved.recipe)
     if name is not None and name not in (recipe.name, recipe.family):
@@ -306,6 +309,12 @@ def _text_limits(system: System) -> TextLimits:
         vocab_size=int(sizes["vocab_size"]),
         languages=recipe.text.languages if "languages" in recipe.reads else (),
     )
+
+
+def in_run(folder: Path) -> Path:
+    """The saved folder inside a run folder; any other folder as it is."""
+    inside = folder / IN_RUN
+    return inside if not is_saved(folder) and is_saved(inside) else folder
 
 
 def is_saved(folder: Path) -> bool:

@@ -14,7 +14,7 @@ Row = Mapping[str, str | float]
 JUDGED = ("target", "correct", "rank", "memorised")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Example:
     """Metadata of an example, apart from its inputs."""
 

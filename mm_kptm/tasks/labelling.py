@@ -6,7 +6,8 @@ Shapes: B texts, C labels.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -138,10 +139,28 @@ class Labelling(Task[Labelled]):
         given = self.given(self.scores(batch)).tolist()
         return [self.row(about, chosen) for about, chosen in zip(batch.about, given, strict=True)]
 
+    def unseen_labels(self, rows: Sequence[Row]) -> Mapping[str, int]:
+        """The gold labels that are none of the classes, by how many texts have them."""
+        return not_among(self.labels, (self.gold(str(row["target"])) for row in rows))
+
+    def gold(self, target: str) -> Sequence[str]:
+        """The gold labels that a row has as one text."""
+        return target.split(SEPARATOR)
+
     def row(self, about: Example, chosen: Sequence[bool]) -> Row:
         """One prediction row."""
         answer = SEPARATOR.join(label for label, holds in zip(self.labels, chosen, strict=True) if holds)
         return prediction(about, answer)
+
+
+def not_among(known: Sequence[str], gold: Iterable[Sequence[str]]) -> dict[str, int]:
+    """How many examples have each gold label that is not known, the most frequent first.
+
+    >>> not_among(["a"], [["a", "b"], ["c"], ["b", "b"]])
+    {'b': 2, 'c': 1}
+    """
+    counts = Counter(label for labels in gold for label in {*labels} - {*known})
+    return dict(counts.most_common())
 
 
 class OneLabel(Labelling):
@@ -150,6 +169,10 @@ class OneLabel(Labelling):
     def losses(self, logits: Tensor, truth: Tensor) -> Tensor:
         """Cross-entropy; zero for texts without a gold label."""
         return -(F.log_softmax(logits, dim=1) * truth).sum(dim=1)
+
+    def gold(self, target: str) -> Sequence[str]:
+        """The one label."""
+        return (target,)
 
     def given(self, logits: Tensor) -> Tensor:
         """The label of the highest logit."""

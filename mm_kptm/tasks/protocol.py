@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Generic
 
@@ -62,6 +62,14 @@ class Task(nn.Module, ABC, Generic[BatchT]):
         """
         return {}
 
+    def unseen_labels(self, rows: Sequence[Row]) -> Mapping[str, int]:
+        """How many examples have each gold label that training never saw, so that no answer is right; none by default.
+
+        Args:
+            rows: of examples with a gold answer.
+        """
+        return {}
+
     def inputs_of_row(self, source: Source[BatchT], number: int, row: Row) -> RowInputs:
         """The example behind the ``number``-th of :meth:`predictions`, for people to look at.
 
@@ -77,6 +85,11 @@ class Task(nn.Module, ABC, Generic[BatchT]):
     def signatures(self, rows: Sequence[Row]) -> dict[str, str]:
         """What else another laboratory needs to get the scores of :meth:`summary`, by score; nothing by default."""
         return {}
+
+    @property
+    def per_example(self) -> bool:
+        """Whether the prediction of an example depends on no other one, as in a ranking."""
+        return type(self).predictions is Task.predictions
 
     @torch.no_grad()
     def predictions(self, source: Source[BatchT], *, batch_size: int = 64, seed: int = 0) -> Sequence[Row]:

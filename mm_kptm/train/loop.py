@@ -32,7 +32,7 @@ from mm_kptm.train.evaluation import evaluate as measure
 from mm_kptm.train.loading import Copies, Loader, num_workers_for, prefetch
 from mm_kptm.train.log import Log
 from mm_kptm.train.losses import Losses
-from mm_kptm.train.monitor import check_monitored_split, is_better, monitored, out_of_patience
+from mm_kptm.train.monitor import check_monitored_measure, check_monitored_split, new_best, out_of_patience
 from mm_kptm.train.optim import lr_at, set_lr
 from mm_kptm.train.parallel.processes import barrier, is_main_process, rank_and_world_size, standing_in
 from mm_kptm.train.parallel.protocol import accelerator_for, parallel_for, parallel_strategy
@@ -181,6 +181,7 @@ class _Run(Generic[BatchT]):
     def train(self, *, resume: bool, label: str, progress: bool, hyperparameters: Mapping[str, object] | None) -> Fit:
         """Run the remaining steps."""
         settings, main = self._settings, is_main_process()
+        check_monitored_measure(self._parallel.measured, self._splits, settings, self.device)
         if main:
             self._folder.mkdir(parents=True, exist_ok=True)
             facts = environment(device=self.device, processes=self._processes, parallel=self._way, seed=settings.seed)
@@ -189,6 +190,7 @@ class _Run(Generic[BatchT]):
         evaluations: dict[str, Evaluation] = {}
         self._training.train()
         shown = asdict(settings) if hyperparameters is None else hyperparameters
+        trackers = partial(Trackers, settings.trackers, self._folder, label, shown) if settings.trackers else None
         speed = Throughput(self.device, settings)
         with (
             Preemption(settings.max_hours) as preemption,
@@ -199,9 +201,7 @@ class _Run(Generic[BatchT]):
                 start=self._step,
                 speaking=main,
                 progress=progress,
-                trackers=partial(Trackers, settings.trackers, self._folder, label, shown)
-                if settings.trackers
-                else None,
+                trackers=trackers,
             ) as log,
             speed.counted(self._training),
             profiled(self._folder, settings.profile_steps if main else None) as profiled_step,
@@ -317,11 +317,11 @@ class _Run(Generic[BatchT]):
 
     def _is_best(self, evaluations: dict[str, Evaluation]) -> bool:
         """Whether the monitored measure is a new best; records it if so."""
-        value = monitored(self._settings, {split: found.means for split, found in evaluations.items()})
-        if value is None or not is_better(self._settings, value, self._best and self._best["value"]):
-            return False
-        self._best = {"value": value, "step": self._step}
-        return True
+        means = {split: found.means for split, found in evaluations.items()}
+        value = new_best(self._settings, means, self._best and self._best["value"])
+        if value is not None:
+            self._best = {"value": value, "step": self._step}
+        return value is not None
 
     @property
     def _out_of_patience(self) -> bool:

@@ -6,8 +6,13 @@ import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import torch
+
+from mm_kptm.data.sampler import seeded
 from mm_kptm.errors import UserError
 from mm_kptm.io.records import read_lines
+from mm_kptm.train.precision import autocast
+from mm_kptm.train.protocol import BatchT, Source, Trainable, module_of
 from mm_kptm.train.settings import TrainSettings
 
 _LOWER_IS_BETTER = ("loss", "error", "perplexity")  #: ends of the names of measures that are to fall
@@ -21,6 +26,29 @@ def check_monitored_split(settings: TrainSettings, splits: Iterable[str]) -> Non
             f"train.monitor is {settings.monitor}, but no split {split!r} is evaluated; "
             f"splits that are: {', '.join(splits) or 'none'}"
         )
+
+
+@torch.no_grad()
+def check_monitored_measure(
+    model: Trainable[BatchT], splits: Mapping[str, Source[BatchT]], settings: TrainSettings, device: torch.device
+) -> None:
+    """Check on the first examples of its split that there is the measure, before anything is trained.
+
+    Raises:
+        UserError: the split has no such measure.
+    """
+    if settings.monitor is None:
+        return
+    split, module = settings.monitor.partition("/")[0], module_of(model)
+    source, training = splits[split], module.training
+    batch = source.batch(list(range(min(settings.batch_size, len(source)))), seeded(settings.seed, 0))
+    module.eval()
+    try:
+        with autocast(device, settings.precision):
+            names = [*model.measure(batch.to(device))]
+    finally:
+        module.train(training)
+    monitored(settings, {split: dict.fromkeys(names, 0.0)})
 
 
 def monitored(settings: TrainSettings, means: Mapping[str, Mapping[str, float]]) -> float | None:
@@ -49,6 +77,12 @@ def is_better(settings: TrainSettings, value: float, best: float | None) -> bool
     if best is None:
         return True
     return value < best if lower_is_better(settings.monitor or "") else value > best
+
+
+def new_best(settings: TrainSettings, means: Mapping[str, Mapping[str, float]], best: float | None) -> float | None:
+    """Value of the monitored measure where it beats the best so far; see :func:`monitored`."""
+    value = monitored(settings, means)
+    return value if value is not None and is_better(settings, value, best) else None
 
 
 def out_of_patience(settings: TrainSettings, step: int, best: int) -> bool:

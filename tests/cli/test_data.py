@@ -38,6 +38,10 @@ def test_columns_and_label_names_are_those_of_the_settings(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out) == [{"file": str(file), "examples": 2}]
     assert cli.main([*command, "--label-names", "negative"]) == 2
     assert "'y' is 1, but the label names are 1, for 0 to 0" in capsys.readouterr().err
+    assert cli.main([*command, "--label-names", "p,p"]) == 2
+    assert "the label names hold 'p' twice; every label has a name of its own\n" in capsys.readouterr().err
+    assert cli.main([*command, "--label-names", "p,"]) == 2
+    assert 'the label names are ["p", ""], of which one is blank\n' in capsys.readouterr().err
     assert cli.main(["data", "validate", "sentence-classification", str(file), "--column", "text=words"]) == 2
     assert "has no column 'words', which data.columns names for 'text'" in capsys.readouterr().err
 

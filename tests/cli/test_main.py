@@ -62,8 +62,19 @@ def test_no_arguments_print_the_help(capsys):
             "argument kind: invalid choice: 'systms' (choose from 'systems', 'tasks', 'datasets', 'objectives'); "
             "did you mean systems?",
         ),
-        (["doctor", "--jason"], "unrecognized arguments: --jason; see `mm-kptm --help`"),
-        (["train", "a.yaml", "--train.steps", "1"], "unrecognized arguments: --train.steps 1; see `mm-kptm --help`"),
+        (
+            ["doctor", "--jason"],
+            "unrecognized arguments: --jason; did you mean --json?; see `mm-kptm doctor --help`",
+        ),
+        (["kg", "info", "a.tsv", "--qqqq"], "unrecognized arguments: --qqqq; see `mm-kptm kg info --help`"),
+        (
+            ["train", "a.yaml", "--overwritte"],
+            "unrecognized arguments: --overwritte; did you mean --overwrite?; see `mm-kptm train --help`",
+        ),
+        (
+            ["train", "a.yaml", "--train.steps", "1"],
+            "--train.steps 1 are two words, but a setting and its value are one; write --train.steps=1",
+        ),
     ],
 )
 def test_a_wrong_command_is_one_sentence(arguments, sentence, capsys):

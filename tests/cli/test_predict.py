@@ -6,8 +6,11 @@ import pytest
 
 from mm_kptm import cli, experiment
 from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
+from mm_kptm.datasets.custom import OwnTexts
+from mm_kptm.datasets.protocol import FileReader
 from mm_kptm.datasets.text.xnli import XnliData, check_submission, read_xnli, write_submission
 from mm_kptm.errors import UserError
+from mm_kptm.experiment import predict as predicting
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
 from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
 from mm_kptm.train.settings import TrainSettings
@@ -98,3 +101,32 @@ def test_runs_that_cannot_are_told_so(run, tmp_path, capsys):
     ):
         assert cli.main(arguments) == 2
         assert sentence in capsys.readouterr().err
+
+
+def test_a_file_is_predicted_part_by_part(tmp_path, capsys, monkeypatch):
+    """The rows are those of the whole file, and nothing is printed of a file that breaks off."""
+    (tmp_path / "vocab.txt").write_text("\n".join([*BERT_SPECIALS, "a", "b", "c"]))
+    lines = [json.dumps({"text": " ".join("abc"[: 1 + n % 3]), "label": "xy"[n % 2]}) + "\n" for n in range(11)]
+    (tmp_path / "own.jsonl").write_text("".join(lines))
+    own = dict.fromkeys(("train", "test"), tmp_path / "own.jsonl")
+    data = OwnTexts(name="custom-text", vocabulary=tmp_path / "vocab.txt", max_length=8, **own)
+    encoder = EncoderSettings("bert-base", sizes=SMALL)
+    settings = Experiment("own", encoder, data, "sentence-classification", train=TrainSettings(steps=1), out=tmp_path)
+    experiment.train(settings, settings.folder, progress=False)
+    command = ["predict", str(settings.folder), "--input", str(tmp_path / "own.jsonl")]
+    assert cli.main(command) == 0
+    whole = rows_of(capsys.readouterr().out)
+    made = []
+    monkeypatch.setattr(predicting, "PART", 4)
+    monkeypatch.setattr(FileReader, "__call__", lambda *_: pytest.fail("the whole file is held"))
+    parts = FileReader.parts
+    monkeypatch.setattr(FileReader, "parts", lambda *some: (made.append(len(one)) or one for one in parts(*some)))
+    assert cli.main(command) == 0
+    rows = rows_of(capsys.readouterr().out)
+    assert made == [4, 4, 3] and [row["id"] for row in rows] == [str(n) for n in range(1, 12)]
+    for row, same in zip(rows, whole, strict=True):
+        assert row == {**same, "score": pytest.approx(same["score"], abs=1e-5)}
+    (tmp_path / "own.jsonl").write_text("".join(lines) + "{\n")
+    assert cli.main(command) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and "own.jsonl, line 12, column 2: no valid JSON" in err

@@ -42,6 +42,10 @@ def test_no_name_is_a_key_of_the_same_block():
         ("train: {accumulate-grad-batches: 2}", "is called train.gradient_accumulation_steps here"),
         ("train: {max_update: 9}", "unknown key train.max_update; max_update is called train.steps here"),
         ("train: {wd: 0.1}", "unknown key train.wd; wd is called train.weight_decay here"),
+        (
+            "train: {evaluation_strategy: steps}",
+            "unknown key train.evaluation_strategy; evaluation_strategy is called train.eval_every here (in steps)",
+        ),
         ("lr: 1e-4", "unknown key lr; did you mean train.lr?"),
         ("batch_size: 4", "unknown key batch_size; did you mean train.batch_size?"),
         ("trian: {lr: 1e-4}", "unknown key trian; did you mean train?"),

@@ -14,6 +14,8 @@ from mm_kptm.experiment.budget import Budget, check_same_examples, differences
 from mm_kptm.experiment.comparison import Compared, Job, compare
 from mm_kptm.experiment.null_arms import arms_of
 from mm_kptm.experiment.settings import EncoderSettings, Experiment, KnowledgeSettings
+from mm_kptm.experiment.worker_pool import WorkerDied
+from mm_kptm.io.lock import locked
 from mm_kptm.report import read_comparison
 from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
 from mm_kptm.train.checkpoint import Checkpoints
@@ -269,6 +271,40 @@ def test_the_others_go_on_where_an_arm_fails(tmp_path, monkeypatch):
     monkeypatch.setattr(comparison, "run", run)
     whole = compare([BARE, other], tmp_path, seeds=1, nulls=False)
     assert not whole.missing and list(whole.comparison.arms) == ["bare", "other"]
+
+
+def test_the_others_go_on_where_a_process_is_killed(tmp_path, monkeypatch):
+    """What was left goes on alone; what is killed alone is missing, and is made up for by the next call."""
+    other = replace(BARE, name="other", train=replace(BARE.train, lr=2 * BARE.train.lr))
+    third = replace(BARE, name="third", train=replace(BARE.train, lr=3 * BARE.train.lr))
+    asked, deadly = [], {"other-seed-0"}
+
+    def deaths(work, jobs, *, workers):
+        asked.append([job.settings.name for job in jobs])
+        for index, job in enumerate(jobs):
+            if job.settings.name in deadly:
+                raise WorkerDied("a worker process died")
+            yield index, work(job)
+
+    monkeypatch.setattr(comparison, "outcomes", deaths)
+    said = []
+    done = compare([BARE, other, third], tmp_path, seeds=1, nulls=False, say=said.append)
+    assert asked == [["bare-seed-0", "other-seed-0", "third-seed-0"], ["other-seed-0"], ["third-seed-0"]]
+    assert any("a worker process died without a word" in line for line in said)
+    assert done.missing == {"other-seed-0": "failed: its process died without a word, as it does when memory runs out"}
+    assert list(done.comparison.arms) == ["bare", "third"] and "Missing, with the other seeds" in str(done)
+    deadly.clear()
+    whole = compare([BARE, other, third], tmp_path, seeds=1, nulls=False)
+    assert asked[-1] == ["other-seed-0"] and list(whole.comparison.arms) == ["bare", "other", "third"]
+
+
+def test_two_comparisons_in_one_folder_are_refused(tmp_path):
+    with (
+        locked(tmp_path / "both", "folder of a comparison"),
+        pytest.raises(UserError, match=r"the folder of a comparison .*both is being written by process \d+ on"),
+    ):
+        compare([BARE], tmp_path / "both", seeds=1, nulls=False)
+    assert not (tmp_path / "both").exists()
 
 
 @pytest.mark.parametrize(

@@ -474,6 +474,7 @@ SILENT = {
     "k-adapter-large": "its adapters are pretrained one by one",
     "filter": "fine-tuned from XLM-R",
     "dual-bert": "fine-tuned from BERT",
+    "multifit-bidirectional": "the average of two models that are pretrained each by itself",
     "laser": "trained by a decoder that was not released",
     "efficientnet-lite0": "trained on the classes of ImageNet",
 }

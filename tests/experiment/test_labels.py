@@ -12,6 +12,7 @@ import pytest
 from mm_kptm import report
 from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
 from mm_kptm.datasets.custom import OwnImages, OwnTexts
+from mm_kptm.errors import UserNotice
 from mm_kptm.experiment.build import build
 from mm_kptm.experiment.run import evaluated, train
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
@@ -101,3 +102,18 @@ def test_the_card_of_a_model_has_no_interval_of_a_split_without_labels(tmp_path:
     assert (settings.folder / "model" / "README.md").read_text() == before
     evaluated(settings.folder, settings, built, "dev")
     assert (settings.folder / "model" / "README.md").read_text() != before
+
+
+def test_gold_labels_that_training_never_saw_are_counted(tmp_path: Path) -> None:
+    for task, gold in (
+        ("sentence-classification", [{"label": "x"}, {"label": "z"}, {"label": "z"}]),
+        ("named-entities", [{"tags": ["O", "B-PER"]}, {"tags": ["z", "z"]}, {"tags": ["O", "z"]}]),
+        ("entity-typing", [{"types": ["x"]}, {"types": ["x", "z"]}, {"types": ["z"]}]),
+    ):
+        (tmp_path / task).mkdir()
+        settings = experiment(tmp_path / task, task)
+        lines = [json.dumps({**EXAMPLES[task][0], **label}) + "\n" for label in gold]
+        (tmp_path / task / "test.jsonl").write_text("".join(lines))
+        seen = "training never saw some gold labels of test, so these examples count as wrong: 'z' on 2$"
+        with pytest.warns(UserNotice, match=seen):
+            assert evaluated(tmp_path / task / "run", settings, build(settings), "test")["unseen_labels"] == {"z": 2}

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from mm_kptm.errors import UserError
-from mm_kptm.experiment.worker_pool import dealt, outcomes, visible_devices
+from mm_kptm.experiment.worker_pool import WorkerDied, dealt, outcomes, visible_devices
 
 WAITING = """
 import signal
@@ -72,7 +72,7 @@ def test_the_mistake_of_a_job_ends_all_of_them():
 
 
 def test_a_worker_that_is_killed_is_told_of():
-    with pytest.raises(UserError, match="a worker process died without a word, as it does when memory runs out"):
+    with pytest.raises(WorkerDied, match="a worker process died without a word, as it does when memory runs out"):
         list(outcomes(die, [0], workers=1))
 
 

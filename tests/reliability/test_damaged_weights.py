@@ -129,12 +129,13 @@ def test_weights_of_a_saved_folder(finished: Path, tmp_path: Path, damage: str) 
         assert "model.safetensors" in str(refused.value), (name, refused.value)
 
 
-def test_weights_of_a_comparison(tmp_path: Path) -> None:
+@pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.slow)])
+def test_weights_of_a_comparison(tmp_path: Path, step: int) -> None:
     arms = [tiny(tmp_path, name="one")]
     compare(arms, tmp_path / "compared", seeds=1, nulls=False, workers=1)
     (weights,) = (tmp_path / "compared").glob("one-seed-0/checkpoints/step-*/model.safetensors")
     whole = weights.read_bytes()
-    for damage in list(DAMAGES.values())[::7]:
+    for damage in list(DAMAGES.values())[::step]:
         weights.write_bytes(whole)
         _damage(weights, damage)
         with pytest.raises(UserError, match=r"model\.safetensors"):

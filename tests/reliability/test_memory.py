@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.file_memory import CASES, MEGABYTE, measured
+from benchmarks.file_memory import CASES, MEGABYTE, measured, trained_on
 from mm_kptm.datasets.schemas import count_examples, reader
+from mm_kptm.experiment import predict as predicting
 from mm_kptm.io import json_items
 from mm_kptm.knowledge.graph import bulk_reader, triples
 from mm_kptm.knowledge.graph.formats import open_graph
@@ -53,6 +54,21 @@ def test_a_graph_is_counted_within_three_times_its_size(name: str, tmp_path: Pat
     summarise(open_graph(small))
     with_small, with_large = (peak(lambda file=file: summarise(open_graph(file))) for file in (small, large))
     assert with_large - with_small < CASES[name].bar * (SIZE - SIZE // 4)
+
+
+def test_predictions_on_a_file_do_not_grow_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is held is one part of the file, whatever its size; rows go to where they are written."""
+    monkeypatch.setattr(predicting, "PART", 64)
+    small, large = (CASES["predict"].write(tmp_path / str(size), size) for size in (SIZE // 40, SIZE // 10))
+    run = trained_on(small)
+
+    def predict(file: Path) -> None:
+        for _ in predicting.each_prediction(run, file):
+            pass
+
+    predict(large)  # the tokenizer remembers words
+    with_small, with_large = (peak(lambda file=file: predict(file)) for file in (small, large))
+    assert with_large - with_small < 0.5 * (SIZE // 10 - SIZE // 40)
 
 
 @pytest.mark.slow

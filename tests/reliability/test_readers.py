@@ -6,6 +6,7 @@ import random
 import resource
 import shutil
 import tempfile
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from tests.reliability.readers import NASTY, SEEDS, SUFFIXES, put, readers
 
 READERS = readers()
 TRIES = 10_000
+LONGEST = 10.0  #: seconds of processor time of a call
 GIB = 1 << 20  #: in the unit of getrusage
 
 _SPLICES = st.tuples(
@@ -69,5 +71,7 @@ def test_a_reader_reads_or_refuses(name: str) -> None:
 @settings(max_examples=TRIES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(name=st.sampled_from(sorted(READERS)), content=MUTATED, suffix=FORMS)
 def test_every_reader_on_mutated_files(name: str, content: bytes, suffix: str | None) -> None:
+    began = time.process_time()
     attempt(READERS[name], content, suffix)
+    assert time.process_time() - began < LONGEST
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < GIB  # of which torch and all rooms take most

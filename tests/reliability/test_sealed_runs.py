@@ -175,6 +175,15 @@ def test_state_is_read_or_refused(run: Path, name: str, content: bytes) -> None:
         assert name == "metrics.jsonl"  # lines that are no measurement are dropped
 
 
+@pytest.mark.parametrize(
+    "content", ["{", "[]", '{"a.py": 1}', '{"a.py": {}}', '{"a.py": {"path": [], "sha256": []}}', '{"a.py": null}']
+)
+def test_a_broken_record_of_plug_ins_is_refused(run: Path, content: str) -> None:
+    (run / "plugins.json").write_text(content)
+    with pytest.raises(UserError, match=r"plugins\.json"):
+        experiment.evaluate(run)
+
+
 @pytest.mark.parametrize("key", ["step", "sampler", "optimizer", "window", "best"])
 def test_a_trainer_state_without_a_key_is_refused(run: Path, key: str) -> None:
     from mm_kptm.io.manifest import seal

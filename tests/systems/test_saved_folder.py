@@ -331,3 +331,20 @@ def test_a_later_result_joins_the_card(tmp_path: Path) -> None:
     card = (tmp_path / "m" / "README.md").read_text("utf-8")
     assert "| test | accuracy | 0.750 |" in card and "| test | accuracy | 0.500" not in card
     assert "| dev | accuracy | 0.250 | 0.100 to 0.500 | 8 | none |" in card and "- seed: 3" in card
+
+
+def test_a_run_folder_is_opened_by_its_model(tmp_path: Path) -> None:
+    made = system()
+    mm_kptm.save(made, tmp_path / "run" / "model")
+    torch.testing.assert_close(states(mm_kptm.load(str(tmp_path / "run"))), states(made))
+    with pytest.raises(UserError, match=r"run is a run folder; the system that it trained lies in .*run/model$"):
+        mm_kptm.load("bert-base", tmp_path / "run")
+
+
+def test_an_empty_configuration_is_called_empty(tmp_path: Path) -> None:
+    mm_kptm.save(system(), tmp_path / "saved")
+    (tmp_path / "saved" / "manifest.json").unlink()
+    for content, sentence in (("{}", "is an empty object, so it does not say which system"), ("", "is empty; a JSON")):
+        (tmp_path / "saved" / "config.json").write_text(content)
+        with pytest.raises(UserError, match=rf"saved/config\.json {sentence}"):
+            mm_kptm.load(str(tmp_path / "saved"))

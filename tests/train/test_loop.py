@@ -194,7 +194,8 @@ def test_a_score_that_is_no_number_ends_the_run_and_is_never_the_best(tmp_path):
 
         def measure(self, batch):
             self.calls += 1
-            return {"score": torch.full((len(batch),), torch.nan if self.calls == 3 else float(self.calls))}
+            third = self.calls == 4  # before the first step it is only looked whether there is such a measure
+            return {"score": torch.full((len(batch),), torch.nan if third else float(self.calls))}
 
     with pytest.raises(UserError, match="the score is nan on examples 0, 1, 2, 3, 4"):
         run(tmp_path, model=Shy(), dev=PointSource(5), steps=3, eval_every=1, monitor="dev/score")
@@ -209,14 +210,15 @@ def test_the_end_of_a_run_says_which_weights_the_model_has(tmp_path, capsys):
 
     settings = TrainSettings(**{**SHORT, "steps": 3}, eval_every=1, monitor="dev/score")
     fit(Falling(), PointSource(60), settings, tmp_path, evaluate={"dev": PointSource(5)}, label="run")
-    assert "best dev/score -1 at step 1; the weights of the model are those of step 3\n" in capsys.readouterr().err
+    assert "best dev/score -2 at step 1; the weights of the model are those of step 3\n" in capsys.readouterr().err
 
 
 def test_a_best_that_nothing_measures_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"train.monitor is test/error, but no split 'test' is evaluated; .* are: dev"):
         run(tmp_path, dev=PointSource(9), monitor="test/error")
     with pytest.raises(UserError, match="dev has no measure 'accuracy'; it has error, closeness"):
-        run(tmp_path, dev=PointSource(9), monitor="dev/accuracy")
+        run(tmp_path, dev=PointSource(9), monitor="dev/accuracy", eval_every=None)
+    assert not any(tmp_path.iterdir()), "before anything is trained or written"
 
 
 def test_a_folder_that_holds_a_run_is_not_overwritten(tmp_path):

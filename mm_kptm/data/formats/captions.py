@@ -15,7 +15,7 @@ KARPATHY_SPLITS = {"train": "train", "restval": "train", "val": "dev", "test": "
 REFER_SPLITS = {"train": "train", "val": "dev", "test": "test", "testA": "testA", "testB": "testB"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Described:
     """An image with its captions."""
 
@@ -25,7 +25,7 @@ class Described:
     language: str = "en"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Pointed:
     """A referring expression and its gold box."""
 

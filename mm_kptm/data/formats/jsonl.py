@@ -28,7 +28,7 @@ BY_KEY = TableColumns()  #: columns are called as the keys of the schema
 PEOPLE = 10  #: who answered every question of VQA v2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class AskedImage:
     """A question about an image, with the answers of the annotators."""
 
@@ -40,7 +40,7 @@ class AskedImage:
     type: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Translated:
     """A sentence and its translations."""
 

@@ -17,7 +17,7 @@ SUBJECT, OBJECT = "[X]", "[Y]"  #: in templates
 _SENTENCES = ("masked_sentences", "masked_sentence")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Cloze:
     """A cloze sentence with its fact."""
 

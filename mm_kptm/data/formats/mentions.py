@@ -27,7 +27,7 @@ class MentionSpan(NamedTuple):
     score: float = 1.0  #: confidence of the linker
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TypedMention:
     """A mention and its types."""
 
@@ -39,7 +39,7 @@ class TypedMention:
     language: str = "en"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RelatedMentions:
     """Two mentions and their relation."""
 

@@ -44,6 +44,13 @@ class TableColumns:
     columns: Mapping[str, str] = field(default_factory=dict)  #: by key of the schema, the column of the file
     label_names: tuple[str, ...] = ()  #: of the labels 0, 1, ...; those of the file when empty
 
+    def __post_init__(self) -> None:
+        for place, name in enumerate(self.label_names):
+            if not name.strip():
+                raise UserError(f"the label names are {shown(list(self.label_names))}, of which one is blank")
+            if name in self.label_names[:place]:
+                raise UserError(f"the label names hold {name!r} twice; every label has a name of its own")
+
 
 class _TextRow(Record):
     """A row whose cells are text, whatever they stand for."""

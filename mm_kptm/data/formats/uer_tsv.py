@@ -16,7 +16,7 @@ from mm_kptm.io.records import each_row, shown
 _WORDS, _TAGS = ("text_a", "text", "tokens"), ("label", "labels")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ClassifiedText:
     """A sentence or sentence pair with its class."""
 
@@ -27,7 +27,7 @@ class ClassifiedText:
     question: str | None = None  #: question id of a candidate answer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Tagged:
     """The words of a sentence and their tags."""
 

@@ -18,7 +18,7 @@ _PAIR = "pairID"  #: the column of a number that a pair shares with its translat
 _RAW, _TRANSLATED = ("language", "gold_label", "sentence1", "sentence2"), ("premise", "hypo", "label")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SentencePair:
     """A premise and a hypothesis."""
 

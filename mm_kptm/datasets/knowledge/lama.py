@@ -24,7 +24,7 @@ from mm_kptm.datasets.knowledge_settings import (
     KnowledgeTextSettings,
     counterfactual_splits,
 )
-from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
+from mm_kptm.datasets.protocol import DataRequest, FileReader, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import by_split, fingerprints
 from mm_kptm.errors import UserError
 from mm_kptm.io.text_lines import read_text
@@ -166,7 +166,7 @@ def cloze(
         skipped=lambda split: made(split)[1],
         knowledge_forms=frozenset() if encoding.injector is None else frozenset({BRANCHES}),
         encoding=encoding,
-        read_file=lambda path: blanks(read(path), choices, encoding)[0],
+        read_file=FileReader(read, lambda some: blanks(some, choices, encoding)[0]),
     )
 
 

@@ -33,6 +33,7 @@ class Chunks:
     firsts: IntArray  #: first sentence, [N]
     ends: IntArray  #: the one behind the last, [N]
     middles: IntArray  #: the sentence that opens the second half; ``ends`` where there is one sentence, [N]
+    pieces: IntArray  #: pieces of its sentences, each of at most the length, [N]
 
     @classmethod
     def of(cls, documents: TokenizedDocuments, room: int) -> Chunks:
@@ -44,21 +45,21 @@ class Chunks:
             last = max(first + 1, int(np.searchsorted(bounds, bounds[first] + BLOCK, side="right")) - 1)
             start, end = int(bounds[first]), int(bounds[last])
             lengths = np.minimum(np.diff(offsets[start : end + 1]), room)
-            found.append(_chunks(lengths, bounds[first:last] - start, room) + start)
+            places, pieces = _chunks(lengths, bounds[first:last] - start, room)
+            found.append(np.concatenate([places + start, pieces[None]]))
             first = last
-        firsts, ends, middles = np.concatenate(found, axis=1) if found else np.zeros((3, 0), np.int64)
-        return cls(firsts, ends, middles)
+        return cls(*(np.concatenate(found, axis=1) if found else np.zeros((4, 0), np.int64)))
 
     def __len__(self) -> int:
         return len(self.firsts)
 
     def take(self, chosen: NDArray[np.bool_]) -> Chunks:
         """Some of the chunks."""
-        return Chunks(self.firsts[chosen], self.ends[chosen], self.middles[chosen])
+        return Chunks(self.firsts[chosen], self.ends[chosen], self.middles[chosen], self.pieces[chosen])
 
 
-def _chunks(lengths: IntArray, documents: IntArray, room: int) -> IntArray:
-    """First sentences, ends and middles of the chunks of some documents, [3, N].
+def _chunks(lengths: IntArray, documents: IntArray, room: int) -> tuple[IntArray, IntArray]:
+    """First sentences, ends and middles of the chunks of some documents, [3, N], and the pieces of each, [N].
 
     Args:
         lengths: pieces of every sentence.
@@ -75,7 +76,7 @@ def _chunks(lengths: IntArray, documents: IntArray, room: int) -> IntArray:
             held = length
     firsts = np.array(opens, dtype=np.int64)
     ends = np.append(firsts[1:], len(lengths))
-    return np.stack([firsts, ends, _middles(lengths, firsts, ends)])
+    return np.stack([firsts, ends, _middles(lengths, firsts, ends)]), np.add.reduceat(lengths, firsts)
 
 
 def _middles(lengths: IntArray, firsts: IntArray, ends: IntArray) -> IntArray:
@@ -122,8 +123,7 @@ class Segments:
     @cached_property
     def lengths(self) -> IntArray:
         """Tokens of every text, special ones included, [N]."""
-        before = np.concatenate([[0], np.minimum(self.documents.sentences.lengths, self.room).cumsum()])
-        return before[self.chunks.ends] - before[self.chunks.firsts] + self.specials.around(self.parts)
+        return self.chunks.pieces + self.specials.around(self.parts)
 
     def length(self, index: int) -> int:
         """Tokens of a text, special ones included."""

@@ -12,7 +12,7 @@ from mm_kptm.data.formats.uer_tsv import ClassifiedText, Tagged, read_classified
 from mm_kptm.datasets.code_switched import CodeSwitchedSource
 from mm_kptm.datasets.knowledge_settings import KnowledgeFileSettings, counterfactual_splits
 from mm_kptm.datasets.labelled import labelled_files
-from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
+from mm_kptm.datasets.protocol import DataRequest, FileReader, PreparedData, TaskDataset
 from mm_kptm.datasets.relations_alone import RELATIONS_ALONE, by_shape, word_shapes
 from mm_kptm.datasets.settings import by_split
 from mm_kptm.datasets.text.sources import classified, tagged
@@ -80,7 +80,7 @@ def tagging(read: Callable[[Path], Sequence[Tagged]]) -> Callable[[Any, DataRequ
             baselines=baselines,
             knowledge_forms=frozenset() if encoding.injector is None else frozenset({BRANCHES}),
             encoding=encoding,
-            read_file=lambda path: tagged(read(path), tags, encoding),
+            read_file=FileReader(read, lambda some: tagged(some, tags, encoding)),
         )
 
     return prepare

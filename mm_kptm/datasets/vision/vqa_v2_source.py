@@ -134,7 +134,7 @@ def check_submission(path: str | Path, questions: Sequence[VqaQuestion]) -> None
         raise UserError(f"{path} must hold a list of answers")
     asked = {question.id for question in questions}
     seen: set[int] = set()
-    for place, entry in enumerate(listed):
+    for place, entry in enumerate(listed, 1):
         if not isinstance(entry, dict) or set(entry) != {"question_id", "answer"}:
             raise UserError(f"{path}, entry {place} must have the fields question_id and answer and no other")
         id_, answer = entry["question_id"], entry["answer"]

@@ -23,9 +23,10 @@ from torch import Tensor
 
 from mm_kptm.errors import UserError, nearest
 from mm_kptm.knowledge.embedding.embeddings import Embeddings, SettingValue
+from mm_kptm.knowledge.embedding.geometries import GEOMETRIES
 from mm_kptm.knowledge.embedding.ranking import measures, rank
 from mm_kptm.knowledge.embedding.scoring import SCORES, Scorer
-from mm_kptm.knowledge.embedding.shared_negatives import GEOMETRIES, SharedNegatives, SharedNegativesTraining
+from mm_kptm.knowledge.embedding.shared_negatives import SharedNegatives, SharedNegativesTraining
 from mm_kptm.knowledge.graph.splits import SplitGraph
 
 #: Usual training loop and loss of a model: sampled negatives (slcwa) or all entities (lcwa).

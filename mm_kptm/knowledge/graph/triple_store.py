@@ -46,11 +46,10 @@ class TripleStore:
     def _fill(self, triples: Integers | Sequence[Sequence[int]], entities: int) -> Integers:
         """Fill the arrays; returns the input index of each stored triple, [M]."""
         heads, relations, tails = _columns(np.asarray(triples), entities)
-        came, heads = _distinct(heads, relations, tails)
-        counts = np.bincount(heads, minlength=entities)
-        self.starts: Integers = ends_of(counts).astype(np.int32 if len(came) < 2**31 else np.int64)
-        self.relations: Integers = relations.astype(np.min_scalar_type(int(relations.max(initial=0))))[came]
-        self.tails: Integers = tails.astype(np.min_scalar_type(max(entities - 1, 0)))[came]
+        came, starts = _distinct(heads, relations, tails, entities)
+        self.starts: Integers = starts.astype(np.int32 if len(came) < 2**31 else np.int64)
+        self.relations: Integers = _taken(relations, came, np.min_scalar_type(int(relations.max(initial=0))))
+        self.tails: Integers = _taken(tails, came, np.min_scalar_type(max(entities - 1, 0)))
         return came
 
     @property
@@ -150,7 +149,7 @@ class OrderedStore(TripleStore):
 
     def __init__(self, triples: Integers | Sequence[Sequence[int]], num_entities: int) -> None:
         #: which of the given triples stands at each place, [M]
-        self.came: Integers = self._fill(triples, num_entities).astype(np.uint32)
+        self.came: Integers = self._fill(triples, num_entities)
 
     @property
     def nbytes(self) -> int:
@@ -230,12 +229,14 @@ def _columns(triples: Integers, entities: int) -> Integers:
     return columns
 
 
-def _distinct(heads: Integers, relations: Integers, tails: Integers) -> tuple[Integers, Integers]:
-    """Indices of the first occurrences of distinct triples, by head and then input order; and their heads."""
+def _distinct(heads: Integers, relations: Integers, tails: Integers, entities: int) -> tuple[Integers, Integers]:
+    """Indices of the first occurrences of distinct triples, by head and then input order; and the start of each head.
+
+    Arrays of as many numbers as triples are few and made in place or piece by piece: they are what a large graph costs.
+    """
     count = len(heads)
     bits = [int(column.max(initial=0)).bit_length() for column in (heads, relations, tails)]
     room = count.bit_length()
-    # in place or piece by piece, because a fresh array of such a size costs as much as what is done to it
     keys = heads.astype(np.int64)
     keys <<= bits[1]
     keys |= relations
@@ -247,21 +248,35 @@ def _distinct(heads: Integers, relations: Integers, tails: Integers) -> tuple[In
         for start in range(0, count, _PIECE):
             keys[start : start + _PIECE] |= np.arange(start, min(start + _PIECE, count))
         keys.sort()
-        first = keys[_new(keys, room)]
-        first &= (1 << room) - 1
+        new = _new(keys, room)
+        first = np.empty(np.count_nonzero(new), np.uint32)
+        filled = 0
+        for start in range(0, count, _PIECE):
+            some = keys[start : start + _PIECE][new[start : start + _PIECE]]
+            first[filled : filled + len(some)] = some & ((1 << room) - 1)
+            filled += len(some)
+        del new
     else:
         order = np.argsort(keys)  # equal keys in any order
-        first = np.minimum.reduceat(order, np.flatnonzero(_new(keys[order])))
+        first = np.minimum.reduceat(order, np.flatnonzero(_new(keys[order]))).astype(np.uint32)
         del order
     del keys
-    by_head = heads[first].astype(np.int64)
+    by_head = _taken(heads, first, np.dtype(np.int64))
     by_head <<= room
     by_head |= first
     del first
     by_head.sort()
-    of_each = by_head >> room
+    starts = by_head.searchsorted(np.arange(entities + 1) << room)
     by_head &= (1 << room) - 1
-    return by_head, of_each
+    return by_head.astype(np.uint32), starts
+
+
+def _taken(values: Integers, places: Integers, dtype: np.dtype[np.integer]) -> Integers:
+    """The values at some places, of another type."""
+    taken = np.empty(len(places), dtype)
+    for start in range(0, len(places), _PIECE):
+        taken[start : start + _PIECE] = values[places[start : start + _PIECE]]
+    return taken
 
 
 def _new(values: Integers, low: int = 0) -> NDArray[np.bool_]:

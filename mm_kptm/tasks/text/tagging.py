@@ -5,7 +5,7 @@ Shapes: B sentences, L labelled rows of a batch, C tags.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.system import System
 from mm_kptm.tasks.example import Example, ExampleBatch, Row, prediction
 from mm_kptm.tasks.heads import ChosenHead, Heads, requested_heads
+from mm_kptm.tasks.labelling import not_among
 from mm_kptm.tasks.metrics.chunks import chunk_scores
 from mm_kptm.tasks.metrics.tagging import ON_FACT, OUTSIDE, PADDING, begins, exact, untyped
 from mm_kptm.tasks.protocol import Task
@@ -131,6 +132,10 @@ class NamedEntities(Task[TaggedTexts]):
         if with_facts or facts:
             return with_facts
         return requested_heads(recipe, (cls.PLAIN,), {"num_classes": num_tags})
+
+    def unseen_labels(self, rows: Sequence[Row]) -> Mapping[str, int]:
+        """The gold tags that training never saw, by how many sentences have them."""
+        return not_among(self.tags, (str(row["target"]).split(BLANK) for row in rows))
 
     def forward(self, inputs: Inputs, rows: Tensor) -> Tensor:
         """Logits of the tags at the given rows, [L, C]."""

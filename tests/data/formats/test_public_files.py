@@ -110,14 +110,14 @@ def test_relations_are_read_in_every_form(tmp_path):
     ("read", "value", "message"),
     [
         (read_open_entity, [], r"must hold a list of at least one object, but it is \[\]"),
-        (read_open_entity, [5], "entry 0 must be an object, but it is 5"),
+        (read_open_entity, [5], "entry 1 must be an object, but it is 5"),
         (
             read_open_entity,
             [{**TYPING, "end": 40}],
-            "entry 0 says characters 0 to 40 of a text of 12; a mention",
+            "entry 1 says characters 0 to 40 of a text of 12; a mention",
         ),
-        (read_open_entity, [{**TYPING, "labels": []}], "entry 0: 'labels' is empty; at least one text was expected"),
-        (read_open_entity, [{**TYPING, "labels": [1]}], r"entry 0: labels\[0\] must be a text, but it is 1"),
+        (read_open_entity, [{**TYPING, "labels": []}], "entry 1: 'labels' is empty; at least one text was expected"),
+        (read_open_entity, [{**TYPING, "labels": [1]}], r"entry 1: labels\[0\] must be a text, but it is 1"),
         (read_open_entity, [{**TYPING, "ents": [["Q1", 0]]}], r"ents\[0\] must hold entity, start, end and perhaps"),
         (read_open_entity, [{**TYPING, "ents": [["Q1", 0, "4"]]}], r"ents\[0\]\[2\] must be a whole number"),
         (read_open_entity, {"mention_span": "x"}, "line 1 has no 'left_context_token'; it has mention_span"),
@@ -136,7 +136,7 @@ def test_relations_are_read_in_every_form(tmp_path):
             "'h' has no mention; the tokens of one",
         ),
         (read_tacred, [{**TACRED, "obj_end": 9}], "obj_start says tokens 2 to 9, but the tokens are 0 to 2"),
-        (read_tacred, [{**TACRED, "subj_start": "0"}], "entry 0: 'subj_start' must be a whole number, but it is \"0\""),
+        (read_tacred, [{**TACRED, "subj_start": "0"}], "entry 1: 'subj_start' must be a whole number, but it is \"0\""),
     ],
 )
 def test_a_malformed_mention_is_named(tmp_path, read, value, message):

@@ -137,6 +137,7 @@ def test_what_fits_no_schema_is_refused(table: TableColumns, message: str, tmp_p
         ("x.csv", b"sentence,sentence\na,1\n", "x.csv, line 1 must name the columns, each once"),
         ("x.csv", b"sentence,y\n", "x.csv holds no example; at least one was expected"),
         ("x.csv", "sentence,y\ncafé,1\n".encode("latin-1"), "x.csv, line 2 is not UTF-8"),
+        ("x.csv", b"sentence,y\na\0b,1\n", "x.csv, line 2 holds a NUL byte, which no text has; remove it, or fetch"),
     ],
 )
 def test_a_malformed_file_is_named(name: str, content: bytes, message: str, tmp_path: Path) -> None:

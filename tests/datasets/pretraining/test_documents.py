@@ -248,7 +248,7 @@ def test_one_objective_a_step_is_drawn_and_a_resumed_run_draws_the_same(data: Do
         data,
         ("masked-tokens", "capitalization"),
         objectives_per_step="one",
-        train=TrainSettings(steps=8, batch_size=4, lr=1e-3, save_every=4),
+        train=TrainSettings(steps=8, batch_size=4, lr=1e-3, warmup=0.0, schedule="constant"),
         out=tmp_path,
     )
     built = build(settings)

@@ -107,9 +107,9 @@ def test_what_cannot_be_done_is_said(tmp_path, images, vocabulary, regions):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda rows: [{**rows[0], "score": 1}], "entry 0 must have the fields image_id and caption and no other"),
-        (lambda rows: [*rows, rows[0]], "entry 2: image 43 was described before"),
-        (lambda rows: [{"image_id": 7, "caption": "a"}], "entry 0: image 7 is not one of the split"),
+        (lambda rows: [{**rows[0], "score": 1}], "entry 1 must have the fields image_id and caption and no other"),
+        (lambda rows: [*rows, rows[0]], "entry 3: image 43 was described before"),
+        (lambda rows: [{"image_id": 7, "caption": "a"}], "entry 1: image 7 is not one of the split"),
         (lambda rows: rows[1:], "describes 1 images not at all, the first of them 43"),
         (lambda rows: [{"image_id": "43", "caption": "a"}], "'image_id' must be a whole number"),
     ],

@@ -104,17 +104,17 @@ def test_answers_reach_the_server_in_its_form(folder, split, source, reader):
     ("change", "message"),
     [
         (lambda answers: {"answers": answers}, "must hold a list of answers"),
-        (lambda answers: [*answers, 5], "entry 12 must have the fields question_id and answer and no other"),
+        (lambda answers: [*answers, 5], "entry 13 must have the fields question_id and answer and no other"),
         (
             lambda answers: [{**answers[0], "score": 1}],
-            "entry 0 must have the fields question_id and answer and no other",
+            "entry 1 must have the fields question_id and answer and no other",
         ),
         (
             lambda answers: [{"question_id": "100", "answer": "x"}],
             "question_id must be a whole number and answer a text",
         ),
-        (lambda answers: [*answers, answers[0]], "entry 12: question 100 was answered before"),
-        (lambda answers: [{"question_id": 7, "answer": "x"}], "entry 0: question 7 is not one of the split"),
+        (lambda answers: [*answers, answers[0]], "entry 13: question 100 was answered before"),
+        (lambda answers: [{"question_id": 7, "answer": "x"}], "entry 1: question 7 is not one of the split"),
         (lambda answers: answers[1:], "has no answer to 1 questions, the first of them 100"),
     ],
 )

@@ -10,9 +10,9 @@ from pykeen.regularizers import LpRegularizer
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mm_kptm.errors import UserError
+from mm_kptm.knowledge.embedding.geometries import GEOMETRIES
 from mm_kptm.knowledge.embedding.scoring import SCORES
 from mm_kptm.knowledge.embedding.shared_negatives import (
-    GEOMETRIES,
     RowAdagrad,
     RowAdam,
     SharedNegatives,

@@ -21,6 +21,7 @@ from mm_kptm.knowledge.graph.triples import Triple, relation_blank_tail
 from mm_kptm.knowledge.injection.characters import Characters
 from mm_kptm.knowledge.injection.fact_injector import FactInjector
 from mm_kptm.knowledge.injection.marker_tokens import marker_tokenizer
+from mm_kptm.preprocessing import text as encoding
 from mm_kptm.preprocessing.text import TextEncoding, TextExample
 from mm_kptm.random_streams import RandomStream
 from mm_kptm.systems.text_format import BERT_TEMPLATE, UER_FORMAT, MarkerTokens
@@ -70,6 +71,24 @@ def test_arms_differ_in_facts_alone():
         assert torch.equal(tokens.positions[trunk], bare.positions)
         assert tokens.ids[~trunk].shape == told("true").ids[~trunk].shape
         assert torch.equal(tokens.ids, told(facts).ids)
+
+
+def test_texts_are_packed_some_at_a_time_with_the_same_result(monkeypatch):
+    """Facts, languages and shapes of several blocks are those of one."""
+    languages = ("en", "de", "en", "de", "en")
+    said = [TextExample(str(n), (TEXT, "oslo"), language) for n, language in enumerate(languages)]
+    made, shapes = [], []
+    for size in (1000, 2):
+        monkeypatch.setattr(encoding, "AT_ONCE", size)
+        shapes.append([])
+        reading = TextEncoding(PIECES, 64, ("en", "de"), injector=TELLER, facts="random", shapes=shapes[-1])
+        made.append(reading.texts(said).texts)
+    whole, blocks = made
+    assert shapes[0] == shapes[1] and len(shapes[0]) == len(said)
+    assert whole.offsets.tolist() == blocks.offsets.tolist() and whole.columns.keys() == blocks.columns.keys()
+    for name, column in whole.columns.items():
+        assert column.tolist() == blocks.columns[name].tolist(), name
+    assert TextEncoding(PIECES, 64).texts([]).texts.offsets.tolist() == [0]
 
 
 def test_swapped_facts_are_those_of_another_name_wherever_one_is_mentioned():

@@ -67,7 +67,7 @@ def read_xgqa(path: str | Path) -> tuple[tuple[GqaQuestion, str], ...]:
     language = language_in(Path(path))
     whole = read_json(path)
     if isinstance(whole, list):
-        asked = [_listed(Record.of(value, f"{path}, entry {at}")) for at, value in enumerate(whole)]
+        asked = [_listed(Record.of(value, f"{path}, entry {number}")) for number, value in enumerate(whole, 1)]
     else:
         asked = list(read_gqa(path))
     return tuple((replace(one, id=f"{language}-{one.id}", entailed=()), language) for one in asked)

@@ -29,6 +29,7 @@ from mm_kptm.tasks.vision.vqa import VQA, QuestionSource, one_answer
 
 GRID = 4  #: regions along a side of a drawing
 PATCH = SIZE // GRID  #: side of a region in pixels
+REGIONS = GRID * GRID + 1  #: of a drawing: its parts, and the whole in as few pixels
 FEATURES = PATCH * PATCH * 3
 
 
@@ -102,16 +103,18 @@ def composed_vqa(data: AtlasCompositionsData, request: DataRequest) -> PreparedD
     )
 
 
-def patches(drawings: Pixels) -> NDArray[np.uint8]:
-    """Drawings as GRID x GRID regions each, row by row, [N * GRID * GRID, FEATURES]."""
-    apart = drawings.reshape(len(drawings), GRID, PATCH, GRID, PATCH, 3).swapaxes(2, 3)
-    return np.ascontiguousarray(apart.reshape(-1, FEATURES))
+def regions_of(drawings: Pixels) -> NDArray[np.uint8]:
+    """Each drawing as GRID x GRID regions, row by row, and as a whole in as few pixels, [N * REGIONS, FEATURES]."""
+    count = len(drawings)
+    apart = drawings.reshape(count, GRID, PATCH, GRID, PATCH, 3).swapaxes(2, 3).reshape(count, -1, FEATURES)
+    means = drawings.reshape(count, PATCH, GRID, PATCH, GRID, 3).mean(axis=(2, 4)).round().astype(np.uint8)
+    return np.concatenate([apart, means.reshape(count, 1, FEATURES)], axis=1).reshape(-1, FEATURES)
 
 
-def grid_boxes(count: int) -> NDArray[np.float32]:
-    """The boxes of the regions of ``count`` drawings, [count * GRID * GRID, 4]."""
+def region_boxes(count: int) -> NDArray[np.float32]:
+    """The boxes of the regions of ``count`` drawings, [count * REGIONS, 4]."""
     corners = [(column / GRID, row / GRID) for row in range(GRID) for column in range(GRID)]
-    boxes = np.array([(x, y, x + 1 / GRID, y + 1 / GRID) for x, y in corners], np.float32)
+    boxes = np.array([*((x, y, x + 1 / GRID, y + 1 / GRID) for x, y in corners), (0, 0, 1, 1)], np.float32)
     return np.tile(boxes, (count, 1))
 
 
@@ -169,8 +172,8 @@ def _questions(data: AtlasCompositionsData, asked: Sequence[Asked], recipe: Reci
     for _ in range(variants - 1):
         rows.append((changed(values, generator) * 255).round().byte().permute(0, 2, 3, 1).numpy())
     drawings = np.stack(rows, axis=1).reshape(-1, *whole.shape[1:])
-    offsets = np.arange(len(drawings) + 1, dtype=np.int64) * GRID * GRID
-    crops = RegionCrops(patches(drawings), grid_boxes(len(drawings)), offsets)
+    offsets = np.arange(len(drawings) + 1, dtype=np.int64) * REGIONS
+    crops = RegionCrops(regions_of(drawings), region_boxes(len(drawings)), offsets)
     shown = np.array([places[one.style, one.about.concept.code] * variants + one.variant for one in asked], np.int64)
     numbers = {code: number for number, code in enumerate(data.answers)}
     return QuestionSource(

@@ -77,7 +77,9 @@ def test_compositions_are_read_as_regions_of_the_drawing():
     source = of.prepared.sources["test-style"]()
     regions = source.batch([0], seeded(0, 0)).inputs.regions
     pixels = of.prepared.illustrate("test-style", 0).pixels[::4, ::4]
-    assert regions.features.shape == (16, 432)
+    assert regions.features.shape == (17, 432), "sixteen parts and the whole"
+    whole = pixels.reshape(12, 4, 12, 4, 3).mean(axis=(1, 3)).round()
+    assert np.allclose(regions.features[16].reshape(12, 12, 3) * 255, whole, atol=1)
     assert np.allclose(regions.features[5].reshape(12, 12, 3) * 255, pixels[12:24, 12:24], atol=1)
     assert torch.isfinite(of.model.loss(of.source("train").batch(range(8), seeded(0, 0))))
     assert {one.type for one in of.source("train").about} == {WHO, WITH, WHAT}
